@@ -5,6 +5,7 @@ import { generateSigningKeyPair, signHandshake } from '@opsconductor/protocol/se
 import { expect, test, vi } from 'vitest';
 import { blockedBackends, holdTransaction, testServerId } from '../runs/testing.ts';
 import { getAgent } from '../segments/agents/list-agents.ts';
+import { changeKeys } from '../store/agents/agent-keys.ts';
 import { lockAgent } from '../store/agents/agent-sessions.ts';
 import { admitNewerGenerations } from '../store/database/restore.ts';
 import { inTransaction } from '../store/database/transaction.ts';
@@ -264,6 +265,45 @@ test('an older generation is a copy: the agent is quarantined, and the copy that
   const later = t.dial();
   later.send(await t.proof(await later.next('challenge')));
   expect(await later.closed).toBe(closeCodes.quarantined);
+});
+
+/** As the agent, or a copy of it, does: it has signed the new keys by those before. */
+async function replaceKeys(t: TestGateway): Promise<void> {
+  const { publicKey } = await generateSigningKeyPair();
+  const key = Buffer.from(publicKey);
+  const change = { agentId: t.agent.agentId, signingKey: key, encryptionKey: key, wraps: [] };
+  await inTransaction(t.sql, (tx) => changeKeys(tx, change));
+}
+
+test('a copy that replaces the keys first shuts both out, too: the original comes with the key before', async () => {
+  await using t = await setupGateway();
+  const held = await t.generation();
+  const copy = await t.connectAgent();
+  await replaceKeys(t);
+  const original = t.dial();
+  original.send(await t.proof(await original.next('challenge'), held));
+  expect(await original.closed).toBe(closeCodes.quarantined);
+  expect(await copy.closed).toBe(closeCodes.quarantined);
+  expect(await agentState(t)).toBe('quarantined');
+});
+
+test('the key before opens nothing and ends nothing with the newest generation, and who tries it is noted', async () => {
+  await using t = await setupGateway();
+  const agent = await t.connectAgent();
+  await replaceKeys(t);
+  for (const _ of [1, 2]) {
+    const before = t.dial();
+    before.send(await t.proof(await before.next('challenge')));
+    expect(await before.closed).toBe(closeCodes.unauthenticated);
+  }
+  expect(await agentState(t)).toBe('active');
+  expect(t.gateway.connectedAgents()).toBe(1);
+  const audit = await t.sql`select detail from audit_log where action = 'agent.old_key_refused'`;
+  expect(audit).toMatchObject([{ detail: { address: expect.any(String) } }]);
+  await expect
+    .poll(async () => (await getAgent(t.sql, t.agent.agentId, unrestricted)).lastClose)
+    .toMatchObject({ code: closeCodes.unauthenticated, reason: 'the key was replaced' });
+  agent.terminate();
 });
 
 test('a newer generation than the database knows is no copy, and is taken once a restore was marked', async () => {

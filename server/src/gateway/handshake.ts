@@ -17,6 +17,7 @@ import {
   verifyHandshake,
 } from '@opsconductor/protocol/sealing';
 import { recordAudit } from '../audit/record-audit.ts';
+import { noteOldKey } from '../store/agents/agent-keys.ts';
 import {
   type AgentIdentityRow,
   existingAgents,
@@ -188,8 +189,11 @@ async function authenticate(
 ): Promise<Authenticated> {
   if (agent.segmentId !== message.segmentId) return identityNotProven;
   const transcript = transcriptOf(identity, challenge, message);
-  if (!(await verifyHandshake('agent', agent.signingKey, transcript, message.signature)))
-    return identityNotProven;
+  const isSignedBy = (key: Uint8Array) => verifyHandshake('agent', key, transcript, message.signature);
+  const isKnown = await isSignedBy(agent.signingKey);
+  const isFromBefore =
+    !isKnown && agent.previousSigningKey !== null && (await isSignedBy(agent.previousSigningKey));
+  if (!isKnown && !isFromBefore) return identityNotProven;
   if (agent.state !== 'active') {
     return {
       ok: false,
@@ -205,6 +209,7 @@ async function authenticate(
   };
   if (!(await verifyGeneration(identity.serverKey, held, message.generationSignature)))
     return identityNotProven;
+  if (isFromBefore) return refuseOldKey(tx, agent, message.generation, address);
   if (agent.generation >= 0 && message.generation > agent.generation) {
     // We signed it, so the database knew it once.
     return {
@@ -235,6 +240,30 @@ async function authenticate(
       stepReasons: [...stepReasons],
     },
   };
+}
+
+/**
+ * It has the key before. That is the agent itself where the answer to its new keys was lost, which then tries those; with an older
+ * generation it is one of two copies, and the other one has made the new keys: which of the two is the right one is not known.
+ */
+async function refuseOldKey(
+  tx: Tx,
+  agent: AgentIdentityRow,
+  presented: number,
+  address: string,
+): Promise<Authenticated> {
+  const isOlder = agent.generation >= 0 && presented < agent.generation;
+  if (isOlder && !isNewest(agent, presented)) return quarantine(tx, agent, presented, address);
+  if (await noteOldKey(tx, agent.id)) {
+    await recordAudit(tx, {
+      actor: { kind: 'agent', id: agent.id, name: agent.name },
+      action: 'agent.old_key_refused',
+      object: { kind: 'agent', id: agent.id },
+      scope: { segmentId: agent.segmentId },
+      detail: { name: agent.name, address },
+    });
+  }
+  return { ok: false, refusal: 'unauthenticated', reason: 'the key was replaced', isProven: true };
 }
 
 async function quarantine(

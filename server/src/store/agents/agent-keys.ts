@@ -42,6 +42,19 @@ export async function listKeyChanges(sql: Queryable, segmentId: number): Promise
      where a.segment_id = ${segmentId} and a.state = 'active' order by c.agent_id`;
 }
 
+/** While somebody tries an old key again and again, the audit log has it once in so long. */
+const oldKeyAgainS = 60;
+
+/** Notes that somebody was refused who has the key before. Returns whether that is to be told again. */
+export async function noteOldKey(tx: Tx, agentId: number): Promise<boolean> {
+  const rows = await tx`
+    update agents set old_key_refused_at = clock_timestamp()
+     where id = ${agentId} and (old_key_refused_at is null
+       or old_key_refused_at < clock_timestamp() - make_interval(secs => ${oldKeyAgainS}))
+    returning 1`;
+  return rows.length > 0;
+}
+
 /**
  * Puts new keys in the place of an agent's. What was wrapped for those before is wrapped for the new, as far as the agent
  * has done so; what it never opened its peers wrap anew.
@@ -49,7 +62,7 @@ export async function listKeyChanges(sql: Queryable, segmentId: number): Promise
 export async function changeKeys(tx: Tx, change: Omit<KeyChangeRow, 'signature'>): Promise<void> {
   const { agentId, signingKey, encryptionKey, wraps } = change;
   await tx`
-    update agents set signing_key = ${signingKey}, encryption_key = ${encryptionKey},
+    update agents set previous_signing_key = signing_key, signing_key = ${signingKey}, encryption_key = ${encryptionKey},
       keys_changed_at = clock_timestamp(), new_keys_wanted_at = null
     where id = ${agentId}`;
   await tx`delete from agent_key_changes where agent_id = ${agentId}`;

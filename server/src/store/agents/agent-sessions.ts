@@ -7,6 +7,8 @@ export interface AgentIdentityRow {
   name: string;
   segmentId: number;
   signingKey: Buffer;
+  /** The one before, which opens no connection any more. */
+  previousSigningKey: Buffer | null;
   state: string;
   sessionNumber: number;
   generation: number;
@@ -24,7 +26,7 @@ export async function lockAgents(
   { wait }: { wait: boolean },
 ): Promise<AgentIdentityRow[]> {
   return tx<AgentIdentityRow[]>`
-    select id, name, segment_id, signing_key, state, session_number, generation, generation_acked
+    select id, name, segment_id, signing_key, previous_signing_key, state, session_number, generation, generation_acked
     from agents where id = any(${ids as number[]}::bigint[]) order by id for update ${wait ? tx`` : tx`skip locked`}`;
 }
 

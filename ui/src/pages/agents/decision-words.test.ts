@@ -72,6 +72,7 @@ describe('what a decision would do, in words', () => {
     expect(closeWords({ code: 4001, reason: 'agent is disabled' })).toBe(
       'The server refused it (agent is disabled).',
     );
+    expect(closeWords({ code: 4001, reason: 'the key was replaced' })).toMatch(/otherwise a copy/);
     expect(closeWords({ code: 1006, reason: '' })).toMatch(/broke without a word/);
     expect(closeWords({ code: 4711, reason: '' })).toBe('Close code 4711.');
   });

@@ -120,6 +120,8 @@ export function closeWords({ code, reason }: Pick<AgentClose, 'code' | 'reason'>
     case closeCodes.noCommonVersion:
       return `It and the server have no protocol version in common${said}. Give its machine this server’s agent.mjs and restart it.`;
     case closeCodes.unauthenticated:
+      if (reason === 'the key was replaced')
+        return 'Somebody tried the key that it had before: itself, where it was cut off while it replaced its keys and has connected since; otherwise a copy of its data directory, which has the segment key too. Find the copy, revoke this agent and enroll the machine anew.';
       return `The server refused it${said}.`;
     case closeCodes.quarantined:
       return `A copy of its data directory connected${said}. Find and stop the copy, revoke this agent and enroll the machine anew.`;
