@@ -12,6 +12,8 @@ export async function send(
   token: string,
   body?: unknown,
   accept?: string,
+  /** The address it is sent from. */
+  localAddress?: string,
 ): Promise<IncomingMessage> {
   const text = body === undefined ? undefined : JSON.stringify(body);
   const headers = {
@@ -21,7 +23,12 @@ export async function send(
       ? {}
       : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) }),
   };
-  const sent = request(url, { method, headers, agent });
+  const sent = request(url, {
+    method,
+    headers,
+    agent,
+    ...(localAddress === undefined ? {} : { localAddress }),
+  });
   sent.end(text);
   const [reply] = (await once(sent, 'response')) as [IncomingMessage];
   return reply;

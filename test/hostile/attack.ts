@@ -64,11 +64,11 @@ export async function openLines(
   { port }: Field,
   count: number,
   begin: (line: Line, n: number) => void,
-  options: { reads?: boolean } = {},
+  { reads = true, addresses = ['127.0.0.1'] }: { reads?: boolean; addresses?: readonly string[] } = {},
 ): Promise<Tally> {
   const lines: Line[] = [];
   for (let n = 0; n < count; n++) {
-    const line = new Line(port, options);
+    const line = new Line(port, { reads, from: addresses[n % addresses.length] });
     lines.push(line);
     begin(line, n);
     if (n % 100 === 99) await delay(50);

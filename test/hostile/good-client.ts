@@ -1,33 +1,41 @@
 // A client that behaves: it asks for a page of jobs on a kept connection, at a steady pace, and says how long that took.
-import { readText, send } from '../../bench/http-client.ts';
+// Beside that it has somebody sign in now and then.
+import { isOk, readText, send } from '../../bench/http-client.ts';
 import { percentile } from '../../bench/statistics.ts';
 
 const everyMs = 20;
+/** No more often than an address may for good. */
+const signInEveryMs = 4_000;
+/** Nobody's who means no good: who shares an address with them waits, as is meant. */
+const ownAddress = '127.0.0.9';
 
 export interface Served {
   requests: number;
   p50Ms: number;
   p99Ms: number;
-  /** By what was answered, where it was not 200. */
+  /** What was refused, and by which answer. */
   refused: string[];
 }
 
 export class GoodClient {
-  readonly #url: string;
+  readonly #baseUrl: string;
   readonly #token: string;
   readonly #underWay = new Set<Promise<void>>();
-  readonly #timer: NodeJS.Timeout;
+  readonly #newcomer: number;
+  readonly #timers: NodeJS.Timeout[];
   #tookMs: number[] = [];
   #refused: string[] = [];
 
-  constructor(baseUrl: string, token: string) {
-    this.#url = `${baseUrl}/api/v1/jobs?limit=50`;
+  /** `newcomer`: the user that signs in. */
+  constructor(baseUrl: string, token: string, newcomer: number) {
+    this.#baseUrl = `${baseUrl}/api/v1`;
     this.#token = token;
+    this.#newcomer = newcomer;
     // Asked whether or not the one before is answered: a client that waits would not meet a server that hangs.
-    this.#timer = setInterval(() => {
-      const asked = this.#ask().finally(() => this.#underWay.delete(asked));
-      this.#underWay.add(asked);
-    }, everyMs);
+    this.#timers = [
+      setInterval(() => this.#begin(() => this.#ask()), everyMs),
+      setInterval(() => this.#begin(() => this.#signIn()), signInEveryMs),
+    ];
   }
 
   /** What came of all that was asked since this was last called. */
@@ -45,18 +53,38 @@ export class GoodClient {
   }
 
   stop(): void {
-    clearInterval(this.#timer);
+    for (const timer of this.#timers) clearInterval(timer);
+  }
+
+  #begin(deed: () => Promise<void>): void {
+    const underWay = deed()
+      .catch(
+        (error: unknown) => void this.#refused.push(error instanceof Error ? error.message : String(error)),
+      )
+      .finally(() => this.#underWay.delete(underWay));
+    this.#underWay.add(underWay);
   }
 
   async #ask(): Promise<void> {
     const startedMs = performance.now();
     try {
-      const reply = await send('GET', this.#url, this.#token);
-      await readText(reply);
-      if (reply.statusCode !== 200) this.#refused.push(String(reply.statusCode));
-    } catch (error) {
-      this.#refused.push(error instanceof Error ? error.message : String(error));
+      await this.#send('GET', '/jobs?limit=50');
+    } finally {
+      this.#tookMs.push(performance.now() - startedMs);
     }
-    this.#tookMs.push(performance.now() - startedMs);
+  }
+
+  async #signIn(): Promise<void> {
+    const link = await this.#send('POST', `/users/${this.#newcomer}/sign-in-link`);
+    const { url } = JSON.parse(link) as { url: string };
+    await this.#send('POST', '/sign-in/exchange', { code: url.split('#code=')[1] }, ownAddress);
+  }
+
+  /** What was answered; rejects with what was refused. */
+  async #send(method: string, path: string, body?: unknown, from?: string): Promise<string> {
+    const reply = await send(method, `${this.#baseUrl}${path}`, this.#token, body, undefined, from);
+    const text = await readText(reply);
+    if (!isOk(reply)) throw new Error(`${reply.statusCode} to ${method} ${path}`);
+    return text;
   }
 }

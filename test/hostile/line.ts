@@ -16,10 +16,13 @@ export class Line {
   #endedMs: number | undefined;
   #dripping: NodeJS.Timeout | undefined;
 
-  /** `reads`: false for one that takes nothing of what is sent to it. */
-  constructor(port: number, { reads = true } = {}) {
+  /** `reads`: false for one that takes nothing of what is sent to it; `from`: its own address. */
+  constructor(
+    port: number,
+    { reads = true, from = '127.0.0.1' }: { reads?: boolean; from?: string | undefined } = {},
+  ) {
     const openedMs = performance.now();
-    this.socket = connect(port, '127.0.0.1');
+    this.socket = connect({ port, host: '127.0.0.1', localAddress: from });
     this.socket.setNoDelay(true);
     this.socket.on('error', () => undefined);
     if (reads) this.socket.on('data', (data) => this.#read(data));

@@ -48,7 +48,8 @@ process.exit(failed === 0 ? 0 : 1);
 async function attackAll(at: BenchSystem): Promise<number> {
   const field = await prepareField(at);
   const attacker = fork(join(import.meta.dirname, 'attacker.ts'), { execArgv: ['--import', 'tsx'] });
-  const client = new GoodClient(at.baseUrl, at.token);
+  const { id: newcomer } = await at.api<{ id: number }>('POST', '/users', { name: 'newcomer' });
+  const client = new GoodClient(at.baseUrl, at.token, newcomer);
   const memory = new PeakMemory(at.serverPid);
   const serverSeconds = () => cpuSeconds({ server: at.serverPid }).server ?? 0;
   try {

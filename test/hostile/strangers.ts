@@ -38,6 +38,14 @@ export const strangers: Attack[] = [
       }),
   },
   {
+    name: 'bodies that are promised and never sent, from four addresses',
+    boundMs: requestMs,
+    run: (field) =>
+      openLines(field, 1_600, (line) => line.say(postHead('/api/v1/sign-in', 16_384)), {
+        addresses: ['127.0.0.2', '127.0.0.3', '127.0.0.4', '127.0.0.5'],
+      }),
+  },
+  {
     name: 'headers of 64 KiB',
     boundMs: answerMs,
     run: (field) =>

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { BodyRoom } from './body-room.ts';
 
-const start = () => new BodyRoom({ maxBytes: 100, maxBytesEach: 60 });
+const start = () => new BodyRoom({ maxBytes: 100, maxBytesEach: 60, freeBytes: 10 });
 const refused = expect.objectContaining({ code: 'rate_limited', retryAfterS: 1 });
 
 test('what one caller takes leaves room for another, and not for more than there is', () => {

@@ -5,14 +5,17 @@ import { AppError } from '../errors.ts';
 export interface RoomLimits {
   /** Of all bodies together. */
   maxBytes: number;
-  /** Of one caller's; as much as the largest body that a route takes. */
+  /** Of one caller's. */
   maxBytesEach: number;
+  /** A body that says that it is no longer than this takes nothing of the room. */
+  freeBytes: number;
 }
 
 /** What one request has of the room. */
 export interface BodyShare {
+  readonly freeBytes: number;
   /**
-   * Takes so much more.
+   * Takes so much more, of what has come: what is only promised would keep others out by silence.
    *
    * @throws AppError `rate_limited` with Retry-After.
    */
@@ -34,6 +37,7 @@ export class BodyRoom {
   share(caller: string): BodyShare {
     let taken = 0;
     return {
+      freeBytes: this.#limits.freeBytes,
       take: (bytes) => {
         const own = (this.#byCaller.get(caller) ?? 0) + bytes;
         if (own > this.#limits.maxBytesEach || this.#bytes + bytes > this.#limits.maxBytes) {

@@ -91,7 +91,7 @@ function parseYaml(bytes: Uint8Array): RequestBody {
 async function readAtMost(
   request: Request,
   maxBytes: number,
-  room?: Pick<BodyShare, 'take'>,
+  room?: Pick<BodyShare, 'freeBytes' | 'take'>,
 ): Promise<Uint8Array> {
   refuseEncoded(request);
   const tooLarge = () =>
@@ -99,10 +99,8 @@ async function readAtMost(
   const told = request.headers.get('content-length');
   if (Number(told ?? 0) > maxBytes) throw tooLarge();
   // HTTP holds a body to the length that it tells, and without a stream it is there half a millisecond sooner.
-  if (told !== null) {
-    room?.take(Number(told));
+  if (told !== null && (room === undefined || Number(told) <= room.freeBytes))
     return readWhole(request, tooLarge, maxBytes);
-  }
   if (request.body === null) return new Uint8Array();
   const parts: Uint8Array[] = [];
   let length = 0;

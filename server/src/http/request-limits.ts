@@ -15,9 +15,17 @@ const ofStranger: RateLimit = { burst: 600, refillMs: 100 };
 const maxFilesAtOnce = 2;
 /** The same of uploads, which are smaller. */
 const maxUploadsAtOnce = 8;
-/** Of all other bodies. Strangers have room of their own: they can't fill that of who has signed in. */
-const roomOfCallers = { maxBytes: 96 * 1024 * 1024, maxBytesEach: limits.maxInventoryBytes };
-const roomOfStrangers = { maxBytes: 16 * 1024 * 1024, maxBytesEach: 4 * 1024 * 1024 };
+/**
+ * Of all other bodies. Who sends the largest that a route takes can send others beside it, and small ones, such as that
+ * of a cancel, are read however full it is.
+ */
+const roomOfCallers = {
+  maxBytes: 96 * 1024 * 1024,
+  maxBytesEach: limits.maxInventoryBytes + 4 * 1024 * 1024,
+  freeBytes: 16 * 1024,
+};
+/** Strangers have room of their own: they can't fill that of who has signed in. No route takes more than 16 KiB of them. */
+const roomOfStrangers = { maxBytes: 16 * 1024 * 1024, maxBytesEach: 256 * 1024, freeBytes: 0 };
 
 export class RequestLimits {
   #files = 0;
