@@ -87,19 +87,32 @@ test('of a body that is refused and goes on no more than so much is read', async
   expect(request?.socket.bytesRead).toBeLessThan(2_000_000);
 });
 
-/** Answers as far as they matter here. */
-function answers(...lengths: number[]) {
-  return lengths.map((writableLength) => {
-    const socket = { destroy: vi.fn() };
-    return { writableLength, once: () => undefined, req: { socket } };
+/** Answers as far as they matter here: what waits of each, of an address. */
+function answers(...all: (number | [waiting: number, remoteAddress: string])[]) {
+  return all.map((each) => {
+    const [waiting, remoteAddress] = typeof each === 'number' ? [each, '192.0.2.1'] : each;
+    const socket = { remoteAddress, bytesWritten: waiting, writableLength: waiting, destroy: vi.fn() };
+    const answer = {
+      writableLength: waiting,
+      once: () => undefined,
+      req: { socket },
+      /** So many bytes are taken, and others are given to be sent. */
+      move(taken: number, given = 0) {
+        answer.writableLength += given - taken;
+        socket.bytesWritten += given;
+        socket.writableLength += given - taken;
+      },
+    };
+    return answer;
   });
 }
 
 function watching(all: ReturnType<typeof answers>) {
   const unread = new UnreadAnswers({
     maxBytes: 100,
+    bytesPatienceMs: 10,
     maxStalled: 3,
-    leastStalledMs: 10,
+    countPatienceMs: 50,
     mostStalledMs: 1_000,
   });
   onTestFinished(() => unread.close());
@@ -114,21 +127,45 @@ test('where what is not taken is too much, who has taken nothing for longest is 
   const { look, cutOff } = watching(all);
   look(5);
   expect(cutOff()).toEqual([false, false, false, false]);
-  Object.assign(all[0] ?? {}, { writableLength: 50 });
+  all[0]?.move(10);
   look(11);
   expect(cutOff()).toEqual([false, true, false, false]);
 });
 
-test('of many that take nothing some are cut off, however little they hold', () => {
-  const { look, cutOff } = watching(answers(1, 1, 1, 1, 1));
-  look(11);
-  expect(cutOff()).toEqual([true, true, false, false, false]);
+test('of many that take nothing some are cut off, however little they hold, but none that takes now and then', () => {
+  const all = answers(1, 1, 5, 1, 1);
+  const { look, cutOff } = watching(all);
+  look(50);
+  expect(cutOff()).toEqual([false, false, false, false, false]);
+  all[2]?.move(1);
+  look(51);
+  expect(cutOff()).toEqual([true, false, false, false, false]);
 });
 
-test('who takes nothing is cut off in the end, also where there is room', () => {
-  const { look, cutOff } = watching(answers(10, 0));
+test('who is cut off is of the address that has most of what is not taken', () => {
+  const flood = '198.51.100.7';
+  const all = answers([10, '192.0.2.1'], [40, flood], [40, flood], [10, '192.0.2.2'], [10, '192.0.2.2']);
+  const { look, cutOff } = watching(all);
+  look(11);
+  expect(cutOff()).toEqual([false, true, false, false, false]);
+  const many = answers(
+    [1, '2001:db8::1'],
+    [1, '192.0.2.1'],
+    [1, '2001:db8::2'],
+    [1, '::ffff:192.0.2.3'],
+    [1, '2001:db8::3'],
+  );
+  const other = watching(many);
+  other.look(51);
+  expect(other.cutOff()).toEqual([true, false, true, false, false]);
+});
+
+test('who takes nothing is cut off in the end, also where there is room, and where more and more waits', () => {
+  const all = answers(10, 0, 1);
+  const { look, cutOff } = watching(all);
+  all[2]?.move(0, 5);
   look(1_000);
-  expect(cutOff()).toEqual([false, false]);
+  expect(cutOff()).toEqual([false, false, false]);
   look(1_001);
-  expect(cutOff()).toEqual([true, false]);
+  expect(cutOff()).toEqual([true, false, true]);
 });
