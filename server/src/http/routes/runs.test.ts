@@ -1,7 +1,9 @@
 // Runs over HTTP: cancelling, purging, reading output in ranges, following from any position.
 import type { ErrorBody, OutputPage, Run } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { AppError } from '../../errors.ts';
 import { chunkOf } from '../../runs/output/output-testing.ts';
+import { requestKeyOf, startOnce } from '../../runs/start/start-once.ts';
 import { endOf, failure, givenUp } from '../../runs/testing.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import { setupRunsApp, type TestRunsApp } from './runs-testing.ts';
@@ -329,6 +331,23 @@ describe('a start with an Idempotency-Key', () => {
     expect(replies.map(({ status }) => status)).toEqual(Array(8).fill(201));
     expect(new Set(replies.map((reply) => (reply.body as Run).id)).size).toBe(1);
     expect(await runsThere()).toBe(2);
+  });
+
+  test('is answered by the run of one that was faster, whatever that one made this one fail of', async () => {
+    const { path, body } = await startable();
+    const [root] = await t.sql<{ userId: number }[]>`select id as user_id from users where name = 'root'`;
+    const asker = { ...t.caller, ...root };
+    const requested = requestKeyOf(key, asker, [`/api/v1/${path}`, body]);
+    let first = 0;
+    // Between the look for a run and the look at what was given, as with a grant, which starts one run.
+    const started = await startOnce(t, requested, asker, async () => {
+      first = ((await t.ask('POST', path, keyed(body))).body as Run).id;
+      throw new AppError('invalid', 'Was used.');
+    });
+    expect(started).toMatchObject({ runId: first, isRepeated: true });
+    const other = requestKeyOf(`${key}-other`, asker, []);
+    const failing = startOnce(t, other, asker, () => Promise.reject(new AppError('invalid', 'Was used.')));
+    await expect(failing).rejects.toThrow('Was used.');
   });
 
   test('is refused with another request, and is of its user alone', async () => {

@@ -6,7 +6,7 @@ import { unwrapDataKey } from '../../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError, invalidField, notFound } from '../../errors.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { findRequestedRun, isRequestedAlready } from '../../store/runs/run-requests.ts';
+import { findRequestedRun } from '../../store/runs/run-requests.ts';
 import { runKeyContext } from '../run-keys.ts';
 import { seeRun } from '../view/seen-run.ts';
 import type { Started } from './start-run.ts';
@@ -68,11 +68,9 @@ export async function startOnce(
   try {
     return { ...(await start()), isRepeated: false };
   } catch (error) {
-    // Both were on their way, to this server or to two; the other one has committed.
-    const other =
-      requested !== undefined && isRequestedAlready(error)
-        ? await startedBy(deps, requested, caller)
-        : undefined;
+    // Both were on their way, to this server or to two; where the other one has committed, this one may have failed of it in
+    // many ways: its grant is used, its run is there.
+    const other = requested === undefined ? undefined : await startedBy(deps, requested, caller);
     if (other === undefined) throw error;
     return other;
   }

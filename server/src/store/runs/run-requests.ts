@@ -1,5 +1,5 @@
 // Runs by the request that made them.
-import { type Queryable, violatedConstraint } from '../database/connection.ts';
+import type { Queryable } from '../database/connection.ts';
 
 export interface RequestedRun {
   runId: number;
@@ -14,9 +14,4 @@ export async function findRequestedRun(db: Queryable, requestKey: Buffer): Promi
   const [row] = await db<RequestedRun[]>`
     select id as run_id, job_id, data_key, request_digest as digest from job_runs where request_key = ${requestKey}`;
   return row;
-}
-
-/** Whether another request with the same key was faster. */
-export function isRequestedAlready(error: unknown): boolean {
-  return violatedConstraint(error) === 'job_runs_request_key';
 }
