@@ -92,8 +92,8 @@ export async function transferBetween(
     context.signal.removeEventListener('abort', onStop);
     clearTimeout(stopTimer);
     meter.stop();
-    await end.close();
     share.release();
+    await end.close();
   }
   if (beganMs === undefined) return outcome;
   const elapsedMs = Math.round(performance.now() - beganMs);

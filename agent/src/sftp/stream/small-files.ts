@@ -9,7 +9,12 @@ export const maxSmallBytes = 128 * 1024;
 /** Fewer go as fast by themselves. */
 const fewestAtOnce = 12;
 const mostAtOnce = 500;
-const bytesAtOnce: Shared = { most: 2 * 1024 * 1024, together: 6 * 1024 * 1024, least: maxSmallBytes };
+/** No fewer than are worth it, however large they are: otherwise none would be moved together where transfers are many. */
+const bytesAtOnce: Shared = {
+  most: 2 * 1024 * 1024,
+  together: 6 * 1024 * 1024,
+  least: fewestAtOnce * maxSmallBytes,
+};
 /** One is moved while the one before is put in its places. */
 const movesAtATime = 2;
 /** Wherever so many went wrong as a whole, the next ones would too. */
