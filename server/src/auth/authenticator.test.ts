@@ -105,6 +105,19 @@ test('a wrong token is asked for each time and never remembered as right', async
   expect((await authenticator.byApiToken(token))?.name).toBe('late');
 });
 
+test('a token was good until it is found to be none, also where all are to be looked up again', async () => {
+  const authenticator = new Authenticator({ sql: database.sql, now, sessionIdleMs: 1_000 });
+  const { token } = await makeToken();
+  expect(authenticator.wasGood('api_token', token)).toBe(false);
+  await authenticator.byApiToken(token);
+  authenticator.forgetEverybody();
+  authenticator.forgetAll();
+  expect(authenticator.wasGood('api_token', token)).toBe(true);
+  await database.sql`delete from api_tokens`;
+  await authenticator.byApiToken(token);
+  expect(authenticator.wasGood('api_token', token)).toBe(false);
+});
+
 test('a session token is no API token, and the other way round', async () => {
   const authenticator = new Authenticator({ sql: database.sql, now, sessionIdleMs: 1_000 });
   const { token } = await makeToken();

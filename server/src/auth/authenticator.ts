@@ -48,6 +48,8 @@ export class Authenticator {
   readonly #deps: AuthenticatorDeps;
   readonly #limits: SessionLimits;
   readonly #remembered = new Map<string, Remembered>();
+  /** Sessions and tokens that held when they were looked up last; forgetting leaves them, as it says nothing against them. */
+  readonly #good = new Set<string>();
   readonly #listeners = new Set<(isAffected: Matches) => void>();
   /** Raised by each `forget`, so that a query that began before it is not remembered after it. */
   #forgetCount = 0;
@@ -60,9 +62,9 @@ export class Authenticator {
     };
   }
 
-  /** Also where it is to be looked up again; false once it has ended, or after ten thousand others. */
+  /** Also where it is to be looked up again; false once it was found to have ended, or after ten thousand others. */
   wasGood(via: Principal['via'], token: string): boolean {
-    return this.#remembered.has(keyOf(via, hashSecretToken(token).toString('base64')));
+    return this.#good.has(keyOf(via, hashSecretToken(token).toString('base64')));
   }
 
   /** Whose the session is; undefined for one that is unknown, expired, idle for too long, or of an inactive user. */
@@ -178,8 +180,12 @@ export class Authenticator {
     const row = await find(now);
     if (row === undefined) {
       this.#remembered.delete(key);
+      this.#good.delete(key);
       return undefined;
     }
+    this.#good.delete(key);
+    makeRoomIn(this.#good);
+    this.#good.add(key);
     const principal = principalOf(via, row);
     if (forgetCount === this.#forgetCount) {
       const endMs = row.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY;
@@ -190,10 +196,15 @@ export class Authenticator {
 
   #remember(key: string, remembered: Remembered): void {
     this.#remembered.delete(key);
-    const oldest = this.#remembered.keys().next();
-    if (this.#remembered.size >= maxRemembered && !oldest.done) this.#remembered.delete(oldest.value);
+    makeRoomIn(this.#remembered);
     this.#remembered.set(key, remembered);
   }
+}
+
+/** For one more, by leaving out what was put there longest ago. */
+function makeRoomIn(keys: Map<string, unknown> | Set<string>): void {
+  const oldest = keys.keys().next();
+  if (keys.size >= maxRemembered && !oldest.done) keys.delete(oldest.value);
 }
 
 /** A token in the cookie must not pass as what it was remembered as when it was a bearer token. */

@@ -41,13 +41,10 @@ export class RateLimiter {
     return waitMs;
   }
 
-  /** The ms until one would be there; takes none. */
-  wait(key: string): number {
-    const { burst, refillMs } = this.#limit;
-    const nowMs = this.#now().getTime();
+  /** Puts back one that was taken. */
+  giveBack(key: string): void {
     const bucket = this.#buckets.get(key);
-    if (bucket === undefined || bucket.atMs > nowMs) return 0;
-    return Math.max(0, bucket.fullMs - nowMs - (burst - 1) * refillMs);
+    if (bucket !== undefined) bucket.fullMs -= this.#limit.refillMs;
   }
 
   /** Fills a bucket again. */

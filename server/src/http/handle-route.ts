@@ -169,10 +169,7 @@ async function authorize(
     return undefined;
   }
   const principal = await authenticate(deps, context, address);
-  if (principal === undefined) {
-    deps.limits.countStranger(address);
-    throw new AppError('unauthenticated', 'Sign in, or send a valid API token.');
-  }
+  if (principal === undefined) throw new AppError('unauthenticated', 'Sign in, or send a valid API token.');
   deps.limits.countCaller(principal);
   if (isUnsafe && principal.via === 'session') checkOrigin(context, deps.access, true);
   if (!mayCall(route, principal.authority)) {
@@ -186,23 +183,42 @@ async function authorize(
   return principal;
 }
 
-/** A bearer token that does not hold is a refusal, whatever cookie comes with it. */
+/**
+ * Undefined, and counted as a stranger, where nothing that holds is presented. A bearer token that does not hold is a refusal,
+ * whatever cookie comes with it.
+ */
 async function authenticate(
   deps: RouteDeps,
   context: Context,
   address: string,
 ): Promise<Principal | undefined> {
+  const { authenticator, limits } = deps;
+  const presented = presentedBy(deps, context);
+  // Counted before it is looked up: a flood of wrong ones, at once too, must not cost a query each.
+  const isCounted = presented === undefined || !authenticator.wasGood(presented.via, presented.token);
+  if (isCounted) limits.countStranger(address);
+  if (presented === undefined) return undefined;
+  const { via, token } = presented;
+  const principal =
+    via === 'session'
+      ? await authenticator.bySession(token, address)
+      : await authenticator.byApiToken(token, address);
+  if (principal === undefined && !isCounted) limits.countStranger(address);
+  if (principal !== undefined && isCounted) limits.uncountStranger(address);
+  return principal;
+}
+
+function presentedBy(
+  { cookieName }: RouteDeps,
+  context: Context,
+): { via: Principal['via']; token: string } | undefined {
   const authorization = context.req.header('authorization');
   if (authorization !== undefined) {
     const token = /^Bearer +([\w.~+/=-]{16,512})$/i.exec(authorization)?.[1];
-    if (token === undefined) return undefined;
-    if (!deps.authenticator.wasGood('api_token', token)) deps.limits.refuseStranger(address);
-    return deps.authenticator.byApiToken(token, address);
+    return token === undefined ? undefined : { via: 'api_token', token };
   }
-  const session = getCookie(context, deps.cookieName);
-  if (session === undefined || session.length > 512) return undefined;
-  if (!deps.authenticator.wasGood('session', session)) deps.limits.refuseStranger(address);
-  return deps.authenticator.bySession(session, address);
+  const token = getCookie(context, cookieName);
+  return token === undefined || token.length > 512 ? undefined : { via: 'session', token };
 }
 
 /** Path, query and body, with defaults filled in; what is wrong in any of them is told at once. */

@@ -46,6 +46,17 @@ test('callers do not use up each other’s share, nor does a stranger at their a
   expect(refusalOf(() => limits.countStranger('192.0.2.1'))?.code).toBe('rate_limited');
 });
 
+test('a stranger who turned out to be none is as if they had not been counted', () => {
+  const limits = start();
+  for (let i = 0; i < 5; i++) {
+    limits.countStranger('192.0.2.3');
+    limits.uncountStranger('192.0.2.3');
+  }
+  limits.countStranger('192.0.2.3');
+  limits.countStranger('192.0.2.3');
+  expect(refusalOf(() => limits.countStranger('192.0.2.3'))).toMatchObject({ retryAfterS: 1 });
+});
+
 test('few files are read at a time, and a place that is given back is free', () => {
   const limits = start();
   const [first] = [limits.holdFile(), limits.holdFile()];

@@ -51,13 +51,9 @@ export class RequestLimits {
     refuseAfter(this.#strangers.take(rateLimitKeyOf(address)));
   }
 
-  /**
-   * Before a token is looked up that nobody knows yet: a flood of wrong ones must not cost a query each.
-   *
-   * @throws AppError `rate_limited` with Retry-After.
-   */
-  refuseStranger(address: string): void {
-    refuseAfter(this.#strangers.wait(rateLimitKeyOf(address)));
+  /** One that was counted has turned out to be none. */
+  uncountStranger(address: string): void {
+    this.#strangers.giveBack(rateLimitKeyOf(address));
   }
 
   /** What the body of a request by this caller may take of memory, to be released when the request is answered. */
