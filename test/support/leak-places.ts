@@ -58,7 +58,14 @@ async function toldOf(
     '/api/v1/audit/export?format=csv',
     '/api/v1/runs',
   ];
-  const read = await Promise.all(paths.map(async (path) => (await t.api.get(path)).text));
-  const asked = { targetId: t.targetId, parameters };
-  return [...read, (await t.api.post(`/api/v1/jobs/${jobId}/preview`, asked)).text].join('\n');
+  const read = await Promise.all(paths.map(async (path) => whole(path, await t.api.get(path))));
+  const path = `/api/v1/jobs/${jobId}/preview`;
+  const preview = await t.api.post(path, { targetId: t.targetId, parameters });
+  return [...read, whole(path, preview)].join('\n');
+}
+
+/** What was answered; a refusal would have nothing in it, and pass. */
+function whole(path: string, { status, text }: { status: number; text: string }): string {
+  if (status !== 200) throw new Error(`${path} was answered ${status}: ${text.slice(0, 300)}`);
+  return text;
 }
