@@ -123,7 +123,12 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       ended,
       drain: (graceMs) => drain(executor, graceMs),
       readPolicyAgain: async (file) => {
-        holder.policyRead(await policy.read(file, options.dataDir, options.log));
+        const reading = await policy.read(file, options.dataDir, options.log);
+        if (reading.accepted) {
+          pool.retire();
+          winrmPool.retire();
+        }
+        holder.policyRead(reading);
       },
       stop: async () => {
         connection.stop();

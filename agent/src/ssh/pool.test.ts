@@ -35,6 +35,29 @@ sshTest('a connection is kept for the next one, of the same target and credentia
   expect(refused.reason).toBe('host_key_unknown');
 });
 
+sshTest(
+  'nothing new begins on a retired connection: what runs there goes on, may be stopped, and closes it',
+  async () => {
+    const t = await setupSshd();
+    const pool = t.pool();
+    const idle = await echo(pool, t);
+    pool.retire();
+    await idle.connection.closed;
+    const running = await pool.open(t.request, cat);
+    expect(running.reused).toBe(false);
+    pool.retire();
+    const denied = { checkAddresses: () => Promise.reject(new Error('not allowed')) };
+    await expect(echo(pool, t, denied)).rejects.toThrow();
+    const stopping = await echo(pool, t, { ...denied, urgent: true });
+    expect(stopping.connection.id).toBe(running.connection.id);
+    running.channel.end('goes on');
+    expect(await text(running.channel)).toBe('goes on');
+    running.release();
+    await running.connection.closed;
+    expect(pool.connections).toBe(0);
+  },
+);
+
 sshTest('many that start at once share one connection, and then another', async () => {
   const t = await setupSshd();
   const pool = t.pool({ maxChannels: 4 });

@@ -70,6 +70,8 @@ interface Entry {
   /** Takes a place that whoever needs one may have. */
   spare: SpareChannel<SshConnection, ClosableChannel> | undefined;
   idleTimer: NodeJS.Timeout | undefined;
+  /** Opened under other rules: nothing begins on it any more. */
+  isRetired: boolean;
 }
 
 interface ClosableChannel {
@@ -199,6 +201,18 @@ export class SshPool {
     return stream;
   }
 
+  /**
+   * Lets nothing begin on the connections that there are: where they lead was checked by rules that are no more. What runs on
+   * them goes on and may be stopped over them, and the last one closes them.
+   */
+  retire(): void {
+    for (const entry of [...this.#entries.values()].flatMap((set) => [...set])) {
+      entry.isRetired = true;
+      entry.spare?.drop();
+      if (entry.channels === 0) this.#discard(entry);
+    }
+  }
+
   /** Closes every connection, with the channels on it. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -215,7 +229,10 @@ export class SshPool {
     for (;;) {
       if (this.#closed) throw poolClosed();
       const own = this.#entries.get(key);
-      const free = request.fresh ? undefined : freeEntry([...(own ?? [])], start);
+      // To stop what runs is nothing new.
+      const mayUseRetired = request.urgent === true && request.isJumpHost !== true;
+      const fit = [...(own ?? [])].filter(({ isRetired }) => !isRetired || mayUseRetired);
+      const free = request.fresh ? undefined : freeEntry(fit, start);
       if (free) {
         this.#take(free);
         return free;
@@ -252,6 +269,7 @@ export class SshPool {
       connection: undefined,
       spare: undefined,
       idleTimer: undefined,
+      isRetired: false,
     };
     const own = this.#entries.get(key) ?? new Set();
     this.#entries.set(key, own.add(entry));
@@ -287,7 +305,7 @@ export class SshPool {
     watch: (channel: Channel, gone: () => void) => void,
   ): void {
     const { connection } = entry;
-    if (this.#closed || entry.spare !== undefined || !connection?.open) return;
+    if (this.#closed || entry.isRetired || entry.spare !== undefined || !connection?.open) return;
     if (entry.channels >= entry.maxChannels) return;
     const spare: SpareChannel<SshConnection, Channel> = new SpareChannel({
       connection,
@@ -318,8 +336,9 @@ export class SshPool {
     entry.channels -= 1;
     const own = this.#entries.get(entry.key);
     if (entry.channels === 0 && own?.has(entry)) {
-      if (entry.connection) entry.idleTimer = setTimeout(() => this.#discard(entry), this.#options.idleMs);
-      // Nobody waits for it any more.
+      if (entry.connection && !entry.isRetired)
+        entry.idleTimer = setTimeout(() => this.#discard(entry), this.#options.idleMs);
+      // Nobody waits for it any more, or nobody may use it.
       else this.#discard(entry);
     }
     this.#wake(entry.key);

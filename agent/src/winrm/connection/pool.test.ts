@@ -45,6 +45,21 @@ winrmTest('commands that follow one another share logins, and leave no shell', a
   expect(requests.slice(10, 12)).toEqual(['Create', 'Command']);
 });
 
+winrmTest('no connection is lent again after the pool was told to retire them', async () => {
+  const t = setup();
+  await t.runWhole('exit 0');
+  const lent = t.of().connect();
+  await t.runWhole('exit 0');
+  t.pool.retire();
+  await t.pool.settled();
+  expect(t.pool.idle).toBe(0);
+  t.of().release(lent);
+  expect(t.pool.idle).toBe(0);
+  expect(t.of().connectWarm?.()).toBeUndefined();
+  expect((await t.runWhole('exit 3')).end).toEqual(exited(3));
+  expect(t.pool.idle).toBeGreaterThan(0);
+});
+
 winrmTest('a shell that was made ahead and is gone, or in the way of another, costs nothing', async () => {
   const t = setup();
   for (let n = 0; n < 2; n += 1) await t.runWhole('exit 0');

@@ -63,6 +63,8 @@ export class WinrmPool {
   readonly #tickets = new KerberosTickets('');
   /** Connections that have carried a command before. */
   readonly #used = new WeakSet<WinrmConnection>();
+  /** Those that were made since the rules last changed. */
+  #usable = new WeakSet<WinrmConnection>();
   #closed = false;
 
   constructor(options: WinrmPoolOptions = {}) {
@@ -83,7 +85,7 @@ export class WinrmPool {
     const key = keyOf(options, owner);
     const tickets = this.#tickets.of(owner);
     const source: ConnectionSource = {
-      connect: () => this.#take(key) ?? new WinrmConnection({ ...options, tickets }),
+      connect: () => this.#take(key) ?? this.#made(new WinrmConnection({ ...options, tickets })),
       connectWarm: () => this.#take(key),
       release: (connection) => this.#give(key, connection),
       takeShell: (settings) => this.#takeShell(key, settings),
@@ -109,6 +111,17 @@ export class WinrmPool {
   /** Resolves when nothing goes on any more: shells that were used are removed. */
   async settled(): Promise<void> {
     while (this.#work.size > 0) await Promise.all(this.#work.keys());
+  }
+
+  /**
+   * Lends none of the connections any more that there are: where they lead was checked by rules that are no more. Those that
+   * a command uses are closed when it has ended.
+   */
+  retire(): void {
+    // On connections that are there still.
+    for (const key of this.#spares.keys()) this.#dropShell(key);
+    for (const each of this.#idle) this.#discard(each);
+    this.#usable = new WeakSet();
   }
 
   /** Closes connections that nobody uses, and removes shells that were made ahead. */
@@ -178,8 +191,13 @@ export class WinrmPool {
     return undefined;
   }
 
+  #made(connection: WinrmConnection): WinrmConnection {
+    this.#usable.add(connection);
+    return connection;
+  }
+
   #give(key: string, connection: WinrmConnection): void {
-    if (this.#closed || !connection.isWarm) {
+    if (this.#closed || !this.#usable.has(connection) || !connection.isWarm) {
       connection.close();
       return;
     }
