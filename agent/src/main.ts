@@ -249,7 +249,11 @@ async function runCommand(options: RunCommand, { proxy, environment }: Config, l
     void agent.drain(drainGraceMs).then(() => agent.stop());
   };
   const { policy: policyFile } = options;
-  if (policyFile !== undefined) process.on('SIGHUP', () => void agent.readPolicyAgain(policyFile));
+  process.on('SIGHUP', () => {
+    if (policyFile !== undefined) void agent.readPolicyAgain(policyFile);
+    // It would end the agent else.
+    else log.warn('SIGHUP reads the policy file again, and this agent was started without one (--policy)');
+  });
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
   const end = await agent.ended;

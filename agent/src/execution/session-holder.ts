@@ -77,6 +77,8 @@ export class SessionHolder {
     const welcome = await this.#introduce(socket, () => {
       askedAt = deadline.now();
     });
+    // As what the server is told with it: the policy may be read again before it answers.
+    const told = this.#toldOfPolicy();
     const resumed = await this.#resume(socket, welcome.generation);
     await journal.reconciled();
     deadline.begin(askedAt, welcome.leaseTtlMs);
@@ -86,7 +88,7 @@ export class SessionHolder {
     cleaner.began((message) => session.send(message));
     if (session.server.can('server_files')) contents.began((message) => session.send(message));
     socket.handle((message) => this.#dispatch(message, session));
-    this.#current = { socket, session, told: this.#toldOfPolicy() };
+    this.#current = { socket, session, told };
     this.#tellPolicyRead();
     this.#offerKeys(session);
     log.info({ server: identity.server, session: welcome.sessionNumber }, 'connected');
@@ -108,10 +110,6 @@ export class SessionHolder {
   /** The policy file was read again. What servers are told of it when an agent connects they are told by a new connection. */
   policyRead(reading: PolicyReading): void {
     this.#untold = reading;
-    if (this.#current !== undefined && this.#current.told !== this.#toldOfPolicy()) {
-      this.#current.socket.terminate();
-      return;
-    }
     this.#tellPolicyRead();
   }
 
@@ -121,7 +119,11 @@ export class SessionHolder {
   }
 
   #tellPolicyRead(): void {
-    const { session } = this.#current ?? {};
+    const { session, socket, told } = this.#current ?? {};
+    if (socket !== undefined && told !== this.#toldOfPolicy()) {
+      socket.terminate();
+      return;
+    }
     const reading = this.#untold;
     if (reading === undefined || session?.server.can('policy_read') !== true) return;
     this.#untold = undefined;

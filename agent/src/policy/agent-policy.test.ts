@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { AgentError } from '../agent-error.ts';
 import { readPolicy } from './agent-policy.ts';
+import { CurrentPolicy } from './current-policy.ts';
 
 async function setup() {
   const dir = await realpath(await mkdtemp(join(tmpdir(), 'opsconductor-policy-')));
@@ -108,6 +109,61 @@ test('a source has one place and bounds, and lies where no step may read', async
   await writeFile(join(t.files, 'x'), 'secret');
   expect(await t.refusal(inRoot)).toContain(`lies in ${t.files}, which steps may read`);
   expect(await t.refusal(`sources: [{name: a, file: ${t.data}/x, ${bounds}}]`)).toContain('own directory');
+});
+
+test('a source that is not there yet is judged by where it would be', async () => {
+  const t = await setup();
+  await symlink(t.files, join(t.dir, 'link'));
+  await symlink(join(t.files, 'later'), join(t.etc, 'dangling'));
+  for (const file of [`${t.dir}/link/new/x`, `${t.etc}/dangling`])
+    expect(
+      await t.refusal(
+        `file_roots: [${t.files}]\nsources: [{name: a, file: ${file}, bounds: {hosts: ["*"], ports: [22], user: x}}]`,
+      ),
+    ).toContain(`lies in ${t.files}, which steps may read`);
+});
+
+test('a program that prints a secret, and what it is given, lies where no step writes and nobody else may', async () => {
+  const t = await setup();
+  const source = (command: string[]) =>
+    `sources: [{name: a, command: ${JSON.stringify(command)}, bounds: {hosts: ["*"], ports: [22], user: x}}]`;
+  await symlink(t.files, join(t.dir, 'link'));
+  for (const command of [
+    [`${t.files}/print`],
+    ['/bin/sh', `${t.dir}/link/print.sh`],
+    ['/bin/cat', `--from=${t.files}/x`],
+  ])
+    expect(await t.refusal(`file_roots: [${t.files}]\n${source(command)}`)).toContain(
+      `lies in ${t.files}, which steps may write`,
+    );
+  const forReading = `file_roots: [{path: ${t.files}, access: read}]\n${source(['/bin/sh', `${t.files}/x`])}`;
+  expect(await t.read(forReading)).toMatchObject({ rules: { sources: [{ name: 'a' }] } });
+  const program = join(t.etc, 'print');
+  await writeFile(program, '#!/bin/sh\n');
+  await chmod(program, 0o775);
+  expect(await t.refusal(source([program]))).toContain(
+    `command[0] of the policy file: ${program} may be changed`,
+  );
+  await chmod(program, 0o755);
+  expect(await t.read(source([program]))).toMatchObject({ rules: { sources: [{ name: 'a' }] } });
+});
+
+test('a file that is read again and wrong changes nothing, and the server hears nothing of where a secret is', async () => {
+  const t = await setup();
+  const policy = new CurrentPolicy(await t.read('users: [deploy]'));
+  const logged: string[] = [];
+  const log = {
+    info: () => undefined,
+    error: (_: object, message?: string) => void logged.push(message ?? ''),
+  };
+  const source = `{name: a, file: ${t.files}/x, bounds: {hosts: ["*"], ports: [22], user: x}}`;
+  await writeFile(t.policy, `file_roots: [${t.files}]\nsources: [${source}]`);
+  expect(await policy.read(t.policy, t.data, log as never)).toEqual({
+    accepted: false,
+    problem: 'sources[0].file of the policy file lies where steps may read.',
+  });
+  expect(logged.join()).toContain(`${t.files}/x`);
+  expect(policy.rules.users).toEqual(['deploy']);
 });
 
 test('a root that is no directory is refused', async () => {

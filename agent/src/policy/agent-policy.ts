@@ -2,14 +2,10 @@
 import { readFile, realpath, stat } from 'node:fs/promises';
 import { dirname, isAbsolute, normalize } from 'node:path';
 import { AgentError } from '../agent-error.ts';
+import { type FileRoot, isChangedByOwnerAlone, isInside } from './file-roots.ts';
 import { type PolicyProblem, parsePolicy } from './parse-policy.ts';
-import type { PolicyDocument, SourceRule } from './policy-schema.ts';
-
-/** A directory that steps may read below, and write where it says so. */
-export interface FileRoot {
-  path: string;
-  mayWrite: boolean;
-}
+import type { PolicyDocument } from './policy-schema.ts';
+import { checkSourceFiles } from './source-files.ts';
 
 /** All that may be allowed or not, but files. What is not there is allowed. */
 export type PolicyRules = Omit<PolicyDocument, 'file_roots'>;
@@ -70,9 +66,7 @@ async function readText(file: string): Promise<string> {
 async function checkOwner(file: string): Promise<void> {
   const found = await stat(file).catch(() => undefined);
   if (found === undefined) return;
-  const own = process.getuid?.();
-  const isOurs = own === undefined || found.uid === 0 || found.uid === own;
-  if (isOurs && (found.mode & 0o022) === 0) return;
+  if (isChangedByOwnerAlone(found)) return;
   throw new AgentError(
     `The policy file ${file} may be changed by others than root and the agent's user.`,
     `chown root ${file} && chmod 644 ${file}`,
@@ -134,39 +128,6 @@ async function checkTogether(roots: readonly FileRoot[]): Promise<void> {
       `Name the directory itself: ${root.real}.`,
     );
   }
-}
-
-/** A step that reads the file itself would send it on as it is. */
-async function checkSourceFiles(
-  sources: readonly SourceRule[],
-  fileRoots: readonly FileRoot[],
-  { file: policyFile, dataDir }: { file: string; dataDir: string },
-): Promise<void> {
-  const real = async (path: string) => realpath(path).catch(() => normalize(path));
-  const own = await real(dataDir);
-  const roots = await Promise.all(fileRoots.map(({ path }) => real(path)));
-  for (const [at, { file }] of sources.entries()) {
-    if (file === undefined) continue;
-    const found = await real(file);
-    const root = roots.find((one) => isInside(found, one) || isInside(normalize(file), one));
-    if (root !== undefined) {
-      throw new AgentError(
-        `sources[${at}] of the policy file: ${file} lies in ${root}, which steps may read.`,
-        `Keep the secret elsewhere, or take ${root} out of file_roots in ${policyFile}.`,
-      );
-    }
-    if (isInside(found, own)) {
-      throw new AgentError(
-        `sources[${at}] of the policy file: ${file} lies in the agent's own directory ${dataDir}.`,
-        'Keep the secret elsewhere: targets could else be told the keys of the agent.',
-      );
-    }
-  }
-}
-
-/** Whether a normalized path is the directory or below it. */
-export function isInside(path: string, directory: string): boolean {
-  return path === directory || path.startsWith(directory === '/' ? '/' : `${directory}/`);
 }
 
 function withoutEnd(path: string): string {

@@ -2,13 +2,8 @@
 
 import { AgentError } from '../agent-error.ts';
 import type { Logger } from '../log.ts';
-import {
-  type AgentPolicy,
-  type FileRoot,
-  type PolicyRules,
-  type PolicySource,
-  readPolicy,
-} from './agent-policy.ts';
+import { type AgentPolicy, type PolicyRules, type PolicySource, readPolicy } from './agent-policy.ts';
+import type { FileRoot } from './file-roots.ts';
 
 /** How a policy file was read again: where it was not taken, why. */
 export type PolicyReading = { accepted: true } | { accepted: false; problem: string };
@@ -41,12 +36,20 @@ export class CurrentPolicy implements AgentPolicy {
         log.info({ file }, 'the policy file was read again, and holds from now on');
         return { accepted: true };
       } catch (error) {
-        if (!(error instanceof AgentError)) throw error;
-        log.error({ file }, `the policy that was read before holds on: ${error.message} ${error.fix}`);
-        return { accepted: false, problem: error.message };
+        const holdsOn = 'the policy that was read before holds on';
+        if (error instanceof AgentError) {
+          log.error({ file }, `${holdsOn}: ${error.message} ${error.fix}`);
+          return { accepted: false, problem: error.toldToServer };
+        }
+        // Its machine refuses something, or a bug: a file that is wrong ends no agent.
+        log.error({ file, err: error }, holdsOn);
+        return {
+          accepted: false,
+          problem: 'The policy file could not be read: the log of the agent says why.',
+        };
       }
     });
-    this.#reading = reading.catch(() => undefined);
+    this.#reading = reading;
     return reading;
   }
 }

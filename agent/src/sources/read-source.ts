@@ -1,8 +1,9 @@
 // Reads a secret where the owner of this machine says it is: a file, an environment variable or what a program prints.
 // What goes wrong is told without a word of what was read, and without where it was: the server is told it.
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
 import type { SourceRule } from '../policy/policy-schema.ts';
 
 /** As long as the longest key that is sealed. */
@@ -85,6 +86,9 @@ async function readFile(path: string): Promise<Buffer> {
   }
 }
 
+/** Its output is not there where no file descriptor was left for it. */
+type StartedProgram = Omit<ChildProcess, 'stdout'> & { stdout: Readable | null | undefined };
+
 function runCommand(source: SourceRule, environment: NodeJS.ProcessEnv): Promise<Buffer> {
   const { command = [], pass_environment = [], timeout_s = defaultCommandTimeoutS } = source;
   const [program = '', ...args] = command;
@@ -96,12 +100,7 @@ function runCommand(source: SourceRule, environment: NodeJS.ProcessEnv): Promise
   );
   return new Promise((resolve, reject) => {
     // A group of its own, so that what it started ends with it. What it says of errors may quote the secret.
-    const child = spawn(program, args, {
-      env,
-      cwd: '/',
-      detached: true,
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
+    const child = started(program, args, env);
     const chunks: Buffer[] = [];
     let bytes = 0;
     const endGroup = () => {
@@ -115,7 +114,7 @@ function runCommand(source: SourceRule, environment: NodeJS.ProcessEnv): Promise
     const settle = (end: () => void) => {
       clearTimeout(timer);
       endGroup();
-      child.stdout.destroy();
+      child.stdout?.destroy();
       end();
     };
     const timer = setTimeout(() => {
@@ -124,10 +123,9 @@ function runCommand(source: SourceRule, environment: NodeJS.ProcessEnv): Promise
       settle(() => reject(new SourceProblem(what, advice)));
     }, timeout_s * 1_000);
     child.on('error', (error: NodeJS.ErrnoException) => {
-      const what = `is a program that can not be started (${error.code})`;
-      settle(() => reject(new SourceProblem(what, 'Correct its path, and let the agent’s user run it.')));
+      settle(() => reject(notStarted(error)));
     });
-    child.stdout.on('data', (chunk: Buffer) => {
+    child.stdout?.on('data', (chunk: Buffer) => {
       chunks.push(chunk);
       bytes += chunk.length;
       if (bytes > maxSourceBytes) settle(() => resolve(Buffer.concat(chunks)));
@@ -139,6 +137,25 @@ function runCommand(source: SourceRule, environment: NodeJS.ProcessEnv): Promise
       settle(() => reject(new SourceProblem(what, 'Try it by hand as the agent’s user: it says why.')));
     });
   });
+}
+
+/** @throws {SourceProblem} Some causes Node throws, others it tells of by an event. */
+function started(program: string, args: readonly string[], env: NodeJS.ProcessEnv): StartedProgram {
+  try {
+    return spawn(program, args, { env, cwd: '/', detached: true, stdio: ['ignore', 'pipe', 'ignore'] });
+  } catch (error) {
+    throw notStarted(error as NodeJS.ErrnoException);
+  }
+}
+
+function notStarted({ code }: NodeJS.ErrnoException): SourceProblem {
+  const isShort = code === 'EMFILE' || code === 'ENFILE';
+  return new SourceProblem(
+    `is a program that can not be started (${code})`,
+    isShort
+      ? 'The agent or its machine has no file descriptors left: let it have more, or fewer slots.'
+      : 'Correct its path, and let the agent’s user run it.',
+  );
 }
 
 function textOf(bytes: Buffer): string {

@@ -77,6 +77,9 @@ test('each way in which there is no secret is told by itself, and nothing of wha
   expect(await t.refusal({ command: ['/nowhere/vault'] })).toBe(
     'is a program that can not be started (ENOENT).',
   );
+  expect(await t.refusal({ command: [`${lines}/vault`] })).toBe(
+    'is a program that can not be started (ENOTDIR).',
+  );
   expect(await t.refusal(sh('echo tr0ub4dor; echo tr0ub4dor >&2; exit 3'))).toBe(
     'is a program that ended with exit status 3.',
   );

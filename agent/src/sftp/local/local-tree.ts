@@ -1,7 +1,8 @@
 // The agent's side: paths inside the roots that its owner allows.
 import { constants } from 'node:fs';
 import { type FileHandle, open, realpath } from 'node:fs/promises';
-import { type AgentPolicy, type FileRoot, isInside } from '../../policy/agent-policy.ts';
+import type { AgentPolicy } from '../../policy/agent-policy.ts';
+import { type FileRoot, isInside } from '../../policy/file-roots.ts';
 import { partsOf } from '../tree/safe-name.ts';
 import { shownPath } from '../tree/shown-path.ts';
 import { fileError, TransferError } from '../tree/transfer-error.ts';
