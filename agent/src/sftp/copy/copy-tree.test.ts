@@ -20,8 +20,11 @@ async function setup() {
     onTestFinished(() => parent.close());
     return parent;
   };
+  const progress: string[] = [];
   return {
     dir,
+    /** As it was told, of all copies. */
+    progress,
     put: (name: string) => writeFile(join(dir, 'from', name), name),
     async copy(plan: object, seen = asItIs, listed = asItIs) {
       const report = new TransferReport();
@@ -38,7 +41,12 @@ async function setup() {
         plan: { ...copyPlan('pull', { ...paths, overwrite: 'different' }), ...plan },
         conduct,
         report,
-        progress: { found: () => {}, began: () => {}, ended: () => {} },
+        progress: {
+          found: (bytes) => progress.push(`found ${bytes}`),
+          counted: () => progress.push('counted'),
+          began: () => progress.push('began'),
+          ended: () => progress.push('ended'),
+        },
       });
       const ends = {
         from: listed(await at('from')),
@@ -128,4 +136,19 @@ test('what a side lists as smaller than it is counts for what it is once it is o
   const { totals, commonReason } = await t.copy({ maxBytes: 8 }, undefined, understating);
   expect(totals).toMatchObject({ created: 2, failed: 1 });
   expect(commonReason).toBe('no_space');
+});
+
+test('what a tree comes to is known once it is listed, with most of its files still to be moved', async () => {
+  const t = await setup();
+  await mkdir(join(t.dir, 'from/below'));
+  for (let n = 100; n < 200; n += 1) await t.put(`${n % 2 === 0 ? 'below/' : ''}${n}`);
+  await t.copy({});
+  const all = (what: string) => t.progress.filter((one) => one === what).length;
+  expect([all('began'), all('counted'), all('found 3') + all('found 9')]).toEqual([100, 1, 100]);
+  const before = t.progress.slice(0, t.progress.indexOf('counted'));
+  expect(before.filter((one) => one.startsWith('found'))).toHaveLength(100);
+  expect(before.filter((one) => one === 'ended').length).toBeLessThan(100);
+  t.progress.length = 0;
+  await t.copy({ overwrite: 'never' });
+  expect(t.progress).toEqual(['counted']);
 });

@@ -14,6 +14,7 @@ import { isDifferent, mayReplace } from './decide.ts';
 import { leadsOut } from './leads-out.ts';
 import type { Listings } from './listings.ts';
 import { changedAttributes, directoryAttributes, fileAttributes } from './new-attributes.ts';
+import { type Part, type Reckoned, Reckoning } from './reckoning.ts';
 import { entriesOf, folded, isTaken, sameName } from './same-names.ts';
 import { Slots } from './slots.ts';
 import {
@@ -49,8 +50,7 @@ export interface TreeCopyOptions {
   smallFiles?: ((top: () => string) => SmallFiles) | undefined;
 }
 
-export interface TreeProgress {
-  found(bytes: number): void;
+export interface TreeProgress extends Reckoned {
   began(path: string): void;
   ended(path: string): void;
 }
@@ -66,6 +66,8 @@ interface Item {
   relative: string;
   /** Paths of the directories of the source that it was found in, from the top. */
   above: readonly string[];
+  /** What it adds to the whole. */
+  part: Part;
   /** As of a `FileCopy`. */
   madeUnder?: string | undefined;
   /** Where it has a place among the files that are copied at a time. */
@@ -78,6 +80,7 @@ export class TreeCopy {
   readonly #largeFiles = new Slots(largeFilesAtATime);
   readonly #directories: Slots;
   readonly #smallFiles: SmallFiles | undefined;
+  readonly #reckoning: Reckoning;
   /** Paths of what is copied, of what it becomes, and of the directory that this is in. */
   #tops = { from: '', to: '', holds: '' };
   #isOver = false;
@@ -87,6 +90,7 @@ export class TreeCopy {
 
   constructor(options: TreeCopyOptions) {
     this.#options = options;
+    this.#reckoning = new Reckoning(options.progress);
     const { direction } = options.plan;
     this.#smallFiles = options.smallFiles?.(
       () => (direction === 'push' ? this.#tops.holds : this.#tops.from) || '/',
@@ -100,44 +104,42 @@ export class TreeCopy {
   async copy(ends: Ends): Promise<void> {
     const { from, entry, to, toName } = ends;
     this.#tops = { from: pathIn(from, entry?.name), to: pathIn(to, toName), holds: to.path };
+    const part = this.#reckoning.open();
     try {
-      await this.#copy(ends);
+      await this.#copy(ends, part);
     } finally {
+      this.#reckoning.close(part);
       await this.#smallFiles?.end();
     }
   }
 
-  async #copy({ from, entry, to, toName, there }: Ends): Promise<void> {
+  async #copy({ from, entry, to, toName, there }: Ends, part: Part): Promise<void> {
     if (entry !== undefined && toName !== undefined) {
-      await this.#entry({ entry, from, to, toName, there, relative: '', above: [] }, 0);
+      await this.#entry({ entry, from, to, toName, there, part, relative: '', above: [] }, 0);
       return;
     }
     if (entry?.kind === 'file') throw fileError({ code: 'EISDIR' }, '', to.path, 'replaced');
     const source = entry === undefined ? from : await from.enter(entry.name);
     try {
-      await this.#intoDirectory(source, to, toName, there);
+      await this.#intoDirectory({ from: source, to, toName, there }, part);
     } finally {
       if (source !== from) await source.close();
     }
   }
 
   /** All that is in a directory, where one of the two is an outermost one and has no attributes to be given. */
-  async #intoDirectory(
-    from: Directory,
-    to: Directory,
-    toName: string | undefined,
-    there: Entry | undefined,
-  ): Promise<void> {
+  async #intoDirectory({ from, to, toName, there }: Omit<Ends, 'entry'>, part: Part): Promise<void> {
     const { plan, report } = this.#options;
-    if (toName === undefined) return this.#contents(from, to, { relative: '', isNew: false, above: [] }, 0);
+    const top = { relative: '', above: [], part };
+    if (toName === undefined) return this.#contents(from, to, { ...top, isNew: false }, 0);
     if (there === undefined) {
       report.count('directories');
-      if (plan.dryRun) return this.#contents(from, to, { relative: '', isNew: true, above: [] }, 0);
+      if (plan.dryRun) return this.#contents(from, to, { ...top, isNew: true }, 0);
       await makeIfMissing(to, toName, plan.directoryMode ?? 0o755);
     }
     const inside = await to.enter(toName);
     try {
-      await this.#contents(from, inside, { relative: '', isNew: there === undefined, above: [] }, 0);
+      await this.#contents(from, inside, { ...top, isNew: there === undefined }, 0);
     } finally {
       await inside.close();
     }
@@ -150,11 +152,12 @@ export class TreeCopy {
       relative,
       isNew,
       above,
+      part,
       madeUnder,
-    }: Pick<Item, 'relative' | 'above' | 'madeUnder'> & { isNew: boolean },
+    }: Pick<Item, 'relative' | 'above' | 'part' | 'madeUnder'> & { isNew: boolean },
     depth: number,
   ): Promise<void> {
-    const { conduct, plan, report, listings } = this.#options;
+    const { conduct, report, listings } = this.#options;
     conduct.signal.throwIfAborted();
     let entries: Entry[];
     let there: Map<string, Entry>;
@@ -173,31 +176,28 @@ export class TreeCopy {
     /** Names that a side may take for one another. */
     const likely = new Map<string, string>();
     try {
-      for (const entry of entries) {
+      const inside = [...above, from.path];
+      const wanted = this.#wanted(entries, relative).map(({ entry, path }): Item => {
+        const item = { entry, from, to, toName: entry.name, there: there.get(sameName(to, entry.name)) };
+        return { ...item, relative: path, above: inside, madeUnder, part: this.#foreseen(item) };
+      });
+      // From here on each of them tells for itself.
+      this.#reckoning.close(part);
+      for (const item of wanted) {
         if (this.#isOver) break;
-        if (entry.name.startsWith(temporaryPrefix)) continue;
-        const path = relative === '' ? entry.name : `${relative}/${entry.name}`;
-        if (!plan.filter(path, entry.kind === 'directory')) continue;
-        const item = {
-          entry,
-          from,
-          to,
-          toName: entry.name,
-          there: there.get(sameName(to, entry.name)),
-          relative: path,
-          above: [...above, from.path],
-          madeUnder,
-        };
+        const { entry, relative: path } = item;
         if (!isSafeName(entry.name)) {
           report.fail(path, badName(), this.#row(item));
+          this.#reckoning.close(item.part);
           continue;
         }
         const alike = likely.get(folded(entry.name));
         likely.set(folded(entry.name), entry.name);
         if (alike !== undefined) {
           await Promise.allSettled(work);
-          if (await isTaken(item, alike, plan)) {
+          if (await isTaken(item, alike, this.#options.plan)) {
             report.fail(path, nameTaken(entry.name, alike), this.#row(item));
+            this.#reckoning.close(item.part);
             continue;
           }
         }
@@ -207,6 +207,22 @@ export class TreeCopy {
       await Promise.allSettled(work);
     }
     await Promise.all(work);
+  }
+
+  /** What of a directory is transferred, with its path from the top. */
+  #wanted(entries: readonly Entry[], relative: string): { entry: Entry; path: string }[] {
+    return entries
+      .filter(({ name }) => !name.startsWith(temporaryPrefix))
+      .map((entry) => ({ entry, path: relative === '' ? entry.name : `${relative}/${entry.name}` }))
+      .filter(({ entry, path }) => this.#options.plan.filter(path, entry.kind === 'directory'));
+  }
+
+  /** A file that is not there yet is moved for certain: it counts before its turn comes. */
+  #foreseen({ entry, there }: Pick<Item, 'entry' | 'there'>): Part {
+    const part = this.#reckoning.open();
+    const isMoved = entry.kind === 'file' && there === undefined && isSafeName(entry.name);
+    if (isMoved && !this.#options.plan.dryRun) this.#reckoning.found(part, entry.size);
+    return part;
   }
 
   /** One that ends everything keeps others from being begun; whoever waits for it hears of it. */
@@ -248,6 +264,8 @@ export class TreeCopy {
       conduct.signal.throwIfAborted();
       if (endsAll(error)) throw error;
       this.#fail(error, { path: item.relative || item.entry.name, row: this.#row(item) });
+    } finally {
+      this.#reckoning.close(item.part);
     }
   }
 
@@ -270,7 +288,7 @@ export class TreeCopy {
       report.done(() => ({ ...this.#row(item), status: 'planned' }));
       return;
     }
-    progress.found(entry.size);
+    this.#reckoning.found(item.part, entry.size);
     progress.began(item.relative || entry.name);
     const startedAt = new Date();
     let counted: number | undefined;

@@ -24,6 +24,8 @@ export class ProgressMeter implements TreeProgress {
   }
 
   start(): void {
+    // What is told first has a rate, too.
+    this.sample();
     this.#timer = setInterval(() => this.#tell(this.sample()), limits.transferProgressMs);
     this.#timer.unref();
   }

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { RateLimit } from '../copy/rate-limit.ts';
 import { shownPath } from '../tree/shown-path.ts';
 import { ProgressMeter } from './progress-meter.ts';
@@ -27,6 +27,19 @@ test('progress has what is done, what is known to be left, and the rate of the l
   expect(meter.sample()).toMatchObject({ files: 1, bytes: 1_000, bytesPerSecond: 500, isCounted: true });
   for (now = 3_000; now <= 12_000; now += 1_000) meter.sample();
   expect(meter.sample()).toMatchObject({ bytesPerSecond: 0 });
+});
+
+test('what is told first has the rate since the beginning', () => {
+  let now = 0;
+  const meter = new ProgressMeter(
+    () => undefined,
+    () => now,
+  );
+  meter.start();
+  onTestFinished(() => meter.stop());
+  meter.moved(1_000);
+  now = 500;
+  expect(meter.sample()).toMatchObject({ bytesPerSecond: 2_000 });
 });
 
 test('a limit lets the first bytes through and holds the rest to their time', () => {
