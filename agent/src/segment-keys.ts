@@ -225,7 +225,8 @@ export class SegmentKeys {
       if (segmentPrivateKey === undefined || member === undefined || binding === undefined) continue;
       const recipientPublicKey = decodeBase64(member.encryptionKey, 32, 'encryptionKey');
       const wrapped = await wrapSegmentKey({ segmentPrivateKey, recipientPublicKey, binding });
-      reply({ type: 'wrapped_key', agentId, generation, wrapped });
+      const { encryptionKey } = member;
+      reply({ type: 'wrapped_key', agentId, generation, wrapped, encryptionKey });
     }
   }
 

@@ -582,6 +582,8 @@ export const WrappedKeySchema = message('wrapped_key', {
   agentId: Id,
   generation: Generation(),
   wrapped: Type.String({ maxLength: 1024 }),
+  /** Of that agent, which it was wrapped for: it may have another one when this arrives. */
+  encryptionKey: Type.Optional(Bytes32),
 });
 /** The segment key, wrapped for the recovery key; only where `segment_state` wanted it. */
 export const RecoveryWrappedSchema = message('recovery_wrapped', {

@@ -601,14 +601,9 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
 
   async wrapped(link: AgentLink, message: AgentMessageOf<'wrapped_key'>): Promise<void> {
     if (link.isEnding || (await isWrappedFor(this.#deps.sql, message))) return;
-    await inTransaction(this.#deps.sql, (tx) =>
-      storeWrap(tx, {
-        byAgentId: link.agentId,
-        agentId: message.agentId,
-        generation: message.generation,
-        wrapped: message.wrapped,
-      }),
-    );
+    const { agentId, generation, wrapped, encryptionKey } = message;
+    const wrap = { byAgentId: link.agentId, agentId, generation, wrapped, encryptionKey };
+    await inTransaction(this.#deps.sql, (tx) => storeWrap(tx, wrap));
   }
 
   async wrappedForRecovery(link: AgentLink, message: AgentMessageOf<'recovery_wrapped'>): Promise<void> {

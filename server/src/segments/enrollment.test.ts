@@ -259,7 +259,12 @@ describe('a second agent', () => {
       generation: 1,
       wrapped,
     };
-    expect(await inTransaction(t.sql, (tx) => storeWrap(tx, wrap))).toBe(true);
+    const forKey = ({ publicKey }: { publicKey: Uint8Array }) => ({ encryptionKey: encodeBase64(publicKey) });
+    const late = { ...wrap, ...forKey(first.keys.encryption) };
+    expect(await inTransaction(t.sql, (tx) => storeWrap(tx, late))).toBe(false);
+    expect((await segmentStateFor(t.sql, first.enrolled.agentId))?.wanting).toHaveLength(1);
+    const fresh = { ...wrap, ...forKey(second.keys.encryption) };
+    expect(await inTransaction(t.sql, (tx) => storeWrap(tx, fresh))).toBe(true);
     // Its peers are asked all at once: the others' are not needed.
     expect(await inTransaction(t.sql, (tx) => storeWrap(tx, wrap))).toBe(false);
     expect(await isWrappedFor(t.sql, wrap)).toBe(true);

@@ -6,7 +6,7 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { AppError } from '../errors.ts';
 import { findAgent } from '../store/agents/agents.ts';
 import { findSegmentState, hasOpenedWrap, insertWrap } from '../store/agents/segment-key-wraps.ts';
-import { notifySegmentChanged } from '../store/agents/segments.ts';
+import { holdSegment, notifySegmentChanged } from '../store/agents/segments.ts';
 import type { Queryable, Tx } from '../store/database/connection.ts';
 
 export type SegmentState = Static<typeof SegmentStateSchema>;
@@ -37,18 +37,23 @@ export interface PeerWrap {
   generation: number;
   /** Base64, as `wrapSegmentKey` returns it. The server can't open it. */
   wrapped: string;
+  /** Base64, whose it was wrapped for; agents of the version before say nothing of it. */
+  encryptionKey?: string | undefined;
 }
 
 /**
  * Stores the segment key that an agent wrapped for a peer of its segment.
  *
- * @returns false when the peer has opened one of that generation already, or was just given one: this one is not needed.
+ * @returns false when the peer has opened one of that generation already, or was just given one, or has other keys since:
+ * this one is not needed, or of no use.
  * @throws {AppError} `forbidden` for an agent of another segment, one that is not active, or one that never showed
  * that it holds this generation; `invalid` for what is no wrap.
  */
 export async function storeWrap(tx: Tx, wrap: PeerWrap): Promise<boolean> {
   requireWrap(wrap.wrapped);
   const by = await findAgent(tx, wrap.byAgentId);
+  // Its keys are replaced by whoever has locked the segment.
+  if (by !== undefined) await holdSegment(tx, by.segmentId);
   const agent = await findAgent(tx, wrap.agentId);
   const together = by !== undefined && agent !== undefined && by.segmentId === agent.segmentId;
   if (!together || by.state !== 'active' || agent.state !== 'active') {
@@ -60,6 +65,9 @@ export async function storeWrap(tx: Tx, wrap: PeerWrap): Promise<boolean> {
       `This agent does not hold generation ${wrap.generation} of the segment key.`,
     );
   }
+  // In flight while it replaced its keys. It could not open this one, and would not be asked for another.
+  const { encryptionKey } = wrap;
+  if (encryptionKey !== undefined && !agent.encryptionKey.equals(decodeBase64(encryptionKey))) return false;
   const { segmentId } = by;
   const stored = await insertWrap(tx, {
     segmentId,

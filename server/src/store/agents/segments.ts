@@ -62,6 +62,11 @@ export async function lockSegment(tx: Tx, id: number): Promise<SegmentRow | unde
   return row;
 }
 
+/** Until the transaction ends nobody who locks the segment changes anything of it. Others may hold it, too. */
+export async function holdSegment(tx: Tx, id: number): Promise<void> {
+  await tx`select 1 from segments where id = ${id} for key share`;
+}
+
 /** The segments within the reaches by name, or the one asked for, with counts. */
 export async function listSegmentOverviews(
   sql: Queryable,
