@@ -222,6 +222,7 @@ async function wire(
     onHostKeyRefused: (lease, session) => {
       void tester.reportHostKey(lease, (message) => session.send(message));
     },
+    onLoginRefused: (lease) => opener.refused(lease),
     policy: guard,
     grants: new GrantGuard({
       identity,

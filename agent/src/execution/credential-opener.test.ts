@@ -241,6 +241,17 @@ describe('a credential that names a source of this machine', () => {
     message: expect.stringContaining(`rule sources[0].bounds.${field}`),
   });
 
+  test('is read anew once a host has refused what a program had printed', async () => {
+    const { environment: _, ...rest } = source;
+    const command = ['/bin/sh', '-c', 'read -r id < /proc/sys/kernel/random/uuid; echo "$id"'];
+    const t = await sourced({ sources: [{ ...rest, command, keep_s: 3_600 }] });
+    const read = async () => (await t.opener.open(t.credential, target)).credential;
+    const first = await read();
+    expect(await read()).toEqual(first);
+    t.opener.refused({ credential: t.credential, target });
+    expect(await read()).not.toEqual(first);
+  });
+
   test('opens with what is read there, which is masked in output', async () => {
     const t = await sourced();
     const { credential, secrets } = await t.opener.open(t.credential, target);

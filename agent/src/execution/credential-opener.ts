@@ -2,7 +2,7 @@
 // while: a run on many targets opens the same one for each, and opening takes milliseconds.
 import assert from 'node:assert/strict';
 import { isDeepStrictEqual } from 'node:util';
-import type { LeaseCredential, LeaseJump, LeaseTarget } from '@opsconductor/protocol';
+import type { Lease, LeaseCredential, LeaseJump, LeaseTarget } from '@opsconductor/protocol';
 import {
   type BoundAuthentication,
   type CredentialBinding,
@@ -58,7 +58,7 @@ export interface CredentialOpenerOptions {
   monotonicMs(): number;
   policy: Pick<PolicyGuard, 'checkTarget' | 'checkAddresses' | 'checkUser' | 'checkBecome' | 'sourceNamed'>;
   /** Of this machine, for credentials that name one. */
-  sources: Pick<SourceReader, 'password' | 'privateKey'>;
+  sources: Pick<SourceReader, 'password' | 'privateKey' | 'refused'>;
 }
 
 interface Kept {
@@ -100,6 +100,15 @@ export class CredentialOpener {
     const other = runAs === undefined ? undefined : await this.#openRunAs(runAs, target, own);
     const patterns = [...way.patterns, ...(other?.patterns ?? [])];
     return { ...own, ...other?.usable, target: way.target, secrets: own.secrets.with(patterns) };
+  }
+
+  /** A host has refused one of these: what their sources said is not used again, as it may have been replaced there. */
+  refused({ credential, target, runAs }: Pick<Lease, 'credential' | 'target' | 'runAs'>): void {
+    const used = [credential, runAs, ...(target.jumps ?? []).map((jump) => jump.credential)];
+    for (const one of used) {
+      const secret = one && this.#kept.get(`${one.id} ${one.version}`)?.secret;
+      if (secret !== undefined && 'source' in secret) this.#options.sources.refused(secret.source);
+    }
   }
 
   /** The host is told its password: its bounds must say so, and hold where the host is. */

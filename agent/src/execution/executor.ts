@@ -55,6 +55,8 @@ export interface ExecutorOptions {
   contents: Pick<ContentLink, 'ask'>;
   /** Called after an attempt ended because the target's host key is not an accepted one. */
   onHostKeyRefused(lease: Lease, session: Session): void;
+  /** Called after an attempt ended because a host refused who logged in. */
+  onLoginRefused(lease: Lease): void;
   policy: Pick<PolicyGuard, 'checkStep' | 'checkConfig' | 'maySurvive'>;
   grants: Pick<GrantGuard, 'check' | 'checkTakeOver' | 'begin'>;
   /** Called after a step ended because a path on this machine is not one that its owner allows. */
@@ -490,6 +492,8 @@ export class Executor {
       this.#settle(attempt);
       return;
     }
+    if (outcome.reason === 'auth_failed' && attempt.lease !== undefined)
+      this.#options.onLoginRefused(attempt.lease);
     const completion: Completion = {
       requestId: randomUUID(),
       outcome: tellLostOutput(outcome, attempt.output.failure),

@@ -47,6 +47,7 @@ async function setup() {
     secrets: { open: async () => [], seal: async () => undefined, canSeal: true },
     contents: { ask: () => Promise.reject(new Error('there is no server')) },
     onHostKeyRefused: () => undefined,
+    onLoginRefused: () => undefined,
     onPathRefused: () => undefined,
     policy: { checkStep: () => undefined, checkConfig: () => undefined, maySurvive: true },
     grants: {

@@ -15,7 +15,7 @@ import { type TestResult, testWinrm } from './test-winrm.ts';
 
 const hostKeyTimeoutMs = 30_000;
 
-type Opener = Pick<CredentialOpener, 'open' | 'openWay'>;
+type Opener = Pick<CredentialOpener, 'open' | 'openWay' | 'refused'>;
 type WhereToGo = Pick<PolicyGuard, 'checkTarget' | 'checkAddresses'>;
 
 export class TargetTester {
@@ -35,6 +35,8 @@ export class TargetTester {
     reply: (message: AgentMessage) => void,
   ): Promise<void> {
     const result = await this.#test(target, credential, timeoutMs);
+    if (result.reason === 'auth_failed' && credential !== undefined)
+      this.#opener.refused({ credential, target });
     reply({ type: 'target_tested', requestId, ...result });
   }
 

@@ -124,8 +124,16 @@ test('the same new keys are offered on each connection once, signed by both, unt
   expect(identity.signingPrivateKey).toEqual(t.old.signing.privateKey);
   await keys.named({ ...member, signingKey: offer.signingKey });
   expect(encodeBase64(identity.encryptionPrivateKey)).toBe(encodeBase64(t.next.encryptionPrivateKey));
-  await keys.offer(connect(), wrapsFor);
+  const current = connect();
+  await keys.offer(current, wrapsFor);
   expect(offers).toHaveLength(2);
+  // Also on a connection on which others were offered and taken before.
+  for (const count of [3, 4]) {
+    await keys.make();
+    await keys.offer(current, wrapsFor);
+    expect(offers).toHaveLength(count);
+    await keys.named({ ...member, signingKey: offers.at(-1)?.signingKey ?? '' });
+  }
 });
 
 test('keys that a command makes while the agent runs are found by it', async () => {

@@ -151,6 +151,7 @@ export class OwnKeys {
     identity.encryptionPrivateKey = next.encryptionPrivateKey;
     this.#next = undefined;
     this.#triesNext = false;
+    this.#offeredOn = undefined;
     log.info('the keys of this agent were replaced; those before are gone');
   }
 }

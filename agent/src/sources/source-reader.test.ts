@@ -121,3 +121,14 @@ test('what a program says serves many steps for a while, and what a file says no
   await t.write('rotated', 'new');
   expect(await file.password('deploy')).toBe('new');
 });
+
+test('what a program has printed is asked for anew once a host has refused it', async () => {
+  const t = await setup();
+  const password = await t.write('password', 'before');
+  const reader = t.reader({ command: ['/bin/cat', password], keep_s: 3_600 });
+  expect(await reader.password('deploy')).toBe('before');
+  await t.write('password', 'after');
+  expect(await reader.password('deploy')).toBe('before');
+  reader.refused('deploy');
+  expect(await reader.password('deploy')).toBe('after');
+});

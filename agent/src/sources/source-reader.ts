@@ -54,6 +54,13 @@ export class SourceReader {
     });
   }
 
+  /** What is kept of it was refused where it opens something: it may have been replaced, and asked too often it locks the user out. */
+  refused(name: string): void {
+    const kept = this.#kept.get(name);
+    // One that is being read now is newer than what was refused.
+    if (kept !== undefined && kept.untilMs !== Number.POSITIVE_INFINITY) this.#kept.delete(name);
+  }
+
   async #told(name: string, read: (rule: SourceRule) => Promise<string>): Promise<string> {
     const { rule, place } = this.#options.policy.sourceNamed(name);
     try {

@@ -139,6 +139,10 @@ test('where an owner holds the root new keys wait for a roster of theirs, and th
   const offer = await offerOf(agent, next);
   await takeNewKeys(deps, agentId, offer);
   await takeNewKeys(deps, agentId, offer);
+  await expect(wantNewKeys(deps, agentId, t.caller)).rejects.toMatchObject({
+    code: 'conflict',
+    message: expect.stringContaining('wait already'),
+  });
   expect(await getSegment(t.sql, segment.id, unrestricted)).toMatchObject({
     toSign: { admit: [], remove: [], rekey: ['owned-a'], newKey: false },
   });

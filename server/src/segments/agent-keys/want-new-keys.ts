@@ -1,7 +1,7 @@
 import type { AgentDetail } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
 import { AppError } from '../../errors.ts';
-import { wantNewKeys as wantInRow } from '../../store/agents/agent-keys.ts';
+import { listKeyChanges, wantNewKeys as wantInRow } from '../../store/agents/agent-keys.ts';
 import { notifySegmentChanged } from '../../store/agents/segments.ts';
 import { changeAgent, refuseRevoked } from '../agents/change-agent.ts';
 import type { AgentDeps } from '../agents/disable-agent.ts';
@@ -9,7 +9,7 @@ import type { AgentDeps } from '../agents/disable-agent.ts';
 /**
  * Has an agent make new keys of its own: at once where it is connected, or when it connects next.
  *
- * @throws {AppError} like `changeAgent`; `conflict` for an agent that is quarantined or revoked.
+ * @throws {AppError} like `changeAgent`; `conflict` for an agent that is quarantined or revoked, or whose new keys wait for a signature.
  */
 export function wantNewKeys(
   { sql }: Pick<AgentDeps, 'sql'>,
@@ -22,6 +22,13 @@ export function wantNewKeys(
       throw new AppError(
         'conflict',
         `A copy of agent ${agent.name} has its keys, and could make new ones. Revoke it and enroll its machine anew.`,
+      );
+    }
+    const changes = await listKeyChanges(tx, segment.id);
+    if (changes.some(({ agentId }) => agentId === id)) {
+      throw new AppError(
+        'conflict',
+        `New keys of agent ${agent.name} wait already: the owner of the segment’s root is to sign a roster that names them.`,
       );
     }
     if (agent.newKeysWantedAt !== null) return { action: undefined };
