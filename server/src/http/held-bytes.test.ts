@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { answerHeldBytes } from './held-bytes.ts';
 
@@ -5,7 +6,7 @@ test.each([10, 64 * 1024, 200_000])('%i bytes come as they are, and their length
   const bytes = Uint8Array.from({ length }).map((_, at) => at % 251);
   const answer = answerHeldBytes(bytes, { ETag: '"x"' });
   expect(answer.headers.get('etag')).toBe('"x"');
-  expect(new Uint8Array(await answer.arrayBuffer())).toEqual(bytes);
+  expect(Buffer.from(await answer.arrayBuffer()).equals(bytes)).toBe(true);
 });
 
 test('who takes nothing of a large answer is given no more than a piece of it', async () => {
@@ -15,4 +16,17 @@ test('who takes nothing of a large answer is given no more than a piece of it', 
   const { value } = (await answer.body?.getReader().read()) ?? {};
   expect(value?.byteLength).toBe(65_536);
   expect(value?.buffer).toBe(bytes.buffer);
+});
+
+test('between the pieces of an answer that is taken at once everybody else has a turn', async () => {
+  const answer = answerHeldBytes(new Uint8Array(1_000_000), {});
+  let turns = 0;
+  let isTaken = false;
+  const others = (async () => {
+    for (; !isTaken; turns++) await setImmediate();
+  })();
+  await answer.arrayBuffer();
+  isTaken = true;
+  await others;
+  expect(turns).toBeGreaterThan(10);
 });
