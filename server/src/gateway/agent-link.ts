@@ -35,6 +35,7 @@ import { leaseMessages } from './lease-messages.ts';
 import { parseAgentMessage } from './message-codec.ts';
 import { ReadingPace } from './reading-pace.ts';
 import type { Settler } from './settler.ts';
+import { SpacedMessages } from './spaced-messages.ts';
 
 /** Above this the server stops reading from agents until the database has caught up. */
 const maxQueuedOutputBytes = 32 * 1024 * 1024;
@@ -44,6 +45,8 @@ const maxUnreadBytes = 64 * 1024 * 1024;
 
 /** How long an agent that is shut out has to hand back what it has not begun. */
 const handBackMs = 3_000;
+/** What an agent may say at will and the audit log keeps is kept once in so long. */
+const auditedEveryMs = 10_000;
 
 /** What a link tells the gateway. */
 export interface LinkEvents {
@@ -115,6 +118,8 @@ export class AgentLink {
   readonly #tests = new Map<string, (result: TargetTested) => void>();
   readonly #contents: ContentRequests;
   readonly #pace: ReadingPace;
+  readonly #newKeys: SpacedMessages<AgentMessageOf<'new_keys'>>;
+  readonly #policyReads: SpacedMessages<AgentMessageOf<'policy_read'>>;
   #acks = new Map<string, AttemptOutput>();
   #ackScheduled = false;
   #corked = false;
@@ -148,11 +153,24 @@ export class AgentLink {
         this.close(closeCodes.serverRestart, 'files could not be read or written; ask again');
       },
     });
+    const { events } = deps;
+    this.#newKeys = new SpacedMessages({
+      everyMs: auditedEveryMs,
+      handle: (message) => this.#own(events.newKeys(this, message)),
+    });
+    this.#policyReads = new SpacedMessages({
+      everyMs: auditedEveryMs,
+      handle: (message) => this.#own(events.policyRead(this, message)),
+    });
     this.gone = new Promise((resolve) => socket.on('close', () => resolve()));
     this.arrived = new Promise((resolve) => {
       this.#noteArrived = resolve;
     });
     void this.gone.then(this.#noteArrived);
+    void this.gone.then(() => {
+      this.#newKeys.close();
+      this.#policyReads.close();
+    });
     socket.on('message', (data: Buffer, isBinary: boolean) => this.#onFrame(data, isBinary));
     socket.on('close', (code, reason) =>
       this.#onClose({ code, reason: visibleLine(reason.toString('utf8')) }),
@@ -394,8 +412,8 @@ export class AgentLink {
       await events.draining(this);
       this.#noteHandedBack();
     } else if (message.type === 'segment_key_made') await events.keyMade(this, message);
-    else if (message.type === 'new_keys') await events.newKeys(this, message);
-    else if (message.type === 'policy_read') await events.policyRead(this, message);
+    else if (message.type === 'new_keys') await this.#newKeys.take(message);
+    else if (message.type === 'policy_read') await this.#policyReads.take(message);
   }
 
   /** Work on a message that fails ends the connection: the agent reconnects and says again what it has. */
