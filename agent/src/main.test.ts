@@ -92,11 +92,12 @@ test('without any token the command says how to give one', async () => {
   expect(await stderr).toContain('OPSCONDUCTOR_ENROLLMENT_TOKEN');
 });
 
-test('SIGTERM drains the agent, and it ends well', async () => {
+test('SIGHUP without a policy file ends nothing; SIGTERM drains the agent, and it ends well', async () => {
   await using t = await setup();
   const { child, exited } = run(['run', '--data', t.directory.data.root]);
   const { connection } = await t.server.nextSession();
   await connection.next('heartbeat');
+  child.kill('SIGHUP');
   child.kill('SIGTERM');
   await connection.next('agent_drain');
   expect(await exited).toEqual([0, null]);
