@@ -2,7 +2,6 @@
 import {
   begun,
   ends,
-  failing,
   fault,
   hold,
   never,
@@ -76,7 +75,7 @@ export function lateHeld(): Shape {
 
 /** Agents that were cut off come back to a run that was cancelled meanwhile, and that cleans up on its other hosts. */
 export function lateCancel(): Shape {
-  const steps = [step({ sleepS: 30 }), step({ sleepS: 8, rules: { when_status: 'always' } })];
+  const steps = [step({ sleepS: 30 }), step({ sleepS: 14, rules: { when_status: 'always' } })];
   const job = { strategy: { max_parallel: 2, max_failures: 4 } };
   return {
     edges: [
@@ -86,9 +85,10 @@ export function lateCancel(): Shape {
       ...ends('run', 'cancelling', ['cancelled', 'unknown']),
       'step running>cancelled',
     ],
-    runs: times(8, [run(steps, { job, cancel: begun(16, 6_800) })]),
-    helpers: onTwo('network-cut', begun(16), 8_000),
-    moment: begun(16, 8_200),
+    // Agents wait longer after each try: these are back within ten seconds of the cut.
+    runs: times(8, [run(steps, { job, cancel: begun(16, 5_600) })]),
+    helpers: onTwo('network-cut', begun(16), 6_000),
+    moment: begun(16, 7_000),
   };
 }
 
@@ -101,28 +101,7 @@ const leased = (nth: number, plusMs = 0): Moment => ({
 const unnoted = (nth: number): PlannedFault[] =>
   [0, 1].map((member) => fault('server-killed', leased(nth), 50, member));
 
-/** The database is away from when leases are out: that they run is not noted before their ends are. */
-export function endUntold(): Shape {
-  const ended = ['succeeded', 'failed', 'timed_out'];
-  const kinds = [
-    run([step()]),
-    run([failing]),
-    run([failing], { job: tolerant }),
-    run([step({ sleepS: 60, timeout: 1 })]),
-  ];
-  return {
-    edges: [...ends('run', 'queued', [...ended, 'partial']), ...ends('target_run', 'queued', ended)],
-    runs: times(11, kinds).map((one, n) => ({
-      ...one,
-      targets: 1,
-      startMs: 400 + 1_500 * Math.floor(n / 12),
-    })),
-    helpers: [3, 13, 23, 33].map((nth) => fault('database-outage', leased(nth), 900, 0)),
-    moment: leased(3),
-  };
-}
-
-/** The same, and their agents are cut off or killed: what waits for a person was never noted to run. Some is then cancelled. */
+/** Servers end with what they have just leased, and agents are killed or cut off: what is held was never noted to run. Some is then cancelled. */
 export function heldUntold(): Shape {
   const long = step({ sleepS: 12, rules: hold });
   return {

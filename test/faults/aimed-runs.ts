@@ -1,6 +1,6 @@
 // Rounds that aim: runs that are led through changes of status which come about seldom by chance, and what is done to
 // them for it, so that other faults can be in force just then. Pure, as the whole plan.
-import { endUntold, heldUntold, late, lateCancel, lateHeld, skippedLate } from './aimed-late-runs.ts';
+import { heldUntold, late, lateCancel, lateHeld, skippedLate } from './aimed-late-runs.ts';
 import {
   begun,
   cleanUp,
@@ -57,9 +57,9 @@ function held(): Shape {
       ...ends('run', 'held', ['running', 'succeeded', 'failed', 'cancelled', 'partial']),
     ],
     runs: times(8, [
-      ...decisions.map((decision) => run([long], { decision, targets: 1, decideAt: begun(36, 3_000) })),
-      run([long, step()], { decideAt: begun(36, 3_000), targets: 1 }),
-      run([long], { decision: 'failed', targets: 1, decideAt: begun(36, 3_000), job: tolerant }),
+      ...decisions.map((decision) => run([long], { decision, targets: 1, decideAt: begun(36, 5_000) })),
+      run([long, step()], { decideAt: begun(36, 5_000), targets: 1 }),
+      run([long], { decision: 'failed', targets: 1, decideAt: begun(36, 5_000), job: tolerant }),
     ]),
     helpers: [...toldLate(6_000), ...onAll('agent-killed', begun(36), 50)],
     moment: begun(36, 900),
@@ -243,7 +243,6 @@ export function longRun(exitCode: number): PlannedRun {
 
 const shapes = {
   quick,
-  'end-untold': endUntold,
   held,
   'held-untold': heldUntold,
   'held-cancelled': heldAndCancelled,
