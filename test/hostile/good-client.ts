@@ -1,5 +1,6 @@
 // A client that behaves: it asks for a page of jobs on a kept connection, at a steady pace, and says how long that took.
 // Beside that it has somebody sign in now and then.
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { isOk, readText, send } from '../../bench/http-client.ts';
 import { percentile } from '../../bench/statistics.ts';
 
@@ -13,6 +14,8 @@ export interface Served {
   requests: number;
   p50Ms: number;
   p99Ms: number;
+  /** For so long this process itself did nothing, once: what was waited then is not the server's doing. */
+  heldUpMs: number;
   /** What was refused, and by which answer. */
   refused: string[];
 }
@@ -22,6 +25,8 @@ export class GoodClient {
   readonly #token: string;
   readonly #underWay = new Set<Promise<void>>();
   readonly #newcomer: number;
+  #isSigningIn = false;
+  readonly #loopDelay = monitorEventLoopDelay({ resolution: 10 });
   readonly #timers: NodeJS.Timeout[];
   #tookMs: number[] = [];
   #refused: string[] = [];
@@ -30,6 +35,7 @@ export class GoodClient {
   constructor(baseUrl: string, token: string, newcomer: number) {
     this.#baseUrl = `${baseUrl}/api/v1`;
     this.#token = token;
+    this.#loopDelay.enable();
     this.#newcomer = newcomer;
     // Asked whether or not the one before is answered: a client that waits would not meet a server that hangs.
     this.#timers = [
@@ -44,7 +50,10 @@ export class GoodClient {
     const [tookMs, refused] = [this.#tookMs, this.#refused];
     this.#tookMs = [];
     this.#refused = [];
+    const heldUpMs = this.#loopDelay.max / 1e6;
+    this.#loopDelay.reset();
     return {
+      heldUpMs,
       requests: tookMs.length,
       p50Ms: percentile(tookMs, 50),
       p99Ms: percentile(tookMs, 99),
@@ -54,6 +63,7 @@ export class GoodClient {
 
   stop(): void {
     for (const timer of this.#timers) clearInterval(timer);
+    this.#loopDelay.disable();
   }
 
   #begin(deed: () => Promise<void>): void {
@@ -74,7 +84,18 @@ export class GoodClient {
     }
   }
 
+  /** One at a time: a newer link ends the one before. */
   async #signIn(): Promise<void> {
+    if (this.#isSigningIn) return;
+    this.#isSigningIn = true;
+    try {
+      await this.#signInByLink();
+    } finally {
+      this.#isSigningIn = false;
+    }
+  }
+
+  async #signInByLink(): Promise<void> {
     const link = await this.#send('POST', `/users/${this.#newcomer}/sign-in-link`);
     const { url } = JSON.parse(link) as { url: string };
     await this.#send('POST', '/sign-in/exchange', { code: url.split('#code=')[1] }, ownAddress);
