@@ -32,12 +32,7 @@ export async function benchLatency(): Promise<void> {
     for (let round = -warmingRounds; round < rounds; round += 1) {
       const wholeMs = await timeFirstByte(startAndFollow);
       const apartMs = await timeFirstByte(startThenFollow);
-      const request = await secretJob.request();
-      const maskedMs = await timeFirstByte(() =>
-        startAndRead(url(`/jobs/${secretJob.id}/run`), system.token, request),
-      );
       if (round < 0) continue;
-      masked.ms.push(maskedMs);
       whole.ms.push(wholeMs);
       apart.ms.push(apartMs);
       if (round % sshEvery !== 0) continue;
@@ -45,7 +40,14 @@ export async function benchLatency(): Promise<void> {
       ssh.push(sshMs);
       whole.ratios.push(sshMs / wholeMs);
       apart.ratios.push(sshMs / apartMs);
-      masked.ratios.push(sshMs / maskedMs);
+    }
+    // By themselves: what it takes here to seal the secrets is no part of what the others meet.
+    for (let round = 0; round < rounds; round += 1) {
+      const request = await secretJob.request();
+      const path = url(`/jobs/${secretJob.id}/run`);
+      const maskedMs = await timeFirstByte(() => startAndRead(path, system.token, request));
+      masked.ms.push(maskedMs);
+      if (round % sshEvery === 0) masked.ratios.push((await timeColdSsh(sshArgs(system))) / maskedMs);
     }
     const wholeP50 = percentile(whole.ms, 50);
     const wholeP99 = percentile(whole.ms, 99);
@@ -77,7 +79,7 @@ export async function benchLatency(): Promise<void> {
         [`ssh ÷ product, median of pairs, with ${secretCount} secrets`, median(masked.ratios).toFixed(1), ''],
       ],
       notes: [
-        `${rounds} runs of \`echo hello\` each way in turn, and as many that are given ${secretCount} secrets, which their agent opens and masks, on a warm SSH connection, ${ssh.length} of each paired with a cold ssh, after ${warmingRounds} that are not counted.`,
+        `${rounds} runs of \`echo hello\` each way in turn, and then as many that are given ${secretCount} secrets, which their agent opens and masks, on a warm SSH connection, ${ssh.length} of each paired with a cold ssh, after ${warmingRounds} that are not counted.`,
         'Timed from before POST /jobs/:id/run until the first byte of output was inflated from the event stream: the answer of the POST itself (`Accept: text/event-stream`), or GET /runs/:id/events after its answer.',
       ],
     });

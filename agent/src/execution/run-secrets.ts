@@ -54,12 +54,12 @@ export class RunSecrets {
 
   /** All that a lease brings. @throws {NoSegmentKey} @throws {UnopenableSecret} */
   async open({ values, secrets }: LeaseRendering): Promise<OpenedSecret[]> {
-    const opened: OpenedSecret[] = [];
-    for (const secret of secrets) {
-      const { value, patterns } = await this.#open(values.job.id, secret);
-      opened.push({ step: secret.step, name: secret.name, value, patterns });
-    }
-    return opened;
+    return Promise.all(
+      secrets.map(async (secret) => {
+        const { value, patterns } = await this.#open(values.job.id, secret);
+        return { step: secret.step, name: secret.name, value, patterns };
+      }),
+    );
   }
 
   get canSeal(): boolean {

@@ -1,5 +1,6 @@
 // HPKE (RFC 9180), base mode, one shot: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM.
 import { Aes256Gcm, CipherSuite, DhkemX25519HkdfSha256, HkdfSha256 } from '@hpke/core';
+import { encryptionPublicKeyOf } from './keys.ts';
 import { SealingError } from './sealing-error.ts';
 
 /** Bytes of the encapsulated key (`enc`). */
@@ -40,8 +41,25 @@ export async function hpkeSeal(input: {
   }
 }
 
+/** An agent opens a great many seals by one key, and importing it with its public key takes longer than opening. */
+const recipientPairs = new WeakMap<Uint8Array, Promise<CryptoKeyPair>>();
+
+function recipientPair(privateKey: Uint8Array): Promise<CryptoKeyPair> {
+  const known = recipientPairs.get(privateKey) ?? importPair(privateKey);
+  recipientPairs.set(privateKey, known);
+  return known;
+}
+
+async function importPair(privateKey: Uint8Array): Promise<CryptoKeyPair> {
+  const [imported, publicKey] = await Promise.all([
+    hpkeSuite.kem.deserializePrivateKey(privateKey),
+    encryptionPublicKeyOf(privateKey).then((bytes) => hpkeSuite.kem.deserializePublicKey(bytes)),
+  ]);
+  return { privateKey: imported, publicKey };
+}
+
 /**
- * Opens what `hpkeSeal` made.
+ * Opens what `hpkeSeal` made. The bytes of the private key must not change afterwards.
  *
  * @throws {SealingError} `unopenable`: another key, another `info` or `aad`, or altered bytes; which, cannot be told.
  */
@@ -52,7 +70,7 @@ export async function hpkeOpen(input: {
   sealed: { enc: Uint8Array; ciphertext: Uint8Array };
 }): Promise<Uint8Array<ArrayBuffer>> {
   try {
-    const recipientKey = await hpkeSuite.kem.deserializePrivateKey(input.recipientPrivateKey);
+    const recipientKey = await recipientPair(input.recipientPrivateKey);
     const opened = await hpkeSuite.open(
       { recipientKey, enc: input.sealed.enc, info: input.info },
       input.sealed.ciphertext,
