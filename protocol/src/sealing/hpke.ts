@@ -42,15 +42,15 @@ export async function hpkeSeal(input: {
 }
 
 /** An agent opens a great many seals by one key, and importing it with its public key takes longer than opening. */
-const recipientPairs = new WeakMap<Uint8Array, Promise<CryptoKeyPair>>();
+const recipientPairs = new WeakMap<Uint8Array, ReturnType<typeof importPair>>();
 
-function recipientPair(privateKey: Uint8Array): Promise<CryptoKeyPair> {
+function recipientPair(privateKey: Uint8Array): ReturnType<typeof importPair> {
   const known = recipientPairs.get(privateKey) ?? importPair(privateKey);
   recipientPairs.set(privateKey, known);
   return known;
 }
 
-async function importPair(privateKey: Uint8Array): Promise<CryptoKeyPair> {
+async function importPair(privateKey: Uint8Array) {
   const [imported, publicKey] = await Promise.all([
     hpkeSuite.kem.deserializePrivateKey(privateKey),
     encryptionPublicKeyOf(privateKey).then((bytes) => hpkeSuite.kem.deserializePublicKey(bytes)),
