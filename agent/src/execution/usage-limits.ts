@@ -2,7 +2,12 @@
 // source that it names. All are the same bounds, and each is refused in its own words.
 import { isIP } from 'node:net';
 import type { LeaseJump, LeaseTarget } from '@opsconductor/protocol';
-import { type BoundsAttempt, type CredentialBounds, checkBounds } from '@opsconductor/protocol/sealing';
+import {
+  type BoundsAttempt,
+  boundNouns,
+  type CredentialBounds,
+  checkBounds,
+} from '@opsconductor/protocol/sealing';
 import { SshError } from '../ssh/ssh-error.ts';
 
 export type Use = Pick<BoundsAttempt, 'user' | 'authentication'>;
@@ -57,7 +62,7 @@ export function admitUse(
   const { field, found, message } = verdict;
   refuse({
     field,
-    what: `${nouns[field]} ${found}`,
+    what: `${boundNouns[field]} ${found}`,
     allowed: [bounds[field]].flat().map(String),
     message,
     advice:
@@ -102,12 +107,3 @@ export function admitUnknownAddress({ bounds, refuse }: UsageLimit, { host, name
       'Give the target an IP address as its host, or seal the credential anew with host patterns in place of networks.',
   });
 }
-
-const nouns: Record<keyof CredentialBounds, string> = {
-  hosts: 'host',
-  networks: 'address',
-  ports: 'port',
-  protocols: 'protocol',
-  user: 'user',
-  authentication: 'authentication',
-};

@@ -119,7 +119,8 @@ function firstOutside(networks: readonly string[], addresses: readonly string[])
   });
 }
 
-const nouns: Record<keyof CredentialBounds, string> = {
+/** What each bound is of, in words. */
+export const boundNouns: Record<keyof CredentialBounds, string> = {
   hosts: 'host',
   networks: 'address',
   ports: 'port',
@@ -131,7 +132,7 @@ const nouns: Record<keyof CredentialBounds, string> = {
 function refuse(field: keyof CredentialBounds, found: string, admitted: readonly string[]): BoundsVerdict {
   const shown = admitted.slice(0, 8).join(', ');
   const allowed = admitted.length > 8 ? `${shown} and ${admitted.length - 8} more` : shown;
-  const message = `The credential may not be used for ${nouns[field]} ${found}; its bounds allow ${allowed}.`;
+  const message = `The credential may not be used for ${boundNouns[field]} ${found}; its bounds allow ${allowed}.`;
   return { ok: false, field, found, allowed, message };
 }
 

@@ -6,6 +6,7 @@ export {
   type BoundsAttempt,
   type BoundsVerdict,
   boundAuthentications,
+  boundNouns,
   boundProtocols,
   boundsProblems,
   type CredentialBounds,
