@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { RunDetail, RunExplanation, RunSealingKeys } from '@opsconductor/protocol';
+import type { RunDetail, RunExplanation, RunSealingKeys, Step } from '@opsconductor/protocol';
 import { decodeBase64, sealRunValue, verifyRoster } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { setup, type TestSystem } from './support/system.ts';
@@ -352,6 +352,35 @@ test('a secret is used on the host and is nowhere else to be read', async () => 
     }
   }
 });
+
+test('what has the form of a secret is masked where the job asks for it, and the run says what it was', async () => {
+  const token = `ghp_${randomBytes(18).toString('hex')}`;
+  const written = [...token].reverse().join('');
+  const job = {
+    ...{ name: `job ${randomUUID()}`, detect_secrets: true },
+    steps: [
+      {
+        ...{ id: 'one', name: 'one', type: 'ssh.exec' },
+        config: { command: `t=$(echo ${written} | rev); echo "a $t"; echo "v=$t" >>"$OPSCONDUCTOR_OUTPUT"` },
+        outputs: { v: { file: true } },
+      },
+      { name: 'two', type: 'ssh.exec', config: { command: 'echo "${{ steps.one.outputs.v }}"' } },
+    ],
+  };
+  const { id: jobId } = await t.api.made<{ id: number }>('/api/v1/jobs', job);
+  const id = await start(jobId);
+  const ended = await t.api.runEnds(id);
+  expect(ended.output).toEqual(['a ********\n', '********\n']);
+  const { body } = await t.api.get<{ steps: Step[] }>(`/api/v1/runs/${id}/steps`);
+  expect(body.steps.map(({ detections }) => detections)).toEqual([
+    [
+      { kind: 'github_token', place: 'stdout', count: 1 },
+      { kind: 'github_token', place: 'text', count: 1 },
+    ],
+    [],
+  ]);
+  expect(JSON.stringify(body)).not.toContain(token);
+}, 60_000);
 
 test('a secret that its client seals reaches the host; a seal of something else does not open', async () => {
   const secret = `sealed-${randomBytes(9).toString('hex')}`;

@@ -126,6 +126,7 @@ const columns: Record<string, Record<string, Alteration | undefined>> = {
     ...{ exit_code: unread, signal: unread, reason: unread, error_message: unread, advice: unread },
     ...{
       survivors: unread,
+      detections: unread,
       output_state: unread,
       output_seq: unread,
       output_bytes: unread,

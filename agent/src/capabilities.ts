@@ -30,6 +30,7 @@ const capabilities: readonly AgentCapability[] = [
   'sftp.sync',
   'winrm.copy',
   'new_keys',
+  'detect_secrets',
   // What they are kept in is entered as directories of a policy are.
   ...(process.platform === 'linux' ? (['server_files'] as const) : []),
 ];

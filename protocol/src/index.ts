@@ -51,6 +51,7 @@ export * from './definition/key-order.ts';
 export * from './definition/preview-step.ts';
 export * from './definition/published-schema.ts';
 export * from './definition/site-rules.ts';
+export * from './detections.ts';
 export * from './expressions/expression.ts';
 export type { ExpressionScope, ExpressionValues, ScopedOutput } from './expressions/scope.ts';
 export * from './host-keys/host-pattern-list.ts';

@@ -1,5 +1,6 @@
 // What became of one attempt. A step that fails is data: an exit code, or a reason with advice.
 import { type Static, Type } from 'typebox';
+import { DetectionsSchema } from './detections.ts';
 
 /**
  * Why an attempt did not end with an accepted exit code. Published in the API; never renamed.
@@ -206,6 +207,8 @@ export const StepOutcomeSchema = Type.Object(
     cpuMs: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
     /** Resident memory of all its processes together, at the highest of the looks that were taken. */
     peakMemoryBytes: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
+    /** What was masked in its output for its form alone. */
+    detections: Type.Optional(DetectionsSchema),
     /** The SSH connection that carried the attempt, for the SSH context table. */
     ssh: Type.Optional(
       Type.Object({

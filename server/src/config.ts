@@ -36,6 +36,8 @@ export interface Config {
     /** Of files that no job names and no step uses. */
     fileDays: number | undefined;
   };
+  /** Whether output of jobs that do not say it is masked by the form of secrets, too. */
+  detectsSecrets: boolean;
   /** Bytes that files and artifacts may take together; undefined: the product's own. */
   maxStoredBytes: number | undefined;
   audit: {
@@ -90,6 +92,7 @@ type Flags = Partial<{
   runRetentionDays: string;
   fileStorageGb: string;
   fileRetentionDays: string;
+  detectSecrets: boolean;
 }>;
 const repositoryRoot = resolve(import.meta.dirname, '../..');
 const hostPattern = /^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/;
@@ -161,6 +164,7 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
         'an integer from 0 to 300',
       ) ?? 0,
     retention: readRetention(flags, read),
+    detectsSecrets: flags.detectSecrets ?? read.flag('OPSCONDUCTOR_DETECT_SECRETS') ?? false,
     maxStoredBytes: read.text(
       '--file-storage-gb',
       'OPSCONDUCTOR_FILE_STORAGE_GB',
@@ -226,6 +230,10 @@ function readFlags(argv: readonly string[], problems: string[]): Flags {
     .option(
       '--file-retention-days <number>',
       'remove files that no job names and no step has used for so long (default: keep them for ever)',
+    )
+    .option(
+      '--detect-secrets',
+      'mask private keys and tokens of well-known forms in the output of jobs that do not say whether to',
     )
     .option('--file-storage-gb <number>', 'what files and artifacts may take together (default: 50)')
     .option('--audit-checkpoints <file>', 'append each signed checkpoint of the audit log to this file')

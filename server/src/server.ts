@@ -129,6 +129,7 @@ export async function startServer(
           .digest('hex'),
       audit: config.audit,
       retention: config.retention,
+      detectsSecrets: config.detectsSecrets,
       ...(config.maxStoredBytes === undefined ? {} : { maxStoredBytes: config.maxStoredBytes }),
       ...timings,
     });

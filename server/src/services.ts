@@ -95,6 +95,8 @@ export interface ServiceOptions {
   };
   /** Bytes that files and artifacts may take together; the product's own by default. */
   maxStoredBytes?: number;
+  /** Whether output of jobs that do not say it is masked by the form of secrets, too; not unless told. */
+  detectsSecrets?: boolean;
   /** Replies that differ from their schema are errors; for tests. */
   checkReplies?: boolean;
 }
@@ -132,7 +134,7 @@ export function createServices(options: ServiceOptions): Services {
   const maxStoredBytes = options.maxStoredBytes ?? defaultStoredBytes;
   const writer = new OutputWriter({ sql, keys, hub });
   const contacts = new ContactNotes({ sql, log });
-  const builder = new LeaseBuilder({ sql, masterKey });
+  const builder = new LeaseBuilder({ sql, masterKey, detectsSecrets: options.detectsSecrets ?? false });
   const settings = options.identity ?? defaultIdentitySettings;
   const authenticator = new Authenticator({
     sql,

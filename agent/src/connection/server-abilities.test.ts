@@ -20,6 +20,13 @@ test('a server that takes no measured use is told none', () => {
   expect(abilitiesOf({ capabilities: ['measured_use'] }).readable(outcome)).toEqual(outcome);
 });
 
+test('a server that takes no detections is told none', () => {
+  const detections = [{ kind: 'jwt', place: 'stdout', count: 2 }] as const;
+  const outcome = { status: 'succeeded', detections: [...detections] } as const;
+  expect(abilitiesOf({}).readable(outcome as never)).toEqual({ status: 'succeeded' });
+  expect(abilitiesOf({ capabilities: ['detections'] }).readable(outcome as never)).toEqual(outcome);
+});
+
 test('a reason that a server does not know is told by one that it does', () => {
   const outcome = { status: 'failed', reason: 'condition_error' } as const;
   expect(abilitiesOf({}).readable(outcome)).toEqual({ status: 'failed', reason: 'invalid_config' });

@@ -19,14 +19,18 @@ export function abilitiesOf({
   const named = new Set(capabilities);
   return {
     can: (capability) => named.has(capability),
-    readable: (outcome) => outcomeInReasons(useIn(statusIn(outcome, named), named), stepReasons),
+    readable: (outcome) => outcomeInReasons(knownIn(statusIn(outcome, named), named), stepReasons),
   };
 }
 
-function useIn(outcome: StepOutcome, capabilities: ReadonlySet<string>): StepOutcome {
-  if (capabilities.has('measured_use')) return outcome;
-  const { cpuMs: _, peakMemoryBytes: __, ...rest } = outcome;
-  return rest;
+function knownIn(outcome: StepOutcome, capabilities: ReadonlySet<string>): StepOutcome {
+  const { cpuMs, peakMemoryBytes, detections, ...rest } = outcome;
+  return {
+    ...rest,
+    ...(cpuMs === undefined || !capabilities.has('measured_use') ? {} : { cpuMs }),
+    ...(peakMemoryBytes === undefined || !capabilities.has('measured_use') ? {} : { peakMemoryBytes }),
+    ...(detections === undefined || !capabilities.has('detections') ? {} : { detections }),
+  };
 }
 
 /** A server that knows no conditions gives no agent such a step, but may be the one that is told of its end. */

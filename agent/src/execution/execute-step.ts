@@ -14,8 +14,8 @@ import type { GrantGuard } from '../grants/grant-guard.ts';
 import { handOn, outputsMissing } from '../outputs/hand-on.ts';
 import { HeldStreams } from '../outputs/held-streams.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
+import { Masking } from '../spool/masking.ts';
 import { PatternSet } from '../spool/pattern-set.ts';
-import { maskText } from '../spool/redactor.ts';
 import { becomeOf } from '../ssh/become/become.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import {
@@ -55,13 +55,13 @@ export interface ExecuteStepOptions {
   /** Whether the server knows how a command may end that goes on without its agent. */
   maySurvive: boolean;
   /** Whether the owner of this machine allows the step. Throws an `SshError`. */
-  policy: Pick<PolicyGuard, 'checkStep' | 'checkConfig'>;
+  policy: Pick<PolicyGuard, 'checkStep' | 'checkConfig' | 'detectsSecrets'>;
   /** Whether its run was signed as it is, where the owner asks for that. Throws an `SshError`. */
   grants: Pick<GrantGuard, 'check'>;
   openCredential(lease: Lease): Promise<UsableCredential>;
   secrets: Pick<RunSecrets, 'open' | 'seal' | 'canSeal'>;
   /** Told what to mask, before any output. */
-  onSecrets(secrets: PatternSet): void;
+  onSecrets(masking: Masking): void;
   /** Told how far a transfer is. */
   onProgress(progress: TransferProgress): void;
   /** Asks the server for the attempt's files and artifacts. */
@@ -95,20 +95,21 @@ export async function executeStep(given: ExecuteStepOptions): Promise<Execution>
     attempt.output.limit(maxBytes, onReached);
   }
   const timer = setTimeout(() => attempt.stop({ cause: 'timed_out', killGraceMs }), timeoutMs);
-  let masked = new PatternSet([]);
+  let masked = maskingOf(given, new PatternSet([]));
   try {
     if (!toReattach) given.policy.checkStep(given.lease);
     const options = toReattach ? given : { ...given, lease: await given.grants.check(given.lease) };
     const { lease } = options;
     const usable = await options.openCredential(lease);
     const opened = await openSecrets(options);
-    masked = usable.secrets.with(opened.flatMap(({ patterns }) => patterns));
+    const patterns = usable.secrets.with(opened.flatMap((one) => one.patterns));
+    masked = maskingOf(options, patterns);
     options.onSecrets(masked);
     if (attempt.signal.aborted && !toReattach)
       return { outcome: stoppedOutcome(attempt.signal.reason as StopRequest) };
     // What is found again was filled in and checked when it was begun, and not all of its configuration was kept.
     const filled = toReattach ? { config: lease.config, bindings: [] } : fillInStep(lease, opened);
-    if ('outcome' in filled) return { outcome: maskOutcome(filled.outcome, masked) };
+    if ('outcome' in filled) return maskExecution(filled, masked);
     const problem = toReattach ? undefined : stepType.configProblem(filled.config);
     if (problem !== undefined) return maskExecution(invalidConfig(problem), masked);
     if (!toReattach) options.policy.checkConfig(filled.config, lease);
@@ -160,7 +161,7 @@ async function withOutputs({
 }: ExecuteStepOptions & {
   stepType: KnownStepType;
   context: StepContext;
-  masked: PatternSet;
+  masked: Masking;
   outcome: StepOutcome;
 }): Promise<Execution> {
   const outputs = lease.rendering?.outputs;
@@ -187,26 +188,31 @@ async function withOutputs({
   }
 }
 
-function maskExecution(execution: Execution, secrets: PatternSet): Execution {
-  return 'outcome' in execution
-    ? { ...execution, outcome: maskOutcome(execution.outcome, secrets) }
-    : execution;
+/** What has the form of a secret is masked too where the job or the installation asks for it, or this machine's owner. */
+function maskingOf({ lease, policy }: Pick<ExecuteStepOptions, 'lease' | 'policy'>, patterns: PatternSet) {
+  return Masking.of(patterns, policy.detectsSecrets || lease.detectSecrets === true);
+}
+
+function maskExecution(execution: Execution, secrets: Masking): Execution {
+  if (!('outcome' in execution)) return execution;
+  const outcome = maskOutcome(execution.outcome, secrets);
+  const { detections } = secrets;
+  return { ...execution, outcome: detections === undefined ? outcome : { ...outcome, detections } };
 }
 
 /** A path or a name of the configuration may be secret, and outcomes are stored in the clear. */
-function maskOutcome(outcome: StepOutcome, secrets: PatternSet): StepOutcome {
-  if (secrets.maxBytes === 0) return outcome;
+function maskOutcome(outcome: StepOutcome, secrets: Masking): StepOutcome {
   const { message, advice, survivors } = outcome;
   return {
     ...outcome,
-    ...(message === undefined ? {} : { message: maskText(message, secrets).slice(0, 2_000) }),
-    ...(advice === undefined ? {} : { advice: maskText(advice, secrets).slice(0, 2_000) }),
+    ...(message === undefined ? {} : { message: secrets.text(message).slice(0, 2_000) }),
+    ...(advice === undefined ? {} : { advice: secrets.text(advice).slice(0, 2_000) }),
     ...(survivors === undefined
       ? {}
       : {
           survivors: survivors.map(({ pid, command }) => ({
             pid,
-            command: maskText(command, secrets).slice(0, 512),
+            command: secrets.text(command).slice(0, 512),
           })),
         }),
   };

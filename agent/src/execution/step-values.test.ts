@@ -1,25 +1,10 @@
 // What of a lease says values: conditions, secrets, what is handed on. Filling in itself is protocol's.
-import type { Lease, LeaseRendering } from '@opsconductor/protocol';
+import type { Lease } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { textPatterns } from '../spool/secret-patterns.ts';
-import { type AgentSetup, lease, setup, success } from '../testing/agent-setup.ts';
+import { type AgentSetup, lease, rendering, setup, success } from '../testing/agent-setup.ts';
 import { NoSegmentKey } from './credential-opener.ts';
 import type { RunSecrets } from './run-secrets.ts';
-
-function rendering(more: Partial<LeaseRendering> = {}): LeaseRendering {
-  return {
-    values: {
-      parameters: {},
-      target: { name: 'web-1', host: 'web-1.example', port: 22, os: 'linux', segment: 'dmz', labels: {} },
-      run: { id: 1, created_at: '2026-01-01T00:00:00Z', created_by: 'ann' },
-      job: { id: 1, name: 'job', version: 1 },
-      steps: {},
-    },
-    secrets: [],
-    scope: { path: 'steps[0]', parameters: {}, steps: {} },
-    ...more,
-  };
-}
 
 /** Secrets that need no key. */
 const plainSecrets = (value = 'open-sesame'): Pick<RunSecrets, 'open' | 'seal' | 'canSeal'> => ({

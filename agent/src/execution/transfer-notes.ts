@@ -1,15 +1,14 @@
 // What a step tells of its transfer, with what is secret of it masked: names of files are stored and shown.
 import type { TransferProgress, TransferReport, TransferRow } from '@opsconductor/protocol';
-import type { PatternSet } from '../spool/pattern-set.ts';
-import { maskText } from '../spool/redactor.ts';
+import type { Masking } from '../spool/masking.ts';
 import type { TransferSink } from '../steps/step-type.ts';
 
 export class TransferNotes implements TransferSink {
-  readonly #secrets: PatternSet;
+  readonly #secrets: Masking;
   readonly #onProgress: (progress: TransferProgress) => void;
   #report: TransferReport | undefined;
 
-  constructor(secrets: PatternSet, onProgress: (progress: TransferProgress) => void) {
+  constructor(secrets: Masking, onProgress: (progress: TransferProgress) => void) {
     this.#secrets = secrets;
     this.#onProgress = onProgress;
   }
@@ -30,11 +29,10 @@ export class TransferNotes implements TransferSink {
   }
 
   #masked<T, K extends keyof T>(from: T, keys: readonly K[]): Partial<Pick<T, K>> {
-    if (this.#secrets.maxBytes === 0) return {};
     const masked: Partial<Pick<T, K>> = {};
     for (const key of keys) {
       const text = from[key];
-      if (typeof text === 'string') masked[key] = maskText(text, this.#secrets).slice(0, 1_000) as T[K];
+      if (typeof text === 'string') masked[key] = this.#secrets.text(text).slice(0, 1_000) as T[K];
     }
     return masked;
   }

@@ -91,8 +91,8 @@ test('with any one part of a lease altered, or with more, it is refused', async 
 const held = {
   ...{ step: 'name', epoch: 'name', leaseToken: 'name', runId: 'name', grant: 'signed' },
   ...{ stepType: 'compared', config: 'compared', target: 'compared', credential: 'compared' },
-  ...{ runAs: 'compared', rendering: 'compared' },
-} satisfies Record<keyof Lease, 'name' | 'signed' | 'compared'>;
+  ...{ runAs: 'compared', rendering: 'compared', detectSecrets: 'as defined' },
+} satisfies Record<keyof Lease, 'name' | 'signed' | 'compared' | 'as defined'>;
 
 test('what a later server says beside a lease, and no part of this agent reads, changes nothing', async () => {
   const t = await setup();

@@ -48,7 +48,9 @@ export async function unsignedPart(lease: Lease, signed: Signed): Promise<string
 }
 
 /** The lease with all that was signed in full: what the server has left out is there again. */
-export function signedLease(lease: Lease, { terms, target, definition, number }: Signed): Lease {
+export function signedLease(given: Lease, { terms, target, definition, number }: Signed): Lease {
+  const { detect_secrets: detectSecrets } = definition;
+  const lease = detectSecrets === undefined ? given : { ...given, detectSecrets };
   const { rendering } = lease;
   const step = definition.steps[number - 1];
   if (rendering === undefined || step === undefined) return lease;

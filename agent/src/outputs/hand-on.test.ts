@@ -1,5 +1,6 @@
 import type { StepOutput } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
+import { Masking } from '../spool/masking.ts';
 import { PatternSet } from '../spool/pattern-set.ts';
 import { textPatterns } from '../spool/secret-patterns.ts';
 import { type HandOnOptions, handOn } from './hand-on.ts';
@@ -15,7 +16,7 @@ function find(
     outputs,
     endOf: async (stream) => whole(stream === 'stdout' ? stdout : 'on stderr'),
     file: async () => Buffer.from(''),
-    secrets: new PatternSet([]),
+    secrets: Masking.of(new PatternSet([])),
     seal: async (name) => ({ id: `sealed ${name}` }),
     ...options,
   });
@@ -70,7 +71,7 @@ test('a secret is masked in what is handed on in the clear, also one that was on
       stdout: 'was open-sesame',
       file: async () =>
         Buffer.from('token=brand-new-secret\nurl=https://x/?t=brand-new-secret&u=open-sesame\n'),
-      secrets: new PatternSet(textPatterns('open-sesame')),
+      secrets: Masking.of(new PatternSet(textPatterns('open-sesame'))),
     },
   );
   expect(handing).toEqual({

@@ -2,8 +2,7 @@
 // has not ended well. What comes from a target is hostile: everything here has a limit, and nothing of it is in a message.
 import { type HandedOn, limits, type StepOutcome, type StepOutput } from '@opsconductor/protocol';
 import type { StreamEnd } from '../spool/attempt-output.ts';
-import type { PatternSet } from '../spool/pattern-set.ts';
-import { maskText } from '../spool/redactor.ts';
+import type { Masking } from '../spool/masking.ts';
 import { textPatterns } from '../spool/secret-patterns.ts';
 import type { OutputStream } from '../steps/step-type.ts';
 import { valueAt } from './json-pointer.ts';
@@ -19,7 +18,7 @@ export interface HandOnOptions {
   /** The file of outputs; its problem where it can't be read. */
   file(): Promise<Buffer | { problem: string }>;
   /** What is secret already. */
-  secrets: PatternSet;
+  secrets: Masking;
   /** Seals a secret output to the segment; undefined where no step can ask for it. */
   seal(name: string, value: string): Promise<HandedOn | undefined>;
 }
@@ -77,7 +76,7 @@ async function sealed(
   const masked = secrets.with(found.flatMap(([, value]) => textPatterns(value)));
   const handsOn: Record<string, HandedOn> = {};
   for (const [name, value] of values) {
-    if (!isSecret(name)) handsOn[name] = { value: maskText(value, masked) };
+    if (!isSecret(name)) handsOn[name] = { value: masked.text(value) };
     else {
       const one = await seal(name, value);
       if (one !== undefined) handsOn[name] = one;

@@ -20,6 +20,7 @@ export function describePolicy({ fileRoots, rules = {} }: AgentPolicy): string[]
     `steps at a time        ${parallelism ?? 'as the agent is started with (--slots)'}`,
     `raw splices            ${allowed(rules.raw_splices)}`,
     `survive_agent_restart  ${allowed(rules.survive_agent_restart)}`,
+    `secrets by their form  ${rules.detect_secrets === true ? 'masked' : 'as the job or the server says'}`,
     `become                 ${listed(rules.become, 'all')}`,
     ...signedText(rules.require_grant),
     `insecure transports    ${listed(insecure_transports, 'ssh_legacy, winrm_http, winrm_basic')}`,

@@ -51,6 +51,11 @@ export class PolicyGuard {
     return this.#rules.survive_agent_restart !== false;
   }
 
+  /** Whether what has the form of a secret is masked, whatever a server says. */
+  get detectsSecrets(): boolean {
+    return this.#rules.detect_secrets === true;
+  }
+
   /** The step itself, before its credential is opened. */
   checkStep(step: Step): void {
     const { step_types, hours, raw_splices } = this.#rules;

@@ -138,6 +138,7 @@ export const PolicySchema = Type.Object(
     parallelism: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })),
     raw_splices: Type.Optional(Type.Boolean()),
     survive_agent_restart: Type.Optional(Type.Boolean()),
+    detect_secrets: Type.Optional(Type.Boolean()),
     require_grant: Type.Optional(RequireGrantSchema),
     insecure_transports: Type.Optional(
       Type.Array(Type.Enum(insecureTransports), { maxItems: insecureTransports.length }),

@@ -6,6 +6,7 @@ import { expect, test } from 'vitest';
 import { tellLostOutput } from '../execution/lost-output.ts';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
 import { AttemptOutput, type OutputLimits } from './attempt-output.ts';
+import { Masking } from './masking.ts';
 import { PatternSet } from './pattern-set.ts';
 import { SpoolFile } from './spool-file.ts';
 
@@ -131,7 +132,7 @@ test('output beyond the cap is cut visibly, and the command is not held up', asy
 
 test('secrets are masked before anything reaches the disk, also across chunks', async () => {
   await using t = await setup({ maxChunkRawBytes: 8 });
-  t.output.maskSecrets(new PatternSet([Buffer.from('hunter2')]));
+  t.output.maskSecrets(Masking.of(new PatternSet([Buffer.from('hunter2')])));
   t.output.write('stdout', Buffer.from('12345hunter2.'));
   await t.output.close();
   expect((await frames(t.output)).map(textOf).join('')).toBe('12345********.');
@@ -139,7 +140,7 @@ test('secrets are masked before anything reaches the disk, also across chunks', 
 
 test('what is held back of a chunk goes into the next, and makes none of its own', async () => {
   await using t = await setup({ maxChunkRawBytes: 1_000 });
-  t.output.maskSecrets(new PatternSet([Buffer.from('hunter2')]));
+  t.output.maskSecrets(Masking.of(new PatternSet([Buffer.from('hunter2')])));
   const text = 'hunter_'.repeat(1_000);
   t.output.write('stdout', Buffer.from(text));
   await t.output.close();

@@ -12,9 +12,9 @@ import type { KeptOutput, OutputSink, OutputStream } from '../steps/step-type.ts
 import { compress, decompress } from './compress.ts';
 import { DigestChain } from './digest-chain.ts';
 import { GatherBlock } from './gather-block.ts';
-import type { PatternSet } from './pattern-set.ts';
+import type { Masking } from './masking.ts';
 import { PositionCounter } from './position-counter.ts';
-import { Redactor } from './redactor.ts';
+import type { Redactor } from './redactor.ts';
 import type { SpooledChunk, SpoolFile } from './spool-file.ts';
 
 /** How long bytes of a busy command may wait for company. */
@@ -143,12 +143,12 @@ export class AttemptOutput implements OutputSink {
   // ---- from the step type
 
   /** From here on these are masked: before the first output, once the credential is open. */
-  maskSecrets(secrets: PatternSet): void {
+  maskSecrets(masking: Masking): void {
     // Of a stream that is read on it is not known how its line began.
     const column = this.#recovered === undefined ? 0 : undefined;
     this.#redactors = {
-      stdout: new Redactor(secrets, this.#recovered?.stdout.masked, column),
-      stderr: new Redactor(secrets, this.#recovered?.stderr.masked, column),
+      stdout: masking.redactor('stdout', { maskedBytes: this.#recovered?.stdout.masked, column }),
+      stderr: masking.redactor('stderr', { maskedBytes: this.#recovered?.stderr.masked, column }),
     };
   }
 

@@ -1,6 +1,8 @@
 // Secrets of 200 shapes in every encoding of the list, cut at every place: the hunter finds none of what the redactor gave
 // out, and all of what it was kept from.
 import { expect, test } from 'vitest';
+import { unnamedSecrets } from '../detectors/testing.ts';
+import { Masking } from './masking.ts';
 import { PatternSet } from './pattern-set.ts';
 import { Redactor } from './redactor.ts';
 import { textPatterns } from './secret-patterns.ts';
@@ -96,4 +98,13 @@ test('with masking it finds none, and where the stream is cut changes nothing', 
     }
   }
   expect(leaks).toEqual([]);
+});
+
+test('secrets of known forms that nobody has named are found as they are and in JSON; without detectors the hunter finds each', () => {
+  const unnamed = unnamedSecrets();
+  for (const write of [(text: string) => text, json]) {
+    const finds = ({ secret }: { secret: string }, text: string) => new SecretHunter([secret]).find(text).length > 0;
+    expect(unnamed.filter((one) => !finds(one, Masking.of(new PatternSet([])).text(write(one.printed))))).toEqual([]);
+    expect(unnamed.filter((one) => finds(one, Masking.of(new PatternSet([]), true).text(write(one.printed))))).toEqual([]);
+  }
 });

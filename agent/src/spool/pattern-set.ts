@@ -198,7 +198,8 @@ function endsLongLine(data: Buffer, end: number, column: number): boolean {
   return (before === -1 ? column + end : end - before - 1) >= minWrapWidth;
 }
 
-function addMatch(matches: Match[], start: number, end: number): void {
+/** Adds one that begins with the last of them or later; overlapping ones are joined. */
+export function addMatch(matches: Match[], start: number, end: number): void {
   const last = matches.at(-1);
   if (last !== undefined && start < last.end) last.end = Math.max(last.end, end);
   else matches.push({ start, end });

@@ -197,7 +197,7 @@ test('a long secret in wrapped lines is masked as a whole, whatever their width'
 test('the end of a line is held back only where the line is as long as encoders write them', () => {
   const patterns = new PatternSet([{ bytes: Buffer.from('7abcdefgh'), maxLineEnds: 1 }]);
   const shown = (...pieces: string[]) => {
-    const redactor = new Redactor(patterns, 0, 0);
+    const redactor = new Redactor(patterns, { column: 0 });
     return pieces.map((piece) => redactor.push(Buffer.from(piece)).toString());
   };
   const long = 'x'.repeat(59);

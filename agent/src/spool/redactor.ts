@@ -1,12 +1,30 @@
 // Masks secrets in one stream of an attempt's output, however the stream is cut into pieces. It stops accidents, not
 // an author who means it.
-import { minWrapWidth, type PatternSet } from './pattern-set.ts';
+import type { DetectedKind } from '@opsconductor/protocol';
+import type { Finding, SecretDetector } from '../detectors/secret-detector.ts';
+import { addMatch, type Match, minWrapWidth, type PatternSet } from './pattern-set.ts';
 
 export const mask = Buffer.from('********');
 const nothing = Buffer.alloc(0);
 
+/** Looks also for what nobody has named. */
+export interface Detecting {
+  detector: SecretDetector;
+  /** Told of each secret that is masked for its form alone. */
+  onDetected(kind: DetectedKind): void;
+}
+
+export interface RedactorOptions {
+  /** So much of what comes first is the end of a secret whose mask was given out already. */
+  maskedBytes?: number | undefined;
+  /** So long is the line already that goes on with what comes first; taken for a long one unless told. */
+  column?: number | undefined;
+  detecting?: Detecting | undefined;
+}
+
 export class Redactor {
   readonly #patterns: PatternSet;
+  readonly #detecting: Detecting | undefined;
   /** The end of what was given, held back while it may be the beginning of a secret. */
   #held: Buffer = nothing;
   /** So many bytes of `#held` are the end of a secret whose mask was given out already. */
@@ -14,14 +32,11 @@ export class Redactor {
   /** Bytes of the line that what is held, or what comes next, goes on with. */
   #column: number;
 
-  /**
-   * @param maskedBytes so much of what comes first is the end of a secret whose mask was given out already.
-   * @param column so long is the line already that goes on with what comes first; taken for a long one unless told.
-   */
-  constructor(patterns: PatternSet, maskedBytes = 0, column = minWrapWidth) {
+  constructor(patterns: PatternSet, options: RedactorOptions = {}) {
     this.#patterns = patterns;
-    this.#heldMaskedBytes = maskedBytes;
-    this.#column = column;
+    this.#heldMaskedBytes = options.maskedBytes ?? 0;
+    this.#column = options.column ?? minWrapWidth;
+    this.#detecting = options.detecting;
   }
 
   /** So much of what is held back, or of what comes next, is masked already. */
@@ -40,9 +55,11 @@ export class Redactor {
    * @param roomBeforeBytes so much of the memory ahead of the piece may be written; it spares copying the piece.
    */
   push(piece: Buffer, roomBeforeBytes = 0): Buffer {
-    if (this.#patterns.maxBytes === 0) return piece;
+    if (this.#patterns.maxBytes === 0 && this.#detecting === undefined) return piece;
     const data = this.#afterHeld(piece, roomBeforeBytes);
-    return this.#release(data, this.#patterns.partialStart(data, this.#column));
+    const { found, openFrom } = this.#detecting?.detector.find(data, false) ?? nothingFound;
+    const cut = Math.min(openFrom, this.#patterns.partialStart(data, this.#column));
+    return this.#release(data, notWithin(found, cut), found);
   }
 
   #afterHeld(piece: Buffer, roomBeforeBytes: number): Buffer {
@@ -56,16 +73,19 @@ export class Redactor {
 
   /** The stream is over: what was held back, masked where it is a secret. */
   end(): Buffer {
-    return this.#release(this.#held, this.#held.length);
+    const data = this.#held;
+    const { found } = this.#detecting?.detector.find(data, true) ?? nothingFound;
+    return this.#release(data, data.length, found);
   }
 
   /** Gives out the data up to `cut`, masked, and holds the rest. */
-  #release(data: Buffer, cut: number): Buffer {
+  #release(data: Buffer, cut: number, found: readonly Finding[]): Buffer {
     const parts: Buffer[] = [];
     let shownTo = 0;
     let maskedBeyondCut = 0;
     const continued = this.#heldMaskedBytes > 0;
-    for (const { start, end } of this.#patterns.find(data, this.#heldMaskedBytes, this.#column)) {
+    const named = this.#patterns.find(data, this.#heldMaskedBytes, this.#column);
+    for (const { start, end } of found.length === 0 ? named : this.#withFound(named, found, cut)) {
       const begunBefore = continued && start === 0;
       // A secret that begins in what is held is decided with what follows: it may be part of a longer one.
       if (start >= cut && !begunBefore) break;
@@ -80,15 +100,38 @@ export class Redactor {
     parts.push(data.subarray(shownTo, cut));
     return Buffer.concat(parts);
   }
+
+  /** Joined with what was found by its form; tells of what is given out now and was not named. */
+  #withFound(named: readonly Match[], found: readonly Finding[], cut: number): Match[] {
+    let toldTo = 0;
+    let next = 0;
+    for (const { kind, from, start, end } of found) {
+      while ((named[next]?.end ?? Number.POSITIVE_INFINITY) <= start) next += 1;
+      const { start: namedStart, end: namedEnd } = named[next] ?? { start: end, end };
+      const isNamed = namedStart <= start && end <= namedEnd;
+      if (from >= cut || start < toldTo || isNamed) continue;
+      this.#detecting?.onDetected(kind);
+      toldTo = end;
+    }
+    const matches: Match[] = [];
+    for (const { start, end } of [...named, ...found].sort((a, b) => a.start - b.start))
+      addMatch(matches, start, end);
+    return matches;
+  }
+}
+
+const nothingFound = { found: [], openFrom: Number.POSITIVE_INFINITY };
+
+/** The last place at or before this one that is not within what was found. */
+function notWithin(found: readonly Finding[], cut: number): number {
+  let place = cut;
+  for (const { from, end } of [...found].sort((a, b) => b.from - a.from)) {
+    if (from < place && end > place) place = from;
+  }
+  return place;
 }
 
 function columnAt(data: Buffer, at: number, column: number): number {
   const lineEnd = at === 0 ? -1 : data.lastIndexOf(10, at - 1);
   return lineEnd === -1 ? Math.min(column + at, minWrapWidth) : at - lineEnd - 1;
-}
-
-/** A text that is whole, with what is secret in it masked. */
-export function maskText(text: string, secrets: PatternSet): string {
-  const redactor = new Redactor(secrets);
-  return Buffer.concat([redactor.push(Buffer.from(text)), redactor.end()]).toString();
 }

@@ -8,10 +8,11 @@ import { expect, test } from 'vitest';
 import type { OutputStream } from '../steps/step-type.ts';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
 import { AttemptOutput } from './attempt-output.ts';
+import { Masking } from './masking.ts';
 import { PatternSet } from './pattern-set.ts';
 import { SpoolFile } from './spool-file.ts';
 
-const secrets = new PatternSet([Buffer.from('secret'), Buffer.from('crete')]);
+const secrets = Masking.of(new PatternSet([Buffer.from('secret'), Buffer.from('crete')]), true);
 // Small, so that masks and pieces span chunks.
 const small = { maxChunkRawBytes: 8 };
 
@@ -36,10 +37,13 @@ async function shown(output: AttemptOutput): Promise<Record<OutputStream, string
   return text;
 }
 
+/** Of a form that is known by itself, in two parts. */
+const token = [`ghp_${'a1B2'.repeat(4)}`, 'c3D4'.repeat(5)];
+
 const pieces = fc.array(
   fc.record({
     stream: fc.constantFrom<OutputStream>('stdout', 'stderr'),
-    text: fc.constantFrom('a', 'sec', 'ret', 'secret', 'secretsecret', 'crete', 'e', 'rete', 'plain words\n'),
+    text: fc.constantFrom('a', 'sec', 'ret', 'secret', 'secretsecret', 'crete', 'e', 'rete', 'plain words\n', ...token, token.join('')),
   }),
   { maxLength: 20 },
 );

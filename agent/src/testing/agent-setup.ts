@@ -1,5 +1,5 @@
 // An agent in this process with a server that does what the test says, and a step type that the test drives.
-import type { Lease, StepOutcome } from '@opsconductor/protocol';
+import type { Lease, LeaseRendering, StepOutcome } from '@opsconductor/protocol';
 import { pino } from 'pino';
 import { Type } from 'typebox';
 import { type AgentOptions, type RunningAgent, startAgent } from '../agent.ts';
@@ -103,6 +103,22 @@ export function lease(step: number, more: Partial<Lease> = {}): Lease {
       kind: 'ssh_password',
       sealed: { v: 1, generation: 1, enc: '', wrappedKey: '', nonce: '', ciphertext: '' },
     },
+    ...more,
+  };
+}
+
+/** What a step of it is rendered with. */
+export function rendering(more: Partial<LeaseRendering> = {}): LeaseRendering {
+  return {
+    values: {
+      parameters: {},
+      target: { name: 'web-1', host: 'web-1.example', port: 22, os: 'linux', segment: 'dmz', labels: {} },
+      run: { id: 1, created_at: '2026-01-01T00:00:00Z', created_by: 'ann' },
+      job: { id: 1, name: 'job', version: 1 },
+      steps: {},
+    },
+    secrets: [],
+    scope: { path: 'steps[0]', parameters: {}, steps: {} },
     ...more,
   };
 }

@@ -80,6 +80,8 @@ export const agentCapabilities = [
   'server_files',
   /** Makes new keys of its own, on `newKeysWanted`. */
   'new_keys',
+  /** Masks what has the form of a secret, on `detectSecrets` of a lease. */
+  'detect_secrets',
 ] as const;
 export type AgentCapability = (typeof agentCapabilities)[number];
 /** Named among them: the agent's owner lets it run only what is signed; and only what is signed for it alone. */
@@ -104,6 +106,8 @@ export const serverCapabilities = [
   'new_keys',
   /** Takes `policy_read`. */
   'policy_read',
+  /** Takes what was masked for its form in an outcome. */
+  'detections',
 ] as const;
 export type ServerCapability = (typeof serverCapabilities)[number];
 
@@ -334,6 +338,8 @@ export const LeaseSchema = Type.Object({
   /** Whom its command runs as, where its configuration names a credential for that. */
   runAs: Type.Optional(LeaseCredentialSchema),
   rendering: Type.Optional(LeaseRenderingSchema),
+  /** What has the form of a secret is masked in its output, and not only what is known to be one. */
+  detectSecrets: Type.Optional(Type.Boolean()),
   /** Where the run was signed: an agent whose owner asks for it holds all the rest to it. */
   grant: Type.Optional(LeaseGrantSchema),
 });

@@ -15,6 +15,7 @@ export const definitionKeys = [
   'strategy',
   'locks',
   'connection',
+  'detect_secrets',
   'steps',
 ] as const;
 export const stepKeys = [

@@ -9,7 +9,7 @@ const known = new WeakMap<object, readonly (readonly StepNeed[] | null)[]>();
 
 /** By step number minus one, each sorted; null for a step that any agent can run. */
 export function stepNeedsOf(
-  definition: Pick<JobDefinition, 'steps' | 'parameters'>,
+  definition: Pick<JobDefinition, 'steps' | 'parameters' | 'detect_secrets'>,
 ): readonly (readonly StepNeed[] | null)[] {
   const before = known.get(definition);
   if (before !== undefined) return before;
@@ -21,6 +21,7 @@ export function stepNeedsOf(
     if (hasSecrets || handsOnSecrets || hasPlaceholder(config)) list.push('render');
     if (when !== undefined) list.push('conditions');
     if (outputs !== undefined) list.push('outputs');
+    if (definition.detect_secrets === true) list.push('detect_secrets');
     const { file, artifact } = config as { file?: unknown; artifact?: unknown };
     if (file !== undefined || artifact === true) list.push('server_files');
     if (type !== firstStepType) list.push(type);

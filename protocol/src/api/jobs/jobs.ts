@@ -134,6 +134,8 @@ export const JobDefinitionSchema = Closed({
   rules: Type.Optional(Type.Array(ParameterRuleSchema, { maxItems: limits.maxParameterRules })),
   /** Stands before what targets, groups and segments give. */
   connection: Type.Optional(JobConnectionSchema),
+  /** Masks private keys and tokens of well-known forms in its output, too; as the installation is set unless told. */
+  detect_secrets: Type.Optional(Type.Boolean()),
   steps: Type.Array(StepDefinitionSchema, { minItems: 1, maxItems: limits.maxStepsPerJob }),
 });
 export type JobDefinition = Static<typeof JobDefinitionSchema>;

@@ -1,6 +1,7 @@
 // Held steps and what a person decides of them; and the attempts of a step.
 import { type Static, Type } from 'typebox';
 import { cleanUpFindings } from '../../agent/messages.ts';
+import { DetectionSchema } from '../../detections.ts';
 import { attemptOutcomes } from '../../outcome.ts';
 import { outputStates } from '../../states.ts';
 import { Closed, Id, Nullable, Timestamp } from '../common.ts';
@@ -125,6 +126,8 @@ export const AttemptSchema = Type.Object({
   message: Nullable(Type.String()),
   advice: Nullable(Type.String()),
   survivors: Type.Array(SurvivorSchema),
+  /** What was masked in its output for its form alone: nobody had named it. */
+  detections: Type.Optional(Type.Array(DetectionSchema)),
   outputState: Type.Enum(outputStates),
   outputBytes: Type.Integer(),
   /** What its agent has reported after the attempt had been given up. */

@@ -1,5 +1,6 @@
 // Runs, their target runs, steps, output and live events.
 import { type Static, Type } from 'typebox';
+import { DetectionSchema } from '../../detections.ts';
 import { Pair } from '../../pair.ts';
 import { outputStates, runStatuses, stepStatuses } from '../../states.ts';
 import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
@@ -131,6 +132,8 @@ export const StepSchema = Type.Object({
   errorMessage: Nullable(Type.String()),
   advice: Nullable(Type.String()),
   survivors: Type.Array(SurvivorSchema),
+  /** What was masked in its output for its form alone: nobody had named it. */
+  detections: Type.Optional(Type.Array(DetectionSchema)),
   /** Of a ready step that is tried again: not before then. */
   notBefore: Type.Optional(Nullable(Timestamp)),
   /** Of a held step: until when it waits for a decision. */

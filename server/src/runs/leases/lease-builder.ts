@@ -38,8 +38,12 @@ export class LeaseBuilder {
   #asked: { stepIds: number[]; rows: Promise<Map<number, LeaseDetails>> } | undefined;
   readonly #credentials = new Map<string, Lease['credential']['sealed']>();
 
-  constructor(deps: { sql: Sql; masterKey: MasterKey }) {
+  /** Whether jobs that do not say it have what has the form of a secret masked. */
+  readonly #detectsSecrets: boolean;
+
+  constructor(deps: { sql: Sql; masterKey: MasterKey; detectsSecrets?: boolean }) {
     this.#sql = deps.sql;
+    this.#detectsSecrets = deps.detectsSecrets ?? false;
     this.#masterKey = deps.masterKey;
     this.#renderings = new LeaseRenderings(deps);
     this.#grants = new LeaseGrants(deps);
@@ -137,6 +141,7 @@ export class LeaseBuilder {
       runId: step.jobRunId,
       stepType: step.stepType,
       ...reached.reach,
+      ...((reached.definition.detect_secrets ?? this.#detectsSecrets) ? { detectSecrets: true } : {}),
     };
     return { lease, definition: reached.definition };
   }

@@ -35,6 +35,19 @@ test('what a command has used is kept with its step and its attempt', async () =
   ]);
 });
 
+test('what was masked for its form is kept with the attempt, and with the step until it is tried again', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  const detections = [{ kind: 'github_token' as const, place: 'stdout' as const, count: 2 }];
+  await t.settle(endOf(lease, { ...success, detections }));
+  expect(await t.sql`
+    select st.detections, a.detections as of_attempt from job_run_steps st
+    join job_run_step_attempts a on a.job_run_step_id = st.id where st.job_run_id = ${runId}`).toEqual([
+    { detections, ofAttempt: detections },
+  ]);
+});
+
 const stale: [string, (end: AttemptEnd) => AttemptEnd, 'superseded' | 'forget'][] = [
   ['another epoch', (end) => ({ ...end, epoch: end.epoch + 1 }), 'forget'],
   ['another token', (end) => ({ ...end, leaseToken: 'a-token-of-somebody-else' }), 'superseded'],

@@ -105,6 +105,7 @@ export class StepWrites {
       errorMessage: row.errorMessage,
       advice: row.advice,
       survivors: (row.survivors ?? []) as { pid: number; command: string }[],
+      detections: row.detections ?? [],
       notBefore: null,
       heldUntil: row.heldForS === null ? null : this.#inS(row.heldForS),
       outputState: row.outputState,
@@ -136,6 +137,7 @@ export class StepWrites {
       errorMessage: null,
       advice,
       survivors: [],
+      detections: [],
     });
   }
 
@@ -242,6 +244,7 @@ export function settledRow(step: StepRow, { outcome, output, startedAt }: Attemp
     errorMessage: cleanText(outcome.message),
     advice: cleanText(outcome.advice),
     survivors: survivorsOf(outcome),
+    detections: outcome.detections ?? null,
     executionTimeMs: outcome.executionTimeMs ?? null,
     cpuMs: outcome.cpuMs ?? null,
     peakMemoryBytes: outcome.peakMemoryBytes ?? null,
@@ -262,6 +265,7 @@ export function keptRow(step: StepRow): SettledStep {
     errorMessage: step.errorMessage,
     advice: null,
     survivors: null,
+    detections: null,
     executionTimeMs: null,
     cpuMs: null,
     peakMemoryBytes: null,

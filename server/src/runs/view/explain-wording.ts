@@ -96,6 +96,7 @@ const needWords: Record<string, string> = {
   become: 'become another user on the target',
   become_transfers: 'transfer files as another user on the target',
   run_as: 'run commands on Windows as the system',
+  detect_secrets: 'mask secrets that they know by their form alone',
   winrm_options: 'feed and limit commands on Windows, or run them as another user',
   ssh_settings: 'pass jump hosts and heed algorithm policies',
 };

@@ -36,6 +36,7 @@ function attemptView(row: AttemptRecord): Attempt {
     message: row.message,
     advice: row.advice,
     survivors: row.survivors ?? [],
+    detections: row.detections ?? [],
     outputState: row.outputState,
     outputBytes: row.outputBytes,
     late:

@@ -114,6 +114,7 @@ export function stepView(row: StepRecord, stepNames: readonly string[]): Step {
     errorMessage: row.errorMessage,
     advice: row.advice,
     survivors: row.survivors ?? [],
+    detections: row.detections ?? [],
     notBefore: iso(row.notBefore),
     heldUntil: iso(row.heldUntil),
     outputState: row.outputState,

@@ -1,5 +1,5 @@
 // Attempts that have ended: one row each, written when it settles. A live attempt is the step's own row.
-import type { CleanUpFinding, Decision, OutputState } from '@opsconductor/protocol';
+import type { CleanUpFinding, Decision, Detections, OutputState } from '@opsconductor/protocol';
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
 
 export interface SettledAttempt {
@@ -21,6 +21,7 @@ export interface SettledAttempt {
   peakMemoryBytes: number | null;
   advice: string | null;
   survivors: unknown;
+  detections: Detections | null;
 }
 
 /** Writes the attempts' rows from the live step rows, so call it before the steps change. */
@@ -29,15 +30,16 @@ export async function writeAttempts(tx: Tx, attempts: readonly SettledAttempt[])
   await tx`
     insert into job_run_step_attempts (job_run_step_id, epoch, job_run_id, agent_id, lease_token, attempt_day,
       leased_at, started_at, status, exit_code, signal, reason, message, output_state, output_seq, output_raw_bytes,
-      output_digest, output_gaps, request_id, execution_time_ms, cpu_ms, peak_memory_bytes, advice, survivors)
+      output_digest, output_gaps, request_id, execution_time_ms, cpu_ms, peak_memory_bytes, advice, survivors,
+      detections)
     select st.id, st.epoch, st.job_run_id, st.agent_id, st.lease_token, st.attempt_day, st.leased_at,
       c."startedAt", c.status, c."exitCode", c.signal, c.reason, c.message, c."outputState", st.output_seq, st.output_bytes,
       decode(c."outputDigest", 'base64'), c."outputGaps", c."requestId", c."executionTimeMs",
-      c."cpuMs", c."peakMemoryBytes", c.advice, c.survivors
+      c."cpuMs", c."peakMemoryBytes", c.advice, c.survivors, c.detections
     from jsonb_to_recordset(${tx.json(attempts as never)}::jsonb) as c(
       "stepId" bigint, epoch integer, status text, "startedAt" timestamptz, "exitCode" bigint, signal text,
       reason text, message text, "outputState" text, "outputDigest" text, "outputGaps" jsonb, "requestId" text, "executionTimeMs" bigint,
-      "cpuMs" bigint, "peakMemoryBytes" bigint, advice text, survivors jsonb)
+      "cpuMs" bigint, "peakMemoryBytes" bigint, advice text, survivors jsonb, detections jsonb)
     join job_run_steps st on st.id = c."stepId" and st.epoch = c.epoch`;
 }
 
@@ -136,6 +138,7 @@ export interface AttemptRecord {
   message: string | null;
   advice: string | null;
   survivors: { pid: number; command: string }[] | null;
+  detections: Detections | null;
   outputState: OutputState;
   outputBytes: number;
   lateStatus: string | null;
@@ -155,7 +158,7 @@ export async function listAttempts(db: Queryable, stepId: number): Promise<Attem
   return db<AttemptRecord[]>`
     select t.epoch, t.status, a.name as agent_name, t.leased_at, t.started_at, t.settled_at as ended_at,
       t.execution_time_ms, t.cpu_ms, t.peak_memory_bytes, t.exit_code, t.signal, t.reason, t.message, t.advice,
-      t.survivors, t.output_state,
+      t.survivors, t.detections, t.output_state,
       t.output_raw_bytes as output_bytes, t.late_status, t.late_at, t.decision, t.decision_note,
       u.name as decided_by, t.decided_at,
       case when c.done_at is not null then 'done' when c.asked_at is not null then 'asked'
@@ -167,7 +170,7 @@ export async function listAttempts(db: Queryable, stepId: number): Promise<Attem
     left join attempt_clean_ups c on c.job_run_step_id = t.job_run_step_id and c.epoch = t.epoch
     where t.job_run_step_id = ${stepId}
     union all
-    select st.epoch, 'running', a.name, st.leased_at, st.started_at, null, null, null, null, null, null, null, null, null, null,
+    select st.epoch, 'running', a.name, st.leased_at, st.started_at, null, null, null, null, null, null, null, null, null, null, null,
       st.output_state, st.output_bytes, null, null, null, null, null, null, null, null, null, null
     from job_run_steps st left join agents a on a.id = st.agent_id
     where st.id = ${stepId} and st.status = 'running'

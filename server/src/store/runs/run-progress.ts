@@ -1,5 +1,5 @@
 // The rows that progress of runs reads and writes. Lock order everywhere: runs, then target runs, then steps, by id.
-import type { OutputState, RunStatus, RunStrategy, StepStatus } from '@opsconductor/protocol';
+import type { Detections, OutputState, RunStatus, RunStrategy, StepStatus } from '@opsconductor/protocol';
 import type { StepRules } from '../../jobs/step-rules.ts';
 import type { Tx } from '../database/connection.ts';
 import { attemptSlackS } from '../queue/claims.ts';
@@ -191,6 +191,7 @@ export interface SettledStep {
   errorMessage: string | null;
   advice: string | null;
   survivors: unknown;
+  detections: Detections | null;
   executionTimeMs: number | null;
   cpuMs: number | null;
   peakMemoryBytes: number | null;
@@ -205,14 +206,14 @@ export async function writeSettledSteps(tx: Tx, steps: readonly SettledStep[], n
   if (steps.length === 0) return;
   await tx`
     update job_run_steps st set status = c.status, exit_code = c."exitCode", signal = c.signal, reason = c.reason,
-      error_message = c."errorMessage", advice = c.advice, survivors = c.survivors,
+      error_message = c."errorMessage", advice = c.advice, survivors = c.survivors, detections = c.detections,
       execution_time_ms = c."executionTimeMs", cpu_ms = c."cpuMs", peak_memory_bytes = c."peakMemoryBytes",
       output_state = c."outputState", started_at = c."startedAt",
       completed_at = case when c.status = 'held' then null else ${now}::timestamptz end,
       held_until = ${now}::timestamptz + make_interval(secs => c."heldForS")
     from jsonb_to_recordset(${tx.json(steps as never)}::jsonb) as c(
       id bigint, status text, "exitCode" bigint, signal text, reason text, "errorMessage" text, advice text,
-      survivors jsonb, "executionTimeMs" bigint, "cpuMs" bigint, "peakMemoryBytes" bigint, "outputState" text, "startedAt" timestamptz,
+      survivors jsonb, detections jsonb, "executionTimeMs" bigint, "cpuMs" bigint, "peakMemoryBytes" bigint, "outputState" text, "startedAt" timestamptz,
       "heldForS" double precision)
     where st.id = c.id`;
 }
@@ -229,7 +230,7 @@ export async function writeRetries(
       not_before = case when c."inS" > 0 then ${now}::timestamptz + make_interval(secs => c."inS") end,
       advice = c.advice, agent_id = null, session_number = null, lease_token = null, leased_at = null,
       started_at = null, deadline_at = null, completed_at = null, held_until = null, exit_code = null, signal = null,
-      reason = null, error_message = null, survivors = null, execution_time_ms = null, cpu_ms = null,
+      reason = null, error_message = null, survivors = null, detections = null, execution_time_ms = null, cpu_ms = null,
       peak_memory_bytes = null, output_state = 'complete'
     from jsonb_to_recordset(${tx.json(retries as never)}::jsonb) as c(id bigint, "inS" double precision, advice text)
     where st.id = c.id`;

@@ -1,5 +1,6 @@
 // Reading runs for the API, and the few single-row writes that aren't progress.
 import type {
+  Detections,
   Lock,
   OutputState,
   RunSelection,
@@ -246,6 +247,7 @@ export interface StepRecord {
   errorMessage: string | null;
   advice: string | null;
   survivors: { pid: number; command: string }[] | null;
+  detections: Detections | null;
   notBefore: Date | null;
   heldUntil: Date | null;
   outputState: OutputState;
@@ -258,7 +260,7 @@ export async function listSteps(db: Queryable, targetRunIds: readonly number[]):
     select st.id, st.target_run_id, st.step_number, st.step_type, st.status, st.epoch, a.name as agent_name,
       st.leased_at, st.started_at, st.completed_at, st.execution_time_ms, st.cpu_ms, st.peak_memory_bytes,
       st.exit_code, st.signal, st.reason,
-      st.error_message, st.advice, st.survivors, st.output_state, st.output_bytes, st.output_seq,
+      st.error_message, st.advice, st.survivors, st.detections, st.output_state, st.output_bytes, st.output_seq,
       case when st.status = 'ready' and isfinite(st.not_before) then st.not_before end as not_before,
       case when st.status = 'held' then st.held_until end as held_until
     from job_run_steps st left join agents a on a.id = st.agent_id

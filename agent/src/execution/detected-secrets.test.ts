@@ -1,0 +1,67 @@
+// What has the form of a secret and was named by nobody: masked in all that leaves the agent, where that is asked for.
+import type { Lease } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { type Signed, signedLease } from '../grants/unsigned-part.ts';
+import { emptyPolicy } from '../policy/agent-policy.ts';
+import { lease, rendering, setup, success } from '../testing/agent-setup.ts';
+
+const token = `ghp_${'a1B2'.repeat(9)}`;
+const mask = '********';
+
+/** Runs a step that prints the token to both streams, hands it on, and ends with a message that has it. */
+async function printing(more: Partial<Lease>, policy = emptyPolicy) {
+  await using t = await setup();
+  await t.start({ policy });
+  const { connection } = await t.server.nextSession();
+  const outputs = { printed: { pattern: 'token=(.*)' } };
+  const values = rendering({ outputs, step: 'one' });
+  connection.send({ type: 'leases', leases: [lease(1, { rendering: values, ...more })] });
+  const step = await t.nextStep();
+  await step.context.beforeStart();
+  step.context.output.write('stdout', Buffer.from(`token=${token.slice(0, 9)}`));
+  step.context.output.write('stdout', Buffer.from(`${token.slice(9)}\n`));
+  step.context.output.write('stderr', Buffer.from(`${token} ${token}\n`));
+  step.end({ ...success, message: `used ${token}` });
+  const { outcome, handsOn, output } = await connection.next('complete');
+  return { outcome, handed: handsOn?.printed, bytes: output.rawBytes };
+}
+
+const shown = (text: string) => ({ handed: { value: text }, bytes: `token=${text}\n${text} ${text}\n`.length });
+
+test('it is masked in output, messages and what is handed on, and its kind, place and number are told', async () => {
+  expect(await printing({ detectSecrets: true })).toEqual({
+    outcome: {
+      ...success,
+      message: `used ${mask}`,
+      detections: [
+        { kind: 'github_token', place: 'stdout', count: 1 },
+        { kind: 'github_token', place: 'stderr', count: 2 },
+        { kind: 'github_token', place: 'text', count: 1 },
+      ],
+    },
+    ...shown(mask),
+  });
+});
+
+test('where nobody asks for it, it is shown', async () => {
+  expect(await printing({})).toEqual({
+    outcome: { ...success, message: `used ${token}` },
+    ...shown(token),
+  });
+});
+
+test('the policy of this machine asks for it whatever the server says', async () => {
+  const { outcome, ...rest } = await printing(
+    { detectSecrets: false },
+    { fileRoots: [], rules: { detect_secrets: true } },
+  );
+  expect(rest).toEqual(shown(mask));
+  expect(outcome.detections).toHaveLength(3);
+});
+
+test('a run that was signed asks for it as its definition does, whatever the server says', () => {
+  const signed = (detect_secrets?: boolean) => ({ definition: { steps: [], detect_secrets } }) as unknown as Signed;
+  expect(signedLease(lease(1), signed(true)).detectSecrets).toBe(true);
+  expect(signedLease(lease(1, { detectSecrets: false }), signed(true)).detectSecrets).toBe(true);
+  expect(signedLease(lease(1, { detectSecrets: true }), signed()).detectSecrets).toBe(true);
+});

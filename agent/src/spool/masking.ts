@@ -1,0 +1,67 @@
+// What to mask of one attempt: the secrets that it was given and, where asked for, what has the form of one. It also counts
+// what was masked for its form, in whatever leaves the agent.
+import {
+  type DetectedKind,
+  type DetectionPlace,
+  type Detections,
+  detectedKinds,
+  detectionPlaces,
+} from '@opsconductor/protocol';
+import { secretDetector } from '../detectors/secret-detector.ts';
+import { type Pattern, PatternSet } from './pattern-set.ts';
+import { type Detecting, Redactor, type RedactorOptions } from './redactor.ts';
+
+type Counts = Map<`${DetectedKind} ${DetectionPlace}`, number>;
+
+export class Masking {
+  readonly #patterns: PatternSet;
+  /** Undefined where nothing is looked for by its form. */
+  readonly #counts: Counts | undefined;
+
+  private constructor(patterns: PatternSet, counts: Counts | undefined) {
+    this.#patterns = patterns;
+    this.#counts = counts;
+  }
+
+  /** @param detects whether what has the form of a secret is masked as well. */
+  static of(patterns: PatternSet, detects = false): Masking {
+    return new Masking(patterns, detects ? new Map() : undefined);
+  }
+
+  /** One that masks these as well, and counts together with this one. */
+  with(more: readonly Pattern[]): Masking {
+    return new Masking(this.#patterns.with(more), this.#counts);
+  }
+
+  /** For one stream of output. */
+  redactor(place: DetectionPlace, options: Omit<RedactorOptions, 'detecting'> = {}): Redactor {
+    return new Redactor(this.#patterns, { ...options, detecting: this.#detecting(place) });
+  }
+
+  /** A text that is whole, with what is secret in it masked. */
+  text(text: string): string {
+    if (this.#patterns.maxBytes === 0 && this.#counts === undefined) return text;
+    const redactor = this.redactor('text');
+    return Buffer.concat([redactor.push(Buffer.from(text)), redactor.end()]).toString();
+  }
+
+  /** What was masked for its form so far; undefined where there was none. */
+  get detections(): Detections | undefined {
+    if (this.#counts === undefined || this.#counts.size === 0) return undefined;
+    return detectedKinds.flatMap((kind) =>
+      detectionPlaces.flatMap((place) => {
+        const count = this.#counts?.get(`${kind} ${place}`);
+        return count === undefined ? [] : [{ kind, place, count }];
+      }),
+    );
+  }
+
+  #detecting(place: DetectionPlace): Detecting | undefined {
+    const counts = this.#counts;
+    if (counts === undefined) return undefined;
+    return {
+      detector: secretDetector,
+      onDetected: (kind) => counts.set(`${kind} ${place}`, (counts.get(`${kind} ${place}`) ?? 0) + 1),
+    };
+  }
+}
