@@ -66,7 +66,8 @@ function bodyEnd(data: Buffer, from: number, bodyStart: number, isLast: boolean)
 function framed(data: Buffer, from: number, mark: number, longestRun: number, isLast: boolean): Look {
   const labelStart = mark + endMark.length;
   const labelEnd = runEnd(data, labelStart, label, labelStart + maxLabelBytes);
-  if (data.length < labelEnd + dashes.length && !isLast && labelEnd < labelStart + maxLabelBytes) return 'cut_off';
+  if (data.length < labelEnd + dashes.length && !isLast && labelEnd < labelStart + maxLabelBytes)
+    return 'cut_off';
   if (longestRun < leastRunBytes) return { noneBefore: mark };
   return { start: from, end: runEnd(data, labelEnd, onlyDash, labelEnd + dashes.length) };
 }

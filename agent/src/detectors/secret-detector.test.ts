@@ -49,7 +49,10 @@ test.each([
   ['JSON in base64', `eyJ${letters(40)} eyJ${letters(40)}.${letters(40)}.${letters(43)}`],
   ['a JWT without its signature', `eyJ${letters(40)}.eyJ${letters(40)}. eyJ${letters(40)}.eyJ${letters(40)}`],
   ['talk of headers', 'Authorization: Bearer authentication required; authorization bearer a0b1c2d3e4'],
-  ['a scheme alone', 'Authorization: Basic\nAuthorization: Basic user-authentication\nAuthorization: Bearer $TOKEN'],
+  [
+    'a scheme alone',
+    'Authorization: Basic\nAuthorization: Basic user-authentication\nAuthorization: Bearer $TOKEN',
+  ],
   ['URLs', 'https://host:8443/a@b http://user@host:80/ ssh://[::1]:22 http://a/?u=b:c@d file:///x:y@z'],
   ['a URL whose password is masked', 'https://user:****@host https://user:xxxxx@host https://user:@host'],
   ['an image', 'docker-image://alpine:3.19@sha256:0123456789abcdef'],
@@ -100,7 +103,18 @@ test('one in another counts once, and one that was named not at all', () => {
 test('any cuts of any stream of secrets, parts of them and named ones give what the whole gives', () => {
   const fragments = [
     ...all.flatMap(({ printed, secret }) => [printed, secret, secret.slice(0, 9), secret.slice(-30)]),
-    ...['-----BEGIN ', '-----END ', 'eyJh', '://', 'a:b@', 'authorization', ': bearer ', '\n', 'named', 'nam'],
+    ...[
+      '-----BEGIN ',
+      '-----END ',
+      'eyJh',
+      '://',
+      'a:b@',
+      'authorization',
+      ': bearer ',
+      '\n',
+      'named',
+      'nam',
+    ],
   ];
   const patterns = new PatternSet([Buffer.from('named'), Buffer.from('edeyJh'), Buffer.from('://a:b')]);
   fc.assert(
@@ -109,7 +123,11 @@ test('any cuts of any stream of secrets, parts of them and named ones give what 
       fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 6 }),
       (texts, cuts) => {
         const whole = Buffer.from(texts.join(''));
-        const at = [0, ...cuts.map((cut) => Math.floor(cut * whole.length)).sort((a, b) => a - b), whole.length];
+        const at = [
+          0,
+          ...cuts.map((cut) => Math.floor(cut * whole.length)).sort((a, b) => a - b),
+          whole.length,
+        ];
         const pieces = at.slice(1).map((end, n) => whole.subarray(at[n], end));
         expect(redact(pieces, patterns)).toEqual(redact([whole], patterns));
       },

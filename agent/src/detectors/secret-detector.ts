@@ -61,7 +61,11 @@ export class SecretDetector {
       for (const each of firsts) this.#limitJump(each | (second << 8), maxJump - end);
     }
     const last = anchor.windowAt + maxJump;
-    this.#group((byteAt(last - 1) as number) | ((byteAt(last) as number) << 8)).push({ form, anchor, back: last });
+    this.#group((byteAt(last - 1) as number) | ((byteAt(last) as number) << 8)).push({
+      form,
+      anchor,
+      back: last,
+    });
   }
 
   #limitJump(pair: number, jump: number): void {

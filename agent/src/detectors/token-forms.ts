@@ -144,7 +144,9 @@ const authorizationHeader: Form = {
 
 function isUserAndPassword(base64: string): boolean {
   const decoded = Buffer.from(base64, 'base64');
-  return decoded.includes(0x3a) && decoded.toString('base64').replace(/=+$/, '') === base64.replace(/=+$/, '');
+  return (
+    decoded.includes(0x3a) && decoded.toString('base64').replace(/=+$/, '') === base64.replace(/=+$/, '')
+  );
 }
 
 const [at, colon] = [0x40, 0x3a];

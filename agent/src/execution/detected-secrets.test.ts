@@ -26,7 +26,10 @@ async function printing(more: Partial<Lease>, policy = emptyPolicy) {
   return { outcome, handed: handsOn?.printed, bytes: output.rawBytes };
 }
 
-const shown = (text: string) => ({ handed: { value: text }, bytes: `token=${text}\n${text} ${text}\n`.length });
+const shown = (text: string) => ({
+  handed: { value: text },
+  bytes: `token=${text}\n${text} ${text}\n`.length,
+});
 
 test('it is masked in output, messages and what is handed on, and its kind, place and number are told', async () => {
   expect(await printing({ detectSecrets: true })).toEqual({
@@ -60,7 +63,8 @@ test('the policy of this machine asks for it whatever the server says', async ()
 });
 
 test('a run that was signed asks for it as its definition does, whatever the server says', () => {
-  const signed = (detect_secrets?: boolean) => ({ definition: { steps: [], detect_secrets } }) as unknown as Signed;
+  const signed = (detect_secrets?: boolean) =>
+    ({ definition: { steps: [], detect_secrets } }) as unknown as Signed;
   expect(signedLease(lease(1), signed(true)).detectSecrets).toBe(true);
   expect(signedLease(lease(1, { detectSecrets: false }), signed(true)).detectSecrets).toBe(true);
   expect(signedLease(lease(1, { detectSecrets: true }), signed()).detectSecrets).toBe(true);

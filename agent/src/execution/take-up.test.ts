@@ -49,7 +49,12 @@ async function setup() {
     onHostKeyRefused: () => undefined,
     onLoginRefused: () => undefined,
     onPathRefused: () => undefined,
-    policy: { checkStep: () => undefined, checkConfig: () => undefined, maySurvive: true, detectsSecrets: false },
+    policy: {
+      checkStep: () => undefined,
+      checkConfig: () => undefined,
+      maySurvive: true,
+      detectsSecrets: false,
+    },
     grants: {
       check: async (given: Lease) => given,
       begin: () => () => undefined,

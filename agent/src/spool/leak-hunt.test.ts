@@ -103,8 +103,13 @@ test('with masking it finds none, and where the stream is cut changes nothing', 
 test('secrets of known forms that nobody has named are found as they are and in JSON; without detectors the hunter finds each', () => {
   const unnamed = unnamedSecrets();
   for (const write of [(text: string) => text, json]) {
-    const finds = ({ secret }: { secret: string }, text: string) => new SecretHunter([secret]).find(text).length > 0;
-    expect(unnamed.filter((one) => !finds(one, Masking.of(new PatternSet([])).text(write(one.printed))))).toEqual([]);
-    expect(unnamed.filter((one) => finds(one, Masking.of(new PatternSet([]), true).text(write(one.printed))))).toEqual([]);
+    const finds = ({ secret }: { secret: string }, text: string) =>
+      new SecretHunter([secret]).find(text).length > 0;
+    expect(
+      unnamed.filter((one) => !finds(one, Masking.of(new PatternSet([])).text(write(one.printed)))),
+    ).toEqual([]);
+    expect(
+      unnamed.filter((one) => finds(one, Masking.of(new PatternSet([]), true).text(write(one.printed)))),
+    ).toEqual([]);
   }
 });

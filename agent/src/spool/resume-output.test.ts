@@ -43,7 +43,19 @@ const token = [`ghp_${'a1B2'.repeat(4)}`, 'c3D4'.repeat(5)];
 const pieces = fc.array(
   fc.record({
     stream: fc.constantFrom<OutputStream>('stdout', 'stderr'),
-    text: fc.constantFrom('a', 'sec', 'ret', 'secret', 'secretsecret', 'crete', 'e', 'rete', 'plain words\n', ...token, token.join('')),
+    text: fc.constantFrom(
+      'a',
+      'sec',
+      'ret',
+      'secret',
+      'secretsecret',
+      'crete',
+      'e',
+      'rete',
+      'plain words\n',
+      ...token,
+      token.join(''),
+    ),
   }),
   { maxLength: 20 },
 );

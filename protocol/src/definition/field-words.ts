@@ -16,6 +16,8 @@ const job: Words = {
   parameters: 'What whoever runs it gives, by name; `${{ parameters.name }}` in the steps',
   rules: 'What must hold between parameters',
   connection: 'How targets are reached; stands before what targets, groups and segments give',
+  detect_secrets:
+    'Masks private keys and tokens of well-known forms in its output, too; as the installation is set unless told',
   steps: 'What is done on each target, one after the other',
 };
 const step: Words = {

@@ -41,11 +41,11 @@ test('what was masked for its form is kept with the attempt, and with the step u
   const lease = await t.claimOne();
   const detections = [{ kind: 'github_token' as const, place: 'stdout' as const, count: 2 }];
   await t.settle(endOf(lease, { ...success, detections }));
-  expect(await t.sql`
+  expect(
+    await t.sql`
     select st.detections, a.detections as of_attempt from job_run_steps st
-    join job_run_step_attempts a on a.job_run_step_id = st.id where st.job_run_id = ${runId}`).toEqual([
-    { detections, ofAttempt: detections },
-  ]);
+    join job_run_step_attempts a on a.job_run_step_id = st.id where st.job_run_id = ${runId}`,
+  ).toEqual([{ detections, ofAttempt: detections }]);
 });
 
 const stale: [string, (end: AttemptEnd) => AttemptEnd, 'superseded' | 'forget'][] = [

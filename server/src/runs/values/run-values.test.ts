@@ -19,13 +19,14 @@ const parameters = {
 const step = { config: { command: 'echo "${{ parameters.word }}" "${{ parameters.token }}"' } };
 const secret = 'correct horse battery staple';
 
-async function setup() {
+async function setup(more: { detect_secrets?: boolean } = {}) {
   const t = await setupRuns();
   await t.connect(t.agent, { capabilities: agentCapabilities });
   const definition = {
     name: `job ${randomUUID()}`,
     parameters,
     steps: [{ name: 'one', type: 'ssh.exec', ...step }],
+    ...more,
   };
   const { id: jobId } = await createJob(t, definition, t.caller);
   const targetIds = [await t.addTarget()];
@@ -173,3 +174,20 @@ test('values that were moved to another run do not open', async () => {
     where id = ${second}`;
   await expect(shownParameters(t, { id: second, jobId, jobVersion: 1 })).rejects.toThrow('altered or moved');
 });
+
+test.each([
+  [undefined, false, undefined],
+  [undefined, true, true],
+  [false, true, undefined],
+  [true, false, true],
+])(
+  'a job that says %s of detecting secrets, where the installation says %s: its leases say %s',
+  async (ofJob, ofAll, expected) => {
+    const { t, jobId, selection } = await setup(ofJob === undefined ? {} : { detect_secrets: ofJob });
+    await using _ = t;
+    await startRun(t, { jobId, selection, parameters: { count: 3, token: secret } }, t.caller);
+    const claimed = await t.claimOne();
+    const { leases } = await new LeaseBuilder({ ...t, detectsSecrets: ofAll }).build([claimed]);
+    expect(leases.get(claimed.id)?.detectSecrets).toBe(expected);
+  },
+);
