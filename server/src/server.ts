@@ -49,7 +49,8 @@ export interface ServerPaths {
   agentBundle: string;
 }
 
-const poolConnections = 12;
+/** Beside those of the queue. */
+const poolConnections = 8;
 const tlsIntervalMs = 60_000;
 /** A busy machine takes a while to start the database again. */
 const migrateWithinMs = 60_000;

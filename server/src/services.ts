@@ -61,7 +61,7 @@ import { HandedOnValues } from './runs/values/handed-on.ts';
 import { takeNewKeys } from './segments/agent-keys/take-new-keys.ts';
 import { takeKeyGeneration } from './segments/take-key-generation.ts';
 import { SiteRuleChecker } from './site-rules/checker.ts';
-import type { Sql } from './store/database/connection.ts';
+import { connectQueue, type Sql } from './store/database/connection.ts';
 import { databaseProblems } from './store/database/database-problems.ts';
 import type { Migration } from './store/database/migrate.ts';
 import { tellForgotten } from './store/database/notifications.ts';
@@ -112,18 +112,20 @@ export interface Services {
   keys: RunKeys;
   /** From here on it says that it is not ready, so that a load balancer sends nobody here any more. */
   drain(): void;
-  /** Ends live streams, then agents' connections. The pool stays open. */
+  /** Ends live streams, then agents' connections and the queue's. The pool it was given stays open. */
   stop(): Promise<void>;
 }
 
 /** Unless told, bytes of files and artifacts together. */
 const defaultStoredBytes = 50 * 1024 ** 3;
+const queueConnections = 8;
 
 /** Builds everything; nothing is listening or sweeping yet. */
 export function createServices(options: ServiceOptions): Services {
   const { sql, installation, log } = options;
   const now = options.now ?? (() => new Date());
   const { masterKey } = installation;
+  const queue = connectQueue(sql, { max: queueConnections });
   const serverId = randomUUID();
   const stopping = new AbortController();
   // Every live stream listens for it.
@@ -132,9 +134,13 @@ export function createServices(options: ServiceOptions): Services {
   const hub = new LiveHub();
   const keys = new RunKeys(masterKey);
   const maxStoredBytes = options.maxStoredBytes ?? defaultStoredBytes;
-  const writer = new OutputWriter({ sql, keys, hub });
-  const contacts = new ContactNotes({ sql, log });
-  const builder = new LeaseBuilder({ sql, masterKey, detectsSecrets: options.detectsSecrets ?? false });
+  const writer = new OutputWriter({ sql: queue, keys, hub });
+  const contacts = new ContactNotes({ sql: queue, log });
+  const builder = new LeaseBuilder({
+    sql: queue,
+    masterKey,
+    detectsSecrets: options.detectsSecrets ?? false,
+  });
   const settings = options.identity ?? defaultIdentitySettings;
   const authenticator = new Authenticator({
     sql,
@@ -148,7 +154,7 @@ export function createServices(options: ServiceOptions): Services {
       ),
   });
   const gateway = new Gateway({
-    sql,
+    sql: queue,
     contacts,
     identity: {
       installationId: installation.installationId,
@@ -157,9 +163,9 @@ export function createServices(options: ServiceOptions): Services {
       serverPrivateKey: installation.serverKey.privateKey,
     },
     builder,
-    cleanUps: new CleanUpRequests({ sql, builder }),
-    handedOn: new HandedOnValues({ sql, masterKey, keys }),
-    transfers: new TransferTaker({ sql, keys }),
+    cleanUps: new CleanUpRequests({ sql: queue, builder }),
+    handedOn: new HandedOnValues({ sql: queue, masterKey, keys }),
+    transfers: new TransferTaker({ sql: queue, keys }),
     contents: new AgentContents({ sql, masterKey, keys, maxStoredBytes }),
     writer,
     keys,
@@ -225,7 +231,7 @@ export function createServices(options: ServiceOptions): Services {
     ...schemaRoutes(),
     ...siteRuleRoutes({ sql, masterKey }),
     ...decisionRoutes({ sql, publish }),
-    ...runRoutes({ sql, masterKey, identity: installation, keys, publish, events, claims: gateway }),
+    ...runRoutes({ sql, queue, masterKey, identity: installation, keys, publish, events, claims: gateway }),
     ...runEventRoutes(events),
     ...fileRoutes({ sql, masterKey, keys, maxStoredBytes }),
     ...executorRoutes({ sql }),
@@ -269,6 +275,7 @@ export function createServices(options: ServiceOptions): Services {
       await contacts.flush();
       await writer.close();
       await sealer.stop();
+      await queue.end({ timeout: 2 });
     },
   };
 }

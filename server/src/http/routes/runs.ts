@@ -60,6 +60,7 @@ import { type Asker, followStarted, type RunEventsDeps, wantsEvents } from './ru
 
 export interface RunRouteDeps {
   sql: Sql;
+  queue?: Sql;
   masterKey: MasterKey;
   identity: { installationId: string };
   keys: RunKeys;

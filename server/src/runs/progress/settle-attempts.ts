@@ -8,6 +8,7 @@ import type { Sql, Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import { dropCleanUp } from '../../store/queue/clean-ups.ts';
+import { leaseDetails } from '../../store/queue/lease-details.ts';
 import {
   annotateStep,
   type EndedAttempt,
@@ -98,7 +99,9 @@ export async function settleAttempts(
     for (const { end, attempt } of late.deciding) decideLate(batch, end, attempt);
     const leased = progress.writes.takeLeases();
     await progress.writes.closeSuccessors();
+    const reading = withDetails(tx, leased);
     const writes = [
+      reading,
       ...progress.writes.send(),
       recordContexts(batch, [...current, ...late.deciding.map(({ end }) => end)]),
       writeStepOutputs(tx, handedOnBy([...current, ...late.deciding.map(({ end }) => end)])),
@@ -106,17 +109,18 @@ export async function settleAttempts(
       recordAudits(tx, refusalsOf(batch, [...current, ...late.deciding.map(({ end }) => end)])),
     ];
     if (others.length === 0) {
-      const [news] = await Promise.all([ledger.writeAndCommit(), ...writes]);
-      return { results: ends.map((end) => settledResult(batch, end, leased)), news };
+      const [news, next] = await Promise.all([ledger.writeAndCommit(), reading, ...writes]);
+      return { results: ends.map((end) => settledResult(batch, end, next)), news };
     }
     await Promise.all(writes);
+    const next = await reading;
     for (const end of late.annotating) await annotate(batch, end);
     const news = await ledger.write();
     // After what the target runs have become: one that goes on keeps its locks.
     for (const end of [...late.annotating, ...late.deciding.map((each) => each.end)]) await noteLate(tx, end);
     const results = ends.map((end) =>
       settled.has(end)
-        ? settledResult(batch, end, leased)
+        ? settledResult(batch, end, next)
         : (late.results.get(end) ?? answer(end, 'superseded')),
     );
     return { results, news };
@@ -351,6 +355,25 @@ function settledResult(
   const targetRunId = progress.step(end.stepId)?.targetRunId;
   const next = targetRunId === undefined ? undefined : leased.get(targetRunId);
   return next === undefined ? answer(end, 'settled') : { ...answer(end, 'settled'), next };
+}
+
+/** What the leases need beside, read in the same round trip as all else: their agents wait for them. */
+async function withDetails(
+  tx: Tx,
+  leased: ReadonlyMap<number, ClaimedStep>,
+): Promise<Map<number, ClaimedStep>> {
+  if (leased.size === 0) return new Map();
+  const rows = await leaseDetails(
+    tx,
+    [...leased.values()].map((step) => step.id),
+  );
+  const details = new Map(rows.map((row) => [row.stepId, row]));
+  return new Map(
+    [...leased].map(([targetRunId, step]) => {
+      const found = details.get(step.id);
+      return [targetRunId, found === undefined ? step : { ...step, details: found }];
+    }),
+  );
 }
 
 async function recordContexts(batch: Batch, ends: readonly AttemptEnd[]): Promise<void> {

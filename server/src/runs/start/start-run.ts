@@ -90,6 +90,8 @@ const goneViolations: readonly unknown[] = ['23503', '23502'];
 
 export interface StartRunDeps {
   sql: Sql;
+  /** What the run is written by, in place of `sql`. */
+  queue?: Sql;
   masterKey: MasterKey;
   identity: { installationId: string };
   /** Given the run's data key, so that its first output waits for none. */
@@ -114,7 +116,7 @@ export interface Started {
  * place in the request, or the targets.
  */
 export async function startRun(deps: StartRunDeps, request: StartRun, caller: Caller): Promise<Started> {
-  const turns = turnsOf(deps.sql);
+  const turns = turnsOf(deps.queue ?? deps.sql);
   await turns.take();
   try {
     return await queueRun(deps, request, caller);
@@ -253,7 +255,7 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
     }
   };
   try {
-    const started = await inTransaction(sql, work);
+    const started = await inTransaction(deps.queue ?? sql, work);
     deps.keys?.remember(started.runId, dataKey);
     return started;
   } catch (error) {

@@ -23,12 +23,17 @@ export interface ConnectOptions {
   /** Connections in the pool. */
   max?: number;
   onNotice?: (message: string) => void;
+  /** Statements are planned once on each connection, whatever their parameters are. */
+  plansOnce?: boolean;
 }
 
 /** Opens a pool; nothing is dialled before the first query. */
 export function connect(url: string, options: ConnectOptions = {}): Sql {
+  const driver = driverOptions(url);
+  const planning = options.plansOnce ? { plan_cache_mode: 'force_generic_plan' } : {};
   const sql = postgres(url, {
-    ...driverOptions(url),
+    ...driver,
+    connection: { ...driver.connection, ...planning },
     max: options.max ?? 10,
     onnotice: (notice) => options.onNotice?.(String(notice.message)),
   }) as unknown as Sql;
@@ -39,13 +44,27 @@ export function connect(url: string, options: ConnectOptions = {}): Sql {
 
 const urls = new WeakMap<Sql, string>();
 
+function urlOf(sql: Sql): string {
+  const url = urls.get(sql);
+  if (url === undefined) throw new Error('not a pool of ours');
+  return url;
+}
+
+/**
+ * Another pool on the same database, for the queue: its statements go to rows by their ids and by indexes made for them,
+ * whatever the parameters. The database would plan most of them anew for each step, as a list of one id looks cheaper
+ * than one of unknown length, and planning took more than half of its time. Lists that people filter are for the other pool.
+ */
+export function connectQueue(sql: Sql, options: Pick<ConnectOptions, 'max'> = {}): Sql {
+  return connect(urlOf(sql), { ...options, plansOnce: true });
+}
+
 /** One more connection to the same database, for LISTEN. `onClose` is called whenever it was lost. */
 export function connectListener(
   sql: Sql,
   handlers: { onNotify(channel: string, payload: string): void; onClose(): void },
 ): Sql {
-  const url = urls.get(sql);
-  if (url === undefined) throw new Error('not a pool of ours');
+  const url = urlOf(sql);
   const options = {
     ...driverOptions(url),
     max: 1,

@@ -3,9 +3,12 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { endOf, setupRuns, type TestRuns, testServerId } from '../../runs/testing.ts';
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
 import { unrestricted } from '../people/visibility.ts';
+import { lockStepsAndNext, lockTargetRuns } from '../runs/run-progress.ts';
 import { claimOnce } from './claims.ts';
+import { leaseDetails } from './lease-details.ts';
 import { freeStaleLocks } from './lock-slots.ts';
 import { segmentQueues, stepCounts } from './queue-status.ts';
+import { lockEndedAttempts } from './step-attempts.ts';
 import { readyRanks, runsPastTimeout } from './strategy-steps.ts';
 import { attemptsToStop, cancellingRuns, expiredHolds, overdueAttempts, runsNotStarted } from './sweep.ts';
 import { longWaits, runsThatWait } from './wait-bounds.ts';
@@ -45,30 +48,61 @@ interface Plan {
   Plans?: Plan[];
 }
 
+type Explain = (send: PromiseLike<unknown>['then'], query: Described) => Promise<Plan>;
+
 /** The nodes of the plans of all that the work would have asked; each statement is answered with no rows. */
-async function planned(work: (db: Sql) => Promise<unknown>): Promise<Plan[]> {
+async function planned(work: (db: Sql) => Promise<unknown>, explain: Explain): Promise<Plan[]> {
   const nodes: Plan[] = [];
-  const explain = async (query: never) => {
-    const [row] = await t.sql`explain (format json) ${query}`;
-    const [{ Plan: root }] = Object.values(row ?? {})[0] as [{ Plan: Plan }];
-    const gather = (node: Plan): void => {
-      nodes.push(node);
-      node.Plans?.forEach(gather);
-    };
-    gather(root);
-    return [];
+  const gather = (node: Plan): void => {
+    nodes.push(node);
+    node.Plans?.forEach(gather);
   };
   const spy = new Proxy(t.sql, {
     apply(target, self, args) {
-      const query = Reflect.apply(target as never, self, args) as { then: unknown };
+      const query = Reflect.apply(target as never, self, args) as Described;
+      const send = query.then;
+      const answered = async () => gather(await explain(send, query));
       // A part of another statement is never waited for.
       // biome-ignore lint/suspicious/noThenProperty: the driver sends a statement when it is waited for.
-      query.then = (ok: never, failed: never) => explain(query as never).then(ok, failed);
+      query.then = ((ok, failed) => answered().then(() => ok?.([] as never), failed)) as typeof send;
       return query;
     },
   });
   await work(spy);
   return nodes;
+}
+
+/** A query of the driver's, which can tell of its statement in place of running it. */
+interface Described extends PromiseLike<unknown> {
+  describe(): Described;
+}
+
+/** With the parameters it has. */
+const withParameters: Explain = async (_, query) =>
+  rootOf(await t.sql`explain (format json) ${query as never}`);
+
+/** As the queue's connections plan it: once, whatever the parameters. */
+const whateverParameters: Explain = async (send, query) => {
+  const { string, types } = await new Promise<{ string: string; types: number[] }>((told, failed) =>
+    send.call(query.describe(), told as never, failed),
+  );
+  return t.sql.begin(async (tx) => {
+    const [{ names }] = await tx<[{ names: string[] }]>`
+      select array(select oid::regtype::text from unnest(${types}::oid[]) with ordinality u(oid, n) order by n) as names`;
+    const inParentheses = (parts: string[]) => (parts.length === 0 ? '' : `(${parts.join(', ')})`);
+    await tx`set local plan_cache_mode = force_generic_plan`;
+    await tx.unsafe(`prepare planned ${inParentheses(names)} as ${string}`);
+    const rows = await tx.unsafe(
+      `explain (format json) execute planned ${inParentheses(names.map(() => 'null'))}`,
+    );
+    await tx`deallocate planned`;
+    return rootOf(rows);
+  });
+};
+
+function rootOf([row]: readonly object[]): Plan {
+  const [{ Plan: root }] = Object.values(row ?? {})[0] as [{ Plan: Plan }];
+  return root;
 }
 
 const indexesOf = (plan: Plan[]) => new Set(plan.flatMap((node) => node['Index Name'] ?? []));
@@ -79,14 +113,29 @@ const waitingForLock = 'job_run_steps_waits_lock or job_run_steps_ready';
 const seqScansOf = (plan: Plan[]) =>
   plan.filter((node) => node['Node Type'] === 'Seq Scan' && bigTables.includes(node['Relation Name'] ?? ''));
 
+type Reading = [string, string[], (db: Sql) => Promise<unknown>];
+
+/** What asks for one run, beside the queue. */
+const ofOneRun: Reading[] = [
+  ['listWaiting', [], (db) => listWaiting(db, openRunId, unrestricted)],
+  ['longWaits', ['job_run_steps_run'], (db) => longWaits(db, openRunId)],
+];
+
 /** With the indexes that each has to use. */
-const statements: [string, string[], (db: Sql) => Promise<unknown>][] = [
+const statements: Reading[] = [
   ['claimOnce', [running, 'job_run_steps_ready'], (db) => claimOnce(db, testServerId)],
+  ['leaseDetails', ['job_run_steps_pkey'], (db) => leaseDetails(db, [1, 2])],
+  ['lockTargetRuns', ['job_run_steps_pkey'], (db) => lockTargetRuns(db as unknown as Tx, [1, 2])],
+  ['lockStepsAndNext', ['job_run_steps_pkey'], (db) => lockStepsAndNext(db as unknown as Tx, [1, 2])],
+  [
+    'lockEndedAttempts',
+    ['job_run_step_attempts_pkey'],
+    (db) => lockEndedAttempts(db as unknown as Tx, [{ stepId: 1, epoch: 1 }]),
+  ],
   ['readyRanks', ['job_run_steps_ready'], (db) => readyRanks(db as unknown as Tx, [1, 2])],
   ['segmentsBefore', ['job_run_steps_ready'], (db) => segmentsBefore(db, [1], 0)],
   ['runsBefore', ['job_run_steps_ready'], (db) => runsBefore(db, 1, 0, unrestricted)],
   ['segmentAgents', [], (db) => segmentAgents(db, [1])],
-  ['listWaiting', [], (db) => listWaiting(db, openRunId, unrestricted)],
   ['lockHolders', [], (db) => lockHolders(db, openRunId, unrestricted)],
   ['freeStaleLocks', [waitingForLock], (db) => freeStaleLocks(db as unknown as Tx)],
   ['overdueAttempts', [running], (db) => overdueAttempts(db, 60)],
@@ -95,14 +144,16 @@ const statements: [string, string[], (db: Sql) => Promise<unknown>][] = [
   ['runsNotStarted', [], runsNotStarted],
   ['runsPastTimeout', [], runsPastTimeout],
   ['runsThatWait', ['job_run_steps_ready or job_run_steps_run'], runsThatWait],
-  ['longWaits', ['job_run_steps_run'], (db) => longWaits(db, openRunId)],
   ['cancellingRuns', [], (db) => cancellingRuns(db, testServerId)],
   ['stepCounts', [], (db) => stepCounts(db as Queryable, unrestricted)],
   ['segmentQueues', [], (db) => segmentQueues(db as Queryable, unrestricted)],
 ];
 
-test.each(statements)('%s reads steps by an index alone', async (_, indexes, work) => {
-  const plan = await planned(work);
+test.each([
+  ...statements.map((statement) => [...statement, whateverParameters] as const),
+  ...ofOneRun.map((statement) => [...statement, withParameters] as const),
+])('%s reads steps by an index alone', async (_, indexes, work, explain) => {
+  const plan = await planned(work, explain);
   expect(plan).not.toEqual([]);
   expect(seqScansOf(plan)).toEqual([]);
   const used = indexesOf(plan);
