@@ -32,6 +32,12 @@ export class PatternSet {
   readonly #lineEnds: number[] = [];
   /** Where the line end stands that was written out; -1 for none. */
   readonly #writtenEnds: number[] = [];
+  /** The first bytes of each in one number: its window has no line ends but those that are written out. */
+  readonly #heads: Int32Array;
+  readonly #headMask: number;
+  /** From a match's first byte to its last one, and that one; -1 where line ends may stand between. */
+  readonly #lastAt: Int32Array;
+  readonly #last: Uint8Array;
   /** Of each, the next that has the same last block in its window, or the same first two bytes; -1 for none. */
   readonly #byWindow: Chains;
   readonly #byFirstTwo: Chains;
@@ -46,6 +52,12 @@ export class PatternSet {
     );
     this.#windowBytes = lengths.reduce((least, length) => Math.min(least, length), maxWindowBytes);
     for (const pattern of this.patterns) this.#take(pattern);
+    this.#headMask = this.#windowBytes < headBytes ? 0xffffff : -1;
+    this.#heads = Int32Array.from(this.#bytes, (bytes) => headAt(bytes, 0) & this.#headMask);
+    this.#lastAt = Int32Array.from(this.#bytes, ({ length }, at) =>
+      this.#lineEnds[at] === 0 ? length - 1 : none,
+    );
+    this.#last = Uint8Array.from(this.#bytes, (bytes) => bytes.at(-1) as number);
     const bits = Math.ceil(Math.log2(this.#bytes.length + 1)) + tableBits.perPattern;
     this.#shift = 32 - Math.min(tableBits.most, Math.max(tableBits.least, bits));
     this.#jump = new Uint8Array(1 << (32 - this.#shift)).fill(this.#windowBytes - blockBytes + 1);
@@ -123,7 +135,13 @@ export class PatternSet {
 
   #longestAt(data: Buffer, start: number, first: number, column: number): number {
     let longest = 0;
+    const head = headAt(data, start) & this.#headMask;
     for (let at = first; at !== none; at = this.#byWindow.next(at)) {
+      if (head !== this.#heads[at]) continue;
+      // What is nearly a secret mostly begins as one: its end tells at once.
+      const lastAt = this.#lastAt[at] as number;
+      if (lastAt !== none && data[start + lastAt] !== this.#last[at]) continue;
+      if (lastAt !== none && !isAt(data, start, this.#bytes[at] as Buffer)) continue;
       const matched = this.#matchAt(data, start, at, column);
       if (matched > longest) longest = matched;
     }
@@ -144,6 +162,12 @@ export class PatternSet {
 }
 
 const none = -1;
+const headBytes = 4;
+
+function headAt(bytes: Buffer, at: number): number {
+  const [a, b] = [bytes[at] as number, bytes[at + 1] as number];
+  return a | (b << 8) | ((bytes[at + 2] as number) << 16) | ((bytes[at + 3] as number) << 24);
+}
 
 /** Lists of numbers by a key, in two arrays. */
 class Chains {
@@ -190,6 +214,12 @@ function matchAt(data: Buffer, start: number, pattern: Buffer, maxLineEnds: numb
     if (at >= length) return cutOff;
   }
   return at - start;
+}
+
+/** Whether these bytes are there, of which the first and the last are known to be. */
+function isAt(data: Buffer, start: number, bytes: Buffer): boolean {
+  for (let at = bytes.length - 2; at >= headBytes; at--) if (data[start + at] !== bytes[at]) return false;
+  return true;
 }
 
 /** Whether the line that ends at this place is as long as the shortest that encoders write. */
