@@ -57,6 +57,7 @@ export class RunLedger {
   readonly #runs = new Map<number, RunEntry>();
   readonly #segments = new Set<number>();
   readonly #cancel = new Set<number>();
+  readonly #reopened = new Set<TargetRunRow>();
 
   private constructor(tx: Tx) {
     this.#tx = tx;
@@ -174,6 +175,7 @@ export class RunLedger {
     target.completedAt = null;
     if (row.errorMessage === error) row.errorMessage = null;
     entry.touched = true;
+    this.#reopened.add(target);
     entry.targetRuns.set(target.id, target);
     this.#holdOrGoOn(entry);
   }
@@ -287,6 +289,7 @@ export class RunLedger {
     const hasNews = news.runs.length + news.segments.length + news.cancel.length > 0;
     // Sent together: nothing here waits for an answer of another.
     await Promise.all([
+      this.#writeReopened(),
       writeTargetRuns(
         this.#tx,
         touched.flatMap((entry) => [...entry.targetRuns.values()]).map(targetRunValues),
@@ -311,6 +314,16 @@ export class RunLedger {
       ...last.map((send) => send()),
     ]);
     return news;
+  }
+
+  /** No edge leads from unknown to cancelling: what cleans up after a late result is running again before it is that. */
+  async #writeReopened(): Promise<void> {
+    const cleaning = [...this.#reopened].filter(({ status }) => status === 'cancelling');
+    if (cleaning.length === 0) return;
+    await writeTargetRuns(
+      this.#tx,
+      cleaning.map((target) => ({ ...targetRunValues(target), status: 'running' as const })),
+    );
   }
 }
 

@@ -229,6 +229,25 @@ test('a late result in a run that is being cancelled is followed by none', async
   expect(await t.run(runId)).toMatchObject({ status: 'cancelled', completedSteps: 4 });
 });
 
+test.each<[StepOutcome, string]>([
+  [{ status: 'cancelled', reason: 'cancelled' }, 'cancelled'],
+  [failure, 'failed'],
+  [success, 'cancelled'],
+])('after a late result in a run that is being cancelled what cleans up runs: %o', async (outcome, end) => {
+  await using t = await setupRuns();
+  const { runId, lost, other } = await withOneUnknown(t, { rules: [{}, { when_status: 'always' }] });
+  await cancelRun(t.sql, runId, t.caller);
+  const { results } = await t.settle(endOf(lost, outcome));
+  expect(results).toMatchObject([{ result: 'settled' }]);
+  expect(await statuses(t, runId)).toBe(`${outcome.status} ready running pending`);
+  expect(await targetStatuses(t, runId)).toEqual(['cancelling', 'cancelling']);
+  await next(t);
+  expect(await targetStatuses(t, runId)).toEqual([end, 'cancelling']);
+  await t.settle(endOf(other, { status: 'cancelled', reason: 'cancelled' }));
+  await next(t);
+  expect(await t.run(runId)).toMatchObject({ status: 'cancelled', completedSteps: 4 });
+});
+
 test('a late result of a clean-up step is noted, and its target run stays as the failure before has ended it', async () => {
   await using t = await setupRuns();
   const runId = await t.start({
