@@ -1,15 +1,23 @@
 // Which changes of status the next round is to lead to, and under which faults: those that came together most seldom so
 // far.
 import { statusEdges } from '@opsconductor/protocol';
-import { type ShapeName, shapeNames, shapeOf } from './aimed-runs.ts';
 import { type Aim, type FaultKind, faultKinds } from './plan-round.ts';
+import { type ShapeName, shapeNames, shapeOf } from './shapes/shapes.ts';
 
 /** By fault and change, how often they came together. */
 export type Coverage = Record<string, Record<string, number>>;
 
 /** So often every fault is to meet every change. */
 export const wantedMeetings = 20;
-const faultsAtATime = 4;
+const faultsAtATime = 5;
+/** While one of these is in force nothing comes about; all does in its wake, where no other one begins. */
+const stilling: ReadonlySet<FaultKind> = new Set([
+  'postgres-killed',
+  'postgres-stopped',
+  'database-outage',
+  'database-restored',
+  'standby-promoted',
+]);
 
 /** Every change that the table allows, as `step ready>running`. */
 export const allEdges: readonly string[] = (['step', 'target_run', 'run'] as const).flatMap((kind) =>
@@ -60,11 +68,14 @@ export class AimChooser {
   next(): Aim | undefined {
     const [best] = shapeNames
       .map((shape) => {
-        const byFault = faultKinds
+        const ranked = faultKinds
           .map((fault) => ({ fault, worth: this.#worth(shape, fault) }))
-          .sort((a, b) => b.worth - a.worth)
-          .slice(0, faultsAtATime)
-          .filter(({ worth }) => worth > 0);
+          .filter(({ worth }) => worth > 0)
+          .sort((a, b) => b.worth - a.worth);
+        const first = ranked.find(({ fault }) => stilling.has(fault));
+        const byFault = ranked
+          .filter((each) => each === first || !stilling.has(each.fault))
+          .slice(0, faultsAtATime);
         return { shape, byFault, worth: byFault.reduce((sum, { worth }) => sum + worth, 0) };
       })
       .sort((a, b) => b.worth - a.worth);

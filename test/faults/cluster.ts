@@ -52,6 +52,7 @@ export class Cluster {
   /** What the commands of the steps write to, and where their long outputs are read from. */
   readonly linesDir: string;
   readonly blobPath: string;
+  readonly gatePath: string;
   readonly blob: Buffer;
   /** Told of each frame between agents and servers. */
   onFrame: (direction: Direction, type: string, when: 'before' | 'after') => void = () => undefined;
@@ -69,6 +70,7 @@ export class Cluster {
     this.#say = say;
     this.linesDir = linesDir;
     this.blobPath = join(linesDir, 'blob');
+    this.gatePath = join(dir, 'gate');
     this.blob = makeBlob();
   }
 
@@ -145,7 +147,7 @@ export class Cluster {
   async #openDatabase(): Promise<void> {
     this.database = await FaultDatabase.start(this.dir, this.#say);
     this.#sqlRelay = await Relay.start({ targets: () => [this.database.port], isFramed: false });
-    this.sql = connect(this.database.urlThrough(this.#sqlRelay.port), { max: 4 });
+    this.sql = connect(this.database.urlThrough(this.#sqlRelay.port), { max: 16 });
   }
 
   async #makeServer(n: number): Promise<ServerMember> {
@@ -245,10 +247,10 @@ export class Cluster {
     });
     const blob = Buffer.from(sshd.hostKeyLine.split(' ')[1] ?? '', 'base64');
     const fingerprint = createHash('sha256').update(blob).digest('base64').replace(/=+$/, '');
-    for (const port of ports) {
+    for (const [at, port] of ports.entries()) {
       const target = await api.made<{ id: number }>('/api/v1/targets', {
         segmentId,
-        name: `host-${port}`,
+        name: `host-${at + 1}`,
         host: sshd.host,
         port,
         credentialId,

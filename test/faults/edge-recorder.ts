@@ -2,6 +2,7 @@
 // force when it came.
 import type { Sql } from '../../server/src/store/database/connection.ts';
 import type { FaultKind, PlannedFault } from './plan-round.ts';
+import { patiently } from './waiting.ts';
 
 /** A fault is met by what changes in it and shortly after. */
 const aftermathMs = 2_500;
@@ -52,7 +53,32 @@ export async function installRecorder(sql: Sql): Promise<void> {
       insert into fault_survivors values (new.job_run_step_id, new.epoch);
       return null;
     end $$;
-    create trigger fault_survivor after insert on detached_attempts for each row execute function note_fault_survivor()`);
+    create trigger fault_survivor after insert on detached_attempts for each row execute function note_fault_survivor();
+    create table fault_unnoted (job_id bigint primary key);
+    create function refuse_fault_note() returns trigger language plpgsql as $$
+    declare r jsonb := to_jsonb(new);
+    begin
+      if exists (select from job_runs o join fault_unnoted u on u.job_id = o.job_id
+          where o.id = coalesce((r->>'job_run_id')::bigint, new.id)) then
+        raise exception 'the harness lets nobody note that this runs';
+      end if;
+      return new;
+    end $$;
+    create trigger fault_unnoted before update of status on job_run_targets for each row
+      when (old.status = 'queued' and new.status = 'running') execute function refuse_fault_note();
+    create trigger fault_unnoted before update of status on job_runs for each row
+      when (old.status = 'queued' and new.status = 'running') execute function refuse_fault_note()`);
+}
+
+/** That runs of these jobs have become running is refused from now on. */
+export async function refuseNotes(sql: Sql, jobIds: readonly number[]): Promise<void> {
+  if (jobIds.length === 0) return;
+  await sql`insert into fault_unnoted select unnest(${jobIds as number[]}::bigint[])`;
+}
+
+/** Until now. */
+export async function noteAgain(sql: Sql): Promise<void> {
+  await patiently(() => sql`delete from fault_unnoted`);
 }
 
 export async function edgesOfRuns(sql: Sql, runIds: readonly number[]): Promise<Edge[]> {

@@ -9,8 +9,16 @@ import { fail, pause, signalPid } from './waiting.ts';
 
 const migrations = resolve(import.meta.dirname, '../../migrations');
 
-/** Begins at once, in the very turn of the event loop that calls it; resolves when the fault is over. */
-export async function injectFault(cluster: Cluster, fault: PlannedFault): Promise<void> {
+/**
+ * Begins at once, in the very turn of the event loop that calls it; resolves when the fault is over.
+ *
+ * @param lasts resolves when it is to end, of a process that is frozen or a network that is disturbed.
+ */
+export async function injectFault(
+  cluster: Cluster,
+  fault: PlannedFault,
+  lasts: () => Promise<void> = () => pause(fault.forMs),
+): Promise<void> {
   const agent = cluster.agents[fault.member] ?? fail('there is no such agent');
   const server = cluster.servers[fault.member % cluster.servers.length] ?? fail('there is no such server');
   switch (fault.kind) {
@@ -21,9 +29,9 @@ export async function injectFault(cluster: Cluster, fault: PlannedFault): Promis
     case 'server-killed':
       return killServer(server, fault);
     case 'agent-stopped':
-      return freeze(agent, fault.forMs);
+      return freeze(agent, lasts);
     case 'server-stopped':
-      return freeze(server, fault.forMs);
+      return freeze(server, lasts);
     case 'suspended':
       return suspend(agent, fault.forMs);
     case 'clock-stepped':
@@ -51,13 +59,17 @@ export async function injectFault(cluster: Cluster, fault: PlannedFault): Promis
       return;
     case 'database-outage':
       for (const { relay } of cluster.servers) relay.cut();
-      return healAfter(fault.forMs, ...cluster.servers);
+      return healAfter(lasts, ...cluster.servers);
     default:
-      return troubleNetwork(agent, fault);
+      return troubleNetwork(agent, fault, lasts);
   }
 }
 
-async function troubleNetwork(agent: AgentMember, fault: PlannedFault): Promise<void> {
+async function troubleNetwork(
+  agent: AgentMember,
+  fault: PlannedFault,
+  lasts: () => Promise<void>,
+): Promise<void> {
   const { relay } = agent;
   const directions: Direction[] = fault.direction === 'both' ? ['up', 'down'] : [fault.direction];
   const random = new Prng(fault.forMs, fault.amountMs);
@@ -70,11 +82,14 @@ async function troubleNetwork(agent: AgentMember, fault: PlannedFault): Promise<
     relay.setTrouble(directions, { delayMs: fault.amountMs, random });
   else if (fault.kind === 'frames-duplicated') relay.setTrouble(directions, { duplicated: 40, random });
   else if (fault.kind === 'frames-reordered') relay.setTrouble(directions, { reordered: 30, random });
-  await healAfter(fault.forMs, agent);
+  await healAfter(lasts, agent);
 }
 
-async function healAfter(ms: number, ...members: { relay: { heal(): void } }[]): Promise<void> {
-  await pause(ms);
+async function healAfter(
+  lasts: () => Promise<void>,
+  ...members: { relay: { heal(): void } }[]
+): Promise<void> {
+  await lasts();
   for (const { relay } of members) relay.heal();
 }
 
@@ -95,9 +110,12 @@ async function killServer(server: ServerMember, fault: PlannedFault): Promise<vo
   await server.program.start();
 }
 
-async function freeze({ program }: { program: AgentMember['program'] }, ms: number): Promise<void> {
+async function freeze(
+  { program }: { program: AgentMember['program'] },
+  lasts: () => Promise<void>,
+): Promise<void> {
   program.signal('SIGSTOP');
-  await pause(ms);
+  await lasts();
   program.signal('SIGCONT');
 }
 

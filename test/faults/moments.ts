@@ -1,7 +1,12 @@
 // Waits for the moments that a plan names: a frame that passes a relay, a command that begins on a target, a time.
 import { type FSWatcher, watch } from 'node:fs';
+import type { Sql } from '../../server/src/store/database/connection.ts';
 import type { Cluster } from './cluster.ts';
 import type { Moment } from './plan-round.ts';
+import { pause } from './waiting.ts';
+
+/** How often it is looked how many rows are in a status, while somebody waits for that. */
+const lookMs = 150;
 
 interface Waiting {
   moment: Moment;
@@ -16,15 +21,23 @@ export class Moments {
   readonly #waiting = new Set<Waiting>();
   readonly #seen = new Map<string, number>();
   readonly #watcher: FSWatcher;
+  readonly #runIds: () => readonly number[];
   #lines = 0;
+  /** The files of steps, each on its target. */
+  readonly #commands = new Set<string>();
   #begun = false;
+  #isOver = false;
 
-  /** @param latestMs a moment that has not come by then is taken at that time. */
-  constructor(cluster: Cluster, latestMs: number) {
+  /**
+   * @param latestMs a moment that has not come by then is taken at that time.
+   * @param runIds the round's runs so far.
+   */
+  constructor(cluster: Cluster, latestMs: number, runIds: () => readonly number[]) {
     this.#cluster = cluster;
     this.#latestMs = latestMs;
+    this.#runIds = runIds;
     cluster.onFrame = (direction, type, when) => this.#onFrame(`${type} ${direction} ${when}`);
-    this.#watcher = watch(cluster.linesDir, () => this.#onLine());
+    this.#watcher = watch(cluster.linesDir, (_, name) => this.#onLine(name ?? ''));
   }
 
   /** Resolves when what was done at the moment is over. */
@@ -46,9 +59,11 @@ export class Moments {
   begin(): void {
     this.#begun = true;
     for (const waiting of this.#waiting) this.#setTimer(waiting);
+    void this.#look();
   }
 
   end(): void {
+    this.#isOver = true;
     this.#watcher.close();
     this.#cluster.onFrame = () => undefined;
   }
@@ -68,10 +83,30 @@ export class Moments {
     }
   }
 
-  #onLine(): void {
+  #onLine(name: string): void {
     this.#lines += 1;
+    this.#commands.add(name);
     for (const waiting of this.#waiting) {
-      if (waiting.moment.at === 'line' && this.#lines >= waiting.moment.nth) this.#take(waiting);
+      const { moment } = waiting;
+      const isLine = moment.at === 'line' && this.#lines >= moment.nth;
+      const hasBegun = moment.at === 'commands' && this.#commands.size >= moment.count;
+      if (isLine || hasBegun) this.#take(waiting);
+    }
+  }
+
+  /** Until the end. Where the database does not answer it is asked again. */
+  async #look(): Promise<void> {
+    while (!this.#isOver) {
+      await pause(lookMs);
+      const asked = new Map<string, Promise<number>>();
+      for (const waiting of [...this.#waiting]) {
+        const { moment } = waiting;
+        if (moment.at !== 'status') continue;
+        const key = `${moment.of} ${moment.is}`;
+        const counted = asked.get(key) ?? countIn(this.#cluster.sql, moment, this.#runIds());
+        asked.set(key, counted);
+        if ((await counted.catch(() => 0)) >= moment.count) this.#take(waiting);
+      }
     }
   }
 
@@ -84,3 +119,24 @@ export class Moments {
     else setTimeout(() => waiting.act(), plusMs);
   }
 }
+
+async function countIn(
+  sql: Sql,
+  { of, is }: Extract<Moment, { at: 'status' }>,
+  runIds: readonly number[],
+): Promise<number> {
+  const ids = runIds as number[];
+  const [row] =
+    of === 'run'
+      ? await sql`select count(*)::int as n from job_runs where id = any(${ids}::bigint[]) and status = ${is}`
+      : await sql`
+          select count(*)::int as n from ${sql(tables[of])}
+          where job_run_id = any(${ids}::bigint[]) and status = ${is}`;
+  return row?.n ?? 0;
+}
+
+const tables = {
+  target_run: 'job_run_targets',
+  step: 'job_run_steps',
+  attempt: 'job_run_step_attempts',
+} as const;

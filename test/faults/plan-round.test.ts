@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { shapeNames, shapeOf } from './aimed-runs.ts';
 import { AimChooser, aimText, allEdges, parseAim, wantedEdges } from './choose-aim.ts';
 import { faultKinds, planRound } from './plan-round.ts';
+import { shapeNames, shapeOf } from './shapes/shapes.ts';
 
 test('a round is the same each time, and another one for another number or seed', () => {
   expect(planRound(1, 2)).toEqual(planRound(1, 2));
@@ -31,8 +31,8 @@ test('a round that aims is the same each time, and holds what it aims with', () 
   const plan = planRound(1, 2, { aim });
   expect(plan).toEqual(planRound(1, 2, { aim }));
   expect(plan.faults.map(({ kind }) => kind)).toEqual([
-    ...Array(2).fill('network-cut'),
-    ...Array(3).fill('clock-stepped'),
+    ...Array(3).fill('agent-stopped'),
+    ...Array(5).fill('clock-stepped'),
     ...Array(2).fill('server-killed'),
   ]);
   expect(

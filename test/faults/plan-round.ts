@@ -1,7 +1,9 @@
 // What happens in a round, as a pure function of its seed and number: which runs, which faults, when, and what the
 // operator does. "When" is an event of the system, so that a fault meets the moment it is meant for on any machine.
-import { longRun, type ShapeName, shapeOf } from './aimed-runs.ts';
 import { Prng } from './prng.ts';
+import { longRun } from './shapes/brief.ts';
+import { after } from './shapes/parts.ts';
+import { type ShapeName, shapeOf } from './shapes/shapes.ts';
 
 export const faultKinds = [
   'agent-killed',
@@ -28,7 +30,10 @@ export const faultKinds = [
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
-/** A moment: so long after the start of the round, a frame that passes, or a command that begins on a target; or so long after these. */
+/**
+ * A moment: so long after the start of the round, a frame that passes, a command that begins on a target (a line is heard of
+ * once or twice), so many steps that have begun there, so many rows of the round in a status; or so long after these.
+ */
 export type Moment =
   | { at: 'time'; ms: number }
   | {
@@ -39,13 +44,23 @@ export type Moment =
       when: 'before' | 'after';
       plusMs?: number;
     }
-  | { at: 'line'; nth: number; plusMs?: number };
+  | { at: 'line'; nth: number; plusMs?: number }
+  | {
+      at: 'status';
+      count: number;
+      of: 'run' | 'target_run' | 'step' | 'attempt';
+      is: string;
+      plusMs?: number;
+    }
+  | { at: 'commands'; count: number; plusMs?: number };
 export type Direction = 'up' | 'down';
 
 export interface PlannedFault {
   kind: FaultKind;
   moment: Moment;
   forMs: number;
+  /** Of a helper: it ends at this moment instead. */
+  until: Moment | undefined;
   /** Which of the agents or servers. */
   member: number;
   direction: Direction | 'both';
@@ -58,7 +73,9 @@ export interface PlannedFault {
 export interface PlannedStep {
   output: { kind: 'small' | 'both' | 'drip'; lines: number } | { kind: 'large'; from: number; bytes: number };
   exitCode: number;
-  /** Seconds that it sleeps after its output. */
+  /** After its output it waits for the round's gate to be opened. */
+  isGated: boolean;
+  /** Seconds that it sleeps then. */
   sleepS: number;
   /** Seconds. */
   timeout: number | undefined;
@@ -79,11 +96,15 @@ export interface PlannedRun {
   decision: 'succeeded' | 'failed' | 'retry' | 'cancel';
   /** When they decide; when all faults are over unless told. */
   decideAt: Moment | undefined;
+  /** That it runs can't be noted for as long as faults are done: the database refuses it. */
+  isUnnoted: boolean;
 }
 
 export interface RoundPlan {
   runs: PlannedRun[];
   faults: PlannedFault[];
+  /** When commands that wait for it go on; at the end of the faults unless told. */
+  gate: Moment | undefined;
 }
 
 export const blobBytes = 4 * 1024 * 1024;
@@ -124,16 +145,16 @@ export function planRound(
   if (aim !== undefined) return planAimed(random, aim);
   const faults = Array.from({ length: random.between(3, 5) }, () => planFault(random, only));
   const isGone = faults.some(({ kind }) => kind === 'agent-gone');
-  return { runs: fillUp(random, isGone ? [longRun(0)] : []), faults };
+  return { runs: fillUp(random, isGone ? [longRun(0)] : []), faults, gate: undefined };
 }
 
 function planAimed(random: Prng, { shape, faults }: Aim): RoundPlan {
-  const { runs, helpers, moment } = shapeOf(shape);
+  const { runs, helpers, moment, gate } = shapeOf(shape);
   const aimed = faults.flatMap((kind) =>
     timesOf(kind).map(
       (afterMs): PlannedFault => ({
         ...planFault(random, [kind]),
-        moment: later(moment, afterMs === 0 ? 0 : random.between(0, afterMs)),
+        moment: after(moment, afterMs === 0 ? 0 : random.between(afterMs - 700, afterMs)),
       }),
     ),
   );
@@ -141,32 +162,27 @@ function planAimed(random: Prng, { shape, faults }: Aim): RoundPlan {
   const all = fillUp(random, runs).map((run, at) =>
     at < runs.length ? run : { ...run, startMs: run.startMs + 3_000 },
   );
-  return { runs: all, faults: [...helpers, ...aimed] };
+  return { runs: all, faults: [...helpers, ...aimed], gate };
 }
 
-/** What is over soon is done again, within so many milliseconds: changes come about one after the other. */
+/** What is over soon is done again, so that each fault is in force for most of the time in which changes come about. */
 function timesOf(kind: FaultKind): readonly number[] {
   switch (kind) {
     case 'agent-disk-lost':
     case 'agent-gone':
     case 'database-restored':
     case 'standby-promoted':
-    case 'database-outage':
       return [0];
     case 'agent-killed':
     case 'server-killed':
     case 'postgres-killed':
     case 'postgres-stopped':
+    case 'database-outage':
     case 'suspended':
-      return [0, 4_000];
+      return [0, 5_000];
     default:
-      return [0, 2_500, 5_000];
+      return [0, 2_200, 4_400, 6_600, 8_800];
   }
-}
-
-function later(moment: Moment, ms: number): Moment {
-  if (moment.at === 'time') return { ...moment, ms: moment.ms + ms };
-  return { ...moment, plusMs: (moment.plusMs ?? 0) + ms };
 }
 
 function fillUp(random: Prng, begin: readonly PlannedRun[]): PlannedRun[] {
@@ -193,6 +209,7 @@ function planRun(random: Prng): PlannedRun {
     isForced: random.chance(0.25),
     decision: random.pick(['succeeded', 'failed', 'retry', 'cancel'] as const),
     decideAt: undefined,
+    isUnnoted: false,
   };
 }
 
@@ -231,6 +248,7 @@ function planStep(random: Prng, at: number, isCancelled: boolean): PlannedStep {
   return {
     output: planOutput(random),
     exitCode: random.chance(0.08) ? 3 : 0,
+    isGated: false,
     // What runs after a failure is not stopped by a cancel.
     sleepS: isTimedOut
       ? 60
@@ -260,6 +278,7 @@ function planFault(random: Prng, only: readonly FaultKind[]): PlannedFault {
     kind,
     moment: planMoment(random, 2_000),
     forMs: forMsOf(kind, random),
+    until: undefined,
     member: random.between(0, (isOfServer(kind) ? servers : agents) - 1),
     direction: random.pick(['up', 'down', 'both'] as const),
     amountMs: amountMsOf(kind, random),

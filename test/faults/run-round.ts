@@ -8,7 +8,8 @@ import { checkOutput, type LostDisk } from './check-output.ts';
 import { checkFacts, type Violation } from './check-round.ts';
 import { checkTakeOvers } from './check-take-overs.ts';
 import type { Cluster } from './cluster.ts';
-import { coverage, type FaultInForce } from './edge-recorder.ts';
+import { coverage, type FaultInForce, noteAgain, refuseNotes } from './edge-recorder.ts';
+import { Gate } from './gate.ts';
 import { injectFault } from './inject-fault.ts';
 import { Moments } from './moments.ts';
 import { giveUpWaiting, openRuns } from './open-runs.ts';
@@ -23,7 +24,8 @@ const lateResultsWithinMs = 20_000;
 /** A moment that does not come is taken at this time. */
 const latestMomentMs = 2_500;
 /** Of a round that aims: what it waits for is led to, and comes late on a busy machine. */
-const latestAimedMs = 15_000;
+const latestAimedMs = 25_000;
+const jobsAtOnce = 6;
 
 export interface RoundResult {
   seed: number;
@@ -54,11 +56,16 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
   const plan = planRound(seed, round, options);
   const restoresBefore = cluster.restores;
   const jobs = await makeJobs(cluster, plan.runs, `${seed}-${round}-${Date.now().toString(36)}`);
+  const gate = await Gate.make(cluster.gatePath);
   watch.lap('jobs');
-  const moments = new Moments(cluster, options.aim === undefined ? latestMomentMs : latestAimedMs);
   const faults: FaultInForce[] = [];
   const started: StartedRun[] = [];
-  const acts = plan.faults.map((fault) => moments.when(fault.moment, () => inject(cluster, fault, faults)));
+  const runIds = () => started.map(({ id }) => id);
+  const moments = new Moments(cluster, options.aim === undefined ? latestMomentMs : latestAimedMs, runIds);
+  const acts = plan.faults.map((fault) =>
+    moments.when(fault.moment, () => inject(cluster, moments, fault, faults)),
+  );
+  if (plan.gate !== undefined) acts.push(moments.when(plan.gate, () => gate.open()));
   const starts = jobs.map(async ({ id, keys }, at) => {
     const planned = plan.runs[at] ?? fail('a job without a run');
     await pause(planned.startMs);
@@ -68,14 +75,16 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
     const { cancel, decideAt } = planned;
     await Promise.all([
       cancel && moments.when(cancel, () => cancelRun(cluster, runId, planned.isForced)),
-      decideAt && moments.when(decideAt, () => decideIfCan(cluster, runId, planned.decision)),
+      decideAt && moments.when(decideAt, () => decidePatiently(cluster, runId, planned.decision)),
     ]);
   });
   moments.begin();
   await Promise.all([...acts, ...starts]);
   moments.end();
   watch.lap('faults');
+  await gate.open();
   await cluster.heal();
+  await noteAgain(cluster.sql);
   watch.lap('heal');
   const violations: Violation[] = [];
   const isRestored = cluster.restores > restoresBefore;
@@ -99,6 +108,7 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
   violations.push(...(await checkLeftovers(cluster, facts)), ...(await checkCleanUps(cluster)));
   watch.lap('leftovers');
   await clear(cluster);
+  await gate.remove();
   return {
     seed,
     round,
@@ -151,32 +161,49 @@ async function makeJobs(
   name: string,
 ): Promise<{ id: number; keys: string[] }[]> {
   const jobs: { id: number; keys: string[] }[] = [];
-  for (const [at, { steps, job }] of runs.entries()) {
-    const keys = steps.map((_, n) => `r${name}-${at}-${n}`);
-    const { locks, ...rest } = job as { locks?: { name: string }[] };
-    const definition = {
-      ...rest,
-      // An unknown attempt keeps its locks for long: not from the rounds that follow.
-      ...(locks === undefined
-        ? {}
-        : { locks: locks.map((lock) => ({ ...lock, name: `${lock.name}-${name}` })) }),
-      name: `${name} job ${at}`,
-      steps: steps.map((step, n) => ({
-        name: `step ${n + 1}`,
-        type: 'ssh.exec',
-        ...step.rules,
-        config: {
-          command: stepCommand(step, { ...cluster, key: keys[n] ?? '' }),
-          kill_grace: 1,
-          survive_agent_restart: step.survives,
-          ...(step.timeout === undefined ? {} : { timeout: step.timeout }),
-        },
-      })),
-    };
-    const { id } = await cluster.api(at).made<{ id: number }>('/api/v1/jobs', definition);
-    jobs.push({ id, keys });
-  }
+  const waiting = [...runs.entries()];
+  const work = async () => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      const [at, planned] = next;
+      const keys = planned.steps.map((_, n) => `r${name}-${at}-${n}`);
+      const definition = definitionOf(cluster, planned, { name: `${name} job ${at}`, round: name, keys });
+      const { id } = await cluster.api(at).made<{ id: number }>('/api/v1/jobs', definition);
+      jobs[at] = { id, keys };
+    }
+  };
+  await Promise.all(Array.from({ length: jobsAtOnce }, work));
+  await refuseNotes(
+    cluster.sql,
+    jobs.filter((_, at) => runs[at]?.isUnnoted).map(({ id }) => id),
+  );
   return jobs;
+}
+
+function definitionOf(
+  cluster: Cluster,
+  { steps, job }: PlannedRun,
+  { name, round, keys }: { name: string; round: string; keys: readonly string[] },
+): Record<string, unknown> {
+  const { locks, ...rest } = job as { locks?: { name: string }[] };
+  return {
+    ...rest,
+    // An unknown attempt keeps its locks for long: not from the rounds that follow.
+    ...(locks === undefined
+      ? {}
+      : { locks: locks.map((lock) => ({ ...lock, name: `${lock.name}-${round}` })) }),
+    name,
+    steps: steps.map((step, n) => ({
+      name: `step ${n + 1}`,
+      type: 'ssh.exec',
+      ...step.rules,
+      config: {
+        command: stepCommand(step, { ...cluster, key: keys[n] ?? '' }),
+        kill_grace: 1,
+        survive_agent_restart: step.survives,
+        ...(step.timeout === undefined ? {} : { timeout: step.timeout }),
+      },
+    })),
+  };
 }
 
 /** Runs that the database does not know any more, and what goes on of them on the targets. */
@@ -219,22 +246,37 @@ async function startRun(
   return runId;
 }
 
-/** While faults are in force; what is left is decided when they are over. */
-async function decideIfCan(cluster: Cluster, runId: number, decision: PlannedRun['decision']): Promise<void> {
-  await decide(cluster, runId, decision).catch(() => undefined);
+/** While faults are in force, as a person would: again until there is an answer. */
+async function decidePatiently(
+  cluster: Cluster,
+  runId: number,
+  decision: PlannedRun['decision'],
+): Promise<void> {
+  await until(`what run ${runId} holds is decided`, async () => {
+    // A result may have come meanwhile, or the run be lost with a restore.
+    return (await askToDecide(cluster, runId, decision)).status < 500;
+  });
 }
 
 async function decide(cluster: Cluster, runId: number, decision: PlannedRun['decision']): Promise<void> {
-  const path = `/api/v1/runs/${runId}/decisions`;
-  const reply = await within(cluster.api(runId), (api) =>
-    api.post(path, { decision, note: 'by the harness' }),
-  );
+  const reply = await askToDecide(cluster, runId, decision);
   // A result may have come meanwhile.
   if (reply.status !== 200 && reply.status !== 409 && reply.status < 500)
     throw new Error(`a decision was answered ${reply.status}: ${reply.text}`);
 }
 
-async function inject(cluster: Cluster, fault: PlannedFault, faults: FaultInForce[]): Promise<void> {
+async function askToDecide(cluster: Cluster, runId: number, decision: PlannedRun['decision']) {
+  return within(cluster.api(runId), (api) =>
+    api.post(`/api/v1/runs/${runId}/decisions`, { decision, note: 'by the harness' }),
+  );
+}
+
+async function inject(
+  cluster: Cluster,
+  moments: Moments,
+  fault: PlannedFault,
+  faults: FaultInForce[],
+): Promise<void> {
   const entry: FaultInForce = {
     kind: fault.kind,
     fault,
@@ -242,7 +284,12 @@ async function inject(cluster: Cluster, fault: PlannedFault, faults: FaultInForc
     toMs: Number.MAX_SAFE_INTEGER,
   };
   faults.push(entry);
-  await injectFault(cluster, fault);
+  const { until: end } = fault;
+  await injectFault(
+    cluster,
+    fault,
+    end === undefined ? undefined : () => moments.when(end, async () => undefined),
+  );
   entry.toMs = Date.now();
 }
 

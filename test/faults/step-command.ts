@@ -4,12 +4,14 @@ import type { PlannedStep } from './plan-round.ts';
 export interface StepPlace {
   linesDir: string;
   blobPath: string;
+  /** A pipe: who reads it waits until somebody writes. */
+  gatePath: string;
   /** Of the step in its round; the file's name ends with the target's port. */
   key: string;
 }
 
 /** The first thing it does is one append of the attempt's own marker, so that a second start would be seen. */
-export function stepCommand(step: PlannedStep, { linesDir, blobPath, key }: StepPlace): string {
+export function stepCommand(step: PlannedStep, { linesDir, blobPath, gatePath, key }: StepPlace): string {
   const lines = [`echo "$OPSCONDUCTOR_ATTEMPT" >> ${linesDir}/${key}-\${SSH_CONNECTION##* }`];
   const { output } = step;
   if (output.kind === 'large')
@@ -21,6 +23,7 @@ export function stepCommand(step: PlannedStep, { linesDir, blobPath, key }: Step
       if (output.kind === 'drip') lines.push('sleep 0.2');
     }
   }
+  if (step.isGated) lines.push(`: < ${gatePath}`);
   if (step.sleepS > 0) lines.push(`sleep ${step.sleepS}`);
   lines.push(`exit ${step.exitCode}`);
   return lines.join('\n');

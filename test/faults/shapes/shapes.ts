@@ -1,0 +1,45 @@
+// Rounds that aim: runs that are led through changes of status which come about seldom by chance, and what is done to
+// them for it, so that other faults can be in force just then. Pure, as the whole plan.
+import { ended, lateStart, longRun, skipped } from './brief.ts';
+import { cancelled, cleaningCancelled, idleCancelled, overUntold, runTimeout } from './cancelled.ts';
+import { beingHeld, held, heldAndCancelled, lateHeld } from './held.ts';
+import { late, lateCancel, skippedLate } from './late.ts';
+import { begun, fault, type Shape } from './parts.ts';
+import { heldUntold, untold } from './untold.ts';
+
+/** Commands that go on while their agent is gone for good, as far as the others can know. */
+function takenOver(): Shape {
+  return {
+    edges: [],
+    runs: [longRun(0), longRun(3), longRun(0)],
+    helpers: [fault('agent-gone', begun(6), 14_000, 0)],
+    moment: begun(6, 6_000),
+  };
+}
+
+const shapes = {
+  untold,
+  'held-untold': heldUntold,
+  ended,
+  'late-start': lateStart,
+  skipped,
+  cancelled,
+  'idle-cancelled': idleCancelled,
+  'cleaning-cancelled': cleaningCancelled,
+  'over-untold': overUntold,
+  'run-timeout': runTimeout,
+  held,
+  'being-held': beingHeld,
+  'held-cancelled': heldAndCancelled,
+  'late-held': lateHeld,
+  late,
+  'late-cancel': lateCancel,
+  'skipped-late': skippedLate,
+  'taken-over': takenOver,
+} as const satisfies Record<string, () => Shape>;
+export type ShapeName = keyof typeof shapes;
+export const shapeNames = Object.keys(shapes) as ShapeName[];
+
+export function shapeOf(name: ShapeName): Shape {
+  return shapes[name]();
+}

@@ -1,0 +1,74 @@
+// Shapes of runs that the database refuses to note as running: they end, or are held, as they were born.
+import { startMsOf } from './brief.ts';
+import {
+  after,
+  begun,
+  ends,
+  failing,
+  fault,
+  found,
+  gated,
+  hold,
+  most,
+  paced,
+  run,
+  type Shape,
+  step,
+  tolerant,
+} from './parts.ts';
+
+const unnoted = { targets: 1, isUnnoted: true };
+
+/** Runs that end one after the other, and others whose agents are killed one after the other. */
+export function untold(): Shape {
+  const moment = { at: 'time', ms: 2_000 } as const;
+  const kinds = [
+    run([step()], unnoted),
+    run([failing], unnoted),
+    run([failing], { ...unnoted, job: tolerant }),
+    run([step({ sleepS: 60, timeout: 1 })], unnoted),
+  ];
+  const brief = 28;
+  const long = 16;
+  const ended = ['succeeded', 'failed', 'timed_out', 'unknown', 'held'];
+  return {
+    edges: [...ends('run', 'queued', [...ended, 'partial']), ...ends('target_run', 'queued', ended)],
+    runs: [
+      ...Array.from({ length: long }, (_, n) =>
+        run([gated({ rules: n % 3 === 0 ? {} : hold })], {
+          ...unnoted,
+          decideAt: { at: 'time', ms: 13_000 },
+        }),
+      ),
+      ...Array.from({ length: brief }, (_, n) => ({
+        ...(kinds[n % kinds.length] ?? run([])),
+        startMs: startMsOf(paced(moment, n, brief)),
+      })),
+    ],
+    helpers: [0, 1, 2].map((member) =>
+      fault('agent-killed', { at: 'time', ms: 3_500 + 2_500 * member }, 50, member),
+    ),
+    moment,
+    gate: { at: 'time', ms: 12_000 },
+  };
+}
+
+/** Runs that are held while what they do on other hosts was never noted, and are cancelled one after the other. */
+export function heldUntold(): Shape {
+  const count = 13;
+  const targets = 3;
+  const isHeld = found(5, 'run', 'held', 800);
+  return {
+    edges: [
+      'run held>cancelling',
+      ...ends('target_run', 'held', ['unknown']),
+      ...ends('run', 'cancelling', ['unknown']),
+    ],
+    runs: Array.from({ length: count }, (_, n) =>
+      run([gated({ rules: hold })], { targets, isUnnoted: true, cancel: paced(isHeld, n, count) }),
+    ),
+    helpers: [fault('agent-killed', begun(most(targets * count), 500), 50, 0)],
+    moment: isHeld,
+    gate: after(isHeld, 9_000),
+  };
+}
