@@ -47,6 +47,8 @@ export function missingMeetings(coverage: Coverage, fault: string, edge: string)
   return Math.max(0, wantedMeetings - (coverage[fault]?.[edge] ?? 0));
 }
 
+const edgesOf = new Map(shapeNames.map((name) => [name, shapeOf(name).edges]));
+
 export class AimChooser {
   readonly #coverage: Coverage;
   /** How often a shape was aimed at a fault: where that fills nothing, others have their turn. */
@@ -89,7 +91,7 @@ export class AimChooser {
   }
 
   #worth(shape: ShapeName, fault: FaultKind): number {
-    const { edges } = shapeOf(shape);
+    const edges = edgesOf.get(shape) ?? [];
     const missing = edges.reduce((sum, edge) => sum + missingMeetings(this.#coverage, fault, edge), 0);
     return missing / 2 ** (this.#tries.get(`${shape} ${fault}`) ?? 0);
   }

@@ -61,3 +61,17 @@ test('a round aims at what was met most seldom, at others where that fills nothi
   other.add({ 'clock-stepped': { 'step held>ready': 17 } });
   expect(other.next()).toEqual({ shape: 'late-start', faults: ['clock-stepped'] });
 });
+
+test('one of the faults of a round at most keeps the whole database from working', () => {
+  const still = [
+    'postgres-killed',
+    'postgres-stopped',
+    'database-outage',
+    'database-restored',
+    'standby-promoted',
+  ];
+  const chooser = new AimChooser({});
+  const aims = Array.from({ length: 20 }, () => chooser.next());
+  for (const aim of aims) expect(aim?.faults.filter((kind) => still.includes(kind)).length).toBeLessThan(2);
+  expect(new Set(aims.flatMap((aim) => aim?.faults ?? [])).size).toBeGreaterThan(15);
+});

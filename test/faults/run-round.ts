@@ -337,12 +337,16 @@ async function lateResultsAreTold(
   lostDisks: readonly LostDisk[],
 ): Promise<void> {
   const runIds = started.map(({ id }) => id);
-  const withoutDisk = lostDisks.map(({ agentId }) => agentId);
+  // What such an agent was leased before its disk was lost it can tell nothing of.
+  const lost = lostDisks.map(({ agentId, toMs }) => ({ agentId, until: new Date(toMs).toISOString() }));
   const isTold = async () => {
     const rows = await cluster.sql`
-      select from job_run_step_attempts where job_run_id = any(${runIds}::bigint[]) and status = 'unknown'
+      select from job_run_step_attempts a where job_run_id = any(${runIds}::bigint[]) and status = 'unknown'
         and late_status is null and output_state = 'gapped' and reason <> 'database_restored'
-        and agent_id <> all(${withoutDisk}::bigint[]) limit 1`;
+        and not exists (
+          select from jsonb_to_recordset(${cluster.sql.json(lost)}::jsonb) as l("agentId" bigint, until timestamptz)
+          where l."agentId" = a.agent_id and a.leased_at <= l.until)
+      limit 1`;
     return rows.length === 0;
   };
   await until('every late result is told', isTold, lateResultsWithinMs).catch(() => undefined);
