@@ -46,6 +46,19 @@ test('it is masked in output, messages and what is handed on, and its kind, plac
   });
 });
 
+test('what is known to be one only when the output is over is told as well', async () => {
+  await using t = await setup();
+  await t.start();
+  const { connection } = await t.server.nextSession();
+  connection.send({ type: 'leases', leases: [lease(1, { detectSecrets: true })] });
+  const step = await t.nextStep();
+  await step.context.beforeStart();
+  step.context.output.write('stdout', Buffer.from(token));
+  step.end(success);
+  const { outcome } = await connection.next('complete');
+  expect(outcome.detections).toEqual([{ kind: 'github_token', place: 'stdout', count: 1 }]);
+});
+
 test('where nobody asks for it, it is shown', async () => {
   expect(await printing({})).toEqual({
     outcome: { ...success, message: `used ${token}` },

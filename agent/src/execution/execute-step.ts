@@ -71,7 +71,13 @@ export interface ExecuteStepOptions {
 }
 
 export type Execution =
-  | { outcome: StepOutcome; handsOn?: Record<string, HandedOn>; transfers?: TransferReport }
+  | {
+      outcome: StepOutcome;
+      handsOn?: Record<string, HandedOn>;
+      transfers?: TransferReport;
+      /** Knows what was masked for its form, once the output is closed. */
+      masking?: Masking;
+    }
   /** Nothing was begun, and nothing is to be reported as an outcome. */
   | { notBegun: 'lease_expired' | 'revoked' | 'no_key' | 'no_journal' }
   /** Another agent has taken it up, and tells of it. */
@@ -195,9 +201,7 @@ function maskingOf({ lease, policy }: Pick<ExecuteStepOptions, 'lease' | 'policy
 
 function maskExecution(execution: Execution, secrets: Masking): Execution {
   if (!('outcome' in execution)) return execution;
-  const outcome = maskOutcome(execution.outcome, secrets);
-  const { detections } = secrets;
-  return { ...execution, outcome: detections === undefined ? outcome : { ...outcome, detections } };
+  return { ...execution, outcome: maskOutcome(execution.outcome, secrets), masking: secrets };
 }
 
 /** A path or a name of the configuration may be secret, and outcomes are stored in the clear. */

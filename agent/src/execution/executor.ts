@@ -480,9 +480,11 @@ export class Executor {
 
   async #finish(
     attempt: Attempt,
-    { outcome, handsOn, transfers }: Extract<Execution, { outcome: StepOutcome }>,
+    { outcome: ended, handsOn, transfers, masking }: Extract<Execution, { outcome: StepOutcome }>,
   ): Promise<void> {
     const output = await attempt.output.close();
+    const detections = masking?.detections;
+    const outcome = detections === undefined ? ended : { ...ended, detections };
     if (this.#stopped) return;
     if (outcome.reason === 'path_refused' && attempt.lease !== undefined)
       this.#options.onPathRefused(attempt.lease, outcome);
