@@ -1,5 +1,5 @@
 // What a lease says of its target and of what opens it, in the form in which a grant has it: sealed parts by their SHA-256.
-import type { Lease, LeaseCredential, LeaseSecret, LeaseTarget } from '../agent/messages.ts';
+import type { Lease, LeaseCredential, LeaseSecret, LeaseTarget } from '../agent/lease.ts';
 import { canonicalJson } from '../canonical-json.ts';
 import type { GrantedTarget } from './run-grant.ts';
 import { sha256Hex } from './sign-grant.ts';

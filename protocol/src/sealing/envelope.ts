@@ -1,7 +1,7 @@
 // A sealed plaintext: a fresh data key encrypts it, HPKE seals the data key to the segment. What it is for (the
 // context) is authenticated twice, by HPKE's info and as additional data of the cipher.
 import type { Static } from 'typebox';
-import { SealedCredentialSchema } from '../agent/messages.ts';
+import { SealedCredentialSchema } from '../agent/lease.ts';
 import { decodeBase64, encodeBase64, encodeFields, type Field } from './encoding.ts';
 import { encapsulatedKeyBytes, hpkeOpen, hpkeSeal, hpkeTagBytes } from './hpke.ts';
 import { SealingError } from './sealing-error.ts';

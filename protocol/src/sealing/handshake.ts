@@ -1,5 +1,5 @@
 // The connect handshake: both sides sign one transcript of everything that was said, each in its own role.
-import { noVersionInCommon } from '../agent/messages.ts';
+import { noVersionInCommon } from '../agent/versions.ts';
 import { encodeBase64, encodeFields } from './encoding.ts';
 import { sign, verifyBase64 } from './keys.ts';
 import { SealingError } from './sealing-error.ts';

@@ -1,6 +1,6 @@
 // Credentials: sealed before they are sent. The server sees name, kind and a summary of the bounds, never the secret.
 import { type Static, Type } from 'typebox';
-import { SealedCredentialSchema } from '../../agent/messages.ts';
+import { SealedCredentialSchema } from '../../agent/lease.ts';
 import { CalendarDate, Closed, Id, Nullable, pageQuery, Timestamp } from '../common.ts';
 import { Description, DisplayName } from '../text.ts';
 

@@ -1,6 +1,6 @@
 // What the owner of a segment signs: the roster as it is, and what is known of agents and keys that it does not name yet.
 import { type Static, Type } from 'typebox';
-import { SignedRosterSchema } from '../../agent/messages.ts';
+import { SignedRosterSchema } from '../../agent/server-messages.ts';
 import { Closed, Id, Nullable } from '../common.ts';
 
 /** Base64 of 32 bytes. */

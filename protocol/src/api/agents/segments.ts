@@ -1,6 +1,6 @@
 // Segments, their agents, and how a new agent is enrolled.
 import { type Static, Type } from 'typebox';
-import { SignedRosterSchema } from '../../agent/messages.ts';
+import { SignedRosterSchema } from '../../agent/server-messages.ts';
 import { Closed, Id, Nullable, Page, Timestamp } from '../common.ts';
 import { Description } from '../text.ts';
 import { PublicKeySchema } from './segment-roster.ts';

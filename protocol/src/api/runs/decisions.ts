@@ -1,6 +1,6 @@
 // Held steps and what a person decides of them; and the attempts of a step.
 import { type Static, Type } from 'typebox';
-import { cleanUpFindings } from '../../agent/messages.ts';
+import { cleanUpFindings } from '../../agent/agent-messages.ts';
 import { DetectionSchema } from '../../detections.ts';
 import { attemptOutcomes } from '../../outcome.ts';
 import { outputStates } from '../../states.ts';

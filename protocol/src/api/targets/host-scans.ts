@@ -1,6 +1,6 @@
 // Scans: agents look at many targets without logging in, and people review and approve what was found at once.
 import { type Static, Type } from 'typebox';
-import { scanKinds } from '../../agent/messages.ts';
+import { scanKinds } from '../../agent/server-messages.ts';
 import { limits } from '../../limits.ts';
 import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
 import { RunSelectionSchema, TargetSelectionSchema } from './selection.ts';

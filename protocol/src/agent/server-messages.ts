@@ -1,0 +1,168 @@
+// What a server says to an agent, once the handshake is done.
+import { type Static, Type } from 'typebox';
+import { limits } from '../limits.ts';
+import { BecomeSchema } from '../steps/ssh-exec.ts';
+import { ContentAnswerSchema } from './content.ts';
+import { Bytes32 } from './encodings.ts';
+import {
+  hostTrust,
+  LeaseCredentialSchema,
+  LeaseJumpSchema,
+  LeaseSchema,
+  LeaseTargetSchema,
+} from './lease.ts';
+import { Count, Epoch, Id, message, RequestId, Seq } from './message-parts.ts';
+
+export const LeasesSchema = message('leases', { leases: Type.Array(LeaseSchema, { minItems: 1 }) });
+const StreamPositionSchema = Type.Object({
+  offset: Count(),
+  masked: Count(),
+  skip: Count(),
+});
+/** What of an attempt's output is stored, so that another agent can go on behind it. */
+export const StoredOutputSchema = Type.Object({
+  /** All of 1..seq. */
+  seq: Seq(0),
+  rawBytes: Count(),
+  /** Digest chain over these chunks. */
+  digest: Bytes32,
+  /** Of the last of them: where in what the command prints to read on. */
+  position: Type.Object({ stdout: StreamPositionSchema, stderr: StreamPositionSchema, cut: Type.Boolean() }),
+});
+export type StoredOutput = Static<typeof StoredOutputSchema>;
+/** A command that another agent, or this one before it lost its disk, has begun and that goes on by itself. */
+export const TakenOverSchema = Type.Object({
+  /** Raised by each take-over: on the target the higher one collects. */
+  collector: Count(1),
+  output: StoredOutputSchema,
+});
+export type TakenOver = Static<typeof TakenOverSchema>;
+/** Attempts to take up, to agents with the capability `take_over`. From here on they are this session's. */
+export const TakeOverSchema = message('take_over', {
+  attempts: Type.Array(
+    Type.Object({
+      lease: LeaseSchema,
+      begunMsAgo: Count(),
+      ...TakenOverSchema.properties,
+    }),
+    { minItems: 1 },
+  ),
+});
+export const CancelSchema = message('cancel', { step: Id, epoch: Epoch });
+export const OutputAckSchema = message('output_ack', {
+  /** Highest contiguous seq that is stored for good. */
+  acks: Type.Array(Type.Object({ step: Id, epoch: Epoch, seq: Type.Integer({ minimum: 0 }) })),
+});
+export const CompletedSchema = message('completed', {
+  requestId: RequestId,
+  step: Id,
+  epoch: Epoch,
+  /**
+   * settled: outcome and output are stored; drop spool and journal entry · resend: the digests differ, send chunks
+   * again from `fromSeq` and complete again (same outcome, new request id) · superseded: the attempt is settled, a
+   * newer one decides the step · forget: no such attempt.
+   */
+  result: Type.Enum(['settled', 'resend', 'superseded', 'forget']),
+  fromSeq: Type.Optional(Type.Integer({ minimum: 1 })),
+  /** The target run's next step, leased in the same transaction. */
+  next: Type.Optional(LeaseSchema),
+});
+/** Answers `content`. */
+export const ContentReplySchema = message('content_reply', {
+  requestId: RequestId,
+  answer: ContentAnswerSchema,
+});
+/** Asks for a reachability and login test of a target, outside any run. */
+export const TestTargetSchema = message('test_target', {
+  requestId: RequestId,
+  target: LeaseTargetSchema,
+  credential: Type.Optional(LeaseCredentialSchema),
+  timeoutMs: Type.Integer({ minimum: 100, maximum: 60_000 }),
+});
+/** What a scan looks for: `keys` reads the host keys that targets offer, `reach` only whether an SSH server answers. */
+export const scanKinds = ['keys', 'reach'] as const;
+export type ScanKind = (typeof scanKinds)[number];
+/** Targets to look at, to agents with the capability `scan_hosts`. Nobody logs in there. */
+export const ScanHostsSchema = message('scan_hosts', {
+  scanId: Id,
+  kind: Type.Enum(scanKinds),
+  targets: Type.Array(
+    Type.Object({
+      id: Id,
+      /** Where the way leads through jump hosts. */
+      name: Type.Optional(Type.String()),
+      host: Type.String(),
+      port: Type.Integer({ minimum: 1, maximum: 65_535 }),
+      connectTimeoutS: Type.Optional(Type.Integer({ minimum: 1, maximum: 300 })),
+    }),
+    { minItems: 1, maxItems: limits.maxScansGiven },
+  ),
+  /** What the way to all of them leads through, the first one first; only to agents with the capability `scan_jumps`. */
+  jumps: Type.Optional(Type.Array(LeaseJumpSchema, { minItems: 1, maxItems: limits.maxJumpHosts })),
+  ...hostTrust,
+});
+/** Ends a scan: what it has left is not looked at any more. */
+export const ScanCancelSchema = message('scan_cancel', { scanId: Id });
+export const SignedRosterSchema = Type.Object({
+  payload: Type.String({ maxLength: 1_000_000 }),
+  signature: Type.String({ maxLength: 128 }),
+});
+/** The newest roster, and the segment key wrapped for this agent where a peer (or itself) has wrapped it. */
+export const SegmentStateSchema = message('segment_state', {
+  roster: SignedRosterSchema,
+  wraps: Type.Array(
+    Type.Object({ generation: Type.Integer({ minimum: 1 }), wrapped: Type.String({ maxLength: 1024 }) }),
+  ),
+  /** Members of the roster that still need the segment key from a peer that has it. */
+  wanting: Type.Array(Type.Object({ agentId: Id, generation: Type.Integer({ minimum: 1 }) })),
+  /** A new generation is wanted, this one: an agent that has the last one was revoked. */
+  makeGeneration: Type.Optional(Type.Integer({ minimum: 2 })),
+  /** Generations that nobody has wrapped for the recovery key yet that the roster names. */
+  wantedForRecovery: Type.Optional(Type.Array(Type.Integer({ minimum: 1 }))),
+  /** New keys of the agent itself are wanted; only to agents with the capability `new_keys`. */
+  newKeysWanted: Type.Optional(Type.Boolean()),
+});
+/** The newest checkpoint of the audit log, to keep; only to agents that say which one they hold. */
+export const AuditCheckpointMessageSchema = message('audit_checkpoint', {
+  /** The size that the agent had said it holds, which the proof begins at. */
+  from: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
+  /** A signed note (docs/audit.md). */
+  note: Type.String({ maxLength: 2_000 }),
+  /** That it only adds to the checkpoint that the agent said it holds (RFC 9162 section 2.1.4); empty for the first. */
+  proof: Type.Array(Bytes32, { maxItems: 128 }),
+});
+/**
+ * Attempts that were cut off and may still run on their targets: find their processes by the attempt's marker, end them
+ * and tell what was found. Only to agents with the capability `clean_up`.
+ */
+export const CleanUpSchema = message('clean_up', {
+  requestId: RequestId,
+  attempts: Type.Array(
+    Type.Object({
+      step: Id,
+      epoch: Epoch,
+      target: LeaseTargetSchema,
+      credential: LeaseCredentialSchema,
+      /** Whom its command ran as. */
+      become: Type.Optional(BecomeSchema),
+      /** Its output is not all stored, and the agent that had it may yet bring it: what of it is there is to stay. */
+      uncollected: Type.Optional(Type.Boolean()),
+    }),
+    { minItems: 1, maxItems: limits.maxCleanUpsPerMessage },
+  ),
+});
+/** The server stops or asks this agent to take nothing new. */
+export const DrainSchema = message('drain', {
+  reason: Type.String({ maxLength: 200 }),
+  /**
+   * The connection ends for long: what is leased and not begun is to be handed back at once (`return`), and
+   * `agent_drain` says that this is done.
+   */
+  handBack: Type.Optional(Type.Boolean()),
+});
+/** Answers a heartbeat; the lease deadline counts from when that heartbeat was sent. */
+export const HeartbeatAckSchema = message('heartbeat_ack', {
+  sequence: Type.Integer({ minimum: 1 }),
+  /** The server has so many agents that they are to come back over this time, should it be gone, and not all at once. */
+  reconnectWithinMs: Type.Optional(Type.Integer({ minimum: 0 })),
+});
