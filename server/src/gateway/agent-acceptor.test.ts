@@ -287,6 +287,20 @@ test('a copy that replaces the keys first shuts both out, too: the original come
   expect(await agentState(t)).toBe('quarantined');
 });
 
+test('a copy that replaces the keys again and again shuts both out, too: of the keys before those in use longest are known', async () => {
+  await using t = await setupGateway();
+  await t.sql`update agents set enrolled_at = clock_timestamp() - interval '1 day'`;
+  const held = await t.generation();
+  const copy = await t.connectAgent();
+  for (let times = 0; times < 18; times++) await replaceKeys(t);
+  expect(await t.sql`select count(*)::int as kept from former_agent_keys`).toEqual([{ kept: 16 }]);
+  const original = t.dial();
+  original.send(await t.proof(await original.next('challenge'), held));
+  expect(await original.closed).toBe(closeCodes.quarantined);
+  expect(await copy.closed).toBe(closeCodes.quarantined);
+  expect(await agentState(t)).toBe('quarantined');
+});
+
 test('the key before opens nothing and ends nothing with the newest generation, and who tries it is noted', async () => {
   await using t = await setupGateway();
   const agent = await t.connectAgent();

@@ -17,7 +17,7 @@ import {
   verifyHandshake,
 } from '@opsconductor/protocol/sealing';
 import { recordAudit } from '../audit/record-audit.ts';
-import { noteOldKey } from '../store/agents/agent-keys.ts';
+import { formerKeys, noteOldKey } from '../store/agents/agent-keys.ts';
 import {
   type AgentIdentityRow,
   existingAgents,
@@ -193,7 +193,8 @@ async function authenticate(
   const isKnown = await isSignedBy(agent.signingKey);
   const isFromBefore =
     !isKnown && agent.previousSigningKey !== null && (await isSignedBy(agent.previousSigningKey));
-  if (!isKnown && !isFromBefore) return identityNotProven;
+  const isFormer = !isKnown && !isFromBefore && (await isOneOf(await formerKeys(tx, agent.id), isSignedBy));
+  if (!isKnown && !isFromBefore && !isFormer) return identityNotProven;
   if (agent.state !== 'active') {
     return {
       ok: false,
@@ -209,6 +210,8 @@ async function authenticate(
   };
   if (!(await verifyGeneration(identity.serverKey, held, message.generationSignature)))
     return identityNotProven;
+  // An agent gives its keys up once the new ones are known: it is never two changes behind.
+  if (isFormer) return quarantine(tx, agent, message.generation, address);
   if (isFromBefore) return refuseOldKey(tx, agent, message.generation, address);
   if (agent.generation >= 0 && message.generation > agent.generation) {
     // We signed it, so the database knew it once.
@@ -240,6 +243,14 @@ async function authenticate(
       stepReasons: [...stepReasons],
     },
   };
+}
+
+async function isOneOf(
+  keys: readonly Uint8Array[],
+  isSignedBy: (key: Uint8Array) => Promise<boolean>,
+): Promise<boolean> {
+  for (const key of keys) if (await isSignedBy(key)) return true;
+  return false;
 }
 
 /**

@@ -55,12 +55,40 @@ export async function noteOldKey(tx: Tx, agentId: number): Promise<boolean> {
   return rows.length > 0;
 }
 
+/** Of an agent; the server tries each of them on whoever comes with none that is in use. */
+const maxFormerKeys = 16;
+
+/** What it has had before, but for the last one, which its row has. */
+export async function formerKeys(tx: Tx, agentId: number): Promise<Buffer[]> {
+  const rows = await tx<{ signingKey: Buffer }[]>`
+    select f.signing_key from former_agent_keys f join agents a on a.id = f.agent_id
+     where f.agent_id = ${agentId} and f.signing_key is distinct from a.previous_signing_key
+     order by f.replaced_at desc`;
+  return rows.map(({ signingKey }) => signingKey);
+}
+
+/** Keeps the key that is in use as a former one. The one before it, too: a server of an earlier version kept none. */
+async function keepFormerKeys(tx: Tx, agentId: number): Promise<void> {
+  await tx`
+    insert into former_agent_keys (agent_id, signing_key, used_since, replaced_at)
+    select id, signing_key, coalesce(keys_changed_at, enrolled_at), clock_timestamp() from agents where id = ${agentId}
+    union all
+    select id, previous_signing_key, enrolled_at, coalesce(keys_changed_at, clock_timestamp()) from agents
+     where id = ${agentId} and previous_signing_key is not null
+    on conflict do nothing`;
+  await tx`
+    delete from former_agent_keys where agent_id = ${agentId} and signing_key not in (
+      select signing_key from former_agent_keys where agent_id = ${agentId}
+       order by replaced_at - used_since desc, replaced_at limit ${maxFormerKeys})`;
+}
+
 /**
  * Puts new keys in the place of an agent's. What was wrapped for those before is wrapped for the new, as far as the agent
  * has done so; what it never opened its peers wrap anew.
  */
 export async function changeKeys(tx: Tx, change: Omit<KeyChangeRow, 'signature'>): Promise<void> {
   const { agentId, signingKey, encryptionKey, wraps } = change;
+  await keepFormerKeys(tx, agentId);
   await tx`
     update agents set previous_signing_key = signing_key, signing_key = ${signingKey}, encryption_key = ${encryptionKey},
       keys_changed_at = clock_timestamp(), new_keys_wanted_at = null
