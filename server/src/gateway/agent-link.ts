@@ -31,6 +31,7 @@ import type { Sql } from '../store/database/connection.ts';
 import type { ClaimedStep } from '../store/queue/claims.ts';
 import { AttemptOutput } from './attempt-output.ts';
 import { ContentRequests } from './content-requests.ts';
+import type { KeyMessages } from './key-messages.ts';
 import { leaseMessages } from './lease-messages.ts';
 import { parseAgentMessage } from './message-codec.ts';
 import { ReadingPace } from './reading-pace.ts';
@@ -58,15 +59,10 @@ export interface LinkEvents {
   /** How far an attempt's transfer is. */
   progressed(attempt: { runId: number; stepId: number; epoch: number }, transfer: TransferProgress): void;
   returned(link: AgentLink, message: AgentMessageOf<'return'>): Promise<void>;
-  wrapped(link: AgentLink, message: AgentMessageOf<'wrapped_key'>): Promise<void>;
-  wrappedForRecovery(link: AgentLink, message: AgentMessageOf<'recovery_wrapped'>): Promise<void>;
-  segmentReady(link: AgentLink, message: AgentMessageOf<'segment_ready'>): Promise<void>;
   hostKeySeen(link: AgentLink, message: AgentMessageOf<'host_key_seen'>): Promise<void>;
   hostsScanned(link: AgentLink, message: AgentMessageOf<'hosts_scanned'>): Promise<void>;
   checkpointRefused(link: AgentLink, message: AgentMessageOf<'audit_checkpoint_refused'>): Promise<void>;
-  keyMade(link: AgentLink, message: AgentMessageOf<'segment_key_made'>): Promise<void>;
   policyRead(link: AgentLink, message: AgentMessageOf<'policy_read'>): Promise<void>;
-  newKeys(link: AgentLink, message: AgentMessageOf<'new_keys'>): Promise<void>;
   cleanedUp(link: AgentLink, message: AgentMessageOf<'cleaned_up'>): Promise<void>;
   draining(link: AgentLink): Promise<void>;
   /** Attempts were settled: there is credit again, and maybe a next step to lease. */
@@ -83,6 +79,7 @@ export interface LinkDeps {
   contents?: Pick<AgentContents, 'answer'> | undefined;
   log: Log;
   events: LinkEvents;
+  keyMessages: KeyMessages;
 }
 
 export class AgentLink {
@@ -153,10 +150,10 @@ export class AgentLink {
         this.close(closeCodes.serverRestart, 'files could not be read or written; ask again');
       },
     });
-    const { events } = deps;
+    const { events, keyMessages } = deps;
     this.#newKeys = new SpacedMessages({
       everyMs: auditedEveryMs,
-      handle: (message) => this.#own(events.newKeys(this, message)),
+      handle: (message) => this.#own(keyMessages.replaced(this, message)),
     });
     this.#policyReads = new SpacedMessages({
       everyMs: auditedEveryMs,
@@ -397,12 +394,12 @@ export class AgentLink {
   }
 
   async #inOrder(message: AgentMessage): Promise<void> {
-    const { events } = this.#deps;
+    const { events, keyMessages } = this.#deps;
     if (message.type === 'resume') await events.resume(this, message).finally(this.#noteArrived);
     else if (message.type === 'return') await events.returned(this, message);
-    else if (message.type === 'wrapped_key') await events.wrapped(this, message);
-    else if (message.type === 'recovery_wrapped') await events.wrappedForRecovery(this, message);
-    else if (message.type === 'segment_ready') await events.segmentReady(this, message);
+    else if (message.type === 'wrapped_key') await keyMessages.wrapped(this, message);
+    else if (message.type === 'recovery_wrapped') await keyMessages.wrappedForRecovery(this, message);
+    else if (message.type === 'segment_ready') await keyMessages.opened(this, message);
     else if (message.type === 'host_key_seen') await events.hostKeySeen(this, message);
     else if (message.type === 'hosts_scanned') await events.hostsScanned(this, message);
     else if (message.type === 'audit_checkpoint_refused') await events.checkpointRefused(this, message);
@@ -411,7 +408,7 @@ export class AgentLink {
       this.isDraining = true;
       await events.draining(this);
       this.#noteHandedBack();
-    } else if (message.type === 'segment_key_made') await events.keyMade(this, message);
+    } else if (message.type === 'segment_key_made') await keyMessages.made(this, message);
     else if (message.type === 'new_keys') await this.#newKeys.take(message);
     else if (message.type === 'policy_read') await this.#policyReads.take(message);
   }

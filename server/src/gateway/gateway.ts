@@ -20,7 +20,6 @@ import type { CleanUpRequests } from '../runs/ends/clean-up-requests.ts';
 import type { ClaimAlong, ClaimsAlong } from '../runs/leases/claim-along.ts';
 import type { LeaseBuilder } from '../runs/leases/lease-builder.ts';
 import { type Resume, type Resumed, resumeAgents } from '../runs/leases/resume-agent.ts';
-import { returnLeases, type UnbegunLease } from '../runs/leases/return-leases.ts';
 import type { LiveHub } from '../runs/live/live-hub.ts';
 import type { OutputWriter } from '../runs/output/output-writer.ts';
 import type { ProgressNews } from '../runs/progress/run-ledger.ts';
@@ -28,23 +27,13 @@ import type { SettleResult } from '../runs/progress/settle-attempts.ts';
 import type { RunKeys } from '../runs/run-keys.ts';
 import type { TransferTaker } from '../runs/transfers/take-transfers.ts';
 import type { HandedOnValues } from '../runs/values/handed-on.ts';
-import { storeRecoveryWrap } from '../segments/recovery/recovery-wraps.ts';
-import { segmentStateFor, storeWrap } from '../segments/segment-state.ts';
+import { segmentStateFor } from '../segments/segment-state.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
-import { noteClose, type ShutOut, shutOutAmong } from '../store/agents/agent-lifecycle.ts';
-import {
-  closeSession,
-  type HeartbeatRow,
-  hasAgents,
-  renewSessions,
-  runningStepsOfAgent,
-  setDraining,
-} from '../store/agents/agent-sessions.ts';
-import { isWrappedFor, markWrapsOpened, stepsWithLostKey } from '../store/agents/segment-key-wraps.ts';
+import { noteClose, type ShutOut } from '../store/agents/agent-lifecycle.ts';
+import { closeSession, hasAgents, setDraining } from '../store/agents/agent-sessions.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { type ForgetNotice, listen, type ProgressNotice } from '../store/database/notifications.ts';
 import { inTransaction } from '../store/database/transaction.ts';
-import { orphanAttempts } from '../store/queue/detached-attempts.ts';
 import { attemptsToStop } from '../store/queue/sweep.ts';
 import type { ContactNotes } from '../targets/contact-notes.ts';
 import { recordSeenHostKey } from '../targets/host-keys.ts';
@@ -58,13 +47,16 @@ import { CleanUpAsks } from './clean-up-asks.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { HandshakeSettings, ServerIdentity } from './handshake.ts';
 import { HeardNews } from './heard-news.ts';
+import { Heartbeats } from './heartbeats.ts';
 import { HostScans } from './host-scans.ts';
+import { KeyMessages } from './key-messages.ts';
 import { LeaseNotes } from './lease-notes.ts';
-import { reconnectWithin } from './reconnect-within.ts';
 import { RemoteTests, type TestAnswer } from './remote-tests.ts';
+import { takeBackLeases } from './returned-leases.ts';
 import { SegmentStates } from './segment-states.ts';
 import { capabilitiesOf } from './session-capabilities.ts';
 import { Settler } from './settler.ts';
+import { shutOut, shutOutOfLinks } from './shut-outs.ts';
 import { StopReminders } from './stop-reminders.ts';
 import { TakeOvers } from './take-overs.ts';
 import { TransferNews } from './transfer-news.ts';
@@ -110,7 +102,6 @@ const defaultSettings: HandshakeSettings = {
   heartbeatIntervalMs: limits.heartbeatIntervalMs,
   leaseTtlMs: limits.leaseTtlMs,
 };
-const heartbeatBatchMs = 50;
 /** Sessions that are resumed together; and batches of them at a time, as those with attempts take a while. */
 const maxResumesTogether = 32;
 const resumesAtATime = 3;
@@ -132,8 +123,8 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   readonly #heard = new HeardNews();
   readonly #links = new Map<number, AgentLink>();
   readonly #closing = new Set<Promise<unknown>>();
-  #beats = new Map<AgentLink, { row: HeartbeatRow; sequence: number }>();
-  #beatTimer: NodeJS.Timeout | undefined;
+  readonly #heartbeats: Heartbeats;
+  readonly #keys: KeyMessages;
   #silenceTimer: NodeJS.Timeout | undefined;
   readonly #checkpoints: CheckpointTurns;
   readonly #cleanUps: CleanUpAsks;
@@ -182,6 +173,12 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       read: (agentId) => segmentStateFor(deps.sql, agentId),
       log: deps.log,
     });
+    this.#heartbeats = new Heartbeats({
+      ...{ sql: deps.sql, log: deps.log, leaseTtlMs: this.#settings.leaseTtlMs },
+      connected: () => this.#links.size,
+      onOver: (links) => this.#endOver(links),
+    });
+    this.#keys = new KeyMessages({ ...deps, onReady: () => this.#dispatcher.wake() });
     this.#stopReminders = new StopReminders(deps);
     this.#remoteTests = new RemoteTests({
       sql: deps.sql,
@@ -231,7 +228,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
         this.#deps.onForget?.(undefined);
         this.#deps.hub.wakeAll();
         this.#dispatcher.wake();
-        void this.#shutOutAmong([...this.#links.values()]);
+        void shutOutOfLinks(this.#deps, [...this.#links.values()]);
         this.#sendSegmentStates();
         this.#scans.wake();
       },
@@ -243,7 +240,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     clearInterval(this.#silenceTimer);
     await this.#cleanUps.stop();
     await this.#takeOvers.stop();
-    clearTimeout(this.#beatTimer);
+    this.#heartbeats.stop();
     await this.#dispatcher.stop();
     this.#acceptor.close();
     const gone = [...this.#links.values()].map((link) => {
@@ -321,7 +318,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   #accept(socket: WebSocket, agent: Accepted, stream: Socket, address: string): Promise<void> {
     const older = this.#links.get(agent.agentId);
     const link = new AgentLink(
-      { ...this.#deps, settler: this.settler, events: this },
+      { ...this.#deps, settler: this.settler, events: this, keyMessages: this.#keys },
       socket,
       { ...agent, address },
       stream,
@@ -334,7 +331,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
 
   closed(link: AgentLink, end: { code: number; reason: string }): void {
     if (this.#links.get(link.agentId) === link) this.#links.delete(link.agentId);
-    this.#beats.delete(link);
+    this.#heartbeats.closed(link);
     this.#deps.log.info({ agent: link.name, session: link.sessionNumber }, 'agent disconnected');
     const clean = link.isDraining && link.attemptCount === 0;
     const { sql, log } = this.#deps;
@@ -354,41 +351,16 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     void work.finally(() => this.#closing.delete(work));
   }
 
-  #endOlderSession(
-    agentId: number,
-    sessionNumber: number,
-    shutOut: ShutOut | 'quarantined' | undefined,
-  ): void {
+  #endOlderSession(agentId: number, sessionNumber: number, how: ShutOut | 'quarantined' | undefined): void {
     const link = this.#links.get(agentId);
     if (link === undefined || link.sessionNumber >= sessionNumber) return;
-    if (shutOut === undefined) link.close(closeCodes.replaced, 'a newer session of this agent is connected');
-    else this.#shutOut(link, shutOut);
+    if (how === undefined) link.close(closeCodes.replaced, 'a newer session of this agent is connected');
+    else shutOut(link, how);
   }
 
-  #shutOut(link: AgentLink, how: ShutOut | 'quarantined'): void {
-    if (how === 'quarantined') link.close(closeCodes.quarantined, 'a copy of this agent has connected');
-    else link.shutOut(closeCodes.unauthenticated, `agent is ${how}`);
-  }
-
-  /** Shuts out those that may not be connected, for where the notice of it was missed; returns whom. Never rejects. */
-  async #shutOutAmong(links: readonly AgentLink[]): Promise<Set<AgentLink>> {
-    const out = new Set<AgentLink>();
-    try {
-      const rows = await shutOutAmong(
-        this.#deps.sql,
-        links.map(({ agentId }) => agentId),
-      );
-      const states = new Map(rows.map(({ id, state }) => [id, state]));
-      for (const link of links) {
-        const how = states.get(link.agentId);
-        if (how === undefined) continue;
-        out.add(link);
-        this.#shutOut(link, how);
-      }
-    } catch (error) {
-      this.#deps.log.warn({ err: error }, 'whether agents are shut out could not be read');
-    }
-    return out;
+  async #endOver(links: readonly AgentLink[]): Promise<void> {
+    const out = await shutOutOfLinks(this.#deps, links);
+    for (const link of links) if (!out.has(link)) link.close(closeCodes.replaced, 'this session is over');
   }
 
   #endSilentLinks(): void {
@@ -402,73 +374,9 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   // ---- messages of agents
 
   heartbeat(link: AgentLink, message: AgentMessageOf<'heartbeat'>): void {
-    this.#beats.set(link, {
-      sequence: message.sequence,
-      row: {
-        agentId: link.agentId,
-        sessionNumber: link.sessionNumber,
-        rssBytes: message.rssBytes ?? null,
-        spoolBytes: message.spoolBytes ?? null,
-        loadAverage: message.loadAverage ?? null,
-        busyReason: message.busy === undefined ? null : visibleLine(message.busy),
-      },
-    });
-    this.#beatTimer ??= setTimeout(() => void this.#flushBeats(), heartbeatBatchMs);
+    this.#heartbeats.heard(link, message);
     if (message.auditSize !== undefined) void this.#checkpoints.heard(link, message.auditSize);
     this.#stopReminders.heard(link, message);
-    const missed = link.missedAttempts(message.held);
-    if (missed.length === 0) return;
-    void this.#reconcile(link, missed);
-  }
-
-  /**
-   * Their leases may be on the way yet, and be begun when they arrive: no time proves that they won't. So they are not
-   * taken back here, and what is said of them meanwhile counts. The connection ends, with all that is on the way, and
-   * the next resume tells.
-   */
-  async #reconcile(link: AgentLink, missed: readonly Omit<UnbegunLease, 'agentId'>[]): Promise<void> {
-    const { sql, log } = this.#deps;
-    try {
-      const live = new Set(
-        (await runningStepsOfAgent(sql, link.agentId)).map(({ leaseToken }) => leaseToken),
-      );
-      const steps = missed.filter(({ leaseToken }) => live.has(leaseToken)).map(({ stepId }) => stepId);
-      for (const attempt of missed) if (!live.has(attempt.leaseToken)) link.forget(attempt);
-      if (steps.length === 0) return;
-      log.warn({ agent: link.name, steps }, 'agent does not hold these leases: it is to connect again');
-    } catch (error) {
-      log.error({ err: error, agent: link.name }, 'leases could not be looked up');
-    }
-    link.terminate();
-  }
-
-  async #flushBeats(): Promise<void> {
-    const beats = this.#beats;
-    this.#beats = new Map();
-    this.#beatTimer = undefined;
-    try {
-      const renewed = await renewSessions(
-        this.#deps.sql,
-        [...beats.values()].map((beat) => beat.row),
-        this.#settings.leaseTtlMs,
-      );
-      const over: AgentLink[] = [];
-      for (const [link, { sequence }] of beats) {
-        const unknownAfterS = renewed.get(link.agentId);
-        if (unknownAfterS !== undefined) {
-          const reconnectWithinMs = reconnectWithin(this.#links.size, unknownAfterS);
-          link.send({ type: 'heartbeat_ack', sequence, reconnectWithinMs });
-        } else if (!link.isEnding) over.push(link);
-      }
-      if (over.length === 0) return;
-      const shutOut = await this.#shutOutAmong(over);
-      for (const link of over) {
-        if (!shutOut.has(link)) link.close(closeCodes.replaced, 'this session is over');
-      }
-    } catch (error) {
-      // No acknowledgement: the agents' leases run towards their deadline, as they must when nobody can renew them.
-      this.#deps.log.warn({ err: error }, 'heartbeats could not be stored');
-    }
   }
 
   async resume(link: AgentLink, message: AgentMessageOf<'resume'>): Promise<void> {
@@ -525,58 +433,8 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   }
 
   async returned(link: AgentLink, message: AgentMessageOf<'return'>): Promise<void> {
-    const leases = message.attempts.map((attempt) => ({
-      stepId: attempt.step,
-      epoch: attempt.epoch,
-      leaseToken: attempt.leaseToken,
-      agentId: link.agentId,
-      sessionNumber: link.sessionNumber,
-    }));
-    for (const lease of leases) link.forget(lease);
-    await this.#notes.flush();
-    // Begun, and going on by itself, whatever the agent makes of it: not to be begun anew.
-    const orphaned = await orphanAttempts(this.#deps.sql, leases, { expected: true });
-    const lost = message.reason === 'no_key' ? await this.#settleLostKeys(leases) : new Set<number>();
-    const back = leases.filter(({ stepId }) => !lost.has(stepId) && !orphaned.has(stepId));
-    if (back.length === 0) return;
-    for (const news of await returnLeases(this.#deps.sql, back)) this.publish(news);
-  }
-
-  /** Steps whose credential nobody can open any more fail: handed on, they would come back for ever. */
-  async #settleLostKeys(leases: readonly (UnbegunLease & { sessionNumber: number })[]): Promise<Set<number>> {
-    const rows = await stepsWithLostKey(
-      this.#deps.sql,
-      leases.map(({ stepId }) => stepId),
-    );
-    const lost = new Map(rows.map((row) => [row.stepId, row]));
-    for (const lease of leases) {
-      const row = lost.get(lease.stepId);
-      if (row === undefined) continue;
-      await this.settler.settle({
-        stepId: lease.stepId,
-        epoch: lease.epoch,
-        leaseToken: lease.leaseToken,
-        source: {
-          kind: 'server',
-          heldBy: { agentId: lease.agentId, sessionNumber: lease.sessionNumber },
-        },
-        outcome: {
-          status: 'failed',
-          reason: 'credential_unusable',
-          message: `Credential “${row.credentialName}” is sealed to generation ${row.generation} of the segment’s key, which no agent of the segment holds any more.`,
-          advice: 'Change the secret on the targets and put the new one in the credential’s place.',
-        },
-        output: { state: 'complete', digest: null, gaps: [] },
-      });
-    }
-    return new Set(lost.keys());
-  }
-
-  async keyMade(link: AgentLink, message: AgentMessageOf<'segment_key_made'>): Promise<void> {
-    if (link.isEnding) return;
-    const taken = await this.#deps.takeKeyGeneration?.(link.agentId, message);
-    const { generation } = message;
-    if (taken === true) this.#deps.log.info({ agent: link.name, generation }, 'a new segment key was made');
+    const deps = { sql: this.#deps.sql, settler: this.settler, notes: this.#notes };
+    for (const news of await takeBackLeases(deps, link, message)) this.publish(news);
   }
 
   async policyRead(link: AgentLink, message: AgentMessageOf<'policy_read'>): Promise<void> {
@@ -593,27 +451,6 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
         detail: { name, ...(problem === undefined ? {} : { problem }) },
       }),
     );
-  }
-
-  async newKeys(link: AgentLink, message: AgentMessageOf<'new_keys'>): Promise<void> {
-    if (!link.isEnding) await this.#deps.takeNewKeys?.(link.agentId, message);
-  }
-
-  async wrapped(link: AgentLink, message: AgentMessageOf<'wrapped_key'>): Promise<void> {
-    if (link.isEnding || (await isWrappedFor(this.#deps.sql, message))) return;
-    const { agentId, generation, wrapped, encryptionKey } = message;
-    const wrap = { byAgentId: link.agentId, agentId, generation, wrapped, encryptionKey };
-    await inTransaction(this.#deps.sql, (tx) => storeWrap(tx, wrap));
-  }
-
-  async wrappedForRecovery(link: AgentLink, message: AgentMessageOf<'recovery_wrapped'>): Promise<void> {
-    if (link.isEnding) return;
-    await inTransaction(this.#deps.sql, (tx) => storeRecoveryWrap(tx, link.agentId, message));
-  }
-
-  async segmentReady(link: AgentLink, message: AgentMessageOf<'segment_ready'>): Promise<void> {
-    await markWrapsOpened(this.#deps.sql, link.agentId, message.generations);
-    this.#dispatcher.wake();
   }
 
   async hostKeySeen(link: AgentLink, message: AgentMessageOf<'host_key_seen'>): Promise<void> {

@@ -1,0 +1,103 @@
+// Heartbeats: those of many agents renew their sessions in one statement, and what an agent says that it holds is held
+// against what it was leased.
+import { type AgentMessageOf, visibleLine } from '@opsconductor/protocol';
+import type { Log } from '../log.ts';
+import type { UnbegunLease } from '../runs/leases/return-leases.ts';
+import { type HeartbeatRow, renewSessions, runningStepsOfAgent } from '../store/agents/agent-sessions.ts';
+import type { Sql } from '../store/database/connection.ts';
+import type { AgentLink } from './agent-link.ts';
+import { reconnectWithin } from './reconnect-within.ts';
+
+const batchMs = 50;
+
+export interface HeartbeatsDeps {
+  sql: Sql;
+  log: Log;
+  leaseTtlMs: number;
+  /** Agents of this server. */
+  connected(): number;
+  /** Sessions that the database does not renew; those of agents that were shut out, or that a newer one took the place of. */
+  onOver(links: readonly AgentLink[]): Promise<void>;
+}
+
+export class Heartbeats {
+  readonly #deps: HeartbeatsDeps;
+  #beats = new Map<AgentLink, { row: HeartbeatRow; sequence: number }>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(deps: HeartbeatsDeps) {
+    this.#deps = deps;
+  }
+
+  heard(link: AgentLink, message: AgentMessageOf<'heartbeat'>): void {
+    this.#beats.set(link, {
+      sequence: message.sequence,
+      row: {
+        agentId: link.agentId,
+        sessionNumber: link.sessionNumber,
+        rssBytes: message.rssBytes ?? null,
+        spoolBytes: message.spoolBytes ?? null,
+        loadAverage: message.loadAverage ?? null,
+        busyReason: message.busy === undefined ? null : visibleLine(message.busy),
+      },
+    });
+    this.#timer ??= setTimeout(() => void this.#flush(), batchMs);
+    const missed = link.missedAttempts(message.held);
+    if (missed.length > 0) void this.#reconcile(link, missed);
+  }
+
+  closed(link: AgentLink): void {
+    this.#beats.delete(link);
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  /**
+   * Their leases may be on the way yet, and be begun when they arrive: no time proves that they won't. So they are not
+   * taken back here, and what is said of them meanwhile counts. The connection ends, with all that is on the way, and
+   * the next resume tells.
+   */
+  async #reconcile(link: AgentLink, missed: readonly Omit<UnbegunLease, 'agentId'>[]): Promise<void> {
+    const { sql, log } = this.#deps;
+    try {
+      const live = new Set(
+        (await runningStepsOfAgent(sql, link.agentId)).map(({ leaseToken }) => leaseToken),
+      );
+      const steps = missed.filter(({ leaseToken }) => live.has(leaseToken)).map(({ stepId }) => stepId);
+      for (const attempt of missed) if (!live.has(attempt.leaseToken)) link.forget(attempt);
+      if (steps.length === 0) return;
+      log.warn({ agent: link.name, steps }, 'agent does not hold these leases: it is to connect again');
+    } catch (error) {
+      log.error({ err: error, agent: link.name }, 'leases could not be looked up');
+    }
+    link.terminate();
+  }
+
+  async #flush(): Promise<void> {
+    const { sql, log, leaseTtlMs } = this.#deps;
+    const beats = this.#beats;
+    this.#beats = new Map();
+    this.#timer = undefined;
+    try {
+      const renewed = await renewSessions(
+        sql,
+        [...beats.values()].map((beat) => beat.row),
+        leaseTtlMs,
+      );
+      const over: AgentLink[] = [];
+      for (const [link, { sequence }] of beats) {
+        const unknownAfterS = renewed.get(link.agentId);
+        if (unknownAfterS !== undefined) {
+          const reconnectWithinMs = reconnectWithin(this.#deps.connected(), unknownAfterS);
+          link.send({ type: 'heartbeat_ack', sequence, reconnectWithinMs });
+        } else if (!link.isEnding) over.push(link);
+      }
+      if (over.length > 0) await this.#deps.onOver(over);
+    } catch (error) {
+      // No acknowledgement: the agents' leases run towards their deadline, as they must when nobody can renew them.
+      log.warn({ err: error }, 'heartbeats could not be stored');
+    }
+  }
+}

@@ -1,0 +1,72 @@
+// Leases that an agent hands back unbegun: they go to the next one, but for those that have begun after all, and those
+// that nobody can open any more.
+import type { AgentMessageOf } from '@opsconductor/protocol';
+import { returnLeases, type UnbegunLease } from '../runs/leases/return-leases.ts';
+import type { ProgressNews } from '../runs/progress/run-ledger.ts';
+import { stepsWithLostKey } from '../store/agents/segment-key-wraps.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { orphanAttempts } from '../store/queue/detached-attempts.ts';
+import type { AgentLink } from './agent-link.ts';
+import type { LeaseNotes } from './lease-notes.ts';
+import type { Settler } from './settler.ts';
+
+interface Deps {
+  sql: Sql;
+  settler: Pick<Settler, 'settle'>;
+  notes: Pick<LeaseNotes, 'flush'>;
+}
+
+export async function takeBackLeases(
+  { sql, settler, notes }: Deps,
+  link: AgentLink,
+  message: AgentMessageOf<'return'>,
+): Promise<ProgressNews[]> {
+  const leases = message.attempts.map((attempt) => ({
+    stepId: attempt.step,
+    epoch: attempt.epoch,
+    leaseToken: attempt.leaseToken,
+    agentId: link.agentId,
+    sessionNumber: link.sessionNumber,
+  }));
+  for (const lease of leases) link.forget(lease);
+  await notes.flush();
+  // Begun, and going on by itself, whatever the agent makes of it: not to be begun anew.
+  const orphaned = await orphanAttempts(sql, leases, { expected: true });
+  const lost =
+    message.reason === 'no_key' ? await settleLostKeys({ sql, settler }, leases) : new Set<number>();
+  const back = leases.filter(({ stepId }) => !lost.has(stepId) && !orphaned.has(stepId));
+  return back.length === 0 ? [] : returnLeases(sql, back);
+}
+
+/** Steps whose credential nobody can open any more fail: handed on, they would come back for ever. */
+async function settleLostKeys(
+  { sql, settler }: Omit<Deps, 'notes'>,
+  leases: readonly (UnbegunLease & { sessionNumber: number })[],
+): Promise<Set<number>> {
+  const rows = await stepsWithLostKey(
+    sql,
+    leases.map(({ stepId }) => stepId),
+  );
+  const lost = new Map(rows.map((row) => [row.stepId, row]));
+  for (const lease of leases) {
+    const row = lost.get(lease.stepId);
+    if (row === undefined) continue;
+    await settler.settle({
+      stepId: lease.stepId,
+      epoch: lease.epoch,
+      leaseToken: lease.leaseToken,
+      source: {
+        kind: 'server',
+        heldBy: { agentId: lease.agentId, sessionNumber: lease.sessionNumber },
+      },
+      outcome: {
+        status: 'failed',
+        reason: 'credential_unusable',
+        message: `Credential “${row.credentialName}” is sealed to generation ${row.generation} of the segment’s key, which no agent of the segment holds any more.`,
+        advice: 'Change the secret on the targets and put the new one in the credential’s place.',
+      },
+      output: { state: 'complete', digest: null, gaps: [] },
+    });
+  }
+  return new Set(lost.keys());
+}

@@ -1,0 +1,35 @@
+// Agents that may not be connected any more: revoked, disabled, or copied.
+import { closeCodes } from '@opsconductor/protocol';
+import type { Log } from '../log.ts';
+import { type ShutOut, shutOutAmong } from '../store/agents/agent-lifecycle.ts';
+import type { Sql } from '../store/database/connection.ts';
+import type { AgentLink } from './agent-link.ts';
+
+export function shutOut(link: AgentLink, how: ShutOut | 'quarantined'): void {
+  if (how === 'quarantined') link.close(closeCodes.quarantined, 'a copy of this agent has connected');
+  else link.shutOut(closeCodes.unauthenticated, `agent is ${how}`);
+}
+
+/** Shuts out those of the links that may not be connected, for where the notice of it was missed; returns whom. Never rejects. */
+export async function shutOutOfLinks(
+  { sql, log }: { sql: Sql; log: Log },
+  links: readonly AgentLink[],
+): Promise<Set<AgentLink>> {
+  const out = new Set<AgentLink>();
+  try {
+    const rows = await shutOutAmong(
+      sql,
+      links.map(({ agentId }) => agentId),
+    );
+    const states = new Map(rows.map(({ id, state }) => [id, state]));
+    for (const link of links) {
+      const how = states.get(link.agentId);
+      if (how === undefined) continue;
+      out.add(link);
+      shutOut(link, how);
+    }
+  } catch (error) {
+    log.warn({ err: error }, 'whether agents are shut out could not be read');
+  }
+  return out;
+}
