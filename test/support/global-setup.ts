@@ -1,23 +1,28 @@
 // One PostgreSQL for the whole suite: the embedded one, or the server at OPSCONDUCTOR_TEST_DATABASE_URL (a role that
-// may create databases). Tests clone a migrated template database, one clone per file.
+// may create databases). Tests clone a migrated template database; where there is a superuser, also one whose clones are
+// emptied and lent on.
 import { chmod, mkdir, mkdtemp, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
+import { adminRole, loadCredentials } from '../../server/src/database/credentials.ts';
 import { startEmbeddedPostgres } from '../../server/src/database/embedded-postgres.ts';
 import { connect } from '../../server/src/store/database/connection.ts';
 import { migrate, readMigrations } from '../../server/src/store/database/migrate.ts';
+import { makeLendable } from '../../server/src/store/database/testing/lendable.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
     databaseUrl: string;
     databaseTemplate: string;
+    lendableTemplate: string | undefined;
   }
 }
 
 // What a power cut would need: nothing here outlives the suite, and a clone waits for the disk without it. Tests that
-// kill PostgreSQL have their own, with the product's settings.
-const settings = { fsync: 'off', full_page_writes: 'off', max_wal_size: '512MB' };
+// kill PostgreSQL have their own, with the product's settings. Its databases are small and soon emptied: to vacuum them is
+// no use, and plans that change when they are analyzed at some moment are of harm.
+const settings = { fsync: 'off', full_page_writes: 'off', max_wal_size: '512MB', autovacuum: 'off' };
 const memoryDisk = '/dev/shm';
 const minMemoryBytes = 4 * 1024 ** 3;
 
@@ -40,15 +45,25 @@ export default async function setup(project: TestProject): Promise<() => Promise
       ? await startEmbeddedPostgres({ dataDir: join(databaseDir, 'postgres'), log: () => {}, settings })
       : undefined;
   const url = given ?? embedded?.url ?? '';
-  const template = `opsc_template_${process.pid}`;
+  const template = `opsc_test_${process.pid}`;
+  const lendable = `opsc_lent_${process.pid}`;
   await makeTemplate(url, template);
+  const superuser = given ?? (await superuserUrl(url, join(databaseDir, 'postgres')));
+  const isLending = await makeLendableTemplate(superuser, { template, lendable });
   project.provide('databaseUrl', url);
   project.provide('databaseTemplate', template);
+  project.provide('lendableTemplate', isLending ? lendable : undefined);
   return async () => {
-    await dropDatabase(url, template);
+    // Those that are lent end with nobody.
+    await dropDatabases(superuser, [template, lendable]);
     await embedded?.stop();
     for (const dir of [databaseDir, dataDir]) await rm(dir, { recursive: true, force: true, maxRetries: 5 });
   };
+}
+
+async function superuserUrl(url: string, dataDir: string): Promise<string> {
+  const { adminPassword } = await loadCredentials(dataDir, true);
+  return Object.assign(new URL(url), { username: adminRole, password: adminPassword }).href;
 }
 
 /** Hundreds of clones of a thousand files each: in memory, where there is room, they cost a third. */
@@ -61,18 +76,46 @@ async function makeTemplate(url: string, template: string): Promise<void> {
   const admin = connect(url, { max: 1 });
   await admin.unsafe(`create database ${template}`);
   await admin.end();
-  const templateUrl = new URL(url);
-  templateUrl.pathname = `/${template}`;
-  const sql = connect(templateUrl.href, { max: 1 });
+  const sql = connect(urlOf(url, template), { max: 1 });
   await migrate(sql, await readMigrations(join(import.meta.dirname, '../../migrations')));
   await sql.end();
 }
 
-async function dropDatabase(url: string, name: string): Promise<void> {
+/** Returns whether that could be done: a server that is given may have no superuser for us. */
+async function makeLendableTemplate(
+  url: string,
+  { template, lendable }: { template: string; lendable: string },
+): Promise<boolean> {
   const admin = connect(url, { max: 1 });
+  const [may] = await admin<{ everything: boolean }[]>`
+    select usesuper as everything from pg_user where usename = current_user`;
+  if (may?.everything) {
+    const [{ owner } = { owner: '' }] = await admin<{ owner: string }[]>`
+      select pg_get_userbyid(datdba) as owner from pg_database where datname = ${template}`;
+    await admin.unsafe(`create database ${lendable} template ${template} owner ${owner}`);
+    // The server's role clones it, who is another one where the server is ours.
+    const sql = connect(urlOf(url, lendable), { max: 1 });
+    await makeLendable(sql);
+    await sql.end();
+  }
+  await admin.end();
+  return may?.everything ?? false;
+}
+
+function urlOf(url: string, database: string): string {
+  return Object.assign(new URL(url), { pathname: `/${database}` }).href;
+}
+
+/** Databases of these names, and those that were made from them. */
+async function dropDatabases(url: string, names: readonly string[]): Promise<void> {
+  const admin = connect(url, { max: 1 });
+  const found = await admin<{ name: string }[]>`
+    select datname as name from pg_database where datname ~ ${`^(${names.join('|')})(_|$)`}`;
   // Without FORCE the drop itself ends an autovacuum worker, whom our role may not terminate.
-  await admin.unsafe(`drop database if exists ${name}`).catch(() => {
-    return admin.unsafe(`drop database if exists ${name} with (force)`);
-  });
+  for (const { name } of found) {
+    await admin.unsafe(`drop database if exists ${name}`).catch(() => {
+      return admin.unsafe(`drop database if exists ${name} with (force)`);
+    });
+  }
   await admin.end();
 }

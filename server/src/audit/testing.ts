@@ -4,7 +4,7 @@ import { generateSigningKeyPair, type KeyPair } from '@opsconductor/protocol/sea
 import { createLog } from '../log.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { insertInstallation } from '../store/database/installation.ts';
-import { setupDatabase } from '../store/database/testing.ts';
+import { borrowDatabase } from '../store/database/testing.ts';
 import { type AuditEntry, recordAudit } from './record-audit.ts';
 import { AuditSealer, type SealerDeps } from './sealer.ts';
 
@@ -29,7 +29,7 @@ const tables = ['audit_log', 'audit_leaves', 'audit_nodes', 'audit_checkpoints',
 
 /** @param like Another log, whose installation this one is as well: a restored copy of it. */
 export async function setupAudit(like?: TestAudit): Promise<TestAudit> {
-  const { sql, url, close } = await setupDatabase();
+  const { sql, url, close } = await borrowDatabase();
   const installation = like?.installation ?? {
     installationId: randomUUID(),
     serverKey: await generateSigningKeyPair(),

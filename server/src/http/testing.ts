@@ -7,7 +7,7 @@ import { Authenticator } from '../auth/authenticator.ts';
 import { hashSecretToken, makeSecretToken } from '../auth/secret-token.ts';
 import { createLog } from '../log.ts';
 import type { Sql } from '../store/database/connection.ts';
-import { setupDatabase, type TestDatabase } from '../store/database/testing.ts';
+import { borrowDatabase, type TestDatabase } from '../store/database/testing.ts';
 import { insertApiToken } from '../store/people/api-tokens.ts';
 import { insertUser } from '../store/people/users.ts';
 import { type AppDeps, createApp } from './app.ts';
@@ -55,7 +55,7 @@ export async function setupApp(
   routesOf: (parts: { sql: Sql; clock: TestClock; authenticator: Authenticator }) => readonly RouteSpec[],
   { database, ...options }: Partial<AppDeps> & { database?: Pick<TestDatabase, 'sql' | 'close'> } = {},
 ): Promise<TestApp> {
-  const { sql, close } = database ?? (await setupDatabase());
+  const { sql, close } = database ?? (await borrowDatabase());
   const clock = testClock();
   const authenticator = new Authenticator({ sql, now: clock.now, sessionIdleMs: 12 * 3_600_000 });
   const logged: string[] = [];

@@ -21,7 +21,7 @@ import { type MasterKey, newMasterKey } from '../credentials/at-rest/master-key.
 import type { CreateCredentialRequest } from '../credentials/edit-credentials.ts';
 import { markWrapsOpened } from '../store/agents/segment-key-wraps.ts';
 import type { Sql } from '../store/database/connection.ts';
-import { setupDatabase } from '../store/database/testing.ts';
+import { borrowDatabase } from '../store/database/testing.ts';
 import { createEnrollmentToken } from './create-enrollment-token.ts';
 import { createSegment } from './create-segment.ts';
 import { enrollAgent } from './enroll-agent.ts';
@@ -42,7 +42,7 @@ export interface TestInstallation {
 const administrator = new Authority([{ role: 'admin', permission: null, scope: null }]);
 
 export async function setupInstallation(): Promise<TestInstallation> {
-  const database = await setupDatabase();
+  const database = await borrowDatabase();
   const { sql } = database;
   const [user] = await sql<{ id: number }[]>`insert into users (name) values ('ada') returning id`;
   return {

@@ -5,7 +5,7 @@ import { defaultIdentitySettings, type IdentitySettings } from '../../auth/ident
 import { createSignInCode } from '../../auth/sign-in-codes.ts';
 import { SignInLimits } from '../../auth/sign-in-limits.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { setupDatabase } from '../../store/database/testing.ts';
+import { borrowDatabase } from '../../store/database/testing.ts';
 import { sessionCookie } from '../session-cookie.ts';
 import { setupApp, type TestApp, type TestRequest, testClock, testInstallationId } from '../testing.ts';
 import { identityRoutes } from './identity.ts';
@@ -28,7 +28,7 @@ export interface TestPeople extends TestApp {
 
 /** The routes of identity and people. Addresses are taken from X-Forwarded-For, so that tests can choose them. */
 export async function setupPeople(settings = defaultIdentitySettings): Promise<TestPeople> {
-  const database = await setupDatabase();
+  const database = await borrowDatabase();
   const clock = testClock();
   const { sql } = database;
   const authenticator = new Authenticator({

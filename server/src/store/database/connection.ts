@@ -38,14 +38,15 @@ export function connect(url: string, options: ConnectOptions = {}): Sql {
     onnotice: (notice) => options.onNotice?.(String(notice.message)),
   }) as unknown as Sql;
   guardTransactions(sql as unknown as postgres.Sql);
-  urls.set(sql, url);
+  urls.set(sql.options, url);
   return sql;
 }
 
-const urls = new WeakMap<Sql, string>();
+// By what a pool and every view of it have in common.
+const urls = new WeakMap<Sql['options'], string>();
 
 function urlOf(sql: Sql): string {
-  const url = urls.get(sql);
+  const url = urls.get(sql.options);
   if (url === undefined) throw new Error('not a pool of ours');
   return url;
 }
