@@ -1,10 +1,11 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, cp, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { build } from 'esbuild';
 import postgres from 'postgres';
 import { onTestFinished } from 'vitest';
@@ -15,6 +16,8 @@ import {
   startEmbeddedPostgres,
 } from '../embedded-postgres.ts';
 import { copyBegunData } from './begun-data.ts';
+
+const run = promisify(execFile);
 
 export interface ServerProcess {
   child: ChildProcess;
@@ -118,7 +121,8 @@ export async function bundleServerProcess(outfile: string): Promise<string> {
 
 /** The package as npm unpacks it when install scripts are off: without its symlinks. */
 export async function copyPackageWithoutLinks(from: string, to: string): Promise<string> {
-  await cp(from, to, { recursive: true, verbatimSymlinks: true });
+  // In one process: file by file from here it takes ten times as long.
+  await run('cp', ['-a', from, to]);
   const links: { target: string }[] = JSON.parse(
     await readFile(join(to, 'native', 'pg-symlinks.json'), 'utf8'),
   );

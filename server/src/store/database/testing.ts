@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { inject } from 'vitest';
 import { connect, type Sql, sqlState } from './connection.ts';
+import { lendPool } from './testing/lend-pool.ts';
 import { emptyDatabase } from './testing/lendable.ts';
 
 const objectInUse = '55006';
@@ -65,13 +66,13 @@ export async function borrowDatabase(): Promise<TestDatabase> {
   const template = inject('lendableTemplate');
   if (template === undefined) return setupDatabase();
   const database = (await takeLendable()) ?? (await makeLendable(template));
-  const lent = lendPool(database);
+  const lent = lendPool(database.sql, database.ended);
   return {
     sql: lent.sql,
     url: database.url,
     async close() {
       if (!lent.isOut) return;
-      lent.takeBack();
+      await lent.takeBack();
       if (lent.isSpoiled) await discard(database);
       else lendable.push(database);
     },
@@ -100,27 +101,4 @@ async function takeLendable(): Promise<Lendable | undefined> {
 async function discard(database: Lendable): Promise<void> {
   await database.keeper.end({ timeout: 5 });
   await database.close();
-}
-
-// After these a connection of the pool may not be as it was, or stays with who asked for it.
-const spoiling = new Set<string | symbol>(['end', 'listen', 'subscribe', 'reserve']);
-/** The pool, until it is taken back: from then on it answers as one that has ended. */
-function lendPool({ sql, ended }: Lendable) {
-  let pool = sql;
-  const lent = {
-    isOut: true,
-    isSpoiled: false,
-    sql: new Proxy(sql, {
-      apply: (_, self, args) => Reflect.apply(pool, self, args),
-      get(_, name) {
-        if (spoiling.has(name)) lent.isSpoiled = true;
-        return Reflect.get(pool, name);
-      },
-    }),
-    takeBack() {
-      lent.isOut = false;
-      pool = ended;
-    },
-  };
-  return lent;
 }
