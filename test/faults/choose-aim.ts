@@ -9,7 +9,8 @@ export type Coverage = Record<string, Record<string, number>>;
 
 /** So often every fault is to meet every change. */
 export const wantedMeetings = 20;
-const faultsAtATime = 5;
+/** More of them leave too little time in which anything comes about. */
+const faultsAtATime = 3;
 /** While one of these is in force nothing comes about; all does in its wake, where no other one begins. */
 const stilling: ReadonlySet<FaultKind> = new Set([
   'postgres-killed',

@@ -86,6 +86,8 @@ export interface PlannedStep {
 
 export interface PlannedRun {
   startMs: number;
+  /** It is started at this moment, whatever `startMs` says. */
+  startAt: Moment | undefined;
   targets: number;
   steps: PlannedStep[];
   job: Record<string, unknown>;
@@ -180,8 +182,14 @@ function timesOf(kind: FaultKind): readonly number[] {
     case 'database-outage':
     case 'suspended':
       return [0, 5_000];
-    default:
+    case 'clock-stepped':
+    case 'target-cut':
+    case 'frames-delayed':
+    case 'frames-duplicated':
+    case 'frames-reordered':
       return [0, 2_200, 4_400, 6_600, 8_800];
+    default:
+      return [0, 3_000, 6_000];
   }
 }
 
@@ -202,6 +210,7 @@ function planRun(random: Prng): PlannedRun {
   const steps = Array.from({ length: random.between(1, 5) }, (_, at) => planStep(random, at, isCancelled));
   return {
     startMs: random.chance(0.7) ? random.between(0, 300) : random.between(300, 2_000),
+    startAt: undefined,
     targets,
     steps,
     job: planJob(random, targets),

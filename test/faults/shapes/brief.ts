@@ -1,26 +1,31 @@
 // Shapes of runs that are over soon, one after the other, while the faults that are aimed are in force.
-import { ends, lock, never, paced, run, type Shape, step, tolerant } from './parts.ts';
+import { begun, ends, lock, never, paced, run, type Shape, step, tolerant } from './parts.ts';
 
 /** Runs that end by themselves once it is noted that they run: what takes too long, and what fails. */
 export function ended(): Shape {
-  const moment = { at: 'time', ms: 1_000 } as const;
+  // Connections to the hosts are open then.
+  const warm = 6;
+  const moment = begun(warm);
   const kinds = [
     ...Array(6).fill(run([step({ sleepS: 60, timeout: 1 })])),
     run([step({ exitCode: 3, sleepS: 1 })]),
     run([step({ exitCode: 3, sleepS: 1 })], { job: tolerant }),
   ];
-  const count = 40;
+  const count = 36;
   return {
     edges: [
       'step running>timed_out',
       ...ends('run', 'running', ['timed_out', 'failed', 'partial']),
       ...ends('target_run', 'running', ['timed_out', 'failed']),
     ],
-    runs: Array.from({ length: count }, (_, n) => ({
-      ...kinds[n % kinds.length],
-      targets: 1,
-      startMs: startMsOf(paced(moment, n, count)),
-    })),
+    runs: [
+      ...Array.from({ length: warm }, () => run([step()], { targets: 1 })),
+      ...Array.from({ length: count }, (_, n) => ({
+        ...(kinds[n % kinds.length] ?? run([])),
+        targets: 1,
+        startAt: paced(moment, n, count),
+      })),
+    ],
     helpers: [],
     moment,
   };
@@ -28,7 +33,7 @@ export function ended(): Shape {
 
 /** Runs that can't begin in time, since another one holds their lock. */
 export function lateStart(): Shape {
-  const moment = { at: 'time', ms: 1_500 } as const;
+  const moment = begun(1, 500);
   const count = 28;
   const waiting = { job: { ...lock('one', 'exclusive'), start_within: 1 }, targets: 1 };
   return {
@@ -39,9 +44,9 @@ export function lateStart(): Shape {
       ...ends('target_run', 'queued', ['timed_out']),
     ],
     runs: [
-      run([step({ sleepS: 13 })], { targets: 1, job: lock('one', 'exclusive') }),
+      run([step({ sleepS: 12 })], { targets: 1, job: lock('one', 'exclusive') }),
       ...Array.from({ length: count }, (_, n) =>
-        run([step(), step()], { ...waiting, startMs: startMsOf(paced(moment, n, count)) - 500 }),
+        run([step(), step()], { ...waiting, startAt: paced(moment, n, count) }),
       ),
     ],
     helpers: [],
@@ -51,12 +56,12 @@ export function lateStart(): Shape {
 
 /** Steps whose own condition is false. */
 export function skipped(): Shape {
-  const moment = { at: 'time', ms: 500 } as const;
+  const moment = begun(4);
   const count = 12;
   return {
     edges: ['step running>skipped'],
     runs: Array.from({ length: count }, (_, n) =>
-      run([step(), never(), never()], { startMs: startMsOf(paced(moment, n, count)) }),
+      run([step(), never(), never()], n === 0 ? {} : { startAt: paced(moment, n, count) }),
     ),
     helpers: [],
     moment,
@@ -66,9 +71,4 @@ export function skipped(): Shape {
 /** Commands that go on while their agent is gone for good, as far as the others can know. */
 export function longRun(exitCode: number) {
   return run([step({ output: { kind: 'drip', lines: 20 }, exitCode, sleepS: 9, survives: true })]);
-}
-
-export function startMsOf(moment: ReturnType<typeof paced>): number {
-  if (moment.at !== 'time') throw new Error('runs are started at a time');
-  return moment.ms;
 }

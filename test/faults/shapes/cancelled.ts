@@ -118,6 +118,7 @@ export function overUntold(): Shape {
 export function runTimeout(): Shape {
   const long = step({ sleepS: 60 });
   const job = { timeout: 3 };
+  const moment = begun(4);
   return {
     edges: [
       'step running>timed_out',
@@ -127,9 +128,13 @@ export function runTimeout(): Shape {
       ...ends('run', 'running', ['cancelling']),
     ],
     runs: Array.from({ length: 12 }, (_, n) =>
-      run(n % 4 === 0 ? [long, cleanUp] : [long, step()], { job, targets: 3, startMs: 600 * n }),
+      run(n % 4 === 0 ? [long, cleanUp] : [long, step()], {
+        job,
+        targets: 3,
+        ...(n < 2 ? {} : { startAt: paced(moment, n, 12) }),
+      }),
     ),
     helpers: [],
-    moment: { at: 'time', ms: 3_200 },
+    moment,
   };
 }

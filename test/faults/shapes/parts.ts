@@ -31,6 +31,7 @@ export const step = (fields: Partial<PlannedStep> = {}): PlannedStep => ({
 
 export const run = (steps: PlannedStep[], fields: Partial<PlannedRun> = {}): PlannedRun => ({
   startMs: 0,
+  startAt: undefined,
   targets: 4,
   steps,
   job: {},

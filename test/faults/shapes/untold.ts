@@ -1,5 +1,4 @@
 // Shapes of runs that the database refuses to note as running: they end, or are held, as they were born.
-import { startMsOf } from './brief.ts';
 import {
   after,
   begun,
@@ -21,7 +20,6 @@ const unnoted = { targets: 1, isUnnoted: true };
 
 /** Runs that end one after the other, and others whose agents are killed one after the other. */
 export function untold(): Shape {
-  const moment = { at: 'time', ms: 2_000 } as const;
   const kinds = [
     run([step()], unnoted),
     run([failing], unnoted),
@@ -30,6 +28,7 @@ export function untold(): Shape {
   ];
   const brief = 28;
   const long = 16;
+  const moment = begun(most(long));
   const ended = ['succeeded', 'failed', 'timed_out', 'unknown', 'held'];
   return {
     edges: [...ends('run', 'queued', [...ended, 'partial']), ...ends('target_run', 'queued', ended)],
@@ -37,19 +36,19 @@ export function untold(): Shape {
       ...Array.from({ length: long }, (_, n) =>
         run([gated({ rules: n % 3 === 0 ? {} : hold })], {
           ...unnoted,
-          decideAt: { at: 'time', ms: 13_000 },
+          decideAt: after(moment, 12_000),
         }),
       ),
       ...Array.from({ length: brief }, (_, n) => ({
         ...(kinds[n % kinds.length] ?? run([])),
-        startMs: startMsOf(paced(moment, n, brief)),
+        startAt: paced(moment, n, brief),
       })),
     ],
     helpers: [0, 1, 2].map((member) =>
-      fault('agent-killed', { at: 'time', ms: 3_500 + 2_500 * member }, 50, member),
+      fault('agent-killed', after(moment, 1_500 + 2_500 * member), 50, member),
     ),
     moment,
-    gate: { at: 'time', ms: 12_000 },
+    gate: after(moment, 10_000),
   };
 }
 
