@@ -48,7 +48,7 @@ export function missingMeetings(coverage: Coverage, fault: string, edge: string)
   return Math.max(0, wantedMeetings - (coverage[fault]?.[edge] ?? 0));
 }
 
-const edgesOf = new Map(shapeNames.map((name) => [name, shapeOf(name).edges]));
+const shapes = new Map(shapeNames.map((name) => [name, shapeOf(name)]));
 
 export class AimChooser {
   readonly #coverage: Coverage;
@@ -78,6 +78,7 @@ export class AimChooser {
         const first = ranked.find(({ fault }) => stilling.has(fault));
         const byFault = ranked
           .filter((each) => each === first || !stilling.has(each.fault))
+          .filter(({ fault }, at) => at === 0 || fault !== 'target-cut' || !shapes.get(shape)?.isLostToCuts)
           .slice(0, faultsAtATime);
         return { shape, byFault, worth: byFault.reduce((sum, { worth }) => sum + worth, 0) };
       })
@@ -92,7 +93,7 @@ export class AimChooser {
   }
 
   #worth(shape: ShapeName, fault: FaultKind): number {
-    const edges = edgesOf.get(shape) ?? [];
+    const edges = shapes.get(shape)?.edges ?? [];
     const missing = edges.reduce((sum, edge) => sum + missingMeetings(this.#coverage, fault, edge), 0);
     return missing / 2 ** (this.#tries.get(`${shape} ${fault}`) ?? 0);
   }

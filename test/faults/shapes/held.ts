@@ -122,13 +122,14 @@ export function lateHeld(): Shape {
     })),
     helpers: frozen(begun(most(count), 500), isHeld),
     moment: isHeld,
-    gate: isHeld,
+    gate: begun(most(count), 1_000),
+    isLostToCuts: true,
   };
 }
 
-/** How long the n-th command goes on once the gate is open. */
+/** How long the n-th command goes on once the gate is open: some end while their agents are frozen, the others after that in turn. */
 export function lateS(n: number, count: number): number {
-  return Math.round((80 * n) / count) / 10;
+  return Math.round((130 * n) / count) / 10;
 }
 
 /** Of one that does not wait for the gate: agents are frozen for some five seconds once all have begun. */

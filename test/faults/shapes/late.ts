@@ -49,7 +49,8 @@ export function late(): Shape {
     ),
     helpers: frozen(begun(most(count), 500), isUnknown),
     moment: isUnknown,
-    gate: isUnknown,
+    gate: begun(most(count), 1_000),
+    isLostToCuts: true,
   };
 }
 

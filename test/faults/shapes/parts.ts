@@ -14,6 +14,8 @@ export interface Shape {
   moment: Moment;
   /** When its commands that wait for it go on. */
   gate?: Moment;
+  /** Where the connections to the targets are cut, little of it comes about. */
+  isLostToCuts?: boolean;
 }
 
 const windowMs = 7_500;
