@@ -21,6 +21,7 @@ export async function cancelRun(cluster: Cluster, runId: number, isForced: boole
       api.send('DELETE', `/api/v1/runs/${runId}?force=${isForced}`),
     );
     // It may have ended.
-    return reply.status < 500;
+    if (reply.status >= 500) throw new Error(`answered ${reply.status}: ${reply.text}`);
+    return true;
   });
 }

@@ -150,7 +150,7 @@ function checkEvents(
   }
 }
 
-function checkLines(step: StepFacts, { edges, isRestored }: RoundFacts): Violation[] {
+function checkLines(step: StepFacts, { edges, runs, isRestored }: RoundFacts): Violation[] {
   const found: Violation[] = [];
   const say = (rule: string, text: string) =>
     found.push({ rule, text: `step ${step.id}: ${text}`, runId: step.jobRunId, stepId: step.id });
@@ -166,8 +166,12 @@ function checkLines(step: StepFacts, { edges, isRestored }: RoundFacts): Violati
       say('reason', `attempt ${epoch} began on the target and is called ${attempt.reason}`);
   }
   const isDecided = attempts.some(({ decision }) => decision === 'retry');
-  const mayRepeat = planned.rules.retry !== undefined || planned.rules.on_unknown === 'retry' || isDecided;
-  if (!mayRepeat && lines.length > 1) say('once', `it began ${lines.length} times and may not be repeated`);
+  // What a person decided in the time that was lost the books don't know.
+  const run = runs.find(({ id }) => id === step.jobRunId);
+  const mayBeDecided = isRestored && run !== undefined && mayRepeat(run.planned, planned);
+  const isRepeatable = planned.rules.retry !== undefined || planned.rules.on_unknown === 'retry';
+  if (!isRepeatable && !isDecided && !mayBeDecided && lines.length > 1)
+    say('once', `it began ${lines.length} times and may not be repeated`);
   for (const { epoch, status, decision } of attempts) {
     if (status !== 'unknown' || decision === 'retry' || planned.rules.idempotent === true) continue;
     if (isRestored) continue;

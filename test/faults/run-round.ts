@@ -255,7 +255,9 @@ async function decidePatiently(
 ): Promise<void> {
   await until(`what run ${runId} holds is decided`, async () => {
     // A result may have come meanwhile, or the run be lost with a restore.
-    return (await askToDecide(cluster, runId, decision)).status < 500;
+    const { status, text } = await askToDecide(cluster, runId, decision);
+    if (status >= 500) throw new Error(`answered ${status}: ${text}`);
+    return true;
   });
 }
 

@@ -3,10 +3,15 @@ const waitMs = 60_000;
 
 export async function until(what: string, holds: () => Promise<boolean>, timeoutMs = waitMs): Promise<void> {
   const deadline = performance.now() + timeoutMs;
+  let last: unknown;
   for (;;) {
-    const isThere = await holds().catch(() => false);
+    const isThere = await holds().catch((error: unknown) => {
+      last = error;
+      return false;
+    });
     if (isThere) return;
-    if (performance.now() > deadline) throw new Error(`not within ${timeoutMs / 1000} s: ${what}`);
+    if (performance.now() > deadline)
+      throw new Error(`not within ${timeoutMs / 1000} s: ${what}`, { cause: last });
     await pause(100);
   }
 }

@@ -258,3 +258,18 @@ test('of two sessions of an agent that are resumed together each is answered for
   expect(idle?.verdicts).toEqual([]);
   expect(told?.verdicts).toMatchObject([{ step: lease.id, verdict: 'forget', settled: true }]);
 });
+
+test('agents that come back while the database breaks a deadlock with others are let in all the same', async () => {
+  await using t = await setupRuns();
+  const agent = await t.connect(t.agent, { ready: false });
+  // As the database does to who has waited longest, the first time.
+  await t.sql.unsafe(`
+    create sequence tries;
+    create function break_deadlock() returns trigger language plpgsql as $$
+    begin
+      if nextval('tries') = 1 then raise exception 'deadlock detected' using errcode = 'deadlock_detected'; end if;
+      return new;
+    end $$;
+    create trigger broken before update on agents for each row execute function break_deadlock()`);
+  expect(await resumeAgents(t.sql, [presented(agent)])).toMatchObject([{ verdicts: [] }]);
+});

@@ -84,11 +84,9 @@ const nothingHeld: Resumed = {
  * @returns undefined for a session that a newer one of its agent has replaced.
  */
 export async function resumeAgents(sql: Sql, resumes: readonly Resume[]): Promise<(Resumed | undefined)[]> {
-  const idle = await readySessions(
-    sql,
-    resumes.filter(({ attempts, journalIntact }) => attempts.length === 0 && journalIntact),
-    { onlyIdle: true },
-  );
+  const mayBeIdle = resumes.filter(({ attempts, journalIntact }) => attempts.length === 0 && journalIntact);
+  // One statement, which locks many agents: it is made again where the database breaks a deadlock with others.
+  const idle = await inTransaction(sql, (tx) => readySessions(tx, mayBeIdle, { onlyIdle: true }));
   const results: (Resumed | undefined)[] = [];
   for (const resume of resumes)
     results.push(
