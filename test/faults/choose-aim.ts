@@ -93,8 +93,9 @@ export class AimChooser {
   }
 
   #worth(shape: ShapeName, fault: FaultKind): number {
-    const edges = shapes.get(shape)?.edges ?? [];
-    const missing = edges.reduce((sum, edge) => sum + missingMeetings(this.#coverage, fault, edge), 0);
+    const { edges, timesEach } = shapes.get(shape) ?? { edges: [], timesEach: 0 };
+    const fills = (edge: string) => Math.min(timesEach, missingMeetings(this.#coverage, fault, edge));
+    const missing = edges.reduce((sum, edge) => sum + fills(edge), 0);
     return missing / 2 ** (this.#tries.get(`${shape} ${fault}`) ?? 0);
   }
 }

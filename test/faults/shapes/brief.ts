@@ -13,6 +13,7 @@ export function ended(): Shape {
   ];
   const count = 36;
   return {
+    timesEach: 5,
     edges: [
       'step running>timed_out',
       ...ends('run', 'running', ['timed_out', 'failed', 'partial']),
@@ -37,6 +38,7 @@ export function lateStart(): Shape {
   const count = 28;
   const waiting = { job: { ...lock('one', 'exclusive'), start_within: 1 }, targets: 1 };
   return {
+    timesEach: 24,
     edges: [
       'step ready>timed_out',
       'step pending>timed_out',
@@ -59,6 +61,7 @@ export function skipped(): Shape {
   const moment = begun(4);
   const count = 12;
   return {
+    timesEach: 30,
     edges: ['step running>skipped'],
     runs: Array.from({ length: count }, (_, n) =>
       run([step(), never(), never()], n === 0 ? {} : { startAt: paced(moment, n, count) }),

@@ -23,6 +23,7 @@ import {
 export function cancelled(): Shape {
   const long = step({ sleepS: 60 });
   return {
+    timesEach: 5,
     edges: [
       'step running>cancelled',
       'step ready>cancelled',
@@ -55,6 +56,7 @@ export function idleCancelled(): Shape {
   const again = step({ exitCode: 3, rules: waitsLong });
   const locked = { targets: 1, job: lock('two', 'exclusive') };
   return {
+    timesEach: 20,
     edges: [
       'step ready>cancelled',
       ...ends('run', 'running', ['cancelled']),
@@ -88,6 +90,7 @@ export function cleaningCancelled(): Shape {
   // What times out does so a second later.
   const isCleaning = found(most((2 * count) / 3), 'attempt', 'failed', 1_800);
   return {
+    timesEach: 10,
     edges: [
       ...ends('run', 'cancelling', ['failed', 'partial', 'timed_out']),
       ...ends('target_run', 'cancelling', ['failed', 'timed_out']),
@@ -106,6 +109,7 @@ export function overUntold(): Shape {
   const all = most(count);
   const isCancelling = found(all - 1, 'run', 'cancelling', 300);
   return {
+    timesEach: 12,
     edges: [...ends('run', 'cancelling', ['succeeded']), ...ends('target_run', 'cancelling', ['succeeded'])],
     runs: Array.from({ length: count }, () => run([gated()], { targets: 1, cancel: begun(all, 1_800) })),
     helpers: unheard(begun(all, 500), isCancelling),
@@ -120,6 +124,7 @@ export function runTimeout(): Shape {
   const job = { timeout: 3 };
   const moment = begun(4);
   return {
+    timesEach: 5,
     edges: [
       'step running>timed_out',
       'step pending>timed_out',

@@ -33,6 +33,7 @@ export function held(): Shape {
   const count = 35;
   const moment = found(most(count), 'run', 'held', 500);
   return {
+    timesEach: 5,
     edges: [
       ...['ready', 'succeeded', 'failed', 'cancelled', 'unknown'].map((to) => `step held>${to}`),
       ...ends('target_run', 'held', ['running', 'succeeded', 'failed', 'cancelled', 'unknown']),
@@ -57,6 +58,7 @@ export function beingHeld(): Shape {
   const long = gated({ rules: hold });
   const count = 24;
   return {
+    timesEach: 20,
     edges: [
       'step running>held',
       ...ends('target_run', 'running', ['held']),
@@ -78,6 +80,7 @@ export function beingHeld(): Shape {
 export function heldAndCancelled(): Shape {
   const long = step({ sleepS: 8, rules: hold });
   return {
+    timesEach: 5,
     edges: [
       'step held>unknown',
       'step running>held',
@@ -110,6 +113,7 @@ export function lateHeld(): Shape {
   };
   const ended = ['succeeded', 'failed', 'timed_out'];
   return {
+    timesEach: 4,
     edges: [
       ...ended.map((to) => `step held>${to}`),
       ...ends('target_run', 'held', ended),

@@ -35,6 +35,7 @@ export function late(): Shape {
   };
   const isUnknown = found(most(count), 'target_run', 'unknown', 500);
   return {
+    timesEach: 4,
     edges: [
       ...['succeeded', 'failed', 'timed_out', 'ready'].map((to) => `step unknown>${to}`),
       'step skipped>pending',
@@ -77,6 +78,7 @@ export function lateCancel(): Shape {
     }),
   );
   return {
+    timesEach: 14,
     edges: ['step unknown>cancelled', ...ends('target_run', 'unknown', ['cancelled'])],
     runs: [...cancelled, ...cleaned],
     helpers: frozen(isReady, isUnknown),
@@ -92,6 +94,7 @@ export function skippedLate(): Shape {
   const waiting = { ...lock('three', 'shared'), ...oneByOne };
   const released = { at: 'frame', type: 'completed', direction: 'down', nth: 1, when: 'before' } as const;
   return {
+    timesEach: 12,
     edges: [
       'step unknown>skipped',
       'step held>skipped',

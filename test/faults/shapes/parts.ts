@@ -7,6 +7,8 @@ export const ends = (kind: 'run' | 'target_run', from: string, to: readonly stri
 
 export interface Shape {
   edges: readonly string[];
+  /** How often a round leads through each of them, about, while faults are in force: by what it fills it is chosen. */
+  timesEach: number;
   runs: readonly PlannedRun[];
   /** What has to be done for it, whatever is aimed. */
   helpers: readonly PlannedFault[];

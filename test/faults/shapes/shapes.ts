@@ -10,6 +10,7 @@ import { heldUntold, untold } from './untold.ts';
 /** Commands that go on while their agent is gone for good, as far as the others can know. */
 function takenOver(): Shape {
   return {
+    timesEach: 1,
     edges: [],
     runs: [longRun(0), longRun(3), longRun(0)],
     helpers: [fault('agent-gone', begun(6), 14_000, 0)],

@@ -31,6 +31,7 @@ export function untold(): Shape {
   const moment = begun(most(long));
   const ended = ['succeeded', 'failed', 'timed_out', 'unknown', 'held'];
   return {
+    timesEach: 6,
     edges: [...ends('run', 'queued', [...ended, 'partial']), ...ends('target_run', 'queued', ended)],
     runs: [
       ...Array.from({ length: long }, (_, n) =>
@@ -58,6 +59,7 @@ export function heldUntold(): Shape {
   const targets = 3;
   const isHeld = found(5, 'run', 'held', 800);
   return {
+    timesEach: 8,
     edges: [
       'run held>cancelling',
       ...ends('target_run', 'held', ['unknown']),
