@@ -53,6 +53,7 @@ test.each<[string, () => Promise<void>]>([
   expect(await t.stored(id, first)).toEqual({ bytes: file.bytes, sha256: file.sha256 });
   expect(await t.steps(id)).toMatchObject([
     { status: 'succeeded', attempt: 1, outputState: 'complete', outputBytes: file.bytes },
-    { status: 'succeeded', attempt: 1, outputState: 'complete' },
+    // Its lease may have been lost with the database and made again; by its output it has run once.
+    { status: 'succeeded', outputState: 'complete' },
   ]);
 });
