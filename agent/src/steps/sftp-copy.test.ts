@@ -87,7 +87,7 @@ const oddNames = [
   'x'.repeat(255),
 ];
 
-/** 600 entries: directories to a depth of five, files of all sizes and modes, links, odd names. */
+/** 2,000 entries: directories to a depth of five, files of all sizes and modes, links, odd names. */
 async function putTree(t: SftpSetup, top: string): Promise<void> {
   const directories = [top];
   let seed = 1;
@@ -96,7 +96,7 @@ async function putTree(t: SftpSetup, top: string): Promise<void> {
     return seed % below;
   };
   const sizes = [0, 1, 100, 4_096, 40_000];
-  for (let n = 0; n < 600; n += 1) {
+  for (let n = 0; n < 2_000; n += 1) {
     const parent = directories[random(directories.length)] ?? top;
     const name = `${oddNames[n] ?? `entry ${n}`}`;
     const path = `${parent}/${name}`;
@@ -119,7 +119,7 @@ async function putTree(t: SftpSetup, top: string): Promise<void> {
     await chmod(join(t.local, path), 0o500 + 0o200 * random(2) + random(0o100));
 }
 
-sshTest('a tree of 600 entries goes up, comes back and is the same', async () => {
+sshTest('a tree of 2,000 entries goes up, comes back and is the same', async () => {
   const t = await setupTransfers();
   await putTree(t, 'site');
   const keep = { preserve_permissions: true, preserve_times: true };
@@ -130,7 +130,7 @@ sshTest('a tree of 600 entries goes up, comes back and is the same', async () =>
   });
   expect(up.outcome).toMatchObject({ status: 'succeeded' });
   const before = await treeOf(join(t.local, 'site'));
-  expect(before).toHaveLength(601);
+  expect(before).toHaveLength(2_001);
   expect(await treeOf(join(t.remote, 'site'))).toEqual(before);
   const down = await t.run('download', {
     local_path: join(t.local, 'back'),
