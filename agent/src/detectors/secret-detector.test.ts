@@ -86,6 +86,69 @@ test('a token that is longer than any is shown, and no more is held back for it 
   expect(shown + redactor.end().toString()).toBe(text);
 });
 
+const maxHeldBytes = maxPrivateKeyBytes + 64;
+/** What forms begin with, and what goes on with or ends one. */
+const fragments = [
+  ...[`-----BEGIN ${'PRIVATE KEY'}-----`, '-----BEGIN ', `-----END ${'PRIVATE KEY'}-----`, '-----', 'AKIA'],
+  ...['authorization=bearer ', 'authorization: basic ', 'authorization=bearer=', 'ghp_', 'glpat-', 'xoxb-'],
+  ...['://', '://a:b@', 'a:', '@', 'eyJh', '.eyJh', '.', ' ', '\n', '-', letters(20), letters(40), letters(100)],
+];
+const chain = [`-----BEGIN ${'PRIVATE KEY'}-----`, 'authorization=bearer ', 'A'.repeat(40)];
+
+test('no sequence of forms and parts of them holds back more than is said', () => {
+  fc.assert(
+    fc.property(fc.array(fc.constantFrom(...fragments), { minLength: 1, maxLength: 8 }), (texts) => {
+      const unit = texts.join('');
+      const whole = Buffer.from(unit.repeat(Math.ceil((maxHeldBytes + 20_000) / unit.length)));
+      const redactor = new Redactor(new PatternSet([]), {
+        detecting: { detector: secretDetector, onDetected: () => undefined },
+      });
+      for (let at = 0; at < whole.length; at += 9_973) {
+        redactor.push(whole.subarray(at, at + 9_973));
+        expect(redactor.heldBytes).toBeLessThanOrEqual(maxHeldBytes);
+      }
+    }),
+    { numRuns: 60, examples: [[chain], [['-----BEGIN ', 'x']], [['authorization=bearer ', letters(40), '-']]] },
+  );
+});
+
+test('what is found overlaps only where one is within another', () => {
+  fc.assert(
+    fc.property(fc.array(fc.constantFrom(...fragments), { maxLength: 12 }), (texts) => {
+      const { found } = secretDetector.find(Buffer.from(texts.join('')), true);
+      const spans = [...found].sort((a, b) => a.from - b.from || b.end - a.end);
+      for (const [at, { from, end }] of spans.entries())
+        for (const later of spans.slice(at + 1)) expect(later.from >= end || later.end <= end).toBe(true);
+    }),
+    { numRuns: 1_000, examples: [[[...chain, ...chain]]] },
+  );
+});
+
+test.each([
+  ...['authorization=bearer=', 'authorization=bearer a', 'xoxb-', 'glpat-', 'github_pat_', 'ghp_'],
+  ...['eyJhaaaaaaa.', '://', '://a:b@', `-----BEGIN ${'PRIVATE KEY'}-----`],
+])('no byte of an endless %s is read more than a hundred times', (unit) => {
+  const data = Buffer.from(unit.repeat(8_000 / unit.length));
+  let reads = 0;
+  const counted = new Proxy(data, {
+    get(bytes, name) {
+      if (typeof name === 'string' && /^\d/.test(name)) reads += 1;
+      const value = Reflect.get(bytes, name, bytes);
+      return typeof value === 'function' ? value.bind(bytes) : value;
+    },
+  });
+  secretDetector.find(counted, true);
+  expect(reads / data.length).toBeLessThan(100);
+});
+
+test('the token that is the user of a URL is masked beside its password', () => {
+  const url = `https://ghp_${letters(36)}:x-oauth-basic@host/`;
+  expect(redactText(url)).toEqual({
+    shown: `https://${mask}:${mask}@host/`,
+    kinds: ['github_token', 'url_password'],
+  });
+});
+
 test('one in another counts once, and one that was named not at all', () => {
   const [jwt] = all.filter(({ kind }) => kind === 'jwt');
   const header = `Authorization: Bearer ${jwt?.secret}\n`;

@@ -15,7 +15,10 @@ export interface Finding {
 }
 
 export interface Findings {
-  /** In the order in which they begin; they may overlap. */
+  /**
+   * In the order in which they begin. One may be within another, as the user of a URL that has a password; they overlap in no
+   * other way, so that no chain of them holds a stream back.
+   */
   found: Finding[];
   /** From here on more must come to know what it is; the data's length where all is known. */
   openFrom: number;
@@ -88,6 +91,8 @@ export class SecretDetector {
     const { length } = data;
     /** By form: what begins before this place is none, or was found. */
     const done = new Int32Array(this.#forms.length);
+    /** What is masked already: nothing is looked for within it. */
+    let masked = { start: 0, end: 0 };
     // A window may begin before the data, where its first byte may be any.
     for (let end = maxJump - 1; end < length; ) {
       const entry = table[(data[end - 1] as number) | ((data[end] as number) << 8)] as number;
@@ -97,19 +102,21 @@ export class SecretDetector {
       }
       for (const { form, anchor, back } of this.#groups[entry - firstGroup] as Candidate[]) {
         const from = end - back;
-        if (from < (done[form] as number) || !startsWith(data, from, anchor)) continue;
+        const isMasked = masked.start <= from && from < masked.end;
+        if (isMasked || from < (done[form] as number) || !startsWith(data, from, anchor)) continue;
         const { kind, look } = this.#forms[form] as Form;
         const seen = look(data, from, from + anchor.text.length, isLast);
         if (seen === 'cut_off') return { found: inOrder(found), openFrom: from };
         if ('noneBefore' in seen) done[form] = seen.noneBefore;
         else {
           done[form] = seen.end;
+          if (seen.end > masked.end) masked = seen;
           found.push({ kind, from, ...seen });
         }
       }
       end += 1;
     }
-    return { found: inOrder(found), openFrom: isLast ? length : this.#partialStart(data) };
+    return { found: inOrder(found), openFrom: isLast ? length : Math.max(masked.end, this.#partialStart(data)) };
   }
 
   #partialStart(data: Buffer): number {

@@ -131,10 +131,11 @@ const authorizationHeader: Form = {
     const called = data.toString('latin1', scheme, schemeEnd).toLowerCase();
     if (!['bearer', 'basic', 'token'].includes(called)) return none;
     const start = runEnd(data, schemeEnd, blanks, schemeEnd + maxSeparatorBytes);
+    if (start === schemeEnd) return none;
     const end = runEnd(data, start, headerToken, start + maxTokenBytes + 1);
     if (end - start > maxTokenBytes) return none;
     if (isOpen(end)) return 'cut_off';
-    if (start === schemeEnd || end - start < leastHeaderToken) return none;
+    if (end - start < leastHeaderToken) return none;
     // A sentence goes on with a word, and what is Basic names a user.
     if (runEnd(data, start, lowerCase, end) === end) return none;
     if (called === 'basic' && !isUserAndPassword(data.toString('latin1', start, end))) return none;
