@@ -116,7 +116,10 @@ export class SecretDetector {
       }
       end += 1;
     }
-    return { found: inOrder(found), openFrom: isLast ? length : Math.max(masked.end, this.#partialStart(data)) };
+    return {
+      found: inOrder(found),
+      openFrom: isLast ? length : Math.max(masked.end, this.#partialStart(data)),
+    };
   }
 
   #partialStart(data: Buffer): number {

@@ -287,18 +287,55 @@ test('a copy that replaces the keys first shuts both out, too: the original come
   expect(await agentState(t)).toBe('quarantined');
 });
 
-test('a copy that replaces the keys again and again shuts both out, too: of the keys before those in use longest are known', async () => {
+/** A day goes by. */
+async function passDay(t: TestGateway): Promise<void> {
+  await t.sql`update agents set enrolled_at = enrolled_at - interval '1 day', keys_changed_at = keys_changed_at - interval '1 day'`;
+  await t.sql`
+    update former_agent_keys set used_since = used_since - interval '1 day', replaced_at = replaced_at - interval '1 day'`;
+}
+
+test.each([
+  ['for long, after many changes', 30, 60],
+  ['for a day, after a change on each of almost as many days as all are kept', 1, 13],
+])(
+  'a copy that replaces the keys again and again shuts both out, too: the original had its own %s',
+  async (_, days, changes) => {
+    await using t = await setupGateway();
+    await t.sql`update agents set enrolled_at = clock_timestamp() - make_interval(days => ${days})`;
+    // What an agent has had before the copy was made: each of them longer than the copy's will be.
+    await t.sql`
+    insert into former_agent_keys select id, sha256(n::text::bytea), enrolled_at - n * interval '20 days', enrolled_at - (n - 1) * interval '20 days'
+      from agents, generate_series(1, 16) as n where ${days} = 1`;
+    const held = await t.generation();
+    const copy = await t.connectAgent();
+    for (let times = 0; times < changes; times++) {
+      await replaceKeys(t);
+      await passDay(t);
+    }
+    const [kept] = await t.sql<{ count: number }[]>`select count(*)::int from former_agent_keys`;
+    expect(kept?.count).toBeLessThanOrEqual(32);
+    const original = t.dial();
+    original.send(await t.proof(await original.next('challenge'), held));
+    expect(await original.closed).toBe(closeCodes.quarantined);
+    expect(await copy.closed).toBe(closeCodes.quarantined);
+    expect(await agentState(t)).toBe('quarantined');
+    const audit = await t.sql`select detail from audit_log where action = 'agent.quarantined'`;
+    expect(audit).toMatchObject([{ detail: { key: 'former' } }]);
+  },
+);
+
+test('for a stranger no former keys are read, nor tried', async () => {
   await using t = await setupGateway();
-  await t.sql`update agents set enrolled_at = clock_timestamp() - interval '1 day'`;
-  const held = await t.generation();
-  const copy = await t.connectAgent();
-  for (let times = 0; times < 18; times++) await replaceKeys(t);
-  expect(await t.sql`select count(*)::int as kept from former_agent_keys`).toEqual([{ kept: 16 }]);
-  const original = t.dial();
-  original.send(await t.proof(await original.next('challenge'), held));
-  expect(await original.closed).toBe(closeCodes.quarantined);
-  expect(await copy.closed).toBe(closeCodes.quarantined);
-  expect(await agentState(t)).toBe('quarantined');
+  await replaceKeys(t);
+  await t.sql.begin(async (tx) => {
+    await tx`lock table former_agent_keys in access exclusive mode`;
+    const stranger = t.dial();
+    const proof = await t.proof(await stranger.next('challenge'));
+    const unsigned = Buffer.alloc(64).toString('base64');
+    stranger.send({ ...proof, signature: unsigned, generationSignature: unsigned });
+    expect(await stranger.closed).toBe(closeCodes.unauthenticated);
+  });
+  expect(await agentState(t)).toBe('active');
 });
 
 test('the key before opens nothing and ends nothing with the newest generation, and who tries it is noted', async () => {

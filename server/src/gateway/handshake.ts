@@ -193,6 +193,15 @@ async function authenticate(
   const isKnown = await isSignedBy(agent.signingKey);
   const isFromBefore =
     !isKnown && agent.previousSigningKey !== null && (await isSignedBy(agent.previousSigningKey));
+  // Only who has been let in once has a signed generation: strangers cost no more than these.
+  if (!isKnown && agent.previousSigningKey === null) return identityNotProven;
+  const held = {
+    installationId: identity.installationId,
+    agentId: agent.id,
+    generation: message.generation,
+  };
+  if (!(await verifyGeneration(identity.serverKey, held, message.generationSignature)))
+    return identityNotProven;
   const isFormer = !isKnown && !isFromBefore && (await isOneOf(await formerKeys(tx, agent.id), isSignedBy));
   if (!isKnown && !isFromBefore && !isFormer) return identityNotProven;
   if (agent.state !== 'active') {
@@ -203,15 +212,8 @@ async function authenticate(
       isProven: true,
     };
   }
-  const held = {
-    installationId: identity.installationId,
-    agentId: agent.id,
-    generation: message.generation,
-  };
-  if (!(await verifyGeneration(identity.serverKey, held, message.generationSignature)))
-    return identityNotProven;
   // An agent gives its keys up once the new ones are known: it is never two changes behind.
-  if (isFormer) return quarantine(tx, agent, message.generation, address);
+  if (isFormer) return quarantine(tx, agent, message.generation, address, { key: 'former' });
   if (isFromBefore) return refuseOldKey(tx, agent, message.generation, address);
   if (agent.generation >= 0 && message.generation > agent.generation) {
     // We signed it, so the database knew it once.
@@ -282,6 +284,7 @@ async function quarantine(
   agent: AgentIdentityRow,
   presented: number,
   address: string,
+  found: { key?: 'former' } = {},
 ): Promise<Authenticated> {
   await quarantineAgent(tx, agent.id);
   await recordAudit(tx, {
@@ -289,7 +292,7 @@ async function quarantine(
     action: 'agent.quarantined',
     object: { kind: 'agent', id: agent.id },
     scope: { segmentId: agent.segmentId },
-    detail: { presented, newest: agent.generation, address },
+    detail: { presented, newest: agent.generation, address, ...found },
   });
   agent.state = 'quarantined';
   return {

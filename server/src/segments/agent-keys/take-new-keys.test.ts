@@ -114,6 +114,23 @@ test('keys that those before have not signed, or whose private half nobody showe
   await expect(wantNewKeys(deps, agentId, t.caller)).rejects.toMatchObject({ code: 'conflict' });
 });
 
+test('keys that are replaced sixteen times within two weeks are replaced no more until these are over', async () => {
+  const segment = await makeSegment(t, 'managed-4');
+  let agent = await makeFirstAgent(t, segment.id, 'managed-d');
+  const { agentId } = agent.enrolled;
+  const change = async () => {
+    const keys = await makeAgentKeys();
+    await takeNewKeys(deps, agentId, await offerOf(agent, keys));
+    const isTaken = (await findAgent(t.sql, agentId))?.signingKey.equals(keys.signing.publicKey) === true;
+    if (isTaken) agent = { ...agent, keys };
+    return isTaken;
+  };
+  for (let times = 0; times < 16; times++) expect(await change()).toBe(true);
+  expect(await change()).toBe(false);
+  await t.sql`update former_agent_keys set replaced_at = replaced_at - interval '14 days' where agent_id = ${agentId}`;
+  expect(await change()).toBe(true);
+});
+
 test('where an owner holds the root new keys wait for a roster of theirs, and those before serve until then', async () => {
   const root = await generateSigningKeyPair();
   const ownerRoot = encodeBase64(root.publicKey);

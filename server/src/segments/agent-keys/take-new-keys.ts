@@ -11,7 +11,7 @@ import {
 } from '@opsconductor/protocol/sealing';
 import { recordAudit } from '../../audit/record-audit.ts';
 import { AppError } from '../../errors.ts';
-import { changeKeys, newKeysAreMade, putKeyChange } from '../../store/agents/agent-keys.ts';
+import { changeKeys, mayChangeKeys, newKeysAreMade, putKeyChange } from '../../store/agents/agent-keys.ts';
 import { lockAgent } from '../../store/agents/agent-sessions.ts';
 import { type AgentRow, findAgent } from '../../store/agents/agents.ts';
 import { lockSegment, notifySegmentChanged } from '../../store/agents/segments.ts';
@@ -22,7 +22,8 @@ import { publishRoster } from '../publish-roster.ts';
 import { requireWrap } from '../segment-state.ts';
 
 /**
- * Takes keys that an agent has made. The same again changes nothing.
+ * Takes keys that an agent has made. The same again changes nothing, and where it has replaced its keys too often of late they
+ * wait: it offers them again.
  *
  * @throws {AppError} `invalid` for keys that are not signed by those that it has and by the new, or that another agent has.
  */
@@ -56,6 +57,8 @@ export async function takeNewKeys(
         await notifySegmentChanged(tx, segment.id);
         return;
       }
+      // A copy that replaces keys in quick succession would have those forgotten that it was made of.
+      if (!(await mayChangeKeys(tx, agentId))) return;
       await changeKeys(tx, change);
       await publishRoster(tx, { segment, installationId, masterKey });
       await audit(tx, 'agent.keys_changed', agent, change.signingKey);

@@ -55,8 +55,19 @@ export async function noteOldKey(tx: Tx, agentId: number): Promise<boolean> {
   return rows.length > 0;
 }
 
-/** Of an agent; the server tries each of them on whoever comes with none that is in use. */
-const maxFormerKeys = 16;
+/** So often an agent can replace its keys within so many days. Its keys of those days are all kept. */
+const maxKeyChanges = 16;
+const keyChangesDays = 14;
+/** Of the keys of an agent before these days: those that were in use longest. */
+const maxEarlierKeys = 16;
+
+/** Whether it has not replaced them too often of late. */
+export async function mayChangeKeys(tx: Tx, agentId: number): Promise<boolean> {
+  const [row] = await tx<{ changes: number }[]>`
+    select count(*)::int as changes from former_agent_keys
+     where agent_id = ${agentId} and replaced_at > clock_timestamp() - make_interval(days => ${keyChangesDays})`;
+  return (row?.changes ?? 0) < maxKeyChanges;
+}
 
 /** What it has had before, but for the last one, which its row has. */
 export async function formerKeys(tx: Tx, agentId: number): Promise<Buffer[]> {
@@ -67,19 +78,26 @@ export async function formerKeys(tx: Tx, agentId: number): Promise<Buffer[]> {
   return rows.map(({ signingKey }) => signingKey);
 }
 
-/** Keeps the key that is in use as a former one. The one before it, too: a server of an earlier version kept none. */
+/**
+ * Keeps the key that is in use as a former one. The one before it, too, where a server of an earlier version kept none: it
+ * was in use from when the one before it was replaced, at the earliest.
+ */
 async function keepFormerKeys(tx: Tx, agentId: number): Promise<void> {
   await tx`
     insert into former_agent_keys (agent_id, signing_key, used_since, replaced_at)
     select id, signing_key, coalesce(keys_changed_at, enrolled_at), clock_timestamp() from agents where id = ${agentId}
     union all
-    select id, previous_signing_key, enrolled_at, coalesce(keys_changed_at, clock_timestamp()) from agents
-     where id = ${agentId} and previous_signing_key is not null
+    select id, previous_signing_key,
+           coalesce((select max(replaced_at) from former_agent_keys where agent_id = ${agentId}), enrolled_at),
+           coalesce(keys_changed_at, clock_timestamp())
+      from agents where id = ${agentId} and previous_signing_key is not null
     on conflict do nothing`;
   await tx`
-    delete from former_agent_keys where agent_id = ${agentId} and signing_key not in (
+    delete from former_agent_keys
+     where agent_id = ${agentId} and replaced_at < clock_timestamp() - make_interval(days => ${keyChangesDays})
+       and signing_key not in (
       select signing_key from former_agent_keys where agent_id = ${agentId}
-       order by replaced_at - used_since desc, replaced_at limit ${maxFormerKeys})`;
+       order by replaced_at - used_since desc, replaced_at limit ${maxEarlierKeys})`;
 }
 
 /**
