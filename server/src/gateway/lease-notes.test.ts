@@ -72,3 +72,19 @@ test('what the database refused is told once it is back', async () => {
   await t.notes.flush();
   expect(await t.events()).toHaveLength(1);
 });
+
+test('a note that the database refuses is told later, and keeps no other run from being told of', async () => {
+  await using t = await setup();
+  const otherId = await t.start();
+  const other = await t.claimOne();
+  await t.sql`alter table run_events add constraint refused check (job_run_id <> ${t.sql.unsafe(String(t.runId))})`;
+  t.notes.leased([t.lease, other]);
+  t.notes.started(t.begun);
+  await t.notes.flush();
+  expect(await t.run(otherId)).toMatchObject({ status: 'running' });
+  expect(await t.run(t.runId)).toMatchObject({ status: 'queued' });
+  await t.sql`alter table run_events drop constraint refused`;
+  await t.notes.flush();
+  const [event] = await t.events();
+  expect(event?.change.steps).toMatchObject([{ status: 'running', startedAt: expect.any(String) }]);
+});

@@ -5,6 +5,7 @@ import { markLeased } from '../runs/leases/mark-leased.ts';
 import type { ProgressNews } from '../runs/progress/run-ledger.ts';
 import type { StartedStep } from '../store/agents/agent-sessions.ts';
 import type { Sql } from '../store/database/connection.ts';
+import { isDatabaseLost } from '../store/database/database-lost.ts';
 
 /** A person sees no delay below 50 ms. */
 const gatherMs = 25;
@@ -19,6 +20,13 @@ export interface LeaseNotesDeps {
 }
 
 type Start = Omit<StartedStep, 'ageMs'> & { atMs: number };
+
+/** What is to be told of one attempt. */
+interface Note {
+  key: string;
+  leased: { id: number; epoch: number } | undefined;
+  started: Start | undefined;
+}
 
 export class LeaseNotes {
   readonly #deps: LeaseNotesDeps;
@@ -90,18 +98,37 @@ export class LeaseNotes {
   async #write(): Promise<void> {
     const leased = this.#leased;
     const started = this.#started;
-    if (leased.size + started.size === 0) return;
+    const keys = [...new Set([...leased.keys(), ...started.keys()])];
+    if (keys.length === 0) return;
     this.#leased = new Map();
     this.#started = new Map();
+    await this.#writeThese(keys.map((key) => ({ key, leased: leased.get(key), started: started.get(key) })));
+  }
+
+  async #writeThese(notes: readonly Note[]): Promise<void> {
     const nowMs = performance.now();
     try {
-      const starts = [...started.values()].map(({ atMs, ...start }) => ({ ...start, ageMs: nowMs - atMs }));
-      this.#deps.onNews(await markLeased(this.#deps.sql, [...leased.values()], starts));
+      const leases = notes.flatMap(({ leased }) => leased ?? []);
+      const starts = notes.flatMap(({ started }) => {
+        if (started === undefined) return [];
+        const { atMs, ...start } = started;
+        return { ...start, ageMs: nowMs - atMs };
+      });
+      this.#deps.onNews(await markLeased(this.#deps.sql, leases, starts));
     } catch (error) {
+      // One that is refused must not keep the others from being told.
+      if (notes.length > 1 && !isDatabaseLost(error)) {
+        for (const note of notes) await this.#writeThese([note]);
+        return;
+      }
       this.#deps.log.warn({ err: error }, 'leases and starts of steps were not noted yet');
-      this.#leased = new Map([...leased, ...this.#leased]);
-      this.#started = new Map([...started, ...this.#started]);
+      for (const note of notes) this.#putBack(note);
       this.#schedule(retryMs);
     }
+  }
+
+  #putBack({ key, leased, started }: Note): void {
+    if (leased !== undefined) this.#leased.set(key, leased);
+    if (started !== undefined && !this.#started.has(key)) this.#started.set(key, started);
   }
 }

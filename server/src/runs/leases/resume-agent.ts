@@ -86,7 +86,10 @@ const nothingHeld: Resumed = {
 export async function resumeAgents(sql: Sql, resumes: readonly Resume[]): Promise<(Resumed | undefined)[]> {
   const mayBeIdle = resumes.filter(({ attempts, journalIntact }) => attempts.length === 0 && journalIntact);
   // One statement, which locks many agents: it is made again where the database breaks a deadlock with others.
-  const idle = await inTransaction(sql, (tx) => readySessions(tx, mayBeIdle, { onlyIdle: true }));
+  const idle =
+    mayBeIdle.length === 0
+      ? new Set<string>()
+      : await inTransaction(sql, (tx) => readySessions(tx, mayBeIdle, { onlyIdle: true }));
   const results: (Resumed | undefined)[] = [];
   for (const resume of resumes)
     results.push(
