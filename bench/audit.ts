@@ -121,6 +121,7 @@ async function prepare(sql: Sql, dir: string): Promise<Bench> {
   const side = (sql: Sql): Side => {
     const { app } = createServices({
       sql,
+      queue: sql,
       migrations: [],
       installation,
       log,

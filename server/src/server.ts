@@ -18,7 +18,7 @@ import { Listener } from './listener/listener.ts';
 import type { Log } from './log.ts';
 import { MasterKeyWatch } from './master-keys/master-key-watch.ts';
 import { createServices, type Services } from './services.ts';
-import { connect, type Sql } from './store/database/connection.ts';
+import { connect, connectQueue, type Sql } from './store/database/connection.ts';
 import { isDatabaseLost } from './store/database/database-lost.ts';
 import { databaseRefusal } from './store/database/database-refusal.ts';
 import { type Migration, migrate, readMigrations } from './store/database/migrate.ts';
@@ -49,8 +49,9 @@ export interface ServerPaths {
   agentBundle: string;
 }
 
-/** Beside those of the queue. */
 const poolConnections = 8;
+/** Beside those. */
+const queueConnections = 8;
 const tlsIntervalMs = 60_000;
 /** A busy machine takes a while to start the database again. */
 const migrateWithinMs = 60_000;
@@ -82,7 +83,8 @@ export async function startServer(
     const embedded = await openDatabase(config, say);
     if (embedded !== undefined) closers.push(() => embedded.stop());
     const sql = connect(config.databaseUrl ?? embedded?.url ?? '', { max: poolConnections });
-    closers.push(() => sql.end({ timeout: 2 }));
+    const queue = connectQueue(sql, { max: queueConnections });
+    closers.push(() => Promise.all([sql, queue].map((pool) => pool.end({ timeout: 2 }))));
     const migrations = await readMigrations(paths.migrations);
     const applied = await migrateWhenThere(sql, migrations, embedded).catch((error: unknown) => {
       throw databaseRefusal(error, config.databaseUrl);
@@ -109,6 +111,7 @@ export async function startServer(
     const url = config.publicUrl ?? `${scheme}://${publicHost(config.listen.address)}:${listener.port}`;
     const services = createServices({
       sql,
+      queue,
       migrations,
       installation,
       log,

@@ -5,19 +5,25 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openInstallation } from './auth/open-installation.ts';
 import { createLog } from './log.ts';
+import type { AttemptEnd } from './runs/progress/settle-attempts.ts';
+import { failure } from './runs/testing.ts';
 import { createServices, type Services } from './services.ts';
+import { connectQueue, type Sql } from './store/database/connection.ts';
 import { readMigrations } from './store/database/migrate.ts';
 import { setupDatabase, type TestDatabase } from './store/database/testing.ts';
 
 let database: TestDatabase;
+let queue: Sql;
 let folder: string;
 let services: Services;
 const logged: string[] = [];
 beforeEach(async () => {
   database = await setupDatabase();
+  queue = connectQueue(database.sql, { max: 1 });
   folder = await mkdtemp(join(tmpdir(), 'opsconductor-services-'));
   services = createServices({
     sql: database.sql,
+    queue,
     migrations: await readMigrations(join(import.meta.dirname, '../../migrations')),
     installation: await openInstallation(database.sql, join(folder, 'master-key.json')),
     log: createLog({ level: 'info', plain: false, destination: { write: (line) => logged.push(line) } }),
@@ -32,6 +38,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   await services.stop();
+  await queue.end();
   await database.close();
   await rm(folder, { recursive: true });
 });
@@ -66,4 +73,16 @@ test('a server that drains says that it is not ready, and answers all the same',
   services.drain();
   expect((await services.app.request('/readyz')).status).toBe(503);
   expect((await services.app.request('/healthz')).status).toBe(200);
+});
+
+test('what agents send goes over connections that plan a statement once, and these outlive the agents', async () => {
+  const end: AttemptEnd = {
+    ...{ stepId: 1, epoch: 1, leaseToken: 'of nobody', source: { kind: 'server' } },
+    ...{ outcome: failure, output: { state: 'complete', digest: null, gaps: [] } },
+  };
+  expect(await services.gateway.settler.settle(end)).toMatchObject({ result: 'superseded' });
+  await services.stop();
+  expect(await queue`show plan_cache_mode`).toEqual([{ planCacheMode: 'force_generic_plan' }]);
+  await queue.end();
+  await expect(services.gateway.settler.settle(end)).rejects.toMatchObject({ code: 'CONNECTION_ENDED' });
 });

@@ -61,7 +61,7 @@ import { HandedOnValues } from './runs/values/handed-on.ts';
 import { takeNewKeys } from './segments/agent-keys/take-new-keys.ts';
 import { takeKeyGeneration } from './segments/take-key-generation.ts';
 import { SiteRuleChecker } from './site-rules/checker.ts';
-import { connectQueue, type Sql } from './store/database/connection.ts';
+import type { Sql } from './store/database/connection.ts';
 import { databaseProblems } from './store/database/database-problems.ts';
 import type { Migration } from './store/database/migrate.ts';
 import { tellForgotten } from './store/database/notifications.ts';
@@ -69,6 +69,8 @@ import { ContactNotes } from './targets/contact-notes.ts';
 
 export interface ServiceOptions {
   sql: Sql;
+  /** By `connectQueue`: for agents, and starts of runs. */
+  queue: Sql;
   /** Those of this build: without them applied it is not ready. */
   migrations: readonly Migration[];
   installation: Installation;
@@ -112,20 +114,18 @@ export interface Services {
   keys: RunKeys;
   /** From here on it says that it is not ready, so that a load balancer sends nobody here any more. */
   drain(): void;
-  /** Ends live streams, then agents' connections and the queue's. The pool it was given stays open. */
+  /** Ends live streams, then agents' connections. The pools it was given stay open: requests are still answered. */
   stop(): Promise<void>;
 }
 
 /** Unless told, bytes of files and artifacts together. */
 const defaultStoredBytes = 50 * 1024 ** 3;
-const queueConnections = 8;
 
 /** Builds everything; nothing is listening or sweeping yet. */
 export function createServices(options: ServiceOptions): Services {
-  const { sql, installation, log } = options;
+  const { sql, queue, installation, log } = options;
   const now = options.now ?? (() => new Date());
   const { masterKey } = installation;
-  const queue = connectQueue(sql, { max: queueConnections });
   const serverId = randomUUID();
   const stopping = new AbortController();
   // Every live stream listens for it.
@@ -275,7 +275,6 @@ export function createServices(options: ServiceOptions): Services {
       await contacts.flush();
       await writer.close();
       await sealer.stop();
-      await queue.end({ timeout: 2 });
     },
   };
 }

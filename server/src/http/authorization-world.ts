@@ -341,6 +341,7 @@ async function finish(t: TestOutput, sides: readonly Side[]): Promise<void> {
 export async function servicesOf(t: TestOutput, level: LogLevel = 'error'): Promise<Services> {
   return createServices({
     sql: t.sql,
+    queue: t.sql,
     migrations: [],
     installation: { ...t.identity, timeline: 1, masterKey: t.masterKey },
     log: createLog({

@@ -132,7 +132,10 @@ export async function startRun(deps: StartRunDeps, request: StartRun, caller: Ca
 
 const turnsOfPools = new WeakMap<Sql, Turns>();
 
-/** A start reads over the pool while its transaction is open: with all connections in such transactions none could go on. */
+/**
+ * Half of the connections that starts have their transactions on: each is open while it reads over the other pool, and
+ * what agents send goes on beside them. Without a pool for the queue they read over the same one, which needs the rest.
+ */
 function turnsOf(sql: Sql): Turns {
   const turns = turnsOfPools.get(sql) ?? new Turns(Math.max(1, Math.floor(sql.options.max / 2)));
   turnsOfPools.set(sql, turns);
