@@ -27,10 +27,18 @@ export interface ConnectOptions {
   plansOnce?: boolean;
 }
 
+const plansOnce = {
+  plan_cache_mode: 'force_generic_plan',
+  // A plan is kept until a table's statistics change: from when it was new, or held one large run, it would read all of it.
+  enable_seqscan: 'off',
+  // What can only be read whole counts as very expensive by that, and would be compiled first.
+  jit: 'off',
+};
+
 /** Opens a pool; nothing is dialled before the first query. */
 export function connect(url: string, options: ConnectOptions = {}): Sql {
   const driver = driverOptions(url);
-  const planning = options.plansOnce ? { plan_cache_mode: 'force_generic_plan' } : {};
+  const planning = options.plansOnce ? plansOnce : {};
   const sql = postgres(url, {
     ...driver,
     connection: { ...driver.connection, ...planning },

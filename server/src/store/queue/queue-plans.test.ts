@@ -1,14 +1,25 @@
 // Plans of the statements that run all the time, on a table of finished steps: none reads it from end to end.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { endOf, setupRuns, type TestRuns, testServerId } from '../../runs/testing.ts';
-import type { Queryable, Sql, Tx } from '../database/connection.ts';
+import { markStarted, runningStepsOfAgent } from '../agents/agent-sessions.ts';
+import { connectQueue, type Queryable, type Sql, type Tx } from '../database/connection.ts';
 import { unrestricted } from '../people/visibility.ts';
-import { lockStepsAndNext, lockTargetRuns } from '../runs/run-progress.ts';
+import { appendChunks, lockWritableAttempts } from '../runs/run-output.ts';
+import {
+  liveLeases,
+  lockStepsAndNext,
+  lockTargetRuns,
+  worstOutputStates,
+  writeNextLeases,
+  writeSettledSteps,
+  writeTargetRuns,
+} from '../runs/run-progress.ts';
 import { claimOnce } from './claims.ts';
+import { detachedOfServer } from './detached-attempts.ts';
 import { leaseDetails } from './lease-details.ts';
 import { freeStaleLocks } from './lock-slots.ts';
 import { segmentQueues, stepCounts } from './queue-status.ts';
-import { lockEndedAttempts } from './step-attempts.ts';
+import { lockEndedAttempts, writeAttempts } from './step-attempts.ts';
 import { readyRanks, runsPastTimeout } from './strategy-steps.ts';
 import { attemptsToStop, cancellingRuns, expiredHolds, overdueAttempts, runsNotStarted } from './sweep.ts';
 import { longWaits, runsThatWait } from './wait-bounds.ts';
@@ -19,10 +30,19 @@ const stepsEach = 10;
 const bigTables = ['job_run_steps', 'job_run_targets', 'job_run_step_attempts'];
 
 let t: TestRuns;
+/** As the gateway's. */
+let queue: Sql;
 let openRunId: number;
+/** Of these the database looks at all rows only where a condition says which. */
+let wholeIndexes: string[];
+/** Plans of what the queue asks from when the tables were new: a connection keeps them until they are analyzed. */
+const plansOfNew = new Map<string, Plan[]>();
 beforeAll(async () => {
   t = await setupRuns();
+  queue = connectQueue(t.sql, { max: 1 });
   const doneId = await t.start();
+  openRunId = doneId;
+  for (const [name, , work] of ofQueue) plansOfNew.set(name, await planned(work, whateverParameters));
   await t.settle(...(await t.claim()).map((lease) => endOf(lease)));
   await t.sql`
     insert into job_run_targets (job_run_id, segment_id, target_name, status)
@@ -38,13 +58,21 @@ beforeAll(async () => {
     from job_run_steps where job_run_id = ${doneId} and step_number = 2`;
   openRunId = await t.start({ targets: 20, steps: 2 });
   await t.sql`analyze`;
+  const whole = await t.sql<{ name: string }[]>`
+    select indexrelid::regclass::text as name from pg_index
+    where indrelid = any(${bigTables}::regclass[]) and indpred is null`;
+  wholeIndexes = whole.map(({ name }) => name);
 });
-afterAll(() => t[Symbol.asyncDispose]());
+afterAll(async () => {
+  await queue.end();
+  await t[Symbol.asyncDispose]();
+});
 
 interface Plan {
   'Node Type': string;
   'Relation Name'?: string;
   'Index Name'?: string;
+  'Index Cond'?: string;
   Plans?: Plan[];
 }
 
@@ -86,11 +114,10 @@ const whateverParameters: Explain = async (send, query) => {
   const { string, types } = await new Promise<{ string: string; types: number[] }>((told, failed) =>
     send.call(query.describe(), told as never, failed),
   );
-  return t.sql.begin(async (tx) => {
+  return queue.begin(async (tx) => {
     const [{ names }] = await tx<[{ names: string[] }]>`
       select array(select oid::regtype::text from unnest(${types}::oid[]) with ordinality u(oid, n) order by n) as names`;
     const inParentheses = (parts: string[]) => (parts.length === 0 ? '' : `(${parts.join(', ')})`);
-    await tx`set local plan_cache_mode = force_generic_plan`;
     await tx.unsafe(`prepare planned ${inParentheses(names)} as ${string}`);
     const rows = await tx.unsafe(
       `explain (format json) execute planned ${inParentheses(names.map(() => 'null'))}`,
@@ -110,19 +137,14 @@ const indexesOf = (plan: Plan[]) => new Set(plan.flatMap((node) => node['Index N
 const running = 'job_run_steps_running or job_run_steps_in_flight';
 /** While few steps are ready, what waits for a lock is found as soon among them. */
 const waitingForLock = 'job_run_steps_waits_lock or job_run_steps_ready';
-const seqScansOf = (plan: Plan[]) =>
-  plan.filter((node) => node['Node Type'] === 'Seq Scan' && bigTables.includes(node['Relation Name'] ?? ''));
+const readsFromEndToEnd = (node: Plan) =>
+  (node['Node Type'] === 'Seq Scan' && bigTables.includes(node['Relation Name'] ?? '')) ||
+  (node['Index Cond'] === undefined && wholeIndexes.includes(node['Index Name'] ?? ''));
 
 type Reading = [string, string[], (db: Sql) => Promise<unknown>];
 
-/** What asks for one run, beside the queue. */
-const ofOneRun: Reading[] = [
-  ['listWaiting', [], (db) => listWaiting(db, openRunId, unrestricted)],
-  ['longWaits', ['job_run_steps_run'], (db) => longWaits(db, openRunId)],
-];
-
-/** With the indexes that each has to use. */
-const statements: Reading[] = [
+/** What the gateway and starts of runs send, over connections that plan it once; with the indexes that each has to use. */
+const ofQueue: Reading[] = [
   ['claimOnce', [running, 'job_run_steps_ready'], (db) => claimOnce(db, testServerId)],
   ['leaseDetails', ['job_run_steps_pkey'], (db) => leaseDetails(db, [1, 2])],
   ['lockTargetRuns', ['job_run_steps_pkey'], (db) => lockTargetRuns(db as unknown as Tx, [1, 2])],
@@ -132,7 +154,39 @@ const statements: Reading[] = [
     ['job_run_step_attempts_pkey'],
     (db) => lockEndedAttempts(db as unknown as Tx, [{ stepId: 1, epoch: 1 }]),
   ],
+  [
+    'liveLeases',
+    [`job_run_steps_pkey or ${running}`],
+    (db) => liveLeases(db as unknown as Tx, [{ id: 1, epoch: 1 }]),
+  ],
+  // What they are given decides nothing of their plans.
+  ...[markStarted, writeTargetRuns, lockWritableAttempts].map(
+    (write): Reading => [write.name, [], (db) => write(db as never, [{}] as never)],
+  ),
+  ...[writeAttempts, writeSettledSteps, writeNextLeases].map(
+    (write): Reading => [
+      write.name,
+      ['job_run_steps_pkey'],
+      (db) => write(db as never, [{}] as never, new Date()),
+    ],
+  ),
+  [
+    'appendChunks',
+    ['job_run_steps_pkey'],
+    (db) =>
+      appendChunks(db, [{ sealed: Buffer.alloc(1), sha256: Buffer.alloc(32), stream: 'stdout' } as never]),
+  ],
   ['readyRanks', ['job_run_steps_ready'], (db) => readyRanks(db as unknown as Tx, [1, 2])],
+  ['worstOutputStates', ['job_run_steps_run'], (db) => worstOutputStates(db as unknown as Tx, [openRunId])],
+  ['attemptsToStop', ['job_run_step_attempts_given_up'], (db) => attemptsToStop(db, [openRunId])],
+  ['runningStepsOfAgent', [running], (db) => runningStepsOfAgent(db as unknown as Tx, t.agent.agentId)],
+  ['detachedOfServer', [], (db) => detachedOfServer(db, testServerId)],
+];
+
+/** What the sweeper and requests send, over connections that may plan it anew. */
+const ofOthers: Reading[] = [
+  ['listWaiting', [], (db) => listWaiting(db, openRunId, unrestricted)],
+  ['longWaits', ['job_run_steps_run'], (db) => longWaits(db, openRunId)],
   ['segmentsBefore', ['job_run_steps_ready'], (db) => segmentsBefore(db, [1], 0)],
   ['runsBefore', ['job_run_steps_ready'], (db) => runsBefore(db, 1, 0, unrestricted)],
   ['segmentAgents', [], (db) => segmentAgents(db, [1])],
@@ -140,7 +194,6 @@ const statements: Reading[] = [
   ['freeStaleLocks', [waitingForLock], (db) => freeStaleLocks(db as unknown as Tx)],
   ['overdueAttempts', [running], (db) => overdueAttempts(db, 60)],
   ['expiredHolds', [], expiredHolds],
-  ['attemptsToStop', ['job_run_step_attempts_given_up'], (db) => attemptsToStop(db, [openRunId])],
   ['runsNotStarted', [], runsNotStarted],
   ['runsPastTimeout', [], runsPastTimeout],
   ['runsThatWait', ['job_run_steps_ready or job_run_steps_run'], runsThatWait],
@@ -149,13 +202,21 @@ const statements: Reading[] = [
   ['segmentQueues', [], (db) => segmentQueues(db as Queryable, unrestricted)],
 ];
 
-test.each([
-  ...statements.map((statement) => [...statement, whateverParameters] as const),
-  ...ofOneRun.map((statement) => [...statement, withParameters] as const),
-])('%s reads steps by an index alone', async (_, indexes, work, explain) => {
-  const plan = await planned(work, explain);
+function expectIndexes(plan: Plan[] | undefined = [], indexes: string[] = []): void {
   expect(plan).not.toEqual([]);
-  expect(seqScansOf(plan)).toEqual([]);
+  expect(plan.filter(readsFromEndToEnd)).toEqual([]);
   const used = indexesOf(plan);
   expect(indexes.filter((either) => !either.split(' or ').some((index) => used.has(index)))).toEqual([]);
-});
+}
+
+test.each([...ofQueue, ...ofOthers])('%s reads steps by an index alone', async (_, indexes, work) =>
+  expectIndexes(await planned(work, withParameters), indexes),
+);
+
+test.each(ofQueue)('%s does so whatever its parameters', async (_, indexes, work) =>
+  expectIndexes(await planned(work, whateverParameters), indexes),
+);
+
+test.each(ofQueue)('%s does so as planned when the tables were new', (name) =>
+  expectIndexes(plansOfNew.get(name)),
+);

@@ -24,6 +24,9 @@ export interface SettledAttempt {
   detections: Detections | null;
 }
 
+/** Beside a join, as `idsOf` of run-progress.ts. */
+const stepIdsOf = (attempts: readonly { stepId: number }[]): number[] => attempts.map(({ stepId }) => stepId);
+
 /** Writes the attempts' rows from the live step rows, so call it before the steps change. */
 export async function writeAttempts(tx: Tx, attempts: readonly SettledAttempt[]): Promise<void> {
   if (attempts.length === 0) return;
@@ -40,7 +43,7 @@ export async function writeAttempts(tx: Tx, attempts: readonly SettledAttempt[])
       "stepId" bigint, epoch integer, status text, "startedAt" timestamptz, "exitCode" bigint, signal text,
       reason text, message text, "outputState" text, "outputDigest" text, "outputGaps" jsonb, "requestId" text, "executionTimeMs" bigint,
       "cpuMs" bigint, "peakMemoryBytes" bigint, advice text, survivors jsonb, detections jsonb)
-    join job_run_steps st on st.id = c."stepId" and st.epoch = c.epoch`;
+    join job_run_steps st on st.id = c."stepId" and st.epoch = c.epoch and st.id = any(${stepIdsOf(attempts)}::bigint[])`;
 }
 
 /** How many attempts of each of these steps have ended. */
@@ -84,6 +87,7 @@ export async function lockEndedAttempts(
       a.lease_token, a.agent_id
     from jsonb_to_recordset(${tx.json(asked as never)}::jsonb) as c("stepId" bigint, epoch integer)
     join job_run_step_attempts a on a.job_run_step_id = c."stepId" and a.epoch = c.epoch
+      and a.job_run_step_id = any(${stepIdsOf(attempts)}::bigint[])
     order by a.job_run_step_id, a.epoch for update of a`;
 }
 

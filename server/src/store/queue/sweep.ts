@@ -113,15 +113,16 @@ export async function attemptsToStop(sql: Sql, runIds: readonly number[]): Promi
 
 /**
  * Runs none of whose steps began in time. One whose leases all came back unbegun counts, though it is `running`; one whose
- * steps wait to be tried again does not.
+ * steps wait to be tried again does not. By `offset` each run is looked at by itself: all steps would be joined with all attempts.
  */
 export async function runsNotStarted(sql: Sql): Promise<number[]> {
   const rows = await sql<{ id: number }[]>`
     select r.id from job_runs r
     where r.status in ('queued', 'running') and r.start_by < clock_timestamp()
-      and not exists (select from job_run_steps s where s.job_run_id = r.id and s.status not in ('pending', 'ready'))
-      and not exists (select from job_run_steps s join job_run_step_attempts a on a.job_run_step_id = s.id
-        where s.job_run_id = r.id)
+      and not exists (select from job_run_steps s
+        where s.job_run_id = r.id and (s.status not in ('pending', 'ready')
+          or exists (select from job_run_step_attempts a where a.job_run_step_id = s.id offset 0))
+        offset 0)
     order by r.id limit 100`;
   return rows.map((row) => row.id);
 }

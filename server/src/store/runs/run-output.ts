@@ -34,13 +34,14 @@ export async function lockWritableAttempts(
   tx: Tx,
   attempts: readonly AttemptRef[],
 ): Promise<Map<string, number>> {
+  const stepIds = attempts.map(({ stepId }) => stepId);
   const rows = await tx<{ stepId: number; epoch: number; storedSeq: number }[]>`
     with asked as (
       select * from jsonb_to_recordset(${tx.json(attempts as never)}::jsonb) as c(
         "stepId" bigint, epoch integer, "agentId" bigint, "sessionNumber" bigint)
     ), locked as materialized (
       select st.id, st.epoch, st.status, st.agent_id, st.session_number, st.output_seq from job_run_steps st
-      where st.id in (select "stepId" from asked) order by st.id for update
+      where st.id = any(${stepIds}::bigint[]) order by st.id for update
     )
     select a."stepId" as step_id, a.epoch,
       case when l.epoch = a.epoch then l.output_seq else (
@@ -48,6 +49,7 @@ export async function lockWritableAttempts(
         where o.attempt_day = t.attempt_day and o.job_run_step_id = a."stepId" and o.epoch = a.epoch) end as stored_seq
     from asked a join locked l on l.id = a."stepId"
     left join job_run_step_attempts t on t.job_run_step_id = a."stepId" and t.epoch = a.epoch
+      and t.job_run_step_id = any(${stepIds}::bigint[])
       and t.agent_id = a."agentId" and t.status = 'unknown'
       and t.attempt_day >= (select kept_from from output_retention)
     where t.epoch is not null or (l.status = 'running' and l.epoch = a.epoch and l.agent_id = a."agentId"
@@ -68,6 +70,7 @@ export async function appendChunks(
   until: 'on disk' | 'committed' = 'on disk',
 ): Promise<boolean> {
   const sealed = Buffer.concat(chunks.map((chunk) => chunk.sealed));
+  const stepIds = [...new Set(chunks.map(({ stepId }) => stepId))];
   let sealedFrom = 1;
   const rows = JSON.stringify(
     chunks.map(({ sealed: { length }, ...chunk }) => {
@@ -98,7 +101,7 @@ export async function appendChunks(
       from chunk group by "stepId", epoch, "agentId", "sessionNumber"
     ), locked as materialized (
       select st.id, st.epoch, st.agent_id, st.session_number, st.output_seq from job_run_steps st
-      where st.id in (select "stepId" from mark) and st.status = 'running' order by st.id for update
+      where st.id = any(${stepIds}::bigint[]) and st.status = 'running' order by st.id for update
     ), verdict as materialized (
       select count(*) = (select count(*) from mark) as is_next from mark m
       join locked l on l.id = m."stepId" and l.epoch = m.epoch and l.agent_id = m."agentId"
@@ -110,7 +113,7 @@ export async function appendChunks(
       from chunk cross join body where (select is_next from verdict)
     ), noted as (
       update job_run_steps st set output_seq = m.last, output_bytes = st.output_bytes + m.bytes
-      from mark m where st.id = m."stepId" and (select is_next from verdict)
+      from mark m where st.id = m."stepId" and st.id = any(${stepIds}::bigint[]) and (select is_next from verdict)
     )
     select is_next, case when is_next then ${until === 'committed' ? commitInMemory(sql) : announceMarks(sql)} end
     from verdict`;

@@ -103,6 +103,12 @@ export async function lockRuns(tx: Tx, runs: RunsOf): Promise<RunRow[]> {
     from locked join job_versions v on v.job_id = locked.job_id and v.version = locked.job_version`;
 }
 
+/**
+ * Beside a join with rows of parameters, so that the database finds the others by their keys: of the join alone it thinks
+ * that it takes a hundred rows, and for so many it reads a small table whole, by a plan that it keeps while that grows.
+ */
+const idsOf = (rows: readonly { id: number }[]): number[] => rows.map(({ id }) => id);
+
 /** The target runs of these steps, locked. */
 export async function lockTargetRuns(tx: Tx, stepIds: readonly number[]): Promise<TargetRunRow[]> {
   return tx<TargetRunRow[]>`
@@ -215,7 +221,7 @@ export async function writeSettledSteps(tx: Tx, steps: readonly SettledStep[], n
       id bigint, status text, "exitCode" bigint, signal text, reason text, "errorMessage" text, advice text,
       survivors jsonb, detections jsonb, "executionTimeMs" bigint, "cpuMs" bigint, "peakMemoryBytes" bigint, "outputState" text, "startedAt" timestamptz,
       "heldForS" double precision)
-    where st.id = c.id`;
+    where st.id = c.id and st.id = any(${idsOf(steps)}::bigint[])`;
 }
 
 /** Steps that are to be tried again, at the soonest `inS` from now. */
@@ -233,7 +239,7 @@ export async function writeRetries(
       reason = null, error_message = null, survivors = null, detections = null, execution_time_ms = null, cpu_ms = null,
       peak_memory_bytes = null, output_state = 'complete'
     from jsonb_to_recordset(${tx.json(retries as never)}::jsonb) as c(id bigint, "inS" double precision, advice text)
-    where st.id = c.id`;
+    where st.id = c.id and st.id = any(${idsOf(retries)}::bigint[])`;
 }
 
 /** The worst output state of each run's steps. */
@@ -268,7 +274,7 @@ export async function writeNextLeases(tx: Tx, leases: readonly NextLease[], now:
       output_state = 'open', output_seq = 0, output_bytes = 0
     from jsonb_to_recordset(${tx.json(leases as never)}::jsonb) as c(
       id bigint, epoch integer, "leaseToken" text, "agentId" bigint, "sessionNumber" bigint, "attemptDay" date)
-    where st.id = c.id`;
+    where st.id = c.id and st.id = any(${idsOf(leases)}::bigint[])`;
 }
 
 /** Steps whose turn has come; of those that clean up the cancel of their run stops none. */
@@ -278,7 +284,7 @@ export async function makeReady(tx: Tx, steps: readonly { id: number; isCleanUp:
     update job_run_steps st set status = 'ready', waits_since = clock_timestamp(), completed_at = null,
       output_state = 'complete', is_clean_up = c."isCleanUp"
     from jsonb_to_recordset(${tx.json(steps as never)}::jsonb) as c(id bigint, "isCleanUp" boolean)
-    where st.id = c.id`;
+    where st.id = c.id and st.id = any(${idsOf(steps)}::bigint[])`;
 }
 
 /** Steps that were skipped behind an unknown one wait for their turn again. */
@@ -299,7 +305,7 @@ export async function closeSteps(
     update job_run_steps st set status = c.status, completed_at = clock_timestamp(), reason = c.reason,
       output_state = 'complete'
     from jsonb_to_recordset(${tx.json(steps as never)}::jsonb) as c(id bigint, status text, reason text)
-    where st.id = c.id`;
+    where st.id = c.id and st.id = any(${idsOf(steps)}::bigint[])`;
 }
 
 /** Puts leases back that were never begun: the steps are ready again; their epochs stay. */
@@ -335,7 +341,7 @@ export async function writeTargetRuns(
       completed_at = c."completedAt"
     from jsonb_to_recordset(${tx.json(rows as never)}::jsonb) as c(
       id bigint, status text, "firstFailure" text, "startedAt" timestamptz, "completedAt" timestamptz)
-    where t.id = c.id`;
+    where t.id = c.id and t.id = any(${idsOf(rows)}::bigint[])`;
 }
 
 /** Writes counters and status of locked runs, with the number of the event that tells of it. */
@@ -432,5 +438,6 @@ export async function liveLeases(
     select st.id, st.epoch, st.job_run_id, st.target_run_id, a.name as agent_name, st.leased_at
     from jsonb_to_recordset(${tx.json(asked as never)}::jsonb) as c(id bigint, epoch integer)
     join job_run_steps st on st.id = c.id and st.epoch = c.epoch and st.status = 'running'
+      and st.id = any(${idsOf(leases)}::bigint[])
     join agents a on a.id = st.agent_id`;
 }
