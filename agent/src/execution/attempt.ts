@@ -26,7 +26,7 @@ export class Attempt {
   readonly leaseToken: string;
   readonly output: AttemptOutput;
   /** Undefined for an attempt of an earlier process that can't be found again. */
-  readonly lease: Lease | undefined;
+  lease: Lease | undefined;
   state: JournalAttempt['state'] = 'leased';
   completion: Completion | undefined;
   /** The server does not want to hear of it any more. */

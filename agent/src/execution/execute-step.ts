@@ -66,8 +66,8 @@ export interface ExecuteStepOptions {
   onProgress(progress: TransferProgress): void;
   /** Asks the server for the attempt's files and artifacts. */
   askServer: AskServer;
-  /** Records that the attempt begins. Throws `MayNotBegin`. */
-  begin(how?: BeforeStart): Promise<void>;
+  /** Records that the attempt begins, by a lease that was checked. Throws `MayNotBegin`. */
+  begin(checked: Lease, how?: BeforeStart): Promise<void>;
 }
 
 export type Execution =
@@ -247,7 +247,7 @@ function contextOf(
     maySurvive,
     askServer: options.askServer,
     signal: attempt.signal,
-    beforeStart: (how) => options.begin(how),
+    beforeStart: (how) => options.begin(options.lease, how),
     ...(attempt.survivingSince === undefined ? {} : { begunAt: attempt.survivingSince }),
     ...(attempt.collector === undefined ? {} : { collector: attempt.collector }),
     checkAddresses: (addresses) => usable.checkAddresses(addresses),

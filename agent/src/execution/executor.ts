@@ -183,7 +183,8 @@ export class Executor {
       const { collector, output: before, begunMsAgo } = given;
       const { step, epoch, leaseToken } = given.lease;
       const { toReattach } = this.#options.stepTypes.get(given.lease.stepType) ?? {};
-      const lease = withoutValues(given.lease, toReattach?.(given.lease.config) ?? given.lease.config);
+      const config = toReattach?.(given.lease.config) ?? given.lease.config;
+      const lease = withoutValues(given.lease, config);
       const file = SpoolFile.create(join(this.#options.spoolFolder, key));
       const output = this.#newOutput(given.lease, file, { recovered: [], before });
       const attempt = new Attempt({ step, epoch, leaseToken, output, lease });
@@ -194,14 +195,14 @@ export class Executor {
       attempt.survivingSince = new Date(Date.now() - begunMsAgo);
       attempt.hasOutputFile = hasOutputFile(lease);
       this.#attempts.set(key, attempt);
-      void this.#takeUp(attempt, lease, given);
+      void this.#takeUp(attempt, config, given);
     }
   }
 
   async #takeUp(
     attempt: Attempt,
-    lease: Lease,
-    { collector, output, lease: asGiven }: TakenOver & { lease: Lease },
+    config: unknown,
+    { collector, output, lease: given }: TakenOver & { lease: Lease },
   ): Promise<void> {
     const takenOver: TakenOver = { collector, output };
     const { step, epoch, leaseToken, survivingSince = new Date() } = attempt;
@@ -209,8 +210,9 @@ export class Executor {
     try {
       if (this.#takesNothing()) throw new Error('this agent takes nothing new');
       if (!this.#options.policy.maySurvive) throw new Error('the policy of this machine does not allow it');
-      this.#options.policy.checkConfig(lease.config, lease);
-      await this.#options.grants.checkTakeOver(asGiven);
+      this.#options.policy.checkConfig(config, given);
+      const lease = withoutValues(await this.#options.grants.checkTakeOver(given), config);
+      attempt.lease = lease;
       await this.#options.journal.durable({
         ...{ is: 'starting', step, epoch, leaseToken, at },
         ...{ survives: lease, takenOver },
@@ -391,7 +393,7 @@ export class Executor {
         onSecrets: (secrets) => attempt.output.maskSecrets(secrets),
         onProgress: (transfer) => this.#tellProgress(attempt, transfer),
         askServer: (request) => this.#options.contents.ask(attempt.name, request, attempt.signal),
-        begin: (how) => this.#begin(attempt, lease, how),
+        begin: (checked, how) => this.#begin(attempt, { lease, checked }, how),
       });
       if (!this.#stopped) await this.#ended(attempt, execution);
     } catch (error) {
@@ -402,11 +404,15 @@ export class Executor {
     }
   }
 
-  async #begin(attempt: Attempt, lease: Lease, how: BeforeStart | undefined): Promise<void> {
+  async #begin(
+    attempt: Attempt,
+    { lease, checked }: { lease: Lease; checked: Lease },
+    how: BeforeStart | undefined,
+  ): Promise<void> {
     this.#assertMayBegin(attempt);
     const notBegun = this.#options.grants.begin(lease);
     try {
-      await this.#recordBegin(attempt, lease, how);
+      await this.#recordBegin(attempt, checked, how);
     } catch (error) {
       notBegun();
       throw error;

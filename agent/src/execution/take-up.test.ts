@@ -21,18 +21,24 @@ async function setup() {
     done.push(what);
     return success;
   };
+  const deadline = new LeaseDeadline(systemClock);
+  deadline.begin(deadline.now(), 600_000);
   const executor = new Executor({
     installationId: 'i',
     slots: 1,
     spoolFolder: path,
     journal,
     disk: { refuses: false, outputRefused: () => undefined },
-    deadline: new LeaseDeadline(systemClock),
+    deadline,
     stepTypes: new Map([
       [
         'test.step',
         {
-          execute: note('executed'),
+          execute: async (config, { beforeStart }) => {
+            await beforeStart({ survivesWith: config });
+            // Goes on by itself.
+            return new Promise<StepOutcome>(() => undefined);
+          },
           reattach: note('reattached'),
           remove: async () => void done.push('removed'),
           configProblem: () => undefined,
@@ -56,11 +62,15 @@ async function setup() {
       detectsSecrets: false,
     },
     grants: {
-      check: async (given: Lease) => given,
+      check: async (given: Lease) => ({ ...given, detectSecrets: true }),
       begin: () => () => undefined,
+      // As it was signed; the server says nothing of it.
       checkTakeOver: () =>
-        new Promise<void>((resolve, reject) => {
-          answers.push({ allow: resolve, refuse: () => reject(new Error('it was not signed')) });
+        new Promise<Lease>((resolve, reject) => {
+          answers.push({
+            allow: () => resolve({ ...lease(1), detectSecrets: true }),
+            refuse: () => reject(new Error('it was not signed')),
+          });
         }),
     },
     monotonicMs: () => 0,
@@ -86,6 +96,7 @@ async function setup() {
   await expect.poll(() => answers.length).toBe(1);
   return {
     executor,
+    journal,
     done,
     resume,
     answer: answers[0] as { allow(): void; refuse(): void },
@@ -123,4 +134,13 @@ test('a command that the server has forgotten meanwhile is not gone on with', as
   t.answer.allow();
   await t.executor.stop();
   expect(t.done).toEqual([]);
+});
+
+test('what was signed of masking is on the disk, for who goes on with a command that was taken up or begun here', async () => {
+  await using t = await setup();
+  t.executor.onLeases([lease(2)]);
+  t.answer.allow();
+  await expect
+    .poll(() => [...t.journal.attempts.values()].map(({ survives }) => survives?.detectSecrets))
+    .toEqual([true, true]);
 });

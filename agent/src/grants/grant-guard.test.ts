@@ -7,7 +7,7 @@ import type { JournalRecord } from '../journal/journal-record.ts';
 import { PolicyGuard, type Refusal } from '../policy/policy-guard.ts';
 import type { RequireGrant } from '../policy/policy-schema.ts';
 import { GrantGuard } from './grant-guard.ts';
-import { draftOfTests, honestLease, identity, signer } from './testing.ts';
+import { definition, draftOfTests, honestLease, identity, signer } from './testing.ts';
 
 async function setup(
   options: { rule?: Partial<RequireGrant> | null; identity?: Partial<typeof identity> } = {},
@@ -287,6 +287,13 @@ test('after its journal was lost an agent takes no grant from before', async () 
   t.grants.apply({ is: 'grants_lost', at: '2027-03-01T11:58:00.000Z' });
   await expect(t.guard.check(await t.granted())).rejects.toEqual(refused('before its journal was lost'));
   await t.guard.check(await t.granted(1, { notBefore: new Date('2027-03-01T11:59:00Z') }));
+});
+
+test('a command that is taken up is masked as its definition was signed, whatever the server leaves out', async () => {
+  const t = await setup();
+  const lease = await t.granted(1, { definition: { ...definition, detect_secrets: true } });
+  const { detectSecrets: _, ...withoutIt } = lease;
+  expect(await t.guard.checkTakeOver(withoutIt)).toMatchObject({ detectSecrets: true });
 });
 
 test('a command is taken up only where it was signed, also after its grant has expired', async () => {

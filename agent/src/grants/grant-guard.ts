@@ -51,12 +51,14 @@ export class GrantGuard {
     return signedLease(lease, signed);
   }
 
-  /** A command that another agent has begun: that it was signed, whatever the time is by now. */
-  async checkTakeOver(lease: Lease): Promise<void> {
+  /** A command that another agent has begun, in full, as it was signed, whatever the time is by now. */
+  async checkTakeOver(lease: Lease): Promise<Lease> {
     const { rule } = this.#options;
-    if (rule === undefined) return;
-    const differs = await unsignedPart(lease, await this.#read(lease, rule));
+    if (rule === undefined) return lease;
+    const signed = await this.#read(lease, rule);
+    const differs = await unsignedPart(lease, signed);
     if (differs !== undefined) this.#refuse(differs, lease);
+    return signedLease(lease, signed);
   }
 
   /**

@@ -113,7 +113,15 @@ export async function signer(): Promise<Signer> {
       const { terms, targets } = await signing;
       const [target] = targets;
       if (target === undefined) throw new Error('Nothing was signed');
-      return { ...lease, grant: { terms, ...target, definition: canonicalJson(definition), step: number } };
+      return {
+        ...lease,
+        grant: {
+          terms,
+          ...target,
+          definition: canonicalJson(differing.definition ?? definition),
+          step: number,
+        },
+      };
     },
   };
 }
@@ -126,10 +134,11 @@ function signingOf({ privateKey }: KeyPair): Signing {
 /** What is to be signed of the run. */
 export async function draftOfTests(differing: Partial<GrantDraft> = {}): Promise<GrantDraft> {
   const { target, credential: opened, rendering } = honestLease();
+  const asked = differing.definition ?? definition;
   const secrets = await Promise.all((rendering?.secrets ?? []).map(grantedSecret));
   return {
     installationId: identity.installationId,
-    job: { id: 5, version: 4, checksum: await sha256Hex(canonicalJson(definition)) },
+    job: { id: 5, version: 4, checksum: await sha256Hex(canonicalJson(asked)) },
     startedBy: 'mira',
     parameters: { service: 'nginx', unused: 'x' },
     definition,
