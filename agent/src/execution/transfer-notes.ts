@@ -5,11 +5,14 @@ import type { TransferSink } from '../steps/step-type.ts';
 
 export class TransferNotes implements TransferSink {
   readonly #secrets: Masking;
+  /** Of what a file is called that is told of many times on its way. */
+  readonly #meanwhile: Masking;
   readonly #onProgress: (progress: TransferProgress) => void;
   #report: TransferReport | undefined;
 
   constructor(secrets: Masking, onProgress: (progress: TransferProgress) => void) {
     this.#secrets = secrets;
+    this.#meanwhile = secrets.uncounted();
     this.#onProgress = onProgress;
   }
 
@@ -18,22 +21,22 @@ export class TransferNotes implements TransferSink {
   }
 
   progress(progress: TransferProgress): void {
-    this.#onProgress({ ...progress, ...this.#masked(progress, ['current']) });
+    this.#onProgress({ ...progress, ...masked(this.#meanwhile, progress, ['current']) });
   }
 
   report({ totals, rows }: TransferReport): void {
-    const masked = rows.map(
-      (row): TransferRow => ({ ...row, ...this.#masked(row, ['localPath', 'remotePath', 'error']) }),
+    const shown = rows.map(
+      (row): TransferRow => ({ ...row, ...masked(this.#secrets, row, ['localPath', 'remotePath', 'error']) }),
     );
-    this.#report = { totals, rows: masked };
+    this.#report = { totals, rows: shown };
   }
+}
 
-  #masked<T, K extends keyof T>(from: T, keys: readonly K[]): Partial<Pick<T, K>> {
-    const masked: Partial<Pick<T, K>> = {};
-    for (const key of keys) {
-      const text = from[key];
-      if (typeof text === 'string') masked[key] = this.#secrets.text(text).slice(0, 1_000) as T[K];
-    }
-    return masked;
+function masked<T, K extends keyof T>(secrets: Masking, from: T, keys: readonly K[]): Partial<Pick<T, K>> {
+  const shown: Partial<Pick<T, K>> = {};
+  for (const key of keys) {
+    const text = from[key];
+    if (typeof text === 'string') shown[key] = secrets.text(text).slice(0, 1_000) as T[K];
   }
+  return shown;
 }

@@ -33,6 +33,11 @@ export class Masking {
     return new Masking(this.#patterns.with(more), this.#counts);
   }
 
+  /** One that masks the same and tells of nothing: for what is shown again and again while it goes on. */
+  uncounted(): Masking {
+    return new Masking(this.#patterns, this.#counts && new Map());
+  }
+
   /** For one stream of output. */
   redactor(place: DetectionPlace, options: Omit<RedactorOptions, 'detecting'> = {}): Redactor {
     return new Redactor(this.#patterns, { ...options, detecting: this.#detecting(place) });
