@@ -1,5 +1,7 @@
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import { expect, test } from 'vitest';
-import { outcomeInReasons, stepReasons } from './outcome.ts';
+import { outcomeInReasons, StepOutcomeSchema, stepReasons } from './outcome.ts';
+import { validatorOptions } from './validation.ts';
 
 const lost = { status: 'unknown', reason: 'supervisor_lost', message: 'It was ended.' } as const;
 
@@ -17,4 +19,14 @@ test('a reason that has no older one becomes internal where it is not known', ()
     reason: 'internal',
   });
   expect(outcomeInReasons({ status: 'succeeded' }, [])).toEqual({ status: 'succeeded' });
+});
+
+test('a step ends with kinds of secrets that only a later agent knows, and with no other text in their place', () => {
+  const isOutcome = new Ajv2020(validatorOptions).compile(StepOutcomeSchema);
+  const ending = (kind: string) => ({
+    status: 'succeeded',
+    detections: [{ kind, place: 'stdout', count: 1 }],
+  });
+  expect(isOutcome(ending('later_token'))).toBe(true);
+  expect(isOutcome(ending('AKIA IS NO NAME'))).toBe(false);
 });

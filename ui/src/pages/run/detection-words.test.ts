@@ -10,3 +10,9 @@ test('says what was masked by kind, number and place', () => {
   ).toEqual(['1 private key in standard error', '1,200 passwords in URLs in standard output']);
   expect(detectionTexts()).toEqual([]);
 });
+
+test('a kind that only a later agent knows is called by its name', () => {
+  expect(detectionTexts([{ kind: 'later_token', place: 'stdout', count: 2 }])).toEqual([
+    '2 secrets (later_token) in standard output',
+  ]);
+});

@@ -24,5 +24,10 @@ const places: Record<DetectionPlace, string> = {
 
 /** One for each kind and place: `2 GitHub tokens in standard output`. */
 export function detectionTexts(detections: Step['detections'] = []): string[] {
-  return detections.map(({ kind, place, count }) => `${counted(count, ...kinds[kind])} ${places[place]}`);
+  return detections.map(({ kind, place, count }) => `${counted(count, ...wordsFor(kind))} ${places[place]}`);
+}
+
+/** An agent of a later version may know more kinds. */
+function wordsFor(kind: string): [one: string, many: string] {
+  return Object.hasOwn(kinds, kind) ? kinds[kind as DetectedKind] : [`secret (${kind})`, `secrets (${kind})`];
 }
