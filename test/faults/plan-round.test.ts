@@ -46,6 +46,19 @@ test('every shape leads through changes that there are', () => {
   for (const name of shapeNames) expect(allEdges).toEqual(expect.arrayContaining([...shapeOf(name).edges]));
 });
 
+test('what leads to the changes of a shape is over before it is aimed, so that its end does not undo that', () => {
+  const plusMsOf = ({ plusMs = 0, ...moment }: { plusMs?: number }) => ({
+    plusMs,
+    of: JSON.stringify(moment),
+  });
+  for (const name of shapeNames) {
+    const { helpers, moment } = shapeOf(name);
+    const aimed = plusMsOf(moment);
+    const lasting = helpers.flatMap(({ until }) => (until === undefined ? [] : plusMsOf(until)));
+    expect(lasting.filter(({ of, plusMs }) => of === aimed.of && plusMs >= aimed.plusMs)).toEqual([]);
+  }
+});
+
 test('a round aims at what was met most seldom, at others where that fills nothing, and at nothing once all is met', () => {
   const full = Object.fromEntries(
     faultKinds.map((kind) => [kind, Object.fromEntries(wantedEdges.map((edge) => [edge, 20]))]),

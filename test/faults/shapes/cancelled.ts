@@ -9,6 +9,7 @@ import {
   gated,
   lock,
   most,
+  onceOver,
   paced,
   run,
   type Shape,
@@ -113,7 +114,7 @@ export function overUntold(): Shape {
     edges: [...ends('run', 'cancelling', ['succeeded']), ...ends('target_run', 'cancelling', ['succeeded'])],
     runs: Array.from({ length: count }, () => run([gated()], { targets: 1, cancel: begun(all, 1_800) })),
     helpers: unheard(begun(all, 500), isCancelling),
-    moment: isCancelling,
+    moment: onceOver(isCancelling),
     gate: begun(all, 700),
   };
 }

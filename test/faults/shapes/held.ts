@@ -11,6 +11,7 @@ import {
   hold,
   most,
   onAll,
+  onceOver,
   paced,
   run,
   type Shape,
@@ -125,7 +126,7 @@ export function lateHeld(): Shape {
       decideAt: after(isHeld, 14_000),
     })),
     helpers: frozen(begun(most(count), 500), isHeld),
-    moment: isHeld,
+    moment: onceOver(isHeld),
     gate: begun(most(count), 1_000),
     isLostToCuts: true,
   };

@@ -13,6 +13,7 @@ import {
   lock,
   most,
   never,
+  onceOver,
   oneByOne,
   paced,
   run,
@@ -49,7 +50,7 @@ export function late(): Shape {
       }),
     ),
     helpers: frozen(begun(most(count), 500), isUnknown),
-    moment: isUnknown,
+    moment: onceOver(isUnknown),
     gate: begun(most(count), 1_000),
     isLostToCuts: true,
   };
@@ -82,7 +83,7 @@ export function lateCancel(): Shape {
     edges: ['step unknown>cancelled', ...ends('target_run', 'unknown', ['cancelled'])],
     runs: [...cancelled, ...cleaned],
     helpers: frozen(isReady, isUnknown),
-    moment: isUnknown,
+    moment: onceOver(isUnknown),
   };
 }
 
@@ -111,6 +112,6 @@ export function skippedLate(): Shape {
       ),
     ],
     helpers: unheard(released, isLate),
-    moment: isLate,
+    moment: onceOver(isLate),
   };
 }

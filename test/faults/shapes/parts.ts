@@ -60,6 +60,8 @@ export const found = (
 export const most = (count: number) => Math.floor(count * 0.85);
 export const after = (moment: Moment, ms: number): Moment =>
   moment.at === 'time' ? { ...moment, ms: moment.ms + ms } : { ...moment, plusMs: (moment.plusMs ?? 0) + ms };
+/** Behind the helpers that last until then: their end would end the same fault of an agent, and make one go on that was to be frozen. */
+export const onceOver = (until: Moment): Moment => after(until, 50);
 /** The n-th of so many moments, spread over the time for which aimed faults are in force. */
 export const paced = (moment: Moment, n: number, count: number): Moment =>
   after(moment, Math.round((n * windowMs) / count));

@@ -204,7 +204,7 @@ test('a run that has begun on one target is not ended by start_within', async ()
   const runId = await t.start({ targets: 2 });
   await t.connect(t.agent, { slots: 1 });
   await t.settle(endOf(await t.claimOne(), success));
-  await t.sql`update job_runs set start_by = clock_timestamp()`;
+  await t.sql`update job_runs set created_at = clock_timestamp() - interval '1 hour', start_by = clock_timestamp()`;
   await t.sweep();
   expect(await t.run(runId)).toMatchObject({ status: 'running' });
 });
