@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { AimChooser, aimText, allEdges, parseAim, wantedEdges } from './choose-aim.ts';
-import { faultKinds, planRound } from './plan-round.ts';
+import { faultKinds, type Moment, planRound } from './plan-round.ts';
 import { shapeNames, shapeOf } from './shapes/shapes.ts';
 
 test('a round is the same each time, and another one for another number or seed', () => {
@@ -47,10 +47,10 @@ test('every shape leads through changes that there are', () => {
 });
 
 test('what leads to the changes of a shape is over before it is aimed, so that its end does not undo that', () => {
-  const plusMsOf = ({ plusMs = 0, ...moment }: { plusMs?: number }) => ({
-    plusMs,
-    of: JSON.stringify(moment),
-  });
+  const plusMsOf = (moment: Moment) => {
+    const { plusMs = 0, ...of } = { plusMs: 0, ...moment };
+    return { plusMs, of: JSON.stringify(of) };
+  };
   for (const name of shapeNames) {
     const { helpers, moment } = shapeOf(name);
     const aimed = plusMsOf(moment);
