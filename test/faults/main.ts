@@ -6,7 +6,7 @@ import { Cluster } from './cluster.ts';
 import { installRecorder } from './edge-recorder.ts';
 import { type Options, type RoundOptions, readOptions, usage } from './options.ts';
 import type { Aim } from './plan-round.ts';
-import { coverageSoFar, keepInLedger, recordRound, report, writeFindings } from './report.ts';
+import { coverageSoFar, keepInLedger, recordRound, report, writeFindings, writeLogs } from './report.ts';
 import { type RoundResult, runRound } from './run-round.ts';
 
 // The driver's own: what the harness asks itself is met where it asks.
@@ -87,6 +87,7 @@ async function runRounds({
       } catch (error) {
         isGood = false;
         say(`${seed}: a system is given up: ${inspect(error)}`);
+        say(`  ${await writeLogs(system, seed)}`);
       } finally {
         systems.delete(system);
         await system.stop();

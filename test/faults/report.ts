@@ -162,6 +162,21 @@ function shortened(log: string): string {
   return log.replaceAll(/"stack":"(?:[^"\\\\]|\\\\.)*"/g, '"stack":"…"');
 }
 
+/** What the programs of a system have said last; returns the file that it was written to. */
+export async function writeLogs(cluster: Cluster, seed: number): Promise<string> {
+  const file = join(folder, `logs-${seed}-${Date.now()}.txt`);
+  await mkdir(folder, { recursive: true });
+  await writeFile(file, logsOf(cluster).join('\n'));
+  return file;
+}
+
+function logsOf({ servers, agents }: Cluster): string[] {
+  return [...servers, ...agents].flatMap(({ program }) => [
+    `\n== ${program.name}`,
+    shortened(program.log.slice(-tailChars)),
+  ]);
+}
+
 /** Everything about a round that broke a rule; returns the file that it was written to. */
 export async function writeFindings(cluster: Cluster, result: RoundResult): Promise<string> {
   const { seed, round, aim, violations, faults, facts } = result;
