@@ -1,0 +1,2 @@
+-- How many former keys are kept has changed since 0045: those of two weeks all, and of those before the 16 that were in use longest.
+COMMENT ON TABLE former_agent_keys IS 'keys that an agent has had; they open no connection, and whoever comes with one that is older than agents.previous_signing_key shuts the agent out. Those replaced within 14 days are all kept (an agent under a managed root can replace no more than 16 in that time), and of those before the 16 that were in use longest: who replaces keys in quick succession drives none out';
