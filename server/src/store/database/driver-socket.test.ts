@@ -147,6 +147,32 @@ test('each query that a lost connection ends is told by itself', async () => {
   await sql.end({ timeout: 1 });
 });
 
+test('what ended a connection is told to whom it interrupted, and not to who comes next', async () => {
+  const [sql, other] = [connect(plain.url, { max: 1 }), connect(plain.url, { max: 1 })];
+  const emit = vi.spyOn(DriverSocket.prototype, 'emit');
+  try {
+    const [{ pid }] = await sql<[{ pid: number }]>`select pg_backend_pid() as pid`;
+    const interrupted = sql`select pg_sleep(60)`.then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    await vi.waitFor(async () => {
+      const rows = await other`select from pg_stat_activity where pid = ${pid} and wait_event = 'PgSleep'`;
+      expect(rows).toHaveLength(1);
+    });
+    await other`select pg_terminate_backend(${pid})`;
+    expect(await interrupted).toMatchObject({
+      code: '57P01',
+      message: expect.stringContaining('terminating'),
+    });
+    await vi.waitFor(() => expect(emit).toHaveBeenCalledWith('close', false));
+    expect(await sql`select 1 as one`).toEqual([{ one: 1 }]);
+  } finally {
+    emit.mockRestore();
+    await Promise.all([sql.end({ timeout: 1 }), other.end({ timeout: 1 })]);
+  }
+});
+
 test('modes that nobody knows are taken for the strictest', () => {
   const modes = ['disable', 'allow', 'require', 'verify-ca', 'anything'];
   const url = 'postgres://u@h/d';

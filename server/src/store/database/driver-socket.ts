@@ -1,10 +1,12 @@
 // The socket under each connection of the driver. The driver forgets its socket when that says that it is closed, and
 // what a transaction still has to say then, its rollback at least, brings the process down or leaves the connection
-// mute for good (porsager/postgres #1208). So a lost connection fails every write for a while before it is closed.
+// mute for good (porsager/postgres #1208). So a lost connection fails every write for a while before it is closed. And
+// what PostgreSQL ends a connection with is such a loss, not an answer: see `FatalWatch`.
 import { EventEmitter } from 'node:events';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { DatabaseLost } from './database-lost.ts';
+import { FatalWatch } from './fatal-watch.ts';
 
 export type DatabaseTls = 'off' | 'prefer' | 'require' | 'verify';
 
@@ -96,7 +98,12 @@ export class DriverSocket extends EventEmitter {
   #use(socket: Socket): void {
     this.#socket = socket;
     socket.setNoDelay(true);
-    socket.on('data', (bytes) => this.emit('data', bytes));
+    const watch = new FatalWatch();
+    socket.on('data', (bytes) => {
+      const { passed, fatal } = watch.read(bytes);
+      if (passed.length > 0) this.emit('data', passed);
+      if (fatal !== undefined) this.#lose(Object.assign(new Error(fatal.message), { code: fatal.code }));
+    });
     socket.on('drain', () => this.emit('drain'));
     socket.on('error', (error) => this.#lose(error));
     socket.on('close', () => this.#lose());

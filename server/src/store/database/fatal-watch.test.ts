@@ -1,0 +1,38 @@
+import { expect, test } from 'vitest';
+import { FatalWatch } from './fatal-watch.ts';
+
+function message(type: string, body: string): Buffer {
+  const head = Buffer.alloc(5);
+  head.write(type);
+  head.writeUInt32BE(4 + Buffer.byteLength(body), 1);
+  return Buffer.concat([head, Buffer.from(body)]);
+}
+const error = (severity: string) =>
+  message('E', `SERREUR\0V${severity}\0C57P01\0Mterminating connection\0\0`);
+const ready = message('Z', 'I');
+const row = message('D', 'E'.repeat(30));
+const before = Buffer.concat([message('R', '\0\0\0\0'), ready, row, error('ERROR'), ready]);
+
+test.each(['FATAL', 'PANIC'])(
+  '%s is found wherever the stream is cut, and all before it passed on',
+  (severity) => {
+    const stream = Buffer.concat([before, error(severity)]);
+    for (let size = 1; size <= stream.length; size += 1) {
+      const watch = new FatalWatch();
+      const passed: Buffer[] = [];
+      let found: unknown;
+      for (let at = 0; at < stream.length && found === undefined; at += size) {
+        const read = watch.read(stream.subarray(at, at + size));
+        passed.push(Buffer.from(read.passed));
+        found = read.fatal;
+      }
+      expect(found).toEqual({ code: '57P01', message: 'terminating connection' });
+      expect(Buffer.concat(passed)).toEqual(before);
+    }
+  },
+);
+
+test('an error before the connection is ready is passed on: it is told to who waits for it', () => {
+  const start = error('FATAL');
+  expect(new FatalWatch().read(start)).toEqual({ passed: start });
+});

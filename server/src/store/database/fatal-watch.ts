@@ -1,0 +1,55 @@
+// Finds the message by which PostgreSQL ends a connection. The driver keeps what was fatal to a running query until the
+// connection is ready again: that is on its next one, whose first query it would reject with it.
+
+const errorResponse = 'E'.charCodeAt(0);
+const readyForQuery = 'Z'.charCodeAt(0);
+const headerBytes = 5;
+
+export interface FatalMessage {
+  /** SQLSTATE. */
+  code: string;
+  message: string;
+}
+
+/** Follows the messages of one connection (PostgreSQL protocol 3.0: a type, a length, a body). */
+export class FatalWatch {
+  /** The beginning of a message that is not whole yet, where it may be an error. */
+  #held: Buffer = Buffer.alloc(0);
+  /** So many bytes of a message are still to come. */
+  #left = 0;
+  /** Errors before it are of the start: the driver tells whoever waits for the connection. */
+  #hasBegun = false;
+
+  /** What the driver is to be given of these bytes, and what ended the connection, if that is among them. */
+  read(bytes: Buffer): { passed: Buffer; fatal?: FatalMessage } {
+    const data = this.#held.length === 0 ? bytes : Buffer.concat([this.#held, bytes]);
+    let at = Math.min(this.#left, data.length);
+    this.#left -= at;
+    while (at + headerBytes <= data.length) {
+      const end = at + 1 + data.readUInt32BE(at + 1);
+      if (data[at] === readyForQuery) this.#hasBegun = true;
+      else if (data[at] === errorResponse && this.#hasBegun) {
+        if (end > data.length) break;
+        const fatal = fatalOf(data.subarray(at + headerBytes, end));
+        if (fatal !== undefined) return { passed: data.subarray(0, at), fatal };
+      }
+      this.#left = Math.max(0, end - data.length);
+      at = Math.min(end, data.length);
+    }
+    this.#held = Buffer.from(data.subarray(at));
+    return { passed: data.subarray(0, at) };
+  }
+}
+
+/** Fields are a letter and a string each: V is the severity in no language, C the SQLSTATE, M the message. */
+function fatalOf(body: Buffer): FatalMessage | undefined {
+  const fields = new Map(
+    body
+      .toString('utf8')
+      .split('\0')
+      .map((field) => [field[0], field.slice(1)]),
+  );
+  const severity = fields.get('V') ?? fields.get('S');
+  if (severity !== 'FATAL' && severity !== 'PANIC') return undefined;
+  return { code: fields.get('C') ?? '', message: fields.get('M') ?? '' };
+}
