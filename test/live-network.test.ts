@@ -18,15 +18,18 @@ afterAll(() => t?.[Symbol.asyncDispose]());
 const countDisconnects = () => t.server.output.split('"msg":"agent disconnected"').length - 1;
 
 test('output is shown while the command runs, both streams in their order, and nothing is added at the end', async () => {
-  const gate = await t.gate();
+  // Of what is printed to both in the same moment, either can be read first on the target.
+  const [one, two] = [await t.gate(), await t.gate()];
   const { id, stepIds, reader } = await t.run([
-    `echo one; echo two >&2; ${gate.wait}; echo three`,
+    `echo one; ${one.wait}; echo two >&2; ${two.wait}; echo three`,
     'echo next',
   ]);
   const [first = 0, second = 0] = stepIds;
+  await reader.until(() => reader.text(first) === 'one\n', 'the first line');
+  await one.open();
   await reader.until(() => reader.text(first) === 'one\ntwo\n', 'the first two lines');
   await reader.until(() => reader.status === 'running', 'the run to go on');
-  await gate.open();
+  await two.open();
   expect(await reader.end()).toBe('succeeded');
   expect(reader.text(first)).toBe('one\ntwo\nthree\n');
   expect(reader.text(first, 'stderr')).toBe('two\n');
