@@ -27,7 +27,7 @@ cat > kdc.conf <<EOF
     database_name = $PWD/principal
     key_stash_file = $PWD/stash
     acl_file = $PWD/acl
-    max_life = 1h
+    max_life = 10h
   }
 EOF
 export KRB5_CONFIG="$PWD/krb5.conf" KRB5_KDC_PROFILE="$PWD/kdc.conf"

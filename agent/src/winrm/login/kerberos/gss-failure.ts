@@ -16,7 +16,7 @@ function adviceFor(text: string): string {
   if (
     /ticket.*expired|credentials? (have |has )?expired|no credentials? cache|cache.*not found/i.test(text)
   ) {
-    return 'Renew the tickets in the cache on the agent’s machine (kinit, k5start), and see that the agent’s user may read it.';
+    return 'Renew the tickets in the cache on the agent’s machine (kinit, k5start), and see that the agent’s user may read it. With a password or a keytab: set that machine’s clock (NTP), by which new tickets are over already.';
   }
   if (/cannot (find|contact|resolve)|realm/i.test(text)) {
     return 'Check the realm in the user’s name, and that the agent’s machine finds its domain controllers (DNS, /etc/krb5.conf).';

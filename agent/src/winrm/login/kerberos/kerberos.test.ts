@@ -74,6 +74,15 @@ winrmTest('an agent whose own clock is wrong logs in all the same: the KDC’s t
   expect(end).toMatchObject({ how: 'exited', exitCode: 3 });
 });
 
+winrmTest('an agent whose clock is ahead by more than tickets last is told to set it', async () => {
+  const fixture = await hostWithClocks({ host: '-40000s', kdc: '-40000s' });
+  expect(await errorOf(runOn(fixture, 'exit 3', { connection: { login: kerberos() } }))).toMatchObject({
+    kind: 'auth_failed',
+    message: expect.stringContaining('Ticket expired'),
+    advice: expect.stringContaining('set that machine’s clock (NTP)'),
+  });
+});
+
 winrmTest(
   'the realm is found however it is written, and the principal of the host may be given',
   async () => {
