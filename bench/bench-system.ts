@@ -38,6 +38,8 @@ export interface BenchSystem {
   api<T>(method: string, path: string, body?: unknown): Promise<T>;
   createJob(command: string, steps?: number): Promise<number>;
   startRun(jobId: number, targetIds?: number[]): Promise<RunDetail>;
+  /** With all that the start takes. */
+  startWith(jobId: number, request: object): Promise<RunDetail>;
   stop(): Promise<void>;
 }
 
@@ -142,6 +144,7 @@ export async function startBenchSystem(options: BenchOptions = {}): Promise<Benc
       ).id,
     startRun: (jobId, ids = targetIds.slice(0, 1)) =>
       api<RunDetail>('POST', `/jobs/${jobId}/run`, { targetIds: ids }),
+    startWith: (jobId, request) => api<RunDetail>('POST', `/jobs/${jobId}/run`, request),
     async stop() {
       for (const child of [agent, server]) {
         if (child.exitCode !== null) continue;

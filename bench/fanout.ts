@@ -8,6 +8,7 @@ import { type BenchSystem, type BenchTarget, benchAccount, startBenchSystem, unt
 import { cpuSecondsOf } from './cpu-time.ts';
 import { FanoutPeers, type Measured } from './fanout-peers.ts';
 import { writeReport } from './report.ts';
+import { createSecretJob, plainCommands, type SecretJob, secretCount } from './secret-runs.ts';
 import { readRun } from './sse-reader.ts';
 import { median, percentile } from './statistics.ts';
 
@@ -40,11 +41,18 @@ export async function benchFanout(): Promise<void> {
       ['bare ssh2 ÷ product', ratio(real.cold, 'ssh2'), 'at least 0.9'],
       ['`xargs -P50 ssh` ÷ product', ratio(real.cold, 'xargs'), 'at least 1.0'],
       ['`ansible -m raw -f 50` ÷ product', ratio(real.cold, 'ansible'), 'at least 2.5'],
+      [`product with ${secretCount} secrets of the run ÷ without`, ratio(real.cold, 'secrets'), ''],
       ['CPU of server, database and agent for a host', cpu(real.cold, 'product'), ''],
       ['of that, ÷ ansible’s', cpuRatio(real.cold, 'ansible'), 'at most 0.25'],
       ['warm, real sshd: product', times(real.warm, 'product'), ''],
       ['warm bare ssh2 ÷ product', ratio(real.warm, 'ssh2'), 'at least 0.6'],
       ['warm ansible ÷ product', ratio(real.warm, 'ansible'), 'at least 10'],
+      [`warm product with ${secretCount} secrets of the run ÷ without`, ratio(real.warm, 'secrets'), ''],
+      [
+        'CPU of server, database and agent for a host, without and with',
+        `${cpu(real.warm, 'product')} and ${cpu(real.warm, 'secrets')}`,
+        '',
+      ],
       ['cold, cheap targets: product', times(cheap.cold, 'product'), ''],
       ['bare ssh2 ÷ product', ratio(cheap.cold, 'ssh2'), 'at least 0.5'],
       ['`xargs -P50 ssh` ÷ product', ratio(cheap.cold, 'xargs'), 'at least 1.5'],
@@ -52,6 +60,7 @@ export async function benchFanout(): Promise<void> {
     notes: [
       `One step \`true\` on ${hostCount} addresses of this machine, ${concurrency} at a time everywhere (slots of the agent, loop, \`-P\`, forks). The product is timed from before the POST until the run’s end was read from its event stream, when all results are stored; a peer until it has ended.`,
       `${rounds} rounds after one that is not counted, all in turns; medians of pairs. Cold: every connection was ended before.`,
+      'The secrets are opened by the agent and looked for in what each host prints; the step does not use them.',
       'A cheap target is one ssh2.Server process for all hosts, which starts /bin/sh for what it is asked.',
     ],
   });
@@ -62,12 +71,19 @@ class Fanout {
   readonly #peers: FanoutPeers;
   readonly #server: Server;
   readonly #jobId: number;
+  readonly #secretJob: SecretJob;
 
-  constructor(system: BenchSystem, peers: FanoutPeers, server: Server, jobId: number) {
+  constructor(
+    system: BenchSystem,
+    peers: FanoutPeers,
+    server: Server,
+    jobs: { plain: number; secret: SecretJob },
+  ) {
     this.#system = system;
     this.#peers = peers;
     this.#server = server;
-    this.#jobId = jobId;
+    this.#jobId = jobs.plain;
+    this.#secretJob = jobs.secret;
   }
 
   async cold(withAnsible: boolean): Promise<Samples> {
@@ -75,7 +91,12 @@ class Fanout {
       product: () => this.#product(),
       ssh2: () => this.#peers.ssh2Loop({ concurrency, warm: false }),
       xargs: () => this.#peers.xargsSsh(concurrency),
-      ...(withAnsible ? { ansible: () => this.#peers.ansibleRaw(concurrency, { warm: false }) } : {}),
+      ...(withAnsible
+        ? {
+            secrets: () => this.#productWithSecrets(),
+            ansible: () => this.#peers.ansibleRaw(concurrency, { warm: false }),
+          }
+        : {}),
     });
   }
 
@@ -83,6 +104,7 @@ class Fanout {
     const samples = await this.#rounds(
       {
         product: () => this.#product(),
+        secrets: () => this.#productWithSecrets(),
         ssh2: () => this.#peers.ssh2Loop({ concurrency, warm: true }),
         ansible: () => this.#peers.ansibleRaw(concurrency, { warm: true }),
       },
@@ -108,10 +130,18 @@ class Fanout {
   }
 
   async #product(): Promise<Measured> {
-    const { serverPid, agentPid, baseUrl, token, targetIds } = this.#system;
+    return this.#timeRun(this.#jobId, { targetIds: this.#system.targetIds });
+  }
+
+  async #productWithSecrets(): Promise<Measured> {
+    return this.#timeRun(this.#secretJob.id, await this.#secretJob.request(this.#system.targetIds));
+  }
+
+  async #timeRun(jobId: number, request: object): Promise<Measured> {
+    const { serverPid, agentPid, baseUrl, token } = this.#system;
     const before = cpuSecondsOf([serverPid, agentPid]);
     const startedMs = performance.now();
-    const run = await this.#system.startRun(this.#jobId, targetIds);
+    const run = await this.#system.startWith(jobId, request);
     const read = await readRun(`${baseUrl}/api/v1/runs/${run.id}/events`, token);
     if (read.status !== 'succeeded') throw new Error(`run ${run.id} ${read.status}`);
     return {
@@ -131,7 +161,9 @@ async function withSystem<T>(start: () => Promise<Server>, use: (fanout: Fanout)
   });
   const peers = await FanoutPeers.start(system, hosts, 'fanout');
   try {
-    return await use(new Fanout(system, peers, server, await system.createJob('true')));
+    const plain = await system.createJob('true');
+    const secret = await createSecretJob(system, plainCommands('true'));
+    return await use(new Fanout(system, peers, server, { plain, secret }));
   } finally {
     peers.stop();
     await system.stop();

@@ -9,10 +9,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BenchSystem, startBenchSystem } from './bench-system.ts';
 import { writeReport } from './report.ts';
+import { createSecretJob, secretCount } from './secret-runs.ts';
 import { readRun } from './sse-reader.ts';
 import { median, medianRatio } from './statistics.ts';
 
 const rounds = 5;
+/** Of transfers with secrets beside those without. */
+const secretRounds = 3;
 const largeBytes = 2 ** 30;
 const smallFiles = 5_000;
 const smallBytes = 4_096;
@@ -55,6 +58,12 @@ async function measure(system: BenchSystem, place: Place): Promise<void> {
       `${times(pairs)} (${seconds(pairs, 'ours')} to ${seconds(pairs, 'theirs')})`,
       goal,
     ] as const;
+  const withSecrets = (what: string, pairs: readonly Pair[]) =>
+    [
+      `${what}, with ${secretCount} secrets of the run ÷ without`,
+      `${medianRatio(pairs).toFixed(2)} (${seconds(pairs, 'ours')} to ${seconds(pairs, 'theirs')})`,
+      '',
+    ] as const;
   await writeReport({
     name: 'files',
     title: 'Files to a target and back',
@@ -63,8 +72,10 @@ async function measure(system: BenchSystem, place: Place): Promise<void> {
       compared('1 GiB put', 'sftp -b', large.put, 'at least 1.0'),
       ['1 GiB get, median', rate(median(large.get.map(({ ours }) => ours))), ''],
       compared('1 GiB get', 'sftp -b', large.get, 'at least 1.2'),
+      withSecrets('1 GiB put', large.secret),
       compared('5,000 files put', 'sftp -r', small.putSftp, 'at least 3.5'),
       compared('5,000 files put', 'rsync -a', small.putRsync, 'at least 0.9'),
+      withSecrets('5,000 files put', small.secret),
       compared('5,000 files get', 'sftp -r', small.getSftp, 'at least 3.5'),
       compared('5,000 files get', 'rsync -a', small.getRsync, 'at least 0.9'),
       compared('sync, 1 % of 5,000 changed', 'rsync -a', small.sync, 'at least 0.9'),
@@ -77,12 +88,15 @@ async function measure(system: BenchSystem, place: Place): Promise<void> {
     notes: [
       'Ours is a run of one step, from before the POST until a reader has seen it end, on a warm connection; the peers connect anew, as they do. A number above 1 is in our favour.',
       `The same cipher (${cipher}) on all sides; files of 4 KiB in 50 directories; each file of ours is written under another name and renamed. After each round what arrived is compared by SHA-256 (1 GiB) or counted.`,
-      `${rounds} pairs after one that is not counted.`,
+      `${rounds} pairs after one that is not counted; ${secretRounds} of those with and without secrets, which are looked for in what a step says, not in files.`,
     ],
   });
 }
 
-async function againstSftp(system: BenchSystem, place: Place): Promise<{ put: Pair[]; get: Pair[] }> {
+async function againstSftp(
+  system: BenchSystem,
+  place: Place,
+): Promise<{ put: Pair[]; get: Pair[]; secret: Pair[] }> {
   const source = join(place.local, 'large');
   const sha256 = await writeLarge(source);
   const up = await transferJob(system, 'sftp.upload', source, join(place.remote, 'ours'));
@@ -98,8 +112,13 @@ async function againstSftp(system: BenchSystem, place: Place): Promise<{ put: Pa
     () => timeSftp(system, [`get ${place.remote}/ours ${place.local}/theirs`]),
   );
   await requireSame(back, sha256);
+  const secret = await secretPairs(
+    await transferWithSecrets(system, source, join(place.remote, 'ours')),
+    () => timeRun(system, up),
+  );
+  await requireSame(join(place.remote, 'ours'), sha256);
   await empty(place);
-  return { put, get };
+  return { put, get, secret };
 }
 
 async function smallOnes(system: BenchSystem, place: Place) {
@@ -126,6 +145,8 @@ async function smallOnes(system: BenchSystem, place: Place) {
     before(theirs, () => timeRsync(system, `${source}/`, `:${theirs}/`)),
   );
   await requireCount(ours);
+  const secret = await secretPairs(before(ours, await transferWithSecrets(system, source, ours)), put);
+  await requireCount(ours);
   const back = join(place.local, 'back');
   const get = before(back, () => timeRun(system, down));
   const taken = join(place.local, 'taken');
@@ -139,7 +160,7 @@ async function smallOnes(system: BenchSystem, place: Place) {
   );
   await requireCount(back);
   const sync = await syncPairs(system, source, { ours, theirs });
-  return { putSftp, putRsync, getSftp, getRsync, sync };
+  return { putSftp, putRsync, secret, getSftp, getRsync, sync };
 }
 
 async function syncPairs(
@@ -163,10 +184,25 @@ async function syncPairs(
 }
 
 /** One after the other, in turn; the first is not counted. */
-async function pairs(ours: Timed, theirs: Timed): Promise<Pair[]> {
+async function pairs(ours: Timed, theirs: Timed, counted = rounds): Promise<Pair[]> {
   const all: Pair[] = [];
-  for (let round = 0; round <= rounds; round += 1) all.push({ ours: await ours(), theirs: await theirs() });
+  for (let round = 0; round <= counted; round += 1) all.push({ ours: await ours(), theirs: await theirs() });
   return all.slice(1);
+}
+
+async function secretPairs(withSecrets: Timed, without: Timed): Promise<Pair[]> {
+  return pairs(withSecrets, without, secretRounds);
+}
+
+/** What uploads in a run that is given secrets; they are sealed before it is timed. */
+async function transferWithSecrets(
+  system: BenchSystem,
+  localPath: string,
+  remotePath: string,
+): Promise<Timed> {
+  const config = { local_path: localPath, remote_path: remotePath };
+  const job = await createSecretJob(system, [{ type: 'sftp.upload', config }]);
+  return async () => timeRun(system, job.id, await job.request());
 }
 
 async function transferJob(
@@ -184,9 +220,13 @@ async function transferJob(
   return (await system.api<{ id: number }>('POST', '/jobs', job)).id;
 }
 
-async function timeRun(system: BenchSystem, jobId: number): Promise<number> {
+async function timeRun(
+  system: BenchSystem,
+  jobId: number,
+  request: object = { targetIds: system.targetIds.slice(0, 1) },
+): Promise<number> {
   const startedMs = performance.now();
-  const { id } = await system.startRun(jobId);
+  const { id } = await system.startWith(jobId, request);
   const { status, endedMs } = await readRun(
     `${system.baseUrl}/api/v1/runs/${id}/events?output=all`,
     system.token,

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { sshArgs, startBenchSystem } from './bench-system.ts';
 import { writeReport } from './report.ts';
-import { createSecretJob, secretCount } from './secret-runs.ts';
+import { commandWithSecrets, createSecretJob, secretCount } from './secret-runs.ts';
 import { type ReadRun, readRun, startAndRead } from './sse-reader.ts';
 import { median, percentile } from './statistics.ts';
 
@@ -17,7 +17,7 @@ export async function benchLatency(): Promise<void> {
   const system = await startBenchSystem();
   try {
     const jobId = await system.createJob('echo hello');
-    const secretJob = await createSecretJob(system, 'echo hello');
+    const secretJob = await createSecretJob(system, commandWithSecrets('echo hello'));
     const [whole, apart, masked] = [newTimes(), newTimes(), newTimes()];
     const ssh: number[] = [];
     const url = (path: string) => `${system.baseUrl}/api/v1${path}`;

@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import type { Run } from '@opsconductor/protocol';
 import { startEmbeddedPostgres } from '../server/src/database/embedded-postgres.ts';
 import { connect, type Sql } from '../server/src/store/database/connection.ts';
-import { startBenchSystem, until } from './bench-system.ts';
+import { type BenchSystem, startBenchSystem, until } from './bench-system.ts';
 import { writeReport } from './report.ts';
+import { createSecretJob, plainCommands, secretCount } from './secret-runs.ts';
 import { readRun } from './sse-reader.ts';
 import { median } from './statistics.ts';
 
@@ -24,27 +25,27 @@ export async function benchQueue(): Promise<void> {
   const postgres = await startEmbeddedPostgres({ dataDir: join(system.dir, 'peer'), log: () => {} });
   const sql = connect(postgres.url, { max: peerWorkers });
   try {
+    const { targetIds } = system;
     const jobId = await system.createJob('true', stepsPerTarget);
+    const secretJob = await createSecretJob(system, plainCommands('true', stepsPerTarget));
     const ours: number[] = [];
     const theirs: number[] = [];
     const ratios: number[] = [];
+    const masked: number[] = [];
+    const maskedRatios: number[] = [];
     for (let round = -1; round < rounds; round += 1) {
       const peer = await peerRate(sql);
-      const startedMs = performance.now();
-      const run = await system.startRun(jobId, system.targetIds);
-      const read = await readRun(`${system.baseUrl}/api/v1/runs/${run.id}/events`, system.token);
-      const elapsedS = (performance.now() - startedMs) / 1000;
-      if (read.status !== 'succeeded') throw new Error(`run ${run.id} ${read.status}`);
-      await until(
-        async () =>
-          (await system.api<Run>('GET', `/runs/${run.id}`)).completedSteps === targets * stepsPerTarget,
+      const product = await productRate(system, jobId, { targetIds });
+      const secret = await productRate(system, secretJob.id, await secretJob.request(targetIds));
+      process.stdout.write(
+        `round ${round}: ${product.toFixed(0)} steps/s, with secrets ${secret.toFixed(0)}, peer ${peer.toFixed(0)} jobs/s\n`,
       );
-      const product = (targets * stepsPerTarget) / elapsedS;
-      process.stdout.write(`round ${round}: ${product.toFixed(0)} steps/s, peer ${peer.toFixed(0)} jobs/s\n`);
       if (round < 0) continue;
       ours.push(product);
       theirs.push(peer);
       ratios.push(product / peer);
+      masked.push(secret);
+      maskedRatios.push(secret / product);
     }
     await writeReport({
       name: 'queue',
@@ -53,9 +54,16 @@ export async function benchQueue(): Promise<void> {
         ['completed steps per second, median', median(ours).toFixed(0), 'at least 3000'],
         ['SQL queue, a commit for each lease and completion', `${median(theirs).toFixed(0)} jobs/s`, ''],
         ['product ÷ SQL queue, median of pairs', median(ratios).toFixed(2), ''],
+        [
+          `completed steps per second, runs with ${secretCount} secrets, median`,
+          median(masked).toFixed(0),
+          '',
+        ],
+        ['the same ÷ without secrets, median of pairs', median(maskedRatios).toFixed(2), ''],
       ],
       notes: [
         `Runs of ${targets} targets with ${stepsPerTarget} steps each through one agent with 512 slots: real agent process, WebSocket, journal fsyncs, sealed credential, leases, events; a step type that does nothing in place of SSH. Timed from before the POST (so with the run’s creation) to the end of its event stream.`,
+        `The secrets come with each lease, as any step may print them, and are opened by the agent.`,
         'Rows per step: one job_run_steps row inserted and updated twice (lease, end), one job_run_step_attempts row inserted; run, target run and event rows are shared by the steps of a transaction.',
         `The peer is a hand-written SKIP LOCKED queue on the same embedded PostgreSQL: ${peerWorkers} workers, one statement to lease and one to complete, no attempts, no events.`,
       ],
@@ -65,6 +73,19 @@ export async function benchQueue(): Promise<void> {
     await postgres.stop();
     await system.stop();
   }
+}
+
+/** Steps per second, from before the POST to the end of the run. */
+async function productRate(system: BenchSystem, jobId: number, request: object): Promise<number> {
+  const startedMs = performance.now();
+  const run = await system.startWith(jobId, request);
+  const read = await readRun(`${system.baseUrl}/api/v1/runs/${run.id}/events`, system.token);
+  const elapsedS = (performance.now() - startedMs) / 1000;
+  if (read.status !== 'succeeded') throw new Error(`run ${run.id} ${read.status}`);
+  await until(
+    async () => (await system.api<Run>('GET', `/runs/${run.id}`)).completedSteps === targets * stepsPerTarget,
+  );
+  return (targets * stepsPerTarget) / elapsedS;
 }
 
 async function peerRate(sql: Sql): Promise<number> {

@@ -1,4 +1,5 @@
-// Runs that are given secrets, sealed as any client seals them: all of them are masked in their output.
+// Runs that are given secrets, sealed as any client seals them: all of them are masked in what every step prints, whether
+// it uses them or not.
 import { randomUUID } from 'node:crypto';
 import type { RunSealingKeys, SecretParameters } from '@opsconductor/protocol';
 import { decodeBase64, sealRunValue } from '@opsconductor/protocol/sealing';
@@ -9,39 +10,50 @@ export const secretCount = 50;
 
 export interface SecretJob {
   id: number;
-  /** What a start takes: the first target, and the secrets sealed for its segment and this run alone. */
-  request(): Promise<{ targetIds: number[]; secretParameters: SecretParameters }>;
+  /** What a start takes: targets, the first unless told, and the secrets sealed for their segment and this run alone. */
+  request(targetIds?: number[]): Promise<SecretStart>;
 }
 
-/** A job of one step, in the environment of which are fifty secrets of the run. */
-export async function createSecretJob(system: BenchSystem, command: string): Promise<SecretJob> {
-  const values = new Map(
-    canaries()
-      .slice(0, secretCount)
-      .map(({ secret }, n) => [`s${n}`, secret]),
+export interface SecretStart {
+  targetIds: number[];
+  secretParameters: SecretParameters;
+}
+
+const values: ReadonlyMap<string, string> = new Map(
+  canaries()
+    .slice(0, secretCount)
+    .map(({ secret }, n) => [`s${n}`, secret]),
+);
+const names = [...values.keys()];
+
+/** Steps as in a job's definition, but for their names. */
+export type StepsOfSecretJob = readonly { type: string; config: object }[];
+
+/** A command that has all secrets in its environment. */
+export function commandWithSecrets(command: string): StepsOfSecretJob {
+  const environment = Object.fromEntries(
+    names.map((name) => [name.toUpperCase(), `\${{ parameters.${name} }}`]),
   );
-  const names = [...values.keys()];
+  return [{ type: 'ssh.exec', config: { command, timeout: 300, environment } }];
+}
+
+/** Commands as those of `createJob`, which use no secret. */
+export function plainCommands(command: string, count = 1): StepsOfSecretJob {
+  return Array.from({ length: count }, () => ({ type: 'ssh.exec', config: { command, timeout: 300 } }));
+}
+
+export async function createSecretJob(system: BenchSystem, steps: StepsOfSecretJob): Promise<SecretJob> {
   const { id } = await system.api<{ id: number }>('POST', '/jobs', {
     name: `bench ${randomUUID()}`,
     parameters: Object.fromEntries(names.map((name) => [name, { type: 'string', secret: true }])),
-    steps: [
-      {
-        name: 'step 1',
-        type: 'ssh.exec',
-        config: {
-          command,
-          timeout: 300,
-          environment: Object.fromEntries(
-            names.map((name) => [name.toUpperCase(), `\${{ parameters.${name} }}`]),
-          ),
-        },
-      },
-    ],
+    steps: steps.map((step, n) => ({ name: `step ${n + 1}`, ...step })),
   });
-  const targetIds = system.targetIds.slice(0, 1);
   return {
     id,
-    request: async () => ({ targetIds, secretParameters: await sealed(system, id, targetIds, values) }),
+    request: async (targetIds = system.targetIds.slice(0, 1)) => ({
+      targetIds,
+      secretParameters: await sealed(system, id, targetIds),
+    }),
   };
 }
 
@@ -49,18 +61,17 @@ async function sealed(
   system: BenchSystem,
   jobId: number,
   targetIds: readonly number[],
-  secrets: ReadonlyMap<string, string>,
 ): Promise<SecretParameters> {
   const keys = await system.api<RunSealingKeys>('POST', `/jobs/${jobId}/sealing-keys`, { targetIds });
   const [segment] = keys.segments;
   if (segment === undefined) throw new Error('no segment to seal for');
   const { installationId, segmentId, generation, publicKey } = segment;
   const id = randomUUID();
-  const values: SecretParameters['values'] = {};
-  for (const [name, value] of secrets) {
+  const seals: SecretParameters['values'] = {};
+  for (const [name, value] of values) {
     const binding = { installationId, jobId, id, step: '', name, segmentId, generation };
     const segmentPublicKey = decodeBase64(publicKey);
-    values[name] = [{ segmentId, sealed: await sealRunValue({ segmentPublicKey, binding, value }) }];
+    seals[name] = [{ segmentId, sealed: await sealRunValue({ segmentPublicKey, binding, value }) }];
   }
-  return { id, values };
+  return { id, values: seals };
 }

@@ -7,6 +7,7 @@ import { SshPool } from '../agent/src/ssh/pool.ts';
 import type { OpenedCredential, StepTarget } from '../agent/src/steps/step-type.ts';
 import { type BenchSystem, sshArgs, startBenchSystem } from './bench-system.ts';
 import { writeReport } from './report.ts';
+import { createSecretJob, plainCommands, secretCount } from './secret-runs.ts';
 import { readRun } from './sse-reader.ts';
 import { median, medianRatio, percentile } from './statistics.ts';
 
@@ -19,13 +20,16 @@ const connects = 60;
 const warmingConnects = 10;
 
 type Pair = { ours: number; theirs: number };
+/** With how long it takes where the runs have secrets. */
+type StepTimes = Pair & { masked: number };
 
 export async function benchSteps(): Promise<void> {
   const system = await startBenchSystem();
   try {
-    const steps = await stepPairs(system);
+    const steps = await stepTimes(system);
     const fresh = await connectPairs(system);
-    const seconds = (of: keyof Pair) => `${(median(steps.map((pair) => pair[of])) / 1e3).toFixed(2)} s`;
+    const masked = steps.map((times) => ({ ours: times.masked, theirs: times.theirs }));
+    const seconds = (of: keyof StepTimes) => `${(median(steps.map((pair) => pair[of])) / 1e3).toFixed(2)} s`;
     const ms = (of: keyof Pair) => {
       const all = fresh.map((pair) => pair[of]);
       return `${percentile(all, 50).toFixed(1)} and ${percentile(all, 90).toFixed(1)} ms`;
@@ -37,12 +41,14 @@ export async function benchSteps(): Promise<void> {
         [`${stepCount} steps, product`, seconds('ours'), ''],
         [`${stepCount} times \`ssh\` over one kept connection (ControlMaster)`, seconds('theirs'), ''],
         ['ControlMaster ÷ product, median of pairs', (1 / medianRatio(steps)).toFixed(2), 'at least 1.5'],
+        [`${stepCount} steps, product, runs with ${secretCount} secrets`, seconds('masked'), ''],
+        ['ControlMaster ÷ that, median of pairs', (1 / medianRatio(masked)).toFixed(2), ''],
         ['a connection anew and `true`, the agent’s client, p50 and p90', ms('ours'), ''],
         ['the same by `ssh`', ms('theirs'), ''],
         ['product ÷ ssh, median of pairs', medianRatio(fresh).toFixed(2), 'at most 1.1'],
       ],
       notes: [
-        `${stepCount / stepsPerRun} runs of ${stepsPerRun} steps \`true\` each, one after the other, each from before the POST until its end was read from its event stream, when all results are stored. The loop is a shell’s, over a connection that was opened before; its master is ended by nobody meanwhile. ${rounds} pairs after one that is not counted.`,
+        `${stepCount / stepsPerRun} runs of ${stepsPerRun} steps \`true\` each, one after the other, each from before the POST until its end was read from its event stream, when all results are stored. The loop is a shell’s, over a connection that was opened before; its master is ended by nobody meanwhile. ${rounds} rounds in turns after one that is not counted. The secrets are opened by the agent and looked for in what each step prints; no step uses them.`,
         `A connection: from before the TCP connection until \`true\` has ended, the same key and cipher (aes128-gcm) for both; the agent’s client in a process that is running, as an agent is. ${connects} pairs after ${warmingConnects}.`,
       ],
     });
@@ -51,24 +57,29 @@ export async function benchSteps(): Promise<void> {
   }
 }
 
-async function stepPairs(system: BenchSystem): Promise<Pair[]> {
+async function stepTimes(system: BenchSystem): Promise<StepTimes[]> {
   const jobId = await system.createJob('true', stepsPerRun);
+  const secretJob = await createSecretJob(system, plainCommands('true', stepsPerRun));
   const control = join(system.dir, 'control');
   const master = spawn('ssh', ['-M', '-N', '-S', control, ...sshArgs(system)], { stdio: 'ignore' });
   const over = ['-F', 'none', '-S', control, system.target.host];
   while ((await exitCode('ssh', ['-O', 'check', ...over])) !== 0)
     if (master.exitCode !== null) throw new Error('no master');
   const loop = `n=0; while [ $n -lt ${stepCount} ]; do ssh "$@" true || exit 1; n=$((n+1)); done`;
-  const all: Pair[] = [];
+  const targetIds = system.targetIds.slice(0, 1);
+  const all: StepTimes[] = [];
   for (let round = 0; round <= rounds; round += 1) {
-    const ours = await timed(async () => {
-      for (let n = 0; n < stepCount; n += stepsPerRun) await runOnce(system, jobId);
-    });
+    let [ours, masked] = [0, 0];
+    for (let n = 0; n < stepCount; n += stepsPerRun) {
+      ours += await timed(() => runOnce(system, jobId, { targetIds }));
+      const request = await secretJob.request();
+      masked += await timed(() => runOnce(system, secretJob.id, request));
+    }
     const theirs = await timed(async () => {
       const code = await exitCode('sh', ['-c', loop, 'sh', ...over]);
       if (code !== 0) throw new Error(`ssh over the kept connection ended with ${code}`);
     });
-    if (round > 0) all.push({ ours, theirs });
+    if (round > 0) all.push({ ours, masked, theirs });
   }
   master.kill();
   await once(master, 'exit');
@@ -118,8 +129,8 @@ async function connectPairs(system: BenchSystem): Promise<Pair[]> {
   return all;
 }
 
-async function runOnce(system: BenchSystem, jobId: number): Promise<void> {
-  const { id } = await system.startRun(jobId);
+async function runOnce(system: BenchSystem, jobId: number, request: object): Promise<void> {
+  const { id } = await system.startWith(jobId, request);
   const { status } = await readRun(`${system.baseUrl}/api/v1/runs/${id}/events`, system.token);
   if (status !== 'succeeded') throw new Error(`run ${id} ${status}`);
 }

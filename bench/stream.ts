@@ -9,7 +9,7 @@ import type { RunDetail } from '@opsconductor/protocol';
 import { type BenchSystem, sshArgs, startBenchSystem } from './bench-system.ts';
 import { childOf, cpuSeconds } from './cpu-seconds.ts';
 import { writeReport } from './report.ts';
-import { createSecretJob, secretCount } from './secret-runs.ts';
+import { commandWithSecrets, createSecretJob, secretCount } from './secret-runs.ts';
 import { type ReadRun, readRun } from './sse-reader.ts';
 import { median } from './statistics.ts';
 
@@ -22,7 +22,7 @@ export async function benchStream(): Promise<void> {
     const file = join(system.target.dir, 'output.txt');
     const sha256 = await writeOutput(file);
     const jobId = await system.createJob(`cat ${file}`);
-    const secretJob = await createSecretJob(system, `cat ${file}`);
+    const secretJob = await createSecretJob(system, commandWithSecrets(`cat ${file}`));
     const ours: number[] = [];
     const ssh: number[] = [];
     const ratios: number[] = [];
@@ -43,7 +43,7 @@ export async function benchStream(): Promise<void> {
       const after = cpuSeconds(processes);
       await checkRun(system, run.id, read, sha256);
       const request = await secretJob.request();
-      const secret = await timeRun(system, () => system.api('POST', `/jobs/${secretJob.id}/run`, request));
+      const secret = await timeRun(system, () => system.startWith(secretJob.id, request));
       await checkRun(system, secret.run.id, secret.read, sha256);
       if (round < 0) continue;
       masked.push(secret.elapsedMs);
