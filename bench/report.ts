@@ -9,6 +9,9 @@ const head = `# Benchmarks
 Each section is written by the command it names, on the machine it names, with encryption at rest, masking and durable
 commits on. Product and peer take turns in one run; what counts is the ratio, not the time. All processes (server,
 PostgreSQL, agent, sshd, reader) share the machine.
+
+\`latency\`, \`stream\`, \`steps\`, \`fanout\`, \`queue\` and \`files\` have runs with 50 secrets beside those without; what masking alone does is \`masking\`. The others can't: no
+run takes part in \`audit\`, \`claims\`, \`import\`, \`jobs\` and \`targets\`, \`winrm\` drives the agent’s client without a server, and \`dispatch\` and \`agents\` are what \`queue\` is, with other peers or more agents.
 `;
 
 export interface Report {

@@ -99,7 +99,7 @@ export class CredentialOpener {
     const way = await this.openWay(target);
     const other = runAs === undefined ? undefined : await this.#openRunAs(runAs, target, own);
     const patterns = [...way.patterns, ...(other?.patterns ?? [])];
-    return { ...own, ...other?.usable, target: way.target, secrets: own.secrets.with(patterns) };
+    return { ...own, ...other?.usable, target: way.target, secrets: own.secrets.sharedWith(patterns) };
   }
 
   /** A host has refused one of these: what their sources said is not used again, as it may have been replaced there. */

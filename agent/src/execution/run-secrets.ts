@@ -38,9 +38,11 @@ export class UnopenableSecret extends Error {
   override readonly name = 'UnopenableSecret';
 }
 
+type Opened = Pick<OpenedSecret, 'value' | 'patterns'>;
+
+/** Also while it is being opened: many leases of a run come at once. */
 interface Kept {
-  value: string;
-  patterns: readonly Pattern[];
+  opened: Promise<Opened>;
   untilMs: number;
 }
 
@@ -80,27 +82,35 @@ export class RunSecrets {
     return { id, sealed: await sealRunValue({ segmentPublicKey: key.publicKey, binding, value }) };
   }
 
-  async #open(jobId: number, secret: LeaseSecret): Promise<Kept> {
-    const { sealed, name } = secret;
+  async #open(jobId: number, secret: LeaseSecret): Promise<Opened> {
+    const { sealed } = secret;
     const binding = this.#binding(jobId, secret, sealed.generation);
     // The whole seal is in the key: another row must not be served from here.
     const key = JSON.stringify([binding, sealed]);
     const now = this.#options.monotonicMs();
     const kept = this.#kept.get(key);
-    if (kept !== undefined && kept.untilMs > now) return kept;
+    if (kept !== undefined && kept.untilMs > now) return kept.opened;
+    const made = { opened: this.#unseal(binding, secret), untilMs: now + keptMs };
+    this.#keep(key, made);
+    try {
+      return await made.opened;
+    } catch (error) {
+      if (this.#kept.get(key) === made) this.#kept.delete(key);
+      throw error;
+    }
+  }
+
+  async #unseal(binding: RunValueBinding, { sealed, step, name }: LeaseSecret): Promise<Opened> {
     const segmentPrivateKey = this.#options.segmentPrivateKey(sealed.generation);
     if (segmentPrivateKey === undefined) {
       throw new NoSegmentKey(`This agent does not hold generation ${sealed.generation} of the segment key`);
     }
     try {
       const value = await openRunValue({ segmentPrivateKey, binding, sealed });
-      const opened = { value, patterns: textPatterns(value), untilMs: now + keptMs };
-      this.#keep(key, opened);
-      return opened;
+      return { value, patterns: textPatterns(value) };
     } catch (error) {
       if (!(error instanceof SealingError)) throw error;
-      const called =
-        secret.step === undefined ? `parameters.${name}` : `steps.${secret.step}.outputs.${name}`;
+      const called = step === undefined ? `parameters.${name}` : `steps.${step}.outputs.${name}`;
       throw new UnopenableSecret(`The secret ${called} could not be opened: ${error.message}.`);
     }
   }
@@ -114,9 +124,9 @@ export class RunSecrets {
     return { installationId, jobId, id, step, name, segmentId, generation };
   }
 
-  #keep(key: string, opened: Kept): void {
+  #keep(key: string, kept: Kept): void {
     this.#kept.delete(key);
-    this.#kept.set(key, opened);
+    this.#kept.set(key, kept);
     const [oldest] = this.#kept.keys();
     if (this.#kept.size > maxKept && oldest !== undefined) this.#kept.delete(oldest);
   }

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import type { OpenedCredential } from '../steps/step-type.ts';
 import { PatternSet } from './pattern-set.ts';
 import { mask, Redactor } from './redactor.ts';
-import { base64Cores, secretPatterns } from './secret-patterns.ts';
+import { base64Cores, secretPatterns, textPatterns } from './secret-patterns.ts';
 
 const password = 'p4ss/w&rd "x"';
 const credential: OpenedCredential = { kind: 'ssh_password', id: '1', version: 1, user: 'root', password };
@@ -52,6 +52,31 @@ test('a secret is masked wherever the stream is cut', () => {
   for (let at = 0; at <= whole.length; at++) {
     expect(redact(patterns, whole.subarray(0, at), whole.subarray(at))).toBe('before ******** after');
   }
+});
+
+test('who masks the very same secrets has one table of them, and nobody else has it', () => {
+  const own = new PatternSet(secretPatterns(credential));
+  const mine = textPatterns('open sesame');
+  const yours = textPatterns('xyzzy plugh');
+  const shared = own.sharedWith([...mine]);
+  const other = own.sharedWith([...yours]);
+  expect(own.sharedWith([...mine])).toBe(shared);
+  expect(own.sharedWith([...yours])).toBe(other);
+  expect(new PatternSet(own.patterns).sharedWith([...mine])).toBe(shared);
+  // Equal is not the same: another run's.
+  expect(own.sharedWith(textPatterns('open sesame'))).not.toBe(shared);
+  expect(new PatternSet([]).sharedWith([...mine])).not.toBe(shared);
+  expect(redact(shared, Buffer.from(`${password} open sesame xyzzy plugh`))).toBe(
+    '******** ******** xyzzy plugh',
+  );
+  expect(redact(other, Buffer.from('open sesame xyzzy plugh'))).toBe('open sesame ********');
+});
+
+test('tables of no more than a few sets of secrets are kept', () => {
+  const none = new PatternSet([]);
+  const patterns = Array.from({ length: 5 }, (_, n) => textPatterns(`a secret of ${n}`));
+  const [first] = patterns.map((some) => none.sharedWith(some));
+  expect(none.sharedWith(patterns[0] ?? [])).not.toBe(first);
 });
 
 test('a secret is masked when it comes byte by byte', () => {
