@@ -2,7 +2,6 @@
 // Hostile values in every kind of place that a script has for them, through real shells, byte for byte. What the agent would
 // send is what runs here: its renderer makes the script, its delivery wraps it. A value that were more than text would make
 // a file where the script runs.
-import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,8 +13,8 @@ import {
   type SshExecConfig,
 } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { runInShell } from '../agent/src/steps/attempt-shell-setup.ts';
 import { scriptInput } from '../agent/src/steps/ssh-exec-run.ts';
-import { attemptScript, newNonce } from '../agent/src/steps/ssh-exec-script.ts';
 import type { StepContext } from '../agent/src/steps/step-type.ts';
 import { shellReference } from '../protocol/src/rendering/sh/write-script.ts';
 import { valuesFor } from '../protocol/src/rendering/testing.ts';
@@ -88,19 +87,14 @@ function render(shell: Shell, config: SshExecConfig, scope: RenderScope, values:
   return { config: rendered.config as SshExecConfig, bindings: rendered.bindings };
 }
 
-function runRendered(shell: Shell, { config, bindings }: ReturnType<typeof render>): Buffer {
+async function runRendered(shell: Shell, { config, bindings }: ReturnType<typeof render>): Promise<Buffer> {
   const input = scriptInput(config, { marker: 'm.1.1', bindings } as Partial<StepContext> as StepContext);
-  const script = attemptScript(input, newNonce());
-  const { stdout, stderr, status, error } = spawnSync(shell.path, [], {
-    input: script.subarray(script.indexOf('\n') + 1),
+  const { stdout, stderr, status } = await runInShell(shell.path, input, {
     argv0: shell.as,
     cwd: folder,
     env: { PATH: process.env.PATH, LC_ALL: 'C.UTF-8', ...shell.env },
-    maxBuffer: 1 << 30,
   });
-  if (error) throw error;
-  if (status !== 0)
-    throw new Error(`${shell.name} ended with ${status}: ${stderr.toString().slice(0, 2_000)}`);
+  if (status !== 0) throw new Error(`${shell.name} ended with ${status}: ${stderr.slice(0, 2_000)}`);
   return stdout;
 }
 
@@ -236,10 +230,10 @@ test('there are shells to try them in', () => {
 });
 
 describe.each(shells)('$name', (shell) => {
-  test(`carries ${count} hostile strings through every place of a script, byte for byte`, () => {
+  test(`carries ${count} hostile strings through every place of a script, byte for byte`, async () => {
     for (const [at, batch] of batches.entries()) {
       const { places, step } = stepOf(shell, batch, at);
-      const output = runRendered(shell, step);
+      const output = await runRendered(shell, step);
       let from = 0;
       const next = (text: string, what: () => string) => {
         const wanted = Buffer.from(text);
@@ -256,14 +250,14 @@ describe.each(shells)('$name', (shell) => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  test('carries them in the environment of the step, to the shell and to its children', () => {
+  test('carries them in the environment of the step, to the shell and to its children', async () => {
     for (const { names, values, given } of batches.filter((_, at) => everywhere || at % 4 === 0)) {
       // A system takes some 2 MB of environment.
       const environment = Object.fromEntries(
         names.map((name) => [`E_${name}`, `\${{ parameters.${name} }}`]),
       );
       const command = `env -0; ${names.map((name) => `printf '%s\\0' "$E_${name}"`).join('; ')}`;
-      const output = run(shell, { command, environment }, scopeOf(names), given);
+      const output = await run(shell, { command, environment }, scopeOf(names), given);
       const parts = output.toString().split('\0');
       expect(parts.slice(-values.length - 1, -1)).toEqual(values);
       const inherited = new Set(parts);
@@ -272,7 +266,7 @@ describe.each(shells)('$name', (shell) => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  test('enters working directories of any name', () => {
+  test('enters working directories of any name', async () => {
     const fit = strings.filter(
       (value) => value !== '' && !/[/]/.test(value) && Buffer.byteLength(value) < 250,
     );
@@ -286,14 +280,14 @@ describe.each(shells)('$name', (shell) => {
         command: `printf '%s\\0' "$PWD"`,
         working_directory: `${folder}/in/\${{ parameters.name }}`,
       };
-      const output = run(shell, config, scopeOf(['name']), { name });
+      const output = await run(shell, config, scopeOf(['name']), { name });
       expect(output.toString()).toBe(`${directory}\0`);
       expect(readdirSync(directory)).toEqual([]);
     }
     expect(readdirSync(folder)).toEqual(['in']);
   });
 
-  test('counts with numbers of any sign, whatever stands around them', () => {
+  test('counts with numbers of any sign, whatever stands around them', async () => {
     const numbers = [0, 1, -1, 7, -7, 4_294_967_296, -4_294_967_296, 1_000_000_000_000];
     const names = numbers.map((_, at) => `n${at}`);
     const command = names
@@ -303,7 +297,7 @@ describe.each(shells)('$name', (shell) => {
       })
       .join('\n');
     const given = Object.fromEntries(names.map((name, at) => [name, numbers[at]]));
-    const output = run(shell, { command }, scopeOf(names, 'integer'), given);
+    const output = await run(shell, { command }, scopeOf(names, 'integer'), given);
     const wrap = (value: bigint) => BigInt.asIntN(64, value);
     const lines = numbers.map((number) => {
       const n = BigInt(number);
@@ -347,7 +341,7 @@ describe.skipIf(shells.length < 6).each([
   ["printf -v ${{ parameters.v }} '%s' x", subscript, 'word', 'bash by dash'],
   ['a=(1); unset ${{ parameters.v }}', subscript, 'word', 'bash by dash'],
 ] as const)('refused and dangerous: %s', (command, value, as, shellName) => {
-  test('is refused at save, and would run the value', () => {
+  test('is refused at save, and would run the value', async () => {
     const step = { type: 'ssh.exec', config: { command } };
     expect(checkStep(step, scopeOf(['v'])).length).toBeGreaterThan(0);
     const shell = shells.find(({ name }) => name === shellName) as Shell;
@@ -360,11 +354,11 @@ describe.skipIf(shells.length < 6).each([
       command: text,
       ...(shell.shell === undefined ? {} : { shell: shell.shell }),
     };
-    try {
-      runRendered(shell, { config, bindings: [{ name: 'OPS_1', type: 'string', value, secret: false }] });
-    } catch {
-      // How it ends is no matter.
-    }
+    // How it ends is no matter.
+    await runRendered(shell, {
+      config,
+      bindings: [{ name: 'OPS_1', type: 'string', value, secret: false }],
+    }).catch(() => undefined);
     expect(readdirSync(folder)).toContain('canary');
   });
 });

@@ -7,6 +7,7 @@ import type { Lease } from '../ssh/pool.ts';
 import {
   attemptScript,
   type BootstrapReport,
+  goAhead,
   markerLine,
   newNonce,
   ReportFilter,
@@ -33,10 +34,23 @@ export interface RunningCommand {
   readonly exited: boolean;
   readonly discardedBytes: number;
   readonly executionTimeMs: number | undefined;
+  /** That nothing of it ran, for certain: it waits for our word, and was not given it. */
+  readonly neverBegan?: boolean;
+  /** After how many seconds it was called off, as its shell did not get to it. */
+  readonly lateS?: number | undefined;
+  /** It is not given that word any more. */
+  callOff?(): void;
   stopBlocking(): void;
   /** Shell text that leaves word on the target of why it is being ended, where somebody else may collect it. */
   stopNote?(marker: string, why: StopNote): string;
   close(): void;
+}
+
+export interface AttemptOptions {
+  /** The shell has been sent the marker's line. */
+  isMarked?: boolean;
+  /** For a shell to get to the command, in ms. What reads its input in its place, as a forced command may, would never end. */
+  beginWithinMs?: number;
 }
 
 export class Attempt implements RunningCommand {
@@ -48,6 +62,7 @@ export class Attempt implements RunningCommand {
   over = false;
   /** Bytes that the sink had no room for after a stop. */
   discardedBytes = 0;
+  lateS: number | undefined;
   readonly #channel: ClientChannel;
   readonly #sink: OutputSink;
   /** Whether its report comes with what it prints. */
@@ -58,14 +73,17 @@ export class Attempt implements RunningCommand {
   #endedAt: number | undefined;
   #paused = false;
   #stopping = false;
+  #mayBegin = true;
+  #wasToldToGo = false;
   #onReport: (report: BootstrapReport | undefined) => void = () => {};
 
-  /**
-   * Sends the script; from here on the command may have started.
-   *
-   * @param isMarked the shell has been sent the marker's line.
-   */
-  constructor(lease: Lease<ClientChannel>, input: ScriptInput, sink: OutputSink, isMarked = false) {
+  /** Sends the script. In a terminal the command may have started from here on, else from when the shell has reported. */
+  constructor(
+    lease: Lease<ClientChannel>,
+    input: ScriptInput,
+    sink: OutputSink,
+    { isMarked = false, beginWithinMs = 30_000 }: AttemptOptions = {},
+  ) {
     const nonce = newNonce();
     this.#channel = lease.channel;
     this.#sink = sink;
@@ -79,13 +97,29 @@ export class Attempt implements RunningCommand {
     this.#channel.on('error', () => {});
     const script = attemptScript(input, nonce);
     const sent = isMarked ? script.subarray(markerLine(input.marker).length) : script;
+    this.#channel.write(sent);
     // The end of input is none to a terminal, and some servers hang up by it.
-    if (this.inTerminal) this.#channel.write(sent);
-    else this.#channel.end(sent);
+    if (this.inTerminal) return;
+    const timer = setTimeout(() => {
+      this.lateS = beginWithinMs / 1000;
+      this.callOff();
+    }, beginWithinMs);
+    this.reported.then(() => clearTimeout(timer));
   }
 
   get report(): BootstrapReport | undefined {
-    return this.#filter.report;
+    const { report } = this.#filter;
+    return report?.kind === 'started' && this.neverBegan ? undefined : report;
+  }
+
+  get neverBegan(): boolean {
+    return !this.inTerminal && !this.#wasToldToGo;
+  }
+
+  callOff(): void {
+    if (!this.neverBegan || !this.#mayBegin) return;
+    this.#mayBegin = false;
+    this.#channel.end();
   }
 
   /** Whether the command's shell has ended. */
@@ -128,7 +162,7 @@ export class Attempt implements RunningCommand {
       new Promise((resolve) => stderr.once('close', resolve)),
     ]);
     for (const bytes of this.#filter.flush()) this.#write(this.inTerminal ? 'stdout' : 'stderr', bytes);
-    this.#onReport(this.#filter.report);
+    this.#onReport(this.report);
     this.over = true;
     return { ...this.#end, connectionLost: !lease.connection.open };
   }
@@ -136,9 +170,20 @@ export class Attempt implements RunningCommand {
   #writeFiltered(stream: OutputStream, bytes: Buffer): void {
     const known = this.#filter.report !== undefined;
     for (const part of this.#filter.push(bytes)) this.#write(stream, part);
-    if (known || !this.#filter.report) return;
-    this.#startedAt = performance.now();
-    this.#onReport(this.#filter.report);
+    const { report } = this.#filter;
+    if (known || !report) return;
+    if (report.kind === 'started') this.#begin();
+    this.#onReport(this.report);
+  }
+
+  #begin(): void {
+    if (this.inTerminal) {
+      this.#startedAt = performance.now();
+    } else if (this.#mayBegin) {
+      this.#startedAt = performance.now();
+      this.#wasToldToGo = true;
+      this.#channel.end(goAhead);
+    }
   }
 
   #write(stream: OutputStream, bytes: Buffer): void {

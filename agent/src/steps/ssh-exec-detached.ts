@@ -65,7 +65,7 @@ export async function startDetached(
   const script = commandScript(
     scriptInput(config, context),
     (report) => `{ echo "${report}" >&8; echo >&9; }`,
-    ['exec 8>&- 9>&-'],
+    { afterReport: ['exec 8>&- 9>&-'] },
   );
   const begin = { lease, nonce, script: startScript({ name, marker, nonce, script }) };
   const command = new DetachedCommand({ ...optionsOf(detached), kept, start: begin });

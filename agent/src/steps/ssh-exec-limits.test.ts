@@ -1,19 +1,12 @@
 // Limits of a step, on a real sshd.
-import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { accountTest, sshTest } from '../ssh/sshd-setup.ts';
+import { runInShell } from './attempt-shell-setup.ts';
 import type { RunningCommand } from './ssh-exec-attempt.ts';
 import { outcomeOf } from './ssh-exec-outcomes.ts';
-import { attemptScript, newNonce, type ScriptInput } from './ssh-exec-script.ts';
 import { setupExec } from './ssh-exec-setup.ts';
 import type { StepContext } from './step-type.ts';
-
-/** What the second shell gets. */
-function scriptOf(input: Omit<ScriptInput, 'marker'>): Buffer {
-  const script = attemptScript({ marker: 'm.1.1', ...input }, newNonce());
-  return script.subarray(script.indexOf('\n') + 1);
-}
 
 const busy = 'echo begun; while :; do :; done';
 
@@ -53,14 +46,13 @@ sshTest('memory and niceness are those of every process of the command', async (
   expect(t.sink.stdout).toBe('524288\n524288\n7\n');
 });
 
-test('a limit above what the target allows refuses the command before it starts', () => {
+test('a limit above what the target allows refuses the command before it starts', async () => {
   // As where the login shell's files have lowered it.
-  const { stdout, stderr, status } = spawnSync('/bin/sh', ['-c', 'ulimit -v 100000; exec sh'], {
-    input: scriptOf({ command: 'echo ran', limits: { memory_mb: 512 } }),
-    encoding: 'utf8',
-  });
-  expect([stdout, status]).toEqual(['', 1]);
-  expect(stderr).toMatch(/ limit memory_mb\n$/);
+  const args = ['-c', 'ulimit -v 100000; exec sh'];
+  const input = { command: 'echo ran', limits: { memory_mb: 512 } };
+  const { stdout, status, report } = await runInShell('/bin/sh', input, { args });
+  expect([stdout.toString(), status]).toEqual(['', 1]);
+  expect(report).toEqual({ kind: 'no_limit', which: 'memory_mb' });
 });
 
 test('a limit that was refused is named, with what it was to be', () => {
@@ -77,10 +69,10 @@ test('a limit that was refused is named, with what it was to be', () => {
 for (const shell of ['/bin/dash', '/bin/bash', '/bin/busybox', '/usr/bin/ksh', '/usr/bin/mksh'].filter(
   existsSync,
 )) {
-  test(`${shell} sets the limits, and tells how a limited command ended`, () => {
-    const input = scriptOf({ command: 'ulimit -t; nice; exit 9', limits: { cpu_seconds: 30, nice: 3 } });
-    const { stdout, status } = spawnSync(shell, [], { input, encoding: 'utf8', argv0: 'sh' });
-    expect([stdout, status]).toEqual(['30\n3\n', 9]);
+  test(`${shell} sets the limits, and tells how a limited command ended`, async () => {
+    const input = { command: 'ulimit -t; nice; exit 9', limits: { cpu_seconds: 30, nice: 3 } };
+    const { stdout, status } = await runInShell(shell, input);
+    expect([stdout.toString(), status]).toEqual(['30\n3\n', 9]);
   });
 }
 

@@ -15,7 +15,9 @@ export function outcomeOf(
 ): StepOutcome {
   const { host } = context.target;
   const known = { ...(end.exitCode === undefined ? {} : { exitCode: end.exitCode }) };
-  if (end.exitCode === undefined && end.signal === undefined) return lost(host, end);
+  if (end.exitCode === undefined && end.signal === undefined) {
+    return attempt.neverBegan ? failedBeforeStart(closedBeforeStart(host)) : lost(host, end);
+  }
   const { report } = attempt;
   if (report?.kind === 'no_directory') return noDirectory(config.working_directory ?? '', report.why);
   if (report?.kind === 'no_limit') return limitRefused(report.which, config, host);
@@ -39,12 +41,17 @@ export function outcomeOf(
         'The home directory of the user or /var/tmp there must be writable, and writable by nobody else; find and id must be installed.',
     };
   }
-  if (!report && context.become !== undefined) return becomeShellEnded(context.become, host, ending(end));
+  if (!report && context.become !== undefined && attempt.lateS === undefined)
+    return becomeShellEnded(context.become, host, ending(end));
   if (!report) {
+    const what =
+      attempt.lateS === undefined
+        ? `ended (${ending(end)}) before the command started`
+        : `did not get to the command within ${attempt.lateS} s; it was not started`;
     return {
       status: 'failed',
       reason: 'channel_refused',
-      message: `The login shell of ${context.credential.user} on ${host} ended (${ending(end)}) before the command started.`,
+      message: `The login shell of ${context.credential.user} on ${host} ${what}.`,
       advice: 'Check that the user has a login shell, and what its startup files do; /bin/sh must exist.',
     };
   }
@@ -222,7 +229,7 @@ export function failedBeforeStart(error: SshError): StepOutcome {
 export function closedBeforeStart(host: string): SshError {
   return new SshError({
     reason: 'unreachable',
-    message: `The connection to ${host} closed before the command was sent.`,
+    message: `The connection to ${host} closed before the command began.`,
     advice: "Look at the network between agent and target, and at the SSH server's log.",
     retryable: true,
   });

@@ -22,6 +22,8 @@ import type { StepContext, StopRequest } from './step-type.ts';
 export interface SshExecOptions extends Partial<StopLimits> {
   /** For one of our own scripts while an attempt is stopped, in ms; 10 s unless told. */
   scriptTimeoutMs?: number;
+  /** For a login shell to get to the command, in ms; 30 s unless told. One that does not is told not to begin it. */
+  beginWithinMs?: number;
   /** How long a target may be out of reach before a stop counts as unconfirmed, in ms; 30 s unless told. */
   giveUpAfterMs?: number;
 }
@@ -37,6 +39,10 @@ export async function runToEnd(
   const end = await endOrStop(attempt, signal);
   const wasStopped = end?.stoppedFor !== undefined;
   if (end && !wasStopped) return outcomeOf(attempt, end, config, context);
+  if (!end) {
+    attempt.callOff?.();
+    if (attempt.neverBegan) return stoppedBeforeStart(stopRequest(context));
+  }
   // Whoever stopped it did not come to look whether anything is left.
   const request = wasStopped ? requestOf(end.stoppedFor) : stopRequest(context);
   const exitedBefore = attempt.exited && !wasStopped;

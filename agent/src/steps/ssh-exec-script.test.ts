@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { runInShell, scriptOfAttempt } from './attempt-shell-setup.ts';
 import {
   attemptScript,
   bootstrapCommand,
@@ -15,20 +16,17 @@ import {
 const nonce = newNonce();
 const shells = ['/bin/dash', '/bin/bash', '/bin/busybox', '/usr/bin/ksh', '/usr/bin/mksh'].filter(existsSync);
 
-/** What the second stage gets: the script after the marker's line. */
-function runScript(shell: string, input: Partial<ScriptInput>, upTo?: number) {
-  const script = attemptScript({ marker: 'm.1.1', command: 'true', ...input }, nonce);
-  const text = script.subarray(script.indexOf('\n') + 1, upTo);
-  // busybox goes by the name it is called with.
-  return spawnSync(shell, [], { input: text, encoding: 'utf8', argv0: 'sh' });
+async function runScript(shell: string, input: Partial<ScriptInput>, upTo?: number) {
+  const { stdout, ...rest } = await runInShell(shell, input, upTo === undefined ? {} : { upTo });
+  return { ...rest, stdout: stdout.toString() };
 }
 
 for (const shell of shells) {
-  test(`${shell} runs a command of any text as it is`, () => {
-    fc.assert(
-      fc.property(fc.string({ unit: 'grapheme' }), (value) => {
+  test(`${shell} runs a command of any text as it is`, async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.string({ unit: 'grapheme' }), async (value) => {
         fc.pre(!value.includes('\0') && value.isWellFormed());
-        const { stdout, status } = runScript(shell, {
+        const { stdout, status } = await runScript(shell, {
           command: `printf %s ${quote(value)}`,
           environment: { A: value },
         });
@@ -38,46 +36,58 @@ for (const shell of shells) {
     );
   });
 
-  test(`${shell} runs nothing of a script that was cut short`, () => {
+  test(`${shell} runs nothing of a script that was cut short`, async () => {
     const command = 'echo one; echo two';
-    const whole = attemptScript({ marker: 'm.1.1', command }, nonce);
+    const { length } = scriptOfAttempt({ command });
     // The last byte is a newline that nothing depends on.
-    for (let length = whole.indexOf('\n') + 1; length < whole.length - 1; length += 1) {
-      const { stdout, stderr } = runScript(shell, { command }, length);
-      expect(stdout + stderr).not.toMatch(/one|two|start \d/);
+    for (let upTo = 0; upTo < length - 1; upTo += 1) {
+      const { stdout, stderr, report } = await runScript(shell, { command }, upTo);
+      expect([stdout + stderr, report]).toEqual([expect.not.stringMatching(/one|two/), undefined]);
     }
   });
 
-  test(`${shell} ends with the command's exit code, and with its own for a syntax error`, () => {
-    expect(runScript(shell, { command: 'exit 77' }).status).toBe(77);
+  test(`${shell} ends with the command's exit code, and with its own for a syntax error`, async () => {
+    expect(await runScript(shell, { command: 'exit 77' })).toMatchObject({ status: 77 });
     const own = spawnSync(shell, ['-c', "echo 'open"], { argv0: 'sh' }).status;
     expect(own).toBeGreaterThan(0);
-    expect(runScript(shell, { command: "echo 'open" }).status).toBe(own);
-    expect(runScript(shell, { command: 'cat; exit 5' }).status).toBe(5);
+    expect(await runScript(shell, { command: "echo 'open" })).toMatchObject({ status: own });
+    expect(await runScript(shell, { command: 'cat; exit 5' })).toMatchObject({ status: 5 });
   });
 
-  test(`${shell} has the variables of the prelude for the command, and not for its children`, () => {
+  test(`${shell} has the variables of the prelude for the command, and not for its children`, async () => {
     const value = `it's "$(here)" \\ \n -e`;
     const input = { command: `printf '%s|' "$OPS_1"; printenv OPS_1`, prelude: [`OPS_1=${quote(value)}`] };
-    expect(runScript(shell, input)).toMatchObject({ stdout: `${value}|`, status: 1 });
-    expect(runScript(shell, { ...input, shell: 'bash' })).toMatchObject({ stdout: `${value}|`, status: 1 });
+    expect(await runScript(shell, input)).toMatchObject({ stdout: `${value}|`, status: 1 });
+    const inBash = await runScript(shell, { ...input, shell: 'bash' });
+    expect(inBash).toMatchObject({ stdout: `${value}|`, status: 1 });
   });
 
-  test(`${shell} hands a command to bash, whole or not at all`, () => {
+  test(`${shell} hands a command to bash, whole or not at all`, async () => {
     const command = 'a=(1 2); [[ ${#a[@]} == 2 ]] && cat && echo "$BASHOPTS" | grep -c extquote; exit 7';
-    expect(runScript(shell, { command, shell: 'bash' })).toMatchObject({ stdout: '1\n', status: 7 });
+    expect(await runScript(shell, { command, shell: 'bash' })).toMatchObject({ stdout: '1\n', status: 7 });
     const big = `printf %s ${'x'.repeat(400_000)}; : OPSCONDUCTOR_END`;
-    expect(runScript(shell, { command: big, shell: 'bash' }).stdout.length).toBe(400_000);
-    const whole = attemptScript({ marker: 'm.1.1', command: 'echo one', shell: 'bash' }, nonce);
-    for (let length = whole.indexOf('\n') + 1; length < whole.length - 1; length += 9) {
-      const { stdout, stderr } = runScript(shell, { command: 'echo one', shell: 'bash' }, length);
-      expect(stdout + stderr).not.toMatch(/one|start \d/);
+    expect((await runScript(shell, { command: big, shell: 'bash' })).stdout.length).toBe(400_000);
+    const small = { command: 'echo one', shell: 'bash' } as const;
+    const { length } = scriptOfAttempt(small);
+    for (let upTo = 0; upTo < length - 1; upTo += 9) {
+      const { stdout, stderr, report } = await runScript(shell, small, upTo);
+      expect([stdout + stderr, report]).toEqual([expect.not.stringMatching(/one/), undefined]);
     }
   });
 
-  test(`${shell} takes 400 KB of command`, () => {
+  test(`${shell} takes 400 KB of command`, async () => {
     const text = 'x'.repeat(400_000);
-    expect(runScript(shell, { command: `echo ${text}` }).stdout).toBe(`${text}\n`);
+    expect((await runScript(shell, { command: `echo ${text}` })).stdout).toBe(`${text}\n`);
+  });
+
+  test(`${shell} begins a command once it is told to go, and never where its input ends before that`, async () => {
+    const stdout = (input: Partial<ScriptInput>, upTo?: number) =>
+      runScript(shell, { command: 'echo began', ...input }, upTo);
+    expect(await stdout({})).toMatchObject({ stdout: 'began\n', report: { kind: 'started' } });
+    for (const input of [{}, { shell: 'bash' }, { interpreter: 'sh' }, { stdin: 'go\n' }] as const) {
+      const never = await stdout(input, Number.POSITIVE_INFINITY);
+      expect(never).toMatchObject({ stdout: '', status: 1, report: { kind: 'started' } });
+    }
   });
 }
 
@@ -85,17 +95,11 @@ test('the exec string is free of what a login shell might expand', () => {
   expect(bootstrapCommand).not.toMatch(/[!\\\n$`"]/);
 });
 
-test('a target without bash reports it and starts nothing', () => {
-  const script = attemptScript({ marker: 'm.1.1', command: 'echo one', shell: 'bash' }, nonce);
-  const { stdout, stderr } = spawnSync('/bin/sh', [], {
-    input: script.subarray(script.indexOf('\n') + 1),
-    encoding: 'utf8',
-    env: { PATH: '/nowhere' },
-  });
-  expect(stdout).toBe('');
-  const filter = new ReportFilter(nonce);
-  filter.push(Buffer.from(stderr));
-  expect(filter.report).toEqual({ kind: 'no_shell', which: 'bash' });
+test('a target without bash reports it and starts nothing', async () => {
+  const input = { command: 'echo one', shell: 'bash' } as const;
+  const { stdout, report } = await runInShell('/bin/sh', input, { env: { PATH: '/nowhere' } });
+  expect(stdout.toString()).toBe('');
+  expect(report).toEqual({ kind: 'no_shell', which: 'bash' });
 });
 
 test('a marker that is more than a word is a bug', () => {
@@ -156,28 +160,33 @@ test('a report that does not end is output, and holds nothing back', () => {
 });
 
 for (const shell of shells) {
-  test(`${shell} feeds a command what it is to read, and runs nothing of what is left`, () => {
+  test(`${shell} feeds a command what it is to read, and runs nothing of what is left`, async () => {
     const big = `${'line of text\n'.repeat(20_000)}last without end`;
-    const counted = runScript(shell, { command: 'wc -c', stdin: big, environment: { A: 'b' } });
+    const counted = await runScript(shell, { command: 'wc -c', stdin: big, environment: { A: 'b' } });
     expect(Number(counted.stdout)).toBe(big.length + 1);
-    const left = runScript(shell, { command: 'read -r x; echo "$x"', stdin: 'one\necho two\n' });
+    const left = await runScript(shell, { command: 'read -r x; echo "$x"', stdin: 'one\necho two\n' });
     expect([left.stdout, left.status]).toEqual(['one\n', 0]);
     const odd = "OPSCONDUCTOR_END\n'$(id)' \\ `id`\n";
-    expect(runScript(shell, { command: 'cat', stdin: odd }).stdout).toBe(odd);
-    expect(runScript(shell, { command: 'cat; exit 4', stdin: '' }).status).toBe(4);
+    expect(await runScript(shell, { command: 'cat', stdin: odd })).toMatchObject({ stdout: odd });
+    expect(await runScript(shell, { command: 'cat; exit 4', stdin: '' })).toMatchObject({ status: 4 });
   });
 
   test.runIf(existsSync('/usr/bin/perl'))(
     `${shell} hands a program to its interpreter, and its input beside it`,
-    () => {
+    async () => {
       const command = 'print "$ENV{A} <", join("", <STDIN>), ">\\n"; exit 3;';
       const environment = { A: "it's $x" };
-      const alone = runScript(shell, { command, environment, interpreter: 'perl' });
+      const alone = await runScript(shell, { command, environment, interpreter: 'perl' });
       expect([alone.stdout, alone.status]).toEqual(["it's $x <>\n", 3]);
-      const fed = runScript(shell, { command, environment, interpreter: '/usr/bin/perl', stdin: 'in\n' });
+      const fed = await runScript(shell, {
+        command,
+        environment,
+        interpreter: '/usr/bin/perl',
+        stdin: 'in\n',
+      });
       expect([fed.stdout, fed.status]).toEqual(["it's $x <in\n>\n", 3]);
-      const none = runScript(shell, { command, interpreter: 'no-such-program' });
-      expect(none.stderr).toContain(`${nonce} shell no-such-program`);
+      const none = await runScript(shell, { command, interpreter: 'no-such-program' });
+      expect(none.report).toEqual({ kind: 'no_shell', which: 'no-such-program' });
     },
   );
 }

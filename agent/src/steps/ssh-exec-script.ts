@@ -58,24 +58,43 @@ export function markerLine(marker: string): string {
   return `${marker}\n`;
 }
 
-/** The stdin of `bootstrapCommand`: the marker's line, then the script. The nonce opens the one line on stderr that is a report to the agent. */
+/**
+ * The stdin of `bootstrapCommand`: the marker's line, then the script. The nonce opens the one line on stderr that is a report
+ * to the agent. After it the command waits for `goAhead`; not in a terminal, whose input is what the script came by.
+ */
 export function attemptScript(input: ScriptInput, nonce: string): Buffer {
-  const script = Buffer.from(commandScript(input, (report) => `echo "${nonce} ${report}" >&2`));
+  const say = (report: string) => `echo "${nonce} ${report}" >&2`;
+  const script = Buffer.from(
+    commandScript(input, say, input.pty === true ? {} : { inputAs: 3, afterReport: waitForGoAhead }),
+  );
   const ahead = markerLine(input.marker) + (input.pty === true ? `${script.length}\n` : '');
   return Buffer.concat([Buffer.from(ahead), script]);
 }
 
-/** What the command's own shell reads. `say` is the shell's text that tells the agent a report. */
+/**
+ * What the command waits for on stdin after its report. Before that nothing of it runs, so an agent that has not sent it knows
+ * that nothing did; and the report has been read off its stream before the command prints, so that it has no part in which of
+ * both streams is read first.
+ */
+export const goAhead = 'go\n';
+
+// One byte after the other: a shell that reads a script ahead has nothing to read before this is sent.
+const waitForGoAhead = ['read -r OPSCONDUCTOR_GO <&3 || exit 1', 'unset OPSCONDUCTOR_GO', 'exec 3<&-'];
+
+/**
+ * What the command's own shell reads. `say` is the shell's text that tells the agent a report; `afterReport` statements before
+ * the command, for which the shell's input is kept as the descriptor `inputAs`.
+ */
 export function commandScript(
   input: ScriptInput,
   say: (report: string) => string,
-  afterReport: readonly string[] = [],
+  { inputAs, afterReport = [] }: { inputAs?: number; afterReport?: readonly string[] } = {},
 ): string {
   const lines = [
     // One compound command: a shell parses it to its closing brace before it runs any of it, so that a script cut
     // short by a lost connection is a syntax error and runs nothing.
     '{',
-    'exec </dev/null',
+    `exec ${inputAs === undefined ? '' : `${inputAs}<&0 `}</dev/null`,
     ...setLimits(input.limits, say),
     ...enterDirectory(input.workingDirectory, say),
     // Two statements each: the oldest shells know no `export NAME=value`.

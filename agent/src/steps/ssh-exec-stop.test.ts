@@ -1,6 +1,8 @@
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   copyFileSync,
+  existsSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -197,21 +199,61 @@ sshTest('a stop of a target out of reach is unconfirmed, within its time', async
   expect(pids.length).toBeGreaterThan(0);
 });
 
-accountTest('a login shell that never gets to the command can not be stopped for certain', async () => {
+/** An account whose login shell waits for `letIn`, and what a command is to do to be seen. */
+async function setupSlowLogin() {
   const dir = mkdtempSync(join(tmpdir(), 'opsconductor-test-'));
   onTestFinished(() => rmSync(dir, { recursive: true }));
-  chmodSync(dir, 0o755);
-  const shell = join(dir, 'hanging-shell');
-  writeFileSync(shell, '#!/bin/sh\necho hanging $$\nexec sleep 1000\n', { mode: 0o755 });
-  const t = await setupExec({ account: { name: 'opsdeploy', shell } }, { reportMs: 50 });
-  const running = t.run({ command: 'echo started' });
-  const [, pid] = await t.sink.seen(/hanging (\d+)/);
-  killLater(pid);
+  chmodSync(dir, 0o777);
+  const [shell, gate, ended, began] = ['shell', 'gate', 'ended', 'began'].map((name) => join(dir, name));
+  execFileSync('mkfifo', ['-m', '666', gate as string]);
+  const text = `#!/bin/sh\necho waiting\nread x <${gate}\n/bin/sh "$@"\necho >${ended}\n`;
+  writeFileSync(shell as string, text, { mode: 0o755 });
+  const t = await setupExec({ account: { name: 'opsdeploy', shell: shell as string } });
+  const running = t.run({ command: `echo >${began}` });
+  await t.sink.seen(/waiting/);
+  /** Whether the command ran, once the login shell has done all that it can. */
+  const ranAfterAll = async () => {
+    writeFileSync(gate as string, '\n');
+    await expect.poll(() => existsSync(ended as string)).toBe(true);
+    return existsSync(began as string);
+  };
+  return { t, running, ranAfterAll };
+}
+
+accountTest('a command is let in by a slow login shell, and runs', async () => {
+  const { running, ranAfterAll } = await setupSlowLogin();
+  expect(await ranAfterAll()).toBe(true);
+  expect(await running).toMatchObject({ status: 'succeeded' });
+});
+
+accountTest('a command that its login shell has not got to is stopped for certain', async () => {
+  const { t, running, ranAfterAll } = await setupSlowLogin();
   t.stop();
-  const outcome = await running;
-  expect(outcome).toMatchObject({ status: 'unknown', reason: 'cancel_unconfirmed' });
-  expect(outcome.message).toContain('never got as far');
-  expect(t.sink.stdout).not.toContain('started');
+  expect(await running).toMatchObject({
+    status: 'cancelled',
+    message: 'The step was stopped before its command started.',
+  });
+  expect(await ranAfterAll()).toBe(false);
+});
+
+accountTest('a command whose connection is lost before its login shell got to it never began', async () => {
+  const { t, running, ranAfterAll } = await setupSlowLogin();
+  t.sshd.killSessions();
+  expect(await running).toMatchObject({
+    status: 'failed',
+    reason: 'unreachable',
+    message: 'The connection to 127.0.0.1 closed before the command began.',
+  });
+  expect(await ranAfterAll()).toBe(false);
+});
+
+sshTest('what reads the input of a command in its place is told that there is no more', async () => {
+  const t = await setupExec({ config: ['ForceCommand cat >/dev/null'] }, { beginWithinMs: 50 });
+  expect(await t.run({ command: 'true' })).toMatchObject({
+    status: 'failed',
+    reason: 'channel_refused',
+    message: expect.stringContaining('did not get to the command within 0.05 s; it was not started'),
+  });
 });
 
 sshTest('a command that is stopped before it starts takes no place on the connection any more', async () => {

@@ -76,7 +76,10 @@ async function execute(
     }
     const refused = refusedBeforeStart(lease, context);
     if (refused !== undefined) return refused;
-    const attempt = new Attempt(lease, scriptInput(config, context), context.output, isMarked);
+    const attempt = new Attempt(lease, scriptInput(config, context), context.output, {
+      isMarked,
+      ...(options.beginWithinMs === undefined ? {} : { beginWithinMs: options.beginWithinMs }),
+    });
     const outcome = await runToEnd(attempt, pool, options, config, context);
     return finish(lease, attempt, outcome, context);
   } finally {
