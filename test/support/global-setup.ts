@@ -1,9 +1,11 @@
 // One PostgreSQL for the whole suite: the embedded one, or the server at OPSCONDUCTOR_TEST_DATABASE_URL (a role that
 // may create databases). Tests clone a migrated template database; where there is a superuser, also one whose clones are
 // emptied and lent on.
-import { chmod, mkdir, mkdtemp, rm, statfs } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { chmod, mkdir, mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { TestProject } from 'vitest/node';
 import { adminRole, loadCredentials } from '../../server/src/database/credentials.ts';
 import { startEmbeddedPostgres } from '../../server/src/database/embedded-postgres.ts';
@@ -23,18 +25,16 @@ declare module 'vitest' {
 // kill PostgreSQL have their own, with the product's settings. Its databases are small and soon emptied: to vacuum them is
 // no use, and plans that change when they are analyzed at some moment are of harm.
 const settings = { fsync: 'off', full_page_writes: 'off', max_wal_size: '512MB', autovacuum: 'off' };
+const prefix = 'opsconductor-test-';
 const memoryDisk = '/dev/shm';
 const minMemoryBytes = 4 * 1024 ** 3;
+const execFileAsync = promisify(execFile);
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const given = process.env.OPSCONDUCTOR_TEST_DATABASE_URL;
-  const dataDir = await mkdtemp(join(tmpdir(), 'opsconductor-test-'));
+  const dataDir = (await inMemory()) ?? (await mkdtemp(join(tmpdir(), prefix)));
   // PostgreSQL under root is another account: where that can't enter, the database would be placed outside, and stay.
   await chmod(dataDir, 0o755);
-  const databaseDir = (await hasMemoryDisk())
-    ? await mkdtemp(join(memoryDisk, 'opsconductor-test-'))
-    : dataDir;
-  await chmod(databaseDir, 0o755);
   // What a killed process or worker leaves behind goes with the folder, too.
   const temporary = join(dataDir, 'tmp');
   await mkdir(temporary);
@@ -42,13 +42,13 @@ export default async function setup(project: TestProject): Promise<() => Promise
   process.env.TMPDIR = temporary;
   const embedded =
     given === undefined
-      ? await startEmbeddedPostgres({ dataDir: join(databaseDir, 'postgres'), log: () => {}, settings })
+      ? await startEmbeddedPostgres({ dataDir: join(dataDir, 'postgres'), log: () => {}, settings })
       : undefined;
   const url = given ?? embedded?.url ?? '';
   const template = `opsc_test_${process.pid}`;
   const lendable = `opsc_lent_${process.pid}`;
   await makeTemplate(url, template);
-  const superuser = given ?? (await superuserUrl(url, join(databaseDir, 'postgres')));
+  const superuser = given ?? (await superuserUrl(url, join(dataDir, 'postgres')));
   const isLending = await makeLendableTemplate(superuser, { template, lendable });
   project.provide('databaseUrl', url);
   project.provide('databaseTemplate', template);
@@ -57,7 +57,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     // Those that are lent end with nobody.
     await dropDatabases(superuser, [template, lendable]);
     await embedded?.stop();
-    for (const dir of [databaseDir, dataDir]) await rm(dir, { recursive: true, force: true, maxRetries: 5 });
+    await rm(dataDir, { recursive: true, force: true, maxRetries: 5 });
   };
 }
 
@@ -66,10 +66,23 @@ async function superuserUrl(url: string, dataDir: string): Promise<string> {
   return Object.assign(new URL(url), { username: adminRole, password: adminPassword }).href;
 }
 
-/** Hundreds of clones of a thousand files each: in memory, where there is room, they cost a third. */
-async function hasMemoryDisk(): Promise<boolean> {
+/**
+ * A folder in memory, where there is room and programs may be run from it. Hundreds of databases of a thousand files each
+ * come and go: on ext4 each new file searches past the inodes that were freed in the last seconds.
+ */
+async function inMemory(): Promise<string | undefined> {
   const disk = await statfs(memoryDisk).catch(() => undefined);
-  return disk !== undefined && disk.bavail * disk.bsize >= minMemoryBytes;
+  if (disk === undefined || disk.bavail * disk.bsize < minMemoryBytes) return undefined;
+  const dir = await mkdtemp(join(memoryDisk, prefix));
+  const program = join(dir, 'program');
+  await writeFile(program, '#!/bin/sh\n', { mode: 0o755 });
+  const runs = await execFileAsync(program).then(
+    () => true,
+    () => false,
+  );
+  if (runs) return dir;
+  await rm(dir, { recursive: true });
+  return undefined;
 }
 
 async function makeTemplate(url: string, template: string): Promise<void> {
