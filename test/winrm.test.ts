@@ -1,6 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Jobs on targets that are reached by WinRM, through server and agent, on a host whose cryptography is not ours.
 import { execFileSync } from 'node:child_process';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -232,6 +233,79 @@ test.skipIf(missing)(
     const ends = ['succeeded', 'failed', 'succeeded', 'failed', 'failed', 'succeeded', 'failed'];
     expect(ended.steps.map(({ status }) => status)).toEqual(ends);
     for (const at of [0, 1, 3]) expect(looked.streamed[at]?.match(/\*{8}/g)?.length).toBeGreaterThan(40);
+  },
+);
+
+test.skipIf(missing)(
+  'what has the form of a secret is masked that Windows hosts print and that transfers tell of, and the run says what it was',
+  async () => {
+    await mkdir(host.drive, { recursive: true });
+    const token = `ghp_${randomBytes(18).toString('hex')}`;
+    const { privateKey } = generateKeyPairSync('ed25519');
+    const key = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+    const [keyFile, tokenFile] = [join(host.dir, 'printed-key'), join(host.dir, 'printed-token')];
+    await writeFile(keyFile, key.replaceAll('\n', '\r\n'));
+    await writeFile(tokenFile, token);
+    await writeFile(join(t.filesDir, `page-${token}.txt`), 'page');
+    const print = `# sh\ncat ${keyFile}; echo "then $(cat ${tokenFile})"; cat ${tokenFile} >&2`;
+    const missingFile = join(t.filesDir, `none-${token}`);
+    // The definition keeps what its author wrote: the token comes as a value.
+    const named = (name: string, type: string, config: object) => ({
+      ...{ name, type, config, when_status: 'always' as const },
+    });
+    const parameters = { name: { type: 'string' }, missing: { type: 'string' } };
+    const values = { name: join(t.filesDir, `page-${token}.txt`), missing: missingFile };
+    const [present, absent] = ['${{ parameters.name }}', '${{ parameters.missing }}'];
+    const kept = { local_path: present, remote_path: 'C:\\kept', create_directories: true };
+    const byWinrm = await windows.start(
+      {
+        ...{ detect_secrets: true, parameters },
+        steps: [
+          named('printed', 'winrm.exec', { command: print }),
+          named('by cmd', 'winrm.exec', { shell: 'cmd', command: `cat ${tokenFile}\r\nexit 5` }),
+          named('copied', 'winrm.copy', kept),
+          named('not copied', 'winrm.copy', { ...kept, local_path: absent }),
+        ],
+      },
+      [windows.sealed],
+      { parameters: values },
+    );
+    expect(await byWinrm.reader.end()).toBe('failed');
+    const steps = await t.steps(byWinrm.id);
+    expect(steps.map(({ status }) => status)).toEqual(['succeeded', 'failed', 'succeeded', 'failed']);
+    expect(byWinrm.reader.text(steps[0]?.id ?? 0)).toContain('********\r\nthen ********\n');
+    expect(byWinrm.reader.text(steps[1]?.id ?? 0)).toBe('********');
+    const bySftp = await windows.start(
+      {
+        ...{ detect_secrets: true, parameters },
+        steps: [named('not sent', 'sftp.upload', { local_path: absent, remote_path: '/tmp' })],
+      },
+      [t.targetId],
+      { parameters: values },
+    );
+    expect(await bySftp.reader.end()).toBe('failed');
+    const kinds = [...steps, ...(await t.steps(bySftp.id))].map(({ detections = [] }) =>
+      detections.map(({ kind, place, count }) => `${kind} ${place} ${count}`),
+    );
+    expect(kinds).toEqual([
+      ['private_key stdout 1', 'github_token stdout 1', 'github_token stderr 1'],
+      ['github_token stdout 1'],
+      ['github_token text 1'],
+      ['github_token text 1'],
+      ['github_token text 1'],
+    ]);
+    for (const [run, reader] of [
+      [byWinrm.id, byWinrm.reader],
+      [bySftp.id, bySftp.reader],
+    ] as const) {
+      for (const { id, ...step } of await t.steps(run)) {
+        const transfers = await t.api.get<StepTransfers>(`/api/v1/runs/${run}/steps/${id}/transfers`);
+        const told = [reader.text(id), JSON.stringify(step), JSON.stringify(transfers.body)].join('\n');
+        expect(told).not.toContain(token);
+        for (const line of key.split('\n').filter((each) => !each.startsWith('-') && each !== ''))
+          expect(told).not.toContain(line);
+      }
+    }
   },
 );
 
