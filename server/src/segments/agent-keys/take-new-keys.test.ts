@@ -131,6 +131,43 @@ test('keys that are replaced sixteen times within two weeks are replaced no more
   expect(await change()).toBe(true);
 });
 
+test('a key that was replaced is not taken again: two that take turns would be no end of changes, and count as none', async () => {
+  const segment = await makeSegment(t, 'managed-5');
+  const first = await makeFirstAgent(t, segment.id, 'managed-e');
+  const { agentId } = first.enrolled;
+  const second = { ...first, keys: await makeAgentKeys() };
+  const third = { ...first, keys: await makeAgentKeys() };
+  await takeNewKeys(deps, agentId, await offerOf(first, second.keys));
+  const refused = { code: 'invalid', message: 'The agent has had this key before.' };
+  await expect(takeNewKeys(deps, agentId, await offerOf(second, first.keys))).rejects.toMatchObject(refused);
+  await takeNewKeys(deps, agentId, await offerOf(second, third.keys));
+  for (const { keys } of [first, second])
+    await expect(takeNewKeys(deps, agentId, await offerOf(third, keys))).rejects.toMatchObject(refused);
+  // A server of an earlier version kept the last one in the agent's row alone.
+  await t.sql`delete from former_agent_keys where agent_id = ${agentId}`;
+  await expect(takeNewKeys(deps, agentId, await offerOf(third, second.keys))).rejects.toMatchObject(refused);
+});
+
+test('of keys from before two weeks those in use longest are kept, however long those of these weeks were', async () => {
+  const segment = await makeSegment(t, 'managed-6');
+  const agent = await makeFirstAgent(t, segment.id, 'managed-f');
+  const { agentId } = agent.enrolled;
+  await t.sql`update agents set enrolled_at = enrolled_at - interval '12 hours' where id = ${agentId}`;
+  await t.sql`
+    insert into former_agent_keys select ${agentId}, sha256(n::text::bytea), replaced_at - used, replaced_at from (
+      select n, clock_timestamp() - make_interval(hours => n * 12) as replaced_at, interval '12 hours' as used
+        from generate_series(1, 15) as n
+      union all
+      select n, clock_timestamp() - make_interval(days => 14 + n), make_interval(mins => n) from generate_series(20, 36) as n
+    ) as known`;
+  await takeNewKeys(deps, agentId, await offerOf(agent, await makeAgentKeys()));
+  const kept = await t.sql<{ minutes: number }[]>`
+    select (extract(epoch from replaced_at - used_since) / 60)::int as minutes from former_agent_keys
+     where agent_id = ${agentId} and replaced_at < clock_timestamp() - interval '14 days' order by 1`;
+  // Of seventeen all but the one that was in use for the shortest time.
+  expect(kept.map(({ minutes }) => minutes)).toEqual(Array.from({ length: 16 }, (_, n) => 21 + n));
+});
+
 test('where an owner holds the root new keys wait for a roster of theirs, and those before serve until then', async () => {
   const root = await generateSigningKeyPair();
   const ownerRoot = encodeBase64(root.publicKey);

@@ -11,7 +11,13 @@ import {
 } from '@opsconductor/protocol/sealing';
 import { recordAudit } from '../../audit/record-audit.ts';
 import { AppError } from '../../errors.ts';
-import { changeKeys, mayChangeKeys, newKeysAreMade, putKeyChange } from '../../store/agents/agent-keys.ts';
+import {
+  changeKeys,
+  isFormerKey,
+  mayChangeKeys,
+  newKeysAreMade,
+  putKeyChange,
+} from '../../store/agents/agent-keys.ts';
 import { lockAgent } from '../../store/agents/agent-sessions.ts';
 import { type AgentRow, findAgent } from '../../store/agents/agents.ts';
 import { lockSegment, notifySegmentChanged } from '../../store/agents/segments.ts';
@@ -25,7 +31,7 @@ import { requireWrap } from '../segment-state.ts';
  * Takes keys that an agent has made. The same again changes nothing, and where it has replaced its keys too often of late they
  * wait: it offers them again.
  *
- * @throws {AppError} `invalid` for keys that are not signed by those that it has and by the new, or that another agent has.
+ * @throws {AppError} `invalid` for keys that are not signed by those that it has and by the new, or that it has had before, or another agent has.
  */
 export async function takeNewKeys(
   { sql, masterKey, installationId }: AgentDeps,
@@ -50,6 +56,9 @@ export async function takeNewKeys(
       if (segment === undefined || agent?.state !== 'active') return;
       if (agent.signingKey.equals(change.signingKey)) return;
       await refuseUnsigned(installationId, agent, change, offer.ownSignature);
+      // Changes are counted by what they replace: two keys that take turns would count as two.
+      if (await isFormerKey(tx, agentId, change.signingKey))
+        throw new AppError('invalid', 'The agent has had this key before.');
       if (segment.rootMode === 'owner_held') {
         await newKeysAreMade(tx, agentId);
         if (!(await putKeyChange(tx, change))) return;

@@ -69,6 +69,14 @@ export async function mayChangeKeys(tx: Tx, agentId: number): Promise<boolean> {
   return (row?.changes ?? 0) < maxKeyChanges;
 }
 
+/** Whether it is one that the agent has replaced, as far as that is known. */
+export async function isFormerKey(tx: Tx, agentId: number, signingKey: Buffer): Promise<boolean> {
+  const rows = await tx`
+    select from former_agent_keys where agent_id = ${agentId} and signing_key = ${signingKey}
+    union all select from agents where id = ${agentId} and previous_signing_key = ${signingKey}`;
+  return rows.length > 0;
+}
+
 /** What it has had before, but for the last one, which its row has. */
 export async function formerKeys(tx: Tx, agentId: number): Promise<Buffer[]> {
   const rows = await tx<{ signingKey: Buffer }[]>`
@@ -93,11 +101,12 @@ async function keepFormerKeys(tx: Tx, agentId: number): Promise<void> {
       from agents where id = ${agentId} and previous_signing_key is not null
     on conflict do nothing`;
   await tx`
-    delete from former_agent_keys
-     where agent_id = ${agentId} and replaced_at < clock_timestamp() - make_interval(days => ${keyChangesDays})
-       and signing_key not in (
-      select signing_key from former_agent_keys where agent_id = ${agentId}
-       order by replaced_at - used_since desc, replaced_at limit ${maxEarlierKeys})`;
+    with earlier as (
+      select signing_key, row_number() over (order by replaced_at - used_since desc, replaced_at) as place
+        from former_agent_keys
+       where agent_id = ${agentId} and replaced_at < clock_timestamp() - make_interval(days => ${keyChangesDays}))
+    delete from former_agent_keys f using earlier e
+     where f.agent_id = ${agentId} and f.signing_key = e.signing_key and e.place > ${maxEarlierKeys}`;
 }
 
 /**
