@@ -11,6 +11,7 @@ import {
   lockTargetRuns,
   worstOutputStates,
   writeNextLeases,
+  writeRuns,
   writeSettledSteps,
   writeTargetRuns,
 } from '../runs/run-progress.ts';
@@ -29,7 +30,7 @@ const finishedTargets = 20_000;
 const stepsEach = 10;
 /** A claim looks at every segment; the other one has one row. */
 const smallTables = ['segments', 'output_retention'];
-const bigTables = ['job_run_steps', 'job_run_targets', 'job_run_step_attempts'];
+const bigTables = ['job_runs', 'job_run_steps', 'job_run_targets', 'job_run_step_attempts'];
 
 let t: TestRuns;
 /** As the gateway's. */
@@ -46,6 +47,10 @@ beforeAll(async () => {
   openRunId = doneId;
   for (const [name, , work] of ofQueue) plansOfNew.set(name, await planned(work, whateverParameters));
   await t.settle(...(await t.claim()).map((lease) => endOf(lease)));
+  await t.sql`
+    insert into job_runs overriding system value
+    select (jsonb_populate_record(r, jsonb_build_object('id', -n))).*
+    from job_runs r cross join generate_series(1, ${finishedTargets}) n where r.id = ${doneId}`;
   await t.sql`
     insert into job_run_targets (job_run_id, segment_id, target_name, status)
     select ${doneId}, ${t.segmentId}, 'old-' || n, 'succeeded' from generate_series(1, ${finishedTargets}) n`;
@@ -163,6 +168,7 @@ const ofQueue: Reading[] = [
     (db) => liveLeases(db as unknown as Tx, [{ id: 1, epoch: 1 }]),
   ],
   // What they are given decides nothing of their plans.
+  ['writeRuns', ['job_runs_pkey'], (db) => writeRuns(db as unknown as Tx, [{}] as never)],
   ...[markStarted, writeTargetRuns, lockWritableAttempts].map(
     (write): Reading => [write.name, [], (db) => write(db as never, [{}] as never)],
   ),

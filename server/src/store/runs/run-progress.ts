@@ -363,7 +363,7 @@ export async function writeRuns(
       "targetsCancelled" integer, "targetsTimedOut" integer, "targetsUnknown" integer, "completedSteps" integer,
       "failedSteps" integer, "outputState" text, "errorMessage" text, "eventSeq" bigint, "startedAt" timestamptz,
       "completedAt" timestamptz, "executionTimeMs" bigint)
-    where r.id = c.id`;
+    where r.id = c.id and r.id = any(${idsOf(runs)}::bigint[])`;
 }
 
 /** PostgreSQL takes 8,000 bytes in a notification; each kind of news has 35 at most. */
