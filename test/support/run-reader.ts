@@ -6,6 +6,7 @@ import { request as requestHttps } from 'node:https';
 import { setTimeout as delay } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 import type { ChunkEvent, RunChange } from '@opsconductor/protocol';
+import { TestRunner } from 'vitest';
 
 export interface RunReaderOptions {
   /** Of the events, with their query. */
@@ -30,7 +31,9 @@ interface StepOutput {
 
 const maxKeptBytes = 1024 * 1024;
 const retryMs = 50;
-const timeoutMs = 90_000;
+const maxWaitMs = 90_000;
+// Before the test itself is out of time, which does not say what it waited for.
+const beforeTestEndsMs = 2_000;
 
 export class RunReader {
   /** Newest of each step, by id. */
@@ -100,6 +103,7 @@ export class RunReader {
             ),
           ),
         );
+      const timeoutMs = waitMs();
       const timer = setTimeout(() => fail(`not within ${timeoutMs / 1000} s`), timeoutMs);
       const check = () => {
         if (this.#failure !== undefined) fail('the stream is at fault');
@@ -213,6 +217,16 @@ export class RunReader {
   #check(): void {
     for (const check of [...this.#waiting]) check();
   }
+}
+
+/** How long the test that runs can still wait. */
+function waitMs(): number {
+  const test = TestRunner.getCurrentTest();
+  const startedMs = test?.result?.startTime;
+  // Without a limit of its own, or none runs: a hook.
+  if (!test?.timeout || startedMs === undefined) return maxWaitMs;
+  const leftMs = startedMs + test.timeout - beforeTestEndsMs - Date.now();
+  return Math.min(maxWaitMs, Math.max(0, Math.floor(leftMs)));
 }
 
 /** The stream said what it must never say; no resumption mends that. */
