@@ -215,9 +215,15 @@ async function forgetLostRuns(cluster: Cluster, started: StartedRun[]): Promise<
   );
   const known = new Set(kept.map(({ id }) => id));
   started.splice(0, started.length, ...started.filter(({ id }) => known.has(id)));
-  // Of what ended with the restore nobody is waited for; what sleeps would hold up its agent.
+  // Of what ended with the restore nobody is waited for; what sleeps would hold up its agent. What began since then goes on.
+  const onTarget = await processesOnTarget(cluster);
   const open = await openCleanUps(cluster);
-  for (const [attempt, pids] of await processesOnTarget(cluster)) {
+  const running = await patiently(
+    () => cluster.sql<{ attempt: string }[]>`
+      select id || '.' || epoch as attempt from job_run_steps where status = 'running'`,
+  );
+  for (const { attempt } of running) open.set(attempt, { dueMs: 0, text: '' });
+  for (const [attempt, pids] of onTarget) {
     if (!open.has(attempt)) for (const pid of pids) signalPid(pid, 'SIGKILL');
   }
 }
