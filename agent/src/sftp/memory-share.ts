@@ -12,9 +12,13 @@ export interface Shared {
   least: number;
 }
 
+/** Fewer entries of a tree are large files, or soon over: of large ones every packet counts towards the next collection. */
+const many = 100;
+
 /** Of one transfer, from its beginning until `release`. */
 export class MemoryShare {
-  readonly #letHeapGrow = keepHeapSmall();
+  #entries = 0;
+  #letHeapGrow: (() => void) | undefined;
 
   constructor() {
     underWay.add(this);
@@ -25,7 +29,15 @@ export class MemoryShare {
     return Math.min(most, Math.max(least, Math.floor(together / Math.max(1, underWay.size))));
   }
 
+  /** Each of many entries leaves what lives just long enough to be taken for lasting: it is collected sooner from then on. */
+  countEntry(): void {
+    this.#entries += 1;
+    if (this.#entries === many && underWay.has(this)) this.#letHeapGrow = keepHeapSmall();
+  }
+
   release(): void {
-    if (underWay.delete(this)) this.#letHeapGrow();
+    underWay.delete(this);
+    this.#letHeapGrow?.();
+    this.#letHeapGrow = undefined;
   }
 }

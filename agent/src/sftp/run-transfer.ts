@@ -152,6 +152,7 @@ export async function transferBetween(
       resume: plan.resume,
       retries: plan.retries,
       ends: `${context.target.host}:${context.target.port} ${context.become?.user ?? context.credential.user}`,
+      looksAt: () => share.countEntry(),
       moved: (bytes) => meter.moved(bytes),
     };
     const listings = new Listings();

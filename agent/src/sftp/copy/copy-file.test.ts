@@ -111,6 +111,7 @@ const conduct: Conduct = {
   resume: true,
   retries: 0,
   ends: 'test',
+  looksAt: () => undefined,
   moved: () => {},
 };
 

@@ -24,6 +24,8 @@ export interface Conduct {
   readonly retries: number;
   /** Tells both ends apart from those of other transfers. */
   readonly ends: string;
+  /** Told of each entry of the source, whether it is moved or not. */
+  looksAt(): void;
   /** Told of bytes as they have arrived. */
   moved(bytes: number): void;
 }

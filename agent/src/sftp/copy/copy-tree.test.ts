@@ -34,7 +34,14 @@ async function setup() {
           rateLimit: undefined,
           signal: new AbortController().signal,
         },
-        ...{ verify: 'size' as const, resume: false, retries: 0, ends: '', moved: () => {} },
+        ...{
+          verify: 'size' as const,
+          resume: false,
+          retries: 0,
+          ends: '',
+          looksAt: () => {},
+          moved: () => {},
+        },
       };
       const paths = { local_path: '/from', remote_path: '/to' };
       const copy = new TreeCopy({

@@ -256,6 +256,7 @@ export class TreeCopy {
     const { conduct } = this.#options;
     try {
       conduct.signal.throwIfAborted();
+      conduct.looksAt();
       if (item.entry.kind === 'file') await this.#file(item);
       else if (item.entry.kind === 'directory') await this.#directory(item, depth);
       else if (item.entry.kind === 'link') await this.#link(item, depth);

@@ -1,0 +1,32 @@
+import { setFlagsFromString } from 'node:v8';
+import { expect, test, vi } from 'vitest';
+import { letHeapGrow } from '../heap-growth.ts';
+import { MemoryShare } from './memory-share.ts';
+
+vi.mock('node:v8', () => ({ setFlagsFromString: vi.fn() }));
+
+const growth = () => vi.mocked(setFlagsFromString).mock.lastCall?.[0];
+
+test('the heap is kept small from the hundredth entry of a transfer until the last such transfer has ended', () => {
+  letHeapGrow();
+  const wide = growth();
+  const [few, many, more] = [new MemoryShare(), new MemoryShare(), new MemoryShare()];
+  for (let entries = 1; entries < 100; entries += 1) few.countEntry();
+  expect(growth()).toBe(wide);
+  for (const share of [many, more]) for (let entries = 0; entries < 5_000; entries += 1) share.countEntry();
+  const narrow = growth();
+  expect(narrow).not.toBe(wide);
+  for (const share of [few, many]) share.release();
+  expect(growth()).toBe(narrow);
+  more.release();
+  more.release();
+  expect(growth()).toBe(wide);
+});
+
+test('what a transfer looks at after its end changes nothing', () => {
+  const share = new MemoryShare();
+  share.release();
+  const before = growth();
+  for (let entries = 0; entries < 1_000; entries += 1) share.countEntry();
+  expect(growth()).toBe(before);
+});
