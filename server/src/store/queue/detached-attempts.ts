@@ -2,6 +2,7 @@
 import { limits } from '@opsconductor/protocol';
 import type { Queryable, Sql } from '../database/connection.ts';
 import { type ClaimedStep, isAble } from './claims.ts';
+import { stepIdsOf } from './step-attempts.ts';
 
 type AttemptRef = { stepId: number; epoch: number };
 /** With the session that had it when this was read. A lease keeps its token when another agent takes it up. */
@@ -14,7 +15,7 @@ export async function noteDetached(db: Queryable, attempts: readonly AttemptRef[
     insert into detached_attempts (job_run_step_id, epoch)
     select st.id, c.epoch
     from jsonb_to_recordset(${db.json(attempts as never)}::jsonb) as c("stepId" bigint, epoch integer)
-    join job_run_steps st on st.id = c."stepId" and st.epoch = c.epoch
+    join job_run_steps st on st.id = c."stepId" and st.epoch = c.epoch and st.id = any(${stepIdsOf(attempts)}::bigint[])
     on conflict (job_run_step_id, epoch) do update set orphaned_at = null
       where detached_attempts.orphaned_at is not null`;
 }
@@ -28,7 +29,7 @@ export async function forgetDetached(db: Queryable, attempts: readonly HeldAttem
       "stepId" bigint, epoch integer, "agentId" bigint, "sessionNumber" bigint)
     join job_run_steps st on st.id = c."stepId" and st.epoch = c.epoch and st.agent_id = c."agentId"
       and st.session_number = c."sessionNumber"
-    where d.job_run_step_id = st.id and d.epoch = st.epoch`;
+    where d.job_run_step_id = st.id and d.epoch = st.epoch and st.id = any(${stepIdsOf(attempts)}::bigint[])`;
 }
 
 /**

@@ -4,7 +4,7 @@ import { endOf, setupRuns, type TestRuns, testServerId } from '../../runs/testin
 import { markStarted, runningStepsOfAgent } from '../agents/agent-sessions.ts';
 import { connectQueue, type Queryable, type Sql, type Tx } from '../database/connection.ts';
 import { unrestricted } from '../people/visibility.ts';
-import { appendChunks, lockWritableAttempts } from '../runs/run-output.ts';
+import { appendChunks, lockWritableAttempts, noteOutput } from '../runs/run-output.ts';
 import {
   liveLeases,
   lockStepsAndNext,
@@ -16,7 +16,7 @@ import {
   writeTargetRuns,
 } from '../runs/run-progress.ts';
 import { claimOnce } from './claims.ts';
-import { detachedOfServer } from './detached-attempts.ts';
+import { detachedOfServer, forgetDetached, noteDetached, orphanAttempts } from './detached-attempts.ts';
 import { leaseDetails } from './lease-details.ts';
 import { freeStaleLocks } from './lock-slots.ts';
 import { segmentQueues, stepCounts } from './queue-status.ts';
@@ -169,7 +169,7 @@ const ofQueue: Reading[] = [
   ],
   // What they are given decides nothing of their plans.
   ['writeRuns', ['job_runs_pkey'], (db) => writeRuns(db as unknown as Tx, [{}] as never)],
-  ...[markStarted, writeTargetRuns, lockWritableAttempts].map(
+  ...[markStarted, writeTargetRuns, lockWritableAttempts, noteOutput, noteDetached, forgetDetached].map(
     (write): Reading => [write.name, [], (db) => write(db as never, [{}] as never)],
   ),
   ...[writeAttempts, writeSettledSteps, writeNextLeases].map(
@@ -190,6 +190,7 @@ const ofQueue: Reading[] = [
   ['attemptsToStop', ['job_run_step_attempts_given_up'], (db) => attemptsToStop(db, [openRunId])],
   ['runningStepsOfAgent', [running], (db) => runningStepsOfAgent(db as unknown as Tx, t.agent.agentId)],
   ['detachedOfServer', [], (db) => detachedOfServer(db, testServerId)],
+  ['orphanAttempts', [], (db) => orphanAttempts(db, [{}] as never, { expected: false })],
 ];
 
 /** What the sweeper and requests send, over connections that may plan it anew. */

@@ -25,7 +25,8 @@ export interface SettledAttempt {
 }
 
 /** Beside a join, as `idsOf` of run-progress.ts. */
-const stepIdsOf = (attempts: readonly { stepId: number }[]): number[] => attempts.map(({ stepId }) => stepId);
+export const stepIdsOf = (attempts: readonly { stepId: number }[]): number[] =>
+  attempts.map(({ stepId }) => stepId);
 
 /** Writes the attempts' rows from the live step rows, so call it before the steps change. */
 export async function writeAttempts(tx: Tx, attempts: readonly SettledAttempt[]): Promise<void> {

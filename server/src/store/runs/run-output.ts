@@ -2,6 +2,7 @@
 import type { OutputStreamName } from '@opsconductor/protocol';
 import { streamCode, streamOfCode } from '@opsconductor/protocol';
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
+import { stepIdsOf } from '../queue/step-attempts.ts';
 
 export interface ChunkRow {
   attemptDay: string;
@@ -191,7 +192,7 @@ export async function noteOutput(
     update job_run_steps st set output_seq = greatest(st.output_seq, c.seq), output_bytes = st.output_bytes + c.bytes
     from jsonb_to_recordset(${tx.json(marks as never)}::jsonb) as c(
       "stepId" bigint, epoch integer, seq integer, bytes bigint)
-    where st.id = c."stepId" and st.epoch = c.epoch`;
+    where st.id = c."stepId" and st.epoch = c.epoch and st.id = any(${stepIdsOf(marks)}::bigint[])`;
 }
 
 export interface StoredChunk {
