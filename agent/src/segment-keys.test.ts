@@ -276,3 +276,22 @@ test('no generation but the next is made, whatever the server wants', async () =
   expect(t.replies.map(({ type }) => type)).toEqual(['segment_ready']);
   expect(await readKey(join(t.data.segmentKeys, '3.key'))).toBeUndefined();
 });
+
+test('a generation that a restored database knows no more is made anew, not given out once more', async () => {
+  await using t = await setup();
+  const segmentKeys = t.roster.segmentKeys;
+  await t.apply({ wraps: [{ generation: 1, wrapped: await t.wrapForMe() }], makeGeneration: 2 });
+  const made = t.replies.find((reply) => reply.type === 'segment_key_made');
+  if (made === undefined) throw new Error('nothing was made');
+  const publicKey = made.segmentPublicKey;
+  const second = { generation: 2, publicKey };
+  await t.apply({}, t.root, { number: 3, segmentKeys: [...segmentKeys, second], currentGeneration: 2 });
+  expect(t.keys.generations).toEqual([1, 2]);
+  t.replies.length = 0;
+  await t.apply({ makeGeneration: 2 }, t.root, { number: 9_000 });
+  expect(t.replies).toMatchObject([
+    { type: 'segment_ready', rosterNumber: 9_000, generations: [1] },
+    { type: 'segment_key_made', generation: 2 },
+  ]);
+  expect(t.replies[1]).not.toMatchObject({ segmentPublicKey: publicKey });
+});

@@ -179,6 +179,7 @@ export class SegmentKeys {
 
   async #takeRoster(signed: SignedRoster): Promise<void> {
     const roster = await this.#verify(signed);
+    await this.#forgetLost(roster);
     if (roster.number !== this.rosterNumber) {
       await writeDurably(this.#options.data.roster, `${JSON.stringify(signed)}\n`);
     }
@@ -191,6 +192,18 @@ export class SegmentKeys {
         this.#keys.delete(generation);
         await rm(segmentKeyPath(this.#options.data, generation), { force: true });
       }
+    }
+  }
+
+  /**
+   * Of a generation that a roster has named and the next one does not the database knows no more: it was set back. Another
+   * agent may have its key, which may be the one that is revoked next: when that generation is made again, it is another.
+   */
+  async #forgetLost(roster: Roster): Promise<void> {
+    for (const generation of this.generations) {
+      if (rosterSegmentKey(roster, generation) !== undefined) continue;
+      await rm(segmentKeyPath(this.#options.data, generation), { force: true });
+      this.#keys.delete(generation);
     }
   }
 

@@ -17,6 +17,7 @@ import { prepareDefinitionChecks } from './jobs/checks/prepare-checks.ts';
 import { Listener } from './listener/listener.ts';
 import type { Log } from './log.ts';
 import { MasterKeyWatch } from './master-keys/master-key-watch.ts';
+import { signRaisedRosters } from './segments/sign-raised-rosters.ts';
 import { createServices, type Services } from './services.ts';
 import { connect, connectQueue, type Sql } from './store/database/connection.ts';
 import { isDatabaseLost } from './store/database/database-lost.ts';
@@ -91,6 +92,7 @@ export async function startServer(
     });
     if (applied.length > 0) say(`Database schema: applied ${applied.join(', ')}`);
     const installation = await openInstallation(sql, config.masterKeyFile);
+    await signRaisedRosters({ sql, ...installation });
     const isNew = await bootstrapAdministrator({
       sql,
       now: () => new Date(),

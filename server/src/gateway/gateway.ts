@@ -395,6 +395,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       journalIntact: message.journalIntact,
       journalLoss: visibleLine(message.journalLoss ?? '') || undefined,
       capabilities: capabilitiesOf(link.agentId, message.capabilities),
+      rosterNumber: message.rosterNumber,
       attempts: message.attempts,
     });
     if (resumed === undefined) {

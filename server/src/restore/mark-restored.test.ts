@@ -60,6 +60,37 @@ test('runs and steps go on with numbers that nobody has seen', async () => {
   expect((await t.claimOne()).id).toBeGreaterThan(100_000_000);
 });
 
+test('the same copy restored again gives no number of the time after it was restored before', async () => {
+  await using t = await setup();
+  const sequences = ['job_runs', 'job_run_steps'];
+  const copied = new Map<string, number>();
+  for (const table of sequences) {
+    const [row] = await t.sql<{ at: number }[]>`select nextval(pg_get_serial_sequence(${table}, 'id')) as at`;
+    copied.set(table, row?.at ?? 0);
+  }
+  const markedAt = Date.parse('2026-11-28T09:00:00Z');
+  await markRestored(t.sql, new Date(markedAt));
+  await t.connect(t.agent);
+  const run = await t.start();
+  const step = await t.claimOne();
+  await t.settle(endOf(step));
+  for (const [table, at] of copied) await t.sql`select setval(pg_get_serial_sequence(${table}, 'id'), ${at})`;
+  await markRestored(t.sql, new Date(markedAt + 60_000));
+  await t.connect(t.agent);
+  expect(await t.start()).toBeGreaterThan(run + 59_000);
+  const later = await t.claimOne();
+  expect(later.id).toBeGreaterThan(step.id + 5_900_000);
+  expect(later.id).toBeLessThan(Number.MAX_SAFE_INTEGER / 1_000);
+});
+
+test('a clock that is years behind still has numbers go on higher', async () => {
+  await using t = await setup();
+  const before = await t.start();
+  await markRestored(t.sql, new Date('2019-01-01T00:00:00Z'));
+  await t.connect(t.agent);
+  expect(await t.start()).toBeGreaterThan(before + 999_999);
+});
+
 test('an agent that still knows how a step ended may tell it, and the run keeps its outcome', async () => {
   await using t = await setup();
   const runId = await t.start();

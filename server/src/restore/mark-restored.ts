@@ -10,6 +10,7 @@ import {
   doubtSilence,
   endSessions,
   openRunIds,
+  raiseRosterNumbers,
   raiseTimeline,
   skipNumbers,
 } from '../store/database/restore.ts';
@@ -33,11 +34,12 @@ const outcome: StepOutcome = {
     'Look on the target before you run it again. If its agent still knows how it ended, that is added here.',
 };
 
-/** All of it or nothing. No server may be running. */
-export async function markRestored(sql: Sql): Promise<MarkedRestore> {
+/** All of it or nothing. No server may be running. `now` is later than when this was last done, whatever copy is here. */
+export async function markRestored(sql: Sql, now = new Date()): Promise<MarkedRestore> {
   return inTransaction(sql, async (tx) => {
     const timeline = await raiseTimeline(tx);
-    await skipNumbers(tx);
+    await skipNumbers(tx, now);
+    await raiseRosterNumbers(tx, now);
     await endSessions(tx);
     const agents = await admitNewerGenerations(tx);
     const runIds = await openRunIds(tx);

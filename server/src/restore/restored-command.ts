@@ -32,6 +32,7 @@ export async function runRestoredCommand({
     `${count(runs, 'open run')} ended, ${count(attempts, 'step')} of them unknown: look on their targets before you run them again.`,
   );
   say(`${count(agents, 'agent')} may come back as they are, once each.`);
+  say('Where an agent was revoked since the backup, revoke it again once they run.');
   say('Start the servers.');
   return 0;
 }

@@ -43,6 +43,7 @@ async function toSegment(sql: Queryable, row: SegmentOverviewRow): Promise<Segme
     root: row.rootMode,
     rootFingerprint: await fingerprint(row.rootKey),
     toSign: await toSign(sql, row),
+    lostRoster: row.lostRoster,
     keyGeneration: row.keyGeneration,
     health: healthOf(row),
     targetCount: row.targetCount,

@@ -38,6 +38,13 @@ export const SegmentSchema = Type.Object({
       }),
     }),
   ),
+  /** A roster that agents have seen and the server has not, as its database was set back: they refuse what comes before it. */
+  lostRoster: Nullable(
+    Type.Object({
+      number: Type.Integer({ description: 'Of the newest of them' }),
+      agents: Type.Array(Type.String(), { description: 'Names of the agents that have seen a newer one' }),
+    }),
+  ),
   /** Generation of the segment key, 0 before the first agent. */
   keyGeneration: Type.Integer(),
   health: Type.Enum(segmentHealths),

@@ -33,6 +33,8 @@ export interface Resume {
   hostname: string | null;
   /** What it can do beyond what agents of the first version can. */
   capabilities?: readonly string[];
+  /** Of the newest roster that it has seen. */
+  rosterNumber?: number;
   journalIntact: boolean;
   /** Names the loss of a journal that is not intact; undefined from agents that can't. */
   journalLoss?: string | undefined;

@@ -179,7 +179,7 @@ export async function readySessions(
     with given as materialized (
       select * from jsonb_to_recordset(${db.json(given as never)}::jsonb) as g(
         "agentId" bigint, "sessionNumber" bigint, slots integer, draining boolean, version text, platform text,
-        hostname text, capabilities text[])
+        hostname text, capabilities text[], "rosterNumber" integer)
     ), free as materialized (
       select g.* from given g where ${isIdle}
     ), ours as materialized (
@@ -192,7 +192,7 @@ export async function readySessions(
       where a.id = f."agentId" and a.session_number = f."sessionNumber"
     ), readied as (
       update agent_sessions s set ready = true, slots = f.slots, draining = f.draining, capabilities = f.capabilities,
-        can_scan = 'scan_hosts' = any(f.capabilities)
+        can_scan = 'scan_hosts' = any(f.capabilities), roster_number = coalesce(f."rosterNumber", 0)
       from free f where s.agent_id = f."agentId" and s.session_number = f."sessionNumber"
     )
     select "agentId" as agent_id, "sessionNumber" as session_number from free`;

@@ -30,6 +30,8 @@ export interface SegmentOverviewRow extends SegmentRow {
   targetCount: number;
   waitingSteps: number;
   credentialsToRotate: number;
+  /** The newest roster that one of its agents has seen and the database has not, and who; null where there is none. */
+  lostRoster: { number: number; agents: string[] } | null;
 }
 
 /** Reserves an id, so that what is sealed for the row can name it before INSERT. */
@@ -83,7 +85,8 @@ export async function listSegmentOverviews(
              where st.segment_id = s.id and st.status = 'ready') as waiting_steps,
            (select count(*)::int from credentials c
               join credential_versions v on v.credential_id = c.id and v.version = c.version
-             where c.segment_id = s.id and ${toRotate(sql, 'v', 's')}) as credentials_to_rotate
+             where c.segment_id = s.id and ${toRotate(sql, 'v', 's')}) as credentials_to_rotate,
+           l.lost_roster
       from segments s
       left join lateral (
         select count(*) as active,
@@ -94,6 +97,12 @@ export async function listSegmentOverviews(
                   from agents ag left join agent_sessions g on g.agent_id = ag.id
                  where ag.segment_id = s.id and ag.state = 'active') x
       ) a on true
+      left join lateral (
+        select jsonb_build_object('number', max(g.roster_number), 'agents', jsonb_agg(ag.name order by ag.name)) as lost_roster
+          from agents ag join agent_sessions g on g.agent_id = ag.id
+         where ag.segment_id = s.id and ag.state = 'active' and g.roster_number > s.roster_number
+        having count(*) > 0
+      ) l on true
      where ${segmentWithin(sql, reaches)} and ${id === undefined ? sql`true` : sql`s.id = ${id}`}
      order by s.name, s.id`;
 }
@@ -120,6 +129,14 @@ export async function storeRoster(
               set roster_number = ${number}, roster_payload = ${roster.payload},
                   roster_signature = ${roster.signature}, recovery_key = ${recoveryKey}
             where id = ${segmentId}`;
+}
+
+/** Managed segments whose number was raised above that of their roster, after a restore. */
+export async function listRaisedSegments(sql: Queryable): Promise<number[]> {
+  const rows = await sql<{ id: number }[]>`
+    select id from segments where root_mode = 'managed' and (roster_payload::jsonb->>'number')::bigint < roster_number
+     order by id`;
+  return rows.map(({ id }) => id);
 }
 
 export interface SegmentKeyRow {

@@ -1,9 +1,18 @@
 // What a database that was set back has to forget, and what it may not give out again.
 import type { Sql, Tx } from './connection.ts';
 
-/** Further than the lost time can have counted: a run of the largest size has a million steps. */
-const skippedRuns = 1_000_000;
-const skippedSteps = 100_000_000;
+/** From here on numbers are counted by the time, which no copy sets back. */
+const origin = Date.parse('2026-01-01T00:00:00Z');
+/**
+ * More than can be given out for each millisecond between two restores. A run of the largest size has a million steps; ids
+ * stay below 2^53 for centuries.
+ */
+const runsPerMs = 1;
+const stepsPerMs = 100;
+/** Where the clock is behind. */
+const leastSkippedRuns = 1_000_000;
+const leastSkippedSteps = 100_000_000;
+const leastSkippedRosters = 1_000;
 
 /** The new timeline. */
 export async function raiseTimeline(tx: Tx): Promise<number> {
@@ -14,15 +23,31 @@ export async function raiseTimeline(tx: Tx): Promise<number> {
   return row.timeline;
 }
 
-/** Runs and steps of the lost time have numbers that people and agents know, which must not come to mean others. */
-export async function skipNumbers(tx: Tx): Promise<void> {
-  for (const [table, by] of [
-    ['job_runs', skippedRuns],
-    ['job_run_steps', skippedSteps],
+/**
+ * Runs and steps of the lost time have numbers that people and agents know, which must not come to mean others; nor may
+ * those that were given out after the same copy was restored before.
+ */
+export async function skipNumbers(tx: Tx, now: Date): Promise<void> {
+  const elapsedMs = now.getTime() - origin;
+  for (const [table, least, byTime] of [
+    ['job_runs', leastSkippedRuns, elapsedMs * runsPerMs],
+    ['job_run_steps', leastSkippedSteps, elapsedMs * stepsPerMs],
   ] as const) {
     const next = tx`nextval(pg_get_serial_sequence(${table}, 'id'))`;
-    await tx`select setval(pg_get_serial_sequence(${table}, 'id'), ${next} + ${by})`;
+    await tx`select setval(pg_get_serial_sequence(${table}, 'id'), greatest(${next} + ${least}, ${byTime}::bigint))`;
   }
+}
+
+/**
+ * Agents refuse rosters that are older than one they have seen, which the database may know nothing of. A server signs
+ * those of these numbers when it starts (`signRaisedRosters`); an owner's it can't.
+ */
+export async function raiseRosterNumbers(tx: Tx, now: Date): Promise<number> {
+  const seconds = Math.floor((now.getTime() - origin) / 1_000);
+  const result = await tx`
+    update segments set roster_number = greatest(roster_number + ${leastSkippedRosters}, ${seconds}::int)
+    where root_mode = 'managed' and roster_payload is not null`;
+  return result.count;
 }
 
 /** Connections that the database believes to be open belong to servers that are gone. */

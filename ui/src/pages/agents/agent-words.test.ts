@@ -36,6 +36,7 @@ const segment = (fields: Partial<Segment>) =>
     waitingSteps: 0,
     keyRotationWantedAt: null,
     toSign: null,
+    lostRoster: null,
     credentialsToRotate: 0,
     ...fields,
   }) as Segment;
@@ -125,6 +126,17 @@ describe('agents in words', () => {
     );
     expect(signing?.command).toMatch(/roster sign dmz-1 --admit dmz-1-b=SHA256:… --remove dmz-1-c --key/);
     expect(others).toEqual([]);
+  });
+
+  it('say that a database was set back behind a roster, and who can do something about it', () => {
+    const lostRoster = { number: 6, agents: ['dmz-1-a', 'dmz-1-b'] };
+    const owned = segment({ name: 'dmz-1', root: 'owner_held', lostRoster });
+    const [signing] = consequencesOf(owned, [agent({})], now);
+    expect(signing?.text).toMatch(/^dmz-1-a, dmz-1-b have seen roster 6.*the owner signed that roster/);
+    expect(signing?.command).toMatch(/roster sign dmz-1 --key/);
+    const [restored] = consequencesOf(segment({ root: 'managed', lostRoster }), [agent({})], now);
+    expect(restored?.text).toMatch(/npm run restored/);
+    expect(restored?.command).toBeUndefined();
   });
 
   it('say what a revocation left to do, and who can’t do it', () => {

@@ -114,8 +114,33 @@ export function consequencesOf(
   return [
     ...(worst === undefined ? [] : [worst]),
     ...misunderstood,
+    ...lostRosterOf(segment, server),
     ...toSignOf(segment, server),
     ...rotationsOf(segment, agents),
+  ];
+}
+
+/** Agents refuse what is older than they have seen: nobody new is let in, and nobody gets a segment key. */
+function lostRosterOf({ name, root, lostRoster }: Segment, server: string): Consequence[] {
+  if (lostRoster === null) return [];
+  const { number, agents } = lostRoster;
+  const seen = `${agents.join(', ')} ${agents.length === 1 ? 'has' : 'have'} seen roster ${number} of this segment, which the server has not: its database was set back. What runs goes on, but they refuse older rosters, so a new agent gets no segment key.`;
+  if (root === 'managed') {
+    return [
+      {
+        look: 'held',
+        lead: 'Its agents refuse its roster.',
+        text: `${seen} Stop every server, say npm run restored, and start them again.`,
+      },
+    ];
+  }
+  return [
+    {
+      look: 'held',
+      lead: 'Its agents refuse its roster until its owner signs.',
+      text: `${seen} On the machine where the owner signed that roster, and with --remove for agents that it names and the server knows no more:`,
+      command: `opsconductor segment roster sign ${name} --key ROOT-KEY --server ${server}`,
+    },
   ];
 }
 

@@ -1,0 +1,118 @@
+import {
+  encodeBase64,
+  generateSigningKeyPair,
+  type Roster,
+  verifyRoster,
+} from '@opsconductor/protocol/sealing';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { markRestored } from '../restore/mark-restored.ts';
+import { findSegment } from '../store/agents/segments.ts';
+import { insertInstallation } from '../store/database/installation.ts';
+import { unrestricted } from '../store/people/visibility.ts';
+import { revokeAgent } from './agents/revoke-agent.ts';
+import { createSegment } from './create-segment.ts';
+import { enrollAgent } from './enroll-agent.ts';
+import { getSegment } from './list-segments.ts';
+import { signRaisedRosters } from './sign-raised-rosters.ts';
+import {
+  enrollRequest,
+  makeAgentKeys,
+  makeFirstAgent,
+  makeSegment,
+  makeToken,
+  setupInstallation,
+  type TestInstallation,
+  testOrigin,
+} from './testing.ts';
+
+let t: TestInstallation;
+let deps: TestInstallation & { installationId: string };
+beforeAll(async () => {
+  t = await setupInstallation();
+  deps = { ...t, installationId: t.identity.installationId };
+  await insertInstallation(t.sql, {
+    id: t.identity.installationId,
+    masterKeyId: t.masterKey.id,
+    serverKey: Buffer.alloc(32),
+    serverKeySealed: Buffer.from('sealed'),
+  });
+});
+afterAll(() => t.close());
+
+async function rowOf(segmentId: number) {
+  const row = await findSegment(t.sql, segmentId);
+  if (row === undefined || row.rosterPayload === null || row.rosterSignature === null)
+    throw new Error('no roster');
+  const signed = { payload: row.rosterPayload, signature: row.rosterSignature };
+  return { ...row, signed, roster: JSON.parse(signed.payload) as Roster };
+}
+
+test('after a restore agents that have seen newer rosters take the one that a starting server signs', async () => {
+  const segment = await makeSegment(t, 'restored');
+  await makeFirstAgent(t, segment.id, 'restored-a');
+  const copy = await rowOf(segment.id);
+  const second = await enrollAgent(
+    t,
+    await enrollRequest(await makeToken(t, segment.id), 'restored-b', await makeAgentKeys()),
+    testOrigin,
+  );
+  await revokeAgent(deps, second.agentId, t.caller);
+  const seen = await rowOf(segment.id);
+  expect(seen.roster.number).toBeGreaterThan(copy.roster.number + 1);
+  await t.sql`
+    update segments set roster_number = ${copy.roster.number}, roster_payload = ${copy.signed.payload},
+      roster_signature = ${copy.signed.signature} where id = ${segment.id}`;
+  await markRestored(t.sql);
+  // Several servers start at once.
+  await Promise.all([signRaisedRosters(deps), signRaisedRosters(deps)]);
+  const after = await rowOf(segment.id);
+  const expected = {
+    installationId: deps.installationId,
+    segmentId: segment.id,
+    minNumber: seen.roster.number,
+    heldPayload: seen.signed.payload,
+  };
+  expect(await verifyRoster(after.rootKey, after.signed, expected)).toMatchObject({
+    agents: [{ name: 'restored-a' }],
+    number: after.rosterNumber,
+  });
+  await signRaisedRosters(deps);
+  expect((await rowOf(segment.id)).rosterNumber).toBe(after.rosterNumber);
+});
+
+test('the same copy restored again has higher rosters than after it was restored before', async () => {
+  const segment = await makeSegment(t, 'twice');
+  await makeFirstAgent(t, segment.id, 'twice-a');
+  const { rosterNumber } = await rowOf(segment.id);
+  const numbers: number[] = [];
+  for (const at of ['2026-11-28T09:00:00Z', '2026-11-28T09:10:00Z']) {
+    await t.sql`update segments set roster_number = ${rosterNumber} where id = ${segment.id}`;
+    await markRestored(t.sql, new Date(at));
+    await signRaisedRosters(deps);
+    numbers.push((await rowOf(segment.id)).roster.number);
+  }
+  expect((numbers[1] ?? 0) - (numbers[0] ?? 0)).toBe(600);
+});
+
+test('an owner’s roster is left to its owner; the segment says which one its agents have seen', async () => {
+  const root = await generateSigningKeyPair();
+  const ownerRoot = encodeBase64(root.publicKey);
+  const segment = await createSegment(t.sql, t.masterKey, { name: 'owned-restored', ownerRoot }, t.caller);
+  const agent = await enrollAgent(
+    t,
+    await enrollRequest(await makeToken(t, segment.id), 'owned-restored-a', await makeAgentKeys()),
+    testOrigin,
+  );
+  await t.sql`update segments set roster_number = 4 where id = ${segment.id}`;
+  await markRestored(t.sql);
+  await signRaisedRosters(deps);
+  expect((await findSegment(t.sql, segment.id))?.rosterNumber).toBe(4);
+  expect(await getSegment(t.sql, segment.id, unrestricted)).toMatchObject({ lostRoster: null });
+  await t.sql`
+    insert into agent_sessions (agent_id, session_number, server_id, slots, expires_at, roster_number)
+    values (${agent.agentId}, 1, gen_random_uuid(), 1, now(), 6)`;
+  const lost = { number: 6, agents: ['owned-restored-a'] };
+  expect(await getSegment(t.sql, segment.id, unrestricted)).toMatchObject({ lostRoster: lost });
+  await t.sql`update segments set roster_number = 6 where id = ${segment.id}`;
+  expect(await getSegment(t.sql, segment.id, unrestricted)).toMatchObject({ lostRoster: null });
+});
