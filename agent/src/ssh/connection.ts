@@ -15,6 +15,7 @@ import { hostKeyFingerprint } from './host-key.ts';
 import { takeCertificates } from './host-keys/certified-key-exchange.ts';
 import { plainHostKey, refuseHostKey } from './host-keys/refuse-host-key.ts';
 import { forwardError, forwardTimedOut, jumpHostFailed } from './jump-hosts.ts';
+import { reusePacketMemory } from './packet-memory.ts';
 import { literalAddress, resolveTarget } from './resolve-target.ts';
 import { ReusedReads } from './reused-reads.ts';
 import { SshError } from './ssh-error.ts';
@@ -381,6 +382,7 @@ function handshake(
         facts.latencyMs = Math.round(performance.now() - startedAt);
         client.removeAllListeners('error');
         client.removeAllListeners('close');
+        reusePacketMemory(client);
         resolve(new SshConnection(client, socket, facts));
       }),
     );
