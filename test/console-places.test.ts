@@ -268,6 +268,11 @@ test('what uses a credential is told beside it, and a day that it expires on is 
   await dialog.getByLabel('Expires on').fill('2020-01-31');
   await dialog.getByRole('button', { name: 'Save' }).click();
   await page.getByText(/^expired .* days ago$/).waitFor();
+  // Those of a revocation are linked to.
+  await page.goto(`${c.url}/credentials?toRotate=true`);
+  await page.getByText('No credential is to be rotated here').waitFor();
+  await page.getByRole('link', { name: 'Show all credentials' }).click();
+  await page.getByRole('button', { name: 'Edit key' }).waitFor();
   expect(faults).toEqual([]);
 });
 

@@ -141,7 +141,8 @@ export const paths = {
   hostTrust: (query: { segmentId?: number | undefined } = {}) => withQuery('/targets/host-trust', query),
   agents: (query: AgentsQuery = {}) => withQuery('/agents', { ...query }),
   agent: (id: number) => `/agents/${id}`,
-  credentials: () => '/credentials',
+  credentials: (query: { toRotate?: true; segmentId?: number | undefined } = {}) =>
+    withQuery('/credentials', query),
   categories: () => '/categories',
   files: () => '/files',
   people: (query: PeopleQuery = {}) => withQuery('/people', { ...query }),

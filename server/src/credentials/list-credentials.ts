@@ -52,6 +52,11 @@ export async function credentialUsage(
   return readCredentialUsage(sql, { id, name }, maxUsersNamed, reaches);
 }
 
-function toCredential({ createdByName, createdAt, ...row }: CredentialRow): Credential {
-  return { ...row, createdAt: createdAt.toISOString(), createdBy: createdByName ?? 'deleted user' };
+function toCredential({ createdByName, createdAt, savedAt, ...row }: CredentialRow): Credential {
+  return {
+    ...row,
+    createdAt: createdAt.toISOString(),
+    createdBy: createdByName ?? 'deleted user',
+    savedAt: savedAt.toISOString(),
+  };
 }

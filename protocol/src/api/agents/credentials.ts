@@ -37,6 +37,8 @@ export const CredentialSchema = Type.Object({
   expiresOn: Nullable(CalendarDate),
   createdAt: Timestamp,
   createdBy: Type.String(),
+  /** When its newest version was sealed. */
+  savedAt: Timestamp,
 });
 export type Credential = Static<typeof CredentialSchema>;
 

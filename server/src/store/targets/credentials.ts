@@ -20,6 +20,8 @@ export interface CredentialRow {
   expiresOn: string | null;
   createdAt: Date;
   createdByName: string | null;
+  /** Of the newest version. */
+  savedAt: Date;
 }
 
 /** Stores a credential with its first version. */
@@ -138,7 +140,7 @@ function selectCredentials(sql: Queryable) {
     select c.id, c.name, c.segment_id, s.name as segment_name, c.kind, c.version, v.generation, ${toRotate(sql, 'v', 's')} as to_rotate, c.description,
            (select count(*)::int from targets t where t.credential_id = c.id) as target_count,
            c.expires_on::text as expires_on,
-           c.created_at, u.name as created_by_name
+           c.created_at, u.name as created_by_name, v.created_at as saved_at
       from credentials c
       join segments s on s.id = c.segment_id
       join credential_versions v on v.credential_id = c.id and v.version = c.version

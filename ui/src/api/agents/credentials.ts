@@ -3,8 +3,11 @@ import { apiPaths } from '../../paths.ts';
 import { request } from '../client.ts';
 import { readAll } from '../page.ts';
 
-export function listCredentials(signal?: AbortSignal, segmentId?: number): Promise<Credential[]> {
-  return readAll((query) => apiPaths.credentials({ ...query, segmentId }), { signal });
+export function listCredentials(
+  signal?: AbortSignal,
+  wanted: { segmentId?: number | undefined; toRotate?: true } = {},
+): Promise<Credential[]> {
+  return readAll((query) => apiPaths.credentials({ ...query, ...wanted }), { signal });
 }
 
 export function createCredential(body: unknown): Promise<Credential> {

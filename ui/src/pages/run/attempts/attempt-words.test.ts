@@ -61,7 +61,7 @@ it('tells of clean-up in each of its states', () => {
       attempt({ cleanUp: { state: 'done', found: null, survivors: [], at: null, ...cleanUp } }),
       now,
     ).join();
-  expect(words({ state: 'waits' })).toMatch(/will look/);
+  expect(words({ state: 'waits' })).toMatch(/will look.*when the time of the attempt is up; at once where/);
   expect(words({ state: 'asked' })).toMatch(/looks for/);
   expect(words({ found: 'nothing', at })).toMatch(/found nothing left of it on the host at 02:20:00/);
   expect(words({ found: 'ended' })).toMatch(/ended it/);
