@@ -5,14 +5,16 @@ import { AtRestError } from './credentials/at-rest/at-rest-error.ts';
 import { startEmbeddedPostgres } from './database/embedded-postgres.ts';
 import { runningPostgresUrl } from './database/running-postgres.ts';
 import { KeysError, keysUsage, runKeysCommand } from './master-keys/keys-command.ts';
+import { sayToPipe } from './say-to-pipe.ts';
 import { connect } from './store/database/connection.ts';
 import { databaseRefusal } from './store/database/database-refusal.ts';
 
-const say = (text: string) => process.stdout.write(`${text}\n`);
+const say = sayToPipe();
 const all = process.argv.slice(2);
 const flagsAt = all.findIndex((each) => each.startsWith('-'));
 const args = flagsAt === -1 ? all : all.slice(0, flagsAt);
 try {
+  if (all.includes('--help') || all.includes('-h')) throw new HelpRequested(keysUsage);
   if (args.length === 0) throw new KeysError(keysUsage);
   const config = readConfig(all.slice(args.length), readEnvironment());
   const postgres = join(config.dataDir, 'postgres');

@@ -2,11 +2,12 @@
 import { join, resolve } from 'node:path';
 import { ConfigError, HelpRequested, readConfig, readEnvironment } from './config.ts';
 import { startEmbeddedPostgres } from './database/embedded-postgres.ts';
-import { runRestoredCommand } from './restore/restored-command.ts';
+import { restoredUsage, runRestoredCommand } from './restore/restored-command.ts';
+import { sayToPipe } from './say-to-pipe.ts';
 import { connect } from './store/database/connection.ts';
 import { databaseRefusal } from './store/database/database-refusal.ts';
 
-const say = (text: string) => process.stdout.write(`${text}\n`);
+const say = sayToPipe();
 try {
   const config = readConfig(process.argv.slice(2), readEnvironment());
   const embedded =
@@ -27,7 +28,7 @@ try {
     await embedded?.stop();
   }
 } catch (error) {
-  if (error instanceof HelpRequested) say(error.text);
+  if (error instanceof HelpRequested) say(restoredUsage);
   else {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
     process.exitCode = error instanceof ConfigError ? 2 : 1;

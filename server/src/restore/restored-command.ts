@@ -3,6 +3,11 @@ import { migrate, readMigrations } from '../store/database/migrate.ts';
 import { isServed } from '../store/database/restore.ts';
 import { markRestored } from './mark-restored.ts';
 
+export const restoredUsage = `npm run restored                      says to a database that it was set back: after a backup was restored, before a server starts
+
+What was open ends, numbers go on higher, and agents may come back as they are. Every server must be stopped.
+Options are those of the server: --data, DATABASE_URL.`;
+
 export interface RestoredCommand {
   sql: Sql;
   /** Folder of the migrations of this build. */
@@ -31,7 +36,7 @@ export async function runRestoredCommand({
   say(
     `${count(runs, 'open run')} ended, ${count(attempts, 'step')} of them unknown: look on their targets before you run them again.`,
   );
-  say(`${count(agents, 'agent')} may come back as they are, once each.`);
+  say(`${count(agents, 'agent')} may come back as ${agents === 1 ? 'it is, once' : 'they are, once each'}.`);
   say('Where an agent was revoked since the backup, revoke it again once they run.');
   say('Start the servers.');
   return 0;

@@ -59,14 +59,16 @@ export async function endSessions(tx: Tx): Promise<void> {
 
 /**
  * Agents have been given newer generations than the database knows: from each the next is taken that is not older than
- * this one. A negative number says so: -1 minus the oldest that is taken.
+ * this one. A negative number says so: -1 minus the oldest that is taken. Returns how many agents that is so of.
  */
 export async function admitNewerGenerations(tx: Tx): Promise<number> {
-  const result = await tx`
+  await tx`
     update agents set generation = -1 - greatest(0, generation - case when generation_acked then 0 else 1 end),
       generation_acked = true
     where generation >= 0 and state <> 'revoked'`;
-  return result.count;
+  const [row] = await tx<{ agents: number }[]>`
+    select count(*)::int as agents from agents where generation < 0 and state <> 'revoked'`;
+  return row?.agents ?? 0;
 }
 
 /**
