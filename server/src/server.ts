@@ -11,7 +11,7 @@ import { type Installation, openInstallation } from './auth/open-installation.ts
 import { boundHeapGrowth } from './bound-heap-growth.ts';
 import { type Config, isLoopback } from './config.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './database/embedded-postgres.ts';
-import type { HandshakeSettings } from './gateway/handshake.ts';
+import type { HandshakeSettings } from './gateway/connections/handshake.ts';
 import { loadConsole } from './http/routes/console.ts';
 import { prepareDefinitionChecks } from './jobs/checks/prepare-checks.ts';
 import { Listener } from './listener/listener.ts';

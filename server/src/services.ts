@@ -11,8 +11,8 @@ import { defaultIdentitySettings, type IdentitySettings } from './auth/identity-
 import type { Installation } from './auth/open-installation.ts';
 import { SignInLimits } from './auth/sign-in-limits.ts';
 import { AgentContents } from './files/agent-contents.ts';
+import type { HandshakeSettings } from './gateway/connections/handshake.ts';
 import { Gateway } from './gateway/gateway.ts';
-import type { HandshakeSettings } from './gateway/handshake.ts';
 import { createApp } from './http/app.ts';
 import { type Access, isKnownHost } from './http/client.ts';
 import { RequestLimits } from './http/request-limits.ts';

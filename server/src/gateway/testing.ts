@@ -32,9 +32,9 @@ import { HandedOnValues } from '../runs/values/handed-on.ts';
 import { takeNewKeys } from '../segments/agent-keys/take-new-keys.ts';
 import { takeKeyGeneration } from '../segments/take-key-generation.ts';
 import type { ForgetNotice } from '../store/database/notifications.ts';
-import { connectPath } from './agent-acceptor.ts';
+import { connectPath } from './connections/agent-acceptor.ts';
+import type { HandshakeSettings } from './connections/handshake.ts';
 import { Gateway } from './gateway.ts';
-import type { HandshakeSettings } from './handshake.ts';
 
 const waitMs = 20_000;
 

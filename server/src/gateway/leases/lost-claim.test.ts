@@ -1,10 +1,10 @@
 import { expect, test, vi } from 'vitest';
-import { setupGateway } from './testing.ts';
+import { setupGateway } from '../testing.ts';
 
 /** Errors that claims end with once the database has committed them. */
 const lost = vi.hoisted(() => ({ answers: [] as Error[] }));
 
-vi.mock(import('../store/queue/claims.ts'), async (original) => {
+vi.mock(import('../../store/queue/claims.ts'), async (original) => {
   const claims = await original();
   return {
     ...claims,

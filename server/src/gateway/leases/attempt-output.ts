@@ -2,9 +2,9 @@
 // the digest chain over it.
 import { createHash } from 'node:crypto';
 import { chainLink, limits, type OutputFrame, type OutputState } from '@opsconductor/protocol';
-import type { ResumedAttempt } from '../runs/leases/resume-agent.ts';
-import type { Sql } from '../store/database/connection.ts';
-import { readChunkIndex } from '../store/runs/run-output.ts';
+import type { ResumedAttempt } from '../../runs/leases/resume-agent.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { readChunkIndex } from '../../store/runs/run-output.ts';
 
 const zeroDigest = Buffer.alloc(32);
 

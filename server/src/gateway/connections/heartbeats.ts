@@ -1,10 +1,10 @@
 // Heartbeats: those of many agents renew their sessions in one statement, and what an agent says that it holds is held
 // against what it was leased.
 import { type AgentMessageOf, visibleLine } from '@opsconductor/protocol';
-import type { Log } from '../log.ts';
-import type { UnbegunLease } from '../runs/leases/return-leases.ts';
-import { type HeartbeatRow, renewSessions, runningStepsOfAgent } from '../store/agents/agent-sessions.ts';
-import type { Sql } from '../store/database/connection.ts';
+import type { Log } from '../../log.ts';
+import type { UnbegunLease } from '../../runs/leases/return-leases.ts';
+import { type HeartbeatRow, renewSessions, runningStepsOfAgent } from '../../store/agents/agent-sessions.ts';
+import type { Sql } from '../../store/database/connection.ts';
 import type { AgentLink } from './agent-link.ts';
 import { reconnectWithin } from './reconnect-within.ts';
 

@@ -1,11 +1,11 @@
 // Tells agents again to stop what nobody waits for any more: an agent that took no notice of a cancel, since that was
 // lost or came before its attempt had begun, would go on until the step's timeout.
 import type { AgentMessageOf } from '@opsconductor/protocol';
-import type { Log } from '../log.ts';
-import type { Sql } from '../store/database/connection.ts';
-import { type HeldAttempts, heldInVain } from '../store/queue/step-attempts.ts';
-import type { AgentLink } from './agent-link.ts';
-import { Batches } from './batches.ts';
+import type { Log } from '../../log.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { type HeldAttempts, heldInVain } from '../../store/queue/step-attempts.ts';
+import { Batches } from '../batches.ts';
+import type { AgentLink } from '../connections/agent-link.ts';
 
 /** Agents are looked at once in so many of their heartbeats. */
 const heartbeatsApart = 3;

@@ -19,23 +19,23 @@ import {
   visibleLine,
 } from '@opsconductor/protocol';
 import type { WebSocket } from 'ws';
-import { AppError } from '../errors.ts';
-import type { AgentContents, HeldAttempt } from '../files/agent-contents.ts';
-import type { Log } from '../log.ts';
-import type { ResumedAttempt } from '../runs/leases/resume-agent.ts';
-import type { OutputWriter } from '../runs/output/output-writer.ts';
-import type { SettleResult } from '../runs/progress/settle-attempts.ts';
-import type { TransferTaker } from '../runs/transfers/take-transfers.ts';
-import type { HandedOnValues, TakenOutputs } from '../runs/values/handed-on.ts';
-import type { Sql } from '../store/database/connection.ts';
-import type { ClaimedStep } from '../store/queue/claims.ts';
-import { AttemptOutput } from './attempt-output.ts';
-import { ContentRequests } from './content-requests.ts';
-import type { KeyMessages } from './key-messages.ts';
-import { leaseMessages } from './lease-messages.ts';
+import { AppError } from '../../errors.ts';
+import type { AgentContents, HeldAttempt } from '../../files/agent-contents.ts';
+import type { Log } from '../../log.ts';
+import type { ResumedAttempt } from '../../runs/leases/resume-agent.ts';
+import type { OutputWriter } from '../../runs/output/output-writer.ts';
+import type { SettleResult } from '../../runs/progress/settle-attempts.ts';
+import type { TransferTaker } from '../../runs/transfers/take-transfers.ts';
+import type { HandedOnValues, TakenOutputs } from '../../runs/values/handed-on.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import type { ClaimedStep } from '../../store/queue/claims.ts';
+import { ContentRequests } from '../content-requests.ts';
+import type { KeyMessages } from '../key-messages.ts';
+import { AttemptOutput } from '../leases/attempt-output.ts';
+import { leaseMessages } from '../leases/lease-messages.ts';
+import type { Settler } from '../leases/settler.ts';
 import { parseAgentMessage } from './message-codec.ts';
 import { ReadingPace } from './reading-pace.ts';
-import type { Settler } from './settler.ts';
 import { SpacedMessages } from './spaced-messages.ts';
 
 /** Above this the server stops reading from agents until the database has caught up. */

@@ -16,8 +16,8 @@ import {
   verifyGeneration,
   verifyHandshake,
 } from '@opsconductor/protocol/sealing';
-import { recordAudit } from '../audit/record-audit.ts';
-import { formerKeys, noteOldKey } from '../store/agents/agent-keys.ts';
+import { recordAudit } from '../../audit/record-audit.ts';
+import { formerKeys, noteOldKey } from '../../store/agents/agent-keys.ts';
 import {
   type AgentIdentityRow,
   existingAgents,
@@ -26,9 +26,9 @@ import {
   type NewSession,
   openSessions,
   quarantineAgent,
-} from '../store/agents/agent-sessions.ts';
-import type { Sql, Tx } from '../store/database/connection.ts';
-import { inTransaction } from '../store/database/transaction.ts';
+} from '../../store/agents/agent-sessions.ts';
+import type { Sql, Tx } from '../../store/database/connection.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
 
 /** What a WebSocket close frame holds beside its code (RFC 6455, 5.5.1). */
 const maxCloseReasonBytes = 123;

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import type { ProgressNews } from '../runs/progress/run-ledger.ts';
-import { blockedBackends, endOf, holdTransaction, setupRuns } from '../runs/testing.ts';
-import type { Tx } from '../store/database/connection.ts';
+import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
+import { blockedBackends, endOf, holdTransaction, setupRuns } from '../../runs/testing.ts';
+import type { Tx } from '../../store/database/connection.ts';
 import { Settler } from './settler.ts';
 
 test('completions that come together are settled together', async () => {

@@ -1,9 +1,9 @@
 // Gathers the completions of all agents while the previous batch commits, and settles them together.
-import type { ProgressNews } from '../runs/progress/run-ledger.ts';
-import { type AttemptEnd, type SettleResult, settleAttempts } from '../runs/progress/settle-attempts.ts';
-import type { Sql } from '../store/database/connection.ts';
-import type { ContactNotes } from '../targets/contact-notes.ts';
-import { Batches } from './batches.ts';
+import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
+import { type AttemptEnd, type SettleResult, settleAttempts } from '../../runs/progress/settle-attempts.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import type { ContactNotes } from '../../targets/contact-notes.ts';
+import { Batches } from '../batches.ts';
 
 export class Settler {
   readonly #batches: Batches<AttemptEnd, SettleResult>;

@@ -3,16 +3,16 @@ import { connect } from 'node:net';
 import { closeCodes, subprotocol } from '@opsconductor/protocol';
 import { generateSigningKeyPair, signHandshake } from '@opsconductor/protocol/sealing';
 import { expect, test, vi } from 'vitest';
-import { blockedBackends, holdTransaction, testServerId } from '../runs/testing.ts';
-import { getAgent } from '../segments/agents/list-agents.ts';
-import { changeKeys } from '../store/agents/agent-keys.ts';
-import { lockAgent } from '../store/agents/agent-sessions.ts';
-import { admitNewerGenerations } from '../store/database/restore.ts';
-import { inTransaction } from '../store/database/transaction.ts';
-import { unrestricted } from '../store/people/visibility.ts';
+import { blockedBackends, holdTransaction, testServerId } from '../../runs/testing.ts';
+import { getAgent } from '../../segments/agents/list-agents.ts';
+import { changeKeys } from '../../store/agents/agent-keys.ts';
+import { lockAgent } from '../../store/agents/agent-sessions.ts';
+import { admitNewerGenerations } from '../../store/database/restore.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import { unrestricted } from '../../store/people/visibility.ts';
+import { type AgentSocket, emptyResume, setupGateway, type TestGateway } from '../testing.ts';
 import { connectPath } from './agent-acceptor.ts';
 import { authenticateAll, newChallenge } from './handshake.ts';
-import { type AgentSocket, emptyResume, setupGateway, type TestGateway } from './testing.ts';
 
 /** Asks for an upgrade by hand, and keeps its own side open; `answer` is all that came until the server's end. */
 async function upgradeRaw(t: TestGateway, target: string) {

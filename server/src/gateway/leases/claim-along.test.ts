@@ -1,8 +1,8 @@
 import { expect, test, vi } from 'vitest';
-import { createJob } from '../jobs/create-job.ts';
-import { startRun } from '../runs/start/start-run.ts';
-import { inTransaction } from '../store/database/transaction.ts';
-import { setupGateway, type TestGateway } from './testing.ts';
+import { createJob } from '../../jobs/create-job.ts';
+import { startRun } from '../../runs/start/start-run.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import { setupGateway, type TestGateway } from '../testing.ts';
 
 /** Nothing is looked for unless somebody is told. */
 const noPoll = { claimPollMs: 3_600_000 };

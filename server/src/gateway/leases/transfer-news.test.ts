@@ -1,8 +1,8 @@
 import { pino } from 'pino';
 import { expect, test, vi } from 'vitest';
-import { LiveHub, type LiveTransfer } from '../runs/live/live-hub.ts';
-import { listen } from '../store/database/notifications.ts';
-import { setupDatabase } from '../store/database/testing.ts';
+import { LiveHub, type LiveTransfer } from '../../runs/live/live-hub.ts';
+import { listen } from '../../store/database/notifications.ts';
+import { setupDatabase } from '../../store/database/testing.ts';
 import { TransferNews } from './transfer-news.ts';
 
 const progress = {

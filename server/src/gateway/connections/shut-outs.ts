@@ -1,8 +1,8 @@
 // Agents that may not be connected any more: revoked, disabled, or copied.
 import { closeCodes } from '@opsconductor/protocol';
-import type { Log } from '../log.ts';
-import { type ShutOut, shutOutAmong } from '../store/agents/agent-lifecycle.ts';
-import type { Sql } from '../store/database/connection.ts';
+import type { Log } from '../../log.ts';
+import { type ShutOut, shutOutAmong } from '../../store/agents/agent-lifecycle.ts';
+import type { Sql } from '../../store/database/connection.ts';
 import type { AgentLink } from './agent-link.ts';
 
 export function shutOut(link: AgentLink, how: ShutOut | 'quarantined'): void {

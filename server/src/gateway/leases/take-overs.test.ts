@@ -1,12 +1,12 @@
 import type { Lease } from '@opsconductor/protocol';
 import { expect, test, vi } from 'vitest';
-import { createLog } from '../log.ts';
-import type { LeaseBuilder } from '../runs/leases/lease-builder.ts';
-import { markLeased } from '../runs/leases/mark-leased.ts';
-import { RunKeys } from '../runs/run-keys.ts';
-import { setupRuns, testServerId } from '../runs/testing.ts';
-import type { Sql } from '../store/database/connection.ts';
-import type { AgentLink } from './agent-link.ts';
+import { createLog } from '../../log.ts';
+import type { LeaseBuilder } from '../../runs/leases/lease-builder.ts';
+import { markLeased } from '../../runs/leases/mark-leased.ts';
+import { RunKeys } from '../../runs/run-keys.ts';
+import { setupRuns, testServerId } from '../../runs/testing.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import type { AgentLink } from '../connections/agent-link.ts';
 import { Settler } from './settler.ts';
 import { TakeOvers } from './take-overs.ts';
 

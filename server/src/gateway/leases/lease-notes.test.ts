@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { createLog } from '../log.ts';
-import type { ProgressNews } from '../runs/progress/run-ledger.ts';
-import { setupRuns } from '../runs/testing.ts';
+import { createLog } from '../../log.ts';
+import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
+import { setupRuns } from '../../runs/testing.ts';
 import { LeaseNotes } from './lease-notes.ts';
 
 async function setup() {

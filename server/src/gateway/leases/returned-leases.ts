@@ -1,12 +1,12 @@
 // Leases that an agent hands back unbegun: they go to the next one, but for those that have begun after all, and those
 // that nobody can open any more.
 import type { AgentMessageOf } from '@opsconductor/protocol';
-import { returnLeases, type UnbegunLease } from '../runs/leases/return-leases.ts';
-import type { ProgressNews } from '../runs/progress/run-ledger.ts';
-import { stepsWithLostKey } from '../store/agents/segment-key-wraps.ts';
-import type { Sql } from '../store/database/connection.ts';
-import { orphanAttempts } from '../store/queue/detached-attempts.ts';
-import type { AgentLink } from './agent-link.ts';
+import { returnLeases, type UnbegunLease } from '../../runs/leases/return-leases.ts';
+import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
+import { stepsWithLostKey } from '../../store/agents/segment-key-wraps.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { orphanAttempts } from '../../store/queue/detached-attempts.ts';
+import type { AgentLink } from '../connections/agent-link.ts';
 import type { LeaseNotes } from './lease-notes.ts';
 import type { Settler } from './settler.ts';
 

@@ -1,23 +1,23 @@
 // Gives commands that go on by themselves, and whose agent is gone, to agents that are connected here: with where in
 // their output to read on, which the last stored chunk says.
 import { positionOf, type StoredOutput, startOfOutput } from '@opsconductor/protocol';
-import { openAtRest } from '../credentials/at-rest/seal-at-rest.ts';
-import type { Log } from '../log.ts';
-import type { LeaseBuilder } from '../runs/leases/lease-builder.ts';
-import type { ProgressNews } from '../runs/progress/run-ledger.ts';
-import { RunLedger } from '../runs/progress/run-ledger.ts';
-import type { AttemptEnd } from '../runs/progress/settle-attempts.ts';
-import { chunkAad, type RunKeys } from '../runs/run-keys.ts';
-import type { Sql } from '../store/database/connection.ts';
-import { inTransaction } from '../store/database/transaction.ts';
+import { openAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
+import type { Log } from '../../log.ts';
+import type { LeaseBuilder } from '../../runs/leases/lease-builder.ts';
+import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
+import { RunLedger } from '../../runs/progress/run-ledger.ts';
+import type { AttemptEnd } from '../../runs/progress/settle-attempts.ts';
+import { chunkAad, type RunKeys } from '../../runs/run-keys.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
 import {
   detachedOfServer,
   orphanAttempts,
   type TakenOverStep,
   takeOverOrphans,
-} from '../store/queue/detached-attempts.ts';
-import { readChunkIndex, readChunks } from '../store/runs/run-output.ts';
-import type { AgentLink } from './agent-link.ts';
+} from '../../store/queue/detached-attempts.ts';
+import { readChunkIndex, readChunks } from '../../store/runs/run-output.ts';
+import type { AgentLink } from '../connections/agent-link.ts';
 import { chainOf } from './attempt-output.ts';
 import type { Settler } from './settler.ts';
 

@@ -2,12 +2,12 @@
 import { randomBytes } from 'node:crypto';
 import { type AgentMessage, closeCodes, type Lease, maxSeq } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { chunkOf } from '../runs/output/output-testing.ts';
-import { makeSegment } from '../segments/testing.ts';
-import type { ClaimedStep } from '../store/queue/claims.ts';
-import { createTarget } from '../targets/edit-targets.ts';
+import { chunkOf } from '../../runs/output/output-testing.ts';
+import { makeSegment } from '../../segments/testing.ts';
+import type { ClaimedStep } from '../../store/queue/claims.ts';
+import { createTarget } from '../../targets/edit-targets.ts';
+import { chainOf, setupGateway } from '../testing.ts';
 import { parseAgentMessage } from './message-codec.ts';
-import { chainOf, setupGateway } from './testing.ts';
 
 const hostKey = `ssh-ed25519 ${Buffer.concat([
   Buffer.from([0, 0, 0, 11]),

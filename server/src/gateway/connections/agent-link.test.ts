@@ -11,10 +11,10 @@ import {
 } from '@opsconductor/protocol';
 import { expect, test, vi } from 'vitest';
 import type { WebSocket } from 'ws';
-import { createLog } from '../log.ts';
-import type { ClaimedStep } from '../store/queue/claims.ts';
+import { createLog } from '../../log.ts';
+import type { ClaimedStep } from '../../store/queue/claims.ts';
+import { CheckpointTurns } from '../checkpoint-turns.ts';
 import { AgentLink, type LinkDeps, type LinkEvents } from './agent-link.ts';
-import { CheckpointTurns } from './checkpoint-turns.ts';
 
 const nothingStored = { ackedSeq: 0, outputBytes: 0 };
 

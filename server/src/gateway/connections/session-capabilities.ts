@@ -1,6 +1,6 @@
 // What the session of an agent is matched with steps by.
 import type { AgentMessageOf } from '@opsconductor/protocol';
-import { agentNeed } from '../store/runs/run-grants.ts';
+import { agentNeed } from '../../store/runs/run-grants.ts';
 
 /**
  * What the agent says that it can do; and that it is itself, where runs may be signed for it alone. Of all agents that

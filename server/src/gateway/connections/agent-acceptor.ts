@@ -4,13 +4,13 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { closeCodes, limits, subprotocol } from '@opsconductor/protocol';
 import { type WebSocket, WebSocketServer } from 'ws';
-import type { Log } from '../log.ts';
-import { Admissions } from '../pace/admissions.ts';
-import { peerAddress } from '../peer-address.ts';
-import { noteClose } from '../store/agents/agent-lifecycle.ts';
-import { closeSession } from '../store/agents/agent-sessions.ts';
-import type { Sql } from '../store/database/connection.ts';
-import { Batches } from './batches.ts';
+import type { Log } from '../../log.ts';
+import { Admissions } from '../../pace/admissions.ts';
+import { peerAddress } from '../../peer-address.ts';
+import { noteClose } from '../../store/agents/agent-lifecycle.ts';
+import { closeSession } from '../../store/agents/agent-sessions.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { Batches } from '../batches.ts';
 import {
   type Authenticated,
   authenticateAll,

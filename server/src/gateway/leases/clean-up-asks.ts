@@ -1,12 +1,12 @@
 // Asks the agents that are connected here to clean up after attempts that nobody holds any more: each when it comes,
 // and all of them in rounds. Which attempts are due is said by the database.
 import type { AgentMessageOf, ServerMessageOf } from '@opsconductor/protocol';
-import type { Log } from '../log.ts';
-import type { CleanUpRequests } from '../runs/ends/clean-up-requests.ts';
-import type { Sql } from '../store/database/connection.ts';
-import { segmentsWithDueCleanUps } from '../store/queue/clean-ups.ts';
-import type { AgentLink } from './agent-link.ts';
-import { canLookFor } from './agent-too-old.ts';
+import type { Log } from '../../log.ts';
+import type { CleanUpRequests } from '../../runs/ends/clean-up-requests.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { segmentsWithDueCleanUps } from '../../store/queue/clean-ups.ts';
+import type { AgentLink } from '../connections/agent-link.ts';
+import { canLookFor } from '../connections/agent-too-old.ts';
 
 const defaultRoundMs = 5_000;
 

@@ -1,9 +1,9 @@
 import { expect, test, vi } from 'vitest';
-import { createLog } from '../log.ts';
-import { LeaseBuilder } from '../runs/leases/lease-builder.ts';
-import { setupRuns, testServerId } from '../runs/testing.ts';
-import { inTransaction } from '../store/database/transaction.ts';
-import type { AgentLink } from './agent-link.ts';
+import { createLog } from '../../log.ts';
+import { LeaseBuilder } from '../../runs/leases/lease-builder.ts';
+import { setupRuns, testServerId } from '../../runs/testing.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import type { AgentLink } from '../connections/agent-link.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { Settler } from './settler.ts';
 

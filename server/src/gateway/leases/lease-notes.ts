@@ -1,11 +1,11 @@
 // What readers are told of leases: that a step is running, and when it began. Gathered for a moment, since a short step
 // ends within it, and its end tells all of that in one event.
-import type { Log } from '../log.ts';
-import { markLeased } from '../runs/leases/mark-leased.ts';
-import type { ProgressNews } from '../runs/progress/run-ledger.ts';
-import type { StartedStep } from '../store/agents/agent-sessions.ts';
-import type { Sql } from '../store/database/connection.ts';
-import { isDatabaseLost } from '../store/database/database-lost.ts';
+import type { Log } from '../../log.ts';
+import { markLeased } from '../../runs/leases/mark-leased.ts';
+import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
+import type { StartedStep } from '../../store/agents/agent-sessions.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { isDatabaseLost } from '../../store/database/database-lost.ts';
 
 /** A person sees no delay below 50 ms. */
 const gatherMs = 25;

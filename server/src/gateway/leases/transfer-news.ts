@@ -3,10 +3,10 @@
 // the agent's own server alone: names of files are sealed in the database, and do not pass through it in clear.
 import { limits, type TransferProgress, TransferProgressSchema } from '@opsconductor/protocol';
 import { Check } from 'typebox/value';
-import type { Log } from '../log.ts';
-import type { LiveHub, LiveTransfer } from '../runs/live/live-hub.ts';
-import type { Sql } from '../store/database/connection.ts';
-import { tellTransfers } from '../store/runs/transfer-notices.ts';
+import type { Log } from '../../log.ts';
+import type { LiveHub, LiveTransfer } from '../../runs/live/live-hub.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { tellTransfers } from '../../store/runs/transfer-notices.ts';
 
 /** PostgreSQL takes 8,000 bytes in a notification. */
 const maxPayloadBytes = 7_500;

@@ -1,13 +1,13 @@
 // Leases ready steps to the agents connected here: one claim in flight, woken by news and by a slow poll.
 import type { Lease, StepOutcome } from '@opsconductor/protocol';
-import type { Log } from '../log.ts';
-import type { ClaimAlong } from '../runs/leases/claim-along.ts';
-import type { LeaseBuilder } from '../runs/leases/lease-builder.ts';
-import { returnLeases, type UnbegunLease } from '../runs/leases/return-leases.ts';
-import type { ProgressNews } from '../runs/progress/run-ledger.ts';
-import { closeSession } from '../store/agents/agent-sessions.ts';
-import { leaveToAbleAgents } from '../store/agents/unable-agents.ts';
-import type { Sql } from '../store/database/connection.ts';
+import type { Log } from '../../log.ts';
+import type { ClaimAlong } from '../../runs/leases/claim-along.ts';
+import type { LeaseBuilder } from '../../runs/leases/lease-builder.ts';
+import { returnLeases, type UnbegunLease } from '../../runs/leases/return-leases.ts';
+import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
+import { closeSession } from '../../store/agents/agent-sessions.ts';
+import { leaveToAbleAgents } from '../../store/agents/unable-agents.ts';
+import type { Sql } from '../../store/database/connection.ts';
 import {
   type Claim,
   type ClaimedStep,
@@ -16,9 +16,9 @@ import {
   leasesOfClaims,
   newClaimId,
   type UntoldLease,
-} from '../store/queue/claims.ts';
-import type { AgentLink } from './agent-link.ts';
-import { leaseFor, type TooOld } from './agent-too-old.ts';
+} from '../../store/queue/claims.ts';
+import type { AgentLink } from '../connections/agent-link.ts';
+import { leaseFor, type TooOld } from '../connections/agent-too-old.ts';
 import type { LeaseNotes } from './lease-notes.ts';
 import type { Settler } from './settler.ts';
 

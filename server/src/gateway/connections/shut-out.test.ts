@@ -1,14 +1,14 @@
 // Agents that are drained, disabled and revoked while they are connected, and what their connections leave behind.
 import { type AgentMessageOf, closeCodes, type Lease } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { disableAgent, enableAgent } from '../segments/agents/disable-agent.ts';
-import { drainAgent, undrainAgent } from '../segments/agents/drain-agent.ts';
-import { getAgent } from '../segments/agents/list-agents.ts';
-import { revokeAgent } from '../segments/agents/revoke-agent.ts';
-import { generationOffer } from '../segments/testing.ts';
-import { unrestricted } from '../store/people/visibility.ts';
-import { overdueAttempts } from '../store/queue/sweep.ts';
-import { type AgentSocket, chainOf, setupGateway, type TestGateway } from './testing.ts';
+import { disableAgent, enableAgent } from '../../segments/agents/disable-agent.ts';
+import { drainAgent, undrainAgent } from '../../segments/agents/drain-agent.ts';
+import { getAgent } from '../../segments/agents/list-agents.ts';
+import { revokeAgent } from '../../segments/agents/revoke-agent.ts';
+import { generationOffer } from '../../segments/testing.ts';
+import { unrestricted } from '../../store/people/visibility.ts';
+import { overdueAttempts } from '../../store/queue/sweep.ts';
+import { type AgentSocket, chainOf, setupGateway, type TestGateway } from '../testing.ts';
 
 const depsOf = (t: TestGateway) => ({ ...t, installationId: t.identity.installationId });
 const agentOf = (t: TestGateway) => getAgent(t.sql, t.agent.agentId, unrestricted);

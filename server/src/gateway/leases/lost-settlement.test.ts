@@ -1,11 +1,11 @@
 import { expect, test, vi } from 'vitest';
-import { endOf, setupRuns } from '../runs/testing.ts';
+import { endOf, setupRuns } from '../../runs/testing.ts';
 import { Settler } from './settler.ts';
 
 /** Errors that batches end with once the database has committed them. */
 const lost = vi.hoisted(() => ({ answers: [] as Error[] }));
 
-vi.mock(import('../runs/progress/settle-attempts.ts'), async (original) => {
+vi.mock(import('../../runs/progress/settle-attempts.ts'), async (original) => {
   const attempts = await original();
   return {
     ...attempts,
