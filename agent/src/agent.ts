@@ -7,6 +7,7 @@ import { Backoff } from './connection/backoff.ts';
 import { Connection } from './connection/connection.ts';
 import { socketOpener } from './connection/open-socket.ts';
 import { type ProxySettings, withoutProxy } from './connection/proxy.ts';
+import { ServerRefusalFile } from './connection/server-refusal.ts';
 import { ContentLink } from './contents/content-link.ts';
 import { FileCache } from './contents/file-cache.ts';
 import { StagedArtifacts } from './contents/staged-artifacts.ts';
@@ -22,7 +23,7 @@ import { SessionHolder } from './execution/session-holder.ts';
 import { TargetTester } from './execution/target-tester.ts';
 import { GrantGuard } from './grants/grant-guard.ts';
 import { readGeneration } from './identity/connect-generation.ts';
-import { dataDirectory, prepareDataDirectory } from './identity/data-directory.ts';
+import { type DataDirectory, dataDirectory, prepareDataDirectory } from './identity/data-directory.ts';
 import { lockDirectory } from './identity/directory-lock.ts';
 import { type Identity, readIdentity } from './identity/identity.ts';
 import { OwnKeys } from './identity/own-keys.ts';
@@ -106,7 +107,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     const pools = { ssh: pool, winrm: winrmPool };
     const { executor, holder, refusals } = await wire(options, policy, identity, journal, pools);
     await executor.recover();
-    const connection = connect(options, identity, holder);
+    const connection = connect(options, identity, holder, data);
     const run = async () => {
       const end = await connection.run();
       await executor.stop();
@@ -274,10 +275,19 @@ async function wire(
   return { executor, holder, refusals };
 }
 
-function connect(options: AgentOptions, identity: Identity, holder: SessionHolder): Connection {
+function connect(
+  options: AgentOptions,
+  identity: Identity,
+  holder: SessionHolder,
+  { serverRefusal }: DataDirectory,
+): Connection {
   const { server, ca } = identity;
   const backoff = new Backoff(options.random);
-  holder.onResumed = () => backoff.succeeded();
+  const refusal = new ServerRefusalFile(serverRefusal);
+  holder.onResumed = () => {
+    backoff.succeeded();
+    void refusal.forget();
+  };
   holder.onOtherKey = () => backoff.tryAnotherKey();
   holder.onReconnectWithin = (ms) => backoff.spreadOver(ms);
   return new Connection({
@@ -285,6 +295,7 @@ function connect(options: AgentOptions, identity: Identity, holder: SessionHolde
     proxy: options.proxy,
     open: socketOpener({ server, ca, proxy: options.proxy ?? withoutProxy }),
     hold: (socket) => holder.hold(socket),
+    onEnd: (end) => refusal.ended(end, new Date()),
     backoff,
     wait: options.wait ?? waitMs,
     log: options.log,

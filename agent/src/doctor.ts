@@ -4,7 +4,9 @@ import { readCheckpoint } from '@opsconductor/protocol/audit';
 import { decodeBase64, fingerprint } from '@opsconductor/protocol/sealing';
 import { AgentError } from './agent-error.ts';
 import { readAuditCheckpoint } from './audit-checkpoint.ts';
+import { explainClose } from './connection/open-socket.ts';
 import { bareHost, type ProxySettings, proxyFor } from './connection/proxy.ts';
+import { readRefusal } from './connection/server-refusal.ts';
 import { requestJson } from './enrollment/post-json.ts';
 import { explainReachError } from './explain-error.ts';
 import { readGeneration } from './identity/connect-generation.ts';
@@ -46,6 +48,15 @@ export async function* examine(dataDir: string, proxy: ProxySettings): AsyncGene
     (open) => `journal is sound, ${open} attempts not settled`,
   );
   yield* checkServer(identity, proxy);
+  const refusal = await readRefusal(data.serverRefusal);
+  if (refusal !== undefined) {
+    const { at, code, reason } = refusal;
+    yield {
+      ok: false,
+      what: `the server refused this agent last, at ${at}.`,
+      fix: explainClose(code, reason),
+    };
+  }
 }
 
 /** What an agent is and does, in lines. */

@@ -131,6 +131,19 @@ test('doctor finds a server that does not answer, and status names the agent', a
   const well = run(['doctor', '--data', data.root]);
   await well.exited;
   expect(await well.stdout).toContain('127.0.0.1 answers directly');
+  // That the server does not let it in is known from the agent, whose place doctor does not take.
+  const agent = await t.start();
+  const { connection } = await t.server.nextSession();
+  connection.close(closeCodes.unauthenticated, 'the database was set back');
+  const doctor = async () => {
+    const asked = run(['doctor', '--data', data.root]);
+    return { exit: await asked.exited, said: await asked.stdout };
+  };
+  await expect.poll(doctor, { timeout: 20_000 }).toMatchObject({
+    exit: [1, null],
+    said: expect.stringMatching(/FAIL .*refused this agent[\s\S]*npm run restored/),
+  });
+  await agent.stop();
   await t.server.stop();
   const ill = run(['doctor', '--data', data.root]);
   expect(await ill.exited).toEqual([1, null]);

@@ -20,6 +20,8 @@ export interface ConnectionOptions {
   backoff: Backoff;
   /** Waits so long, or until the signal is aborted. Never rejects. */
   wait(ms: number, signal: AbortSignal): Promise<void>;
+  /** Told how each connection has ended. Never rejects. */
+  onEnd?(end: SocketEnd): Promise<void>;
   log: Logger;
 }
 
@@ -38,6 +40,7 @@ export class Connection {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       const end = await this.#once();
+      await this.#options.onEnd?.(end);
       if (signal.aborted) break;
       if (end.code === closeCodes.quarantined) {
         log.fatal(explainClose(end.code, end.reason));

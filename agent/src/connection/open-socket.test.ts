@@ -1,5 +1,6 @@
+import { closeCodes } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { wasAnswered } from './open-socket.ts';
+import { explainClose, wasAnswered } from './open-socket.ts';
 
 const failed = (message: string, code?: string) =>
   Object.assign(new Error(message), code === undefined ? {} : { code });
@@ -16,4 +17,10 @@ test.each([
 
 test('a connection that broke once it was open was answered', () => {
   expect(wasAnswered({ opened: true, error: failed('read ECONNRESET', 'ECONNRESET') })).toBe(true);
+});
+
+test('who is refused is told of a restore first, and not to enroll anew before that is ruled out', () => {
+  expect(explainClose(closeCodes.unauthenticated, 'the database was set back')).toMatch(
+    /restored from a backup \(the database was set back\)\. After a restore .*"npm run restored".*Do not enroll this machine anew.*last agent/,
+  );
 });

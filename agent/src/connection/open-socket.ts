@@ -48,7 +48,7 @@ export function explainClose(code: number, reason: string): string {
   const said = reason === '' ? '' : ` (${reason})`;
   switch (code) {
     case closeCodes.unauthenticated:
-      return `The server does not accept this agent: it is disabled, revoked or unknown there${said}. Enable it in the console, or enroll this machine anew with "enroll --force". Trying again in a few minutes.`;
+      return `The server does not accept this agent: it is disabled, revoked or unknown there, or the server's database was restored from a backup${said}. After a restore stop the servers, run "npm run restored" there and start them. Otherwise enable it in the console. Do not enroll this machine anew ("enroll --force") before you know that neither is so: it gives up the segment's key, and with the last agent of a segment its credentials are lost. Trying again in a few minutes.`;
     case closeCodes.quarantined:
       return `The server has quarantined this agent: a copy of its data directory has connected since this one last did${said}. Find and stop the copy, then enroll this machine anew with "enroll --force" and a new token.`;
     case closeCodes.noCommonVersion:
@@ -61,6 +61,8 @@ export function explainClose(code: number, reason: string): string {
       return `This agent connected a second time and the newer connection won${said}. If this repeats, two processes use the same identity.`;
     case closeCodes.silent:
       return `The server heard no heartbeat in time${said}.`;
+    case closeCodes.policyRead:
+      return 'This agent connects anew, to tell the server of the policy that it has read.';
     case closeCodes.serverRestart:
       return `The server restarts${said}.`;
     default:

@@ -229,7 +229,11 @@ export class CredentialOpener {
     const { sources } = this.#options;
     switch (secret.kind) {
       case 'ssh_key_source':
-        return { ...secret, kind: 'ssh_private_key', privateKey: await sources.privateKey(source) };
+        return {
+          ...secret,
+          kind: 'ssh_private_key',
+          privateKey: await sources.privateKey(source, secret.passphrase),
+        };
       case 'ssh_password_source':
         return { ...secret, kind: 'ssh_password', password: await sources.password(source) };
       case 'winrm_password_source':

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { startOfOutput } from '@opsconductor/protocol';
+import { closeCodes, startOfOutput } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { readPolicy } from '../policy/agent-policy.ts';
 import { readRefusals } from '../policy/refusal-log.ts';
@@ -93,6 +93,7 @@ test('a policy that is read again holds for what has not begun, and a wrong one 
   // What servers are told of a policy when an agent connects they hear by a new connection.
   await write('parallelism: 1\n');
   await agent.readPolicyAgain(file);
+  expect(await first.connection.closed).toMatchObject({ code: closeCodes.policyRead });
   const next = await t.server.nextSession();
   expect(next.resume.slots).toBe(1);
   expect(await next.connection.next('policy_read')).toMatchObject({ accepted: true });

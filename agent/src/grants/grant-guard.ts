@@ -126,7 +126,10 @@ export class GrantGuard {
       this.#refuse('what was signed for another agent', lease);
     }
     if (rule.one_agent === true && target.agentId === undefined) {
-      this.#refuse('what was signed for any agent of the segment (one_agent)', lease);
+      this.#refuse(
+        'what was signed for any agent of the segment (one_agent; give `agentIds` where the run is drafted)',
+        lease,
+      );
     }
   }
 

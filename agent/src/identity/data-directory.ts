@@ -27,6 +27,8 @@ export interface DataDirectory {
   /** What steps have downloaded for the server, until it has it. */
   readonly artifacts: string;
   readonly lock: string;
+  /** That the server does not let this agent in; gone once it does. */
+  readonly serverRefusal: string;
   /** What the policy of this machine has refused. It stays when the identity is given up. */
   readonly policyRefusals: string;
 }
@@ -50,6 +52,7 @@ export function dataDirectory(root: string): DataDirectory {
     files: at('files'),
     artifacts: at('artifacts'),
     lock: at('lock'),
+    serverRefusal: at('server-refusal.json'),
     policyRefusals: at('policy-refusals.jsonl'),
   };
 }
@@ -78,7 +81,7 @@ export async function removeIdentity(data: DataDirectory): Promise<void> {
   // The identity goes first: a crash in between leaves an agent that is not enrolled, not one with half its keys.
   const { identity, pendingEnrollment, ca, signingKey, encryptionKey, generation, roster } = data;
   const files = [identity, pendingEnrollment, ca, signingKey, encryptionKey, generation, roster];
-  for (const path of [...files, data.nextKeys, data.auditCheckpoint]) {
+  for (const path of [...files, data.nextKeys, data.auditCheckpoint, data.serverRefusal]) {
     await rm(path, { force: true });
   }
   for (const path of [data.segmentKeys, data.journal, data.spool, data.files, data.artifacts]) {

@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import ssh2 from 'ssh2';
 import { expect, onTestFinished, test } from 'vitest';
 import { PolicyGuard } from '../policy/policy-guard.ts';
 import type { SourceRule } from '../policy/policy-schema.ts';
@@ -55,7 +56,26 @@ test('a password is what a file, a variable or a program says, without the end o
   );
   expect(await t.reader({ environment: 'DEPLOY' }).password('deploy')).toBe('from a variable');
   expect(await t.reader(sh('echo from a program')).password('deploy')).toBe('from a program');
-  expect(await t.reader(sh('printf "a\\nb"')).privateKey('deploy')).toBe('a\nb\n');
+  const { private: key } = ssh2.utils.generateKeyPairSync('ed25519');
+  t.environment.KEY = key.trimEnd();
+  expect(await t.reader({ environment: 'KEY' }).privateKey('deploy')).toBe(`${key.trimEnd()}\n`);
+});
+
+test('of half a key the source is named, and nothing of the key', async () => {
+  const t = await setup();
+  const { private: key } = ssh2.utils.generateKeyPairSync('ed25519');
+  const half = key.slice(0, key.length / 2);
+  const reading = t.reader({ file: await t.write('key', half) }).privateKey('deploy');
+  const error = await reading.then(
+    () => undefined,
+    (reason: unknown) => reason as SshError,
+  );
+  expect(error).toBeInstanceOf(SshError);
+  expect(error?.message).toMatch(
+    /^Source deploy of this agent’s policy holds no private key that can be read/,
+  );
+  expect(error?.advice).toMatch(/^On the agent’s machine: Let it hold the whole key file/);
+  expect(`${error?.message} ${error?.advice}`).not.toContain(half.split('\n')[2]);
 });
 
 test('each way in which there is no secret is told by itself, and nothing of what was read', async () => {

@@ -2,6 +2,7 @@
 // file or a variable holds is looked at each time.
 import type { PolicyGuard } from '../policy/policy-guard.ts';
 import type { SourceRule } from '../policy/policy-schema.ts';
+import { parsePrivateKey, UnreadableKey } from '../ssh/private-key.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import { readSource, SourceProblem } from './read-source.ts';
 
@@ -45,12 +46,22 @@ export class SourceReader {
     });
   }
 
-  /** The text of a key file. @throws {SshError} `credential_unusable` */
-  privateKey(name: string): Promise<string> {
+  /** The text of a key file, which the passphrase opens where it has one. @throws {SshError} `credential_unusable` */
+  privateKey(name: string, passphrase?: string): Promise<string> {
     return this.#told(name, async (rule) => {
       const text = await this.#read(name, rule);
       // OpenSSH's format wants the last line to be ended, which variables and programs tend to leave out.
-      return text.endsWith('\n') ? text : `${text}\n`;
+      const key = text.endsWith('\n') ? text : `${text}\n`;
+      try {
+        parsePrivateKey(key, passphrase);
+      } catch (error) {
+        if (!(error instanceof UnreadableKey)) throw error;
+        throw new SourceProblem(
+          `holds no private key that can be read: ${error.why}`,
+          `Let it hold ${error.wanted}.`,
+        );
+      }
+      return key;
     });
   }
 

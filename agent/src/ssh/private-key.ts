@@ -18,10 +18,10 @@ function parseOpenSsh(text: string, passphrase: string | undefined): ParsedKey {
     if (/no passphrase given/i.test(key.message)) throw missingPassphrase();
     // A wrong passphrase decrypts to noise, which fails the integrity check or the parser.
     const encrypted = passphrase !== undefined && isEncrypted(text);
-    throw encrypted ? wrongPassphrase() : unreadable(key.message);
+    throw encrypted ? wrongPassphrase() : new UnreadableKey(key.message);
   }
-  if (!key) throw unreadable('it holds no key');
-  if (!key.isPrivateKey()) throw unreadable('it is a public key');
+  if (!key) throw new UnreadableKey('it holds no key');
+  if (!key.isPrivateKey()) throw new UnreadableKey('it is a public key');
   return key;
 }
 
@@ -37,7 +37,7 @@ function fromPkcs8(text: string, passphrase: string | undefined, encrypted: bool
   try {
     key = createPrivateKey({ key: text, format: 'pem', ...(passphrase === undefined ? {} : { passphrase }) });
   } catch {
-    throw encrypted ? wrongPassphrase() : unreadable('its PKCS#8 text is damaged');
+    throw encrypted ? wrongPassphrase() : new UnreadableKey('its PKCS#8 text is damaged');
   }
   switch (key.asymmetricKeyType) {
     case 'rsa':
@@ -47,7 +47,7 @@ function fromPkcs8(text: string, passphrase: string | undefined, encrypted: bool
     case 'ed25519':
       return openSshEd25519(key);
     default:
-      throw unreadable(`keys of type ${key.asymmetricKeyType} can't be used with SSH`);
+      throw new UnreadableKey(`keys of type ${key.asymmetricKeyType} can't be used with SSH`);
   }
 }
 
@@ -103,10 +103,20 @@ function wrongPassphrase(): SshError {
   });
 }
 
-function unreadable(why: string): SshError {
-  return new SshError({
-    reason: 'credential_unusable',
-    message: `The credential's private key can't be read: ${why}.`,
-    advice: 'Store the whole key file, from its BEGIN line to its END line, in OpenSSH or PEM format.',
-  });
+const wholeFile = 'from its BEGIN line to its END line, in OpenSSH or PEM format';
+
+/** The text is no private key, whatever opens it. */
+export class UnreadableKey extends SshError {
+  readonly why: string;
+  /** What is to be there instead. */
+  readonly wanted = `the whole key file, ${wholeFile}`;
+
+  constructor(why: string) {
+    super({
+      reason: 'credential_unusable',
+      message: `The credential's private key can't be read: ${why}.`,
+      advice: `Store the whole key file, ${wholeFile}.`,
+    });
+    this.why = why;
+  }
 }

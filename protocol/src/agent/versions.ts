@@ -105,6 +105,8 @@ export const closeCodes = {
   replaced: 4009,
   /** 4010: no heartbeat within the lease TTL. */
   silent: 4010,
+  /** 4011: by the agent, to tell of a policy that it has read again; it comes back at once. */
+  policyRead: 4011,
   /** 1012: the server restarts. The agent reconnects at once, with jitter. */
   serverRestart: 1012,
 } as const;

@@ -79,7 +79,7 @@ export class LocalTree implements Tree {
           ? `${shownPath(path)} may not be used: the agent has no directories that steps may read or write.`
           : `${shownPath(path)} is in none of the directories that the agent's owner allows.`,
         advice:
-          "Name a directory for it under file_roots in the agent's policy file (opsconductor-agent run --policy FILE), and have the agent read it again (SIGHUP).",
+          "Name a directory for it under file_roots in the agent's policy file (node agent.mjs run --policy FILE), and have the agent read it again (SIGHUP).",
       });
     }
     if (!write || nearest.mayWrite) return nearest;

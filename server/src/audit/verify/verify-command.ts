@@ -49,10 +49,7 @@ Exit codes: 0 all holds, 1 something does not, 2 wrong use, 3 it could not be ve
       (file: string, files: string[]) => [...files, file],
       [],
     )
-    .option(
-      '--public-key <base64>',
-      'the installation’s key, as an agent knows it (`opsconductor-agent status`)',
-    )
+    .option('--public-key <base64>', 'the installation’s key, as an agent knows it (`node agent.mjs status`)')
     .option('--json', 'the result as JSON', false)
     .action(async (flags: Flags) => {
       code = await verify(flags, context);

@@ -71,7 +71,7 @@ function notShown(result: Verification): string[] {
     ...(result.keyIsGiven
       ? []
       : [
-          `The key is the one that the ${result.source === 'database' ? 'database' : 'file'} names. Compare its fingerprint with \`opsconductor-agent status\`, or give --public-key.`,
+          `The key is the one that the ${result.source === 'database' ? 'database' : 'file'} names. Compare its fingerprint with \`node agent.mjs status\`, or give --public-key.`,
         ]),
     newest === undefined
       ? 'No checkpoint from elsewhere was given: a log that was cut off at its end, or a whole database of an earlier day, would look the same.'

@@ -73,6 +73,7 @@ describe('what a decision would do, in words', () => {
       'The server refused it (agent is disabled).',
     );
     expect(closeWords({ code: 4001, reason: 'the key was replaced' })).toMatch(/otherwise a copy/);
+    expect(closeWords({ code: 4011, reason: 'x' })).toMatch(/anew, to tell of a policy/);
     expect(closeWords({ code: 1006, reason: '' })).toMatch(/broke without a word/);
     expect(closeWords({ code: 4711, reason: '' })).toBe('Close code 4711.');
   });

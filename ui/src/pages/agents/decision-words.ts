@@ -129,6 +129,8 @@ export function closeWords({ code, reason }: Pick<AgentClose, 'code' | 'reason'>
       return 'It connected a second time, and the newer connection won. If that repeats, two processes use one identity.';
     case closeCodes.silent:
       return 'Nothing was heard of it in time: the network between was cut, or its machine hung.';
+    case closeCodes.policyRead:
+      return 'It connected anew, to tell of a policy that it has read again.';
     case closeCodes.serverRestart:
       return `The server restarted or asked it to come again${said}.`;
     case 1000:
