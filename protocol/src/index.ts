@@ -78,6 +78,7 @@ export * from './selector/parse-selector.ts';
 export * from './selector/print-selector.ts';
 export * from './selector/selector.ts';
 export * from './states.ts';
+export { machinePathPattern } from './steps/patterns.ts';
 export * from './steps/reboot.ts';
 export * from './steps/registry.ts';
 export * from './steps/sftp-download.ts';

@@ -6,6 +6,7 @@ import { reservedNames } from './parameters/reserved-names.ts';
 import {
   agentPathPattern,
   fileNamePattern,
+  machinePathPattern,
   noNulPattern,
   pointerPattern,
   posixDirectoryPattern,
@@ -49,6 +50,7 @@ const forms: Record<string, Form> = {
   [posixDirectoryPattern]: {
     text: 'an absolute path, such as /var/tmp; `~` and relative paths are not known',
   },
+  [machinePathPattern]: { text: 'an absolute path, such as /etc/opsconductor-agent/deploy-key' },
   [agentPathPattern]: { text: 'an absolute path, such as /srv/files/app.tar, without `..` in it' },
   [targetPathPattern]: {
     text: 'an absolute path, such as /opt/app, or one in the home directory, such as ~/app, without `..` in it',

@@ -74,6 +74,27 @@ test('all that is wrong is told at once, each with line and place', async () => 
   expect(await t.refusal('a: 1\na: 2')).toContain('line 2');
 });
 
+test('what rules say of sound parts is told beside what the form of others lacks', async () => {
+  const t = await setup();
+  const many = await t.refusal(`targets: { networks: [10.0.0.1/8] }
+hours: { timezone: Berlin, windows: [{ from: "08:00", to: "18:00" }] }
+users: []
+sources:
+  - { name: a, file: deploy-key, bounds: { hosts: ['*'], ports: [22], user: deploy } }
+  - { name: b, bounds: { hosts: ['*'], ports: [22], user: deploy } }
+`);
+  expect(many).toContain(
+    'line 5, sources[0].file: Must be an absolute path, such as /etc/opsconductor-agent/',
+  );
+  for (const part of [
+    'targets.networks[0]',
+    'hours.timezone',
+    'line 3, users',
+    'sources[1]: must have one of',
+  ])
+    expect(many).toContain(part);
+});
+
 test('hosts, networks and hours that mean nothing are refused', async () => {
   const t = await setup();
   expect(await t.refusal('targets: { hosts: [web-*.*] }')).toContain('targets.hosts[0]');

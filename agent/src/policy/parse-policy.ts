@@ -4,7 +4,7 @@ import { boundAuthentications, boundProtocols, boundsProblems } from '@opsconduc
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import { type Document, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import { hoursProblems } from './hours.ts';
-import { type PolicyDocument, PolicySchema } from './policy-schema.ts';
+import { type PolicyDocument, PolicySchema, type SourceRule } from './policy-schema.ts';
 import { sourceProblems } from './source-rules.ts';
 
 export interface PolicyProblem {
@@ -41,9 +41,31 @@ export function parsePolicy(text: string): ParsedPolicy | { problems: PolicyProb
   }
   // When there is a policy: every start of an agent would pay for it.
   validate ??= new Ajv2020({ ...validatorOptions, allErrors: true }).compile<PolicyDocument>(PolicySchema);
-  const found = validate(document) ? ruleProblems(document) : errorDetails(validate.errors);
+  const found = validate(document)
+    ? ruleProblems(document)
+    : allProblems(document, errorDetails(validate.errors));
   if (found.length > 0) return { problems: found.map((each) => ({ ...each, line: lineOf(each.path) })) };
   return { document: document as PolicyDocument, lineOf };
+}
+
+/** What the schema says, and what the rules say of the parts that it finds nothing wrong with. */
+function allProblems(
+  document: unknown,
+  found: readonly { path: string; message: string }[],
+): { path: string; message: string }[] {
+  const places = found.map(({ path }) => path.match(/[^.[\]]+/g) ?? []);
+  if (places.some(([rule]) => rule === undefined)) return [...found];
+  const whole = document as Record<string, unknown>;
+  const sound = Object.keys(whole).filter((name) => !places.some(([rule]) => rule === name));
+  const rules = Object.fromEntries(sound.map((name) => [name, whole[name]]));
+  const { sources } = whole;
+  const isListed = places.every(([rule, at]) => rule !== 'sources' || at !== undefined);
+  if (Array.isArray(sources) && isListed) {
+    const wrong = new Set(places.flatMap(([rule, at]) => (rule === 'sources' ? [Number(at)] : [])));
+    // The others keep their places.
+    rules['sources'] = sources.map((source, at) => (wrong.has(at) ? undefined : source));
+  }
+  return [...found, ...ruleProblems(rules)];
 }
 
 function ruleProblems({
@@ -51,7 +73,10 @@ function ruleProblems({
   hours,
   ticket_caches = [],
   sources = [],
-}: PolicyDocument): { path: string; message: string }[] {
+}: Omit<PolicyDocument, 'sources'> & { sources?: (SourceRule | undefined)[] }): {
+  path: string;
+  message: string;
+}[] {
   const { hosts = [], networks = [], ports = [22] } = targets ?? {};
   const anyHost = hosts.length === 0 && networks.length === 0 ? ['*'] : hosts;
   const wrong = boundsProblems({

@@ -1,5 +1,5 @@
 // What may stand in a policy file. A rule that is left out allows what is allowed without a policy file.
-import { stepTypes } from '@opsconductor/protocol';
+import { machinePathPattern, stepTypes } from '@opsconductor/protocol';
 import { signerClasses } from '@opsconductor/protocol/grants';
 import {
   CredentialBoundsSchema,
@@ -16,7 +16,7 @@ export const weekdays = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] as con
 export type Weekday = (typeof weekdays)[number];
 
 const closed = { additionalProperties: false } as const;
-const Directory = Type.String({ minLength: 1, maxLength: 4096, pattern: '^/[^\\u0000]*$' });
+const Directory = Type.String({ minLength: 1, maxLength: 4096, pattern: machinePathPattern });
 const list = { minItems: 1, maxItems: 256 } as const;
 
 /** As credentials name it. */

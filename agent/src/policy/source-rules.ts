@@ -22,10 +22,13 @@ export function sourceBounds({ bounds }: SourceRule): CredentialBounds {
   return { hosts, networks, ports, user, protocols, authentication };
 }
 
-/** What the schema can't say. */
-export function sourceProblems(sources: readonly SourceRule[]): { path: string; message: string }[] {
-  const names = sources.map(({ name }) => name);
+/** What the schema can't say; of those that it refuses nothing. */
+export function sourceProblems(
+  sources: readonly (SourceRule | undefined)[],
+): { path: string; message: string }[] {
+  const names = sources.map((source) => source?.name);
   return sources.flatMap((source, at) => {
+    if (source === undefined) return [];
     const { name, file, environment, command, pass_environment, timeout_s, keep_s } = source;
     const problem = (path: string, message: string) => ({ path: `sources[${at}]${path}`, message });
     const given = [file, environment, command].filter((one) => one !== undefined).length;

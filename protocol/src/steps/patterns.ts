@@ -2,6 +2,8 @@
 
 /** A NUL ends a string in every shell and system call, so it could only cut a value short. */
 export const noNulPattern = '^[^\\u0000]*$';
+/** Of what an agent's policy file names. */
+export const machinePathPattern = '^/[^\\u0000]*$';
 /** The whole may also be made by a placeholder. */
 export const posixDirectoryPattern = '^(/|\\$\\{\\{)[^\\u0000]*$';
 export const windowsDirectoryPattern = '^([A-Za-z]:[\\\\/]|\\\\\\\\|\\$\\{\\{)[^\\u0000]*$';
