@@ -16,6 +16,8 @@ export interface DemoProcessOptions {
 const restartMs = 1_000;
 const maxRestarts = 20;
 const stopGraceMs = 10_000;
+/** With nothing to do it ends within this. */
+const quickMs = 1_500;
 const pollMs = 200;
 
 export class DemoProcess {
@@ -50,13 +52,16 @@ export class DemoProcess {
     if (!(await this.#gone(pid, stopGraceMs))) signal(pid, 'SIGKILL');
   }
 
-  async stop(): Promise<void> {
+  /** `onWait` is told how long it may take, in ms, where the process has more to do than to end. */
+  async stop(onWait?: (graceMs: number) => void): Promise<void> {
     this.#stopping = true;
     clearTimeout(this.#timer);
     const pid = this.#pid;
     if (pid === undefined) return;
     signal(pid, 'SIGTERM');
-    if (!(await this.#gone(pid, stopGraceMs))) {
+    const isQuick = await this.#gone(pid, quickMs);
+    if (!isQuick) onWait?.(stopGraceMs - quickMs);
+    if (!isQuick && !(await this.#gone(pid, stopGraceMs - quickMs))) {
       signal(pid, 'SIGKILL');
       await this.#gone(pid, 2_000);
     }

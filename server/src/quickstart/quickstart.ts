@@ -86,7 +86,11 @@ async function startDemo(deps: QuickstartDeps, folder: string): Promise<Quicksta
   await ssh.start();
   const agent = demoAgent(deps, folder);
   const stop = async () => {
-    await agent.stop();
+    await agent.stop((graceMs) =>
+      deps.say(
+        `The demo’s agent finishes what it runs; what is not done within ${Math.round(graceMs / 1_000)} s is cut off.`,
+      ),
+    );
     await ssh.stop();
   };
   try {
