@@ -225,7 +225,7 @@ export function createServices(options: ServiceOptions): Services {
     ...inventoryRoutes({ sql }),
     // Before what is at jobs/:id, which export would be taken for.
     ...jobBundleRoutes({ sql, masterKey, imports }),
-    ...jobRoutes({ sql, masterKey }),
+    ...jobRoutes({ sql, masterKey, detectsSecrets: options.detectsSecrets ?? false }),
     ...jobVersionRoutes({ sql, masterKey }),
     ...runPreparationRoutes({ sql, masterKey, identity: installation }),
     ...schemaRoutes(),

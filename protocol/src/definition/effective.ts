@@ -19,11 +19,15 @@ interface Schema {
 const ofJob = { category: 'general', priority: 0, start_within: limits.startWithinS };
 const ofStep = { when_status: 'success', on_unknown: 'fail', idempotent: false } as const;
 
-export function effectiveDefinition(given: JobDefinition): EffectiveDefinition {
+/** `ofServers`: what they are set to for jobs that do not say it. */
+export function effectiveDefinition(
+  given: JobDefinition,
+  ofServers: Pick<JobDefinition, 'detect_secrets'> = {},
+): EffectiveDefinition {
   const steps = given.steps.map((step) => ({ ...ofStep, ...step, config: effectiveConfig(step) }));
-  const definition: JobDefinition = { ...ofJob, ...given, steps };
+  const definition: JobDefinition = { ...ofJob, ...ofServers, ...given, steps };
   const defaults = [
-    ...Object.keys(ofJob).filter((name) => !Object.hasOwn(given, name)),
+    ...Object.keys({ ...ofJob, ...ofServers }).filter((name) => !Object.hasOwn(given, name)),
     ...defaultsIn(JobDefinitionSchema as unknown as Schema, definition, ''),
     ...given.steps.flatMap((step, at) => [
       ...Object.keys(ofStep)

@@ -59,8 +59,11 @@ describe('jobs', () => {
       on_unknown: 'fail',
       config: { shell: 'powershell', timeout: 1800, kill_grace: 10 },
     });
-    // The job that is there says its category.
-    expect(['category', ...shown.body.defaults].sort()).toEqual([...checked.body.defaults].sort());
+    // The job that is there says its category, and the server how it is set.
+    expect(shown.body.definition.detect_secrets).toBe(false);
+    expect(shown.body.defaults).toContain('detect_secrets');
+    const ofJobs = shown.body.defaults.filter((path) => path !== 'detect_secrets');
+    expect(['category', ...ofJobs].sort()).toEqual([...checked.body.defaults].sort());
     expect(shown.body.defaults).toContain('steps[1].config.kill_grace');
     expect(shown.body.defaults).not.toContain('steps[1].config.timeout');
   });

@@ -47,6 +47,8 @@ import { type RouteSpec, route } from '../route.ts';
 export interface JobRouteDeps {
   sql: Sql;
   masterKey: MasterKey;
+  /** What holds for jobs that do not say `detect_secrets`; not unless told. */
+  detectsSecrets?: boolean;
 }
 
 const tag = 'jobs';
@@ -152,7 +154,12 @@ function listRoutes(deps: JobRouteDeps): RouteSpec[] {
       success: { status: 200, schema: ShownJobSchema, example: jobExample },
       handle: async ({ params, query, principal }) => {
         const job = await getJob(deps, params.id, principal.authority.reach('read'));
-        return query.defaults === true ? { ...job, ...effectiveDefinition(job.definition) } : job;
+        return query.defaults === true
+          ? {
+              ...job,
+              ...effectiveDefinition(job.definition, { detect_secrets: deps.detectsSecrets ?? false }),
+            }
+          : job;
       },
     }),
   ];
