@@ -1,4 +1,4 @@
-import { readFile, rename } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rmdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentMessage, ServerMessageOf } from '@opsconductor/protocol';
 import {
@@ -277,21 +277,93 @@ test('no generation but the next is made, whatever the server wants', async () =
   expect(await readKey(join(t.data.segmentKeys, '3.key'))).toBeUndefined();
 });
 
-test('a generation that a restored database knows no more is made anew, not given out once more', async () => {
-  await using t = await setup();
-  const segmentKeys = t.roster.segmentKeys;
-  await t.apply({ wraps: [{ generation: 1, wrapped: await t.wrapForMe() }], makeGeneration: 2 });
+/** Generation 2 was made here and is named; what its roster has more than the first one. */
+async function setupSecond() {
+  const t = await setup();
+  const first = { generation: 1, wrapped: await t.wrapForMe() };
+  await t.apply({ wraps: [first], makeGeneration: 2 });
   const made = t.replies.find((reply) => reply.type === 'segment_key_made');
   if (made === undefined) throw new Error('nothing was made');
-  const publicKey = made.segmentPublicKey;
-  const second = { generation: 2, publicKey };
-  await t.apply({}, t.root, { number: 3, segmentKeys: [...segmentKeys, second], currentGeneration: 2 });
+  const { segmentPublicKey: publicKey, wrapped } = made;
+  const named = {
+    segmentKeys: [...t.roster.segmentKeys, { generation: 2, publicKey }],
+    currentGeneration: 2,
+  };
+  await t.apply({}, t.root, { number: 3, ...named });
   expect(t.keys.generations).toEqual([1, 2]);
   t.replies.length = 0;
+  return { ...t, named, publicKey, wrap: { generation: 2, wrapped }, second: t.keys.privateKey(2) };
+}
+
+test('a generation that a restored database knows no more is made anew, not given out once more', async () => {
+  await using t = await setupSecond();
   await t.apply({ makeGeneration: 2 }, t.root, { number: 9_000 });
   expect(t.replies).toMatchObject([
     { type: 'segment_ready', rosterNumber: 9_000, generations: [1] },
     { type: 'segment_key_made', generation: 2 },
   ]);
-  expect(t.replies[1]).not.toMatchObject({ segmentPublicKey: publicKey });
+  expect(t.replies[1]).not.toMatchObject({ segmentPublicKey: t.publicKey });
+});
+
+test.each([
+  ['a wrap of it', { isWrapped: true, isMadeAnew: false }],
+  ['no wrap of it', { isWrapped: false, isMadeAnew: false }],
+  ['another made meanwhile', { isWrapped: false, isMadeAnew: true }],
+])('a lost generation that a roster names again is of use at once, with %s', async (_, given) => {
+  await using t = await setupSecond();
+  await t.apply(given.isMadeAnew ? { makeGeneration: 2 } : {}, t.root, { number: 9_000 });
+  expect([t.keys.newest()?.generation, t.keys.privateKey(2)]).toEqual([1, undefined]);
+  t.replies.length = 0;
+  await t.apply(given.isWrapped ? { wraps: [t.wrap] } : {}, t.root, { number: 9_001, ...t.named });
+  expect(t.replies).toMatchObject([{ type: 'segment_ready', rosterNumber: 9_001, generations: [1, 2] }]);
+  expect(t.keys.newest()).toMatchObject({ generation: 2 });
+  for (const keys of [t.keys, await t.open()]) expect(keys.privateKey(2)).toEqual(t.second);
+  const { mode } = await stat(join(t.data.segmentKeys, '2.key'));
+  expect(mode & 0o777).toBe(0o600);
+});
+
+test('a generation of which a roster names another key is kept for the one that names it again', async () => {
+  await using t = await setupSecond();
+  const publicKey = encodeBase64((await generateSegmentKey()).publicKey);
+  const segmentKeys = [...t.roster.segmentKeys, { generation: 2, publicKey }];
+  await t.apply({}, t.root, { number: 9_000, segmentKeys, currentGeneration: 2 });
+  expect(t.keys.generations).toEqual([1]);
+  await t.apply({}, t.root, { number: 9_001, ...t.named });
+  expect(t.keys.privateKey(2)).toEqual(t.second);
+});
+
+test('a key is not let go of where the roster that does not name it can not be kept', async () => {
+  await using t = await setupSecond();
+  const away = `${t.data.roster}.away`;
+  await rename(t.data.roster, away);
+  await mkdir(t.data.roster);
+  await t.apply({}, t.root, { number: 9_000 });
+  expect([t.replies, t.keys.generations]).toEqual([[], [1, 2]]);
+  await rmdir(t.data.roster);
+  await rename(away, t.data.roster);
+  expect((await t.open()).privateKey(2)).toEqual(t.second);
+  await t.keys.retry();
+  expect(t.keys.generations).toEqual([1]);
+});
+
+test('a process that ends once it has kept a roster lets go of what is lost when it starts again', async () => {
+  await using t = await setupSecond();
+  const roster = await signRoster(t.root.privateKey, { ...t.roster, number: 9_000 });
+  const folder = await Promise.all(
+    (await readdir(t.data.segmentKeys)).map(async (name) => {
+      const path = join(t.data.segmentKeys, name);
+      return { path, content: await readFile(path) };
+    }),
+  );
+  await t.apply({}, t.root, { number: 9_000 });
+  // As it was before the keys were looked at.
+  for (const { path, content } of folder) await writeFile(path, content, { mode: 0o600 });
+  const later = await t.open();
+  expect(later.generations).toEqual([1]);
+  const replies: AgentMessage[] = [];
+  const state = { type: 'segment_state' as const, roster, wraps: [], wanting: [], makeGeneration: 2 };
+  await later.apply(state, (message) => replies.push(message));
+  const made = replies.find((reply) => reply.type === 'segment_key_made');
+  expect(made).toMatchObject({ generation: 2 });
+  expect(made).not.toMatchObject({ segmentPublicKey: t.publicKey });
 });

@@ -1,5 +1,5 @@
 // The segment's private keys, which exist on agents alone, and the newest roster, which says whom they may go to.
-import { readdir, rm } from 'node:fs/promises';
+import { link, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentMessage, ServerMessageOf } from '@opsconductor/protocol';
 import {
@@ -23,7 +23,7 @@ import {
 } from '@opsconductor/protocol/sealing';
 import type { Logger } from 'pino';
 import type { DataDirectory } from './identity/data-directory.ts';
-import { errorCode, readIfExists, writeDurably } from './identity/durable-file.ts';
+import { errorCode, readIfExists, syncFolder, writeDurably } from './identity/durable-file.ts';
 import { type Identity, keyPairAt, parseJson, readKey, saveKey } from './identity/identity.ts';
 
 export interface SegmentKeysOptions {
@@ -39,9 +39,8 @@ export interface SegmentKeysOptions {
 
 export class SegmentKeys {
   readonly #options: SegmentKeysOptions;
-  /** Private halves by generation. Those of a roster are checked against it before they are used. */
-  readonly #keys = new Map<number, Uint8Array>();
-  readonly #publicKeys = new Map<number, Uint8Array>();
+  /** By generation. Those of a roster are checked against it before they are used. */
+  readonly #keys = new Map<number, KeyPair>();
   #roster: Roster | undefined;
   #signed: SignedRoster | undefined;
   #applying: Promise<void> = Promise.resolve();
@@ -69,6 +68,8 @@ export class SegmentKeys {
       const key = Number.isInteger(generation) && (await readKey(join(data.segmentKeys, name)));
       if (key) await keys.#hold(generation, key);
     }
+    // The process before may have ended amid it.
+    if (keys.#roster !== undefined) await keys.#followRoster(keys.#roster);
     return keys;
   }
 
@@ -83,14 +84,14 @@ export class SegmentKeys {
   }
 
   privateKey(generation: number): Uint8Array | undefined {
-    return this.#named(generation) ? this.#keys.get(generation) : undefined;
+    return this.#named(generation) ? this.#keys.get(generation)?.privateKey : undefined;
   }
 
   /** The generation that is sealed to, of which the key is here. */
   newest(): { generation: number; publicKey: Uint8Array } | undefined {
     const generation = this.#roster?.currentGeneration;
     if (generation === undefined || !this.#named(generation)) return undefined;
-    const publicKey = this.#publicKeys.get(generation);
+    const publicKey = this.#keys.get(generation)?.publicKey;
     return publicKey && { generation, publicKey };
   }
 
@@ -156,14 +157,18 @@ export class SegmentKeys {
     );
   }
 
-  async #hold(generation: number, privateKey: Uint8Array): Promise<void> {
-    this.#keys.set(generation, privateKey);
-    this.#publicKeys.set(generation, await encryptionPublicKeyOf(privateKey));
+  async #hold(generation: number, given: Uint8Array): Promise<void> {
+    const privateKey = new Uint8Array(given);
+    this.#keys.set(generation, { privateKey, publicKey: await encryptionPublicKeyOf(privateKey) });
   }
 
   #named(generation: number): boolean {
-    const named = this.#roster && rosterSegmentKey(this.#roster, generation);
-    const own = this.#publicKeys.get(generation);
+    return this.#roster !== undefined && this.#isNamedBy(this.#roster, generation);
+  }
+
+  #isNamedBy(roster: Roster, generation: number): boolean {
+    const named = rosterSegmentKey(roster, generation);
+    const own = this.#keys.get(generation)?.publicKey;
     return named !== undefined && own !== undefined && equalBytes(named, own);
   }
 
@@ -179,31 +184,58 @@ export class SegmentKeys {
 
   async #takeRoster(signed: SignedRoster): Promise<void> {
     const roster = await this.#verify(signed);
-    await this.#forgetLost(roster);
+    await this.#keepLost(roster);
     if (roster.number !== this.rosterNumber) {
       await writeDurably(this.#options.data.roster, `${JSON.stringify(signed)}\n`);
     }
     this.#roster = roster;
     this.#signed = signed;
     await this.#options.onRoster?.(roster);
-    for (const generation of this.#keys.keys()) {
-      // Made here at enrollment, but another agent of the segment was first: nothing was ever sealed to it.
-      if (rosterSegmentKey(roster, generation) !== undefined && !this.#named(generation)) {
-        this.#keys.delete(generation);
-        await rm(segmentKeyPath(this.#options.data, generation), { force: true });
-      }
-    }
+    await this.#followRoster(roster);
   }
 
   /**
-   * Of a generation that a roster has named and the next one does not the database knows no more: it was set back. Another
-   * agent may have its key, which may be the one that is revoked next: when that generation is made again, it is another.
+   * A key that a roster has named and the next one does not the database knows no more: it was set back. Another agent may
+   * have it, which may be the one that is revoked next: when that generation is made again, it is another. What was sealed
+   * to it is not lost where a later roster names it once more. Before the roster is kept: after that nothing else says
+   * which keys were named.
    */
-  async #forgetLost(roster: Roster): Promise<void> {
-    for (const generation of this.generations) {
-      if (rosterSegmentKey(roster, generation) !== undefined) continue;
-      await rm(segmentKeyPath(this.#options.data, generation), { force: true });
+  async #keepLost(roster: Roster): Promise<void> {
+    const { data } = this.#options;
+    const lost = this.generations.filter((generation) => !this.#isNamedBy(roster, generation));
+    for (const generation of lost) {
+      const publicKey = this.#keys.get(generation)?.publicKey;
+      if (publicKey === undefined) continue;
+      try {
+        await link(segmentKeyPath(data, generation), asidePath(data, generation, publicKey));
+      } catch (error) {
+        if (errorCode(error) !== 'EEXIST') throw error;
+      }
+    }
+    if (lost.length > 0) await syncFolder(data.segmentKeys);
+  }
+
+  /** Takes up what was put aside and is named again; lets go of keys that are not of this roster, nor of its next. */
+  async #followRoster(roster: Roster): Promise<void> {
+    const { data } = this.#options;
+    const aside = new Set((await readdir(data.segmentKeys)).filter((name) => name.endsWith(asideEnding)));
+    for (const [generation, { publicKey }] of this.#keys) {
+      if (this.#isNamedBy(roster, generation)) continue;
+      // Or made here, but another agent of the segment was first: nothing was ever sealed to it.
+      const isDone = rosterSegmentKey(roster, generation) !== undefined;
+      if (!isDone && !aside.has(asideName(generation, publicKey))) continue;
       this.#keys.delete(generation);
+      await rm(segmentKeyPath(data, generation), { force: true });
+    }
+    for (const { generation } of roster.segmentKeys) {
+      const named = rosterSegmentKey(roster, generation);
+      if (named === undefined || this.#named(generation) || !aside.has(asideName(generation, named)))
+        continue;
+      const key = await readKey(asidePath(data, generation, named));
+      if (key === undefined) continue;
+      await rename(asidePath(data, generation, named), segmentKeyPath(data, generation));
+      await syncFolder(data.segmentKeys);
+      await this.#hold(generation, key);
     }
   }
 
@@ -308,4 +340,15 @@ export function firstSegmentKey(data: DataDirectory): Promise<KeyPair> {
 
 function segmentKeyPath(data: DataDirectory, generation: number): string {
   return join(data.segmentKeys, `${generation}.key`);
+}
+
+const asideEnding = '.aside';
+
+/** Of a key that rosters have named, and do no more. */
+function asideName(generation: number, publicKey: Uint8Array): string {
+  return `${generation}.${Buffer.from(publicKey).toString('hex')}${asideEnding}`;
+}
+
+function asidePath(data: DataDirectory, generation: number, publicKey: Uint8Array): string {
+  return join(data.segmentKeys, asideName(generation, publicKey));
 }

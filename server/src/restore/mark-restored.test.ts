@@ -146,7 +146,7 @@ test('the command says what it did, and refuses while a server works on the data
   said.length = 0;
   expect(await runRestoredCommand({ ...command, lookMs: 50 })).toBe(0);
   expect(said.join('\n')).toMatch(/0 open runs ended[\s\S]*1 agent may come back as it is, once/);
-  const rows = await t.sql`select detail from audit_log where action = 'installation.restored'`;
+  const rows = await t.sql`select detail from audit_log where action = 'installation.restored' order by id`;
   expect(rows).toMatchObject([
     { detail: { timeline: 2, runs: 1, attempts: 1 } },
     { detail: { timeline: 3 } },
