@@ -11,6 +11,8 @@ export interface AttemptShellOptions {
   env?: NodeJS.ProcessEnv;
   /** So many bytes of the script, and then the end of it. */
   upTo?: number;
+  /** What the command is told in place of the word that it waits for. */
+  word?: string;
 }
 
 /** What the second shell of an attempt gets: its script without the marker's line. */
@@ -23,7 +25,7 @@ export function scriptOfAttempt(input: Partial<ScriptInput>, nonce = newNonce())
 export async function runInShell(
   path: string,
   input: Partial<ScriptInput>,
-  { args = [], argv0 = 'sh', cwd, env, upTo }: AttemptShellOptions = {},
+  { args = [], argv0 = 'sh', cwd, env, upTo, word }: AttemptShellOptions = {},
 ) {
   const nonce = newNonce();
   const filter = new ReportFilter(nonce);
@@ -34,7 +36,7 @@ export async function runInShell(
   shell.stdout.on('data', (bytes: Buffer) => stdout.push(bytes));
   shell.stderr.on('data', (bytes: Buffer) => {
     stderr.push(...filter.push(bytes));
-    if (filter.report?.kind === 'started') shell.stdin.end(goAhead);
+    if (filter.report?.kind === 'started') shell.stdin.end(word ?? goAhead(nonce));
   });
   // Of a shell that ended before it had read all.
   shell.stdin.on('error', () => undefined);

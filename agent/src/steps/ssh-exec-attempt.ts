@@ -36,8 +36,8 @@ export interface RunningCommand {
   readonly executionTimeMs: number | undefined;
   /** That nothing of it ran, for certain: it waits for our word, and was not given it. */
   readonly neverBegan?: boolean;
-  /** After how many seconds it was called off, as its shell did not get to it. */
-  readonly lateS?: number | undefined;
+  /** Resolves when its shell has had the whole script for so many seconds, and has not got to the command; then it is not given that word any more. */
+  readonly late?: Promise<number>;
   /** It is not given that word any more. */
   callOff?(): void;
   stopBlocking(): void;
@@ -49,7 +49,7 @@ export interface RunningCommand {
 export interface AttemptOptions {
   /** The shell has been sent the marker's line. */
   isMarked?: boolean;
-  /** For a shell to get to the command, in ms. What reads its input in its place, as a forced command may, would never end. */
+  /** For a shell that has the script to get to the command, in ms; two minutes unless told. What takes its place and reads its input, as a forced command may, never does. */
   beginWithinMs?: number;
 }
 
@@ -62,9 +62,10 @@ export class Attempt implements RunningCommand {
   over = false;
   /** Bytes that the sink had no room for after a stop. */
   discardedBytes = 0;
-  lateS: number | undefined;
+  readonly late: Promise<number>;
   readonly #channel: ClientChannel;
   readonly #sink: OutputSink;
+  readonly #nonce = newNonce();
   /** Whether its report comes with what it prints. */
   readonly inTerminal: boolean;
   readonly #filter: ReportFilter;
@@ -82,29 +83,23 @@ export class Attempt implements RunningCommand {
     lease: Lease<ClientChannel>,
     input: ScriptInput,
     sink: OutputSink,
-    { isMarked = false, beginWithinMs = 30_000 }: AttemptOptions = {},
+    { isMarked = false, beginWithinMs = 120_000 }: AttemptOptions = {},
   ) {
-    const nonce = newNonce();
     this.#channel = lease.channel;
     this.#sink = sink;
     this.inTerminal = input.pty === true;
-    this.#filter = new ReportFilter(nonce);
+    this.#filter = new ReportFilter(this.#nonce);
     this.reported = new Promise((resolve) => {
       this.#onReport = resolve;
     });
     this.ended = this.#listen(lease);
     // The channel's own errors are writes to a shell that ended early; its exit says the same.
     this.#channel.on('error', () => {});
-    const script = attemptScript(input, nonce);
+    const script = attemptScript(input, this.#nonce);
     const sent = isMarked ? script.subarray(markerLine(input.marker).length) : script;
-    this.#channel.write(sent);
-    // The end of input is none to a terminal, and some servers hang up by it.
-    if (this.inTerminal) return;
-    const timer = setTimeout(() => {
-      this.lateS = beginWithinMs / 1000;
-      this.callOff();
-    }, beginWithinMs);
-    this.reported.then(() => clearTimeout(timer));
+    // The end of input comes with the word, and not in a terminal, to which it is none.
+    const taken = new Promise<void>((resolve) => this.#channel.write(sent, () => resolve()));
+    this.late = this.inTerminal ? new Promise(() => undefined) : this.#becomesLate(taken, beginWithinMs);
   }
 
   get report(): BootstrapReport | undefined {
@@ -114,6 +109,18 @@ export class Attempt implements RunningCommand {
 
   get neverBegan(): boolean {
     return !this.inTerminal && !this.#wasToldToGo;
+  }
+
+  async #becomesLate(taken: Promise<void>, withinMs: number): Promise<number> {
+    await taken;
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        if (!this.neverBegan) return;
+        this.callOff();
+        resolve(withinMs / 1000);
+      }, withinMs);
+      this.reported.then(() => clearTimeout(timer));
+    });
   }
 
   callOff(): void {
@@ -182,7 +189,7 @@ export class Attempt implements RunningCommand {
     } else if (this.#mayBegin) {
       this.#startedAt = performance.now();
       this.#wasToldToGo = true;
-      this.#channel.end(goAhead);
+      this.#channel.end(goAhead(this.#nonce));
     }
   }
 

@@ -3,7 +3,7 @@ import type { SshExecConfig, StepOutcome } from '@opsconductor/protocol';
 import type { Become } from '../ssh/become/become.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import type { AttemptEnd, RunningCommand } from './ssh-exec-attempt.ts';
-import { cpuLimitExitCode, type TargetLimits } from './ssh-exec-script.ts';
+import { type BootstrapReport, cpuLimitExitCode, type TargetLimits } from './ssh-exec-script.ts';
 import type { StopResult } from './ssh-exec-stop.ts';
 import type { StepContext, StopRequest } from './step-type.ts';
 
@@ -15,46 +15,13 @@ export function outcomeOf(
 ): StepOutcome {
   const { host } = context.target;
   const known = { ...(end.exitCode === undefined ? {} : { exitCode: end.exitCode }) };
-  if (end.exitCode === undefined && end.signal === undefined) {
-    return attempt.neverBegan ? failedBeforeStart(closedBeforeStart(host)) : lost(host, end);
-  }
   const { report } = attempt;
-  if (report?.kind === 'no_directory') return noDirectory(config.working_directory ?? '', report.why);
-  if (report?.kind === 'no_limit') return limitRefused(report.which, config, host);
-  if (report?.kind === 'no_shell') {
-    return {
-      status: 'failed',
-      reason: 'channel_refused',
-      message: `The command was not started: there is no ${report.which} on ${host} in the PATH of ${context.credential.user}.`,
-      advice:
-        config.interpreter === undefined
-          ? `Install ${report.which} there, or leave shell out of the step: /bin/sh runs it then.`
-          : `Install ${report.which} there, or give its whole path as the interpreter of the step.`,
-    };
+  if (report !== undefined && report.kind !== 'started') return notStarted(report, config, context);
+  if (end.exitCode === undefined && end.signal === undefined) {
+    if (!attempt.neverBegan) return lost(host, end);
+    if (end.connectionLost) return failedBeforeStart(closedBeforeStart(host));
   }
-  if (report?.kind === 'no_output_file') {
-    return {
-      status: 'failed',
-      reason: 'channel_refused',
-      message: `The command was not started: ${host} has no safe place for the file that the step hands values on by.`,
-      advice:
-        'The home directory of the user or /var/tmp there must be writable, and writable by nobody else; find and id must be installed.',
-    };
-  }
-  if (!report && context.become !== undefined && attempt.lateS === undefined)
-    return becomeShellEnded(context.become, host, ending(end));
-  if (!report) {
-    const what =
-      attempt.lateS === undefined
-        ? `ended (${ending(end)}) before the command started`
-        : `did not get to the command within ${attempt.lateS} s; it was not started`;
-    return {
-      status: 'failed',
-      reason: 'channel_refused',
-      message: `The login shell of ${context.credential.user} on ${host} ${what}.`,
-      advice: 'Check that the user has a login shell, and what its startup files do; /bin/sh must exist.',
-    };
-  }
+  if (report === undefined) return shellEnded(end, context);
   const cut = end.connectionLost
     ? {
         message:
@@ -88,6 +55,58 @@ export function outcomeOf(
     ...known,
     message: `The command ended with exit code ${end.exitCode}.`,
     ...cut,
+  };
+}
+
+/** Of a command that its own shell has refused. */
+function notStarted(
+  report: Exclude<BootstrapReport, { kind: 'started' }>,
+  config: SshExecConfig,
+  { target: { host }, credential }: StepContext,
+): StepOutcome {
+  if (report.kind === 'no_directory') return noDirectory(config.working_directory ?? '', report.why);
+  if (report.kind === 'no_limit') return limitRefused(report.which, config, host);
+  if (report.kind === 'no_shell') {
+    return {
+      status: 'failed',
+      reason: 'channel_refused',
+      message: `The command was not started: there is no ${report.which} on ${host} in the PATH of ${credential.user}.`,
+      advice:
+        config.interpreter === undefined
+          ? `Install ${report.which} there, or leave shell out of the step: /bin/sh runs it then.`
+          : `Install ${report.which} there, or give its whole path as the interpreter of the step.`,
+    };
+  }
+  return {
+    status: 'failed',
+    reason: 'channel_refused',
+    message: `The command was not started: ${host} has no safe place for the file that the step hands values on by.`,
+    advice:
+      'The home directory of the user or /var/tmp there must be writable, and writable by nobody else; find and id must be installed.',
+  };
+}
+
+function shellEnded(end: AttemptEnd, { become, credential, target: { host } }: StepContext): StepOutcome {
+  if (become !== undefined) return becomeShellEnded(become, host, ending(end));
+  return {
+    status: 'failed',
+    reason: 'channel_refused',
+    message: `The login shell of ${credential.user} on ${host} ended (${ending(end)}) before the command started.`,
+    advice: 'Check that the user has a login shell, and what its startup files do; /bin/sh must exist.',
+  };
+}
+
+/** Of a shell that was given the command's script, and was called off. */
+export function lateShell(
+  seconds: number,
+  { become, credential, target: { host } }: StepContext,
+): StepOutcome {
+  return {
+    status: 'failed',
+    reason: 'channel_refused',
+    message: `The shell of ${become?.user ?? credential.user} on ${host} has not got to the command within ${seconds} s; it was not started, and will not be.`,
+    advice:
+      'Look for what it waits for: the startup files of the login shell, a working directory that is mounted when it is entered, or a forced command that reads the script in place of a shell.',
   };
 }
 
@@ -236,5 +255,6 @@ export function closedBeforeStart(host: string): SshError {
 }
 
 function ending(end: AttemptEnd): string {
-  return end.signal === undefined ? `exit code ${end.exitCode}` : `signal ${end.signal}`;
+  if (end.signal !== undefined) return `signal ${end.signal}`;
+  return end.exitCode === undefined ? 'without an exit code' : `exit code ${end.exitCode}`;
 }

@@ -11,6 +11,7 @@ import {
   becomeShellEnded,
   closedBeforeStart,
   failedBeforeStart,
+  lateShell,
   outcomeOf,
   stopOutcome,
   stoppedBeforeStart,
@@ -22,7 +23,7 @@ import type { StepContext, StopRequest } from './step-type.ts';
 export interface SshExecOptions extends Partial<StopLimits> {
   /** For one of our own scripts while an attempt is stopped, in ms; 10 s unless told. */
   scriptTimeoutMs?: number;
-  /** For a login shell to get to the command, in ms; 30 s unless told. One that does not is told not to begin it. */
+  /** For a shell that has the script to get to the command, in ms; two minutes unless told. */
   beginWithinMs?: number;
   /** How long a target may be out of reach before a stop counts as unconfirmed, in ms; 30 s unless told. */
   giveUpAfterMs?: number;
@@ -37,6 +38,7 @@ export async function runToEnd(
 ): Promise<StepOutcome> {
   const { target, credential, signal } = context;
   const end = await endOrStop(attempt, signal);
+  if (typeof end === 'number') return lateShell(end, context);
   const wasStopped = end?.stoppedFor !== undefined;
   if (end && !wasStopped) return outcomeOf(attempt, end, config, context);
   if (!end) {
@@ -62,11 +64,12 @@ export async function runToEnd(
   return stopOutcome(attempt, request, result, { exitedBefore, cleanedUp: end?.stoppedFor === 'clean_up' });
 }
 
-/** The attempt's end, or undefined as soon as a stop is asked for. */
-function endOrStop(attempt: RunningCommand, signal: AbortSignal): Promise<AttemptEnd | undefined> {
+/** The attempt's end; undefined as soon as a stop is asked for; after how many seconds its shell was given up. */
+function endOrStop(attempt: RunningCommand, signal: AbortSignal): Promise<AttemptEnd | number | undefined> {
   return new Promise((resolve, reject) => {
     const onAbort = () => resolve(undefined);
     signal.addEventListener('abort', onAbort);
+    attempt.late?.then(resolve);
     attempt.ended.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
     if (signal.aborted) onAbort();
   });

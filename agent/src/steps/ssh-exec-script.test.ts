@@ -87,6 +87,10 @@ for (const shell of shells) {
     for (const input of [{}, { shell: 'bash' }, { interpreter: 'sh' }, { stdin: 'go\n' }] as const) {
       const never = await stdout(input, Number.POSITIVE_INFINITY);
       expect(never).toMatchObject({ stdout: '', status: 1, report: { kind: 'started' } });
+      for (const word of ['\n', 'go\n', ' \n', `${nonce}\n`]) {
+        const wrong = await runInShell(shell, { command: 'echo began', ...input }, { word });
+        expect([wrong.stdout.toString(), wrong.status]).toEqual(['', 1]);
+      }
     }
   });
 }
@@ -130,6 +134,16 @@ test('the report is found and taken out wherever the bytes are cut', () => {
       },
     ),
   );
+});
+
+test('a shell that shows what it runs shows the report’s own line first, in one piece with it or not', () => {
+  const [shown, report, after] = [`+ echo '${nonce} start 7'\n`, `${nonce} start 7\n`, '+ true\n'];
+  for (const pieces of [[shown + report + after], [shown, report, after], [shown + report, after]]) {
+    const filter = new ReportFilter(nonce);
+    const out = pieces.flatMap((piece) => filter.push(Buffer.from(piece)));
+    expect(filter.report).toEqual({ kind: 'started', pid: 7 });
+    expect(Buffer.concat(out).toString()).toBe(shown + after);
+  }
 });
 
 test('output without a report is passed on whole', () => {

@@ -60,12 +60,13 @@ export function markerLine(marker: string): string {
 
 /**
  * The stdin of `bootstrapCommand`: the marker's line, then the script. The nonce opens the one line on stderr that is a report
- * to the agent. After it the command waits for `goAhead`; not in a terminal, whose input is what the script came by.
+ * to the agent. After it the command waits for `goAhead` of the same nonce; not in a terminal, whose input is what the script
+ * came by.
  */
 export function attemptScript(input: ScriptInput, nonce: string): Buffer {
   const say = (report: string) => `echo "${nonce} ${report}" >&2`;
   const script = Buffer.from(
-    commandScript(input, say, input.pty === true ? {} : { inputAs: 3, afterReport: waitForGoAhead }),
+    commandScript(input, say, input.pty === true ? {} : { inputAs: 3, afterReport: waitForGoAhead(nonce) }),
   );
   const ahead = markerLine(input.marker) + (input.pty === true ? `${script.length}\n` : '');
   return Buffer.concat([Buffer.from(ahead), script]);
@@ -76,10 +77,19 @@ export function attemptScript(input: ScriptInput, nonce: string): Buffer {
  * that nothing did; and the report has been read off its stream before the command prints, so that it has no part in which of
  * both streams is read first.
  */
-export const goAhead = 'go\n';
+export function goAhead(nonce: string): string {
+  return `${nonce}\n`;
+}
 
-// One byte after the other: a shell that reads a script ahead has nothing to read before this is sent.
-const waitForGoAhead = ['read -r OPSCONDUCTOR_GO <&3 || exit 1', 'unset OPSCONDUCTOR_GO', 'exec 3<&-'];
+/** A shell that reads a script ahead has nothing to read before the word is sent. Any other line begins nothing. */
+function waitForGoAhead(nonce: string): string[] {
+  return [
+    'read -r OPSCONDUCTOR_GO <&3 || exit 1',
+    `[ "$OPSCONDUCTOR_GO" = ${nonce} ] || exit 1`,
+    'unset OPSCONDUCTOR_GO',
+    'exec 3<&-',
+  ];
+}
 
 /**
  * What the command's own shell reads. `say` is the shell's text that tells the agent a report; `afterReport` statements before
@@ -242,26 +252,33 @@ export class ReportFilter {
   /** What of the bytes is output, in order. Without a copy once the report has been seen. */
   push(bytes: Buffer): Buffer[] {
     if (this.report || this.#isSpoilt) return [bytes];
-    const text = this.#held.length > 0 ? Buffer.concat([this.#held, bytes]) : bytes;
-    const start = text.indexOf(this.#nonce);
-    if (start < 0) {
-      const kept = possibleStart(text, this.#nonce);
-      this.#held = text.subarray(text.length - kept);
-      return nonEmpty([text.subarray(0, text.length - kept)]);
+    let text = this.#held.length > 0 ? Buffer.concat([this.#held, bytes]) : bytes;
+    this.#held = Buffer.alloc(0);
+    const output: Buffer[] = [];
+    for (;;) {
+      const start = text.indexOf(this.#nonce);
+      if (start < 0) {
+        const kept = possibleStart(text, this.#nonce);
+        this.#held = text.subarray(text.length - kept);
+        return nonEmpty([...output, text.subarray(0, text.length - kept)]);
+      }
+      const end = text.indexOf('\n', start);
+      if (end < 0) return nonEmpty([...output, ...this.#unended(text, start)]);
+      this.report = parseReport(text.toString('latin1', start + this.#nonce.length + 1, end));
+      if (this.report) return nonEmpty([...output, text.subarray(0, start), text.subarray(end + 1)]);
+      // A shell that shows what it does (`set -x`) shows the line that reports before the report.
+      output.push(text.subarray(0, end + 1));
+      text = text.subarray(end + 1);
     }
-    const end = text.indexOf('\n', start);
-    if (end < 0 && text.length - start > maxReportBytes) {
+  }
+
+  #unended(text: Buffer, start: number): Buffer[] {
+    if (text.length - start > maxReportBytes) {
       this.#isSpoilt = true;
-      this.#held = Buffer.alloc(0);
       return [text];
     }
-    if (end < 0) {
-      this.#held = text.subarray(start);
-      return nonEmpty([text.subarray(0, start)]);
-    }
-    this.report = parseReport(text.toString('latin1', start + this.#nonce.length + 1, end));
-    this.#held = Buffer.alloc(0);
-    return nonEmpty([text.subarray(0, start), text.subarray(end + 1)]);
+    this.#held = text.subarray(start);
+    return [text.subarray(0, start)];
   }
 
   /** What is still held back when the stream ends. */

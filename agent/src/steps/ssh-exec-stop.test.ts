@@ -1,13 +1,17 @@
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
+  closeSync,
+  constants,
   copyFileSync,
   existsSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -199,7 +203,19 @@ sshTest('a stop of a target out of reach is unconfirmed, within its time', async
   expect(pids.length).toBeGreaterThan(0);
 });
 
-/** An account whose login shell waits for `letIn`, and what a command is to do to be seen. */
+/** Whether somebody waits for a line at a pipe, who is given one then. */
+function letGoOn(path: string): boolean {
+  try {
+    const pipe = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+    writeSync(pipe, '\n');
+    closeSync(pipe);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** An account whose login shell waits until a test lets it go on, and what is seen of its command then. */
 async function setupSlowLogin() {
   const dir = mkdtempSync(join(tmpdir(), 'opsconductor-test-'));
   onTestFinished(() => rmSync(dir, { recursive: true }));
@@ -213,7 +229,7 @@ async function setupSlowLogin() {
   await t.sink.seen(/waiting/);
   /** Whether the command ran, once the login shell has done all that it can. */
   const ranAfterAll = async () => {
-    writeFileSync(gate as string, '\n');
+    await expect.poll(() => letGoOn(gate as string)).toBe(true);
     await expect.poll(() => existsSync(ended as string)).toBe(true);
     return existsSync(began as string);
   };
@@ -247,14 +263,22 @@ accountTest('a command whose connection is lost before its login shell got to it
   expect(await ranAfterAll()).toBe(false);
 });
 
-sshTest('what reads the input of a command in its place is told that there is no more', async () => {
-  const t = await setupExec({ config: ['ForceCommand cat >/dev/null'] }, { beginWithinMs: 50 });
-  expect(await t.run({ command: 'true' })).toMatchObject({
-    status: 'failed',
-    reason: 'channel_refused',
-    message: expect.stringContaining('did not get to the command within 0.05 s; it was not started'),
+for (const forced of ['cat >/dev/null', 'sleep 1000']) {
+  sshTest(`a command that a shell never gets to is given up, as with ${forced}`, async () => {
+    const config = [`ForceCommand echo pid $$; exec ${forced}`];
+    const t = await setupExec({ config }, { beginWithinMs: 50 });
+    const running = t.run({ command: 'true' });
+    const [, pid] = await t.sink.seen(/pid (\d+)/);
+    killLater(pid);
+    expect(await running).toMatchObject({
+      status: 'failed',
+      reason: 'channel_refused',
+      message: expect.stringContaining(
+        'has not got to the command within 0.05 s; it was not started, and will not be',
+      ),
+    });
   });
-});
+}
 
 sshTest('a command that is stopped before it starts takes no place on the connection any more', async () => {
   const sshd = await setupSshd();
