@@ -12,13 +12,15 @@ export interface Shared {
   least: number;
 }
 
-/** Fewer entries of a tree are large files, or soon over: of large ones every packet counts towards the next collection. */
+/** Fewer entries are large files, or soon over: of large ones every packet counts towards the next collection. */
 const many = 100;
+/** That the transfers under way have looked at. */
+let entriesUnderWay = 0;
+let letHeapGrow: (() => void) | undefined;
 
 /** Of one transfer, from its beginning until `release`. */
 export class MemoryShare {
   #entries = 0;
-  #letHeapGrow: (() => void) | undefined;
 
   constructor() {
     underWay.add(this);
@@ -31,13 +33,17 @@ export class MemoryShare {
 
   /** Each of many entries leaves what lives just long enough to be taken for lasting: it is collected sooner from then on. */
   countEntry(): void {
+    if (!underWay.has(this)) return;
     this.#entries += 1;
-    if (this.#entries === many && underWay.has(this)) this.#letHeapGrow = keepHeapSmall();
+    entriesUnderWay += 1;
+    if (entriesUnderWay >= many) letHeapGrow ??= keepHeapSmall();
   }
 
   release(): void {
-    underWay.delete(this);
-    this.#letHeapGrow?.();
-    this.#letHeapGrow = undefined;
+    if (!underWay.delete(this)) return;
+    entriesUnderWay -= this.#entries;
+    if (entriesUnderWay >= many) return;
+    letHeapGrow?.();
+    letHeapGrow = undefined;
   }
 }

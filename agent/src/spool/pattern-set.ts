@@ -96,9 +96,9 @@ export class PatternSet {
   sharedWith(more: readonly Pattern[]): PatternSet {
     if (more.length === 0) return this;
     const patterns = [...this.patterns, ...more];
-    const at = recent.findIndex((set) => isSame(set.patterns, patterns));
-    const [found = new PatternSet(patterns)] = at === -1 ? [] : recent.splice(at, 1);
-    recent.unshift(found);
+    const at = recent.findIndex((set) => isSame(set.deref()?.patterns ?? [], patterns));
+    const found = recent.splice(at, at === -1 ? 0 : 1)[0]?.deref() ?? new PatternSet(patterns);
+    recent.unshift(new WeakRef(found));
     recent.length = Math.min(recent.length, maxRecent);
     return found;
   }
@@ -172,9 +172,12 @@ export class PatternSet {
   }
 }
 
-/** A set of fifty secrets takes some ten milliseconds and megabytes, and each step of a run asks for it. */
-const maxRecent = 4;
-const recent: PatternSet[] = [];
+/**
+ * A set of fifty secrets takes some ten milliseconds, and each step of a run asks for it. Held by those who use them alone: what
+ * was opened is not kept in memory for this.
+ */
+const maxRecent = 32;
+const recent: WeakRef<PatternSet>[] = [];
 
 /** Whether they are the same objects: comparing the bytes of so many would take long. */
 function isSame(some: readonly Pattern[], others: readonly Pattern[]): boolean {

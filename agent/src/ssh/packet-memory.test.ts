@@ -1,30 +1,77 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { expect } from 'vitest';
+import { once } from 'node:events';
+import ssh2 from 'ssh2';
+import { expect, onTestFinished } from 'vitest';
+import type { SshConnection } from './connection.ts';
+import { reusePacketMemory } from './packet-memory.ts';
 import { setupSshd, sshTest } from './sshd-setup.ts';
 
-const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+const gcm = ['aes128-gcm@openssh.com', 'aes256-gcm@openssh.com'];
+// Of all sizes: a packet of its own for each write, of the larger ones several.
+const sent = Array.from({ length: 400 }, (_, n) => randomBytes(1 + ((n * 7919) % 60_000)));
+const wanted = createHash('sha256').update(Buffer.concat(sent)).digest('hex');
 
-for (const cipher of ['aes128-gcm@openssh.com', 'aes256-gcm@openssh.com', 'aes256-ctr']) {
+/** SHA-256 of what has arrived. */
+async function send(connection: SshConnection): Promise<string | undefined> {
+  const channel = await connection.exec('sha256sum');
+  for (const piece of sent) if (!channel.write(piece)) await once(channel, 'drain');
+  channel.end();
+  let text = '';
+  for await (const piece of channel) text += piece;
+  return text.split(' ')[0];
+}
+
+for (const cipher of [...gcm, 'aes256-ctr']) {
   sshTest(
     `what is sent by ${cipher} arrives as it was, through key exchanges, on connections at once`,
     async () => {
       const t = await setupSshd({ config: [`Ciphers ${cipher}`, 'RekeyLimit 1M'] });
-      // Of all sizes: a packet of its own for each write.
-      const sent = Array.from({ length: 400 }, (_, n) => randomBytes(1 + ((n * 7919) % 60_000)));
-      const received = await Promise.all(
-        [1, 2].map(async () => {
-          const connection = await t.connect();
-          const channel = await connection.exec('sha256sum');
-          for (const piece of sent)
-            if (!channel.write(piece)) await new Promise((go) => channel.once('drain', go));
-          channel.end();
-          let text = '';
-          for await (const piece of channel) text += piece;
-          return text.split(' ')[0];
-        }),
-      );
-      const wanted = sha256(Buffer.concat(sent));
-      expect(received).toEqual([wanted, wanted]);
+      const connections = await Promise.all([t.connect(), t.connect()]);
+      expect(await Promise.all(connections.map(send))).toEqual([wanted, wanted]);
+    },
+  );
+}
+
+sshTest(
+  'what is sent through a jump host is encrypted by each of both connections, and arrives as it was',
+  async () => {
+    const t = await setupSshd({ config: ['RekeyLimit 1M'] });
+    const jump = {
+      target: { ...t.target, name: 'bastion' },
+      credential: t.credential,
+      checkAddresses: () => {},
+    };
+    const connections = await Promise.all([t.connect({}, { jumps: [jump] }), t.connect()]);
+    expect(await Promise.all(connections.map(send))).toEqual([wanted, wanted]);
+  },
+);
+
+for (const cipher of gcm) {
+  sshTest(
+    `two packets for ${cipher} are made in one piece of memory, with padding of their own`,
+    async () => {
+      const t = await setupSshd({ config: [`Ciphers ${cipher}`] });
+      const client = new ssh2.Client();
+      onTestFinished(() => void client.destroy());
+      const { host, port, user: username, privateKey } = t.sshd;
+      client.connect({ host, port, username, privateKey });
+      await once(client, 'ready');
+      reusePacketMemory(client);
+      const { _protocol } = client as unknown as {
+        _protocol: { _cipher: { allocPacket(bytes: number): Buffer } };
+      };
+      const [first, second, large] = [100, 100, 200_000].map((bytes) => {
+        const made = _protocol._cipher.allocPacket(bytes);
+        return { made, padding: made.subarray(5 + bytes).toString('hex') };
+      });
+      expect(second?.made.buffer).toBe(first?.made.buffer);
+      expect(large?.made.buffer).not.toBe(first?.made.buffer);
+      for (const { made } of [first, second, large].filter((one) => one !== undefined)) {
+        expect(made.readUInt32BE(0)).toBe(made.length - 4);
+        expect((made.length - 4) % 16).toBe(0);
+      }
+      expect(first?.padding).toHaveLength(2 * (first?.made[4] ?? 0));
+      expect(first?.padding).not.toBe(second?.padding);
     },
   );
 }

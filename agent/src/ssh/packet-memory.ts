@@ -30,8 +30,7 @@ const changed = new WeakSet<object>();
  * in which it was made, so that one piece of memory does for all.
  */
 export function reusePacketMemory(client: Client): void {
-  const { _cipher: cipher } = (client as unknown as { _protocol: { _cipher?: Partial<GcmCipher> } })
-    ._protocol;
+  const cipher = (client as unknown as { _protocol?: { _cipher?: Partial<GcmCipher> } })._protocol?._cipher;
   if (cipher?._encSSLName === undefined || !cipher._encSSLName.endsWith('-gcm')) return;
   const prototype = Object.getPrototypeOf(cipher) as GcmCipher;
   if (changed.has(prototype)) return;
@@ -65,12 +64,12 @@ function encrypt(this: GcmCipher, made: Buffer): void {
   cipher.setAAD(length);
   const encrypted = cipher.update(made.subarray(4));
   cipher.final();
-  // What is written may make the next packet.
+  // What is written may make the next packet, with the next nonce.
+  countInvocation(this._encIV);
+  this.outSeqno = (this.outSeqno + 1) >>> 0;
   this._onWrite(length);
   this._onWrite(encrypted);
   this._onWrite(cipher.getAuthTag());
-  countInvocation(this._encIV);
-  this.outSeqno = (this.outSeqno + 1) >>> 0;
 }
 
 /** The last 8 of 12 bytes count the packets (RFC 5647 section 7.1). */
