@@ -92,7 +92,7 @@ export async function startServer(
     });
     if (applied.length > 0) say(`Database schema: applied ${applied.join(', ')}`);
     const installation = await openInstallation(sql, config.masterKeyFile);
-    await signRaisedRosters({ sql, ...installation });
+    await signRaisedRosters({ sql, log, ...installation });
     const isNew = await bootstrapAdministrator({
       sql,
       now: () => new Date(),

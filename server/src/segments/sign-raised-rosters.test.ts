@@ -2,9 +2,11 @@ import {
   encodeBase64,
   generateSigningKeyPair,
   type Roster,
+  signRoster,
   verifyRoster,
 } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createLog, type Log } from '../log.ts';
 import { markRestored } from '../restore/mark-restored.ts';
 import { findSegment } from '../store/agents/segments.ts';
 import { insertInstallation } from '../store/database/installation.ts';
@@ -26,10 +28,13 @@ import {
 } from './testing.ts';
 
 let t: TestInstallation;
-let deps: TestInstallation & { installationId: string };
+let deps: TestInstallation & { installationId: string; log: Log };
+const logged: string[] = [];
 beforeAll(async () => {
   t = await setupInstallation();
-  deps = { ...t, installationId: t.identity.installationId };
+  const destination = { write: (line: string) => logged.push(line) };
+  const log = createLog({ level: 'error', destination, plain: false });
+  deps = { ...t, log, installationId: t.identity.installationId };
   await insertInstallation(t.sql, {
     id: t.identity.installationId,
     masterKeyId: t.masterKey.id,
@@ -115,4 +120,57 @@ test('an owner’s roster is left to its owner; the segment says which one its a
   expect(await getSegment(t.sql, segment.id, unrestricted)).toMatchObject({ lostRoster: lost });
   await t.sql`update segments set roster_number = 6 where id = ${segment.id}`;
   expect(await getSegment(t.sql, segment.id, unrestricted)).toMatchObject({ lostRoster: null });
+});
+
+/** Sets the number higher, as whoever can write the database can. */
+async function raise(segmentId: number): Promise<number> {
+  const [row] = await t.sql<{ rosterNumber: number }[]>`
+    update segments set roster_number = roster_number + 10 where id = ${segmentId} returning roster_number`;
+  return row?.rosterNumber ?? 0;
+}
+
+test('who can write the database has no start sign an agent, or a key, that the root has not signed', async () => {
+  const segment = await makeSegment(t, 'attacked');
+  const { enrolled } = await makeFirstAgent(t, segment.id, 'attacked-a');
+  const before = await rowOf(segment.id);
+  const keys = await makeAgentKeys();
+  await t.sql`
+    insert into agents (segment_id, name, state, version, platform, signing_key, encryption_key)
+    select segment_id, 'intruder', state, version, platform, ${Buffer.from(keys.signing.publicKey)}, ${Buffer.from(keys.encryption.publicKey)}
+      from agents where id = ${enrolled.agentId}`;
+  await t.sql`
+    insert into segment_keys (segment_id, generation, public_key)
+    values (${segment.id}, 2, ${Buffer.from(keys.encryption.publicKey)})`;
+  const number = await raise(segment.id);
+  await signRaisedRosters(deps);
+  expect((await rowOf(segment.id)).roster).toEqual({ ...before.roster, number });
+});
+
+test('no start signs what another root has signed, whatever the database says the root is', async () => {
+  const segment = await makeSegment(t, 'swapped');
+  await makeFirstAgent(t, segment.id, 'swapped-a');
+  const before = await rowOf(segment.id);
+  const root = await generateSigningKeyPair();
+  const forged = await signRoster(root.privateKey, { ...before.roster, agents: [] });
+  await t.sql`
+    update segments set root_key = ${Buffer.from(root.publicKey)}, roster_payload = ${forged.payload},
+      roster_signature = ${forged.signature} where id = ${segment.id}`;
+  await raise(segment.id);
+  await signRaisedRosters(deps);
+  expect((await rowOf(segment.id)).signed).toEqual(forged);
+});
+
+test('a segment whose roster can not be signed keeps no other from being, and the log says what to do', async () => {
+  const broken = await makeSegment(t, 'broken');
+  await makeFirstAgent(t, broken.id, 'broken-a');
+  const segment = await makeSegment(t, 'after-broken');
+  await makeFirstAgent(t, segment.id, 'after-broken-a');
+  await t.sql`update segments set roster_payload = 'not a roster' where id = ${broken.id}`;
+  await raise(broken.id);
+  const number = await raise(segment.id);
+  logged.length = 0;
+  await signRaisedRosters(deps);
+  expect((await rowOf(segment.id)).roster).toMatchObject({ number, agents: [{ name: 'after-broken-a' }] });
+  const ofBroken = logged.filter((line) => line.includes('"segment":"broken"'));
+  expect(ofBroken).toEqual([expect.stringMatching(/not signed by the root.*Compare its agents/)]);
 });

@@ -131,12 +131,16 @@ export async function storeRoster(
             where id = ${segmentId}`;
 }
 
-/** Managed segments whose number was raised above that of their roster, after a restore. */
-export async function listRaisedSegments(sql: Queryable): Promise<number[]> {
-  const rows = await sql<{ id: number }[]>`
-    select id from segments where root_mode = 'managed' and (roster_payload::jsonb->>'number')::bigint < roster_number
+/**
+ * Managed segments whose number was raised above that of their roster, after a restore: by the look of it, as one roster that
+ * is not JSON must not hide the others. Who has locked one reads it.
+ */
+export async function listRaisedSegments(sql: Queryable): Promise<{ id: number; name: string }[]> {
+  return sql<{ id: number; name: string }[]>`
+    select id, name from segments
+     where root_mode = 'managed' and roster_payload is not null
+       and coalesce(substring(roster_payload from '"number":(\\d{1,15})')::bigint, 0) < roster_number
      order by id`;
-  return rows.map(({ id }) => id);
 }
 
 export interface SegmentKeyRow {
