@@ -107,6 +107,12 @@ test('after a restore agents take the next roster of a managed root, and an owne
     await owner.sign('owned', '--remove', 'second');
     await t.until(async () => expect(await rosterNumber(kept)).toBe(3));
     expect(await segment(t, owned)).toMatchObject({ lostRoster: null, toSign: null });
+    // Its machine, enrolled anew, is another agent: the root has signed the number of the one before as removed.
+    const again = await t.enrollAgent('second-again', owned);
+    await owner.sign('owned', ...(await owner.admits(again)));
+    await again.start();
+    await hasKey(t, 'second-again');
+    expect(await rosterNumber(again)).toBe(4);
   } finally {
     await rm(copy, { recursive: true, force: true });
   }

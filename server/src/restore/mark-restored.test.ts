@@ -83,6 +83,53 @@ test('the same copy restored again gives no number of the time after it was rest
   expect(later.id).toBeLessThan(Number.MAX_SAFE_INTEGER / 1_000);
 });
 
+test('that it is said twice sends no number past those of another copy that is restored soon after', async () => {
+  await using t = await setup();
+  await t.sql`update segments set roster_payload = '{}'`;
+  const reached = async () => {
+    const [row] = await t.sql<Record<'runs' | 'steps' | 'rosters', number>[]>`
+      select nextval(pg_get_serial_sequence('job_runs', 'id')) as runs,
+        nextval(pg_get_serial_sequence('job_run_steps', 'id')) as steps, (select max(roster_number) from segments) as rosters`;
+    if (row === undefined) throw new Error('nothing was counted');
+    return row;
+  };
+  const copied = await reached();
+  const at = Date.parse('2026-11-28T09:00:00Z');
+  for (const afterMs of [0, 0, 5, 900]) await markRestored(t.sql, new Date(at + afterMs));
+  const twice = await reached();
+  await t.sql`
+    select setval(pg_get_serial_sequence('job_runs', 'id'), ${copied.runs}),
+      setval(pg_get_serial_sequence('job_run_steps', 'id'), ${copied.steps})`;
+  await t.sql`update segments set roster_number = ${copied.rosters}`;
+  await markRestored(t.sql, new Date(at + 10_000));
+  const other = await reached();
+  for (const counted of ['runs', 'steps', 'rosters'] as const) {
+    expect(twice[counted]).toBeGreaterThan(copied[counted]);
+    expect(other[counted], counted).toBeGreaterThan(twice[counted]);
+  }
+});
+
+test('what is signed and pinned by its number gets none of the lost time: agents, segments, targets, jobs', async () => {
+  await using t = await setup();
+  const next = async (table: string) => {
+    const [row] = await t.sql<{ id: number }[]>`select nextval(pg_get_serial_sequence(${table}, 'id')) as id`;
+    return row?.id ?? 0;
+  };
+  const tables = ['agents', 'segments', 'targets', 'jobs'];
+  const numbers = async () =>
+    new Map(await Promise.all(tables.map(async (table) => [table, await next(table)] as const)));
+  const copied = await numbers();
+  await markRestored(t.sql, new Date('2026-11-28T09:00:00Z'));
+  const restored = await numbers();
+  for (const [table, at] of copied) await t.sql`select setval(pg_get_serial_sequence(${table}, 'id'), ${at})`;
+  await markRestored(t.sql, new Date('2026-11-28T09:01:00Z'));
+  const again = await numbers();
+  for (const table of tables) {
+    expect(restored.get(table), table).toBeGreaterThan((copied.get(table) ?? 0) + 999_999);
+    expect(again.get(table), table).toBeGreaterThan((restored.get(table) ?? 0) + 59_000);
+  }
+});
+
 test('a clock that is years behind still has numbers go on higher', async () => {
   await using t = await setup();
   const before = await t.start();

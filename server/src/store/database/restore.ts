@@ -1,18 +1,29 @@
 // What a database that was set back has to forget, and what it may not give out again.
+import type { Condition } from '../people/visibility.ts';
 import type { Sql, Tx } from './connection.ts';
 
 /** From here on numbers are counted by the time, which no copy sets back. */
 const origin = Date.parse('2026-01-01T00:00:00Z');
+
+/** How numbers go on: `perS` of them for each second since the origin, more than are given out in one. */
+interface Count {
+  perS: number;
+  /** Where the clock is behind. */
+  leastSkipped: number;
+}
+/** A run of the largest size has a million steps; ids stay below 2^53 for centuries. */
+const counts = {
+  /** What people make, and what agents are enrolled. */
+  things: { perS: 1_000, leastSkipped: 1_000_000 },
+  runs: { perS: 1_000, leastSkipped: 1_000_000 },
+  steps: { perS: 100_000, leastSkipped: 100_000_000 },
+  rosters: { perS: 1, leastSkipped: 1_000 },
+} as const satisfies Record<string, Count>;
 /**
- * More than can be given out for each millisecond between two restores. A run of the largest size has a million steps; ids
- * stay below 2^53 for centuries.
+ * A number that is less than this ahead of the time was counted by it, a moment ago: this is said once more. To skip many
+ * there would be to go on higher than another copy will that is restored later.
  */
-const runsPerMs = 1;
-const stepsPerMs = 100;
-/** Where the clock is behind. */
-const leastSkippedRuns = 1_000_000;
-const leastSkippedSteps = 100_000_000;
-const leastSkippedRosters = 1_000;
+const closeS = 60;
 
 /** The new timeline. */
 export async function raiseTimeline(tx: Tx): Promise<number> {
@@ -25,17 +36,31 @@ export async function raiseTimeline(tx: Tx): Promise<number> {
 
 /**
  * Runs and steps of the lost time have numbers that people and agents know, which must not come to mean others; nor may
- * those that were given out after the same copy was restored before.
+ * those that were given out after the same copy was restored before. Those of agents, segments, targets and jobs are in what
+ * roots and signers have signed, what is sealed, and what owners and agents have pinned.
  */
 export async function skipNumbers(tx: Tx, now: Date): Promise<void> {
-  const elapsedMs = now.getTime() - origin;
-  for (const [table, least, byTime] of [
-    ['job_runs', leastSkippedRuns, elapsedMs * runsPerMs],
-    ['job_run_steps', leastSkippedSteps, elapsedMs * stepsPerMs],
+  for (const [table, count] of [
+    ['job_runs', counts.runs],
+    ['job_run_steps', counts.steps],
+    ['agents', counts.things],
+    ['segments', counts.things],
+    ['targets', counts.things],
+    ['jobs', counts.things],
   ] as const) {
-    const next = tx`nextval(pg_get_serial_sequence(${table}, 'id'))`;
-    await tx`select setval(pg_get_serial_sequence(${table}, 'id'), greatest(${next} + ${least}, ${byTime}::bigint))`;
+    const sequence = tx`pg_get_serial_sequence(${table}, 'id')`;
+    await tx`
+      with reached as materialized (select nextval(${sequence}) as n)
+      select setval(${sequence}, ${goOn(tx, 'n', count, now)}) from reached`;
   }
+}
+
+/** What comes after the number of a column, as an expression of the database. */
+function goOn(tx: Tx, column: 'n' | 'roster_number', { perS, leastSkipped }: Count, now: Date): Condition {
+  const n = tx(column);
+  const byTime = tx`${Math.floor(((now.getTime() - origin) * perS) / 1_000)}::bigint`;
+  return tx`case when ${byTime} > ${n} then ${byTime} when ${n} - ${byTime} < ${closeS * perS} then ${n} + 1
+    else ${n} + ${leastSkipped} end`;
 }
 
 /**
@@ -43,9 +68,8 @@ export async function skipNumbers(tx: Tx, now: Date): Promise<void> {
  * those of these numbers when it starts (`signRaisedRosters`); an owner's it can't.
  */
 export async function raiseRosterNumbers(tx: Tx, now: Date): Promise<number> {
-  const seconds = Math.floor((now.getTime() - origin) / 1_000);
   const result = await tx`
-    update segments set roster_number = greatest(roster_number + ${leastSkippedRosters}, ${seconds}::int)
+    update segments set roster_number = ${goOn(tx, 'roster_number', counts.rosters, now)}
     where root_mode = 'managed' and roster_payload is not null`;
   return result.count;
 }
