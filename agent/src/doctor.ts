@@ -4,9 +4,8 @@ import { readCheckpoint } from '@opsconductor/protocol/audit';
 import { decodeBase64, fingerprint } from '@opsconductor/protocol/sealing';
 import { AgentError } from './agent-error.ts';
 import { readAuditCheckpoint } from './audit-checkpoint.ts';
-import { explainClose } from './connection/open-socket.ts';
 import { bareHost, type ProxySettings, proxyFor } from './connection/proxy.ts';
-import { readRefusal } from './connection/server-refusal.ts';
+import { explainRefusal, readRefusal } from './connection/server-refusal.ts';
 import { requestJson } from './enrollment/post-json.ts';
 import { explainReachError } from './explain-error.ts';
 import { readGeneration } from './identity/connect-generation.ts';
@@ -49,14 +48,7 @@ export async function* examine(dataDir: string, proxy: ProxySettings): AsyncGene
   );
   yield* checkServer(identity, proxy);
   const refusal = await readRefusal(data.serverRefusal);
-  if (refusal !== undefined) {
-    const { at, code, reason } = refusal;
-    yield {
-      ok: false,
-      what: `the server refused this agent last, at ${at}.`,
-      fix: explainClose(code, reason),
-    };
-  }
+  if (refusal !== undefined) yield { ok: false, ...explainRefusal(refusal) };
 }
 
 /** What an agent is and does, in lines. */

@@ -19,6 +19,14 @@ test('a plain line has time, level, message and what belongs to it', () => {
   );
 });
 
+test('what others have said can not write over a terminal', () => {
+  const err = { type: 'Error', message: 'no', stack: 'Error: \u001b[2J\n    at x' };
+  const line = plainLine(
+    JSON.stringify({ level: 'warn', time, path: '/a\u009b', msg: 'bad\u001b\nok', err }),
+  );
+  expect(line).toBe('03:04:05 warn  bad\\u{1b}\n       ok path=/a\\u{9b}\nError: \\u{1b}[2J\n    at x\n');
+});
+
 test('an error brings its stack', () => {
   const err = { type: 'Error', message: 'no', stack: 'Error: no\n    at x' };
   expect(plainLine(JSON.stringify({ level: 'error', time, msg: 'failed', err }))).toContain(

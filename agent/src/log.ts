@@ -1,6 +1,7 @@
 // Structured lines on stderr; plain ones where a person watches. What is logged never holds a secret: callers log
 // ids, reasons and messages, not contents.
 import { type Logger, pino } from 'pino';
+import { visible, visibleText } from './visible.ts';
 
 export type { Logger };
 
@@ -25,6 +26,7 @@ export function createLog(options: {
   );
 }
 
+/** With the control characters in it escaped, as hosts and servers may be hostile. */
 export function plainLine(json: string): string {
   const record = JSON.parse(json) as Record<string, unknown>;
   const { level, time, msg, err } = record;
@@ -34,6 +36,7 @@ export function plainLine(json: string): string {
     .map(([key, value]) => ` ${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
     .join('');
   const { stack, message } = Object(err) as { stack?: string; message?: string };
-  const trace = err === undefined ? '' : `\n${stack ?? message ?? String(err)}`;
-  return `${at} ${String(level).padEnd(5)} ${String(msg)}${extra}${trace}\n`;
+  const lines = String(stack ?? message ?? err).split('\n');
+  const trace = err === undefined ? '' : `\n${lines.map(visible).join('\n')}`;
+  return `${at} ${String(level).padEnd(5)} ${visibleText(String(msg))}${visible(extra)}${trace}\n`;
 }

@@ -5,6 +5,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { closeCodes } from '@opsconductor/protocol';
+import { generateSigningKeyPair } from '@opsconductor/protocol/sealing';
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import { lease, setup } from './testing/agent-setup.ts';
 import { temporaryDirectory } from './testing/enrolled-directory.ts';
@@ -123,6 +124,20 @@ test('a second signal stops at once while a step waits for its target', async ()
   await connection.next('agent_drain');
   child.kill('SIGTERM');
   expect(await exited).toEqual([0, null]);
+});
+
+test('doctor tells of a server that the agent did not take for its own, and advises no restore', async () => {
+  await using t = await setup();
+  const agent = await t.start();
+  const another = await generateSigningKeyPair();
+  await (await t.server.nextConnection()).welcome({ transcriptKey: another });
+  await t.server.nextConnection();
+  await agent.stop();
+  const doctor = run(['doctor', '--data', t.directory.data.root]);
+  expect(await doctor.exited).toEqual([1, null]);
+  const said = await doctor.stdout;
+  expect(said).toMatch(/FAIL .*this agent refused the server last[\s\S]*could not prove that it is the one/);
+  expect(said).not.toContain('restored');
 });
 
 test('doctor finds a server that does not answer, and status names the agent', async () => {

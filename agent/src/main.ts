@@ -28,6 +28,7 @@ import { startRun } from './start-run/start-run.ts';
 import { StopSignals } from './stop-signals.ts';
 import { type VerifyWinrm, verifyWinrm } from './verify-winrm.ts';
 import { agentVersion } from './version.ts';
+import { visibleText } from './visible.ts';
 
 /** 2 is a wrong use of the command, as commander has it. 78 (EX_CONFIG of sysexits) asks a supervisor not to retry. */
 const exitCodes = { failed: 1, quarantined: 78 } as const;
@@ -45,7 +46,7 @@ await buildProgram(config, log)
   .catch((error: unknown) => {
     const told = error instanceof AgentError ? error : explainFileError(error);
     if (told === undefined) throw error;
-    process.stderr.write(`error: ${told.message}\n       ${told.fix}\n`);
+    process.stderr.write(`error: ${visibleText(told.message)}\n       ${visibleText(told.fix)}\n`);
     process.exitCode = exitCodes.failed;
   });
 
@@ -303,7 +304,8 @@ async function startRunCommand(options: StartRunCommand, { apiToken, proxy }: Co
 
 async function doctorCommand({ data }: { data: string }, { proxy }: Config): Promise<void> {
   for await (const { ok, what, fix } of examine(data, proxy)) {
-    process.stdout.write(`${ok ? 'ok   ' : 'FAIL '} ${what}\n${fix === undefined ? '' : `      ${fix}\n`}`);
+    process.stdout.write(`${ok ? 'ok   ' : 'FAIL '} ${visibleText(what)}\n`);
+    if (fix !== undefined) process.stdout.write(`      ${visibleText(fix)}\n`);
     if (!ok) process.exitCode = exitCodes.failed;
   }
 }

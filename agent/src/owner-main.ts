@@ -8,8 +8,8 @@ import { addGrantCommands } from './owner/grants/grant-commands.ts';
 import { addKeyCommands } from './owner/keys/key-commands.ts';
 import { addRecoveryCommands } from './owner/recovery/recovery-commands.ts';
 import { addSegmentCommands } from './owner/segments/segment-commands.ts';
-import { visible, visibleText } from './owner/visible.ts';
 import { agentVersion } from './version.ts';
+import { visible, visibleText } from './visible.ts';
 
 const config = readConfig();
 const say = (line: string) => process.stdout.write(`${visible(line)}\n`);

@@ -9,6 +9,8 @@ export interface SocketEnd {
   /** Of the close frame; undefined when the connection broke or never came about. */
   code: number | undefined;
   reason: string;
+  /** Whether the server has closed it, by that code. */
+  byServer: boolean;
   /** Whether there was a WebSocket at all. */
   opened: boolean;
   /** Why there was no connection, or it broke. */
@@ -67,7 +69,8 @@ export class MessageSocket {
         };
         this.#expectation?.reject(this.#error ?? new Error(`The server closed the connection (${code})`));
         this.#expectation = undefined;
-        resolve({ ...end, opened: this.#opened, error: this.#error });
+        const byServer = this.#serverCode !== undefined;
+        resolve({ ...end, byServer, opened: this.#opened, error: this.#error });
       });
     });
   }

@@ -19,6 +19,11 @@ test('a connection that broke once it was open was answered', () => {
   expect(wasAnswered({ opened: true, error: failed('read ECONNRESET', 'ECONNRESET') })).toBe(true);
 });
 
+test('what a server gives as its reason can not write over a terminal', () => {
+  const told = explainClose(closeCodes.quarantined, 'a \u001b[2J\u202ecopy\nok');
+  expect(told).toContain('(a \\u{1b}[2J\\u{202e}copy\\u{a}ok)');
+});
+
 test('who is refused is told of a restore first, and not to enroll anew before that is ruled out', () => {
   expect(explainClose(closeCodes.unauthenticated, 'the database was set back')).toMatch(
     /restored from a backup \(the database was set back\)\. After a restore .*"npm run restored".*Do not enroll this machine anew.*last agent/,

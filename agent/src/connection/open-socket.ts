@@ -3,6 +3,7 @@ import { createSecureContext } from 'node:tls';
 import { closeCodes, limits, subprotocol } from '@opsconductor/protocol';
 import { type ClientOptions, WebSocket } from 'ws';
 import { errorCode } from '../identity/durable-file.ts';
+import { visible } from '../visible.ts';
 import type { SocketEnd } from './message-socket.ts';
 import { type ProxySettings, proxyAgent, proxyFor } from './proxy.ts';
 
@@ -45,7 +46,7 @@ export function wasAnswered({ opened, error }: Pick<SocketEnd, 'opened' | 'error
 
 /** What an agent does about a close code, said to a person. */
 export function explainClose(code: number, reason: string): string {
-  const said = reason === '' ? '' : ` (${reason})`;
+  const said = reason === '' ? '' : ` (${visible(reason)})`;
   switch (code) {
     case closeCodes.unauthenticated:
       return `The server does not accept this agent: it is disabled, revoked or unknown there, or the server's database was restored from a backup${said}. After a restore stop the servers, run "npm run restored" there and start them. Otherwise enable it in the console. Do not enroll this machine anew ("enroll --force") before you know that neither is so: it gives up the segment's key, and with the last agent of a segment its credentials are lost. Trying again in a few minutes.`;

@@ -1,11 +1,16 @@
-// That the server has refused this agent, for `doctor` to tell: it does not connect itself, which would end the agent's connection.
+// That the server has refused this agent, or this agent the server, for `doctor` to tell: it does not connect itself, which
+// would end the agent's connection.
 import { rm, writeFile } from 'node:fs/promises';
 import { closeCodes } from '@opsconductor/protocol';
 import { readIfExists } from '../identity/durable-file.ts';
+import { HandshakeError } from './handshake.ts';
 import type { SocketEnd } from './message-socket.ts';
+import { explainClose } from './open-socket.ts';
 
 export interface ServerRefusal {
   at: string;
+  /** Who did not take the other for whom it is to be. */
+  by: 'server' | 'agent';
   code: number;
   reason: string;
 }
@@ -20,9 +25,10 @@ export class ServerRefusalFile {
   }
 
   /** Keeps how a connection has ended, where that was a refusal. */
-  ended({ code, reason }: SocketEnd, now: Date): Promise<void> {
-    if (code !== closeCodes.unauthenticated && code !== closeCodes.quarantined) return this.#work;
-    const refusal: ServerRefusal = { at: now.toISOString(), code, reason };
+  ended(end: SocketEnd, now: Date): Promise<void> {
+    const told = refusalOf(end);
+    if (told === undefined) return this.#work;
+    const refusal: ServerRefusal = { at: now.toISOString(), ...told };
     return this.#then(() => writeFile(this.#path, `${JSON.stringify(refusal)}\n`, { mode: 0o600 }));
   }
 
@@ -35,6 +41,24 @@ export class ServerRefusalFile {
     this.#work = this.#work.then(work).catch(() => undefined);
     return this.#work;
   }
+}
+
+function refusalOf({ code, reason, byServer, error }: SocketEnd): Omit<ServerRefusal, 'at'> | undefined {
+  if (error instanceof HandshakeError) return { by: 'agent', code: error.closeCode, reason: error.message };
+  const isRefused = code === closeCodes.unauthenticated || code === closeCodes.quarantined;
+  return byServer && isRefused ? { by: 'server', code, reason } : undefined;
+}
+
+/** What has happened, and what to do about it. */
+export function explainRefusal({ at, by, code, reason }: ServerRefusal): { what: string; fix: string } {
+  if (by !== 'agent') {
+    return { what: `the server refused this agent last, at ${at}.`, fix: explainClose(code, reason) };
+  }
+  const advice =
+    code === closeCodes.unauthenticated
+      ? ' Check that the address leads to the server that this machine was enrolled at. Only where that server was set up anew, and its keys are lost, enroll this machine anew ("enroll --force").'
+      : '';
+  return { what: `this agent refused the server last, at ${at}.`, fix: `${reason}${advice}` };
 }
 
 export async function readRefusal(path: string): Promise<ServerRefusal | undefined> {

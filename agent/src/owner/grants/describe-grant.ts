@@ -3,7 +3,7 @@
 import type { JobDefinition, LeaseTarget } from '@opsconductor/protocol';
 import type { GrantDraft, GrantedTarget } from '@opsconductor/protocol/grants';
 import { stringify } from 'yaml';
-import { visible } from '../visible.ts';
+import { visible } from '../../visible.ts';
 
 export function describeGrant(draft: GrantDraft, { from, until }: { from: Date; until: Date }): string[] {
   const { job, installationId, startedBy, parameters, targets } = draft;

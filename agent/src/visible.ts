@@ -1,4 +1,4 @@
-// What is printed on an owner's terminal may come from a hostile server.
+// What is printed on a terminal may come from a hostile server or host.
 
 /** Control characters, and those that reverse or hide text, by their numbers. */
 export function visible(line: string): string {
