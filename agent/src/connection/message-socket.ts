@@ -17,6 +17,9 @@ export interface SocketEnd {
   error: Error | undefined;
 }
 
+/** How long the server may take to answer that we close. */
+const closePatienceMs = 1_000;
+
 interface Expectation {
   maxBytes: number;
   resolve(message: ServerMessage): void;
@@ -36,6 +39,7 @@ export class MessageSocket {
   #opened = false;
   #error: Error | undefined;
   #serverCode: number | undefined;
+  #closing: NodeJS.Timeout | undefined;
   #closedBecause: { code: number; reason: string } | undefined;
 
   constructor(ws: WebSocket) {
@@ -60,6 +64,7 @@ export class MessageSocket {
         this.#error ??= error;
       });
       ws.once('close', (code, reason) => {
+        clearTimeout(this.#closing);
         // 1005 and 1006 stand for a missing close frame, RFC 6455 section 7.4.1
         const named = code !== 1005 && code !== 1006;
         this.#serverCode = named && this.#closedBecause === undefined ? code : undefined;
@@ -150,10 +155,13 @@ export class MessageSocket {
     return this.#ws.bufferedAmount;
   }
 
-  /** Closes with a code that we choose; `ended` reports it as the reason. */
+  /** Closes with a code that we choose; `ended` reports it as the reason. A server that does not answer it is left soon. */
   close(code: number, reason: string): void {
     this.#closedBecause ??= { code, reason };
     this.#ws.close(code, Buffer.from(reason).subarray(0, 120).toString('utf8'));
+    // `ws` would wait for 30 s, which is longer than leases live.
+    if (this.#ws.readyState !== this.#ws.CLOSED)
+      this.#closing ??= setTimeout(() => this.#ws.terminate(), closePatienceMs);
   }
 
   /** Breaks the connection without a word: the other side is taken for gone. */

@@ -98,3 +98,16 @@ test('a policy that is read again holds for what has not begun, and a wrong one 
   expect(next.resume.slots).toBe(1);
   expect(await next.connection.next('policy_read')).toMatchObject({ accepted: true });
 });
+
+test('an agent that tells of its policy by a new connection does not wait for a server that answers nothing', async () => {
+  await using t = await setup();
+  const { root } = t.directory.data;
+  const file = join(root, '..', 'policy.yaml');
+  await writeFile(file, 'parallelism: 2\n', { mode: 0o644 });
+  const agent = await t.start({ policy: await readPolicy(file, root) });
+  const first = await t.server.nextSession();
+  first.connection.pauseReading();
+  await writeFile(file, 'parallelism: 1\n', { mode: 0o644 });
+  await agent.readPolicyAgain(file);
+  expect((await t.server.nextSession()).resume.slots).toBe(1);
+}, 10_000);
