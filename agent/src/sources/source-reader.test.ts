@@ -152,3 +152,18 @@ test('what a program has printed is asked for anew once a host has refused it', 
   reader.refused('deploy');
   expect(await reader.password('deploy')).toBe('after');
 });
+
+test.each(['key', 'password'] as const)(
+  'a program that printed what is no %s is asked anew, and not after a while only',
+  async (kind) => {
+    const t = await setup();
+    const { private: key } = ssh2.utils.generateKeyPairSync('ed25519');
+    const [whole, bad] = kind === 'key' ? [key, key.slice(0, key.length / 2)] : ['one', 'one\ntwo'];
+    const file = await t.write('printed', bad);
+    const reader = t.reader({ command: ['/bin/cat', file], keep_s: 3_600 });
+    const read = () => (kind === 'key' ? reader.privateKey('deploy') : reader.password('deploy'));
+    await expect(read()).rejects.toThrow(/holds/);
+    await t.write('printed', whole);
+    expect(await read()).toBe(whole);
+  },
+);

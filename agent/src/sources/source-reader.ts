@@ -78,6 +78,8 @@ export class SourceReader {
       return await read(rule);
     } catch (error) {
       if (!(error instanceof SourceProblem)) throw error;
+      // Who corrects what is printed is not to wait until it is printed anew.
+      this.refused(name);
       throw new SshError({
         reason: 'credential_unusable',
         message: `Source ${name} of this agent’s policy${place} ${error.message}.`,
