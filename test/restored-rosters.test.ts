@@ -102,7 +102,9 @@ test('after a restore agents take the next roster of a managed root, and an owne
 
     // Nobody else can sign this one. It says so until its owner has.
     await hasKey(t, 'kept');
-    expect(await segment(t, owned)).toMatchObject({ lostRoster: { number: 2, agents: ['kept'] } });
+    expect(await segment(t, owned)).toMatchObject({
+      lostRoster: { agents: [{ name: 'kept', rosterNumber: 2 }] },
+    });
     expect(await segment(t, t.segmentId)).toMatchObject({ lostRoster: null });
     await owner.sign('owned', '--remove', 'second');
     await t.until(async () => expect(await rosterNumber(kept)).toBe(3));

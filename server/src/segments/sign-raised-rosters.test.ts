@@ -116,7 +116,7 @@ test('an owner’s roster is left to its owner; the segment says which one its a
   await t.sql`
     insert into agent_sessions (agent_id, session_number, server_id, slots, expires_at, roster_number)
     values (${agent.agentId}, 1, gen_random_uuid(), 1, now(), 6)`;
-  const lost = { number: 6, agents: ['owned-restored-a'] };
+  const lost = { agents: [{ name: 'owned-restored-a', rosterNumber: 6 }] };
   expect(await getSegment(t.sql, segment.id, unrestricted)).toMatchObject({ lostRoster: lost });
   await t.sql`update segments set roster_number = 6 where id = ${segment.id}`;
   expect(await getSegment(t.sql, segment.id, unrestricted)).toMatchObject({ lostRoster: null });

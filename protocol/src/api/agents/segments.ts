@@ -38,11 +38,18 @@ export const SegmentSchema = Type.Object({
       }),
     }),
   ),
-  /** A roster that agents have seen and the server has not, as its database was set back: they refuse what comes before it. */
+  /**
+   * Agents that say to have seen a newer roster than the server has: they refuse what comes before it. So it is where the
+   * database was set back; but each says it of itself, and nothing proves it.
+   */
   lostRoster: Nullable(
     Type.Object({
-      number: Type.Integer({ description: 'Of the newest of them' }),
-      agents: Type.Array(Type.String(), { description: 'Names of the agents that have seen a newer one' }),
+      agents: Type.Array(
+        Type.Object({
+          name: Type.String(),
+          rosterNumber: Type.Integer({ description: 'Of the newest roster that it says to have seen' }),
+        }),
+      ),
     }),
   ),
   /** Generation of the segment key, 0 before the first agent. */

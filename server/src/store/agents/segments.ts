@@ -30,8 +30,8 @@ export interface SegmentOverviewRow extends SegmentRow {
   targetCount: number;
   waitingSteps: number;
   credentialsToRotate: number;
-  /** The newest roster that one of its agents has seen and the database has not, and who; null where there is none. */
-  lostRoster: { number: number; agents: string[] } | null;
+  /** Which of its agents say to have seen a newer roster than the database has; null where none does. */
+  lostRoster: { agents: { name: string; rosterNumber: number }[] } | null;
 }
 
 /** Reserves an id, so that what is sealed for the row can name it before INSERT. */
@@ -98,7 +98,8 @@ export async function listSegmentOverviews(
                  where ag.segment_id = s.id and ag.state = 'active') x
       ) a on true
       left join lateral (
-        select jsonb_build_object('number', max(g.roster_number), 'agents', jsonb_agg(ag.name order by ag.name)) as lost_roster
+        select jsonb_build_object('agents', jsonb_agg(
+                 jsonb_build_object('name', ag.name, 'rosterNumber', g.roster_number) order by ag.name)) as lost_roster
           from agents ag join agent_sessions g on g.agent_id = ag.id
          where ag.segment_id = s.id and ag.state = 'active' and g.roster_number > s.roster_number
         having count(*) > 0

@@ -128,15 +128,32 @@ describe('agents in words', () => {
     expect(others).toEqual([]);
   });
 
-  it('say that a database was set back behind a roster, and who can do something about it', () => {
-    const lostRoster = { number: 6, agents: ['dmz-1-a', 'dmz-1-b'] };
+  it('say that agents claim a newer roster, what may be the cause, and who can do something about it', () => {
+    const lostRoster = {
+      agents: [
+        { name: 'dmz-1-a', rosterNumber: 6 },
+        { name: 'dmz-1-b', rosterNumber: 7 },
+      ],
+    };
     const owned = segment({ name: 'dmz-1', root: 'owner_held', lostRoster });
     const [signing] = consequencesOf(owned, [agent({})], now);
-    expect(signing?.text).toMatch(/^dmz-1-a, dmz-1-b have seen roster 6.*the owner signed that roster/);
+    expect(signing?.text).toMatch(
+      /^dmz-1-a says that it has seen roster 6, dmz-1-b says that it has seen roster 7 .*the owner signed that roster/,
+    );
     expect(signing?.command).toMatch(/roster sign dmz-1 --key/);
     const [restored] = consequencesOf(segment({ root: 'managed', lostRoster }), [agent({})], now);
-    expect(restored?.text).toMatch(/npm run restored/);
+    expect(restored?.text).toMatch(/where a backup was restored.*: stop every server, say npm run restored/);
+    expect(restored?.text).not.toMatch(/nothing of the kind/);
     expect(restored?.command).toBeUndefined();
+  });
+
+  it('say of one agent that claims a newer roster that the others do not, and to do nothing to the servers for it', () => {
+    const lostRoster = { agents: [{ name: 'hostile', rosterNumber: 2_000_000_000 }] };
+    const agents = [agent({ name: 'hostile' }), agent({ name: 'dmz-1-b' }), agent({ name: 'dmz-1-c' })];
+    const [claimed] = consequencesOf(segment({ root: 'managed', lostRoster }), agents, now);
+    expect(claimed?.lead).toBe('An agent says that it has seen a newer roster.');
+    expect(claimed?.text).toMatch(/^hostile says .* dmz-1-b, dmz-1-c say nothing of the kind/);
+    expect(claimed?.text).toMatch(/none was restored, do nothing to the servers/);
   });
 
   it('say what a revocation left to do, and who can’t do it', () => {

@@ -114,31 +114,46 @@ export function consequencesOf(
   return [
     ...(worst === undefined ? [] : [worst]),
     ...misunderstood,
-    ...lostRosterOf(segment, server),
+    ...lostRosterOf(segment, agents, server),
     ...toSignOf(segment, server),
     ...rotationsOf(segment, agents),
   ];
 }
 
-/** Agents refuse what is older than they have seen: nobody new is let in, and nobody gets a segment key. */
-function lostRosterOf({ name, root, lostRoster }: Segment, server: string): Consequence[] {
+/**
+ * Agents refuse what is older than they have seen: nobody new is let in, and nobody gets a segment key. They only say so: one
+ * whose machine is hostile must not have anybody stop the servers.
+ */
+function lostRosterOf(
+  { name, root, lostRoster }: Segment,
+  agents: readonly Agent[],
+  server: string,
+): Consequence[] {
   if (lostRoster === null) return [];
-  const { number, agents } = lostRoster;
-  const seen = `${agents.join(', ')} ${agents.length === 1 ? 'has' : 'have'} seen roster ${number} of this segment, which the server has not: its database was set back. What runs goes on, but they refuse older rosters, so a new agent gets no segment key.`;
+  const claims = lostRoster.agents.map(
+    ({ name: agent, rosterNumber }) => `${agent} says that it has seen roster ${rosterNumber}`,
+  );
+  const others = agents.filter(
+    (agent) => agent.state === 'connected' && !lostRoster.agents.some((one) => one.name === agent.name),
+  );
+  const said = `${claims.join(', ')} of this segment, which the server does not have. Where that is so it refuses older ones, and gives a new agent no segment key; what runs goes on.`;
+  const against =
+    others.length === 0
+      ? ''
+      : ` ${others.map(({ name: agent }) => agent).join(', ')} ${others.length === 1 ? 'says' : 'say'} nothing of the kind.`;
+  const cause = `It is so where a backup was restored, and then more than one agent says it as a rule`;
+  const otherwise =
+    'Where none was restored, do nothing to the servers: look at the machine of that agent, and revoke it if you can’t tell why.';
+  const lead = 'An agent says that it has seen a newer roster.';
   if (root === 'managed') {
-    return [
-      {
-        look: 'held',
-        lead: 'Its agents refuse its roster.',
-        text: `${seen} Stop every server, say npm run restored, and start them again.`,
-      },
-    ];
+    const text = `${said} ${cause}: stop every server, say npm run restored, and start them again.${against} ${otherwise}`;
+    return [{ look: 'held', lead, text }];
   }
   return [
     {
       look: 'held',
-      lead: 'Its agents refuse its roster until its owner signs.',
-      text: `${seen} On the machine where the owner signed that roster, and with --remove for agents that it names and the server knows no more:`,
+      lead,
+      text: `${said} ${cause}.${against} ${otherwise} If one was: on the machine where the owner signed that roster, and with --remove for agents that it names and the server knows no more:`,
       command: `opsconductor segment roster sign ${name} --key ROOT-KEY --server ${server}`,
     },
   ];
