@@ -110,7 +110,9 @@ export function lateHeld(): Shape {
     if (kind === 3) return run([gated(inTurn)]);
     if (kind === 5) return run([gated({ ...inTurn, exitCode: 3 })]);
     if (kind === 7) return run([gated(inTurn), step()]);
-    return run([step({ sleepS: 60, timeout: lateTimeout(n, count), rules: hold })]);
+    // Half of these go on without their connection, so that it may be cut.
+    const survives = n % 4 === 0;
+    return run([step({ sleepS: 60, timeout: lateTimeout(n, count), rules: hold, survives })]);
   };
   const ended = ['succeeded', 'failed', 'timed_out'];
   return {

@@ -30,7 +30,8 @@ export function late(): Shape {
     const inTurn = { sleepS: lateS(n, count) };
     if (kind === 0) return [gated(inTurn)];
     if (kind === 1) return [gated({ ...inTurn, exitCode: 3 })];
-    if (kind === 2) return [step({ sleepS: 60, timeout: lateTimeout(n, count) })];
+    // Half of these go on without their connection, so that it may be cut.
+    if (kind === 2) return [step({ sleepS: 60, timeout: lateTimeout(n, count), survives: n % 2 === 0 })];
     if (kind === 3) return [gated({ ...inTurn, exitCode: 3, rules: again })];
     return [gated(inTurn), step({ sleepS: 60 })];
   };
@@ -53,6 +54,25 @@ export function late(): Shape {
     moment: onceOver(isUnknown),
     gate: begun(most(count), 1_000),
     isLostToCuts: true,
+  };
+}
+
+/** The same of steps that run out of their time alone: half of them go on without their connection, so that it may be cut. */
+export function lateTimedOut(): Shape {
+  const count = 24;
+  const isUnknown = found(most(count), 'target_run', 'unknown', 500);
+  return {
+    timesEach: 20,
+    edges: ['step unknown>timed_out', ...ends('target_run', 'unknown', ['timed_out'])],
+    runs: Array.from({ length: count }, (_, n) =>
+      run([step({ sleepS: 60, timeout: lateTimeout(n, count), survives: n % 2 === 0 })], {
+        targets: 2,
+        job: oneByOne,
+        cancel: after(isUnknown, 14_000),
+      }),
+    ),
+    helpers: frozen(begun(most(count), 500), isUnknown),
+    moment: onceOver(isUnknown),
   };
 }
 

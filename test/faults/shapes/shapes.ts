@@ -3,7 +3,7 @@
 import { ended, lateStart, longRun, skipped } from './brief.ts';
 import { cancelled, cleaningCancelled, idleCancelled, overUntold, runTimeout } from './cancelled.ts';
 import { beingHeld, held, heldAndCancelled, lateHeld } from './held.ts';
-import { late, lateCancel, skippedLate } from './late.ts';
+import { late, lateCancel, lateTimedOut, skippedLate } from './late.ts';
 import { begun, fault, type Shape } from './parts.ts';
 import { heldUntold, untold } from './untold.ts';
 
@@ -34,6 +34,7 @@ const shapes = {
   'held-cancelled': heldAndCancelled,
   'late-held': lateHeld,
   late,
+  'late-timed-out': lateTimedOut,
   'late-cancel': lateCancel,
   'skipped-late': skippedLate,
   'taken-over': takenOver,
