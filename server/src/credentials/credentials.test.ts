@@ -143,7 +143,7 @@ describe('the day on which a secret expires', () => {
     const { sealed } = await sealedCredentialRequest(t, segmentId, 'x', { id, version: 2 });
     const replaced = await replaceCredential(t.sql, id, { version: 2, sealed }, t.caller);
     expect(replaced).toMatchObject({ description: 'of the web servers', expiresOn: null, version: 2 });
-    expect(Date.parse(replaced.savedAt)).toBeGreaterThan(Date.parse(replaced.createdAt));
+    expect(Date.parse(replaced.savedAt ?? '')).toBeGreaterThan(Date.parse(replaced.createdAt));
   });
 
   it('is refused where there is no such day', async () => {

@@ -37,8 +37,8 @@ export const CredentialSchema = Type.Object({
   expiresOn: Nullable(CalendarDate),
   createdAt: Timestamp,
   createdBy: Type.String(),
-  /** When its newest version was sealed. */
-  savedAt: Timestamp,
+  /** When its newest version was sealed; none of an older server. */
+  savedAt: Type.Optional(Timestamp),
 });
 export type Credential = Static<typeof CredentialSchema>;
 

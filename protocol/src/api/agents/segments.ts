@@ -40,17 +40,19 @@ export const SegmentSchema = Type.Object({
   ),
   /**
    * Agents that say to have seen a newer roster than the server has: they refuse what comes before it. So it is where the
-   * database was set back; but each says it of itself, and nothing proves it.
+   * database was set back; but each says it of itself, and nothing proves it. None of an older server.
    */
-  lostRoster: Nullable(
-    Type.Object({
-      agents: Type.Array(
-        Type.Object({
-          name: Type.String(),
-          rosterNumber: Type.Integer({ description: 'Of the newest roster that it says to have seen' }),
-        }),
-      ),
-    }),
+  lostRoster: Type.Optional(
+    Nullable(
+      Type.Object({
+        agents: Type.Array(
+          Type.Object({
+            name: Type.String(),
+            rosterNumber: Type.Integer({ description: 'Of the newest roster that it says to have seen' }),
+          }),
+        ),
+      }),
+    ),
   ),
   /** Generation of the segment key, 0 before the first agent. */
   keyGeneration: Type.Integer(),

@@ -156,6 +156,11 @@ describe('agents in words', () => {
     expect(claimed?.text).toMatch(/none was restored, do nothing to the servers/);
   });
 
+  it('say nothing of a lost roster where a server of the version before tells of none', () => {
+    const { lostRoster: _, ...told } = segment({ root: 'managed' });
+    expect(consequencesOf(told as Segment, [agent({})], now)).toEqual([]);
+  });
+
   it('say what a revocation left to do, and who can’t do it', () => {
     const waiting = segment({ keyRotationWantedAt: '2026-11-24T02:20:00.000Z', credentialsToRotate: 2 });
     const [key, credentials] = consequencesOf(waiting, [], now);

@@ -129,7 +129,7 @@ function lostRosterOf(
   agents: readonly Agent[],
   server: string,
 ): Consequence[] {
-  if (lostRoster === null) return [];
+  if (lostRoster === null || lostRoster === undefined) return [];
   const claims = lostRoster.agents.map(
     ({ name: agent, rosterNumber }) => `${agent} says that it has seen roster ${rosterNumber}`,
   );
