@@ -1,7 +1,9 @@
 // What docs/signed-runs.md says that a script does, as it is printed there: a service account's start in a segment whose
 // owner holds the root and whose two agents run only what is signed for one of them.
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { access, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Agent, Credential, RunDetail, Segment } from '@opsconductor/protocol';
@@ -68,6 +70,34 @@ async function serviceAccount(): Promise<string> {
   return token;
 }
 
+/** A way to the server on which the answer to the first start is lost. */
+async function lossyWay() {
+  const bodies: string[] = [];
+  const server = createServer(async (asked, reply) => {
+    const pieces: Buffer[] = [];
+    for await (const piece of asked) pieces.push(piece as Buffer);
+    const isStart = asked.url?.endsWith('/run') === true;
+    if (isStart) bodies.push(Buffer.concat(pieces).toString());
+    const isLost = isStart && bodies.length === 1;
+    const { method = 'GET', url = '/', headers } = asked;
+    const onward = { method, headers: { ...headers, host: new URL(t.api.url).host } };
+    request(new URL(url, t.api.url), onward, (answer) => {
+      if (isLost) {
+        asked.socket.destroy();
+        return answer.resume();
+      }
+      reply.writeHead(answer.statusCode ?? 502, answer.headers);
+      return answer.pipe(reply);
+    }).end(Buffer.concat(pieces));
+  });
+  await new Promise<void>((listens) => server.listen(0, '127.0.0.1', listens));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, bodies };
+}
+
 test('the lines of the documentation make a key, and start what is signed; a token alone starts nothing', async () => {
   const { targetId, agents, known } = await ownedSegment();
   const token = await serviceAccount();
@@ -102,8 +132,9 @@ test('the lines of the documentation make a key, and start what is signed; a tok
   expect(unsigned).toMatchObject({ status: 400, text: expect.stringContaining('run only what is signed') });
 
   const second = (await known()).find(({ name }) => name === 'vault-b');
+  const way = await lossyWay();
   const filledIn = each
-    .replace('https://ops.example.com', t.api.url)
+    .replace('https://ops.example.com', way.url)
     .replaceAll('jobs/7/', `jobs/${jobId}/`)
     .replace('"targetIds":[3]', `"targetIds":[${targetId}]`)
     .replace('"agentIds":[2]', `"agentIds":[${second?.id}]`);
@@ -113,17 +144,28 @@ test('the lines of the documentation make a key, and start what is signed; a tok
   // The draft that was not signed says what was to be read.
   const draft = JSON.parse(await readFile(join(dir, 'draft.json'), 'utf8')) as { job: { checksum: string } };
   await writeFile(join(dir, 'reviewed'), `${draft.job.checksum}\n`);
-  for (const _ of [1, 2]) {
+  // Its first start is one whose answer is lost; called again the script tells of the run that there is.
+  const runs = async () =>
+    (await t.api.get<{ items: unknown[] }>(`/api/v1/runs?jobId=${jobId}`)).body.items.length;
+  expect(await shell(filledIn)).toMatchObject({ code: 52 });
+  expect(await runs()).toBe(1);
+  const begun = new Set<number>();
+  for (const total of [1, 2]) {
     const { code, output } = await shell(filledIn);
     expect(code, output).toBe(0);
     const run = JSON.parse(output.slice(output.lastIndexOf('\n{') + 1)) as RunDetail;
+    begun.add(run.id);
+    expect(await runs()).toBe(total);
     expect(await t.api.runEnds(run.id)).toMatchObject({
       output: ['signed: hello\n'],
       steps: [{ status: 'succeeded', agentName: 'vault-b' }],
     });
+    await expect(access(join(dir, 'start.json'))).rejects.toThrow('ENOENT');
   }
+  expect(begun.size).toBe(2);
   // What was signed started its run, and no other; nobody else starts it either.
-  const start = JSON.parse(await readFile(join(dir, 'start.json'), 'utf8')) as object;
+  expect(way.bodies).toHaveLength(3);
+  const start = JSON.parse(way.bodies.at(-1) ?? '') as object;
   const again = await asScript.post(`/api/v1/jobs/${jobId}/run`, start);
   expect(again.text).toContain('a grant starts one run');
   expect((await t.api.post(`/api/v1/jobs/${jobId}/run`, start)).text).toContain('startedBy differs');
