@@ -15,6 +15,7 @@ import { revokeAgent } from './agents/revoke-agent.ts';
 import { createSegment } from './create-segment.ts';
 import { enrollAgent } from './enroll-agent.ts';
 import { getSegment } from './list-segments.ts';
+import { readRoster } from './owner-held/read-roster.ts';
 import { signRaisedRosters } from './sign-raised-rosters.ts';
 import {
   enrollRequest,
@@ -118,6 +119,9 @@ test('an owner’s roster is left to its owner; the segment says which one its a
     values (${agent.agentId}, 1, gen_random_uuid(), 1, now(), 6)`;
   const lost = { agents: [{ name: 'owned-restored-a', rosterNumber: 6 }] };
   expect(await getSegment(t.sql, segment.id, unrestricted)).toMatchObject({ lostRoster: lost });
+  expect(await readRoster(t.sql, deps.installationId, segment.id, t.caller)).toMatchObject({
+    seenNewer: lost.agents,
+  });
   await t.sql`update segments set roster_number = 6 where id = ${segment.id}`;
   expect(await getSegment(t.sql, segment.id, unrestricted)).toMatchObject({ lostRoster: null });
 });

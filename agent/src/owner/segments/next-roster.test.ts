@@ -146,6 +146,8 @@ test('who is taken out stays named as such, and the next key of a member is name
   await expect(t.next(base, { remove: ['agent-9'] })).rejects.toThrow('no agent agent-9');
   const admit = new Map([[t.a.name, await t.a.fingerprint()]]);
   await expect(t.next(base, { admit })).rejects.toThrow('names agent agent-1 already');
+  // A database that was set back gave its number once more.
+  await expect(t.next(roster, { admit })).rejects.toThrow('agent-1 has the number of one that was taken out');
   expect((await t.next(base, {})).changes).toEqual([]);
 });
 

@@ -156,6 +156,12 @@ async function admit(input: NextRosterInput, members: readonly RosterAgent[]): P
     if (members.some(({ agentId }) => agentId === agent.id)) {
       throw new AgentError(`The roster names agent ${name} already.`, `Leave --admit ${name} out.`);
     }
+    if (input.base?.revoked.some(({ agentId }) => agentId === agent.id) === true) {
+      throw new AgentError(
+        `Agent ${name} has the number of one that was taken out (${agent.id}): the server was set back.`,
+        'Enroll its machine anew: node agent.mjs enroll --force. It gets another number.',
+      );
+    }
     const found = await agentFingerprint({
       installationId,
       segmentId,

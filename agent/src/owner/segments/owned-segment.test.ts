@@ -77,11 +77,10 @@ async function setup() {
     ...{ root, key, first, server, sent, roots, read, api, recoveryKey },
     signed: (roster: Partial<Roster>, by = pair) => signRoster(by.privateKey, { ...first, ...roster }),
     /** The owner signs something that is new in each roster. */
-    sign: async () =>
-      signNextRoster(api, await roots(), root, await read(), {
-        ...{ admit: new Map(), remove: [] },
-        recoveryKey: await recoveryKey(),
-      }),
+    sign: async (how: { dropsLost?: boolean } = {}) => {
+      const decisions = { admit: new Map(), remove: [], recoveryKey: await recoveryKey() };
+      return signNextRoster(api, await roots(), root, await read(), decisions, how);
+    },
     [Symbol.asyncDispose]: remove,
   };
 }
@@ -184,4 +183,39 @@ test('a credential is sealed to the key that the known root names, and to no oth
   };
   await expect(seal()).rejects.toThrow('The root of segment dmz is');
   expect(t.sent).toHaveLength(count);
+});
+
+test('nothing is signed on a roster that drops a segment key which an older one names, unless that is meant', async () => {
+  await using t = await setup();
+  const publicKey = encodeBase64((await generateEncryptionKeyPair()).publicKey);
+  const segmentKeys = [...t.first.segmentKeys, { generation: 2, publicKey }];
+  const withKey = { segmentKeys, currentGeneration: 2 };
+  t.server.state = { ...t.server.state, roster: await t.signed({ number: 2 }) };
+  await t.sign();
+  // The right backup is back: another machine had signed what it has.
+  t.server.state = { ...t.server.state, roster: await t.signed({ number: 2, ...withKey }) };
+  t.sent.length = 0;
+  await expect(t.sign()).rejects.toThrow('Roster 3 of segment dmz does not name generation 2');
+  // And as that one has signed on.
+  t.server.state = { ...t.server.state, roster: await t.signed({ number: 4, ...withKey }) };
+  await t.sign();
+  t.server.state = { ...t.server.state, roster: await t.signed({ number: 6 }) };
+  t.sent.length = 0;
+  await expect(t.sign()).rejects.toThrow('Roster 6 of segment dmz does not name generation 2');
+  expect(t.sent).toEqual([]);
+  expect(await t.sign({ dropsLost: true })).toEqual(['names the recovery key']);
+});
+
+test('nothing is signed on a roster that is older than one which an agent says it has seen, unless that is meant', async () => {
+  await using t = await setup();
+  const seenNewer = [{ name: 'dmz-a', rosterNumber: 3 }];
+  t.server.state = { ...t.server.state, roster: await t.signed({ number: 2 }), seenNewer };
+  t.sent.length = 0;
+  await expect(t.sign()).rejects.toThrow(
+    /^Agent dmz-a says that it has seen roster 3 .* the newest one here is 2/,
+  );
+  expect(t.sent).toEqual([]);
+  await t.sign({ dropsLost: true });
+  // It is one that was signed here since.
+  expect(await t.sign()).toEqual(['names the recovery key']);
 });

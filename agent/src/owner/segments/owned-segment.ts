@@ -60,6 +60,8 @@ export interface OwnedState {
   /** The newest roster that the root has signed, of the server's and the one that is kept here. */
   roster: Roster | undefined;
   signed: SignedRoster | undefined;
+  /** Keys that the older one of the two names and the newest does not, by their generation. */
+  droppedGenerations: number[];
   /** Whether the server lacks it. */
   isBehind: boolean;
 }
@@ -100,7 +102,39 @@ export async function readOwned(api: Api, known: KnownRoot, rootPublicKey: Uint8
       'Sign on the machine that has signed that one, or copy its file of roots here.',
     );
   }
-  return { known, state, roster, signed, isBehind };
+  const droppedGenerations = generationsMissing(roster, isBehind ? shown : held);
+  return { known, state, roster, signed, droppedGenerations, isBehind };
+}
+
+function generationsMissing(roster: Roster | undefined, older: Roster | undefined): number[] {
+  const named = new Set(roster?.segmentKeys.map(({ publicKey }) => publicKey));
+  const missing = (older?.segmentKeys ?? []).filter(({ publicKey }) => !named.has(publicKey));
+  return missing.map(({ generation }) => generation);
+}
+
+/** A segment key that the next roster does not name is gone for ever, with what is sealed to it. */
+function refuseToDrop(
+  { known, state, roster, droppedGenerations }: OwnedState,
+  { remove }: RosterDecisions,
+): void {
+  const { segmentName } = known;
+  const number = roster?.number ?? 0;
+  const instead =
+    'Sign on the machine that has signed the other, or with its file of roots. Nothing was signed. Where neither is left: --drop-lost.';
+  if (droppedGenerations.length > 0) {
+    throw new AgentError(
+      `Roster ${number} of segment ${segmentName} does not name generation ${droppedGenerations.join(', ')} of the segment key, which an older one does: what is sealed to it would be lost for ever.`,
+      `Two machines have signed, or a backup was restored. ${instead}`,
+    );
+  }
+  const newer = state.seenNewer?.find(
+    ({ name, rosterNumber }) => rosterNumber > number && !remove.includes(name),
+  );
+  if (newer === undefined) return;
+  throw new AgentError(
+    `Agent ${newer.name} says that it has seen roster ${newer.rosterNumber} of segment ${segmentName}; the newest one here is ${number}. A segment key that only that one names would be lost for ever, with what is sealed to it.`,
+    `It was signed on another machine, or the agent says what is not so. ${instead}`,
+  );
 }
 
 /**
@@ -115,7 +149,9 @@ export async function signNextRoster(
   root: OwnerKey,
   owned: OwnedState,
   decisions: RosterDecisions,
+  { dropsLost = false }: { dropsLost?: boolean } = {},
 ): Promise<string[]> {
+  if (!dropsLost) refuseToDrop(owned, decisions);
   const { known, state, roster: base } = owned;
   const { installationId, segmentId } = known;
   const input = { installationId, segmentId, rootPublicKey: root.publicKey, base, state, decisions };

@@ -23,6 +23,7 @@ interface SignOptions extends SegmentOptions {
   admit: ReadonlyMap<string, string>;
   remove: string[];
   recovery?: string;
+  dropLost?: true;
   passphraseFile?: string;
 }
 
@@ -72,6 +73,7 @@ export function addSegmentCommands(program: Command, config: Config, say: (line:
       [],
     )
     .option('--recovery <path>', 'file of the recovery key that the segment is to have')
+    .option('--drop-lost', 'sign though another roster may name a segment key that this one drops for ever')
     .option(...passphraseOption)
     .action(async (name: string, options: SignOptions) => {
       const api = await connectApi(options, config);
@@ -81,7 +83,9 @@ export function addSegmentCommands(program: Command, config: Config, say: (line:
       const { admit, remove, passphraseFile } = options;
       const root = await openKeyFile(options.key, 'root', () => readPassphrase(passphraseFile));
       const decisions = { admit, remove, recoveryKey };
-      const changes = await signNextRoster(api, roots, root, owned, decisions);
+      const changes = await signNextRoster(api, roots, root, owned, decisions, {
+        dropsLost: options.dropLost === true,
+      });
       root.privateKey.fill(0);
       if (changes.length === 0) say(`Nothing is to be signed for segment ${name}.`);
       for (const change of changes) say(`Segment ${name}: ${change}.`);

@@ -41,6 +41,10 @@ export const SegmentRosterSchema = Type.Object({
       }),
     ),
   ),
+  /** Agents that say to have seen a newer roster than this one; nothing of an older server. */
+  seenNewer: Type.Optional(
+    Type.Array(Type.Object({ name: Type.String(), rosterNumber: Type.Integer({ minimum: 0 }) })),
+  ),
   /** Segment keys that agents have made and that wait for a roster that names one of each generation. */
   offers: Type.Array(
     Type.Object({

@@ -6,8 +6,9 @@ import type { Caller } from '../../caller.ts';
 import { listKeyChanges } from '../../store/agents/agent-keys.ts';
 import { type AgentRow, listSegmentAgents } from '../../store/agents/agents.ts';
 import { listOffers } from '../../store/agents/segment-key-offers.ts';
-import type { SegmentRow } from '../../store/agents/segments.ts';
+import { listSegmentOverviews, type SegmentRow } from '../../store/agents/segments.ts';
 import type { Queryable } from '../../store/database/connection.ts';
+import { unrestricted } from '../../store/people/visibility.ts';
 import { shownChange } from '../agent-keys/take-new-keys.ts';
 import { segmentFor } from '../segment-for.ts';
 
@@ -22,6 +23,7 @@ export async function readRoster(
   const agents = await listSegmentAgents(sql, segmentId);
   const offers = await listOffers(sql, segmentId);
   const keyChanges = await listKeyChanges(sql, segmentId);
+  const [overview] = await listSegmentOverviews(sql, unrestricted, segmentId);
   const { rosterPayload: payload, rosterSignature: signature } = segment;
   return {
     installationId,
@@ -36,6 +38,7 @@ export async function readRoster(
       encryptionKey: encodeBase64(encryptionKey),
     })),
     keyChanges: keyChanges.map(shownChange),
+    seenNewer: overview?.lostRoster?.agents ?? [],
     offers: offers.map(({ publicKey, ...offer }) => ({ ...offer, publicKey: encodeBase64(publicKey) })),
   };
 }
