@@ -14,6 +14,8 @@ export interface RunReaderOptions {
   token: string;
   /** PEM of the CA, where the server is reached by TLS. */
   ca?: string;
+  /** By which it is known how long the test can still wait, in ms. */
+  now?: () => number;
   /** Called before each piece is taken off the connection: a slow reader waits here. */
   beforePiece?: () => Promise<void>;
 }
@@ -103,7 +105,7 @@ export class RunReader {
             ),
           ),
         );
-      const timeoutMs = waitMs();
+      const timeoutMs = waitMs(this.#options.now ?? Date.now);
       const timer = setTimeout(() => fail(`not within ${timeoutMs / 1000} s`), timeoutMs);
       const check = () => {
         if (this.#failure !== undefined) fail('the stream is at fault');
@@ -220,12 +222,12 @@ export class RunReader {
 }
 
 /** How long the test that runs can still wait. */
-function waitMs(): number {
+function waitMs(now: () => number): number {
   const test = TestRunner.getCurrentTest();
   const startedMs = test?.result?.startTime;
   // Without a limit of its own, or none runs: a hook.
   if (!test?.timeout || startedMs === undefined) return maxWaitMs;
-  const leftMs = startedMs + test.timeout - beforeTestEndsMs - Date.now();
+  const leftMs = startedMs + test.timeout - beforeTestEndsMs - now();
   return Math.min(maxWaitMs, Math.max(0, Math.floor(leftMs)));
 }
 

@@ -11,13 +11,14 @@ export interface DemoProcessOptions {
   pidFile: string;
   logFile: string;
   log: Log;
+  /** With nothing to do it ends within this; 1.5 s unless told. */
+  quickMs?: number;
 }
 
 const restartMs = 1_000;
 const maxRestarts = 20;
 const stopGraceMs = 10_000;
-/** With nothing to do it ends within this. */
-const quickMs = 1_500;
+const defaultQuickMs = 1_500;
 const pollMs = 200;
 
 export class DemoProcess {
@@ -58,6 +59,7 @@ export class DemoProcess {
     clearTimeout(this.#timer);
     const pid = this.#pid;
     if (pid === undefined) return;
+    const { quickMs = defaultQuickMs } = this.#options;
     signal(pid, 'SIGTERM');
     const isQuick = await this.#gone(pid, quickMs);
     if (!isQuick) onWait?.(stopGraceMs - quickMs);
