@@ -20,10 +20,20 @@ async function seal(...names: string[]): Promise<SignedCheckpoint> {
   return made;
 }
 
-it('offers nothing before the first checkpoint, and nothing to who holds the newest', async () => {
+it('offers nothing before the first checkpoint, and nothing to who was given the newest and holds it', async () => {
   expect(await feed().offer(0)).toBeUndefined();
   const { size } = await seal('a');
-  expect(await feed().offer(size)).toBeUndefined();
+  expect(await feed().offer(size, size)).toBeUndefined();
+});
+
+it('gives an agent that holds as many rows the newest once on its connection: a log that was cut off may have grown to that length again', async () => {
+  const made = await seal('a');
+  for (const given of [undefined, made.size - 1]) {
+    expect(await feed().offer(made.size, given)).toEqual({
+      size: made.size,
+      message: { type: 'audit_checkpoint', from: made.size, note: made.note, proof: [] },
+    });
+  }
 });
 
 it('offers the newest, with the proof that it continues the one that is held', async () => {
@@ -32,10 +42,10 @@ it('offers the newest, with the proof that it continues the one that is held', a
   const newest = await seal('e', 'f', 'g');
   const offers = feed();
   const [first, next, same] = await Promise.all([offers.offer(0), offers.offer(3), offers.offer(3)]);
-  expect(first).toMatchObject({ from: 0, note: newest.note, proof: [] });
+  expect(first).toMatchObject({ size: newest.size, message: { from: 0, note: newest.note, proof: [] } });
   expect(same).toEqual(next);
-  const proof = (next?.proof ?? []).map((hash) => Buffer.from(hash, 'base64'));
-  expect(provesConsistency(treeOf(held), treeOf(readCheckpoint(next?.note ?? '')), proof)).toBe(true);
+  const proof = (next?.message.proof ?? []).map((hash) => Buffer.from(hash, 'base64'));
+  expect(provesConsistency(treeOf(held), treeOf(readCheckpoint(next?.message.note ?? '')), proof)).toBe(true);
 });
 
 it('looks again before it takes an agent for being ahead', async () => {
@@ -43,12 +53,15 @@ it('looks again before it takes an agent for being ahead', async () => {
   await seal('a');
   await offers.offer(0);
   const newer = await seal('b');
-  expect(await offers.offer(newer.size)).toBeUndefined();
+  expect(await offers.offer(newer.size, newer.size)).toBeUndefined();
 });
 
 it('gives an agent that is ahead the lower one, so that it tells', async () => {
   const lower = await seal('a');
-  expect(await feed().offer(9)).toEqual({ type: 'audit_checkpoint', from: 9, note: lower.note, proof: [] });
+  expect(await feed().offer(9, 9)).toEqual({
+    size: lower.size,
+    message: { type: 'audit_checkpoint', from: 9, note: lower.note, proof: [] },
+  });
 });
 
 it('logs and audits once what an agent refused, and whether it was ours', async () => {

@@ -21,7 +21,11 @@ interface Agent {
   segmentId: number;
 }
 
-type Offer = ServerMessageOf<'audit_checkpoint'>;
+interface Offer {
+  /** Rows that the checkpoint covers. */
+  size: number;
+  message: ServerMessageOf<'audit_checkpoint'>;
+}
 type Refusal = AgentMessageOf<'audit_checkpoint_refused'>;
 
 /** The newest checkpoint is asked for no more often than this. */
@@ -44,12 +48,15 @@ export class CheckpointFeed {
 
   /**
    * What an agent that holds the checkpoint of this size is to be sent; undefined when that is the newest. One that is
-   * ahead gets the newest all the same: it refuses that, and tells.
+   * ahead gets the newest all the same: it refuses that, and tells. So does one that holds as many rows, once: a log that was
+   * cut off and has grown to the same length since is another.
+   *
+   * @param givenSize of the last one that it was sent on its connection.
    */
-  async offer(heldSize: number): Promise<Offer | undefined> {
+  async offer(heldSize: number, givenSize?: number): Promise<Offer | undefined> {
     try {
       const latest = await this.#newest(heldSize);
-      if (latest === undefined || latest.size === heldSize) return undefined;
+      if (latest === undefined || (latest.size === heldSize && givenSize === heldSize)) return undefined;
       if (this.#proofsOf !== latest.size || this.#proofs.size > maxProofs) this.#proofs = new Map();
       this.#proofsOf = latest.size;
       const known = this.#proofs.get(heldSize) ?? this.#prove(latest, heldSize);
@@ -84,17 +91,12 @@ export class CheckpointFeed {
     try {
       const proof =
         heldSize < latest.size ? await consistencyProof(this.#deps.sql, heldSize, latest.size) : [];
-      return {
-        type: 'audit_checkpoint',
-        from: heldSize,
-        note: latest.note,
-        proof: proof.map((hash) => hash.toString('base64')),
-      };
+      return offerOf(latest, heldSize, proof);
     } catch (error) {
       if (!(error instanceof TreeDamaged)) throw error;
       // The agent refuses what is not proven, and says so: the log is damaged.
       this.#deps.log.error({ err: error }, 'the audit log can not be shown to be unbroken');
-      return { type: 'audit_checkpoint', from: heldSize, note: latest.note, proof: [] };
+      return offerOf(latest, heldSize, []);
     }
   }
 
@@ -129,4 +131,11 @@ export class CheckpointFeed {
       return { isSigned: false };
     }
   }
+}
+
+function offerOf({ size, note }: CheckpointRow, from: number, proof: readonly Buffer[]): Offer {
+  return {
+    size,
+    message: { type: 'audit_checkpoint', from, note, proof: proof.map((hash) => hash.toString('base64')) },
+  };
 }

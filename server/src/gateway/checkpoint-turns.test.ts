@@ -2,7 +2,8 @@ import type { ServerMessage } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { CheckpointTurns } from './checkpoint-turns.ts';
 
-const offer = { type: 'audit_checkpoint' as const, from: 0, note: 'note', proof: [] };
+const message = { type: 'audit_checkpoint' as const, from: 0, note: 'note', proof: [] };
+const offer = { size: 9, message };
 
 test('of a thousand agents that came together 25 a second are given a checkpoint, and each in the end', async () => {
   let nowMs = 1_000_000;
@@ -19,7 +20,8 @@ test('of a thousand agents that came together 25 a second are given a checkpoint
   });
   const links = Array.from({ length: 1_000 }, () => {
     const given: ServerMessage[] = [];
-    return { checkpointAtMs: nowMs, given, send: (message: ServerMessage) => void given.push(message) };
+    const send = (sent: ServerMessage) => void given.push(sent);
+    return { checkpointAtMs: nowMs, checkpointSize: undefined as number | undefined, given, send };
   });
   const given = () => links.reduce((sum, link) => sum + link.given.length, 0);
   const perSecond: number[] = [];
@@ -46,8 +48,10 @@ test('an agent that has the newest is given none, and takes no turn of another',
     agents: () => 1,
     now: () => 1_000_000,
   });
-  const link = { checkpointAtMs: 0, send: (message: ServerMessage) => void given.push(message) };
+  const send = (sent: ServerMessage) => void given.push(sent);
+  const link = { checkpointAtMs: 0, checkpointSize: undefined as number | undefined, send };
   for (let n = 0; n < 100; n += 1) await turns.heard(link, 7);
   await turns.heard(link, 3);
-  expect(given).toEqual([offer]);
+  expect(given).toEqual([message]);
+  expect(link.checkpointSize).toBe(9);
 });

@@ -23,19 +23,23 @@ export class CheckpointTurns {
   }
 
   /** An agent says how much of the log the checkpoint covers that it holds. */
-  async heard(link: Pick<AgentLink, 'checkpointAtMs' | 'send'>, heldSize: number): Promise<void> {
+  async heard(
+    link: Pick<AgentLink, 'checkpointAtMs' | 'checkpointSize' | 'send'>,
+    heldSize: number,
+  ): Promise<void> {
     const { feed, agents, now = () => performance.now() } = this.#deps;
     const turnMs = (agents() / maxPerS) * 1_000;
     if (now() - link.checkpointAtMs < turnMs) return;
     // First of all: a proof for each that has no turn would be asked of the database for nothing.
     if (!this.#takeTurn(now())) return;
-    const offer = await feed?.offer(heldSize);
+    const offer = await feed?.offer(heldSize, link.checkpointSize);
     if (offer === undefined) {
       this.#givenInSecond = Math.max(0, this.#givenInSecond - 1);
       return;
     }
     link.checkpointAtMs = now();
-    link.send(offer);
+    link.checkpointSize = offer.size;
+    link.send(offer.message);
   }
 
   #takeTurn(nowMs: number): boolean {

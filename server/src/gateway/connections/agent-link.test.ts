@@ -156,7 +156,8 @@ test.each<[string, number, Buffer]>([
 test('an agent is given checkpoints also when the wall clock was set back', async () => {
   const { link, sent } = openLink();
   link.ready({ type: 'resumed', attempts: [] });
-  const offer = { type: 'audit_checkpoint' as const, from: 0, note: 'note', proof: [] };
+  const message = { type: 'audit_checkpoint' as const, from: 0, note: 'note', proof: [] };
+  const offer = { size: 3, message };
   const turns = new CheckpointTurns({ feed: { offer: async () => offer }, agents: () => 0 });
   vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 3_600_000 });
   try {
@@ -164,7 +165,7 @@ test('an agent is given checkpoints also when the wall clock was set back', asyn
   } finally {
     vi.useRealTimers();
   }
-  expect(sent.at(-1)).toEqual(offer);
+  expect(sent.at(-1)).toEqual(message);
 });
 
 test('an agent is not called silent because the wall clock was set', () => {

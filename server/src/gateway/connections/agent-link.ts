@@ -97,6 +97,8 @@ export class AgentLink {
   #heardAtMs = performance.now();
   /** When it was last sent a checkpoint of the audit log, or came; by the same clock. */
   checkpointAtMs = performance.now();
+  /** How many rows the one covers that it was given last. */
+  checkpointSize: number | undefined;
   /** Resolves when the connection is closed. */
   readonly gone: Promise<void>;
   /** Resolves when all that follows a resume is done, or the connection is closed. */
