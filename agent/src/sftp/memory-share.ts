@@ -20,6 +20,7 @@ let letHeapGrow: (() => void) | undefined;
 
 /** Of one transfer, from its beginning until `release`. */
 export class MemoryShare {
+  readonly #letHeapGrow = keepHeapSmall('files');
   #entries = 0;
 
   constructor() {
@@ -36,11 +37,12 @@ export class MemoryShare {
     if (!underWay.has(this)) return;
     this.#entries += 1;
     entriesUnderWay += 1;
-    if (entriesUnderWay >= many) letHeapGrow ??= keepHeapSmall();
+    if (entriesUnderWay >= many) letHeapGrow ??= keepHeapSmall('manyFiles');
   }
 
   release(): void {
     if (!underWay.delete(this)) return;
+    this.#letHeapGrow();
     entriesUnderWay -= this.#entries;
     if (entriesUnderWay >= many) return;
     letHeapGrow?.();
