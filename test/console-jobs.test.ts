@@ -10,7 +10,8 @@ vi.setConfig({ testTimeout: 60_000 });
 
 let c: ConsoleSystem;
 beforeAll(async () => {
-  if (missing === undefined) c = await ConsoleSystem.start();
+  if (missing === undefined)
+    c = await ConsoleSystem.start([], { serverEnvironment: { OPSCONDUCTOR_DETECT_SECRETS: 'true' } });
 });
 afterEach(() => c?.closePages());
 afterAll(() => c?.stop());
@@ -258,7 +259,17 @@ test('two versions are compared, the earlier one is brought back, and a tag of i
   expect(await text.textContent()).not.toContain('on_unknown');
   await page.getByLabel('Defaults').check();
   await text.getByText('on_unknown: fail').waitFor();
+  // As this server is set, for jobs that do not say it: of a version as of the job.
+  await text.getByText('detect_secrets: true').waitFor();
+  await page.getByText('masked by form (as the server is set)').waitFor();
+  await page.goto(`${c.url}/jobs/${job.id}/versions/1`);
+  await page.getByRole('button', { name: 'YAML', exact: true }).click();
+  expect(await text.textContent()).not.toContain('detect_secrets');
+  await page.getByLabel('Defaults').check();
+  await text.getByText('detect_secrets: true').waitFor();
 
+  await page.goto(`${c.url}/jobs/${job.id}`);
+  await page.getByRole('button', { name: /^Run…/ }).waitFor();
   await page.keyboard.press('r');
   const dialog = page.getByRole('dialog', { name: 'Run Report' });
   await dialog.getByRole('checkbox', { name: /^host / }).check();

@@ -46,6 +46,8 @@ export interface SystemOptions {
   proxy?: boolean;
   /** The first agent may read and write below a directory of its own: `filesDir`. */
   files?: boolean;
+  /** What the server is set to, beside what it is in every test. */
+  serverEnvironment?: Record<string, string>;
 }
 
 // The product's are 5 s and 20 s.
@@ -394,6 +396,7 @@ export async function setup(options: SystemOptions = {}): Promise<TestSystem> {
   const server = new TestServer(port, dir, {
     OPSCONDUCTOR_BOOTSTRAP_TOKEN: token,
     LOG_LEVEL: 'info',
+    ...options.serverEnvironment,
     ...(database === undefined ? {} : { DATABASE_URL: database.url }),
   });
   const { sudoers } = options;

@@ -129,7 +129,7 @@ describe('a site rule', () => {
     const condition = 'job.steps.all(a, job.steps.all(b, a.name != b.name + "!"))';
     for (let at = 0; at < 20; at++) await rule({ name: `rule ${at}`, category: null, condition });
     const steps = Array.from({ length: 100 }, (_, at) => step(`step ${at}`));
-    const reply = await checkSave(t.sql, { name: 'large', steps }, t.caller);
+    const reply = await checkSave(t, { name: 'large', steps }, t.caller);
     expect(reply.valid).toBe(false);
     expect(reply.problems.at(-1)?.message).toMatch(/too large/);
   });

@@ -222,7 +222,14 @@ export const ShownJobSchema = Type.Object({
   defaults: Type.Optional(
     Type.Array(Type.String(), { description: 'Paths of what is as it is unless told; with `defaults=true`' }),
   ),
+  serverDefaults: Type.Optional(
+    Type.Object(
+      { detect_secrets: Type.Boolean() },
+      { description: 'What holds where a definition does not say it, as the server that answers is set' },
+    ),
+  ),
 });
+export type ShownJob = Static<typeof ShownJobSchema>;
 export const ShowJobQuerySchema = Closed({
   defaults: Type.Optional(
     Type.Boolean({

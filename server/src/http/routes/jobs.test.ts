@@ -3,6 +3,7 @@ import {
   type ErrorBody,
   type Job,
   type JobListItem,
+  type ShownJob,
   specificationExample,
   type ValidateJobReply,
 } from '@opsconductor/protocol';
@@ -36,7 +37,10 @@ describe('jobs', () => {
       status: 201,
       body: { name: 'Uptime of all', createdBy: 'ada', version: 1 },
     });
-    expect((await call<Job>('GET', `jobs/${created.body.id}`)).body).toEqual(created.body);
+    expect((await call<Job>('GET', `jobs/${created.body.id}`)).body).toEqual({
+      ...created.body,
+      serverDefaults: { detect_secrets: false },
+    });
     const list = await call<{ items: JobListItem[] }>('GET', 'jobs?search=uptime');
     expect(list.body.items).toMatchObject([{ id: created.body.id, lastRuns: [] }]);
     expect((await call<ErrorBody>('POST', 'jobs', definition)).body.error).toMatchObject({
@@ -59,13 +63,40 @@ describe('jobs', () => {
       on_unknown: 'fail',
       config: { shell: 'powershell', timeout: 1800, kill_grace: 10 },
     });
-    // The job that is there says its category, and the server how it is set.
-    expect(shown.body.definition.detect_secrets).toBe(false);
-    expect(shown.body.defaults).toContain('detect_secrets');
-    const ofJobs = shown.body.defaults.filter((path) => path !== 'detect_secrets');
-    expect(['category', ...ofJobs].sort()).toEqual([...checked.body.defaults].sort());
+    // The job that is there says its category.
+    expect(['category', ...shown.body.defaults].sort()).toEqual([...checked.body.defaults].sort());
     expect(shown.body.defaults).toContain('steps[1].config.kill_grace');
     expect(shown.body.defaults).not.toContain('steps[1].config.timeout');
+  });
+
+  test('are checked and shown as the server that answers is set to mask secrets by their form', async () => {
+    const set = await setupApp(({ sql }) =>
+      jobRoutes({ sql, masterKey: newMasterKey(), detectsSecrets: true }),
+    );
+    try {
+      const { token } = await set.user('ada', ['author']);
+      const ask = async <T>(method: string, path: string, json?: unknown) => {
+        const reply = await set.request(method, `/api/v1/${path}`, { token, ...(json ? { json } : {}) });
+        return (await reply.json()) as T;
+      };
+      const silent = { name: 'silent', steps: [step('ask', { command: 'uptime' })] };
+      const checked = await ask<ValidateJobReply>('POST', 'jobs/validate', silent);
+      expect(checked).toMatchObject({ valid: true, definition: { detect_secrets: true } });
+      expect(checked.defaults).toContain('detect_secrets');
+      const { id } = await ask<Job>('POST', 'jobs', silent);
+      expect(await ask<ShownJob>('GET', `jobs/${id}`)).toMatchObject({
+        definition: silent,
+        serverDefaults: { detect_secrets: true },
+      });
+      const shown = await ask<ShownJob>('GET', `jobs/${id}?defaults=true`);
+      expect(shown.definition).toMatchObject({ detect_secrets: true });
+      const saying = { ...silent, detect_secrets: false };
+      const said = await ask<ValidateJobReply>('POST', 'jobs/validate', saying);
+      expect(said.definition).toMatchObject({ detect_secrets: false });
+      expect(said.defaults).not.toContain('detect_secrets');
+    } finally {
+      await set.close();
+    }
   });
 
   test('are checked without being saved, in the words of a save; of YAML with line and column', async () => {

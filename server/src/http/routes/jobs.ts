@@ -105,7 +105,7 @@ function listRoutes(deps: JobRouteDeps): RouteSpec[] {
       takesYaml: true,
       success: { status: 200, schema: ValidateJobReplySchema },
       handle: async (request) => {
-        const reply = await checkSave(deps.sql, request.body, callerOf(request));
+        const reply = await checkSave(deps, request.body, callerOf(request));
         return { ...reply, problems: placesInDefinition(request, reply.problems) };
       },
     }),
@@ -154,12 +154,9 @@ function listRoutes(deps: JobRouteDeps): RouteSpec[] {
       success: { status: 200, schema: ShownJobSchema, example: jobExample },
       handle: async ({ params, query, principal }) => {
         const job = await getJob(deps, params.id, principal.authority.reach('read'));
-        return query.defaults === true
-          ? {
-              ...job,
-              ...effectiveDefinition(job.definition, { detect_secrets: deps.detectsSecrets ?? false }),
-            }
-          : job;
+        const serverDefaults = { detect_secrets: deps.detectsSecrets ?? false };
+        const effective = query.defaults === true ? effectiveDefinition(job.definition, serverDefaults) : {};
+        return { ...job, serverDefaults, ...effective };
       },
     }),
   ];

@@ -17,6 +17,12 @@ import { findEditableJob } from '../editable-job.ts';
 import { examineDefinition } from '../validate-definition.ts';
 import { problemsOfNamesIn, problemsOfPlace } from './problems-of-place.ts';
 
+export interface CheckDeps {
+  sql: Sql;
+  /** What holds for jobs that do not say `detect_secrets`; not unless told. */
+  detectsSecrets?: boolean;
+}
+
 interface Asked {
   definition: unknown;
   jobId?: number | undefined;
@@ -27,7 +33,11 @@ interface Asked {
  * @throws {AppError} `invalid` for what stands around the definition; `not_found` and `forbidden` for a job that the
  * caller may not see or change.
  */
-export async function checkSave(sql: Sql, request: unknown, caller: Caller): Promise<ValidateJobReply> {
+export async function checkSave(
+  { sql, detectsSecrets = false }: CheckDeps,
+  request: unknown,
+  caller: Caller,
+): Promise<ValidateJobReply> {
   const { definition: given, jobId, note = '' } = readRequest(request);
   const { definition, problems } = examineDefinition(given);
   const valid = problems.length === 0;
@@ -41,7 +51,9 @@ export async function checkSave(sql: Sql, request: unknown, caller: Caller): Pro
   return {
     valid: !all.some(({ severity }) => severity === 'error'),
     problems: all,
-    ...(valid ? effectiveDefinition(definition as JobDefinition) : { definition: null, defaults: [] }),
+    ...(valid
+      ? effectiveDefinition(definition as JobDefinition, { detect_secrets: detectsSecrets })
+      : { definition: null, defaults: [] }),
   };
 }
 

@@ -33,7 +33,7 @@ it('a definition that is wrong in itself is refused with what is wrong about its
   expect(pathsOf(await refusalOf(saveJob(t, own.id, { definition, expectedVersion: 1 }, author())))).toEqual(
     all,
   );
-  const { valid, problems } = await checkSave(t.sql, definition, author());
+  const { valid, problems } = await checkSave(t, definition, author());
   expect([valid, problems.map(({ path }) => path).sort()]).toEqual([false, all]);
   // What is wrong about it already is not told of twice, and its own name is its own.
   const same = { definition: { ...definition, name: 'taken', category: ' ' }, expectedVersion: 1 };
@@ -61,8 +61,8 @@ it('a credential that is not there yet is a warning to who may use all, and an e
     steps: [{ ...step('ask'), connection: { credential: 'to-come' } }],
   };
   const told = [{ path: 'steps[0].connection.credential', severity: 'warning', found: 'to-come' }];
-  expect(await checkSave(t.sql, definition, t.caller)).toMatchObject({ valid: true, problems: told });
-  expect(await checkSave(t.sql, definition, author())).toMatchObject({
+  expect(await checkSave(t, definition, t.caller)).toMatchObject({ valid: true, problems: told });
+  expect(await checkSave(t, definition, author())).toMatchObject({
     valid: false,
     problems: [{ ...told[0], severity: 'error' }],
   });

@@ -15,6 +15,7 @@ import type {
   RunSealingKeys,
   RunSealingKeysRequest,
   SaveJobReply,
+  ShownJob,
   StartRunRequest,
   ValidateJobReply,
 } from '@opsconductor/protocol';
@@ -46,7 +47,7 @@ export function changeJobs(body: BulkJobRequest, signal?: AbortSignal): Promise<
   return request('POST', apiPaths.bulkJobs(), { body, signal });
 }
 
-export function fetchJob(id: number, signal?: AbortSignal): Promise<Job> {
+export function fetchJob(id: number, signal?: AbortSignal): Promise<ShownJob> {
   return request('GET', apiPaths.job(id), { signal });
 }
 
