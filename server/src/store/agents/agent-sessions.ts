@@ -311,6 +311,7 @@ export async function settledAttempts(
   attempts: readonly { step: number; epoch: number }[],
 ): Promise<SettledAttemptRow[]> {
   if (attempts.length === 0) return [];
+  const stepIds = attempts.map(({ step }) => step);
   return tx<SettledAttemptRow[]>`
     select a.job_run_step_id as step_id, a.epoch, a.lease_token, a.status, a.late_status,
       a.attempt_day::text as attempt_day, a.job_run_id,
@@ -318,7 +319,8 @@ export async function settledAttempts(
       stored.seq as output_seq, stored.bytes as output_bytes
     from jsonb_to_recordset(${tx.json(attempts as never)}::jsonb) as c(step bigint, epoch integer)
     join job_run_step_attempts a on a.job_run_step_id = c.step and a.epoch = c.epoch and a.agent_id = ${agentId}
-    join job_run_steps st on st.id = a.job_run_step_id
+      and a.job_run_step_id = any(${stepIds}::bigint[])
+    join job_run_steps st on st.id = a.job_run_step_id and st.id = any(${stepIds}::bigint[])
     join job_runs r on r.id = a.job_run_id
     cross join lateral (
       select coalesce(max(o.seq), 0) as seq, coalesce(sum(o.raw_length), 0)::bigint as bytes from run_output o

@@ -1,6 +1,7 @@
 // Attempts that ended unknown and whose processes may still run on their targets.
 import type { CleanUpFinding } from '@opsconductor/protocol';
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
+import { stepIdsOf } from './step-attempts.ts';
 
 /** Notes attempts to clean up after: at once, or when their time is over. Call it while their steps are still live. */
 export async function wantCleanUps(
@@ -14,7 +15,7 @@ export async function wantCleanUps(
       case when c."atOnce" then clock_timestamp() else coalesce(st.deadline_at, clock_timestamp()) end
     from jsonb_to_recordset(${tx.json(attempts as never)}::jsonb) as c(
       "stepId" bigint, epoch integer, "segmentId" bigint, "atOnce" boolean)
-    join job_run_steps st on st.id = c."stepId"
+    join job_run_steps st on st.id = c."stepId" and st.id = any(${stepIdsOf(attempts)}::bigint[])
     on conflict do nothing`;
 }
 

@@ -170,12 +170,21 @@ export async function takenByOthers(
   attempts: readonly { step: number; epoch: number; leaseToken: string }[],
 ): Promise<Set<string>> {
   if (attempts.length === 0) return new Set();
+  // Beside the joins, so that the rows are found by it whatever is guessed of how many are given.
+  const stepIds = attempts.map(({ step }) => step);
   const rows = await db<{ stepId: number; epoch: number }[]>`
-    select c.step as step_id, c.epoch
-    from jsonb_to_recordset(${db.json(attempts as never)}::jsonb) as c(step bigint, epoch integer, "leaseToken" text)
-    where exists (select from job_run_steps st where st.id = c.step and st.epoch = c.epoch
-        and st.lease_token = c."leaseToken" and st.agent_id <> ${agentId})
-      or exists (select from job_run_step_attempts a where a.job_run_step_id = c.step and a.epoch = c.epoch
-        and a.lease_token = c."leaseToken" and a.agent_id <> ${agentId})`;
+    with given as (
+      select * from jsonb_to_recordset(${db.json(attempts as never)}::jsonb) as c(
+        step bigint, epoch integer, "leaseToken" text)
+    )
+    select st.id as step_id, st.epoch from given c
+    join job_run_steps st on st.id = c.step and st.epoch = c.epoch and st.lease_token = c."leaseToken"
+      and st.id = any(${stepIds}::bigint[])
+    where st.agent_id <> ${agentId}
+    union all
+    select a.job_run_step_id, a.epoch from given c
+    join job_run_step_attempts a on a.job_run_step_id = c.step and a.epoch = c.epoch
+      and a.lease_token = c."leaseToken" and a.job_run_step_id = any(${stepIds}::bigint[])
+    where a.agent_id <> ${agentId}`;
   return new Set(rows.map(({ stepId, epoch }) => `${stepId}.${epoch}`));
 }

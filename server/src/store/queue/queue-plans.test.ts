@@ -1,7 +1,7 @@
 // Plans of the statements that run all the time, on a table of finished steps: none reads it from end to end.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { endOf, setupRuns, type TestRuns, testServerId } from '../../runs/testing.ts';
-import { markStarted, runningStepsOfAgent } from '../agents/agent-sessions.ts';
+import { markStarted, runningStepsOfAgent, settledAttempts } from '../agents/agent-sessions.ts';
 import { connectQueue, type Queryable, type Sql, type Tx } from '../database/connection.ts';
 import { unrestricted } from '../people/visibility.ts';
 import { appendChunks, lockWritableAttempts, noteOutput } from '../runs/run-output.ts';
@@ -16,7 +16,14 @@ import {
   writeTargetRuns,
 } from '../runs/run-progress.ts';
 import { claimOnce } from './claims.ts';
-import { detachedOfServer, forgetDetached, noteDetached, orphanAttempts } from './detached-attempts.ts';
+import { wantCleanUps } from './clean-ups.ts';
+import {
+  detachedOfServer,
+  forgetDetached,
+  noteDetached,
+  orphanAttempts,
+  takenByOthers,
+} from './detached-attempts.ts';
 import { leaseDetails } from './lease-details.ts';
 import { freeStaleLocks } from './lock-slots.ts';
 import { segmentQueues, stepCounts } from './queue-status.ts';
@@ -30,6 +37,7 @@ const finishedTargets = 20_000;
 const stepsEach = 10;
 /** A claim looks at every segment; the other one has one row. */
 const smallTables = ['segments', 'output_retention'];
+/** And the day of the output that has any. */
 const bigTables = ['job_runs', 'job_run_steps', 'job_run_targets', 'job_run_step_attempts'];
 
 let t: TestRuns;
@@ -63,7 +71,15 @@ beforeAll(async () => {
       (job_run_step_id, epoch, job_run_id, agent_id, lease_token, attempt_day, leased_at, status, output_state)
     select id, 1, job_run_id, ${t.agent.agentId}, 'of the past', current_date, now(), 'succeeded', 'complete'
     from job_run_steps where job_run_id = ${doneId} and step_number = 2`;
+  await t.sql`
+    insert into run_output (attempt_day, job_run_step_id, epoch, seq, stream, elapsed_ms, raw_length, sha256, sealed)
+    select attempt_day, job_run_step_id, epoch, 1, 1, 0, 1, '', '' from job_run_step_attempts
+    where lease_token = 'of the past'`;
   openRunId = await t.start({ targets: 20, steps: 2 });
+  const days = await t.sql<
+    { name: string }[]
+  >`select distinct tableoid::regclass::text as name from run_output`;
+  bigTables.push(...days.map(({ name }) => name));
   await t.sql`analyze`;
   const whole = await t.sql<{ name: string }[]>`
     select indexrelid::regclass::text as name from pg_index
@@ -189,6 +205,22 @@ const ofQueue: Reading[] = [
   ['worstOutputStates', ['job_run_steps_run'], (db) => worstOutputStates(db as unknown as Tx, [openRunId])],
   ['attemptsToStop', ['job_run_step_attempts_given_up'], (db) => attemptsToStop(db, [openRunId])],
   ['runningStepsOfAgent', [running], (db) => runningStepsOfAgent(db as unknown as Tx, t.agent.agentId)],
+  [
+    'settledAttempts',
+    ['job_run_step_attempts_pkey', 'job_run_steps_pkey', 'job_runs_pkey'],
+    (db) => settledAttempts(db as unknown as Tx, t.agent.agentId, [{ step: 1, epoch: 1 }]),
+  ],
+  [
+    'takenByOthers',
+    ['job_run_step_attempts_pkey', 'job_run_steps_pkey'],
+    (db) => takenByOthers(db, t.agent.agentId, [{ step: 1, epoch: 1, leaseToken: 'held' }]),
+  ],
+  [
+    'wantCleanUps',
+    ['job_run_steps_pkey'],
+    (db) =>
+      wantCleanUps(db as unknown as Tx, [{ stepId: 1, epoch: 1, segmentId: t.segmentId, atOnce: false }]),
+  ],
   ['detachedOfServer', [], (db) => detachedOfServer(db, testServerId)],
   ['orphanAttempts', [], (db) => orphanAttempts(db, [{}] as never, { expected: false })],
 ];
