@@ -287,7 +287,7 @@ function auditSealer({ sql, installation, log, audit }: ServiceOptions): AuditSe
     installation,
     log,
     retentionDays: audit?.retentionDays,
-    ...(kept === undefined ? {} : { onRound: () => kept.append() }),
+    ...(kept === undefined ? {} : { onRound: () => kept.append(), onOtherLog: () => kept.compareAgain() }),
   });
 }
 

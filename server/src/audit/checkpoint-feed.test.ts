@@ -10,6 +10,7 @@ beforeAll(async () => {
 afterEach(() => t.empty());
 afterAll(() => t.close());
 
+const agent = { agentId: 4, name: 'agent-4', segmentId: 1 };
 const feed = () => new CheckpointFeed(t.deps);
 const treeOf = ({ size, rootHash }: SignedCheckpoint) => ({ size, root: rootHash });
 
@@ -21,15 +22,15 @@ async function seal(...names: string[]): Promise<SignedCheckpoint> {
 }
 
 it('offers nothing before the first checkpoint, and nothing to who was given the newest and holds it', async () => {
-  expect(await feed().offer(0)).toBeUndefined();
+  expect(await feed().offer(agent, 0)).toBeUndefined();
   const { size } = await seal('a');
-  expect(await feed().offer(size, size)).toBeUndefined();
+  expect(await feed().offer(agent, size, size)).toBeUndefined();
 });
 
 it('gives an agent that holds as many rows the newest once on its connection: a log that was cut off may have grown to that length again', async () => {
   const made = await seal('a');
   for (const given of [undefined, made.size - 1]) {
-    expect(await feed().offer(made.size, given)).toEqual({
+    expect(await feed().offer(agent, made.size, given)).toEqual({
       size: made.size,
       message: { type: 'audit_checkpoint', from: made.size, note: made.note, proof: [] },
     });
@@ -41,7 +42,11 @@ it('offers the newest, with the proof that it continues the one that is held', a
   await seal('d');
   const newest = await seal('e', 'f', 'g');
   const offers = feed();
-  const [first, next, same] = await Promise.all([offers.offer(0), offers.offer(3), offers.offer(3)]);
+  const [first, next, same] = await Promise.all([
+    offers.offer(agent, 0),
+    offers.offer(agent, 3),
+    offers.offer(agent, 3),
+  ]);
   expect(first).toMatchObject({ size: newest.size, message: { from: 0, note: newest.note, proof: [] } });
   expect(same).toEqual(next);
   const proof = (next?.message.proof ?? []).map((hash) => Buffer.from(hash, 'base64'));
@@ -51,14 +56,14 @@ it('offers the newest, with the proof that it continues the one that is held', a
 it('looks again before it takes an agent for being ahead', async () => {
   const offers = feed();
   await seal('a');
-  await offers.offer(0);
+  await offers.offer(agent, 0);
   const newer = await seal('b');
-  expect(await offers.offer(newer.size, newer.size)).toBeUndefined();
+  expect(await offers.offer(agent, newer.size, newer.size)).toBeUndefined();
 });
 
 it('gives an agent that is ahead the lower one, so that it tells', async () => {
   const lower = await seal('a');
-  expect(await feed().offer(9, 9)).toEqual({
+  expect(await feed().offer(agent, 9, 9)).toEqual({
     size: lower.size,
     message: { type: 'audit_checkpoint', from: 9, note: lower.note, proof: [] },
   });
@@ -67,7 +72,6 @@ it('gives an agent that is ahead the lower one, so that it tells', async () => {
 it('logs and audits once what an agent refused, and whether it was ours', async () => {
   const offers = feed();
   const lower = await seal('a');
-  const agent = { agentId: 4, name: 'agent-4', segmentId: 1 };
   const held = (await seal('b')).note;
   for (let times = 0; times < 3; times++)
     await offers.refused(agent, {
@@ -87,4 +91,24 @@ it('logs and audits once what an agent refused, and whether it was ours', async 
   ]);
   expect(lower.number).toBe(1);
   expect(t.logged.filter((line) => line.includes('an agent refused'))).toHaveLength(1);
+});
+
+it('tells, by an agent that holds a checkpoint, that there is none any more: once, and of none to an agent that is new', async () => {
+  const offers = feed();
+  expect(await offers.offer(agent, 0)).toBeUndefined();
+  expect(await t.sql`select from audit_log`).toHaveLength(0);
+  for (let times = 0; times < 3; times++) expect(await offers.offer(agent, 9)).toBeUndefined();
+  const rows = await t.sql`select actor_kind, actor_name, action, detail from audit_log`;
+  expect(rows).toEqual([
+    {
+      actorKind: 'agent',
+      actorName: 'agent-4',
+      action: 'audit.checkpoint_refused',
+      detail: { reason: 'lower', held: { size: 9 }, offered: { size: 0 } },
+    },
+  ]);
+  expect(t.logged.join()).toContain('there is none here: the log was emptied or rolled back');
+  // What was written is sealed, and offered: what the agent refuses then has its signed note.
+  const [made] = await t.sealer.seal();
+  expect(await new CheckpointFeed(t.deps).offer(agent, 9)).toMatchObject({ message: { note: made?.note } });
 });

@@ -41,6 +41,7 @@ export class CheckpointFeed {
   #proofs = new Map<number, Promise<Offer | undefined>>();
   #proofsOf = 0;
   readonly #complainedAt = new Map<number, number>();
+  #toldOfNoneAt = Number.NEGATIVE_INFINITY;
 
   constructor(deps: FeedDeps) {
     this.#deps = deps;
@@ -49,13 +50,15 @@ export class CheckpointFeed {
   /**
    * What an agent that holds the checkpoint of this size is to be sent; undefined when that is the newest. One that is
    * ahead gets the newest all the same: it refuses that, and tells. So does one that holds as many rows, once: a log that was
-   * cut off and has grown to the same length since is another.
+   * cut off and has grown to the same length since is another. Where there is none for who holds one, the log was emptied:
+   * that is written down, and what is written is sealed and offered.
    *
    * @param givenSize of the last one that it was sent on its connection.
    */
-  async offer(heldSize: number, givenSize?: number): Promise<Offer | undefined> {
+  async offer(agent: Agent, heldSize: number, givenSize?: number): Promise<Offer | undefined> {
     try {
       const latest = await this.#newest(heldSize);
+      if (latest === undefined && heldSize > 0) await this.#tellOfNone(agent, heldSize);
       if (latest === undefined || (latest.size === heldSize && givenSize === heldSize)) return undefined;
       if (this.#proofsOf !== latest.size || this.#proofs.size > maxProofs) this.#proofs = new Map();
       this.#proofsOf = latest.size;
@@ -85,6 +88,21 @@ export class CheckpointFeed {
       action: 'audit.checkpoint_refused',
       detail: { reason: refusal.reason, held, offered },
     }).catch((error) => log.error({ err: error }, 'a refused checkpoint could not be audited'));
+  }
+
+  /** Once an hour, whoever says it: what an agent holds is its claim until it has refused another. */
+  async #tellOfNone({ agentId, name }: Agent, heldSize: number): Promise<void> {
+    if (Date.now() - this.#toldOfNoneAt < complainMs) return;
+    this.#toldOfNoneAt = Date.now();
+    this.#deps.log.error(
+      { agent: name, held: heldSize },
+      'an agent holds a checkpoint of the audit log, and there is none here: the log was emptied or rolled back',
+    );
+    await recordAudit(this.#deps.sql, {
+      actor: { kind: 'agent', id: agentId, name },
+      action: 'audit.checkpoint_refused',
+      detail: { reason: 'lower', held: { size: heldSize }, offered: { size: 0 } },
+    });
   }
 
   async #prove(latest: CheckpointRow, heldSize: number): Promise<Offer | undefined> {

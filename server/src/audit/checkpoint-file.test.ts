@@ -71,3 +71,18 @@ it.each([
   expect(row?.detail).toMatchObject({ reason, kept: { number: 2 } });
   expect(t.logged.join()).toContain('was cut off or rolled back');
 });
+
+it('is told by the running server that the log was emptied, and gets the checkpoints of what is written then', async () => {
+  const file = new CheckpointFile(path, t.deps);
+  await seal('a');
+  await seal('b');
+  await file.append();
+  await t.attack('truncate audit_unsealed, audit_log, audit_leaves, audit_nodes, audit_checkpoints');
+  file.compareAgain();
+  await file.append();
+  const [row] = await t.sql`select detail from audit_log where action = 'audit.checkpoint_refused'`;
+  expect(row?.detail).toMatchObject({ reason: 'lower', kept: { number: 2 }, found: { number: 0 } });
+  const next = await seal('c');
+  await file.append();
+  expect((await readNotes(path)).at(-1)).toBe(next);
+});

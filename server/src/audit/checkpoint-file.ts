@@ -45,6 +45,11 @@ export class CheckpointFile {
     }
   }
 
+  /** The log is another than it was: what is in the file is compared with it again. */
+  compareAgain(): void {
+    this.#number = undefined;
+  }
+
   /** Number from which to go on; a log that does not continue the file is told of, and appended from its beginning. */
   async #compare(): Promise<number> {
     const kept = await this.#newest();

@@ -1,5 +1,7 @@
-// Each second: seals what was written, removes what retention allows to remove. Any server may; one does at a time.
+// Each second: looks whether the log is still what it was, seals what was written, removes what retention allows to remove.
+// Any server may seal; one does at a time.
 import type { SignedCheckpoint } from '@opsconductor/protocol/audit';
+import { LogWatch } from './log-watch.ts';
 import { applyRetention } from './retention.ts';
 import { type SealDeps, sealRows } from './seal-rows.ts';
 
@@ -13,10 +15,13 @@ export interface SealerDeps extends SealDeps {
   retentionDays: number | undefined;
   /** Told after each round on this server, whoever sealed. */
   onRound?(): Promise<void>;
+  /** Told when the log is another than the second before. */
+  onOtherLog?(): void;
 }
 
 export class AuditSealer {
   readonly #deps: SealerDeps;
+  readonly #watch: LogWatch;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<unknown> | undefined;
   readonly #complainedAt = new Map<string, number>();
@@ -24,6 +29,7 @@ export class AuditSealer {
 
   constructor(deps: SealerDeps) {
     this.#deps = deps;
+    this.#watch = new LogWatch(deps);
   }
 
   start(): void {
@@ -53,6 +59,10 @@ export class AuditSealer {
   }
 
   async #round(): Promise<void> {
+    // Before it is sealed: a log that goes on is told of by what it was, too.
+    await this.#attempt('the audit log could not be looked at', async () => {
+      if (!(await this.#watch.look())) this.#deps.onOtherLog?.();
+    });
     await this.#attempt('the audit log could not be sealed', () => this.seal());
     await this.#attempt('checkpoints could not be handed on', async () => this.#deps.onRound?.());
     await this.#attempt('old audit rows could not be removed', () => this.#retain());

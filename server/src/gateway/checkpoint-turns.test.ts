@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { CheckpointTurns } from './checkpoint-turns.ts';
 
 const message = { type: 'audit_checkpoint' as const, from: 0, note: 'note', proof: [] };
+const agent = { agentId: 4, name: 'agent-4', segmentId: 1 };
 const offer = { size: 9, message };
 
 test('of a thousand agents that came together 25 a second are given a checkpoint, and each in the end', async () => {
@@ -21,7 +22,7 @@ test('of a thousand agents that came together 25 a second are given a checkpoint
   const links = Array.from({ length: 1_000 }, () => {
     const given: ServerMessage[] = [];
     const send = (sent: ServerMessage) => void given.push(sent);
-    return { checkpointAtMs: nowMs, checkpointSize: undefined as number | undefined, given, send };
+    return { ...agent, checkpointAtMs: nowMs, checkpointSize: undefined as number | undefined, given, send };
   });
   const given = () => links.reduce((sum, link) => sum + link.given.length, 0);
   const perSecond: number[] = [];
@@ -44,12 +45,12 @@ test('of a thousand agents that came together 25 a second are given a checkpoint
 test('an agent that has the newest is given none, and takes no turn of another', async () => {
   const given: ServerMessage[] = [];
   const turns = new CheckpointTurns({
-    feed: { offer: async (heldSize) => (heldSize === 7 ? undefined : offer) },
+    feed: { offer: async (_, heldSize) => (heldSize === 7 ? undefined : offer) },
     agents: () => 1,
     now: () => 1_000_000,
   });
   const send = (sent: ServerMessage) => void given.push(sent);
-  const link = { checkpointAtMs: 0, checkpointSize: undefined as number | undefined, send };
+  const link = { ...agent, checkpointAtMs: 0, checkpointSize: undefined as number | undefined, send };
   for (let n = 0; n < 100; n += 1) await turns.heard(link, 7);
   await turns.heard(link, 3);
   expect(given).toEqual([message]);

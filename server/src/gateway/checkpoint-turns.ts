@@ -24,7 +24,7 @@ export class CheckpointTurns {
 
   /** An agent says how much of the log the checkpoint covers that it holds. */
   async heard(
-    link: Pick<AgentLink, 'checkpointAtMs' | 'checkpointSize' | 'send'>,
+    link: Pick<AgentLink, 'agentId' | 'name' | 'segmentId' | 'checkpointAtMs' | 'checkpointSize' | 'send'>,
     heldSize: number,
   ): Promise<void> {
     const { feed, agents, now = () => performance.now() } = this.#deps;
@@ -32,7 +32,7 @@ export class CheckpointTurns {
     if (now() - link.checkpointAtMs < turnMs) return;
     // First of all: a proof for each that has no turn would be asked of the database for nothing.
     if (!this.#takeTurn(now())) return;
-    const offer = await feed?.offer(heldSize, link.checkpointSize);
+    const offer = await feed?.offer(link, heldSize, link.checkpointSize);
     if (offer === undefined) {
       this.#givenInSecond = Math.max(0, this.#givenInSecond - 1);
       return;

@@ -1,0 +1,105 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { LogWatch } from './log-watch.ts';
+import { applyRetention } from './retention.ts';
+import { AuditSealer } from './sealer.ts';
+import { setupAudit, type TestAudit } from './testing.ts';
+
+let t: TestAudit;
+beforeAll(async () => {
+  t = await setupAudit();
+});
+afterEach(() => t.empty());
+afterAll(() => t.close());
+
+async function seal(...names: string[]): Promise<void> {
+  await t.write(...names);
+  await t.sealer.seal();
+}
+
+const emptied = 'truncate audit_unsealed, audit_log, audit_leaves, audit_nodes, audit_checkpoints';
+const told = () => t.sql<{ action: string; detail: object }[]>`
+  select action, detail from audit_log where action like 'audit.%' order by id`;
+
+describe('a look at the log', () => {
+  it('finds nothing in one that is new, grows, or has lost to retention what a signed note says', async () => {
+    const watch = new LogWatch(t.deps);
+    expect(await watch.look()).toBe(true);
+    for (const name of ['a', 'b']) {
+      await seal(name);
+      expect(await watch.look()).toBe(true);
+    }
+    await t.attack(`update audit_checkpoints set sealed_at = sealed_at - interval '40 days'`);
+    expect(await applyRetention(t.deps, 30)).toBe(2);
+    // Of the newest that is sealed the row is gone by now.
+    expect(await new LogWatch(t.deps).look()).toBe(true);
+    expect(await told()).toMatchObject([{ action: 'audit.retained' }]);
+    expect(t.logged.join()).not.toContain('was removed');
+  });
+
+  it.each([
+    ['emptied', [emptied], [], 'lower', { number: 0, size: 0 }],
+    ['emptied and begun anew', [emptied], ['other'], 'forked', { number: 1, size: 1 }],
+    [
+      'cut off',
+      [
+        'delete from audit_log where id > 1',
+        'delete from audit_leaves where position > 0',
+        'delete from audit_checkpoints where number > 1',
+      ],
+      [],
+      'lower',
+      { number: 1, size: 1 },
+    ],
+  ])('tells once of one that was %s, without a row more', async (how, statements, more, reason, found) => {
+    const watch = new LogWatch(t.deps);
+    await seal('a');
+    if (how === 'cut off') await seal('b');
+    await watch.look();
+    await t.attack(...statements);
+    if (more.length > 0) await seal(...more);
+    expect(await watch.look()).toBe(false);
+    expect(await told()).toMatchObject([
+      {
+        action: 'audit.checkpoint_refused',
+        detail: { reason, kept: { size: how === 'cut off' ? 2 : 1 }, found },
+      },
+    ]);
+    await t.sealer.seal();
+    expect(await watch.look()).toBe(true);
+    expect(await told()).toHaveLength(1);
+    expect(t.logged.join()).toContain('it was emptied, cut off or rolled back');
+  });
+
+  it.each([
+    ['with their seals left', ['delete from audit_log'], '2'],
+    ['and their places', ['delete from audit_log', 'delete from audit_leaves'], undefined],
+    [
+      'under a note of retention that nobody signed',
+      ['delete from audit_log', `insert into audit_retention (below, note) values (9, 'removed below 9')`],
+      '2',
+    ],
+  ])('tells once of rows that were removed %s', async (_, statements, objectId) => {
+    await seal('a', 'b');
+    await t.attack(...statements);
+    // Also when it begins only now.
+    const watch = new LogWatch(t.deps);
+    for (let times = 0; times < 3; times++) await watch.look();
+    const rows = await t.sql`select action, object_id, detail from audit_log`;
+    expect(rows).toEqual([
+      { action: 'audit.row_missing', objectId: objectId ?? null, detail: { position: 1 } },
+    ]);
+    expect(t.logged.join()).toContain('the newest sealed row of the audit log was removed');
+  });
+});
+
+it('a server that runs tells within its next round, and has the file compared again', async () => {
+  const heard: string[] = [];
+  const sealer = new AuditSealer({ ...t.deps, onOtherLog: () => void heard.push('other') });
+  await seal('a');
+  // What it does each second, and once more at its end.
+  await sealer.stop();
+  await t.attack(emptied);
+  await sealer.stop();
+  expect(await told()).toMatchObject([{ action: 'audit.checkpoint_refused' }]);
+  expect(heard).toEqual(['other']);
+});

@@ -1,0 +1,97 @@
+// Looks, each second, whether the log is still the one that this server saw the second before, and whether its newest sealed
+// row is there: a log that was emptied or cut off is told of though nobody writes to it any more.
+import type { KeyPair } from '@opsconductor/protocol/sealing';
+import type { Log } from '../log.ts';
+import {
+  type CheckpointRow,
+  checkpointOfNumber,
+  latestCheckpoint,
+  retentionNotes,
+} from '../store/audit/audit-seals.ts';
+import { readPlaces } from '../store/audit/audit-verification.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { recordAudit } from './record-audit.ts';
+import { readRetentionNote } from './retention.ts';
+
+export interface LogWatchDeps {
+  sql: Sql;
+  installation: { installationId: string; serverKey: KeyPair };
+  log: Log;
+}
+
+const actor = { kind: 'system', name: 'audit' } as const;
+
+export class LogWatch {
+  readonly #deps: LogWatchDeps;
+  /** The newest checkpoint when it looked last. */
+  #seen: CheckpointRow | undefined;
+  /** Position of the row that was told of as missing. */
+  #toldOf: number | undefined;
+
+  constructor(deps: LogWatchDeps) {
+    this.#deps = deps;
+  }
+
+  /** Tells of what is not as it was, once; returns whether the log is the one it was. */
+  async look(): Promise<boolean> {
+    const latest = await latestCheckpoint(this.#deps.sql);
+    const isSame = await this.#continuesSeen(latest);
+    if (latest !== undefined) await this.#lookAtNewestRow(latest);
+    return isSame;
+  }
+
+  async #continuesSeen(latest: CheckpointRow | undefined): Promise<boolean> {
+    const { sql, log } = this.#deps;
+    const seen = this.#seen;
+    const found =
+      seen === undefined || seen.number === latest?.number
+        ? latest
+        : await checkpointOfNumber(sql, seen.number);
+    this.#seen = latest;
+    if (seen === undefined || seen.note === found?.note) return true;
+    const detail = { kept: describe(seen), found: describe(latest) };
+    log.error(
+      detail,
+      'the audit log is not the one that this server saw before: it was emptied, cut off or rolled back',
+    );
+    await recordAudit(sql, {
+      actor,
+      action: 'audit.checkpoint_refused',
+      detail: { reason: found === undefined ? 'lower' : 'forked', ...detail },
+    });
+    return false;
+  }
+
+  async #lookAtNewestRow({ size }: CheckpointRow): Promise<void> {
+    const { sql, log } = this.#deps;
+    const position = size - 1;
+    const [place] = await readPlaces(sql, position, size, 1);
+    if (place?.row !== undefined || position === this.#toldOf || (await this.#isRetained(position))) return;
+    this.#toldOf = position;
+    log.error(
+      { position, auditRow: place?.auditId },
+      'the newest sealed row of the audit log was removed, and others may be',
+    );
+    await recordAudit(sql, {
+      actor,
+      action: 'audit.row_missing',
+      ...(place === undefined ? {} : { object: { kind: 'audit_row', id: place.auditId } }),
+      detail: { position },
+    });
+  }
+
+  /** Whether a signed note says that it may be gone. */
+  async #isRetained(position: number): Promise<boolean> {
+    const { installationId, serverKey } = this.#deps.installation;
+    const by = { installationId, publicKey: serverKey.publicKey };
+    for (const { below, note } of (await retentionNotes(this.#deps.sql)).reverse())
+      if (below > position && (await readRetentionNote(by, note)) === below) return true;
+    return false;
+  }
+}
+
+function describe(checkpoint: CheckpointRow | undefined): object {
+  if (checkpoint === undefined) return { number: 0, size: 0 };
+  const { number, size, sealedAt } = checkpoint;
+  return { number, size, sealedAt };
+}
