@@ -1,7 +1,8 @@
 // Clients that mean no good, on real connections: what they hold is bounded, and they end.
 import { once } from 'node:events';
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
+import { setImmediate } from 'node:timers/promises';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { Listener, type ListenOptions } from './listener.ts';
 import { UnreadAnswers } from './unread-answers.ts';
@@ -11,6 +12,7 @@ async function setup(answer: RequestListener, options: Partial<ListenOptions> = 
   onTestFinished(() => listener.close());
   listener.open(answer);
   return {
+    listener,
     /** A connection that says this, and what it is told until it is closed. */
     async dial(text: string) {
       const socket = connect(listener.port, '127.0.0.1');
@@ -40,6 +42,22 @@ test.each([
   const t = await setup(() => undefined, { slow: soon });
   const { told } = await t.dial(text);
   expect(await told).toMatch(/^HTTP\/1\.1 408 /);
+});
+
+test('of many that took too long some are ended, then others have a turn', async () => {
+  const t = await setup(() => undefined, { slow: { ...soon, connectionsCheckingInterval: 300 } });
+  const sockets: Socket[] = [];
+  t.listener.server.on('connection', (socket) => sockets.push(socket));
+  const silent = await Promise.all(Array.from({ length: 100 }, () => t.dial('')));
+  let [ended, most] = [0, 0];
+  while (ended < silent.length) {
+    await setImmediate();
+    const now = sockets.filter((socket) => socket.destroyed).length;
+    most = Math.max(most, now - ended);
+    ended = now;
+  }
+  expect(most).toBeLessThan(20);
+  for (const { told } of silent) expect(await told).toMatch(/^HTTP\/1\.1 408 /);
 });
 
 test('headers that are too long are refused', async () => {

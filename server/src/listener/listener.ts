@@ -9,6 +9,7 @@ import {
 } from 'node:http';
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
+import { endFaultyClients } from './end-faulty-clients.ts';
 import { UnreadAnswers, type UnreadLimits, unreadLimits } from './unread-answers.ts';
 
 /** All agents of many sites may come back in one moment: the system keeps them until the server gets to them. */
@@ -74,6 +75,7 @@ export class Listener {
         requests.listener,
       );
     const server = (secure ?? createHttpServer(slow, requests.listener)) as Server;
+    endFaultyClients(server, (socket) => requests.underWay(socket));
     const handshakes = secure && new Handshakes(secure);
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
@@ -115,8 +117,10 @@ export class Listener {
 
 /** What is asked on one connection. */
 interface Turns {
+  /** Whose turn it is. */
+  underWay: ServerResponse;
   /** The answer to what was asked last. */
-  last: ServerResponse | undefined;
+  last: ServerResponse;
   /** Behind the one that is being answered. */
   waiting: number;
 }
@@ -153,14 +157,14 @@ class RequestSwitch {
   #inTurn(socket: Socket, response: ServerResponse, answer: () => void): void {
     // What was read with what it was cut off for.
     if (socket.destroyed) return;
-    const turns = this.#turns.get(socket) ?? { last: undefined, waiting: 0 };
+    const turns = this.#turns.get(socket) ?? { underWay: response, last: response, waiting: 0 };
     const before = turns.last;
     turns.last = response;
     this.#turns.set(socket, turns);
     response.once('close', () => {
       if (turns.last === response) this.#turns.delete(socket);
     });
-    if (before === undefined) {
+    if (before === response) {
       answer();
       return;
     }
@@ -171,8 +175,14 @@ class RequestSwitch {
     }
     before.once('close', () => {
       turns.waiting -= 1;
-      if (!socket.destroyed) answer();
+      if (socket.destroyed) return;
+      turns.underWay = response;
+      answer();
     });
+  }
+
+  underWay(socket: Socket): ServerResponse | undefined {
+    return this.#turns.get(socket)?.underWay;
   }
 
   close(): void {
