@@ -90,20 +90,67 @@ test('who asks on and on before one question is answered is cut off, and nothing
   expect(asked).toHaveBeenCalledTimes(1);
 });
 
-test('of a body that is refused and goes on no more than so much is read', async () => {
-  let request: IncomingMessage | undefined;
-  const t = await setup(
-    (asked, response) => {
-      request = asked;
-      response.writeHead(413).end();
-    },
-    { readOnBytes: 1_000_000 },
-  );
-  const { socket } = await t.dial('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n');
-  socket.write(Buffer.alloc(8_000_000));
-  await vi.waitFor(() => expect(request?.socket.isPaused()).toBe(true), { timeout: 20_000 });
-  expect(request?.socket.bytesRead).toBeLessThan(2_000_000);
+const refuse: RequestListener = (_request, response) => void response.writeHead(413).end('too large');
+/** Once it has seen some of it. */
+const refuseRead: RequestListener = (request, response) =>
+  void request.once('data', () => refuse(request, response));
+const postHead = (length: number) => `POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${length}\r\n\r\n`;
+
+test('who sends all of a body that is refused before reading the answer is answered', async () => {
+  const t = await setup(refuse);
+  const { socket, told } = await t.dial(postHead(9_000_000));
+  // More than the system holds by itself.
+  const error = await new Promise((resolve) => socket.write(Buffer.alloc(9_000_000), resolve));
+  expect(error ?? undefined).toBeUndefined();
+  expect(await told).toMatch(/^HTTP\/1\.1 413 .*too large/s);
 });
+
+test('a small body may come after its answer, and the next request on its connection is answered', async () => {
+  const t = await setup(refuse);
+  const { socket, told } = await t.dial(postHead(1_000));
+  await once(socket, 'readable');
+  socket.end(`${' '.repeat(1_000)}${get}`);
+  expect((await told).match(/too large/g)).toHaveLength(2);
+});
+
+const slow = { mostBytes: 1_000_000, bytesATime: 65_536, everyMs: 10, endAfterMs: 500 };
+
+test.each([
+  ['refused', refuse],
+  ['read in part', refuseRead],
+])('of a body that is %s and goes on no more than so much is read', async (_, answer) => {
+  const t = await setup(answer, { bodies: { ...slow, bytesATime: 1_000_000 } });
+  const read = bytesRead(t.listener);
+  const { socket } = await t.dial(postHead(100_000_000));
+  socket.write(Buffer.alloc(20_000_000));
+  expect(await read(1)).toBeLessThan(2_000_000);
+});
+
+test.each([
+  ['refused', refuse],
+  ['read in part', refuseRead],
+])('of many bodies that are %s no more is read at a time than of one', async (_, answer) => {
+  const t = await setup(answer, { bodies: slow });
+  const read = bytesRead(t.listener);
+  for (let n = 0; n < 20; n++) {
+    const { socket } = await t.dial(postHead(100_000_000));
+    socket.write(Buffer.alloc(2_000_000));
+  }
+  // What is there before it is refused, and what the pace lets through in half a second for each, were there none beside it.
+  expect(await read(20)).toBeLessThan(20 * 300_000 + 50 * 65_536 * 2);
+});
+
+/** What was read of so many connections in all, once they have ended. */
+function bytesRead({ server }: Listener): (count: number) => Promise<number> {
+  const ended: Promise<number>[] = [];
+  server.on('connection', (socket) => {
+    ended.push(once(socket, 'close').then(() => socket.bytesRead));
+  });
+  return async (count) => {
+    await vi.waitFor(() => expect(ended).toHaveLength(count));
+    return (await Promise.all(ended)).reduce((sum, bytes) => sum + bytes, 0);
+  };
+}
 
 /** Answers as far as they matter here: what waits of each, of an address. */
 function answers(...all: (number | [waiting: number, remoteAddress: string])[]) {

@@ -2,13 +2,13 @@
 // waiting for those who say nothing.
 import {
   createServer as createHttpServer,
-  type IncomingMessage,
   type RequestListener,
   type Server,
   type ServerResponse,
 } from 'node:http';
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
+import { AnsweredBodies, type AnsweredBodyLimits, answeredBodyLimits } from './answered-bodies.ts';
 import { endFaultyClients } from './end-faulty-clients.ts';
 import { UnreadAnswers, type UnreadLimits, unreadLimits } from './unread-answers.ts';
 
@@ -21,8 +21,6 @@ const tlsHandshakeMs = 30_000;
  * are looked at, and where nothing was asked on one yet, it is one with slow headers.
  */
 const slowClients = { headersTimeout: 15_000, requestTimeout: 60_000, connectionsCheckingInterval: 5_000 };
-/** Of a request that was answered before it was read: some clients send it whole before they read the answer. */
-const maxReadOnBytes = 16 * 1024 * 1024;
 /** So many requests a client may send on one connection before the one ahead of them is answered; browsers send none. */
 const maxAhead = 100;
 /** At the end requests that are being answered have so long. */
@@ -39,7 +37,7 @@ export interface ListenOptions extends ListenAddress {
   /** The product's own unless told. */
   unread?: UnreadLimits;
   slow?: typeof slowClients;
-  readOnBytes?: number;
+  bodies?: AnsweredBodyLimits;
 }
 
 export class Listener {
@@ -61,10 +59,10 @@ export class Listener {
     tls,
     unread,
     slow = slowClients,
-    readOnBytes = maxReadOnBytes,
+    bodies = answeredBodyLimits,
     ...at
   }: ListenOptions): Promise<Listener> {
-    const requests = new RequestSwitch(new UnreadAnswers(unread ?? unreadLimits), readOnBytes);
+    const requests = new RequestSwitch(new UnreadAnswers(unread ?? unreadLimits), new AnsweredBodies(bodies));
     const secure =
       tls &&
       createHttpsServer(
@@ -132,18 +130,18 @@ class RequestSwitch {
 
   #isClosing = false;
   readonly #unread: UnreadAnswers;
-  readonly #readOnBytes: number;
+  readonly #bodies: AnsweredBodies;
   /** Weak, as of what waits on a connection that breaks Node tells no end. */
   readonly #turns = new WeakMap<Socket, Turns>();
 
-  constructor(unread: UnreadAnswers, readOnBytes: number) {
+  constructor(unread: UnreadAnswers, bodies: AnsweredBodies) {
     this.#unread = unread;
-    this.#readOnBytes = readOnBytes;
+    this.#bodies = bodies;
   }
 
   readonly listener: RequestListener = (request, response) => {
     if (this.#isClosing) response.shouldKeepAlive = false;
-    response.once('finish', () => readOnALittle(request, this.#readOnBytes));
+    response.once('finish', () => this.#bodies.readOn(request));
     this.#inTurn(request.socket, response, () => {
       this.#unread.watch(response);
       this.#listener(request, response);
@@ -196,24 +194,6 @@ class RequestSwitch {
   open(listener: RequestListener): void {
     this.#listener = listener;
   }
-}
-
-/**
- * What is left of a request that is answered is read on, so that its client comes to read the answer, and the connection is
- * ended half a second later. Who goes on pouring would keep this server at nothing else, so it is left unread.
- */
-function readOnALittle(request: IncomingMessage, mostBytes: number): void {
-  if (request.complete || request.destroyed) return;
-  const { socket } = request;
-  let bytes = 0;
-  // Of the request itself nothing is told any more: Node drops what comes of it.
-  const count = (piece: Buffer) => {
-    bytes += piece.length;
-    if (bytes > mostBytes) socket.pause();
-  };
-  // Once Node has let go of what it had read already: before that it would read no more at all.
-  setImmediate(() => !request.complete && socket.on('data', count));
-  request.once('end', () => socket.off('data', count));
 }
 
 /** TLS handshakes under way: a server that is told to close its connections knows nothing of these. */
