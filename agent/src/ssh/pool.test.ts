@@ -223,6 +223,34 @@ sshTest('a channel that was opened ahead is for who asks for the same, and for o
   expect(pool.connections).toBe(1);
 });
 
+sshTest(
+  'while channels are opened in a rush, one is opened ahead only where requests follow one another',
+  async () => {
+    const t = await setupSshd();
+    const pool = t.pool({ rush: { most: 1, windowMs: 60_000 }, seriesGapMs: 60_000 });
+    const open = (id: number) => pool.open({ ...t.request, target: { ...t.target, id } }, cat);
+    const end = (lease: Lease<ClientChannel>) => {
+      lease.prepareNext(watch);
+      lease.channel.close();
+      lease.release();
+    };
+    const calm = await open(1);
+    end(calm);
+    const follows = await open(1);
+    const busy = await open(2);
+    end(follows);
+    end(busy);
+    const third = await open(1);
+    const other = await open(2);
+    expect([calm, follows, busy, third, other].map(({ prepared }) => prepared)).toEqual(
+      // The first one was alone, the next followed it, and the other host’s was one of many.
+      [false, true, false, true, false],
+    );
+    end(other);
+    expect((await open(2)).prepared).toBe(true);
+  },
+);
+
 sshTest('a channel that was opened ahead keeps nobody from a place', async () => {
   const t = await setupSshd();
   const pool = t.pool({ maxChannels: 2 });

@@ -11,6 +11,7 @@ import {
   type ReachJumpHost,
   type SshConnection,
 } from './connection.ts';
+import { Rush, type RushOptions } from './rush.ts';
 import { closeChannel, SpareChannel, type Start } from './spare-channel.ts';
 import { SshError } from './ssh-error.ts';
 
@@ -25,6 +26,10 @@ export interface SshPoolOptions {
   maxForwards?: number;
   /** How long an unused connection is kept, in ms; 60 s unless told. */
   idleMs?: number;
+  /** When channels are opened that fast, none is opened ahead, but where requests follow one another. */
+  rush?: RushOptions;
+  /** A request within that time of the last one's end follows it, in ms; 1 s unless told: a step of the same run comes after a round trip to the server. */
+  seriesGapMs?: number;
   connect?: Omit<ConnectOptions, 'checkAddresses' | 'signal' | 'reachJumpHost'>;
 }
 
@@ -50,8 +55,9 @@ export interface Lease<Channel> {
   /** Whether the channel itself had been opened ahead: its other end may have gone since. */
   prepared: boolean;
   /**
-   * Opens a channel with the same `start` ahead, for the next request. Best effort; `watch` is to call `gone` as soon
-   * as that channel is of no use.
+   * Opens a channel with the same `start` ahead, for the next request: at once where requests follow one another on this
+   * connection, else when no other channels are opened in a rush. Best effort; `watch` is to call `gone` as soon as that
+   * channel is of no use.
    */
   prepareNext(watch: (channel: Channel, gone: () => void) => void): void;
   /** Gives the channel's place back; call it once the channel is closed. Calling it again does nothing. */
@@ -64,6 +70,10 @@ interface Entry {
   channels: number;
   maxChannels: number;
   used: boolean;
+  /** When its last place was given back, by the monotonic clock. */
+  releasedAt: number | undefined;
+  /** The last one that took a place did so soon after the one before had given its own back. */
+  isInSeries: boolean;
   abort: AbortController;
   connecting: Promise<SshConnection>;
   connection: SshConnection | undefined;
@@ -85,10 +95,11 @@ interface Waiter {
 }
 
 export class SshPool {
-  readonly #options: Required<Omit<SshPoolOptions, 'connect'>>;
+  readonly #options: Required<Omit<SshPoolOptions, 'connect' | 'rush'>>;
   readonly #connect: SshPoolOptions['connect'];
   readonly #entries = new Map<string, Set<Entry>>();
   readonly #waiters = new Set<Waiter>();
+  readonly #rush: Rush;
   #count = 0;
   #closed = false;
 
@@ -99,8 +110,10 @@ export class SshPool {
       maxChannels: options.maxChannels ?? 10,
       maxForwards: options.maxForwards ?? 64,
       idleMs: options.idleMs ?? 60_000,
+      seriesGapMs: options.seriesGapMs ?? 1_000,
     };
     this.#connect = options.connect;
+    this.#rush = new Rush(options.rush);
   }
 
   /** Connections that are open or being opened. */
@@ -129,6 +142,7 @@ export class SshPool {
       const entry = await this.#place(key, request, start);
       const reused = entry.used;
       entry.used = true;
+      this.#rush.arrive();
       let connection: SshConnection;
       try {
         connection = await abortable(entry.connecting, request.signal);
@@ -145,7 +159,7 @@ export class SshPool {
           connection,
           reused,
           prepared: spare !== undefined,
-          prepareNext: (watch) => this.#prepare(entry, start, watch),
+          prepareNext: (watch) => this.#prepareSoon(entry, start, watch),
           release: once(() => this.#release(entry)),
         };
       } catch (error) {
@@ -216,6 +230,7 @@ export class SshPool {
   /** Closes every connection, with the channels on it. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#rush.leaveAll();
     const entries = [...this.#entries.values()].flatMap((set) => [...set]);
     for (const entry of entries) this.#discard(entry);
     for (const waiter of this.#waiters) waiter.wake();
@@ -247,6 +262,9 @@ export class SshPool {
 
   #take(entry: Entry): void {
     entry.channels += 1;
+    entry.isInSeries =
+      entry.releasedAt !== undefined && performance.now() - entry.releasedAt < this.#options.seriesGapMs;
+    this.#rush.leave(entry);
     clearTimeout(entry.idleTimer);
     entry.idleTimer = undefined;
   }
@@ -264,6 +282,8 @@ export class SshPool {
       channels: 1,
       maxChannels: request.isJumpHost === true ? this.#options.maxForwards : this.#options.maxChannels,
       used: false,
+      releasedAt: undefined,
+      isInSeries: false,
       abort,
       connecting,
       connection: undefined,
@@ -298,6 +318,16 @@ export class SshPool {
     lease.channel.once('close', () => lease.release());
     return lease.channel;
   };
+
+  #prepareSoon<Channel extends ClosableChannel>(
+    entry: Entry,
+    start: Start<SshConnection, Channel>,
+    watch: (channel: Channel, gone: () => void) => void,
+  ): void {
+    const prepare = () => this.#prepare(entry, start, watch);
+    if (entry.isInSeries) prepare();
+    else this.#rush.afterwards(entry, prepare);
+  }
 
   #prepare<Channel extends ClosableChannel>(
     entry: Entry,
@@ -334,6 +364,7 @@ export class SshPool {
 
   #release(entry: Entry): void {
     entry.channels -= 1;
+    entry.releasedAt = performance.now();
     const own = this.#entries.get(entry.key);
     if (entry.channels === 0 && own?.has(entry)) {
       if (entry.connection && !entry.isRetired)
@@ -347,6 +378,7 @@ export class SshPool {
   #discard(entry: Entry): void {
     clearTimeout(entry.idleTimer);
     entry.spare?.drop();
+    this.#rush.leave(entry);
     const own = this.#entries.get(entry.key);
     if (!own?.delete(entry)) return;
     if (own.size === 0) this.#entries.delete(entry.key);

@@ -1,0 +1,68 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { Rush } from './rush.ts';
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+function setup() {
+  const rush = new Rush({ windowMs: 100, most: 2 });
+  const done: string[] = [];
+  return {
+    rush,
+    done,
+    afterwards: (name: string, of: object = {}) => rush.afterwards(of, () => done.push(name)),
+  };
+}
+
+function arrive(rush: Rush, count: number): void {
+  for (let n = 0; n < count; n += 1) rush.arrive();
+}
+
+test('what may wait is done at once where few arrive, and when a rush is over where many do', () => {
+  const { rush, done, afterwards } = setup();
+  arrive(rush, 2);
+  afterwards('alone');
+  expect([rush.isOn, done]).toEqual([false, ['alone']]);
+  arrive(rush, 1);
+  afterwards('among many');
+  vi.advanceTimersByTime(60);
+  arrive(rush, 3);
+  vi.advanceTimersByTime(99);
+  expect([rush.isOn, done]).toEqual([true, ['alone']]);
+  vi.advanceTimersByTime(2);
+  expect([rush.isOn, done]).toEqual([false, ['alone', 'among many']]);
+});
+
+test('those that waited are begun a few in each turn, and not while a next rush is on', () => {
+  const { rush, done, afterwards } = setup();
+  arrive(rush, 3);
+  for (let n = 1; n <= 9; n += 1) afterwards(`${n}`);
+  vi.advanceTimersToNextTimer();
+  expect(done).toEqual(['1', '2', '3', '4']);
+  arrive(rush, 3);
+  vi.advanceTimersByTime(99);
+  expect(done).toHaveLength(4);
+  vi.advanceTimersByTime(20);
+  expect(done).toEqual(['1', '2', '3', '4', '5', '6', '7', '8', '9']);
+});
+
+test('of one thing the last work is done; what was left is not', () => {
+  const { rush, done, afterwards } = setup();
+  const [one, other] = [{}, {}];
+  arrive(rush, 3);
+  afterwards('first', one);
+  afterwards('second', one);
+  afterwards('of another', other);
+  rush.leave(other);
+  vi.advanceTimersByTime(1_000);
+  expect(done).toEqual(['second']);
+  arrive(rush, 3);
+  afterwards('third', one);
+  rush.leaveAll();
+  vi.advanceTimersByTime(1_000);
+  expect(done).toEqual(['second']);
+});
