@@ -35,10 +35,11 @@ export async function generateEncryptionKeyPair(): Promise<KeyPair> {
   return { publicKey: await encryptionPublicKeyOf(privateKey), privateKey };
 }
 
-/** The Ed25519 public key of a private key. */
+/** The Ed25519 public key of a private key. The bytes of the key must not change afterwards. */
 export async function signingPublicKeyOf(privateKey: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
-  const key = await importPrivateKey('Ed25519', privateKey, ['sign'], true);
-  const { x } = await crypto.subtle.exportKey('jwk', key);
+  const imported = importPrivateKey('Ed25519', privateKey, ['sign'], true);
+  signingKeys.set(privateKey, imported);
+  const { x } = await crypto.subtle.exportKey('jwk', await imported);
   if (x === undefined)
     throw new SealingError('malformed', 'This platform does not export Ed25519 public keys');
   const binary = atob(x.replaceAll('-', '+').replaceAll('_', '/'));
@@ -52,7 +53,7 @@ export async function encryptionPublicKeyOf(privateKey: Uint8Array): Promise<Uin
   return new Uint8Array(await crypto.subtle.deriveBits({ name: 'X25519', public: base }, key, 256));
 }
 
-/** A server signs twice for each agent that connects, and importing its key takes longer than signing. */
+/** By the bytes that they came from: a server signs twice for each agent that connects, and importing its key takes longer than signing. */
 const signingKeys = new WeakMap<Uint8Array, ReturnType<typeof importPrivateKey>>();
 
 /**

@@ -16,6 +16,7 @@ import { createSegment } from './create-segment.ts';
 import { enrollAgent } from './enroll-agent.ts';
 import { getSegment } from './list-segments.ts';
 import { readRoster } from './owner-held/read-roster.ts';
+import { openRoot, sealRoot } from './segment-root.ts';
 import { signRaisedRosters } from './sign-raised-rosters.ts';
 import {
   enrollRequest,
@@ -177,4 +178,52 @@ test('a segment whose roster can not be signed keeps no other from being, and th
   expect((await rowOf(segment.id)).roster).toMatchObject({ number, agents: [{ name: 'after-broken-a' }] });
   const ofBroken = logged.filter((line) => line.includes('"segment":"broken"'));
   expect(ofBroken).toEqual([expect.stringMatching(/not signed by the root.*Compare its agents/)]);
+});
+
+test('of one that the database refuses to store the log tells, and those beside it are signed', async () => {
+  const refused = await makeSegment(t, 'refused');
+  await makeFirstAgent(t, refused.id, 'refused-a');
+  const segment = await makeSegment(t, 'after-refused');
+  await makeFirstAgent(t, segment.id, 'after-refused-a');
+  await raise(refused.id);
+  const number = await raise(segment.id);
+  await t.sql.unsafe(`
+    create function refuse() returns trigger language plpgsql as $$ begin raise 'refused here'; end $$;
+    create trigger refuse before update on segments for each row when (old.id = ${refused.id}) execute function refuse()`);
+  logged.length = 0;
+  try {
+    await signRaisedRosters(deps);
+  } finally {
+    await t.sql.unsafe('drop function refuse cascade');
+  }
+  expect((await rowOf(segment.id)).roster).toMatchObject({ number });
+  expect(logged.filter((line) => line.includes('refused here'))).toEqual([
+    expect.stringContaining('"segment":"refused"'),
+  ]);
+});
+
+test('many are signed in few transactions', async () => {
+  const segment = await makeSegment(t, 'of-many');
+  await makeFirstAgent(t, segment.id, 'of-many-a');
+  const { roster, ...row } = await rowOf(segment.id);
+  const root = openRoot(t.masterKey, row);
+  const firstId = 1_000_000;
+  for (let id = firstId; id < firstId + 250; id++) {
+    const { payload, signature } = await signRoster(root, { ...roster, segmentId: id });
+    await t.sql`
+      insert into segments (id, name, root_mode, root_key, root_key_sealed, roster_number, roster_payload, roster_signature)
+      overriding system value values (${id}, ${`of-many-${id}`}, 'managed', ${row.rootKey},
+        ${sealRoot(t.masterKey, id, root)}, ${roster.number + 10}, ${payload}, ${signature})`;
+  }
+  let transactions = 0;
+  const sql = new Proxy(t.sql, {
+    get(target, name, self) {
+      if (name === 'begin') transactions += 1;
+      return Reflect.get(target, name, self);
+    },
+  });
+  await signRaisedRosters({ ...deps, sql });
+  expect(transactions).toBe(3);
+  for (const id of [firstId, firstId + 249])
+    expect((await rowOf(id)).roster).toEqual({ ...roster, segmentId: id, number: roster.number + 10 });
 });

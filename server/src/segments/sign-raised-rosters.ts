@@ -4,12 +4,12 @@ import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import type { Log } from '../log.ts';
 import {
   listRaisedSegments,
-  lockSegment,
-  notifySegmentChanged,
+  lockRaisedSegments,
   type SegmentRow,
-  storeRoster,
+  type StoredRoster,
+  storeRosters,
 } from '../store/agents/segments.ts';
-import type { Sql, Tx } from '../store/database/connection.ts';
+import type { Sql } from '../store/database/connection.ts';
 import { isDatabaseLost } from '../store/database/database-lost.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { openRoot } from './segment-root.ts';
@@ -21,47 +21,70 @@ export interface SigningDeps {
   log: Log;
 }
 
+/** One transaction for so many, however long their rosters are: with one for each, many took longer to write than to sign. */
+const perTransaction = 100;
+
 /**
  * Signs the rosters that the root has signed, under their raised numbers; of servers that start at once one does. Before any
  * agent is told of its segment. One that can't be signed is logged and left to the next start.
  */
-export async function signRaisedRosters({ sql, log, ...keys }: SigningDeps): Promise<void> {
-  for (const { id, name } of await listRaisedSegments(sql)) {
-    try {
-      await inTransaction(sql, async (tx) => {
-        const segment = await lockSegment(tx, id);
-        if (segment !== undefined) await signRaised(tx, segment, keys);
-      });
-    } catch (error) {
-      if (isDatabaseLost(error)) throw error;
-      log.error(
-        { err: error, segment: name },
-        'the roster of a segment could not be signed after a restore: its agents may refuse it, and who is enrolled there gets no key. Compare its agents with those that you know; where they are right, “New keys…” of one signs a roster of them. The next start tries this again.',
+export async function signRaisedRosters(deps: SigningDeps): Promise<void> {
+  const raised = await listRaisedSegments(deps.sql);
+  for (let at = 0; at < raised.length; at += perTransaction)
+    await signTogether(deps, raised.slice(at, at + perTransaction));
+}
+
+type Named = Pick<SegmentRow, 'id' | 'name'>;
+
+async function signTogether(deps: SigningDeps, raised: readonly Named[]): Promise<void> {
+  try {
+    const unsigned = await inTransaction(deps.sql, async (tx) => {
+      const ids = raised.map(({ id }) => id);
+      const results = await Promise.all(
+        (await lockRaisedSegments(tx, ids)).map((segment) => signRaised(segment, deps)),
       );
-    }
+      await storeRosters(
+        tx,
+        results.filter((result) => 'payload' in result),
+      );
+      return results.filter((result) => 'error' in result);
+    });
+    for (const { segment, error } of unsigned) tellUnsigned(deps, segment, error);
+  } catch (error) {
+    if (isDatabaseLost(error)) throw error;
+    const [first, ...others] = raised;
+    if (others.length > 0) for (const one of raised) await signTogether(deps, [one]);
+    else if (first !== undefined) tellUnsigned(deps, first, error);
   }
 }
+
+function tellUnsigned({ log }: SigningDeps, { name }: Named, error: unknown): void {
+  log.error(
+    { err: error, segment: name },
+    'the roster of a segment could not be signed after a restore: its agents may refuse it, and who is enrolled there gets no key. Compare its agents with those that you know; where they are right, “New keys…” of one signs a roster of them. The next start tries this again.',
+  );
+}
+
+type Result = StoredRoster | { segment: Named; error: unknown } | Record<never, never>;
 
 /**
  * Nobody asked for this at a moment of their own, and who can write the database can bring it about. So nothing is signed
  * that the root has not signed before: not what the tables say now, nor by the key that they say the root is.
  */
-async function signRaised(
-  tx: Tx,
-  segment: SegmentRow,
-  { masterKey, installationId }: Pick<SigningDeps, 'masterKey' | 'installationId'>,
-): Promise<void> {
+async function signRaised(segment: SegmentRow, deps: SigningDeps): Promise<Result> {
   const { id, rosterNumber: number, rosterPayload: payload, rosterSignature: signature } = segment;
-  if (segment.rootMode !== 'managed' || payload === null || signature === null) return;
-  const root = openRoot(masterKey, segment);
+  if (segment.rootMode !== 'managed' || payload === null || signature === null) return {};
+  let root: Buffer | undefined;
   try {
-    const expected = { installationId, segmentId: id, minNumber: 0 };
+    root = openRoot(deps.masterKey, segment);
+    const expected = { installationId: deps.installationId, segmentId: id, minNumber: 0 };
     const rootKey = await signingPublicKeyOf(root);
     const held: Roster = await verifyRoster(rootKey, { payload, signature }, expected);
-    if (held.number >= number) return;
-    await storeRoster(tx, id, number, await signRoster(root, { ...held, number }));
-    await notifySegmentChanged(tx, id);
+    if (held.number >= number) return {};
+    return { segmentId: id, number, ...(await signRoster(root, { ...held, number })) };
+  } catch (error) {
+    return { segment, error };
   } finally {
-    root.fill(0);
+    root?.fill(0);
   }
 }

@@ -132,16 +132,41 @@ export async function storeRoster(
             where id = ${segmentId}`;
 }
 
-/**
- * Managed segments whose number was raised above that of their roster, after a restore: by the look of it, as one roster that
- * is not JSON must not hide the others. Who has locked one reads it.
- */
+export interface StoredRoster extends SignedRoster {
+  segmentId: number;
+  number: number;
+}
+
+/** Stores rosters of managed segments that the caller has locked, and tells every server that these changed. */
+export async function storeRosters(tx: Tx, rosters: readonly StoredRoster[]): Promise<void> {
+  if (rosters.length === 0) return;
+  await tx`
+    with changed as (
+      update segments s
+         set roster_number = r.number, roster_payload = r.payload, roster_signature = r.signature, recovery_key = null
+        from jsonb_to_recordset(${tx.json(rosters as never)}::jsonb) as r(
+               "segmentId" bigint, number bigint, payload text, signature text)
+       where s.id = r."segmentId" and s.id = any(${rosters.map(({ segmentId }) => segmentId)}::bigint[])
+      returning s.id
+    )
+    select pg_notify('opsc_segment', id::text) from changed`;
+}
+
+/** By the look of it, as one roster that is not JSON must not hide the others. Who has locked a segment reads it. */
+const isRaised = (sql: Queryable) => sql`
+  root_mode = 'managed' and roster_payload is not null
+    and coalesce(substring(roster_payload from '"number":(\\d{1,15})')::bigint, 0) < roster_number`;
+
+/** Managed segments whose number was raised above that of their roster, after a restore. */
 export async function listRaisedSegments(sql: Queryable): Promise<{ id: number; name: string }[]> {
   return sql<{ id: number; name: string }[]>`
-    select id, name from segments
-     where root_mode = 'managed' and roster_payload is not null
-       and coalesce(substring(roster_payload from '"number":(\\d{1,15})')::bigint, 0) < roster_number
-     order by id`;
+    select id, name from segments where ${isRaised(sql)} order by id`;
+}
+
+/** Locks those of these that are still raised: whoever held one may have signed it meanwhile. */
+export async function lockRaisedSegments(tx: Tx, ids: readonly number[]): Promise<SegmentRow[]> {
+  return tx<SegmentRow[]>`
+    select * from segments where id = any(${ids as number[]}::bigint[]) and ${isRaised(tx)} order by id for update`;
 }
 
 export interface SegmentKeyRow {
