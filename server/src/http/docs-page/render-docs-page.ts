@@ -26,7 +26,8 @@ export function renderDocsPage(description: ApiDescription): string {
 <p>${inlineCode(description.info.description)}</p>
 <p>Authenticate with <code>Authorization: Bearer</code> and an API token. The same for machines:
 <a href="/api/v1/openapi.json">openapi.json</a> (OpenAPI ${description.openapi}).</p>
-<pre><code>curl -H "Authorization: Bearer $OPSCONDUCTOR_TOKEN" http://127.0.0.1:7700/api/v1/me</code></pre>
+<pre><code>printf 'Authorization: Bearer %s\\n' "$(cat token)" &gt;headers
+curl -H @headers http://127.0.0.1:7700/api/v1/me</code></pre>
 <nav aria-label="Sections"><ul>${links.join('')}<li><a href="#errors">errors</a></li></ul></nav>
 </header>
 <main>
