@@ -7,6 +7,9 @@ import { closeCodes, limits } from '@opsconductor/protocol';
 const firstMs = 200;
 const longestMs = 30_000;
 const longestUnansweredMs = 5_000;
+/** Where the server told a short time, and for how many tries: ten seconds or so, in which a server that was restarted is there again. */
+const longestAtFirstMs = 500;
+const triesAtFirst = 20;
 const restartSpreadMs = 1_000;
 const slowFromMs = 10_000;
 const refusedFromMs = 120_000;
@@ -61,13 +64,20 @@ export class Backoff {
         return this.#between(slowFromMs, longestMs);
       default: {
         const most = answered ? longestMs : longestUnansweredMs;
-        const ceilingMs = Math.min(most, firstMs * 2 ** Math.min(this.#failures, 20));
+        const ownMs = Math.min(most, firstMs * 2 ** Math.min(this.#failures, 20));
         this.#failures += 1;
-        if (!answered && this.#spreadMs > ceilingMs) return this.#spread();
+        if (!answered && this.#spreadMs > ownMs) return this.#spread();
+        const ceilingMs = answered ? ownMs : Math.min(ownMs, this.#longestAtFirst());
         // Short waits are not made much shorter: agents by the hundred may be on the machine that is to come up.
         return this.#between(answered ? firstMs / 2 : ceilingMs / 2, Math.max(firstMs, ceilingMs));
       }
     }
+  }
+
+  /** One that is to be back soon, as few are before it, tries often for a while. */
+  #longestAtFirst(): number {
+    const isSoon = this.#spreadMs > 0 && this.#failures <= triesAtFirst;
+    return isSoon ? Math.max(longestAtFirstMs, this.#spreadMs) : Number.POSITIVE_INFINITY;
   }
 
   /** Each at a moment of its own, and at about that moment in each time after it: whenever the server is there again. */

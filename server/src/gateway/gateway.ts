@@ -175,7 +175,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     });
     this.#heartbeats = new Heartbeats({
       ...{ sql: deps.sql, log: deps.log, leaseTtlMs: this.#settings.leaseTtlMs },
-      connected: () => this.#links.size,
+      connected: () => [...this.#links.values()].filter((link) => link.isReady && !link.isEnding),
       onOver: (links) => this.#endOver(links),
     });
     this.#keys = new KeyMessages({ ...deps, onReady: () => this.#dispatcher.wake() });

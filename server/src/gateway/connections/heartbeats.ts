@@ -6,7 +6,7 @@ import type { UnbegunLease } from '../../runs/leases/return-leases.ts';
 import { type HeartbeatRow, renewSessions, runningStepsOfAgent } from '../../store/agents/agent-sessions.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import type { AgentLink } from './agent-link.ts';
-import { reconnectWithin } from './reconnect-within.ts';
+import { firstOfSegments, reconnectWithin } from './reconnect-within.ts';
 
 const batchMs = 50;
 
@@ -14,8 +14,8 @@ export interface HeartbeatsDeps {
   sql: Sql;
   log: Log;
   leaseTtlMs: number;
-  /** Agents of this server. */
-  connected(): number;
+  /** Those of this server's agents that can be given work, longest connected first. */
+  connected(): readonly AgentLink[];
   /** Sessions that the database does not renew; those of agents that were shut out, or that a newer one took the place of. */
   onOver(links: readonly AgentLink[]): Promise<void>;
 }
@@ -86,11 +86,14 @@ export class Heartbeats {
         [...beats.values()].map((beat) => beat.row),
         leaseTtlMs,
       );
+      const connected = this.#deps.connected();
+      const first = firstOfSegments(connected);
       const over: AgentLink[] = [];
       for (const [link, { sequence }] of beats) {
         const unknownAfterS = renewed.get(link.agentId);
         if (unknownAfterS !== undefined) {
-          const reconnectWithinMs = reconnectWithin(this.#deps.connected(), unknownAfterS);
+          const ahead = first.has(link) ? first.size : connected.length;
+          const reconnectWithinMs = reconnectWithin(ahead, unknownAfterS);
           link.send({ type: 'heartbeat_ack', sequence, reconnectWithinMs });
         } else if (!link.isEnding) over.push(link);
       }

@@ -1,6 +1,6 @@
 import { limits } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { reconnectWithin } from './reconnect-within.ts';
+import { firstOfSegments, reconnectWithin } from './reconnect-within.ts';
 
 test('the more agents there are, the longer they may take to come back, up to a limit', () => {
   expect(reconnectWithin(10, 300)).toBe(10 * limits.reconnectPerAgentMs);
@@ -9,4 +9,9 @@ test('the more agents there are, the longer they may take to come back, up to a 
 
 test('agents of a segment that waits a short time only are back before what they run is unknown', () => {
   expect(reconnectWithin(1_000, 10)).toBe(3_333);
+});
+
+test('two agents of each segment come back first, those that have been there for longest', () => {
+  const agents = [1, 1, 2, 1, 1, 3, 3, 3, 2].map((segmentId, at) => ({ segmentId, at }));
+  expect([...firstOfSegments(agents)].map(({ at }) => at)).toEqual([0, 1, 2, 5, 6, 8]);
 });

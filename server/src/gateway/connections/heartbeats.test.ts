@@ -1,0 +1,48 @@
+import { randomBytes } from 'node:crypto';
+import { limits } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { createLog } from '../../log.ts';
+import { testServerId } from '../../runs/testing.ts';
+import { setupGateway } from '../testing.ts';
+import type { AgentLink } from './agent-link.ts';
+import { Heartbeats } from './heartbeats.ts';
+
+test('two agents of a segment are told to come back before all others, over a time that is as long as these are many', async () => {
+  await using t = await setupGateway();
+  const agentIds: number[] = [];
+  for (let n = 0; n < 4; n += 1) {
+    const [agent] = await t.sql<{ id: number }[]>`
+      insert into agents (segment_id, name, signing_key, encryption_key, session_number, version, platform)
+      values (${t.segmentId}, ${`more-${n}`}, ${randomBytes(32)}, ${randomBytes(32)}, 1, '1', 'linux') returning id`;
+    if (agent === undefined) throw new Error('no agent');
+    await t.sql`insert into agent_sessions (agent_id, session_number, server_id, slots, expires_at)
+      values (${agent.id}, 1, ${testServerId}, 1, now() + interval '1 minute')`;
+    agentIds.push(agent.id);
+  }
+  const told = new Map<number, number>();
+  let allTold: () => void = () => undefined;
+  const answered = new Promise<void>((resolve) => {
+    allTold = resolve;
+  });
+  const links = agentIds.map((agentId) => ({
+    ...{ agentId, sessionNumber: 1, segmentId: t.segmentId, missedAttempts: () => [] },
+    send({ reconnectWithinMs }: { reconnectWithinMs: number }) {
+      told.set(agentId, reconnectWithinMs);
+      if (told.size === agentIds.length) allTold();
+    },
+  })) as unknown as AgentLink[];
+  const heartbeats = new Heartbeats({
+    ...{
+      sql: t.sql,
+      log: createLog({ level: 'error', plain: false, destination: { write: () => undefined } }),
+      leaseTtlMs: 60_000,
+    },
+    connected: () => links,
+    onOver: async () => undefined,
+  });
+  for (const link of links) heartbeats.heard(link, { type: 'heartbeat', sequence: 1, held: [] });
+  await answered;
+  heartbeats.stop();
+  const times = (count: number) => count * limits.reconnectPerAgentMs;
+  expect(agentIds.map((id) => told.get(id))).toEqual([times(2), times(2), times(4), times(4)]);
+});
