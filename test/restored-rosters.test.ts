@@ -38,7 +38,6 @@ const hasKey = (t: TestSystem, name: string) =>
     expect(await named(t, name)).toMatchObject({ state: 'connected', hasSegmentKey: true }),
   );
 
-/** The server's end looks for what is left of it, and takes agents for that. */
 async function stopAll(t: TestSystem, others: readonly TestAgent[]): Promise<void> {
   for (const agent of [t.agent, ...others]) await agent.stop();
   await t.server.stop();

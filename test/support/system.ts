@@ -59,6 +59,7 @@ class Restartable {
   protected process: WatchedProcess | undefined;
   readonly #past: WatchedProcess[] = [];
 
+  /** `mark`: in the command lines of what it starts, and of nothing else's: a folder with the slash that ends its name. */
   protected spawn(command: string[], env: Record<string, string>, mark: string): WatchedProcess {
     if (this.process !== undefined) this.#past.push(this.process);
     this.process = new WatchedProcess({
@@ -136,7 +137,7 @@ export class TestServer extends Restartable {
   }
 
   async start(): Promise<void> {
-    await this.spawn(this.#args, this.#env, this.#dir).says(/listening at/);
+    await this.spawn(this.#args, this.#env, join(this.#dir, 'data/')).says(/listening at/);
   }
 }
 
@@ -178,7 +179,7 @@ export class TestAgent extends Restartable {
     const policy = this.policy === undefined ? [] : ['--policy', this.policy];
     const args = ['run', '--data', this.dataDir, '--slots', String(this.#slots), ...policy];
     const environment = { OPSCONDUCTOR_LOG_LEVEL: 'info', ...this.environment };
-    const child = this.spawn([this.#file, ...args], environment, this.dataDir);
+    const child = this.spawn([this.#file, ...args], environment, `${this.dataDir}/`);
     if (connected) await child.says(/"msg":"connected"/);
   }
 

@@ -1,0 +1,22 @@
+// What the whole systems of tests promise to these.
+import { expect, test } from 'vitest';
+import { setup } from './system.ts';
+
+const isAlive = (pid: number) => {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+};
+
+test('a server that is stopped, with a database of its own, takes no agent with it, and an agent no copy of itself', async () => {
+  await using t = await setup({ ownPostgres: true });
+  const copy = await t.copyAgent(t.agent);
+  const [server, agent, postmaster] = [t.server.pid, t.agent.pid, await t.postmasterPid()];
+  expect(await t.server.stop()).toEqual([]);
+  expect([server, postmaster, agent].map(isAlive)).toEqual([false, false, true]);
+  await copy.start({ connected: false });
+  expect(await t.agent.stop()).toEqual([]);
+  expect([t.agent.pid, copy.pid].map(isAlive)).toEqual([false, true]);
+});
