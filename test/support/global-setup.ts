@@ -1,8 +1,10 @@
 // One PostgreSQL for the whole suite: the embedded one, or the server at OPSCONDUCTOR_TEST_DATABASE_URL (a role that
 // may create databases). Tests clone a migrated template database; where there is a superuser, also one whose clones are
 // emptied and lent on.
-import { execFile } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmod, mkdir, mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -30,12 +32,13 @@ const memoryDisk = '/dev/shm';
 const minMemoryBytes = 4 * 1024 ** 3;
 const execFileAsync = promisify(execFile);
 
-export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+export default async function setup(project: Pick<TestProject, 'provide'>): Promise<() => Promise<void>> {
   const given = process.env.OPSCONDUCTOR_TEST_DATABASE_URL;
   const dataDir = (await inMemory()) ?? (await mkdtemp(join(tmpdir(), prefix)));
   // PostgreSQL under root is another account: where that can't enter, the database would be placed outside, and stay.
   await chmod(dataDir, 0o755);
   // What a killed process or worker leaves behind goes with the folder, too.
+  const afterSuite = startAfterSuite(dataDir);
   const temporary = join(dataDir, 'tmp');
   await mkdir(temporary);
   await chmod(temporary, 0o1777);
@@ -57,8 +60,23 @@ export default async function setup(project: TestProject): Promise<() => Promise
     // Those that are lent end with nobody.
     await dropDatabases(superuser, [template, lendable]);
     await embedded?.stop();
-    await rm(dataDir, { recursive: true, force: true, maxRetries: 5 });
+    const ended = once(afterSuite, 'exit');
+    afterSuite.stdin?.end();
+    await ended;
   };
+}
+
+/** What ends all that is in the folder when this process is gone; it is in nobody's process group. */
+function startAfterSuite(folder: string): ChildProcess {
+  const program = join(import.meta.dirname, 'after-suite.mjs');
+  const child = spawn(process.execPath, [program, folder], {
+    cwd: '/',
+    detached: true,
+    stdio: ['pipe', 'ignore', 'inherit'],
+  });
+  child.unref();
+  (child.stdin as Socket).unref();
+  return child;
 }
 
 async function superuserUrl(url: string, dataDir: string): Promise<string> {
