@@ -49,9 +49,14 @@ export interface RunningCommand {
 export interface AttemptOptions {
   /** The shell has been sent the marker's line. */
   isMarked?: boolean;
+  /** The command waits for `permit` as well, and what the shell prints is kept till then. Not in a terminal, where nothing waits. */
+  isHeld?: boolean;
   /** For a shell that has the script to get to the command, in ms; two minutes unless told. What takes its place and reads its input, as a forced command may, never does. */
   beginWithinMs?: number;
 }
+
+/** Kept of what a shell prints by itself, as its startup files may, before its command is permitted. */
+const maxKeptBytes = 256 * 1024;
 
 export class Attempt implements RunningCommand {
   /** Resolves when the channel is closed and all its output is taken, or when the connection is gone. */
@@ -76,6 +81,10 @@ export class Attempt implements RunningCommand {
   #stopping = false;
   #mayBegin = true;
   #wasToldToGo = false;
+  /** Until it is permitted: what it printed, in order. */
+  #kept: { stream: OutputStream; bytes: Buffer }[] | undefined;
+  #keptBytes = 0;
+  #onPermit: () => void = () => {};
   #onReport: (report: BootstrapReport | undefined) => void = () => {};
 
   /** Sends the script. In a terminal the command may have started from here on, else from when the shell has reported. */
@@ -83,7 +92,7 @@ export class Attempt implements RunningCommand {
     lease: Lease<ClientChannel>,
     input: ScriptInput,
     sink: OutputSink,
-    { isMarked = false, beginWithinMs = 120_000 }: AttemptOptions = {},
+    { isMarked = false, isHeld = false, beginWithinMs = 120_000 }: AttemptOptions = {},
   ) {
     this.#channel = lease.channel;
     this.#sink = sink;
@@ -99,7 +108,10 @@ export class Attempt implements RunningCommand {
     const sent = isMarked ? script.subarray(markerLine(input.marker).length) : script;
     // The end of input comes with the word, and not in a terminal, to which it is none.
     const taken = new Promise<void>((resolve) => this.#channel.write(sent, () => resolve()));
-    this.late = this.inTerminal ? new Promise(() => undefined) : this.#becomesLate(taken, beginWithinMs);
+    const permitted = isHeld ? this.#hold() : undefined;
+    this.late = this.inTerminal
+      ? new Promise(() => undefined)
+      : this.#becomesLate(Promise.all([taken, permitted]), beginWithinMs);
   }
 
   get report(): BootstrapReport | undefined {
@@ -107,11 +119,24 @@ export class Attempt implements RunningCommand {
     return report?.kind === 'started' && this.neverBegan ? undefined : report;
   }
 
+  /** Its shell has said why it can't begin the command. */
+  get hasRefused(): boolean {
+    const { report } = this.#filter;
+    return report !== undefined && report.kind !== 'started';
+  }
+
   get neverBegan(): boolean {
     return !this.inTerminal && !this.#wasToldToGo;
   }
 
-  async #becomesLate(taken: Promise<void>, withinMs: number): Promise<number> {
+  #hold(): Promise<void> {
+    this.#kept = [];
+    return new Promise((resolve) => {
+      this.#onPermit = resolve;
+    });
+  }
+
+  async #becomesLate(taken: Promise<unknown>, withinMs: number): Promise<number> {
     await taken;
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
@@ -121,6 +146,17 @@ export class Attempt implements RunningCommand {
       }, withinMs);
       this.reported.then(() => clearTimeout(timer));
     });
+  }
+
+  /** The command of a held one may begin: it does when its shell has got to it. Of one whose shell has gone nothing begins. */
+  permit(): void {
+    const kept = this.#kept ?? [];
+    this.#kept = undefined;
+    this.#onPermit();
+    for (const { stream, bytes } of kept) this.#write(stream, bytes);
+    if (!this.#paused) this.#resume();
+    const { report } = this.#filter;
+    if (report !== undefined && !this.over && !this.exited) this.#hear(report);
   }
 
   callOff(): void {
@@ -178,7 +214,10 @@ export class Attempt implements RunningCommand {
     const known = this.#filter.report !== undefined;
     for (const part of this.#filter.push(bytes)) this.#write(stream, part);
     const { report } = this.#filter;
-    if (known || !report) return;
+    if (!known && report && this.#kept === undefined) this.#hear(report);
+  }
+
+  #hear(report: BootstrapReport): void {
     if (report.kind === 'started') this.#begin();
     this.#onReport(this.report);
   }
@@ -194,21 +233,29 @@ export class Attempt implements RunningCommand {
   }
 
   #write(stream: OutputStream, bytes: Buffer): void {
+    if (this.#kept !== undefined) {
+      this.#kept.push({ stream, bytes });
+      this.#keptBytes += bytes.length;
+      if (this.#keptBytes > maxKeptBytes) this.#pause();
+      return;
+    }
     if (this.#paused && this.#stopping) {
       this.discardedBytes += bytes.length;
       return;
     }
     if (this.#sink.write(stream, bytes) || this.#paused) return;
     this.#paused = true;
-    if (!this.#stopping) {
-      this.#channel.pause();
-      this.#channel.stderr.pause();
-    }
+    if (!this.#stopping) this.#pause();
     const goOn = () => {
       this.#paused = false;
       this.#resume();
     };
     this.#sink.drained().then(goOn, goOn);
+  }
+
+  #pause(): void {
+    this.#channel.pause();
+    this.#channel.stderr.pause();
   }
 
   #resume(): void {

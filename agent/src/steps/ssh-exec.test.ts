@@ -247,16 +247,15 @@ function read(path: string): string {
 
 /** Shells that wait for a script on the connection whose process on the target is given. */
 function waitingShells(connectionPid: number): number[] {
-  return readdirSync('/proc').flatMap((name) => {
-    try {
-      const parent = /^PPid:\t(\d+)$/m.exec(readFileSync(`/proc/${name}/status`, 'utf8'))?.[1];
-      const commandLine = readFileSync(`/proc/${name}/cmdline`, 'utf8');
-      const waits = Number(parent) === connectionPid && commandLine.includes('read -r OPSCONDUCTOR_ATTEMPT');
-      return waits ? [Number(name)] : [];
-    } catch {
-      return [];
-    }
-  });
+  return childrenOf(connectionPid).filter((pid) =>
+    read(`/proc/${pid}/cmdline`).includes('read -r OPSCONDUCTOR_ATTEMPT'),
+  );
+}
+
+function childrenOf(parent: number): number[] {
+  return readdirSync('/proc')
+    .filter((name) => read(`/proc/${name}/status`).includes(`\nPPid:\t${parent}\n`))
+    .map(Number);
 }
 
 sshTest('the shell for the next command waits on the target, without a marker', async () => {
@@ -301,6 +300,84 @@ sshTest(
     expect(t.sink.stdout).toBe(`${connectionPid}\n`);
   },
 );
+
+sshTest(
+  'a shell that has the script while the start is recorded begins the command after that, and keeps no output from it',
+  async () => {
+    // As a login shell's startup file may print something.
+    const t = await setupExec({ config: ['ForceCommand echo hello; eval "$SSH_ORIGINAL_COMMAND"'] });
+    for (let n = 0; n < 2; n += 1) await t.run({ command: 'echo $PPID' });
+    const connectionPid = Number(/\d+/.exec(t.sink.stdout)?.[0]);
+    await expect.poll(() => waitingShells(connectionPid)).toHaveLength(1);
+    const [shell] = waitingShells(connectionPid);
+    const before = t.sink.parts.length;
+    const outcome = await t.run(
+      { command: 'echo began; echo failed >&2; exit 3' },
+      {
+        beforeStart: async () => {
+          // It has read the script up to the word: descriptor 3 is what it reads that from.
+          await expect.poll(() => existsSync(`/proc/${shell}/fd/3`)).toBe(true);
+          expect(t.sink.parts).toHaveLength(before);
+        },
+      },
+    );
+    expect(outcome).toMatchObject({ status: 'failed', exitCode: 3 });
+    const said = t.sink.parts.slice(before).map(({ stream, bytes }) => [stream, bytes.toString()]);
+    expect(said).toEqual([
+      ['stdout', 'hello\n'],
+      ['stdout', 'began\n'],
+      ['stderr', 'failed\n'],
+    ]);
+  },
+);
+
+sshTest('a shell that was ended while the start was recorded has not begun the command', async () => {
+  const t = await setupExec();
+  await t.run({ command: 'echo $PPID' });
+  const connectionPid = Number(t.sink.stdout);
+  const outcome = await t.run(
+    { command: 'echo began' },
+    {
+      beforeStart: async () => {
+        // It has read the script up to the word.
+        const waiting = () => childrenOf(connectionPid).filter((pid) => existsSync(`/proc/${pid}/fd/3`));
+        await expect.poll(waiting).toHaveLength(1);
+        const [shell = 0] = waiting();
+        process.kill(shell, 'SIGKILL');
+        await expect.poll(() => existsSync(`/proc/${shell}`)).toBe(false);
+        const probe = await t.warm.open(t.request, (connection) => connection.exec('exec sleep 0.1'));
+        await once(probe.channel.resume(), 'close');
+        probe.release();
+      },
+    },
+  );
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'channel_refused' });
+  expect(outcome.executionTimeMs).toBeUndefined();
+  expect(t.sink.stdout).toBe(`${connectionPid}\n`);
+});
+
+sshTest('a waiting shell that refuses is not asked twice', async () => {
+  const t = await setupExec();
+  for (let n = 0; n < 2; n += 1) await t.run({ command: 'echo $PPID' });
+  const connectionPid = Number(/\d+/.exec(t.sink.stdout)?.[0]);
+  await expect.poll(() => waitingShells(connectionPid)).toHaveLength(1);
+  const [shell] = waitingShells(connectionPid);
+  const begun: string[] = [];
+  const outcome = await t.run(
+    { command: 'true', working_directory: '/nowhere' },
+    {
+      beforeStart: async () => {
+        begun.push('begun');
+        await expect.poll(() => existsSync(`/proc/${shell}`)).toBe(false);
+        const probe = await t.warm.open(t.request, (connection) => connection.exec('exec sleep 0.1'));
+        await once(probe.channel.resume(), 'close');
+        probe.release();
+      },
+    },
+  );
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'working_directory' });
+  expect(begun).toEqual(['begun']);
+});
 
 sshTest('a waiting shell that has gone costs the command nothing', async () => {
   const t = await setupExec();

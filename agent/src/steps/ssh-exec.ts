@@ -59,27 +59,35 @@ async function execute(
   const asOther = become && ((connection: SshConnection) => becomeShell(connection, become, { marker, pty }));
   let lease = await openShell(pool, context, asOther ?? (pty ? startInTerminal : startShell));
   if (!('channel' in lease)) return lease;
+  const startAttempt = (held: boolean, isMarked: boolean) =>
+    new Attempt(lease as Lease<ClientChannel>, scriptInput(config, context), context.output, {
+      ...{ isHeld: held, isMarked },
+      ...(options.beginWithinMs === undefined ? {} : { beginWithinMs: options.beginWithinMs }),
+    });
   try {
-    // Meanwhile a shell that is known to be ours makes ready; nothing starts before the script is sent.
-    let isMarked = lease.prepared || asOther !== undefined;
-    if (lease.prepared) lease.channel.write(markerLine(marker));
+    // Meanwhile a shell that is known to be ours makes ready, and waits for the word; any other is sent nothing yet.
+    let attempt = !pty && mayBeHeld(lease, context) ? startAttempt(true, false) : undefined;
+    let isMarked = asOther !== undefined;
+    if (attempt === undefined && lease.prepared) {
+      lease.channel.write(markerLine(marker));
+      isMarked = true;
+    }
     await context.beforeStart();
-    while (lease.prepared && exitOf(lease.channel) !== undefined) {
-      // The shell that was to wait has gone, and was sent no script: a new one may be asked.
+    while (lease.prepared && exitOf(lease.channel) !== undefined && attempt?.hasRefused !== true) {
+      // The shell that was to wait has gone, and was not given the word: a new one may be asked.
+      attempt = undefined;
+      isMarked = false;
       lease.release();
       const next = await openShell(pool, context, (connection) => startShell(connection));
       if (!('channel' in next)) return next;
       lease = next;
-      isMarked = false;
       // To open it may have taken longer than the lease had left.
       await context.beforeStart();
     }
     const refused = refusedBeforeStart(lease, context);
     if (refused !== undefined) return refused;
-    const attempt = new Attempt(lease, scriptInput(config, context), context.output, {
-      isMarked,
-      ...(options.beginWithinMs === undefined ? {} : { beginWithinMs: options.beginWithinMs }),
-    });
+    attempt ??= startAttempt(false, isMarked);
+    attempt.permit();
     const outcome = await runToEnd(attempt, pool, options, config, context);
     return finish(lease, attempt, outcome, context);
   } finally {
@@ -88,12 +96,26 @@ async function execute(
   }
 }
 
+/** On which a shell of ours has answered: no forced command, which would take the script for its own, stands in its place. */
+const answering = new WeakSet<SshConnection>();
+
+/**
+ * Whether the script may be there before the start is recorded. Nothing of the command runs without the word; a file for its
+ * outputs would be made.
+ */
+function mayBeHeld({ prepared, connection }: Lease<ClientChannel>, context: StepContext): boolean {
+  const isOurs = prepared || answering.has(connection);
+  return isOurs && context.become === undefined && context.outputFile !== true;
+}
+
 function finish(
   lease: Lease<ClientChannel>,
   attempt: Attempt,
   outcome: StepOutcome,
   context: StepContext,
 ): StepOutcome {
+  if (!attempt.inTerminal && attempt.report?.kind === 'started' && context.become === undefined)
+    answering.add(lease.connection);
   if (!attempt.inTerminal && mayPrepareNext(lease, attempt, context)) lease.prepareNext(watchShell);
   const { executionTimeMs } = attempt;
   const took = executionTimeMs === undefined ? {} : { executionTimeMs };
