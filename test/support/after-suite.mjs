@@ -9,8 +9,7 @@ const pollMs = 100;
 /** PostgreSQL that is told to end at once, and gives its shared memory back, does not take as long. */
 const patienceMs = 10_000;
 
-process.stdin.resume();
-await new Promise((ended) => process.stdin.once('close', ended));
+for await (const _ of process.stdin);
 const untilMs = Date.now() + patienceMs;
 for (let left = ownProcesses(); left.length > 0; left = ownProcesses()) {
   for (const { pid, isPostgres } of left)
