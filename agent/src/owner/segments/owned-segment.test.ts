@@ -195,7 +195,13 @@ test('nothing is signed on a roster that drops a segment key which an older one 
   // The right backup is back: another machine had signed what it has.
   t.server.state = { ...t.server.state, roster: await t.signed({ number: 2, ...withKey }) };
   t.sent.length = 0;
-  await expect(t.sign()).rejects.toThrow('Roster 3 of segment dmz does not name generation 2');
+  for (const dropsLost of [false, true]) {
+    await expect(t.sign({ dropsLost })).rejects.toThrow(
+      /^Roster 3 of segment dmz, which was signed here, does not name generation 2 .* roster 2, which the server has, does/,
+    );
+  }
+  // Which the server would refuse, and is not kept either: the other machine's next one is gone on with.
+  expect([t.sent, (await t.roots()).named('dmz').rosterNumber]).toEqual([[], 3]);
   // And as that one has signed on.
   t.server.state = { ...t.server.state, roster: await t.signed({ number: 4, ...withKey }) };
   await t.sign();
@@ -203,7 +209,10 @@ test('nothing is signed on a roster that drops a segment key which an older one 
   t.sent.length = 0;
   await expect(t.sign()).rejects.toThrow('Roster 6 of segment dmz does not name generation 2');
   expect(t.sent).toEqual([]);
-  expect(await t.sign({ dropsLost: true })).toEqual(['names the recovery key']);
+  expect(await t.sign({ dropsLost: true })).toEqual([
+    'names the recovery key',
+    'drops a generation 2 of the segment key: seal anew what was sealed to it',
+  ]);
 });
 
 test('nothing is signed on a roster that is older than one which an agent says it has seen, unless that is meant', async () => {

@@ -112,6 +112,16 @@ function generationsMissing(roster: Roster | undefined, older: Roster | undefine
   return missing.map(({ generation }) => generation);
 }
 
+/** What the server refuses is not kept here first, meant or not: all that is signed after it would be refused, too. */
+function refuseToDropOfServer({ known, state, roster, droppedGenerations, isBehind }: OwnedState): void {
+  if (!isBehind || droppedGenerations.length === 0) return;
+  const shown = state.roster === null ? 0 : (JSON.parse(state.roster.payload) as Roster).number;
+  throw new AgentError(
+    `Roster ${roster?.number ?? 0} of segment ${known.segmentName}, which was signed here, does not name generation ${droppedGenerations.join(', ')} of the segment key; roster ${shown}, which the server has, does. It takes none that drops the key.`,
+    'Two machines have signed, or a backup was restored. Sign on the machine that has signed the other, or with its file of roots. Nothing was signed.',
+  );
+}
+
 /** A segment key that the next roster does not name is gone for ever, with what is sealed to it. */
 function refuseToDrop(
   { known, state, roster, droppedGenerations }: OwnedState,
@@ -151,8 +161,9 @@ export async function signNextRoster(
   decisions: RosterDecisions,
   { dropsLost = false }: { dropsLost?: boolean } = {},
 ): Promise<string[]> {
+  refuseToDropOfServer(owned);
   if (!dropsLost) refuseToDrop(owned, decisions);
-  const { known, state, roster: base } = owned;
+  const { known, state, roster: base, droppedGenerations } = owned;
   const { installationId, segmentId } = known;
   const input = { installationId, segmentId, rootPublicKey: root.publicKey, base, state, decisions };
   const { roster, changes } = await nextRoster(input);
@@ -163,7 +174,13 @@ export async function signNextRoster(
   roots.put({ ...known, rosterNumber: number, signed });
   await roots.save();
   await api.post(rosterPath(segmentId), signed, SegmentSchema);
-  return changes.length === 0 ? [`roster ${number} was sent again`] : changes;
+  if (changes.length === 0) return [`roster ${number} was sent again`];
+  return [
+    ...changes,
+    ...droppedGenerations.map(
+      (generation) => `drops a generation ${generation} of the segment key: seal anew what was sealed to it`,
+    ),
+  ];
 }
 
 async function verified(known: KnownRoot, root: Uint8Array, signed: SignedRoster): Promise<Roster> {
