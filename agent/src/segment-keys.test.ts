@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rename, rmdir, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentMessage, ServerMessageOf } from '@opsconductor/protocol';
 import {
@@ -344,6 +344,31 @@ test('a key is not let go of where the roster that does not name it can not be k
   expect((await t.open()).privateKey(2)).toEqual(t.second);
   await t.keys.retry();
   expect(t.keys.generations).toEqual([1]);
+});
+
+test('a lost key whose file is gone is kept all the same, and holds no roster up', async () => {
+  await using t = await setupSecond();
+  await rm(join(t.data.segmentKeys, '2.key'));
+  await t.apply({}, t.root, { number: 9_000 });
+  expect(t.replies).toMatchObject([{ type: 'segment_ready', rosterNumber: 9_000, generations: [1] }]);
+  await t.apply({}, t.root, { number: 9_001, ...t.named });
+  expect(t.keys.privateKey(2)).toEqual(t.second);
+});
+
+test('a lost key whose file can not be removed at first is not given out once more', async () => {
+  await using t = await setupSecond();
+  const path = join(t.data.segmentKeys, '2.key');
+  await rename(path, `${path}.away`);
+  // What can not be removed as a file is: a folder.
+  await mkdir(path);
+  await t.apply({ makeGeneration: 2 }, t.root, { number: 9_000 });
+  expect(t.replies).toEqual([]);
+  await rmdir(path);
+  await rename(`${path}.away`, path);
+  await t.keys.retry();
+  const [, made] = t.replies;
+  expect(made).toMatchObject({ type: 'segment_key_made', generation: 2 });
+  expect(made).not.toMatchObject({ segmentPublicKey: t.publicKey });
 });
 
 test('a process that ends once it has kept a roster lets go of what is lost when it starts again', async () => {

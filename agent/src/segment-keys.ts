@@ -1,5 +1,5 @@
 // The segment's private keys, which exist on agents alone, and the newest roster, which says whom they may go to.
-import { link, readdir, rename, rm } from 'node:fs/promises';
+import { readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentMessage, ServerMessageOf } from '@opsconductor/protocol';
 import {
@@ -24,7 +24,7 @@ import {
 import type { Logger } from 'pino';
 import type { DataDirectory } from './identity/data-directory.ts';
 import { errorCode, readIfExists, syncFolder, writeDurably } from './identity/durable-file.ts';
-import { type Identity, keyPairAt, parseJson, readKey, saveKey } from './identity/identity.ts';
+import { createKey, type Identity, keyPairAt, parseJson, readKey, saveKey } from './identity/identity.ts';
 
 export interface SegmentKeysOptions {
   data: DataDirectory;
@@ -204,15 +204,9 @@ export class SegmentKeys {
     const { data } = this.#options;
     const lost = this.generations.filter((generation) => !this.#isNamedBy(roster, generation));
     for (const generation of lost) {
-      const publicKey = this.#keys.get(generation)?.publicKey;
-      if (publicKey === undefined) continue;
-      try {
-        await link(segmentKeyPath(data, generation), asidePath(data, generation, publicKey));
-      } catch (error) {
-        if (errorCode(error) !== 'EEXIST') throw error;
-      }
+      const key = this.#keys.get(generation);
+      if (key !== undefined) await createKey(asidePath(data, generation, key.publicKey), key.privateKey);
     }
-    if (lost.length > 0) await syncFolder(data.segmentKeys);
   }
 
   /** Takes up what was put aside and is named again; lets go of keys that are not of this roster, nor of its next. */
@@ -224,8 +218,9 @@ export class SegmentKeys {
       // Or made here, but another agent of the segment was first: nothing was ever sealed to it.
       const isDone = rosterSegmentKey(roster, generation) !== undefined;
       if (!isDone && !aside.has(asideName(generation, publicKey))) continue;
-      this.#keys.delete(generation);
+      // Known until its file is gone: what is there counts as this agent's next generation.
       await rm(segmentKeyPath(data, generation), { force: true });
+      this.#keys.delete(generation);
     }
     for (const { generation } of roster.segmentKeys) {
       const named = rosterSegmentKey(roster, generation);

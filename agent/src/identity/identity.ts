@@ -12,7 +12,7 @@ import { type Static, Type } from 'typebox';
 import { Check } from 'typebox/value';
 import { AgentError } from '../agent-error.ts';
 import type { DataDirectory } from './data-directory.ts';
-import { readIfExists, writeDurably } from './durable-file.ts';
+import { createDurably, readIfExists, writeDurably } from './durable-file.ts';
 import { readNextKeys } from './next-keys.ts';
 
 const IdentitySchema = Type.Object({
@@ -45,8 +45,15 @@ export async function saveIdentity(data: DataDirectory, identity: IdentityFile):
 }
 
 export async function saveKey(path: string, key: Uint8Array): Promise<void> {
-  await writeDurably(path, `${encodeBase64(key)}\n`);
+  await writeDurably(path, textOf(key));
 }
+
+/** The same, unless there is one. */
+export async function createKey(path: string, key: Uint8Array): Promise<void> {
+  await createDurably(path, textOf(key));
+}
+
+const textOf = (key: Uint8Array) => `${encodeBase64(key)}\n`;
 
 /** A raw 32-byte private key from its file; undefined when there is none. */
 export async function readKey(path: string): Promise<Uint8Array | undefined> {
