@@ -4,6 +4,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import { connect, type Socket } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import { expect, onTestFinished, test, vi } from 'vitest';
+import { answeredBodyLimits } from './answered-bodies.ts';
 import { Listener, type ListenOptions } from './listener.ts';
 import { UnreadAnswers } from './unread-answers.ts';
 
@@ -97,7 +98,9 @@ const refuseRead: RequestListener = (request, response) =>
 const postHead = (length: number) => `POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${length}\r\n\r\n`;
 
 test('who sends all of a body that is refused before reading the answer is answered', async () => {
-  const t = await setup(refuse);
+  const t = await setup(refuse, {
+    bodies: { ...answeredBodyLimits, mostBytes: 9_000_000, endAfterMs: 600_000 },
+  });
   const { socket, told } = await t.dial(postHead(9_000_000));
   // More than the system holds by itself.
   const error = await new Promise((resolve) => socket.write(Buffer.alloc(9_000_000), resolve));
@@ -147,7 +150,7 @@ function bytesRead({ server }: Listener): (count: number) => Promise<number> {
     ended.push(once(socket, 'close').then(() => socket.bytesRead));
   });
   return async (count) => {
-    await vi.waitFor(() => expect(ended).toHaveLength(count));
+    await vi.waitFor(() => expect(ended).toHaveLength(count), { timeout: 20_000 });
     return (await Promise.all(ended)).reduce((sum, bytes) => sum + bytes, 0);
   };
 }
