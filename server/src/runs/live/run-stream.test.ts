@@ -194,6 +194,32 @@ test('a reader who is further behind than memory reaches goes on from the databa
   expect(seen.filter((event) => event.type === 'chunk')).toHaveLength(24);
 });
 
+test('readers that are far behind leave connections of the database to others', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await t.send(lease, chunkOf(lease, 1, 'one\n'));
+  await settle(t, endOf(lease));
+  const behind = { ...t, hub: new LiveHub() };
+  const holder = await t.sql.reserve();
+  await holder`begin`;
+  await holder`lock table run_output in access exclusive mode`;
+  // Of so many each pulls little, so that there is room for as many pulls as there are connections.
+  for (let n = 0; n < 300; n += 1) behind.hub.turns.join({ cutOff() {} });
+  const readers = await Promise.all(Array.from({ length: 20 }, () => follow(behind, runId)));
+  const reading = readers.map(({ readToEnd }) => readToEnd());
+  for (let isWaiting = false; !isWaiting; ) {
+    const waiting = await holder`
+      select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+    isWaiting = waiting.length > 0;
+  }
+  // These would wait for a connection that readers have.
+  for (let n = 0; n < 40; n += 1) await t.sql`select from job_runs`;
+  await holder`commit`;
+  holder.release();
+  for (const seen of await Promise.all(reading)) expect(texts(seen)).toEqual(['one\n']);
+});
+
 test('output that another server stored, of which only the bus tells, is shown', async () => {
   await using t = await setupOutput();
   const runId = await t.start();

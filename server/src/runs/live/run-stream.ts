@@ -347,6 +347,20 @@ export class RunStream implements StreamReader {
     const after = this.#sentOf(step.id, step.epoch);
     const recent = this.#deps.hub.recent(step.id, step.epoch, after);
     if (recent !== undefined && recent.length > 0) return takeBytes(recent, maxRawBytes);
+    const { reads } = this.#deps.hub.turns;
+    await reads.take();
+    try {
+      return this.#closed ? [] : await this.#stored(step, after, maxRawBytes);
+    } finally {
+      reads.done();
+    }
+  }
+
+  async #stored(
+    step: { id: number; epoch: number; attemptDay: string | null },
+    after: number,
+    maxRawBytes: number,
+  ): Promise<ReadableChunk[]> {
     const key = await this.#deps.keys.keyOf(this.#deps.sql, this.#runId);
     const stored = await readChunks(
       this.#deps.sql,

@@ -1,6 +1,7 @@
 // Shares event loop and memory among the readers of live streams: hundreds that all have output to take neither hold up
 // requests and agents, nor hold hundreds of times what one may (docs/adr/0050).
 import { limits } from '@opsconductor/protocol';
+import { Turns } from '../../turns.ts';
 
 /** Pulls that are served before everything else has its turn. */
 const maxPullsPerTurn = 8;
@@ -27,6 +28,11 @@ export interface StreamReader {
 }
 
 export class StreamTurns {
+  /**
+   * For output that is read from the database: one reader's at a time. What each is given takes milliseconds of the event loop, and readers
+   * that are far behind would have all connections of the database to themselves.
+   */
+  readonly reads = new Turns(1);
   readonly #settings: StreamTurnsSettings;
   #readers = 0;
   #left = maxPullsPerTurn;
