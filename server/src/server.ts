@@ -154,7 +154,8 @@ export async function startServer(
     closers.push(() => masterKeys.stop());
     await services.gateway.start(listener.server);
     await prepared;
-    listener.open(getRequestListener(services.app.fetch, { overrideGlobalObjects: false }));
+    const answer = getRequestListener(services.app.fetch, { overrideGlobalObjects: false });
+    listener.open(answer, services.askerOf);
     services.sweeper.start();
     services.sealer.start();
     services.siteRuleChecker.start();

@@ -1,6 +1,7 @@
 // The server's parts, wired together: this is where they meet.
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
+import type { IncomingMessage } from 'node:http';
 import { CheckpointFeed } from './audit/checkpoint-feed.ts';
 import { CheckpointFile } from './audit/checkpoint-file.ts';
 import { refusalRecorder } from './audit/record-refusal.ts';
@@ -9,12 +10,14 @@ import { Authenticator } from './auth/authenticator.ts';
 import { EnrollmentLimits } from './auth/enrollment-limits.ts';
 import { defaultIdentitySettings, type IdentitySettings } from './auth/identity-deps.ts';
 import type { Installation } from './auth/open-installation.ts';
+import { rateLimitKeyOf } from './auth/rate-limiter.ts';
 import { SignInLimits } from './auth/sign-in-limits.ts';
 import { AgentContents } from './files/agent-contents.ts';
 import type { HandshakeSettings } from './gateway/connections/handshake.ts';
 import { Gateway } from './gateway/gateway.ts';
 import { createApp } from './http/app.ts';
 import { type Access, isKnownHost } from './http/client.ts';
+import { presentedToken } from './http/presented-token.ts';
 import { RequestLimits } from './http/request-limits.ts';
 import type { RouteSpec } from './http/route.ts';
 import { agentEnrollmentRoutes } from './http/routes/agent-enrollment.ts';
@@ -49,7 +52,9 @@ import { targetRoutes } from './http/routes/targets.ts';
 import { schemaRoutes } from './http/schemas.ts';
 import { sessionCookie } from './http/session-cookie.ts';
 import { JobImports } from './jobs/bundles/job-imports.ts';
+import type { Asker } from './listener/listener.ts';
 import type { Log } from './log.ts';
+import { peerAddress } from './peer-address.ts';
 import { CleanUpRequests } from './runs/ends/clean-up-requests.ts';
 import { Sweeper } from './runs/ends/sweeper.ts';
 import { LeaseBuilder } from './runs/leases/lease-builder.ts';
@@ -105,6 +110,8 @@ export interface ServiceOptions {
 
 export interface Services {
   app: ReturnType<typeof createApp>;
+  /** Who asks, as far as can be told without looking it up. */
+  askerOf(request: IncomingMessage): Asker;
   routes: readonly RouteSpec[];
   gateway: Gateway;
   sweeper: Sweeper;
@@ -255,6 +262,12 @@ export function createServices(options: ServiceOptions): Services {
   });
   return {
     app,
+    askerOf: (request) => {
+      const presented = presentedToken(request.headers, cookie.name);
+      const userId = presented && authenticator.lastOwner(presented.via, presented.token);
+      if (userId !== undefined) return { isKnown: true, name: String(userId) };
+      return { isKnown: false, name: rateLimitKeyOf(peerAddress(request, options.access.behindTlsProxy)) };
+    },
     routes,
     gateway,
     sweeper,

@@ -48,8 +48,8 @@ export class Authenticator {
   readonly #deps: AuthenticatorDeps;
   readonly #limits: SessionLimits;
   readonly #remembered = new Map<string, Remembered>();
-  /** Sessions and tokens that held when they were looked up last; forgetting leaves them, as it says nothing against them. */
-  readonly #good = new Set<string>();
+  /** Whose the sessions and tokens are that held when they were looked up last; forgetting leaves them, as it says nothing against them. */
+  readonly #good = new Map<string, number>();
   readonly #listeners = new Set<(isAffected: Matches) => void>();
   /** Raised by each `forget`, so that a query that began before it is not remembered after it. */
   #forgetCount = 0;
@@ -64,7 +64,12 @@ export class Authenticator {
 
   /** Also where it is to be looked up again; false once it was found to have ended, or after ten thousand others. */
   wasGood(via: Principal['via'], token: string): boolean {
-    return this.#good.has(keyOf(via, hashSecretToken(token).toString('base64')));
+    return this.lastOwner(via, token) !== undefined;
+  }
+
+  /** The user whose it was when it was looked up last, as far as `wasGood` tells. */
+  lastOwner(via: Principal['via'], token: string): number | undefined {
+    return this.#good.get(keyOf(via, hashSecretToken(token).toString('base64')));
   }
 
   /** Whose the session is; undefined for one that is unknown, expired, idle for too long, or of an inactive user. */
@@ -185,7 +190,7 @@ export class Authenticator {
     }
     this.#good.delete(key);
     makeRoomIn(this.#good);
-    this.#good.add(key);
+    this.#good.set(key, row.userId);
     const principal = principalOf(via, row);
     if (forgetCount === this.#forgetCount) {
       const endMs = row.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY;
@@ -202,7 +207,7 @@ export class Authenticator {
 }
 
 /** For one more, by leaving out what was put there longest ago. */
-function makeRoomIn(keys: Map<string, unknown> | Set<string>): void {
+function makeRoomIn(keys: Map<string, unknown>): void {
   const oldest = keys.keys().next();
   if (keys.size >= maxRemembered && !oldest.done) keys.delete(oldest.value);
 }

@@ -1,7 +1,6 @@
 // One request through one route: who calls, may they, is what they sent valid; then the handler.
 import { type ErrorDetail, limits } from '@opsconductor/protocol';
 import type { Context } from 'hono';
-import { getCookie } from 'hono/cookie';
 import { type TSchema, Type } from 'typebox';
 import type { Authority } from '../auth/authority.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
@@ -11,6 +10,7 @@ import { withUnstorableText } from '../storable-text.ts';
 import type { BodyShare } from './body-room.ts';
 import { type Access, addressOf, checkOrigin } from './client.ts';
 import { jsonSchemaOf } from './json-schema.ts';
+import { presentedToken } from './presented-token.ts';
 import { type RequestBody, readRequestBody, readRequestBytes, readRequestFile } from './read-body.ts';
 import type { RequestLimits } from './request-limits.ts';
 import type { Principal, RouteRequest, RouteSpec } from './route.ts';
@@ -170,7 +170,7 @@ async function authorize(
   }
   const principal = await authenticate(deps, context, address);
   if (principal === undefined) throw new AppError('unauthenticated', 'Sign in, or send a valid API token.');
-  deps.limits.countCaller(principal);
+  await deps.limits.countCaller(principal);
   if (isUnsafe && principal.via === 'session') checkOrigin(context, deps.access, true);
   if (!mayCall(route, principal.authority)) {
     await deps.onForbidden({ principal, route, address, requestId });
@@ -192,8 +192,11 @@ async function authenticate(
   context: Context,
   address: string,
 ): Promise<Principal | undefined> {
-  const { authenticator, limits } = deps;
-  const presented = presentedBy(deps, context);
+  const { authenticator, cookieName, limits } = deps;
+  const presented = presentedToken(
+    { authorization: context.req.header('authorization'), cookie: context.req.header('cookie') },
+    cookieName,
+  );
   // Counted before it is looked up: a flood of wrong ones, at once too, must not cost a query each.
   const isCounted = presented === undefined || !authenticator.wasGood(presented.via, presented.token);
   if (isCounted) limits.countStranger(address);
@@ -206,19 +209,6 @@ async function authenticate(
   if (principal === undefined && !isCounted) limits.countStranger(address);
   if (principal !== undefined && isCounted) limits.uncountStranger(address);
   return principal;
-}
-
-function presentedBy(
-  { cookieName }: RouteDeps,
-  context: Context,
-): { via: Principal['via']; token: string } | undefined {
-  const authorization = context.req.header('authorization');
-  if (authorization !== undefined) {
-    const token = /^Bearer +([\w.~+/=-]{16,512})$/i.exec(authorization)?.[1];
-    return token === undefined ? undefined : { via: 'api_token', token };
-  }
-  const token = getCookie(context, cookieName);
-  return token === undefined || token.length > 512 ? undefined : { via: 'session', token };
 }
 
 /** Path, query and body, with defaults filled in; what is wrong in any of them is told at once. */

@@ -2,6 +2,7 @@
 // waiting for those who say nothing.
 import {
   createServer as createHttpServer,
+  type IncomingMessage,
   type RequestListener,
   type Server,
   type ServerResponse,
@@ -10,6 +11,7 @@ import { createServer as createHttpsServer, type Server as HttpsServer } from 'n
 import type { Socket } from 'node:net';
 import { AnsweredBodies, type AnsweredBodyLimits, answeredBodyLimits } from './answered-bodies.ts';
 import { endFaultyClients } from './end-faulty-clients.ts';
+import { FairTurns } from './fair-turns.ts';
 import { UnreadAnswers, type UnreadLimits, unreadLimits } from './unread-answers.ts';
 
 /** All agents of many sites may come back in one moment: the system keeps them until the server gets to them. */
@@ -21,6 +23,8 @@ const tlsHandshakeMs = 30_000;
  * are looked at, and where nothing was asked on one yet, it is one with slow headers.
  */
 const slowClients = { headersTimeout: 15_000, requestTimeout: 60_000, connectionsCheckingInterval: 5_000 };
+/** Of one caller: with these 500 a second can be begun, as many as a user may ask for, however long each takes. */
+const mostUnderWay = 6;
 /** So many requests a client may send on one connection before the one ahead of them is answered; browsers send none. */
 const maxAhead = 100;
 /** At the end requests that are being answered have so long. */
@@ -88,9 +92,9 @@ export class Listener {
     return new Listener(server, requests, handshakes);
   }
 
-  /** From here on requests are answered by this. */
-  open(answer: RequestListener): void {
-    this.#requests.open(answer);
+  /** From here on requests are answered by this, in turns of those who ask. */
+  open(answer: RequestListener, askerOf: (request: IncomingMessage) => Asker = addressOf): void {
+    this.#requests.open(answer, askerOf);
   }
 
   /** From here on each connection is closed when its request is answered. */
@@ -113,6 +117,13 @@ export class Listener {
   }
 }
 
+/** Who asks. Callers that are known and strangers have their turns beside one another, and neither for the other's. */
+export interface Asker {
+  isKnown: boolean;
+  /** What it asks counts together. */
+  name: string;
+}
+
 /** What is asked on one connection. */
 interface Turns {
   /** Whose turn it is. */
@@ -128,7 +139,11 @@ class RequestSwitch {
     response.writeHead(503, { 'Retry-After': '1', 'Content-Length': '0' }).end();
   };
 
+  #askerOf: (request: IncomingMessage) => Asker = addressOf;
   #isClosing = false;
+  readonly #ofCallers = new FairTurns(mostUnderWay);
+  /** Of these many may be behind one address, and a sign-in waits long for the one before. */
+  readonly #ofStrangers = new FairTurns(Number.POSITIVE_INFINITY);
   readonly #unread: UnreadAnswers;
   readonly #bodies: AnsweredBodies;
   /** Weak, as of what waits on a connection that breaks Node tells no end. */
@@ -143,8 +158,13 @@ class RequestSwitch {
     if (this.#isClosing) response.shouldKeepAlive = false;
     response.once('finish', () => this.#bodies.readOn(request));
     this.#inTurn(request.socket, response, () => {
-      this.#unread.watch(response);
-      this.#listener(request, response);
+      const { isKnown, name } = this.#askerOf(request);
+      const end = (isKnown ? this.#ofCallers : this.#ofStrangers).take(name, () => {
+        if (request.socket.destroyed) return;
+        this.#unread.watch(response);
+        this.#listener(request, response);
+      });
+      response.once('close', end);
     });
   };
 
@@ -191,9 +211,14 @@ class RequestSwitch {
     this.#isClosing = true;
   }
 
-  open(listener: RequestListener): void {
+  open(listener: RequestListener, askerOf: (request: IncomingMessage) => Asker): void {
     this.#listener = listener;
+    this.#askerOf = askerOf;
   }
+}
+
+function addressOf({ socket }: IncomingMessage): Asker {
+  return { isKnown: false, name: socket.remoteAddress ?? '' };
 }
 
 /** TLS handshakes under way: a server that is told to close its connections knows nothing of these. */
