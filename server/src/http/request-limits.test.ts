@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { Authority } from '../auth/authority.ts';
 import { AppError } from '../errors.ts';
 import { RequestLimits } from './request-limits.ts';
@@ -15,9 +15,9 @@ const caller = (userId: number, viaId = 1): Principal => ({
   viaId,
 });
 
-const refusalOf = (call: () => void): AppError | undefined => {
+const refusalOf = async (call: () => unknown): Promise<AppError | undefined> => {
   try {
-    call();
+    await call();
     return undefined;
   } catch (error) {
     if (error instanceof AppError) return error;
@@ -25,28 +25,45 @@ const refusalOf = (call: () => void): AppError | undefined => {
   }
 };
 
-test('a caller past the limit is told when to come back, with whichever token, and then may again', () => {
+test('a caller past the limit is told when to come back, with whichever token, and then may again', async () => {
   const limits = start();
-  limits.countCaller(caller(1, 1));
-  limits.countCaller(caller(1, 2));
-  const refusal = refusalOf(() => limits.countCaller(caller(1, 3)));
+  await limits.countCaller(caller(1, 1));
+  await limits.countCaller(caller(1, 2));
+  const refusal = await refusalOf(() => limits.countCaller(caller(1, 3)));
   expect(refusal).toMatchObject({ code: 'rate_limited', retryAfterS: 1 });
   nowMs += 1_000;
-  expect(refusalOf(() => limits.countCaller(caller(1)))).toBeUndefined();
+  expect(await refusalOf(() => limits.countCaller(caller(1)))).toBeUndefined();
 });
 
-test('callers do not use up each other’s share, nor does a stranger at their address', () => {
+test('callers do not use up each other’s share, nor does a stranger at their address', async () => {
   const limits = start();
   for (let i = 0; i < 5; i++) {
-    refusalOf(() => limits.countCaller(caller(1)));
-    refusalOf(() => limits.countStranger('192.0.2.1'));
+    await refusalOf(() => limits.countCaller(caller(1)));
+    await refusalOf(() => limits.countStranger('192.0.2.1'));
   }
-  expect(refusalOf(() => limits.countCaller(caller(2)))).toBeUndefined();
-  expect(refusalOf(() => limits.countStranger('192.0.2.2'))).toBeUndefined();
-  expect(refusalOf(() => limits.countStranger('192.0.2.1'))?.code).toBe('rate_limited');
+  expect(await refusalOf(() => limits.countCaller(caller(2)))).toBeUndefined();
+  expect(await refusalOf(() => limits.countStranger('192.0.2.2'))).toBeUndefined();
+  expect((await refusalOf(() => limits.countStranger('192.0.2.1')))?.code).toBe('rate_limited');
 });
 
-test('a stranger who turned out to be none is as if they had not been counted', () => {
+test('who asks on past the limit is refused one request at a time, and nobody else waits for that', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const limits = start();
+  for (let i = 0; i < 2; i++) await limits.countCaller(caller(1));
+  let refused = 0;
+  for (let i = 0; i < 8; i++) void refusalOf(() => limits.countCaller(caller(1))).then(() => refused++);
+  await limits.countCaller(caller(2));
+  expect(refused).toBe(0);
+  const refusedAfter: number[] = [];
+  for (let i = 0; i < 8; i++) {
+    await vi.advanceTimersByTimeAsync(20);
+    refusedAfter.push(refused);
+  }
+  expect(refusedAfter).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+});
+
+test('a stranger who turned out to be none is as if they had not been counted', async () => {
   const limits = start();
   for (let i = 0; i < 5; i++) {
     limits.countStranger('192.0.2.3');
@@ -54,13 +71,13 @@ test('a stranger who turned out to be none is as if they had not been counted', 
   }
   limits.countStranger('192.0.2.3');
   limits.countStranger('192.0.2.3');
-  expect(refusalOf(() => limits.countStranger('192.0.2.3'))).toMatchObject({ retryAfterS: 1 });
+  expect(await refusalOf(() => limits.countStranger('192.0.2.3'))).toMatchObject({ retryAfterS: 1 });
 });
 
-test('few files are read at a time, and a place that is given back is free', () => {
+test('few files are read at a time, and a place that is given back is free', async () => {
   const limits = start();
   const [first] = [limits.holdFile(), limits.holdFile()];
-  expect(refusalOf(() => limits.holdFile())).toMatchObject({ code: 'rate_limited', retryAfterS: 5 });
+  expect(await refusalOf(() => limits.holdFile())).toMatchObject({ code: 'rate_limited', retryAfterS: 5 });
   first?.();
-  expect(refusalOf(() => limits.holdFile())).toBeUndefined();
+  expect(await refusalOf(() => limits.holdFile())).toBeUndefined();
 });

@@ -4,6 +4,7 @@ import { limits } from '@opsconductor/protocol';
 import { type RateLimit, RateLimiter, rateLimitKeyOf, refuseAfter } from '../auth/rate-limiter.ts';
 import { AppError } from '../errors.ts';
 import { BodyRoom, type BodyShare } from './body-room.ts';
+import { RefusalPauses } from './refusal-pauses.ts';
 import type { Principal } from './route.ts';
 
 /** A program that asks as fast as it can stays below this on one connection; a loop gone wild on many does not. */
@@ -32,6 +33,7 @@ export class RequestLimits {
   #uploads = 0;
   readonly #roomOfCallers = new BodyRoom(roomOfCallers);
   readonly #roomOfStrangers = new BodyRoom(roomOfStrangers);
+  readonly #pauses = new RefusalPauses();
   readonly #callers: RateLimiter;
   readonly #strangers: RateLimiter;
 
@@ -40,10 +42,13 @@ export class RequestLimits {
     this.#strangers = new RateLimiter(rates.ofStranger ?? ofStranger, now);
   }
 
-  /** @throws AppError `rate_limited` with Retry-After. */
-  countCaller(principal: Principal): void {
+  /** @throws AppError `rate_limited` with Retry-After, after a pause. */
+  async countCaller(principal: Principal): Promise<void> {
     // By user: more sessions or tokens are not more of it.
-    refuseAfter(this.#callers.take(String(principal.userId)));
+    const user = String(principal.userId);
+    const waitMs = this.#callers.take(user);
+    if (waitMs > 0) await this.#pauses.take(user);
+    refuseAfter(waitMs);
   }
 
   /** @throws AppError `rate_limited` with Retry-After. */
