@@ -1,6 +1,8 @@
 // A client that behaves: it asks for a page of jobs on a kept connection, at a steady pace, and says how long that took.
 // Beside that it has somebody sign in now and then.
+import { readFileSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import type { BenchSystem } from '../../bench/bench-system.ts';
 import { isOk, readText, send } from '../../bench/http-client.ts';
 import { percentile } from '../../bench/statistics.ts';
 
@@ -14,6 +16,9 @@ export interface Served {
   requests: number;
   p50Ms: number;
   p99Ms: number;
+  /** So long the server's event loop was at work while each was waited for: that does not depend on what else the machine does. */
+  workP50Ms: number;
+  workP99Ms: number;
   /** For so long this process itself did nothing, once: what was waited then is not the server's doing. */
   heldUpMs: number;
   /** What was refused, and by which answer. */
@@ -29,12 +34,15 @@ export class GoodClient {
   readonly #loopDelay = monitorEventLoopDelay({ resolution: 10 });
   readonly #timers: NodeJS.Timeout[];
   #tookMs: number[] = [];
+  #workMs: number[] = [];
+  readonly #serverPid: number;
   #refused: string[] = [];
 
   /** `newcomer`: the user that signs in. */
-  constructor(baseUrl: string, token: string, newcomer: number) {
+  constructor({ baseUrl, token, serverPid }: BenchSystem, newcomer: number) {
     this.#baseUrl = `${baseUrl}/api/v1`;
     this.#token = token;
+    this.#serverPid = serverPid;
     this.#loopDelay.enable();
     this.#newcomer = newcomer;
     // Asked whether or not the one before is answered: a client that waits would not meet a server that hangs.
@@ -47,8 +55,9 @@ export class GoodClient {
   /** What came of all that was asked since this was last called. */
   async served(): Promise<Served> {
     await Promise.all(this.#underWay);
-    const [tookMs, refused] = [this.#tookMs, this.#refused];
+    const [tookMs, workMs, refused] = [this.#tookMs, this.#workMs, this.#refused];
     this.#tookMs = [];
+    this.#workMs = [];
     this.#refused = [];
     const heldUpMs = this.#loopDelay.max / 1e6;
     this.#loopDelay.reset();
@@ -57,6 +66,8 @@ export class GoodClient {
       requests: tookMs.length,
       p50Ms: percentile(tookMs, 50),
       p99Ms: percentile(tookMs, 99),
+      workP50Ms: percentile(workMs, 50),
+      workP99Ms: percentile(workMs, 99),
       refused: [...new Set(refused)],
     };
   }
@@ -77,10 +88,12 @@ export class GoodClient {
 
   async #ask(): Promise<void> {
     const startedMs = performance.now();
+    const startedAtWorkMs = mainThreadMs(this.#serverPid);
     try {
       await this.#send('GET', '/jobs?limit=50');
     } finally {
       this.#tookMs.push(performance.now() - startedMs);
+      this.#workMs.push(mainThreadMs(this.#serverPid) - startedAtWorkMs);
     }
   }
 
@@ -108,4 +121,9 @@ export class GoodClient {
     if (!isOk(reply)) throw new Error(`${reply.statusCode} to ${method} ${path}`);
     return text;
   }
+}
+
+/** For so long the first thread of a process has had a processor. */
+function mainThreadMs(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/schedstat`, 'latin1').split(' ')[0]) / 1e6;
 }

@@ -18,7 +18,7 @@ export interface AttackOutcome {
 
 export function tellRow({ result, before, during, peakMb, cpuS }: AttackOutcome): string {
   const statuses = result.statuses.map(([status, count]) => `${count} × ${status || 'none'}`).join(', ');
-  const times = `p50 ${ms(before.p50Ms)} → ${ms(during.p50Ms)}, p99 ${ms(before.p99Ms)} → ${ms(during.p99Ms)} of ${during.requests}, itself held up for ${ms(before.heldUpMs)} → ${ms(during.heldUpMs)}`;
+  const times = `p50 ${ms(before.p50Ms)} → ${ms(during.p50Ms)}, p99 ${ms(before.p99Ms)} → ${ms(during.p99Ms)} of ${during.requests}, of it the server at work p50 ${ms(before.workP50Ms)} → ${ms(during.workP50Ms)}, p99 ${ms(before.workP99Ms)} → ${ms(during.workP99Ms)}, itself held up for ${ms(before.heldUpMs)} → ${ms(during.heldUpMs)}`;
   return `${result.name}: ${result.opened} connections; answers ${statuses}; the longest ${(result.longestMs / 1_000).toFixed(1)} s; one that behaves ${times}; ${peakMb} MB, ${cpuS.toFixed(1)} s of processor time`;
 }
 
