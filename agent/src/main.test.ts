@@ -1,7 +1,7 @@
 // The command itself, in a process of its own.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { closeCodes } from '@opsconductor/protocol';
@@ -40,6 +40,10 @@ afterEach(async () => {
     child.kill('SIGKILL');
     await exited;
   }
+});
+
+test('no letter of the program takes it two bytes a letter to be kept', async () => {
+  expect(await readFile(program, 'utf8')).not.toMatch(/[^\0-\xff]/);
 });
 
 test('an agent that is not enrolled says what to run', async () => {
