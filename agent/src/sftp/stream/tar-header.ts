@@ -10,6 +10,8 @@ export const gnuLongName = 'L';
 const nameBytes = 100;
 /** As POSIX and GNU write it; the version is different and of no use. */
 const magic = 'ustar';
+const blank = 0x20;
+const zeroDigit = 0x30;
 
 export interface TarHeader {
   /** As it stands there, in bytes. */
@@ -94,14 +96,23 @@ function readNumber(block: Buffer, at: number, length: number): number | undefin
     const low = block.readIntBE(at + length - 6, 6);
     return first === 0xff && low > 0 ? undefined : low;
   }
-  const text = textAt(block, at, length).toString('latin1').trim();
-  if (text === '') return 0;
-  return /^[0-7]+$/.test(text) ? Number.parseInt(text, 8) : undefined;
+  // Digit by digit: two pieces of text for each of thousands of headers are more garbage than all else of them.
+  let next = at;
+  while (next < at + length && block[next] === blank) next += 1;
+  let value = 0;
+  for (; next < at + length; next += 1) {
+    const byte = block[next] ?? 0;
+    if (byte === 0 || byte === blank) break;
+    if (byte < zeroDigit || byte >= zeroDigit + 8) return undefined;
+    value = value * 8 + byte - zeroDigit;
+  }
+  return value;
 }
 
 /** The sum of all bytes, those of the sum itself taken for blanks. */
 function checksumOf(header: Buffer): number {
-  let sum = 8 * 0x20;
-  for (let at = 0; at < blockBytes; at += 1) if (at < 148 || at >= 156) sum += header[at] ?? 0;
+  let sum = 8 * blank;
+  for (let at = 0; at < blockBytes; at += 1) sum += header[at] as number;
+  for (let at = 148; at < 156; at += 1) sum -= header[at] as number;
   return sum;
 }

@@ -21,6 +21,8 @@ export interface TarReaderOptions {
   /** The most that one member, and all of them together, may have. */
   maxMemberBytes: number;
   maxBytes: number;
+  /** What the archive's length is a multiple of: zeros are behind its end. */
+  recordBytes: number;
   onMember(member: TarMember): void;
 }
 
@@ -38,6 +40,10 @@ export class TarReader {
   #longName: Buffer | undefined;
   #taken = 0;
   #zeroBlocks = 0;
+  /** Bytes of the archive up to the piece that is read. */
+  #archived = 0;
+  /** Behind the end of the archive, to be skipped. */
+  #missingOfRecord: number | undefined;
 
   constructor(options: TarReaderOptions) {
     this.#options = options;
@@ -45,6 +51,16 @@ export class TarReader {
 
   /** Takes bytes; once the archive has ended, returns those that follow it. Throws a `BadTarStream`. */
   push(chunk: Buffer): Buffer | undefined {
+    let at = this.#missingOfRecord === undefined ? this.#members(chunk) : 0;
+    if (this.#missingOfRecord === undefined) return undefined;
+    const skipped = Math.min(this.#missingOfRecord, chunk.length - at);
+    this.#missingOfRecord -= skipped;
+    at += skipped;
+    return this.#missingOfRecord === 0 ? chunk.subarray(at) : undefined;
+  }
+
+  /** Returns how much of it belongs to members and the archive's end. */
+  #members(chunk: Buffer): number {
     let at = 0;
     while (at < chunk.length) {
       if (this.#missing > 0) {
@@ -63,10 +79,13 @@ export class TarReader {
       }
       const block = this.#block(chunk.subarray(at, at + blockBytes - this.#rest.length));
       at += block.taken;
-      if (block.whole === undefined) continue;
-      if (this.#begin(block.whole)) return chunk.subarray(at);
+      if (block.whole === undefined || !this.#begin(block.whole)) continue;
+      const { recordBytes } = this.#options;
+      this.#missingOfRecord = (recordBytes - ((this.#archived + at) % recordBytes)) % recordBytes;
+      break;
     }
-    return undefined;
+    this.#archived += at;
+    return at;
   }
 
   /** A whole block from what was left over and what has come. */

@@ -24,10 +24,11 @@ function setup() {
   return dir;
 }
 
-function reader(more: { maxMemberBytes?: number; maxBytes?: number } = {}) {
+function reader(more: { maxMemberBytes?: number; maxBytes?: number; recordBytes?: number } = {}) {
   const members: TarMember[] = [];
   const read = new TarReader({
     maxMemberBytes: 100_000,
+    recordBytes: blockBytes,
     maxBytes: 1_000_000,
     ...more,
     onMember: (member) => members.push(member),
@@ -62,9 +63,10 @@ test('tar unpacks what was written, with its names, modes and times', () => {
   }
 });
 
-test.each([1, 7, 511, 512, 4_096, 1_000_000])(
-  'what tar packs is read in pieces of %i bytes',
-  (pieceBytes) => {
+const pieces = [1, 7, 511, 512, 4_096, 1_000_000];
+test.each(pieces.flatMap((bytes) => [1, 64].map((blocks) => [bytes, blocks] as const)))(
+  'what tar packs is read in pieces of %i bytes, from records of %i blocks',
+  (pieceBytes, recordBlocks) => {
     const dir = setup();
     mkdirSync(join(dir, 'd'));
     for (const name of names) {
@@ -76,7 +78,7 @@ test.each([1, 7, 511, 512, 4_096, 1_000_000])(
       '-f',
       '-',
       '-b',
-      '1',
+      String(recordBlocks),
       '--format=gnu',
       '--no-unquote',
       '-C',
@@ -84,7 +86,7 @@ test.each([1, 7, 511, 512, 4_096, 1_000_000])(
       '--',
       ...names,
     ]);
-    const { read, members } = reader();
+    const { read, members } = reader({ recordBytes: recordBlocks * blockBytes });
     const stream = Buffer.concat([packed.stdout, Buffer.from('what follows')]);
     let rest: Buffer | undefined;
     for (let at = 0; at < stream.length; at += pieceBytes) {
