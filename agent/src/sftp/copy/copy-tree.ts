@@ -71,7 +71,7 @@ interface Item {
   /** As of a `FileCopy`. */
   madeUnder?: string | undefined;
   /** Where it has a place among the files that are copied at a time. */
-  slots?: Slots;
+  slots: Slots | undefined;
 }
 
 export class TreeCopy {
@@ -115,7 +115,8 @@ export class TreeCopy {
 
   async #copy({ from, entry, to, toName, there }: Ends, part: Part): Promise<void> {
     if (entry !== undefined && toName !== undefined) {
-      await this.#entry({ entry, from, to, toName, there, part, relative: '', above: [] }, 0);
+      const top = { relative: '', above: [], slots: undefined };
+      await this.#entry({ entry, from, to, toName, there, part, ...top }, 0);
       return;
     }
     if (entry?.kind === 'file') throw fileError({ code: 'EISDIR' }, '', to.path, 'replaced');
@@ -177,10 +178,21 @@ export class TreeCopy {
     const likely = new Map<string, string>();
     try {
       const inside = [...above, from.path];
-      const wanted = this.#wanted(entries, relative).map(({ entry, path }): Item => {
-        const item = { entry, from, to, toName: entry.name, there: there.get(sameName(to, entry.name)) };
-        return { ...item, relative: path, above: inside, madeUnder, part: this.#foreseen(item) };
-      });
+      const wanted = this.#wanted(entries, relative).map(
+        ({ entry, path }): Item => ({
+          entry,
+          from,
+          to,
+          toName: entry.name,
+          there: there.get(sameName(to, entry.name)),
+          relative: path,
+          above: inside,
+          madeUnder,
+          part: this.#reckoning.open(),
+          slots: undefined,
+        }),
+      );
+      for (const item of wanted) this.#foresee(item);
       // From here on each of them tells for itself.
       this.#reckoning.close(part);
       for (const item of wanted) {
@@ -218,11 +230,9 @@ export class TreeCopy {
   }
 
   /** A file that is not there yet is moved for certain: it counts before its turn comes. */
-  #foreseen({ entry, there }: Pick<Item, 'entry' | 'there'>): Part {
-    const part = this.#reckoning.open();
+  #foresee({ entry, there, part }: Item): void {
     const isMoved = entry.kind === 'file' && there === undefined && isSafeName(entry.name);
     if (isMoved && !this.#options.plan.dryRun) this.#reckoning.found(part, entry.size);
-    return part;
   }
 
   /** One that ends everything keeps others from being begun; whoever waits for it hears of it. */
@@ -248,7 +258,8 @@ export class TreeCopy {
     }
     const slots = entry.size > chunkBytes ? this.#largeFiles : this.#files;
     await slots.take();
-    return () => this.#entry({ ...item, slots }, depth).finally(() => slots.give());
+    item.slots = slots;
+    return () => this.#entry(item, depth).finally(() => slots.give());
   }
 
   /** Rejects only with what ends the whole transfer. */
