@@ -3,9 +3,16 @@ import { expect, test, vi } from 'vitest';
 import { FairTurns } from './fair-turns.ts';
 
 function setup(mostUnderWay = Number.POSITIVE_INFINITY) {
-  const turns = new FairTurns(mostUnderWay);
+  let nowMs = 0;
+  /** For so long each look at the clock takes. */
+  const slow = { ms: 0 };
+  const turns = new FairTurns({ mostUnderWay, beginsInAMs: 1, beginsOfEachInAMs: 0.5 }, () => {
+    nowMs += slow.ms;
+    return nowMs;
+  });
   const begun: string[] = [];
   return {
+    slow,
     begun,
     ask: (whose: string, what = whose) => turns.take(whose, () => begun.push(what)),
     /** As many turns of the loop as all that waits could take. */
@@ -73,4 +80,15 @@ test('what nobody waits for any more is not begun', async () => {
   third?.();
   await t.settled();
   expect(t.begun).toEqual(['1', '2', '4']);
+});
+
+test('where turns take long as much is begun in a time as where they are short', async () => {
+  const t = setup(6);
+  t.slow.ms = 100;
+  for (let n = 0; n < 40; n++) t.ask('ada');
+  for (let n = 0; n < 40; n++) t.ask('grace');
+  // What was begun before the first of the two was looked at.
+  await setImmediate();
+  await setImmediate();
+  expect(t.begun.length).toBeGreaterThan(60);
 });

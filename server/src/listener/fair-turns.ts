@@ -7,6 +7,17 @@ const beginsInATurn = 2;
 /** What takes longer waits for something that is slow, and keeps nobody from the loop. */
 const underWayMs = 12;
 
+export interface TurnLimits {
+  /** Of each. */
+  mostUnderWay: number;
+  /**
+   * Where a turn takes long, as on a busy machine, so many are begun for each millisecond of it: they would come faster than they were begun
+   * otherwise, and wait for seconds.
+   */
+  beginsInAMs: number;
+  beginsOfEachInAMs: number;
+}
+
 interface Request {
   begin(): void;
   state: 'waiting' | 'under way' | 'over';
@@ -18,14 +29,18 @@ interface Line {
 }
 
 export class FairTurns {
-  readonly #mostUnderWay: number;
+  readonly #limits: TurnLimits;
   /** By whose they are, in the order in which these have their turn. */
   readonly #lines = new Map<string, Line>();
+  readonly #now: () => number;
   #begun = 0;
+  /** When it was begun for the first time in this turn. */
+  #begunAtMs = 0;
+  #lastTurnMs = 0;
 
-  /** `mostUnderWay`: of each. */
-  constructor(mostUnderWay: number) {
-    this.#mostUnderWay = mostUnderWay;
+  constructor(limits: TurnLimits, now = () => performance.now()) {
+    this.#limits = limits;
+    this.#now = now;
   }
 
   /** Begins it when its turn has come; what is returned is to be called at its end, and where nobody waits for it any more. */
@@ -40,9 +55,12 @@ export class FairTurns {
   }
 
   #beginSome(): void {
+    const { beginsInAMs, beginsOfEachInAMs } = this.#limits;
+    const most = Math.max(beginsInATurn, this.#lastTurnMs * beginsInAMs);
+    const mostUnderWay = this.#limits.mostUnderWay + this.#lastTurnMs * beginsOfEachInAMs;
     for (const [whose, line] of this.#lines) {
-      if (this.#begun >= beginsInATurn) return;
-      const next = line.underWay < this.#mostUnderWay ? line.waiting.shift() : undefined;
+      if (this.#begun >= most) return;
+      const next = line.underWay < mostUnderWay ? line.waiting.shift() : undefined;
       if (next !== undefined || line.underWay === 0) this.#lines.delete(whose);
       if (next === undefined) continue;
       // To the end of the round.
@@ -52,7 +70,10 @@ export class FairTurns {
   }
 
   #begin(line: Line, request: Request): void {
-    if (this.#begun === 0) setImmediate(this.#nextTurn);
+    if (this.#begun === 0) {
+      this.#begunAtMs = this.#now();
+      setImmediate(this.#nextTurn);
+    }
     this.#begun += 1;
     line.underWay += 1;
     request.state = 'under way';
@@ -62,7 +83,9 @@ export class FairTurns {
 
   readonly #nextTurn = () => {
     this.#begun = 0;
+    this.#lastTurnMs = this.#now() - this.#begunAtMs;
     this.#beginSome();
+    this.#lastTurnMs = 0;
   };
 
   #end(line: Line, request: Request): void {

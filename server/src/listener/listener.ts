@@ -23,8 +23,10 @@ const tlsHandshakeMs = 30_000;
  * are looked at, and where nothing was asked on one yet, it is one with slow headers.
  */
 const slowClients = { headersTimeout: 15_000, requestTimeout: 60_000, connectionsCheckingInterval: 5_000 };
-/** Of one caller: with these 500 a second can be begun, as many as a user may ask for, however long each takes. */
-const mostUnderWay = 6;
+/** With these 500 a second of one user can be begun, as many as a user may ask for, however long each takes. */
+const turnsOfCallers = { mostUnderWay: 6, beginsInAMs: 1, beginsOfEachInAMs: 0.5 };
+/** Of these many may be behind one address, and a sign-in waits long for the one before. */
+const turnsOfStrangers = { mostUnderWay: Number.POSITIVE_INFINITY, beginsInAMs: 0.2, beginsOfEachInAMs: 0 };
 /** So many requests a client may send on one connection before the one ahead of them is answered; browsers send none. */
 const maxAhead = 100;
 /** At the end requests that are being answered have so long. */
@@ -141,9 +143,8 @@ class RequestSwitch {
 
   #askerOf: (request: IncomingMessage) => Asker = addressOf;
   #isClosing = false;
-  readonly #ofCallers = new FairTurns(mostUnderWay);
-  /** Of these many may be behind one address, and a sign-in waits long for the one before. */
-  readonly #ofStrangers = new FairTurns(Number.POSITIVE_INFINITY);
+  readonly #ofCallers = new FairTurns(turnsOfCallers);
+  readonly #ofStrangers = new FairTurns(turnsOfStrangers);
   readonly #unread: UnreadAnswers;
   readonly #bodies: AnsweredBodies;
   /** Weak, as of what waits on a connection that breaks Node tells no end. */
