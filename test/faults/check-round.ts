@@ -18,11 +18,12 @@ const silencing: readonly FaultKind[] = faultKinds.filter(
 );
 
 /** Reasons that are true only where something was done that leads to them. */
+const endingAgents: readonly FaultKind[] = ['agent-killed', 'agent-disk-lost', 'agent-gone'];
 const causes: Record<string, readonly FaultKind[]> = {
   agent_silent: silencing,
   database_restored: ['database-restored'],
   lease_expired: [...silencing, 'clock-stepped', 'database-cut'],
-  agent_restarted: ['agent-killed', 'agent-disk-lost', 'agent-gone'],
+  agent_restarted: endingAgents,
   connection_lost: ['target-cut', 'agent-stopped', 'suspended'],
   unreachable: ['target-cut', 'agent-stopped', 'suspended'],
   channel_refused: ['target-cut', 'agent-stopped', 'suspended'],
@@ -195,9 +196,9 @@ function checkLines(step: StepFacts, { edges, runs, isRestored }: RoundFacts): V
 }
 
 /** Across everything that was lost and forgotten: what may not be repeated has begun once at most on each target. */
-function checkBegun({ runs, begun }: RoundFacts): Violation[] {
+function checkBegun({ all, begun }: RoundFacts): Violation[] {
   const repeatable = new Set(
-    runs.flatMap(({ planned: run, keys }) => keys.filter((_, at) => mayRepeat(run, run.steps[at]))),
+    all.flatMap(({ planned: run, keys }) => keys.filter((_, at) => mayRepeat(run, run.steps[at]))),
   );
   return begun
     .filter(({ key, times }) => times > 1 && !repeatable.has(key))
@@ -226,10 +227,20 @@ function checkReasons(step: StepFacts, { runs }: RoundFacts, faults: ReadonlySet
     }
     const possible = causes[reason];
     if (possible === undefined) say(`attempt ${epoch} is ${status}, ${reason}: ${attempt.message}`);
-    else if (!possible.some((kind) => faults.has(kind)))
+    else if (!possible.some((kind) => faults.has(kind)) && !mayHaveBeenCutOff(attempt, step, faults))
       say(`attempt ${epoch} is called ${reason} and nothing of the kind was done: ${attempt.message}`);
   }
   return [...found, ...checkEnds(step, runs.find(({ id }) => id === step.jobRunId)?.planned)];
+}
+
+/** The agent was gone before what starts a command that survives it was on the target. */
+function mayHaveBeenCutOff(
+  { reason, exitCode }: AttemptFacts,
+  { planned: { survives } }: StepFacts,
+  faults: ReadonlySet<FaultKind>,
+): boolean {
+  const isGone = endingAgents.some((kind) => faults.has(kind));
+  return reason === 'unreachable' && exitCode === null && survives && isGone;
 }
 
 function checkEnds(step: StepFacts, run: PlannedRun | undefined): Violation[] {

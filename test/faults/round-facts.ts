@@ -7,12 +7,15 @@ import { type Edge, edgesOfRuns, survivorsOfRuns } from './edge-recorder.ts';
 import type { PlannedRun, PlannedStep } from './plan-round.ts';
 import { fail } from './waiting.ts';
 
-/** A planned run that was started. */
-export interface StartedRun {
-  id: number;
+/** A run that was to be started. */
+export interface KeyedRun {
   planned: PlannedRun;
   /** Of each step's file of lines. */
   keys: string[];
+}
+
+export interface StartedRun extends KeyedRun {
+  id: number;
 }
 
 export interface StepFacts {
@@ -69,6 +72,8 @@ export interface RunFacts {
 export interface RoundFacts {
   /** The database was set back in the round. */
   isRestored: boolean;
+  /** All runs of the round, those too that a restored database does not know any more. */
+  all: readonly KeyedRun[];
   /** How often the command of a step began on a target, whatever the books say. */
   begun: { key: string; file: string; times: number }[];
   runs: RunFacts[];
@@ -82,8 +87,7 @@ export interface RoundFacts {
 
 export async function gatherFacts(
   cluster: Cluster,
-  started: readonly StartedRun[],
-  isRestored: boolean,
+  { all, started, isRestored }: Pick<RoundFacts, 'all' | 'isRestored'> & { started: readonly StartedRun[] },
 ): Promise<RoundFacts> {
   const { sql } = cluster;
   const runIds = started.map(({ id }) => id);
@@ -109,6 +113,7 @@ export async function gatherFacts(
   });
   return {
     isRestored,
+    all,
     begun: await begunOnTargets(cluster),
     runs: await runFacts(sql, started),
     steps,

@@ -57,6 +57,7 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
   const plan = planRound(seed, round, options);
   const restoresBefore = cluster.restores;
   const jobs = await makeJobs(cluster, plan.runs, `${seed}-${round}-${Date.now().toString(36)}`);
+  const all = jobs.map(({ keys }, at) => ({ keys, planned: plan.runs[at] ?? fail('a job without a run') }));
   const gate = await Gate.make(cluster.gatePath);
   watch.lap('jobs');
   const faults: FaultInForce[] = [];
@@ -100,7 +101,7 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
   );
   await lateResultsAreTold(cluster, started, lostDisks);
   watch.lap('spools');
-  const facts = await patiently(() => gatherFacts(cluster, started, isRestored));
+  const facts = await patiently(() => gatherFacts(cluster, { all, started, isRestored }));
   const kinds = new Set(faults.map(({ kind }) => kind));
   const ends = [...cluster.servers, ...cluster.agents].flatMap(({ program }) => program.takeEnds());
   violations.push(...ends.map((text) => ({ rule: 'process', text })));
