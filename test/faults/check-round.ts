@@ -17,8 +17,9 @@ const silencing: readonly FaultKind[] = faultKinds.filter(
   (kind) => kind !== 'clock-stepped' && kind !== 'target-cut' && kind !== 'database-cut',
 );
 
-/** Reasons that are true only where something was done that leads to them. */
 const endingAgents: readonly FaultKind[] = ['agent-killed', 'agent-disk-lost', 'agent-gone'];
+
+/** Reasons that are true only where something was done that leads to them. */
 const causes: Record<string, readonly FaultKind[]> = {
   agent_silent: silencing,
   database_restored: ['database-restored'],
