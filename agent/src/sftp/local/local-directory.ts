@@ -146,17 +146,20 @@ export class LocalDirectory implements Directory {
     });
   }
 
-  async readWhole(names: readonly string[], maxBytes: number): Promise<(WholeFile | undefined)[]> {
+  async readWhole(
+    names: readonly string[],
+    into: Uint8Array<SharedArrayBuffer>,
+  ): Promise<(WholeFile | undefined)[]> {
     for (const name of names) assertSafeName(name);
     const reply = await this.#access
       .files()
-      .ask({ do: 'read', fd: this.#handle.fd, names: names.map(askedName), maxBytes });
+      .ask({ do: 'read', fd: this.#handle.fd, names: names.map(askedName), into });
     if (reply?.did !== 'read') return [];
     let start = 0;
     return reply.files.map((file) => {
       if (file === undefined) return undefined;
       const { length, mode, mtimeMs, uid, gid } = file;
-      const bytes = Buffer.from(reply.bytes, start, length);
+      const bytes = Buffer.from(into.buffer, into.byteOffset + start, length);
       start += length;
       return { bytes, mode, mtimeS: Math.floor(mtimeMs / 1_000), owner: { uid, gid } };
     });

@@ -4,7 +4,7 @@ import type { MessagePort } from 'node:worker_threads';
 
 export type FilesRequest =
   | { do: 'look'; fd: number; names: readonly FileName[] }
-  | { do: 'read'; fd: number; names: readonly FileName[]; maxBytes: number }
+  | { do: 'read'; fd: number; names: readonly FileName[]; into: Uint8Array<SharedArrayBuffer> }
   | { do: 'write'; fd: number; temporary: string; files: readonly WrittenFile[]; bytes: ArrayBuffer };
 
 /** Bytes where it is no text. */
@@ -36,7 +36,7 @@ export interface Looked {
 
 export type FilesReply =
   | { did: 'look'; files: (Looked | undefined)[] }
-  | { did: 'read'; files: (ReadFile | undefined)[]; bytes: ArrayBuffer }
+  | { did: 'read'; files: (ReadFile | undefined)[] }
   | { did: 'write'; files: boolean[] };
 
 /**
@@ -60,24 +60,18 @@ export function serveFiles(port: MessagePort, fs: typeof import('node:fs')): voi
     return { did: 'look', files: names.map(lookOne) };
   };
 
-  // Kept from one request to the next: memory that grows anew each time is garbage faster than it is collected.
-  let memory = Buffer.allocUnsafeSlow(1024 * 1024);
-  const read = ({ fd, names, maxBytes }: Extract<FilesRequest, { do: 'read' }>): FilesReply => {
+  const read = ({ fd, names, into }: Extract<FilesRequest, { do: 'read' }>): FilesReply => {
     let used = 0;
     const readOne = (name: FileName): ReadFile | undefined => {
       let file: number | undefined;
       try {
         file = fs.openSync(at(fd, name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
         const { size, mode, mtimeMs, uid, gid, ...stats } = fs.fstatSync(file);
-        if ((mode & fs.constants.S_IFMT) !== fs.constants.S_IFREG || size > maxBytes) return undefined;
-        if (used + size > memory.length) {
-          const larger = Buffer.allocUnsafeSlow(Math.max(2 * memory.length, used + size));
-          memory.copy(larger, 0, 0, used);
-          memory = larger;
-        }
+        const hasRoom = used + size <= into.length;
+        if ((mode & fs.constants.S_IFMT) !== fs.constants.S_IFREG || !hasRoom) return undefined;
         let length = 0;
         while (length < size) {
-          const got = fs.readSync(file, memory, used + length, size - length, length);
+          const got = fs.readSync(file, into, used + length, size - length, length);
           if (got === 0) return undefined;
           length += got;
         }
@@ -93,7 +87,7 @@ export function serveFiles(port: MessagePort, fs: typeof import('node:fs')): voi
       }
     };
     const files = names.map(readOne);
-    return { did: 'read', files, bytes: memory.buffer.slice(0, used) as ArrayBuffer };
+    return { did: 'read', files };
   };
 
   const remove = (path: string | Buffer) => {
@@ -134,7 +128,7 @@ export function serveFiles(port: MessagePort, fs: typeof import('node:fs')): voi
     try {
       const reply =
         request.do === 'look' ? look(request) : request.do === 'read' ? read(request) : write(request);
-      port.postMessage({ id, reply }, reply.did === 'read' ? [reply.bytes] : []);
+      port.postMessage({ id, reply });
     } catch {
       // Whoever asked does it one by one then, and is told what is wrong.
       port.postMessage({ id, reply: undefined });

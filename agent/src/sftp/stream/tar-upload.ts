@@ -7,7 +7,7 @@ import { bytesOf } from '../tree/name-bytes.ts';
 import { temporaryName } from '../tree/temporary-name.ts';
 import type { Directory, WholeFile } from '../tree/tree.ts';
 import { grouped } from './grouped.ts';
-import { type Mover, type MoverOptions, maxSmallBytes, type SmallFile } from './small-files.ts';
+import type { Mover, MoverOptions, SmallFile } from './small-files.ts';
 import { blockBytes, endBlocks, paddingOf, writeHeader } from './tar-header.ts';
 import { TargetShell } from './target-shell.ts';
 
@@ -49,6 +49,8 @@ export class TarUpload implements Mover {
   /** The unpacking that is under way: one at a time. */
   #turn: Promise<unknown> = Promise.resolve();
   #placing: Promise<unknown> = Promise.resolve();
+  /** What files are read into, of batches that are done: as many as there are batches at a time. */
+  readonly #free: SharedArrayBuffer[] = [];
 
   constructor(link: SftpLink, options: MoverOptions) {
     this.#link = link;
@@ -62,7 +64,16 @@ export class TarUpload implements Mover {
   }
 
   async move(files: readonly SmallFile[]): Promise<(CopiedFile | undefined)[]> {
-    const groups = await this.#read(files);
+    const bytes = files.reduce((sum, { size }) => sum + size, 0);
+    const free = this.#free.pop();
+    const memory = free !== undefined && free.byteLength >= bytes ? free : new SharedArrayBuffer(bytes);
+    const copied = await this.#moveBy(memory, files);
+    this.#free.push(memory);
+    return copied;
+  }
+
+  async #moveBy(memory: SharedArrayBuffer, files: readonly SmallFile[]): Promise<(CopiedFile | undefined)[]> {
+    const groups = await this.#read(files, memory);
     const unpacking = this.#turn.then(() => this.#unpack(groups));
     this.#turn = unpacking.catch(() => undefined);
     const copied: (CopiedFile | undefined)[] = files.map(() => undefined);
@@ -86,18 +97,19 @@ export class TarUpload implements Mover {
     (await this.#shell)?.close();
   }
 
-  async #read(files: readonly SmallFile[]): Promise<Group[]> {
+  async #read(files: readonly SmallFile[], memory: SharedArrayBuffer): Promise<Group[]> {
     const sources = grouped(
-      files.map(({ copy }, at) => ({ copy, at })),
+      files.map(({ copy, size }, at) => ({ copy, size, at })),
       ({ copy }) => copy.from,
     );
+    let next = 0;
     const read = await Promise.all(
       [...sources].map(async ([from, wanted]) => {
-        const whole =
-          (await from.readWhole?.(
-            wanted.map(({ copy }) => copy.fromName),
-            maxSmallBytes,
-          )) ?? [];
+        const bytes = wanted.reduce((sum, { size }) => sum + size, 0);
+        const into = new Uint8Array(memory, next, bytes);
+        next += bytes;
+        const names = wanted.map(({ copy }) => copy.fromName);
+        const whole = (await from.readWhole?.(names, into)) ?? [];
         return wanted.flatMap(({ at, copy }, n) => {
           const file = whole[n];
           return file === undefined ? [] : [{ at, copy, file }];
@@ -135,7 +147,11 @@ export class TarUpload implements Mover {
     });
     for (const stage of stages) shell.write(bytesOf(`${shell.word} ${stage}\n`));
     shell.send([...groups.flatMap(archived), endBlocks]);
-    return (await ended) === `${shell.word} unpacked`;
+    if ((await ended) === `${shell.word} unpacked`) return true;
+    // What was sent may not have been read yet, and its memory is for the next batch.
+    shell.close();
+    this.#shell = undefined;
+    return false;
   }
 
   /** Returns what of it is in its place. */

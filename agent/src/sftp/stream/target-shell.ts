@@ -37,6 +37,8 @@ export class TargetShell {
   #onData: ((bytes: Buffer) => void) | undefined;
   #onEnd: ((error: Error) => void) | undefined;
   #isOver = false;
+  /** What is sent, from one time to the next: new memory for each batch of files leaves holes that the C library keeps. */
+  #memory = Buffer.alloc(0);
 
   private constructor(lease: ShellLease, word: string) {
     this.word = word;
@@ -81,11 +83,14 @@ export class TargetShell {
     }
   }
 
-  /** Sends a number of bytes and these; a script reads both. */
+  /** Sends a number of bytes and these; a script reads both, and has answered before it is sent more. */
   send(pieces: readonly Buffer[]): void {
     const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    if (length > this.#memory.length) this.#memory = Buffer.allocUnsafeSlow(length);
+    let at = 0;
+    for (const piece of pieces) at += piece.copy(this.#memory, at);
     this.write(Buffer.from(`${length}\n`));
-    this.write(Buffer.concat(pieces));
+    this.write(this.#memory.subarray(0, length));
   }
 
   write(bytes: Buffer): void {

@@ -88,8 +88,14 @@ export interface Directory {
   make(name: string, mode: number): Promise<void>;
   openSource(name: string): Promise<Source>;
   openSink(name: string, options: SinkOptions): Promise<Sink>;
-  /** Many small files, where the side can do it faster than one by one; undefined for each that it could not read. */
-  readWhole?(names: readonly string[], maxBytes: number): Promise<(WholeFile | undefined)[]>;
+  /**
+   * Many small files, where the side can do it faster than one by one, one behind the other into the memory; undefined for
+   * each that it could not read, or that there is no room for.
+   */
+  readWhole?(
+    names: readonly string[],
+    into: Uint8Array<SharedArrayBuffer>,
+  ): Promise<(WholeFile | undefined)[]>;
   /** Puts them in their places as a sink does. Returns of each whether it is there. */
   writeWhole?(files: readonly NewWholeFile[]): Promise<boolean[]>;
   readLink(name: string): Promise<string>;
