@@ -138,13 +138,17 @@ describe('agents in words', () => {
     const owned = segment({ name: 'dmz-1', root: 'owner_held', lostRoster });
     const [signing] = consequencesOf(owned, [agent({})], now);
     expect(signing?.text).toMatch(
-      /^dmz-1-a says that it has seen roster 6, dmz-1-b says that it has seen roster 7 .*the owner signed that roster/,
+      /^dmz-1-a names roster 6, dmz-1-b names roster 7, which the server does not have\./,
     );
-    expect(signing?.command).toMatch(/roster sign dmz-1 --key/);
+    expect(signing?.ways?.[0]?.text).toMatch(/where the owner signed that one, with --remove/);
+    expect(signing?.ways?.[0]?.command).toMatch(/roster sign dmz-1 --key/);
     const [restored] = consequencesOf(segment({ root: 'managed', lostRoster }), [agent({})], now);
-    expect(restored?.text).toMatch(/where a backup was restored.*: stop every server, say npm run restored/);
+    expect(restored?.lead).toBe('2 agents say that they have seen a newer roster.');
+    expect(restored?.ways?.[0]).toEqual({
+      lead: 'If a backup was restored',
+      text: expect.stringMatching(/: stop every server, run npm run restored/),
+    });
     expect(restored?.text).not.toMatch(/nothing of the kind/);
-    expect(restored?.command).toBeUndefined();
   });
 
   it('say of one agent that claims a newer roster that the others do not, and to do nothing to the servers for it', () => {
@@ -152,8 +156,27 @@ describe('agents in words', () => {
     const agents = [agent({ name: 'hostile' }), agent({ name: 'dmz-1-b' }), agent({ name: 'dmz-1-c' })];
     const [claimed] = consequencesOf(segment({ root: 'managed', lostRoster }), agents, now);
     expect(claimed?.lead).toBe('An agent says that it has seen a newer roster.');
-    expect(claimed?.text).toMatch(/^hostile says .* dmz-1-b, dmz-1-c say nothing of the kind/);
-    expect(claimed?.text).toMatch(/none was restored, do nothing to the servers/);
+    expect(claimed?.text).toMatch(
+      /^hostile names roster 2000000000, .* dmz-1-b, dmz-1-c say nothing of the kind/,
+    );
+    expect(claimed?.ways?.[1]).toEqual({
+      lead: 'If none was restored,',
+      text: expect.stringMatching(/^do nothing to the servers: look at the machine of that agent/),
+    });
+  });
+
+  it('name a few of many agents that claim a newer roster, and count the others', () => {
+    const names = Array.from({ length: 200 }, (_, at) => `a-${at}`);
+    const lostRoster = { agents: names.slice(0, 150).map((name) => ({ name, rosterNumber: 7 })) };
+    const [claimed] = consequencesOf(
+      segment({ root: 'managed', lostRoster }),
+      names.map((name) => agent({ name })),
+      now,
+    );
+    expect(claimed?.text).toMatch(
+      /^a-0 names roster 7, a-1 names roster 7, a-2 names roster 7 and 147 more, /,
+    );
+    expect(claimed?.text).toMatch(/ a-150, a-151, a-152 and 47 more say nothing of the kind\.$/);
   });
 
   it('say nothing of a lost roster where a server of the version before tells of none', () => {

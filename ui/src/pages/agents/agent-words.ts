@@ -1,7 +1,7 @@
 // Agents and segments in words: their health and what it causes.
 import { type Agent, closeCodes, type Segment } from '@opsconductor/protocol';
 import { longDuration } from '../../format/duration.ts';
-import { byteSize, counted } from '../../format/quantity.ts';
+import { byteSize, count, counted } from '../../format/quantity.ts';
 
 export interface Words {
   /** State whose shape and color it has. */
@@ -100,6 +100,8 @@ export interface Consequence {
   text: string;
   /** What to run, and where it is not the agent's machine, the text says where. */
   command?: string;
+  /** What to do, where that hangs on what only people know. */
+  ways?: { lead: string; text: string; command?: string }[];
 }
 
 /** What a segment's state means for runs, and what to do, the worst first; nothing when all is well. `server` is its address, for commands. */
@@ -130,33 +132,48 @@ function lostRosterOf(
   server: string,
 ): Consequence[] {
   if (lostRoster === null || lostRoster === undefined) return [];
-  const claims = lostRoster.agents.map(
-    ({ name: agent, rosterNumber }) => `${agent} says that it has seen roster ${rosterNumber}`,
+  const claims = listed(
+    lostRoster.agents.map(({ name: agent, rosterNumber }) => `${agent} names roster ${rosterNumber}`),
   );
   const others = agents.filter(
     (agent) => agent.state === 'connected' && !lostRoster.agents.some((one) => one.name === agent.name),
   );
-  const said = `${claims.join(', ')} of this segment, which the server does not have. Where that is so it refuses older ones, and gives a new agent no segment key; what runs goes on.`;
+  const one = lostRoster.agents.length === 1;
   const against =
     others.length === 0
       ? ''
-      : ` ${others.map(({ name: agent }) => agent).join(', ')} ${others.length === 1 ? 'says' : 'say'} nothing of the kind.`;
-  const cause = `It is so where a backup was restored, and then more than one agent says it as a rule`;
-  const otherwise =
-    'Where none was restored, do nothing to the servers: look at the machine of that agent, and revoke it if you can’t tell why.';
-  const lead = 'An agent says that it has seen a newer roster.';
-  if (root === 'managed') {
-    const text = `${said} ${cause}: stop every server, say npm run restored, and start them again.${against} ${otherwise}`;
-    return [{ look: 'held', lead, text }];
-  }
+      : ` ${listed(others.map(({ name: agent }) => agent))} ${others.length === 1 ? 'says' : 'say'} nothing of the kind.`;
+  const restored = {
+    lead: 'If a backup was restored',
+    text:
+      root === 'managed'
+        ? '(then more than one agent says it, as a rule): stop every server, run npm run restored, and start them again.'
+        : '(then more than one agent says it, as a rule): sign the next roster on the machine where the owner signed that one, with --remove for each agent that it names and the server no longer knows:',
+    ...(root === 'managed'
+      ? {}
+      : { command: `opsconductor segment roster sign ${name} --key ROOT-KEY --server ${server}` }),
+  };
+  const otherwise = {
+    lead: 'If none was restored,',
+    text: `do nothing to the servers: look at the ${one ? 'machine of that agent' : 'machines of those agents'}, and revoke ${one ? 'it' : 'them'} if you can’t tell why.`,
+  };
   return [
     {
       look: 'held',
-      lead,
-      text: `${said} ${cause}.${against} ${otherwise} If one was: on the machine where the owner signed that roster, and with --remove for agents that it names and the server knows no more:`,
-      command: `opsconductor segment roster sign ${name} --key ROOT-KEY --server ${server}`,
+      lead: one
+        ? 'An agent says that it has seen a newer roster.'
+        : `${count(lostRoster.agents.length)} agents say that they have seen a newer roster.`,
+      text: `${claims}, which the server does not have. Where that is so the agent refuses older ones, and gives a new agent no segment key; what runs goes on.${against}`,
+      ways: [restored, otherwise],
     },
   ];
+}
+
+/** A few by name, and how many more. */
+function listed(names: readonly string[], most = 3): string {
+  return names.length > most
+    ? `${names.slice(0, most).join(', ')} and ${count(names.length - most)} more`
+    : names.join(', ');
 }
 
 /** What waits for the owner of a root that the server doesn't have. */

@@ -111,6 +111,11 @@ function stepsOf(agent: AgentDetail): { begun: number; unbegun: number } {
   return { begun: agent.slotsInUse - unbegun, unbegun };
 }
 
+/** It was refused for a key that was replaced since: by a copy of the agent, unless it was cut off meanwhile itself. */
+export function isOldKey({ code, reason }: Pick<AgentClose, 'code' | 'reason'>): boolean {
+  return code === closeCodes.unauthenticated && reason === 'the key was replaced';
+}
+
 /** How a connection ended and what to do about it, to a person. */
 export function closeWords({ code, reason }: Pick<AgentClose, 'code' | 'reason'>): string {
   const said = reason === '' ? '' : ` (${reason})`;
@@ -120,7 +125,7 @@ export function closeWords({ code, reason }: Pick<AgentClose, 'code' | 'reason'>
     case closeCodes.noCommonVersion:
       return `It and the server have no protocol version in common${said}. Give its machine this server’s agent.mjs and restart it.`;
     case closeCodes.unauthenticated:
-      if (reason === 'the key was replaced')
+      if (isOldKey({ code, reason }))
         return 'Somebody tried the key that it had before: itself, where it was cut off while it replaced its keys and has connected since; otherwise a copy of its data directory, which has the segment key too. Find the copy, revoke this agent and enroll the machine anew.';
       return `The server refused it${said}.`;
     case closeCodes.quarantined:
