@@ -166,3 +166,29 @@ test('a sign-in link is shown once, signs its user in, and their session is ende
   await other.page.getByText('Your session ended.').waitFor();
   expect([...faults, ...other.faults]).toEqual([]);
 });
+
+test('a log whose newest sealed row was removed is told of above its rows, and leads to what was found', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/audit`);
+  await page.getByRole('list', { name: 'Rows of the audit log, newest first' }).waitFor();
+  expect(await page.getByRole('alert').count()).toBe(0);
+  // As whoever owns the database can.
+  await c.system.sql.begin(async (tx) => {
+    await tx`alter table audit_log disable trigger user`;
+    await tx`delete from audit_log where id = (select audit_id from audit_leaves order by position desc limit 1)`;
+    await tx`alter table audit_log enable trigger user`;
+  });
+  await eventually(
+    async () => await c.system.sql`select id from audit_log where action = 'audit.row_missing'`,
+  ).toHaveLength(1);
+  await page.reload();
+  const alert = page.getByRole('alert');
+  await alert.getByText('Rows that were sealed are missing.').waitFor();
+  await alert.getByRole('link', { name: 'See what was found' }).click();
+  await page.getByRole('button', { name: /audit\.row_missing/ }).click();
+  await page.getByRole('complementary').getByText('missing', { exact: true }).waitFor();
+  expect(faults).toEqual([]);
+});

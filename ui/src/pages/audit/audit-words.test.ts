@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { detailFields, detailWords, isRefusal, objectPath, objectWords } from './audit-words.ts';
+import {
+  alteredWords,
+  detailFields,
+  detailWords,
+  isRefusal,
+  objectPath,
+  objectWords,
+} from './audit-words.ts';
 
 describe('a row of the audit log', () => {
   it.each([
@@ -7,9 +14,17 @@ describe('a row of the audit log', () => {
     ['session.sign_in_failed', true],
     ['agent.quarantined', true],
     ['audit.checkpoint_refused', true],
+    ['audit.row_missing', true],
     ['user.changed', false],
     ['run.cancel_requested', false],
   ])('%s is a refusal: %s', (action, refused) => expect(isRefusal({ action })).toBe(refused));
+
+  it('says what was found of the log itself, and of an agent that it only says so', () => {
+    const refused = { action: 'audit.checkpoint_refused', actorName: 'dmz-1-a' };
+    expect(alteredWords({ ...refused, actorKind: 'agent' })).toMatch(/^Agent dmz-1-a says/);
+    expect(alteredWords({ ...refused, actorKind: 'system' })).toMatch(/the server saw before/);
+    expect(alteredWords({ ...refused, action: 'audit.row_missing', actorKind: 'system' })).toMatch(/missing/);
+  });
 
   it('calls its object by name where the detail has one, also in a change', () => {
     const object = { objectKind: 'user_group', objectId: '7' };
@@ -24,6 +39,8 @@ describe('a row of the audit log', () => {
   it('leads to the page of its object, where there is one', () => {
     expect(objectPath({ objectKind: 'run', objectId: '12' })).toBe('/runs/12');
     expect(objectPath({ objectKind: 'user_group', objectId: '3' })).toBe('/people/groups/3');
+    expect(objectPath({ objectKind: 'agent', objectId: '4' })).toBe('/agents/4');
+    expect(objectPath({ objectKind: 'target_group', objectId: '5' })).toBe('/targets/groups/5');
     expect(objectPath({ objectKind: 'grant', objectId: '3' })).toBeUndefined();
     expect(objectPath({ objectKind: 'job', objectId: '../x' })).toBeUndefined();
   });

@@ -4,7 +4,31 @@ import { paths } from '../../paths.ts';
 
 /** What was refused or went wrong: it stands out among what was done. */
 export function isRefusal({ action }: Pick<AuditRow, 'action'>): boolean {
-  return /(?:^|[._])(?:refused|failed|denied|quarantined|mismatch)(?:$|[._])/.test(action);
+  return /(?:^|[._])(?:refused|failed|denied|quarantined|mismatch|missing)(?:$|[._])/.test(action);
+}
+
+/** The same in a word. */
+export function refusalWord({ action }: Pick<AuditRow, 'action'>): string {
+  return action.endsWith('_missing') ? 'missing' : 'refused';
+}
+
+/** Rows that say that the log itself is not what it was: what a server found, before what an agent says. */
+export const alterations = [
+  { action: 'audit.row_missing' },
+  { action: 'audit.checkpoint_refused', actorKind: 'system' },
+  { action: 'audit.checkpoint_refused', actorKind: 'agent' },
+] as const;
+
+/** What was found of the log itself, and by whom: an agent only says so. */
+export function alteredWords({
+  action,
+  actorKind,
+  actorName,
+}: Pick<AuditRow, 'action' | 'actorKind' | 'actorName'>): string {
+  if (action === 'audit.row_missing') return 'Rows that were sealed are missing.';
+  return actorKind === 'agent'
+    ? `Agent ${actorName} says that this is not the log that it saw before.`
+    : 'This is not the log that the server saw before.';
 }
 
 /** `user 7`, with the name that the detail has: `user night-shift`. */
@@ -34,6 +58,8 @@ export function objectPath({
     run: (run) => paths.run(run),
     user: paths.user,
     user_group: paths.userGroup,
+    agent: paths.agent,
+    target_group: paths.targetGroup,
   };
   return objectKind === null ? undefined : pages[objectKind]?.(id);
 }
