@@ -1,6 +1,9 @@
 // Target groups, imports and the choice of targets, as a person does them in the console.
+import type { Agent } from '@opsconductor/protocol';
+import type { Locator } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { ConsoleSystem, eventually, missing } from './console-browser.ts';
+import { storeCredential } from './support/sealed-credential.ts';
 
 let c: ConsoleSystem;
 beforeAll(async () => {
@@ -311,4 +314,52 @@ test('who may not approve host keys sees that one changed, is offered nothing to
     ] as const,
   );
   expect(reply).toMatchObject({ status: 403, text: expect.stringContaining('host_keys.approve') });
+});
+
+test('the longest names leave room for the answers of a dialog, and on a small screen for what they name', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { api } = c.system;
+  const name = (of: string) => `${of}-${'of-the-production-line-'.repeat(3)}`.slice(0, 62).replace(/-$/, '');
+  const segment = await api.made<{ id: number }>('/api/v1/segments', { name: name('segment') });
+  const agent = await c.system.enrollAgent(name('agent'), segment.id);
+  await agent.start();
+  const agents = async () => (await api.get<{ items: Agent[] }>('/api/v1/agents')).body.items;
+  await eventually(async () => (await agents()).find((one) => one.name === agent.name)?.hasSegmentKey).toBe(
+    true,
+  );
+  const agentId = (await agents()).find((one) => one.name === agent.name)?.id;
+  const bounds = { hosts: ['*'], networks: [], ports: [22], protocols: ['ssh' as const], user: 'deploy' };
+  await storeCredential(api, segment.id, 'short', {
+    kind: 'ssh_password',
+    user: 'deploy',
+    password: 'correct horse',
+    bounds: { ...bounds, authentication: ['password'] },
+  });
+  const { page, faults } = await c.signedIn();
+  const sides = async (locator: Locator) => {
+    const box = await locator.boundingBox();
+    if (box === null) throw new Error('it has no box');
+    return { left: box.x, right: box.x + box.width, width: box.width };
+  };
+  for (const width of [1440, 390]) {
+    await page.setViewportSize({ width, height: 900 });
+    await page.goto(`${c.url}/agents/${agentId}`);
+    await page.getByRole('button', { name: 'Revoke…' }).click();
+    const dialog = page.getByRole('dialog');
+    const around = await sides(dialog);
+    for (const answer of ['Leave it', `Revoke ${agent.name}`]) {
+      const button = await sides(dialog.getByRole('button', { name: answer }));
+      expect(button.left).toBeGreaterThan(around.left);
+      expect(button.right).toBeLessThan(around.right);
+    }
+    await page.keyboard.press('Escape');
+    expect((await sides(page.getByRole('region', { name: 'Keys' }))).right).toBeLessThanOrEqual(width);
+  }
+  await page.goto(`${c.url}/credentials`);
+  const row = page.getByRole('row').filter({ hasText: 'short' });
+  expect((await sides(row.locator('td').first())).width).toBeGreaterThan(200);
+  await row.getByTitle(name('segment')).waitFor();
+  expect(faults).toEqual([]);
 });
