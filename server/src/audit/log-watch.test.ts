@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { LogWatch } from './log-watch.ts';
 import { applyRetention } from './retention.ts';
 import { AuditSealer } from './sealer.ts';
@@ -20,18 +20,30 @@ const emptied = 'truncate audit_unsealed, audit_log, audit_leaves, audit_nodes, 
 const told = () => t.sql<{ action: string; detail: object }[]>`
   select action, detail from audit_log where action like 'audit.%' order by id`;
 
+/** Looks, and counts how often others were told that the log is another. */
+function setupWatch() {
+  const heard: string[] = [];
+  const watch = new LogWatch({ ...t.deps, onOtherLog: () => void heard.push('other') });
+  return { look: () => watch.look(), heard };
+}
+
+/** The database takes no row of the log, as where it is out of reach for a moment, or whoever emptied it keeps it from that. */
+const refusal = 'alter table audit_log add constraint no_rows check (false) not valid';
+const endOfRefusal = 'alter table audit_log drop constraint if exists no_rows';
+
 describe('a look at the log', () => {
   it('finds nothing in one that is new, grows, or has lost to retention what a signed note says', async () => {
-    const watch = new LogWatch(t.deps);
-    expect(await watch.look()).toBe(true);
+    const { look, heard } = setupWatch();
+    await look();
     for (const name of ['a', 'b']) {
       await seal(name);
-      expect(await watch.look()).toBe(true);
+      await look();
     }
     await t.attack(`update audit_checkpoints set sealed_at = sealed_at - interval '40 days'`);
     expect(await applyRetention(t.deps, 30)).toBe(2);
     // Of the newest that is sealed the row is gone by now.
-    expect(await new LogWatch(t.deps).look()).toBe(true);
+    await setupWatch().look();
+    expect(heard).toEqual([]);
     expect(await told()).toMatchObject([{ action: 'audit.retained' }]);
     expect(t.logged.join()).not.toContain('was removed');
   });
@@ -51,13 +63,13 @@ describe('a look at the log', () => {
       { number: 1, size: 1 },
     ],
   ])('tells once of one that was %s, without a row more', async (how, statements, more, reason, found) => {
-    const watch = new LogWatch(t.deps);
+    const { look, heard } = setupWatch();
     await seal('a');
     if (how === 'cut off') await seal('b');
-    await watch.look();
+    await look();
     await t.attack(...statements);
     if (more.length > 0) await seal(...more);
-    expect(await watch.look()).toBe(false);
+    await look();
     expect(await told()).toMatchObject([
       {
         action: 'audit.checkpoint_refused',
@@ -65,8 +77,9 @@ describe('a look at the log', () => {
       },
     ]);
     await t.sealer.seal();
-    expect(await watch.look()).toBe(true);
+    await look();
     expect(await told()).toHaveLength(1);
+    expect(heard).toEqual(['other']);
     expect(t.logged.join()).toContain('it was emptied, cut off or rolled back');
   });
 
@@ -82,14 +95,42 @@ describe('a look at the log', () => {
     await seal('a', 'b');
     await t.attack(...statements);
     // Also when it begins only now.
-    const watch = new LogWatch(t.deps);
-    for (let times = 0; times < 3; times++) await watch.look();
+    const { look } = setupWatch();
+    for (let times = 0; times < 3; times++) await look();
     const rows = await t.sql`select action, object_id, detail from audit_log`;
     expect(rows).toEqual([
       { action: 'audit.row_missing', objectId: objectId ?? null, detail: { position: 1 } },
     ]);
     expect(t.logged.join()).toContain('the newest sealed row of the audit log was removed');
   });
+
+  it.each([
+    ['another log', [emptied], { action: 'audit.checkpoint_refused', detail: { kept: { size: 2 } } }, 1],
+    [
+      'a row that was removed',
+      ['delete from audit_log where id = 2'],
+      { action: 'audit.row_missing', detail: { position: 1 } },
+      0,
+    ],
+  ])(
+    'tells of %s as soon as the log takes rows again, though it goes on in order by then',
+    async (_, statements, entry, times) => {
+      onTestFinished(async () => void (await t.sql.unsafe(endOfRefusal)));
+      const { look, heard } = setupWatch();
+      await seal('a', 'b');
+      await look();
+      await t.attack(...statements, refusal);
+      // The file is compared all the same.
+      await expect(look()).rejects.toThrow('no_rows');
+      expect(heard).toHaveLength(times);
+      await t.sql.unsafe(endOfRefusal);
+      await seal('c');
+      for (let looks = 0; looks < 2; looks++) await look();
+      expect(await told()).toMatchObject([entry]);
+      expect(heard).toHaveLength(times);
+      expect(t.logged.filter((line) => /was emptied|was removed/.test(line))).toHaveLength(1);
+    },
+  );
 });
 
 it('a server that runs tells within its next round, and has the file compared again', async () => {

@@ -10,37 +10,43 @@ import {
 } from '../store/audit/audit-seals.ts';
 import { readPlaces } from '../store/audit/audit-verification.ts';
 import type { Sql } from '../store/database/connection.ts';
-import { recordAudit } from './record-audit.ts';
+import { type AuditEntry, recordAudit } from './record-audit.ts';
 import { readRetentionNote } from './retention.ts';
 
 export interface LogWatchDeps {
   sql: Sql;
   installation: { installationId: string; serverKey: KeyPair };
   log: Log;
+  /** Told when the log is another than at the look before. */
+  onOtherLog?(): void;
 }
 
+/** Findings that wait for the database, at most: it may be kept from taking any. */
+const maxUnwritten = 100;
 const actor = { kind: 'system', name: 'audit' } as const;
 
 export class LogWatch {
   readonly #deps: LogWatchDeps;
   /** The newest checkpoint when it looked last. */
   #seen: CheckpointRow | undefined;
-  /** Position of the row that was told of as missing. */
-  #toldOf: number | undefined;
+  /** Position of the row that was found missing. */
+  #missing: number | undefined;
+  /** Found, and not in the audit log yet: the next look may find a log that is in order again. */
+  readonly #unwritten: AuditEntry[] = [];
 
   constructor(deps: LogWatchDeps) {
     this.#deps = deps;
   }
 
-  /** Tells of what is not as it was, once; returns whether the log is the one it was. */
-  async look(): Promise<boolean> {
+  /** Tells of what is not as it was, once. */
+  async look(): Promise<void> {
     const latest = await latestCheckpoint(this.#deps.sql);
-    const isSame = await this.#continuesSeen(latest);
+    await this.#compareWithSeen(latest);
     if (latest !== undefined) await this.#lookAtNewestRow(latest);
-    return isSame;
+    await this.#write();
   }
 
-  async #continuesSeen(latest: CheckpointRow | undefined): Promise<boolean> {
+  async #compareWithSeen(latest: CheckpointRow | undefined): Promise<void> {
     const { sql, log } = this.#deps;
     const seen = this.#seen;
     const found =
@@ -48,36 +54,47 @@ export class LogWatch {
         ? latest
         : await checkpointOfNumber(sql, seen.number);
     this.#seen = latest;
-    if (seen === undefined || seen.note === found?.note) return true;
+    if (seen === undefined || seen.note === found?.note) return;
+    this.#deps.onOtherLog?.();
     const detail = { kept: describe(seen), found: describe(latest) };
     log.error(
       detail,
       'the audit log is not the one that this server saw before: it was emptied, cut off or rolled back',
     );
-    await recordAudit(sql, {
+    this.#found({
       actor,
       action: 'audit.checkpoint_refused',
       detail: { reason: found === undefined ? 'lower' : 'forked', ...detail },
     });
-    return false;
   }
 
   async #lookAtNewestRow({ size }: CheckpointRow): Promise<void> {
     const { sql, log } = this.#deps;
     const position = size - 1;
     const [place] = await readPlaces(sql, position, size, 1);
-    if (place?.row !== undefined || position === this.#toldOf || (await this.#isRetained(position))) return;
-    this.#toldOf = position;
+    if (place?.row !== undefined || position === this.#missing || (await this.#isRetained(position))) return;
+    this.#missing = position;
     log.error(
       { position, auditRow: place?.auditId },
       'the newest sealed row of the audit log was removed, and others may be',
     );
-    await recordAudit(sql, {
+    this.#found({
       actor,
       action: 'audit.row_missing',
       ...(place === undefined ? {} : { object: { kind: 'audit_row', id: place.auditId } }),
       detail: { position },
     });
+  }
+
+  #found(entry: AuditEntry): void {
+    if (this.#unwritten.length < maxUnwritten) this.#unwritten.push(entry);
+  }
+
+  async #write(): Promise<void> {
+    for (let next = this.#unwritten[0]; next !== undefined; next = this.#unwritten[0]) {
+      await recordAudit(this.#deps.sql, next);
+      this.#unwritten.shift();
+    }
   }
 
   /** Whether a signed note says that it may be gone. */

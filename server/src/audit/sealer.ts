@@ -1,7 +1,7 @@
 // Each second: looks whether the log is still what it was, seals what was written, removes what retention allows to remove.
 // Any server may seal; one does at a time.
 import type { SignedCheckpoint } from '@opsconductor/protocol/audit';
-import { LogWatch } from './log-watch.ts';
+import { LogWatch, type LogWatchDeps } from './log-watch.ts';
 import { applyRetention } from './retention.ts';
 import { type SealDeps, sealRows } from './seal-rows.ts';
 
@@ -10,13 +10,11 @@ const hourMs = 3_600_000;
 /** What fails each second is told of this often. */
 const complainMs = 60_000;
 
-export interface SealerDeps extends SealDeps {
+export interface SealerDeps extends SealDeps, Pick<LogWatchDeps, 'onOtherLog'> {
   /** Undefined: rows are kept for ever. */
   retentionDays: number | undefined;
   /** Told after each round on this server, whoever sealed. */
   onRound?(): Promise<void>;
-  /** Told when the log is another than the second before. */
-  onOtherLog?(): void;
 }
 
 export class AuditSealer {
@@ -60,9 +58,7 @@ export class AuditSealer {
 
   async #round(): Promise<void> {
     // Before it is sealed: a log that goes on is told of by what it was, too.
-    await this.#attempt('the audit log could not be looked at', async () => {
-      if (!(await this.#watch.look())) this.#deps.onOtherLog?.();
-    });
+    await this.#attempt('the audit log could not be looked at', () => this.#watch.look());
     await this.#attempt('the audit log could not be sealed', () => this.seal());
     await this.#attempt('checkpoints could not be handed on', async () => this.#deps.onRound?.());
     await this.#attempt('old audit rows could not be removed', () => this.#retain());
