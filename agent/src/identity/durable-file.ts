@@ -10,8 +10,8 @@ export async function writeDurably(path: string, content: string | Uint8Array): 
 }
 
 /**
- * Makes a file, unless there is one: of several who make it at once one does, and the others find it whole. Mode 0600;
- * its owner is another where one is given, from its first moment on.
+ * Makes a file, unless there is one: of several who make it at once one does, and the others find it whole. It and its name
+ * are on disk when this resolves, whoever made it. Mode 0600; its owner is another where one is given, from its first moment on.
  *
  * @returns whether it was made now.
  */
@@ -21,16 +21,18 @@ export async function createDurably(
   owner?: { uid: number; gid: number },
 ): Promise<boolean> {
   const beside = await writeBeside(path, content, owner);
+  let isNew = true;
   try {
     await link(beside, path);
   } catch (error) {
-    if (errorCode(error) === 'EEXIST') return false;
-    throw error;
+    if (errorCode(error) !== 'EEXIST') throw error;
+    isNew = false;
   } finally {
     await unlink(beside).catch(() => undefined);
   }
+  // Also of one that was there: whoever made it may not have come to that, and what it stands in for is removed next.
   await syncFolder(dirname(path));
-  return true;
+  return isNew;
 }
 
 async function writeBeside(
