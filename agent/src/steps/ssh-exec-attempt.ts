@@ -2,7 +2,7 @@
 import { performance } from 'node:perf_hooks';
 import type { ClientChannel } from 'ssh2';
 import type { StopNote } from '../detached/stop-note.ts';
-import { type ChannelExit, channelExit, exitOf } from '../ssh/connection.ts';
+import { type ChannelExit, channelExit, exitOf, type SshConnection } from '../ssh/connection.ts';
 import type { Lease } from '../ssh/pool.ts';
 import {
   attemptScript,
@@ -69,6 +69,7 @@ export class Attempt implements RunningCommand {
   discardedBytes = 0;
   readonly late: Promise<number>;
   readonly #channel: ClientChannel;
+  readonly #connection: Pick<SshConnection, 'open'>;
   readonly #sink: OutputSink;
   readonly #nonce = newNonce();
   /** Whether its report comes with what it prints. */
@@ -95,13 +96,14 @@ export class Attempt implements RunningCommand {
     { isMarked = false, isHeld = false, beginWithinMs = 120_000 }: AttemptOptions = {},
   ) {
     this.#channel = lease.channel;
+    this.#connection = lease.connection;
     this.#sink = sink;
     this.inTerminal = input.pty === true;
     this.#filter = new ReportFilter(this.#nonce);
     this.reported = new Promise((resolve) => {
       this.#onReport = resolve;
     });
-    this.ended = this.#listen(lease);
+    this.ended = this.#listen();
     // The channel's own errors are writes to a shell that ended early; its exit says the same.
     this.#channel.on('error', () => {});
     const script = attemptScript(input, this.#nonce);
@@ -156,7 +158,7 @@ export class Attempt implements RunningCommand {
     for (const { stream, bytes } of kept) this.#write(stream, bytes);
     if (!this.#paused) this.#resume();
     const { report } = this.#filter;
-    if (report !== undefined && !this.over && !this.exited) this.#hear(report);
+    if (report !== undefined) this.#hear(report);
   }
 
   callOff(): void {
@@ -168,6 +170,11 @@ export class Attempt implements RunningCommand {
   /** Whether the command's shell has ended. */
   get exited(): boolean {
     return this.#endedAt !== undefined;
+  }
+
+  /** Whether the word may still reach its shell, of which the report may be read long after it came. */
+  get #isThere(): boolean {
+    return !this.over && !this.exited && this.#connection.open;
   }
 
   get executionTimeMs(): number | undefined {
@@ -186,7 +193,7 @@ export class Attempt implements RunningCommand {
     this.#channel.close();
   }
 
-  async #listen(lease: Lease<ClientChannel>): Promise<AttemptEnd> {
+  async #listen(): Promise<AttemptEnd> {
     const { stderr } = this.#channel;
     this.#channel.on('data', (bytes: Buffer) =>
       this.inTerminal ? this.#writeFiltered('stdout', bytes) : this.#write('stdout', bytes),
@@ -207,7 +214,7 @@ export class Attempt implements RunningCommand {
     for (const bytes of this.#filter.flush()) this.#write(this.inTerminal ? 'stdout' : 'stderr', bytes);
     this.#onReport(this.report);
     this.over = true;
-    return { ...this.#end, connectionLost: !lease.connection.open };
+    return { ...this.#end, connectionLost: !this.#connection.open };
   }
 
   #writeFiltered(stream: OutputStream, bytes: Buffer): void {
@@ -225,7 +232,7 @@ export class Attempt implements RunningCommand {
   #begin(): void {
     if (this.inTerminal) {
       this.#startedAt = performance.now();
-    } else if (this.#mayBegin) {
+    } else if (this.#mayBegin && this.#isThere) {
       this.#startedAt = performance.now();
       this.#wasToldToGo = true;
       this.#channel.end(goAhead(this.#nonce));

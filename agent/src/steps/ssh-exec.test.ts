@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect } from 'vitest';
-import { accountTest, sshTest } from '../ssh/sshd-setup.ts';
-import { setupExec, TestSink } from './ssh-exec-setup.ts';
+import { expect, onTestFinished } from 'vitest';
+import { accountTest, setupSshd, sshTest } from '../ssh/sshd-setup.ts';
+import { type ExecSetup, setupExec, setupExecOn, TestSink } from './ssh-exec-setup.ts';
 
 sshTest('a command succeeds, with its output apart and its stdin empty', async () => {
   const t = await setupExec();
@@ -162,39 +163,65 @@ sshTest('a full sink stops the reading from the target', async () => {
   expect(t.sink.bytes('stdout').length).toBe(50_000_000);
 });
 
-sshTest('nothing is sent to a target when the start is no longer allowed', async () => {
-  const t = await setupExec();
-  const refused = t.run(
-    { command: 'echo started' },
-    { beforeStart: () => Promise.reject(new Error('the lease is over')) },
-  );
-  await expect(refused).rejects.toThrow('the lease is over');
-  expect(t.sink.parts).toEqual([]);
-  expect((await t.run({ command: 'echo fine' })).status).toBe('succeeded');
-});
-
-sshTest('a stop before the start starts nothing', async () => {
-  const t = await setupExec();
-  const outcome = await t.run({ command: 'echo started' }, { beforeStart: async () => t.stop('timed_out') });
-  expect(outcome).toMatchObject({ status: 'timed_out', reason: 'timed_out' });
-  expect(t.sink.parts).toEqual([]);
-});
-
-sshTest('a connection lost before the command is sent is a failure, not an unknown', async () => {
-  const t = await setupExec();
-  const outcome = await t.run(
-    { command: 'echo started' },
-    {
-      beforeStart: async () => {
-        const { connection } = await t.warm.open(t.request, async () => ({}));
-        t.sshd.killSessions();
-        await connection.closed;
+for (const which of ['first', 'second'] as const) {
+  sshTest(`nothing of a connection's ${which} step begins when the start is no longer allowed`, async () => {
+    const { t, scriptIsThere } = await setupStep(which);
+    let shell: number | undefined;
+    const refused = t.run(
+      { command: 'echo started' },
+      {
+        beforeStart: async () => {
+          shell = await scriptIsThere();
+          throw new Error('the lease is over');
+        },
       },
+    );
+    await expect(refused).rejects.toThrow('the lease is over');
+    await isGone(shell);
+    expect((await t.run({ command: 'echo fine' })).status).toBe('succeeded');
+    expect(t.sink.stdout).toBe('fine\n');
+  });
+
+  sshTest(`a stop before the start starts nothing of a connection's ${which} step`, async () => {
+    const { t, scriptIsThere } = await setupStep(which);
+    let shell: number | undefined;
+    const outcome = await t.run(
+      { command: 'echo started' },
+      {
+        beforeStart: async () => {
+          shell = await scriptIsThere();
+          t.stop('timed_out');
+        },
+      },
+    );
+    expect(outcome).toMatchObject({ status: 'timed_out', reason: 'timed_out' });
+    expect(outcome.executionTimeMs).toBeUndefined();
+    await isGone(shell);
+    expect(t.sink.parts).toEqual([]);
+  });
+
+  sshTest(
+    `a connection lost before its ${which} command may begin is a failure, not an unknown`,
+    async () => {
+      const { t, scriptIsThere } = await setupStep(which);
+      let shell: number | undefined;
+      const outcome = await t.run(
+        { command: 'echo started' },
+        {
+          beforeStart: async () => {
+            shell = await scriptIsThere();
+            const { connection } = await t.warm.open(t.request, async () => ({}));
+            t.sshd.killSessions();
+            await connection.closed;
+          },
+        },
+      );
+      expect(outcome).toMatchObject({ status: 'failed', reason: 'unreachable' });
+      await isGone(shell);
+      expect(t.sink.parts).toEqual([]);
     },
   );
-  expect(outcome).toMatchObject({ status: 'failed', reason: 'unreachable' });
-  expect(t.sink.parts).toEqual([]);
-});
+}
 
 sshTest('a connection lost while the command runs leaves its end unknown', async () => {
   const t = await setupExec();
@@ -258,6 +285,42 @@ function childrenOf(parent: number): number[] {
     .map(Number);
 }
 
+/** The one shell of a connection that has read its script up to the word: descriptor 3 is what it reads that from. */
+async function shellAtTheWord(connectionPid: number): Promise<number> {
+  const found = () => childrenOf(connectionPid).filter((pid) => existsSync(`/proc/${pid}/fd/3`));
+  await expect.poll(found).toHaveLength(1);
+  return found()[0] ?? 0;
+}
+
+/** What other shells of the connection have printed, and how they ended, is told before the end of a command that comes after them. */
+async function hearWhatCame(t: ExecSetup): Promise<void> {
+  const probe = await t.warm.open(t.request, (connection) => connection.exec('exec sleep 0.1'));
+  await once(probe.channel.resume(), 'close');
+  probe.release();
+}
+
+/** One whose parent was killed may be there for a while until somebody hears that it has ended. */
+function runs(pid: number | undefined): boolean {
+  const status = read(`/proc/${pid}/status`);
+  return status !== '' && !/^State:\s+[ZX]/m.test(status);
+}
+
+const isGone = (pid: number | undefined) => expect.poll(() => runs(pid)).toBe(false);
+
+/** The second step's script is sent while its start is recorded, as a shell of ours has answered on the connection; the first one's is not. */
+async function setupStep(which: 'first' | 'second') {
+  const t = await setupExec();
+  if (which === 'first') return { t, scriptIsThere: async () => undefined };
+  await t.run({ command: 'echo $PPID' });
+  const connectionPid = Number(t.sink.stdout);
+  t.sink.parts.length = 0;
+  return { t, scriptIsThere: () => shellAtTheWord(connectionPid) };
+}
+
+/** A shell prints that much by itself, as by a startup file: more than is kept of what it prints ahead of its command. */
+const printsMuch = 'ForceCommand head -c 1048576 /dev/zero | tr "\\0" x; eval "$SSH_ORIGINAL_COMMAND"';
+const muchText = 'x'.repeat(1_048_576);
+
 sshTest('the shell for the next command waits on the target, without a marker', async () => {
   const t = await setupExec();
   await t.run({ command: 'echo $PPID' });
@@ -296,7 +359,7 @@ sshTest(
       },
     );
     await expect(refused).rejects.toThrow('the lease is over');
-    await expect.poll(() => existsSync(`/proc/${shell}`)).toBe(false);
+    await isGone(shell);
     expect(t.sink.stdout).toBe(`${connectionPid}\n`);
   },
 );
@@ -331,53 +394,134 @@ sshTest(
   },
 );
 
-sshTest('a shell that was ended while the start was recorded has not begun the command', async () => {
-  const t = await setupExec();
+sshTest(
+  '1 MiB that a shell prints before its command may begin arrives once, and is not all read before that',
+  async () => {
+    const t = await setupExec({ config: [printsMuch] });
+    await t.run({ command: 'echo $PPID' });
+    const connectionPid = Number(/\d+/.exec(t.sink.stdout)?.[0]);
+    const output = new TestSink();
+    output.blocked = true;
+    const running = t.run(
+      { command: 'echo began; echo failed >&2' },
+      {
+        output,
+        beforeStart: async () => {
+          await shellAtTheWord(connectionPid);
+          await hearWhatCame(t);
+          expect(output.parts).toEqual([]);
+        },
+      },
+    );
+    await output.seen(/x/);
+    const ahead = output.bytes('stdout').length;
+    expect(ahead).toBeGreaterThan(256 * 1024);
+    expect(ahead).toBeLessThan(512 * 1024);
+    output.unblock();
+    expect(await running).toMatchObject({ status: 'succeeded' });
+    expect(output.stdout === `${muchText}began\n`).toBe(true);
+    expect(output.stderr).toBe('failed\n');
+  },
+);
+
+sshTest('the time that a shell has to get to its command counts from when that may begin', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'opsconductor-test-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  chmodSync(directory, 0o777);
+  const flag = join(directory, 'flag');
+  // Where there is that folder the next shell takes the script and never gets to its command.
+  const config = [
+    `ForceCommand rmdir ${flag} 2>/dev/null && exec cat >/dev/null; eval "$SSH_ORIGINAL_COMMAND"`,
+  ];
+  const sshd = await setupSshd({ config });
+  const pool = sshd.pool();
+  const t = setupExecOn({ ...sshd, pool: () => pool });
   await t.run({ command: 'echo $PPID' });
   const connectionPid = Number(t.sink.stdout);
-  const outcome = await t.run(
+  const hasty = setupExecOn({ ...sshd, pool: () => pool }, { beginWithinMs: 50 });
+  const inTime = await hasty.run(
     { command: 'echo began' },
     {
       beforeStart: async () => {
-        // It has read the script up to the word.
-        const waiting = () => childrenOf(connectionPid).filter((pid) => existsSync(`/proc/${pid}/fd/3`));
-        await expect.poll(waiting).toHaveLength(1);
-        const [shell = 0] = waiting();
-        process.kill(shell, 'SIGKILL');
-        await expect.poll(() => existsSync(`/proc/${shell}`)).toBe(false);
-        const probe = await t.warm.open(t.request, (connection) => connection.exec('exec sleep 0.1'));
-        await once(probe.channel.resume(), 'close');
-        probe.release();
+        await shellAtTheWord(connectionPid);
+        await hearWhatCame(t);
       },
     },
   );
-  expect(outcome).toMatchObject({ status: 'failed', reason: 'channel_refused' });
-  expect(outcome.executionTimeMs).toBeUndefined();
-  expect(t.sink.stdout).toBe(`${connectionPid}\n`);
-});
-
-sshTest('a waiting shell that refuses is not asked twice', async () => {
-  const t = await setupExec();
-  for (let n = 0; n < 2; n += 1) await t.run({ command: 'echo $PPID' });
-  const connectionPid = Number(/\d+/.exec(t.sink.stdout)?.[0]);
-  await expect.poll(() => waitingShells(connectionPid)).toHaveLength(1);
-  const [shell] = waitingShells(connectionPid);
-  const begun: string[] = [];
-  const outcome = await t.run(
-    { command: 'true', working_directory: '/nowhere' },
+  expect(inTime).toMatchObject({ status: 'succeeded' });
+  expect(hasty.sink.stdout).toBe('began\n');
+  // The shell that waits for a third step began before.
+  pool.retire();
+  await t.run({ command: 'true' });
+  mkdirSync(flag);
+  let permittedAt = 0;
+  const late = await hasty.run(
+    { command: 'echo began' },
     {
       beforeStart: async () => {
-        begun.push('begun');
-        await expect.poll(() => existsSync(`/proc/${shell}`)).toBe(false);
-        const probe = await t.warm.open(t.request, (connection) => connection.exec('exec sleep 0.1'));
-        await once(probe.channel.resume(), 'close');
-        probe.release();
+        await expect.poll(() => existsSync(flag)).toBe(false);
+        await hearWhatCame(t);
+        permittedAt = performance.now();
       },
     },
   );
-  expect(outcome).toMatchObject({ status: 'failed', reason: 'working_directory' });
-  expect(begun).toEqual(['begun']);
+  expect(late.message).toContain('has not got to the command within 0.05 s');
+  expect(performance.now() - permittedAt).toBeGreaterThan(49);
+  expect(hasty.sink.stdout).toBe('began\n');
 });
+
+for (const [how, config] of [
+  ['', []],
+  [', though it had told that it is ready behind what it printed', [printsMuch]],
+] as const) {
+  sshTest(`a shell that was ended while the start was recorded has not begun the command${how}`, async () => {
+    const t = await setupExec({ config: [...config] });
+    await t.run({ command: 'echo $PPID' });
+    const connectionPid = Number(/\d+/.exec(t.sink.stdout)?.[0]);
+    const outcome = await t.run(
+      { command: 'echo began' },
+      {
+        beforeStart: async () => {
+          const shell = await shellAtTheWord(connectionPid);
+          process.kill(shell, 'SIGKILL');
+          await isGone(shell);
+          await hearWhatCame(t);
+        },
+      },
+    );
+    expect(outcome).toMatchObject({ status: 'failed', reason: 'channel_refused' });
+    expect(outcome.executionTimeMs).toBeUndefined();
+    expect(t.sink.stdout).not.toContain('began');
+  });
+}
+
+for (const [how, config] of [
+  ['', []],
+] as const) {
+  sshTest(`a waiting shell that refuses is not asked twice${how}`, async () => {
+    const t = await setupExec({ config: [...config] });
+    for (let n = 0; n < 2; n += 1) await t.run({ command: 'echo $PPID' });
+    const connectionPid = Number(/\d+/.exec(t.sink.stdout)?.[0]);
+    await expect.poll(() => waitingShells(connectionPid)).toHaveLength(1);
+    const [shell] = waitingShells(connectionPid);
+    const begun: string[] = [];
+    const output = new TestSink();
+    const outcome = await t.run(
+      { command: 'true', working_directory: '/nowhere' },
+      {
+        output,
+        beforeStart: async () => {
+          begun.push('begun');
+          await isGone(shell);
+          await hearWhatCame(t);
+        },
+      },
+    );
+    expect(outcome).toMatchObject({ status: 'failed', reason: 'working_directory' });
+    expect(begun).toEqual(['begun']);
+    expect(output.stdout === (how === '' ? '' : muchText)).toBe(true);
+  });
+}
 
 sshTest('a waiting shell that has gone costs the command nothing', async () => {
   const t = await setupExec();
@@ -395,11 +539,8 @@ sshTest('a waiting shell that has gone costs the command nothing', async () => {
         // The shell that takes its place is left alone.
         if (begun.length > 1) return;
         process.kill(waiting, 'SIGKILL');
-        // Its end is told on the connection before that of a command that is run after it.
-        await expect.poll(() => existsSync(`/proc/${waiting}`)).toBe(false);
-        const probe = await t.warm.open(t.request, (connection) => connection.exec('exec sleep 0.1'));
-        await once(probe.channel.resume(), 'close');
-        probe.release();
+        await isGone(waiting);
+        await hearWhatCame(t);
       },
     },
   );
