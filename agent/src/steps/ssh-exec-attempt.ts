@@ -57,6 +57,10 @@ export interface AttemptOptions {
 
 /** Kept of what a shell prints by itself, as its startup files may, before its command is permitted. */
 const maxKeptBytes = 256 * 1024;
+/** The same of one that has exited: twice what may be on its way. */
+const maxLeftBytes = 4 * 1024 * 1024;
+/** For the rest of that to arrive. What a startup file has left running may hold the channel open for as long as it likes. */
+const leftWithinMs = 1_000;
 
 export class Attempt implements RunningCommand {
   /** Resolves when the channel is closed and all its output is taken, or when the connection is gone. */
@@ -85,6 +89,7 @@ export class Attempt implements RunningCommand {
   /** Until it is permitted: what it printed, in order. */
   #kept: { stream: OutputStream; bytes: Buffer }[] | undefined;
   #keptBytes = 0;
+  #mayKeepBytes = maxKeptBytes;
   #onPermit: () => void = () => {};
   #onReport: (report: BootstrapReport | undefined) => void = () => {};
 
@@ -121,14 +126,30 @@ export class Attempt implements RunningCommand {
     return report?.kind === 'started' && this.neverBegan ? undefined : report;
   }
 
-  /** Its shell has said why it can't begin the command. */
-  get hasRefused(): boolean {
+  /**
+   * Of a held one whose shell has exited: whether it has said why it can't begin the command. That comes on another stream
+   * than the exit, and behind what was not read on.
+   */
+  async hasRefused(): Promise<boolean> {
+    if (this.#filter.report === undefined) await this.#readWhatIsLeft();
     const { report } = this.#filter;
     return report !== undefined && report.kind !== 'started';
   }
 
   get neverBegan(): boolean {
     return !this.inTerminal && !this.#wasToldToGo;
+  }
+
+  #readWhatIsLeft(): Promise<void> {
+    this.#mayKeepBytes = maxLeftBytes;
+    this.#resume();
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, leftWithinMs);
+      this.ended.then(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
   }
 
   #hold(): Promise<void> {
@@ -243,7 +264,7 @@ export class Attempt implements RunningCommand {
     if (this.#kept !== undefined) {
       this.#kept.push({ stream, bytes });
       this.#keptBytes += bytes.length;
-      if (this.#keptBytes > maxKeptBytes) this.#pause();
+      if (this.#keptBytes > this.#mayKeepBytes) this.#pause();
       return;
     }
     if (this.#paused && this.#stopping) {

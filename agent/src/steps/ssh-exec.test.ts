@@ -497,6 +497,7 @@ for (const [how, config] of [
 
 for (const [how, config] of [
   ['', []],
+  [', though it tells why behind what it printed', [printsMuch]],
 ] as const) {
   sshTest(`a waiting shell that refuses is not asked twice${how}`, async () => {
     const t = await setupExec({ config: [...config] });

@@ -73,7 +73,7 @@ async function execute(
       isMarked = true;
     }
     await context.beforeStart();
-    while (lease.prepared && exitOf(lease.channel) !== undefined && attempt?.hasRefused !== true) {
+    while (lease.prepared && exitOf(lease.channel) !== undefined && (await attempt?.hasRefused()) !== true) {
       // The shell that was to wait has gone, and was not given the word: a new one may be asked.
       attempt = undefined;
       isMarked = false;
