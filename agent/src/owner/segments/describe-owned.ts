@@ -2,14 +2,17 @@
 import { rosterMember } from '@opsconductor/protocol/sealing';
 import type { OwnedState } from './owned-segment.ts';
 
-export function describeOwned({ known, state, roster, isBehind }: OwnedState): string[] {
+export function describeOwned(owned: OwnedState): string[] {
+  const { known, state, roster, isBehind, droppedGenerations } = owned;
   const lines = [
     `segment   ${known.segmentName} (id ${known.segmentId})`,
     `root      ${known.rootFingerprint}`,
     `roster    ${roster === undefined ? 'none yet' : `${roster.number}, generation ${roster.currentGeneration} of the segment key`}`,
     `recovery  ${roster?.recoveryKey === undefined ? 'no recovery key' : 'has a recovery key'}`,
   ];
-  if (isBehind) lines.push('behind    the server has an older roster: sign again, and it is sent');
+  if (isBehind && droppedGenerations.length > 0)
+    lines.push('apart     the server has a segment key that this roster drops: roster sign says what to do');
+  else if (isBehind) lines.push('behind    the server has an older roster: sign again, and it is sent');
   for (const agent of state.agents) {
     const isMember = roster !== undefined && rosterMember(roster, agent.id) !== undefined;
     if (isMember && agent.state !== 'revoked') lines.push(`agent     ${agent.name}, in the roster`);

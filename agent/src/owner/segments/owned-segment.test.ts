@@ -13,11 +13,13 @@ import {
   signRoster,
 } from '@opsconductor/protocol/sealing';
 import { expect, test } from 'vitest';
+import { AgentError } from '../../agent-error.ts';
 import type { Api } from '../../start-run/api-client.ts';
 import { KnownRoots } from '../../start-run/known-roots.ts';
 import { temporaryDirectory } from '../../testing/enrolled-directory.ts';
 import { type SealRequest, storeSealed } from '../credentials/seal-credential.ts';
-import { initSegment, readOwned, signNextRoster } from './owned-segment.ts';
+import { describeOwned } from './describe-owned.ts';
+import { initSegment, readOwned, type SignHow, signNextRoster } from './owned-segment.ts';
 
 const installationId = 'installation-1';
 const segmentId = 3;
@@ -77,8 +79,8 @@ async function setup() {
     ...{ root, key, first, server, sent, roots, read, api, recoveryKey },
     signed: (roster: Partial<Roster>, by = pair) => signRoster(by.privateKey, { ...first, ...roster }),
     /** The owner signs something that is new in each roster. */
-    sign: async (how: { dropsLost?: boolean } = {}) => {
-      const decisions = { admit: new Map(), remove: [], recoveryKey: await recoveryKey() };
+    sign: async ({ remove = [], ...how }: SignHow & { remove?: string[] } = {}) => {
+      const decisions = { admit: new Map(), remove, recoveryKey: await recoveryKey() };
       return signNextRoster(api, await roots(), root, await read(), decisions, how);
     },
     [Symbol.asyncDispose]: remove,
@@ -227,4 +229,82 @@ test('nothing is signed on a roster that is older than one which an agent says i
   await t.sign({ dropsLost: true });
   // It is one that was signed here since.
   expect(await t.sign()).toEqual(['names the recovery key']);
+});
+
+async function member(agentId: number): Promise<Roster['agents'][number]> {
+  const [signing, encryption] = [await generateSigningKeyPair(), await generateEncryptionKeyPair()];
+  const keys = {
+    signingKey: encodeBase64(signing.publicKey),
+    encryptionKey: encodeBase64(encryption.publicKey),
+  };
+  return { agentId, name: `agent-${agentId}`, ...keys };
+}
+
+/** Roster 4 was signed here, took agent 2 out and has agent 4; the server has a roster 2 of another machine, with a key of its own. */
+async function setupApart() {
+  const t = await setup();
+  const [a, b, c, d] = [await member(1), await member(2), await member(3), await member(4)];
+  t.server.state = { ...t.server.state, roster: await t.signed({ number: 3, agents: [a, b, d] }) };
+  await t.sign({ remove: ['agent-2'] });
+  const publicKey = encodeBase64((await generateEncryptionKeyPair()).publicKey);
+  const segmentKeys = [...t.first.segmentKeys, { generation: 2, publicKey }];
+  const other = { number: 2, agents: [a, b, c], segmentKeys, currentGeneration: 2 };
+  t.server.state = { ...t.server.state, roster: await t.signed(other) };
+  t.sent.length = 0;
+  return { ...t, segmentKeys };
+}
+
+test('what was signed here and the server will never take is given up by the number of the server’s, and what that drops is said before', async () => {
+  await using t = await setupApart();
+  const refusal = await t.sign().catch((error: unknown) => error);
+  if (!(refusal instanceof AgentError)) throw refusal;
+  expect(refusal.message).toMatch(
+    /^Roster 4 of segment dmz, which was signed here, does not name generation 2/,
+  );
+  expect(refusal.fix).toContain(
+    '--from-server 2 signs a roster 5 on that one that leaves out agent agent-4, which roster 4 names; names no recovery key, unlike roster 4; takes out agent agent-2, as roster 4 does.',
+  );
+  expect(describeOwned(await t.read()).join('\n')).toContain('apart     the server has a segment key');
+  // Of another number it is not the one that was told of.
+  await expect(t.sign({ fromServer: 1 })).rejects.toThrow('It takes none that drops the key');
+  expect([t.sent, (await t.roots()).named('dmz').rosterNumber]).toEqual([[], 4]);
+  expect(await t.sign({ fromServer: 2 })).toEqual([
+    'goes on from roster 2, which the server has, as number 5',
+    'takes out agent agent-2',
+    expect.stringContaining('keeps generation 2 of the segment key, which who was taken out may have'),
+    'names the recovery key',
+    'leaves out agent agent-4, which roster 4 names',
+  ]);
+  const [body] = t.sent.map((one) => one.body) as [SignedRoster];
+  expect(JSON.parse(body.payload)).toMatchObject({
+    ...{ number: 5, segmentKeys: t.segmentKeys, currentGeneration: 2 },
+    agents: [{ agentId: 1 }, { agentId: 3 }],
+    revoked: [{ agentId: 2, atNumber: 5 }],
+  });
+  expect((await t.roots()).named('dmz').rosterNumber).toBe(5);
+  // And is gone on with as ever.
+  expect(await t.sign()).toEqual(['names the recovery key']);
+  expect((await t.read()).roster?.number).toBe(6);
+});
+
+test('nothing that was signed here is given up where the server takes what is built on it', async () => {
+  await using t = await setup();
+  t.server.state = { ...t.server.state, roster: await t.signed({ number: 2 }) };
+  await t.sign();
+  t.server.state = { ...t.server.state, roster: await t.signed({ number: 2 }) };
+  t.sent.length = 0;
+  await expect(t.sign({ fromServer: 2 })).rejects.toThrow('no reason to drop what was signed here');
+  expect(t.sent).toEqual([]);
+});
+
+test('the server’s roster is not gone on from where an agent has seen a newer one than both, unless that is meant', async () => {
+  await using t = await setupApart();
+  const seen = (rosterNumber: number) => {
+    t.server.state = { ...t.server.state, seenNewer: [{ name: 'agent-3', rosterNumber }] };
+  };
+  seen(5);
+  await expect(t.sign({ fromServer: 2 })).rejects.toThrow('the newest one here is 4');
+  expect(t.sent).toEqual([]);
+  seen(4);
+  expect(await t.sign({ fromServer: 2 })).toContain('takes out agent agent-2');
 });

@@ -18,6 +18,7 @@ import { AgentError } from '../../agent-error.ts';
 import type { Api } from '../../start-run/api-client.ts';
 import type { KnownRoot, KnownRoots } from '../../start-run/known-roots.ts';
 import type { OwnerKey } from '../keys/key-file.ts';
+import { goOnFromServer, whatIsDropped } from './go-on-from-server.ts';
 import { nextRoster, type RosterDecisions } from './next-roster.ts';
 
 /**
@@ -60,6 +61,9 @@ export interface OwnedState {
   /** The newest roster that the root has signed, of the server's and the one that is kept here. */
   roster: Roster | undefined;
   signed: SignedRoster | undefined;
+  /** That was signed here last, and that the server has. */
+  held: Roster | undefined;
+  shown: Roster | undefined;
   /** Keys that the older one of the two names and the newest does not, by their generation. */
   droppedGenerations: number[];
   /** Whether the server lacks it. */
@@ -103,7 +107,7 @@ export async function readOwned(api: Api, known: KnownRoot, rootPublicKey: Uint8
     );
   }
   const droppedGenerations = generationsMissing(roster, isBehind ? shown : held);
-  return { known, state, roster, signed, droppedGenerations, isBehind };
+  return { known, state, roster, signed, held, shown, droppedGenerations, isBehind };
 }
 
 function generationsMissing(roster: Roster | undefined, older: Roster | undefined): number[] {
@@ -112,40 +116,73 @@ function generationsMissing(roster: Roster | undefined, older: Roster | undefine
   return missing.map(({ generation }) => generation);
 }
 
+export interface SignHow {
+  /** Though a segment key may be dropped for ever. */
+  dropsLost?: boolean;
+  /** Goes on from the server's roster of this number, where it takes none that is built on what was signed here. */
+  fromServer?: number | undefined;
+}
+
+interface Start {
+  base: Roster | undefined;
+  /** Names of members to take out, as the roster that is replaced has done. */
+  remove: readonly string[];
+  /** That was signed here, and is not gone on from. */
+  replaced?: Roster;
+}
+
 /** What the server refuses is not kept here first, meant or not: all that is signed after it would be refused, too. */
-function refuseToDropOfServer({ known, state, roster, droppedGenerations, isBehind }: OwnedState): void {
-  if (!isBehind || droppedGenerations.length === 0) return;
-  const shown = state.roster === null ? 0 : (JSON.parse(state.roster.payload) as Roster).number;
+function startOf(
+  { known, roster, held, shown, droppedGenerations, isBehind }: OwnedState,
+  how: SignHow,
+): Start {
+  const { segmentName } = known;
+  if (!isBehind || held === undefined || shown === undefined || droppedGenerations.length === 0) {
+    if (how.fromServer === undefined) return { base: roster, remove: [] };
+    throw new AgentError(
+      `The roster of segment ${segmentName} that the server has is no reason to drop what was signed here.`,
+      'Leave --from-server out. Nothing was signed.',
+    );
+  }
+  const start = goOnFromServer(shown, held);
+  if (how.fromServer === shown.number) return { ...start, replaced: held };
+  const dropped = [
+    ...whatIsDropped(start.base, shown, held),
+    ...start.remove.map((name) => `takes out agent ${name}, as roster ${held.number} does`),
+  ];
   throw new AgentError(
-    `Roster ${roster?.number ?? 0} of segment ${known.segmentName}, which was signed here, does not name generation ${droppedGenerations.join(', ')} of the segment key; roster ${shown}, which the server has, does. It takes none that drops the key.`,
-    'Two machines have signed, or a backup was restored. Sign on the machine that has signed the other, or with its file of roots. Nothing was signed.',
+    `Roster ${held.number} of segment ${segmentName}, which was signed here, does not name generation ${droppedGenerations.join(', ')} of the segment key; roster ${shown.number}, which the server has, does. It takes none that drops the key.`,
+    `Two machines have signed, or a backup was restored. Sign on the machine that has signed the other, or with its file of roots. Nothing was signed. Where neither is left: --from-server ${shown.number} signs a roster ${start.base.number + 1} on that one${dropped.length === 0 ? '' : ` that ${dropped.join('; ')}`}.`,
   );
 }
 
 /** A segment key that the next roster does not name is gone for ever, with what is sealed to it. */
-function refuseToDrop(
-  { known, state, roster, droppedGenerations }: OwnedState,
+function refuseToDropKey({ known, roster, droppedGenerations }: OwnedState): void {
+  if (droppedGenerations.length === 0) return;
+  throw new AgentError(
+    `Roster ${roster?.number ?? 0} of segment ${known.segmentName} does not name generation ${droppedGenerations.join(', ')} of the segment key, which an older one does: what is sealed to it would be lost for ever.`,
+    `Two machines have signed, or a backup was restored. ${signThere}`,
+  );
+}
+
+/** The same of one that only a roster names which is not here. */
+function refuseWhereSeenNewer(
+  { known, state }: OwnedState,
+  number: number,
   { remove }: RosterDecisions,
 ): void {
-  const { segmentName } = known;
-  const number = roster?.number ?? 0;
-  const instead =
-    'Sign on the machine that has signed the other, or with its file of roots. Nothing was signed. Where neither is left: --drop-lost.';
-  if (droppedGenerations.length > 0) {
-    throw new AgentError(
-      `Roster ${number} of segment ${segmentName} does not name generation ${droppedGenerations.join(', ')} of the segment key, which an older one does: what is sealed to it would be lost for ever.`,
-      `Two machines have signed, or a backup was restored. ${instead}`,
-    );
-  }
   const newer = state.seenNewer?.find(
     ({ name, rosterNumber }) => rosterNumber > number && !remove.includes(name),
   );
   if (newer === undefined) return;
   throw new AgentError(
-    `Agent ${newer.name} says that it has seen roster ${newer.rosterNumber} of segment ${segmentName}; the newest one here is ${number}. A segment key that only that one names would be lost for ever, with what is sealed to it.`,
-    `It was signed on another machine, or the agent says what is not so. ${instead}`,
+    `Agent ${newer.name} says that it has seen roster ${newer.rosterNumber} of segment ${known.segmentName}; the newest one here is ${number}. A segment key that only that one names would be lost for ever, with what is sealed to it.`,
+    `It was signed on another machine, or the agent says what is not so. ${signThere}`,
   );
 }
+
+const signThere =
+  'Sign on the machine that has signed the other, or with its file of roots. Nothing was signed. Where neither is left: --drop-lost.';
 
 /**
  * Signs the next roster, keeps it and sends it. Kept before it is sent: where that fails it is sent by the next time.
@@ -158,26 +195,36 @@ export async function signNextRoster(
   roots: KnownRoots,
   root: OwnerKey,
   owned: OwnedState,
-  decisions: RosterDecisions,
-  { dropsLost = false }: { dropsLost?: boolean } = {},
+  given: RosterDecisions,
+  how: SignHow = {},
 ): Promise<string[]> {
-  refuseToDropOfServer(owned);
-  if (!dropsLost) refuseToDrop(owned, decisions);
-  const { known, state, roster: base, droppedGenerations } = owned;
+  const start = startOf(owned, how);
+  const { base, replaced } = start;
+  const decisions = { ...given, remove: [...given.remove, ...start.remove] };
+  if (how.dropsLost !== true) {
+    if (replaced === undefined) refuseToDropKey(owned);
+    refuseWhereSeenNewer(owned, base?.number ?? 0, decisions);
+  }
+  const { known, state } = owned;
   const { installationId, segmentId } = known;
   const input = { installationId, segmentId, rootPublicKey: root.publicKey, base, state, decisions };
   const { roster, changes } = await nextRoster(input);
-  if (changes.length === 0 && !owned.isBehind) return [];
-  const signed = changes.length === 0 ? owned.signed : await signRoster(root.privateKey, roster);
-  const { number } = changes.length === 0 ? (base ?? roster) : roster;
+  const isNew = changes.length > 0 || replaced !== undefined;
+  if (!isNew && !owned.isBehind) return [];
+  const signed = isNew ? await signRoster(root.privateKey, roster) : owned.signed;
+  const { number } = isNew ? roster : (base ?? roster);
   if (signed === undefined) return [];
   roots.put({ ...known, rosterNumber: number, signed });
   await roots.save();
   await api.post(rosterPath(segmentId), signed, SegmentSchema);
-  if (changes.length === 0) return [`roster ${number} was sent again`];
+  if (!isNew) return [`roster ${number} was sent again`];
+  if (replaced !== undefined && owned.shown !== undefined) {
+    const goesOn = `goes on from roster ${owned.shown.number}, which the server has, as number ${number}`;
+    return [goesOn, ...changes, ...whatIsDropped(roster, owned.shown, replaced)];
+  }
   return [
     ...changes,
-    ...droppedGenerations.map(
+    ...owned.droppedGenerations.map(
       (generation) => `drops a generation ${generation} of the segment key: seal anew what was sealed to it`,
     ),
   ];

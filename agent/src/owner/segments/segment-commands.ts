@@ -24,6 +24,7 @@ interface SignOptions extends SegmentOptions {
   remove: string[];
   recovery?: string;
   dropLost?: true;
+  fromServer?: number;
   passphraseFile?: string;
 }
 
@@ -74,17 +75,23 @@ export function addSegmentCommands(program: Command, config: Config, say: (line:
     )
     .option('--recovery <path>', 'file of the recovery key that the segment is to have')
     .option('--drop-lost', 'sign though another roster may name a segment key that this one drops for ever')
+    .option(
+      '--from-server <number>',
+      'go on from this roster, which the server has, not from what was signed here',
+      rosterNumber,
+    )
     .option(...passphraseOption)
     .action(async (name: string, options: SignOptions) => {
       const api = await connectApi(options, config);
       const roots = await KnownRoots.read(options.roots, false);
       const owned = await readOwned(api, roots.named(name), await publicKeyOf(options.key, 'root'));
       const recoveryKey = await recoveryKeyOf(options.recovery);
-      const { admit, remove, passphraseFile } = options;
+      const { admit, remove, passphraseFile, fromServer } = options;
       const root = await openKeyFile(options.key, 'root', () => readPassphrase(passphraseFile));
       const decisions = { admit, remove, recoveryKey };
       const changes = await signNextRoster(api, roots, root, owned, decisions, {
         dropsLost: options.dropLost === true,
+        fromServer,
       });
       root.privateKey.fill(0);
       if (changes.length === 0) say(`Nothing is to be signed for segment ${name}.`);
@@ -100,6 +107,11 @@ function admitted(text: string, before: ReadonlyMap<string, string>): ReadonlyMa
   throw new InvalidArgumentError(
     'Write NAME=SHA256:…, as the machine of the agent says: node agent.mjs status.',
   );
+}
+
+function rosterNumber(text: string): number {
+  if (/^\d{1,10}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('Write the number of a roster.');
 }
 
 async function recoveryKeyOf(path: string | undefined): Promise<string | undefined> {

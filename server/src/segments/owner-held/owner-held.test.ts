@@ -155,6 +155,22 @@ test('rosters that others signed, older ones and ones of strangers are refused',
   await expect(take(managed, root, { ...roster, segmentId: managed.id })).rejects.toThrow('is managed');
 });
 
+test('of rosters that went apart the one that drops a key is never taken, but one built on the other and numbered above both', async () => {
+  const { root, segment } = await makeOwned();
+  const [a, b] = [await enrolled(segment), await enrolled(segment)];
+  const first = encodeBase64(a.segmentKey.publicKey);
+  const second = encodeBase64((await generateSegmentKey()).publicKey);
+  await take(segment, root, rosterOf(segment, 1, [a, b], [first]));
+  await take(segment, root, rosterOf(segment, 2, [a, b], [first, second]));
+  const revoked = [{ agentId: b.enrolled.agentId, atNumber: 4 }];
+  const apart = { ...rosterOf(segment, 4, [a], [first]), revoked };
+  await expect(take(segment, root, apart)).rejects.toThrow('which the roster does not name');
+  const next = { ...rosterOf(segment, 5, [a], [first, second]), revoked };
+  expect(await take(segment, root, next)).toMatchObject({ keyGeneration: 2 });
+  const { agents } = await readRoster(t.sql, t.identity.installationId, segment.id, t.caller);
+  expect(agents).toContainEqual(expect.objectContaining({ id: b.enrolled.agentId, state: 'revoked' }));
+});
+
 test('after a revocation peers offer the next key, and the owner names it without the agent', async () => {
   const { root, segment } = await makeOwned();
   const [a, b] = [await enrolled(segment), await enrolled(segment)];
