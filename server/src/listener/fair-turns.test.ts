@@ -1,20 +1,22 @@
 import { setImmediate } from 'node:timers/promises';
-import { expect, test, vi } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { FairTurns } from './fair-turns.ts';
 
 function setup(mostUnderWay = Number.POSITIVE_INFINITY) {
-  let nowMs = 0;
-  /** For so long each look at the clock takes. */
+  const clock = { ms: 0 };
+  /** So long it takes to begin one. */
   const slow = { ms: 0 };
-  const turns = new FairTurns({ mostUnderWay, beginsInAMs: 1, beginsOfEachInAMs: 0.5 }, () => {
-    nowMs += slow.ms;
-    return nowMs;
-  });
+  const turns = new FairTurns({ mostUnderWay, beginsInAMs: 1, beginsOfEachInAMs: 0.5 }, () => clock.ms);
   const begun: string[] = [];
   return {
+    clock,
     slow,
     begun,
-    ask: (whose: string, what = whose) => turns.take(whose, () => begun.push(what)),
+    ask: (whose: string, what = whose) =>
+      turns.take(whose, () => {
+        begun.push(what);
+        clock.ms += slow.ms;
+      }),
     /** As many turns of the loop as all that waits could take. */
     async settled() {
       for (let n = 0; n < 100; n++) await setImmediate();
@@ -82,13 +84,33 @@ test('what nobody waits for any more is not begun', async () => {
   expect(t.begun).toEqual(['1', '2', '4']);
 });
 
-test('where turns take long as much is begun in a time as where they are short', async () => {
+test('where turns take long more is begun in each, and as much of one caller, but no more than so much', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
   const t = setup(6);
-  t.slow.ms = 100;
-  for (let n = 0; n < 40; n++) t.ask('ada');
-  for (let n = 0; n < 40; n++) t.ask('grace');
-  // What was begun before the first of the two was looked at.
-  await setImmediate();
-  await setImmediate();
-  expect(t.begun.length).toBeGreaterThan(60);
+  for (let n = 0; n < 100; n++) t.ask('ada');
+  const inTurns: number[] = [];
+  for (let n = 0; n < 5; n++) {
+    const before = t.begun.length;
+    // What else there is to be done.
+    t.clock.ms += 100;
+    await setImmediate();
+    inTurns.push(t.begun.length - before);
+    vi.advanceTimersByTime(100);
+  }
+  expect(inTurns).toEqual([16, 16, 16, 16, 16]);
+});
+
+test('what takes long to begin does not have more begun from turn to turn', async () => {
+  const t = setup();
+  t.slow.ms = 3;
+  for (let n = 0; n < 100; n++) t.ask(n % 2 === 0 ? 'ada' : 'grace');
+  let most = 0;
+  while (t.begun.length < 100) {
+    const before = t.begun.length;
+    await setImmediate();
+    most = Math.max(most, t.begun.length - before);
+  }
+  // Two turns of the loop at most, a few in each.
+  expect(most).toBeLessThanOrEqual(8);
 });

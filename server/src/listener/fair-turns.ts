@@ -4,6 +4,13 @@
 
 /** Each costs a fraction of a millisecond before it first waits for something, and again when it has waited. */
 const beginsInATurn = 2;
+/**
+ * However long the turn before took: it may have been that long by what was begun in it, which would be more from turn to turn. So, too,
+ * where what was begun has taken so long itself, no more than a few are.
+ */
+const mostBeginsInATurn = 16;
+const beginMsInATurn = 4;
+const fewBeginsInATurn = 4;
 /** What takes longer waits for something that is slow, and keeps nobody from the loop. */
 const underWayMs = 12;
 
@@ -34,6 +41,8 @@ export class FairTurns {
   readonly #lines = new Map<string, Line>();
   readonly #now: () => number;
   #begun = 0;
+  /** How long these took. */
+  #beginMs = 0;
   /** When it was begun for the first time in this turn. */
   #begunAtMs = 0;
   #lastTurnMs = 0;
@@ -56,10 +65,11 @@ export class FairTurns {
 
   #beginSome(): void {
     const { beginsInAMs, beginsOfEachInAMs } = this.#limits;
-    const most = Math.max(beginsInATurn, this.#lastTurnMs * beginsInAMs);
-    const mostUnderWay = this.#limits.mostUnderWay + this.#lastTurnMs * beginsOfEachInAMs;
+    const most = Math.max(beginsInATurn, Math.min(this.#lastTurnMs * beginsInAMs, mostBeginsInATurn));
+    const mostUnderWay =
+      this.#limits.mostUnderWay + Math.min(this.#lastTurnMs * beginsOfEachInAMs, mostBeginsInATurn);
     for (const [whose, line] of this.#lines) {
-      if (this.#begun >= most) return;
+      if (this.#begun >= (this.#beginMs < beginMsInATurn ? most : Math.min(most, fewBeginsInATurn))) return;
       const next = line.underWay < mostUnderWay ? line.waiting.shift() : undefined;
       if (next !== undefined || line.underWay === 0) this.#lines.delete(whose);
       if (next === undefined) continue;
@@ -70,8 +80,9 @@ export class FairTurns {
   }
 
   #begin(line: Line, request: Request): void {
+    const nowMs = this.#now();
     if (this.#begun === 0) {
-      this.#begunAtMs = this.#now();
+      this.#begunAtMs = nowMs;
       setImmediate(this.#nextTurn);
     }
     this.#begun += 1;
@@ -79,10 +90,12 @@ export class FairTurns {
     request.state = 'under way';
     setTimeout(() => this.#end(line, request), underWayMs).unref();
     request.begin();
+    this.#beginMs += this.#now() - nowMs;
   }
 
   readonly #nextTurn = () => {
     this.#begun = 0;
+    this.#beginMs = 0;
     this.#lastTurnMs = this.#now() - this.#begunAtMs;
     this.#beginSome();
     this.#lastTurnMs = 0;
