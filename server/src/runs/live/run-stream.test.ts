@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import type { ChunkEvent, RunChange } from '@opsconductor/protocol';
 import { afterEach, expect, test } from 'vitest';
 import { cancelRun } from '../ends/cancel-run.ts';
@@ -201,23 +202,107 @@ test('readers that are far behind leave connections of the database to others', 
   await t.send(lease, chunkOf(lease, 1, 'one\n'));
   await settle(t, endOf(lease));
   const behind = { ...t, hub: new LiveHub() };
-  const holder = await t.sql.reserve();
-  await holder`begin`;
-  await holder`lock table run_output in access exclusive mode`;
+  const output = await lockOutput(t);
   // Of so many each pulls little, so that there is room for as many pulls as there are connections.
   for (let n = 0; n < 300; n += 1) behind.hub.turns.join({ cutOff() {} });
   const readers = await Promise.all(Array.from({ length: 20 }, () => follow(behind, runId)));
   const reading = readers.map(({ readToEnd }) => readToEnd());
-  for (let isWaiting = false; !isWaiting; ) {
-    const waiting = await holder`
-      select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
-    isWaiting = waiting.length > 0;
-  }
+  while ((await output.waiting()) === 0);
   // These would wait for a connection that readers have.
   for (let n = 0; n < 40; n += 1) await t.sql`select from job_runs`;
-  await holder`commit`;
-  holder.release();
+  await output.release();
   for (const seen of await Promise.all(reading)) expect(texts(seen)).toEqual(['one\n']);
+});
+
+/** What is stored can't be read until it is released. */
+async function lockOutput({ sql }: TestOutput) {
+  const holder = await sql.reserve();
+  await holder`begin`;
+  await holder`lock table run_output in access exclusive mode`;
+  return {
+    /** How many queries wait for it. */
+    async waiting(): Promise<number> {
+      const rows = await holder`
+        select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+      return rows.length;
+    },
+    async release(): Promise<void> {
+      await holder`commit`;
+      holder.release();
+    },
+  };
+}
+
+/** A run that has ended, of whose output nothing is in memory. */
+async function setupEnded() {
+  const t = await setupOutput();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await t.send(lease, chunkOf(lease, 1, 'one\n'));
+  await settle(t, endOf(lease));
+  return Object.assign(t, { runId });
+}
+
+test('who is served from memory does not wait for those whose reads of the database are stuck', async () => {
+  await using t = await setupEnded();
+  const liveRunId = await t.start();
+  const live = await t.claimOne();
+  const { read } = await follow(t, liveRunId);
+  const shown = read();
+  // It waits for news once it has looked.
+  while (t.hub.turns.heldBytes > 0) await setImmediate();
+  const output = await lockOutput(t);
+  // Each may hold a fifth of the room.
+  const behind = await Promise.all(Array.from({ length: 10 }, () => follow(t, t.runId)));
+  const reading = behind.map(({ readToEnd }) => readToEnd());
+  while ((await output.waiting()) === 0);
+  const { step: stepId, ...chunk } = chunkOf(live, 1, 'live\n');
+  t.hub.publishChunks([{ stepId, ...chunk }]);
+  expect(texts((await shown) ?? [])).toEqual(['live\n']);
+  await output.release();
+  for (const seen of await Promise.all(reading)) expect(texts(seen)).toEqual(['one\n']);
+});
+
+test('a reader whose read is stuck is given nothing in time, so that its connection is kept, and then what was read', async () => {
+  await using t = await setupEnded();
+  const output = await lockOutput(t);
+  const { stream, readToEnd } = await follow(t, t.runId);
+  expect(await stream.next(0)).toEqual([]);
+  const next = stream.next(idleMs);
+  stream.nudge();
+  expect(await next).toEqual([]);
+  const reading = readToEnd();
+  await output.release();
+  expect(texts(await reading)).toEqual(['one\n']);
+});
+
+test.each([
+  ['read', { readMs: 50 }, '57014'],
+  ['pull', { pullMs: 50 }, 'unavailable'],
+])('a %s that takes too long is given up, and the next reader has its turn', async (_, settings, code) => {
+  await using t = await setupEnded();
+  const hub = new LiveHub(settings);
+  const output = await lockOutput(t);
+  // More than have their turn at a time.
+  const readers = await Promise.all(Array.from({ length: 5 }, () => follow({ ...t, hub }, t.runId)));
+  await Promise.all(readers.map(({ read }) => expect(read()).rejects.toMatchObject({ code })));
+  expect(hub.turns.heldBytes).toBe(0);
+  // The database has ended what it was asked for.
+  if (code === '57014') expect(await output.waiting()).toBe(0);
+  await output.release();
+});
+
+test('a reader that leaves while it waits for its turn keeps nobody from theirs', async () => {
+  await using t = await setupEnded();
+  const output = await lockOutput(t);
+  const readers = await Promise.all(Array.from({ length: 8 }, () => follow(t, t.runId)));
+  const reading = readers.map(({ readToEnd }) => readToEnd());
+  while ((await output.waiting()) < 3);
+  for (const { stream } of readers.slice(1)) stream.close();
+  await output.release();
+  expect(texts((await reading[0]) ?? [])).toEqual(['one\n']);
+  const { readToEnd } = await follow(t, t.runId);
+  expect(texts(await readToEnd())).toEqual(['one\n']);
 });
 
 test('output that another server stored, of which only the bus tells, is shown', async () => {

@@ -2,10 +2,11 @@
 // queue: what the reader has not taken yet stays in the database. Pull-driven: a slow reader costs what it pulled last.
 import { isRunEnded, limits, type RunChange, type TransferEvent } from '@opsconductor/protocol';
 import { openAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
+import { AppError } from '../../errors.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
 import { type RunEvent, readRunEvents } from '../../store/runs/run-events.ts';
-import { readChunks } from '../../store/runs/run-output.ts';
+import { readChunksWithin } from '../../store/runs/run-output.ts';
 import { findRun, findStepOutput, type StepOutputRecord, stepIdsOfRun } from '../../store/runs/runs.ts';
 import { chunkAad, type RunKeys } from '../run-keys.ts';
 import type { RunPart } from '../view/run-part.ts';
@@ -23,6 +24,8 @@ export interface StreamPosition {
 }
 
 const eventBatch = 200;
+/** However soon a comment is due: most pulls take milliseconds. */
+const leastPullMs = 1_000;
 const endEvent = 'event: end\ndata: {}\n\n';
 
 /** Reads `Last-Event-ID`: `[<part>.]<seq>[~step.epoch.seq…]`. Undefined for text that is not one. */
@@ -73,6 +76,12 @@ export class RunStream implements StreamReader {
   #closed = false;
   #ended = false;
   #lastLook = false;
+  /** Under way, or over and not handed out yet. */
+  #pulling: Promise<Buffer[]> | undefined;
+  /** There is output that only the database has. */
+  #needsStored = false;
+  /** It is this reader's turn to read it. */
+  #mayReadStored = false;
 
   constructor(
     deps: { sql: Sql; hub: LiveHub; keys: RunKeys },
@@ -144,23 +153,29 @@ export class RunStream implements StreamReader {
     this.#closed = true;
     for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe();
     this.#wake?.();
+    this.#nudge?.();
   }
 
   /**
-   * The next events of the stream, in pieces; waits for news. There is none after `idleMs` without any
+   * The next events of the stream, in pieces; waits for news. There is none where that takes longer than `idleMs`
    * (the caller sends a comment, so that proxies keep the connection); undefined when the stream is over.
    * To ask for them says that the ones before were taken.
    */
   async next(idleMs: number): Promise<Buffer[] | undefined> {
-    this.#deps.hub.turns.taken(this);
-    while (!this.#closed && !this.#ended) {
+    // Of a pull that goes on nothing was handed out.
+    if (this.#pulling === undefined) this.#deps.hub.turns.taken(this);
+    while (!this.#closed && (this.#pulling !== undefined || !this.#ended)) {
       const hasNews = this.#hasEvents || this.#grown.size > 0 || this.#transfers.size > 0;
-      if (!hasNews && !(await this.#news(idleMs))) {
+      if (this.#pulling === undefined && !hasNews && !(await this.#news(idleMs))) {
         // A notification may be lost; the next read finds what it was about.
         this.#lookEverywhere();
         return this.#closed ? undefined : [];
       }
-      const pieces = await this.#pull();
+      this.#pulling ??= this.#pull();
+      if (!(await this.#isPulled(this.#pulling, idleMs))) return this.#closed ? undefined : [];
+      const pieces = await this.#pulling.finally(() => {
+        this.#pulling = undefined;
+      });
       if (pieces.length > 0) return pieces;
     }
     return undefined;
@@ -168,11 +183,25 @@ export class RunStream implements StreamReader {
 
   async #pull(): Promise<Buffer[]> {
     const { turns } = this.#deps.hub;
+    this.#mayReadStored = this.#needsStored;
+    this.#needsStored = false;
+    if (!this.#mayReadStored) return this.#pullInRoom();
+    await turns.reads.take();
+    try {
+      return await this.#pullInRoom();
+    } finally {
+      turns.reads.done();
+    }
+  }
+
+  async #pullInRoom(): Promise<Buffer[]> {
+    if (this.#closed) return [];
+    const { turns } = this.#deps.hub;
     await turns.take(this);
     let bytes = 0;
     try {
       const events = new EventBytes();
-      if (!this.#closed) await this.#read(events);
+      if (!this.#closed) await within(turns.pullMs, this.#read(events));
       const pieces = events.toPieces();
       bytes = pieces.reduce((sum, { length }) => sum + length, 0);
       return pieces;
@@ -188,17 +217,31 @@ export class RunStream implements StreamReader {
   }
 
   #news(idleMs: number): Promise<boolean> {
+    return this.#comes(idleMs, (come) => {
+      this.#wake = come;
+    });
+  }
+
+  #isPulled(pull: Promise<unknown>, idleMs: number): Promise<boolean> {
+    return this.#comes(Math.max(idleMs, leastPullMs), (come) => void pull.then(come, come));
+  }
+
+  /** Whether what is waited for comes within this time; not where `next` is to return before. */
+  #comes(idleMs: number, wait: (come: () => void) => void): Promise<boolean> {
     return new Promise((resolve) => {
+      let isOver = false;
       const timer = setTimeout(() => finish(false), idleMs);
-      const finish = (news: boolean) => {
+      const finish = (comes: boolean) => {
+        if (isOver) return;
+        isOver = true;
         clearTimeout(timer);
         this.#wake = undefined;
         this.#nudge = undefined;
-        if (!news) this.#isNudged = false;
-        resolve(news);
+        if (!comes) this.#isNudged = false;
+        resolve(comes);
       };
-      this.#wake = () => finish(true);
       this.#nudge = () => finish(false);
+      wait(() => finish(true));
       if (this.#isNudged) finish(false);
     });
   }
@@ -206,6 +249,7 @@ export class RunStream implements StreamReader {
   async #read(to: EventBytes): Promise<void> {
     // Output first: a step's last chunks are stored before the event that says it ended.
     await this.#readOutput(to);
+    if (this.#isOutputLeft) return;
     for (const transfer of this.#transfers.values())
       to.add(`event: transfer\ndata: ${JSON.stringify(transfer)}\n\n`);
     this.#transfers.clear();
@@ -221,6 +265,10 @@ export class RunStream implements StreamReader {
     }
     // Chunks that were stored between the two reads come before the events that follow them.
     await this.#readOutput(to);
+    if (this.#isOutputLeft) {
+      this.#hasEvents = true;
+      return;
+    }
     for (const event of events) {
       this.#readSeq = event.seq;
       const change = this.#part === undefined ? this.#wholeChange(event) : this.#partOf(this.#part, event);
@@ -231,6 +279,11 @@ export class RunStream implements StreamReader {
     }
     // What is written from now on is announced; when the run has ended this is looked into once more.
     this.#hasEvents ||= events.length === eventBatch || this.#runEnded;
+  }
+
+  /** To be read first, when it is this reader's turn to. */
+  get #isOutputLeft(): boolean {
+    return this.#needsStored && !this.#mayReadStored;
   }
 
   #wholeChange({ seq, change, status }: RunEvent): string {
@@ -347,13 +400,10 @@ export class RunStream implements StreamReader {
     const after = this.#sentOf(step.id, step.epoch);
     const recent = this.#deps.hub.recent(step.id, step.epoch, after);
     if (recent !== undefined && recent.length > 0) return takeBytes(recent, maxRawBytes);
-    const { reads } = this.#deps.hub.turns;
-    await reads.take();
-    try {
-      return this.#closed ? [] : await this.#stored(step, after, maxRawBytes);
-    } finally {
-      reads.done();
-    }
+    this.#needsStored = true;
+    if (this.#mayReadStored) return this.#closed ? [] : this.#stored(step, after, maxRawBytes);
+    this.#grown.set(step.id, 'stored');
+    return [];
   }
 
   async #stored(
@@ -362,8 +412,9 @@ export class RunStream implements StreamReader {
     maxRawBytes: number,
   ): Promise<ReadableChunk[]> {
     const key = await this.#deps.keys.keyOf(this.#deps.sql, this.#runId);
-    const stored = await readChunks(
+    const stored = await readChunksWithin(
       this.#deps.sql,
+      this.#deps.hub.turns.readMs,
       { attemptDay: step.attemptDay ?? '', stepId: step.id, epoch: step.epoch },
       { after, maxRawBytes },
     );
@@ -418,4 +469,14 @@ function takeBytes(chunks: readonly ReadableChunk[], maxRawBytes: number): Reada
     count += 1;
   }
   return chunks.slice(0, count);
+}
+
+/** @throws AppError where it takes longer. What it comes to then is nobody's. */
+async function within(limitMs: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const error = () => new AppError('unavailable', 'The database does not answer just now.');
+    timer = setTimeout(() => reject(error()), limitMs);
+  });
+  await Promise.race([work, late]).finally(() => clearTimeout(timer));
 }

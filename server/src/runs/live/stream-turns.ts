@@ -6,6 +6,8 @@ import { Turns } from '../../turns.ts';
 /** Pulls that are served before everything else has its turn. */
 const maxPullsPerTurn = 8;
 const maxPullRawBytes = 1024 * 1024;
+/** Of the connections that requests have, too. */
+const readsAtATime = 3;
 
 export interface StreamTurnsSettings {
   /** Events of all readers together, while they are made and until connections have taken them. */
@@ -14,12 +16,18 @@ export interface StreamTurnsSettings {
   stalledMs: number;
   /** Who takes nothing for this long is cut off where others wait for room. */
   patienceMs: number;
+  /** What takes the database longer to read is given up, and its reader comes again. */
+  readMs: number;
+  /** The same of a pull, which may have many to read, and where the connection to the database says nothing any more. */
+  pullMs: number;
 }
 
 const defaults: StreamTurnsSettings = {
   maxHeldBytes: 16 * 1024 * 1024,
   stalledMs: 500,
   patienceMs: 10_000,
+  readMs: 10_000,
+  pullMs: 30_000,
 };
 
 export interface StreamReader {
@@ -29,10 +37,11 @@ export interface StreamReader {
 
 export class StreamTurns {
   /**
-   * For output that is read from the database: one reader's at a time. What each is given takes milliseconds of the event loop, and readers
-   * that are far behind would have all connections of the database to themselves.
+   * For output that is read from the database. What each is given takes milliseconds of the event loop, and readers that are far behind
+   * would have all connections of the database to themselves; but one whose read is stuck must not keep all others from it. It is to be
+   * had before room is: who waits for it would keep room from those who are served from memory.
    */
-  readonly reads = new Turns(1);
+  readonly reads = new Turns(readsAtATime);
   readonly #settings: StreamTurnsSettings;
   #readers = 0;
   #left = maxPullsPerTurn;
@@ -50,6 +59,14 @@ export class StreamTurns {
 
   constructor(settings: Partial<StreamTurnsSettings> = {}) {
     this.#settings = { ...defaults, ...settings };
+  }
+
+  get readMs(): number {
+    return this.#settings.readMs;
+  }
+
+  get pullMs(): number {
+    return this.#settings.pullMs;
   }
 
   get heldBytes(): number {

@@ -229,6 +229,19 @@ export async function readChunks(
   }));
 }
 
+/** The same, which the database gives up where it takes longer. */
+export async function readChunksWithin(
+  sql: Sql,
+  timeoutMs: number,
+  attempt: Parameters<typeof readChunks>[1],
+  options: Parameters<typeof readChunks>[2],
+): Promise<StoredChunk[]> {
+  return sql.begin(async (tx) => {
+    await tx`select set_config('statement_timeout', ${String(timeoutMs)}, true)`;
+    return readChunks(tx, attempt, options);
+  }) as Promise<StoredChunk[]>;
+}
+
 /** Numbers, lengths and digests of an attempt's chunks, without the chunks. */
 export async function readChunkIndex(
   db: Queryable,
