@@ -1,6 +1,6 @@
 // Clients whose request is none, or takes too long: each is told so, and its connection ended. Node finds all at once that took
 // too long, thousands maybe, and would end them before anybody else had a turn.
-import { type Server, type ServerResponse, STATUS_CODES } from 'node:http';
+import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 
 const endsInATurn = 8;
@@ -11,24 +11,56 @@ const statusOf: Record<string, number> = {
   HPE_HEADER_OVERFLOW: 431,
 };
 
-/** `underWay`: what a connection is being answered. */
-export function endFaultyClients(
-  server: Server,
-  underWay: (socket: Socket) => ServerResponse | undefined,
-): void {
-  const late: { socket: Socket; error: Error }[] = [];
+/** What is asked on one connection. */
+export interface Asked {
+  /** Whose turn it is. */
+  underWay: ServerResponse;
+  /** The answer to what was asked last. */
+  last: ServerResponse;
+}
+
+/** A connection that is to be ended, where nothing comes of what it waits for meanwhile. */
+interface Late {
+  error: Error;
+  /** The one that takes too long, once its headers are there. */
+  request: IncomingMessage | undefined;
+}
+
+/** `asked`: what was asked on a connection, as long as it is not all answered. */
+export function endFaultyClients(server: Server, asked: (socket: Socket) => Asked | undefined): void {
+  const late = new Map<Socket, Late>();
   const end = (socket: Socket, error: NodeJS.ErrnoException) => {
     // In the middle of an answer it would be taken for a part of it.
-    if (socket.writable && underWay(socket)?.headersSent !== true) tell(socket, error);
+    if (socket.writable && asked(socket)?.underWay.headersSent !== true) tell(socket, error);
     socket.destroy(error);
   };
   const endSome = () => {
-    for (const { socket, error } of late.splice(0, endsInATurn)) end(socket, error);
-    if (late.length > 0) setImmediate(endSome);
+    let ended = 0;
+    for (const [socket, { error, request }] of late) {
+      if (ended === endsInATurn) break;
+      late.delete(socket);
+      // Node looks at it again when its next request begins.
+      if (request?.complete === true) continue;
+      end(socket, error);
+      ended += 1;
+    }
+    if (late.size > 0) setImmediate(endSome);
   };
+  server.on('request', (request) => {
+    const found = late.get(request.socket);
+    if (found === undefined) return;
+    // A second one begins when the first is complete.
+    if (found.request !== undefined) late.delete(request.socket);
+    found.request = request;
+  });
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
-    if (error.code !== 'ERR_HTTP_REQUEST_TIMEOUT') end(socket, error);
-    else if (late.push({ socket, error }) === 1) setImmediate(endSome);
+    if (error.code !== 'ERR_HTTP_REQUEST_TIMEOUT') {
+      end(socket, error);
+      return;
+    }
+    const last = asked(socket)?.last.req;
+    if (late.size === 0) setImmediate(endSome);
+    late.set(socket, { error, request: last?.complete === true ? undefined : last });
   });
 }
 

@@ -61,6 +61,33 @@ test('of many that took too long some are ended, then others have a turn', async
   for (const { told } of silent) expect(await told).toMatch(/^HTTP\/1\.1 408 /);
 });
 
+const half = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf';
+const okWhenRead: RequestListener = (request, response) =>
+  void request.resume().once('end', () => ok(request, response));
+
+test.each([
+  ['its request', '', get],
+  ['the rest of its body', half, 'other.'],
+])('of many that took too long one that sends %s before its turn to be ended is answered', async (_, before, after) => {
+  const t = await setup(okWhenRead);
+  const sockets: Socket[] = [];
+  t.listener.server.on('connection', (socket) => sockets.push(socket));
+  for (let n = 0; n < 200; n++) await t.dial('');
+  const request = once(t.listener.server, 'request');
+  const { socket, told } = await t.dial(before);
+  if (before !== '') await request;
+  await vi.waitFor(() => expect(sockets).toHaveLength(201));
+  // As Node says it of each when it looks at them.
+  const error = Object.assign(new Error('Request timeout'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' });
+  for (const each of sockets) each.emit('error', error);
+  socket.write(after);
+  await vi.waitFor(() => expect(sockets.filter((each) => each.destroyed)).toHaveLength(200), {
+    timeout: 10_000,
+  });
+  socket.end();
+  expect(await told).toMatch(/^HTTP\/1\.1 200 .*ok$/s);
+});
+
 test('headers that are too long are refused', async () => {
   const t = await setup(ok);
   const { told } = await t.dial(`GET / HTTP/1.1\r\nHost: x\r\nX-Long: ${'x'.repeat(20_000)}\r\n\r\n`);

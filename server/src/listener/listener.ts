@@ -10,7 +10,7 @@ import {
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import { AnsweredBodies, type AnsweredBodyLimits, answeredBodyLimits } from './answered-bodies.ts';
-import { endFaultyClients } from './end-faulty-clients.ts';
+import { type Asked, endFaultyClients } from './end-faulty-clients.ts';
 import { FairTurns } from './fair-turns.ts';
 import { UnreadAnswers, type UnreadLimits, unreadLimits } from './unread-answers.ts';
 
@@ -79,7 +79,7 @@ export class Listener {
         requests.listener,
       );
     const server = (secure ?? createHttpServer(slow, requests.listener)) as Server;
-    endFaultyClients(server, (socket) => requests.underWay(socket));
+    endFaultyClients(server, (socket) => requests.asked(socket));
     const handshakes = secure && new Handshakes(secure);
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
@@ -126,12 +126,7 @@ export interface Asker {
   name: string;
 }
 
-/** What is asked on one connection. */
-interface Turns {
-  /** Whose turn it is. */
-  underWay: ServerResponse;
-  /** The answer to what was asked last. */
-  last: ServerResponse;
+interface Turns extends Asked {
   /** Behind the one that is being answered. */
   waiting: number;
 }
@@ -200,8 +195,9 @@ class RequestSwitch {
     });
   }
 
-  underWay(socket: Socket): ServerResponse | undefined {
-    return this.#turns.get(socket)?.underWay;
+  /** As long as it is not all answered. */
+  asked(socket: Socket): Asked | undefined {
+    return this.#turns.get(socket);
   }
 
   close(): void {
