@@ -7,7 +7,7 @@ const mostMs = 2_000;
 export class RefusalPauses {
   readonly #waiting = new Map<string, number>();
 
-  /** For so long as those of the same caller take that wait already, and one pause more. */
+  /** For so long as those of the same caller take that wait already, and one pause more; `caller`: a session or a token. */
   async take(caller: string): Promise<void> {
     const waiting = (this.#waiting.get(caller) ?? 0) + 1;
     this.#waiting.set(caller, waiting);

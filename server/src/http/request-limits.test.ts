@@ -63,6 +63,25 @@ test('who asks on past the limit is refused one request at a time, and nobody el
   expect(refusedAfter).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
 });
 
+test.each([
+  ['token', {}],
+  ['session', { via: 'session', viaId: 1 } as const],
+])('who is refused by another %s does not wait for the refusals of the first', async (_, other) => {
+  vi.useFakeTimers({ toFake: ['setTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const limits = start();
+  for (let i = 0; i < 2; i++) await limits.countCaller(caller(1));
+  for (let i = 0; i < 8; i++) void refusalOf(() => limits.countCaller(caller(1)));
+  const refused = refusalOf(() => limits.countCaller({ ...caller(1, 2), ...other }));
+  let isRefused = false;
+  void refused.then(() => {
+    isRefused = true;
+  });
+  await vi.advanceTimersByTimeAsync(20);
+  expect(isRefused).toBe(true);
+  expect((await refused)?.code).toBe('rate_limited');
+});
+
 test('a stranger who turned out to be none is as if they had not been counted', async () => {
   const limits = start();
   for (let i = 0; i < 5; i++) {

@@ -45,9 +45,9 @@ export class RequestLimits {
   /** @throws AppError `rate_limited` with Retry-After, after a pause. */
   async countCaller(principal: Principal): Promise<void> {
     // By user: more sessions or tokens are not more of it.
-    const user = String(principal.userId);
-    const waitMs = this.#callers.take(user);
-    if (waitMs > 0) await this.#pauses.take(user);
+    const waitMs = this.#callers.take(String(principal.userId));
+    // Not by user: their browser would wait for what their script asks.
+    if (waitMs > 0) await this.#pauses.take(`${principal.via} ${principal.viaId}`);
     refuseAfter(waitMs);
   }
 
