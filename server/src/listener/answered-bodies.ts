@@ -1,7 +1,7 @@
 // What is still to come of requests that are answered already. Some clients send all of it before they read the answer, so it is
-// read on for a moment, dropped, and the connection ended. That of all together has a pace: who pours would keep this server
+// read on for a moment, dropped, and the connection ended, as the answer has said. That of all together has a pace: who pours would keep this server
 // at nothing else.
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
 export interface AnsweredBodyLimits {
@@ -20,7 +20,7 @@ export const answeredBodyLimits: AnsweredBodyLimits = {
   everyMs: 10,
   endAfterMs: 500,
 };
-/** A body that is no longer than this may come after its answer, and its connection be kept. */
+/** A body that says that it is no longer than this may come after its answer, and its connection be kept. */
 const smallBytes = 64 * 1024;
 /** As much as one read takes. */
 const pieceBytes = 64 * 1024;
@@ -42,9 +42,19 @@ export class AnsweredBodies {
     this.#limits = limits;
   }
 
-  /** When its answer was sent: of a request of which something is to come yet. */
-  readOn(request: IncomingMessage): void {
-    if (request.complete || request.destroyed || isSmall(request)) return;
+  /** From before its answer begins. */
+  watch(request: IncomingMessage, answer: ServerResponse): void {
+    if (isSmall(request)) return;
+    const { writeHead } = answer;
+    answer.writeHead = ((...head: Parameters<typeof writeHead>) => {
+      if (!request.complete) sayEnd(request, answer);
+      return writeHead.apply(answer, head);
+    }) as typeof writeHead;
+    answer.once('finish', () => this.#readOn(request));
+  }
+
+  #readOn(request: IncomingMessage): void {
+    if (request.complete || request.destroyed) return;
     const { socket } = request;
     const body: Body = { socket, leftBytes: this.#limits.mostBytes, grantedBytes: 0 };
     const ofHttp = socket.listeners('data');
@@ -58,7 +68,6 @@ export class AnsweredBodies {
     this.#wait(body);
     // It seems to be reading, though Node has stopped that where the body was not taken: this says that nothing comes of it.
     socket.push(Buffer.alloc(0));
-    // At once: who would use the connection again has to see that it can't.
     socket.end();
     const end = setTimeout(() => socket.destroy(), this.#limits.endAfterMs).unref();
     socket.once('close', () => clearTimeout(end));
@@ -87,6 +96,17 @@ export class AnsweredBodies {
   };
 }
 
+/** Whoever would use the connection again has to know that it can't. */
+function sayEnd(request: IncomingMessage, answer: ServerResponse): void {
+  const { socket } = request;
+  answer.shouldKeepAlive = false;
+  // By this Node ends such a connection at once, and where more comes then the client loses the answer.
+  socket.destroySoon = () => {
+    Reflect.deleteProperty(socket, 'destroySoon');
+    if (request.complete) socket.destroySoon();
+  };
+}
+
 function isSmall({ headers }: IncomingMessage): boolean {
-  return Number(headers['content-length'] ?? Number.POSITIVE_INFINITY) <= smallBytes;
+  return headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) <= smallBytes;
 }

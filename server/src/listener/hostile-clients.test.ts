@@ -1,9 +1,14 @@
 // Clients that mean no good, on real connections: what they hold is bounded, and they end.
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import { connect as connectTls } from 'node:tls';
 import { expect, onTestFinished, test, vi } from 'vitest';
+import { loadOrCreateServerTls } from '../tls/server-tls.ts';
 import { answeredBodyLimits } from './answered-bodies.ts';
 import { Listener, type ListenOptions } from './listener.ts';
 import { UnreadAnswers } from './unread-answers.ts';
@@ -15,11 +20,12 @@ async function setup(answer: RequestListener, options: Partial<ListenOptions> = 
   return {
     listener,
     /** A connection that says this, and what it is told until it is closed. */
-    async dial(text: string) {
-      const socket = connect(listener.port, '127.0.0.1');
+    async dial(text: string, ca?: string) {
+      const at = { host: '127.0.0.1', port: listener.port };
+      const socket = ca === undefined ? connect(at) : connectTls({ ...at, ca });
       socket.on('error', () => undefined);
       onTestFinished(() => void socket.destroy());
-      await once(socket, 'connect');
+      await once(socket, ca === undefined ? 'connect' : 'secureConnect');
       socket.write(text);
       const told = (async () => {
         let all = '';
@@ -124,15 +130,61 @@ const refuseRead: RequestListener = (request, response) =>
   void request.once('data', () => refuse(request, response));
 const postHead = (length: number) => `POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${length}\r\n\r\n`;
 
-test('who sends all of a body that is refused before reading the answer is answered', async () => {
+async function newTls() {
+  const directory = await mkdtemp(join(tmpdir(), 'hostile-'));
+  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  return loadOrCreateServerTls({ directory, hostNames: ['localhost'] });
+}
+
+test.each([
+  ['', async () => undefined],
+  [' over TLS', newTls],
+])('who sends all of a body that is refused before reading the answer is answered%s', async (_, tlsOf) => {
+  const tls = await tlsOf();
   const t = await setup(refuse, {
+    tls,
     bodies: { ...answeredBodyLimits, mostBytes: 9_000_000, endAfterMs: 600_000 },
   });
-  const { socket, told } = await t.dial(postHead(9_000_000));
+  const { socket, told } = await t.dial(postHead(9_000_000), tls?.caPem);
   // More than the system holds by itself.
   const error = await new Promise((resolve) => socket.write(Buffer.alloc(9_000_000), resolve));
   expect(error ?? undefined).toBeUndefined();
   expect(await told).toMatch(/^HTTP\/1\.1 413 .*too large/s);
+});
+
+const says = /^connection: close\r$/im;
+
+test.each([
+  ['a long one', postHead(65_537)],
+  ['one that does not say how long it is', 'POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n'],
+])('the answer to a body that is still to come, %s, says that the connection ends', async (_, head) => {
+  const t = await setup(refuse);
+  const { told } = await t.dial(head);
+  expect(await told).toMatch(says);
+});
+
+test.each([
+  ['to no body', ok, get, ''],
+  ['to a small one that is still to come', refuse, postHead(65_536), ' '.repeat(65_536)],
+  ['to a long one that was read', okWhenRead, `${postHead(100_000)}${' '.repeat(100_000)}`, ''],
+])('the answer %s does not say that the connection ends', async (_, answer, text, rest) => {
+  const t = await setup(answer);
+  const { socket, told } = await t.dial(text);
+  await once(socket, 'readable');
+  socket.end(rest);
+  expect(await told).toMatch(/^HTTP\/1\.1 /);
+  expect(await told).not.toMatch(says);
+});
+
+test('a body that has come to its end while it is answered leaves no connection behind', async () => {
+  const t = await setup((request, response) => {
+    response.writeHead(200).write('so far');
+    request.resume().once('end', () => response.end(', and the end'));
+  });
+  const { socket, told } = await t.dial(postHead(100_000));
+  await once(socket, 'readable');
+  socket.write(' '.repeat(100_000));
+  expect(await told).toMatch(/connection: close.*and the end/is);
 });
 
 test('a small body may come after its answer, and the next request on its connection is answered', async () => {

@@ -152,7 +152,7 @@ class RequestSwitch {
 
   readonly listener: RequestListener = (request, response) => {
     if (this.#isClosing) response.shouldKeepAlive = false;
-    response.once('finish', () => this.#bodies.readOn(request));
+    this.#bodies.watch(request, response);
     this.#inTurn(request.socket, response, () => {
       const { isKnown, name } = this.#askerOf(request);
       const end = (isKnown ? this.#ofCallers : this.#ofStrangers).take(name, () => {
