@@ -2,11 +2,12 @@ import { setImmediate } from 'node:timers/promises';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { FairTurns } from './fair-turns.ts';
 
-function setup(mostUnderWay = Number.POSITIVE_INFINITY) {
+function setup(mostUnderWay = Number.POSITIVE_INFINITY, mostWaiting = 1_000) {
   const clock = { ms: 0 };
   /** So long it takes to begin one. */
   const slow = { ms: 0 };
-  const turns = new FairTurns({ mostUnderWay, beginsInAMs: 1, beginsOfEachInAMs: 0.5 }, () => clock.ms);
+  const limits = { mostUnderWay, mostWaiting, beginsInAMs: 1, beginsOfEachInAMs: 0.5 };
+  const turns = new FairTurns(limits, () => clock.ms);
   const begun: string[] = [];
   return {
     clock,
@@ -113,4 +114,22 @@ test('what takes long to begin does not have more begun from turn to turn', asyn
   }
   // Two turns of the loop at most, a few in each.
   expect(most).toBeLessThanOrEqual(8);
+});
+
+test('where too many of one caller wait no more is taken until one of them is begun or leaves, but of others', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const t = setup(1, 2);
+  const end = t.ask('ada', '1');
+  const leave = t.ask('ada', '2');
+  expect(t.ask('ada', '3')).toBeDefined();
+  expect(t.ask('ada', '4')).toBeUndefined();
+  expect(t.ask('grace')).toBeDefined();
+  leave?.();
+  expect(t.ask('ada', '5')).toBeDefined();
+  expect(t.ask('ada', '6')).toBeUndefined();
+  end?.();
+  await t.settled();
+  expect(t.ask('ada', '7')).toBeDefined();
+  expect(t.begun).toEqual(['1', 'grace', '3']);
 });

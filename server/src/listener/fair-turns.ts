@@ -1,5 +1,5 @@
 // Turns of those who ask: in each turn of the event loop only so much is begun, of one after the other, and of each only so
-// much is under way. Who asks for much at once keeps himself waiting, and not others; where nobody else asks, what comes is
+// much is under way that has not taken long yet. Who asks for much at once keeps himself waiting, and not others; where nobody else asks, what comes is
 // begun at once.
 
 /** Each costs a fraction of a millisecond before it first waits for something, and again when it has waited. */
@@ -11,12 +11,14 @@ const beginsInATurn = 2;
 const mostBeginsInATurn = 16;
 const beginMsInATurn = 4;
 const fewBeginsInATurn = 4;
-/** What takes longer waits for something that is slow, and keeps nobody from the loop. */
+/** What takes longer counts no more: it waits for something that is slow, and keeps nobody from the loop. */
 const underWayMs = 12;
 
 export interface TurnLimits {
   /** Of each. */
   mostUnderWay: number;
+  /** Of each: what is asked beyond this is to come again. */
+  mostWaiting: number;
   /**
    * Where a turn takes long, as on a busy machine, so many are begun for each millisecond of it: they would come faster than they were begun
    * otherwise, and wait for seconds.
@@ -31,7 +33,7 @@ interface Request {
 }
 
 interface Line {
-  waiting: Request[];
+  waiting: Set<Request>;
   underWay: number;
 }
 
@@ -52,12 +54,16 @@ export class FairTurns {
     this.#now = now;
   }
 
-  /** Begins it when its turn has come; what is returned is to be called at its end, and where nobody waits for it any more. */
-  take(whose: string, begin: () => void): () => void {
-    const line = this.#lines.get(whose) ?? { waiting: [], underWay: 0 };
+  /**
+   * Begins it when its turn has come; what is returned is to be called at its end, and where nobody waits for it any more. Undefined
+   * where too many of the same wait already.
+   */
+  take(whose: string, begin: () => void): (() => void) | undefined {
+    const line = this.#lines.get(whose) ?? { waiting: new Set(), underWay: 0 };
+    if (line.waiting.size >= this.#limits.mostWaiting) return undefined;
     this.#lines.set(whose, line);
     const request: Request = { begin, state: 'waiting' };
-    line.waiting.push(request);
+    line.waiting.add(request);
     const end = () => this.#end(line, request);
     this.#beginSome();
     return end;
@@ -70,12 +76,13 @@ export class FairTurns {
       this.#limits.mostUnderWay + Math.min(this.#lastTurnMs * beginsOfEachInAMs, mostBeginsInATurn);
     for (const [whose, line] of this.#lines) {
       if (this.#begun >= (this.#beginMs < beginMsInATurn ? most : Math.min(most, fewBeginsInATurn))) return;
-      const next = line.underWay < mostUnderWay ? line.waiting.shift() : undefined;
+      const [next] = line.underWay < mostUnderWay ? line.waiting : [];
       if (next !== undefined || line.underWay === 0) this.#lines.delete(whose);
       if (next === undefined) continue;
+      line.waiting.delete(next);
       // To the end of the round.
       this.#lines.set(whose, line);
-      if (next.state === 'waiting') this.#begin(line, next);
+      this.#begin(line, next);
     }
   }
 
@@ -104,6 +111,7 @@ export class FairTurns {
   #end(line: Line, request: Request): void {
     const wasUnderWay = request.state === 'under way';
     request.state = 'over';
+    line.waiting.delete(request);
     if (!wasUnderWay) return;
     line.underWay -= 1;
     this.#beginSome();

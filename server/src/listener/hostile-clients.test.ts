@@ -74,25 +74,28 @@ const okWhenRead: RequestListener = (request, response) =>
 test.each([
   ['its request', '', get],
   ['the rest of its body', half, 'other.'],
-])('of many that took too long one that sends %s before its turn to be ended is answered', async (_, before, after) => {
-  const t = await setup(okWhenRead);
-  const sockets: Socket[] = [];
-  t.listener.server.on('connection', (socket) => sockets.push(socket));
-  for (let n = 0; n < 200; n++) await t.dial('');
-  const request = once(t.listener.server, 'request');
-  const { socket, told } = await t.dial(before);
-  if (before !== '') await request;
-  await vi.waitFor(() => expect(sockets).toHaveLength(201));
-  // As Node says it of each when it looks at them.
-  const error = Object.assign(new Error('Request timeout'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' });
-  for (const each of sockets) each.emit('error', error);
-  socket.write(after);
-  await vi.waitFor(() => expect(sockets.filter((each) => each.destroyed)).toHaveLength(200), {
-    timeout: 10_000,
-  });
-  socket.end();
-  expect(await told).toMatch(/^HTTP\/1\.1 200 .*ok$/s);
-});
+])(
+  'of many that took too long one that sends %s before its turn to be ended is answered',
+  async (_, before, after) => {
+    const t = await setup(okWhenRead);
+    const sockets: Socket[] = [];
+    t.listener.server.on('connection', (socket) => sockets.push(socket));
+    for (let n = 0; n < 200; n++) await t.dial('');
+    const request = once(t.listener.server, 'request');
+    const { socket, told } = await t.dial(before);
+    if (before !== '') await request;
+    await vi.waitFor(() => expect(sockets).toHaveLength(201));
+    // As Node says it of each when it looks at them.
+    const error = Object.assign(new Error('Request timeout'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' });
+    for (const each of sockets) each.emit('error', error);
+    socket.write(after);
+    await vi.waitFor(() => expect(sockets.filter((each) => each.destroyed)).toHaveLength(200), {
+      timeout: 10_000,
+    });
+    socket.end();
+    expect(await told).toMatch(/^HTTP\/1\.1 200 .*ok$/s);
+  },
+);
 
 test('headers that are too long are refused', async () => {
   const t = await setup(ok);
@@ -122,6 +125,27 @@ test('who asks on and on before one question is answered is cut off, and nothing
   const { told } = await t.dial(get.repeat(50_000));
   expect(await told).toBe('');
   expect(asked).toHaveBeenCalledTimes(1);
+});
+
+test('of more than may wait of one caller the rest is told to come again, and nobody else', async () => {
+  const t = await setup(ok, { mostWaiting: 3 });
+  t.listener.open(ok, ({ headers }) => ({ isKnown: true, name: String(headers['x-name']) }));
+  const ask = (name: string) => `${get.trimEnd()}\r\nConnection: close\r\nX-Name: ${name}\r\n\r\n`;
+  const connected = vi.fn();
+  t.listener.server.on('connection', connected);
+  const many = await Promise.all(Array.from({ length: 50 }, () => t.dial('')));
+  const other = await t.dial('');
+  await vi.waitFor(() => expect(connected).toHaveBeenCalledTimes(51));
+  // All are there in one turn of the loop.
+  for (const { socket } of many) socket.write(ask('mallory'));
+  other.socket.write(ask('ada'));
+  const told = await Promise.all(many.map((each) => each.told));
+  const isOk = (text: string) => /^HTTP\/1\.1 200 .*ok$/s.test(text);
+  const isSentAway = (text: string) => /^HTTP\/1\.1 503 .*^Retry-After: 1\r$/ms.test(text);
+  expect(told.filter(isOk).length).toBeGreaterThanOrEqual(3);
+  expect(told.filter(isSentAway).length).toBeGreaterThan(30);
+  expect(told.every((text) => isOk(text) || isSentAway(text))).toBe(true);
+  expect(isOk(await other.told)).toBe(true);
 });
 
 const refuse: RequestListener = (_request, response) => void response.writeHead(413).end('too large');
@@ -156,7 +180,10 @@ const says = /^connection: close\r$/im;
 
 test.each([
   ['a long one', postHead(65_537)],
-  ['one that does not say how long it is', 'POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n'],
+  [
+    'one that does not say how long it is',
+    'POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n',
+  ],
 ])('the answer to a body that is still to come, %s, says that the connection ends', async (_, head) => {
   const t = await setup(refuse);
   const { told } = await t.dial(head);

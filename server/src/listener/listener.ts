@@ -25,6 +25,8 @@ const tlsHandshakeMs = 30_000;
 const slowClients = { headersTimeout: 15_000, requestTimeout: 60_000, connectionsCheckingInterval: 5_000 };
 /** With these 500 a second of one user can be begun, as many as a user may ask for, however long each takes. */
 const turnsOfCallers = { mostUnderWay: 6, beginsInAMs: 1, beginsOfEachInAMs: 0.5 };
+/** Of one user, or one address: as many as a user may ask at once. They would wait for four seconds at that pace. */
+const mostWaitingOfEach = 2_000;
 /** Of these many may be behind one address, and a sign-in waits long for the one before. */
 const turnsOfStrangers = { mostUnderWay: Number.POSITIVE_INFINITY, beginsInAMs: 0.2, beginsOfEachInAMs: 0 };
 /** So many requests a client may send on one connection before the one ahead of them is answered; browsers send none. */
@@ -44,6 +46,7 @@ export interface ListenOptions extends ListenAddress {
   unread?: UnreadLimits;
   slow?: typeof slowClients;
   bodies?: AnsweredBodyLimits;
+  mostWaiting?: number;
 }
 
 export class Listener {
@@ -66,9 +69,14 @@ export class Listener {
     unread,
     slow = slowClients,
     bodies = answeredBodyLimits,
+    mostWaiting = mostWaitingOfEach,
     ...at
   }: ListenOptions): Promise<Listener> {
-    const requests = new RequestSwitch(new UnreadAnswers(unread ?? unreadLimits), new AnsweredBodies(bodies));
+    const requests = new RequestSwitch({
+      unread: new UnreadAnswers(unread ?? unreadLimits),
+      bodies: new AnsweredBodies(bodies),
+      mostWaiting,
+    });
     const secure =
       tls &&
       createHttpsServer(
@@ -132,22 +140,21 @@ interface Turns extends Asked {
 }
 
 class RequestSwitch {
-  #listener: RequestListener = (_request, response) => {
-    response.writeHead(503, { 'Retry-After': '1', 'Content-Length': '0' }).end();
-  };
-
+  #listener: RequestListener = (_request, response) => sendAway(response);
   #askerOf: (request: IncomingMessage) => Asker = addressOf;
   #isClosing = false;
-  readonly #ofCallers = new FairTurns(turnsOfCallers);
-  readonly #ofStrangers = new FairTurns(turnsOfStrangers);
+  readonly #ofCallers: FairTurns;
+  readonly #ofStrangers: FairTurns;
   readonly #unread: UnreadAnswers;
   readonly #bodies: AnsweredBodies;
   /** Weak, as of what waits on a connection that breaks Node tells no end. */
   readonly #turns = new WeakMap<Socket, Turns>();
 
-  constructor(unread: UnreadAnswers, bodies: AnsweredBodies) {
-    this.#unread = unread;
-    this.#bodies = bodies;
+  constructor(of: { unread: UnreadAnswers; bodies: AnsweredBodies; mostWaiting: number }) {
+    this.#unread = of.unread;
+    this.#bodies = of.bodies;
+    this.#ofCallers = new FairTurns({ ...turnsOfCallers, mostWaiting: of.mostWaiting });
+    this.#ofStrangers = new FairTurns({ ...turnsOfStrangers, mostWaiting: of.mostWaiting });
   }
 
   readonly listener: RequestListener = (request, response) => {
@@ -160,7 +167,11 @@ class RequestSwitch {
         this.#unread.watch(response);
         this.#listener(request, response);
       });
-      response.once('close', end);
+      if (end !== undefined) response.once('close', end);
+      else {
+        this.#unread.watch(response);
+        sendAway(response);
+      }
     });
   };
 
@@ -212,6 +223,11 @@ class RequestSwitch {
     this.#listener = listener;
     this.#askerOf = askerOf;
   }
+}
+
+/** For a moment. */
+function sendAway(response: ServerResponse): void {
+  response.writeHead(503, { 'Retry-After': '1', 'Content-Length': '0' }).end();
 }
 
 function addressOf({ socket }: IncomingMessage): Asker {
