@@ -1,5 +1,5 @@
 import { provesConsistency, readCheckpoint, type SignedCheckpoint } from '@opsconductor/protocol/audit';
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it, onTestFinished } from 'vitest';
 import { CheckpointFeed } from './checkpoint-feed.ts';
 import { setupAudit, type TestAudit } from './testing.ts';
 
@@ -111,4 +111,17 @@ it('tells, by an agent that holds a checkpoint, that there is none any more: onc
   // What was written is sealed, and offered: what the agent refuses then has its signed note.
   const [made] = await t.sealer.seal();
   expect(await new CheckpointFeed(t.deps).offer(agent, 9)).toMatchObject({ message: { note: made?.note } });
+});
+
+it('writes down that there is no checkpoint for an agent that holds one as soon as the log takes rows again', async () => {
+  onTestFinished(async () => {
+    await t.sql`alter table audit_log drop constraint if exists no_rows`;
+  });
+  const offers = feed();
+  await t.sql`alter table audit_log add constraint no_rows check (false) not valid`;
+  for (let times = 0; times < 2; times++) expect(await offers.offer(agent, 9)).toBeUndefined();
+  await t.sql`alter table audit_log drop constraint no_rows`;
+  for (let times = 0; times < 2; times++) await offers.offer(agent, 9);
+  expect(await t.sql`select action from audit_log`).toEqual([{ action: 'audit.checkpoint_refused' }]);
+  expect(t.logged.filter((line) => line.includes('there is none here'))).toHaveLength(1);
 });

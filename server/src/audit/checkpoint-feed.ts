@@ -41,7 +41,8 @@ export class CheckpointFeed {
   #proofs = new Map<number, Promise<Offer | undefined>>();
   #proofsOf = 0;
   readonly #complainedAt = new Map<number, number>();
-  #toldOfNoneAt = Number.NEGATIVE_INFINITY;
+  #loggedNoneAt = Number.NEGATIVE_INFINITY;
+  #auditedNoneAt = Number.NEGATIVE_INFINITY;
 
   constructor(deps: FeedDeps) {
     this.#deps = deps;
@@ -92,16 +93,24 @@ export class CheckpointFeed {
 
   /** Once an hour, whoever says it: what an agent holds is its claim until it has refused another. */
   async #tellOfNone({ agentId, name }: Agent, heldSize: number): Promise<void> {
-    if (Date.now() - this.#toldOfNoneAt < complainMs) return;
-    this.#toldOfNoneAt = Date.now();
-    this.#deps.log.error(
-      { agent: name, held: heldSize },
-      'an agent holds a checkpoint of the audit log, and there is none here: the log was emptied or rolled back',
-    );
+    const now = Date.now();
+    if (now - this.#loggedNoneAt >= complainMs) {
+      this.#loggedNoneAt = now;
+      this.#deps.log.error(
+        { agent: name, held: heldSize },
+        'an agent holds a checkpoint of the audit log, and there is none here: the log was emptied or rolled back',
+      );
+    }
+    if (now - this.#auditedNoneAt < complainMs) return;
+    this.#auditedNoneAt = now;
     await recordAudit(this.#deps.sql, {
       actor: { kind: 'agent', id: agentId, name },
       action: 'audit.checkpoint_refused',
       detail: { reason: 'lower', held: { size: heldSize }, offered: { size: 0 } },
+    }).catch((error) => {
+      // The next one to say so is written down.
+      this.#auditedNoneAt = Number.NEGATIVE_INFINITY;
+      throw error;
     });
   }
 
