@@ -1,6 +1,7 @@
 // An SSH server that costs next to nothing, so that what a client costs shows: one process for all connections, and
-// what it is asked to execute is run by /bin/sh. Started by fanout.ts, which tells it by a message to drop everybody.
-import { spawn } from 'node:child_process';
+// what it is asked to execute is run by a /bin/sh that is there already: to start one takes Node longer than all else of a
+// connection. Started by fanout.ts, which tells it by a message to drop everybody and to have as many shells again.
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import ssh2 from 'ssh2';
@@ -10,6 +11,8 @@ const client = ssh2.utils.generateKeyPairSync('ed25519');
 const clientKey = ssh2.utils.parseKey(client.public);
 if (clientKey instanceof Error) throw clientKey;
 const open = new Set<ssh2.Connection>();
+const stockSize = Number(process.argv[2]);
+const stock: ChildProcessWithoutNullStreams[] = [];
 
 const server = new ssh2.Server({ hostKeys: [host.private] }, (connection) => {
   open.add(connection);
@@ -28,8 +31,23 @@ const server = new ssh2.Server({ hostKeys: [host.private] }, (connection) => {
   });
 });
 
+/** Takes one command, its first line, and gives it what follows. */
+function startShell(): ChildProcessWithoutNullStreams {
+  return spawn('/bin/sh', ['-c', 'IFS= read -r command && eval "$command"'], { stdio: 'pipe' });
+}
+
+async function fillStock(): Promise<void> {
+  while (stock.length < stockSize) {
+    const shell = startShell();
+    stock.push(shell);
+    await once(shell, 'spawn');
+  }
+}
+
 function execute(channel: ssh2.ServerChannel, command: string): void {
-  const child = spawn('/bin/sh', ['-c', command], { stdio: 'pipe' });
+  if (command.includes('\n')) throw new Error(`more than one line: ${command}`);
+  const child = stock.shift() ?? startShell();
+  child.stdin.write(`${command}\n`);
   channel.pipe(child.stdin);
   child.stdin.on('error', () => {});
   channel.on('error', () => {});
@@ -41,6 +59,7 @@ function execute(channel: ssh2.ServerChannel, command: string): void {
   });
 }
 
+await fillStock();
 server.listen(0, '0.0.0.0');
 await once(server, 'listening');
 const { port } = server.address() as AddressInfo;
@@ -52,6 +71,7 @@ process.on('message', async () => {
       return once(connection, 'close');
     }),
   );
+  await fillStock();
   process.send?.('dropped');
 });
 process.on('disconnect', () => process.exit(0));

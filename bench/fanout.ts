@@ -59,9 +59,9 @@ export async function benchFanout(): Promise<void> {
     ],
     notes: [
       `One step \`true\` on ${hostCount} addresses of this machine, ${concurrency} at a time everywhere (slots of the agent, loop, \`-P\`, forks). The product is timed from before the POST until the run’s end was read from its event stream, when all results are stored; a peer until it has ended.`,
-      `${rounds} rounds after one that is not counted, all in turns; medians of pairs. Cold: every connection was ended before.`,
+      `${rounds} rounds after one that is not counted, all in turns; medians of pairs. Cold: every connection was ended before. Warm: over the connections of the round before; on ours, and theirs not, shells wait that were started when that run was over.`,
       'The secrets are opened by the agent and looked for in what each host prints; the step does not use them.',
-      'A cheap target is one ssh2.Server process for all hosts, which starts /bin/sh for what it is asked.',
+      'A cheap target is one ssh2.Server process for all hosts; the shells that run what it is asked were started before the time began.',
     ],
   });
 }
@@ -186,7 +186,7 @@ async function realServer(): Promise<Server> {
 }
 
 async function cheapServer(): Promise<Server> {
-  const child: ChildProcess = fork(join(import.meta.dirname, 'cheap-target.ts'), {
+  const child: ChildProcess = fork(join(import.meta.dirname, 'cheap-target.ts'), [String(hostCount)], {
     execArgv: ['--import', 'tsx'],
   });
   const [told] = (await once(child, 'message')) as [Pick<BenchTarget, 'port' | 'privateKey' | 'hostKeyLine'>];
