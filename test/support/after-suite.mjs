@@ -4,7 +4,9 @@
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 
-const [folder = ''] = process.argv.slice(2);
+const [folder] = process.argv.slice(2);
+// Without it everything that names a path would be in it.
+if (!folder?.startsWith('/') || folder.length < 2) throw new Error('after-suite.mjs FOLDER');
 const pollMs = 100;
 /** PostgreSQL that is told to end at once, and gives its shared memory back, does not take as long. */
 const patienceMs = 10_000;

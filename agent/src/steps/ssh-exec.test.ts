@@ -287,9 +287,25 @@ function childrenOf(parent: number): number[] {
 
 /** The one shell of a connection that has read its script up to the word: descriptor 3 is what it reads that from. */
 async function shellAtTheWord(connectionPid: number): Promise<number> {
-  const found = () => childrenOf(connectionPid).filter((pid) => existsSync(`/proc/${pid}/fd/3`));
-  await expect.poll(found).toHaveLength(1);
-  return found()[0] ?? 0;
+  return theOne(() =>
+    // Not what is about to become a shell, and has descriptors of its server still.
+    childrenOf(connectionPid).filter(
+      (pid) => read(`/proc/${pid}/cmdline`) === '/bin/sh\0' && existsSync(`/proc/${pid}/fd/3`),
+    ),
+  );
+}
+
+/** As soon as there is one, and no other. */
+async function theOne(pids: () => number[]): Promise<number> {
+  let found: number[] = [];
+  await expect
+    .poll(() => {
+      found = pids();
+      return found;
+    })
+    .toHaveLength(1);
+  // 0 would be all processes of the suite.
+  return found[0] ?? expect.fail('no process');
 }
 
 /** What other shells of the connection have printed, and how they ended, is told before the end of a command that comes after them. */
@@ -529,8 +545,7 @@ sshTest('a waiting shell that has gone costs the command nothing', async () => {
   await t.run({ command: 'echo $PPID' });
   const connectionPid = Number(t.sink.stdout);
   await t.run({ command: 'true' });
-  await expect.poll(() => waitingShells(connectionPid)).toHaveLength(1);
-  const [waiting = 0] = waitingShells(connectionPid);
+  const waiting = await theOne(() => waitingShells(connectionPid));
   const begun: string[] = [];
   const outcome = await t.run(
     { command: 'echo done' },
