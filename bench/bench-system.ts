@@ -107,6 +107,8 @@ export async function startBenchSystem(options: BenchOptions = {}): Promise<Benc
   const agentArgs = options.agentArgs ?? [agentBundle, 'run', ...(await policyArgs(dir, options.fileRoots))];
   const agent = run([...agentArgs, '--data', agentData, '--slots', slots], {
     OPSCONDUCTOR_LOG_LEVEL: 'warn',
+    // As the unit in docs/operations.md has it.
+    MALLOC_ARENA_MAX: '1',
   });
   const credentialId = await createCredential(api, segment.id, target);
   const targetIds = await createTargets(api, segment.id, credentialId, target, options);

@@ -89,6 +89,7 @@ async function measure(system: BenchSystem, place: Place): Promise<void> {
       'Ours is a run of one step, from before the POST until a reader has seen it end, on a warm connection; the peers connect anew, as they do. A number above 1 is in our favour.',
       `The same cipher (${cipher}) on all sides; files of 4 KiB in 50 directories; each file of ours is written under another name and renamed. After each round what arrived is compared by SHA-256 (1 GiB) or counted.`,
       `${rounds} pairs after one that is not counted; ${secretRounds} of those with and without secrets, which are looked for in what a step says, not in files.`,
+      'The agent was started with `MALLOC_ARENA_MAX=1`, as the unit in docs/operations.md has it.',
     ],
   });
 }
