@@ -54,6 +54,9 @@ export class TarReader {
     let at = this.#missingOfRecord === undefined ? this.#members(chunk) : 0;
     if (this.#missingOfRecord === undefined) return undefined;
     const skipped = Math.min(this.#missingOfRecord, chunk.length - at);
+    // Of a tar that writes shorter records than it was told to: what follows would be waited for.
+    if (chunk.subarray(at, at + skipped).some((byte) => byte !== 0))
+      throw new BadTarStream('something else stands in the last record of the archive');
     this.#missingOfRecord -= skipped;
     at += skipped;
     return this.#missingOfRecord === 0 ? chunk.subarray(at) : undefined;
