@@ -37,7 +37,7 @@ export class TargetShell {
   #onData: ((bytes: Buffer) => void) | undefined;
   #onEnd: ((error: Error) => void) | undefined;
   #isOver = false;
-  /** What is sent, from one time to the next: new memory for each batch of files leaves holes that the C library keeps. */
+  /** What is sent, kept from one time to the next: an agent's peak was lower so (ADR 0064). */
   #memory = Buffer.alloc(0);
 
   private constructor(lease: ShellLease, word: string) {
