@@ -525,6 +525,18 @@ test('steps for a session whose connection is gone go back, and the session is o
   expect((await agent.next('leases')).leases).toMatchObject([{ epoch: 2 }]);
 });
 
+test('steps for an agent whose connection was ended, and that does not answer that, go back at once', async () => {
+  await using t = await setupGateway();
+  const agent = await t.connectAgent();
+  agent.stopReading();
+  agent.sendText('{}');
+  await expect.poll(() => t.logged.join('')).toContain('agent sent an invalid message');
+  const runId = await t.start();
+  await expect.poll(async () => (await t.steps(runId))[0]).toMatchObject({ status: 'ready', epoch: 1 });
+  expect(t.gateway.connectedAgents()).toBe(1);
+  expect(await t.claim()).toEqual([]);
+});
+
 test('leases that could not be put together go back, and are claimed again', async () => {
   let failures = 0;
   await using t = await setupGateway({}, (builder) => ({

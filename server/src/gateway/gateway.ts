@@ -158,7 +158,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
         log: deps.log,
       },
       links: () => this.#links.values(),
-      linkOf: (agentId) => this.#links.get(agentId),
+      linkOf: (agentId) => this.#openLink(agentId),
       onNews: (news) => this.publish(news),
       roundMs: deps.claimPollMs,
     });
@@ -175,7 +175,8 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     });
     this.#heartbeats = new Heartbeats({
       ...{ sql: deps.sql, log: deps.log, leaseTtlMs: this.#settings.leaseTtlMs },
-      connected: () => [...this.#links.values()].filter((link) => link.isReady && !link.isEnding),
+      connected: () =>
+        [...this.#links.values()].filter((link) => link.isReady && !link.isEnding && link.isOpen),
       onOver: (links) => this.#endOver(links),
     });
     this.#keys = new KeyMessages({ ...deps, onReady: () => this.#dispatcher.wake() });
@@ -200,7 +201,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       settler: this.settler,
       notes: this.#notes,
       log: deps.log,
-      linkOf: (agentId) => this.#links.get(agentId),
+      linkOf: (agentId) => this.#openLink(agentId),
       pollMs: deps.claimPollMs,
       onNews: (news) => this.publish(news),
     });
@@ -266,7 +267,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
 
   claimAlong(news: ProgressNews): ClaimAlong | undefined {
     const hasAgent = [...this.#links.values()].some(
-      (link) => link.isReady && !link.isDraining && news.segments.includes(link.segmentId),
+      (link) => link.isReady && link.isOpen && !link.isDraining && news.segments.includes(link.segmentId),
     );
     const along = hasAgent ? this.#dispatcher.claimAlong() : undefined;
     // The bus tells of it while the transaction is still waited for.
@@ -285,9 +286,14 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     return (await hasAgents(this.#deps.sql, request.segmentId)) ? 'offline' : 'no_agent';
   }
 
+  #openLink(agentId: number): AgentLink | undefined {
+    const link = this.#links.get(agentId);
+    return link?.isOpen === true ? link : undefined;
+  }
+
   #linksToTest(segmentId: number): AgentLink[] {
     return [...this.#links.values()].filter(
-      (each) => each.segmentId === segmentId && each.isReady && !each.isEnding,
+      (each) => each.segmentId === segmentId && each.isReady && each.isOpen && !each.isEnding,
     );
   }
 
@@ -518,7 +524,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   #sendSegmentStates(segmentId?: number): void {
     for (const link of this.#links.values()) {
       const isMeant = segmentId === undefined || link.segmentId === segmentId;
-      if (isMeant && link.isReady && !link.isEnding) void this.#segmentStates.tell(link);
+      if (isMeant && link.isReady && link.isOpen && !link.isEnding) void this.#segmentStates.tell(link);
     }
   }
 }

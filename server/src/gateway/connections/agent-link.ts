@@ -177,6 +177,11 @@ export class AgentLink {
     socket.on('error', (error) => deps.log.warn({ agent: this.name, err: error }, 'agent connection failed'));
   }
 
+  /** What is said now is sent; not any more as soon as its end is, however long the agent takes to answer that. */
+  get isOpen(): boolean {
+    return this.#closing === undefined && this.#socket.readyState === this.#socket.OPEN;
+  }
+
   can(capability: AgentCapability): boolean {
     return this.capabilities.has(capability);
   }
@@ -544,7 +549,7 @@ export class AgentLink {
         agentId: this.agentId,
         sessionNumber: this.sessionNumber,
         requestId,
-        wantsNext: message.wantsNext && !this.isDraining,
+        wantsNext: message.wantsNext && !this.isDraining && this.isOpen,
       },
       startedMsAgo:
         attempt?.leaseToken === message.leaseToken ? this.#deps.events.completing(message) : undefined,

@@ -175,7 +175,7 @@ export class Dispatcher {
     await this.#takeBack();
   }
 
-  /** Returns the steps whose agents are not connected here any more. */
+  /** Returns the steps whose agents are not connected here any more, or about to be. */
   #deliver(claimed: readonly ClaimedStep[], leases: ReadonlyMap<number, Lease>): ClaimedStep[] {
     const byAgent = new Map<number, ClaimedStep[]>();
     for (const step of claimed) {
