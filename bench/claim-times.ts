@@ -3,7 +3,7 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEmbeddedPostgres } from '../server/src/database/embedded-postgres.ts';
-import { connect, type Sql } from '../server/src/store/database/connection.ts';
+import { connect, connectQueue, type Sql } from '../server/src/store/database/connection.ts';
 import { migrate, readMigrations } from '../server/src/store/database/migrate.ts';
 import { claimSteps } from '../server/src/store/queue/claims.ts';
 import { monotonicMs } from './start-times.ts';
@@ -66,11 +66,14 @@ export async function claimTimes(options: {
 /** A database with one agent and runs whose steps wait for it. */
 class ClaimQueue {
   readonly #sql: Sql;
+  /** As a server claims: statements planned once. */
+  readonly #queue: Sql;
   readonly #stopDatabase: () => Promise<void>;
   #waiting = 0;
 
   private constructor(sql: Sql, stopDatabase: () => Promise<void>) {
     this.#sql = sql;
+    this.#queue = connectQueue(sql, { max: 1 });
     this.#stopDatabase = stopDatabase;
   }
 
@@ -90,6 +93,7 @@ class ClaimQueue {
   }
 
   async stop(): Promise<void> {
+    await this.#queue.end();
     await this.#sql.end();
     await this.#stopDatabase();
   }
@@ -98,7 +102,7 @@ class ClaimQueue {
   async claim(): Promise<number> {
     if (this.#waiting < slots) await this.#addRuns(liveRuns);
     const begunMs = monotonicMs();
-    const { steps } = await claimSteps(this.#sql, serverId);
+    const { steps } = await claimSteps(this.#queue, serverId);
     const elapsedMs = monotonicMs() - begunMs;
     if (steps.length !== slots) throw new Error(`${steps.length} steps were claimed`);
     this.#waiting -= slots;

@@ -20,6 +20,8 @@ export const limits = {
   handshakePatienceMs: 30_000,
   /** Agents of a server that is gone come back over so much time for each of them, and this at most. */
   reconnectPerAgentMs: 30,
+  /** The same of those that come first, as a segment has no agent before: about what one costs a server. */
+  reconnectPerFirstAgentMs: 10,
   maxReconnectWithinMs: 30_000,
   /** Unacknowledged output that an agent may have on the wire, per connection. */
   outputWindowBytes: 8 * 1024 * 1024,

@@ -55,10 +55,10 @@ test('an agent that is told a short time tries often for some seconds, then as s
   const waitsOf = (toldMs: number) => {
     const backoff = new Backoff(() => 1);
     backoff.spreadOver(toldMs);
-    return Array.from({ length: 21 }, () => backoff.nextDelayMs(undefined, false));
+    return Array.from({ length: 41 }, () => backoff.nextDelayMs(undefined, false));
   };
-  expect(waitsOf(30)).toEqual([200, 400, ...Array(18).fill(500), 5_000]);
-  expect(waitsOf(1_200)).toEqual([1_200, 1_200, 1_200, 1_200, ...Array(16).fill(1_200), 5_000]);
+  expect(waitsOf(30)).toEqual([200, ...Array(39).fill(250), 5_000]);
+  expect(waitsOf(1_200)).toEqual([...Array(40).fill(1_200), 5_000]);
   // A server of the version before may have told none.
   expect(waitsOf(0).slice(0, 6)).toEqual([200, 400, 800, 1_600, 3_200, 5_000]);
 });

@@ -8,8 +8,8 @@ const firstMs = 200;
 const longestMs = 30_000;
 const longestUnansweredMs = 5_000;
 /** Where the server told a short time, and for how many tries: ten seconds or so, in which a server that was restarted is there again. */
-const longestAtFirstMs = 500;
-const triesAtFirst = 20;
+const longestAtFirstMs = 250;
+const triesAtFirst = 40;
 const restartSpreadMs = 1_000;
 const slowFromMs = 10_000;
 const refusedFromMs = 120_000;

@@ -352,7 +352,7 @@ test('agents are told over which time to come back: longer the more of them ther
   const agent = await t.connectAgent();
   agent.send({ type: 'heartbeat', sequence: 1, held: [] });
   const { reconnectWithinMs } = await agent.next('heartbeat_ack');
-  expect(reconnectWithinMs).toBe(limits.reconnectPerAgentMs);
+  expect(reconnectWithinMs).toBe(limits.reconnectPerFirstAgentMs);
 });
 
 /** So many heartbeats in which the agent lists nothing. */

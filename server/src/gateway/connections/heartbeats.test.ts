@@ -43,6 +43,7 @@ test('two agents of a segment are told to come back before all others, over a ti
   for (const link of links) heartbeats.heard(link, { type: 'heartbeat', sequence: 1, held: [] });
   await answered;
   heartbeats.stop();
-  const times = (count: number) => count * limits.reconnectPerAgentMs;
-  expect(agentIds.map((id) => told.get(id))).toEqual([times(2), times(2), times(4), times(4)]);
+  const ofFirst = 2 * limits.reconnectPerFirstAgentMs;
+  const ofAll = 4 * limits.reconnectPerAgentMs;
+  expect(agentIds.map((id) => told.get(id))).toEqual([ofFirst, ofFirst, ofAll, ofAll]);
 });

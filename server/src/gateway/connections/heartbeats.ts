@@ -1,6 +1,6 @@
 // Heartbeats: those of many agents renew their sessions in one statement, and what an agent says that it holds is held
 // against what it was leased.
-import { type AgentMessageOf, visibleLine } from '@opsconductor/protocol';
+import { type AgentMessageOf, limits, visibleLine } from '@opsconductor/protocol';
 import type { Log } from '../../log.ts';
 import type { UnbegunLease } from '../../runs/leases/return-leases.ts';
 import { type HeartbeatRow, renewSessions, runningStepsOfAgent } from '../../store/agents/agent-sessions.ts';
@@ -92,8 +92,10 @@ export class Heartbeats {
       for (const [link, { sequence }] of beats) {
         const unknownAfterS = renewed.get(link.agentId);
         if (unknownAfterS !== undefined) {
-          const ahead = first.has(link) ? first.size : connected.length;
-          const reconnectWithinMs = reconnectWithin(ahead, unknownAfterS);
+          const comeOverMs = first.has(link)
+            ? first.size * limits.reconnectPerFirstAgentMs
+            : connected.length * limits.reconnectPerAgentMs;
+          const reconnectWithinMs = reconnectWithin(comeOverMs, unknownAfterS);
           link.send({ type: 'heartbeat_ack', sequence, reconnectWithinMs });
         } else if (!link.isEnding) over.push(link);
       }

@@ -4,10 +4,14 @@ import { limits } from '@opsconductor/protocol';
 /** The rest of an agent's silence is its last heartbeat before it was cut off, and the handshake when it is back. */
 const shareOfSilence = 1 / 3;
 
-/** In ms, for an agent of which nothing is known after so many seconds of silence: it is back before that. */
-export function reconnectWithin(agents: number, unknownAfterS: number): number {
+/**
+ * In ms, for an agent of which nothing is known after so many seconds of silence: it is back before that.
+ *
+ * @param comeOverMs what all that come with it take.
+ */
+export function reconnectWithin(comeOverMs: number, unknownAfterS: number): number {
   return Math.min(
-    agents * limits.reconnectPerAgentMs,
+    comeOverMs,
     limits.maxReconnectWithinMs,
     Math.floor(unknownAfterS * 1_000 * shareOfSilence),
   );
