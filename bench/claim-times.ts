@@ -3,9 +3,10 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEmbeddedPostgres } from '../server/src/database/embedded-postgres.ts';
+import { Claimer } from '../server/src/gateway/leases/claimer.ts';
 import { connect, connectQueue, type Sql } from '../server/src/store/database/connection.ts';
 import { migrate, readMigrations } from '../server/src/store/database/migrate.ts';
-import { claimSteps } from '../server/src/store/queue/claims.ts';
+import { newClaimId } from '../server/src/store/queue/claims.ts';
 import { monotonicMs } from './start-times.ts';
 
 const serverId = '0b7e1c52-0000-4000-8000-00000000be2c';
@@ -68,12 +69,14 @@ class ClaimQueue {
   readonly #sql: Sql;
   /** As a server claims: statements planned once. */
   readonly #queue: Sql;
+  readonly #claimer: Claimer;
   readonly #stopDatabase: () => Promise<void>;
   #waiting = 0;
 
   private constructor(sql: Sql, stopDatabase: () => Promise<void>) {
     this.#sql = sql;
     this.#queue = connectQueue(sql, { max: 1 });
+    this.#claimer = new Claimer({ sql: this.#queue, serverId, held: () => [] });
     this.#stopDatabase = stopDatabase;
   }
 
@@ -102,7 +105,7 @@ class ClaimQueue {
   async claim(): Promise<number> {
     if (this.#waiting < slots) await this.#addRuns(liveRuns);
     const begunMs = monotonicMs();
-    const { steps } = await claimSteps(this.#queue, serverId);
+    const { steps } = await this.#claimer.next(newClaimId());
     const elapsedMs = monotonicMs() - begunMs;
     if (steps.length !== slots) throw new Error(`${steps.length} steps were claimed`);
     this.#waiting -= slots;
@@ -152,6 +155,7 @@ class ClaimQueue {
   async #addRuns(runs: number): Promise<void> {
     await this.#insertRuns(runs, { steps: 1, status: 'ready' });
     this.#waiting += runs * targetsPerRun;
+    this.#claimer.lookAtAll();
   }
 
   async #insertRuns(

@@ -201,6 +201,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       settler: this.settler,
       notes: this.#notes,
       log: deps.log,
+      links: () => this.#links.values(),
       linkOf: (agentId) => this.#openLink(agentId),
       pollMs: deps.claimPollMs,
       onNews: (news) => this.publish(news),

@@ -558,10 +558,12 @@ export class AgentLink {
       handsOn: taken.handsOn,
       transfers: moved,
     });
-    this.forget({ stepId: step, epoch });
+    // Until the next one is there it stands for it: the slot is not free.
+    if (result.next === undefined) this.forget({ stepId: step, epoch });
     const next = await this.#deps.events.settled(this, result);
     // From its delivery on the agent is to list it.
     if (next !== undefined && result.next !== undefined) this.adopt([attemptOf(result.next)]);
+    this.forget({ stepId: step, epoch });
     this.send(
       next === undefined ? { ...answer, result: result.result } : { ...answer, result: result.result, next },
     );

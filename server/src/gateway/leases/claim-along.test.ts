@@ -92,7 +92,9 @@ test('what was leased by a commit of which the answer was lost goes back, and is
     return along;
   });
   const runId = await t.start();
-  await inTransaction(t.sql, async (tx) => along?.claim(tx));
+  await inTransaction(t.sql, async (tx) =>
+    along?.claim(tx, { jobRunId: runId, claimRank: 0, segmentIds: [t.segmentId] }),
+  );
   expect((await t.steps(runId))[0]).toMatchObject({ status: 'running', epoch: 1 });
   along?.over(false);
   expect((await agent.next('leases')).leases).toMatchObject([{ runId, epoch: 2 }]);

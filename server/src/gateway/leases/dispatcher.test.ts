@@ -30,6 +30,7 @@ test('where what could not be delivered can’t be taken back at once, what was 
     notes: { leased: (steps) => noted.push(...steps.map(({ id }) => id)) },
     log: createLog({ level: 'error', plain: false, destination: { write: (line) => logged.push(line) } }),
     linkOf: (agentId) => (agentId === there.agentId ? (link as unknown as AgentLink) : undefined),
+    links: () => [],
     onNews: () => {},
   });
   const runId = await t.start({ targets: 2 });
@@ -38,7 +39,9 @@ test('where what could not be delivered can’t be taken back at once, what was 
   await t.sql`create trigger refuse before update on job_run_steps for each row
     when (old.status = 'running' and new.status = 'ready') execute function refuse()`;
   const along = dispatcher.claimAlong();
-  await inTransaction(t.sql, async (tx) => along?.claim(tx));
+  await inTransaction(t.sql, async (tx) =>
+    along?.claim(tx, { jobRunId: runId, claimRank: 0, segmentIds: [t.segmentId] }),
+  );
   along?.over(true);
   await vi.waitFor(() => expect(given).toHaveLength(1), { timeout: 10_000 });
   // It was leased for good, and readers are told of that whatever becomes of the other.

@@ -12,13 +12,13 @@ import {
   type Claim,
   type ClaimedStep,
   claimOnce,
-  claimSteps,
   leasesOfClaims,
   newClaimId,
   type UntoldLease,
 } from '../../store/queue/claims.ts';
 import type { AgentLink } from '../connections/agent-link.ts';
 import { leaseFor, type TooOld } from '../connections/agent-too-old.ts';
+import { Claimer } from './claimer.ts';
 import type { LeaseNotes } from './lease-notes.ts';
 import type { Settler } from './settler.ts';
 
@@ -34,6 +34,8 @@ export interface DispatcherDeps {
   notes: Pick<LeaseNotes, 'leased'>;
   log: Log;
   linkOf(agentId: number): AgentLink | undefined;
+  /** Of the agents connected here. */
+  links(): Iterable<AgentLink>;
   onNews(news: ProgressNews): void;
   /** How often it looks for work that nobody told of, in ms; 1 s unless told. */
   pollMs?: number | undefined;
@@ -41,6 +43,7 @@ export interface DispatcherDeps {
 
 export class Dispatcher {
   readonly #deps: DispatcherDeps;
+  readonly #claimer: Claimer;
   #wanted = false;
   /** The last claim may have left steps for want of free slots. */
   #leftSome = true;
@@ -54,6 +57,8 @@ export class Dispatcher {
 
   constructor(deps: DispatcherDeps) {
     this.#deps = deps;
+    const { sql, serverId } = deps;
+    this.#claimer = new Claimer({ sql, serverId, held: (segmentIds) => this.#held(segmentIds) });
   }
 
   start(): void {
@@ -62,6 +67,11 @@ export class Dispatcher {
 
   /** Something may be claimable. */
   wake(): void {
+    this.#claimer.lookAtAll();
+    this.#claimAgain();
+  }
+
+  #claimAgain(): void {
     this.#wanted = true;
     if (this.#running !== undefined || this.#stopped) return;
     this.#running = this.#run().finally(() => {
@@ -71,7 +81,7 @@ export class Dispatcher {
 
   /** Slots are free again. */
   slotsFreed(): void {
-    if (this.#leftSome || this.#running !== undefined) this.wake();
+    if (this.#leftSome || this.#running !== undefined) this.#claimAgain();
   }
 
   /** A claim as part of somebody's transaction, in place of one of its own; undefined while one is in flight. */
@@ -87,8 +97,11 @@ export class Dispatcher {
       this.#running = undefined;
     });
     return {
-      claim: async (tx) => {
-        claim = await claimOnce(tx, this.#deps.serverId, claimId);
+      claim: async (tx, run) => {
+        // Where others may wait for a slot, too, it is not for this run alone.
+        claim = this.#leftSome
+          ? await claimOnce(tx, this.#deps.serverId, { claimId })
+          : await this.#claimer.along(tx, claimId, run);
       },
       over,
     };
@@ -134,6 +147,11 @@ export class Dispatcher {
     }
   }
 
+  #held(segmentIds: ReadonlySet<number>): { agentId: number; steps: number }[] {
+    const inThese = [...this.#deps.links()].filter(({ segmentId }) => segmentIds.has(segmentId));
+    return inThese.map(({ agentId, attemptCount }) => ({ agentId, steps: attemptCount }));
+  }
+
   #lookFor(claimId: string): void {
     this.#lost.set(claimId, performance.now());
     this.#wanted = true;
@@ -142,7 +160,7 @@ export class Dispatcher {
   async #claim(): Promise<Claim> {
     const claimId = newClaimId();
     try {
-      return await claimSteps(this.#deps.sql, this.#deps.serverId, claimId);
+      return await this.#claimer.next(claimId);
     } catch (error) {
       this.#lost.set(claimId, performance.now());
       throw error;

@@ -246,7 +246,8 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
         recordAudit(tx, auditEntry),
         notifyProgress(tx, news),
       ];
-      if (along !== undefined) sent.push(along.claim(tx));
+      if (along !== undefined)
+        sent.push(along.claim(tx, { jobRunId: runId, claimRank: -newRun.priority, segmentIds: segments }));
       sent.push(commitWithThese(tx));
       const run = findRun(tx, runId);
       // Met by the caller, unless nothing was committed.

@@ -25,10 +25,37 @@ export interface Claim {
   steps: ClaimedStep[];
   /** Free slots are left over in every segment, so no ready step was left for want of one. */
   tookAll: boolean;
+  /** Free slots are left over in some segment. */
+  hasRoom: boolean;
+  /** Segments with ready steps of which the agents had no free slot. */
+  full: number[];
   /** Steps that were moved out of the way or back into it: with none leased, others may be claimable. */
   moved: number;
   /** Agents of one segment that can do different things are served one kind after the other: how many kinds there are. */
   kinds: number;
+  /** Of which runs it could have taken steps; undefined where it was told among which. */
+  candidates?: CandidateRun[] | undefined;
+}
+
+/** A run with ready steps in a segment. */
+export interface CandidateRun {
+  segmentId: number;
+  /** Its priority negated. */
+  claimRank: number;
+  jobRunId: number;
+  /** Steps of it that agents of the segment have. */
+  inFlight: number;
+}
+
+/**
+ * Where to look for steps, in place of all that is ready: for who knows that. A claim then reads no more rows than it
+ * takes, also where those that are ready no longer are still in the index (as long as a snapshot is open that may see them).
+ */
+export interface ClaimAmong {
+  /** `afterId`: only steps behind this one are looked at. */
+  runs: readonly (CandidateRun & { afterId: number })[];
+  /** How many steps each of this server's agents in these segments has; none where it is left out. */
+  held: readonly { agentId: number; steps: number }[];
 }
 
 /** Added to a step's own budget before the server calls its attempt unknown, in seconds. */
@@ -60,11 +87,22 @@ export function newClaimId(): string {
  * a newer session's resume doesn't find must not be leased afterwards.
  */
 export async function claimSteps(sql: Sql, serverId: string, claimId = newClaimId()): Promise<Claim> {
-  const all: Claim = { steps: [], tookAll: true, moved: 0, kinds: 1 };
+  const all: Claim = {
+    steps: [],
+    tookAll: true,
+    hasRoom: false,
+    full: [],
+    moved: 0,
+    kinds: 1,
+    candidates: [],
+  };
   for (let kind = 0; kind < Math.min(all.kinds, maxKinds); kind += 1) {
     const claim = await claimKind(sql, serverId, claimId, kind);
     all.steps.push(...claim.steps);
     all.tookAll &&= claim.tookAll;
+    all.hasRoom ||= claim.hasRoom;
+    all.full.push(...claim.full);
+    all.candidates?.push(...(claim.candidates ?? []));
     all.moved = claim.moved;
     all.kinds = claim.kinds;
   }
@@ -73,39 +111,37 @@ export async function claimSteps(sql: Sql, serverId: string, claimId = newClaimI
 
 async function claimKind(sql: Sql, serverId: string, claimId: string, kind: number): Promise<Claim> {
   for (let tries = 1; ; tries += 1) {
-    const claim = await claimOnce(sql, serverId, claimId, kind);
+    const claim = await claimOnce(sql, serverId, { claimId, kind });
     if (claim.steps.length > 0 || claim.moved === 0 || tries === maxTries) return claim;
   }
 }
 
-/**
- * One try of it, also as part of a transaction. Of all claims for a server's agents one at a time may be in flight.
- *
- * @param kind in each segment the agents that can do the same: 0 those that can do least, so that the others are left for
- * what only they can do. Nearly everywhere all are of one kind.
- */
+export interface ClaimOptions {
+  claimId?: string;
+  /**
+   * In each segment the agents that can do the same: 0 those that can do least, so that the others are left for what only
+   * they can do. Nearly everywhere all are of one kind.
+   */
+  kind?: number;
+  among?: ClaimAmong | undefined;
+}
+
+/** One try of it, also as part of a transaction. Of all claims for a server's agents one at a time may be in flight. */
 export async function claimOnce(
   sql: Queryable,
   serverId: string,
-  claimId = newClaimId(),
-  kind = 0,
+  { claimId = newClaimId(), kind = 0, among }: ClaimOptions = {},
 ): Promise<Claim> {
   const rows = await sql<ClaimRow[]>`
-    with waiting as materialized (
-      select g.id, g.key_generation from segments g
-      where exists (select from job_run_steps st
-          where st.segment_id = g.id and st.status = 'ready' and st.not_before is null)
-        or exists (select from job_run_steps st
-          where st.segment_id = g.id and st.status = 'ready' and st.not_before <= (select clock_timestamp()))
+    with waiting as materialized (${among === undefined ? segmentsWithReadySteps(sql) : segmentsOf(sql, among)}
     ), able as (
       select s.agent_id, s.session_number, a.segment_id, s.capabilities,
-        least(${limits.maxClaimBatch}, s.slots - (
-          select count(*) from job_run_steps l where l.agent_id = s.agent_id and l.status = 'running'
-        ))::int as free,
+        least(${limits.maxClaimBatch}, s.slots - ${among === undefined ? liveLeases(sql) : sql`coalesce(held.steps, 0)`})::int as free,
         dense_rank() over (partition by a.segment_id order by cardinality(s.capabilities), s.capabilities) as kind
       from waiting g
       join agents a on a.segment_id = g.id
       join agent_sessions s on s.agent_id = a.id
+      ${among === undefined ? sql`` : heldSteps(sql, among)}
       where s.server_id = ${serverId} and s.busy_reason is null and ${isAble(sql)}
     ), credit as materialized (
       select able.*, max(kind) over () as kinds from able
@@ -124,15 +160,16 @@ export async function claimOnce(
           where d.segment_id = demand.segment_id and d.status = 'ready' and d.not_before <= (select clock_timestamp())
           order by d.not_before limit ${maxReleased} for update skip locked) due
       ) due where st.id = due.id returning st.id
+    ), candidates as materialized (${among === undefined ? candidateRuns(sql) : givenRuns(sql, among)}
     ), shares as materialized (${sharesOfRuns(sql)}
     ), picked as materialized (
       select shares.segment_id, shares.claim_rank, shares.job_run_id, ready.*
       from shares cross join lateral (
         select st.id, st.target_run_id, st.has_locks from job_run_steps st
         where st.segment_id = shares.segment_id and st.status = 'ready' and st.not_before is null
-          and st.claim_rank = shares.claim_rank and st.job_run_id = shares.job_run_id
+          and st.claim_rank = shares.claim_rank and st.job_run_id = shares.job_run_id and st.id > shares.after_id
           and (st.needs is null or st.needs <@ shares.capabilities)
-        order by st.id
+        order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id, st.id
         limit shares.n
         for update of st skip locked
       ) ready
@@ -170,7 +207,8 @@ export async function claimOnce(
         (select count(*) from released) + (select count(*) from parked))::int as moved, demand.kinds,
       st.id, st.epoch, st.lease_token, st.job_run_id,
       st.target_run_id, st.segment_id, st.step_number, st.step_type, st.agent_id, st.session_number,
-      st.attempt_day::text as attempt_day, ${leaseDetailColumns(sql)}
+      st.attempt_day::text as attempt_day, ${leaseDetailColumns(sql)},
+      ${among === undefined ? candidatesOnce(sql) : sql`null`} as candidates
     from demand left join (leased st ${leaseDetailJoins(sql)}) on st.segment_id = demand.segment_id
     order by st.id`;
   const leased = rows.filter((row) => row.id !== null);
@@ -179,7 +217,47 @@ export async function claimOnce(
   const moved = rows[0]?.moved ?? 0;
   const kinds = rows[0]?.kinds ?? 1;
   const tookAll = moved === 0 && [...left.values()].every((free) => free > 0);
-  return { steps: leased.map(claimedStep), tookAll, moved, kinds };
+  const candidates = rows.find((row) => row.candidates !== null)?.candidates ?? [];
+  const claim = {
+    ...{ steps: leased.map(claimedStep), tookAll, moved, kinds },
+    hasRoom: [...left.values()].some((free) => free > 0),
+    full: [...new Set(rows.filter((row) => row.free === 0).map((row) => row.ofSegmentId))],
+  };
+  return among === undefined ? { ...claim, candidates } : claim;
+}
+
+/** One step of each is enough to see; of `exists … or exists …` the database may read all, to have them at hand. */
+function segmentsWithReadySteps(db: Queryable) {
+  return db`
+      select g.id, g.key_generation from segments g
+      where (select true from job_run_steps st
+          where st.segment_id = g.id and st.status = 'ready' and st.not_before is null limit 1)
+        or (select true from job_run_steps st
+          where st.segment_id = g.id and st.status = 'ready' and st.not_before <= (select clock_timestamp()) limit 1)`;
+}
+
+function segmentsOf(db: Queryable, { runs }: ClaimAmong) {
+  const ids = [...new Set(runs.map(({ segmentId }) => segmentId))];
+  return db`
+      select g.id, g.key_generation from segments g where g.id = any(${ids}::bigint[])`;
+}
+
+function liveLeases(db: Queryable) {
+  return db`(
+          select count(*) from job_run_steps l where l.agent_id = s.agent_id and l.status = 'running')`;
+}
+
+function heldSteps(db: Queryable, { held }: ClaimAmong) {
+  const agentIds = held.map(({ agentId }) => agentId);
+  const steps = held.map((each) => each.steps);
+  return db`left join unnest(${agentIds}::bigint[], ${steps}::int[]) as held(agent_id, steps) on held.agent_id = a.id`;
+}
+
+/** In one row of all. */
+function candidatesOnce(db: Queryable) {
+  return db`case when st.id is not distinct from (select min(id) from leased) then (
+        select jsonb_agg(jsonb_build_object('segmentId', segment_id, 'claimRank', claim_rank, 'jobRunId', job_run_id,
+          'inFlight', in_flight)) from candidates) end`;
 }
 
 /** A lease that may never have reached its agent. */
@@ -200,73 +278,89 @@ export async function leasesOfClaims(
 }
 
 /**
- * How many steps to take of which run: a row (segment_id, capabilities, claim_rank, job_run_id, n) for each. The runs are found by
- * skipping from one to the next in the index of ready steps: the oldest ones, and where these are many some of those behind
- * them. Their steps are then dealt one by one, always to the run
- * with the least in flight.
+ * The runs of which steps may be taken, with those in flight. They are found by skipping from one to the next in the
+ * index of ready steps: the oldest ones, and where these are many some of those behind them.
+ */
+function candidateRuns(db: Queryable) {
+  return db`
+      select demand.segment_id, demand.capabilities, demand.total, candidate.*, 0::bigint as after_id
+      from demand cross join lateral (
+        with recursive run as (
+          (select st.claim_rank, st.job_run_id, 1 as number from job_run_steps st
+            where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
+              and (st.needs is null or st.needs <@ demand.capabilities)
+            order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id limit 1)
+          union all
+          select next.*, run.number + 1 from run cross join lateral (
+            select st.claim_rank, st.job_run_id from job_run_steps st
+            where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
+              and (st.claim_rank, st.job_run_id) > (run.claim_rank, run.job_run_id)
+              and (st.needs is null or st.needs <@ demand.capabilities)
+            order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id limit 1) next
+          where run.number < ${maxRunsLookedAt}
+        ), behind as (
+          select first.claim_rank, first.job_run_id as after, (
+              select st.job_run_id from job_run_steps st
+              where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
+                and st.claim_rank = first.claim_rank
+              order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id desc limit 1) as last
+          from run first where first.number = ${maxRunsLookedAt}
+        ), younger as (
+          select claim_rank, after + floor(random() * greatest(last - after, 0))::bigint as job_run_id, 0 as number
+          from behind
+          union all
+          select next.*, younger.number + 1 from younger cross join lateral (
+            select st.claim_rank, st.job_run_id from job_run_steps st
+            where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
+              and st.claim_rank = younger.claim_rank and st.job_run_id > younger.job_run_id
+              and (st.needs is null or st.needs <@ demand.capabilities)
+            order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id limit 1) next
+          where younger.number < ${maxYoungerRunsLookedAt}
+        ), looked_at as (
+          select claim_rank, job_run_id from run
+          union all
+          select claim_rank, job_run_id from younger where number > 0
+        )
+        select run.claim_rank, run.job_run_id, (
+            select count(*) from job_run_steps st
+            where st.segment_id = demand.segment_id and st.job_run_id = run.job_run_id and st.status = 'running'
+          ) as in_flight
+        from looked_at run
+        order by run.claim_rank, in_flight, run.job_run_id limit ${maxRunsTakenFrom}) candidate
+      where demand.total > 0`;
+}
+
+function givenRuns(db: Queryable, { runs }: ClaimAmong) {
+  const column = (key: keyof ClaimAmong['runs'][number]) => runs.map((run) => run[key]);
+  return db`
+      select demand.segment_id, demand.capabilities, demand.total, given.claim_rank, given.job_run_id, given.in_flight,
+        given.after_id
+      from demand join unnest(${column('segmentId')}::bigint[], ${column('claimRank')}::smallint[], ${column('jobRunId')}::bigint[],
+        ${column('inFlight')}::bigint[], ${column('afterId')}::bigint[])
+        as given(segment_id, claim_rank, job_run_id, in_flight, after_id) using (segment_id)
+      where demand.total > 0`;
+}
+
+/**
+ * How many steps to take of which run: a row (segment_id, capabilities, claim_rank, job_run_id, after_id, n) for each. They are
+ * dealt one by one, always to the run with the least in flight.
  */
 function sharesOfRuns(db: Queryable) {
   return db`
-    select segment_id, capabilities, claim_rank, job_run_id, count(*) as n from (
+    select segment_id, capabilities, claim_rank, job_run_id, after_id, count(*) as n from (
       select r.*, row_number() over (
         partition by r.segment_id order by r.claim_rank, r.in_flight + nth.n, r.job_run_id, nth.n) as place
-      from (
-        select demand.segment_id, demand.capabilities, demand.total, candidate.*
-        from demand cross join lateral (
-          with recursive run as (
-            (select st.claim_rank, st.job_run_id, 1 as number from job_run_steps st
-              where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
-                and (st.needs is null or st.needs <@ demand.capabilities)
-              order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id limit 1)
-            union all
-            select next.*, run.number + 1 from run cross join lateral (
-              select st.claim_rank, st.job_run_id from job_run_steps st
-              where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
-                and (st.claim_rank, st.job_run_id) > (run.claim_rank, run.job_run_id)
-                and (st.needs is null or st.needs <@ demand.capabilities)
-              order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id limit 1) next
-            where run.number < ${maxRunsLookedAt}
-          ), behind as (
-            select first.claim_rank, first.job_run_id as after, (
-                select st.job_run_id from job_run_steps st
-                where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
-                  and st.claim_rank = first.claim_rank
-                order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id desc limit 1) as last
-            from run first where first.number = ${maxRunsLookedAt}
-          ), younger as (
-            select claim_rank, after + floor(random() * greatest(last - after, 0))::bigint as job_run_id, 0 as number
-            from behind
-            union all
-            select next.*, younger.number + 1 from younger cross join lateral (
-              select st.claim_rank, st.job_run_id from job_run_steps st
-              where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
-                and st.claim_rank = younger.claim_rank and st.job_run_id > younger.job_run_id
-                and (st.needs is null or st.needs <@ demand.capabilities)
-              order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id limit 1) next
-            where younger.number < ${maxYoungerRunsLookedAt}
-          ), looked_at as (
-            select claim_rank, job_run_id from run
-            union all
-            select claim_rank, job_run_id from younger where number > 0
-          )
-          select run.claim_rank, run.job_run_id, (
-              select count(*) from job_run_steps st
-              where st.segment_id = demand.segment_id and st.job_run_id = run.job_run_id and st.status = 'running'
-            ) as in_flight
-          from looked_at run
-          order by run.claim_rank, in_flight, run.job_run_id limit ${maxRunsTakenFrom}) candidate
-        where demand.total > 0
-      ) r cross join lateral (
+      from candidates r cross join lateral (
         select row_number() over () as n from (
           select from job_run_steps st
           where st.segment_id = r.segment_id and st.status = 'ready' and st.not_before is null
-            and st.claim_rank = r.claim_rank and st.job_run_id = r.job_run_id
+            and st.claim_rank = r.claim_rank and st.job_run_id = r.job_run_id and st.id > r.after_id
             and (st.needs is null or st.needs <@ r.capabilities)
           limit r.total) ready
       ) nth
     ) dealt
     where place <= (select total from demand where demand.segment_id = dealt.segment_id)
-    group by segment_id, capabilities, claim_rank, job_run_id`;
+    group by segment_id, capabilities, claim_rank, job_run_id, after_id`;
 }
 
 /**
@@ -302,9 +396,22 @@ export function isAble(db: Queryable) {
 }
 
 type ClaimRow = ClaimedStep &
-  LeaseDetails & { ofSegmentId: number; free: number; moved: number; kinds: number };
+  LeaseDetails & {
+    ofSegmentId: number;
+    free: number;
+    moved: number;
+    kinds: number;
+    candidates: CandidateRun[] | null;
+  };
 
-function claimedStep({ ofSegmentId: _, free: __, moved: ___, kinds: ____, ...row }: ClaimRow): ClaimedStep {
+function claimedStep({
+  ofSegmentId: _,
+  free: __,
+  moved: ___,
+  kinds: ____,
+  candidates: _____,
+  ...row
+}: ClaimRow): ClaimedStep {
   const { stepId, jobId, jobVersion, targetId, targetSegmentId, targetName, host, port, ...rest } = row;
   const { hostKeys, hostTrust, ...lease } = rest;
   const { settings, askedCredential, credentialId, credentialVersion, credentialKind, isSigned, ...step } =

@@ -1,0 +1,220 @@
+import { expect, test } from 'vitest';
+import { endOf, setupRuns, type TestRuns, testServerId } from '../../runs/testing.ts';
+import { connectQueue, type Sql } from '../../store/database/connection.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import { type ClaimedStep, newClaimId } from '../../store/queue/claims.ts';
+import { Claimer } from './claimer.ts';
+
+const slots = 4;
+const targets = 400;
+
+test('a claim reads about as many steps as it takes, however many are ready', async () => {
+  await using t = await setupClaimer();
+  await t.sql`analyze`;
+  await t.startOnMany();
+  expect(await t.stepsRead(t.next)).toBeLessThan(targets / 4);
+});
+
+test('beside an open snapshot a claim for slots that became free steps over none that were ready before', async () => {
+  await using t = await setupClaimer();
+  await t.startOnMany();
+  await using _ = await openSnapshot(t.sql);
+  for (let taken = 0; taken < targets / 2; taken += slots) await t.endAll(await t.next());
+  const goingOn = await t.stepsRead(async () => t.endAll(await t.next()));
+  expect(goingOn).toBeLessThan(targets / 8);
+  // What it is spared: entries of the steps that were taken stay in the index as long as somebody may see them.
+  t.claimer.lookAtAll();
+  expect(await t.stepsRead(t.next)).toBeGreaterThan(targets / 2);
+});
+
+test('after a look whose steps were of a more urgent run it goes on where it had been in the others', async () => {
+  await using t = await setupClaimer();
+  await t.startOnMany();
+  await using _ = await openSnapshot(t.sql);
+  for (let taken = 0; taken < targets / 2; taken += slots) await t.endAll(await t.next());
+  const urgent = await t.start({ job: { priority: 5 }, targets: slots });
+  t.claimer.lookAtAll();
+  const first = await t.next();
+  expect(runsOf(first)).toEqual(Array(slots).fill(urgent));
+  await t.endAll(first);
+  expect(await t.stepsRead(t.next)).toBeLessThan(targets / 8);
+});
+
+test('what becomes ready again, or is more urgent, is taken before what a claim would go on with', async () => {
+  await using t = await setupClaimer();
+  const many = await t.startOnMany();
+  const [first, ...others] = await t.next();
+  if (first === undefined) throw new Error('nothing was claimed');
+  await t.endAll(others);
+  expect(await t.next()).toHaveLength(slots - 1);
+  await t.sql`update job_run_steps set status = 'ready', lease_token = null where id = ${first.id}`;
+  t.heldLess(1);
+  t.claimer.lookAtAll();
+  expect((await t.next()).map(({ id }) => id)).toEqual([first.id]);
+  const urgent = await t.start({ job: { priority: 5 } });
+  t.claimer.lookAtAll();
+  // Without a slot nothing was looked for: the next slot is for what the look was asked for.
+  expect(await t.next()).toEqual([]);
+  await t.endAll([{ ...first, epoch: 2, leaseToken: await tokenOf(t, first.id) }]);
+  expect((await t.next()).map(({ jobRunId }) => jobRunId)).toEqual([urgent]);
+  expect((await t.run(many)).status).toBe('running');
+});
+
+test('where the runs that it knew have no more, the slots that are left go to others', async () => {
+  await using t = await setupClaimer();
+  const few = await t.start({ targets: slots + 1 });
+  await t.endAll(await t.next());
+  // Nobody told of it: as when the notice of it is lost.
+  const other = await t.start({ targets: slots });
+  const [left] = await t.next();
+  expect(left?.jobRunId).toBe(few);
+  expect((await t.next()).map(({ jobRunId }) => jobRunId)).toEqual([other, other, other]);
+});
+
+test('an agent is given no more than it has slots, and runs take turns', async () => {
+  await using t = await setupClaimer();
+  const [one, two] = [await t.start({ targets: 20 }), await t.start({ targets: 20 })];
+  const first = await t.next();
+  expect(runsOf(first)).toEqual([one, one, two, two]);
+  expect(await t.next()).toEqual([]);
+  await t.endAll(first.slice(0, 2));
+  expect(runsOf(await t.next())).toEqual([one, two]);
+  expect(await t.next()).toEqual([]);
+});
+
+test('a look that took long is not made again at once, and is made after a while', async () => {
+  await using t = await setupClaimer();
+  const many = await t.start({ targets: 20 });
+  t.lookTakesMs = 300;
+  await t.endAll(await t.next());
+  const urgent = await t.start({ job: { priority: 5 } });
+  t.claimer.lookAtAll();
+  t.lookTakesMs = 0;
+  const meanwhile = await t.next();
+  expect(runsOf(meanwhile)).toEqual(Array(slots).fill(many));
+  await t.endAll(meanwhile);
+  t.nowMs += 6_000;
+  expect(runsOf(await t.next())).toContain(urgent);
+});
+
+test('what starts alone is leased by its own transaction without a look at others', async () => {
+  await using t = await setupClaimer();
+  const other = await t.start();
+  const runId = await t.start({ targets: 2 });
+  const claim = await inTransaction(t.sql, (tx) =>
+    t.claimer.along(tx, newClaimId(), { jobRunId: runId, claimRank: 0, segmentIds: [t.segmentId] }),
+  );
+  expect(runsOf(claim.steps)).toEqual([runId, runId]);
+  expect((await t.steps(other))[0]?.status).toBe('ready');
+});
+
+interface TestClaimer extends TestRuns {
+  claimer: Claimer;
+  nowMs: number;
+  /** What the clock moves on while all is looked at. */
+  lookTakesMs: number;
+  next(): Promise<ClaimedStep[]>;
+  endAll(steps: readonly ClaimedStep[]): Promise<void>;
+  heldLess(steps: number): void;
+  startOnMany(): Promise<number>;
+  /** Entries of the indexes of steps that this reads. */
+  stepsRead(work: () => Promise<unknown>): Promise<number>;
+}
+
+/** One agent with a few slots; the claimer's connection is as the gateway's. */
+async function setupClaimer(): Promise<TestClaimer> {
+  const t = await setupRuns();
+  await t.connect(t.agent, { slots });
+  const queue = connectQueue(t.sql, { max: 1 });
+  let held = 0;
+  const world: TestClaimer = Object.assign(Object.create(null), t, {
+    nowMs: 0,
+    lookTakesMs: 0,
+    claimer: new Claimer({
+      sql: queue,
+      serverId: testServerId,
+      held: () => [{ agentId: t.agent.agentId, steps: held }],
+      now: () => {
+        world.nowMs += world.lookTakesMs;
+        return world.nowMs;
+      },
+    }),
+    async next() {
+      const { steps } = await world.claimer.next(newClaimId());
+      held += steps.length;
+      return steps;
+    },
+    async endAll(steps: readonly ClaimedStep[]) {
+      await t.settle(...steps.map((step) => endOf(step)));
+      held -= steps.length;
+    },
+    heldLess(steps: number) {
+      held -= steps;
+    },
+    async startOnMany() {
+      const runId = await t.start({ targets: 2 });
+      const [targetRun] = await t.sql<{ id: number }[]>`
+        select id from job_run_targets where job_run_id = ${runId} order by id limit 1`;
+      await t.sql`
+        insert into job_run_targets (job_run_id, segment_id, target_name)
+        select ${runId}, ${t.segmentId}, 'more-' || n from generate_series(1, ${targets}) n`;
+      await t.sql`
+        insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s, status)
+        select ${runId}, id, segment_id, 1, 'ssh.exec', 60, 'ready' from job_run_targets
+        where job_run_id = ${runId} and id > ${(targetRun?.id ?? 0) + 1}`;
+      await t.sql`update job_runs set targets_total = ${targets + 2}, total_steps = ${targets + 2} where id = ${runId}`;
+      return runId;
+    },
+    async stepsRead(work: () => Promise<unknown>) {
+      const before = await readSoFar(queue);
+      await work();
+      return (await readSoFar(queue)) - before;
+    },
+    async [Symbol.asyncDispose]() {
+      await queue.end();
+      await t[Symbol.asyncDispose]();
+    },
+  });
+  return world;
+}
+
+/** By the connection's own account, which it gives at its next look. */
+async function readSoFar(queue: Sql): Promise<number> {
+  await queue`select pg_stat_force_next_flush()`;
+  const [row] = await queue<{ read: number }[]>`
+    select sum(idx_tup_read)::int as read from pg_stat_user_indexes where relname = 'job_run_steps'`;
+  return row?.read ?? Number.NaN;
+}
+
+/** A transaction that has read, and goes on. */
+async function openSnapshot(sql: Sql): Promise<AsyncDisposable> {
+  let close = () => {};
+  const closed = new Promise<void>((resolve) => {
+    close = resolve;
+  });
+  let done: Promise<unknown> = Promise.resolve();
+  await new Promise<void>((resolve, reject) => {
+    done = sql.begin('isolation level repeatable read', async (tx) => {
+      await tx`select count(*) from agents`;
+      resolve();
+      await closed;
+    });
+    done.catch(reject);
+  });
+  return {
+    async [Symbol.asyncDispose]() {
+      close();
+      await done;
+    },
+  };
+}
+
+async function tokenOf(t: TestRuns, stepId: number): Promise<string> {
+  const [row] = await t.sql<
+    { leaseToken: string }[]
+  >`select lease_token from job_run_steps where id = ${stepId}`;
+  return row?.leaseToken ?? '';
+}
+
+const runsOf = (steps: readonly ClaimedStep[]): number[] =>
+  steps.map(({ jobRunId }) => jobRunId).sort((a, b) => a - b);
