@@ -53,6 +53,14 @@ export function endFaultyClients(server: Server, asked: (socket: Socket) => Aske
     if (found.request !== undefined) late.delete(request.socket);
     found.request = request;
   });
+  let watchesUpgrades = false;
+  // With a listener of ours alone Node would leave those who ask for another protocol without an answer.
+  server.on('newListener', (event) => {
+    if (event !== 'upgrade' || watchesUpgrades) return;
+    watchesUpgrades = true;
+    // What it says from now on is not HTTP, and neither would be the answer.
+    server.on('upgrade', ({ socket }) => late.delete(socket));
+  });
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     if (error.code !== 'ERR_HTTP_REQUEST_TIMEOUT') {
       end(socket, error);

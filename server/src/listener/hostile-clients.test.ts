@@ -71,13 +71,19 @@ const half = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf';
 const okWhenRead: RequestListener = (request, response) =>
   void request.resume().once('end', () => ok(request, response));
 
+const toUpgrade = 'GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n';
+
 test.each([
   ['its request', '', get],
   ['the rest of its body', half, 'other.'],
+  ['that it goes on in another protocol', '', toUpgrade],
 ])(
   'of many that took too long one that sends %s before its turn to be ended is answered',
   async (_, before, after) => {
     const t = await setup(okWhenRead);
+    t.listener.server.on('upgrade', (_request, socket: Socket) => {
+      socket.once('end', () => socket.end('HTTP/1.1 200 OK\r\n\r\nother protocol: ok'));
+    });
     const sockets: Socket[] = [];
     t.listener.server.on('connection', (socket) => sockets.push(socket));
     for (let n = 0; n < 200; n++) await t.dial('');
