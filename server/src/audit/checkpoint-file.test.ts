@@ -1,7 +1,7 @@
 import { appendFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, onTestFinished } from 'vitest';
 import { latestCheckpoint } from '../store/audit/audit-seals.ts';
 import { CheckpointFile } from './checkpoint-file.ts';
 import { readNotes } from './checkpoint-notes.ts';
@@ -85,4 +85,27 @@ it('is told by the running server that the log was emptied, and gets the checkpo
   const next = await seal('c');
   await file.append();
   expect((await readNotes(path)).at(-1)).toBe(next);
+});
+
+it('says once that the log does not continue it, also where that can not be written down at first', async () => {
+  onTestFinished(async () => {
+    await t.sql`alter table audit_log drop constraint if exists no_rows`;
+  });
+  await seal('a');
+  await seal('b');
+  await append();
+  await t.attack(
+    'delete from audit_log where id > 1',
+    'delete from audit_leaves where position > 0',
+    'delete from audit_checkpoints where number > 1',
+  );
+  await t.sql`alter table audit_log add constraint no_rows check (false) not valid`;
+  const file = new CheckpointFile(path, t.deps);
+  for (let round = 0; round < 3; round++) await expect(file.append()).rejects.toThrow('no_rows');
+  await t.sql`alter table audit_log drop constraint no_rows`;
+  await file.append();
+  expect(await t.sql`select action from audit_log where action like 'audit.%'`).toEqual([
+    { action: 'audit.checkpoint_refused' },
+  ]);
+  expect(t.logged.filter((line) => line.includes('was cut off or rolled back'))).toHaveLength(1);
 });

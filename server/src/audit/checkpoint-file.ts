@@ -19,6 +19,8 @@ export class CheckpointFile {
   #number: number | undefined;
   /** A crash left a note half written: the next one begins on a line of its own. */
   #isTorn = false;
+  /** What was logged of a log that does not continue the file: said once, however often it can not be written down. */
+  #told = '';
 
   constructor(path: string, deps: { sql: Sql; log: Log }) {
     this.#path = path;
@@ -50,7 +52,10 @@ export class CheckpointFile {
     this.#number = undefined;
   }
 
-  /** Number from which to go on; a log that does not continue the file is told of, and appended from its beginning. */
+  /**
+   * Number from which to go on. A log that does not continue the file is told of; one that is behind it goes on after what it
+   * has by now, of another from the checkpoint that differs.
+   */
   async #compare(): Promise<number> {
     const kept = await this.#newest();
     if (kept === undefined) return 0;
@@ -62,10 +67,14 @@ export class CheckpointFile {
       kept: { number: kept.number, size: kept.size, sealedAt: kept.sealedAt },
       found: { number: latest?.number ?? 0, size: latest?.size ?? 0 },
     };
-    this.#log.error(
-      detail,
-      'the audit log does not continue the checkpoints in this file: it was cut off or rolled back',
-    );
+    const finding = `${kept.number} ${latest?.number} ${latest?.note}`;
+    if (finding !== this.#told) {
+      this.#told = finding;
+      this.#log.error(
+        detail,
+        'the audit log does not continue the checkpoints in this file: it was cut off or rolled back',
+      );
+    }
     await recordAudit(this.#sql, {
       actor: { kind: 'system', name: 'audit' },
       action: 'audit.checkpoint_refused',
