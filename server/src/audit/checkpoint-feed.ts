@@ -33,6 +33,8 @@ const freshMs = 1_000;
 const maxProofs = 256;
 /** An agent that holds a longer log than there is says so again and again. */
 const complainMs = 3_600_000;
+/** What the database did not take is tried again this much later: each heartbeat of each agent would be another try. */
+const retryMs = 30_000;
 
 export class CheckpointFeed {
   readonly #deps: FeedDeps;
@@ -49,18 +51,19 @@ export class CheckpointFeed {
   }
 
   /**
-   * What an agent that holds the checkpoint of this size is to be sent; undefined when that is the newest. One that is
-   * ahead gets the newest all the same: it refuses that, and tells. So does one that holds as many rows, once: a log that was
+   * What an agent that holds the checkpoint of this size is to be sent; 'has newest' where that is the newest, undefined where
+   * there is none, or none can be had. One that is ahead gets the newest all the same: it refuses that, and tells. So does one that holds as many rows, once: a log that was
    * cut off and has grown to the same length since is another. Where there is none for who holds one, the log was emptied:
    * that is written down, and what is written is sealed and offered.
    *
    * @param givenSize of the last one that it was sent on its connection.
    */
-  async offer(agent: Agent, heldSize: number, givenSize?: number): Promise<Offer | undefined> {
+  async offer(agent: Agent, heldSize: number, givenSize?: number): Promise<Offer | 'has newest' | undefined> {
     try {
       const latest = await this.#newest(heldSize);
       if (latest === undefined && heldSize > 0) await this.#tellOfNone(agent, heldSize);
-      if (latest === undefined || (latest.size === heldSize && givenSize === heldSize)) return undefined;
+      if (latest === undefined) return undefined;
+      if (latest.size === heldSize && givenSize === heldSize) return 'has newest';
       if (this.#proofsOf !== latest.size || this.#proofs.size > maxProofs) this.#proofs = new Map();
       this.#proofsOf = latest.size;
       const known = this.#proofs.get(heldSize) ?? this.#prove(latest, heldSize);
@@ -108,8 +111,7 @@ export class CheckpointFeed {
       action: 'audit.checkpoint_refused',
       detail: { reason: 'lower', held: { size: heldSize }, offered: { size: 0 } },
     }).catch((error) => {
-      // The next one to say so is written down.
-      this.#auditedNoneAt = Number.NEGATIVE_INFINITY;
+      this.#auditedNoneAt = now - complainMs + retryMs;
       throw error;
     });
   }

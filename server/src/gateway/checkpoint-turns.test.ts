@@ -45,7 +45,7 @@ test('of a thousand agents that came together 25 a second are given a checkpoint
 test('an agent that has the newest is given none, and takes no turn of another', async () => {
   const given: ServerMessage[] = [];
   const turns = new CheckpointTurns({
-    feed: { offer: async (_, heldSize) => (heldSize === 7 ? undefined : offer) },
+    feed: { offer: async (_, heldSize) => (heldSize === 7 ? 'has newest' : offer) },
     agents: () => 1,
     now: () => 1_000_000,
   });
@@ -55,4 +55,28 @@ test('an agent that has the newest is given none, and takes no turn of another',
   await turns.heard(link, 3);
   expect(given).toEqual([message]);
   expect(link.checkpointSize).toBe(9);
+});
+
+test('where no checkpoint can be had the database is asked by 25 agents a second, and by each in its turn', async () => {
+  let nowMs = 1_000_000;
+  const asked: number[] = [];
+  const turns = new CheckpointTurns({
+    feed: {
+      async offer({ agentId }) {
+        asked.push(agentId);
+        return undefined;
+      },
+    },
+    agents: () => 1_000,
+    now: () => nowMs,
+  });
+  const links = Array.from({ length: 1_000 }, (_, agentId) => {
+    return { ...agent, agentId, checkpointAtMs: 0, checkpointSize: undefined, send: () => undefined };
+  });
+  for (let second = 0; second < 40; second += 1) {
+    for (const link of links) await turns.heard(link, 7);
+    expect(asked).toHaveLength(25 * (second + 1));
+    nowMs += 1_000;
+  }
+  expect(new Set(asked).size).toBe(1_000);
 });

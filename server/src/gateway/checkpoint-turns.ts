@@ -33,11 +33,13 @@ export class CheckpointTurns {
     // First of all: a proof for each that has no turn would be asked of the database for nothing.
     if (!this.#takeTurn(now())) return;
     const offer = await feed?.offer(link, heldSize, link.checkpointSize);
-    if (offer === undefined) {
+    // The newest is known here. Where none was to be had the database was asked in vain, and is not to be by all at once.
+    if (offer === 'has newest') {
       this.#givenInSecond = Math.max(0, this.#givenInSecond - 1);
       return;
     }
     link.checkpointAtMs = now();
+    if (offer === undefined) return;
     link.checkpointSize = offer.size;
     link.send(offer.message);
   }
