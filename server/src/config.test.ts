@@ -183,12 +183,12 @@ test('output and runs are kept for ever unless told, and no run for less time th
   );
 });
 
-test('each flag and variable stands in the README', async () => {
-  const [source, readme] = await Promise.all([
+test('each flag and variable stands in docs/operations.md', async () => {
+  const [source, page] = await Promise.all([
     readFile(join(import.meta.dirname, 'config.ts'), 'utf8'),
-    readFile(join(import.meta.dirname, '../../README.md'), 'utf8'),
+    readFile(join(import.meta.dirname, '../../docs/operations.md'), 'utf8'),
   ]);
   const settings = new Set(source.match(/--[a-z][a-z-]+|OPSCONDUCTOR_[A-Z_]+/g));
   expect(settings.size).toBeGreaterThan(30);
-  expect([...settings].filter((setting) => !readme.includes(setting))).toEqual([]);
+  expect([...settings].filter((setting) => !page.includes(setting))).toEqual([]);
 });
