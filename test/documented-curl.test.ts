@@ -20,7 +20,7 @@ const texts = new Map(
     [
       ...pages.map((name) => join('docs', name)),
       'README.md',
-      'server/src/http/docs-page/render-docs-page.ts',
+      'server/src/http/description/docs-page/render-docs-page.ts',
     ].map(async (name) => [name, await readFile(join(root, name), 'utf8')] as const),
   ),
 );

@@ -1,8 +1,8 @@
 // Every route is sent requests that are nearly right, by a seed: none ends the server, and none is answered 500.
 // `npm run fuzz -- --mutations 500` tries more of them.
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { routeNeeds } from '../../server/src/http/authorization-needs.ts';
-import { enter, makeWorld, type World } from '../../server/src/http/authorization-world.ts';
+import { routeNeeds } from '../../server/src/http/authorization/authorization-needs.ts';
+import { enter, makeWorld, type World } from '../../server/src/http/authorization/authorization-world.ts';
 import type { RouteSpec } from '../../server/src/http/route.ts';
 import { Prng } from '../faults/prng.ts';
 import { mutated, type Schema, sampleOf } from './mutate.ts';

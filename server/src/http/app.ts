@@ -4,16 +4,16 @@ import { randomBytes } from 'node:crypto';
 import { type Context, Hono } from 'hono';
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { apiDocumentation } from './api-documentation.ts';
+import { errorReply } from './answers/error-reply.ts';
+import { RefusedRequest } from './answers/refused-request.ts';
+import { setSecurityHeaders } from './answers/security-headers.ts';
 import { addressOf, checkHost } from './client.ts';
-import { errorReply } from './error-reply.ts';
+import { apiDocumentation } from './description/api-documentation.ts';
 import { handleRoute, type RouteDeps } from './handle-route.ts';
-import { RefusedRequest } from './refused-request.ts';
 import type { RouteSpec } from './route.ts';
 import { checkRoutes, methodsByPath, orderRoutes } from './route-table.ts';
 import type { Console } from './routes/console.ts';
 import { type ProbeDeps, probeAnswers } from './routes/probes.ts';
-import { setSecurityHeaders } from './security-headers.ts';
 
 export interface AppDeps extends RouteDeps {
   routes: readonly RouteSpec[];

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Context } from 'hono';
 import { AppError } from '../errors.ts';
 import { forwardedAddress } from '../peer-address.ts';
-import { RefusedRequest } from './refused-request.ts';
+import { RefusedRequest } from './answers/refused-request.ts';
 
 export interface Access {
   /** Host names, beside IP addresses and localhost, under which this server may be asked; lower case, no port. */

@@ -9,7 +9,7 @@ import {
   roles,
 } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { type Needs, routeNeeds } from './authorization-needs.ts';
+import { type Needs, routeNeeds } from './authorization/authorization-needs.ts';
 
 const file = join(import.meta.dirname, '../../../docs/permissions.md');
 const mark = '<!-- generated from permissionReach, rolePermissions and the table of routes -->\n';

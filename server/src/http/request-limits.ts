@@ -3,7 +3,7 @@
 import { limits } from '@opsconductor/protocol';
 import { type RateLimit, RateLimiter, rateLimitKeyOf, refuseAfter } from '../auth/rate-limiter.ts';
 import { AppError } from '../errors.ts';
-import { BodyRoom, type BodyShare } from './body-room.ts';
+import { BodyRoom, type BodyShare } from './bodies/body-room.ts';
 import { RefusalPauses } from './refusal-pauses.ts';
 import type { Principal } from './route.ts';
 

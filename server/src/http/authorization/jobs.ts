@@ -1,5 +1,5 @@
 // Jobs, their files, categories and site rules.
-import { deepStepsOf } from '../authorization-world.ts';
+import { deepStepsOf } from './authorization-world.ts';
 import { type Case, changing, each, everywhere, listing, type Needs, reading, sides } from './needs.ts';
 
 const theJob = 'the job’s category';

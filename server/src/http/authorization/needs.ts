@@ -1,6 +1,6 @@
 // What the permission matrix of the routes is written in: places, cases, and how one thing on each side is read or changed.
 import type { Permission } from '@opsconductor/protocol';
-import type { Place, Side, WalkedRun, World } from '../authorization-world.ts';
+import type { Place, Side, WalkedRun, World } from './authorization-world.ts';
 
 /** One request, with what must be read for it to find anything, and what is then needed. */
 export interface Case {

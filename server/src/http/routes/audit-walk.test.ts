@@ -20,7 +20,13 @@ import {
 } from '../../segments/testing.ts';
 import type { Services } from '../../services.ts';
 import { recordSeenHostKey } from '../../targets/host-keys.ts';
-import { enter, makeWorld, scanTarget, servicesOf, type World } from '../authorization-world.ts';
+import {
+  enter,
+  makeWorld,
+  scanTarget,
+  servicesOf,
+  type World,
+} from '../authorization/authorization-world.ts';
 
 hashCheaply();
 

@@ -4,8 +4,8 @@ import { readdir, readFile } from 'node:fs/promises';
 import { extname, join, sep } from 'node:path';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
-import { isCurrent } from '../entity-tag.ts';
-import { answerHeldBytes } from '../held-bytes.ts';
+import { isCurrent } from '../answers/entity-tag.ts';
+import { answerHeldBytes } from '../answers/held-bytes.ts';
 
 export interface Console {
   /** The file at the request's path, or the console's page for any other GET; undefined: there is nothing. */

@@ -2,7 +2,7 @@
 import { ExecutorStatusSchema, WorkerStatusSchema } from '@opsconductor/protocol';
 import { executorStatus, workerStatus } from '../../jobs/queue-status.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { executorStatusExample, workerStatusExample } from '../examples/runs.ts';
+import { executorStatusExample, workerStatusExample } from '../description/examples/runs.ts';
 import { type RouteSpec, route } from '../route.ts';
 
 export function executorRoutes({ sql }: { sql: Sql }): RouteSpec[] {

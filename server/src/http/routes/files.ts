@@ -23,7 +23,7 @@ import { createFile, type FileDeps, finishFile, uploadBytes } from '../../files/
 import type { RunKeys } from '../../runs/run-keys.ts';
 import { seeRun } from '../../runs/view/seen-run.ts';
 import { findContent } from '../../store/files/contents.ts';
-import { answerBytes, attachmentHeaders } from '../byte-answer.ts';
+import { answerBytes, attachmentHeaders } from '../answers/byte-answer.ts';
 import { type RouteSpec, route } from '../route.ts';
 
 const tag = 'files';

@@ -1,8 +1,8 @@
 // Every route is sent texts and numbers that no database, file or header can keep, in each place that it takes some: it
 // refuses them, or takes them, and is never surprised.
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { routeNeeds } from '../authorization-needs.ts';
-import { enter, makeWorld, type World } from '../authorization-world.ts';
+import { routeNeeds } from '../authorization/authorization-needs.ts';
+import { enter, makeWorld, type World } from '../authorization/authorization-world.ts';
 import type { RouteSpec } from '../route.ts';
 
 const texts = ['\0', 'a\0b', '\ud800', '\u202e', '__proto__', '%', "'; --", 'x'.repeat(70_000), ''];

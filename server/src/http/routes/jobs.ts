@@ -39,10 +39,15 @@ import { getJob, jobCounts, jobLabels, listJobs } from '../../jobs/list-jobs.ts'
 import { moveJob } from '../../jobs/move-job.ts';
 import { saveJob } from '../../jobs/versions/save-job.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { placesInDefinition, withPlaces } from '../definition-places.ts';
-import { expectedVersionOf } from '../entity-tag.ts';
-import { jobExample, jobPageExample, jobsHealthExample, savedJobExample } from '../examples/jobs.ts';
+import { expectedVersionOf } from '../answers/entity-tag.ts';
+import {
+  jobExample,
+  jobPageExample,
+  jobsHealthExample,
+  savedJobExample,
+} from '../description/examples/jobs.ts';
 import { type RouteSpec, route } from '../route.ts';
+import { placesInDefinition, withPlaces } from './definition-places.ts';
 
 export interface JobRouteDeps {
   sql: Sql;

@@ -10,7 +10,7 @@ import {
   type Place,
   type ScopeKey,
   type World,
-} from '../authorization-world.ts';
+} from '../authorization/authorization-world.ts';
 
 let world: World;
 let administrator: string;

@@ -1,8 +1,8 @@
 // What load balancers and agents fetch before they could sign in.
 import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
-import { isCurrent } from '../entity-tag.ts';
-import { answerHeldBytes } from '../held-bytes.ts';
+import { isCurrent } from '../answers/entity-tag.ts';
+import { answerHeldBytes } from '../answers/held-bytes.ts';
 
 export interface ProbeDeps {
   /** What keeps this server from working, in words; empty when nothing does. */

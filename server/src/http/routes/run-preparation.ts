@@ -18,8 +18,8 @@ import { previewDraft, previewJob } from '../../jobs/preview-job.ts';
 import { prepareGrant } from '../../runs/grants/prepare-grant.ts';
 import { runSealingKeys } from '../../runs/values/sealing-keys.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { placesInDefinition } from '../definition-places.ts';
 import { type RouteSpec, route } from '../route.ts';
+import { placesInDefinition } from './definition-places.ts';
 
 const tag = 'jobs';
 const params = Closed({ id: Id });

@@ -53,8 +53,13 @@ import {
   purgeRun,
   type RunRecord,
 } from '../../store/runs/runs.ts';
-import { answerBytes } from '../byte-answer.ts';
-import { cancellingRunExample, runDetailExample, runPageExample, runStepsExample } from '../examples/runs.ts';
+import { answerBytes } from '../answers/byte-answer.ts';
+import {
+  cancellingRunExample,
+  runDetailExample,
+  runPageExample,
+  runStepsExample,
+} from '../description/examples/runs.ts';
 import { type RouteSpec, route } from '../route.ts';
 import { type Asker, followStarted, type RunEventsDeps, wantsEvents } from './run-events.ts';
 

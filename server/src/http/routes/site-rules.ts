@@ -22,7 +22,7 @@ import {
 import { getSiteRule, listSiteRules } from '../../site-rules/list-site-rules.ts';
 import { findViolations, violationsOf } from '../../site-rules/violations.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { expectedVersionOf } from '../entity-tag.ts';
+import { expectedVersionOf } from '../answers/entity-tag.ts';
 import { type RouteSpec, route } from '../route.ts';
 
 const tag = 'site rules';

@@ -1,8 +1,8 @@
 // The schemas of definitions, for editors and other programs: `# yaml-language-server: $schema=…/api/v1/schemas/job`.
 import { Closed, jobJsonSchema, stepJsonSchema, stepTypes } from '@opsconductor/protocol';
 import { Type } from 'typebox';
-import { notFound } from '../errors.ts';
-import { type RouteSpec, route } from './route.ts';
+import { notFound } from '../../errors.ts';
+import { type RouteSpec, route } from '../route.ts';
 
 const tag = 'schemas';
 const JsonSchemaReply = Type.Object({}, { description: 'JSON Schema 2020-12' });

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { errorCatalogue } from './error-catalogue.ts';
 
-const file = join(import.meta.dirname, '../../../docs/api.md');
-const begin = '<!-- errors: generated from server/src/http/error-catalogue.ts -->\n';
+const file = join(import.meta.dirname, '../../../../docs/api.md');
+const begin = '<!-- errors: generated from server/src/http/description/error-catalogue.ts -->\n';
 const end = '<!-- end of errors -->';
 
 test('docs/api.md has every error code with when it comes and what to do', async () => {

@@ -2,12 +2,12 @@
 import type { ErrorCode } from '@opsconductor/protocol';
 import { ErrorBodySchema, limits } from '@opsconductor/protocol';
 import type { TSchema } from 'typebox';
-import { httpStatusOf } from '../errors.ts';
-import { requestKeyHeader } from '../runs/start/start-once.ts';
+import { httpStatusOf } from '../../errors.ts';
+import { requestKeyHeader } from '../../runs/start/start-once.ts';
+import { type Json, jsonSchemaOf } from '../json-schema.ts';
+import type { RouteSpec } from '../route.ts';
+import { parametersOf } from '../route-table.ts';
 import { type CataloguedError, errorCatalogue } from './error-catalogue.ts';
-import { type Json, jsonSchemaOf } from './json-schema.ts';
-import type { RouteSpec } from './route.ts';
-import { parametersOf } from './route-table.ts';
 
 export interface ApiDescription {
   openapi: '3.1.1';

@@ -1,6 +1,6 @@
 // A JSON Schema as nested lists that a person reads.
 import { describeSchema } from '@opsconductor/protocol';
-import type { Json } from '../json-schema.ts';
+import type { Json } from '../../json-schema.ts';
 import { escapeHtml, inlineCode } from './html.ts';
 
 type Schema = Record<string, Json | undefined>;

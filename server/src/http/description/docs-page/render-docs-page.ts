@@ -1,5 +1,5 @@
 // The API documentation as one page of plain HTML: no script, so nothing to allow for it.
-import type { Json } from '../json-schema.ts';
+import type { Json } from '../../json-schema.ts';
 import type { ApiDescription, Operation } from '../openapi.ts';
 import { escapeHtml, inlineCode } from './html.ts';
 import { renderSchema } from './render-schema.ts';

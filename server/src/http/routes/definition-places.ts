@@ -1,8 +1,8 @@
 // What is wrong with a definition is told by paths that begin at it, also where it stands in an envelope
 // (`{definition: …, note: …}`). Of a body of YAML this finds it all the same.
 import type { ErrorDetail } from '@opsconductor/protocol';
-import { AppError } from '../errors.ts';
-import type { RouteRequest } from './route.ts';
+import { AppError } from '../../errors.ts';
+import type { RouteRequest } from '../route.ts';
 
 type Located = Pick<RouteRequest<unknown, unknown, unknown>, 'body' | 'locate'>;
 

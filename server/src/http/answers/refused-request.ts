@@ -1,6 +1,6 @@
 // Refusals whose HTTP status says more than their error code does.
 import type { ErrorCode } from '@opsconductor/protocol';
-import { AppError } from '../errors.ts';
+import { AppError } from '../../errors.ts';
 
 export class RefusedRequest extends AppError {
   readonly status: 405 | 415 | 421;

@@ -1,9 +1,9 @@
 // Walks the whole table: nothing but what is named public here answers someone who may not ask.
 import { permissions } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Authority } from '../auth/authority.ts';
-import type { Principal, RouteSpec } from './route.ts';
-import { setupApp, type TestApp, wholeTable } from './testing.ts';
+import { Authority } from '../../auth/authority.ts';
+import type { Principal, RouteSpec } from '../route.ts';
+import { setupApp, type TestApp, wholeTable } from '../testing.ts';
 
 const publicRoutes = [
   'GET /api/v1/schemas/job',

@@ -1,8 +1,8 @@
 // The one table from errors to HTTP answers.
 import type { ErrorBody } from '@opsconductor/protocol';
-import { AppError, httpStatusOf } from '../errors.ts';
-import type { Log } from '../log.ts';
-import { isDatabaseFull, isDatabaseLost } from '../store/database/database-lost.ts';
+import { AppError, httpStatusOf } from '../../errors.ts';
+import type { Log } from '../../log.ts';
+import { isDatabaseFull, isDatabaseLost } from '../../store/database/database-lost.ts';
 import { RefusedRequest } from './refused-request.ts';
 
 const retryAfterS = 1;

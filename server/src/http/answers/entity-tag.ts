@@ -1,4 +1,4 @@
-import { invalidField } from '../errors.ts';
+import { invalidField } from '../../errors.ts';
 
 /** Whether the client already has what carries this entity tag (If-None-Match, RFC 9110 section 13.1.2). */
 export function isCurrent(request: Request, etag: string): boolean {

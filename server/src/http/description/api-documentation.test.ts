@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { checkBySchema, errorCodes } from '@opsconductor/protocol';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { setupApp, type TestApp, wholeTable } from '../testing.ts';
 import type { ApiDescription } from './openapi.ts';
-import { setupApp, type TestApp, wholeTable } from './testing.ts';
 
 const table = await wholeTable();
 let t: TestApp;
@@ -46,7 +46,7 @@ test('every route of the table is described, once, under a name of its own', asy
 });
 
 test('docs/api.md names the path of every route', async () => {
-  const page = await readFile(join(import.meta.dirname, '../../../docs/api.md'), 'utf8');
+  const page = await readFile(join(import.meta.dirname, '../../../../docs/api.md'), 'utf8');
   const named = new Set(
     [...page.matchAll(/`(?:GET|POST|PUT|DELETE) ([^`?]+)[^`]*`/g)].map(([, path]) => path),
   );

@@ -1,10 +1,10 @@
 // What bodies that are under way take of the room for them.
 import { limits } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { Authority } from '../auth/authority.ts';
+import { Authority } from '../../auth/authority.ts';
+import { RequestLimits } from '../request-limits.ts';
 import type { BodyShare } from './body-room.ts';
 import { readRequestBody } from './read-body.ts';
-import { RequestLimits } from './request-limits.ts';
 
 const kib = 1024;
 

@@ -1,6 +1,6 @@
 // What each error code means and what to do fix: in the API's description, and in docs/api.md.
 import { type ErrorCode, errorCodes } from '@opsconductor/protocol';
-import { httpStatusOf } from '../errors.ts';
+import { httpStatusOf } from '../../errors.ts';
 
 interface Meaning {
   when: string;

@@ -1,12 +1,12 @@
 // A request's body, counted while it is read, so that a too large one is never held in memory.
-import { AppError } from '../errors.ts';
-import { findJsonError } from '../yaml/json-error.ts';
-import { jsonShape } from '../yaml/json-shape.ts';
-import type { Places } from '../yaml/places.ts';
-import { readJsonValue } from '../yaml/read-json-value.ts';
-import { readYamlValue } from '../yaml/read-yaml-value.ts';
+import { AppError } from '../../errors.ts';
+import { findJsonError } from '../../yaml/json-error.ts';
+import { jsonShape } from '../../yaml/json-shape.ts';
+import type { Places } from '../../yaml/places.ts';
+import { readJsonValue } from '../../yaml/read-json-value.ts';
+import { readYamlValue } from '../../yaml/read-yaml-value.ts';
+import { RefusedRequest } from '../answers/refused-request.ts';
 import type { BodyShare } from './body-room.ts';
-import { RefusedRequest } from './refused-request.ts';
 
 const maxDepth = 64;
 

@@ -10,25 +10,25 @@ import {
   rolePermissions,
   type ScopeKind,
 } from '@opsconductor/protocol';
-import { hashSecretToken, makeSecretToken } from '../auth/secret-token.ts';
-import { createCategory } from '../categories/edit-categories.ts';
-import { createCredential } from '../credentials/edit-credentials.ts';
-import { AgentContents } from '../files/agent-contents.ts';
-import { createFile, finishFile, uploadBytes } from '../files/upload-file.ts';
-import { createScan } from '../host-keys/create-scan.ts';
-import { recordScanned } from '../host-keys/record-scanned.ts';
-import { createInventory } from '../inventory/edit-inventories.ts';
-import { putHosts } from '../inventory/put-hosts.ts';
-import { JobImports } from '../jobs/bundles/job-imports.ts';
-import { createJob } from '../jobs/create-job.ts';
-import { setVersionName } from '../jobs/versions/version-names.ts';
-import { createLog, type LogLevel } from '../log.ts';
-import { chunkOf, setupOutput, type TestOutput } from '../runs/output/output-testing.ts';
-import { startRun } from '../runs/start/start-run.ts';
-import { endOf, failure, success } from '../runs/testing.ts';
-import { revokeAgent } from '../segments/agents/revoke-agent.ts';
-import { createSegment } from '../segments/create-segment.ts';
-import { enrollAgent } from '../segments/enroll-agent.ts';
+import { hashSecretToken, makeSecretToken } from '../../auth/secret-token.ts';
+import { createCategory } from '../../categories/edit-categories.ts';
+import { createCredential } from '../../credentials/edit-credentials.ts';
+import { AgentContents } from '../../files/agent-contents.ts';
+import { createFile, finishFile, uploadBytes } from '../../files/upload-file.ts';
+import { createScan } from '../../host-keys/create-scan.ts';
+import { recordScanned } from '../../host-keys/record-scanned.ts';
+import { createInventory } from '../../inventory/edit-inventories.ts';
+import { putHosts } from '../../inventory/put-hosts.ts';
+import { JobImports } from '../../jobs/bundles/job-imports.ts';
+import { createJob } from '../../jobs/create-job.ts';
+import { setVersionName } from '../../jobs/versions/version-names.ts';
+import { createLog, type LogLevel } from '../../log.ts';
+import { chunkOf, setupOutput, type TestOutput } from '../../runs/output/output-testing.ts';
+import { startRun } from '../../runs/start/start-run.ts';
+import { endOf, failure, success } from '../../runs/testing.ts';
+import { revokeAgent } from '../../segments/agents/revoke-agent.ts';
+import { createSegment } from '../../segments/create-segment.ts';
+import { enrollAgent } from '../../segments/enroll-agent.ts';
 import {
   enrollRequest,
   makeAgentKeys,
@@ -36,15 +36,15 @@ import {
   makeToken,
   sealedCredentialRequest,
   testOrigin,
-} from '../segments/testing.ts';
-import { createServices, type Services } from '../services.ts';
-import { insertApiToken } from '../store/people/api-tokens.ts';
-import { insertUser } from '../store/people/users.ts';
-import { unrestricted } from '../store/people/visibility.ts';
-import type { ClaimedStep } from '../store/queue/claims.ts';
-import { giveItems } from '../store/targets/host-scans.ts';
-import { createTarget } from '../targets/edit-targets.ts';
-import { getTarget } from '../targets/list-targets.ts';
+} from '../../segments/testing.ts';
+import { createServices, type Services } from '../../services.ts';
+import { insertApiToken } from '../../store/people/api-tokens.ts';
+import { insertUser } from '../../store/people/users.ts';
+import { unrestricted } from '../../store/people/visibility.ts';
+import type { ClaimedStep } from '../../store/queue/claims.ts';
+import { giveItems } from '../../store/targets/host-scans.ts';
+import { createTarget } from '../../targets/edit-targets.ts';
+import { getTarget } from '../../targets/list-targets.ts';
 
 /** A scope as text, `segment:3`. What may be granted on lies in some of these. */
 export type ScopeKey = `${ScopeKind}:${number}`;

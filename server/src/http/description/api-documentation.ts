@@ -3,12 +3,12 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isCurrent } from '../answers/entity-tag.ts';
+import { answerHeldBytes } from '../answers/held-bytes.ts';
+import type { RouteSpec } from '../route.ts';
+import type { Answer } from '../routes/probes.ts';
 import { renderDocsPage } from './docs-page/render-docs-page.ts';
-import { isCurrent } from './entity-tag.ts';
-import { answerHeldBytes } from './held-bytes.ts';
 import { describeApi } from './openapi.ts';
-import type { RouteSpec } from './route.ts';
-import type { Answer } from './routes/probes.ts';
 
 export function apiDocumentation(routes: readonly RouteSpec[]): [path: string, answer: Answer][] {
   const style = join(import.meta.dirname, 'docs-page/docs-page.css');

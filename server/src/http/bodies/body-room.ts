@@ -1,6 +1,6 @@
 // Room for request bodies that are held in memory: bodies that never end would fill it otherwise. What one caller may take
 // of it leaves the rest to others.
-import { AppError } from '../errors.ts';
+import { AppError } from '../../errors.ts';
 
 export interface RoomLimits {
   /** Of all bodies together. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { createLog } from '../log.ts';
-import { DatabaseLost } from '../store/database/database-lost.ts';
+import { createLog } from '../../log.ts';
+import { DatabaseLost } from '../../store/database/database-lost.ts';
 import { errorReply } from './error-reply.ts';
 
 function setup() {
