@@ -43,7 +43,7 @@ test('two agents of a segment are told to come back before all others, over a ti
   for (const link of links) heartbeats.heard(link, { type: 'heartbeat', sequence: 1, held: [] });
   await answered;
   heartbeats.stop();
-  const ofFirst = 2 * limits.reconnectPerFirstAgentMs;
+  const ofFirst = limits.reconnectPerFirstAgentMs;
   const ofAll = 4 * limits.reconnectPerAgentMs;
-  expect(agentIds.map((id) => told.get(id))).toEqual([ofFirst, ofFirst, ofAll, ofAll]);
+  expect(agentIds.map((id) => told.get(id))).toEqual([ofFirst, 3 * ofFirst, ofAll, ofAll]);
 });

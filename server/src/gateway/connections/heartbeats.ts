@@ -92,9 +92,7 @@ export class Heartbeats {
       for (const [link, { sequence }] of beats) {
         const unknownAfterS = renewed.get(link.agentId);
         if (unknownAfterS !== undefined) {
-          const comeOverMs = first.has(link)
-            ? first.size * limits.reconnectPerFirstAgentMs
-            : connected.length * limits.reconnectPerAgentMs;
+          const comeOverMs = first.get(link) ?? connected.length * limits.reconnectPerAgentMs;
           const reconnectWithinMs = reconnectWithin(comeOverMs, unknownAfterS);
           link.send({ type: 'heartbeat_ack', sequence, reconnectWithinMs });
         } else if (!link.isEnding) over.push(link);

@@ -11,7 +11,11 @@ test('agents of a segment that waits a short time only are back before what they
   expect(reconnectWithin(30_000, 10)).toBe(3_333);
 });
 
-test('two agents of each segment come back first, those that have been there for longest', () => {
+test('two agents of each segment come back first, one after the other, those that have been there for longest', () => {
   const agents = [1, 1, 2, 1, 1, 3, 3, 3, 2].map((segmentId, at) => ({ segmentId, at }));
-  expect([...firstOfSegments(agents)].map(({ at }) => at)).toEqual([0, 1, 2, 5, 6, 8]);
+  const first = [...firstOfSegments(agents)].map(([{ at }, ms]) => [at, ms]);
+  const oneOfEach = 3 * limits.reconnectPerFirstAgentMs;
+  expect(first).toEqual(
+    [0, 1, 2, 5, 6, 8].map((at) => [at, [1, 6, 8].includes(at) ? 3 * oneOfEach : oneOfEach]),
+  );
 });

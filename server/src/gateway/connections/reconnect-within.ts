@@ -17,18 +17,29 @@ export function reconnectWithin(comeOverMs: number, unknownAfterS: number): numb
   );
 }
 
-/** Agents of each segment that come back before the others: one may be at work that takes all that it has. */
-const firstPerSegment = 2;
+/**
+ * Agents of each segment that come back before the others, over so many times of what the first ones alone take. The second
+ * is for where the first is gone too, or is at work that takes all that it has.
+ */
+const turnsOfFirst = [1, 3];
 
-/** Those that have been connected for longest of each segment, in the order in which `agents` are. */
-export function firstOfSegments<Agent extends { segmentId: number }>(agents: Iterable<Agent>): Set<Agent> {
+/**
+ * Over which time, in ms, those come back that have been connected for longest of each segment.
+ *
+ * @param agents in the order in which they have been connected.
+ */
+export function firstOfSegments<Agent extends { segmentId: number }>(
+  agents: Iterable<Agent>,
+): Map<Agent, number> {
   const counts = new Map<number, number>();
-  const first = new Set<Agent>();
+  const first: [Agent, number][] = [];
   for (const agent of agents) {
     const before = counts.get(agent.segmentId) ?? 0;
-    if (before >= firstPerSegment) continue;
+    const turns = turnsOfFirst[before];
+    if (turns === undefined) continue;
     counts.set(agent.segmentId, before + 1);
-    first.add(agent);
+    first.push([agent, turns]);
   }
-  return first;
+  const oneOfEachMs = counts.size * limits.reconnectPerFirstAgentMs;
+  return new Map(first.map(([agent, turns]) => [agent, turns * oneOfEachMs]));
 }
