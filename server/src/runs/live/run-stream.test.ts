@@ -263,6 +263,26 @@ test('who is served from memory does not wait for those whose reads of the datab
   for (const seen of await Promise.all(reading)) expect(texts(seen)).toEqual(['one\n']);
 });
 
+test('who has caught up from the database goes on from memory, and does not wait for those whose reads are stuck', async () => {
+  await using t = await setupEnded();
+  const live = { ...t, hub: new LiveHub({ readMs: idleMs, pullMs: idleMs }) };
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await t.send(lease, chunkOf(lease, 1, 'stored\n'));
+  const { read } = await follow(live, runId);
+  expect(texts((await read()) ?? [])).toEqual(['stored\n']);
+  await t.send(lease, chunkOf(lease, 2, 'live\n'));
+  const { step: stepId, ...chunk } = chunkOf(lease, 2, 'live\n');
+  live.hub.publishChunks([{ stepId, ...chunk }]);
+  const output = await lockOutput(t);
+  const behind = await Promise.all(Array.from({ length: 3 }, () => follow(live, t.runId)));
+  const reading = behind.map(({ readToEnd }) => readToEnd());
+  while ((await output.waiting()) < 3);
+  expect(texts((await read()) ?? [])).toEqual(['live\n']);
+  await output.release();
+  for (const seen of await Promise.all(reading)) expect(texts(seen)).toEqual(['one\n']);
+});
+
 test('a reader whose read is stuck is given nothing in time, so that its connection is kept, and then what was read', async () => {
   await using t = await setupEnded();
   const output = await lockOutput(t);

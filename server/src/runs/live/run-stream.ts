@@ -394,16 +394,22 @@ export class RunStream implements StreamReader {
   }
 
   async #chunks(
-    step: { id: number; epoch: number; attemptDay: string | null },
+    step: { id: number; epoch: number; attemptDay: string | null; outputSeq: number },
     maxRawBytes: number,
   ): Promise<ReadableChunk[]> {
     const after = this.#sentOf(step.id, step.epoch);
     const recent = this.#deps.hub.recent(step.id, step.epoch, after);
     if (recent !== undefined && recent.length > 0) return takeBytes(recent, maxRawBytes);
-    this.#needsStored = true;
-    if (this.#mayReadStored) return this.#closed ? [] : this.#stored(step, after, maxRawBytes);
-    this.#grown.set(step.id, 'stored');
-    return [];
+    if (!this.#mayReadStored) {
+      this.#needsStored = true;
+      this.#grown.set(step.id, 'stored');
+      return [];
+    }
+    if (this.#closed) return [];
+    const chunks = await this.#stored(step, after, maxRawBytes);
+    // Who has caught up goes on from memory, and is not to stand in line for that.
+    this.#needsStored ||= (chunks.at(-1)?.seq ?? after) < step.outputSeq;
+    return chunks;
   }
 
   async #stored(
