@@ -330,6 +330,8 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       { ...agent, address },
       stream,
     );
+    // Behind all others, also where its older connection has not been missed yet: the map is in order of arrival.
+    this.#links.delete(agent.agentId);
     this.#links.set(agent.agentId, link);
     older?.close(closeCodes.replaced, 'a newer session of this agent is connected');
     this.#deps.log.info({ agent: agent.name, session: agent.sessionNumber }, 'agent connected');

@@ -48,6 +48,8 @@ export interface TestGateway extends TestOutput {
   dial(options?: ClientOptions, path?: string, protocol?: string): AgentSocket;
   /** Goes through handshake and resume. */
   connectAgent(resume?: Partial<AgentMessageOf<'resume'>>, generation?: number): Promise<AgentSocket>;
+  /** The same of another agent of its segment. */
+  connectAnother(agent: AnotherAgent, resume?: Partial<AgentMessageOf<'resume'>>): Promise<AgentSocket>;
   /** What `authenticate` must be for this challenge. */
   proof(
     challenge: ServerMessageOf<'challenge'>,
@@ -56,6 +58,11 @@ export interface TestGateway extends TestOutput {
   ): Promise<AgentMessageOf<'authenticate'>>;
   /** The generation that the agent holds on disk. */
   generation(): Promise<number>;
+}
+
+export interface AnotherAgent {
+  agentId: number;
+  signing: KeyPair;
 }
 
 export async function setupGateway(
@@ -109,8 +116,8 @@ export async function setupGateway(
   const url = `ws://127.0.0.1:${(http.address() as AddressInfo).port}`;
   const sockets: AgentSocket[] = [];
   const { agentId } = t.agent;
-  const newest = async () => {
-    const [row] = await t.sql<{ generation: number }[]>`select generation from agents where id = ${agentId}`;
+  const newest = async (id = agentId) => {
+    const [row] = await t.sql<{ generation: number }[]>`select generation from agents where id = ${id}`;
     return row?.generation ?? 0;
   };
   const dial = (options: ClientOptions = {}, path = connectPath, protocol: string = subprotocol) => {
@@ -122,15 +129,38 @@ export async function setupGateway(
     challenge: ServerMessageOf<'challenge'>,
     generation?: number,
     versions: number[] = [1],
+    as: AnotherAgent = { agentId, signing: t.agentKeys.signing },
   ) =>
     prove(challenge, {
-      keys: t.agentKeys.signing,
+      keys: as.signing,
       serverKey: t.identity.serverKey,
-      agentId,
+      agentId: as.agentId,
       segmentId: t.segmentId,
-      generation: generation ?? (await newest()),
+      generation: generation ?? (await newest(as.agentId)),
       versions,
     });
+  const connect = async (
+    prover: (challenge: ServerMessageOf<'challenge'>) => Promise<AgentMessageOf<'authenticate'>>,
+    resume: Partial<AgentMessageOf<'resume'>>,
+  ) => {
+    const socket = dial();
+    const challenge = await socket.next('challenge');
+    const authenticate = await prover(challenge);
+    socket.send(authenticate);
+    const welcome = await socket.next('welcome');
+    const transcript = transcriptOf(challenge, authenticate);
+    const isGenuine = await verifyHandshake(
+      'server',
+      t.identity.serverKey.publicKey,
+      transcript,
+      welcome.signature,
+    );
+    if (!isGenuine) throw new Error('the server did not prove itself');
+    socket.send({ ...emptyResume, generation: welcome.generation, ...resume });
+    socket.sessionNumber = welcome.sessionNumber;
+    socket.resumed = await socket.next('resumed');
+    return socket;
+  };
   const disposeRuns = t[Symbol.asyncDispose];
   return Object.assign(t, {
     gateway,
@@ -142,26 +172,11 @@ export async function setupGateway(
       ),
     dial,
     proof,
-    generation: newest,
-    async connectAgent(resume: Partial<AgentMessageOf<'resume'>> = {}, generation?: number) {
-      const socket = dial();
-      const challenge = await socket.next('challenge');
-      const authenticate = await proof(challenge, generation);
-      socket.send(authenticate);
-      const welcome = await socket.next('welcome');
-      const transcript = transcriptOf(challenge, authenticate);
-      const isGenuine = await verifyHandshake(
-        'server',
-        t.identity.serverKey.publicKey,
-        transcript,
-        welcome.signature,
-      );
-      if (!isGenuine) throw new Error('the server did not prove itself');
-      socket.send({ ...emptyResume, generation: welcome.generation, ...resume });
-      socket.sessionNumber = welcome.sessionNumber;
-      socket.resumed = await socket.next('resumed');
-      return socket;
-    },
+    generation: () => newest(),
+    connectAgent: (resume: Partial<AgentMessageOf<'resume'>> = {}, generation?: number) =>
+      connect((challenge) => proof(challenge, generation), resume),
+    connectAnother: (another: AnotherAgent, resume: Partial<AgentMessageOf<'resume'>> = {}) =>
+      connect((challenge) => proof(challenge, undefined, [1], another), resume),
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.terminate();
       await gateway.stop();

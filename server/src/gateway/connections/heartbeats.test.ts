@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { limits } from '@opsconductor/protocol';
+import { generateSigningKeyPair } from '@opsconductor/protocol/sealing';
 import { expect, test } from 'vitest';
 import { createLog } from '../../log.ts';
 import { testServerId } from '../../runs/testing.ts';
@@ -46,4 +47,31 @@ test('two agents of a segment are told to come back before all others, over a ti
   const ofFirst = limits.reconnectPerFirstAgentMs;
   const ofAll = 4 * limits.reconnectPerAgentMs;
   expect(agentIds.map((id) => told.get(id))).toEqual([ofFirst, 3 * ofFirst, ofAll, ofAll]);
+});
+
+test('first to come back are neither agents that drain nor those that have just connected anew', async () => {
+  await using t = await setupGateway();
+  const enroll = async (name: string) => {
+    const signing = await generateSigningKeyPair();
+    const [row] = await t.sql<{ id: number }[]>`
+      insert into agents (segment_id, name, signing_key, encryption_key, version, platform)
+      values (${t.segmentId}, ${name}, ${signing.publicKey}, ${randomBytes(32)}, '1', 'linux') returning id`;
+    if (row === undefined) throw new Error('no agent');
+    return { agentId: row.id, signing };
+  };
+  const [one, two, three] = [await enroll('one'), await enroll('two'), await enroll('three')];
+  const draining = await t.connectAgent({ draining: true });
+  const older = await t.connectAnother(one);
+  const sockets = [draining, await t.connectAnother(two), await t.connectAnother(three)];
+  // Its older connection is there still.
+  sockets.push(await t.connectAnother(one));
+  await older.closed;
+  const told: (number | undefined)[] = [];
+  for (const socket of sockets) {
+    socket.send({ type: 'heartbeat', sequence: 1, held: [] });
+    told.push((await socket.next('heartbeat_ack')).reconnectWithinMs);
+  }
+  const ofFirst = limits.reconnectPerFirstAgentMs;
+  const ofAll = 4 * limits.reconnectPerAgentMs;
+  expect(told).toEqual([ofAll, ofFirst, 3 * ofFirst, ofAll]);
 });

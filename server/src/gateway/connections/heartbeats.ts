@@ -14,7 +14,7 @@ export interface HeartbeatsDeps {
   sql: Sql;
   log: Log;
   leaseTtlMs: number;
-  /** Those of this server's agents that can be given work, longest connected first. */
+  /** Those of this server's agents that are to come back, longest connected first. */
   connected(): readonly AgentLink[];
   /** Sessions that the database does not renew; those of agents that were shut out, or that a newer one took the place of. */
   onOver(links: readonly AgentLink[]): Promise<void>;
@@ -87,7 +87,8 @@ export class Heartbeats {
         leaseTtlMs,
       );
       const connected = this.#deps.connected();
-      const first = firstOfSegments(connected);
+      // Of those that can be given work.
+      const first = firstOfSegments(connected.filter((link) => !link.isDraining));
       const over: AgentLink[] = [];
       for (const [link, { sequence }] of beats) {
         const unknownAfterS = renewed.get(link.agentId);
