@@ -2,15 +2,14 @@
 // journal says is what is told to a server.
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import {
-  type JournalAttempt,
-  type Lease,
-  limits,
-  type ServerMessageOf,
-  type StepOutcome,
-  type StoredOutput,
-  type TakenOver,
-  type TransferProgress,
+import type {
+  JournalAttempt,
+  Lease,
+  ServerMessageOf,
+  StepOutcome,
+  StoredOutput,
+  TakenOver,
+  TransferProgress,
 } from '@opsconductor/protocol';
 import type { Logger } from 'pino';
 import type { ServerAbilities } from '../connection/server-abilities.ts';
@@ -21,22 +20,17 @@ import { attemptKey } from '../journal/replay.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
 import { AttemptOutput } from '../spool/attempt-output.ts';
 import { type SpooledChunk, SpoolFile } from '../spool/spool-file.ts';
-import type { BeforeStart } from '../steps/step-type.ts';
 import { Attempt, type Completion } from './attempt.ts';
+import { AttemptStarts } from './attempt-starts.ts';
 import type { UsableCredential } from './credential-opener.ts';
 import type { Disk } from './disk.ts';
-import {
-  becomeIn,
-  type Execution,
-  executeStep,
-  killGraceOf,
-  MayNotBegin,
-  stoppedOutcome,
-} from './execute-step.ts';
+import { type Execution, executeStep, killGraceOf, stoppedOutcome } from './execute-step.ts';
+import { HeldAttempts } from './held-attempts.ts';
 import type { KnownStepTypes } from './known-step-types.ts';
 import type { LeaseDeadline } from './lease-deadline.ts';
 import { tellLostOutput } from './lost-output.ts';
 import { finishedRecord, interruptedOutcome, type NewOutput, recoverAttempts } from './recover-attempts.ts';
+import { removeFromTarget } from './remove-from-target.ts';
 import type { RunSecrets } from './run-secrets.ts';
 import type { Session } from './session.ts';
 import { SettledLeases } from './settled-leases.ts';
@@ -67,7 +61,8 @@ export interface ExecutorOptions {
 
 export class Executor {
   readonly #options: ExecutorOptions;
-  readonly #attempts = new Map<string, Attempt>();
+  readonly #attempts = new HeldAttempts();
+  readonly #starts: AttemptStarts;
   /** Leases that wait for a slot, oldest first. */
   readonly #queue: Attempt[] = [];
   /** What has a slot, begun or not. */
@@ -81,13 +76,16 @@ export class Executor {
   #stopped = false;
   /** It wants no next step with a completion; what it is given all the same it takes. */
   busy = false;
-  #idleWaiters: (() => void)[] = [];
-  /** Attempts that began while the server still thought that they had not. */
-  readonly #startedUntold = new Set<Attempt>();
   readonly #settledLeases = new SettledLeases();
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
+    const { journal, grants, deadline } = options;
+    this.#starts = new AttemptStarts({
+      ...{ journal, grants, deadline },
+      isStopped: () => this.#stopped,
+      session: () => this.#session,
+    });
   }
 
   /** Takes over what an earlier process left: its outcomes are sent again, what it was doing is reported unknown. */
@@ -95,9 +93,8 @@ export class Executor {
     const { journal, spoolFolder } = this.#options;
     const newOutput: NewOutput = (attempt, file, chunks, before) =>
       this.#newOutput(attempt, file, { recovered: chunks ?? [], before });
-    for (const attempt of await recoverAttempts({ journal, spoolFolder, newOutput })) {
-      this.#attempts.set(attemptKey(attempt), attempt);
-    }
+    for (const attempt of await recoverAttempts({ journal, spoolFolder, newOutput }))
+      this.#attempts.add(attempt);
   }
 
   // ---- what is told to the server
@@ -106,32 +103,20 @@ export class Executor {
     return this.#draining;
   }
 
-  /** Everything held, for `resume`; what runs comes first in case not all of it fits. */
   journalAttempts(): { attempts: JournalAttempt[]; complete: boolean } {
-    const rank = { running: 0, interrupted: 1, finished: 2, leased: 3 };
-    const all = [...this.#attempts.values()]
-      .filter((attempt) => !attempt.forgotten)
-      .sort((a, b) => rank[a.state] - rank[b.state]);
-    const attempts = all.slice(0, limits.maxHeldAttemptsPerHeartbeat).map((attempt) => ({
-      ...attempt.name,
-      ...{ state: attempt.state, lastSeq: attempt.output.lastSeq },
-      ...survivesOf(attempt),
-    }));
-    return { attempts, complete: attempts.length === all.length };
+    return this.#attempts.forResume();
   }
 
   heldPairs(): [number, number][] {
-    return [...this.#attempts.values()]
-      .slice(0, limits.maxHeldAttemptsPerHeartbeat)
-      .map(({ step, epoch }) => [step, epoch]);
+    return this.#attempts.pairs();
   }
 
   holds(attempt: { step: number; epoch: number }): boolean {
-    return this.#attempts.has(attemptKey(attempt));
+    return this.#attempts.has(attempt);
   }
 
   get spoolBytes(): number {
-    return [...this.#attempts.values()].reduce((bytes, { output }) => bytes + output.storedBytes, 0);
+    return this.#attempts.spoolBytes;
   }
 
   // ---- what the server says
@@ -142,7 +127,7 @@ export class Executor {
     this.#server = session.server;
     this.#sessionDraining = false;
     for (const { step, epoch, verdict, ackedSeq, settled, taken } of attempts) {
-      const attempt = this.#attempts.get(attemptKey({ step, epoch }));
+      const attempt = this.#attempts.get({ step, epoch });
       if (attempt === undefined) continue;
       if (verdict === 'forget') {
         attempt.taken = taken === true || attempt.takingUp;
@@ -156,10 +141,8 @@ export class Executor {
       if (attempt.toReattach && !attempt.takingUp) this.#reattach(attempt, ackedSeq);
       if (verdict === 'cancel') this.#cancel(attempt);
     }
-    for (const attempt of this.#startedUntold)
-      session.send({ type: 'started', ...attempt.name, ...survivesOf(attempt) });
-    this.#startedUntold.clear();
-    for (const attempt of this.#attempts.values()) {
+    this.#starts.tellUntold(session);
+    for (const attempt of this.#attempts) {
       if (!attempt.forgotten) session.output.offer(attempt.output);
     }
   }
@@ -178,15 +161,13 @@ export class Executor {
   /** Commands that others have begun: on disk before they are read on, so that a later process goes on with them. */
   onTakeOver({ attempts }: ServerMessageOf<'take_over'>): void {
     for (const given of attempts) {
-      const key = attemptKey(given.lease);
-      if (this.#attempts.has(key)) continue;
+      if (this.#attempts.has(given.lease)) continue;
       const { collector, output: before, begunMsAgo } = given;
       const { step, epoch, leaseToken } = given.lease;
       const { toReattach } = this.#options.stepTypes.get(given.lease.stepType) ?? {};
       const config = toReattach?.(given.lease.config) ?? given.lease.config;
       const lease = withoutValues(given.lease, config);
-      const file = SpoolFile.create(join(this.#options.spoolFolder, key));
-      const output = this.#newOutput(given.lease, file, { recovered: [], before });
+      const output = this.#newOutput(given.lease, this.#newSpool(given.lease), { recovered: [], before });
       const attempt = new Attempt({ step, epoch, leaseToken, output, lease });
       attempt.state = 'running';
       attempt.toReattach = true;
@@ -194,7 +175,7 @@ export class Executor {
       attempt.collector = collector;
       attempt.survivingSince = new Date(Date.now() - begunMsAgo);
       attempt.hasOutputFile = hasOutputFile(lease);
-      this.#attempts.set(key, attempt);
+      this.#attempts.add(attempt);
       void this.#takeUp(attempt, config, given);
     }
   }
@@ -233,13 +214,13 @@ export class Executor {
   }
 
   onCancel({ step, epoch }: { step: number; epoch: number }): void {
-    const attempt = this.#attempts.get(attemptKey({ step, epoch }));
+    const attempt = this.#attempts.get({ step, epoch });
     if (attempt !== undefined) this.#cancel(attempt);
   }
 
   /** Stops the attempt where it runs here; false where there is nothing of it to stop. */
   stopOwn({ step, epoch }: { step: number; epoch: number }): boolean {
-    const attempt = this.#attempts.get(attemptKey({ step, epoch }));
+    const attempt = this.#attempts.get({ step, epoch });
     if (attempt === undefined || attempt.state !== 'running') return false;
     this.#cancel(attempt);
     return true;
@@ -247,13 +228,13 @@ export class Executor {
 
   onOutputAck({ acks }: ServerMessageOf<'output_ack'>): void {
     for (const { step, epoch, seq } of acks) {
-      const attempt = this.#attempts.get(attemptKey({ step, epoch }));
+      const attempt = this.#attempts.get({ step, epoch });
       if (attempt !== undefined) this.#session?.output.release(attempt.output.acknowledge(seq));
     }
   }
 
   onCompleted({ requestId, step, epoch, result, fromSeq, next }: ServerMessageOf<'completed'>): void {
-    const attempt = this.#attempts.get(attemptKey({ step, epoch }));
+    const attempt = this.#attempts.get({ step, epoch });
     // An answer to a request that was replaced by another says nothing about that one.
     if (attempt?.completion?.requestId === requestId) {
       if (result === 'resend') this.#resend(attempt, attempt.completion, fromSeq ?? 1);
@@ -269,7 +250,7 @@ export class Executor {
   /** The connection ends for long: what is not begun goes back now, and never begins here. */
   onHandBack(): void {
     this.#sessionDraining = true;
-    const unbegun = [...this.#attempts.values()].filter((attempt) => attempt.state === 'leased');
+    const unbegun = [...this.#attempts].filter((attempt) => attempt.state === 'leased');
     this.#queue.splice(0);
     if (unbegun.length > 0) {
       this.#session?.send({
@@ -289,7 +270,7 @@ export class Executor {
 
   /** Tells that the attempt's stored output is sent: its completion may follow. */
   onOutputCaughtUp(output: AttemptOutput): void {
-    const attempt = this.#attempts.get(attemptKey(output));
+    const attempt = this.#attempts.get(output);
     const session = this.#session;
     if (attempt?.completion === undefined || attempt.forgotten || session === undefined) return;
     const { completion } = attempt;
@@ -314,13 +295,13 @@ export class Executor {
 
   /** Resolves when nothing is executing and the server has confirmed every end. */
   async idle(): Promise<void> {
-    while (this.#attempts.size > 0) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
+    await this.#attempts.idle();
   }
 
   /** From here on nothing is recorded: what still runs is left to the journal, as interrupted. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    await Promise.all([...this.#attempts.values()].map(({ output }) => output.suspend()));
+    await Promise.all([...this.#attempts].map(({ output }) => output.suspend()));
   }
 
   // ---- leases
@@ -331,13 +312,12 @@ export class Executor {
 
   /** False when the lease is to be handed back. */
   #accept(lease: Lease): boolean {
-    const key = attemptKey(lease);
-    if (this.#attempts.has(key) || this.#settledLeases.has(lease.leaseToken)) return true;
+    if (this.#attempts.has(lease) || this.#settledLeases.has(lease.leaseToken)) return true;
     if (this.#takesNothing()) return false;
     const { step, epoch, leaseToken } = lease;
-    const output = this.#newOutput(lease, SpoolFile.create(join(this.#options.spoolFolder, key)));
+    const output = this.#newOutput(lease, this.#newSpool(lease));
     const attempt = new Attempt({ step, epoch, leaseToken, output, lease });
-    this.#attempts.set(key, attempt);
+    this.#attempts.add(attempt);
     this.#options.journal.note({ is: 'leased', step, epoch, leaseToken });
     this.#queue.push(attempt);
     this.#fillSlots();
@@ -393,7 +373,7 @@ export class Executor {
         onSecrets: (secrets) => attempt.output.maskSecrets(secrets),
         onProgress: (transfer) => this.#tellProgress(attempt, transfer),
         askServer: (request) => this.#options.contents.ask(attempt.name, request, attempt.signal),
-        begin: (checked, how) => this.#begin(attempt, { lease, checked }, how),
+        begin: (checked, how) => this.#starts.begin(attempt, { lease, checked }, how),
       });
       if (!this.#stopped) await this.#ended(attempt, execution);
     } catch (error) {
@@ -402,51 +382,6 @@ export class Executor {
       this.#running.delete(attempt);
       this.#fillSlots();
     }
-  }
-
-  async #begin(
-    attempt: Attempt,
-    { lease, checked }: { lease: Lease; checked: Lease },
-    how: BeforeStart | undefined,
-  ): Promise<void> {
-    this.#assertMayBegin(attempt);
-    const notBegun = this.#options.grants.begin(lease);
-    try {
-      await this.#recordBegin(attempt, checked, how);
-    } catch (error) {
-      notBegun();
-      throw error;
-    }
-  }
-
-  async #recordBegin(attempt: Attempt, lease: Lease, how: BeforeStart | undefined): Promise<void> {
-    const { step, epoch, leaseToken } = attempt;
-    let noMore = false;
-    try {
-      const at = new Date();
-      // Where the target could not have it go on by itself, it is begun again so that it does not.
-      noMore = how === undefined && attempt.survivingSince !== undefined;
-      attempt.survivingSince = how === undefined ? undefined : at;
-      const survives = how === undefined ? {} : { survives: withoutValues(lease, how.survivesWith) };
-      const record = { is: 'starting', step, epoch, leaseToken, at: at.toISOString(), ...survives } as const;
-      await this.#options.journal.durable(record);
-    } catch (cause) {
-      throw new MayNotBegin('no_journal', { cause });
-    }
-    // The disk may have taken longer than the lease had left.
-    this.#assertMayBegin(attempt);
-    attempt.state = 'running';
-    attempt.hasOutputFile = hasOutputFile(lease);
-    attempt.output.begin();
-    const survives = noMore ? { survives: false } : survivesOf(attempt);
-    if (this.#session !== undefined) this.#session.send({ type: 'started', ...attempt.name, ...survives });
-    else this.#startedUntold.add(attempt);
-  }
-
-  #assertMayBegin(attempt: Attempt): void {
-    if (this.#stopped || attempt.revoked || attempt.forgotten) throw new MayNotBegin('revoked');
-    if (attempt.signal.aborted) throw new MayNotBegin('stopped');
-    if (this.#options.deadline.passed()) throw new MayNotBegin('lease_expired');
   }
 
   async #ended(attempt: Attempt, execution: Execution): Promise<void> {
@@ -495,7 +430,7 @@ export class Executor {
     if (outcome.reason === 'path_refused' && attempt.lease !== undefined)
       this.#options.onPathRefused(attempt.lease, outcome);
     attempt.state = 'finished';
-    this.#startedUntold.delete(attempt);
+    this.#starts.forget(attempt);
     if (attempt.forgotten) {
       this.#settle(attempt);
       return;
@@ -548,45 +483,19 @@ export class Executor {
 
   /** Over for good: drops every trace of it. */
   #settle(attempt: Attempt): void {
-    const key = attemptKey(attempt);
-    if (!this.#attempts.delete(key)) return;
+    if (!this.#attempts.delete(attempt)) return;
     this.#settledLeases.add(attempt.leaseToken);
-    this.#startedUntold.delete(attempt);
+    this.#starts.forget(attempt);
     this.#session?.output.forget(attempt.output);
     this.#session?.output.release(attempt.output.inFlightBytes);
     this.#options.journal.note({ is: 'settled', step: attempt.step, epoch: attempt.epoch });
     attempt.output.remove().catch((error: unknown) => {
-      this.#options.log.warn({ err: error, spool: key }, 'a spool file could not be removed');
+      this.#options.log.warn({ err: error, spool: attemptKey(attempt) }, 'a spool file could not be removed');
     });
-    void this.#removeFromTarget(attempt);
-    if (this.#attempts.size > 0) return;
-    for (const wake of this.#idleWaiters.splice(0)) wake();
-  }
-
-  /** Nobody will ask any more for what is kept of it on its target. */
-  async #removeFromTarget(attempt: Attempt): Promise<void> {
-    const { lease, completion } = attempt;
-    if (attempt.taken) return;
-    const command = attempt.survivingSince !== undefined;
-    // One that may go on there is cleaned up after once that is known.
-    const outputFile = attempt.hasOutputFile && (command || completion?.outcome.status !== 'unknown');
-    if (lease === undefined || !(command || outputFile)) return;
-    const remove = this.#options.stepTypes.get(lease.stepType)?.remove;
-    try {
-      const { credential, target, checkAddresses } = await this.#options.openCredential(lease);
-      const onTarget = {
-        marker: attempt.marker(this.#options.installationId),
-        directoryName: attempt.directoryName(this.#options.installationId),
-        target,
-        credential,
-        ...becomeIn(lease, credential),
-        checkAddresses: (addresses: readonly string[]) => checkAddresses(addresses),
-      };
-      await remove?.(onTarget, { command, outputFile }, lease.config);
-    } catch (error) {
-      const { step, epoch } = attempt;
+    const { step, epoch } = attempt;
+    removeFromTarget(attempt, this.#options).catch((error: unknown) => {
       this.#options.log.warn({ err: error, step, epoch }, 'files of an attempt stay on its target');
-    }
+    });
   }
 
   // ---- output
@@ -600,6 +509,10 @@ export class Executor {
       completion.output.gaps = [[output.lastSeq + 1, ackedSeq]];
       completion.output.lastSeq = ackedSeq;
     }
+  }
+
+  #newSpool(attempt: { step: number; epoch: number }): SpoolFile {
+    return SpoolFile.create(join(this.#options.spoolFolder, attemptKey(attempt)));
   }
 
   #newOutput(
@@ -627,9 +540,4 @@ export class Executor {
     );
     return output;
   }
-}
-
-/** Told from the start, so that another agent can take its command up. */
-function survivesOf({ survivingSince }: Attempt): { survives?: true } {
-  return survivingSince === undefined ? {} : { survives: true };
 }
