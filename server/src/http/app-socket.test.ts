@@ -2,12 +2,15 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
-import { getRequestListener } from '@hono/node-server';
+import { setImmediate } from 'node:timers/promises';
 import { Closed } from '@opsconductor/protocol';
 import { Type } from 'typebox';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
+import { Listener } from '../listener/listener.ts';
 import { createLog } from '../log.ts';
 import { createApp } from './app.ts';
+import { appListener } from './app-listener.ts';
+import { readRequestFile } from './bodies/read-body.ts';
 import { RequestLimits } from './request-limits.ts';
 import { route } from './route.ts';
 
@@ -73,7 +76,7 @@ beforeAll(async () => {
     probes: { notReady: async () => [], caPem: undefined, agentBundle: async () => '' },
     console: { answer: () => undefined },
   });
-  server = createServer(getRequestListener(app.fetch, { overrideGlobalObjects: false }));
+  server = createServer(appListener(app.fetch));
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   port = (server.address() as AddressInfo).port;
 });
@@ -124,6 +127,23 @@ test('a body that does not say how long it is is refused once it is too long', a
   expect(handled).toBe(before);
 });
 
+test('the answer to a body that has become too long has its connection, also where it takes a moment', async () => {
+  const answer = appListener(async (request) => {
+    const refused = await readRequestFile(request, 1_000).catch(String);
+    for (let turn = 0; turn < 10; turn += 1) await setImmediate();
+    return new Response(String(refused), { status: 413 });
+  });
+  const listener = await Listener.start({ address: '127.0.0.1', port: 0 });
+  onTestFinished(() => listener.close());
+  listener.open(answer, () => ({ isKnown: false, name: '' }));
+  const socket = connect(listener.port, '127.0.0.1');
+  onTestFinished(() => void socket.destroy());
+  const chunk = `1f4\r\n${' '.repeat(500)}\r\n`;
+  socket.write(`${head('Transfer-Encoding: chunked\r\n')}${chunk}${chunk}${chunk}`);
+  const [told] = await once(socket, 'data', { signal: AbortSignal.timeout(10_000) });
+  expect(String(told)).toContain('413 Payload Too Large');
+});
+
 /** Resolves with what is logged from now on, up to a request's end. */
 function answered(): Promise<Record<string, unknown>[]> {
   logged.length = 0;
@@ -156,6 +176,26 @@ test('the host is taken from where HTTP says, with names allowed by hand', async
   expect(await raw(head(length, 'evil.example'), body)).toContain('421 Misdirected Request');
   expect(await raw(`POST /api/v1/echo HTTP/1.1\r\n${length}\r\n${body}`)).toContain('400 Bad Request');
   expect(await raw(head(`${length}Host: 127.0.0.1\r\n`, 'evil.example'), body)).not.toContain('200 OK');
+});
+
+test('a small body that is refused may come long after its answer, and its connection is kept', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const socket = connect(port, '127.0.0.1');
+  onTestFinished(() => void socket.destroy());
+  const body = '{"text":"hello"}';
+  let told = '';
+  socket.on('data', (data) => {
+    told += data;
+  });
+  socket.write(head(`Content-Length: 1000\r\nContent-Encoding: gzip\r\n`));
+  await vi.waitFor(() => expect(told).toContain('415 Unsupported Media Type'));
+  for (let turn = 0; turn < 10; turn += 1) {
+    await setImmediate();
+    vi.advanceTimersByTime(1_000);
+  }
+  socket.write(`${' '.repeat(1_000)}${head(`Content-Length: ${body.length}\r\n`)}${body}`);
+  await vi.waitFor(() => expect(told).toContain('{"length":5,'));
 });
 
 test('a compressed body is refused, whatever it would come to', async () => {

@@ -105,8 +105,8 @@ async function readAtMost(
   const parts: Uint8Array[] = [];
   let length = 0;
   try {
-    // Leaving the loop early cancels the stream: the rest is not read.
-    for await (const part of request.body as ReadableStream<Uint8Array> & AsyncIterable<Uint8Array>) {
+    // The rest is not read where the loop is left early. To cancel the stream would take the request from its connection before the answer.
+    for await (const part of request.body.values({ preventCancel: true })) {
       length += part.length;
       if (length > maxBytes) throw tooLarge();
       room?.take(part.length);
