@@ -268,9 +268,15 @@ function executionOfError(error: unknown, attempt: Attempt): Execution {
   if (error instanceof NoSegmentKey) return { notBegun: 'no_key' };
   if (error instanceof MayNotBegin) {
     if (error.why === 'stopped') return { outcome: stoppedOutcome(attempt.signal.reason as StopRequest) };
-    // Begun before, and again in another way: it can't be handed back any more.
-    const isBegunAnew = error.why === 'no_journal' && attempt.state !== 'leased';
-    if (!isBegunAnew) return { notBegun: error.why };
+    if (error.why === 'revoked' || attempt.state === 'leased') return { notBegun: error.why };
+    // Its start was recorded before, and not once more: nothing ran, and it can't be handed back any more.
+    if (error.why === 'lease_expired') {
+      return failed(
+        'unreachable',
+        'The step was not begun: its lease ran out while another shell was opened for it in place of one that had gone.',
+        'Nothing ran, so the step can be run again. Look at the network between agent and server.',
+      );
+    }
     return failed(
       'internal',
       `The agent could not record the start of the step: ${causeOf(error)}.`,

@@ -297,6 +297,24 @@ test('nothing is started after the lease deadline, and the lease is handed back'
   expect(connection.untaken('started')).toBe(0);
 });
 
+test('a start that is recorded once more after the lease deadline has failed, as nothing ran, and is not handed back', async () => {
+  await using t = await setup();
+  const clock = new ManualClock();
+  await t.start({ clock });
+  const { connection } = await t.server.nextSession({ leaseTtlMs: 20_000 });
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const step = await t.nextStep();
+  await step.context.beforeStart();
+  clock.monotonic += 20_000;
+  const refusal = await step.context.beforeStart().catch((error: unknown) => error);
+  step.fail(refusal);
+  expect(await connection.next('complete')).toMatchObject({
+    step: 1,
+    outcome: { status: 'failed', reason: 'unreachable', message: expect.stringContaining('not begun') },
+  });
+  expect(connection.order).not.toContain('return');
+});
+
 test('a lease that expired while there was no connection is absent from the next resume', async () => {
   await using t = await setup();
   const clock = new ManualClock();
