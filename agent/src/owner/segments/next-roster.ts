@@ -48,7 +48,7 @@ export async function nextRoster(input: NextRosterInput): Promise<NextRoster> {
   const stay = (base?.agents ?? []).filter((member) => !removed.includes(member));
   refuseRevoked(input, stay);
   const { members, rekeyed } = await withNewKeys(input, stay);
-  const admitted = await admit(input, members);
+  const admitted = await admit(input, members, removed);
   const agents = [...members, ...admitted];
   // By the keys that the roster before names: what was offered was signed before new ones are in use.
   const made = await offeredKey(input, [...stay, ...admitted]);
@@ -142,7 +142,11 @@ async function withNewKeys(
   return { members, rekeyed };
 }
 
-async function admit(input: NextRosterInput, members: readonly RosterAgent[]): Promise<RosterAgent[]> {
+async function admit(
+  input: NextRosterInput,
+  members: readonly RosterAgent[],
+  removed: readonly RosterAgent[],
+): Promise<RosterAgent[]> {
   const { state, installationId, segmentId, rootPublicKey } = input;
   const admitted: RosterAgent[] = [];
   for (const [name, expected] of input.decisions.admit) {
@@ -155,6 +159,12 @@ async function admit(input: NextRosterInput, members: readonly RosterAgent[]): P
     }
     if (members.some(({ agentId }) => agentId === agent.id)) {
       throw new AgentError(`The roster names agent ${name} already.`, `Leave --admit ${name} out.`);
+    }
+    if (removed.some(({ agentId }) => agentId === agent.id)) {
+      throw new AgentError(
+        `Agent ${name} has the number of one that the next roster takes out (${agent.id}).`,
+        `Leave --admit ${name} out, or enroll its machine anew: node agent.mjs enroll --force. It gets another number. Nothing was signed.`,
+      );
     }
     if (input.base?.revoked.some(({ agentId }) => agentId === agent.id) === true) {
       throw new AgentError(

@@ -2,6 +2,8 @@
 import { join } from 'node:path';
 import type { SegmentRoster } from '@opsconductor/protocol';
 import {
+  agentFingerprint,
+  decodeBase64,
   encodeBase64,
   fingerprint,
   generateEncryptionKeyPair,
@@ -79,8 +81,12 @@ async function setup() {
     ...{ root, key, first, server, sent, roots, read, api, recoveryKey },
     signed: (roster: Partial<Roster>, by = pair) => signRoster(by.privateKey, { ...first, ...roster }),
     /** The owner signs something that is new in each roster. */
-    sign: async ({ remove = [], ...how }: SignHow & { remove?: string[] } = {}) => {
-      const decisions = { admit: new Map(), remove, recoveryKey: await recoveryKey() };
+    sign: async ({
+      remove = [],
+      admit = [],
+      ...how
+    }: SignHow & { remove?: string[]; admit?: [string, string][] } = {}) => {
+      const decisions = { admit: new Map(admit), remove, recoveryKey: await recoveryKey() };
       return signNextRoster(api, await roots(), root, await read(), decisions, how);
     },
     [Symbol.asyncDispose]: remove,
@@ -251,7 +257,7 @@ async function setupApart() {
   const other = { number: 2, agents: [a, b, c], segmentKeys, currentGeneration: 2 };
   t.server.state = { ...t.server.state, roster: await t.signed(other) };
   t.sent.length = 0;
-  return { ...t, segmentKeys };
+  return { ...t, segmentKeys, takenOut: b };
 }
 
 test('what was signed here and the server will never take is given up by the number of the server’s, and what that drops is said before', async () => {
@@ -307,4 +313,29 @@ test('the server’s roster is not gone on from where an agent has seen a newer 
   expect(t.sent).toEqual([]);
   seen(4);
   expect(await t.sign({ fromServer: 2 })).toContain('takes out agent agent-2');
+});
+
+test('who is taken out is not admitted by the same roster, and that is not told as the server’s doing', async () => {
+  await using t = await setupApart();
+  const asEnrolled = {
+    id: 2,
+    name: 'agent-2',
+    state: 'active',
+    signingKey: t.takenOut.signingKey,
+    encryptionKey: t.takenOut.encryptionKey,
+  };
+  t.server.state = { ...t.server.state, agents: [asEnrolled] } as SegmentRoster;
+  const expected = await agentFingerprint({
+    ...{ installationId, segmentId, segmentRoot: t.root.publicKey },
+    signingKey: decodeBase64(asEnrolled.signingKey),
+    encryptionKey: decodeBase64(asEnrolled.encryptionKey),
+  });
+  const admit: [string, string][] = [['agent-2', expected]];
+  const refused = [t.sign({ fromServer: 2, admit }), t.sign({ fromServer: 2, remove: ['agent-1'], admit })];
+  for (const signing of refused) {
+    const refusal = await signing.catch((error: unknown) => error);
+    if (!(refusal instanceof AgentError)) throw refusal;
+    expect(refusal.message).toBe('Agent agent-2 has the number of one that the next roster takes out (2).');
+  }
+  expect(t.sent).toEqual([]);
 });
