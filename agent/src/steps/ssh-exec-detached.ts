@@ -12,6 +12,7 @@ import {
   mayPrepareNext,
   openShell,
   refusedBeforeStart,
+  replaceGoneShell,
   runToEnd,
   type SshExecOptions,
   scriptInput,
@@ -40,10 +41,9 @@ export async function startDetached(
   try {
     const survivesWith = whatReattachNeeds(config);
     await context.beforeStart({ survivesWith });
-    while (lease.prepared && exitOf(lease.channel) !== undefined) {
+    if (lease.prepared && exitOf(lease.channel) !== undefined) {
       // The shell that was to wait has gone, and was sent nothing: a new one may be asked.
-      lease.release();
-      const next = await openShell(pool, context, (connection) => start(connection));
+      const next = await replaceGoneShell(lease, pool, context, start);
       if (!('channel' in next)) return next;
       lease = next;
       // To open it may have taken longer than the lease had left.

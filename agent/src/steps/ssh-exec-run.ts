@@ -159,3 +159,20 @@ export function watchShell(channel: ClientChannel, gone: () => void): void {
   channel.once('close', gone);
   channel.on('error', gone);
 }
+
+/**
+ * Another shell for one that was to wait and has gone: one that is opened for this. A waiting one is had only by the very
+ * `start` that it was opened with, and nobody else has this one.
+ */
+export function replaceGoneShell(
+  gone: Lease<ClientChannel>,
+  pool: SshPool,
+  context: StepContext,
+  start: (connection: SshConnection) => Promise<ClientChannel>,
+): ReturnType<typeof openShell> {
+  // What it has left running may hold its session open for as long as it likes.
+  gone.channel.close();
+  gone.release();
+  const freshShell = (connection: SshConnection) => start(connection);
+  return openShell(pool, context, freshShell);
+}

@@ -566,6 +566,46 @@ sshTest('a waiting shell that has gone costs the command nothing', async () => {
   expect(begun).toEqual(['begun', 'begun']);
 });
 
+sshTest(
+  'a waiting shell that has gone leaves no session open, though what it started holds its output',
+  async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'opsconductor-test-'));
+    chmodSync(directory, 0o777);
+    const [flag, pidFile] = [join(directory, 'flag'), join(directory, 'pid')];
+    onTestFinished(() => {
+      const left = Number(read(pidFile));
+      if (left > 0) process.kill(left, 'SIGKILL');
+      rmSync(directory, { recursive: true });
+    });
+    const starts = `if rmdir ${flag} 2>/dev/null; then sleep 1000 & echo $! >${pidFile}; fi`;
+    const config = [`ForceCommand ${starts}; eval "$SSH_ORIGINAL_COMMAND"`, 'LogLevel VERBOSE'];
+    const t = await setupExec({ config });
+    await t.run({ command: 'echo $PPID' });
+    const connectionPid = Number(t.sink.stdout);
+    await t.run({ command: `mkdir ${flag}` });
+    const waiting = await theOne(() => waitingShells(connectionPid));
+    const closed = () => t.sshd.log().match(/Close session: /g)?.length ?? 0;
+    await expect.poll(closed).toBe(2);
+    let isFirst = true;
+    const outcome = await t.run(
+      { command: 'echo done' },
+      {
+        beforeStart: async () => {
+          if (!isFirst) return;
+          isFirst = false;
+          process.kill(waiting, 'SIGKILL');
+          await isGone(waiting);
+          await hearWhatCame(t);
+        },
+      },
+    );
+    expect(outcome).toMatchObject({ status: 'succeeded' });
+    expect(runs(Number(read(pidFile)))).toBe(true);
+    // Its own, that of the command and that of the look at what had come.
+    await expect.poll(closed).toBe(5);
+  },
+);
+
 sshTest('a forced command is run by steps alone, not ahead of them', async () => {
   const t = await setupExec({ config: ['ForceCommand echo forced; exit 3', 'LogLevel VERBOSE'] });
   for (let n = 0; n < 3; n += 1) {

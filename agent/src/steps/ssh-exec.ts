@@ -17,6 +17,7 @@ import {
   mayPrepareNext,
   openShell,
   refusedBeforeStart,
+  replaceGoneShell,
   runToEnd,
   type SshExecOptions,
   scriptInput,
@@ -73,12 +74,11 @@ async function execute(
       isMarked = true;
     }
     await context.beforeStart();
-    while (lease.prepared && exitOf(lease.channel) !== undefined && (await attempt?.hasRefused()) !== true) {
+    if (lease.prepared && exitOf(lease.channel) !== undefined && (await attempt?.hasRefused()) !== true) {
       // The shell that was to wait has gone, and was not given the word: a new one may be asked.
       attempt = undefined;
       isMarked = false;
-      lease.release();
-      const next = await openShell(pool, context, (connection) => startShell(connection));
+      const next = await replaceGoneShell(lease, pool, context, startShell);
       if (!('channel' in next)) return next;
       lease = next;
       // To open it may have taken longer than the lease had left.
