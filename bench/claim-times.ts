@@ -72,6 +72,7 @@ class ClaimQueue {
   readonly #claimer: Claimer;
   readonly #stopDatabase: () => Promise<void>;
   #waiting = 0;
+  #segmentId = 0;
 
   private constructor(sql: Sql, stopDatabase: () => Promise<void>) {
     this.#sql = sql;
@@ -109,6 +110,7 @@ class ClaimQueue {
     const elapsedMs = monotonicMs() - begunMs;
     if (steps.length !== slots) throw new Error(`${steps.length} steps were claimed`);
     this.#waiting -= slots;
+    this.#claimer.slotsFreed(this.#segmentId);
     await this.#sql`
       update job_run_steps set status = 'succeeded', completed_at = clock_timestamp(), output_state = 'complete'
       where id = any(${steps.map((step) => step.id)}::bigint[])`;
@@ -194,8 +196,10 @@ class ClaimQueue {
     const sql = this.#sql;
     // No claim reads it, and with millions of names alike adding them to it takes longer than all else.
     await sql`drop index if exists job_run_targets_name`;
-    await sql`
-      insert into segments (name, root_key, root_key_sealed, key_generation) values ('segment', '\\x00', '\\x00', 1)`;
+    const [segment] = await sql<{ id: number }[]>`
+      insert into segments (name, root_key, root_key_sealed, key_generation) values ('segment', '\\x00', '\\x00', 1)
+      returning id`;
+    this.#segmentId = segment?.id ?? 0;
     await sql`insert into credentials (id, segment_id, name, kind)
       select gen_random_uuid(), id, 'deploy', 'ssh_password' from segments`;
     await sql`insert into targets (segment_id, name, host, credential_id)

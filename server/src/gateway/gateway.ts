@@ -491,7 +491,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
 
   async settled(link: AgentLink, result: SettleResult): Promise<Lease | undefined> {
     if (result.next === undefined) {
-      this.#dispatcher.slotsFreed();
+      this.#dispatcher.slotsFreed(link.segmentId);
       return undefined;
     }
     const leases = await this.#dispatcher.buildLeases([result.next]);

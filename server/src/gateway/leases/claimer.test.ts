@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { endOf, setupRuns, type TestRuns, testServerId } from '../../runs/testing.ts';
-import { connectQueue, type Sql } from '../../store/database/connection.ts';
+import { connectQueue, type Queryable, type Sql, type Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { type ClaimedStep, newClaimId } from '../../store/queue/claims.ts';
 import { Claimer } from './claimer.ts';
@@ -20,8 +20,12 @@ test('beside an open snapshot a claim for slots that became free steps over none
   await t.startOnMany();
   await using _ = await openSnapshot(t.sql);
   for (let taken = 0; taken < targets / 2; taken += slots) await t.endAll(await t.next());
-  const goingOn = await t.stepsRead(async () => t.endAll(await t.next()));
+  let last: ClaimedStep[] = [];
+  const goingOn = await t.stepsRead(async () => {
+    last = await t.next();
+  });
   expect(goingOn).toBeLessThan(targets / 8);
+  await t.endAll(last);
   // What it is spared: entries of the steps that were taken stay in the index as long as somebody may see them.
   t.claimer.lookAtAll();
   expect(await t.stepsRead(t.next)).toBeGreaterThan(targets / 2);
@@ -82,6 +86,15 @@ test('an agent is given no more than it has slots, and runs take turns', async (
   expect(await t.next()).toEqual([]);
 });
 
+test('where no slot became free the database is not asked', async () => {
+  await using t = await setupClaimer();
+  await t.start({ targets: 20 });
+  expect(await t.next()).toHaveLength(slots);
+  const { asked } = t;
+  expect(await t.next()).toEqual([]);
+  expect(t.asked).toBe(asked);
+});
+
 test('a look that took long is not made again at once, and is made after a while', async () => {
   await using t = await setupClaimer();
   const many = await t.start({ targets: 20 });
@@ -111,13 +124,15 @@ test('what starts alone is leased by its own transaction without a look at other
 interface TestClaimer extends TestRuns {
   claimer: Claimer;
   nowMs: number;
+  /** Statements of the claimer, parts counted too. */
+  asked: number;
   /** What the clock moves on while all is looked at. */
   lookTakesMs: number;
   next(): Promise<ClaimedStep[]>;
   endAll(steps: readonly ClaimedStep[]): Promise<void>;
   heldLess(steps: number): void;
   startOnMany(): Promise<number>;
-  /** Entries of the indexes of steps that this reads. */
+  /** Entries of the indexes of steps that claims in this read. */
   stepsRead(work: () => Promise<unknown>): Promise<number>;
 }
 
@@ -126,12 +141,19 @@ async function setupClaimer(): Promise<TestClaimer> {
   const t = await setupRuns();
   await t.connect(t.agent, { slots });
   const queue = connectQueue(t.sql, { max: 1 });
+  let inUse: Queryable = queue;
   let held = 0;
   const world: TestClaimer = Object.assign(Object.create(null), t, {
     nowMs: 0,
+    asked: 0,
     lookTakesMs: 0,
     claimer: new Claimer({
-      sql: queue,
+      sql: new Proxy(queue, {
+        apply(_, self, args) {
+          world.asked += 1;
+          return Reflect.apply(inUse as never, self, args);
+        },
+      }),
       serverId: testServerId,
       held: () => [{ agentId: t.agent.agentId, steps: held }],
       now: () => {
@@ -146,10 +168,11 @@ async function setupClaimer(): Promise<TestClaimer> {
     },
     async endAll(steps: readonly ClaimedStep[]) {
       await t.settle(...steps.map((step) => endOf(step)));
-      held -= steps.length;
+      world.heldLess(steps.length);
     },
     heldLess(steps: number) {
       held -= steps;
+      world.claimer.slotsFreed(t.segmentId);
     },
     async startOnMany() {
       const runId = await t.start({ targets: 2 });
@@ -166,9 +189,13 @@ async function setupClaimer(): Promise<TestClaimer> {
       return runId;
     },
     async stepsRead(work: () => Promise<unknown>) {
-      const before = await readSoFar(queue);
-      await work();
-      return (await readSoFar(queue)) - before;
+      return queue.begin(async (tx) => {
+        inUse = tx;
+        const before = await readSoFar(tx);
+        await work();
+        inUse = queue;
+        return (await readSoFar(tx)) - before;
+      });
     },
     async [Symbol.asyncDispose]() {
       await queue.end();
@@ -178,11 +205,11 @@ async function setupClaimer(): Promise<TestClaimer> {
   return world;
 }
 
-/** By the connection's own account, which it gives at its next look. */
-async function readSoFar(queue: Sql): Promise<number> {
-  await queue`select pg_stat_force_next_flush()`;
-  const [row] = await queue<{ read: number }[]>`
-    select sum(idx_tup_read)::int as read from pg_stat_user_indexes where relname = 'job_run_steps'`;
+/** By the connection's own account, within one transaction. */
+async function readSoFar(tx: Tx): Promise<number> {
+  const [row] = await tx<{ read: number }[]>`
+    select sum(pg_stat_get_xact_tuples_returned(indexrelid))::int as read
+    from pg_index where indrelid = 'job_run_steps'::regclass`;
   return row?.read ?? Number.NaN;
 }
 

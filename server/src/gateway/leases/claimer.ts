@@ -1,9 +1,12 @@
 // Which claim is made next. To look at all that is ready is right whatever has happened; it has to step over whatever is
 // in the index and ready no longer, which is little, but for as long as somebody has a snapshot open of before. So what
 // frees slots alone goes on among the runs that the last look has found, behind the steps that were taken of each.
+import { limits } from '@opsconductor/protocol';
 import type { StartedRun } from '../../runs/leases/claim-along.ts';
 import type { Sql, Tx } from '../../store/database/connection.ts';
 import { type Claim, type ClaimAmong, claimOnce, claimSteps } from '../../store/queue/claims.ts';
+
+const nothing: Claim = { steps: [], tookAll: false, hasRoom: false, full: [], moved: 0, kinds: 1 };
 
 /** A look that takes longer than this, in ms, is not made again before some time of which it is a small part. */
 const quickLookMs = 25;
@@ -24,9 +27,13 @@ export class Claimer {
   readonly #deps: ClaimerDeps;
   readonly #now: () => number;
   #known = new Map<string, KnownRun>();
+  /** Segments in which slots became free. */
+  #freed = new Set<number>();
   #isDue = true;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
   #lookTookMs = 0;
+  /** Slots were left over: what becomes ready has one waiting. */
+  #hasRoom = false;
 
   constructor(deps: ClaimerDeps) {
     this.#deps = deps;
@@ -38,18 +45,36 @@ export class Claimer {
     this.#isDue = true;
   }
 
+  /** An agent of this segment has ended something. */
+  slotsFreed(segmentId: number): void {
+    this.#freed.add(segmentId);
+  }
+
   /** Claims for the slots that are free. One claim may be in flight. */
   async next(claimId: string): Promise<Claim> {
     if (this.#mayGoOn()) {
-      const claim = await claimOnce(this.#deps.sql, this.#deps.serverId, {
-        claimId,
-        among: this.#among([...this.#known.values()]),
-      });
-      this.#took(claim);
-      const isShort = claim.hasRoom || claim.moved > 0;
+      const { claim, isShort } = await this.#goOn(claimId);
+      this.#isDue ||= isShort;
       if (!isShort || claim.steps.length > 0) return { ...claim, tookAll: false };
     }
     return this.#look(claimId);
+  }
+
+  /** Among the known runs, where slots became free. It is short where others may have something for slots that are left. */
+  async #goOn(claimId: string): Promise<{ claim: Claim; isShort: boolean }> {
+    const runs = [...this.#known.values()].filter(({ segmentId }) => this.#freed.has(segmentId));
+    this.#freed.clear();
+    if (runs.length === 0) return { claim: nothing, isShort: false };
+    let claim: Claim;
+    try {
+      claim = await claimOnce(this.#deps.sql, this.#deps.serverId, { claimId, among: this.#among(runs) });
+    } catch (error) {
+      this.#isDue = true;
+      throw error;
+    }
+    this.#took(claim);
+    const isShort = claim.hasRoom || claim.moved > 0 || claim.steps.length >= limits.maxClaimBatch;
+    return { claim, isShort };
   }
 
   /** Claims steps of a run as part of the transaction that makes it: nothing else waits. */
@@ -60,7 +85,7 @@ export class Claimer {
 
   #mayGoOn(): boolean {
     if (this.#known.size === 0) return false;
-    const pauseMs = Math.max(0, this.#lookTookMs - quickLookMs) * pauseForEachMs;
+    const pauseMs = Math.max(0, this.#lookTookMs - quickLookMs) * (this.#hasRoom ? 1 : pauseForEachMs);
     return !this.#isDue || this.#now() < this.#lookedAtMs + pauseMs;
   }
 
@@ -70,8 +95,9 @@ export class Claimer {
 
   async #look(claimId: string): Promise<Claim> {
     const beganMs = this.#now();
-    // What becomes ready while it looks may not be in it.
+    // What becomes ready or free while it looks may not be in it.
     this.#isDue = false;
+    this.#freed.clear();
     let claim: Claim;
     try {
       claim = await claimSteps(this.#deps.sql, this.#deps.serverId, claimId);
@@ -98,7 +124,8 @@ export class Claimer {
   }
 
   /** Goes on behind these, also where it had been further: then they are ready again, and others may be. */
-  #took({ steps }: Claim): void {
+  #took({ steps, hasRoom }: Claim): void {
+    this.#hasRoom = hasRoom;
     const last = new Map<string, number>();
     for (const step of steps) {
       const key = keyOf(step);

@@ -79,8 +79,9 @@ export class Dispatcher {
     });
   }
 
-  /** Slots are free again. */
-  slotsFreed(): void {
+  /** An agent of this segment has slots free again. */
+  slotsFreed(segmentId: number): void {
+    this.#claimer.slotsFreed(segmentId);
     if (this.#leftSome || this.#running !== undefined) this.#claimAgain();
   }
 
@@ -112,7 +113,8 @@ export class Dispatcher {
     const claim = claimed();
     try {
       if (claim !== undefined && committed) {
-        // It was for one kind of agents; others may take what it has left.
+        // It was for one kind of agents, and maybe for one run; others may take what it has left.
+        if (claim.kinds > 1 || !claim.tookAll) this.#claimer.lookAtAll();
         this.#wanted ||= claim.kinds > 1;
         await this.#handOut(claim);
       }
