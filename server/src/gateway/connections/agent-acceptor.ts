@@ -19,7 +19,7 @@ import {
   type Opening,
   type ServerIdentity,
 } from './handshake.ts';
-import { parseAgentMessage } from './message-codec.ts';
+import { parseAgentFrame } from './message-codec.ts';
 
 export const connectPath = '/api/v1/agent/connect';
 /** Of everything on the socket before the handshake is done, the HTTP upgrade included. */
@@ -161,7 +161,7 @@ export class AgentAcceptor {
     data: Buffer | undefined,
     { stream, address, known }: { stream: Socket; address: string; known: () => void },
   ): Promise<void> {
-    const parsed = data === undefined ? undefined : parseAgentMessage(data.toString('utf8'));
+    const parsed = data === undefined ? undefined : parseAgentFrame(data);
     if (!parsed?.ok || parsed.message.type !== 'authenticate') {
       socket.close(closeCodes.invalidMessage, 'expected authenticate');
       return;

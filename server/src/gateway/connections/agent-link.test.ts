@@ -3,13 +3,14 @@ import { EventEmitter } from 'node:events';
 import { gzipSync } from 'node:zlib';
 import {
   type AgentMessage,
+  closeCodes,
   encodeFrame,
   type Lease,
   limits,
   type OutputFrame,
   type ServerMessage,
 } from '@opsconductor/protocol';
-import { expect, test, vi } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import type { WebSocket } from 'ws';
 import { createLog } from '../../log.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
@@ -38,7 +39,11 @@ function openLink() {
       socket.readyState = 3;
     },
   });
-  const stream = { cork: () => {}, uncork: () => {} };
+  const stream = Object.assign(new EventEmitter(), { cork: () => {}, uncork: () => {}, bytesRead: 0 });
+  const read = (bytes: number) => {
+    stream.bytesRead += bytes;
+    stream.emit('data');
+  };
   const agent = { agentId: 1, name: 'first', segmentId: 1, sessionNumber: 7, address: '127.0.0.1' };
   const told: number[] = [];
   const stored: number[] = [];
@@ -56,7 +61,7 @@ function openLink() {
   const link = new AgentLink(deps, socket as unknown as WebSocket, agent, stream);
   const hear = (message: AgentMessage) => socket.emit('message', Buffer.from(JSON.stringify(message)), false);
   const hearFrame = (frame: OutputFrame) => socket.emit('message', Buffer.from(encodeFrame(frame)), true);
-  return { link, socket, sent, told, stored, keys, hear, hearFrame };
+  return { link, socket, sent, told, stored, keys, hear, hearFrame, read };
 }
 
 test('an agent hears nothing before its journal is answered, and then what was said meanwhile', () => {
@@ -177,4 +182,38 @@ test('an agent is not called silent because the wall clock was set', () => {
   } finally {
     vi.useRealTimers();
   }
+});
+
+test('of what an agent says after its connection was closed nothing is handled, and little is read', () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const { link, socket, told, hear, read } = openLink();
+  const leaseToken = 'a'.repeat(32);
+  link.adopt([{ stepId: 3, epoch: 1, leaseToken, runId: 1, attemptDay: '', ...nothingStored }]);
+  socket.emit('message', Buffer.from('no JSON'), false);
+  expect(socket).toMatchObject({ readyState: 2, code: closeCodes.invalidMessage });
+  hear({ type: 'started', step: 3, epoch: 1, leaseToken });
+  expect(told).toEqual([]);
+  read(256 * 1024);
+  expect(socket.isPaused).toBe(false);
+  read(1);
+  expect(socket.isPaused).toBe(true);
+  // It has a moment to read why.
+  expect(socket.readyState).toBe(2);
+  vi.advanceTimersByTime(2_000);
+  expect(socket.readyState).toBe(3);
+});
+
+test('what waits to be handled is dropped when the connection is closed, and its answer is read', async () => {
+  const { socket, keys, hear } = openLink();
+  let handled = () => {};
+  keys.waits.set(1, new Promise((resolve) => (handled = resolve)));
+  for (let n = 0; n < 4_097; n += 1) hear({ type: 'host_key_seen', targetId: 1, hostKey: 'x' });
+  await vi.waitFor(() => expect(keys.seen).toBe(1));
+  expect(socket.isPaused).toBe(true);
+  socket.emit('message', Buffer.from('no JSON'), false);
+  expect(socket.isPaused).toBe(false);
+  handled();
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(keys.seen).toBe(1);
 });

@@ -34,7 +34,8 @@ import type { KeyMessages } from '../key-messages.ts';
 import { AttemptOutput } from '../leases/attempt-output.ts';
 import { leaseMessages } from '../leases/lease-messages.ts';
 import type { Settler } from '../leases/settler.ts';
-import { parseAgentMessage } from './message-codec.ts';
+import { boundLastWords, type ReadStream } from './last-words.ts';
+import { parseAgentFrame } from './message-codec.ts';
 import { ReadingPace } from './reading-pace.ts';
 import { SpacedMessages } from './spaced-messages.ts';
 
@@ -108,7 +109,7 @@ export class AgentLink {
   /** It is being shut out: nothing is sent to it any more but the end. */
   isEnding = false;
   readonly #socket: WebSocket;
-  readonly #stream: Pick<Duplex, 'cork' | 'uncork'>;
+  readonly #stream: Pick<Duplex, 'cork' | 'uncork'> & ReadStream;
   readonly #deps: LinkDeps;
   readonly #attempts = new Map<string, AttemptOutput>();
   /** Said before the agent is ready: leases that are claimed the moment its session is. */
@@ -125,6 +126,7 @@ export class AgentLink {
   #hasResumed = false;
   #work: Promise<void> = Promise.resolve();
   #closing: { code: number; reason: string } | undefined;
+  #isRefusing = false;
   #noteHandedBack: () => void = () => undefined;
   #noteArrived: () => void = () => undefined;
 
@@ -132,7 +134,7 @@ export class AgentLink {
     deps: LinkDeps,
     socket: WebSocket,
     agent: { agentId: number; name: string; segmentId: number; sessionNumber: number; address: string },
-    stream: Pick<Duplex, 'cork' | 'uncork'>,
+    stream: Pick<Duplex, 'cork' | 'uncork'> & ReadStream,
   ) {
     this.#deps = deps;
     this.#socket = socket;
@@ -174,7 +176,11 @@ export class AgentLink {
     socket.on('close', (code, reason) =>
       this.#onClose({ code, reason: visibleLine(reason.toString('utf8')) }),
     );
-    socket.on('error', (error) => deps.log.warn({ agent: this.name, err: error }, 'agent connection failed'));
+    socket.on('error', (error) => {
+      deps.log.warn({ agent: this.name, err: error }, 'agent connection failed');
+      // A frame that can't be read: ws has said so to the peer.
+      this.#readLittle();
+    });
   }
 
   /** What is said now is sent; not any more as soon as its end is, however long the agent takes to answer that. */
@@ -265,6 +271,15 @@ export class AgentLink {
   close(code: number, reason: string): void {
     this.#closing ??= { code, reason: reason.slice(0, 120) };
     this.#socket.close(code, reason.slice(0, 120));
+    this.#readLittle();
+  }
+
+  /** Nothing that it says is handled any more: what it is not told was done, it says again when it comes back. */
+  #readLittle(): void {
+    if (this.#isRefusing) return;
+    this.#isRefusing = true;
+    this.#pace.end();
+    boundLastWords(this.#socket, this.#stream);
   }
 
   /**
@@ -327,12 +342,13 @@ export class AgentLink {
   }
 
   #onFrame(data: Buffer, isBinary: boolean): void {
+    if (this.#isRefusing) return;
     this.#heardAtMs = performance.now();
     if (isBinary) {
       this.#onOutput(data);
       return;
     }
-    const parsed = parseAgentMessage(data.toString('utf8'));
+    const parsed = parseAgentFrame(data);
     if (!parsed.ok) {
       this.#deps.log.warn({ agent: this.name, problem: parsed.problem }, 'agent sent an invalid message');
       this.close(closeCodes.invalidMessage, parsed.problem);
@@ -401,6 +417,7 @@ export class AgentLink {
   }
 
   async #inOrder(message: AgentMessage): Promise<void> {
+    if (this.#isRefusing) return;
     const { events, keyMessages } = this.#deps;
     if (message.type === 'resume') await events.resume(this, message).finally(this.#noteArrived);
     else if (message.type === 'return') await events.returned(this, message);

@@ -180,3 +180,20 @@ test('a wrapped key that is none is a fault of who sent it', async () => {
   expect(await t.hostile.closed).toBe(closeCodes.invalidMessage);
   expect(t.logged.filter((line) => /"level":(50|"error")/.test(line))).toEqual([]);
 });
+
+test('an agent that breaks the protocol and goes on is told so, and what it goes on with is taken apart no more', async () => {
+  await using t = await setup();
+  const spaces = ' '.repeat(4_000_000);
+  for (let n = 0; n < 64; n += 1) t.hostile.sendText(spaces);
+  expect(await t.hostile.closed).toBe(closeCodes.invalidMessage);
+  expect(t.logged.filter((line) => line.includes('agent sent an invalid message'))).toHaveLength(1);
+});
+
+test('a message that would take seconds to parse is refused before it is', async () => {
+  await using t = await setup();
+  t.hostile.sendText(
+    `{"type":"heartbeat","sequence":1,"held":[],"x":${'['.repeat(2_000_000)}${']'.repeat(2_000_000)}}`,
+  );
+  expect(await t.hostile.closed).toBe(closeCodes.invalidMessage);
+  expect(t.logged.join('')).toContain('more values than a message has');
+});

@@ -2,6 +2,7 @@
 import { type AgentMessage, agentToServer, validatorOptions } from '@opsconductor/protocol';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import type { TSchema } from 'typebox';
+import { isModest } from './message-shape.ts';
 
 const { code } = validatorOptions;
 const ajv = new Ajv2020({ strict: true, allErrors: false, validateSchema: false, code });
@@ -9,6 +10,12 @@ const schemas = new Map<unknown, TSchema>(Object.entries(agentToServer));
 const validators = new Map<unknown, ValidateFunction>();
 
 export type Parsed = { ok: true; message: AgentMessage } | { ok: false; problem: string };
+
+/** The same, from its bytes: what would take long to parse is none of what agents send. */
+export function parseAgentFrame(frame: Buffer): Parsed {
+  if (!isModest(frame)) return { ok: false, problem: 'more values than a message has' };
+  return parseAgentMessage(frame.toString('utf8'));
+}
 
 /** Parses one frame. The problem text is safe to send back as a close reason. */
 export function parseAgentMessage(text: string): Parsed {

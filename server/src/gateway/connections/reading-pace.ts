@@ -12,6 +12,7 @@ export class ReadingPace {
   #messages = 0;
   #isOutputBehind = false;
   #isPaused = false;
+  #isEnded = false;
 
   constructor(socket: { pause(): void; resume(): void }) {
     this.#socket = socket;
@@ -33,7 +34,14 @@ export class ReadingPace {
     this.#pauseOrResume();
   }
 
+  /** The connection is being closed: its peer's answer is to be read, and what waits is dropped. */
+  end(): void {
+    if (this.#isPaused) this.#socket.resume();
+    this.#isEnded = true;
+  }
+
   #pauseOrResume(): void {
+    if (this.#isEnded) return;
     // Half of it is worked off before reading goes on: otherwise it would stop again at once.
     const share = this.#isPaused ? 0.5 : 1;
     const isFull =
