@@ -73,7 +73,8 @@ export function runEventRoutes(deps: RunEventsDeps): RouteSpec[] {
         const { run } = seen;
         const hasEnded = isRunEnded(run.status);
         const onCutOff = () => cutConnection(context);
-        const stream = new RunStream(deps, { runId: run.id, stepIds, position, hasEnded, part, onCutOff });
+        const of = { runId: run.id, stepIds, position, hasEnded, part };
+        const stream = new RunStream(deps, { ...of, onCutOff, whose: String(principal.userId) });
         const isStill = async () => isSeenAs(deps.sql, { seen, part }, await authorityNow());
         return new Response(streamOf(deps, { principal, context }, stream, isStill), {
           headers: streamHeaders,
@@ -105,6 +106,7 @@ export async function followStarted(
   const stream = new RunStream(deps, {
     ...{ runId: run.id, stepIds: named ?? [], position, hasEnded: false },
     onCutOff: () => cutConnection(context),
+    whose: String(principal.userId),
   });
   const seen = { seen: { run, isWhole: true }, part: undefined };
   const isStill = async () => isSeenAs(deps.sql, seen, await authorityNow());

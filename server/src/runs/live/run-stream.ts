@@ -63,6 +63,7 @@ export class RunStream implements StreamReader {
   readonly #foreign = new Set<number>();
   readonly #unsubscribe: (() => void)[] = [];
   readonly #onCutOff: (() => void) | undefined;
+  readonly #whose: string;
   /** Steps whose output may have grown: `stored` is read from the database, `handed on` from memory. */
   readonly #grown = new Map<number, 'stored' | 'handed on'>();
   /** How far transfers are that the reader was not told of yet: the newest of each step. */
@@ -94,11 +95,14 @@ export class RunStream implements StreamReader {
       part?: RunPart | undefined;
       /** The reader takes nothing, and others wait: its connection is to be ended with all that waits on it. */
       onCutOff?: () => void;
+      /** The user who reads. */
+      whose?: string;
     },
   ) {
     this.#deps = deps;
     this.#runEnded = stream.hasEnded ?? true;
     this.#onCutOff = stream.onCutOff;
+    this.#whose = stream.whose ?? '';
     this.#runId = stream.runId;
     const { part, position } = stream;
     this.#part = part;
@@ -186,11 +190,11 @@ export class RunStream implements StreamReader {
     this.#mayReadStored = this.#needsStored;
     this.#needsStored = false;
     if (!this.#mayReadStored) return this.#pullInRoom();
-    await turns.reads.take();
+    const done = await turns.reads.take(this.#whose);
     try {
       return await this.#pullInRoom();
     } finally {
-      turns.reads.done();
+      done();
     }
   }
 

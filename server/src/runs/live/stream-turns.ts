@@ -1,13 +1,11 @@
 // Shares event loop and memory among the readers of live streams: hundreds that all have output to take neither hold up
 // requests and agents, nor hold hundreds of times what one may (docs/adr/0050).
 import { limits } from '@opsconductor/protocol';
-import { Turns } from '../../turns.ts';
+import { StoredReads } from './stored-reads.ts';
 
 /** Pulls that are served before everything else has its turn. */
 const maxPullsPerTurn = 8;
 const maxPullRawBytes = 1024 * 1024;
-/** Of the connections that requests have, too. */
-const readsAtATime = 3;
 
 export interface StreamTurnsSettings {
   /** Events of all readers together, while they are made and until connections have taken them. */
@@ -41,7 +39,7 @@ export class StreamTurns {
    * would have all connections of the database to themselves; but one whose read is stuck must not keep all others from it. It is to be
    * had before room is: who waits for it would keep room from those who are served from memory.
    */
-  readonly reads = new Turns(readsAtATime);
+  readonly reads = new StoredReads();
   readonly #settings: StreamTurnsSettings;
   #readers = 0;
   #left = maxPullsPerTurn;
