@@ -1,12 +1,12 @@
 import { setImmediate } from 'node:timers/promises';
-import { expect, onTestFinished, test, vi } from 'vitest';
-import { FairTurns } from './fair-turns.ts';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { FairTurns, type TurnLimits } from './fair-turns.ts';
 
-function setup(mostUnderWay = Number.POSITIVE_INFINITY, mostWaiting = 1_000) {
+function setup(mostUnderWay = Number.POSITIVE_INFINITY, mostWaiting = 1_000, more: Partial<TurnLimits> = {}) {
   const clock = { ms: 0 };
   /** So long it takes to begin one. */
   const slow = { ms: 0 };
-  const limits = { mostUnderWay, mostWaiting, beginsInAMs: 1, beginsOfEachInAMs: 0.5 };
+  const limits = { mostUnderWay, mostWaiting, beginsInAMs: 1, beginsOfEachInAMs: 0.5, ...more };
   const turns = new FairTurns(limits, () => clock.ms);
   const begun: string[] = [];
   return {
@@ -132,4 +132,87 @@ test('where too many of one caller wait no more is taken until one of them is be
   await t.settled();
   expect(t.ask('ada', '7')).toBeDefined();
   expect(t.begun).toEqual(['1', 'grace', '3']);
+});
+
+describe('who asks for more than at will, on and on,', () => {
+  /** Ada has asked for 60, and one of them is under way beyond what she may have at will. */
+  async function greedy() {
+    vi.useFakeTimers({ toFake: ['setTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const t = setup(6, 1_000, { atWill: { perS: 100, burst: 20 } });
+    t.ask('linus')?.();
+    t.begun.length = 0;
+    const ends = Array.from({ length: 60 }, (_, n) => t.ask('ada', `ada ${n}`));
+    let ended = 0;
+    /** The oldest that is under way ends, when it took so long. */
+    const end = async (tookMs: number) => {
+      t.clock.ms += tookMs;
+      ends[ended]?.();
+      ended += 1;
+      await t.settled();
+    };
+    const pass = async (ms: number) => {
+      t.clock.ms += ms;
+      vi.advanceTimersByTime(ms);
+      await t.settled();
+    };
+    await t.settled();
+    while (t.begun.length < 21) await end(0);
+    while (ended < t.begun.length) await end(0);
+    await pass(0);
+    return { ...t, end, pass };
+  }
+
+  test('is worked on one at a time, with a pause as long as the one before took', async () => {
+    const t = await greedy();
+    for (let n = 0; n < 10; n += 1) {
+      const begun = t.begun.length;
+      await t.end(3);
+      expect(t.begun).toHaveLength(begun);
+      await t.pass(2);
+      expect(t.begun).toHaveLength(begun);
+      await t.pass(1);
+      expect(t.begun).toHaveLength(begun + 1);
+    }
+  });
+
+  test('has as many as at will in a second all the same, however long each takes', async () => {
+    const t = await greedy();
+    const begun = t.begun.length;
+    // Twenty more are remembered than he may have at once.
+    for (let ms = 0; ms < 300; ms += 12) await t.pass(12);
+    expect(t.begun.length - begun).toBeGreaterThanOrEqual(25);
+  });
+
+  test('keeps nobody waiting', async () => {
+    const t = await greedy();
+    for (const whose of ['grace', 'grace', 'edsger']) t.ask(whose);
+    await t.settled();
+    expect(t.begun.slice(-3).sort()).toEqual(['edsger', 'grace', 'grace']);
+  });
+});
+
+test('who asks for one after the other waits for nothing, however many', async () => {
+  const t = setup(6, 1_000, { atWill: { perS: 100, burst: 20 } });
+  for (let n = 0; n < 500; n += 1) {
+    const end = t.ask('ada', String(n));
+    await t.settled();
+    expect(t.begun).toHaveLength(n + 1);
+    end?.();
+  }
+});
+
+test('who asks for more than at will is not slowed down where nobody else asks', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const t = setup(6, 1_000, { atWill: { perS: 100, burst: 20 } });
+  t.ask('grace')?.();
+  t.clock.ms += 1_000;
+  const ends = Array.from({ length: 60 }, (_, n) => t.ask('ada', String(n)));
+  for (const end of ends.slice(0, 54)) {
+    await t.settled();
+    end?.();
+  }
+  await t.settled();
+  expect(t.begun).toHaveLength(61);
 });

@@ -13,6 +13,10 @@ const beginMsInATurn = 4;
 const fewBeginsInATurn = 4;
 /** What takes longer counts no more: it waits for something that is slow, and keeps nobody from the loop. */
 const underWayMs = 12;
+/** Who has asked so short a time ago is somebody for whom others are slowed down. */
+const othersMs = 1_000;
+/** Of what was asked beyond it is remembered as much as is forgotten in a fifth of a second. */
+const rememberedBeyond = 20;
 
 export interface TurnLimits {
   /** Of each. */
@@ -25,16 +29,28 @@ export interface TurnLimits {
    */
   beginsInAMs: number;
   beginsOfEachInAMs: number;
+  /**
+   * Of each, so many in a second, and so many more at once. Who asks for more without a moment in which nothing of it is under way is worked
+   * on one at a time, with a pause as long as the one before took: otherwise server and database would be at nothing else. Only where somebody
+   * else asks, too.
+   */
+  atWill?: { perS: number; burst: number };
 }
 
 interface Request {
   begin(): void;
+  begunAtMs: number;
   state: 'waiting' | 'under way' | 'over';
 }
 
 interface Line {
+  whose: string;
   waiting: Set<Request>;
   underWay: number;
+  /** What was begun of late, less what it may have at will. */
+  recent: number;
+  recentAtMs: number;
+  isPausing: boolean;
 }
 
 export class FairTurns {
@@ -42,6 +58,9 @@ export class FairTurns {
   /** By whose they are, in the order in which these have their turn. */
   readonly #lines = new Map<string, Line>();
   readonly #now: () => number;
+  /** Whose request was begun last, and when; and the last of somebody else. */
+  #newest = { whose: '', atMs: Number.NEGATIVE_INFINITY };
+  #newestOfOthers = this.#newest;
   #begun = 0;
   /** How long these took. */
   #beginMs = 0;
@@ -59,10 +78,10 @@ export class FairTurns {
    * where too many of the same wait already.
    */
   take(whose: string, begin: () => void): (() => void) | undefined {
-    const line = this.#lines.get(whose) ?? { waiting: new Set(), underWay: 0 };
+    const line = this.#lines.get(whose) ?? newLine(whose);
     if (line.waiting.size >= this.#limits.mostWaiting) return undefined;
     this.#lines.set(whose, line);
-    const request: Request = { begin, state: 'waiting' };
+    const request: Request = { begin, begunAtMs: 0, state: 'waiting' };
     line.waiting.add(request);
     const end = () => this.#end(line, request);
     this.#beginSome();
@@ -76,8 +95,12 @@ export class FairTurns {
       this.#limits.mostUnderWay + Math.min(this.#lastTurnMs * beginsOfEachInAMs, mostBeginsInATurn);
     for (const [whose, line] of this.#lines) {
       if (this.#begun >= (this.#beginMs < beginMsInATurn ? most : Math.min(most, fewBeginsInATurn))) return;
-      const [next] = line.underWay < mostUnderWay ? line.waiting : [];
-      if (next !== undefined || line.underWay === 0) this.#lines.delete(whose);
+      const isFree = this.#isBeyond(line)
+        ? line.underWay === 0 && !line.isPausing
+        : line.underWay < mostUnderWay;
+      const [next] = isFree ? line.waiting : [];
+      const isIdle = line.waiting.size === 0 && line.underWay === 0 && !line.isPausing;
+      if (next !== undefined || isIdle) this.#lines.delete(whose);
       if (next === undefined) continue;
       line.waiting.delete(next);
       // To the end of the round.
@@ -95,6 +118,8 @@ export class FairTurns {
     this.#begun += 1;
     line.underWay += 1;
     request.state = 'under way';
+    request.begunAtMs = nowMs;
+    this.#count(line, nowMs);
     setTimeout(() => this.#end(line, request), underWayMs).unref();
     request.begin();
     this.#beginMs += this.#now() - nowMs;
@@ -114,6 +139,47 @@ export class FairTurns {
     line.waiting.delete(request);
     if (!wasUnderWay) return;
     line.underWay -= 1;
+    if (this.#isBeyond(line) && !line.isPausing) this.#pause(line, this.#now() - request.begunAtMs);
     this.#beginSome();
   }
+
+  #isBeyond(line: Line): boolean {
+    const { atWill } = this.#limits;
+    return (
+      atWill !== undefined && this.#recent(line, atWill.perS) > atWill.burst && this.#isOneOfMany(line.whose)
+    );
+  }
+
+  #isOneOfMany(whose: string): boolean {
+    const { atMs } = this.#newest.whose === whose ? this.#newestOfOthers : this.#newest;
+    return this.#now() - atMs < othersMs;
+  }
+
+  #recent({ recent, recentAtMs }: Line, perS: number): number {
+    return Math.max(0, recent - ((this.#now() - recentAtMs) * perS) / 1_000);
+  }
+
+  #count(line: Line, nowMs: number): void {
+    const { atWill } = this.#limits;
+    if (atWill === undefined) return;
+    if (this.#newest.whose !== line.whose) this.#newestOfOthers = this.#newest;
+    this.#newest = { whose: line.whose, atMs: nowMs };
+    line.recent = Math.min(this.#recent(line, atWill.perS) + 1, atWill.burst + rememberedBeyond);
+    line.recentAtMs = nowMs;
+  }
+
+  #pause(line: Line, ms: number): void {
+    line.isPausing = true;
+    setTimeout(
+      () => {
+        line.isPausing = false;
+        this.#beginSome();
+      },
+      Math.min(ms, underWayMs),
+    ).unref();
+  }
+}
+
+function newLine(whose: string): Line {
+  return { whose, waiting: new Set(), underWay: 0, recent: 0, recentAtMs: 0, isPausing: false };
 }

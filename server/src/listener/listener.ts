@@ -23,8 +23,11 @@ const tlsHandshakeMs = 30_000;
  * are looked at, and where nothing was asked on one yet, it is one with slow headers.
  */
 const slowClients = { headersTimeout: 15_000, requestTimeout: 60_000, connectionsCheckingInterval: 5_000 };
-/** With these 500 a second of one user can be begun, as many as a user may ask for, however long each takes. */
-const turnsOfCallers = { mostUnderWay: 6, beginsInAMs: 1, beginsOfEachInAMs: 0.5 };
+/** A person’s console comes to some dozens at once, and a program that asks one after the other has nothing under way between two. */
+const turnsOfCallers = {
+  ...{ mostUnderWay: 6, beginsInAMs: 1, beginsOfEachInAMs: 0.5 },
+  atWill: { perS: 100, burst: 50 },
+};
 /** Of one user, or one address: as many as a user may ask at once. They would wait for four seconds at that pace. */
 const mostWaitingOfEach = 2_000;
 /** Of these many may be behind one address, and a sign-in waits long for the one before. */
