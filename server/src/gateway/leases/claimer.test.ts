@@ -8,12 +8,20 @@ import { Claimer } from './claimer.ts';
 const slots = 4;
 const targets = 400;
 
-test('a claim reads about as many steps as it takes, however many are ready', async () => {
-  await using t = await setupClaimer();
-  await t.sql`analyze`;
-  await t.startOnMany();
-  expect(await t.stepsRead(t.next)).toBeLessThan(targets / 4);
-});
+test.each([
+  ['new', async () => {}],
+  ['analyzed while they were empty', (t: TestRuns) => t.sql`vacuum analyze`],
+  ['analyzed with one run', (t: TestRuns) => t.start().then(() => t.sql`vacuum analyze`)],
+  ['analyzed when all runs had been purged', (t: TestRuns) => purgedAll(t).then(() => t.sql`vacuum analyze`)],
+])(
+  'a claim reads about as many steps as it takes, however many are ready, on tables that are %s',
+  async (_, prepare) => {
+    await using t = await setupClaimer();
+    await prepare(t);
+    await t.startOnMany();
+    expect(await t.stepsRead(t.next)).toBeLessThan(targets / 4);
+  },
+);
 
 test('beside an open snapshot a claim for slots that became free steps over none that were ready before', async () => {
   await using t = await setupClaimer();
@@ -108,6 +116,16 @@ test('a look that took long is not made again at once, and is made after a while
   await t.endAll(meanwhile);
   t.nowMs += 6_000;
   expect(runsOf(await t.next())).toContain(urgent);
+});
+
+test('nor does a look that is slow wait where there is nothing to go on with', async () => {
+  await using t = await setupClaimer();
+  t.lookTakesMs = 300;
+  const first = await t.start({ targets: slots - 1 });
+  expect(runsOf(await t.next())).toEqual(Array(slots - 1).fill(first));
+  const second = await t.start();
+  t.claimer.lookAtAll();
+  expect(runsOf(await t.next())).toEqual([second]);
 });
 
 test('what starts alone is leased by its own transaction without a look at others', async () => {
@@ -234,6 +252,13 @@ async function openSnapshot(sql: Sql): Promise<AsyncDisposable> {
       await done;
     },
   };
+}
+
+/** A few pages are left of them. */
+async function purgedAll(t: TestRuns): Promise<void> {
+  await t.start({ targets: 20 });
+  await t.start();
+  await t.sql`delete from job_run_steps where id < (select max(id) from job_run_steps)`;
 }
 
 async function tokenOf(t: TestRuns, stepId: number): Promise<string> {

@@ -32,8 +32,6 @@ export class Claimer {
   #isDue = true;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
   #lookTookMs = 0;
-  /** Slots were left over: what becomes ready has one waiting. */
-  #hasRoom = false;
 
   constructor(deps: ClaimerDeps) {
     this.#deps = deps;
@@ -52,19 +50,19 @@ export class Claimer {
 
   /** Claims for the slots that are free. One claim may be in flight. */
   async next(claimId: string): Promise<Claim> {
-    if (this.#mayGoOn()) {
-      const { claim, isShort } = await this.#goOn(claimId);
-      this.#isDue ||= isShort;
-      if (!isShort || claim.steps.length > 0) return { ...claim, tookAll: false };
-    }
-    return this.#look(claimId);
-  }
-
-  /** Among the known runs, where slots became free. It is short where others may have something for slots that are left. */
-  async #goOn(claimId: string): Promise<{ claim: Claim; isShort: boolean }> {
+    if (this.#isDue && !this.#isPausing()) return this.#look(claimId);
     const runs = [...this.#known.values()].filter(({ segmentId }) => this.#freed.has(segmentId));
     this.#freed.clear();
-    if (runs.length === 0) return { claim: nothing, isShort: false };
+    if (runs.length > 0) {
+      const { claim, isShort } = await this.#goOn(runs, claimId);
+      this.#isDue ||= isShort;
+      if (!isShort || claim.steps.length > 0) return claim;
+    }
+    return this.#isDue ? this.#look(claimId) : nothing;
+  }
+
+  /** It is short where others may have something for slots that are left. */
+  async #goOn(runs: readonly KnownRun[], claimId: string): Promise<{ claim: Claim; isShort: boolean }> {
     let claim: Claim;
     try {
       claim = await claimOnce(this.#deps.sql, this.#deps.serverId, { claimId, among: this.#among(runs) });
@@ -74,7 +72,7 @@ export class Claimer {
     }
     this.#took(claim);
     const isShort = claim.hasRoom || claim.moved > 0 || claim.steps.length >= limits.maxClaimBatch;
-    return { claim, isShort };
+    return { claim: { ...claim, tookAll: false }, isShort };
   }
 
   /** Claims steps of a run as part of the transaction that makes it: nothing else waits. */
@@ -83,10 +81,10 @@ export class Claimer {
     return claimOnce(tx, this.#deps.serverId, { claimId, among: this.#among(runs) });
   }
 
-  #mayGoOn(): boolean {
-    if (this.#known.size === 0) return false;
-    const pauseMs = Math.max(0, this.#lookTookMs - quickLookMs) * (this.#hasRoom ? 1 : pauseForEachMs);
-    return !this.#isDue || this.#now() < this.#lookedAtMs + pauseMs;
+  /** A slow look waits for a while, as long as there are known runs to go on with. */
+  #isPausing(): boolean {
+    const pauseMs = Math.max(0, this.#lookTookMs - quickLookMs) * pauseForEachMs;
+    return this.#now() < this.#lookedAtMs + pauseMs;
   }
 
   #among(runs: readonly KnownRun[]): ClaimAmong {
@@ -124,8 +122,7 @@ export class Claimer {
   }
 
   /** Goes on behind these, also where it had been further: then they are ready again, and others may be. */
-  #took({ steps, hasRoom }: Claim): void {
-    this.#hasRoom = hasRoom;
+  #took({ steps }: Claim): void {
     const last = new Map<string, number>();
     for (const step of steps) {
       const key = keyOf(step);

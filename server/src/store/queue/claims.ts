@@ -153,13 +153,13 @@ export async function claimOnce(
     ), demand as materialized (
       select segment_id, capabilities, kinds, least(sum(greatest(free, 0)), ${limits.maxClaimBatch})::int as total
       from credit where kind = ${kind + 1} group by segment_id, capabilities, kinds
+    ), due as materialized (
+      select due.id from demand cross join lateral (
+        select id from job_run_steps d
+        where d.segment_id = demand.segment_id and d.status = 'ready' and d.not_before <= (select clock_timestamp())
+        order by d.not_before limit ${maxReleased} for update skip locked) due
     ), released as (
-      update job_run_steps st set not_before = null from (
-        select due.id from demand cross join lateral (
-          select id from job_run_steps d
-          where d.segment_id = demand.segment_id and d.status = 'ready' and d.not_before <= (select clock_timestamp())
-          order by d.not_before limit ${maxReleased} for update skip locked) due
-      ) due where st.id = due.id returning st.id
+      update job_run_steps st set not_before = null where st.id = any(array(select id from due)) returning st.id
     ), candidates as materialized (${among === undefined ? candidateRuns(sql) : givenRuns(sql, among)}
     ), shares as materialized (${sharesOfRuns(sql)}
     ), picked as materialized (
@@ -167,7 +167,8 @@ export async function claimOnce(
       from shares cross join lateral (
         select st.id, st.target_run_id, st.has_locks from job_run_steps st
         where st.segment_id = shares.segment_id and st.status = 'ready' and st.not_before is null
-          and st.claim_rank = shares.claim_rank and st.job_run_id = shares.job_run_id and st.id > shares.after_id
+          and (st.claim_rank, st.job_run_id, st.id) > (shares.claim_rank, shares.job_run_id, shares.after_id)
+          and (st.claim_rank, st.job_run_id) <= (shares.claim_rank, shares.job_run_id)
           and (st.needs is null or st.needs <@ shares.capabilities)
         order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id, st.id
         limit shares.n
@@ -187,9 +188,11 @@ export async function claimOnce(
       select paired.*,
         case when paired.has_locks then take_locks(paired.target_run_id) end as short
       from paired join fenced on fenced.id = paired.agent_id and fenced.session_number = paired.session_number
+    ), waiting_for_locks as materialized (${waitingForLocks(sql)}
     ), parked as (
       update job_run_steps st set not_before = 'infinity', waits_lock = waiting.short
-      from (${waitingForLocks(sql)}) waiting where st.id = waiting.id returning st.id
+      from waiting_for_locks waiting
+      where st.id = waiting.id and st.id = any(array(select id from waiting_for_locks)) returning st.id
     ), leased as (
       update job_run_steps st set
         status = 'running', epoch = st.epoch + 1, lease_token = ${claimId}::text || right(replace(gen_random_uuid()::text, '-', ''), ${-claimIdLength}::int),
@@ -199,7 +202,7 @@ export async function claimOnce(
         deadline_at = clock_timestamp() + make_interval(secs => st.time_budget_s + ${attemptSlackS}),
         output_state = 'open', output_seq = 0, output_bytes = 0
       from tried
-      where st.id = tried.id and tried.short is null
+      where st.id = tried.id and tried.short is null and st.id = any(array(select id from tried))
       returning st.id, st.epoch, st.lease_token, st.job_run_id, st.target_run_id, st.segment_id, st.step_number,
         st.step_type, st.agent_id, st.session_number, st.attempt_day
     )
@@ -344,6 +347,9 @@ function givenRuns(db: Queryable, { runs }: ClaimAmong) {
 /**
  * How many steps to take of which run: a row (segment_id, capabilities, claim_rank, job_run_id, after_id, n) for each. They are
  * dealt one by one, always to the run with the least in flight.
+ *
+ * A run's steps are asked for as a range of the index of ready steps, and in its order: while the tables are small, or were
+ * when they were analyzed, an index by run or by id looks as good to the database, and would be read whole once they are large.
  */
 function sharesOfRuns(db: Queryable) {
   return db`
@@ -354,8 +360,10 @@ function sharesOfRuns(db: Queryable) {
         select row_number() over () as n from (
           select from job_run_steps st
           where st.segment_id = r.segment_id and st.status = 'ready' and st.not_before is null
-            and st.claim_rank = r.claim_rank and st.job_run_id = r.job_run_id and st.id > r.after_id
+            and (st.claim_rank, st.job_run_id, st.id) > (r.claim_rank, r.job_run_id, r.after_id)
+            and (st.claim_rank, st.job_run_id) <= (r.claim_rank, r.job_run_id)
             and (st.needs is null or st.needs <@ r.capabilities)
+          order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id, st.id
           limit r.total) ready
       ) nth
     ) dealt
