@@ -25,7 +25,7 @@ export interface AttemptEnd {
   connectionLost: boolean;
 }
 
-/** What there is to know and to do about a command that runs, whichever way it is held. */
+/** What there is to know and to do about a command that runs, whichever way its agent is connected to it. */
 export interface RunningCommand {
   readonly ended: Promise<AttemptEnd>;
   readonly reported: Promise<BootstrapReport | undefined>;
@@ -46,11 +46,11 @@ export interface RunningCommand {
   close(): void;
 }
 
-export interface AttemptOptions {
+export interface CommandOnChannelOptions {
   /** The shell has been sent the marker's line. */
   isMarked?: boolean;
   /** The command waits for `permit` as well, and what the shell prints is kept till then. Not in a terminal, where nothing waits. */
-  isHeld?: boolean;
+  awaitsPermit?: boolean;
   /** For a shell that has the script to get to the command, in ms; two minutes unless told. What takes its place and reads its input, as a forced command may, never does. */
   beginWithinMs?: number;
 }
@@ -62,7 +62,7 @@ const maxLeftBytes = 4 * 1024 * 1024;
 /** For the rest of that to arrive. What a startup file has left running may hold the channel open for as long as it likes. */
 const leftWithinMs = 1_000;
 
-export class Attempt implements RunningCommand {
+export class CommandOnChannel implements RunningCommand {
   /** Resolves when the channel is closed and all its output is taken, or when the connection is gone. */
   readonly ended: Promise<AttemptEnd>;
   /** Resolves with the bootstrap's report; with undefined when the channel ended without one. */
@@ -98,7 +98,7 @@ export class Attempt implements RunningCommand {
     lease: Lease<ClientChannel>,
     input: ScriptInput,
     sink: OutputSink,
-    { isMarked = false, isHeld = false, beginWithinMs = 120_000 }: AttemptOptions = {},
+    { isMarked = false, awaitsPermit = false, beginWithinMs = 120_000 }: CommandOnChannelOptions = {},
   ) {
     this.#channel = lease.channel;
     this.#connection = lease.connection;
@@ -115,7 +115,7 @@ export class Attempt implements RunningCommand {
     const sent = isMarked ? script.subarray(markerLine(input.marker).length) : script;
     // The end of input comes with the word, and not in a terminal, to which it is none.
     const taken = new Promise<void>((resolve) => this.#channel.write(sent, () => resolve()));
-    const permitted = isHeld ? this.#hold() : undefined;
+    const permitted = awaitsPermit ? this.#untilPermitted() : undefined;
     this.late = this.inTerminal
       ? new Promise(() => undefined)
       : this.#becomesLate(Promise.all([taken, permitted]), beginWithinMs);
@@ -127,7 +127,7 @@ export class Attempt implements RunningCommand {
   }
 
   /**
-   * Of a held one whose shell has exited: whether it has said why it can't begin the command. That comes on another stream
+   * Of one that awaits its permit and whose shell has exited: whether it has said why it can't begin the command. That comes on another stream
    * than the exit, and behind what was not read on.
    */
   async hasRefused(): Promise<boolean> {
@@ -152,7 +152,7 @@ export class Attempt implements RunningCommand {
     });
   }
 
-  #hold(): Promise<void> {
+  #untilPermitted(): Promise<void> {
     this.#kept = [];
     return new Promise((resolve) => {
       this.#onPermit = resolve;
@@ -171,7 +171,7 @@ export class Attempt implements RunningCommand {
     });
   }
 
-  /** The command of a held one may begin: it does when its shell has got to it. Of one whose shell has gone nothing begins. */
+  /** The command may begin: it does when its shell has got to it. Of one whose shell has gone nothing begins. */
   permit(): void {
     const kept = this.#kept ?? [];
     this.#kept = undefined;

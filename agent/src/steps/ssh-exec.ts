@@ -5,7 +5,7 @@ import { becomeShell } from '../ssh/become/become-shell.ts';
 import { exitOf, type SshConnection } from '../ssh/connection.ts';
 import type { Lease, SshPool } from '../ssh/pool.ts';
 import { readOutputFile } from './output-file.ts';
-import { Attempt } from './ssh-exec-attempt.ts';
+import { CommandOnChannel } from './ssh-exec-attempt.ts';
 import {
   reattachDetached,
   removeAttemptFiles,
@@ -60,14 +60,14 @@ async function execute(
   const asOther = become && ((connection: SshConnection) => becomeShell(connection, become, { marker, pty }));
   let lease = await openShell(pool, context, asOther ?? (pty ? startInTerminal : startShell));
   if (!('channel' in lease)) return lease;
-  const startAttempt = (held: boolean, isMarked: boolean) =>
-    new Attempt(lease as Lease<ClientChannel>, scriptInput(config, context), context.output, {
-      ...{ isHeld: held, isMarked },
+  const startAttempt = (awaitsPermit: boolean, isMarked: boolean) =>
+    new CommandOnChannel(lease as Lease<ClientChannel>, scriptInput(config, context), context.output, {
+      ...{ awaitsPermit, isMarked },
       ...(options.beginWithinMs === undefined ? {} : { beginWithinMs: options.beginWithinMs }),
     });
   try {
     // Meanwhile a shell that is known to be ours makes ready, and waits for the word; any other is sent nothing yet.
-    let attempt = !pty && mayBeHeld(lease, context) ? startAttempt(true, false) : undefined;
+    let attempt = !pty && mayGoAhead(lease, context) ? startAttempt(true, false) : undefined;
     let isMarked = asOther !== undefined;
     if (attempt === undefined && lease.prepared) {
       lease.channel.write(markerLine(marker));
@@ -103,14 +103,14 @@ const answering = new WeakSet<SshConnection>();
  * Whether the script may be there before the start is recorded. Nothing of the command runs without the word; a file for its
  * outputs would be made.
  */
-function mayBeHeld({ prepared, connection }: Lease<ClientChannel>, context: StepContext): boolean {
+function mayGoAhead({ prepared, connection }: Lease<ClientChannel>, context: StepContext): boolean {
   const isOurs = prepared || answering.has(connection);
   return isOurs && context.become === undefined && context.outputFile !== true;
 }
 
 function finish(
   lease: Lease<ClientChannel>,
-  attempt: Attempt,
+  attempt: CommandOnChannel,
   outcome: StepOutcome,
   context: StepContext,
 ): StepOutcome {
