@@ -316,6 +316,11 @@ export class AgentSocket {
     this.#socket.send(text);
   }
 
+  /** A message that goes on. */
+  sendFragment(text: string): void {
+    this.#socket.send(text, { fin: false });
+  }
+
   sendFrame(frame: OutputFrame): void {
     this.#socket.send(encodeFrame(frame));
   }

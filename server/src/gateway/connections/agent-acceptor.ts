@@ -22,6 +22,10 @@ import {
 import { parseAgentFrame } from './message-codec.ts';
 
 export const connectPath = '/api/v1/agent/connect';
+/** Agents send a message in one frame; what stands between may have cut it. */
+const maxFragments = 16;
+/** Pieces of one frame as they are read: of the largest one, a quarter of a kilobyte each. */
+const maxBufferedChunks = 16_384;
 /** Of everything on the socket before the handshake is done, the HTTP upgrade included. */
 const maxUnauthenticatedBytes = limits.maxHandshakeFrameBytes * 4;
 /** One waits for the database while another is verified. */
@@ -63,6 +67,9 @@ export class AgentAcceptor {
     this.#sockets = new WebSocketServer({
       noServer: true,
       maxPayload: limits.maxControlFrameBytes,
+      // Each keeps all that was read with it: a byte of a message in 64 KiB of pongs, again and again, would come to a gigabyte.
+      maxFragments,
+      maxBufferedChunks,
       perMessageDeflate: false,
       handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
     });

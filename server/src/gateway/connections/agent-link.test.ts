@@ -204,6 +204,17 @@ test('of what an agent says after its connection was closed nothing is handled, 
   expect(socket.readyState).toBe(3);
 });
 
+test('an agent that does not answer the close is not waited for', () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const { link, socket } = openLink();
+  link.close(closeCodes.replaced, 'another one came');
+  vi.advanceTimersByTime(4_999);
+  expect(socket.readyState).toBe(2);
+  vi.advanceTimersByTime(1);
+  expect(socket.readyState).toBe(3);
+});
+
 test('what waits to be handled is dropped when the connection is closed, and its answer is read', async () => {
   const { socket, keys, hear } = openLink();
   let handled = () => {};

@@ -197,3 +197,9 @@ test('a message that would take seconds to parse is refused before it is', async
   expect(await t.hostile.closed).toBe(closeCodes.invalidMessage);
   expect(t.logged.join('')).toContain('more values than a message has');
 });
+
+test('a message in more pieces than one has is not waited for to its end', async () => {
+  await using t = await setup();
+  for (let n = 0; n < 17; n += 1) t.hostile.sendFragment('{');
+  expect(await t.hostile.closed).toBe(1008);
+});

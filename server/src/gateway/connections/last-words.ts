@@ -6,6 +6,8 @@ import type { WebSocket } from 'ws';
 const maxBytes = 256 * 1024;
 /** From when on nothing more is read: for the close to arrive. */
 const lingerMs = 2_000;
+/** For all of it; ws would wait for 30 s, and each connection of one agent's key may leave one behind. */
+const answerMs = 5_000;
 
 export interface LastWordsSocket extends Pick<WebSocket, 'pause' | 'terminate'> {
   once(event: 'close', listener: () => void): unknown;
@@ -20,11 +22,12 @@ export interface ReadStream {
 /** To be called when the close was sent, or is about to be. */
 export function boundLastWords(socket: LastWordsSocket, stream: ReadStream): void {
   const fromBytes = stream.bytesRead;
-  let timer: NodeJS.Timeout | undefined;
+  let timer = setTimeout(() => socket.terminate(), answerMs);
   const look = () => {
     if (stream.bytesRead - fromBytes <= maxBytes) return;
     stream.off('data', look);
     socket.pause();
+    clearTimeout(timer);
     timer = setTimeout(() => socket.terminate(), lingerMs);
   };
   stream.on('data', look);
