@@ -91,6 +91,7 @@ export class CommandOnChannel implements RunningCommand {
   #keptBytes = 0;
   #mayKeepBytes = maxKeptBytes;
   #onPermit: () => void = () => {};
+  #onReportFound: () => void = () => {};
   #onReport: (report: BootstrapReport | undefined) => void = () => {};
 
   /** Sends the script. In a terminal the command may have started from here on, else from when the shell has reported. */
@@ -130,8 +131,8 @@ export class CommandOnChannel implements RunningCommand {
    * Of one that awaits its permit and whose shell has exited: whether it has said why it can't begin the command. That comes on another stream
    * than the exit, and behind what was not read on.
    */
-  async hasRefused(): Promise<boolean> {
-    if (this.#filter.report === undefined) await this.#readWhatIsLeft();
+  async hasRefused(signal: AbortSignal): Promise<boolean> {
+    if (this.#filter.report === undefined) await this.#readWhatIsLeft(signal);
     const { report } = this.#filter;
     return report !== undefined && report.kind !== 'started';
   }
@@ -140,15 +141,21 @@ export class CommandOnChannel implements RunningCommand {
     return !this.inTerminal && !this.#wasToldToGo;
   }
 
-  #readWhatIsLeft(): Promise<void> {
-    this.#mayKeepBytes = maxLeftBytes;
-    this.#resume();
+  /** Until its report is found, or nobody wants to know it any more. */
+  #readWhatIsLeft(signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, leftWithinMs);
-      this.ended.then(() => {
+      const finish = () => {
         clearTimeout(timer);
+        signal.removeEventListener('abort', finish);
         resolve();
-      });
+      };
+      const timer = setTimeout(finish, leftWithinMs);
+      signal.addEventListener('abort', finish);
+      this.#onReportFound = finish;
+      this.ended.then(finish);
+      if (signal.aborted) finish();
+      this.#mayKeepBytes = maxLeftBytes;
+      this.#resume();
     });
   }
 
@@ -242,7 +249,9 @@ export class CommandOnChannel implements RunningCommand {
     const known = this.#filter.report !== undefined;
     for (const part of this.#filter.push(bytes)) this.#write(stream, part);
     const { report } = this.#filter;
-    if (!known && report && this.#kept === undefined) this.#hear(report);
+    if (known || report === undefined) return;
+    this.#onReportFound();
+    if (this.#kept === undefined) this.#hear(report);
   }
 
   #hear(report: BootstrapReport): void {

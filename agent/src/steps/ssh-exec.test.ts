@@ -540,6 +540,70 @@ for (const [how, config] of [
   });
 }
 
+/** A shell waits for the third step, and what was started with it holds its output, as what a startup file starts may. */
+async function setupHeldOutput({ prints = '' } = {}) {
+  const directory = mkdtempSync(join(tmpdir(), 'opsconductor-test-'));
+  chmodSync(directory, 0o777);
+  const [flag, pidFile] = [join(directory, 'flag'), join(directory, 'pid')];
+  onTestFinished(() => {
+    const left = Number(read(pidFile));
+    if (left > 0) process.kill(left, 'SIGKILL');
+    rmSync(directory, { recursive: true });
+  });
+  const starts = `if rmdir ${flag} 2>/dev/null; then ${prints} sleep 1000 & echo $! >${pidFile}; fi`;
+  const config = [`ForceCommand ${starts}; eval "$SSH_ORIGINAL_COMMAND"`, 'LogLevel VERBOSE'];
+  const t = await setupExec({ config });
+  await t.run({ command: 'echo $PPID' });
+  const connectionPid = Number(t.sink.stdout);
+  await t.run({ command: `mkdir ${flag}` });
+  const waiting = await theOne(() => waitingShells(connectionPid));
+  return { t, waiting, holder: () => Number(read(pidFile)) };
+}
+
+sshTest('why a waiting shell refuses is not waited for any more once it is read', async () => {
+  const prints = 'head -c 1048576 /dev/zero | tr "\\0" x;';
+  const { t, waiting } = await setupHeldOutput({ prints });
+  const output = new TestSink();
+  let goneAt = 0;
+  const running = t.run(
+    { command: 'true', working_directory: '/nowhere' },
+    {
+      output,
+      beforeStart: async () => {
+        await isGone(waiting);
+        await hearWhatCame(t);
+        goneAt = performance.now();
+      },
+    },
+  );
+  await output.seen(/x/);
+  expect(performance.now() - goneAt).toBeLessThan(900);
+  t.stop();
+  await running;
+});
+
+sshTest('a step that is cancelled does not wait for what a shell that has gone may have left', async () => {
+  const { t, waiting } = await setupHeldOutput();
+  const begun: string[] = [];
+  let stoppedAt = 0;
+  const outcome = await t.run(
+    { command: 'echo began' },
+    {
+      beforeStart: async () => {
+        begun.push('begun');
+        process.kill(waiting, 'SIGKILL');
+        await isGone(waiting);
+        await hearWhatCame(t);
+        stoppedAt = performance.now();
+        t.stop();
+      },
+    },
+  );
+  expect(performance.now() - stoppedAt).toBeLessThan(900);
+  expect(outcome).toMatchObject({ status: 'cancelled' });
+  expect(begun).toEqual(['begun']);
+});
+
 sshTest('a waiting shell that has gone costs the command nothing', async () => {
   const t = await setupExec();
   await t.run({ command: 'echo $PPID' });
@@ -569,21 +633,7 @@ sshTest('a waiting shell that has gone costs the command nothing', async () => {
 sshTest(
   'a waiting shell that has gone leaves no session open, though what it started holds its output',
   async () => {
-    const directory = mkdtempSync(join(tmpdir(), 'opsconductor-test-'));
-    chmodSync(directory, 0o777);
-    const [flag, pidFile] = [join(directory, 'flag'), join(directory, 'pid')];
-    onTestFinished(() => {
-      const left = Number(read(pidFile));
-      if (left > 0) process.kill(left, 'SIGKILL');
-      rmSync(directory, { recursive: true });
-    });
-    const starts = `if rmdir ${flag} 2>/dev/null; then sleep 1000 & echo $! >${pidFile}; fi`;
-    const config = [`ForceCommand ${starts}; eval "$SSH_ORIGINAL_COMMAND"`, 'LogLevel VERBOSE'];
-    const t = await setupExec({ config });
-    await t.run({ command: 'echo $PPID' });
-    const connectionPid = Number(t.sink.stdout);
-    await t.run({ command: `mkdir ${flag}` });
-    const waiting = await theOne(() => waitingShells(connectionPid));
+    const { t, waiting, holder } = await setupHeldOutput();
     const closed = () => t.sshd.log().match(/Close session: /g)?.length ?? 0;
     await expect.poll(closed).toBe(2);
     let isFirst = true;
@@ -600,7 +650,7 @@ sshTest(
       },
     );
     expect(outcome).toMatchObject({ status: 'succeeded' });
-    expect(runs(Number(read(pidFile)))).toBe(true);
+    expect(runs(holder())).toBe(true);
     // Its own, that of the command and that of the look at what had come.
     await expect.poll(closed).toBe(5);
   },

@@ -74,7 +74,9 @@ async function execute(
       isMarked = true;
     }
     await context.beforeStart();
-    if (lease.prepared && exitOf(lease.channel) !== undefined && (await attempt?.hasRefused()) !== true) {
+    const hasGone = lease.prepared && exitOf(lease.channel) !== undefined;
+    const hasRefused = hasGone && (await attempt?.hasRefused(context.signal)) === true;
+    if (hasGone && !hasRefused && !context.signal.aborted) {
       // The shell that was to wait has gone, and was not given the word: a new one may be asked.
       attempt = undefined;
       isMarked = false;
