@@ -63,7 +63,7 @@ const maxLeftBytes = 4 * 1024 * 1024;
 const leftWithinMs = 1_000;
 
 export class CommandOnChannel implements RunningCommand {
-  /** Resolves when the channel is closed and all its output is taken, or when the connection is gone. */
+  /** Resolves when the channel is closed and all its output is taken, or when the connection is gone; not before a permit that it awaits. */
   readonly ended: Promise<AttemptEnd>;
   /** Resolves with the bootstrap's report; with undefined when the channel ended without one. */
   readonly reported: Promise<BootstrapReport | undefined>;
@@ -86,12 +86,15 @@ export class CommandOnChannel implements RunningCommand {
   #stopping = false;
   #mayBegin = true;
   #wasToldToGo = false;
-  /** Until it is permitted: what it printed, in order. */
-  #kept: { stream: OutputStream; bytes: Buffer }[] | undefined;
+  #isClosed = false;
+  #awaitsPermit: boolean;
+  /** What it printed before it was permitted, in order, as far as the sink has not had room for it. */
+  readonly #kept: { stream: OutputStream; bytes: Buffer }[] = [];
   #keptBytes = 0;
   #mayKeepBytes = maxKeptBytes;
   #onPermit: () => void = () => {};
-  #onReportFound: () => void = () => {};
+  #onReportOrClose: () => void = () => {};
+  #onAllTaken: () => void = () => {};
   #onReport: (report: BootstrapReport | undefined) => void = () => {};
 
   /** Sends the script. In a terminal the command may have started from here on, else from when the shell has reported. */
@@ -105,6 +108,7 @@ export class CommandOnChannel implements RunningCommand {
     this.#connection = lease.connection;
     this.#sink = sink;
     this.inTerminal = input.pty === true;
+    this.#awaitsPermit = awaitsPermit;
     this.#filter = new ReportFilter(this.#nonce);
     this.reported = new Promise((resolve) => {
       this.#onReport = resolve;
@@ -151,16 +155,14 @@ export class CommandOnChannel implements RunningCommand {
       };
       const timer = setTimeout(finish, leftWithinMs);
       signal.addEventListener('abort', finish);
-      this.#onReportFound = finish;
-      this.ended.then(finish);
-      if (signal.aborted) finish();
+      this.#onReportOrClose = finish;
+      if (signal.aborted || this.#isClosed) finish();
       this.#mayKeepBytes = maxLeftBytes;
       this.#resume();
     });
   }
 
   #untilPermitted(): Promise<void> {
-    this.#kept = [];
     return new Promise((resolve) => {
       this.#onPermit = resolve;
     });
@@ -180,10 +182,9 @@ export class CommandOnChannel implements RunningCommand {
 
   /** The command may begin: it does when its shell has got to it. Of one whose shell has gone nothing begins. */
   permit(): void {
-    const kept = this.#kept ?? [];
-    this.#kept = undefined;
+    this.#awaitsPermit = false;
     this.#onPermit();
-    for (const { stream, bytes } of kept) this.#write(stream, bytes);
+    this.#handOnKept();
     if (!this.#paused) this.#resume();
     const { report } = this.#filter;
     if (report !== undefined) this.#hear(report);
@@ -202,7 +203,7 @@ export class CommandOnChannel implements RunningCommand {
 
   /** Whether the word may still reach its shell, of which the report may be read long after it came. */
   get #isThere(): boolean {
-    return !this.over && !this.exited && this.#connection.open;
+    return !this.#isClosed && !this.exited && this.#connection.open;
   }
 
   get executionTimeMs(): number | undefined {
@@ -214,6 +215,7 @@ export class CommandOnChannel implements RunningCommand {
   /** From now on output is dropped while the sink has no room: the target can't end what it can't get rid of. */
   stopBlocking(): void {
     this.#stopping = true;
+    this.#handOnKept();
     this.#resume();
   }
 
@@ -240,9 +242,16 @@ export class CommandOnChannel implements RunningCommand {
       new Promise((resolve) => stderr.once('close', resolve)),
     ]);
     for (const bytes of this.#filter.flush()) this.#write(this.inTerminal ? 'stdout' : 'stderr', bytes);
+    const connectionLost = !this.#connection.open;
+    this.#isClosed = true;
+    this.#onReportOrClose();
     this.#onReport(this.report);
+    await new Promise<void>((resolve) => {
+      this.#onAllTaken = resolve;
+      this.#handOnKept();
+    });
     this.over = true;
-    return { ...this.#end, connectionLost: !this.#connection.open };
+    return { ...this.#end, connectionLost };
   }
 
   #writeFiltered(stream: OutputStream, bytes: Buffer): void {
@@ -250,8 +259,8 @@ export class CommandOnChannel implements RunningCommand {
     for (const part of this.#filter.push(bytes)) this.#write(stream, part);
     const { report } = this.#filter;
     if (known || report === undefined) return;
-    this.#onReportFound();
-    if (this.#kept === undefined) this.#hear(report);
+    this.#onReportOrClose();
+    if (!this.#awaitsPermit) this.#hear(report);
   }
 
   #hear(report: BootstrapReport): void {
@@ -270,12 +279,28 @@ export class CommandOnChannel implements RunningCommand {
   }
 
   #write(stream: OutputStream, bytes: Buffer): void {
-    if (this.#kept !== undefined) {
-      this.#kept.push({ stream, bytes });
-      this.#keptBytes += bytes.length;
-      if (this.#keptBytes > this.#mayKeepBytes) this.#pause();
+    if (!this.#awaitsPermit && this.#kept.length === 0) {
+      this.#give(stream, bytes);
       return;
     }
+    this.#kept.push({ stream, bytes });
+    this.#keptBytes += bytes.length;
+    if (this.#keptBytes > this.#mayKeepBytes) this.#pause();
+  }
+
+  /** As far as the sink has room; of a stopped one all of it. */
+  #handOnKept(): void {
+    if (this.#awaitsPermit) return;
+    while (!this.#paused || this.#stopping) {
+      const next = this.#kept.shift();
+      if (next === undefined) break;
+      this.#keptBytes -= next.bytes.length;
+      this.#give(next.stream, next.bytes);
+    }
+    if (this.#kept.length === 0) this.#onAllTaken();
+  }
+
+  #give(stream: OutputStream, bytes: Buffer): void {
     if (this.#paused && this.#stopping) {
       this.discardedBytes += bytes.length;
       return;
@@ -285,7 +310,8 @@ export class CommandOnChannel implements RunningCommand {
     if (!this.#stopping) this.#pause();
     const goOn = () => {
       this.#paused = false;
-      this.#resume();
+      this.#handOnKept();
+      if (!this.#paused) this.#resume();
     };
     this.#sink.drained().then(goOn, goOn);
   }
