@@ -73,11 +73,16 @@ class ClaimQueue {
   readonly #stopDatabase: () => Promise<void>;
   #waiting = 0;
   #segmentId = 0;
+  #agentId = 0;
 
   private constructor(sql: Sql, stopDatabase: () => Promise<void>) {
     this.#sql = sql;
     this.#queue = connectQueue(sql, { max: 1 });
-    this.#claimer = new Claimer({ sql: this.#queue, serverId, held: () => [] });
+    this.#claimer = new Claimer({
+      sql: this.#queue,
+      serverId,
+      held: () => [{ agentId: this.#agentId, steps: 0 }],
+    });
     this.#stopDatabase = stopDatabase;
   }
 
@@ -204,8 +209,11 @@ class ClaimQueue {
       select gen_random_uuid(), id, 'deploy', 'ssh_password' from segments`;
     await sql`insert into targets (segment_id, name, host, credential_id)
       select c.segment_id, 'host-' || n, 'host-' || n, c.id from credentials c, generate_series(1, ${targetsPerRun}::int) n`;
-    await sql`insert into agents (segment_id, name, signing_key, encryption_key, version, platform, session_number)
-      select id, 'agent', '\\x00', '\\x00', '1', 'linux-x64', 1 from segments`;
+    const [agent] = await sql<
+      { id: number }[]
+    >`insert into agents (segment_id, name, signing_key, encryption_key, version, platform, session_number)
+      select id, 'agent', '\\x00', '\\x00', '1', 'linux-x64', 1 from segments returning id`;
+    this.#agentId = agent?.id ?? 0;
     await sql`insert into agent_sessions (agent_id, session_number, server_id, slots, expires_at, ready)
       select id, 1, ${serverId}, ${slots}, now() + interval '1 day', true from agents`;
     await sql`insert into segment_keys (segment_id, generation, public_key) select id, 1, '\\x00' from segments`;

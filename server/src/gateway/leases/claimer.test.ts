@@ -139,11 +139,28 @@ test('what starts alone is leased by its own transaction without a look at other
   expect((await t.steps(other))[0]?.status).toBe('ready');
 });
 
+test('an agent of which it is not known here what it has is given nothing more', async () => {
+  await using t = await setupClaimer();
+  await t.start({ targets: 3 * slots });
+  await t.endAll(await t.next());
+  t.isAgentReady = false;
+  const runId = await t.start();
+  const alone = { jobRunId: runId, claimRank: 0, segmentIds: [t.segmentId] };
+  const claim = await inTransaction(t.sql, (tx) => t.claimer.along(tx, newClaimId(), alone));
+  expect(claim.steps).toEqual([]);
+  expect(await t.next()).toEqual([]);
+  t.isAgentReady = true;
+  t.claimer.slotsFreed(t.segmentId);
+  expect(await t.next()).toHaveLength(slots);
+});
+
 interface TestClaimer extends TestRuns {
   claimer: Claimer;
   nowMs: number;
   /** Statements of the claimer, parts counted too. */
   asked: number;
+  /** Known here, with all that it has. */
+  isAgentReady: boolean;
   /** What the clock moves on while all is looked at. */
   lookTakesMs: number;
   next(): Promise<ClaimedStep[]>;
@@ -164,6 +181,7 @@ async function setupClaimer(): Promise<TestClaimer> {
   const world: TestClaimer = Object.assign(Object.create(null), t, {
     nowMs: 0,
     asked: 0,
+    isAgentReady: true,
     lookTakesMs: 0,
     claimer: new Claimer({
       sql: new Proxy(queue, {
@@ -173,7 +191,7 @@ async function setupClaimer(): Promise<TestClaimer> {
         },
       }),
       serverId: testServerId,
-      held: () => [{ agentId: t.agent.agentId, steps: held }],
+      held: () => (world.isAgentReady ? [{ agentId: t.agent.agentId, steps: held }] : []),
       now: () => {
         world.nowMs += world.lookTakesMs;
         return world.nowMs;

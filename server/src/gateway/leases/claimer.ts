@@ -15,7 +15,7 @@ const pauseForEachMs = 20;
 export interface ClaimerDeps {
   sql: Sql;
   serverId: string;
-  /** The agents of these segments that are connected here, with how many steps each has. */
+  /** The agents of these segments that are connected here and ready, with how many steps each has. */
   held(segmentIds: ReadonlySet<number>): ClaimAmong['held'];
   /** ms; `performance.now` unless told. */
   now?: () => number;

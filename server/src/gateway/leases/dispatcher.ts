@@ -150,8 +150,11 @@ export class Dispatcher {
   }
 
   #held(segmentIds: ReadonlySet<number>): { agentId: number; steps: number }[] {
-    const inThese = [...this.#deps.links()].filter(({ segmentId }) => segmentIds.has(segmentId));
-    return inThese.map(({ agentId, attemptCount }) => ({ agentId, steps: attemptCount }));
+    // What one has that is just coming back is not known here before it is ready.
+    const ready = [...this.#deps.links()].filter(
+      (link) => segmentIds.has(link.segmentId) && link.isReady && link.isOpen,
+    );
+    return ready.map(({ agentId, attemptCount }) => ({ agentId, steps: attemptCount }));
   }
 
   #lookFor(claimId: string): void {

@@ -54,7 +54,7 @@ export interface CandidateRun {
 export interface ClaimAmong {
   /** `afterId`: only steps behind this one are looked at. */
   runs: readonly (CandidateRun & { afterId: number })[];
-  /** How many steps each of this server's agents in these segments has; none where it is left out. */
+  /** The agents that may be given some, with how many steps each has. */
   held: readonly { agentId: number; steps: number }[];
 }
 
@@ -136,7 +136,7 @@ export async function claimOnce(
     with waiting as materialized (${among === undefined ? segmentsWithReadySteps(sql) : segmentsOf(sql, among)}
     ), able as (
       select s.agent_id, s.session_number, a.segment_id, s.capabilities,
-        least(${limits.maxClaimBatch}, s.slots - ${among === undefined ? liveLeases(sql) : sql`coalesce(held.steps, 0)`})::int as free,
+        least(${limits.maxClaimBatch}, s.slots - ${among === undefined ? liveLeases(sql) : sql`held.steps`})::int as free,
         dense_rank() over (partition by a.segment_id order by cardinality(s.capabilities), s.capabilities) as kind
       from waiting g
       join agents a on a.segment_id = g.id
@@ -253,7 +253,7 @@ function liveLeases(db: Queryable) {
 function heldSteps(db: Queryable, { held }: ClaimAmong) {
   const agentIds = held.map(({ agentId }) => agentId);
   const steps = held.map((each) => each.steps);
-  return db`left join unnest(${agentIds}::bigint[], ${steps}::int[]) as held(agent_id, steps) on held.agent_id = a.id`;
+  return db`join unnest(${agentIds}::bigint[], ${steps}::int[]) as held(agent_id, steps) on held.agent_id = a.id`;
 }
 
 /** In one row of all. */
