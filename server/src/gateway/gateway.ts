@@ -45,6 +45,7 @@ import { AgentLink, type LinkEvents } from './connections/agent-link.ts';
 import { agentTooOld } from './connections/agent-too-old.ts';
 import type { HandshakeSettings, ServerIdentity } from './connections/handshake.ts';
 import { Heartbeats } from './connections/heartbeats.ts';
+import { Links } from './connections/links.ts';
 import { capabilitiesOf } from './connections/session-capabilities.ts';
 import { shutOut, shutOutOfLinks } from './connections/shut-outs.ts';
 import { HeardNews } from './heard-news.ts';
@@ -121,7 +122,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   readonly #remoteTests: RemoteTests;
   readonly #resumes: Batches<Resume, Resumed | undefined>;
   readonly #heard = new HeardNews();
-  readonly #links = new Map<number, AgentLink>();
+  readonly #links = new Links();
   readonly #closing = new Set<Promise<unknown>>();
   readonly #heartbeats: Heartbeats;
   readonly #keys: KeyMessages;
@@ -144,7 +145,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     this.#cleanUps = new CleanUpAsks({
       sql: deps.sql,
       requests: deps.cleanUps,
-      links: () => this.#links.values(),
+      links: () => this.#links,
       roundMs: deps.cleanUpRoundMs,
       log: deps.log,
     });
@@ -157,8 +158,8 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
         keys: deps.keys,
         log: deps.log,
       },
-      links: () => this.#links.values(),
-      linkOf: (agentId) => this.#openLink(agentId),
+      links: () => this.#links,
+      linkOf: (agentId) => this.#links.open(agentId),
       onNews: (news) => this.publish(news),
       roundMs: deps.claimPollMs,
     });
@@ -175,8 +176,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     });
     this.#heartbeats = new Heartbeats({
       ...{ sql: deps.sql, log: deps.log, leaseTtlMs: this.#settings.leaseTtlMs },
-      connected: () =>
-        [...this.#links.values()].filter((link) => link.isReady && !link.isEnding && link.isOpen),
+      connected: () => this.#links.ready(),
       onOver: (links) => this.#endOver(links),
     });
     this.#keys = new KeyMessages({ ...deps, onReady: () => this.#dispatcher.wake() });
@@ -185,7 +185,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       sql: deps.sql,
       serverId: deps.identity.serverId,
       log: deps.log,
-      hasAgent: (segmentId) => this.#linksToTest(segmentId).length > 0,
+      hasAgent: (segmentId) => this.#links.ready(segmentId).length > 0,
       testHere: async (request) => (await this.#testHere(request)) ?? 'offline',
     });
     this.#resumes = new Batches({
@@ -201,8 +201,8 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       settler: this.settler,
       notes: this.#notes,
       log: deps.log,
-      links: () => this.#links.values(),
-      linkOf: (agentId) => this.#openLink(agentId),
+      links: () => this.#links,
+      linkOf: (agentId) => this.#links.open(agentId),
       pollMs: deps.claimPollMs,
       onNews: (news) => this.publish(news),
     });
@@ -216,7 +216,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     this.#cleanUps.start();
     this.#takeOvers.start();
     this.#listener = await listen(this.#deps.sql, {
-      progress: (notice) => this.#onProgress(notice),
+      progress: (notice) => this.publish(notice),
       output: (marks) => this.#deps.hub.publishSteps(marks),
       session: (agentId, sessionNumber, shutOut) => this.#endOlderSession(agentId, sessionNumber, shutOut),
       segment: (segmentId) => this.#sendSegmentStates(segmentId),
@@ -230,7 +230,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
         this.#deps.onForget?.(undefined);
         this.#deps.hub.wakeAll();
         this.#dispatcher.wake();
-        void shutOutOfLinks(this.#deps, [...this.#links.values()]);
+        void shutOutOfLinks(this.#deps, [...this.#links]);
         this.#sendSegmentStates();
         this.#scans.wake();
       },
@@ -245,12 +245,12 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     this.#heartbeats.stop();
     await this.#dispatcher.stop();
     this.#acceptor.close();
-    const gone = [...this.#links.values()].map((link) => {
+    const gone = [...this.#links].map((link) => {
       link.close(closeCodes.serverRestart, 'server restarts');
       return link.gone;
     });
     await Promise.race([Promise.all(gone), new Promise((next) => setTimeout(next, 2_000).unref())]);
-    for (const link of this.#links.values()) link.terminate();
+    for (const link of this.#links) link.terminate();
     await Promise.allSettled([...this.#closing, this.#notes.stop()]);
     this.#transfers.stop();
     await this.#scans.stop();
@@ -258,8 +258,8 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     await this.#listener?.stop();
   }
 
-  /** Tells this server's readers and agents what a transaction of this server has changed. */
-  publish(news: ProgressNews): void {
+  /** Tells this server's readers and agents what a transaction has changed, of this server or as the bus has it. */
+  publish(news: ProgressNews | ProgressNotice): void {
     if (!this.#heard.isNew(news.runs)) return;
     this.#deps.hub.publishRuns(news.runs);
     if (news.segments.length > 0) this.#dispatcher.wake();
@@ -267,9 +267,9 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   }
 
   claimAlong(news: ProgressNews): ClaimAlong | undefined {
-    const hasAgent = [...this.#links.values()].some(
-      (link) => link.isReady && link.isOpen && !link.isDraining && news.segments.includes(link.segmentId),
-    );
+    const hasAgent = this.#links
+      .ready()
+      .some((link) => !link.isDraining && news.segments.includes(link.segmentId));
     const along = hasAgent ? this.#dispatcher.claimAlong() : undefined;
     // The bus tells of it while the transaction is still waited for.
     if (along !== undefined) this.#heard.isNew(news.runs);
@@ -287,20 +287,9 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     return (await hasAgents(this.#deps.sql, request.segmentId)) ? 'offline' : 'no_agent';
   }
 
-  #openLink(agentId: number): AgentLink | undefined {
-    const link = this.#links.get(agentId);
-    return link?.isOpen === true ? link : undefined;
-  }
-
-  #linksToTest(segmentId: number): AgentLink[] {
-    return [...this.#links.values()].filter(
-      (each) => each.segmentId === segmentId && each.isReady && each.isOpen && !each.isEnding,
-    );
-  }
-
   /** Undefined where no agent of the segment is connected to this server. */
   async #testHere(request: TargetTestRequest): Promise<TestAnswer | undefined> {
-    const links = this.#linksToTest(request.segmentId);
+    const links = this.#links.ready(request.segmentId);
     const link = links.find((each) => agentTooOld(each, request.target) === undefined) ?? links[0];
     if (link === undefined) return undefined;
     const requestId = randomUUID();
@@ -323,23 +312,19 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   // ---- connections
 
   #accept(socket: WebSocket, agent: Accepted, stream: Socket, address: string): Promise<void> {
-    const older = this.#links.get(agent.agentId);
     const link = new AgentLink(
       { ...this.#deps, settler: this.settler, events: this, keyMessages: this.#keys },
       socket,
       { ...agent, address },
       stream,
     );
-    // Behind all others, also where its older connection has not been missed yet: the map is in order of arrival.
-    this.#links.delete(agent.agentId);
-    this.#links.set(agent.agentId, link);
-    older?.close(closeCodes.replaced, 'a newer session of this agent is connected');
+    this.#links.add(link)?.close(closeCodes.replaced, 'a newer session of this agent is connected');
     this.#deps.log.info({ agent: agent.name, session: agent.sessionNumber }, 'agent connected');
     return link.arrived;
   }
 
   closed(link: AgentLink, end: { code: number; reason: string }): void {
-    if (this.#links.get(link.agentId) === link) this.#links.delete(link.agentId);
+    this.#links.remove(link);
     this.#heartbeats.closed(link);
     this.#deps.log.info({ agent: link.name, session: link.sessionNumber }, 'agent disconnected');
     const clean = link.isDraining && link.attemptCount === 0;
@@ -373,7 +358,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   }
 
   #endSilentLinks(): void {
-    for (const link of this.#links.values()) {
+    for (const link of this.#links) {
       if (link.silentMs <= this.#settings.leaseTtlMs) continue;
       link.close(closeCodes.silent, 'no heartbeat');
       link.terminate();
@@ -500,14 +485,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     return lease;
   }
 
-  // ---- the bus
-
-  #onProgress(notice: ProgressNotice): void {
-    if (!this.#heard.isNew(notice.runs)) return;
-    this.#deps.hub.publishRuns(notice.runs);
-    if (notice.segments.length > 0) this.#dispatcher.wake();
-    if (notice.cancel.length > 0) void this.#cancelRuns(notice.cancel);
-  }
+  // ---- what agents are told
 
   /** Missed ones are no loss: the sweep asks again while a run is being cancelled, and so does a resume. */
   async #cancelRuns(runIds: readonly number[]): Promise<void> {
@@ -525,9 +503,6 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
 
   /** To the agents of a segment, or of all. */
   #sendSegmentStates(segmentId?: number): void {
-    for (const link of this.#links.values()) {
-      const isMeant = segmentId === undefined || link.segmentId === segmentId;
-      if (isMeant && link.isReady && link.isOpen && !link.isEnding) void this.#segmentStates.tell(link);
-    }
+    for (const link of this.#links.ready(segmentId)) void this.#segmentStates.tell(link);
   }
 }
