@@ -13,8 +13,8 @@ import {
   type SshExecConfig,
 } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { runInShell } from '../agent/src/steps/attempt-shell-setup.ts';
-import { scriptInput } from '../agent/src/steps/ssh-exec-run.ts';
+import { runInShell } from '../agent/src/steps/ssh-exec/attempt-shell-setup.ts';
+import { scriptInput } from '../agent/src/steps/ssh-exec/ssh-exec-run.ts';
 import type { StepContext } from '../agent/src/steps/step-type.ts';
 import { shellReference } from '../protocol/src/rendering/sh/write-script.ts';
 import { valuesFor } from '../protocol/src/rendering/testing.ts';

@@ -7,7 +7,7 @@ import {
   setupSshd,
   sshTest,
 } from '../agent/src/ssh/sshd-setup.ts';
-import { setupExecOn } from '../agent/src/steps/ssh-exec-setup.ts';
+import { setupExecOn } from '../agent/src/steps/ssh-exec/ssh-exec-setup.ts';
 import { generateDemoKeys } from '../server/src/quickstart/demo-keys.ts';
 import { startDemoSshServer } from '../server/src/quickstart/ssh-server.ts';
 

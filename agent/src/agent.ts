@@ -36,7 +36,7 @@ import { RefusalLog } from './policy/refusal-log.ts';
 import { SegmentKeys } from './segment-keys.ts';
 import { SourceReader } from './sources/source-reader.ts';
 import { SshPool } from './ssh/pool.ts';
-import type { WinrmPolicy } from './steps/winrm-connection-options.ts';
+import type { WinrmPolicy } from './steps/winrm/winrm-connection-options.ts';
 import { WinrmPool } from './winrm/connection/pool.ts';
 
 const defaultFileCacheBytes = 4 * 1024 ** 3;

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { WinrmCopyConfig } from '@opsconductor/protocol';
 import type { StepContext } from '../../agent/src/steps/step-type.ts';
-import { winrmCopy } from '../../agent/src/steps/winrm-copy.ts';
+import { winrmCopy } from '../../agent/src/steps/winrm/winrm-copy.ts';
 import { WinrmPool } from '../../agent/src/winrm/connection/pool.ts';
 import { type WinrmFixture, winrmPassword, winrmUser } from '../../test/support/winrm.ts';
 import { median } from '../statistics.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
 import type { StopTarget } from '../ssh/run-script.ts';
 import { accountTest, sshTest } from '../ssh/sshd-setup.ts';
-import { type ExecSetup, setupExec } from '../steps/ssh-exec-setup.ts';
+import { type ExecSetup, setupExec } from '../steps/ssh-exec/ssh-exec-setup.ts';
 import { cleanUpAttempt } from './clean-up-attempt.ts';
 
 const times = { graceMs: 100, killMs: 500 };

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import type { ContentAnswer, ContentRequest } from '@opsconductor/protocol';
 import { expect } from 'vitest';
 import { sshTest } from '../ssh/sshd-setup.ts';
-import { setupTransfers } from '../steps/sftp-setup.ts';
+import { setupTransfers } from '../steps/sftp/sftp-setup.ts';
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 const noPolicy = () => ({ fileRoots: [] });

@@ -1,7 +1,7 @@
 // What a detached attempt has left on its target, for somebody who knows its marker only: not the token in its name.
 
 import { runScript, type StopTarget } from '../ssh/run-script.ts';
-import { newNonce } from '../steps/ssh-exec-script.ts';
+import { newNonce } from '../steps/ssh-exec/bootstrap-report.ts';
 import { leaderScript, removeAllScript } from './supervisor-script.ts';
 
 /** Pid of the command's first process, where the attempt has a directory and the target was not restarted since. */

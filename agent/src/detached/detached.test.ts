@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import { expect } from 'vitest';
 import { cleanUpAttempt } from '../clean-up/clean-up-attempt.ts';
 import { accountTest } from '../ssh/sshd-setup.ts';
-import { type ExecSetup, setupExec, TestSink } from '../steps/ssh-exec-setup.ts';
+import { type ExecSetup, setupExec, TestSink } from '../steps/ssh-exec/ssh-exec-setup.ts';
 
 const survives = { survive_agent_restart: true };
 

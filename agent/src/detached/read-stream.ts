@@ -1,5 +1,5 @@
 // Takes apart what the reader on the target prints: lines that tell, and framed pieces of the command's output.
-import { type BootstrapReport, parseReport } from '../steps/ssh-exec-script.ts';
+import { type BootstrapReport, parseReport } from '../steps/ssh-exec/bootstrap-report.ts';
 import type { OutputStream } from '../steps/step-type.ts';
 import { isStopNote, type StopNote } from './stop-note.ts';
 

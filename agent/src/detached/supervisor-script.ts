@@ -1,7 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the text is a shell's
 // The text that starts a command on a target so that it goes on without us, and the text that reads what it printed.
 // Nothing but a POSIX shell, dd, find, mkfifo and setsid is asked for. docs/architecture.md tells how the parts meet.
-import { quote } from '../steps/ssh-exec-script.ts';
+import { quote } from '../ssh/quote.ts';
 import type { StopNote } from './stop-note.ts';
 
 /** Bytes of one stream in one file. */

@@ -9,7 +9,7 @@ import type {
 import type { PolicyGuard } from '../policy/policy-guard.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import { testConnection } from '../ssh/test-connection.ts';
-import type { WinrmPolicy } from '../steps/winrm-connection-options.ts';
+import type { WinrmPolicy } from '../steps/winrm/winrm-connection-options.ts';
 import { type CredentialOpener, NoSegmentKey, type UsableCredential } from './credential-opener.ts';
 import { type TestResult, testWinrm } from './test-winrm.ts';
 

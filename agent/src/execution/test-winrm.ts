@@ -2,8 +2,8 @@
 import type { AgentMessageOf } from '@opsconductor/protocol';
 import { SshError } from '../ssh/ssh-error.ts';
 import type { StepContext } from '../steps/step-type.ts';
-import { type WinrmPolicy, winrmConnectionOptions } from '../steps/winrm-connection-options.ts';
-import { reasons } from '../steps/winrm-exec-outcomes.ts';
+import { type WinrmPolicy, winrmConnectionOptions } from '../steps/winrm/winrm-connection-options.ts';
+import { reasons } from '../steps/winrm/winrm-exec-outcomes.ts';
 import { testHost } from '../winrm/checks/test-host.ts';
 import { withoutPool } from '../winrm/connection/pool.ts';
 import { WinrmError } from '../winrm/winrm-error.ts';

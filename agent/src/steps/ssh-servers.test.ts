@@ -8,7 +8,7 @@ import { fixturePassword } from '../../../test/support/sshd.ts';
 // biome-ignore-end lint/style/noRestrictedImports: see above
 import { accountTest, type ServerFixture, setupServer } from '../ssh/sshd-setup.ts';
 import { testConnection } from '../ssh/test-connection.ts';
-import { type ExecSetup, setupExec, setupExecOn } from './ssh-exec-setup.ts';
+import { type ExecSetup, setupExec, setupExecOn } from './ssh-exec/ssh-exec-setup.ts';
 
 type Setup = ExecSetup<ServerFixture>;
 const account = { name: 'opsdeploy' };

@@ -2,8 +2,8 @@
 import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import type { StepContext } from '../steps/step-type.ts';
-import { type WinrmDeps, winrmConnections } from '../steps/winrm-connection-options.ts';
-import { reasons } from '../steps/winrm-exec-outcomes.ts';
+import { type WinrmDeps, winrmConnections } from '../steps/winrm/winrm-connection-options.ts';
+import { reasons } from '../steps/winrm/winrm-exec-outcomes.ts';
 import { FileRefused, FileSession } from '../winrm/files/file-session.ts';
 import { WinrmError } from '../winrm/winrm-error.ts';
 

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { copyPlan } from '../../steps/sftp-plan.ts';
+import { copyPlan } from '../../steps/sftp/sftp-plan.ts';
 import { LocalTree } from '../local/local-tree.ts';
 import { TransferReport } from '../report/transfer-report.ts';
 import type { Directory } from '../tree/tree.ts';

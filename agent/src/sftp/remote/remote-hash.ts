@@ -1,5 +1,5 @@
 // Asks a target for the SHA-256 of a file, so that its bytes need not come back.
-import { quote } from '../../steps/ssh-exec-script.ts';
+import { quote } from '../../ssh/quote.ts';
 import type { SftpLink } from './sftp-link.ts';
 
 /** The hash of a file's first bytes, in hex; undefined where the target has no shell or no program for it. */

@@ -1,7 +1,7 @@
 // What is said of how a transfer ended.
 import type { StepOutcome } from '@opsconductor/protocol';
 import { SshError } from '../../ssh/ssh-error.ts';
-import { failedBeforeStart, stoppedBeforeStart, stoppedStatus } from '../../steps/ssh-exec-outcomes.ts';
+import { failedBeforeStart, stoppedBeforeStart, stoppedStatus } from '../../steps/before-start-outcomes.ts';
 import type { StepContext, StopRequest } from '../../steps/step-type.ts';
 import type { TransferPlan } from '../transfer-plan.ts';
 import { shownPath } from '../tree/shown-path.ts';

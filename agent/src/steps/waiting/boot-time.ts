@@ -1,6 +1,6 @@
 // When a target was started: by the id of its boot, or by how long it has been up.
 import { runScript, type StopTarget } from '../../ssh/run-script.ts';
-import { newNonce } from '../ssh-exec-script.ts';
+import { newNonce } from '../ssh-exec/bootstrap-report.ts';
 
 export interface BootTime {
   /** Another one with each start; undefined where the target tells none. */

@@ -4,8 +4,8 @@ import { pause } from '../../sftp/copy/pause.ts';
 import type { SshPool } from '../../ssh/pool.ts';
 import type { StopTarget } from '../../ssh/run-script.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
-import { sshExec } from '../ssh-exec.ts';
-import { failedBeforeStart, stoppedBeforeStart } from '../ssh-exec-outcomes.ts';
+import { failedBeforeStart, stoppedBeforeStart } from '../before-start-outcomes.ts';
+import { sshExec } from '../ssh-exec/ssh-exec.ts';
 import type { StepContext, StepType, StopRequest } from '../step-type.ts';
 import { hasRestarted, readBootTime } from './boot-time.ts';
 

@@ -2,10 +2,10 @@
 import type { SshExecConfig, StepOutcome, WaitForConfig } from '@opsconductor/protocol';
 import { pause } from '../../sftp/copy/pause.ts';
 import type { SshPool } from '../../ssh/pool.ts';
+import { quote } from '../../ssh/quote.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
-import { sshExec } from '../ssh-exec.ts';
-import { failedBeforeStart, stoppedStatus } from '../ssh-exec-outcomes.ts';
-import { quote } from '../ssh-exec-script.ts';
+import { failedBeforeStart, stoppedStatus } from '../before-start-outcomes.ts';
+import { sshExec } from '../ssh-exec/ssh-exec.ts';
 import type { StepContext, StepType, StopRequest } from '../step-type.ts';
 
 /** Of a port: that nobody takes a connection there. */

@@ -5,7 +5,7 @@ import { dialError } from '../../ssh/connect-errors.ts';
 import type { SshPool } from '../../ssh/pool.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import { accountTest, setupSshd, sshTest } from '../../ssh/sshd-setup.ts';
-import { TestSink } from '../ssh-exec-setup.ts';
+import { TestSink } from '../ssh-exec/ssh-exec-setup.ts';
 import type { BeforeStart, StepContext, StepType, StopRequest } from '../step-type.ts';
 import { reboot } from './reboot.ts';
 import { waitFor } from './wait-for.ts';

@@ -1,0 +1,6 @@
+// Words of a shell.
+
+/** A string as one word of a POSIX shell. */
+export function quote(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}

@@ -1,0 +1,26 @@
+// Step type sftp.download: to a path on the agent, or to artifacts of the run.
+import { limits, type SftpDownloadConfig } from '@opsconductor/protocol';
+import { type Contents, toArtifacts } from '../../contents/with-contents.ts';
+import { runTransfer, type TransferDeps } from '../../sftp/run-transfer.ts';
+import type { StepType } from '../step-type.ts';
+import { copyPlan } from './sftp-plan.ts';
+
+export function sftpDownload(deps: TransferDeps, contents: Contents): StepType<SftpDownloadConfig> {
+  return {
+    type: 'sftp.download',
+    execute: (config, context) => {
+      const plan = copyPlan('pull', config);
+      if (config.artifact !== true) return runTransfer(deps, plan, context);
+      // Only files become artifacts, and as many of them and of their bytes as the server keeps.
+      const staged = {
+        ...plan,
+        symlinks: config.symlinks ?? 'skip',
+        maxBytes: limits.maxArtifactBytesPerAttempt,
+        maxFiles: limits.maxArtifactsPerAttempt,
+      };
+      return toArtifacts(contents, config.remote_path, context, (policy, localPath, shown) =>
+        runTransfer({ ...deps, policy }, { ...staged, localPath }, shown),
+      );
+    },
+  };
+}

@@ -1,0 +1,199 @@
+import { createHash } from 'node:crypto';
+import {
+  appendFile,
+  chmod,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, vi } from 'vitest';
+import { temporaryPrefix } from '../../sftp/tree/temporary-name.ts';
+import { sshTest } from '../../ssh/sshd-setup.ts';
+import { type SftpSetup, setupTransfers } from './sftp-setup.ts';
+
+const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
+const large = Buffer.alloc(9_000_000);
+for (let at = 0; at < large.length; at += 4) large.writeUInt32LE((at * 2_654_435_761) % 4_294_967_296, at);
+/** Slow enough to do something in the middle. */
+const slow = { bandwidth_limit: 6_000 };
+
+/** Resolves when so many bytes of an unfinished file are in the directory. */
+async function half(directory: string, bytes = 5_500_000): Promise<void> {
+  await vi.waitFor(
+    async () => {
+      const names = (await readdir(directory)).filter((name) => name.startsWith(temporaryPrefix));
+      const sizes = await Promise.all(names.map(async (name) => (await stat(join(directory, name))).size));
+      if (!sizes.some((size) => size >= bytes)) throw new Error(`there are ${sizes.join()} bytes`);
+    },
+    { timeout: 20_000, interval: 10 },
+  );
+}
+
+async function uploadLarge(t: SftpSetup, more: object = {}) {
+  const file = await t.put('local', 'large', large);
+  await utimes(file, 1_700_000_000, 1_700_000_000);
+  return t.run('upload', { local_path: file, remote_path: join(t.remote, 'large'), ...more });
+}
+
+sshTest('a cut connection is opened again, and the file is gone on with', async () => {
+  const t = await setupTransfers();
+  const running = uploadLarge(t, { ...slow, verify: 'checksum' });
+  await half(t.remote);
+  expect(await readdir(t.remote)).not.toContain('large');
+  t.sshd.killSessions();
+  const { outcome, report } = await running;
+  expect(outcome).toMatchObject({ status: 'succeeded' });
+  expect(report?.totals.bytes).toBeLessThan(large.length);
+  expect(sha256(await readFile(join(t.remote, 'large')))).toBe(sha256(large));
+  expect(await readdir(t.remote)).toEqual(['large']);
+});
+
+sshTest('a transfer that was cut off leaves nothing half, and the next run goes on with it', async () => {
+  const t = await setupTransfers();
+  await t.put('remote', 'large', 'the old one');
+  await chmod(join(t.remote, 'large'), 0o666);
+  const running = uploadLarge(t, { ...slow, retries: 0 });
+  await half(t.remote);
+  t.sshd.killSessions();
+  expect((await running).outcome).toMatchObject({ status: 'failed', reason: 'transfer_cut' });
+  expect(await readFile(join(t.remote, 'large'), 'utf8')).toBe('the old one');
+  const again = await uploadLarge(t, { retries: 0 });
+  expect(again.outcome).toMatchObject({ status: 'succeeded' });
+  expect(again.report?.totals.bytes).toBeLessThan(large.length);
+  expect(sha256(await readFile(join(t.remote, 'large')))).toBe(sha256(large));
+});
+
+sshTest('what was left of another content is not gone on with', async () => {
+  const t = await setupTransfers();
+  const running = uploadLarge(t, { ...slow, retries: 0 });
+  await half(t.remote);
+  t.sshd.killSessions();
+  await running;
+  const [left = ''] = await readdir(t.remote);
+  await writeFile(join(t.remote, left), Buffer.alloc(6_000_000, 'z'), { flag: 'r+' });
+  const again = await uploadLarge(t);
+  expect(again.report?.totals.bytes).toBe(large.length);
+  expect(sha256(await readFile(join(t.remote, 'large')))).toBe(sha256(large));
+});
+
+sshTest('a download that was cancelled says so, and leaves nothing under the name', async () => {
+  const t = await setupTransfers();
+  await t.put('remote', 'large', large);
+  const running = t.run('download', {
+    remote_path: join(t.remote, 'large'),
+    local_path: join(t.local, 'large'),
+    resume: false,
+    ...slow,
+  });
+  await half(t.local, 1_000_000);
+  t.stop();
+  expect((await running).outcome).toMatchObject({ status: 'cancelled', reason: 'cancelled' });
+  expect(await readdir(t.local)).toEqual([]);
+});
+
+sshTest('a file that changes while it is read is not put in its place', async () => {
+  const t = await setupTransfers();
+  const running = uploadLarge(t, { ...slow, retries: 0 });
+  await half(t.remote, 1_000_000);
+  await appendFile(join(t.local, 'large'), 'more');
+  expect((await running).outcome).toMatchObject({ status: 'failed', reason: 'file_changed' });
+  expect(await readdir(t.remote)).toEqual([]);
+});
+
+sshTest('a right that is lost in mid transfer is told, and once it is back the rest is copied', async () => {
+  const t = await setupTransfers();
+  const running = uploadLarge(t, { ...slow, retries: 0 });
+  await half(t.remote);
+  // Of its owner too: where the suite runs as a plain user, that is who logs in.
+  await chmod(t.remote, 0o555);
+  expect((await running).outcome).toMatchObject({ status: 'failed', reason: 'permission_denied' });
+  expect(await readdir(t.remote)).not.toContain('large');
+  await chmod(t.remote, 0o777);
+  expect((await uploadLarge(t)).outcome).toMatchObject({ status: 'succeeded' });
+  expect(sha256(await readFile(join(t.remote, 'large')))).toBe(sha256(large));
+});
+
+sshTest.each(['upload', 'download'] as const)(
+  'a destination that is replaced by a link in mid %s leads nowhere',
+  async (type) => {
+    const t = await setupTransfers();
+    const [source, destination] =
+      type === 'upload' ? (['local', 'remote'] as const) : (['remote', 'local'] as const);
+    await t.put(source, 'set/large', large);
+    const at = (path: string) => join(t[destination], path);
+    for (const name of ['set', 'elsewhere']) {
+      await mkdir(at(name));
+      await chmod(at(name), 0o777);
+    }
+    const running = t.run(type, {
+      local_path: join(t.local, 'set'),
+      remote_path: join(t.remote, 'set'),
+      retries: 0,
+      ...slow,
+    });
+    await half(at('set'), 1_000_000);
+    await rename(at('set'), at('moved'));
+    await symlink('elsewhere', at('set'));
+    const { outcome } = await running;
+    expect(await readdir(at('elsewhere'))).toEqual([]);
+    // The agent holds its directories open; on the target what has begun is not found again by its path.
+    if (type === 'download') expect(sha256(await readFile(at('moved/large')))).toBe(sha256(large));
+    else expect(outcome).toMatchObject({ status: 'failed', reason: 'path_missing' });
+  },
+);
+
+sshTest.each([
+  ['a server without SFTP', 'Subsystem sftp /bin/false', 'sshd_config'],
+  ['something else in its place', 'Subsystem sftp /bin/echo hello there, this is no SFTP', 'start-up file'],
+])('%s is told apart', async (_, line, advice) => {
+  const t = await setupTransfers({ config: [line] });
+  const file = await t.put('local', 'f', 'x');
+  const { outcome } = await t.run('upload', { local_path: file, remote_path: join(t.remote, 'f') });
+  expect(outcome).toMatchObject({
+    status: 'failed',
+    reason: 'sftp_missing',
+    advice: expect.stringContaining(advice),
+  });
+});
+
+sshTest('a link in the place of a directory is not entered, on either side', async () => {
+  const t = await setupTransfers();
+  await t.put('local', 'set/d/f', 'x');
+  await mkdir(join(t.remote, 'set'));
+  await mkdir(join(t.remote, 'elsewhere'));
+  for (const name of ['set', 'elsewhere']) await chmod(join(t.remote, name), 0o777);
+  await symlink(join(t.remote, 'elsewhere'), join(t.remote, 'set/d'));
+  const up = await t.run('upload', { local_path: join(t.local, 'set'), remote_path: join(t.remote, 'set') });
+  expect(up.outcome).toMatchObject({ status: 'failed', reason: 'path_refused' });
+  expect(await readdir(join(t.remote, 'elsewhere'))).toEqual([]);
+  await t.put('remote', 'theirs/d/f', 'x');
+  await mkdir(join(t.local, 'mine'));
+  await symlink(join(t.remote, 'elsewhere'), join(t.local, 'mine/d'));
+  const down = await t.run('download', {
+    remote_path: join(t.remote, 'theirs'),
+    local_path: join(t.local, 'mine'),
+  });
+  expect(down.outcome).toMatchObject({ status: 'failed', reason: 'path_refused' });
+  expect(await readdir(join(t.remote, 'elsewhere'))).toEqual([]);
+});
+
+sshTest('links of a target that lead out fail alone', async () => {
+  const t = await setupTransfers();
+  await t.put('remote', 'set/good', 'x');
+  await symlink('/etc/passwd', join(t.remote, 'set/absolute'));
+  await symlink('../../up', join(t.remote, 'set/relative'));
+  await symlink('good', join(t.remote, 'set/inside'));
+  const { outcome, report } = await t.run('download', {
+    remote_path: join(t.remote, 'set'),
+    local_path: join(t.local, 'set'),
+  });
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'path_refused' });
+  expect(report?.totals).toMatchObject({ created: 1, links: 1, failed: 2 });
+  expect((await readdir(join(t.local, 'set'))).sort()).toEqual(['good', 'inside']);
+});

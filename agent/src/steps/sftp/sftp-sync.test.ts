@@ -1,0 +1,122 @@
+import { chmod, chown, mkdir, readdir, readFile, stat, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect } from 'vitest';
+import { sshTest } from '../../ssh/sshd-setup.ts';
+import { setupTransfers } from './sftp-setup.ts';
+
+const names = async (directory: string) => (await readdir(directory, { recursive: true })).sort();
+
+/** A destination that the target's user may change, with what an earlier state of the source has left there. */
+async function setupSync() {
+  const t = await setupTransfers();
+  for (const [path, content] of Object.entries({
+    same: 'same',
+    changed: 'new',
+    'sub/new': 'n',
+    'cache/x': 'local',
+  }))
+    await t.put('local', `site/${path}`, content);
+  const source = join(t.local, 'site');
+  const destination = join(t.remote, 'site');
+  await mkdir(destination);
+  await chmod(destination, 0o777);
+  // Who may not change it may not give it the source's times either.
+  if (process.getuid?.() === 0) await chown(destination, 20_001, 20_001);
+  await utimes(join(source, 'same'), 1_600_000_000, 1_600_000_000);
+  const sync = (config: object = {}) =>
+    t.run('sync', {
+      local_path: source,
+      remote_path: destination,
+      mode: 'mirror',
+      exclude: ['/cache/'],
+      ...config,
+    });
+  return { ...t, source, destination, sync };
+}
+
+sshTest(
+  'a mirror has what the source has, deletes what it has not, and leaves out what is excluded',
+  async () => {
+    const t = await setupSync();
+    expect((await t.sync()).outcome).toMatchObject({ status: 'succeeded' });
+    await t.put('remote', 'site/gone', 'x');
+    await t.put('remote', 'site/gone too/deep', 'x');
+    await t.put('remote', 'site/cache/theirs', 'x');
+    for (const path of ['site/gone too', 'site/cache']) await chmod(join(t.remote, path), 0o777);
+    await t.put('local', 'site/changed', 'newer!');
+    const second = await t.sync({ delete: true });
+    expect(second.outcome).toMatchObject({ status: 'succeeded' });
+    expect(second.report?.totals).toMatchObject({
+      created: 0,
+      changed: 1,
+      unchanged: 2,
+      deleted: 3,
+      failed: 0,
+    });
+    expect(await names(t.destination)).toEqual([
+      'cache',
+      'cache/theirs',
+      'changed',
+      'same',
+      'sub',
+      'sub/new',
+    ]);
+    expect(await readFile(join(t.destination, 'changed'), 'utf8')).toBe('newer!');
+    expect((await stat(join(t.destination, 'same'))).mtimeMs).toBe(1_600_000_000_000);
+    const third = await t.sync({ delete: true });
+    expect(third.report?.totals).toMatchObject({ changed: 0, unchanged: 3, deleted: 0, bytes: 0 });
+  },
+);
+
+sshTest('more than may be deleted ends it before anything is changed', async () => {
+  const t = await setupSync();
+  for (const name of ['a', 'b', 'c']) await t.put('remote', `site/${name}`, 'x');
+  const { outcome } = await t.sync({ delete: true, max_delete: 2 });
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'delete_limit' });
+  expect(await names(t.destination)).toEqual(['a', 'b', 'c']);
+});
+
+sshTest('a dry run tells what it would do and does nothing', async () => {
+  const t = await setupSync();
+  await t.put('remote', 'site/gone', 'x');
+  const { outcome, stdout, report } = await t.sync({ delete: true, dry_run: true });
+  expect(outcome).toMatchObject({ status: 'succeeded' });
+  for (const line of [
+    'would upload .*/site/changed',
+    'would upload .*/site/sub/new',
+    'would delete .*/site/gone',
+  ])
+    expect(stdout).toMatch(new RegExp(`^${line}$`, 'm'));
+  expect(stdout).toMatch(/^Dry run, nothing was changed: 3 created, .* 1 deleted/m);
+  expect(report?.rows.every((row) => row.status === 'planned')).toBe(true);
+  expect(await names(t.destination)).toEqual(['gone']);
+});
+
+sshTest('an update keeps what is newer at the destination', async () => {
+  const t = await setupSync();
+  await t.put('remote', 'site/changed', 'their own');
+  await utimes(join(t.destination, 'changed'), 2_000_000_000, 2_000_000_000);
+  await t.put('remote', 'site/extra', 'x');
+  const { report } = await t.sync({ mode: 'update' });
+  expect(report?.totals).toMatchObject({ created: 2, unchanged: 1 });
+  expect(await readFile(join(t.destination, 'changed'), 'utf8')).toBe('their own');
+  expect(await names(t.destination)).toContain('extra');
+});
+
+sshTest('a comparison by checksum sees what size and time do not tell', async () => {
+  const t = await setupSync();
+  await t.sync();
+  await t.put('local', 'site/same', 'SAME');
+  await utimes(join(t.source, 'same'), 1_600_000_000, 1_600_000_000);
+  expect((await t.sync()).report?.totals).toMatchObject({ changed: 0 });
+  expect((await t.sync({ compare: 'checksum' })).report?.totals).toMatchObject({ changed: 1, unchanged: 2 });
+  expect(await readFile(join(t.destination, 'same'), 'utf8')).toBe('SAME');
+});
+
+sshTest('a pull makes the agent’s directory as the target’s is', async () => {
+  const t = await setupSync();
+  await t.put('remote', 'site/a/b', 'from there');
+  const { outcome } = await t.sync({ direction: 'pull', delete: true });
+  expect(outcome).toMatchObject({ status: 'succeeded' });
+  expect(await names(t.source)).toEqual(['a', 'a/b', 'cache', 'cache/x']);
+});

@@ -1,0 +1,147 @@
+import { access, chmod, mkdir, readdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, vi } from 'vitest';
+import { sshTest } from '../../ssh/sshd-setup.ts';
+import { setupTransfers } from './sftp-setup.ts';
+
+const withoutSftp = { config: ['Subsystem sftp /bin/false'] };
+
+sshTest('a tree is copied by SCP where there is no SFTP, and comes back the same', async () => {
+  const t = await setupTransfers(withoutSftp);
+  const large = Buffer.alloc(2_000_000, 'line of text\n');
+  await t.put('local', 'set/large', large);
+  await t.put('local', "set/d/it's odd", 'odd');
+  await t.put('local', 'set/empty', '');
+  await chmod(join(t.local, 'set/empty'), 0o640);
+  await utimes(join(t.local, 'set/large'), 1_600_000_000, 1_600_000_000);
+  const keep = { preserve_permissions: true, preserve_times: true };
+  const up = await t.run('copy', {
+    local_path: join(t.local, 'set'),
+    remote_path: join(t.remote, 'set'),
+    ...keep,
+  });
+  expect(up.outcome).toMatchObject({ status: 'succeeded', ssh: {} });
+  expect(up.report?.totals).toMatchObject({ created: 3, directories: 2, bytes: large.length + 3 });
+  expect((await readdir(join(t.remote, 'set'), { recursive: true })).sort()).toEqual([
+    'd',
+    "d/it's odd",
+    'empty',
+    'large',
+  ]);
+  expect((await stat(join(t.remote, 'set/empty'))).mode & 0o777).toBe(0o640);
+  expect((await stat(join(t.remote, 'set/large'))).mtimeMs).toBe(1_600_000_000_000);
+  const down = await t.run('copy', {
+    direction: 'pull',
+    local_path: join(t.local, 'back'),
+    remote_path: join(t.remote, 'set'),
+    ...keep,
+  });
+  expect(down.outcome).toMatchObject({ status: 'succeeded' });
+  expect((await readFile(join(t.local, 'back/large'))).equals(large)).toBe(true);
+  expect(await readFile(join(t.local, "back/d/it's odd"), 'utf8')).toBe('odd');
+  expect((await stat(join(t.local, 'back/large'))).mtimeMs).toBe(1_600_000_000_000);
+});
+
+sshTest(
+  'a file replaces one that is there, and files of a directory those of one that is there',
+  async () => {
+    const t = await setupTransfers(withoutSftp);
+    const file = await t.put('local', 'set/f', 'new');
+    await t.put('remote', 'set/f', 'old');
+    await t.put('remote', 'set/other', 'stays');
+    await chmod(join(t.remote, 'set'), 0o777);
+    const one = await t.run('copy', {
+      local_path: file,
+      remote_path: `${t.remote}/new/`,
+      create_directories: true,
+    });
+    expect(one.outcome).toMatchObject({ status: 'succeeded' });
+    expect(await readFile(join(t.remote, 'new/f'), 'utf8')).toBe('new');
+    const all = await t.run('copy', { local_path: join(t.local, 'set'), remote_path: join(t.remote, 'set') });
+    expect(all.outcome).toMatchObject({ status: 'succeeded' });
+    expect(await readFile(join(t.remote, 'set/f'), 'utf8')).toBe('new');
+    expect((await readdir(join(t.remote, 'set'))).sort()).toEqual(['f', 'other']);
+    expect((await readdir(t.remote)).sort()).toEqual(['new', 'set']);
+  },
+);
+
+sshTest.each([
+  ['a source that is missing', 'pull', { remote_path: '/nowhere/x' }, 'path_missing'],
+  ['a file that may not be read', 'pull', { remote_path: '/etc/shadow' }, 'permission_denied'],
+  ['a directory that is missing', 'push', { remote_path: '/nowhere/deep/x' }, 'path_missing'],
+  ['a place that may not be written', 'push', { remote_path: '/usr/opsconductor-test' }, 'permission_denied'],
+])('%s is told by its reason', async (_, direction, paths, reason) => {
+  const t = await setupTransfers(withoutSftp);
+  await t.put('local', 'f', 'x');
+  const { outcome } = await t.run('copy', { direction, local_path: join(t.local, 'f'), ...paths });
+  expect(outcome).toMatchObject({ status: 'failed', reason, advice: expect.any(String) });
+  expect(await readFile(join(t.local, 'f'), 'utf8')).toBe('x');
+});
+
+sshTest('what a hostile scp sends goes nowhere but where it was asked for', async () => {
+  const t = await setupTransfers(withoutSftp);
+  await mkdir(join(t.remote, 'bin'));
+  // In place of scp: says that it sends the directory, and a name in it that leads out.
+  const script =
+    "#!/bin/sh\nhead -c 1 >/dev/null; printf 'D0755 0 set\\n'; head -c 1 >/dev/null; printf 'C0644 4 ../../escaped\\nevil\\0'; cat >/dev/null\n";
+  await writeFile(join(t.remote, 'bin/scp'), script, { mode: 0o755 });
+  const hostile = await setupTransfers({
+    config: ['Subsystem sftp /bin/false', `SetEnv SHLVL=1 PATH=${t.remote}/bin:/usr/bin:/bin`],
+  });
+  const { outcome } = await hostile.run('copy', {
+    direction: 'pull',
+    remote_path: join(t.remote, 'set'),
+    local_path: join(hostile.local, 'set'),
+  });
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'transfer_failed' });
+  expect(outcome.message).toContain('leads elsewhere');
+  expect(await readdir(hostile.local, { recursive: true })).toEqual(['set']);
+});
+
+sshTest(
+  'a directory goes over one that is there, also where it is named from the home directory',
+  async () => {
+    const t = await setupTransfers(withoutSftp);
+    await t.put('local', 'set/f', 'x');
+    await t.put('local', 'more/d/g', 'y');
+    for (const name of ['set', 'more']) {
+      const { outcome } = await t.run('copy', { local_path: join(t.local, name), remote_path: '~/site' });
+      expect([name, outcome]).toMatchObject([name, { status: 'succeeded' }]);
+    }
+    const back = { direction: 'pull', local_path: join(t.local, 'back'), remote_path: '~/site' };
+    expect((await t.run('copy', back)).outcome).toMatchObject({ status: 'succeeded' });
+    expect((await readdir(join(t.local, 'back'), { recursive: true })).sort()).toEqual(['d', 'd/g', 'f']);
+  },
+);
+
+sshTest('a target that says nothing more does not hold up a stop, and nothing is left there', async () => {
+  const t = await setupTransfers(withoutSftp);
+  await mkdir(join(t.remote, 'bin'));
+  await mkdir(join(t.remote, 'to'));
+  await chmod(join(t.remote, 'to'), 0o777);
+  // In place of mv: says that it was called, and no more.
+  const script = `#!/bin/sh\n: > ${t.remote}/called; exec sleep 30\n`;
+  await writeFile(join(t.remote, 'bin/mv'), script, { mode: 0o755 });
+  const silent = await setupTransfers({
+    config: ['Subsystem sftp /bin/false', `SetEnv SHLVL=1 PATH=${t.remote}/bin:/usr/bin:/bin`],
+  });
+  const file = await silent.put('local', 'f', 'x');
+  const running = silent.run('copy', { local_path: file, remote_path: join(t.remote, 'to/f') });
+  await vi.waitFor(() => access(join(t.remote, 'called')), { timeout: 20_000, interval: 20 });
+  silent.stop();
+  expect((await running).outcome).toMatchObject({ status: 'cancelled', reason: 'cancelled' });
+  expect(await readdir(join(t.remote, 'to'))).toEqual([]);
+});
+
+sshTest('a link that leads in a circle fails alone', async () => {
+  const t = await setupTransfers(withoutSftp);
+  await t.put('local', 'set/f', 'x');
+  await symlink('.', join(t.local, 'set/again'));
+  const { outcome, report } = await t.run('copy', {
+    local_path: join(t.local, 'set'),
+    remote_path: join(t.remote, 'set'),
+  });
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'path_refused' });
+  expect(report?.totals).toMatchObject({ created: 1, failed: 1 });
+  expect(await readdir(join(t.remote, 'set'), { recursive: true })).toEqual(['f']);
+});

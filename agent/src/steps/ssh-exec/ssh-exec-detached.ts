@@ -1,0 +1,214 @@
+// ssh.exec for commands that are to go on without their agent: started apart from the connection, found again later.
+import type { SshExecConfig, StepOutcome } from '@opsconductor/protocol';
+import { DetachedCommand, type NoEnd } from '../../detached/detached-command.ts';
+import { removeScript, startScript } from '../../detached/supervisor-script.ts';
+import { plainShellFor } from '../../ssh/become/become-shell.ts';
+import { exitOf } from '../../ssh/connection.ts';
+import type { SshPool } from '../../ssh/pool.ts';
+import { runScript } from '../../ssh/run-script.ts';
+import { sshContext } from '../../ssh/ssh-context.ts';
+import { type AttemptOnTarget, type KeptOutput, type StepContext, TakenOverElsewhere } from '../step-type.ts';
+import { newNonce } from './bootstrap-report.ts';
+import { outputDirectory } from './output-file.ts';
+import { becomeShellEnded } from './ssh-exec-outcomes.ts';
+import {
+  mayPrepareNext,
+  openShell,
+  refusedBeforeStart,
+  replaceGoneShell,
+  runToEnd,
+  type SshExecOptions,
+  scriptInput,
+  watchShell,
+} from './ssh-exec-run.ts';
+import { commandScript } from './ssh-exec-script.ts';
+
+interface Detached {
+  pool: SshPool;
+  options: SshExecOptions;
+  config: SshExecConfig;
+  context: StepContext;
+}
+
+/** Undefined where the target can't do it, the step doesn't insist, and so nothing was started. */
+export async function startDetached(
+  detached: Detached & { kept: KeptOutput },
+): Promise<StepOutcome | undefined> {
+  const { pool, config, context, kept } = detached;
+  const start = plainShellFor(context.become);
+  let lease = await openShell(pool, context, start);
+  if (!('channel' in lease)) return lease;
+  kept.follow();
+  try {
+    const survivesWith = whatReattachNeeds(config);
+    await context.beforeStart({ survivesWith });
+    if (lease.prepared && exitOf(lease.channel) !== undefined) {
+      // The shell that was to wait has gone, and was sent nothing: a new one may be asked.
+      const next = await replaceGoneShell(lease, pool, context, start);
+      if (!('channel' in next)) return next;
+      lease = next;
+      // To open it may have taken longer than the lease had left.
+      await context.beforeStart({ survivesWith });
+    }
+    const refused = refusedBeforeStart(lease, context);
+    if (refused !== undefined) {
+      lease.channel.close();
+      lease.release();
+      return refused;
+    }
+  } catch (error) {
+    lease.channel.close();
+    lease.release();
+    throw error;
+  }
+  const nonce = newNonce();
+  const { marker, directoryName: name } = context;
+  const script = commandScript(
+    scriptInput(config, context),
+    (report) => `{ echo "${report}" >&8; echo >&9; }`,
+    { afterReport: ['exec 8>&- 9>&-'] },
+  );
+  const begin = { lease, nonce, script: startScript({ name, marker, nonce, script }) };
+  const command = new DetachedCommand({ ...optionsOf(detached), kept, start: begin });
+  // A target that says nothing at all is stopped as any other.
+  const stopped = new Promise((resolve) => context.signal.addEventListener('abort', resolve, { once: true }));
+  await Promise.race([command.begun, stopped]);
+  if (command.noEnd?.is === 'refused' && config.survive_agent_restart !== true) return undefined;
+  const outcome = await toOutcome(command, detached);
+  // As for commands that end with their agent: only where one step has followed another.
+  if (mayPrepareNext(lease, command, context)) lease.prepareNext(watchShell);
+  return outcome;
+}
+
+/** Neither the command nor what else may hold what is nobody's business. */
+export function whatReattachNeeds(config: SshExecConfig): SshExecConfig {
+  const { environment: _, working_directory: __, stdin: ___, ...rest } = config;
+  return { ...rest, command: '-' };
+}
+
+export async function reattachDetached(detached: Detached): Promise<StepOutcome> {
+  const { kept } = detached.context.output;
+  if (kept === undefined) throw new Error('Without its positions an output can not be read on');
+  kept.follow();
+  const { begunAt, collector } = detached.context;
+  const command = new DetachedCommand({
+    ...optionsOf(detached),
+    kept,
+    ...(begunAt === undefined ? {} : { begunAt }),
+    ...(collector === undefined ? {} : { collector }),
+  });
+  return toOutcome(command, detached);
+}
+
+/** Removes the attempt's files from the target. Rejects where that can't be reached. */
+export async function removeAttemptFiles(
+  pool: SshPool,
+  attempt: AttemptOnTarget,
+  kept: { command: boolean; outputFile: boolean },
+): Promise<void> {
+  const nonce = newNonce();
+  const names = {
+    ...(kept.command ? { command: attempt.directoryName } : {}),
+    ...(kept.outputFile ? { handedOn: outputDirectory(attempt.directoryName) } : {}),
+  };
+  const said = await runScript(
+    {
+      pool,
+      request: requestOf(attempt),
+      become: attempt.become,
+      scriptTimeoutMs: 30_000,
+      giveUpAfterMs: 60_000,
+    },
+    removeScript(names, nonce),
+  );
+  if (!said.includes(`${nonce} removed`)) throw new Error('the files of the attempt could not be removed');
+}
+
+async function toOutcome(command: DetachedCommand, detached: Detached): Promise<StepOutcome> {
+  const { pool, options, config, context } = detached;
+  try {
+    const outcome = await runToEnd(command, pool, options, config, context);
+    if (command.noEnd?.is === 'taken') throw new TakenOverElsewhere('another agent collects this command');
+    const stopped = context.signal.aborted;
+    const told = command.noEnd === undefined || stopped ? outcome : noEndOutcome(command.noEnd, context);
+    const { executionTimeMs, seenOn } = command;
+    return {
+      ...told,
+      ...(executionTimeMs === undefined ? {} : { executionTimeMs }),
+      ...command.use,
+      ...(seenOn === undefined ? {} : { ssh: sshContext(seenOn) }),
+      ...(command.cutStreams.length === 0 ? {} : { message: noRoom(told.message) }),
+    };
+  } finally {
+    command.close();
+  }
+}
+
+function noRoom(message: string | undefined): string {
+  const said = 'The disk of the target was full: the rest of the output is lost.';
+  return message === undefined ? said : `${message} ${said}`;
+}
+
+function noEndOutcome(noEnd: NoEnd, { target: { host }, become, collector }: StepContext): StepOutcome {
+  const advice = 'Look on the host what the step did, before running it again.';
+  // Whoever began it may have done so in another way after all, and not have come to say it.
+  const is = noEnd.is === 'never' && collector !== undefined ? 'supervisor' : noEnd.is;
+  switch (is) {
+    case 'refused':
+      if (become !== undefined && noEnd.is === 'refused' && noEnd.shellEnded !== undefined)
+        return becomeShellEnded(become, host, noEnd.shellEnded);
+      return {
+        status: 'failed',
+        reason: 'no_supervisor',
+        message: `The command was not started: ${host} can't keep it running without an agent: ${whyOf(noEnd)}.`,
+        advice: 'Mend that on the host, or set survive_agent_restart of the step to false.',
+      };
+    case 'exists':
+      return {
+        status: 'failed',
+        reason: 'no_supervisor',
+        message: `The command was not started: a directory of this attempt is on ${host} already.`,
+        advice: 'Run the step again.',
+      };
+    case 'never':
+      return {
+        status: 'failed',
+        reason: 'unreachable',
+        message: `The command was not started: what was to start it never arrived on ${host}.`,
+        advice: 'Nothing ran, so the step can be run again.',
+      };
+    case 'rebooted':
+      return {
+        status: 'unknown',
+        reason: 'target_rebooted',
+        message: `${host} was restarted while the command ran; it did not end by itself.`,
+        advice,
+      };
+    case 'supervisor':
+    case 'taken':
+    case 'closed':
+      return {
+        status: 'unknown',
+        reason: 'supervisor_lost',
+        message: `What watched the command on ${host} was ended; whether the command ended, and how, is not known.`,
+        advice,
+      };
+  }
+}
+
+function whyOf(noEnd: NoEnd): string {
+  return noEnd.is === 'refused' ? noEnd.why : noEnd.is;
+}
+
+function optionsOf({ pool, context }: Detached) {
+  const { directoryName: name, become, output: sink } = context;
+  return { pool, request: requestOf(context), name, become, sink };
+}
+
+function requestOf({
+  target,
+  credential,
+  checkAddresses,
+}: Pick<AttemptOnTarget, 'target' | 'credential' | 'checkAddresses'>) {
+  return { target, credential, checkAddresses: (found: readonly string[]) => checkAddresses(found) };
+}

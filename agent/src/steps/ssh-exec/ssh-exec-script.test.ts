@@ -1,0 +1,201 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the text is a shell's
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { quote } from '../../ssh/quote.ts';
+import { runInShell, scriptOfAttempt } from './attempt-shell-setup.ts';
+import { newNonce, ReportFilter } from './bootstrap-report.ts';
+import { attemptScript, bootstrapCommand, type ScriptInput } from './ssh-exec-script.ts';
+
+const nonce = newNonce();
+const shells = ['/bin/dash', '/bin/bash', '/bin/busybox', '/usr/bin/ksh', '/usr/bin/mksh'].filter(existsSync);
+
+async function runScript(shell: string, input: Partial<ScriptInput>, upTo?: number) {
+  const { stdout, ...rest } = await runInShell(shell, input, upTo === undefined ? {} : { upTo });
+  return { ...rest, stdout: stdout.toString() };
+}
+
+for (const shell of shells) {
+  test(`${shell} runs a command of any text as it is`, async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.string({ unit: 'grapheme' }), async (value) => {
+        fc.pre(!value.includes('\0') && value.isWellFormed());
+        const { stdout, status } = await runScript(shell, {
+          command: `printf %s ${quote(value)}`,
+          environment: { A: value },
+        });
+        expect([stdout, status]).toEqual([value, 0]);
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  test(`${shell} runs nothing of a script that was cut short`, async () => {
+    const command = 'echo one; echo two';
+    const { length } = scriptOfAttempt({ command });
+    // The last byte is a newline that nothing depends on.
+    for (let upTo = 0; upTo < length - 1; upTo += 1) {
+      const { stdout, stderr, report } = await runScript(shell, { command }, upTo);
+      expect([stdout + stderr, report]).toEqual([expect.not.stringMatching(/one|two/), undefined]);
+    }
+  });
+
+  test(`${shell} ends with the command's exit code, and with its own for a syntax error`, async () => {
+    expect(await runScript(shell, { command: 'exit 77' })).toMatchObject({ status: 77 });
+    const own = spawnSync(shell, ['-c', "echo 'open"], { argv0: 'sh' }).status;
+    expect(own).toBeGreaterThan(0);
+    expect(await runScript(shell, { command: "echo 'open" })).toMatchObject({ status: own });
+    expect(await runScript(shell, { command: 'cat; exit 5' })).toMatchObject({ status: 5 });
+  });
+
+  test(`${shell} has the variables of the prelude for the command, and not for its children`, async () => {
+    const value = `it's "$(here)" \\ \n -e`;
+    const input = { command: `printf '%s|' "$OPS_1"; printenv OPS_1`, prelude: [`OPS_1=${quote(value)}`] };
+    expect(await runScript(shell, input)).toMatchObject({ stdout: `${value}|`, status: 1 });
+    const inBash = await runScript(shell, { ...input, shell: 'bash' });
+    expect(inBash).toMatchObject({ stdout: `${value}|`, status: 1 });
+  });
+
+  test(`${shell} hands a command to bash, whole or not at all`, async () => {
+    const command = 'a=(1 2); [[ ${#a[@]} == 2 ]] && cat && echo "$BASHOPTS" | grep -c extquote; exit 7';
+    expect(await runScript(shell, { command, shell: 'bash' })).toMatchObject({ stdout: '1\n', status: 7 });
+    const big = `printf %s ${'x'.repeat(400_000)}; : OPSCONDUCTOR_END`;
+    expect((await runScript(shell, { command: big, shell: 'bash' })).stdout.length).toBe(400_000);
+    const small = { command: 'echo one', shell: 'bash' } as const;
+    const { length } = scriptOfAttempt(small);
+    for (let upTo = 0; upTo < length - 1; upTo += 9) {
+      const { stdout, stderr, report } = await runScript(shell, small, upTo);
+      expect([stdout + stderr, report]).toEqual([expect.not.stringMatching(/one/), undefined]);
+    }
+  });
+
+  test(`${shell} takes 400 KB of command`, async () => {
+    const text = 'x'.repeat(400_000);
+    expect((await runScript(shell, { command: `echo ${text}` })).stdout).toBe(`${text}\n`);
+  });
+
+  test(`${shell} begins a command once it is told to go, and never where its input ends before that`, async () => {
+    const stdout = (input: Partial<ScriptInput>, upTo?: number) =>
+      runScript(shell, { command: 'echo began', ...input }, upTo);
+    expect(await stdout({})).toMatchObject({ stdout: 'began\n', report: { kind: 'started' } });
+    for (const input of [{}, { shell: 'bash' }, { interpreter: 'sh' }, { stdin: 'go\n' }] as const) {
+      const never = await stdout(input, Number.POSITIVE_INFINITY);
+      expect(never).toMatchObject({ stdout: '', status: 1, report: { kind: 'started' } });
+      for (const word of ['\n', 'go\n', ' \n', `${nonce}\n`]) {
+        const wrong = await runInShell(shell, { command: 'echo began', ...input }, { word });
+        expect([wrong.stdout.toString(), wrong.status]).toEqual(['', 1]);
+      }
+    }
+  });
+}
+
+test('the exec string is free of what a login shell might expand', () => {
+  expect(bootstrapCommand).not.toMatch(/[!\\\n$`"]/);
+});
+
+test('a target without bash reports it and starts nothing', async () => {
+  const input = { command: 'echo one', shell: 'bash' } as const;
+  const { stdout, report } = await runInShell('/bin/sh', input, { env: { PATH: '/nowhere' } });
+  expect(stdout.toString()).toBe('');
+  expect(report).toEqual({ kind: 'no_shell', which: 'bash' });
+});
+
+test('a marker that is more than a word is a bug', () => {
+  expect(() => attemptScript({ marker: 'a b', command: 'true' }, nonce)).toThrow('not a marker');
+});
+
+test('the report is found and taken out wherever the bytes are cut', () => {
+  fc.assert(
+    fc.property(
+      fc.uint8Array({ maxLength: 80 }),
+      fc.uint8Array({ maxLength: 80 }),
+      fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1 }),
+      fc.boolean(),
+      (before, after, sizes, teasing) => {
+        // Half of it: of a longer beginning and the nonce a whole one may be made by chance.
+        const tease = teasing ? nonce.slice(0, 16) : '';
+        const whole = Buffer.concat([before, Buffer.from(`${tease}${nonce} start 4711\n`), after]);
+        const filter = new ReportFilter(nonce);
+        const out: Buffer[] = [];
+        for (let at = 0, i = 0; at < whole.length; i += 1) {
+          const size = sizes[i % sizes.length] ?? 1;
+          out.push(...filter.push(whole.subarray(at, at + size)));
+          at += size;
+        }
+        out.push(...filter.flush());
+        expect(filter.report).toEqual({ kind: 'started', pid: 4711 });
+        expect(Buffer.concat(out)).toEqual(Buffer.concat([before, Buffer.from(tease), after]));
+      },
+    ),
+  );
+});
+
+test('a shell that shows what it runs shows the report’s own line first, in one piece with it or not', () => {
+  const [shown, report, after] = [`+ echo '${nonce} start 7'\n`, `${nonce} start 7\n`, '+ true\n'];
+  for (const pieces of [[shown + report + after], [shown, report, after], [shown + report, after]]) {
+    const filter = new ReportFilter(nonce);
+    const out = pieces.flatMap((piece) => filter.push(Buffer.from(piece)));
+    expect(filter.report).toEqual({ kind: 'started', pid: 7 });
+    expect(Buffer.concat(out).toString()).toBe(shown + after);
+  }
+});
+
+test('output without a report is passed on whole', () => {
+  const filter = new ReportFilter(nonce);
+  const bytes = Buffer.from(`This account is not available. ${nonce.slice(0, 20)}`);
+  const out = Buffer.concat([...filter.push(bytes), ...filter.flush()]);
+  expect([out.toString(), filter.report]).toEqual([bytes.toString(), undefined]);
+});
+
+test('once the report is known bytes are handed on without a copy', () => {
+  const filter = new ReportFilter(nonce);
+  filter.push(Buffer.from(`${nonce} start 1\n`));
+  const bytes = Buffer.from(`${nonce} start 2\n`);
+  expect(filter.push(bytes)[0]).toBe(bytes);
+  expect(filter.report).toEqual({ kind: 'started', pid: 1 });
+});
+
+test('a report that does not end is output, and holds nothing back', () => {
+  const filter = new ReportFilter(nonce);
+  const all = [
+    Buffer.from(`before\n${nonce} start `),
+    ...Array.from({ length: 100 }, () => Buffer.alloc(64, '1')),
+  ];
+  const passed = all.flatMap((bytes) => filter.push(bytes));
+  expect(filter.flush()).toEqual([]);
+  expect(filter.report).toBeUndefined();
+  expect(Buffer.concat(passed)).toEqual(Buffer.concat(all));
+});
+
+for (const shell of shells) {
+  test(`${shell} feeds a command what it is to read, and runs nothing of what is left`, async () => {
+    const big = `${'line of text\n'.repeat(20_000)}last without end`;
+    const counted = await runScript(shell, { command: 'wc -c', stdin: big, environment: { A: 'b' } });
+    expect(Number(counted.stdout)).toBe(big.length + 1);
+    const left = await runScript(shell, { command: 'read -r x; echo "$x"', stdin: 'one\necho two\n' });
+    expect([left.stdout, left.status]).toEqual(['one\n', 0]);
+    const odd = "OPSCONDUCTOR_END\n'$(id)' \\ `id`\n";
+    expect(await runScript(shell, { command: 'cat', stdin: odd })).toMatchObject({ stdout: odd });
+    expect(await runScript(shell, { command: 'cat; exit 4', stdin: '' })).toMatchObject({ status: 4 });
+  });
+
+  test.runIf(existsSync('/usr/bin/perl'))(
+    `${shell} hands a program to its interpreter, and its input beside it`,
+    async () => {
+      const command = 'print "$ENV{A} <", join("", <STDIN>), ">\\n"; exit 3;';
+      const environment = { A: "it's $x" };
+      const alone = await runScript(shell, { command, environment, interpreter: 'perl' });
+      expect([alone.stdout, alone.status]).toEqual(["it's $x <>\n", 3]);
+      const fed = await runScript(shell, {
+        command,
+        environment,
+        interpreter: '/usr/bin/perl',
+        stdin: 'in\n',
+      });
+      expect([fed.stdout, fed.status]).toEqual(["it's $x <in\n>\n", 3]);
+      const none = await runScript(shell, { command, interpreter: 'no-such-program' });
+      expect(none.report).toEqual({ kind: 'no_shell', which: 'no-such-program' });
+    },
+  );
+}

@@ -1,0 +1,91 @@
+// Ends an attempt on its target: TERM, grace, KILL, and then looks whether anything of it is still there.
+import { endProcesses, type ProcessFamily, within } from '../../ssh/end-processes.ts';
+import { attemptProcesses, listProcesses, type RemoteProcess } from '../../ssh/remote-processes.ts';
+import type { StopTarget } from '../../ssh/run-script.ts';
+import type { StopRequest } from '../step-type.ts';
+import type { AttemptEnd, RunningCommand } from './ssh-exec-attempt.ts';
+
+export interface StopResult {
+  /** Whether it was seen that nothing of the attempt is left. */
+  confirmed: boolean;
+  /** What is left after KILL. */
+  survivors: RemoteProcess[];
+  /** Why it could not be confirmed. */
+  why?: string;
+  /** How the channel ended, where it did. */
+  end: AttemptEnd | undefined;
+}
+
+export interface StopLimits {
+  /** For the bootstrap to report its pid, where it had not yet, in ms. */
+  reportMs: number;
+  /** For the channel to close once no process is left, in ms. */
+  closeMs: number;
+  /** Between the first KILL and giving up on what survives it, in ms. */
+  killMs: number;
+}
+
+export const stopLimits: StopLimits = { reportMs: 5000, closeMs: 5000, killMs: 5000 };
+
+/** Never rejects: what went wrong is in the result. */
+export async function stopAttempt(
+  attempt: RunningCommand,
+  marker: string,
+  target: StopTarget,
+  { cause, killGraceMs }: StopRequest,
+  limits: StopLimits,
+): Promise<StopResult> {
+  attempt.stopBlocking();
+  let end: AttemptEnd | undefined;
+  attempt.ended.then((value) => {
+    end = value;
+  });
+  try {
+    const report = await within(limits.reportMs, attempt.reported);
+    if (!report && !end) {
+      // A shell that has not reported may still start the command, so an empty table would prove nothing.
+      return { confirmed: false, survivors: [], why: 'the login shell never got as far as the command', end };
+    }
+    const family = familyOf(attempt, marker, target, cause);
+    const times = { graceMs: killGraceMs, killMs: limits.killMs };
+    const { survivors } = await endProcesses(family, times);
+    if (survivors.length > 0) return { confirmed: false, survivors, why: 'processes survived KILL', end };
+    await within(limits.closeMs, attempt.ended);
+    if (!end)
+      return {
+        confirmed: false,
+        survivors,
+        why: 'something that can not be seen holds its output open',
+        end,
+      };
+    return { confirmed: true, survivors, end };
+  } catch (error) {
+    return {
+      confirmed: false,
+      survivors: [],
+      why: error instanceof Error ? error.message : String(error),
+      end,
+    };
+  } finally {
+    attempt.close();
+  }
+}
+
+function familyOf(
+  attempt: RunningCommand,
+  marker: string,
+  target: StopTarget,
+  cause: StopRequest['cause'],
+): ProcessFamily {
+  const leader = () => (attempt.report?.kind === 'started' ? attempt.report.pid : undefined);
+  return {
+    target,
+    leader,
+    note: attempt.stopNote?.(marker, cause),
+    list: async (seen) => {
+      const table = await listProcesses(target, marker);
+      return attemptProcesses(table, leader(), !attempt.exited && !attempt.over, seen);
+    },
+    news: () => (attempt.over ? undefined : attempt.ended),
+  };
+}

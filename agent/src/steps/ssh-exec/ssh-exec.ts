@@ -1,0 +1,133 @@
+// Step type ssh.exec: one POSIX shell command on the target.
+import { type SshExecConfig, type StepOutcome, survivesAgentRestart } from '@opsconductor/protocol';
+import type { ClientChannel } from 'ssh2';
+import { becomeShell } from '../../ssh/become/become-shell.ts';
+import { exitOf, type SshConnection } from '../../ssh/connection.ts';
+import type { Lease, SshPool } from '../../ssh/pool.ts';
+import { sshContext } from '../../ssh/ssh-context.ts';
+import type { StepContext, StepType } from '../step-type.ts';
+import { readOutputFile } from './output-file.ts';
+import { CommandOnChannel } from './ssh-exec-attempt.ts';
+import {
+  reattachDetached,
+  removeAttemptFiles,
+  startDetached,
+  whatReattachNeeds,
+} from './ssh-exec-detached.ts';
+import { serverTooOld } from './ssh-exec-outcomes.ts';
+import {
+  mayPrepareNext,
+  openShell,
+  refusedBeforeStart,
+  replaceGoneShell,
+  runToEnd,
+  type SshExecOptions,
+  scriptInput,
+  watchShell,
+} from './ssh-exec-run.ts';
+import { bootstrapCommand, markerLine, terminalBootstrapCommand } from './ssh-exec-script.ts';
+
+export type { SshExecOptions } from './ssh-exec-run.ts';
+
+/** The step type, on a pool of connections that the caller owns. */
+export function sshExec(pool: SshPool, options: SshExecOptions = {}): StepType<SshExecConfig> {
+  return {
+    type: 'ssh.exec',
+    execute: async (config, context) => {
+      const { kept } = context.output;
+      if (!context.maySurvive && config.survive_agent_restart === true) return serverTooOld();
+      if (kept === undefined || !context.maySurvive || !survivesAgentRestart(config))
+        return execute(pool, options, config, context);
+      const outcome = await startDetached({ pool, options, config, context, kept });
+      // The target can't have it so, and nobody has asked for it by name: nothing was started yet.
+      return outcome ?? execute(pool, options, config, context);
+    },
+    reattach: (config, context) => reattachDetached({ pool, options, config, context }),
+    toReattach: whatReattachNeeds,
+    readOutputFile: (context) => readOutputFile(pool, context),
+    remove: (context, kept) => removeAttemptFiles(pool, context, kept),
+  };
+}
+
+async function execute(
+  pool: SshPool,
+  options: SshExecOptions,
+  config: SshExecConfig,
+  context: StepContext,
+): Promise<StepOutcome> {
+  const { become, marker } = context;
+  const pty = config.pty === true;
+  const asOther = become && ((connection: SshConnection) => becomeShell(connection, become, { marker, pty }));
+  let lease = await openShell(pool, context, asOther ?? (pty ? startInTerminal : startShell));
+  if (!('channel' in lease)) return lease;
+  const startAttempt = (awaitsPermit: boolean, isMarked: boolean) =>
+    new CommandOnChannel(lease as Lease<ClientChannel>, scriptInput(config, context), context.output, {
+      ...{ awaitsPermit, isMarked },
+      ...(options.beginWithinMs === undefined ? {} : { beginWithinMs: options.beginWithinMs }),
+    });
+  try {
+    // Meanwhile a shell that is known to be ours makes ready, and waits for the word; any other is sent nothing yet.
+    let attempt = !pty && mayGoAhead(lease, context) ? startAttempt(true, false) : undefined;
+    let isMarked = asOther !== undefined;
+    if (attempt === undefined && lease.prepared) {
+      lease.channel.write(markerLine(marker));
+      isMarked = true;
+    }
+    await context.beforeStart();
+    const hasGone = lease.prepared && exitOf(lease.channel) !== undefined;
+    const hasRefused = hasGone && (await attempt?.hasRefused(context.signal)) === true;
+    if (hasGone && !hasRefused && !context.signal.aborted) {
+      // The shell that was to wait has gone, and was not given the word: a new one may be asked.
+      attempt = undefined;
+      isMarked = false;
+      const next = await replaceGoneShell(lease, pool, context, startShell);
+      if (!('channel' in next)) return next;
+      lease = next;
+      // To open it may have taken longer than the lease had left.
+      await context.beforeStart();
+    }
+    const refused = refusedBeforeStart(lease, context);
+    if (refused !== undefined) return refused;
+    attempt ??= startAttempt(false, isMarked);
+    attempt.permit();
+    const outcome = await runToEnd(attempt, pool, options, config, context);
+    return finish(lease, attempt, outcome, context);
+  } finally {
+    lease.channel.close();
+    lease.release();
+  }
+}
+
+/** On which a shell of ours has answered: no forced command, which would take the script for its own, stands in its place. */
+const answering = new WeakSet<SshConnection>();
+
+/**
+ * Whether the script may be there before the start is recorded. Nothing of the command runs without the word; a file for its
+ * outputs would be made.
+ */
+function mayGoAhead({ prepared, connection }: Lease<ClientChannel>, context: StepContext): boolean {
+  const isOurs = prepared || answering.has(connection);
+  return isOurs && context.become === undefined && context.outputFile !== true;
+}
+
+function finish(
+  lease: Lease<ClientChannel>,
+  attempt: CommandOnChannel,
+  outcome: StepOutcome,
+  context: StepContext,
+): StepOutcome {
+  if (!attempt.inTerminal && attempt.report?.kind === 'started' && context.become === undefined)
+    answering.add(lease.connection);
+  if (!attempt.inTerminal && mayPrepareNext(lease, attempt, context)) lease.prepareNext(watchShell);
+  const { executionTimeMs } = attempt;
+  const took = executionTimeMs === undefined ? {} : { executionTimeMs };
+  return { ...outcome, ...took, ssh: sshContext(lease) };
+}
+
+function startShell(connection: SshConnection): Promise<ClientChannel> {
+  return connection.exec(bootstrapCommand);
+}
+
+function startInTerminal(connection: SshConnection): Promise<ClientChannel> {
+  return connection.exec(terminalBootstrapCommand, { pty: true });
+}

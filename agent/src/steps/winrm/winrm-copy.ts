@@ -1,0 +1,97 @@
+// Step type winrm.copy: files and directories between the agent and a Windows host.
+import { posix } from 'node:path';
+import type { StepOutcome, WinrmCopyConfig } from '@opsconductor/protocol';
+import type { AgentPolicy } from '../../policy/agent-policy.ts';
+import { transferBetween } from '../../sftp/run-transfer.ts';
+import type { TransferPlan } from '../../sftp/transfer-plan.ts';
+import { type PathFilter, pathFilter } from '../../sftp/tree/path-filter.ts';
+import { WindowsLink } from '../../windows-files/windows-link.ts';
+import { windowsPath } from '../../windows-files/windows-path.ts';
+import { WindowsTree } from '../../windows-files/windows-tree.ts';
+import type { StepContext, StepType } from '../step-type.ts';
+import type { WinrmDeps } from './winrm-connection-options.ts';
+
+export interface WinrmCopyDeps extends WinrmDeps {
+  policy: AgentPolicy;
+}
+
+export function winrmCopy(deps: WinrmCopyDeps): StepType<WinrmCopyConfig> {
+  return { type: 'winrm.copy', execute: (config, context) => execute(deps, config, context) };
+}
+
+async function execute(
+  deps: WinrmCopyDeps,
+  config: WinrmCopyConfig,
+  context: StepContext,
+): Promise<StepOutcome> {
+  const link = new WindowsLink(deps, context);
+  const { plan, chosen } = winrmCopyPlan(config);
+  const outcome = await transferBetween(deps, plan, context, {
+    tree: new WindowsTree(link),
+    open: () => link.session(),
+    close: () => link.close(),
+    shownPath: windowsPath,
+  });
+  if (outcome.status !== 'succeeded' || chosen.hasAny()) return outcome;
+  const source = plan.direction === 'push' ? config.local_path : config.remote_path;
+  return {
+    ...outcome,
+    status: 'failed',
+    reason: 'path_missing',
+    message: `Nothing fits ${source}.`.slice(0, 2_000),
+    advice: 'Check the path and the pattern at its end.',
+  };
+}
+
+export function winrmCopyPlan(config: WinrmCopyConfig): { plan: TransferPlan; chosen: Chosen } {
+  const direction = config.direction ?? 'push';
+  const remotePath = config.remote_path.replaceAll('\\', '/');
+  const [source, destination] =
+    direction === 'push' ? [config.local_path, remotePath] : [remotePath, config.local_path];
+  const chosen = chosenBy(source);
+  const given = pathFilter(config.include, config.exclude);
+  const [localPath, remote] = direction === 'push' ? [chosen.path, destination] : [destination, chosen.path];
+  const plan: TransferPlan = {
+    direction,
+    localPath,
+    remotePath: remote,
+    createDirectories: config.create_directories ?? false,
+    overwrite: config.overwrite ?? 'different',
+    compare: 'checksum',
+    preservePermissions: false,
+    preserveTimes: config.preserve_times ?? false,
+    fileMode: undefined,
+    directoryMode: undefined,
+    filter: (path, isDirectory) => chosen.filter(path, isDirectory) && given(path, isDirectory),
+    symlinks: config.symlinks ?? 'follow',
+    verify: 'checksum',
+    resume: config.resume ?? true,
+    retries: config.retries ?? 3,
+    bytesPerSecond: config.bandwidth_limit === undefined ? undefined : config.bandwidth_limit * 1_024,
+    isSync: false,
+    dryRun: false,
+    maxDelete: undefined,
+  };
+  return { plan, chosen };
+}
+
+interface Chosen {
+  path: string;
+  filter: PathFilter;
+  /** Whether there was anything that the pattern fits. */
+  hasAny(): boolean;
+}
+
+/** `/srv/logs/*.txt` is the directory, and those of its entries that the last part fits; with brackets as they are. */
+function chosenBy(path: string): Chosen {
+  const last = posix.basename(path);
+  if (!/[*?]/.test(last)) return { path, filter: () => true, hasAny: () => true };
+  const fits = pathFilter([`/${last.replaceAll(/[[\\]/g, '\\$&')}`], ['/*']);
+  let isAny = false;
+  const filter: PathFilter = (each, isDirectory) => {
+    const isChosen = fits(each, isDirectory);
+    isAny ||= isChosen;
+    return isChosen;
+  };
+  return { path: posix.dirname(path), filter, hasAny: () => isAny };
+}

@@ -1,0 +1,119 @@
+// What is said of how a command on a WinRM host ended.
+import type { StepOutcome, StepReason, WinrmExecConfig } from '@opsconductor/protocol';
+import { SshError } from '../../ssh/ssh-error.ts';
+import type { CommandEnd } from '../../winrm/commands/run-command.ts';
+import type { WinrmError, WinrmErrorKind } from '../../winrm/winrm-error.ts';
+import { failedBeforeStart, stoppedStatus } from '../before-start-outcomes.ts';
+import type { StopRequest } from '../step-type.ts';
+
+/** Of what went wrong before anything was begun. */
+export const reasons: Readonly<Record<WinrmErrorKind, StepReason>> = {
+  name_not_found: 'name_not_found',
+  unreachable: 'unreachable',
+  connection_refused: 'connection_refused',
+  connect_timed_out: 'connect_timed_out',
+  certificate: 'certificate_refused',
+  auth_failed: 'auth_failed',
+  auth_unavailable: 'auth_failed',
+  not_authorized: 'not_authorized',
+  unencrypted_refused: 'auth_failed',
+  not_winrm: 'unreachable',
+  protocol: 'unreachable',
+  ambiguous: 'unreachable',
+  no_answer: 'unreachable',
+  quota: 'channel_refused',
+  shell_gone: 'channel_refused',
+  poll_again: 'channel_refused',
+  bad_directory: 'working_directory',
+  no_powershell: 'channel_refused',
+  fault: 'channel_refused',
+  too_large: 'invalid_config',
+  invalid: 'invalid_config',
+};
+
+export function outcomeOfError({ kind, message, advice, cause }: WinrmError): StepOutcome {
+  // Its name was not found, or it may not be dialled.
+  if (cause instanceof SshError) return failedBeforeStart(cause);
+  return {
+    status: 'failed',
+    reason: reasons[kind],
+    message: `The command was not started. ${message}`.slice(0, 2_000),
+    advice: advice.slice(0, 2_000),
+  };
+}
+
+const mayLack = 'The connection was lost while the command ran, and some of its output may be missing.';
+
+export function outcomeOfEnd(
+  end: CommandEnd,
+  config: WinrmExecConfig,
+  host: string,
+  stop: StopRequest | undefined,
+): StepOutcome {
+  if (end.how === 'lost') return lost(end.error, host);
+  const { exitCode, outputMayLack } = end;
+  const known = exitCode === undefined ? {} : { exitCode };
+  if (end.how === 'stopped') return stopped(end, known, stop);
+  if (exitCode === undefined) {
+    return {
+      status: 'unknown',
+      reason: 'connection_lost',
+      message: `${host} said that the command has ended, and not with which exit code.`,
+      advice: 'Look on the host what the command did, before running it again.',
+    };
+  }
+  const expected = config.expected_exit_codes ?? [0];
+  // Windows counts without a sign, and people write it either way.
+  if (expected.includes(exitCode) || expected.includes(exitCode >>> 0)) {
+    return { status: 'succeeded', ...known, ...(outputMayLack ? { message: mayLack } : {}) };
+  }
+  const hex = exitCode < 0 ? ` (0x${(exitCode >>> 0).toString(16).toUpperCase()})` : '';
+  return {
+    status: 'failed',
+    reason: 'exit_code',
+    ...known,
+    message: `The command ended with exit code ${exitCode}${hex}.${outputMayLack ? ` ${mayLack}` : ''}`,
+  };
+}
+
+function lost({ message, advice }: WinrmError, host: string): StepOutcome {
+  return {
+    status: 'unknown',
+    reason: 'connection_lost',
+    message: `What became of the command on ${host} is not known. ${message}`.slice(0, 2_000),
+    advice: advice.slice(0, 2_000),
+  };
+}
+
+function stopped(
+  end: Extract<CommandEnd, { how: 'stopped' }>,
+  known: { exitCode?: number },
+  stop: StopRequest | undefined,
+): StepOutcome {
+  if (stop === undefined) throw new Error('A command was stopped that nobody has stopped');
+  if (!end.confirmed) {
+    return {
+      status: 'unknown',
+      reason: 'cancel_unconfirmed',
+      ...known,
+      message:
+        `The command was told to stop, and that it did could not be confirmed: ${end.why ?? 'no answer'}`.slice(
+          0,
+          2_000,
+        ),
+      advice:
+        'Look on the host for processes below winrshost.exe. The host ends the shell, with all in it, when it has been idle for 15 minutes.',
+    };
+  }
+  const cause = {
+    timed_out: 'ran out of its time',
+    cancelled: 'was cancelled',
+    output_limit: 'printed more than is kept of its output',
+  }[stop.cause];
+  return {
+    status: stoppedStatus(stop),
+    reason: stop.cause,
+    ...known,
+    message: `The command ${cause} and was ended, with its shell.`,
+  };
+}

@@ -1,0 +1,248 @@
+import { powershellBootstrap, type WinrmExecConfig } from '@opsconductor/protocol';
+import { expect, onTestFinished } from 'vitest';
+import { SshError } from '../../ssh/ssh-error.ts';
+import { WinrmPool } from '../../winrm/connection/pool.ts';
+import { limitsProgram } from '../../winrm/powershell/limits-program.ts';
+import { cmdRunner, powershellText } from '../../winrm/powershell/powershell.ts';
+import { taskProgram, taskSupervisor } from '../../winrm/tasks/task-program.ts';
+import { isSoundPowershell } from '../../winrm/testing/powershell-tree.ts';
+import { hostOfFile, winrmPassword, winrmTest, winrmUser } from '../../winrm/testing/winrm-setup.ts';
+import { TestSink } from '../ssh-exec/ssh-exec-setup.ts';
+import type { BeforeStart, StepContext, StopRequest } from '../step-type.ts';
+import { winrmExec } from './winrm-exec.ts';
+
+const host = hostOfFile({
+  emulated: { bootstrap: powershellBootstrap, cmdRunner, limitsProgram, taskProgram, taskSupervisor },
+  settings: { maxPollSeconds: 1, noTasks: false, taskUsers: { 'CORP\\worker': 'hunter-9f3 & "that"' } },
+});
+
+let names = 0;
+
+function setup(more: Partial<StepContext> = {}) {
+  const pool = new WinrmPool();
+  onTestFinished(() => pool.close());
+  const controller = new AbortController();
+  const sink = new TestSink();
+  const begun: (BeforeStart | undefined)[] = [];
+  names += 1;
+  const context: StepContext = {
+    marker: 'installation.1.1',
+    directoryName: `installation.1.1.${names}`,
+    target: {
+      id: 1,
+      name: 'win-1',
+      host: host.fixture.host,
+      port: host.fixture.port('http'),
+      hostKeys: [],
+      winrm: { transport: 'http', authentication: 'ntlm', certificateCheck: 'verify' },
+    },
+    credential: { kind: 'winrm_password', id: '7', version: 1, user: winrmUser, password: winrmPassword },
+    output: sink,
+    transfers: { progress: () => {}, report: () => {} },
+    maySurvive: true,
+    signal: controller.signal,
+    askServer: () => Promise.reject(new Error('There is no server')),
+    beforeStart: async (how) => {
+      begun.push(how);
+    },
+    checkAddresses: () => {},
+    ...more,
+  };
+  const step = winrmExec({ pool, limits: { retryMs: 10, reconnectMs: 100 } });
+  return {
+    sink,
+    context,
+    begun,
+    step,
+    run: (config: Omit<WinrmExecConfig, 'run_as'>) => step.execute({ ...config, run_as: 'system' }, context),
+    remove: () => step.remove?.(context, { command: true, outputFile: false }, undefined),
+    stop: () => controller.abort({ cause: 'cancelled', killGraceMs: 0 } satisfies StopRequest),
+  };
+}
+
+/** The stand-in for PowerShell runs what follows by /bin/sh. */
+const sh = (script: string) => `# sh\n${script}`;
+
+winrmTest(
+  'a script runs as the system, with its values, and is there until its end is confirmed',
+  async () => {
+    const t = setup({ bindings: [{ name: 'OPS_1', type: 'string', value: 'a "b" $c', secret: false }] });
+    const command = sh('echo "$FIXTURE_USER $OPS_1 $A $OPSCONDUCTOR_ATTEMPT"; pwd; echo bad >&2; exit 9');
+    const config = { command, environment: { A: 'x' }, working_directory: '/usr', expected_exit_codes: [9] };
+    expect(await t.run(config)).toMatchObject({ status: 'succeeded', exitCode: 9 });
+    expect(t.sink.stdout).toBe('SYSTEM a "b" $c x installation.1.1\n/usr\n');
+    expect(t.sink.stderr).toBe('bad\n');
+    // Nothing of the script is written to the agent's disk.
+    expect(t.begun).toEqual([{ survivesWith: { command: '-', run_as: 'system', expected_exit_codes: [9] } }]);
+    expect(host.fixture.tasks).toHaveLength(1);
+    await t.remove();
+    expect(host.fixture.tasks).toEqual([]);
+  },
+);
+
+winrmTest(
+  'a script runs as the user of another credential, whose password is nowhere but in its login',
+  async () => {
+    const user = 'CORP\\worker';
+    const t = setup({ runAs: { user, password: 'hunter-9f3 & "that"' } });
+    // Found neither in the folder of the task nor on any command line; the pattern does not find itself.
+    const files = `grep -rl '[h]unter-9f3' ${host.fixture.dir}/tasks /proc/[0-9]*/cmdline 2>/dev/null || echo none`;
+    const config = { command: sh(`echo "$FIXTURE_USER"; cat; ${files}`), stdin: 'given' };
+    const outcome = await t.step.execute({ ...config, run_as_credential: 'worker' }, t.context);
+    expect(outcome).toMatchObject({ status: 'succeeded' });
+    expect(t.sink.stdout).toBe(`${user}\ngiven\nnone\n`);
+    // Neither what it reads nor the command is written to the agent's disk.
+    expect(t.begun).toEqual([{ survivesWith: { command: '-', run_as_credential: 'worker' } }]);
+    await t.remove();
+    const wrong = setup({ runAs: { user, password: 'another' } });
+    expect(await wrong.step.execute({ ...config, run_as_credential: 'worker' }, wrong.context)).toMatchObject(
+      {
+        status: 'failed',
+        message: expect.stringContaining('The user name or password is incorrect'),
+      },
+    );
+    const none = setup();
+    await expect(
+      none.step.execute({ ...config, run_as_credential: 'worker' }, none.context),
+    ).rejects.toMatchObject({ reason: 'credential_unusable' });
+  },
+);
+
+winrmTest('where it may not survive its agent it is removed at once', async () => {
+  const t = setup({ maySurvive: false });
+  expect(await t.run({ shell: 'cmd', command: 'echo of cmd' })).toMatchObject({ status: 'succeeded' });
+  expect(t.sink.stdout).toBe('of cmd\n');
+  expect(t.begun).toEqual([undefined]);
+  expect(host.fixture.tasks).toEqual([]);
+});
+
+winrmTest('where nobody follows its output, a lost connection does not bring it twice', async () => {
+  const t = setup({ maySurvive: false });
+  t.sink.kept.written = () => ({ stdout: 0, stderr: 0 });
+  await host.fixture.mishap({ action: 'Receive', what: 'drop', skip: 2, times: 3 });
+  const command = sh('for n in 1 2 3 4 5 6; do echo $n; sleep 0.2; done');
+  expect(await t.run({ command })).toMatchObject({ status: 'succeeded' });
+  expect(t.sink.stdout).toBe('1\n2\n3\n4\n5\n6\n');
+});
+
+winrmTest('a lost connection costs neither output nor a second start', async () => {
+  let unknown = 2;
+  const t = setup({
+    checkAddresses: () => {
+      if (!t.sink.stdout.includes('1') || unknown === 0) return;
+      unknown -= 1;
+      throw new SshError({ reason: 'name_not_found', message: 'No such name.', advice: 'Look.' });
+    },
+  });
+  await host.fixture.mishap({ action: 'Receive', what: 'drop', skip: 2, times: 3 });
+  const command = sh('for n in 1 2 3 4 5 6; do echo $n; sleep 0.2; done; exit 4');
+  expect(await t.run({ command })).toMatchObject({ status: 'failed', exitCode: 4 });
+  expect(t.sink.stdout).toBe('1\n2\n3\n4\n5\n6\n');
+  expect(t.begun).toHaveLength(1);
+  expect(unknown).toBe(0);
+  await t.remove();
+});
+
+winrmTest('an account whose password was changed meanwhile is not locked by asking again', async () => {
+  const t = setup();
+  const running = t.run({ command: sh('echo ready; sleep 1000') });
+  await t.sink.seen(/ready/);
+  let logins = 0;
+  const later = setup({
+    directoryName: t.context.directoryName,
+    credential: { ...t.context.credential, password: 'another' } as StepContext['credential'],
+    checkAddresses: () => {
+      logins += 1;
+    },
+  });
+  expect(await later.step.reattach?.({ command: '-', run_as: 'system' }, later.context)).toMatchObject({
+    status: 'unknown',
+  });
+  expect(logins).toBeLessThan(5);
+  t.stop();
+  await running;
+  await t.remove();
+});
+
+winrmTest('who comes after the agent reads on where it was', async () => {
+  const t = setup();
+  const running = t.run({
+    command: sh('echo ready; sleep 1000'),
+  });
+  await t.sink.seen(/ready/);
+  const after = setup({ directoryName: t.context.directoryName });
+  after.sink.written.stdout = 'ready\n'.length;
+  const config = { command: '-', run_as: 'system' } as const;
+  const again = after.step.reattach?.(config, after.context);
+  const other = setup({ directoryName: t.context.directoryName });
+  other.stop();
+  expect(await other.step.reattach?.(config, other.context)).toMatchObject({ status: 'cancelled' });
+  // Both see that it was ended from outside.
+  for (const outcome of [await again, await running]) {
+    expect(outcome).toMatchObject({ status: 'unknown', reason: 'connection_lost' });
+  }
+  expect(after.sink.stdout).toBe('');
+  await t.remove();
+  const gone = setup({ directoryName: t.context.directoryName });
+  expect(await gone.step.reattach?.(config, gone.context)).toMatchObject({
+    status: 'unknown',
+    message: expect.stringContaining('no trace of its scheduled task'),
+  });
+});
+
+winrmTest('a step that is cancelled is ended with its task', async () => {
+  const t = setup();
+  const running = t.run({ command: sh('echo ready; sleep 1000') });
+  await t.sink.seen(/ready/);
+  t.stop();
+  expect(await running).toMatchObject({ status: 'cancelled', reason: 'cancelled' });
+  await t.remove();
+  expect(host.fixture.tasks).toEqual([]);
+});
+
+winrmTest(
+  'one that runs as the user of a credential ends with what is theirs, whoever stops it',
+  async () => {
+    const runAs = { user: 'CORP\\worker', password: 'hunter-9f3 & "that"' };
+    const t = setup({ runAs });
+    const config = { command: sh('echo ready; sleep 1000'), run_as_credential: 'worker' };
+    const running = t.step.execute(config, t.context);
+    await t.sink.seen(/ready/);
+    const other = setup({ directoryName: t.context.directoryName, runAs });
+    other.stop();
+    const reattached = other.step.reattach?.({ command: '-', run_as_credential: 'worker' }, other.context);
+    expect(await reattached).toMatchObject({ status: 'cancelled' });
+    expect(await running).toMatchObject({ status: 'unknown', reason: 'connection_lost' });
+    await t.remove();
+  },
+);
+
+winrmTest(
+  'a host that makes no task for the user, or has no such directory, fails the step before it starts',
+  async () => {
+    const t = setup();
+    expect(await t.run({ command: sh('true'), working_directory: '/not/there' })).toMatchObject({
+      status: 'failed',
+      message: expect.stringContaining('/not/there is not there'),
+    });
+    await host.fixture.mishap({ action: 'Create', what: 'fault:denied' });
+    expect(await t.run({ command: sh('true') })).toMatchObject({
+      status: 'failed',
+      reason: 'not_authorized',
+    });
+    expect(host.fixture.tasks).toEqual([]);
+  },
+);
+
+winrmTest(
+  'the programs of tasks are PowerShell 5.1 of the grammar, and fit a command line of cmd.exe',
+  async () => {
+    for (const program of [taskProgram, taskSupervisor]) {
+      expect(await isSoundPowershell(program)).toBe(true);
+      expect(program).not.toMatch(/\?\?|\?\.|&&|\|\||\s\?\s|-Parallel/);
+    }
+    const folder =
+      'C:\\Windows\\Temp\\OpsConductor-00000000-0000-0000-0000-000000000000.1234567.12.0123456789abcdef';
+    expect(powershellText('powershell').length + 3 * folder.length + 60).toBeLessThan(8_191);
+  },
+);

@@ -1,0 +1,125 @@
+// winrm.exec with `run_as`: the script is a scheduled task of the host, which survives its agent.
+import type { StepOutcome, WinrmExecConfig } from '@opsconductor/protocol';
+import { SshError } from '../../ssh/ssh-error.ts';
+import type { CommandEnd } from '../../winrm/commands/run-command.ts';
+import { scriptCommand } from '../../winrm/powershell/script-command.ts';
+import { removeTask, runTask, type TaskStart } from '../../winrm/tasks/task-command.ts';
+import { WinrmError } from '../../winrm/winrm-error.ts';
+import { failedBeforeStart, stoppedBeforeStart } from '../before-start-outcomes.ts';
+import type { AttemptOnTarget, KeptOutput, StepContext, StopRequest } from '../step-type.ts';
+import { winrmConnections } from './winrm-connection-options.ts';
+import type { WinrmExecOptions } from './winrm-exec.ts';
+import { outcomeOfEnd, outcomeOfError } from './winrm-exec-outcomes.ts';
+import { scriptOf } from './winrm-exec-script.ts';
+import { WinrmOutput } from './winrm-output.ts';
+
+/** What the task scheduler itself gives to tasks. */
+const priority = 7;
+
+export async function executeAsTask(
+  options: WinrmExecOptions,
+  config: WinrmExecConfig,
+  context: StepContext,
+): Promise<StepOutcome> {
+  const { kept } = context.output;
+  const survives = kept !== undefined && context.maySurvive;
+  if (survives) kept.follow();
+  const how = survives ? { survivesWith: whatReattachNeeds(config) } : undefined;
+  let begunMs: number | undefined;
+  const outcome = await followTask(options, config, context, {
+    start: startOf(config, context),
+    ...(survives ? { kept } : {}),
+    beforeStart: async () => {
+      await context.beforeStart(how);
+      begunMs = performance.now();
+    },
+  });
+  // Else that is done when the server has confirmed the end.
+  if (!survives && begunMs !== undefined) {
+    await removeTaskOf(options, context, { command: true }).catch(() => undefined);
+  }
+  const took = begunMs === undefined ? {} : { executionTimeMs: Math.round(performance.now() - begunMs) };
+  return { ...outcome, ...took };
+}
+
+/** Neither the command nor what else may hold what is nobody's business. */
+export function whatReattachNeeds(config: WinrmExecConfig): WinrmExecConfig {
+  const { environment: _, working_directory: __, stdin: ___, ...rest } = config;
+  return { ...rest, command: '-' };
+}
+
+export function reattachTask(
+  options: WinrmExecOptions,
+  config: WinrmExecConfig,
+  context: StepContext,
+): Promise<StepOutcome> {
+  const { kept } = context.output;
+  if (kept === undefined) throw new Error('Without its positions an output can not be read on');
+  kept.follow();
+  return followTask(options, config, context, { kept });
+}
+
+export async function removeTaskOf(
+  options: WinrmExecOptions,
+  attempt: AttemptOnTarget,
+  kept: { command: boolean },
+): Promise<void> {
+  if (!kept.command) return;
+  await removeTask(winrmConnections(attempt, options), attempt.directoryName);
+}
+
+async function followTask(
+  options: WinrmExecOptions,
+  config: WinrmExecConfig,
+  context: StepContext,
+  { kept, ...more }: { kept?: KeptOutput; start?: TaskStart; beforeStart?: () => Promise<void> },
+): Promise<StepOutcome> {
+  const { signal, target } = context;
+  const output = new WinrmOutput(context.output, signal);
+  const taken = { stdout: 0, stderr: 0 };
+  let end: CommandEnd;
+  try {
+    end = await runTask({
+      connections: winrmConnections(context, options),
+      name: context.directoryName,
+      // What the server sends besides says nothing of whom the step runs as.
+      user: config.run_as_credential === undefined ? undefined : context.runAs?.user,
+      // Where nobody follows what is kept, it counts nothing.
+      taken: () => kept?.written() ?? taken,
+      onOutput: async (stream, bytes) => {
+        taken[stream] += bytes.length;
+        await output.writeAsIs(stream, bytes);
+      },
+      signal,
+      ...more,
+      ...(options.limits === undefined ? {} : { limits: options.limits }),
+    });
+  } catch (error) {
+    if (signal.aborted && error === signal.reason) return stoppedBeforeStart(signal.reason as StopRequest);
+    if (error instanceof SshError) return failedBeforeStart(error);
+    if (error instanceof WinrmError) return outcomeOfError(error);
+    throw error;
+  }
+  return outcomeOfEnd(end, config, target.host, signal.aborted ? (signal.reason as StopRequest) : undefined);
+}
+
+function startOf(config: WinrmExecConfig, context: StepContext): TaskStart {
+  const { shell = 'powershell', working_directory, run_as_credential } = config;
+  const { input } = scriptCommand(scriptOf(config, context));
+  if (run_as_credential !== undefined && context.runAs === undefined) {
+    throw new SshError({
+      reason: 'credential_unusable',
+      message: 'The server gave no credential for the command to run as.',
+      advice: 'Upgrade the servers, all of them.',
+    });
+  }
+  return {
+    ...(run_as_credential === undefined || context.runAs === undefined
+      ? {}
+      : { password: context.runAs.password }),
+    shell: shell === 'pwsh' ? 'pwsh' : 'powershell',
+    input: input.toString('latin1'),
+    workingDirectory: working_directory,
+    priority,
+  };
+}

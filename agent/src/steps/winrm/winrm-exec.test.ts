@@ -1,0 +1,259 @@
+import { type Binding, powershellBootstrap, type WinrmExecConfig } from '@opsconductor/protocol';
+import { expect, onTestFinished } from 'vitest';
+import { SshError } from '../../ssh/ssh-error.ts';
+import { WinrmPool } from '../../winrm/connection/pool.ts';
+import { fileServer } from '../../winrm/files/file-server.ts';
+import { limitsProgram } from '../../winrm/powershell/limits-program.ts';
+import { cmdRunner, powershellLine } from '../../winrm/powershell/powershell.ts';
+import { isSoundPowershell } from '../../winrm/testing/powershell-tree.ts';
+import { hostOfFile, winrmPassword, winrmTest, winrmUser } from '../../winrm/testing/winrm-setup.ts';
+import { TestSink } from '../ssh-exec/ssh-exec-setup.ts';
+import type { StepContext, StopRequest } from '../step-type.ts';
+import { winrmExec } from './winrm-exec.ts';
+
+const host = hostOfFile({
+  emulated: { bootstrap: powershellBootstrap, cmdRunner, limitsProgram },
+  settings: { maxPollSeconds: 1 },
+});
+
+function setup(more: Partial<StepContext> = {}) {
+  const sink = new TestSink();
+  const controller = new AbortController();
+  onTestFinished(() => controller.abort({ cause: 'cancelled', killGraceMs: 0 } satisfies StopRequest));
+  const context: StepContext = {
+    marker: 'installation.1.1',
+    directoryName: 'installation.1.1.x',
+    target: {
+      id: 1,
+      name: 'win-1',
+      host: host.fixture.host,
+      port: host.fixture.port('http'),
+      hostKeys: [],
+      winrm: { transport: 'http', authentication: 'ntlm', certificateCheck: 'verify' },
+    },
+    credential: { kind: 'winrm_password', id: '7', version: 1, user: winrmUser, password: winrmPassword },
+    output: sink,
+    transfers: { progress: () => {}, report: () => {} },
+    maySurvive: true,
+    signal: controller.signal,
+    askServer: () => Promise.reject(new Error('There is no server')),
+    beforeStart: async () => {},
+    checkAddresses: () => {},
+    ...more,
+  };
+  const pool = new WinrmPool();
+  onTestFinished(() => pool.close());
+  const step = winrmExec({ pool, limits: { retryMs: 10, reconnectMs: 500 } });
+  return {
+    sink,
+    pool,
+    context,
+    /** To its end, with its shell removed. */
+    async run(config: WinrmExecConfig) {
+      const outcome = await step.execute(config, context);
+      await pool.settled();
+      return outcome;
+    },
+    stop: (cause: StopRequest['cause'] = 'cancelled', killGraceMs = 5_000) =>
+      controller.abort({ cause, killGraceMs } satisfies StopRequest),
+  };
+}
+
+/** The stand-in for PowerShell runs what follows by /bin/sh. */
+const sh = (script: string) => `# sh\n${script}`;
+
+const bindings: Binding[] = [
+  { name: 'OPS_1', type: 'string', value: 'a "b" $(c) ä𝄞\n%d% !e!', secret: false },
+  { name: 'OPS_2', type: 'integer', value: 42, secret: false },
+];
+
+winrmTest('a PowerShell script is read whole from standard input, with its values as data', async () => {
+  const t = setup({ bindings });
+  const long = `${'# long ä€𝄞 "quotes" \'\n'.repeat(1_000)}printf "%s|%s|%s" "$OPS_1" "$OPS_2" "$OPSCONDUCTOR_ATTEMPT"; exit 0`;
+  expect(await t.run({ command: sh(long) })).toMatchObject({ status: 'succeeded', exitCode: 0 });
+  expect(t.sink.stdout).toBe('a "b" $(c) ä𝄞\n%d% !e!|42|installation.1.1');
+  expect((await host.fixture.stats()).shells).toBe(0);
+});
+
+winrmTest(
+  'that the name of its host is not found for a while is no failure of a command that runs',
+  async () => {
+    let unknown = 2;
+    const t = setup({
+      checkAddresses: () => {
+        if (!t.sink.stdout.includes('1') || unknown === 0) return;
+        unknown -= 1;
+        throw new SshError({ reason: 'name_not_found', message: 'No such name.', advice: 'Look.' });
+      },
+    });
+    await host.fixture.mishap({ action: 'Receive', what: 'drop', skip: 2 });
+    const command = sh('for n in 1 2 3 4; do echo $n; sleep 0.2; done; exit 4');
+    expect(await t.run({ command })).toMatchObject({ status: 'failed', exitCode: 4 });
+    expect(unknown).toBe(0);
+  },
+);
+
+winrmTest('a batch file is run by the runner, with its values in the environment', async () => {
+  const t = setup({ bindings: [{ name: 'OPS_1', type: 'string', value: 'text of it', secret: false }] });
+  const config = {
+    shell: 'cmd',
+    command: 'echo "$OPS_1 $A"\r\npwd\r\nexit 9',
+    environment: { A: 'of the step' },
+    working_directory: '/usr',
+  } as const;
+  expect(await t.run(config)).toMatchObject({ status: 'failed', reason: 'exit_code', exitCode: 9 });
+  expect(t.sink.stdout).toBe('text of it of the step\n/usr\n');
+});
+
+winrmTest(
+  'a command reads what its step gives it, line by line and with no more line than that',
+  async () => {
+    const t = setup({ bindings });
+    const stdin = 'first "line" ä𝄞\nsecond; echo $OPS_2\n';
+    expect(await t.run({ command: sh('cat; echo "[$OPS_2]"'), stdin })).toMatchObject({
+      status: 'succeeded',
+    });
+    expect(t.sink.stdout).toBe(`${stdin}[42]\n`);
+    const cmd = setup();
+    expect(await cmd.run({ shell: 'cmd', command: 'cat', stdin })).toMatchObject({ status: 'succeeded' });
+    expect(cmd.sink.stdout).toBe(stdin);
+    const none = setup();
+    expect(await none.run({ command: sh('cat') })).toMatchObject({ status: 'succeeded' });
+    expect(none.sink.stdout).toBe('');
+  },
+);
+
+winrmTest('limits hold before the script begins, in a shell of any kind', async () => {
+  const limits = { memory_mb: 200, priority: 'idle' } as const;
+  for (const shell of ['powershell', 'cmd'] as const) {
+    const t = setup();
+    const command = 'ulimit -v; nice';
+    const script = shell === 'cmd' ? command : sh(command);
+    expect(await t.run({ command: script, shell, limits })).toMatchObject({ status: 'succeeded' });
+    expect(t.sink.stdout).toBe(`${200 * 1024}\n19\n`);
+  }
+});
+
+winrmTest('a script that the stand-in does not know fails with what PowerShell would print', async () => {
+  const t = setup();
+  expect(await t.run({ command: 'Get-Date' })).toMatchObject({ status: 'failed', exitCode: 1 });
+  expect(t.sink.stderr).toBe('The fixture is no PowerShell: the script is not known\n');
+});
+
+winrmTest('exit codes that are expected are success, with or without a sign', async () => {
+  const t = setup();
+  const command = sh('echo 3221225477 > $FIXTURE_EXIT');
+  for (const code of [-1_073_741_819, 3_221_225_477]) {
+    const outcome = await t.run({ command, expected_exit_codes: [code] });
+    expect(outcome).toMatchObject({ status: 'succeeded', exitCode: -1_073_741_819 });
+  }
+  expect((await t.run({ command })).message).toContain('0xC0000005');
+});
+
+winrmTest.for(['cancelled', 'timed_out', 'output_limit'] as const)(
+  'a step that is %s ends so',
+  async (cause) => {
+    const t = setup();
+    const running = t.run({ command: sh('echo ready; sleep 1000') });
+    await t.sink.seen(/ready/);
+    t.stop(cause);
+    const outcome = await running;
+    expect(outcome).toMatchObject({ status: cause === 'output_limit' ? 'failed' : cause, reason: cause });
+    expect((await host.fixture.stats()).shells).toBe(0);
+  },
+);
+
+winrmTest('a stop works while the output is held back', async () => {
+  const t = setup();
+  t.sink.blocked = true;
+  const running = t.run({ command: sh('echo ready; exec cat /dev/zero') });
+  await t.sink.seen(/ready/);
+  t.stop('cancelled', 100);
+  expect(await running).toMatchObject({ status: 'cancelled' });
+});
+
+winrmTest('a stop that is not confirmed leaves the step unknown', async () => {
+  const t = setup();
+  const running = t.run({ command: sh('echo ready; sleep 1000') });
+  await t.sink.seen(/ready/);
+  await host.fixture.mishap({ action: 'Signal', what: '503', times: 9 });
+  await host.fixture.mishap({ action: 'Delete', what: '503', times: 9 });
+  t.stop();
+  expect(await running).toMatchObject({ status: 'unknown', reason: 'cancel_unconfirmed' });
+  await host.fixture.loseShells();
+});
+
+winrmTest('a command whose start was not answered is unknown, and is not begun again', async () => {
+  const t = setup();
+  await host.fixture.mishap({ action: 'Command', moment: 'after', what: 'drop' });
+  expect(await t.run({ command: sh('true') })).toMatchObject({
+    status: 'unknown',
+    reason: 'connection_lost',
+  });
+  expect((await host.fixture.stats()).requests.filter((action) => action === 'Command')).toHaveLength(1);
+});
+
+winrmTest('what keeps a command from starting fails the step with its reason', async () => {
+  const run = (more: Partial<StepContext>) => setup(more).run({ command: sh('true') });
+  const { target, credential } = setup().context;
+  const password = {
+    kind: 'winrm_password',
+    id: '7',
+    version: 1,
+    user: winrmUser,
+    password: 'wrong',
+  } as const;
+  expect(await run({ credential: password })).toMatchObject({ status: 'failed', reason: 'auth_failed' });
+  expect(await run({ target: { ...target, port: 1 } })).toMatchObject({ reason: 'connection_refused' });
+  expect(await run({ target: { ...target, host: 'no.such.invalid' } })).toMatchObject({
+    reason: 'name_not_found',
+  });
+  const https = { transport: 'https', authentication: 'ntlm', certificateCheck: 'verify' } as const;
+  const secure = { ...target, port: host.fixture.port('https') };
+  expect(await run({ target: { ...secure, winrm: https } })).toMatchObject({ reason: 'certificate_refused' });
+  const unverified = { ...secure, winrm: { ...https, certificateCheck: 'skip' } as const };
+  const refused = await run({ target: unverified });
+  expect(refused).toMatchObject({ status: 'failed', reason: 'certificate_refused' });
+  expect(refused.advice).toContain('--allow-unverified-winrm');
+  const { pool, context } = setup({ target: unverified });
+  expect(
+    await winrmExec({ pool, allowUnverified: () => true }).execute({ command: sh('true') }, context),
+  ).toMatchObject({ status: 'succeeded' });
+  const { certificate } = host.fixture.certificate('sha256');
+  expect(await run({ target: { ...secure, winrm: { ...https, ca: certificate } } })).toMatchObject({
+    status: 'succeeded',
+  });
+  const basic = { ...target, winrm: { ...https, transport: 'http', authentication: 'basic' } as const };
+  expect(await run({ target: basic })).toMatchObject({ status: 'failed', reason: 'auth_failed' });
+  const ssh = { kind: 'ssh_password', id: '7', version: 1, user: 'x', password: 'y' } as const;
+  expect(await run({ credential: ssh })).toMatchObject({ reason: 'credential_unusable' });
+  expect(credential.kind).toBe('winrm_password');
+  const refuse = () => {
+    throw new SshError({ reason: 'credential_bounds', message: 'Not there.', advice: 'Elsewhere.' });
+  };
+  expect(await run({ checkAddresses: refuse })).toMatchObject({
+    status: 'failed',
+    reason: 'credential_bounds',
+  });
+  await host.fixture.reset({ maxShells: 0 });
+  expect(await run({})).toMatchObject({ status: 'failed', reason: 'channel_refused' });
+  await host.fixture.reset({ maxShells: 30 });
+});
+
+winrmTest('a directory that is not there fails the step before it starts', async () => {
+  const outcome = await setup().run({ command: sh('true'), working_directory: '/nowhere/at/all' });
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'working_directory' });
+});
+
+winrmTest(
+  'the shipped programs are PowerShell of the grammar, and fit a command line of cmd.exe',
+  async () => {
+    for (const program of [powershellBootstrap, cmdRunner, limitsProgram, fileServer]) {
+      expect(await isSoundPowershell(program)).toBe(true);
+      // Newer than Windows PowerShell 5.1: operators ?? ?. ?: && ||, and what needs -Parallel or -AsUTC.
+      expect(program).not.toMatch(/\?\?|\?\.|&&|\|\||\s\?\s|-Parallel/);
+    }
+    const { command, arguments: words } = powershellLine('powershell');
+    expect([command, ...words].join(' ').length).toBeLessThan(8_000);
+  },
+);

@@ -1,0 +1,75 @@
+// Step type winrm.exec: a PowerShell or cmd script on a target that speaks WinRM.
+import type { StepOutcome, WinrmExecConfig } from '@opsconductor/protocol';
+import { SshError } from '../../ssh/ssh-error.ts';
+import { type CommandEnd, type RunLimits, runCommand } from '../../winrm/commands/run-command.ts';
+import type { ShellSettings } from '../../winrm/messages/soap.ts';
+import { scriptCommand } from '../../winrm/powershell/script-command.ts';
+import { WinrmError } from '../../winrm/winrm-error.ts';
+import { failedBeforeStart, stoppedBeforeStart } from '../before-start-outcomes.ts';
+import type { StepContext, StepType, StopRequest } from '../step-type.ts';
+import { type WinrmDeps, winrmConnections } from './winrm-connection-options.ts';
+import { outcomeOfEnd, outcomeOfError } from './winrm-exec-outcomes.ts';
+import { scriptOf } from './winrm-exec-script.ts';
+import { executeAsTask, reattachTask, removeTaskOf, whatReattachNeeds } from './winrm-exec-task.ts';
+import { WinrmOutput } from './winrm-output.ts';
+
+export interface WinrmExecOptions extends WinrmDeps {
+  limits?: Partial<RunLimits>;
+}
+
+/** Nobody but the agent that made a shell knows of it: the host removes it when it has not heard of that agent for so long. */
+const idleTimeoutS = 900;
+
+export function winrmExec(options: WinrmExecOptions): StepType<WinrmExecConfig> {
+  return {
+    type: 'winrm.exec',
+    execute: (config, context) =>
+      config.run_as === undefined && config.run_as_credential === undefined
+        ? execute(options, config, context)
+        : executeAsTask(options, config, context),
+    reattach: (config, context) => reattachTask(options, config, context),
+    toReattach: whatReattachNeeds,
+    remove: (context, kept) => removeTaskOf(options, context, kept),
+  };
+}
+
+async function execute(
+  options: WinrmExecOptions,
+  config: WinrmExecConfig,
+  context: StepContext,
+): Promise<StepOutcome> {
+  const { signal, target } = context;
+  const output = new WinrmOutput(context.output, signal);
+  let startedMs: number | undefined;
+  let end: CommandEnd;
+  try {
+    end = await runCommand({
+      connections: winrmConnections(context, options),
+      ...commandOf(config, context),
+      onOutput: (stream, bytes) => output.write(stream, bytes),
+      beforeStart: async () => {
+        await context.beforeStart();
+        startedMs = performance.now();
+      },
+      signal,
+      killGraceMs: () => (signal.reason as StopRequest).killGraceMs,
+      ...(options.limits === undefined ? {} : { limits: options.limits }),
+    });
+  } catch (error) {
+    if (signal.aborted && error === signal.reason) return stoppedBeforeStart(signal.reason as StopRequest);
+    if (error instanceof SshError) return failedBeforeStart(error);
+    if (error instanceof WinrmError) return outcomeOfError(error);
+    throw error;
+  }
+  output.end();
+  const took = startedMs === undefined ? {} : { executionTimeMs: Math.round(performance.now() - startedMs) };
+  const stopped = signal.aborted ? (signal.reason as StopRequest) : undefined;
+  return { ...outcomeOfEnd(end, config, target.host, stopped), ...took };
+}
+
+function commandOf(config: WinrmExecConfig, context: StepContext) {
+  const { working_directory } = config;
+  const { line, input } = scriptCommand(scriptOf(config, context));
+  const settings: ShellSettings = { environment: {}, workingDirectory: working_directory, idleTimeoutS };
+  return { line, input, settings };
+}
