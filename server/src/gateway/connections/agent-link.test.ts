@@ -200,7 +200,7 @@ test('of what an agent says after its connection was closed nothing is handled, 
   expect(socket.isPaused).toBe(true);
   // It has a moment to read why.
   expect(socket.readyState).toBe(2);
-  vi.advanceTimersByTime(2_000);
+  vi.advanceTimersByTime(500);
   expect(socket.readyState).toBe(3);
 });
 

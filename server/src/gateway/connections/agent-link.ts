@@ -108,6 +108,8 @@ export class AgentLink {
   readonly address: string | null;
   /** It is being shut out: nothing is sent to it any more but the end. */
   isEnding = false;
+  /** Commands of others that it is about to be given. */
+  expected = 0;
   readonly #socket: WebSocket;
   readonly #stream: Pick<Duplex, 'cork' | 'uncork'> & ReadStream;
   readonly #deps: LinkDeps;

@@ -5,7 +5,7 @@ import type { WebSocket } from 'ws';
 /** What an agent has under way when it is told, of output, is more at times: it is cut off then, and has the close by that time. */
 const maxBytes = 256 * 1024;
 /** From when on nothing more is read: for the close to arrive. */
-const lingerMs = 2_000;
+const lingerMs = 500;
 /** For all of it; ws would wait for 30 s, and each connection of one agent's key may leave one behind. */
 const answerMs = 5_000;
 

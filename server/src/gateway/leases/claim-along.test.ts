@@ -99,3 +99,24 @@ test('what was leased by a commit of which the answer was lost goes back, and is
   along?.over(false);
   expect((await agent.next('leases')).leases).toMatchObject([{ runId, epoch: 2 }]);
 });
+
+test('a step that can’t be leased leaves its slot to the next one', async () => {
+  let refused = 0;
+  const wrap: Parameters<typeof setupGateway>[1] = (builder) => ({
+    async build(steps) {
+      const { leases } = await builder.build(steps);
+      const unbuildable: { step: (typeof steps)[number]; message: string }[] = [];
+      for (const step of steps) {
+        refused += 1;
+        if (refused <= 11) unbuildable.push({ step, message: 'no such thing' });
+      }
+      for (const { step } of unbuildable) leases.delete(step.id);
+      return { leases, unbuildable };
+    },
+  });
+  await using t = await setupGateway({}, wrap, noPoll);
+  const runId = await t.start({ targets: 12 });
+  const agent = await t.connectAgent({ slots: 1 });
+  const last = (await t.steps(runId)).at(-1);
+  expect((await agent.next('leases')).leases).toMatchObject([{ step: last?.id }]);
+});

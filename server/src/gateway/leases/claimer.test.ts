@@ -1,3 +1,4 @@
+import { limits } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { endOf, setupRuns, type TestRuns, testServerId } from '../../runs/testing.ts';
 import { connectQueue, type Queryable, type Sql, type Tx } from '../../store/database/connection.ts';
@@ -152,6 +153,34 @@ test('an agent of which it is not known here what it has is given nothing more',
   t.isAgentReady = true;
   t.claimer.slotsFreed(t.segmentId);
   expect(await t.next()).toHaveLength(slots);
+});
+
+test('what a claim left at a bound of its own is taken by the next one, though no slot became free', async () => {
+  await using t = await setupClaimer();
+  await t.connect(t.agent, { slots: 300 });
+  await t.startOnMany();
+  expect(await t.next()).toHaveLength(limits.maxClaimBatch);
+  expect(await t.next()).toHaveLength(300 - limits.maxClaimBatch);
+});
+
+test('of more runs than a claim takes from the others follow', async () => {
+  await using t = await setupClaimer();
+  await t.connect(t.agent, { slots: 80 });
+  for (let n = 0; n < 70; n += 1) await t.start();
+  const claim = await t.claimer.next(newClaimId());
+  expect(claim).toMatchObject({ steps: { length: 64 }, tookAll: false, again: true });
+  expect(await t.next()).toHaveLength(6);
+});
+
+test('with agents of two kinds each freed slot has all looked at', async () => {
+  await using t = await setupClaimer();
+  const other = await t.addAgent('of another kind');
+  await t.connect(other, { slots, capabilities: ['sftp.sync'] });
+  await t.start({ targets: 20 });
+  const first = await t.next();
+  expect(first).toHaveLength(2 * slots);
+  await t.endAll(first);
+  expect(await t.next()).toHaveLength(2 * slots);
 });
 
 interface TestClaimer extends TestRuns {

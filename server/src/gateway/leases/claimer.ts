@@ -1,16 +1,24 @@
 // Which claim is made next. To look at all that is ready is right whatever has happened; it has to step over whatever is
 // in the index and ready no longer, which is little, but for as long as somebody has a snapshot open of before. So what
 // frees slots alone goes on among the runs that the last look has found, behind the steps that were taken of each.
-import { limits } from '@opsconductor/protocol';
 import type { StartedRun } from '../../runs/leases/claim-along.ts';
 import type { Sql, Tx } from '../../store/database/connection.ts';
 import { type Claim, type ClaimAmong, claimOnce, claimSteps } from '../../store/queue/claims.ts';
 
-const nothing: Claim = { steps: [], tookAll: false, hasRoom: false, full: [], moved: 0, kinds: 1 };
+const nothing: Claim = {
+  steps: [],
+  tookAll: false,
+  again: false,
+  hasRoom: false,
+  full: [],
+  moved: 0,
+  kinds: 1,
+};
 
 /** A look that takes longer than this, in ms, is not made again before some time of which it is a small part. */
 const quickLookMs = 25;
 const pauseForEachMs = 20;
+const maxPauseMs = 2_000;
 
 export interface ClaimerDeps {
   sql: Sql;
@@ -71,8 +79,8 @@ export class Claimer {
       throw error;
     }
     this.#took(claim);
-    const isShort = claim.hasRoom || claim.moved > 0 || claim.steps.length >= limits.maxClaimBatch;
-    return { claim: { ...claim, tookAll: false }, isShort };
+    const isShort = claim.hasRoom || claim.again;
+    return { claim: { ...claim, tookAll: false, again: isShort }, isShort };
   }
 
   /** Claims steps of a run as part of the transaction that makes it: nothing else waits. */
@@ -83,7 +91,7 @@ export class Claimer {
 
   /** A slow look waits for a while, as long as there are known runs to go on with. */
   #isPausing(): boolean {
-    const pauseMs = Math.max(0, this.#lookTookMs - quickLookMs) * pauseForEachMs;
+    const pauseMs = Math.min(maxPauseMs, Math.max(0, this.#lookTookMs - quickLookMs) * pauseForEachMs);
     return this.#now() < this.#lookedAtMs + pauseMs;
   }
 
@@ -104,12 +112,13 @@ export class Claimer {
       throw error;
     }
     this.#lookedAtMs = this.#now();
-    this.#lookTookMs = this.#lookedAtMs - beganMs;
+    // Where there was a free slot: without one it has not looked far.
+    if (claim.full.length === 0 || claim.steps.length > 0) this.#lookTookMs = this.#lookedAtMs - beganMs;
     const before = this.#known;
     const full = new Set(claim.full);
     this.#known = new Map([...before].filter(([, { segmentId }]) => full.has(segmentId)));
-    // Nothing was looked for where no slot was free.
-    this.#isDue ||= full.size > 0;
+    // Nothing was looked for where no slot was free; and what agents of several kinds can do is told by a look alone.
+    this.#isDue ||= full.size > 0 || claim.again || claim.kinds > 1;
     if (claim.kinds > 1) this.#known.clear();
     else {
       for (const run of claim.candidates ?? []) {

@@ -154,7 +154,7 @@ export class Dispatcher {
     const ready = [...this.#deps.links()].filter(
       (link) => segmentIds.has(link.segmentId) && link.isReady && link.isOpen,
     );
-    return ready.map(({ agentId, attemptCount }) => ({ agentId, steps: attemptCount }));
+    return ready.map(({ agentId, attemptCount, expected }) => ({ agentId, steps: attemptCount + expected }));
   }
 
   #lookFor(claimId: string): void {
@@ -185,12 +185,11 @@ export class Dispatcher {
     this.#undelivered.push(...found);
   }
 
-  async #handOut({ steps: claimed, tookAll, moved }: Claim): Promise<void> {
+  async #handOut({ steps: claimed, tookAll, again, moved }: Claim): Promise<void> {
     this.#leftSome = !tookAll;
     this.#wanted ||= moved > 0;
     if (claimed.length === 0) return;
-    // A batch that was full may have left some.
-    this.#wanted ||= !tookAll;
+    this.#wanted ||= again;
     this.#undelivered = claimed;
     this.#undelivered = this.#deliver(claimed, await this.buildLeases(claimed));
     const undelivered = new Set(this.#undelivered.map(({ id }) => id));
@@ -282,6 +281,8 @@ export class Dispatcher {
       outcome: { status: 'failed', ...why },
       output: { state: 'complete', digest: null, gaps: [] },
     });
+    // Its slot is free, and no agent will say so.
+    this.wake();
   }
 }
 

@@ -85,11 +85,20 @@ export class TakeOvers {
     const given: TakenOverStep[] = [];
     const left: TakenOverStep[] = [];
     const lost: { step: TakenOverStep; why: string }[] = [];
-    for (const step of taken) {
-      const to = await this.#giveTo(step);
-      if (to === 'agent') given.push(step);
-      else if (to === 'nobody_yet') left.push(step);
-      else if (to !== 'resume') lost.push({ step, why: to.lost });
+    // They have its slots from now on; it is given them one after the other.
+    const takers = taken.map(({ agentId }) => this.#deps.linkOf(agentId));
+    for (const taker of takers) if (taker !== undefined) taker.expected += 1;
+    try {
+      for (const step of taken) {
+        const to = await this.#giveTo(step);
+        const taker = takers.shift();
+        if (taker !== undefined) taker.expected -= 1;
+        if (to === 'agent') given.push(step);
+        else if (to === 'nobody_yet') left.push(step);
+        else if (to !== 'resume') lost.push({ step, why: to.lost });
+      }
+    } finally {
+      for (const taker of takers) if (taker !== undefined) taker.expected -= 1;
     }
     // Whoever is there next gets it, up to so many times; nobody in time makes it unknown.
     const waiting = await orphanAttempts(

@@ -25,6 +25,8 @@ export interface Claim {
   steps: ClaimedStep[];
   /** Free slots are left over in every segment, so no ready step was left for want of one. */
   tookAll: boolean;
+  /** Another claim may find more at once: this one ended at a bound, or moved steps. */
+  again: boolean;
   /** Free slots are left over in some segment. */
   hasRoom: boolean;
   /** Segments with ready steps of which the agents had no free slot. */
@@ -90,6 +92,7 @@ export async function claimSteps(sql: Sql, serverId: string, claimId = newClaimI
   const all: Claim = {
     steps: [],
     tookAll: true,
+    again: false,
     hasRoom: false,
     full: [],
     moved: 0,
@@ -100,6 +103,7 @@ export async function claimSteps(sql: Sql, serverId: string, claimId = newClaimI
     const claim = await claimKind(sql, serverId, claimId, kind);
     all.steps.push(...claim.steps);
     all.tookAll &&= claim.tookAll;
+    all.again ||= claim.again;
     all.hasRoom ||= claim.hasRoom;
     all.full.push(...claim.full);
     all.candidates?.push(...(claim.candidates ?? []));
@@ -219,14 +223,25 @@ export async function claimOnce(
   for (const { segmentId } of leased) left.set(segmentId, (left.get(segmentId) ?? 0) - 1);
   const moved = rows[0]?.moved ?? 0;
   const kinds = rows[0]?.kinds ?? 1;
-  const tookAll = moved === 0 && [...left.values()].every((free) => free > 0);
   const candidates = rows.find((row) => row.candidates !== null)?.candidates ?? [];
+  const rooms = [...left.values()];
+  const isBounded = leased.length >= limits.maxClaimBatch || hasMoreRuns(candidates);
   const claim = {
-    ...{ steps: leased.map(claimedStep), tookAll, moved, kinds },
-    hasRoom: [...left.values()].some((free) => free > 0),
+    steps: leased.map(claimedStep),
+    tookAll: moved === 0 && !isBounded && rooms.every((free) => free > 0),
+    again: moved > 0 || isBounded,
+    ...{ moved, kinds },
+    hasRoom: rooms.some((free) => free > 0),
     full: [...new Set(rows.filter((row) => row.free === 0).map((row) => row.ofSegmentId))],
   };
   return among === undefined ? { ...claim, candidates } : claim;
+}
+
+/** Of a segment that has as many as a claim takes from there may be others. */
+function hasMoreRuns(candidates: readonly CandidateRun[]): boolean {
+  const counts = new Map<number, number>();
+  for (const { segmentId } of candidates) counts.set(segmentId, (counts.get(segmentId) ?? 0) + 1);
+  return [...counts.values()].some((count) => count >= maxRunsTakenFrom);
 }
 
 /** One step of each is enough to see; of `exists … or exists …` the database may read all, to have them at hand. */
