@@ -28,7 +28,7 @@ const turnsOfCallers = {
   ...{ mostUnderWay: 6, beginsInAMs: 1, beginsOfEachInAMs: 0.5 },
   atWill: { perS: 100, burst: 50 },
 };
-/** Of one user, or one address: as many as a user may ask at once. They would wait for four seconds at that pace. */
+/** Of one user, or one address: as many as a user may ask at once. At that pace they wait for four seconds, and for twenty where others ask. */
 const mostWaitingOfEach = 2_000;
 /** Of these many may be behind one address, and a sign-in waits long for the one before. */
 const turnsOfStrangers = { mostUnderWay: Number.POSITIVE_INFINITY, beginsInAMs: 0.2, beginsOfEachInAMs: 0 };
