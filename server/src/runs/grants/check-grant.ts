@@ -27,10 +27,10 @@ const askAnew =
 export async function grantOfStart(
   deps: DraftDeps,
   grant: SignedGrant | undefined,
-  run: Omit<RunToSign, 'agentIds'> & { segmentIds: readonly number[]; isRerun: boolean },
+  run: Omit<RunToSign, 'agentIds'> & { segmentIds: readonly number[]; signedOnly: boolean; isRerun: boolean },
 ): Promise<CheckedGrant | undefined> {
   if (grant !== undefined) return checkGrant(deps, run, grant);
-  await refuseUnsigned(deps.sql, run.segmentIds, run);
+  if (run.signedOnly) await refuseUnsigned(deps.sql, run.segmentIds, run);
   return undefined;
 }
 

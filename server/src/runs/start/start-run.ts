@@ -167,6 +167,7 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
       ...{ jobId: request.jobId, jobVersion: version, startedBy: caller.name },
       ...{ values: given.values ?? {}, secrets: given.secrets, segmentIds: segments },
       targetIds: targets.map(({ id }) => id),
+      signedOnly: targets.some(({ signedOnly }) => signedOnly),
       isRerun: request.rerun !== undefined,
     });
     const news = { runs: [{ id: runId, seq: 0, ended: false }], segments, cancel: [] };

@@ -1,5 +1,6 @@
 // Signed runs: what is stored of a grant, and which segments ask for one.
 import { type Queryable, type Tx, violatedConstraint } from '../database/connection.ts';
+import type { Condition } from '../people/visibility.ts';
 
 export interface RunGrantRow {
   id: number;
@@ -43,12 +44,24 @@ export async function findSigningAgents(
   return db<SigningAgentRow[]>`
     select a.segment_id, sg.name as segment_name, a.id as agent_id, a.name as agent_name,
       'signed_for_one_agent' = any(s.capabilities) as one_agent
-    from agents a
+    from ${signingAgents(db)}
     join segments sg on sg.id = a.segment_id
-    join agent_sessions s on s.agent_id = a.id and s.session_number = a.session_number
-    where a.segment_id = any(${segmentIds as number[]}::bigint[]) and a.state not in ('revoked', 'disabled')
-      and 'signed_runs_only' = any(s.capabilities)
+    where a.segment_id = any(${segmentIds as number[]}::bigint[]) and ${isSigningAgent(db)}
     order by sg.name, a.name`;
+}
+
+/** Agents as `a` with their sessions as `s`, for `isSigningAgent`. */
+function signingAgents(db: Queryable) {
+  return db`agents a join agent_sessions s on s.agent_id = a.id and s.session_number = a.session_number`;
+}
+
+function isSigningAgent(db: Queryable) {
+  return db`a.state not in ('revoked', 'disabled') and 'signed_runs_only' = any(s.capabilities)`;
+}
+
+/** Condition: whether `findSigningAgents` finds any in the segment that the outer statement has as `segment`. */
+export function hasSigningAgent(db: Queryable, segment: Condition): Condition {
+  return db`exists (select from ${signingAgents(db)} where a.segment_id = ${segment} and ${isSigningAgent(db)})`;
 }
 
 /** What placeholders may tell of targets, beyond where they are. */

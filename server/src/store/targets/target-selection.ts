@@ -8,6 +8,7 @@ import {
 import type { Reach } from '../../auth/authority.ts';
 import { type Queryable, unprepared } from '../database/connection.ts';
 import { type Condition, targetGroupWithin, targetWithin } from '../people/visibility.ts';
+import { hasSigningAgent } from '../runs/run-grants.ts';
 import { selectorCondition } from './selector-condition.ts';
 
 export interface SelectionTerms {
@@ -32,6 +33,8 @@ export interface SelectedRow {
   missingCredential: string | null;
   /** What it has or inherits, for steps that name none. */
   credentialId: string | null;
+  /** Whether an agent of its segment runs only what is signed. */
+  signedOnly: boolean;
   /** A jump host on the way to it on which the caller may not use credentials. */
   barredJumpHost: string | null;
 }
@@ -65,7 +68,7 @@ export async function selectTargets(
   const selection = sql<SelectedRow[]>`
     with ${chosen(sql, query, reaches, options)}
     select id, name, host, segment_id, segment_name, protocol, problem, missing_credential, credential_id,
-      barred_jump_host
+      signed_only, barred_jump_host
     from chosen
     order by place, segment_name, name, id`;
   return sent(query, selection);
@@ -79,7 +82,10 @@ export interface SelectionSummary {
   problems: { problem: SelectionProblem; count: number; targets: string[] }[];
   credentials: { name: string; segmentName: string; count: number }[];
   withoutHostKey: number;
-  items: Omit<SelectedRow, 'missingCredential' | 'credentialId' | 'protocol' | 'barredJumpHost'>[];
+  items: Omit<
+    SelectedRow,
+    'missingCredential' | 'credentialId' | 'protocol' | 'signedOnly' | 'barredJumpHost'
+  >[];
 }
 
 /** The same, counted: by segment, by problem with the first names, and a page of the targets. */
@@ -149,9 +155,10 @@ function chosen(sql: Queryable, query: TargetQuery, reaches: SelectionReaches, o
       from ${asked} ${targetWithin(sql, reaches.read)} and not ${selectedByTerms(sql, query.exclude)}
       limit ${options.limit}
     ), place as materialized (
-      select s.id, s.name, s.settings, s.credential_id, s.key_generation > 0 and exists (
-        select from agents a where a.segment_id = s.id and a.state <> 'revoked') as has_agent
-      from segments s where s.id in (select segment_id from sel)
+      select sg.id, sg.name, sg.settings, sg.credential_id, sg.key_generation > 0 and exists (
+        select from agents a where a.segment_id = sg.id and a.state <> 'revoked') as has_agent,
+        ${hasSigningAgent(sql, sql`sg.id`)} as signed_only
+      from segments sg where sg.id in (select segment_id from sel)
     ), need as materialized (
       select distinct n.name from jobs j
       join job_versions v on v.job_id = j.id and v.version = coalesce(${options.jobVersion ?? null}, j.version)
@@ -197,7 +204,7 @@ function chosen(sql: Queryable, query: TargetQuery, reaches: SelectionReaches, o
       join targets t on t.segment_id = hop.segment_id and t.name = hop.name
       where not ${targetWithin(sql, reaches.credentials)}
     ), chosen as materialized (
-      select sel.id, sel.name, sel.host, sel.segment_id, place.name as segment_name, sel.place,
+      select sel.id, sel.name, sel.host, sel.segment_id, place.name as segment_name, place.signed_only, sel.place,
         sel.protocol, absent.name as missing_credential,
         coalesce(sel.credential_id, gc.credential_id, place.credential_id) as credential_id,
         way.barred as barred_jump_host,
