@@ -19,6 +19,7 @@ import type { Journal } from '../journal/journal.ts';
 import { attemptKey } from '../journal/replay.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
 import { AttemptOutput } from '../spool/attempt-output.ts';
+import { SpareFile } from '../spool/spare-file.ts';
 import { type SpooledChunk, SpoolFile } from '../spool/spool-file.ts';
 import { Attempt, type Completion } from './attempt.ts';
 import { AttemptStarts } from './attempt-starts.ts';
@@ -77,10 +78,12 @@ export class Executor {
   /** It wants no next step with a completion; what it is given all the same it takes. */
   busy = false;
   readonly #settledLeases = new SettledLeases();
+  readonly #spareSpool: SpareFile;
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
-    const { journal, grants, deadline } = options;
+    const { journal, grants, deadline, spoolFolder } = options;
+    this.#spareSpool = new SpareFile(join(spoolFolder, 'spare'));
     this.#starts = new AttemptStarts({
       ...{ journal, grants, deadline },
       isStopped: () => this.#stopped,
@@ -302,6 +305,7 @@ export class Executor {
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all([...this.#attempts].map(({ output }) => output.suspend()));
+    await this.#spareSpool.remove();
   }
 
   // ---- leases
@@ -512,7 +516,7 @@ export class Executor {
   }
 
   #newSpool(attempt: { step: number; epoch: number }): SpoolFile {
-    return SpoolFile.create(join(this.#options.spoolFolder, attemptKey(attempt)));
+    return SpoolFile.create(join(this.#options.spoolFolder, attemptKey(attempt)), this.#spareSpool);
   }
 
   #newOutput(

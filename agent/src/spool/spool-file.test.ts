@@ -1,14 +1,15 @@
-import { readFile, truncate, writeFile } from 'node:fs/promises';
+import { readdir, readFile, stat, truncate, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { decodeFrame, limits } from '@opsconductor/protocol';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
+import { SpareFile } from './spare-file.ts';
 import { type NewChunk, SpoolFile } from './spool-file.ts';
 
 async function setup() {
   const { path, remove } = await temporaryDirectory();
-  return { path: join(path, '1-1'), [Symbol.asyncDispose]: remove };
+  return { folder: path, path: join(path, '1-1'), [Symbol.asyncDispose]: remove };
 }
 
 function chunk(seq: number, text: string): NewChunk {
@@ -102,4 +103,53 @@ test('a chunk that was cut off under a reader is an error, not wrong bytes', asy
   await truncate(t.path, 50);
   await expect(file.readFrame(placed?.chunk as never)).rejects.toThrow('shorter');
   await file.close();
+});
+
+/** One that has its file. */
+async function spareIn(folder: string) {
+  const spare = new SpareFile(join(folder, 'spare'));
+  spare.take(join(folder, 'none'));
+  await vi.waitFor(() => stat(join(folder, 'spare')));
+  return spare;
+}
+
+test('a spare file becomes the spool of who has output first, and another takes its place', async () => {
+  await using t = await setup();
+  const spare = await spareIn(t.folder);
+  const { ino } = await stat(join(t.folder, 'spare'));
+  const silent = SpoolFile.create(join(t.folder, '2-1'), spare);
+  const file = SpoolFile.create(t.path, spare);
+  await file.append([chunk(1, 'one')]);
+  expect((await stat(t.path)).ino).toBe(ino);
+  await file.close();
+  const { chunks } = await SpoolFile.recover(t.path);
+  expect(chunks).toMatchObject([{ seq: 1 }]);
+  await vi.waitFor(() => stat(join(t.folder, 'spare')));
+  await silent.remove();
+  await spare.remove();
+  expect(await readdir(t.folder)).toEqual(['1-1']);
+});
+
+test('two that have output at once have files of their own', async () => {
+  await using t = await setup();
+  const spare = await spareIn(t.folder);
+  const files = ['1-1', '2-1', '3-1'].map((name) => SpoolFile.create(join(t.folder, name), spare));
+  await Promise.all(files.map((file, at) => file.append([chunk(1, `of ${at}`)])));
+  for (const file of files) await file.close();
+  const found = await Promise.all(
+    ['1-1', '2-1', '3-1'].map((name) => SpoolFile.recover(join(t.folder, name))),
+  );
+  expect(found.map(({ chunks }) => chunks.length)).toEqual([1, 1, 1]);
+  await spare.remove();
+  expect(await readdir(t.folder)).toEqual(['1-1', '2-1', '3-1']);
+});
+
+test('where somebody has removed the spare file the spool is made as without one', async () => {
+  await using t = await setup();
+  const spare = await spareIn(t.folder);
+  await unlink(join(t.folder, 'spare'));
+  const file = SpoolFile.create(t.path, spare);
+  const [placed] = await file.append([chunk(1, 'one')]);
+  expect(await file.readFrame(placed?.chunk as never)).toEqual(placed?.frame);
+  await spare.remove();
 });

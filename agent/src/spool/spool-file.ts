@@ -15,6 +15,7 @@ import {
   positionOf,
 } from '@opsconductor/protocol';
 import { isMissing } from '../identity/durable-file.ts';
+import type { SpareFile } from './spare-file.ts';
 
 const openFile = promisify(open);
 const readFrom = promisify(read);
@@ -54,16 +55,22 @@ export class SpoolFile {
   /** Descriptor, once there is a file. */
   #file: number | undefined;
   #end: number;
+  readonly #spare: SpareFile | undefined;
 
-  private constructor(path: string, file: number | undefined, end: number) {
+  private constructor(
+    path: string,
+    file: number | undefined,
+    { end, spare }: { end: number; spare?: SpareFile | undefined },
+  ) {
     this.#path = path;
     this.#file = file;
     this.#end = end;
+    this.#spare = spare;
   }
 
-  /** A file for a new attempt; made when the first chunk comes, since many attempts print nothing. */
-  static create(path: string): SpoolFile {
-    return new SpoolFile(path, undefined, 0);
+  /** A file for a new attempt; made, or the spare one taken, when the first chunk comes: many attempts print nothing. */
+  static create(path: string, spare?: SpareFile): SpoolFile {
+    return new SpoolFile(path, undefined, { end: 0, spare });
   }
 
   /**
@@ -88,7 +95,7 @@ export class SpoolFile {
       end = found.end;
     }
     await truncateFile(file, end);
-    return { file: new SpoolFile(path, file, end), chunks };
+    return { file: new SpoolFile(path, file, { end }), chunks };
   }
 
   /** Appends chunks in one write, and answers where they are. */
@@ -112,6 +119,7 @@ export class SpoolFile {
   }
 
   async #write(parts: readonly Buffer[], bytes: number): Promise<void> {
+    this.#file ??= this.#spare?.take(this.#path);
     if (bytes > writtenAtOnceBytes) {
       this.#file ??= await openFile(this.#path, 'w+', 0o600);
       await writeAll(this.#file, parts, this.#end);
