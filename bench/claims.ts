@@ -23,7 +23,7 @@ export async function benchClaims(): Promise<void> {
     ['a claim of 16 steps on empty tables', both(times.empty, empty), ''],
     [`beside ${finishedSteps} finished steps`, both(times.full, full), ''],
     [
-      'p99 ÷ that of empty tables',
+      'p99 beside these ÷ that of empty tables',
       (full / empty).toFixed(2),
       `at most 1.2${finishedSteps < goalSteps ? `, beside ${goalSteps}` : ''}`,
     ],
@@ -33,7 +33,7 @@ export async function benchClaims(): Promise<void> {
       '',
     ],
     [
-      'p99 ÷ that of empty tables',
+      'p99 with that snapshot ÷ that of empty tables',
       (snapshot / empty).toFixed(2),
       `at most 3${snapshotMinutes < goalMinutes ? `, after ${goalMinutes} min` : ''}`,
     ],

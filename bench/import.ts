@@ -10,23 +10,23 @@ export async function benchImport(): Promise<void> {
   try {
     const csv = await timeImports(system, 'csv', csvOf);
     const yaml = await timeImports(system, 'ansible_yaml', yamlOf);
-    const row = (what: string, of: keyof Times, goal = ''): [string, string, string] => [
+    const row = (what: string, of: keyof Times): [string, string, string] => [
       what,
-      `${seconds(csv[of])}, YAML ${seconds(yaml[of])}`,
-      goal,
+      `CSV ${seconds(csv[of])}, YAML ${seconds(yaml[of])}`,
+      '',
+    ];
+    const each = (what: string, of: keyof Times): [string, string, string][] => [
+      [`${what}, CSV`, seconds(csv[of]), 'under 30 s'],
+      [`${what}, YAML`, seconds(yaml[of]), 'under 30 s'],
     ];
     await writeReport({
       name: 'import',
       title: `Import of ${hosts} hosts from one file`,
       rows: [
-        [
-          'planned and applied, CSV',
-          `${seconds(csv.firstMs)}, YAML ${seconds(yaml.firstMs)}`,
-          'less than 30 s',
-        ],
+        ...each('planned and applied', 'firstMs'),
         row('of that the plan', 'planMs'),
         row('planned again, nothing changed', 'unchangedMs'),
-        row('planned and applied again, one label of each host changed', 'changedMs', 'less than 30 s'),
+        ...each('planned and applied again, one label of each host changed', 'changedMs'),
       ],
       notes: [
         'Each from before the request until its answer was read; three labels a host, two target groups with selectors over them, an audit row for each target.',

@@ -148,14 +148,14 @@ async function measure(sql: Sql, postgresPid: number): Promise<[string, string, 
     ['templates, with count', () => ({ template: true, count: true })],
   ];
   const rows: [string, string, string][] = [];
-  for (const [what, query] of queries) rows.push([what, await list(query), 'p99 below 50 ms']);
+  for (const [what, query] of queries) rows.push([what, await list(query), 'p99 under 50 ms']);
   const counts = (authority: Authority) => timed(postgresPid, () => jobCounts(sql, authority.reach('read')));
   rows.push(['counts by state, last result and category', await counts(everything), '']);
   rows.push(['as operator of one category: those counts', await counts(limited), '']);
   for (const [what, query] of queries.filter(([what]) =>
     /list, with|search a name|descriptions|last result|last run/.test(what),
   )) {
-    rows.push([`as operator of one category: ${what}`, await list(query, limited), 'p99 below 50 ms']);
+    rows.push([`as operator of one category: ${what}`, await list(query, limited), 'p99 under 50 ms']);
   }
   return rows;
 }
@@ -173,7 +173,7 @@ async function timed(postgresPid: number, work: (n: number) => Promise<unknown>)
     samples.push(performance.now() - startedMs);
   }
   const cpuMs = ((cpuSecondsOf(pids) - before) * 1_000) / rounds;
-  return `${percentile(samples, 50).toFixed(1)} ms, ${percentile(samples, 99).toFixed(1)} ms; CPU ${cpuMs.toFixed(1)} ms`;
+  return `p50 ${percentile(samples, 50).toFixed(1)} ms, p99 ${percentile(samples, 99).toFixed(1)} ms; CPU ${cpuMs.toFixed(1)} ms`;
 }
 
 // ------------------------------------------------------------------ files

@@ -38,8 +38,12 @@ export async function benchMasking(): Promise<void> {
     name: 'masking',
     title: 'Masking of output',
     rows: [
-      [`${patternCount} patterns of 8 to 64 characters, ordinary log`, against('ordinary'), '300 MB/s'],
-      ['the same, a log of patterns that lack their last character', against('near'), '100 MB/s'],
+      [
+        `${patternCount} patterns of 8 to 64 characters, ordinary log`,
+        against('ordinary'),
+        'at least 300 MB',
+      ],
+      ['the same, a log of patterns that lack their last character', against('near'), 'at least 100 MB'],
       [
         `50 secrets of five shapes in all spellings (${fifty.patterns.length} patterns), ordinary log`,
         against('fifty'),
@@ -48,7 +52,7 @@ export async function benchMasking(): Promise<void> {
       [
         'the 600 patterns and what has the form of a secret, ordinary log, in which nothing is found',
         against('detected'),
-        '150 MB/s',
+        'at least 150 MB',
       ],
       ['what has the form of a secret alone, ordinary log', against('detectedAlone'), ''],
     ],

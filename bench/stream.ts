@@ -77,6 +77,7 @@ export async function benchStream(): Promise<void> {
       notes: [
         `Log lines that gzip level 1 makes ${await gzipRatio(file)} times smaller, aes128-gcm on both sides. Timed from before the POST until the reader had parsed and inflated the last byte and the run had ended. The SHA-256 of what it read, and of what the store returned, is taken afterwards, as the peer takes none, and equals that of the file.`,
         `${rounds} pairs after one that is not counted. The secrets of a run, of five shapes, are in the environment of its step, and are looked for in all spellings; there are none in the output.`,
+        'The steps do not survive their agent; [those that do](#latency-a-short-run) are slower.',
       ],
     });
   } finally {

@@ -104,12 +104,12 @@ async function measure(sql: Sql, caller: Caller): Promise<[string, string, strin
     { id: number; name: string; host: string }[]
   >`select id, name, host from targets limit 1`;
   const { id = 0, name = '', host = '' } = one ?? {};
-  const below = (ms: number) => `p99 below ${ms} ms`;
+  const under = (ms: number) => `p99 under ${ms} ms`;
   return [
-    ['list, any page', await list((n) => ({ cursor: cursors[n % cursors.length] })), below(50)],
-    ['list by segment', await list((n) => ({ segmentId: (n % segments) + 1 })), below(50)],
-    ['list by group', await list((n) => ({ groupId: (n % groups) + 1 })), below(50)],
-    ['list by search, with count', await list((n) => ({ search: `st-${n}`, count: true })), below(50)],
+    ['list, any page', await list((n) => ({ cursor: cursors[n % cursors.length] })), under(50)],
+    ['list by segment', await list((n) => ({ segmentId: (n % segments) + 1 })), under(50)],
+    ['list by group', await list((n) => ({ groupId: (n % groups) + 1 })), under(50)],
+    ['list by search, with count', await list((n) => ({ search: `st-${n}`, count: true })), under(50)],
     [
       'list by system, health, activity',
       await list((n) => ({
@@ -118,40 +118,40 @@ async function measure(sql: Sql, caller: Caller): Promise<[string, string, strin
         isActive: true,
         count: true,
       })),
-      below(50),
+      under(50),
     ],
     [
       'list by selector, with count',
       await list((n) => ({ selector: `env=prod app=app-${n % 300}`, count: true })),
-      below(50),
+      under(50),
     ],
     [
       'list as operator of two segments and a group, with count',
       await list((n) => ({ search: `host-${n % 90}`, count: true }), limited),
-      below(50),
+      under(50),
     ],
     [
       'select by labels (a few hundred targets)',
       await select(
         (n) => `os=linux env in (prod, stage) app in (app-${n}, app-${n + 1}, app-${n + 2}) !canary`,
       ),
-      below(100),
+      under(100),
     ],
     [
       'select by segment and group pattern',
       await select((n) => `segment:segment-${(n % segments) + 1} or group:group-${n % 10}*`),
-      below(100),
+      under(100),
     ],
     [
       'select three in four (9000 targets)',
       await select((n) => `env!=dev name:host-* app!=none-${n}`),
-      below(100),
+      under(100),
     ],
-    ['select all 12000', await select((n) => `name:host-* !none-${n}`), below(100)],
+    ['select all 12000', await select((n) => `name:host-* !none-${n}`), under(100)],
     [
       'select as operator of two segments and a group',
       await select((n) => `env!=dev app!=none-${n}`, limited),
-      below(100),
+      under(100),
     ],
     [
       'change a label of one target',
@@ -182,5 +182,5 @@ async function timed(work: (n: number) => Promise<unknown>, times = rounds): Pro
     JSON.stringify(await work(Math.abs(n)));
     if (n >= 0) samples.push(performance.now() - startedMs);
   }
-  return `${percentile(samples, 50).toFixed(1)} ms, ${percentile(samples, 99).toFixed(1)} ms`;
+  return `p50 ${percentile(samples, 50).toFixed(1)} ms, p99 ${percentile(samples, 99).toFixed(1)} ms`;
 }

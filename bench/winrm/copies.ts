@@ -57,8 +57,8 @@ export async function timeCopies(
       rows: [
         [
           '100 MB put',
-          `${rate(largeBytes, median(put)).toFixed(1)} MB/s, ${requests} messages`,
-          `fewer than ${Math.ceil(largeBytes / 240_000) + 80} messages`,
+          `${requests} messages, ${rate(largeBytes, median(put)).toFixed(1)} MB/s`,
+          `under ${Math.ceil(largeBytes / 240_000) + 80} messages`,
         ],
         [
           '100 MB put, times the rate of appending by commands',

@@ -39,7 +39,7 @@ export async function benchWinrm(): Promise<void> {
         ...copies.rows,
       ],
       notes: [
-        `\`true\`, sealed with NTLM over HTTP, on the host of the tests (test/winrm-fixture: gss-ntlmssp, /bin/sh), whose own time is in both. Ours is \`runCommand\` with the agent’s pool: a shell for each command, which is made ahead where commands follow one another, and removed after the command’s end is known. A number above 1 is in our favour.`,
+        `\`true\`, sealed with NTLM over HTTP, on the host of the tests (test/winrm-fixture: gss-ntlmssp, /bin/sh), whose own time is in both. Ours is \`runCommand\` with the agent’s pool: a shell for each command, which is made ahead where commands follow one another, and removed after the command’s end is known. A number above 1 is in our favor.`,
         `${commands} pairs of each in turn, after ${notCounted} that are not counted.`,
         ...copies.notes,
       ],
