@@ -30,3 +30,25 @@ test('between the pieces of an answer that is taken at once everybody else has a
   await others;
   expect(turns).toBeGreaterThan(10);
 });
+
+test('of a hundred answers that are taken at once a few pieces are handed on in a turn', async () => {
+  const readers = Array.from({ length: 100 }, () =>
+    answerHeldBytes(new Uint8Array(1_000_000), {}).body?.getReader(),
+  );
+  let pieces = 0;
+  const taking = readers.map(async (reader) => {
+    while ((await reader?.read())?.done === false) pieces += 1;
+  });
+  await setImmediate();
+  // The first piece of each has come with its headers.
+  let most = 0;
+  for (let turn = 0; turn < 20; turn += 1) {
+    const before = pieces;
+    await setImmediate();
+    most = Math.max(most, pieces - before);
+  }
+  expect(most).toBeGreaterThan(0);
+  expect(most).toBeLessThanOrEqual(16);
+  await Promise.all(taking);
+  expect(pieces).toBe(1_600);
+});
