@@ -2,6 +2,7 @@
 // from where it is, except for the newest chunks, which are handed on from memory to spare that.
 import type { OutputStreamName, TransferEvent } from '@opsconductor/protocol';
 import { bodyBytes, type ChunkBody, chunkBody } from './event-bytes.ts';
+import { ReadChunks } from './read-chunks.ts';
 import { StreamTurns, type StreamTurnsSettings } from './stream-turns.ts';
 
 /** A stored chunk: gzip bytes. */
@@ -50,6 +51,8 @@ interface StepReaders {
 export class LiveHub {
   /** What readers have to share beside the news. */
   readonly turns: StreamTurns;
+  /** Read from the database by one, for all who read the same. */
+  readonly lately = new ReadChunks();
   readonly #runs = new Map<number, Set<RunWake>>();
   readonly #steps = new Map<number, StepReaders>();
   readonly #transfers = new Map<number, Set<TransferListener>>();

@@ -243,6 +243,28 @@ async function setupEnded() {
   return Object.assign(t, { runId });
 }
 
+test('what one has read from the database, others who read the same get without it', async () => {
+  await using t = await setupEnded();
+  const first = await follow(t, t.runId);
+  expect(texts(await first.readToEnd())).toEqual(['one\n']);
+  const output = await lockOutput(t);
+  const second = await follow(t, t.runId);
+  expect(texts((await second.read()) ?? [])).toEqual(['one\n']);
+  await output.release();
+  await second.readToEnd();
+});
+
+test('a reader of an ended run looks at nothing before it is its turn', async () => {
+  await using t = await setupEnded();
+  const ends = await Promise.all([1, 2, 3].map(() => t.hub.turns.reads.take('others')));
+  const { read } = await follow(t, t.runId);
+  const reading = read();
+  await setImmediate();
+  expect(t.hub.turns.heldBytes).toBe(0);
+  for (const end of ends) end();
+  expect(texts((await reading) ?? [])).toEqual(['one\n']);
+});
+
 test('who is served from memory does not wait for those whose reads of the database are stuck', async () => {
   await using t = await setupEnded();
   const liveRunId = await t.start();

@@ -101,6 +101,8 @@ export class RunStream implements StreamReader {
   ) {
     this.#deps = deps;
     this.#runEnded = stream.hasEnded ?? true;
+    // What it printed is in the database: many that come at once have turns from the first look on.
+    this.#needsStored = this.#runEnded;
     this.#onCutOff = stream.onCutOff;
     this.#whose = stream.whose ?? '';
     this.#runId = stream.runId;
@@ -421,6 +423,9 @@ export class RunStream implements StreamReader {
     after: number,
     maxRawBytes: number,
   ): Promise<ReadableChunk[]> {
+    const { lately } = this.#deps.hub;
+    const known = lately.after({ stepId: step.id, epoch: step.epoch }, after, maxRawBytes);
+    if (known.length > 0) return known;
     const key = await this.#deps.keys.keyOf(this.#deps.sql, this.#runId);
     const stored = await readChunksWithin(
       this.#deps.sql,
@@ -428,10 +433,12 @@ export class RunStream implements StreamReader {
       { attemptDay: step.attemptDay ?? '', stepId: step.id, epoch: step.epoch },
       { after, maxRawBytes },
     );
-    return stored.map(({ sealed, ...chunk }) => {
+    const chunks = stored.map(({ sealed, ...chunk }) => {
       const place = { stepId: step.id, epoch: step.epoch, seq: chunk.seq };
       return readable({ ...place, ...chunk, bytes: openAtRest(key, sealed, chunkAad(place)) });
     });
+    lately.keep(chunks);
+    return chunks;
   }
 
   /** Says that all is over, once the run has ended and everything was sent. */

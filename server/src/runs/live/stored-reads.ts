@@ -5,9 +5,9 @@ const atATime = 3;
 /** As many as somebody looks at side by side. Of a user of whom more wait than this one is read at a time, with pauses. */
 const fewOfEach = 8;
 /** A pause is as long as so many reads as the one before it, */
-const pauseInReads = 2;
+const pauseInReads = 5;
 /** and no longer than this, however long that one waited for the database. */
-const maxPauseMs = 100;
+const maxPauseMs = 250;
 
 interface Line {
   waiting: (() => void)[];
