@@ -207,6 +207,7 @@ async function wire(
       return slots();
     },
     spoolFolder: data.spool,
+    spareSpool: data.spareSpool,
     journal,
     disk,
     deadline,

@@ -88,6 +88,7 @@ test('a settled attempt leaves neither spool nor journal entry', async () => {
   await agent.drain();
   await agent.stop();
   expect(await readdir(t.directory.data.spool)).toEqual([]);
+  expect(await readdir(t.directory.data.root)).not.toContain('spool.spare');
   await t.start();
   const { resume } = await t.server.nextSession();
   expect(resume).toMatchObject({

@@ -41,6 +41,8 @@ export interface ExecutorOptions {
   installationId: string;
   slots: number;
   spoolFolder: string;
+  /** On the same file system. */
+  spareSpool: string;
   journal: Journal;
   disk: Pick<Disk, 'refuses' | 'outputRefused'>;
   deadline: LeaseDeadline;
@@ -82,8 +84,8 @@ export class Executor {
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
-    const { journal, grants, deadline, spoolFolder } = options;
-    this.#spareSpool = new SpareFile(join(spoolFolder, 'spare'));
+    const { journal, grants, deadline, spareSpool } = options;
+    this.#spareSpool = new SpareFile(spareSpool);
     this.#starts = new AttemptStarts({
       ...{ journal, grants, deadline },
       isStopped: () => this.#stopped,

@@ -27,6 +27,7 @@ async function setup() {
     installationId: 'i',
     slots: 1,
     spoolFolder: path,
+    spareSpool: `${path}.spare`,
     journal,
     disk: { refuses: false, outputRefused: () => undefined },
     deadline,

@@ -22,6 +22,8 @@ export interface DataDirectory {
   readonly segmentKeys: string;
   readonly journal: string;
   readonly spool: string;
+  /** An empty file that is to become the next one of the spool. */
+  readonly spareSpool: string;
   /** Files of the server that steps have used. */
   readonly files: string;
   /** What steps have downloaded for the server, until it has it. */
@@ -49,6 +51,7 @@ export function dataDirectory(root: string): DataDirectory {
     segmentKeys: at('segment-keys'),
     journal: at('journal'),
     spool: at('spool'),
+    spareSpool: at('spool.spare'),
     files: at('files'),
     artifacts: at('artifacts'),
     lock: at('lock'),
@@ -81,7 +84,7 @@ export async function removeIdentity(data: DataDirectory): Promise<void> {
   // The identity goes first: a crash in between leaves an agent that is not enrolled, not one with half its keys.
   const { identity, pendingEnrollment, ca, signingKey, encryptionKey, generation, roster } = data;
   const files = [identity, pendingEnrollment, ca, signingKey, encryptionKey, generation, roster];
-  for (const path of [...files, data.nextKeys, data.auditCheckpoint, data.serverRefusal]) {
+  for (const path of [...files, data.nextKeys, data.auditCheckpoint, data.serverRefusal, data.spareSpool]) {
     await rm(path, { force: true });
   }
   for (const path of [data.segmentKeys, data.journal, data.spool, data.files, data.artifacts]) {
