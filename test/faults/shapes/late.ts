@@ -80,15 +80,16 @@ export function lateTimedOut(): Shape {
 export function lateCancel(): Shape {
   const count = 11;
   const here = 'target.name == "host-1" || target.name == "host-2"';
-  const steps = [
-    step({ sleepS: 60, rules: { when: here } }),
+  // Half of what is stopped late goes on without its connection, so that it may be cut.
+  const steps = (n: number) => [
+    step({ sleepS: 60, survives: n % 2 === 0, rules: { when: here } }),
     step({ exitCode: 3 }),
     step({ exitCode: 3, rules: { when_status: 'always', retry: { attempts: 2, delay: 14 } } }),
   ];
   const isReady = found(most(4 * count), 'attempt', 'failed', 800);
   const isUnknown = found(most(2 * count), 'target_run', 'unknown', 300);
   const cancelled = Array.from({ length: count }, (_, n) =>
-    run(steps, { cancel: after(isReady, 300 + 60 * n) }),
+    run(steps(n), { cancel: after(isReady, 300 + 60 * n) }),
   );
   // These are cancelled once their agents are back, and clean up where it is told late.
   const cleaned = Array.from({ length: 5 }, (_, n) =>
