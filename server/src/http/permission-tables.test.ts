@@ -16,18 +16,19 @@ const mark = '<!-- generated from permissionReach, rolePermissions and the table
 
 const meanings: Record<Permission, string> = {
   read: 'see jobs and their runs (category); targets, what was done there, agents, names of credentials (segment, group)',
-  run: 'start and cancel runs',
-  'jobs.edit': 'create and move jobs',
+  run: 'start, cancel and run again, and decide held steps',
+  'jobs.edit': 'create, change, move, archive, tag and delete jobs, and files in their category',
   'jobs.raw_splice': 'write values into shell text unquoted, where the author asks for it',
   'runs.purge': 'delete ended runs with their output',
   'targets.edit': 'create, change and delete targets',
   'targets.test': 'have an agent reach a target and log in',
   'host_keys.approve': 'accept host keys',
   'credentials.use': 'have a credential used, by a run, a test, or by giving it to something',
-  'credentials.edit': 'create and delete credentials',
+  'credentials.edit': 'create, replace and delete credentials',
   'segments.edit': 'create segments (everywhere), change what they give to their targets',
   'agents.enroll': 'make enrollment tokens',
-  'agents.manage': 'drain, disable and revoke agents',
+  'agents.manage':
+    'drain, disable and revoke agents, label them, ask for new keys; where an owner holds the root, hand in rosters and recovered keys',
   'audit.read': 'read the audit log: of a scope, what happened there',
   'categories.edit': 'create, change and delete categories',
   'site_rules.edit': 'see and change what the installation asks of job definitions',

@@ -44,8 +44,8 @@ const meanings: Record<ErrorCode, Meaning> = {
     fix: 'Wait for as many seconds as `Retry-After` says',
   },
   unavailable: {
-    when: 'The database does not answer just now. What was to be changed may have been',
-    fix: 'Wait for as many seconds as `Retry-After` says, look whether it was done, then try again',
+    when: 'Not just now: the database does not answer, the server is overloaded or stopping, or the request took too long; the message says which. Only where the database was lost may a change have been made. A server that is overloaded or just starting answers without a body',
+    fix: 'Wait for as many seconds as `Retry-After` says; where the database was lost look whether it was done; then try again',
   },
   internal: {
     when: 'A mistake of the server. The message says no more; the log has the rest under the request id',

@@ -39,7 +39,8 @@ const reasons: Record<string, string> = {
   '413': 'The body is too large',
   '429': 'Too many attempts; Retry-After says when to try again',
   '500': 'Internal error; the request id finds it in the log',
-  '503': 'The database does not answer just now; Retry-After says when to try again',
+  '503':
+    'Not just now: the database does not answer, or the server is overloaded (then without a body) or stopping; Retry-After says when to try again',
 };
 
 export function describeApi(routes: readonly RouteSpec[]): ApiDescription {

@@ -92,7 +92,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'Start a run of a version of the job on targets',
       description:
-        'On what `targetIds`, `groupIds` and `selector` name together, less `exclude`: resolved now and kept in the run. Needs `run` on the job’s category, and `run` and `credentials.use` on each target. Refused whole when a target that is named is not there or inactive, or when one has no credential or is in a segment that never had an agent. A segment whose agents are offline queues its steps until `start_within`. With `Accept: text/event-stream` the answer is the run’s stream, as of `GET /api/v1/runs/:id/events?output=all`, after one event `started` with the run’s id.',
+        'On what `targetIds`, `groupIds` and `selector` name together, less `exclude`: resolved now and kept in the run. Needs `run` on the job’s category, `run` and `credentials.use` on each target, and `credentials.use` on the jump hosts that lead to it. Where agents ask for signed runs it needs a `grant`. Refused whole when a target that is named is not there or inactive, or when one has no credential or is in a segment that never had an agent. A segment whose agents are offline queues its steps until `start_within`. With `Accept: text/event-stream` the answer is the run’s stream, as of `GET /api/v1/runs/:id/events?output=all`, after one event `started` with the run’s id.',
       tag,
       params,
       body: StartRunRequestSchema,
@@ -246,7 +246,7 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'Say why what waits of a run waits',
       description:
-        'By reason and place, not by target: what it waits for, since and until when, and what to do. By the conditions that decide it. Agents are told of to who may read the segment, and other runs to who may read them; who sees a part of the run sees what waits of it.',
+        'Grouped by reason and place: what the run waits for, since when, until when, and what to do. The same conditions decide the queue. Agents are told of to who may read the segment, and other runs to who may read them; who sees a part of the run sees what waits of it.',
       tag,
       params,
       success: { status: 200, schema: RunExplanationSchema },
