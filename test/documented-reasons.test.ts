@@ -1,0 +1,16 @@
+// Whoever looks a reason of a step up in docs/operations.md finds it.
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { stepReasons } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+
+const page = readFileSync(join(resolve(import.meta.dirname, '..'), 'docs/operations.md'), 'utf8');
+const section = page.split('\n### Reasons of a step\n')[1] ?? '';
+
+test('each reason that a step may have is in the table of reasons, and no other is', () => {
+  const rows = [...section.matchAll(/^\| `([a-z_]+)` \|/gm)].map(([, reason]) => reason);
+  // Told of a late result alone, and said below the table.
+  const inTable = stepReasons.filter((reason) => reason !== 'lease_expired');
+  expect(rows.toSorted()).toEqual(inTable.toSorted());
+  expect(section).toContain('\n`lease_expired` is told only of a late result');
+});
