@@ -2,10 +2,10 @@
 // of them. The suite tries a few.
 import { spawn } from 'node:child_process';
 import { resolve } from 'node:path';
-import { parseArgs } from 'node:util';
+import { argumentsOrUsage } from './arguments-or-usage.mjs';
 
 const root = resolve(import.meta.dirname, '..');
-const { values } = parseArgs({
+const { values } = argumentsOrUsage('Usage: npm run fuzz -- [--mutations 1..999999] [--seed TEXT]\n', {
   options: {
     mutations: { type: 'string', default: '500' },
     seed: { type: 'string', default: String(Date.now()) },

@@ -2,19 +2,20 @@
 // server and one agent of another version where a built checkout of it is named. Prints what it counted.
 import { spawn } from 'node:child_process';
 import { resolve } from 'node:path';
-import { parseArgs } from 'node:util';
+import { argumentsOrUsage } from './arguments-or-usage.mjs';
 import { buildAll } from './build.mjs';
 
 const root = resolve(import.meta.dirname, '..');
 const files = { servers: 'test/many-servers.test.ts' };
-const { positionals, values } = parseArgs({
+const usage = `Usage: npm run soak -- ${Object.keys(files).join('|')} [--minutes 1..1440] [--beside CHECKOUT]\n`;
+const { positionals, values } = argumentsOrUsage(usage, {
   allowPositionals: true,
   options: { minutes: { type: 'string', default: '10' }, beside: { type: 'string' } },
 });
 const [name] = positionals;
 const minutes = Number(values.minutes);
 if (positionals.length !== 1 || files[name] === undefined || !(minutes > 0 && minutes <= 1_440)) {
-  process.stderr.write(`Usage: npm run soak -- ${Object.keys(files).join('|')} [--minutes 1..1440]\n`);
+  process.stderr.write(usage);
   process.exit(2);
 }
 await buildAll();

@@ -1,4 +1,4 @@
-// The command `opsconductor-agent`.
+// The agent's command, `node agent.mjs`.
 import { hostname } from 'node:os';
 import { limits, winrmAuthentications, winrmTransports } from '@opsconductor/protocol';
 import { Command, InvalidArgumentError, Option } from 'commander';
@@ -26,11 +26,12 @@ import { describePolicy } from './policy/describe-policy.ts';
 import { readApiToken, readRequest, readSecrets } from './start-run/read-given.ts';
 import { startRun } from './start-run/start-run.ts';
 import { StopSignals } from './stop-signals.ts';
+import { typedCommand } from './typed-command.ts';
 import { type VerifyWinrm, verifyWinrm } from './verify-winrm.ts';
 import { agentVersion } from './version.ts';
 import { visibleText } from './visible.ts';
 
-/** 2 is a wrong use of the command, as commander has it. 78 (EX_CONFIG of sysexits) asks a supervisor not to retry. */
+/** A wrong use of the command is 1, too, as commander has it. 78 (EX_CONFIG of sysexits) asks a supervisor not to retry. */
 const exitCodes = { failed: 1, quarantined: 78 } as const;
 const drainGraceMs = 30_000;
 
@@ -51,7 +52,7 @@ await buildProgram(config, log)
   });
 
 function buildProgram(config: Config, log: Logger): Command {
-  const program = new Command('opsconductor-agent')
+  const program = new Command(typedCommand())
     .description('Runs the steps that an OpsConductor server leases to it. It only ever dials out.')
     .version(agentVersion)
     .showHelpAfterError();
@@ -79,7 +80,7 @@ function buildProgram(config: Config, log: Logger): Command {
     .description('connect and run steps, until stopped')
     .option(...dataOption)
     .option('--slots <number>', 'steps at a time', parseSlots, limits.defaultSlots)
-    .option('--policy <file>', 'what the owner of this machine allows: YAML or JSON, see the manual')
+    .option('--policy <file>', 'what the owner of this machine allows: YAML or JSON (docs/agent-policy.md)')
     .addOption(
       new Option('--max-rss-mb <number>', 'take nothing new while this process holds more memory')
         .env(maxRssVariable)

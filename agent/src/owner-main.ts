@@ -8,13 +8,14 @@ import { addGrantCommands } from './owner/grants/grant-commands.ts';
 import { addKeyCommands } from './owner/keys/key-commands.ts';
 import { addRecoveryCommands } from './owner/recovery/recovery-commands.ts';
 import { addSegmentCommands } from './owner/segments/segment-commands.ts';
+import { typedCommand } from './typed-command.ts';
 import { agentVersion } from './version.ts';
 import { visible, visibleText } from './visible.ts';
 
 const config = readConfig();
 const say = (line: string) => process.stdout.write(`${visible(line)}\n`);
 
-const program = new Command('opsconductor')
+const program = new Command(typedCommand())
   .description('For owners of segments: keys that no server has, and what is signed and sealed with them.')
   .version(agentVersion)
   .showHelpAfterError('(--help says what it takes)');

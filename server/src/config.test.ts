@@ -150,6 +150,28 @@ test('help is asked for, not a fault', () => {
   }
 });
 
+test('help names every setting that the documentation names, each with its variable', async () => {
+  const page = await readFile(resolve(import.meta.dirname, '../../docs/operations.md'), 'utf8');
+  const table = page.split('\n## Settings\n')[1]?.split('\n## ')[0] ?? '';
+  const settings = (text: string) => [
+    ...new Set(text.match(/--[a-z][a-z-]+(?= )|\b(?:OPSCONDUCTOR_[A-Z_]+|DATABASE_URL|LOG_LEVEL)\b/g)),
+  ];
+  const documented = settings(table.replaceAll(/^(?!\|).*$/gm, '').replaceAll('`', ' '));
+  const help = helpText();
+  expect(documented.length).toBeGreaterThan(40);
+  expect(documented.filter((name) => !help.includes(name))).toEqual([]);
+  expect(settings(help).filter((name) => !documented.includes(name))).toEqual(['--help']);
+});
+
+function helpText(): string {
+  try {
+    readConfig(['--help'], {});
+  } catch (error) {
+    if (error instanceof HelpRequested) return error.text;
+  }
+  throw new Error('no help was shown');
+}
+
 test('how long sessions and API tokens last is read in units that people think in, within bounds', () => {
   const hourMs = 3_600_000;
   expect(readConfig([], {}).identity).toEqual({

@@ -15,21 +15,14 @@ import { GoodClient } from './good-client.ts';
 import { PeakMemory } from './peak-memory.ts';
 import { problemsOf, tellRow } from './verdict.ts';
 
-const { values } = parseArgs({
-  options: {
-    seed: { type: 'string', default: '1' },
-    only: { type: 'string', default: '' },
-    least: { type: 'string', default: '12' },
-    // Their machine is another one in earnest: they do not take the processors of the server and of who behaves.
-    elsewhere: { type: 'boolean', default: false },
-  },
-});
+const usage = `Usage: npm run hostile -- [--seed TEXT] [--only WORD] [--least 1..600] [--elsewhere]
+Attacks:
+${attacks.map(({ name }) => `  ${name}\n`).join('')}`;
+const values = readOptions();
 const chosen = attacks.filter(({ name }) => name.includes(values.only));
 const leastMs = Number(values.least) * 1_000;
 if (chosen.length === 0 || !(leastMs > 0 && leastMs <= 600_000)) {
-  process.stderr.write(
-    `Usage: npm run hostile -- [--seed TEXT] [--only WORD] [--least 1..600] [--elsewhere]\nAttacks:\n${attacks.map(({ name }) => `  ${name}\n`).join('')}`,
-  );
+  process.stderr.write(usage);
   process.exit(2);
 }
 const say = (line: string) => process.stdout.write(`${line}\n`);
@@ -47,6 +40,27 @@ say(
     : `${failed} of ${chosen.length} attacks had an effect that they must not have.`,
 );
 process.exit(failed === 0 ? 0 : 1);
+
+function readOptions() {
+  if (process.argv.includes('--help')) {
+    process.stdout.write(usage);
+    process.exit(0);
+  }
+  try {
+    return parseArgs({
+      options: {
+        seed: { type: 'string', default: '1' },
+        only: { type: 'string', default: '' },
+        least: { type: 'string', default: '12' },
+        // Their machine is another one in earnest: they do not take the processors of the server and of who behaves.
+        elsewhere: { type: 'boolean', default: false },
+      },
+    }).values;
+  } catch (error) {
+    process.stderr.write(`error: ${error instanceof Error ? error.message : error}\n${usage}`);
+    process.exit(2);
+  }
+}
 
 async function attackAll(at: BenchSystem): Promise<number> {
   const field = await prepareField(at);

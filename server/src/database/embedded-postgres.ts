@@ -113,8 +113,7 @@ async function openCluster(
   if (major !== undefined && major !== String(binaries.major)) {
     throw new EmbeddedPostgresError(
       `The database in ${place.cluster} was made by PostgreSQL ${major}, and this server brings PostgreSQL ` +
-        `${binaries.major}. Start the OpsConductor version that brings ${major}, or move the data first ` +
-        '(docs: upgrading the embedded database).',
+        `${binaries.major}. Start the OpsConductor version that brings ${major}: data is not moved from one to the other by itself.`,
     );
   }
   const credentials = await loadCredentials(place.dataDirectory, major !== undefined);

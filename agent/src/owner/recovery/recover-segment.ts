@@ -12,6 +12,7 @@ import {
 } from '@opsconductor/protocol/sealing';
 import { AgentError } from '../../agent-error.ts';
 import type { Api } from '../../start-run/api-client.ts';
+import { typedCommand } from '../../typed-command.ts';
 import type { OwnerKey } from '../keys/key-file.ts';
 import type { OwnedState } from '../segments/owned-segment.ts';
 
@@ -55,7 +56,7 @@ export async function giveTo(
   if (roster === undefined || member === undefined) {
     throw new AgentError(
       `The roster of segment ${known.segmentName} names no agent ${agentName}.`,
-      'Admit it first: opsconductor segment roster sign, with --admit.',
+      `Admit it first: ${typedCommand()} segment roster sign, with --admit.`,
     );
   }
   const recipientPublicKey = decodeBase64(member.encryptionKey, publicKeyBytes, 'encryptionKey');
@@ -77,7 +78,7 @@ export async function giveTo(
 }
 
 function rosterWith({ known, roster }: OwnedState, recovery: OwnerKey): Roster {
-  const fix = 'Name it in the roster: opsconductor segment roster sign, with --recovery.';
+  const fix = `Name it in the roster: ${typedCommand()} segment roster sign, with --recovery.`;
   if (roster?.recoveryKey === undefined) {
     throw new AgentError(`The roster of segment ${known.segmentName} names no recovery key.`, fix);
   }

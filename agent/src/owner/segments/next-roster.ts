@@ -12,6 +12,7 @@ import {
   verifyBase64,
 } from '@opsconductor/protocol/sealing';
 import { AgentError } from '../../agent-error.ts';
+import { typedCommand } from '../../typed-command.ts';
 
 export interface RosterDecisions {
   /** Fingerprints by the names of agents to admit, as their machines show them. */
@@ -93,7 +94,7 @@ function refuseUnknown(remove: readonly string[], found: readonly RosterAgent[])
   if (unknown === undefined) return;
   throw new AgentError(
     `The roster names no agent ${unknown}.`,
-    'See who is in it: opsconductor segment show.',
+    `See who is in it: ${typedCommand()} segment show.`,
   );
 }
 
@@ -154,7 +155,7 @@ async function admit(
     if (agent === undefined) {
       throw new AgentError(
         `No agent ${name} is enrolled in this segment.`,
-        'See which are: opsconductor segment show.',
+        `See which are: ${typedCommand()} segment show.`,
       );
     }
     if (members.some(({ agentId }) => agentId === agent.id)) {

@@ -7,6 +7,7 @@ import { AgentError } from '../../agent-error.ts';
 import type { Config } from '../../config.ts';
 import { makePrivateFolder } from '../../identity/durable-file.ts';
 import { KnownRoots } from '../../start-run/known-roots.ts';
+import { typedCommand } from '../../typed-command.ts';
 import { passphraseOption } from '../keys/key-commands.ts';
 import { openKeyFile, publicKeyOf } from '../keys/key-file.ts';
 import { readPassphrase } from '../keys/passphrase.ts';
@@ -47,7 +48,9 @@ export function addSegmentCommands(program: Command, config: Config, say: (line:
       const { description } = options;
       const { rootFingerprint } = await initSegment(api, roots, { name, description, rootPublicKey });
       say(`Segment ${name} has the root ${rootFingerprint}; ${options.roots} knows it.`);
-      say('Enroll its first agent from the console. Then: opsconductor segment roster sign, with --admit.');
+      say(
+        `Enroll its first agent from the console. Then: ${typedCommand()} segment roster sign, with --admit.`,
+      );
     });
 
   command(segment, 'show', 'say who is in the roster and what waits to be signed').action(

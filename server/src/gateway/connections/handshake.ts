@@ -220,7 +220,7 @@ async function authenticate(
     return {
       ok: false,
       refusal: 'unauthenticated',
-      reason: 'the database was set back: see "After a restore" in docs/operations.md',
+      reason: 'the database was set back: "npm run restored" is to be run on the server',
       isProven: true,
     };
   }

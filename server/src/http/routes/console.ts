@@ -34,7 +34,7 @@ const contentTypes: Record<string, string> = {
 const minGzipBytes = 1024;
 const notBuilt =
   '<!doctype html><html lang="en"><title>OpsConductor</title><h1>The console is not built</h1>' +
-  '<p>Run <code>npm run build --workspace ui</code>, then start the server again. The API works: <a href="/api/docs">its documentation</a>.</p></html>';
+  '<p>Stop the server, and start it by <code>npm start</code>, which builds it. The API works: <a href="/api/docs">its documentation</a>.</p></html>';
 
 /** Reads the folder that the console was built into; where there is none, a page says so. */
 export async function loadConsole(folder: string): Promise<Console> {

@@ -151,7 +151,9 @@ function lostRosterOf(
         : '(then more than one agent says it, as a rule): sign the next roster on the machine where the owner signed that one, with --remove for each agent that it names and the server no longer knows:',
     ...(root === 'managed'
       ? {}
-      : { command: `opsconductor segment roster sign ${name} --key ROOT-KEY --server ${server}` }),
+      : {
+          command: `node scripts/opsconductor.mjs segment roster sign ${name} --key ROOT-KEY --server ${server}`,
+        }),
   };
   const otherwise = {
     lead: 'If none was restored,',
@@ -199,7 +201,7 @@ function toSignOf({ name, toSign }: Segment, server: string): Consequence[] {
       look: 'held',
       lead: 'Its owner is to sign the next roster.',
       text: `It waits for ${waits.join(', ')}.${compare} On the owner’s machine:`,
-      command: `opsconductor segment roster sign ${name}${options} --key ROOT-KEY --server ${server}`,
+      command: `node scripts/opsconductor.mjs segment roster sign ${name}${options} --key ROOT-KEY --server ${server}`,
     },
   ];
 }

@@ -1,0 +1,23 @@
+import { parseArgs } from 'node:util';
+
+/**
+ * Arguments as `parseArgs` of Node reads them. With `--help`, or what is not among the options, the usage is shown and the
+ * process ends.
+ *
+ * @template {import('node:util').ParseArgsConfig} T
+ * @param {string} usage
+ * @param {T} config
+ * @returns {ReturnType<typeof parseArgs<T>>}
+ */
+export function argumentsOrUsage(usage, config) {
+  if (process.argv.slice(2).includes('--help')) {
+    process.stdout.write(usage);
+    process.exit(0);
+  }
+  try {
+    return parseArgs(config);
+  } catch (error) {
+    process.stderr.write(`error: ${error.message}\n${usage}`);
+    process.exit(2);
+  }
+}
