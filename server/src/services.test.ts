@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { bootstrapAdministrator } from './auth/bootstrap-administrator.ts';
 import { openInstallation } from './auth/open-installation.ts';
 import { createLog } from './log.ts';
 import type { AttemptEnd } from './runs/progress/settle-attempts.ts';
@@ -67,6 +68,26 @@ test('enrollments are limited by the address that the proxy in front has seen', 
   for (let n = 0; n < 100; n += 1) statuses.add((await offer('192.0.2.1')).status);
   expect(statuses).toContain(429);
   expect((await offer('192.0.2.2')).status).not.toBe(429);
+});
+
+test('what a person asks by two tokens counts together, and is told apart', async () => {
+  const { sql } = database;
+  const bootstrapToken = 'bootstrap-token-of-the-first-start-0123456789';
+  await bootstrapAdministrator({ sql, bootstrapToken, now: () => new Date() });
+  const authorization = `Bearer ${bootstrapToken}`;
+  const ask = (headers: Record<string, string>, path: string, init: RequestInit = {}) =>
+    services.app.request(path, { ...init, headers: { ...headers, 'Content-Type': 'application/json' } });
+  const body = JSON.stringify({ name: 'script' });
+  const reply = await ask({ authorization }, '/api/v1/tokens', { method: 'POST', body });
+  const { token } = (await reply.json()) as { token: string };
+  const askerOf = (headers: Record<string, string>) =>
+    services.askerOf({ headers, socket: { remoteAddress: '127.0.0.1' } } as never);
+  const other = { authorization: `Bearer ${token}` };
+  expect(askerOf(other)).toMatchObject({ isKnown: false });
+  await ask(other, '/api/v1/me');
+  const [one, two] = [askerOf({ authorization }), askerOf(other)];
+  expect([one.isKnown, two.isKnown, two.name]).toEqual([true, true, one.name]);
+  expect(two.by).not.toBe(one.by);
 });
 
 test('a server that drains says that it is not ready, and answers all the same', async () => {

@@ -265,7 +265,8 @@ export function createServices(options: ServiceOptions): Services {
     askerOf: (request) => {
       const presented = presentedToken(request.headers, cookie.name);
       const userId = presented && authenticator.lastOwner(presented.via, presented.token);
-      if (userId !== undefined) return { isKnown: true, name: String(userId) };
+      if (userId !== undefined)
+        return { isKnown: true, name: String(userId), by: `${presented?.via} ${presented?.token}` };
       return { isKnown: false, name: rateLimitKeyOf(peerAddress(request, options.access.behindTlsProxy)) };
     },
     routes,

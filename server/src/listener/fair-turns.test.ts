@@ -13,11 +13,15 @@ function setup(mostUnderWay = Number.POSITIVE_INFINITY, mostWaiting = 1_000, mor
     clock,
     slow,
     begun,
-    ask: (whose: string, what = whose) =>
-      turns.take(whose, () => {
-        begun.push(what);
-        clock.ms += slow.ms;
-      }),
+    ask: (whose: string, what = whose, by?: string) =>
+      turns.take(
+        whose,
+        () => {
+          begun.push(what);
+          clock.ms += slow.ms;
+        },
+        by,
+      ),
     /** As many turns of the loop as all that waits could take. */
     async settled() {
       for (let n = 0; n < 100; n++) await setImmediate();
@@ -54,6 +58,35 @@ test('who asks for much keeps nobody waiting who asks for little', async () => {
   expect(t.begun.indexOf('ada')).toBeLessThan(6);
   expect(t.begun.indexOf('grace')).toBeLessThan(6);
   expect(t.begun).toHaveLength(52);
+});
+
+test('what one asks by two sessions has turns one after the other', async () => {
+  const t = setup(1);
+  const ends = new Map<string, (() => void) | undefined>();
+  for (let n = 0; n < 50; n++) ends.set(`script ${n}`, t.ask('ada', `script ${n}`, 'token'));
+  for (const what of ['console 0', 'console 1']) ends.set(what, t.ask('ada', what, 'session'));
+  while (t.begun.length < 52) {
+    ends.get(t.begun.at(-1) ?? '')?.();
+    await t.settled();
+  }
+  expect(t.begun.slice(0, 6)).toEqual([
+    'script 0',
+    'script 1',
+    'console 0',
+    'script 2',
+    'console 1',
+    'script 3',
+  ]);
+});
+
+test('a session of which little waits has room also where a script has filled all there is', async () => {
+  const t = setup(1, 10);
+  for (let n = 0; n < 12; n++) t.ask('ada', `script ${n}`, 'token');
+  expect(t.ask('ada', 'one more', 'token')).toBeUndefined();
+  const asked = Array.from({ length: 6 }, (_, n) => t.ask('ada', `console ${n}`, 'session'));
+  expect(asked.filter((end) => end !== undefined)).toHaveLength(5);
+  asked[0]?.();
+  expect(t.ask('ada', 'again', 'session')).toBeDefined();
 });
 
 test('of one caller only so much is under way, and one that ends makes room for the next', async () => {

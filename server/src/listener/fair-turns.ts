@@ -39,13 +39,14 @@ export interface TurnLimits {
 
 interface Request {
   begin(): void;
+  by: string;
   begunAtMs: number;
   state: 'waiting' | 'under way' | 'over';
 }
 
 interface Line {
   whose: string;
-  waiting: Set<Request>;
+  waiting: WaitingRequests;
   underWay: number;
   /** What was begun of late, less what it may have at will. */
   recent: number;
@@ -76,12 +77,14 @@ export class FairTurns {
   /**
    * Begins it when its turn has come; what is returned is to be called at its end, and where nobody waits for it any more. Undefined
    * where too many of the same wait already.
+   *
+   * @param by what it came by, of several ways of the same: these have their turns one after the other.
    */
-  take(whose: string, begin: () => void): (() => void) | undefined {
+  take(whose: string, begin: () => void, by = ''): (() => void) | undefined {
     const line = this.#lines.get(whose) ?? newLine(whose);
-    if (line.waiting.size >= this.#limits.mostWaiting) return undefined;
+    if (!line.waiting.hasRoom(by, this.#limits.mostWaiting)) return undefined;
     this.#lines.set(whose, line);
-    const request: Request = { begin, begunAtMs: 0, state: 'waiting' };
+    const request: Request = { begin, by, begunAtMs: 0, state: 'waiting' };
     line.waiting.add(request);
     const end = () => this.#end(line, request);
     this.#beginSome();
@@ -98,11 +101,10 @@ export class FairTurns {
       const isFree = this.#isBeyond(line)
         ? line.underWay === 0 && !line.isPausing
         : line.underWay < mostUnderWay;
-      const [next] = isFree ? line.waiting : [];
+      const next = isFree ? line.waiting.take() : undefined;
       const isIdle = line.waiting.size === 0 && line.underWay === 0 && !line.isPausing;
       if (next !== undefined || isIdle) this.#lines.delete(whose);
       if (next === undefined) continue;
-      line.waiting.delete(next);
       // To the end of the round.
       this.#lines.set(whose, line);
       this.#begin(line, next);
@@ -180,6 +182,46 @@ export class FairTurns {
   }
 }
 
+/** Of one asker, in their order: what came by one way after what came by the other. */
+class WaitingRequests {
+  readonly #byWay = new Map<string, Set<Request>>();
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Where many wait already, a way has room as long as it has less than its share of that. */
+  hasRoom(by: string, most: number): boolean {
+    if (this.#size < most) return true;
+    const ways = this.#byWay.size + (this.#byWay.has(by) ? 0 : 1);
+    return (this.#byWay.get(by)?.size ?? 0) < Math.floor(most / ways);
+  }
+
+  add(request: Request): void {
+    const way = this.#byWay.get(request.by) ?? new Set();
+    this.#byWay.set(request.by, way.add(request));
+    this.#size += 1;
+  }
+
+  delete(request: Request): void {
+    const way = this.#byWay.get(request.by);
+    if (way?.delete(request) !== true) return;
+    this.#size -= 1;
+    if (way.size === 0) this.#byWay.delete(request.by);
+  }
+
+  /** The next one, which waits no more; its way is the last one then. */
+  take(): Request | undefined {
+    const [way] = this.#byWay.values();
+    const [next] = way ?? [];
+    if (way === undefined || next === undefined) return undefined;
+    this.delete(next);
+    if (this.#byWay.delete(next.by)) this.#byWay.set(next.by, way);
+    return next;
+  }
+}
+
 function newLine(whose: string): Line {
-  return { whose, waiting: new Set(), underWay: 0, recent: 0, recentAtMs: 0, isPausing: false };
+  return { whose, waiting: new WaitingRequests(), underWay: 0, recent: 0, recentAtMs: 0, isPausing: false };
 }

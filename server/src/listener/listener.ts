@@ -135,6 +135,8 @@ export interface Asker {
   isKnown: boolean;
   /** What it asks counts together. */
   name: string;
+  /** The session or token, of a caller who may have several. */
+  by?: string;
 }
 
 interface Turns extends Asked {
@@ -164,12 +166,13 @@ class RequestSwitch {
     if (this.#isClosing) response.shouldKeepAlive = false;
     this.#bodies.watch(request, response);
     this.#inTurn(request.socket, response, () => {
-      const { isKnown, name } = this.#askerOf(request);
-      const end = (isKnown ? this.#ofCallers : this.#ofStrangers).take(name, () => {
+      const { isKnown, name, by } = this.#askerOf(request);
+      const begin = () => {
         if (request.socket.destroyed) return;
         this.#unread.watch(response);
         this.#listener(request, response);
-      });
+      };
+      const end = (isKnown ? this.#ofCallers : this.#ofStrangers).take(name, begin, by);
       if (end !== undefined) response.once('close', end);
       else {
         this.#unread.watch(response);
