@@ -69,7 +69,8 @@ export class DetachedCommand implements RunningCommand {
   #stoppedFor: StopNote | undefined;
   #paused = false;
   readonly #closed = new AbortController();
-  #resumeReading: () => void = () => {};
+  /** The one whose bytes are the output's: what an earlier one still has is sent again. */
+  #reading: ClientChannel | undefined;
   #onReport: (report: BootstrapReport | undefined) => void = () => {};
   #onBegun: () => void = () => {};
 
@@ -102,7 +103,7 @@ export class DetachedCommand implements RunningCommand {
 
   stopBlocking(): void {
     this.#stopping = true;
-    this.#resumeReading();
+    this.#reading?.resume();
   }
 
   stopNote(marker: string, why: StopNote): string {
@@ -170,9 +171,17 @@ export class DetachedCommand implements RunningCommand {
     } finally {
       clearInterval(timer);
       signal.removeEventListener('abort', onClose);
-      lease.channel.close();
+      this.#leave(lease.channel);
       lease.release();
     }
+  }
+
+  /** It is let run dry: while it is paused it keeps up to its window, and its close waits behind that. */
+  #leave(channel: ClientChannel): void {
+    this.#reading = undefined;
+    channel.removeAllListeners('data');
+    channel.resume();
+    channel.close();
   }
 
   /** Of a start that said nothing: where the shell has ended by itself, it was none that reads a script. */
@@ -203,6 +212,7 @@ export class DetachedCommand implements RunningCommand {
 
   #listen(lease: Lease<ClientChannel>, stream: ReadStream): Promise<ReadEvent | undefined> {
     const { channel } = lease;
+    this.#reading = channel;
     this.#paused = false;
     return new Promise((resolve, reject) => {
       channel.on('data', (bytes: Buffer) => {
@@ -263,10 +273,8 @@ export class DetachedCommand implements RunningCommand {
     if (sink.write(stream, bytes) || this.#paused) return;
     this.#paused = true;
     if (!this.#stopping) channel.pause();
-    this.#resumeReading = () => {
-      channel.resume();
-    };
     const goOn = () => {
+      if (this.#reading !== channel) return;
       this.#paused = false;
       channel.resume();
     };

@@ -14,8 +14,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { expect } from 'vitest';
+import type { ClientChannel } from 'ssh2';
+import { expect, vi } from 'vitest';
 import { cleanUpAttempt } from '../clean-up/clean-up-attempt.ts';
+import type { Lease } from '../ssh/pool.ts';
 import { accountTest } from '../ssh/sshd-setup.ts';
 import { type ExecSetup, setupExec, TestSink } from '../steps/ssh-exec/ssh-exec-setup.ts';
 
@@ -95,6 +97,29 @@ accountTest(
     for (let n = 0; n < 10; n += 1) whole.update(readFileSync(data));
     expect(createHash('sha256').update(t.sink.bytes('stdout')).digest()).toEqual(whole.digest());
     expect(readFileSync(join(t.sshd.dir, 'home/ran'), 'utf8')).toBe('ran\n');
+  },
+);
+
+accountTest(
+  'a connection that breaks while its output finds no room costs no byte, and doubles none',
+  async () => {
+    const t = await setupExec();
+    t.sink.blocked = true;
+    const opened = vi.spyOn(t.warm, 'open');
+    const running = t.run({ ...survives, command: 'seq 1 400000' }, { marker: 'm.19.1' });
+    await t.sink.seen(/^1\n/);
+    const lease = (await opened.mock.results[0]?.value) as Lease<ClientChannel>;
+    // Read from the connection, and by nobody yet.
+    await expect.poll(() => lease.channel.readableLength).toBeGreaterThan(1_000_000);
+    const reader = () => readFileSync(join(attemptsOf(t), 'm.19.1/tailer'), 'utf8');
+    const first = reader();
+    t.sshd.killSessions();
+    await expect.poll(reader, { timeout: 20_000 }).not.toBe(first);
+    t.sink.unblock();
+    expect(await running).toMatchObject({ status: 'succeeded' });
+    const numbers = Array.from({ length: 400_000 }, (_, n) => `${n + 1}\n`).join('');
+    expect(t.sink.written.stdout).toBe(numbers.length);
+    expect(t.sink.stdout === numbers).toBe(true);
   },
 );
 
