@@ -1,7 +1,16 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { errorOf, hostOfFile, runOn, winrmPassword, winrmTest, winrmUser } from '../testing/winrm-setup.ts';
+import { WinrmConnection } from '../connection/connection.ts';
+import {
+  errorOf,
+  hostOfFile,
+  optionsFor,
+  runOn,
+  winrmPassword,
+  winrmTest,
+  winrmUser,
+} from '../testing/winrm-setup.ts';
 
 const host = hostOfFile({ settings: { maxPollSeconds: 0.2 } });
 
@@ -330,6 +339,31 @@ winrmTest('input that the host does not take ends the command', async () => {
   expect(end).toMatchObject({ how: 'lost', error: { kind: 'poll_again' } });
   expect(await host.fixture.stats()).toMatchObject({ shells: 0 });
 });
+
+winrmTest(
+  'a command whose input this machine can not give is lost, and nothing else ends by that',
+  async () => {
+    const noLogin = { addressesOf: () => Promise.reject(new Error('The system has no thread')) };
+    let made = 0;
+    const connections = {
+      connect: () => {
+        made += 1;
+        // The second is the one that input goes by.
+        return new WinrmConnection(optionsFor(host.fixture, 'http', made === 2 ? noLogin : {}));
+      },
+      release: (connection: WinrmConnection) => connection.close(),
+    };
+    const { end } = await runOn(host.fixture, 'cat', { connections, input: Buffer.alloc(200_000) });
+    expect(end).toMatchObject({
+      how: 'lost',
+      error: {
+        kind: 'ambiguous',
+        message: 'Its input could not be given to it whole: The system has no thread.',
+      },
+    });
+    expect(await host.fixture.stats()).toMatchObject({ shells: 0 });
+  },
+);
 
 // ---- quotas and other faults
 

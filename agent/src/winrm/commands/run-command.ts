@@ -210,13 +210,16 @@ class Running {
     }
   }
 
-  /** Small input before the first look at the output, or beside it; more of it beside, since the command may print meanwhile. */
+  /**
+   * Small input before the first look at the output, or beside it; more of it beside, since the command may print meanwhile.
+   * Never rejects: what keeps a login from being made may be anything.
+   */
   async #feed(): Promise<WinrmError | undefined> {
     const { input } = this.#options;
-    const most = inputBytesPerMessage(this.#connections.main);
-    const isSmall = input.length <= most;
-    const connection = isSmall ? this.#connections.sideOrMain : this.#connections.side;
     try {
+      const most = inputBytesPerMessage(this.#connections.main);
+      const isSmall = input.length <= most;
+      const connection = isSmall ? this.#connections.sideOrMain : this.#connections.side;
       for (let at = 0; (at === 0 || at < input.length) && !this.#hasEnded; at += most) {
         const isLast = at + most >= input.length;
         const bytes = input.subarray(at, at + most);
@@ -225,8 +228,7 @@ class Running {
       return undefined;
     } catch (error) {
       if (error instanceof WinrmError) return error;
-      if (this.#fed.signal.aborted) return undefined;
-      throw error;
+      return this.#fed.signal.aborted ? undefined : notGiven(error);
     }
   }
 
@@ -320,6 +322,16 @@ function mayPass(error: WinrmError): boolean {
     isLost(error) ||
     ['unreachable', 'connection_refused', 'connect_timed_out', 'name_not_found'].includes(error.kind)
   );
+}
+
+function notGiven(cause: unknown): WinrmError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new WinrmError({
+    kind: 'ambiguous',
+    message: `Its input could not be given to it whole: ${why.replace(/\.$/, '')}.`,
+    advice: 'Look on the host what the command did with as much as it got, before running it again.',
+    cause,
+  });
 }
 
 function aborted(signal: AbortSignal): { promise: Promise<undefined>; release(): void } {
