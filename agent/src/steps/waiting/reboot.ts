@@ -59,8 +59,9 @@ export function reboot(pool: SshPool, options: RebootOptions = {}): StepType<Reb
           },
         },
       );
-      // Without a connection that it was sent on, nothing was asked.
-      if (asked.ssh === undefined || !mayHaveRestarted(asked, context)) return asked;
+      // Without a connection that it was sent on, and the word to begin, from which its time counts, nothing was asked.
+      if (asked.ssh === undefined || asked.executionTimeMs === undefined) return asked;
+      if (!mayHaveRestarted(asked, context)) return asked;
       say(context, 'It was asked to restart.');
       const outcome = await untilBack({ pool, options, context, before, askedMs });
       return { ...outcome, ssh: asked.ssh };

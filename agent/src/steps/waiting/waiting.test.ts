@@ -1,5 +1,8 @@
 // Restarts and waits, on a real sshd whose boot the fixture changes.
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { dialError } from '../../ssh/connect-errors.ts';
 import type { SshPool } from '../../ssh/pool.ts';
@@ -69,6 +72,29 @@ accountTest('a restart that was not allowed, or never came, is told from one tha
   t.stop('timed_out');
   expect(await running).toMatchObject({ status: 'timed_out', reason: 'not_rebooted' });
 });
+
+accountTest.each(['cancelled', 'timed_out'] as const)(
+  'a restart that is %s while the login shell has not got to its command was not asked for',
+  async (cause) => {
+    const dir = mkdtempSync(join(tmpdir(), 'opsconductor-test-'));
+    onTestFinished(() => rmSync(dir, { recursive: true }));
+    chmodSync(dir, 0o777);
+    const [shell, used] = [join(dir, 'shell'), join(dir, 'used')];
+    // The first one is for the look at the host's boot.
+    const hangs = `if [ -e ${used} ]; then echo waiting; exec cat >/dev/null; fi`;
+    writeFileSync(shell, `#!/bin/sh\n${hangs}\n: >${used}\nexec /bin/sh "$@"\n`, { mode: 0o755 });
+    const t = await setup(quick, { account: { ...booted.account, shell } });
+    const running = t.step.execute({ command: 'echo going down' }, t.context);
+    await t.sink.seen(/waiting/);
+    expect(t.begun).toHaveLength(1);
+    t.stop(cause);
+    expect(await running).toMatchObject({
+      status: cause,
+      message: 'The step was stopped before its command started.',
+    });
+    expect(t.sink.stdout).not.toContain('asked to restart');
+  },
+);
 
 accountTest('another agent tells by the time a host is up whether it has restarted', async () => {
   const t = await setup(quick, booted);
