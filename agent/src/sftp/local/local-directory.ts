@@ -123,7 +123,10 @@ export class LocalDirectory implements Directory {
     const handle = await this.#told(name, 'read', () =>
       open(this.#at(name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK),
     );
-    const stats = await handle.stat();
+    const stats = await this.#told(name, 'read', () => handle.stat()).catch(async (error: unknown) => {
+      await handle.close();
+      throw error;
+    });
     if (stats.isFile()) return new LocalSource(handle, stats, this.#pathOf(name));
     await handle.close();
     throw notAFile(this.#pathOf(name));
@@ -236,8 +239,8 @@ export class LocalDirectory implements Directory {
   }
 
   async freeBytes(): Promise<number | undefined> {
-    const { bavail, bsize } = await statfs(this.#self);
-    return bavail * bsize;
+    const found = await statfs(this.#self).catch(() => undefined);
+    return found === undefined ? undefined : found.bavail * found.bsize;
   }
 
   close(): Promise<void> {

@@ -41,7 +41,9 @@ export class LocalSource implements Source {
   }
 
   async hasChanged(): Promise<boolean> {
-    const { size, mtimeMs } = await this.#handle.stat();
+    const { size, mtimeMs } = await this.#handle.stat().catch((error: unknown) => {
+      throw fileError(error, where, this.#path, 'read');
+    });
     return size !== this.#stats.size || mtimeMs !== this.#stats.mtimeMs;
   }
 
@@ -85,8 +87,11 @@ export class LocalSink implements Sink {
   }
 
   hash(length: number): Promise<string> {
+    const { handle, path } = this.#writing;
     return hashBytes(length, (buffer, wanted, position) =>
-      readFully(this.#writing.handle, buffer, wanted, position),
+      readFully(handle, buffer, wanted, position).catch((error: unknown) => {
+        throw fileError(error, where, path, 'read back');
+      }),
     );
   }
 

@@ -49,10 +49,15 @@ export class LocalTree implements Tree {
   /** The directory that holds what a link leads to, where that is allowed; and its name there. */
   async locateReal(path: string, { write }: { write: boolean }): Promise<Place | undefined> {
     const roots = await Promise.all(
-      this.#policy.fileRoots.map(async (root) => ({ root, real: await realpath(root.path) })),
+      this.#policy.fileRoots.map(async (root) => {
+        // Nothing is in one that is gone, as where its disk is not mounted.
+        const real = await realpath(root.path).catch(() => undefined);
+        return real === undefined ? [] : [{ root, real }];
+      }),
     );
     // Of roots inside one another the innermost says what may be done.
     const [nearest] = roots
+      .flat()
       .filter(({ real }) => path !== real && isInside(path, real))
       .sort((a, b) => b.real.length - a.real.length);
     if (nearest === undefined) return undefined;

@@ -201,7 +201,10 @@ class RemoteSource implements Source {
   }
 
   async hasChanged(): Promise<boolean> {
-    const { size, mtime } = await this.#file.session.fstat(this.#file.handle);
+    const { link, session, handle, path } = this.#file;
+    const { size, mtime } = await session.fstat(handle).catch((error: unknown) => {
+      throw fileError(error, `on ${link.host}`, path, 'read');
+    });
     return (size ?? 0) !== this.size || (mtime ?? 0) !== this.mtimeS;
   }
 

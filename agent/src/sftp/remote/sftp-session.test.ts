@@ -105,6 +105,23 @@ test('what was to replace a file that is gone by now is kept, and named', async 
   expect(server.unlinked).toEqual(['/d/f']);
 });
 
+test('a file of which the server tells nothing more once it was read fails by itself', async () => {
+  const server = new BareServer();
+  const session = await sessionWith(server);
+  server.answer = (type, id) => {
+    if (type === requests.open) server.send(replies.handle, uint32(id), string('file'));
+    else if (type === requests.fstat) server.send(replies.attributes, uint32(id), attributes({}));
+  };
+  const directory = new RemoteDirectory({ host: 'web-1', session: async () => session } as never, '/d');
+  const source = await directory.openSource('f');
+  // As of one on a network's disk that was removed meanwhile.
+  server.answer = (_type, id) => server.status(id, failure);
+  await expect(source.hasChanged()).rejects.toMatchObject({
+    reason: 'transfer_failed',
+    message: '/d/f on web-1 could not be read: said.',
+  });
+});
+
 test.each([
   ['file', (directory: RemoteDirectory) => directory.openSink('f', { size: 0, mode: 0o600 })],
   ['link', (directory: RemoteDirectory) => directory.makeLink('f', 'to')],
