@@ -44,13 +44,28 @@ async function deleteOne(
   const place = plan.direction === 'push' ? { remotePath: path } : { localPath: path };
   const row = { operation: 'delete' as const, bytesTransferred: 0, ...place };
   try {
-    if (!plan.dryRun) await withRetries(conduct, () => deleteExtraneous(top, each));
+    if (!plan.dryRun) await deleteWithRetries(top, each, conduct);
     report.count('deleted');
     report.done(() => ({ ...row, ...(plan.dryRun ? { status: 'planned' as const } : {}) }));
   } catch (error) {
     conduct.signal.throwIfAborted();
     report.fail(relative, error, row);
   }
+}
+
+/** A try whose answer was lost may have deleted it. */
+async function deleteWithRetries(top: Directory, each: Extraneous, conduct: Conduct): Promise<void> {
+  let hasTried = false;
+  await withRetries(conduct, async () => {
+    try {
+      await deleteExtraneous(top, each);
+    } catch (error) {
+      const isGone = error instanceof TransferError && error.reason === 'path_missing';
+      if (!hasTried || !isGone) throw error;
+    } finally {
+      hasTried = true;
+    }
+  });
 }
 
 /** Calls `act` with the two directories that are compared; not where the destination is not there yet. */
