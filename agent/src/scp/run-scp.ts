@@ -39,12 +39,14 @@ class ScpCopy {
   readonly #lines: TransferLines;
   readonly #report: TransferReport;
   readonly #meter: ProgressMeter;
+  readonly #local: LocalTree;
   #carrier: StepOutcome['ssh'];
 
   constructor(deps: TransferDeps, plan: TransferPlan, context: StepContext) {
     this.#deps = deps;
     this.#plan = plan;
     this.#context = context;
+    this.#local = new LocalTree(deps.policy);
     this.#lines = new TransferLines(context.output);
     this.#report = new TransferReport((failure) => this.#lines.failed(failure));
     this.#meter = new ProgressMeter((progress) => context.transfers.progress(progress));
@@ -65,6 +67,7 @@ class ScpCopy {
       outcome = failureOutcome(error, { context: this.#context, report: this.#report, hasBegun });
     } finally {
       this.#meter.stop();
+      await this.#local.close();
     }
     if (!hasBegun) return outcome;
     const executionTimeMs = Math.round(performance.now() - startedMs);
@@ -76,10 +79,7 @@ class ScpCopy {
 
   async #push(): Promise<void> {
     const { localPath, remotePath, createDirectories } = this.#plan;
-    const { parent, name } = await new LocalTree(this.#deps.policy).locate(localPath, {
-      write: false,
-      create: false,
-    });
+    const { parent, name } = await this.#local.locate(localPath, { write: false, create: false });
     try {
       const entry = name === undefined ? undefined : await parent.look(name);
       if (entry === undefined) throw fileError({ code: 'ENOENT' }, 'on the agent', localPath, 'found');
@@ -119,7 +119,7 @@ class ScpCopy {
     const { localPath, remotePath, createDirectories } = this.#plan;
     const last = partsOf(remotePath).pop() ?? '';
     const path = localPath.endsWith('/') ? `${localPath}${last}` : localPath;
-    const { parent, name } = await new LocalTree(this.#deps.policy).locate(path, {
+    const { parent, name } = await this.#local.locate(path, {
       write: true,
       create: createDirectories,
     });

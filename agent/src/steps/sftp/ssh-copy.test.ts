@@ -1,6 +1,7 @@
 import { access, chmod, mkdir, readdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
+import { FileThread } from '../../sftp/local/file-thread.ts';
 import { sshTest } from '../../ssh/sshd-setup.ts';
 import { setupTransfers } from './sftp-setup.ts';
 
@@ -131,6 +132,17 @@ sshTest('a target that says nothing more does not hold up a stop, and nothing is
   silent.stop();
   expect((await running).outcome).toMatchObject({ status: 'cancelled', reason: 'cancelled' });
   expect(await readdir(join(t.remote, 'to'))).toEqual([]);
+});
+
+sshTest('a directory of many files that goes by SCP leaves no thread behind', async () => {
+  const t = await setupTransfers(withoutSftp);
+  for (let n = 0; n < 64; n += 1) await t.put('local', `set/${n}`, '');
+  using taken = vi.spyOn(FileThread, 'take');
+  using released = vi.spyOn(FileThread.prototype, 'release');
+  const paths = { local_path: join(t.local, 'set'), remote_path: join(t.remote, 'set') };
+  expect((await t.run('copy', paths)).outcome).toMatchObject({ status: 'succeeded' });
+  expect(taken).toHaveBeenCalled();
+  expect(released).toHaveBeenCalledTimes(taken.mock.calls.length);
 });
 
 sshTest('a link that leads in a circle fails alone', async () => {
