@@ -1,6 +1,7 @@
 // A copy by the SCP protocol, for targets that have no SFTP. It needs a shell and scp there.
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { ClientChannel } from 'ssh2';
+import { findDestination } from '../sftp/find-ends.ts';
 import { LocalTree } from '../sftp/local/local-tree.ts';
 import { ProgressMeter } from '../sftp/report/progress-meter.ts';
 import { TransferLines } from '../sftp/report/transfer-lines.ts';
@@ -116,23 +117,18 @@ class ScpCopy {
   }
 
   async #pull(): Promise<void> {
-    const { localPath, remotePath, createDirectories } = this.#plan;
-    const last = partsOf(remotePath).pop() ?? '';
-    const path = localPath.endsWith('/') ? `${localPath}${last}` : localPath;
-    const { parent, name } = await this.#local.locate(path, {
-      write: true,
-      create: createDirectories,
-    });
-    try {
-      if (name === undefined) throw fileError({ code: 'EEXIST' }, 'on the agent', localPath, 'replaced');
-      await this.#scp(`scp -rpf -- ${quote(remotePathOf(remotePath))}`, (channel) => {
-        const { signal } = this.#context;
-        const moved = (bytes: number) => this.#meter.moved(bytes);
-        return takeEntry({ channel, plan: this.#plan, report: this.#report, signal, moved }, parent, name);
+    const { localPath, remotePath } = this.#plan;
+    const fileName = partsOf(remotePath).pop() ?? '';
+    await this.#scp(`scp -rpf -- ${quote(remotePathOf(remotePath))}`, (channel) => {
+      const { signal } = this.#context;
+      const moved = (bytes: number) => this.#meter.moved(bytes);
+      const download = { channel, plan: this.#plan, report: this.#report, signal, moved };
+      return takeEntry(download, remotePath, async (kind) => {
+        const name = kind === 'C' ? fileName : undefined;
+        const { to, toName } = await findDestination(this.#local, localPath, name, this.#plan);
+        return { parent: to, name: toName };
       });
-    } finally {
-      await parent.close();
-    }
+    });
   }
 
   /** Runs an scp on the target, and talks to it. The shell says the first word: from then on it reads no more of what is sent. */

@@ -5,8 +5,8 @@ import type { TransferReport } from '../sftp/report/transfer-report.ts';
 import type { TransferPlan } from '../sftp/transfer-plan.ts';
 import { isSafeName } from '../sftp/tree/safe-name.ts';
 import { toldPath } from '../sftp/tree/shown-path.ts';
-import { TransferError } from '../sftp/tree/transfer-error.ts';
-import type { Attributes, Directory } from '../sftp/tree/tree.ts';
+import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
+import type { Attributes, Directory, Place } from '../sftp/tree/tree.ts';
 import type { ScpChannel } from './scp-channel.ts';
 
 const maxDepth = 128;
@@ -28,16 +28,33 @@ interface Record {
   mtimeS: number | undefined;
 }
 
-/** Takes one file or directory, as what `toName` is to be. */
-export async function takeEntry(download: ScpDownload, to: Directory, toName: string): Promise<void> {
+/**
+ * Takes one file or directory.
+ *
+ * @param path what was asked for.
+ * @param placeFor where it goes once it is known which of the two it is; what is in a directory, where the place has no name.
+ */
+export async function takeEntry(
+  download: ScpDownload,
+  path: string,
+  placeFor: (kind: Record['kind']) => Promise<Place>,
+): Promise<void> {
   await go(download);
-  const record = await nextRecord(download, to.path);
+  const record = await nextRecord(download, path);
   if (record === undefined) {
     // What it could not read is in the report.
     if (download.report.firstFailure === undefined) throw odd('it sent nothing');
     return;
   }
-  await take(download, to, { ...record, name: toName }, 0);
+  const { parent, name } = await placeFor(record.kind);
+  try {
+    if (name !== undefined) return await take(download, parent, { ...record, name }, 0);
+    if (record.kind === 'C') throw fileError({ code: 'EISDIR' }, '', parent.path, 'replaced');
+    await takeContents(download, parent, 0);
+    await go(download);
+  } finally {
+    await parent.close();
+  }
 }
 
 async function take(download: ScpDownload, to: Directory, record: Record, depth: number): Promise<void> {
@@ -51,19 +68,23 @@ async function take(download: ScpDownload, to: Directory, record: Record, depth:
   }
   const inside = await to.enter(record.name);
   try {
-    await go(download);
-    for (;;) {
-      const inner = await nextRecord(download, inside.path);
-      if (inner === undefined) break;
-      if (!isSafeName(inner.name)) throw odd('it sent a name that leads elsewhere');
-      await take(download, inside, inner, depth + 1);
-    }
+    await takeContents(download, inside, depth);
   } finally {
     await inside.close();
   }
   const mode = plan.directoryMode ?? (plan.preservePermissions ? record.mode : record.mode & 0o755);
   await to.setAttributes(record.name, { mode, ...timesOf(plan, record) });
   await go(download);
+}
+
+async function takeContents(download: ScpDownload, inside: Directory, depth: number): Promise<void> {
+  await go(download);
+  for (;;) {
+    const inner = await nextRecord(download, inside.path);
+    if (inner === undefined) return;
+    if (!isSafeName(inner.name)) throw odd('it sent a name that leads elsewhere');
+    await take(download, inside, inner, depth + 1);
+  }
 }
 
 async function takeFile(download: ScpDownload, to: Directory, record: Record): Promise<void> {

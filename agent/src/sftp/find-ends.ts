@@ -63,7 +63,7 @@ async function followed(tree: Tree, parent: Directory, name: string, path: strin
   return { from: found.directory, entry: found.entry };
 }
 
-async function findDestination(
+export async function findDestination(
   tree: Tree,
   path: string,
   /** What a file is called; undefined for a directory. */

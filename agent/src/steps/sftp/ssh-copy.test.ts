@@ -67,6 +67,43 @@ sshTest(
 );
 
 sshTest.each([
+  ['by SFTP', {}],
+  ['by SCP', withoutSftp],
+])('what comes %s goes where a slash at the end of its path says', async (_, how) => {
+  const t = await setupTransfers(how);
+  await t.put('remote', 'app/f', 'x');
+  const pull = async (remote: string, local: string) => {
+    const paths = { remote_path: join(t.remote, remote), local_path: `${t.local}/${local}` };
+    const { outcome } = await t.run('copy', { direction: 'pull', create_directories: true, ...paths });
+    expect([local, outcome]).toMatchObject([local, { status: 'succeeded' }]);
+  };
+  await pull('app', 'whole/');
+  await pull('app/f', 'into/');
+  await pull('app/f', 'as');
+  // What the destination is called leads elsewhere, which a slash at the end allows.
+  await mkdir(join(t.local, 'other'));
+  await symlink('other', join(t.local, 'link'));
+  await pull('app', 'link/');
+  const found = (await readdir(t.local, { recursive: true })).filter((name) => !name.startsWith('link/'));
+  expect(found.sort()).toEqual(['as', 'into', 'into/f', 'link', 'other', 'other/f', 'whole', 'whole/f']);
+  // The root of the agent itself: all that is in the directory.
+  await pull('app', '');
+  expect((await readdir(t.local)).sort()).toEqual(['as', 'f', 'into', 'link', 'other', 'whole']);
+});
+
+sshTest('a file that comes by SCP takes not the place of a directory', async () => {
+  const t = await setupTransfers(withoutSftp);
+  await t.put('remote', 'f', 'x');
+  const { outcome } = await t.run('copy', {
+    direction: 'pull',
+    remote_path: join(t.remote, 'f'),
+    local_path: t.local,
+  });
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'transfer_failed' });
+  expect(outcome.advice).toContain('with a slash at the end');
+});
+
+sshTest.each([
   ['a source that is missing', 'pull', { remote_path: '/nowhere/x' }, 'path_missing'],
   ['a file that may not be read', 'pull', { remote_path: '/etc/shadow' }, 'permission_denied'],
   ['a directory that is missing', 'push', { remote_path: '/nowhere/deep/x' }, 'path_missing'],
