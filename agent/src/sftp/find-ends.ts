@@ -47,8 +47,10 @@ async function findSource(
     if (entry === undefined) throw fileError({ code: 'ENOENT' }, tree.where, path, 'found');
     // Who names a link means what it leads to.
     const found = entry.kind === 'link' ? await followed(tree, parent, name, path) : { from: parent, entry };
-    if (plan.isSync && found.entry.kind !== 'directory')
+    if (plan.isSync && found.entry.kind !== 'directory') {
+      if (found.from !== parent) await found.from.close();
       throw fileError({ code: 'ENOTDIR' }, tree.where, path, 'compared');
+    }
     if (found.from !== parent) await parent.close();
     return { ...found, name };
   } catch (error) {
@@ -74,8 +76,13 @@ export async function findDestination(
   const endsInSlash = path.endsWith('/');
   // A slash at the end puts a file into the directory; a directory has its name there anyway.
   if (endsInSlash && fileName !== undefined) {
-    const { parent, name } = await tree.locate(`${path}${fileName}`, options);
-    return placed({ parent, name }, await parent.look(fileName));
+    const place = await tree.locate(`${path}${fileName}`, options);
+    try {
+      return placed(place, await place.parent.look(fileName));
+    } catch (error) {
+      await place.parent.close();
+      throw error;
+    }
   }
   const place = await tree.locate(path, options);
   if (place.name === undefined) return placed(place, undefined);
