@@ -223,6 +223,16 @@ sshTest('a channel that was opened ahead is for who asks for the same, and for o
   expect(pool.connections).toBe(1);
 });
 
+sshTest('who asks for a channel of its own leaves one that was opened ahead to the next', async () => {
+  const t = await setupSshd();
+  const pool = t.pool();
+  const first = await pool.open(t.request, cat);
+  first.prepareNext(watch);
+  const own = await pool.open({ ...t.request, ownChannel: true }, cat);
+  const next = await pool.open(t.request, cat);
+  expect([own, next].map(({ prepared }) => prepared)).toEqual([false, true]);
+});
+
 sshTest(
   'while channels are opened in a rush, one is opened ahead only where requests follow one another',
   async () => {

@@ -45,6 +45,8 @@ export interface OpenRequest {
   urgent?: boolean;
   /** Takes a new connection even where a warm one is there: for when that one doesn't answer. */
   fresh?: boolean;
+  /** Has a channel opened even where one was opened ahead: for when such a one was found gone. */
+  ownChannel?: boolean;
 }
 
 export interface Lease<Channel> {
@@ -139,7 +141,8 @@ export class SshPool {
     let refusedSeen = false;
     for (;;) {
       request.signal?.throwIfAborted();
-      const entry = await this.#place(key, request, start);
+      const ahead = request.ownChannel === true ? undefined : start;
+      const entry = await this.#place(key, request, ahead);
       const reused = entry.used;
       entry.used = true;
       this.#rush.arrive();
@@ -150,7 +153,7 @@ export class SshPool {
         this.#release(entry);
         throw error;
       }
-      const spare = takeSpare(entry, start);
+      const spare = takeSpare(entry, ahead);
       const opening = spare ?? start(connection);
       try {
         const channel = await abortable(opening, request.signal);
@@ -240,14 +243,14 @@ export class SshPool {
   }
 
   /** Takes a place on a connection, waiting for one where the bounds are reached. */
-  async #place(key: string, request: OpenRequest, start: unknown): Promise<Entry> {
+  async #place(key: string, request: OpenRequest, ahead: unknown): Promise<Entry> {
     for (;;) {
       if (this.#closed) throw poolClosed();
       const own = this.#entries.get(key);
       // To stop what runs is nothing new.
       const mayUseRetired = request.urgent === true && request.isJumpHost !== true;
       const fit = [...(own ?? [])].filter(({ isRetired }) => !isRetired || mayUseRetired);
-      const free = request.fresh ? undefined : freeEntry(fit, start);
+      const free = request.fresh ? undefined : freeEntry(fit, ahead);
       if (free) {
         this.#take(free);
         return free;
@@ -416,12 +419,12 @@ export class SshPool {
   }
 }
 
-/** One that has just the channel that is asked for, or else any with a place, taking back a spare's. */
-function freeEntry(own: readonly Entry[], start: unknown): Entry | undefined {
+/** One that has just the channel that is asked for, where one opened ahead is, or else any with a place, taking back a spare's. */
+function freeEntry(own: readonly Entry[], ahead: unknown): Entry | undefined {
   const usable = own.filter(
     (entry) => entry.channels < entry.maxChannels && entry.connection?.open !== false,
   );
-  const ready = usable.find((entry) => entry.spare?.isFor(start));
+  const ready = usable.find((entry) => entry.spare?.isFor(ahead));
   const roomy = usable.find(({ channels, maxChannels, spare }) => channels + (spare ? 1 : 0) < maxChannels);
   const free = ready ?? roomy ?? usable[0];
   if (free !== undefined && free !== ready && free !== roomy) free.spare?.drop();
@@ -431,9 +434,9 @@ function freeEntry(own: readonly Entry[], start: unknown): Entry | undefined {
 /** Of a spare, taken by its place; undefined where there is none for this. */
 function takeSpare<Channel>(
   entry: Entry,
-  start: Start<SshConnection, Channel>,
+  ahead: Start<SshConnection, Channel> | undefined,
 ): Promise<Channel> | undefined {
-  if (entry.spare?.isFor(start) !== true) return undefined;
+  if (entry.spare?.isFor(ahead) !== true) return undefined;
   const taken = entry.spare.take() as unknown as Promise<Channel>;
   entry.spare = undefined;
   return taken;

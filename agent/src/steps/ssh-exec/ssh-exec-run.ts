@@ -3,7 +3,7 @@ import { type SshExecConfig, type StepOutcome, shellAssignments } from '@opscond
 import type { ClientChannel } from 'ssh2';
 import type { StopNote } from '../../detached/stop-note.ts';
 import { exitOf, type SshConnection } from '../../ssh/connection.ts';
-import type { Lease, SshPool } from '../../ssh/pool.ts';
+import type { Lease, OpenRequest, SshPool } from '../../ssh/pool.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import { failedBeforeStart, stoppedBeforeStart } from '../before-start-outcomes.ts';
 import type { StepContext, StopRequest } from '../step-type.ts';
@@ -103,11 +103,12 @@ export async function openShell(
   pool: SshPool,
   context: StepContext,
   start: (connection: SshConnection) => Promise<ClientChannel>,
+  how: Pick<OpenRequest, 'ownChannel'> = {},
 ): Promise<Lease<ClientChannel> | StepOutcome> {
   const { target, credential, signal } = context;
   const checkAddresses = (found: readonly string[]) => context.checkAddresses(found);
   try {
-    return await pool.open({ target, credential, checkAddresses, signal }, start);
+    return await pool.open({ target, credential, checkAddresses, signal, ...how }, start);
   } catch (error) {
     if (signal.aborted) return stoppedBeforeStart(signal.reason as StopRequest);
     if (error instanceof SshError) return failedBeforeStart(error);
@@ -151,10 +152,7 @@ export function watchShell(channel: ClientChannel, gone: () => void): void {
   channel.on('error', gone);
 }
 
-/**
- * Another shell for one that was to wait and has gone: one that is opened for this. A waiting one is had only by the very
- * `start` that it was opened with, and nobody else has this one.
- */
+/** Another shell for one that was to wait and has gone: one that is opened for this. */
 export function replaceGoneShell(
   gone: Lease<ClientChannel>,
   pool: SshPool,
@@ -164,6 +162,5 @@ export function replaceGoneShell(
   // What it has left running may hold its session open for as long as it likes.
   gone.channel.close();
   gone.release();
-  const freshShell = (connection: SshConnection) => start(connection);
-  return openShell(pool, context, freshShell);
+  return openShell(pool, context, start, { ownChannel: true });
 }

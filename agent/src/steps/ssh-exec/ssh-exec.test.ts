@@ -608,7 +608,7 @@ sshTest('a step that is cancelled does not wait for what a shell that has gone m
   expect(begun).toEqual(['begun']);
 });
 
-sshTest('a waiting shell that has gone costs the command nothing', async () => {
+sshTest('a waiting shell that has gone costs neither the command anything nor the next one', async () => {
   const t = await setupExec();
   await t.run({ command: 'echo $PPID' });
   const connectionPid = Number(t.sink.stdout);
@@ -632,6 +632,10 @@ sshTest('a waiting shell that has gone costs the command nothing', async () => {
   expect(t.sink.stdout).toMatch(/^\d+\ndone\n$/);
   // Once more before it was sent to another one.
   expect(begun).toEqual(['begun', 'begun']);
+  const next = await theOne(() => waitingShells(connectionPid));
+  const output = new TestSink();
+  await t.run({ command: 'echo $$' }, { output });
+  expect(Number(output.stdout)).toBe(next);
 });
 
 sshTest(
