@@ -258,7 +258,14 @@ export class CommandOnChannel implements RunningCommand {
 
   #hear(report: BootstrapReport): void {
     if (report.kind === 'started') this.#begin();
+    if (report.kind !== 'started' || this.neverBegan) this.#letGoSoon();
     this.#onReport(this.report);
+  }
+
+  /** Of a shell that begins nothing any more. */
+  #letGoSoon(): void {
+    const timer = setTimeout(() => this.close(), leftWithinMs);
+    this.ended.then(() => clearTimeout(timer));
   }
 
   #begin(): void {

@@ -544,8 +544,8 @@ for (const [how, config] of [
   });
 }
 
-/** A shell waits for the third step, and what was started with it holds its output, as what a startup file starts may. */
-async function setupHeldOutput({ prints = '' } = {}) {
+/** What is started with the next shell after the flag was made holds its output, as what a startup file starts may. */
+async function setupHolder(prints = '') {
   const directory = mkdtempSync(join(tmpdir(), 'opsconductor-test-'));
   chmodSync(directory, 0o777);
   const [flag, pidFile] = [join(directory, 'flag'), join(directory, 'pid')];
@@ -557,11 +557,17 @@ async function setupHeldOutput({ prints = '' } = {}) {
   const starts = `if rmdir ${flag} 2>/dev/null; then ${prints} sleep 1000 & echo $! >${pidFile}; fi`;
   const config = [`ForceCommand ${starts}; eval "$SSH_ORIGINAL_COMMAND"`, 'LogLevel VERBOSE'];
   const t = await setupExec({ config });
+  return { t, flag, holder: () => Number(read(pidFile)) };
+}
+
+/** Of the shell that waits for the third step. */
+async function setupHeldOutput({ prints = '' } = {}) {
+  const { t, flag, holder } = await setupHolder(prints);
   await t.run({ command: 'echo $PPID' });
   const connectionPid = Number(t.sink.stdout);
   await t.run({ command: `mkdir ${flag}` });
   const waiting = await theOne(() => waitingShells(connectionPid));
-  return { t, waiting, holder: () => Number(read(pidFile)) };
+  return { t, waiting, holder };
 }
 
 sshTest('why a waiting shell refuses is not waited for any more once it is read', async () => {
@@ -584,6 +590,36 @@ sshTest('why a waiting shell refuses is not waited for any more once it is read'
   expect(performance.now() - goneAt).toBeLessThan(900);
   t.stop();
   await running;
+});
+
+sshTest(
+  'a step that its shell refuses ends though what a startup file has started holds its output',
+  async () => {
+    const { t, holder } = await setupHeldOutput();
+    const outcome = await t.run({ command: 'true', working_directory: '/nowhere' });
+    expect(outcome).toMatchObject({ status: 'failed', reason: 'working_directory' });
+    expect(runs(holder())).toBe(true);
+  },
+);
+
+sshTest('so does one whose shell was ended before it was given the word', async () => {
+  const { t, flag, holder } = await setupHolder();
+  await t.run({ command: `mkdir ${flag}; echo $PPID` });
+  const connectionPid = Number(t.sink.stdout);
+  const outcome = await t.run(
+    { command: 'echo began' },
+    {
+      beforeStart: async () => {
+        const shell = await shellAtTheWord(connectionPid);
+        process.kill(shell, 'SIGKILL');
+        await isGone(shell);
+        await hearWhatCame(t);
+      },
+    },
+  );
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'channel_refused' });
+  expect(t.sink.stdout).not.toContain('began');
+  expect(runs(holder())).toBe(true);
 });
 
 sshTest('a step that is cancelled does not wait for what a shell that has gone may have left', async () => {
