@@ -74,5 +74,5 @@ test('no path leaves the folder, and links in it are not followed', async () => 
 
 test('without a built console a page says how to build it', async () => {
   const empty = await loadConsole(join(folder, 'none'));
-  expect(await (await empty.answer(new Request('http://localhost/')))?.text()).toContain('npm run build');
+  expect(await (await empty.answer(new Request('http://localhost/')))?.text()).toContain('npm start');
 });
