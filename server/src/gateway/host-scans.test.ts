@@ -2,6 +2,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { createCredential } from '../credentials/edit-credentials.ts';
 import { createScan, stopScan } from '../host-keys/create-scan.ts';
 import { getScan } from '../host-keys/read-scans.ts';
+import { blockedBackends, holdTransaction } from '../runs/testing.ts';
 import { sealedCredentialRequest } from '../segments/testing.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { createTarget } from '../targets/edit-targets.ts';
@@ -24,6 +25,11 @@ async function setup() {
 }
 
 const canScan = { capabilities: ['scan_hosts'] };
+
+function isEndOf(line: string, sessionNumber: number): boolean {
+  const { msg, session } = JSON.parse(line) as { msg: string; session?: number };
+  return msg === 'agent disconnected' && session === sessionNumber;
+}
 
 test('a scan goes to the agent, comes back as it is told, and is over with the last target', async () => {
   const { t, makeScan, scan } = await setup();
@@ -117,6 +123,23 @@ test('what an agent had not told of when its connection ended is asked of the ne
   const { id } = await makeScan(3);
   expect((await agent.next('scan_hosts')).targets).toHaveLength(3);
   agent.terminate();
+  const next = await t.connectAgent(canScan);
+  const asked = await next.next('scan_hosts');
+  expect([asked.scanId, asked.targets.length]).toEqual([id, 3]);
+});
+
+test('an agent that went away while its session was made ready is given nothing: the next is', async () => {
+  const { t, makeScan } = await setup();
+  const first = await t.connectAgent(canScan);
+  const { id } = await makeScan(3);
+  await first.next('scan_hosts');
+  // What is given back when a session ends, and when the next is ready, waits for these.
+  const letGo = await holdTransaction(t.sql, (tx) => tx`select 1 from host_scan_items for update`);
+  const gone = await t.connectAgent(canScan);
+  await blockedBackends(t.sql, 2);
+  gone.terminate();
+  await expect.poll(() => t.logged.some((line) => isEndOf(line, gone.sessionNumber))).toBe(true);
+  await letGo();
   const next = await t.connectAgent(canScan);
   const asked = await next.next('scan_hosts');
   expect([asked.scanId, asked.targets.length]).toEqual([id, 3]);

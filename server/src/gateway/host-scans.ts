@@ -54,7 +54,8 @@ export class HostScans {
   async ready(link: AgentLink, canScan: boolean): Promise<void> {
     const { agentId, sessionNumber } = link;
     await takeBackItems(this.#deps.sql, { agentId, sessionNumber }, { including: false });
-    if (canScan) this.#scanners.set(link, { link, given: new Map() });
+    // One that closed meanwhile has told of that already, and would never be taken out again.
+    if (canScan && link.isOpen) this.#scanners.set(link, { link, given: new Map() });
     this.wake();
   }
 
