@@ -15,7 +15,11 @@ import {
   readPlanItems,
   type StoredItem,
 } from '../store/targets/inventory-plans.ts';
-import { lockConcerned, targetsInOpenRuns } from '../store/targets/inventory-targets.ts';
+import {
+  lockConcerned,
+  lockTargetsAgainstRuns,
+  targetsInOpenRuns,
+} from '../store/targets/inventory-targets.ts';
 import { lockMembership } from '../store/targets/target-group-members.ts';
 import { requireGroups, requireSegments } from './inventory-rights.ts';
 import { compareWithTargets, concernedBy, getPlan, groupsToMake, requireSeen } from './make-plan.ts';
@@ -190,6 +194,7 @@ async function refuseInOpenRuns(tx: Tx, items: readonly PlannedItem[]): Promise<
   const ids = items.flatMap(({ item }) =>
     item.action === 'gone' && item.targetId !== null ? [item.targetId] : [],
   );
+  await lockTargetsAgainstRuns(tx, ids);
   const used = await targetsInOpenRuns(tx, ids, maxNamed);
   const [first] = used;
   if (first === undefined) return;

@@ -55,7 +55,10 @@ export async function bulkChangeTargets(
     await lockMembership(tx);
     const read = caller.authority.reach('read');
     const { query } = await readSelection(tx, request.selection, read, 'selection.');
-    const selected = await selectToChange(tx, query, read, limits.maxTargetsPerRun + 1);
+    const selected = await selectToChange(tx, query, read, {
+      limit: limits.maxTargetsPerRun + 1,
+      againstRuns: request.delete === true && !isDryRun,
+    });
     refuseTooMany(selected.length);
     const ids = selected.map((target) => target.id);
     requireFound(request.selection, ids, 'selection.');

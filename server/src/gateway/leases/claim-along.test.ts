@@ -1,7 +1,16 @@
 import { expect, test, vi } from 'vitest';
+import { createScan } from '../../host-keys/create-scan.ts';
 import { createJob } from '../../jobs/create-job.ts';
 import { startRun } from '../../runs/start/start-run.ts';
+import { blockedBackends, holdTransaction } from '../../runs/testing.ts';
+import type { Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
+import { unrestricted } from '../../store/people/visibility.ts';
+import { lockApprovable } from '../../store/targets/host-scan-review.ts';
+import { lockConcerned, lockTargetsAgainstRuns } from '../../store/targets/inventory-targets.ts';
+import { lockTargetsOfSegment } from '../../store/targets/known-hosts-targets.ts';
+import { selectToChange } from '../../store/targets/target-bulk.ts';
+import { readSelection } from '../../targets/read-selection.ts';
 import { setupGateway, type TestGateway } from '../testing.ts';
 
 /** Nothing is looked for unless somebody is told. */
@@ -79,6 +88,64 @@ test('two claims are never in flight: a run that comes meanwhile is claimed afte
   goOn();
   expect((await agent.next('leases')).leases).toMatchObject([{ runId: first.runId }]);
   expect((await agent.next('leases')).leases).toMatchObject([{ runId: second.runId }]);
+});
+
+test.each<[string, (t: TestGateway, tx: Tx, targetId: number) => Promise<unknown>]>([
+  [
+    'a bulk change',
+    async (_, tx, targetId) => {
+      const { query } = await readSelection(tx, { targetIds: [targetId] }, unrestricted);
+      return selectToChange(tx, query, unrestricted, { limit: 10, againstRuns: false });
+    },
+  ],
+  [
+    'an import',
+    (t, tx) => lockConcerned(tx, { inventoryId: 0, segmentIds: [t.segmentId], names: ['host-1'] }),
+  ],
+  ['an import of known_hosts', (t, tx) => lockTargetsOfSegment(tx, t.segmentId)],
+  [
+    'an approval of what a scan found',
+    async (t, tx, targetId) => {
+      const scan = { kind: 'keys' as const, selection: { targetIds: [targetId] } };
+      const { id } = await createScan(t.sql, scan, t.caller);
+      return lockApprovable(tx, id, { targetIds: [targetId] }, unrestricted);
+    },
+  ],
+])('while %s holds its target a run is started and leased, and keeps no claim waiting', async (_, lock) => {
+  await using t = await setupGateway({}, undefined, noPoll);
+  const agent = await t.connectAgent();
+  const request = await jobOf(t);
+  const letGo = await holdTransaction(t.sql, (tx) => lock(t, tx, request.selection.targetIds[0] ?? 0));
+  try {
+    const starting = start(t, request);
+    starting.catch(() => undefined);
+    expect((await agent.next('leases')).leases).toMatchObject([{ epoch: 1 }]);
+    await starting;
+  } finally {
+    await letGo();
+  }
+});
+
+test.each<[string, (t: TestGateway, tx: Tx, targetId: number) => Promise<unknown>]>([
+  [
+    'a bulk change',
+    async (_, tx, targetId) => {
+      const { query } = await readSelection(tx, { targetIds: [targetId] }, unrestricted);
+      return selectToChange(tx, query, unrestricted, { limit: 10, againstRuns: true });
+    },
+  ],
+  ['an import', (_, tx, targetId) => lockTargetsAgainstRuns(tx, [targetId])],
+])('while %s may delete its target no run is started', async (_, lock) => {
+  await using t = await setupGateway({}, undefined, noPoll);
+  const request = await jobOf(t);
+  const letGo = await holdTransaction(t.sql, (tx) => lock(t, tx, request.selection.targetIds[0] ?? 0));
+  const starting = start(t, request);
+  try {
+    await blockedBackends(t.sql, 1);
+  } finally {
+    await letGo();
+  }
+  expect(await t.steps((await starting).runId)).toMatchObject([{ status: 'ready' }]);
 });
 
 test('what was leased by a commit of which the answer was lost goes back, and is leased again', async () => {

@@ -299,7 +299,10 @@ function showed(sql: Queryable, scanId: number, fingerprint: Condition): Conditi
     and own.fingerprint = ${fingerprint})`;
 }
 
-/** The keys that targets of a scan have shown: of a finding, or of these targets. Locks the targets, by id. */
+/**
+ * The keys that targets of a scan have shown: of a finding, or of these targets. Locks the targets, by id; runs may be
+ * started on them meanwhile.
+ */
 export async function lockApprovable(
   tx: Tx,
   scanId: number,
@@ -310,7 +313,8 @@ export async function lockApprovable(
   const chosen = tx`(item.finding = ${wanted.finding ?? ''} or item.target_id = any(${ids}::bigint[]))`;
   await tx`
     with ${reviewed(tx, scanId, reaches)}
-    select t.id from targets t where t.id in (select target_id from item where ${chosen}) order by t.id for update`;
+    select t.id from targets t where t.id in (select target_id from item where ${chosen})
+    order by t.id for no key update`;
   // Again, as it is now that nobody else changes it.
   return tx<ApprovableKey[]>`
     with ${reviewed(tx, scanId, reaches)}
@@ -412,6 +416,6 @@ export async function lockTargetsWithKeys(tx: Tx, targetIds: readonly number[]):
   const rows = await tx<{ id: number }[]>`
     select t.id from targets t where t.id = any(${targetIds as number[]}::bigint[]) and exists (
       select from target_host_keys a where a.target_id = t.id and a.state = 'accepted')
-    order by t.id for update`;
+    order by t.id for no key update`;
   return rows.map((row) => row.id);
 }

@@ -21,9 +21,15 @@ function concernedIds(sql: Queryable, { inventoryId, segmentIds, names }: Concer
     join targets nt on nt.segment_id = x.segment_id and nt.name = x.name`;
 }
 
-/** Locks them, in the order of their ids. */
+/** Locks them, in the order of their ids. Runs may be started on them meanwhile. */
 export async function lockConcerned(tx: Tx, concerned: Concerned): Promise<void> {
-  await tx`select 1 from targets t where t.id in (${concernedIds(tx, concerned)}) order by t.id for update`;
+  await tx`
+    select 1 from targets t where t.id in (${concernedIds(tx, concerned)}) order by t.id for no key update`;
+}
+
+/** Locks targets that are to be deleted, in the order of their ids: until the transaction ends no run can be started on them. */
+export async function lockTargetsAgainstRuns(tx: Tx, ids: readonly number[]): Promise<void> {
+  await tx`select 1 from targets where id = any(${ids as number[]}::bigint[]) order by id for update`;
 }
 
 /** As they are now. Other inventories are named only within the reaches. */

@@ -16,7 +16,7 @@ export async function targetsOfSegment(sql: Queryable, segmentId: number): Promi
     where t.segment_id = ${segmentId} order by t.id`;
 }
 
-/** In the order of their ids, as whoever changes host keys locks them. */
+/** In the order of their ids, as whoever changes host keys locks them. Runs may be started on them meanwhile. */
 export async function lockTargetsOfSegment(tx: Tx, segmentId: number): Promise<void> {
-  await tx`select 1 from targets where segment_id = ${segmentId} order by id for update`;
+  await tx`select 1 from targets where segment_id = ${segmentId} order by id for no key update`;
 }

@@ -13,17 +13,21 @@ export interface BulkChange {
   credentialId: string | null | undefined;
 }
 
-/** The selected targets that may be seen, active or not, locked in the order of their ids. */
+/**
+ * The selected targets that may be seen, active or not, locked in the order of their ids.
+ *
+ * @param options.againstRuns no run can be started on them until the transaction ends.
+ */
 export async function selectToChange(
   tx: Tx,
   query: TargetQuery,
   reaches: readonly Reach[],
-  limit: number,
+  options: { limit: number; againstRuns: boolean },
 ): Promise<{ id: number; name: string; segmentId: number }[]> {
   return unprepared(tx<{ id: number; name: string; segmentId: number }[]>`
     select t.id, t.name, t.segment_id from targets t
     where ${targetWithin(tx, reaches)} and ${selectedByTerms(tx, query)} and not ${selectedByTerms(tx, query.exclude)}
-    order by t.id limit ${limit} for update of t`);
+    order by t.id limit ${options.limit} ${options.againstRuns ? tx`for update of t` : tx`for no key update of t`}`);
 }
 
 function labelsAfter(sql: Queryable, change: BulkChange): Condition {

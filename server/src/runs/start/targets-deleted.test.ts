@@ -1,0 +1,58 @@
+// Runs that are started while their target is being deleted.
+import { randomUUID } from 'node:crypto';
+import { expect, test } from 'vitest';
+import { applyPlan } from '../../inventory/apply-plan.ts';
+import { createInventory } from '../../inventory/edit-inventories.ts';
+import { planInventory } from '../../inventory/make-plan.ts';
+import { readInventory } from '../../inventory/parse-inventory.ts';
+import { createJob } from '../../jobs/create-job.ts';
+import { bulkChangeTargets } from '../../targets/bulk-targets.ts';
+import { blockedBackends, holdTransaction, setupRuns, type TestRuns } from '../testing.ts';
+import { startRun } from './start-run.ts';
+
+const lockNotAvailable = '55P03';
+
+async function deleteByBulk(t: TestRuns): Promise<{ targetId: number; remove: () => Promise<unknown> }> {
+  const targetId = await t.addTarget();
+  const request = { selection: { targetIds: [targetId] }, delete: true as const };
+  return { targetId, remove: () => bulkChangeTargets(t.sql, request, t.caller) };
+}
+
+async function deleteByImport(t: TestRuns): Promise<{ targetId: number; remove: () => Promise<unknown> }> {
+  const targetId = await t.addTarget();
+  const about = { name: `inventory ${randomUUID()}`, format: 'csv' as const, segmentId: t.segmentId };
+  const { id } = await createInventory(t.sql, { ...about, options: {} }, t.caller);
+  const plan = async (name: string) => {
+    const files = [{ path: 'hosts.csv', content: `name\n${name}\n` }];
+    return (await planInventory(t.sql, id, { files, adopt: 'by_hand' }, t.caller, readInventory)).id;
+  };
+  const apply = (planId: string) => applyPlan(t.sql, id, planId, { gone: 'delete' }, t.caller);
+  await apply(await plan('host-1'));
+  const withoutIt = await plan('another');
+  return { targetId, remove: () => apply(withoutIt) };
+}
+
+test.each([
+  ['a bulk change', deleteByBulk],
+  ['an import', deleteByImport],
+])('a run on a target that %s is deleting is refused', async (_, prepare) => {
+  await using t = await setupRuns();
+  const { targetId, remove } = await prepare(t);
+  const steps = [{ name: 'step', type: 'ssh.exec', config: { command: 'true' } }];
+  const { id: jobId } = await createJob(t, { name: 'job', steps }, t.caller);
+  // It looks here whether an open run has the target, and from then on none may come.
+  const letGo = await holdTransaction(t.sql, (tx) => tx`lock table job_run_targets in access exclusive mode`);
+  const removing = remove();
+  removing.catch(() => undefined);
+  await blockedBackends(t.sql, 1);
+  // What a row that refers to the target takes.
+  const refer = t.sql`select 1 from targets where id = ${targetId} for key share nowait`;
+  await expect(refer).rejects.toMatchObject({ code: lockNotAvailable });
+  const starting = startRun(t, { jobId, selection: { targetIds: [targetId] } }, t.caller);
+  starting.catch(() => undefined);
+  await blockedBackends(t.sql, 2);
+  await letGo();
+  await expect(starting).rejects.toMatchObject({ code: 'not_found' });
+  await removing;
+  expect(await t.sql`select 1 from targets where id = ${targetId}`).toEqual([]);
+});
