@@ -481,8 +481,11 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     }
     const leases = await this.#dispatcher.buildLeases([result.next]);
     const lease = leases.get(result.next.id);
-    if (lease === undefined) link.forget({ stepId: result.next.id, epoch: result.next.epoch });
-    return lease;
+    if (lease !== undefined && !link.isEnding) return lease;
+    link.forget({ stepId: result.next.id, epoch: result.next.epoch });
+    // Shut out meanwhile, it was asked for what it has not begun before it heard of this: others may have it.
+    if (lease !== undefined) await this.#dispatcher.giveBack(result.next);
+    return undefined;
   }
 
   // ---- what agents are told

@@ -1,5 +1,5 @@
 // Agents that are drained, disabled and revoked while they are connected, and what their connections leave behind.
-import { type AgentMessageOf, closeCodes, type Lease } from '@opsconductor/protocol';
+import { closeCodes, type Lease } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { disableAgent, enableAgent } from '../../segments/agents/disable-agent.ts';
 import { drainAgent, undrainAgent } from '../../segments/agents/drain-agent.ts';
@@ -10,6 +10,7 @@ import { unrestricted } from '../../store/people/visibility.ts';
 import { overdueAttempts } from '../../store/queue/sweep.ts';
 import { type AgentSocket, chainOf, setupGateway, type TestGateway } from '../testing.ts';
 
+const patient = { timeout: 10_000 };
 const depsOf = (t: TestGateway) => ({ ...t, installationId: t.identity.installationId });
 const agentOf = (t: TestGateway) => getAgent(t.sql, t.agent.agentId, unrestricted);
 
@@ -18,10 +19,42 @@ async function connected(claimPollMs?: number) {
   return Object.assign(t, { socket: await t.connectAgent() });
 }
 
+/** After `hold` the agent is shut out, and hears of that, when it is leased a step and has not heard of this yet. */
+async function connectedUntilLeased(shutOutMeanwhile: (t: TestGateway) => Promise<unknown>) {
+  const held: { whileBuilding?: () => Promise<unknown> } = {};
+  const t = await setupGateway({}, (builder) => ({
+    async build(steps) {
+      const work = held.whileBuilding;
+      delete held.whileBuilding;
+      await work?.();
+      return builder.build(steps);
+    },
+  }));
+  const socket = await t.connectAgent();
+  const hold = () => {
+    held.whileBuilding = async () => {
+      await shutOutMeanwhile(t);
+      expect(await socket.next('drain')).toMatchObject({ handBack: true });
+    };
+  };
+  return Object.assign(t, { socket, hold });
+}
+
 async function leasedOf(socket: AgentSocket, count: number): Promise<Lease[]> {
   const leases: Lease[] = [];
   while (leases.length < count) leases.push(...(await socket.next('leases')).leases);
   return leases;
+}
+
+function complete(socket: AgentSocket, { step, epoch, leaseToken }: Lease): void {
+  socket.send({
+    type: 'complete',
+    requestId: 'r1',
+    ...{ step, epoch, leaseToken },
+    outcome: { status: 'succeeded', exitCode: 0 },
+    output: { lastSeq: 0, rawBytes: 0, digest: chainOf([]), truncated: false, gaps: [] },
+    wantsNext: true,
+  });
 }
 
 function handBack(socket: AgentSocket, leases: readonly Lease[]): void {
@@ -43,16 +76,7 @@ test('a drained agent keeps what it has and is given nothing more, until it is u
   if (lease === undefined) throw new Error('no lease');
   await drainAgent(t.sql, t.agent.agentId, t.caller);
   expect((await agentOf(t)).state).toBe('draining');
-  const { step, epoch, leaseToken } = lease;
-  const complete: AgentMessageOf<'complete'> = {
-    type: 'complete',
-    requestId: 'r1',
-    ...{ step, epoch, leaseToken },
-    outcome: { status: 'succeeded', exitCode: 0 },
-    output: { lastSeq: 0, rawBytes: 0, digest: chainOf([]), truncated: false, gaps: [] },
-    wantsNext: true,
-  };
-  t.socket.send(complete);
+  complete(t.socket, lease);
   expect(await t.socket.next('completed')).not.toHaveProperty('next');
   expect(await t.steps(runId)).toMatchObject([{ status: 'succeeded' }, { status: 'ready' }]);
   // A new session is drained as well.
@@ -85,6 +109,33 @@ test('a disabled agent hands back what it has not begun, is cut off, and comes b
   const back = await t.connectAgent({ attempts });
   expect(back.resumed.attempts).toMatchObject([{ step, verdict: 'continue' }]);
   expect(await leasedOf(back, 1)).toMatchObject([{ step: unbegun.step, epoch: 2 }]);
+});
+
+test.each([
+  ['disabled', (t: TestGateway) => disableAgent(t, t.agent.agentId, t.caller)],
+  ['revoked', (t: TestGateway) => revokeAgent(depsOf(t), t.agent.agentId, t.caller)],
+])(
+  'what is about to be leased to an agent when it is %s goes back, and it never hears of it',
+  async (_, out) => {
+    await using t = await connectedUntilLeased(out);
+    t.hold();
+    const runId = await t.start();
+    await expect.poll(() => t.steps(runId), patient).toMatchObject([{ status: 'ready', epoch: 1 }]);
+    t.socket.send({ type: 'agent_drain' });
+    expect(await t.socket.closed).toBe(closeCodes.unauthenticated);
+    expect(t.socket.untaken).not.toContain('leases');
+  },
+);
+
+test('the step that follows one which an agent completes while it is shut out goes back, too', async () => {
+  await using t = await connectedUntilLeased((t) => disableAgent(t, t.agent.agentId, t.caller));
+  const runId = await t.start({ steps: 2 });
+  const [lease] = await leasedOf(t.socket, 1);
+  if (lease === undefined) throw new Error('no lease');
+  t.hold();
+  complete(t.socket, lease);
+  expect(await t.socket.next('completed')).not.toHaveProperty('next');
+  expect(await t.steps(runId)).toMatchObject([{ status: 'succeeded' }, { status: 'ready', epoch: 1 }]);
 });
 
 test('an agent that does not know the question is cut off all the same, and what it had is not run again', async () => {

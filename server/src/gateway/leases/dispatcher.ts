@@ -197,7 +197,7 @@ export class Dispatcher {
     await this.#takeBack();
   }
 
-  /** Returns the steps whose agents are not connected here any more, or about to be. */
+  /** Returns the steps whose agents are not connected here any more, or about not to be. */
   #deliver(claimed: readonly ClaimedStep[], leases: ReadonlyMap<number, Lease>): ClaimedStep[] {
     const byAgent = new Map<number, ClaimedStep[]>();
     for (const step of claimed) {
@@ -206,7 +206,8 @@ export class Dispatcher {
     const undelivered: ClaimedStep[] = [];
     for (const [agentId, steps] of byAgent) {
       const link = this.#deps.linkOf(agentId);
-      if (link === undefined || link.sessionNumber !== steps[0]?.sessionNumber) {
+      // One that is shut out was asked for what it has not begun: what it gets behind that it can't hand back any more.
+      if (link === undefined || link.isEnding || link.sessionNumber !== steps[0]?.sessionNumber) {
         undelivered.push(...steps);
         continue;
       }
@@ -256,6 +257,12 @@ export class Dispatcher {
     }
     await this.#giveUp(unfit);
     return leases;
+  }
+
+  /** Its agent never heard of this, so others may have it at once. */
+  async giveBack(step: ClaimedStep): Promise<void> {
+    const { sql, onNews } = this.#deps;
+    for (const news of await returnLeases(sql, [leaseOf(step)])) onNews(news);
   }
 
   async #giveUp(unfit: readonly { step: ClaimedStep; tooOld: TooOld }[]): Promise<void> {
