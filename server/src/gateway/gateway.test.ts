@@ -7,6 +7,7 @@ import {
 } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { cancelRun } from '../runs/ends/cancel-run.ts';
+import { LeaseBuilder } from '../runs/leases/lease-builder.ts';
 import { resumeAgent } from '../runs/leases/resume-agent.ts';
 import { chunkOf } from '../runs/output/output-testing.ts';
 import type { ClaimedStep } from '../store/queue/claims.ts';
@@ -548,6 +549,22 @@ test('leases that could not be put together go back, and are claimed again', asy
   const agent = await t.connectAgent();
   await t.start();
   expect((await agent.next('leases')).leases).toMatchObject([{ epoch: 2 }]);
+});
+
+test('a step of which the job was altered in the database fails and says so, and the others are leased', async () => {
+  let afresh: LeaseBuilder | undefined;
+  await using t = await setupGateway({}, (builder) => ({
+    build: (steps) => (afresh ?? builder).build(steps),
+  }));
+  const bad = await t.start();
+  const good = await t.start();
+  await t.sql`
+    update jobs set data_key = 'altered' where id = (select job_id from job_runs where id = ${bad})`;
+  // As of a server that has just been started: it has opened nothing before.
+  afresh = new LeaseBuilder({ sql: t.sql, masterKey: { ...t.masterKey } });
+  const agent = await t.connectAgent();
+  expect((await agent.next('leases')).leases).toMatchObject([{ runId: good }]);
+  await expect.poll(() => t.steps(bad)).toMatchObject([{ status: 'failed', reason: 'invalid_config' }]);
 });
 
 test('a step that was begun is not ready again, however soon after that it is handed back', async () => {

@@ -1,11 +1,12 @@
 // What of a run's grant goes along with the lease of each of its steps.
 import { canonicalJson, type JobDefinition } from '@opsconductor/protocol';
-import { type LeaseGrant, readGrantedTarget } from '@opsconductor/protocol/grants';
+import { type LeaseGrant, readGrantedTarget, type SignedGrant } from '@opsconductor/protocol/grants';
 import { unwrapDataKey } from '../../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { findRunGrants } from '../../store/runs/run-grants.ts';
 import { runKeyContext } from '../run-keys.ts';
+import { whyUnreadable } from '../why-unreadable.ts';
 import { openGrant } from './grant-at-rest.ts';
 
 const maxKeptRuns = 50;
@@ -34,21 +35,29 @@ export class LeaseGrants {
     this.#masterKey = deps.masterKey;
   }
 
-  /** By step id; nothing of a step whose target the grant does not name: an agent that asks for one refuses it. */
-  async of(steps: readonly SignedStep[]): Promise<Map<number, LeaseGrant>> {
-    const grants = new Map<number, LeaseGrant>();
+  /**
+   * By step id, a sentence for what can't be read; nothing of a step whose target the grant does not name: an agent that
+   * asks for one refuses it.
+   */
+  async of(steps: readonly SignedStep[]): Promise<Map<number, LeaseGrant | string>> {
+    const grants = new Map<number, LeaseGrant | string>();
     if (steps.length === 0) return grants;
     const runs = await this.#grantsOf([...new Set(steps.map(({ runId }) => runId))]);
     for (const { stepId, runId, stepNumber, targetId, definition } of steps) {
-      const granted = runs.get(runId)?.get(targetId);
+      const grant = runs.get(runId);
+      const granted = typeof grant === 'string' ? grant : grant?.get(targetId);
       if (granted === undefined) continue;
+      if (typeof granted === 'string') {
+        grants.set(stepId, granted);
+        continue;
+      }
       grants.set(stepId, { ...granted, definition: this.#textOf(definition), step: stepNumber });
     }
     return grants;
   }
 
-  async #grantsOf(runIds: readonly number[]): Promise<ReadonlyMap<number, RunGrant>> {
-    const grants = new Map<number, RunGrant>();
+  async #grantsOf(runIds: readonly number[]): Promise<ReadonlyMap<number, RunGrant | string>> {
+    const grants = new Map<number, RunGrant | string>();
     for (const id of runIds) {
       const kept = this.#runs.get(id);
       if (kept !== undefined) grants.set(id, kept);
@@ -56,8 +65,12 @@ export class LeaseGrants {
     const missing = runIds.filter((id) => !grants.has(id));
     for (const { id, jobId, dataKey, signedGrant } of await findRunGrants(this.#sql, missing)) {
       if (signedGrant === null) continue;
-      const key = unwrapDataKey(this.#masterKey, dataKey, runKeyContext(jobId));
-      const { terms, targets } = openGrant(key, id, signedGrant);
+      const signed = this.#open({ id, jobId, dataKey, signedGrant });
+      if (typeof signed === 'string') {
+        grants.set(id, signed);
+        continue;
+      }
+      const { terms, targets } = signed;
       const byTarget = targets.flatMap(({ statement, signature }): [number, Granted][] => {
         const target = readGrantedTarget(statement)?.reaches[0]?.target.id;
         return target === undefined ? [] : [[target, { terms, statement, signature }]];
@@ -69,6 +82,15 @@ export class LeaseGrants {
       if (this.#runs.size > maxKeptRuns && oldest !== undefined) this.#runs.delete(oldest);
     }
     return grants;
+  }
+
+  #open(run: { id: number; jobId: number; dataKey: string; signedGrant: Buffer }): SignedGrant | string {
+    try {
+      const key = unwrapDataKey(this.#masterKey, run.dataKey, runKeyContext(run.jobId));
+      return openGrant(key, run.id, run.signedGrant);
+    } catch (error) {
+      return whyUnreadable('The grant of the run', error);
+    }
   }
 
   #textOf(definition: JobDefinition): string {

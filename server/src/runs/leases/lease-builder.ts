@@ -2,7 +2,7 @@
 import type { BecomeConfig, JobDefinition, Lease } from '@opsconductor/protocol';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { hostTrustOf } from '../../host-keys/host-trust-of.ts';
-import { loadJobVersion } from '../../jobs/load-job-version.ts';
+import { type JobVersion, loadJobVersion } from '../../jobs/load-job-version.ts';
 import { runAsCredential } from '../../jobs/require-credential-use.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
@@ -17,6 +17,7 @@ import { jumpsTo, type KnownJumpHosts } from '../../targets/jump-hosts.ts';
 import { wrongProtocol } from '../../targets/selection-problems.ts';
 import { LeaseGrants, type SignedStep } from '../grants/lease-grants.ts';
 import { LeaseRenderings, type StepToRender } from '../values/lease-renderings.ts';
+import { whyUnreadable } from '../why-unreadable.ts';
 
 const maxCachedCredentials = 1_000;
 
@@ -60,6 +61,16 @@ export class LeaseBuilder {
     const byStep = bare.length === 0 ? undefined : await this.#details(bare);
     const toRender: StepToRender[] = [];
     const toSign: SignedStep[] = [];
+    const add = (stepId: number, more: Pick<Lease, 'rendering'> | Pick<Lease, 'grant'> | string) => {
+      const lease = leases.get(stepId);
+      if (lease === undefined) return;
+      if (typeof more !== 'string') {
+        leases.set(stepId, { ...lease, ...more });
+        return;
+      }
+      leases.delete(stepId);
+      unbuildable.push(...steps.filter(({ id }) => id === stepId).map((step) => ({ step, message: more })));
+    };
     const known: KnownJumpHosts = new Map();
     for (const step of steps) {
       const details = step.details ?? byStep?.get(step.id);
@@ -75,14 +86,10 @@ export class LeaseBuilder {
       if (details?.isSigned)
         toSign.push({ stepId, runId, stepNumber, definition, targetId: lease.target.id });
     }
-    for (const [stepId, rendering] of await this.#renderings.of(toRender)) {
-      const lease = leases.get(stepId);
-      if (lease !== undefined) leases.set(stepId, { ...lease, rendering });
-    }
-    for (const [stepId, grant] of await this.#grants.of(toSign)) {
-      const lease = leases.get(stepId);
-      if (lease !== undefined) leases.set(stepId, { ...lease, grant });
-    }
+    for (const [stepId, rendering] of await this.#renderings.of(toRender))
+      add(stepId, typeof rendering === 'string' ? rendering : { rendering });
+    for (const [stepId, grant] of await this.#grants.of(toSign))
+      add(stepId, typeof grant === 'string' ? grant : { grant });
     return { leases, unbuildable };
   }
 
@@ -159,11 +166,9 @@ export class LeaseBuilder {
         ? `Target “${targetName}” has no credential any more.`
         : `The segment of target “${targetName}” has no credential named “${row.askedCredential}” any more.`;
     }
-    const { definition } = await loadJobVersion(
-      { sql: this.#sql, masterKey: this.#masterKey },
-      row.jobId,
-      row.jobVersion,
-    );
+    const version = await this.#versionOf(row);
+    if (typeof version === 'string') return version;
+    const { definition } = version;
     const asked = definition.steps[row.stepNumber - 1];
     const connection = connectionOf(row.settings, row.port, asked?.connection, definition.connection);
     const needed = protocolOf(asked?.type ?? '');
@@ -188,6 +193,14 @@ export class LeaseBuilder {
       ...(runAs === undefined ? {} : { runAs }),
     };
     return { reach, definition };
+  }
+
+  async #versionOf({ jobId, jobVersion }: LeaseDetails): Promise<JobVersion | string> {
+    try {
+      return await loadJobVersion({ sql: this.#sql, masterKey: this.#masterKey }, jobId, jobVersion);
+    } catch (error) {
+      return whyUnreadable(`Version ${jobVersion} of the job`, error);
+    }
   }
 
   async #named(segmentId: number, name: string): Promise<Lease['runAs']> {

@@ -15,6 +15,7 @@ import {
   type StepOutputsRow,
 } from '../../store/runs/run-values.ts';
 import { runKeyContext } from '../run-keys.ts';
+import { whyUnreadable } from '../why-unreadable.ts';
 import { type StepScope, stepScopeOf } from './step-scope.ts';
 import { openOutputs, openParameters } from './values-at-rest.ts';
 
@@ -50,9 +51,12 @@ export class LeaseRenderings {
     this.#masterKey = deps.masterKey;
   }
 
-  /** By step id; nothing of steps that are carried out as they are written, nor of those whose target is gone. */
-  async of(steps: readonly StepToRender[]): Promise<Map<number, LeaseRendering>> {
-    const renderings = new Map<number, LeaseRendering>();
+  /**
+   * By step id, a sentence for what can't be read; nothing of steps that are carried out as they are written, nor of those
+   * whose target is gone.
+   */
+  async of(steps: readonly StepToRender[]): Promise<Map<number, LeaseRendering | string>> {
+    const renderings = new Map<number, LeaseRendering | string>();
     const scoped = steps.flatMap((step) => {
       const scope = stepScopeOf(step.definition, step.stepNumber);
       return scope === undefined ? [] : [{ step, scope }];
@@ -69,6 +73,10 @@ export class LeaseRenderings {
       const run = runs.get(step.runId);
       const target = targetOf.get(step.stepId);
       if (run === undefined || target === undefined) continue;
+      if (typeof run === 'string') {
+        renderings.set(step.stepId, run);
+        continue;
+      }
       const secrets = await this.#secretsOf(run, target.segmentId);
       const before = outputs.get(target.targetRunId) ?? [];
       renderings.set(step.stepId, renderingOf({ step, scope, run, target, secrets, before }));
@@ -89,21 +97,29 @@ export class LeaseRenderings {
     return byTargetRun;
   }
 
-  async #runsOf(runIds: readonly number[]): Promise<ReadonlyMap<number, KeptRun>> {
-    const runs = new Map<number, KeptRun>();
+  async #runsOf(runIds: readonly number[]): Promise<ReadonlyMap<number, KeptRun | string>> {
+    const runs = new Map<number, KeptRun | string>();
     for (const id of runIds) {
       const kept = this.#runs.get(id);
       if (kept !== undefined) runs.set(id, kept);
     }
     const missing = runIds.filter((id) => !runs.has(id));
     for (const row of await findRunValues(this.#sql, missing)) {
-      const dataKey = unwrapDataKey(this.#masterKey, row.dataKey, runKeyContext(row.jobId));
-      const values = openParameters(dataKey, row.id, row.parameters);
-      const kept = { row, dataKey, values, secrets: new Map(), bytes: row.parameters?.length ?? 0 };
-      runs.set(row.id, kept);
-      this.#keep(kept);
+      const run = this.#open(row);
+      runs.set(row.id, run);
+      if (typeof run !== 'string') this.#keep(run);
     }
     return runs;
+  }
+
+  #open(row: RunValuesRow): KeptRun | string {
+    try {
+      const dataKey = unwrapDataKey(this.#masterKey, row.dataKey, runKeyContext(row.jobId));
+      const values = openParameters(dataKey, row.id, row.parameters);
+      return { row, dataKey, values, secrets: new Map(), bytes: row.parameters?.length ?? 0 };
+    } catch (error) {
+      return whyUnreadable('What the run was given', error);
+    }
   }
 
   #keep(run: KeptRun): void {
@@ -142,14 +158,18 @@ interface Parts {
   before: readonly StepOutputsRow[];
 }
 
-function renderingOf({ step, scope, run, target, secrets, before }: Parts): LeaseRendering {
+function renderingOf({ step, scope, run, target, secrets, before }: Parts): LeaseRendering | string {
   const { row, values, dataKey } = run;
   const steps: LeaseRendering['values']['steps'] = {};
   const handedOn: LeaseSecret[] = [];
   for (const outputs of before) {
     const called = scope.stepsBefore.get(outputs.stepNumber);
     if (called === undefined) continue;
-    steps[called] = { outputs: openOutputs(dataKey, outputs, outputs.outputs) };
+    try {
+      steps[called] = { outputs: openOutputs(dataKey, outputs, outputs.outputs) };
+    } catch (error) {
+      return whyUnreadable(`What step ${outputs.stepNumber} handed on`, error);
+    }
     for (const [name, { id, sealed }] of Object.entries(outputs.secrets ?? {}))
       handedOn.push({ step: called, name, id, sealed: sealed as SealedEnvelope });
   }
