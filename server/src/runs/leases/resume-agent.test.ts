@@ -116,6 +116,27 @@ test('what was leased before a journal was lost is never said not to have begun;
   expect(ends.map(({ stepId, outcome }) => [stepId, outcome.reason])).toEqual([[since.id, 'lease_expired']]);
 });
 
+test('what was leased before a journal was lost is not ready again, though the next one is intact and its end was never settled', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ targets: 2 });
+  const [before, other] = await t.claim();
+  if (before === undefined || other === undefined) throw new Error('not leased');
+  await t.settle(endOf(other));
+  const { agent } = await resume(t, [], { journalIntact: false, journalLoss: 'a' });
+  t.agent.sessionNumber = agent.sessionNumber;
+  await t.start();
+  const since = await t.claimOne();
+  // The server was killed before it settled anything, and the agent has begun a new journal.
+  const { resumed } = await resume(t, []);
+  expect(resumed.ends).toMatchObject([
+    { stepId: before.id, outcome: { status: 'unknown', reason: 'agent_restarted' } },
+  ]);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'running' }, { status: 'succeeded' }]);
+  expect(await t.steps(since.jobRunId)).toMatchObject([{ status: 'ready', epoch: 1 }]);
+  await t.settle(...resumed.ends);
+  expect(await t.run(runId)).toMatchObject({ status: 'unknown' });
+});
+
 test('a step that had begun is not ready again, though an intact journal lacks it', async () => {
   await using t = await setupRuns();
   const runId = await t.start();

@@ -117,14 +117,17 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | u
     const { agentId, sessionNumber } = resume;
     const absent = held
       .filter((step) => !matches(step))
-      .map(({ id, epoch, leaseToken, sessionNumber: heldBy }) => ({
+      .map(({ id, epoch, leaseToken, sessionNumber: heldBy, isBeforeLoss }) => ({
         ...{ stepId: id, epoch, leaseToken, agentId },
-        sessionNumber: heldBy,
+        ...{ sessionNumber: heldBy, isBeforeLoss },
       }));
     // What it began and knows no more goes on by itself: whoever takes it up finds it, this agent too.
     const orphaned = await orphanAttempts(tx, absent, { expected: true });
     const gone = absent.filter(({ stepId }) => !orphaned.has(stepId));
-    const { news, begun } = await returnLeasesIn(tx, resume.journalIntact ? gone : []);
+    // Of a loss that was heard of before, the ends may not have been settled.
+    const lost = gone.filter(({ isBeforeLoss }) => isBeforeLoss || !resume.journalIntact);
+    const unbegun = gone.filter((lease) => !lost.includes(lease));
+    const { news, begun } = await returnLeasesIn(tx, unbegun);
     const present = held.filter(matches);
     const adopted = await adoptLeases(
       tx,
@@ -157,9 +160,7 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | u
         others,
         { settled, taken },
       ),
-      ends: resume.journalIntact
-        ? [...begun, ...neverBegan.map((attempt) => neverBegunEnd(attempt, resume))]
-        : gone.map(lostEnd),
+      ends: [...lost.map(lostEnd), ...begun, ...neverBegan.map((attempt) => neverBegunEnd(attempt, resume))],
       untold: going
         .filter(({ isNoted }) => !isNoted)
         .map(({ id, epoch }) => ({

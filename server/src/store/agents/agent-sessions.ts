@@ -263,6 +263,8 @@ export interface HeldStep {
   isToStop: boolean;
   /** It was noted that it began, and so that it was leased. */
   isNoted: boolean;
+  /** Leased before the agent lost its journal: that the one it has now lacks it proves nothing. */
+  isBeforeLoss: boolean;
 }
 
 /** What the database believes this agent to be running. */
@@ -270,7 +272,8 @@ export async function runningStepsOfAgent(db: Queryable, agentId: number): Promi
   return db<HeldStep[]>`
     select st.id, st.epoch, st.lease_token, st.session_number, st.job_run_id, st.attempt_day::text as attempt_day,
       st.output_seq, st.output_bytes, r.status = 'cancelling' and not st.is_clean_up as is_to_stop,
-      st.started_at is not null as is_noted
+      st.started_at is not null as is_noted,
+      (st.leased_at <= (select g.journal_lost_at from agents g where g.id = ${agentId})) is true as is_before_loss
     from job_run_steps st join job_runs r on r.id = st.job_run_id
     where st.agent_id = ${agentId} and st.status = 'running' order by st.id`;
 }
