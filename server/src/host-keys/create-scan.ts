@@ -93,12 +93,17 @@ export async function stopScan(sql: Sql, id: number, caller: Caller): Promise<Ho
     if (outside !== undefined) {
       throw new MissingPermission(caller, 'targets.test', `target “${outside.name}”`);
     }
-    if (!(await cancelScan(tx, id))) return;
-    await recordAudit(tx, {
+    const segments = await cancelScan(tx, id);
+    if (segments === undefined) return;
+    const entry = {
       ...auditedBy(caller),
       action: 'host_scan.cancelled',
       object: { kind: 'host_scan', id },
-    });
+    };
+    for (const { segmentId, targets } of segments)
+      await recordAudit(tx, { ...entry, detail: { targets }, scope: { segmentId } });
+    // Its targets are all deleted.
+    if (segments.length === 0) await recordAudit(tx, entry);
   });
   return getScan(sql, id, read);
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { type Permission, type ScannedHost, scanFindings } from '@opsconductor/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { searchLog } from '../audit/search-log.ts';
 import { Authority } from '../auth/authority.ts';
 import type { Caller } from '../caller.ts';
 import {
@@ -323,6 +324,28 @@ test('what an agent held when it went away is given out again, and a cancelled s
     port: 22,
   }));
   expect(await findings(scanId)).toEqual(['cancelled']);
+});
+
+test('who audits one of its segments sees that a scan was cancelled, and how much of it there', async () => {
+  const here = await makeTargets(2);
+  const other = (await makeSegment(t, 'scanned too')).id;
+  const there = (await createTarget(t.sql, { segmentId: other, name: 'there', host: 'h' }, t.caller)).id;
+  const selection = { targetIds: [...here, there] };
+  const { id } = await createScan(t.sql, { kind: 'reach', selection }, t.caller);
+  await stopScan(t.sql, id, t.caller);
+  for (const [segment, targets] of [
+    [segmentId, 2],
+    [other, 1],
+  ] as const) {
+    const scope = { kind: 'segment', id: segment } as const;
+    const auditor = new Authority([{ role: null, permission: 'audit.read', scope }]);
+    const query = { action: 'host_scan.', objectId: String(id) };
+    const { items } = await searchLog(t.sql, query, auditor.reach('audit.read'));
+    expect(items.map(({ action, segmentId, detail }) => [action, segmentId, detail])).toMatchObject([
+      ['host_scan.cancelled', segment, { targets }],
+      ['host_scan.started', segment, { targets }],
+    ]);
+  }
 });
 
 test('what was given out and never told of waits again, and what nobody looks at is given up with a reason', async () => {

@@ -51,17 +51,22 @@ export async function insertScan(
   return row.id;
 }
 
-/** Ends what is left of a scan; false where nothing was. */
-export async function cancelScan(tx: Tx, scanId: number): Promise<boolean> {
+/** Ends what is left of a scan; answers how many targets that was of each of its segments, undefined where it was over. */
+export async function cancelScan(
+  tx: Tx,
+  scanId: number,
+): Promise<{ segmentId: number; targets: number }[] | undefined> {
   const rows = await tx`
     update host_scans set cancelled_at = clock_timestamp(), completed_at = clock_timestamp()
     where id = ${scanId} and completed_at is null returning 1`;
-  if (rows.length === 0) return false;
+  if (rows.length === 0) return undefined;
   await tx`
     update host_scan_items set state = 'cancelled', finished_at = clock_timestamp()
     where scan_id = ${scanId} and state in ('waiting', 'given')`;
   await tx`select pg_notify('opsc_scan', ${`cancel.${scanId}`})`;
-  return true;
+  return tx<{ segmentId: number; targets: number }[]>`
+    select segment_id, count(*) filter (where state = 'cancelled')::int as targets
+    from host_scan_items where scan_id = ${scanId} group by segment_id order by segment_id`;
 }
 
 /** Segments in which targets wait for an agent. */
