@@ -246,7 +246,7 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'Say why what waits of a run waits',
       description:
-        'Grouped by reason and place: what the run waits for, since when, until when, and what to do. The same conditions decide the queue. Agents are told of to who may read the segment, and other runs to who may read them; who sees a part of the run sees what waits of it.',
+        'Grouped by reason and place: what the run waits for, since when, until when, and what to do. The same conditions decide the queue. The agent that has a step is named to everybody who sees the step. Why the agents of a segment take none is told to those who may read the segment, and other runs to those who may read them. Who sees a part of the run sees what waits of it.',
       tag,
       params,
       success: { status: 200, schema: RunExplanationSchema },
