@@ -57,6 +57,7 @@ async function setup(
     runId,
     lease,
     taker,
+    link,
     takeOver,
     terminate,
     [Symbol.asyncDispose]: async () => {
@@ -81,12 +82,13 @@ function losingAnswers(sql: Sql, times: number): Sql {
   });
 }
 
+const leasesOf = (steps: readonly { id: number }[]) => ({
+  leases: new Map(steps.map((step) => [step.id, { stepId: step.id } as unknown as Lease])),
+  unbuildable: [],
+});
+
 test('what was given to an agent that never heard of it, as the answer was lost, is given out again', async () => {
-  const build: LeaseBuilder['build'] = async (steps) => ({
-    leases: new Map(steps.map((step) => [step.id, { stepId: step.id } as unknown as Lease])),
-    unbuildable: [],
-  });
-  await using t = await setup(build, { lostAnswers: 2 });
+  await using t = await setup(async (steps) => leasesOf(steps), { lostAnswers: 2 });
   await expect.poll(() => t.takeOver.mock.calls.length).toBe(1);
   expect(t.takeOver.mock.calls[0]).toMatchObject([{ id: t.lease.id }, { collector: 3 }]);
   const { agentId, sessionNumber } = t.taker;
@@ -102,6 +104,32 @@ test('a command whose target is gone becomes unknown at once, with why', async (
   expect(await t.steps(t.runId)).toMatchObject([
     { errorMessage: expect.stringContaining('Target “a” was deleted.') },
   ]);
+});
+
+test('one whose output was altered in the database becomes unknown at once, with why, and no connection is ended', async () => {
+  const build: LeaseBuilder['build'] = async ([step]) => {
+    if (step === undefined) throw new Error('nothing to build');
+    await t.sql`
+      insert into run_output (attempt_day, job_run_step_id, epoch, seq, stream, elapsed_ms, raw_length, sha256, sealed)
+      values (${step.attemptDay}, ${step.id}, ${step.epoch}, 1, 1, 0, 1, '\\x00', '\\x00')`;
+    return leasesOf([step]);
+  };
+  await using t = await setup((steps) => build(steps));
+  await expect.poll(() => t.steps(t.runId)).toMatchObject([{ status: 'unknown' }]);
+  expect(await t.steps(t.runId)).toMatchObject([
+    { errorMessage: expect.stringContaining('Its output can’t be read') },
+  ]);
+  expect(t.terminate).not.toHaveBeenCalled();
+});
+
+test('an agent that is shut out while one is made ready for it is not given it', async () => {
+  await using t = await setup(async (steps) => {
+    t.link.isEnding = true;
+    return leasesOf(steps);
+  });
+  // Asked for as often as may be, as this agent is still one that could have it.
+  await expect.poll(() => t.steps(t.runId)).toMatchObject([{ status: 'unknown' }]);
+  expect(t.takeOver).not.toHaveBeenCalled();
 });
 
 test('one that nobody can be given any more becomes unknown, and is left to no agent that never heard of it', async () => {

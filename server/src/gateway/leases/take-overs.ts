@@ -8,6 +8,7 @@ import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
 import { RunLedger } from '../../runs/progress/run-ledger.ts';
 import type { AttemptEnd } from '../../runs/progress/settle-attempts.ts';
 import { chunkAad, type RunKeys } from '../../runs/run-keys.ts';
+import { whyUnreadable } from '../../runs/why-unreadable.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import {
@@ -136,16 +137,19 @@ export class TakeOvers {
   async #giveTo(step: TakenOverStep): Promise<GivenTo> {
     const { builder, log, linkOf } = this.#deps;
     const link = linkOf(step.agentId);
-    if (link?.sessionNumber !== step.sessionNumber) return 'nobody_yet';
+    if (link?.sessionNumber !== step.sessionNumber || link.isEnding) return 'nobody_yet';
     try {
       const { leases, unbuildable } = await builder.build([step]);
       const lease = leases.get(step.id);
       if (lease === undefined)
         return { lost: unbuildable[0]?.message ?? 'Its target cannot be reached any more.' };
-      const output = await this.#storedOutput(step);
+      const output = await this.#storedOutput(step).catch((error: unknown) =>
+        whyUnreadable('Its output', error),
+      );
+      if (typeof output === 'string') return { lost: output };
       if (output === undefined)
         return { lost: 'Where in its output another agent had to read on is not known.' };
-      if (linkOf(step.agentId) !== link) return 'nobody_yet';
+      if (linkOf(step.agentId) !== link || link.isEnding) return 'nobody_yet';
       const { collector, begunMsAgo } = step;
       link.takeOver(step, { lease, begunMsAgo, collector, output });
       return 'agent';
