@@ -98,13 +98,13 @@ export function wantsEvents(accept: string | undefined): boolean {
 export async function followStarted(
   deps: RunEventsDeps,
   { principal, context, authorityNow }: Asker,
-  run: RunRecord,
+  { run, isNew }: { run: RunRecord; isNew: boolean },
   headers: Readonly<Record<string, string>> = {},
 ): Promise<Response> {
   const named = await stepsOfOutputQuery(deps.sql, run.id, 'all');
   const position = { afterSeq: 0, output: new Map() };
   const stream = new RunStream(deps, {
-    ...{ runId: run.id, stepIds: named ?? [], position, hasEnded: false },
+    ...{ runId: run.id, stepIds: named ?? [], position, hasEnded: false, isNew },
     onCutOff: () => cutConnection(context),
     whose: String(principal.userId),
   });

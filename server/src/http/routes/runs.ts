@@ -367,7 +367,8 @@ async function start(
   deps.publish(started.news);
   const run = await startedRun(deps.sql, started);
   const repeated: Record<string, string> = started.isRepeated ? { 'Idempotent-Replayed': 'true' } : {};
-  if (wantsEvents(req.header('accept'))) return followStarted(deps.events, request, run, repeated);
+  if (wantsEvents(req.header('accept')))
+    return followStarted(deps.events, request, { run, isNew: started.isRepeated !== true }, repeated);
   return request.context.json(await detailOf(deps, run), 201, repeated);
 }
 

@@ -22,11 +22,12 @@ interface Seen {
 }
 
 /** A reader of a run with all its output, from a position on. */
-async function follow(t: TestOutput, runId: number, from = '0', onCutOff = () => {}) {
+async function follow(t: TestOutput, runId: number, from = '0', onCutOff = () => {}, isNew = false) {
   const position = parsePosition(from);
   if (position === undefined) throw new Error(`no position: ${from}`);
   const stepIds = (await t.steps(runId)).map((step) => step.id);
-  const stream = new RunStream(t, { runId, stepIds, position, onCutOff });
+  const ofNew = isNew ? { isNew, hasEnded: false } : {};
+  const stream = new RunStream(t, { runId, stepIds, position, onCutOff, ...ofNew });
   streams.push(stream);
   const read = async (): Promise<Seen[] | undefined> => {
     const pieces = await stream.next(idleMs);
@@ -242,6 +243,35 @@ async function setupEnded() {
   await settle(t, endOf(lease));
   return Object.assign(t, { runId });
 }
+
+test('the reader of a new run is served from memory at once, and looks into the database a little later', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await t.send(lease, chunkOf(lease, 1, 'before it listened\n'));
+  const { read } = await follow(t, runId, '0', undefined, true);
+  const reading = read();
+  await setImmediate();
+  expect(t.hub.turns.heldBytes).toBe(0);
+  expect(texts((await reading) ?? [])).toEqual(['before it listened\n']);
+  const next = read();
+  const { step: stepId, ...chunk } = chunkOf(lease, 2, 'since\n');
+  await t.send(lease, chunkOf(lease, 2, 'since\n'));
+  t.hub.publishChunks([{ stepId, ...chunk }]);
+  expect(texts((await next) ?? [])).toEqual(['since\n']);
+});
+
+test('what is announced of a new run is shown before anything was looked for', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  const { read } = await follow(t, runId, '0', undefined, true);
+  const { step: stepId, ...chunk } = chunkOf(lease, 1, 'first\n');
+  t.hub.publishChunks([{ stepId, ...chunk }]);
+  const output = await lockOutput(t);
+  expect(texts((await read()) ?? [])).toEqual(['first\n']);
+  await output.release();
+});
 
 test('what one has read from the database, others who read the same get without it', async () => {
   await using t = await setupEnded();

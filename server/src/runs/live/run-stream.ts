@@ -26,6 +26,8 @@ export interface StreamPosition {
 const eventBatch = 200;
 /** However soon a comment is due: most pulls take milliseconds. */
 const leastPullMs = 1_000;
+/** What came of a new run before its reader listened is looked for this much later: its first output is on its way just then. */
+const firstLookMs = 30;
 const endEvent = 'event: end\ndata: {}\n\n';
 
 /** Reads `Last-Event-ID`: `[<part>.]<seq>[~step.epoch.seq…]`. Undefined for text that is not one. */
@@ -68,7 +70,7 @@ export class RunStream implements StreamReader {
   readonly #grown = new Map<number, 'stored' | 'handed on'>();
   /** How far transfers are that the reader was not told of yet: the newest of each step. */
   readonly #transfers = new Map<number, TransferEvent>();
-  #hasEvents = true;
+  #hasEvents = false;
   /** The run has ended, or may have: then its end is looked for once there is nothing else. */
   #runEnded: boolean;
   #wake: (() => void) | undefined;
@@ -91,6 +93,8 @@ export class RunStream implements StreamReader {
       stepIds: readonly number[];
       position: StreamPosition;
       hasEnded?: boolean;
+      /** It was just made: what comes of it is announced, and looked for in the database only a little later. */
+      isNew?: boolean;
       /** Of a reader who doesn't see the whole run. */
       part?: RunPart | undefined;
       /** The reader takes nothing, and others wait: its connection is to be ended with all that waits on it. */
@@ -116,9 +120,24 @@ export class RunStream implements StreamReader {
     this.#unsubscribe.push(hub.onRun(stream.runId, (seq) => this.#onEvent(seq)));
     this.#unsubscribe.push(hub.onTransfer(stream.runId, (transfer) => this.#onTransfer(transfer)));
     for (const id of this.#stepIds) {
-      this.#grown.set(id, 'stored');
       this.#unsubscribe.push(hub.onStep(id, (where) => this.#onOutput(id, where)));
     }
+    if (stream.isNew === true) this.#lookSoon();
+    else this.#lookForNews();
+  }
+
+  /** There may be news of before it was subscribed to them. */
+  #lookSoon(): void {
+    const timer = setTimeout(() => {
+      this.#lookForNews();
+      this.#wake?.();
+    }, firstLookMs).unref();
+    this.#unsubscribe.push(() => clearTimeout(timer));
+  }
+
+  #lookForNews(): void {
+    this.#hasEvents = true;
+    for (const id of this.#stepIds) if (!this.#foreign.has(id)) this.#grown.set(id, 'stored');
   }
 
   #onEvent(seq: number): void {
@@ -217,9 +236,8 @@ export class RunStream implements StreamReader {
   }
 
   #lookEverywhere(): void {
-    this.#hasEvents = true;
     this.#runEnded = true;
-    for (const id of this.#stepIds) if (!this.#foreign.has(id)) this.#grown.set(id, 'stored');
+    this.#lookForNews();
   }
 
   #news(idleMs: number): Promise<boolean> {
