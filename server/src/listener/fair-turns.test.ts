@@ -89,6 +89,16 @@ test('a session of which little waits has room also where a script has filled al
   expect(t.ask('ada', 'again', 'session')).toBeDefined();
 });
 
+test('by however many sessions one asks, no more than twice as much waits', () => {
+  const t = setup(1, 100);
+  const asked = Array.from({ length: 30 }, (_, way) =>
+    Array.from({ length: 100 }, () => t.ask('ada', 'one', `token ${way}`)),
+  );
+  const waiting = asked.flat().filter((end) => end !== undefined).length;
+  expect(waiting).toBeGreaterThan(150);
+  expect(waiting).toBeLessThanOrEqual(201);
+});
+
 test('of one caller only so much is under way, and one that ends makes room for the next', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout'] });
   try {

@@ -191,9 +191,10 @@ class WaitingRequests {
     return this.#size;
   }
 
-  /** Where many wait already, a way has room as long as it has less than its share of that. */
+  /** Where many wait already, a way has room as long as it has less than its share of that, and all have no more than twice as much. */
   hasRoom(by: string, most: number): boolean {
     if (this.#size < most) return true;
+    if (this.#size >= 2 * most) return false;
     const ways = this.#byWay.size + (this.#byWay.has(by) ? 0 : 1);
     return (this.#byWay.get(by)?.size ?? 0) < Math.floor(most / ways);
   }

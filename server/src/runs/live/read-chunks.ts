@@ -4,6 +4,11 @@
 import { bodyBytes } from './event-bytes.ts';
 import type { ReadableChunk } from './live-hub.ts';
 
+/** As many as a page of the database has: so much is made of them in one turn. */
+const maxChunksAtATime = 512;
+/** What an entry takes beside its bytes. */
+const entryBytes = 512;
+
 interface Place {
   stepId: number;
   epoch: number;
@@ -34,7 +39,7 @@ export class ReadChunks {
   after({ stepId, epoch }: Place, seq: number, maxRawBytes: number): ReadableChunk[] {
     const found: ReadableChunk[] = [];
     let rawBytes = 0;
-    for (let at = seq + 1; rawBytes < maxRawBytes; at += 1) {
+    for (let at = seq + 1; rawBytes < maxRawBytes && found.length < maxChunksAtATime; at += 1) {
       const chunk = this.#chunks.get(keyOf({ stepId, epoch, seq: at }));
       if (chunk === undefined) break;
       found.push(chunk);
@@ -48,12 +53,12 @@ export class ReadChunks {
       const key = keyOf(chunk);
       if (this.#chunks.has(key)) continue;
       this.#chunks.set(key, chunk);
-      this.#bytes += bodyBytes(chunk.body);
+      this.#bytes += bodyBytes(chunk.body) + entryBytes;
     }
     for (const [key, chunk] of this.#chunks) {
       if (this.#bytes <= this.#settings.maxBytes) break;
       this.#chunks.delete(key);
-      this.#bytes -= bodyBytes(chunk.body);
+      this.#bytes -= bodyBytes(chunk.body) + entryBytes;
     }
     this.#emptying ??= setTimeout(() => this.#empty(), this.#settings.keepMs).unref();
     this.#emptying.refresh();

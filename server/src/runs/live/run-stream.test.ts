@@ -295,6 +295,21 @@ test('a reader of an ended run looks at nothing before it is its turn', async ()
   expect(texts((await reading) ?? [])).toEqual(['one\n']);
 });
 
+test('a reader of events alone does not wait for those who read output', async () => {
+  await using t = await setupEnded();
+  await Promise.all([1, 2, 3].map(() => t.hub.turns.reads.take('others')));
+  const stream = new RunStream(t, {
+    runId: t.runId,
+    stepIds: [],
+    position: { afterSeq: 0, output: new Map() },
+  });
+  streams.push(stream);
+  const seen: string[] = [];
+  for (let part = await stream.next(idleMs); part !== undefined; part = await stream.next(idleMs))
+    seen.push(Buffer.concat(part).toString());
+  expect(seen.join('')).toContain('event: end');
+});
+
 test('who is served from memory does not wait for those whose reads of the database are stuck', async () => {
   await using t = await setupEnded();
   const liveRunId = await t.start();

@@ -105,14 +105,14 @@ export class RunStream implements StreamReader {
   ) {
     this.#deps = deps;
     this.#runEnded = stream.hasEnded ?? true;
-    // What it printed is in the database: many that come at once have turns from the first look on.
-    this.#needsStored = this.#runEnded;
     this.#onCutOff = stream.onCutOff;
     this.#whose = stream.whose ?? '';
     this.#runId = stream.runId;
     const { part, position } = stream;
     this.#part = part;
     this.#stepIds = part === undefined ? stream.stepIds : stream.stepIds.filter((id) => part.hasStep(id));
+    // What it printed is in the database: many that come at once have turns from the first look on.
+    this.#needsStored = this.#runEnded && this.#stepIds.length > 0;
     this.#position = position;
     this.#readSeq = part === undefined ? position.afterSeq : 0;
     const { hub } = deps;
