@@ -120,6 +120,24 @@ test('of one caller only so much is under way, and one that ends makes room for 
   }
 });
 
+test('while somebody else asks less of one is under way, and as much as before once nobody has for a second', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const t = setup(4, 1_000, { mostBesideOthers: 2 });
+  const ends = Array.from({ length: 4 }, (_, n) => t.ask('ada', `ada ${n}`));
+  await t.settled();
+  expect(t.begun).toHaveLength(4);
+  for (const end of ends) end?.();
+  t.ask('grace')?.();
+  for (let n = 4; n < 9; n++) t.ask('ada', `ada ${n}`);
+  await t.settled();
+  expect(t.begun.slice(4)).toEqual(['grace', 'ada 4', 'ada 5']);
+  t.clock.ms += 1_001;
+  t.ask('ada', 'ada 9');
+  await t.settled();
+  expect(t.begun.slice(7)).toEqual(['ada 6', 'ada 7']);
+});
+
 test('what nobody waits for any more is not begun', async () => {
   const t = setup();
   const [, , third] = [t.ask('ada', '1'), t.ask('ada', '2'), t.ask('ada', '3'), t.ask('ada', '4')];

@@ -21,6 +21,8 @@ const rememberedBeyond = 20;
 export interface TurnLimits {
   /** Of each. */
   mostUnderWay: number;
+  /** Of each while somebody else asks, too: two processors at six requests of one have little left for another's. As many unless told. */
+  mostBesideOthers?: number;
   /** Of each: what is asked beyond this is to come again. */
   mostWaiting: number;
   /**
@@ -94,13 +96,14 @@ export class FairTurns {
   #beginSome(): void {
     const { beginsInAMs, beginsOfEachInAMs } = this.#limits;
     const most = Math.max(beginsInATurn, Math.min(this.#lastTurnMs * beginsInAMs, mostBeginsInATurn));
-    const mostUnderWay =
+    const mostAlone =
       this.#limits.mostUnderWay + Math.min(this.#lastTurnMs * beginsOfEachInAMs, mostBeginsInATurn);
+    const mostBesideOthers = Math.min(mostAlone, this.#limits.mostBesideOthers ?? mostAlone);
     for (const [whose, line] of this.#lines) {
       if (this.#begun >= (this.#beginMs < beginMsInATurn ? most : Math.min(most, fewBeginsInATurn))) return;
       const isFree = this.#isBeyond(line)
         ? line.underWay === 0 && !line.isPausing
-        : line.underWay < mostUnderWay;
+        : line.underWay < (this.#isOneOfMany(line.whose) ? mostBesideOthers : mostAlone);
       const next = isFree ? line.waiting.take() : undefined;
       const isIdle = line.waiting.size === 0 && line.underWay === 0 && !line.isPausing;
       if (next !== undefined || isIdle) this.#lines.delete(whose);
@@ -162,10 +165,10 @@ export class FairTurns {
   }
 
   #count(line: Line, nowMs: number): void {
-    const { atWill } = this.#limits;
-    if (atWill === undefined) return;
     if (this.#newest.whose !== line.whose) this.#newestOfOthers = this.#newest;
     this.#newest = { whose: line.whose, atMs: nowMs };
+    const { atWill } = this.#limits;
+    if (atWill === undefined) return;
     line.recent = Math.min(this.#recent(line, atWill.perS) + 1, atWill.burst + rememberedBeyond);
     line.recentAtMs = nowMs;
   }

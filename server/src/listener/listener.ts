@@ -25,8 +25,8 @@ const tlsHandshakeMs = 30_000;
 const slowClients = { headersTimeout: 15_000, requestTimeout: 60_000, connectionsCheckingInterval: 5_000 };
 /** A person’s console comes to some dozens at once, and a program that asks one after the other has nothing under way between two. */
 const turnsOfCallers = {
-  ...{ mostUnderWay: 6, beginsInAMs: 1, beginsOfEachInAMs: 0.5 },
-  atWill: { perS: 100, burst: 50 },
+  ...{ mostUnderWay: 6, mostBesideOthers: 2, beginsInAMs: 1, beginsOfEachInAMs: 0.5 },
+  atWill: { perS: 100, burst: 24 },
 };
 /** Of one user, or one address: as many as a user may ask at once. At that pace they wait for four seconds, and for twenty where others ask. */
 const mostWaitingOfEach = 2_000;
