@@ -1,12 +1,13 @@
 // Takes files and directories from an `scp -f` on the target. What it says is hostile input: names lead nowhere but into
 // the directory that was asked for, and nothing is taken that was not.
 
+import { directoryAttributes, fileAttributes } from '../sftp/copy/new-attributes.ts';
 import type { TransferReport } from '../sftp/report/transfer-report.ts';
 import type { TransferPlan } from '../sftp/transfer-plan.ts';
 import { isSafeName } from '../sftp/tree/safe-name.ts';
 import { toldPath } from '../sftp/tree/shown-path.ts';
 import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
-import type { Attributes, Directory, Place } from '../sftp/tree/tree.ts';
+import type { Directory, Place } from '../sftp/tree/tree.ts';
 import type { ScpChannel } from './scp-channel.ts';
 
 const maxDepth = 128;
@@ -62,7 +63,8 @@ async function take(download: ScpDownload, to: Directory, record: Record, depth:
   if (record.kind === 'C') return takeFile(download, to, record);
   if (depth >= maxDepth) throw odd(`it sent directories more than ${maxDepth} deep`);
   const { plan, report } = download;
-  if ((await to.look(record.name)) === undefined) {
+  const there = await to.look(record.name);
+  if (there === undefined) {
     await to.make(record.name, 0o700);
     report.count('directories');
   }
@@ -72,8 +74,8 @@ async function take(download: ScpDownload, to: Directory, record: Record, depth:
   } finally {
     await inside.close();
   }
-  const mode = plan.directoryMode ?? (plan.preservePermissions ? record.mode : record.mode & 0o755);
-  await to.setAttributes(record.name, { mode, ...timesOf(plan, record) });
+  const attributes = directoryAttributes(plan, record, there);
+  if (attributes !== undefined) await to.setAttributes(record.name, attributes);
   await go(download);
 }
 
@@ -89,7 +91,7 @@ async function takeContents(download: ScpDownload, inside: Directory, depth: num
 
 async function takeFile(download: ScpDownload, to: Directory, record: Record): Promise<void> {
   const { channel, plan, report, signal } = download;
-  const { name, size, mode } = record;
+  const { name, size } = record;
   const startedAt = new Date().toISOString();
   const there = await to.look(name);
   const sink = await to.openSink(name, { size, mode: 0o600 });
@@ -105,8 +107,7 @@ async function takeFile(download: ScpDownload, to: Directory, record: Record): P
     }
     // What it ran into while it read stands in place of a good end.
     await channel.answer(`${to.path}/${name}`, 'read');
-    const own = plan.preservePermissions ? mode : mode & 0o755;
-    await sink.commit({ mode: plan.fileMode ?? own, ...timesOf(plan, record) }, size);
+    await sink.commit(fileAttributes(plan, record, there), size);
     isCommitted = true;
   } finally {
     if (!isCommitted) await sink.discard(false);
@@ -155,10 +156,6 @@ async function nextRecord(download: ScpDownload, path: string): Promise<Record |
     const [, mode = '', size = '', name = ''] = match;
     return { kind: letter, mode: Number.parseInt(mode, 8), size: Number(size), name, mtimeS };
   }
-}
-
-function timesOf({ preserveTimes }: TransferPlan, { mtimeS }: Record): Attributes {
-  return preserveTimes && mtimeS !== undefined ? { mtimeS } : {};
 }
 
 async function go({ channel }: ScpDownload): Promise<void> {

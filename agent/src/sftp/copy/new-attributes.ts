@@ -1,18 +1,22 @@
 // The permissions, times and owner that a copy gets.
 import type { TransferPlan } from '../transfer-plan.ts';
-import type { Attributes, Entry, Source } from '../tree/tree.ts';
+import type { Attributes, Entry, Owner } from '../tree/tree.ts';
+
+/** What is copied. */
+export interface Original {
+  mode: number;
+  /** Not every scp tells it. */
+  mtimeS: number | undefined;
+  owner?: Owner | undefined;
+}
 
 /** Of a file, as scp does where nothing is said: the source's bits, but nobody else may write. What is replaced keeps its own. */
-export function fileAttributes(
-  plan: TransferPlan,
-  source: Pick<Source, 'mode' | 'mtimeS' | 'owner'>,
-  there: Entry | undefined,
-): Attributes {
+export function fileAttributes(plan: TransferPlan, source: Original, there: Entry | undefined): Attributes {
   const kept = there?.kind === 'file' ? there.mode : source.mode & 0o755;
   const mode = plan.fileMode ?? (plan.preservePermissions ? source.mode : kept);
   return {
     mode,
-    ...(plan.preserveTimes ? { mtimeS: source.mtimeS } : {}),
+    ...newTimes(plan, source),
     ...newOwner(plan, source, undefined),
   };
 }
@@ -29,11 +33,11 @@ export function changedAttributes(plan: TransferPlan, entry: Entry, there: Entry
 /** Of a directory that was filled; undefined where they stay. */
 export function directoryAttributes(
   plan: TransferPlan,
-  entry: Entry,
+  entry: Original,
   there: Entry | undefined,
 ): Attributes | undefined {
   const others = {
-    ...(plan.preserveTimes ? { mtimeS: entry.mtimeS } : {}),
+    ...newTimes(plan, entry),
     ...newOwner(plan, entry, there),
   };
   if (there === undefined) {
@@ -44,10 +48,14 @@ export function directoryAttributes(
   return orNone({ ...mode, ...others });
 }
 
+function newTimes({ preserveTimes }: TransferPlan, { mtimeS }: Original): Pick<Attributes, 'mtimeS'> {
+  return preserveTimes && mtimeS !== undefined ? { mtimeS } : {};
+}
+
 /** Nothing where it stays, or has it already. */
 function newOwner(
   { preserveOwner }: TransferPlan,
-  { owner }: Pick<Entry, 'owner'>,
+  { owner }: Pick<Original, 'owner'>,
   there: Entry | undefined,
 ): Pick<Attributes, 'owner'> {
   if (preserveOwner !== true || owner === undefined) return {};

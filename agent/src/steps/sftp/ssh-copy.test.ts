@@ -91,6 +91,42 @@ sshTest.each([
   expect((await readdir(t.local)).sort()).toEqual(['as', 'f', 'into', 'link', 'other', 'whole']);
 });
 
+sshTest.each([
+  ['by SFTP', {}],
+  ['by SCP', withoutSftp],
+])(
+  'what is there keeps its permissions when its contents come %s, unless they are to be kept',
+  async (_, how) => {
+    const t = await setupTransfers(how);
+    await t.put('remote', 'app/d/f', 'new');
+    await t.put('local', 'whole/d/f', 'old');
+    const modes: [string, number][] = [
+      ['whole', 0o700],
+      ['whole/d', 0o770],
+      ['whole/d/f', 0o600],
+    ];
+    for (const [path, mode] of modes) await chmod(join(t.local, path), mode);
+    const pull = async (more: object) => {
+      const paths = { remote_path: join(t.remote, 'app'), local_path: `${t.local}/whole/` };
+      const { outcome } = await t.run('copy', { direction: 'pull', ...paths, ...more });
+      expect(outcome).toMatchObject({ status: 'succeeded' });
+      const found: [string, number][] = [];
+      for (const [path] of modes) found.push([path, (await stat(join(t.local, path))).mode & 0o777]);
+      return found;
+    };
+    expect(await pull({ directory_mode: '0755' })).toEqual(modes);
+    expect(await readFile(join(t.local, 'whole/d/f'), 'utf8')).toBe('new');
+    await chmod(join(t.remote, 'app'), 0o775);
+    await chmod(join(t.remote, 'app/d'), 0o705);
+    await chmod(join(t.remote, 'app/d/f'), 0o664);
+    expect(await pull({ preserve_permissions: true })).toEqual([
+      ['whole', 0o775],
+      ['whole/d', 0o705],
+      ['whole/d/f', 0o664],
+    ]);
+  },
+);
+
 sshTest('a file that comes by SCP takes not the place of a directory', async () => {
   const t = await setupTransfers(withoutSftp);
   await t.put('remote', 'f', 'x');
