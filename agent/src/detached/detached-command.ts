@@ -18,6 +18,8 @@ import { readScript, stopNote } from './supervisor-script.ts';
 const lookMs = 100;
 const ackEveryLooks = 10;
 const ackAtOnceBytes = 4 * 1024 * 1024;
+/** For more to arrive of a shell that has ended. What a startup file has left running may hold the channel open for as long as it likes. */
+const leftWithinMs = 1_000;
 /** Makes the reader look whether its supervisor is alive. */
 const pingEveryAcks = 15;
 const maxPauseMs = 10_000;
@@ -68,6 +70,8 @@ export class DetachedCommand implements RunningCommand {
   #stopping = false;
   #stoppedFor: StopNote | undefined;
   #paused = false;
+  /** The last channel was closed by us, as its shell had ended and nothing more came: there may have been more. */
+  #isLetGo = false;
   readonly #closed = new AbortController();
   /** The one whose bytes are the output's: what an earlier one still has is sent again. */
   #reading: ClientChannel | undefined;
@@ -190,6 +194,8 @@ export class DetachedCommand implements RunningCommand {
     // From 128 on a signal ended it, which may have been at any moment.
     if (!connection.open || this.seenOn !== undefined || typeof code !== 'number' || code >= 128)
       return undefined;
+    // One that has read the script ends with 0, too, and one that has left that to what holds its output: the target is asked.
+    if (code === 0 && this.#isLetGo) return undefined;
     const why = 'its login shell ended without reading what was sent';
     return { is: 'refused', why, shellEnded: `exit code ${code}` };
   }
@@ -210,26 +216,44 @@ export class DetachedCommand implements RunningCommand {
     }, lookMs);
   }
 
-  #listen(lease: Lease<ClientChannel>, stream: ReadStream): Promise<ReadEvent | undefined> {
+  async #listen(lease: Lease<ClientChannel>, stream: ReadStream): Promise<ReadEvent | undefined> {
     const { channel } = lease;
     this.#reading = channel;
     this.#paused = false;
-    return new Promise((resolve, reject) => {
-      channel.on('data', (bytes: Buffer) => {
-        try {
-          for (const event of stream.push(bytes)) {
-            const last = this.#take(event, lease);
-            if (last !== undefined) resolve(last);
+    this.#isLetGo = false;
+    let quiet: NodeJS.Timeout | undefined;
+    const onExit = () => {
+      quiet = setTimeout(() => {
+        // One that is paused has more to give.
+        if (channel.isPaused()) return void quiet?.refresh();
+        this.#isLetGo = true;
+        channel.close();
+      }, leftWithinMs);
+    };
+    try {
+      return await new Promise<ReadEvent | undefined>((resolve, reject) => {
+        channel.on('data', (bytes: Buffer) => {
+          quiet?.refresh();
+          try {
+            for (const event of stream.push(bytes)) {
+              const last = this.#take(event, lease);
+              if (last !== undefined) resolve(last);
+            }
+          } catch (error) {
+            reject(error);
           }
-        } catch (error) {
-          reject(error);
-        }
+        });
+        channel.stderr.resume();
+        channel.on('error', () => {});
+        channel.once('close', () => resolve(undefined));
+        lease.connection.closed.then(() => resolve(undefined));
+        if (exitOf(channel) === undefined) channel.once('exit', onExit);
+        else onExit();
       });
-      channel.stderr.resume();
-      channel.on('error', () => {});
-      channel.once('close', () => resolve(undefined));
-      lease.connection.closed.then(() => resolve(undefined));
-    });
+    } finally {
+      channel.off('exit', onExit);
+      clearTimeout(quiet);
+    }
   }
 
   #take(event: ReadEvent, lease: Lease<ClientChannel>): ReadEvent | undefined {

@@ -81,6 +81,7 @@ export class CommandOnChannel implements RunningCommand {
   #wasToldToGo = false;
   #isClosed = false;
   #awaitsPermit: boolean;
+  #closing: NodeJS.Timeout | undefined;
   /** What it printed before it was permitted, in order, as far as the sink has not had room for it. */
   readonly #kept: { stream: OutputStream; bytes: Buffer }[] = [];
   #keptBytes = 0;
@@ -181,6 +182,7 @@ export class CommandOnChannel implements RunningCommand {
     if (!this.#paused) this.#resume();
     const { report } = this.#filter;
     if (report !== undefined) this.#hear(report);
+    if (this.exited) this.#letGoOfGone();
   }
 
   callOff(): void {
@@ -225,6 +227,7 @@ export class CommandOnChannel implements RunningCommand {
     const onExit = ({ code, signal }: ChannelExit) => {
       this.#endedAt = performance.now();
       this.#end = code === null ? { signal: signal ?? '' } : { exitCode: code };
+      this.#letGoOfGone();
     };
     // A login shell may have ended before anything was sent.
     const early = exitOf(this.#channel);
@@ -237,6 +240,7 @@ export class CommandOnChannel implements RunningCommand {
     for (const bytes of this.#filter.flush()) this.#write(this.inTerminal ? 'stdout' : 'stderr', bytes);
     const connectionLost = !this.#connection.open;
     this.#isClosed = true;
+    clearTimeout(this.#closing);
     this.#onReportOrClose();
     this.#onReport(this.report);
     await new Promise<void>((resolve) => {
@@ -264,8 +268,12 @@ export class CommandOnChannel implements RunningCommand {
 
   /** Of a shell that begins nothing any more. */
   #letGoSoon(): void {
-    const timer = setTimeout(() => this.close(), leftWithinMs);
-    this.ended.then(() => clearTimeout(timer));
+    if (!this.#isClosed) this.#closing ??= setTimeout(() => this.close(), leftWithinMs);
+  }
+
+  /** Of one that has ended without the word: why may still be on its way. In a terminal all that is in it ends with its first shell. */
+  #letGoOfGone(): void {
+    if (this.neverBegan && !this.#awaitsPermit) this.#letGoSoon();
   }
 
   #begin(): void {

@@ -545,7 +545,7 @@ for (const [how, config] of [
 }
 
 /** What is started with the next shell after the flag was made holds its output, as what a startup file starts may. */
-async function setupHolder(prints = '') {
+async function setupHolder({ prints = '', ends = '' } = {}) {
   const directory = mkdtempSync(join(tmpdir(), 'opsconductor-test-'));
   chmodSync(directory, 0o777);
   const [flag, pidFile] = [join(directory, 'flag'), join(directory, 'pid')];
@@ -554,7 +554,7 @@ async function setupHolder(prints = '') {
     if (left > 0) process.kill(left, 'SIGKILL');
     rmSync(directory, { recursive: true });
   });
-  const starts = `if rmdir ${flag} 2>/dev/null; then ${prints} sleep 1000 & echo $! >${pidFile}; fi`;
+  const starts = `if rmdir ${flag} 2>/dev/null; then ${prints} sleep 1000 & echo $! >${pidFile}; ${ends} fi`;
   const config = [`ForceCommand ${starts}; eval "$SSH_ORIGINAL_COMMAND"`, 'LogLevel VERBOSE'];
   const t = await setupExec({ config });
   return { t, flag, holder: () => Number(read(pidFile)) };
@@ -562,7 +562,7 @@ async function setupHolder(prints = '') {
 
 /** Of the shell that waits for the third step. */
 async function setupHeldOutput({ prints = '' } = {}) {
-  const { t, flag, holder } = await setupHolder(prints);
+  const { t, flag, holder } = await setupHolder({ prints });
   await t.run({ command: 'echo $PPID' });
   const connectionPid = Number(t.sink.stdout);
   await t.run({ command: `mkdir ${flag}` });
@@ -621,6 +621,77 @@ sshTest('so does one whose shell was ended before it was given the word', async 
   expect(t.sink.stdout).not.toContain('began');
   expect(runs(holder())).toBe(true);
 });
+
+const brokenShells = [
+  [
+    'with the word',
+    'exit 3;',
+    {},
+    { reason: 'channel_refused', message: expect.stringContaining('exit code 3') },
+  ],
+  ['that survives its agent', 'exit 3;', { survive_agent_restart: true }, { reason: 'no_supervisor' }],
+  // What was asked for by nobody is done another way, where it is certain that nothing was started.
+  ['that may survive', 'exit 3;', { timeout: 900 }, { status: 'succeeded' }],
+  // It may have been started by what holds the output: the target is asked, and says that it was not.
+  ['that may survive', 'exit 0;', { timeout: 900 }, { reason: 'unreachable' }],
+] as const;
+for (const [how, ends, config, expected] of brokenShells) {
+  accountTest(
+    `a command ${how} does not wait for what \`${ends}\` of a startup file has left running`,
+    async () => {
+      const { t, flag, holder } = await setupHolder({ ends });
+      mkdirSync(flag);
+      const outcome = await t.run({ command: 'echo began', ...config });
+      expect(outcome).toMatchObject({ status: 'failed', ...expected });
+      expect(t.sink.stdout.match(/began/g)?.length).toBe(outcome.status === 'succeeded' ? 1 : undefined);
+      expect(runs(holder())).toBe(true);
+    },
+  );
+}
+
+sshTest(
+  'a shell that was ended before it reported, while the start was recorded, is not waited for',
+  async () => {
+    const { t, flag, holder } = await setupHolder({ ends: 'exit 3;' });
+    await t.run({ command: `mkdir ${flag}` });
+    const outcome = await t.run(
+      { command: 'echo began' },
+      {
+        beforeStart: async () => {
+          await expect.poll(holder).toBeGreaterThan(0);
+          await hearWhatCame(t);
+        },
+      },
+    );
+    expect(outcome).toMatchObject({ status: 'failed', reason: 'channel_refused' });
+    expect(outcome.message).toContain('exit code 3');
+    expect(t.sink.stdout).not.toContain('began');
+    expect(runs(holder())).toBe(true);
+  },
+);
+
+accountTest(
+  'what a command prints is read on when the shell that read it is killed and its output held',
+  async () => {
+    const { t, flag, holder } = await setupHolder();
+    mkdirSync(flag);
+    const go = `${flag}.go`;
+    const running = t.run(
+      {
+        command: `echo started; until [ -e ${go} ]; do sleep 0.1; done; echo ended`,
+        survive_agent_restart: true,
+      },
+      { marker: 'm.20.1' },
+    );
+    await t.sink.seen(/started\n/);
+    const tailer = join(t.sshd.dir, 'home/.opsconductor/attempts/m.20.1/tailer');
+    process.kill(Number(read(tailer)), 'SIGKILL');
+    mkdirSync(go);
+    expect(await running).toMatchObject({ status: 'succeeded' });
+    expect(t.sink.stdout).toBe('started\nended\n');
+    expect(runs(holder())).toBe(true);
+  },
+);
 
 sshTest('a step that is cancelled does not wait for what a shell that has gone may have left', async () => {
   const { t, waiting } = await setupHeldOutput();
