@@ -1,5 +1,5 @@
 // What the documentation points at is there: the files and folders of code that it names, and the pages, headings and files
-// that it links to.
+// that it links to. Of the code's own texts: the commands that they tell to type.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, posix, resolve } from 'node:path';
 import { expect, test } from 'vitest';
@@ -42,6 +42,15 @@ test('each link of the documentation leads to a file, and to a heading where it 
       if (!found || headings?.includes(heading ?? '') === false) dead.push(`${page}: ${link}`);
     }
   expect(dead).toEqual([]);
+});
+
+test('no text tells to type a command that is on nobody’s PATH', () => {
+  const sources = files.filter((name) =>
+    /^(agent|server|protocol|ui)\/.*(?<!\.test)\.(ts|svelte)$/.test(name),
+  );
+  expect(sources.length).toBeGreaterThan(400);
+  const owners = /\bopsconductor (key|grant|segment|recovery)\b/;
+  expect(sources.filter((name) => owners.test(readFileSync(join(root, name), 'utf8')))).toEqual([]);
 });
 
 function filesBelow(folder: string): string[] {

@@ -157,7 +157,7 @@ export class PolicyGuard {
     this.#refuse('require_grant', what, {
       step,
       advice:
-        'Have the run signed anew (opsconductor grant sign) and start it with that grant: each is for one start, until it expires. If it was signed and something differs, find out who changed it since: the audit logs here and on the server have both.',
+        'Have the run signed anew (node scripts/opsconductor.mjs grant sign) and start it with that grant: each is for one start, until it expires. If it was signed and something differs, find out who changed it since: the audit logs here and on the server have both.',
     });
   }
 

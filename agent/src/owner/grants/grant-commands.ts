@@ -1,6 +1,7 @@
-// `opsconductor grant …`: runs that are signed on the signer's own machine.
+// `opsconductor.mjs grant …`: runs that are signed on the signer's own machine.
 import { type Command, InvalidArgumentError } from 'commander';
 import { AgentError } from '../../agent-error.ts';
+import { typedCommand } from '../../typed-command.ts';
 import { askAtTerminal } from '../ask-at-terminal.ts';
 import { passphraseOption } from '../keys/key-commands.ts';
 import { readPassphrase } from '../keys/passphrase.ts';
@@ -24,7 +25,7 @@ export function addGrantCommands(program: Command, say: (line: string) => void):
     .description('grants of runs, for segments whose agents run only what is signed')
     .command('sign')
     .description('show what a run would do, and sign that it may')
-    .requiredOption('--key <file>', 'the signer key, of: opsconductor key make --purpose signer')
+    .requiredOption('--key <file>', `the signer key, of: ${typedCommand()} key make --purpose signer`)
     .requiredOption(
       '--draft <path>',
       'what is to be signed: from the console, or from POST jobs/:id/grant-draft; - for standard input',

@@ -1,4 +1,4 @@
-// `opsconductor key …`: the keys that an owner keeps and no server ever has.
+// `opsconductor.mjs key …`: the keys that an owner keeps and no server ever has.
 import { type Command, Option } from 'commander';
 import { type KeyPurpose, keyPurposes, makeKeyFile, readKeyFile } from './key-file.ts';
 import { readPassphrase } from './passphrase.ts';

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { decodeBase64, sign, verify } from '@opsconductor/protocol/sealing';
 import { expect, test } from 'vitest';
 import { temporaryDirectory } from '../../testing/enrolled-directory.ts';
+import { typedCommand } from '../../typed-command.ts';
 import { makeKeyFile, openKeyFile, publicKeyOf, readKeyFile } from './key-file.ts';
 
 /** Cheap: what a guess costs is not tried here. */
@@ -59,7 +60,10 @@ test('a damaged file is told apart in words, whatever is damaged in it', async (
 test('the public half is of a key of the purpose that is needed: no segment gets the key of a signer as its root', async () => {
   await using t = await setup();
   expect(await publicKeyOf(t.file, 'root')).toEqual(decodeBase64(t.made.publicKey));
-  await expect(publicKeyOf(t.file, 'recovery')).rejects.toThrow('is a root key; a recovery key is needed');
+  await expect(publicKeyOf(t.file, 'recovery')).rejects.toMatchObject({
+    message: expect.stringContaining('is a root key; a recovery key is needed'),
+    fix: expect.stringContaining(`make one by: ${typedCommand()} key make --purpose recovery.`),
+  });
 });
 
 test('no key is written over, made with a short passphrase, or used while others can read it', async () => {

@@ -19,6 +19,7 @@ import { Check } from 'typebox/value';
 import { AgentError } from '../../agent-error.ts';
 import { errorCode } from '../../identity/durable-file.ts';
 import { parseJson } from '../../identity/identity.ts';
+import { typedCommand } from '../../typed-command.ts';
 
 /** What a key may be used for; a file says it, and no command takes the key of another purpose. */
 export const keyPurposes = ['root', 'signer', 'recovery'] as const;
@@ -109,7 +110,7 @@ export async function makeKeyFile(
 export async function readKeyFile(path: string): Promise<KeyFile> {
   const text = await readFile(path, 'utf8').catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause);
-    const fix = 'Check the path, or make a key by: opsconductor key make.';
+    const fix = `Check the path, or make a key by: ${typedCommand()} key make.`;
     throw new AgentError(`The key file can't be read: ${why}.`, fix, { cause });
   });
   const file = parseJson(text);
@@ -149,7 +150,7 @@ function refuseOtherPurpose(path: string, file: KeyFile, purpose: KeyPurpose): v
   if (file.purpose === purpose) return;
   throw new AgentError(
     `${path} is a ${file.purpose} key; a ${purpose} key is needed here.`,
-    `Name the file of the ${purpose} key, or make one by: opsconductor key make --purpose ${purpose}.`,
+    `Name the file of the ${purpose} key, or make one by: ${typedCommand()} key make --purpose ${purpose}.`,
   );
 }
 

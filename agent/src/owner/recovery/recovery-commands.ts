@@ -1,4 +1,4 @@
-// `opsconductor recovery …`: a key that is kept offline, and opens what no agent can open any more.
+// `opsconductor.mjs recovery …`: a key that is kept offline, and opens what no agent can open any more.
 import type { Command } from 'commander';
 import { AgentError } from '../../agent-error.ts';
 import type { Config } from '../../config.ts';

@@ -1,4 +1,4 @@
-// `opsconductor segment …`: segments whose root is a key on this machine.
+// `opsconductor.mjs segment …`: segments whose root is a key on this machine.
 
 import { dirname } from 'node:path';
 import { encodeBase64 } from '@opsconductor/protocol/sealing';

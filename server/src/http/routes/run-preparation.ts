@@ -90,7 +90,7 @@ export function runPreparationRoutes(deps: {
       scoped: true,
       summary: 'Get what is to be signed of a run',
       description:
-        'For segments whose agents run only what is signed; permissions and refusals are those of a start. It says exactly what the run’s steps will be given, on the targets as they are reached now. `opsconductor grant sign` shows it, signs it and makes the grant that the run is started with: with the same targets, version and values.',
+        'For segments whose agents run only what is signed; permissions and refusals are those of a start. It says exactly what the run’s steps will be given, on the targets as they are reached now. `node scripts/opsconductor.mjs grant sign` shows it, signs it and makes the grant that the run is started with: with the same targets, version and values.',
       tag,
       params,
       body: GrantDraftRequestSchema,

@@ -43,7 +43,7 @@ async function refuseUnsigned(
   if (agent === undefined) return;
   const instead = isRerun
     ? 'A rerun can not be signed: start a new run with its grant.'
-    : 'Ask POST /api/v1/jobs/:id/grant-draft for what is to be signed, have it signed (opsconductor grant sign), and start the run with its grant.';
+    : 'Ask POST /api/v1/jobs/:id/grant-draft for what is to be signed, have it signed (node scripts/opsconductor.mjs grant sign), and start the run with its grant.';
   throw invalidField(
     'grant',
     `Agents of segment “${agent.segmentName}” run only what is signed. ${instead}`,
