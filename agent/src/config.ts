@@ -1,7 +1,8 @@
 // What the environment says. The only file that reads it.
 import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import type { ProxySettings } from './connection/proxy.ts';
+import { workingDirectory } from './typed-command.ts';
 
 /** Commander reads these for the options of `run`. */
 export const maxRssVariable = 'OPSCONDUCTOR_MAX_RSS_MB';
@@ -27,7 +28,9 @@ export function readConfig(): Config {
   const { env } = process;
   const isRoot = process.getuid?.() === 0;
   return {
-    defaultDataDirectory: isRoot ? '/var/lib/opsconductor-agent' : resolve('opsconductor-agent'),
+    defaultDataDirectory: isRoot
+      ? '/var/lib/opsconductor-agent'
+      : join(workingDirectory() ?? '', 'opsconductor-agent'),
     enrollmentToken: env.OPSCONDUCTOR_ENROLLMENT_TOKEN,
     apiToken: env.OPSCONDUCTOR_API_TOKEN,
     defaultRoots: join(env.XDG_CONFIG_HOME ?? join(homedir(), '.config'), 'opsconductor/roots.json'),

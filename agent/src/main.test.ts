@@ -20,8 +20,10 @@ beforeAll(async () => {
   await (build as { buildAgentIfChanged(): Promise<void> }).buildAgentIfChanged();
 });
 
-function command(args: string[], env: Record<string, string> = {}) {
-  const child = spawn(process.execPath, [program, ...args], {
+/** @param by what starts it in its stead: a program and its first arguments. */
+function command(args: string[], env: Record<string, string> = {}, by: readonly string[] = []) {
+  const [file = '', ...rest] = [...by, process.execPath, program, ...args];
+  const child = spawn(file, rest, {
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
   });
@@ -29,8 +31,8 @@ function command(args: string[], env: Record<string, string> = {}) {
   return { child, exited, stdout: text(child.stdout), stderr: text(child.stderr) };
 }
 
-function run(args: string[], env: Record<string, string> = {}) {
-  const started = command(args, env);
+function run(...given: Parameters<typeof command>) {
+  const started = command(...given);
   children.push(started);
   return started;
 }
@@ -52,6 +54,16 @@ test('an agent that is not enrolled says what to run', async () => {
   const { exited, stderr } = run(['run', '--data', t.directory.data.root]);
   expect(await exited).toEqual([1, null]);
   expect(await stderr).toContain('Run "node agent.mjs enroll" first');
+});
+
+test('an agent is started from a directory that has been removed', async () => {
+  await using t = await setup();
+  await t.directory.remove();
+  const data = t.directory.data.root;
+  const start = 'mkdir -p "$1" && cd "$1" && rmdir "$1" && shift && exec "$@"';
+  const { exited, stderr } = run(['run', '--data', data], {}, ['/bin/sh', '-c', start, 'sh', `${data}-gone`]);
+  expect(await exited).toEqual([1, null]);
+  expect(await stderr).toContain('enroll" first');
 });
 
 test('a data directory that can’t be read is said in a sentence, not by a stack', async () => {
