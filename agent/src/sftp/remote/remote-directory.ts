@@ -75,7 +75,11 @@ export class RemoteDirectory implements Directory {
     const session = await this.#link.session();
     return this.#told(name, 'read', async () => {
       const handle = await session.openFile(path, forReading);
-      return new RemoteSource({ link: this.#link, session, handle, path }, await session.fstat(handle));
+      const found = await session.fstat(handle).catch(async (error: unknown) => {
+        await session.closeFile(handle).catch(() => undefined);
+        throw error;
+      });
+      return new RemoteSource({ link: this.#link, session, handle, path }, found);
     });
   }
 
@@ -325,8 +329,7 @@ async function ownUid(link: SftpLink, session: SftpSession, path: string): Promi
   const probe = `${path.slice(0, path.lastIndexOf('/'))}/${temporaryName(undefined)}`;
   try {
     const handle = await session.openFile(probe, forWriting | ours, 0o600);
-    const { uid } = await session.fstat(handle);
-    await session.closeFile(handle);
+    const { uid } = await session.fstat(handle).finally(() => session.closeFile(handle));
     return uid;
   } finally {
     await removeLeft(link, session, probe);

@@ -122,6 +122,19 @@ test('a file of which the server tells nothing more once it was read fails by it
   });
 });
 
+test('a file that is opened, and of which the server then tells nothing, is let go of', async () => {
+  const server = new BareServer();
+  const session = await sessionWith(server);
+  const { answer } = server;
+  server.answer = (type, id, body) =>
+    type === requests.fstat ? server.status(id, failure) : answer.call(server, type, id, body);
+  const directory = new RemoteDirectory({ host: 'web-1', session: async () => session } as never, '/d');
+  await expect(directory.openSource('f')).rejects.toMatchObject({
+    message: '/d/f on web-1 could not be read: said.',
+  });
+  expect(server.closed).toEqual(['file']);
+});
+
 test.each([
   ['file', (directory: RemoteDirectory) => directory.openSink('f', { size: 0, mode: 0o600 })],
   ['link', (directory: RemoteDirectory) => directory.makeLink('f', 'to')],
