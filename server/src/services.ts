@@ -172,7 +172,7 @@ export function createServices(options: ServiceOptions): Services {
     builder,
     cleanUps: new CleanUpRequests({ sql: queue, builder }),
     handedOn: new HandedOnValues({ sql: queue, masterKey, keys }),
-    transfers: new TransferTaker({ sql: queue, keys }),
+    transfers: new TransferTaker({ sql: queue, keys, log }),
     contents: new AgentContents({ sql, masterKey, keys, maxStoredBytes }),
     writer,
     keys,

@@ -118,6 +118,23 @@ test('an artifact is listed when it is whole, whatever is asked twice, and goes 
   expect(await t.sql`select 1 from contents union all select 1 from content_parts`).toHaveLength(0);
 });
 
+test('an agent is told that a file or an artifact can not be read or kept where its key was altered, once for all', async () => {
+  const { t, ask, upload } = await setup();
+  await using _ = t;
+  const { id, finish } = await upload('app.tar', Buffer.from('abc'));
+  await finish();
+  await t.sql`update contents set data_key = left(data_key, -4) || 'AAAA'`;
+  await t.sql`update job_runs set data_key = left(data_key, -4) || 'AAAA'`;
+  const requests = [
+    { do: 'read_file', file: id, part: 0 },
+    { do: 'open_artifact', name: 'a', size: 1 },
+  ] as const;
+  for (const request of requests)
+    expect(await ask(request)).toMatchObject({
+      problem: { reason: 'transfer_failed', message: expect.stringContaining('altered or moved') },
+    });
+});
+
 test('of another attempt nothing is taken, and what is left half is given up', async () => {
   const { t, lease, attempt, contents, open, write } = await setup();
   await using _ = t;

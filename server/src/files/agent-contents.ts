@@ -6,6 +6,7 @@ import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { aadOf, openAtRest, sealAtRest } from '../credentials/at-rest/seal-at-rest.ts';
 import { AppError } from '../errors.ts';
 import type { RunKeys } from '../runs/run-keys.ts';
+import { whyUnreadable } from '../runs/why-unreadable.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import {
@@ -53,6 +54,19 @@ export class AgentContents {
   }
 
   async answer(attempt: HeldAttempt, request: ContentRequest): Promise<ContentAnswer> {
+    try {
+      return await this.#answer(attempt, request);
+    } catch (error) {
+      // Asked again it would be no other.
+      return problem(
+        'transfer_failed',
+        whyUnreadable('The file, or the key of the run,', error),
+        'Look into who altered the database, and upload the file again or start another run.',
+      );
+    }
+  }
+
+  async #answer(attempt: HeldAttempt, request: ContentRequest): Promise<ContentAnswer> {
     switch (request.do) {
       case 'find_file':
         return this.#findFile(attempt, request);

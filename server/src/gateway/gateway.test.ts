@@ -1,5 +1,6 @@
 import {
   type AgentMessageOf,
+  agentCapabilities,
   closeCodes,
   type Lease,
   limits,
@@ -565,6 +566,38 @@ test('a step of which the job was altered in the database fails and says so, and
   const agent = await t.connectAgent();
   expect((await agent.next('leases')).leases).toMatchObject([{ runId: good }]);
   await expect.poll(() => t.steps(bad)).toMatchObject([{ status: 'failed', reason: 'invalid_config' }]);
+});
+
+test('what a run with an altered key prints and hands on is not kept, which keeps nothing else of its agent up', async () => {
+  await using t = await setupGateway();
+  const agent = await t.connectAgent({ capabilities: [...agentCapabilities] });
+  const bad = await t.start({ rules: [{ outputs: { id: { pattern: '(.*)' } } }] });
+  const good = await t.start();
+  const leases: Lease[] = [];
+  while (leases.length < 2) leases.push(...(await agent.next('leases')).leases);
+  const [ofBad, ofGood] = [bad, good].map((id) => leases.find(({ runId }) => runId === id));
+  if (ofBad === undefined || ofGood === undefined) throw new Error('not leased');
+  await t.sql`update job_runs set data_key = left(data_key, -4) || 'AAAA' where id = ${bad}`;
+  const [lost, kept] = [chunk(ofBad, 1, 'one\n'), chunk(ofGood, 1, 'one\n')];
+  agent.sendFrame(lost);
+  agent.sendFrame(kept);
+  agent.send(completion(ofGood, [kept]));
+  expect(await agent.next('completed')).toMatchObject({ step: ofGood.step, result: 'settled' });
+  // It is asked for all of it in vain.
+  const handsOn = { id: { value: 'deploy' } };
+  let result = 'resend';
+  for (let tries = 1; result === 'resend' && tries <= 5; tries += 1) {
+    if (tries > 1) agent.sendFrame(lost);
+    agent.send(completion(ofBad, [lost], { requestId: `request-${tries + 1}`, handsOn }));
+    result = (await agent.next('completed')).result;
+  }
+  expect(result).toBe('settled');
+  expect(await t.steps(good)).toMatchObject([{ status: 'succeeded', outputState: 'complete' }]);
+  const [step] = await t.steps(bad);
+  expect(step).toMatchObject({ status: 'failed', reason: 'output_missing', outputState: 'gapped' });
+  expect(step?.errorMessage).toBe(
+    'What the step hands on is not kept. Its run or job can’t be read: what the database has of it was altered or moved.',
+  );
 });
 
 test('a step that was begun is not ready again, however soon after that it is handed back', async () => {

@@ -507,8 +507,14 @@ export class AgentLink {
         this.close(closeCodes.serverRestart, 'another agent may have this command; connect again');
         return;
       }
+      const isKept = result !== 'differs' && result !== 'unreadable';
+      if (result === 'unreadable' && attempt.isWhole)
+        this.#deps.log.error(
+          { run: attempt.runId, step: attempt.stepId },
+          'output is not kept: the data key of its run can not be read, it was altered in the database',
+        );
       // Refused: the lease has moved on. Acknowledged all the same, so that the agent lets go of it.
-      attempt.settle(frame, result === 'differs' ? 'differs' : 'stored');
+      attempt.settle(frame, isKept ? 'stored' : 'differs');
       this.#acknowledge(attempt);
     });
     if (this.#deps.writer.queuedBytes > maxQueuedOutputBytes) this.#pace.outputIsBehind(true);

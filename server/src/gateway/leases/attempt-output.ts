@@ -80,7 +80,12 @@ export class AttemptOutput {
       .digest();
   }
 
-  /** Notes what became of a chunk. */
+  /** Nothing of it was found not to be stored as it was sent. */
+  get isWhole(): boolean {
+    return !this.#conflict;
+  }
+
+  /** Notes what became of a chunk; `differs` where what was sent is not what is stored under its number, if anything is. */
   settle(frame: OutputFrame, result: 'stored' | 'differs'): void {
     this.pending -= 1;
     if (result === 'differs') this.#conflict = true;

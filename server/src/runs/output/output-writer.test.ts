@@ -116,6 +116,39 @@ test('one attempt that may not write does not keep another one’s chunks of the
   expect(await t.stored(live)).toEqual([1, 2]);
 });
 
+test.each([
+  ['was altered', "left(data_key, -4) || 'AAAA'", 'unreadable'],
+  [
+    'is under a master key that this server does not hold',
+    "overlay(data_key placing 'xx' from 5 for 2)",
+    Error,
+  ],
+])('a run of which the key %s keeps no chunk of another run from being stored', async (_, key, expected) => {
+  await using t = await setupOutput();
+  const altered = await t.start();
+  await t.start();
+  const leases = await t.claim();
+  const bad = leases.find(({ jobRunId }) => jobRunId === altered);
+  const good = leases.find(({ jobRunId }) => jobRunId !== altered);
+  if (bad === undefined || good === undefined) throw new Error('not leased');
+  await t.sql`update job_runs set data_key = ${t.sql.unsafe(key)} where id = ${altered}`;
+  // The first one is written by itself; the others gather meanwhile.
+  const sent = [
+    t.send(good, chunkOf(good, 1, 'one\n')),
+    t.send(bad, chunkOf(bad, 1, 'one\n'), chunkOf(bad, 2, 'two\n')),
+    t.send(good, chunkOf(good, 2, 'two\n')),
+  ];
+  const [first, lost, second] = await Promise.all(sent);
+  expect([first, second]).toEqual([['stored'], ['stored']]);
+  for (const result of lost ?? []) {
+    if (typeof expected === 'string') expect(result).toBe(expected);
+    else expect(result).toBeInstanceOf(expected);
+  }
+  expect([...(await t.stored(bad)), ...(await t.stored(good))]).toEqual([1, 2]);
+  // What comes later does not miss what was not kept.
+  if (expected === 'unreadable') expect(await t.send(bad, chunkOf(bad, 3, 'three\n'))).toEqual([expected]);
+});
+
 test('a batch that the database refuses is told as an error, and what follows is not stored past it', async () => {
   await using t = await setupOutput();
   const runId = await t.start();

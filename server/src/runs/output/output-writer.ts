@@ -2,6 +2,7 @@
 // then acknowledged and published. Store first, publish after. The few bytes of a quiet command are published once they
 // are committed, without waiting for the disk, and get their place in the stream when they are there (ADR 0037).
 import type { OutputFrame } from '@opsconductor/protocol';
+import { AtRestError } from '../../credentials/at-rest/at-rest-error.ts';
 import { sealAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
 import { type Sql, sqlState, type Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
@@ -32,15 +33,16 @@ export interface PendingChunk {
   attempt: OutputAttempt;
   frame: OutputFrame;
   sha256: Buffer;
-  /** Called once the chunk is stored for good or not taken, or the batch failed. */
+  /** Called once the chunk is stored for good or not taken, or it failed, alone or with its batch. */
   done(result: ChunkResult | Error): void;
 }
 
 /**
  * refused: the lease has moved on · differs: another chunk is stored under this number · gap: a chunk before it is
- * missing · stopping: this server takes none any more. What is stored of an attempt has no holes, so that a reader's or an agent's position is one number.
+ * missing · stopping: this server takes none any more · unreadable: the data key of its run was altered, so that it can't be
+ * kept. What is stored of an attempt has no holes, so that a reader's or an agent's position is one number.
  */
-export type ChunkResult = 'stored' | 'refused' | 'differs' | 'gap' | 'stopping';
+export type ChunkResult = 'stored' | 'refused' | 'differs' | 'gap' | 'stopping' | 'unreadable';
 
 const maxBatchBytes = 512 * 1024;
 const maxBatchChunks = 256;
@@ -110,7 +112,7 @@ export class OutputWriter {
   }
 
   async #write(batch: readonly PendingChunk[]): Promise<void> {
-    let outcome: Map<PendingChunk, ChunkResult> | Error;
+    let outcome: Map<PendingChunk, ChunkResult | Error> | Error;
     try {
       outcome = await this.#store(batch);
     } catch (error) {
@@ -125,12 +127,34 @@ export class OutputWriter {
       chunk.done(outcome instanceof Error ? outcome : (outcome.get(chunk) ?? 'refused'));
   }
 
-  async #store(batch: readonly PendingChunk[]): Promise<Map<PendingChunk, ChunkResult>> {
+  /** A run whose key can't be opened has its own chunks alone not stored: with them go those of all agents. */
+  async #store(batch: readonly PendingChunk[]): Promise<Map<PendingChunk, ChunkResult | Error>> {
     const rows = new Map<PendingChunk, ChunkRow>();
+    const results = new Map<PendingChunk, ChunkResult | Error>();
+    const keyless = new Map<number, ChunkResult | Error>();
     for (const chunk of batch) {
-      const row = await this.#seal(chunk);
-      if (row !== undefined) rows.set(chunk, row);
+      const { runId } = chunk.attempt;
+      try {
+        const row = keyless.has(runId) ? undefined : await this.#seal(chunk);
+        if (row !== undefined) rows.set(chunk, row);
+      } catch (error) {
+        if (!(error instanceof AtRestError)) throw error;
+        // Another server may hold the master key: its agent is to connect again.
+        keyless.set(runId, error.reason === 'damaged' ? 'unreadable' : error);
+      }
+      const lost = keyless.get(runId);
+      if (lost !== undefined) results.set(chunk, lost);
     }
+    const sealed = batch.filter((chunk) => !results.has(chunk));
+    if (sealed.length > 0)
+      for (const [chunk, result] of await this.#insert(sealed, rows)) results.set(chunk, result);
+    return results;
+  }
+
+  async #insert(
+    batch: readonly PendingChunk[],
+    rows: ReadonlyMap<PendingChunk, ChunkRow>,
+  ): Promise<Map<PendingChunk, ChunkResult>> {
     if (await this.#append(batch, rows)) return new Map(batch.map((chunk) => [chunk, 'stored']));
     return inTransaction(this.#sql, async (tx) => {
       const attempts = new Map(batch.map(({ attempt }) => [`${attempt.stepId}.${attempt.epoch}`, attempt]));

@@ -2,10 +2,12 @@
 // times and counts are taken only where they are such.
 import type { TransferReport, TransferRow } from '@opsconductor/protocol';
 import { aadOf, openAtRest, sealAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
+import type { Log } from '../../log.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { findStepPlace } from '../../store/runs/run-values.ts';
 import type { NewTransferRow, NewTransfers } from '../../store/runs/transfers.ts';
 import type { RunKeys } from '../run-keys.ts';
+import { whyUnreadable } from '../why-unreadable.ts';
 
 interface AttemptRef {
   stepId: number;
@@ -16,20 +18,30 @@ interface AttemptRef {
 export type TransferNames = Pick<TransferRow, 'localPath' | 'remotePath' | 'error'>;
 
 export class TransferTaker {
-  readonly #deps: { sql: Sql; keys: RunKeys };
+  readonly #deps: { sql: Sql; keys: RunKeys; log?: Log };
 
-  constructor(deps: { sql: Sql; keys: RunKeys }) {
+  constructor(deps: { sql: Sql; keys: RunKeys; log?: Log }) {
     this.#deps = deps;
   }
 
-  /** Undefined where there is no such step. */
+  /** Undefined where there is no such step; without rows where the run's key can't be read: the files were moved. */
   async take(
     attempt: AttemptRef,
     { totals, rows }: TransferReport,
   ): Promise<Omit<NewTransfers, 'stepId' | 'epoch'> | undefined> {
     const place = await findStepPlace(this.#deps.sql, attempt.stepId);
     if (place === undefined) return undefined;
-    const dataKey = await this.#deps.keys.keyOf(this.#deps.sql, place.runId);
+    let dataKey: Buffer;
+    try {
+      dataKey = await this.#deps.keys.keyOf(this.#deps.sql, place.runId);
+    } catch (error) {
+      const why = whyUnreadable('The data key of its run', error);
+      this.#deps.log?.error(
+        { run: place.runId, step: attempt.stepId },
+        `names of moved files are not kept. ${why}`,
+      );
+      return { totals, rows: [] };
+    }
     return { totals, rows: rows.map((row, at) => rowOf(dataKey, attempt, row, at + 1)) };
   }
 }

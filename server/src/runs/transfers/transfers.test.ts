@@ -1,6 +1,7 @@
 import type { TransferReport } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { setupOutput } from '../output/output-testing.ts';
+import { RunKeys } from '../run-keys.ts';
 import { endOf, success } from '../testing.ts';
 import { listTransfers } from './list-transfers.ts';
 import { TransferTaker } from './take-transfers.ts';
@@ -112,6 +113,17 @@ test('a row that was put in another attempt’s place does not open', async () =
   await t.settle(end);
   await t.sql`update sftp_file_transfers set number = 4 - number + 10`;
   await expect(list()).rejects.toThrow();
+});
+
+test('of a run whose data key was altered it is kept how much was moved, without names', async () => {
+  const { t, runId, step, end, list } = await setup();
+  await using _ = t;
+  await t.sql`update job_runs set data_key = left(data_key, -4) || 'AAAA' where id = ${runId}`;
+  // As of a server that has just been started: it has opened no key before.
+  const taker = new TransferTaker({ ...t, keys: new RunKeys(t.masterKey) });
+  const transfers = await taker.take({ stepId: step.id, epoch: step.epoch }, report);
+  await t.settle({ ...end, transfers });
+  expect(await list()).toEqual({ attempt: 1, totals, items: [] });
 });
 
 test('a run that is deleted takes them with it', async () => {

@@ -6,6 +6,7 @@ import { loadJobVersion } from '../../jobs/load-job-version.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { findStepPlace, type NewStepOutputs } from '../../store/runs/run-values.ts';
 import type { RunKeys } from '../run-keys.ts';
+import { whyUnreadable } from '../why-unreadable.ts';
 import { sealOutputs } from './values-at-rest.ts';
 
 export type TakenOutputs = Omit<NewStepOutputs, 'stepId' | 'epoch'>;
@@ -19,6 +20,17 @@ export class HandedOnValues {
 
   /** What is to be stored, or the outcome that it has in place of the one that was told. */
   async take(
+    attempt: { stepId: number; epoch: number },
+    given: Record<string, HandedOn>,
+  ): Promise<{ handsOn: TakenOutputs | undefined } | { outcome: StepOutcome }> {
+    try {
+      return await this.#take(attempt, given);
+    } catch (error) {
+      return { outcome: notKept(whyUnreadable('Its run or job', error)) };
+    }
+  }
+
+  async #take(
     attempt: { stepId: number; epoch: number },
     given: Record<string, HandedOn>,
   ): Promise<{ handsOn: TakenOutputs | undefined } | { outcome: StepOutcome }> {
@@ -44,6 +56,15 @@ export class HandedOnValues {
     if (place.outputBytesBefore + bytes > limits.maxStepOutputBytes) return { outcome: tooMuch };
     return { handsOn: { outputs: sealed, secrets: hasSecrets ? secrets : null } };
   }
+}
+
+function notKept(why: string): StepOutcome {
+  return {
+    status: 'failed',
+    reason: 'output_missing',
+    message: `What the step hands on is not kept. ${why}`,
+    advice: 'What the command did is done. Look into who altered the database, and run the job again.',
+  };
 }
 
 const tooMuch: StepOutcome = {
