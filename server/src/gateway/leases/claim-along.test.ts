@@ -148,6 +148,31 @@ test.each<[string, (t: TestGateway, tx: Tx, targetId: number) => Promise<unknown
   expect(await t.steps((await starting).runId)).toMatchObject([{ status: 'ready' }]);
 });
 
+test('while a start waits for who may delete its target, other runs are leased', async () => {
+  await using t = await setupGateway({}, undefined, noPoll);
+  const agent = await t.connectAgent();
+  const waiting = await jobOf(t);
+  const other = { ...waiting, selection: { targetIds: [await t.addTarget()] } };
+  const [targetId = 0] = waiting.selection.targetIds;
+  const letGo = await holdTransaction(t.sql, (tx) => lockTargetsAgainstRuns(tx, [targetId]));
+  let starting: ReturnType<typeof start> | undefined;
+  try {
+    const along = await vi.waitUntil(() => t.gateway.claimAlong({ runs: [], segments: [t.segmentId], cancel: [] }));
+    starting = startRun({ ...t, claims: { claimAlong: () => along } }, waiting, t.caller);
+    starting.catch(() => undefined);
+    await blockedBackends(t.sql, 1);
+    const { runId, news } = await start(t, other);
+    t.gateway.publish(news);
+    expect((await agent.next('leases')).leases).toMatchObject([{ runId }]);
+    await blockedBackends(t.sql, 1);
+  } finally {
+    await letGo();
+  }
+  const { runId, news } = await starting;
+  t.gateway.publish(news);
+  expect((await agent.next('leases')).leases).toMatchObject([{ runId }]);
+});
+
 test('what was leased by a commit of which the answer was lost goes back, and is leased again', async () => {
   await using t = await setupGateway({}, undefined, noPoll);
   const agent = await t.connectAgent();

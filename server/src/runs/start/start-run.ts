@@ -24,7 +24,12 @@ import { runAsCredential } from '../../jobs/require-credential-use.ts';
 import { stepNeedsOf } from '../../jobs/step-needs.ts';
 import { resolveVersion } from '../../jobs/versions/resolve-version.ts';
 import { type Sql, sqlState, type Tx } from '../../store/database/connection.ts';
-import { commitWithThese, hasCommitted, inTransaction } from '../../store/database/transaction.ts';
+import {
+  boundLockWaits,
+  commitWithThese,
+  hasCommitted,
+  inTransaction,
+} from '../../store/database/transaction.ts';
 import { insertRun, planRun, type RunPlan } from '../../store/runs/run-creation.ts';
 import { bindToAgents, isGrantUsed } from '../../store/runs/run-grants.ts';
 import { notifyProgress } from '../../store/runs/run-progress.ts';
@@ -84,6 +89,9 @@ const defaultKillGraceS = 10;
 const maxDetails = 100;
 /** A run with more first steps is claimed by itself: until its rows are written nothing else could be. */
 const maxTargetsClaimedAlong = 100;
+/** While a start has a claim with it, its server makes no other. */
+const maxLockWaitWithClaimMs = 250;
+const lockNotAvailable = '55P03';
 const nothingNew: ProgressNews = { runs: [], segments: [], cancel: [] };
 /** Of a reference to what is not there, and of one that is null because that was deleted. */
 const goneViolations: readonly unknown[] = ['23503', '23502'];
@@ -119,11 +127,11 @@ export async function startRun(deps: StartRunDeps, request: StartRun, caller: Ca
   const turns = turnsOf(deps.queue ?? deps.sql);
   await turns.take();
   try {
-    return await queueRun(deps, request, caller);
+    return await queueOrWait(deps, request, caller);
   } catch (error) {
     // The job or a target was deleted since it was read, or the grant used: reading again names it.
     if (goneViolations.includes(sqlState(error)) || isGrantUsed(error))
-      return await queueRun(deps, request, caller);
+      return await queueOrWait(deps, request, caller);
     throw error;
   } finally {
     turns.done();
@@ -140,6 +148,17 @@ function turnsOf(sql: Sql): Turns {
   const turns = turnsOfPools.get(sql) ?? new Turns(Math.max(1, Math.floor(sql.options.max / 2)));
   turnsOfPools.set(sql, turns);
   return turns;
+}
+
+/** Where it has to wait for others, as for who deletes one of its targets, it does so without a claim: nobody else waits then. */
+async function queueOrWait(deps: StartRunDeps, request: StartRun, caller: Caller): Promise<Started> {
+  try {
+    return await queueRun(deps, request, caller);
+  } catch (error) {
+    const { claims, ...alone } = deps;
+    if (claims === undefined || sqlState(error) !== lockNotAvailable) throw error;
+    return await queueRun(alone, request, caller);
+  }
 }
 
 async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): Promise<Started> {
@@ -233,6 +252,9 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
       targets.length > maxTargetsClaimedAlong ? undefined : claim.begin(deps.claims?.claimAlong(news), tx);
     try {
       isSent = true;
+      const bound = along === undefined ? undefined : boundLockWaits(tx, maxLockWaitWithClaimMs);
+      // Met below, unless what follows fails before.
+      bound?.catch(() => undefined);
       const inserted = insertRun(tx, newRun);
       const carried = leavesOutOutputs(request, definition)
         ? await inserted.then(() =>
@@ -240,6 +262,7 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
           )
         : [];
       const sent = [
+        bound,
         inserted,
         bindToAgents(tx, runId, signed?.bound ?? []),
         writeStepOutputs(tx, carried),

@@ -64,6 +64,11 @@ export async function commitWithThese(tx: Tx): Promise<void> {
   if (command === 'COMMIT') committed.add(tx);
 }
 
+/** From here on the transaction waits so long, in ms, for each lock that others hold, and then fails with 55P03. */
+export async function boundLockWaits(tx: Tx, mostMs: number): Promise<void> {
+  await tx`select set_config('lock_timeout', ${String(mostMs)}, true)`;
+}
+
 /** Whether `commitWithThese` has committed it. */
 export function hasCommitted(tx: Tx): boolean {
   return committed.has(tx);
