@@ -31,10 +31,11 @@ async function connectedUntilLeased(shutOutMeanwhile: (t: TestGateway) => Promis
     },
   }));
   const socket = await t.connectAgent();
-  const hold = () => {
+  const hold = (then: () => Promise<unknown> = () => Promise.resolve()) => {
     held.whileBuilding = async () => {
       await shutOutMeanwhile(t);
       expect(await socket.next('drain')).toMatchObject({ handBack: true });
+      await then();
     };
   };
   return Object.assign(t, { socket, hold });
@@ -126,6 +127,22 @@ test.each([
     expect(t.socket.untaken).not.toContain('leases');
   },
 );
+
+test('a revoked agent that answers before its lease is put together is not taken to have begun it', async () => {
+  await using t = await connectedUntilLeased((t) => revokeAgent(depsOf(t), t.agent.agentId, t.caller));
+  let overdue: unknown;
+  t.hold(async () => {
+    t.socket.send({ type: 'agent_drain' });
+    await t.socket.closed;
+    const session = () => t.sql`
+      select from agent_sessions where agent_id = ${t.agent.agentId} and disconnected_at is not null`;
+    await expect.poll(session, patient).toHaveLength(1);
+    overdue = await overdueAttempts(t.sql, 30);
+  });
+  const runId = await t.start();
+  await expect.poll(() => t.steps(runId), patient).toMatchObject([{ status: 'ready', epoch: 1 }]);
+  expect(overdue).toEqual([]);
+});
 
 test('the step that follows one which an agent completes while it is shut out goes back, too', async () => {
   await using t = await connectedUntilLeased((t) => disableAgent(t, t.agent.agentId, t.caller));

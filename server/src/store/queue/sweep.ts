@@ -3,6 +3,8 @@ import { deleteOldAsks } from '../agents/agent-asks.ts';
 import type { Sql, Tx } from '../database/connection.ts';
 
 const clockLock = 0x0_95c0_5d;
+/** What was leased less long ago, in seconds, may not have been sent yet: its server takes it back where the agent is gone. */
+const untoldS = 5;
 
 /**
  * Seconds since any server last touched the cluster's clock, which is touched now; undefined when another is doing it, or
@@ -61,6 +63,7 @@ export interface OverdueAttempt {
 export async function overdueAttempts(sql: Sql, cancelGraceS: number): Promise<OverdueAttempt[]> {
   // It can never tell any more. Its connection is given the moment that it takes to hand back what it had not begun.
   const isCutOff = sql`(a.state = 'revoked'
+    and (st.started_at is not null or st.leased_at < clock_timestamp() - make_interval(secs => ${untoldS}))
     and (s.disconnected_at is not null or s.expires_at < clock_timestamp() or s.agent_id is null))`;
   return sql<OverdueAttempt[]>`
     select st.id as step_id, st.epoch, st.lease_token, st.agent_id, st.session_number, a.name as agent_name,
