@@ -568,6 +568,27 @@ test('a step of which the job was altered in the database fails and says so, and
   await expect.poll(() => t.steps(bad)).toMatchObject([{ status: 'failed', reason: 'invalid_config' }]);
 });
 
+test('a run under a master key that this server does not hold is left to others for a while, and the others are leased', async () => {
+  let afresh: LeaseBuilder | undefined;
+  await using t = await setupGateway({}, (builder) => ({
+    build: (steps) => (afresh ?? builder).build(steps),
+  }));
+  const bad = await t.start();
+  const good = await t.start();
+  await t.sql`
+    update jobs set data_key = overlay(data_key placing 'xx' from 5 for 2)
+    where id = (select job_id from job_runs where id = ${bad})`;
+  afresh = new LeaseBuilder({ sql: t.sql, masterKey: { ...t.masterKey } });
+  const agent = await t.connectAgent();
+  expect((await agent.next('leases')).leases).toMatchObject([{ runId: good }]);
+  await expect
+    .poll(
+      () => t.sql`
+      select status, not_before > clock_timestamp() as waits from job_run_steps where job_run_id = ${bad}`,
+    )
+    .toEqual([{ status: 'ready', waits: true }]);
+});
+
 test('what a run with an altered key prints and hands on is not kept, which keeps nothing else of its agent up', async () => {
   await using t = await setupGateway();
   const agent = await t.connectAgent({ capabilities: [...agentCapabilities] });

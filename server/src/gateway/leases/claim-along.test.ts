@@ -157,7 +157,9 @@ test('while a start waits for who may delete its target, other runs are leased',
   const letGo = await holdTransaction(t.sql, (tx) => lockTargetsAgainstRuns(tx, [targetId]));
   let starting: ReturnType<typeof start> | undefined;
   try {
-    const along = await vi.waitUntil(() => t.gateway.claimAlong({ runs: [], segments: [t.segmentId], cancel: [] }));
+    const along = await vi.waitUntil(() =>
+      t.gateway.claimAlong({ runs: [], segments: [t.segmentId], cancel: [] }),
+    );
     starting = startRun({ ...t, claims: { claimAlong: () => along } }, waiting, t.caller);
     starting.catch(() => undefined);
     await blockedBackends(t.sql, 1);
@@ -199,7 +201,11 @@ test('a step that can’t be leased leaves its slot to the next one', async () =
       const { leases } = await builder.build(steps);
       const others = steps.filter(({ id }) => id !== last);
       for (const { id } of others) leases.delete(id);
-      return { leases, unbuildable: others.map((step) => ({ step, message: 'no such thing' })) };
+      return {
+        leases,
+        unbuildable: others.map((step) => ({ step, message: 'no such thing' })),
+        elsewhere: [],
+      };
     },
   });
   await using t = await setupGateway({}, wrap, noPoll);

@@ -25,6 +25,8 @@ import type { Settler } from './settler.ts';
 const defaultPollMs = 1_000;
 /** A claim of which the answer was lost may still be running in the database: it is looked for this long. */
 const lookForLostClaimMs = 60_000;
+/** What this server can't open is left to others for so long. */
+const leftToOthersS = 10;
 
 export interface DispatcherDeps {
   sql: Sql;
@@ -237,10 +239,11 @@ export class Dispatcher {
 
   /**
    * Leases for claimed steps. What can't be leased any more ends failed, with the reason; what its agent is too old for goes
-   * to another of the segment where one is able.
+   * to another of the segment where one is able; what this server can't open waits for another server.
    */
   async buildLeases(claimed: readonly ClaimedStep[]): Promise<Map<number, Lease>> {
-    const { leases, unbuildable } = await this.#deps.builder.build(claimed);
+    const { leases, unbuildable, elsewhere } = await this.#deps.builder.build(claimed);
+    await this.#leaveToOthers(elsewhere);
     for (const { step, message } of unbuildable)
       await this.#fail(step, { reason: 'invalid_config', message });
     const unfit: { step: ClaimedStep; tooOld: TooOld }[] = [];
@@ -263,6 +266,17 @@ export class Dispatcher {
   async giveBack(step: ClaimedStep): Promise<void> {
     const { sql, onNews } = this.#deps;
     for (const news of await returnLeases(sql, [leaseOf(step)])) onNews(news);
+  }
+
+  /** These are under a master key that another server may hold. */
+  async #leaveToOthers(steps: readonly ClaimedStep[]): Promise<void> {
+    if (steps.length === 0) return;
+    const { sql, log, onNews } = this.#deps;
+    log.error(
+      { runs: [...new Set(steps.map(({ jobRunId }) => jobRunId))] },
+      'runs are under a master key that this server does not hold: their steps are left to other servers',
+    );
+    for (const news of await returnLeases(sql, steps.map(leaseOf), { inS: leftToOthersS })) onNews(news);
   }
 
   async #giveUp(unfit: readonly { step: ClaimedStep; tooOld: TooOld }[]): Promise<void> {

@@ -85,6 +85,7 @@ function losingAnswers(sql: Sql, times: number): Sql {
 const leasesOf = (steps: readonly { id: number }[]) => ({
   leases: new Map(steps.map((step) => [step.id, { stepId: step.id } as unknown as Lease])),
   unbuildable: [],
+  elsewhere: [],
 });
 
 test('what was given to an agent that never heard of it, as the answer was lost, is given out again', async () => {
@@ -99,6 +100,7 @@ test('a command whose target is gone becomes unknown at once, with why', async (
   await using t = await setup(async ([step]) => ({
     leases: new Map(),
     unbuildable: step === undefined ? [] : [{ step, message: 'Target “a” was deleted.' }],
+    elsewhere: [],
   }));
   await expect.poll(() => t.steps(t.runId)).toMatchObject([{ status: 'unknown' }]);
   expect(await t.steps(t.runId)).toMatchObject([
@@ -122,6 +124,19 @@ test('one whose output was altered in the database becomes unknown at once, with
   expect(t.terminate).not.toHaveBeenCalled();
 });
 
+test('one under a master key that this server does not hold is left to others, and no connection is ended', async () => {
+  const asked: number[] = [];
+  await using t = await setup(async (steps) => {
+    asked.push(...steps.map(({ id }) => id));
+    return asked.length === 1
+      ? { leases: new Map(), unbuildable: [], elsewhere: [...steps] }
+      : leasesOf(steps);
+  });
+  await expect.poll(() => t.takeOver.mock.calls.length).toBe(1);
+  expect(asked).toEqual([t.lease.id, t.lease.id]);
+  expect(t.terminate).not.toHaveBeenCalled();
+});
+
 test('an agent that is shut out while one is made ready for it is not given it', async () => {
   await using t = await setup(async (steps) => {
     t.link.isEnding = true;
@@ -133,7 +148,7 @@ test('an agent that is shut out while one is made ready for it is not given it',
 });
 
 test('one that nobody can be given any more becomes unknown, and is left to no agent that never heard of it', async () => {
-  const build = async () => ({ leases: new Map(), unbuildable: [] });
+  const build = async () => ({ leases: new Map(), unbuildable: [], elsewhere: [] });
   await using t = await setup(build, { isConnected: false, collector: 4 });
   await expect.poll(() => t.steps(t.runId)).toMatchObject([{ status: 'unknown' }]);
 });

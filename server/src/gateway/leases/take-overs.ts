@@ -139,7 +139,8 @@ export class TakeOvers {
     const link = linkOf(step.agentId);
     if (link?.sessionNumber !== step.sessionNumber || link.isEnding) return 'nobody_yet';
     try {
-      const { leases, unbuildable } = await builder.build([step]);
+      const { leases, unbuildable, elsewhere } = await builder.build([step]);
+      if (elsewhere.length > 0) return 'nobody_yet';
       const lease = leases.get(step.id);
       if (lease === undefined)
         return { lost: unbuildable[0]?.message ?? 'Its target cannot be reached any more.' };

@@ -3,7 +3,6 @@ import { agentCapabilities } from '@opsconductor/protocol';
 import { signGrant } from '@opsconductor/protocol/grants';
 import { generateSigningKeyPair } from '@opsconductor/protocol/sealing';
 import { expect, test } from 'vitest';
-import { AtRestError } from '../../credentials/at-rest/at-rest-error.ts';
 import { createJob } from '../../jobs/create-job.ts';
 import { prepareGrant } from '../grants/prepare-grant.ts';
 import { startRun } from '../start/start-run.ts';
@@ -119,6 +118,33 @@ test('a grant that was altered keeps no other step from its lease', async () => 
 test('what another server may be able to open is not given up', async () => {
   await using t = await setup();
   await startTwo(t);
-  const elsewhere = new LeaseBuilder({ ...t, masterKey: { ...t.masterKey, id: 'mk-0000000000000000' } });
-  await expect(elsewhere.build(await t.claim())).rejects.toThrow(AtRestError);
+  const other = new LeaseBuilder({ ...t, masterKey: { ...t.masterKey, id: 'mk-0000000000000000' } });
+  const claimed = await t.claim();
+  const { leases, unbuildable, elsewhere } = await other.build(claimed);
+  expect([leases.size, unbuildable]).toEqual([0, []]);
+  expect(new Set(elsewhere)).toEqual(new Set(claimed));
 });
+
+test.each<[string, (t: TestRuns, started: Started) => Promise<unknown>]>([
+  [
+    'a job',
+    (t, { jobId }) => t.sql`
+      update jobs set data_key = overlay(data_key placing 'xx' from 5 for 2) where id = ${jobId}`,
+  ],
+  [
+    'a run',
+    (t, { runId }) => t.sql`
+      update job_runs set data_key = overlay(data_key placing 'xx' from 5 for 2) where id = ${runId}`,
+  ],
+])(
+  '%s under a master key that this server does not hold keeps no other run from its leases',
+  async (_, alter) => {
+    await using t = await setup();
+    const [bad, good] = await startTwo(t);
+    await alter(t, bad);
+    const { leases, unbuildable, elsewhere } = await builderOf(t).build(await t.claim());
+    expect([...leases.values()].map(({ runId }) => runId)).toEqual([good.runId]);
+    expect(unbuildable).toEqual([]);
+    expect(elsewhere.map(({ jobRunId }) => jobRunId)).toEqual([bad.runId]);
+  },
+);

@@ -1,5 +1,6 @@
 // Turns claimed steps into the leases that agents get. Immutable parts (definitions, sealed credentials) are cached.
 import type { BecomeConfig, JobDefinition, Lease } from '@opsconductor/protocol';
+import { AtRestError } from '../../credentials/at-rest/at-rest-error.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { hostTrustOf } from '../../host-keys/host-trust-of.ts';
 import { type JobVersion, loadJobVersion } from '../../jobs/load-job-version.ts';
@@ -26,6 +27,15 @@ export interface UnbuildableStep {
   message: string;
 }
 
+export interface BuiltLeases {
+  /** By step id. */
+  leases: Map<number, Lease>;
+  /** Steps that can't be leased any more, each with the reason. */
+  unbuildable: UnbuildableStep[];
+  /** Steps of runs that are under a master key which this server does not hold, and another may. */
+  elsewhere: ClaimedStep[];
+}
+
 /** What cleaning up after a step takes. */
 type WayBack = Pick<Lease, 'target' | 'credential'> & { become?: BecomeConfig };
 type Reach = Pick<Lease, 'config' | 'target' | 'credential' | 'runAs'>;
@@ -50,13 +60,29 @@ export class LeaseBuilder {
     this.#grants = new LeaseGrants(deps);
   }
 
-  /** Leases by step id, and the steps that can't be leased any more, each with the reason. */
-  async build(
-    steps: readonly ClaimedStep[],
-  ): Promise<{ leases: Map<number, Lease>; unbuildable: UnbuildableStep[] }> {
+  async build(steps: readonly ClaimedStep[]): Promise<BuiltLeases> {
+    try {
+      return await this.#build(steps);
+    } catch (error) {
+      if (!(error instanceof AtRestError)) throw error;
+      const runIds = new Set(steps.map(({ jobRunId }) => jobRunId));
+      const built: BuiltLeases = { leases: new Map(), unbuildable: [], elsewhere: [] };
+      if (runIds.size === 1) return { ...built, elsewhere: [...steps] };
+      // Which run it is is not told.
+      for (const runId of runIds) {
+        const ofRun = await this.build(steps.filter(({ jobRunId }) => jobRunId === runId));
+        for (const [stepId, lease] of ofRun.leases) built.leases.set(stepId, lease);
+        built.unbuildable.push(...ofRun.unbuildable);
+        built.elsewhere.push(...ofRun.elsewhere);
+      }
+      return built;
+    }
+  }
+
+  async #build(steps: readonly ClaimedStep[]): Promise<BuiltLeases> {
     const leases = new Map<number, Lease>();
     const unbuildable: UnbuildableStep[] = [];
-    if (steps.length === 0) return { leases, unbuildable };
+    if (steps.length === 0) return { leases, unbuildable, elsewhere: [] };
     const bare = steps.filter((step) => step.details === undefined).map((step) => step.id);
     const byStep = bare.length === 0 ? undefined : await this.#details(bare);
     const toRender: StepToRender[] = [];
@@ -90,7 +116,7 @@ export class LeaseBuilder {
       add(stepId, typeof rendering === 'string' ? rendering : { rendering });
     for (const [stepId, grant] of await this.#grants.of(toSign))
       add(stepId, typeof grant === 'string' ? grant : { grant });
-    return { leases, unbuildable };
+    return { leases, unbuildable, elsewhere: [] };
   }
 
   #details(stepIds: readonly number[]): Promise<Map<number, LeaseDetails>> {

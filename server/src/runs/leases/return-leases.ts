@@ -28,15 +28,27 @@ export interface ReturnedLeases {
   begun: AttemptEnd[];
 }
 
-/** Returns live leases among these to ready, and settles as unknown those that had begun. */
-export async function returnLeases(sql: Sql, leases: readonly UnbegunLease[]): Promise<ProgressNews[]> {
-  const { news, begun } = await inTransaction(sql, (tx) => returnLeasesIn(tx, leases));
+/**
+ * Returns live leases among these to ready, and settles as unknown those that had begun.
+ *
+ * @param inS seconds in which nobody is leased them.
+ */
+export async function returnLeases(
+  sql: Sql,
+  leases: readonly UnbegunLease[],
+  { inS = 0 }: { inS?: number } = {},
+): Promise<ProgressNews[]> {
+  const { news, begun } = await inTransaction(sql, (tx) => returnLeasesIn(tx, leases, inS));
   if (begun.length === 0) return [news];
   return [news, (await settleAttempts(sql, begun)).news];
 }
 
 /** Returns live leases among these to ready; in a cancelling run they end cancelled. */
-export async function returnLeasesIn(tx: Tx, leases: readonly UnbegunLease[]): Promise<ReturnedLeases> {
+export async function returnLeasesIn(
+  tx: Tx,
+  leases: readonly UnbegunLease[],
+  inS = 0,
+): Promise<ReturnedLeases> {
   const stepIds = leases.map((lease) => lease.stepId);
   const [ledger, , rows] = await Promise.all([
     RunLedger.open(tx, { stepIds }),
@@ -57,6 +69,7 @@ export async function returnLeasesIn(tx: Tx, leases: readonly UnbegunLease[]): P
   await returnToReady(
     tx,
     live.map((step) => step.id),
+    inS,
   );
   const cancelling = new Set<number>();
   for (const step of live) {

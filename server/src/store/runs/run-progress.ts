@@ -309,11 +309,12 @@ export async function closeSteps(
 }
 
 /** Puts leases back that were never begun: the steps are ready again; their epochs stay. */
-export async function returnToReady(tx: Tx, ids: readonly number[]): Promise<void> {
+export async function returnToReady(tx: Tx, ids: readonly number[], inS = 0): Promise<void> {
   if (ids.length === 0) return;
   await tx`
     update job_run_steps set status = 'ready', agent_id = null, session_number = null, lease_token = null,
-      leased_at = null, started_at = null, deadline_at = null, output_state = 'complete'
+      leased_at = null, started_at = null, deadline_at = null, output_state = 'complete',
+      not_before = case when ${inS}::int > 0 then clock_timestamp() + make_interval(secs => ${inS}::int) end
     where id = any(${ids as number[]}::bigint[]) and status = 'running'`;
 }
 
