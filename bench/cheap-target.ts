@@ -5,9 +5,10 @@ import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import ssh2 from 'ssh2';
+import { ed25519KeyPair } from '../test/support/key-pairs.ts';
 
-const host = ssh2.utils.generateKeyPairSync('ed25519');
-const client = ssh2.utils.generateKeyPairSync('ed25519');
+const host = ed25519KeyPair();
+const client = ed25519KeyPair();
 const clientKey = ssh2.utils.parseKey(client.public);
 if (clientKey instanceof Error) throw clientKey;
 const open = new Set<ssh2.Connection>();

@@ -6,8 +6,9 @@ import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } f
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { freePort } from './free-port.ts';
+import { ed25519KeyPair } from './key-pairs.ts';
 import { ensureOtherSshd, type OtherSshd } from './packages.ts';
-import { ed25519KeyPair, overlayEtc, type SshdFixture, writeUserDatabase } from './sshd.ts';
+import { overlayEtc, type SshdFixture, writeUserDatabase } from './sshd.ts';
 
 export type OtherSshdFixture = Pick<
   SshdFixture,

@@ -18,6 +18,7 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import ssh2 from 'ssh2';
 import { freePort } from './free-port.ts';
+import { ed25519KeyPair } from './key-pairs.ts';
 import { ensureSshd, type Program } from './packages.ts';
 
 export type HostKeyType = 'ed25519' | 'ecdsa' | 'rsa';
@@ -156,16 +157,6 @@ export async function startSshd(options: SshdOptions = {}): Promise<SshdFixture>
     boots: (id, upSeconds) => writeBoot(dir, id, upSeconds),
     restart: () => server.start(),
   };
-}
-
-/** A key pair as OpenSSH text. */
-export function ed25519KeyPair(): { private: string; public: string } {
-  for (;;) {
-    const pair = ssh2.utils.generateKeyPairSync('ed25519');
-    // ssh2 1.17 loses the leading zero byte of a key that has one, and what it then writes can't be read.
-    if ([pair.private, pair.public].some((text) => ssh2.utils.parseKey(text) instanceof Error)) continue;
-    return pair;
-  }
 }
 
 const setpriv = '/usr/bin/setpriv';

@@ -1,8 +1,8 @@
 import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import ssh2 from 'ssh2';
 import { expect, onTestFinished, test } from 'vitest';
+import { ed25519KeyPair } from '../../../test/support/key-pairs.ts';
 import { PolicyGuard } from '../policy/policy-guard.ts';
 import type { SourceRule } from '../policy/policy-schema.ts';
 import { SshError } from '../ssh/ssh-error.ts';
@@ -56,14 +56,14 @@ test('a password is what a file, a variable or a program says, without the end o
   );
   expect(await t.reader({ environment: 'DEPLOY' }).password('deploy')).toBe('from a variable');
   expect(await t.reader(sh('echo from a program')).password('deploy')).toBe('from a program');
-  const { private: key } = ssh2.utils.generateKeyPairSync('ed25519');
+  const { private: key } = ed25519KeyPair();
   t.environment.KEY = key.trimEnd();
   expect(await t.reader({ environment: 'KEY' }).privateKey('deploy')).toBe(`${key.trimEnd()}\n`);
 });
 
 test('of half a key the source is named, and nothing of the key', async () => {
   const t = await setup();
-  const { private: key } = ssh2.utils.generateKeyPairSync('ed25519');
+  const { private: key } = ed25519KeyPair();
   const half = key.slice(0, key.length / 2);
   const reading = t.reader({ file: await t.write('key', half) }).privateKey('deploy');
   const error = await reading.then(
@@ -157,7 +157,7 @@ test.each(['key', 'password'] as const)(
   'a program that printed what is no %s is asked anew, and not after a while only',
   async (kind) => {
     const t = await setup();
-    const { private: key } = ssh2.utils.generateKeyPairSync('ed25519');
+    const { private: key } = ed25519KeyPair();
     const [whole, bad] = kind === 'key' ? [key, key.slice(0, key.length / 2)] : ['one', 'one\ntwo'];
     const file = await t.write('printed', bad);
     const reader = t.reader({ command: ['/bin/cat', file], keep_s: 3_600 });

@@ -5,6 +5,7 @@ import { networkInterfaces } from 'node:os';
 import { text } from 'node:stream/consumers';
 import ssh2 from 'ssh2';
 import { expect, onTestFinished, test } from 'vitest';
+import { ed25519KeyPair } from '../../../test/support/key-pairs.ts';
 import type { StepTarget } from '../steps/step-type.ts';
 import { channelExit, connectSsh } from './connection.ts';
 import { hostKeyFingerprint } from './host-key.ts';
@@ -77,7 +78,7 @@ sshTest('a fingerprint that was given in advance opens its key, and no other', a
   const t = await setupSshd();
   const fingerprint = (line: string) => hostKeyFingerprint(Buffer.from(line.split(' ')[1] ?? '', 'base64'));
   await t.connect({}, { hostKeys: [fingerprint(t.sshd.hostKeyLine)] });
-  const other = fingerprint(ssh2.utils.generateKeyPairSync('ed25519').public);
+  const other = fingerprint(ed25519KeyPair().public);
   const error = await t.refusal({}, { hostKeys: [other] });
   expect(error.reason).toBe('host_key_mismatch');
   expect(error.message).toContain(other);
@@ -85,7 +86,7 @@ sshTest('a fingerprint that was given in advance opens its key, and no other', a
 
 sshTest('another key than the accepted one is refused before the credential is used', async () => {
   const t = await setupSshd({ config: ['LogLevel VERBOSE'] });
-  const other = ssh2.utils.generateKeyPairSync('ed25519').public;
+  const other = ed25519KeyPair().public;
   const error = await t.refusal({}, { hostKeys: [other] });
   expect(error.reason).toBe('host_key_mismatch');
   expect(error.message.match(/SHA256:/g)).toHaveLength(2);
@@ -103,7 +104,7 @@ for (const type of ['ed25519', 'ecdsa', 'rsa'] as const) {
 
 sshTest('a user that is not let in is told apart, with what was tried and what is allowed', async () => {
   const t = await setupSshd();
-  t.credential = { ...t.credential, privateKey: ssh2.utils.generateKeyPairSync('ed25519').private } as never;
+  t.credential = { ...t.credential, privateKey: ed25519KeyPair().private } as never;
   const error = await t.refusal();
   expect(error.reason).toBe('auth_failed');
   expect(error.message).toContain('tried: publickey; the server allows: publickey');
@@ -139,7 +140,7 @@ accountTest('a password answers the one prompt that asks for it', async () => {
 });
 
 test('a password is given to no other prompt', async () => {
-  const hostKey = ssh2.utils.generateKeyPairSync('ed25519');
+  const hostKey = ed25519KeyPair();
   for (const prompts of [
     [{ prompt: 'Verification code: ', echo: false }],
     [{ prompt: 'New password: ', echo: false }],
@@ -233,7 +234,7 @@ test('a key that can not be read is told before anything is dialled', async () =
   const target = await listen(() => {
     dialled = true;
   });
-  const key = ssh2.utils.generateKeyPairSync('ed25519', {
+  const key = ed25519KeyPair({
     passphrase: 'open sesame',
     cipher: 'aes256-ctr',
     rounds: 4,

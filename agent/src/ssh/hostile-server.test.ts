@@ -4,6 +4,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import ssh2 from 'ssh2';
 import { expect, onTestFinished, test } from 'vitest';
+import { ed25519KeyPair } from '../../../test/support/key-pairs.ts';
 import { sshExec } from '../steps/ssh-exec/ssh-exec.ts';
 import { TestSink } from '../steps/ssh-exec/ssh-exec-setup.ts';
 import type { OpenedCredential, StepTarget } from '../steps/step-type.ts';
@@ -12,7 +13,7 @@ import { connectSsh } from './connection.ts';
 import { SshPool } from './pool.ts';
 import { refusalOf } from './sshd-setup.ts';
 
-const hostKey = ssh2.utils.generateKeyPairSync('ed25519');
+const hostKey = ed25519KeyPair();
 const credential: OpenedCredential = {
   ...{ kind: 'ssh_password', id: '1', version: 1, user: 'ops', password: 'x' },
 };

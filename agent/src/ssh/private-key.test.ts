@@ -1,6 +1,7 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import ssh2 from 'ssh2';
 import { expect, test } from 'vitest';
+import { ed25519KeyPair } from '../../../test/support/key-pairs.ts';
 import { parsePrivateKey } from './private-key.ts';
 import { SshError } from './ssh-error.ts';
 
@@ -54,9 +55,7 @@ for (const type of ['ed25519', 'ecdsa', 'rsa'] as const) {
     const bits = type === 'ecdsa' ? 256 : 2048;
     const options = { bits, passphrase, cipher: 'aes256-ctr', rounds: 4 };
     const make = (more: object) =>
-      type === 'ed25519'
-        ? ssh2.utils.generateKeyPairSync(type, more)
-        : ssh2.utils.generateKeyPairSync(type, more as never);
+      type === 'ed25519' ? ed25519KeyPair(more) : ssh2.utils.generateKeyPairSync(type, more as never);
     expect(works(make({ bits }).private)).toBe(true);
     const locked = make(options).private;
     expect(works(locked, passphrase)).toBe(true);
@@ -66,7 +65,7 @@ for (const type of ['ed25519', 'ecdsa', 'rsa'] as const) {
 }
 
 test('what is no private key is told apart from a wrong passphrase', () => {
-  const pair = ssh2.utils.generateKeyPairSync('ed25519');
+  const pair = ed25519KeyPair();
   expect(refusal(pair.public).message).toContain('public key');
   expect(refusal('').reason).toBe('credential_unusable');
   expect(refusal(pair.private.slice(0, 200), passphrase).message).toContain("can't be read");
@@ -76,7 +75,7 @@ test('what is no private key is told apart from a wrong passphrase', () => {
 });
 
 test('a refusal repeats nothing of the key or its passphrase', () => {
-  const locked = ssh2.utils.generateKeyPairSync('ed25519', {
+  const locked = ed25519KeyPair({
     passphrase,
     cipher: 'aes256-ctr',
     rounds: 4,
