@@ -138,6 +138,18 @@ test('while somebody else asks less of one is under way, and as much as before o
   expect(t.begun.slice(7)).toEqual(['ada 6', 'ada 7']);
 });
 
+test('where a turn takes long more of one is under way, also while somebody else asks', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const t = setup(4, 1_000, { mostBesideOthers: 2 });
+  t.ask('grace');
+  for (let n = 0; n < 20; n++) t.ask('ada');
+  t.clock.ms += 20;
+  await t.settled();
+  const { length } = t.begun.filter((what) => what === 'ada');
+  expect(length).toBeGreaterThan(4);
+});
+
 test('what nobody waits for any more is not begun', async () => {
   const t = setup();
   const [, , third] = [t.ask('ada', '1'), t.ask('ada', '2'), t.ask('ada', '3'), t.ask('ada', '4')];

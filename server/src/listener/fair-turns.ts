@@ -96,14 +96,13 @@ export class FairTurns {
   #beginSome(): void {
     const { beginsInAMs, beginsOfEachInAMs } = this.#limits;
     const most = Math.max(beginsInATurn, Math.min(this.#lastTurnMs * beginsInAMs, mostBeginsInATurn));
-    const mostAlone =
-      this.#limits.mostUnderWay + Math.min(this.#lastTurnMs * beginsOfEachInAMs, mostBeginsInATurn);
-    const mostBesideOthers = Math.min(mostAlone, this.#limits.mostBesideOthers ?? mostAlone);
+    const { mostUnderWay, mostBesideOthers = mostUnderWay } = this.#limits;
+    const more = Math.min(this.#lastTurnMs * beginsOfEachInAMs, mostBeginsInATurn);
     for (const [whose, line] of this.#lines) {
       if (this.#begun >= (this.#beginMs < beginMsInATurn ? most : Math.min(most, fewBeginsInATurn))) return;
       const isFree = this.#isBeyond(line)
         ? line.underWay === 0 && !line.isPausing
-        : line.underWay < (this.#isOneOfMany(line.whose) ? mostBesideOthers : mostAlone);
+        : line.underWay < more + (this.#isOneOfMany(line.whose) ? mostBesideOthers : mostUnderWay);
       const next = isFree ? line.waiting.take() : undefined;
       const isIdle = line.waiting.size === 0 && line.underWay === 0 && !line.isPausing;
       if (next !== undefined || isIdle) this.#lines.delete(whose);
