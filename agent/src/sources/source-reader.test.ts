@@ -2,10 +2,10 @@ import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { ed25519KeyPair } from '../../../test/support/key-pairs.ts';
 import { PolicyGuard } from '../policy/policy-guard.ts';
 import type { SourceRule } from '../policy/policy-schema.ts';
 import { SshError } from '../ssh/ssh-error.ts';
+import { ed25519KeyPair } from '../testing/ssh-keys.ts';
 import { SourceReader } from './source-reader.ts';
 
 const bounds = { hosts: ['*'], ports: [22], user: '*' };

@@ -1,7 +1,7 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import ssh2 from 'ssh2';
 import { expect, test } from 'vitest';
-import { ed25519KeyPair } from '../../../test/support/key-pairs.ts';
+import { ed25519KeyPair } from '../testing/ssh-keys.ts';
 import { parsePrivateKey } from './private-key.ts';
 import { SshError } from './ssh-error.ts';
 
