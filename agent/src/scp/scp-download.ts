@@ -69,12 +69,17 @@ async function take(download: ScpDownload, to: Directory, record: Record, depth:
     report.count('directories');
   }
   const inside = await to.enter(record.name);
+  const attributes = directoryAttributes(plan, record, there);
   try {
     await takeContents(download, inside, depth);
+  } catch (error) {
+    // The next try leaves permissions of what is there.
+    if (there === undefined && attributes?.mode !== undefined)
+      await to.setAttributes(record.name, { mode: attributes.mode }).catch(() => undefined);
+    throw error;
   } finally {
     await inside.close();
   }
-  const attributes = directoryAttributes(plan, record, there);
   if (attributes !== undefined) await to.setAttributes(record.name, attributes);
   await go(download);
 }

@@ -170,6 +170,8 @@ sshTest('what a hostile scp sends goes nowhere but where it was asked for', asyn
   expect(outcome).toMatchObject({ status: 'failed', reason: 'transfer_failed' });
   expect(outcome.message).toContain('leads elsewhere');
   expect(await readdir(hostile.local, { recursive: true })).toEqual(['set']);
+  // Another try would leave it as it is.
+  expect((await stat(join(hostile.local, 'set'))).mode & 0o777).toBe(0o755);
 });
 
 sshTest(

@@ -25,8 +25,8 @@ import type { Settler } from './settler.ts';
 const defaultPollMs = 1_000;
 /** A claim of which the answer was lost may still be running in the database: it is looked for this long. */
 const lookForLostClaimMs = 60_000;
-/** What this server can't open is left to others for so long. */
-const leftToOthersS = 10;
+/** What this server can't open is given to nobody for so long; then whoever looks first has it. */
+const givenToNobodyS = 10;
 
 export interface DispatcherDeps {
   sql: Sql;
@@ -274,9 +274,9 @@ export class Dispatcher {
     const { sql, log, onNews } = this.#deps;
     log.error(
       { runs: [...new Set(steps.map(({ jobRunId }) => jobRunId))] },
-      'runs are under a master key that this server does not hold: their steps are left to other servers',
+      'runs are under a master key that this server does not hold: their steps wait for one that does, and are looked at again in ten seconds',
     );
-    for (const news of await returnLeases(sql, steps.map(leaseOf), { inS: leftToOthersS })) onNews(news);
+    for (const news of await returnLeases(sql, steps.map(leaseOf), { inS: givenToNobodyS })) onNews(news);
   }
 
   async #giveUp(unfit: readonly { step: ClaimedStep; tooOld: TooOld }[]): Promise<void> {
