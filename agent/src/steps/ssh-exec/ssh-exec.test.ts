@@ -323,6 +323,14 @@ function runs(pid: number | undefined): boolean {
 
 const isGone = (pid: number | undefined) => expect.poll(() => runs(pid)).toBe(false);
 
+/** Ends the shell that waits for the word, and has its connection told. */
+async function endAtTheWord(t: ExecSetup, connectionPid: number): Promise<void> {
+  const shell = await shellAtTheWord(connectionPid);
+  process.kill(shell, 'SIGKILL');
+  await isGone(shell);
+  await hearWhatCame(t);
+}
+
 /** The second step's script is sent while its start is recorded, as a shell of ours has answered on the connection; the first one's is not. */
 async function setupStep(which: 'first' | 'second') {
   const t = await setupExec();
@@ -502,10 +510,7 @@ for (const [how, config] of [
       { command: 'echo began' },
       {
         beforeStart: async () => {
-          const shell = await shellAtTheWord(connectionPid);
-          process.kill(shell, 'SIGKILL');
-          await isGone(shell);
-          await hearWhatCame(t);
+          await endAtTheWord(t, connectionPid);
         },
       },
     );
@@ -610,10 +615,7 @@ sshTest('so does one whose shell was ended before it was given the word', async 
     { command: 'echo began' },
     {
       beforeStart: async () => {
-        const shell = await shellAtTheWord(connectionPid);
-        process.kill(shell, 'SIGKILL');
-        await isGone(shell);
-        await hearWhatCame(t);
+        await endAtTheWord(t, connectionPid);
       },
     },
   );
