@@ -1,0 +1,157 @@
+// A shell that has ended, or refused, while something that it started holds its output: nobody waits for that.
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'vitest';
+import { accountTest, sshTest } from '../../ssh/sshd-setup.ts';
+import { TestSink } from './ssh-exec-setup.ts';
+import {
+  endAtTheWord,
+  hearWhatCame,
+  isGone,
+  read,
+  runs,
+  setupHeldOutput,
+  setupHolder,
+} from './target-shells-setup.ts';
+
+sshTest('why a waiting shell refuses is not waited for any more once it is read', async () => {
+  const prints = 'head -c 1048576 /dev/zero | tr "\\0" x;';
+  const { t, waiting } = await setupHeldOutput({ prints });
+  const output = new TestSink();
+  let goneAt = 0;
+  const running = t.run(
+    { command: 'true', working_directory: '/nowhere' },
+    {
+      output,
+      beforeStart: async () => {
+        await isGone(waiting);
+        await hearWhatCame(t);
+        goneAt = performance.now();
+      },
+    },
+  );
+  await output.seen(/x/);
+  expect(performance.now() - goneAt).toBeLessThan(900);
+  t.stop();
+  await running;
+});
+
+sshTest(
+  'a step that its shell refuses ends though what a startup file has started holds its output',
+  async () => {
+    const { t, holder } = await setupHeldOutput();
+    const outcome = await t.run({ command: 'true', working_directory: '/nowhere' });
+    expect(outcome).toMatchObject({ status: 'failed', reason: 'working_directory' });
+    expect(runs(holder())).toBe(true);
+  },
+);
+
+sshTest('so does one whose shell was ended before it was given the word', async () => {
+  const { t, flag, holder } = await setupHolder();
+  await t.run({ command: `mkdir ${flag}; echo $PPID` });
+  const connectionPid = Number(t.sink.stdout);
+  const outcome = await t.run(
+    { command: 'echo began' },
+    {
+      beforeStart: async () => {
+        await endAtTheWord(t, connectionPid);
+      },
+    },
+  );
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'channel_refused' });
+  expect(t.sink.stdout).not.toContain('began');
+  expect(runs(holder())).toBe(true);
+});
+
+const brokenShells = [
+  [
+    'with the word',
+    'exit 3;',
+    {},
+    { reason: 'channel_refused', message: expect.stringContaining('exit code 3') },
+  ],
+  ['that survives its agent', 'exit 3;', { survive_agent_restart: true }, { reason: 'no_supervisor' }],
+  // What was asked for by nobody is done another way, where it is certain that nothing was started.
+  ['that may survive', 'exit 3;', { timeout: 900 }, { status: 'succeeded' }],
+  // It may have been started by what holds the output: the target is asked, and says that it was not.
+  ['that may survive', 'exit 0;', { timeout: 900 }, { reason: 'unreachable' }],
+] as const;
+for (const [how, ends, config, expected] of brokenShells) {
+  accountTest(
+    `a command ${how} does not wait for what \`${ends}\` of a startup file has left running`,
+    async () => {
+      const { t, flag, holder } = await setupHolder({ ends });
+      mkdirSync(flag);
+      const outcome = await t.run({ command: 'echo began', ...config });
+      expect(outcome).toMatchObject({ status: 'failed', ...expected });
+      expect(t.sink.stdout.match(/began/g)?.length).toBe(outcome.status === 'succeeded' ? 1 : undefined);
+      expect(runs(holder())).toBe(true);
+    },
+  );
+}
+
+sshTest(
+  'a shell that was ended before it reported, while the start was recorded, is not waited for',
+  async () => {
+    const { t, flag, holder } = await setupHolder({ ends: 'exit 3;' });
+    await t.run({ command: `mkdir ${flag}` });
+    const outcome = await t.run(
+      { command: 'echo began' },
+      {
+        beforeStart: async () => {
+          await expect.poll(holder).toBeGreaterThan(0);
+          await hearWhatCame(t);
+        },
+      },
+    );
+    expect(outcome).toMatchObject({ status: 'failed', reason: 'channel_refused' });
+    expect(outcome.message).toContain('exit code 3');
+    expect(t.sink.stdout).not.toContain('began');
+    expect(runs(holder())).toBe(true);
+  },
+);
+
+accountTest(
+  'what a command prints is read on when the shell that read it is killed and its output held',
+  async () => {
+    const { t, flag, holder } = await setupHolder();
+    mkdirSync(flag);
+    const go = `${flag}.go`;
+    const running = t.run(
+      {
+        command: `echo started; until [ -e ${go} ]; do sleep 0.1; done; echo ended`,
+        survive_agent_restart: true,
+      },
+      { marker: 'm.20.1' },
+    );
+    await t.sink.seen(/started\n/);
+    const tailer = join(t.sshd.dir, 'home/.opsconductor/attempts/m.20.1/tailer');
+    process.kill(Number(read(tailer)), 'SIGKILL');
+    mkdirSync(go);
+    expect(await running).toMatchObject({ status: 'succeeded' });
+    expect(t.sink.stdout).toBe('started\nended\n');
+    expect(runs(holder())).toBe(true);
+  },
+);
+
+sshTest('a step that is cancelled does not wait for what a shell that has gone may have left', async () => {
+  const { t, waiting } = await setupHeldOutput();
+  const begun: string[] = [];
+  let stoppedAt = 0;
+  const outcome = await t.run(
+    { command: 'echo began' },
+    {
+      beforeStart: async () => {
+        begun.push('begun');
+        process.kill(waiting, 'SIGKILL');
+        await isGone(waiting);
+        await hearWhatCame(t);
+        stoppedAt = performance.now();
+        t.stop();
+      },
+    },
+  );
+  expect(performance.now() - stoppedAt).toBeLessThan(900);
+  expect(outcome).toMatchObject({ status: 'cancelled' });
+  expect(begun).toEqual(['begun']);
+});

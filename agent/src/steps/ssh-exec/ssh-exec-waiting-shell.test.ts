@@ -1,0 +1,153 @@
+// The shell that is started ahead on a connection and waits for its next step.
+import { readFileSync } from 'node:fs';
+import { expect } from 'vitest';
+import { sshTest } from '../../ssh/sshd-setup.ts';
+import { setupExec, TestSink } from './ssh-exec-setup.ts';
+import {
+  hearWhatCame,
+  isGone,
+  muchText,
+  printsMuch,
+  runs,
+  setupHeldOutput,
+  theOne,
+  waitingShells,
+} from './target-shells-setup.ts';
+
+sshTest('the shell for the next command waits on the target, without a marker', async () => {
+  const t = await setupExec();
+  await t.run({ command: 'echo $PPID' });
+  const connectionPid = Number(t.sink.stdout);
+  // One step alone is no reason to expect another.
+  expect(waitingShells(connectionPid)).toEqual([]);
+  await t.run({ command: 'true' });
+  await expect.poll(() => waitingShells(connectionPid)).toHaveLength(1);
+  const [shell] = waitingShells(connectionPid);
+  expect(readFileSync(`/proc/${shell}/environ`, 'utf8')).not.toContain('OPSCONDUCTOR_ATTEMPT');
+  await t.run({ command: 'echo "ran in $$"' });
+  expect(t.sink.stdout).toContain(`ran in ${shell}\n`);
+  await t.warm.close();
+  await expect.poll(() => waitingShells(connectionPid)).toEqual([]);
+});
+
+sshTest(
+  'a waiting shell makes ready while the start is recorded, and runs nothing when it may not',
+  async () => {
+    const t = await setupExec();
+    await t.run({ command: 'echo $PPID' });
+    const connectionPid = Number(t.sink.stdout);
+    await t.run({ command: 'true' });
+    await expect.poll(() => waitingShells(connectionPid)).toHaveLength(1);
+    const [shell] = waitingShells(connectionPid);
+    const refused = t.run(
+      { command: 'echo started' },
+      {
+        beforeStart: async () => {
+          // Its second stage is there, under the attempt's mark, and has its stdin to read.
+          await expect
+            .poll(() => readFileSync(`/proc/${shell}/environ`, 'utf8'))
+            .toContain('OPSCONDUCTOR_ATTEMPT');
+          throw new Error('the lease is over');
+        },
+      },
+    );
+    await expect(refused).rejects.toThrow('the lease is over');
+    await isGone(shell);
+    expect(t.sink.stdout).toBe(`${connectionPid}\n`);
+  },
+);
+
+for (const [how, config] of [
+  ['', []],
+  [', though it tells why behind what it printed', [printsMuch]],
+] as const) {
+  sshTest(`a waiting shell that refuses is not asked twice${how}`, async () => {
+    const t = await setupExec({ config: [...config] });
+    for (let n = 0; n < 2; n += 1) await t.run({ command: 'echo $PPID' });
+    const connectionPid = Number(/\d+/.exec(t.sink.stdout)?.[0]);
+    await expect.poll(() => waitingShells(connectionPid)).toHaveLength(1);
+    const [shell] = waitingShells(connectionPid);
+    const begun: string[] = [];
+    const output = new TestSink();
+    const outcome = await t.run(
+      { command: 'true', working_directory: '/nowhere' },
+      {
+        output,
+        beforeStart: async () => {
+          begun.push('begun');
+          await isGone(shell);
+          await hearWhatCame(t);
+        },
+      },
+    );
+    expect(outcome).toMatchObject({ status: 'failed', reason: 'working_directory' });
+    expect(begun).toEqual(['begun']);
+    expect(output.stdout === (how === '' ? '' : muchText)).toBe(true);
+  });
+}
+
+sshTest('a waiting shell that has gone costs neither the command anything nor the next one', async () => {
+  const t = await setupExec();
+  await t.run({ command: 'echo $PPID' });
+  const connectionPid = Number(t.sink.stdout);
+  await t.run({ command: 'true' });
+  const waiting = await theOne(() => waitingShells(connectionPid));
+  const begun: string[] = [];
+  const outcome = await t.run(
+    { command: 'echo done' },
+    {
+      beforeStart: async () => {
+        begun.push('begun');
+        // The shell that takes its place is left alone.
+        if (begun.length > 1) return;
+        process.kill(waiting, 'SIGKILL');
+        await isGone(waiting);
+        await hearWhatCame(t);
+      },
+    },
+  );
+  expect(outcome).toMatchObject({ status: 'succeeded', exitCode: 0 });
+  expect(t.sink.stdout).toMatch(/^\d+\ndone\n$/);
+  // Once more before it was sent to another one.
+  expect(begun).toEqual(['begun', 'begun']);
+  const next = await theOne(() => waitingShells(connectionPid));
+  const output = new TestSink();
+  await t.run({ command: 'echo $$' }, { output });
+  expect(Number(output.stdout)).toBe(next);
+});
+
+sshTest(
+  'a waiting shell that has gone leaves no session open, though what it started holds its output',
+  async () => {
+    const { t, waiting, holder } = await setupHeldOutput();
+    const closed = () => t.sshd.log().match(/Close session: /g)?.length ?? 0;
+    await expect.poll(closed).toBe(2);
+    let isFirst = true;
+    const outcome = await t.run(
+      { command: 'echo done' },
+      {
+        beforeStart: async () => {
+          if (!isFirst) return;
+          isFirst = false;
+          process.kill(waiting, 'SIGKILL');
+          await isGone(waiting);
+          await hearWhatCame(t);
+        },
+      },
+    );
+    expect(outcome).toMatchObject({ status: 'succeeded' });
+    expect(runs(holder())).toBe(true);
+    // Its own, that of the command and that of the look at what had come.
+    await expect.poll(closed).toBe(5);
+  },
+);
+
+sshTest('a forced command is run by steps alone, not ahead of them', async () => {
+  const t = await setupExec({ config: ['ForceCommand echo forced; exit 3', 'LogLevel VERBOSE'] });
+  for (let n = 0; n < 3; n += 1) {
+    expect(await t.run({ command: 'true' })).toMatchObject({ status: 'failed', reason: 'channel_refused' });
+  }
+  await t.warm.close();
+  expect(t.sink.stdout.match(/forced/g)).toHaveLength(3);
+  expect(t.sshd.log().match(/Starting session: forced-command/g)).toHaveLength(3);
+});

@@ -1,0 +1,105 @@
+// For tests: the shells that a connection has on its target, before and after they are given the word, and what holds
+// their output.
+import { once } from 'node:events';
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished } from 'vitest';
+import { type ExecSetup, setupExec } from './ssh-exec-setup.ts';
+
+export function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+/** Shells that wait for a script on the connection whose process on the target is given. */
+export function waitingShells(connectionPid: number): number[] {
+  return childrenOf(connectionPid).filter((pid) =>
+    read(`/proc/${pid}/cmdline`).includes('read -r OPSCONDUCTOR_ATTEMPT'),
+  );
+}
+
+function childrenOf(parent: number): number[] {
+  return readdirSync('/proc')
+    .filter((name) => read(`/proc/${name}/status`).includes(`\nPPid:\t${parent}\n`))
+    .map(Number);
+}
+
+/** The one shell of a connection that has read its script up to the word: descriptor 3 is what it reads that from. */
+export async function shellAtTheWord(connectionPid: number): Promise<number> {
+  return theOne(() =>
+    // Not what is about to become a shell, and has descriptors of its server still.
+    childrenOf(connectionPid).filter(
+      (pid) => read(`/proc/${pid}/cmdline`) === '/bin/sh\0' && existsSync(`/proc/${pid}/fd/3`),
+    ),
+  );
+}
+
+/** As soon as there is one, and no other. */
+export async function theOne(pids: () => number[]): Promise<number> {
+  let found: number[] = [];
+  await expect
+    .poll(() => {
+      found = pids();
+      return found;
+    })
+    .toHaveLength(1);
+  // 0 would be all processes of the suite.
+  return found[0] ?? expect.fail('no process');
+}
+
+/** What other shells of the connection have printed, and how they ended, is told before the end of a command that comes after them. */
+export async function hearWhatCame(t: ExecSetup): Promise<void> {
+  const probe = await t.warm.open(t.request, (connection) => connection.exec('exec sleep 0.1'));
+  await once(probe.channel.resume(), 'close');
+  probe.release();
+}
+
+/** One whose parent was killed may be there for a while until somebody hears that it has ended. */
+export function runs(pid: number | undefined): boolean {
+  const status = read(`/proc/${pid}/status`);
+  return status !== '' && !/^State:\s+[ZX]/m.test(status);
+}
+
+export const isGone = (pid: number | undefined) => expect.poll(() => runs(pid)).toBe(false);
+
+/** Ends the shell that waits for the word, and has its connection told. */
+export async function endAtTheWord(t: ExecSetup, connectionPid: number): Promise<void> {
+  const shell = await shellAtTheWord(connectionPid);
+  process.kill(shell, 'SIGKILL');
+  await isGone(shell);
+  await hearWhatCame(t);
+}
+
+/** A shell prints that much by itself, as by a startup file: more than is kept of what it prints ahead of its command. */
+export const printsMuch = 'ForceCommand head -c 1048576 /dev/zero | tr "\\0" x; eval "$SSH_ORIGINAL_COMMAND"';
+export const muchText = 'x'.repeat(1_048_576);
+
+/** What is started with the next shell after the flag was made holds its output, as what a startup file starts may. */
+export async function setupHolder({ prints = '', ends = '' } = {}) {
+  const directory = mkdtempSync(join(tmpdir(), 'opsconductor-test-'));
+  chmodSync(directory, 0o777);
+  const [flag, pidFile] = [join(directory, 'flag'), join(directory, 'pid')];
+  onTestFinished(() => {
+    const left = Number(read(pidFile));
+    if (left > 0) process.kill(left, 'SIGKILL');
+    rmSync(directory, { recursive: true });
+  });
+  const starts = `if rmdir ${flag} 2>/dev/null; then ${prints} sleep 1000 & echo $! >${pidFile}; ${ends} fi`;
+  const config = [`ForceCommand ${starts}; eval "$SSH_ORIGINAL_COMMAND"`, 'LogLevel VERBOSE'];
+  const t = await setupExec({ config });
+  return { t, flag, holder: () => Number(read(pidFile)) };
+}
+
+/** Of the shell that waits for the third step. */
+export async function setupHeldOutput({ prints = '' } = {}) {
+  const { t, flag, holder } = await setupHolder({ prints });
+  await t.run({ command: 'echo $PPID' });
+  const connectionPid = Number(t.sink.stdout);
+  await t.run({ command: `mkdir ${flag}` });
+  const waiting = await theOne(() => waitingShells(connectionPid));
+  return { t, waiting, holder };
+}
