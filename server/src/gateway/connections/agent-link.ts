@@ -1,19 +1,14 @@
 // One agent's connection: its attempts, its messages, its closing. What a message does is decided in runs/ and
 // segments/; this file keeps order and answers.
-import { createHash } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import {
   type AgentCapability,
   type AgentMessage,
   type AgentMessageOf,
   closeCodes,
-  decodeFrame,
-  isAsLongAsStated,
   type Lease,
-  limits,
   type ServerMessage,
   type ServerMessageOf,
-  type StepOutcome,
   type TargetTested,
   type TransferProgress,
   visibleLine,
@@ -26,24 +21,23 @@ import type { ResumedAttempt } from '../../runs/leases/resume-agent.ts';
 import type { OutputWriter } from '../../runs/output/output-writer.ts';
 import type { SettleResult } from '../../runs/progress/settle-attempts.ts';
 import type { TransferTaker } from '../../runs/transfers/take-transfers.ts';
-import type { HandedOnValues, TakenOutputs } from '../../runs/values/handed-on.ts';
+import type { HandedOnValues } from '../../runs/values/handed-on.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import { ContentRequests } from '../content-requests.ts';
 import type { KeyMessages } from '../key-messages.ts';
-import { AttemptOutput } from '../leases/attempt-output.ts';
+import type { AttemptOutput } from '../leases/attempt-output.ts';
 import { leaseMessages } from '../leases/lease-messages.ts';
 import type { Settler } from '../leases/settler.ts';
+import { Completions } from './completions.ts';
+import { attemptOf, DeliveredAttempts } from './delivered-attempts.ts';
 import { boundLastWords, type ReadStream } from './last-words.ts';
 import { parseAgentFrame } from './message-codec.ts';
 import { ReadingPace } from './reading-pace.ts';
+import { ReceivedOutput } from './received-output.ts';
+import { SaidMessages } from './said-messages.ts';
 import { SpacedMessages } from './spaced-messages.ts';
-
-/** Above this the server stops reading from agents until the database has caught up. */
-const maxQueuedOutputBytes = 32 * 1024 * 1024;
-
-/** What was said to an agent and not taken by its connection: as much as leases for all its slots may come to at once. */
-const maxUnreadBytes = 64 * 1024 * 1024;
+import { TargetTests } from './target-tests.ts';
 
 /** How long an agent that is shut out has to hand back what it has not begun. */
 const handBackMs = 3_000;
@@ -90,8 +84,6 @@ export class AgentLink {
   readonly sessionNumber: number;
   /** The agent said that it takes nothing new. */
   isDraining = false;
-  /** The journal was reconciled and the agent knows; before that nothing is sent. */
-  isReady = false;
   /** What the agent said in `resume` that it can do, also in words that this server does not know. */
   capabilities: ReadonlySet<string> = new Set();
   /** By a clock that nobody sets: a step of the wall clock would cut off every agent at once. */
@@ -113,18 +105,15 @@ export class AgentLink {
   readonly #socket: WebSocket;
   readonly #stream: Pick<Duplex, 'cork' | 'uncork'> & ReadStream;
   readonly #deps: LinkDeps;
-  readonly #attempts = new Map<string, AttemptOutput>();
-  /** Said before the agent is ready: leases that are claimed the moment its session is. */
-  readonly #early: string[] = [];
-  readonly #unlisted = new Map<string, number>();
-  readonly #tests = new Map<string, (result: TargetTested) => void>();
+  readonly #said: SaidMessages;
+  readonly #attempts = new DeliveredAttempts();
+  readonly #output: ReceivedOutput;
+  readonly #completions: Completions;
+  readonly #tests = new TargetTests();
   readonly #contents: ContentRequests;
   readonly #pace: ReadingPace;
   readonly #newKeys: SpacedMessages<AgentMessageOf<'new_keys'>>;
   readonly #policyReads: SpacedMessages<AgentMessageOf<'policy_read'>>;
-  #acks = new Map<string, AttemptOutput>();
-  #ackScheduled = false;
-  #corked = false;
   #hasResumed = false;
   #work: Promise<void> = Promise.resolve();
   #closing: { code: number; reason: string } | undefined;
@@ -142,6 +131,13 @@ export class AgentLink {
     this.#socket = socket;
     this.#stream = stream;
     this.#pace = new ReadingPace(socket);
+    this.#said = new SaidMessages({
+      ...{ socket, stream },
+      onUnread: () => {
+        deps.log.warn({ agent: this.name }, 'an agent does not read what is said to it: disconnected');
+        this.terminate();
+      },
+    });
     this.agentId = agent.agentId;
     this.name = agent.name;
     this.segmentId = agent.segmentId;
@@ -157,6 +153,20 @@ export class AgentLink {
       },
     });
     const { events, keyMessages } = deps;
+    this.#output = new ReceivedOutput({
+      ...{ agent, attempts: this.#attempts, writer: deps.writer, pace: this.#pace, log: deps.log },
+      send: (message) => this.send(message),
+      close: (code, reason) => this.close(code, reason),
+    });
+    this.#completions = new Completions({
+      ...{ sql: deps.sql, settler: deps.settler, handedOn: deps.handedOn, transfers: deps.transfers },
+      agent: { agentId: agent.agentId, sessionNumber: agent.sessionNumber },
+      attempts: this.#attempts,
+      startedMsAgo: (attempt) => events.completing(attempt),
+      takesMore: () => !this.isDraining && this.isOpen,
+      settled: (result) => events.settled(this, result),
+      send: (message) => this.send(message),
+    });
     this.#newKeys = new SpacedMessages({
       everyMs: auditedEveryMs,
       handle: (message) => this.#own(keyMessages.replaced(this, message)),
@@ -190,13 +200,18 @@ export class AgentLink {
     return this.#closing === undefined && this.#socket.readyState === this.#socket.OPEN;
   }
 
+  /** The journal was reconciled and the agent knows; before that nothing is sent. */
+  get isReady(): boolean {
+    return this.#said.isReady;
+  }
+
   can(capability: AgentCapability): boolean {
     return this.capabilities.has(capability);
   }
 
   /** It was given this attempt, or has shown it when it connected. */
   holds(attempt: { stepId: number; epoch: number }): boolean {
-    return this.#attempts.has(keyOf(attempt));
+    return this.#attempts.has(attempt);
   }
 
   /** For how long nothing was heard of the agent. */
@@ -209,65 +224,30 @@ export class AgentLink {
   }
 
   adopt(attempts: readonly ResumedAttempt[]): void {
-    for (const attempt of attempts) this.#attempts.set(keyOf(attempt), new AttemptOutput(attempt));
+    this.#attempts.add(attempts);
   }
 
   /** Sends leases; their attempts may report from here on. */
   lease(leases: readonly { claimed: ClaimedStep; lease: Lease }[]): void {
     this.adopt(leases.map(({ claimed }) => attemptOf(claimed)));
-    for (const text of leaseMessages(leases.map(({ lease }) => lease))) this.#sendText(text);
+    for (const text of leaseMessages(leases.map(({ lease }) => lease))) this.#said.say(text);
   }
 
   /** Sends what another agent has begun; from here on it is this one's to tell of. */
   takeOver(claimed: ClaimedStep, taken: ServerMessageOf<'take_over'>['attempts'][number]): void {
-    const attempt = new AttemptOutput({
-      ...attemptOf(claimed),
-      ackedSeq: taken.output.seq,
-      outputBytes: taken.output.rawBytes,
-      survives: true,
-    });
-    this.#attempts.set(keyOf(attempt), attempt);
+    const { seq: ackedSeq, rawBytes: outputBytes } = taken.output;
+    this.adopt([{ ...attemptOf(claimed), ackedSeq, outputBytes, survives: true }]);
     this.send({ type: 'take_over', attempts: [taken] });
   }
 
   /** The journal was reconciled. What others had to say meanwhile follows: an agent takes nothing before this answer. */
   ready(resumed: ServerMessageOf<'resumed'>): void {
-    this.isReady = true;
-    this.send(resumed);
-    for (const text of this.#early.splice(0)) this.#write(text);
+    this.#said.begin(JSON.stringify(resumed));
   }
 
   /** Messages of one turn leave in one write. */
   send(message: ServerMessage): void {
-    if (!this.isReady) {
-      this.#early.push(JSON.stringify(message));
-      return;
-    }
-    this.#write(JSON.stringify(message));
-  }
-
-  #sendText(text: string): void {
-    if (this.isReady) this.#write(text);
-    else this.#early.push(text);
-  }
-
-  #write(text: string): void {
-    if (this.#socket.readyState !== this.#socket.OPEN) return;
-    if (this.#socket.bufferedAmount > maxUnreadBytes) {
-      this.#deps.log.warn({ agent: this.name }, 'an agent does not read what is said to it: disconnected');
-      // It would not read a word of goodbye either.
-      this.terminate();
-      return;
-    }
-    if (!this.#corked) {
-      this.#corked = true;
-      this.#stream.cork();
-      process.nextTick(() => {
-        this.#corked = false;
-        this.#stream.uncork();
-      });
-    }
-    this.#socket.send(text);
+    this.#said.say(JSON.stringify(message));
   }
 
   close(code: number, reason: string): void {
@@ -304,50 +284,23 @@ export class AgentLink {
 
   /** Asks the agent to test a target; rejects when the agent doesn't answer in time or goes away. */
   testTarget(message: Extract<ServerMessage, { type: 'test_target' }>): Promise<TargetTested> {
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#tests.delete(message.requestId);
-        reject(new AppError('unavailable', `Agent ${this.name} did not answer the test in time.`));
-      }, message.timeoutMs + 5_000);
-      this.#tests.set(message.requestId, (result) => {
-        clearTimeout(timer);
-        this.#tests.delete(message.requestId);
-        resolve(result);
-      });
-      this.send(message);
-    });
+    return this.#tests.start(this.name, message, () => this.send(message));
   }
 
-  /**
-   * Compares the attempts that the agent lists with those delivered. Returns each that has now been unlisted in three
-   * heartbeats running: it is gone from the agent, or they all left before its delivery arrived.
-   */
+  /** See `DeliveredAttempts.missed`. */
   missedAttempts(held: readonly (readonly [number, number])[]): AttemptOutput[] {
-    const listed = new Set(held.map(([step, epoch]) => `${step}.${epoch}`));
-    const missed: AttemptOutput[] = [];
-    for (const [key, attempt] of this.#attempts) {
-      if (listed.has(key) || attempt.pending > 0) {
-        this.#unlisted.delete(key);
-        continue;
-      }
-      const times = (this.#unlisted.get(key) ?? 0) + 1;
-      this.#unlisted.set(key, times);
-      // The heartbeat that crossed the delivery on the wire may miss it too: hence the third.
-      if (times === 3) missed.push(attempt);
-    }
-    return missed;
+    return this.#attempts.missed(held);
   }
 
   forget(attempt: { stepId: number; epoch: number }): void {
-    this.#attempts.delete(keyOf(attempt));
-    this.#unlisted.delete(keyOf(attempt));
+    this.#attempts.forget(attempt);
   }
 
   #onFrame(data: Buffer, isBinary: boolean): void {
     if (this.#isRefusing) return;
     this.#heardAtMs = performance.now();
     if (isBinary) {
-      this.#onOutput(data);
+      this.#output.take(data);
       return;
     }
     const parsed = parseAgentFrame(data);
@@ -377,10 +330,10 @@ export class AgentLink {
         this.#onStarted(message);
         return;
       case 'complete':
-        void this.#pace.during(bytes, this.#own(this.#complete(message)));
+        void this.#pace.during(bytes, this.#own(this.#completions.take(message)));
         return;
       case 'progress': {
-        const attempt = this.#attempts.get(`${message.step}.${message.epoch}`);
+        const attempt = this.#attempts.get(message);
         if (attempt !== undefined) events.progressed(attempt, message.transfer);
         return;
       }
@@ -389,7 +342,7 @@ export class AgentLink {
           this.close(closeCodes.invalidMessage, 'too many content requests at a time');
         return;
       case 'target_tested':
-        this.#tests.get(message.requestId)?.(message);
+        this.#tests.answered(message);
         return;
       case 'authenticate':
         this.close(closeCodes.invalidMessage, 'already authenticated');
@@ -403,17 +356,17 @@ export class AgentLink {
     }
   }
 
-  #heldAttempt({ step, epoch, leaseToken }: AgentMessageOf<'content'>): HeldAttempt | undefined {
-    const attempt = this.#attempts.get(`${step}.${epoch}`);
-    if (attempt?.leaseToken !== leaseToken) return undefined;
+  #heldAttempt(message: AgentMessageOf<'content'>): HeldAttempt | undefined {
+    const attempt = this.#attempts.ofLease(message);
+    if (attempt === undefined) return undefined;
     const { agentId, sessionNumber } = this;
-    return { stepId: step, epoch, runId: attempt.runId, agentId, sessionNumber };
+    return { stepId: attempt.stepId, epoch: attempt.epoch, runId: attempt.runId, agentId, sessionNumber };
   }
 
   /** Of what this agent does not hold it has nothing to tell. */
   #onStarted(message: AgentMessageOf<'started'>): void {
-    const attempt = this.#attempts.get(`${message.step}.${message.epoch}`);
-    if (attempt?.leaseToken !== message.leaseToken) return;
+    const attempt = this.#attempts.ofLease(message);
+    if (attempt === undefined) return;
     attempt.survives = message.survives === true;
     this.#deps.events.started(this, message);
   }
@@ -455,184 +408,9 @@ export class AgentLink {
     }
   }
 
-  #onOutput(data: Buffer): void {
-    const frame =
-      data.length > limits.maxOutputFrameBytes ? undefined : decodeFrame(data, limits.maxChunkRawBytes);
-    if (frame === undefined) {
-      this.close(closeCodes.invalidMessage, 'not an output frame');
-      return;
-    }
-    const attempt = this.#attempts.get(`${frame.step}.${frame.epoch}`);
-    if (attempt === undefined) return;
-    if (!isAsLongAsStated(frame)) {
-      this.#deps.log.warn(
-        { agent: this.name, step: attempt.stepId },
-        'agent sent output of another length than it states',
-      );
-      this.close(closeCodes.invalidMessage, 'output of another length than stated');
-      return;
-    }
-    if (attempt.isMoreThanKept(frame)) {
-      this.#deps.log.warn({ agent: this.name, step: attempt.stepId }, 'agent sent more output than is kept');
-      this.close(closeCodes.invalidMessage, 'more output than is kept of an attempt');
-      return;
-    }
-    const sha256 = createHash('sha256').update(frame.bytes).digest();
-    attempt.receive(frame, sha256);
-    const ref = {
-      stepId: attempt.stepId,
-      epoch: attempt.epoch,
-      runId: attempt.runId,
-      attemptDay: attempt.attemptDay,
-      agentId: this.agentId,
-      sessionNumber: this.sessionNumber,
-    };
-    this.#deps.writer.push(ref, frame, sha256, (result) => {
-      this.#resumeReading();
-      if (result instanceof Error) {
-        this.#deps.log.error({ agent: this.name, err: result }, 'output could not be stored');
-        this.close(closeCodes.serverRestart, 'output could not be stored; send it again');
-        return;
-      }
-      if (result === 'stopping') {
-        this.close(closeCodes.serverRestart, 'the server is stopping; send it again');
-        return;
-      }
-      if (result === 'gap') {
-        this.close(closeCodes.serverRestart, 'output before this is missing; send it again');
-        return;
-      }
-      if (result === 'refused' && attempt.survives) {
-        // Another agent may read the same from the target, which must not let go of it yet.
-        this.close(closeCodes.serverRestart, 'another agent may have this command; connect again');
-        return;
-      }
-      const isKept = result !== 'differs' && result !== 'unreadable';
-      if (result === 'unreadable' && attempt.isWhole)
-        this.#deps.log.error(
-          { run: attempt.runId, step: attempt.stepId },
-          'output is not kept: the data key of its run can not be read, it was altered in the database',
-        );
-      // Refused: the lease has moved on. Acknowledged all the same, so that the agent lets go of it.
-      attempt.settle(frame, isKept ? 'stored' : 'differs');
-      this.#acknowledge(attempt);
-    });
-    if (this.#deps.writer.queuedBytes > maxQueuedOutputBytes) this.#pace.outputIsBehind(true);
-  }
-
-  #resumeReading(): void {
-    if (this.#deps.writer.queuedBytes <= maxQueuedOutputBytes / 2) this.#pace.outputIsBehind(false);
-  }
-
-  #acknowledge(attempt: AttemptOutput): void {
-    this.#acks.set(keyOf(attempt), attempt);
-    if (this.#ackScheduled) return;
-    this.#ackScheduled = true;
-    setImmediate(() => {
-      this.#ackScheduled = false;
-      const acks = [...this.#acks.values()];
-      this.#acks = new Map();
-      this.send({
-        type: 'output_ack',
-        acks: acks.map(({ stepId, epoch, stored }) => ({ step: stepId, epoch, seq: stored })),
-      });
-    });
-  }
-
-  async #complete(message: AgentMessageOf<'complete'>): Promise<void> {
-    const { step, epoch, requestId } = message;
-    const attempt = this.#attempts.get(`${step}.${epoch}`);
-    const answer = { type: 'completed', requestId, step, epoch } as const;
-    let output: { state: 'open' | 'complete' | 'truncated' | 'gapped'; digest: string | null } = {
-      state: 'complete',
-      digest: null,
-    };
-    if (attempt !== undefined) {
-      await attempt.idle();
-      const verdict = await attempt.verify(this.#deps.sql, message.output);
-      if ('resendFrom' in verdict) {
-        this.send({ ...answer, result: 'resend', fromSeq: verdict.resendFrom });
-        return;
-      }
-      output = verdict;
-    } else if (message.output.lastSeq > 0) {
-      // Of what it says of others than its own nothing was taken: it can't be called complete.
-      output = { state: 'gapped', digest: null };
-    }
-    const taken = await this.#takeHandedOn(message);
-    const { transfers } = message;
-    const moved =
-      transfers === undefined
-        ? undefined
-        : await this.#deps.transfers?.take({ stepId: step, epoch }, transfers);
-    const result = await this.#deps.settler.settle({
-      stepId: step,
-      epoch,
-      leaseToken: message.leaseToken,
-      source: {
-        kind: 'agent',
-        agentId: this.agentId,
-        sessionNumber: this.sessionNumber,
-        requestId,
-        wantsNext: message.wantsNext && !this.isDraining && this.isOpen,
-      },
-      startedMsAgo:
-        attempt?.leaseToken === message.leaseToken ? this.#deps.events.completing(message) : undefined,
-      outcome: taken.outcome ?? message.outcome,
-      output: { ...output, gaps: message.output.gaps },
-      handsOn: taken.handsOn,
-      transfers: moved,
-    });
-    // Until the next one is there it stands for it: the slot is not free.
-    if (result.next === undefined) this.forget({ stepId: step, epoch });
-    const next = await this.#deps.events.settled(this, result);
-    // From its delivery on the agent is to list it.
-    if (next !== undefined && result.next !== undefined) this.adopt([attemptOf(result.next)]);
-    this.forget({ stepId: step, epoch });
-    this.send(
-      next === undefined ? { ...answer, result: result.result } : { ...answer, result: result.result, next },
-    );
-  }
-
-  async #takeHandedOn({
-    step,
-    epoch,
-    handsOn,
-    outcome,
-  }: AgentMessageOf<'complete'>): Promise<{ handsOn?: TakenOutputs | undefined; outcome?: StepOutcome }> {
-    if (handsOn === undefined || this.#deps.handedOn === undefined) return {};
-    const taken = await this.#deps.handedOn.take({ stepId: step, epoch }, handsOn);
-    // What failed anyway need not hand anything on.
-    return 'outcome' in taken && outcome.status !== 'succeeded' ? {} : taken;
-  }
-
   #onClose(end: { code: number; reason: string }): void {
-    for (const answer of this.#tests.values()) {
-      answer({
-        type: 'target_tested',
-        requestId: '',
-        ok: false,
-        reason: 'offline',
-        message: 'The agent went away during the test.',
-      });
-    }
+    this.#tests.close();
     // What this side said counts: the peer only answers it.
     this.#deps.events.closed(this, this.#closing ?? end);
   }
-}
-
-function keyOf(attempt: { stepId: number; epoch: number }): string {
-  return `${attempt.stepId}.${attempt.epoch}`;
-}
-
-function attemptOf(claimed: ClaimedStep): ResumedAttempt {
-  return {
-    stepId: claimed.id,
-    epoch: claimed.epoch,
-    leaseToken: claimed.leaseToken,
-    runId: claimed.jobRunId,
-    attemptDay: claimed.attemptDay,
-    ackedSeq: 0,
-    outputBytes: 0,
-  };
 }
