@@ -1,14 +1,11 @@
 // Holds every attempt from its lease to its confirmed end, across connections and restarts of this process. What the
 // journal says is what is told to a server.
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import type {
   JournalAttempt,
   Lease,
   ServerMessageOf,
   StepOutcome,
-  StoredOutput,
-  TakenOver,
   TransferProgress,
 } from '@opsconductor/protocol';
 import type { Logger } from 'pino';
@@ -18,10 +15,9 @@ import type { GrantGuard } from '../grants/grant-guard.ts';
 import type { Journal } from '../journal/journal.ts';
 import { attemptKey } from '../journal/replay.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
-import { AttemptOutput } from '../spool/attempt-output.ts';
-import { SpareFile } from '../spool/spare-file.ts';
-import { type SpooledChunk, SpoolFile } from '../spool/spool-file.ts';
+import type { AttemptOutput } from '../spool/attempt-output.ts';
 import { Attempt, type Completion } from './attempt.ts';
+import { AttemptOutputs } from './attempt-outputs.ts';
 import { AttemptStarts } from './attempt-starts.ts';
 import type { UsableCredential } from './credential-opener.ts';
 import type { Disk } from './disk.ts';
@@ -30,12 +26,12 @@ import { HeldAttempts } from './held-attempts.ts';
 import type { KnownStepTypes } from './known-step-types.ts';
 import type { LeaseDeadline } from './lease-deadline.ts';
 import { tellLostOutput } from './lost-output.ts';
-import { finishedRecord, interruptedOutcome, type NewOutput, recoverAttempts } from './recover-attempts.ts';
+import { finishedRecord, interruptedOutcome, recoverAttempts } from './recover-attempts.ts';
 import { removeFromTarget } from './remove-from-target.ts';
 import type { RunSecrets } from './run-secrets.ts';
 import type { Session } from './session.ts';
 import { SettledLeases } from './settled-leases.ts';
-import { hasOutputFile, withoutValues } from './step-outputs.ts';
+import { TakeUps } from './take-up.ts';
 
 export interface ExecutorOptions {
   installationId: string;
@@ -65,7 +61,9 @@ export interface ExecutorOptions {
 export class Executor {
   readonly #options: ExecutorOptions;
   readonly #attempts = new HeldAttempts();
+  readonly #outputs: AttemptOutputs;
   readonly #starts: AttemptStarts;
+  readonly #takeUps: TakeUps;
   /** Leases that wait for a slot, oldest first. */
   readonly #queue: Attempt[] = [];
   /** What has a slot, begun or not. */
@@ -80,25 +78,33 @@ export class Executor {
   /** It wants no next step with a completion; what it is given all the same it takes. */
   busy = false;
   readonly #settledLeases = new SettledLeases();
-  readonly #spareSpool: SpareFile;
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
-    const { journal, grants, deadline, spareSpool } = options;
-    this.#spareSpool = new SpareFile(spareSpool);
+    const { journal, grants, deadline, stepTypes, policy, disk, monotonicMs, log } = options;
+    this.#outputs = new AttemptOutputs({
+      ...{ spoolFolder: options.spoolFolder, spareSpool: options.spareSpool, disk, monotonicMs, log },
+      onStored: (output) => this.#session?.output.offer(output),
+    });
     this.#starts = new AttemptStarts({
       ...{ journal, grants, deadline },
       isStopped: () => this.#stopped,
       session: () => this.#session,
+    });
+    this.#takeUps = new TakeUps({
+      ...{ journal, stepTypes, policy, grants, log, attempts: this.#attempts },
+      newOutput: (lease, before) => this.#outputs.create(lease, before),
+      takesNothing: () => this.#takesNothing(),
+      readOn: (attempt, ackedSeq) => this.#reattach(attempt, ackedSeq),
+      giveUp: (attempt) => this.#loseOutput(attempt),
     });
   }
 
   /** Takes over what an earlier process left: its outcomes are sent again, what it was doing is reported unknown. */
   async recover(): Promise<void> {
     const { journal, spoolFolder } = this.#options;
-    const newOutput: NewOutput = (attempt, file, chunks, before) =>
-      this.#newOutput(attempt, file, { recovered: chunks ?? [], before });
-    for (const attempt of await recoverAttempts({ journal, spoolFolder, newOutput }))
+    const outputs = this.#outputs;
+    for (const attempt of await recoverAttempts({ journal, spoolFolder, outputs }))
       this.#attempts.add(attempt);
   }
 
@@ -165,57 +171,7 @@ export class Executor {
 
   /** Commands that others have begun: on disk before they are read on, so that a later process goes on with them. */
   onTakeOver({ attempts }: ServerMessageOf<'take_over'>): void {
-    for (const given of attempts) {
-      if (this.#attempts.has(given.lease)) continue;
-      const { collector, output: before, begunMsAgo } = given;
-      const { step, epoch, leaseToken } = given.lease;
-      const { toReattach } = this.#options.stepTypes.get(given.lease.stepType) ?? {};
-      const config = toReattach?.(given.lease.config) ?? given.lease.config;
-      const lease = withoutValues(given.lease, config);
-      const output = this.#newOutput(given.lease, this.#newSpool(given.lease), { recovered: [], before });
-      const attempt = new Attempt({ step, epoch, leaseToken, output, lease });
-      attempt.state = 'running';
-      attempt.toReattach = true;
-      attempt.takingUp = true;
-      attempt.collector = collector;
-      attempt.survivingSince = new Date(Date.now() - begunMsAgo);
-      attempt.hasOutputFile = hasOutputFile(lease);
-      this.#attempts.add(attempt);
-      void this.#takeUp(attempt, config, given);
-    }
-  }
-
-  async #takeUp(
-    attempt: Attempt,
-    config: unknown,
-    { collector, output, lease: given }: TakenOver & { lease: Lease },
-  ): Promise<void> {
-    const takenOver: TakenOver = { collector, output };
-    const { step, epoch, leaseToken, survivingSince = new Date() } = attempt;
-    const at = survivingSince.toISOString();
-    try {
-      if (this.#takesNothing()) throw new Error('this agent takes nothing new');
-      if (!this.#options.policy.maySurvive) throw new Error('the policy of this machine does not allow it');
-      this.#options.policy.checkConfig(config, given);
-      const lease = withoutValues(await this.#options.grants.checkTakeOver(given), config);
-      attempt.lease = lease;
-      await this.#options.journal.durable({
-        ...{ is: 'starting', step, epoch, leaseToken, at },
-        ...{ survives: lease, takenOver },
-      });
-    } catch (error) {
-      this.#options.log.warn({ err: error, step, epoch }, 'a command was not taken up');
-      this.#loseOutput(attempt);
-      return;
-    }
-    attempt.takingUp = false;
-    if (attempt.forgotten) {
-      // Said while it was written down, which came after what says that it is over.
-      this.#options.journal.note({ is: 'settled', step, epoch });
-      return;
-    }
-    this.#options.log.info({ step, epoch }, 'took up a command that another agent has begun');
-    this.#reattach(attempt, takenOver.output.seq);
+    for (const given of attempts) this.#takeUps.begin(given);
   }
 
   onCancel({ step, epoch }: { step: number; epoch: number }): void {
@@ -307,7 +263,7 @@ export class Executor {
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all([...this.#attempts].map(({ output }) => output.suspend()));
-    await this.#spareSpool.remove();
+    await this.#outputs.close();
   }
 
   // ---- leases
@@ -321,7 +277,7 @@ export class Executor {
     if (this.#attempts.has(lease) || this.#settledLeases.has(lease.leaseToken)) return true;
     if (this.#takesNothing()) return false;
     const { step, epoch, leaseToken } = lease;
-    const output = this.#newOutput(lease, this.#newSpool(lease));
+    const output = this.#outputs.create(lease);
     const attempt = new Attempt({ step, epoch, leaseToken, output, lease });
     this.#attempts.add(attempt);
     this.#options.journal.note({ is: 'leased', step, epoch, leaseToken });
@@ -515,35 +471,5 @@ export class Executor {
       completion.output.gaps = [[output.lastSeq + 1, ackedSeq]];
       completion.output.lastSeq = ackedSeq;
     }
-  }
-
-  #newSpool(attempt: { step: number; epoch: number }): SpoolFile {
-    return SpoolFile.create(join(this.#options.spoolFolder, attemptKey(attempt)), this.#spareSpool);
-  }
-
-  #newOutput(
-    { step, epoch }: { step: number; epoch: number },
-    file: SpoolFile,
-    { recovered, before }: { recovered: readonly SpooledChunk[]; before?: StoredOutput | undefined } = {
-      recovered: [],
-    },
-  ): AttemptOutput {
-    const { log, monotonicMs, disk } = this.#options;
-    const output: AttemptOutput = new AttemptOutput(
-      {
-        step,
-        epoch,
-        file,
-        monotonicMs,
-        before,
-        onStored: () => this.#session?.output.offer(output),
-        onStorageFailure: (error) => {
-          log.error({ err: error, step, epoch }, 'output can not be stored; the rest of it is lost');
-          disk.outputRefused(error);
-        },
-      },
-      recovered,
-    );
-    return output;
   }
 }

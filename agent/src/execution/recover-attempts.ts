@@ -2,26 +2,19 @@
 import { randomUUID } from 'node:crypto';
 import { readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { StepOutcome, StoredOutput } from '@opsconductor/protocol';
+import type { StepOutcome } from '@opsconductor/protocol';
 import type { Journal } from '../journal/journal.ts';
 import type { JournalRecord } from '../journal/journal-record.ts';
 import { attemptKey, type JournaledAttempt } from '../journal/replay.ts';
-import type { AttemptOutput } from '../spool/attempt-output.ts';
-import { type SpooledChunk, SpoolFile } from '../spool/spool-file.ts';
+import { SpoolFile } from '../spool/spool-file.ts';
 import { Attempt, type Completion } from './attempt.ts';
+import type { AttemptOutputs } from './attempt-outputs.ts';
 import { hasOutputFile } from './step-outputs.ts';
-
-export type NewOutput = (
-  attempt: { step: number; epoch: number },
-  file: SpoolFile,
-  recovered?: readonly SpooledChunk[],
-  before?: StoredOutput,
-) => AttemptOutput;
 
 export interface RecoverOptions {
   journal: Journal;
   spoolFolder: string;
-  newOutput: NewOutput;
+  outputs: Pick<AttemptOutputs, 'goOn'>;
 }
 
 /** All attempts that were begun. Spool files of no attempt are removed. */
@@ -58,13 +51,13 @@ export function finishedRecord(
 
 async function recoverAttempt(
   journaled: JournaledAttempt,
-  { journal, spoolFolder, newOutput }: RecoverOptions,
+  { journal, spoolFolder, outputs }: RecoverOptions,
 ): Promise<Attempt> {
   const { step, epoch, leaseToken, startedAt, survives, takenOver, finished } = journaled;
   const before = takenOver?.output;
   const path = join(spoolFolder, attemptKey(journaled));
   const { file, chunks } = await SpoolFile.recover(path, (before?.seq ?? 0) + 1);
-  const output = newOutput(journaled, file, chunks, before);
+  const output = outputs.goOn(journaled, file, chunks, before);
   const lease = survives === undefined ? {} : { lease: survives };
   const attempt = new Attempt({ step, epoch, leaseToken, output, ...lease });
   attempt.collector = takenOver?.collector;

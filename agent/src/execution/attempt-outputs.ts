@@ -1,0 +1,67 @@
+// Makes the outputs of attempts, each with its spool file on this machine's disk.
+import { join } from 'node:path';
+import type { StoredOutput } from '@opsconductor/protocol';
+import type { Logger } from 'pino';
+import { attemptKey } from '../journal/replay.ts';
+import { AttemptOutput } from '../spool/attempt-output.ts';
+import { SpareFile } from '../spool/spare-file.ts';
+import { type SpooledChunk, SpoolFile } from '../spool/spool-file.ts';
+import type { Disk } from './disk.ts';
+
+export interface AttemptOutputsOptions {
+  spoolFolder: string;
+  /** On the same file system. */
+  spareSpool: string;
+  disk: Pick<Disk, 'outputRefused'>;
+  /** There is more of it to be sent. */
+  onStored(output: AttemptOutput): void;
+  monotonicMs(): number;
+  log: Logger;
+}
+
+export class AttemptOutputs {
+  readonly #options: AttemptOutputsOptions;
+  readonly #spareSpool: SpareFile;
+
+  constructor(options: AttemptOutputsOptions) {
+    this.#options = options;
+    this.#spareSpool = new SpareFile(options.spareSpool);
+  }
+
+  /** Of an attempt that is new on this machine. */
+  create(attempt: { step: number; epoch: number }, before?: StoredOutput): AttemptOutput {
+    const path = join(this.#options.spoolFolder, attemptKey(attempt));
+    return this.goOn(attempt, SpoolFile.create(path, this.#spareSpool), [], before);
+  }
+
+  /** What follows on these chunks in the file, and on what another agent has read before. */
+  goOn(
+    { step, epoch }: { step: number; epoch: number },
+    file: SpoolFile,
+    recovered: readonly SpooledChunk[] = [],
+    before?: StoredOutput,
+  ): AttemptOutput {
+    const { log, monotonicMs, disk, onStored } = this.#options;
+    const output: AttemptOutput = new AttemptOutput(
+      {
+        step,
+        epoch,
+        file,
+        monotonicMs,
+        before,
+        onStored: () => onStored(output),
+        onStorageFailure: (error) => {
+          log.error({ err: error, step, epoch }, 'output can not be stored; the rest of it is lost');
+          disk.outputRefused(error);
+        },
+      },
+      recovered,
+    );
+    return output;
+  }
+
+  /** Makes no spool ahead any more. */
+  close(): Promise<void> {
+    return this.#spareSpool.remove();
+  }
+}

@@ -1,0 +1,91 @@
+// Takes up commands that another agent has begun: whether this one may go on with each is found out, and on disk, before
+// any of it is read on.
+import type { Lease, ServerMessageOf, StoredOutput, TakenOver } from '@opsconductor/protocol';
+import type { Logger } from 'pino';
+import type { GrantGuard } from '../grants/grant-guard.ts';
+import type { Journal } from '../journal/journal.ts';
+import type { PolicyGuard } from '../policy/policy-guard.ts';
+import type { AttemptOutput } from '../spool/attempt-output.ts';
+import { Attempt } from './attempt.ts';
+import type { HeldAttempts } from './held-attempts.ts';
+import type { KnownStepTypes } from './known-step-types.ts';
+import { hasOutputFile, withoutValues } from './step-outputs.ts';
+
+export interface TakeUpsOptions {
+  attempts: Pick<HeldAttempts, 'has' | 'add'>;
+  journal: Pick<Journal, 'durable' | 'note'>;
+  stepTypes: KnownStepTypes;
+  policy: Pick<PolicyGuard, 'checkConfig' | 'maySurvive'>;
+  grants: Pick<GrantGuard, 'checkTakeOver'>;
+  newOutput(lease: Lease, before: StoredOutput): AttemptOutput;
+  takesNothing(): boolean;
+  /** Reads the command's output on, behind what the server has. */
+  readOn(attempt: Attempt, ackedSeq: number): void;
+  /** Hands it back, for whoever else can. */
+  giveUp(attempt: Attempt): void;
+  log: Logger;
+}
+
+type Given = ServerMessageOf<'take_over'>['attempts'][number];
+
+export class TakeUps {
+  readonly #options: TakeUpsOptions;
+
+  constructor(options: TakeUpsOptions) {
+    this.#options = options;
+  }
+
+  begin(given: Given): void {
+    const { attempts, stepTypes, newOutput } = this.#options;
+    if (attempts.has(given.lease)) return;
+    const { collector, output: before, begunMsAgo } = given;
+    const { step, epoch, leaseToken } = given.lease;
+    const { toReattach } = stepTypes.get(given.lease.stepType) ?? {};
+    const config = toReattach?.(given.lease.config) ?? given.lease.config;
+    const lease = withoutValues(given.lease, config);
+    const output = newOutput(given.lease, before);
+    const attempt = new Attempt({ step, epoch, leaseToken, output, lease });
+    attempt.state = 'running';
+    attempt.toReattach = true;
+    attempt.takingUp = true;
+    attempt.collector = collector;
+    attempt.survivingSince = new Date(Date.now() - begunMsAgo);
+    attempt.hasOutputFile = hasOutputFile(lease);
+    attempts.add(attempt);
+    void this.#takeUp(attempt, config, given);
+  }
+
+  async #takeUp(
+    attempt: Attempt,
+    config: unknown,
+    { collector, output, lease: given }: Given,
+  ): Promise<void> {
+    const { journal, policy, grants, log, takesNothing, readOn, giveUp } = this.#options;
+    const takenOver: TakenOver = { collector, output };
+    const { step, epoch, leaseToken, survivingSince = new Date() } = attempt;
+    const at = survivingSince.toISOString();
+    try {
+      if (takesNothing()) throw new Error('this agent takes nothing new');
+      if (!policy.maySurvive) throw new Error('the policy of this machine does not allow it');
+      policy.checkConfig(config, given);
+      const lease = withoutValues(await grants.checkTakeOver(given), config);
+      attempt.lease = lease;
+      await journal.durable({
+        ...{ is: 'starting', step, epoch, leaseToken, at },
+        ...{ survives: lease, takenOver },
+      });
+    } catch (error) {
+      log.warn({ err: error, step, epoch }, 'a command was not taken up');
+      giveUp(attempt);
+      return;
+    }
+    attempt.takingUp = false;
+    if (attempt.forgotten) {
+      // Said while it was written down, which came after what says that it is over.
+      journal.note({ is: 'settled', step, epoch });
+      return;
+    }
+    log.info({ step, epoch }, 'took up a command that another agent has begun');
+    readOn(attempt, takenOver.output.seq);
+  }
+}
