@@ -1,27 +1,11 @@
 // Starts a run: a version of the job on the chosen targets, with the values given. It is refused whole, or queued whole.
-import { randomInt } from 'node:crypto';
-import {
-  defaultTimeoutS,
-  type JobDefinition,
-  limits,
-  type RunSelection,
-  type RunStrategy,
-  resolveStrategy,
-  type SecretParameters,
-  type Strategy,
-  type TargetSelection,
-} from '@opsconductor/protocol';
-import type { SignedGrant } from '@opsconductor/protocol/grants';
-import { decodeBase64 } from '@opsconductor/protocol/sealing';
+import type { JobDefinition } from '@opsconductor/protocol';
 import { recordAudit } from '../../audit/record-audit.ts';
-import { MissingPermission } from '../../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../../caller.ts';
-import { newDataKey, wrapDataKey } from '../../credentials/at-rest/data-key.ts';
+import { newDataKey } from '../../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
-import { AppError, notFound } from '../../errors.ts';
+import { notFound } from '../../errors.ts';
 import { loadJobVersion } from '../../jobs/load-job-version.ts';
-import { runAsCredential } from '../../jobs/require-credential-use.ts';
-import { stepNeedsOf } from '../../jobs/step-needs.ts';
 import { resolveVersion } from '../../jobs/versions/resolve-version.ts';
 import { type Sql, sqlState, type Tx } from '../../store/database/connection.ts';
 import {
@@ -35,58 +19,21 @@ import { bindToAgents, isGrantUsed } from '../../store/runs/run-grants.ts';
 import { notifyProgress } from '../../store/runs/run-progress.ts';
 import { insertRunSecrets, writeStepOutputs } from '../../store/runs/run-values.ts';
 import { findRun, type RunRecord } from '../../store/runs/runs.ts';
-import { type SelectedRow, selectTargets } from '../../store/targets/target-selection.ts';
-import { readSelection, refuseTooMany, requireFound } from '../../targets/read-selection.ts';
-import { sentenceOf } from '../../targets/selection-problems.ts';
+import type { SelectedRow } from '../../store/targets/target-selection.ts';
 import { Turns } from '../../turns.ts';
 import { grantOfStart } from '../grants/check-grant.ts';
-import { sealGrant } from '../grants/grant-at-rest.ts';
 import type { ClaimAlong, ClaimsAlong } from '../leases/claim-along.ts';
-import { opensWith } from '../progress/follow-strategy.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';
-import { type RunKeys, runKeyContext } from '../run-keys.ts';
+import type { RunKeys } from '../run-keys.ts';
 import { carriedOutputs } from '../values/carry-outputs.ts';
-import { checkValues } from '../values/check-values.ts';
-import { copyValues } from '../values/copy-values.ts';
-import { type SealedSecrets, sealSecrets } from '../values/seal-secrets.ts';
-import { sealParameters } from '../values/values-at-rest.ts';
-import { orderTargets } from './order-targets.ts';
+import { valuesFor } from './given-values.ts';
+import { newRunOf } from './new-run.ts';
+import { isTrial, requireOverrides, requireRunnable } from './require-startable.ts';
 import { runNumbers } from './run-numbers.ts';
-import { type RequestKey, requestDigest } from './start-once.ts';
+import { credentialsUsed, overridesOf, valuesTold } from './start-audit.ts';
+import type { StartRun } from './start-request.ts';
+import { orderForStart, resolveTargets } from './start-targets.ts';
 
-export interface StartRun {
-  jobId: number;
-  selection: TargetSelection;
-  /** Seconds; the job's own `start_within` when left out. */
-  startWithinS?: number | undefined;
-  /** In place of what the job says; see `requireOverrides`. */
-  priority?: number | undefined;
-  strategy?: Strategy | undefined;
-  timeoutS?: number | undefined;
-  /** Number, tag or channel of a version; the current one when left out. */
-  version?: number | string | undefined;
-  parameters?: Record<string, unknown> | undefined;
-  secretParameters?: SecretParameters | undefined;
-  reason?: string | undefined;
-  /** What its signers allow, where agents of its segments ask for that. */
-  grant?: SignedGrant | undefined;
-  /** The version of a run that it has had, on targets of that. */
-  rerun?: Rerun | undefined;
-  /** Makes a run once; see `startOnce`. */
-  requested?: RequestKey | undefined;
-}
-
-export interface Rerun {
-  runId: number;
-  jobVersion: number;
-  which: string;
-  /** First step by target, where that is not step 1. */
-  firstSteps: ReadonlyMap<number, number>;
-}
-
-/** Seconds between TERM and KILL when a step doesn't say. */
-const defaultKillGraceS = 10;
-const maxDetails = 100;
 /** A run with more first steps is claimed by itself: until its rows are written nothing else could be. */
 const maxTargetsClaimedAlong = 100;
 /** While a start has a claim with it, its server makes no other. */
@@ -200,47 +147,10 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
       ...credentialsUsed(definition, targets),
       ...(signed === undefined ? {} : { signedBy: signed.terms.signer.key }),
     };
-    const needs = stepNeedsOf(definition);
-    const newRun = {
-      id: runId,
-      jobId: request.jobId,
-      jobVersion: version,
-      dataKey: wrapDataKey(masterKey, dataKey, runKeyContext(request.jobId)),
-      startWithinS: request.startWithinS ?? definition.start_within ?? limits.startWithinS,
-      createdBy: caller.userId,
-      selection,
-      priority: request.priority ?? definition.priority ?? 0,
-      timeoutS: request.timeoutS ?? definition.timeout ?? null,
-      locks: definition.locks ?? [],
-      strategy: ordered.strategy,
-      rerunOf: request.rerun?.runId ?? null,
-      isTrial: isTrial(job),
-      parameters: given.values === undefined ? null : sealParameters(dataKey, runId, given.values),
-      secretsId: given.secrets?.id ?? null,
-      grant:
-        request.grant === undefined || signed === undefined
-          ? null
-          : {
-              sealed: sealGrant(dataKey, runId, request.grant),
-              nonce: decodeBase64(signed.terms.nonce),
-            },
-      versionRef: refOf(request),
-      reason: request.reason ?? null,
-      request:
-        request.requested === undefined
-          ? null
-          : { key: request.requested.key, digest: requestDigest(dataKey, request.requested) },
-      targets: ordered.targets.map(({ id, name, segmentId }) => {
-        const firstStep = request.rerun?.firstSteps.get(id);
-        return { id, name, segmentId, ...(firstStep === undefined ? {} : { firstStep }) };
-      }),
-      steps: definition.steps.map((step, index) => ({
-        number: index + 1,
-        type: step.type,
-        timeBudgetS: timeBudgetOf(step),
-        ...(needs[index] ? { needs: needs[index] } : {}),
-      })),
-    };
+    const newRun = newRunOf({
+      ...{ request, version, definition, job, masterKey, dataKey, selection, given, signed },
+      ...{ createdBy: caller.userId, ordered },
+    });
     const auditEntry = {
       ...auditedBy(caller),
       action: 'run.started',
@@ -324,132 +234,11 @@ export async function planStart(
   return { jobVersion: version ?? job.version, targets };
 }
 
-interface GivenToRun {
-  /** Undefined for a job without parameters. */
-  values: Record<string, unknown> | undefined;
-  secrets: SealedSecrets | undefined;
-}
-
-/** What the run's steps are rendered with: given now, or as the run had it that is run again. */
-async function valuesFor(
-  deps: Omit<StartRunDeps, 'sql'> & { sql: Tx },
-  { jobId, rerun, parameters, secretParameters }: StartRun,
-  definition: JobDefinition,
-  segmentIds: readonly number[],
-): Promise<GivenToRun> {
-  const hasParameters = Object.keys(definition.parameters ?? {}).length > 0;
-  if (rerun !== undefined) {
-    return hasParameters
-      ? copyValues(deps, rerun.runId, segmentIds)
-      : { values: undefined, secrets: undefined };
-  }
-  const sealedNames = Object.keys(secretParameters?.values ?? {});
-  const { values, secrets } = checkValues(definition, { parameters, sealedNames });
-  const { identity, sql } = deps;
-  const { installationId } = identity;
-  const toSeal = { installationId, jobId, segmentIds, plain: secrets, sealed: secretParameters };
-  return { values: hasParameters ? values : undefined, secrets: await sealSecrets(sql, toSeal) };
-}
-
 /** Whether steps are left out that may have handed something on. */
 function leavesOutOutputs({ rerun }: StartRun, { steps }: JobDefinition): boolean {
   return (
     rerun !== undefined && rerun.firstSteps.size > 0 && steps.some(({ outputs }) => outputs !== undefined)
   );
-}
-
-/** For the audit row: what it was given by name. Values may be anybody's. */
-function valuesTold(request: StartRun, { values, secrets }: GivenToRun) {
-  const { reason } = request;
-  const versionRef = refOf(request);
-  const secretNames = [...new Set(secrets?.secrets.map(({ name }) => name))];
-  return {
-    ...(values === undefined ? {} : { parameters: [...Object.keys(values), ...secretNames] }),
-    ...(versionRef === null ? {} : { versionRef }),
-    ...(reason === undefined ? {} : { reason }),
-  };
-}
-
-/** The tag or channel that was asked for. */
-function refOf({ version }: StartRun): string | null {
-  return typeof version === 'string' ? version : null;
-}
-
-/** The targets in the order in which they start, and how the strategy holds for them. */
-function orderForStart(
-  strategy: Strategy | undefined,
-  targets: readonly SelectedRow[],
-): { targets: readonly SelectedRow[]; strategy: (RunStrategy & { opens: number }) | null } {
-  if (strategy === undefined) return { targets, strategy: null };
-  const seed = randomInt(2 ** 32);
-  const resolved = resolveStrategy(strategy, targets.length, seed);
-  return {
-    targets: orderTargets(targets, resolved.order, seed),
-    strategy: { ...resolved, opens: opensWith(resolved, targets.length) },
-  };
-}
-
-/** For the audit row: what was asked for at the start, beside the targets. */
-function overridesOf({ priority, strategy, timeoutS, version, rerun }: StartRun) {
-  return {
-    ...(version === undefined ? {} : { versionAsked: version }),
-    ...(priority === undefined ? {} : { priority }),
-    ...(strategy === undefined ? {} : { strategy }),
-    ...(timeoutS === undefined ? {} : { timeoutS }),
-    ...(rerun === undefined ? {} : { rerunOf: rerun.runId, which: rerun.which }),
-  };
-}
-
-/**
- * What loosens the author's limits is for who may edit the job: a higher priority, a strategy in place of the job's, a
- * longer timeout.
- */
-function requireOverrides(request: StartRun, definition: JobDefinition, job: RunPlan, caller: Caller): void {
-  const { priority, strategy, timeoutS } = request;
-  const isLonger =
-    timeoutS !== undefined && definition.timeout !== undefined && timeoutS > definition.timeout;
-  const loosened = [
-    ...(priority !== undefined && priority > (definition.priority ?? 0) ? ['priority'] : []),
-    ...(strategy !== undefined && definition.strategy !== undefined ? ['strategy'] : []),
-    ...(isLonger ? ['timeout'] : []),
-  ];
-  if (loosened.length === 0 || caller.authority.holdsOnCategory('jobs.edit', job.categoryId)) return;
-  const details = loosened.map((path) => ({
-    path,
-    message: `Only who may edit the job may set ${path} beyond what the job says; leave it out.`,
-  }));
-  throw new MissingPermission(caller, 'jobs.edit', `category “${job.category}”`, details);
-}
-
-/**
- * For the audit row: what the targets have or inherit, most used first, and what steps name. Ids alone of the former: who
- * may read of the job's category need not know of segments.
- */
-function credentialsUsed(
-  definition: Pick<JobDefinition, 'connection' | 'steps'>,
-  targets: readonly SelectedRow[],
-): { credentials: { id: string; targets: number }[]; namedCredentials: string[] } {
-  const asked = definition.steps.map(
-    (step) => step.connection?.credential ?? definition.connection?.credential,
-  );
-  const counts = new Map<string, number>();
-  if (asked.includes(undefined)) {
-    for (const { credentialId } of targets)
-      if (credentialId !== null) counts.set(credentialId, (counts.get(credentialId) ?? 0) + 1);
-  }
-  const used = [...counts].map(([id, count]) => ({ id, targets: count }));
-  return {
-    credentials: used.sort((a, b) => b.targets - a.targets).slice(0, maxDetails),
-    namedCredentials: [
-      ...new Set([...asked, ...definition.steps.map(runAsCredential)].filter((name) => name !== undefined)),
-    ],
-  };
-}
-
-/** Timeout and kill grace of a step, in seconds, from its validated configuration. */
-function timeBudgetOf({ type, config }: { type: string; config: unknown }): number {
-  const { timeout, kill_grace: killGrace } = config as { timeout?: number; kill_grace?: number };
-  return (timeout ?? defaultTimeoutS(type)) + (killGrace ?? defaultKillGraceS);
 }
 
 /** The job, for somebody who may run it. Its targets are looked at by `resolveTargets`. */
@@ -473,76 +262,4 @@ async function versionOf(
 ): Promise<number | undefined> {
   if (rerun !== undefined) return rerun.jobVersion;
   return version === undefined ? undefined : resolveVersion(sql, jobId, version);
-}
-
-/** Only active jobs run, by who may run them; a draft or a template for trial, by who may edit it. */
-function requireRunnable(job: RunPlan, jobId: number, caller: Caller): void {
-  const { authority } = caller;
-  if (!authority.holdsOnCategory('read', job.categoryId)) throw notFound(`Job ${jobId}`);
-  if (!authority.holdsOnCategory('run', job.categoryId)) {
-    throw new MissingPermission(caller, 'run', `category “${job.category}”`);
-  }
-  if (job.state === 'inactive') {
-    throw new AppError('conflict', `Job “${job.name}” is inactive: activate it to run it.`);
-  }
-  if (job.state === 'archived') {
-    throw new AppError('conflict', `Job “${job.name}” is archived: restore and activate it to run it.`);
-  }
-  if (!isTrial(job) || authority.holdsOnCategory('jobs.edit', job.categoryId)) return;
-  const what = job.isTemplate ? 'a template' : 'a draft';
-  throw new MissingPermission(caller, 'jobs.edit', `category “${job.category}”`, [
-    { path: '', message: `Job “${job.name}” is ${what}: who may edit it can run it, for trial.` },
-  ]);
-}
-
-function isTrial({ state, isTemplate }: RunPlan): boolean {
-  return state === 'draft' || isTemplate;
-}
-
-async function resolveTargets(
-  sql: Sql,
-  request: Pick<StartRun, 'jobId' | 'selection'>,
-  jobVersion: number | undefined,
-  caller: Caller,
-): Promise<{ targets: SelectedRow[]; selection: RunSelection }> {
-  const { jobId, selection } = request;
-  const { authority } = caller;
-  const read = authority.reach('read');
-  const { query, asked } = await readSelection(sql, selection, read);
-  const reaches = { read, run: authority.reach('run'), credentials: authority.reach('credentials.use') };
-  const limit = limits.maxTargetsPerRun + 1;
-  const targets = await selectTargets(sql, query, reaches, { jobId, jobVersion, limit });
-  refuseTooMany(targets.length);
-  requireFound(
-    selection,
-    targets.map((target) => target.id),
-  );
-  if (targets.length === 0) throw new AppError('invalid', 'No target is selected that a run could take.');
-  refuseProblems(selection.targetIds ?? [], targets, caller);
-  return { targets, selection: { ...asked, selected: targets.length } };
-}
-
-/** A run takes all that is selected or nothing; what is in the way is told of each target. */
-function refuseProblems(askedIds: readonly number[], targets: readonly SelectedRow[], caller: Caller): void {
-  const indexOf = new Map(askedIds.map((id, index) => [id, index]));
-  const problems = targets.flatMap((row) => {
-    const { problem } = row;
-    if (problem === null) return [];
-    const index = indexOf.get(row.id);
-    const path = index === undefined ? 'selector' : `targetIds[${index}]`;
-    return [{ problem, detail: { path, found: row.name, message: sentenceOf(problem, row) } }];
-  });
-  const forbidden = problems.find(({ problem }) => problem.endsWith('_forbidden'));
-  const details = problems.slice(0, maxDetails).map(({ detail }) => detail);
-  if (forbidden !== undefined) {
-    const permission = forbidden.problem === 'run_forbidden' ? 'run' : 'credentials.use';
-    throw new MissingPermission(caller, permission, `target “${forbidden.detail.found}”`, details);
-  }
-  const [first] = details;
-  if (first === undefined) return;
-  const message =
-    problems.length === 1
-      ? first.message
-      : `${problems.length} targets can’t be run on. The first: ${first.message}`;
-  throw new AppError('invalid', message, { details });
 }
