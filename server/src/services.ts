@@ -66,7 +66,7 @@ import { HandedOnValues } from './runs/values/handed-on.ts';
 import { takeNewKeys } from './segments/agent-keys/take-new-keys.ts';
 import { takeKeyGeneration } from './segments/take-key-generation.ts';
 import { SiteRuleChecker } from './site-rules/checker.ts';
-import type { Sql } from './store/database/connection.ts';
+import { connectBinary, type Sql } from './store/database/connection.ts';
 import { databaseProblems } from './store/database/database-problems.ts';
 import type { Migration } from './store/database/migrate.ts';
 import { tellForgotten } from './store/database/notifications.ts';
@@ -141,7 +141,8 @@ export function createServices(options: ServiceOptions): Services {
   const hub = new LiveHub();
   const keys = new RunKeys(masterKey);
   const maxStoredBytes = options.maxStoredBytes ?? defaultStoredBytes;
-  const writer = new OutputWriter({ sql: queue, keys, hub });
+  const appends = connectBinary(queue);
+  const writer = new OutputWriter({ sql: queue, appends, keys, hub });
   const contacts = new ContactNotes({ sql: queue, log });
   const builder = new LeaseBuilder({
     sql: queue,
@@ -288,6 +289,7 @@ export function createServices(options: ServiceOptions): Services {
       await gateway.stop();
       await contacts.flush();
       await writer.close();
+      await appends.end();
       await sealer.stop();
     },
   };

@@ -18,6 +18,16 @@ describe('a value sealed at rest', () => {
     );
   });
 
+  it('is written where the caller says, if that has its very length', () => {
+    const value = text('root password');
+    const memory = Buffer.alloc(value.length + atRestOverheadBytes + 1);
+    const sealed = sealAtRest(dataKey, value, aad, memory.subarray(1));
+    expect(sealed.buffer).toBe(memory.buffer);
+    expect(new Uint8Array(openAtRest(dataKey, memory.subarray(1), aad))).toEqual(value);
+    expect(() => sealAtRest(dataKey, value, aad, memory)).toThrow('another length');
+    expect(() => sealAtRest(dataKey, value, aad, memory.subarray(2))).toThrow('another length');
+  });
+
   it('is refused with any bit flipped or any byte missing', () => {
     const sealed = sealAtRest(dataKey, text('root password'), aad);
     for (let bit = 0; bit < sealed.length * 8; bit++) {

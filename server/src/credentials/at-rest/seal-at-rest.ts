@@ -19,9 +19,18 @@ export const atRestOverheadBytes = nonceBytes + tagBytes;
  *
  * @param dataKey 32 bytes, of `newDataKey`.
  * @param aad from `aadOf`: the row's keys, known before the INSERT, so that no row can stand in for another.
+ * @param into where to write it.
+ * @throws {RangeError} when `into` is not of `plaintext.length + atRestOverheadBytes` bytes.
  */
-export function sealAtRest(dataKey: Uint8Array, plaintext: Uint8Array, aad: Uint8Array): Buffer {
-  const sealed = Buffer.allocUnsafe(plaintext.length + atRestOverheadBytes);
+export function sealAtRest(
+  dataKey: Uint8Array,
+  plaintext: Uint8Array,
+  aad: Uint8Array,
+  into?: Buffer,
+): Buffer {
+  const sealed = into ?? Buffer.allocUnsafe(plaintext.length + atRestOverheadBytes);
+  if (sealed.length !== plaintext.length + atRestOverheadBytes)
+    throw new RangeError('`into` has another length');
   const nonce = randomFillSync(sealed.subarray(0, nonceBytes));
   const encrypt = createCipheriv(cipher, dataKey, nonce, { authTagLength: tagBytes }).setAAD(aad);
   encrypt.update(plaintext).copy(sealed, nonceBytes);

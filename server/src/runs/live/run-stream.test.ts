@@ -407,7 +407,7 @@ test('output that another server stored, of which only the bus tells, is shown',
 /** The same database as another server sees it, whose readers are not ours. */
 async function elsewhere(t: TestOutput) {
   const { OutputWriter } = await import('../output/output-writer.ts');
-  const writer = new OutputWriter({ sql: t.sql, keys: t.keys, hub: new LiveHub() });
+  const writer = new OutputWriter({ ...t, hub: new LiveHub() });
   return {
     send: (lease: Parameters<TestOutput['send']>[0], frame: ReturnType<typeof chunkOf>) =>
       new Promise((done) => {

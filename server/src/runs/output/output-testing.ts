@@ -2,6 +2,8 @@
 import { createHash } from 'node:crypto';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import type { OutputFrame, OutputStreamName } from '@opsconductor/protocol';
+import type { BinaryConnection } from '../../store/database/binary-connection.ts';
+import { connectBinary } from '../../store/database/connection.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import { LiveHub } from '../live/live-hub.ts';
 import { RunKeys } from '../run-keys.ts';
@@ -11,6 +13,7 @@ import { type ChunkResult, type OutputAttempt, OutputWriter } from './output-wri
 export interface TestOutput extends TestRuns {
   keys: RunKeys;
   hub: LiveHub;
+  appends: BinaryConnection;
   writer: OutputWriter;
   /** Sends these chunks at once and returns what became of each. */
   send(lease: ClaimedStep, ...frames: OutputFrame[]): Promise<(ChunkResult | Error)[]>;
@@ -22,11 +25,18 @@ export async function setupOutput(): Promise<TestOutput> {
   const t = await setupRuns();
   const keys = new RunKeys(t.masterKey);
   const hub = new LiveHub();
-  const writer = new OutputWriter({ sql: t.sql, keys, hub });
+  const appends = connectBinary(t.sql);
+  const writer = new OutputWriter({ sql: t.sql, appends, keys, hub });
+  const disposeRuns = t[Symbol.asyncDispose].bind(t);
   return Object.assign(t, {
     keys,
     hub,
+    appends,
     writer,
+    async [Symbol.asyncDispose]() {
+      await appends.end();
+      await disposeRuns();
+    },
     send: (lease: ClaimedStep, ...frames: OutputFrame[]) =>
       Promise.all(
         frames.map(

@@ -3,7 +3,8 @@
 // are committed, without waiting for the disk, and get their place in the stream when they are there (ADR 0037).
 import type { OutputFrame } from '@opsconductor/protocol';
 import { AtRestError } from '../../credentials/at-rest/at-rest-error.ts';
-import { sealAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
+import { atRestOverheadBytes, sealAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
+import type { BinaryQueryable } from '../../store/database/binary-connection.ts';
 import { type Sql, sqlState, type Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import {
@@ -52,15 +53,20 @@ const uniqueViolation = '23505';
 
 export class OutputWriter {
   readonly #sql: Sql;
+  readonly #appends: BinaryQueryable;
   readonly #keys: RunKeys;
   readonly #hub: LiveHub;
   readonly #queue: PendingChunk[] = [];
   #queuedBytes = 0;
+  /** Where the batch that is written is sealed: one memory for all, as each would leave half a megabyte of garbage. */
+  #memory: Buffer | undefined;
   #writing: Promise<void> | undefined;
   #closed = false;
 
-  constructor(deps: { sql: Sql; keys: RunKeys; hub: LiveHub }) {
+  /** `appends`: for the common case, in which chunks are the next ones of live attempts. */
+  constructor(deps: { sql: Sql; appends: BinaryQueryable; keys: RunKeys; hub: LiveHub }) {
     this.#sql = deps.sql;
+    this.#appends = deps.appends;
     this.#keys = deps.keys;
     this.#hub = deps.hub;
   }
@@ -132,11 +138,16 @@ export class OutputWriter {
     const rows = new Map<PendingChunk, ChunkRow>();
     const results = new Map<PendingChunk, ChunkResult | Error>();
     const keyless = new Map<number, ChunkResult | Error>();
+    this.#memory ??= Buffer.allocUnsafeSlow(maxBatchBytes + maxBatchChunks * atRestOverheadBytes);
+    let free = this.#memory;
     for (const chunk of batch) {
       const { runId } = chunk.attempt;
       try {
-        const row = keyless.has(runId) ? undefined : await this.#seal(chunk);
-        if (row !== undefined) rows.set(chunk, row);
+        const row = keyless.has(runId) ? undefined : await this.#seal(chunk, free);
+        if (row !== undefined) {
+          rows.set(chunk, row);
+          free = free.subarray(row.sealed.length);
+        }
       } catch (error) {
         if (!(error instanceof AtRestError)) throw error;
         // Another server may hold the master key: its agent is to connect again.
@@ -186,7 +197,7 @@ export class OutputWriter {
     }));
     const isAhead = this.#isShownAhead(batch);
     try {
-      if (!(await appendChunks(this.#sql, chunks, isAhead ? 'committed' : 'on disk'))) return false;
+      if (!(await appendChunks(this.#appends, chunks, isAhead ? 'committed' : 'on disk'))) return false;
     } catch (error) {
       // Stored by an earlier try of which the answer was lost.
       if (sqlState(error) === uniqueViolation) return false;
@@ -219,10 +230,11 @@ export class OutputWriter {
   }
 
   /** Undefined when the run was purged meanwhile. */
-  async #seal({ attempt, frame, sha256 }: PendingChunk): Promise<ChunkRow | undefined> {
+  async #seal({ attempt, frame, sha256 }: PendingChunk, into: Buffer): Promise<ChunkRow | undefined> {
     const key = await this.#keys.findKey(this.#sql, attempt.runId);
     if (key === undefined) return undefined;
     const place = { stepId: attempt.stepId, epoch: attempt.epoch, seq: frame.seq };
+    const sealedBytes = frame.bytes.length + atRestOverheadBytes;
     return {
       ...place,
       attemptDay: attempt.attemptDay,
@@ -230,7 +242,7 @@ export class OutputWriter {
       elapsedMs: frame.elapsedMs,
       rawLength: frame.rawLength,
       sha256,
-      sealed: sealAtRest(key, frame.bytes, chunkAad(place)),
+      sealed: sealAtRest(key, frame.bytes, chunkAad(place), into.subarray(0, sealedBytes)),
     };
   }
 }

@@ -1,5 +1,6 @@
 // The one way to PostgreSQL: camelCase columns, bigint as number (ids and byte counts stay below 2^53).
 import postgres from 'postgres';
+import { BinaryConnection } from './binary-connection.ts';
 import { DriverSocket, startupPadding, tlsOf } from './driver-socket.ts';
 import { guardTransactions } from './guard-transactions.ts';
 
@@ -82,6 +83,26 @@ export function connectListener(
     onnotice: () => {},
   };
   return postgres(url, options) as unknown as Sql;
+}
+
+/** One more connection to the same database, for statements with bytes; planned like those of the queue. */
+export function connectBinary(sql: Sql): BinaryConnection {
+  const url = urlOf(sql);
+  const driver = driverOptions(url);
+  let newest: DriverSocket | undefined;
+  const pool = postgres(url, {
+    ...driver,
+    connection: { ...driver.connection, ...plansOnce },
+    max: 1,
+    // It would ask for the types of arrays, by itself and at any time.
+    fetch_types: false,
+    onnotice: () => {},
+    socket: (address: Parameters<typeof driver.socket>[0]) => {
+      newest = driver.socket(address);
+      return newest;
+    },
+  } as never);
+  return new BinaryConnection(pool, () => newest);
 }
 
 function driverOptions(url: string) {

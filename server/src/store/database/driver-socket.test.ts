@@ -1,3 +1,4 @@
+import { createHash, randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { chmod, chown, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -11,7 +12,7 @@ import {
   issueServerCertificate,
   keyToPem,
 } from '../../tls/issue-certificate.ts';
-import { connect } from './connection.ts';
+import { connect, connectBinary } from './connection.ts';
 import { DriverSocket, tlsOf } from './driver-socket.ts';
 
 const tell = (emitter: EventEmitter, name: string | symbol, ...rest: unknown[]) =>
@@ -78,6 +79,20 @@ test.each([
   ['require', true],
 ])('sslmode=%s to a database with TLS: encrypted %s', async (sslmode, encrypted) => {
   expect(await isEncrypted(secure, sslmode)).toBe(encrypted);
+});
+
+test('bytes that are sent past the driver are encrypted, too', async () => {
+  const url = new URL(secure.url);
+  url.searchParams.set('sslmode', 'require');
+  const sql = connect(url.href, { max: 1 });
+  const binary = connectBinary(sql);
+  const bytes = randomBytes(300_000);
+  expect(
+    await binary.query('select ssl, md5($1::bytea) from pg_stat_ssl where pid = pg_backend_pid()', [
+      [bytes.subarray(0, 1), bytes.subarray(1)],
+    ]),
+  ).toEqual([['t', createHash('md5').update(bytes).digest('hex')]]);
+  await Promise.all([sql.end({ timeout: 1 }), binary.end()]);
 });
 
 test('sslmode=verify-full refuses a certificate that nobody vouches for', async () => {

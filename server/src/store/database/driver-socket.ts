@@ -18,6 +18,12 @@ export interface DatabaseAddress {
   tls: DatabaseTls;
 }
 
+interface Exchange {
+  take(bytes: Buffer): boolean;
+  resolve(): void;
+  reject(error: Error): void;
+}
+
 /** A connection is closed when nobody wrote to it for so long after it was lost; looked at twice, a turn apart. */
 const quietMs = 50;
 /** SSLRequest of the PostgreSQL protocol: length 8, code 80877103. */
@@ -54,6 +60,11 @@ export class DriverSocket extends EventEmitter {
   #cause: Error | undefined;
   #quiet = false;
   #hasWritten = false;
+  #exchange: Exchange | undefined;
+  /** Resolves when the driver is told that it is closed. */
+  readonly closed: Promise<void> = new Promise((resolve) => {
+    this.once('close', () => resolve());
+  });
 
   constructor(address: DatabaseAddress) {
     super();
@@ -91,6 +102,26 @@ export class DriverSocket extends EventEmitter {
     this.#socket.destroy();
   }
 
+  /**
+   * Says something past the driver, which must be idle: whole messages of the protocol. What the database answers is handed
+   * to `take` until that returns true.
+   *
+   * @throws {DatabaseLost} when the connection is lost before.
+   */
+  exchange(messages: readonly Uint8Array[], take: (bytes: Buffer) => boolean): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#isLost) {
+        reject(new DatabaseLost(this.#cause));
+        return;
+      }
+      if (this.#exchange !== undefined) throw new Error('one exchange at a time');
+      this.#exchange = { take, resolve, reject };
+      this.#socket.cork();
+      for (const message of messages) this.#socket.write(message);
+      this.#socket.uncork();
+    });
+  }
+
   setKeepAlive(enable: boolean, initialDelayMs: number): void {
     this.#socket.setKeepAlive(enable, initialDelayMs);
   }
@@ -101,12 +132,21 @@ export class DriverSocket extends EventEmitter {
     const watch = new FatalWatch();
     socket.on('data', (bytes) => {
       const { passed, fatal } = watch.read(bytes);
-      if (passed.length > 0) this.emit('data', passed);
+      if (passed.length > 0) this.#hand(passed);
       if (fatal !== undefined) this.#lose(Object.assign(new Error(fatal.message), { code: fatal.code }));
     });
     socket.on('drain', () => this.emit('drain'));
     socket.on('error', (error) => this.#lose(error));
     socket.on('close', () => this.#lose());
+  }
+
+  #hand(bytes: Buffer): void {
+    const exchange = this.#exchange;
+    if (exchange === undefined) this.emit('data', bytes);
+    else if (exchange.take(bytes)) {
+      this.#exchange = undefined;
+      exchange.resolve();
+    }
   }
 
   #askForTls(): void {
@@ -145,6 +185,8 @@ export class DriverSocket extends EventEmitter {
     this.#isLost = true;
     this.#cause = cause;
     this.#socket.destroy();
+    this.#exchange?.reject(new DatabaseLost(cause));
+    this.#exchange = undefined;
     this.#tellLost();
     if (this.#ending) this.emit('close', false);
     else this.#closeWhenQuiet();

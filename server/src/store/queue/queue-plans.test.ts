@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { endOf, setupRuns, type TestRuns, testServerId } from '../../runs/testing.ts';
 import { markStarted, runningStepsOfAgent, settledAttempts } from '../agents/agent-sessions.ts';
+import type { BinaryQueryable } from '../database/binary-connection.ts';
 import { connectQueue, type Queryable, type Sql, type Tx } from '../database/connection.ts';
 import { unrestricted } from '../people/visibility.ts';
 import { appendChunks, lockWritableAttempts, noteOutput } from '../runs/run-output.ts';
@@ -165,6 +166,22 @@ const readsFromEndToEnd = (node: Plan) =>
   (node['Node Type'] === 'Seq Scan' && bigTables.includes(node['Relation Name'] ?? '')) ||
   (node['Index Cond'] === undefined && wholeIndexes.includes(node['Index Name'] ?? ''));
 
+/** A statement with bytes as one of the driver's: what is planned is the same. */
+const throughDriver = (db: Sql): BinaryQueryable => ({
+  async query(statement, parameters) {
+    const numbers = [...statement.matchAll(/\$(\d)/g)].map(([, number]) => Number(number));
+    const texts = statement.split(/\$\d/);
+    await db(
+      Object.assign(texts, { raw: texts }) as never,
+      ...numbers.map((number) => {
+        const value = parameters[number - 1] ?? null;
+        return Array.isArray(value) ? Buffer.concat(value) : value;
+      }),
+    );
+    return [];
+  },
+});
+
 type Reading = [string, string[], (db: Sql) => Promise<unknown>];
 
 /** What the gateway and starts of runs send, over connections that plan it once; with the indexes that each has to use. */
@@ -199,7 +216,9 @@ const ofQueue: Reading[] = [
     'appendChunks',
     ['job_run_steps_pkey'],
     (db) =>
-      appendChunks(db, [{ sealed: Buffer.alloc(1), sha256: Buffer.alloc(32), stream: 'stdout' } as never]),
+      appendChunks(throughDriver(db), [
+        { stepId: 1, sealed: Buffer.alloc(1), sha256: Buffer.alloc(32), stream: 'stdout' } as never,
+      ]),
   ],
   ['readyRanks', ['job_run_steps_ready'], (db) => readyRanks(db as unknown as Tx, [1, 2])],
   ['worstOutputStates', ['job_run_steps_run'], (db) => worstOutputStates(db as unknown as Tx, [openRunId])],

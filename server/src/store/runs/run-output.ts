@@ -1,6 +1,7 @@
 // Output chunks: stored once, whoever sends them again, and read by number.
 import type { OutputStreamName } from '@opsconductor/protocol';
 import { streamCode, streamOfCode } from '@opsconductor/protocol';
+import type { BinaryQueryable } from '../database/binary-connection.ts';
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
 import { stepIdsOf } from '../queue/step-attempts.ts';
 
@@ -66,11 +67,10 @@ export async function lockWritableAttempts(
  * takes them back.
  */
 export async function appendChunks(
-  sql: Sql,
+  db: BinaryQueryable,
   chunks: readonly (ChunkRow & { agentId: number; sessionNumber: number })[],
   until: 'on disk' | 'committed' = 'on disk',
 ): Promise<boolean> {
-  const sealed = Buffer.concat(chunks.map((chunk) => chunk.sealed));
   const stepIds = [...new Set(chunks.map(({ stepId }) => stepId))];
   let sealedFrom = 1;
   const rows = JSON.stringify(
@@ -86,23 +86,28 @@ export async function appendChunks(
       };
     }),
   );
-  // The bytes are one text beside the rows, which are not worth jsonb: base64 is shorter than a bytea parameter's
-  // hex, and neither side has to look for what JSON escapes.
-  const [verdict] = await sql<{ isNext: boolean }[]>`
-    with body as materialized (
-      select decode(${sealed.toString('base64')}::text, 'base64') as sealed
-    ), chunk as materialized (
-      select * from json_to_recordset(${rows}::text::json) as c(
+  const sealed = chunks.map((chunk) => chunk.sealed);
+  const [row] = await db.query(appendStatements[until], [rows, sealed, `{${stepIds.join(',')}}`]);
+  return row?.[0] === 't';
+}
+
+/** $1: rows as JSON, without their bytes · $2: the bytes of all of them · $3: the ids of their steps. */
+function appendStatement(last: string): string {
+  return `
+    with chunk as materialized (
+      select * from json_to_recordset($1::text::json) as c(
         "stepId" bigint, epoch integer, "agentId" bigint, "sessionNumber" bigint, "attemptDay" date, seq integer,
         stream smallint, "elapsedMs" bigint, "rawLength" integer, sha256 text, "sealedFrom" integer,
         "sealedBytes" integer)
+    ), body as materialized (
+      select $2::bytea as sealed
     ), mark as (
       select "stepId", epoch, "agentId", "sessionNumber", min(seq) as first, max(seq) as last, count(*) as n,
         sum("rawLength") as bytes
       from chunk group by "stepId", epoch, "agentId", "sessionNumber"
     ), locked as materialized (
       select st.id, st.epoch, st.agent_id, st.session_number, st.output_seq from job_run_steps st
-      where st.id = any(${stepIds}::bigint[]) and st.status = 'running' order by st.id for update
+      where st.id = any($3::bigint[]) and st.status = 'running' order by st.id for update
     ), verdict as materialized (
       select count(*) = (select count(*) from mark) as is_next from mark m
       join locked l on l.id = m."stepId" and l.epoch = m.epoch and l.agent_id = m."agentId"
@@ -114,25 +119,20 @@ export async function appendChunks(
       from chunk cross join body where (select is_next from verdict)
     ), noted as (
       update job_run_steps st set output_seq = m.last, output_bytes = st.output_bytes + m.bytes
-      from mark m where st.id = m."stepId" and st.id = any(${stepIds}::bigint[]) and (select is_next from verdict)
+      from mark m where st.id = m."stepId" and st.id = any($3::bigint[]) and (select is_next from verdict)
     )
-    select is_next, case when is_next then ${until === 'committed' ? commitInMemory(sql) : announceMarks(sql)} end
-    from verdict`;
-  return verdict?.isNext === true;
+    select is_next, case when is_next then ${last} end from verdict`;
 }
 
-function announceMarks(sql: Sql) {
-  return sql`(
+const appendStatements = {
+  'on disk': appendStatement(`(
       select count(pg_notify('opsc_output', marks)) from (
         select string_agg("stepId" || '.' || epoch || '.' || last, ',') as marks
-        from (select *, row_number() over () / ${maxMarksPerNotice}::bigint as notice from mark) numbered group by notice
-      ) notices)`;
-}
-
-/** The commit of this statement does not wait for the disk. */
-function commitInMemory(sql: Sql) {
-  return sql`set_config('synchronous_commit', 'off', true)`;
-}
+        from (select *, row_number() over () / ${maxMarksPerNotice} as notice from mark) numbered group by notice
+      ) notices)`),
+  // The commit does not wait for the disk.
+  committed: appendStatement("set_config('synchronous_commit', 'off', true)"),
+};
 
 /** All that was committed before is on disk when this resolves; tells the servers of these chunks. */
 export async function flushChunks(
