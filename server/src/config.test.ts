@@ -1,8 +1,10 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ConfigError, HelpRequested, isLoopback, readConfig } from './config.ts';
+import { ConfigError, HelpRequested } from './config/config-problems.ts';
+import { isLoopback } from './config/read-tls.ts';
+import { readConfig } from './config.ts';
 
 let folder: string;
 let files: { cert: string; key: string };
@@ -206,11 +208,12 @@ test('output and runs are kept for ever unless told, and no run for less time th
 });
 
 test('each flag and variable stands in docs/operations.md', async () => {
-  const [source, page] = await Promise.all([
-    readFile(join(import.meta.dirname, 'config.ts'), 'utf8'),
-    readFile(join(import.meta.dirname, '../../docs/operations.md'), 'utf8'),
-  ]);
-  const settings = new Set(source.match(/--[a-z][a-z-]+|OPSCONDUCTOR_[A-Z_]+/g));
+  const parts = await readdir(join(import.meta.dirname, 'config'));
+  const sources = ['config.ts', ...parts.map((name) => join('config', name))];
+  const [page = '', ...source] = await Promise.all(
+    ['../../docs/operations.md', ...sources].map((name) => readFile(join(import.meta.dirname, name), 'utf8')),
+  );
+  const settings = new Set(source.join('\n').match(/--[a-z][a-z-]+|OPSCONDUCTOR_[A-Z_]+/g));
   expect(settings.size).toBeGreaterThan(30);
   expect([...settings].filter((setting) => !page.includes(setting))).toEqual([]);
 });

@@ -1,6 +1,7 @@
 // The command `keys` (npm run keys): another master key, while servers run on the database or not.
 import { join } from 'node:path';
-import { ConfigError, HelpRequested, readConfig, readEnvironment } from './config.ts';
+import { ConfigError, HelpRequested } from './config/config-problems.ts';
+import { readConfig, readEnvironment } from './config.ts';
 import { AtRestError } from './credentials/at-rest/at-rest-error.ts';
 import { startEmbeddedPostgres } from './database/embedded-postgres.ts';
 import { runningPostgresUrl } from './database/running-postgres.ts';

@@ -1,14 +1,9 @@
 // The server's command: reads its settings, starts, tells a person where to go, and stops cleanly.
 import { join, resolve } from 'node:path';
 import { createAdministratorCode } from './auth/sign-in-codes.ts';
-import {
-  type Config,
-  ConfigError,
-  HelpRequested,
-  isLoopback,
-  readConfig,
-  readEnvironment,
-} from './config.ts';
+import { ConfigError, HelpRequested } from './config/config-problems.ts';
+import { isLoopback } from './config/read-tls.ts';
+import { type Config, readConfig, readEnvironment } from './config.ts';
 import { createLog } from './log.ts';
 import { noteWanted, startQuickstart } from './quickstart/quickstart.ts';
 import { type RunningServer, startServer } from './server.ts';

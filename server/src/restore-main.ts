@@ -1,6 +1,7 @@
 // The command `restored` (npm run restored): once after a backup was restored, before any server is started on it.
 import { join, resolve } from 'node:path';
-import { ConfigError, HelpRequested, readConfig, readEnvironment } from './config.ts';
+import { ConfigError, HelpRequested } from './config/config-problems.ts';
+import { readConfig, readEnvironment } from './config.ts';
 import { startEmbeddedPostgres } from './database/embedded-postgres.ts';
 import { restoredUsage, runRestoredCommand } from './restore/restored-command.ts';
 import { sayToPipe } from './say-to-pipe.ts';

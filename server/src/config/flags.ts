@@ -1,0 +1,141 @@
+// The flags of a server: each with what `--help` says of it, and as it was given.
+import { Command, CommanderError } from 'commander';
+import { logLevels } from '../log.ts';
+import { HelpRequested } from './config-problems.ts';
+
+export type Flags = Partial<{
+  port: string;
+  listen: string;
+  data: string;
+  demo: boolean;
+  publicUrl: string;
+  allowedHost: string[];
+  tls: boolean;
+  tlsCert: string;
+  tlsKey: string;
+  behindTlsProxy: boolean;
+  sessionIdleMinutes: string;
+  sessionMaxHours: string;
+  apiTokenMaxDays: string;
+  auditCheckpoints: string;
+  auditRetentionDays: string;
+  drainSeconds: string;
+  outputRetentionDays: string;
+  runRetentionDays: string;
+  fileStorageGb: string;
+  fileRetentionDays: string;
+  detectSecrets: boolean;
+}>;
+
+const variablesAlone = `
+Variables without a flag:
+  DATABASE_URL                  an existing PostgreSQL in place of the embedded one
+  OPSCONDUCTOR_MASTER_KEY_FILE  the master key (default: master-key.json in the folder of --data with -keys at its end)
+  OPSCONDUCTOR_BOOTSTRAP_TOKEN  on the first start the administrator's first API token
+  LOG_LEVEL                     ${logLevels.join(', ')} (default: info)`;
+
+/** As text; what is no flag is noted in `problems`. */
+export function readFlags(argv: readonly string[], problems: string[]): Flags {
+  let help = '';
+  const command = new Command('npm start --')
+    .description(
+      'The OpsConductor server. In brackets is the variable that says the same; the flag wins. All of it is in docs/operations.md.',
+    )
+    .option('--port <number>', 'port to listen on; 0 takes any free one (default: 7700) [OPSCONDUCTOR_PORT]')
+    .option(
+      '--listen <address>',
+      'IP address, or localhost, to listen on (default: 127.0.0.1) [OPSCONDUCTOR_LISTEN]',
+    )
+    .option(
+      '--data <folder>',
+      'where embedded database, TLS files and demo are (default: .opsconductor beside the code) [OPSCONDUCTOR_DATA]',
+    )
+    .option(
+      '--no-demo',
+      'do not set up the demonstration segment on the first start [OPSCONDUCTOR_DEMO=false]',
+    )
+    .option(
+      '--public-url <url>',
+      'address under which browsers and agents reach this server [OPSCONDUCTOR_PUBLIC_URL]',
+    )
+    .option(
+      '--allowed-host <name>',
+      'a further host name to answer to; may be repeated [OPSCONDUCTOR_ALLOWED_HOSTS, with commas]',
+      (name, names: string[] = []) => [...names, name],
+    )
+    .option('--tls', 'use TLS with a private CA also on a loopback address [OPSCONDUCTOR_TLS=true]')
+    .option('--tls-cert <file>', 'certificate chain, PEM [OPSCONDUCTOR_TLS_CERT]')
+    .option('--tls-key <file>', 'its private key, PEM [OPSCONDUCTOR_TLS_KEY]')
+    .option(
+      '--behind-tls-proxy',
+      'a proxy in front ends TLS: listen without it, and trust its X-Forwarded-For [OPSCONDUCTOR_BEHIND_TLS_PROXY=true]',
+    )
+    .option(
+      '--drain-seconds <number>',
+      'when stopping, first say so to a load balancer for so long (default: 0) [OPSCONDUCTOR_DRAIN_SECONDS]',
+    )
+    .option(
+      '--output-retention-days <number>',
+      'remove older output of runs (default: keep it for ever) [OPSCONDUCTOR_OUTPUT_RETENTION_DAYS]',
+    )
+    .option(
+      '--run-retention-days <number>',
+      'remove older runs (default: keep them for ever) [OPSCONDUCTOR_RUN_RETENTION_DAYS]',
+    )
+    .option(
+      '--file-retention-days <number>',
+      'remove files that no job names and no step has used for so long (default: keep them for ever) [OPSCONDUCTOR_FILE_RETENTION_DAYS]',
+    )
+    .option(
+      '--detect-secrets',
+      'mask private keys and tokens of well-known forms in the output of jobs that do not say whether to [OPSCONDUCTOR_DETECT_SECRETS=true]',
+    )
+    .option(
+      '--file-storage-gb <number>',
+      'what files and artifacts may take together (default: 50) [OPSCONDUCTOR_FILE_STORAGE_GB]',
+    )
+    .option(
+      '--audit-checkpoints <file>',
+      'append each signed checkpoint of the audit log to this file [OPSCONDUCTOR_AUDIT_CHECKPOINTS]',
+    )
+    .option(
+      '--audit-retention-days <number>',
+      'remove older audit rows (default: keep them for ever) [OPSCONDUCTOR_AUDIT_RETENTION_DAYS]',
+    )
+    .option(
+      '--session-idle-minutes <number>',
+      'sign a browser out when it was not used for so long (default: 720) [OPSCONDUCTOR_SESSION_IDLE_MINUTES]',
+    )
+    .option(
+      '--session-max-hours <number>',
+      'sign a browser out after so long, used or not (default: 168) [OPSCONDUCTOR_SESSION_MAX_HOURS]',
+    )
+    .option(
+      '--api-token-max-days <number>',
+      'the longest that an API token may last (default: 365) [OPSCONDUCTOR_API_TOKEN_MAX_DAYS]',
+    )
+    .addHelpText('after', variablesAlone)
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => {
+        help += text;
+      },
+      writeErr: () => {},
+    });
+  try {
+    command.parse([...argv], { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.code === 'commander.helpDisplayed') throw new HelpRequested(help);
+    problems.push(error.message.replace(/^error: /, ''));
+    return {};
+  }
+  for (const argument of command.args) {
+    problems.push(`${argument.split('=', 1)[0]}: there is no such flag; --help lists them`);
+  }
+  // Commander's default for --no-demo is true; only an explicit flag may win over the variable.
+  const { demo, ...flags } = command.opts<Flags>();
+  return demo === false ? { ...flags, demo } : flags;
+}

@@ -1,0 +1,51 @@
+// Whether this server has TLS, and which; and that its public URL says the same.
+import type { Config } from '../config.ts';
+import type { Flags } from './flags.ts';
+import type { SettingReader } from './setting-reader.ts';
+import { readableFileOf } from './setting-values.ts';
+
+export function readTls(
+  flags: Flags,
+  read: SettingReader,
+  where: { behindTlsProxy: boolean; isLoopback: boolean },
+): Config['tls'] {
+  const certFile = read.text(
+    '--tls-cert',
+    'OPSCONDUCTOR_TLS_CERT',
+    flags.tlsCert,
+    readableFileOf,
+    'a file that can be read',
+  );
+  const keyFile = read.text(
+    '--tls-key',
+    'OPSCONDUCTOR_TLS_KEY',
+    flags.tlsKey,
+    readableFileOf,
+    'a file that can be read',
+  );
+  const wantsTls = flags.tls ?? read.flag('OPSCONDUCTOR_TLS') ?? false;
+  if ((certFile === undefined) !== (keyFile === undefined)) {
+    read.problems.push(
+      '--tls-cert and --tls-key: only one of them can be used as given; allowed: both, or neither',
+    );
+  }
+  if (where.behindTlsProxy && (wantsTls || certFile !== undefined)) {
+    read.problems.push('--behind-tls-proxy: found together with TLS of this server; allowed: one of them');
+  }
+  if (where.behindTlsProxy) return { mode: 'off' };
+  if (certFile !== undefined && keyFile !== undefined) return { mode: 'files', certFile, keyFile };
+  // Beyond loopback there is no plain HTTP: tokens and passwords would cross the network readable.
+  return wantsTls || !where.isLoopback ? { mode: 'private_ca' } : { mode: 'off' };
+}
+
+export function checkPublicUrl(publicUrl: string | undefined, isHttps: boolean, problems: string[]): void {
+  if (publicUrl === undefined || publicUrl.startsWith('https:') === isHttps) return;
+  problems.push(
+    `--public-url: found ${JSON.stringify(publicUrl)}; allowed here: ${isHttps ? 'https' : 'http'}, as ${isHttps ? 'browsers reach this server by TLS' : 'this server has no TLS; give --tls-cert and --tls-key, or --behind-tls-proxy'}`,
+  );
+}
+
+/** Whether only this machine can connect. */
+export function isLoopback(address: string): boolean {
+  return address === 'localhost' || address === '::1' || /^127\.\d+\.\d+\.\d+$/.test(address);
+}

@@ -1,0 +1,50 @@
+// What single settings may be; undefined, or false, where a text is none of that.
+import { accessSync, constants } from 'node:fs';
+import { isIP } from 'node:net';
+import { resolve } from 'node:path';
+import { type LogLevel, logLevels } from '../log.ts';
+
+export function portOf(text: string): number | undefined {
+  return /^\d{1,5}$/.test(text) && Number(text) <= 65_535 ? Number(text) : undefined;
+}
+
+export function retentionDaysOf(text: string): number | undefined {
+  const days = /^\d{2,5}$/.test(text) ? Number(text) : 0;
+  return days >= 30 && days <= 36_500 ? days : undefined;
+}
+
+export function addressOf(text: string): string | undefined {
+  return isIP(text) !== 0 || text === 'localhost' ? text : undefined;
+}
+
+export function publicUrlOf(text: string): string | undefined {
+  const url = urlOf(text);
+  const isOrigin = url !== undefined && /^https?:$/.test(url.protocol) && `${url.origin}/` === url.href;
+  return isOrigin ? url.origin : undefined;
+}
+
+function urlOf(text: string): URL | undefined {
+  return URL.canParse(text) ? new URL(text) : undefined;
+}
+
+export function logLevelOf(text: string): LogLevel | undefined {
+  return logLevels.find((level) => level === text.toLowerCase());
+}
+
+export function readableFileOf(text: string): string | undefined {
+  try {
+    accessSync(text, constants.R_OK);
+    return resolve(text);
+  } catch {
+    return undefined;
+  }
+}
+
+export function databaseUrlOf(text: string): boolean {
+  const url = urlOf(text);
+  return url !== undefined && /^postgres(ql)?:$/.test(url.protocol) && url.pathname.length > 1;
+}
+
+export function bootstrapTokenOf(text: string): boolean {
+  return /^[\w.~+/=-]{32,512}$/.test(text);
+}
