@@ -1,0 +1,87 @@
+// Attempts that an agent was delivered and does not list.
+import { expect, test } from 'vitest';
+import { beat, chunk, completion, leased } from '../leases/leased-testing.ts';
+import { type AgentSocket, setupGateway } from '../testing.ts';
+
+test('what an agent was delivered and does not list goes back when it connects again, which it has to after three heartbeats', async () => {
+  await using t = await leased();
+  await beat(t.agentSocket, 1, []);
+  await beat(t.agentSocket, 2, [[t.lease.step, 1]]);
+  await beat(t.agentSocket, 3, []);
+  await beat(t.agentSocket, 4, []);
+  expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', epoch: 1 }]);
+  t.agentSocket.send({ type: 'heartbeat', sequence: 5, held: [] });
+  await t.agentSocket.closed;
+  const { leases } = await (await t.connectAgent()).next('leases');
+  expect(leases).toMatchObject([{ step: t.lease.step, epoch: 2 }]);
+});
+
+/** So many heartbeats in which the agent lists nothing. */
+async function listNothing(agent: AgentSocket, times: number): Promise<void> {
+  for (let sequence = 1; sequence <= times; sequence += 1) {
+    agent.send({ type: 'heartbeat', sequence, held: [] });
+    await agent.next('heartbeat_ack');
+  }
+}
+
+test('a lease that its agent does not list may be on the way yet: the connection ends, and the resume tells', async () => {
+  await using t = await leased();
+  for (let sequence = 1; sequence <= 3; sequence += 1)
+    t.agentSocket.send({ type: 'heartbeat', sequence, held: [] });
+  await t.agentSocket.closed;
+  expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', epoch: 1 }]);
+  const { step, epoch, leaseToken } = t.lease;
+  const attempts = [{ step, epoch, leaseToken, state: 'leased' as const, lastSeq: 0 }];
+  const again = await t.connectAgent({ attempts });
+  expect(again.resumed.attempts).toMatchObject([{ verdict: 'continue' }]);
+  again.terminate();
+  const third = await t.connectAgent();
+  expect((await third.next('leases')).leases).toMatchObject([{ step, epoch: 2 }]);
+});
+
+test('what an agent says right behind three heartbeats from before the lease reached it is taken whole', async () => {
+  await using t = await leased();
+  for (let sequence = 1; sequence <= 3; sequence += 1)
+    t.agentSocket.send({ type: 'heartbeat', sequence, held: [] });
+  const frame = chunk(t.lease, 1, 'one\n');
+  const { step, epoch, leaseToken } = t.lease;
+  t.agentSocket.send({ type: 'started', step, epoch, leaseToken });
+  t.agentSocket.sendFrame(frame);
+  t.agentSocket.send(completion(t.lease, [frame]));
+  await t.agentSocket.closed;
+  const attempts = [{ step, epoch, leaseToken, state: 'finished' as const, lastSeq: 1 }];
+  const again = await t.connectAgent({ attempts });
+  if (again.resumed.attempts[0]?.verdict === 'continue') {
+    again.sendFrame(frame);
+    again.send(completion(t.lease, [frame]));
+    await again.next('completed');
+  }
+  expect(await t.steps(t.runId)).toMatchObject([
+    { status: 'succeeded', outputState: 'complete', outputBytes: 4 },
+  ]);
+});
+
+test('a next step that takes long to be delivered is not missed before it is', async () => {
+  let goOn = () => {};
+  const held = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  let builds = 0;
+  await using t = await setupGateway({}, (builder) => ({
+    async build(steps) {
+      builds += 1;
+      if (builds === 2) await held;
+      return builder.build(steps);
+    },
+  }));
+  const agent = await t.connectAgent();
+  await t.start({ steps: 2 });
+  const [lease] = (await agent.next('leases')).leases;
+  if (lease === undefined) throw new Error('no lease');
+  agent.send(completion(lease, []));
+  await expect.poll(() => builds).toBe(2);
+  await listNothing(agent, 4);
+  goOn();
+  expect((await agent.next('completed')).next).toMatchObject({ epoch: 1 });
+  await listNothing(agent, 1);
+});

@@ -1,0 +1,143 @@
+// What an agent sends of an attempt's output, and what it says of that at the end.
+import { agentCapabilities, closeCodes, type Lease, type OutputFrame } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { chunk, claim, completion, leased } from '../leases/leased-testing.ts';
+import { chainOf, setupGateway } from '../testing.ts';
+
+test('output is acknowledged when it is stored, the completion after it, with the next step in the answer', async () => {
+  await using t = await leased({ steps: 2 });
+  const frames = [chunk(t.lease, 1, 'one\n'), chunk(t.lease, 2, 'two\n')];
+  for (const frame of frames) t.agentSocket.sendFrame(frame);
+  t.agentSocket.send(completion(t.lease, frames));
+  await t.agentSocket.acknowledged(2);
+  const completed = await t.agentSocket.next('completed');
+  expect(completed).toMatchObject({ requestId: 'request-1', result: 'settled', next: { epoch: 1 } });
+  expect(await t.steps(t.runId)).toMatchObject([
+    { status: 'succeeded', outputState: 'complete', outputBytes: 8 },
+    { status: 'running' },
+  ]);
+  const next = completed.next;
+  if (next === undefined) throw new Error('no next step');
+  const one = chunk(next, 1, 'three\n');
+  t.agentSocket.sendFrame(one);
+  t.agentSocket.send(completion(next, [one], { requestId: 'request-2' }));
+  expect(await t.agentSocket.next('completed')).toMatchObject({ result: 'settled' });
+  expect(await t.run(t.runId)).toMatchObject({ status: 'succeeded', completedSteps: 2 });
+});
+
+test('a completion that claims more than is stored is asked for the rest', async () => {
+  await using t = await leased();
+  const frames = [chunk(t.lease, 1, 'one\n'), chunk(t.lease, 2, 'two\n'), chunk(t.lease, 3, 'three\n')];
+  t.agentSocket.sendFrame(frames[0] as OutputFrame);
+  t.agentSocket.send(completion(t.lease, frames));
+  expect(await t.agentSocket.next('completed')).toMatchObject({ result: 'resend', fromSeq: 2 });
+  for (const frame of frames.slice(1)) t.agentSocket.sendFrame(frame);
+  t.agentSocket.send(completion(t.lease, frames, { requestId: 'request-2' }));
+  expect(await t.agentSocket.next('completed')).toMatchObject({ requestId: 'request-2', result: 'settled' });
+  expect(await t.steps(t.runId)).toMatchObject([
+    { status: 'succeeded', outputState: 'complete', outputBytes: 14 },
+  ]);
+});
+
+test('output whose digest differs is asked for once more, and then said to have a gap', async () => {
+  await using t = await leased();
+  const frame = chunk(t.lease, 1, 'one\n');
+  t.agentSocket.sendFrame(frame);
+  const output = { ...claim([frame]), digest: chainOf([]), truncated: false, gaps: [] as [number, number][] };
+  t.agentSocket.send(completion(t.lease, [frame], { output }));
+  expect(await t.agentSocket.next('completed')).toMatchObject({ result: 'resend', fromSeq: 1 });
+  t.agentSocket.sendFrame(frame);
+  t.agentSocket.send(completion(t.lease, [frame], { output, requestId: 'request-2' }));
+  expect(await t.agentSocket.next('completed')).toMatchObject({ result: 'settled' });
+  expect(await t.steps(t.runId)).toMatchObject([
+    { status: 'succeeded', outputState: 'gapped', outputBytes: 4 },
+  ]);
+});
+
+test('output that was cut, or lost with a disk, is marked so', async () => {
+  await using t = await leased({ steps: 2 });
+  const frame = chunk(t.lease, 1, 'one\n');
+  t.agentSocket.sendFrame(frame);
+  const output = { ...claim([frame]), truncated: true, gaps: [] as [number, number][] };
+  t.agentSocket.send(completion(t.lease, [frame], { output }));
+  const { next } = await t.agentSocket.next('completed');
+  if (next === undefined) throw new Error('no next step');
+  const lost = { ...claim([]), lastSeq: 4, truncated: false, gaps: [[1, 4]] as [number, number][] };
+  t.agentSocket.send(completion(next, [], { output: lost, requestId: 'request-2' }));
+  expect(await t.agentSocket.next('completed')).toMatchObject({ result: 'settled' });
+  expect((await t.steps(t.runId)).map((step) => step.outputState)).toEqual(['truncated', 'gapped']);
+  expect(await t.run(t.runId)).toMatchObject({ outputState: 'gapped' });
+});
+
+test('output with a hole in it is not taken, and the connection is begun anew', async () => {
+  await using t = await leased();
+  t.agentSocket.sendFrame(chunk(t.lease, 2, 'two\n'));
+  expect(await t.agentSocket.closed).toBe(closeCodes.serverRestart);
+  const again = await t.connectAgent({
+    attempts: [
+      { step: t.lease.step, epoch: 1, leaseToken: t.lease.leaseToken, state: 'running', lastSeq: 2 },
+    ],
+  });
+  expect(again.resumed.attempts).toEqual([
+    { step: t.lease.step, epoch: 1, verdict: 'continue', ackedSeq: 0 },
+  ]);
+});
+
+test('after a resume output goes on where it was, and its digest is that of the whole', async () => {
+  await using t = await leased();
+  const frames = [chunk(t.lease, 1, 'one\n'), chunk(t.lease, 2, 'two\n')];
+  t.agentSocket.sendFrame(frames[0] as OutputFrame);
+  await t.agentSocket.acknowledged(1);
+  t.agentSocket.terminate();
+  const { step, leaseToken } = t.lease;
+  const again = await t.connectAgent({
+    attempts: [{ step, epoch: 1, leaseToken, state: 'running', lastSeq: 2 }],
+  });
+  expect(again.resumed.attempts).toMatchObject([{ verdict: 'continue', ackedSeq: 1 }]);
+  again.sendFrame(frames[1] as OutputFrame);
+  again.send(completion(t.lease, frames));
+  expect(await again.next('completed')).toMatchObject({ result: 'settled' });
+  expect(await t.steps(t.runId)).toMatchObject([{ outputState: 'complete', outputBytes: 8 }]);
+});
+
+test('output of an attempt that the agent does not hold is passed over', async () => {
+  await using t = await leased();
+  t.agentSocket.sendFrame(chunk({ ...t.lease, step: 4711 }, 1, 'x'));
+  t.agentSocket.sendFrame(chunk({ ...t.lease, epoch: 9 }, 1, 'x'));
+  const frame = chunk(t.lease, 1, 'one\n');
+  t.agentSocket.sendFrame(frame);
+  t.agentSocket.send(completion(t.lease, [frame]));
+  expect(await t.agentSocket.next('completed')).toMatchObject({ result: 'settled' });
+});
+
+test('what a run with an altered key prints and hands on is not kept, which keeps nothing else of its agent up', async () => {
+  await using t = await setupGateway();
+  const agent = await t.connectAgent({ capabilities: [...agentCapabilities] });
+  const bad = await t.start({ rules: [{ outputs: { id: { pattern: '(.*)' } } }] });
+  const good = await t.start();
+  const leases: Lease[] = [];
+  while (leases.length < 2) leases.push(...(await agent.next('leases')).leases);
+  const [ofBad, ofGood] = [bad, good].map((id) => leases.find(({ runId }) => runId === id));
+  if (ofBad === undefined || ofGood === undefined) throw new Error('not leased');
+  await t.sql`update job_runs set data_key = left(data_key, -4) || 'AAAA' where id = ${bad}`;
+  const [lost, kept] = [chunk(ofBad, 1, 'one\n'), chunk(ofGood, 1, 'one\n')];
+  agent.sendFrame(lost);
+  agent.sendFrame(kept);
+  agent.send(completion(ofGood, [kept]));
+  expect(await agent.next('completed')).toMatchObject({ step: ofGood.step, result: 'settled' });
+  // It is asked for all of it in vain.
+  const handsOn = { id: { value: 'deploy' } };
+  let result = 'resend';
+  for (let tries = 1; result === 'resend' && tries <= 5; tries += 1) {
+    if (tries > 1) agent.sendFrame(lost);
+    agent.send(completion(ofBad, [lost], { requestId: `request-${tries + 1}`, handsOn }));
+    result = (await agent.next('completed')).result;
+  }
+  expect(result).toBe('settled');
+  expect(await t.steps(good)).toMatchObject([{ status: 'succeeded', outputState: 'complete' }]);
+  const [step] = await t.steps(bad);
+  expect(step).toMatchObject({ status: 'failed', reason: 'output_missing', outputState: 'gapped' });
+  expect(step?.errorMessage).toBe(
+    'What the step hands on is not kept. Its run or job can’t be read: what the database has of it was altered or moved.',
+  );
+});

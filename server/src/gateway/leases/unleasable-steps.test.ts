@@ -1,0 +1,54 @@
+// Steps of which no lease can be made: they keep no other back.
+import { expect, test } from 'vitest';
+import { LeaseBuilder } from '../../runs/leases/lease-builder.ts';
+import { setupGateway } from '../testing.ts';
+
+test('a step whose target was deleted meanwhile ends failed and says so, others are leased', async () => {
+  await using t = await setupGateway();
+  const runId = await t.start({ targets: 2 });
+  await t.sql`update targets set credential_id = null where name = 'host-1'`;
+  const agent = await t.connectAgent();
+  expect((await agent.next('leases')).leases).toMatchObject([{ target: { name: 'host-2' } }]);
+  await expect.poll(async () => (await t.steps(runId))[0]?.status).toBe('failed');
+  expect((await t.steps(runId))[0]).toMatchObject({
+    reason: 'invalid_config',
+    errorMessage: 'Target “host-1” has no credential any more.',
+  });
+});
+
+test('a step of which the job was altered in the database fails and says so, and the others are leased', async () => {
+  let afresh: LeaseBuilder | undefined;
+  await using t = await setupGateway({}, (builder) => ({
+    build: (steps) => (afresh ?? builder).build(steps),
+  }));
+  const bad = await t.start();
+  const good = await t.start();
+  await t.sql`
+    update jobs set data_key = 'altered' where id = (select job_id from job_runs where id = ${bad})`;
+  // As of a server that has just been started: it has opened nothing before.
+  afresh = new LeaseBuilder({ sql: t.sql, masterKey: { ...t.masterKey } });
+  const agent = await t.connectAgent();
+  expect((await agent.next('leases')).leases).toMatchObject([{ runId: good }]);
+  await expect.poll(() => t.steps(bad)).toMatchObject([{ status: 'failed', reason: 'invalid_config' }]);
+});
+
+test('a run under a master key that this server does not hold is left to others for a while, and the others are leased', async () => {
+  let afresh: LeaseBuilder | undefined;
+  await using t = await setupGateway({}, (builder) => ({
+    build: (steps) => (afresh ?? builder).build(steps),
+  }));
+  const bad = await t.start();
+  const good = await t.start();
+  await t.sql`
+    update jobs set data_key = overlay(data_key placing 'xx' from 5 for 2)
+    where id = (select job_id from job_runs where id = ${bad})`;
+  afresh = new LeaseBuilder({ sql: t.sql, masterKey: { ...t.masterKey } });
+  const agent = await t.connectAgent();
+  expect((await agent.next('leases')).leases).toMatchObject([{ runId: good }]);
+  await expect
+    .poll(
+      () => t.sql`
+      select status, not_before > clock_timestamp() as waits from job_run_steps where job_run_id = ${bad}`,
+    )
+    .toEqual([{ status: 'ready', waits: true }]);
+});
