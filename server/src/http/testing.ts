@@ -113,7 +113,9 @@ function requestInit(method: string, request: TestRequest): RequestInit {
 export async function wholeTable(): Promise<RouteSpec[]> {
   const anything: unknown = new Proxy(() => anything, { get: () => anything });
   const names = await readdir(import.meta.dirname, { recursive: true });
-  const modules = names.filter((name) => /^(routes\/)?[a-z-]+\.ts$/.test(name) && name !== 'route-table.ts');
+  const modules = names.filter(
+    (name) => /^(routes\/([a-z-]+\/)?)?[a-z-]+\.ts$/.test(name) && name !== 'route-table.ts',
+  );
   const tables: RouteSpec[] = [];
   for (const name of modules) {
     const exported = Object.entries(

@@ -1,0 +1,329 @@
+import type { Category, ErrorBody, Job, JobListItem, Role } from '@opsconductor/protocol';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { newMasterKey } from '../../../credentials/at-rest/master-key.ts';
+import { setupApp, type TestApp } from '../../testing.ts';
+import { categoryRoutes } from './categories.ts';
+import { jobRoutes } from './jobs.ts';
+
+let t: TestApp;
+let admin: string;
+beforeEach(async () => {
+  const masterKey = newMasterKey();
+  t = await setupApp(({ sql }) => [
+    ...categoryRoutes({ sql, masterKey, forgetEverybody: () => {} }),
+    ...jobRoutes({ sql, masterKey }),
+  ]);
+  admin = (await t.user('ada', ['admin'])).token;
+});
+afterEach(() => t.close());
+
+async function call<T>(method: string, path: string, json?: unknown, token = admin) {
+  const body = json === undefined ? {} : { json };
+  const response = await t.request(method, `/api/v1/${path}`, { token, ...body });
+  const text = await response.text();
+  return { status: response.status, body: (text === '' ? undefined : JSON.parse(text)) as T };
+}
+
+const create = async (name: string) => (await call<Category>('POST', 'categories', { name })).body;
+const definition = (name: string, category?: string) => ({
+  name,
+  ...(category === undefined ? {} : { category }),
+  steps: [{ name: 'ask', type: 'ssh.exec', config: { command: 'uptime' } }],
+});
+const save = (name: string, category?: string, token = admin) =>
+  call<Job>('POST', 'jobs', definition(name, category), token);
+
+/** Someone with the role on these categories. */
+async function on(role: Role, ...categories: Category[]): Promise<string> {
+  const { id, token } = await t.user(`${role} ${categories.map(({ name }) => name).join()}`, []);
+  for (const { id: categoryId } of categories)
+    await t.sql`insert into role_grants ${t.sql({ userId: id, role, categoryId })}`;
+  return token;
+}
+
+describe('categories', () => {
+  test('are made, described anew, listed by name, and deleted with the grants on them', async () => {
+    const ops = await create('ops');
+    expect(ops).toMatchObject({ name: 'ops', description: '', jobCount: 0 });
+    await on('viewer', ops);
+    const changed = await call<Category>('PUT', `categories/${ops.id}`, {
+      name: 'Operations',
+      description: 'x',
+    });
+    expect(changed.body).toMatchObject({ id: ops.id, name: 'Operations', description: 'x' });
+    const { body } = await call<{ items: Category[] }>('GET', 'categories');
+    expect(body.items.map(({ name }) => name)).toEqual(['Operations', 'general']);
+    expect((await call('DELETE', `categories/${ops.id}`)).status).toBe(204);
+    expect((await call('GET', `categories/${ops.id}`)).status).toBe(404);
+    expect(await t.sql`select 1 from role_grants where category_id = ${ops.id}`).toHaveLength(0);
+    const rows = await t.sql<{ action: string; categoryId: number }[]>`
+      select action, category_id from audit_log where object_kind = 'category' order by id`;
+    expect(rows.map(({ action }) => action)).toEqual([
+      'category.created',
+      'category.changed',
+      'category.deleted',
+    ]);
+    expect(rows.every(({ categoryId }) => categoryId === ops.id)).toBe(true);
+  });
+
+  test('have names of their own', async () => {
+    await create('ops');
+    const { status, body } = await call<ErrorBody>('POST', 'categories', { name: 'ops' });
+    expect({ status, details: body.error.details }).toMatchObject({
+      status: 409,
+      details: [{ path: 'name' }],
+    });
+    const lab = await create('lab');
+    expect((await call('PUT', `categories/${lab.id}`, { name: 'ops' })).status).toBe(409);
+  });
+
+  test('in which jobs are stay, as does the one for jobs that name none', async () => {
+    const ops = await create('ops');
+    await save('in ops', 'ops');
+    const refused = await call<ErrorBody>('DELETE', `categories/${ops.id}`);
+    expect(refused.status).toBe(409);
+    expect(refused.body.error.message).toMatch(/^1 job is in ops\./);
+    expect((await call('DELETE', 'categories/1')).status).toBe(409);
+    expect((await call('PUT', 'categories/1', { name: 'other' })).status).toBe(409);
+    expect((await call('PUT', 'categories/1', { name: 'general', description: 'Rest' })).status).toBe(200);
+  });
+});
+
+describe('a category with what is in it', () => {
+  test('is deleted at once: those below go along, and all jobs move first, also archived and deleted ones', async () => {
+    const ops = await create('ops');
+    const night = await create('ops/night');
+    await create('lab');
+    const one = (await save('one', 'ops')).body;
+    const two = (await save('two', 'ops/night')).body;
+    await t.sql`update jobs set state = 'archived' where id = ${two.id}`;
+    await t.sql`update jobs set deleted_at = now() where id = ${(await save('gone', 'ops/night')).body.id}`;
+    const path = `categories/${ops.id}?below=true`;
+    const refused = await call<ErrorBody>('DELETE', path);
+    expect(refused.body.error.message).toMatch(/^1 job is in ops.night\..*moveJobsTo/);
+    expect((await call('DELETE', `${path}&moveJobsTo=lab`)).status).toBe(204);
+    for (const { id } of [ops, night]) expect((await call('GET', `categories/${id}`)).status).toBe(404);
+    for (const { id } of [one, two]) {
+      expect((await call<Job>('GET', `jobs/${id}`)).body.category).toBe('lab');
+    }
+    const jobs = await t.sql`select distinct c.name from jobs j join categories c on c.id = j.category_id`;
+    expect(jobs).toEqual([{ name: 'lab' }]);
+    const audited = await t.sql`
+      select action, count(*)::int as rows from audit_log where action in ('category.deleted', 'job.moved')
+       group by 1 order by 1`;
+    expect(audited).toEqual([
+      { action: 'category.deleted', rows: 2 },
+      { action: 'job.moved', rows: 4 },
+    ]);
+  });
+
+  test('stays as it is where one thing stands against it', async () => {
+    const ops = await create('ops');
+    await create('ops/night');
+    const { id } = (await save('one', 'ops')).body;
+    const refusals: [string, number, RegExp][] = [
+      ['?moveJobsTo=general', 409, /1 category lies in ops\..*below=true/],
+      ['?below=true&moveJobsTo=ops%2Fnight', 400, /Is deleted as well/],
+      ['?below=true&moveJobsTo=nowhere', 400, /There is no category of this name/],
+    ];
+    for (const [query, status, message] of refusals) {
+      const refused = await call<ErrorBody>('DELETE', `categories/${ops.id}${query}`);
+      expect(refused).toMatchObject({ status, body: { error: { message: expect.stringMatching(message) } } });
+    }
+    expect((await call<Job>('GET', `jobs/${id}`)).body.category).toBe('ops');
+    expect((await call<{ items: Category[] }>('GET', 'categories')).body.items).toHaveLength(3);
+  });
+});
+
+describe('a job', () => {
+  test('is in the category that its definition names, whatever that comes to be called', async () => {
+    const ops = await create('ops');
+    const job = (await save('in ops', 'ops')).body;
+    expect(job).toMatchObject({ category: 'ops', definition: { category: 'ops' } });
+    await save('in none');
+    await call('PUT', `categories/${ops.id}`, { name: 'operations' });
+    const read = (await call<Job>('GET', `jobs/${job.id}`)).body;
+    expect(read).toMatchObject({ category: 'operations', definition: { category: 'operations' } });
+    expect(read.checksum).toBe(job.checksum);
+    const listed = (await call<{ items: JobListItem[] }>('GET', 'jobs?category=operations')).body.items;
+    expect(listed).toMatchObject([{ id: job.id, category: 'operations' }]);
+    expect((await call<{ items: unknown[] }>('GET', 'jobs?category=nowhere')).body.items).toEqual([]);
+  });
+
+  test('of a category that is not there, or not for its author to know, is refused alike', async () => {
+    const ops = await create('ops');
+    await create('secret');
+    const author = await on('author', ops);
+    for (const name of ['secret', 'nowhere']) {
+      const { status, body } = await save('x', name, author);
+      expect({ status, message: body }).toMatchObject({
+        status: 400,
+        message: {
+          error: {
+            message: expect.stringMatching(/^There is no category of this name .*created first/),
+            details: [{ path: 'category' }],
+          },
+        },
+      });
+    }
+    expect((await save('theirs', 'ops', author)).status).toBe(201);
+    const refused = (await save('x', undefined, author)) as unknown as { status: number; body: ErrorBody };
+    expect(refused.status).toBe(403);
+    expect(refused.body.error.message).toContain('jobs.edit on category “general”');
+  });
+
+  test('is moved by who may edit in both categories, and by nobody else', async () => {
+    const [ops, lab] = [await create('ops'), await create('lab')];
+    const job = (await save('a job', 'ops')).body;
+    const move = (category: string, token: string) =>
+      call<Job & ErrorBody>('PUT', `jobs/${job.id}/category`, { category }, token);
+    const half = await on('author', ops);
+    expect((await move('lab', half)).status).toBe(400);
+    const reader = await on('viewer', ops, lab);
+    expect((await move('lab', reader)).status).toBe(403);
+    const both = await on('author', ops, lab);
+    expect((await move('lab', both)).body).toMatchObject({ category: 'lab', version: 1 });
+    expect((await move('ops', half)).status).toBe(404);
+    const moved =
+      await t.sql`select category_id, detail from audit_log where action = 'job.moved' order by id`;
+    expect(moved).toMatchObject([
+      { categoryId: ops.id },
+      { categoryId: lab.id, detail: { from: 'ops', to: 'lab' } },
+    ]);
+  });
+
+  test('that its author may not move into a category they see is refused by name, and that is written down', async () => {
+    const [ops, lab] = [await create('ops'), await create('lab')];
+    const job = (await save('a job', 'ops')).body;
+    const { id, token } = await t.user('eve', []);
+    await t.sql`insert into role_grants ${t.sql({ userId: id, role: 'author', categoryId: ops.id })}`;
+    await t.sql`insert into role_grants ${t.sql({ userId: id, role: 'viewer', categoryId: lab.id })}`;
+    const { status, body } = await call<ErrorBody>(
+      'PUT',
+      `jobs/${job.id}/category`,
+      { category: 'lab' },
+      token,
+    );
+    expect(status).toBe(403);
+    expect(body.error.message).toBe(
+      'This needs the permission jobs.edit on category “lab”, which eve does not have there.',
+    );
+    const refusals = await t.sql`select detail from audit_log where action = 'request.refused'`;
+    expect(refusals).toMatchObject([
+      { detail: { path: '/api/v1/jobs/:id/category', permission: 'jobs.edit' } },
+    ]);
+  });
+});
+
+describe('the tree of categories', () => {
+  const rename = (category: Category, name: string) =>
+    call<Category & ErrorBody>('PUT', `categories/${category.id}`, { name });
+  const names = async (token = admin) =>
+    (await call<{ items: Category[] }>('GET', 'categories', undefined, token)).body.items.map(
+      ({ name }) => name,
+    );
+
+  test('has each at its path, which moves with what it lies in', async () => {
+    const prod = await create('prod');
+    const db = await create('prod/db');
+    await create('prod/db/oracle');
+    const ops = await create('ops');
+    expect(db).toMatchObject({ name: 'prod/db', parentId: prod.id });
+    expect((await rename(prod, 'production')).status).toBe(200);
+    expect((await rename(db, 'ops/databases')).body).toMatchObject({ parentId: ops.id });
+    expect(await names()).toEqual(['general', 'ops', 'ops/databases', 'ops/databases/oracle', 'production']);
+    expect((await save('tuned', 'ops/databases/oracle')).body.category).toBe('ops/databases/oracle');
+    const { body } = await call<{ items: JobListItem[] }>('GET', 'jobs?category=ops');
+    expect(body.items.map(({ name }) => name)).toEqual(['tuned']);
+  });
+
+  test('reaches with what is granted to all that lies below, and nowhere else', async () => {
+    const prod = await create('prod');
+    const token = await on('author', prod);
+    // Below it before and after the grant, and beside it.
+    await create('prod/db');
+    await create('production');
+    expect(await names(token)).toEqual(['prod', 'prod/db']);
+    expect((await save('deep', 'prod/db', token)).status).toBe(201);
+    expect((await save('beside', 'production', token)).status).toBe(400);
+    expect((await call<Job>('GET', 'jobs?search=deep', undefined, token)).body).toMatchObject({
+      items: [{ name: 'deep' }],
+    });
+  });
+
+  test('tells who sees a category, and not what it lies in, no more than its path', async () => {
+    await create('prod');
+    const db = await create('prod/db');
+    const token = await on('viewer', db);
+    expect((await call<Category>('GET', `categories/${db.id}`, undefined, token)).body).toMatchObject({
+      name: 'prod/db',
+      parentId: null,
+    });
+    expect(await names(token)).toEqual(['prod/db']);
+  });
+
+  test.each<[string, string, number, RegExp]>([
+    ['in what is not there', 'nowhere/db', 400, /There is no category nowhere/],
+    ['inside itself', 'prod/db/prod', 400, /inside itself/],
+    ['at a path that is taken', 'ops', 409, /already/],
+    ['with an empty part', 'ops//db', 400, /empty/],
+    ['with white space at a slash', 'ops/ db', 400, /white space/],
+    ['too deep', 'd/2/3/4/5/6/7/8', 400, /8 deep at most/],
+    ['at too long a path', 'l'.repeat(195), 400, /198 characters|203 characters|path would have/],
+  ])('refuses a move %s', async (_, path, status, message) => {
+    const prod = await create('prod');
+    await create('prod/db');
+    if (path.startsWith('l')) await create('prod/db/long-one');
+    await create('ops');
+    for (const made of ['d', 'd/2', 'd/2/3', 'd/2/3/4', 'd/2/3/4/5', 'd/2/3/4/5/6', 'd/2/3/4/5/6/7'])
+      await create(made);
+    const before = await names();
+    const refused = await rename(prod, path);
+    expect(refused.status).toBe(status);
+    expect(refused.body.error.message).toMatch(message);
+    expect(refused.body.error.details).toMatchObject([{ path: 'name' }]);
+    expect(await names()).toEqual(before);
+  });
+
+  test('keeps one that has others below it, or whose deleted jobs have runs', async () => {
+    const prod = await create('prod');
+    const db = await create('prod/db');
+    expect((await call<ErrorBody>('DELETE', `categories/${prod.id}`)).body.error.message).toMatch(
+      /1 category lies in prod/,
+    );
+    const job = (await save('ran', 'prod/db')).body;
+    await t.sql`
+      insert into job_runs (job_id, job_version, status, data_key, targets_total, total_steps, start_by, completed_at)
+      values (${job.id}, 1, 'succeeded', 'x', 1, 1, now(), now())`;
+    expect((await call('DELETE', `jobs/${job.id}`)).status).toBe(204);
+    const kept = await call<ErrorBody>('DELETE', `categories/${db.id}`);
+    expect([kept.status, kept.body.error.message]).toEqual([
+      409,
+      expect.stringMatching(/Runs of 1 job .* are kept/),
+    ]);
+    await t.sql`delete from job_runs`;
+    await t.sql`delete from jobs where deleted_at is not null`;
+    expect((await call('DELETE', `categories/${db.id}`)).status).toBe(204);
+    expect((await call('DELETE', `categories/${prod.id}`)).status).toBe(204);
+  });
+
+  test('makes no circle of two moves at once', async () => {
+    const one = await create('one');
+    const two = await create('two');
+    const moved = await Promise.all([rename(one, 'two/one'), rename(two, 'one/two')]);
+    expect(moved.map(({ status }) => status).sort()).toEqual([200, 400]);
+    expect(await names()).toHaveLength(3);
+  });
+
+  test('leaves a category with a slash in its name, from before there was a tree, where it was', async () => {
+    await create('prod');
+    await t.sql`insert into categories (name) values ('prod/old')`;
+    const token = await on(
+      'viewer',
+      (await call<{ items: Category[] }>('GET', 'categories')).body.items.find(
+        ({ name }) => name === 'prod',
+      ) as Category,
+    );
+    expect(await names(token)).toEqual(['prod']);
+  });
+});

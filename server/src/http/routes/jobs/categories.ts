@@ -1,0 +1,101 @@
+import {
+  CategoryRequestSchema,
+  CategorySchema,
+  Closed,
+  DeleteCategoryQuerySchema,
+  Id,
+  Page,
+} from '@opsconductor/protocol';
+import { callerOf } from '../../../caller.ts';
+import { deleteCategory } from '../../../categories/delete-category.ts';
+import { createCategory, updateCategory } from '../../../categories/edit-categories.ts';
+import { getCategory, listCategories } from '../../../categories/list-categories.ts';
+import type { MasterKey } from '../../../credentials/at-rest/master-key.ts';
+import type { Sql } from '../../../store/database/connection.ts';
+import { type RouteSpec, route } from '../../route.ts';
+
+const tag = 'categories';
+const params = Closed({ id: Id });
+
+export interface CategoryRouteDeps {
+  sql: Sql;
+  masterKey: MasterKey;
+  /** Called when the tree has changed: what is granted on a category reaches those below it. */
+  forgetEverybody(): void;
+}
+
+export function categoryRoutes({ sql, masterKey, forgetEverybody }: CategoryRouteDeps): RouteSpec[] {
+  const thenForget = async <T>(change: Promise<T>): Promise<T> => {
+    const changed = await change;
+    forgetEverybody();
+    return changed;
+  };
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/categories',
+      permission: 'read',
+      scoped: true,
+      summary: 'List the categories of jobs, all on one page',
+      tag,
+      success: { status: 200, schema: Page(CategorySchema) },
+      handle: async ({ principal }) => ({
+        items: await listCategories(sql, principal.authority.reach('read')),
+        nextCursor: null,
+      }),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/categories',
+      permission: 'categories.edit',
+      summary: 'Create a category',
+      description:
+        'At its path: `prod/db` lies in `prod`, which must be there. What is granted on a category reaches those below it.',
+      tag,
+      body: CategoryRequestSchema,
+      example: { name: 'prod/web', description: 'What serves the shop' },
+      success: { status: 201, schema: CategorySchema },
+      handle: (request) => thenForget(createCategory(sql, request.body, callerOf(request))),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/categories/:id',
+      permission: 'read',
+      scoped: true,
+      summary: 'Get a category',
+      tag,
+      params,
+      success: { status: 200, schema: CategorySchema },
+      handle: ({ params, principal }) => getCategory(sql, params.id, principal.authority.reach('read')),
+    }),
+    route({
+      method: 'PUT',
+      path: '/api/v1/categories/:id',
+      permission: 'categories.edit',
+      summary: 'Change a category',
+      description:
+        'Its jobs and the grants on it stay, whatever it is called. Another path moves it, with all below it: who has rights on it by what it lay in loses them, and gets those of where it lies.',
+      tag,
+      params,
+      body: CategoryRequestSchema,
+      example: { name: 'prod/web', description: 'What serves the shop' },
+      success: { status: 200, schema: CategorySchema },
+      handle: (request) =>
+        thenForget(updateCategory(sql, request.params.id, request.body, callerOf(request))),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/categories/:id',
+      permission: 'categories.edit',
+      summary: 'Delete a category, and the grants on it',
+      description:
+        'One in which no job and no category is; with `below` those below it go along, and with `moveJobsTo` all jobs in them move to that category first, archived ones too, their runs with them. All of it or nothing.',
+      tag,
+      params,
+      query: DeleteCategoryQuerySchema,
+      success: { status: 204 },
+      handle: (request) =>
+        thenForget(deleteCategory({ sql, masterKey }, request.params.id, request.query, callerOf(request))),
+    }),
+  ];
+}

@@ -1,0 +1,109 @@
+import { type ConvertedJobs, type JobImport, type JobImportItemDetail, limits } from '@opsconductor/protocol';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { newMasterKey } from '../../../credentials/at-rest/master-key.ts';
+import { JobImports } from '../../../jobs/bundles/job-imports.ts';
+import { writeBundle } from '../../../jobs/bundles/write-bundle.ts';
+import { createLog } from '../../../log.ts';
+import { setupApp, type TestApp } from '../../testing.ts';
+import { jobBundleRoutes } from './job-bundles.ts';
+
+let t: TestApp;
+let token: string;
+let imports: JobImports;
+beforeAll(async () => {
+  t = await setupApp(({ sql }) => {
+    const masterKey = newMasterKey();
+    imports = new JobImports({ sql, masterKey, log: createLog({ level: 'silent', plain: false }) });
+    return jobBundleRoutes({ sql, masterKey, imports });
+  });
+  token = (await t.user('root', ['admin'])).token;
+});
+afterAll(async () => {
+  await imports?.stop();
+  await t?.close();
+});
+
+async function call<T>(method: string, path: string, body?: string, type = 'application/yaml') {
+  const reply = await t.request(method, `/api/v1/${path}`, {
+    token,
+    ...(body === undefined ? {} : { body }),
+    headers: { 'Content-Type': type },
+  });
+  const text = await reply.text();
+  return { status: reply.status, text, body: (text.startsWith('{') ? JSON.parse(text) : undefined) as T };
+}
+
+const bundle = (count: number, format: 'yaml' | 'json' = 'yaml') =>
+  writeBundle(
+    Array.from({ length: count }, (_, n) => ({
+      definition: {
+        name: `job ${String(n).padStart(4, '0')}`,
+        description: 'x'.repeat(1_900),
+        steps: [{ name: 'only', type: 'ssh.exec' as const, config: { command: 'uptime' } }],
+      },
+    })),
+    format,
+  );
+
+it('a large file is read in a thread of its own, planned, looked through, applied and exported again', async () => {
+  const text = bundle(80);
+  expect(text.length).toBeGreaterThan(128 * 1024);
+  const begun = await call<JobImport>('POST', 'job-imports?existing=skip', text);
+  expect(begun).toMatchObject({ status: 202, body: { status: 'reading', existing: 'skip' } });
+  const { id } = begun.body;
+  await imports.settled(id);
+  const page = await call<JobImport>('GET', `job-imports/${id}?search=0079&action=create`);
+  expect(page.body).toMatchObject({
+    status: 'planned',
+    jobsTotal: 80,
+    counts: { create: 80 },
+    items: [{ position: 80, name: 'job 0079' }],
+    nextCursor: null,
+  });
+  const item = await call<JobImportItemDetail>('GET', `job-imports/${id}/items/80`);
+  expect(item.body.definition.steps[0]?.config).toMatchObject({ command: 'uptime', timeout: 300 });
+  expect(
+    await call('POST', `job-imports/${id}/choices`, '{"existing":"update"}', 'application/json'),
+  ).toMatchObject({ status: 200 });
+  expect(await call('POST', `job-imports/${id}/apply`, '{}', 'application/json')).toMatchObject({
+    status: 202,
+  });
+  await imports.settled(id);
+  expect((await call<{ items: JobImport[] }>('GET', 'job-imports')).body.items).toMatchObject([
+    { id, status: 'applied', percent: 100 },
+  ]);
+  const reply = await t.request('GET', '/api/v1/jobs/export?format=json', { token });
+  expect(reply.headers.get('content-type')).toBe('application/json; charset=utf-8');
+  expect(reply.headers.get('content-disposition')).toBe('attachment; filename="jobs.json"');
+  expect(JSON.parse(await reply.text()).jobs).toHaveLength(80);
+  expect((await call('DELETE', `job-imports/${id}`)).status).toBe(204);
+  expect((await call('GET', `job-imports/${id}`)).status).toBe(404);
+});
+
+it('an import that is given up while its file is read leaves nothing', async () => {
+  const { body } = await call<JobImport>('POST', 'job-imports', bundle(700));
+  expect((await call('DELETE', `job-imports/${body.id}`)).status).toBe(204);
+  await imports.settled(body.id);
+  expect((await call('GET', `job-imports/${body.id}`)).status).toBe(404);
+});
+
+it('Rundeck’s jobs are converted without being saved', async () => {
+  const text = '- name: Old\n  sequence:\n    commands:\n    - exec: uptime\n    - jobref: { name: Other }\n';
+  const { body } = await call<ConvertedJobs>('POST', 'jobs/convert/rundeck', text);
+  expect(body.bundle.jobs).toMatchObject([{ definition: { name: 'Old' }, state: 'draft' }]);
+  expect(body.yaml).toContain('name: Old');
+  expect(body.findings.filter(({ kind }) => kind === 'left_out')).toMatchObject([{ line: 5, job: 'Old' }]);
+  expect(await call('POST', 'jobs/convert/rundeck', '- name: Old\n- sequence: {}\n')).toMatchObject({
+    status: 400,
+    body: { error: { details: [{ line: 1 }, { line: 2 }] } },
+  });
+});
+
+it('other types of content, empty files and files that are too large are refused', async () => {
+  expect(await call('POST', 'job-imports', 'x', 'text/plain')).toMatchObject({ status: 415 });
+  expect(await call('POST', 'job-imports', '')).toMatchObject({ status: 400 });
+  const tooLarge = await call('POST', 'jobs/convert/rundeck', ' '.repeat(limits.maxConvertedBytes + 1));
+  expect(tooLarge.status).toBe(413);
+  expect((await call('GET', 'jobs/export?ids=x')).status).toBe(400);
+  expect((await call('GET', 'job-imports/none')).status).toBe(400);
+});

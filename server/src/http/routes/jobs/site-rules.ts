@@ -1,0 +1,152 @@
+// What an installation asks of job definitions, for administrators.
+import {
+  Closed,
+  CreateSiteRuleRequestSchema,
+  Id,
+  pageQuery,
+  SiteRulePageSchema,
+  SiteRuleSchema,
+  SiteRuleViolationPageSchema,
+  SiteRuleViolationQuerySchema,
+  TrySiteRuleRequestSchema,
+  UpdateSiteRuleRequestSchema,
+} from '@opsconductor/protocol';
+import { callerOf } from '../../../caller.ts';
+import type { MasterKey } from '../../../credentials/at-rest/master-key.ts';
+import {
+  createSiteRule,
+  deleteSiteRule,
+  readSiteRule,
+  updateSiteRule,
+} from '../../../site-rules/edit-site-rules.ts';
+import { getSiteRule, listSiteRules } from '../../../site-rules/list-site-rules.ts';
+import { findViolations, violationsOf } from '../../../site-rules/violations.ts';
+import type { Sql } from '../../../store/database/connection.ts';
+import { expectedVersionOf } from '../../answers/entity-tag.ts';
+import { type RouteSpec, route } from '../../route.ts';
+
+const tag = 'site rules';
+const params = Closed({ id: Id });
+const path = '/api/v1/site-rules';
+const permission = 'site_rules.edit';
+
+const example = {
+  name: 'Production is bounded',
+  category: 'prod',
+  condition: 'has(job.timeout) && note != ""',
+  message: 'Jobs in prod need a timeout and a note that says why.',
+  path: 'timeout',
+};
+
+export interface SiteRuleRouteDeps {
+  sql: Sql;
+  masterKey: MasterKey;
+}
+
+export function siteRuleRoutes(deps: SiteRuleRouteDeps): RouteSpec[] {
+  return [...editRoutes(deps), ...violationRoutes(deps)];
+}
+
+function editRoutes({ sql }: SiteRuleRouteDeps): RouteSpec[] {
+  return [
+    route({
+      method: 'GET',
+      path,
+      permission,
+      summary: 'List the site rules by name',
+      tag,
+      query: Closed(pageQuery),
+      success: { status: 200, schema: SiteRulePageSchema },
+      handle: ({ query }) => listSiteRules(sql, query),
+    }),
+    route({
+      method: 'POST',
+      path,
+      permission,
+      summary: 'Create a site rule',
+      description:
+        'Definitions are held against it from now on, whenever they are saved, imported, moved to another category, labelled or checked. Jobs that break it already stay as they are and run; `GET /api/v1/jobs/health` tells of them. The condition is CEL over `job`, `note` and, asked per step, `step`; it is true of what keeps the rule.',
+      tag,
+      body: CreateSiteRuleRequestSchema,
+      example,
+      success: { status: 201, schema: SiteRuleSchema },
+      handle: (request) => createSiteRule(sql, request.body, callerOf(request)),
+    }),
+    route({
+      method: 'GET',
+      path: `${path}/:id`,
+      permission,
+      summary: 'Get a site rule',
+      tag,
+      params,
+      success: { status: 200, schema: SiteRuleSchema },
+      handle: ({ params }) => getSiteRule(sql, params.id),
+    }),
+    route({
+      method: 'PUT',
+      path: `${path}/:id`,
+      permission,
+      summary: 'Change a site rule as a whole',
+      description:
+        'Says which version was changed, in `expectedVersion` or `If-Match: "3"`: when it was changed again since it is 409. What is left out takes its default.',
+      tag,
+      params,
+      body: UpdateSiteRuleRequestSchema,
+      example: { ...example, severity: 'warning', expectedVersion: 1 },
+      takesIfMatch: true,
+      success: { status: 200, schema: SiteRuleSchema },
+      handle: (request) =>
+        updateSiteRule(
+          sql,
+          request.params.id,
+          request.body,
+          callerOf(request),
+          expectedVersionOf(request.context.req.raw),
+        ),
+    }),
+    route({
+      method: 'DELETE',
+      path: `${path}/:id`,
+      permission,
+      summary: 'Delete a site rule',
+      tag,
+      params,
+      success: { status: 204 },
+      handle: (request) => deleteSiteRule(sql, request.params.id, callerOf(request)),
+    }),
+  ];
+}
+
+function violationRoutes(deps: SiteRuleRouteDeps): RouteSpec[] {
+  return [
+    route({
+      method: 'GET',
+      path: `${path}/:id/violations`,
+      permission,
+      summary: 'List the jobs that break a site rule now',
+      description:
+        'Archived jobs are left out. A page looks at so many jobs at most: it may have few items or none, and go on at `nextCursor`.',
+      tag,
+      params,
+      query: SiteRuleViolationQuerySchema,
+      success: { status: 200, schema: SiteRuleViolationPageSchema },
+      handle: ({ params, query, principal }) =>
+        violationsOf(deps, params.id, query, principal.authority.reach('read')),
+    }),
+    route({
+      method: 'POST',
+      path: `${path}/try`,
+      permission,
+      summary: 'List the jobs that would break a site rule, which is not saved',
+      tag,
+      body: TrySiteRuleRequestSchema,
+      example: { rule: example, limit: 20 },
+      success: { status: 200, schema: SiteRuleViolationPageSchema },
+      handle: async ({ body, principal }) => {
+        const { rule: asked, ...page } = body;
+        const rule = await readSiteRule(deps.sql, asked, 'rule.');
+        return findViolations(deps, rule, page, principal.authority.reach('read'));
+      },
+    }),
+  ];
+}

@@ -1,0 +1,220 @@
+// Who am I, signing in and out, one's password, sessions and API tokens.
+import {
+  ApiTokenSchema,
+  Closed,
+  CreateApiTokenRequestSchema,
+  CreatedApiTokenSchema,
+  EndedSessionsSchema,
+  ExchangeRequestSchema,
+  Id,
+  limits,
+  MeSchema,
+  Page,
+  PasswordRequestSchema,
+  pageQuery,
+  SessionListSchema,
+  SignInRequestSchema,
+} from '@opsconductor/protocol';
+import type { Context } from 'hono';
+import { getCookie } from 'hono/cookie';
+import { createApiToken, listApiTokensOf, revokeApiToken } from '../../../auth/api-tokens.ts';
+import { describeMe } from '../../../auth/describe-me.ts';
+import type { IdentityDeps } from '../../../auth/identity-deps.ts';
+import { endOtherSessions, endSession, listSessionsOf } from '../../../auth/sessions.ts';
+import { needsCurrentPassword, setPassword } from '../../../auth/set-password.ts';
+import { type SignInOrigin, signInByCode, signInByPassword, signOut } from '../../../auth/sign-in.ts';
+import { AppError } from '../../../errors.ts';
+import { findUserById } from '../../../store/people/users.ts';
+import { type RouteSpec, route } from '../../route.ts';
+import { clearSessionCookie, type SessionCookie, setSessionCookie } from '../../session-cookie.ts';
+
+export interface IdentityRouteDeps extends IdentityDeps {
+  cookie: SessionCookie;
+}
+
+const tag = 'identity';
+const params = Closed({ id: Id });
+/** Anybody may send these: the longest name and password as JSON has them at most, and no more. */
+const maxSignInBytes = 16 * 1024;
+
+export function identityRoutes(deps: IdentityRouteDeps): RouteSpec[] {
+  return [
+    ...signInRoutes(deps),
+    ...ownAccountRoutes(deps),
+    ...ownSessionRoutes(deps),
+    ...ownTokenRoutes(deps),
+  ];
+}
+
+function signInRoutes(deps: IdentityRouteDeps): RouteSpec[] {
+  return [
+    route({
+      method: 'POST',
+      path: '/api/v1/sign-in/exchange',
+      permission: 'public',
+      summary: 'Sign in with a one-time code',
+      description: 'Uses the code up and sets the session cookie. A session that the browser had ends.',
+      tag,
+      body: ExchangeRequestSchema,
+      maxBodyBytes: maxSignInBytes,
+      success: { status: 200, schema: MeSchema },
+      async handle(request) {
+        const { me, sessionToken } = await signInByCode(deps, request.body.code, originOf(deps, request));
+        setSessionCookie(request.context, deps.cookie, sessionToken);
+        return me;
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/sign-in',
+      permission: 'public',
+      summary: 'Sign in with name and password',
+      description:
+        'Sets the session cookie. A session that the browser had ends. Ten wrong passwords lock the name for the address that they came from.',
+      tag,
+      body: SignInRequestSchema,
+      maxBodyBytes: maxSignInBytes,
+      success: { status: 200, schema: MeSchema },
+      async handle(request) {
+        const { me, sessionToken } = await signInByPassword(deps, request.body, originOf(deps, request));
+        setSessionCookie(request.context, deps.cookie, sessionToken);
+        return me;
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/sign-out',
+      permission: 'self',
+      summary: 'End this session',
+      description: 'With an API token nothing ends: delete the token instead.',
+      tag,
+      success: { status: 204 },
+      async handle(request) {
+        await signOut(deps, request.principal, request);
+        clearSessionCookie(request.context, deps.cookie);
+      },
+    }),
+  ];
+}
+
+function ownAccountRoutes(deps: IdentityRouteDeps): RouteSpec[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/me',
+      permission: 'self',
+      summary: 'Who is signed in, what they may do and where',
+      tag,
+      success: { status: 200, schema: MeSchema },
+      async handle(request) {
+        const user = await findUserById(deps.sql, request.principal.userId);
+        if (user === undefined) throw new AppError('unauthenticated', 'Sign in again.');
+        const { via, authority } = request.principal;
+        const needed = await needsCurrentPassword(deps, request.principal, user);
+        return describeMe(user, { via, authority, needsCurrentPassword: needed });
+      },
+    }),
+    route({
+      method: 'PUT',
+      path: '/api/v1/me/password',
+      permission: 'self',
+      summary: 'Set one’s password',
+      description:
+        'In a session only. Asks for the present password, unless the session was opened by a one-time code within 30 minutes. Ends one’s other sessions; API tokens stay.',
+      tag,
+      body: PasswordRequestSchema,
+      success: { status: 204 },
+      async handle(request) {
+        await setPassword(deps, request.principal, request.body, request);
+      },
+    }),
+  ];
+}
+
+function ownSessionRoutes(deps: IdentityRouteDeps): RouteSpec[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/me/sessions',
+      permission: 'self',
+      summary: 'Where one is signed in, the session used last first',
+      tag,
+      success: { status: 200, schema: SessionListSchema },
+      handle: ({ principal }) => listSessionsOf(deps, principal, principal.userId),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/me/sessions',
+      permission: 'self',
+      summary: 'End all of one’s sessions but the one that asks',
+      tag,
+      success: { status: 200, schema: EndedSessionsSchema },
+      handle: (request) =>
+        endOtherSessions(deps, request.principal, request, { userId: request.principal.userId }),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/me/sessions/:id',
+      permission: 'self',
+      summary: 'End one of one’s sessions',
+      tag,
+      params,
+      success: { status: 204 },
+      handle: (request) =>
+        endSession(deps, request.principal, request.params.id, request, {
+          userId: request.principal.userId,
+        }),
+    }),
+  ];
+}
+
+function ownTokenRoutes(deps: IdentityRouteDeps): RouteSpec[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/tokens',
+      permission: 'self',
+      summary: 'One’s API tokens, newest first',
+      tag,
+      query: Closed(pageQuery),
+      success: { status: 200, schema: Page(ApiTokenSchema) },
+      async handle(request) {
+        const { cursor, limit = limits.defaultPageItems } = request.query;
+        const page = cursor === undefined ? { limit } : { limit, cursor };
+        return listApiTokensOf(deps, request.principal.userId, page);
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/tokens',
+      permission: 'self',
+      summary: 'Make an API token',
+      description:
+        'The token is shown once. `permissions` and `scopes` leave it less than its user may do. Made with an API token it expires with that one at the latest.',
+      tag,
+      body: CreateApiTokenRequestSchema,
+      success: { status: 201, schema: CreatedApiTokenSchema },
+      handle: (request) => createApiToken(deps, request.principal, request.body, request),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/tokens/:id',
+      permission: 'self',
+      summary: 'Revoke one of one’s API tokens',
+      tag,
+      params,
+      success: { status: 204 },
+      handle: (request) => revokeApiToken(deps, request.principal, request.params.id, request),
+    }),
+  ];
+}
+
+function originOf(
+  deps: IdentityRouteDeps,
+  request: { context: Context; address: string; requestId: string },
+): SignInOrigin {
+  const { context, address, requestId } = request;
+  const oldSessionToken = getCookie(context, deps.cookie.name);
+  const userAgent = context.req.header('user-agent') ?? '';
+  return { address, requestId, userAgent, ...(oldSessionToken === undefined ? {} : { oldSessionToken }) };
+}

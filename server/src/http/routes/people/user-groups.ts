@@ -1,0 +1,131 @@
+// User groups and who is in them.
+import {
+  Closed,
+  CreateUserGroupRequestSchema,
+  Id,
+  pageQuery,
+  UpdateUserGroupRequestSchema,
+  UserGroupMemberPageSchema,
+  UserGroupPageSchema,
+  UserGroupQuerySchema,
+  UserGroupSchema,
+} from '@opsconductor/protocol';
+import { callerOf } from '../../../caller.ts';
+import type { PeopleDeps } from '../../../people/people-deps.ts';
+import {
+  addUserGroupMember,
+  createUserGroup,
+  deleteUserGroup,
+  getUserGroup,
+  listUserGroupMembers,
+  listUserGroups,
+  removeUserGroupMember,
+  updateUserGroup,
+} from '../../../people/user-groups.ts';
+import { type RouteSpec, route } from '../../route.ts';
+
+const tag = 'people';
+const permission = 'people.edit';
+const params = Closed({ id: Id });
+const memberParams = Closed({ id: Id, user: Id });
+
+export function userGroupRoutes(deps: PeopleDeps): RouteSpec[] {
+  return [...editRoutes(deps), ...memberRoutes(deps)];
+}
+
+function editRoutes(deps: PeopleDeps): RouteSpec[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/user-groups',
+      permission,
+      summary: 'List user groups by name',
+      tag,
+      query: UserGroupQuerySchema,
+      success: { status: 200, schema: UserGroupPageSchema },
+      handle: ({ query }) => listUserGroups(deps, query),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/user-groups',
+      permission,
+      summary: 'Create a user group',
+      description: 'What is granted to a group, all its members hold.',
+      tag,
+      body: CreateUserGroupRequestSchema,
+      success: { status: 201, schema: UserGroupSchema },
+      handle: (request) => createUserGroup(deps, request.body, callerOf(request)),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/user-groups/:id',
+      permission,
+      summary: 'Get a user group',
+      tag,
+      params,
+      success: { status: 200, schema: UserGroupSchema },
+      handle: (request) => getUserGroup(deps, request.params.id),
+    }),
+    route({
+      method: 'PUT',
+      path: '/api/v1/user-groups/:id',
+      permission,
+      summary: 'Rename or describe a user group',
+      tag,
+      params,
+      body: UpdateUserGroupRequestSchema,
+      success: { status: 200, schema: UserGroupSchema },
+      handle: (request) => updateUserGroup(deps, request.params.id, request.body, callerOf(request)),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/user-groups/:id',
+      permission,
+      summary: 'Delete a user group with its grants',
+      description: 'Its members stay users. Refused where the last administrator is one by this group.',
+      tag,
+      params,
+      success: { status: 204 },
+      handle: (request) => deleteUserGroup(deps, request.params.id, callerOf(request)),
+    }),
+  ];
+}
+
+function memberRoutes(deps: PeopleDeps): RouteSpec[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/user-groups/:id/members',
+      permission,
+      summary: 'List the members of a user group by name',
+      tag,
+      params,
+      query: Closed(pageQuery),
+      success: { status: 200, schema: UserGroupMemberPageSchema },
+      handle: ({ params, query }) => listUserGroupMembers(deps, params.id, query),
+    }),
+    route({
+      method: 'PUT',
+      path: '/api/v1/user-groups/:id/members/:user',
+      permission,
+      summary: 'Put a user into a user group',
+      description: 'Who is in it already stays. Refused for a group that holds more than the caller.',
+      tag,
+      params: memberParams,
+      success: { status: 204 },
+      handle: (request) =>
+        addUserGroupMember(deps, request.params.id, request.params.user, callerOf(request)),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/user-groups/:id/members/:user',
+      permission,
+      summary: 'Take a user out of a user group',
+      tag,
+      params: memberParams,
+      success: { status: 204 },
+      handle: (request) =>
+        removeUserGroupMember(deps, request.params.id, request.params.user, callerOf(request)),
+    }),
+  ];
+}

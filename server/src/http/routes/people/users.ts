@@ -1,0 +1,278 @@
+// Users and service accounts: who they are, their ways in, what they may do and why.
+import {
+  AccessQuerySchema,
+  AccessSchema,
+  ApiTokenSchema,
+  Closed,
+  CreateApiTokenRequestSchema,
+  CreatedApiTokenSchema,
+  CreateUserRequestSchema,
+  EndedSessionsSchema,
+  Id,
+  limits,
+  Page,
+  pageQuery,
+  SessionListSchema,
+  SignInLinkSchema,
+  UpdateUserRequestSchema,
+  UserPageSchema,
+  UserQuerySchema,
+  UserSchema,
+} from '@opsconductor/protocol';
+import { createApiToken, listApiTokensOf, revokeApiToken } from '../../../auth/api-tokens.ts';
+import { endOtherSessions, endSession, listSessionsOf } from '../../../auth/sessions.ts';
+import { callerOf } from '../../../caller.ts';
+import { AppError } from '../../../errors.ts';
+import { requireAtLeast } from '../../../people/change-people.ts';
+import { createUser, deleteUser, updateUser } from '../../../people/edit-users.ts';
+import { explainAccess } from '../../../people/explain-access.ts';
+import { getUser, listUsers } from '../../../people/list-users.ts';
+import type { PeopleDeps } from '../../../people/people-deps.ts';
+import { createSignInLink, unlockUser } from '../../../people/sign-in-links.ts';
+import type { Tx } from '../../../store/database/connection.ts';
+import type { UserRow } from '../../../store/people/users.ts';
+import { type RouteRequest, type RouteSpec, route } from '../../route.ts';
+
+const tag = 'people';
+const permission = 'people.edit';
+const params = Closed({ id: Id });
+
+export function userRoutes(deps: PeopleDeps): RouteSpec[] {
+  return [
+    ...editRoutes(deps),
+    ...wayInRoutes(deps),
+    ...sessionRoutes(deps),
+    ...tokenRoutes(deps),
+    ...accessRoutes(deps),
+  ];
+}
+
+function editRoutes(deps: PeopleDeps): RouteSpec[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/users',
+      permission,
+      summary: 'List users and service accounts by name',
+      tag,
+      query: UserQuerySchema,
+      success: { status: 200, schema: UserPageSchema },
+      handle: ({ query }) => listUsers(deps, query),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/users',
+      permission,
+      summary: 'Create a user or a service account',
+      description:
+        'A user has no password at first: make a sign-in link. A service account has API tokens only. Names are unique, whatever the case of their letters.',
+      tag,
+      body: CreateUserRequestSchema,
+      success: { status: 201, schema: UserSchema },
+      handle: (request) => createUser(deps, request.body, callerOf(request)),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/users/:id',
+      permission,
+      summary: 'Get a user',
+      tag,
+      params,
+      success: { status: 200, schema: UserSchema },
+      handle: (request) => getUser(deps, request.params.id),
+    }),
+    route({
+      method: 'PUT',
+      path: '/api/v1/users/:id',
+      permission,
+      summary: 'Change, activate or deactivate a user',
+      description:
+        'What is left out stays. Deactivating ends sessions and sign-in links and deletes API tokens, for good. Refused for who holds more than the caller, and for the last administrator.',
+      tag,
+      params,
+      body: UpdateUserRequestSchema,
+      success: { status: 200, schema: UserSchema },
+      handle: (request) => updateUser(deps, request.params.id, request.body, callerOf(request)),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/users/:id',
+      permission,
+      summary: 'Delete a user that has done nothing yet',
+      description:
+        'Who is named by a run, a job, a grant or anything else stays for that: deactivate instead. The audit log keeps the name.',
+      tag,
+      params,
+      success: { status: 204 },
+      handle: (request) => deleteUser(deps, request.params.id, callerOf(request)),
+    }),
+  ];
+}
+
+function wayInRoutes(deps: PeopleDeps): RouteSpec[] {
+  return [
+    route({
+      method: 'POST',
+      path: '/api/v1/users/:id/sign-in-link',
+      permission,
+      summary: 'Make a one-time sign-in link, in place of the password',
+      description:
+        'Signs in once within 24 hours, to set a password then. Takes the present password away, ends sessions, locks and earlier links. Shown once.',
+      tag,
+      params,
+      success: { status: 201, schema: SignInLinkSchema },
+      handle: (request) => createSignInLink(deps, request.params.id, callerOf(request)),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/users/:id/unlock',
+      permission,
+      summary: 'Lift the locks that wrong passwords brought',
+      tag,
+      params,
+      success: { status: 204 },
+      handle: (request) => unlockUser(deps, request.params.id, callerOf(request)),
+    }),
+  ];
+}
+
+function sessionRoutes(deps: PeopleDeps): RouteSpec[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/users/:id/sessions',
+      permission,
+      summary: 'Where a user is signed in, the session used last first',
+      tag,
+      params,
+      success: { status: 200, schema: SessionListSchema },
+      async handle(request) {
+        await getUser(deps, request.params.id);
+        return listSessionsOf(deps, request.principal, request.params.id);
+      },
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/users/:id/sessions',
+      permission,
+      summary: 'End all sessions of a user',
+      description: 'Of oneself all but the one that asks.',
+      tag,
+      params,
+      success: { status: 200, schema: EndedSessionsSchema },
+      handle: (request) =>
+        endOtherSessions(deps, request.principal, request, {
+          userId: request.params.id,
+          admit: holdsAtLeast(request),
+        }),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/users/:id/sessions/:session',
+      permission,
+      summary: 'End a session of a user',
+      tag,
+      params: Closed({ id: Id, session: Id }),
+      success: { status: 204 },
+      handle: (request) =>
+        endSession(deps, request.principal, request.params.session, request, {
+          userId: request.params.id,
+          admit: holdsAtLeast(request),
+        }),
+    }),
+  ];
+}
+
+function tokenRoutes(deps: PeopleDeps): RouteSpec[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/users/:id/tokens',
+      permission,
+      summary: 'API tokens of a user or service account, newest first',
+      tag,
+      params,
+      query: Closed(pageQuery),
+      success: { status: 200, schema: Page(ApiTokenSchema) },
+      async handle({ params, query }) {
+        await getUser(deps, params.id);
+        const { cursor, limit = limits.defaultPageItems } = query;
+        return listApiTokensOf(deps, params.id, cursor === undefined ? { limit } : { limit, cursor });
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/users/:id/tokens',
+      permission,
+      summary: 'Make an API token for a service account',
+      description: 'Shown once. People make their own. Refused for who holds more than the caller.',
+      tag,
+      params,
+      body: CreateApiTokenRequestSchema,
+      success: { status: 201, schema: CreatedApiTokenSchema },
+      handle: (request) =>
+        createApiToken(deps, request.principal, request.body, request, {
+          ownerId: request.params.id,
+          async admit(tx, owner) {
+            if (owner.kind !== 'service') {
+              throw new AppError('conflict', `${owner.name} is a person, who makes API tokens alone.`);
+            }
+            await holdsAtLeast(request)(tx, owner);
+          },
+        }),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/users/:id/tokens/:token',
+      permission,
+      summary: 'Revoke an API token of a user or service account',
+      tag,
+      params: Closed({ id: Id, token: Id }),
+      success: { status: 204 },
+      handle: (request) =>
+        revokeApiToken(deps, request.principal, request.params.token, request, {
+          ownerId: request.params.id,
+          admit: holdsAtLeast(request),
+        }),
+    }),
+  ];
+}
+
+function accessRoutes(deps: PeopleDeps): RouteSpec[] {
+  const description =
+    'Without `permission`: each right with the grants that give it. With it, and a job, target, run, category, segment or target group: may they do that there, by which grants, or what is missing. What the caller may not see is not found.';
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/users/:id/access',
+      permission,
+      summary: 'What may this user do, and why?',
+      description,
+      tag,
+      params,
+      query: AccessQuerySchema,
+      success: { status: 200, schema: AccessSchema },
+      handle: ({ params, query, principal }) =>
+        explainAccess(deps, params.id, query, principal.authority.reach('read')),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/me/access',
+      permission: 'self',
+      summary: 'What may I do, and why?',
+      description,
+      tag: 'identity',
+      query: AccessQuerySchema,
+      success: { status: 200, schema: AccessSchema },
+      handle: ({ query, principal }) =>
+        explainAccess(deps, principal.userId, query, principal.authority.reach('read')),
+    }),
+  ];
+}
+
+/** Refuses a change to who holds more than the caller. */
+function holdsAtLeast(
+  request: Pick<RouteRequest<unknown, unknown, unknown>, 'principal' | 'address' | 'requestId'>,
+) {
+  return (tx: Tx, user: UserRow) => requireAtLeast(tx, callerOf(request), user.grants);
+}

@@ -1,0 +1,186 @@
+// What the queue says of itself, while agents come, go silent and drain.
+import type { ExecutorStatus, WorkerStatus } from '@opsconductor/protocol';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { endOf, givenUp } from '../../../runs/testing.ts';
+import { setDraining } from '../../../store/agents/agent-sessions.ts';
+import { setupRunsApp, type TestRunsApp } from './runs-testing.ts';
+
+let t: TestRunsApp;
+beforeEach(async () => {
+  t = await setupRunsApp();
+});
+afterEach(() => t[Symbol.asyncDispose]());
+
+const queue = async () => (await t.ask('GET', 'executor/status')).body as ExecutorStatus;
+const workers = async () => (await t.ask('GET', 'worker/status')).body as WorkerStatus;
+
+/** The agent's heartbeats are missing since so long; its session has expired `ttl` later. */
+async function missHeartbeats(agentId: number, forS: number, ttlS = 20): Promise<string> {
+  const [row] = await t.sql<{ at: Date }[]>`
+    update agent_sessions set last_heartbeat_at = clock_timestamp() - ${forS} * interval '1 second',
+      expires_at = clock_timestamp() - ${forS - ttlS} * interval '1 second'
+    where agent_id = ${agentId} returning expires_at as at`;
+  return row?.at.toISOString() ?? '';
+}
+
+describe('the queue', () => {
+  test('is ok while agents take what is there, and counts steps, runs and free slots', async () => {
+    expect(await queue()).toMatchObject({ status: 'ok', oldestReadyMs: null, problems: [] });
+    await t.start({ targets: 3, steps: 2 });
+    expect(await queue()).toEqual({
+      status: 'ok',
+      steps: { ready: 3, running: 0, held: 0 },
+      runs: { queued: 1, running: 0, cancelling: 0 },
+      oldestReadyMs: expect.any(Number),
+      segments: [
+        {
+          id: t.segmentId,
+          name: 'dmz-1',
+          ready: 3,
+          running: 0,
+          ableAgents: 1,
+          freeSlots: 8,
+          stuckSince: null,
+        },
+      ],
+      problems: [],
+    });
+    await t.claim();
+    expect(await queue()).toMatchObject({
+      status: 'ok',
+      steps: { ready: 0, running: 3 },
+      segments: [{ running: 3, freeSlots: 5 }],
+    });
+  });
+
+  test('is ok while all slots are busy: the rest waits its turn', async () => {
+    await t.connect(t.agent, { slots: 1 });
+    await t.start({ targets: 2 });
+    expect(await t.claim()).toHaveLength(1);
+    expect(await queue()).toMatchObject({
+      status: 'ok',
+      segments: [{ ready: 1, running: 1, ableAgents: 1, freeSlots: 0 }],
+    });
+  });
+
+  test('says since when nobody can take steps whose only agent is silent, also while that one holds leases', async () => {
+    await t.connect(t.agent, { slots: 1 });
+    await t.start({ targets: 2 });
+    await t.claim();
+    await t.sql`update job_runs set created_at = clock_timestamp() - interval '1 hour'`;
+    const since = await missHeartbeats(t.agent.agentId, 90);
+    expect(await queue()).toMatchObject({
+      status: 'degraded',
+      steps: { ready: 1, running: 1 },
+      segments: [{ ready: 1, running: 1, ableAgents: 0, freeSlots: 0, stuckSince: since }],
+      problems: [
+        `Segment “dmz-1”: 1 step is ready and no agent can take it since ${since}. Agent agent-a is silent.`,
+      ],
+    });
+  });
+
+  test('says since when the steps wait that came after the last agent had gone', async () => {
+    const gone = await missHeartbeats(t.agent.agentId, 7_200);
+    const runId = await t.start({ targets: 2 });
+    const [run] = await t.sql<{ at: Date }[]>`select created_at as at from job_runs where id = ${runId}`;
+    const { segments, problems } = await queue();
+    expect(segments[0]?.stuckSince).toBe(run?.at.toISOString());
+    expect(segments[0]?.stuckSince).not.toBe(gone);
+    expect(problems[0]).toMatch(/^Segment “dmz-1”: 2 steps are ready .* Agent agent-a is offline\.$/);
+  });
+
+  test('takes a step for ready since the one before it ended', async () => {
+    const runId = await t.start({ steps: 2 });
+    const lease = await t.claimOne();
+    await t.sql`update job_runs set created_at = clock_timestamp() - interval '1 hour'`;
+    await t.settle(endOf(lease));
+    await t.sql`update agent_sessions set draining = true`;
+    const [first] = await t.sql<{ at: Date }[]>`
+      select completed_at as at from job_run_steps where job_run_id = ${runId} and step_number = 1`;
+    expect((await queue()).segments[0]?.stuckSince).toBe(first?.at.toISOString());
+  });
+
+  test('knows an agent that is connected but drains, has no segment key, or lost its session from one that can', async () => {
+    await t.start();
+    await setDraining(t.sql, t.agent.agentId, t.agent.sessionNumber);
+    await t.addAgent('agent-b', { hasSegmentKey: false });
+    const third = await t.addAgent('agent-c');
+    expect(await queue()).toMatchObject({ status: 'ok', segments: [{ ableAgents: 1, freeSlots: 8 }] });
+    await t.connect(third, { ready: false });
+    const { segments, problems } = await queue();
+    expect(segments).toMatchObject([{ ableAgents: 0, freeSlots: 0 }]);
+    expect(problems[0]).toContain(
+      '. Agent agent-a is draining, agent-b has no segment key yet, agent-c is just connecting.',
+    );
+  });
+
+  test('is not stuck for want of agents where nothing waits', async () => {
+    await missHeartbeats(t.agent.agentId, 90);
+    expect(await queue()).toMatchObject({ status: 'ok', segments: [{ ableAgents: 0, stuckSince: null }] });
+  });
+
+  test('gives no slot of one agent away for what runs on another', async () => {
+    await t.start({ targets: 5 });
+    expect(await t.claim()).toHaveLength(5);
+    await missHeartbeats(t.agent.agentId, 90);
+    await t.addAgent('agent-b');
+    expect((await queue()).segments).toMatchObject([{ running: 5, ableAgents: 1, freeSlots: 8 }]);
+  });
+});
+
+describe('the agents', () => {
+  test('are counted by state, and their leases until they are settled', async () => {
+    const second = await t.addAgent('agent-b');
+    const third = await t.addAgent('agent-c');
+    await t.start({ targets: 3 });
+    const held = await t.claim();
+    const slotsInUse = (agentId: number) => held.filter((step) => step.agentId === agentId).length;
+    expect([t.agent, second, third].map(({ agentId }) => slotsInUse(agentId))).toEqual([1, 1, 1]);
+    expect(await workers()).toMatchObject({
+      connected: 3,
+      silent: 0,
+      offline: 0,
+      slots: 24,
+      slotsInUse: 3,
+      freeSlots: 21,
+    });
+    await missHeartbeats(t.agent.agentId, 90);
+    await setDraining(t.sql, third.agentId, third.sessionNumber);
+    expect(await workers()).toMatchObject({
+      connected: 2,
+      silent: 1,
+      offline: 0,
+      slots: 24,
+      slotsInUse: 3,
+      freeSlots: 7,
+    });
+    await missHeartbeats(t.agent.agentId, 7_200);
+    expect(await workers()).toMatchObject({
+      connected: 2,
+      silent: 0,
+      offline: 1,
+      slots: 24,
+      slotsInUse: 3,
+      freeSlots: 7,
+      agents: [
+        {
+          id: t.agent.agentId,
+          name: 'agent-a',
+          segmentName: 'dmz-1',
+          state: 'offline',
+          slots: 8,
+          slotsInUse: 1,
+        },
+        { name: 'agent-b', state: 'connected', slotsInUse: 1 },
+        { name: 'agent-c', state: 'draining', slotsInUse: 1 },
+      ],
+    });
+    for (const step of held.filter((one) => one.agentId === t.agent.agentId)) await t.settle(givenUp(step));
+    expect(await workers()).toMatchObject({ offline: 1, slots: 16, slotsInUse: 2, freeSlots: 7 });
+  });
+});
+
+test('both are for those who may read', async () => {
+  for (const path of ['executor/status', 'worker/status'])
+    expect((await t.app.request('GET', `/api/v1/${path}`)).status).toBe(401);
+});

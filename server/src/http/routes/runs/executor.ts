@@ -1,0 +1,33 @@
+// The specification's executor and worker endpoints: the queue and the agents.
+import { ExecutorStatusSchema, WorkerStatusSchema } from '@opsconductor/protocol';
+import { executorStatus, workerStatus } from '../../../jobs/queue-status.ts';
+import type { Sql } from '../../../store/database/connection.ts';
+import { executorStatusExample, workerStatusExample } from '../../description/examples/runs.ts';
+import { type RouteSpec, route } from '../../route.ts';
+
+export function executorRoutes({ sql }: { sql: Sql }): RouteSpec[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/executor/status',
+      permission: 'read',
+      scoped: true,
+      summary: 'Queue statistics, by segment',
+      description:
+        '`degraded` where steps are ready in a segment and none of its agents can take them; `problems` says which, since when and why.',
+      tag: 'queue',
+      success: { status: 200, schema: ExecutorStatusSchema, example: executorStatusExample },
+      handle: ({ principal }) => executorStatus(sql, principal.authority),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/worker/status',
+      permission: 'read',
+      scoped: true,
+      summary: 'Agents and their slots',
+      tag: 'queue',
+      success: { status: 200, schema: WorkerStatusSchema, example: workerStatusExample },
+      handle: ({ principal }) => workerStatus(sql, principal.authority),
+    }),
+  ];
+}

@@ -1,0 +1,231 @@
+// The live stream of a run as server-sent events. Pull-driven: what a slow reader hasn't taken stays in the database.
+import {
+  Closed,
+  Id,
+  isRunEnded,
+  limits,
+  RunEventsQuerySchema,
+  type RunStarted,
+} from '@opsconductor/protocol';
+import type { Authority } from '../../../auth/authority.ts';
+import type { Principal } from '../../../auth/principal.ts';
+import { AppError, invalidField } from '../../../errors.ts';
+import type { LiveHub } from '../../../runs/live/live-hub.ts';
+import {
+  parsePosition,
+  RunStream,
+  type StreamPosition,
+  stepsOfOutputQuery,
+} from '../../../runs/live/run-stream.ts';
+import type { RunKeys } from '../../../runs/run-keys.ts';
+import type { RunPart } from '../../../runs/view/run-part.ts';
+import { partToFollow, type SeenRun, seeRun } from '../../../runs/view/seen-run.ts';
+import type { Sql } from '../../../store/database/connection.ts';
+import type { RunRecord } from '../../../store/runs/runs.ts';
+import { cutConnection } from '../../client.ts';
+import { type RouteRequest, type RouteSpec, route } from '../../route.ts';
+
+export interface RunEventsDeps {
+  sql: Sql;
+  hub: LiveHub;
+  keys: RunKeys;
+  /** Ends the streams when the server stops. */
+  stopping: AbortSignal;
+  /** 15 s by default. */
+  keepAliveMs?: number;
+  /** Calls the listener when sessions, tokens or rights have changed, with whose; returns the unsubscribe. */
+  onForgotten?(listener: (isAffected: (principal: Principal) => boolean) => void): () => void;
+}
+
+const eventStream = 'text/event-stream';
+const streamHeaders = {
+  'Content-Type': `${eventStream}; charset=utf-8`,
+  'Cache-Control': 'no-store',
+  'X-Accel-Buffering': 'no',
+};
+
+/** Comments at this interval keep proxies from closing a quiet stream, and rights are asked for again. */
+const defaultKeepAliveMs = 15_000;
+
+export function runEventRoutes(deps: RunEventsDeps): RouteSpec[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/runs/:id/events',
+      permission: 'read',
+      scoped: true,
+      summary: 'Follow a run live (server-sent events, resumable by Last-Event-ID)',
+      description:
+        'Events: `change` (what changed, as whole new values), `chunk` (stored output, gzip in base64, of the steps in `output`), `transfer` (how far a step that moves files is: the newest, without an id), `end` (the run has ended and everything was sent).',
+      tag: 'runs',
+      params: Closed({ id: Id }),
+      query: RunEventsQuerySchema,
+      success: { status: 200, contentType: eventStream },
+      handle: async ({ params, query, principal, context, authorityNow }) => {
+        const [seen, named] = await Promise.all([
+          seeRun(deps.sql, params.id, principal.authority),
+          query.output === undefined ? [] : stepsOfOutputQuery(deps.sql, params.id, query.output),
+        ]);
+        const part = await partToFollow(deps.sql, seen, principal.authority);
+        const stepIds = part !== undefined && query.output === 'all' ? stepsOfPart(part) : named;
+        if (stepIds === undefined) throw tooManySteps(query.output ?? '');
+        const position = startOf(context.req.header('last-event-id'), query.after, part);
+        const { run } = seen;
+        const hasEnded = isRunEnded(run.status);
+        const onCutOff = () => cutConnection(context);
+        const of = { runId: run.id, stepIds, position, hasEnded, part };
+        const stream = new RunStream(deps, { ...of, onCutOff, whose: String(principal.userId) });
+        const isStill = async () => isSeenAs(deps.sql, { seen, part }, await authorityNow());
+        return new Response(streamOf(deps, { principal, context }, stream, isStill), {
+          headers: streamHeaders,
+        });
+      },
+    }),
+  ];
+}
+
+export type Asker = Pick<RouteRequest<unknown, unknown, unknown>, 'principal' | 'context' | 'authorityNow'>;
+
+/** Whether the caller would rather follow what they start than be told of it. */
+export function wantsEvents(accept: string | undefined): boolean {
+  return (accept ?? '').split(',').some((type) => type.split(';')[0]?.trim().toLowerCase() === eventStream);
+}
+
+/**
+ * The answer to a start by who may read the run's job: its stream from the first event on, so that the start and what
+ * it prints take one request. A stream that breaks is gone on with by GET of the run's events.
+ */
+export async function followStarted(
+  deps: RunEventsDeps,
+  { principal, context, authorityNow }: Asker,
+  { run, isNew }: { run: RunRecord; isNew: boolean },
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Response> {
+  const named = await stepsOfOutputQuery(deps.sql, run.id, 'all');
+  const position = { afterSeq: 0, output: new Map() };
+  const stream = new RunStream(deps, {
+    ...{ runId: run.id, stepIds: named ?? [], position, hasEnded: false, isNew },
+    onCutOff: () => cutConnection(context),
+    whose: String(principal.userId),
+  });
+  const seen = { seen: { run, isWhole: true }, part: undefined };
+  const isStill = async () => isSeenAs(deps.sql, seen, await authorityNow());
+  const path = `/api/v1/runs/${run.id}`;
+  const started: RunStarted = { id: run.id, events: `${path}/events`, hasOutput: named !== undefined };
+  const first = `retry: 1000\n\nevent: started\ndata: ${JSON.stringify(started)}\n\n`;
+  return new Response(streamOf(deps, { principal, context }, stream, isStill, first), {
+    status: 201,
+    headers: { ...streamHeaders, ...headers, Location: path },
+  });
+}
+
+/** Where the reader goes on. A number that is not of what they see now is worth nothing: they get all again. */
+function startOf(
+  lastId: string | undefined,
+  after: number | undefined,
+  part: RunPart | undefined,
+): StreamPosition {
+  const tag = part === undefined ? {} : { part: part.tag };
+  if (lastId === undefined || lastId === '') return { afterSeq: after ?? 0, ...tag, output: new Map() };
+  const position = parsePosition(lastId);
+  if (position === undefined) {
+    throw invalidField('Last-Event-ID', 'Is not an id that this stream gave out; start again without it.');
+  }
+  const { part: _, afterSeq, output } = position;
+  return { afterSeq: position.part === part?.tag ? afterSeq : 0, ...tag, output };
+}
+
+/** Whether the caller still sees of the run what they saw when the stream began. */
+async function isSeenAs(
+  sql: Sql,
+  { seen, part }: { seen: SeenRun; part: RunPart | undefined },
+  authority: Authority | undefined,
+): Promise<boolean> {
+  if (authority === undefined) return false;
+  if (authority.holdsEverywhere('read')) return seen.isWhole;
+  const now = await seeRun(sql, seen.run.id, authority).catch((error) => {
+    if (error instanceof AppError && error.code === 'not_found') return undefined;
+    throw error;
+  });
+  if (now === undefined || now.isWhole !== seen.isWhole) return false;
+  return (await partToFollow(sql, now, authority))?.tag === part?.tag;
+}
+
+function stepsOfPart(part: RunPart): number[] | undefined {
+  const ids = part.stepIds;
+  return ids.length > limits.maxStepsForWholeOutputStream ? undefined : ids;
+}
+
+function tooManySteps(query: string): AppError {
+  return invalidField('query.output', `Name at most ${limits.maxStepsForWholeOutputStream} steps.`, {
+    found: query === 'all' ? 'all, of a run with more steps' : `${query.split(',').length} steps`,
+    allowed: `step ids, ${limits.maxStepsForWholeOutputStream} at most`,
+  });
+}
+
+/** `isStill` says whether the reader may go on; it is asked at each keep-alive at the latest. */
+function streamOf(
+  deps: RunEventsDeps,
+  { principal, context }: Pick<Asker, 'principal' | 'context'>,
+  stream: RunStream,
+  isStill: () => Promise<boolean>,
+  first = 'retry: 1000\n\n',
+): ReadableStream<Uint8Array> {
+  const encoder = new TextEncoder();
+  const { stopping, keepAliveMs = defaultKeepAliveMs } = deps;
+  const { signal: gone } = context.req.raw;
+  let askAt = performance.now() + keepAliveMs;
+  const forgotten = deps.onForgotten?.((isAffected) => {
+    if (!isAffected(principal)) return;
+    askAt = 0;
+    stream.nudge();
+  });
+  const end = () => stream.close();
+  stopping.addEventListener('abort', end, { once: true });
+  gone.addEventListener('abort', end, { once: true });
+  // Who asks a server that stops is told to ask again.
+  if (stopping.aborted) end();
+  const release = () => {
+    stream.close();
+    forgotten?.();
+    stopping.removeEventListener('abort', end);
+    gone.removeEventListener('abort', end);
+  };
+  const next = async (): Promise<Uint8Array[] | undefined> => {
+    if (performance.now() >= askAt) {
+      askAt = performance.now() + keepAliveMs;
+      if (!(await isStill())) return undefined;
+    }
+    return stream.next(Math.max(0, askAt - performance.now()));
+  };
+  let isFirst = true;
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        if (isFirst) {
+          // Headers and this line go out at once, so that the reader knows that it is connected.
+          isFirst = false;
+          controller.enqueue(encoder.encode(first));
+          return;
+        }
+        let pieces: Uint8Array[] | undefined;
+        try {
+          pieces = await next();
+        } catch (error) {
+          // The database is away. A stream that errs is not cancelled by its reader, so it is released here.
+          release();
+          throw error;
+        }
+        if (pieces === undefined) {
+          release();
+          controller.close();
+        } else {
+          if (pieces.length === 0) pieces.push(encoder.encode(': still here\n\n'));
+          for (const piece of pieces) controller.enqueue(piece);
+        }
+      },
+      cancel: release,
+    },
+    { highWaterMark: 0 },
+  );
+}

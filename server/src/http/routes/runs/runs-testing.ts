@@ -1,0 +1,50 @@
+// Runs, queue and output over HTTP, on a segment whose steps and output the test itself moves.
+import { setupOutput, type TestOutput } from '../../../runs/output/output-testing.ts';
+import type { ProgressNews } from '../../../runs/progress/run-ledger.ts';
+import { setupApp, type TestApp, type TestRequest } from '../../testing.ts';
+import { decisionRoutes } from './decisions.ts';
+import { executorRoutes } from './executor.ts';
+import { type RunEventsDeps, runEventRoutes } from './run-events.ts';
+import { runRoutes } from './runs.ts';
+
+export interface TestRunsApp extends TestOutput {
+  app: TestApp;
+  /** Asks as the first user who may do everything; the body as JSON where there is one. */
+  ask(method: string, path: string, request?: TestRequest): Promise<{ status: number; body: unknown }>;
+  /** The same, with the response as it came. */
+  request(method: string, path: string, request?: TestRequest): Promise<Response>;
+}
+
+export async function setupRunsApp(options: { keepAliveMs?: number } = {}): Promise<TestRunsApp> {
+  const t = await setupOutput();
+  const { sql, masterKey, identity, keys, hub } = t;
+  const stopping = new AbortController();
+  const publish = (news: ProgressNews) => hub.publishRuns(news.runs);
+  const app = await setupApp(
+    ({ authenticator }) => {
+      const events: RunEventsDeps = {
+        ...{ sql, hub, keys, stopping: stopping.signal, ...options },
+        onForgotten: (listener) => authenticator.onForgotten(listener),
+      };
+      return [
+        ...decisionRoutes({ sql, publish }),
+        ...runRoutes({ sql, masterKey, identity, keys, publish, events }),
+        ...runEventRoutes(events),
+        ...executorRoutes({ sql }),
+      ];
+    },
+    { database: t },
+  );
+  const { token } = await app.user('root', ['admin']);
+  const request: TestRunsApp['request'] = (method, path, more) =>
+    app.request(method, `/api/v1/${path}`, { token, ...more });
+  return Object.assign(t, {
+    app,
+    request,
+    async ask(method: string, path: string, more?: TestRequest) {
+      const response = await request(method, path, more);
+      const text = await response.text();
+      return { status: response.status, body: text === '' ? undefined : (JSON.parse(text) as unknown) };
+    },
+  });
+}

@@ -1,0 +1,420 @@
+// Runs over HTTP: cancelling, purging, reading output in ranges, following from any position.
+import type { ErrorBody, OutputPage, Run } from '@opsconductor/protocol';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { AppError } from '../../../errors.ts';
+import { chunkOf } from '../../../runs/output/output-testing.ts';
+import { requestKeyOf, startOnce } from '../../../runs/start/start-once.ts';
+import { endOf, failure, givenUp } from '../../../runs/testing.ts';
+import type { ClaimedStep } from '../../../store/queue/claims.ts';
+import { setupRunsApp, type TestRunsApp } from './runs-testing.ts';
+
+let t: TestRunsApp;
+beforeEach(async () => {
+  t = await setupRunsApp();
+});
+afterEach(() => t[Symbol.asyncDispose]());
+
+const audited = async (action: string) =>
+  t.sql`select actor_name, object_id, detail from audit_log where action = ${action} order by id`;
+
+/** A run that printed ten bytes in two chunks and has ended. */
+async function endedRun(): Promise<{ runId: number; lease: ClaimedStep }> {
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await t.send(lease, chunkOf(lease, 1, 'one\n'), chunkOf(lease, 2, 'three\n'));
+  await t.settle(endOf(lease));
+  return { runId, lease };
+}
+
+describe.each([
+  ['POST', (id: number | string) => `executor/cancel/${id}`],
+  ['DELETE', (id: number | string) => `runs/${id}`],
+])('a cancel by %s', (method, path) => {
+  test('ends what waits at once and asks what runs to stop; asking again changes nothing', async () => {
+    const waiting = await t.start();
+    expect(await t.ask(method, path(waiting))).toMatchObject({
+      status: 202,
+      body: { id: waiting, status: 'cancelled', cancelRequestedBy: 'root', targetsCancelled: 1 },
+    });
+    const runId = await t.start({ steps: 2 });
+    const lease = await t.claimOne();
+    const first = await t.ask(method, path(runId));
+    expect(first).toMatchObject({ status: 202, body: { status: 'cancelling', cancelRequestedBy: 'root' } });
+    expect(await t.ask(method, path(runId))).toEqual(first);
+    expect(await audited('run.cancel_requested')).toMatchObject([
+      { actorName: 'root', objectId: String(waiting) },
+      { actorName: 'root', objectId: String(runId) },
+    ]);
+    await t.settle(endOf(lease, { status: 'cancelled', reason: 'cancelled' }));
+    expect(await t.run(runId)).toMatchObject({ status: 'cancelled' });
+  });
+
+  test('of a run that has ended, or is none, is refused and told why', async () => {
+    const { runId } = await endedRun();
+    const ended = await t.ask(method, path(runId));
+    expect(ended).toMatchObject({
+      status: 409,
+      body: { error: { code: 'conflict', message: `Run ${runId} has already ended: it is succeeded.` } },
+    });
+    expect((await t.ask(method, path(999_999))).status).toBe(404);
+    const malformed = (await t.ask(method, path('9007199254740993'))).body as ErrorBody;
+    expect(malformed.error.message).toBe(
+      'id: Must be a whole number from 1 to 9007199254740991 in plain digits.',
+    );
+    expect(await audited('run.cancel_requested')).toEqual([]);
+  });
+
+  test('is for those who may run', async () => {
+    const runId = await t.start();
+    const { token } = await t.app.user('looks', ['viewer']);
+    expect((await t.request(method, path(runId), { token })).status).toBe(403);
+    expect(await t.run(runId)).toMatchObject({ status: 'queued' });
+  });
+});
+
+describe('a purge', () => {
+  const tables = [
+    'job_runs',
+    'job_run_targets',
+    'job_run_steps',
+    'job_run_step_attempts',
+    'run_events',
+    'run_output',
+  ];
+  const rowsOf = async () => {
+    const counts: Record<string, number> = {};
+    for (const table of tables) {
+      const [row] = await t.sql<{ n: number }[]>`select count(*) as n from ${t.sql(table)}`;
+      counts[table] = row?.n ?? -1;
+    }
+    return counts;
+  };
+
+  test('takes an ended run with all that is of it, leaves others, and is written down', async () => {
+    const { runId: kept } = await endedRun();
+    const before = await rowsOf();
+    expect(Object.values(before).every((n) => n > 0)).toBe(true);
+    const { runId } = await endedRun();
+    expect((await t.request('DELETE', `runs/${runId}?purge=true`)).status).toBe(204);
+    expect(await rowsOf()).toEqual(before);
+    expect((await t.ask('GET', `runs/${runId}`)).status).toBe(404);
+    expect((await t.ask('GET', `runs/${kept}`)).status).toBe(200);
+    expect(await audited('run.purged')).toMatchObject([
+      { actorName: 'root', objectId: String(runId), detail: { status: 'succeeded' } },
+    ]);
+  });
+
+  test('of an open run is refused, and nothing of it is gone', async () => {
+    const runId = await t.start();
+    const before = await rowsOf();
+    const refused = await t.ask('DELETE', `runs/${runId}?purge=true`);
+    expect(refused).toMatchObject({
+      status: 409,
+      body: { error: { message: `Run ${runId} is still queued: cancel it first, then purge it.` } },
+    });
+    expect(await rowsOf()).toEqual(before);
+  });
+
+  test('that several ask for at once is done once: one is told so, the others that it is gone', async () => {
+    const { runId } = await endedRun();
+    const replies = await Promise.all(
+      Array.from({ length: 6 }, () => t.request('DELETE', `runs/${runId}?purge=true`)),
+    );
+    expect(replies.map((reply) => reply.status).sort()).toEqual([204, 404, 404, 404, 404, 404]);
+    expect(await audited('run.purged')).toHaveLength(1);
+  });
+
+  test('and a late result at once leave nothing half', async () => {
+    const runId = await t.start();
+    const lease = await t.claimOne();
+    await t.settle(givenUp(lease));
+    const [reply] = await Promise.all([
+      t.request('DELETE', `runs/${runId}?purge=true`),
+      t.settle(endOf(lease, failure)),
+    ]);
+    expect(reply.status).toBe(204);
+    expect(Object.values(await rowsOf())).toEqual([0, 0, 0, 0, 0, 0]);
+  });
+
+  test('needs a permission of its own', async () => {
+    const { runId } = await endedRun();
+    const { token } = await t.app.user('runs', ['operator']);
+    const refused = await t.request('DELETE', `runs/${runId}?purge=true`, { token });
+    expect(refused.status).toBe(403);
+    expect((await t.ask('GET', `runs/${runId}`)).status).toBe(200);
+  });
+});
+
+describe('the bytes of an output', () => {
+  const path = ({ runId, lease }: { runId: number; lease: ClaimedStep }) =>
+    `runs/${runId}/steps/${lease.id}/output?format=text`;
+  const range = (text: string) => ({ headers: { Range: text } });
+
+  test('come whole, or the range that is asked for', async () => {
+    const run = await endedRun();
+    const whole = await t.request('GET', path(run));
+    expect([whole.status, await whole.text()]).toEqual([200, 'one\nthree\n']);
+    const part = await t.request('GET', path(run), range('bytes=2-5'));
+    expect([part.status, part.headers.get('content-range'), await part.text()]).toEqual([
+      206,
+      'bytes 2-5/10',
+      'e\nth',
+    ]);
+    const huge = await t.request('GET', path(run), range('bytes=8-99999999999999999999'));
+    expect([huge.status, await huge.text()]).toEqual([206, 'e\n']);
+  });
+
+  test('beyond the end are 416 with the length, however far beyond', async () => {
+    const run = await endedRun();
+    for (const first of ['10', '9007199254740993', '99999999999999999999']) {
+      const beyond = await t.request('GET', path(run), range(`bytes=${first}-`));
+      expect([beyond.status, beyond.headers.get('content-range'), await beyond.text()]).toEqual([
+        416,
+        'bytes */10',
+        '',
+      ]);
+    }
+  });
+
+  test('of a step that is none are refused, naming the part of the address that is wrong', async () => {
+    const { runId, lease } = await endedRun();
+    for (const id of ['9007199254740992', '1e3', '-', '%00']) {
+      const { status, body } = await t.ask('GET', `runs/${runId}/steps/${id}/output`);
+      expect([status, (body as ErrorBody).error.details?.map((detail) => detail.path)]).toEqual([
+        400,
+        ['step'],
+      ]);
+    }
+    expect((await t.ask('GET', `runs/${runId + 1}/steps/${lease.id}/output`)).status).toBe(404);
+    const page = (await t.ask('GET', `runs/${runId}/steps/${lease.id}/output?after=2147483647`)).body;
+    expect((page as OutputPage).chunks).toEqual([]);
+  });
+});
+
+describe('the stream of an ended run', () => {
+  const events = async (run: { runId: number }, headers: Record<string, string>, query = 'output=all') => {
+    const reply = await t.request('GET', `runs/${run.runId}/events?${query}`, { headers });
+    return [...(await reply.text()).matchAll(/^event: (\w+)$/gm)].map((match) => match[1]);
+  };
+
+  test('ends for a reader whose Last-Event-ID is beyond what is stored, in events, attempts or output', async () => {
+    const run = await endedRun();
+    const { eventSeq } = (await t.ask('GET', `runs/${run.runId}`)).body as Run;
+    const step = run.lease.id;
+    const from = (id: string) => events(run, { 'Last-Event-ID': id });
+    expect(await from(`${eventSeq}~${step}.1.2`)).toEqual(['end']);
+    expect(await from(`${eventSeq + 1}~${step}.1.3`)).toEqual(['end']);
+    expect(await from(`999999999999999~${step}.1.9999999999`)).toEqual(['end']);
+    expect(await from(`999999999999999~999999999999999.9999999999.9999999999~${step}.1.2`)).toEqual(['end']);
+    expect(await from(`999999999999999~${step}.9999999999.1`)).toEqual(['chunk', 'chunk', 'end']);
+    expect(await events(run, {}, `after=9007199254740991&output=${step}`)).toEqual(['chunk', 'chunk', 'end']);
+    expect(await events(run, {}, 'output=999999999999999')).toEqual(['change', 'end']);
+    const beyond = await t.ask('GET', `runs/${run.runId}/events?output=9223372036854775807`);
+    expect(beyond).toMatchObject({ status: 400, body: { error: { details: [{ path: 'query.output' }] } } });
+  });
+});
+
+describe('the SSH connections of a run', () => {
+  const contexts = (runId: number) =>
+    t.sql`
+      select c.session_id, c.target_id, c.agent_id, c.connection_established_at, c.commands_executed,
+        c.total_bytes_transferred
+      from ssh_execution_context c where c.job_run_id = ${runId} order by c.session_id`;
+  const over = (sessionId: string, establishedAt = '2026-05-01T10:00:00.000Z', reused = false) => ({
+    status: 'succeeded' as const,
+    exitCode: 0,
+    ssh: { sessionId, establishedAt, reused },
+  });
+
+  test('are written down once each, with the commands and bytes that each carried', async () => {
+    const runId = await t.start({ steps: 3 });
+    const first = await t.claimOne();
+    await t.send(first, chunkOf(first, 1, 'one\n'));
+    await t.settle(endOf(first, over('ssh-1')));
+    const second = await t.claimOne();
+    await t.send(second, chunkOf(second, 1, 'three\n'));
+    await t.settle(endOf(second, over('ssh-1', undefined, true)));
+    const third = await t.claimOne();
+    await t.settle(endOf(third, over('ssh-2', '2026-05-01T10:05:00+02:00')));
+    const [target] = await t.sql<{ id: number }[]>`
+      select target_id as id from job_run_targets where job_run_id = ${runId}`;
+    expect(await contexts(runId)).toEqual([
+      {
+        sessionId: 'ssh-1',
+        targetId: target?.id,
+        agentId: t.agent.agentId,
+        connectionEstablishedAt: new Date('2026-05-01T10:00:00Z'),
+        commandsExecuted: 2,
+        totalBytesTransferred: 10,
+      },
+      {
+        sessionId: 'ssh-2',
+        targetId: target?.id,
+        agentId: t.agent.agentId,
+        connectionEstablishedAt: new Date('2026-05-01T08:05:00Z'),
+        commandsExecuted: 1,
+        totalBytesTransferred: 0,
+      },
+    ]);
+  });
+
+  test('carry a command once, however often its end is reported', async () => {
+    const runId = await t.start();
+    const lease = await t.claimOne();
+    const end = endOf(lease, over('ssh-1'), { requestId: 'same' });
+    await t.settle(end);
+    await t.settle(end);
+    await t.settle(endOf(lease, over('ssh-1')));
+    expect(await contexts(runId)).toMatchObject([{ sessionId: 'ssh-1', commandsExecuted: 1 }]);
+  });
+
+  test('are those of the run even where an agent calls the connections to two targets alike', async () => {
+    const runId = await t.start({ targets: 2 });
+    const leases = await t.claim();
+    await t.settle(...leases.map((lease) => endOf(lease, over('same'))));
+    expect(await t.run(runId)).toMatchObject({ status: 'succeeded' });
+    expect(await contexts(runId)).toMatchObject([{ sessionId: 'same', commandsExecuted: 2 }]);
+  });
+
+  test('are none where a step never got one, and go with their run', async () => {
+    const { runId: without } = await endedRun();
+    expect(await contexts(without)).toEqual([]);
+    const runId = await t.start();
+    await t.settle(endOf(await t.claimOne(), over('ssh-1')));
+    expect(await contexts(runId)).toHaveLength(1);
+    await t.request('DELETE', `runs/${runId}?purge=true`);
+    expect(await contexts(runId)).toEqual([]);
+  });
+});
+
+describe('a start with an Idempotency-Key', () => {
+  const key = '5f0c9a34-0000-4000-8000-000000000001';
+  const keyed = (json: unknown, given = key) => ({ json, headers: { 'idempotency-key': given } });
+
+  /** A job that was run once, on its target. */
+  async function startable(): Promise<{ path: string; body: { targetIds: number[] }; firstRun: number }> {
+    const firstRun = await t.start();
+    const [row] = await t.sql<{ jobId: number; targetId: number }[]>`
+      select r.job_id, t.target_id from job_runs r join job_run_targets t on t.job_run_id = r.id where r.id = ${firstRun}`;
+    return { path: `jobs/${row?.jobId}/run`, body: { targetIds: [row?.targetId ?? 0] }, firstRun };
+  }
+  const runsThere = async () => (await t.sql<{ n: number }[]>`select count(*)::int as n from job_runs`)[0]?.n;
+
+  test('that is sent again makes no second run: the answer is the first one, and says so', async () => {
+    const { path, body } = await startable();
+    const first = await t.request('POST', path, keyed(body));
+    const run = (await first.json()) as Run;
+    const again = await t.request('POST', path, keyed(body, `"${key}"`));
+    expect(await again.json()).toMatchObject({ id: run.id });
+    expect([first, again].map(({ status }) => status)).toEqual([201, 201]);
+    expect([first, again].map(({ headers }) => headers.get('idempotent-replayed'))).toEqual([null, 'true']);
+    expect(await runsThere()).toBe(2);
+    expect(await audited('run.started')).toHaveLength(2);
+  });
+
+  test('takes the stream of the first run where it asks for one, which says so too', async () => {
+    const { path, body } = await startable();
+    const { id } = (await t.ask('POST', path, keyed(body))).body as Run;
+    const { json, headers } = keyed(body);
+    const again = await t.request('POST', path, {
+      json,
+      headers: { ...headers, accept: 'text/event-stream' },
+    });
+    expect(again.headers.get('idempotent-replayed')).toBe('true');
+    expect(again.headers.get('location')).toBe(`/api/v1/runs/${id}`);
+    await again.body?.cancel();
+  });
+
+  test('that is sent many times at once makes one run', async () => {
+    const { path, body } = await startable();
+    const replies = await Promise.all(Array.from({ length: 8 }, () => t.ask('POST', path, keyed(body))));
+    expect(replies.map(({ status }) => status)).toEqual(Array(8).fill(201));
+    expect(new Set(replies.map((reply) => (reply.body as Run).id)).size).toBe(1);
+    expect(await runsThere()).toBe(2);
+  });
+
+  test('is answered by the run of one that was faster, whatever that one made this one fail of', async () => {
+    const { path, body } = await startable();
+    const [root] = await t.sql<{ userId: number }[]>`select id as user_id from users where name = 'root'`;
+    const asker = { ...t.caller, ...root };
+    const requested = requestKeyOf(key, asker, [`/api/v1/${path}`, body]);
+    let first = 0;
+    // Between the look for a run and the look at what was given, as with a grant, which starts one run.
+    const started = await startOnce(t, requested, asker, async () => {
+      first = ((await t.ask('POST', path, keyed(body))).body as Run).id;
+      throw new AppError('invalid', 'Was used.');
+    });
+    expect(started).toMatchObject({ runId: first, isRepeated: true });
+    const other = requestKeyOf(`${key}-other`, asker, []);
+    const failing = startOnce(t, other, asker, () => Promise.reject(new AppError('invalid', 'Was used.')));
+    await expect(failing).rejects.toThrow('Was used.');
+  });
+
+  test('is refused with another request, and is of its user alone', async () => {
+    const { path, body } = await startable();
+    const { id } = (await t.ask('POST', path, keyed(body))).body as Run;
+    expect(await t.ask('POST', path, keyed({ ...body, reason: 'once more' }))).toMatchObject({
+      status: 409,
+      body: {
+        error: {
+          message: `This Idempotency-Key was used to start run ${id}, with another request: give each start a key of its own.`,
+        },
+      },
+    });
+    const { token } = await t.app.user('other', ['admin']);
+    const others = await t.ask('POST', path, { ...keyed(body), token });
+    expect((others.body as Run).id).not.toBe(id);
+    expect(await runsThere()).toBe(3);
+  });
+
+  test('tells nothing of its run to who may not see that any more', async () => {
+    const { path, body } = await startable();
+    const { id, token } = await t.app.user('was-operator', ['operator']);
+    expect(await t.ask('POST', path, { ...keyed(body), token })).toMatchObject({ status: 201 });
+    await t.sql`insert into categories (name) values ('elsewhere')`;
+    await t.sql`update role_grants set category_id = (select max(id) from categories) where user_id = ${id}`;
+    t.app.clock.advance(10_000);
+    expect((await t.ask('POST', path, { ...keyed(body), token })).status).toBe(404);
+  });
+
+  test('is not answered with a part of its run', async () => {
+    const { path, body } = await startable();
+    const both = { targetIds: [...body.targetIds, await t.addTarget()] };
+    const { id, token } = await t.app.user('was-operator', ['operator']);
+    expect(await t.ask('POST', path, { ...keyed(both), token })).toMatchObject({ status: 201 });
+    await t.sql`
+      with made as (insert into target_groups (name) values ('one of them') returning id),
+        member as (insert into target_group_members select id, ${body.targetIds[0] ?? 0} from made)
+      update role_grants set target_group_id = made.id from made where user_id = ${id}`;
+    t.app.clock.advance(10_000);
+    expect((await t.ask('POST', path, { ...keyed(both), token })).status).toBe(404);
+  });
+
+  test('may start again what was purged with its run', async () => {
+    const { path, body } = await startable();
+    const { id } = (await t.ask('POST', path, keyed(body))).body as Run;
+    await t.ask('DELETE', `runs/${id}`);
+    await t.ask('DELETE', `runs/${id}?purge=true`);
+    expect((await t.ask('POST', path, keyed(body))).body).not.toMatchObject({ id });
+  });
+
+  test('holds for running again too', async () => {
+    const { firstRun } = await startable();
+    await t.ask('DELETE', `runs/${firstRun}`);
+    const rerun = () => t.ask('POST', `runs/${firstRun}/rerun`, keyed({ which: 'not_succeeded' }));
+    const { id } = (await rerun()).body as Run;
+    expect(await rerun()).toMatchObject({ status: 201, body: { id, rerunOf: firstRun } });
+  });
+
+  test.each(['too-short', 'with blanks in it, but long enough', 'with"quotes"within-it'])(
+    'that is no key is refused: %s',
+    async (given) => {
+      const { path, body } = await startable();
+      expect(await t.ask('POST', path, keyed(body, given))).toMatchObject({
+        status: 400,
+        body: { error: { details: [{ path: 'Idempotency-Key' }] } },
+      });
+      expect(await runsThere()).toBe(1);
+    },
+  );
+});

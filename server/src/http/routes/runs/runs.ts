@@ -1,0 +1,418 @@
+// Runs, their steps and their output.
+import {
+  CancelQuerySchema,
+  Closed,
+  Id,
+  isRunEnded,
+  limits,
+  OutputPageSchema,
+  OutputQuerySchema,
+  PurgeQuerySchema,
+  RerunRequestSchema,
+  type RunDetail,
+  RunDetailSchema,
+  RunExplanationSchema,
+  RunPageSchema,
+  RunQuerySchema,
+  RunSchema,
+  RunStepsQuerySchema,
+  RunStepsSchema,
+  StartRunRequestSchema,
+  StepTransfersQuerySchema,
+  StepTransfersSchema,
+} from '@opsconductor/protocol';
+import { recordAudit } from '../../../audit/record-audit.ts';
+import { MissingPermission } from '../../../auth/missing-permission.ts';
+import { auditedBy, type Caller, callerOf } from '../../../caller.ts';
+import type { MasterKey } from '../../../credentials/at-rest/master-key.ts';
+import { AppError, invalidField, notFound } from '../../../errors.ts';
+import { cancelRun } from '../../../runs/ends/cancel-run.ts';
+import { shownSignature } from '../../../runs/grants/shown-signature.ts';
+import type { ClaimsAlong } from '../../../runs/leases/claim-along.ts';
+import {
+  findOutput,
+  outputLength,
+  readOutputBytes,
+  readOutputPage,
+} from '../../../runs/output/read-output.ts';
+import type { ProgressNews } from '../../../runs/progress/run-ledger.ts';
+import type { RunKeys } from '../../../runs/run-keys.ts';
+import { rerun } from '../../../runs/start/rerun.ts';
+import {
+  type RequestKey,
+  requestKeyHeader,
+  requestKeyOf,
+  startOnce,
+} from '../../../runs/start/start-once.ts';
+import { type Started, startRun } from '../../../runs/start/start-run.ts';
+import { listTransfers } from '../../../runs/transfers/list-transfers.ts';
+import { shownOutputs, shownParameters } from '../../../runs/values/show-values.ts';
+import { explainRun } from '../../../runs/view/explain-run.ts';
+import { listRuns } from '../../../runs/view/list-runs.ts';
+import { runDetailView, runView, stepView, targetRunView } from '../../../runs/view/run-view.ts';
+import { seeRun } from '../../../runs/view/seen-run.ts';
+import type { Sql } from '../../../store/database/connection.ts';
+import { decodeCursor, encodeCursor } from '../../../store/database/cursor.ts';
+import { inTransaction } from '../../../store/database/transaction.ts';
+import { countUntoldAttempts } from '../../../store/queue/step-attempts.ts';
+import {
+  findRun,
+  listSteps,
+  listTargetRuns,
+  lockRun,
+  purgeRun,
+  type RunRecord,
+} from '../../../store/runs/runs.ts';
+import { answerBytes } from '../../answers/byte-answer.ts';
+import {
+  cancellingRunExample,
+  runDetailExample,
+  runPageExample,
+  runStepsExample,
+} from '../../description/examples/runs.ts';
+import { type RouteSpec, route } from '../../route.ts';
+import { type Asker, followStarted, type RunEventsDeps, wantsEvents } from './run-events.ts';
+
+export interface RunRouteDeps {
+  sql: Sql;
+  queue?: Sql;
+  masterKey: MasterKey;
+  identity: { installationId: string };
+  keys: RunKeys;
+  publish(news: ProgressNews): void;
+  events: RunEventsDeps;
+  claims?: ClaimsAlong;
+}
+
+const tag = 'runs';
+const params = Closed({ id: Id });
+const stepParams = Closed({ id: Id, step: Id });
+const maxTargetRunsPerPage = 100;
+
+export function runRoutes(deps: RunRouteDeps): RouteSpec[] {
+  return [...startAndCancel(deps), ...reads(deps), outputRoute(deps), transfersRoute(deps)];
+}
+
+function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
+  return [
+    route({
+      method: 'POST',
+      path: '/api/v1/jobs/:id/run',
+      permission: 'run',
+      scoped: true,
+      summary: 'Start a run of a version of the job on targets',
+      description:
+        'On what `targetIds`, `groupIds` and `selector` name together, less `exclude`: resolved now and kept in the run. Needs `run` on the job’s category, `run` and `credentials.use` on each target, and `credentials.use` on the jump hosts that lead to it. Where agents ask for signed runs it needs a `grant`. Refused whole when a target that is named is not there or inactive, or when one has no credential or is in a segment that never had an agent. A segment whose agents are offline queues its steps until `start_within`. With `Accept: text/event-stream` the answer is the run’s stream, as of `GET /api/v1/runs/:id/events?output=all`, after one event `started` with the run’s id.',
+      tag,
+      params,
+      body: StartRunRequestSchema,
+      maxBodyBytes: limits.maxSignedRunBytes,
+      example: {
+        targetIds: [3, 4],
+        version: 'stable',
+        parameters: { service: 'nginx' },
+        reason: 'Certificate was renewed',
+      },
+      success: { status: 201, schema: RunDetailSchema, example: runDetailExample },
+      takesRequestKey: true,
+      handle: async (request) => {
+        const {
+          start_within: startWithinS,
+          priority,
+          strategy,
+          timeout: timeoutS,
+          version,
+          parameters,
+          secretParameters,
+          reason,
+          grant,
+          ...selection
+        } = request.body;
+        const jobId = request.params.id;
+        return start(deps, request, (requested, caller) =>
+          startRun(
+            deps,
+            {
+              ...{ jobId, selection, version, startWithinS, priority, strategy, timeoutS },
+              ...{ parameters, secretParameters, reason, grant, requested },
+            },
+            caller,
+          ),
+        );
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/runs/:id/rerun',
+      permission: 'run',
+      scoped: true,
+      summary: 'Run again on targets of an ended run',
+      description:
+        'A new run of the same version on those targets, as they are now; permissions and refusals are those of a start. The two name each other (`rerunOf`, `reruns`). With `Accept: text/event-stream` the answer is the run’s stream, as of a start.',
+      tag,
+      params,
+      body: RerunRequestSchema,
+      example: { which: 'failed', from_step: 'failed' },
+      success: { status: 201, schema: RunDetailSchema, example: runDetailExample },
+      takesRequestKey: true,
+      handle: (request) =>
+        start(deps, request, (requested, caller) =>
+          rerun(deps, request.params.id, request.body, caller, requested),
+        ),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/runs/:id',
+      permission: 'run',
+      scoped: true,
+      summary: 'Cancel a run that is going on; with `purge=true` delete an ended one with its output',
+      description:
+        'Of a run that has ended, what was given up and not told of since (`untoldAttempts`) is stopped as soon as an agent can; its outcome stays. Cancelling needs `run` on the job’s category or on all targets of the run; deleting needs `runs.purge` on the category.',
+      tag,
+      params,
+      query: PurgeQuerySchema,
+      success: { status: 202, schema: RunSchema, example: cancellingRunExample },
+      handle: async (request) => {
+        const caller = callerOf(request);
+        const { purge: isPurge = false, force = false } = request.query;
+        if (isPurge && force) {
+          throw invalidField(
+            'query.force',
+            'What has ended is deleted as it is: leave out one of `purge` and `force`.',
+            {
+              found: 'true',
+              allowed: 'without `purge`',
+            },
+          );
+        }
+        if (!isPurge) return cancel(deps, request.params.id, caller, force);
+        await purge(deps.sql, request.params.id, caller);
+        return request.context.body(null, 204);
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/executor/cancel/:id',
+      permission: 'run',
+      scoped: true,
+      summary: 'Cancel a run',
+      description:
+        'Needs `run` on the job’s category or on all targets of the run. What waits ends cancelled at once; what runs is told to stop, and steps for a failure still run. With `force=true` no agent is waited for: what has been given to an agent ends `unknown`, the rest `cancelled`, nothing cleans up, and agents go on being told to stop. Of a run that has ended, what was given up and not told of since is stopped.',
+      tag: 'queue',
+      params,
+      query: CancelQuerySchema,
+      success: { status: 202, schema: RunSchema, example: cancellingRunExample },
+      handle: (request) => cancel(deps, request.params.id, callerOf(request), request.query.force ?? false),
+    }),
+  ];
+}
+
+/** Values are for who sees all of the run. */
+async function detailOf(deps: RunRouteDeps, run: RunRecord, isWhole = true): Promise<RunDetail> {
+  const detail = runDetailView(run);
+  if (!isWhole) return { ...detail, versionRef: null, runReason: null };
+  const [parameters, signature, untoldAttempts] = await Promise.all([
+    shownParameters(deps, run),
+    run.isSigned ? shownSignature(deps, run.id) : undefined,
+    isRunEnded(run.status) && run.targetsUnknown > 0 ? countUntoldAttempts(deps.sql, run.id) : 0,
+  ]);
+  return { ...detail, parameters, untoldAttempts, ...(signature === undefined ? {} : { signature }) };
+}
+
+function reads(deps: RunRouteDeps): RouteSpec[] {
+  const { sql } = deps;
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/runs',
+      permission: 'read',
+      scoped: true,
+      summary: 'List runs of all jobs, newest first unless told',
+      description:
+        'Who may read neither the job nor all targets of a run sees the part on the targets that they may read: status, counters and times are those of that part. Filters hold together. `count=true` says in `total` how many there are on all pages.',
+      tag,
+      query: RunQuerySchema,
+      success: { status: 200, schema: RunPageSchema, example: runPageExample },
+      handle: ({ query, principal }) => listRuns(sql, query, principal.authority),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/runs/:id',
+      permission: 'read',
+      scoped: true,
+      summary: 'Get a run',
+      tag,
+      params,
+      success: { status: 200, schema: RunDetailSchema, example: runDetailExample },
+      handle: async ({ params, principal }) => {
+        const seen = await seeRun(sql, params.id, principal.authority, { countEvents: true });
+        return detailOf(deps, seen.run, seen.isWhole);
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/runs/:id/explain',
+      permission: 'read',
+      scoped: true,
+      summary: 'Say why what waits of a run waits',
+      description:
+        'Grouped by reason and place: what the run waits for, since when, until when, and what to do. The same conditions decide the queue. The agent that has a step is named to everybody who sees the step. Why the agents of a segment take none is told to those who may read the segment, and other runs to those who may read them. Who sees a part of the run sees what waits of it.',
+      tag,
+      params,
+      success: { status: 200, schema: RunExplanationSchema },
+      handle: ({ params, principal }) => explainRun(sql, params.id, principal.authority),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/runs/:id/steps',
+      permission: 'read',
+      scoped: true,
+      summary: 'List a run’s steps, whole target runs at a time',
+      description: `\`limit\` counts target runs, ${maxTargetRunsPerPage} at most.`,
+      tag,
+      params,
+      query: RunStepsQuerySchema,
+      success: { status: 200, schema: RunStepsSchema, example: runStepsExample },
+      handle: async (request) => {
+        const { query, principal } = request;
+        const { run } = await seeRun(sql, request.params.id, principal.authority);
+        const limit = Math.min(query.limit ?? limits.defaultPageItems, maxTargetRunsPerPage);
+        const filter = {
+          runId: run.id,
+          above: query.cursor === undefined ? 0 : (decodeCursor(query.cursor, ['number'])[0] ?? 0),
+          limit: limit + 1,
+          targetRunId: query.targetRunId,
+        };
+        const rows = await listTargetRuns(sql, filter, principal.authority.reach('read'));
+        const page = rows.slice(0, limit);
+        const last = page.at(-1);
+        const ids = page.map((row) => row.id);
+        const [steps, handedOn] = await Promise.all([listSteps(sql, ids), shownOutputs(deps, run, ids)]);
+        return {
+          targetRuns: page.map(targetRunView),
+          steps: steps.map((step) => {
+            const outputs = handedOn.get(step.id);
+            const view = stepView(step, run.stepNames);
+            return outputs === undefined ? view : { ...view, handedOn: outputs };
+          }),
+          nextCursor: rows.length > limit && last !== undefined ? encodeCursor([last.id]) : null,
+        };
+      },
+    }),
+  ];
+}
+
+function transfersRoute(deps: RunRouteDeps): RouteSpec {
+  return route({
+    method: 'GET',
+    path: '/api/v1/runs/:id/steps/:step/transfers',
+    permission: 'read',
+    scoped: true,
+    summary: 'List the files that an attempt of a step has moved',
+    description:
+      'Once the attempt has ended: totals of all files, and up to 500 of them one by one, those that failed first. While it runs the run’s stream tells how far it is (`transfer`).',
+    tag,
+    params: stepParams,
+    query: StepTransfersQuerySchema,
+    success: { status: 200, schema: StepTransfersSchema },
+    handle: ({ params, query, principal }) => {
+      const ref = { runId: params.id, stepId: params.step, epoch: query.attempt };
+      return listTransfers(deps, ref, principal.authority);
+    },
+  });
+}
+
+function outputRoute(deps: RunRouteDeps): RouteSpec {
+  return route({
+    method: 'GET',
+    path: '/api/v1/runs/:id/steps/:step/output',
+    permission: 'read',
+    scoped: true,
+    summary: 'Read a step’s output: numbered chunks, or the bytes with HTTP ranges',
+    tag,
+    params: stepParams,
+    query: OutputQuerySchema,
+    success: { status: 200, schema: OutputPageSchema },
+    errors: ['output_expired'],
+    handle: async ({ params, query, principal, context }) => {
+      const ref = { runId: params.id, stepId: params.step, epoch: query.attempt };
+      const attempt = await findOutput(deps, ref, principal.authority.reach('read'));
+      const format = query.format ?? 'chunks';
+      if (format === 'chunks') {
+        return readOutputPage(deps, attempt, {
+          after: query.after ?? 0,
+          maxRawBytes: query.maxBytes ?? 2 * 1024 * 1024,
+          stream: query.stream,
+        });
+      }
+      const length = await outputLength(deps, attempt, query.stream);
+      return answerBytes(context.req.header('range'), {
+        length,
+        headers: bytesHeaders(format, `run-${params.id}-step-${params.step}`),
+        read: ({ start, end }) => readOutputBytes(deps, attempt, { start, end, stream: query.stream }),
+      });
+    },
+  });
+}
+
+/** Output is hostile: it is never rendered as anything but text, and `raw` is always a download. */
+function bytesHeaders(format: 'text' | 'raw', name: string): Record<string, string> {
+  return {
+    'Content-Type': format === 'text' ? 'text/plain; charset=utf-8' : 'application/octet-stream',
+    'Content-Disposition': format === 'text' ? 'inline' : `attachment; filename="${name}.log"`,
+  };
+}
+
+/** Starts a run, or finds the one that the same request has started before; its stream for who asks for one. */
+async function start(
+  deps: RunRouteDeps,
+  request: Asker & Parameters<typeof callerOf>[0] & { body: unknown },
+  begin: (requested: RequestKey | undefined, caller: Caller) => Promise<Started>,
+) {
+  const { req } = request.context;
+  const caller = callerOf(request);
+  const asked = [req.path, request.body];
+  const requested = requestKeyOf(req.header(requestKeyHeader), caller, asked);
+  const started = await startOnce(deps, requested, caller, () => begin(requested, caller));
+  deps.publish(started.news);
+  const run = await startedRun(deps.sql, started);
+  const repeated: Record<string, string> = started.isRepeated ? { 'Idempotent-Replayed': 'true' } : {};
+  if (wantsEvents(req.header('accept')))
+    return followStarted(deps.events, request, { run, isNew: started.isRepeated !== true }, repeated);
+  return request.context.json(await detailOf(deps, run), 201, repeated);
+}
+
+/** What the caller has just made, whatever they may read. */
+async function startedRun(sql: Sql, started: Started): Promise<RunRecord> {
+  const { runId } = started;
+  const run = await started.run.catch(() => findRun(sql, runId));
+  if (run === undefined) throw notFound(`Run ${runId}`);
+  return run;
+}
+
+async function cancel(deps: RunRouteDeps, runId: number, caller: Caller, force: boolean) {
+  deps.publish(await cancelRun(deps.sql, runId, caller, { force }));
+  return runView((await seeRun(deps.sql, runId, caller.authority)).run);
+}
+
+async function purge(sql: Sql, runId: number, caller: Caller): Promise<void> {
+  await inTransaction(sql, async (tx) => {
+    // Locked first: of several purges one finds it.
+    await lockRun(tx, runId);
+    const { run } = await seeRun(tx, runId, caller.authority);
+    if (!caller.authority.holdsOnCategory('runs.purge', run.categoryId)) {
+      throw new MissingPermission(caller, 'runs.purge', `category “${run.category}”`);
+    }
+    if (!isRunEnded(run.status)) {
+      throw new AppError('conflict', `Run ${runId} is still ${run.status}: cancel it first, then purge it.`);
+    }
+    await purgeRun(tx, runId);
+    await recordAudit(tx, {
+      ...auditedBy(caller),
+      action: 'run.purged',
+      object: { kind: 'run', id: runId },
+      scope: { categoryId: run.categoryId },
+      detail: { jobId: run.jobId, status: run.status },
+    });
+  });
+}

@@ -1,0 +1,136 @@
+// A live stream goes on no longer than the right to it.
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { endOf } from '../../../runs/testing.ts';
+import { setupRunsApp, type TestRunsApp } from './runs-testing.ts';
+
+let t: TestRunsApp;
+afterEach(() => t[Symbol.asyncDispose]());
+
+interface Open {
+  /** The next piece of text; undefined when the stream has ended. */
+  next(): Promise<string | undefined>;
+  /** All that still comes until it ends. */
+  rest(): Promise<string>;
+}
+
+/** Opens the stream of a run; returns once its first line is there. */
+async function open(runId: number, token: string): Promise<Open> {
+  const response = await t.request('GET', `runs/${runId}/events?output=all`, { token });
+  expect(response.status).toBe(200);
+  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+  if (reader === undefined) throw new Error('no body');
+  const next = async () => (await reader.read()).value;
+  expect(await next()).toBe('retry: 1000\n\n');
+  return {
+    next,
+    async rest() {
+      let text = '';
+      for (let piece = await next(); piece !== undefined; piece = await next()) text += piece;
+      return text;
+    },
+  };
+}
+
+/** A run on two targets, of which one has begun. */
+async function going(): Promise<{ runId: number; targetIds: number[] }> {
+  const runId = await t.start({ targets: 2 });
+  const rows = await t.sql<{ targetId: number }[]>`
+    select target_id from job_run_targets where job_run_id = ${runId} order by id`;
+  return { runId, targetIds: rows.map((row) => row.targetId) };
+}
+
+// A stream that only noticed at its next keep-alive would be too late for this limit.
+describe('when it is announced', { timeout: 12_000 }, () => {
+  beforeEach(async () => {
+    t = await setupRunsApp();
+  });
+
+  test('a stream ends with the API token that it was opened with', async () => {
+    const { runId } = await going();
+    const { id, token } = await t.app.user('eve', ['viewer']);
+    const stream = await open(runId, token);
+    const [row] = await t.sql<{ id: number }[]>`delete from api_tokens where user_id = ${id} returning id`;
+    t.app.authenticator.forget('api_token', row?.id ?? 0);
+    expect(await stream.rest()).not.toContain('event: end');
+  });
+
+  test('a stream ends with its reader’s last grant, and is not there again', async () => {
+    const { runId } = await going();
+    const { id, token } = await t.app.user('eve', ['viewer']);
+    const stream = await open(runId, token);
+    await t.sql`delete from role_grants where user_id = ${id}`;
+    t.app.authenticator.forgetUser(id);
+    expect(await stream.rest()).not.toContain('event: end');
+    expect((await t.request('GET', `runs/${runId}/events`, { token })).status).toBe(403);
+  });
+
+  test('a stream ends when its reader may see less of the run, and begins anew with that', async () => {
+    const { runId, targetIds } = await going();
+    const { id, token } = await t.app.user('eve', ['viewer']);
+    const stream = await open(runId, token);
+    await restrictTo(id, targetIds.slice(0, 1));
+    t.app.authenticator.forgetUser(id);
+    expect(await stream.rest()).not.toContain('event: end');
+    for (const lease of await t.claim()) await t.settle(endOf(lease));
+    const seen = await (await open(runId, token)).rest();
+    expect(seen).toContain('"targetsSucceeded":1');
+    expect(seen).not.toContain('"targetsSucceeded":2');
+    expect(seen).toContain('event: end');
+  });
+
+  test('a stream goes on when the rights of others change', async () => {
+    const { runId } = await going();
+    const { token } = await t.app.user('eve', ['viewer']);
+    const other = await t.app.user('bob', ['viewer']);
+    const stream = await open(runId, token);
+    await t.sql`delete from role_grants where user_id = ${other.id}`;
+    t.app.authenticator.forgetUser(other.id);
+    for (const lease of await t.claim()) {
+      const { news } = await t.settle(endOf(lease));
+      t.hub.publishRuns(news.runs);
+    }
+    expect(await stream.rest()).toContain('event: end');
+  });
+});
+
+describe('when another server did it, of which nothing is announced', () => {
+  beforeEach(async () => {
+    t = await setupRunsApp({ keepAliveMs: 20 });
+  });
+
+  test.each([
+    ['the right', 'delete from role_grants'],
+    ['the API token', 'delete from api_tokens'],
+  ])('a stream ends without %s at a keep-alive', async (_, statement) => {
+    const { runId } = await going();
+    const { token } = await t.app.user('eve', ['viewer']);
+    const stream = await open(runId, token);
+    expect(await stream.next()).toBe(': still here\n\n');
+    await t.sql.unsafe(statement);
+    // The authenticator remembers for a few seconds.
+    t.app.clock.advance(10_000);
+    expect(await stream.rest()).not.toContain('event: end');
+  });
+
+  test('a stream ends when a target that its reader sees leaves the group', async () => {
+    const { runId, targetIds } = await going();
+    const { id, token } = await t.app.user('eve', []);
+    const groupId = await restrictTo(id, targetIds.slice(0, 1));
+    const stream = await open(runId, token);
+    expect(await stream.next()).toBe(': still here\n\n');
+    await t.sql`delete from target_group_members where target_group_id = ${groupId}`;
+    expect(await stream.rest()).not.toContain('event: end');
+  });
+});
+
+/** Leaves the user the right to read these targets. */
+async function restrictTo(userId: number, targetIds: readonly number[]): Promise<number> {
+  await t.sql`delete from role_grants where user_id = ${userId}`;
+  const [group] = await t.sql<{ id: number }[]>`
+    insert into target_groups (name) values (${`of user ${userId}`}) returning id`;
+  const groupId = group?.id ?? 0;
+  for (const targetId of targetIds)
+    await t.sql`insert into target_group_members (target_group_id, target_id) values (${groupId}, ${targetId})`;
+  await t.sql`insert into role_grants (user_id, role, target_group_id) values (${userId}, 'viewer', ${groupId})`;
+  return groupId;
+}

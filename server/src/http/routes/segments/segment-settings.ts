@@ -1,0 +1,39 @@
+import { Closed, Id, PutSegmentSettingsRequestSchema, SegmentSettingsSchema } from '@opsconductor/protocol';
+import { callerOf } from '../../../caller.ts';
+import { getSegmentSettings, putSegmentSettings } from '../../../segments/segment-settings.ts';
+import type { Sql } from '../../../store/database/connection.ts';
+import { type RouteSpec, route } from '../../route.ts';
+
+const tag = 'segments';
+const path = '/api/v1/segments/:id/settings';
+const params = Closed({ id: Id });
+
+export function segmentSettingsRoutes({ sql }: { sql: Sql }): RouteSpec[] {
+  return [
+    route({
+      method: 'GET',
+      path,
+      permission: 'read',
+      scoped: true,
+      summary: 'Get the connection settings that a segment gives to its targets',
+      tag,
+      params,
+      success: { status: 200, schema: SegmentSettingsSchema },
+      handle: ({ params, principal }) => getSegmentSettings(sql, params.id, principal),
+    }),
+    route({
+      method: 'PUT',
+      path,
+      permission: 'segments.edit',
+      scoped: true,
+      summary: 'Replace the connection settings that a segment gives to its targets',
+      description:
+        'They are for targets to which nothing nearer gives a setting: target and target groups win.',
+      tag,
+      params,
+      body: PutSegmentSettingsRequestSchema,
+      success: { status: 200, schema: SegmentSettingsSchema },
+      handle: (request) => putSegmentSettings(sql, request.params.id, request.body, callerOf(request)),
+    }),
+  ];
+}

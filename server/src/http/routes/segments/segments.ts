@@ -1,0 +1,90 @@
+import {
+  Closed,
+  CreateSegmentRequestSchema,
+  EnrollmentTokenSchema,
+  Id,
+  SealingKeySchema,
+  SegmentListSchema,
+  SegmentSchema,
+} from '@opsconductor/protocol';
+import { callerOf } from '../../../caller.ts';
+import type { MasterKey } from '../../../credentials/at-rest/master-key.ts';
+import {
+  createEnrollmentToken,
+  type EnrollmentTokenDeps,
+} from '../../../segments/create-enrollment-token.ts';
+import { createSegment } from '../../../segments/create-segment.ts';
+import { getSegment, listSegments } from '../../../segments/list-segments.ts';
+import { sealingKeyOf } from '../../../segments/sealing-key.ts';
+import { type RouteSpec, route } from '../../route.ts';
+
+export interface SegmentRouteDeps extends EnrollmentTokenDeps {
+  masterKey: MasterKey;
+  installationId: string;
+}
+
+const tag = 'segments';
+const params = Closed({ id: Id });
+
+export function segmentRoutes(deps: SegmentRouteDeps): RouteSpec[] {
+  const { sql } = deps;
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/segments',
+      permission: 'read',
+      scoped: true,
+      summary: 'List the segments, all on one page',
+      tag,
+      description:
+        'Whole for who may read the segment; who may read only some of its targets, through a target group, finds its name under `named`.',
+      success: { status: 200, schema: SegmentListSchema },
+      handle: ({ principal }) => listSegments(sql, principal.authority.reach('read')),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/segments',
+      permission: 'segments.edit',
+      summary: 'Create a segment',
+      tag,
+      body: CreateSegmentRequestSchema,
+      success: { status: 201, schema: SegmentSchema },
+      handle: (request) => createSegment(sql, deps.masterKey, request.body, callerOf(request)),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/segments/:id',
+      permission: 'read',
+      scoped: true,
+      summary: 'Get a segment',
+      tag,
+      params,
+      success: { status: 200, schema: SegmentSchema },
+      handle: ({ params, principal }) => getSegment(sql, params.id, principal.authority.reach('read')),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/segments/:id/enrollment-tokens',
+      permission: 'agents.enroll',
+      scoped: true,
+      summary: 'Make a token that enrolls one agent within the hour',
+      description: 'The token is shown once. `steps` are the shell lines for the new machine, in order.',
+      tag,
+      params,
+      success: { status: 201, schema: EnrollmentTokenSchema },
+      handle: (request) => createEnrollmentToken(deps, request.params.id, callerOf(request)),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/segments/:id/sealing-key',
+      permission: 'credentials.edit',
+      scoped: true,
+      summary: 'Get the key that credentials of a segment are sealed to',
+      description: '409 before the segment’s first agent made the key.',
+      tag,
+      params,
+      success: { status: 200, schema: SealingKeySchema },
+      handle: ({ params, principal }) => sealingKeyOf(sql, deps.installationId, params.id, principal),
+    }),
+  ];
+}

@@ -1,0 +1,105 @@
+import {
+  ApproveHostKeysReplySchema,
+  ApproveHostKeysRequestSchema,
+  Closed,
+  CreateHostScanRequestSchema,
+  HostScanDetailSchema,
+  HostScanItemPageSchema,
+  HostScanItemQuerySchema,
+  HostScanPageSchema,
+  Id,
+  pageQuery,
+} from '@opsconductor/protocol';
+import { callerOf } from '../../../caller.ts';
+import { approveScan } from '../../../host-keys/approve-scan.ts';
+import { createScan, stopScan } from '../../../host-keys/create-scan.ts';
+import { getScan, listItems, listScans } from '../../../host-keys/read-scans.ts';
+import type { Sql } from '../../../store/database/connection.ts';
+import { type RouteSpec, route } from '../../route.ts';
+
+const tag = 'host keys';
+const params = Closed({ id: Id });
+/** Picked keys of all the targets that one scan may have. */
+const maxApprovalBytes = 4 * 1024 * 1024;
+
+export function hostScanRoutes({ sql }: { sql: Sql }): RouteSpec[] {
+  return [
+    route({
+      method: 'POST',
+      path: '/api/v1/host-scans',
+      permission: 'targets.test',
+      scoped: true,
+      summary: 'Scan targets through the agents of their segments, without logging in',
+      description:
+        '`keys` reads every host key that a target offers, `reach` only sees whether an SSH server answers. Results come in as agents tell them; targets of a segment whose agents are away wait for an hour.',
+      tag,
+      body: CreateHostScanRequestSchema,
+      success: { status: 201, schema: HostScanDetailSchema },
+      handle: (request) => createScan(sql, request.body, callerOf(request)),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/host-scans',
+      permission: 'read',
+      scoped: true,
+      summary: 'List scans, the newest first',
+      description: 'Those of the last 30 days with a target that the caller may see.',
+      tag,
+      query: Closed(pageQuery),
+      success: { status: 200, schema: HostScanPageSchema },
+      handle: ({ query, principal }) => listScans(sql, query, principal.authority.reach('read')),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/host-scans/:id',
+      permission: 'read',
+      scoped: true,
+      summary: 'Get a scan: how far it is, what it found, what could be approved',
+      tag,
+      params,
+      success: { status: 200, schema: HostScanDetailSchema },
+      handle: ({ params, principal }) => getScan(sql, params.id, principal.authority.reach('read')),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/host-scans/:id/items',
+      permission: 'read',
+      scoped: true,
+      summary: 'Page through the targets of a scan by name',
+      description:
+        'Each with its finding, compared with what is accepted now. `shared=true`: those that show a key which another shows as well.',
+      tag,
+      params,
+      query: HostScanItemQuerySchema,
+      success: { status: 200, schema: HostScanItemPageSchema },
+      handle: ({ params, query, principal }) =>
+        listItems(sql, params.id, query, principal.authority.reach('read')),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/host-scans/:id/cancel',
+      permission: 'targets.test',
+      scoped: true,
+      summary: 'End a scan; what it found so far stays',
+      tag,
+      params,
+      success: { status: 200, schema: HostScanDetailSchema },
+      handle: (request) => stopScan(sql, request.params.id, callerOf(request)),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/host-scans/:id/approve',
+      permission: 'host_keys.approve',
+      scoped: true,
+      summary: 'Accept host keys that a scan has found: exactly those shown, or none',
+      description:
+        '`all` takes every key of a finding by the digest under which it was shown, `keys` picked ones. A changed target needs an entry of its own in `replace`. What is not as it was shown is refused with 409, by name.',
+      tag,
+      params,
+      body: ApproveHostKeysRequestSchema,
+      maxBodyBytes: maxApprovalBytes,
+      success: { status: 200, schema: ApproveHostKeysReplySchema },
+      handle: (request) => approveScan(sql, request.params.id, request.body, callerOf(request)),
+    }),
+  ];
+}
