@@ -1,7 +1,7 @@
 import type { AgentMessage } from '@opsconductor/protocol';
 import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
-import { NoSegmentKey } from '../execution/credential-opener.ts';
+import { NoSegmentKey } from '../execution/secrets/credential-opener.ts';
 import { emptyPolicy } from '../policy/agent-policy.ts';
 import { PolicyGuard } from '../policy/policy-guard.ts';
 import { SshPool } from '../ssh/pool.ts';

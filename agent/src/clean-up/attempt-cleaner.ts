@@ -1,7 +1,7 @@
 // Cleans up after attempts that the server names, some at a time, and tells of each as soon as it is done. What was not
 // told when a connection ended the server asks for again.
 import type { AgentMessage, AgentMessageOf, ServerMessageOf } from '@opsconductor/protocol';
-import type { OpenForTarget } from '../execution/credential-opener.ts';
+import type { OpenForTarget } from '../execution/secrets/credential-opener.ts';
 import type { Logger } from '../log.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
 import { becomeOf } from '../ssh/become/become.ts';

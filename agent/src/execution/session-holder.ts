@@ -15,15 +15,15 @@ import type { Journal } from '../journal/journal.ts';
 import type { Logger } from '../log.ts';
 import type { PolicyReading } from '../policy/current-policy.ts';
 import type { RequireGrant } from '../policy/policy-schema.ts';
+import type { HostScanner } from '../scans/host-scanner.ts';
+import type { TargetTester } from '../scans/target-tester.ts';
 import type { SegmentKeys } from '../segment-keys.ts';
 import { agentVersion } from '../version.ts';
 import { type BusyLimits, busyReasonOf } from './busy.ts';
 import type { Disk } from './disk.ts';
 import type { Executor } from './executor.ts';
-import type { HostScanner } from './host-scanner.ts';
 import type { LeaseDeadline } from './lease-deadline.ts';
 import type { Session } from './session.ts';
-import type { TargetTester } from './target-tester.ts';
 
 const resumedTimeoutMs = 60_000;
 

@@ -22,7 +22,7 @@ import {
 } from '@opsconductor/protocol/sealing';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
-import { CredentialOpener } from '../execution/credential-opener.ts';
+import { CredentialOpener } from '../execution/secrets/credential-opener.ts';
 import { dataDirectory, prepareDataDirectory } from '../identity/data-directory.ts';
 import { readKey } from '../identity/identity.ts';
 import { emptyPolicy } from '../policy/agent-policy.ts';

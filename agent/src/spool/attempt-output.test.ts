@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { chainLink, decodeFrame, limits, type OutputFrame } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { tellLostOutput } from '../execution/lost-output.ts';
+import { tellLostOutput } from '../execution/attempts/lost-output.ts';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
 import { AttemptOutput, type OutputLimits } from './attempt-output.ts';
 import { Masking } from './masking.ts';

@@ -3,7 +3,7 @@ import { argv } from 'node:process';
 import { pino } from 'pino';
 import { Type } from 'typebox';
 import { startAgent } from '../agent.ts';
-import { knownStepType } from '../execution/known-step-types.ts';
+import { knownStepType } from '../execution/step/known-step-types.ts';
 import { PatternSet } from '../spool/pattern-set.ts';
 import type { StepContext } from '../steps/step-type.ts';
 

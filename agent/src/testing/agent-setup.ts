@@ -3,9 +3,9 @@ import type { Lease, LeaseRendering, StepOutcome } from '@opsconductor/protocol'
 import { pino } from 'pino';
 import { Type } from 'typebox';
 import { type AgentOptions, type RunningAgent, startAgent } from '../agent.ts';
-import type { UsableCredential } from '../execution/credential-opener.ts';
-import { type KnownStepTypes, knownStepType } from '../execution/known-step-types.ts';
 import type { Clock } from '../execution/lease-deadline.ts';
+import type { UsableCredential } from '../execution/secrets/credential-opener.ts';
+import { type KnownStepTypes, knownStepType } from '../execution/step/known-step-types.ts';
 import { PatternSet } from '../spool/pattern-set.ts';
 import type { StepContext } from '../steps/step-type.ts';
 import { type EnrolledDirectory, enrolledDirectory } from './enrolled-directory.ts';

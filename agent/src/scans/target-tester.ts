@@ -6,11 +6,15 @@ import type {
   LeaseTarget,
   ServerMessageOf,
 } from '@opsconductor/protocol';
+import {
+  type CredentialOpener,
+  NoSegmentKey,
+  type UsableCredential,
+} from '../execution/secrets/credential-opener.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import { testConnection } from '../ssh/test-connection.ts';
 import type { WinrmPolicy } from '../steps/winrm/winrm-connection-options.ts';
-import { type CredentialOpener, NoSegmentKey, type UsableCredential } from './credential-opener.ts';
 import { type TestResult, testWinrm } from './test-winrm.ts';
 
 const hostKeyTimeoutMs = 30_000;

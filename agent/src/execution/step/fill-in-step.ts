@@ -11,7 +11,7 @@ import {
   type StepOutcome,
   toldWithPlace,
 } from '@opsconductor/protocol';
-import type { OpenedSecret } from './run-secrets.ts';
+import type { OpenedSecret } from '../secrets/run-secrets.ts';
 
 export type FilledInStep = { config: unknown; bindings: readonly Binding[] } | { outcome: StepOutcome };
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { Masking } from '../spool/masking.ts';
-import { PatternSet } from '../spool/pattern-set.ts';
+import { Masking } from '../../spool/masking.ts';
+import { PatternSet } from '../../spool/pattern-set.ts';
 import { TransferNotes } from './transfer-notes.ts';
 
 test('a secret in the name of a file is masked each time that it is told of, and counts once', () => {

@@ -1,10 +1,10 @@
 import type { AgentMessageOf, ScannedHost } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
+import { NoSegmentKey } from '../execution/secrets/credential-opener.ts';
 import { emptyPolicy, type PolicyRules } from '../policy/agent-policy.ts';
 import { PolicyGuard } from '../policy/policy-guard.ts';
 import { setupSshd, sshTest } from '../ssh/sshd-setup.ts';
 import type { JumpHost } from '../steps/step-type.ts';
-import { NoSegmentKey } from './credential-opener.ts';
 import { HostScanner } from './host-scanner.ts';
 
 type Told = AgentMessageOf<'hosts_scanned'>;

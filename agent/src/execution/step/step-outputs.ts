@@ -1,6 +1,6 @@
 // What of a lease says how its step hands values on.
 import type { Lease, StepOutput } from '@opsconductor/protocol';
-import type { OutputStream } from '../steps/step-type.ts';
+import type { OutputStream } from '../../steps/step-type.ts';
 
 export function hasOutputFile({ rendering }: Lease): boolean {
   return outputsOf(rendering).some(({ file }) => file === true);

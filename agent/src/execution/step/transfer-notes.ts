@@ -1,7 +1,7 @@
 // What a step tells of its transfer, with what is secret of it masked: names of files are stored and shown.
 import type { TransferProgress, TransferReport, TransferRow } from '@opsconductor/protocol';
-import type { Masking } from '../spool/masking.ts';
-import type { TransferSink } from '../steps/step-type.ts';
+import type { Masking } from '../../spool/masking.ts';
+import type { TransferSink } from '../../steps/step-type.ts';
 
 export class TransferNotes implements TransferSink {
   readonly #secrets: Masking;

@@ -2,19 +2,19 @@
 import { errorDetails, stepConfigSchemas, validatorOptions } from '@opsconductor/protocol';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import type { TSchema } from 'typebox';
-import type { Contents } from '../contents/with-contents.ts';
-import type { TransferDeps } from '../sftp/run-transfer.ts';
-import { sftpDownload } from '../steps/sftp/sftp-download.ts';
-import { sftpSync } from '../steps/sftp/sftp-sync.ts';
-import { sftpUpload } from '../steps/sftp/sftp-upload.ts';
-import { sshCopy } from '../steps/sftp/ssh-copy.ts';
-import { sshExec } from '../steps/ssh-exec/ssh-exec.ts';
-import type { StepContext, StepType } from '../steps/step-type.ts';
-import { reboot } from '../steps/waiting/reboot.ts';
-import { waitFor } from '../steps/waiting/wait-for.ts';
-import type { WinrmDeps } from '../steps/winrm/winrm-connection-options.ts';
-import { winrmCopy } from '../steps/winrm/winrm-copy.ts';
-import { winrmExec } from '../steps/winrm/winrm-exec.ts';
+import type { Contents } from '../../contents/with-contents.ts';
+import type { TransferDeps } from '../../sftp/run-transfer.ts';
+import { sftpDownload } from '../../steps/sftp/sftp-download.ts';
+import { sftpSync } from '../../steps/sftp/sftp-sync.ts';
+import { sftpUpload } from '../../steps/sftp/sftp-upload.ts';
+import { sshCopy } from '../../steps/sftp/ssh-copy.ts';
+import { sshExec } from '../../steps/ssh-exec/ssh-exec.ts';
+import type { StepContext, StepType } from '../../steps/step-type.ts';
+import { reboot } from '../../steps/waiting/reboot.ts';
+import { waitFor } from '../../steps/waiting/wait-for.ts';
+import type { WinrmDeps } from '../../steps/winrm/winrm-connection-options.ts';
+import { winrmCopy } from '../../steps/winrm/winrm-copy.ts';
+import { winrmExec } from '../../steps/winrm/winrm-exec.ts';
 
 /** A step type and how its configuration is checked before it sees it. */
 export interface KnownStepType {

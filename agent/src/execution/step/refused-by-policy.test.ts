@@ -2,9 +2,9 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { closeCodes, startOfOutput } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { readPolicy } from '../policy/agent-policy.ts';
-import { readRefusals } from '../policy/refusal-log.ts';
-import { lease, setup, success } from '../testing/agent-setup.ts';
+import { readPolicy } from '../../policy/agent-policy.ts';
+import { readRefusals } from '../../policy/refusal-log.ts';
+import { lease, setup, success } from '../../testing/agent-setup.ts';
 
 test('a step that the owner of the machine does not allow is not begun, and both sides are told why', async () => {
   await using t = await setup();

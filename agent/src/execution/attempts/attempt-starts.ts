@@ -1,14 +1,14 @@
 // What has to be so for an attempt to begin, and that its start is on disk before anything of it is on its target.
 import type { Lease } from '@opsconductor/protocol';
-import type { GrantGuard } from '../grants/grant-guard.ts';
-import type { Journal } from '../journal/journal.ts';
-import type { BeforeStart } from '../steps/step-type.ts';
+import type { GrantGuard } from '../../grants/grant-guard.ts';
+import type { Journal } from '../../journal/journal.ts';
+import type { BeforeStart } from '../../steps/step-type.ts';
+import type { LeaseDeadline } from '../lease-deadline.ts';
+import type { Session } from '../session.ts';
+import { MayNotBegin } from '../step/execute-step.ts';
+import { hasOutputFile, withoutValues } from '../step/step-outputs.ts';
 import type { Attempt } from './attempt.ts';
-import { MayNotBegin } from './execute-step.ts';
 import { survivesOf } from './held-attempts.ts';
-import type { LeaseDeadline } from './lease-deadline.ts';
-import type { Session } from './session.ts';
-import { hasOutputFile, withoutValues } from './step-outputs.ts';
 
 export interface AttemptStartsOptions {
   journal: Pick<Journal, 'durable'>;

@@ -2,11 +2,11 @@
 import { join } from 'node:path';
 import type { StoredOutput } from '@opsconductor/protocol';
 import type { Logger } from 'pino';
-import { attemptKey } from '../journal/replay.ts';
-import { AttemptOutput } from '../spool/attempt-output.ts';
-import { SpareFile } from '../spool/spare-file.ts';
-import { type SpooledChunk, SpoolFile } from '../spool/spool-file.ts';
-import type { Disk } from './disk.ts';
+import { attemptKey } from '../../journal/replay.ts';
+import { AttemptOutput } from '../../spool/attempt-output.ts';
+import { SpareFile } from '../../spool/spare-file.ts';
+import { type SpooledChunk, SpoolFile } from '../../spool/spool-file.ts';
+import type { Disk } from '../disk.ts';
 
 export interface AttemptOutputsOptions {
   spoolFolder: string;

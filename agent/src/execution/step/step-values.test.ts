@@ -1,10 +1,10 @@
 // What of a lease says values: conditions, secrets, what is handed on. Filling in itself is protocol's.
 import type { Lease } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { textPatterns } from '../spool/secret-patterns.ts';
-import { type AgentSetup, lease, rendering, setup, success } from '../testing/agent-setup.ts';
-import { NoSegmentKey } from './credential-opener.ts';
-import type { RunSecrets } from './run-secrets.ts';
+import { textPatterns } from '../../spool/secret-patterns.ts';
+import { type AgentSetup, lease, rendering, setup, success } from '../../testing/agent-setup.ts';
+import { NoSegmentKey } from '../secrets/credential-opener.ts';
+import type { RunSecrets } from '../secrets/run-secrets.ts';
 
 /** Secrets that need no key. */
 const plainSecrets = (value = 'open-sesame'): Pick<RunSecrets, 'open' | 'seal' | 'canSeal'> => ({

@@ -1,9 +1,9 @@
 // What has the form of a secret and was named by nobody: masked in all that leaves the agent, where that is asked for.
 import type { Lease } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { type Signed, signedLease } from '../grants/unsigned-part.ts';
-import { emptyPolicy } from '../policy/agent-policy.ts';
-import { lease, rendering, setup, success } from '../testing/agent-setup.ts';
+import { type Signed, signedLease } from '../../grants/unsigned-part.ts';
+import { emptyPolicy } from '../../policy/agent-policy.ts';
+import { lease, rendering, setup, success } from '../../testing/agent-setup.ts';
 
 const token = `ghp_${'a1B2'.repeat(9)}`;
 const mask = '********';

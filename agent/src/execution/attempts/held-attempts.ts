@@ -1,6 +1,6 @@
 // Every attempt that the agent has, from its lease until the server has confirmed its end.
 import { type JournalAttempt, limits } from '@opsconductor/protocol';
-import { attemptKey } from '../journal/replay.ts';
+import { attemptKey } from '../../journal/replay.ts';
 import type { Attempt } from './attempt.ts';
 
 /** What a message or a chunk of output names an attempt by. */

@@ -8,8 +8,8 @@ import {
   SealingError,
   sealRunValue,
 } from '@opsconductor/protocol/sealing';
-import type { Pattern } from '../spool/pattern-set.ts';
-import { textPatterns } from '../spool/secret-patterns.ts';
+import type { Pattern } from '../../spool/pattern-set.ts';
+import { textPatterns } from '../../spool/secret-patterns.ts';
 import { NoSegmentKey } from './credential-opener.ts';
 
 const maxKept = 256;

@@ -7,8 +7,8 @@ import type {
   StepOutcome,
   TransferReport,
 } from '@opsconductor/protocol';
-import type { AttemptOutput } from '../spool/attempt-output.ts';
-import type { StopRequest } from '../steps/step-type.ts';
+import type { AttemptOutput } from '../../spool/attempt-output.ts';
+import type { StopRequest } from '../../steps/step-type.ts';
 
 export interface Completion {
   requestId: string;

@@ -8,7 +8,7 @@ import {
   type CredentialBounds,
   checkBounds,
 } from '@opsconductor/protocol/sealing';
-import { SshError } from '../ssh/ssh-error.ts';
+import { SshError } from '../../ssh/ssh-error.ts';
 
 export type Use = Pick<BoundsAttempt, 'user' | 'authentication'>;
 

@@ -2,14 +2,14 @@
 // any of it is read on.
 import type { Lease, ServerMessageOf, StoredOutput, TakenOver } from '@opsconductor/protocol';
 import type { Logger } from 'pino';
-import type { GrantGuard } from '../grants/grant-guard.ts';
-import type { Journal } from '../journal/journal.ts';
-import type { PolicyGuard } from '../policy/policy-guard.ts';
-import type { AttemptOutput } from '../spool/attempt-output.ts';
+import type { GrantGuard } from '../../grants/grant-guard.ts';
+import type { Journal } from '../../journal/journal.ts';
+import type { PolicyGuard } from '../../policy/policy-guard.ts';
+import type { AttemptOutput } from '../../spool/attempt-output.ts';
+import type { KnownStepTypes } from '../step/known-step-types.ts';
+import { hasOutputFile, withoutValues } from '../step/step-outputs.ts';
 import { Attempt } from './attempt.ts';
 import type { HeldAttempts } from './held-attempts.ts';
-import type { KnownStepTypes } from './known-step-types.ts';
-import { hasOutputFile, withoutValues } from './step-outputs.ts';
 
 export interface TakeUpsOptions {
   attempts: Pick<HeldAttempts, 'has' | 'add'>;

@@ -1,9 +1,9 @@
 // What is kept of an attempt on its target: nobody will ask for it any more once the attempt is settled.
 import type { Lease } from '@opsconductor/protocol';
+import type { UsableCredential } from '../secrets/credential-opener.ts';
+import { becomeIn } from '../step/execute-step.ts';
+import type { KnownStepTypes } from '../step/known-step-types.ts';
 import type { Attempt } from './attempt.ts';
-import type { UsableCredential } from './credential-opener.ts';
-import { becomeIn } from './execute-step.ts';
-import type { KnownStepTypes } from './known-step-types.ts';
 
 /** @throws where the target could not be reached, or does not let go of it. */
 export async function removeFromTarget(

@@ -1,6 +1,7 @@
 // Scans targets that the server names, some at a time, and tells of them as they come. Nothing of it is kept: what was not
 // told of when a connection ends the server asks for again.
 import { type AgentMessage, limits, type ScannedHost, type ServerMessageOf } from '@opsconductor/protocol';
+import { type CredentialOpener, NoSegmentKey } from '../execution/secrets/credential-opener.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
 import {
   connectTimeoutMs,
@@ -12,7 +13,6 @@ import {
 import type { SshPool } from '../ssh/pool.ts';
 import { resolveTarget } from '../ssh/resolve-target.ts';
 import { SshError } from '../ssh/ssh-error.ts';
-import { type CredentialOpener, NoSegmentKey } from './credential-opener.ts';
 
 const gatherMs = 200;
 

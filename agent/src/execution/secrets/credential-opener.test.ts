@@ -7,10 +7,10 @@ import {
   sealCredential,
 } from '@opsconductor/protocol/sealing';
 import { describe, expect, test } from 'vitest';
-import { emptyPolicy, type PolicyRules } from '../policy/agent-policy.ts';
-import { PolicyGuard } from '../policy/policy-guard.ts';
-import { SourceReader } from '../sources/source-reader.ts';
-import { SshError } from '../ssh/ssh-error.ts';
+import { emptyPolicy, type PolicyRules } from '../../policy/agent-policy.ts';
+import { PolicyGuard } from '../../policy/policy-guard.ts';
+import { SourceReader } from '../../sources/source-reader.ts';
+import { SshError } from '../../ssh/ssh-error.ts';
 import { CredentialOpener, NoSegmentKey } from './credential-opener.ts';
 
 const installationId = 'installation-1';

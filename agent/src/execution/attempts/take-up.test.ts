@@ -2,13 +2,13 @@
 import { type Lease, type StepOutcome, startOfOutput } from '@opsconductor/protocol';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
-import { Journal } from '../journal/journal.ts';
-import { PatternSet } from '../spool/pattern-set.ts';
-import { lease, success } from '../testing/agent-setup.ts';
-import { temporaryDirectory } from '../testing/enrolled-directory.ts';
-import { Executor } from './executor.ts';
-import { LeaseDeadline, systemClock } from './lease-deadline.ts';
-import type { Session } from './session.ts';
+import { Journal } from '../../journal/journal.ts';
+import { PatternSet } from '../../spool/pattern-set.ts';
+import { lease, success } from '../../testing/agent-setup.ts';
+import { temporaryDirectory } from '../../testing/enrolled-directory.ts';
+import { Executor } from '../executor.ts';
+import { LeaseDeadline, systemClock } from '../lease-deadline.ts';
+import type { Session } from '../session.ts';
 
 type Verdict = 'continue' | 'forget' | 'cancel';
 

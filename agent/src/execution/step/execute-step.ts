@@ -9,15 +9,15 @@ import {
   type TransferProgress,
   type TransferReport,
 } from '@opsconductor/protocol';
-import type { AskServer } from '../contents/content-link.ts';
-import type { GrantGuard } from '../grants/grant-guard.ts';
-import { handOn, outputsMissing } from '../outputs/hand-on.ts';
-import { HeldStreams } from '../outputs/held-streams.ts';
-import type { PolicyGuard } from '../policy/policy-guard.ts';
-import { Masking } from '../spool/masking.ts';
-import { PatternSet } from '../spool/pattern-set.ts';
-import { becomeOf } from '../ssh/become/become.ts';
-import { SshError } from '../ssh/ssh-error.ts';
+import type { AskServer } from '../../contents/content-link.ts';
+import type { GrantGuard } from '../../grants/grant-guard.ts';
+import { handOn, outputsMissing } from '../../outputs/hand-on.ts';
+import { HeldStreams } from '../../outputs/held-streams.ts';
+import type { PolicyGuard } from '../../policy/policy-guard.ts';
+import { Masking } from '../../spool/masking.ts';
+import { PatternSet } from '../../spool/pattern-set.ts';
+import { becomeOf } from '../../ssh/become/become.ts';
+import { SshError } from '../../ssh/ssh-error.ts';
 import {
   type BeforeStart,
   type OpenedCredential,
@@ -25,12 +25,12 @@ import {
   type StepContext,
   type StopRequest,
   TakenOverElsewhere,
-} from '../steps/step-type.ts';
-import type { Attempt } from './attempt.ts';
-import { NoSegmentKey, type UsableCredential } from './credential-opener.ts';
+} from '../../steps/step-type.ts';
+import type { Attempt } from '../attempts/attempt.ts';
+import { NoSegmentKey, type UsableCredential } from '../secrets/credential-opener.ts';
+import { type OpenedSecret, type RunSecrets, UnopenableSecret } from '../secrets/run-secrets.ts';
 import { fillInStep } from './fill-in-step.ts';
 import type { KnownStepType, KnownStepTypes } from './known-step-types.ts';
-import { type OpenedSecret, type RunSecrets, UnopenableSecret } from './run-secrets.ts';
 import { hasOutputFile, hasSecretOutputs, heldStreamsOf } from './step-outputs.ts';
 import { TransferNotes } from './transfer-notes.ts';
 

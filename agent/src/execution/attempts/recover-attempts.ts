@@ -3,13 +3,13 @@ import { randomUUID } from 'node:crypto';
 import { readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StepOutcome } from '@opsconductor/protocol';
-import type { Journal } from '../journal/journal.ts';
-import type { JournalRecord } from '../journal/journal-record.ts';
-import { attemptKey, type JournaledAttempt } from '../journal/replay.ts';
-import { SpoolFile } from '../spool/spool-file.ts';
+import type { Journal } from '../../journal/journal.ts';
+import type { JournalRecord } from '../../journal/journal-record.ts';
+import { attemptKey, type JournaledAttempt } from '../../journal/replay.ts';
+import { SpoolFile } from '../../spool/spool-file.ts';
+import { hasOutputFile } from '../step/step-outputs.ts';
 import { Attempt, type Completion } from './attempt.ts';
 import type { AttemptOutputs } from './attempt-outputs.ts';
-import { hasOutputFile } from './step-outputs.ts';
 
 export interface RecoverOptions {
   journal: Journal;
