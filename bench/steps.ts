@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { SshPool } from '../agent/src/ssh/pool.ts';
+import { SshPool } from '../agent/src/ssh/pool/pool.ts';
 import type { OpenedCredential, StepTarget } from '../agent/src/steps/step-type.ts';
 import { type BenchSystem, sshArgs, startBenchSystem } from './bench-system.ts';
 import { writeReport } from './report.ts';

@@ -35,7 +35,7 @@ import { HostScanner } from './scans/host-scanner.ts';
 import { TargetTester } from './scans/target-tester.ts';
 import { SegmentKeys } from './segment-keys.ts';
 import { SourceReader } from './sources/source-reader.ts';
-import { SshPool } from './ssh/pool.ts';
+import { SshPool } from './ssh/pool/pool.ts';
 import type { WinrmPolicy } from './steps/winrm/winrm-connection-options.ts';
 import { WinrmPool } from './winrm/connection/pool.ts';
 

@@ -4,7 +4,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { NoSegmentKey } from '../execution/secrets/credential-opener.ts';
 import { emptyPolicy } from '../policy/agent-policy.ts';
 import { PolicyGuard } from '../policy/policy-guard.ts';
-import { SshPool } from '../ssh/pool.ts';
+import { SshPool } from '../ssh/pool/pool.ts';
 import { lease } from '../testing/agent-setup.ts';
 import { Mailbox } from '../testing/mailbox.ts';
 import { AttemptCleaner, type AttemptCleanerOptions } from './attempt-cleaner.ts';

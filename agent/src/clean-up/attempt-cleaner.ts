@@ -5,7 +5,7 @@ import type { OpenForTarget } from '../execution/secrets/credential-opener.ts';
 import type { Logger } from '../log.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
 import { becomeOf } from '../ssh/become/become.ts';
-import type { SshPool } from '../ssh/pool.ts';
+import type { SshPool } from '../ssh/pool/pool.ts';
 import { type CleanUpTimes, cleanUpAttempt } from './clean-up-attempt.ts';
 
 type Asked = ServerMessageOf<'clean_up'>['attempts'][number] & { requestId: string };

@@ -2,8 +2,8 @@
 import type { AgentMessageOf } from '@opsconductor/protocol';
 import { detachedLeader, removeAllDetached } from '../detached/clean-up-detached.ts';
 import { stopNote } from '../detached/supervisor-script.ts';
-import { endProcesses } from '../ssh/end-processes.ts';
-import { attemptProcesses, listProcesses, type RemoteProcess } from '../ssh/remote-processes.ts';
+import { endProcesses } from '../ssh/processes/end-processes.ts';
+import { attemptProcesses, listProcesses, type RemoteProcess } from '../ssh/processes/remote-processes.ts';
 import type { StopTarget } from '../ssh/run-script.ts';
 
 export type Found = Pick<AgentMessageOf<'cleaned_up'>['results'][number], 'found' | 'survivors'>;

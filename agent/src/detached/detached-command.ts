@@ -5,7 +5,7 @@ import type { ClientChannel } from 'ssh2';
 import type { Become } from '../ssh/become/become.ts';
 import { plainShellFor } from '../ssh/become/become-shell.ts';
 import { exitOf, type SshConnection } from '../ssh/connection.ts';
-import type { Lease, OpenRequest, SshPool } from '../ssh/pool.ts';
+import type { Lease, OpenRequest, SshPool } from '../ssh/pool/pool.ts';
 import { type BootstrapReport, newNonce } from '../steps/ssh-exec/bootstrap-report.ts';
 import type { AttemptEnd, RunningCommand } from '../steps/ssh-exec/ssh-exec-attempt.ts';
 import type { KeptOutput, OutputSink, OutputStream } from '../steps/step-type.ts';

@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import type { ClientChannel } from 'ssh2';
 import { expect, vi } from 'vitest';
 import { cleanUpAttempt } from '../clean-up/clean-up-attempt.ts';
-import type { Lease } from '../ssh/pool.ts';
+import type { Lease } from '../ssh/pool/pool.ts';
 import { accountTest } from '../ssh/sshd-setup.ts';
 import { type ExecSetup, setupExec, TestSink } from '../steps/ssh-exec/ssh-exec-setup.ts';
 

@@ -10,7 +10,7 @@ import {
   type ScanTarget,
   scanHost,
 } from '../ssh/host-keys/scan-host.ts';
-import type { SshPool } from '../ssh/pool.ts';
+import type { SshPool } from '../ssh/pool/pool.ts';
 import { resolveTarget } from '../ssh/resolve-target.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 

@@ -14,7 +14,7 @@ import { partsOf } from '../sftp/tree/safe-name.ts';
 import { temporaryName } from '../sftp/tree/temporary-name.ts';
 import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
 import { startShell } from '../ssh/become/start-as.ts';
-import type { Lease } from '../ssh/pool.ts';
+import type { Lease } from '../ssh/pool/pool.ts';
 import { quote } from '../ssh/quote.ts';
 import { sshContext } from '../ssh/ssh-context.ts';
 import type { StepContext } from '../steps/step-type.ts';

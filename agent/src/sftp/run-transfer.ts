@@ -2,7 +2,7 @@
 import { setMaxListeners } from 'node:events';
 import type { StepOutcome, TransferRow } from '@opsconductor/protocol';
 import type { AgentPolicy } from '../policy/agent-policy.ts';
-import type { SshPool } from '../ssh/pool.ts';
+import type { SshPool } from '../ssh/pool/pool.ts';
 import type { StepContext } from '../steps/step-type.ts';
 import { ChunkBuffers } from './copy/chunk-buffers.ts';
 import type { Conduct } from './copy/copy-file.ts';

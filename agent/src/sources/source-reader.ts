@@ -2,7 +2,7 @@
 // file or a variable holds is looked at each time.
 import type { PolicyGuard } from '../policy/policy-guard.ts';
 import type { SourceRule } from '../policy/policy-schema.ts';
-import { parsePrivateKey, UnreadableKey } from '../ssh/private-key.ts';
+import { parsePrivateKey, UnreadableKey } from '../ssh/login/private-key.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import { readSource, SourceProblem } from './read-source.ts';
 

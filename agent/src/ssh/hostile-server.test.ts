@@ -10,7 +10,7 @@ import type { OpenedCredential, StepTarget } from '../steps/step-type.ts';
 import { ed25519KeyPair } from '../testing/ssh-keys.ts';
 import { boundAnswers } from './bound-connection.ts';
 import { connectSsh } from './connection.ts';
-import { SshPool } from './pool.ts';
+import { SshPool } from './pool/pool.ts';
 import { refusalOf } from './sshd-setup.ts';
 
 const hostKey = ed25519KeyPair();

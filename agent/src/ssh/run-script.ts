@@ -2,7 +2,7 @@
 import type { ClientChannel } from 'ssh2';
 import type { Become } from './become/become.ts';
 import { plainShellFor } from './become/become-shell.ts';
-import type { OpenRequest, SshPool } from './pool.ts';
+import type { OpenRequest, SshPool } from './pool/pool.ts';
 import { SshError } from './ssh-error.ts';
 
 export interface StopTarget {

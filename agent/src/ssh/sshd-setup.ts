@@ -12,7 +12,7 @@ import {
 // biome-ignore-end lint/style/noRestrictedImports: see above
 import type { OpenedCredential, StepTarget } from '../steps/step-type.ts';
 import { type ConnectOptions, connectSsh, type SshConnection } from './connection.ts';
-import { SshPool, type SshPoolOptions } from './pool.ts';
+import { SshPool, type SshPoolOptions } from './pool/pool.ts';
 import { SshError } from './ssh-error.ts';
 
 const missing = 'missing' in (await ensureSshd());

@@ -3,7 +3,7 @@
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { ClientChannel } from 'ssh2';
 import { startShell } from '../../ssh/become/start-as.ts';
-import type { Lease, SshPool } from '../../ssh/pool.ts';
+import type { Lease, SshPool } from '../../ssh/pool/pool.ts';
 import { sshContext } from '../../ssh/ssh-context.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import type { StepContext } from '../../steps/step-type.ts';

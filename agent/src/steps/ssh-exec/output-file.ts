@@ -3,7 +3,7 @@
 // the command and read once that has ended well.
 import { limits } from '@opsconductor/protocol';
 import { compound, prelude } from '../../detached/supervisor-script.ts';
-import type { SshPool } from '../../ssh/pool.ts';
+import type { SshPool } from '../../ssh/pool/pool.ts';
 import { runScript } from '../../ssh/run-script.ts';
 import type { AttemptOnTarget } from '../step-type.ts';
 import { newNonce } from './bootstrap-report.ts';

@@ -3,7 +3,7 @@ import { performance } from 'node:perf_hooks';
 import type { ClientChannel } from 'ssh2';
 import type { StopNote } from '../../detached/stop-note.ts';
 import { type ChannelExit, channelExit, exitOf, type SshConnection } from '../../ssh/connection.ts';
-import type { Lease } from '../../ssh/pool.ts';
+import type { Lease } from '../../ssh/pool/pool.ts';
 import type { OutputSink, OutputStream } from '../step-type.ts';
 import { type BootstrapReport, newNonce, ReportFilter } from './bootstrap-report.ts';
 import { attemptScript, goAhead, markerLine, type ScriptInput } from './ssh-exec-script.ts';

@@ -4,7 +4,7 @@ import { DetachedCommand, type NoEnd } from '../../detached/detached-command.ts'
 import { removeScript, startScript } from '../../detached/supervisor-script.ts';
 import { plainShellFor } from '../../ssh/become/become-shell.ts';
 import { exitOf } from '../../ssh/connection.ts';
-import type { SshPool } from '../../ssh/pool.ts';
+import type { SshPool } from '../../ssh/pool/pool.ts';
 import { runScript } from '../../ssh/run-script.ts';
 import { sshContext } from '../../ssh/ssh-context.ts';
 import { type AttemptOnTarget, type KeptOutput, type StepContext, TakenOverElsewhere } from '../step-type.ts';

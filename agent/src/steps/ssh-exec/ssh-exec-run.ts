@@ -3,7 +3,7 @@ import { type SshExecConfig, type StepOutcome, shellAssignments } from '@opscond
 import type { ClientChannel } from 'ssh2';
 import type { StopNote } from '../../detached/stop-note.ts';
 import { exitOf, type SshConnection } from '../../ssh/connection.ts';
-import type { Lease, OpenRequest, SshPool } from '../../ssh/pool.ts';
+import type { Lease, OpenRequest, SshPool } from '../../ssh/pool/pool.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import { failedBeforeStart, stoppedBeforeStart } from '../before-start-outcomes.ts';
 import type { StepContext, StopRequest } from '../step-type.ts';

@@ -1,6 +1,6 @@
 // For tests: the step type on a real sshd, with what it is given and what it hands over kept for looking at.
 import type { SshExecConfig } from '@opsconductor/protocol';
-import type { SshPool } from '../../ssh/pool.ts';
+import type { SshPool } from '../../ssh/pool/pool.ts';
 import { type ServerFixture, type SshSetup, setupSshd } from '../../ssh/sshd-setup.ts';
 import type { KeptOutput, OutputStream, StepContext, StopRequest, StreamOffsets } from '../step-type.ts';
 import { type SshExecOptions, sshExec } from './ssh-exec.ts';

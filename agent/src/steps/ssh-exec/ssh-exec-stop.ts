@@ -1,6 +1,6 @@
 // Ends an attempt on its target: TERM, grace, KILL, and then looks whether anything of it is still there.
-import { endProcesses, type ProcessFamily, within } from '../../ssh/end-processes.ts';
-import { attemptProcesses, listProcesses, type RemoteProcess } from '../../ssh/remote-processes.ts';
+import { endProcesses, type ProcessFamily, within } from '../../ssh/processes/end-processes.ts';
+import { attemptProcesses, listProcesses, type RemoteProcess } from '../../ssh/processes/remote-processes.ts';
 import type { StopTarget } from '../../ssh/run-script.ts';
 import type { StopRequest } from '../step-type.ts';
 import type { AttemptEnd, RunningCommand } from './ssh-exec-attempt.ts';

@@ -3,7 +3,7 @@ import { type SshExecConfig, type StepOutcome, survivesAgentRestart } from '@ops
 import type { ClientChannel } from 'ssh2';
 import { becomeShell } from '../../ssh/become/become-shell.ts';
 import { exitOf, type SshConnection } from '../../ssh/connection.ts';
-import type { Lease, SshPool } from '../../ssh/pool.ts';
+import type { Lease, SshPool } from '../../ssh/pool/pool.ts';
 import { sshContext } from '../../ssh/ssh-context.ts';
 import type { StepContext, StepType } from '../step-type.ts';
 import { readOutputFile } from './output-file.ts';

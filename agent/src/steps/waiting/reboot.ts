@@ -1,7 +1,7 @@
 // Step type reboot: the target is asked to restart, goes, and is back with another boot id.
 import { defaultRebootCommand, type RebootConfig, type StepOutcome } from '@opsconductor/protocol';
 import { pause } from '../../sftp/copy/pause.ts';
-import type { SshPool } from '../../ssh/pool.ts';
+import type { SshPool } from '../../ssh/pool/pool.ts';
 import type { StopTarget } from '../../ssh/run-script.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import { failedBeforeStart, stoppedBeforeStart } from '../before-start-outcomes.ts';

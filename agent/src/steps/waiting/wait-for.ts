@@ -1,7 +1,7 @@
 // Step type wait_for: until a port is open or closed, a command ends well, or a time has passed.
 import type { SshExecConfig, StepOutcome, WaitForConfig } from '@opsconductor/protocol';
 import { pause } from '../../sftp/copy/pause.ts';
-import type { SshPool } from '../../ssh/pool.ts';
+import type { SshPool } from '../../ssh/pool/pool.ts';
 import { quote } from '../../ssh/quote.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import { failedBeforeStart, stoppedStatus } from '../before-start-outcomes.ts';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { dialError } from '../../ssh/connect-errors.ts';
-import type { SshPool } from '../../ssh/pool.ts';
+import type { SshPool } from '../../ssh/pool/pool.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import { accountTest, setupSshd, sshTest } from '../../ssh/sshd-setup.ts';
 import { TestSink } from '../ssh-exec/ssh-exec-setup.ts';

@@ -1,6 +1,7 @@
 // Ends processes on a target: TERM, grace, KILL, and then looks whether anything of them is still there.
+
+import type { StopTarget } from '../run-script.ts';
 import { type RemoteProcess, signalProcesses } from './remote-processes.ts';
-import type { StopTarget } from './run-script.ts';
 
 export interface ProcessFamily {
   target: StopTarget;

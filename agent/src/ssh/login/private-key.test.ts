@@ -1,9 +1,9 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import ssh2 from 'ssh2';
 import { expect, test } from 'vitest';
-import { ed25519KeyPair } from '../testing/ssh-keys.ts';
+import { ed25519KeyPair } from '../../testing/ssh-keys.ts';
+import { SshError } from '../ssh-error.ts';
 import { parsePrivateKey } from './private-key.ts';
-import { SshError } from './ssh-error.ts';
 
 const passphrase = 'open sesame';
 const protection = { cipher: 'aes-256-cbc', passphrase };

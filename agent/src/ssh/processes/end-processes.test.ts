@@ -2,8 +2,8 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
+import { setupSshd, sshTest } from '../sshd-setup.ts';
 import { endProcesses } from './end-processes.ts';
-import { setupSshd, sshTest } from './sshd-setup.ts';
 
 sshTest('each process is sent TERM once: with its group, or by itself where it has left that', async () => {
   const t = await setupSshd();

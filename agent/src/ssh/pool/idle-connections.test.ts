@@ -1,8 +1,8 @@
 // What an agent is told of its SSH connections, down to the server that they lead to.
 import { expect } from 'vitest';
-import { PatternSet } from '../spool/pattern-set.ts';
-import { lease, setup } from '../testing/agent-setup.ts';
-import { setupSshd, sshTest } from './sshd-setup.ts';
+import { PatternSet } from '../../spool/pattern-set.ts';
+import { lease, setup } from '../../testing/agent-setup.ts';
+import { setupSshd, sshTest } from '../sshd-setup.ts';
 
 sshTest(
   'a connection that no step uses any more is closed after the time that the agent was told',

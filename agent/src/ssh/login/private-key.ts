@@ -1,7 +1,7 @@
 // Reads the private key of a credential, with a distinct answer for each way it can be unusable.
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import ssh2, { type ParsedKey } from 'ssh2';
-import { SshError } from './ssh-error.ts';
+import { SshError } from '../ssh-error.ts';
 
 /** Parses OpenSSH, PEM (PKCS#1, SEC 1, PKCS#8) or PuTTY text. Throws `credential_unusable`. */
 export function parsePrivateKey(text: string, passphrase: string | undefined): ParsedKey {

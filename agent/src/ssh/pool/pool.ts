@@ -2,18 +2,18 @@
 // anything is sent on it, so a connection found dead or full costs one more try and never a command.
 import { createHash } from 'node:crypto';
 import type { Duplex } from 'node:stream';
-import { abortable } from '../dialling/abortable.ts';
-import type { OpenedCredential, StepTarget } from '../steps/step-type.ts';
+import { abortable } from '../../dialling/abortable.ts';
+import type { OpenedCredential, StepTarget } from '../../steps/step-type.ts';
 import {
   type ConnectOptions,
   connectSsh,
   openPort,
   type ReachJumpHost,
   type SshConnection,
-} from './connection.ts';
+} from '../connection.ts';
+import { SshError } from '../ssh-error.ts';
 import { Rush, type RushOptions } from './rush.ts';
 import { closeChannel, SpareChannel, type Start } from './spare-channel.ts';
-import { SshError } from './ssh-error.ts';
 
 export interface SshPoolOptions {
   /** Connections in all; 500 unless told. */

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { refusalOf, type SshSetup, setupSshd, sshTest } from './sshd-setup.ts';
+import { refusalOf, type SshSetup, setupSshd, sshTest } from '../sshd-setup.ts';
 
 function keygen(...args: string[]): void {
   execFileSync('ssh-keygen', ['-q', ...args], { stdio: 'pipe' });

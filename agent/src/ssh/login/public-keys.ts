@@ -3,10 +3,10 @@
 import { createPrivateKey, sign } from 'node:crypto';
 import type { SshAlgorithmPolicy } from '@opsconductor/protocol';
 import type { Client, ParsedKey } from 'ssh2';
-import { keyType } from './host-key.ts';
-import { type Certificate, readCertificate } from './host-keys/host-certificate.ts';
-import { WireError, WireReader, wireString } from './host-keys/wire-reader.ts';
-import { SshError } from './ssh-error.ts';
+import { keyType } from '../host-key.ts';
+import { type Certificate, readCertificate } from '../host-keys/host-certificate.ts';
+import { WireError, WireReader, wireString } from '../host-keys/wire-reader.ts';
+import { SshError } from '../ssh-error.ts';
 
 const certificateSuffix = '-cert-v01@openssh.com';
 const userAuthRequest = 50;

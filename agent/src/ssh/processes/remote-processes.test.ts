@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
+import type { StopTarget } from '../run-script.ts';
+import { refusalOf, type SshSetup, setupSshd, sshTest } from '../sshd-setup.ts';
 import { attemptProcesses, listProcesses, parseProcessTable, signalProcesses } from './remote-processes.ts';
-import type { StopTarget } from './run-script.ts';
-import { refusalOf, type SshSetup, setupSshd, sshTest } from './sshd-setup.ts';
 
 const proc = (lines: string[]) => `welcome to web-1\nproc table\n${lines.join('\n')}\ntable end\n`;
 

@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import type { ClientChannel } from 'ssh2';
 import { expect } from 'vitest';
-import { exitOf, type SshConnection } from './connection.ts';
+import { exitOf, type SshConnection } from '../connection.ts';
+import { SshError } from '../ssh-error.ts';
+import { refusalOf, type SshSetup, setupSshd, sshTest } from '../sshd-setup.ts';
 import type { Lease, SshPool } from './pool.ts';
-import { SshError } from './ssh-error.ts';
-import { refusalOf, type SshSetup, setupSshd, sshTest } from './sshd-setup.ts';
 
 const cat = (connection: SshConnection) => connection.exec('cat');
 

@@ -1,10 +1,10 @@
 // What the client answers when the server asks who it is. Remembers what was tried, for the message on failure.
 import type { SshAlgorithmPolicy } from '@opsconductor/protocol';
 import type { AnyAuthMethod, Client, KeyboardInteractiveCallback, Prompt } from 'ssh2';
-import type { OpenedCredential } from '../steps/step-type.ts';
+import type { OpenedCredential } from '../../steps/step-type.ts';
+import { SshError } from '../ssh-error.ts';
 import { parsePrivateKey } from './private-key.ts';
 import { type OfferedKey, offerCertificates, offersOf } from './public-keys.ts';
-import { SshError } from './ssh-error.ts';
 
 // A prompt for the password that logs in; the others ask for one that is to be set, or for a second factor.
 const passwordPrompt = /passw(or|oo|o)[dt]|passphrase/i;

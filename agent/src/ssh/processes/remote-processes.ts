@@ -1,6 +1,6 @@
 // The processes of an attempt on its target: found by session, process group, descent and marker.
-import type { StopTarget } from './run-script.ts';
-import { runScript } from './run-script.ts';
+import type { StopTarget } from '../run-script.ts';
+import { runScript } from '../run-script.ts';
 
 export interface RemoteProcess {
   pid: number;
