@@ -1,7 +1,7 @@
 // When agents are given the newest checkpoint of the audit log. They write it down for good, and a thousand of them may
 // share a machine: each has its turn, and of those that came together not all have it at once.
 import type { CheckpointFeed } from '../audit/checkpoint-feed.ts';
-import type { AgentLink } from './connections/agent-link.ts';
+import type { AgentLink } from './link/agent-link.ts';
 
 /** To all agents together. */
 const maxPerS = 25;

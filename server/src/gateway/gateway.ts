@@ -41,7 +41,6 @@ import type { TargetTester, TargetTestRequest } from '../targets/test-target.ts'
 import { Batches } from './batches.ts';
 import { CheckpointTurns } from './checkpoint-turns.ts';
 import { type Accepted, AgentAcceptor } from './connections/agent-acceptor.ts';
-import { AgentLink, type LinkEvents } from './connections/agent-link.ts';
 import { agentTooOld } from './connections/agent-too-old.ts';
 import type { HandshakeSettings, ServerIdentity } from './connections/handshake.ts';
 import { Heartbeats } from './connections/heartbeats.ts';
@@ -59,6 +58,7 @@ import { Settler } from './leases/settler.ts';
 import { StopReminders } from './leases/stop-reminders.ts';
 import { TakeOvers } from './leases/take-overs.ts';
 import { TransferNews } from './leases/transfer-news.ts';
+import { AgentLink, type LinkEvents } from './link/agent-link.ts';
 import { RemoteTests, type TestAnswer } from './remote-tests.ts';
 import { SegmentStates } from './segment-states.ts';
 

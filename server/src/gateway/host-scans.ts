@@ -9,7 +9,7 @@ import { giveItems, segmentsToScan, sweepScans, takeBackItems } from '../store/t
 import { readTrust } from '../store/targets/host-trust.ts';
 import { connectionOf } from '../targets/connection-of.ts';
 import { jumpsTo, type KnownJumpHosts, wayOf } from '../targets/jump-hosts.ts';
-import type { AgentLink } from './connections/agent-link.ts';
+import type { AgentLink } from './link/agent-link.ts';
 
 const pollMs = 2_000;
 /** An agent is given more when it has room for so many. */

@@ -6,7 +6,7 @@ import { storeWrap } from '../segments/segment-state.ts';
 import { isWrappedFor, markWrapsOpened } from '../store/agents/segment-key-wraps.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
-import type { AgentLink } from './connections/agent-link.ts';
+import type { AgentLink } from './link/agent-link.ts';
 
 export interface KeyMessagesDeps {
   sql: Sql;

@@ -4,7 +4,7 @@
 import type { Log } from '../log.ts';
 import type { SegmentState } from '../segments/segment-state.ts';
 import { Turns } from '../turns.ts';
-import type { AgentLink } from './connections/agent-link.ts';
+import type { AgentLink } from './link/agent-link.ts';
 
 /** Read at a time, of all agents: where hundreds come back at once their steps need the database too. */
 const readAtOnce = 4;

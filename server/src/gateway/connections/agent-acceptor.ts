@@ -11,6 +11,7 @@ import { noteClose } from '../../store/agents/agent-lifecycle.ts';
 import { closeSession } from '../../store/agents/agent-sessions.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { Batches } from '../batches.ts';
+import { parseAgentFrame } from '../link/message-codec.ts';
 import {
   type Authenticated,
   authenticateAll,
@@ -19,7 +20,6 @@ import {
   type Opening,
   type ServerIdentity,
 } from './handshake.ts';
-import { parseAgentFrame } from './message-codec.ts';
 
 export const connectPath = '/api/v1/agent/connect';
 /** Agents send a message in one frame; what stands between may have cut it. */

@@ -4,8 +4,8 @@ import { generateSigningKeyPair } from '@opsconductor/protocol/sealing';
 import { expect, test } from 'vitest';
 import { createLog } from '../../log.ts';
 import { testServerId } from '../../runs/testing.ts';
+import type { AgentLink } from '../link/agent-link.ts';
 import { setupGateway } from '../testing.ts';
-import type { AgentLink } from './agent-link.ts';
 import { Heartbeats } from './heartbeats.ts';
 
 test('two agents of a segment are told to come back before all others, over a time that is as long as these are many', async () => {

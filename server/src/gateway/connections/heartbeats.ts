@@ -5,7 +5,7 @@ import type { Log } from '../../log.ts';
 import type { UnbegunLease } from '../../runs/leases/return-leases.ts';
 import { type HeartbeatRow, renewSessions, runningStepsOfAgent } from '../../store/agents/agent-sessions.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import type { AgentLink } from './agent-link.ts';
+import type { AgentLink } from '../link/agent-link.ts';
 import { firstOfSegments, reconnectWithin } from './reconnect-within.ts';
 
 const batchMs = 50;

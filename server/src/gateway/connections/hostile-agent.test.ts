@@ -6,8 +6,8 @@ import { chunkOf } from '../../runs/output/output-testing.ts';
 import { makeSegment } from '../../segments/testing.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import { createTarget } from '../../targets/edit-targets.ts';
+import { parseAgentMessage } from '../link/message-codec.ts';
 import { chainOf, setupGateway } from '../testing.ts';
-import { parseAgentMessage } from './message-codec.ts';
 
 const hostKey = `ssh-ed25519 ${Buffer.concat([
   Buffer.from([0, 0, 0, 11]),

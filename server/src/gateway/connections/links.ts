@@ -1,5 +1,5 @@
 // The agents that are connected to this server, longest connected first; one connection of each.
-import type { AgentLink } from './agent-link.ts';
+import type { AgentLink } from '../link/agent-link.ts';
 
 export class Links implements Iterable<AgentLink> {
   readonly #byAgent = new Map<number, AgentLink>();

@@ -3,7 +3,7 @@ import { closeCodes } from '@opsconductor/protocol';
 import type { Log } from '../../log.ts';
 import { type ShutOut, shutOutAmong } from '../../store/agents/agent-lifecycle.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import type { AgentLink } from './agent-link.ts';
+import type { AgentLink } from '../link/agent-link.ts';
 
 export function shutOut(link: AgentLink, how: ShutOut | 'quarantined'): void {
   if (how === 'quarantined') link.close(closeCodes.quarantined, 'a copy of this agent has connected');

@@ -5,8 +5,8 @@ import type { Log } from '../../log.ts';
 import type { CleanUpRequests } from '../../runs/ends/clean-up-requests.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { segmentsWithDueCleanUps } from '../../store/queue/clean-ups.ts';
-import type { AgentLink } from '../connections/agent-link.ts';
 import { canLookFor } from '../connections/agent-too-old.ts';
+import type { AgentLink } from '../link/agent-link.ts';
 
 const defaultRoundMs = 5_000;
 

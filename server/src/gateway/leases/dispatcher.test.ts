@@ -3,7 +3,7 @@ import { createLog } from '../../log.ts';
 import { LeaseBuilder } from '../../runs/leases/lease-builder.ts';
 import { setupRuns, testServerId } from '../../runs/testing.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
-import type { AgentLink } from '../connections/agent-link.ts';
+import type { AgentLink } from '../link/agent-link.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { Settler } from './settler.ts';
 

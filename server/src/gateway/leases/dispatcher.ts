@@ -16,8 +16,8 @@ import {
   newClaimId,
   type UntoldLease,
 } from '../../store/queue/claims.ts';
-import type { AgentLink } from '../connections/agent-link.ts';
 import { leaseFor, type TooOld } from '../connections/agent-too-old.ts';
+import type { AgentLink } from '../link/agent-link.ts';
 import { Claimer } from './claimer.ts';
 import type { LeaseNotes } from './lease-notes.ts';
 import type { Settler } from './settler.ts';

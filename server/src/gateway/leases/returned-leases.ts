@@ -6,7 +6,7 @@ import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
 import { stepsWithLostKey } from '../../store/agents/segment-key-wraps.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { orphanAttempts } from '../../store/queue/detached-attempts.ts';
-import type { AgentLink } from '../connections/agent-link.ts';
+import type { AgentLink } from '../link/agent-link.ts';
 import type { LeaseNotes } from './lease-notes.ts';
 import type { Settler } from './settler.ts';
 

@@ -5,7 +5,7 @@ import type { Log } from '../../log.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { type HeldAttempts, heldInVain } from '../../store/queue/step-attempts.ts';
 import { Batches } from '../batches.ts';
-import type { AgentLink } from '../connections/agent-link.ts';
+import type { AgentLink } from '../link/agent-link.ts';
 
 /** Agents are looked at once in so many of their heartbeats. */
 const heartbeatsApart = 3;

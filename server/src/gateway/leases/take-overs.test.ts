@@ -6,7 +6,7 @@ import { markLeased } from '../../runs/leases/mark-leased.ts';
 import { RunKeys } from '../../runs/run-keys.ts';
 import { setupRuns, testServerId } from '../../runs/testing.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import type { AgentLink } from '../connections/agent-link.ts';
+import type { AgentLink } from '../link/agent-link.ts';
 import { Settler } from './settler.ts';
 import { TakeOvers } from './take-overs.ts';
 

@@ -18,7 +18,7 @@ import {
   takeOverOrphans,
 } from '../../store/queue/detached-attempts.ts';
 import { readChunkIndex, readChunks } from '../../store/runs/run-output.ts';
-import type { AgentLink } from '../connections/agent-link.ts';
+import type { AgentLink } from '../link/agent-link.ts';
 import { chainOf } from './attempt-output.ts';
 import type { Settler } from './settler.ts';
 

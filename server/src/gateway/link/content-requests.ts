@@ -1,7 +1,7 @@
 // What one agent asks for files and hands over as artifacts, one thing after the other: what it asks ahead of its answers is
 // bounded, and so is what waits here.
 import { type AgentMessageOf, limits, type ServerMessageOf } from '@opsconductor/protocol';
-import type { AgentContents, HeldAttempt } from '../files/agent-contents.ts';
+import type { AgentContents, HeldAttempt } from '../../files/agent-contents.ts';
 
 /** What an agent with all its slots in use asks at a time, twice: what a cancelled step has asked waits as well. */
 const maxWaiting = 2 * limits.maxSlots * limits.maxArtifactsAtATime;
