@@ -30,6 +30,8 @@ interface Body {
   leftBytes: number;
   /** Until it has to wait again. */
   grantedBytes: number;
+  /** Nothing of it was read on yet. */
+  isStopped: boolean;
 }
 
 export class AnsweredBodies {
@@ -56,7 +58,7 @@ export class AnsweredBodies {
   #readOn(request: IncomingMessage): void {
     if (request.complete || request.destroyed) return;
     const { socket } = request;
-    const body: Body = { socket, leftBytes: this.#limits.mostBytes, grantedBytes: 0 };
+    const body: Body = { socket, leftBytes: this.#limits.mostBytes, grantedBytes: 0, isStopped: true };
     const ofHttp = socket.listeners('data');
     socket.on('data', (piece: Buffer) => {
       body.leftBytes -= piece.length;
@@ -66,8 +68,6 @@ export class AnsweredBodies {
     // Parsed no more: that would cost something for each byte, and Node would have it read on where we do not.
     for (const listener of ofHttp) socket.off('data', listener as () => void);
     this.#wait(body);
-    // It seems to be reading, though Node has stopped that where the body was not taken: this says that nothing comes of it.
-    socket.push(Buffer.alloc(0));
     socket.end();
     const end = setTimeout(() => socket.destroy(), this.#limits.endAfterMs).unref();
     socket.once('close', () => clearTimeout(end));
@@ -88,12 +88,22 @@ export class AnsweredBodies {
       this.#waiting.delete(body);
       if (body.socket.destroyed) continue;
       body.grantedBytes = share;
+      if (body.isStopped) startReading(body);
       body.socket.resume();
       left -= share;
       if (left < share) break;
     }
     this.#timer = this.#waiting.size > 0 ? setTimeout(this.#readSome, everyMs).unref() : undefined;
   };
+}
+
+/**
+ * It seems to be reading, though Node has stopped that where the body was not taken: this says that nothing comes of it. Not before
+ * its turn, as Node reads ahead from then on: a piece of each, whatever the pace.
+ */
+function startReading(body: Body): void {
+  body.isStopped = false;
+  body.socket.push(Buffer.alloc(0));
 }
 
 /** Whoever would use the connection again has to know that it can't. */

@@ -10,6 +10,7 @@ function setup(mostUnderWay = Number.POSITIVE_INFINITY, mostWaiting = 1_000, mor
   const turns = new FairTurns(limits, () => clock.ms);
   const begun: string[] = [];
   return {
+    turns,
     clock,
     slow,
     begun,
@@ -205,6 +206,83 @@ test('where too many of one caller wait no more is taken until one of them is be
   await t.settled();
   expect(t.ask('ada', '7')).toBeDefined();
   expect(t.begun).toEqual(['1', 'grace', '3']);
+});
+
+describe('where others go first', () => {
+  function setupBehind() {
+    vi.useFakeTimers({ toFake: ['setTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const t = setup();
+    const limits = { mostUnderWay: 100, mostWaiting: 1_000, beginsInAMs: 0.2, beginsOfEachInAMs: 0 };
+    const behind = new FairTurns({ ...limits, giveWayTo: t.turns }, () => t.clock.ms);
+    return {
+      ...t,
+      askBehind: (what: string) => behind.take('mallory', () => t.begun.push(what)),
+      async pass(ms: number) {
+        t.clock.ms += ms;
+        vi.advanceTimersByTime(ms);
+        await t.settled();
+      },
+    };
+  }
+
+  test('what comes is begun at once while nothing of theirs is under way', async () => {
+    const t = setupBehind();
+    t.ask('ada')?.();
+    t.clock.ms += 1;
+    for (let n = 0; n < 50; n++) t.askBehind('mallory');
+    await t.settled();
+    expect(t.begun).toHaveLength(51);
+  });
+
+  test('it waits while anything of theirs is, and is begun when that ends', async () => {
+    const t = setupBehind();
+    const ends = [t.ask('ada'), t.ask('grace')];
+    for (let n = 0; n < 50; n++) t.askBehind('mallory');
+    await t.settled();
+    expect(t.begun.filter((what) => what === 'mallory').length).toBeLessThanOrEqual(2);
+    ends[0]?.();
+    await t.settled();
+    expect(t.begun.length).toBeLessThanOrEqual(4);
+    ends[1]?.();
+    await t.settled();
+    expect(t.begun).toHaveLength(52);
+  });
+
+  test('it does not wait for what takes long', async () => {
+    const t = setupBehind();
+    t.ask('ada');
+    for (let n = 0; n < 50; n++) t.askBehind('mallory');
+    await t.pass(50);
+    expect(t.begun.length).toBeLessThan(20);
+    await t.pass(60);
+    expect(t.begun).toHaveLength(51);
+  });
+
+  test('some of it is begun however much of theirs is under way', async () => {
+    const t = setupBehind();
+    t.ask('ada');
+    for (let n = 0; n < 100; n++) t.askBehind('mallory');
+    await t.settled();
+    const before = t.begun.filter((what) => what === 'mallory').length;
+    for (let n = 0; n < 40; n++) {
+      t.ask('ada');
+      await t.pass(5);
+    }
+    expect(t.begun.filter((what) => what === 'mallory').length - before).toBe(40);
+  });
+
+  test('where turns take long no less of it is begun in the same time', async () => {
+    const t = setupBehind();
+    t.ask('ada');
+    for (let n = 0; n < 100; n++) t.askBehind('mallory');
+    const before = t.begun.length;
+    for (let n = 0; n < 4; n++) {
+      t.clock.ms += 50;
+      await setImmediate();
+    }
+    expect(t.begun.length - before).toBe(40);
+  });
 });
 
 describe('who asks for more than at will, on and on,', () => {

@@ -13,6 +13,8 @@ const beginMsInATurn = 4;
 const fewBeginsInATurn = 4;
 /** What takes longer counts no more: it waits for something that is slow, and keeps nobody from the loop. */
 const underWayMs = 12;
+/** For so long it keeps those back that give way. */
+const keepsBackMs = 100;
 /** Who has asked so short a time ago is somebody for whom others are slowed down. */
 const othersMs = 1_000;
 /** Of what was asked beyond it is remembered as much as is forgotten in a fifth of a second. */
@@ -37,6 +39,8 @@ export interface TurnLimits {
    * else asks, too.
    */
   atWill?: { perS: number; burst: number };
+  /** While anything of these is worked on `beginsInAMs` are begun for each millisecond, and the others when that ends. */
+  giveWayTo?: FairTurns;
 }
 
 interface Request {
@@ -44,6 +48,7 @@ interface Request {
   by: string;
   begunAtMs: number;
   state: 'waiting' | 'under way' | 'over';
+  keepsBack: boolean;
 }
 
 interface Line {
@@ -70,10 +75,18 @@ export class FairTurns {
   /** When it was begun for the first time in this turn. */
   #begunAtMs = 0;
   #lastTurnMs = 0;
+  /** So many keep those back that give way. */
+  #keepingBack = 0;
+  /** Called when none does any more. */
+  #whenFree: (() => void) | undefined;
+  /** When one was begun last. */
+  #begunLastAtMs = Number.NEGATIVE_INFINITY;
+  #wake: NodeJS.Timeout | undefined;
 
   constructor(limits: TurnLimits, now = () => performance.now()) {
     this.#limits = limits;
     this.#now = now;
+    if (limits.giveWayTo !== undefined) limits.giveWayTo.#whenFree = () => this.#beginSome();
   }
 
   /**
@@ -86,16 +99,22 @@ export class FairTurns {
     const line = this.#lines.get(whose) ?? newLine(whose);
     if (!line.waiting.hasRoom(by, this.#limits.mostWaiting)) return undefined;
     this.#lines.set(whose, line);
-    const request: Request = { begin, by, begunAtMs: 0, state: 'waiting' };
+    const request: Request = { begin, by, begunAtMs: 0, state: 'waiting', keepsBack: false };
     line.waiting.add(request);
-    const end = () => this.#end(line, request);
+    const end = () => {
+      this.#end(line, request);
+      this.#keepBackNoMore(request);
+    };
     this.#beginSome();
     return end;
   }
 
   #beginSome(): void {
     const { beginsInAMs, beginsOfEachInAMs } = this.#limits;
-    const most = Math.max(beginsInATurn, Math.min(this.#lastTurnMs * beginsInAMs, mostBeginsInATurn));
+    const most = Math.min(
+      Math.max(beginsInATurn, Math.min(this.#lastTurnMs * beginsInAMs, mostBeginsInATurn)),
+      this.#mostBesideThoseBefore(),
+    );
     const { mostUnderWay, mostBesideOthers = mostUnderWay } = this.#limits;
     const more = Math.min(this.#lastTurnMs * beginsOfEachInAMs, mostBeginsInATurn);
     for (const [whose, line] of this.#lines) {
@@ -113,18 +132,40 @@ export class FairTurns {
     }
   }
 
+  /** In this turn. */
+  #mostBesideThoseBefore(): number {
+    const { beginsInAMs, giveWayTo } = this.#limits;
+    if (giveWayTo === undefined || giveWayTo.#keepingBack === 0) return Number.POSITIVE_INFINITY;
+    if (this.#lines.size > 0) this.#wakeIn(1 / beginsInAMs);
+    return this.#begun + Math.floor((this.#now() - this.#begunLastAtMs) * beginsInAMs);
+  }
+
+  #wakeIn(ms: number): void {
+    this.#wake ??= setTimeout(() => {
+      this.#wake = undefined;
+      this.#beginSome();
+    }, ms).unref();
+  }
+
   #begin(line: Line, request: Request): void {
     const nowMs = this.#now();
+    this.#begunLastAtMs = nowMs;
     if (this.#begun === 0) {
       this.#begunAtMs = nowMs;
       setImmediate(this.#nextTurn);
     }
     this.#begun += 1;
     line.underWay += 1;
+    this.#keepingBack += 1;
+    request.keepsBack = true;
     request.state = 'under way';
     request.begunAtMs = nowMs;
     this.#count(line, nowMs);
-    setTimeout(() => this.#end(line, request), underWayMs).unref();
+    setTimeout(() => {
+      this.#end(line, request);
+      if (request.keepsBack)
+        setTimeout(() => this.#keepBackNoMore(request), keepsBackMs - underWayMs).unref();
+    }, underWayMs).unref();
     request.begin();
     this.#beginMs += this.#now() - nowMs;
   }
@@ -145,6 +186,13 @@ export class FairTurns {
     line.underWay -= 1;
     if (this.#isBeyond(line) && !line.isPausing) this.#pause(line, this.#now() - request.begunAtMs);
     this.#beginSome();
+  }
+
+  #keepBackNoMore(request: Request): void {
+    if (!request.keepsBack) return;
+    request.keepsBack = false;
+    this.#keepingBack -= 1;
+    if (this.#keepingBack === 0) this.#whenFree?.();
   }
 
   #isBeyond(line: Line): boolean {

@@ -154,6 +154,38 @@ test('of more than may wait of one caller the rest is told to come again, and no
   expect(isOk(await other.told)).toBe(true);
 });
 
+test('strangers, however many, are answered when a caller who is known has been', async () => {
+  const begun: string[] = [];
+  const held: ServerResponse[] = [];
+  const t = await setup(ok);
+  const answer: RequestListener = (request, response) => {
+    const name = String(request.headers['x-name']);
+    begun.push(name);
+    if (name === 'ada') held.push(response);
+    else ok(request, response);
+  };
+  t.listener.open(answer, ({ headers }) => ({ isKnown: headers['x-name'] === 'ada', name: 'x' }));
+  const requested = vi.fn();
+  t.listener.server.on('request', requested);
+  const ask = (name: string) => `${get.trimEnd()}\r\nConnection: close\r\nX-Name: ${name}\r\n\r\n`;
+  // No time passes in which it would be taken for one that waits for something slow.
+  vi.useFakeTimers({ toFake: ['setTimeout', 'performance'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const ada = await t.dial(ask('ada'));
+  await until(() => held.length === 1);
+  const strangers = await Promise.all(Array.from({ length: 50 }, () => t.dial(ask('mallory'))));
+  await until(() => requested.mock.calls.length === 51);
+  for (let n = 0; n < 50; n++) await setImmediate();
+  expect(begun.length).toBeLessThan(6);
+  held[0]?.end('ok');
+  for (const { told } of [ada, ...strangers]) expect(await told).toMatch(/^HTTP\/1\.1 200 .*ok$/s);
+});
+
+/** Also where time stands still. */
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await setImmediate();
+}
+
 const refuse: RequestListener = (_request, response) => void response.writeHead(413).end('too large');
 /** Once it has seen some of it. */
 const refuseRead: RequestListener = (request, response) =>
@@ -253,6 +285,17 @@ test.each([
   }
   // What is there before it is refused, and what the pace lets through in half a second for each, were there none beside it.
   expect(await read(20)).toBeLessThan(20 * 300_000 + 50 * 65_536 * 2);
+});
+
+test('of bodies that are refused nothing more is read before their turn', async () => {
+  const t = await setup(refuse, { bodies: { ...slow, everyMs: 600_000 } });
+  const read = bytesRead(t.listener);
+  for (let n = 0; n < 20; n++) {
+    const { socket } = await t.dial(postHead(100_000_000));
+    socket.write(Buffer.alloc(2_000_000));
+  }
+  // One piece each, which may come with the head.
+  expect(await read(20)).toBeLessThan(20 * 70_000);
 });
 
 /** What was read of so many connections in all, once they have ended. */

@@ -159,7 +159,11 @@ class RequestSwitch {
     this.#unread = of.unread;
     this.#bodies = of.bodies;
     this.#ofCallers = new FairTurns({ ...turnsOfCallers, mostWaiting: of.mostWaiting });
-    this.#ofStrangers = new FairTurns({ ...turnsOfStrangers, mostWaiting: of.mostWaiting });
+    this.#ofStrangers = new FairTurns({
+      ...turnsOfStrangers,
+      mostWaiting: of.mostWaiting,
+      giveWayTo: this.#ofCallers,
+    });
   }
 
   readonly listener: RequestListener = (request, response) => {
