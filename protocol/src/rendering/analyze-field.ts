@@ -96,7 +96,7 @@ function inputProblems(field: ReadField, fields: readonly ReadField[]): ErrorDet
 
 /** What takes the input of a command: its script where that can be read, else the program that it is for. */
 function readerOf({ template, interpreter, language }: ReadField): string {
-  // As agents call it where there is input (agent/src/steps/ssh-exec-script.ts).
+  // As agents call it where there is input (agent/src/steps/ssh-exec/ssh-exec-script.ts).
   if (interpreter !== undefined && language === undefined) return `${interpreter} /dev/fd/3`;
   return shellCode(template, () => 'x').text.replaceAll(holeMark, 'x');
 }
