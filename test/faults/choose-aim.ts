@@ -93,7 +93,8 @@ export class AimChooser {
   }
 
   #worth(shape: ShapeName, fault: FaultKind): number {
-    const { edges, timesEach } = shapes.get(shape) ?? { edges: [], timesEach: 0 };
+    const { edges, timesEach, only } = shapes.get(shape) ?? shapeOf(shape);
+    if (only?.includes(fault) === false) return 0;
     const fills = (edge: string) => Math.min(timesEach, missingMeetings(this.#coverage, fault, edge));
     const missing = edges.reduce((sum, edge) => sum + fills(edge), 0);
     return missing / 2 ** (this.#tries.get(`${shape} ${fault}`) ?? 0);

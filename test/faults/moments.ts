@@ -8,15 +8,22 @@ import { pause } from './waiting.ts';
 /** How often it is looked how many rows are in a status, while somebody waits for that. */
 const lookMs = 150;
 
+/** Of the system under test, what tells of moments. */
+type Watched = Pick<Cluster, 'sql' | 'linesDir' | 'onFrame'>;
+
+type FrameMoment = Extract<Moment, { at: 'frame' }>;
+
 interface Waiting {
   moment: Moment;
   /** Runs in the very turn in which the moment comes. */
   act(): void;
   timer: NodeJS.Timeout | undefined;
+  /** How many frames of its kind had passed that don't count. */
+  before: number;
 }
 
 export class Moments {
-  readonly #cluster: Cluster;
+  readonly #cluster: Watched;
   readonly #latestMs: number;
   readonly #waiting = new Set<Waiting>();
   readonly #seen = new Map<string, number>();
@@ -32,7 +39,7 @@ export class Moments {
    * @param latestMs a moment that has not come by then is taken at that time.
    * @param runIds the round's runs so far.
    */
-  constructor(cluster: Cluster, latestMs: number, runIds: () => readonly number[]) {
+  constructor(cluster: Watched, latestMs: number, runIds: () => readonly number[]) {
     this.#cluster = cluster;
     this.#latestMs = latestMs;
     this.#runIds = runIds;
@@ -41,7 +48,16 @@ export class Moments {
   }
 
   /** Resolves when what was done at the moment is over. */
-  when(moment: Moment, act: () => Promise<void>): Promise<void> {
+  async when(moment: Moment, act: () => Promise<void>): Promise<void> {
+    if (moment.at !== 'frame' || moment.behind === undefined) return this.#when(moment, 0, act);
+    let before = 0;
+    await this.when(moment.behind, async () => {
+      before = this.#seen.get(frameName(moment)) ?? 0;
+    });
+    return this.#when(moment, before, act);
+  }
+
+  #when(moment: Moment, before: number, act: () => Promise<void>): Promise<void> {
     return new Promise((resolve, reject) => {
       const waiting: Waiting = {
         moment,
@@ -49,9 +65,12 @@ export class Moments {
           act().then(resolve, reject);
         },
         timer: undefined,
+        before,
       };
       this.#waiting.add(waiting);
       if (this.#begun) this.#setTimer(waiting);
+      // What it counts may have passed meanwhile.
+      if (moment.at === 'frame' && moment.behind !== undefined) this.#takeIfPassed(waiting, moment);
     });
   }
 
@@ -74,13 +93,16 @@ export class Moments {
   }
 
   #onFrame(name: string): void {
-    const nth = (this.#seen.get(name) ?? 0) + 1;
-    this.#seen.set(name, nth);
+    this.#seen.set(name, (this.#seen.get(name) ?? 0) + 1);
     for (const waiting of this.#waiting) {
       const { moment } = waiting;
-      if (moment.at !== 'frame' || name !== `${moment.type} ${moment.direction} ${moment.when}`) continue;
-      if (nth >= moment.nth) this.#take(waiting);
+      if (moment.at === 'frame' && name === frameName(moment)) this.#takeIfPassed(waiting, moment);
     }
+  }
+
+  #takeIfPassed(waiting: Waiting, moment: FrameMoment): void {
+    const passed = (this.#seen.get(frameName(moment)) ?? 0) - waiting.before;
+    if (passed >= moment.nth) this.#take(waiting);
   }
 
   #onLine(name: string): void {
@@ -118,6 +140,10 @@ export class Moments {
     if (plusMs === undefined) waiting.act();
     else setTimeout(() => waiting.act(), plusMs);
   }
+}
+
+function frameName({ type, direction, when }: FrameMoment): string {
+  return `${type} ${direction} ${when}`;
 }
 
 async function countIn(

@@ -75,6 +75,25 @@ test('a round aims at what was met most seldom, at others where that fills nothi
   expect(other.next()).toEqual({ shape: 'late-start', faults: ['clock-stepped'] });
 });
 
+test('a shape that is for some faults is aimed at no other', () => {
+  const edges = shapeOf('held-cancelled-at-once').edges;
+  const allBut = (missing: string) =>
+    Object.fromEntries(
+      faultKinds.map((kind) => [
+        kind,
+        Object.fromEntries(
+          wantedEdges.map((edge) => [edge, kind === missing && edges.includes(edge) ? 0 : 20]),
+        ),
+      ]),
+    );
+  const shapesAt = (fault: string) => {
+    const chooser = new AimChooser(allBut(fault));
+    return Array.from({ length: 10 }, () => chooser.next()?.shape);
+  };
+  expect(shapesAt('database-restored')).toContain('held-cancelled-at-once');
+  expect(new Set(shapesAt('database-cut'))).toEqual(new Set(['held-untold']));
+});
+
 test('one of the faults of a round at most keeps the whole database from working', () => {
   const still = [
     'postgres-killed',

@@ -43,6 +43,8 @@ export type Moment =
       nth: number;
       when: 'before' | 'after';
       plusMs?: number;
+      /** Only those count that pass once this moment has come. */
+      behind?: Moment;
     }
   | { at: 'line'; nth: number; plusMs?: number }
   | {

@@ -16,6 +16,8 @@ export interface Shape {
   moment: Moment;
   /** When its commands that wait for it go on. */
   gate?: Moment;
+  /** The faults that it is for, where it is not for all. */
+  only?: readonly FaultKind[];
   /** Where the connections to the targets are cut, little of it comes about. */
   isLostToCuts?: boolean;
 }

@@ -1,5 +1,14 @@
 // Rounds that aim: runs that are led through changes of status which come about seldom by chance, and what is done to
 // them for it, so that other faults can be in force just then. Pure, as the whole plan.
+import {
+  decidedAtOnce,
+  heldAtOnce,
+  heldCancelledAtOnce,
+  heldTimedOutAtOnce,
+  heldUntoldAtOnce,
+  lateAtOnce,
+  lateCancelAtOnce,
+} from './at-once.ts';
 import { ended, lateStart, longRun, skipped } from './brief.ts';
 import { cancelled, cleaningCancelled, idleCancelled, overUntold, runTimeout } from './cancelled.ts';
 import { beingHeld, held, heldAndCancelled, lateHeld } from './held.ts';
@@ -19,6 +28,13 @@ function takenOver(): Shape {
 }
 
 const shapes = {
+  'held-at-once': heldAtOnce,
+  'held-untold-at-once': heldUntoldAtOnce,
+  'decided-at-once': decidedAtOnce,
+  'held-cancelled-at-once': heldCancelledAtOnce,
+  'held-timed-out-at-once': heldTimedOutAtOnce,
+  'late-at-once': lateAtOnce,
+  'late-cancel-at-once': lateCancelAtOnce,
   untold,
   'held-untold': heldUntold,
   ended,
