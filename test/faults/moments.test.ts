@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import { connect } from '../../server/src/store/database/connection.ts';
 import type { Cluster } from './cluster.ts';
@@ -35,6 +36,7 @@ test('of a frame behind another moment those count that pass after it', async ()
   pass('resume');
   await resumed;
   pass('complete');
+  await turn();
   expect(taken).toEqual(['second', 'resume']);
   pass('complete');
   await behind;
