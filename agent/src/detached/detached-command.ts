@@ -27,11 +27,16 @@ const maxPauseMs = 10_000;
 const maxUseLines = 3;
 /** How often a directory without a supervisor is looked at again. */
 const maxEarly = 12;
+/** How often the target is asked whether a start has arrived, where its shells end without a word. */
+const maxMute = 5;
 
 /** Why there is no end to tell. */
 export type NoEnd =
   | RefusedEvent
-  | { is: 'exists' | 'never' | 'taken' | 'rebooted' | 'supervisor' | 'closed' };
+  | { is: 'exists' | 'never' | 'taken' | 'rebooted' | 'supervisor' | 'mute' | 'closed' };
+
+/** `mute`: a shell has ended by itself, and said nothing of what it was sent. */
+type ChannelEnd = ReadEvent | { is: 'mute' } | undefined;
 
 export interface DetachedCommandOptions {
   pool: SshPool;
@@ -72,6 +77,7 @@ export class DetachedCommand implements RunningCommand {
   #paused = false;
   /** The last channel was closed by us, as its shell had ended and nothing more came: there may have been more. */
   #isLetGo = false;
+  #isStartMute = false;
   readonly #closed = new AbortController();
   /** The one whose bytes are the output's: what an earlier one still has is sent again. */
   #reading: ClientChannel | undefined;
@@ -122,13 +128,19 @@ export class DetachedCommand implements RunningCommand {
   async #follow(): Promise<AttemptEnd> {
     let start = this.#options.start;
     let early = 0;
+    let mute = 0;
     for (let tries = 0; !this.#closed.signal.aborted && !this.#options.pool.isClosed; tries += 1) {
       try {
         const seen = this.#options.kept.written();
         const last = await this.#readOnce(start, tries > 1);
         if (last?.is === 'early') early += 1;
+        else if (last?.is === 'mute') mute += 1;
         else if (last !== undefined) return this.#end(last);
         if (early > maxEarly) return this.#end({ is: 'lost', why: 'supervisor' });
+        if (mute > maxMute) {
+          this.noEnd = { is: 'mute' };
+          return this.#end(undefined);
+        }
         const now = this.#options.kept.written();
         if (now.stdout + now.stderr > seen.stdout + seen.stderr) tries = 0;
       } catch {
@@ -160,7 +172,7 @@ export class DetachedCommand implements RunningCommand {
   }
 
   /** Reads on one channel. Resolves with the event that ends it all, or with undefined when only the channel ended. */
-  async #readOnce(start: DetachedCommandOptions['start'], fresh: boolean): Promise<ReadEvent | undefined> {
+  async #readOnce(start: DetachedCommandOptions['start'], fresh: boolean): Promise<ChannelEnd> {
     const { pool, request, name, become, kept, collector = 0 } = this.#options;
     const signal = this.#closed.signal;
     const nonce = start?.nonce ?? newNonce();
@@ -171,7 +183,7 @@ export class DetachedCommand implements RunningCommand {
     try {
       lease.channel.write(start?.script ?? readScript({ name, nonce, collector, ...kept.written() }));
       const last = await this.#listen(lease, new ReadStream(nonce));
-      return last ?? (start === undefined ? undefined : this.#notOurShell(lease));
+      return last ?? this.#endOfShell(lease, start !== undefined);
     } finally {
       clearInterval(timer);
       signal.removeEventListener('abort', onClose);
@@ -188,14 +200,17 @@ export class DetachedCommand implements RunningCommand {
     channel.close();
   }
 
-  /** Of a start that said nothing: where the shell has ended by itself, it was none that reads a script. */
-  #notOurShell({ channel, connection }: Lease<ClientChannel>): ReadEvent | undefined {
+  /** Of a shell that said nothing of what it was sent: where it has ended by itself, it was none that reads a script. */
+  #endOfShell({ channel, connection }: Lease<ClientChannel>, isStart: boolean): ChannelEnd {
     const code = exitOf(channel)?.code;
     // From 128 on a signal ended it, which may have been at any moment.
     if (!connection.open || this.seenOn !== undefined || typeof code !== 'number' || code >= 128)
       return undefined;
+    // Later shells tell something of the start only where it went the same way.
+    if (!isStart) return this.#isStartMute ? { is: 'mute' } : undefined;
     // One that has read the script ends with 0, too, and one that has left that to what holds its output: the target is asked.
-    if (code === 0 && this.#isLetGo) return undefined;
+    this.#isStartMute = code === 0 && this.#isLetGo;
+    if (this.#isStartMute) return { is: 'mute' };
     const why = 'its login shell ended without reading what was sent';
     return { is: 'refused', why, shellEnded: `exit code ${code}` };
   }

@@ -184,6 +184,13 @@ function noEndOutcome(noEnd: NoEnd, { target: { host }, become, collector }: Ste
         message: `${host} was restarted while the command ran; it did not end by itself.`,
         advice,
       };
+    case 'mute':
+      return {
+        status: 'unknown',
+        reason: 'supervisor_lost',
+        message: `The login shell on ${host} ends with exit code 0 and says nothing of what it is sent; whether the command was started is not known.`,
+        advice: `Look at the startup files of that shell: one ends it, and leaves a process that holds its output. ${advice}`,
+      };
     case 'supervisor':
     case 'taken':
     case 'closed':

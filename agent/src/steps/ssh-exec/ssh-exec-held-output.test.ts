@@ -90,6 +90,19 @@ for (const [how, ends, config, expected] of brokenShells) {
   );
 }
 
+accountTest(
+  'a command that may survive is not waited for where each shell ends with 0 and leaves what holds its output',
+  async () => {
+    const { t, flag } = await setupHolder({ ends: 'exit 0;', each: true });
+    mkdirSync(flag);
+    const outcome = await t.run({ command: 'echo began', timeout: 900 });
+    expect(outcome).toMatchObject({ status: 'unknown', reason: 'supervisor_lost' });
+    expect(outcome.message).toContain('says nothing of what it is sent');
+    expect(outcome.advice).toContain('startup files');
+    expect(t.sink.stdout).toBe('');
+  },
+);
+
 sshTest(
   'a shell that was ended before it reported, while the start was recorded, is not waited for',
   async () => {

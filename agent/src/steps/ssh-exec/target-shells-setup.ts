@@ -78,17 +78,17 @@ export async function endAtTheWord(t: ExecSetup, connectionPid: number): Promise
 export const printsMuch = 'ForceCommand head -c 1048576 /dev/zero | tr "\\0" x; eval "$SSH_ORIGINAL_COMMAND"';
 export const muchText = 'x'.repeat(1_048_576);
 
-/** What is started with the next shell after the flag was made holds its output, as what a startup file starts may. */
-export async function setupHolder({ prints = '', ends = '' } = {}) {
+/** What is started with the next shell after the flag was made holds its output, as what a startup file starts may; or with `each` shell. */
+export async function setupHolder({ prints = '', ends = '', each = false } = {}) {
   const directory = mkdtempSync(join(tmpdir(), 'opsconductor-test-'));
   chmodSync(directory, 0o777);
   const [flag, pidFile] = [join(directory, 'flag'), join(directory, 'pid')];
   onTestFinished(() => {
-    const left = Number(read(pidFile));
-    if (left > 0) process.kill(left, 'SIGKILL');
+    for (const left of read(pidFile).split('\n').map(Number)) if (left > 0) process.kill(left, 'SIGKILL');
     rmSync(directory, { recursive: true });
   });
-  const starts = `if rmdir ${flag} 2>/dev/null; then ${prints} sleep 1000 & echo $! >${pidFile}; ${ends} fi`;
+  const isDue = each ? `[ -d ${flag} ]` : `rmdir ${flag} 2>/dev/null`;
+  const starts = `if ${isDue}; then ${prints} sleep 1000 & echo $! >>${pidFile}; ${ends} fi`;
   const config = [`ForceCommand ${starts}; eval "$SSH_ORIGINAL_COMMAND"`, 'LogLevel VERBOSE'];
   const t = await setupExec({ config });
   return { t, flag, holder: () => Number(read(pidFile)) };
