@@ -1,3 +1,4 @@
+import { visibleText } from '../../../visible.ts';
 import { WinrmError } from '../../winrm-error.ts';
 
 /** What the library says went wrong, with what to look at. */
@@ -10,6 +11,25 @@ export function loginFailure(problem: string): WinrmError {
   });
 }
 
+/** What kept this machine from asking a KDC at all. */
+export function kerberosUnusable(cause: unknown): WinrmError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new WinrmError({
+    kind: 'auth_unavailable',
+    message: `This agent can not use Kerberos: ${visibleText(why)}.`,
+    advice: unusableAdvice(cause),
+    notExecuted: true,
+    cause,
+  });
+}
+
+function unusableAdvice(cause: unknown): string {
+  const { code = '', message = '' } = (cause ?? {}) as { code?: string; message?: string };
+  if (/thread|resource|memory|EAGAIN|EMFILE|ENFILE|ENOMEM/i.test(`${code} ${message}`))
+    return 'Look at how many processes, threads and open files the agent may have (TasksMax and LimitNOFILE of its unit, ulimit -u) and at the memory of its machine; then try again.';
+  return 'Install libgssapi-krb5-2 (Debian) or krb5-libs (Red Hat) on the agent’s machine, with koffi 3.3.4 beside the agent, and restart the agent; or use NTLM.';
+}
+
 function adviceFor(text: string): string {
   if (/clock skew/i.test(text))
     return 'Set the clocks of the agent’s machine and of the domain controllers (NTP).';
@@ -17,6 +37,15 @@ function adviceFor(text: string): string {
     /ticket.*expired|credentials? (have |has )?expired|no credentials? cache|cache.*not found/i.test(text)
   ) {
     return 'Renew the tickets in the cache on the agent’s machine (kinit, k5start), and see that the agent’s user may read it. With a password or a keytab: set that machine’s clock (NTP), by which new tickets are over already.';
+  }
+  if (/configuration file|profile (file|section|library)|krb5\.conf/i.test(text)) {
+    return 'Look at /etc/krb5.conf on the agent’s machine, and at what it includes: the agent’s user must be able to read it, and its form must be right.';
+  }
+  if (/key ?table|keytab|no suitable keys/i.test(text)) {
+    return 'Make the keytab anew for that very user and realm, with AES keys (ktutil, ktpass), and store it in the credential: klist -k shows whose keys it holds.';
+  }
+  if (/encryption type|etype/i.test(text)) {
+    return 'Allow AES for the accounts of user and host (msDS-SupportedEncryptionTypes), and in /etc/krb5.conf on the agent’s machine.';
   }
   if (/cannot (find|contact|resolve)|realm/i.test(text)) {
     return 'Check the realm in the user’s name, and that the agent’s machine finds its domain controllers (DNS, /etc/krb5.conf).';

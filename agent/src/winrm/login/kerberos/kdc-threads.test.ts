@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { KdcThreads } from './kdc-threads.ts';
+import { openMemoryFile } from './memory-file.ts';
 
 test('whoever asks is told that no thread can be started, and is not asked for again by the next that can', async () => {
   let starts = 0;
@@ -14,7 +15,25 @@ test('whoever asks is told that no thread can be started, and is not asked for a
   };
   const threads = new KdcThreads(names);
   const asked = ['A.TEST', 'B.TEST'].map((realm) => threads.ask({} as never, realm));
-  for (const answer of asked) await expect(answer).rejects.toThrow('no more threads');
-  await expect(threads.ask({} as never, 'A.TEST')).rejects.toThrow('Failed to load shared library');
+  for (const answer of asked) {
+    await expect(answer).rejects.toMatchObject({
+      name: 'WinrmError',
+      kind: 'auth_unavailable',
+      message: 'This agent can not use Kerberos: no more threads.',
+      advice: expect.stringContaining('TasksMax'),
+    });
+  }
+  await expect(threads.ask({} as never, 'A.TEST')).rejects.toMatchObject({
+    kind: 'auth_unavailable',
+    message: expect.stringContaining('Failed to load shared library'),
+    advice: expect.stringContaining('libgssapi-krb5-2'),
+  });
   expect(starts).toBe(3);
+});
+
+test('a keytab for which the system has no file in memory is told as what this machine can not do', () => {
+  const koffi = { load: () => ({ func: () => () => -1 }) };
+  expect(() => openMemoryFile(koffi as never, Buffer.from('key'))).toThrow(
+    expect.objectContaining({ kind: 'auth_unavailable', advice: expect.any(String) }),
+  );
 });

@@ -2,6 +2,7 @@
 // that Node has for files and names, four of them would hold up everything else that this agent does.
 import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
+import { kerberosUnusable } from './gss-failure.ts';
 import { type KdcReply, type KdcRequest, serveKdc } from './serve-kdc.ts';
 
 /** Of one realm no more than this many, so that another one's KDC is asked while the first does not answer. */
@@ -45,7 +46,7 @@ export class KdcThreads {
    * Answers when a thread has done it. What a thread has begun goes on when the signal is aborted: whoever asked has to take
    * what comes of it, and need not wait for that (`abortable`).
    *
-   * @throws the signal's reason, where it had not begun; what kept a thread from starting.
+   * @throws the signal's reason, where it had not begun; a {@link WinrmError} of kind `auth_unavailable` where no thread can do it.
    */
   ask(request: KdcRequest, realm: string, signal?: AbortSignal): Promise<KdcReply> {
     if (signal?.aborted) return Promise.reject(signal.reason);
@@ -81,7 +82,7 @@ export class KdcThreads {
         thread = [...this.#threads].find(({ asked }) => asked === undefined) ?? this.#start();
       } catch (error) {
         // The system has no thread for it: whoever asked is told, and the others are tried as well.
-        this.#waiting.splice(at, 1)[0]?.reject(error);
+        this.#waiting.splice(at, 1)[0]?.reject(kerberosUnusable(error));
         continue;
       }
       if (thread === undefined) return;
@@ -108,7 +109,7 @@ export class KdcThreads {
     });
     const thread: Thread = { worker, asked: undefined, idle: undefined };
     this.#threads.add(thread);
-    let failure: unknown = new Error('The thread that asks KDCs has ended');
+    let failure: unknown = new Error('the thread that asks KDCs has ended');
     worker.on('message', (reply: KdcReply) => this.#done(thread, reply));
     worker.on('error', (error) => {
       failure = error;
@@ -116,7 +117,7 @@ export class KdcThreads {
     worker.on('exit', () => {
       clearTimeout(thread.idle);
       this.#threads.delete(thread);
-      thread.asked?.reject(failure);
+      thread.asked?.reject(kerberosUnusable(failure));
       this.#next();
     });
     return thread;

@@ -1,6 +1,7 @@
 import { closeSync, writeSync } from 'node:fs';
 import type koffiModule from 'koffi';
 import { WinrmError } from '../../winrm-error.ts';
+import { kerberosUnusable } from './gss-failure.ts';
 
 /** Closed in what this process starts. */
 const closeOnExec = 1;
@@ -23,9 +24,13 @@ export function openMemoryFile(
       notExecuted: true,
     });
   }
-  const create = koffi.load(null).func('memfd_create', 'int', ['str', 'uint32_t']);
-  const fd = create('opsconductor', closeOnExec) as number;
-  if (fd < 0) throw new Error('The system gave no file in memory');
-  writeSync(fd, content);
-  return { path: `/proc/self/fd/${fd}`, close: () => closeSync(fd) };
+  try {
+    const create = koffi.load(null).func('memfd_create', 'int', ['str', 'uint32_t']);
+    const fd = create('opsconductor', closeOnExec) as number;
+    if (fd < 0) throw new Error('the system gave no file in memory for the keytab');
+    writeSync(fd, content);
+    return { path: `/proc/self/fd/${fd}`, close: () => closeSync(fd) };
+  } catch (error) {
+    throw kerberosUnusable(error);
+  }
 }

@@ -1,0 +1,20 @@
+import { expect, test } from 'vitest';
+import { loginFailure } from './gss-failure.ts';
+
+// In the words of MIT Kerberos 1.20.
+test.each([
+  ['Clock skew too great', /NTP/],
+  ['Ticket expired', /kinit/],
+  ['Improper format of Kerberos configuration file', /krb5\.conf/],
+  ['Included profile file could not be read', /krb5\.conf/],
+  ['No key table entry found for ann@CORP.TEST', /keytab anew/],
+  ['Keytab contains no suitable keys for ann@CORP.TEST', /keytab anew/],
+  ['KDC has no support for encryption type', /Allow AES/],
+  ['Cannot find KDC for realm "CORP.TEST"', /domain controllers/],
+  ['Server HTTP/web@CORP.TEST not found in Kerberos database', /service principal/],
+  ['Preauthentication failed', /user and password/],
+])('“%s” is told with what to look at', (problem, advice) => {
+  const failure = loginFailure(problem);
+  expect(failure.message).toBe(`The login by Kerberos failed: ${problem}.`);
+  expect(failure.advice).toMatch(advice);
+});
