@@ -102,7 +102,9 @@ class ScpCopy {
           };
           await sendEntry(upload, parent, entry, temporary.slice(directory.length + 1));
         });
-        await this.#script(placeScript(temporary, final), remotePath, 'put in its place');
+        const { fileMode, preservePermissions } = this.#plan;
+        const keepsModes = fileMode === undefined && !preservePermissions;
+        await this.#script(placeScript(temporary, final, keepsModes), remotePath, 'put in its place');
       } catch (error) {
         // Also of a step that was stopped, whose own signal would let nothing be done any more.
         const signal = AbortSignal.timeout(cleanUpMs);
@@ -179,18 +181,31 @@ class ScpCopy {
   }
 }
 
+/**
+ * Gives what has arrived the permissions of the file whose place it takes, as POSIX has them told: not every target has `stat`,
+ * and `chmod` takes those of another file on few.
+ */
+const takeOver = [
+  "permissions() { ls -ld -- \"$1\" | sed -n '1s/^-\\(...\\)\\(...\\)\\(...\\).*/u=\\1,g=\\2,o=\\3/p' | sed 's/s/xs/g; s/S/s/g; s/t/xt/g; s/T/t/g; s/-//g'; }",
+  'like() { [ ! -f "$2" ] || [ -h "$2" ] || chmod "$(permissions "$2")" "$1"; }',
+].join('; ');
+
 /** Puts what has arrived in its place: a file over a file, a directory's files over those of one that is there. */
-function placeScript(temporary: string, final: string): string {
+function placeScript(temporary: string, final: string, keepsModes: boolean): string {
   const [from, to] = ['"$from"', '"$to"'];
+  const prepare = keepsModes ? takeOver : 'like() { :; }';
+  const each = `${prepare}; to=$1; shift; for f; do like "$f" "$to/$f" && mv -f -- "$f" "$to/$f" || exit 1; done`;
   return [
     `from=${absolute(temporary)} to=${absolute(final)}`,
+    prepare,
     `if [ ! -d ${from} ]; then`,
     `if [ -d ${to} ]; then echo 'is a directory'; exit 1; fi`,
+    `like ${from} ${to} || exit 1`,
     `exec mv -f -- ${from} ${to}; fi`,
     `if [ ! -e ${to} ] && [ ! -h ${to} ]; then exec mv -- ${from} ${to}; fi`,
     `if [ -h ${to} ] || [ ! -d ${to} ]; then echo 'not a directory'; exit 1; fi`,
     `cd -- ${from} && find . -type d -exec sh -c 'to=$1; shift; for d; do mkdir -p -- "$to/$d" || exit 1; done' sh ${to} {} + &&`,
-    `find . ! -type d -exec sh -c 'to=$1; shift; for f; do mv -f -- "$f" "$to/$f" || exit 1; done' sh ${to} {} + &&`,
+    `find . ! -type d -exec sh -c ${quote(each)} sh ${to} {} + &&`,
     `rm -rf -- ${from}`,
   ].join('\n');
 }

@@ -1,4 +1,15 @@
-import { access, chmod, mkdir, readdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import {
+  access,
+  chmod,
+  mkdir,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
 import { FileThread } from '../../sftp/local/file-thread.ts';
@@ -124,6 +135,44 @@ sshTest.each([
       ['whole/d', 0o705],
       ['whole/d/f', 0o664],
     ]);
+  },
+);
+
+sshTest.each([
+  ['by SFTP', {}],
+  ['by SCP', withoutSftp],
+])(
+  'a file of the target keeps its permissions when its contents come %s, unless they are told',
+  async (_, how) => {
+    const t = await setupTransfers(how);
+    await t.put('local', 'set/d/f', 'new');
+    await t.put('local', 'set/d/new', 'new');
+    await t.put('local', 'set/d/-x', 'new');
+    for (const name of ['f', 'new', '-x']) await chmod(join(t.local, 'set/d', name), 0o644);
+    // By the user of the target, who alone may change the permissions of what is replaced.
+    const first = await t.run('copy', {
+      local_path: join(t.local, 'set'),
+      remote_path: join(t.remote, 'set'),
+    });
+    expect(first.outcome).toMatchObject({ status: 'succeeded' });
+    await rm(join(t.remote, 'set/d/new'));
+    await chmod(join(t.remote, 'set/d/f'), 0o600);
+    await chmod(join(t.remote, 'set/d/-x'), 0o4711);
+    const push = async (from: string, more: object = {}) => {
+      const paths = { local_path: join(t.local, from), remote_path: join(t.remote, from) };
+      const { outcome } = await t.run('copy', { ...paths, ...more });
+      expect(outcome).toMatchObject({ status: 'succeeded' });
+      const modes: Record<string, number> = {};
+      for (const name of ['f', 'new', '-x'])
+        modes[name] = (await stat(join(t.remote, 'set/d', name))).mode & 0o7777;
+      return modes;
+    };
+    const kept = { f: 0o600, new: 0o644, '-x': 0o4711 };
+    expect(await push('set')).toEqual(kept);
+    expect(await readFile(join(t.remote, 'set/d/-x'), 'utf8')).toBe('new');
+    expect(await push('set/d/f')).toEqual(kept);
+    expect(await push('set/d/f', { mode: '0640' })).toEqual({ ...kept, f: 0o640 });
+    expect(await push('set/d/f', { preserve_permissions: true })).toEqual({ ...kept, f: 0o644 });
   },
 );
 
