@@ -1,6 +1,6 @@
 // Files to a target and back, against OpenSSH's sftp and rsync: one of 1 GiB, 5,000 small ones, and a sync after 1 % of
 // them changed. On tmpfs, so that no disk is measured.
-import { spawn } from 'node:child_process';
+import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createReadStream, existsSync } from 'node:fs';
@@ -11,6 +11,7 @@ import { type BenchSystem, startBenchSystem } from './bench-system.ts';
 import { writeReport } from './report.ts';
 import { createSecretJob, secretCount } from './secret-runs.ts';
 import { readRun } from './sse-reader.ts';
+import type { Ssh2Transfer } from './ssh2-file.ts';
 import { median, medianRatio } from './statistics.ts';
 
 const rounds = 5;
@@ -72,6 +73,8 @@ async function measure(system: BenchSystem, place: Place): Promise<void> {
       compared('1 GiB put', 'sftp -b', large.put, 'at least 1.0'),
       ['1 GiB get, median', rate(median(large.get.map(({ ours }) => ours))), ''],
       compared('1 GiB get', 'sftp -b', large.get, 'at least 1.2'),
+      compared('1 GiB put by `ssh2` alone', 'sftp -b', large.barePut, ''),
+      compared('1 GiB get by `ssh2` alone', 'sftp -b', large.bareGet, ''),
       withSecrets('1 GiB put', large.secret),
       compared('5,000 files put', 'sftp -r', small.putSftp, 'at least 3.5'),
       compared('5,000 files put', 'rsync -a', small.putRsync, 'at least 0.9'),
@@ -86,6 +89,7 @@ async function measure(system: BenchSystem, place: Place): Promise<void> {
       'Ours is a run of one step, from before the POST until a reader has seen it end, on a warm connection; the peers connect anew, as they do. A number above 1 is in our favor.',
       `The same cipher (${cipher}) on all sides; files of 4 KiB in 50 directories; each file of ours is written under another name and renamed. After each round what arrived is compared by SHA-256 (1 GiB) or counted.`,
       `${rounds} pairs after one that is not counted; ${secretRounds} of those with and without secrets, which are looked for in what a step says, not in files.`,
+      '`ssh2` alone: the library that the agent is built on, `fastPut` and `fastGet` with 16 pieces of 255 KiB at a time, on a connection that it has, to one file that is replaced; it checks nothing.',
       'The agent was started with `MALLOC_ARENA_MAX=1`, as the unit in docs/operations.md has it.',
     ],
   });
@@ -94,7 +98,7 @@ async function measure(system: BenchSystem, place: Place): Promise<void> {
 async function againstSftp(
   system: BenchSystem,
   place: Place,
-): Promise<{ put: Pair[]; get: Pair[]; secret: Pair[] }> {
+): Promise<Record<'put' | 'get' | 'barePut' | 'bareGet' | 'secret', Pair[]>> {
   const source = join(place.local, 'large');
   const sha256 = await writeLarge(source);
   const up = await transferJob(system, 'sftp.upload', source, join(place.remote, 'ours'));
@@ -110,13 +114,49 @@ async function againstSftp(
     () => timeSftp(system, [`get ${place.remote}/ours ${place.local}/theirs`]),
   );
   await requireSame(back, sha256);
+  const { barePut, bareGet } = await bareAgainstSftp(system, place, source);
+  await requireSame(join(place.local, 'bare'), sha256);
   const secret = await secretPairs(
     await transferWithSecrets(system, source, join(place.remote, 'ours')),
     () => timeRun(system, up),
   );
   await requireSame(join(place.remote, 'ours'), sha256);
   await empty(place);
-  return { put, get, secret };
+  return { put, get, barePut, bareGet, secret };
+}
+
+async function bareAgainstSftp(
+  system: BenchSystem,
+  place: Place,
+  source: string,
+): Promise<Record<'barePut' | 'bareGet', Pair[]>> {
+  const child = fork(join(import.meta.dirname, 'ssh2-file.ts'), { execArgv: ['--import', 'tsx'] });
+  const remote = join(place.remote, 'bare');
+  try {
+    return {
+      barePut: await pairs(
+        () => timeSsh2(child, system, { way: 'put', from: source, to: remote }),
+        () => timeSftp(system, [`put ${source} ${place.remote}/theirs`]),
+      ),
+      bareGet: await pairs(
+        () => timeSsh2(child, system, { way: 'get', from: remote, to: join(place.local, 'bare') }),
+        () => timeSftp(system, [`get ${remote} ${place.local}/theirs`]),
+      ),
+    };
+  } finally {
+    child.disconnect();
+  }
+}
+
+async function timeSsh2(
+  child: ChildProcess,
+  { target }: BenchSystem,
+  transfer: Omit<Ssh2Transfer, 'target'>,
+): Promise<number> {
+  const { host, port, user, privateKey } = target;
+  child.send({ target: { host, port, user, privateKey, cipher }, ...transfer } satisfies Ssh2Transfer);
+  const [elapsedMs] = (await once(child, 'message')) as [number];
+  return elapsedMs;
 }
 
 async function smallOnes(system: BenchSystem, place: Place) {
