@@ -57,6 +57,12 @@ test('a flag wins over its variable, and an empty variable is none', () => {
   expect(readConfig(['--no-demo'], { OPSCONDUCTOR_DEMO: 'true' }).demo).toBe(false);
 });
 
+test('a database has one host: of several only the first would be dialled', () => {
+  expect(problemsOf([], { DATABASE_URL: 'postgres://u:p@one,two/x' })).toEqual([
+    expect.stringMatching(/^DATABASE_URL: .*of one host/),
+  ]);
+});
+
 test('every wrong value is told of at once, with its name, what was found and what is allowed', () => {
   const problems = problemsOf(
     ['--port', '70000', '--listen', 'example.com', '--colour', '--allowed-host', '*.example'],

@@ -105,7 +105,7 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
     databaseUrl: read.secret(
       'DATABASE_URL',
       databaseUrlOf,
-      'a URL: postgres://user:password@host:5432/database',
+      'a URL of one host: postgres://user:password@host:5432/database',
     ),
     publicUrl,
     hosts: readHosts(flags, env, publicUrl, problems),

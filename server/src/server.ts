@@ -153,6 +153,7 @@ export async function startServer(
       log,
     });
     closers.push(() => masterKeys.stop());
+    void services.appends.open();
     await services.gateway.start(listener.server);
     await prepared;
     listener.open(appListener(services.app.fetch), services.askerOf);

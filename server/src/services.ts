@@ -66,6 +66,7 @@ import { HandedOnValues } from './runs/values/handed-on.ts';
 import { takeNewKeys } from './segments/agent-keys/take-new-keys.ts';
 import { takeKeyGeneration } from './segments/take-key-generation.ts';
 import { SiteRuleChecker } from './site-rules/checker.ts';
+import type { BinaryConnection } from './store/database/binary-connection.ts';
 import { connectBinary, type Sql } from './store/database/connection.ts';
 import { databaseProblems } from './store/database/database-problems.ts';
 import type { Migration } from './store/database/migrate.ts';
@@ -119,6 +120,8 @@ export interface Services {
   siteRuleChecker: SiteRuleChecker;
   hub: LiveHub;
   keys: RunKeys;
+  /** Output goes over it; to be opened before there is any. */
+  appends: BinaryConnection;
   /** From here on it says that it is not ready, so that a load balancer sends nobody here any more. */
   drain(): void;
   /** Ends live streams, then agents' connections. The pools it was given stay open: requests are still answered. */
@@ -141,7 +144,12 @@ export function createServices(options: ServiceOptions): Services {
   const hub = new LiveHub();
   const keys = new RunKeys(masterKey);
   const maxStoredBytes = options.maxStoredBytes ?? defaultStoredBytes;
-  const appends = connectBinary(queue);
+  const appends = connectBinary(queue, (error) =>
+    log.warn(
+      { err: error },
+      'no connection to the database for output alone: it is stored by those of the queue',
+    ),
+  );
   const writer = new OutputWriter({ sql: queue, appends, keys, hub });
   const contacts = new ContactNotes({ sql: queue, log });
   const builder = new LeaseBuilder({
@@ -277,6 +285,7 @@ export function createServices(options: ServiceOptions): Services {
     siteRuleChecker,
     hub,
     keys,
+    appends,
     drain() {
       isDraining = true;
     },
@@ -288,8 +297,7 @@ export function createServices(options: ServiceOptions): Services {
       await siteRuleChecker.stop();
       await gateway.stop();
       await contacts.flush();
-      await writer.close();
-      await appends.end();
+      await Promise.all([writer.close(), appends.end()]);
       await sealer.stop();
     },
   };

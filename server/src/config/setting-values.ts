@@ -40,9 +40,15 @@ export function readableFileOf(text: string): string | undefined {
   }
 }
 
+/** Of several hosts only the first would ever be dialled. */
 export function databaseUrlOf(text: string): boolean {
   const url = urlOf(text);
-  return url !== undefined && /^postgres(ql)?:$/.test(url.protocol) && url.pathname.length > 1;
+  return (
+    url !== undefined &&
+    /^postgres(ql)?:$/.test(url.protocol) &&
+    url.pathname.length > 1 &&
+    !decodeURIComponent(url.hostname).includes(',')
+  );
 }
 
 export function bootstrapTokenOf(text: string): boolean {

@@ -1,9 +1,11 @@
 import { expect, test } from 'vitest';
+import { NotDialled } from '../../store/database/binary-connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
 import { purgeRun } from '../../store/runs/runs.ts';
 import { endOf, givenUp, holdTransaction, success } from '../testing.ts';
-import { chunkOf, outputAttempt, setupOutput, textOf } from './output-testing.ts';
+import { chunkOf, digestOf, outputAttempt, setupOutput, textOf } from './output-testing.ts';
+import { OutputWriter } from './output-writer.ts';
 import { findOutput, readOutputPage } from './read-output.ts';
 
 test('chunks are stored sealed, in their order, and the step tells how far', async () => {
@@ -204,4 +206,19 @@ test('a purge takes the output of every attempt with it', async () => {
   expect(await t.stored(lease)).toEqual([]);
   expect(outputAttempt(lease).runId).toBe(runId);
   expect(await t.send(lease, chunkOf(lease, 2, 'late\n'))).toEqual(['refused']);
+});
+
+test('where there is no connection for output alone it is stored by those of the pool', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  const appends = { query: () => Promise.reject(new NotDialled('none')) };
+  const writer = new OutputWriter({ ...t, appends });
+  const results = [1, 2].map((seq) => {
+    const frame = chunkOf(lease, seq, `${seq}`);
+    return new Promise((done) => writer.push(outputAttempt(lease), frame, digestOf(frame), done));
+  });
+  expect(await Promise.all(results)).toEqual(['stored', 'stored']);
+  expect(await t.stored(lease)).toEqual([1, 2]);
+  expect(await t.steps(runId)).toMatchObject([{ outputSeq: 2, outputBytes: 2 }]);
 });

@@ -4,7 +4,7 @@
 import type { OutputFrame } from '@opsconductor/protocol';
 import { AtRestError } from '../../credentials/at-rest/at-rest-error.ts';
 import { atRestOverheadBytes, sealAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
-import type { BinaryQueryable } from '../../store/database/binary-connection.ts';
+import { type BinaryQueryable, NotDialled } from '../../store/database/binary-connection.ts';
 import { type Sql, sqlState, type Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import {
@@ -199,8 +199,8 @@ export class OutputWriter {
     try {
       if (!(await appendChunks(this.#appends, chunks, isAhead ? 'committed' : 'on disk'))) return false;
     } catch (error) {
-      // Stored by an earlier try of which the answer was lost.
-      if (sqlState(error) === uniqueViolation) return false;
+      // Stored by an earlier try of which the answer was lost; or nothing was said of it, and the pool may have a connection.
+      if (sqlState(error) === uniqueViolation || error instanceof NotDialled) return false;
       throw error;
     }
     if (isAhead) await this.#showAhead(batch);

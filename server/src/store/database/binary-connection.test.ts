@@ -1,8 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import type { BinaryConnection } from './binary-connection.ts';
-import { connectBinary, sqlState, violatedConstraint } from './connection.ts';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
+import { type BinaryConnection, NotDialled } from './binary-connection.ts';
+import { connect, connectBinary, sqlState, violatedConstraint } from './connection.ts';
 import { isDatabaseLost } from './database-lost.ts';
+import { DriverSocket } from './driver-socket.ts';
 import { setupDatabase, type TestDatabase } from './testing.ts';
 
 let t: TestDatabase;
@@ -93,7 +96,128 @@ test('a connection that is lost in the middle is told as lost, and the next stat
 
 test('one that was lost while nobody asked is dialled anew', async () => {
   const pid = await backend();
+  const lost = vi.spyOn(DriverSocket.prototype, 'emit');
   await t.sql`select pg_terminate_backend(${pid}, 10000)`;
-  expect(await vi.waitFor(backend)).not.toBe(pid);
-  expect(await binary.query('select 1', [])).toEqual([['1']]);
+  await vi.waitFor(() => expect(lost).toHaveBeenCalledWith('error', expect.anything()));
+  lost.mockRestore();
+  expect(await backend()).not.toBe(pid);
+});
+
+test('statements that fail again and again leave nothing behind in the database', async () => {
+  const prepared = async () =>
+    Number((await binary.query('select count(*) from pg_prepared_statements', []))[0]?.[0]);
+  await binary.query(insert, ['once more', null]);
+  const before = await prepared();
+  for (let n = 0; n < 3; n += 1) {
+    await expect(binary.query(insert, ['once more', null])).rejects.toThrow('duplicate key');
+    await expect(binary.query('select 1 from nowhere', [])).rejects.toThrow('does not exist');
+    await expect(binary.query("select 'x'::text::int + $1::int", ['1'])).rejects.toThrow('invalid input');
+  }
+  // Itself, and the last of these.
+  expect(await prepared()).toBeLessThanOrEqual(before + 2);
+});
+
+test('a statement that another has taken from the connection runs again after it has failed once', async () => {
+  const read = () => binary.query('select 5', []);
+  await read();
+  await binary.query('deallocate all', []);
+  await expect(read()).rejects.toMatchObject({ code: '26000' });
+  expect(await read()).toEqual([['5']]);
+});
+
+test('its end waits two seconds for a statement that takes longer, and cuts it off', async () => {
+  const other = connectBinary(t.sql);
+  const slow = other.query('select pg_sleep(60)', []).catch((error: unknown) => error);
+  await vi.waitFor(async () =>
+    expect(await t.sql`select from pg_stat_activity where wait_event = 'PgSleep'`).toHaveLength(1),
+  );
+  await other.end();
+  expect(isDatabaseLost(await slow)).toBe(true);
+});
+
+/** Terminate, to which nothing is answered. */
+const goodbye = 'X'.charCodeAt(0);
+/** An error, which is the last word of each that it says here. */
+const fatal = 'E'.charCodeAt(0);
+
+/** A server of the protocol that says what it is given to say, one piece after each thing that is said to it. */
+async function serverThatSays(pieces: Buffer[], onNotDialled?: (cause: unknown) => void) {
+  const server = createServer((socket) => {
+    const say = (piece: Buffer = Buffer.alloc(0)) =>
+      piece[0] === fatal ? socket.end(piece) : socket.write(piece);
+    socket.on('error', () => {}).on('data', ([type]) => void (type === goodbye || say(pieces.shift())));
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  onTestFinished(() => void server.close());
+  const sql = connect(`postgres://u:p@127.0.0.1:${(server.address() as AddressInfo).port}/d`, { max: 1 });
+  const other = connectBinary(sql, onNotDialled);
+  onTestFinished(() => other.end());
+  return other;
+}
+
+const message = (type: string, body: Buffer | string = '') => {
+  const bytes = Buffer.from(body as string, 'latin1');
+  const head = Buffer.alloc(5);
+  head.write(type, 'latin1');
+  head.writeInt32BE(bytes.length + 4, 1);
+  return Buffer.concat([head, bytes]);
+};
+const ready = message('Z', 'I');
+const begun = Buffer.concat([message('R', Buffer.alloc(4)), ready]);
+const dialled = Buffer.concat([
+  ...[
+    message('1'),
+    message('t', Buffer.alloc(2)),
+    message('T', Buffer.alloc(2)),
+    message('2'),
+    message('C', 'SELECT 1\0'),
+    ready,
+  ],
+]);
+const answered = Buffer.concat([
+  message('1'),
+  message('2'),
+  message('D', '\0\x01\0\0\0\x01a'),
+  message('C', 'SELECT 1\0'),
+  ready,
+]);
+const notice = message('N', `SWARNING\0VWARNING\0M${'D\0\0\0\x06\0\x03'.repeat(9)}\0\0`);
+
+test('where there is no connection nothing was said of a statement, which is told once, and another try is made after a while', async () => {
+  const causes: unknown[] = [];
+  const refusal = message('E', 'SFATAL\0VFATAL\0C53300\0Mtoo many connections\0\0');
+  const other = await serverThatSays([refusal, refusal, begun, dialled, answered], (cause) =>
+    causes.push(cause),
+  );
+  await other.open();
+  const now = vi.spyOn(performance, 'now').mockReturnValue(performance.now());
+  onTestFinished(() => now.mockRestore());
+  await expect(other.query('a', [])).rejects.toBeInstanceOf(NotDialled);
+  now.mockReturnValue(performance.now() + 2_000);
+  await expect(other.query('a', [])).rejects.toBeInstanceOf(NotDialled);
+  expect(causes).toMatchObject([{ code: '53300' }]);
+  now.mockReturnValue(performance.now() + 2_000);
+  expect(await other.query('a', [])).toEqual([['a']]);
+});
+
+test('a message that is cut in two behind an answer ends the connection rather than being taken for the next answer', async () => {
+  for (const at of [3, 5, 30, notice.indexOf('D\0\0\0')]) {
+    const other = await serverThatSays([
+      begun,
+      dialled,
+      Buffer.concat([answered, notice.subarray(0, at)]),
+      begun,
+      dialled,
+      answered,
+    ]);
+    expect(await other.query('a', [])).toEqual([['a']]);
+    await expect(other.query('b', [])).rejects.toSatisfy(isDatabaseLost);
+    expect(await other.query('c', [])).toEqual([['a']]);
+  }
+});
+
+test('what is no answer at all ends the connection', async () => {
+  const other = await serverThatSays([begun, dialled, message('D', '\0\x09short'), begun, dialled, answered]);
+  await expect(other.query('a', [])).rejects.toSatisfy(isDatabaseLost);
+  expect(await other.query('b', [])).toEqual([['a']]);
 });

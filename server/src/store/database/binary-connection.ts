@@ -2,10 +2,11 @@
 // made base64 for it, which it copies three times and the database decodes. Here they go as they are, straight to the
 // socket (PostgreSQL protocol 3.0, extended query, parameters in binary format). The driver still dials, agrees on TLS and
 // proves who we are; between its statements, of which it has none but the first, the socket is ours.
+import { setTimeout as delay } from 'node:timers/promises';
 import postgres from 'postgres';
 import { DatabaseLost } from './database-lost.ts';
 import type { DriverSocket } from './driver-socket.ts';
-import { bindAndExecute, type Parameter, parse, ReplyReader } from './extended-query.ts';
+import { bindAndExecute, close, type Parameter, parse, ReplyReader } from './extended-query.ts';
 
 /** The fields of a row, as text. */
 export type TextRow = (string | null)[];
@@ -15,24 +16,50 @@ export interface BinaryQueryable {
   query(statement: string, parameters: readonly Parameter[]): Promise<TextRow[]>;
 }
 
-interface Dialled {
-  socket: DriverSocket;
-  /** Names of the statements that this connection has been told, by their text. */
-  prepared: Map<string, string>;
+/** There is no such connection now, so nothing of the statement was said: another way may be open. */
+export class NotDialled extends Error {
+  override readonly name = 'NotDialled';
 }
 
+export interface BinaryConnectionParts {
+  /** A pool of one connection that nobody else has. */
+  driver: postgres.Sql;
+  /** The socket that it opened last. */
+  newestSocket(): DriverSocket | undefined;
+  /** Told once, until there is one again. */
+  onNotDialled?: ((cause: unknown) => void) | undefined;
+}
+
+interface Dialled {
+  socket: DriverSocket;
+  /** Texts of the statements that it has been told. */
+  prepared: Set<string>;
+}
+
+/** The driver's own bound ends with the first answer, which a pooler may give before there is a database. */
+const dialMs = 10_000;
+const dialAgainMs = 2_000;
+const endMs = 2_000;
+/** A statement is not known, or a change of a table has made its plan impossible. */
+const toldAnew: ReadonlySet<unknown> = new Set(['26000', '0A000']);
+
 export class BinaryConnection implements BinaryQueryable {
-  readonly #driver: postgres.Sql;
-  /** The newest socket that the driver has opened. */
-  readonly #newest: () => DriverSocket | undefined;
+  readonly #parts: BinaryConnectionParts;
   #dialled: Dialled | undefined;
-  #named = 0;
+  #dialling: Promise<unknown> | undefined;
+  /** When the last dial failed. */
+  #refusedAtMs = Number.NEGATIVE_INFINITY;
+  #wasTold = false;
+  readonly #names = new Map<string, string>();
   #last: Promise<unknown> = Promise.resolve();
 
-  /** @param driver a pool of one connection that nobody else has; @param newest the socket that it opened last. */
-  constructor(driver: postgres.Sql, newest: () => DriverSocket | undefined) {
-    this.#driver = driver;
-    this.#newest = newest;
+  constructor(parts: BinaryConnectionParts) {
+    this.#parts = parts;
+  }
+
+  /** Dials, so that the first statement finds a connection. Never rejects. */
+  async open(): Promise<void> {
+    await this.query('select 1', []).catch(() => undefined);
   }
 
   /**
@@ -40,6 +67,7 @@ export class BinaryConnection implements BinaryQueryable {
    *
    * @param statement one text for each kind of statement: it is prepared once on each connection, and kept.
    * @throws {postgres.PostgresError} what the database says of it. @throws {DatabaseLost} whether it ran is not known then.
+   * @throws {NotDialled} it did not.
    */
   query(statement: string, parameters: readonly Parameter[]): Promise<TextRow[]> {
     const answer = this.#last.then(() => this.#run(statement, parameters));
@@ -47,40 +75,70 @@ export class BinaryConnection implements BinaryQueryable {
     return answer;
   }
 
+  /** A statement that takes longer than two seconds is cut off. */
   async end(): Promise<void> {
-    await this.#last;
-    await this.#driver.end({ timeout: 2 });
+    await Promise.race([this.#last, delay(endMs, undefined, { ref: false })]);
+    this.#dialled?.socket.destroy();
+    await this.#parts.driver.end({ timeout: endMs / 1_000 });
   }
 
   async #run(statement: string, parameters: readonly Parameter[]): Promise<TextRow[]> {
     const { socket, prepared } = await this.#dial();
-    const known = prepared.get(statement);
-    if (known === undefined) this.#named += 1;
-    const name = known ?? `binary_${this.#named}`;
+    const isNew = !prepared.has(statement);
+    const name = this.#nameOf(statement);
     const reply = new ReplyReader();
     await socket.exchange(
-      [...(known === undefined ? [parse(name, statement)] : []), ...bindAndExecute(name, parameters)],
+      [...(isNew ? [close(name), parse(name, statement)] : []), ...bindAndExecute(name, parameters)],
       (bytes) => reply.read(bytes),
     );
-    // One that failed is told anew, as a plan may have become impossible by a change of a table.
-    if (reply.error === undefined) prepared.set(statement, name);
-    else {
-      prepared.delete(statement);
-      throw new postgres.PostgresError(reply.error as never);
-    }
-    return reply.rows;
+    if (reply.hasParsed) prepared.add(statement);
+    if (reply.error === undefined) return reply.rows;
+    if (toldAnew.has(reply.error['code'])) prepared.delete(statement);
+    throw new postgres.PostgresError(reply.error as never);
+  }
+
+  #nameOf(statement: string): string {
+    const name = this.#names.get(statement) ?? `binary_${this.#names.size + 1}`;
+    this.#names.set(statement, name);
+    return name;
   }
 
   async #dial(): Promise<Dialled> {
     const last = this.#dialled?.socket;
     if (this.#dialled !== undefined && last?.readyState === 'open') return this.#dialled;
-    // The driver would send the next one's first words into it until it is closed.
-    await last?.closed;
-    // Once this is answered the driver has nothing more to say.
-    await this.#driver`select 1`;
-    const socket = this.#newest();
+    if (performance.now() - this.#refusedAtMs < dialAgainMs) throw new NotDialled();
+    try {
+      // The driver would send the next one's first words into it until it is closed.
+      await last?.closed;
+      await this.#askDriver();
+    } catch (cause) {
+      this.#refusedAtMs = performance.now();
+      if (!this.#wasTold) this.#parts.onNotDialled?.(cause);
+      this.#wasTold = true;
+      throw new NotDialled('There is no connection to the database for output.', { cause });
+    }
+    this.#wasTold = false;
+    const socket = this.#parts.newestSocket();
     if (socket === undefined) throw new DatabaseLost();
-    this.#dialled = { socket, prepared: new Map() };
+    this.#dialled = { socket, prepared: new Set() };
     return this.#dialled;
+  }
+
+  /** Once this is answered the driver has nothing more to say. */
+  async #askDriver(): Promise<void> {
+    this.#dialling ??= this.#parts.driver`select 1`.finally(() => {
+      this.#dialling = undefined;
+    });
+    const enough = new AbortController();
+    const tooLate = delay(dialMs, undefined, { signal: enough.signal }).then(() => {
+      throw new Error(`The database did not answer within ${dialMs / 1_000} s.`);
+    });
+    try {
+      await Promise.race([this.#dialling, tooLate]);
+    } finally {
+      enough.abort();
+      tooLate.catch(() => undefined);
+      this.#dialling?.catch(() => undefined);
+    }
   }
 }

@@ -1,6 +1,6 @@
 // The one way to PostgreSQL: camelCase columns, bigint as number (ids and byte counts stay below 2^53).
 import postgres from 'postgres';
-import { BinaryConnection } from './binary-connection.ts';
+import { BinaryConnection, type BinaryConnectionParts } from './binary-connection.ts';
 import { DriverSocket, startupPadding, tlsOf } from './driver-socket.ts';
 import { guardTransactions } from './guard-transactions.ts';
 
@@ -86,7 +86,10 @@ export function connectListener(
 }
 
 /** One more connection to the same database, for statements with bytes; planned like those of the queue. */
-export function connectBinary(sql: Sql): BinaryConnection {
+export function connectBinary(
+  sql: Sql,
+  onNotDialled?: BinaryConnectionParts['onNotDialled'],
+): BinaryConnection {
   const url = urlOf(sql);
   const driver = driverOptions(url);
   let newest: DriverSocket | undefined;
@@ -102,7 +105,7 @@ export function connectBinary(sql: Sql): BinaryConnection {
       return newest;
     },
   } as never);
-  return new BinaryConnection(pool, () => newest);
+  return new BinaryConnection({ driver: pool, newestSocket: () => newest, onNotDialled });
 }
 
 function driverOptions(url: string) {

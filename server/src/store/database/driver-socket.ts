@@ -19,7 +19,7 @@ export interface DatabaseAddress {
 }
 
 interface Exchange {
-  take(bytes: Buffer): boolean;
+  take(bytes: Buffer): Buffer | undefined;
   resolve(): void;
   reject(error: Error): void;
 }
@@ -61,6 +61,7 @@ export class DriverSocket extends EventEmitter {
   #quiet = false;
   #hasWritten = false;
   #exchange: Exchange | undefined;
+  readonly #watch = new FatalWatch();
   /** Resolves when the driver is told that it is closed. */
   readonly closed: Promise<void> = new Promise((resolve) => {
     this.once('close', () => resolve());
@@ -104,12 +105,15 @@ export class DriverSocket extends EventEmitter {
 
   /**
    * Says something past the driver, which must be idle: whole messages of the protocol. What the database answers is handed
-   * to `take` until that returns true.
+   * to `take` until that returns what is behind the answer, which is the driver's.
    *
    * @throws {DatabaseLost} when the connection is lost before.
    */
-  exchange(messages: readonly Uint8Array[], take: (bytes: Buffer) => boolean): Promise<void> {
+  exchange(messages: readonly Uint8Array[], take: (bytes: Buffer) => Buffer | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
+      // The driver has the beginning of a message, and the rest would be taken for an answer.
+      if (!this.#watch.isBetweenMessages)
+        this.#lose(new Error('The database was in the middle of a message.'));
       if (this.#isLost) {
         reject(new DatabaseLost(this.#cause));
         return;
@@ -129,9 +133,8 @@ export class DriverSocket extends EventEmitter {
   #use(socket: Socket): void {
     this.#socket = socket;
     socket.setNoDelay(true);
-    const watch = new FatalWatch();
     socket.on('data', (bytes) => {
-      const { passed, fatal } = watch.read(bytes);
+      const { passed, fatal } = this.#watch.read(bytes);
       if (passed.length > 0) this.#hand(passed);
       if (fatal !== undefined) this.#lose(Object.assign(new Error(fatal.message), { code: fatal.code }));
     });
@@ -142,10 +145,18 @@ export class DriverSocket extends EventEmitter {
 
   #hand(bytes: Buffer): void {
     const exchange = this.#exchange;
-    if (exchange === undefined) this.emit('data', bytes);
-    else if (exchange.take(bytes)) {
+    if (exchange === undefined) {
+      this.emit('data', bytes);
+      return;
+    }
+    try {
+      const rest = exchange.take(bytes);
+      if (rest === undefined) return;
       this.#exchange = undefined;
+      if (rest.length > 0) this.emit('data', rest);
       exchange.resolve();
+    } catch (error) {
+      this.#lose(error as Error);
     }
   }
 

@@ -14,6 +14,11 @@ export function parse(name: string, statement: string): Buffer {
   return message('P', Buffer.concat([cString(name), cString(statement), int16(0)]));
 }
 
+/** Close: forgets a statement. One that is not known is no error. */
+export function close(name: string): Buffer {
+  return message('C', Buffer.concat([Buffer.from('S'), cString(name)]));
+}
+
 /** Bind, Execute and Sync; the pieces of bytes are among the result as they are. */
 export function bindAndExecute(name: string, parameters: readonly Parameter[]): Uint8Array[] {
   const values = parameters.map(valueParts);
@@ -67,10 +72,12 @@ export class ReplyReader {
   readonly rows: (string | null)[][] = [];
   /** What the driver's errors have. */
   error: Record<string, string> | undefined;
+  /** Whether a Parse was taken. */
+  hasParsed = false;
   #held: Buffer = Buffer.alloc(0);
 
-  /** True once all is there. */
-  read(bytes: Buffer): boolean {
+  /** What is behind the answer, once that is there. */
+  read(bytes: Buffer): Buffer | undefined {
     const data = this.#held.length === 0 ? bytes : Buffer.concat([this.#held, bytes]);
     let at = 0;
     while (at + headerBytes <= data.length) {
@@ -79,12 +86,13 @@ export class ReplyReader {
       const body = data.subarray(at + headerBytes, end);
       const type = String.fromCharCode(data[at] as number);
       at = end;
-      if (type === 'D') this.rows.push(rowOf(body));
+      if (type === '1') this.hasParsed = true;
+      else if (type === 'D') this.rows.push(rowOf(body));
       else if (type === 'E') this.error ??= errorOf(body);
-      else if (type === 'Z') return true;
+      else if (type === 'Z') return data.subarray(at);
     }
     this.#held = Buffer.from(data.subarray(at));
-    return false;
+    return undefined;
   }
 }
 
@@ -107,10 +115,17 @@ const fieldNames: Readonly<Record<string, string>> = {
   M: 'message',
   D: 'detail',
   H: 'hint',
+  P: 'position',
+  p: 'internal_position',
+  q: 'internal_query',
+  W: 'where',
   s: 'schema_name',
   t: 'table_name',
   c: 'column_name',
+  d: 'type_name',
   n: 'constraint_name',
+  F: 'file',
+  L: 'line',
   R: 'routine',
 };
 

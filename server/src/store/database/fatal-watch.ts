@@ -20,6 +20,11 @@ export class FatalWatch {
   /** Errors before it are of the start: the driver tells whoever waits for the connection. */
   #hasBegun = false;
 
+  /** Whether what was read so far ends with the end of a message. */
+  get isBetweenMessages(): boolean {
+    return this.#left === 0 && this.#held.length === 0;
+  }
+
   /** What the driver is to be given of these bytes, and what ended the connection, if that is among them. */
   read(bytes: Buffer): { passed: Buffer; fatal?: FatalMessage } {
     const data = this.#held.length === 0 ? bytes : Buffer.concat([this.#held, bytes]);
