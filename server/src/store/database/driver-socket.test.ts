@@ -1,9 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
-import { chmod, chown, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { adminRole, type Credentials } from '../../database/credentials.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../database/embedded-postgres.ts';
 import { copyBegunData } from '../../database/testing/begun-data.ts';
 import {
@@ -57,6 +58,14 @@ afterAll(async () => {
   await secure?.stop();
   await rm(folder, { recursive: true, force: true });
 });
+
+async function asAdministrator({ url }: EmbeddedPostgres, dataDir = join(folder, 'plain')) {
+  const text = await readFile(join(dataDir, 'credentials.json'), 'utf8');
+  const as = new URL(url);
+  as.username = adminRole;
+  as.password = (JSON.parse(text) as Credentials).adminPassword;
+  return connect(as.href, { max: 1 });
+}
 
 /** Whether a connection with this sslmode is encrypted; rejects when there is none. */
 async function isEncrypted(database: EmbeddedPostgres, sslmode: string): Promise<boolean> {
@@ -185,6 +194,39 @@ test('what ended a connection is told to whom it interrupted, and not to who com
   } finally {
     emit.mockRestore();
     await Promise.all([sql.end({ timeout: 1 }), other.end({ timeout: 1 })]);
+  }
+});
+
+test('that a database let nobody in is told to who wanted in then, and not to who comes once it does', async () => {
+  const sql = connect(plain.url, { max: 1 });
+  const emit = vi.spyOn(DriverSocket.prototype, 'emit');
+  const isClosed = (times: number) =>
+    vi.waitFor(() => expect(emit.mock.calls.filter(([name]) => name === 'close')).toHaveLength(times));
+  const administrator = await asAdministrator(plain);
+  const { username } = new URL(plain.url);
+  try {
+    const [{ pid }] = await sql<[{ pid: number }]>`select pg_backend_pid() as pid`;
+    const interrupted = sql`select pg_sleep(60)`.catch((error: unknown) => error);
+    await vi.waitFor(async () => {
+      const rows =
+        await administrator`select from pg_stat_activity where pid = ${pid} and wait_event = 'PgSleep'`;
+      expect(rows).toHaveLength(1);
+    });
+    await administrator.unsafe(`alter role ${username} nologin`);
+    await administrator`select pg_terminate_backend(${pid})`;
+    expect(await interrupted).toMatchObject({ code: '57P01' });
+    await isClosed(1);
+    await expect(sql`select 1`).rejects.toMatchObject({
+      code: '28000',
+      message: expect.stringContaining('not permitted to log in'),
+    });
+    await isClosed(2);
+    await administrator.unsafe(`alter role ${username} login`);
+    expect(await sql`select 1 as one`).toEqual([{ one: 1 }]);
+  } finally {
+    emit.mockRestore();
+    await administrator.unsafe(`alter role ${username} login`);
+    await Promise.all([sql.end({ timeout: 1 }), administrator.end({ timeout: 1 })]);
   }
 });
 

@@ -1,12 +1,14 @@
 // The socket under each connection of the driver. The driver forgets its socket when that says that it is closed, and
 // what a transaction still has to say then, its rollback at least, brings the process down or leaves the connection
 // mute for good (porsager/postgres #1208). So a lost connection fails every write for a while before it is closed. And
-// what PostgreSQL ends a connection with is such a loss, not an answer: see `FatalWatch`.
+// what PostgreSQL ends a connection with is such a loss, not an answer, and by what it lets nobody in the connection has
+// failed: see `FatalWatch`.
 import { EventEmitter } from 'node:events';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import postgres from 'postgres';
 import { DatabaseLost } from './database-lost.ts';
-import { FatalWatch } from './fatal-watch.ts';
+import { type FatalMessage, FatalWatch } from './fatal-watch.ts';
 
 export type DatabaseTls = 'off' | 'prefer' | 'require' | 'verify';
 
@@ -58,6 +60,7 @@ export class DriverSocket extends EventEmitter {
   #ending = false;
   #isLost = false;
   #cause: Error | undefined;
+  #refusal: FatalMessage | undefined;
   #quiet = false;
   #hasWritten = false;
   #exchange: Exchange | undefined;
@@ -136,7 +139,9 @@ export class DriverSocket extends EventEmitter {
     socket.on('data', (bytes) => {
       const { passed, fatal } = this.#watch.read(bytes);
       if (passed.length > 0) this.#hand(passed);
-      if (fatal !== undefined) this.#lose(Object.assign(new Error(fatal.message), { code: fatal.code }));
+      if (fatal === undefined) return;
+      if (fatal.isRefusal) this.#refusal = fatal;
+      this.#lose(Object.assign(new Error(fatal.message), { code: fatal.code }));
     });
     socket.on('drain', () => this.emit('drain'));
     socket.on('error', (error) => this.#lose(error));
@@ -206,7 +211,9 @@ export class DriverSocket extends EventEmitter {
   #tellLost(): void {
     // Nobody listens any more once the driver was told of the end. Each time another error, as the driver writes into it
     // which query it has ended.
-    if (this.listenerCount('error') > 0) this.emit('error', new DatabaseLost(this.#cause));
+    if (this.listenerCount('error') === 0) return;
+    const refusal = this.#refusal;
+    this.emit('error', refusal === undefined ? new DatabaseLost(this.#cause) : refusedBy(refusal));
   }
 
   #closeWhenQuiet(): void {
@@ -217,6 +224,11 @@ export class DriverSocket extends EventEmitter {
       else this.#closeWhenQuiet();
     }, quietMs);
   }
+}
+
+/** What the driver would make of it. */
+function refusedBy({ code, message }: FatalMessage): Error {
+  return new postgres.PostgresError({ code, message } as never);
 }
 
 /** What a connection begins with, without what was meant for the one before. */

@@ -26,13 +26,16 @@ test.each(['FATAL', 'PANIC'])(
         passed.push(Buffer.from(read.passed));
         found = read.fatal;
       }
-      expect(found).toEqual({ code: '57P01', message: 'terminating connection' });
+      expect(found).toEqual({ code: '57P01', message: 'terminating connection', isRefusal: false });
       expect(Buffer.concat(passed)).toEqual(before);
     }
   },
 );
 
-test('an error before the connection is ready is passed on: it is told to who waits for it', () => {
-  const start = error('FATAL');
-  expect(new FatalWatch().read(start)).toEqual({ passed: start });
+test('an error before the connection is ready is told apart: it lets nobody in', () => {
+  const begin = message('R', '\0\0\0\0');
+  expect(new FatalWatch().read(Buffer.concat([begin, error('FATAL')]))).toEqual({
+    passed: begin,
+    fatal: { code: '57P01', message: 'terminating connection', isRefusal: true },
+  });
 });

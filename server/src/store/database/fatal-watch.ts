@@ -1,5 +1,6 @@
-// Finds the message by which PostgreSQL ends a connection. The driver keeps what was fatal to a running query until the
-// connection is ready again: that is on its next one, whose first query it would reject with it.
+// Finds the message by which PostgreSQL ends a connection, or refuses it. The driver keeps what was fatal until the
+// connection is ready again, where a query ran on it or on the one before: that is on its next one, whose first query it
+// would reject with it.
 
 const errorResponse = 'E'.charCodeAt(0);
 const readyForQuery = 'Z'.charCodeAt(0);
@@ -9,6 +10,8 @@ export interface FatalMessage {
   /** SQLSTATE. */
   code: string;
   message: string;
+  /** Of the start: nobody was let in. */
+  isRefusal: boolean;
 }
 
 /** Follows the messages of one connection (PostgreSQL protocol 3.0: a type, a length, a body). */
@@ -17,7 +20,7 @@ export class FatalWatch {
   #held: Buffer = Buffer.alloc(0);
   /** So many bytes of a message are still to come. */
   #left = 0;
-  /** Errors before it are of the start: the driver tells whoever waits for the connection. */
+  /** Errors before it are of the start. */
   #hasBegun = false;
 
   /** Whether what was read so far ends with the end of a message. */
@@ -33,10 +36,11 @@ export class FatalWatch {
     while (at + headerBytes <= data.length) {
       const end = at + 1 + data.readUInt32BE(at + 1);
       if (data[at] === readyForQuery) this.#hasBegun = true;
-      else if (data[at] === errorResponse && this.#hasBegun) {
+      else if (data[at] === errorResponse) {
         if (end > data.length) break;
         const fatal = fatalOf(data.subarray(at + headerBytes, end));
-        if (fatal !== undefined) return { passed: data.subarray(0, at), fatal };
+        if (fatal !== undefined)
+          return { passed: data.subarray(0, at), fatal: { ...fatal, isRefusal: !this.#hasBegun } };
       }
       this.#left = Math.max(0, end - data.length);
       at = Math.min(end, data.length);
@@ -47,7 +51,7 @@ export class FatalWatch {
 }
 
 /** Fields are a letter and a string each: V is the severity in no language, C the SQLSTATE, M the message. */
-function fatalOf(body: Buffer): FatalMessage | undefined {
+function fatalOf(body: Buffer): Omit<FatalMessage, 'isRefusal'> | undefined {
   const fields = new Map(
     body
       .toString('utf8')
