@@ -107,6 +107,9 @@ export class WindowsDirectory implements Directory {
     await this.#asked(this.#at(name), 'given its time', 'time', String(mtimeS));
   }
 
+  /** Windows knows no permission bits. */
+  async leave(): Promise<void> {}
+
   async freeBytes(): Promise<number | undefined> {
     if (!/^[A-Za-z]:/.test(this.path)) return undefined;
     const session = await this.#link.session();

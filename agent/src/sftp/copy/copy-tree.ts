@@ -373,7 +373,7 @@ export class TreeCopy {
 
   async #directory(item: Item, depth: number): Promise<void> {
     const { plan, report, conduct } = this.#options;
-    const { entry, from, to, toName, there } = item;
+    const { entry, to, toName, there } = item;
     if (there !== undefined && there.kind !== 'directory') {
       throw fileError({ code: there.kind === 'link' ? 'ELOOP' : 'ENOTDIR' }, '', toName, 'entered');
     }
@@ -383,6 +383,21 @@ export class TreeCopy {
       if (!plan.dryRun) await withRetries(conduct, () => makeIfMissing(to, toName, fillMode));
       else report.done(() => ({ ...this.#row(item), status: 'planned' }));
     }
+    const attributes = directoryAttributes(plan, entry, there);
+    try {
+      await this.#insideOf(item, isNew, depth);
+    } catch (error) {
+      // The next try leaves permissions of what is there.
+      if (isNew && !plan.dryRun && attributes?.mode !== undefined) await to.leave(toName, attributes.mode);
+      throw error;
+    }
+    if (attributes === undefined || plan.dryRun) return;
+    await withRetries(conduct, () => to.setAttributes(toName, attributes));
+  }
+
+  async #insideOf(item: Item, isNew: boolean, depth: number): Promise<void> {
+    const { plan, conduct } = this.#options;
+    const { entry, from, to, toName } = item;
     const source = await withRetries(conduct, () => from.enter(entry.name));
     try {
       // Where nothing is made there is nothing to enter either.
@@ -396,9 +411,6 @@ export class TreeCopy {
     } finally {
       await source.close();
     }
-    if (plan.dryRun) return;
-    const attributes = directoryAttributes(plan, entry, there);
-    if (attributes !== undefined) await withRetries(conduct, () => to.setAttributes(toName, attributes));
   }
 
   async #link(item: Item, depth: number): Promise<void> {

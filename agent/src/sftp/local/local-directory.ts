@@ -238,6 +238,10 @@ export class LocalDirectory implements Directory {
     });
   }
 
+  leave(name: string, mode: number): Promise<void> {
+    return this.setAttributes(name, { mode }).catch(() => undefined);
+  }
+
   async freeBytes(): Promise<number | undefined> {
     const found = await statfs(this.#self).catch(() => undefined);
     return found === undefined ? undefined : found.bavail * found.bsize;

@@ -147,6 +147,11 @@ export class RemoteDirectory implements Directory {
     );
   }
 
+  async leave(name: string, mode: number): Promise<void> {
+    const session = this.#link.openSession;
+    await session?.setAttributes(this.#at(name), sftpAttributes({ mode })).catch(() => undefined);
+  }
+
   async freeBytes(): Promise<number | undefined> {
     const session = await this.#link.session();
     return session.freeBytes(this.path).catch(() => undefined);

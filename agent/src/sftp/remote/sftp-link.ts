@@ -48,6 +48,11 @@ export class SftpLink {
     return (await this.#opening).channel;
   }
 
+  /** The session as far as there is one, also when the transfer is to stop. */
+  get openSession(): SftpSession | undefined {
+    return this.#current?.channel.open === true ? this.#current.channel : undefined;
+  }
+
   /** The stdout of a script of ours, or undefined where the target runs none. */
   async run(script: string): Promise<string | undefined> {
     const lease = await this.shell('exec /bin/sh');

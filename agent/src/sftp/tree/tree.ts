@@ -110,6 +110,11 @@ export interface Directory {
   removeDirectory(name: string): Promise<void>;
   /** Of something in this directory, links not followed. */
   setAttributes(name: string, attributes: Attributes): Promise<void>;
+  /**
+   * Permissions of a directory that is left as it is, also where the transfer was stopped. As far as it can be done without
+   * waiting for anybody; never rejects.
+   */
+  leave(name: string, mode: number): Promise<void>;
   /** Bytes that are free where it lies; undefined where that is not told. */
   freeBytes(): Promise<number | undefined>;
   close(): Promise<void>;

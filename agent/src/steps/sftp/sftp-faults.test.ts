@@ -97,6 +97,30 @@ sshTest('a download that was cancelled says so, and leaves nothing under the nam
   expect(await readdir(t.local)).toEqual([]);
 });
 
+sshTest.each(['upload', 'download'] as const)(
+  'directories have their permissions also where the %s that made them was cancelled',
+  async (type) => {
+    const t = await setupTransfers();
+    const [from, to] = type === 'upload' ? (['local', 'remote'] as const) : (['remote', 'local'] as const);
+    await t.put(from, 'set/d/e/large', large);
+    await t.put(from, 'set/d/done/f', '');
+    const modes = { set: 0o755, 'set/d': 0o775, 'set/d/e': 0o705, 'set/d/done': 0o755 };
+    for (const [path, mode] of Object.entries(modes)) await chmod(join(t[from], path), mode);
+    const running = t.run(type, {
+      local_path: join(t.local, 'set'),
+      remote_path: join(t.remote, 'set'),
+      preserve_permissions: true,
+      ...slow,
+    });
+    await half(join(t[to], 'set/d/e'), 1_000_000);
+    t.stop();
+    expect((await running).outcome).toMatchObject({ status: 'cancelled', reason: 'cancelled' });
+    const found: Record<string, number> = {};
+    for (const path of Object.keys(modes)) found[path] = (await stat(join(t[to], path))).mode & 0o777;
+    expect(found).toEqual(modes);
+  },
+);
+
 sshTest('a file that changes while it is read is not put in its place', async () => {
   const t = await setupTransfers();
   const running = uploadLarge(t, { ...slow, retries: 0 });
