@@ -193,10 +193,10 @@ test('where there is no connection nothing was said of a statement, which is tol
   const now = vi.spyOn(performance, 'now').mockReturnValue(performance.now());
   onTestFinished(() => now.mockRestore());
   await expect(other.query('a', [])).rejects.toBeInstanceOf(NotDialled);
-  now.mockReturnValue(performance.now() + 2_000);
+  now.mockReturnValue(performance.now() + 2_001);
   await expect(other.query('a', [])).rejects.toBeInstanceOf(NotDialled);
   expect(causes).toMatchObject([{ code: '53300' }]);
-  now.mockReturnValue(performance.now() + 2_000);
+  now.mockReturnValue(performance.now() + 2_001);
   expect(await other.query('a', [])).toEqual([['a']]);
 });
 

@@ -40,6 +40,7 @@ interface Dialled {
 const dialMs = 10_000;
 const dialAgainMs = 2_000;
 const endMs = 2_000;
+const notThere = 'There is no connection to the database for output.';
 /** A statement is not known, or a change of a table has made its plan impossible. */
 const toldAnew: ReadonlySet<unknown> = new Set(['26000', '0A000']);
 
@@ -106,7 +107,7 @@ export class BinaryConnection implements BinaryQueryable {
   async #dial(): Promise<Dialled> {
     const last = this.#dialled?.socket;
     if (this.#dialled !== undefined && last?.readyState === 'open') return this.#dialled;
-    if (performance.now() - this.#refusedAtMs < dialAgainMs) throw new NotDialled();
+    if (performance.now() - this.#refusedAtMs < dialAgainMs) throw new NotDialled(notThere);
     try {
       // The driver would send the next one's first words into it until it is closed.
       await last?.closed;
@@ -115,7 +116,7 @@ export class BinaryConnection implements BinaryQueryable {
       this.#refusedAtMs = performance.now();
       if (!this.#wasTold) this.#parts.onNotDialled?.(cause);
       this.#wasTold = true;
-      throw new NotDialled('There is no connection to the database for output.', { cause });
+      throw new NotDialled(notThere, { cause });
     }
     this.#wasTold = false;
     const socket = this.#parts.newestSocket();
