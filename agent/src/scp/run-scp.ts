@@ -187,7 +187,7 @@ class ScpCopy {
  */
 const takeOver = [
   "permissions() { ls -ld -- \"$1\" | sed -n '1s/^-\\(...\\)\\(...\\)\\(...\\).*/u=\\1,g=\\2,o=\\3/p' | sed 's/s/xs/g; s/S/s/g; s/t/xt/g; s/T/t/g; s/-//g'; }",
-  'like() { [ ! -f "$2" ] || [ -h "$2" ] || chmod "$(permissions "$2")" "$1"; }',
+  'like() { [ -f "$2" ] && [ ! -h "$2" ] || return 0; m=$(permissions "$2"); [ -z "$m" ] || chmod "$m" "$1"; }',
 ].join('; ');
 
 /** Puts what has arrived in its place: a file over a file, a directory's files over those of one that is there. */
