@@ -1,11 +1,14 @@
-import { setFlagsFromString } from 'node:v8';
-import { expect, test, vi } from 'vitest';
+import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { letHeapGrow } from '../heap-growth.ts';
 import { MemoryShare } from './memory-share.ts';
 
-vi.mock('node:v8', () => ({ setFlagsFromString: vi.fn() }));
+vi.mock('node:v8', () => ({ setFlagsFromString: vi.fn(), getHeapSpaceStatistics: vi.fn(() => []) }));
 
-const growth = () => vi.mocked(setFlagsFromString).mock.lastCall?.[0];
+const flags = () => vi.mocked(setFlagsFromString).mock.calls.map(([flag]) => flag);
+const lastOf = (name: string) => flags().findLast((flag) => flag.startsWith(`--${name}=`));
+/** When the next full collection begins. */
+const growth = () => lastOf('incremental-marking-hard-trigger');
 
 test('the heap is kept small from the hundredth entry of the transfers under way until fewer are', () => {
   letHeapGrow();
@@ -29,7 +32,34 @@ test('what a transfer looks at after its end changes nothing', () => {
   const share = new MemoryShare();
   share.release();
   const before = growth();
-  expect(before).toBe('--heap-growing-percent=400');
+  expect(before).toBe('--incremental-marking-hard-trigger=0');
   for (let entries = 0; entries < 1_000; entries += 1) share.countEntry();
   expect(growth()).toBe(before);
+});
+
+test('the young generation is kept from growing while many entries are looked at, once it is large enough', () => {
+  letHeapGrow();
+  const mb = 1024 * 1024;
+  const isOf = (bytes: number) =>
+    vi
+      .mocked(getHeapSpaceStatistics)
+      .mockReturnValue([
+        { space_name: 'new_space', space_used_size: bytes / 2, space_available_size: bytes / 2 },
+      ] as never);
+  const share = new MemoryShare();
+  onTestFinished(() => share.release());
+  const lookAt = (entries: number) => {
+    for (let n = 0; n < entries; n += 1) share.countEntry();
+  };
+  isOf(2 * mb);
+  lookAt(100);
+  expect(lastOf('semi-space-growth-factor')).toBe('--semi-space-growth-factor=2');
+  isOf(4 * mb);
+  lookAt(99);
+  expect(lastOf('semi-space-growth-factor')).toBe('--semi-space-growth-factor=2');
+  lookAt(1);
+  expect(lastOf('semi-space-growth-factor')).toBe('--semi-space-growth-factor=1');
+  isOf(1 * mb);
+  for (let n = 0; n < 100; n += 1) share.countMade();
+  expect(lastOf('semi-space-growth-factor')).toBe('--semi-space-growth-factor=2');
 });

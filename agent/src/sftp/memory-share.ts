@@ -1,5 +1,5 @@
 // What transfers that go on at once have of the agent's memory: each has a part of what all may have together.
-import { keepHeapSmall } from '../heap-growth.ts';
+import { boundYoungGeneration, keepHeapSmall } from '../heap-growth.ts';
 
 const underWay = new Set<MemoryShare>();
 
@@ -22,6 +22,7 @@ let letHeapGrow: (() => void) | undefined;
 export class MemoryShare {
   readonly #letHeapGrow = keepHeapSmall('files');
   #entries = 0;
+  #made = 0;
 
   constructor() {
     underWay.add(this);
@@ -32,11 +33,18 @@ export class MemoryShare {
     return Math.min(most, Math.max(least, Math.floor(together / Math.max(1, underWay.size))));
   }
 
+  /** Told of whatever is made as often as there are entries or chunks: many of them make the young generation grow. */
+  countMade(): void {
+    this.#made += 1;
+    if (this.#made % many === 0) boundYoungGeneration();
+  }
+
   /** Each of many entries leaves what lives just long enough to be taken for lasting: it is collected sooner from then on. */
   countEntry(): void {
     if (!underWay.has(this)) return;
     this.#entries += 1;
     entriesUnderWay += 1;
+    this.countMade();
     if (entriesUnderWay >= many) letHeapGrow ??= keepHeapSmall('manyFiles');
   }
 

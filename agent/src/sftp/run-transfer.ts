@@ -153,7 +153,10 @@ export async function transferBetween(
       retries: plan.retries,
       ends: `${context.target.host}:${context.target.port} ${context.become?.user ?? context.credential.user}`,
       looksAt: () => share.countEntry(),
-      moved: (bytes) => meter.moved(bytes),
+      moved: (bytes) => {
+        share.countMade();
+        meter.moved(bytes);
+      },
     };
     const listings = new Listings();
     const deletions = await mirrorDeletions(ends, plan, conduct, listings);

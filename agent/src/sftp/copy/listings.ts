@@ -1,4 +1,5 @@
 // What directories had in them a moment ago, so that who has just looked at all of them need not ask again.
+import { boundYoungGeneration } from '../../heap-growth.ts';
 import type { Directory, Entry } from '../tree/tree.ts';
 
 /** Beyond these, directories are listed again: a tree may be larger than memory. */
@@ -12,6 +13,7 @@ export class Listings {
 
   async list(side: Side, directory: Directory): Promise<Entry[]> {
     const entries = await directory.list();
+    boundYoungGeneration();
     if (this.#entries + entries.length <= maxEntries) {
       this.#entries += entries.length;
       this.#kept.set(`${side} ${directory.path}`, entries);

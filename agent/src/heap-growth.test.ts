@@ -1,0 +1,33 @@
+// The flags are no promise of V8: a version that does not heed them any more is to be noticed.
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+
+const module = JSON.stringify(join(import.meta.dirname, 'heap-growth.ts'));
+
+/** The most that the heap came to, in MB, while what lives for a while was made on and on. */
+function peakOf(setUp: string): number {
+  const program = `
+    import { boundYoungGeneration, keepHeapSmall, letHeapGrow } from ${module};
+    import { getHeapSpaceStatistics } from 'node:v8';
+    const lasting = Array.from({ length: 150_000 }, (_, n) => ({ n, text: 'x' + n }));
+    ${setUp}
+    let [peak, made] = [0, []];
+    for (let n = 0; n < 3_000_000; n += 1) {
+      made.push({ n, more: [n, n] });
+      if (made.length === 100_000) made = made.slice(50_000);
+      if (n % 1_000 === 0) peak = Math.max(peak, process.memoryUsage().heapTotal);
+      if (n % 1_000 === 0) boundYoungGeneration();
+      if (n % 20_000 === 0) await new Promise(setImmediate);
+    }
+    console.log(Math.round(peak / 2 ** 20), lasting.length);
+  `;
+  const args = ['--import', 'tsx', '--input-type=module', '--eval', program];
+  return Number.parseInt(execFileSync(process.execPath, args, { encoding: 'utf8' }), 10);
+}
+
+test('the heap stays small while many files are moved, though it was let grow before', () => {
+  const wide = peakOf('letHeapGrow();');
+  const narrow = peakOf("letHeapGrow(); keepHeapSmall('manyFiles');");
+  expect([wide, narrow, narrow < wide * 0.8]).toEqual([wide, narrow, true]);
+});
