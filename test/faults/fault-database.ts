@@ -67,6 +67,18 @@ export class FaultDatabase {
     for (const pid of await this.pids()) signalPid(pid, name);
   }
 
+  /** Of one that was killed just now the next one is waited for: what is left of it may still answer, and nobody is stopped with it. */
+  async #stopAll(): Promise<void> {
+    await until('PostgreSQL stands still', async () => {
+      const pid = this.postmasterPid;
+      // First, so that it makes no more children while they are looked for.
+      signalPid(pid, 'SIGSTOP');
+      await this.signal('SIGSTOP');
+      const stat = await readFile(`/proc/${pid}/stat`, 'latin1');
+      return pid === this.postmasterPid && stat.slice(stat.lastIndexOf(')') + 2).startsWith('T');
+    });
+  }
+
   /** One thing at a time is done to it. */
   async inTurn<T>(work: () => Promise<T>): Promise<T> {
     const mine = this.#turn.then(work);
@@ -167,7 +179,7 @@ export class FaultDatabase {
   async #copyTo(home: string): Promise<void> {
     await rm(home, { recursive: true, force: true });
     await mkdir(home, { mode: 0o711 });
-    await this.signal('SIGSTOP');
+    await this.#stopAll();
     try {
       for (const name of ['cluster', 'credentials.json']) {
         await run('cp', ['-a', join(this.#home, name), join(home, name)]);
