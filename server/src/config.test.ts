@@ -58,9 +58,12 @@ test('a flag wins over its variable, and an empty variable is none', () => {
 });
 
 test('a database has one host: of several only the first would be dialled', () => {
-  expect(problemsOf([], { DATABASE_URL: 'postgres://u:p@one,two/x' })).toEqual([
-    expect.stringMatching(/^DATABASE_URL: .*of one host/),
-  ]);
+  for (const host of ['one,two', 'one%2Ctwo'])
+    expect(problemsOf([], { DATABASE_URL: `postgres://u:p@${host}/x` })).toEqual([
+      expect.stringMatching(/^DATABASE_URL: .*of one host/),
+    ]);
+  // What was not filled in is told when it is dialled.
+  expect(problemsOf([], { DATABASE_URL: 'postgres://u:p@%DB_HOST%/x' })).toEqual([]);
 });
 
 test('every wrong value is told of at once, with its name, what was found and what is allowed', () => {

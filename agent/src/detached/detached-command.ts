@@ -133,9 +133,12 @@ export class DetachedCommand implements RunningCommand {
       try {
         const seen = this.#options.kept.written();
         const last = await this.#readOnce(start, tries > 1);
-        if (last?.is === 'early') early += 1;
-        else if (last?.is === 'mute') mute += 1;
-        else if (last !== undefined) return this.#end(last);
+        if (last?.is === 'mute') mute += 1;
+        else if (last?.is === 'early') {
+          early += 1;
+          // Who has answered is none that says nothing.
+          mute = 0;
+        } else if (last !== undefined) return this.#end(last);
         if (early > maxEarly) return this.#end({ is: 'lost', why: 'supervisor' });
         if (mute > maxMute) {
           this.noEnd = { is: 'mute' };
@@ -207,7 +210,7 @@ export class DetachedCommand implements RunningCommand {
     if (!connection.open || this.seenOn !== undefined || typeof code !== 'number' || code >= 128)
       return undefined;
     // Later shells tell something of the start only where it went the same way.
-    if (!isStart) return this.#isStartMute ? { is: 'mute' } : undefined;
+    if (!isStart) return this.#isStartMute && code === 0 ? { is: 'mute' } : undefined;
     // One that has read the script ends with 0, too, and one that has left that to what holds its output: the target is asked.
     this.#isStartMute = code === 0 && this.#isLetGo;
     if (this.#isStartMute) return { is: 'mute' };

@@ -183,11 +183,12 @@ class ScpCopy {
 
 /**
  * Gives what has arrived the permissions of the file whose place it takes, as POSIX has them told: not every target has `stat`,
- * and `chmod` takes those of another file on few.
+ * and `chmod` takes those of another file on few. In bytes, as a name may be no text in the target's locale; and only where they
+ * differ, as some file systems have no permissions to be changed.
  */
 const takeOver = [
-  "permissions() { ls -ld -- \"$1\" | sed -n '1s/^-\\(...\\)\\(...\\)\\(...\\).*/u=\\1,g=\\2,o=\\3/p' | sed 's/s/xs/g; s/S/s/g; s/t/xt/g; s/T/t/g; s/-//g'; }",
-  'like() { [ -f "$2" ] && [ ! -h "$2" ] || return 0; m=$(permissions "$2"); [ -z "$m" ] || chmod "$m" "$1"; }',
+  "permissions() { LC_ALL=C ls -ldn -- \"$1\" | LC_ALL=C sed -n '1s/^-\\(...\\)\\(...\\)\\(...\\).*/u=\\1,g=\\2,o=\\3/p' | sed 's/s/xs/g; s/S/s/g; s/t/xt/g; s/T/t/g; s/-//g'; }",
+  'like() { [ -f "$2" ] && [ ! -h "$2" ] || return 0; m=$(permissions "$2"); [ -z "$m" ] || [ "$m" = "$(permissions "$1")" ] || chmod "$m" "$1"; }',
 ].join('; ');
 
 /** Puts what has arrived in its place: a file over a file, a directory's files over those of one that is there. */

@@ -73,9 +73,9 @@ async function take(download: ScpDownload, to: Directory, record: Record, depth:
   try {
     await takeContents(download, inside, depth);
   } catch (error) {
-    // The next try leaves permissions of what is there.
+    // The next try leaves permissions of what is there, and has to be able to fill it.
     if (there === undefined && attributes?.mode !== undefined)
-      await to.setAttributes(record.name, { mode: attributes.mode }).catch(() => undefined);
+      await to.setAttributes(record.name, { mode: attributes.mode | 0o700 }).catch(() => undefined);
     throw error;
   } finally {
     await inside.close();

@@ -47,7 +47,7 @@ export function databaseUrlOf(text: string): boolean {
     url !== undefined &&
     /^postgres(ql)?:$/.test(url.protocol) &&
     url.pathname.length > 1 &&
-    !decodeURIComponent(url.hostname).includes(',')
+    !/,|%2c/i.test(url.hostname)
   );
 }
 

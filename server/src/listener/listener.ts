@@ -150,6 +150,7 @@ class RequestSwitch {
   #isClosing = false;
   readonly #ofCallers: FairTurns;
   readonly #ofStrangers: FairTurns;
+  readonly #ofProbes: FairTurns;
   readonly #unread: UnreadAnswers;
   readonly #bodies: AnsweredBodies;
   /** Weak, as of what waits on a connection that breaks Node tells no end. */
@@ -164,6 +165,7 @@ class RequestSwitch {
       mostWaiting: of.mostWaiting,
       giveWayTo: this.#ofCallers,
     });
+    this.#ofProbes = new FairTurns({ ...turnsOfStrangers, mostWaiting: of.mostWaiting });
   }
 
   readonly listener: RequestListener = (request, response) => {
@@ -176,7 +178,7 @@ class RequestSwitch {
         this.#unread.watch(response);
         this.#listener(request, response);
       };
-      const end = (isKnown ? this.#ofCallers : this.#ofStrangers).take(name, begin, by);
+      const end = this.#turnsOf(request, isKnown).take(name, begin, by);
       if (end !== undefined) response.once('close', end);
       else {
         this.#unread.watch(response);
@@ -184,6 +186,12 @@ class RequestSwitch {
       }
     });
   };
+
+  /** Of a load balancer behind whose address others may be: it gives up a server that answers late. */
+  #turnsOf({ url }: IncomingMessage, isKnown: boolean): FairTurns {
+    if (url === '/healthz' || url === '/readyz') return this.#ofProbes;
+    return isKnown ? this.#ofCallers : this.#ofStrangers;
+  }
 
   /**
    * Clients that ask again before they are answered would have any number of questions kept, and of answers made, for one

@@ -386,13 +386,14 @@ export class TreeCopy {
     const attributes = directoryAttributes(plan, entry, there);
     try {
       await this.#insideOf(item, isNew, depth);
+      if (attributes === undefined || plan.dryRun) return;
+      await withRetries(conduct, () => to.setAttributes(toName, attributes));
     } catch (error) {
-      // The next try leaves permissions of what is there.
-      if (isNew && !plan.dryRun && attributes?.mode !== undefined) await to.leave(toName, attributes.mode);
+      // The next try leaves permissions of what is there, and has to be able to fill it.
+      if (isNew && !plan.dryRun && attributes?.mode !== undefined)
+        await to.leave(toName, attributes.mode | fillMode);
       throw error;
     }
-    if (attributes === undefined || plan.dryRun) return;
-    await withRetries(conduct, () => to.setAttributes(toName, attributes));
   }
 
   async #insideOf(item: Item, isNew: boolean, depth: number): Promise<void> {

@@ -12,7 +12,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, vi } from 'vitest';
+import { expect, onTestFinished, vi } from 'vitest';
 import { temporaryPrefix } from '../../sftp/tree/temporary-name.ts';
 import { sshTest } from '../../ssh/sshd-setup.ts';
 import { type SftpSetup, setupTransfers } from './sftp-setup.ts';
@@ -106,6 +106,9 @@ sshTest.each(['upload', 'download'] as const)(
     await t.put(from, 'set/d/done/f', '');
     const modes = { set: 0o755, 'set/d': 0o775, 'set/d/e': 0o705, 'set/d/done': 0o755 };
     for (const [path, mode] of Object.entries(modes)) await chmod(join(t[from], path), mode);
+    // Where nobody may write its owner may all the same: the next try has to fill it.
+    await chmod(join(t[from], 'set/d/e'), 0o505);
+    onTestFinished(() => chmod(join(t[from], 'set/d/e'), 0o705));
     const running = t.run(type, {
       local_path: join(t.local, 'set'),
       remote_path: join(t.remote, 'set'),

@@ -140,7 +140,7 @@ sshTest.each([
 
 sshTest.each([
   ['by SFTP', {}],
-  ['by SCP', withoutSftp],
+  ['by SCP', { config: [...withoutSftp.config, 'SetEnv SHLVL=1 LC_ALL=C.UTF-8'] }],
 ])(
   'a file of the target keeps its permissions when its contents come %s, unless they are told',
   async (_, how) => {
@@ -149,6 +149,10 @@ sshTest.each([
     await t.put('local', 'set/d/new', 'new');
     await t.put('local', 'set/d/-x', 'new');
     for (const name of ['f', 'new', '-x']) await chmod(join(t.local, 'set/d', name), 0o644);
+    // No text in the target's locale.
+    const odd = (side: 'local' | 'remote') =>
+      Buffer.concat([Buffer.from(join(t[side], 'set/d/')), Buffer.from([0x63, 0xe9, 0x2e, 0x74])]);
+    await writeFile(odd('local'), 'new');
     // By the user of the target, who alone may change the permissions of what is replaced.
     const first = await t.run('copy', {
       local_path: join(t.local, 'set'),
@@ -158,6 +162,7 @@ sshTest.each([
     await rm(join(t.remote, 'set/d/new'));
     await chmod(join(t.remote, 'set/d/f'), 0o600);
     await chmod(join(t.remote, 'set/d/-x'), 0o4711);
+    await chmod(odd('remote'), 0o600);
     const push = async (from: string, more: object = {}) => {
       const paths = { local_path: join(t.local, from), remote_path: join(t.remote, from) };
       const { outcome } = await t.run('copy', { ...paths, ...more });
@@ -170,6 +175,7 @@ sshTest.each([
     const kept = { f: 0o600, new: 0o644, '-x': 0o4711 };
     expect(await push('set')).toEqual(kept);
     expect(await readFile(join(t.remote, 'set/d/-x'), 'utf8')).toBe('new');
+    expect((await stat(odd('remote'))).mode & 0o7777).toBe(0o600);
     expect(await push('set/d/f')).toEqual(kept);
     expect(await push('set/d/f', { mode: '0640' })).toEqual({ ...kept, f: 0o640 });
     expect(await push('set/d/f', { preserve_permissions: true })).toEqual({ ...kept, f: 0o644 });

@@ -141,11 +141,17 @@ const goodbye = 'X'.charCodeAt(0);
 const fatal = 'E'.charCodeAt(0);
 
 /** A server of the protocol that says what it is given to say, one piece after each thing that is said to it. */
-async function serverThatSays(pieces: Buffer[], onNotDialled?: (cause: unknown) => void) {
+async function serverThatSays(
+  pieces: Buffer[],
+  onNotDialled?: (cause: unknown) => void,
+  notBefore = Promise.resolve(),
+) {
   const server = createServer((socket) => {
     const say = (piece: Buffer = Buffer.alloc(0)) =>
       piece[0] === fatal ? socket.end(piece) : socket.write(piece);
-    socket.on('error', () => {}).on('data', ([type]) => void (type === goodbye || say(pieces.shift())));
+    socket
+      .on('error', () => {})
+      .on('data', ([type]) => void notBefore.then(() => type === goodbye || say(pieces.shift())));
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
   onTestFinished(() => void server.close());
@@ -198,6 +204,26 @@ test('where there is no connection nothing was said of a statement, which is tol
   expect(causes).toMatchObject([{ code: '53300' }]);
   now.mockReturnValue(performance.now() + 2_001);
   expect(await other.query('a', [])).toEqual([['a']]);
+});
+
+test('a dial that takes long is waited for once, and used when it has come about', async () => {
+  const causes: unknown[] = [];
+  let come = () => {};
+  const late = new Promise<void>((resolve) => {
+    come = resolve;
+  });
+  const other = await serverThatSays(
+    [begun, dialled, dialled, answered],
+    (cause) => causes.push(cause),
+    late,
+  );
+  await expect(other.query('a', [])).rejects.toBeInstanceOf(NotDialled);
+  const now = vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 10_000);
+  onTestFinished(() => now.mockRestore());
+  await expect(other.query('a', [])).rejects.toBeInstanceOf(NotDialled);
+  expect(causes).toHaveLength(1);
+  come();
+  expect(await vi.waitFor(() => other.query('a', []))).toEqual([['a']]);
 });
 
 test('a message that is cut in two behind an answer ends the connection rather than being taken for the next answer', async () => {

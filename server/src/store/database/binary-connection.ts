@@ -36,8 +36,8 @@ interface Dialled {
   prepared: Set<string>;
 }
 
-/** The driver's own bound ends with the first answer, which a pooler may give before there is a database. */
-const dialMs = 10_000;
+/** A dial that takes longer goes on, and who waits for it takes another way meanwhile. */
+const dialMs = 1_000;
 const dialAgainMs = 2_000;
 const endMs = 2_000;
 const notThere = 'There is no connection to the database for output.';
@@ -51,6 +51,7 @@ export class BinaryConnection implements BinaryQueryable {
   /** When the last dial failed. */
   #refusedAtMs = Number.NEGATIVE_INFINITY;
   #wasTold = false;
+  #hasEnded = false;
   readonly #names = new Map<string, string>();
   #last: Promise<unknown> = Promise.resolve();
 
@@ -78,6 +79,7 @@ export class BinaryConnection implements BinaryQueryable {
 
   /** A statement that takes longer than two seconds is cut off. */
   async end(): Promise<void> {
+    this.#hasEnded = true;
     await Promise.race([this.#last, delay(endMs, undefined, { ref: false })]);
     this.#dialled?.socket.destroy();
     await this.#parts.driver.end({ timeout: endMs / 1_000 });
@@ -107,14 +109,15 @@ export class BinaryConnection implements BinaryQueryable {
   async #dial(): Promise<Dialled> {
     const last = this.#dialled?.socket;
     if (this.#dialled !== undefined && last?.readyState === 'open') return this.#dialled;
-    if (performance.now() - this.#refusedAtMs < dialAgainMs) throw new NotDialled(notThere);
+    const isTooSoon = performance.now() - this.#refusedAtMs < dialAgainMs;
+    if (isTooSoon || this.#dialling !== undefined) throw new NotDialled(notThere);
     try {
       // The driver would send the next one's first words into it until it is closed.
       await last?.closed;
       await this.#askDriver();
     } catch (cause) {
       this.#refusedAtMs = performance.now();
-      if (!this.#wasTold) this.#parts.onNotDialled?.(cause);
+      if (!this.#wasTold && !this.#hasEnded) this.#parts.onNotDialled?.(cause);
       this.#wasTold = true;
       throw new NotDialled(notThere, { cause });
     }
@@ -127,19 +130,20 @@ export class BinaryConnection implements BinaryQueryable {
 
   /** Once this is answered the driver has nothing more to say. */
   async #askDriver(): Promise<void> {
-    this.#dialling ??= this.#parts.driver`select 1`.finally(() => {
+    const dialling = this.#parts.driver`select 1`.finally(() => {
       this.#dialling = undefined;
     });
+    dialling.catch(() => undefined);
+    this.#dialling = dialling;
     const enough = new AbortController();
     const tooLate = delay(dialMs, undefined, { signal: enough.signal }).then(() => {
       throw new Error(`The database did not answer within ${dialMs / 1_000} s.`);
     });
     try {
-      await Promise.race([this.#dialling, tooLate]);
+      await Promise.race([dialling, tooLate]);
     } finally {
       enough.abort();
       tooLate.catch(() => undefined);
-      this.#dialling?.catch(() => undefined);
     }
   }
 }

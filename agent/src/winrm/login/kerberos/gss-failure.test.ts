@@ -6,6 +6,7 @@ test.each([
   ['Clock skew too great', /NTP/],
   ['Ticket expired', /kinit/],
   ['Improper format of Kerberos configuration file', /krb5\.conf/],
+  ['Configuration file does not specify default realm', /realm in the user’s name/],
   ['Included profile file could not be read', /krb5\.conf/],
   ['No key table entry found for ann@CORP.TEST', /keytab anew/],
   ['Keytab contains no suitable keys for ann@CORP.TEST', /keytab anew/],

@@ -38,7 +38,10 @@ function adviceFor(text: string): string {
   ) {
     return 'Renew the tickets in the cache on the agent’s machine (kinit, k5start), and see that the agent’s user may read it. With a password or a keytab: set that machine’s clock (NTP), by which new tickets are over already.';
   }
-  if (/configuration file|profile (file|section|library)|krb5\.conf/i.test(text)) {
+  if (
+    !/default realm/i.test(text) &&
+    /configuration file|profile (file|section|library)|krb5\.conf/i.test(text)
+  ) {
     return 'Look at /etc/krb5.conf on the agent’s machine, and at what it includes: the agent’s user must be able to read it, and its form must be right.';
   }
   if (/key ?table|keytab|no suitable keys/i.test(text)) {

@@ -127,7 +127,11 @@ export class KdcThreads {
     const { asked } = thread;
     thread.asked = undefined;
     thread.worker.unref();
-    thread.idle = setTimeout(() => void thread.worker.terminate(), idleMs);
+    thread.idle = setTimeout(() => {
+      // It takes nothing more from here on, though it takes a moment to end.
+      this.#threads.delete(thread);
+      void thread.worker.terminate();
+    }, idleMs);
     thread.idle.unref();
     asked?.resolve(reply);
     this.#next();
