@@ -203,8 +203,9 @@ interface TestClaimer extends TestRuns {
 /** One agent with a few slots; the claimer's connection is as the gateway's. */
 async function setupClaimer(): Promise<TestClaimer> {
   const t = await setupRuns();
-  // What the database knows of the tables is what each test says.
+  // What the database knows of the tables is what each test says; and its indexes have nothing of who had it before.
   await t.sql`alter table job_run_steps set (autovacuum_enabled = false)`;
+  await t.sql`vacuum (index_cleanup on) job_run_steps`;
   await t.connect(t.agent, { slots });
   const queue = connectQueue(t.sql, { max: 1 });
   let inUse: Queryable = queue;
