@@ -13,6 +13,8 @@ const beginMsInATurn = 4;
 const fewBeginsInATurn = 4;
 /** What takes longer counts no more: it waits for something that is slow, and keeps nobody from the loop. */
 const underWayMs = 12;
+/** Who asks for more than at will has a fifth of the time: what else is asked then seldom meets one of theirs. */
+const pausesPerWork = 4;
 /** For so long it keeps those back that give way. */
 const keepsBackMs = 100;
 /** Who has asked so short a time ago is somebody for whom others are slowed down. */
@@ -35,8 +37,8 @@ export interface TurnLimits {
   beginsOfEachInAMs: number;
   /**
    * Of each, so many in a second, and so many more at once. Who asks for more without a moment in which nothing of it is under way is worked
-   * on one at a time, with a pause as long as the one before took: otherwise server and database would be at nothing else. Only where somebody
-   * else asks, too.
+   * on one at a time, with a pause four times as long as the one before took: otherwise server and database would be at little else. Only where
+   * somebody else asks, too.
    */
   atWill?: { perS: number; burst: number };
   /** While anything of these is worked on `beginsInAMs` are begun for each millisecond, and the others when that ends. */
@@ -222,13 +224,10 @@ export class FairTurns {
 
   #pause(line: Line, ms: number): void {
     line.isPausing = true;
-    setTimeout(
-      () => {
-        line.isPausing = false;
-        this.#beginSome();
-      },
-      Math.min(ms, underWayMs),
-    ).unref();
+    setTimeout(() => {
+      line.isPausing = false;
+      this.#beginSome();
+    }, pausesPerWork * Math.min(ms, underWayMs)).unref();
   }
 }
 
