@@ -57,6 +57,23 @@ test('steps are spread over the agents of a segment, oldest run first', async ()
   expect(claimed.filter((step) => step.agentId === other.agentId)).toHaveLength(2);
 });
 
+test('an agent that has less is leased the next step, whatever each has room for', async () => {
+  await using t = await setupRuns();
+  const other = await t.addAgent('agent-b');
+  await t.connect(t.agent, { slots: 10 });
+  await t.connect(other, { slots: 4 });
+  const agentsOf = async (targets: number) => {
+    await t.start({ targets });
+    return (await t.claim()).map((step) => (step.agentId === t.agent.agentId ? 'first' : 'other')).sort();
+  };
+  expect([await agentsOf(1), await agentsOf(1), await agentsOf(1)]).toEqual([
+    ['first'],
+    ['other'],
+    ['first'],
+  ]);
+  expect(await agentsOf(3)).toEqual(['first', 'other', 'other']);
+});
+
 test('each lease has an epoch above the last, a token of its own and a day for its output', async () => {
   await using t = await setupRuns();
   await t.start();

@@ -139,8 +139,8 @@ export async function claimOnce(
   const rows = await sql<ClaimRow[]>`
     with waiting as materialized (${among === undefined ? segmentsWithReadySteps(sql) : segmentsOf(sql, among)}
     ), able as (
-      select s.agent_id, s.session_number, a.segment_id, s.capabilities,
-        least(${limits.maxClaimBatch}, s.slots - ${among === undefined ? liveLeases(sql) : sql`held.steps`})::int as free,
+      select s.agent_id, s.session_number, a.segment_id, s.capabilities, s.slots,
+        ${among === undefined ? liveLeases(sql) : sql`held.steps`} as taken,
         dense_rank() over (partition by a.segment_id order by cardinality(s.capabilities), s.capabilities) as kind
       from waiting g
       join agents a on a.segment_id = g.id
@@ -148,10 +148,10 @@ export async function claimOnce(
       ${among === undefined ? sql`` : heldSteps(sql, among)}
       where s.server_id = ${serverId} and s.busy_reason is null and ${isAble(sql)}
     ), credit as materialized (
-      select able.*, max(kind) over () as kinds from able
+      select able.*, least(${limits.maxClaimBatch}, slots - taken)::int as free, max(kind) over () as kinds from able
     ), slots as (
       select segment_id, agent_id, session_number,
-        row_number() over (partition by segment_id order by n, agent_id) as place
+        row_number() over (partition by segment_id order by taken + n, agent_id) as place
       from credit cross join lateral generate_series(1, free) as n
       where kind = ${kind + 1}
     ), demand as materialized (
