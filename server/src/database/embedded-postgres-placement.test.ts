@@ -1,6 +1,6 @@
 // Who runs postgres, and from where: as root and as a plain user, under homes that others can't enter.
 import { execFile } from 'node:child_process';
-import { chmod, chown, mkdir, readFile, rename, stat } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
@@ -96,6 +96,28 @@ describe.runIf(root)('as root', () => {
 
     const second = await t.start({ dataDir, packageFolder });
     expect((await stat(`/proc/${second.pid}`)).uid).toBe(plainUser.uid);
+  });
+
+  test('what root has started and stopped its own user starts again, and is told of a file that it may not open', async () => {
+    const t = await setup();
+    const { packageFolder, dataDir } = await makeHome(t.folder, plainUser);
+    const bundle = await bundleServerProcess(join(t.folder, 'server-process.mjs'));
+    const startAsUser = () => startServerProcess({ dataDir, packageFolder }, { ...plainUser, bundle });
+    await (await startAsUser()).kill('SIGTERM');
+    // As in a copy that was made without it.
+    await rm(join(dataDir, 'postgres.log'));
+
+    await (await t.start({ dataDir, packageFolder })).stop();
+    await (await startAsUser()).kill('SIGTERM');
+
+    const lock = (await readdir(dataDir)).find((name) => name.startsWith('server.lock.')) ?? '';
+    for (const name of [lock, 'postgres.log']) {
+      await chown(join(dataDir, name), 0, 0);
+      await expect(startAsUser()).rejects.toThrow(
+        `${name} can't be opened: it belongs to user id 0, this server runs as user id ${plainUser.uid}.`,
+      );
+      await chown(join(dataDir, name), 65534, 65534);
+    }
   });
 
   test('a placed database that is missing is not replaced by an empty one', async () => {

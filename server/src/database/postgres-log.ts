@@ -1,6 +1,8 @@
 import { constants } from 'node:fs';
 import { copyFile, type FileHandle, open, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isErrno } from './embedded-postgres-error.ts';
+import { giveToFolderOwner, notOurs } from './folder-owner.ts';
 
 const maxBytes = 16 * 1024 * 1024;
 const tailBytes = 4096;
@@ -13,9 +15,19 @@ export class PostgresLog {
     this.path = join(folder, 'postgres.log');
   }
 
-  open(): Promise<FileHandle> {
-    const { O_APPEND, O_CREAT, O_NOFOLLOW, O_WRONLY } = constants;
-    return open(this.path, O_APPEND | O_CREAT | O_NOFOLLOW | O_WRONLY, 0o600);
+  async open(): Promise<FileHandle> {
+    const { O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
+    const flags = O_APPEND | O_CREAT | O_NOFOLLOW | O_WRONLY;
+    try {
+      const made = await open(this.path, flags | O_EXCL, 0o600);
+      await giveToFolderOwner(made, this.path);
+      return made;
+    } catch (error) {
+      if (!isErrno(error, 'EEXIST')) throw error;
+    }
+    return open(this.path, flags, 0o600).catch(async (error) => {
+      throw isErrno(error, 'EACCES') ? await notOurs(this.path, error) : error;
+    });
   }
 
   async size(): Promise<number> {

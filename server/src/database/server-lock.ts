@@ -4,13 +4,14 @@
 // the same volume) by whether it still touches the file.
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { link, readdir, readFile, readlink, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { link, open, readdir, readFile, readlink, rename, rm, stat, utimes } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { isRunning } from './cluster-processes.ts';
 import { EmbeddedPostgresError, isErrno, useDatabaseUrl } from './embedded-postgres-error.ts';
+import { giveToFolderOwner, notOurs } from './folder-owner.ts';
 
 const run = promisify(execFile);
 
@@ -41,7 +42,7 @@ export async function takeServerLock(
 ): Promise<ServerLock> {
   const own = JSON.stringify(await describeProcess(process.pid));
   const temporary = join(folder, `server.lock.${randomBytes(6).toString('hex')}.tmp`);
-  await writeFile(temporary, own, { flag: 'wx', mode: 0o600 }).catch((cause) => {
+  await writeNew(temporary, own).catch((cause) => {
     throw new EmbeddedPostgresError(`The data directory can't be written: ${cause}`, { cause });
   });
   let path: string;
@@ -60,10 +61,20 @@ export async function takeServerLock(
     async release() {
       clearInterval(heartbeat);
       if ((await readLock(path)) !== own) return;
-      await writeFile(temporary, released, { flag: 'wx', mode: 0o600 });
+      await writeNew(temporary, released);
       await rename(temporary, path);
     },
   };
+}
+
+async function writeNew(path: string, content: string): Promise<void> {
+  const file = await open(path, 'wx', 0o600);
+  try {
+    await giveToFolderOwner(file, path);
+    await file.writeFile(content);
+  } finally {
+    await file.close();
+  }
 }
 
 /** Links the lock that follows the latest one, if nobody holds that. */
@@ -155,7 +166,7 @@ async function readLock(path: string): Promise<string | undefined> {
     return await readFile(path, 'utf8');
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return undefined;
-    throw error;
+    throw isErrno(error, 'EACCES') ? await notOurs(path, error) : error;
   }
 }
 
