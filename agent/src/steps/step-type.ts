@@ -74,8 +74,10 @@ export type WinrmCredential = { id: string; version: number; user: string } & (
   | { kind: 'winrm_ticket_cache'; cache: string }
 );
 
-/** A user of a Windows host, as whom a scheduled task runs there. */
+/** A user of a Windows host, as whom a scheduled task runs there; of the credential that is named by `id`. */
 export interface RunAs {
+  id: string;
+  version: number;
   user: string;
   password: string;
 }

@@ -316,6 +316,7 @@ describe('a credential that names a source of this machine', () => {
       bounds: { ...anywhere, protocols: ['ssh', 'winrm'], authentication: ['ntlm', 'run_as'] },
     });
     const { runAs: as } = await named.opener.open(await named.seal({ bounds: anywhere }), target, allowed);
-    expect(as).toEqual({ user: 'root', password: 'battery staple' });
+    const { id, version } = allowed;
+    expect(as).toEqual({ id, version, user: 'root', password: 'battery staple' });
   });
 });

@@ -132,11 +132,11 @@ export class CredentialOpener {
     for (const limit of limits) admitUnresolvedUse(limit, target, use);
     const { opened, secrets } = await this.#valueOf(credential, kept);
     assert(opened.kind === 'winrm_password');
-    const { password } = opened;
+    const { id, version, password } = opened;
     return {
       patterns: [...secrets.patterns],
       usable: {
-        runAs: { user, password },
+        runAs: { id, version, user, password },
         checkAddresses: (addresses) => {
           own.checkAddresses(addresses);
           for (const limit of limits) admitUse(limit, target, use, addresses);

@@ -23,12 +23,17 @@ export interface WinrmDeps extends WinrmPolicy {
   pool: WinrmPool;
 }
 
-type Given = Pick<StepContext, 'target' | 'credential' | 'checkAddresses'>;
+type Given = Pick<StepContext, 'target' | 'credential' | 'runAs' | 'checkAddresses'>;
 
 /** @throws {SshError} as `winrmConnectionOptions`. */
 export function winrmConnections(given: Given, deps: WinrmDeps): ConnectionSource {
-  const { id, version } = given.credential;
-  return deps.pool.of(winrmConnectionOptions(given, deps), `${id} ${version}`);
+  return deps.pool.of(winrmConnectionOptions(given, deps), ownerOf(given));
+}
+
+/** All whose bounds `checkAddresses` holds: a step that does not use a credential has not checked where that may go. */
+function ownerOf({ credential, runAs }: Given): string {
+  const own = `${credential.id} ${credential.version}`;
+  return runAs === undefined ? own : `${own} as ${runAs.id} ${runAs.version}`;
 }
 
 /** @throws {SshError} for what can't be used together, or what the agent does not allow. */

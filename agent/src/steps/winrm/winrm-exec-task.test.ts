@@ -17,9 +17,9 @@ const host = hostOfFile({
 });
 
 let names = 0;
+const worker = { id: '8', version: 1, user: 'CORP\\worker', password: 'hunter-9f3 & "that"' };
 
-function setup(more: Partial<StepContext> = {}) {
-  const pool = new WinrmPool();
+function setup(more: Partial<StepContext> = {}, pool = new WinrmPool()) {
   onTestFinished(() => pool.close());
   const controller = new AbortController();
   const sink = new TestSink();
@@ -51,6 +51,7 @@ function setup(more: Partial<StepContext> = {}) {
   const step = winrmExec({ pool, limits: { retryMs: 10, reconnectMs: 100 } });
   return {
     sink,
+    pool,
     context,
     begun,
     step,
@@ -83,8 +84,8 @@ winrmTest(
 winrmTest(
   'a script runs as the user of another credential, whose password is nowhere but in its login',
   async () => {
-    const user = 'CORP\\worker';
-    const t = setup({ runAs: { user, password: 'hunter-9f3 & "that"' } });
+    const { user } = worker;
+    const t = setup({ runAs: worker });
     // Found neither in the folder of the task nor on any command line; the pattern does not find itself.
     const files = `grep -rl '[h]unter-9f3' ${host.fixture.dir}/tasks /proc/[0-9]*/cmdline 2>/dev/null || echo none`;
     const config = { command: sh(`echo "$FIXTURE_USER"; cat; ${files}`), stdin: 'given' };
@@ -94,7 +95,7 @@ winrmTest(
     // Neither what it reads nor the command is written to the agent's disk.
     expect(t.begun).toEqual([{ survivesWith: { command: '-', run_as_credential: 'worker' } }]);
     await t.remove();
-    const wrong = setup({ runAs: { user, password: 'another' } });
+    const wrong = setup({ runAs: { ...worker, password: 'another' } });
     expect(await wrong.step.execute({ ...config, run_as_credential: 'worker' }, wrong.context)).toMatchObject(
       {
         status: 'failed',
@@ -105,6 +106,29 @@ winrmTest(
     await expect(
       none.step.execute({ ...config, run_as_credential: 'worker' }, none.context),
     ).rejects.toMatchObject({ reason: 'credential_unusable' });
+  },
+);
+
+winrmTest(
+  'where the host is outside of the bounds of the other credential it is told no password, whoever was connected before',
+  async () => {
+    const plain = setup();
+    expect(await plain.step.execute({ command: sh('true') }, plain.context)).toMatchObject({
+      status: 'succeeded',
+    });
+    await plain.pool.settled();
+    expect(plain.pool.idle).toBeGreaterThan(0);
+    const checkAddresses = () => {
+      throw new SshError({ reason: 'credential_bounds', message: 'Not there.', advice: 'Elsewhere.' });
+    };
+    const t = setup({ runAs: worker, checkAddresses }, plain.pool);
+    const config = { command: sh('true'), run_as_credential: 'worker' };
+    expect(await t.step.execute(config, t.context)).toMatchObject({
+      status: 'failed',
+      reason: 'credential_bounds',
+    });
+    expect(t.begun).toEqual([]);
+    expect(host.fixture.tasks).toEqual([]);
   },
 );
 
@@ -203,12 +227,11 @@ winrmTest('a step that is cancelled is ended with its task', async () => {
 winrmTest(
   'one that runs as the user of a credential ends with what is theirs, whoever stops it',
   async () => {
-    const runAs = { user: 'CORP\\worker', password: 'hunter-9f3 & "that"' };
-    const t = setup({ runAs });
+    const t = setup({ runAs: worker });
     const config = { command: sh('echo ready; sleep 1000'), run_as_credential: 'worker' };
     const running = t.step.execute(config, t.context);
     await t.sink.seen(/ready/);
-    const other = setup({ directoryName: t.context.directoryName, runAs });
+    const other = setup({ directoryName: t.context.directoryName, runAs: worker });
     other.stop();
     const reattached = other.step.reattach?.({ command: '-', run_as_credential: 'worker' }, other.context);
     expect(await reattached).toMatchObject({ status: 'cancelled' });

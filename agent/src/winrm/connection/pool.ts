@@ -78,8 +78,8 @@ export class WinrmPool {
   }
 
   /**
-   * @param owner tells apart what must not share a connection although all else is the same: a credential and its version,
-   * whose bounds were checked when the connection was made.
+   * @param owner tells apart what must not share a connection although all else is the same: every credential that the host
+   * is told of, with its version, whose bounds were checked when the connection was made.
    */
   of(options: ConnectionOptions, owner: string): ConnectionSource {
     const key = keyOf(options, owner);
