@@ -75,6 +75,51 @@ test('a run is started, its output is read live, and the page goes along with th
   expect(faults).toEqual([]);
 });
 
+test('a start whose answer is lost is not told as none, and asked again in another dialog it is the same run', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const job = await c.system.api.made<{ id: number }>('/api/v1/jobs', {
+    name: 'Start it once',
+    steps: [{ name: 'hello', type: 'ssh.exec', config: { command: 'echo hello' } }],
+  });
+  const { page, faults } = await c.signedIn();
+  const begin = async (told = '') => {
+    await page.keyboard.press('r');
+    if (told !== '') await page.getByRole('dialog').getByText(told).waitFor();
+    await page.getByRole('checkbox', { name: /^host / }).check();
+    await page.getByRole('button', { name: 'Run on 1 target' }).click();
+  };
+  await page.goto(`${c.url}/jobs/${job.id}`);
+  await page.getByRole('heading', { name: 'Start it once' }).waitFor();
+  const start = `**/api/v1/jobs/${job.id}/run`;
+  await page.route(start, async (route) => {
+    await route.fetch();
+    await route.abort();
+  });
+  await begin();
+  const note = page.getByRole('dialog').getByRole('alert');
+  await note.getByText('It is not known whether the run started.').waitFor();
+  expect(await note.textContent()).not.toMatch(/did not start|by itself/);
+  await page.keyboard.press('Escape');
+  await page.unroute(start);
+
+  await page.getByRole('dialog').waitFor({ state: 'detached' });
+  await begin('Start the same here and it is that run');
+  await page.locator('.title').getByText('succeeded').waitFor();
+  const { body } = await c.system.api.get<{ items: { id: number }[] }>(`/api/v1/runs?jobId=${job.id}`);
+  expect(body.items).toHaveLength(1);
+  expect(page.url()).toContain(`/runs/${body.items[0]?.id}`);
+
+  // What it was started as is answered: the next is a run of its own.
+  await page.goto(`${c.url}/jobs/${job.id}`);
+  await page.getByRole('heading', { name: 'Start it once' }).waitFor();
+  await begin();
+  await page.locator('.title').getByText('succeeded').waitFor();
+  expect(page.url()).not.toContain(`/runs/${body.items[0]?.id}`);
+  expect(faults).toEqual([]);
+});
+
 test('a reload in the midst of a run keeps the output whole, and it goes on live', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const gate = await c.system.gate();

@@ -13,6 +13,10 @@ export class ApiError extends Error {
   readonly details: readonly ErrorDetail[];
   /** Both sides, of a save that another one came before. */
   readonly conflict: unknown;
+  /** It was to change something, and whether it did is not known. */
+  readonly mayBeDone: boolean;
+  /** Whoever asked asks again without being told to. */
+  asksAgain = false;
 
   constructor(
     code: ApiErrorCode,
@@ -22,6 +26,7 @@ export class ApiError extends Error {
       requestId?: string;
       details?: readonly ErrorDetail[];
       conflict?: unknown;
+      mayBeDone?: boolean;
       cause?: unknown;
     } = {},
   ) {
@@ -31,6 +36,7 @@ export class ApiError extends Error {
     this.requestId = more.requestId;
     this.details = more.details ?? [];
     this.conflict = more.conflict;
+    this.mayBeDone = more.mayBeDone ?? false;
   }
 }
 
@@ -54,7 +60,12 @@ export interface RequestOptions {
   file?: { content: Blob; type: string };
   signal?: AbortSignal | undefined;
   headers?: Record<string, string>;
+  /** Asking twice does no more than asking once, though it is no GET: it looks, tries or plans. */
+  harmless?: boolean;
 }
+
+/** Whether what gets no answer may have changed something. */
+const mayChange = (method: string, { harmless }: RequestOptions) => method !== 'GET' && harmless !== true;
 
 /** Sends a request and answers the response once it is a success. Throws ApiError, or AbortError when aborted. */
 export async function send(method: string, url: string, options: RequestOptions = {}): Promise<Response> {
@@ -75,13 +86,14 @@ export async function send(method: string, url: string, options: RequestOptions 
   } catch (error) {
     if (options.signal?.aborted === true) throw error;
     watcher?.onReachable(false);
-    throw new ApiError('offline', 'The server did not answer.', { cause: error });
+    const mayBeDone = mayChange(method, options);
+    throw new ApiError('offline', 'The server did not answer.', { mayBeDone, cause: error });
   }
   // A gateway that answers for a server that is down is no answer of the server.
   const reached = response.status !== 502 && response.status !== 504;
   watcher?.onReachable(reached);
   if (response.ok) return response;
-  const error = await errorOf(response);
+  const error = await errorOf(response, mayChange(method, options));
   if (error.code === 'unauthenticated') watcher?.onUnauthenticated();
   if (error.code === 'forbidden') watcher?.onForbidden?.();
   throw error;
@@ -95,7 +107,12 @@ export async function request<T>(method: string, url: string, options: RequestOp
     return (await response.json()) as T;
   } catch (error) {
     if (options.signal?.aborted === true) throw error;
-    throw new ApiError('offline', 'The answer broke off.', { status: response.status, cause: error });
+    const mayBeDone = mayChange(method, options);
+    throw new ApiError('offline', 'The answer broke off.', {
+      status: response.status,
+      mayBeDone,
+      cause: error,
+    });
   }
 }
 
@@ -112,19 +129,23 @@ const codeOfStatus: Record<number, ApiErrorCode> = {
   504: 'offline',
 };
 
-async function errorOf(response: Response): Promise<ApiError> {
+async function errorOf(response: Response, mayChange: boolean): Promise<ApiError> {
   const text = await response.text().catch(() => '');
+  // A server that has lost its database may have lost it after the commit.
+  const { status } = response;
+  const mayBeDone = mayChange && (status === 502 || status === 503 || status === 504);
   try {
     const { error } = JSON.parse(text) as ErrorBody;
     return new ApiError(error.code, error.message, {
-      status: response.status,
+      status,
       requestId: error.requestId,
       details: error.details ?? [],
       conflict: (error as { conflict?: unknown }).conflict,
+      mayBeDone,
     });
   } catch {
     // Not ours: a proxy's page, or nothing.
-    const code = codeOfStatus[response.status] ?? 'internal';
-    return new ApiError(code, `The answer was HTTP ${response.status}.`, { status: response.status });
+    const code = codeOfStatus[status] ?? 'internal';
+    return new ApiError(code, `The answer was HTTP ${status}.`, { status, mayBeDone });
   }
 }

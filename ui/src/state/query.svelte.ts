@@ -19,6 +19,7 @@ export class Query<T> {
   readonly #read: (signal: AbortSignal) => Promise<T>;
   #current: AbortController | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #repeats = false;
 
   constructor(read: (signal: AbortSignal) => Promise<T>) {
     this.#read = read;
@@ -26,6 +27,7 @@ export class Query<T> {
 
   /** Reads now, and again each `everyMs` while the page is visible. Answers what stops it. */
   start(everyMs?: number): () => void {
+    this.#repeats = everyMs !== undefined;
     void this.#cycle(everyMs);
     const onVisible = () => {
       if (document.visibilityState === 'visible' && everyMs !== undefined) void this.#cycle(everyMs);
@@ -54,8 +56,10 @@ export class Query<T> {
       this.error = undefined;
     } catch (error) {
       if (current.signal.aborted) return;
-      this.error =
+      const failed =
         error instanceof ApiError ? error : new ApiError('internal', 'The console failed.', { cause: error });
+      failed.asksAgain = this.#repeats;
+      this.error = failed;
     } finally {
       clearTimeout(grey);
       if (this.#current === current) {

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
-import { detailsBeside } from './error-advice.ts';
+import { ApiError } from '../api/client.ts';
+import { adviceFor, detailsBeside, leadFor, lostStart } from './error-advice.ts';
 
 const whole = { path: 'grant.terms', message: 'The grant has expired.' };
 
@@ -13,4 +14,25 @@ it.each([
   ['one of several', 'grant.terms: The grant has expired.', [whole, { ...whole, path: 'grant' }]],
 ])('tells %s', (_what, message, details) => {
   expect(detailsBeside({ message, details })).toEqual(details);
+});
+
+const offline = (mayBeDone: boolean) => new ApiError('offline', 'The server did not answer.', { mayBeDone });
+
+it('of a change without an answer it is said neither that it was done nor that it was not', () => {
+  expect(leadFor(offline(true), 'The target was not deleted.')).toBe(
+    'It is not known whether this was done.',
+  );
+  expect(adviceFor(offline(true))).toBe('Look whether it was done, then try again.');
+  expect(leadFor(offline(true), 'The run did not start.', lostStart)).toBe(
+    'It is not known whether the run started.',
+  );
+  expect(adviceFor(offline(true), lostStart)).toContain('it is started once');
+  expect(leadFor(offline(false), 'The run did not start.', lostStart)).toBe('The run did not start.');
+});
+
+it('the console says that it tries again only where it does', () => {
+  const read = offline(false);
+  expect(adviceFor(read)).toBe('Check the network and whether the server runs, then try again.');
+  read.asksAgain = true;
+  expect(adviceFor(read)).toContain('The console tries again by itself.');
 });

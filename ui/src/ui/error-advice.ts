@@ -2,10 +2,33 @@
 import type { ErrorDetail } from '@opsconductor/protocol';
 import type { ApiError } from '../api/client.ts';
 
-export function adviceFor(error: ApiError): string {
+/** What to say of a change whose answer was lost: neither that it was done nor that it was not. */
+export interface LostAnswer {
+  what: string;
+  advice: string;
+}
+
+const lostAnswer: LostAnswer = {
+  what: 'It is not known whether this was done.',
+  advice: 'Look whether it was done, then try again.',
+};
+export const lostStart: LostAnswer = {
+  what: 'It is not known whether the run started.',
+  advice: 'Press the button again: it is started once. Or look in the runs.',
+};
+
+/** `failed` where it is known that it failed. */
+export function leadFor({ mayBeDone }: ApiError, failed: string, lost = lostAnswer): string {
+  return mayBeDone ? lost.what : failed;
+}
+
+export function adviceFor(error: ApiError, lost = lostAnswer): string {
+  if (error.mayBeDone) return lost.advice;
   switch (error.code) {
     case 'offline':
-      return 'Check the network and whether the server runs. The console tries again by itself.';
+      return error.asksAgain
+        ? 'Check the network and whether the server runs. The console tries again by itself.'
+        : 'Check the network and whether the server runs, then try again.';
     case 'unavailable':
       return 'The server is starting or has lost its database. Try again in a moment.';
     case 'rate_limited':

@@ -44,7 +44,7 @@ export function listJobLabels(signal?: AbortSignal): Promise<JobLabelsInUse['ite
 
 /** One action on many jobs: on all of them, or on none. */
 export function changeJobs(body: BulkJobRequest, signal?: AbortSignal): Promise<BulkJobReply> {
-  return request('POST', apiPaths.bulkJobs(), { body, signal });
+  return request('POST', apiPaths.bulkJobs(), { body, harmless: body.dryRun === true, signal });
 }
 
 export function fetchJob(id: number, signal?: AbortSignal): Promise<ShownJob> {
@@ -75,6 +75,7 @@ export function checkJob(
 ): Promise<ValidateJobReply> {
   return request('POST', apiPaths.checkJob(), {
     body: { ...body, ...(note === '' ? {} : { note }) },
+    harmless: true,
     signal,
   });
 }
@@ -86,9 +87,9 @@ export function startRun(jobId: number, body: StartRunRequest, requestKey: strin
 
 /** What is to be signed of a run; refused as its start would be. */
 export function fetchGrantDraft(jobId: number, body: GrantDraftRequest): Promise<GrantDraft> {
-  return request('POST', apiPaths.jobGrantDraft(jobId), { body });
+  return request('POST', apiPaths.jobGrantDraft(jobId), { body, harmless: true });
 }
 
 export function fetchRunSealingKeys(jobId: number, where: RunSealingKeysRequest): Promise<RunSealingKeys> {
-  return request('POST', apiPaths.jobSealingKeys(jobId), { body: where });
+  return request('POST', apiPaths.jobSealingKeys(jobId), { body: where, harmless: true });
 }

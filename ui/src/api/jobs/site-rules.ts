@@ -36,5 +36,5 @@ export function trySiteRule(
   signal?: AbortSignal,
 ): Promise<SiteRuleViolationPage> {
   const page = { ...(limit === undefined ? {} : { limit }), ...(cursor === undefined ? {} : { cursor }) };
-  return request('POST', apiPaths.trySiteRule(), { body: { rule, ...page }, signal });
+  return request('POST', apiPaths.trySiteRule(), { body: { rule, ...page }, harmless: true, signal });
 }

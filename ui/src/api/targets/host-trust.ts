@@ -24,7 +24,7 @@ export function removeHostTrust(segmentId: number, entry: number): Promise<void>
 
 /** What a known_hosts file would do; nothing changes. */
 export function planKnownHosts(file: PlanKnownHostsRequest, signal?: AbortSignal): Promise<KnownHostsPlan> {
-  return request('POST', apiPaths.planKnownHosts(), { body: file, signal });
+  return request('POST', apiPaths.planKnownHosts(), { body: file, harmless: true, signal });
 }
 
 /** Does what a plan has shown, or nothing. */

@@ -38,7 +38,7 @@ export function planImport(
   plan: PlanInventoryRequest,
   signal?: AbortSignal,
 ): Promise<InventoryPlan> {
-  return request('POST', apiPaths.inventoryPlans(id), { body: plan, signal });
+  return request('POST', apiPaths.inventoryPlans(id), { body: plan, harmless: true, signal });
 }
 
 /** The newest plans, applied or not; none for who may not import. */

@@ -59,12 +59,16 @@ export function selectTargets(
   selection: SelectTargetsRequest,
   signal?: AbortSignal,
 ): Promise<SelectTargetsReply> {
-  return request('POST', apiPaths.selectTargets(), { body: selection, signal });
+  return request('POST', apiPaths.selectTargets(), { body: selection, harmless: true, signal });
 }
 
 /** One change to all selected targets; with `dryRun` it is only counted. */
 export function changeTargets(change: BulkTargetRequest, signal?: AbortSignal): Promise<BulkTargetReply> {
-  return request('POST', apiPaths.changeTargets(), { body: change, signal });
+  return request('POST', apiPaths.changeTargets(), {
+    body: change,
+    harmless: change.dryRun === true,
+    signal,
+  });
 }
 
 /** Labels in use, of each the most used values. */
@@ -86,7 +90,7 @@ export function deleteTarget(id: number): Promise<void> {
 }
 
 export function testTarget(id: number, signal?: AbortSignal): Promise<TestResult> {
-  return request('POST', apiPaths.targetTest(id), { body: {}, signal });
+  return request('POST', apiPaths.targetTest(id), { body: {}, harmless: true, signal });
 }
 
 /** Accepts a host key that an agent saw; `replaces` names the accepted key that it takes the place of. */

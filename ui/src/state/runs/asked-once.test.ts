@@ -21,7 +21,7 @@ function setup() {
         return answer;
       },
     );
-  return { sent, answers, ask };
+  return { sent, answers, ask, asked };
 }
 
 test('what got no answer goes out again as it was, with its key', async () => {
@@ -61,4 +61,18 @@ test('what was answered, refused or changed is a request of its own', async () =
   await t.ask('another');
   expect(t.sent.map(({ body }) => body)).toEqual(['run 1', 'run 2', 'run 3', 'another 4']);
   expect(new Set(t.sent.map(({ key }) => key)).size).toBe(4);
+});
+
+test('each request without an answer keeps its key until it is answered or forgotten', async () => {
+  const t = setup();
+  t.answers.push(new ApiError('offline', 'Lost.'), new ApiError('offline', 'Lost.'));
+  await expect(t.ask('run')).rejects.toThrow('Lost.');
+  await expect(t.ask('another')).rejects.toThrow('Lost.');
+  expect(t.asked.lostAt).toBeGreaterThan(0);
+  await t.ask('run');
+  expect(t.sent[2]).toEqual(t.sent[0]);
+  t.asked.forget();
+  expect(t.asked.lostAt).toBeUndefined();
+  await t.ask('another');
+  expect(t.sent[3]?.key).not.toBe(t.sent[1]?.key);
 });

@@ -2,8 +2,24 @@
 // server knows it.
 import { ApiError } from '../../api/client.ts';
 
+interface Asked<Body> {
+  key: string;
+  body: Body;
+  at: number;
+}
+
 export class AskedOnce<Body> {
-  #unanswered: { what: string; key: string; body: Body } | undefined;
+  readonly #unanswered = new Map<string, Asked<Body>>();
+
+  /** When the last one without an answer went out, ms since the epoch. */
+  get lostAt(): number | undefined {
+    return [...this.#unanswered.values()].at(-1)?.at;
+  }
+
+  /** What got no answer is not meant by what is asked from now on. */
+  forget(): void {
+    this.#unanswered.clear();
+  }
 
   /** `what` tells requests apart; `make` is asked for the body where this is not the one that got no answer. */
   async ask<T>(
@@ -11,14 +27,14 @@ export class AskedOnce<Body> {
     make: () => Body | Promise<Body>,
     send: (body: Body, requestKey: string) => Promise<T>,
   ): Promise<T> {
-    if (this.#unanswered?.what !== what) this.#unanswered = { what, key: newKey(), body: await make() };
-    const { body, key } = this.#unanswered;
+    const asked = this.#unanswered.get(what) ?? { key: newKey(), body: await make(), at: Date.now() };
+    this.#unanswered.set(what, asked);
     try {
-      const answer = await send(body, key);
-      this.#unanswered = undefined;
+      const answer = await send(asked.body, asked.key);
+      this.#unanswered.delete(what);
       return answer;
     } catch (error) {
-      if (error instanceof ApiError && wasNotDone(error)) this.#unanswered = undefined;
+      if (error instanceof ApiError && wasNotDone(error)) this.#unanswered.delete(what);
       throw error;
     }
   }
