@@ -136,6 +136,26 @@ test('a pasted list is imported; what has changed since it was planned is shown,
   expect(faults).toEqual([]);
 });
 
+test('a list that could not be read shows no rows of another filter, and is read by itself', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/targets`);
+  const rows = page.getByRole('list', { name: 'Targets, by name' });
+  await rows.getByRole('listitem').first().waitFor();
+  const targets = /\/api\/v1\/targets\?/;
+  const unavailable = { error: { code: 'unavailable', message: 'No database.', requestId: 'r' } };
+  await page.route(targets, (route) => route.fulfill({ status: 503, json: unavailable }));
+  await page.getByRole('searchbox').first().fill('host');
+  await page.getByText('The targets could not be read.').waitFor();
+  expect(await rows.count()).toBe(0);
+  await page.unroute(targets);
+  await rows.getByRole('listitem').first().waitFor();
+  expect(await page.getByText('The targets could not be read.').count()).toBe(0);
+  expect(faults).toEqual([]);
+});
+
 test('many targets are changed at once, after it was said how many', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const { page, faults } = await c.signedIn();

@@ -40,6 +40,11 @@ export class ApiError extends Error {
   }
 }
 
+/** Whether the same may go well a while later, with nobody doing anything. */
+export function isPassing({ code }: ApiError): boolean {
+  return code === 'offline' || code === 'unavailable' || code === 'rate_limited';
+}
+
 export interface Watcher {
   /** The session is gone or never was. */
   onUnauthenticated(): void;

@@ -1,7 +1,7 @@
 // The audit log as far as a reader has gone back in it. It only grows at its newer end, so that what was read is kept
 // and new rows are counted until the reader asks for them: no row moves under a pointer.
 import type { AuditRow } from '@opsconductor/protocol';
-import { ApiError } from '../../api/client.ts';
+import { ApiError, isPassing } from '../../api/client.ts';
 import type { Page, PageQuery } from '../../api/page.ts';
 
 const pageItems = 100;
@@ -49,10 +49,20 @@ export class AuditLog {
     });
   }
 
-  /** Looks for newer rows. Rows that were shown before they were sealed get their place. */
+  /** What failed, once more. */
+  again(): Promise<void> {
+    if (this.rows === undefined) return this.load();
+    return this.more ? this.loadMore() : this.look();
+  }
+
+  /** Looks for newer rows, or for the first ones where they could not be read. Rows that were shown before they were sealed get their place. */
   async look(): Promise<void> {
     const { rows } = this;
-    if (rows === undefined || this.loading) return;
+    if (this.loading) return;
+    if (rows === undefined) {
+      if (this.error !== undefined && isPassing(this.error)) await this.load();
+      return;
+    }
     try {
       const page = await this.#read({ limit: pageItems }, this.#owner.signal);
       if (this.rows !== rows) return;

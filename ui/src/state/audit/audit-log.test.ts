@@ -78,4 +78,13 @@ describe('the audit log', () => {
     await log.loadMore();
     expect([log.error, ids()]).toEqual([undefined, down(150, 1)]);
   });
+
+  it('that could not be read at first is read when it is looked at', async () => {
+    const { server, log, ids } = setup(3);
+    server.failing = true;
+    await log.load();
+    server.failing = false;
+    await log.look();
+    expect([ids(), log.error]).toEqual([down(3, 1), undefined]);
+  });
 });

@@ -35,7 +35,7 @@ export class JobImportView {
   }
 
   get items(): readonly JobImportItem[] | undefined {
-    return this.#own ?? this.#stale;
+    return this.#own ?? (this.error === undefined ? this.#stale : undefined);
   }
   get more(): boolean {
     return this.#next !== undefined;
@@ -55,6 +55,11 @@ export class JobImportView {
     if (goesOn && !this.#owner.signal.aborted && this.plan !== undefined && isUnderWay(this.plan)) {
       this.#again = setTimeout(() => void this.load(), askAgainMs);
     }
+  }
+
+  /** What failed, once more. */
+  again(): Promise<void> {
+    return this.#own === undefined || !this.more ? this.load() : this.loadMore();
   }
 
   async loadMore(): Promise<void> {

@@ -71,3 +71,14 @@ it('its jobs are read on, and stay while they are filtered anew', async () => {
   await narrowed.load();
   expect(narrowed.items?.length).toBe(2);
 });
+
+it('shows nothing of another filter once it could not be read, and is read when it is tried again', async () => {
+  const before = new JobImportView(served(['planned']).read);
+  await before.load();
+  const view = new JobImportView(served(['not_found', 'planned'], 2).read, before);
+  expect(view.items).toHaveLength(3);
+  await view.load();
+  expect([view.items, view.error?.code]).toEqual([undefined, 'not_found']);
+  await view.again();
+  expect([view.items?.length, view.error]).toEqual([2, undefined]);
+});

@@ -1,7 +1,7 @@
 // Things as far as a reader has scrolled into their list. Only the pages in view are read again while the page stands, so
 // that a list of thousands costs no more than a short one.
 import { untrack } from 'svelte';
-import { ApiError } from '../../api/client.ts';
+import { ApiError, isPassing } from '../../api/client.ts';
 import type { Page, PageQuery } from '../../api/page.ts';
 
 const pageItems = 200;
@@ -29,6 +29,7 @@ export class LongList<T extends { id: number }> {
   readonly #read: Read<T>;
   readonly #owner = new AbortController();
   #looking = false;
+  #failed: (() => Promise<void>) | undefined;
 
   constructor(read: Read<T>, before?: LongList<T> | undefined) {
     this.#read = read;
@@ -38,11 +39,19 @@ export class LongList<T extends { id: number }> {
   }
 
   get rows(): readonly T[] | undefined {
-    return this.#items ?? this.#stale?.rows;
+    return this.#items ?? this.#waiting?.rows;
   }
   /** On all pages, as of the last reading of the first. */
   get total(): number {
-    return this.#total ?? this.#stale?.total ?? 0;
+    return this.#total ?? this.#waiting?.total ?? 0;
+  }
+  /** An error that the page has to show: not that the connection is gone while the list's own rows stand, which the footer says. */
+  get trouble(): ApiError | undefined {
+    return this.#pages !== undefined && this.error?.code === 'offline' ? undefined : this.error;
+  }
+  /** What failed to be read shows nothing of another list; a filter that is wrong is being typed, and says so itself. */
+  get #waiting() {
+    return this.error === undefined || this.error.code === 'invalid' ? this.#stale : undefined;
   }
 
   /** Reads the first page, in place of what was shown. */
@@ -51,9 +60,12 @@ export class LongList<T extends { id: number }> {
     const grey = setTimeout(() => {
       this.slow = this.rows === undefined;
     }, 400);
-    await this.#trying(async () => {
-      this.#pages = [await this.#page(undefined)];
-    });
+    await this.#trying(
+      async () => {
+        this.#pages = [await this.#page(undefined)];
+      },
+      () => this.load(),
+    );
     clearTimeout(grey);
     this.loading = false;
     this.slow = false;
@@ -64,19 +76,31 @@ export class LongList<T extends { id: number }> {
     const cursor = this.#pages?.at(-1)?.next;
     if (cursor === undefined || this.loading) return;
     this.loading = true;
-    await this.#trying(async () => {
-      const page = await this.#page(cursor);
-      this.#pages = [...(this.#pages ?? []), page];
-    });
+    await this.#trying(
+      async () => {
+        const page = await this.#page(cursor);
+        this.#pages = [...(this.#pages ?? []), page];
+      },
+      () => this.loadMore(),
+    );
     this.loading = false;
   }
 
-  /** Reads again the pages that these rows are on. Where some came or went, all that was read. */
+  /** What failed, once more. */
+  again(): Promise<void> {
+    return this.#failed?.() ?? this.load();
+  }
+
+  /** Reads again the pages that these rows are on. Where some came or went, all that was read. What was never read is read. */
   async look(first: number, last: number): Promise<void> {
     const before = this.#pages;
-    if (before === undefined || this.loading || this.#looking) return;
+    if (this.loading || this.#looking) return;
+    if (before === undefined) {
+      if (this.error !== undefined && isPassing(this.error)) await this.load();
+      return;
+    }
     this.#looking = true;
-    await this.#trying(async () => {
+    const looking = async () => {
       const pages = [...before];
       let shifted = false;
       let row = 0;
@@ -94,7 +118,8 @@ export class LongList<T extends { id: number }> {
       }
       // What was read on, or changed here, in the meantime is newer than this.
       if (this.#pages === before) this.#pages = pages;
-    });
+    };
+    await this.#trying(looking, () => this.look(first, last));
     this.#looking = false;
   }
 
@@ -124,14 +149,16 @@ export class LongList<T extends { id: number }> {
     return { items: page.items, next: page.nextCursor ?? undefined };
   }
 
-  async #trying(work: () => Promise<void>) {
+  async #trying(work: () => Promise<void>, again: () => Promise<void>) {
     try {
       await work();
       this.error = undefined;
+      this.#failed = undefined;
     } catch (error) {
       if (this.#owner.signal.aborted) return;
       if (!(error instanceof ApiError)) throw error;
       this.error = error;
+      this.#failed = again;
     }
   }
 }

@@ -10,10 +10,10 @@ const { ApiError } = await load<typeof import('../../api/client.ts')>('api/clien
 function served(size: number) {
   const names = Array.from({ length: size }, (_, at) => at * 10);
   const asked: (string | undefined)[] = [];
-  let broken = false;
+  let broken: 'offline' | 'invalid' | undefined;
   const read = async (query: PageQuery & { count?: boolean }): Promise<TargetPage> => {
     asked.push(query.cursor);
-    if (broken) throw new ApiError('offline', 'The server does not answer.');
+    if (broken !== undefined) throw new ApiError(broken, 'The server does not answer.');
     const after = names.filter((id) => query.cursor === undefined || id > Number(query.cursor));
     const items = after.slice(0, query.limit);
     return {
@@ -22,7 +22,13 @@ function served(size: number) {
       ...(query.count === true ? { total: names.length } : {}),
     };
   };
-  return { names, asked, read, breakDown: () => (broken = true) };
+  return {
+    names,
+    asked,
+    read,
+    breakDown: (how: typeof broken = 'offline') => (broken = how),
+    mend: () => (broken = undefined),
+  };
 }
 const ids = (list: InstanceType<typeof LongList<Target>>) => list.rows?.map(({ id }) => id);
 
@@ -80,6 +86,50 @@ describe('a list of many', () => {
     await list.look(0, 10);
     expect(list.rows).toHaveLength(20);
     expect(list.error?.code).toBe('offline');
+  });
+
+  it('shows nothing of the list before it once it could not be read, and is read when it is looked at', async () => {
+    const before = new LongList<Target>(served(3).read);
+    await before.load();
+    const server = served(2);
+    server.breakDown();
+    const list = new LongList<Target>(server.read, before);
+    await list.load();
+    expect([list.rows, list.total, list.trouble?.code]).toEqual([undefined, 0, 'offline']);
+    server.mend();
+    await list.look(0, 30);
+    expect([list.rows?.length, list.total, list.trouble]).toEqual([2, 2, undefined]);
+  });
+
+  it('keeps what stood there beside a filter that is refused, which is not asked for again', async () => {
+    const before = new LongList<Target>(served(3).read);
+    await before.load();
+    const server = served(2);
+    server.breakDown('invalid');
+    const list = new LongList<Target>(server.read, before);
+    await list.load();
+    await list.look(0, 30);
+    expect([list.rows?.length, list.trouble?.code, server.asked.length]).toEqual([3, 'invalid', 1]);
+  });
+
+  it('does once more what failed', async () => {
+    const server = served(500);
+    const list = new LongList<Target>(server.read);
+    server.breakDown();
+    await list.load();
+    server.mend();
+    await list.again();
+    expect(list.rows).toHaveLength(200);
+    server.breakDown();
+    await list.loadMore();
+    server.mend();
+    await list.again();
+    expect([list.rows?.length, list.error]).toEqual([400, undefined]);
+    server.breakDown();
+    await list.look(0, 10);
+    server.mend();
+    await list.again();
+    expect([list.rows?.length, list.error]).toEqual([400, undefined]);
   });
 
   it('shows a changed target and drops a deleted one at once', async () => {

@@ -32,7 +32,7 @@ export class PagedList<T> {
   }
 
   get shown(): { items: T[]; more: boolean } | undefined {
-    return this.#query.data ?? this.#stale;
+    return this.#query.data ?? (this.#query.error === undefined ? this.#stale : undefined);
   }
   get items(): T[] | undefined {
     return this.shown?.items;
@@ -41,7 +41,7 @@ export class PagedList<T> {
     return this.shown?.more ?? false;
   }
   get trouble() {
-    return this.shown !== undefined && this.#query.error?.code === 'offline' ? undefined : this.#query.error;
+    return this.#query.trouble;
   }
   get loading(): boolean {
     return this.#query.loading;

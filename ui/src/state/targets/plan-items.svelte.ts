@@ -28,7 +28,7 @@ export class PlanItems {
   }
 
   get items(): readonly InventoryPlanItem[] | undefined {
-    return this.#own ?? this.#stale;
+    return this.#own ?? (this.error === undefined ? this.#stale : undefined);
   }
   get more(): boolean {
     return this.#next !== undefined;
@@ -41,6 +41,11 @@ export class PlanItems {
     await this.#page(undefined);
     clearTimeout(grey);
     this.slow = false;
+  }
+
+  /** What failed, once more. */
+  again(): Promise<void> {
+    return this.#own === undefined || !this.more ? this.load() : this.loadMore();
   }
 
   async loadMore(): Promise<void> {

@@ -7,7 +7,8 @@ import type { Page, PageQuery } from '../../api/page.ts';
 const pageItems = 100;
 
 export class ScanItems {
-  items = $state.raw<readonly HostScanItem[]>();
+  #own = $state.raw<readonly HostScanItem[]>();
+  readonly #stale: readonly HostScanItem[] | undefined;
   error = $state.raw<ApiError>();
   loading = $state(false);
   slow = $state(false);
@@ -22,7 +23,11 @@ export class ScanItems {
     before?: ScanItems | undefined,
   ) {
     this.#read = read;
-    this.items = untrack(() => before?.items);
+    this.#stale = untrack(() => before?.items);
+  }
+
+  get items(): readonly HostScanItem[] | undefined {
+    return this.#own ?? (this.error === undefined ? this.#stale : undefined);
   }
 
   get more(): boolean {
@@ -48,8 +53,13 @@ export class ScanItems {
     clearTimeout(grey);
     this.slow = false;
     if (!went) return;
-    this.items = items;
+    this.#own = items;
     this.#next = next;
+  }
+
+  /** What failed, once more. */
+  again(): Promise<void> {
+    return this.#own === undefined || !this.more ? this.load(this.#own?.length) : this.loadMore();
   }
 
   async loadMore(): Promise<void> {
@@ -59,7 +69,7 @@ export class ScanItems {
       const round = this.#round;
       const page = await this.#page(cursor);
       if (round !== this.#round) return;
-      this.items = [...(this.items ?? []), ...page.items];
+      this.#own = [...(this.#own ?? []), ...page.items];
       this.#next = page.nextCursor ?? undefined;
     });
   }

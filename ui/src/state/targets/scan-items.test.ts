@@ -5,6 +5,7 @@ import { load } from '../testing.ts';
 const { ScanItems } = await load<typeof import('./scan-items.svelte.ts')>(
   'state/targets/scan-items.svelte.ts',
 );
+const { ApiError } = await load<typeof import('../../api/client.ts')>('api/client.ts');
 const item = (targetId: number) => ({ targetId }) as HostScanItem;
 
 it('reads page by page, and again as far as it was read', async () => {
@@ -37,4 +38,20 @@ it('a reading that was overtaken changes nothing', async () => {
   await first;
   expect(list.items).toEqual([item(2)]);
   expect(list.loading).toBe(false);
+});
+
+it('shows nothing of another filter once it could not be read, and is read when it is tried again', async () => {
+  const before = new ScanItems(async () => ({ items: [item(1)], nextCursor: null }));
+  await before.load();
+  let fails = true;
+  const list = new ScanItems(async () => {
+    if (fails) throw new ApiError('unavailable', 'No database.');
+    return { items: [item(2)], nextCursor: null };
+  }, before);
+  expect(list.items).toEqual([item(1)]);
+  await list.load();
+  expect([list.items, list.error?.code]).toEqual([undefined, 'unavailable']);
+  fails = false;
+  await list.again();
+  expect([list.items, list.error]).toEqual([[item(2)], undefined]);
 });
