@@ -166,6 +166,27 @@ test('a server that is killed in the midst of a run is waited for, and its outpu
   expect(faults).toEqual([]);
 });
 
+test('output that could not be read is not called followed, and goes on by itself', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const gate = await c.system.gate();
+  const { id } = await c.system.run([`${numbered(1, 20)}; ${gate.wait}; ${numbered(21, 40)}`]);
+  const { page, faults } = await c.signedIn();
+  const output = /\/steps\/\d+\/output/;
+  const unavailable = { error: { code: 'unavailable', message: 'No database.', requestId: 'r' } };
+  await page.route(output, (route) => route.fulfill({ status: 503, json: unavailable }));
+  await page.goto(`${c.url}/runs/${id}`);
+  await page.getByText('The output could not be read.').waitFor();
+  await page.locator('.live').getByText('Not reading').waitFor();
+  expect(await page.locator('.live').textContent()).not.toMatch(/Following|complete/);
+  await page.unroute(output);
+  await hasLines(page, 20);
+  await page.locator('.live').getByText('Following').waitFor();
+  await gate.open();
+  await hasLines(page, 40);
+  await expectWhole(page, 40);
+  expect(faults).toEqual([]);
+});
+
 test('hostile output is text: no element, script, link, title or direction of it has any effect', async ({
   skip,
 }) => {

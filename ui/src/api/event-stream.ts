@@ -1,5 +1,6 @@
 // Follows a server's event stream over fetch: resumes with the last id, backs off, and notices a silent connection.
 import { ApiError, send } from './client.ts';
+import { pause, pauseMs } from './pauses.ts';
 import { type ServerEvent, SseParser } from './sse-parser.ts';
 
 export type StreamState = 'connecting' | 'live' | 'waiting' | 'ended' | 'failed';
@@ -16,7 +17,6 @@ export interface EventStreamOptions {
 
 /** Three beats of a server that beats each 15 s. */
 const silenceMs = 45_000;
-const backoffMs = [500, 1_000, 2_000, 4_000, 8_000, 15_000];
 
 /**
  * Follows the stream until its `end` event, a refusal, or the signal. Never rejects: how it goes is told by onState.
@@ -44,10 +44,10 @@ export async function followEvents(options: EventStreamOptions): Promise<void> {
       }
     }
     lastEventId = parser.lastEventId;
-    const wait = backoffMs[Math.min(failures, backoffMs.length - 1)] ?? 15_000;
+    const waitMs = pauseMs(failures, parser.retryMs);
     failures += 1;
     options.onState('waiting');
-    await pause(Math.max(parser.retryMs ?? 0, wait) * (0.75 + Math.random() / 2), signal);
+    await pause(waitMs, signal);
   }
 }
 
@@ -88,19 +88,4 @@ async function readOnce(
     options.signal.removeEventListener('abort', stop);
     connection.abort();
   }
-}
-
-/** Waits, but no longer than until the signal or until the browser says that the network is back. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      globalThis.removeEventListener?.('online', done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener('abort', done, { once: true });
-    globalThis.addEventListener?.('online', done, { once: true });
-  });
 }

@@ -1,6 +1,7 @@
 // One attempt's output under a reader: reads what is stored, takes what comes, follows or stays, and finds.
 import type { ChunkEvent, OutputChunk, OutputState } from '@opsconductor/protocol';
-import { ApiError } from '../../api/client.ts';
+import { ApiError, isPassing } from '../../api/client.ts';
+import { pause, pauseMs } from '../../api/pauses.ts';
 import { fetchOutput } from '../../api/runs.ts';
 import type { ServerEvent } from '../../api/sse-parser.ts';
 import { inflateChunk, UnreadableChunk } from '../../output/inflate.ts';
@@ -57,6 +58,8 @@ export class OutputView implements OutputListener {
   #fetching = false;
   /** The marker at the end of a truncated output is set. */
   #ended = false;
+  #failures = 0;
+  #pausing = false;
 
   constructor(runId: number, stepId: number, attempt: number | undefined) {
     this.runId = runId;
@@ -147,14 +150,28 @@ export class OutputView implements OutputListener {
           this.phase = 'ready';
           return;
         }
-        this.error =
+        const failed =
           error instanceof ApiError
             ? error
             : new ApiError('internal', 'The output can’t be shown.', { cause: error });
+        failed.asksAgain = isPassing(failed);
+        this.error = failed;
         this.phase = 'failed';
+        if (failed.asksAgain) void this.#readOnLater();
       }
     });
     return this.#chain;
+  }
+
+  /** Nothing else reads on what could not be read: while that fails, the stream has no output. */
+  async #readOnLater(): Promise<void> {
+    if (this.#pausing) return;
+    this.#pausing = true;
+    const waitMs = pauseMs(this.#failures);
+    this.#failures += 1;
+    await pause(waitMs, this.#owner.signal);
+    this.#pausing = false;
+    if (this.phase === 'failed') await this.#enqueue(() => this.#readOn());
   }
 
   /** Reads pages until all that is stored is here. */
@@ -179,6 +196,7 @@ export class OutputView implements OutputListener {
       }
     }
     this.error = undefined;
+    this.#failures = 0;
     // What was there before the reader could see it is not new.
     if (this.phase !== 'ready') this.#pausedAt = this.#store.index.rowCount(this.filter);
     this.phase = 'ready';

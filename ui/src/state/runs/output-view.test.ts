@@ -194,6 +194,16 @@ describe('the output of a step', () => {
     expect(t.texts()).toEqual(['one']);
   });
 
+  it('that could not be read in passing is read on by itself', async () => {
+    const t = await setup({ chunks: [chunk(1, 'one\n')], failing: true });
+    await t.read();
+    expect([t.view.phase, t.view.error?.asksAgain]).toEqual(['failed', true]);
+    t.stored.failing = false;
+    await eventually(() => t.view.phase).toBe('ready');
+    t.frames.draw();
+    expect([t.view.error, t.texts()]).toEqual([undefined, ['one']]);
+  });
+
   it('no longer changes once its reader is gone', async () => {
     const t = await setup({ chunks: [chunk(1, 'one\n')] });
     await t.read();

@@ -8,8 +8,9 @@ import type {
   TransferProgress,
 } from '@opsconductor/protocol';
 import { isRunEnded } from '@opsconductor/protocol';
-import { ApiError } from '../../api/client.ts';
+import { ApiError, isPassing } from '../../api/client.ts';
 import { followEvents, type StreamState } from '../../api/event-stream.ts';
+import { pause, pauseMs } from '../../api/pauses.ts';
 import { fetchRun, fetchRunSteps } from '../../api/runs.ts';
 import type { ServerEvent } from '../../api/sse-parser.ts';
 import { apiPaths } from '../../paths.ts';
@@ -51,6 +52,11 @@ export class RunView {
   #transfers = $state.raw<ReadonlyMap<number, TransferEvent>>(new Map());
   readonly #owner = new AbortController();
   #connection: AbortController | undefined;
+  #isReading = false;
+  /** Before reading goes on where it failed. */
+  #pausing: AbortController | undefined;
+  /** The page of hosts at which it goes on. */
+  #cursor: string | undefined;
   #listener: OutputListener | undefined;
   #appliedSeq = 0;
   #frame: number | undefined;
@@ -62,23 +68,47 @@ export class RunView {
     this.id = id;
   }
 
-  /** Reads the run, then follows it until `stop`. */
+  /** Reads the run, however often that fails in passing, then follows it until `stop`. */
   async start(): Promise<void> {
     const { signal } = this.#owner;
-    try {
-      await this.#read();
-      if (signal.aborted) return;
-      this.error = undefined;
-      this.#connect();
-    } catch (error) {
-      if (signal.aborted) return;
-      this.error =
-        error instanceof ApiError ? error : new ApiError('internal', 'The console failed.', { cause: error });
+    if (this.#isReading) return;
+    this.#isReading = true;
+    for (let failures = 0; !signal.aborted; failures += 1) {
+      try {
+        await this.#read();
+        if (signal.aborted) return;
+        this.error = undefined;
+        this.#setDown(false);
+        this.#connect();
+        break;
+      } catch (error) {
+        if (signal.aborted) return;
+        const failed =
+          error instanceof ApiError
+            ? error
+            : new ApiError('internal', 'The console failed.', { cause: error });
+        failed.asksAgain = isPassing(failed);
+        this.error = failed;
+        // Nothing of it moves until it is read whole.
+        this.#setDown(failed.asksAgain);
+        if (!failed.asksAgain) break;
+        this.#pausing = new AbortController();
+        await pause(pauseMs(failures), this.#pausing.signal);
+        this.#pausing = undefined;
+      }
     }
+    this.#isReading = false;
+  }
+
+  /** Tries what failed at once. */
+  again(): void {
+    if (this.#pausing === undefined) void this.start();
+    else this.#pausing.abort();
   }
 
   stop(): void {
     this.#owner.abort();
+    this.#pausing?.abort();
     this.#connection?.abort();
     clearTimeout(this.#detailTimer);
     clearTimeout(this.#untoldTimer);
@@ -110,12 +140,14 @@ export class RunView {
 
   async #read(): Promise<void> {
     const { signal } = this.#owner;
-    const run = await fetchRun(this.id, signal);
-    this.run = run;
-    this.#appliedSeq = run.eventSeq;
-    this.#lookAgainIfUntold();
-    let cursor: string | undefined;
+    if (this.#cursor === undefined) {
+      const run = await fetchRun(this.id, signal);
+      this.run = run;
+      this.#appliedSeq = run.eventSeq;
+      this.#lookAgainIfUntold();
+    }
     do {
+      const cursor = this.#cursor;
       const page = await fetchRunSteps(
         this.id,
         { limit: 200, ...(cursor === undefined ? {} : { cursor }) },
@@ -123,9 +155,9 @@ export class RunView {
       );
       for (const targetRun of page.targetRuns) this.#hosts.set(targetRun.id, { targetRun, steps: [] });
       for (const step of page.steps) this.#place(step);
-      cursor = page.nextCursor ?? undefined;
+      this.#cursor = page.nextCursor ?? undefined;
       this.#bump();
-    } while (cursor !== undefined);
+    } while (this.#cursor !== undefined);
     // Together: whoever acts on completeness sees all hosts.
     this.#version += 1;
     this.complete = true;

@@ -27,6 +27,8 @@ interface Script {
   pages?: Omit<RunSteps, 'nextCursor'>[];
   /** So often the steps can't be read at first. */
   failures?: number;
+  /** From this page on. */
+  failsAt?: number;
 }
 
 /** A run of two hosts with two steps unless told, and its stream, in the hands of the test. */
@@ -51,9 +53,9 @@ async function setup(script: Script = {}) {
   const { asked } = await serveApi({
     '/api/v1/runs/7': (_request, response) => json(response, run(said)),
     '/api/v1/runs/7/steps': (_request, response, url) => {
-      failures -= 1;
-      if (failures >= 0) return json(response, unavailable, 503);
       const at = Number(url.searchParams.get('cursor') ?? 0);
+      if (at >= (script.failsAt ?? 0)) failures -= 1;
+      if (failures >= 0 && at >= (script.failsAt ?? 0)) return json(response, unavailable, 503);
       json(response, { ...pages[at], nextCursor: at + 1 < pages.length ? String(at + 1) : null });
     },
     '/api/v1/runs/7/events': stream,
@@ -221,15 +223,29 @@ describe('a run as it goes', () => {
     expect(t.streams).toEqual([]);
   });
 
-  it('keeps why it could not be read until it is read', async () => {
-    const t = await setup({ failures: 1 });
-    await t.view.start();
-    expect(t.view.error?.code).toBe('unavailable');
-    expect([t.view.complete, t.streams.length]).toEqual([false, 0]);
-    await t.view.start();
-    expect(t.view.error).toBeUndefined();
-    expect(t.view.complete).toBe(true);
+  it('is read on where that failed, until it is whole, and says meanwhile why and that it is not live', async () => {
+    const t = await setup({
+      pages: [
+        { targetRuns: [targetRun(1)], steps: [step(11, 1, 1)] },
+        { targetRuns: [targetRun(2)], steps: [step(21, 2, 1)] },
+      ],
+      failures: 1,
+      failsAt: 1,
+    });
+    const started = t.view.start();
+    await eventually(() => t.view.error?.code).toBe('unavailable');
+    expect([t.view.error?.asksAgain, t.view.complete, t.streams.length]).toEqual([true, false, 0]);
+    expect(connection.state).toBe('reconnecting');
+    await started;
+    expect([t.view.error, t.view.complete, connection.state]).toEqual([undefined, true, 'live']);
+    expect(t.view.hosts.map((host) => host.targetRun.id)).toEqual([1, 2]);
     await t.connected(1);
+    expect(t.asked.filter((line) => !line.includes('events'))).toEqual([
+      'GET /api/v1/runs/7',
+      'GET /api/v1/runs/7/steps?limit=200',
+      'GET /api/v1/runs/7/steps?limit=200&cursor=1',
+      'GET /api/v1/runs/7/steps?limit=200&cursor=1',
+    ]);
   });
 
   it('asks who cancelled it when it is told only that it is cancelling, and no more once it knows', async () => {
