@@ -1,5 +1,6 @@
 // Something read from the server: old data stays while new is read, and stays when reading fails.
-import { ApiError } from '../api/client.ts';
+import { ApiError, isPassing } from '../api/client.ts';
+import { pauseMs } from '../api/pauses.ts';
 
 /** After so long without data, grey rows say that something is coming. */
 const slowAfterMs = 400;
@@ -19,21 +20,28 @@ export class Query<T> {
   readonly #read: (signal: AbortSignal) => Promise<T>;
   #current: AbortController | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #repeats = false;
+  #started = false;
+  #everyMs: number | undefined;
+  #failures = 0;
 
   constructor(read: (signal: AbortSignal) => Promise<T>) {
     this.#read = read;
   }
 
-  /** Reads now, and again each `everyMs` while the page is visible. Answers what stops it. */
+  /**
+   * Reads now, and again each `everyMs` while the page is visible; what failed in passing sooner, also without that. Answers
+   * what stops it.
+   */
   start(everyMs?: number): () => void {
-    this.#repeats = everyMs !== undefined;
-    void this.#cycle(everyMs);
+    this.#started = true;
+    this.#everyMs = everyMs;
+    void this.load();
     const onVisible = () => {
-      if (document.visibilityState === 'visible' && everyMs !== undefined) void this.#cycle(everyMs);
+      if (document.visibilityState === 'visible' && this.#waitMs() !== undefined) void this.load();
     };
     document.addEventListener('visibilitychange', onVisible);
     return () => {
+      this.#started = false;
       document.removeEventListener('visibilitychange', onVisible);
       this.#current?.abort();
       clearTimeout(this.#timer);
@@ -43,6 +51,7 @@ export class Query<T> {
   /** Reads once; what was read before stays until the answer is there. */
   async load(): Promise<void> {
     this.#current?.abort();
+    clearTimeout(this.#timer);
     const current = new AbortController();
     this.#current = current;
     this.loading = true;
@@ -54,17 +63,20 @@ export class Query<T> {
       if (current.signal.aborted) return;
       this.data = data;
       this.error = undefined;
+      this.#failures = 0;
     } catch (error) {
       if (current.signal.aborted) return;
       const failed =
         error instanceof ApiError ? error : new ApiError('internal', 'The console failed.', { cause: error });
-      failed.asksAgain = this.#repeats;
+      failed.asksAgain = this.#started && (this.#everyMs !== undefined || isPassing(failed));
       this.error = failed;
+      this.#failures += 1;
     } finally {
       clearTimeout(grey);
       if (this.#current === current) {
         this.loading = false;
         this.slow = false;
+        this.#readLater();
       }
     }
   }
@@ -75,13 +87,19 @@ export class Query<T> {
     this.error = undefined;
   }
 
-  async #cycle(everyMs: number | undefined) {
-    clearTimeout(this.#timer);
-    await this.load();
-    clearTimeout(this.#timer);
-    if (everyMs === undefined || this.#current?.signal.aborted === true) return;
+  #waitMs(): number | undefined {
+    const { error } = this;
+    if (error === undefined || !isPassing(error)) return this.#everyMs;
+    // Who asks too often does not ask sooner.
+    if (error.code === 'rate_limited' && this.#everyMs !== undefined) return this.#everyMs;
+    return Math.min(pauseMs(this.#failures - 1), this.#everyMs ?? Number.POSITIVE_INFINITY);
+  }
+
+  #readLater() {
+    const waitMs = this.#waitMs();
+    if (!this.#started || waitMs === undefined) return;
     this.#timer = setTimeout(() => {
-      if (document.visibilityState === 'visible') void this.#cycle(everyMs);
-    }, everyMs);
+      if (document.visibilityState === 'visible') void this.load();
+    }, waitMs);
   }
 }

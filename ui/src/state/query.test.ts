@@ -107,6 +107,23 @@ describe('something read from the server', () => {
     expect(reads).toHaveLength(3);
   });
 
+  it('that failed in passing is read again by itself, also where it is read once', async () => {
+    const { reads, read } = answers<string>();
+    const query = new Query(read);
+    const stop = query.start();
+    reads[0]?.fail(new ApiError('unavailable', 'No database.'));
+    await settled();
+    expect(query.trouble?.asksAgain).toBe(true);
+    await vi.advanceTimersByTimeAsync(700);
+    expect(reads).toHaveLength(2);
+    reads[1]?.fail(new ApiError('forbidden', 'No.'));
+    await settled();
+    expect(query.trouble?.asksAgain).toBe(false);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(reads).toHaveLength(2);
+    stop();
+  });
+
   it('is not waited for once its page is gone', async () => {
     const { reads, read } = answers<number>();
     const query = new Query(read);

@@ -1,7 +1,8 @@
 // Follows a selection that is being put together with what it comes to, a moment after each change.
 import type { SelectedTarget, SelectTargetsReply, TargetSelection } from '@opsconductor/protocol';
 import { untrack } from 'svelte';
-import { ApiError } from '../../api/client.ts';
+import { ApiError, isPassing } from '../../api/client.ts';
+import { pause, pauseMs } from '../../api/pauses.ts';
 
 const restMs = 180;
 const pageItems = 200;
@@ -15,6 +16,8 @@ export class SelectionLook {
   readonly isAboutSelectors = $derived(
     this.error?.details.some(({ path }) => path === 'selector' || path === 'exclude.selector') ?? false,
   );
+  /** What it comes to is not known: it could not be looked up, and is looked up again. */
+  readonly isLost = $derived(this.error !== undefined && isPassing(this.error));
   readonly #read: (selection: TargetSelection, signal: AbortSignal) => Promise<SelectTargetsReply>;
   #followed = '';
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -49,18 +52,25 @@ export class SelectionLook {
   async #look(selection: TargetSelection): Promise<void> {
     const current = new AbortController();
     this.#current = current;
-    try {
-      const reply = await this.#read(selection, current.signal);
-      if (current.signal.aborted) return;
-      this.reply = reply;
-      this.error = undefined;
-    } catch (error) {
-      if (current.signal.aborted) return;
-      if (!(error instanceof ApiError)) throw error;
-      this.reply = undefined;
-      this.error = error;
+    for (let failures = 0; !current.signal.aborted; failures += 1) {
+      try {
+        const reply = await this.#read(selection, current.signal);
+        if (current.signal.aborted) return;
+        this.reply = reply;
+        this.error = undefined;
+        this.settled = true;
+        return;
+      } catch (error) {
+        if (current.signal.aborted) return;
+        if (!(error instanceof ApiError)) throw error;
+        error.asksAgain = isPassing(error);
+        this.reply = undefined;
+        this.error = error;
+        this.settled = true;
+        if (!error.asksAgain) return;
+        await pause(pauseMs(failures), current.signal);
+      }
     }
-    this.settled = true;
   }
 }
 

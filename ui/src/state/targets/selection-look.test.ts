@@ -5,6 +5,7 @@ import { eventually, load } from '../testing.ts';
 const { SelectionLook, readBlocked } = await load<typeof import('./selection-look.svelte.ts')>(
   'state/targets/selection-look.svelte.ts',
 );
+const { ApiError } = await load<typeof import('../../api/client.ts')>('api/client.ts');
 const reply = (total: number, more: Partial<SelectTargetsReply> = {}): SelectTargetsReply => ({
   total,
   runnable: total,
@@ -45,6 +46,30 @@ test('the answer to what is no longer chosen is not shown', async () => {
   expect(look.settled).toBe(false);
   answers[1]?.(reply(2));
   await eventually(() => look.reply?.total).toBe(2);
+});
+
+test('what could not be looked up is looked up again; what was refused is not', async () => {
+  const asked: TargetSelection[] = [];
+  const answers = [
+    new ApiError('offline', 'The server did not answer.'),
+    reply(3),
+    new ApiError('forbidden', 'Not here.'),
+  ];
+  const look = new SelectionLook(async (selection) => {
+    asked.push(selection);
+    const answer = answers.shift() ?? expect.fail('asked again');
+    if (answer instanceof ApiError) throw answer;
+    return answer;
+  });
+  look.follow({ selector: 'a' });
+  await eventually(() => look.isLost).toBe(true);
+  expect(look.error?.asksAgain).toBe(true);
+  await eventually(() => look.reply?.total).toBe(3);
+  expect([look.isLost, look.error, asked.length]).toEqual([false, undefined, 2]);
+  look.follow({ selector: 'b' });
+  await eventually(() => look.error?.code).toBe('forbidden');
+  expect([look.isLost, look.error?.asksAgain]).toEqual([false, false]);
+  look.stop();
 });
 
 test('those in the way are read until all are found, and no further', async () => {
