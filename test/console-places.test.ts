@@ -153,6 +153,14 @@ test('a list that could not be read shows no rows of another filter, and is read
   await page.unroute(targets);
   await rows.getByRole('listitem').first().waitFor();
   expect(await page.getByText('The targets could not be read.').count()).toBe(0);
+
+  // What is read once is read again too: without the segments nobody could add a target.
+  const segments = /\/api\/v1\/segments\b/;
+  await page.route(segments, (route) => route.fulfill({ status: 503, json: unavailable }));
+  await page.reload();
+  await page.getByText('The segments could not be read, so that no target can be added.').waitFor();
+  await page.unroute(segments);
+  await page.getByRole('button', { name: /^Add target/ }).waitFor();
   expect(faults).toEqual([]);
 });
 
