@@ -2,8 +2,11 @@
 // asked to know.
 import type { ErrorBody, ErrorCode, ErrorDetail } from '@opsconductor/protocol';
 
-/** `offline`: no answer came. The rest are the server's codes. */
-export type ApiErrorCode = ErrorCode | 'offline';
+/**
+ * `offline`: no answer came. `untrusted`: what the server offers to seal to is not what the segment's root has signed. The
+ * rest are the server's codes.
+ */
+export type ApiErrorCode = ErrorCode | 'offline' | 'untrusted';
 
 export class ApiError extends Error {
   override name = 'ApiError';

@@ -2,6 +2,7 @@
 import type { SealingKey } from '@opsconductor/protocol';
 import { decodeBase64, rosterSegmentKey, SealingError, verifyRoster } from '@opsconductor/protocol/sealing';
 import { fetchSealingKey } from '../api/agents/segments.ts';
+import { ApiError } from '../api/client.ts';
 
 export interface VerifiedKey {
   installationId: string;
@@ -10,13 +11,22 @@ export interface VerifiedKey {
   segmentPublicKey: Uint8Array;
 }
 
-/** @throws {SealingError} when the roster is not the root's, or the key not the one that it names. */
+/** @throws {ApiError} `untrusted` when the roster is not the root's, or the key not the one that it names. */
 export async function fetchVerifiedKey(segmentId: number): Promise<VerifiedKey> {
   return verifiedKey({ ...(await fetchSealingKey(segmentId)), segmentId });
 }
 
-/** @throws {SealingError} */
+/** @throws {ApiError} `untrusted` */
 export async function verifiedKey(key: SealingKey): Promise<VerifiedKey> {
+  try {
+    return await verified(key);
+  } catch (error) {
+    if (!(error instanceof SealingError)) throw error;
+    throw new ApiError('untrusted', `${error.message}.`, { cause: error });
+  }
+}
+
+async function verified(key: SealingKey): Promise<VerifiedKey> {
   const { segmentId } = key;
   const roster = await verifyRoster(decodeBase64(key.rootPublicKey), key.roster, {
     installationId: key.installationId,

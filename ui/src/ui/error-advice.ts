@@ -29,6 +29,8 @@ export function adviceFor(error: ApiError, lost = lostAnswer): string {
       return error.asksAgain
         ? 'Check the network and whether the server runs. The console tries again by itself.'
         : 'Check the network and whether the server runs, then try again.';
+    case 'untrusted':
+      return 'Nothing was sealed or sent. Don’t try again: server or database may be somebody else’s by now. Tell whoever holds the root of the segment.';
     case 'unavailable':
       return 'The server is starting or has lost its database. Try again in a moment.';
     case 'rate_limited':
@@ -46,7 +48,9 @@ export function adviceFor(error: ApiError, lost = lostAnswer): string {
     case 'invalid':
       return 'Correct what is named and try again.';
     default:
-      return 'Try again. If it fails again, look up the request id in the server’s log.';
+      return error.requestId === undefined
+        ? 'Try again. If it fails again, reload the page.'
+        : 'Try again. If it fails again, look up the request id in the server’s log.';
   }
 }
 

@@ -7,7 +7,7 @@ import { verifiedKey } from '../verified-key.ts';
 /**
  * Undefined where there are no secrets.
  *
- * @throws {SealingError} when a segment's key can't be trusted. @throws {ApiError} as the start would be refused.
+ * @throws {ApiError} `untrusted` when a segment's key can't be trusted; else as the start would be refused.
  */
 export async function sealSecrets(
   jobId: number,
