@@ -136,6 +136,37 @@ test('a pasted list is imported; what has changed since it was planned is shown,
   expect(faults).toEqual([]);
 });
 
+test('an import whose plan got no answer goes on with the inventory that was made for it', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { api } = c.system;
+  const target = await api.get<{ items: { segmentName: string }[] }>('/api/v1/targets');
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/targets/inventories/new`);
+  await page.getByRole('button', { name: 'Paste…' }).click();
+  await page.getByRole('textbox', { name: 'Text of the inventory' }).fill('name;host\nlost-1;10.0.1.1\n');
+  await page.getByRole('button', { name: 'Take this text' }).click();
+  await page.getByRole('textbox', { name: 'Name of the inventory' }).fill('slow office');
+  const segment = target.body.items[0]?.segmentName ?? '';
+  await page.getByRole('combobox', { name: 'Segment' }).selectOption({ label: segment });
+  const plans = '**/api/v1/inventories/*/plan';
+  await page.route(plans, async (route) => {
+    await route.fetch();
+    await route.fulfill({ status: 504, contentType: 'text/html', body: 'Gateway timeout' });
+  });
+  const plan = page.getByRole('button', { name: /^Plan the import/ });
+  await plan.click();
+  await page.getByRole('alert').getByText('No plan was made.').waitFor();
+  await page.getByText('The inventory slow office is made; planning again goes on with it.').waitFor();
+  await page.unroute(plans);
+  await plan.click();
+  await page.getByRole('button', { name: /create 1/ }).waitFor();
+  const found = await api.get<{ items: { name: string }[] }>('/api/v1/inventories');
+  expect(found.body.items.filter(({ name }) => name === 'slow office')).toHaveLength(1);
+  expect(faults).toEqual([]);
+});
+
 test('a list that could not be read shows no rows of another filter, and is read by itself', async ({
   skip,
 }) => {
