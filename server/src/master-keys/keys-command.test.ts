@@ -1,11 +1,18 @@
+import { randomUUID } from 'node:crypto';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { serverKeyContext } from '../auth/open-installation.ts';
-import { wrapDataKey } from '../credentials/at-rest/data-key.ts';
-import { type MasterKey, readMasterKeys, writeMasterKeys } from '../credentials/at-rest/master-key.ts';
+import { newDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
+import {
+  type MasterKey,
+  newMasterKey,
+  readMasterKeys,
+  writeMasterKeys,
+} from '../credentials/at-rest/master-key.ts';
 import { MasterKeyRing } from '../credentials/at-rest/master-key-ring.ts';
+import { contentKeyContext } from '../files/content-pieces.ts';
 import { loadJobVersion } from '../jobs/load-job-version.ts';
 import { RunKeys } from '../runs/run-keys.ts';
 import { setupRuns } from '../runs/testing.ts';
@@ -40,6 +47,7 @@ async function setup() {
   };
   return {
     ...{ sql, masterKey, file, said, errors, server, runId, jobId: run?.jobId ?? 0, segmentId: t.segmentId },
+    start: () => t.start(),
     command: (...args: string[]) => runKeysCommand(args, { sql, file, say: (text) => void said.push(text) }),
     /** The key that `add` has made. */
     added: async () => (await readMasterKeys(file))?.at(-1) as MasterKey,
@@ -117,7 +125,7 @@ test('a key is not retired while a transaction is open that may have wrapped wit
   expect(await readMasterKeys(t.file)).toHaveLength(2);
 });
 
-test('a rewrap that was cut off goes on where it was; one that lacks a key says which', async () => {
+test('a rewrap that was cut off goes on where it was', async () => {
   await using t = await setup();
   await t.command('add');
   const next = await t.added();
@@ -125,14 +133,70 @@ test('a rewrap that was cut off goes on where it was; one that lacks a key says 
   const cut = () => {
     throw new Error('cut off');
   };
-  await expect(rewrapAll(t.sql, ring, cut)).rejects.toThrow('cut off');
+  await expect(rewrapAll(t.sql, ring, { onPortion: cut })).rejects.toThrow('cut off');
   const half = await countAllWrapped(t.sql);
   expect(half.size).toBe(2);
-  expect(await rewrapAll(t.sql, ring)).toBe(half.get(t.masterKey.id));
-  expect(await rewrapAll(t.sql, ring)).toBe(0);
+  expect(await rewrapAll(t.sql, ring)).toMatchObject({ count: half.get(t.masterKey.id) });
+  expect(await rewrapAll(t.sql, ring)).toMatchObject({ count: 0 });
   await openAll(t, next);
-  const alone = new MasterKeyRing([t.masterKey], t.masterKey);
-  await expect(rewrapAll(t.sql, alone)).rejects.toThrow(`wrapped by master key ${next.id}, which is not in`);
+});
+
+/** Three runs and a file are under a key, and another one is active. */
+async function setupRows(t: Awaited<ReturnType<typeof setup>>) {
+  const runs = [t.runId, await t.start(), await t.start()];
+  const fileId = randomUUID();
+  const wrapped = wrapDataKey(t.masterKey, newDataKey(), contentKeyContext(fileId));
+  await t.sql`
+    with f as (insert into files (id, name, category_id) values (${fileId}, 'a', 1) returning id)
+    insert into contents (id, file_id, size, data_key) select id, id, 0, ${wrapped} from f`;
+  await t.command('add');
+  const next = await t.added();
+  await t.command('activate', next.id);
+  return { next, middle: runs[1] ?? 0 };
+}
+
+test('a key that was altered keeps no other from being wrapped anew, is named, and can be given up', async () => {
+  await using t = await setup();
+  const { next, middle } = await setupRows(t);
+  await t.sql`update job_runs set data_key = left(data_key, -8) || 'AAAAAAAA' where id = ${middle}`;
+  await expect(t.command('rewrap')).rejects.toThrow(
+    `does not open them: job_runs ${middle} (${t.masterKey.id}). Where a backup`,
+  );
+  const total = [...(await countAllWrapped(t.sql)).values()].reduce((sum, count) => sum + count, 0);
+  const left = new Map([
+    [t.masterKey.id, 1],
+    [next.id, total - 1],
+  ]);
+  expect(await countAllWrapped(t.sql)).toEqual(left);
+  await openAll(t, next);
+  await expect(t.command('retire', t.masterKey.id)).rejects.toThrow('1 keys are wrapped by');
+
+  await t.command('rewrap', 'give-up');
+  expect(t.said.join('\n')).toContain(`Given up: job_runs ${middle} (${t.masterKey.id}).`);
+  await t.command('retire', t.masterKey.id);
+  await expect(new RunKeys(next).keyOf(t.sql, middle)).rejects.toMatchObject({ reason: 'damaged' });
+  const rows = await t.sql`select detail from audit_log where action = 'master_key.rewrapped' order by id`;
+  expect(rows).toMatchObject([
+    { detail: { count: total - 1, damaged: { count: 1, givenUp: false } } },
+    { detail: { count: 0, damaged: { named: [`job_runs ${middle} (${t.masterKey.id})`], givenUp: true } } },
+  ]);
+});
+
+test('what names no key, or one that is not here, keeps no other from being wrapped anew either', async () => {
+  await using t = await setup();
+  const { next, middle } = await setupRows(t);
+  const absent = newMasterKey();
+  await t.sql`update job_runs set data_key = replace(data_key, ${t.masterKey.id}, ${absent.id}) where id = ${middle}`;
+  await t.sql`update segments set root_key_sealed = '\\xff0041'`;
+  await expect(t.command('rewrap')).rejects.toThrow(
+    new RegExp(
+      `does not open them: segments ${t.segmentId} \\(no key’s id\\)[\\s\\S]*not in .*: job_runs ${middle} \\(${absent.id}\\)`,
+    ),
+  );
+  await t.command('status');
+  expect(t.said).toContain('1 wrapped keys name no master key: they were altered');
+  await t.command('retire', t.masterKey.id);
+  await loadJobVersion({ sql: t.sql, masterKey: next }, t.jobId, 1);
 });
 
 test('a server that lacks the active key says so once, and goes on as soon as it is there', async () => {

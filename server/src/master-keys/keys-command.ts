@@ -1,6 +1,7 @@
 // The command `keys`: another master key, while servers run.
 import { recordAudit } from '../audit/record-audit.ts';
 import {
+  isMasterKeyId,
   type MasterKey,
   maxMasterKeys,
   newMasterKey,
@@ -13,7 +14,7 @@ import { readInstallation } from '../store/database/installation.ts';
 import { liveServerKeys, type ServerKeys, setActiveKey } from '../store/database/master-keys.ts';
 import { waitForOpenTransactions } from '../store/database/open-transactions.ts';
 import { inTransaction } from '../store/database/transaction.ts';
-import { countAllWrapped, rewrapAll } from './rewrap.ts';
+import { countAllWrapped, type Rows, rewrapAll } from './rewrap.ts';
 
 export interface KeysCommand {
   sql: Sql;
@@ -25,6 +26,7 @@ export const keysUsage = `npm run keys -- status                what is encrypte
 npm run keys -- add                   puts a new key into the master key file of this machine
 npm run keys -- activate mk-…         wraps with it from now on
 npm run keys -- rewrap                wraps everything with the active key
+npm run keys -- rewrap give-up        the same, and has what can't be opened any more need no other key
 npm run keys -- retire mk-…           takes a key that nothing needs any more out of the file
 
 Options are those of the server: --data, DATABASE_URL, OPSCONDUCTOR_MASTER_KEY_FILE.`;
@@ -37,13 +39,13 @@ export class KeysError extends Error {
   override readonly name = 'KeysError';
 }
 
-/** @throws {KeysError} where nothing was changed, with what to do. */
+/** @throws {KeysError} with what to do: where nothing was changed, or `rewrap` had to leave something. */
 export async function runKeysCommand(args: readonly string[], command: KeysCommand): Promise<void> {
   const [verb, id] = args;
   const state = await readState(command);
   if (verb === 'status') return status(state, command);
   if (verb === 'add') return add(state, command);
-  if (verb === 'rewrap') return rewrap(state, command);
+  if (verb === 'rewrap') return rewrap(state, id, command);
   if (verb === 'activate') return activate(state, named(state, id), command);
   if (verb === 'retire') return retire(state, named(state, id), command);
   throw new KeysError(`There is no “${verb ?? ''}”.\n${keysUsage}`);
@@ -74,7 +76,8 @@ function named({ keys }: State, id: string | undefined): MasterKey {
 
 async function status({ keys, activeId, servers }: State, { sql, file, say }: KeysCommand): Promise<void> {
   const counts = await countAllWrapped(sql);
-  const ids = [...new Set([...keys.map(({ id }) => id), ...counts.keys(), activeId])];
+  const named = [...counts.keys()].filter(isMasterKeyId);
+  const ids = [...new Set([...keys.map(({ id }) => id), ...named, activeId])];
   for (const id of ids) {
     const notes = [
       `${counts.get(id) ?? 0} keys wrapped`,
@@ -83,6 +86,8 @@ async function status({ keys, activeId, servers }: State, { sql, file, say }: Ke
     ];
     say(`${id}  ${notes.join(', ')}`);
   }
+  const nameless = [...counts].reduce((sum, [id, count]) => sum + (isMasterKeyId(id) ? 0 : count), 0);
+  if (nameless > 0) say(`${nameless} wrapped keys name no master key: they were altered`);
   for (const { host, activeId: wraps, keyIds } of servers)
     say(`server on ${host}: holds ${keyIds.join(', ')}; wraps with ${wraps}`);
   if (servers.length === 0) say('No server runs.');
@@ -122,21 +127,48 @@ async function activate(
   say(`${id} is active; running servers wrap with it within seconds. Then: npm run keys -- rewrap`);
 }
 
-async function rewrap({ keys, activeId }: State, { sql, say }: KeysCommand): Promise<void> {
+async function rewrap(
+  { keys, activeId }: State,
+  word: string | undefined,
+  { sql, file, say }: KeysCommand,
+): Promise<void> {
+  if (word !== undefined && word !== 'give-up')
+    throw new KeysError(`“${word}” is nothing that rewrap takes.\n${keysUsage}`);
+  const giveUp = word === 'give-up';
   const active = keys.find(({ id }) => id === activeId);
   if (active === undefined) throw new KeysError(`The active key ${activeId} is not in the master key file.`);
   const ring = new MasterKeyRing(keys, active);
-  const count = await rewrapAll(sql, ring, (done) => say(`${done} keys wrapped anew`));
-  if (count > 0)
+  const { count, damaged, lacking } = await rewrapAll(sql, ring, {
+    giveUp,
+    onPortion: (done) => say(`${done} keys wrapped anew`),
+  });
+  if (count + damaged.count > 0)
     await recordAudit(sql, {
       ...bySystem,
       action: 'master_key.rewrapped',
       object: { kind: 'master_key', id: activeId },
-      detail: { count },
+      detail: { count, ...(damaged.count === 0 ? {} : { damaged: { ...damaged, givenUp: giveUp } }) },
     });
+  if (giveUp && damaged.count > 0) say(`Given up: ${list(damaged)}. What they encrypt can’t be read.`);
+  const left = [
+    ...(damaged.count > 0 && !giveUp
+      ? [
+          `Altered or moved, so that the key that they name does not open them: ${list(damaged)}. Where a backup has these rows ` +
+            'as they were, bring them back and run this again. Otherwise what they encrypt is lost, and npm run keys -- rewrap ' +
+            'give-up has them need that key no more.',
+        ]
+      : []),
+    ...(lacking.count > 0 ? [`Wrapped by a master key that is not in ${file}: ${list(lacking)}.`] : []),
+  ];
+  if (left.length > 0) throw new KeysError(['All others are wrapped by the active key.', ...left].join('\n'));
   say(
     `All keys are wrapped by ${activeId}. What is left to do: npm run keys -- retire, for each key that is not active.`,
   );
+}
+
+function list({ count, named }: Rows): string {
+  const more = count - named.length;
+  return `${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
 }
 
 async function retire(

@@ -51,6 +51,11 @@ export function rewrapDataKey(from: MasterKey, to: MasterKey, wrapped: string, c
   return wrapDataKey(to, unwrapDataKey(from, wrapped, context), context);
 }
 
+/** Has a wrap that does not open name another master key, which does not open it either. */
+export function giveUpDataKey(to: MasterKey, wrapped: string): string {
+  return `${version}.${to.id}.${wrapped.slice(wrapped.lastIndexOf('.') + 1)}`;
+}
+
 /**
  * Id of the master key that a data key is wrapped under.
  *

@@ -195,6 +195,11 @@ async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
+/** Whether a text has the form of a key's id. */
+export function isMasterKeyId(text: string): boolean {
+  return /^mk-[0-9a-f]{16}$/.test(text);
+}
+
 function idOf(key: Uint8Array): string {
   const digest = createHash('sha256').update('opsconductor/v1/master-key-id\0').update(key).digest('hex');
   return `mk-${digest.slice(0, 16)}`;

@@ -44,7 +44,7 @@ export async function replaceWrapped(
   rows: readonly { id: string; before: string; after: string }[],
 ): Promise<number> {
   if (rows.length === 0) return 0;
-  const after = column.isBytes ? tx`convert_to(x.after, 'UTF8')` : tx`x.after`;
+  const after = column.isBytes ? tx`decode(x.after, 'escape')` : tx`x.after`;
   const id = column.idType === 'uuid' ? tx`x.id::uuid` : tx`x.id::bigint`;
   const result = await tx`
     update ${tx(column.table)} t set ${tx(column.column)} = ${after}
@@ -61,6 +61,7 @@ export async function countWrapped(sql: Queryable, column: WrappedColumn): Promi
   return new Map(rows.map(({ keyId, count }) => [keyId, count]));
 }
 
+/** Of bytes that were altered to what is no text, too. */
 function textOf(sql: Queryable, { column, isBytes }: WrappedColumn) {
-  return isBytes ? sql`convert_from(${sql(column)}, 'UTF8')` : sql`${sql(column)}`;
+  return isBytes ? sql`encode(${sql(column)}, 'escape')` : sql`${sql(column)}`;
 }
