@@ -9,7 +9,7 @@ import { inTransaction } from '../store/database/transaction.ts';
 import { segmentSeen } from '../store/people/place-names.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { lockCredential } from '../store/targets/credentials.ts';
-import { deleteHostKeys, insertGivenFingerprint } from '../store/targets/host-keys.ts';
+import { deleteHostKeys } from '../store/targets/host-keys.ts';
 import { lockMembership } from '../store/targets/target-group-members.ts';
 import {
   deleteTargets,
@@ -23,6 +23,7 @@ import {
 } from '../store/targets/targets.ts';
 import { refreshMembersOfTargets } from '../target-groups/refresh-members.ts';
 import { connectionOf } from './connection-of.ts';
+import { acceptGivenKey } from './host-keys.ts';
 import { requireJumpHosts } from './jump-hosts.ts';
 import { getTarget } from './list-targets.ts';
 import { requireOnTarget } from './require-on-target.ts';
@@ -44,8 +45,8 @@ const newTarget: Omit<TargetFields, 'name' | 'host'> = {
  * Creates a target.
  *
  * @throws {AppError} `invalid` for a segment or credential that does not exist there; `conflict` for a name that is
- * taken in the segment; `forbidden` where the caller may not edit in the segment, use the credential there, or give
- * others the rights that the target's groups would.
+ * taken in the segment, or a fingerprint that is revoked there; `forbidden` where the caller may not edit in the segment,
+ * use the credential or accept the fingerprint there, or give others the rights that the target's groups would.
  */
 export async function createTarget(sql: Sql, request: CreateTargetRequest, caller: Caller): Promise<Target> {
   const fields = withChanges({ ...newTarget, name: request.name, host: request.host }, request);
@@ -62,11 +63,11 @@ export async function createTarget(sql: Sql, request: CreateTargetRequest, calle
     }
     const { jump_hosts: names } = fields.settings;
     await requireJumpHosts(tx, caller, { names, before: undefined, segmentId: segment.id });
-    const id = await insertTarget(tx, { segmentId: segment.id, ...fields });
     const fingerprint = request.hostKeyFingerprint;
-    if (fingerprint !== undefined) {
-      await insertGivenFingerprint(tx, { targetId: id, fingerprint, acceptedBy: caller.userId });
+    if (fingerprint !== undefined && !caller.authority.holdsOnSegment('host_keys.approve', segment.id)) {
+      throw new MissingPermission(caller, 'host_keys.approve', `segment “${segment.name}”`);
     }
+    const id = await insertTarget(tx, { segmentId: segment.id, ...fields });
     await refreshMembersOfTargets(tx, [id], caller);
     await recordAudit(tx, {
       ...auditedBy(caller),
@@ -75,6 +76,9 @@ export async function createTarget(sql: Sql, request: CreateTargetRequest, calle
       detail: { ...fields, segment: segment.name, ...(fingerprint === undefined ? {} : { fingerprint }) },
       scope: { segmentId: segment.id },
     });
+    if (fingerprint !== undefined) {
+      await acceptGivenKey(tx, { id, name: fields.name, segmentId: segment.id }, fingerprint, caller);
+    }
     return id;
   }).catch((error) => {
     throw nameTaken(error, request.name);

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { addTrust } from '../host-keys/edit-host-trust.ts';
 import {
   makeSegment,
   setupInstallation,
@@ -136,6 +137,16 @@ describe('accepting a host key', () => {
     await expect(refused).rejects.toThrow(
       /^host-\d+ has shown no key that waits for approval, .*Test the connection/,
     );
+  });
+
+  it('is refused for a key that is revoked in the segment, though the host shows it', async () => {
+    const id = await makeTarget();
+    const key = makeKey();
+    await addTrust(t.sql, segmentId, { kind: 'revoked', publicKey: key.line }, t.caller);
+    await see(id, key.line);
+    const refused = { code: 'conflict', details: [{ path: 'fingerprint' }] };
+    await expect(accept(id, key.fingerprint)).rejects.toMatchObject(refused);
+    expect(await keysOf(id)).toEqual([`pending ${key.fingerprint}`]);
   });
 
   it('replaces a changed key only when the accepted one is named', async () => {

@@ -9,10 +9,12 @@ import {
   acceptOnly,
   completeAcceptedKey,
   type HostKeyRow,
+  insertGivenFingerprint,
   listAcceptedLines,
   listHostKeys,
   replaceOfferedKey,
 } from '../store/targets/host-keys.ts';
+import { lockHostTrust, revokedAmong } from '../store/targets/host-trust.ts';
 import { lockTarget } from '../store/targets/targets.ts';
 import { parseHostKeyLine } from './host-key-line.ts';
 import { requireOnTarget } from './require-on-target.ts';
@@ -68,7 +70,8 @@ export async function recordSeenHostKey(
  *
  * @param keys.replaces The fingerprint accepted now, where a changed key is to take its place; all that was accepted
  * before is then removed.
- * @throws {AppError} `not_found`; `forbidden`; `conflict` when what the target shows, or what is accepted, is not what the person saw.
+ * @throws {AppError} `not_found`; `forbidden`; `conflict` when what the target shows, or what is accepted, is not what the
+ * person saw, and for a key that is revoked in the segment.
  */
 export async function acceptHostKey(
   tx: Tx,
@@ -83,6 +86,11 @@ export async function acceptHostKey(
   const accepted = known.filter((row) => row.state === 'accepted').map((row) => row.fingerprint);
   if (accepted.includes(keys.fingerprint) && keys.replaces === undefined) return;
   requireSeen(known, keys.fingerprint, target.name);
+  await refuseRevoked(tx, {
+    segmentId: target.segmentId,
+    fingerprint: keys.fingerprint,
+    path: 'fingerprint',
+  });
   requireReplaced(accepted, keys.replaces, target.name);
   await acceptOnly(tx, { targetId, fingerprint: keys.fingerprint, acceptedBy: caller.userId });
   await recordAudit(tx, {
@@ -92,6 +100,41 @@ export async function acceptHostKey(
     detail: { target: target.name, fingerprint: keys.fingerprint, replaced: accepted },
     scope: { segmentId: target.segmentId },
   });
+}
+
+/**
+ * Accepts a fingerprint that the caller, who may do so in the segment, knows from elsewhere, for a new target.
+ *
+ * @throws {AppError} `conflict` for one that is revoked in the segment.
+ */
+export async function acceptGivenKey(
+  tx: Tx,
+  target: { id: number; name: string; segmentId: number },
+  fingerprint: string,
+  caller: Caller,
+): Promise<void> {
+  const { id, name, segmentId } = target;
+  await refuseRevoked(tx, { segmentId, fingerprint, path: 'hostKeyFingerprint' });
+  await insertGivenFingerprint(tx, { targetId: id, fingerprint, acceptedBy: caller.userId });
+  await recordAudit(tx, {
+    ...auditedBy(caller),
+    action: 'host_key.accepted',
+    object: { kind: 'target', id },
+    detail: { target: name, fingerprint, replaced: [], source: 'given' },
+    scope: { segmentId },
+  });
+}
+
+async function refuseRevoked(
+  tx: Tx,
+  { segmentId, fingerprint, path }: { segmentId: number; fingerprint: string; path: string },
+): Promise<void> {
+  await lockHostTrust(tx, segmentId);
+  if ((await revokedAmong(tx, [{ segmentId, fingerprint }])).size === 0) return;
+  throw keyConflict(
+    path,
+    `The key ${fingerprint} is revoked in this segment, so it is accepted for no target there. Give the host another key.`,
+  );
 }
 
 function requireSeen(known: readonly HostKeyRow[], fingerprint: string, name: string): void {

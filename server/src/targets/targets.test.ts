@@ -1,5 +1,8 @@
+import type { Permission } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Authority, type Grant } from '../auth/authority.ts';
 import { createCredential } from '../credentials/edit-credentials.ts';
+import { addTrust } from '../host-keys/edit-host-trust.ts';
 import {
   makeFirstAgent,
   makeSegment,
@@ -10,6 +13,8 @@ import {
 import { unrestricted } from '../store/people/visibility.ts';
 import { type CreateTargetRequest, createTarget, deleteTarget, updateTarget } from './edit-targets.ts';
 import { getTarget, listTargets } from './list-targets.ts';
+
+const testHostKey = `ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI${'A'.repeat(43)}`;
 
 let t: TestInstallation;
 let segmentId: number;
@@ -99,6 +104,43 @@ describe('creating a target', () => {
     const fingerprint = `SHA256:${'a'.repeat(43)}`;
     const target = await create({ name: 'given', hostKeyFingerprint: fingerprint });
     expect(target.hostKeys).toMatchObject([{ fingerprint, state: 'accepted', acceptedBy: 'ada' }]);
+    const accepted = await t.sql`
+      select actor_name, detail - 'origin' as detail from audit_log
+      where action = 'host_key.accepted' and object_id = ${String(target.id)}`;
+    expect(accepted).toEqual([
+      { actorName: 'ada', detail: { target: 'given', fingerprint, replaced: [], source: 'given' } },
+    ]);
+  });
+
+  it('takes a fingerprint only from who may accept host keys in the segment', async () => {
+    const hostKeyFingerprint = `SHA256:${'c'.repeat(43)}`;
+    const holding = (...permissions: Permission[]) => {
+      const grants = permissions.map((permission): Grant => ({ role: null, permission, scope: null }));
+      return { ...t.caller, authority: new Authority(grants) };
+    };
+    const asked = { segmentId, name: 'not-approved', host: '10.0.0.1' };
+    const editor = holding('read', 'targets.edit');
+    await expect(createTarget(t.sql, { ...asked, hostKeyFingerprint }, editor)).rejects.toMatchObject({
+      code: 'forbidden',
+      permission: 'host_keys.approve',
+    });
+    expect((await createTarget(t.sql, asked, editor)).hostKeys).toEqual([]);
+    const approver = holding('read', 'targets.edit', 'host_keys.approve');
+    const approved = await createTarget(t.sql, { ...asked, name: 'approved', hostKeyFingerprint }, approver);
+    expect(approved.hostKeys).toHaveLength(1);
+  });
+
+  it('takes no fingerprint that is revoked in its segment', async () => {
+    const { id: strict } = await makeSegment(t, 'targets-revoked');
+    const trust = { kind: 'revoked', publicKey: testHostKey, hosts: '*' } as const;
+    const { fingerprint } = await addTrust(t.sql, strict, trust, t.caller);
+    const asked = { name: 'leaked', hostKeyFingerprint: fingerprint };
+    await expect(create({ ...asked, segmentId: strict })).rejects.toMatchObject({
+      code: 'conflict',
+      details: [{ path: 'hostKeyFingerprint' }],
+    });
+    expect((await listTargets(t.sql, { segmentId: strict }, unrestricted)).items).toEqual([]);
+    expect((await create(asked)).hostKeys).toHaveLength(1);
   });
 });
 

@@ -44,6 +44,11 @@ function personas({ alfa }: World): Persona[] {
     { name: 'token for a segment', grants: [...admin], token: { scopes: [segment] } },
     { name: 'token for a category and a group', grants: [...admin], token: { scopes: [category, group] } },
     { name: 'token that reads', grants: [...admin], token: { permissions: ['read'] } },
+    {
+      name: 'token that edits targets in a segment',
+      grants: [...admin],
+      token: { permissions: ['read', 'targets.edit'], scopes: [segment] },
+    },
     { name: 'token for nothing', grants: [...admin], token: { scopes: [] } },
     {
       name: 'token for a segment, of an operator of a category',

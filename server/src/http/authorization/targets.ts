@@ -1,5 +1,15 @@
 // Targets, target groups and inventories.
-import { changing, each, everywhere, listing, type Needs, reading, sides, theSegment } from './needs.ts';
+import {
+  type Case,
+  changing,
+  each,
+  everywhere,
+  listing,
+  type Needs,
+  reading,
+  sides,
+  theSegment,
+} from './needs.ts';
 
 const theTarget = 'its segment or one of its groups';
 const theInventory = 'its segment; everywhere, for one of no segment';
@@ -45,16 +55,28 @@ export const targetNeeds: Record<string, Needs> = {
   'GET targets/:id': reading(theTarget, (side) => ({ path: side.targetId, place: side.target })),
   'POST targets': {
     permission: 'targets.edit',
-    on: theSegment,
+    on: `${theSegment}; with a credential also \`credentials.use\`, with a fingerprint \`host_keys.approve\` there`,
     cases: (world) =>
-      sides(world).map((side) => ({
-        path: '',
+      sides(world).flatMap((side): Case[] => {
         // The name is taken.
-        json: { segmentId: side.segmentId, name: `${side.name}-host`, host: 'x.example' },
-        reads: [each(side.target)],
-        needs: [['targets.edit', each(side.segment)]],
-        unseen: 400,
-      })),
+        const json = { segmentId: side.segmentId, name: `${side.name}-host`, host: 'x.example' };
+        const edits: NonNullable<Case['needs']>[number] = ['targets.edit', each(side.segment)];
+        const one: Case = { path: '', json, reads: [each(side.target)], needs: [edits], unseen: 400 };
+        const hostKeyFingerprint = `SHA256:${'A'.repeat(43)}`;
+        return [
+          one,
+          {
+            ...one,
+            json: { ...json, hostKeyFingerprint },
+            needs: [edits, ['host_keys.approve', each(side.segment)]],
+          },
+          {
+            ...one,
+            json: { ...json, credentialId: side.credentialId },
+            needs: [edits, ['credentials.use', each(side.segment)]],
+          },
+        ];
+      }),
   },
   'PUT targets/:id': changing('targets.edit', theTarget, (side) => ({
     path: `${side.targetId}`,
