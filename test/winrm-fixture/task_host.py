@@ -71,6 +71,11 @@ def read(folder, name, start_at):
             data = file.read(196_608)
     except FileNotFoundError:
         return 0
+    locked = os.path.join(os.path.dirname(os.path.dirname(folder)), "locked")
+    if data and os.path.exists(locked):
+        # By another process, a virus scanner.
+        os.unlink(locked)
+        raise OSError(f"{name} is used by another process.")
     if data:
         say(f"{name} {base64.b64encode(data).decode()}")
     return len(data)

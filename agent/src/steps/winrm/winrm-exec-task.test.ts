@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { powershellBootstrap, type WinrmExecConfig } from '@opsconductor/protocol';
 import { expect, onTestFinished } from 'vitest';
 import { SshError } from '../../ssh/ssh-error.ts';
@@ -164,6 +166,43 @@ winrmTest('a lost connection costs neither output nor a second start', async () 
   expect(t.sink.stdout).toBe('1\n2\n3\n4\n5\n6\n');
   expect(t.begun).toHaveLength(1);
   expect(unknown).toBe(0);
+  await t.remove();
+});
+
+winrmTest.for([true, false])(
+  'output that was in a reply that is lost comes with another look, whole and once (followed: %s)',
+  async (maySurvive) => {
+    const t = setup({ maySurvive });
+    await host.fixture.mishap({ action: 'Receive', moment: 'after', what: 'drop', skip: 1, times: 2 });
+    expect(await t.run({ command: sh('seq 1 60000; echo bad >&2') })).toMatchObject({ status: 'succeeded' });
+    const lines = Array.from({ length: 60_000 }, (_, at) => `${at + 1}\n`).join('');
+    // Not compared as text: nobody wants to read the difference.
+    expect(t.sink.stdout === lines).toBe(true);
+    expect(t.sink.stderr).toBe('bad\n');
+    await t.remove();
+  },
+);
+
+winrmTest('a script whose begin was told in a reply that is lost is not said to have not begun', async () => {
+  const t = setup();
+  writeFileSync(join(host.fixture.dir, 'locked'), '');
+  await host.fixture.mishap({ action: 'Receive', moment: 'after', what: 'drop' });
+  expect(await t.run({ command: sh('sleep 0.3; echo once; exit 4') })).toMatchObject({
+    status: 'failed',
+    reason: 'exit_code',
+    exitCode: 4,
+  });
+  expect(t.sink.stdout).toBe('once\n');
+  await t.remove();
+});
+
+winrmTest('a look that is lost while the host is about to begin the script does not end that', async () => {
+  const t = setup();
+  await host.fixture.mishap({ action: 'Receive', what: 'drop' });
+  expect(await t.run({ command: sh('echo here') })).toMatchObject({ status: 'succeeded' });
+  expect(t.sink.stdout).toBe('here\n');
+  const { requests } = await host.fixture.stats();
+  expect(requests.filter((action) => action === 'Command')).toHaveLength(1);
   await t.remove();
 });
 

@@ -22,6 +22,11 @@ export interface RunOptions {
   signal: AbortSignal;
   /** Between ctrl_c and the end, read when the command is stopped. */
   killGraceMs(): number;
+  /**
+   * Asked when the reply to a look at the output was lost, and what was in it is gone: whether to look again. Else the
+   * command is lost. Unless told, it is looked at again.
+   */
+  mayLack?(): boolean;
   limits?: Partial<RunLimits>;
 }
 
@@ -262,8 +267,10 @@ class Running {
         if (!(error instanceof WinrmError)) throw error;
         const nowMs = performance.now();
         deadline ??= nowMs + this.#limits.reconnectMs;
-        if (!mayPass(error) || nowMs > deadline) return { how: 'lost' as const, error };
-        this.#outputMayLack ||= isLost(error);
+        const lacks = isLost(error);
+        const isEnough = lacks && this.#options.mayLack?.() === false;
+        if (isEnough || !mayPass(error) || nowMs > deadline) return { how: 'lost' as const, error };
+        this.#outputMayLack ||= lacks;
       }
       await pause(this.#limits.retryMs, this.#over.signal);
     }

@@ -193,6 +193,9 @@ async function say({
     ...(beforeStart === undefined ? {} : { beforeStart }),
     signal,
     killGraceMs: () => 0,
+    // What the task prints is in files: who looks anew goes on behind what was handed on.
+    ...(verb === 'follow' ? { mayLack: () => false } : {}),
+    ...(verb === 'start' ? { mayLack: () => heard.mayLack() } : {}),
     ...(limits === undefined ? {} : { limits }),
   });
   if (end.how === 'lost') throw end.error.as({ notExecuted: false });
@@ -211,9 +214,20 @@ class Heard {
   isAny = false;
   readonly #onOutput: TaskOptions['onOutput'];
   #line = '';
+  /** Some of what was said is gone. */
+  #lacks = false;
 
   constructor(onOutput: TaskOptions['onOutput']) {
     this.#onOutput = onOutput;
+  }
+
+  /**
+   * Some of what the host said is gone: whether it may be asked for more all the same. Where it is about to begin the task it
+   * must be, or that would end half way.
+   */
+  mayLack(): boolean {
+    this.#lacks = true;
+    return !this.isBegun;
   }
 
   async read(bytes: Buffer): Promise<void> {
@@ -225,6 +239,10 @@ class Heard {
   async #take(line: string): Promise<void> {
     const at = line.indexOf(' ');
     const [word, rest] = at === -1 ? [line, ''] : [line.slice(0, at), line.slice(at + 1)];
+    if (this.#lacks && !this.isBegun && word !== 'begun') {
+      // That it has begun was in what is gone, or that it has not: and this may be half a line.
+      throw problem('ambiguous', 'Some of what the host said of its start did not arrive.');
+    }
     switch (word) {
       case 'begun':
         this.isBegun = true;
