@@ -1,11 +1,16 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { type ArtifactQuery, type ContentRequest, limits } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { createCategory } from '../categories/edit-categories.ts';
 import { setupOutput } from '../runs/output/output-testing.ts';
 import { endOf, success } from '../runs/testing.ts';
 import { inTransaction } from '../store/database/transaction.ts';
-import { deleteUnfinishedContents, findContent } from '../store/files/contents.ts';
+import {
+  addUpContentBytes,
+  deleteUnfinishedContents,
+  findContent,
+  storedContentBytes,
+} from '../store/files/contents.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { deleteOldRuns } from '../store/queue/retention.ts';
 import { AgentContents } from './agent-contents.ts';
@@ -153,4 +158,58 @@ test('of another attempt nothing is taken, and what is left half is given up', a
   await t.sql`update contents set touched_at = now() - interval '25 hours'`;
   expect(await deleteUnfinishedContents(t.sql)).toBe(1);
   expect(await findContent(t.sql, id)).toBeUndefined();
+});
+
+test('what files and artifacts take is what there is of them, whatever is begun, given up and deleted', async () => {
+  const { t, runId, lease, open, upload } = await setup();
+  await using _ = t;
+  const expectSum = async (bytes: number) => {
+    const [row] = await t.sql`select coalesce(sum(size), 0)::bigint as sum from contents`;
+    expect([row?.sum, await storedContentBytes(t.sql)]).toEqual([bytes, bytes]);
+  };
+  await expectSum(0);
+  const { id } = await upload('app.tar', Buffer.from('abcde'));
+  for (const name of ['a', 'b', 'c']) await open(name, 100);
+  await open('none', 0);
+  await expectSum(305);
+  await t.sql`delete from run_artifacts where id in (select id from run_artifacts order by id limit 1)`;
+  await t.sql`delete from run_artifacts where false`;
+  const [left] = await t.sql<{ bytes: number }[]>`select sum(size)::bigint as bytes from contents`;
+  await expectSum(left?.bytes ?? 0);
+  await t.sql`update contents set touched_at = now() - interval '25 hours' where id = ${id}`;
+  await deleteUnfinishedContents(t.sql);
+  await expectSum((left?.bytes ?? 0) - 5);
+  await addUpContentBytes(t.sql);
+  expect(await t.sql`select count(*)::int as rows from content_bytes`).toEqual([{ rows: 1 }]);
+  await expectSum((left?.bytes ?? 0) - 5);
+  await t.settle(endOf(lease, success));
+  await t.sql`delete from job_runs where id = ${runId}`;
+  await expectSum(0);
+});
+
+test('an artifact is begun while another transaction has begun one and adds up what there is', async () => {
+  const { t, open, upload } = await setup();
+  await using _ = t;
+  await upload('app.tar', Buffer.from('abcde'));
+  let one = '';
+  await inTransaction(t.sql, async (tx) => {
+    const id = randomUUID();
+    await tx`insert into files (id, name, category_id) select ${id}, 'other', min(id) from categories`;
+    await tx`insert into contents (id, file_id, size, data_key) values (${id}, ${id}, 1000, '')`;
+    await addUpContentBytes(tx);
+    one = await open('a', 100);
+    expect(await storedContentBytes(t.sql)).toBe(105);
+  });
+  expect(one).not.toBe('');
+  expect(await storedContentBytes(t.sql)).toBe(1105);
+});
+
+test('of many changes one is made in passing', async () => {
+  const { t, open, upload } = await setup();
+  await using _ = t;
+  await upload('app.tar', Buffer.from('abcde'));
+  await t.sql`insert into content_bytes (bytes) select n % 2 * 2 - 1 from generate_series(1, 2000) n`;
+  await open('a', 100);
+  expect(await t.sql`select count(*)::int as rows from content_bytes`).toEqual([{ rows: 2 }]);
+  expect(await storedContentBytes(t.sql)).toBe(105);
 });

@@ -5,7 +5,7 @@ import { expireFiles } from '../../files/expire-files.ts';
 import type { Log } from '../../log.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
-import { deleteUnfinishedContents } from '../../store/files/contents.ts';
+import { addUpContentBytes, deleteUnfinishedContents } from '../../store/files/contents.ts';
 import { forgetEndedOrphans, lostOrphans, orphanAttempts } from '../../store/queue/detached-attempts.ts';
 import { forgetUnusedLocks, freeStaleLocks } from '../../store/queue/lock-slots.ts';
 import { runsPastTimeout } from '../../store/queue/strategy-steps.ts';
@@ -176,8 +176,12 @@ export class Sweeper {
     await inTransaction(this.#deps.sql, (tx) => forgetUnusedLocks(tx));
     await forgetEndedOrphans(this.#deps.sql);
     await deleteUnfinishedContents(this.#deps.sql);
-    const { sql, log, retention } = this.#deps;
-    if (retention === undefined) return;
+    if (this.#deps.retention !== undefined) await this.#removeOld(this.#deps.retention);
+    await addUpContentBytes(this.#deps.sql);
+  }
+
+  async #removeOld(retention: NonNullable<SweeperDeps['retention']>): Promise<void> {
+    const { sql, log } = this.#deps;
     const now = () => new Date();
     const removed = await applyRetention({ sql, log, ...retention, now });
     if (removed.partitions + removed.runs > 0) log.info(removed, 'old output and runs were removed');

@@ -4,6 +4,7 @@ import { endOf, setupRuns, type TestRuns, testServerId } from '../../runs/testin
 import { markStarted, runningStepsOfAgent, settledAttempts } from '../agents/agent-sessions.ts';
 import type { BinaryQueryable } from '../database/binary-connection.ts';
 import { connectQueue, type Queryable, type Sql, type Tx } from '../database/connection.ts';
+import { storedContentBytes } from '../files/contents.ts';
 import { unrestricted } from '../people/visibility.ts';
 import { appendChunks, lockWritableAttempts, noteOutput } from '../runs/run-output.ts';
 import {
@@ -36,10 +37,10 @@ import { listWaiting, lockHolders, runsBefore, segmentAgents, segmentsBefore } f
 
 const finishedTargets = 20_000;
 const stepsEach = 10;
-/** A claim looks at every segment; the other one has one row. */
-const smallTables = ['segments', 'output_retention'];
+/** A claim looks at every segment; the others have a row, or few. */
+const smallTables = ['segments', 'output_retention', 'content_bytes'];
 /** And the day of the output that has any. */
-const bigTables = ['job_runs', 'job_run_steps', 'job_run_targets', 'job_run_step_attempts'];
+const bigTables = ['job_runs', 'job_run_steps', 'job_run_targets', 'job_run_step_attempts', 'contents'];
 
 let t: TestRuns;
 /** As the gateway's. */
@@ -241,6 +242,7 @@ const ofQueue: Reading[] = [
       wantCleanUps(db as unknown as Tx, [{ stepId: 1, epoch: 1, segmentId: t.segmentId, atOnce: false }]),
   ],
   ['detachedOfServer', [], (db) => detachedOfServer(db, testServerId)],
+  ['storedContentBytes', [], storedContentBytes],
   ['orphanAttempts', [], (db) => orphanAttempts(db, [{}] as never, { expected: false })],
 ];
 
