@@ -16,6 +16,7 @@ import { isWrappedFor, markWrapsOpened } from '../store/agents/segment-key-wraps
 import { lockSegment } from '../store/agents/segments.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { unrestricted } from '../store/people/visibility.ts';
+import { revokeAgent } from './agents/revoke-agent.ts';
 import { enrollAgent } from './enroll-agent.ts';
 import { getSegment } from './list-segments.ts';
 import { offerSegmentKey } from './offer-segment-key.ts';
@@ -217,6 +218,28 @@ describe('the segment key', () => {
       code: 'invalid',
     });
     expect((await getSegment(t.sql, segment.id, unrestricted)).keyGeneration).toBe(0);
+  });
+
+  it('is refused from an agent that is revoked while its offer waits for its turn', async () => {
+    const segment = await makeSegment(t, 'revoked-offer');
+    const { enrolled, keys } = await makeAgent(segment.id, 'revoked-offer-a');
+    const offer = await segmentKeyOffer(enrolled, keys, await generateSegmentKey());
+    const deps = { sql: t.sql, masterKey: t.masterKey, installationId: t.identity.installationId };
+    const both = await inTransaction(t.sql, async (tx) => {
+      await lockSegment(tx, segment.id);
+      const revoked = revokeAgent(deps, enrolled.agentId, t.caller);
+      await waitUntilBlocked(t, 1);
+      const offered = offerSegmentKey(t, offer, testOrigin);
+      await waitUntilBlocked(t, 2);
+      return { results: Promise.allSettled([revoked, offered]) };
+    });
+    expect(await both.results).toMatchObject([
+      { status: 'fulfilled', value: { state: 'revoked' } },
+      { status: 'rejected', reason: { code: 'unauthenticated' } },
+    ]);
+    expect((await getSegment(t.sql, segment.id, unrestricted)).keyGeneration).toBe(0);
+    const next = await makeAgent(segment.id, 'revoked-offer-b');
+    expect(next.enrolled.makesSegmentKey).toBe(true);
   });
 
   it('cannot be sealed to before the first agent', async () => {

@@ -46,9 +46,12 @@ export async function offerSegmentKey(
       agent !== undefined &&
       agent.state === 'active' &&
       (await verifyBase64(agent.signingKey, statement, request.signature));
-    if (!proven) throw new AppError('unauthenticated', 'This segment key is not signed by an active agent.');
+    if (!proven) throw notProven();
     const segment = await lockSegment(tx, agent.segmentId);
     if (segment === undefined) throw new Error(`agent ${agent.id} has no segment`);
+    // Read again under the lock: a revocation, or new keys, may have come between.
+    const now = await findAgent(tx, agent.id);
+    if (now?.state !== 'active' || !now.signingKey.equals(agent.signingKey)) throw notProven();
     if (segment.keyGeneration > 0) return { accepted: await isOwn(tx, segment, agent.id, publicKey) };
     const { wrapped, signature } = request;
     if (segment.rootMode === 'owner_held') {
@@ -75,6 +78,10 @@ export async function offerSegmentKey(
     });
     return { accepted: true };
   });
+}
+
+function notProven(): AppError {
+  return new AppError('unauthenticated', 'This segment key is not signed by an active agent.');
 }
 
 /** Whether the key that the segment has is the one this agent offered before. */
