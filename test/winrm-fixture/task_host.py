@@ -2,6 +2,8 @@
 this machine: it does with them what that would do with tasks, and says the same lines."""
 
 import base64
+import contextlib
+import fcntl
 import json
 import os
 import re
@@ -104,17 +106,53 @@ def follow(values, folder):
         time.sleep(0.01)
 
 
-def stop(values, folder):
+@contextlib.contextmanager
+def held(hold):
+    """A start waits for as long as the file is there, which a stop that finds nothing removes."""
+    try:
+        file = open(hold, encoding="ascii")
+    except FileNotFoundError:
+        yield
+        return
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with open(hold + "-waits", "w", encoding="ascii"):
+            pass
+        while os.path.exists(hold):
+            time.sleep(0.01)
+        yield
+
+
+def overtake(hold):
+    """Until the start that is held has come to its end, or was ended."""
+    try:
+        file = open(hold, encoding="ascii")
+    except FileNotFoundError:
+        return
+    with file:
+        os.unlink(hold)
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def stop(values, folder, hold):
+    mark = os.path.join(folder, "stopped")
+    if os.path.exists(mark):
+        return say("stopped")
+    if not os.path.isdir(folder):
+        overtake(hold)
+        return say("none")
     with open(os.path.join(folder, "user"), encoding="utf-8") as file:
         if file.read() != values["OPSRUN_user"]:
             raise RuntimeError("It is another user's.")
-    with open(os.path.join(folder, "pid"), encoding="ascii") as file:
-        pid = int(file.read())
     try:
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    say("stopped")
+        with open(os.path.join(folder, "pid"), encoding="ascii") as file:
+            os.killpg(int(file.read()), signal.SIGKILL)
+        with open(mark, "w", encoding="ascii"):
+            pass
+    except (ProcessLookupError, ValueError):
+        if not os.path.exists(os.path.join(folder, "code")):
+            raise RuntimeError("Its process was not found.") from None
+    return say("stopped")
 
 
 def remove(folder):
@@ -124,13 +162,15 @@ def remove(folder):
 
 def main(values, settings, supervisor):
     with open(settings, encoding="utf-8") as file:
-        folder = os.path.join(json.load(file)["dir"], "tasks", values["OPSRUN_task"])
+        base = json.load(file)["dir"]
+    folder, hold = os.path.join(base, "tasks", values["OPSRUN_task"]), os.path.join(base, "hold-start")
     try:
         verb = values["OPSRUN_do"]
         if verb == "start":
-            start(values, settings, supervisor, folder)
+            with held(hold):
+                start(values, settings, supervisor, folder)
         if verb == "stop":
-            stop(values, folder)
+            stop(values, folder, hold)
         elif verb == "remove":
             remove(folder)
         else:

@@ -53,7 +53,8 @@ export function outcomeOfEnd(
   if (end.how === 'lost') return lost(end.error, host);
   const { exitCode, outputMayLack } = end;
   const known = exitCode === undefined ? {} : { exitCode };
-  if (end.how === 'stopped') return stopped(end, known, stop);
+  const isTask = config.run_as !== undefined || config.run_as_credential !== undefined;
+  if (end.how === 'stopped') return stopped(end, known, stop, isTask);
   if (exitCode === undefined) {
     return {
       status: 'unknown',
@@ -89,6 +90,7 @@ function stopped(
   end: Extract<CommandEnd, { how: 'stopped' }>,
   known: { exitCode?: number },
   stop: StopRequest | undefined,
+  isTask: boolean,
 ): StepOutcome {
   if (stop === undefined) throw new Error('A command was stopped that nobody has stopped');
   if (!end.confirmed) {
@@ -101,8 +103,9 @@ function stopped(
           0,
           2_000,
         ),
-      advice:
-        'Look on the host for processes below winrshost.exe. The host ends the shell, with all in it, when it has been idle for 15 minutes.',
+      advice: isTask
+        ? 'Look at the host’s task scheduler for a task of OpsConductor, and for what the command has started.'
+        : 'Look on the host for processes below winrshost.exe. The host ends the shell, with all in it, when it has been idle for 15 minutes.',
     };
   }
   const cause = {
@@ -114,6 +117,6 @@ function stopped(
     status: stoppedStatus(stop),
     reason: stop.cause,
     ...known,
-    message: `The command ${cause} and was ended, with its shell.`,
+    message: `The command ${cause} and was ended, with its ${isTask ? 'task' : 'shell'}.`,
   };
 }

@@ -1,7 +1,7 @@
-import { writeFileSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { powershellBootstrap, type WinrmExecConfig } from '@opsconductor/protocol';
-import { expect, onTestFinished } from 'vitest';
+import { expect, onTestFinished, vi } from 'vitest';
 import { SshError } from '../../ssh/ssh-error.ts';
 import { WinrmPool } from '../../winrm/connection/pool.ts';
 import { limitsProgram } from '../../winrm/powershell/limits-program.ts';
@@ -261,6 +261,55 @@ winrmTest('a step that is cancelled is ended with its task', async () => {
   expect(await running).toMatchObject({ status: 'cancelled', reason: 'cancelled' });
   await t.remove();
   expect(host.fixture.tasks).toEqual([]);
+});
+
+/** Stopped while the host is about to begin it: what begins it goes on once the stop has found nothing, unless it was ended. */
+async function stopWhileItBegins(t: ReturnType<typeof setup>, before = async () => {}) {
+  const hold = join(host.fixture.dir, 'hold-start');
+  const waits = `${hold}-waits`;
+  rmSync(waits, { force: true });
+  writeFileSync(hold, '');
+  const running = t.run({ command: sh(':') });
+  await vi.waitFor(() => expect(existsSync(waits)).toBe(true));
+  await before();
+  t.stop();
+  return await running;
+}
+
+winrmTest(
+  'a stop that comes before the start has begun the script leaves nothing that begins it',
+  async () => {
+    const t = setup();
+    expect(await stopWhileItBegins(t)).toMatchObject({ status: 'cancelled', reason: 'cancelled' });
+    expect(host.fixture.tasks).toEqual([]);
+  },
+);
+
+winrmTest('where the start may still come after the stop, that is not said to have ended it', async () => {
+  const t = setup();
+  const outcome = await stopWhileItBegins(t, async () => {
+    for (const action of ['Signal', 'Delete']) await host.fixture.mishap({ action, what: '503', times: 9 });
+  });
+  expect(outcome).toMatchObject({ status: 'unknown', reason: 'cancel_unconfirmed' });
+  await host.fixture.loseShells();
+  await t.remove();
+});
+
+winrmTest('a stop that finds no process of the task is not said to have ended it', async () => {
+  const t = setup({ runAs: worker });
+  const folder = join(host.fixture.dir, 'tasks', t.context.directoryName);
+  const goOn = join(host.fixture.dir, 'go-on');
+  const command = sh(`: >${folder}/pid; echo ready; until [ -e ${goOn} ]; do sleep 0.02; done`);
+  const running = t.step.execute({ command, run_as_credential: 'worker' }, t.context);
+  await t.sink.seen(/ready/);
+  t.stop();
+  expect(await running).toMatchObject({
+    status: 'unknown',
+    reason: 'cancel_unconfirmed',
+    message: expect.stringContaining('Its process was not found'),
+  });
+  writeFileSync(goOn, '');
+  await t.remove();
 });
 
 winrmTest(

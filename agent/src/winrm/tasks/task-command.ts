@@ -50,7 +50,8 @@ const maxLineChars = 1024 * 1024;
  */
 export async function runTask(options: TaskOptions): Promise<CommandEnd> {
   const following = new AbortController();
-  const state = { isBegun: options.start === undefined };
+  const isBegun = options.start === undefined;
+  const state: State = { isBegun, isTold: isBegun, isStartEnded: false };
   const ending = follow(options, state, following.signal);
   let onStop = () => {};
   const stopped = new Promise<undefined>((resolve) => {
@@ -61,9 +62,16 @@ export async function runTask(options: TaskOptions): Promise<CommandEnd> {
   try {
     const end = await Promise.race([ending, stopped]);
     if (end !== undefined) return end;
-    if (state.isBegun) return await stop(options);
-    following.abort(options.signal.reason);
-    return await ending;
+    if (!state.isTold) {
+      // What is about to begin it on the host is ended first: it could come after the stop, which would have found nothing.
+      following.abort(options.signal.reason);
+      const known = await ending.catch((error: unknown) => {
+        if (!state.isBegun) throw error;
+        return undefined;
+      });
+      if (known?.how === 'exited') return known;
+    }
+    return await stop(options, state);
   } finally {
     options.signal.removeEventListener('abort', onStop);
     following.abort(new Error('The task is followed no more'));
@@ -73,17 +81,24 @@ export async function runTask(options: TaskOptions): Promise<CommandEnd> {
 
 /** Leaves nothing of it on the host. @throws {WinrmError} */
 export async function removeTask(connections: ConnectionSource, name: string): Promise<void> {
-  await ask({ connections, name, verb: 'remove', signal: AbortSignal.timeout(stopMs) });
+  await ask({ connections, name, verb: 'remove', signal: AbortSignal.timeout(stopMs) }, ['removed']);
 }
 
-async function follow(
-  options: TaskOptions,
-  state: { isBegun: boolean },
-  signal: AbortSignal,
-): Promise<CommandEnd> {
+interface State {
+  /** The host may have begun it. */
+  isBegun: boolean;
+  /** The host said so, or it was begun by an earlier process. */
+  isTold: boolean;
+  /** What was to begin it on the host was ended, for certain. */
+  isStartEnded: boolean;
+}
+
+async function follow(options: TaskOptions, state: State, signal: AbortSignal): Promise<CommandEnd> {
   let { start } = options;
   for (let silences = 0, refusals = 0; ; ) {
-    const heard = new Heard(options.onOutput);
+    const heard = new Heard(options.onOutput, () => {
+      state.isTold = true;
+    });
     try {
       const beforeStart = async () => {
         if (start === undefined) return;
@@ -93,7 +108,7 @@ async function follow(
       };
       const { connections, name, user, limits } = options;
       const where = { ...options.taken(), ...start, user };
-      await say({
+      const end = await say({
         connections,
         name,
         verb: start === undefined ? 'follow' : 'start',
@@ -103,28 +118,41 @@ async function follow(
         signal,
         limits,
       });
+      state.isStartEnded = start !== undefined && end.how === 'stopped' && end.confirmed;
       silences = heard.isAny ? 0 : silences + 1;
       refusals = 0;
     } catch (error) {
+      const isRefused = error instanceof WinrmError && error.notExecuted;
+      // Stopped before it was asked for, or refused.
+      if (start !== undefined && (isRefused || error === signal.reason)) state.isBegun = false;
       if (signal.aborted || !state.isBegun || !(error instanceof WinrmError)) throw error;
-      if (start !== undefined && error.notExecuted) throw error;
       refusals = error.kind === 'auth_failed' ? refusals + 1 : 0;
       if (refusals >= maxRefusals) return { how: 'lost', error };
       // Out of reach: it is asked again, until whoever waits has it stopped.
     }
     const { last } = heard;
-    if (last?.is === 'failed' && start !== undefined && !heard.isBegun) throw notStarted(last.text);
+    if (last?.is === 'failed' && start !== undefined && !heard.isBegun) {
+      state.isBegun = false;
+      throw notStarted(last.text);
+    }
     if (last?.is === 'exit') return { how: 'exited', exitCode: last.code, outputMayLack: false };
     if (last?.is === 'none' || last?.is === 'ended') return { how: 'lost', error: gone(last.is) };
     if (silences >= maxSilences) return { how: 'lost', error: gone('silent') };
+    signal.throwIfAborted();
     start = undefined;
     await pause(retryMs, signal);
   }
 }
 
-async function stop({ connections, name, user }: TaskOptions): Promise<CommandEnd> {
+async function stop(
+  { connections, name, user }: TaskOptions,
+  { isTold, isStartEnded }: State,
+): Promise<CommandEnd> {
+  const signal = AbortSignal.timeout(stopMs);
   try {
-    await ask({ connections, name, verb: 'stop', where: { user }, signal: AbortSignal.timeout(stopMs) });
+    const said = await ask({ connections, name, verb: 'stop', where: { user }, signal }, ['stopped', 'none']);
+    // That there is no trace of it means that it has not begun only where nothing can begin it any more.
+    if (said === 'none' && (isTold || !isStartEnded)) throw gone('none');
     return { how: 'stopped', confirmed: true, exitCode: undefined, outputMayLack: false };
   } catch (error) {
     const why = error instanceof WinrmError ? error.message : 'the host did not say so in time';
@@ -143,18 +171,17 @@ interface Said {
   limits?: Partial<RunLimits> | undefined;
 }
 
-async function ask(said: Omit<Said, 'heard'>): Promise<void> {
+async function ask(said: Omit<Said, 'heard'>, wanted: readonly Word['is'][]): Promise<Word['is']> {
   const heard = new Heard(() => undefined);
   await say({ ...said, heard });
-  const wanted = said.verb === 'stop' ? 'stopped' : 'removed';
-  if (heard.last?.is === wanted) return;
+  if (heard.last !== undefined && wanted.includes(heard.last.is)) return heard.last.is;
   throw problem(
     'fault',
     heard.last?.is === 'failed' ? heard.last.text : 'The host did not say that it is done.',
   );
 }
 
-/** Runs the program on the host, and hears what it says. */
+/** Runs the program on the host, and hears what it says. @throws {WinrmError} also where it was lost. */
 async function say({
   connections,
   name,
@@ -164,7 +191,7 @@ async function say({
   beforeStart,
   signal,
   limits,
-}: Said): Promise<void> {
+}: Said): Promise<Exclude<CommandEnd, { how: 'lost' }>> {
   const values: Record<keyof typeof taskVariables, string> = {
     verb,
     name,
@@ -199,6 +226,7 @@ async function say({
     ...(limits === undefined ? {} : { limits }),
   });
   if (end.how === 'lost') throw end.error.as({ notExecuted: false });
+  return end;
 }
 
 type Word =
@@ -217,8 +245,11 @@ class Heard {
   /** Some of what was said is gone. */
   #lacks = false;
 
-  constructor(onOutput: TaskOptions['onOutput']) {
+  readonly #onBegun: () => void;
+
+  constructor(onOutput: TaskOptions['onOutput'], onBegun = () => {}) {
     this.#onOutput = onOutput;
+    this.#onBegun = onBegun;
   }
 
   /**
@@ -246,6 +277,7 @@ class Heard {
     switch (word) {
       case 'begun':
         this.isBegun = true;
+        this.#onBegun();
         break;
       case 'stdout':
       case 'stderr':

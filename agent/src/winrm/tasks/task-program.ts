@@ -20,7 +20,7 @@ export const taskVariables = {
  * Run by the bootstrap over WinRM. `start` makes the task and its folder, to which only administrators and the system have
  * access, and whom the task runs as to the files in it, and follows it; `follow` tells what it prints from the given places on, and its
  * end; `stop` ends everything in it; `remove` leaves nothing of it. It says lines: `begun`, `stdout BASE64`, `stderr BASE64`, `exit CODE`, `none` where there
- * is no such task, `ended` where it went without an exit code, `stopped`, `removed`, `failed TEXT`.
+ * is no such task, `ended` where it went without an exit code, `stopped` where its process was ended or had ended, `removed`, `failed TEXT`.
  */
 export const taskProgram = `$ErrorActionPreference = 'Stop'
 $opsOut = New-Object IO.StreamWriter ([Console]::OpenStandardOutput()), ([Text.Encoding]::ASCII), 65536
@@ -29,6 +29,7 @@ $opsUtf8 = New-Object Text.UTF8Encoding $false
 # Nobody but the system can put something in the place of a folder there, as one could below ProgramData.
 $opsFolder = [IO.Path]::Combine([Environment]::GetFolderPath('Windows'), 'Temp', 'OpsConductor-' + $OPSRUN_task)
 $opsName = 'OpsConductor ' + $OPSRUN_task
+$opsQueued = 2
 $opsRunning = 4
 # TASK_LOGON_SERVICE_ACCOUNT, TASK_LOGON_PASSWORD.
 $opsLogon = $(if ($OPSRUN_user -eq '') { 5 } else { 1 })
@@ -104,15 +105,19 @@ function OpsNumber($name) {
   if ($text -match '^-?[0-9]{1,10}$') { return $text }
   return $null
 }
+function OpsCode {
+  $code = OpsNumber 'code'
+  # Of a task that an earlier version has begun.
+  if ($null -eq $code) { $code = OpsNumber 'exit' }
+  return $code
+}
 function OpsFollow {
   $at = @{ stdout = [long]$OPSRUN_stdout; stderr = [long]$OPSRUN_stderr }
   $wait = 20
   $idle = 0
   while ($true) {
     if (-not [IO.Directory]::Exists($opsFolder)) { OpsSay 'none'; return }
-    $code = OpsNumber 'code'
-    # Of a task that an earlier version has begun.
-    if ($null -eq $code) { $code = OpsNumber 'exit' }
+    $code = OpsCode
     $isAny = $false
     foreach ($name in @('stdout', 'stderr')) {
       $got = OpsRead $name $at[$name]
@@ -142,7 +147,16 @@ function OpsProcess {
   return $id
 }
 function OpsStop {
+  if ([IO.File]::Exists((OpsPath 'stopped'))) { OpsSay 'stopped'; return }
   $task = OpsTask
+  if ($null -eq $task -and -not [IO.Directory]::Exists($opsFolder)) { OpsSay 'none'; return }
+  # A task that has just been begun has no process yet, or one whose number is not written yet.
+  for ($at = 0; $at -lt 50; $at++) {
+    if ($null -eq $task -or ($task.State -ne $opsRunning -and $task.State -ne $opsQueued)) { break }
+    if ($null -ne (OpsNumber 'pid') -or $null -ne (OpsCode)) { break }
+    Start-Sleep -Milliseconds 100
+    $task = OpsTask
+  }
   if ($null -ne $task) { $task.Stop(0) }
   $id = OpsProcess
   if ($null -ne $id) {
@@ -154,7 +168,9 @@ function OpsStop {
     $kill.CreateNoWindow = $true
     [Diagnostics.Process]::Start($kill).WaitForExit()
     if ($null -ne (OpsProcess)) { throw 'It is still there.' }
-  }
+    # Nobody else can make a file there.
+    OpsWrite 'stopped' ''
+  } elseif ($null -eq (OpsCode)) { throw 'Its process was not found.' }
   OpsSay 'stopped'
 }
 function OpsRemove {
