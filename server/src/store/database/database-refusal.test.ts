@@ -61,6 +61,19 @@ test.each([
   expect(await saidOf(() => {}, raise)).toMatch(expected);
 });
 
+test('what PostgreSQL says beside why it lets nobody in is told as well', async () => {
+  const { username, pathname } = new URL(database.url);
+  const [role, name] = [username, pathname.slice(1)].map((text) => `"${decodeURIComponent(text)}"`);
+  await database.sql.unsafe(`revoke connect on database ${name} from public, ${role}`);
+  try {
+    expect(await saidOf(() => {})).toMatch(
+      /needs: permission denied for database "\w+" \(User does not have CONNECT privilege\)\. Make that user/,
+    );
+  } finally {
+    await database.sql.unsafe(`grant connect on database ${name} to ${role}`);
+  }
+});
+
 test('where nobody listens, and where something else does, the address is named', async () => {
   const port = await portOfAnother();
   const other = await saidOf((url) => {

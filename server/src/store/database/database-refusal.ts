@@ -50,7 +50,7 @@ export function databaseRefusal(error: unknown, url: string | undefined): unknow
   if (url === undefined) return isDatabaseLost(error) ? embeddedLost(error) : error;
   const at = addressOf(url);
   const answer = answers[sqlState(error) ?? ''];
-  if (answer !== undefined) return new DatabaseRefusalError(answer(at, error.message), { cause: error });
+  if (answer !== undefined) return new DatabaseRefusalError(answer(at, wholly(error)), { cause: error });
   if (!isDatabaseLost(error)) return error;
   const way = ways[String((error as { code?: unknown }).code)];
   const text =
@@ -75,6 +75,12 @@ function addressOf(url: string): Address {
     user,
     database: decodeURIComponent(pathname.slice(1)) || user,
   };
+}
+
+/** With what PostgreSQL says beside its message, which may be what it is about. */
+function wholly(error: Error & { detail?: string; hint?: string }): string {
+  const beside = [error.detail, error.hint].filter((text) => text !== undefined).map(withoutDot);
+  return beside.length === 0 ? error.message : `${error.message} (${beside.join('. ')})`;
 }
 
 function withoutDot(text: string): string {

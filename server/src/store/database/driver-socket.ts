@@ -141,7 +141,7 @@ export class DriverSocket extends EventEmitter {
       if (passed.length > 0) this.#hand(passed);
       if (fatal === undefined) return;
       if (fatal.isRefusal) this.#refusal = fatal;
-      this.#lose(Object.assign(new Error(fatal.message), { code: fatal.code }));
+      this.#lose(toError(fatal));
     });
     socket.on('drain', () => this.emit('drain'));
     socket.on('error', (error) => this.#lose(error));
@@ -213,7 +213,7 @@ export class DriverSocket extends EventEmitter {
     // which query it has ended.
     if (this.listenerCount('error') === 0) return;
     const refusal = this.#refusal;
-    this.emit('error', refusal === undefined ? new DatabaseLost(this.#cause) : refusedBy(refusal));
+    this.emit('error', refusal === undefined ? new DatabaseLost(this.#cause) : toError(refusal));
   }
 
   #closeWhenQuiet(): void {
@@ -227,8 +227,8 @@ export class DriverSocket extends EventEmitter {
 }
 
 /** What the driver would make of it. */
-function refusedBy({ code, message }: FatalMessage): Error {
-  return new postgres.PostgresError({ code, message } as never);
+function toError({ said }: FatalMessage): Error {
+  return new postgres.PostgresError(said as never);
 }
 
 /** What a connection begins with, without what was meant for the one before. */

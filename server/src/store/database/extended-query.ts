@@ -129,7 +129,8 @@ const fieldNames: Readonly<Record<string, string>> = {
   R: 'routine',
 };
 
-function errorOf(body: Buffer): Record<string, string> {
+/** What the body of an ErrorResponse says, as the driver's errors have it. */
+export function errorOf(body: Buffer): Record<string, string> {
   const fields = body.toString('utf8').split('\0');
   return Object.fromEntries(
     fields.flatMap((field) => {

@@ -8,7 +8,11 @@ function message(type: string, body: string): Buffer {
   return Buffer.concat([head, Buffer.from(body)]);
 }
 const error = (severity: string) =>
-  message('E', `SERREUR\0V${severity}\0C57P01\0Mterminating connection\0\0`);
+  message('E', `SERREUR\0V${severity}\0C57P01\0Mterminating connection\0DOf another.\0HTry again.\0\0`);
+const saidWith = (severity: string) => ({
+  ...{ severity_local: 'ERREUR', severity, code: '57P01', message: 'terminating connection' },
+  ...{ detail: 'Of another.', hint: 'Try again.' },
+});
 const ready = message('Z', 'I');
 const row = message('D', 'E'.repeat(30));
 const before = Buffer.concat([message('R', '\0\0\0\0'), ready, row, error('ERROR'), ready]);
@@ -26,7 +30,7 @@ test.each(['FATAL', 'PANIC'])(
         passed.push(Buffer.from(read.passed));
         found = read.fatal;
       }
-      expect(found).toEqual({ code: '57P01', message: 'terminating connection', isRefusal: false });
+      expect(found).toEqual({ said: saidWith(severity), isRefusal: false });
       expect(Buffer.concat(passed)).toEqual(before);
     }
   },
@@ -36,6 +40,6 @@ test('an error before the connection is ready is told apart: it lets nobody in',
   const begin = message('R', '\0\0\0\0');
   expect(new FatalWatch().read(Buffer.concat([begin, error('FATAL')]))).toEqual({
     passed: begin,
-    fatal: { code: '57P01', message: 'terminating connection', isRefusal: true },
+    fatal: { said: saidWith('FATAL'), isRefusal: true },
   });
 });

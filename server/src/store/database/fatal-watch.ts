@@ -1,15 +1,15 @@
 // Finds the message by which PostgreSQL ends a connection, or refuses it. The driver keeps what was fatal until the
 // connection is ready again, where a query ran on it or on the one before: that is on its next one, whose first query it
 // would reject with it.
+import { errorOf } from './extended-query.ts';
 
 const errorResponse = 'E'.charCodeAt(0);
 const readyForQuery = 'Z'.charCodeAt(0);
 const headerBytes = 5;
 
 export interface FatalMessage {
-  /** SQLSTATE. */
-  code: string;
-  message: string;
+  /** As the driver's errors have it: the SQLSTATE is `code`; `detail` and `hint` are there where PostgreSQL says more. */
+  said: Readonly<Record<string, string>>;
   /** Of the start: nobody was let in. */
   isRefusal: boolean;
 }
@@ -38,9 +38,9 @@ export class FatalWatch {
       if (data[at] === readyForQuery) this.#hasBegun = true;
       else if (data[at] === errorResponse) {
         if (end > data.length) break;
-        const fatal = fatalOf(data.subarray(at + headerBytes, end));
-        if (fatal !== undefined)
-          return { passed: data.subarray(0, at), fatal: { ...fatal, isRefusal: !this.#hasBegun } };
+        const said = errorOf(data.subarray(at + headerBytes, end));
+        if (isFatal(said))
+          return { passed: data.subarray(0, at), fatal: { said, isRefusal: !this.#hasBegun } };
       }
       this.#left = Math.max(0, end - data.length);
       at = Math.min(end, data.length);
@@ -50,15 +50,8 @@ export class FatalWatch {
   }
 }
 
-/** Fields are a letter and a string each: V is the severity in no language, C the SQLSTATE, M the message. */
-function fatalOf(body: Buffer): Omit<FatalMessage, 'isRefusal'> | undefined {
-  const fields = new Map(
-    body
-      .toString('utf8')
-      .split('\0')
-      .map((field) => [field[0], field.slice(1)]),
-  );
-  const severity = fields.get('V') ?? fields.get('S');
-  if (severity !== 'FATAL' && severity !== 'PANIC') return undefined;
-  return { code: fields.get('C') ?? '', message: fields.get('M') ?? '' };
+/** By the severity in no language, which servers have had since PostgreSQL 9.6. */
+function isFatal({ severity, severity_local }: Readonly<Record<string, string>>): boolean {
+  const said = severity ?? severity_local;
+  return said === 'FATAL' || said === 'PANIC';
 }
