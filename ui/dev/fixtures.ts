@@ -477,6 +477,7 @@ function runOf(
     cancelRequestedAt: null,
     cancelRequestedBy: null,
     eventSeq: 100,
+    eventId: '100',
     selection: null,
     priority: 0,
     timeoutS: null,

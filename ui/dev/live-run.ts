@@ -122,6 +122,7 @@ export class LiveRun {
   #send(event: 'change', change: Omit<RunChange, 'seq' | 'at'>): void {
     this.#seq += 1;
     this.run.eventSeq = this.#seq;
+    this.run.eventId = String(this.#seq);
     const data = { seq: this.#seq, at: new Date().toISOString(), ...change };
     for (const listener of this.#listeners) listener(event, String(this.#seq), data);
   }

@@ -160,6 +160,10 @@ export const RunStepsSchema = Type.Object({
 export type RunSteps = Static<typeof RunStepsSchema>;
 export const RunDetailSchema = Type.Object({
   ...RunSchema.properties,
+  eventId: Type.String({
+    description:
+      'Id of the newest event of what the caller sees: with it as `Last-Event-ID` the stream says what came since.',
+  }),
   steps: Type.Array(
     Type.Object({ stepNumber: Type.Integer(), name: Type.String(), stepType: Type.String() }),
     {

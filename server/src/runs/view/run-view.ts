@@ -1,6 +1,7 @@
 // Runs, target runs and steps as the API shows them.
 import type { Run, RunDetail, Step, StepStatus, TargetRun } from '@opsconductor/protocol';
 import type { RunRecord, StepRecord, TargetRunRecord } from '../../store/runs/runs.ts';
+import { formatPosition } from '../live/run-stream.ts';
 
 const iso = (date: Date | null): string | null => date?.toISOString() ?? null;
 
@@ -48,9 +49,11 @@ export function runView(row: RunRecord): Run {
   };
 }
 
-export function runDetailView(row: RunRecord): RunDetail {
+export function runDetailView(row: RunRecord, partTag?: string): RunDetail {
+  const position = { afterSeq: row.eventSeq, output: new Map() };
   return {
     ...runView(row),
+    eventId: formatPosition(partTag === undefined ? position : { ...position, part: partTag }),
     steps: row.stepNames.map((name, index) => ({
       stepNumber: index + 1,
       name,

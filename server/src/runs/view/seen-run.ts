@@ -12,6 +12,8 @@ export interface SeenRun {
   /** With the figures of what is seen. */
   run: RunRecord;
   isWhole: boolean;
+  /** Of a part whose events were counted: which part they were counted of. */
+  partTag?: string | undefined;
 }
 
 /**
@@ -33,7 +35,9 @@ export async function seeRun(
   if (part === undefined) throw notFound(`Run ${id}`);
   const seen = seenAs(run, part);
   if (seen.isWhole || options.countEvents !== true) return seen;
-  return { ...seen, run: { ...seen.run, eventSeq: await countPartEvents(sql, id, reaches) } };
+  // First which part it is: where it becomes another in between, the stream refuses the number, instead of taking it.
+  const partTag = (await partToFollow(sql, seen, authority))?.tag;
+  return { ...seen, run: { ...seen.run, eventSeq: await countPartEvents(sql, id, reaches) }, partTag };
 }
 
 /** The part of a run that the caller follows; undefined where that is all of it. */

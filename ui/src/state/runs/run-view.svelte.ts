@@ -57,8 +57,11 @@ export class RunView {
   #pausing: AbortController | undefined;
   /** The page of hosts at which it goes on. */
   #cursor: string | undefined;
+  /** Hosts on the pages before. */
+  #seen = new Set<number>();
   #listener: OutputListener | undefined;
-  #appliedSeq = 0;
+  /** Id of the newest event that is in what is shown, without its positions in output. */
+  #eventId = '';
   #frame: number | undefined;
   #down = false;
   #detailTimer: ReturnType<typeof setTimeout> | undefined;
@@ -143,8 +146,9 @@ export class RunView {
     if (this.#cursor === undefined) {
       const run = await fetchRun(this.id, signal);
       this.run = run;
-      this.#appliedSeq = run.eventSeq;
+      this.#eventId = run.eventId;
       this.#lookAgainIfUntold();
+      this.#seen = new Set();
     }
     do {
       const cursor = this.#cursor;
@@ -153,11 +157,15 @@ export class RunView {
         { limit: 200, ...(cursor === undefined ? {} : { cursor }) },
         signal,
       );
-      for (const targetRun of page.targetRuns) this.#hosts.set(targetRun.id, { targetRun, steps: [] });
+      for (const targetRun of page.targetRuns) {
+        this.#seen.add(targetRun.id);
+        this.#hosts.set(targetRun.id, { targetRun, steps: [] });
+      }
       for (const step of page.steps) this.#place(step);
       this.#cursor = page.nextCursor ?? undefined;
       this.#bump();
     } while (this.#cursor !== undefined);
+    for (const id of this.#hosts.keys()) if (!this.#seen.has(id)) this.#hosts.delete(id);
     // Together: whoever acts on completeness sees all hosts.
     this.#version += 1;
     this.complete = true;
@@ -182,11 +190,8 @@ export class RunView {
     const listener = this.#listener;
     const position = listener?.position();
     void followEvents({
-      url: apiPaths.runEvents(this.id, {
-        after: this.#appliedSeq,
-        ...(listener === undefined ? {} : { output: listener.stepId }),
-      }),
-      lastEventId: position === undefined ? '' : `${this.#appliedSeq}~${position}`,
+      url: apiPaths.runEvents(this.id, listener === undefined ? {} : { output: listener.stepId }),
+      lastEventId: position === undefined ? this.#eventId : `${this.#eventId}~${position}`,
       signal: current.signal,
       onState: (state, error) => {
         if (current.signal.aborted) return;
@@ -194,14 +199,25 @@ export class RunView {
         this.#setDown(state === 'waiting');
         if (state === 'failed' && error?.code === 'not_found') this.error = error;
       },
-      onEvent: async (event) => {
+      onEvent: async (event, lastEventId) => {
         if (current.signal.aborted) return;
         connection.heard();
+        const [eventId = ''] = lastEventId.split('~');
+        if (partOf(eventId) !== partOf(this.#eventId)) return this.#startAnew();
+        this.#eventId = eventId;
         if (event.event === 'change') this.#apply(JSON.parse(event.data) as RunChange);
         else if (event.event === 'transfer') this.#noteTransfer(JSON.parse(event.data) as TransferEvent);
         else await listener?.take(event);
       },
     });
+  }
+
+  /** The reader sees another part of the run than before: numbers and hosts are those of that part. */
+  #startAnew() {
+    this.#connection?.abort();
+    this.#connection = undefined;
+    this.complete = false;
+    void this.start();
   }
 
   #setDown(down: boolean) {
@@ -213,7 +229,6 @@ export class RunView {
 
   #apply(change: RunChange) {
     // What was read after the change happened already has it; whole new values make a second time harmless.
-    this.#appliedSeq = Math.max(this.#appliedSeq, change.seq);
     if (change.run !== undefined && this.run !== undefined) this.run = { ...this.run, ...change.run };
     if (this.#hasMoreToSay(change)) this.readDetailSoon();
     for (const changed of change.targetRuns ?? []) {
@@ -285,4 +300,9 @@ export class RunView {
       this.#version += 1;
     });
   }
+}
+
+/** The tag that ids have for who sees only a part of the run. */
+function partOf(eventId: string): string | undefined {
+  return eventId.includes('.') ? eventId.split('.')[0] : undefined;
 }

@@ -11,7 +11,7 @@ const run = (fields: Partial<RunDetail> = {}) =>
   ({
     id: 7,
     status: 'running',
-    eventSeq: 40,
+    eventId: '40',
     strategy: null,
     timeoutS: null,
     cancelRequestedAt: null,
@@ -41,6 +41,7 @@ async function setup(script: Script = {}) {
   ];
   let failures = script.failures ?? 0;
   let said = script.run;
+  let steps = pages;
   const unavailable = { error: { code: 'unavailable', message: 'Not now.', requestId: 'r' } };
   let down = false;
   const streams: { url: URL; lastEventId: string | undefined; response: ServerResponse }[] = [];
@@ -56,7 +57,7 @@ async function setup(script: Script = {}) {
       const at = Number(url.searchParams.get('cursor') ?? 0);
       if (at >= (script.failsAt ?? 0)) failures -= 1;
       if (failures >= 0 && at >= (script.failsAt ?? 0)) return json(response, unavailable, 503);
-      json(response, { ...pages[at], nextCursor: at + 1 < pages.length ? String(at + 1) : null });
+      json(response, { ...steps[at], nextCursor: at + 1 < steps.length ? String(at + 1) : null });
     },
     '/api/v1/runs/7/events': stream,
   });
@@ -64,12 +65,10 @@ async function setup(script: Script = {}) {
   const view = new RunView(7);
   onTestFinished(() => view.stop());
   const connected = (times: number) => eventually(() => streams.length).toBe(times);
-  const send = (change: Partial<RunChange> & { seq: number }) =>
+  const send = (change: Partial<RunChange> & { seq: number }, id = String(change.seq)) =>
     streams
       .at(-1)
-      ?.response.write(
-        `event: change\nid: ${change.seq}\ndata: ${JSON.stringify({ at: '', ...change })}\n\n`,
-      );
+      ?.response.write(`event: change\nid: ${id}\ndata: ${JSON.stringify({ at: '', ...change })}\n\n`);
   /** Draws until it holds. */
   const seen = (holds: () => unknown) =>
     eventually(() => {
@@ -83,8 +82,9 @@ async function setup(script: Script = {}) {
   const restore = () => {
     down = false;
   };
-  const answers = (fields: Partial<RunDetail>) => {
+  const answers = (fields: Partial<RunDetail>, seen?: Omit<RunSteps, 'nextCursor'>) => {
     said = fields;
+    if (seen !== undefined) steps = [seen];
   };
   return { view, answers, cut, restore, asked, streams, frames, connected, send, seen };
 }
@@ -111,7 +111,7 @@ describe('a run as it goes', () => {
     const t = await setup();
     await t.view.start();
     await t.connected(1);
-    expect(t.streams[0]?.url.searchParams.get('after')).toBe('40');
+    expect(t.streams[0]?.lastEventId).toBe('40');
     expect(t.streams[0]?.url.searchParams.has('output')).toBe(false);
   });
 
@@ -214,6 +214,47 @@ describe('a run as it goes', () => {
     t.view.listen(undefined);
     await t.connected(3);
     expect(t.streams[2]?.url.searchParams.has('output')).toBe(false);
+  });
+
+  it('names the part that is seen of it wherever it is gone on with, so that nothing is sent twice', async () => {
+    const t = await setup({ run: { eventId: '0badcafe.3' } });
+    const listener: OutputListener = { stepId: 12, position: () => '12.1.30', take: () => {} };
+    await t.view.start();
+    await t.connected(1);
+    expect(t.streams[0]?.lastEventId).toBe('0badcafe.3');
+    t.view.listen(listener);
+    await t.connected(2);
+    expect(t.streams[1]?.lastEventId).toBe('0badcafe.3~12.1.30');
+    t.streams[1]?.response.write('event: chunk\nid: 0badcafe.7~12.1.31\ndata: {}\n\n');
+    t.send({ seq: 8, steps: [{ id: 11, status: 'running' }] }, '0badcafe.8~12.1.31');
+    await t.seen(() => t.view.host(1)?.steps[0]?.status === 'running');
+    t.view.listen(undefined);
+    await t.connected(3);
+    expect(t.streams[2]?.lastEventId).toBe('0badcafe.8');
+  });
+
+  it('is read anew when another part of it is seen: hosts that are seen no more go, and numbers are that part’s', async () => {
+    const t = await setup({ run: { eventId: '5000', targetsTotal: 2 } });
+    await t.view.start();
+    await t.connected(1);
+    // A right was taken: the server cuts the stream, and gives the part from its first event on.
+    t.answers(
+      { eventId: '0badcafe.300', targetsTotal: 1 },
+      { targetRuns: [targetRun(2)], steps: [step(21, 2, 1, { status: 'running' }), step(22, 2, 2)] },
+    );
+    t.cut();
+    await eventually(() => connection.state).toBe('reconnecting');
+    t.restore();
+    await t.connected(2);
+    t.send({ seq: 1, run: { status: 'queued' }, steps: [{ id: 21, status: 'ready' }] }, '0badcafe.1');
+    await t.connected(3);
+    expect(t.streams[2]?.lastEventId).toBe('0badcafe.300');
+    await t.seen(() => t.view.host(1) === undefined);
+    expect(t.view.hosts.map((host) => host.targetRun.id)).toEqual([2]);
+    expect([t.view.run?.targetsTotal, t.view.run?.status, t.view.complete]).toEqual([1, 'running', true]);
+    expect(t.view.host(2)?.steps[0]?.status).toBe('running');
+    t.send({ seq: 301, steps: [{ id: 21, status: 'succeeded' }] }, '0badcafe.301');
+    await t.seen(() => t.view.host(2)?.steps[0]?.status === 'succeeded');
   });
 
   it('is not followed when it had ended before', async () => {

@@ -50,7 +50,7 @@ import { shownOutputs, shownParameters } from '../../../runs/values/show-values.
 import { explainRun } from '../../../runs/view/explain-run.ts';
 import { listRuns } from '../../../runs/view/list-runs.ts';
 import { runDetailView, runView, stepView, targetRunView } from '../../../runs/view/run-view.ts';
-import { seeRun } from '../../../runs/view/seen-run.ts';
+import { type SeenRun, seeRun } from '../../../runs/view/seen-run.ts';
 import type { Sql } from '../../../store/database/connection.ts';
 import { decodeCursor, encodeCursor } from '../../../store/database/cursor.ts';
 import { inTransaction } from '../../../store/database/transaction.ts';
@@ -208,8 +208,8 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
 }
 
 /** Values are for who sees all of the run. */
-async function detailOf(deps: RunRouteDeps, run: RunRecord, isWhole = true): Promise<RunDetail> {
-  const detail = runDetailView(run);
+async function detailOf(deps: RunRouteDeps, { run, isWhole, partTag }: SeenRun): Promise<RunDetail> {
+  const detail = runDetailView(run, partTag);
   if (!isWhole) return { ...detail, versionRef: null, runReason: null };
   const [parameters, signature, untoldAttempts] = await Promise.all([
     shownParameters(deps, run),
@@ -246,7 +246,7 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
       success: { status: 200, schema: RunDetailSchema, example: runDetailExample },
       handle: async ({ params, principal }) => {
         const seen = await seeRun(sql, params.id, principal.authority, { countEvents: true });
-        return detailOf(deps, seen.run, seen.isWhole);
+        return detailOf(deps, seen);
       },
     }),
     route({
@@ -379,7 +379,7 @@ async function start(
   const repeated: Record<string, string> = started.isRepeated ? { 'Idempotent-Replayed': 'true' } : {};
   if (wantsEvents(req.header('accept')))
     return followStarted(deps.events, request, { run, isNew: started.isRepeated !== true }, repeated);
-  return request.context.json(await detailOf(deps, run), 201, repeated);
+  return request.context.json(await detailOf(deps, { run, isWhole: true }), 201, repeated);
 }
 
 /** What the caller has just made, whatever they may read. */

@@ -1,4 +1,5 @@
 // A live stream goes on no longer than the right to it.
+import type { RunDetail } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { endOf } from '../../../runs/testing.ts';
 import { setupRunsApp, type TestRunsApp } from './runs-testing.ts';
@@ -76,6 +77,19 @@ describe('when it is announced', { timeout: 12_000 }, () => {
     expect(seen).toContain('"targetsSucceeded":1');
     expect(seen).not.toContain('"targetsSucceeded":2');
     expect(seen).toContain('event: end');
+  });
+
+  test('a stream with the id that its run was read with has nothing twice, also of who sees only a part', async () => {
+    const { runId, targetIds } = await going();
+    const { id, token } = await t.app.user('eve', []);
+    await restrictTo(id, targetIds.slice(0, 1));
+    for (const lease of await t.claim()) await t.settle(endOf(lease));
+    for (const reader of [{}, { token }]) {
+      const { eventId } = (await t.ask('GET', `runs/${runId}`, reader)).body as RunDetail;
+      const headers = { 'Last-Event-ID': `${eventId}~1.1.1` };
+      const stream = await t.request('GET', `runs/${runId}/events?output=all`, { ...reader, headers });
+      expect(await stream.text()).toBe('retry: 1000\n\nevent: end\ndata: {}\n\n');
+    }
   });
 
   test('a stream goes on when the rights of others change', async () => {
