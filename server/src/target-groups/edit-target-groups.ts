@@ -10,10 +10,10 @@ import { inTransaction } from '../store/database/transaction.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { listSelectingGroups, lockMembership } from '../store/targets/target-group-members.ts';
 import {
-  credentialsOfSegments,
   deleteTargetGroup as deleteRow,
   findTargetGroup,
   insertTargetGroup,
+  lockCredentialsOfSegments,
   putEntries,
   removeEntries,
   setGroupCredentials,
@@ -224,7 +224,7 @@ async function requireCredentials(
   credentials: NonNullable<TargetGroupRequest['credentials']>,
   caller: Caller,
 ): Promise<void> {
-  const known = await credentialsOfSegments(tx, credentials);
+  const known = await lockCredentialsOfSegments(tx, credentials);
   const segments = new Set<number>();
   for (const [index, { segmentId, credentialId }] of credentials.entries()) {
     const path = `credentials[${index}]`;
@@ -232,7 +232,7 @@ async function requireCredentials(
       throw invalidField(`${path}.segmentId`, 'This segment is named twice; give it one credential.');
     }
     segments.add(segmentId);
-    if (!known.has(credentialId.toLowerCase())) {
+    if (!known.has(`${segmentId} ${credentialId.toLowerCase()}`)) {
       throw invalidField(`${path}.credentialId`, `There is no such credential in segment ${segmentId}.`);
     }
     if (!caller.authority.holdsOnSegment('credentials.use', segmentId)) {

@@ -10,7 +10,9 @@ import {
   sealedCredentialRequest,
   setupInstallation,
   type TestInstallation,
+  waitUntilBlocked,
 } from '../segments/testing.ts';
+import { inTransaction } from '../store/database/transaction.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { lockMembership } from '../store/targets/target-group-members.ts';
 import { bulkChangeTargets } from '../targets/bulk-targets.ts';
@@ -247,6 +249,16 @@ describe('a group is refused', () => {
     expect(group.credentials).toMatchObject([{ segmentName: 'dmz-1', credentialName: 'group key' }]);
     const foreign = makeGroup({ credentials: [{ segmentId: otherSegmentId, credentialId: credential.id }] });
     await expect(foreign).rejects.toMatchObject({ details: [{ path: 'credentials[0].credentialId' }] });
+    const twice = makeGroup({
+      credentials: [
+        { segmentId, credentialId: credential.id.toUpperCase() },
+        { segmentId: otherSegmentId, credentialId: credential.id },
+      ],
+    });
+    await expect(twice).rejects.toMatchObject({
+      code: 'invalid',
+      details: [{ path: 'credentials[1].credentialId' }],
+    });
     const reader = await somebody(['read', null], ['target_groups.edit', null]);
     const request = { name: unique('group'), credentials: [{ segmentId, credentialId: credential.id }] };
     await expect(createTargetGroup(t.sql, request, reader)).rejects.toMatchObject({
@@ -254,6 +266,27 @@ describe('a group is refused', () => {
       permission: 'credentials.use',
     });
   });
+});
+
+it('a credential that is deleted before a group takes it is told as one that is not there', async () => {
+  const sealed = await sealedCredentialRequest(t, segmentId, 'going');
+  const { id: credentialId } = await createCredential(t.sql, sealed, t.caller);
+  const { id } = await makeGroup();
+  const saved = await inTransaction(t.sql, async (tx) => {
+    await tx`delete from credentials where id = ${credentialId}`;
+    const saving = updateTargetGroup(
+      t.sql,
+      id,
+      { name: unique('group'), credentials: [{ segmentId, credentialId }] },
+      t.caller,
+    );
+    const result = Promise.allSettled([saving]);
+    await waitUntilBlocked(t, 1);
+    return { result };
+  });
+  expect(await saved.result).toMatchObject([
+    { status: 'rejected', reason: { code: 'invalid', details: [{ path: 'credentials[0].credentialId' }] } },
+  ]);
 });
 
 describe('who sees a group', () => {

@@ -168,16 +168,17 @@ export async function setGroupCredentials(
                 ${credentials.map((one) => one.credentialId)}::uuid[]) as x(segment_id, credential_id)`;
 }
 
-/** Of these credentials those that are of the segment said. */
-export async function credentialsOfSegments(
-  sql: Queryable,
+/** Of these credentials those that are of the segment said, as `segment credential`, and held: none is deleted meanwhile. */
+export async function lockCredentialsOfSegments(
+  tx: Tx,
   credentials: readonly GroupCredential[],
 ): Promise<Set<string>> {
   if (credentials.length === 0) return new Set();
-  const rows = await sql<{ id: string }[]>`
-    select c.id::text as id
+  const rows = await tx<{ key: string }[]>`
+    select c.segment_id || ' ' || c.id as key
     from unnest(${credentials.map((one) => one.segmentId)}::bigint[],
                 ${credentials.map((one) => one.credentialId)}::uuid[]) as x(segment_id, credential_id)
-    join credentials c on c.id = x.credential_id and c.segment_id = x.segment_id`;
-  return new Set(rows.map((row) => row.id));
+    join credentials c on c.id = x.credential_id and c.segment_id = x.segment_id
+    order by c.id for key share of c`;
+  return new Set(rows.map((row) => row.key));
 }
