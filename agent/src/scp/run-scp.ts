@@ -87,9 +87,12 @@ class ScpCopy {
       const intoDirectory = remotePath.endsWith('/') && entry.kind !== 'directory';
       const final = remotePathOf(intoDirectory ? `${remotePath}${entry.name}` : remotePath);
       const directory = final.slice(0, final.lastIndexOf('/')) || '/';
-      const temporary = `${directory}/${temporaryName(undefined)}`;
+      // Open to its user alone: what comes has the permissions that it is to have in its place, where others may not get to it.
+      const room = `${directory}/${temporaryName(undefined)}`;
+      const temporary = `${room}/new`;
       if (createDirectories) await this.#script(`mkdir -p -- ${quote(directory)}`, directory, 'created');
       try {
+        await this.#script(`umask 077; mkdir -- ${quote(room)}`, directory, 'written to');
         await this.#scp(`scp -rpt -- ${quote(temporary)}`, async (channel) => {
           await channel.answer(directory, 'written to');
           const { signal } = this.#context;
@@ -100,15 +103,16 @@ class ScpCopy {
             signal,
             moved: (bytes: number) => this.#meter.moved(bytes),
           };
-          await sendEntry(upload, parent, entry, temporary.slice(directory.length + 1));
+          await sendEntry(upload, parent, entry, 'new');
         });
         const { fileMode, preservePermissions } = this.#plan;
         const keepsModes = fileMode === undefined && !preservePermissions;
-        await this.#script(placeScript(temporary, final, keepsModes), remotePath, 'put in its place');
+        const script = placeScript({ room, from: temporary, to: final }, keepsModes);
+        await this.#script(script, remotePath, 'put in its place');
       } catch (error) {
         // Also of a step that was stopped, whose own signal would let nothing be done any more.
         const signal = AbortSignal.timeout(cleanUpMs);
-        await this.#script(`rm -rf -- ${quote(temporary)}`, temporary, 'removed', signal).catch(
+        await this.#script(`room=${absolute(room)}; ${removeRoom}`, room, 'removed', signal).catch(
           () => undefined,
         );
         throw error;
@@ -191,25 +195,39 @@ const takeOver = [
   'like() { [ -f "$2" ] && [ ! -h "$2" ] || return 0; m=$(permissions "$2"); [ -z "$m" ] || [ "$m" = "$(permissions "$1")" ] || chmod "$m" "$1"; }',
 ].join('; ');
 
-/** Puts what has arrived in its place: a file over a file, a directory's files over those of one that is there. */
-function placeScript(temporary: string, final: string, keepsModes: boolean): string {
+/** A directory moves to another only where it may be written itself, as its `..` changes. */
+const move =
+  'move() { if [ -d "$1" ] && [ ! -h "$1" ] && [ ! -w "$1" ]; then chmod u+w -- "$1" && mv -- "$1" "$2" && chmod u-w -- "$2"; else mv -f -- "$1" "$2"; fi; }';
+
+/**
+ * Puts what has arrived in its place: a file over a file, a directory's files over those of one that is there. A directory that
+ * is not there yet comes whole, with its permissions and times.
+ */
+function placeScript(paths: { room: string; from: string; to: string }, keepsModes: boolean): string {
   const [from, to] = ['"$from"', '"$to"'];
-  const prepare = keepsModes ? takeOver : 'like() { :; }';
-  const each = `${prepare}; to=$1; shift; for f; do like "$f" "$to/$f" && mv -f -- "$f" "$to/$f" || exit 1; done`;
+  const prepare = `${keepsModes ? takeOver : 'like() { :; }'}; ${move}`;
+  // What is left of the others is moved out of them.
+  const moveNew = `${move}; if [ -e "$1/$2" ] || [ -h "$1/$2" ]; then [ -w "$2" ] || chmod u+w -- "$2"; exit 1; fi; move "$2" "$1/$2"`;
+  const isThere = 'to=$1; shift; for d; do [ -d "$to/$d" ] || exit 1; done';
+  const each = `${prepare}; to=$1; shift; for f; do like "$f" "$to/$f" && move "$f" "$to/$f" || exit 1; done`;
   return [
-    `from=${absolute(temporary)} to=${absolute(final)}`,
+    `room=${absolute(paths.room)} from=${absolute(paths.from)} to=${absolute(paths.to)}`,
     prepare,
     `if [ ! -d ${from} ]; then`,
     `if [ -d ${to} ]; then echo 'is a directory'; exit 1; fi`,
-    `like ${from} ${to} || exit 1`,
-    `exec mv -f -- ${from} ${to}; fi`,
-    `if [ ! -e ${to} ] && [ ! -h ${to} ]; then exec mv -- ${from} ${to}; fi`,
-    `if [ -h ${to} ] || [ ! -d ${to} ]; then echo 'not a directory'; exit 1; fi`,
-    `cd -- ${from} && find . -type d -exec sh -c 'to=$1; shift; for d; do mkdir -p -- "$to/$d" || exit 1; done' sh ${to} {} + &&`,
-    `find . ! -type d -exec sh -c ${quote(each)} sh ${to} {} + &&`,
-    `rm -rf -- ${from}`,
+    `like ${from} ${to} && move ${from} ${to} || exit 1`,
+    `elif [ ! -e ${to} ] && [ ! -h ${to} ]; then move ${from} ${to} || exit 1`,
+    `elif [ -h ${to} ] || [ ! -d ${to} ]; then echo 'not a directory'; exit 1`,
+    `else cd -- ${from} && { [ -w . ] || chmod u+w .; } && find . ! -name . -type d -exec sh -c ${quote(moveNew)} sh ${to} {} \\; -prune &&`,
+    `find . -type d -exec sh -c ${quote(isThere)} sh ${to} {} + &&`,
+    `find . ! -type d -exec sh -c ${quote(each)} sh ${to} {} + || exit 1`,
+    'fi',
+    removeRoom,
   ].join('\n');
 }
+
+/** Also where what it holds may not be written by its own user. */
+const removeRoom = 'cd / && { [ ! -d "$room" ] || chmod -R u+rwx -- "$room"; rm -rf -- "$room"; }';
 
 /** As a word of a script that goes elsewhere: from where the script begins. */
 function absolute(path: string): string {

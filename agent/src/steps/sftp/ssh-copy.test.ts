@@ -1,3 +1,4 @@
+import { statSync, watch } from 'node:fs';
 import {
   access,
   chmod,
@@ -11,7 +12,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, vi } from 'vitest';
+import { expect, onTestFinished, vi } from 'vitest';
 import { FileThread } from '../../sftp/local/file-thread.ts';
 import { sshTest } from '../../ssh/sshd-setup.ts';
 import { setupTransfers } from './sftp-setup.ts';
@@ -179,6 +180,49 @@ sshTest.each([
     expect(await push('set/d/f')).toEqual(kept);
     expect(await push('set/d/f', { mode: '0640' })).toEqual({ ...kept, f: 0o640 });
     expect(await push('set/d/f', { preserve_permissions: true })).toEqual({ ...kept, f: 0o644 });
+  },
+);
+
+sshTest('what arrives by SCP is open to its user alone until it is in its place', async () => {
+  const t = await setupTransfers(withoutSftp);
+  const file = await t.put('local', 'f', 'new');
+  const modes: number[] = [];
+  const watcher = watch(t.remote, (_, name) => {
+    if (!name?.startsWith('.opsconductor')) return;
+    const room = statSync(join(t.remote, name), { throwIfNoEntry: false });
+    if (room !== undefined) modes.push(room.mode & 0o777);
+  });
+  onTestFinished(() => watcher.close());
+  const paths = { local_path: file, remote_path: join(t.remote, 'f'), mode: '0644' };
+  const { outcome } = await t.run('copy', paths);
+  expect(outcome).toMatchObject({ status: 'succeeded' });
+  expect(new Set(modes)).toEqual(new Set([0o700]));
+  expect((await stat(join(t.remote, 'f'))).mode & 0o777).toBe(0o644);
+  expect(await readdir(t.remote)).toEqual(['f']);
+});
+
+sshTest(
+  'directories that come by SCP into one that is there have the permissions that were asked for',
+  async () => {
+    const t = await setupTransfers(withoutSftp);
+    await t.put('local', 'set/old/f', 'first');
+    const push = async (more: object = {}) => {
+      const paths = { local_path: join(t.local, 'set'), remote_path: join(t.remote, 'set') };
+      const { outcome } = await t.run('copy', { ...paths, ...more });
+      expect(outcome).toMatchObject({ status: 'succeeded' });
+    };
+    await push();
+    await chmod(join(t.remote, 'set/old'), 0o710);
+    await t.put('local', 'set/old/f', 'second');
+    await t.put('local', 'set/old/new/deep/g', 'x');
+    await push({ directory_mode: '0555', preserve_times: true });
+    expect(await readFile(join(t.remote, 'set/old/f'), 'utf8')).toBe('second');
+    expect(await readFile(join(t.remote, 'set/old/new/deep/g'), 'utf8')).toBe('x');
+    const modeOf = async (path: string) => (await stat(join(t.remote, path))).mode & 0o777;
+    expect(await Promise.all(['set/old', 'set/old/new', 'set/old/new/deep'].map(modeOf))).toEqual([
+      0o710, 0o555, 0o555,
+    ]);
+    expect(await readdir(t.remote)).toEqual(['set']);
   },
 );
 
