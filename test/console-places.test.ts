@@ -338,6 +338,25 @@ test('what uses a credential is told beside it, and a day that it expires on is 
   expect(faults).toEqual([]);
 });
 
+test('a file picker that is closed without a choice leaves the form as it is, and Escape closes it', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/credentials`);
+  await page.getByRole('button', { name: 'Add credential…' }).click();
+  const form = page.getByRole('dialog', { name: 'Add a credential' });
+  const user = form.getByRole('textbox', { name: 'User', exact: true });
+  await user.fill('deploy');
+  // What browsers say of such a picker.
+  await form.locator('input[type="file"]').dispatchEvent('cancel', { bubbles: true });
+  await form.getByRole('combobox', { name: 'Kind' }).selectOption('ssh_password');
+  expect(await user.inputValue()).toBe('deploy');
+  await page.keyboard.press('Escape');
+  await form.waitFor({ state: 'detached' });
+  expect(faults).toEqual([]);
+});
+
 test('who may not approve host keys sees that one changed, is offered nothing to replace it, and is refused', async ({
   skip,
 }) => {
