@@ -187,6 +187,32 @@ test('output that could not be read is not called followed, and goes on by itsel
   expect(faults).toEqual([]);
 });
 
+test('what was looked for in one output is looked for in the next one, and what was not found there is not said of it', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { id, reader } = await c.system.run(['echo fine', 'echo ERROR: no; echo a timeout; echo a timeout']);
+  expect(await reader.end()).toBe('succeeded');
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/runs/${id}`);
+  await page.getByRole('gridcell', { name: /^step 1: succeeded/ }).click();
+  await hasLines(page, 1);
+  await page.keyboard.press('e');
+  await page.getByRole('button', { name: 'No error found' }).waitFor();
+  const finder = page.getByRole('textbox', { name: 'Find in output' });
+  const found = page.locator('.find').getByRole('status');
+  await finder.fill('timeout');
+  await found.getByText('none').waitFor();
+
+  await page.getByRole('gridcell', { name: /^step 2: succeeded/ }).click();
+  await hasLines(page, 3);
+  await found.getByText('2 found').waitFor();
+  await page.getByRole('button', { name: 'First error' }).waitFor();
+  await finder.press('Enter');
+  await found.getByText('1 of 2').waitFor();
+  expect(faults).toEqual([]);
+});
+
 test('hostile output is text: no element, script, link, title or direction of it has any effect', async ({
   skip,
 }) => {

@@ -22,6 +22,8 @@ export class OutputSearch {
   readonly #view: OutputView;
   #generation = 0;
   #nextEntry = 0;
+  /** What was searched so far: a new attempt of a step is another output. */
+  #store: OutputView['store'] | undefined;
 
   constructor(view: OutputView) {
     this.#view = view;
@@ -39,19 +41,15 @@ export class OutputSearch {
   });
 
   async search(query: string): Promise<void> {
-    this.#generation += 1;
     this.query = query;
-    this.found = [];
-    this.total = 0;
-    this.current = -1;
-    this.capped = false;
-    this.#nextEntry = 0;
+    this.#begin();
     await this.extend();
   }
 
   /** Searches what came since. */
   async extend(): Promise<void> {
     if (this.query === '' || this.searching) return;
+    if (this.#store !== this.#view.store) this.#begin();
     const generation = this.#generation;
     this.searching = true;
     try {
@@ -59,7 +57,17 @@ export class OutputSearch {
     } finally {
       this.searching = false;
     }
-    if (generation !== this.#generation) await this.extend();
+    if (generation !== this.#generation || this.#store !== this.#view.store) await this.extend();
+  }
+
+  #begin() {
+    this.#generation += 1;
+    this.#store = this.#view.store;
+    this.found = [];
+    this.total = 0;
+    this.current = -1;
+    this.capped = false;
+    this.#nextEntry = 0;
   }
 
   step(by: 1 | -1): void {

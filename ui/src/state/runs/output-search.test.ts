@@ -20,16 +20,21 @@ async function setup(...chunks: [stream: 'stdout' | 'stderr', text: string][]) {
   onTestFinished(() => view.stop());
   view.start(false);
   let seq = 0;
+  let epoch = 1;
+  const nextAttempt = () => {
+    epoch += 1;
+    seq = 0;
+  };
   const add = async (stream: 'stdout' | 'stderr', text: string) => {
     seq += 1;
     const raw = Buffer.from(text);
     const data = gzipSync(raw).toString('base64');
-    const chunk = { stepId: 5, epoch: 1, seq, stream, elapsedMs: 0, rawLength: raw.length, data };
+    const chunk = { stepId: 5, epoch, seq, stream, elapsedMs: 0, rawLength: raw.length, data };
     await view.take({ event: 'chunk', data: JSON.stringify(chunk) });
     frames.draw();
   };
   for (const [stream, text] of chunks) await add(stream, text);
-  return { view, search: new OutputSearch(view), add };
+  return { view, search: new OutputSearch(view), add, nextAttempt };
 }
 
 describe('finding in an output', () => {
@@ -76,6 +81,17 @@ describe('finding in an output', () => {
     await t.search.extend();
     expect([t.search.total, t.search.current]).toEqual([3, 0]);
     expect(t.search.found.map((found) => found.row)).toEqual([0, 1, 2]);
+  });
+
+  it('begins anew in the output of a new attempt, of which nothing is known from the one before', async () => {
+    const t = await setup(['stdout', 'one fish\ntwo fish\n'], ['stdout', 'red fish\n']);
+    await t.search.search('fish');
+    t.search.step(1);
+    t.nextAttempt();
+    await t.add('stdout', 'no such thing\nblue fish\n');
+    await t.search.extend();
+    expect([t.search.total, t.search.current]).toEqual([1, -1]);
+    expect(t.search.found).toEqual([{ row: 1, matches: 1 }]);
   });
 
   it('of a query that is replaced while it is searched gives only what the last one finds', async () => {
