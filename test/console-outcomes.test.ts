@@ -193,6 +193,33 @@ test('a retried step shows each attempt with its own output, and when the next c
   await c.system.sql`update output_retention set kept_from = '-infinity'`;
 });
 
+test('of an attempt that is over the page follows nothing, and its lines have the times of its own beginning', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const gate = await c.system.gate();
+  const flag = join(c.system.sshd.dir, 'once-tried');
+  const again = { retry: { attempts: 2, delay: 0, max_delay: 3600, backoff: 1 } };
+  const command = `if test -e ${flag}; then echo second; ${gate.wait}; else touch ${flag}; echo first; exit 3; fi`;
+  const id = await start({ name: 'Try once more', steps: [step('flaky', command, again)] });
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/runs/${id}`);
+  await page.locator('.lines').getByText('second', { exact: true }).waitFor();
+  await page.locator('.live').getByText('Following').waitFor();
+  // As where a day passed until somebody had the step tried again.
+  await c.system.sql`
+    update job_run_step_attempts set started_at = '2026-11-20T02:14:07.000Z'
+     where job_run_id = ${id} and epoch = 1`;
+  await page.goto(`${c.url}/runs/${id}?attempt=1`);
+  await page.locator('.lines').getByText('first', { exact: true }).waitFor();
+  await page.locator('.lines time[title^="20 Nov 2026, 02:14:"]').waitFor();
+  await page.locator('.live').getByText('exit 3').waitFor();
+  expect(await page.locator('.live').textContent()).not.toMatch(/Following|Waiting|pause/);
+  await gate.open();
+  await ended(page, 'succeeded');
+  expect(faults).toEqual([]);
+});
+
 test('a cancel that no agent confirms can be forced, and says what becomes unknown', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const gate = await c.system.gate();
