@@ -338,6 +338,51 @@ test('what uses a credential is told beside it, and a day that it expires on is 
   expect(faults).toEqual([]);
 });
 
+test('before a credential is deleted it is said who gives it, and which jobs fail without it', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { api, segmentId, sql } = c.system;
+  const bounds = { hosts: ['*'], networks: [], ports: [22], protocols: ['ssh' as const], user: 'deploy' };
+  const id = await storeCredential(api, segmentId, 'widely used', {
+    kind: 'ssh_password',
+    user: 'deploy',
+    password: 'correct horse',
+    bounds: { ...bounds, authentication: ['password'] },
+  });
+  await api.made('/api/v1/jobs', {
+    name: 'Asks for it',
+    steps: [
+      {
+        name: 'ask',
+        type: 'ssh.exec',
+        config: { command: 'true' },
+        connection: { credential: 'widely used' },
+      },
+    ],
+  });
+  await sql`update segments set credential_id = ${id} where id = ${segmentId}`;
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/credentials`);
+  await page.getByRole('button', { name: 'what uses it: widely used' }).waitFor();
+  const ask = page.getByRole('table').getByRole('button', { name: 'Delete widely used' });
+  const dialog = page.getByRole('dialog');
+  const remove = dialog.getByRole('button', { name: 'Delete widely used' });
+  await ask.click();
+  await dialog.getByText('Used by segment dmz.').waitFor();
+  await dialog.getByRole('link', { name: 'Asks for it' }).waitFor();
+  expect(await remove.isDisabled()).toBe(true);
+  await dialog.getByRole('button', { name: 'Keep it' }).click();
+
+  await sql`update segments set credential_id = null where id = ${segmentId}`;
+  await ask.click();
+  await dialog.getByText('1 job asks for a credential of this name.').waitFor();
+  await dialog.getByRole('link', { name: 'Asks for it' }).waitFor();
+  await remove.click();
+  await ask.waitFor({ state: 'detached' });
+  expect(faults).toEqual([]);
+});
+
 test('a file picker that is closed without a choice leaves the form as it is, and Escape closes it', async ({
   skip,
 }) => {
