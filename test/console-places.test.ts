@@ -383,6 +383,23 @@ test('before a credential is deleted it is said who gives it, and which jobs fai
   expect(faults).toEqual([]);
 });
 
+test('a form for credentials that can not be loaded says so, and what to do', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/credentials`);
+  // As after an upgrade: what the page was made of is not there any more.
+  await page.route('**/assets/CredentialForm*', (route) => route.fulfill({ status: 404 }));
+  const add = page.getByRole('button', { name: 'Add credential…' });
+  await add.click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByText('The form could not be loaded.').waitFor();
+  await page.unrouteAll();
+  await dialog.getByRole('button', { name: 'Reload the page' }).click();
+  await add.click();
+  await dialog.getByRole('textbox', { name: 'User', exact: true }).waitFor();
+  expect(faults).toEqual([]);
+});
+
 test('a file picker that is closed without a choice leaves the form as it is, and Escape closes it', async ({
   skip,
 }) => {
