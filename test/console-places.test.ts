@@ -1,5 +1,5 @@
 // Target groups, imports and the choice of targets, as a person does them in the console.
-import type { Agent } from '@opsconductor/protocol';
+import type { Agent, Target } from '@opsconductor/protocol';
 import type { Locator } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { ConsoleSystem, eventually, missing } from './console-browser.ts';
@@ -312,6 +312,58 @@ test('a changed host key is shown beside the known one where agents are, replace
   await panel.getByText(/^Connected/).waitFor();
   await page.getByRole('combobox', { name: 'Host key' }).selectOption('changed');
   await page.getByText('No target fits').waitFor();
+  expect(faults).toEqual([]);
+});
+
+test('only those new host keys are accepted that somebody ticked, whatever comes until the click', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { api, sshd, segmentId } = c.system;
+  const { credentialId } = (await api.get<Target>(`/api/v1/targets/${c.system.targetId}`)).body;
+  const pending = async (name: string) => {
+    const { id } = await api.made<{ id: number }>('/api/v1/targets', {
+      segmentId,
+      name,
+      host: sshd.host,
+      port: sshd.port,
+      credentialId,
+    });
+    const tested = await api.made<{ reason: string | null }>(`/api/v1/targets/${id}/test`);
+    expect(tested.reason).toBe('host_key_unknown');
+    return id;
+  };
+  const [first, second] = [await pending('installed-1'), await pending('installed-3')];
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/agents`);
+  const waiting = page.getByRole('region', { name: 'Host keys', exact: true });
+  const box = (name: string) => waiting.getByRole('checkbox', { name: new RegExp(`^${name} `) });
+  for (const name of ['installed-1', 'installed-3']) {
+    expect(await box(name).isChecked()).toBe(false);
+    await box(name).check();
+  }
+  const late = await pending('installed-2');
+  await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))");
+  await box('installed-2').waitFor();
+  // No row has moved under the pointer.
+  const names = await waiting
+    .locator('ul')
+    .getByText(/^installed-/)
+    .allTextContents();
+  expect(names.slice(-1)).toEqual(['installed-2']);
+  await waiting.getByRole('button', { name: 'Accept 2 keys…' }).click();
+  const dialog = page.getByRole('dialog', { name: 'Accept 2 keys of 2 targets?' });
+  await dialog.getByText('installed-1, installed-3', { exact: true }).waitFor();
+  await dialog.getByRole('button', { name: 'Accept 2 keys' }).click();
+  await box('installed-1').waitFor({ state: 'detached' });
+  expect(await box('installed-2').isChecked()).toBe(false);
+  const states = await c.system.sql`
+    select target_id as id, state from target_host_keys where target_id = any(${[first, second, late]}) order by target_id`;
+  expect(states).toEqual([
+    { id: first, state: 'accepted' },
+    { id: second, state: 'accepted' },
+    { id: late, state: 'pending' },
+  ]);
   expect(faults).toEqual([]);
 });
 
