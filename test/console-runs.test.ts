@@ -1,5 +1,5 @@
 // Runs in the console, in a real browser: from the sign-in link to the last line, through reloads and restarts.
-import type { Page } from 'playwright-core';
+import type { Page, Route } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { ConsoleSystem, drawnLines, eventually, hasLines, missing } from './console-browser.ts';
 
@@ -117,6 +117,38 @@ test('a start whose answer is lost is not told as none, and asked again in anoth
   await begin();
   await page.locator('.title').getByText('succeeded').waitFor();
   expect(page.url()).not.toContain(`/runs/${body.items[0]?.id}`);
+  expect(faults).toEqual([]);
+});
+
+test('a run is run again on all of its hosts: until they are read nobody is offered some of them', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const gate = await c.system.gate();
+  const { id } = await c.system.run([`echo begun; ${gate.wait}`]);
+  const { page, faults } = await c.signedIn();
+  let release = () => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const reading = async (route: Route) => {
+    await released;
+    await route.continue();
+  };
+  await page.route(new RegExp(`/runs/${id}/steps\\?`), reading, { times: 1 });
+  await page.goto(`${c.url}/runs/${id}`);
+  const again = page.getByRole('button', { name: 'Run again…' });
+  await again.waitFor();
+  expect(await again.isDisabled()).toBe(true);
+  await page.keyboard.press('r');
+  expect(await page.getByRole('dialog').count()).toBe(0);
+  release();
+  await eventually(() => again.isDisabled()).toBe(false);
+  await page.keyboard.press('r');
+  await page.getByRole('dialog').getByRole('button', { name: 'Run on 1 target' }).waitFor();
+  await page.keyboard.press('Escape');
+  await gate.open();
+  await page.locator('.title').getByText('succeeded').waitFor();
   expect(faults).toEqual([]);
 });
 
