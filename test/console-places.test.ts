@@ -471,6 +471,40 @@ test('a file picker that is closed without a choice leaves the form as it is, an
   expect(faults).toEqual([]);
 });
 
+test('a key or keytab that is too large is said to be, and the one before it is not kept in its place', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/credentials`);
+  await page.getByRole('button', { name: 'Add credential…' }).click();
+  const form = page.getByRole('dialog', { name: 'Add a credential' });
+  const choose = (name: string, bytes: number) =>
+    form.locator('input[type="file"]').setInputFiles({
+      name,
+      mimeType: 'application/octet-stream',
+      buffer: Buffer.alloc(bytes, 'k'),
+    });
+  const key = form.getByRole('textbox', { name: 'Private key', exact: true });
+  await choose('id_ed25519', 12);
+  await eventually(() => key.inputValue()).toBe('k'.repeat(12));
+  await choose('backup.tar', 32_769);
+  await form.getByText('backup.tar has 32,769 bytes; 32,768 are allowed').waitFor();
+  expect(await key.inputValue()).toBe('');
+
+  await form.getByRole('combobox', { name: 'Kind' }).selectOption('winrm_keytab');
+  await choose('deploy.keytab', 900);
+  await form.getByText('900 bytes chosen').waitFor();
+  await choose('other.keytab', 24_001);
+  await form.getByText('other.keytab has 24,001 bytes; 24,000 are allowed').waitFor();
+  await choose('deploy.keytab', 901);
+  await form.getByText('901 bytes chosen').waitFor();
+  await choose('other.keytab', 24_001);
+  await form.getByRole('button', { name: 'Seal and save' }).click();
+  await form.getByText('other.keytab has 24,001 bytes; 24,000 are allowed').waitFor();
+  expect(faults).toEqual([]);
+});
+
 test('who may not approve host keys sees that one changed, is offered nothing to replace it, and is refused', async ({
   skip,
 }) => {
