@@ -63,6 +63,15 @@ test('an unknown step is decided by a person who says why, and the run goes on',
   await page.getByRole('region', { name: 'Decision' }).getByText('begun', { exact: true }).waitFor();
   await page.getByText('Step 1 counts as succeeded on the host; one step still follows.').first().waitFor();
 
+  // In the list of runs, too, they are not left out.
+  await page.goto(`${c.url}/runs`);
+  await page
+    .getByRole('row', { name: /Roll the kernel/ })
+    .getByRole('img', { name: '1 host: 1 held' })
+    .waitFor();
+  await page.goto(`${c.url}/runs/${id}`);
+  await page.getByRole('region', { name: 'Decision' }).getByText('begun', { exact: true }).waitFor();
+
   // By keys alone: n goes to the question, Enter opens its first answer.
   await page.keyboard.press('n');
   await page.keyboard.press('Enter');
