@@ -308,6 +308,19 @@ test('a run that waits says why and leads to where something can be done, until 
   expect(await why.getByRole('link', { name: 'Agents of dmz' }).getAttribute('href')).toMatch(
     /^\/agents\?segmentId=/,
   );
+  await c.system.api.made('/api/v1/segments', { name: 'elsewhere' });
+  await why.getByRole('link', { name: 'Agents of dmz' }).click();
+  await page.getByRole('region', { name: 'Segment dmz' }).waitFor();
+  const other = page.getByRole('region', { name: 'Segment elsewhere' });
+  expect(await other.count()).toBe(0);
+  await page.getByRole('link', { name: 'All segments' }).click();
+  await other.waitFor();
+  await page.getByRole('textbox', { name: 'Filter segments and agents' }).fill('elsew');
+  await page.getByRole('region', { name: 'Segment dmz' }).waitFor({ state: 'detached' });
+  // The way back and forth keeps it, as a reload does.
+  await page.reload();
+  await other.waitFor();
+  expect(await page.getByRole('region', { name: 'Segment dmz' }).count()).toBe(0);
   await page.goto(`${c.url}/runs/${apart}`);
   await eventually(() => why.getByText('The only agent in segment “dmz” is offline.').count()).toBe(2);
   await c.system.api.made(`/api/v1/executor/cancel/${apart}`);
