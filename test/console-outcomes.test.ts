@@ -167,6 +167,75 @@ test('a rolling run halts at its limit, and is run again on the host that failed
   expect(faults).toEqual([]);
 });
 
+test('arrow keys lead to every host and step of a run, Enter opens what they came to, and rows wait meanwhile', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { body: known } = await c.system.api.get<Target>(`/api/v1/targets/${c.system.targetId}`);
+  const { segmentId, host, port, credentialId, hostKeys } = known;
+  const targets = [];
+  for (const name of ['db-1', 'db-2']) {
+    const hostKeyFingerprint = hostKeys[0]?.fingerprint;
+    const fields = { segmentId, name, host, port, credentialId, hostKeyFingerprint };
+    targets.push((await c.system.api.made<Target>('/api/v1/targets', fields)).id);
+  }
+  const gate = await c.system.gate();
+  const id = await start(
+    { name: 'By keys alone', steps: [step('look', `echo begun; ${gate.wait}`), step('leave', 'true')] },
+    targets,
+  );
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/runs/${id}`);
+  await page.locator('.lines').getByText('begun', { exact: true }).waitFor();
+  await eventually(() => page.getByRole('gridcell', { name: /^look: running/ }).count()).toBe(2);
+  const focused = (what: string) => page.evaluate(`document.activeElement.${what}`);
+  // Of all its cells Tab finds one.
+  await page.getByRole('textbox', { name: 'Filter hosts' }).focus();
+  const stops: unknown[] = [];
+  for (let tab = 0; tab < 4; tab += 1) {
+    await page.keyboard.press('Tab');
+    stops.push(await focused('getAttribute("role")'));
+  }
+  expect(stops.filter((role) => role === 'gridcell')).toHaveLength(1);
+  await page.locator('.host [tabindex="0"]').focus();
+  const group = page.getByRole('gridcell', { name: /2 running/ });
+  const second = await page.locator('.host .name-cell').nth(1).innerText();
+  await page.keyboard.press('ArrowUp');
+  await page.keyboard.press('ArrowUp');
+  await eventually(() => group.evaluate((cell) => cell.matches(':focus'))).toBe(true);
+  for (const [key, comesTo] of [
+    ['ArrowDown', /^db-/],
+    ['ArrowRight', /^0:/],
+    ['ArrowUp', /2 running/],
+    ['ArrowDown', /^0:/],
+    ['ArrowDown', /^0:/],
+    ['ArrowRight', /^$/],
+    ['ArrowRight', /^$/],
+  ] as const) {
+    await page.keyboard.press(key);
+    await eventually(() => focused('innerText.trim()')).toMatch(comesTo);
+  }
+  const cell = () => focused('getAttribute("aria-label")');
+  expect(await cell()).toMatch(/^leave: pending/);
+  await page.keyboard.press('Enter');
+  await page.getByRole('region', { name: `Output of ${second}, step 2, leave` }).waitFor();
+  // Both end, and stay where they are while the focus is there.
+  for (const _ of targets) await gate.open();
+  await ended(page, 'succeeded');
+  await eventually(cell).toMatch(/^leave: succeeded/);
+  await page
+    .locator('.matrix')
+    .getByText(/2 running/)
+    .waitFor();
+  await page.getByRole('textbox', { name: 'Filter hosts' }).focus();
+  await page
+    .locator('.matrix')
+    .getByText(/2 succeeded/)
+    .first()
+    .waitFor();
+  expect(faults).toEqual([]);
+});
+
 test('a retried step shows each attempt with its own output, and when the next comes', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const flag = join(c.system.sshd.dir, 'second-try');
