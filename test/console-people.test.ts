@@ -132,6 +132,9 @@ test('what an administrator grants opens the other browser’s pages, and what i
   const row = page.getByRole('complementary');
   await row.getByRole('heading', { name: 'grant.deleted' }).waitFor();
   expect(await row.textContent()).toMatch(/viewer/);
+  await row.getByRole('button', { name: 'Close' }).click();
+  const rows = page.getByRole('listitem').filter({ has: page.locator('button:focus') });
+  await eventually(() => rows.allTextContents()).toEqual([expect.stringMatching(/grant\.deleted/)]);
   await eventually(() => page.locator('.seal').textContent()).toMatch(/sealed.*checkpoint [\d,]+/s);
   expect([...faults, ...other.faults]).toEqual([]);
 });

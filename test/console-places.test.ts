@@ -1,6 +1,6 @@
 // Target groups, imports and the choice of targets, as a person does them in the console.
 import type { Agent, Target } from '@opsconductor/protocol';
-import type { Locator } from 'playwright-core';
+import type { Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { ConsoleSystem, eventually, missing } from './console-browser.ts';
 import { storeCredential } from './support/sealed-credential.ts';
@@ -12,6 +12,8 @@ beforeAll(async () => {
 afterEach(() => c?.closePages());
 afterAll(() => c?.stop());
 
+const focusedText = (page: Page) => page.evaluate<string>('document.activeElement.innerText.trim()');
+
 test('a target gets a label, and a group that selects it has it as a member at once', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const { page, faults } = await c.signedIn();
@@ -22,6 +24,12 @@ test('a target gets a label, and a group that selects it has it as a member at o
   await form.getByRole('combobox', { name: 'Labels' }).fill('tier=web');
   await page.keyboard.press('Enter');
   await form.getByText('tier=web', { exact: true }).waitFor();
+  await page.keyboard.type('rack=r9');
+  await page.keyboard.press('Enter');
+  await form.getByRole('button', { name: 'Remove rack' }).press('Enter');
+  await eventually(() =>
+    form.getByRole('combobox', { name: 'Labels' }).evaluate((field) => field.matches(':focus')),
+  ).toBe(true);
   await form.getByRole('button', { name: 'Save' }).click();
   await page.getByRole('complementary').getByText('tier=web', { exact: true }).waitFor();
 
@@ -235,6 +243,9 @@ test('a target is scanned from the list, its new key accepted in one step, and i
   await panel.getByText('accepted', { exact: true }).waitFor();
   await panel.getByRole('button', { name: 'Look now' }).click();
   await panel.getByText(/^answers, \d+ ms$/).waitFor();
+  // Back to where it was opened, not to the top of the page.
+  await panel.getByRole('button', { name: 'Close' }).click();
+  await eventually(() => focusedText(page)).toMatch(/^unseen/);
   expect(faults).toEqual([]);
 });
 
@@ -356,6 +367,7 @@ test('only those new host keys are accepted that somebody ticked, whatever comes
   await dialog.getByText('installed-1, installed-3', { exact: true }).waitFor();
   await dialog.getByRole('button', { name: 'Accept 2 keys' }).click();
   await box('installed-1').waitFor({ state: 'detached' });
+  await eventually(() => focusedText(page)).toMatch(/^Host keys$/);
   expect(await box('installed-2').isChecked()).toBe(false);
   const states = await c.system.sql`
     select target_id as id, state from target_host_keys where target_id = any(${[first, second, late]}) order by target_id`;
