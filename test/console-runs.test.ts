@@ -344,6 +344,22 @@ test('keys: `a` leads to adding an agent, `?` shows all of them, and none acts w
   expect(faults).toEqual([]);
 });
 
+test('another page begins at its top, is told of, and has the focus where the link that led to it is gone', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.locator('header').getByRole('link', { name: 'Agents' }).press('Enter');
+  await page.getByRole('heading', { name: 'Agents', exact: true }).waitFor();
+  const main = page.locator('main');
+  await eventually(() => main.evaluate((element) => element.matches(':focus'))).toBe(true);
+  await eventually(() => page.locator('[role="status"][aria-live="polite"]').textContent()).toBe('Agents');
+  await page.getByRole('link', { name: 'agent-a' }).press('Enter');
+  await page.getByRole('heading', { name: 'agent-a' }).waitFor();
+  await eventually(() => main.evaluate((element) => element.matches(':focus'))).toBe(true);
+  expect(faults).toEqual([]);
+});
+
 test('a password manager is told whose password is set', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const { page } = await c.signedIn();

@@ -18,6 +18,11 @@ const navItems: readonly NavItem[] = [
     pages: [
       'jobs',
       'job',
+      'job-versions',
+      'job-version',
+      'job-comparison',
+      'job-history',
+      'job-statistics',
       'new-job',
       'edit-job',
       'jobs-health',

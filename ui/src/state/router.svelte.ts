@@ -63,9 +63,7 @@ class Router {
   }
 
   #read() {
-    const before = this.#url.pathname;
     this.#url = new URL(location.href);
-    if (this.#url.pathname !== before) window.scrollTo(0, 0);
   }
 }
 
