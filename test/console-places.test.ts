@@ -231,7 +231,7 @@ test('a target is scanned from the list, its new key accepted in one step, and i
   const dialog = page.getByRole('dialog');
   await dialog.getByRole('button', { name: 'Scan 1 target' }).click();
   await page.getByText('done, 1 target').waitFor();
-  await page.getByRole('button', { name: 'Accept all 1 new target…' }).click();
+  await page.getByRole('button', { name: 'Accept the keys of all 1 new target…' }).click();
   await dialog.getByText('unseen', { exact: true }).waitFor();
   await dialog.getByRole('button', { name: 'Accept 1 key' }).click();
   await page.getByText('1 key of 1 target.').waitFor();

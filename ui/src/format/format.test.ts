@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { cellDuration, clockDuration, lineTime, longDuration, roundDuration } from './duration.ts';
 import { ago, clockTime, fullMoment, moment, until } from './moment.ts';
-import { byteSize, count, counted } from './quantity.ts';
+import { byteSize, count, counted, percent } from './quantity.ts';
 import { compareStatus, isLoud, statusWord } from './status.ts';
 
 const now = Date.parse('2026-11-24T02:27:12.000Z');
@@ -47,6 +47,7 @@ describe('moments, in UTC', () => {
 
   it.each([
     [1_000, 'now'],
+    [59_600, '59 s ago'],
     [13 * 60_000 + 5, '13 min ago'],
     [2 * 3_600_000, '2 h ago'],
     [25 * 3_600_000, 'yesterday'],
@@ -67,6 +68,15 @@ describe('quantities', () => {
     [999_600, '1.0 MB'],
     [200_000_000, '200 MB'],
   ])('%i bytes are %s', (bytes, text) => expect(byteSize(bytes)).toBe(text));
+
+  it.each([
+    [1, '100 %'],
+    [2499 / 2500, '99.9 %'],
+    [0.9, '90 %'],
+    [1 / 3, '33.3 %'],
+    [1 / 2500, '0.1 %'],
+    [0, '0 %'],
+  ])('a share of %f is %s', (share, text) => expect(percent(share)).toBe(text));
 
   it('are grouped and have their plural', () => {
     expect(count(1842)).toBe('1,842');

@@ -28,7 +28,7 @@ export function ago(at: string | number | Date, now: number): string {
   const date = new Date(at);
   const past = now - date.getTime();
   if (past < 1_500) return 'now';
-  if (past < 60_000) return `${Math.round(past / 1000)} s ago`;
+  if (past < 60_000) return `${Math.floor(past / 1000)} s ago`;
   if (past < 3_600_000) return `${Math.floor(past / 60_000)} min ago`;
   if (past < dayMs) return `${Math.floor(past / 3_600_000)} h ago`;
   const days = Math.floor(now / dayMs) - Math.floor(date.getTime() / dayMs);

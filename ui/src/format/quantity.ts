@@ -12,6 +12,12 @@ export function counted(value: number, one: string, many = `${one}s`): string {
   return `${count(value)} ${value === 1 ? one : many}`;
 }
 
+/** `99.9 %` of a share: neither all nor nothing is said of what is a little less or more. */
+export function percent(share: number): string {
+  const rounded = Math.round(share * 1000) / 10;
+  return `${share > 0 && share < 1 ? Math.min(99.9, Math.max(0.1, rounded)) : rounded} %`;
+}
+
 /** Decimal units: `312 B`, `9.4 kB`, `200 MB`. */
 export function byteSize(bytes: number): string {
   if (bytes < 1000) return `${bytes} B`;

@@ -1,6 +1,6 @@
 import type { User } from '@opsconductor/protocol';
 import { expect, it } from 'vitest';
-import { userState } from './people-words.ts';
+import { endedWith, userState } from './people-words.ts';
 
 const now = Date.parse('2026-11-24T02:27:12.000Z');
 const later = new Date(now + 11 * 60_000).toISOString();
@@ -67,3 +67,21 @@ it.each<[string, Partial<User>, string, string | undefined]>([
 ])('a user %s is shown so', (_, change, word, detail) => {
   expect(userState({ ...user, ...change }, now)).toMatchObject({ word, detail });
 });
+
+it.each<[Pick<User, 'kind' | 'sessions' | 'tokens'>, string]>([
+  [{ kind: 'person', sessions: 0, tokens: 0 }, ''],
+  [
+    { kind: 'person', sessions: 1, tokens: 0 },
+    '1 session ends, for good: it doesn’t come back with the user.',
+  ],
+  [
+    { kind: 'person', sessions: 1, tokens: 1 },
+    '1 session ends and 1 API token is deleted, for good: they don’t come back with the user.',
+  ],
+  [
+    { kind: 'service', sessions: 0, tokens: 2 },
+    '2 API tokens are deleted, for good: they don’t come back with the user.',
+  ],
+])('what deactivating %o ends is told, and only what there is', (of, words) =>
+  expect(endedWith(of)).toBe(words),
+);

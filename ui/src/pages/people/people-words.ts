@@ -39,3 +39,14 @@ export function userState(user: User, now: number): StateWords {
     detail: user.sessions === 0 ? undefined : counted(user.sessions, 'session'),
   };
 }
+
+/** What deactivating a user ends for good; empty where there is nothing to end. */
+export function endedWith({ kind, sessions, tokens }: Pick<User, 'kind' | 'sessions' | 'tokens'>): string {
+  const ended = kind === 'person' ? sessions : 0;
+  const parts = [
+    ...(ended > 0 ? [counted(ended, 'session ends', 'sessions end')] : []),
+    ...(tokens > 0 ? [counted(tokens, 'API token is deleted', 'API tokens are deleted')] : []),
+  ];
+  if (parts.length === 0) return '';
+  return `${parts.join(' and ')}, for good: ${ended + tokens === 1 ? 'it doesn’t' : 'they don’t'} come back with the user.`;
+}
