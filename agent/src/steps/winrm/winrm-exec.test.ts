@@ -183,6 +183,20 @@ winrmTest('a stop that is not confirmed leaves the step unknown', async () => {
   await host.fixture.loseShells();
 });
 
+winrmTest(
+  'a command that ends on Ctrl+C, and of whose shell the host does not say that it is gone, leaves the step unknown',
+  async () => {
+    const t = setup();
+    const running = t.run({ command: sh('trap "exit 5" INT; echo ready; while :; do sleep 0.02; done') });
+    await t.sink.seen(/ready/);
+    await host.fixture.mishap({ action: 'Delete', what: '503', times: 9 });
+    t.stop();
+    // What it has started may be there still.
+    expect(await running).toMatchObject({ status: 'unknown', reason: 'cancel_unconfirmed', exitCode: 5 });
+    await host.fixture.loseShells();
+  },
+);
+
 winrmTest('a command whose start was not answered is unknown, and is not begun again', async () => {
   const t = setup();
   await host.fixture.mishap({ action: 'Command', moment: 'after', what: 'drop' });

@@ -282,17 +282,17 @@ class Running {
     this.#fed.abort(new Error('The command is stopped'));
     let why: string | undefined;
     let end = await this.#signalled(signals.ctrl_c, ending, this.#options.killGraceMs());
+    const timeout = AbortSignal.timeout(this.#limits.deleteMs);
     if (end === undefined) {
-      try {
-        // Whatever runs in a shell is in one job object on the host, and goes with it.
-        const timeout = AbortSignal.timeout(this.#limits.deleteMs);
-        await this.#shell.signal(side, this.#command, signals.terminate, timeout).catch(() => undefined);
-        await this.#shell.delete(side, timeout);
-      } catch (error) {
-        why = error instanceof WinrmError ? error.message : 'the host did not say so in time';
-      }
-      end = await within(1_000, ending);
+      await this.#shell.signal(side, this.#command, signals.terminate, timeout).catch(() => undefined);
     }
+    try {
+      // Whatever runs in a shell is in one job object on the host, and goes with it: also what a command has left behind.
+      await this.#shell.delete(side, timeout);
+    } catch (error) {
+      why = error instanceof WinrmError ? error.message : 'the host did not say so in time';
+    }
+    end ??= await within(1_000, ending);
     return {
       how: 'stopped',
       confirmed: why === undefined,
