@@ -14,7 +14,7 @@ import {
   hasCommitted,
   inTransaction,
 } from '../../store/database/transaction.ts';
-import { insertRun, planRun, type RunPlan } from '../../store/runs/run-creation.ts';
+import { holdForRun, insertRun, planRun, type RunPlan } from '../../store/runs/run-creation.ts';
 import { bindToAgents, isGrantUsed } from '../../store/runs/run-grants.ts';
 import { notifyProgress } from '../../store/runs/run-progress.ts';
 import { insertRunSecrets, writeStepOutputs } from '../../store/runs/run-values.ts';
@@ -36,8 +36,11 @@ import { orderForStart, resolveTargets } from './start-targets.ts';
 
 /** A run with more first steps is claimed by itself: until its rows are written nothing else could be. */
 const maxTargetsClaimedAlong = 100;
-/** While a start has a claim with it, its server makes no other. */
-const maxLockWaitWithClaimMs = 250;
+/**
+ * While a start waits for a lock it has a place that another could have; at first also a claim, beside which its server
+ * makes no other. `later` is for those that wait in line, and `held` for what they may meet once they hold job and targets.
+ */
+const maxLockWaitMs = { first: 250, later: 500, held: 5_000 };
 const lockNotAvailable = '55P03';
 const nothingNew: ProgressNews = { runs: [], segments: [], cancel: [] };
 /** Of a reference to what is not there, and of one that is null because that was deleted. */
@@ -71,44 +74,74 @@ export interface Started {
  * place in the request, or the targets.
  */
 export async function startRun(deps: StartRunDeps, request: StartRun, caller: Caller): Promise<Started> {
-  const turns = turnsOf(deps.queue ?? deps.sql);
+  const { turns, waiters } = placesOf(deps.queue ?? deps.sql);
+  try {
+    return await inTurn(turns, () => queueOrReadAgain(deps, request, caller));
+  } catch (error) {
+    if (!isHeldByOthers(error)) throw error;
+  }
+  const { claims: _, ...alone } = deps;
+  const again = () => queueOrReadAgain({ ...alone, waits: true }, request, caller);
+  for (;;) {
+    try {
+      return await inTurn(waiters, () => inTurn(turns, again));
+    } catch (error) {
+      if (!isHeldByOthers(error)) throw error;
+    }
+  }
+}
+
+interface Places {
+  turns: Turns;
+  /** Of those that have met a lock. */
+  waiters: Turns;
+}
+
+const placesOfPools = new WeakMap<Sql, Places>();
+
+/**
+ * Half of the connections that starts have their transactions on: each is open while it reads over the other pool, and
+ * what agents send goes on beside them. Without a pool for the queue they read over the same one, which needs the rest.
+ * One of these turns at most is had by those that have met a lock of others, as of who deletes one of their targets: each
+ * waits for a moment, and then it is the next one's turn.
+ */
+function placesOf(sql: Sql): Places {
+  const places = placesOfPools.get(sql) ?? {
+    turns: new Turns(Math.max(1, Math.floor(sql.options.max / 2))),
+    waiters: new Turns(1),
+  };
+  placesOfPools.set(sql, places);
+  return places;
+}
+
+async function inTurn<T>(turns: Turns, work: () => Promise<T>): Promise<T> {
   await turns.take();
   try {
-    return await queueOrWait(deps, request, caller);
-  } catch (error) {
-    // The job or a target was deleted since it was read, or the grant used: reading again names it.
-    if (goneViolations.includes(sqlState(error)) || isGrantUsed(error))
-      return await queueOrWait(deps, request, caller);
-    throw error;
+    return await work();
   } finally {
     turns.done();
   }
 }
 
-const turnsOfPools = new WeakMap<Sql, Turns>();
-
-/**
- * Half of the connections that starts have their transactions on: each is open while it reads over the other pool, and
- * what agents send goes on beside them. Without a pool for the queue they read over the same one, which needs the rest.
- */
-function turnsOf(sql: Sql): Turns {
-  const turns = turnsOfPools.get(sql) ?? new Turns(Math.max(1, Math.floor(sql.options.max / 2)));
-  turnsOfPools.set(sql, turns);
-  return turns;
+function isHeldByOthers(error: unknown): boolean {
+  return sqlState(error) === lockNotAvailable;
 }
 
-/** Where it has to wait for others, as for who deletes one of its targets, it does so without a claim: nobody else waits then. */
-async function queueOrWait(deps: StartRunDeps, request: StartRun, caller: Caller): Promise<Started> {
+async function queueOrReadAgain(deps: QueueDeps, request: StartRun, caller: Caller): Promise<Started> {
   try {
     return await queueRun(deps, request, caller);
   } catch (error) {
-    const { claims, ...alone } = deps;
-    if (claims === undefined || sqlState(error) !== lockNotAvailable) throw error;
-    return await queueRun(alone, request, caller);
+    // The job or a target was deleted since it was read, or the grant used: reading again names it.
+    if (!goneViolations.includes(sqlState(error)) && !isGrantUsed(error)) throw error;
+    return await queueRun(deps, request, caller);
   }
 }
 
-async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): Promise<Started> {
+/** `waits`: it has met a lock, and is to find that free before it writes anything. */
+type QueueDeps = StartRunDeps & { waits?: true };
+
+/** Fails with 55P03 where others hold for longer than a moment what it has to lock. */
+async function queueRun(deps: QueueDeps, request: StartRun, caller: Caller): Promise<Started> {
   const { sql, masterKey } = deps;
   // Read while the transaction opens, and written with its commit: each round trip is waited for by a person.
   const readingJob = readJob(sql, request.jobId, caller);
@@ -123,6 +156,14 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
     const job = await readingJob;
     const version = (await readingVersion) ?? job.version;
     const { targets, selection } = await readingTargets;
+    if (deps.waits) {
+      await boundLockWaits(tx, maxLockWaitMs.later);
+      await holdForRun(
+        tx,
+        request.jobId,
+        targets.map(({ id }) => id),
+      );
+    }
     const { definition } = await loadJobVersion({ sql: tx, masterKey }, request.jobId, version);
     requireOverrides(request, definition, job, caller);
     const ordered = orderForStart(request.strategy ?? definition.strategy, targets);
@@ -162,9 +203,9 @@ async function queueRun(deps: StartRunDeps, request: StartRun, caller: Caller): 
       targets.length > maxTargetsClaimedAlong ? undefined : claim.begin(deps.claims?.claimAlong(news), tx);
     try {
       isSent = true;
-      const bound = along === undefined ? undefined : boundLockWaits(tx, maxLockWaitWithClaimMs);
+      const bound = boundLockWaits(tx, deps.waits ? maxLockWaitMs.held : maxLockWaitMs.first);
       // Met below, unless what follows fails before.
-      bound?.catch(() => undefined);
+      bound.catch(() => undefined);
       const inserted = insertRun(tx, newRun);
       const carried = leavesOutOutputs(request, definition)
         ? await inserted.then(() =>

@@ -6,6 +6,7 @@ import { createInventory } from '../../inventory/edit-inventories.ts';
 import { planInventory } from '../../inventory/make-plan.ts';
 import { readInventory } from '../../inventory/parse-inventory.ts';
 import { createJob } from '../../jobs/create-job.ts';
+import { lockTargetsAgainstRuns } from '../../store/targets/inventory-targets.ts';
 import { bulkChangeTargets } from '../../targets/bulk-targets.ts';
 import { blockedBackends, holdTransaction, setupRuns, type TestRuns } from '../testing.ts';
 import { startRun } from './start-run.ts';
@@ -55,4 +56,61 @@ test.each([
   await expect(starting).rejects.toMatchObject({ code: 'not_found' });
   await removing;
   expect(await t.sql`select 1 from targets where id = ${targetId}`).toEqual([]);
+});
+
+async function setupWaiting() {
+  const t = await setupRuns();
+  const steps = [{ name: 'step', type: 'ssh.exec', config: { command: 'true' } }];
+  const { id: jobId } = await createJob(t, { name: 'job', steps }, t.caller);
+  return Object.assign(t, {
+    /** Resolves when all that wait for a lock have been in vain once, and so wait in line. */
+    allInLine: () =>
+      expect
+        .poll(
+          async () => {
+            const waiting = await t.sql<{ query: string }[]>`
+              select query from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+            return waiting.map(({ query }) => query.includes('order by id for key share'));
+          },
+          { timeout: 10_000 },
+        )
+        .toEqual([true]),
+    /** From now on somebody may delete it; returns what ends that. */
+    hold: (targetId: number) => holdTransaction(t.sql, (tx) => lockTargetsAgainstRuns(tx, [targetId])),
+    async startOn(targetId: number) {
+      const { runId } = await startRun(t, { jobId, selection: { targetIds: [targetId] } }, t.caller);
+      return (await t.steps(runId)).length;
+    },
+  });
+}
+
+test('starts that wait for who may delete their target hold up no others, however many they are', async () => {
+  await using t = await setupWaiting();
+  const [targetId, other] = [await t.addTarget(), await t.addTarget()];
+  const letGo = await t.hold(targetId);
+  const waiting = Array.from({ length: 2 * t.sql.options.max }, () => t.startOn(targetId));
+  const whichever = Promise.race(waiting);
+  whichever.catch(() => undefined);
+  expect(await Promise.race([t.startOn(other).then(() => 'the other'), whichever])).toBe('the other');
+  // They wait still.
+  await blockedBackends(t.sql, 1);
+  await letGo();
+  expect(new Set(await Promise.all(waiting))).toEqual(new Set([1]));
+});
+
+test('of starts that wait the one goes on that may, whoever came before it', async () => {
+  await using t = await setupWaiting();
+  const [long, short] = [await t.addTarget(), await t.addTarget()];
+  const [letGoOfLong, letGoOfShort] = [await t.hold(long), await t.hold(short)];
+  const before = t.startOn(long);
+  before.catch(() => undefined);
+  await t.allInLine();
+  const it = t.startOn(short);
+  it.catch(() => undefined);
+  await blockedBackends(t.sql, 2);
+  await t.allInLine();
+  await letGoOfShort();
+  expect(await Promise.race([it.then(() => 'the short one'), before])).toBe('the short one');
+  await letGoOfLong();
+  expect(await before).toBe(1);
 });

@@ -123,6 +123,12 @@ export async function insertRun(tx: Tx, run: NewRun): Promise<void> {
     select from run`;
 }
 
+/** Waits until nobody is about to delete job or targets, and has it be so until the transaction ends. */
+export async function holdForRun(tx: Tx, jobId: number, targetIds: readonly number[]): Promise<void> {
+  await tx`select 1 from jobs where id = ${jobId} for key share`;
+  await tx`select 1 from targets where id = any(${targetIds as number[]}::bigint[]) order by id for key share`;
+}
+
 function strategyValues({ opens: _, ...strategy }: NonNullable<NewRun['strategy']>): never {
   return strategy as never;
 }
