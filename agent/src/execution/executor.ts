@@ -50,7 +50,7 @@ export interface ExecutorOptions {
   onHostKeyRefused(lease: Lease, session: Session): void;
   /** Called after an attempt ended because a host refused who logged in. */
   onLoginRefused(lease: Lease): void;
-  policy: Pick<PolicyGuard, 'checkStep' | 'checkConfig' | 'maySurvive' | 'detectsSecrets'>;
+  policy: Pick<PolicyGuard, 'checkStep' | 'checkScript' | 'checkConfig' | 'maySurvive' | 'detectsSecrets'>;
   grants: Pick<GrantGuard, 'check' | 'checkTakeOver' | 'begin'>;
   /** Called after a step ended because a path on this machine is not one that its owner allows. */
   onPathRefused(lease: Lease, outcome: StepOutcome): void;

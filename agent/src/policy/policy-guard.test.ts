@@ -42,9 +42,37 @@ const spliced = step({
   rendering: { scope: { path: 'steps[0]', parameters: {}, steps: {} }, values: {}, secrets: [] } as never,
 });
 
-test.each<[string, PolicyRules, (guard: PolicyGuard) => void, string | undefined]>([
+type Row = [string, PolicyRules, (guard: PolicyGuard) => void, string | undefined];
+
+test.each<Row>([
   ['another step type', { step_types: ['sftp.sync'] }, (g) => g.checkStep(step()), 'step_types'],
   ['a listed step type', { step_types: ['ssh.exec'] }, (g) => g.checkStep(step()), undefined],
+  ...(['wait_for', 'reboot'] as const).flatMap((stepType): Row[] => [
+    [
+      `a script of ${stepType} where no ssh.exec is listed`,
+      { step_types: ['sftp.upload', stepType] },
+      (g) => g.checkScript({ command: 'id' }, step({ stepType })),
+      'step_types',
+    ],
+    [
+      `a script of ${stepType} beside ssh.exec`,
+      { step_types: ['ssh.exec', stepType] },
+      (g) => g.checkScript({ command: 'id' }, step({ stepType })),
+      undefined,
+    ],
+    [
+      `a ${stepType} without a script`,
+      { step_types: [stepType] },
+      (g) => g.checkScript({ port: 22 }, step({ stepType })),
+      undefined,
+    ],
+  ]),
+  [
+    'a script of winrm.exec',
+    { step_types: ['winrm.exec'] },
+    (g) => g.checkScript({ command: 'whoami' }, step({ stepType: 'winrm.exec' })),
+    undefined,
+  ],
   [
     'a time outside',
     { hours: { timezone: 'UTC', windows: [{ from: '13:00', to: '14:00' }] } },

@@ -33,6 +33,9 @@ export interface PolicyGuardOptions {
 type Place = Pick<LeaseTarget, 'host' | 'port'> & Partial<Pick<LeaseTarget, 'name' | 'winrm' | 'algorithms'>>;
 type Step = Pick<Lease, 'runId' | 'step' | 'epoch' | 'stepType' | 'config' | 'target' | 'rendering'>;
 
+/** Types whose `command` is run as one of `ssh.exec`. */
+const runsAsSshExec: ReadonlySet<string> = new Set(['reboot', 'wait_for']);
+
 /** All checks throw an `SshError` of reason `policy_refused` that names the rule and where it stands. */
 export class PolicyGuard {
   readonly #options: PolicyGuardOptions;
@@ -71,6 +74,17 @@ export class PolicyGuard {
     if (raw_splices === false && splices.length > 0) {
       this.#refuse('raw_splices', `${splices[0]?.raw}`, { step });
     }
+  }
+
+  /** That no other type of step brings a script where those of `ssh.exec` are not allowed; of its configuration as it would begin. */
+  checkScript(config: unknown, step: Step): void {
+    const { step_types } = this.#rules;
+    const { stepType } = step;
+    const { command } = Object(config) as { command?: unknown };
+    if (step_types === undefined || step_types.includes('ssh.exec') || command === undefined) return;
+    if (!runsAsSshExec.has(stepType)) return;
+    const what = `a command of ${stepType}, which is a script as those of ssh.exec are`;
+    this.#refuse('step_types', what, { allowed: step_types.join(', '), step });
   }
 
   /** The step's configuration as it would run. */

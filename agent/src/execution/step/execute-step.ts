@@ -55,7 +55,7 @@ export interface ExecuteStepOptions {
   /** Whether the server knows how a command may end that goes on without its agent. */
   maySurvive: boolean;
   /** Whether the owner of this machine allows the step. Throws an `SshError`. */
-  policy: Pick<PolicyGuard, 'checkStep' | 'checkConfig' | 'detectsSecrets'>;
+  policy: Pick<PolicyGuard, 'checkStep' | 'checkScript' | 'checkConfig' | 'detectsSecrets'>;
   /** Whether its run was signed as it is, where the owner asks for that. Throws an `SshError`. */
   grants: Pick<GrantGuard, 'check'>;
   openCredential(lease: Lease): Promise<UsableCredential>;
@@ -118,7 +118,10 @@ export async function executeStep(given: ExecuteStepOptions): Promise<Execution>
     if ('outcome' in filled) return maskExecution(filled, masked);
     const problem = toReattach ? undefined : stepType.configProblem(filled.config);
     if (problem !== undefined) return maskExecution(invalidConfig(problem), masked);
-    if (!toReattach) options.policy.checkConfig(filled.config, lease);
+    if (!toReattach) {
+      options.policy.checkScript(filled.config, lease);
+      options.policy.checkConfig(filled.config, lease);
+    }
     const held = heldStreamsOf(lease);
     const sink = held.size === 0 ? attempt.output : new HeldStreams(attempt.output, held);
     const notes = new TransferNotes(masked, (progress) => options.onProgress(progress));

@@ -33,6 +33,27 @@ test('a step that the owner of the machine does not allow is not begun, and both
   });
 });
 
+test('no wait brings a script to a host where the owner allows no commands', async () => {
+  await using t = await setup();
+  await t.start({ hasOwnSteps: true, policy: { fileRoots: [], rules: { step_types: ['wait_for'] } } });
+  const { connection } = await t.server.nextSession();
+  connection.send({
+    type: 'leases',
+    leases: [
+      lease(1, { stepType: 'wait_for', config: { command: 'id' } }),
+      lease(2, { stepType: 'wait_for', config: { seconds: 1 } }),
+    ],
+  });
+  const outcomes = [(await connection.next('complete')).outcome, (await connection.next('complete')).outcome];
+  expect(outcomes).toEqual([
+    expect.objectContaining({
+      reason: 'policy_refused',
+      message: expect.stringMatching(/a command of wait_for, .*: rule step_types; it allows wait_for\.$/),
+    }),
+    expect.objectContaining({ status: 'succeeded' }),
+  ]);
+});
+
 test('an agent states no more slots, and runs no more steps at a time, than its owner allows', async () => {
   await using t = await setup();
   await t.start({ slots: 8, policy: { fileRoots: [], rules: { parallelism: 1 } } });
