@@ -4,6 +4,7 @@ import { learnEnvelopeSize } from '../commands/envelope-size.ts';
 import { inputBytesPerMessage, WinrmShell } from '../commands/shell.ts';
 import type { WinrmConnection } from '../connection/connection.ts';
 import type { ConnectionSource } from '../connection/pool.ts';
+import { Lines } from '../messages/lines.ts';
 import { ClixmlDecoder } from '../powershell/clixml.ts';
 import { powershellLine } from '../powershell/powershell.ts';
 import { protocolError, WinrmError } from '../winrm-error.ts';
@@ -60,8 +61,8 @@ export class FileSession {
   readonly #writes = new Map<number, string>();
   readonly #outbox: Outgoing[] = [];
   readonly #complaint = new ClixmlDecoder();
+  readonly #lines = new Lines(maxLineBytes);
   #said = '';
-  #line = '';
   #last = 0;
   #sending: Promise<void> | undefined;
   #receiving: Promise<void> | undefined;
@@ -268,9 +269,8 @@ export class FileSession {
   }
 
   #read(text: string): void {
-    const lines = (this.#line + text).split('\n');
-    this.#line = lines.pop() ?? '';
-    if (this.#line.length > maxLineBytes) throw protocolError('a line of its answer is too long');
+    const lines = this.#lines.take(text);
+    if (this.#lines.isTooLong) throw protocolError('a line of its answer is too long');
     for (const line of lines) this.#answer(line.replace(/\r$/, '').split(' '));
   }
 

@@ -2,6 +2,7 @@
 import { powershellInput } from '@opsconductor/protocol';
 import { type CommandEnd, type RunLimits, runCommand } from '../commands/run-command.ts';
 import type { ConnectionSource } from '../connection/pool.ts';
+import { Lines } from '../messages/lines.ts';
 import { powershellLine, powershellText } from '../powershell/powershell.ts';
 import { WinrmError } from '../winrm-error.ts';
 import { taskProgram, taskSupervisor, taskVariables } from './task-program.ts';
@@ -241,7 +242,7 @@ class Heard {
   /** Anything that makes sense. */
   isAny = false;
   readonly #onOutput: TaskOptions['onOutput'];
-  #line = '';
+  readonly #lines = new Lines(maxLineChars);
   /** Some of what was said is gone. */
   #lacks = false;
 
@@ -262,9 +263,7 @@ class Heard {
   }
 
   async read(bytes: Buffer): Promise<void> {
-    const lines = (this.#line + bytes.toString('latin1')).split('\n');
-    this.#line = (lines.pop() ?? '').slice(0, maxLineChars);
-    for (const line of lines) await this.#take(line.trim());
+    for (const line of this.#lines.take(bytes.toString('latin1'))) await this.#take(line.trim());
   }
 
   async #take(line: string): Promise<void> {
