@@ -12,6 +12,7 @@ import {
   propertiesThatRun,
   takesCode,
   takesPath,
+  typesOfQueries,
 } from './commands.ts';
 import { type Item, type Opening, readItems } from './read-items.ts';
 import { type ReasonName, reasons } from './reasons.ts';
@@ -192,7 +193,11 @@ class PowershellAnalysis {
       const isIndex = item.glued && before !== undefined && before.kind !== 'sign' && before.kind !== 'word';
       if (isIndex) return;
       this.#refuseAll(item.inner, 'type');
-      if (next !== undefined && codeTypes.test(textIn(item.inner))) this.#refuseAll([next], 'code_type');
+      const type = textIn(item.inner);
+      if (next !== undefined && codeTypes.test(type)) this.#refuseAll([next], 'code_type');
+      // `[SqlCommand] "…"` makes one of the text.
+      if (next !== undefined && next.kind !== 'variable' && typesOfQueries.test(type))
+        this.#refuseAll([next], 'code_type');
       return;
     }
     if (item.kind !== 'word') return;
@@ -212,6 +217,7 @@ class PowershellAnalysis {
     if (/(^|\?)(\.|::)$/.test(word) && index > 0 && item.glued) this.#refuseAll([next], 'member');
     const member = /(?:^|\.|::)([a-z_]\w*)$/.exec(word)?.[1];
     if (next.kind !== 'group' || next.open !== '(' || member === undefined || !/\.|::/.test(word)) return;
+    if (member === 'new' && word.endsWith('::new')) this.#madeOf(items[index - 1], next.inner);
     if (!membersThatRun.has(member)) return;
     for (const source of this.#holders.in(next.inner)) {
       this.#refuseFor(
@@ -220,6 +226,36 @@ class PowershellAnalysis {
         () => 'Write what is to be run itself, and hand the value over as an argument of it.',
       );
     }
+  }
+
+  /** `[type]::new(…)` */
+  #madeOf(type: Item | undefined, given: readonly Item[]): void {
+    if (type?.kind !== 'group' || type.open !== '[') {
+      for (const source of this.#holders.in(given)) {
+        const why = 'is an argument of ::new(…) of a type that is only known when the script runs';
+        this.#refuseFor(source, why, () => 'Write the type itself: [Type]::new("…").');
+      }
+      return;
+    }
+    const name = textIn(type.inner);
+    if (!typesOfQueries.test(name) && !codeTypes.test(name)) return;
+    for (const source of this.#holders.in(this.#texts(given))) {
+      this.#refuseFor(
+        source,
+        `is an argument of [${name.slice(0, 100)}]::new(…), which makes a query or a command line of it`,
+        () =>
+          'Give it to a query as a parameter: $command.Parameters.AddWithValue("@name", …). Filter what comes from LDAP and WMI behind it, with Where-Object; call a program itself.',
+      );
+    }
+  }
+
+  /** Without connections and commands that a variable holds. */
+  #texts(items: readonly Item[]): Item[] {
+    return items.filter((item, at) => {
+      const next = items[at + 1];
+      const isWhole = next?.glued !== true || next.kind === 'sign';
+      return !(item.kind === 'variable' && isWhole && this.#holders.isObject(item.name));
+    });
   }
 
   #statement(statement: readonly Item[], within: Opening | undefined): void {
@@ -312,12 +348,16 @@ class PowershellAnalysis {
   }
 
   #named(written: string, items: readonly Item[]): KnownCommand {
-    const known = commandOf(written, this.#holders.functions);
+    const { aliases, functions } = this.#holders;
+    const alias = written.toLowerCase();
+    const meant = aliases.has(alias) ? aliases.get(alias) : written;
+    if (meant === undefined) return this.#unknown(items);
+    const known = { ...commandOf(meant, functions), name: written };
     if (known.interpreter !== undefined) {
       this.#refuseInterpreter(items, known, `is an argument of ${written}`);
       return known;
     }
-    if (known.kind === 'cmdlet') this.#cmdlet(nameOf(written), items);
+    if (known.kind === 'cmdlet') this.#cmdlet(nameOf(meant), items);
     else this.#program(known.kind, items);
     return known;
   }

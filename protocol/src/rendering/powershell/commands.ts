@@ -182,7 +182,7 @@ export const powershellInterpreters: readonly PowershellInterpreter[] = [
   {
     names: ['new-object'],
     why: 'makes an object of any type with it',
-    fix: 'Write the type itself: [Type]::new("…").',
+    fix: 'Write the type itself: [Type]::new("…"); and give a query its values by parameters: $command.Parameters.AddWithValue("@name", …).',
   },
   {
     names: ['invoke-sqlcmd', 'sqlcmd', 'osql', 'bcp'],
@@ -250,6 +250,11 @@ export function takesCode(parameter: string, cmdlet: string): boolean {
 /** Types that make code, a query or another type of a text. */
 export const codeTypes =
   /^(system\.management\.automation\.|system\.)?(scriptblock|powershell|type|wmi|wmiclass|wmisearcher|adsi|adsisearcher|cimclass)$/i;
+/** What a text that they are made of is: a query, or a command line. By the ends of their names. */
+export const typesOfQueries =
+  /(command|adapter|searcher|query|startinfo|directoryentry|eventwatcher|management(object|class|path))$/i;
+/** Their constructors take what others made, too: a variable that was made so holds no text. */
+export const typesOfObjects = /(connection|command)$/i;
 /** Variables that say what runs: `$env:PATH`, `$function:prompt`. */
 export const namesThatRun =
   /^(function:|alias:|env:(path|pathext|psmodulepath|comspec|windir|systemroot)$|psdefaultparametervalues$)/;
@@ -298,6 +303,16 @@ export const membersThatRun: ReadonlySet<string> = new Set([
     'properties',
     'getcmdlet',
   ],
+  // Of ADO, WMI and shells by COM, and of SQL Server's objects.
+  ...[
+    'execute',
+    'executestatement',
+    'executenonquery',
+    'executewithresults',
+    'executescalar',
+    'executereader',
+  ],
+  ...['execquery', 'execnotificationquery', 'eval', 'shell'],
 ]);
 
 export type CommandKind = 'cmdlet' | 'exe' | 'any';
@@ -307,6 +322,9 @@ export interface KnownCommand {
   kind: CommandKind;
   interpreter?: Pick<PowershellInterpreter, 'why' | 'fix'>;
 }
+
+/** Cmdlets that give commands other names. */
+export const makesAlias: ReadonlySet<string> = new Set(['set-alias', 'new-alias']);
 
 /** @param functions Of the script itself; small letters. */
 export function commandOf(written: string, functions: ReadonlySet<string>): KnownCommand {

@@ -1,5 +1,5 @@
 // Items put together to statements, pipelines and commands, and what of them holds a value.
-import { nameOf } from './commands.ts';
+import { makesAlias, nameOf, typesOfObjects } from './commands.ts';
 import type { Item } from './read-items.ts';
 
 export type Source = { kind: 'hole'; at: number } | { kind: 'variable'; name: string; at: number };
@@ -118,6 +118,10 @@ const readsByName = new Set(['get-variable', 'set-variable', 'new-variable', 're
 /** Which variables hold a value, told without regard to order: set from a placeholder, or from another that does. */
 export class Holders {
   readonly functions = new Set<string>();
+  /** What the names mean that the script gives to commands; undefined where that is not told. Small letters. */
+  readonly aliases = new Map<string, string | undefined>();
+  /** Whether a variable is set to connections and commands alone. */
+  readonly #objects = new Map<string, boolean>();
   readonly #held = new Map<string, string>();
   readonly #flows = new Map<string, string[]>();
   readonly #fresh: string[] = [];
@@ -148,6 +152,11 @@ export class Holders {
     if (this.#any !== undefined && (automatic.has(name) || this.#all))
       return this.#held.get(name) ?? this.#any;
     return this.#held.get(name);
+  }
+
+  /** Whether it is known to hold a connection or a command to a database, and no text. */
+  isObject(name: string): boolean {
+    return !this.#all && this.#objects.get(name) === true;
   }
 
   /** Values in these items, however deep. A call of a function of the script may return one. */
@@ -187,13 +196,17 @@ export class Holders {
 
   #statement(statement: readonly Item[]): void {
     const at = statement.findIndex(isAssignment);
-    if (at >= 0) this.#flow(statement.slice(at + 1), variablesIn(statement.slice(0, at)));
+    if (at >= 0) {
+      this.#flow(statement.slice(at + 1), variablesIn(statement.slice(0, at)));
+      this.#set(statement.slice(0, at + 1), statement.slice(at + 1));
+    }
     let last: string | undefined;
     for (const [index, item] of statement.entries()) {
       if (item.kind === 'variable') last = item.name;
       if (item.kind !== 'word') continue;
       const word = item.text.toLowerCase();
       const next = statement[index + 1];
+      if (makesAlias.has(nameOf(word))) this.#alias(statement.slice(index + 1, index + 13));
       // `$list.Add(…)` changes what is in `$list`.
       if (word.startsWith('.') && next?.kind === 'group' && last !== undefined) this.#flow([next], [last]);
       if (word === 'foreach' && next?.kind === 'group') this.#loop(next.inner);
@@ -213,11 +226,53 @@ export class Holders {
 
   #loop(inner: readonly Item[]): void {
     const at = inner.findIndex((item) => isWord(item, 'in'));
-    if (at > 0) this.#flow(inner.slice(at + 1), variablesIn(inner.slice(0, at)));
+    if (at <= 0) return;
+    this.#flow(inner.slice(at + 1), variablesIn(inner.slice(0, at)));
+    for (const name of variablesIn(inner.slice(0, at))) this.#objects.set(name, false);
   }
 
   #parameters(inner: readonly Item[]): void {
-    for (const name of variablesIn(inner)) this.#hold(name, this.#any);
+    for (const name of variablesIn(inner)) {
+      this.#hold(name, this.#any);
+      this.#objects.set(name, false);
+    }
+  }
+
+  /** @param target With the sign behind it. */
+  #set(target: readonly Item[], from: readonly Item[]): void {
+    const [last, sign] = target.slice(-2);
+    const isObject = isWhole(sign) && makesObject(from);
+    for (const name of variablesIn(target.filter((item, at) => !isMemberOf(item, target[at + 1])))) {
+      const isThis = last?.kind === 'variable' && last.name === name;
+      this.#objects.set(name, isThis && isObject && this.#objects.get(name) !== false);
+    }
+  }
+
+  /** `Set-Alias name command`, with the names of its parameters or without. */
+  #alias(given: readonly Item[]): void {
+    const end = given.findIndex(({ kind }) => kind === 'sign');
+    const words = end < 0 ? [...given] : given.slice(0, end);
+    const by: { name?: string | undefined; value?: string | undefined } = {};
+    const places = ['name', 'value'] as const;
+    for (let at = 0; at < words.length; at += 1) {
+      const text = literalOf(words[at]);
+      const named = /^[-–—―]([a-z]+)(?::(.*))?$/is.exec(text ?? '');
+      const parameter = named?.[1]?.toLowerCase() ?? '';
+      if (named === null) {
+        const place = places.find((each) => !(each in by));
+        if (place !== undefined) by[place] = text;
+      } else if (!['force', 'passthru', 'whatif', 'confirm'].some((each) => each.startsWith(parameter))) {
+        const isGlued = named[2] !== undefined && named[2] !== '';
+        const place = places.find((each) => each.startsWith(parameter));
+        const value = isGlued ? named[2] : literalOf(words[at + 1]);
+        if (place !== undefined) by[place] = value;
+        if (!isGlued) at += 1;
+      }
+    }
+    const name = by.name?.toLowerCase();
+    if (name === undefined) return;
+    const isTold = !this.aliases.has(name) || this.aliases.get(name) === by.value;
+    this.aliases.set(name, isTold ? by.value : undefined);
   }
 
   #flow(from: readonly Item[], to: readonly string[]): void {
@@ -242,6 +297,45 @@ export class Holders {
     if (flows === undefined) this.#flows.set(from, [to]);
     else if (flows.at(-1) !== to) flows.push(to);
   }
+}
+
+function isWhole(sign: Item | undefined): boolean {
+  return sign?.kind === 'sign' && sign.text === '=';
+}
+
+/** `$x` of `$x.Name` and `$x[0]`, which stays what it is. */
+function isMemberOf(item: Item, next: Item | undefined): boolean {
+  if (item.kind !== 'variable' || next?.glued !== true) return false;
+  return next.kind === 'word' ? next.text.startsWith('.') : next.kind === 'group' && next.open === '[';
+}
+
+/** `[…Command]::new(…)`, `New-Object …Command`, `$connection.CreateCommand()` */
+function makesObject([first, second, third, more]: readonly Item[]): boolean {
+  if (isWord(first, 'new-object')) {
+    return (
+      second?.kind === 'word' &&
+      typesOfObjects.test(second.text) &&
+      (third === undefined || more === undefined)
+    );
+  }
+  if (second?.kind !== 'word' || third?.kind !== 'group' || third.open !== '(' || more !== undefined)
+    return false;
+  const member = second.text.toLowerCase();
+  if (first?.kind === 'variable') return member === '.createcommand';
+  const type = first?.kind === 'group' && first.open === '[' ? first.inner[0] : undefined;
+  return member === '::new' && type?.kind === 'word' && typesOfObjects.test(type.text);
+}
+
+/** Undefined where it is only known when the script runs. */
+function literalOf(item: Item | undefined): string | undefined {
+  if (item?.kind === 'word') return item.text;
+  if (item?.kind !== 'string') return undefined;
+  let text = '';
+  for (const inner of item.inner) {
+    if (inner.kind !== 'word') return undefined;
+    text += inner.text;
+  }
+  return text;
 }
 
 export function isWord(item: Item | undefined, text: string): boolean {
