@@ -21,6 +21,7 @@ const onWindows = [
   'echo 3010 > $FIXTURE_EXIT',
   'echo 3221225477 > $FIXTURE_EXIT',
   'printf "#< CLIXML\\r\\n<Objs xmlns=\\"urn:x\\"><S S=\\"Error\\">it went wrong_x000D__x000A_</S></Objs>" >&2; exit 1',
+  'printf "#< CLIXML\\r\\n<Objs xmlns=\\"urn:x\\"><S S=\\"warning\\">it is hot</S><S S=\\"Error\\">it is bad_x000A_</S>of a program\\r\\n<S S=\\"Error\\">it is worse_x000A_</S></Objs>" >&2',
   'printf "%s\\r\\n" "$OPSVERIFY"',
   '',
   'seq -f "line %.0f" 20000',

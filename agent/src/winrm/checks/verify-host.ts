@@ -75,6 +75,22 @@ export const trials: readonly Trial[] = [
       !stderr.includes('_x000'),
   },
   {
+    what: 'warnings, errors and what programs write to standard error are told as text, each of them',
+    text: `Write-Warning 'it is hot'
+Write-Error 'it is bad'
+& "$env:SystemRoot\\System32\\cmd.exe" /c 'echo of a program 1>&2'
+Write-Error 'it is worse'
+Start-Sleep -Seconds 3
+exit 0`,
+    isGood: ({ code, stderr }) =>
+      code === 0 &&
+      ['WARNING: it is hot', 'it is bad', 'of a program', 'it is worse'].every((each) =>
+        stderr.includes(each),
+      ) &&
+      !stderr.includes('CLIXML') &&
+      !stderr.includes('</'),
+  },
+  {
     what: 'the environment is there',
     text: 'Write-Output $env:OPSVERIFY',
     environment: { OPSVERIFY: text },
@@ -120,10 +136,11 @@ export async function* verifyHost(connections: ConnectionSource): AsyncGenerator
 
 async function verify(connections: ConnectionSource, trial: Trial): Promise<Verified> {
   const { what, isGood } = trial;
-  const { end, stdout, stderr } = await run(connections, trial, new AbortController().signal);
+  const ran = await run(connections, trial, new AbortController().signal);
+  const { end, stdout, stderr, stderrBeforeEndMs } = ran;
   if (typeof end === 'string') return { what, ok: false, found: end };
   const code = end.how === 'exited' ? end.exitCode : undefined;
-  const shown = `exit code ${code ?? 'unknown'}, stdout ${shortened(stdout)}, stderr ${shortened(stderr)}`;
+  const shown = `exit code ${code ?? 'unknown'}, stdout ${shortened(stdout)}, stderr ${shortened(stderr)}${stderrBeforeEndMs === undefined ? '' : `, of which the first came ${stderrBeforeEndMs} ms before the end`}`;
   return { what, ok: end.how === 'exited' && isGood({ stdout, stderr, code }), found: shown };
 }
 
@@ -207,7 +224,13 @@ async function run(
   script: Partial<Script> & Pick<Script, 'text'>,
   signal: AbortSignal,
   onStdout = () => {},
-): Promise<{ end: CommandEnd | string; stdout: string; stderr: string }> {
+): Promise<{
+  end: CommandEnd | string;
+  stdout: string;
+  stderr: string;
+  /** How long before the end the first of it could be told; undefined where there was none. */
+  stderrBeforeEndMs: number | undefined;
+}> {
   const { line, input } = scriptCommand({
     shell: 'powershell',
     bindings: [],
@@ -217,6 +240,7 @@ async function run(
   const stdout: Buffer[] = [];
   const errors = new ClixmlDecoder();
   let stderr = '';
+  let stderrAtMs: number | undefined;
   let end: CommandEnd | string;
   try {
     end = await runCommand({
@@ -225,8 +249,10 @@ async function run(
       line,
       input,
       onOutput: (stream, bytes) => {
-        if (stream === 'stderr') stderr += errors.write(bytes);
-        else {
+        if (stream === 'stderr') {
+          stderr += errors.write(bytes);
+          if (stderr !== '') stderrAtMs ??= performance.now();
+        } else {
           stdout.push(bytes);
           onStdout();
         }
@@ -239,7 +265,13 @@ async function run(
     if (!(error instanceof WinrmError)) throw error;
     end = `${error.message} ${error.advice}`;
   }
-  return { end, stdout: Buffer.concat(stdout).toString('utf8'), stderr: stderr + errors.end() };
+  const stderrBeforeEndMs = stderrAtMs === undefined ? undefined : Math.round(performance.now() - stderrAtMs);
+  return {
+    end,
+    stdout: Buffer.concat(stdout).toString('utf8'),
+    stderr: stderr + errors.end(),
+    stderrBeforeEndMs,
+  };
 }
 
 function shortened(output: string): string {
