@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { expect, test } from 'vitest';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
 import { lockDirectory, lockHolder } from './directory-lock.ts';
@@ -41,3 +42,51 @@ test.runIf(process.platform === 'linux')(
     await once(child, 'exit');
   },
 );
+
+test('of agents that take one over at the same time one has it, and leaves nothing of the others', async () => {
+  await using t = await setup();
+  const module = JSON.stringify(join(import.meta.dirname, 'directory-lock.ts'));
+  const program = `
+    import { createInterface } from 'node:readline';
+    import { lockDirectory } from ${module};
+    let lock;
+    console.log('ready');
+    for await (const line of createInterface({ input: process.stdin })) {
+      if (line === 'release') await lock?.release();
+      else lock = await lockDirectory(${JSON.stringify(t.path)}).catch((error) => console.log(error.message));
+      console.log(line === 'lock' && lock !== undefined ? 'held' : 'done');
+    }
+  `;
+  const agents = Array.from({ length: 6 }, () => {
+    const args = ['--import', 'tsx', '--input-type=module', '--eval', program];
+    const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    return { child, line: async () => (await lines.next()).value as string };
+  });
+  try {
+    for (const { line } of agents) expect(await line()).toBe('ready');
+    for (let round = 0; round < 20; round += 1) {
+      // Of a machine that lost its power, and of an earlier version that did in the midst of it.
+      await writeFile(t.path, round % 2 === 0 ? '999999999 boot 1' : '');
+      for (const { child } of agents) child.stdin.write('lock\n');
+      const said = await Promise.all(
+        agents.map(async ({ line }) => {
+          const first = await line();
+          return first === 'held' ? first : [first, await line()].join(' ');
+        }),
+      );
+      const others = said.filter((each) => each !== 'held');
+      expect(others).toHaveLength(agents.length - 1);
+      for (const each of others) expect(each).toMatch(/^Another agent \(process \d+\) uses .* done$/);
+      expect(await readdir(dirname(t.path))).toEqual(['lock']);
+      for (const { child } of agents) child.stdin.write('release\n');
+      for (const { line } of agents) expect(await line()).toBe('done');
+      expect(await lockHolder(t.path)).toBeUndefined();
+    }
+  } finally {
+    for (const { child } of agents) {
+      child.stdin.end();
+      if (child.exitCode === null) await once(child, 'exit');
+    }
+  }
+}, 60_000);
