@@ -3,7 +3,10 @@ import { runScript, type StopTarget } from '../../ssh/run-script.ts';
 import { newNonce } from '../ssh-exec/bootstrap-report.ts';
 
 export interface BootTime {
-  /** Another one with each start; undefined where the target tells none. */
+  /**
+   * Another one with each start; undefined where the target tells none. One that begins with `clock` is the time of its start, where there
+   * is nothing better: kernels reckon it from their clock, so that it moves when that is set.
+   */
   id: string | undefined;
   /** Undefined where the target does not tell. */
   upMs: number | undefined;
@@ -16,7 +19,7 @@ export async function readBootTime(target: StopTarget): Promise<BootTime> {
   const id = new RegExp(`^${nonce} id (.*)$`, 'm').exec(said)?.[1]?.trim();
   const up = new RegExp(`^${nonce} up (\\d+(?:\\.\\d+)?)$`, 'm').exec(said)?.[1];
   return {
-    id: id === undefined || id === '' ? undefined : id.slice(0, 200),
+    id: id === undefined || id === '' || id === 'clock' ? undefined : id.slice(0, 200),
     upMs: up === undefined ? undefined : Number(up) * 1_000,
   };
 }
@@ -27,19 +30,34 @@ export function hasRestarted(
   before: string | undefined,
   askedMsAgo: number,
 ): boolean | undefined {
-  if (now.id !== undefined && before !== undefined) return now.id !== before;
-  return now.upMs === undefined ? undefined : now.upMs < askedMsAgo;
+  const { id, upMs } = now;
+  const isSame = id === before;
+  if (id !== undefined && before !== undefined && !isOfClock(id) && !isOfClock(before)) return !isSame;
+  // Both are durations, whatever the clock was set to meanwhile. One that is as it was says enough.
+  if (upMs !== undefined) return upMs < askedMsAgo && !(isOfClock(id) && isSame);
+  if (id?.startsWith('clock {') === true) return false;
+  // A record of the start keeps its text.
+  return id === undefined || !isOfClock(before) ? undefined : !isSame;
 }
 
-function bootScript(nonce: string): string {
+/** The second form is what earlier versions of the agent noted. */
+function isOfClock(id: string | undefined): boolean {
+  return id?.startsWith('clock ') === true || id?.startsWith('{') === true;
+}
+
+/** To be seen by tests. */
+export function bootScript(nonce: string): string {
   return [
     '{',
-    // Linux; then the BSDs and macOS; then whatever keeps a record of it.
-    'b=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || sysctl -n kern.boottime 2>/dev/null || who -b 2>/dev/null)',
+    // Linux, macOS, FreeBSD; then what the others have.
+    'b=$(cat /proc/sys/kernel/random/boot_id || sysctl -n kern.bootsessionuuid || sysctl -nx kern.boot_id)',
+    's=; [ -r /proc/uptime ] || s=$(sysctl -n kern.boottime)',
+    '[ -n "$b" ] || b="clock "$(echo "$s" | grep "^{" || who -b || echo "$s")',
     `echo "${nonce} id "$b`,
-    `{ read -r u x </proc/uptime; } 2>/dev/null && echo "${nonce} up $u"`,
+    's=$(echo "$s" | sed -n "s/^{ sec = \\([0-9]*\\).*/\\1/p")',
+    `if read -r u x </proc/uptime; then echo "${nonce} up $u"; elif [ -n "$s" ]; then echo "${nonce} up $(($(date +%s) - s))"; fi`,
     'exit 0',
-    '}',
+    '} 2>/dev/null',
     '',
   ].join('\n');
 }
