@@ -63,10 +63,9 @@ export class TargetTester {
         const usable = await this.#opener.open(credential, target);
         return await testWinrm(usable, this.#winrmPolicy, signal);
       }
-      const usable =
-        credential === undefined ? await this.#nobody(target) : await this.#opener.open(credential, target);
-      const { checkAddresses } = usable;
-      const tested = await testConnection(usable.target, usable.credential, { checkAddresses, signal });
+      const opened = credential === undefined ? undefined : await this.#opener.open(credential, target);
+      const { target: reached, checkAddresses } = opened ?? (await this.#nobody(target));
+      const tested = await testConnection(reached, opened?.credential, { checkAddresses, signal });
       if (!tested.ok) return failure(tested.error, credential !== undefined);
       const { serverVersion, latencyMs } = tested;
       return { ok: true, serverVersion: serverVersion.slice(0, 255), latencyMs };
@@ -76,12 +75,11 @@ export class TargetTester {
     }
   }
 
-  /** Who logs in when only the way to the host is tested: the host key is compared before any authentication. */
-  async #nobody(target: LeaseTarget): Promise<Omit<UsableCredential, 'secrets'>> {
+  /** Only the way to the host is tested: its key is compared before anybody would log in, and nobody does. */
+  async #nobody(target: LeaseTarget): Promise<Pick<UsableCredential, 'target' | 'checkAddresses'>> {
     this.#policy.checkTarget(target);
     return {
       target: (await this.#opener.openWay(target)).target,
-      credential: { kind: 'ssh_password', id: 'none', version: 1, user: 'opsconductor-test', password: '' },
       checkAddresses: (addresses) => this.#policy.checkAddresses(target, addresses),
     };
   }

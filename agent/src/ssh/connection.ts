@@ -210,10 +210,12 @@ interface Facts {
 
 /**
  * Connects to a target and authenticates: resolves its name once, has the addresses checked, dials exactly those; or has its last jump host connect to it. Rejects with an `SshError`, or with the signal's reason.
+ *
+ * @param credential undefined to learn only whether the host is the one that is meant: it then rejects with `auth_failed`, before anybody logs in.
  */
 export async function connectSsh(
   target: StepTarget,
-  credential: OpenedCredential,
+  credential: OpenedCredential | undefined,
   options: ConnectOptions,
 ): Promise<SshConnection> {
   // First, since a key that can't be read needs no connection.

@@ -8,11 +8,11 @@ export type ConnectionTest =
 
 /**
  * Opens and authenticates one fresh connection and closes it again; starts nothing on the target. `latencyMs` runs
- * from dialling to being authenticated. Rejects only with the signal's reason.
+ * from dialling to being authenticated. Without a credential it ends with `auth_failed` where a login would begin. Rejects only with the signal's reason.
  */
 export async function testConnection(
   target: StepTarget,
-  credential: OpenedCredential,
+  credential: OpenedCredential | undefined,
   options: ConnectOptions,
 ): Promise<ConnectionTest> {
   try {

@@ -25,12 +25,14 @@ export class Authentication {
 
   /**
    * Throws `credential_unusable` for a private key or certificate that can't be read, and for a credential that is not
-   * for SSH.
+   * for SSH. Without a credential the server is told no user, and asked for nothing.
    */
-  constructor(credential: OpenedCredential, policy?: SshAlgorithmPolicy) {
-    this.#user = credential.user;
-    this.#hasCertificate = credential.kind === 'ssh_private_key' && credential.certificate !== undefined;
+  constructor(credential: OpenedCredential | undefined, policy?: SshAlgorithmPolicy) {
+    this.#user = credential?.user ?? '';
+    this.#hasCertificate = credential?.kind === 'ssh_private_key' && credential.certificate !== undefined;
     this.#keys = [];
+    this.#left = [];
+    if (credential === undefined) return;
     if (credential.kind === 'ssh_private_key') {
       const key = parsePrivateKey(credential.privateKey, credential.passphrase);
       this.#keys = offersOf(key, credential.certificate, policy);

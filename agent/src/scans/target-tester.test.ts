@@ -1,0 +1,47 @@
+import type { AgentMessage, LeaseTarget } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { emptyPolicy } from '../policy/agent-policy.ts';
+import { PolicyGuard } from '../policy/policy-guard.ts';
+import { setupSshd, sshTest } from '../ssh/sshd-setup.ts';
+import { TargetTester } from './target-tester.ts';
+
+async function testOf(target: LeaseTarget): Promise<AgentMessage> {
+  const tester = new TargetTester({
+    opener: {
+      open: () => Promise.reject(new Error('There is no credential')),
+      openWay: async ({ jumps: _, ...place }) => ({ target: place, patterns: [] }),
+      refused: () => {},
+    },
+    winrmPolicy: {},
+    policy: new PolicyGuard({ policy: emptyPolicy }),
+  });
+  return new Promise((resolve) => {
+    void tester.test({ type: 'test_target', requestId: 'a', target, timeoutMs: 10_000 }, resolve);
+  });
+}
+
+sshTest('a test without a credential looks at the host key, and logs nobody in', async () => {
+  const t = await setupSshd();
+  const { jumps: _, ...target } = t.target;
+  expect(await testOf(target)).toEqual({ type: 'target_tested', requestId: 'a', ok: true });
+  expect(await testOf({ ...target, hostKeys: [] })).toMatchObject({
+    ok: false,
+    reason: 'host_key_unknown',
+    offeredHostKey: expect.stringContaining('ssh-ed25519'),
+  });
+  await t.sshd.stop();
+  expect(t.sshd.log()).toContain('Connection');
+  expect(t.sshd.log()).not.toMatch(/user|Failed|Accepted/i);
+});
+
+test('a test without a credential is held to the policy', async () => {
+  const opener = { open: () => Promise.reject(), openWay: () => Promise.reject(), refused: () => {} };
+  const rules = { targets: { ports: [2222] } };
+  const policy = new PolicyGuard({ policy: { fileRoots: [], rules } });
+  const tester = new TargetTester({ opener, winrmPolicy: {}, policy });
+  const target = { id: 1, name: 'web-1', host: 'web-1', port: 22, hostKeys: [] };
+  const told = await new Promise((resolve) => {
+    void tester.test({ type: 'test_target', requestId: 'a', target, timeoutMs: 1_000 }, resolve);
+  });
+  expect(told).toMatchObject({ ok: false, reason: 'policy_refused' });
+});
