@@ -35,6 +35,8 @@ export function rawProblem(
   };
 }
 
+const named = /\[:\^?[a-z]+:\]/y;
+
 /**
  * Whether a pattern (RE2) matches whole texts only: begins with `^`, ends with `$`, has no alternative at its top, and no
  * flag that changes what these mean.
@@ -43,22 +45,26 @@ export function isAnchored(pattern: string): boolean {
   if (!pattern.startsWith('^') || !pattern.endsWith('$') || pattern.length < 2) return false;
   if (/\(\?[a-zA-Z-]*m/.test(pattern) || pattern.includes('\\Q')) return false;
   let depth = 0;
-  let inClass = false;
+  /** Where the class began that is open; undefined outside of one. */
+  let classAt: number | undefined;
   for (let at = 1; at < pattern.length - 1; at += 1) {
     const char = pattern[at];
     if (char === '\\') {
       at += 1;
       // The dollar at the end is an escaped one.
       if (at === pattern.length - 1) return false;
-    } else if (inClass) {
-      // A bracket right behind the opening one is a member of the class.
-      if (char === ']' && !/\[\^?$/.test(pattern.slice(0, at))) inClass = false;
-    } else if (char === '[') inClass = true;
+    } else if (classAt !== undefined) {
+      named.lastIndex = at;
+      // `[[:alpha:]…]` is one class.
+      if (named.test(pattern)) at = named.lastIndex - 1;
+      // A bracket right behind the one that opened it is a member of the class.
+      else if (char === ']' && !/^\[\^?$/.test(pattern.slice(classAt, at))) classAt = undefined;
+    } else if (char === '[') classAt = at;
     else if (char === '(') depth += 1;
     else if (char === ')') depth -= 1;
     else if (char === '|' && depth === 0) return false;
   }
-  return depth === 0 && !inClass;
+  return depth === 0 && classAt === undefined;
 }
 
 export interface RawSplice {
