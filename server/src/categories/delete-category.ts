@@ -1,10 +1,12 @@
 // A category is deleted alone while nothing is in it; or with what is in it, all at once or not at all.
 import { type DeleteCategoryQuery, generalCategory, jobStates, limits } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
+import { recordAudits } from '../audit/record-audits.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { bulkChangeWithin } from '../jobs/life/bulk-jobs.ts';
+import { recordGoingGrants } from '../people/audit-grants.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
 import type { Sql, Tx } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
@@ -17,6 +19,7 @@ import {
   lockCategoriesFrom,
   lockCategory,
   lockCategoryTree,
+  type MovedRow,
   moveDeletedJobs,
 } from '../store/jobs/categories.ts';
 import { siteRulesOfCategory } from '../store/jobs/site-rules.ts';
@@ -56,13 +59,14 @@ export async function deleteCategory(
       await moveJobs(tx, masterKey, going, { from: name, to: moveJobsTo }, caller);
     for (const one of going) {
       await refuseContent(tx, one);
+      const grants = await recordGoingGrants(tx, { kind: 'category', id: one.id }, caller);
       await deleteCategoryRow(tx, one.id);
       await recordAudit(tx, {
         ...auditedBy(caller),
         action: 'category.deleted',
         object: { kind: 'category', id: one.id },
         scope: { categoryId: one.id },
-        detail: { name: one.name, ...(moveJobsTo === undefined ? {} : { jobsMovedTo: moveJobsTo }) },
+        detail: { name: one.name, grants, ...(moveJobsTo === undefined ? {} : { jobsMovedTo: moveJobsTo }) },
       });
     }
   });
@@ -104,8 +108,29 @@ async function moveJobs(
   const filter = { category: from, state: jobStates.join(',') };
   const note = `Category ${from} was deleted`;
   await bulkChangeWithin(tx, masterKey, { action: 'categorise', category: to, filter, note }, caller);
-  await moveDeletedJobs(tx, ids, to);
-  await moveFiles(tx, ids, to);
+  const moved = { to, note };
+  await recordMoves(tx, 'job', await moveDeletedJobs(tx, ids, to), { ...moved, isDeleted: true }, caller);
+  await recordMoves(tx, 'file', await moveFiles(tx, ids, to), moved, caller);
+}
+
+/** Readers of either category are to see it. */
+async function recordMoves(
+  tx: Tx,
+  kind: 'job' | 'file',
+  things: readonly MovedRow[],
+  more: Record<string, unknown>,
+  caller: Caller,
+): Promise<void> {
+  const rows = things.flatMap(({ id, name, fromId, from, toId }) =>
+    [fromId, toId].map((categoryId) => ({
+      ...auditedBy(caller),
+      action: `${kind}.moved`,
+      object: { kind, id },
+      scope: { categoryId },
+      detail: { name, from, ...more, bulk: true },
+    })),
+  );
+  await recordAudits(tx, rows);
 }
 
 /** What would lose its place. */

@@ -101,13 +101,16 @@ export async function updateInventory(
     const from = { name: before.name, segmentId: before.segmentId, options: before.options };
     const to = { name: request.name, segmentId, options: request.options ?? before.options };
     await updateRow(tx, id, to);
-    await recordAudit(tx, {
+    const entry = {
       ...auditedBy(caller),
       action: 'inventory.changed',
       object: { kind: 'inventory', id },
       detail: { from, to },
-      ...(segmentId === null ? {} : { scope: { segmentId } }),
-    });
+    };
+    // Readers of either segment are to see it.
+    const segments = [...new Set([before.segmentId, segmentId])].filter((one) => one !== null);
+    for (const segmentId of segments) await recordAudit(tx, { ...entry, scope: { segmentId } });
+    if (segments.length === 0) await recordAudit(tx, entry);
   }).catch((error) => {
     throw nameTaken(error, request.name);
   });

@@ -335,6 +335,25 @@ describe('targets that are there already', () => {
   });
 });
 
+it('an inventory that is moved is told of in the segment that it leaves and in its new one', async () => {
+  const other = await makeSegment(t, `segment-to-${count}`);
+  const { name } = await getInventory(t.sql, inventoryId, unrestricted);
+  const move = (segmentId: number | null) =>
+    updateInventory(t.sql, inventoryId, { name, segmentId }, t.caller);
+  await move(segment.id);
+  const told = async () =>
+    (
+      await t.sql<{ segmentId: number | null }[]>`
+        select segment_id from audit_log where action = 'inventory.changed' and object_id = ${String(inventoryId)}
+        order by id`
+    ).map((row) => row.segmentId);
+  const before = (await told()).length;
+  await move(other.id);
+  await move(null);
+  await move(null);
+  expect((await told()).slice(before)).toEqual([segment.id, other.id, other.id, null]);
+});
+
 describe('groups of an inventory', () => {
   it('become target groups: made where they are missing, left when the inventory leaves them', async () => {
     inventoryId = await makeInventory({ groups: 'target_groups' });

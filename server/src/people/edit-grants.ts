@@ -9,7 +9,7 @@ import {
   reachesInto,
 } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
-import { auditedBy, type Caller } from '../caller.ts';
+import type { Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { type Queryable, sqlState, type Tx, violatedConstraint } from '../store/database/connection.ts';
 import { decodeCursor, pageOf } from '../store/database/cursor.ts';
@@ -23,6 +23,7 @@ import {
 import { nameScopes } from '../store/people/scope-names.ts';
 import { existingUserGroups, memberIds } from '../store/people/user-groups.ts';
 import { findUserById } from '../store/people/users.ts';
+import { grantEntry } from './audit-grants.ts';
 import { changePeople, requireAtLeast } from './change-people.ts';
 import type { PeopleDeps } from './people-deps.ts';
 
@@ -66,7 +67,7 @@ export async function createGrant(
       { userId, userGroupId, role, permission, scope, createdBy: caller.userId },
       deps.now(),
     );
-    await recordGrant(tx, caller, 'grant.created', await mustFind(tx, id));
+    await recordAudit(tx, grantEntry(caller, 'grant.created', await mustFind(tx, id)));
     return { id, affected };
   }).catch((error) => {
     if (violatedConstraint(error) === 'role_grants_once') {
@@ -93,7 +94,7 @@ export async function deleteGrant(deps: PeopleDeps, id: number, caller: Caller):
     const { subject } = grant;
     const affected = subject.kind === 'user' ? [subject.id] : await memberIds(tx, subject.id);
     await deleteGrantRow(tx, id);
-    await recordGrant(tx, caller, 'grant.deleted', grant);
+    await recordAudit(tx, grantEntry(caller, 'grant.deleted', grant));
     return affected;
   });
   deps.authenticator.forgetUsers(affected);
@@ -142,16 +143,6 @@ async function subjectOf(tx: Tx, { userId, userGroupId }: CreateGrantRequest): P
   const user = userId === undefined ? undefined : await findUserById(tx, userId);
   if (user === undefined) throw invalidField('userId', `There is no user ${userId}.`);
   return [user.id];
-}
-
-async function recordGrant(tx: Tx, caller: Caller, action: string, grant: GrantRow): Promise<void> {
-  const { subject, role, permission, scope } = grant;
-  await recordAudit(tx, {
-    ...auditedBy(caller),
-    action,
-    object: { kind: 'grant', id: grant.id },
-    detail: { subject, ...(role === null ? { permission } : { role }), scope: scope ?? 'everywhere' },
-  });
 }
 
 async function mustFind(sql: Queryable, id: number): Promise<GrantRow> {

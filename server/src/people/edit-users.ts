@@ -15,6 +15,7 @@ import {
   tablesNaming,
   updateUser as updateUserRow,
 } from '../store/people/users.ts';
+import { recordGoingGrants } from './audit-grants.ts';
 import { changePeople, lockUserFor, requireAtLeast } from './change-people.ts';
 import { getUser } from './list-users.ts';
 import { nameOf, nameTaken } from './names.ts';
@@ -111,12 +112,13 @@ export async function deleteUser(deps: PeopleDeps, id: number, caller: Caller): 
         `${user.name} is named in what was done (${where}) and stays for that. Deactivate the user instead.`,
       );
     }
+    const grants = await recordGoingGrants(tx, { kind: 'user', id }, caller);
     await deleteUserRow(tx, id);
     await recordAudit(tx, {
       ...auditedBy(caller),
       action: 'user.deleted',
       object: { kind: 'user', id },
-      detail: { name: user.name, kind: user.kind },
+      detail: { name: user.name, kind: user.kind, grants },
     });
   });
   deps.authenticator.forgetUser(id);

@@ -26,6 +26,7 @@ import {
   updateUserGroup as updateUserGroupRow,
 } from '../store/people/user-groups.ts';
 import { findUserById, type UserRow } from '../store/people/users.ts';
+import { recordGoingGrants } from './audit-grants.ts';
 import { changePeople, requireAtLeast } from './change-people.ts';
 import { afterOf } from './list-users.ts';
 import { nameOf, nameTaken } from './names.ts';
@@ -117,6 +118,7 @@ export async function deleteUserGroup(deps: PeopleDeps, id: number, caller: Call
   const members = await changePeople(deps, async (tx) => {
     const group = await findGroupFor(tx, caller, id);
     const members = await memberIds(tx, id);
+    await recordGoingGrants(tx, { kind: 'user_group', id }, caller);
     await deleteUserGroupRow(tx, id);
     await recordAudit(tx, {
       ...auditedBy(caller),

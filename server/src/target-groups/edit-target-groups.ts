@@ -5,6 +5,7 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
+import { recordGoingGrants } from '../people/audit-grants.ts';
 import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { unrestricted } from '../store/people/visibility.ts';
@@ -14,6 +15,7 @@ import {
   findTargetGroup,
   insertTargetGroup,
   lockCredentialsOfSegments,
+  lockTargetGroup,
   putEntries,
   removeEntries,
   setGroupCredentials,
@@ -119,13 +121,15 @@ export async function deleteTargetGroup(sql: Sql, id: number, caller: Caller): P
     const group = await findTargetGroup(tx, id, caller.authority.reach('read'));
     if (group?.isWhole !== true) throw notFound('Target group');
     await refuseSelected(tx, id, group.name, 'deleted');
+    await lockTargetGroup(tx, id);
+    const grants = await recordGoingGrants(tx, { kind: 'target_group', id }, caller);
     await deleteRow(tx, id);
     const { name, selector, memberCount } = group;
     await recordAudit(tx, {
       ...auditedBy(caller),
       action: 'target_group.deleted',
       object: { kind: 'target_group', id },
-      detail: { name, selector, members: memberCount },
+      detail: { name, selector, members: memberCount, grants },
     });
   });
 }

@@ -268,6 +268,29 @@ describe('a group is refused', () => {
   });
 });
 
+it('the grants on a group that is deleted end with it, each with its row in the audit log', async () => {
+  const group = await makeGroup();
+  const { userId, name } = await somebody();
+  await t.sql`
+    insert into role_grants ${t.sql({ userId, role: null, permission: 'run', targetGroupId: group.id })}`;
+  await deleteTargetGroup(t.sql, group.id, t.caller);
+  const told = await t.sql`
+    select action, detail from audit_log
+    where object_kind in ('grant', 'target_group') and action like '%.deleted' order by id desc limit 2`;
+  expect(told).toMatchObject([
+    { action: 'target_group.deleted', detail: { grants: 1 } },
+    {
+      action: 'grant.deleted',
+      detail: {
+        subject: { kind: 'user', id: userId, name },
+        permission: 'run',
+        scope: { kind: 'target_group', id: group.id, name: group.name },
+        deletedWith: 'target_group',
+      },
+    },
+  ]);
+});
+
 it('a credential that is deleted before a group takes it is told as one that is not there', async () => {
   const sealed = await sealedCredentialRequest(t, segmentId, 'going');
   const { id: credentialId } = await createCredential(t.sql, sealed, t.caller);

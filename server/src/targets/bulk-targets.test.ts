@@ -108,6 +108,19 @@ it('all are deleted, or none while an open run uses one', async () => {
   expect(await namesOf('name:*')).toEqual(['d']);
 });
 
+it('each that is deleted is told by name and host in the audit log', async () => {
+  await t.sql`update targets set host = name || '.example', port = 2222 where id = ${ids[0] ?? 0}`;
+  await bulk({ selection: { selector: 'name:a or name:d' }, delete: true });
+  const told = await t.sql`
+    select object_id, segment_id, detail from audit_log where action = 'target.deleted' order by object_id::bigint`;
+  expect(told[0]).toEqual({
+    objectId: String(ids[0]),
+    segmentId,
+    detail: { name: 'a', host: 'a.example', port: 2222, segment: 'dmz', bulk: true },
+  });
+  expect(told.map(({ detail }) => detail.name)).toEqual(['a', 'd']);
+});
+
 it.each([
   [{}, 'Nothing is to be changed'],
   [{ delete: true, isActive: true }, 'deleted can’t be changed'],

@@ -2,6 +2,7 @@
 import type { BulkTargetReply, BulkTargetRequest } from '@opsconductor/protocol';
 import { limits } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
+import { recordAudits } from '../audit/record-audits.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
@@ -11,6 +12,7 @@ import {
   type BulkChange,
   changedByBulk,
   changeTargets,
+  type SelectedTarget,
   selectToChange,
 } from '../store/targets/target-bulk.ts';
 import { lockMembership } from '../store/targets/target-group-members.ts';
@@ -196,16 +198,32 @@ async function apply(
   }
 }
 
-/** A row for each segment, so that who may see one segment's rows reads of its targets alone. */
+/**
+ * A row for each segment, so that who may see one segment's rows reads of its targets alone. Of those that are deleted each
+ * has a row too, as its id means nothing to anybody any more.
+ */
 async function audit(
   tx: Tx,
   request: BulkTargetRequest,
-  selected: readonly { id: number; segmentId: number }[],
+  selected: readonly SelectedTarget[],
   changed: readonly number[],
   caller: Caller,
 ): Promise<void> {
   const { selection, dryRun: _, ...change } = request;
   const isChanged = new Set(changed);
+  if (request.delete === true) {
+    const deleted = selected.filter(({ id }) => isChanged.has(id));
+    await recordAudits(
+      tx,
+      deleted.map(({ id, name, host, port, segmentName, segmentId }) => ({
+        ...auditedBy(caller),
+        action: 'target.deleted',
+        object: { kind: 'target', id },
+        detail: { name, host, port, segment: segmentName, bulk: true },
+        scope: { segmentId },
+      })),
+    );
+  }
   const bySegment = new Map<number, number[]>();
   for (const { id, segmentId } of selected) {
     if (!isChanged.has(id)) continue;

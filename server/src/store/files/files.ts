@@ -3,6 +3,7 @@ import { generalCategory } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
 import { containsPattern, decodeCursor } from '../database/cursor.ts';
+import type { MovedRow } from '../jobs/categories.ts';
 import { jobWithin } from '../people/visibility.ts';
 
 export interface FileRow {
@@ -101,10 +102,12 @@ export async function countFilesIn(tx: Tx, categoryId: number): Promise<number> 
   return row?.count ?? 0;
 }
 
-export async function moveFiles(tx: Tx, from: readonly number[], to: string): Promise<void> {
-  await tx`
-    update files set category_id = (select id from categories where name = ${to})
-    where category_id = any(${from as number[]}::bigint[])`;
+export async function moveFiles(tx: Tx, from: readonly number[], to: string): Promise<MovedRow[]> {
+  return tx<MovedRow[]>`
+    update files f set category_id = new.id
+      from categories old, categories new
+     where old.id = f.category_id and new.name = ${to} and f.category_id = any(${from as number[]}::bigint[])
+    returning f.id, f.name, old.id as from_id, old.name as "from", new.id as to_id`;
 }
 
 /**

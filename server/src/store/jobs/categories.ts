@@ -44,6 +44,15 @@ export async function lockCategoryTree(tx: Tx): Promise<void> {
   await tx`lock table categories in share row exclusive mode`;
 }
 
+/** What went from one category to another. */
+export interface MovedRow {
+  id: string;
+  name: string;
+  fromId: number;
+  from: string;
+  toId: number;
+}
+
 export interface NewCategory {
   /** The whole path. */
   name: string;
@@ -106,10 +115,13 @@ export async function countJobsIn(tx: Tx, ids: readonly number[]): Promise<numbe
 }
 
 /** Jobs that were deleted and whose runs are kept go along: who may see these goes by the category. */
-export async function moveDeletedJobs(tx: Tx, from: readonly number[], to: string): Promise<void> {
-  await tx`
-    update jobs set category_id = (select id from categories where name = ${to})
-     where category_id = any(${from as number[]}::bigint[]) and deleted_at is not null`;
+export async function moveDeletedJobs(tx: Tx, from: readonly number[], to: string): Promise<MovedRow[]> {
+  return tx<MovedRow[]>`
+    update jobs j set category_id = new.id
+      from categories old, categories new
+     where old.id = j.category_id and new.name = ${to}
+       and j.category_id = any(${from as number[]}::bigint[]) and j.deleted_at is not null
+    returning j.id::text as id, j.name, old.id as from_id, old.name as "from", new.id as to_id`;
 }
 
 /** Jobs that were deleted from it and whose runs are kept. */

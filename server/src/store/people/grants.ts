@@ -87,16 +87,25 @@ export async function searchGrants(
   filter: GrantFilter,
   page: { limit: number; beforeId: number },
 ): Promise<GrantRow[]> {
-  const { userId, userGroupId, role, permission } = filter;
   return sql<GrantRow[]>`
     ${selectGrants(sql)}
-    where g.id < ${page.beforeId}
+    where g.id < ${page.beforeId} ${matching(sql, filter)}
+    order by g.id desc limit ${page.limit}`;
+}
+
+/** All of them, oldest first. */
+export async function listGrantsLike(sql: Queryable, filter: GrantFilter): Promise<GrantRow[]> {
+  return sql<GrantRow[]>`${selectGrants(sql)} where true ${matching(sql, filter)} order by g.id`;
+}
+
+function matching(sql: Queryable, filter: GrantFilter) {
+  const { userId, userGroupId, role, permission } = filter;
+  return sql`
       ${userId === undefined ? sql`` : sql`and g.user_id = ${userId}`}
       ${userGroupId === undefined ? sql`` : sql`and g.user_group_id = ${userGroupId}`}
       ${role === undefined ? sql`` : sql`and g.role = ${role}`}
       ${permission === undefined ? sql`` : sql`and g.permission = ${permission}`}
-      ${onScope(sql, filter)}
-    order by g.id desc limit ${page.limit}`;
+      ${onScope(sql, filter)}`;
 }
 
 /** All that a user has, own ones first, then those of their user groups by name. */

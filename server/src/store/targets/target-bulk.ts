@@ -5,6 +5,16 @@ import { type Queryable, type Tx, unprepared } from '../database/connection.ts';
 import { type Condition, targetWithin } from '../people/visibility.ts';
 import { selectedByTerms, type TargetQuery } from './target-selection.ts';
 
+export interface SelectedTarget {
+  id: number;
+  name: string;
+  host: string;
+  /** Of its own. */
+  port: number | null;
+  segmentId: number;
+  segmentName: string;
+}
+
 export interface BulkChange {
   setLabels: Labels;
   unsetLabels: readonly string[];
@@ -23,9 +33,11 @@ export async function selectToChange(
   query: TargetQuery,
   reaches: readonly Reach[],
   options: { limit: number; againstRuns: boolean },
-): Promise<{ id: number; name: string; segmentId: number }[]> {
-  return unprepared(tx<{ id: number; name: string; segmentId: number }[]>`
-    select t.id, t.name, t.segment_id from targets t
+): Promise<SelectedTarget[]> {
+  return unprepared(tx<SelectedTarget[]>`
+    select t.id, t.name, t.host, t.port, t.segment_id,
+      (select s.name from segments s where s.id = t.segment_id) as segment_name
+    from targets t
     where ${targetWithin(tx, reaches)} and ${selectedByTerms(tx, query)} and not ${selectedByTerms(tx, query.exclude)}
     order by t.id limit ${options.limit} ${options.againstRuns ? tx`for update of t` : tx`for no key update of t`}`);
 }

@@ -42,6 +42,11 @@ export async function updateTargetGroup(tx: Tx, id: number, group: TargetGroupFi
     update target_groups set ${tx(group as never, ...columns)}, updated_at = clock_timestamp() where id = ${id}`;
 }
 
+/** Locks a group against grants on it. */
+export async function lockTargetGroup(tx: Tx, id: number): Promise<void> {
+  await tx`select 1 from target_groups where id = ${id} for update`;
+}
+
 export async function deleteTargetGroup(tx: Tx, id: number): Promise<void> {
   await tx`delete from target_groups where id = ${id}`;
 }

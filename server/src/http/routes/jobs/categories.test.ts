@@ -64,6 +64,10 @@ describe('categories', () => {
       'category.deleted',
     ]);
     expect(rows.every(({ categoryId }) => categoryId === ops.id)).toBe(true);
+    const grants = await t.sql`select detail from audit_log where action = 'grant.deleted'`;
+    expect(grants).toMatchObject([
+      { detail: { role: 'viewer', scope: { name: 'Operations' }, deletedWith: 'category' } },
+    ]);
   });
 
   test('have names of their own', async () => {
@@ -93,11 +97,14 @@ describe('a category with what is in it', () => {
   test('is deleted at once: those below go along, and all jobs move first, also archived and deleted ones', async () => {
     const ops = await create('ops');
     const night = await create('ops/night');
-    await create('lab');
+    const lab = await create('lab');
     const one = (await save('one', 'ops')).body;
+    const [file] = await t.sql<{ id: string }[]>`
+      insert into files (id, name, category_id) values (gen_random_uuid(), 'site.tar', ${night.id}) returning id`;
     const two = (await save('two', 'ops/night')).body;
     await t.sql`update jobs set state = 'archived' where id = ${two.id}`;
-    await t.sql`update jobs set deleted_at = now() where id = ${(await save('gone', 'ops/night')).body.id}`;
+    const gone = (await save('gone', 'ops/night')).body;
+    await t.sql`update jobs set deleted_at = now() where id = ${gone.id}`;
     const path = `categories/${ops.id}?below=true`;
     const refused = await call<ErrorBody>('DELETE', path);
     expect(refused.body.error.message).toMatch(/^1 job is in ops.night\..*moveJobsTo/);
@@ -113,7 +120,19 @@ describe('a category with what is in it', () => {
        group by 1 order by 1`;
     expect(audited).toEqual([
       { action: 'category.deleted', rows: 2 },
-      { action: 'job.moved', rows: 4 },
+      { action: 'job.moved', rows: 6 },
+    ]);
+    const moved = await t.sql`
+      select action, object_id, category_id, detail from audit_log
+       where (action, object_id) in (('job.moved', ${String(gone.id)}), ('file.moved', ${file?.id ?? ''}))
+       order by action, category_id`;
+    const detail = { from: 'ops/night', to: 'lab', note: 'Category ops was deleted', bulk: true };
+    const of = (categoryId: number, more: object) => ({ categoryId, detail: { ...detail, ...more } });
+    expect(moved).toMatchObject([
+      of(night.id, { name: 'site.tar' }),
+      of(lab.id, { name: 'site.tar' }),
+      of(night.id, { name: 'gone', isDeleted: true }),
+      of(lab.id, { name: 'gone', isDeleted: true }),
     ]);
   });
 

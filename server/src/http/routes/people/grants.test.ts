@@ -218,6 +218,13 @@ describe('a user group', () => {
     expect((await me(ada.token)).permissions).toEqual(['self']);
     await t.call('GET', `user-groups/${group.id}`, admin.token, undefined, 404);
     expect(await listed('role=viewer')).toEqual([]);
+    expect((await t.audited()).slice(-2)).toMatchObject([
+      {
+        action: 'grant.deleted',
+        detail: { role: 'viewer', subject: { name: 'ops' }, deletedWith: 'user_group' },
+      },
+      { action: 'user_group.deleted', detail: { grants: 1 } },
+    ]);
   });
 
   test('gives and takes its rights with the membership, at once', async () => {

@@ -124,10 +124,17 @@ describe('deactivating', () => {
 describe('deleting', () => {
   test('takes who has done nothing; the audit log keeps the name', async () => {
     const ada = await create({ name: 'ada' });
+    await t.sql`insert into role_grants ${t.sql({ userId: ada.id, role: 'viewer' })}`;
     await t.call('DELETE', `users/${ada.id}`, admin.token, undefined, 204);
     await t.call('GET', `users/${ada.id}`, admin.token, undefined, 404);
     await t.call('DELETE', `users/${ada.id}`, admin.token, undefined, 404);
-    expect((await t.audited()).at(-1)).toMatchObject({ action: 'user.deleted', detail: { name: 'ada' } });
+    expect((await t.audited()).slice(-2)).toMatchObject([
+      {
+        action: 'grant.deleted',
+        detail: { role: 'viewer', scope: 'everywhere', subject: { name: 'ada' }, deletedWith: 'user' },
+      },
+      { action: 'user.deleted', detail: { name: 'ada', grants: 1 } },
+    ]);
   });
 
   test('is refused for who is named by anything that they made', async () => {
