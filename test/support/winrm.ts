@@ -44,6 +44,7 @@ export interface WinrmFixtureOptions {
   emulated?: {
     bootstrap: string;
     cmdRunner: string;
+    batchRemover?: string;
     scripts?: Record<string, string>;
     fileServer?: string;
     taskProgram?: string;
@@ -217,6 +218,13 @@ export class WinrmFixture {
   get tasks(): string[] {
     const folder = join(this.dir, 'tasks');
     return existsSync(folder) ? readdirSync(folder) : [];
+  }
+
+  /** Paths of its files that hold a text, below its folder. */
+  filesWith(text: string): string[] {
+    const all = readdirSync(this.dir, { recursive: true, withFileTypes: true });
+    const paths = all.filter((each) => each.isFile()).map(({ parentPath, name }) => join(parentPath, name));
+    return paths.filter((path) => readFileSync(path).includes(text));
   }
 
   /** Of the user. */

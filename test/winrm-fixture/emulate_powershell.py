@@ -9,12 +9,15 @@ import base64
 import json
 import os
 import resource
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 
 with open(sys.argv[1], encoding="utf-8") as file:
-    known = json.load(file)["emulated"]
+    settings = json.load(file)
+known = settings["emulated"]
 program = sys.argv[2]
 
 
@@ -47,15 +50,32 @@ def keep_limits():
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
-def run_batch(batch, given):
+def batch_folder():
+    return os.path.join(settings["dir"], "temp", values["OPSRUN_folder"])
+
+
+def run_batch(batch, given, task):
     """What the runner of batch files does, with /bin/sh in place of cmd.exe."""
     lines = [each for each in batch.split("\r\n") if not each.startswith(("@echo off", "setlocal "))]
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "batch.sh")
-        with open(path, "w", encoding="utf-8") as file:
+    folder = batch_folder() if task is None else os.path.join(settings["dir"], "tasks", task)
+    if task is None:
+        os.makedirs(folder)
+    # Who runs a task makes no files in its folder.
+    mode = "w" if task is None else "r+"
+    path = os.path.join(folder, "step.cmd")
+    try:
+        with open(path, mode, encoding="utf-8") as file:
             file.write("\n".join(lines))
-        source = {"stdin": subprocess.DEVNULL} if given is None else {"input": given.encode()}
-        return subprocess.run(["/bin/sh", path], check=False, **source).returncode
+        if given is not None:
+            with open(path + ".in", mode, encoding="utf-8") as file:
+                file.write(given)
+        # It waits on for what it runs.
+        signal.signal(signal.SIGINT, lambda *_: None)
+        with open(os.devnull if given is None else path + ".in", "rb") as source:
+            return subprocess.run(["/bin/sh", path], check=False, stdin=source).returncode
+    finally:
+        if task is None:
+            shutil.rmtree(folder)
 
 
 if program != known["bootstrap"]:
@@ -79,7 +99,10 @@ script = text()
 if line() != "end":
     refuse("the script did not arrive whole")
 if script == known["cmdRunner"]:
-    sys.exit(run_batch(values["OPSRUN_batch"], values.get("OPSRUN_input")))
+    sys.exit(run_batch(values["OPSRUN_batch"], values.get("OPSRUN_input"), values.get("OPSRUN_task")))
+if script == known.get("batchRemover"):
+    shutil.rmtree(batch_folder(), ignore_errors=True)
+    sys.exit(0)
 if script == known.get("taskProgram"):
     # pylint: disable=import-outside-toplevel
     import task_host

@@ -38,6 +38,9 @@ def start(values, settings, supervisor, folder):
         file.write(values["OPSRUN_user"])
     with open(os.path.join(folder, "input"), "w", encoding="ascii") as file:
         file.write(values["OPSRUN_input"])
+    for name in ("step.cmd", "step.cmd.in"):
+        with open(os.path.join(folder, name), "w", encoding="ascii"):
+            pass
     encoded = re.search(r"-OutputFormat Text .*-EncodedCommand (\S+)$", values["OPSRUN_program"]).group(1)
     program = base64.b64decode(encoded).decode("utf-16-le")
     line = f'"$0" "$1" "$2" "$3" <{folder}/input >{folder}/stdout 2>{folder}/stderr; echo $? >{folder}/new; mv {folder}/new {folder}/code'

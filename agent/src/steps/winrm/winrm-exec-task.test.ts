@@ -312,6 +312,18 @@ winrmTest('a stop that finds no process of the task is not said to have ended it
   await t.remove();
 });
 
+winrmTest('a batch file that is stopped leaves neither itself nor what it reads', async () => {
+  const t = setup();
+  const stdin = 'word-8c1f of it\n';
+  const running = t.run({ shell: 'cmd', command: 'echo ready; sleep 1000', stdin });
+  await t.sink.seen(/ready/);
+  expect(host.fixture.filesWith(stdin)).toHaveLength(1);
+  t.stop();
+  expect(await running).toMatchObject({ status: 'cancelled' });
+  await t.remove();
+  expect(host.fixture.filesWith(stdin)).toEqual([]);
+});
+
 winrmTest(
   'one that runs as the user of a credential ends with what is theirs, whoever stops it',
   async () => {

@@ -105,7 +105,8 @@ async function followTask(
 
 function startOf(config: WinrmExecConfig, context: StepContext): TaskStart {
   const { shell = 'powershell', working_directory, run_as_credential } = config;
-  const { input } = scriptCommand(scriptOf(config, context));
+  const script = scriptOf(config, context);
+  const { input } = scriptCommand({ ...script, task: context.directoryName });
   if (run_as_credential !== undefined && context.runAs === undefined) {
     throw new SshError({
       reason: 'credential_unusable',

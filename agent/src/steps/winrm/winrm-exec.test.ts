@@ -4,7 +4,7 @@ import { SshError } from '../../ssh/ssh-error.ts';
 import { WinrmPool } from '../../winrm/connection/pool.ts';
 import { fileServer } from '../../winrm/files/file-server.ts';
 import { limitsProgram } from '../../winrm/powershell/limits-program.ts';
-import { cmdRunner, powershellLine } from '../../winrm/powershell/powershell.ts';
+import { batchRemover, cmdRunner, powershellLine } from '../../winrm/powershell/powershell.ts';
 import { isSoundPowershell } from '../../winrm/testing/powershell-tree.ts';
 import { hostOfFile, winrmPassword, winrmTest, winrmUser } from '../../winrm/testing/winrm-setup.ts';
 import { TestSink } from '../ssh-exec/ssh-exec-setup.ts';
@@ -12,7 +12,7 @@ import type { StepContext, StopRequest } from '../step-type.ts';
 import { winrmExec } from './winrm-exec.ts';
 
 const host = hostOfFile({
-  emulated: { bootstrap: powershellBootstrap, cmdRunner, limitsProgram },
+  emulated: { bootstrap: powershellBootstrap, cmdRunner, batchRemover, limitsProgram },
   settings: { maxPollSeconds: 1 },
 });
 
@@ -163,6 +163,18 @@ winrmTest.for(['cancelled', 'timed_out', 'output_limit'] as const)(
   },
 );
 
+winrmTest('a batch file that is ended leaves neither itself nor what it reads', async () => {
+  const t = setup();
+  const stdin = 'word-8c1e of it\n';
+  const command = 'trap "" INT; echo ready; while :; do sleep 0.02; done';
+  const running = t.run({ shell: 'cmd', command, stdin });
+  await t.sink.seen(/ready/);
+  expect(host.fixture.filesWith(stdin)).toHaveLength(1);
+  t.stop('cancelled', 100);
+  expect(await running).toMatchObject({ status: 'cancelled' });
+  expect(host.fixture.filesWith(stdin)).toEqual([]);
+});
+
 winrmTest('a stop works while the output is held back', async () => {
   const t = setup();
   t.sink.blocked = true;
@@ -262,7 +274,7 @@ winrmTest('a directory that is not there fails the step before it starts', async
 winrmTest(
   'the shipped programs are PowerShell of the grammar, and fit a command line of cmd.exe',
   async () => {
-    for (const program of [powershellBootstrap, cmdRunner, limitsProgram, fileServer]) {
+    for (const program of [powershellBootstrap, cmdRunner, batchRemover, limitsProgram, fileServer]) {
       expect(await isSoundPowershell(program)).toBe(true);
       // Newer than Windows PowerShell 5.1: operators ?? ?. ?: && ||, and what needs -Parallel or -AsUTC.
       expect(program).not.toMatch(/\?\?|\?\.|&&|\|\||\s\?\s|-Parallel/);

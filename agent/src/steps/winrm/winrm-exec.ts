@@ -1,7 +1,12 @@
 // Step type winrm.exec: a PowerShell or cmd script on a target that speaks WinRM.
 import type { StepOutcome, WinrmExecConfig } from '@opsconductor/protocol';
 import { SshError } from '../../ssh/ssh-error.ts';
-import { type CommandEnd, type RunLimits, runCommand } from '../../winrm/commands/run-command.ts';
+import {
+  type CommandEnd,
+  type RunLimits,
+  type RunOptions,
+  runCommand,
+} from '../../winrm/commands/run-command.ts';
 import type { ShellSettings } from '../../winrm/messages/soap.ts';
 import { scriptCommand } from '../../winrm/powershell/script-command.ts';
 import { WinrmError } from '../../winrm/winrm-error.ts';
@@ -19,6 +24,8 @@ export interface WinrmExecOptions extends WinrmDeps {
 
 /** Nobody but the agent that made a shell knows of it: the host removes it when it has not heard of that agent for so long. */
 const idleTimeoutS = 900;
+/** For what a batch file that was ended has left. */
+const removeMs = 20_000;
 
 export function winrmExec(options: WinrmExecOptions): StepType<WinrmExecConfig> {
   return {
@@ -42,10 +49,12 @@ async function execute(
   const output = new WinrmOutput(context.output, signal);
   let startedMs: number | undefined;
   let end: CommandEnd;
+  const { removal, ...command } = scriptCommand(scriptOf(config, context));
   try {
     end = await runCommand({
       connections: winrmConnections(context, options),
-      ...commandOf(config, context),
+      settings: settingsIn(config.working_directory),
+      ...command,
       onOutput: (stream, bytes) => output.write(stream, bytes),
       beforeStart: async () => {
         await context.beforeStart();
@@ -63,13 +72,31 @@ async function execute(
   }
   output.end();
   const took = startedMs === undefined ? {} : { executionTimeMs: Math.round(performance.now() - startedMs) };
+  // Of one that may run on its files stay where they are.
+  if (removal !== undefined && end.how === 'stopped' && end.confirmed) {
+    await removeFiles(options, context, removal);
+  }
   const stopped = signal.aborted ? (signal.reason as StopRequest) : undefined;
   return { ...outcomeOfEnd(end, config, target.host, stopped), ...took };
 }
 
-function commandOf(config: WinrmExecConfig, context: StepContext) {
-  const { working_directory } = config;
-  const { line, input } = scriptCommand(scriptOf(config, context));
-  const settings: ShellSettings = { environment: {}, workingDirectory: working_directory, idleTimeoutS };
-  return { line, input, settings };
+function settingsIn(workingDirectory: string | undefined): ShellSettings {
+  return { environment: {}, workingDirectory, idleTimeoutS };
+}
+
+/** How the command ended is known, and stays so whatever becomes of this. */
+async function removeFiles(
+  options: WinrmExecOptions,
+  context: StepContext,
+  command: Pick<RunOptions, 'line' | 'input'>,
+): Promise<void> {
+  await runCommand({
+    connections: winrmConnections(context, options),
+    settings: settingsIn(undefined),
+    ...command,
+    onOutput: () => {},
+    signal: AbortSignal.timeout(removeMs),
+    killGraceMs: () => 0,
+    ...(options.limits === undefined ? {} : { limits: options.limits }),
+  }).catch(() => undefined);
 }

@@ -2,6 +2,7 @@
 // of any length and in no code page.
 import { powershellBootstrap, powershellEncoded } from '@opsconductor/protocol';
 import type { CommandLine } from '../messages/soap.ts';
+import { batchFiles, taskFolder, taskVariables } from '../tasks/task-program.ts';
 
 /** cmd.exe, which begins every command, expands it. */
 const programs = {
@@ -22,9 +23,17 @@ export function powershellText(shell: keyof typeof programs): string {
   return [command, '-OutputFormat', 'Text', ...words].join(' ');
 }
 
-/** What `cmdRunner` is given. */
-export const batchVariable = 'OPSRUN_batch';
-export const inputVariable = 'OPSRUN_input';
+/** What `cmdRunner` is given: the batch file, what it reads, and where it is written. */
+export const batchVariables = {
+  batch: 'OPSRUN_batch',
+  input: 'OPSRUN_input',
+  /** A folder of its own, among the user's temporary files. */
+  folder: 'OPSRUN_folder',
+  /** Or that of the task that it runs as, which goes with the task. */
+  task: taskVariables.name,
+} as const;
+
+const ownFolder = '[IO.Path]::Combine([IO.Path]::GetTempPath(), $OPSRUN_folder)';
 
 /**
  * Runs the batch file whose text is in `$OPSRUN_batch`. cmd.exe reads no batch file from its input, and what it is told on
@@ -32,10 +41,13 @@ export const inputVariable = 'OPSRUN_input';
  * encoding. It writes to the output by itself: PowerShell would read and rewrite every line.
  */
 export const cmdRunner = `$ErrorActionPreference = 'Stop'
-$opsFolder = [IO.Path]::Combine([IO.Path]::GetTempPath(), 'opsconductor-' + [Guid]::NewGuid().ToString('N'))
-$null = [IO.Directory]::CreateDirectory($opsFolder)
+if ($OPSRUN_task) { $opsFolder = ${taskFolder} }
+else {
+  $opsFolder = ${ownFolder}
+  $null = [IO.Directory]::CreateDirectory($opsFolder)
+}
 try {
-  $opsFile = [IO.Path]::Combine($opsFolder, 'step.cmd')
+  $opsFile = [IO.Path]::Combine($opsFolder, '${batchFiles.script}')
   [IO.File]::WriteAllText($opsFile, $OPSRUN_batch, (New-Object Text.UTF8Encoding $false))
   $opsStart = New-Object Diagnostics.ProcessStartInfo
   $opsStart.FileName = [Environment]::ExpandEnvironmentVariables('%SystemRoot%\\System32\\cmd.exe')
@@ -49,6 +61,11 @@ try {
   $opsProcess.WaitForExit()
   $global:LASTEXITCODE = $opsProcess.ExitCode
 } finally {
-  try { [IO.Directory]::Delete($opsFolder, $true) } catch { }
+  if (-not $OPSRUN_task) { try { [IO.Directory]::Delete($opsFolder, $true) } catch { } }
 }
+`;
+
+/** Removes what a runner has left that was ended from outside. */
+export const batchRemover = `$opsFolder = ${ownFolder}
+if ([IO.Directory]::Exists($opsFolder)) { [IO.Directory]::Delete($opsFolder, $true) }
 `;

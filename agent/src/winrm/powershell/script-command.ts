@@ -1,9 +1,10 @@
 // A script of a step as what a WinRM host runs: the program on the command line, and what it reads. Its environment is there, too, so
 // that its shell is like any other.
+import { randomBytes } from 'node:crypto';
 import { type Binding, cmdInput, powershellInput } from '@opsconductor/protocol';
 import type { CommandLine } from '../messages/soap.ts';
 import { limitsProgram, limitsVariables } from './limits-program.ts';
-import { batchVariable, cmdRunner, inputVariable, powershellLine } from './powershell.ts';
+import { batchRemover, batchVariables, cmdRunner, powershellLine } from './powershell.ts';
 
 export interface Script {
   text: string;
@@ -14,6 +15,8 @@ export interface Script {
   /** What it reads: lines of `$input`, or the standard input of a batch file. */
   stdin?: string;
   limits?: ScriptLimits;
+  /** The name of the task that it runs as. */
+  task?: string;
 }
 
 export interface ScriptLimits {
@@ -24,10 +27,12 @@ export interface ScriptLimits {
 export interface ScriptCommand {
   line: CommandLine;
   input: Buffer;
+  /** What removes the files of a batch file where the command was ended from outside. */
+  removal?: Omit<ScriptCommand, 'removal'>;
 }
 
 export function scriptCommand(script: Script): ScriptCommand {
-  const { text, shell, environment, stdin } = script;
+  const { text, shell, environment, stdin, task } = script;
   const { bindings: limits, programs } = limitsOf(script);
   if (shell !== 'cmd') {
     const bindings = [...script.bindings, ...limits];
@@ -35,10 +40,21 @@ export function scriptCommand(script: Script): ScriptCommand {
     return { line: powershellLine(shell), input: Buffer.from(input) };
   }
   const { batch, environment: values } = cmdInput(text, script.bindings);
-  const bound = [bind(batchVariable, batch), ...(stdin === undefined ? [] : [bind(inputVariable, stdin)])];
+  // A name that nobody can have taken before.
+  const folder = bind(batchVariables.folder, `opsconductor-${randomBytes(16).toString('hex')}`);
+  const bound = [
+    bind(batchVariables.batch, batch),
+    ...(stdin === undefined ? [] : [bind(batchVariables.input, stdin)]),
+    task === undefined ? folder : bind(batchVariables.task, task),
+  ];
   const all = { ...environment, ...values };
   const runner = powershellInput(cmdRunner, [...bound, ...limits], all, { programs });
-  return { line: powershellLine('powershell'), input: Buffer.from(runner) };
+  const line = powershellLine('powershell');
+  const command: ScriptCommand = { line, input: Buffer.from(runner) };
+  if (task !== undefined) return command;
+  // The environment says where temporary files are.
+  const remover = powershellInput(batchRemover, [folder], environment);
+  return { ...command, removal: { line, input: Buffer.from(remover) } };
 }
 
 /** The names that .NET has for them. */

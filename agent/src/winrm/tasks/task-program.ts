@@ -17,6 +17,16 @@ export const taskVariables = {
 } as const;
 
 /**
+ * Of the task that `$OPSRUN_task` names. Nobody but the system can put something in its place there, as one could below
+ * ProgramData.
+ */
+export const taskFolder =
+  "[IO.Path]::Combine([Environment]::GetFolderPath('Windows'), 'Temp', 'OpsConductor-' + $OPSRUN_task)";
+
+/** Of a batch file of the task, and of what that reads: they are in the folder, empty, from the start on. */
+export const batchFiles = { script: 'step.cmd', input: 'step.cmd.in' } as const;
+
+/**
  * Run by the bootstrap over WinRM. `start` makes the task and its folder, to which only administrators and the system have
  * access, and whom the task runs as to the files in it, and follows it; `follow` tells what it prints from the given places on, and its
  * end; `stop` ends everything in it; `remove` leaves nothing of it. It says lines: `begun`, `stdout BASE64`, `stderr BASE64`, `exit CODE`, `none` where there
@@ -26,8 +36,7 @@ export const taskProgram = `$ErrorActionPreference = 'Stop'
 $opsOut = New-Object IO.StreamWriter ([Console]::OpenStandardOutput()), ([Text.Encoding]::ASCII), 65536
 $opsOut.NewLine = [string][char]10
 $opsUtf8 = New-Object Text.UTF8Encoding $false
-# Nobody but the system can put something in the place of a folder there, as one could below ProgramData.
-$opsFolder = [IO.Path]::Combine([Environment]::GetFolderPath('Windows'), 'Temp', 'OpsConductor-' + $OPSRUN_task)
+$opsFolder = ${taskFolder}
 $opsName = 'OpsConductor ' + $OPSRUN_task
 $opsQueued = 2
 $opsRunning = 4
@@ -59,7 +68,7 @@ function OpsStart {
   OpsWrite 'input' $OPSRUN_input
   OpsWrite 'program' $OPSRUN_program
   OpsWrite 'directory' $OPSRUN_directory
-  foreach ($name in @('stdout', 'stderr', 'pid', 'code')) { OpsWrite $name '' }
+  foreach ($name in @('stdout', 'stderr', 'pid', 'code', '${batchFiles.script}', '${batchFiles.input}')) { OpsWrite $name '' }
   $task = $opsService.NewTask(0)
   $task.RegistrationInfo.Description = 'A step of OpsConductor. It is removed when the step is over.'
   $task.Principal.UserId = $(if ($OPSRUN_user -eq '') { 'S-1-5-18' } else { $OPSRUN_user })
