@@ -30,9 +30,13 @@ it('of a change without an answer it is said neither that it was done nor that i
   expect(leadFor(offline(false), 'The run did not start.', lostStart)).toBe('The run did not start.');
 });
 
-it('the console says that it tries again only where it does', () => {
-  const read = offline(false);
-  expect(adviceFor(read)).toBe('Check the network and whether the server runs, then try again.');
-  read.asksAgain = true;
-  expect(adviceFor(read)).toContain('The console tries again by itself.');
-});
+it.each(['offline', 'unavailable', 'rate_limited'] as const)(
+  'the console says that it tries again only where it does: %s',
+  (code) => {
+    const read = new ApiError(code, 'No.');
+    expect(adviceFor(read)).not.toContain('by itself');
+    expect(adviceFor(read)).toMatch(/try again/i);
+    read.asksAgain = true;
+    expect(adviceFor(read)).toMatch(/\. The console tries again by itself\.$/);
+  },
+);

@@ -17,6 +17,8 @@ export const lostStart: LostAnswer = {
   advice: 'Press the button again: it is started once. Or look in the runs.',
 };
 
+const againBySelf = '. The console tries again by itself.';
+
 /** `failed` where it is known that it failed. */
 export function leadFor({ mayBeDone }: ApiError, failed: string, lost = lostAnswer): string {
   return mayBeDone ? lost.what : failed;
@@ -26,15 +28,15 @@ export function adviceFor(error: ApiError, lost = lostAnswer): string {
   if (error.mayBeDone) return lost.advice;
   switch (error.code) {
     case 'offline':
-      return error.asksAgain
-        ? 'Check the network and whether the server runs. The console tries again by itself.'
-        : 'Check the network and whether the server runs, then try again.';
+      return `Check the network and whether the server runs${error.asksAgain ? againBySelf : ', then try again.'}`;
     case 'untrusted':
       return 'Nothing was sealed or sent. Don’t try again: server or database may be somebody else’s by now. Tell whoever holds the root of the segment.';
     case 'unavailable':
-      return 'The server is starting or has lost its database. Try again in a moment.';
+      return `The server is starting or has lost its database${error.asksAgain ? againBySelf : '. Try again in a moment.'}`;
     case 'rate_limited':
-      return 'Wait a moment, then try again.';
+      return error.asksAgain
+        ? `There were too many requests${againBySelf}`
+        : 'Wait a moment, then try again.';
     case 'unauthenticated':
       return 'Sign in again.';
     case 'forbidden':
