@@ -10,6 +10,7 @@ import './styles/base.css';
 theme.apply();
 watchApi({
   onUnauthenticated: () => session.lost(),
+  whenBack: () => session.whenBack(),
   onForbidden: () => session.refused(),
   onReachable: (reachable) => connection.answered(reachable),
 });

@@ -51,6 +51,8 @@ export function isPassing({ code }: ApiError): boolean {
 export interface Watcher {
   /** The session is gone or never was. */
   onUnauthenticated(): void;
+  /** While the session is over whose page stands: resolves when its user is back, never for another. */
+  whenBack?(): Promise<void> | undefined;
   /** The person may not do this, or not there. */
   onForbidden?(): void;
   /** Whether the last request got any answer. */
@@ -70,13 +72,51 @@ export interface RequestOptions {
   headers?: Record<string, string>;
   /** Asking twice does no more than asking once, though it is no GET: it looks, tries or plans. */
   harmless?: boolean;
+  /** Who is signed in: asked and answered whoever that is. */
+  isOfSession?: boolean;
 }
 
 /** Whether what gets no answer may have changed something. */
 const mayChange = (method: string, { harmless }: RequestOptions) => method !== 'GET' && harmless !== true;
 
-/** Sends a request and answers the response once it is a success. Throws ApiError, or AbortError when aborted. */
+/**
+ * Sends a request and answers the response once it is a success. Throws ApiError, or AbortError when aborted. While the
+ * session is over nothing is asked: what a page reads waits until its user is back. What changes something is refused,
+ * and what is read on the way to that, which nobody gives up by a signal: it is to be asked for by someone who is there.
+ */
 export async function send(method: string, url: string, options: RequestOptions = {}): Promise<Response> {
+  if (options.isOfSession === true) return sendOnce(method, url, options);
+  const waits = options.signal !== undefined && !mayChange(method, options);
+  for (;;) {
+    const back = watcher?.whenBack?.();
+    if (back !== undefined) {
+      if (!waits) throw new ApiError('unauthenticated', 'Your session has ended.', { status: 401 });
+      await unlessAborted(back, options.signal);
+      continue;
+    }
+    try {
+      return await sendOnce(method, url, options);
+    } catch (error) {
+      const isOver = error instanceof ApiError && error.code === 'unauthenticated';
+      if (!isOver || !waits || watcher?.whenBack?.() === undefined) throw error;
+    }
+  }
+}
+
+function unlessAborted(back: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  if (signal === undefined) return back;
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(signal.reason);
+    if (signal.aborted) return stop();
+    signal.addEventListener('abort', stop, { once: true });
+    void back.then(() => {
+      signal.removeEventListener('abort', stop);
+      resolve();
+    });
+  });
+}
+
+async function sendOnce(method: string, url: string, options: RequestOptions): Promise<Response> {
   const headers: Record<string, string> = { accept: 'application/json', ...options.headers };
   const { file } = options;
   const body = file?.content ?? (options.body === undefined ? undefined : JSON.stringify(options.body));

@@ -7,11 +7,17 @@ const refreshEveryMs = 15_000;
 
 export type SessionState = 'checking' | 'signed-out' | 'signed-in' | 'unreachable';
 
-class Session {
+export class Session {
   state = $state<SessionState>('checking');
+  /** Also while the session is over: what stands on the page is theirs. */
   me = $state.raw<Me>();
-  /** Why the sign-in page stands there, when not by choice. */
+  /** It ended not by choice: the page stands until its user is back. */
   ended = $state(false);
+  /** Another user came in: nothing of this document is for them. */
+  replaced = $state(false);
+  /** Who had this document first, also once they have signed out. */
+  #owner: number | undefined;
+  #back: { promise: Promise<void>; resolve: () => void } | undefined;
 
   /** Whether it is held anywhere: what to offer at all. */
   may(permission: Permission): boolean {
@@ -37,8 +43,8 @@ class Session {
     const before = this.me;
     try {
       const me = await fetchMe();
-      // Not when someone else has signed in meanwhile, nor for the same answer: pages would follow it in vain.
-      if (this.me === before && JSON.stringify(me) !== JSON.stringify(before)) this.me = me;
+      // Who came in meanwhile is known better.
+      if (this.me === before && this.state === 'signed-in') this.#enter(me);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
     }
@@ -49,12 +55,22 @@ class Session {
     void this.refresh();
   }
 
+  /** Undefined unless the session is over while its page stands; resolves when the same user is signed in again. */
+  whenBack(): Promise<void> | undefined {
+    return this.replaced ? new Promise(() => {}) : this.#back?.promise;
+  }
+
   /** Follows the person's rights while the console is looked at. Answers what ends it. */
   watch(): () => void {
     const look = () => {
-      if (document.visibilityState === 'visible') void this.refresh();
+      if (document.visibilityState !== 'visible') return;
+      void this.refresh();
+      // They may have signed in in another tab.
+      if (this.ended) void this.#comeBack();
     };
-    const timer = setInterval(look, refreshEveryMs);
+    const timer = setInterval(() => {
+      if (!this.ended) look();
+    }, refreshEveryMs);
     document.addEventListener('visibilitychange', look);
     return () => {
       clearInterval(timer);
@@ -91,8 +107,15 @@ class Session {
   /** The server no longer knows this session. */
   lost(): void {
     // Every request that was under way finds out: only the first ends a session.
-    if (this.state === 'signed-in') this.ended = true;
-    this.me = undefined;
+    if (this.state === 'signed-in') {
+      this.ended = true;
+      let resolve = () => {};
+      const promise = new Promise<void>((done) => {
+        resolve = done;
+      });
+      this.#back = { promise, resolve };
+    }
+    if (!this.ended) this.me = undefined;
     this.state = 'signed-out';
   }
 
@@ -100,10 +123,28 @@ class Session {
     return this.me?.reach.find((one) => one.permission === permission);
   }
 
+  async #comeBack(): Promise<void> {
+    try {
+      this.#enter(await fetchMe());
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+    }
+  }
+
   #enter(me: Me) {
-    this.me = me;
     this.ended = false;
+    if (this.#owner !== undefined && this.#owner !== me.id) {
+      this.me = undefined;
+      this.state = 'checking';
+      this.replaced = true;
+      return;
+    }
+    this.#owner = me.id;
+    // The same answer is no news: pages would follow it in vain.
+    if (JSON.stringify(me) !== JSON.stringify(this.me)) this.me = me;
     this.state = 'signed-in';
+    this.#back?.resolve();
+    this.#back = undefined;
   }
 }
 

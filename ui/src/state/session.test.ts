@@ -1,17 +1,20 @@
-import { afterEach, describe, expect, it } from 'vitest';
-import { json, load, serveApi } from './testing.ts';
+import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { eventually, json, load, serveApi } from './testing.ts';
 
 const { session } = await load<typeof import('./session.svelte.ts')>('state/session.svelte.ts');
 const { connection } = await load<typeof import('./connection.svelte.ts')>('state/connection.svelte.ts');
-const { watchApi } = await load<typeof import('../api/client.ts')>('api/client.ts');
+const { request, watchApi } = await load<typeof import('../api/client.ts')>('api/client.ts');
 watchApi({
   onUnauthenticated: () => session.lost(),
+  whenBack: () => session.whenBack(),
   onReachable: (reachable) => connection.answered(reachable),
 });
 
 const me = { id: 1, name: 'admin', permissions: ['run'] };
 const refusal = { error: { code: 'unauthenticated', message: 'No.', requestId: 'r' } };
 afterEach(() => session.lost());
+// The next file has the same module.
+afterAll(() => watchApi({ onUnauthenticated: () => {}, onReachable: () => {} }));
 
 describe('a session', () => {
   it('is who the server says, with what they may', async () => {
@@ -41,7 +44,40 @@ describe('a session', () => {
     const { fetchMe } = await load<typeof import('../api/people/session.ts')>('api/people/session.ts');
     const asked = [fetchMe(), fetchMe()];
     expect((await Promise.allSettled(asked)).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
-    expect([session.state, session.ended, session.me]).toEqual(['signed-out', true, undefined]);
+    expect([session.state, session.ended]).toEqual(['signed-out', true]);
+    // What stands on the page is of who was signed in, and by their rights.
+    expect([session.me?.name, session.may('run')]).toEqual(['admin', true]);
+  });
+
+  it('that ended asks nothing: what reads waits for its user, what changes something is refused', async () => {
+    let isOver = false;
+    const { asked } = await serveApi({
+      '/api/v1/sign-in': (_request, response) => {
+        isOver = false;
+        json(response, me);
+      },
+      '/api/v1/segments': (_request, response) =>
+        isOver ? json(response, refusal, 401) : json(response, { items: [], nextCursor: null }),
+    });
+    await session.signIn('admin', 'a password of some length');
+    isOver = true;
+    const page = new AbortController();
+    const read = request('GET', '/api/v1/segments', { signal: page.signal });
+    await eventually(() => session.ended).toBe(true);
+    const change = request('POST', '/api/v1/segments', { body: { name: 'dmz' } });
+    await expect(change).rejects.toMatchObject({ code: 'unauthenticated' });
+    // On the way to a change.
+    await expect(request('GET', '/api/v1/segments')).rejects.toMatchObject({ code: 'unauthenticated' });
+    const abort = new AbortController();
+    const left = request('GET', '/api/v1/segments', { signal: abort.signal });
+    abort.abort();
+    await expect(left).rejects.toMatchObject({ name: 'AbortError' });
+    expect(asked).toEqual(['POST /api/v1/sign-in', 'GET /api/v1/segments']);
+    const before = session.me;
+    await session.signIn('admin', 'a password of some length');
+    expect(await read).toEqual({ items: [], nextCursor: null });
+    expect([session.state, session.ended]).toEqual(['signed-in', false]);
+    expect(session.me).toBe(before);
   });
 
   it('may do on a thing what holds on one scope that it lies in; with an API token, on one of its scopes as well', async () => {

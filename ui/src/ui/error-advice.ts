@@ -38,7 +38,7 @@ export function adviceFor(error: ApiError, lost = lostAnswer): string {
         ? `There were too many requests${againBySelf}`
         : 'Wait a moment, then try again.';
     case 'unauthenticated':
-      return 'Sign in again.';
+      return 'It was not done. Sign in, then try again.';
     case 'forbidden':
       return 'Ask an administrator to grant it. What you may do, and why, stands in your account.';
     case 'not_found':

@@ -1,5 +1,6 @@
-// Unsaved changes, kept for a reload of this tab. A definition holds no secrets; values of parameters are never kept.
+// Unsaved changes, kept for a reload of this tab, for who made them. A definition holds no secrets; values of parameters are never kept.
 import type { JobDefinition } from '@opsconductor/protocol';
+import { session } from '../../state/session.svelte.ts';
 
 export interface KeptDraft {
   text: string;
@@ -19,9 +20,10 @@ const key = (id: number | undefined) => `opsconductor.definition.${id ?? 'new'}`
 const maxKept = 1024 * 1024;
 
 export function keepDraft(id: number | undefined, draft: KeptDraft): void {
-  if (draft.text.length > maxKept) return;
+  const userId = session.me?.id;
+  if (draft.text.length > maxKept || userId === undefined) return;
   try {
-    sessionStorage.setItem(key(id), JSON.stringify(draft));
+    sessionStorage.setItem(key(id), JSON.stringify({ ...draft, userId }));
   } catch {
     // No room, or not allowed: then it does not survive a reload, and leaving asks all the same.
   }
@@ -31,7 +33,12 @@ export function keptDraft(id: number | undefined): KeptDraft | undefined {
   try {
     const kept: unknown = JSON.parse(sessionStorage.getItem(key(id)) ?? 'null');
     if (typeof kept !== 'object' || kept === null) return undefined;
-    const { text, version } = kept as Partial<KeptDraft>;
+    const { text, version, userId } = kept as Partial<KeptDraft> & { userId?: number };
+    if (userId === undefined || userId !== session.me?.id) {
+      // Another user wrote it in this tab.
+      forgetDraft(id);
+      return undefined;
+    }
     return typeof text === 'string' ? { text, version } : undefined;
   } catch {
     return undefined;
