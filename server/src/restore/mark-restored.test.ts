@@ -1,9 +1,15 @@
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
+import { Authenticator } from '../auth/authenticator.ts';
+import { hashSecretToken, makeSecretToken } from '../auth/secret-token.ts';
 import { cancelRun } from '../runs/ends/cancel-run.ts';
 import { resumeAgent } from '../runs/leases/resume-agent.ts';
 import { endOf, givenUp, setupRuns } from '../runs/testing.ts';
+import { enrollAgent } from '../segments/enroll-agent.ts';
+import { enrollRequest, makeAgentKeys, makeToken, testOrigin } from '../segments/testing.ts';
 import { insertInstallation } from '../store/database/installation.ts';
+import { insertSession } from '../store/people/sessions.ts';
+import { insertSignInCode, takeSignInCode } from '../store/people/sign-in-codes.ts';
 import { markRestored } from './mark-restored.ts';
 import { runRestoredCommand } from './restored-command.ts';
 
@@ -170,6 +176,27 @@ test('a run that was being cancelled ends too', async () => {
   expect(await t.run(runId)).toMatchObject({ status: 'unknown' });
 });
 
+test('no session, sign-in link or unused enrollment token of the copy lets anybody in', async () => {
+  await using t = await setup();
+  const { sql } = t;
+  const now = new Date();
+  const expiresAt = new Date(now.getTime() + 3_600_000);
+  const { userId } = t.caller;
+  const [session, code] = [makeSecretToken(), makeSecretToken()];
+  const about = { createdAt: now, expiresAt, address: '::1', userAgent: '', openedBy: 'password' } as const;
+  await insertSession(sql, { userId, tokenHash: hashSecretToken(session), ...about });
+  await insertSignInCode(sql, { codeHash: hashSecretToken(code), userId, expiresAt }, now);
+  const enrollment = await enrollRequest(await makeToken(t, t.segmentId), 'late', await makeAgentKeys());
+
+  await markRestored(sql);
+  const authenticator = new Authenticator({ sql, now: () => now, sessionIdleMs: 3_600_000 });
+  expect(await authenticator.bySession(session, '::1')).toBeUndefined();
+  expect(await takeSignInCode(sql, hashSecretToken(code), now)).toBeUndefined();
+  await expect(enrollAgent(t, enrollment, testOrigin)).rejects.toMatchObject({ code: 'unauthenticated' });
+  const [row] = await sql`select detail from audit_log where action = 'installation.restored'`;
+  expect(row).toMatchObject({ detail: { sessions: 1, signInCodes: 1, enrollmentTokens: 1 } });
+});
+
 test('the command says what it did, and refuses while a server works on the database', async () => {
   await using t = await setup();
   await t.start();
@@ -188,7 +215,7 @@ test('the command says what it did, and refuses while a server works on the data
   ]);
   expect(await runRestoredCommand({ ...command, lookMs: 50 })).toBe(0);
   expect(said.join('\n')).toMatch(
-    /timeline 2 now[\s\S]*1 open run ended, 1 step of them unknown[\s\S]*1 agent may come back as it is, once/,
+    /timeline 2 now[\s\S]*1 open run ended, 1 step of them unknown[\s\S]*1 agent may come back as it is, once[\s\S]*0 sessions, 0 sign-in links and 0 enrollment tokens ended[\s\S]*Do again[\s\S]*delete API tokens/,
   );
   said.length = 0;
   expect(await runRestoredCommand({ ...command, lookMs: 50 })).toBe(0);

@@ -8,6 +8,8 @@ import type { Sql } from '../store/database/connection.ts';
 import {
   admitNewerGenerations,
   doubtSilence,
+  type EndedAccess,
+  endAccess,
   endSessions,
   openRunIds,
   raiseRosterNumbers,
@@ -16,7 +18,8 @@ import {
 } from '../store/database/restore.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 
-export interface MarkedRestore {
+/** Beside what it ended: sessions, sign-in codes and enrollment tokens. */
+export interface MarkedRestore extends EndedAccess {
   timeline: number;
   /** Runs that were open, and steps of them that an agent had. */
   runs: number;
@@ -41,6 +44,7 @@ export async function markRestored(sql: Sql, now = new Date()): Promise<MarkedRe
     await skipNumbers(tx, now);
     await raiseRosterNumbers(tx, now);
     await endSessions(tx);
+    const access = await endAccess(tx);
     const agents = await admitNewerGenerations(tx);
     const runIds = await openRunIds(tx);
     const ledger = await RunLedger.open(tx, { runIds });
@@ -56,7 +60,7 @@ export async function markRestored(sql: Sql, now = new Date()): Promise<MarkedRe
     }
     await ledger.write();
     await doubtSilence(tx, timeline);
-    const marked = { timeline, runs: runIds.length, attempts, agents };
+    const marked = { timeline, runs: runIds.length, attempts, agents, ...access };
     await recordAudit(tx, {
       actor: { kind: 'system', name: 'restored' },
       action: 'installation.restored',

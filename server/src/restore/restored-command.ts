@@ -5,7 +5,8 @@ import { markRestored } from './mark-restored.ts';
 
 export const restoredUsage = `npm run restored                      says to a database that it was set back: after a backup was restored, before a server starts
 
-What was open ends, numbers go on higher, and agents may come back as they are. Every server must be stopped.
+What was open ends, so do sessions, sign-in links and unused enrollment tokens; numbers go on higher, and agents may come back as
+they are. Rights, passwords, API tokens, keys and credentials are those of the backup. Every server must be stopped.
 Options are those of the server: --data, DATABASE_URL.`;
 
 export interface RestoredCommand {
@@ -16,6 +17,10 @@ export interface RestoredCommand {
   /** How long it looks whether a server works on the database; 2.5 s unless told. */
   lookMs?: number;
 }
+
+const again = `Everything else is as it was in the backup, also what was taken back since. Do again, as soon as the servers run:
+- deactivate users, reset passwords that were known to others, delete API tokens, take back grants and memberships in groups;
+- where an agent was revoked since the backup, revoke it again; revoke host keys; enter replaced credentials.`;
 
 /** Returns the exit code; nothing was changed where it is not 0. */
 export async function runRestoredCommand({
@@ -31,13 +36,17 @@ export async function runRestoredCommand({
   // What was restored may be of before an upgrade.
   const applied = await migrate(sql, await readMigrations(migrations));
   if (applied.length > 0) say(`Database schema: applied ${applied.join(', ')}`);
-  const { timeline, runs, attempts, agents } = await markRestored(sql);
+  const { timeline, runs, attempts, agents, sessions, signInCodes, enrollmentTokens } =
+    await markRestored(sql);
   say(`The database is on timeline ${timeline} now.`);
   say(
     `${count(runs, 'open run')} ended, ${count(attempts, 'step')} of them unknown: look on their targets before you run them again.`,
   );
   say(`${count(agents, 'agent')} may come back as ${agents === 1 ? 'it is, once' : 'they are, once each'}.`);
-  say('Where an agent was revoked since the backup, revoke it again once they run.');
+  say(
+    `${count(sessions, 'session')}, ${count(signInCodes, 'sign-in link')} and ${count(enrollmentTokens, 'enrollment token')} ended: people sign in again, and what was not used yet is made anew.`,
+  );
+  say(again);
   say('Start the servers.');
   return 0;
 }

@@ -81,6 +81,27 @@ export async function endSessions(tx: Tx): Promise<void> {
       disconnected_at = coalesce(disconnected_at, clock_timestamp())`;
 }
 
+export interface EndedAccess {
+  sessions: number;
+  signInCodes: number;
+  enrollmentTokens: number;
+}
+
+/**
+ * What lets somebody in by itself and was ended, used up or taken back in the lost time would let in again. All of it is made
+ * anew in a moment; API tokens, which programs have, are not. Enrollment tokens that were used stay, for their agents.
+ */
+export async function endAccess(tx: Tx): Promise<EndedAccess> {
+  const sessions = await tx`delete from sessions`;
+  const signInCodes = await tx`delete from sign_in_codes`;
+  const enrollmentTokens = await tx`delete from enrollment_tokens where used_at is null`;
+  return {
+    sessions: sessions.count,
+    signInCodes: signInCodes.count,
+    enrollmentTokens: enrollmentTokens.count,
+  };
+}
+
 /**
  * Agents have been given newer generations than the database knows: from each the next is taken that is not older than
  * this one. A negative number says so: -1 minus the oldest that is taken. Returns how many agents that is so of.
