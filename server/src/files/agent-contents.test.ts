@@ -123,22 +123,32 @@ test('an artifact is listed when it is whole, whatever is asked twice, and goes 
   expect(await t.sql`select 1 from contents union all select 1 from content_parts`).toHaveLength(0);
 });
 
-test('an agent is told that a file or an artifact can not be read or kept where its key was altered, once for all', async () => {
-  const { t, ask, upload } = await setup();
-  await using _ = t;
-  const { id, finish } = await upload('app.tar', Buffer.from('abc'));
-  await finish();
-  await t.sql`update contents set data_key = left(data_key, -4) || 'AAAA'`;
-  await t.sql`update job_runs set data_key = left(data_key, -4) || 'AAAA'`;
-  const requests = [
-    { do: 'read_file', file: id, part: 0 },
-    { do: 'open_artifact', name: 'a', size: 1 },
-  ] as const;
-  for (const request of requests)
-    expect(await ask(request)).toMatchObject({
-      problem: { reason: 'transfer_failed', message: expect.stringContaining('altered or moved') },
-    });
-});
+test.each([
+  ['was altered', "left(data_key, -4) || 'AAAA'", 'altered or moved'],
+  [
+    'is under a master key that this server does not hold',
+    "overlay(data_key placing 'xx' from 5 for 2)",
+    'under master key xx-',
+  ],
+])(
+  'an agent is told that a file or an artifact can not be read or kept where its key %s, once for all',
+  async (_, key, told) => {
+    const { t, ask, upload } = await setup();
+    await using __ = t;
+    const { id, finish } = await upload('app.tar', Buffer.from('abc'));
+    await finish();
+    await t.sql`update contents set data_key = ${t.sql.unsafe(key)}`;
+    await t.sql`update job_runs set data_key = ${t.sql.unsafe(key)}`;
+    const requests = [
+      { do: 'read_file', file: id, part: 0 },
+      { do: 'open_artifact', name: 'a', size: 1 },
+    ] as const;
+    for (const request of requests)
+      expect(await ask(request)).toMatchObject({
+        problem: { reason: 'transfer_failed', message: expect.stringContaining(told) },
+      });
+  },
+);
 
 test('of another attempt nothing is taken, and what is left half is given up', async () => {
   const { t, lease, attempt, contents, open, write } = await setup();

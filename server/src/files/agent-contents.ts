@@ -6,7 +6,7 @@ import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { aadOf, openAtRest, sealAtRest } from '../credentials/at-rest/seal-at-rest.ts';
 import { AppError } from '../errors.ts';
 import type { RunKeys } from '../runs/run-keys.ts';
-import { whyUnreadable } from '../runs/why-unreadable.ts';
+import { whyUnreadableHere } from '../runs/why-unreadable.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import {
@@ -60,8 +60,8 @@ export class AgentContents {
       // Asked again it would be no other.
       return problem(
         'transfer_failed',
-        whyUnreadable('The file, or the key of the run,', error),
-        'Look into who altered the database, and upload the file again or start another run.',
+        whyUnreadableHere('The file, or the key of the run,', error),
+        'Look into who altered the database, or put back the master key; then upload the file again or start another run.',
       );
     }
   }

@@ -16,3 +16,13 @@ export function whyUnreadable(what: string, error: unknown): string {
     return `${what} is not in the database any more.`;
   throw error;
 }
+
+/**
+ * The same for what an agent is at: nothing is gained by its connecting anew, as everything else that it does would be cut
+ * off with it. So what is under a master key that this server does not hold can't be read either.
+ */
+export function whyUnreadableHere(what: string, error: unknown): string {
+  if (error instanceof AtRestError && error.reason === 'wrong_master_key')
+    return `${what} can’t be read on this server. ${error.message}.`;
+  return whyUnreadable(what, error);
+}

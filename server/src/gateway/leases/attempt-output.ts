@@ -33,6 +33,8 @@ export class AttemptOutput {
   readonly attemptDay: string;
   /** Its command goes on without the agent, and may be another's by now. */
   survives: boolean;
+  /** Why what was sent of it could not be kept; what is sent again may be. */
+  notKept: string | undefined;
   /** Writes that aren't settled yet. */
   pending = 0;
   /** Highest seq up to which everything is stored. */
@@ -78,11 +80,6 @@ export class AttemptOutput {
       .update(this.#digest)
       .update(chainLink({ ...frame, sha256 }))
       .digest();
-  }
-
-  /** Nothing of it was found not to be stored as it was sent. */
-  get isWhole(): boolean {
-    return !this.#conflict;
   }
 
   /** Notes what became of a chunk; `differs` where what was sent is not what is stored under its number, if anything is. */

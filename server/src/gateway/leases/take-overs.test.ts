@@ -137,6 +137,24 @@ test('one under a master key that this server does not hold is left to others, a
   expect(t.terminate).not.toHaveBeenCalled();
 });
 
+test('one whose output is under such a key is left to others as often as may be, and no connection is ended', async () => {
+  const build: LeaseBuilder['build'] = async (steps) => {
+    for (const { id, epoch, attemptDay, jobRunId } of steps) {
+      await t.sql`
+        insert into run_output (attempt_day, job_run_step_id, epoch, seq, stream, elapsed_ms, raw_length, sha256, sealed)
+        values (${attemptDay}, ${id}, ${epoch}, 1, 1, 0, 1, '\\x00', '\\x00') on conflict do nothing`;
+      await t.sql`update job_runs set data_key = overlay(data_key placing 'xx' from 5 for 2) where id = ${jobRunId}`;
+    }
+    return leasesOf(steps);
+  };
+  await using t = await setup((steps) => build(steps));
+  await expect.poll(() => t.steps(t.runId), { timeout: 10_000 }).toMatchObject([{ status: 'unknown' }]);
+  expect(await t.steps(t.runId)).toMatchObject([
+    { errorMessage: expect.stringContaining('does not hold the master key') },
+  ]);
+  expect(t.terminate).not.toHaveBeenCalled();
+});
+
 test('an agent that is shut out while one is made ready for it is not given it', async () => {
   await using t = await setup(async (steps) => {
     t.link.isEnding = true;

@@ -1,6 +1,7 @@
 // Gives commands that go on by themselves, and whose agent is gone, to agents that are connected here: with where in
 // their output to read on, which the last stored chunk says.
 import { positionOf, type StoredOutput, startOfOutput } from '@opsconductor/protocol';
+import { AtRestError } from '../../credentials/at-rest/at-rest-error.ts';
 import { openAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
 import type { Log } from '../../log.ts';
 import type { LeaseBuilder } from '../../runs/leases/lease-builder.ts';
@@ -26,6 +27,8 @@ const defaultRoundMs = 1_000;
 const maxAtATime = 32;
 /** What was asked of the database and never answered may still be done there: it is looked for this long. */
 const lookForLostMs = 60_000;
+const noTaker = 'No agent of the segment took its command up.';
+const notOpened = 'The server does not hold the master key that its run or job is under.';
 
 export interface TakeOversDeps {
   sql: Sql;
@@ -41,10 +44,10 @@ export interface TakeOversDeps {
 }
 
 /**
- * What became of one: its agent has it; its agent is gone, and the next one may have it; nobody can take it up, with
+ * What became of one: its agent has it; the next one may have it, with why this one could not; nobody can take it up, with
  * why; or its agent, of which the connection was ended, is to tell in its resume that it does not have it.
  */
-type GivenTo = 'agent' | 'nobody_yet' | 'resume' | { lost: string };
+type GivenTo = 'agent' | 'resume' | { left: string } | { lost: string };
 
 export class TakeOvers {
   readonly #deps: TakeOversDeps;
@@ -84,7 +87,7 @@ export class TakeOvers {
     });
     if (taken.length === 0) return;
     const given: TakenOverStep[] = [];
-    const left: TakenOverStep[] = [];
+    const left: { step: TakenOverStep; why: string }[] = [];
     const lost: { step: TakenOverStep; why: string }[] = [];
     // They have its slots from now on; it is given them one after the other.
     const takers = taken.map(({ agentId }) => this.#deps.linkOf(agentId));
@@ -95,8 +98,9 @@ export class TakeOvers {
         const taker = takers.shift();
         if (taker !== undefined) taker.expected -= 1;
         if (to === 'agent') given.push(step);
-        else if (to === 'nobody_yet') left.push(step);
-        else if (to !== 'resume') lost.push({ step, why: to.lost });
+        else if (to === 'resume') continue;
+        else if ('left' in to) left.push({ step, why: to.left });
+        else lost.push({ step, why: to.lost });
       }
     } finally {
       for (const taker of takers) if (taker !== undefined) taker.expected -= 1;
@@ -104,14 +108,12 @@ export class TakeOvers {
     // Whoever is there next gets it, up to so many times; nobody in time makes it unknown.
     const waiting = await orphanAttempts(
       sql,
-      left.map(({ id, epoch, leaseToken, agentId, sessionNumber }) => ({
+      left.map(({ step: { id, epoch, leaseToken, agentId, sessionNumber } }) => ({
         ...{ stepId: id, epoch, leaseToken, agentId, sessionNumber },
       })),
       { expected: true },
     );
-    for (const step of left) {
-      if (!waiting.has(step.id)) lost.push({ step, why: 'No agent of the segment took its command up.' });
-    }
+    lost.push(...left.filter(({ step }) => !waiting.has(step.id)));
     log.warn(
       {
         ...{ given: given.map(({ id }) => id), left: [...waiting] },
@@ -137,20 +139,20 @@ export class TakeOvers {
   async #giveTo(step: TakenOverStep): Promise<GivenTo> {
     const { builder, log, linkOf } = this.#deps;
     const link = linkOf(step.agentId);
-    if (link?.sessionNumber !== step.sessionNumber || link.isEnding) return 'nobody_yet';
+    if (link?.sessionNumber !== step.sessionNumber || link.isEnding) return { left: noTaker };
     try {
       const { leases, unbuildable, elsewhere } = await builder.build([step]);
-      if (elsewhere.length > 0) return 'nobody_yet';
+      if (elsewhere.length > 0) return { left: notOpened };
       const lease = leases.get(step.id);
       if (lease === undefined)
         return { lost: unbuildable[0]?.message ?? 'Its target cannot be reached any more.' };
       const output = await this.#storedOutput(step).catch((error: unknown) =>
-        whyUnreadable('Its output', error),
+        isUnderAnotherKey(error) ? { left: notOpened } : { lost: whyUnreadable('Its output', error) },
       );
-      if (typeof output === 'string') return { lost: output };
+      if (output !== undefined && !('position' in output)) return output;
       if (output === undefined)
         return { lost: 'Where in its output another agent had to read on is not known.' };
-      if (linkOf(step.agentId) !== link || link.isEnding) return 'nobody_yet';
+      if (linkOf(step.agentId) !== link || link.isEnding) return { left: noTaker };
       const { collector, begunMsAgo } = step;
       link.takeOver(step, { lease, begunMsAgo, collector, output });
       return 'agent';
@@ -196,6 +198,10 @@ function noteTakers(sql: Sql, steps: readonly TakenOverStep[]): Promise<Progress
     for (const { id, jobRunId, agentName } of steps) ledger.noteStep(jobRunId, { id, agentName });
     return ledger.write();
   });
+}
+
+function isUnderAnotherKey(error: unknown): boolean {
+  return error instanceof AtRestError && error.reason === 'wrong_master_key';
 }
 
 function lostEnd(step: TakenOverStep, why: string): AttemptEnd {

@@ -68,7 +68,7 @@ export class Completions {
         wantsNext: message.wantsNext && this.#deps.takesMore(),
       },
       startedMsAgo: attempt?.leaseToken === message.leaseToken ? this.#deps.startedMsAgo(message) : undefined,
-      outcome: taken.outcome ?? message.outcome,
+      outcome: tellingOf(output.state, attempt?.notKept, taken.outcome ?? message.outcome),
       output: { ...output, gaps: message.output.gaps },
       handsOn: taken.handsOn,
       transfers: moved,
@@ -102,4 +102,11 @@ export class Completions {
       ? undefined
       : await this.#deps.transfers?.take({ stepId: step, epoch }, transfers);
   }
+}
+
+/** Why there is no output is not to be looked for on the target, nor in the log of a server. */
+function tellingOf(state: OutputState, notKept: string | undefined, outcome: StepOutcome): StepOutcome {
+  if (state !== 'gapped' || notKept === undefined) return outcome;
+  const told = `Its output is not kept. ${notKept}`;
+  return { ...outcome, advice: outcome.advice === undefined ? told : `${outcome.advice} ${told}` };
 }

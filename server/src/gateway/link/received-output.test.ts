@@ -110,34 +110,88 @@ test('output of an attempt that the agent does not hold is passed over', async (
   expect(await t.agentSocket.next('completed')).toMatchObject({ result: 'settled' });
 });
 
-test('what a run with an altered key prints and hands on is not kept, which keeps nothing else of its agent up', async () => {
-  await using t = await setupGateway();
-  const agent = await t.connectAgent({ capabilities: [...agentCapabilities] });
-  const bad = await t.start({ rules: [{ outputs: { id: { pattern: '(.*)' } } }] });
-  const good = await t.start();
-  const leases: Lease[] = [];
-  while (leases.length < 2) leases.push(...(await agent.next('leases')).leases);
-  const [ofBad, ofGood] = [bad, good].map((id) => leases.find(({ runId }) => runId === id));
-  if (ofBad === undefined || ofGood === undefined) throw new Error('not leased');
-  await t.sql`update job_runs set data_key = left(data_key, -4) || 'AAAA' where id = ${bad}`;
-  const [lost, kept] = [chunk(ofBad, 1, 'one\n'), chunk(ofGood, 1, 'one\n')];
-  agent.sendFrame(lost);
-  agent.sendFrame(kept);
-  agent.send(completion(ofGood, [kept]));
-  expect(await agent.next('completed')).toMatchObject({ step: ofGood.step, result: 'settled' });
-  // It is asked for all of it in vain.
-  const handsOn = { id: { value: 'deploy' } };
-  let result = 'resend';
-  for (let tries = 1; result === 'resend' && tries <= 5; tries += 1) {
-    if (tries > 1) agent.sendFrame(lost);
-    agent.send(completion(ofBad, [lost], { requestId: `request-${tries + 1}`, handsOn }));
-    result = (await agent.next('completed')).result;
-  }
-  expect(result).toBe('settled');
-  expect(await t.steps(good)).toMatchObject([{ status: 'succeeded', outputState: 'complete' }]);
-  const [step] = await t.steps(bad);
-  expect(step).toMatchObject({ status: 'failed', reason: 'output_missing', outputState: 'gapped' });
-  expect(step?.errorMessage).toBe(
-    'What the step hands on is not kept. Its run or job can’t be read: what the database has of it was altered or moved.',
-  );
+const unopened = [
+  [
+    'was altered',
+    "left(data_key, -4) || 'AAAA'",
+    'can’t be read: what the database has of it was altered or moved.',
+  ],
+  [
+    'is under a master key that this server does not hold',
+    "overlay(data_key placing 'xx' from 5 for 2)",
+    'can’t be read on this server. A data key is wrapped under master key xx-',
+  ],
+] as const;
+
+test.each(unopened)(
+  'what a run prints and hands on whose key %s is not kept, which keeps nothing else of its agent up',
+  async (_, key, why) => {
+    await using t = await setupGateway();
+    const agent = await t.connectAgent({ capabilities: [...agentCapabilities] });
+    const bad = await t.start({ rules: [{ outputs: { id: { pattern: '(.*)' } } }] });
+    const good = await t.start();
+    const leases: Lease[] = [];
+    while (leases.length < 2) leases.push(...(await agent.next('leases')).leases);
+    const [ofBad, ofGood] = [bad, good].map((id) => leases.find(({ runId }) => runId === id));
+    if (ofBad === undefined || ofGood === undefined) throw new Error('not leased');
+    await t.sql`update job_runs set data_key = ${t.sql.unsafe(key)} where id = ${bad}`;
+    const [lost, kept] = [chunk(ofBad, 1, 'one\n'), chunk(ofGood, 1, 'one\n')];
+    agent.sendFrame(lost);
+    agent.sendFrame(kept);
+    agent.send(completion(ofGood, [kept]));
+    expect(await agent.next('completed')).toMatchObject({ step: ofGood.step, result: 'settled' });
+    // It is asked for all of it in vain.
+    const handsOn = { id: { value: 'deploy' } };
+    let result = 'resend';
+    for (let tries = 1; result === 'resend' && tries <= 5; tries += 1) {
+      if (tries > 1) agent.sendFrame(lost);
+      agent.send(completion(ofBad, [lost], { requestId: `request-${tries + 1}`, handsOn }));
+      result = (await agent.next('completed')).result;
+    }
+    expect(result).toBe('settled');
+    expect(await t.steps(good)).toMatchObject([{ status: 'succeeded', outputState: 'complete' }]);
+    const [step] = await t.steps(bad);
+    expect(step).toMatchObject({ status: 'failed', reason: 'output_missing', outputState: 'gapped' });
+    expect(step?.errorMessage).toContain(`What the step hands on is not kept. Its run or job ${why}`);
+    expect(step?.advice).toContain(`Its output is not kept. The data key of its run ${why}`);
+  },
+);
+
+test.each(unopened)(
+  'an agent that comes back with a step of a run whose key %s is kept connected, and the step says why it has no output',
+  async (_, key, why) => {
+    await using t = await leased();
+    await t.sql`update job_runs set data_key = ${t.sql.unsafe(key)}`;
+    t.agentSocket.terminate();
+    const { step, leaseToken } = t.lease;
+    const frames = [chunk(t.lease, 1, 'one\n'), chunk(t.lease, 2, 'two\n')];
+    const again = await t.connectAgent({
+      attempts: [{ step, epoch: 1, leaseToken, state: 'running', lastSeq: 2 }],
+    });
+    let result = 'resend';
+    for (let tries = 1; result === 'resend' && tries <= 5; tries += 1) {
+      for (const frame of frames) again.sendFrame(frame);
+      again.send(completion(t.lease, frames, { requestId: `request-${tries}` }));
+      result = (await again.next('completed')).result;
+    }
+    expect(result).toBe('settled');
+    const [settled] = await t.steps(t.runId);
+    expect(settled).toMatchObject({ status: 'succeeded', outputState: 'gapped' });
+    expect(settled?.advice).toContain(`Its output is not kept. The data key of its run ${why}`);
+  },
+);
+
+test('what could not be kept is once the server holds the master key again, and nothing is told of it', async () => {
+  await using t = await leased();
+  const [before] = await t.sql<{ dataKey: string }[]>`select data_key from job_runs`;
+  await t.sql`update job_runs set data_key = overlay(data_key placing 'xx' from 5 for 2)`;
+  const frame = chunk(t.lease, 1, 'one\n');
+  t.agentSocket.sendFrame(frame);
+  t.agentSocket.send(completion(t.lease, [frame]));
+  expect(await t.agentSocket.next('completed')).toMatchObject({ result: 'resend', fromSeq: 1 });
+  await t.sql`update job_runs set data_key = ${before?.dataKey ?? ''}`;
+  t.agentSocket.sendFrame(frame);
+  t.agentSocket.send(completion(t.lease, [frame], { requestId: 'request-2' }));
+  expect(await t.agentSocket.next('completed')).toMatchObject({ result: 'settled' });
+  expect(await t.steps(t.runId)).toMatchObject([{ outputState: 'complete', outputBytes: 4, advice: null }]);
 });

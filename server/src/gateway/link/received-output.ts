@@ -102,12 +102,12 @@ export class ReceivedOutput {
       close(closeCodes.serverRestart, 'another agent may have this command; connect again');
       return;
     }
-    const isKept = result !== 'differs' && result !== 'unreadable';
-    if (result === 'unreadable' && attempt.isWhole)
-      log.error(
-        { run: attempt.runId, step: attempt.stepId },
-        'output is not kept: the data key of its run can not be read, it was altered in the database',
-      );
+    if (typeof result === 'object') {
+      if (attempt.notKept === undefined)
+        log.error({ run: attempt.runId, step: attempt.stepId }, `output is not kept. ${result.unreadable}`);
+      attempt.notKept = result.unreadable;
+    }
+    const isKept = result !== 'differs' && typeof result !== 'object';
     // Refused: the lease has moved on. Acknowledged all the same, so that the agent lets go of it.
     attempt.settle(frame, isKept ? 'stored' : 'differs');
     this.#acknowledge(attempt);

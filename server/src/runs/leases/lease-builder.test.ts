@@ -148,3 +148,13 @@ test.each<[string, (t: TestRuns, started: Started) => Promise<unknown>]>([
     expect(elsewhere.map(({ jobRunId }) => jobRunId)).toEqual([bad.runId]);
   },
 );
+
+test('a job that can’t be opened keeps agents from cleaning up after no other', async () => {
+  await using t = await setup();
+  const [bad, good] = await startTwo(t);
+  const steps = await t.claim();
+  await t.sql`update jobs set data_key = overlay(data_key placing 'xx' from 5 for 2) where id = ${bad.jobId}`;
+  const reached = await builderOf(t).reach(steps.map(({ id }) => id));
+  const ofGood = steps.filter(({ jobRunId }) => jobRunId === good.runId).map(({ id }) => id);
+  expect([...reached.keys()]).toEqual(ofGood);
+});

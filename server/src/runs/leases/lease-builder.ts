@@ -18,7 +18,7 @@ import { jumpsTo, type KnownJumpHosts } from '../../targets/jump-hosts.ts';
 import { wrongProtocol } from '../../targets/selection-problems.ts';
 import { LeaseGrants, type SignedStep } from '../grants/lease-grants.ts';
 import { LeaseRenderings, type StepToRender } from '../values/lease-renderings.ts';
-import { whyUnreadable } from '../why-unreadable.ts';
+import { whyUnreadable, whyUnreadableHere } from '../why-unreadable.ts';
 
 const maxCachedCredentials = 1_000;
 
@@ -139,7 +139,7 @@ export class LeaseBuilder {
     if (stepIds.length === 0) return reached;
     const known: KnownJumpHosts = new Map();
     for (const [stepId, row] of await this.#details(stepIds)) {
-      const reach = await this.#reach(row, known);
+      const reach = await this.#reach(row, known).catch((error) => whyUnreadableHere('Its job', error));
       if (typeof reach === 'string') continue;
       const { target, credential, config } = reach.reach;
       const { become } = Object(config) as Pick<WayBack, 'become'>;

@@ -2,7 +2,6 @@
 // then acknowledged and published. Store first, publish after. The few bytes of a quiet command are published once they
 // are committed, without waiting for the disk, and get their place in the stream when they are there (ADR 0037).
 import type { OutputFrame } from '@opsconductor/protocol';
-import { AtRestError } from '../../credentials/at-rest/at-rest-error.ts';
 import { atRestOverheadBytes, sealAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
 import { type BinaryQueryable, NotDialled } from '../../store/database/binary-connection.ts';
 import { type Sql, sqlState, type Tx } from '../../store/database/connection.ts';
@@ -19,6 +18,7 @@ import {
 } from '../../store/runs/run-output.ts';
 import type { LiveChunk, LiveHub } from '../live/live-hub.ts';
 import { chunkAad, type RunKeys } from '../run-keys.ts';
+import { whyUnreadableHere } from '../why-unreadable.ts';
 
 /** The attempt that a chunk belongs to, as the gateway knows it from lease or resume. */
 export interface OutputAttempt {
@@ -40,10 +40,10 @@ export interface PendingChunk {
 
 /**
  * refused: the lease has moved on · differs: another chunk is stored under this number · gap: a chunk before it is
- * missing · stopping: this server takes none any more · unreadable: the data key of its run was altered, so that it can't be
- * kept. What is stored of an attempt has no holes, so that a reader's or an agent's position is one number.
+ * missing · stopping: this server takes none any more · unreadable: why the data key of its run can't be opened, so that it
+ * is not kept. What is stored of an attempt has no holes, so that a reader's or an agent's position is one number.
  */
-export type ChunkResult = 'stored' | 'refused' | 'differs' | 'gap' | 'stopping' | 'unreadable';
+export type ChunkResult = 'stored' | 'refused' | 'differs' | 'gap' | 'stopping' | { unreadable: string };
 
 const maxBatchBytes = 512 * 1024;
 const maxBatchChunks = 256;
@@ -118,7 +118,7 @@ export class OutputWriter {
   }
 
   async #write(batch: readonly PendingChunk[]): Promise<void> {
-    let outcome: Map<PendingChunk, ChunkResult | Error> | Error;
+    let outcome: Map<PendingChunk, ChunkResult> | Error;
     try {
       outcome = await this.#store(batch);
     } catch (error) {
@@ -134,10 +134,10 @@ export class OutputWriter {
   }
 
   /** A run whose key can't be opened has its own chunks alone not stored: with them go those of all agents. */
-  async #store(batch: readonly PendingChunk[]): Promise<Map<PendingChunk, ChunkResult | Error>> {
+  async #store(batch: readonly PendingChunk[]): Promise<Map<PendingChunk, ChunkResult>> {
     const rows = new Map<PendingChunk, ChunkRow>();
-    const results = new Map<PendingChunk, ChunkResult | Error>();
-    const keyless = new Map<number, ChunkResult | Error>();
+    const results = new Map<PendingChunk, ChunkResult>();
+    const keyless = new Map<number, ChunkResult>();
     this.#memory ??= Buffer.allocUnsafeSlow(maxBatchBytes + maxBatchChunks * atRestOverheadBytes);
     let free = this.#memory;
     for (const chunk of batch) {
@@ -149,9 +149,7 @@ export class OutputWriter {
           free = free.subarray(row.sealed.length);
         }
       } catch (error) {
-        if (!(error instanceof AtRestError)) throw error;
-        // Another server may hold the master key: its agent is to connect again.
-        keyless.set(runId, error.reason === 'damaged' ? 'unreadable' : error);
+        keyless.set(runId, { unreadable: whyUnreadableHere('The data key of its run', error) });
       }
       const lost = keyless.get(runId);
       if (lost !== undefined) results.set(chunk, lost);

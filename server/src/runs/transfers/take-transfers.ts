@@ -7,7 +7,7 @@ import type { Sql } from '../../store/database/connection.ts';
 import { findStepPlace } from '../../store/runs/run-values.ts';
 import type { NewTransferRow, NewTransfers } from '../../store/runs/transfers.ts';
 import type { RunKeys } from '../run-keys.ts';
-import { whyUnreadable } from '../why-unreadable.ts';
+import { whyUnreadableHere } from '../why-unreadable.ts';
 
 interface AttemptRef {
   stepId: number;
@@ -35,7 +35,7 @@ export class TransferTaker {
     try {
       dataKey = await this.#deps.keys.keyOf(this.#deps.sql, place.runId);
     } catch (error) {
-      const why = whyUnreadable('The data key of its run', error);
+      const why = whyUnreadableHere('The data key of its run', error);
       this.#deps.log?.error(
         { run: place.runId, step: attempt.stepId },
         `names of moved files are not kept. ${why}`,

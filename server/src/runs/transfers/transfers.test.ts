@@ -115,10 +115,13 @@ test('a row that was put in another attempt’s place does not open', async () =
   await expect(list()).rejects.toThrow();
 });
 
-test('of a run whose data key was altered it is kept how much was moved, without names', async () => {
+test.each([
+  ['was altered', "left(data_key, -4) || 'AAAA'"],
+  ['is under a master key that this server does not hold', "overlay(data_key placing 'xx' from 5 for 2)"],
+])('of a run whose data key %s it is kept how much was moved, without names', async (_, key) => {
   const { t, runId, step, end, list } = await setup();
-  await using _ = t;
-  await t.sql`update job_runs set data_key = left(data_key, -4) || 'AAAA' where id = ${runId}`;
+  await using __ = t;
+  await t.sql`update job_runs set data_key = ${t.sql.unsafe(key)} where id = ${runId}`;
   // As of a server that has just been started: it has opened no key before.
   const taker = new TransferTaker({ ...t, keys: new RunKeys(t.masterKey) });
   const transfers = await taker.take({ stepId: step.id, epoch: step.epoch }, report);

@@ -6,7 +6,7 @@ import { loadJobVersion } from '../../jobs/load-job-version.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { findStepPlace, type NewStepOutputs } from '../../store/runs/run-values.ts';
 import type { RunKeys } from '../run-keys.ts';
-import { whyUnreadable } from '../why-unreadable.ts';
+import { whyUnreadableHere } from '../why-unreadable.ts';
 import { sealOutputs } from './values-at-rest.ts';
 
 export type TakenOutputs = Omit<NewStepOutputs, 'stepId' | 'epoch'>;
@@ -26,7 +26,7 @@ export class HandedOnValues {
     try {
       return await this.#take(attempt, given);
     } catch (error) {
-      return { outcome: notKept(whyUnreadable('Its run or job', error)) };
+      return { outcome: notKept(whyUnreadableHere('Its run or job', error)) };
     }
   }
 
@@ -63,7 +63,8 @@ function notKept(why: string): StepOutcome {
     status: 'failed',
     reason: 'output_missing',
     message: `What the step hands on is not kept. ${why}`,
-    advice: 'What the command did is done. Look into who altered the database, and run the job again.',
+    advice:
+      'What the command did is done. Look into who altered the database, or put back the master key; then run the job again.',
   };
 }
 

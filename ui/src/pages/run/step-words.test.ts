@@ -103,6 +103,18 @@ describe('a step in words', () => {
     );
     expect(note).toEqual({ state: 'failed', lead: 'It ended with 5.', text: 'Look.' });
     expect(stepNote(step({}), { segment: 'a' })).toBeUndefined();
+    expect(stepNote(step({ outputState: 'gapped' }), { segment: 'a' })).toBeUndefined();
+  });
+
+  it('says why a succeeded step lacks output, where that is known', () => {
+    const note = stepNote(step({ outputState: 'gapped', advice: 'Its output is not kept.' }), {
+      segment: 'a',
+    });
+    expect(note).toEqual({
+      state: 'succeeded',
+      lead: 'Some of its output is missing.',
+      text: 'Its output is not kept.',
+    });
   });
 
   it('keeps the shape of what is unknown while it is held, and says until when', () => {

@@ -123,6 +123,9 @@ export function stepNote(step: Step, more: { segment: string; now?: number }): S
               ? 'A step before it did not end well.'
               : message,
       };
+    case 'succeeded':
+      if (step.outputState !== 'gapped' || message === '') return undefined;
+      return { state: 'succeeded', lead: 'Some of its output is missing.', text: message };
     case 'pending':
       return { state: 'pending', lead: 'Not started.', text: 'It waits for the step before it.' };
     case 'ready':
