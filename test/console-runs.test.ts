@@ -299,6 +299,12 @@ test('among a hundred steps the chosen one is in view, outline and all, and only
   await page.keyboard.press('h');
   await page.getByRole('gridcell', { name: 'step 99: pending' }).waitFor();
   expect(page.url()).toContain('step=99');
+  // Arrows, held down, lead to cells that were not drawn yet, each whole in view.
+  await page.locator('.host .cell.current').focus();
+  for (let press = 0; press < 45; press += 1) await page.keyboard.press('ArrowLeft');
+  const focused = page.locator('.host .cell:focus');
+  await eventually(() => focused.getAttribute('aria-label')).toBe('step 54: pending');
+  await eventually(() => outlineIsWhole(page, ':focus')).toBe(true);
   await t.end();
   expect(faults).toEqual([]);
 });
@@ -397,8 +403,8 @@ async function hundredSteps() {
 }
 
 /** The chosen cell with its outline of 3 px is within the list, and no cell at the sides covers it. */
-function outlineIsWhole(page: Page): Promise<boolean> {
-  return page.locator('.host .cell.current').evaluate((cell) => {
+function outlineIsWhole(page: Page, which = '.current'): Promise<boolean> {
+  return page.locator(`.host .cell${which}`).evaluate((cell) => {
     const row = cell.closest('.host');
     const list = cell.closest('.rows')?.getBoundingClientRect();
     const left = row?.querySelector('.name-cell')?.getBoundingClientRect().right ?? Number.NaN;
