@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -9,16 +9,18 @@ import { DemoProcess } from './demo-process.ts';
 async function setup() {
   const dir = await mkdtemp(join(tmpdir(), 'opsconductor-demo-'));
   onTestFinished(() => rm(dir, { recursive: true, force: true }));
-  const log = pino({ level: 'silent' });
+  const logged: string[] = [];
+  const log = pino({ level: 'warn' }, { write: (line) => void logged.push(line) });
   return {
+    logged,
     file: (name: string) => join(dir, name),
-    started: async (script: string, quickMs: number) => {
+    started: async (script: string, quickMs: number, pidFile = join(dir, 'pid')) => {
       const args = ['-e', `${script}; setInterval(() => {}, 1e6); console.log('up')`];
       const logFile = join(dir, 'log');
       const process = new DemoProcess({
         name: 'one',
         args,
-        pidFile: join(dir, 'pid'),
+        pidFile,
         logFile,
         log,
         quickMs,
@@ -49,4 +51,23 @@ test('whoever stops a process that has nothing to finish is told nothing', async
   const process = await t.started('0', 9_000);
   await process.stop((graceMs) => told.push(graceMs));
   expect(told).toEqual([]);
+});
+
+test('one that can’t be started again is tried until it can, and nothing else ends by it', async () => {
+  const t = await setup();
+  const folder = t.file('folder');
+  const pidFile = join(folder, 'pid');
+  await mkdir(folder);
+  const demo = await t.started('0', 9_000, pidFile);
+  onTestFinished(() => demo.stop());
+  const pid = Number(await readFile(pidFile, 'utf8'));
+  // As where the disk is full.
+  await rm(folder, { recursive: true });
+  process.kill(pid, 'SIGKILL');
+  const failed = () => t.logged.some((line) => line.includes('could not be started'));
+  await expect.poll(failed, { timeout: 10_000 }).toBe(true);
+  await mkdir(folder);
+  const again = async () => Number(await readFile(pidFile, 'utf8').catch(() => 0));
+  await expect.poll(again, { timeout: 10_000 }).toBeGreaterThan(0);
+  expect(await again()).not.toBe(pid);
 });

@@ -72,17 +72,23 @@ export class DemoProcess {
 
   async #spawn(): Promise<void> {
     const output = openSync(this.#options.logFile, 'a', 0o600);
-    const child = spawn(process.execPath, this.#options.args, {
-      detached: true,
-      stdio: ['ignore', output, output],
-    });
-    closeSync(output);
+    let child: ChildProcess;
+    try {
+      child = spawn(process.execPath, this.#options.args, {
+        detached: true,
+        stdio: ['ignore', output, output],
+      });
+    } finally {
+      closeSync(output);
+    }
     this.#child = child;
     this.#pid = child.pid;
     child.once('exit', (code, killedBy) => this.#onExit(code, killedBy));
-    child.once('error', (error) =>
-      this.#options.log.error({ err: error, name: this.#options.name }, 'demo process'),
-    );
+    child.once('error', (error) => {
+      this.#options.log.error({ err: error, name: this.#options.name }, 'demo process');
+      // One that has not begun has no exit.
+      if (child.pid === undefined) this.#tryAgain();
+    });
     await writeFile(this.#options.pidFile, String(child.pid ?? ''), { mode: 0o600 });
   }
 
@@ -90,13 +96,31 @@ export class DemoProcess {
     this.#child = undefined;
     this.#pid = undefined;
     if (this.#stopping) return;
-    this.#restarts += 1;
     this.#options.log.warn(
       { name: this.#options.name, exitCode: code, signal: killedBy, log: this.#options.logFile },
       'demo process ended; it is started again',
     );
-    if (this.#restarts > maxRestarts) return;
-    this.#timer = setTimeout(() => void this.#spawn(), restartMs);
+    this.#tryAgain();
+  }
+
+  #tryAgain(): void {
+    this.#restarts += 1;
+    if (this.#stopping || this.#restarts > maxRestarts) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#spawnAgain(), restartMs);
+  }
+
+  /** Never rejects: the server has more to do than the demo. */
+  async #spawnAgain(): Promise<void> {
+    try {
+      await this.#spawn();
+    } catch (error) {
+      const { log, name } = this.#options;
+      log.warn({ err: error, name }, 'demo process could not be started; it is tried again');
+      // One without its file would not be found by the next server, which starts another: its end has it tried again.
+      if (this.#pid === undefined) this.#tryAgain();
+      else signal(this.#pid, 'SIGKILL');
+    }
   }
 
   #watchAdopted(pid: number): void {
