@@ -78,6 +78,79 @@ test('an operator of a segment and a category sees only their things, is offered
   expect(faults).toEqual([]);
 });
 
+test('an administrator of one segment is offered nothing that they may not do on the things of another', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { api, segmentId, targetId } = c.system;
+  const own = await api.made<Made>('/api/v1/segments', { name: 'lab' });
+  await api.made('/api/v1/targets', { segmentId: own.id, name: 'lab-1', host: '10.9.8.8', port: 22 });
+  const job = await makeJob('Greet from afar', 'general');
+  const { id: runId } = await api.made<Made>(`/api/v1/jobs/${job.id}/run`, { targetIds: [targetId] });
+  await api.runEnds(runId);
+  const user = await makeUser('sven');
+  await api.made('/api/v1/grants', { userId: user.id, role: 'viewer', scope: null });
+  await api.made('/api/v1/grants', {
+    userId: user.id,
+    role: 'admin',
+    scope: { kind: 'segment', id: own.id },
+  });
+
+  const { page, faults } = await c.signedInAs('sven');
+  const main = page.locator('main');
+  const actions = async () => (await main.getByRole('button').allTextContents()).join('|');
+  await page.goto(`${c.url}/credentials`);
+  await page.getByRole('table').waitFor();
+  expect(await actions()).not.toMatch(/Add|Edit|Replace|Delete/);
+
+  await page.goto(`${c.url}/agents`);
+  await page.getByRole('heading', { name: 'dmz' }).waitFor();
+  const panel = page.getByRole('region', { name: 'Add an agent' });
+  expect(await panel.getByLabel('Segment').locator('option').allTextContents()).toEqual(['lab']);
+  expect(await main.getByRole('button', { name: 'Add an agent' }).count()).toBe(1);
+  const [agent] = (await api.get<{ items: Made[] }>('/api/v1/agents')).body.items;
+  await page.goto(`${c.url}/agents/${agent?.id}`);
+  await page.getByText('connected').first().waitFor();
+  // Read beside the agent; the actions come with it.
+  await page.waitForResponse((response) => response.url().includes('/api/v1/segments'));
+  expect(await actions()).not.toMatch(/Labels|Drain|Disable|New keys|Revoke/);
+
+  await page.goto(`${c.url}/targets`);
+  const about = page.getByRole('complementary');
+  await page.getByText('host', { exact: true }).click();
+  await about.getByRole('heading', { name: 'host', exact: true }).waitFor();
+  expect(await about.getByRole('button', { name: /Test|Edit|Delete|Look now/ }).count()).toBe(0);
+  await page.getByText('lab-1', { exact: true }).click();
+  await about.getByRole('heading', { name: 'lab-1' }).waitFor();
+  expect(await about.getByRole('button', { name: /Test|Edit|Delete|Look now/ }).count()).toBe(4);
+  await page.getByRole('button', { name: /^Add target/ }).click();
+  const form = page.getByRole('dialog', { name: 'Add a target' });
+  expect(await form.getByLabel('Segment').locator('option').allTextContents()).toEqual(['lab']);
+
+  await page.goto(`${c.url}/targets/known-hosts`);
+  await eventually(() => main.getByLabel('Segment').locator('option').allTextContents()).toEqual([
+    'choose…',
+    'lab',
+  ]);
+
+  const { id: scan } = await api.made<Made>('/api/v1/host-scans', {
+    selection: { targetIds: [targetId] },
+    kind: 'keys',
+  });
+  await page.goto(`${c.url}/targets/scans/${scan}`);
+  await page.getByRole('list', { name: 'Targets of the scan' }).getByText('host', { exact: true }).waitFor();
+  expect(await main.getByRole('checkbox').count()).toBe(0);
+
+  await page.goto(`${c.url}/runs/${runId}`);
+  await page.locator('.title').getByText('succeeded').waitFor();
+  expect(await actions()).not.toMatch(/Run again|Cancel|Stop/);
+  expect(segmentId).not.toBe(own.id);
+  const refused = await c.system.sql`
+    select detail from audit_log where action = 'request.refused' and actor_name = 'sven'`;
+  expect(refused).toEqual([]);
+  expect(faults).toEqual([]);
+});
+
 test('what an administrator grants opens the other browser’s pages, and what is taken back closes them', async ({
   skip,
 }) => {

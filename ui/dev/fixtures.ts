@@ -478,6 +478,8 @@ function runOf(
     cancelRequestedBy: null,
     eventSeq: 100,
     eventId: '100',
+    mayRun: true,
+    mayCancel: true,
     selection: null,
     priority: 0,
     timeoutS: null,

@@ -85,6 +85,7 @@ const items: HostScanItem[] = Array.from({ length: 12_000 }, (_, at) => {
           : [],
     certified: finding === 'certified' ? { authority: fingerprint(7), keyId: `host-${at + 1}` } : null,
     certificateProblem: null,
+    mayApprove: true,
   };
 });
 const running = { at: 3_000 };
@@ -100,6 +101,7 @@ function scan(id: number): HostScanDetail {
       targets: found.length,
       keys: found.reduce((sum, item) => sum + item.keys.filter((key) => !key.accepted).length, 0),
       digest: '0'.repeat(64),
+      mayApprove: true,
     };
   };
   return {

@@ -23,6 +23,7 @@ import {
   summarizeScan,
   waitingBySegment,
 } from '../store/targets/host-scan-review.ts';
+import { targetsOutside } from '../store/targets/targets.ts';
 
 /** Scans with a target that lies in these reaches, the newest first. */
 export async function listScans(
@@ -45,15 +46,20 @@ export async function requireScan(sql: Queryable, id: number, reaches: readonly 
   if (!(await isScanSeen(sql, id, reaches))) throw notFound('Scan');
 }
 
-/** @throws {AppError} `not_found`. */
+/**
+ * `approvable`: where the reader may accept keys, if that is to be told.
+ *
+ * @throws {AppError} `not_found`.
+ */
 export async function getScan(
   sql: Queryable,
   id: number,
   reaches: readonly Reach[],
+  approvable?: readonly Reach[],
 ): Promise<HostScanDetail> {
   const [[row], summary, waiting] = await Promise.all([
     listScanRows(sql, { id, limit: 1 }, reaches),
-    summarizeScan(sql, id, reaches),
+    summarizeScan(sql, id, reaches, approvable),
     waitingBySegment(sql, id, reaches),
   ]);
   if (row === undefined) throw notFound('Scan');
@@ -62,8 +68,8 @@ export async function getScan(
   ) as Record<ScanFinding, number>;
   const reviewOf = (finding: 'new' | 'added') => {
     const found = summary.review.find((one) => one.finding === finding);
-    const { targets = 0, keys = 0, digest = '' } = found ?? {};
-    return { targets, keys, digest };
+    const { targets = 0, keys = 0, digest = '', mayApprove = false } = found ?? {};
+    return { targets, keys, digest, ...(approvable === undefined ? {} : { mayApprove }) };
   };
   return {
     ...toScan(row, reaches),
@@ -116,12 +122,17 @@ export async function listItems(
   id: number,
   query: HostScanItemQuery,
   reaches: readonly Reach[],
+  approvable?: readonly Reach[],
 ): Promise<{ items: HostScanItem[]; nextCursor: string | null }> {
   refuseUnstorableText(query, 'query');
   await requireScan(sql, id, reaches);
   const limit = query.limit ?? limits.defaultPageItems;
   const rows = await listScanItems(sql, id, { ...query, limit }, reaches);
-  return pageOf(rows, limit, (row) => [row.name, row.targetId], toItem);
+  const page = pageOf(rows, limit, (row) => [row.name, row.targetId], toItem);
+  if (approvable === undefined) return page;
+  const ids = page.items.map(({ targetId }) => targetId);
+  const outside = new Set((await targetsOutside(sql, ids, approvable)).map((target) => target.id));
+  return { ...page, items: page.items.map((item) => ({ ...item, mayApprove: !outside.has(item.targetId) })) };
 }
 
 function toItem({ certifiedBy, certificateKeyId, finishedAt, ...row }: ReviewItemRow): HostScanItem {

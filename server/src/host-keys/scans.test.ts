@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type Permission, type ScannedHost, scanFindings } from '@opsconductor/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { searchLog } from '../audit/search-log.ts';
-import { Authority } from '../auth/authority.ts';
+import { Authority, type Reach } from '../auth/authority.ts';
 import type { Caller } from '../caller.ts';
 import {
   makeFirstAgent,
@@ -119,6 +119,26 @@ test('a scan tells new, same, added, changed and unreachable apart, and which ho
     keys: [{ fingerprint: now?.fingerprint, accepted: false }],
     accepted: [{ fingerprint: before?.fingerprint, source: 'scan' }],
   });
+});
+
+test('a scan says of which targets its reader may accept keys, and whether of all that are new', async () => {
+  const [first, second] = (await makeTargets(2)) as [number, number];
+  const id = await scan(new Map([first, second].map((target) => [target, { keys: [makeKey().line] }])));
+  const [group] = await t.sql<
+    { id: number }[]
+  >`insert into target_groups (name) values ('first') returning id`;
+  await t.sql`insert into target_group_members (target_group_id, target_id) values (${group?.id ?? 0}, ${first})`;
+  const told = async (approvable: Partial<Reach>) => {
+    const nowhere: Reach = { everywhere: false, categoryIds: [], segmentIds: [], targetGroupIds: [] };
+    const reaches = [{ ...nowhere, ...approvable }];
+    const { review } = await getScan(t.sql, id, unrestricted, reaches);
+    const { items } = await listItems(t.sql, id, {}, unrestricted, reaches);
+    return [review.new.mayApprove, ...items.map(({ mayApprove }) => mayApprove)];
+  };
+  expect(await told({})).toEqual([false, false, false]);
+  expect(await told({ targetGroupIds: [group?.id ?? 0] })).toEqual([false, true, false]);
+  expect(await told({ segmentIds: [segmentId] })).toEqual([true, true, true]);
+  expect(await told({ everywhere: true })).toEqual([true, true, true]);
 });
 
 test('all that is new is approved in one request, with every fingerprint in the audit log, and the changed is not in it', async () => {

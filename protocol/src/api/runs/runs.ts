@@ -164,6 +164,14 @@ export const RunDetailSchema = Type.Object({
     description:
       'Id of the newest event of what the caller sees: with it as `Last-Event-ID` the stream says what came since.',
   }),
+  mayRun: Type.Optional(
+    Type.Boolean({
+      description: 'Whether the caller may run its job, on targets where they may; in `GET` alone',
+    }),
+  ),
+  mayCancel: Type.Optional(
+    Type.Boolean({ description: 'Whether the caller may cancel it, or decide about it; in `GET` alone' }),
+  ),
   steps: Type.Array(
     Type.Object({ stepNumber: Type.Integer(), name: Type.String(), stepType: Type.String() }),
     {

@@ -39,6 +39,9 @@ const ReviewSchema = Type.Object({
   keys: Type.Integer(),
   /** Of exactly these targets and keys; the approval of all of them names it. */
   digest: Type.String(),
+  mayApprove: Type.Optional(
+    Type.Boolean({ description: 'Whether the caller may accept all of them; in `GET` of the scan alone' }),
+  ),
 });
 export const HostScanSchema = Type.Object({
   id: Id,
@@ -104,6 +107,7 @@ export const HostScanItemSchema = Type.Object({
   ),
   certified: Nullable(Type.Object({ authority: Type.String(), keyId: Type.String() })),
   certificateProblem: Nullable(Type.String()),
+  mayApprove: Type.Optional(Type.Boolean({ description: 'Whether the caller may accept its keys' })),
 });
 export type HostScanItem = Static<typeof HostScanItemSchema>;
 export const HostScanItemQuerySchema = Closed({

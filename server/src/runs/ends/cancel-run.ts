@@ -6,7 +6,7 @@ import { recordAudit } from '../../audit/record-audit.ts';
 import { MissingPermission } from '../../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../../caller.ts';
 import { AppError, notFound } from '../../errors.ts';
-import type { Sql, Tx } from '../../store/database/connection.ts';
+import type { Queryable, Sql, Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { hastenCleanUpsOfRun } from '../../store/queue/clean-ups.ts';
 import { countUntoldAttempts } from '../../store/queue/step-attempts.ts';
@@ -65,9 +65,17 @@ export async function cancelRun(
   });
 }
 
-/** Who may say what becomes of the run: with `run` on its job, or on each of its targets. */
+/** Whether they may say what becomes of the run: with `run` on its job, or on each of its targets. */
+export async function mayDirectRun(
+  db: Queryable,
+  run: Pick<RunRecord, 'id' | 'categoryId'>,
+  { authority }: Pick<Caller, 'authority'>,
+): Promise<boolean> {
+  if (authority.holdsOnCategory('run', run.categoryId)) return true;
+  return authority.holdsSomewhere('run') && isRunWithin(db, run.id, authority.reach('run'));
+}
+
 export async function requireRun(tx: Tx, run: RunRecord, caller: Caller): Promise<void> {
-  if (caller.authority.holdsOnCategory('run', run.categoryId)) return;
-  if (await isRunWithin(tx, run.id, caller.authority.reach('run'))) return;
+  if (await mayDirectRun(tx, run, caller)) return;
   throw new MissingPermission(caller, 'run', `category “${run.category}” or on all targets of the run`);
 }

@@ -4,7 +4,7 @@ import type { Caller } from '../../caller.ts';
 import { plainRules } from '../../jobs/step-rules.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { type HeldStepRow, listHeldSteps, stepRulesOfRun } from '../../store/queue/decisions.ts';
-import { isRunWithin } from '../../store/runs/runs.ts';
+import { mayDirectRun } from '../ends/cancel-run.ts';
 import { seeRun } from './seen-run.ts';
 
 const maxStepsTold = 100;
@@ -27,9 +27,7 @@ export async function listHeld(
     group.push(step);
     groups.set(key, group);
   }
-  const mayDecide =
-    authority.holdsOnCategory('run', run.categoryId) ||
-    (await isRunWithin(sql, runId, authority.reach('run')));
+  const mayDecide = await mayDirectRun(sql, run, { authority });
   const ruleOf = (number: number) => rules?.[number - 1] ?? plainRules;
   return {
     mayDecide,

@@ -143,7 +143,7 @@ function reviewed(
 }
 
 /** `targets t`, where the reaches are not everything: the join of all targets of a scan is a good part of its cost. */
-function joinedTargets(sql: Queryable, reaches: readonly Reach[], alias: 'i' | 'k'): Condition {
+function joinedTargets(sql: Queryable, reaches: readonly Reach[], alias: 'i' | 'k' | 'item'): Condition {
   return reachesEverything(reaches) ? sql`` : sql`join targets t on t.id = ${sql.unsafe(alias)}.target_id`;
 }
 
@@ -159,13 +159,15 @@ function twins(sql: Queryable, scanId: number, reaches: readonly Reach[]): Condi
 export interface ScanSummaryRow {
   counts: Partial<Record<ScanFinding, number>>;
   shared: number;
-  review: { finding: 'new' | 'added'; targets: number; keys: number; digest: string }[];
+  review: { finding: 'new' | 'added'; targets: number; keys: number; digest: string; mayApprove: boolean }[];
 }
 
+/** `approvable`: where the reader may accept keys. */
 export async function summarizeScan(
   sql: Queryable,
   scanId: number,
   reaches: readonly Reach[],
+  approvable: readonly Reach[] = unrestricted,
 ): Promise<ScanSummaryRow> {
   const [row] = await sql<ScanSummaryRow[]>`
     with ${reviewed(sql, scanId, reaches)}, ${twins(sql, scanId, reaches)}
@@ -176,8 +178,9 @@ export async function summarizeScan(
       (select coalesce(jsonb_agg(x), '[]') from (
         select item.finding, count(distinct shown.target_id) as targets, count(*) as keys,
           encode(sha256(convert_to(string_agg(shown.target_id || ' ' || shown.fingerprint, e'\n'
-            order by shown.target_id, shown.fingerprint collate "C"), 'UTF8')), 'hex') as digest
-        from item join shown on shown.target_id = item.target_id
+            order by shown.target_id, shown.fingerprint collate "C"), 'UTF8')), 'hex') as digest,
+          bool_and(${targetWithin(sql, approvable)}) as "mayApprove"
+        from item join shown on shown.target_id = item.target_id ${joinedTargets(sql, approvable, 'item')}
         where item.finding in ('new', 'added') and not shown.is_accepted
         group by item.finding) x) as review`;
   if (row === undefined) throw new Error('aggregates answered nothing');

@@ -50,6 +50,8 @@ export const runPageExample = { items: [runExample], nextCursor: null, total: 1 
 export const runDetailExample = {
   ...runExample,
   eventId: '9',
+  mayRun: true,
+  mayCancel: true,
   steps: [
     { stepNumber: 1, name: 'restart', stepType: 'ssh.exec' },
     { stepNumber: 2, name: 'check', stepType: 'ssh.exec' },

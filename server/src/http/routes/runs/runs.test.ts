@@ -1,5 +1,5 @@
 // Runs over HTTP: cancelling, purging, reading output in ranges, following from any position.
-import type { ErrorBody, OutputPage, Run } from '@opsconductor/protocol';
+import type { ErrorBody, OutputPage, Run, RunDetail } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AppError } from '../../../errors.ts';
 import { chunkOf } from '../../../runs/output/output-testing.ts';
@@ -25,6 +25,23 @@ async function endedRun(): Promise<{ runId: number; lease: ClaimedStep }> {
   await t.settle(endOf(lease));
   return { runId, lease };
 }
+
+test('a run says whether its reader may run its job, and cancel it', async () => {
+  const runId = await t.start();
+  const told = async (token?: string) => {
+    const { body } = await t.ask('GET', `runs/${runId}`, token === undefined ? {} : { token });
+    const { mayRun, mayCancel } = body as RunDetail;
+    return { mayRun, mayCancel };
+  };
+  const reader = await t.app.user('eve', ['viewer']);
+  const local = await t.app.user('lea', ['viewer']);
+  await t.sql`insert into role_grants (user_id, role, segment_id) values (${local.id}, 'operator', ${t.segmentId})`;
+  expect(await told()).toEqual({ mayRun: true, mayCancel: true });
+  expect(await told(reader.token)).toEqual({ mayRun: false, mayCancel: false });
+  expect(await told(local.token)).toEqual({ mayRun: false, mayCancel: true });
+  expect((await t.ask('POST', `executor/cancel/${runId}`, reader)).status).toBe(403);
+  expect((await t.ask('POST', `executor/cancel/${runId}`, local)).status).toBe(202);
+});
 
 describe.each([
   ['POST', (id: number | string) => `executor/cancel/${id}`],

@@ -22,11 +22,12 @@ import {
   StepTransfersSchema,
 } from '@opsconductor/protocol';
 import { recordAudit } from '../../../audit/record-audit.ts';
+import type { Authority } from '../../../auth/authority.ts';
 import { MissingPermission } from '../../../auth/missing-permission.ts';
 import { auditedBy, type Caller, callerOf } from '../../../caller.ts';
 import type { MasterKey } from '../../../credentials/at-rest/master-key.ts';
 import { AppError, invalidField, notFound } from '../../../errors.ts';
-import { cancelRun } from '../../../runs/ends/cancel-run.ts';
+import { cancelRun, mayDirectRun } from '../../../runs/ends/cancel-run.ts';
 import { shownSignature } from '../../../runs/grants/shown-signature.ts';
 import type { ClaimsAlong } from '../../../runs/leases/claim-along.ts';
 import {
@@ -207,6 +208,11 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
   ];
 }
 
+/** What a start asks for before it looks at targets. */
+function mayRunAgain({ categoryId }: RunRecord, authority: Authority): boolean {
+  return (['read', 'run'] as const).every((permission) => authority.holdsOnCategory(permission, categoryId));
+}
+
 /** Values are for who sees all of the run. */
 async function detailOf(deps: RunRouteDeps, { run, isWhole, partTag }: SeenRun): Promise<RunDetail> {
   const detail = runDetailView(run, partTag);
@@ -246,7 +252,11 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
       success: { status: 200, schema: RunDetailSchema, example: runDetailExample },
       handle: async ({ params, principal }) => {
         const seen = await seeRun(sql, params.id, principal.authority, { countEvents: true });
-        return detailOf(deps, seen);
+        const [detail, mayCancel] = await Promise.all([
+          detailOf(deps, seen),
+          mayDirectRun(sql, seen.run, principal),
+        ]);
+        return { ...detail, mayRun: mayRunAgain(seen.run, principal.authority), mayCancel };
       },
     }),
     route({

@@ -58,7 +58,8 @@ export function hostScanRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       tag,
       params,
       success: { status: 200, schema: HostScanDetailSchema },
-      handle: ({ params, principal }) => getScan(sql, params.id, principal.authority.reach('read')),
+      handle: ({ params, principal: { authority } }) =>
+        getScan(sql, params.id, authority.reach('read'), authority.reach('host_keys.approve')),
     }),
     route({
       method: 'GET',
@@ -72,8 +73,8 @@ export function hostScanRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       params,
       query: HostScanItemQuerySchema,
       success: { status: 200, schema: HostScanItemPageSchema },
-      handle: ({ params, query, principal }) =>
-        listItems(sql, params.id, query, principal.authority.reach('read')),
+      handle: ({ params, query, principal: { authority } }) =>
+        listItems(sql, params.id, query, authority.reach('read'), authority.reach('host_keys.approve')),
     }),
     route({
       method: 'POST',
