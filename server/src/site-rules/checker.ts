@@ -17,6 +17,8 @@ import { heldJob } from './violations.ts';
 
 const portion = 200;
 const defaultPauseMs = 15_000;
+/** No revision: the job is looked at again. */
+const toBeLookedAt = '';
 
 export interface CheckerDeps {
   sql: Sql;
@@ -27,6 +29,8 @@ export interface CheckerDeps {
 
 export class SiteRuleChecker {
   readonly #deps: CheckerDeps;
+  /** Jobs that could not be opened in the last round: told once. */
+  #unopened: ReadonlySet<number> = new Set();
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> | undefined;
   #stopped = false;
@@ -54,34 +58,54 @@ export class SiteRuleChecker {
   }
 
   async #checkAll(): Promise<void> {
+    const { log } = this.#deps;
+    const unopened = new Set<number>();
     try {
-      while (!this.#stopped && (await checkSome(this.#deps)) === portion);
+      while (!this.#stopped && (await checkSome(this.#deps, unopened)) === portion);
     } catch (error) {
-      this.#deps.log.warn({ err: error }, 'jobs could not be held against the site rules; tried again later');
+      log.warn({ err: error }, 'jobs could not be held against the site rules; tried again later');
     }
+    const jobs = [...unopened].filter((id) => !this.#unopened.has(id));
+    this.#unopened = unopened;
+    if (jobs.length === 0) return;
+    log.error({ jobs }, 'definitions of jobs can not be opened, and so not be held against the site rules');
   }
 }
 
-/** Looks at some of the jobs that have to be looked at; returns how many. */
-export async function checkSome({ sql, masterKey }: Pick<CheckerDeps, 'sql' | 'masterKey'>): Promise<number> {
+/**
+ * Looks at some of the jobs that have to be looked at; returns how many.
+ *
+ * @param unopened jobs that were looked at in this round and could not be opened: they are added to, and passed over. The
+ * next round looks at them again, as nothing else tells when they can be opened.
+ */
+export async function checkSome(
+  { sql, masterKey }: Pick<CheckerDeps, 'sql' | 'masterKey'>,
+  unopened: Set<number> = new Set(),
+): Promise<number> {
   return inTransaction(sql, async (tx) => {
     if (!(await tryCheckLock(tx))) return 0;
     const revision = await siteRulesRevision(tx);
     if (revision === undefined) return clearChecks(tx).then(() => 0);
-    return check(tx, masterKey, revision);
+    return check(tx, masterKey, revision, unopened);
   });
 }
 
-async function check(tx: Tx, masterKey: MasterKey, revision: string): Promise<number> {
+async function check(tx: Tx, masterKey: MasterKey, revision: string, unopened: Set<number>): Promise<number> {
   const rules = await loadSiteRules(tx);
-  const jobs = await staleJobs(tx, revision, portion);
-  const checks: Parameters<typeof saveChecks>[2][number][] = [];
+  const jobs = await staleJobs(tx, revision, { limit: portion, except: [...unopened] });
+  const checks: Parameters<typeof saveChecks>[1][number][] = [];
   for (const job of jobs) {
     // Rules are the site's, and may take their time: others have their turn between two jobs.
     await setImmediate();
-    const broken = rules.problems(heldJob(masterKey, job));
-    checks.push({ jobId: job.id, updatedAt: job.updatedAt, broken });
+    const held = heldJob(masterKey, job);
+    const isOpened = 'definition' in held;
+    if (!isOpened) unopened.add(job.id);
+    const { id: jobId, updatedAt } = job;
+    checks.push({
+      ...{ jobId, updatedAt },
+      ...{ revision: isOpened ? revision : toBeLookedAt, broken: rules.problems(held) },
+    });
   }
-  if (checks.length > 0) await saveChecks(tx, revision, checks);
+  if (checks.length > 0) await saveChecks(tx, checks);
   return jobs.length;
 }

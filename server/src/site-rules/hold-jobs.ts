@@ -41,7 +41,10 @@ export async function newlyBroken(
       await setImmediate();
       const held = heldJob(masterKey, job);
       const { category = job.category, labels = job.labels } = places.get(job.id) ?? {};
-      const after = { ...held, definition: { ...held.definition, category, labels } };
+      const after =
+        'definition' in held
+          ? { ...held, definition: { ...held.definition, category, labels } }
+          : { ...held, category, labels };
       const problems = added(rules, held, after);
       if (problems.length > 0) broken.push({ id: job.id, name: job.name, problems });
     }

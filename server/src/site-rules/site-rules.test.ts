@@ -1,5 +1,5 @@
 import type { CreateSiteRuleRequest, Job, JobDefinition } from '@opsconductor/protocol';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { deleteCategory } from '../categories/delete-category.ts';
 import { createCategory } from '../categories/edit-categories.ts';
 import { checkSave } from '../jobs/checks/check-save.ts';
@@ -242,5 +242,90 @@ describe('jobs that break a rule', () => {
     await t.sql`delete from site_rules`;
     await checkSome(t);
     expect(await t.sql`select 1 from site_rule_checks`).toHaveLength(0);
+  });
+});
+
+describe.each([
+  ['was altered', "left(data_key, -4) || 'AAAA'", 'what the database has of it was altered or moved.'],
+  [
+    'is under a master key that this server does not hold',
+    "overlay(data_key placing 'xx' from 5 for 2)",
+    'under master key xx-',
+  ],
+] as const)('beside a job whose key %s', (_, key, why) => {
+  let jobs: Job[];
+  let before: string;
+  beforeEach(async () => {
+    await t.sql`delete from jobs`;
+    jobs = [];
+    for (let n = 0; n < 3; n += 1) jobs.push(await job({ category: 'lab', labels: { tier: 'gold' } }));
+    const [row] = await t.sql<{ dataKey: string }[]>`select data_key from jobs where id = ${bad().id}`;
+    before = row?.dataKey ?? '';
+    await t.sql`update jobs set data_key = ${t.sql.unsafe(key)} where id = ${bad().id}`;
+  });
+  afterAll(() => t.sql`delete from jobs`);
+  const bad = () => jobs[1] as Job;
+  const others = () => jobs.filter(({ id }) => id !== bad().id).map(({ id }) => id);
+  const unwell = async () =>
+    (await jobsHealth(t.sql, { limit: 200 }, [])).items.map(({ id, problems }) => [id, problems[0]?.message]);
+  const untold = expect.stringMatching(new RegExp(`^.*“${strict.name}”: .* \\(It can’t be told .*${why}`));
+
+  test('all others are held against the rules in force, and it counts as one that breaks them', async () => {
+    await rule({ category: null, condition: 'has(job.timeout) || job.labels.tier == "gold"' });
+    const unopened = new Set<number>();
+    expect(await checkSome(t, unopened)).toBe(3);
+    expect(await checkSome(t, unopened)).toBe(0);
+    expect([...unopened]).toEqual([bad().id]);
+    expect(await unwell()).toEqual([[bad().id, untold]]);
+    await t.sql`update jobs set labels = '{}', updated_at = now() where id = ${others()[0] ?? 0}`;
+    expect(await checkSome(t, unopened)).toBe(1);
+    expect((await unwell()).map(([id]) => id).sort()).toEqual([others()[0], bad().id].sort());
+  });
+
+  test('it is looked at again in each round, until it can be opened', async () => {
+    await rule({ category: null, condition: 'job.labels.tier == "gold"' });
+    await checkSome(t);
+    expect(await unwell()).toEqual([[bad().id, untold]]);
+    expect(await checkSome(t)).toBe(1);
+    await t.sql`update jobs set data_key = ${before} where id = ${bad().id}`;
+    expect(await checkSome(t)).toBe(1);
+    expect(await unwell()).toEqual([]);
+    expect(await checkSome(t)).toBe(0);
+  });
+
+  test('what breaks a rule is listed to the end, it too', async () => {
+    const { id } = await rule({ category: 'lab', isEnabled: false });
+    const { items, looked, nextCursor } = await violationsOf(t, id, {}, []);
+    expect(items.map(({ jobId }) => jobId)).toEqual(jobs.map((one) => one.id));
+    expect(items[1]?.problems).toMatchObject([{ rule: strict.name, message: expect.stringContaining(why) }]);
+    expect([looked, nextCursor]).toEqual([3, null]);
+  });
+
+  test('its own health says that it can not be opened', async () => {
+    await rule({ category: 'lab' });
+    // As of a server that has just been started: it has opened nothing before.
+    const { status, problems } = await jobHealth({ ...t, masterKey: { ...t.masterKey } }, bad().id, []);
+    expect(status).toBe('degraded');
+    expect(problems).toEqual([
+      { kind: 'site_rule', message: untold },
+      { kind: 'invalid', message: expect.stringContaining(why) },
+    ]);
+  });
+
+  test('jobs are moved and labelled, and it where no rule is for it that was not before', async () => {
+    await rule({ category: 'prod', condition: 'true' });
+    const all = jobs.map(({ id }) => id);
+    await bulkChangeJobs(t, { ids: all, action: 'label', labels: { a: '' } }, t.caller);
+    const request = { ids: all, action: 'categorise' as const, category: 'prod' };
+    const message = expect.stringContaining(`Job “${bad().name}” would break site rule “${strict.name}”`);
+    const { obstacles } = await bulkChangeJobs(t, { ...request, dryRun: true }, t.caller);
+    expect(obstacles).toEqual([{ id: bad().id, name: bad().name, message }]);
+    await bulkChangeJobs(t, { ...request, ids: others() }, t.caller);
+    await expect(moveJob(t, bad().id, { category: 'prod' }, t.caller)).rejects.toMatchObject({
+      code: 'invalid',
+      message,
+    });
+    await moveJob(t, bad().id, { category: 'general' }, t.caller);
+    expect((await t.get(others()[0] ?? 0)).category).toBe('prod');
   });
 });

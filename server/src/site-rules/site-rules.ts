@@ -6,7 +6,9 @@ import {
   compileSiteRule,
   type DefinitionProblem,
   type ErrorDetail,
+  isInScope,
   type JobDefinition,
+  type Labels,
   type SiteRuleText,
 } from '@opsconductor/protocol';
 import { AppError } from '../errors.ts';
@@ -17,6 +19,13 @@ import { enabledSiteRules, type SiteRuleRow } from '../store/jobs/site-rules.ts'
 export interface HeldDefinition {
   definition: JobDefinition & { category: string };
   note: string;
+}
+
+/** A stored job of which the definition can't be opened: what a rule asks of it can't be told. */
+export interface UnopenedJob {
+  category: string;
+  labels: Labels;
+  why: string;
 }
 
 export class SiteRules {
@@ -31,8 +40,8 @@ export class SiteRules {
   }
 
   /** What a definition that is right in itself breaks. */
-  problems(held: HeldDefinition): DefinitionProblem[] {
-    return brokenSiteRules(this.#rules, held);
+  problems(held: HeldDefinition | UnopenedJob): DefinitionProblem[] {
+    return problemsOf(this.#rules, held);
   }
 
   /**
@@ -53,6 +62,21 @@ export class SiteRules {
         : `The job breaks ${errors.length} site rules. “${first.rule}”: ${told}`;
     throw new AppError('invalid', message, { details: errors.map(siteRuleDetail) });
   }
+}
+
+/** What a job breaks of these; as of a condition that can't be asked, that counts as broken, with the reason. */
+export function problemsOf(
+  rules: readonly CompiledSiteRule[],
+  held: HeldDefinition | UnopenedJob,
+): DefinitionProblem[] {
+  if ('definition' in held) return brokenSiteRules(rules, held);
+  return rules
+    .filter((rule) => isInScope(rule, held))
+    .map(({ name, message, severity }) => ({
+      path: '',
+      message: `${message} (It can’t be told whether that is so: ${held.why})`,
+      ...{ severity, rule: name },
+    }));
 }
 
 /** The rules in force now. */

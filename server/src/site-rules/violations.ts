@@ -1,7 +1,6 @@
 // Which jobs break a rule, whether it is in force or only thought of. Definitions are stored sealed, so each one is
 // opened: a page looks at so many jobs at most, in portions between which others get their turn.
 import {
-  brokenSiteRules,
   compileSiteRule,
   isInScope,
   limits,
@@ -13,10 +12,11 @@ import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { notFound } from '../errors.ts';
 import { openDefinition } from '../jobs/seal-definition.ts';
 import { joinDefinition } from '../jobs/split-definition.ts';
+import { whyUnreadableHere } from '../runs/why-unreadable.ts';
 import type { Queryable } from '../store/database/connection.ts';
 import { decodeCursor, encodeCursor } from '../store/database/cursor.ts';
 import { findSiteRule, type HeldJobRow, jobsToHold } from '../store/jobs/site-rules.ts';
-import { type HeldDefinition, textOf } from './site-rules.ts';
+import { type HeldDefinition, problemsOf, textOf, type UnopenedJob } from './site-rules.ts';
 
 const portion = 100;
 
@@ -59,7 +59,7 @@ export async function findViolations(
       page.looked += 1;
       if (!isInScope(compiled, job)) continue;
       page.inScope += 1;
-      const problems = brokenSiteRules([compiled], heldJob(masterKey, job));
+      const problems = problemsOf([compiled], heldJob(masterKey, job));
       const { id: jobId, name: jobName, category, version, state } = job;
       if (problems.length > 0) page.items.push({ jobId, jobName, category, version, state, problems });
     }
@@ -68,8 +68,13 @@ export async function findViolations(
   return { ...page, nextCursor: encodeCursor([after]) };
 }
 
-/** A stored job as rules see it. */
-export function heldJob(masterKey: MasterKey, job: HeldJobRow): HeldDefinition {
-  const stored = openDefinition(masterKey, job.id, job.version, job);
-  return { definition: { ...joinDefinition(stored, job), category: job.category }, note: job.note };
+/** A stored job as rules see it: one that was altered in the database is a trouble of its own, and of no other job. */
+export function heldJob(masterKey: MasterKey, job: HeldJobRow): HeldDefinition | UnopenedJob {
+  const { category, labels, note } = job;
+  try {
+    const stored = openDefinition(masterKey, job.id, job.version, job);
+    return { definition: { ...joinDefinition(stored, job), category }, note };
+  } catch (error) {
+    return { category, labels, why: whyUnreadableHere('Its definition', error) };
+  }
 }

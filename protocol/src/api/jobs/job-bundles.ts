@@ -31,6 +31,12 @@ export const JobBundleSchema = Closed({
   format: Type.Literal(bundleMark),
   version: Type.Literal(bundleVersion),
   jobs: Type.Array(BundledJobSchema, { maxItems: limits.maxJobsPerBundle }),
+  /** Jobs that the file was to have, and why it has them not: their definitions could not be opened. */
+  left_out: Type.Optional(
+    Type.Array(Closed({ name: DisplayName(), why: Type.String({ maxLength: 1_000 }) }), {
+      maxItems: limits.maxJobsPerBundle,
+    }),
+  ),
 });
 export type JobBundle = Static<typeof JobBundleSchema>;
 
@@ -122,7 +128,7 @@ export type ImportAction = (typeof importActions)[number];
  * exists: a job of this name is there and differs, and it is to be asked what becomes of it · duplicate: the file has the
  * name twice · name_taken: a job that the caller may not change has the name · archived: the job of this name is archived
  * and must be restored first · state: the job can't come from its state into that of the file · tag: a tag of it names
- * another version, and tags never move.
+ * another version, and tags never move · unreadable: what is stored of the job of this name can't be opened.
  */
 export const importConflictReasons = [
   'exists',
@@ -131,6 +137,7 @@ export const importConflictReasons = [
   'archived',
   'state',
   'tag',
+  'unreadable',
 ] as const;
 export type ImportConflictReason = (typeof importConflictReasons)[number];
 

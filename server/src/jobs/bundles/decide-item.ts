@@ -19,6 +19,8 @@ export interface ExistingJob {
   definition: JobDefinition;
   /** Whether the importer may read and change it. */
   isOurs: boolean;
+  /** Why its definition can't be opened, where it can't. */
+  unopened?: string | undefined;
 }
 
 export interface Decision {
@@ -52,6 +54,10 @@ export function decideItem(
   if (!existing.isOurs) {
     const message = `A job that you may not change is named ${name}; skip this one, or make a copy of it.`;
     return unlessChosen(treatment, { reason: 'name_taken', message });
+  }
+  if (existing.unopened !== undefined) {
+    const message = `The job named ${name} that is there can’t be compared. ${existing.unopened} Skip this one, make a copy of it, or delete that job and import again.`;
+    return unlessChosen(treatment, { reason: 'unreadable', message });
   }
   const changes = changesOf(entry, existing);
   if (changes.length === 0) return { ...none, action: 'unchanged' };

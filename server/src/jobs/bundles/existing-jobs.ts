@@ -1,9 +1,10 @@
 // The jobs that are there, as imports compare with them.
 
 import { createHash } from 'node:crypto';
-import { canonicalJson } from '@opsconductor/protocol';
+import { canonicalJson, type JobDefinition } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
+import { whyUnreadableHere } from '../../runs/why-unreadable.ts';
 import type { Queryable } from '../../store/database/connection.ts';
 import { type BundledJobRow, findJobsNamed, readDefinitions } from '../../store/jobs/job-bundles.ts';
 
@@ -20,16 +21,19 @@ export async function existingJobs(
   const { authority } = caller;
   const isOurs = ({ categoryId }: BundledJobRow) =>
     authority.holdsOnCategory('read', categoryId) && authority.holdsOnCategory('jobs.edit', categoryId);
-  const definitions = new Map(
-    (await readDefinitions(sql, rows.filter(isOurs))).map((row) => [
-      row.jobId,
-      openDefinition(masterKey, row.jobId, row.version, row),
-    ]),
-  );
+  const definitions = new Map<number, JobDefinition>();
+  const unopened = new Map<number, string>();
+  for (const row of await readDefinitions(sql, rows.filter(isOurs))) {
+    try {
+      definitions.set(row.jobId, openDefinition(masterKey, row.jobId, row.version, row));
+    } catch (error) {
+      unopened.set(row.jobId, whyUnreadableHere('Its definition', error));
+    }
+  }
   return new Map(
     rows.map((row): [string, ExistingJob] => {
       const definition = definitions.get(row.id) ?? { name: row.name, steps: [] };
-      return [row.name, { row, definition, isOurs: isOurs(row) }];
+      return [row.name, { row, definition, isOurs: isOurs(row), unopened: unopened.get(row.id) }];
     }),
   );
 }

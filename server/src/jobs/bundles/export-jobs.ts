@@ -4,9 +4,15 @@ import { type BundledJob, type ExportJobsQuery, limits } from '@opsconductor/pro
 import type { Reach } from '../../auth/authority.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError, invalidField } from '../../errors.ts';
+import { whyUnreadableHere } from '../../runs/why-unreadable.ts';
 import { refuseUnstorableText } from '../../storable-text.ts';
 import type { Queryable } from '../../store/database/connection.ts';
-import { type BundledJobRow, readDefinitions, selectJobsToExport } from '../../store/jobs/job-bundles.ts';
+import {
+  type BundledJobRow,
+  type DefinitionRow,
+  readDefinitions,
+  selectJobsToExport,
+} from '../../store/jobs/job-bundles.ts';
 import { readJobFilter } from '../list-jobs.ts';
 import { openDefinition } from '../seal-definition.ts';
 import { joinDefinition } from '../split-definition.ts';
@@ -64,6 +70,7 @@ async function* write(
   const writer = bundleWriter(format);
   yield writer.head;
   let isFirst = true;
+  const leftOut: { name: string; why: string }[] = [];
   for (let at = 0; at < jobs.length; at += jobsAtATime) {
     const some = jobs.slice(at, at + jobsAtATime);
     const sealed = new Map((await readDefinitions(sql, some)).map((row) => [row.jobId, row]));
@@ -72,13 +79,31 @@ async function* write(
       const row = sealed.get(job.id);
       // Deleted since the export began.
       if (row === undefined) continue;
-      text += writer.job(bundledJob(job, openDefinition(masterKey, job.id, job.version, row)), isFirst);
-      isFirst = false;
       await setImmediate();
+      const opened = openOrWhy(masterKey, job, row);
+      if (typeof opened === 'string') {
+        leftOut.push({ name: job.name, why: opened });
+        continue;
+      }
+      text += writer.job(bundledJob(job, opened), isFirst);
+      isFirst = false;
     }
     yield text;
   }
-  yield writer.foot(isFirst);
+  yield writer.foot(isFirst, leftOut);
+}
+
+/** Why it can't be opened is told in the file, which has begun: without the jobs behind it, it would be the half of one. */
+function openOrWhy(
+  masterKey: MasterKey,
+  { id, version }: BundledJobRow,
+  row: DefinitionRow,
+): BundledJob['definition'] | string {
+  try {
+    return openDefinition(masterKey, id, version, row);
+  } catch (error) {
+    return whyUnreadableHere('Its definition', error);
+  }
 }
 
 function bundledJob(job: BundledJobRow, definition: BundledJob['definition']): BundledJob {

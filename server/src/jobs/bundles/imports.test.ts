@@ -2,7 +2,7 @@
 // Imports on a real database: planned, looked at, applied once and whole, refused when the jobs are no longer what they were.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { stringify } from 'yaml';
+import { parse, stringify } from 'yaml';
 import { createCategory } from '../../categories/edit-categories.ts';
 import { createSiteRule } from '../../site-rules/edit-site-rules.ts';
 import { step } from '../testing.ts';
@@ -423,6 +423,75 @@ describe('a job that is there already', () => {
       'Job “archived” is archived: restore it and import again, skip this one, or make a copy of it.',
       'Job “active” is active, which can become inactive or archived, not draft.',
       'Tag “v1” of job “tagged” names its version 1, and a tag never moves: take it out of the file.',
+    ]);
+  });
+});
+
+const unopened = [
+  ['was altered', "left(data_key, -4) || 'AAAA'", 'what the database has of it was altered or moved.'],
+  [
+    'is under a master key that this server does not hold',
+    "overlay(data_key placing 'xx' from 5 for 2)",
+    'under master key xx-',
+  ],
+] as const;
+
+describe.each(unopened)('beside a job whose key %s', (_, key, why) => {
+  beforeEach(async () => {
+    for (const name of ['a', 'b', 'c']) await t.create({ name, description: 'before' });
+    await t.sql`update jobs set data_key = ${t.sql.unsafe(key)} where name = 'b'`;
+  });
+
+  it.each(['yaml', 'json'] as const)(
+    'an export as %s has all others and says so, and its import too',
+    async (format) => {
+      const text = await t.exportText({ format });
+      const { jobs, left_out: leftOut, ...head } = parse(text);
+      expect(head).toEqual({ format: 'opsconductor-jobs', version: 1 });
+      expect(jobs.map(({ definition }: { definition: object }) => definition)).toMatchObject([
+        { name: 'a' },
+        { name: 'c' },
+      ]);
+      expect(leftOut).toEqual([{ name: 'b', why: expect.stringContaining(why) }]);
+      await t.sql`delete from jobs`;
+      const planned = await t.plan(text);
+      expect(short(planned)).toEqual(['a: create', 'c: create']);
+      expect(planned.findings).toMatchObject([
+        {
+          kind: 'left_out',
+          job: 'b',
+          path: 'left_out[0]',
+          message: expect.stringContaining('could not be opened'),
+        },
+      ]);
+      expect(text.split('\n')[(planned.findings[0]?.line ?? 0) - 1]).toMatch(/name|\{/);
+    },
+  );
+
+  it('an export of it alone is an empty file that says so', async () => {
+    await t.sql`delete from jobs where name <> 'b'`;
+    for (const format of ['yaml', 'json'] as const) {
+      const text = await t.exportText({ format });
+      expect(parse(text)).toMatchObject({ jobs: [], left_out: [{ name: 'b' }] });
+      expect((await t.plan(text)).findings).toMatchObject([{ kind: 'left_out', job: 'b' }]);
+    }
+  });
+
+  it('an import changes the others, and has that one be skipped or copied', async () => {
+    const text = bundle(...['a', 'b', 'c'].map((name) => job(name, { description: 'after' })));
+    const planned = await t.plan(text);
+    expect(short(planned)).toEqual(['a: update', 'b: conflict (unreadable)', 'c: update']);
+    expect(planned.items[1]?.conflict?.message).toContain(why);
+    expect(planned.items[1]?.choices).toEqual(['skip', 'copy']);
+    const skipped = await t.plan(text, { existing: 'skip' });
+    expect(short(skipped)).toEqual(['a: skip', 'b: skip', 'c: skip']);
+    await t.imports.choose(planned.id, { items: [{ position: 2, choice: 'copy' }] }, t.caller);
+    expect((await t.apply(planned)).status).toBe('applied');
+    expect((await t.sql`select name, version from jobs order by name`).map((row) => ({ ...row }))).toEqual([
+      { name: 'a', version: 2 },
+      { name: 'b', version: 1 },
+      { name: 'b (copy)', version: 1 },
+      { name: 'c', version: 2 },
     ]);
   });
 });

@@ -88,6 +88,7 @@ export class JobImports {
       const beat = this.#beats(id);
       for await (const batch of readFile(bytes, format, signal)) {
         planner.tell(batch.problems);
+        planner.note(batch.findings);
         await planner.take(batch.jobs);
         await beat({
           percent: Math.min(99, Math.floor(batch.done * 100)),

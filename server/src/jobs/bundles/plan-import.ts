@@ -79,13 +79,13 @@ export class ImportPlanner {
     this.#jobs += jobs.length;
     for (const { problems, findings } of jobs) {
       this.tell(problems);
-      this.#note(findings);
+      this.note(findings);
     }
     const whole = jobs.flatMap((job) => (job.entry === undefined ? [] : [{ job, entry: job.entry }]));
     await this.#rights.prepare(whole.map(({ entry }) => entry.definition));
     for (const { job, entry } of whole) {
       this.tell(this.#problemsOf(job, entry));
-      this.#note(
+      this.note(
         this.#rights.absentIn(entry.definition).map((one) => ({ ...noteOf(job, one), kind: 'note' })),
       );
       await setImmediate();
@@ -115,7 +115,7 @@ export class ImportPlanner {
     };
   }
 
-  #note(findings: readonly ImportFinding[]): void {
+  note(findings: readonly ImportFinding[]): void {
     this.#findingCount += findings.length;
     this.#findings.push(...findings.slice(0, limits.maxImportFindings - this.#findings.length));
   }
@@ -187,7 +187,7 @@ export class ImportPlanner {
       const place = job.places[told.path] ?? job.place;
       const about = { ...told, ...place, path: inJobs(job, told.path), job: job.fileName };
       if (broken.severity === 'error') this.tell([about]);
-      else this.#note([{ ...about, kind: 'note' }]);
+      else this.note([{ ...about, kind: 'note' }]);
     }
   }
 
@@ -197,7 +197,7 @@ export class ImportPlanner {
     if (named.length === 0) return;
     const here = await templatesNamed(this.#deps.sql, named, this.#caller.authority.reach('read'));
     for (const name of named.filter((one) => !here.has(one))) {
-      this.#note(
+      this.note(
         (this.#madeFrom.get(name) ?? []).map((job) => ({
           kind: 'dropped',
           job: job.fileName,

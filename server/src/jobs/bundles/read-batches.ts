@@ -1,10 +1,12 @@
-import type { ImportFormat, ImportProblem } from '@opsconductor/protocol';
+import type { ImportFinding, ImportFormat, ImportProblem } from '@opsconductor/protocol';
 import { type ReadJob, readJobs } from './read-jobs.ts';
 
 /** Some jobs of a file. */
 export interface ReadBatch {
   jobs: ReadJob[];
   problems: ImportProblem[];
+  /** Of the file as a whole. */
+  findings: ImportFinding[];
   /** Part of the text that is read, from 0 to 1. */
   done: number;
   isLast: boolean;
@@ -19,18 +21,19 @@ export function* readBatches(
   const text = decode(bytes);
   if (text === undefined) {
     const problems = [{ path: '', message: 'The file is not UTF-8.', job: null }];
-    yield { jobs: [], problems, done: 1, isLast: true };
+    yield { jobs: [], problems, findings: [], done: 1, isLast: true };
     return;
   }
-  let batch: ReadBatch = { jobs: [], problems: [], done: 0, isLast: false };
+  let batch: ReadBatch = { jobs: [], problems: [], findings: [], done: 0, isLast: false };
   let startedMs = performance.now();
-  for (const { job, problems, done } of readJobs(text, format)) {
+  for (const { job, problems, findings = [], done } of readJobs(text, format)) {
     if (job !== undefined) batch.jobs.push(job);
     batch.problems.push(...problems);
+    batch.findings.push(...findings);
     batch.done = done;
     if (batch.jobs.length < maxJobs && performance.now() - startedMs < maxMs) continue;
     yield batch;
-    batch = { jobs: [], problems: [], done, isLast: false };
+    batch = { jobs: [], problems: [], findings: [], done, isLast: false };
     startedMs = performance.now();
   }
   yield { ...batch, done: 1, isLast: true };

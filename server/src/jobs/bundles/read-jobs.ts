@@ -7,6 +7,7 @@ import {
   type ImportFinding,
   type ImportFormat,
   type ImportProblem,
+  type JobBundle,
   JobBundleSchema,
   type JobDefinition,
   type JobState,
@@ -16,7 +17,7 @@ import { type TSchema, Type } from 'typebox';
 import { schemaProblems } from '../../schema-problems.ts';
 import { withUnstorableText } from '../../storable-text.ts';
 import type { Place } from '../../yaml/places.ts';
-import { type ListItem, readLongList } from '../../yaml/read-long-list.ts';
+import { type ListItem, type LongList, readLongList } from '../../yaml/read-long-list.ts';
 import { convertRundeckJob } from '../rundeck/convert-job.ts';
 import { examineDefinition } from '../validate-definition.ts';
 
@@ -49,6 +50,7 @@ export interface ReadStep {
   job?: ReadJob;
   /** Of the file as a whole. */
   problems: ImportProblem[];
+  findings?: ImportFinding[];
   /** Part of the text that is read, from 0 to 1. */
   done: number;
 }
@@ -68,7 +70,8 @@ export function* readJobs(text: string, format: ImportFormat): Generator<ReadSte
   }
   if (format === 'bundle') {
     const problems = list.locateBeside(headProblems(list.beside));
-    yield { problems: problems.map((one) => ({ ...one, job: null })), done: 0 };
+    const findings = problems.length > 0 ? [] : leftOutFindings(list);
+    yield { problems: problems.map((one) => ({ ...one, job: null })), findings, done: 0 };
     // Written for another version, its jobs would only be told to be wrong.
     if (problems.some(({ path }) => path === 'format' || path === 'version')) return;
   }
@@ -102,6 +105,20 @@ function headProblems(beside: Record<string, unknown>): ErrorDetail[] {
     }
     return problem;
   });
+}
+
+/** What the file was to have: who imports it in place of what was lost has to know. */
+function leftOutFindings({ beside, locateBeside }: LongList): ImportFinding[] {
+  const { left_out: leftOut = [] } = beside as Pick<JobBundle, 'left_out'>;
+  const located = locateBeside(
+    leftOut.map((_, n) => ({
+      path: `left_out[${n}]`,
+      message: 'Is not in the file: its definition could not be opened when it was exported.',
+    })),
+  );
+  return located.map(({ path, message, line = 1, column = 1 }, n) => ({
+    ...{ kind: 'left_out', job: leftOut[n]?.name ?? null, line, column, path, message },
+  }));
 }
 
 const envelopeSchema = {

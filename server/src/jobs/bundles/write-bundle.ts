@@ -6,6 +6,7 @@ import {
   bundleVersion,
   configKeys,
   definitionKeys,
+  type JobBundle,
   type JobDefinition,
   parameterKeys,
   stepKeys,
@@ -17,8 +18,11 @@ const jobKeys = ['definition', 'state', 'tags', 'channels', 'made_from'];
 export interface BundleWriter {
   head: string;
   job(job: BundledJob, isFirst: boolean): string;
-  foot(isEmpty: boolean): string;
+  foot(isEmpty: boolean, leftOut?: readonly LeftOut[]): string;
 }
+
+/** A job that the file was to have. */
+type LeftOut = NonNullable<JobBundle['left_out']>[number];
 
 export function bundleWriter(format: BundleFormat): BundleWriter {
   return format === 'yaml' ? yamlWriter : jsonWriter;
@@ -29,16 +33,18 @@ export function writeBundle(jobs: readonly BundledJob[], format: BundleFormat): 
   return `${head}${jobs.map((one, n) => job(one, n === 0)).join('')}${foot(jobs.length === 0)}`;
 }
 
+const yamlOptions = {
+  version: '1.2',
+  schema: 'core',
+  // Readers of YAML 1.1, of which there are many, take yes and 2026-01-31 for no text.
+  compat: 'yaml-1.1',
+  aliasDuplicateObjects: false,
+} as const;
+
 const yamlWriter: BundleWriter = {
   head: `format: ${bundleMark}\nversion: ${bundleVersion}\njobs:`,
   job: (job, isFirst) => {
-    const document = new Document([ordered(job)], {
-      version: '1.2',
-      schema: 'core',
-      // Readers of YAML 1.1, of which there are many, take yes and 2026-01-31 for no text.
-      compat: 'yaml-1.1',
-      aliasDuplicateObjects: false,
-    });
+    const document = new Document([ordered(job)], yamlOptions);
     // A block of blanks alone is not read back as it was.
     visit(document, {
       Scalar: (_, scalar) => {
@@ -49,13 +55,18 @@ const yamlWriter: BundleWriter = {
     const text = document.toString({ lineWidth: 0, blockQuote: 'literal' });
     return `${isFirst ? '\n' : ''}${indented(text, '  ')}`;
   },
-  foot: (isEmpty) => (isEmpty ? ' []\n' : ''),
+  foot: (isEmpty, leftOut = []) =>
+    `${isEmpty ? ' []\n' : ''}${leftOut.length === 0 ? '' : new Document({ left_out: leftOut }, yamlOptions).toString({ lineWidth: 0 })}`,
 };
 
 const jsonWriter: BundleWriter = {
   head: `{\n  "format": ${JSON.stringify(bundleMark)},\n  "version": ${bundleVersion},\n  "jobs": [`,
   job: (job, isFirst) => `${isFirst ? '' : ','}\n${indented(JSON.stringify(ordered(job), null, 2), '    ')}`,
-  foot: (isEmpty) => (isEmpty ? ']\n}\n' : '\n  ]\n}\n'),
+  foot: (isEmpty, leftOut = []) => {
+    const more =
+      leftOut.length === 0 ? '' : `,\n${indented(`"left_out": ${JSON.stringify(leftOut, null, 2)}`, '  ')}`;
+    return `${isEmpty ? ']' : '\n  ]'}${more}\n}\n`;
+  },
 };
 
 /** Lines end with \n alone: U+2028 and the like are text. */

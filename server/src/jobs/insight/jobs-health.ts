@@ -11,6 +11,7 @@ import {
 import type { Reach } from '../../auth/authority.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError } from '../../errors.ts';
+import { whyUnreadableHere } from '../../runs/why-unreadable.ts';
 import { siteRulesBroken } from '../../site-rules/hold-jobs.ts';
 import type { Queryable } from '../../store/database/connection.ts';
 import { decodeCursor, pageOf } from '../../store/database/cursor.ts';
@@ -105,10 +106,13 @@ export async function jobHealth(
   reaches: readonly Reach[],
 ): Promise<JobHealth> {
   const job = await seenJob(deps.sql, id, reaches);
-  const [findings, segments, { definition }, brokenRules] = await Promise.all([
+  const [findings, segments, version, brokenRules] = await Promise.all([
     findJobFindings(deps.sql, id, question, reaches),
     segmentsWithoutAgents(deps.sql, id, reaches),
-    loadJobVersion(deps, id, job.version),
+    loadJobVersion(deps, id, job.version).catch((error: unknown) => ({
+      definition: undefined,
+      why: whyUnreadableHere('Its definition', error),
+    })),
     siteRulesBroken(deps, id),
   ]);
   const problems = [
@@ -119,7 +123,9 @@ export async function jobHealth(
         message: `Segment “${name}”, in which it ran last, has no agent that could take a step now.`,
       }),
     ),
-    ...schemaBreaches(joinDefinition(definition, job)),
+    ...(version.definition === undefined
+      ? [{ kind: 'invalid', message: version.why } as const]
+      : schemaBreaches(joinDefinition(version.definition, job))),
   ];
   return { status: problems.length === 0 ? 'ok' : 'degraded', problems };
 }

@@ -26,26 +26,38 @@ export async function clearChecks(tx: Tx): Promise<void> {
 }
 
 /** Jobs that were not looked at since they, the rules or the categories changed. Archived ones are nobody's concern. */
-export async function staleJobs(tx: Tx, revision: string, limit: number): Promise<HeldJobRow[]> {
+export async function staleJobs(
+  tx: Tx,
+  revision: string,
+  { limit, except }: { limit: number; except: readonly number[] },
+): Promise<HeldJobRow[]> {
   return tx<HeldJobRow[]>`
     ${selectHeld(tx)} left join site_rule_checks k on k.job_id = j.id
      where j.deleted_at is null and j.state <> 'archived'
        and (k.job_id is null or k.revision <> ${revision} or k.job_updated_at <> j.updated_at)
+       and j.id <> all(${except as number[]}::bigint[])
      order by j.id limit ${limit}`;
 }
 
 export async function saveChecks(
   tx: Tx,
-  revision: string,
-  checks: readonly { jobId: number; updatedAt: string; broken: readonly DefinitionProblem[] }[],
+  checks: readonly {
+    jobId: number;
+    revision: string;
+    updatedAt: string;
+    broken: readonly DefinitionProblem[];
+  }[],
 ): Promise<void> {
   await tx`
-    insert into site_rule_checks (job_id, revision, job_updated_at, broken)
-    select x.job_id, ${revision}, x.updated_at, x.broken
+    insert into site_rule_checks as k (job_id, revision, job_updated_at, broken)
+    select x.job_id, x.revision, x.updated_at, x.broken
       from unnest(${checks.map(({ jobId }) => jobId)}::bigint[],
+                  ${checks.map(({ revision }) => revision)}::text[],
                   ${checks.map(({ updatedAt }) => updatedAt)}::text[]::timestamptz[],
-                  ${checks.map(({ broken }) => JSON.stringify(broken))}::text[]::jsonb[]) as x(job_id, updated_at, broken)
+                  ${checks.map(({ broken }) => JSON.stringify(broken))}::text[]::jsonb[]) as x(job_id, revision, updated_at, broken)
       join jobs j on j.id = x.job_id
     on conflict (job_id) do update set revision = excluded.revision, job_updated_at = excluded.job_updated_at,
-      broken = excluded.broken`;
+      broken = excluded.broken
+    where (k.revision, k.job_updated_at, k.broken)
+      is distinct from (excluded.revision, excluded.job_updated_at, excluded.broken)`;
 }
