@@ -1,7 +1,7 @@
 // For commands beside a running server: the embedded PostgreSQL that it started.
-import { readFile } from 'node:fs/promises';
+import { readFile, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isRunning } from './cluster-processes.ts';
+import { clusterAt, listClusterProcesses } from './cluster-processes.ts';
 import type { Credentials } from './credentials.ts';
 import { serverUrl } from './server-database.ts';
 
@@ -9,10 +9,14 @@ import { serverUrl } from './server-database.ts';
 export async function runningPostgresUrl(dataDir: string): Promise<string | undefined> {
   const credentials = await readJson<Credentials>(join(dataDir, 'credentials.json'));
   if (credentials?.initialized !== true) return undefined;
-  const { home = dataDir } = (await readJson<{ home: string }>(join(dataDir, 'placement.json'))) ?? {};
-  const file = await readFile(join(home, 'cluster/postmaster.pid'), 'utf8').catch(() => '');
+  const { home = await realpath(dataDir) } =
+    (await readJson<{ home: string }>(join(dataDir, 'placement.json'))) ?? {};
+  const cluster = join(home, 'cluster');
+  const file = await readFile(join(cluster, 'postmaster.pid'), 'utf8').catch(() => '');
   const [pid, , , port] = file.split('\n').map(Number);
-  if (!pid || !port || !(await isRunning(pid))) return undefined;
+  if (!pid || !port) return undefined;
+  // After a power loss the file is still there, and the process may be any other.
+  if (!(await listClusterProcesses(clusterAt(cluster))).includes(pid)) return undefined;
   return serverUrl(port, credentials);
 }
 
