@@ -87,12 +87,16 @@ class ScpCopy {
       const intoDirectory = remotePath.endsWith('/') && entry.kind !== 'directory';
       const final = remotePathOf(intoDirectory ? `${remotePath}${entry.name}` : remotePath);
       const directory = final.slice(0, final.lastIndexOf('/')) || '/';
-      // Open to its user alone: what comes has the permissions that it is to have in its place, where others may not get to it.
-      const room = `${directory}/${temporaryName(undefined)}`;
-      const temporary = `${room}/new`;
       if (createDirectories) await this.#script(`mkdir -p -- ${quote(directory)}`, directory, 'created');
+      // What a directory that is there hands on, as its group, goes to what is new in it.
+      const isThere =
+        entry.kind !== 'file' &&
+        (await this.#script(isDirectory(final), final, 'looked at')).includes(thereIs);
+      const room = `${isThere ? final : directory}/${temporaryName(undefined)}`;
+      const temporary = `${room}/new`;
       try {
-        await this.#script(`umask 077; mkdir -- ${quote(room)}`, directory, 'written to');
+        // Open to its user alone: what comes has the permissions that it is to have in its place, where others may not get to it.
+        await this.#script(`umask 077; mkdir -m 700 -- ${quote(room)}`, directory, 'written to');
         await this.#scp(`scp -rpt -- ${quote(temporary)}`, async (channel) => {
           await channel.answer(directory, 'written to');
           const { signal } = this.#context;
@@ -161,11 +165,11 @@ class ScpCopy {
     path: string,
     doing: string,
     signal: AbortSignal = this.#context.signal,
-  ): Promise<void> {
+  ): Promise<string> {
     const lease = await this.#shell(signal);
     try {
       const { code, text } = await endOf(lease.channel, `{ ${script}\n} 2>&1\n`, signal);
-      if (code === 0) return;
+      if (code === 0) return text;
       if (code === undefined) throw cut(this.#context.target.host);
       throw new ScpChannel(lease.channel, this.#context.target.host).refusal(text, path, doing);
     } finally {
@@ -195,6 +199,15 @@ const takeOver = [
   'like() { [ -f "$2" ] && [ ! -h "$2" ] || return 0; m=$(permissions "$2"); [ -z "$m" ] || [ "$m" = "$(permissions "$1")" ] || chmod "$m" "$1"; }',
 ].join('; ');
 
+/** No word that a target's start-up files would print. */
+const thereIs = 'opsconductor-there-is-one';
+
+/** Says so where it is one, and no link to one. */
+function isDirectory(path: string): string {
+  const quoted = quote(path);
+  return `if [ -d ${quoted} ] && [ ! -h ${quoted} ]; then echo ${thereIs}; fi`;
+}
+
 /** A directory moves to another only where it may be written itself, as its `..` changes. */
 const move =
   'move() { if [ -d "$1" ] && [ ! -h "$1" ] && [ ! -w "$1" ]; then chmod u+w -- "$1" && mv -- "$1" "$2" && chmod u-w -- "$2"; else mv -f -- "$1" "$2"; fi; }';
@@ -208,7 +221,8 @@ function placeScript(paths: { room: string; from: string; to: string }, keepsMod
   const prepare = `${keepsModes ? takeOver : 'like() { :; }'}; ${move}`;
   // What is left of the others is moved out of them.
   const moveNew = `${move}; if [ -e "$1/$2" ] || [ -h "$1/$2" ]; then [ -w "$2" ] || chmod u+w -- "$2"; exit 1; fi; move "$2" "$1/$2"`;
-  const isThere = 'to=$1; shift; for d; do [ -d "$to/$d" ] || exit 1; done';
+  const areThere =
+    'to=$1; shift; for d; do [ -d "$to/$d" ] || { echo "$to/$d: not a directory"; exit 1; }; done';
   const each = `${prepare}; to=$1; shift; for f; do like "$f" "$to/$f" && move "$f" "$to/$f" || exit 1; done`;
   return [
     `room=${absolute(paths.room)} from=${absolute(paths.from)} to=${absolute(paths.to)}`,
@@ -219,7 +233,7 @@ function placeScript(paths: { room: string; from: string; to: string }, keepsMod
     `elif [ ! -e ${to} ] && [ ! -h ${to} ]; then move ${from} ${to} || exit 1`,
     `elif [ -h ${to} ] || [ ! -d ${to} ]; then echo 'not a directory'; exit 1`,
     `else cd -- ${from} && { [ -w . ] || chmod u+w .; } && find . ! -name . -type d -exec sh -c ${quote(moveNew)} sh ${to} {} \\; -prune &&`,
-    `find . -type d -exec sh -c ${quote(isThere)} sh ${to} {} + &&`,
+    `find . -type d -exec sh -c ${quote(areThere)} sh ${to} {} + &&`,
     `find . ! -type d -exec sh -c ${quote(each)} sh ${to} {} + || exit 1`,
     'fi',
     removeRoom,

@@ -2,6 +2,7 @@ import { statSync, watch } from 'node:fs';
 import {
   access,
   chmod,
+  chown,
   mkdir,
   readdir,
   readFile,
@@ -12,11 +13,13 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, onTestFinished, vi } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { FileThread } from '../../sftp/local/file-thread.ts';
 import { sshTest } from '../../ssh/sshd-setup.ts';
 import { setupTransfers } from './sftp-setup.ts';
 
+// Only root may give a directory a group that the target's user is not in.
+const rootTest = process.getuid?.() === 0 ? sshTest : test.skip;
 const withoutSftp = { config: ['Subsystem sftp /bin/false'] };
 
 sshTest('a tree is copied by SCP where there is no SFTP, and comes back the same', async () => {
@@ -225,6 +228,30 @@ sshTest(
     expect(await readdir(t.remote)).toEqual(['set']);
   },
 );
+
+rootTest('directories that come by SCP into one that is there have its group', async () => {
+  const t = await setupTransfers(withoutSftp);
+  await t.put('local', 'set/new/f', 'x');
+  await t.put('remote', 'set/old', 'x');
+  await chown(join(t.remote, 'set'), 0, 1);
+  await chmod(join(t.remote, 'set'), 0o2777);
+  const paths = { local_path: join(t.local, 'set'), remote_path: join(t.remote, 'set') };
+  expect((await t.run('copy', paths)).outcome).toMatchObject({ status: 'succeeded' });
+  expect((await stat(join(t.remote, 'set/new'))).gid).toBe(1);
+  expect((await readdir(join(t.remote, 'set'))).sort()).toEqual(['new', 'old']);
+});
+
+sshTest('a directory that comes by SCP takes not the place of a file', async () => {
+  const t = await setupTransfers(withoutSftp);
+  await t.put('local', 'set/a/f', 'x');
+  await t.put('remote', 'set/a', 'stays');
+  await chmod(join(t.remote, 'set'), 0o777);
+  const paths = { local_path: join(t.local, 'set'), remote_path: join(t.remote, 'set') };
+  const { outcome } = await t.run('copy', paths);
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'path_missing' });
+  expect(await readFile(join(t.remote, 'set/a'), 'utf8')).toBe('stays');
+  expect(await readdir(join(t.remote, 'set'))).toEqual(['a']);
+});
 
 sshTest('a file that comes by SCP takes not the place of a directory', async () => {
   const t = await setupTransfers(withoutSftp);
