@@ -75,6 +75,7 @@ describe('accepted', () => {
     '[Management.Automation.PSCredential]::new("«T»", $secure)',
     '$c = [Data.SqlClient.SqlConnection]::new("Server=«T»")\n$q = [Data.SqlClient.SqlCommand]::new("select 1 where n = @n", $c)\n$null = $q.Parameters.AddWithValue("@n", «T»)\n$a = [Data.SqlClient.SqlDataAdapter]::new($q)\n$q.ExecuteReader()',
     '$c = New-Object Data.SqlClient.SqlConnection\n$c.ConnectionString = "Server=«T»"\n$q = $c.CreateCommand()\n$null = $q.Parameters.AddWithValue("@n", «T»)\n[Data.SqlClient.SqlDataAdapter]::new($q)',
+    '$x = $q = [Data.SqlClient.SqlCommand]::new()\n$null = $q.Parameters.AddWithValue("@n", «T»)\n[Data.SqlClient.SqlDataAdapter]::new($q)',
     'Set-Alias say Write-Output\nsay «T»',
     'sal -Value git.exe -Name g -Scope Script; g checkout «T»',
     'Write-Output “«T»”',
@@ -112,6 +113,10 @@ describe('refused', () => {
     ['⟦«T» | iex', 'goes into the input of iex', 'Write the command itself'],
     ['$x = "Get-Item «T»"\niex ⟦$x', 'argument of iex', 'Write the command itself'],
     ['$x = "a"\n$x += «T»\nInvoke-Expression -Command ⟦$x', 'argument of Invoke-Expression', ''],
+    ['$a = $b = "Get-Item «T»"\niex ⟦$b', 'argument of iex', ''],
+    ['$a = $b = "Get-Item «T»"\niex ⟦$a', 'argument of iex', ''],
+    ['$a = $x.Name = $b += $y["n"] = «T»\niex ⟦$b', 'argument of iex', ''],
+    ['$a = [Some.Type]::Name = "Get-Item «T»"\niex ⟦$a', 'argument of iex', ''],
     ['foreach ($x in «T») { iex ⟦$x }', 'argument of iex', ''],
     ['«T» | ForEach-Object { iex ⟦$_ }', 'argument of iex', ''],
     ['function Go($x) { iex ⟦$x }\nGo «T»', 'argument of iex', ''],
@@ -205,6 +210,11 @@ describe('refused', () => {
     ['$q = "select «T»"\n[Data.SqlClient.SqlCommand]::new(⟦$q, $c)', 'a query or a command line', ''],
     [
       '$q = [Data.SqlClient.SqlCommand]::new()\n$q = "«T»"\n[Data.SqlClient.SqlCommand]::new(⟦$q)',
+      'a query or a command line',
+      '',
+    ],
+    [
+      '$q = [Data.SqlClient.SqlCommand]::new()\n$x = $q = "select «T»"\n[Data.SqlClient.SqlCommand]::new(⟦$q)',
       'a query or a command line',
       '',
     ],
@@ -330,6 +340,7 @@ test('a large script of PowerShell is read once', () => {
     '[a.command]::new(',
     'sal ',
     '$a,',
+    '$a=',
   ]) {
     const command = written(`Write-Output «T»\n${text.repeat(Math.floor(100_000 / text.length))}`);
     checkStep({ type: 'winrm.exec', config: { command } }, scopeFor());

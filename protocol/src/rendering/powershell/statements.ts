@@ -195,11 +195,7 @@ export class Holders {
   }
 
   #statement(statement: readonly Item[]): void {
-    const at = statement.findIndex(isAssignment);
-    if (at >= 0) {
-      this.#flow(statement.slice(at + 1), variablesIn(statement.slice(0, at)));
-      this.#set(statement.slice(0, at + 1), statement.slice(at + 1));
-    }
+    this.#assignments(statement);
     let last: string | undefined;
     for (const [index, item] of statement.entries()) {
       if (item.kind === 'variable') last = item.name;
@@ -224,6 +220,19 @@ export class Holders {
     }
   }
 
+  /** `$a = $b = value`: from the last one on, so that each variable gets what is behind all signs that follow it. */
+  #assignments(statement: readonly Item[]): void {
+    const signs = [...statement.keys()].filter((at) => isAssignment(statement[at] as Item));
+    let node: string | undefined;
+    for (let index = signs.length - 1; index >= 0; index -= 1) {
+      const at = signs[index] as number;
+      const begin = (signs[index - 1] ?? -1) + 1;
+      node = this.#gather(statement.slice(at + 1, signs[index + 1]), node);
+      for (const name of variablesIn(statement.slice(begin, at))) this.#connect(node, name);
+      this.#set(statement.slice(begin, at + 1), statement.slice(at + 1, at + 5));
+    }
+  }
+
   #loop(inner: readonly Item[]): void {
     const at = inner.findIndex((item) => isWord(item, 'in'));
     if (at <= 0) return;
@@ -238,7 +247,10 @@ export class Holders {
     }
   }
 
-  /** @param target With the sign behind it. */
+  /**
+   * @param target With the sign behind it.
+   * @param from The beginning of what is behind that.
+   */
   #set(target: readonly Item[], from: readonly Item[]): void {
     const [last, sign] = target.slice(-2);
     const isObject = isWhole(sign) && makesObject(from);
@@ -277,9 +289,15 @@ export class Holders {
 
   #flow(from: readonly Item[], to: readonly string[]): void {
     if (to.length === 0) return;
-    // By way of one place, so that a list of variables set from another costs their sum and not their product.
+    const node = this.#gather(from);
+    for (const name of to) this.#connect(node, name);
+  }
+
+  /** One place for what these hold, so that a list of variables set from another costs their sum and not their product. */
+  #gather(from: readonly Item[], more?: string): string {
     this.#count += 1;
     const node = `|${this.#count}`;
+    if (more !== undefined) this.#connect(more, node);
     for (const item of deep(from)) {
       if (item.kind === 'hole') this.#hold(node, this.#labelAt(item.at));
       else if (item.kind === 'variable') {
@@ -289,7 +307,7 @@ export class Holders {
         this.#hold(node, this.#any);
       }
     }
-    for (const name of to) this.#connect(node, name);
+    return node;
   }
 
   #connect(from: string, to: string): void {
