@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -9,13 +9,15 @@ async function setup() {
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const path = join(folder, 'server.lock.7');
   const silentAfterMs = 600;
+  const messages: string[] = [];
   return {
     path,
     folder,
     own: await describeProcess(process.pid),
     hold: (holder: object) => writeFile(path, JSON.stringify(holder)),
+    messages,
     async take() {
-      const lock = await takeServerLock(folder, () => {}, silentAfterMs);
+      const lock = await takeServerLock(folder, (message) => void messages.push(message), silentAfterMs);
       onTestFinished(() => lock.release());
       return lock;
     },
@@ -70,4 +72,14 @@ test('whoever lost the lock does not release it for the new holder', async () =>
   await writeFile(path, JSON.stringify({ ...t.own, realm: 'elsewhere' }));
   await lock.release();
   expect(JSON.parse(await readFile(path, 'utf8')).realm).toBe('elsewhere');
+});
+
+test('that a lock can’t be released is told, and nothing fails by it', async () => {
+  const t = await setup();
+  const lock = await t.take();
+  const path = join(t.folder, 'server.lock.1');
+  await rm(path);
+  await mkdir(path);
+  await lock.release();
+  expect(t.messages.at(-1)).toMatch(/server\.lock\.1 can't be released: .* The next start takes it over\./);
 });

@@ -4,7 +4,7 @@
 // the same volume) by whether it still touches the file.
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { link, open, readdir, readFile, readlink, rename, rm, stat, utimes } from 'node:fs/promises';
+import { link, open, readdir, readFile, readlink, rm, stat, truncate, utimes } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -18,7 +18,6 @@ const run = promisify(execFile);
 const heartbeatMs = 2_000;
 const silenceMs = 10_000;
 const pollMs = 250;
-const released = 'released';
 
 interface Holder {
   pid: number;
@@ -28,6 +27,7 @@ interface Holder {
 }
 
 export interface ServerLock {
+  /** Never rejects. */
   release(): Promise<void>;
 }
 
@@ -60,9 +60,12 @@ export async function takeServerLock(
   return {
     async release() {
       clearInterval(heartbeat);
-      if ((await readLock(path)) !== own) return;
-      await writeNew(temporary, released);
-      await rename(temporary, path);
+      try {
+        // An empty one names nobody, and takes no room where the disk is full.
+        if ((await readLock(path)) === own) await truncate(path);
+      } catch (error) {
+        log(`${path} can't be released: ${error}. The next start takes it over.`);
+      }
     },
   };
 }
@@ -72,6 +75,9 @@ async function writeNew(path: string, content: string): Promise<void> {
   try {
     await giveToFolderOwner(file, path);
     await file.writeFile(content);
+  } catch (error) {
+    await rm(path, { force: true });
+    throw error;
   } finally {
     await file.close();
   }
@@ -172,7 +178,6 @@ async function readLock(path: string): Promise<string | undefined> {
 
 /** A lock that was released, or cut short by a power loss, names nobody. */
 function parseHolder(content: string): Holder | undefined {
-  if (content === released) return undefined;
   try {
     return JSON.parse(content);
   } catch {
