@@ -125,6 +125,22 @@ test('a key is not retired while a transaction is open that may have wrapped wit
   expect(await readMasterKeys(t.file)).toHaveLength(2);
 });
 
+test('a key of which can’t be recorded that it was retired stays in the file', async () => {
+  await using t = await setup();
+  await t.command('add');
+  const next = await t.added();
+  await t.command('activate', next.id);
+  await t.command('rewrap');
+  await t.sql.unsafe(`
+    create function refuse_row() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$;
+    create trigger refuse_row before insert on audit_log for each row execute function refuse_row()`);
+  await expect(t.command('retire', t.masterKey.id)).rejects.toThrow('refused');
+  expect(await readMasterKeys(t.file)).toHaveLength(2);
+  await t.sql`drop trigger refuse_row on audit_log`;
+  await t.command('retire', t.masterKey.id);
+  expect(await readMasterKeys(t.file)).toEqual([next]);
+});
+
 test('a rewrap that was cut off goes on where it was', async () => {
   await using t = await setup();
   await t.command('add');

@@ -188,16 +188,17 @@ async function retire(
   }
   const needed = (await countAllWrapped(sql)).get(id) ?? 0;
   if (needed > 0) throw new KeysError(`${needed} keys are wrapped by ${id}: npm run keys -- rewrap`);
-  await writeMasterKeys(
-    file,
-    keys.filter((key) => key.id !== id),
-  );
+  // First, so that no key goes without a record.
   await recordAudit(sql, {
     ...bySystem,
     action: 'master_key.retired',
     object: { kind: 'master_key', id },
     detail: {},
   });
+  await writeMasterKeys(
+    file,
+    keys.filter((key) => key.id !== id),
+  );
   say(
     `${id} is no longer in ${file}: do the same on every other server. Keep a copy for as long as you keep backups from its time: nothing else opens them.`,
   );
