@@ -108,6 +108,7 @@ test('an administrator of one segment is offered nothing that they may not do on
   const panel = page.getByRole('region', { name: 'Add an agent' });
   expect(await panel.getByLabel('Segment').locator('option').allTextContents()).toEqual(['lab']);
   expect(await main.getByRole('button', { name: 'Add an agent' }).count()).toBe(1);
+  expect(await main.getByRole('button', { name: 'New segment' }).count()).toBe(0);
   const [agent] = (await api.get<{ items: Made[] }>('/api/v1/agents')).body.items;
   await page.goto(`${c.url}/agents/${agent?.id}`);
   await page.getByText('connected').first().waitFor();
