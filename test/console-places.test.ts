@@ -58,6 +58,91 @@ test('a target gets a label, and a group that selects it has it as a member at o
   expect(faults).toEqual([]);
 });
 
+test('what somebody else has changed meanwhile is said, what was entered stays, and saving again puts it in place', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { api } = c.system;
+  const { body } = await api.get<{ items: { id: number; name: string; segmentId: number }[] }>(
+    '/api/v1/targets',
+  );
+  const segmentId = body.items[0]?.segmentId ?? 0;
+  const put = (path: string, json: object) => api.put(`/api/v1/${path}`, json);
+  const read = async (path: string) => (await api.get<Record<string, unknown>>(`/api/v1/${path}`)).body;
+  const target = await api.made<{ id: number }>('/api/v1/targets', {
+    segmentId,
+    name: 'contested',
+    host: '10.0.0.5',
+  });
+  const { page, faults } = await c.signedIn();
+  const form = page.getByRole('dialog');
+  const meanwhile = page.getByRole('alert').getByText('was changed while you edited it.');
+
+  await page.setViewportSize({ width: 390, height: 600 });
+  await page.goto(`${c.url}/targets`);
+  await page.getByRole('button', { name: /^contested / }).click();
+  await page.getByRole('button', { name: 'Edit…' }).click();
+  await form.getByRole('textbox', { name: 'Description' }).fill('The old one');
+  await form.getByRole('textbox', { name: 'Host', exact: true }).fill('10.0.0.7');
+  await put(`targets/${target.id}`, { host: '10.0.0.9', operatingSystem: 'other' });
+  await form.getByRole('button', { name: 'Save' }).click();
+  await meanwhile.waitFor();
+  await page.getByRole('alert').getByText('10.0.0.9').waitFor();
+  // It stands between the title and the buttons, however far the form was scrolled.
+  const [title, save] = [form.getByRole('heading'), form.getByRole('button', { name: 'Save' })];
+  await eventually(async () => {
+    const [above, note, below] = await Promise.all([title, meanwhile, save].map((one) => one.boundingBox()));
+    return above && note && below && above.y + above.height <= note.y && note.y + note.height <= below.y;
+  }).toBe(true);
+  await page.setViewportSize({ width: 1440, height: 900 });
+  expect(await form.getByRole('textbox', { name: 'Host', exact: true }).inputValue()).toBe('10.0.0.7');
+  expect(await read(`targets/${target.id}`)).toMatchObject({ host: '10.0.0.9', description: '' });
+  await form.getByRole('button', { name: 'Save' }).click();
+  await form.waitFor({ state: 'hidden' });
+  // What only the other one has changed stays.
+  const saved = { host: '10.0.0.7', description: 'The old one', operatingSystem: 'other' };
+  expect(await read(`targets/${target.id}`)).toMatchObject(saved);
+
+  await page.goto(`${c.url}/agents`);
+  await page.getByRole('button', { name: 'Settings…' }).first().click();
+  await form.getByRole('spinbutton', { name: 'Connect timeout, seconds' }).fill('7');
+  await put(`segments/${segmentId}/settings`, { settings: { connect_timeout: 9 } });
+  await form.getByRole('button', { name: 'Save' }).click();
+  await meanwhile.waitFor();
+  await page.getByRole('alert').getByText('Connect timeout 9 s').waitFor();
+  await form.getByRole('button', { name: 'Save' }).click();
+  await form.waitFor({ state: 'hidden' });
+  expect(await read(`segments/${segmentId}/settings`)).toMatchObject({ settings: { connect_timeout: 7 } });
+  await put(`segments/${segmentId}/settings`, { settings: {} });
+
+  const category = await api.made<{ id: number }>('/api/v1/categories', { name: 'shop' });
+  await page.goto(`${c.url}/categories`);
+  await page.getByRole('button', { name: 'Change shop' }).click();
+  await page.getByRole('menuitem', { name: 'Rename or move…' }).click();
+  await form.getByRole('textbox', { name: 'Description' }).fill('Mine');
+  await put(`categories/${category.id}`, { description: 'What serves the shop, and its database' });
+  await form.getByRole('button', { name: 'Save' }).click();
+  await meanwhile.waitFor();
+  await form.getByRole('button', { name: 'Save' }).click();
+  await form.waitFor({ state: 'hidden' });
+  expect(await read(`categories/${category.id}`)).toMatchObject({ name: 'shop', description: 'Mine' });
+
+  const inventory = await api.made<{ id: number }>('/api/v1/inventories', { name: 'cellar', format: 'csv' });
+  await page.goto(`${c.url}/targets/inventories/${inventory.id}`);
+  await page.getByRole('button', { name: 'Paste…' }).click();
+  await page.getByRole('textbox', { name: 'Text of the inventory' }).fill('name,host,segment\n');
+  await page.getByRole('button', { name: 'Take this text' }).click();
+  await page.getByRole('textbox', { name: 'Name of the inventory' }).fill('attic');
+  await put(`inventories/${inventory.id}`, { name: 'basement', segmentId });
+  await page.getByRole('button', { name: /^Plan the import/ }).click();
+  await meanwhile.waitFor();
+  await page.getByRole('button', { name: /^Plan the import/ }).click();
+  await eventually(() => read(`inventories/${inventory.id}`)).toMatchObject({ name: 'attic', segmentId });
+  const made = [`inventories/${inventory.id}`, `categories/${category.id}`, `targets/${target.id}`];
+  for (const path of made) await api.send('DELETE', `/api/v1/${path}`);
+  expect(faults).toEqual([]);
+});
+
 test('a run is started by a selector, and what it was started on is offered again', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const job = await c.system.api.made<{ id: number }>('/api/v1/jobs', {

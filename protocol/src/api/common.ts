@@ -19,6 +19,16 @@ export const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Ty
 /** An object that refuses properties it does not name. */
 export const Closed = <P extends TProperties>(properties: P) =>
   Type.Object(properties, { additionalProperties: false });
+/**
+ * A change of what has no versions: what is left out stays as it is. Each field must be optional; `expected` says what
+ * some of them must still be.
+ */
+export const Changes = <P extends TProperties>(fields: P) =>
+  Closed({
+    ...fields,
+    /** What fields were when the change was made: where one is another by now it is 409, and nothing changes. */
+    expected: Type.Optional(Closed(fields)),
+  });
 export const Page = <T extends TSchema>(item: T) =>
   Type.Object({
     items: Type.Array(item),

@@ -1,8 +1,15 @@
-import { type Category, type CategoryRequestSchema, generalCategory, limits } from '@opsconductor/protocol';
+import {
+  type Category,
+  type CreateCategoryRequestSchema,
+  generalCategory,
+  limits,
+  type UpdateCategoryRequest,
+} from '@opsconductor/protocol';
 import type { Static } from 'typebox';
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
+import { refuseChanged } from '../refuse-changed.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
 import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
@@ -17,7 +24,7 @@ import {
 import { unrestricted } from '../store/people/visibility.ts';
 import { getCategory } from './list-categories.ts';
 
-export type CategoryRequest = Static<typeof CategoryRequestSchema>;
+type CreateCategoryRequest = Static<typeof CreateCategoryRequestSchema>;
 const maxPathChars = 200;
 
 /**
@@ -25,9 +32,13 @@ const maxPathChars = 200;
  *
  * @throws {AppError} `conflict` when the path is taken; `invalid` where what it is to lie in is not there, or too deep.
  */
-export async function createCategory(sql: Sql, request: CategoryRequest, caller: Caller): Promise<Category> {
+export async function createCategory(
+  sql: Sql,
+  request: CreateCategoryRequest,
+  caller: Caller,
+): Promise<Category> {
   refuseUnstorableText(request);
-  const fields = fieldsOf(request);
+  const fields = { name: request.name, description: request.description ?? '' };
   refuseBadPath(fields.name);
   const id = await inTransaction(sql, async (tx) => {
     await lockCategoryTree(tx);
@@ -47,23 +58,30 @@ export async function createCategory(sql: Sql, request: CategoryRequest, caller:
 }
 
 /**
- * Changes a category as a whole. Its jobs stay in it, whatever it is called; another path moves it, with all below it.
+ * Changes a category; what the request leaves out stays as it is. Its jobs stay in it, whatever it is called; another path
+ * moves it, with all below it.
  *
- * @throws {AppError} `not_found`; `conflict` for a taken path, or another one for the category of jobs that name none;
+ * @throws {AppError} `not_found`; `conflict` for a taken path, another one for the category of jobs that name none, or
+ * where something is not what the request expects;
  * `invalid` for a path inside itself, too deep or too long, or in a category that is not there.
  */
 export async function updateCategory(
   sql: Sql,
   id: number,
-  request: CategoryRequest,
+  request: UpdateCategoryRequest,
   caller: Caller,
 ): Promise<Category> {
   refuseUnstorableText(request);
-  const fields = fieldsOf(request);
   await inTransaction(sql, async (tx) => {
     await lockCategoryTree(tx);
     const category = await lockCategory(tx, id);
     if (category === undefined) throw notFound('Category');
+    const before = { name: category.name, description: category.description };
+    refuseChanged(`Category ${category.name}`, before, request.expected);
+    const fields = {
+      name: request.name ?? before.name,
+      description: request.description ?? before.description,
+    };
     const isMoved = fields.name !== category.name;
     if (id === generalCategory.id && isMoved) {
       throw new AppError(
@@ -83,16 +101,12 @@ export async function updateCategory(
       action: 'category.changed',
       object: { kind: 'category', id },
       scope: { categoryId: id },
-      detail: { from: { name: category.name, description: category.description }, to: fields },
+      detail: { from: before, to: fields },
     });
   }).catch((error) => {
     throw refusalOf(error, request.name);
   });
   return getCategory(sql, id, unrestricted);
-}
-
-function fieldsOf(request: CategoryRequest): { name: string; description: string } {
-  return { name: request.name, description: request.description ?? '' };
 }
 
 /** The category that one at this path lies in, which must be there; null for one at the top. */
@@ -128,7 +142,7 @@ async function refuseTooLong(tx: Tx, id: number, from: string, to: string): Prom
   });
 }
 
-function refusalOf(error: unknown, name: string): unknown {
+function refusalOf(error: unknown, name = ''): unknown {
   switch (violatedConstraint(error)) {
     case 'categories_name_key': {
       const message = `There is a category named ${name} already; choose another name.`;

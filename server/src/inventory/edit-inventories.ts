@@ -9,6 +9,7 @@ import { recordAudit } from '../audit/record-audit.ts';
 import type { Reach } from '../auth/authority.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
+import { refuseChanged } from '../refuse-changed.ts';
 import { type Queryable, type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
 import { pageOf } from '../store/database/cursor.ts';
 import { inTransaction } from '../store/database/transaction.ts';
@@ -83,7 +84,8 @@ export async function createInventory(
  * Changes an inventory; what the request leaves out stays as it is. Its targets change with the next plan that is
  * applied.
  *
- * @throws {AppError} `not_found`; and like `createInventory`, for the segment before and after.
+ * @throws {AppError} `not_found`; `conflict` where something is not what the request expects; and like `createInventory`,
+ * for the segment before and after.
  */
 export async function updateInventory(
   sql: Sql,
@@ -99,7 +101,8 @@ export async function updateInventory(
     const segment = await segmentOf(tx, segmentId, caller);
     requireInventory(caller, segment);
     const from = { name: before.name, segmentId: before.segmentId, options: before.options };
-    const to = { name: request.name, segmentId, options: request.options ?? before.options };
+    refuseChanged(`Inventory ${before.name}`, from, request.expected);
+    const to = { name: request.name ?? before.name, segmentId, options: request.options ?? before.options };
     await updateRow(tx, id, to);
     const entry = {
       ...auditedBy(caller),
@@ -179,7 +182,7 @@ function toInventory(row: InventoryRow): Inventory {
   };
 }
 
-function nameTaken(error: unknown, name: string): unknown {
+function nameTaken(error: unknown, name: string | undefined): unknown {
   if (violatedConstraint(error) !== 'inventories_name_key') return error;
   const message = `There is an inventory named ${name} already; choose another name.`;
   return new AppError('conflict', message, { cause: error, details: [{ path: 'name', message }] });

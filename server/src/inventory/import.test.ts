@@ -354,6 +354,18 @@ it('an inventory that is moved is told of in the segment that it leaves and in i
   expect((await told()).slice(before)).toEqual([segment.id, other.id, other.id, null]);
 });
 
+it('an inventory is changed by what a request has, where that is still what it was', async () => {
+  const { name } = await getInventory(t.sql, inventoryId, unrestricted);
+  const update = (request: Parameters<typeof updateInventory>[2]) =>
+    updateInventory(t.sql, inventoryId, request, t.caller);
+  const options = { groups: 'none' } as const;
+  await update({ segmentId: segment.id });
+  expect(await update({ options })).toMatchObject({ name, segmentId: segment.id, options });
+  const late = update({ options: {}, expected: { options: {}, name } });
+  await expect(late).rejects.toMatchObject({ code: 'conflict', details: [{ path: 'expected.options' }] });
+  expect(await update({ name: `${name} b`, expected: { options, name } })).toMatchObject({ options });
+});
+
 describe('groups of an inventory', () => {
   it('become target groups: made where they are missing, left when the inventory leaves them', async () => {
     inventoryId = await makeInventory({ groups: 'target_groups' });

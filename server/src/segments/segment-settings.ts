@@ -1,10 +1,15 @@
 // Connection settings that a segment gives to its targets.
-import type { SegmentSettings } from '@opsconductor/protocol';
+import type { PutSegmentSettingsRequest, SegmentSettings } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { invalidField } from '../errors.ts';
-import { readSegmentSettings, writeSegmentSettings } from '../store/agents/segment-settings.ts';
+import { refuseChanged } from '../refuse-changed.ts';
+import {
+  lockSegmentSettings,
+  readSegmentSettings,
+  writeSegmentSettings,
+} from '../store/agents/segment-settings.ts';
 import type { Queryable, Sql } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { lockCredential } from '../store/targets/credentials.ts';
@@ -22,21 +27,25 @@ export async function getSegmentSettings(
 }
 
 /**
- * Replaces what a segment gives to its targets.
+ * Changes what a segment gives to its targets; what the request leaves out stays as it is.
  *
  * @throws {AppError} `not_found`; `forbidden` without `segments.edit`, or for another credential without
- * `credentials.use`; `invalid` for a credential of another segment.
+ * `credentials.use`; `invalid` for a credential of another segment; `conflict` where something is not what the request
+ * expects.
  */
 export async function putSegmentSettings(
   sql: Sql,
   segmentId: number,
-  request: Pick<SegmentSettings, 'settings' | 'credentialId'>,
+  request: PutSegmentSettingsRequest,
   caller: Caller,
 ): Promise<SegmentSettings> {
   return inTransaction(sql, async (tx) => {
     const segment = await segmentFor(tx, segmentId, 'segments.edit', caller);
+    await lockSegmentSettings(tx, segmentId);
     const before = await readSegmentSettings(tx, segmentId);
-    const { settings, credentialId } = request;
+    const { credentialName: _, ...from } = before;
+    refuseChanged(`What segment ${segment.name} gives`, from, request.expected);
+    const { settings = before.settings, credentialId = before.credentialId } = request;
     if (credentialId !== null && credentialId.toLowerCase() !== before.credentialId) {
       if ((await lockCredential(tx, credentialId))?.segmentId !== segmentId) {
         throw invalidField('credentialId', 'There is no such credential in this segment.');
@@ -48,7 +57,6 @@ export async function putSegmentSettings(
     const names = settings.jump_hosts;
     await requireJumpHosts(tx, caller, { names, before: before.settings.jump_hosts, segmentId });
     await writeSegmentSettings(tx, segmentId, { settings, credentialId });
-    const { credentialName: _, ...from } = before;
     await recordAudit(tx, {
       ...auditedBy(caller),
       action: 'segment.settings_changed',

@@ -4,6 +4,7 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
+import { refuseChanged } from '../refuse-changed.ts';
 import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { segmentSeen } from '../store/people/place-names.ts';
@@ -90,8 +91,8 @@ export async function createTarget(sql: Sql, request: CreateTargetRequest, calle
  * Changes a target; what the request leaves out stays as it is. Another host or port is another machine: its host keys
  * are then forgotten, which shows in the answer and in the audit log.
  *
- * @throws {AppError} `not_found`; `invalid` for a credential of another segment; `conflict` for a taken name;
- * `forbidden` like `createTarget`.
+ * @throws {AppError} `not_found`; `invalid` for a credential of another segment; `conflict` for a taken name, or where
+ * something is not what the request expects; `forbidden` like `createTarget`.
  */
 export async function updateTarget(
   sql: Sql,
@@ -104,7 +105,9 @@ export async function updateTarget(
     const target = await lockTarget(tx, id, caller.authority.reach('read'));
     if (target === undefined) throw notFound('Target');
     await requireOnTarget(tx, caller, 'targets.edit', target);
-    const fields = withChanges(fieldsOf(target), request);
+    const before = fieldsOf(target);
+    refuseChanged(`Target ${target.name}`, { ...before }, request.expected);
+    const fields = withChanges(before, request);
     if (fields.credentialId !== target.credentialId) {
       const segment = { id: target.segmentId, name: target.segmentName };
       await requireCredential(tx, fields.credentialId, segment, caller);
@@ -125,7 +128,7 @@ export async function updateTarget(
       ...auditedBy(caller),
       action: 'target.changed',
       object: { kind: 'target', id },
-      detail: { from: fieldsOf(target), to: fields, forgottenHostKeys },
+      detail: { from: before, to: fields, forgottenHostKeys },
       scope: { segmentId: target.segmentId },
     });
   }).catch((error) => {
@@ -179,8 +182,8 @@ function withChanges(fields: TargetFields, request: UpdateTargetRequest): Target
     return value === undefined ? fields[name] : (value as TargetFields[K]);
   };
   return {
-    name: request.name,
-    host: request.host,
+    name: of('name'),
+    host: of('host'),
     port: of('port'),
     credentialId: of('credentialId'),
     operatingSystem: of('operatingSystem'),
@@ -221,7 +224,7 @@ export async function requireCredential(
   );
 }
 
-function nameTaken(error: unknown, name: string): unknown {
+function nameTaken(error: unknown, name: string | undefined): unknown {
   if (violatedConstraint(error) !== 'targets_segment_id_name_key') return error;
   const message = `There is a target named ${name} in this segment already; choose another name.`;
   return new AppError('conflict', message, { cause: error, details: [{ path: 'name', message }] });

@@ -1,14 +1,21 @@
 // What a target inherits: the view that explains it, and the lease that an agent gets, which must say the same.
-import type { EffectiveSetting, JobConnection, SettingName } from '@opsconductor/protocol';
+import type {
+  EffectiveSetting,
+  JobConnection,
+  PutSegmentSettingsRequest,
+  SettingName,
+} from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Authority } from '../auth/authority.ts';
 import { createCredential, deleteCredential } from '../credentials/edit-credentials.ts';
 import { createJob } from '../jobs/create-job.ts';
 import { LeaseBuilder } from '../runs/leases/lease-builder.ts';
 import { startRun } from '../runs/start/start-run.ts';
-import { setupRuns, type TestRuns } from '../runs/testing.ts';
+import { blockedBackends, setupRuns, type TestRuns } from '../runs/testing.ts';
 import { getSegmentSettings, putSegmentSettings } from '../segments/segment-settings.ts';
 import { makeSegment, sealedCredentialRequest } from '../segments/testing.ts';
+import { lockSegment } from '../store/agents/segments.ts';
+import { inTransaction } from '../store/database/transaction.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { createTargetGroup, updateTargetGroup } from '../target-groups/edit-target-groups.ts';
 import { bulkChangeTargets } from './bulk-targets.ts';
@@ -300,6 +307,52 @@ describe('the settings of a segment', () => {
       credentialId: credential('of-segment'),
       credentialName: 'of-segment',
     });
+  });
+});
+
+describe('of two who change what a segment gives', () => {
+  it('neither undoes what the other has changed, and the later is told where it is the same field', async () => {
+    const segment = await makeSegment(t, 'two-hands');
+    const put = (request: PutSegmentSettingsRequest) =>
+      putSegmentSettings(t.sql, segment.id, request, t.caller);
+    await put({ settings: { port: 23 }, credentialId: null });
+    await put({ settings: { port: 24 }, expected: { settings: { port: 23 } } });
+    expect(await put({ credentialId: null, expected: { credentialId: null } })).toMatchObject({
+      settings: { port: 24 },
+    });
+    await expect(put({ settings: { port: 25 }, expected: { settings: { port: 23 } } })).rejects.toMatchObject(
+      {
+        code: 'conflict',
+        details: [{ path: 'expected.settings', message: 'Is {"port":24} by now.' }],
+      },
+    );
+    expect((await getSegmentSettings(t.sql, segment.id, t.caller)).settings).toEqual({ port: 24 });
+  });
+
+  it('who may use no credentials can’t put one back that is taken away in the same moment', async () => {
+    const scope = { kind: 'segment', id: t.segmentId } as const;
+    const editor = {
+      ...t.caller,
+      authority: new Authority([
+        { role: 'viewer', permission: null, scope },
+        { role: null, permission: 'segments.edit', scope },
+      ]),
+    };
+    await giveSegment({}, 'of-segment');
+    const asOpened = { settings: { port: 26 }, credentialId: credential('of-segment') };
+    const results = await inTransaction(t.sql, async (tx) => {
+      await lockSegment(tx, t.segmentId);
+      const taken = giveSegment({});
+      await blockedBackends(t.sql, 1);
+      const put = putSegmentSettings(t.sql, t.segmentId, asOpened, editor);
+      await blockedBackends(t.sql, 2);
+      return { both: Promise.allSettled([taken, put]) };
+    });
+    expect(await results.both).toMatchObject([
+      { status: 'fulfilled', value: { credentialId: null } },
+      { status: 'rejected', reason: { permission: 'credentials.use' } },
+    ]);
+    await giveSegment({});
   });
 });
 

@@ -248,6 +248,36 @@ describe('changing a target', () => {
     expect((await change(null)).credentialId).toBeNull();
   });
 
+  it('leaves what the request leaves out, also where somebody has changed it since', async () => {
+    const { id } = await create({ name: 'shared', host: '10.0.0.5' });
+    await updateTarget(t.sql, id, { host: '10.0.0.9', expected: { host: '10.0.0.5' } }, t.caller);
+    const labelled = { labels: { tier: 'web' }, expected: { labels: {} } };
+    const saved = await updateTarget(t.sql, id, labelled, t.caller);
+    expect(saved).toMatchObject({ name: 'shared', host: '10.0.0.9', labels: { tier: 'web' } });
+  });
+
+  it('is refused where a field is another by now than the change was made from, and names each', async () => {
+    const { id } = await create({ name: 'contested', labels: { env: 'prod' }, settings: { username: 'a' } });
+    await updateTarget(t.sql, id, { host: '10.0.0.9', labels: { env: 'prod', tier: 'web' } }, t.caller);
+    const late = {
+      host: '10.0.0.7',
+      labels: { env: 'prod', own: '' },
+      description: 'mine',
+      expected: { host: '10.0.0.1', labels: { env: 'prod' }, description: '', settings: { username: 'a' } },
+    };
+    await expect(updateTarget(t.sql, id, late, t.caller)).rejects.toMatchObject({
+      code: 'conflict',
+      message: expect.stringMatching(/^Target contested was changed meanwhile: host, labels\./),
+      details: [
+        { path: 'expected.host', found: '"10.0.0.1"', message: 'Is "10.0.0.9" by now.' },
+        { path: 'expected.labels', found: '{"env":"prod"}' },
+      ],
+    });
+    expect(await getTarget(t.sql, id, unrestricted)).toMatchObject({ host: '10.0.0.9', description: '' });
+    const again = { ...late, expected: { host: '10.0.0.9', labels: { tier: 'web', env: 'prod' } } };
+    expect(await updateTarget(t.sql, id, again, t.caller)).toMatchObject({ host: '10.0.0.7' });
+  });
+
   it('refuses a taken name, and a target that is gone', async () => {
     await create({ name: 'first' });
     const { id } = await create({ name: 'second' });

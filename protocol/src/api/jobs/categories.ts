@@ -1,6 +1,6 @@
 // Categories: jobs are sorted into them, and rights on jobs are granted on them.
 import { type Static, Type } from 'typebox';
-import { Closed, Id, Nullable, Timestamp } from '../common.ts';
+import { Changes, Closed, Id, Nullable, Timestamp } from '../common.ts';
 import { Description, DisplayName } from '../text.ts';
 
 /** The category of jobs that name none; it can't be deleted. */
@@ -22,15 +22,17 @@ export const CategorySchema = Type.Object({
 });
 export type Category = Static<typeof CategorySchema>;
 
-/** For creating a category and for changing it as a whole. */
-export const CategoryRequestSchema = Closed({
-  /**
-   * A path: `prod/db` lies in `prod`, which must be there. Another path moves the category, with all below it; what is
-   * granted on a category reaches those below it.
-   */
+export const CreateCategoryRequestSchema = Closed({
+  /** A path: `prod/db` lies in `prod`, which must be there. What is granted on a category reaches those below it. */
   name: CategoryPath(),
   description: Type.Optional(Description(1000)),
 });
+/** What is left out stays as it is. Another path moves the category, with all below it. */
+export const UpdateCategoryRequestSchema = Changes({
+  name: Type.Optional(CategoryPath()),
+  description: Type.Optional(Description(1000)),
+});
+export type UpdateCategoryRequest = Static<typeof UpdateCategoryRequestSchema>;
 
 /** What goes with the category; without these only one is deleted in which nothing lies. */
 export const DeleteCategoryQuerySchema = Closed({

@@ -3,7 +3,7 @@
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
 import { maxUserLength } from '../../sealing/bounds.ts';
-import { Closed, Id, Nullable } from '../common.ts';
+import { Changes, Closed, Id, Nullable } from '../common.ts';
 import { DisplayName, targetNamePattern } from '../text.ts';
 
 export const connectionProtocols = ['ssh', 'winrm'] as const;
@@ -117,14 +117,19 @@ export const InheritedSettingsSchema = Closed({
 });
 export type InheritedSettings = Static<typeof InheritedSettingsSchema>;
 
-export const PutSegmentSettingsRequestSchema = Closed({
+const segmentSettings = {
   settings: InheritedSettingsSchema,
   /** For targets to which nothing nearer gives one; null for none. */
   credentialId: Nullable(Type.String({ format: 'uuid' })),
+};
+/** What is left out stays as it is. */
+export const PutSegmentSettingsRequestSchema = Changes({
+  settings: Type.Optional(segmentSettings.settings),
+  credentialId: Type.Optional(segmentSettings.credentialId),
 });
 export type PutSegmentSettingsRequest = Static<typeof PutSegmentSettingsRequestSchema>;
 export const SegmentSettingsSchema = Type.Object({
-  ...PutSegmentSettingsRequestSchema.properties,
+  ...segmentSettings,
   credentialName: Nullable(Type.String()),
 });
 export type SegmentSettings = Static<typeof SegmentSettingsSchema>;

@@ -2,7 +2,7 @@
 // step with. An import is first planned, then applied whole or not at all.
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
-import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
+import { Changes, Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
 import { Description, DisplayName } from '../text.ts';
 import { TargetSettingsSchema } from './connection-settings.ts';
 import { TargetGroupName } from './target-groups.ts';
@@ -58,8 +58,8 @@ export const CreateInventoryRequestSchema = Closed({
 });
 export type CreateInventoryRequest = Static<typeof CreateInventoryRequestSchema>;
 /** What is left out stays as it is. The format stays. */
-export const UpdateInventoryRequestSchema = Closed({
-  name: DisplayName(),
+export const UpdateInventoryRequestSchema = Changes({
+  name: Type.Optional(DisplayName()),
   segmentId: Type.Optional(Nullable(Id)),
   options: Type.Optional(InventoryOptionsSchema),
 });

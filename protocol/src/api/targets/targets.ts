@@ -1,7 +1,7 @@
 // Targets: hosts that steps run on, their host keys and the test of a connection.
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
-import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
+import { Changes, Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
 import { Description, namePattern, targetNamePattern } from '../text.ts';
 import { connectionProtocols, TargetSettingsSchema } from './connection-settings.ts';
 import { SelectorText, TargetSelectionSchema } from './selection.ts';
@@ -138,7 +138,11 @@ export const CreateTargetRequestSchema = Closed({
   hostKeyFingerprint: Type.Optional(Type.String({ pattern: '^SHA256:[A-Za-z0-9+/]{43}$' })),
 });
 /** What is left out stays as it is. */
-export const UpdateTargetRequestSchema = Closed(targetFields);
+export const UpdateTargetRequestSchema = Changes({
+  ...targetFields,
+  name: Type.Optional(targetFields.name),
+  host: Type.Optional(targetFields.host),
+});
 export type CreateTargetRequest = Static<typeof CreateTargetRequestSchema>;
 export type UpdateTargetRequest = Static<typeof UpdateTargetRequestSchema>;
 export const TargetQuerySchema = Closed({

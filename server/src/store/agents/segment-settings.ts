@@ -10,6 +10,11 @@ export async function readSegmentSettings(sql: Queryable, segmentId: number): Pr
   return row;
 }
 
+/** Locks them against other changes; who only refers to the segment, as a new target does, waits for nothing. */
+export async function lockSegmentSettings(tx: Tx, segmentId: number): Promise<void> {
+  await tx`select 1 from segments where id = ${segmentId} for no key update`;
+}
+
 export async function writeSegmentSettings(
   tx: Tx,
   segmentId: number,

@@ -1,4 +1,4 @@
-import type { Category, Job } from '@opsconductor/protocol';
+import type { Category, Job, UpdateCategoryRequest } from '@opsconductor/protocol';
 import { apiPaths } from '../../paths.ts';
 import { request } from '../client.ts';
 import { readWhole } from '../page.ts';
@@ -11,10 +11,11 @@ export function createCategory(category: { name: string; description: string }):
   return request('POST', apiPaths.categories(), { body: category });
 }
 
-export function updateCategory(
-  id: number,
-  category: { name: string; description: string },
-): Promise<Category> {
+export function fetchCategory(id: number): Promise<Category> {
+  return request('GET', apiPaths.category(id));
+}
+
+export function updateCategory(id: number, category: UpdateCategoryRequest): Promise<Category> {
   return request('PUT', apiPaths.category(id), { body: category });
 }
 

@@ -70,6 +70,22 @@ describe('categories', () => {
     ]);
   });
 
+  test('are changed by what a request has; the rest stays, and what is expected must be so', async () => {
+    for (const name of ['prod', 'secure']) await create(name);
+    const web = await create('prod/web');
+    const put = (json: object) => call<Category & ErrorBody>('PUT', `categories/${web.id}`, json);
+    await put({ name: 'secure/web' });
+    const described = await put({ description: 'The shop', expected: { description: '' } });
+    expect(described.body).toMatchObject({ name: 'secure/web', description: 'The shop' });
+    const late = await put({ name: 'prod/www', expected: { name: 'prod/web' } });
+    expect(late).toMatchObject({
+      status: 409,
+      body: { error: { code: 'conflict', details: [{ path: 'expected.name', found: '"prod/web"' }] } },
+    });
+    expect((await call<Category>('GET', `categories/${web.id}`)).body.name).toBe('secure/web');
+    expect((await put({ name: 'secure/www' })).body.description).toBe('The shop');
+  });
+
   test('have names of their own', async () => {
     await create('ops');
     const { status, body } = await call<ErrorBody>('POST', 'categories', { name: 'ops' });

@@ -1,10 +1,11 @@
 import {
-  CategoryRequestSchema,
   CategorySchema,
   Closed,
+  CreateCategoryRequestSchema,
   DeleteCategoryQuerySchema,
   Id,
   Page,
+  UpdateCategoryRequestSchema,
 } from '@opsconductor/protocol';
 import { callerOf } from '../../../caller.ts';
 import { deleteCategory } from '../../../categories/delete-category.ts';
@@ -52,7 +53,7 @@ export function categoryRoutes({ sql, masterKey, forgetEverybody }: CategoryRout
       description:
         'At its path: `prod/db` lies in `prod`, which must be there. What is granted on a category reaches those below it.',
       tag,
-      body: CategoryRequestSchema,
+      body: CreateCategoryRequestSchema,
       example: { name: 'prod/web', description: 'What serves the shop' },
       success: { status: 201, schema: CategorySchema },
       handle: (request) => thenForget(createCategory(sql, request.body, callerOf(request))),
@@ -74,11 +75,11 @@ export function categoryRoutes({ sql, masterKey, forgetEverybody }: CategoryRout
       permission: 'categories.edit',
       summary: 'Change a category',
       description:
-        'Its jobs and the grants on it stay, whatever it is called. Another path moves it, with all below it: who has rights on it by what it lay in loses them, and gets those of where it lies.',
+        'What is left out stays as it is. Its jobs and the grants on it stay, whatever it is called. Another path moves it, with all below it: who has rights on it by what it lay in loses them, and gets those of where it lies. `expected` says what fields were when the change was made: where one is another by now it is 409, with a detail for each.',
       tag,
       params,
-      body: CategoryRequestSchema,
-      example: { name: 'prod/web', description: 'What serves the shop' },
+      body: UpdateCategoryRequestSchema,
+      example: { description: 'What serves the shop', expected: { description: '' } },
       success: { status: 200, schema: CategorySchema },
       handle: (request) =>
         thenForget(updateCategory(sql, request.params.id, request.body, callerOf(request))),

@@ -26,9 +26,9 @@ export function segmentSettingsRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       path,
       permission: 'segments.edit',
       scoped: true,
-      summary: 'Replace the connection settings that a segment gives to its targets',
+      summary: 'Change the connection settings that a segment gives to its targets',
       description:
-        'They are for targets to which nothing nearer gives a setting: target and target groups win.',
+        'They are for targets to which nothing nearer gives a setting: target and target groups win. What is left out stays as it is; `settings` are replaced as one. `expected` says what fields were when the change was made: where one is another by now it is 409, with a detail for each.',
       tag,
       params,
       body: PutSegmentSettingsRequestSchema,

@@ -81,7 +81,8 @@ function editRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       permission: 'targets.edit',
       scoped: true,
       summary: 'Change an inventory',
-      description: 'What is left out stays as it is. Its targets change with the next plan that is applied.',
+      description:
+        'What is left out stays as it is. Its targets change with the next plan that is applied. `expected` says what fields were when the change was made: where one is another by now it is 409, with a detail for each.',
       tag,
       params,
       body: UpdateInventoryRequestSchema,

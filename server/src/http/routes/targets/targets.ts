@@ -79,10 +79,11 @@ function editRoutes({ sql }: TargetRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'Change a target',
       description:
-        'What is left out stays as it is; null takes away a port or a credential of its own, so that it inherits one. Another host or port is another machine: its host keys are forgotten.',
+        'What is left out stays as it is; null takes away a port or a credential of its own, so that it inherits one. Another host or port is another machine: its host keys are forgotten. `expected` says what fields were when the change was made: where one is another by now it is 409, with a detail for each.',
       tag,
       params,
       body: UpdateTargetRequestSchema,
+      example: { host: '10.0.0.9', expected: { host: '10.0.0.5' } },
       success: { status: 200, schema: TargetSchema },
       handle: (request) => updateTarget(sql, request.params.id, request.body, callerOf(request)),
     }),
