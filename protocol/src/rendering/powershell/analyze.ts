@@ -22,6 +22,8 @@ import {
   Holders,
   isAssignment,
   isOperator,
+  isWord,
+  makesObject,
   type Source,
   statementsOf,
 } from './statements.ts';
@@ -81,6 +83,8 @@ const keywords = new Set([
 const namesCode = new Set(['function', 'filter', 'class', 'workflow', 'configuration', 'using']);
 /** What follows these is an expression or a command of its own. */
 const prefixes = new Set(['return', 'throw', 'exit']);
+/** What may stand between a type and what is made it. */
+const unaryOperators = /^(-(join|[ci]?split|b?not)|[-+!]+)$/i;
 
 class PowershellAnalysis {
   readonly #items: readonly Item[];
@@ -88,6 +92,12 @@ class PowershellAnalysis {
   readonly #holders: Holders;
   readonly #sites = new Map<number, Site>();
   readonly #refusals = new Map<string, Refusal>();
+  /** `[…]` that take an item of what is before them. */
+  readonly #indexes = new Set<Item>();
+  /** What stands between a type that makes code or a query of a text, and that text. */
+  readonly #makesCode = new Set<Item>();
+  /** What is in the brackets of parameters. */
+  readonly #declarations = new Set<readonly Item[]>();
 
   constructor(items: readonly Item[], holes: readonly Hole[], environment: ReadonlyMap<string, string>) {
     this.#items = items;
@@ -142,6 +152,7 @@ class PowershellAnalysis {
       this.#statement(statement, within);
     for (const [index, item] of items.entries()) {
       this.#place(items, index);
+      if (isDeclaration(items, index)) this.#declarations.add((item as Group).inner);
       if (item.kind === 'group') this.#list(item.inner, item.open);
       else if (item.kind === 'string') this.#string(item.inner);
     }
@@ -190,20 +201,21 @@ class PowershellAnalysis {
     const next = items[index + 1];
     if (item.kind === 'group' && item.open === '[') {
       const before = items[index - 1];
-      const isIndex = item.glued && before !== undefined && before.kind !== 'sign' && before.kind !== 'word';
-      if (isIndex) return;
+      if (isIndex(item, before, this.#indexes)) {
+        this.#indexes.add(item);
+        return;
+      }
       this.#refuseAll(item.inner, 'type');
-      const type = textIn(item.inner);
-      if (next !== undefined && codeTypes.test(type)) this.#refuseAll([next], 'code_type');
-      // `[SqlCommand] "…"` makes one of the text.
-      if (next !== undefined && next.kind !== 'variable' && typesOfQueries.test(type))
-        this.#refuseAll([next], 'code_type');
+      if (item.glued && isMember(before)) this.#indexes.add(item);
+      else this.#cast(items, index);
       return;
     }
     if (item.kind !== 'word') return;
     const word = item.text.toLowerCase();
+    if (this.#makesCode.has(item) && unaryOperators.test(word)) this.#cast(items, index);
     if (/^-(as|is|isnot)$/.test(word) && next !== undefined) this.#refuseAll([next], 'type');
     if (next === undefined) return;
+    if (word === '-as') this.#castOnLeft(items, index);
     if (/^-[ci]?(not)?(match|like|split)$/.test(word) && next.kind !== 'group')
       this.#refuseHoles([next], 'pattern');
     if (/^-[ci]?replace$/.test(word)) {
@@ -226,6 +238,46 @@ class PowershellAnalysis {
         () => 'Write what is to be run itself, and hand the value over as an argument of it.',
       );
     }
+  }
+
+  /**
+   * `[SqlCommand] "…"` makes one of the text, also by way of `[SqlCommand][string] "…"` and `[SqlCommand] -join …`.
+   *
+   * @param index Of the type, or of what stands between it and what it is a type of.
+   */
+  #cast(items: readonly Item[], index: number): void {
+    const item = items[index] as Item;
+    const next = items[index + 1];
+    const type = item.kind === 'group' ? typeIn(item.inner) : '';
+    const isCode = codeTypes.test(type);
+    const isQuery = typesOfQueries.test(type) && !this.#declarations.has(items);
+    if (next === undefined || isMember(next) || !(isCode || isQuery || this.#makesCode.has(item))) return;
+    const isBetween = next.kind === 'word' ? unaryOperators.test(next.text) : isType(next);
+    if (isBetween) {
+      this.#makesCode.add(next);
+      return;
+    }
+    let end = index + 2;
+    while (items[end]?.glued === true && isPartOf(items[end] as Item, items[end - 1] as Item)) end += 1;
+    this.#refuseAll(this.#texts(items.slice(index + 1, end)), 'code_type');
+  }
+
+  /** `"…" -as [SqlCommand]` */
+  #castOnLeft(items: readonly Item[], index: number): void {
+    const [item, target] = items.slice(index, index + 2) as [Item, Item];
+    const isTold = isType(target) || target.kind === 'word' || target.kind === 'string';
+    const type = textIn([target]);
+    if (isTold && !codeTypes.test(type) && !typesOfQueries.test(type)) return;
+    // What is left of another one was looked at with that.
+    let begin = index;
+    while (
+      begin > 0 &&
+      !this.#makesCode.has(items[begin - 1] as Item) &&
+      !endsOperand(items[begin - 1] as Item)
+    )
+      begin -= 1;
+    this.#makesCode.add(item);
+    this.#refuseAll(this.#texts(items.slice(begin, index)), 'code_type');
   }
 
   /** `[type]::new(…)` */
@@ -289,7 +341,10 @@ class PowershellAnalysis {
     }
     const reason = reasonOfTarget(items.slice(0, from));
     const rest = items.slice(from);
-    if (reason !== undefined) this.#refuseAll(rest, reason);
+    if (reason === 'code_type') {
+      // What is made by its own name is looked at there.
+      if (!makesObject(rest) && !isMade(rest)) this.#refuseAll(this.#texts(rest), reason);
+    } else if (reason !== undefined) this.#refuseAll(rest, reason);
     const startsWithout =
       head?.kind === 'sign' ? !/^[&,]$/.test(head.text) : /^(\.[A-Za-z_]|::)/.test(wordOf(head) ?? '');
     if (startsWithout) this.#refuseAll(items, 'elsewhere');
@@ -412,7 +467,62 @@ function reasonOfTarget(target: readonly Item[]): ReasonName | undefined {
     if (item.kind === 'variable' && namesThatRun.test(item.name)) return 'special_name';
     if (item.kind === 'word' && propertiesThatRun.test(item.text)) return 'property';
   }
+  // `[SqlCommand]$x = …`, whichever of the types before a name it is.
+  let isFirst = true;
+  for (const item of target) {
+    const type = isFirst && isType(item) ? typeIn(item.inner) : '';
+    if (codeTypes.test(type) || typesOfQueries.test(type)) return 'code_type';
+    isFirst = item.kind === 'sign' || (isFirst && isType(item));
+  }
   return undefined;
+}
+
+type Group = Extract<Item, { kind: 'group' }>;
+
+function isType(item: Item | undefined): item is Group {
+  return item?.kind === 'group' && item.open === '[';
+}
+
+/** `.Name`, `::Name` */
+function isMember(item: Item | undefined): boolean {
+  return item?.kind === 'word' && /^\??(\.|::)/.test(item.text);
+}
+
+/** `$x[0]`; but `[a][b] …` are two types. */
+function isIndex(item: Item, before: Item | undefined, indexes: ReadonlySet<Item>): boolean {
+  if (!item.glued || before === undefined || before.kind === 'sign' || before.kind === 'word') return false;
+  return !isType(before) || indexes.has(before);
+}
+
+function endsOperand(item: Item): boolean {
+  return item.kind === 'sign' && item.text !== ',';
+}
+
+/** What is glued to a value and calls or takes something of it. */
+function isPartOf(item: Item, before: Item): boolean {
+  return item.kind === 'group' || isMember(item) || (isMember(before) && /[.:]$/.test(wordOf(before) ?? ''));
+}
+
+/** What an attribute like `[Parameter(…)]` is given is no type. */
+function typeIn(inner: readonly Item[]): string {
+  return inner.some((item) => item.kind === 'group' && item.open === '(') ? '' : textIn(inner);
+}
+
+/** `[type]::new(…)` and nothing more */
+function isMade(items: readonly Item[]): boolean {
+  const [type, member, given] = items;
+  return items.length === 3 && isType(type) && isWord(member, '::new') && given?.kind === 'group';
+}
+
+/** `param(…)`, `function name(…)` */
+function isDeclaration(items: readonly Item[], index: number): boolean {
+  const item = items[index];
+  if (item?.kind !== 'group' || item.open !== '(') return false;
+  return (
+    isWord(items[index - 1], 'param') ||
+    isWord(items[index - 2], 'function') ||
+    isWord(items[index - 2], 'filter')
+  );
 }
 
 /** What follows an operand of an expression is an operator; anything else would be its argument. */

@@ -253,8 +253,8 @@ export const codeTypes =
 /** What a text that they are made of is: a query, or a command line. By the ends of their names. */
 export const typesOfQueries =
   /(command|adapter|searcher|query|startinfo|directoryentry|eventwatcher|management(object|class|path))$/i;
-/** Their constructors take what others made, too: a variable that was made so holds no text. */
-export const typesOfObjects = /(connection|command)$/i;
+/** Their constructors take what others made, too: a variable that was made so holds no text, and becomes none with what it was given. */
+export const typesOfObjects = /(connection|command|adapter|startinfo)$/i;
 /** Variables that say what runs: `$env:PATH`, `$function:prompt`. */
 export const namesThatRun =
   /^(function:|alias:|env:(path|pathext|psmodulepath|comspec|windir|systemroot)$|psdefaultparametervalues$)/;

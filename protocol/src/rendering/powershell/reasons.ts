@@ -46,7 +46,7 @@ export const reasons = {
     fix: () => 'Write what is to be run itself, and hand the value over as a parameter of it.',
   },
   code_type: {
-    why: 'is made code, a query or a type by what stands before it',
+    why: 'is made code, a query or a type by the type that stands with it',
     fix: () => 'Leave the type away.',
   },
   pattern: {

@@ -328,7 +328,7 @@ function isMemberOf(item: Item, next: Item | undefined): boolean {
 }
 
 /** `[…Command]::new(…)`, `New-Object …Command`, `$connection.CreateCommand()` */
-function makesObject([first, second, third, more]: readonly Item[]): boolean {
+export function makesObject([first, second, third, more]: readonly Item[]): boolean {
   if (isWord(first, 'new-object')) {
     return (
       second?.kind === 'word' &&
