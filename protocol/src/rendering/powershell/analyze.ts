@@ -6,6 +6,7 @@ import {
   codeTypes,
   commandOf,
   type KnownCommand,
+  membersThatQuery,
   membersThatRun,
   nameOf,
   namesThatRun,
@@ -23,6 +24,7 @@ import {
   isAssignment,
   isOperator,
   isWord,
+  literalOf,
   makesObject,
   type Source,
   statementsOf,
@@ -226,17 +228,34 @@ class PowershellAnalysis {
         if (each !== undefined && each.kind !== 'group') this.#refuseHoles([each], 'pattern');
     }
     if (!next.glued) return;
-    if (/(^|\?)(\.|::)$/.test(word) && index > 0 && item.glued) this.#refuseAll([next], 'member');
-    const member = /(?:^|\.|::)([a-z_]\w*)$/.exec(word)?.[1];
-    if (next.kind !== 'group' || next.open !== '(' || member === undefined || !/\.|::/.test(word)) return;
-    if (member === 'new' && word.endsWith('::new')) this.#madeOf(items[index - 1], next.inner);
-    if (!membersThatRun.has(member)) return;
-    for (const source of this.#holders.in(next.inner)) {
-      this.#refuseFor(
-        source,
-        `is an argument of .${member}(…), which can run it`,
-        () => 'Write what is to be run itself, and hand the value over as an argument of it.',
-      );
+    if (isMember(item) && /[.:]$/.test(word) && index > 0 && item.glued) this.#refuseAll([next], 'member');
+    const called = callOf(items, index);
+    if (called !== undefined) this.#call(called, items[index - 1]);
+  }
+
+  /** @param of What stands before the name of the method. */
+  #call({ member, given, isStatic }: Call, of: Item | undefined): void {
+    if (member === 'new' && isStatic) this.#madeOf(of, given);
+    if (isStatic && isType(of) && /(^|\.)regex$/i.test(typeIn(of.inner))) this.#patterns(member, given);
+    if (member !== undefined && membersThatQuery.has(member)) this.#refuseAll(given, 'query');
+    if (member !== undefined && !membersThatRun.has(member)) return;
+    const name = member === undefined ? 'a method that is only known when the script runs' : `.${member}(…)`;
+    const fix =
+      member === undefined
+        ? 'Write the name of the method itself, and choose among several with switch.'
+        : 'Write what is to be run itself, and hand the value over as an argument of it.';
+    for (const source of this.#holders.in(given))
+      this.#refuseFor(source, `is an argument of ${name}, which can run it`, () => fix);
+  }
+
+  /** Of the methods of `[regex]`: what is looked for, and what it is replaced by; not what it is looked for in. */
+  #patterns(member: string | undefined, given: readonly Item[]): void {
+    if (member === 'escape' || member === 'unescape') return;
+    const first = member === 'new' ? 0 : 1;
+    let at = 0;
+    for (const item of given) {
+      if (item.kind === 'sign' && item.text === ',') at += 1;
+      else if (at >= first && item.kind !== 'group') this.#refuseHoles([item], 'pattern');
     }
   }
 
@@ -492,6 +511,30 @@ function isMember(item: Item | undefined): boolean {
 function isIndex(item: Item, before: Item | undefined, indexes: ReadonlySet<Item>): boolean {
   if (!item.glued || before === undefined || before.kind === 'sign' || before.kind === 'word') return false;
   return !isType(before) || indexes.has(before);
+}
+
+interface Call {
+  /** Small letters; undefined where it is only known when the script runs. */
+  member: string | undefined;
+  given: readonly Item[];
+  /** `[type]::name(…)` */
+  isStatic: boolean;
+}
+
+/** `.name(…)`, `::name(…)`, `."name"(…)` */
+function callOf(items: readonly Item[], index: number): Call | undefined {
+  const [item, next, after] = items.slice(index, index + 3) as [Item, Item, Item | undefined];
+  const word = wordOf(item)?.toLowerCase() ?? '';
+  const member = /(?:^|\.|::)([a-z_]\w*)$/.exec(word)?.[1];
+  if (isCall(next) && member !== undefined && /\.|::/.test(word))
+    return { member, given: next.inner, isStatic: word.endsWith(`::${member}`) };
+  const isNamedBehind = index > 0 && item.glued && isMember(item) && /[.:]$/.test(word);
+  if (!isNamedBehind || after?.glued !== true || !isCall(after)) return undefined;
+  return { member: literalOf(next)?.toLowerCase(), given: after.inner, isStatic: word.endsWith('::') };
+}
+
+function isCall(item: Item): item is Group {
+  return item.kind === 'group' && item.open === '(';
 }
 
 function endsOperand(item: Item): boolean {

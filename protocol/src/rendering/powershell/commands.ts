@@ -315,6 +315,9 @@ export const membersThatRun: ReadonlySet<string> = new Set([
   ...['execquery', 'execnotificationquery', 'eval', 'shell'],
 ]);
 
+/** Methods whose text is XPath. */
+export const membersThatQuery: ReadonlySet<string> = new Set(['selectnodes', 'selectsinglenode']);
+
 export type CommandKind = 'cmdlet' | 'exe' | 'any';
 
 export interface KnownCommand {

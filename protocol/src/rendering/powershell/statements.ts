@@ -203,8 +203,9 @@ export class Holders {
       const word = item.text.toLowerCase();
       const next = statement[index + 1];
       if (makesAlias.has(nameOf(word))) this.#alias(statement.slice(index + 1, index + 13));
-      // `$list.Add(…)` changes what is in `$list`.
-      if (word.startsWith('.') && next?.kind === 'group' && last !== undefined) this.#flow([next], [last]);
+      // `$list.Add(…)` and `$list."Add"(…)` change what is in `$list`.
+      const given = word.endsWith('.') && next?.glued === true ? statement[index + 2] : next;
+      if (word.startsWith('.') && given?.kind === 'group' && last !== undefined) this.#flow([given], [last]);
       if (word === 'foreach' && next?.kind === 'group') this.#loop(next.inner);
       else if (word === 'param' && next?.kind === 'group') this.#parameters(next.inner);
       else if ((word === 'function' || word === 'filter') && next?.kind === 'word') {
@@ -345,7 +346,7 @@ export function makesObject([first, second, third, more]: readonly Item[]): bool
 }
 
 /** Undefined where it is only known when the script runs. */
-function literalOf(item: Item | undefined): string | undefined {
+export function literalOf(item: Item | undefined): string | undefined {
   if (item?.kind === 'word') return item.text;
   if (item?.kind !== 'string') return undefined;
   let text = '';
