@@ -19,6 +19,19 @@ test.each([
   ['a start since', { id: started(5, 1_700_300_000), upMs: 4_000 }, started(5), true],
   ['a host that was up for no longer when it was asked', { id: started(5), upMs: 9_000 }, started(5), false],
   ['an up time that makes no sense', { id: started(7), upMs: undefined }, started(5), false],
+  [
+    'plain seconds of a clock that was corrected',
+    { id: 'clock 1700000007', upMs: 3 * day },
+    'clock 1700000000',
+    false,
+  ],
+  ['plain seconds of a start since', { id: 'clock 1700300000', upMs: 4_000 }, 'clock 1700000000', true],
+  [
+    'plain seconds without an up time',
+    { id: 'clock 1700000007', upMs: undefined },
+    'clock 1700000000',
+    false,
+  ],
   ['another record of the start', { id: 'clock b', upMs: undefined }, 'clock a', true],
   ['the same record of the start', { id: 'clock a', upMs: undefined }, 'clock a', false],
   ['an id beside the note of an earlier version', { id: 'b', upMs: 3 * day }, started(5).slice(6), false],
@@ -66,6 +79,10 @@ test('a boot id is asked for first, else the time of the start is told with how 
       who: 'echo "  system boot  Nov 14 22:13"',
     }),
   ).toBe('nonce id clock system boot Nov 14 22:13\n');
+  // OpenBSD's tells plain seconds, and its who has no -b.
+  expect(said({ sysctl: sysctl(`'-n kern.boottime') echo ${time} ;;`) })).toMatch(
+    /^nonce id clock \d+\nnonce up 500[0-2]\n$/,
+  );
   expect(said({})).toBe('nonce id clock\n');
 });
 

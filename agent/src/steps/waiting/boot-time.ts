@@ -35,7 +35,7 @@ export function hasRestarted(
   if (id !== undefined && before !== undefined && !isOfClock(id) && !isOfClock(before)) return !isSame;
   // Both are durations, whatever the clock was set to meanwhile. One that is as it was says enough.
   if (upMs !== undefined) return upMs < askedMsAgo && !(isOfClock(id) && isSame);
-  if (id?.startsWith('clock {') === true) return false;
+  if (/^clock (\{|\d+$)/.test(id ?? '')) return false;
   // A record of the start keeps its text.
   return id === undefined || !isOfClock(before) ? undefined : !isSame;
 }
@@ -49,12 +49,12 @@ function isOfClock(id: string | undefined): boolean {
 export function bootScript(nonce: string): string {
   return [
     '{',
-    // Linux, macOS, FreeBSD; then what the others have.
+    // Linux, macOS, FreeBSD; then what the others have. OpenBSD's time of the start is plain seconds.
     'b=$(cat /proc/sys/kernel/random/boot_id || sysctl -n kern.bootsessionuuid || sysctl -nx kern.boot_id)',
     's=; [ -r /proc/uptime ] || s=$(sysctl -n kern.boottime)',
-    '[ -n "$b" ] || b="clock "$(echo "$s" | grep "^{" || who -b || echo "$s")',
+    '[ -n "$b" ] || b="clock "$(echo "$s" | grep -e "^{" -e "^[0-9][0-9]*$" || who -b || echo "$s")',
     `echo "${nonce} id "$b`,
-    's=$(echo "$s" | sed -n "s/^{ sec = \\([0-9]*\\).*/\\1/p")',
+    's=$(echo "$s" | sed -n -e "s/^{ sec = \\([0-9]*\\).*/\\1/" -e "/^[0-9][0-9]*$/p")',
     `if read -r u x </proc/uptime; then echo "${nonce} up $u"; elif [ -n "$s" ]; then echo "${nonce} up $(($(date +%s) - s))"; fi`,
     'exit 0',
     '} 2>/dev/null',
