@@ -54,8 +54,9 @@ def start(values, settings, supervisor, folder):
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    with open(os.path.join(folder, "pid"), "w", encoding="ascii") as file:
-        file.write(str(process.pid))
+    for name in ("pid", "task"):
+        with open(os.path.join(folder, name), "w", encoding="ascii") as file:
+            file.write(str(process.pid))
     say("begun")
 
 
@@ -137,6 +138,16 @@ def overtake(hold):
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
+def end_task(folder):
+    """All that is in it ends with it."""
+    with open(os.path.join(folder, "task"), encoding="ascii") as file:
+        group = int(file.read())
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+    while runs(folder):
+        time.sleep(0.01)
+
+
 def stop(values, folder, hold):
     mark = os.path.join(folder, "stopped")
     if os.path.exists(mark):
@@ -147,14 +158,13 @@ def stop(values, folder, hold):
     with open(os.path.join(folder, "user"), encoding="utf-8") as file:
         if file.read() != values["OPSRUN_user"]:
             raise RuntimeError("It is another user's.")
-    try:
-        with open(os.path.join(folder, "pid"), encoding="ascii") as file:
-            os.killpg(int(file.read()), signal.SIGKILL)
+    was_there = runs(folder)
+    end_task(folder)
+    if was_there:
         with open(mark, "w", encoding="ascii"):
             pass
-    except (ProcessLookupError, ValueError):
-        if not os.path.exists(os.path.join(folder, "code")):
-            raise RuntimeError("Its process was not found.") from None
+    elif not os.path.exists(os.path.join(folder, "code")):
+        raise RuntimeError("Its process was not found.")
     return say("stopped")
 
 

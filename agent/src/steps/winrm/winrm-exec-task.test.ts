@@ -364,6 +364,8 @@ winrmTest(
       expect(await isSoundPowershell(program)).toBe(true);
       expect(program).not.toMatch(/\?\?|\?\.|&&|\|\||\s\?\s|-Parallel/);
     }
+    // As the stand-in does it: the process of a task may end with that.
+    expect(taskProgram).toMatch(/\$id = OpsProcess\n.*\.Stop\(0\).*\n {2}\$left = OpsProcess/);
     const folder =
       'C:\\Windows\\Temp\\OpsConductor-00000000-0000-0000-0000-000000000000.1234567.12.0123456789abcdef';
     expect(powershellText('powershell').length + 3 * folder.length + 60).toBeLessThan(8_191);

@@ -166,17 +166,21 @@ function OpsStop {
     Start-Sleep -Milliseconds 100
     $task = OpsTask
   }
-  if ($null -ne $task) { $task.Stop(0) }
+  # Its process may end with the task: what is gone then was ended, not looked for in vain.
   $id = OpsProcess
-  if ($null -ne $id) {
+  if ($null -ne $task) { $task.Stop(0) }
+  $left = OpsProcess
+  if ($null -ne $left) {
     # What the command has started goes with it.
     $kill = New-Object Diagnostics.ProcessStartInfo
     $kill.FileName = [Environment]::ExpandEnvironmentVariables('%SystemRoot%\\System32\\taskkill.exe')
-    $kill.Arguments = '/T /F /PID ' + $id
+    $kill.Arguments = '/T /F /PID ' + $left
     $kill.UseShellExecute = $false
     $kill.CreateNoWindow = $true
     [Diagnostics.Process]::Start($kill).WaitForExit()
     if ($null -ne (OpsProcess)) { throw 'It is still there.' }
+  }
+  if ($null -ne $id -or $null -ne $left) {
     # Nobody else can make a file there.
     OpsWrite 'stopped' ''
   } elseif ($null -eq (OpsCode)) { throw 'Its process was not found.' }
