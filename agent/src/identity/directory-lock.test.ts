@@ -1,11 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir, writeFile } from 'node:fs/promises';
+import fs, { readdir, writeFile } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
 import { lockDirectory, lockHolder } from './directory-lock.ts';
+import { createDurably } from './durable-file.ts';
 
 async function setup() {
   const { path, remove } = await temporaryDirectory();
@@ -43,12 +45,23 @@ test.runIf(process.platform === 'linux')(
   },
 );
 
-test('of agents that take one over at the same time one has it, and leaves nothing of the others', async () => {
-  await using t = await setup();
-  const module = JSON.stringify(join(import.meta.dirname, 'directory-lock.ts'));
-  const program = `
+test.each([
+  ['', ''],
+  [
+    ', where there are no hard links',
+    `const fs = (await import('node:fs/promises')).default;
+    fs.link = () => Promise.reject(Object.assign(new Error('EPERM'), { code: 'EPERM' }));
+    (await import('node:module')).syncBuiltinESMExports();`,
+  ],
+])(
+  'of agents that take one over at the same time one has it, and leaves nothing of the others%s',
+  async (_, setting) => {
+    await using t = await setup();
+    const module = JSON.stringify(join(import.meta.dirname, 'directory-lock.ts'));
+    const program = `
     import { createInterface } from 'node:readline';
-    import { lockDirectory } from ${module};
+    ${setting}
+    const { lockDirectory } = await import(${module});
     let lock;
     console.log('ready');
     for await (const line of createInterface({ input: process.stdin })) {
@@ -57,36 +70,60 @@ test('of agents that take one over at the same time one has it, and leaves nothi
       console.log(line === 'lock' && lock !== undefined ? 'held' : 'done');
     }
   `;
-  const agents = Array.from({ length: 6 }, () => {
-    const args = ['--import', 'tsx', '--input-type=module', '--eval', program];
-    const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
-    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-    return { child, line: async () => (await lines.next()).value as string };
+    const agents = Array.from({ length: 6 }, () => {
+      const args = ['--import', 'tsx', '--input-type=module', '--eval', program];
+      const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+      const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+      return { child, line: async () => (await lines.next()).value as string };
+    });
+    try {
+      for (const { line } of agents) expect(await line()).toBe('ready');
+      for (let round = 0; round < 20; round += 1) {
+        // Of a machine that lost its power, and of an earlier version that did in the midst of it.
+        await writeFile(t.path, round % 2 === 0 ? '999999999 boot 1' : '');
+        for (const { child } of agents) child.stdin.write('lock\n');
+        const said = await Promise.all(
+          agents.map(async ({ line }) => {
+            const first = await line();
+            return first === 'held' ? first : [first, await line()].join(' ');
+          }),
+        );
+        const others = said.filter((each) => each !== 'held');
+        expect(others).toHaveLength(agents.length - 1);
+        for (const each of others) expect(each).toMatch(/^Another agent \(process \d+\) uses .* done$/);
+        expect(await readdir(dirname(t.path))).toEqual(['lock']);
+        for (const { child } of agents) child.stdin.write('release\n');
+        for (const { line } of agents) expect(await line()).toBe('done');
+        expect(await lockHolder(t.path)).toBeUndefined();
+      }
+    } finally {
+      for (const { child } of agents) {
+        child.stdin.end();
+        if (child.exitCode === null) await once(child, 'exit');
+      }
+    }
+  },
+  60_000,
+);
+
+test('where there are no hard links a directory is held all the same', async () => {
+  await using t = await setup();
+  const without = vi
+    .spyOn(fs, 'link')
+    .mockRejectedValue(Object.assign(new Error('EPERM'), { code: 'EPERM' }));
+  syncBuiltinESMExports();
+  onTestFinished(() => {
+    without.mockRestore();
+    syncBuiltinESMExports();
   });
-  try {
-    for (const { line } of agents) expect(await line()).toBe('ready');
-    for (let round = 0; round < 20; round += 1) {
-      // Of a machine that lost its power, and of an earlier version that did in the midst of it.
-      await writeFile(t.path, round % 2 === 0 ? '999999999 boot 1' : '');
-      for (const { child } of agents) child.stdin.write('lock\n');
-      const said = await Promise.all(
-        agents.map(async ({ line }) => {
-          const first = await line();
-          return first === 'held' ? first : [first, await line()].join(' ');
-        }),
-      );
-      const others = said.filter((each) => each !== 'held');
-      expect(others).toHaveLength(agents.length - 1);
-      for (const each of others) expect(each).toMatch(/^Another agent \(process \d+\) uses .* done$/);
-      expect(await readdir(dirname(t.path))).toEqual(['lock']);
-      for (const { child } of agents) child.stdin.write('release\n');
-      for (const { line } of agents) expect(await line()).toBe('done');
-      expect(await lockHolder(t.path)).toBeUndefined();
-    }
-  } finally {
-    for (const { child } of agents) {
-      child.stdin.end();
-      if (child.exitCode === null) await once(child, 'exit');
-    }
-  }
-}, 60_000);
+  await writeFile(t.path, '');
+  const lock = await lockDirectory(t.path);
+  expect(await lockHolder(t.path)).toBe(process.pid);
+  expect(await readdir(dirname(t.path))).toEqual(['lock']);
+  await lock.release();
+  await expect(createDurably(join(dirname(t.path), 'key'), 'x')).rejects.toMatchObject({
+    message: expect.stringMatching(/key can’t be made: its file system has no hard links\.$/),
+    fix: expect.stringContaining('ext4'),
+  });
+  expect(await readdir(dirname(t.path))).toEqual([]);
+});

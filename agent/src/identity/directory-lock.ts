@@ -1,9 +1,9 @@
 // One agent process per data directory: two would tear each other's journal.
 import { randomBytes } from 'node:crypto';
-import { open, readdir, readFile, rm } from 'node:fs/promises';
+import { type FileHandle, open, readdir, readFile, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { AgentError } from '../agent-error.ts';
-import { createDurably, errorCode, readIfExists } from './durable-file.ts';
+import { createDurably, errorCode, NoHardLinks, readIfExists, syncFolder } from './durable-file.ts';
 
 export interface DirectoryLock {
   release(): Promise<void>;
@@ -46,15 +46,19 @@ export async function lockHolder(path: string): Promise<number | undefined> {
 async function make(path: string, name: string): Promise<void> {
   const untilMs = performance.now() + takeOverMs;
   for (;;) {
-    // Whole from its first moment: whoever reads it meanwhile would take an empty one for nobody's.
-    if (await createDurably(path, name)) return;
+    const made = await createWhole(path, name);
+    if (made === 'made') return;
     const found = await lookAt(path);
     if (found.holder !== undefined) throw inUse(found.holder);
+    let isMine = false;
     await inTurn({ path, name, untilMs }, async () => {
       const { isThere, holder } = await lookAt(path);
+      if (holder !== undefined) return;
       // What is there and held by nobody stays so: nobody else removes one now. Where there is none, one may be made meanwhile.
-      if (isThere && holder === undefined) await rm(path, { force: true });
+      if (isThere) await rm(path, { force: true });
+      if (made === 'impossible') isMine = await createInTurn(path, name);
     });
+    if (isMine) return;
     if (performance.now() > untilMs) {
       throw new AgentError(
         'Other agents are being started with this data directory.',
@@ -63,6 +67,35 @@ async function make(path: string, name: string): Promise<void> {
     }
     await pause(Math.random() * 20);
   }
+}
+
+/** Whole from its first moment: whoever reads it meanwhile would take an empty one for nobody's. */
+async function createWhole(path: string, name: string): Promise<'made' | 'there' | 'impossible'> {
+  try {
+    return (await createDurably(path, name)) ? 'made' : 'there';
+  } catch (error) {
+    if (error instanceof NoHardLinks) return 'impossible';
+    throw error;
+  }
+}
+
+/** Where there are no hard links all make theirs so, and none is removed meanwhile, while it is not whole. */
+async function createInTurn(path: string, name: string): Promise<boolean> {
+  let file: FileHandle;
+  try {
+    file = await open(path, 'wx', 0o600);
+  } catch (error) {
+    if (errorCode(error) === 'EEXIST') return false;
+    throw error;
+  }
+  try {
+    await file.writeFile(name);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await syncFolder(dirname(path));
+  return true;
 }
 
 interface Turn {

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { link, mkdir, open, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { AgentError } from '../agent-error.ts';
 
 /** Replaces a file atomically; it and its name are on disk when this resolves. Mode 0600. */
 export async function writeDurably(path: string, content: string | Uint8Array): Promise<void> {
@@ -9,11 +10,25 @@ export async function writeDurably(path: string, content: string | Uint8Array): 
   await syncFolder(dirname(path));
 }
 
+/** What FAT, some shares and file systems in user space say. */
+const lacksLinks: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
+
+export class NoHardLinks extends AgentError {
+  constructor(path: string, cause: unknown) {
+    super(
+      `${path} can’t be made: its file system has no hard links.`,
+      'Have the data directory on a file system that has them, as ext4, XFS and NTFS have.',
+      { cause },
+    );
+  }
+}
+
 /**
  * Makes a file, unless there is one: of several who make it at once one does, and the others find it whole. It and its name
  * are on disk when this resolves, whoever made it. Mode 0600; its owner is another where one is given, from its first moment on.
  *
  * @returns whether it was made now.
+ * @throws {NoHardLinks} where its file system has none.
  */
 export async function createDurably(
   path: string,
@@ -25,6 +40,7 @@ export async function createDurably(
   try {
     await link(beside, path);
   } catch (error) {
+    if (lacksLinks.has(errorCode(error) ?? '')) throw new NoHardLinks(path, error);
     if (errorCode(error) !== 'EEXIST') throw error;
     isNew = false;
   } finally {
