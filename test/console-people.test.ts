@@ -152,6 +152,21 @@ test('an administrator of one segment is offered nothing that they may not do on
   expect(faults).toEqual([]);
 });
 
+test('who makes a segment without the right to enroll agents there is not shown how to', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const user = await makeUser('mara');
+  await c.system.api.made('/api/v1/grants', { userId: user.id, role: 'viewer', scope: null });
+  await c.system.api.made('/api/v1/grants', { userId: user.id, permission: 'segments.edit', scope: null });
+  const { page, faults } = await c.signedInAs('mara');
+  await page.goto(`${c.url}/agents`);
+  await page.getByRole('button', { name: 'New segment…' }).click();
+  await page.getByRole('dialog').getByLabel('Name', { exact: true }).fill('annex');
+  await page.getByRole('button', { name: 'Make segment' }).click();
+  await page.getByRole('heading', { name: 'annex' }).waitFor();
+  expect(await page.getByRole('region', { name: 'Add an agent' }).count()).toBe(0);
+  expect(faults).toEqual([]);
+});
+
 test('what an administrator grants opens the other browser’s pages, and what is taken back closes them', async ({
   skip,
 }) => {

@@ -260,6 +260,50 @@ test('an import whose plan got no answer goes on with the inventory that was mad
   expect(faults).toEqual([]);
 });
 
+test('an import whose inventory somebody has deleted meanwhile makes it anew', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const { api } = c.system;
+  const target = await api.get<{ items: { segmentName: string }[] }>('/api/v1/targets');
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/targets/inventories/new`);
+  const paste = async (text: string) => {
+    await page.getByRole('button', { name: 'Paste…' }).click();
+    await page.getByRole('textbox', { name: 'Text of the inventory' }).fill(text);
+    await page.getByRole('button', { name: 'Take this text' }).click();
+  };
+  await paste('name;host\ngone-1;10.0.2.1\n');
+  await page.getByRole('textbox', { name: 'Name of the inventory' }).fill('short-lived');
+  const segment = target.body.items[0]?.segmentName ?? '';
+  await page.getByRole('combobox', { name: 'Segment' }).selectOption({ label: segment });
+  const plans = '**/api/v1/inventories/*/plan';
+  const plan = page.getByRole('button', { name: /^Plan the import/ });
+  const ofThisName = async () => {
+    const { body } = await api.get<{ items: { id: number; name: string; format: string }[] }>(
+      '/api/v1/inventories',
+    );
+    return body.items.filter(({ name }) => name === 'short-lived');
+  };
+  const unavailable = { error: { code: 'unavailable', message: 'No database.', requestId: 'r' } };
+  /** Its plan fails in passing, and somebody deletes what was made for it. */
+  const madeAndDeleted = async () => {
+    await page.route(plans, (route) => route.fulfill({ status: 503, json: unavailable }));
+    await plan.click();
+    await page.getByText('The inventory short-lived is made; planning again goes on with it.').waitFor();
+    await page.unroute(plans);
+    const [made] = await ofThisName();
+    expect((await api.send('DELETE', `/api/v1/inventories/${made?.id}`)).status).toBe(204);
+  };
+  await madeAndDeleted();
+  // Of another format it is another inventory.
+  await page.getByRole('combobox', { name: 'Format' }).selectOption('ansible_ini');
+  await paste('gone-1 ansible_host=10.0.2.1\n');
+  await madeAndDeleted();
+  await plan.click();
+  await page.getByRole('button', { name: /create 1/ }).waitFor();
+  expect(await ofThisName()).toMatchObject([{ format: 'ansible_ini' }]);
+  expect(faults).toEqual([]);
+});
+
 test('a list that could not be read shows no rows of another filter, and is read by itself', async ({
   skip,
 }) => {
