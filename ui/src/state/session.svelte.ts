@@ -98,9 +98,15 @@ export class Session {
   }
 
   async signOut(): Promise<void> {
-    await signOut();
+    try {
+      await signOut();
+    } catch (error) {
+      // It had ended before: it is left all the same.
+      if (!(error instanceof ApiError && error.code === 'unauthenticated')) throw error;
+    }
     this.me = undefined;
     this.ended = false;
+    this.#back = undefined;
     this.state = 'signed-out';
   }
 

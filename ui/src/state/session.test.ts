@@ -133,6 +133,31 @@ describe('a session', () => {
     expect([session.state, session.ended]).toEqual(['signed-out', false]);
   });
 
+  it('that had ended before someone left it is left all the same, and nothing of it stays', async () => {
+    await serveApi({
+      '/api/v1/sign-in/exchange': (_request, response) => json(response, me),
+      '/api/v1/sign-out': (_request, response) => json(response, refusal, 401),
+    });
+    await session.exchange('a code');
+    await session.signOut();
+    expect([session.state, session.ended, session.me, session.whenBack()]).toEqual([
+      'signed-out',
+      false,
+      undefined,
+      undefined,
+    ]);
+  });
+
+  it('is not left where the server did not say so', async () => {
+    await serveApi({
+      '/api/v1/sign-in/exchange': (_request, response) => json(response, me),
+      '/api/v1/sign-out': (request) => request.socket.destroy(),
+    });
+    await session.exchange('a code');
+    await expect(session.signOut()).rejects.toMatchObject({ code: 'offline' });
+    expect([session.state, session.me?.name]).toEqual(['signed-in', 'admin']);
+  });
+
   it('of a server that does not answer is neither, and the connection says so until it answers', async () => {
     await serveApi({ '/api/v1/me': (request) => request.socket.destroy() });
     await session.check();
