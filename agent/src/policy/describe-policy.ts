@@ -1,6 +1,7 @@
 // A policy in sentences, for `policy check`.
 import type { AgentPolicy } from './agent-policy.ts';
 import { hoursText } from './hours.ts';
+import { runsAsSshExec } from './policy-guard.ts';
 import { defaultMaxGrantHours, type RequireGrant, type SourceRule } from './policy-schema.ts';
 import { sourceBounds } from './source-rules.ts';
 
@@ -12,6 +13,7 @@ export function describePolicy({ fileRoots, rules = {} }: AgentPolicy): string[]
   const allowed = (rule: boolean | undefined) => (rule === false ? 'refused' : 'allowed');
   return [
     `step types             ${listed(step_types, 'all')}`,
+    ...commandText(step_types),
     `hosts                  ${listed(hosts, 'all')}`,
     `networks               ${listed(networks, 'all')}`,
     `ports                  ${listed(ports, 'all')}`,
@@ -31,6 +33,14 @@ export function describePolicy({ fileRoots, rules = {} }: AgentPolicy): string[]
       ({ path, mayWrite }) => `files                  ${path} (${mayWrite ? 'read and write' : 'read'})`,
     ),
   ];
+}
+
+/** What of the listed types a reader would take for allowed. */
+function commandText(types: readonly string[] | undefined): string[] {
+  if (types === undefined || types.includes('ssh.exec')) return [];
+  const named = types.filter((type) => runsAsSshExec.has(type));
+  if (named.length === 0) return [];
+  return [`                       ${named.join(' and ')} without a command, which goes by ssh.exec`];
 }
 
 function signedText(rule: RequireGrant | undefined): string[] {

@@ -34,7 +34,7 @@ type Place = Pick<LeaseTarget, 'host' | 'port'> & Partial<Pick<LeaseTarget, 'nam
 type Step = Pick<Lease, 'runId' | 'step' | 'epoch' | 'stepType' | 'config' | 'target' | 'rendering'>;
 
 /** Types whose `command` is run as one of `ssh.exec`. */
-const runsAsSshExec: ReadonlySet<string> = new Set(['reboot', 'wait_for']);
+export const runsAsSshExec: ReadonlySet<string> = new Set(['reboot', 'wait_for']);
 
 /** All checks throw an `SshError` of reason `policy_refused` that names the rule and where it stands. */
 export class PolicyGuard {
