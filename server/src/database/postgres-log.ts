@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { copyFile, type FileHandle, open, stat, truncate } from 'node:fs/promises';
+import { type FileHandle, open, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno } from './embedded-postgres-error.ts';
 import { giveToFolderOwner, notOurs } from './folder-owner.ts';
@@ -50,10 +50,27 @@ export class PostgresLog {
     }
   }
 
-  /** Keeps the file and one older one bounded. The writer appends, so the file may be cut under it. */
+  /** Keeps the file and one older one bounded. The writer appends, so the file may be cut under it. No link is followed: root may run this. */
   async trim(): Promise<void> {
     if ((await this.size()) < maxBytes) return;
-    await copyFile(this.path, `${this.path}.1`);
-    await truncate(this.path);
+    const file = await open(this.path, constants.O_RDWR | constants.O_NOFOLLOW);
+    try {
+      await copyAnew(file, `${this.path}.1`);
+      await file.truncate();
+    } finally {
+      await file.close();
+    }
+  }
+}
+
+async function copyAnew(file: FileHandle, path: string): Promise<void> {
+  await rm(path, { force: true });
+  const made = await open(path, 'wx', 0o600);
+  try {
+    await giveToFolderOwner(made, path);
+    for await (const chunk of file.createReadStream({ start: 0, autoClose: false }))
+      await made.writeFile(chunk);
+  } finally {
+    await made.close();
   }
 }

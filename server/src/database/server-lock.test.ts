@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -72,6 +72,18 @@ test('whoever lost the lock does not release it for the new holder', async () =>
   await writeFile(path, JSON.stringify({ ...t.own, realm: 'elsewhere' }));
   await lock.release();
   expect(JSON.parse(await readFile(path, 'utf8')).realm).toBe('elsewhere');
+});
+
+test('nothing outside the folder is cut by a lock that became a link', async () => {
+  const t = await setup();
+  const lock = await t.take();
+  const path = join(t.folder, 'server.lock.1');
+  const linked = join(t.folder, 'linked');
+  await rename(path, linked);
+  await symlink(linked, path);
+  await lock.release();
+  expect(JSON.parse(await readFile(linked, 'utf8'))).toEqual(t.own);
+  expect(t.messages.at(-1)).toMatch(/server\.lock\.1 can't be released: .*ELOOP/);
 });
 
 test('that a lock can’t be released is told, and nothing fails by it', async () => {

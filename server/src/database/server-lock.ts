@@ -4,7 +4,8 @@
 // the same volume) by whether it still touches the file.
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { link, open, readdir, readFile, readlink, rm, stat, truncate, utimes } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { link, lutimes, open, readdir, readFile, readlink, rm, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -54,20 +55,29 @@ export async function takeServerLock(
   const heartbeat = setInterval(() => {
     const now = new Date();
     // The folder may be gone in a test or after an operator's rm; the next start finds out.
-    utimes(path, now, now).catch(() => {});
+    lutimes(path, now, now).catch(() => {});
   }, heartbeatMs);
   heartbeat.unref();
   return {
     async release() {
       clearInterval(heartbeat);
       try {
-        // An empty one names nobody, and takes no room where the disk is full.
-        if ((await readLock(path)) === own) await truncate(path);
+        await emptyIf(path, own);
       } catch (error) {
         log(`${path} can't be released: ${error}. The next start takes it over.`);
       }
     },
   };
+}
+
+/** An empty one names nobody, and takes no room where the disk is full. It is read and cut as one file, and no link: root may run this. */
+async function emptyIf(path: string, content: string): Promise<void> {
+  const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
+  try {
+    if ((await file.readFile('utf8')) === content) await file.truncate();
+  } finally {
+    await file.close();
+  }
 }
 
 async function writeNew(path: string, content: string): Promise<void> {
