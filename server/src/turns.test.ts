@@ -10,11 +10,13 @@ test('so many have their turn at a time, and the others in the order in which th
   });
   await Promise.all(all.slice(0, 2));
   expect(began).toEqual([1, 2]);
+  expect(turns.areAwaited).toBe(true);
   turns.done();
   await all[2];
   expect(began).toEqual([1, 2, 3]);
   turns.done();
   await all[3];
+  expect(turns.areAwaited).toBe(false);
   turns.done();
   turns.done();
   await turns.take();

@@ -7,6 +7,11 @@ export class Turns {
     this.#free = atATime;
   }
 
+  /** Whether somebody waits for a turn. */
+  get areAwaited(): boolean {
+    return this.#waiting.length > 0;
+  }
+
   /** Resolves when it is the caller's turn, who says `done` afterwards, whatever happened. */
   async take(): Promise<void> {
     if (this.#free > 0) {

@@ -38,9 +38,11 @@ import { orderForStart, resolveTargets } from './start-targets.ts';
 const maxTargetsClaimedAlong = 100;
 /**
  * While a start waits for a lock it has a place that another could have; at first also a claim, beside which its server
- * makes no other. `later` is for those that wait in line, and `held` for what they may meet once they hold job and targets.
+ * makes no other.
  */
-const maxLockWaitMs = { first: 250, later: 500, held: 5_000 };
+const maxFirstLockWaitMs = 250;
+/** Of one in line: `later` until it holds job and targets, `held` for what it may meet then. Each keeps all behind it waiting. */
+const maxLockWaitMs = { alone: { later: 500, held: 5_000 }, inFrontOfOthers: { later: 50, held: 500 } };
 const lockNotAvailable = '55P03';
 const nothingNew: ProgressNews = { runs: [], segments: [], cancel: [] };
 /** Of a reference to what is not there, and of one that is null because that was deleted. */
@@ -81,7 +83,10 @@ export async function startRun(deps: StartRunDeps, request: StartRun, caller: Ca
     if (!isHeldByOthers(error)) throw error;
   }
   const { claims: _, ...alone } = deps;
-  const again = () => queueOrReadAgain({ ...alone, waits: true }, request, caller);
+  const again = () => {
+    const waits = waiters.areAwaited ? maxLockWaitMs.inFrontOfOthers : maxLockWaitMs.alone;
+    return queueOrReadAgain({ ...alone, waits }, request, caller);
+  };
   for (;;) {
     try {
       return await inTurn(waiters, () => inTurn(turns, again));
@@ -103,7 +108,7 @@ const placesOfPools = new WeakMap<Sql, Places>();
  * Half of the connections that starts have their transactions on: each is open while it reads over the other pool, and
  * what agents send goes on beside them. Without a pool for the queue they read over the same one, which needs the rest.
  * One of these turns at most is had by those that have met a lock of others, as of who deletes one of their targets: each
- * waits for a moment, and then it is the next one's turn.
+ * waits for a moment, a shorter one where others wait behind it, and then it is the next one's turn.
  */
 function placesOf(sql: Sql): Places {
   const places = placesOfPools.get(sql) ?? {
@@ -138,7 +143,7 @@ async function queueOrReadAgain(deps: QueueDeps, request: StartRun, caller: Call
 }
 
 /** `waits`: it has met a lock, and is to find that free before it writes anything. */
-type QueueDeps = StartRunDeps & { waits?: true };
+type QueueDeps = StartRunDeps & { waits?: { later: number; held: number } };
 
 /** Fails with 55P03 where others hold for longer than a moment what it has to lock. */
 async function queueRun(deps: QueueDeps, request: StartRun, caller: Caller): Promise<Started> {
@@ -157,7 +162,7 @@ async function queueRun(deps: QueueDeps, request: StartRun, caller: Caller): Pro
     const version = (await readingVersion) ?? job.version;
     const { targets, selection } = await readingTargets;
     if (deps.waits) {
-      await boundLockWaits(tx, maxLockWaitMs.later);
+      await boundLockWaits(tx, deps.waits.later);
       await holdForRun(
         tx,
         request.jobId,
@@ -203,7 +208,7 @@ async function queueRun(deps: QueueDeps, request: StartRun, caller: Caller): Pro
       targets.length > maxTargetsClaimedAlong ? undefined : claim.begin(deps.claims?.claimAlong(news), tx);
     try {
       isSent = true;
-      const bound = boundLockWaits(tx, deps.waits ? maxLockWaitMs.held : maxLockWaitMs.first);
+      const bound = boundLockWaits(tx, deps.waits?.held ?? maxFirstLockWaitMs);
       // Met below, unless what follows fails before.
       bound.catch(() => undefined);
       const inserted = insertRun(tx, newRun);

@@ -114,3 +114,24 @@ test('of starts that wait the one goes on that may, whoever came before it', asy
   await letGoOfLong();
   expect(await before).toBe(1);
 });
+
+test('a start whose lock is let go soon is not held up for long by many whose locks last', async () => {
+  await using t = await setupWaiting();
+  const [long, short] = [await t.addTarget(), await t.addTarget()];
+  const [letGoOfLong, letGoOfShort] = [await t.hold(long), await t.hold(short)];
+  const before = Array.from({ length: 10 }, () => t.startOn(long));
+  const whichever = Promise.race(before);
+  whichever.catch(() => undefined);
+  await t.allInLine();
+  const it = t.startOn(short);
+  it.catch(() => undefined);
+  await blockedBackends(t.sql, 2);
+  await t.allInLine();
+  await letGoOfShort();
+  const letGoAt = performance.now();
+  expect(await Promise.race([it.then(() => 'the short one'), whichever])).toBe('the short one');
+  // Ten that waited as long as one alone does would take 5 s.
+  expect(performance.now() - letGoAt).toBeLessThan(3_000);
+  await letGoOfLong();
+  expect(new Set(await Promise.all(before))).toEqual(new Set([1]));
+});
