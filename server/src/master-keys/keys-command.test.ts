@@ -193,8 +193,8 @@ test('a key that was altered keeps no other from being wrapped anew, is named, a
   await expect(new RunKeys(next).keyOf(t.sql, middle)).rejects.toMatchObject({ reason: 'damaged' });
   const rows = await t.sql`select detail from audit_log where action = 'master_key.rewrapped' order by id`;
   expect(rows).toMatchObject([
-    { detail: { count: total - 1, damaged: { count: 1, givenUp: false } } },
-    { detail: { count: 0, damaged: { named: [`job_runs ${middle} (${t.masterKey.id})`], givenUp: true } } },
+    { detail: { count: total - 1, damaged: { count: 1 } } },
+    { detail: { count: 0, givenUp: { count: 1, named: [`job_runs ${middle} (${t.masterKey.id})`] } } },
   ]);
 });
 
@@ -213,6 +213,42 @@ test('what names no key, or one that is not here, keeps no other from being wrap
   expect(t.said).toContain('1 wrapped keys name no master key: they were altered');
   await t.command('retire', t.masterKey.id);
   await loadJobVersion({ sql: t.sql, masterKey: next }, t.jobId, 1);
+});
+
+test('what names no key can be given up, and so can what names one that nobody has, by its id', async () => {
+  await using t = await setup();
+  const { next, middle } = await setupRows(t);
+  const [absent, other] = [newMasterKey(), newMasterKey()];
+  await t.sql`update job_runs set data_key = replace(data_key, ${t.masterKey.id}, ${absent.id}) where id = ${middle}`;
+  await t.sql`update job_runs set data_key = replace(data_key, ${t.masterKey.id}, 'mk-') where id = ${t.runId}`;
+  await t.sql`update segments set root_key_sealed = '\\xff0041'`;
+  const [segment, run, ofAbsent] = [
+    `segments ${t.segmentId} (no key’s id)`,
+    `job_runs ${t.runId} (no key’s id)`,
+    `job_runs ${middle} (${absent.id})`,
+  ];
+  await expect(t.command('rewrap')).rejects.toThrow(`does not open them: ${segment}, ${run}. Where`);
+  await expect(t.command('rewrap', 'give-up')).rejects.toThrow(
+    new RegExp(`${middle} \\(${absent.id}\\)\\. Put .* npm run keys -- rewrap give-up mk-… `),
+  );
+  expect(t.said).toContain(`Given up: ${segment}, ${run}. What they encrypt can’t be read.`);
+  for (const [id, why] of [
+    [t.masterKey.id, 'is in'],
+    [other.id, 'Nothing names'],
+    ['mk-1', 'is no id of a master key'],
+  ] as const)
+    await expect(t.command('rewrap', 'give-up', id)).rejects.toThrow(why);
+
+  await t.command('rewrap', 'give-up', absent.id);
+  expect(t.said).toContain(`Given up: ${ofAbsent}. What they encrypt can’t be read.`);
+  await t.command('rewrap');
+  expect([...(await countAllWrapped(t.sql)).keys()]).toEqual([next.id]);
+  for (const id of [t.runId, middle])
+    await expect(new RunKeys(next).keyOf(t.sql, id)).rejects.toMatchObject({ reason: 'damaged' });
+  const rows = await t.sql`
+    select detail->'givenUp'->'named' as named from audit_log
+    where action = 'master_key.rewrapped' and detail ? 'givenUp' order by id`;
+  expect(rows).toEqual([{ named: [segment, run] }, { named: [ofAbsent] }]);
 });
 
 test('a server that lacks the active key says so once, and goes on as soon as it is there', async () => {

@@ -27,6 +27,7 @@ npm run keys -- add                   puts a new key into the master key file of
 npm run keys -- activate mk-…         wraps with it from now on
 npm run keys -- rewrap                wraps everything with the active key
 npm run keys -- rewrap give-up        the same, and has what can't be opened any more need no other key
+npm run keys -- rewrap give-up mk-…   the same, and has what is under that key, which nobody has any more, need it no more
 npm run keys -- retire mk-…           takes a key that nothing needs any more out of the file
 
 Options are those of the server: --data, DATABASE_URL, OPSCONDUCTOR_MASTER_KEY_FILE.`;
@@ -41,11 +42,11 @@ export class KeysError extends Error {
 
 /** @throws {KeysError} with what to do: where nothing was changed, or `rewrap` had to leave something. */
 export async function runKeysCommand(args: readonly string[], command: KeysCommand): Promise<void> {
-  const [verb, id] = args;
+  const [verb, id, ofKey] = args;
   const state = await readState(command);
   if (verb === 'status') return status(state, command);
   if (verb === 'add') return add(state, command);
-  if (verb === 'rewrap') return rewrap(state, id, command);
+  if (verb === 'rewrap') return rewrap(state, { word: id, keyId: ofKey }, command);
   if (verb === 'activate') return activate(state, named(state, id), command);
   if (verb === 'retire') return retire(state, named(state, id), command);
   throw new KeysError(`There is no “${verb ?? ''}”.\n${keysUsage}`);
@@ -128,42 +129,66 @@ async function activate(
 }
 
 async function rewrap(
-  { keys, activeId }: State,
-  word: string | undefined,
+  state: State,
+  asked: { word: string | undefined; keyId: string | undefined },
   { sql, file, say }: KeysCommand,
 ): Promise<void> {
-  if (word !== undefined && word !== 'give-up')
-    throw new KeysError(`“${word}” is nothing that rewrap takes.\n${keysUsage}`);
-  const giveUp = word === 'give-up';
+  const { keys, activeId } = state;
   const active = keys.find(({ id }) => id === activeId);
   if (active === undefined) throw new KeysError(`The active key ${activeId} is not in the master key file.`);
   const ring = new MasterKeyRing(keys, active);
-  const { count, damaged, lacking } = await rewrapAll(sql, ring, {
+  const giveUp = await whatToGiveUp(state, asked, { sql, file });
+  const { count, damaged, lacking, givenUp } = await rewrapAll(sql, ring, {
     giveUp,
     onPortion: (done) => say(`${done} keys wrapped anew`),
   });
-  if (count + damaged.count > 0)
+  if (count + damaged.count + givenUp.count > 0)
     await recordAudit(sql, {
       ...bySystem,
       action: 'master_key.rewrapped',
       object: { kind: 'master_key', id: activeId },
-      detail: { count, ...(damaged.count === 0 ? {} : { damaged: { ...damaged, givenUp: giveUp } }) },
+      detail: {
+        count,
+        ...(damaged.count === 0 ? {} : { damaged }),
+        ...(givenUp.count === 0 ? {} : { givenUp }),
+      },
     });
-  if (giveUp && damaged.count > 0) say(`Given up: ${list(damaged)}. What they encrypt can’t be read.`);
+  if (givenUp.count > 0) say(`Given up: ${list(givenUp)}. What they encrypt can’t be read.`);
   const left = [
-    ...(damaged.count > 0 && !giveUp
+    ...(damaged.count > 0
       ? [
           `Altered or moved, so that the key that they name does not open them: ${list(damaged)}. Where a backup has these rows ` +
             'as they were, bring them back and run this again. Otherwise what they encrypt is lost, and npm run keys -- rewrap ' +
             'give-up has them need that key no more.',
         ]
       : []),
-    ...(lacking.count > 0 ? [`Wrapped by a master key that is not in ${file}: ${list(lacking)}.`] : []),
+    ...(lacking.count > 0
+      ? [
+          `Wrapped by a master key that is not in ${file}: ${list(lacking)}. Put that key back from a copy of the file, and run ` +
+            `this again. Where nobody has it, what it wraps is lost, and npm run keys -- rewrap give-up mk-… has them need it no more.`,
+        ]
+      : []),
   ];
   if (left.length > 0) throw new KeysError(['All others are wrapped by the active key.', ...left].join('\n'));
   say(
     `All keys are wrapped by ${activeId}. What is left to do: npm run keys -- retire, for each key that is not active.`,
   );
+}
+
+/** @throws {KeysError} for anything else than `give-up`, and for a key that need not or can't be given up. */
+async function whatToGiveUp(
+  { keys }: State,
+  { word, keyId }: { word: string | undefined; keyId: string | undefined },
+  { sql, file }: Pick<KeysCommand, 'sql' | 'file'>,
+): Promise<'damaged' | { keyId: string } | undefined> {
+  if (word === undefined) return undefined;
+  if (word !== 'give-up') throw new KeysError(`“${word}” is nothing that rewrap takes.\n${keysUsage}`);
+  if (keyId === undefined) return 'damaged';
+  if (!isMasterKeyId(keyId)) throw new KeysError(`“${keyId}” is no id of a master key.\n${keysUsage}`);
+  if (keys.some(({ id }) => id === keyId))
+    throw new KeysError(`${keyId} is in ${file}: npm run keys -- rewrap wraps anew what it opens.`);
+  if (!(await countAllWrapped(sql)).has(keyId)) throw new KeysError(`Nothing names ${keyId}.`);
+  return { keyId };
 }
 
 function list({ count, named }: Rows): string {

@@ -20,10 +20,12 @@ const maxNamed = 20;
 
 export interface Rewrapped {
   count: number;
-  /** Altered or moved: no key opens these. With `giveUp` those of a key of the ring name the active one now. */
+  /** Altered or moved: no key opens these, and some name none. */
   damaged: Rows;
   /** Wrapped by keys that are not in the ring. */
   lacking: Rows;
+  /** Named here as they were; they name the active key now, which does not open them either. */
+  givenUp: Rows;
 }
 
 export interface Rows {
@@ -33,32 +35,35 @@ export interface Rows {
 }
 
 export interface RewrapOptions {
-  giveUp?: boolean;
+  /** What is damaged, or what names a key that is not in the ring. */
+  giveUp?: 'damaged' | { keyId: string } | undefined;
   onPortion?: (rewrapped: number) => void;
 }
 
 export async function rewrapAll(
   sql: Sql,
   ring: MasterKeyRing,
-  { giveUp = false, onPortion = () => {} }: RewrapOptions = {},
+  { giveUp, onPortion = () => {} }: RewrapOptions = {},
 ): Promise<Rewrapped> {
-  const done: Rewrapped = { count: 0, damaged: noRows(), lacking: noRows() };
+  const done: Rewrapped = { count: 0, damaged: noRows(), lacking: noRows(), givenUp: noRows() };
   for (const column of wrappedColumns) {
     for (let after: string | undefined; ; ) {
       const limits = { masterKeyId: ring.id, after, limit: portion };
-      const { rows, sorted, changed } = await inTransaction(sql, async (tx) => {
+      const { rows, sorted, changed, givenUp } = await inTransaction(sql, async (tx) => {
         const rows = await rowsWrappedByOthers(tx, column, limits);
         const sorted = sort(rows, ring, column.contextOf);
         const changed = await replaceWrapped(tx, column, sorted.moved);
-        if (giveUp) await replaceWrapped(tx, column, sorted.givenUp);
-        return { rows, sorted, changed };
+        const going = toGiveUp(sorted, giveUp).map(({ id, wrapped: before }) => ({
+          ...{ id, before, after: giveUpDataKey(ring, before) },
+        }));
+        return { rows, sorted, changed, givenUp: await replaceWrapped(tx, column, going) };
       });
-      for (const row of sorted.damaged) add(done.damaged, column.table, row);
-      for (const row of sorted.lacking) add(done.lacking, column.table, row);
+      for (const kind of ['damaged', 'lacking'] as const)
+        for (const row of sorted[kind]) add(done[givenUp.has(row.id) ? 'givenUp' : kind], column.table, row);
       const last = rows.at(-1);
       if (last === undefined) break;
       after = last.id;
-      done.count += changed;
+      done.count += changed.size;
       onPortion(done.count);
     }
   }
@@ -74,30 +79,34 @@ export async function countAllWrapped(sql: Sql): Promise<Map<string, number>> {
   return all;
 }
 
-interface Change {
-  id: string;
-  before: string;
-  after: string;
+interface Sorted {
+  moved: { id: string; before: string; after: string }[];
+  damaged: WrappedRow[];
+  lacking: WrappedRow[];
 }
 
-function sort(rows: readonly WrappedRow[], ring: MasterKeyRing, contextOf: (boundTo: string) => string) {
-  const moved: Change[] = [];
-  const givenUp: Change[] = [];
-  const damaged: WrappedRow[] = [];
-  const lacking: WrappedRow[] = [];
+function sort(
+  rows: readonly WrappedRow[],
+  ring: MasterKeyRing,
+  contextOf: (boundTo: string) => string,
+): Sorted {
+  const sorted: Sorted = { moved: [], damaged: [], lacking: [] };
   for (const row of rows) {
     const { id, boundTo, wrapped: before } = row;
     try {
-      moved.push({ id, before, after: rewrapDataKey(ring, ring, before, contextOf(boundTo)) });
+      sorted.moved.push({ id, before, after: rewrapDataKey(ring, ring, before, contextOf(boundTo)) });
     } catch (error) {
       if (!(error instanceof AtRestError)) throw error;
-      if (error.reason === 'damaged') {
-        damaged.push(row);
-        if (keyIdOf(row) !== undefined) givenUp.push({ id, before, after: giveUpDataKey(ring, before) });
-      } else lacking.push(row);
+      const isDamaged = error.reason === 'damaged' || keyIdOf(row) === undefined;
+      sorted[isDamaged ? 'damaged' : 'lacking'].push(row);
     }
   }
-  return { moved, givenUp, damaged, lacking };
+  return sorted;
+}
+
+function toGiveUp({ damaged, lacking }: Sorted, giveUp: RewrapOptions['giveUp']): WrappedRow[] {
+  if (giveUp === undefined) return [];
+  return giveUp === 'damaged' ? damaged : lacking.filter((row) => keyIdOf(row) === giveUp.keyId);
 }
 
 function noRows(): Rows {

@@ -37,20 +37,21 @@ export async function rowsWrappedByOthers(
     order by ${tx(column.table)}.id limit ${limit}`;
 }
 
-/** Each only where it is what it was; returns how many were. */
+/** Each only where it is what it was; returns the ids of those that were. */
 export async function replaceWrapped(
   tx: Tx,
   column: WrappedColumn,
   rows: readonly { id: string; before: string; after: string }[],
-): Promise<number> {
-  if (rows.length === 0) return 0;
+): Promise<ReadonlySet<string>> {
+  if (rows.length === 0) return new Set();
   const after = column.isBytes ? tx`decode(x.after, 'escape')` : tx`x.after`;
   const id = column.idType === 'uuid' ? tx`x.id::uuid` : tx`x.id::bigint`;
-  const result = await tx`
+  const changed = await tx<{ id: string }[]>`
     update ${tx(column.table)} t set ${tx(column.column)} = ${after}
     from jsonb_to_recordset(${tx.json(rows as never)}) as x(id text, before text, after text)
-    where t.id = ${id} and ${textOf(tx, column)} = x.before`;
-  return result.count;
+    where t.id = ${id} and ${textOf(tx, column)} = x.before
+    returning x.id`;
+  return new Set(changed.map((row) => row.id));
 }
 
 /** How many keys are wrapped by each master key. */
