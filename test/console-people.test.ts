@@ -167,6 +167,38 @@ test('who makes a segment without the right to enroll agents there is not shown 
   expect(faults).toEqual([]);
 });
 
+test('where a server of an earlier version answers, which says of no run and scan what one may, a right held anywhere offers it', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { api, segmentId, sshd } = c.system;
+  const gate = await c.system.gate();
+  const { id: runId } = await c.system.run([gate.wait]);
+  const unseen = { segmentId, name: 'unseen', host: sshd.host, port: sshd.port };
+  const target = await api.made<Made>('/api/v1/targets', unseen);
+  const selection = { targetIds: [target.id] };
+  const { id: scanId } = await api.made<Made>('/api/v1/host-scans', { selection, kind: 'keys' });
+  const { page, faults } = await c.signedIn();
+  await page.route(/\/api\/v1\/(runs\/\d+|host-scans\/\d+(\/items.*)?)$/, async (route) => {
+    const response = await route.fetch();
+    const unsaid = ['eventId', 'mayRun', 'mayCancel', 'mayApprove'];
+    const body = JSON.parse(await response.text(), (key, value) =>
+      unsaid.includes(key) ? undefined : value,
+    );
+    await route.fulfill({ response, json: body });
+  });
+  await page.goto(`${c.url}/runs/${runId}`);
+  await page.getByRole('button', { name: 'Run again…' }).waitFor();
+  await page.getByRole('button', { name: 'Cancel run…' }).waitFor();
+  await gate.open();
+  await page.locator('.title').getByText('succeeded').waitFor();
+
+  await page.goto(`${c.url}/targets/scans/${scanId}`);
+  await page.getByRole('button', { name: 'Accept the keys of all 1 new target…' }).waitFor();
+  await page.getByRole('checkbox', { name: 'Choose unseen' }).waitFor();
+  expect(faults).toEqual([]);
+});
+
 test('what an administrator grants opens the other browser’s pages, and what is taken back closes them', async ({
   skip,
 }) => {

@@ -62,6 +62,8 @@ export class RunView {
   #listener: OutputListener | undefined;
   /** Id of the newest event that is in what is shown, without its positions in output. */
   #eventId = '';
+  /** Servers of an earlier version, which answer too in the midst of an upgrade, do not say of which part it is. */
+  #isPartKnown = false;
   #frame: number | undefined;
   #down = false;
   #detailTimer: ReturnType<typeof setTimeout> | undefined;
@@ -146,7 +148,9 @@ export class RunView {
     if (this.#cursor === undefined) {
       const run = await fetchRun(this.id, signal);
       this.run = run;
-      this.#eventId = run.eventId;
+      const { eventId, eventSeq }: Partial<RunDetail> = run;
+      this.#eventId = eventId ?? String(eventSeq);
+      this.#isPartKnown = eventId !== undefined;
       this.#lookAgainIfUntold();
       this.#seen = new Set();
     }
@@ -203,7 +207,7 @@ export class RunView {
         if (current.signal.aborted) return;
         connection.heard();
         const [eventId = ''] = lastEventId.split('~');
-        if (partOf(eventId) !== partOf(this.#eventId)) return this.#startAnew();
+        if (this.#isPartKnown && partOf(eventId) !== partOf(this.#eventId)) return this.#startAnew();
         this.#eventId = eventId;
         if (event.event === 'change') this.#apply(JSON.parse(event.data) as RunChange);
         else if (event.event === 'transfer') this.#noteTransfer(JSON.parse(event.data) as TransferEvent);

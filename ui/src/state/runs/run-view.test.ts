@@ -17,6 +17,8 @@ const run = (fields: Partial<RunDetail> = {}) =>
     cancelRequestedAt: null,
     ...fields,
   }) as RunDetail;
+/** As a server of an earlier version answers, in the midst of an upgrade. */
+const beforeEventId = { eventId: undefined, eventSeq: 40 } as unknown as Partial<RunDetail>;
 const targetRun = (id: number) =>
   ({ id, targetName: `host-${id}`, status: 'running', startedAt: null }) as TargetRun;
 const step = (id: number, targetRunId: number, stepNumber: number, fields: Partial<Step> = {}) =>
@@ -255,6 +257,32 @@ describe('a run as it goes', () => {
     expect(t.view.host(2)?.steps[0]?.status).toBe('running');
     t.send({ seq: 301, steps: [{ id: 21, status: 'succeeded' }] }, '0badcafe.301');
     await t.seen(() => t.view.host(2)?.steps[0]?.status === 'succeeded');
+  });
+
+  it('is followed by its number where a server of an earlier version does not name the event that it was read with', async () => {
+    const t = await setup({ run: beforeEventId });
+    await t.view.start();
+    await t.connected(1);
+    expect(t.streams[0]?.lastEventId).toBe('40');
+    t.send({ seq: 41, steps: [{ id: 12, status: 'running' }] });
+    await t.seen(() => t.view.host(1)?.steps[1]?.status === 'running');
+    t.view.listen({ stepId: 12, position: () => '12.1.30', take: () => {} });
+    await t.connected(2);
+    expect(t.streams[1]?.lastEventId).toBe('41~12.1.30');
+  });
+
+  it('is shown as it goes of a part that such a server did not name when it was read', async () => {
+    const t = await setup({ run: beforeEventId });
+    await t.view.start();
+    await t.connected(1);
+    t.send({ seq: 1, steps: [{ id: 21, status: 'running' }] }, '0badcafe.1');
+    await t.seen(() => t.view.host(2)?.steps[0]?.status === 'running');
+    t.cut();
+    await eventually(() => connection.state).toBe('reconnecting');
+    t.restore();
+    await t.connected(2);
+    expect(t.streams[1]?.lastEventId).toBe('0badcafe.1');
+    expect(t.asked.filter((line) => line === 'GET /api/v1/runs/7')).toHaveLength(1);
   });
 
   it('is not followed when it had ended before', async () => {
