@@ -173,6 +173,54 @@ test('a run is started by a selector, and what it was started on is offered agai
   expect(faults).toEqual([]);
 });
 
+test('what is typed for a start stays, with the focus, while what the job ran on last can’t be read', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { api, targetId } = c.system;
+  const job = await api.made<{ id: number }>('/api/v1/jobs', {
+    name: 'Say hello again',
+    steps: [{ name: 'hello', type: 'ssh.exec', config: { command: 'echo hello' } }],
+  });
+  const { id: runId } = await api.made<{ id: number }>(`/api/v1/jobs/${job.id}/run`, {
+    targetIds: [targetId],
+  });
+  await api.runEnds(runId);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/jobs/${job.id}`);
+  await page.getByRole('heading', { name: 'Say hello again' }).waitFor();
+  await page.getByText('succeeded').first().waitFor();
+  const unavailable = { error: { code: 'unavailable', message: 'Not now.', requestId: 'r' } };
+  let release = () => {};
+  const typed = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  let asked = 0;
+  await page.route(
+    // Not the list of runs on the page below.
+    `**/api/v1/runs?jobId=${job.id}&limit=1`,
+    async (route) => {
+      asked += 1;
+      if (asked > 1) await typed;
+      await route.fulfill({ status: 503, json: unavailable });
+    },
+    { times: 2 },
+  );
+  await page.keyboard.press('r');
+  const dialog = page.getByRole('dialog');
+  await eventually(() => asked).toBe(2);
+  const bySelector = dialog.getByRole('button', { name: 'Selector' });
+  expect(await bySelector.isVisible()).toBe(true);
+  await bySelector.click();
+  const selector = dialog.getByRole('textbox', { name: 'Selector' });
+  await selector.fill('name:host');
+  release();
+  await dialog.getByText(`Last, in run ${runId}: target host`).waitFor();
+  expect(await selector.inputValue()).toBe('name:host');
+  expect(await selector.evaluate((field) => field.matches(':focus'))).toBe(true);
+  expect(faults).toEqual([]);
+});
+
 test('a pasted list is imported; what has changed since it was planned is shown, and planned again', async ({
   skip,
 }) => {
