@@ -51,6 +51,56 @@ test('what was refused before the key was looked at keeps it', async () => {
   expect(new Set(t.sent.map(({ key }) => key)).size).toBe(1);
 });
 
+test('what was refused each time is not told as lost, and what was lost still is once it was refused after that', async () => {
+  const t = setup();
+  const refusals = [
+    new ApiError('rate_limited', 'Too often.', { status: 429 }),
+    new ApiError('unauthenticated', 'Sign in.', { status: 401 }),
+    new ApiError('forbidden', 'You may not.', { status: 403 }),
+  ];
+  for (const refusal of refusals) {
+    t.answers.push(refusal);
+    await expect(t.ask('run')).rejects.toThrow(refusal);
+    expect(t.asked.lostAt).toBeUndefined();
+  }
+  for (const answer of [new ApiError('internal', 'Failed.', { status: 500 }), ...refusals]) {
+    t.answers.push(answer);
+    await expect(t.ask('run')).rejects.toThrow(answer);
+    expect(t.asked.lostAt).toBeGreaterThan(0);
+  }
+  await t.ask('run');
+  expect(new Set(t.sent.slice(3).map(({ key }) => key)).size).toBe(1);
+  expect(t.asked.lostAt).toBeUndefined();
+});
+
+test('what is refused while the same is under way keeps its key', async () => {
+  const asked = new AskedOnce<string>();
+  const keys: string[] = [];
+  let lose = (_: Error) => {};
+  const ask = (answer: () => Promise<string>) =>
+    asked.ask(
+      'run',
+      () => 'run',
+      (_, key) => {
+        keys.push(key);
+        return answer();
+      },
+    );
+  const lost = ask(
+    () =>
+      new Promise((_, reject) => {
+        lose = reject;
+      }),
+  );
+  await expect.poll(() => keys.length).toBe(1);
+  const refused = ask(() => Promise.reject(new ApiError('rate_limited', 'Too often.', { status: 429 })));
+  await expect(refused).rejects.toThrow('Too often.');
+  lose(new ApiError('offline', 'The server did not answer.'));
+  await expect(lost).rejects.toThrow('did not answer');
+  await ask(async () => 'done');
+  expect(new Set(keys).size).toBe(1);
+});
+
 test('what was answered, refused or changed is a request of its own', async () => {
   const t = setup();
   await t.ask('run');

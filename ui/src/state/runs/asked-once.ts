@@ -6,6 +6,8 @@ interface Asked<Body> {
   key: string;
   body: Body;
   at: number;
+  /** Tries of it that may have been done: under way, or without an answer. */
+  open: number;
 }
 
 export class AskedOnce<Body> {
@@ -27,25 +29,39 @@ export class AskedOnce<Body> {
     make: () => Body | Promise<Body>,
     send: (body: Body, requestKey: string) => Promise<T>,
   ): Promise<T> {
-    const asked = this.#unanswered.get(what) ?? { key: newKey(), body: await make(), at: Date.now() };
+    const asked = this.#unanswered.get(what) ?? {
+      key: newKey(),
+      body: await make(),
+      at: Date.now(),
+      open: 0,
+    };
     this.#unanswered.set(what, asked);
+    asked.open += 1;
     try {
       const answer = await send(asked.body, asked.key);
       this.#unanswered.delete(what);
       return answer;
     } catch (error) {
-      if (error instanceof ApiError && wasNotDone(error)) this.#unanswered.delete(what);
+      if (error instanceof ApiError && wasRefused(error)) {
+        asked.open -= 1;
+        if (asked.open === 0 || !isBeforeKey(error)) this.#unanswered.delete(what);
+      }
       throw error;
     }
   }
 }
 
+/** Then it was not done. */
+function wasRefused({ status }: ApiError): boolean {
+  return status >= 400 && status < 500;
+}
+
 /**
- * What was refused was not done. But who calls too often, or is not signed in any more, is refused before the server looks
- * at the key: an earlier request with it may have been done.
+ * Who calls too often, or is not signed in any more, is refused before the server looks at the key: an earlier request
+ * with it may have been done.
  */
-function wasNotDone({ status }: ApiError): boolean {
-  return status >= 400 && status < 500 && ![401, 403, 429].includes(status);
+function isBeforeKey({ status }: ApiError): boolean {
+  return [401, 403, 429].includes(status);
 }
 
 function newKey(): string {
