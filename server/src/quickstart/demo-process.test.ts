@@ -14,16 +14,17 @@ async function setup() {
   return {
     logged,
     file: (name: string) => join(dir, name),
-    started: async (script: string, quickMs: number, pidFile = join(dir, 'pid')) => {
+    started: async (script: string, quickMs: number, more: { pidFile?: string; restartMs?: number } = {}) => {
       const args = ['-e', `${script}; setInterval(() => {}, 1e6); console.log('up')`];
       const logFile = join(dir, 'log');
       const process = new DemoProcess({
         name: 'one',
         args,
-        pidFile,
+        pidFile: join(dir, 'pid'),
         logFile,
         log,
         quickMs,
+        ...more,
       });
       await process.start();
       await expect.poll(() => readFile(logFile, 'utf8'), { timeout: 10_000 }).toContain('up');
@@ -58,16 +59,25 @@ test('one that can’t be started again is tried until it can, and nothing else 
   const folder = t.file('folder');
   const pidFile = join(folder, 'pid');
   await mkdir(folder);
-  const demo = await t.started('0', 9_000, pidFile);
+  const demo = await t.started('0', 9_000, { pidFile, restartMs: 2 });
   onTestFinished(() => demo.stop());
   const pid = Number(await readFile(pidFile, 'utf8'));
   // As where the disk is full.
   await rm(folder, { recursive: true });
   process.kill(pid, 'SIGKILL');
-  const failed = () => t.logged.some((line) => line.includes('could not be started'));
-  await expect.poll(failed, { timeout: 10_000 }).toBe(true);
+  const failed = () => t.logged.filter((line) => line.includes('could not be started')).length;
+  await expect.poll(failed, { timeout: 10_000 }).toBeGreaterThan(22);
   await mkdir(folder);
   const again = async () => Number(await readFile(pidFile, 'utf8').catch(() => 0));
   await expect.poll(again, { timeout: 10_000 }).toBeGreaterThan(0);
   expect(await again()).not.toBe(pid);
+});
+
+test('one that ends soon after each start is started so often, and that it is not any more is told', async () => {
+  const t = await setup();
+  const demo = await t.started("console.log('up'); process.exit(3)", 9_000, { restartMs: 1 });
+  onTestFinished(() => demo.stop());
+  const last = () => t.logged.at(-1) ?? '';
+  await expect.poll(last, { timeout: 30_000 }).toContain('it is not started again');
+  expect(t.logged.filter((line) => line.includes('it is started again'))).toHaveLength(20);
 });

@@ -13,10 +13,15 @@ export interface DemoProcessOptions {
   log: Log;
   /** With nothing to do it ends within this; 1.5 s unless told. */
   quickMs?: number;
+  /** From its end to its next start; 1 s unless told. */
+  restartMs?: number;
 }
 
-const restartMs = 1_000;
-const maxRestarts = 20;
+const defaultRestartMs = 1_000;
+/** So many times that are starts apart at most that fail one after the other. */
+const maxPauseFactor = 30;
+const shortLifeMs = 10_000;
+const maxShortLives = 20;
 const stopGraceMs = 10_000;
 const defaultQuickMs = 1_500;
 const pollMs = 200;
@@ -26,7 +31,10 @@ export class DemoProcess {
   #pid: number | undefined;
   #child: ChildProcess | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #restarts = 0;
+  #startedAtMs = 0;
+  /** One after the other. */
+  #shortLives = 0;
+  #failedStarts = 0;
   #stopping = false;
 
   constructor(options: DemoProcessOptions) {
@@ -38,6 +46,7 @@ export class DemoProcess {
     const pid = readPid(this.#options.pidFile);
     if (pid !== undefined && isOurs(pid, this.#options.args)) {
       this.#pid = pid;
+      this.#startedAtMs = performance.now();
       this.#options.log.info({ name: this.#options.name, pid }, 'demo process adopted');
       this.#watchAdopted(pid);
       return;
@@ -81,53 +90,69 @@ export class DemoProcess {
     } finally {
       closeSync(output);
     }
+    if (child.pid === undefined) {
+      child.once('error', (error) => this.#onFailedStart(error));
+      return;
+    }
     this.#child = child;
     this.#pid = child.pid;
-    child.once('exit', (code, killedBy) => this.#onExit(code, killedBy));
-    child.once('error', (error) => {
-      this.#options.log.error({ err: error, name: this.#options.name }, 'demo process');
-      // One that has not begun has no exit.
-      if (child.pid === undefined) this.#tryAgain();
-    });
-    await writeFile(this.#options.pidFile, String(child.pid ?? ''), { mode: 0o600 });
+    this.#startedAtMs = performance.now();
+    child.on('error', (error) =>
+      this.#options.log.error({ err: error, name: this.#options.name }, 'demo process'),
+    );
+    const exited = new Promise<[number | null, string | null]>((resolve) =>
+      child.once('exit', (...how) => resolve(how)),
+    );
+    try {
+      await writeFile(this.#options.pidFile, String(child.pid), { mode: 0o600 });
+    } catch (error) {
+      // Without its file it would not be found by the next server, which starts another.
+      child.kill('SIGKILL');
+      await exited;
+      this.#child = undefined;
+      this.#pid = undefined;
+      throw error;
+    }
+    this.#failedStarts = 0;
+    void exited.then((how) => this.#onExit(...how));
   }
 
   #onExit(code: number | null, killedBy: string | null): void {
     this.#child = undefined;
     this.#pid = undefined;
     if (this.#stopping) return;
-    this.#options.log.warn(
-      { name: this.#options.name, exitCode: code, signal: killedBy, log: this.#options.logFile },
-      'demo process ended; it is started again',
-    );
-    this.#tryAgain();
-  }
-
-  #tryAgain(): void {
-    this.#restarts += 1;
-    if (this.#stopping || this.#restarts > maxRestarts) return;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.#spawnAgain(), restartMs);
-  }
-
-  /** Never rejects: the server has more to do than the demo. */
-  async #spawnAgain(): Promise<void> {
-    try {
-      await this.#spawn();
-    } catch (error) {
-      const { log, name } = this.#options;
-      log.warn({ err: error, name }, 'demo process could not be started; it is tried again');
-      // One without its file would not be found by the next server, which starts another: its end has it tried again.
-      if (this.#pid === undefined) this.#tryAgain();
-      else signal(this.#pid, 'SIGKILL');
+    const { log, name, logFile, restartMs = defaultRestartMs } = this.#options;
+    this.#shortLives = performance.now() - this.#startedAtMs < shortLifeMs ? this.#shortLives + 1 : 0;
+    const told = { name, exitCode: code, signal: killedBy, log: logFile };
+    if (this.#shortLives > maxShortLives) {
+      log.error(told, 'demo process ends each time soon after its start; it is not started again');
+      return;
     }
+    log.warn(told, 'demo process ended; it is started again');
+    this.#spawnAfter(restartMs);
+  }
+
+  /** Tried for as long as the server runs, which has more to do than the demo: room on the disk may be all it wants. */
+  #onFailedStart(error: unknown): void {
+    if (this.#stopping) return;
+    const { log, name, restartMs = defaultRestartMs } = this.#options;
+    log.warn({ err: error, name }, 'demo process could not be started; it is tried again');
+    this.#spawnAfter(restartMs * Math.min(2 ** this.#failedStarts, maxPauseFactor));
+    this.#failedStarts += 1;
+  }
+
+  #spawnAfter(pauseMs: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#spawn().catch((error) => this.#onFailedStart(error));
+    }, pauseMs);
   }
 
   #watchAdopted(pid: number): void {
     this.#timer = setTimeout(() => {
       if (isAlive(pid)) this.#watchAdopted(pid);
       else this.#onExit(null, null);
-    }, restartMs);
+    }, this.#options.restartMs ?? defaultRestartMs);
   }
 
   async #gone(pid: number, withinMs: number): Promise<boolean> {
