@@ -7,6 +7,10 @@ const begin = '<Objs Version="1.1.0.1" xmlns="http://schemas.microsoft.com/power
 const block = (content: string) => `${header}${begin}${content}</Objs>`;
 const error = (text: string) => `<S S="Error">${text}</S>`;
 
+/** As Write-Host has it written. */
+const information =
+  '<Obj S="information" RefId="0"><TN RefId="0"><T>A.B</T></TN><ToString>hi</ToString><Props><Obj N="Data" RefId="1"><MS><S N="Message">hi_x000A_</S></MS></Obj></Props></Obj>';
+
 function decode(text: string, size = 1 << 20): string {
   const decoder = new ClixmlDecoder();
   const bytes = Buffer.from(text);
@@ -67,6 +71,47 @@ test.each([
     `${header}${begin}<Obj S="progress" RefId="0"><MS><Obj N="a" RefId="1" /><Obj N="b" RefId="2"><S>x</S></Obj></MS></Obj>${error('bad_x000A_')}<Obj S="progress" RefId="3"><MS>`,
     'bad\n',
   ],
+  [
+    'nothing of an object that was cut',
+    `${header}${begin}${error('bad_x000A_')}${information.slice(0, 120)}`,
+    'bad\n',
+  ],
+  [
+    'what a program writes within an object',
+    `${header}${begin}${information.slice(0, 31)}fatal: x\nhint: a < b\r\n\n${information.slice(31)}${error('bad_x000A_')}`,
+    'fatal: x\nhint: a < b\r\n\nbad\n',
+  ],
+  [
+    'what a program writes within a text of an object, with what came of that',
+    `${header}${begin}<Obj S="information" RefId="0"><ToString>hel` +
+      `fatal: x\nlo</ToString></Obj>${error('bad_x000A_')}`,
+    'helfatal: x\nbad\n',
+  ],
+  [
+    'what a program writes within the end of an object',
+    `${header}${begin}${information.slice(0, -3)}fatal: x\nhint: y\nbj>${error('bad_x000A_')}`,
+    'fatal: x\nhint: y\nbad\n',
+  ],
+  [
+    'what a program writes within the beginning of a record',
+    `${header}${begin}${error('one_x000A_')}<S S="Erfatal: x\nhint: y\nror">two_x000A_</S>`,
+    'one\nfatal: x\nhint: y\ntwo\n',
+  ],
+  [
+    'what a program writes within the beginning of an object',
+    `${header}${begin}<Obj S="informfatal: x\n${information.slice('<Obj S="inform'.length)}${error('bad_x000A_')}`,
+    'fatal: x\nbad\n',
+  ],
+  [
+    'what a program writes within a record, and within its end',
+    `${header}${begin}<S S="Error">onefatal: x\n_x000A_</fatal: y\nS>${error('two_x000A_')}`,
+    'onefatal: x\n\nfatal: y\ntwo\n',
+  ],
+  [
+    'what is no tag, of a program',
+    `${header}${begin}<S S="a\n<S b\n<Obj \n${error('bad_x000A_')}`,
+    'a\n<S S="<S b\n\n<Obj bad\n',
+  ],
   ['the errors of one that was ended', `${header}${begin}${error('bad_x000A_')}<S S="Error">wor`, 'bad\nwor'],
   [
     'a cut entity, and what is none, as it came',
@@ -99,6 +144,22 @@ test('a record that grows without end is given as it is, and those behind it as 
   }
 });
 
+test('where a program writes within an object, nothing of it is lost, and nothing of the object is shown', () => {
+  const whole = `${begin}${information}${error('bad_x000A_')}`;
+  const from = begin.length + '<Obj '.length;
+  for (let at = from; at < begin.length + information.length; at += 1) {
+    const told = decode(`${header}${whole.slice(0, at)}! fatal: x\n${whole.slice(at)}`, 7);
+    // What came of a text before it, or of the name of a tag, can't be told from it.
+    expect(told).toMatch(/^[^<>]*<?\w*! fatal: x\nbad\n$/);
+  }
+});
+
+test('what programs write within one object may be more than any record', () => {
+  const lines = 'fatal: x\n'.repeat(200_000);
+  const text = `${header}${begin}${information.slice(0, 31)}${lines}${information.slice(31)}${error('bad_x000A_')}`;
+  expect(decode(text, 5_000) === `${lines}bad\n`).toBe(true);
+});
+
 test('errors beyond any bound are all text', () => {
   const line = 'x'.repeat(200);
   const told = decode(block(error(`${line}_x000A_`).repeat(10_000)), 5_000);
@@ -115,7 +176,7 @@ test.each([
   const decoder = new ClixmlDecoder();
   const before = process.cpuUsage();
   decoder.write(Buffer.from(`${header}${begin}${text}`));
-  for (const piece of ['AAA', '<S ', '<Ob']) {
+  for (const piece of ['AAA', '<S ', '<Ob', 'A\n', '<S S="\n', '<Obj \n', '</O\n']) {
     for (let count = 0; count < 5_000; count += 1) decoder.write(Buffer.from(piece));
   }
   decoder.end();

@@ -1,17 +1,30 @@
 // What PowerShell writes to standard error when its program came encoded: CLIXML. It begins with the first error or warning and ends with
 // the process, so records are told one by one. Programs that the script starts write to the same handle: what stands between records is theirs.
+// PowerShell hands on what it has written at any place, also within a tag, so that theirs may stand there, too. It writes line breaks as _x000A_:
+// a line that ends in one is not its own.
 
 /** Behind it is text in which records may stand. */
 const header = '#< CLIXML(?:\\r?\\n|(?=<Objs))';
 const inText = new RegExp(header, 'g');
-const recordTag = '<S S="(?<stream>[^"<>]*)"[^<>]*>';
-const objectTag = '<Obj(?:\\s[^<>]*)?>';
+const recordTag = '<S S="(?<stream>[^"<>\\n]*)"[^<>\\n]*>';
+const objectTag = '<Obj(?: [^<>\\n]*)?>';
 const inRecords = new RegExp(
-  `${header}|<Objs(?:\\s[^<>]*)?>|</Objs>|(?<record>${recordTag})|(?<object>${objectTag})`,
+  `${header}|<Objs(?: [^<>\\n]*)?>|</Objs>|(?<record>${recordTag})|(?<object>${objectTag})|(?<cut><(?:S S="|Obj )[^<>\\n]*\\n)`,
   'g',
 );
-const inObject = new RegExp(`${objectTag}|</Obj>`, 'g');
-const inRecord = /<\/S>/g;
+const inObject = new RegExp(`${objectTag}|</Obj>|(?<line>\\n)`, 'g');
+const inRecord = /<\/S>|(?<line>\n)/g;
+/** What else PowerShell writes within an object. */
+const innerName =
+  '(?:Obj|TNRef|TN|ToString|TS|T|MS|Props|SBK|SS|SB|Sg|S|Nil|C|By|BA|B|[IU](?:16|32|64)|Db|DCT|DT|D|G|URI|Version|XD|Ref|LST|IE|En|QUE|STK)';
+const innerTag = new RegExp(`</?${innerName}(?: [^<>\\n]*)?/?>`, 'g');
+/** With attributes that can't be known. */
+const beginOfInner = new RegExp(`^</?${innerName}(?: (?:[A-Za-z]+="[^"<>\\n]*" )*)?`);
+/** Tags that a line of a program may have come into the midst of. */
+const tagsOfRecords = [
+  ...['Error', 'warning', 'verbose', 'debug'].map((stream) => `<S S="${stream}">`),
+  ...['information', 'progress'].map((stream) => `<Obj S="${stream}" RefId="`),
+];
 /** A tag that grows longer is text. */
 const maxTagChars = 1_000;
 /** A record that grows longer is given as it is. */
@@ -32,6 +45,8 @@ interface Begun {
   stream: string | undefined;
   depth: number;
   parts: string[];
+  /** Of the parts those of a line that has not ended. */
+  lineFrom: number;
   chars: number;
 }
 
@@ -42,6 +57,8 @@ export class ClixmlDecoder {
   #begun: Begun | undefined;
   /** What may be the beginning of a tag. */
   #held = '';
+  /** The beginning of a tag that a line of a program came into the midst of. */
+  #broken = '';
   #isMidLine = false;
 
   /** What can be told so far. */
@@ -49,16 +66,16 @@ export class ClixmlDecoder {
     return this.#read(this.#decoder.decode(bytes, { stream: true }));
   }
 
-  /** The rest: of a record without its end what there is. */
+  /** The rest: of a record without its end what there is, and nothing of an object, which is for no people. */
   end(): string {
     const told = this.#read(this.#decoder.decode());
-    const held = this.#held;
+    const held = this.#broken + this.#held;
     const begun = this.#begun;
     this.#held = '';
+    this.#broken = '';
     this.#begun = undefined;
     if (begun === undefined) return told + held;
-    if (begun.stream === undefined)
-      return /\sS="progress"/i.test(begun.tag) ? told : told + wholeOf(begun) + held;
+    if (begun.stream === undefined) return told;
     // Of what ends it a part may have come.
     if (!held.startsWith('<')) begun.parts.push(held);
     return told + this.#record(begun);
@@ -69,6 +86,12 @@ export class ClixmlDecoder {
     this.#held = '';
     let told = '';
     for (let at = 0; at < text.length; ) {
+      if (this.#broken !== '') {
+        const rest = this.#mend(text, at);
+        told += rest.told;
+        at = rest.at;
+        continue;
+      }
       const tags = this.#tags();
       tags.lastIndex = at;
       const found = tags.exec(text);
@@ -77,9 +100,70 @@ export class ClixmlDecoder {
       told += this.#add(text.slice(at, before));
       if (isLast) return told;
       at = tags.lastIndex;
-      told += this.#tag(found);
+      told += this.#found(found);
     }
     return told;
+  }
+
+  #found(found: RegExpExecArray): string {
+    const { cut, line } = found.groups ?? {};
+    if (cut !== undefined) {
+      this.#broken = beginOf(cut, tagsOfRecords);
+      return this.#tell(cut.slice(this.#broken.length));
+    }
+    if (line === undefined) return this.#tag(found);
+    // It may have grown too long with what is before the line's end.
+    if (this.#begun === undefined) return this.#tell(line);
+    return this.#begun.stream === undefined
+      ? this.#lineInObject(this.#begun)
+      : this.#lineInRecord(this.#begun);
+  }
+
+  /** Of the object all that is whole is passed over. */
+  #lineInObject(begun: Begun): string {
+    const written = begun.parts.join('');
+    const whole = [...written.matchAll(innerTag)].at(-1);
+    const line = `${written.slice(whole === undefined ? 0 : whole.index + whole[0].length)}\n`;
+    const mark = line.indexOf('<');
+    this.#broken = mark < 0 ? '' : beginOf(line.slice(mark), ['</Obj>', '<Obj ']);
+    // A single < may as well be the program's.
+    const told = this.#broken.length < 2 ? line : line.slice(mark + this.#broken.length);
+    begun.parts = [];
+    begun.chars = Math.max(0, begun.chars - told.length);
+    return this.#tell(told);
+  }
+
+  #lineInRecord(begun: Begun): string {
+    const line = begun.parts.splice(begun.lineFrom).join('');
+    const mark = line.indexOf('</');
+    this.#broken = mark < 0 ? '' : beginOf(line.slice(mark), ['</S>']).slice(0, 3);
+    begun.parts.push(mark < 0 ? line : line.slice(0, mark) + line.slice(mark + this.#broken.length));
+    begun.lineFrom = begun.parts.length + 1;
+    return this.#add('\n');
+  }
+
+  /** Looks for the rest of a tag, behind lines of a program. */
+  #mend(text: string, from: number): { told: string; at: number } {
+    const ends = /[<>\n]/g;
+    ends.lastIndex = from;
+    const end = ends.exec(text);
+    const sign = end?.[0];
+    const at = end === null ? text.length : sign === '<' ? end.index : end.index + 1;
+    const piece = text.slice(from, at);
+    if (sign === '\n')
+      return { told: this.#begun?.stream === undefined ? this.#tell(piece) : this.#add(piece), at };
+    const tag = this.#broken + piece;
+    if (sign === undefined && tag.length <= maxTagChars) {
+      this.#held = piece;
+      return { told: '', at };
+    }
+    // A single < was told.
+    const lead = this.#broken === '<' && sign !== '>' ? piece : tag;
+    this.#broken = '';
+    const tags = this.#tags();
+    tags.lastIndex = 0;
+    const whole = sign === '>' ? tags.exec(tag) : null;
+    return { told: whole === null || whole.index > 0 ? this.#add(lead) : this.#tag(whole), at };
   }
 
   #tags(): RegExp {
@@ -115,7 +199,7 @@ export class ClixmlDecoder {
       this.#hasRecords = true;
       const { record, object, stream } = groups;
       if ((record ?? object)?.endsWith('/>') === false)
-        this.#begun = { tag, stream: stream?.toLowerCase(), depth: 1, parts: [], chars: 0 };
+        this.#begun = { tag, stream: stream?.toLowerCase(), depth: 1, parts: [], lineFrom: 0, chars: 0 };
       return '';
     }
     if (tag.startsWith('</')) begun.depth -= 1;
@@ -146,9 +230,20 @@ function wholeOf({ tag, parts }: Begun): string {
 
 function mayBecomeTag(text: string, hasRecords: boolean): boolean {
   if (['#< CLIXML\r\n', '#< CLIXML\n', '#< CLIXML<Objs'].some((each) => each.startsWith(text))) return true;
-  if (!hasRecords || text.includes('>')) return false;
+  if (!hasRecords || /[>\n]/.test(text)) return false;
   const tags = ['<S S="', '<Obj', '<Objs', '</Objs>', '</Obj>', '</S>'];
   return tags.some((tag) => tag.startsWith(text) || (!tag.endsWith('>') && text.startsWith(tag)));
+}
+
+/** The longest beginning of a tag that a text begins with. */
+function beginOf(text: string, tags: readonly string[]): string {
+  let longest = beginOfInner.exec(text)?.[0] ?? '';
+  for (const tag of tags) {
+    let length = 0;
+    while (length < tag.length && text[length] === tag[length]) length += 1;
+    if (length > longest.length) longest = tag.slice(0, length);
+  }
+  return longest;
 }
 
 const entities: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
