@@ -216,8 +216,22 @@ test('arrow keys lead to every host and step of a run, Enter opens what they cam
     await page.keyboard.press(key);
     await eventually(() => focused('innerText.trim()')).toMatch(comesTo);
   }
+  // From a row that is no longer wholly in view, too.
+  await page.locator('.host .name-cell').first().focus();
+  const list = page.locator('.matrix .rows');
+  const height = await list.evaluate((rows) => {
+    const [head, row] = [rows.querySelector('.head'), rows.querySelector('.host')];
+    return `${(head?.clientHeight ?? 0) + 1.5 * (row?.clientHeight ?? 0)}px`;
+  });
+  await list.evaluate((rows, px) => rows.style.setProperty('height', px), height);
+  await eventually(() => group.getAttribute('tabindex')).toBe('0');
+  await page.keyboard.press('ArrowDown');
+  await eventually(() => focused('innerText.trim()')).toBe(second);
+  await list.evaluate((rows) => rows.style.removeProperty('height'));
+  await page.keyboard.press('ArrowRight');
+  await page.keyboard.press('ArrowRight');
   const cell = () => focused('getAttribute("aria-label")');
-  expect(await cell()).toMatch(/^leave: pending/);
+  await eventually(cell).toMatch(/^leave: pending/);
   await page.keyboard.press('Enter');
   await page.getByRole('region', { name: `Output of ${second}, step 2, leave` }).waitFor();
   // Both end, and stay where they are while the focus is there.
