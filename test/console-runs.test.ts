@@ -245,6 +245,42 @@ test('what was looked for in one output is looked for in the next one, and what 
   expect(faults).toEqual([]);
 });
 
+test('a search that ends after its reader has gone on leads to no line of the next output', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { id, reader } = await c.system.run(['echo a timeout', 'echo a timeout; echo a timeout']);
+  expect(await reader.end()).toBe('succeeded');
+  const { page, faults } = await c.signedIn();
+  // As in a large output: the search stops for breath after each piece, and goes on when the test says.
+  await page.addInitScript(`{
+    const [later, now] = [window.setTimeout, performance.now.bind(performance)];
+    window.waiting = [];
+    window.isLarge = false;
+    let ms = 0;
+    performance.now = () => now() + (window.isLarge ? (ms += 100) : ms);
+    window.setTimeout = (work, delay, ...rest) =>
+      window.isLarge && delay === 0 ? window.waiting.push(work) : later(work, delay, ...rest);
+  }`);
+  await page.goto(`${c.url}/runs/${id}`);
+  await page.getByRole('gridcell', { name: /^step 1: succeeded/ }).click();
+  await hasLines(page, 1);
+  await page.evaluate('window.isLarge = true');
+  await page.getByRole('textbox', { name: 'Find in output' }).fill('timeout');
+  await eventually(() => page.evaluate('window.waiting.length')).toBeGreaterThan(0);
+  await page.evaluate('window.isLarge = false');
+  await page.getByRole('gridcell', { name: /^step 2: succeeded/ }).click();
+  await hasLines(page, 2);
+  const found = page.locator('.find').getByRole('status');
+  await found.getByText('2 found').waitFor();
+  await page.evaluate(`(async () => {
+    for (const work of window.waiting) work();
+    for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setTimeout(resolve, 0));
+  })()`);
+  expect(await found.textContent()).toContain('2 found');
+  expect(faults).toEqual([]);
+});
+
 test('hostile output is text: no element, script, link, title or direction of it has any effect', async ({
   skip,
 }) => {
