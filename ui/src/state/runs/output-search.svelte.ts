@@ -93,7 +93,7 @@ export class OutputSearch {
     let sliceEnd = performance.now() + sliceMs;
     for (let entry = 0; entry < index.entryCount; entry += 1) {
       const rows = index.entry(entry).kind === 'marker' ? 0 : index.entry(entry).rows;
-      if (rows > 0) await this.#view.bring(entry);
+      if (rows > 0 && !(await this.#bring(entry))) return undefined;
       for (let line = 0; line < rows; line += 1) {
         const text = store.text(entry, line);
         if (text !== undefined && looksLikeError(shownText(text))) {
@@ -111,6 +111,16 @@ export class OutputSearch {
       : index.rowOfLine(filter, index.lineNumber({ entry: first, line: 0 }));
   }
 
+  /** Makes an entry's text present; false where the reader has gone on, with whom what is read ends. */
+  async #bring(entry: number): Promise<boolean> {
+    try {
+      await this.#view.bring(entry);
+    } catch (error) {
+      if (!this.#view.isLeft) throw error;
+    }
+    return !this.#view.isLeft;
+  }
+
   async #scan(generation: number): Promise<void> {
     const { store, filter } = this.#view;
     const { index } = store;
@@ -122,8 +132,7 @@ export class OutputSearch {
       const entry = index.entry(at);
       const wanted = entry.kind !== 'marker' && (filter === 'both' || filter === entry.kind);
       if (!wanted || entry.rows === 0) continue;
-      await this.#view.bring(at);
-      if (generation !== this.#generation) return;
+      if (!(await this.#bring(at)) || generation !== this.#generation) return;
       const firstRow = index.rowsBefore(filter, at);
       for (const line of store.rowsWith(at, this.query) ?? []) {
         const text = store.text(at, line);

@@ -1,6 +1,6 @@
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { json, load, serveApi, stubFrames } from '../testing.ts';
+import { eventually, json, load, serveApi, stubFrames } from '../testing.ts';
 
 const { OutputView } = await load<typeof import('./output-view.svelte.ts')>(
   'state/runs/output-view.svelte.ts',
@@ -10,10 +10,14 @@ const { OutputSearch } = await load<typeof import('./output-search.svelte.ts')>(
 );
 
 /** A search in an output of these chunks, which is not following the server. */
-async function setup(...chunks: [stream: 'stdout' | 'stderr', text: string][]) {
+async function setup(...chunks: (readonly [stream: 'stdout' | 'stderr', text: string])[]) {
+  let isHeld = false;
+  let held = 0;
   await serveApi({
-    '/api/v1/runs/7/steps/5/output': (_request, response) =>
-      json(response, { attempt: 1, outputState: 'open', lastSeq: 0, rawBytes: 0, chunks: [], gaps: [] }),
+    '/api/v1/runs/7/steps/5/output': (_request, response) => {
+      if (isHeld) held += 1;
+      else json(response, { attempt: 1, outputState: 'open', lastSeq: 0, rawBytes: 0, chunks: [], gaps: [] });
+    },
   });
   const frames = stubFrames();
   const view = new OutputView(7, 5, undefined);
@@ -34,7 +38,11 @@ async function setup(...chunks: [stream: 'stdout' | 'stderr', text: string][]) {
     frames.draw();
   };
   for (const [stream, text] of chunks) await add(stream, text);
-  return { view, search: new OutputSearch(view), add, nextAttempt };
+  /** Nothing that is read again comes. */
+  const hold = () => {
+    isHeld = true;
+  };
+  return { view, search: new OutputSearch(view), add, nextAttempt, hold, held: () => held };
 }
 
 describe('finding in an output', () => {
@@ -107,6 +115,20 @@ describe('finding in an output', () => {
     t.view.setFilter('stderr');
     await t.search.search('x');
     expect(t.search.found.map((found) => found.row)).toEqual([0, 1]);
+  });
+
+  it('of which a part is on its way ends with its reader', async () => {
+    const megabyte = `${'x'.repeat(1023)}\n`.repeat(1024);
+    // More than its memory holds: the beginning is to be read again.
+    const t = await setup(...Array.from({ length: 36 }, () => ['stdout', megabyte] as const));
+    expect(t.view.store.has(0)).toBe(false);
+    t.hold();
+    const [found, error] = [t.search.search('x'), t.search.firstError()];
+    await eventually(() => t.held()).toBe(2);
+    t.view.stop();
+    expect(await error).toBeUndefined();
+    await found;
+    expect([t.search.searching, t.held()]).toEqual([false, 2]);
   });
 
   it('leads to the first line that names an error, else to the first on stderr, else nowhere', async () => {

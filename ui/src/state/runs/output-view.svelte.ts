@@ -85,6 +85,11 @@ export class OutputView implements OutputListener {
     if (this.#frame !== undefined) cancelAnimationFrame(this.#frame);
   }
 
+  /** Its reader has gone on: nothing more of it is read. */
+  get isLeft(): boolean {
+    return this.#owner.signal.aborted;
+  }
+
   position(): string | undefined {
     const { lastSeq } = this.#store.index;
     return this.attempt === undefined || lastSeq === 0
