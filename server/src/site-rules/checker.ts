@@ -29,7 +29,7 @@ export interface CheckerDeps {
 
 export class SiteRuleChecker {
   readonly #deps: CheckerDeps;
-  /** Jobs that could not be opened in the last round: told once. */
+  /** Jobs that could not be opened in the last whole round, or since: told once. */
   #unopened: ReadonlySet<number> = new Set();
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> | undefined;
@@ -60,20 +60,23 @@ export class SiteRuleChecker {
   async #checkAll(): Promise<void> {
     const { log } = this.#deps;
     const unopened = new Set<number>();
+    let looked: number | undefined;
     try {
-      while (!this.#stopped && (await checkSome(this.#deps, unopened)) === portion);
+      do looked = await checkSome(this.#deps, unopened);
+      while (looked === portion && !this.#stopped);
     } catch (error) {
+      looked = undefined;
       log.warn({ err: error }, 'jobs could not be held against the site rules; tried again later');
     }
     const jobs = [...unopened].filter((id) => !this.#unopened.has(id));
-    this.#unopened = unopened;
+    this.#unopened = looked === undefined ? new Set([...this.#unopened, ...unopened]) : unopened;
     if (jobs.length === 0) return;
     log.error({ jobs }, 'definitions of jobs can not be opened, and so not be held against the site rules');
   }
 }
 
 /**
- * Looks at some of the jobs that have to be looked at; returns how many.
+ * Looks at some of the jobs that have to be looked at; returns how many, or undefined where another server is at it.
  *
  * @param unopened jobs that were looked at in this round and could not be opened: they are added to, and passed over. The
  * next round looks at them again, as nothing else tells when they can be opened.
@@ -81,9 +84,9 @@ export class SiteRuleChecker {
 export async function checkSome(
   { sql, masterKey }: Pick<CheckerDeps, 'sql' | 'masterKey'>,
   unopened: Set<number> = new Set(),
-): Promise<number> {
+): Promise<number | undefined> {
   return inTransaction(sql, async (tx) => {
-    if (!(await tryCheckLock(tx))) return 0;
+    if (!(await tryCheckLock(tx))) return undefined;
     const revision = await siteRulesRevision(tx);
     if (revision === undefined) return clearChecks(tx).then(() => 0);
     return check(tx, masterKey, revision, unopened);

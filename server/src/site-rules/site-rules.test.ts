@@ -1,5 +1,5 @@
 import type { CreateSiteRuleRequest, Job, JobDefinition } from '@opsconductor/protocol';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { deleteCategory } from '../categories/delete-category.ts';
 import { createCategory } from '../categories/edit-categories.ts';
 import { checkSave } from '../jobs/checks/check-save.ts';
@@ -8,7 +8,9 @@ import { bulkChangeJobs } from '../jobs/life/bulk-jobs.ts';
 import { moveJob } from '../jobs/move-job.ts';
 import { setupJobs, step, type TestJobs } from '../jobs/testing.ts';
 import { rollBack } from '../jobs/versions/roll-back.ts';
-import { checkSome } from './checker.ts';
+import { holdTransaction } from '../runs/testing.ts';
+import { tryCheckLock } from '../store/jobs/site-rule-checks.ts';
+import { checkSome, SiteRuleChecker } from './checker.ts';
 import { createSiteRule, deleteSiteRule, updateSiteRule } from './edit-site-rules.ts';
 import { findViolations, violationsOf } from './violations.ts';
 
@@ -224,7 +226,7 @@ describe('jobs that break a rule', () => {
   test('are named by the health of jobs once they were looked at, until they keep it', async () => {
     const bad = await job({ name: 'unbounded', category: 'prod' });
     await rule();
-    while ((await checkSome(t)) > 0);
+    while ((await checkSome(t)) !== 0);
     const problem = {
       kind: 'site_rule',
       path: 'timeout',
@@ -291,6 +293,37 @@ describe.each([
     expect(await checkSome(t)).toBe(1);
     expect(await unwell()).toEqual([]);
     expect(await checkSome(t)).toBe(0);
+  });
+
+  test('it is told of once, also when another server looks in between, or nothing can be looked at', async () => {
+    await rule({ category: null, condition: 'job.labels.tier == "gold"' });
+    const seconds = { timeout: 10_000 };
+    const told: number[][] = [];
+    let [rounds, failures] = [0, 0];
+    const sql = new Proxy(t.sql, {
+      get(target, name) {
+        if (name === 'begin') rounds += 1;
+        return Reflect.get(target, name);
+      },
+    });
+    const log = { error: ({ jobs }: { jobs: number[] }) => told.push(jobs), warn: () => (failures += 1) };
+    const checker = new SiteRuleChecker({ sql, masterKey: t.masterKey, log: log as never, pauseMs: 1 });
+    onTestFinished(() => checker.stop());
+    checker.start();
+    await expect.poll(() => told, seconds).toEqual([[bad().id]]);
+    const letGo = await holdTransaction(t.sql, (tx) =>
+      expect.poll(() => tryCheckLock(tx), seconds).toBe(true),
+    );
+    const before = rounds;
+    await expect.poll(() => rounds, seconds).toBeGreaterThan(before + 2);
+    await letGo();
+    await t.sql`alter table site_rule_checks rename to away`;
+    await expect.poll(() => failures, seconds).toBeGreaterThan(0);
+    await t.sql`alter table away rename to site_rule_checks`;
+    // Another one tells that all were looked at since.
+    await t.sql`update jobs set updated_at = now(), data_key = ${t.sql.unsafe(key)} where id = ${others()[0] ?? 0}`;
+    await expect.poll(() => told.length, seconds).toBe(2);
+    expect(told[1]).toEqual([others()[0]]);
   });
 
   test('what breaks a rule is listed to the end, it too', async () => {
