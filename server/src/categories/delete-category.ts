@@ -28,6 +28,9 @@ interface Deps {
   sql: Sql;
   masterKey: MasterKey;
 }
+/** Of these there may be any number: runs keep jobs that were deleted. */
+const movesToldAtATime = 500;
+
 type Going = { id: number; name: string };
 
 /**
@@ -121,16 +124,18 @@ async function recordMoves(
   more: Record<string, unknown>,
   caller: Caller,
 ): Promise<void> {
-  const rows = things.flatMap(({ id, name, fromId, from, toId }) =>
-    [fromId, toId].map((categoryId) => ({
-      ...auditedBy(caller),
-      action: `${kind}.moved`,
-      object: { kind, id },
-      scope: { categoryId },
-      detail: { name, from, ...more, bulk: true },
-    })),
-  );
-  await recordAudits(tx, rows);
+  for (let at = 0; at < things.length; at += movesToldAtATime) {
+    const rows = things.slice(at, at + movesToldAtATime).flatMap(({ id, name, fromId, from, toId }) =>
+      [fromId, toId].map((categoryId) => ({
+        ...auditedBy(caller),
+        action: `${kind}.moved`,
+        object: { kind, id },
+        scope: { categoryId },
+        detail: { name, from, ...more, bulk: true },
+      })),
+    );
+    await recordAudits(tx, rows);
+  }
 }
 
 /** What would lose its place. */

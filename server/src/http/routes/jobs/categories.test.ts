@@ -121,6 +121,10 @@ describe('a category with what is in it', () => {
     await t.sql`update jobs set state = 'archived' where id = ${two.id}`;
     const gone = (await save('gone', 'ops/night')).body;
     await t.sql`update jobs set deleted_at = now() where id = ${gone.id}`;
+    const many = 1_200;
+    await t.sql`
+      insert into files (id, name, category_id)
+      select gen_random_uuid(), 'file ' || n, ${ops.id} from generate_series(1, ${many}::int) n`;
     const path = `categories/${ops.id}?below=true`;
     const refused = await call<ErrorBody>('DELETE', path);
     expect(refused.body.error.message).toMatch(/^1 job is in ops.night\..*moveJobsTo/);
@@ -132,10 +136,11 @@ describe('a category with what is in it', () => {
     const jobs = await t.sql`select distinct c.name from jobs j join categories c on c.id = j.category_id`;
     expect(jobs).toEqual([{ name: 'lab' }]);
     const audited = await t.sql`
-      select action, count(*)::int as rows from audit_log where action in ('category.deleted', 'job.moved')
+      select action, count(*)::int as rows from audit_log where action in ('category.deleted', 'file.moved', 'job.moved')
        group by 1 order by 1`;
     expect(audited).toEqual([
       { action: 'category.deleted', rows: 2 },
+      { action: 'file.moved', rows: 2 + 2 * many },
       { action: 'job.moved', rows: 6 },
     ]);
     const moved = await t.sql`
