@@ -24,6 +24,7 @@ export class AuditLog {
   readonly #read: Read;
   readonly #owner = new AbortController();
   #cursor: string | undefined;
+  #failed: (() => Promise<void>) | undefined;
 
   constructor(read: Read) {
     this.#read = read;
@@ -31,28 +32,29 @@ export class AuditLog {
 
   /** Reads the newest rows, in place of what was shown. */
   async load(): Promise<void> {
-    await this.#reading(async (signal) => {
+    const reading = async (signal: AbortSignal) => {
       const page = await this.#read({ limit: pageItems }, signal);
       this.#show(page);
-    });
+    };
+    await this.#reading(reading, () => this.load());
   }
 
   /** Reads older rows on. */
   async loadMore(): Promise<void> {
     const cursor = this.#cursor;
     if (cursor === undefined || this.loading) return;
-    await this.#reading(async (signal) => {
+    const reading = async (signal: AbortSignal) => {
       const page = await this.#read({ limit: pageItems, cursor }, signal);
       this.rows = [...(this.rows ?? []), ...page.items];
       this.#cursor = page.nextCursor ?? undefined;
       this.more = page.nextCursor !== null;
-    });
+    };
+    await this.#reading(reading, () => this.loadMore());
   }
 
   /** What failed, once more. */
   again(): Promise<void> {
-    if (this.rows === undefined) return this.load();
-    return this.more ? this.loadMore() : this.look();
+    return this.#failed?.() ?? this.load();
   }
 
   /** Looks for newer rows, or for the first ones where they could not be read. Rows that were shown before they were sealed get their place. */
@@ -70,9 +72,9 @@ export class AuditLog {
       const items = page.items.filter((row) => row.id > newest);
       this.#newer = items.length === 0 ? undefined : { items, nextCursor: page.nextCursor };
       this.#renew(page.items);
-      this.error = undefined;
+      this.#wentWell();
     } catch (error) {
-      this.#failed(error);
+      this.#note(error, () => this.look());
     }
   }
 
@@ -103,16 +105,16 @@ export class AuditLog {
       this.rows = this.rows.map((row) => (isOpen(row) ? (sealed.get(row.id) ?? row) : row));
   }
 
-  async #reading(work: (signal: AbortSignal) => Promise<void>) {
+  async #reading(work: (signal: AbortSignal) => Promise<void>, again: () => Promise<void>) {
     this.loading = true;
     const grey = setTimeout(() => {
       this.slow = this.rows === undefined;
     }, 400);
     try {
       await work(this.#owner.signal);
-      this.error = undefined;
+      this.#wentWell();
     } catch (error) {
-      this.#failed(error);
+      this.#note(error, again);
     } finally {
       clearTimeout(grey);
       this.loading = false;
@@ -120,9 +122,15 @@ export class AuditLog {
     }
   }
 
-  #failed(error: unknown) {
+  #wentWell() {
+    this.error = undefined;
+    this.#failed = undefined;
+  }
+
+  #note(error: unknown, again: () => Promise<void>) {
     if (this.#owner.signal.aborted) return;
     if (!(error instanceof ApiError)) throw error;
     this.error = error;
+    this.#failed = again;
   }
 }

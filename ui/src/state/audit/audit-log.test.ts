@@ -79,6 +79,28 @@ describe('the audit log', () => {
     expect([log.error, ids()]).toEqual([undefined, down(150, 1)]);
   });
 
+  it('what failed is what is tried again: a look for newer rows, a reading anew, or reading on', async () => {
+    const { server, log, ids } = setup(250);
+    const failing = async (work: () => Promise<void>) => {
+      server.failing = true;
+      await work();
+      expect(log.error?.code).toBe('unavailable');
+      server.failing = false;
+      await log.again();
+      expect(log.error).toBeUndefined();
+    };
+    await log.load();
+    server.last = 253;
+    await failing(() => log.look());
+    expect([log.newerCount, ids()]).toEqual([3, down(250, 151)]);
+    server.last = 400;
+    await log.look();
+    await failing(() => log.showNewer());
+    expect([log.newerCount, ids()]).toEqual([0, down(400, 301)]);
+    await failing(() => log.loadMore());
+    expect(ids()).toEqual(down(400, 201));
+  });
+
   it('that could not be read at first is read when it is looked at', async () => {
     const { server, log, ids } = setup(3);
     server.failing = true;

@@ -25,6 +25,7 @@ export class JobImportView {
   slow = $state(false);
   readonly #read: Read;
   readonly #owner = new AbortController();
+  #failed: (() => Promise<void>) | undefined;
   #again: ReturnType<typeof setTimeout> | undefined;
 
   /** What `before` showed stays until this one is read. */
@@ -59,7 +60,7 @@ export class JobImportView {
 
   /** What failed, once more. */
   again(): Promise<void> {
-    return this.#own === undefined || !this.more ? this.load() : this.loadMore();
+    return this.#failed?.() ?? this.load();
   }
 
   async loadMore(): Promise<void> {
@@ -80,10 +81,12 @@ export class JobImportView {
       this.#own = cursor === undefined ? plan.items : [...(this.#own ?? []), ...plan.items];
       this.#next = plan.nextCursor ?? undefined;
       this.error = undefined;
+      this.#failed = undefined;
     } catch (error) {
       if (this.#owner.signal.aborted) return;
       if (!(error instanceof ApiError)) throw error;
       this.error = error;
+      this.#failed = cursor === undefined ? () => this.load() : () => this.loadMore();
     }
     this.loading = false;
   }

@@ -82,3 +82,26 @@ it('shows nothing of another filter once it could not be read, and is read when 
   await view.again();
   expect([view.items?.length, view.error]).toEqual([2, undefined]);
 });
+
+it('a look at how far it is that failed is what is tried again, not the page after what was read', async () => {
+  const server = served(['applying', 'not_found', 'planned'], 450);
+  const view = new JobImportView(server.read);
+  await view.load();
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect([view.error?.code, view.more]).toEqual(['not_found', true]);
+  await view.again();
+  expect([server.asked.at(-1)?.cursor, view.plan?.status, view.items?.length]).toEqual([
+    undefined,
+    'planned',
+    200,
+  ]);
+});
+
+it('a page that could not be read on is what is tried again', async () => {
+  const server = served(['planned', 'not_found', 'planned'], 450);
+  const view = new JobImportView(server.read);
+  await view.load();
+  await view.loadMore();
+  await view.again();
+  expect([server.asked.at(-1)?.cursor, view.items?.length, view.error]).toEqual(['200', 400, undefined]);
+});

@@ -14,6 +14,7 @@ export class ScanItems {
   slow = $state(false);
   #next = $state<string>();
   #round = 0;
+  #failed: (() => Promise<void>) | undefined;
   readonly #read: (query: PageQuery, signal: AbortSignal) => Promise<Page<HostScanItem>>;
   readonly #owner = new AbortController();
 
@@ -43,13 +44,14 @@ export class ScanItems {
     }, 400);
     const items: HostScanItem[] = [];
     let next: string | undefined;
-    const went = await this.#try(round, async () => {
+    const reading = async () => {
       do {
         const page = await this.#page(next);
         items.push(...page.items);
         next = page.nextCursor ?? undefined;
       } while (next !== undefined && items.length < atLeast && round === this.#round);
-    });
+    };
+    const went = await this.#try(round, reading, () => this.load(atLeast));
     clearTimeout(grey);
     this.slow = false;
     if (!went) return;
@@ -59,19 +61,20 @@ export class ScanItems {
 
   /** What failed, once more. */
   again(): Promise<void> {
-    return this.#own === undefined || !this.more ? this.load(this.#own?.length) : this.loadMore();
+    return this.#failed?.() ?? this.load(this.#own?.length);
   }
 
   async loadMore(): Promise<void> {
     const cursor = this.#next;
     if (cursor === undefined || this.loading) return;
-    await this.#try(this.#round, async () => {
-      const round = this.#round;
+    const round = this.#round;
+    const reading = async () => {
       const page = await this.#page(cursor);
       if (round !== this.#round) return;
       this.#own = [...(this.#own ?? []), ...page.items];
       this.#next = page.nextCursor ?? undefined;
-    });
+    };
+    await this.#try(round, reading, () => this.loadMore());
   }
 
   stop(): void {
@@ -86,17 +89,19 @@ export class ScanItems {
   }
 
   /** False for what failed, or was overtaken by another reading. */
-  async #try(round: number, work: () => Promise<void>): Promise<boolean> {
+  async #try(round: number, work: () => Promise<void>, again: () => Promise<void>): Promise<boolean> {
     this.loading = true;
     try {
       await work();
       if (round !== this.#round) return false;
       this.error = undefined;
+      this.#failed = undefined;
       return true;
     } catch (error) {
       if (this.#owner.signal.aborted || round !== this.#round) return false;
       if (!(error instanceof ApiError)) throw error;
       this.error = error;
+      this.#failed = again;
       return false;
     } finally {
       if (round === this.#round) this.loading = false;

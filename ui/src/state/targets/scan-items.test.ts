@@ -55,3 +55,27 @@ it('shows nothing of another filter once it could not be read, and is read when 
   await list.again();
   expect([list.items, list.error]).toEqual([[item(2)], undefined]);
 });
+
+it('a re-read that failed is what is tried again, not the page after what was read', async () => {
+  let fails = false;
+  const asked: (string | undefined)[] = [];
+  const list = new ScanItems(async ({ cursor }) => {
+    asked.push(cursor);
+    if (fails) throw new ApiError('unavailable', 'No database.');
+    const at = Number(cursor ?? 0);
+    return { items: [item(asked.length)], nextCursor: at < 2 ? String(at + 1) : null };
+  });
+  await list.load(1);
+  await list.loadMore();
+  fails = true;
+  await list.load(2);
+  fails = false;
+  await list.again();
+  expect(asked).toEqual([undefined, '1', undefined, undefined, '1']);
+  expect([list.items, list.error]).toEqual([[item(4), item(5)], undefined]);
+  fails = true;
+  await list.loadMore();
+  fails = false;
+  await list.again();
+  expect(asked.slice(5)).toEqual(['2', '2']);
+});
