@@ -5,6 +5,7 @@ import {
   filterHosts,
   firstToShow,
   groupHosts,
+  groupText,
   stepElsewhere,
   stepInView,
   stepToShow,
@@ -72,6 +73,16 @@ describe('the hosts of a run', () => {
     ]);
     expect(names(running?.hosts ?? [])).toEqual(['old', 'new']);
     expect(names(ended?.hosts ?? [])).toEqual(['web-9', 'web-10']);
+  });
+
+  it('are counted as what they are by now, where they stay in the group that they were in', () => {
+    const group = (...statuses: RunStatus[]) => ({
+      status: 'running' as const,
+      hosts: statuses.map((status) => host('a', status)),
+    });
+    expect(groupText(group('running', 'running'))).toBe('2 running');
+    expect(groupText(group('running', 'succeeded', 'failed'))).toBe('1 running, 2 no longer');
+    expect(groupText(group('succeeded'))).toBe('0 running, 1 no longer');
   });
 
   it('are filtered by name, segment and state together', () => {

@@ -1,5 +1,6 @@
 // How the hosts of a run are grouped, ordered and filtered for the matrix and the map.
 import type { RunStatus, Step } from '@opsconductor/protocol';
+import { count } from '../../format/quantity.ts';
 import { compareStatus, statusWord } from '../../format/status.ts';
 import type { Host } from '../../state/runs/run-view.svelte.ts';
 
@@ -20,6 +21,18 @@ export function groupLook(status: RunStatus): RunStatus {
 
 export function groupWord(status: RunStatus): string {
   return status === 'held' ? 'unknown, held' : statusWord(status);
+}
+
+/** Hosts that are still what their group is called: they go on while rows keep their places. */
+export function stillIn(group: HostGroup): Host[] {
+  return group.hosts.filter(({ targetRun }) => targetRun.status === group.status);
+}
+
+/** What a group is headed by. */
+export function groupText(group: HostGroup): string {
+  const still = stillIn(group).length;
+  const gone = group.hosts.length - still;
+  return `${count(still)} ${groupWord(group.status)}${gone === 0 ? '' : `, ${count(gone)} no longer`}`;
 }
 
 /** Trouble first; within running the longest first, elsewhere by name. */

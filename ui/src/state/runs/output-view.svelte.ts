@@ -152,6 +152,7 @@ export class OutputView implements OutputListener {
         if (this.#owner.signal.aborted) return;
         if (error instanceof ApiError && error.code === 'output_expired') {
           this.expired = error.message;
+          this.error = undefined;
           this.phase = 'ready';
           return;
         }

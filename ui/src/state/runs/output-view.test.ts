@@ -204,6 +204,16 @@ describe('the output of a step', () => {
     expect([t.view.error, t.texts()]).toEqual([undefined, ['one']]);
   });
 
+  it('that was removed while it could not be read is expired, and no failure any more', async () => {
+    const t = await setup({ chunks: [], failing: true });
+    await t.read();
+    expect(t.view.error?.code).toBe('unavailable');
+    t.stored.failing = false;
+    t.stored.expired = true;
+    await eventually(() => t.view.phase).toBe('ready');
+    expect([t.view.error, t.view.expired]).toEqual([undefined, 'The output of 2026-01-02 was removed.']);
+  });
+
   it('no longer changes once its reader is gone', async () => {
     const t = await setup({ chunks: [chunk(1, 'one\n')] });
     await t.read();
