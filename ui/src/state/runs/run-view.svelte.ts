@@ -30,7 +30,7 @@ export interface OutputListener {
   take(event: ServerEvent): void | Promise<void>;
 }
 
-/** What only the run itself says, batches and reruns, is read again so long after something changed. */
+/** What only the run itself says, as batches, reruns and what may be done with it, is read again so long after something changed. */
 const detailAfterMs = 1_000;
 /** So is what may still run of one that has ended: no event tells of it any more. */
 const untoldAfterMs = 5_000;
@@ -268,8 +268,9 @@ export class RunView {
   async #readDetail(): Promise<void> {
     const { signal } = this.#owner;
     try {
-      const { strategy, stopReason, reruns, cancelRequestedAt, cancelRequestedBy, untoldAttempts } =
-        await fetchRun(this.id, signal);
+      const read = await fetchRun(this.id, signal);
+      const { strategy, stopReason, reruns, cancelRequestedAt, cancelRequestedBy } = read;
+      const { untoldAttempts, mayRun, mayCancel } = read;
       if (signal.aborted || this.run === undefined) return;
       const stopped = { stopReason, cancelRequestedAt, cancelRequestedBy };
       this.run = {
@@ -277,6 +278,8 @@ export class RunView {
         strategy,
         reruns,
         ...stopped,
+        ...(mayRun === undefined ? {} : { mayRun }),
+        ...(mayCancel === undefined ? {} : { mayCancel }),
         ...(untoldAttempts === undefined ? {} : { untoldAttempts }),
       };
     } catch (error) {

@@ -333,6 +333,15 @@ describe('a run as it goes', () => {
     expect(reads()).toBe(2);
   });
 
+  it('is asked for what may be done with it when somebody’s rights have changed, also where it has ended', async () => {
+    const t = await setup({ run: { status: 'succeeded', mayRun: false, mayCancel: true } });
+    await t.view.start();
+    t.answers({ status: 'succeeded', mayRun: true, mayCancel: false });
+    t.view.readDetailSoon();
+    await t.seen(() => t.view.run?.mayRun === true);
+    expect(t.view.run?.mayCancel).toBe(false);
+  });
+
   it('asks what may still run once it has ended with hosts of which nothing is known', async () => {
     const t = await setup();
     await t.view.start();
