@@ -11,6 +11,7 @@ import { segmentSeen } from '../store/people/place-names.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { lockCredential } from '../store/targets/credentials.ts';
 import { deleteHostKeys } from '../store/targets/host-keys.ts';
+import { awaitHostTrust } from '../store/targets/host-trust.ts';
 import { lockMembership } from '../store/targets/target-group-members.ts';
 import {
   deleteTargets,
@@ -51,6 +52,12 @@ const newTarget: Omit<TargetFields, 'name' | 'host'> = {
  */
 export async function createTarget(sql: Sql, request: CreateTargetRequest, caller: Caller): Promise<Target> {
   const fields = withChanges({ ...newTarget, name: request.name, host: request.host }, request);
+  // `lockMembership` is everybody's and comes before any row lock, so the wait for a long change of what the segment trusts is here.
+  if (
+    request.hostKeyFingerprint !== undefined &&
+    caller.authority.holdsOnSegment('host_keys.approve', request.segmentId)
+  )
+    await awaitHostTrust(sql, request.segmentId);
   const id = await inTransaction(sql, async (tx) => {
     await lockMembership(tx);
     const segment = await segmentSeen(tx, request.segmentId, caller.authority.reach('read'));

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Authority, type Grant } from '../auth/authority.ts';
 import { createCredential } from '../credentials/edit-credentials.ts';
 import { addTrust } from '../host-keys/edit-host-trust.ts';
+import { blockedBackends, holdTransaction } from '../runs/testing.ts';
 import {
   makeFirstAgent,
   makeSegment,
@@ -11,6 +12,7 @@ import {
   type TestInstallation,
 } from '../segments/testing.ts';
 import { unrestricted } from '../store/people/visibility.ts';
+import { lockHostTrust } from '../store/targets/host-trust.ts';
 import { type CreateTargetRequest, createTarget, deleteTarget, updateTarget } from './edit-targets.ts';
 import { getTarget, listTargets } from './list-targets.ts';
 
@@ -141,6 +143,19 @@ describe('creating a target', () => {
     });
     expect((await listTargets(t.sql, { segmentId: strict }, unrestricted)).items).toEqual([]);
     expect((await create(asked)).hostKeys).toHaveLength(1);
+  });
+
+  it('with a fingerprint waits for who changes what its segment trusts, and keeps nobody else waiting', async () => {
+    const { id: busy } = await makeSegment(t, 'targets-busy');
+    const letGo = await holdTransaction(t.sql, (tx) => lockHostTrust(tx, busy));
+    const asked = { name: 'later', segmentId: busy, hostKeyFingerprint: `SHA256:${'c'.repeat(43)}` };
+    const waiting = create(asked);
+    waiting.catch(() => undefined);
+    await blockedBackends(t.sql, 1);
+    const other = create({ name: 'meanwhile' });
+    expect(await Promise.race([other.then(() => 'the other'), blockedBackends(t.sql, 2)])).toBe('the other');
+    await letGo();
+    expect((await waiting).hostKeys).toHaveLength(1);
   });
 });
 

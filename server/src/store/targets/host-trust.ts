@@ -1,6 +1,6 @@
 // Host certificate authorities and revoked host keys of segments.
 import type { HostTrust } from '@opsconductor/protocol';
-import type { Queryable, Tx } from '../database/connection.ts';
+import type { Queryable, Sql, Tx } from '../database/connection.ts';
 import type { Condition } from '../people/visibility.ts';
 
 export interface HostTrustRow extends Omit<HostTrust, 'createdAt' | 'createdBy'> {
@@ -44,6 +44,11 @@ export async function deleteHostTrust(
 /** Locks the segment against other changes of what it trusts. */
 export async function lockHostTrust(tx: Tx, segmentId: number): Promise<void> {
   await tx`select 1 from segments where id = ${segmentId} for no key update`;
+}
+
+/** Waits until nobody has locked it, and locks nothing: before others come to wait for what its caller locks first. */
+export async function awaitHostTrust(sql: Sql, segmentId: number): Promise<void> {
+  await sql`select 1 from segments where id = ${segmentId} for no key update`;
 }
 
 /** Of these keys those that are revoked, as `segment fingerprint`. */
