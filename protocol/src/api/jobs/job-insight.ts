@@ -82,7 +82,10 @@ export const JobStatisticsSchema = Type.Object({
       day: Type.String({ description: '2026-11-25' }),
       runs: Type.Integer(),
       succeeded: Type.Integer(),
-      failed: Type.Integer({ description: 'Failed, timed out, partial or unknown' }),
+      failed: Type.Integer({ description: 'Failed, timed out or partial' }),
+      unknown: Type.Optional(
+        Type.Integer({ description: 'Ended unknown; a server of before counts these as failed' }),
+      ),
       p50Ms: Nullable(Type.Integer()),
     }),
   ),

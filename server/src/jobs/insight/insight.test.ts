@@ -37,6 +37,14 @@ describe('statistics of a job', () => {
     });
   });
 
+  it('have runs that ended unknown apart from those that failed', async () => {
+    const job = await t.create({ name: 'cut off' });
+    await t.addRuns(job.id, ['unknown', 'failed', 'timed_out', 'partial', 'unknown', 'cancelled']);
+    expect((await jobStatistics(t.sql, job.id, {}, unrestricted)).byDay).toMatchObject([
+      { runs: 6, succeeded: 0, failed: 3, unknown: 2 },
+    ]);
+  });
+
   it('of a job that never ran are empty', async () => {
     const job = await t.create({ name: 'never ran' });
     expect(await jobStatistics(t.sql, job.id, {}, unrestricted)).toMatchObject({

@@ -13,7 +13,14 @@ export interface JobStatisticsRow {
   p99Ms: number | null;
   maxMs: number | null;
   last: { id: number; status: RunStatus; createdAt: string; executionTimeMs: number | null } | null;
-  byDay: { day: string; runs: number; succeeded: number; failed: number; p50Ms: number | null }[];
+  byDay: {
+    day: string;
+    runs: number;
+    succeeded: number;
+    failed: number;
+    unknown: number;
+    p50Ms: number | null;
+  }[];
   /** Runs looked at, however old. */
   looked: number;
 }
@@ -48,7 +55,8 @@ export async function readJobStatistics(
            (select coalesce(jsonb_agg(d order by d.day), '[]') from (
               select to_char(created_at at time zone 'UTC', 'YYYY-MM-DD') as day, count(*)::int as runs,
                      (count(*) filter (where status = 'succeeded'))::int as succeeded,
-                     (count(*) filter (where status in ('failed', 'timed_out', 'partial', 'unknown')))::int as failed,
+                     (count(*) filter (where status in ('failed', 'timed_out', 'partial')))::int as failed,
+                     (count(*) filter (where status = 'unknown'))::int as unknown,
                      percentile_disc(0.5) within group (order by execution_time_ms) filter (where not is_open) as "p50Ms"
                 from considered group by 1) d) as by_day,
            (select count(*)::int from newest) as looked

@@ -12,6 +12,6 @@ export function daysOf({ days, since, byDay }: Pick<JobStatistics, 'days' | 'sin
   // A span that begins in the middle of a day touches one more.
   return Array.from({ length: days + 1 }, (_, at) => {
     const day = new Date((first + at) * dayMs).toISOString().slice(0, 10);
-    return known.get(day) ?? { day, runs: 0, succeeded: 0, failed: 0, p50Ms: null };
+    return known.get(day) ?? { day, runs: 0, succeeded: 0, failed: 0, unknown: 0, p50Ms: null };
   });
 }
