@@ -9,7 +9,9 @@ const run = (status: JobListItem['lastRuns'][number]['status'], executionTimeMs:
   executionTimeMs,
 });
 
-it('open runs count neither for nor against a job', () => {
+it('open and cancelled runs count neither for nor against a job', () => {
+  expect(successWord([run('succeeded'), run('cancelled'), run('unknown'), run('failed')])).toBe('33 %');
+  expect(successWord([run('cancelled')])).toBe('');
   expect(successWord([run('running'), run('succeeded'), run('failed'), run('held')])).toBe('50 %');
   expect(successWord([run('queued')])).toBe('');
 });

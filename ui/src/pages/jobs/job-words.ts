@@ -12,9 +12,9 @@ export function medianWord(runs: JobListItem['lastRuns']): string {
   return middle === undefined ? '' : roundDuration(middle);
 }
 
-/** How many of the last runs that ended did so well. */
+/** How many of the last runs that ended did so well, cancelled ones left out as statistics do. */
 export function successWord(runs: JobListItem['lastRuns']): string {
-  const ended = runs.filter(({ status }) => !open.includes(status));
+  const ended = runs.filter(({ status }) => status !== 'cancelled' && !open.includes(status));
   if (ended.length === 0) return '';
   const succeeded = ended.filter(({ status }) => status === 'succeeded');
   return `${Math.round((succeeded.length / ended.length) * 100)} %`;
