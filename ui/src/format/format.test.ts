@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { cellDuration, clockDuration, lineTime, longDuration, roundDuration } from './duration.ts';
-import { ago, clockTime, fullMoment, moment, until } from './moment.ts';
+import { ago, clockTime, fullMoment, moment, until, withMoments } from './moment.ts';
 import { byteSize, count, counted, percent } from './quantity.ts';
 import { compareStatus, isLoud, statusWord } from './status.ts';
 
@@ -58,6 +58,12 @@ describe('moments, in UTC', () => {
   it('to come are how long until', () => {
     expect(until(now + 57 * 60_000, now)).toBe('in 57 min');
     expect(until(now - 1, now)).toBe('now');
+  });
+
+  it('in a text of the server read as elsewhere in the console', () => {
+    expect(withMoments('Not taken since 2026-11-24T02:14:07.879Z. Version 2026-11-24 is in use.')).toBe(
+      'Not taken since 24 Nov 2026, 02:14:07 UTC. Version 2026-11-24 is in use.',
+    );
   });
 });
 

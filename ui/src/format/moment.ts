@@ -15,6 +15,11 @@ export function fullMoment(at: string | number | Date): string {
   return `${dayAndMonth(date)} ${date.getUTCFullYear()}, ${clockTime(date)} UTC`;
 }
 
+/** A text of the server's, its moments as the console writes them: `since 24 Nov 2026, 02:14:07 UTC`. */
+export function withMoments(text: string): string {
+  return text.replaceAll(/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z/g, fullMoment);
+}
+
 /** The clock alone on the same UTC day, with the day otherwise: `02:14:07`, `23 Nov 02:14`. */
 export function moment(at: string | number | Date, now: number): string {
   const date = new Date(at);
