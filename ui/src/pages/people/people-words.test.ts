@@ -28,6 +28,18 @@ it.each<[string, Partial<User>, string, string | undefined]>([
   ['with a password', { sessions: 2 }, 'active', '2 sessions'],
   ['without password and link', { hasPassword: false }, 'no way in', 'neither password nor link'],
   [
+    'without password and link who is signed in',
+    { hasPassword: false, sessions: 1 },
+    'no way back in',
+    '1 session, but neither password nor link',
+  ],
+  [
+    'without password and link who has an API token',
+    { hasPassword: false, tokens: 1 },
+    'can’t sign in',
+    '1 API token, but neither password nor link',
+  ],
+  [
     'to whom a link was given',
     { hasPassword: false, signInLinkExpiresAt: later },
     'link waits',

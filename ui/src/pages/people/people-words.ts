@@ -32,11 +32,24 @@ export function userState(user: User, now: number): StateWords {
       detail: `to be used, ${until(user.signInLinkExpiresAt, now)}`,
     };
   }
-  if (!user.hasPassword) return { look: 'pending', word: 'no way in', detail: 'neither password nor link' };
+  if (!user.hasPassword) return { look: 'pending', ...withoutPassword(user) };
   return {
     look: 'succeeded',
     word: 'active',
     detail: user.sessions === 0 ? undefined : counted(user.sessions, 'session'),
+  };
+}
+
+/** Of who can't sign in again, but may still be signed in or have programs that are. */
+function withoutPassword({ sessions, tokens }: User): Pick<StateWords, 'word' | 'detail'> {
+  if (sessions + tokens === 0) return { word: 'no way in', detail: 'neither password nor link' };
+  const still = [
+    ...(sessions > 0 ? [counted(sessions, 'session')] : []),
+    ...(tokens > 0 ? [counted(tokens, 'API token')] : []),
+  ];
+  return {
+    word: sessions > 0 ? 'no way back in' : 'can’t sign in',
+    detail: `${still.join(', ')}, but neither password nor link`,
   };
 }
 
