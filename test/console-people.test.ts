@@ -431,5 +431,8 @@ test('a log whose newest sealed row was removed is told of above its rows, and l
   await alert.getByRole('link', { name: 'See what was found' }).click();
   await page.getByRole('button', { name: /audit\.row_missing/ }).click();
   await page.getByRole('complementary').getByText('missing', { exact: true }).waitFor();
+  // A row that is taller than the window scrolls by itself.
+  await page.setViewportSize({ width: 1440, height: 240 });
+  expect(await page.evaluate('document.documentElement.scrollHeight')).toBe(240);
   expect(faults).toEqual([]);
 });
