@@ -256,9 +256,10 @@ test('two versions are compared, the earlier one is brought back, and a tag of i
   await page.goto(`${c.url}/jobs/${job.id}`);
   await page.getByRole('button', { name: 'YAML', exact: true }).click();
   const text = page.getByRole('region', { name: 'Definition as YAML' });
-  expect(await text.textContent()).not.toContain('on_unknown');
+  expect(await text.textContent()).not.toMatch(/on_unknown|timeout/);
   await page.getByLabel('Defaults').check();
   await text.getByText('on_unknown: fail').waitFor();
+  await text.getByText('timeout: 300').waitFor();
   // As this server is set, for jobs that do not say it: of a version as of the job.
   await text.getByText('detect_secrets: true').waitFor();
   await page.getByText('masked by form (as the server is set)').waitFor();
