@@ -338,6 +338,36 @@ test('a cancel that no agent confirms can be forced, and says what becomes unkno
   expect(faults).toEqual([]);
 });
 
+test('a step whose agent is not heard is not called followed, and what it printed to nobody not complete', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const gate = await c.system.gate();
+  const id = await start({ name: 'Unheard', steps: [step('unheard', `echo begun; ${gate.wait}`)] });
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/runs/${id}`);
+  await page.locator('.lines').getByText('begun', { exact: true }).waitFor();
+  await page.locator('.live').getByText('Following').waitFor();
+  await c.system.agent.kill9();
+  const unheard = page.getByRole('region', { name: 'Not heard of' });
+  await unheard.getByText('1 host is not heard of.').waitFor();
+  await unheard.getByText(/has the step and is not heard.*Last heard.*Its time is up at/).waitFor();
+  await page.getByRole('gridcell', { name: 'unheard: running, agent not heard' }).waitFor();
+  await page
+    .locator('.live')
+    .getByText(/^Nothing heard since/)
+    .waitFor();
+  await page.locator('.live').getByText('as far as its agent was heard').waitFor();
+  expect(await page.locator('.live').getByText('Following').count()).toBe(0);
+
+  await c.system.agent.start();
+  await ended(page, 'unknown');
+  await page.locator('.live').getByText('as far as its agent heard it; it may have printed more').waitFor();
+  expect(await unheard.count()).toBe(0);
+  await gate.open();
+  expect(faults).toEqual([]);
+});
+
 test('what may still run of a run that has ended unknown is stopped, and the page tells once it is', async ({
   skip,
 }) => {

@@ -30,6 +30,9 @@ export const runStatuses = [
 /** Status of a run and of a target run. */
 export type RunStatus = (typeof runStatuses)[number];
 
+/** How complete stored output is, for descriptions. */
+export const outputStateMeaning =
+  '`open`: it may still grow. `complete`: all that the agent heard is here; of an attempt that ended `unknown` the command may have printed more. `truncated`: cut at its limit. `gapped`: some of what the agent heard is missing, or may be';
 export const outputStates = ['open', 'complete', 'truncated', 'gapped'] as const;
 export type OutputState = (typeof outputStates)[number];
 

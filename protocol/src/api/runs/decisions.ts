@@ -3,7 +3,7 @@ import { type Static, Type } from 'typebox';
 import { cleanUpFindings } from '../../agent/agent-messages.ts';
 import { DetectionSchema } from '../../detections.ts';
 import { attemptOutcomes } from '../../outcome.ts';
-import { outputStates } from '../../states.ts';
+import { outputStateMeaning, outputStates } from '../../states.ts';
 import { Closed, Id, Nullable, Timestamp } from '../common.ts';
 import { SurvivorSchema } from './runs.ts';
 
@@ -128,7 +128,7 @@ export const AttemptSchema = Type.Object({
   survivors: Type.Array(SurvivorSchema),
   /** What was masked in its output for its form alone: nobody had named it. */
   detections: Type.Optional(Type.Array(DetectionSchema)),
-  outputState: Type.Enum(outputStates),
+  outputState: Type.Enum(outputStates, { description: outputStateMeaning }),
   outputBytes: Type.Integer(),
   /** What its agent has reported after the attempt had been given up. */
   late: Nullable(Type.Object({ status: Type.String(), at: Timestamp })),

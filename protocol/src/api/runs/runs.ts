@@ -2,7 +2,7 @@
 import { type Static, Type } from 'typebox';
 import { DetectionSchema } from '../../detections.ts';
 import { Pair } from '../../pair.ts';
-import { outputStates, runStatuses, stepStatuses } from '../../states.ts';
+import { outputStateMeaning, outputStates, runStatuses, stepStatuses } from '../../states.ts';
 import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
 import { RunParameterSchema, StepHandedOnSchema } from '../jobs/values.ts';
 import { RunSelectionSchema } from '../targets/selection.ts';
@@ -27,7 +27,7 @@ export const RunSchema = Type.Object({
   jobVersion: Type.Integer(),
   status: Type.Enum(runStatuses),
   /** Worst state of its steps' output; `open` while any may still grow. */
-  outputState: Type.Enum(outputStates),
+  outputState: Type.Enum(outputStates, { description: outputStateMeaning }),
   ...targetCounts,
   totalSteps: Type.Integer(),
   completedSteps: Type.Integer({ description: 'Steps that ended, in whatever way' }),
@@ -138,7 +138,7 @@ export const StepSchema = Type.Object({
   notBefore: Type.Optional(Nullable(Timestamp)),
   /** Of a held step: until when it waits for a decision. */
   heldUntil: Type.Optional(Nullable(Timestamp)),
-  outputState: Type.Enum(outputStates),
+  outputState: Type.Enum(outputStates, { description: outputStateMeaning }),
   /** Raw bytes stored so far. */
   outputBytes: Type.Integer(),
   /** Highest stored seq of the current attempt. */
@@ -259,7 +259,7 @@ export const OutputQuerySchema = Closed({
 });
 export const OutputPageSchema = Type.Object({
   attempt: Type.Integer(),
-  outputState: Type.Enum(outputStates),
+  outputState: Type.Enum(outputStates, { description: outputStateMeaning }),
   /** Highest stored seq. */
   lastSeq: Type.Integer(),
   rawBytes: Type.Integer(),

@@ -1,6 +1,15 @@
 import { type Step, stepStatuses } from '@opsconductor/protocol';
 import { describe, expect, it } from 'vitest';
-import { cellLabel, cellText, nextTryAt, shortReason, stepLook, stepNote, usedText } from './step-words.ts';
+import {
+  cellLabel,
+  cellText,
+  nextTryAt,
+  outputWords,
+  shortReason,
+  stepLook,
+  stepNote,
+  usedText,
+} from './step-words.ts';
 
 const now = Date.parse('2026-11-24T02:27:12.000Z');
 const step = (fields: Partial<Step>): Step => ({
@@ -94,6 +103,17 @@ describe('a step in words', () => {
     expect(note?.state).toBe('unknown');
     expect(note?.text).toMatch(/may have finished.*Nothing has been run again/);
     expect(`${note?.lead} ${note?.text}`).not.toMatch(/fail/i);
+  });
+
+  it('does not call output complete of which nobody knows the end', () => {
+    const heard = { isCutOff: false, isUnheard: false };
+    expect(outputWords('complete', heard)).toBe('complete, no gaps');
+    expect(outputWords('complete', { ...heard, isCutOff: true })).toBe(
+      'as far as its agent heard it; it may have printed more',
+    );
+    expect(outputWords('gapped', { ...heard, isCutOff: true })).toBe('with gaps; it may have printed more');
+    expect(outputWords('open', heard)).toBe('complete so far');
+    expect(outputWords('open', { ...heard, isUnheard: true })).toBe('as far as its agent was heard');
   });
 
   it('says what a failed step’s message says once, and leaves succeeded steps alone', () => {

@@ -1,5 +1,5 @@
 // What a step's cell and its output pane say of it.
-import type { Step, StepStatus } from '@opsconductor/protocol';
+import type { OutputState, Step, StepStatus } from '@opsconductor/protocol';
 import { cellDuration, clockDuration, longDuration } from '../../format/duration.ts';
 import { moment, until } from '../../format/moment.ts';
 import { byteSize } from '../../format/quantity.ts';
@@ -73,6 +73,24 @@ export function shortReason(step: Step): string {
   if (step.signal !== null) return step.signal;
   if (step.exitCode !== null) return `exit ${step.exitCode}`;
   return step.reason === null ? 'failed' : reasonWord(step.reason);
+}
+
+/** How complete the output is that is shown. */
+export function outputWords(
+  state: OutputState,
+  { isCutOff, isUnheard }: { isCutOff: boolean; isUnheard: boolean },
+): string {
+  const more = isCutOff ? '; it may have printed more' : '';
+  switch (state) {
+    case 'open':
+      return isUnheard ? 'as far as its agent was heard' : 'complete so far';
+    case 'complete':
+      return isCutOff ? `as far as its agent heard it${more}` : 'complete, no gaps';
+    case 'truncated':
+      return 'truncated at its limit';
+    default:
+      return `with gaps${more}`;
+  }
 }
 
 export interface StepNote {

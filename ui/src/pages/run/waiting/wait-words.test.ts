@@ -1,6 +1,6 @@
 import type { Wait } from '@opsconductor/protocol';
 import { expect, it } from 'vitest';
-import { restWords, waitLinks } from './wait-words.ts';
+import { isWait, restWords, unheardOf, waitLinks } from './wait-words.ts';
 
 const wait = (fields: Partial<Wait>) =>
   ({ code: 'lock', segmentId: 3, segmentName: 'dmz-1', runs: [], ...fields }) as Wait;
@@ -17,6 +17,17 @@ it('what an agent is needed for leads to the agents of that segment', () => {
 it('what another run holds leads to that run, and what ends by itself leads nowhere', () => {
   expect(waitLinks(wait({ runs: [12] }))).toEqual([{ text: 'Run 12', href: '/runs/12' }]);
   expect(waitLinks(wait({ code: 'max_parallel' }))).toEqual([]);
+});
+
+it('a step is not heard of while it runs and its agent is silent; that is no wait', () => {
+  const silent = wait({ code: 'agent_unheard', agentName: 'a' });
+  const step = { status: 'running', agentName: 'a' } as const;
+  expect(unheardOf([silent], { segmentId: 3 }, step)).toBe(silent);
+  expect(unheardOf([silent], { segmentId: 3 }, { ...step, status: 'succeeded' })).toBeUndefined();
+  expect(unheardOf([silent], { segmentId: 3 }, { ...step, agentName: 'b' })).toBeUndefined();
+  expect(unheardOf([silent], { segmentId: 4 }, step)).toBeUndefined();
+  expect(unheardOf([wait({ code: 'leased', agentName: 'a' })], { segmentId: 3 }, step)).toBeUndefined();
+  expect(isWait(silent)).toBe(false);
 });
 
 it('hosts that are not named are counted', () => {

@@ -1,5 +1,5 @@
 // Where a wait leads to: what one can do about it, as a link.
-import type { Wait } from '@opsconductor/protocol';
+import type { Step, TargetRun, Wait } from '@opsconductor/protocol';
 import { counted } from '../../../format/quantity.ts';
 import { paths } from '../../../paths.ts';
 
@@ -39,7 +39,20 @@ export function restWords({ targets, examples }: Pick<Wait, 'targets' | 'example
   return rest > 0 ? `and ${counted(rest, 'more host')}` : '';
 }
 
-/** What holds a host up before it begins, or between its steps; what runs is no wait. */
+/** What holds a host up before it begins, or between its steps; what runs is no wait, heard of or not. */
 export function isWait({ code }: Pick<Wait, 'code'>): boolean {
-  return code !== 'leased';
+  return code !== 'leased' && code !== 'agent_unheard';
+}
+
+/** Of a step that runs: what is known of its agent where that is not heard. */
+export function unheardOf(
+  waits: readonly Wait[],
+  { segmentId }: Pick<TargetRun, 'segmentId'>,
+  step: Pick<Step, 'status' | 'agentName'>,
+): Wait | undefined {
+  if (step.status !== 'running') return undefined;
+  return waits.find(
+    (wait) =>
+      wait.code === 'agent_unheard' && wait.segmentId === segmentId && wait.agentName === step.agentName,
+  );
 }
