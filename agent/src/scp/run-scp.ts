@@ -96,7 +96,7 @@ class ScpCopy {
       const temporary = `${room}/new`;
       try {
         // Open to its user alone: what comes has the permissions that it is to have in its place, where others may not get to it.
-        await this.#script(`umask 077; mkdir -m 700 -- ${quote(room)}`, directory, 'written to');
+        await this.#script(makeRoom(room), directory, 'written to');
         await this.#scp(`scp -rpt -- ${quote(temporary)}`, async (channel) => {
           await channel.answer(directory, 'written to');
           const { signal } = this.#context;
@@ -198,6 +198,16 @@ const takeOver = [
   "permissions() { LC_ALL=C ls -ldn -- \"$1\" | LC_ALL=C sed -n '1s/^-\\(...\\)\\(...\\)\\(...\\).*/u=\\1,g=\\2,o=\\3/p' | sed 's/s/xs/g; s/S/s/g; s/t/xt/g; s/T/t/g; s/-//g'; }",
   'like() { [ -f "$2" ] && [ ! -h "$2" ] || return 0; m=$(permissions "$2"); [ -z "$m" ] || [ "$m" = "$(permissions "$1")" ] || chmod "$m" "$1"; }',
 ].join('; ');
+
+/**
+ * The umask says nothing where the directory hands on an ACL. What says permissions, `mkdir -m` on some targets and `chmod` everywhere,
+ * takes away the bit that hands on a group which the user is not in.
+ */
+function makeRoom(room: string): string {
+  const quoted = quote(room);
+  const isClosed = `case $(LC_ALL=C ls -ldn -- ${quoted}) in drwx--[-S]---*) ;; *) chmod go-rwx -- ${quoted};; esac`;
+  return `umask 077; mkdir -- ${quoted} && ${isClosed}`;
+}
 
 /** No word that a target's start-up files would print. */
 const thereIs = 'opsconductor-there-is-one';

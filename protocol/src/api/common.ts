@@ -26,9 +26,17 @@ export const Closed = <P extends TProperties>(properties: P) =>
 export const Changes = <P extends TProperties>(fields: P) =>
   Closed({
     ...fields,
-    /** What fields were when the change was made: where one is another by now it is 409, and nothing changes. */
-    expected: Type.Optional(Closed(fields)),
+    /**
+     * What fields were when the change was made: where one is another by now it is 409, and nothing changes. It is compared and
+     * not kept, so what was stored under other rules may stand here as it is.
+     */
+    expected: Type.Optional(Type.Unsafe<Partial<StaticOf<P>>>(Closed(comparedOf(fields)))),
   });
+type StaticOf<P extends TProperties> = { [name in keyof P]: Static<P[name]> };
+
+function comparedOf(fields: TProperties): TProperties {
+  return Object.fromEntries(Object.keys(fields).map((name) => [name, Type.Optional(Type.Unknown())]));
+}
 export const Page = <T extends TSchema>(item: T) =>
   Type.Object({
     items: Type.Array(item),

@@ -70,6 +70,15 @@ describe('categories', () => {
     ]);
   });
 
+  test('what was stored under other rules can be put right by who says what it was', async () => {
+    const { id } = await create('prod');
+    const before = 'a\u200b';
+    await t.sql`update categories set description = ${before} where id = ${id}`;
+    const change = { description: 'a', expected: { description: before } };
+    const { status, body } = await call<Category>('PUT', `categories/${id}`, change);
+    expect([status, body.description]).toEqual([200, 'a']);
+  });
+
   test('are changed by what a request has; the rest stays, and what is expected must be so', async () => {
     for (const name of ['prod', 'secure']) await create(name);
     const web = await create('prod/web');
