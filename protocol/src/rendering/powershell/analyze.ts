@@ -502,9 +502,9 @@ function isType(item: Item | undefined): item is Group {
   return item?.kind === 'group' && item.open === '[';
 }
 
-/** `.Name`, `::Name` */
+/** `.Name`, `::Name`; not a range behind a value: `..`, `.Count..` */
 function isMember(item: Item | undefined): boolean {
-  return item?.kind === 'word' && /^\??(\.|::)/.test(item.text);
+  return item?.kind === 'word' && /^\??(\.|::)/.test(item.text) && !item.text.endsWith('..');
 }
 
 /** `$x[0]`; but `[a][b] …` are two types. */

@@ -69,6 +69,9 @@ describe('accepted', () => {
     'function Say($x) { Write-Output $x }\nSay «T»',
     '$x = if («B») { "a" } else { "b" }',
     'foreach ($i in 1..«N») { Write-Output $i }',
+    '$a = 1\nforeach ($i in $a..«N») { $i }',
+    '$n = «T»\n$a..$n',
+    '$list = «T»\n$list.Count..«N»; $i..($list.Count - 1); $(1)..[int]($list[0])',
     '$x -match [regex]::Escape(«T»)',
     '$x -replace [regex]::Escape(«T»), "b"',
     '<# it\'s "one" #> Write-Output «T»',
@@ -269,6 +272,7 @@ describe('refused', () => {
     ['[Text.RegularExpressions.Regex]::"Match"($x, ⟦«T»)', 'is taken for a pattern', ''],
     ['[regex]::Replace($x, "a", ⟦«T»)', 'is taken for a pattern', ''],
     ['[regex]::new(⟦«T»)', 'is taken for a pattern', ''],
+    ['$a..[wmi]"x=⟦«T»"', 'is made code, a query or a type', ''],
     ['$wmi.ExecQuery("select ⟦«T»")', 'argument of .execquery(…)', ''],
     [
       'Set-Alias run Invoke-Expression; run "⟦«T»"',
