@@ -138,6 +138,14 @@ def overtake(hold):
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
+def found(values, folder):
+    if not runs(folder):
+        return False
+    if values["OPSRUN_user"] and os.path.exists(os.path.join(os.path.dirname(os.path.dirname(folder)), "no-owner")):
+        raise RuntimeError("The owner of its process is not known.")
+    return True
+
+
 def end_task(folder):
     """All that is in it ends with it."""
     with open(os.path.join(folder, "task"), encoding="ascii") as file:
@@ -158,9 +166,11 @@ def stop(values, folder, hold):
     with open(os.path.join(folder, "user"), encoding="utf-8") as file:
         if file.read() != values["OPSRUN_user"]:
             raise RuntimeError("It is another user's.")
-    was_there = runs(folder)
+    was_there = False
+    with contextlib.suppress(RuntimeError):
+        was_there = found(values, folder)
     end_task(folder)
-    if was_there:
+    if was_there or found(values, folder):
         with open(mark, "w", encoding="ascii"):
             pass
     elif not os.path.exists(os.path.join(folder, "code")):

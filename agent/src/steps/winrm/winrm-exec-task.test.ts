@@ -1,4 +1,5 @@
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { powershellBootstrap, type WinrmExecConfig } from '@opsconductor/protocol';
 import { expect, onTestFinished, vi } from 'vitest';
@@ -312,6 +313,28 @@ winrmTest('a stop that finds no process of the task is not said to have ended it
   await t.remove();
 });
 
+winrmTest('a task whose process the host says no owner of is stopped, and not said to be', async () => {
+  const t = setup({ runAs: worker });
+  const noOwner = join(host.fixture.dir, 'no-owner');
+  const held = join(host.fixture.dir, 'held-open');
+  const command = sh(`mkfifo ${held}; exec 3<>${held}; echo ready; sleep 1000`);
+  const running = t.step.execute({ command, run_as_credential: 'worker' }, t.context);
+  await t.sink.seen(/ready/);
+  const ofScript = await open(held);
+  writeFileSync(noOwner, '');
+  onTestFinished(() => rmSync(noOwner));
+  t.stop();
+  expect(await running).toMatchObject({
+    status: 'unknown',
+    reason: 'cancel_unconfirmed',
+    message: expect.stringContaining('Its process was not found'),
+  });
+  // Its end is there once nothing of the script is.
+  expect(await ofScript.readFile('utf8')).toBe('');
+  await ofScript.close();
+  await t.remove();
+});
+
 winrmTest('a batch file that is stopped leaves neither itself nor what it reads', async () => {
   const t = setup();
   const stdin = 'word-8c1f of it\n';
@@ -364,8 +387,10 @@ winrmTest(
       expect(await isSoundPowershell(program)).toBe(true);
       expect(program).not.toMatch(/\?\?|\?\.|&&|\|\||\s\?\s|-Parallel/);
     }
-    // As the stand-in does it: the process of a task may end with that.
-    expect(taskProgram).toMatch(/\$id = OpsProcess\n.*\.Stop\(0\).*\n {2}\$left = OpsProcess/);
+    // As the stand-in does it: the process of a task may end with that, and it is stopped wherever looking for it fails.
+    expect(taskProgram).toMatch(
+      /\$id = \$null\n {2}try \{ \$id = OpsProcess \} catch \{ \}\n.*\.Stop\(0\).*\n {2}\$left = OpsProcess/,
+    );
     const folder =
       'C:\\Windows\\Temp\\OpsConductor-00000000-0000-0000-0000-000000000000.1234567.12.0123456789abcdef';
     expect(powershellText('powershell').length + 3 * folder.length + 60).toBeLessThan(8_191);

@@ -167,7 +167,9 @@ function OpsStop {
     $task = OpsTask
   }
   # Its process may end with the task: what is gone then was ended, not looked for in vain.
-  $id = OpsProcess
+  # That looking for it fails, as where its owner can't be told, keeps nothing from being stopped.
+  $id = $null
+  try { $id = OpsProcess } catch { }
   if ($null -ne $task) { $task.Stop(0) }
   $left = OpsProcess
   if ($null -ne $left) {
