@@ -59,13 +59,14 @@ export function summaryLine(
   return `${lead}: ${parts.join(', ')}.`;
 }
 
+/** In the decimal units in which the console has sizes: `312 B`, `9.4 kB`, `200 MB`. */
 export function sizeWord(bytes: number): string {
-  const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'];
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
   let at = 0;
   let value = bytes;
-  while (value >= 1_024 && at < units.length - 1) {
-    value /= 1_024;
+  while (value >= (at === 0 ? 1_000 : 999.5) && at < units.length - 1) {
+    value /= 1_000;
     at += 1;
   }
-  return `${at === 0 ? value : value.toFixed(1)} ${units[at]}`;
+  return `${at === 0 || value >= 9.95 ? Math.round(value) : value.toFixed(1)} ${units[at]}`;
 }

@@ -61,7 +61,7 @@ sshTest('a file goes up and comes back, as large as it is', async () => {
   expect(up.report?.rows).toMatchObject([
     { operation: 'upload', localPath: file, status: 'completed', fileSize: bytes.length },
   ]);
-  expect(up.stdout).toMatch(/^Uploaded 4\.8 MiB in \d+\.\d s: 1 created, 0 changed, 0 unchanged\.\n$/);
+  expect(up.stdout).toMatch(/^Uploaded 5\.0 MB in \d+\.\d s: 1 created, 0 changed, 0 unchanged\.\n$/);
   const down = await t.run('download', {
     remote_path: join(t.remote, 'opt/app.tar'),
     local_path: `${t.local}/back/`,
