@@ -477,6 +477,25 @@ async function changedTarget(name: string): Promise<{ id: number }> {
   return made;
 }
 
+test('a host key to compare is in sight whole, at any width', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const { id } = await changedTarget('unbroken');
+  await c.system.sql`delete from target_host_keys where target_id = ${id}`;
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/targets`);
+  await page.getByRole('button', { name: /^unbroken / }).click();
+  const panel = page.getByRole('complementary');
+  await panel.getByRole('button', { name: 'Test connection' }).click();
+  await panel.getByRole('button', { name: 'Accept this key…' }).waitFor();
+  await panel.getByText(/ssh-ed25519 AAAA/).waitFor();
+  for (const width of [1440, 390]) {
+    await page.setViewportSize({ width, height: 900 });
+    const [content, sight] = await panel.evaluate((aside) => [aside.scrollWidth, aside.clientWidth]);
+    expect(content).toBeLessThanOrEqual(sight as number);
+  }
+  expect(faults).toEqual([]);
+});
+
 test('a changed host key is shown beside the known one where agents are, replaced, and the host is logged in to', async ({
   skip,
 }) => {
