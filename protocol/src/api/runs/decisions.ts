@@ -139,6 +139,8 @@ export const AttemptSchema = Type.Object({
   cleanUp: Nullable(
     Type.Object({
       state: Type.Enum(['waits', 'asked', 'done']),
+      /** Of one that waits: not before then. */
+      due: Type.Optional(Timestamp),
       found: Nullable(Type.Enum(cleanUpFindings)),
       survivors: Type.Array(SurvivorSchema),
       at: Nullable(Timestamp),

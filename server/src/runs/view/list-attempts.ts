@@ -57,6 +57,7 @@ function attemptView(row: AttemptRecord): Attempt {
         ? null
         : {
             state: row.cleanUpState,
+            ...(row.cleanUpDue === null ? {} : { due: row.cleanUpDue.toISOString() }),
             found: row.found,
             survivors: row.foundSurvivors ?? [],
             at: iso(row.toldAt),

@@ -153,6 +153,7 @@ export interface AttemptRecord {
   decidedBy: string | null;
   decidedAt: Date | null;
   cleanUpState: 'waits' | 'asked' | 'done' | null;
+  cleanUpDue: Date | null;
   found: CleanUpFinding | null;
   foundSurvivors: { pid: number; command: string }[] | null;
   toldAt: Date | null;
@@ -168,6 +169,7 @@ export async function listAttempts(db: Queryable, stepId: number): Promise<Attem
       u.name as decided_by, t.decided_at,
       case when c.done_at is not null then 'done' when c.asked_at is not null then 'asked'
         when c.job_run_step_id is not null then 'waits' end as clean_up_state,
+      case when c.asked_at is null and c.done_at is null then c.due_at end as clean_up_due,
       c.found, c.survivors as found_survivors, c.told_at
     from job_run_step_attempts t
     left join agents a on a.id = t.agent_id
@@ -176,7 +178,7 @@ export async function listAttempts(db: Queryable, stepId: number): Promise<Attem
     where t.job_run_step_id = ${stepId}
     union all
     select st.epoch, 'running', a.name, st.leased_at, st.started_at, null, null, null, null, null, null, null, null, null, null, null,
-      st.output_state, st.output_bytes, null, null, null, null, null, null, null, null, null, null
+      st.output_state, st.output_bytes, null, null, null, null, null, null, null, null, null, null, null
     from job_run_steps st left join agents a on a.id = st.agent_id
     where st.id = ${stepId} and st.status = 'running'
     order by epoch`;

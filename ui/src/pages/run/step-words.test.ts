@@ -42,8 +42,8 @@ describe('a step in words', () => {
     expect(cellText(step({ executionTimeMs: 18_000 }), now)).toBe('18 s');
     expect(cellText(step({ status: 'running', startedAt: '2026-11-24T02:24:08.000Z' }), now)).toBe('3:04');
     expect(cellText(step({ status: 'failed', exitCode: 5, reason: 'exit_code' }), now)).toBe('exit 5');
-    expect(cellText(step({ status: 'unknown', reason: 'agent_silent' }), now)).toBe('silent');
-    expect(cellText(step({ status: 'unknown', reason: 'agent_revoked' }), now)).toBe('revoked');
+    expect(cellText(step({ status: 'unknown', reason: 'agent_silent' }), now)).toBe('unknown');
+    expect(cellText(step({ status: 'unknown', reason: 'agent_revoked' }), now)).toBe('unknown');
     expect(cellText(step({ status: 'pending' }), now)).toBe('');
   });
 
@@ -116,6 +116,26 @@ describe('a step in words', () => {
     expect(outputWords('open', { ...heard, isUnheard: true })).toBe('as far as its agent was heard');
   });
 
+  it('says once of an unknown step that its agent may come back, and no more once it has reported', () => {
+    const text = (advice: string) =>
+      stepNote(step({ status: 'unknown', errorMessage: 'Agent a has been silent.', advice }), {
+        segment: 'a',
+      })?.text;
+    expect(text('If the agent comes back, its result is added here.')).toBe(
+      'Agent a has been silent. If the agent comes back, its result is added here. Nothing has been run again.',
+    );
+    expect(text('The agent has since reported: unknown')).not.toMatch(/comes back/);
+  });
+
+  it('says of a ready step what the server says that it waits for', () => {
+    const ready = step({ status: 'ready', attempt: 0 });
+    const wait = { message: 'The only agent in segment “a” is offline.', advice: 'Start an agent.' };
+    expect(stepNote(ready, { segment: 'a', wait })?.text).toBe(
+      'The only agent in segment “a” is offline. Start an agent.',
+    );
+    expect(stepNote(ready, { segment: 'a' })?.text).toBe('It waits for an agent in a to take it.');
+  });
+
   it('says what a failed step’s message says once, and leaves succeeded steps alone', () => {
     const note = stepNote(
       step({ status: 'failed', exitCode: 5, errorMessage: 'It ended with 5.', advice: 'Look.' }),
@@ -160,7 +180,7 @@ describe('a step in words', () => {
     const due = step({ status: 'ready', notBefore: null });
     expect(nextTryAt(due)).toBeUndefined();
     expect(stepNote(due, { segment: 'dmz-1', now })?.lead).toMatch(
-      /as soon as an agent in dmz-1 has a free slot/,
+      /as soon as an agent in dmz-1 can take it/,
     );
   });
 

@@ -1,5 +1,5 @@
 // What a step's cell and its output pane say of it.
-import type { OutputState, Step, StepStatus } from '@opsconductor/protocol';
+import type { OutputState, Step, StepStatus, Wait } from '@opsconductor/protocol';
 import { cellDuration, clockDuration, longDuration } from '../../format/duration.ts';
 import { moment, until } from '../../format/moment.ts';
 import { byteSize } from '../../format/quantity.ts';
@@ -29,8 +29,7 @@ export function cellText(step: Step, now: number): string {
     case 'failed':
       return shortReason(step);
     case 'unknown':
-      if (step.reason === 'agent_silent') return 'silent';
-      return step.reason === 'agent_revoked' ? 'revoked' : 'unknown';
+      return 'unknown';
     case 'held':
       return 'held';
     case 'ready': {
@@ -101,7 +100,15 @@ export interface StepNote {
 }
 
 /** What a reader has to know about a step before its output; undefined when the output says it all. */
-export function stepNote(step: Step, more: { segment: string; now?: number }): StepNote | undefined {
+export function stepNote(
+  step: Step,
+  more: {
+    segment: string;
+    now?: number;
+    /** Of a ready step: what the server says that it waits for. */
+    wait?: Pick<Wait, 'message' | 'advice'> | undefined;
+  },
+): StepNote | undefined {
   const message = [step.errorMessage, step.advice].filter((part) => part !== null && part !== '').join(' ');
   if (step.reason === 'decided') {
     return { state: step.status, lead: `Decided: it counts as ${statusWord(step.status)}.`, text: message };
@@ -121,7 +128,7 @@ export function stepNote(step: Step, more: { segment: string; now?: number }): S
       return {
         state: step.status,
         lead: 'What happened on the host isn’t known.',
-        text: `${message === '' ? 'The agent was cut off while the step ran. It may have finished, stopped half way, or still be running.' : message} Nothing has been run again. If the agent comes back, what it reports is added here.`,
+        text: `${message === '' ? 'The agent was cut off while the step ran. It may have finished, stopped half way, or still be running.' : message} Nothing has been run again.`,
       };
     case 'cancelled':
       return {
@@ -151,7 +158,10 @@ export function stepNote(step: Step, more: { segment: string; now?: number }): S
       return {
         state: 'ready',
         lead: 'Ready.',
-        text: `It waits for a free slot of an agent in ${more.segment}.`,
+        text:
+          more.wait === undefined
+            ? `It waits for an agent in ${more.segment} to take it.`
+            : [more.wait.message, more.wait.advice].filter((part) => part !== null).join(' '),
       };
     default:
       return undefined;
@@ -176,7 +186,7 @@ function retryNote(step: Step, message: string, more: { segment: string; now?: n
   const left = at === undefined || more.now === undefined ? 0 : at - more.now;
   const when =
     at === undefined || left <= 0
-      ? `as soon as an agent in ${more.segment} has a free slot`
+      ? `as soon as an agent in ${more.segment} can take it`
       : `in ${longDuration(left)}, at ${moment(at, more.now ?? at)}`;
   return { state: 'ready', lead: `It is tried again ${when}.`, text: message };
 }

@@ -62,6 +62,8 @@ it('tells of clean-up in each of its states', () => {
       now,
     ).join();
   expect(words({ state: 'waits' })).toMatch(/will look.*when the time of the attempt is up; at once where/);
+  expect(words({ state: 'waits', due: '2026-11-24T23:59:00.000Z' })).toMatch(/is up, at 23:59:00; at once/);
+  expect(words({ state: 'waits', due: '2026-11-24T00:00:01.000Z' })).toMatch(/as soon as one of the segment/);
   expect(words({ state: 'asked' })).toMatch(/looks for/);
   expect(words({ found: 'nothing', at })).toMatch(/found nothing left of it on the host at 02:20:00/);
   expect(words({ found: 'ended' })).toMatch(/ended it/);

@@ -47,7 +47,10 @@ function cleanUpWords({ cleanUp }: Attempt, now: number): string | undefined {
   const when = cleanUp.at === null ? '' : ` at ${moment(cleanUp.at, now)}`;
   switch (cleanUp.state) {
     case 'waits':
-      return 'An agent will look for what it left on the host when the time of the attempt is up; at once where the run is cancelled or the step is run again.';
+      if (cleanUp.due !== undefined && Date.parse(cleanUp.due) <= now) {
+        return 'An agent looks for what it left on the host as soon as one of the segment can.';
+      }
+      return `An agent will look for what it left on the host when the time of the attempt is up${cleanUp.due === undefined ? '' : `, at ${moment(cleanUp.due, now)}`}; at once where the run is cancelled or the step is run again.`;
     case 'asked':
       return 'An agent looks for what it left on the host.';
     case 'done':

@@ -1,6 +1,6 @@
 import type { Wait } from '@opsconductor/protocol';
 import { expect, it } from 'vitest';
-import { isWait, restWords, unheardOf, waitLinks } from './wait-words.ts';
+import { isWait, restWords, unheardOf, waitLinks, waitOf } from './wait-words.ts';
 
 const wait = (fields: Partial<Wait>) =>
   ({ code: 'lock', segmentId: 3, segmentName: 'dmz-1', runs: [], ...fields }) as Wait;
@@ -28,6 +28,16 @@ it('a step is not heard of while it runs and its agent is silent; that is no wai
   expect(unheardOf([silent], { segmentId: 4 }, step)).toBeUndefined();
   expect(unheardOf([wait({ code: 'leased', agentName: 'a' })], { segmentId: 3 }, step)).toBeUndefined();
   expect(isWait(silent)).toBe(false);
+});
+
+it('a host waits for what names it, or for the only thing that hosts of its segment wait for', () => {
+  const offline = wait({ code: 'agents_offline', examples: [{ targetRunId: 1, targetName: 'a' }] });
+  const lock = wait({ code: 'lock', examples: [{ targetRunId: 2, targetName: 'b' }] });
+  const silent = wait({ code: 'agent_unheard', examples: [{ targetRunId: 9, targetName: 'c' }] });
+  expect(waitOf([offline, silent], { id: 9, segmentId: 3 })).toBe(offline);
+  expect(waitOf([offline, lock], { id: 2, segmentId: 3 })).toBe(lock);
+  expect(waitOf([offline, lock], { id: 9, segmentId: 3 })).toBeUndefined();
+  expect(waitOf([offline], { id: 1, segmentId: 4 })).toBeUndefined();
 });
 
 it('hosts that are not named are counted', () => {

@@ -39,6 +39,34 @@ export function restWords({ targets, examples }: Pick<Wait, 'targets' | 'example
   return rest > 0 ? `and ${counted(rest, 'more host')}` : '';
 }
 
+/** What steps wait for that a host has ready; another host of the segment may wait for something else. */
+const readyCodes: ReadonlySet<Wait['code']> = new Set([
+  'no_agent',
+  'agents_offline',
+  'agents_silent',
+  'agents_disabled',
+  'agents_draining',
+  'agents_busy',
+  'agents_starting',
+  'no_segment_key',
+  'no_capable_agent',
+  'no_able_agent',
+  'no_free_slot',
+  'behind_priority',
+  'starts_now',
+  'lock',
+]);
+
+/** What a host with a ready step waits for; undefined where it is one of several things. */
+export function waitOf(
+  waits: readonly Wait[],
+  { id, segmentId }: Pick<TargetRun, 'id' | 'segmentId'>,
+): Wait | undefined {
+  const here = waits.filter((wait) => readyCodes.has(wait.code) && wait.segmentId === segmentId);
+  const named = here.find(({ examples }) => examples.some(({ targetRunId }) => targetRunId === id));
+  return named ?? (here.length === 1 ? here[0] : undefined);
+}
+
 /** What holds a host up before it begins, or between its steps; what runs is no wait, heard of or not. */
 export function isWait({ code }: Pick<Wait, 'code'>): boolean {
   return code !== 'leased' && code !== 'agent_unheard';
