@@ -122,7 +122,7 @@ export const StepSchema = Type.Object({
   leasedAt: Nullable(Timestamp),
   startedAt: Nullable(Timestamp),
   completedAt: Nullable(Timestamp),
-  /** Of its command, without connecting; lines of output count from `startedAt`, with it. */
+  /** Of its command; lines of output count from `startedAt`, when the shell has yet to take the command. */
   executionTimeMs: Nullable(Type.Integer()),
   /** Of a command that survives its agent, where its target can tell: processor time, and the most memory at a time. */
   cpuMs: Type.Optional(Nullable(Type.Integer())),
