@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { givenUp, setupRuns } from '../../runs/testing.ts';
 import { inTransaction } from '../database/transaction.ts';
 import { noteCleanUps, takeDueCleanUps } from './clean-ups.ts';
+import { listAttempts } from './step-attempts.ts';
 
 /** An attempt that is due to be cleaned up after, and two agents of its segment. */
 async function setup() {
@@ -77,4 +78,18 @@ test('a target that one agent alone can be asked about is tried again by that on
   await t.unreachable(t.agent);
   await t.later(21);
   expect(await t.take(t.agent)).toBe(1);
+});
+
+test('of an attempt the time of its clean-up is told until an agent is asked', async () => {
+  await using t = await setup();
+  const told = async () => {
+    const [row] = await t.sql<{ id: number; dueAt: Date }[]>`
+      select job_run_step_id as id, due_at from attempt_clean_ups`;
+    const [attempt] = await listAttempts(t.sql, row?.id ?? 0);
+    return { due: row?.dueAt, state: attempt?.cleanUpState, told: attempt?.cleanUpDue };
+  };
+  const waits = await told();
+  expect(waits).toMatchObject({ state: 'waits', told: waits.due });
+  expect(await t.take(t.agent)).toBe(1);
+  expect(await told()).toMatchObject({ state: 'asked', told: null });
 });
