@@ -18,8 +18,9 @@ function notesOf(t: TestRuns) {
   return { notes, logged };
 }
 
-async function stepsOf(t: TestRuns, targets: number) {
+async function stepsOf(t: TestRuns, targets: number, stepType = 'ssh.exec') {
   const runId = await t.start({ targets });
+  await t.sql`update job_run_steps set step_type = ${stepType} where job_run_id = ${runId}`;
   return t.sql<{ stepId: number; targetId: number }[]>`
     select st.id as step_id, tr.target_id from job_run_steps st join job_run_targets tr on tr.id = st.target_run_id
     where st.job_run_id = ${runId} order by st.id`;
@@ -49,6 +50,56 @@ test('what ends an attempt tells whether its target was reached', async () => {
     ['never', null],
   ]);
 });
+
+test('an attempt over WinRM tells it by what the host came to do, one of another type not', async () => {
+  await using t = await setupRuns();
+  const { notes } = notesOf(t);
+  const outcomes: StepOutcome[] = [
+    { status: 'succeeded', exitCode: 0, executionTimeMs: 5 },
+    // Of a task that another process of the agent began, how long it took is not told.
+    { status: 'failed', exitCode: 3, reason: 'exit_code' },
+    { status: 'failed', reason: 'path_missing', executionTimeMs: 5 },
+    { status: 'timed_out', reason: 'timed_out', executionTimeMs: 5 },
+    { status: 'failed', reason: 'auth_failed', executionTimeMs: 5 },
+    { status: 'timed_out', reason: 'timed_out' },
+  ];
+  const healthsAfter = async (stepType: string) => {
+    const steps = await stepsOf(t, outcomes.length, stepType);
+    for (const [n, outcome] of outcomes.entries()) notes.note(steps[n]?.stepId ?? 0, outcome);
+    await notes.flush();
+    return Promise.all(steps.map(async (step) => (await healthOf(t, step.targetId))[0]));
+  };
+  expect(await healthsAfter('winrm.exec')).toEqual(['ok', 'ok', 'ok', 'ok', 'failing', 'never']);
+  // It may have waited for a port, or for a connection that never was.
+  expect(await healthsAfter('wait_for')).toEqual(['never', 'never', 'never', 'never', 'failing', 'never']);
+});
+
+test('a Windows target that was away is well again with the next step that reaches it', async () => {
+  await using t = await setupRuns();
+  const { notes } = notesOf(t);
+  const [step] = await stepsOf(t, 1, 'winrm.exec');
+  const { stepId = 0, targetId } = step ?? {};
+  notes.note(stepId, { status: 'failed', reason: 'connection_refused' });
+  await notes.flush();
+  expect(await healthOf(t, targetId)).toEqual(['failing', 'connection_refused']);
+  notes.note(stepId, { status: 'succeeded', exitCode: 0, executionTimeMs: 5 });
+  // What another step says nothing of takes nothing from it.
+  notes.note(stepId, { status: 'cancelled', reason: 'cancelled' });
+  await notes.flush();
+  expect(await healthOf(t, targetId)).toEqual(['ok', null]);
+});
+
+test.each(['certificate_refused', 'not_authorized', 'jump_host_failed'] as const)(
+  'a target that ended an attempt with %s was not reached',
+  async (reason) => {
+    await using t = await setupRuns();
+    const { notes } = notesOf(t);
+    const [step] = await stepsOf(t, 1);
+    notes.note(step?.stepId ?? 0, { status: 'failed', reason, message: 'No.' });
+    await notes.flush();
+    expect(await healthOf(t, step?.targetId)).toEqual(['failing', reason]);
+  },
+);
 
 test('the last of several attempts on a target counts, and the same again is not written for a while', async () => {
   await using t = await setupRuns();

@@ -17,6 +17,9 @@ const failures: ReadonlySet<string> = new Set([
   'auth_failed',
   'host_key_unknown',
   'host_key_mismatch',
+  'certificate_refused',
+  'not_authorized',
+  'jump_host_failed',
 ]);
 
 /** What a reason says of reaching a target and logging in; undefined where it says nothing of that. */
@@ -24,8 +27,19 @@ export function contactFailure(reason: string | null | undefined): Contact | und
   return reason !== null && reason !== undefined && failures.has(reason) ? { ok: false, reason } : undefined;
 }
 
-function contactOf({ ssh, reason }: StepOutcome): Contact | undefined {
-  return ssh === undefined ? contactFailure(reason) : { ok: true, reason: null };
+function contactOf({
+  ssh,
+  reason,
+  exitCode,
+  executionTimeMs,
+}: StepOutcome): Omit<StepContact, 'stepId'> | undefined {
+  const reached = { ok: true, reason: null };
+  if (ssh !== undefined) return { ...reached, showedKey: !ssh.reused };
+  const failure = contactFailure(reason);
+  if (failure !== undefined) return { ...failure, showedKey: false };
+  // A connection of WinRM is told of in no outcome, and what the host came to do tells that there was one.
+  const hasBegun = exitCode !== undefined || executionTimeMs !== undefined;
+  return hasBegun ? { ...reached, showedKey: false, ifWinrm: true } : undefined;
 }
 
 export class ContactNotes {
@@ -44,7 +58,7 @@ export class ContactNotes {
   note(stepId: number, outcome: StepOutcome): void {
     const contact = contactOf(outcome);
     if (contact === undefined || this.#gathered.length >= maxGathered) return;
-    this.#gathered.push({ stepId, ...contact, showedKey: outcome.ssh?.reused === false });
+    this.#gathered.push({ stepId, ...contact });
     this.#timer ??= setTimeout(() => this.flush(), gatherMs).unref();
   }
 

@@ -92,6 +92,7 @@ describe('testing a target', () => {
       (await test(bare, { ok: false, reason: 'credential_unusable' })).result,
       (await test(bare, { ok: true })).result,
       (await test(bare, { ok: false, reason: 'unreachable', message: 'No route to 10.0.0.1.' })).result,
+      (await test(bare, { ok: false, reason: 'jump_host_failed', message: 'No way over bastion.' })).result,
       (await test(id, { ok: false, reason: 'auth_failed', message: 'Refused.', advice: 'See the user.' }))
         .result,
     ];
@@ -101,10 +102,11 @@ describe('testing a target', () => {
       'no_credential',
       'no_credential',
       'unreachable',
+      'jump_host_failed',
       'auth_failed',
     ]);
     expect(results.every((result) => !result.ok && result.message !== '')).toBe(true);
-    expect(new Set(results.map((result) => result.message)).size).toBe(5);
+    expect(new Set(results.map((result) => result.message)).size).toBe(6);
   });
 
   it('keeps the host key that was shown for approval', async () => {
@@ -173,7 +175,15 @@ describe('testing a target', () => {
     expect(await healthAfter({ ok: false, reason: 'auth_failed' })).toEqual(['failing', 'auth_failed']);
     expect(await healthAfter({ ok: true })).toEqual(['ok', null]);
     expect(await healthAfter({ ok: false, reason: 'credential_bounds' })).toEqual(['ok', null]);
-    expect(await healthAfter({ ok: false, reason: 'timed_out' })).toEqual(['failing', 'timed_out']);
+    for (const reason of [
+      'timed_out',
+      'certificate_refused',
+      'not_authorized',
+      'jump_host_failed',
+    ] as const) {
+      expect(await healthAfter({ ok: true })).toEqual(['ok', null]);
+      expect(await healthAfter({ ok: false, reason })).toEqual(['failing', reason]);
+    }
   });
 
   it('is refused where a jump host on the way is not theirs to use', async () => {

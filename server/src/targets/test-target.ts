@@ -200,6 +200,7 @@ const failedBeforeLogin: ReadonlySet<string> = new Set([
   'connection_refused',
   'connect_timed_out',
   'no_common_algorithm',
+  'jump_host_failed',
   'timed_out',
   'connection_lost',
   'internal',

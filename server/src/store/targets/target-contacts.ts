@@ -10,6 +10,8 @@ export interface StepContact extends Contact {
   stepId: number;
   /** The target has just shown an accepted key: the connection was opened for this step. */
   showedKey: boolean;
+  /** Counts only where the step goes by WinRM. */
+  ifWinrm?: true;
 }
 
 /** A contact like the last one is written no sooner than after this, in seconds. */
@@ -30,7 +32,7 @@ export async function writeStepContacts(sql: Queryable, contacts: readonly StepC
       from jsonb_array_elements(${sql.json(contacts as never)}::jsonb) with ordinality as n(one, place)
       join job_run_steps st on st.id = (n.one ->> 'stepId')::bigint
       join job_run_targets tr on tr.id = st.target_run_id
-      where tr.target_id is not null
+      where tr.target_id is not null and (n.one -> 'ifWinrm' is null or st.step_type like 'winrm.%')
       order by tr.target_id, n.place desc
     ), due as materialized (
       select t.id, seen.ok, seen.reason, seen.showed_key from targets t join seen on seen.target_id = t.id
