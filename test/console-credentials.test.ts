@@ -1,0 +1,199 @@
+// Credentials, and dialogs about them, as a person sees them in the console.
+import type { Agent } from '@opsconductor/protocol';
+import type { Locator } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { ConsoleSystem, eventually, missing } from './console-browser.ts';
+import { storeCredential } from './support/sealed-credential.ts';
+
+let c: ConsoleSystem;
+beforeAll(async () => {
+  if (missing === undefined) c = await ConsoleSystem.start();
+}, 120_000);
+afterEach(() => c?.closePages());
+afterAll(() => c?.stop());
+
+test('what uses a credential is told beside it, and a day that it expires on is noted and reminded of', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/credentials`);
+  await page.getByRole('button', { name: /what uses key$/ }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByRole('heading', { name: /^Targets that it is chosen for \d/ }).waitFor();
+  await dialog.getByRole('link', { name: 'host', exact: true }).waitFor();
+  await page.keyboard.press('Escape');
+  await page.getByRole('button', { name: 'Edit key' }).click();
+  await dialog.getByLabel('Expires on').fill('2020-01-31');
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await page.getByText(/^expired .* days ago$/).waitFor();
+  // Those of a revocation are linked to.
+  await page.goto(`${c.url}/credentials?toRotate=true`);
+  await page.getByText('No credential is to be rotated here').waitFor();
+  await page.getByRole('link', { name: 'Show all credentials' }).click();
+  await page.getByRole('button', { name: 'Edit key' }).waitFor();
+  expect(faults).toEqual([]);
+});
+
+test('before a credential is deleted it is said who gives it, and which jobs fail without it', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { api, segmentId, sql } = c.system;
+  const bounds = { hosts: ['*'], networks: [], ports: [22], protocols: ['ssh' as const], user: 'deploy' };
+  const id = await storeCredential(api, segmentId, 'widely used', {
+    kind: 'ssh_password',
+    user: 'deploy',
+    password: 'correct horse',
+    bounds: { ...bounds, authentication: ['password'] },
+  });
+  await api.made('/api/v1/jobs', {
+    name: 'Asks for it',
+    steps: [
+      {
+        name: 'ask',
+        type: 'ssh.exec',
+        config: { command: 'true' },
+        connection: { credential: 'widely used' },
+      },
+    ],
+  });
+  await sql`update segments set credential_id = ${id} where id = ${segmentId}`;
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/credentials`);
+  await page.getByRole('button', { name: 'what uses it: widely used' }).waitFor();
+  const ask = page.getByRole('table').getByRole('button', { name: 'Delete widely used' });
+  const dialog = page.getByRole('dialog');
+  const remove = dialog.getByRole('button', { name: 'Delete widely used' });
+  await ask.click();
+  await dialog.getByText('Used by segment dmz.').waitFor();
+  await dialog.getByRole('link', { name: 'Asks for it' }).waitFor();
+  expect(await remove.isDisabled()).toBe(true);
+  await dialog.getByRole('button', { name: 'Keep it' }).click();
+
+  await sql`update segments set credential_id = null where id = ${segmentId}`;
+  await ask.click();
+  await dialog.getByText('1 job asks for a credential of this name.').waitFor();
+  await dialog.getByRole('link', { name: 'Asks for it' }).waitFor();
+  await remove.click();
+  await ask.waitFor({ state: 'detached' });
+  expect(faults).toEqual([]);
+});
+
+test('a form for credentials that can not be loaded says so, and what to do', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/credentials`);
+  // As after an upgrade: what the page was made of is not there any more.
+  await page.route('**/assets/CredentialForm*', (route) => route.fulfill({ status: 404 }));
+  const add = page.getByRole('button', { name: 'Add credential…' });
+  await add.click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByText('The form could not be loaded.').waitFor();
+  await page.unrouteAll();
+  await dialog.getByRole('button', { name: 'Reload the page' }).click();
+  await add.click();
+  await dialog.getByRole('textbox', { name: 'User', exact: true }).waitFor();
+  expect(faults).toEqual([]);
+});
+
+test('a file picker that is closed without a choice leaves the form as it is, and Escape closes it', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/credentials`);
+  await page.getByRole('button', { name: 'Add credential…' }).click();
+  const form = page.getByRole('dialog', { name: 'Add a credential' });
+  const user = form.getByRole('textbox', { name: 'User', exact: true });
+  await user.fill('deploy');
+  // What browsers say of such a picker.
+  await form.locator('input[type="file"]').dispatchEvent('cancel', { bubbles: true });
+  await form.getByRole('combobox', { name: 'Kind' }).selectOption('ssh_password');
+  expect(await user.inputValue()).toBe('deploy');
+  await page.keyboard.press('Escape');
+  await form.waitFor({ state: 'detached' });
+  expect(faults).toEqual([]);
+});
+
+test('a key or keytab that is too large is said to be, and the one before it is not kept in its place', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/credentials`);
+  await page.getByRole('button', { name: 'Add credential…' }).click();
+  const form = page.getByRole('dialog', { name: 'Add a credential' });
+  const choose = (name: string, bytes: number) =>
+    form.locator('input[type="file"]').setInputFiles({
+      name,
+      mimeType: 'application/octet-stream',
+      buffer: Buffer.alloc(bytes, 'k'),
+    });
+  const key = form.getByRole('textbox', { name: 'Private key', exact: true });
+  await choose('id_ed25519', 12);
+  await eventually(() => key.inputValue()).toBe('k'.repeat(12));
+  await choose('backup.tar', 32_769);
+  await form.getByText('backup.tar has 32,769 bytes; 32,768 are allowed').waitFor();
+  expect(await key.inputValue()).toBe('');
+
+  await form.getByRole('combobox', { name: 'Kind' }).selectOption('winrm_keytab');
+  await choose('deploy.keytab', 900);
+  await form.getByText('900 bytes chosen').waitFor();
+  await choose('other.keytab', 24_001);
+  await form.getByText('other.keytab has 24,001 bytes; 24,000 are allowed').waitFor();
+  await choose('deploy.keytab', 901);
+  await form.getByText('901 bytes chosen').waitFor();
+  await choose('other.keytab', 24_001);
+  await form.getByRole('button', { name: 'Seal and save' }).click();
+  await form.getByText('other.keytab has 24,001 bytes; 24,000 are allowed').waitFor();
+  expect(faults).toEqual([]);
+});
+
+test('the longest names leave room for the answers of a dialog, and on a small screen for what they name', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { api } = c.system;
+  const name = (of: string) => `${of}-${'of-the-production-line-'.repeat(3)}`.slice(0, 62).replace(/-$/, '');
+  const segment = await api.made<{ id: number }>('/api/v1/segments', { name: name('segment') });
+  const agent = await c.system.enrollAgent(name('agent'), segment.id);
+  await agent.start();
+  const agents = async () => (await api.get<{ items: Agent[] }>('/api/v1/agents')).body.items;
+  await eventually(async () => (await agents()).find((one) => one.name === agent.name)?.hasSegmentKey).toBe(
+    true,
+  );
+  const agentId = (await agents()).find((one) => one.name === agent.name)?.id;
+  const bounds = { hosts: ['*'], networks: [], ports: [22], protocols: ['ssh' as const], user: 'deploy' };
+  await storeCredential(api, segment.id, 'short', {
+    kind: 'ssh_password',
+    user: 'deploy',
+    password: 'correct horse',
+    bounds: { ...bounds, authentication: ['password'] },
+  });
+  const { page, faults } = await c.signedIn();
+  const sides = async (locator: Locator) => {
+    const box = await locator.boundingBox();
+    if (box === null) throw new Error('it has no box');
+    return { left: box.x, right: box.x + box.width, width: box.width };
+  };
+  for (const width of [1440, 390]) {
+    await page.setViewportSize({ width, height: 900 });
+    await page.goto(`${c.url}/agents/${agentId}`);
+    await page.getByRole('button', { name: 'Revoke…' }).click();
+    const dialog = page.getByRole('dialog');
+    const around = await sides(dialog);
+    for (const answer of ['Leave it', `Revoke ${agent.name}`]) {
+      const button = await sides(dialog.getByRole('button', { name: answer }));
+      expect(button.left).toBeGreaterThan(around.left);
+      expect(button.right).toBeLessThan(around.right);
+    }
+    await page.keyboard.press('Escape');
+    expect((await sides(page.getByRole('region', { name: 'Keys' }))).right).toBeLessThanOrEqual(width);
+  }
+  await page.goto(`${c.url}/credentials`);
+  const row = page.getByRole('row').filter({ hasText: 'short' });
+  expect((await sides(row.locator('td').first())).width).toBeGreaterThan(200);
+  await row.getByTitle(name('segment')).waitFor();
+  expect(faults).toEqual([]);
+});
