@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { unrestricted } from '../../store/people/visibility.ts';
-import { endOf, givenUp } from '../testing.ts';
+import { makeOutputPartitions } from '../../store/runs/run-output.ts';
+import { endOf, givenUp, holdTransaction } from '../testing.ts';
 import { chunkOf, setupOutput, type TestOutput } from './output-testing.ts';
 import { findOutput } from './read-output.ts';
 import { applyRetention } from './retention.ts';
@@ -25,6 +26,8 @@ async function partitions(t: TestOutput): Promise<string[]> {
     where i.inhparent = 'run_output'::regclass order by 1`;
   return rows.map((row) => row.name);
 }
+
+const dayOf = (partition: string) => partition.slice(-8).replace(/^(\d{4})(\d\d)(\d\d)$/, '$1-$2-$3');
 
 const audited = (t: TestOutput) =>
   t.sql`select action, detail from audit_log where action like '%.expired' order by id`;
@@ -88,6 +91,57 @@ test('ended runs go with all that is of them when they are old enough, in batche
   expect(await t.sql`select 1 from job_run_steps where job_run_id = ${old}`).toHaveLength(0);
   expect(await t.stored(lease)).toEqual([]);
   expect(await audited(t)).toMatchObject([{ action: 'runs.expired' }, { action: 'runs.expired' }]);
+});
+
+test('a day’s partition is made beside who reads all output, as a backup does, and who has output to store waits for neither', async () => {
+  await using t = await setupOutput();
+  await t.start();
+  const lease = await t.claimOne();
+  const before = await partitions(t);
+  await t.sql`drop table ${t.sql(before.at(-1) ?? '')}`;
+  const backupIsDone = await holdTransaction(t.sql, (tx) => tx`lock table run_output in access share mode`);
+  await makeOutputPartitions(t.sql);
+  expect(await partitions(t)).toEqual(before);
+  expect(await t.send(lease, chunkOf(lease, 1, 'meanwhile\n'))).toEqual(['stored']);
+  await backupIsDone();
+});
+
+test('who has the table of output for themselves is waited for no longer than two seconds', async () => {
+  await using t = await setupOutput();
+  const before = await partitions(t);
+  await t.sql`drop table ${t.sql(before.at(-1) ?? '')}`;
+  const otherIsDone = await holdTransaction(
+    t.sql,
+    (tx) => tx`lock table run_output in access exclusive mode`,
+  );
+  await expect(makeOutputPartitions(t.sql)).rejects.toThrow('lock timeout');
+  await otherIsDone();
+  await makeOutputPartitions(t.sql);
+  expect(await partitions(t)).toEqual(before);
+});
+
+test('a partition is as the table it is of: whoever made it', async () => {
+  await using t = await setupOutput();
+  const [name = ''] = (await partitions(t)).slice(-1);
+  const shape = async () => {
+    const columns = await t.sql`
+      select attname, attnotnull, attstorage, attislocal, attinhcount from pg_attribute
+      where attrelid = ${name}::regclass and attnum > 0 order by attnum`;
+    const constraints = await t.sql`
+      select conname, contype, conislocal, coninhcount, pg_get_constraintdef(oid) as def from pg_constraint
+      where conrelid = ${name}::regclass order by conname`;
+    const indexes = await t.sql`
+      select indexrelid::regclass::text, inhparent::regclass::text from pg_index
+      left join pg_inherits on inhrelid = indexrelid where indrelid = ${name}::regclass`;
+    return [columns, constraints, indexes].map((rows) => [...rows]);
+  };
+  await t.sql`drop table ${t.sql(name)}`;
+  await t.sql.unsafe(`create table ${name} partition of run_output
+    for values from ('${dayOf(name)}') to ('${dayOf(name)}'::date + 1)`);
+  const created = await shape();
+  await t.sql`drop table ${t.sql(name)}`;
+  await makeOutputPartitions(t.sql);
+  expect(await shape()).toEqual(created);
 });
 
 test('while one server removes what is old another one leaves it alone', async () => {
