@@ -15,20 +15,29 @@ import {
   takesPath,
   typesOfQueries,
 } from './commands.ts';
+import {
+  beginsCommand,
+  type Call,
+  callOf,
+  endsOperand,
+  type Group,
+  isCalled,
+  isDeclaration,
+  isIndex,
+  isMade,
+  isMember,
+  isName,
+  isPartOf,
+  isType,
+  literalName,
+  takesArguments,
+  textIn,
+  typeIn,
+  wordOf,
+} from './neighbours.ts';
 import { type Item, type Opening, readItems } from './read-items.ts';
 import { type ReasonName, reasons } from './reasons.ts';
-import {
-  commandsOf,
-  deep,
-  Holders,
-  isAssignment,
-  isOperator,
-  isWord,
-  literalOf,
-  makesObject,
-  type Source,
-  statementsOf,
-} from './statements.ts';
+import { commandsOf, Holders, isAssignment, makesObject, type Source, statementsOf } from './statements.ts';
 
 export function analyzePowershell(
   text: string,
@@ -476,10 +485,6 @@ function runsOf(command: readonly Item[]): Item[][] {
   return runs.filter((run) => run.length > 0);
 }
 
-function beginsCommand(item: Item | undefined): boolean {
-  return item?.kind === 'sign' ? item.text === '&' : item?.kind === 'word' && isName(item.text);
-}
-
 /** `$env:PATH = …`, `$command.CommandText = …`: why no value may be assigned. */
 function reasonOfTarget(target: readonly Item[]): ReasonName | undefined {
   for (const item of target) {
@@ -494,113 +499,4 @@ function reasonOfTarget(target: readonly Item[]): ReasonName | undefined {
     isFirst = item.kind === 'sign' || (isFirst && isType(item));
   }
   return undefined;
-}
-
-type Group = Extract<Item, { kind: 'group' }>;
-
-function isType(item: Item | undefined): item is Group {
-  return item?.kind === 'group' && item.open === '[';
-}
-
-/** `.Name`, `::Name`; not a range behind a value: `..`, `.Count..` */
-function isMember(item: Item | undefined): boolean {
-  return item?.kind === 'word' && /^\??(\.|::)/.test(item.text) && !item.text.endsWith('..');
-}
-
-/** `$x[0]`; but `[a][b] …` are two types. */
-function isIndex(item: Item, before: Item | undefined, indexes: ReadonlySet<Item>): boolean {
-  if (!item.glued || before === undefined || before.kind === 'sign' || before.kind === 'word') return false;
-  return !isType(before) || indexes.has(before);
-}
-
-interface Call {
-  /** Small letters; undefined where it is only known when the script runs. */
-  member: string | undefined;
-  given: readonly Item[];
-  /** `[type]::name(…)` */
-  isStatic: boolean;
-}
-
-/** `.name(…)`, `::name(…)`, `."name"(…)` */
-function callOf(items: readonly Item[], index: number): Call | undefined {
-  const [item, next, after] = items.slice(index, index + 3) as [Item, Item, Item | undefined];
-  const word = wordOf(item)?.toLowerCase() ?? '';
-  const member = /(?:^|\.|::)([a-z_]\w*)$/.exec(word)?.[1];
-  if (isCall(next) && member !== undefined && /\.|::/.test(word))
-    return { member, given: next.inner, isStatic: word.endsWith(`::${member}`) };
-  const isNamedBehind = index > 0 && item.glued && isMember(item) && /[.:]$/.test(word);
-  if (!isNamedBehind || after?.glued !== true || !isCall(after)) return undefined;
-  return { member: literalOf(next)?.toLowerCase(), given: after.inner, isStatic: word.endsWith('::') };
-}
-
-function isCall(item: Item): item is Group {
-  return item.kind === 'group' && item.open === '(';
-}
-
-function endsOperand(item: Item): boolean {
-  return item.kind === 'sign' && item.text !== ',';
-}
-
-/** What is glued to a value and calls or takes something of it. */
-function isPartOf(item: Item, before: Item): boolean {
-  return item.kind === 'group' || isMember(item) || (isMember(before) && /[.:]$/.test(wordOf(before) ?? ''));
-}
-
-/** What an attribute like `[Parameter(…)]` is given is no type. */
-function typeIn(inner: readonly Item[]): string {
-  return inner.some((item) => item.kind === 'group' && item.open === '(') ? '' : textIn(inner);
-}
-
-/** `[type]::new(…)` and nothing more */
-function isMade(items: readonly Item[]): boolean {
-  const [type, member, given] = items;
-  return items.length === 3 && isType(type) && isWord(member, '::new') && given?.kind === 'group';
-}
-
-/** `param(…)`, `function name(…)` */
-function isDeclaration(items: readonly Item[], index: number): boolean {
-  const item = items[index];
-  if (item?.kind !== 'group' || item.open !== '(') return false;
-  return (
-    isWord(items[index - 1], 'param') ||
-    isWord(items[index - 2], 'function') ||
-    isWord(items[index - 2], 'filter')
-  );
-}
-
-/** What follows an operand of an expression is an operator; anything else would be its argument. */
-function takesArguments(next: Item | undefined): boolean {
-  if (next === undefined || next.kind === 'sign') return false;
-  if (next.kind === 'group') return next.open !== '[' && next.open !== '(';
-  return next.kind !== 'word' || !(isOperator(next.text) || /^(\.|::|\+\+|--$|in$)/.test(next.text));
-}
-
-function textIn(items: readonly Item[]): string {
-  let text = '';
-  for (const item of deep(items)) if (item.kind === 'word') text += item.text;
-  return text;
-}
-
-function wordOf(item: Item | undefined): string | undefined {
-  return item?.kind === 'word' ? item.text : undefined;
-}
-
-/** `foreach` and `switch` are commands too: `… | foreach { }`. */
-function isCalled(next: Item | undefined): boolean {
-  return next?.kind === 'word' && next.text.startsWith('-');
-}
-
-function isName(text: string): boolean {
-  return /^[A-Za-z_.?%\\/~]/.test(text) && !/^(\.|::)[A-Za-z]/.test(text);
-}
-
-/** What of a command's name is sure: all of it, or a literal end behind a folder. */
-function literalName(items: readonly Item[]): string | undefined {
-  const parts = [...items].flatMap((item) => (item.kind === 'string' ? item.inner : [item]));
-  let text = '';
-  for (const part of parts.toReversed()) {
-    if (part.kind !== 'word') return /[\\/]/.test(text) ? text : undefined;
-    text = part.text + text;
-  }
-  return text;
 }
