@@ -1,8 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { LogWatch } from './log-watch.ts';
-import { applyRetention } from './retention.ts';
 import { AuditSealer } from './sealer.ts';
-import { setupAudit, type TestAudit } from './testing.ts';
+import { applyRetention, setupAudit, type TestAudit } from './testing.ts';
 
 let t: TestAudit;
 beforeAll(async () => {

@@ -6,13 +6,20 @@ import {
   verifyCheckpoint,
 } from '@opsconductor/protocol/audit';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { checkpointsAfter, countUnsealed, latestCheckpoint } from '../store/audit/audit-seals.ts';
-import { connect } from '../store/database/connection.ts';
+import {
+  checkpointsAfter,
+  countUnsealed,
+  deleteRetained,
+  latestCheckpoint,
+  sizeSealedBefore,
+} from '../store/audit/audit-seals.ts';
+import { connect, type Sql, type Tx } from '../store/database/connection.ts';
 import { hashRow } from './leaf.ts';
 import { recordAudit } from './record-audit.ts';
-import { applyRetention } from './retention.ts';
+import { Retention } from './retention.ts';
 import { sealRows } from './seal-rows.ts';
-import { setupAudit, type TestAudit, testEntry } from './testing.ts';
+import { AuditSealer } from './sealer.ts';
+import { applyRetention, setupAudit, type TestAudit, testEntry } from './testing.ts';
 import { consistencyProof, inclusionProofs, readFrontier } from './tree-reader.ts';
 
 let t: TestAudit;
@@ -231,5 +238,94 @@ describe('retention', () => {
     await t.sealer.seal();
     expect(readCheckpoint((await latestCheckpoint(t.sql))?.note ?? '').size).toBe(3);
     expect(await applyRetention(t.deps, 30)).toBe(0);
+  });
+
+  /** Rows of the log, sealed 40 days ago, of which the first `gone` are not there any more. */
+  async function oldLog(rows: number, gone = 0): Promise<void> {
+    await t.sql`insert into audit_log (actor_kind, actor_name, action)
+      select 'system', 'x', 'n.' || n from generate_series(1, ${rows}) n`;
+    await t.sealer.seal();
+    await t.attack(
+      `update audit_checkpoints set sealed_at = sealed_at - interval '40 days'`,
+      `delete from audit_log where id <= ${gone}`,
+    );
+  }
+
+  const countRows = async () => (await t.sql<{ n: number }[]>`select count(*) as n from audit_log`)[0]?.n;
+
+  /** How many rows the work reads of a table and of its indexes, together. */
+  async function rowsRead(table: string, work: (tx: Tx) => Promise<unknown>): Promise<number> {
+    // What the connection did before counts too, until the database has noted it.
+    const readSoFar = async (tx: Tx) => {
+      const [row] = await tx<{ n: number }[]>`
+        select sum(pg_stat_get_xact_tuples_fetched(id) + pg_stat_get_xact_tuples_returned(id))::int as n
+        from (select ${table}::regclass::oid union
+              select indexrelid from pg_index where indrelid = ${table}::regclass) read(id)`;
+      return row?.n ?? 0;
+    };
+    let before = 0;
+    let after = 0;
+    await t.sql.begin(async (tx) => {
+      before = await readSoFar(tx);
+      await work(tx);
+      after = await readSoFar(tx);
+    });
+    return after - before;
+  }
+
+  it('removes many rows a portion at a time, and seals in between', async () => {
+    await oldLog(5_000);
+    const sealer = new AuditSealer({ ...t.deps, retentionDays: 30 });
+    for (const [name, left] of [
+      ['a', 3_002],
+      ['b', 1_003],
+      ['c', 4],
+    ] as const) {
+      await t.write(name);
+      await sealer.stop();
+      expect(await countRows()).toBe(left);
+      expect((await positions()).find((row) => row.action === `test.${name}`)?.position).toEqual(
+        expect.any(Number),
+      );
+    }
+  });
+
+  it('goes past what is gone once, however much that is', async () => {
+    await oldLog(30_000, 20_000);
+    const deps = { ...t.deps };
+    const retention = new Retention(deps);
+    await retention.note(30);
+    expect(await retention.removeSome()).toEqual({ rows: 2_000, more: true });
+    const read = await rowsRead('audit_leaves', async (tx) => {
+      deps.sql = tx as unknown as Sql;
+      expect(await retention.removeSome()).toEqual({ rows: 2_000, more: true });
+    });
+    // By the statement, and by the trigger that each row has to pass.
+    expect(read).toBeGreaterThan(2 * 2_000);
+    expect(read).toBeLessThanOrEqual(2 * 3 * 2_000);
+  });
+
+  it('reads of notes and checkpoints the newest, however many there are', async () => {
+    await oldLog(3_000);
+    await t.attack(`
+      insert into audit_checkpoints
+      select 1 + n, 3000 + n, now() - interval '35 days' + n * interval '1 second', 'c' from generate_series(1, 1000) n`);
+    await t.sql`insert into audit_retention (below, note) select n, 'n' from generate_series(1, 1000) n`;
+    await t.sql`insert into audit_retention (below, note) values (4000, 'n')`;
+    await t.sql`analyze audit_retention, audit_checkpoints`;
+    expect(await rowsRead('audit_retention', (tx) => deleteRetained(tx, 2_500, 2_600))).toBeLessThan(500);
+    const nothingNew = async (tx: Tx) => expect(await sizeSealedBefore(tx, 30)).toBeUndefined();
+    expect(await rowsRead('audit_checkpoints', nothingNew)).toBeLessThan(10);
+  });
+
+  it('begins anew in a log that is another than before', async () => {
+    await oldLog(3);
+    const retention = new Retention(t.deps);
+    await retention.note(30);
+    expect(await retention.removeSome()).toEqual({ rows: 3, more: false });
+    await t.empty();
+    await oldLog(2);
+    await retention.note(30);
+    expect(await retention.removeSome()).toEqual({ rows: 2, more: false });
   });
 });

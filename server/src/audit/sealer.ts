@@ -2,7 +2,7 @@
 // Any server may seal; one does at a time.
 import type { SignedCheckpoint } from '@opsconductor/protocol/audit';
 import { LogWatch, type LogWatchDeps } from './log-watch.ts';
-import { applyRetention } from './retention.ts';
+import { Retention } from './retention.ts';
 import { type SealDeps, sealRows } from './seal-rows.ts';
 
 const sealMs = 1_000;
@@ -20,14 +20,17 @@ export interface SealerDeps extends SealDeps, Pick<LogWatchDeps, 'onOtherLog'> {
 export class AuditSealer {
   readonly #deps: SealerDeps;
   readonly #watch: LogWatch;
+  readonly #retention: Retention;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<unknown> | undefined;
   readonly #complainedAt = new Map<string, number>();
   #retainedAt = 0;
+  #hasOldRows = false;
 
   constructor(deps: SealerDeps) {
     this.#deps = deps;
     this.#watch = new LogWatch(deps);
+    this.#retention = new Retention(deps);
   }
 
   start(): void {
@@ -76,8 +79,12 @@ export class AuditSealer {
 
   async #retain(): Promise<void> {
     const { retentionDays } = this.#deps;
-    if (retentionDays === undefined || Date.now() - this.#retainedAt < hourMs) return;
-    this.#retainedAt = Date.now();
-    await applyRetention(this.#deps, retentionDays);
+    if (retentionDays === undefined) return;
+    if (Date.now() - this.#retainedAt >= hourMs) {
+      this.#retainedAt = Date.now();
+      await this.#retention.note(retentionDays);
+      this.#hasOldRows = true;
+    }
+    if (this.#hasOldRows) this.#hasOldRows = (await this.#retention.removeSome()).more;
   }
 }

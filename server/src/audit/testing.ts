@@ -6,6 +6,7 @@ import type { Sql } from '../store/database/connection.ts';
 import { insertInstallation } from '../store/database/installation.ts';
 import { borrowDatabase } from '../store/database/testing.ts';
 import { type AuditEntry, recordAudit } from './record-audit.ts';
+import { Retention } from './retention.ts';
 import { AuditSealer, type SealerDeps } from './sealer.ts';
 
 export interface TestAudit {
@@ -75,6 +76,19 @@ export async function setupAudit(like?: TestAudit): Promise<TestAudit> {
     },
     close,
   };
+}
+
+/** Removes all that was sealed longer ago than so many days; how many rows that were. */
+export async function applyRetention(deps: SealerDeps, days: number): Promise<number> {
+  const retention = new Retention(deps);
+  await retention.note(days);
+  let removed = 0;
+  for (let more = true; more; ) {
+    const some = await retention.removeSome();
+    removed += some.rows;
+    more = some.more;
+  }
+  return removed;
 }
 
 export function testEntry(name: string): AuditEntry {

@@ -2,9 +2,8 @@
 import { generateSigningKeyPair } from '@opsconductor/protocol/sealing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { latestCheckpoint } from '../../store/audit/audit-seals.ts';
-import { applyRetention } from '../retention.ts';
 import { sealRows } from '../seal-rows.ts';
-import { setupAudit, type TestAudit } from '../testing.ts';
+import { applyRetention, setupAudit, type TestAudit } from '../testing.ts';
 import type { Finding } from './log-verifier.ts';
 import { verifyDatabase } from './verify-database.ts';
 

@@ -4,9 +4,8 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { unrestricted } from '../../store/people/visibility.ts';
 import { exportLog } from '../export-log.ts';
-import { applyRetention } from '../retention.ts';
 import { filterOf } from '../search-log.ts';
-import { setupAudit, type TestAudit } from '../testing.ts';
+import { applyRetention, setupAudit, type TestAudit } from '../testing.ts';
 import { exitCodes, runAuditCommand } from './verify-command.ts';
 import { verifyExport } from './verify-export.ts';
 

@@ -148,10 +148,11 @@ export async function sealingTime(tx: Tx, notBefore: Date | undefined): Promise<
 /** Size of the newest checkpoint made before that time; undefined when there is none, or its rows are gone already. */
 export async function sizeSealedBefore(sql: Queryable, days: number): Promise<number | undefined> {
   const [row] = await sql<{ size: number }[]>`
-    select size from audit_checkpoints
-    where sealed_at < clock_timestamp() - make_interval(days => ${days})
-      and size > (select coalesce(max(below), 0) from audit_retention)
-    order by sealed_at desc, number desc limit 1`;
+    select size from (
+      select size from audit_checkpoints
+      where sealed_at < clock_timestamp() - make_interval(days => ${days})
+      order by sealed_at desc, number desc limit 1) newest
+    where size > (select coalesce(max(below), 0) from audit_retention)`;
   return row?.size;
 }
 
@@ -159,13 +160,17 @@ export async function insertRetentionNote(tx: Tx, below: number, note: string): 
   await tx`insert into audit_retention (below, note) values (${below}, ${note})`;
 }
 
-/** Deletes rows that a note covers, oldest first; how many. */
-export async function deleteRetained(sql: Queryable, limit: number): Promise<number> {
+/** The position below which rows may be gone; 0 without a note. */
+export async function retainedBelow(sql: Queryable): Promise<number> {
+  const [row] = await sql<{ below: number }[]>`select coalesce(max(below), 0) as below from audit_retention`;
+  return row?.below ?? 0;
+}
+
+/** Deletes the rows at positions [from, to), which a note has to cover; how many there were. */
+export async function deleteRetained(sql: Queryable, from: number, to: number): Promise<number> {
   const result = await sql`
-    delete from audit_log where id in (
-      select a.id from audit_leaves l join audit_log a on a.id = l.audit_id
-      where l.position < (select coalesce(max(below), 0) from audit_retention)
-      order by l.position limit ${limit})`;
+    delete from audit_log where id = any(array(
+      select audit_id from audit_leaves where position >= ${from} and position < ${to}))`;
   return result.count;
 }
 
