@@ -4,7 +4,7 @@ import type { AgentMessageOf, ServerMessageOf } from '@opsconductor/protocol';
 import type { Log } from '../../log.ts';
 import type { CleanUpRequests } from '../../runs/ends/clean-up-requests.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { segmentsWithDueCleanUps } from '../../store/queue/clean-ups.ts';
+import { agentsForDueCleanUps } from '../../store/queue/clean-ups.ts';
 import { canLookFor } from '../connections/agent-too-old.ts';
 import type { AgentLink } from '../link/agent-link.ts';
 
@@ -39,7 +39,7 @@ export class CleanUpAsks {
     await this.#asking;
   }
 
-  /** Whether anything is due is one question for all; then the agents of each such segment are asked, in turn. */
+  /** For whom anything is due is one question for all; then these agents of each segment are asked, in turn. */
   async ask(): Promise<void> {
     this.#asking ??= this.#askNow()
       .catch((error) => this.#deps.log.warn({ err: error }, 'agents could not be asked to clean up'))
@@ -57,14 +57,17 @@ export class CleanUpAsks {
     const { sql, requests } = this.#deps;
     const able = [...this.#deps.links()].filter((link) => link.isReady && link.can('clean_up'));
     if (requests === undefined || able.length === 0) return;
-    const segments = [...new Set(able.map((link) => link.segmentId))];
-    for (const segmentId of await segmentsWithDueCleanUps(sql, segments)) {
-      const links = able.filter((each) => each.segmentId === segmentId);
+    const due = await agentsForDueCleanUps(sql, able);
+    const links = able.filter(({ agentId }) => due.has(agentId));
+    for (const segmentId of new Set(links.map((link) => link.segmentId))) {
+      const inTurn = links.filter((link) => link.segmentId === segmentId);
       this.#turn += 1;
-      const first = this.#turn % links.length;
-      for (const link of [...links.slice(first), ...links.slice(0, first)]) {
+      const first = this.#turn % inTurn.length;
+      for (const link of [...inTurn.slice(first), ...inTurn.slice(0, first)]) {
         const request = await requests.requestFor(link);
-        if (request !== undefined) await this.#ask(link, request);
+        // What was due has been taken by those before; if something is left, the next round finds it.
+        if (request === undefined) break;
+        await this.#ask(link, request);
       }
     }
   }

@@ -1,5 +1,6 @@
 // Attempts that ended unknown and whose processes may still run on their targets.
 import type { CleanUpFinding } from '@opsconductor/protocol';
+import type { PendingQuery, Row } from 'postgres';
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
 import { stepIdsOf } from './step-attempts.ts';
 
@@ -78,10 +79,33 @@ const otherFirstS = 15;
 const maxTries = 20;
 
 /**
- * Takes due attempts for an agent of their segment to clean up after: one that could have run them, since whoever knows
- * nothing of the user that they run as finds nothing of theirs. What an agent was asked in a session that it has
- * no more is due again at once: nobody knows whether it heard of it.
+ * Whether somebody is to be asked now to clean up after `c`. What an agent was asked in a session that it has no more is due
+ * again at once: nobody knows whether it heard of it.
  */
+function isDue(sql: Queryable) {
+  return sql`c.done_at is null and c.due_at < clock_timestamp() and c.tries < ${maxTries}
+    and case
+      when c.asked_at is null then true
+      when c.told_at >= c.asked_at
+        then c.told_at < clock_timestamp() - make_interval(secs => ${unreachableS} * c.tries * c.tries)
+      else c.asked_at < clock_timestamp() - make_interval(secs => ${unansweredS} * c.tries)
+        or not exists (select from agent_sessions s where s.agent_id = c.agent_id and s.connected_at < c.asked_at
+          and s.disconnected_at is null and s.expires_at > clock_timestamp())
+    end`;
+}
+
+/**
+ * Whether this agent of the segment may be the one: it could have run the step of `c`, since whoever knows nothing of the
+ * user that it ran as finds nothing of theirs.
+ */
+function isForAgent(sql: Queryable, agentId: number | PendingQuery<Row[]>) {
+  return sql`exists (select from job_run_steps st where st.id = c.job_run_step_id and (st.needs is null
+      or st.needs <@ (select s.capabilities from agent_sessions s where s.agent_id = ${agentId})))
+    and (c.agent_id = ${agentId} and c.told_at >= c.asked_at and c.told_at >=
+      clock_timestamp() - make_interval(secs => ${unreachableS} * c.tries * c.tries + ${otherFirstS})) is not true`;
+}
+
+/** Takes due attempts for an agent of their segment to clean up after. */
 export async function takeDueCleanUps(
   sql: Sql,
   agent: { segmentId: number; agentId: number },
@@ -90,18 +114,7 @@ export async function takeDueCleanUps(
   return sql<DueCleanUp[]>`
     with due as materialized (
       select c.job_run_step_id, c.epoch from attempt_clean_ups c
-      where c.segment_id = ${agent.segmentId} and c.done_at is null and c.due_at < clock_timestamp()
-        and c.tries < ${maxTries}
-        and exists (select from job_run_steps st where st.id = c.job_run_step_id and (st.needs is null
-          or st.needs <@ (select s.capabilities from agent_sessions s where s.agent_id = ${agent.agentId})))
-        and case
-          when c.asked_at is null then true
-          when c.told_at >= c.asked_at then c.told_at < clock_timestamp() - make_interval(secs =>
-            ${unreachableS} * c.tries * c.tries + case when c.agent_id = ${agent.agentId} then ${otherFirstS} else 0 end)
-          else c.asked_at < clock_timestamp() - make_interval(secs => ${unansweredS} * c.tries)
-            or not exists (select from agent_sessions s where s.agent_id = c.agent_id and s.connected_at < c.asked_at
-              and s.disconnected_at is null and s.expires_at > clock_timestamp())
-        end
+      where c.segment_id = ${agent.segmentId} and ${isDue(sql)} and ${isForAgent(sql, agent.agentId)}
       order by c.due_at limit ${limit} for update of c skip locked
     )
     update attempt_clean_ups c set asked_at = clock_timestamp(), agent_id = ${agent.agentId}, tries = c.tries + 1
@@ -112,16 +125,21 @@ export async function takeDueCleanUps(
         and a.late_status is null and a.output_state = 'gapped' and g.state <> 'revoked') as uncollected`;
 }
 
-/** Whether anything may be due in these segments; the common answer is no, by one index. */
-export async function segmentsWithDueCleanUps(
+/** Those of these agents for whom something is due; the common answer is none, by one index. */
+export async function agentsForDueCleanUps(
   db: Queryable,
-  segmentIds: readonly number[],
-): Promise<number[]> {
-  if (segmentIds.length === 0) return [];
-  const rows = await db<{ segmentId: number }[]>`
-    select distinct segment_id from attempt_clean_ups
-    where segment_id = any(${segmentIds as number[]}::bigint[]) and done_at is null and due_at < clock_timestamp()`;
-  return rows.map((row) => row.segmentId);
+  agents: readonly { agentId: number; segmentId: number }[],
+): Promise<Set<number>> {
+  if (agents.length === 0) return new Set();
+  const agentIds = agents.map(({ agentId }) => agentId);
+  const segmentIds = agents.map(({ segmentId }) => segmentId);
+  const rows = await db<{ agentId: number }[]>`
+    with due as materialized (
+      select c.* from attempt_clean_ups c where c.segment_id = any(${[...new Set(segmentIds)]}::bigint[]) and ${isDue(db)}
+    )
+    select g.agent_id from unnest(${agentIds}::bigint[], ${segmentIds}::bigint[]) as g(agent_id, segment_id)
+    where exists (select from due c where c.segment_id = g.segment_id and ${isForAgent(db, db`g.agent_id`)})`;
+  return new Set(rows.map(({ agentId }) => agentId));
 }
 
 export interface CleanUpAnswer {

@@ -18,7 +18,7 @@ import {
   writeTargetRuns,
 } from '../runs/run-progress.ts';
 import { claimOnce } from './claims.ts';
-import { wantCleanUps } from './clean-ups.ts';
+import { agentsForDueCleanUps, takeDueCleanUps, wantCleanUps } from './clean-ups.ts';
 import {
   detachedOfServer,
   forgetDetached,
@@ -240,6 +240,16 @@ const ofQueue: Reading[] = [
     ['job_run_steps_pkey'],
     (db) =>
       wantCleanUps(db as unknown as Tx, [{ stepId: 1, epoch: 1, segmentId: t.segmentId, atOnce: false }]),
+  ],
+  [
+    'agentsForDueCleanUps',
+    ['job_run_steps_pkey'],
+    (db) => agentsForDueCleanUps(db, [{ agentId: t.agent.agentId, segmentId: t.segmentId }]),
+  ],
+  [
+    'takeDueCleanUps',
+    ['job_run_steps_pkey'],
+    (db) => takeDueCleanUps(db, { segmentId: t.segmentId, agentId: t.agent.agentId }, 32),
   ],
   ['detachedOfServer', [], (db) => detachedOfServer(db, testServerId)],
   ['storedContentBytes', [], storedContentBytes],

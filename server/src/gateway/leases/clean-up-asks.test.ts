@@ -1,0 +1,73 @@
+import { expect, test } from 'vitest';
+import { CleanUpRequests } from '../../runs/ends/clean-up-requests.ts';
+import { LeaseBuilder } from '../../runs/leases/lease-builder.ts';
+import { givenUp, setupRuns } from '../../runs/testing.ts';
+import type { AgentLink } from '../link/agent-link.ts';
+import { CleanUpAsks } from './clean-up-asks.ts';
+
+/** An attempt that is due to be cleaned up after, and a round with three agents of its segment. */
+async function setup() {
+  const t = await setupRuns();
+  const agents = [t.agent, await t.addAgent('second'), await t.addAgent('third')];
+  await t.start();
+  await t.settle(givenUp(await t.claimOne()));
+  await t.sql`update attempt_clean_ups set due_at = clock_timestamp()`;
+  const requests = new CleanUpRequests({ sql: t.sql, builder: new LeaseBuilder(t) });
+  const sent: string[] = [];
+  let looked: string[] = [];
+  const links = agents.map(({ agentId, name }) => ({
+    ...{ agentId, name, segmentId: t.segmentId, isReady: true },
+    can: () => true,
+    send: () => sent.push(name),
+  }));
+  const asks = new CleanUpAsks({
+    sql: t.sql,
+    requests: {
+      requestFor: (agent) => {
+        looked.push(links.find((link) => link.agentId === agent.agentId)?.name ?? '');
+        return requests.requestFor(agent);
+      },
+      answered: (...said) => requests.answered(...said),
+    },
+    links: () => links as unknown as AgentLink[],
+    roundMs: undefined,
+    log: { warn: (error: unknown) => expect(error).toBeUndefined() } as never,
+  });
+  return Object.assign(t, {
+    sent,
+    /** Whom a round has looked for. */
+    round: async () => {
+      looked = [];
+      await asks.ask();
+      return looked;
+    },
+  });
+}
+
+test('what one agent has taken is looked for once more, and not for every agent of the segment', async () => {
+  await using t = await setup();
+  expect(await t.round()).toHaveLength(2);
+  expect(t.sent).toHaveLength(1);
+});
+
+test.each([
+  [
+    'that nobody is asked for any more',
+    `tries = 20, asked_at = due_at, told_at = due_at, found = 'unreachable'`,
+  ],
+  ['that waits for its next try', `tries = 3, asked_at = due_at, told_at = due_at, found = 'unreachable'`],
+])('a round looks for nobody because of a clean-up %s', async (_, change) => {
+  await using t = await setup();
+  await t.sql.unsafe(`update attempt_clean_ups set agent_id = ${t.agent.agentId}, ${change}`);
+  expect(await t.round()).toEqual([]);
+});
+
+test('a round looks for those alone who could have run the step', async () => {
+  await using t = await setup();
+  await t.sql`update job_run_steps set needs = '{become}'`;
+  expect(await t.round()).toEqual([]);
+  await t.sql`update agent_sessions set capabilities = '{become,clean_up}'
+    where agent_id = (select id from agents where name = 'third')`;
+  expect(await t.round()).toEqual(['third']);
+  expect(t.sent).toEqual(['third']);
+});
