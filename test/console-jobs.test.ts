@@ -125,6 +125,23 @@ test('YAML is completed from the schema, comments stay, and steps move by keyboa
   expect(faults).toEqual([]);
 });
 
+test('an output that its step can’t have is told of beside it', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/jobs/new`);
+  await page.getByLabel('Definition, YAML').click();
+  await page.keyboard.press('Control+a');
+  const step = { name: 'a', type: 'winrm.exec', config: { command: 'x' }, outputs: { v: { json: '' } } };
+  await page.keyboard.insertText(JSON.stringify({ name: 'j', steps: [step] }));
+  await page.getByRole('button', { name: /^Steps/ }).click();
+  const output = page.getByRole('group', { name: 'Output v', exact: true });
+  await output.getByRole('button', { name: 'file' }).click();
+  await output.getByText('Only a step of type ssh.exec has the file').waitFor();
+  await output.getByRole('button', { name: 'JSON' }).click();
+  await eventually(() => output.getByText('has the file').count()).toBe(0);
+  expect(faults).toEqual([]);
+});
+
 test('what is typed before the editor is loaded is in it, and typing goes on at the same place', async ({
   skip,
 }) => {

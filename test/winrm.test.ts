@@ -119,6 +119,7 @@ test.skipIf(missing)(
             type: 'winrm.exec',
             // What stands in for PowerShell reads it by /bin/sh, to which ${OPS_1} is the variable, too.
             config: { command: '# sh\necho "one: ${{ parameters.word }}"' },
+            outputs: { first: { pattern: 'one: (\\S+)' } },
           },
           {
             name: 'two',
@@ -126,7 +127,7 @@ test.skipIf(missing)(
             config: {
               shell: 'cmd',
               command: 'echo two $A\r\nexit 10',
-              environment: { A: 'x' },
+              environment: { A: '${{ steps.one.outputs.first }}' },
               expected_exit_codes: [10],
             },
           },
@@ -138,6 +139,7 @@ test.skipIf(missing)(
               remote_path: 'C:\\apps\\${{ target.name }}',
               create_directories: true,
             },
+            outputs: { created: { pattern: '(\\d+) created' } },
           },
         ],
       },
@@ -146,8 +148,10 @@ test.skipIf(missing)(
     );
     expect(await reader.end()).toBe('succeeded');
     for (const step of await t.steps(id)) {
-      const said = ['one: a "quoted" $word\n', 'two x\n', expect.stringContaining('1 created')];
+      const said = ['one: a "quoted" $word\n', 'two a\n', expect.stringContaining('1 created')];
       expect(reader.text(step.id)).toEqual(said[step.stepNumber - 1]);
+      const found = [[{ name: 'first', value: 'a' }], undefined, [{ name: 'created', value: '1' }]];
+      expect(step.handedOn?.map(({ name, value }) => ({ name, value }))).toEqual(found[step.stepNumber - 1]);
     }
     for (const name of ['win-http', 'win-https']) {
       const copied = await readFile(join(host.drive, 'apps', name, 'app.txt'), 'utf8');

@@ -1,5 +1,6 @@
 // Rules of a step that contradict one another, or would never come to anything; and what it hands on.
 import type { ErrorDetail } from '../api/common.ts';
+import { stepTypes } from '../api/jobs/jobs.ts';
 import { limits } from '../limits.ts';
 import { patternProblems } from '../parameters/check-parameters.ts';
 import { reservedProblem } from '../parameters/reserved-names.ts';
@@ -155,7 +156,7 @@ function surviving(config: unknown): boolean {
 
 const finders = ['pattern', 'json', 'file'];
 
-function outputProblems({ outputs, config }: LooseStep, path: string): ErrorDetail[] {
+function outputProblems({ type, outputs, config }: LooseStep, path: string): ErrorDetail[] {
   if (!isObject(outputs)) return [];
   return Object.entries(outputs).flatMap(([name, output]) => {
     const here = `${path}.outputs.${name}`;
@@ -173,6 +174,10 @@ function outputProblems({ outputs, config }: LooseStep, path: string): ErrorDeta
           'one of `pattern`, `json` and `file: true`',
         ),
       );
+    }
+    if (output.file === true && type !== 'ssh.exec' && stepTypes.some((one) => one === type)) {
+      const message = `Only a step of type ssh.exec has the file; find the value by \`pattern\` or \`json\` in what ${type} prints.`;
+      problems.push(detail(`${here}.file`, message, true, 'only in ssh.exec'));
     }
     if (output.from !== undefined && output.pattern === undefined) {
       const message = '`from` says where a pattern looks; leave it out.';
