@@ -42,9 +42,9 @@ export async function verifyWinrm(options: VerifyWinrm, print: (line: string) =>
   );
   let isGood = true;
   try {
-    for await (const { what, ok, found } of verifyHost(connections)) {
+    for await (const { what, ok, found, isNews } of verifyHost(connections)) {
       isGood &&= ok;
-      print(`${ok ? 'ok  ' : 'FAIL'}  ${what}${ok && !what.startsWith('the host') ? '' : `: ${found}`}`);
+      print(`${ok ? 'ok  ' : 'FAIL'}  ${what}${ok && isNews !== true ? '' : `: ${found}`}`);
     }
   } catch (error) {
     if (!(error instanceof WinrmError)) throw error;

@@ -1,6 +1,6 @@
 """Another client for the fixture, which proves the fixture and not ours: `pywinrm_client.py <cases>`, as JSON.
 
-A case is what winrm.Protocol is made with, `command` and `input`. Prints a list of `{exit, stdout, stderr}` or `{error}`.
+A case is what winrm.Protocol is made with, `command`, `input`, and whether that is typed at a `console`. Prints a list of `{exit, stdout, stderr}` or `{error}`.
 """
 
 import json
@@ -13,7 +13,7 @@ warnings.simplefilter("ignore")
 
 
 def run(case):
-    command, given = case.pop("command"), case.pop("input", None)
+    command, given, console = case.pop("command"), case.pop("input", None), case.pop("console", False)
     if case["transport"] == "basic":
         # Text would go as Latin-1.
         case["password"] = case["password"].encode()
@@ -21,7 +21,7 @@ def run(case):
     try:
         shell = protocol.open_shell()
         try:
-            identifier = protocol.run_command(shell, command)
+            identifier = protocol.run_command(shell, command, console_mode_stdin=console)
             if given is not None:
                 protocol.send_command_input(shell, identifier, given.encode(), end=True)
             stdout, stderr, code = protocol.get_command_output(shell, identifier)

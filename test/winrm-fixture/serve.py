@@ -85,7 +85,7 @@ class Host:
             return 200, ""
         if request.action == "Command":
             try:
-                command = Command(shell, *request.line(), self.settings)
+                command = Command(shell, *request.line(), self.settings, request.console)
             except (FileNotFoundError, NotADirectoryError, PermissionError):
                 return 500, soap.fault("bad_directory")
             shell.commands[command.id] = command

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 import uuid
@@ -15,7 +16,7 @@ MOST_BUFFERED = 4 * 1024 * 1024
 
 
 class Command:
-    def __init__(self, shell, command, arguments, settings):
+    def __init__(self, shell, command, arguments, settings, console=False):
         self.id = str(uuid.uuid4()).upper()
         self.lock = threading.Condition()
         self.chunks = []
@@ -26,15 +27,20 @@ class Command:
         line = command_line(command, arguments, settings)
         environment = {**os.environ, **shell.environment, "FIXTURE_EXIT": self.exit_file, "FIXTURE_DRIVES": settings["dir"] + "/drives"}
         environment["FIXTURE_DRIVE_BYTES"] = str(settings.get("driveBytes") or "")
-        self.process = subprocess.Popen(
-            line,
-            cwd=shell.directory,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        self.console, given = console_pair() if console else (None, subprocess.PIPE)
+        try:
+            self.process = subprocess.Popen(
+                line,
+                cwd=shell.directory,
+                env=environment,
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        finally:
+            if console:
+                os.close(given)
         for name, stream in (("stdout", self.process.stdout), ("stderr", self.process.stderr)):
             # Without waiting for it to run, as threading would: that is half of the time of a small command.
             _thread.start_new_thread(self.read, (name, stream))
@@ -86,11 +92,15 @@ class Command:
 
     def send(self, data, end):
         try:
+            if self.console is not None:
+                # There is no end of what is typed.
+                os.write(self.console, data)
+                return True
             self.process.stdin.write(data)
             self.process.stdin.flush()
             if end:
                 self.process.stdin.close()
-        except (BrokenPipeError, ValueError):
+        except (OSError, ValueError):
             return False
         return True
 
@@ -104,10 +114,25 @@ class Command:
         self.signal(signal.SIGKILL)
         # A host says that a shell is gone when it is.
         self.process.wait(10)
+        if self.console is not None:
+            os.close(self.console)
+            self.console = None
         with self.lock:
             self.chunks.clear()
             self.buffered = 0
             self.lock.notify_all()
+
+
+def console_pair():
+    """A console that nobody sees, and the standard input of a program that reads it. A line of it ends with Enter, a CR."""
+    keyboard, read = os.openpty()
+    mode = termios.tcgetattr(read)
+    # Both together: each stands for the other.
+    mode[0] |= termios.ICRNL | termios.INLCR
+    mode[3] = (mode[3] | termios.ICANON) & ~termios.ECHO
+    mode[6][termios.VEOF] = b"\0"
+    termios.tcsetattr(read, termios.TCSANOW, mode)
+    return keyboard, read
 
 
 class Shell:
@@ -131,6 +156,8 @@ def command_line(command, arguments, settings):
         lowered = [word.lower() for word in words]
         encoded = words[lowered.index("-encodedcommand") + 1] if "-encodedcommand" in lowered else ""
         script = base64.b64decode(encoded).decode("utf-16-le") if encoded else ""
+        if settings.get("deafPowershell"):
+            return ["sleep", "1000"]
         program = os.path.join(HERE, "emulate_powershell.py")
         return [sys.executable, program, settings["file"], "" if settings.get("noPowershell") else script]
     return ["/bin/sh", "-c", " ".join(words)]

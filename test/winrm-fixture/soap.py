@@ -58,6 +58,11 @@ class Request:
         self.shell_id = next((each.text for each in selectors if each.get("Name") == "ShellId"), None)
         self.options = {each.get("Name"): each.text for each in self.header.findall(f"{W}OptionSet/{W}Option")}
 
+    @property
+    def console(self):
+        """Whether standard input is to be a console that somebody types at. Without a word it is a pipe."""
+        return (self.options.get("WINRS_CONSOLEMODE_STDIN") or "").upper() == "TRUE"
+
     def created(self):
         """Environment and directory of a new shell."""
         shell = self.body.find(R + "Shell")

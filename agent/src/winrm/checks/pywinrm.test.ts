@@ -75,3 +75,25 @@ winrmTest(
     expect((await fixture.stats()).shells).toBe(0);
   },
 );
+
+// As Windows does: docs/windows.md says by whose word.
+winrmTest(
+  'input is a pipe only for a client that asks for one; else a console whose lines end with Enter',
+  async () => {
+    const endpoint = `http://127.0.0.1:${host.fixture.port('http')}/wsman`;
+    const way = { endpoint, transport: 'ntlm', message_encryption: 'always' };
+    const command = 'test -t 0 && echo console; timeout 0.5 head -n 1; echo "exit $?"';
+    const answers = await ask([
+      { ...way, command, input: 'typed\n' },
+      { ...way, command, input: 'typed\r', console: true },
+      { ...way, command, input: 'typed\n', console: true },
+    ]);
+    expect(answers).toEqual(
+      ['typed\nexit 0\n', 'console\ntyped\nexit 0\n', 'console\nexit 124\n'].map((stdout) => ({
+        exit: 0,
+        stdout,
+        stderr: '',
+      })),
+    );
+  },
+);

@@ -33,7 +33,8 @@ export async function testHost(connections: ConnectionSource, signal: AbortSigna
   return { product: await identify(connections, signal), powershell: await askVersion(connections, signal) };
 }
 
-async function identify(connections: ConnectionSource, signal: AbortSignal): Promise<string> {
+/** Logs in, and gives the host's version. @throws {WinrmError} @throws the signal's reason. */
+export async function identify(connections: ConnectionSource, signal: AbortSignal): Promise<string> {
   const connection = connections.connect();
   try {
     const reply = readReply(await connection.request(identifyMessage(), { signal }));
@@ -44,7 +45,8 @@ async function identify(connections: ConnectionSource, signal: AbortSignal): Pro
   }
 }
 
-async function askVersion(connections: ConnectionSource, signal: AbortSignal): Promise<string> {
+/** Gives PowerShell's version, by a script. @throws {WinrmError} @throws the signal's reason. */
+export async function askVersion(connections: ConnectionSource, signal: AbortSignal): Promise<string> {
   const said = { stdout: '', stderr: '' };
   const errors = new ClixmlDecoder();
   const end = await runCommand({

@@ -28,6 +28,7 @@ const onWindows = [
 ];
 const scripts = Object.fromEntries(trials.map(({ text }, at) => [text, onWindows[at] ?? '']));
 const host = hostOfFile({
+  settings: { deafPowershell: false },
   emulated: {
     bootstrap: powershellBootstrap,
     cmdRunner,
@@ -43,9 +44,10 @@ const host = hostOfFile({
   },
 });
 
-async function verified(): Promise<Verified[]> {
+async function verified(limitMs = 60_000): Promise<Verified[]> {
   const all: Verified[] = [];
-  for await (const one of verifyHost(withoutPool(optionsFor(host.fixture, 'http')))) all.push(one);
+  const connections = withoutPool(optionsFor(host.fixture, 'http'));
+  for await (const one of verifyHost(connections, { limitMs })) all.push(one);
   return all;
 }
 
@@ -57,7 +59,12 @@ winrmTest('everything is told of a host, good and bad apart, and no shell is lef
   expect(all.filter(({ ok }) => !ok).map(({ what }) => what)).toEqual([
     'a batch file runs, and its exit code is told',
   ]);
-  expect(all).toHaveLength(trials.length + 4);
+  expect(all).toHaveLength(trials.length + 5);
+  expect(all.filter(({ isNews }) => isNews).map(({ found }) => found)).toEqual([
+    'OS: 0.0.0 SP: 0.0 Stack: 3.0',
+    '5.1.20348.1',
+    expect.stringMatching(/^by Ctrl\+C, with exit code -2, after \d+ ms$/),
+  ]);
   expect([await readdir(temp), host.fixture.tasks]).toEqual([[], []]);
   expect((await host.fixture.stats()).shells).toBe(0);
 });
@@ -69,9 +76,31 @@ winrmTest('a command that ends before it is stopped is none that was stopped', a
 
 winrmTest('a host that can not be used is told once, with what to do', async () => {
   await host.fixture.mishap({ action: 'Create', what: 'fault:denied' });
-  const [only, ...more] = await verified();
-  expect(more).toEqual([]);
-  expect(only).toMatchObject({ ok: false, found: expect.stringContaining('Remote Management Users') });
+  const [login, shell, ...more] = await verified();
+  expect([login?.ok, more]).toEqual([true, []]);
+  expect(shell).toMatchObject({ ok: false, found: expect.stringContaining('Remote Management Users') });
+});
+
+winrmTest('a host whose PowerShell reads nothing is told within the limit, behind its login', async () => {
+  await host.fixture.reset({ deafPowershell: true });
+  const [login, shell, ...more] = await verified(3_000);
+  expect([login?.ok, more]).toEqual([true, []]);
+  expect(shell).toMatchObject({ ok: false, found: 'There was no end of it within 3 s.' });
+  expect((await host.fixture.stats()).shells).toBe(0);
+});
+
+winrmTest('a trial that comes to no end is told, with what was printed until then', async () => {
+  const connections = withoutPool(optionsFor(host.fixture, 'http'));
+  for await (const { what, ok, found } of verifyHost(connections, { limitMs: 3_000 })) {
+    if (what.startsWith('it makes a shell')) await host.fixture.reset({ deafPowershell: true });
+    if (what !== trials[0]?.what) continue;
+    expect({ ok, found }).toEqual({
+      ok: false,
+      found: 'There was no end of it within 3 s; until then: stdout "", stderr ""',
+    });
+    break;
+  }
+  expect((await host.fixture.stats()).shells).toBe(0);
 });
 
 winrmTest('what is tried is PowerShell', async () => {

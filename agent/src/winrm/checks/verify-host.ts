@@ -9,19 +9,23 @@ import { ClixmlDecoder } from '../powershell/clixml.ts';
 import { type Script, scriptCommand } from '../powershell/script-command.ts';
 import { removeTask, runTask } from '../tasks/task-command.ts';
 import { WinrmError } from '../winrm-error.ts';
-import { testHost } from './test-host.ts';
+import { askVersion, identify } from './test-host.ts';
 
 export interface Verified {
   what: string;
   ok: boolean;
-  /** What was seen: of interest in any case, and evidence where it is not as it should be. */
+  /** What was seen: evidence where it is not as it should be. */
   found: string;
+  /** Of interest in any case. */
+  isNews?: true;
 }
 
 const text = 'ä€𝄞 "quoted" \'single\' %PATH% !x! $HOME `tick` <&> ';
 const value: Binding = { name: 'OPSVERIFY_1', type: 'string', value: text, secret: false };
 const lines = 20_000;
 const taskMs = 120_000;
+/** For anything else: a host of which nothing comes is told, too. */
+const defaultLimitMs = 60_000;
 
 interface Ran {
   stdout: string;
@@ -118,52 +122,97 @@ exit 0`,
 export const endless = "Write-Output 'begun'; Start-Sleep -Seconds 600";
 
 /** One after the other; after what makes the rest pointless nothing more comes. */
-export async function* verifyHost(connections: ConnectionSource): AsyncGenerator<Verified> {
-  const what = 'the host is reached, logs in, makes a shell and has PowerShell';
-  try {
-    const { product, powershell } = await testHost(connections, new AbortController().signal);
-    yield { what, ok: true, found: `${product}, PowerShell ${powershell}` };
-  } catch (error) {
-    if (!(error instanceof WinrmError)) throw error;
-    yield { what, ok: false, found: `${error.message} ${error.advice}` };
-    return;
+export async function* verifyHost(
+  connections: ConnectionSource,
+  { limitMs = defaultLimitMs }: { limitMs?: number } = {},
+): AsyncGenerator<Verified> {
+  const first = [
+    { what: 'the host is reached, and logs in', ask: identify },
+    { what: 'it makes a shell, and PowerShell reads what it is given', ask: askVersion },
+  ];
+  for (const { what, ask } of first) {
+    const answer = await asked(what, limitMs, (signal) => ask(connections, signal));
+    yield answer;
+    if (!answer.ok) return;
   }
-  for (const trial of trials) yield await verify(connections, trial);
-  yield await verifyStop(connections);
-  yield await verifyFiles(connections);
+  for (const trial of trials) yield await verify(connections, trial, limitMs);
+  yield await verifyStop(connections, limitMs);
+  yield await verifyFiles(connections, limitMs);
   yield await verifyTask(connections);
 }
 
-async function verify(connections: ConnectionSource, trial: Trial): Promise<Verified> {
+async function asked(
+  what: string,
+  limitMs: number,
+  ask: (signal: AbortSignal) => Promise<string>,
+): Promise<Verified> {
+  const limit = AbortSignal.timeout(limitMs);
+  try {
+    return { what, ok: true, found: await ask(limit), isNews: true };
+  } catch (error) {
+    if (error instanceof WinrmError) return { what, ok: false, found: `${error.message} ${error.advice}` };
+    if (!limit.aborted) throw error;
+    return { what, ok: false, found: `${late(limitMs)}.` };
+  }
+}
+
+function late(limitMs: number): string {
+  return `There was no end of it within ${limitMs / 1_000} s`;
+}
+
+async function verify(connections: ConnectionSource, trial: Trial, limitMs: number): Promise<Verified> {
   const { what, isGood } = trial;
-  const ran = await run(connections, trial, new AbortController().signal);
+  const ran = await run(connections, trial, AbortSignal.timeout(limitMs));
   const { end, stdout, stderr, stderrBeforeEndMs } = ran;
   if (typeof end === 'string') return { what, ok: false, found: end };
+  if (end.how === 'stopped') {
+    const soFar = `stdout ${shortened(stdout)}, stderr ${shortened(stderr)}`;
+    return { what, ok: false, found: `${late(limitMs)}; until then: ${soFar}` };
+  }
   const code = end.how === 'exited' ? end.exitCode : undefined;
   const shown = `exit code ${code ?? 'unknown'}, stdout ${shortened(stdout)}, stderr ${shortened(stderr)}${stderrBeforeEndMs === undefined ? '' : `, of which the first came ${stderrBeforeEndMs} ms before the end`}`;
   return { what, ok: end.how === 'exited' && isGood({ stdout, stderr, code }), found: shown };
 }
 
-async function verifyStop(connections: ConnectionSource): Promise<Verified> {
-  const stop = new AbortController();
-  const { end } = await run(connections, { text: endless }, stop.signal, () =>
-    stop.abort(new Error('stopped')),
-  );
+async function verifyStop(connections: ConnectionSource, limitMs: number): Promise<Verified> {
   const what = 'a command that is stopped is ended, and the host says so';
+  const stop = new AbortController();
+  let stoppedAtMs: number | undefined;
+  const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(limitMs)]);
+  const { end } = await run(connections, { text: endless }, signal, () => {
+    stoppedAtMs ??= performance.now();
+    stop.abort(new Error('stopped'));
+  });
   if (typeof end === 'string') return { what, ok: false, found: end };
-  const ok = end.how === 'stopped' && end.confirmed;
-  return { what, ok, found: end.how === 'stopped' ? (end.why ?? 'confirmed') : end.how };
+  if (end.how !== 'stopped') return { what, ok: false, found: end.how };
+  if (stoppedAtMs === undefined)
+    return { what, ok: false, found: `Nothing was printed within ${limitMs / 1_000} s` };
+  if (!end.confirmed) return { what, ok: false, found: end.why ?? 'not confirmed' };
+  // Which of the two it was is not known of Windows where the input of a command is a pipe.
+  const how =
+    end.exitCode === undefined
+      ? 'with its shell, not by Ctrl+C'
+      : `by Ctrl+C, with exit code ${end.exitCode}`;
+  return {
+    what,
+    ok: true,
+    found: `${how}, after ${Math.round(performance.now() - stoppedAtMs)} ms`,
+    isNews: true,
+  };
 }
 
 /** A file goes there, is compared, comes back and is removed. */
-async function verifyFiles(connections: ConnectionSource): Promise<Verified> {
+async function verifyFiles(connections: ConnectionSource, limitMs: number): Promise<Verified> {
   const what = 'a file is copied there and back, and removed';
   const content = randomBytes(300_000);
   const folder = 'C:\\Windows\\Temp\\';
   const final = wordOf(`${folder}opsconductor verify [1] ${randomBytes(8).toString('hex')}.bin`);
   let session: FileSession | undefined;
+  const limit = AbortSignal.timeout(limitMs);
   try {
-    session = await FileSession.open({ connections });
+    session = await FileSession.open({ connections, signal: limit });
+    const opened = session;
+    limit.addEventListener('abort', () => void opened.close());
     const temporary = wordOf(`${folder}.opsconductor-${randomBytes(8).toString('hex')}`);
     const [handle = ''] = await session.ask('create', temporary, 'new');
     await session.write(handle, 0, content);
@@ -177,8 +226,10 @@ async function verifyFiles(connections: ConnectionSource): Promise<Verified> {
     const isHashed = sha256 === createHash('sha256').update(content).digest('hex');
     return { what, ok: isSame && isHashed, found: isSame ? 'another SHA-256' : 'other bytes came back' };
   } catch (error) {
-    if (!(error instanceof WinrmError) && !(error instanceof FileRefused)) throw error;
-    return { what, ok: false, found: error.message };
+    if (error instanceof WinrmError || error instanceof FileRefused)
+      return { what, ok: false, found: error.message };
+    if (!limit.aborted) throw error;
+    return { what, ok: false, found: `${late(limitMs)}.` };
   } finally {
     await session?.close();
   }

@@ -68,7 +68,8 @@ export function commandMessage(addressing: Addressing, shellId: string, line: Co
     action: actions.command,
     shellId,
     body: `<rsp:CommandLine>${command}${parts.join('')}</rsp:CommandLine>`,
-    options: { WINRS_CONSOLEMODE_STDIN: 'TRUE', WINRS_SKIP_CMD_SHELL: 'FALSE' },
+    // TRUE would be a console that somebody types at: its input has no end, and no line of it ends with LF.
+    options: { WINRS_CONSOLEMODE_STDIN: 'FALSE', WINRS_SKIP_CMD_SHELL: 'FALSE' },
   });
 }
 

@@ -44,6 +44,10 @@ test('the specification’s example is accepted as it stands, and its boolean is
   );
 });
 
+test('the constant program leaves its input to itself: PowerShell reads it all for who names `$input`', () => {
+  expect(powershellBootstrap).not.toMatch(/\$\{?input\b/i);
+});
+
 describe('accepted', () => {
   test.each([
     'Get-Service -Name «T»',

@@ -53,7 +53,8 @@ export function powershellProblem(text: string, { toProgram, isPath }: Site): st
  * Run as `powershell.exe -NoProfile -NonInteractive -EncodedCommand …` (or pwsh), with the lines of `powershellInput` on
  * standard input; what follows them there is left for the script. Values become variables of the session and not
  * parameters of a script block, so that a script may begin with `using`, `#requires` or `param` of its own; no cmdlet is
- * involved, whose arguments a log of modules would keep. Input that was cut short runs nothing.
+ * involved, whose arguments a log of modules would keep. Input that was cut short runs nothing. The variable of PowerShell that
+ * holds its input must not be named here: PowerShell reads all of standard input for it before it begins.
  */
 export const powershellBootstrap = `$ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
