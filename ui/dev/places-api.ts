@@ -257,6 +257,7 @@ function select(body: Record<string, unknown>, all: readonly Target[]): Answer {
       name: segment.name,
       count: within.length,
       runnable: within.filter((one) => problemOf(one) === null).length,
+      ...(segment.health === 'offline' ? { waitsForAgent: true as const } : {}),
     };
   });
   const reply: SelectTargetsReply = {

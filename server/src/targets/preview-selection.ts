@@ -12,6 +12,7 @@ import { notFound } from '../errors.ts';
 import type { Queryable } from '../store/database/connection.ts';
 import { decodeCursor, encodeCursor } from '../store/database/cursor.ts';
 import { labelsOfNoTarget } from '../store/people/place-names.ts';
+import { segmentsThatWait } from '../store/queue/queue-status.ts';
 import { findRunnableJob } from '../store/runs/run-creation.ts';
 import { findSigningAgents } from '../store/runs/run-grants.ts';
 import { summarizeSelection } from '../store/targets/target-selection.ts';
@@ -48,8 +49,16 @@ export async function previewSelection(
     }),
     labelsOfNoTarget(sql, [...new Set(labels)], read),
   ]);
-  const signing = await signingOf(sql, summary.segments);
-  const segments = summary.segments.map((segment) => ({ ...segment, ...signing(segment.id) }));
+  const segmentIds = summary.segments.map(({ id }) => id);
+  const [signing, waiting] = await Promise.all([
+    signingOf(sql, segmentIds),
+    segmentsThatWait(sql, segmentIds),
+  ]);
+  const segments = summary.segments.map((segment) => ({
+    ...segment,
+    ...signing(segment.id),
+    ...(waiting.has(segment.id) ? { waitsForAgent: true as const } : {}),
+  }));
   const { total, foundIds, credentials, withoutHostKey, items } = summary;
   refuseTooMany(total);
   requireFound(selection, foundIds);
@@ -71,11 +80,8 @@ export async function previewSelection(
 }
 
 /** What is asked of runs in each of these segments; nothing where their agents run what is not signed. */
-async function signingOf(sql: Queryable, segments: readonly { id: number }[]) {
-  const agents = await findSigningAgents(
-    sql,
-    segments.map(({ id }) => id),
-  );
+async function signingOf(sql: Queryable, segmentIds: readonly number[]) {
+  const agents = await findSigningAgents(sql, segmentIds);
   return (id: number) => {
     const own = agents.filter(({ segmentId }) => segmentId === id);
     if (own.length === 0) return {};

@@ -30,3 +30,10 @@ export function byteSize(bytes: number): string {
   }
   return `${value < 9.95 ? value.toFixed(1) : Math.round(value)} ${unit}`;
 }
+
+/** A few by name, and how many more. */
+export function listed(names: readonly string[], most = 3): string {
+  return names.length > most
+    ? `${names.slice(0, most).join(', ')} and ${count(names.length - most)} more`
+    : names.join(', ');
+}

@@ -77,6 +77,8 @@ export const SelectTargetsReplySchema = Type.Object({
       count: Type.Integer(),
       runnable: Type.Integer(),
       signing: Type.Optional(SegmentSigningSchema),
+      /** It has agents, and none that could take a step now: what is started there waits for one. */
+      waitsForAgent: Type.Optional(Type.Literal(true)),
     }),
   ),
   problems: Type.Array(

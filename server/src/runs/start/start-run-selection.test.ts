@@ -5,6 +5,7 @@ import { Authority } from '../../auth/authority.ts';
 import type { Caller } from '../../caller.ts';
 import { createJob } from '../../jobs/create-job.ts';
 import { makeSegment } from '../../segments/testing.ts';
+import { closeSession } from '../../store/agents/agent-sessions.ts';
 import { createTargetGroup } from '../../target-groups/edit-target-groups.ts';
 import { createTarget, updateTarget } from '../../targets/edit-targets.ts';
 import { previewSelection } from '../../targets/preview-selection.ts';
@@ -164,6 +165,23 @@ describe('a preview', () => {
       notes: [],
     });
     expect(seen.items.map(({ name, problem }) => [name, problem])).toContainEqual(['win', 'protocol']);
+  });
+
+  it('says of a segment whose agents are away that a run there waits, and not of one that has none', async () => {
+    const waiting = async () =>
+      (await preview({ selector: 'bad or env=prod' })).segments.map((one) => [one.name, one.waitsForAgent]);
+    const { agentId, sessionNumber } = t.agent;
+    expect(await waiting()).toEqual([
+      ['dmz-1', undefined],
+      ['lan', undefined],
+    ]);
+    await closeSession(t.sql, agentId, sessionNumber, true);
+    expect(await waiting()).toEqual([
+      ['dmz-1', true],
+      ['lan', undefined],
+    ]);
+    await t.connect(t.agent);
+    expect((await waiting())[0]).toEqual(['dmz-1', undefined]);
   });
 
   it('comes in pages, and notes labels that no target has', async () => {

@@ -102,3 +102,15 @@ export async function segmentQueues(db: Queryable, reaches: readonly Reach[]): P
     where ${segmentWithin(db, reaches, 'g.id')}
     order by g.name`;
 }
+
+/** Those of the segments that have agents of which none could take a step now. */
+export async function segmentsThatWait(db: Queryable, segmentIds: readonly number[]): Promise<Set<number>> {
+  const rows = await db<{ id: number }[]>`
+    select g.id from segments g
+     where g.id = any(${segmentIds as number[]}::bigint[])
+       and exists (select from agents a where a.segment_id = g.id and a.state <> 'revoked')
+       and not exists (
+             select from agent_sessions s join agents a on a.id = s.agent_id
+              where a.segment_id = g.id and ${isAble(db)})`;
+  return new Set(rows.map(({ id }) => id));
+}

@@ -1,7 +1,7 @@
 // Agents and segments in words: their health and what it causes.
 import { type Agent, closeCodes, type Segment } from '@opsconductor/protocol';
 import { longDuration } from '../../format/duration.ts';
-import { byteSize, count, counted } from '../../format/quantity.ts';
+import { byteSize, count, counted, listed } from '../../format/quantity.ts';
 
 export interface Words {
   /** State whose shape and color it has. */
@@ -169,13 +169,6 @@ function lostRosterOf(
       ways: [restored, otherwise],
     },
   ];
-}
-
-/** A few by name, and how many more. */
-function listed(names: readonly string[], most = 3): string {
-  return names.length > most
-    ? `${names.slice(0, most).join(', ')} and ${count(names.length - most)} more`
-    : names.join(', ');
 }
 
 /** What waits for the owner of a root that the server doesn't have. */

@@ -2,7 +2,7 @@
 import type { Agent, AgentClose, AgentDetail, Segment } from '@opsconductor/protocol';
 import { closeCodes } from '@opsconductor/protocol';
 import { longDuration } from '../../format/duration.ts';
-import { counted } from '../../format/quantity.ts';
+import { counted, listed } from '../../format/quantity.ts';
 
 export interface Outlook {
   agent: AgentDetail;
@@ -97,9 +97,7 @@ function newStepsWords(outlook: Outlook): string {
   if (peers.length === 0) {
     return `No other agent of ${name} is connected: new steps wait, and runs that don’t start in their time end.`;
   }
-  const named =
-    peers.length > 3 ? `${peers.slice(0, 3).join(', ')} and ${peers.length - 3} more` : peers.join(', ');
-  return `New steps of ${name} go to ${named}.`;
+  return `New steps of ${name} go to ${listed(peers)}.`;
 }
 
 function connectedPeers({ agent, agents }: Outlook): string[] {

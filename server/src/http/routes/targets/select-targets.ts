@@ -44,7 +44,7 @@ export function selectTargetsRoutes(deps: { sql: Sql; masterKey: MasterKey }): R
       scoped: true,
       summary: 'Preview a selection: what it comes to, and what of it can’t be run on',
       description:
-        'Changes nothing. Resolved as starting a run would resolve it now; with `jobId` as a run of that job. `signing` of a segment names its agents that run only what is signed, also to those who see its targets by a target group alone: a run may have to be signed for one of them.',
+        'Changes nothing. Resolved as starting a run would resolve it now; with `jobId` as a run of that job. `signing` of a segment names its agents that run only what is signed, also to those who see its targets by a target group alone: a run may have to be signed for one of them. `waitsForAgent` says of a segment that it has agents and none that could take a step now: a run there waits for one, for the job’s `start_within`.',
       tag,
       body: SelectTargetsRequestSchema,
       success: { status: 200, schema: SelectTargetsReplySchema },
