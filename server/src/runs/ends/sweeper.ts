@@ -140,7 +140,7 @@ export class Sweeper {
     this.#deps.publish(news);
   }
 
-  /** What takes an hour need not end to the second: of runs that go on for long it reads all steps. */
+  /** What takes an hour need not end to the second: where nothing goes on in a segment it reads all steps there. */
   async #endLongWaits(): Promise<void> {
     if (Date.now() < this.#waitsDueAt) return;
     this.#waitsDueAt = Date.now() + longWaitsMs;

@@ -23,8 +23,25 @@ import {
   whyWithAgent,
 } from './explain-wording.ts';
 import { type SeenRun, seeRun } from './seen-run.ts';
+import { SharedAnswers } from './shared-answers.ts';
 
 const maxRunsNamed = 10;
+
+/** For many who look at runs: those who see the same of one share what is read. */
+export class Explanations {
+  readonly #sql: Sql;
+  readonly #answers = new SharedAnswers<RunExplanation>();
+
+  constructor(sql: Sql) {
+    this.#sql = sql;
+  }
+
+  /** @throws as `explainRun` */
+  of(id: number, authority: Authority): Promise<RunExplanation> {
+    const key = JSON.stringify([id, authority.reach('read')]);
+    return this.#answers.ask(key, () => explainRun(this.#sql, id, authority));
+  }
+}
 
 /**
  * @throws {AppError} `not_found`, also where nothing of the run may be seen.
@@ -56,7 +73,9 @@ async function explain(db: Queryable, id: number, authority: Authority): Promise
 async function explainWaits(db: Queryable, seen: SeenRun, authority: Authority): Promise<Wait[]> {
   const { run, isWhole } = seen;
   const reaches = authority.reach('read');
-  const rows = await listWaiting(db, run.id, reaches);
+  // When it ends goes by all hosts of the run, and before its first lease by the run itself.
+  const ends = isWhole && run.status !== 'queued';
+  const rows = await listWaiting(db, run.id, reaches, { ends });
   const places = await readPlaces(db, run, rows);
   const holders = rows.some((row) => row.kind === 'lock') ? await lockHolders(db, run.id, reaches) : [];
   const waits: Wait[] = [];
@@ -71,16 +90,14 @@ async function explainWaits(db: Queryable, seen: SeenRun, authority: Authority):
   return waits;
 
   function whyOf(row: WaitingRow): Why {
-    // When it ends goes by all hosts of the run.
-    const until = isWhole ? row.until : null;
     switch (row.kind) {
       case 'ready': {
         const agents = agentsFor(row, places.agentsOf(row.segmentId));
         const why = whyReady(row, agents, places.before.has(row.segmentId));
-        return why.code === 'starts_now' ? why : { ...why, until };
+        return why.code === 'starts_now' ? why : { ...why, until: row.until };
       }
       case 'lock':
-        return { ...whyLock(row, holdersOf(row, holders), run.id), until };
+        return { ...whyLock(row, holdersOf(row, holders), run.id), until: row.until };
       case 'unopened':
         return whyUnopened(isWhole ? run : undefined);
       default:

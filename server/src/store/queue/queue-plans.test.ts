@@ -258,8 +258,12 @@ const ofQueue: Reading[] = [
 
 /** What the sweeper and requests send, over connections that may plan it anew. */
 const ofOthers: Reading[] = [
-  ['listWaiting', [], (db) => listWaiting(db, openRunId, unrestricted)],
-  ['longWaits', ['job_run_steps_run'], (db) => longWaits(db, openRunId)],
+  [
+    'listWaiting',
+    ['job_run_steps_ready', running],
+    (db) => listWaiting(db, openRunId, unrestricted, { ends: true }),
+  ],
+  ['longWaits', ['job_run_steps_ready', running], (db) => longWaits(db, openRunId)],
   ['segmentsBefore', ['job_run_steps_ready'], (db) => segmentsBefore(db, [1], 0)],
   ['runsBefore', ['job_run_steps_ready'], (db) => runsBefore(db, 1, 0, unrestricted)],
   ['segmentAgents', [], (db) => segmentAgents(db, [1])],

@@ -4,7 +4,7 @@ import type { Reach } from '../../auth/authority.ts';
 import type { Queryable } from '../database/connection.ts';
 import { segmentWithin, targetRunWithin } from '../people/visibility.ts';
 import { isAble } from './claims.ts';
-import { placesOfRun, waitsUntil } from './wait-bounds.ts';
+import { idlePlaces, waitsUntil } from './wait-bounds.ts';
 
 export type WaitKind =
   | 'ready'
@@ -35,21 +35,37 @@ export interface WaitingRow {
 
 const examples = 5;
 
-/** Target runs within the reaches that wait, by what they wait for and where. A step that runs and is heard of does not. */
+/**
+ * Target runs within the reaches that wait, by what they wait for and where. A step that runs and is heard of does not.
+ * Read by what is open, not by what has ended: it is asked for every few seconds while somebody looks at the run.
+ *
+ * @param options.ends says until when what is ready waits where nothing of the run goes on, of a run that has begun: the one
+ *   thing that steps which have ended are read for, those of such segments.
+ */
 export async function listWaiting(
   db: Queryable,
   runId: number,
   reaches: readonly Reach[],
+  { ends }: { ends: boolean },
 ): Promise<WaitingRow[]> {
+  const columns = db`st.target_run_id, st.segment_id, st.status, st.agent_id, st.not_before, st.waits_lock, st.waits_since,
+    st.needs, st.is_clean_up, st.leased_at, st.started_at, st.deadline_at, st.held_until`;
+  // One by one by the index of each status: for any of them all of the run's steps would be read.
+  const inSegments = (status: 'ready' | 'running') => db`
+    select ${columns} from (select distinct segment_id from seen) place
+    join job_run_steps st on st.segment_id = place.segment_id and st.job_run_id = ${runId}
+      and st.status = ${db.unsafe(`'${status}'`)}`;
   return db<WaitingRow[]>`
     with seen as materialized (
       select tr.id, tr.segment_id, tr.target_name, tr.is_open, r.status as run_status, r.cancel_requested_at
       from job_run_targets tr join job_runs r on r.id = tr.job_run_id join jobs j on j.id = r.job_id
       where tr.job_run_id = ${runId} and tr.status in ('queued', 'running', 'cancelling', 'held')
         and ${targetRunWithin(db, reaches)}
-    ), places as materialized (
-      ${placesOfRun(db, runId)}
-    ), waiting as (
+    ), open_steps as materialized (
+      ${inSegments('ready')}
+      union all ${inSegments('running')}
+      union all select ${columns} from job_run_steps st where st.job_run_id = ${runId} and st.status = 'held'
+    )${ends ? db`, places as materialized (${idlePlaces(db, runId)})` : db``}, waiting as (
       select seen.id, seen.segment_id, seen.target_name, 'unopened' as kind, null as agent_name, null as lock_key,
         null::text[] as needs, null::timestamptz as since, null::timestamptz as until
       from seen where not seen.is_open
@@ -74,12 +90,10 @@ export async function listWaiting(
             then least(st.deadline_at, s.last_heartbeat_at + make_interval(secs => ag.unknown_after_s))
           when st.status = 'running' then st.deadline_at
           when st.not_before > clock_timestamp() and st.waits_lock is null then st.not_before
-          when r.status <> 'queued' and not place.goes_on then ${waitsUntil(db)} end
+          ${ends ? db`when place.segment_id is not null then ${waitsUntil(db)}` : db``} end
       from seen
-      join job_run_steps st on st.target_run_id = seen.id and st.job_run_id = ${runId}
-        and st.status in ('ready', 'running', 'held')
-      join job_runs r on r.id = st.job_run_id
-      join places place on place.segment_id = st.segment_id
+      join open_steps st on st.target_run_id = seen.id
+      ${ends ? db`join job_runs r on r.id = ${runId} left join places place on place.segment_id = st.segment_id` : db``}
       left join agents a on a.id = st.agent_id
       left join segments ag on ag.id = a.segment_id
       left join agent_sessions s on s.agent_id = st.agent_id
@@ -228,8 +242,10 @@ export async function runTimes(
 ): Promise<{ at: Date; startBy: Date | null; timeoutAt: Date | null }> {
   const [row] = await db<{ at: Date; startBy: Date | null; timeoutAt: Date | null }[]>`
     select clock_timestamp() as at, r.started_at + make_interval(secs => r.timeout_s) as timeout_at,
-      case when not exists (select from job_run_steps s where s.job_run_id = r.id
-        and s.status not in ('pending', 'ready')) then r.start_by end as start_by
+      case when r.completed_steps = 0
+        and not exists (select from job_run_steps s where s.job_run_id = r.id and s.status = 'running')
+        and not exists (select from job_run_steps s where s.job_run_id = r.id and s.status = 'held')
+        then r.start_by end as start_by
     from job_runs r where r.id = ${runId}`;
   if (row === undefined) throw new Error(`run ${runId} is gone`);
   return row;

@@ -48,7 +48,7 @@ import {
 import { type Started, startRun } from '../../../runs/start/start-run.ts';
 import { listTransfers } from '../../../runs/transfers/list-transfers.ts';
 import { shownOutputs, shownParameters } from '../../../runs/values/show-values.ts';
-import { explainRun } from '../../../runs/view/explain-run.ts';
+import { Explanations } from '../../../runs/view/explain-run.ts';
 import { listRuns } from '../../../runs/view/list-runs.ts';
 import { runDetailView, runView, stepView, targetRunView } from '../../../runs/view/run-view.ts';
 import { type SeenRun, seeRun } from '../../../runs/view/seen-run.ts';
@@ -227,6 +227,7 @@ async function detailOf(deps: RunRouteDeps, { run, isWhole, partTag }: SeenRun):
 
 function reads(deps: RunRouteDeps): RouteSpec[] {
   const { sql } = deps;
+  const explanations = new Explanations(sql);
   return [
     route({
       method: 'GET',
@@ -270,7 +271,7 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
       tag,
       params,
       success: { status: 200, schema: RunExplanationSchema },
-      handle: ({ params, principal }) => explainRun(sql, params.id, principal.authority),
+      handle: ({ params, principal }) => explanations.of(params.id, principal.authority),
     }),
     route({
       method: 'GET',
