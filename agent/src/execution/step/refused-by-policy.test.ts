@@ -1,10 +1,13 @@
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { closeCodes, startOfOutput } from '@opsconductor/protocol';
+import { closeCodes, type Lease, startOfOutput } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
+import { honestLease, signer } from '../../grants/testing.ts';
 import { readPolicy } from '../../policy/agent-policy.ts';
 import { readRefusals } from '../../policy/refusal-log.ts';
 import { lease, setup, success } from '../../testing/agent-setup.ts';
+import { type FakeConnection, installationId } from '../../testing/fake-server.ts';
+import type { KnownStepTypes } from './known-step-types.ts';
 
 test('a step that the owner of the machine does not allow is not begun, and both sides are told why', async () => {
   await using t = await setup();
@@ -59,13 +62,90 @@ test('an agent states no more slots, and runs no more steps at a time, than its 
   await t.start({ slots: 8, policy: { fileRoots: [], rules: { parallelism: 1 } } });
   const { connection, resume } = await t.server.nextSession();
   expect(resume.slots).toBe(1);
-  // A server that does not care gives two all the same.
-  connection.send({ type: 'leases', leases: [lease(1), lease(2, { config: { name: 'second' } })] });
+  // A server that does not care gives three all the same.
+  connection.send({
+    type: 'leases',
+    leases: [lease(1), lease(2), lease(3, { config: { name: 'third' } })],
+  });
   const first = await t.nextStep();
   expect(first.config).toEqual({});
+  // One that waits for a slot ends as soon as it is cancelled.
+  connection.send({ type: 'cancel', step: 2, epoch: 1 });
+  expect(await connection.next('complete')).toMatchObject({ step: 2, outcome: { reason: 'cancelled' } });
   first.end(success);
-  expect((await t.nextStep()).config).toEqual({ name: 'second' });
+  expect((await t.nextStep()).config).toEqual({ name: 'third' });
 });
+
+test('a signed step begins once, whatever a server leases, also after a restart of the agent', async () => {
+  await using t = await setup();
+  const by = await signer();
+  let begun = 0;
+  const stepTypes: KnownStepTypes = new Map([
+    [
+      'ssh.exec',
+      {
+        execute: async (_, { beforeStart, output }) => {
+          await beforeStart();
+          begun += 1;
+          output.write('stdout', Buffer.from('pid=17\n'));
+          return success;
+        },
+        configProblem: () => undefined,
+      },
+    ],
+  ]);
+  const secrets = { open: async () => [], seal: async () => undefined, canSeal: true };
+  const policy = { fileRoots: [], rules: { require_grant: by.rule } };
+  const agent = await t.start({ policy, stepTypes, secrets });
+  const { connection } = await t.server.nextSession();
+  const signed = await signedNow(by);
+  connection.send({ type: 'leases', leases: [signed] });
+  expect((await settle(connection)).outcome).toMatchObject(success);
+  // On disk together, so that no crash leaves a start whose grant is unused.
+  const journal = await readFile(t.directory.data.journal, 'utf8');
+  expect(journal.match(/"is":"(granted|starting)"/g)).toEqual(['"is":"granted"', '"is":"starting"']);
+
+  const refused = {
+    reason: 'policy_refused',
+    message: expect.stringContaining('again under the same grant'),
+  };
+  connection.send({
+    type: 'leases',
+    leases: [{ ...signed, epoch: 2, leaseToken: 'token-of-step-1-epoch-2' }],
+  });
+  expect(await settle(connection)).toMatchObject({ epoch: 2, outcome: refused });
+  await agent.drain();
+  await agent.stop();
+  await t.start({ policy, stepTypes, secrets });
+  const next = await t.server.nextSession();
+  next.connection.send({
+    type: 'leases',
+    leases: [{ ...signed, epoch: 3, leaseToken: 'token-of-step-1-epoch-3' }],
+  });
+  expect(await settle(next.connection)).toMatchObject({ epoch: 3, outcome: refused });
+  expect(begun).toBe(1);
+});
+
+async function settle(connection: FakeConnection) {
+  const complete = await connection.next('complete');
+  const { requestId, step, epoch } = complete;
+  connection.send({ type: 'completed', requestId, step, epoch, result: 'settled' });
+  return complete;
+}
+
+/** The first step of a run that is signed for this hour, as an honest server sends it to this agent. */
+async function signedNow(by: Awaited<ReturnType<typeof signer>>): Promise<Lease> {
+  const given = honestLease();
+  const { rendering } = given;
+  if (rendering === undefined) throw new Error('It has no values');
+  const [now, hourMs] = [Date.now(), 3_600_000];
+  const run = { ...rendering.values.run, created_at: new Date(now).toISOString() };
+  return by.granted({ ...given, rendering: { ...rendering, values: { ...rendering.values, run } } }, 1, {
+    installationId,
+    notBefore: new Date(now - hourMs),
+    expiresAt: new Date(now + hourMs),
+  });
+}
 
 test('a command of another agent is not taken up as a user whom the owner does not allow', async () => {
   await using t = await setup();
@@ -78,6 +158,8 @@ test('a command of another agent is not taken up as a user whom the owner does n
     type: 'take_over',
     attempts: [{ lease: begun, begunMsAgo: 0, collector: 1, output }],
   });
+  expect(await connection.next('return')).toMatchObject({ attempts: [{ step: 1 }], reason: 'output_lost' });
+  expect(connection.order).not.toContain('started');
   const lastRefusal = async () => (await readRefusals(t.directory.data.policyRefusals))?.last ?? '{}';
   await expect.poll(async () => JSON.parse(await lastRefusal())).toMatchObject({ rule: 'become' });
 });
