@@ -126,10 +126,13 @@ test('no more steps execute than there are slots', async () => {
   const { connection } = await connected(t, { slots: 1 });
   connection.send({
     type: 'leases',
-    leases: [lease(1, { config: { name: 'a' } }), lease(2, { config: { name: 'b' } })],
+    leases: [lease(1, { config: { name: 'a' } }), lease(2, { config: { name: 'b' } }), lease(3)],
   });
   const first = await t.nextStep();
   expect(first.config.name).toBe('a');
+  // One that waits for a slot ends as soon as it is cancelled.
+  connection.send({ type: 'cancel', step: 3, epoch: 1 });
+  expect(await connection.next('complete')).toMatchObject({ step: 3, outcome: { reason: 'cancelled' } });
   first.end(success);
   await connection.next('complete');
   expect((await t.nextStep()).config.name).toBe('b');
@@ -330,6 +333,22 @@ test('a lease that expired while there was no connection is absent from the next
   await new Promise(setImmediate);
   await next.welcome();
   expect(await next.next('resume')).toMatchObject({ attempts: [], journalIntact: true });
+});
+
+test('a lease lasts from when the agent asked for its session, not from when the server answered', async () => {
+  await using t = await setup();
+  const clock = new ManualClock();
+  await t.start({ clock });
+  const connection = await t.server.nextConnection();
+  await connection.welcome({ leaseTtlMs: 20_000 });
+  await connection.next('resume');
+  clock.monotonic += 15_000;
+  connection.send({ type: 'resumed', attempts: [] });
+  connection.send({ type: 'leases', leases: [lease(1), lease(2)] });
+  const steps = [await t.nextStep(), await t.nextStep()];
+  await steps[0]?.context.beforeStart();
+  clock.monotonic += 5_000;
+  await expect(steps[1]?.context.beforeStart()).rejects.toThrow('lease_expired');
 });
 
 test('what already runs goes on past the lease deadline', async () => {
