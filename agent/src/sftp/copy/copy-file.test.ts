@@ -142,8 +142,17 @@ test.each(stages)(
     side.moved = 0;
     expect(await copyFile(copy, conduct)).toMatchObject({ size: content.length, movedBytes: side.moved });
     expectWhole(side);
-    // What was sound of it is not sent again.
-    if (stage === 'write') expect(side.moved).toBeLessThan(content.length);
+    // What was sound of it is not sent again, also where it was whole and could not be looked at any more.
+    if (['write', 'look again', 'hash'].includes(stage)) expect(side.moved).toBeLessThan(content.length);
+  },
+);
+
+test.each<TransferReason>(['file_changed', 'checksum_mismatch'])(
+  'what ends with %s is not gone on with',
+  async (reason) => {
+    const { side, copy } = setup({ stage: 'look again', reason, times: 1 });
+    await expect(copyFile(copy, conduct)).rejects.toMatchObject({ reason });
+    expect(unfinished(side)).toEqual([]);
   },
 );
 

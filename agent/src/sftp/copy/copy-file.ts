@@ -1,7 +1,7 @@
 // One file from one side to the other: in chunks, several in flight, under a name of its own until it is whole.
 
 import { shownPath } from '../tree/shown-path.ts';
-import { TransferError } from '../tree/transfer-error.ts';
+import { TransferError, type TransferReason } from '../tree/transfer-error.ts';
 import type { Attributes, Directory, Sink, Source } from '../tree/tree.ts';
 import { type ChunkBuffers, chunkBytes } from './chunk-buffers.ts';
 import { pause } from './pause.ts';
@@ -13,6 +13,8 @@ const resumeBytes = 4 * 1024 * 1024;
 /** Before this much, free space is not asked for. */
 const spaceBytes = 1024 * 1024;
 const firstPauseMs = 250;
+/** What has arrived is not the file: nothing of it is gone on with. */
+const ofContent: ReadonlySet<string> = new Set<TransferReason>(['file_changed', 'checksum_mismatch']);
 
 /** How files are copied: of the whole transfer. */
 export interface Conduct {
@@ -99,12 +101,16 @@ async function copyFrom(source: Source, copy: FileCopy, conduct: Conduct): Promi
       const from = await comparedBytes(source, sink);
       isSound = true;
       await moveBytes(source, sink, from, conduct);
-      isSound = false;
       await requireSame(source, sink, copy, conduct);
       conduct.signal.throwIfAborted();
+      isSound = false;
       await sink.commit(copy.attributes(source), source.size);
       isCommitted = true;
       return { size: source.size, movedBytes: source.size - from };
+    } catch (error) {
+      // Of a cut, or a right that was lost, what has arrived is none the worse.
+      if (error instanceof TransferError && ofContent.has(error.reason)) isSound = false;
+      throw error;
     } finally {
       if (!isCommitted) await sink.discard(isSound && key !== undefined);
     }

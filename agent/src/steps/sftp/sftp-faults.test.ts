@@ -69,6 +69,23 @@ sshTest('a transfer that was cut off leaves nothing half, and the next run goes 
   expect(sha256(await readFile(join(t.remote, 'large')))).toBe(sha256(large));
 });
 
+sshTest('a download that was cut off leaves nothing half, and the next run goes on with it', async () => {
+  const t = await setupTransfers();
+  await t.put('remote', 'large', large);
+  await t.put('local', 'large', 'the old one');
+  const paths = { remote_path: join(t.remote, 'large'), local_path: join(t.local, 'large'), retries: 0 };
+  const running = t.run('download', { ...paths, ...slow });
+  await half(t.local);
+  t.sshd.killSessions();
+  expect((await running).outcome).toMatchObject({ status: 'failed', reason: 'transfer_cut' });
+  expect(await readFile(join(t.local, 'large'), 'utf8')).toBe('the old one');
+  const again = await t.run('download', paths);
+  expect(again.outcome).toMatchObject({ status: 'succeeded' });
+  expect(again.report?.totals.bytes).toBeLessThan(large.length);
+  expect(sha256(await readFile(join(t.local, 'large')))).toBe(sha256(large));
+  expect(await readdir(t.local)).toEqual(['large']);
+});
+
 sshTest('what was left of another content is not gone on with', async () => {
   const t = await setupTransfers();
   const running = uploadLarge(t, { ...slow, retries: 0 });
