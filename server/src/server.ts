@@ -158,6 +158,7 @@ export async function startServer(
     await prepared;
     listener.open(appListener(services.app.fetch), services.askerOf);
     services.sweeper.start();
+    services.housekeeper.start();
     services.sealer.start();
     services.siteRuleChecker.start();
     masterKeys.start();

@@ -56,6 +56,7 @@ import type { Asker } from './listener/listener.ts';
 import type { Log } from './log.ts';
 import { peerAddress } from './peer-address.ts';
 import { CleanUpRequests } from './runs/ends/clean-up-requests.ts';
+import { Housekeeper } from './runs/ends/housekeeper.ts';
 import { Sweeper } from './runs/ends/sweeper.ts';
 import { LeaseBuilder } from './runs/leases/lease-builder.ts';
 import { LiveHub } from './runs/live/live-hub.ts';
@@ -116,6 +117,7 @@ export interface Services {
   routes: readonly RouteSpec[];
   gateway: Gateway;
   sweeper: Sweeper;
+  housekeeper: Housekeeper;
   sealer: AuditSealer;
   siteRuleChecker: SiteRuleChecker;
   hub: LiveHub;
@@ -202,8 +204,8 @@ export function createServices(options: ServiceOptions): Services {
     serverId,
     log,
     publish: (news) => gateway.publish(news),
-    ...(options.retention === undefined ? {} : { retention: options.retention }),
   });
+  const housekeeper = new Housekeeper({ sql, log, retention: options.retention });
   const sealer = auditSealer(options);
   const siteRuleChecker = new SiteRuleChecker({ sql, masterKey, log });
   const cookie = sessionCookie({ installationId: installation.installationId, https: options.access.https });
@@ -281,6 +283,7 @@ export function createServices(options: ServiceOptions): Services {
     routes,
     gateway,
     sweeper,
+    housekeeper,
     sealer,
     siteRuleChecker,
     hub,
@@ -293,7 +296,7 @@ export function createServices(options: ServiceOptions): Services {
       isDraining = true;
       stopping.abort();
       await imports.stop();
-      await sweeper.stop();
+      await Promise.all([sweeper.stop(), housekeeper.stop()]);
       await siteRuleChecker.stop();
       await gateway.stop();
       await contacts.flush();

@@ -119,7 +119,9 @@ test('an artifact is listed when it is whole, whatever is asked twice, and goes 
   const [row] = await t.sql<{ name: Buffer }[]>`select name from run_artifacts`;
   expect(row?.name.includes('odd')).toBe(false);
   await t.settle(endOf(lease, success));
-  await inTransaction(t.sql, (tx) => deleteOldRuns(tx, new Date(Date.now() + 60_000), 10));
+  await inTransaction(t.sql, (tx) =>
+    deleteOldRuns(tx, new Date(Date.now() + 60_000), { runs: 10, steps: 100 }),
+  );
   expect(await t.sql`select 1 from contents union all select 1 from content_parts`).toHaveLength(0);
 });
 

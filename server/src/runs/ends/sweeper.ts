@@ -1,17 +1,14 @@
 // Once a second: ends what nobody will report on any more, so that nothing runs for ever. Any server may sweep, and one
 // does for all of them.
 import type { StepOutcome } from '@opsconductor/protocol';
-import { expireFiles } from '../../files/expire-files.ts';
 import type { Log } from '../../log.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
-import { addUpContentBytes, deleteUnfinishedContents } from '../../store/files/contents.ts';
-import { forgetEndedOrphans, lostOrphans, orphanAttempts } from '../../store/queue/detached-attempts.ts';
-import { forgetUnusedLocks, freeStaleLocks } from '../../store/queue/lock-slots.ts';
+import { lostOrphans, orphanAttempts } from '../../store/queue/detached-attempts.ts';
+import { freeStaleLocks } from '../../store/queue/lock-slots.ts';
 import { runsPastTimeout } from '../../store/queue/strategy-steps.ts';
 import {
   cancellingRuns,
-  deleteExpired,
   expiredHolds,
   extendLeases,
   type OverdueAttempt,
@@ -20,18 +17,16 @@ import {
   touchClusterClock,
 } from '../../store/queue/sweep.ts';
 import { longWaits, runsThatWait } from '../../store/queue/wait-bounds.ts';
-import { makeOutputPartitions } from '../../store/runs/run-output.ts';
-import { applyRetention, type RetentionDeps } from '../output/retention.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';
 import { type AttemptEnd, settleAttempts } from '../progress/settle-attempts.ts';
 import { expireHolds } from './decide-held.ts';
+import { eachOf } from './each-of.ts';
 import { endLongWaits, endUnstarted } from './end-waits.ts';
 import { timeOutRun } from './time-out-run.ts';
 
 const sweepMs = 1_000;
 /** A server whose turn comes within this time after another's leaves it at that: in seconds, less than a turn. */
 const sweptWithinS = 0.8;
-const hourMs = 3_600_000;
 const longWaitsMs = 5_000;
 /** A longer gap in the cluster's clock means that nobody could renew leases. */
 const clockGapS = 5;
@@ -43,15 +38,12 @@ export interface SweeperDeps {
   serverId: string;
   log: Log;
   publish(news: ProgressNews): void;
-  /** How long output and runs are kept; for ever unless told. */
-  retention?: Pick<RetentionDeps, 'outputDays' | 'runDays'> & { fileDays?: number | undefined };
 }
 
 export class Sweeper {
   readonly #deps: SweeperDeps;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
-  #housekeptAt = 0;
   #waitsDueAt = 0;
 
   constructor(deps: SweeperDeps) {
@@ -111,7 +103,6 @@ export class Sweeper {
         eachOf((await runsPastTimeout(sql)).map((id) => async () => publish(await timeOutRun(sql, id)))),
       () => this.#endLongWaits(),
       () => this.#sweepLocks(),
-      () => this.#housekeep(),
     ]);
   }
 
@@ -167,36 +158,6 @@ export class Sweeper {
     log.warn({ steps: due }, 'nobody decided held steps in time: they became unknown');
     publish(news);
   }
-
-  async #housekeep(): Promise<void> {
-    if (Date.now() - this.#housekeptAt < hourMs) return;
-    this.#housekeptAt = Date.now();
-    await makeOutputPartitions(this.#deps.sql);
-    await deleteExpired(this.#deps.sql);
-    await inTransaction(this.#deps.sql, (tx) => forgetUnusedLocks(tx));
-    await forgetEndedOrphans(this.#deps.sql);
-    await deleteUnfinishedContents(this.#deps.sql);
-    if (this.#deps.retention !== undefined) await this.#removeOld(this.#deps.retention);
-    await addUpContentBytes(this.#deps.sql);
-  }
-
-  async #removeOld(retention: NonNullable<SweeperDeps['retention']>): Promise<void> {
-    const { sql, log } = this.#deps;
-    const now = () => new Date();
-    const removed = await applyRetention({ sql, log, ...retention, now });
-    if (removed.partitions + removed.runs > 0) log.info(removed, 'old output and runs were removed');
-    const { fileDays } = retention;
-    const files = fileDays === undefined ? 0 : await expireFiles(sql, fileDays, now);
-    if (files > 0) log.info({ files }, 'files that nobody used were removed');
-  }
-}
-
-/** One after the other. What can't be done keeps nothing else from being done; it is told at the end. */
-async function eachOf(works: readonly (() => Promise<void>)[]): Promise<void> {
-  const failures: unknown[] = [];
-  for (const work of works) await work().catch((error) => failures.push(error));
-  if (failures.length === 1) throw failures[0];
-  if (failures.length > 1) throw new AggregateError(failures, `${failures.length} parts of it failed`);
 }
 
 function unknownEnd(attempt: OverdueAttempt): AttemptEnd {

@@ -93,6 +93,36 @@ test('ended runs go with all that is of them when they are old enough, in batche
   expect(await audited(t)).toMatchObject([{ action: 'runs.expired' }, { action: 'runs.expired' }]);
 });
 
+test('a batch of runs has no more steps than keep nobody waiting; a large run is one by itself', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  await t.settle(endOf(await t.claimOne()));
+  await t.sql`
+    insert into job_runs (job_id, job_version, status, completed_at, start_by, data_key, targets_total, total_steps)
+    select job_id, job_version, status, completed_at - n * interval '1 day', start_by, data_key, 0, steps
+    from job_runs, unnest(array[2000, 100000, 2000, 3000, 10]) with ordinality as s(steps, n) where id = ${runId}`;
+  expect(await later(t, 10, { runDays: 9 })).toEqual({ partitions: 0, runs: 6 });
+  const batches = await audited(t);
+  // From the oldest on; the last one is the run that was begun with.
+  expect(batches.map(({ detail }) => detail.runs.length)).toEqual([2, 1, 1, 2]);
+});
+
+test('while a backup reads all output, nothing more is waited for than for the first day', async () => {
+  await using t = await setupOutput();
+  const before = await partitions(t);
+  const warnings: object[] = [];
+  const log = { warn: (of: object) => void warnings.push(of) } as never;
+  const backupIsDone = await holdTransaction(t.sql, (tx) => tx`lock table run_output in access share mode`);
+  const now = () => new Date(Date.now() + 9 * dayMs);
+  expect(await applyRetention({ sql: t.sql, log, outputDays: 1, runDays: undefined, now })).toEqual({
+    partitions: 0,
+    runs: 0,
+  });
+  expect(warnings).toMatchObject([{ partition: before[0] }]);
+  await backupIsDone();
+  expect(await later(t, 9, { outputDays: 1 })).toMatchObject({ partitions: 9 });
+});
+
 test('a day’s partition is made beside who reads all output, as a backup does, and who has output to store waits for neither', async () => {
   await using t = await setupOutput();
   await t.start();

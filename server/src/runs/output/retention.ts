@@ -1,7 +1,7 @@
 // Removes output and runs that are older than they are to be kept. What was removed is in the audit log.
 import { recordAudit } from '../../audit/record-audit.ts';
 import type { Log } from '../../log.ts';
-import type { Sql } from '../../store/database/connection.ts';
+import { type Sql, sqlState } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import {
   deleteOldRuns,
@@ -11,9 +11,10 @@ import {
   moveOutputKeptFrom,
 } from '../../store/queue/retention.ts';
 
+const lockNotAvailable = '55P03';
 const dayMs = 24 * 3_600_000;
-/** Small enough that nobody waits long for its locks. */
-const runsPerBatch = 100;
+/** Small enough that nobody waits long for its locks; a run that is larger is a batch by itself. */
+const perBatch = { runs: 100, steps: 5_000 };
 
 export interface RetentionDeps {
   sql: Sql;
@@ -22,6 +23,8 @@ export interface RetentionDeps {
   outputDays: number | undefined;
   runDays: number | undefined;
   now: () => Date;
+  /** What is left then is for the next time. */
+  signal?: AbortSignal;
 }
 
 /** Removes what is old enough; where another server is at it, leaves that to it. */
@@ -30,7 +33,7 @@ export async function applyRetention(deps: RetentionDeps): Promise<{ partitions:
 }
 
 /** An attempt's day is in UTC, and is kept for so many whole days after it. */
-async function dropOutput({ sql, log, outputDays, now }: RetentionDeps): Promise<number> {
+async function dropOutput({ sql, log, outputDays, now, signal }: RetentionDeps): Promise<number> {
   if (outputDays === undefined) return 0;
   const keepFrom = new Date(now().getTime() - outputDays * dayMs).toISOString().slice(0, 10);
   // From then on readers are told that it is gone, and late chunks are refused: before anything is dropped.
@@ -42,6 +45,7 @@ async function dropOutput({ sql, log, outputDays, now }: RetentionDeps): Promise
   if (!isOurs) return 0;
   let dropped = 0;
   for (const { name, bytes } of await expiredPartitions(sql)) {
+    if (signal?.aborted) break;
     try {
       await inTransaction(sql, async (tx) => {
         if (!(await holdRetention(tx))) return;
@@ -56,19 +60,21 @@ async function dropOutput({ sql, log, outputDays, now }: RetentionDeps): Promise
     } catch (error) {
       // Somebody reads it, or all of the table is busy: the next round tries again.
       log.warn({ err: error, partition: name }, 'old output could not be removed yet');
+      // A backup has all of it: to wait for each day would hold up all output each time.
+      if (sqlState(error) === lockNotAvailable) break;
     }
   }
   return dropped;
 }
 
-async function deleteRuns({ sql, runDays, now }: RetentionDeps): Promise<number> {
+async function deleteRuns({ sql, runDays, now, signal }: RetentionDeps): Promise<number> {
   if (runDays === undefined) return 0;
   const endedBefore = new Date(now().getTime() - runDays * dayMs);
   let deleted = 0;
-  for (let count = runsPerBatch; count === runsPerBatch; deleted += count) {
+  for (let count = 1; count > 0 && !signal?.aborted; deleted += count) {
     count = await inTransaction(sql, async (tx) => {
       if (!(await holdRetention(tx))) return 0;
-      const ids = await deleteOldRuns(tx, endedBefore, runsPerBatch);
+      const ids = await deleteOldRuns(tx, endedBefore, perBatch);
       if (ids.length === 0) return 0;
       await recordAudit(tx, {
         actor: { kind: 'system', name: 'retention' },

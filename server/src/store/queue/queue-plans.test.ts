@@ -6,7 +6,13 @@ import type { BinaryQueryable } from '../database/binary-connection.ts';
 import { connectQueue, type Queryable, type Sql, type Tx } from '../database/connection.ts';
 import { storedContentBytes } from '../files/contents.ts';
 import { unrestricted } from '../people/visibility.ts';
-import { appendChunks, lockWritableAttempts, noteOutput } from '../runs/run-output.ts';
+import {
+  appendChunks,
+  deleteOutputOf,
+  deleteOutputOn,
+  lockWritableAttempts,
+  noteOutput,
+} from '../runs/run-output.ts';
 import {
   liveLeases,
   lockStepsAndNext,
@@ -29,6 +35,7 @@ import {
 import { leaseDetails } from './lease-details.ts';
 import { freeStaleLocks } from './lock-slots.ts';
 import { segmentQueues, stepCounts } from './queue-status.ts';
+import { moveOutputKeptFrom } from './retention.ts';
 import { lockEndedAttempts, writeAttempts } from './step-attempts.ts';
 import { readyRanks, runsPastTimeout } from './strategy-steps.ts';
 import { attemptsToStop, cancellingRuns, expiredHolds, overdueAttempts, runsNotStarted } from './sweep.ts';
@@ -46,6 +53,8 @@ let t: TestRuns;
 /** As the gateway's. */
 let queue: Sql;
 let openRunId: number;
+/** The one that has output. */
+let outputDay: string;
 /** Of these the database looks at all rows only where a condition says which. */
 let wholeIndexes: string[];
 /** Plans of what the queue asks from when the tables were new: a connection keeps them until they are analyzed. */
@@ -78,9 +87,9 @@ beforeAll(async () => {
     select attempt_day, job_run_step_id, epoch, 1, 1, 0, 1, '', '' from job_run_step_attempts
     where lease_token = 'of the past'`;
   openRunId = await t.start({ targets: 20, steps: 2 });
-  const days = await t.sql<
-    { name: string }[]
-  >`select distinct tableoid::regclass::text as name from run_output`;
+  const days = await t.sql<{ name: string; day: string }[]>`
+    select distinct tableoid::regclass::text as name, attempt_day::text as day from run_output`;
+  outputDay = days[0]?.day ?? '';
   bigTables.push(...days.map(({ name }) => name));
   await t.sql`analyze`;
   const whole = await t.sql<{ name: string }[]>`
@@ -276,6 +285,17 @@ const ofOthers: Reading[] = [
   ['runsThatWait', ['job_run_steps_ready or job_run_steps_run'], runsThatWait],
   ['cancellingRuns', [], (db) => cancellingRuns(db, testServerId)],
   ['stepCounts', [], (db) => stepCounts(db as Queryable, unrestricted)],
+  [
+    'moveOutputKeptFrom',
+    [running, 'job_run_steps_held'],
+    (db) => moveOutputKeptFrom(db as unknown as Tx, '2001-02-03'),
+  ],
+  ['deleteOutputOf', ['job_run_steps_run'], (db) => deleteOutputOf(db as unknown as Tx, [openRunId])],
+  [
+    'deleteOutputOn',
+    ['job_run_steps_run'],
+    (db) => deleteOutputOn(db as unknown as Tx, outputDay, [openRunId]),
+  ],
   ['segmentQueues', [], (db) => segmentQueues(db as Queryable, unrestricted)],
 ];
 
@@ -301,3 +321,14 @@ test.each(ofQueue)('%s does so whatever its parameters', async (_, indexes, work
 test.each(ofQueue)('%s does so as planned when the tables were new', (name) =>
   expectIndexes(plansOfNew.get(name)),
 );
+
+test('output of runs is deleted from the day’s partition without a look at the others', async () => {
+  const plan = await planned(
+    (db) => deleteOutputOn(db as unknown as Tx, outputDay, [openRunId]),
+    withParameters,
+  );
+  const partitions = plan
+    .map((node) => node['Relation Name'])
+    .filter((name) => name?.startsWith('run_output_'));
+  expect([...new Set(partitions)]).toEqual([`run_output_${outputDay.replaceAll('-', '')}`]);
+});

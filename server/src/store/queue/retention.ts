@@ -1,6 +1,7 @@
 // Removing what is old: whole partitions of output, then runs in batches. Any server may; one does at a time.
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
 import { dropDeletedJobs } from '../jobs/jobs.ts';
+import { deleteOutputOf } from '../runs/run-output.ts';
 
 const retentionLock = 0x0_95c0_5e;
 /** Dropping waits for readers of the partition, and everybody who writes output waits behind it. */
@@ -26,8 +27,9 @@ export async function outputKeptFrom(db: Queryable): Promise<string | undefined>
 export async function moveOutputKeptFrom(tx: Tx, keepFrom: string): Promise<string | undefined> {
   const [row] = await tx<{ keptFrom: string }[]>`
     update output_retention o set kept_from = c.day
-    from (select least(${keepFrom}::date, (
-      select min(attempt_day) from job_run_steps where status in ('running', 'held'))) as day) c
+    from (select least(${keepFrom}::date,
+      (select min(attempt_day) from job_run_steps where status = 'running'),
+      (select min(attempt_day) from job_run_steps where status = 'held')) as day) c
     where o.kept_from < c.day returning o.kept_from::text as kept_from`;
   return row?.keptFrom;
 }
@@ -47,21 +49,30 @@ export async function dropPartition(tx: Tx, name: string): Promise<void> {
   await tx`drop table if exists ${tx(name)}`;
 }
 
-/** Deletes some runs that ended before then, with everything of them, output included; returns their ids. */
-export async function deleteOldRuns(tx: Tx, endedBefore: Date, limit: number): Promise<number[]> {
+/**
+ * Deletes the oldest runs that ended before then, with everything of them, output included; returns their ids.
+ *
+ * @param most as many as have no more steps than that together, or one.
+ */
+export async function deleteOldRuns(
+  tx: Tx,
+  endedBefore: Date,
+  most: { runs: number; steps: number },
+): Promise<number[]> {
   const rows = await tx<{ id: number }[]>`
-    select id from job_runs
-    where completed_at < ${endedBefore} and status not in ('queued', 'running', 'cancelling', 'held')
-    order by completed_at limit ${limit} for update skip locked`;
+    with old as (
+      select id, completed_at, total_steps from job_runs
+      where completed_at < ${endedBefore} and status not in ('queued', 'running', 'cancelling', 'held')
+      order by completed_at limit ${most.runs}
+    ), counted as (
+      select id, sum(total_steps) over w as steps, row_number() over w as n from old
+      window w as (order by completed_at, id)
+    )
+    select r.id from counted c join job_runs r on r.id = c.id
+    where c.steps <= ${most.steps} or c.n = 1 for update of r skip locked`;
   const ids = rows.map((row) => row.id);
   if (ids.length === 0) return [];
-  await tx`
-    delete from run_output o using (
-      select s.id, s.attempt_day as day from job_run_steps s where s.job_run_id = any(${ids}::bigint[])
-      union
-      select s.id, a.attempt_day from job_run_steps s join job_run_step_attempts a on a.job_run_step_id = s.id
-      where s.job_run_id = any(${ids}::bigint[])) x
-    where o.attempt_day = x.day and o.job_run_step_id = x.id`;
+  await deleteOutputOf(tx, ids);
   await tx`delete from job_runs where id = any(${ids}::bigint[])`;
   await dropDeletedJobs(tx);
   return ids;

@@ -2,7 +2,7 @@
 import type { OutputStreamName } from '@opsconductor/protocol';
 import { streamCode, streamOfCode } from '@opsconductor/protocol';
 import type { BinaryQueryable } from '../database/binary-connection.ts';
-import type { Queryable, Sql, Tx } from '../database/connection.ts';
+import { type Queryable, type Sql, type Tx, unprepared } from '../database/connection.ts';
 import { stepIdsOf } from '../queue/step-attempts.ts';
 
 export interface ChunkRow {
@@ -265,6 +265,33 @@ export async function notifyOutput(
       .join(',');
     await tx`select pg_notify('opsc_output', ${payload})`;
   }
+}
+
+/** Deletes all output of these runs. */
+export async function deleteOutputOf(tx: Tx, runIds: readonly number[]): Promise<void> {
+  for (const day of await daysOfRuns(tx, runIds)) await deleteOutputOn(tx, day, runIds);
+}
+
+async function daysOfRuns(tx: Tx, runIds: readonly number[]): Promise<string[]> {
+  const rows = await tx<{ day: string }[]>`
+    select s.attempt_day::text as day from job_run_steps s
+    where s.job_run_id = any(${runIds}::bigint[]) and s.attempt_day is not null
+    union
+    select a.attempt_day::text from job_run_steps s join job_run_step_attempts a on a.job_run_step_id = s.id
+    where s.job_run_id = any(${runIds}::bigint[]) order by 1`;
+  return rows.map((row) => row.day);
+}
+
+/** Of one day: planned for it alone, a statement opens and locks one partition, and otherwise that of each day there is. */
+export async function deleteOutputOn(tx: Tx, day: string, runIds: readonly number[]): Promise<void> {
+  await unprepared(tx`
+    delete from run_output o using (
+      select s.id from job_run_steps s
+      where s.job_run_id = any(${runIds}::bigint[]) and s.attempt_day = ${day}::date
+      union
+      select s.id from job_run_steps s join job_run_step_attempts a on a.job_run_step_id = s.id
+      where s.job_run_id = any(${runIds}::bigint[]) and a.attempt_day = ${day}::date) x
+    where o.attempt_day = ${day}::date and o.job_run_step_id = x.id`);
 }
 
 export async function makeOutputPartitions(sql: Sql): Promise<void> {

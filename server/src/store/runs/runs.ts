@@ -19,6 +19,7 @@ import {
   targetRunWithin,
   wholeRunWithin,
 } from '../people/visibility.ts';
+import { deleteOutputOf } from './run-output.ts';
 
 export interface RunRecord {
   id: number;
@@ -343,14 +344,7 @@ export async function lockRun(tx: Tx, runId: number): Promise<boolean> {
 
 /** Deletes an ended run with everything of it, output included. */
 export async function purgeRun(tx: Tx, runId: number): Promise<void> {
-  await tx`
-    delete from run_output o using (
-      select distinct s.id, d.day from job_run_steps s
-      cross join lateral (
-        select s.attempt_day as day union
-        select a.attempt_day from job_run_step_attempts a where a.job_run_step_id = s.id) d
-      where s.job_run_id = ${runId} and d.day is not null) x
-    where o.attempt_day = x.day and o.job_run_step_id = x.id`;
+  await deleteOutputOf(tx, [runId]);
   await tx`delete from job_runs where id = ${runId}`;
   await dropDeletedJobs(tx);
 }

@@ -1,0 +1,7 @@
+/** One after the other. What can't be done keeps nothing else from being done; it is told at the end. */
+export async function eachOf(works: readonly (() => Promise<void>)[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const work of works) await work().catch((error) => failures.push(error));
+  if (failures.length === 1) throw failures[0];
+  if (failures.length > 1) throw new AggregateError(failures, `${failures.length} parts of it failed`);
+}

@@ -1,0 +1,111 @@
+// Makes the days that output will come to, and removes what nobody needs any more. Not a part of the sweep: what is removed
+// may take hours, and the sweep must not wait for it. Any server may; of what must not be done twice one does at a time.
+import { expireFiles } from '../../files/expire-files.ts';
+import type { Log } from '../../log.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import { addUpContentBytes, deleteUnfinishedContents } from '../../store/files/contents.ts';
+import { forgetEndedOrphans } from '../../store/queue/detached-attempts.ts';
+import { forgetUnusedLocks } from '../../store/queue/lock-slots.ts';
+import { deleteExpired } from '../../store/queue/sweep.ts';
+import { makeOutputPartitions } from '../../store/runs/run-output.ts';
+import { applyRetention, type RetentionDeps } from '../output/retention.ts';
+import { eachOf } from './each-of.ts';
+
+const lookMs = 1_000;
+/** There are days ahead, but not where the clock was set. */
+const daysEveryMs = 60_000;
+const removeEveryMs = 3_600_000;
+
+export interface HousekeeperDeps {
+  sql: Sql;
+  log: Log;
+  /** How long output, runs and files are kept; for ever unless told. */
+  retention?: (Pick<RetentionDeps, 'outputDays' | 'runDays'> & { fileDays?: number | undefined }) | undefined;
+}
+
+interface Chore {
+  everyMs: number;
+  /** By a clock that nobody sets. */
+  dueAt: number;
+  work(): Promise<void>;
+  failure: string;
+  running?: Promise<void> | undefined;
+}
+
+export class Housekeeper {
+  readonly #deps: HousekeeperDeps;
+  readonly #stopping = new AbortController();
+  readonly #chores: readonly Chore[];
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(deps: HousekeeperDeps) {
+    this.#deps = deps;
+    const dueAt = performance.now();
+    this.#chores = [
+      {
+        everyMs: daysEveryMs,
+        dueAt,
+        work: () => makeOutputPartitions(deps.sql),
+        failure: 'days for output could not be made',
+      },
+      { everyMs: removeEveryMs, dueAt, work: () => this.#remove(), failure: 'the housekeeping failed' },
+    ];
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => void this.round(), lookMs);
+  }
+
+  /** Ends what takes long before its next part. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#stopping.abort();
+    await Promise.all(this.#chores.map(({ running }) => running));
+  }
+
+  /** Does what is due and not under way; resolves when that is done. */
+  async round(): Promise<void> {
+    const due = this.#chores.filter(
+      ({ running, dueAt }) => running === undefined && dueAt <= performance.now(),
+    );
+    await Promise.all(due.map((chore) => this.#begin(chore)));
+  }
+
+  #begin(chore: Chore): Promise<void> {
+    chore.dueAt = performance.now() + chore.everyMs;
+    chore.running = chore
+      .work()
+      .catch((error) => this.#deps.log.error({ err: error }, chore.failure))
+      .finally(() => {
+        chore.running = undefined;
+      });
+    return chore.running;
+  }
+
+  async #remove(): Promise<void> {
+    const { sql, retention } = this.#deps;
+    await eachOf([
+      () => deleteExpired(sql),
+      () => inTransaction(sql, (tx) => forgetUnusedLocks(tx)),
+      () => forgetEndedOrphans(sql),
+      async () => void (await deleteUnfinishedContents(sql)),
+      () => addUpContentBytes(sql),
+      async () => {
+        if (retention !== undefined) await this.#removeOld(retention);
+      },
+    ]);
+  }
+
+  async #removeOld(retention: NonNullable<HousekeeperDeps['retention']>): Promise<void> {
+    const { sql, log } = this.#deps;
+    const { signal } = this.#stopping;
+    const now = () => new Date();
+    const removed = await applyRetention({ sql, log, ...retention, now, signal });
+    if (removed.partitions + removed.runs > 0) log.info(removed, 'old output and runs were removed');
+    const { fileDays } = retention;
+    if (fileDays === undefined || signal.aborted) return;
+    const files = await expireFiles(sql, fileDays, now);
+    if (files > 0) log.info({ files }, 'files that nobody used were removed');
+  }
+}
