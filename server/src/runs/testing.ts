@@ -271,3 +271,22 @@ export async function blockedBackends(sql: Sql, count: number): Promise<void> {
   }
   throw new Error(`${count} backends never waited for a lock`);
 }
+
+/** Gives a run of one target so many as if it had been started on them, each with the steps that the first one has. */
+export async function growRun(sql: Sql, runId: number, targets: number): Promise<void> {
+  await sql`
+    insert into job_run_targets (job_run_id, segment_id, target_name, status)
+    select job_run_id, segment_id, 'more-' || n, status
+    from job_run_targets cross join generate_series(2, ${targets}) n where job_run_id = ${runId}`;
+  await sql`
+    with first as (
+      select st.* from job_run_steps st
+      where st.target_run_id = (select min(id) from job_run_targets where job_run_id = ${runId}))
+    insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s, status)
+    select tr.job_run_id, tr.id, tr.segment_id, first.step_number, first.step_type, first.time_budget_s, first.status
+    from job_run_targets tr cross join first
+    where tr.job_run_id = ${runId} and tr.id <> first.target_run_id
+    order by tr.id, first.step_number`;
+  await sql`
+    update job_runs set targets_total = ${targets}, total_steps = total_steps * ${targets} where id = ${runId}`;
+}

@@ -3,7 +3,6 @@ import type { StepOutcome } from '@opsconductor/protocol';
 import type { Tx } from '../../store/database/connection.ts';
 import { begunTargetRuns } from '../../store/queue/step-attempts.ts';
 import {
-  closeWaitingSteps,
   lockOpenTargetRuns,
   lockStepsAndNext,
   lockWaitingSteps,
@@ -11,6 +10,7 @@ import {
   type StepRow,
   type TargetRunRow,
   type WaitingStep,
+  waitingStepsOf,
 } from '../../store/runs/run-progress.ts';
 import type { RunLedger } from '../progress/run-ledger.ts';
 import { StepProgress } from '../progress/step-progress.ts';
@@ -61,7 +61,7 @@ async function stop(
 ): Promise<void> {
   const targetRuns = await lockOpenTargetRuns(tx, runId);
   // First of all steps: what a claim has not taken by now it does not take any more, and what it has is open.
-  const waiting = await lockWaitingSteps(tx, runId);
+  await lockWaitingSteps(tx, runId);
   const open = await openStepsOf(tx, runId);
   const ending = open.filter((step) => step.status === 'held' || outcomeOf !== undefined).map(({ id }) => id);
   const steps = await lockStepsAndNext(tx, ending);
@@ -77,14 +77,19 @@ async function stop(
   const mayCleanUp = outcomeOf === undefined && hasCleanUp(ledger, runId);
   const begun = mayCleanUp ? await begunTargetRuns(tx, runId) : new Set<number>();
   const cleaning = idle.filter((target) => begun.has(target.id));
-  stopBegun(progress, ledger, cleaning, waiting, status);
-  await closeIdle(
-    tx,
+  stopBegun(
+    progress,
     ledger,
-    idle.filter((target) => !begun.has(target.id)),
-    waiting,
+    cleaning,
+    await waitingStepsOf(
+      tx,
+      cleaning.map(({ id }) => id),
+    ),
     status,
   );
+  const unbegun = idle.filter((target) => !begun.has(target.id));
+  await ledger.closeWaiting(runId, unbegun, { status });
+  for (const target of unbegun) ledger.changeTargetRun(target, target.firstFailure ?? status);
   for (const target of targetRuns) if (busy.has(target.id)) ledger.changeTargetRun(target, 'cancelling');
   await progress.writes.closeSuccessors();
   await Promise.all(progress.writes.send());
@@ -109,22 +114,6 @@ function stopBegun(
     const end = isCleaning ? undefined : progress.stopIdle(target, steps, status);
     ledger.changeTargetRun(target, end ?? 'cancelling');
   }
-}
-
-async function closeIdle(
-  tx: Tx,
-  ledger: RunLedger,
-  targets: readonly TargetRunRow[],
-  waiting: readonly WaitingStep[],
-  status: Ending,
-): Promise<void> {
-  const ids = new Set(targets.map((target) => target.id));
-  await closeWaitingSteps(tx, [...ids], status);
-  for (const step of waiting.filter((row) => ids.has(row.targetRunId))) {
-    ledger.countStepEnds(step.jobRunId, { completed: 1, failed: 0 });
-    ledger.noteStep(step.jobRunId, { id: step.id, status });
-  }
-  for (const target of targets) ledger.changeTargetRun(target, target.firstFailure ?? status);
 }
 
 function endHeld(progress: StepProgress, step: StepRow): void {

@@ -3,6 +3,7 @@
 import type { OutputStreamName, TransferEvent } from '@opsconductor/protocol';
 import { bodyBytes, type ChunkBody, chunkBody } from './event-bytes.ts';
 import { ReadChunks } from './read-chunks.ts';
+import { ReadEvents } from './read-events.ts';
 import { StreamTurns, type StreamTurnsSettings } from './stream-turns.ts';
 
 /** A stored chunk: gzip bytes. */
@@ -53,6 +54,8 @@ export class LiveHub {
   readonly turns: StreamTurns;
   /** Read from the database by one, for all who read the same. */
   readonly lately = new ReadChunks();
+  /** The same of events. */
+  readonly events = new ReadEvents();
   readonly #runs = new Map<number, Set<RunWake>>();
   readonly #steps = new Map<number, StepReaders>();
   readonly #transfers = new Map<number, Set<TransferListener>>();

@@ -5,13 +5,14 @@ import { openAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
 import { AppError } from '../../errors.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
-import { type RunEvent, readRunEvents } from '../../store/runs/run-events.ts';
+import type { RunEvent } from '../../store/runs/run-events.ts';
 import { readChunksWithin } from '../../store/runs/run-output.ts';
 import { findRun, findStepOutput, type StepOutputRecord, stepIdsOfRun } from '../../store/runs/runs.ts';
 import { chunkAad, type RunKeys } from '../run-keys.ts';
 import type { RunPart } from '../view/run-part.ts';
 import { EventBytes } from './event-bytes.ts';
 import { type LiveHub, type LiveTransfer, type ReadableChunk, readable } from './live-hub.ts';
+import type { News } from './read-events.ts';
 import type { StreamReader } from './stream-turns.ts';
 
 export interface StreamPosition {
@@ -23,7 +24,6 @@ export interface StreamPosition {
   output: Map<number, { epoch: number; seq: number }>;
 }
 
-const eventBatch = 200;
 /** However soon a comment is due: most pulls take milliseconds. */
 const leastPullMs = 1_000;
 /** What came of a new run before its reader listened is looked for this much later: its first output is on its way just then. */
@@ -70,7 +70,8 @@ export class RunStream implements StreamReader {
   readonly #grown = new Map<number, 'stored' | 'handed on'>();
   /** How far transfers are that the reader was not told of yet: the newest of each step. */
   readonly #transfers = new Map<number, TransferEvent>();
-  #hasEvents = false;
+  /** What events there are to be read, if any. */
+  #eventNews: News | undefined;
   /** The run has ended, or may have: then its end is looked for once there is nothing else. */
   #runEnded: boolean;
   #wake: (() => void) | undefined;
@@ -136,14 +137,19 @@ export class RunStream implements StreamReader {
   }
 
   #lookForNews(): void {
-    this.#hasEvents = true;
+    this.#expectEvents();
     for (const id of this.#stepIds) if (!this.#foreign.has(id)) this.#grown.set(id, 'stored');
   }
 
   #onEvent(seq: number): void {
     if (seq <= this.#readSeq) return;
-    this.#hasEvents = true;
+    this.#expectEvents(seq);
     this.#wake?.();
+  }
+
+  /** There is one of this number, or may be any. */
+  #expectEvents(seq = Number.POSITIVE_INFINITY): void {
+    this.#eventNews = { seq: Math.max(seq, this.#eventNews?.seq ?? 0), sinceMs: performance.now() };
   }
 
   #onOutput(stepId: number, where: 'stored' | 'handed on' | 'taken back'): void {
@@ -190,7 +196,7 @@ export class RunStream implements StreamReader {
     // Of a pull that goes on nothing was handed out.
     if (this.#pulling === undefined) this.#deps.hub.turns.taken(this);
     while (!this.#closed && (this.#pulling !== undefined || !this.#ended)) {
-      const hasNews = this.#hasEvents || this.#grown.size > 0 || this.#transfers.size > 0;
+      const hasNews = this.#eventNews !== undefined || this.#grown.size > 0 || this.#transfers.size > 0;
       if (this.#pulling === undefined && !hasNews && !(await this.#news(idleMs))) {
         // A notification may be lost; the next read finds what it was about.
         this.#lookEverywhere();
@@ -277,20 +283,22 @@ export class RunStream implements StreamReader {
     for (const transfer of this.#transfers.values())
       to.add(`event: transfer\ndata: ${JSON.stringify(transfer)}\n\n`);
     this.#transfers.clear();
-    if (!this.#hasEvents) return;
-    this.#hasEvents = false;
-    const events = await readRunEvents(this.#deps.sql, this.#runId, this.#readSeq, eventBatch);
+    const news = this.#eventNews;
+    if (news === undefined) return;
+    this.#eventNews = undefined;
+    const { sql, hub } = this.#deps;
+    const { events, isAll } = await hub.events.after(sql, this.#runId, this.#readSeq, news);
     if (events.length === 0) {
       if (!this.#runEnded) return;
       if (to.isEmpty) await this.#readEnd(to);
       // There may be more output; the end is looked for once there is none.
-      else this.#hasEvents = true;
+      else this.#expectEvents();
       return;
     }
     // Chunks that were stored between the two reads come before the events that follow them.
     await this.#readOutput(to);
     if (this.#isOutputLeft) {
-      this.#hasEvents = true;
+      this.#expectEvents(news.seq);
       return;
     }
     for (const event of events) {
@@ -302,7 +310,7 @@ export class RunStream implements StreamReader {
       to.add(`event: change\nid: ${formatPosition(this.#position)}\ndata: ${data}\n\n`);
     }
     // What is written from now on is announced; when the run has ended this is looked into once more.
-    this.#hasEvents ||= events.length === eventBatch || this.#runEnded;
+    if (!isAll || this.#runEnded) this.#expectEvents();
   }
 
   /** To be read first, when it is this reader's turn to. */
@@ -469,8 +477,8 @@ export class RunStream implements StreamReader {
     }
     // A part ends with its last target run, whatever becomes of the others.
     this.#runEnded = this.#part?.isEnded ?? isRunEnded(run.status);
-    if (run.eventSeq > this.#readSeq) this.#hasEvents = true;
-    if (!this.#runEnded || this.#hasEvents) return;
+    if (run.eventSeq > this.#readSeq) this.#expectEvents(run.eventSeq);
+    if (!this.#runEnded || this.#eventNews !== undefined) return;
     if (!this.#lastLook) {
       // Output that another server stored last may not have been announced yet.
       this.#lastLook = true;

@@ -114,12 +114,12 @@ describe('when time passes', () => {
   test('where others wait for a moment and take what they are handed, one that takes nothing is cut off after long', async () => {
     const turns = new StreamTurns(settings);
     const { silent, busy, other } = three(turns);
-    await pull(turns, silent, mebibyte / 2);
-    await pull(turns, busy, mebibyte / 2);
+    await pull(turns, silent, 0.3 * mebibyte);
+    await pull(turns, busy, 0.3 * mebibyte);
     let [holds, waits] = [busy, other];
     const goOn = async (ms: number) => {
       for (let passed = 0; passed < ms; passed += 100) {
-        const pulled = pull(turns, waits, mebibyte / 2);
+        const pulled = pull(turns, waits, 0.3 * mebibyte);
         vi.advanceTimersByTime(100);
         turns.taken(holds);
         await pulled;

@@ -6,6 +6,8 @@ import { StoredReads } from './stored-reads.ts';
 /** Pulls that are served before everything else has its turn. */
 const maxPullsPerTurn = 8;
 const maxPullRawBytes = 1024 * 1024;
+/** Events of a pull: as many as are read at once, and the last of them. */
+const maxPullEventBytes = 256 * 1024;
 
 export interface StreamTurnsSettings {
   /** Events of all readers together, while they are made and until connections have taken them. */
@@ -135,9 +137,9 @@ export class StreamTurns {
     this.#refillSoon();
   }
 
-  /** The most that a pull comes to: output is looked for twice, ends with the chunk that fills it, and goes as base64. */
+  /** The most that a pull comes to: output is looked for twice, ends with the chunk that fills it, and goes as base64; then events. */
   get #pullBytes(): number {
-    return Math.ceil((2 * (this.pullRawBytes + limits.maxChunkRawBytes) * 4) / 3);
+    return Math.ceil((2 * (this.pullRawBytes + limits.maxChunkRawBytes) * 4) / 3) + maxPullEventBytes;
   }
 
   #refillSoon(): void {

@@ -10,9 +10,10 @@ import {
 } from '@opsconductor/protocol';
 import type { Tx } from '../../store/database/connection.ts';
 import { commitWithThese } from '../../store/database/transaction.ts';
-import { closeUnbegun, openTargetRuns, writeStrategy } from '../../store/queue/strategy-steps.ts';
+import { endableUnbegun, openTargetRuns, writeStrategy } from '../../store/queue/strategy-steps.ts';
 import { insertRunEvents } from '../../store/runs/run-events.ts';
 import {
+  closeAllWaiting,
   lockRuns,
   notifyProgress,
   type RunRow,
@@ -24,6 +25,10 @@ import {
 } from '../../store/runs/run-progress.ts';
 import { followStrategy } from './follow-strategy.ts';
 
+/** Steps and target runs that one event tells of, at most. */
+const maxChangesOfEvent = 1_000;
+
+type Change = Omit<RunChange, 'at' | 'seq'>;
 export type StepChange = { id: number } & Partial<Omit<Step, 'id'>>;
 
 /** What others are told once the transaction has committed. */
@@ -261,10 +266,35 @@ export class RunLedger {
     end: { status: 'cancelled' | 'timed_out'; reason: string; message: string },
     of: { running?: readonly number[]; only?: readonly number[] } = {},
   ): Promise<void> {
-    const { targetRuns, stepIds } = await closeUnbegun(this.#tx, runId, end, of);
-    this.countStepEnds(runId, { completed: stepIds.length, failed: 0 });
-    for (const id of stepIds) this.noteStep(runId, { id, status: end.status, reason: end.reason });
+    const targetRuns = await endableUnbegun(this.#tx, runId, end.message, of);
+    await this.closeWaiting(runId, targetRuns, end);
     for (const target of targetRuns) this.changeTargetRun(target, end.status);
+  }
+
+  /** Ends the steps of these target runs that still wait; they are told of after all that was noted before. */
+  async closeWaiting(
+    runId: number,
+    targetRuns: readonly Pick<TargetRunRow, 'id'>[],
+    end: { status: 'cancelled' | 'timed_out'; reason?: string; message?: string },
+  ): Promise<void> {
+    const { status, reason = null, message = null } = end;
+    const entry = this.#entry(runId);
+    const { row } = entry;
+    const run = row.status === 'cancelling' ? { run: { status: row.status } } : {};
+    const noted = portions(entry.steps).map((steps) => ({ ...run, steps }));
+    const closed = await closeAllWaiting(
+      this.#tx,
+      { runId, targetRunIds: targetRuns.map(({ id }) => id) },
+      { status, reason, message },
+      { stepsEach: maxChangesOfEvent, afterSeq: row.eventSeq + noted.length, at: this.now, change: run },
+    );
+    this.countStepEnds(runId, { completed: closed.steps, failed: 0 });
+    for (const id of closed.ids) this.noteStep(runId, { id, status, ...(reason === null ? {} : { reason }) });
+    if (closed.events === 0) return;
+    await insertRunEvents(this.#tx, numbered(row, noted, this.now));
+    row.eventSeq += closed.events;
+    entry.steps = [];
+    entry.touched = true;
   }
 
   /** The same, and commits in the same round trip: nothing may be written in this transaction afterwards. */
@@ -280,7 +310,7 @@ export class RunLedger {
     for (const { jobRunId, outputState } of await worstOutputStates(this.#tx, endedIds)) {
       this.#entry(jobRunId).row.outputState = outputState;
     }
-    for (const { row } of touched) row.eventSeq += 1;
+    const events = touched.flatMap((entry) => numbered(entry.row, changesOf(entry), this.now));
     const news: ProgressNews = {
       runs: touched.map(({ row, ended }) => ({ id: row.id, seq: row.eventSeq, ended })),
       segments: [...this.#segments],
@@ -301,15 +331,7 @@ export class RunLedger {
           executionTimeMs: executionTimeOf(row),
         })),
       ),
-      insertRunEvents(
-        this.#tx,
-        touched.map((entry) => ({
-          jobRunId: entry.row.id,
-          seq: entry.row.eventSeq,
-          at: this.now,
-          change: changeOf(entry),
-        })),
-      ),
+      insertRunEvents(this.#tx, events),
       ...(hasNews ? [notifyProgress(this.#tx, news)] : []),
       ...last.map((send) => send()),
     ]);
@@ -340,7 +362,40 @@ function executionTimeOf({
   return Math.max(0, completedAt.getTime() - (startedAt ?? completedAt).getTime());
 }
 
-function changeOf({ row, targetRuns, steps }: RunEntry): Omit<RunChange, 'at' | 'seq'> {
+/** Numbers the changes after the run's last event. */
+function numbered(row: RunRow, changes: readonly Change[], at: Date) {
+  return changes.map((change) => {
+    row.eventSeq += 1;
+    return { jobRunId: row.id, seq: row.eventSeq, at, change };
+  });
+}
+
+/**
+ * What is told as one event, or where that is much as several: each reader has an event in memory whole. The last says what
+ * became of the run. That it was cancelled is said from the first on: of who sees a part of the run, its end may come before.
+ */
+function changesOf(entry: RunEntry): Change[] {
+  const whole = changeOf(entry);
+  const { run, targetRuns = [], steps = [] } = whole;
+  if (targetRuns.length + steps.length <= maxChangesOfEvent) return [whole];
+  const isCancelled = run.status === 'cancelling' || run.status === 'cancelled';
+  const before = isCancelled ? { run: { status: 'cancelling' as const } } : {};
+  const changes: Change[] = [
+    ...portions(steps).map((portion) => ({ ...before, steps: portion })),
+    ...portions(targetRuns).map((portion) => ({ ...before, targetRuns: portion })),
+  ];
+  const last = changes.pop();
+  return [...changes, { ...last, run }];
+}
+
+function portions<T>(all: readonly T[]): T[][] {
+  const count = Math.ceil(all.length / maxChangesOfEvent);
+  return Array.from({ length: count }, (_, n) =>
+    all.slice(n * maxChangesOfEvent, (n + 1) * maxChangesOfEvent),
+  );
+}
+
+function changeOf({ row, targetRuns, steps }: RunEntry): Change & Required<Pick<Change, 'run'>> {
   const counted =
     row.targetsSucceeded +
     row.targetsFailed +

@@ -75,7 +75,8 @@ test('a strategy is followed on 12,000 targets set by set', async () => {
     select job_run_id, id, segment_id, n, 'ssh.exec', 60 from job_run_targets, generate_series(1, 2) n where not is_open`;
   await t.sql`update job_runs set targets_total = 12000, total_steps = 24000 where id = ${runId}`;
   await t.settle(endOf(await t.claimOne(), failure));
-  expect(await t.run(runId)).toMatchObject({ status: 'failed', completedSteps: 24_000, eventSeq: 1 });
+  // Told in portions: what ended it, its steps, its target runs.
+  expect(await t.run(runId)).toMatchObject({ status: 'failed', completedSteps: 24_000, eventSeq: 37 });
 });
 
 test('a higher priority that waits in the segment goes before the next step of a target run', async () => {

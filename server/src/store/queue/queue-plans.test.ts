@@ -14,9 +14,12 @@ import {
   noteOutput,
 } from '../runs/run-output.ts';
 import {
+  closeAllWaiting,
   liveLeases,
   lockStepsAndNext,
   lockTargetRuns,
+  lockWaitingSteps,
+  waitingStepsOf,
   worstOutputStates,
   writeNextLeases,
   writeRuns,
@@ -297,7 +300,16 @@ const ofOthers: Reading[] = [
     (db) => deleteOutputOn(db as unknown as Tx, outputDay, [openRunId]),
   ],
   ['segmentQueues', [], (db) => segmentQueues(db as Queryable, unrestricted)],
+  ['lockWaitingSteps', ['job_run_steps_run'], (db) => lockWaitingSteps(db as unknown as Tx, openRunId)],
+  ['waitingStepsOf', [], (db) => waitingStepsOf(db as unknown as Tx, [1, 2])],
+  [
+    'closeAllWaiting',
+    [],
+    (db) => closeAllWaiting(db as unknown as Tx, { runId: openRunId, targetRunIds: [1, 2] }, ended, told),
+  ],
 ];
+const ended = { status: 'cancelled', reason: null, message: null } as const;
+const told = { stepsEach: 1_000, afterSeq: 0, at: new Date(), change: {} };
 
 function expectIndexes(plan: Plan[] | undefined = [], indexes: string[] = []): void {
   expect(plan).not.toEqual([]);

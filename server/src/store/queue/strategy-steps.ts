@@ -28,18 +28,18 @@ export async function openTargetRuns(
 }
 
 /**
- * Ends the steps of target runs that have not begun, and returns both. None of their steps is leased meanwhile: those
- * that a claim has just taken are waited for and left out.
+ * The target runs that have not begun, which are to end: why is written here, the caller ends them and their steps. None of
+ * these is leased meanwhile: those that a claim has just taken are waited for and left out.
  *
  * @param running target runs of which that is so though they count as running: their first lease came back.
  * @param only of these target runs alone.
  */
-export async function closeUnbegun(
+export async function endableUnbegun(
   tx: Tx,
   runId: number,
-  end: { status: 'cancelled' | 'timed_out'; reason: string; message: string },
+  message: string,
   { running = [], only }: { running?: readonly number[]; only?: readonly number[] | undefined } = {},
-): Promise<{ targetRuns: TargetRunRow[]; stepIds: number[] }> {
+): Promise<TargetRunRow[]> {
   const chosen = only === undefined ? tx`` : tx`and id = any(${only as number[]}::bigint[])`;
   const targets = await tx<TargetRunRow[]>`
     select id, job_run_id, target_id, segment_id, target_name, status, started_at, completed_at
@@ -47,26 +47,23 @@ export async function closeUnbegun(
     where job_run_id = ${runId} and (status = 'queued' or status = 'running' and id = any(${running as number[]}::bigint[]))
       ${chosen}
     order by id for update`;
-  if (targets.length === 0) return { targetRuns: [], stepIds: [] };
+  if (targets.length === 0) return [];
   const ids = targets.map((target) => target.id);
   await tx`
-    select from job_run_steps where job_run_id = ${runId} and target_run_id = any(${ids}::bigint[]) and status = 'ready'
-    order by id for update`;
+    select count(*) from (
+      select from job_run_steps
+      where job_run_id = ${runId} and target_run_id = any(${ids}::bigint[]) and status = 'ready'
+      order by id for update) locked`;
   const begun = await tx<{ id: number }[]>`
     select distinct target_run_id as id from job_run_steps
     where job_run_id = ${runId} and target_run_id = any(${ids}::bigint[])
       and status not in ('pending', 'ready', 'skipped')`;
   const hasBegun = new Set(begun.map((row) => row.id));
   const targetRuns = targets.filter((target) => !hasBegun.has(target.id));
-  const closed = await tx<{ id: number }[]>`
-    update job_run_steps set status = ${end.status}, completed_at = clock_timestamp(), output_state = 'complete',
-      reason = ${end.reason}, error_message = ${end.message}
-    where target_run_id = any(${targetRuns.map((target) => target.id)}::bigint[]) and status in ('pending', 'ready')
-    returning id`;
   await tx`
-    update job_run_targets set end_reason = ${end.message}
+    update job_run_targets set end_reason = ${message}
     where id = any(${targetRuns.map((target) => target.id)}::bigint[])`;
-  return { targetRuns, stepIds: closed.map((step) => step.id) };
+  return targetRuns;
 }
 
 /** Writes how far the run's strategy has come. */

@@ -23,14 +23,24 @@ export interface RunEvent {
   status: RunStatus | null;
 }
 
-/** Events numbered above `after`, in order. */
+/** Events numbered above `after`, in order, until there are so many, or so many bytes with the one that fills these. */
 export async function readRunEvents(
   db: Queryable,
   runId: number,
   after: number,
-  limit: number,
+  { maxEvents, maxBytes }: { maxEvents: number; maxBytes: number },
 ): Promise<RunEvent[]> {
+  // One after the other: how long an event is the database knows only once it has it whole.
   return db<RunEvent[]>`
-    select seq, at, change::text as change, change->'run'->>'status' as status from run_events
-    where job_run_id = ${runId} and seq > ${after} order by seq limit ${limit}`;
+    with recursive told as (
+      select first.*, 1 as number, octet_length(first.change)::bigint as bytes from (
+        select seq, at, change::text as change, change->'run'->>'status' as status from run_events
+        where job_run_id = ${runId} and seq > ${after} order by seq limit 1) first
+      union all
+      select next.*, told.number + 1, told.bytes + octet_length(next.change) from told cross join lateral (
+        select seq, at, change::text as change, change->'run'->>'status' as status from run_events
+        where job_run_id = ${runId} and seq > told.seq order by seq limit 1) next
+      where told.number < ${maxEvents}::int and told.bytes < ${maxBytes}::bigint
+    )
+    select seq, at, change, status from told order by seq`;
 }

@@ -158,13 +158,22 @@ export interface WaitingStep {
   needs: string[] | null;
 }
 
-/** Steps of a run that wait for a lease or for their turn. */
-export async function lockWaitingSteps(tx: Tx, runId: number): Promise<WaitingStep[]> {
+/** Locks the steps of a run that wait for a lease or for their turn. They may be a million: none of them is brought here. */
+export async function lockWaitingSteps(tx: Tx, runId: number): Promise<void> {
+  await tx`
+    select count(*) from (
+      select from job_run_steps where job_run_id = ${runId} and status in ('pending', 'ready')
+      order by id for update) locked`;
+}
+
+/** Steps of these target runs that wait for a lease or for their turn. */
+export async function waitingStepsOf(tx: Tx, targetRunIds: readonly number[]): Promise<WaitingStep[]> {
+  if (targetRunIds.length === 0) return [];
   return tx<WaitingStep[]>`
     select id, job_run_id, target_run_id, segment_id, step_number, step_type, status, epoch, is_clean_up,
       reason, needs
     from job_run_steps
-    where job_run_id = ${runId} and status in ('pending', 'ready') order by id for update`;
+    where target_run_id = any(${targetRunIds as number[]}::bigint[]) and status in ('pending', 'ready') order by id`;
 }
 
 /** Steps of these target runs that wait for their turn, or were closed unrun, in order. */
@@ -330,6 +339,41 @@ export async function closeWaitingSteps(
       reason = ${status === 'skipped' ? 'predecessor' : null}, output_state = 'complete'
     where target_run_id = any(${targetRunIds as number[]}::bigint[]) and status in ('pending', 'ready')
     returning id, job_run_id`;
+}
+
+/**
+ * The same for however many, of one run. Few are returned, to be told of. Of more the database itself writes the run's
+ * events, each of at most `stepsEach`, numbered above `afterSeq`, with what `change` has:
+ * nobody has them in memory.
+ */
+export async function closeAllWaiting(
+  tx: Tx,
+  { runId, targetRunIds }: { runId: number; targetRunIds: readonly number[] },
+  end: { status: 'cancelled' | 'timed_out'; reason: string | null; message: string | null },
+  tell: { stepsEach: number; afterSeq: number; at: Date; change: object },
+): Promise<{ steps: number; events: number; ids: number[] }> {
+  if (targetRunIds.length === 0) return { steps: 0, events: 0, ids: [] };
+  const each = { status: end.status, ...(end.reason === null ? {} : { reason: end.reason }) };
+  const [row] = await tx<{ steps: number; events: number; ids: number[] }[]>`
+    with closed as materialized (
+      update job_run_steps set status = ${end.status}, completed_at = clock_timestamp(), output_state = 'complete',
+        reason = ${end.reason}, error_message = coalesce(${end.message}, error_message)
+      where target_run_id = any(${targetRunIds as number[]}::bigint[]) and status in ('pending', 'ready')
+      returning id
+    ), many as (
+      select id, (row_number() over (order by id) - 1) / ${tell.stepsEach}::int as part
+      from closed where (select count(*) from closed) > ${tell.stepsEach}::int
+    ), told as (
+      insert into run_events (job_run_id, seq, at, change)
+      select ${runId}::bigint, ${tell.afterSeq}::bigint + 1 + part, ${tell.at}::timestamptz,
+        ${tx.json(tell.change as never)}::jsonb
+        || jsonb_build_object('steps', jsonb_agg(${tx.json(each)}::jsonb || jsonb_build_object('id', id) order by id))
+      from many group by part
+      returning seq
+    )
+    select (select count(*) from closed)::int as steps, (select count(*) from told)::int as events,
+      array(select id from closed where (select count(*) from closed) <= ${tell.stepsEach}::int order by id) as ids`;
+  return row ?? { steps: 0, events: 0, ids: [] };
 }
 
 export async function writeTargetRuns(
