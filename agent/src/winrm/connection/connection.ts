@@ -9,7 +9,7 @@ import { protocolError, WinrmError } from '../winrm-error.ts';
 import { certificateOf, type DialOptions, dial, type TlsOptions } from './dial.ts';
 import { readSealed, sealedContentType, writeSealed } from './framing.ts';
 import { exchange, type HttpReply, OneSocketAgent } from './http-exchange.ts';
-import { authenticationError, statusError } from './status-errors.ts';
+import { authenticationError, certificateNotTaken, statusError } from './status-errors.ts';
 
 export interface ConnectionOptions {
   host: string;
@@ -67,6 +67,8 @@ export class WinrmConnection {
   #signal: AbortSignal | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #closed = false;
+  /** The host has answered something. */
+  #isKnown = false;
   /** How often it has authenticated. */
   handshakes = 0;
 
@@ -143,7 +145,12 @@ export class WinrmConnection {
       let reply: HttpReply;
       try {
         reply = await this.#post(security, message, options);
+        this.#isKnown = true;
       } catch (error) {
+        const isLost = error instanceof WinrmError && error.kind === 'ambiguous';
+        if (isLost && this.options.login.method === 'certificate' && !this.#isKnown) {
+          throw certificateNotTaken(this.#place, error);
+        }
         if (!(error instanceof SessionGone) || tries === 2) throw error;
         this.#drop();
         continue;

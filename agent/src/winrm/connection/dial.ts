@@ -99,7 +99,11 @@ async function secure(tcp: Socket, { host }: DialOptions, tls: TlsOptions): Prom
     rejectUnauthorized: insecure !== true,
     minVersion: 'TLSv1.2',
     ...(ca === undefined ? {} : { ca }),
-    ...(certificate === undefined ? {} : { cert: certificate, key: privateKey, passphrase }),
+    // Windows asks for it when it has read a request: by renegotiation. What TLS 1.3 has in its place OpenSSL does only for who
+    // asks it to, which Node has no way to.
+    ...(certificate === undefined
+      ? {}
+      : { cert: certificate, key: privateKey, passphrase, maxVersion: 'TLSv1.2' as const }),
   });
   secured.on('error', heard);
   await happens(secured, 'secureConnect', tcp);
@@ -155,6 +159,15 @@ function dialError(options: DialOptions, address: string, cause: unknown, timedO
     });
   }
   const isTls = tls !== undefined && /^(ERR_SSL|EPROTO|ERR_TLS)/.test(code);
+  if (tls?.certificate !== undefined && /PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL/.test(code)) {
+    return new WinrmError({
+      kind: 'auth_unavailable',
+      message: `${place} takes no TLS 1.2, by which alone a client certificate is shown (${message}).`,
+      advice: 'Allow TLS 1.2 on the host, or use another credential for the target.',
+      notExecuted: true,
+      cause,
+    });
+  }
   return new WinrmError({
     kind: 'unreachable',
     message: isTls

@@ -38,6 +38,17 @@ export function authenticationError({ host, method, isTls }: Place, reply: HttpR
   });
 }
 
+/** Windows asks for the certificate when it has read the first request, and breaks the connection where it does not get one. */
+export function certificateNotTaken({ host }: Place, cause: WinrmError): WinrmError {
+  return new WinrmError({
+    kind: cause.kind,
+    message: `${host} ended the connection in place of an answer to the first request, with which it asks for the client certificate.`,
+    advice:
+      'Check on the host that certificates are taken (winrm set winrm/config/service/auth @{Certificate="true"}), and that this one is mapped to a user there and issued by an authority that it trusts for that.',
+    cause,
+  });
+}
+
 /** The domain has given a ticket for the host, so that user and password are right; the host says no more than that it is not. */
 function ticketRefused(host: string, { headers }: HttpReply): WinrmError {
   const aheadMs = Date.parse(headers.date ?? '') - Date.now();
