@@ -94,6 +94,7 @@ def basic_user(header, users):
         name, _, password = base64.b64decode(header, validate=True).decode().partition(":")
     except ValueError as error:
         raise Refused("the header is not Basic") from error
-    if users.get(name.split("\\")[-1]) != password:
+    # Its own users alone, by their bare names.
+    if "\\" in name or users.get(name) != password:
         raise Refused("wrong user or password")
     return name

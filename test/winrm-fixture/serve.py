@@ -140,6 +140,9 @@ class Handler(BaseHTTPRequestHandler):
                 return None
             if not body:
                 return self.reply(200, b"")
+            if host.settings.get("noAccess"):
+                # The login is good. Whom RootSDDL does not name is refused so with the first message.
+                return self.unauthorized(listener)
             return self.message(listener, host, owner, body)
         except Refused as error:
             with host.lock:

@@ -70,6 +70,10 @@ export class WinrmError extends Error {
   }
 }
 
+/** Of a user whose login was right, and who may not run commands by WinRM. Remote Management Users opens the endpoints of PowerShell alone. */
+export const rightsAdvice =
+  'Make the user an administrator of the host, or allow it there Read and Execute (winrm configSDDL default); Remote Management Users is not enough. A local administrator other than the built-in one also needs LocalAccountTokenFilterPolicy = 1 on the host.';
+
 /** What a host sent that no WinRM host sends. */
 export function protocolError(what: string, cause?: unknown): WinrmError {
   return new WinrmError({

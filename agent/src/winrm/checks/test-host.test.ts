@@ -18,7 +18,7 @@ import {
 import { WinrmError, type WinrmErrorKind } from '../winrm-error.ts';
 import { testHost, versionQuestion } from './test-host.ts';
 
-const usual = { maxShells: 30, maxPollSeconds: 1 };
+const usual = { maxShells: 30, maxPollSeconds: 1, noAccess: false, noBasic: false };
 const host = hostOfFile({
   emulated: {
     bootstrap: powershellBootstrap,
@@ -98,15 +98,28 @@ const causes: readonly Cause[] = [
     more: () => ({ login: { ...login, password: 'wrong' } }),
   },
   {
-    is: 'a user who may not use WinRM',
+    is: 'a user who may make no shell',
     kind: 'not_authorized',
-    advice: /Remote Management Users/,
+    advice: /configSDDL.*Remote Management Users is not enough/,
     made: (fixture) => fixture.mishap({ action: 'Create', what: 'fault:denied' }),
+  },
+  {
+    is: 'a user whose login is good, and who may not use WinRM',
+    kind: 'not_authorized',
+    advice: /configSDDL.*LocalAccountTokenFilterPolicy/,
+    made: (fixture) => fixture.reset({ ...usual, noAccess: true }),
+  },
+  {
+    is: 'a user of Basic who is none of the host’s own, or may not use WinRM',
+    kind: 'auth_failed',
+    advice: /its own users alone, by their name without a domain.*may not use WinRM/,
+    listener: 'https',
+    more: () => ({ login: { method: 'basic', user: `FIXTURE\\${winrmUser}`, password: winrmPassword } }),
   },
   {
     is: 'a host that answers the login with HTTP 403',
     kind: 'not_authorized',
-    advice: /Remote Management Users/,
+    advice: /configSDDL/,
     made: (fixture) => fixture.mishap({ moment: 'http', what: '403', times: 9 }),
   },
   {

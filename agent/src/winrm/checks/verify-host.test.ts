@@ -63,7 +63,7 @@ winrmTest('everything is told of a host, good and bad apart, and no shell is lef
   expect(all.filter(({ isNews }) => isNews).map(({ found }) => found)).toEqual([
     'OS: 0.0.0 SP: 0.0 Stack: 3.0',
     '5.1.20348.1',
-    expect.stringMatching(/^by Ctrl\+C, with exit code -2, after \d+ ms$/),
+    expect.stringMatching(/^by Ctrl\+C, with exit code -?\d+, after \d+ ms$/),
   ]);
   expect([await readdir(temp), host.fixture.tasks]).toEqual([[], []]);
   expect((await host.fixture.stats()).shells).toBe(0);
@@ -78,7 +78,7 @@ winrmTest('a host that can not be used is told once, with what to do', async () 
   await host.fixture.mishap({ action: 'Create', what: 'fault:denied' });
   const [login, shell, ...more] = await verified();
   expect([login?.ok, more]).toEqual([true, []]);
-  expect(shell).toMatchObject({ ok: false, found: expect.stringContaining('Remote Management Users') });
+  expect(shell).toMatchObject({ ok: false, found: expect.stringContaining('configSDDL') });
 });
 
 winrmTest('a host whose PowerShell reads nothing is told within the limit, behind its login', async () => {

@@ -395,7 +395,7 @@ winrmTest('too many shells of one user are told, with what to change', async () 
 });
 
 winrmTest.for([
-  ['Create', 'denied', 'not_authorized', 'Remote Management Users'],
+  ['Create', 'denied', 'not_authorized', 'configSDDL'],
   ['Command', 'bad_directory', 'bad_directory', 'working_directory'],
   ['Command', 'shell_gone', 'shell_gone', 'restart'],
   ['Command', 'not_found', 'fault', 'installed'],

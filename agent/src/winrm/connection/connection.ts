@@ -9,7 +9,7 @@ import { protocolError, WinrmError } from '../winrm-error.ts';
 import { certificateOf, type DialOptions, dial, type TlsOptions } from './dial.ts';
 import { readSealed, sealedContentType, writeSealed } from './framing.ts';
 import { exchange, type HttpReply, OneSocketAgent } from './http-exchange.ts';
-import { authenticationError, certificateNotTaken, statusError } from './status-errors.ts';
+import { authenticationError, certificateNotTaken, notAllowed, statusError } from './status-errors.ts';
 
 export interface ConnectionOptions {
   host: string;
@@ -157,7 +157,8 @@ export class WinrmConnection {
       }
       if (options.once) return this.#readOnce(reply, security);
       if (reply.status !== 401) return this.#read(reply, security);
-      if (tries === 2 || security === undefined) throw authenticationError(this.#place, reply);
+      if (security === undefined) throw authenticationError(this.#place, reply);
+      if (tries === 2) throw notAllowed(this.#place);
       this.#drop();
     }
   }

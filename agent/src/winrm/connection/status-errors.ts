@@ -1,7 +1,7 @@
 // What it means when a host answers with an HTTP status and no SOAP.
 
 import type { Place } from '../login/login.ts';
-import { WinrmError } from '../winrm-error.ts';
+import { rightsAdvice, WinrmError } from '../winrm-error.ts';
 import type { HttpReply } from './http-exchange.ts';
 
 const names = {
@@ -28,12 +28,34 @@ export function authenticationError({ host, method, isTls }: Place, reply: HttpR
     });
   }
   if (method === 'kerberos') return ticketRefused(host, reply);
+  if (method === 'basic') {
+    return new WinrmError({
+      kind: 'auth_failed',
+      message: `${host} refused the login by Basic.`,
+      advice:
+        'Check user and password. Windows takes Basic of its own users alone, by their name without a domain, and of no user who may not use WinRM (an administrator of the host may).',
+      notExecuted: true,
+    });
+  }
   return new WinrmError({
     kind: 'auth_failed',
     message: `${host} refused the login by ${names[method]}.`,
     advice: isTls
       ? 'Check user and password, that the user may log on over the network, and whether a proxy stands between agent and host (channel binding).'
       : 'Check user and password, and that the user may log on over the network.',
+    notExecuted: true,
+  });
+}
+
+/**
+ * Of a 401 for a message behind a login that was taken just before. Windows has two gates: the login, and the list of who may use
+ * the listener (`RootSDDL`), which is asked with the first message.
+ */
+export function notAllowed({ host, method }: Place): WinrmError {
+  return new WinrmError({
+    kind: 'not_authorized',
+    message: `${host} took the login by ${names[method]}, and does not let this user use WinRM (HTTP 401).`,
+    advice: rightsAdvice,
     notExecuted: true,
   });
 }
@@ -73,7 +95,7 @@ export function statusError({ host, port }: Place, reply: HttpReply): WinrmError
     return new WinrmError({
       kind: 'not_authorized',
       message: `${place} does not let this user use WinRM (HTTP 403).`,
-      advice: 'Add the user to Remote Management Users or Administrators on the host.',
+      advice: rightsAdvice,
       notExecuted: true,
     });
   }

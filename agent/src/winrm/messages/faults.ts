@@ -1,6 +1,6 @@
 // Faults of a host, by their code, in words. They come in two forms: WSManFault, and MSFT_WmiError for some of the quotas.
 
-import { WinrmError, type WinrmErrorKind } from '../winrm-error.ts';
+import { rightsAdvice, WinrmError, type WinrmErrorKind } from '../winrm-error.ts';
 import { namespaces } from './namespaces.ts';
 import { allOf, childOf, type XmlElement } from './xml.ts';
 
@@ -27,8 +27,7 @@ const quota: KnownFault = {
 const denied: KnownFault = {
   kind: 'not_authorized',
   notExecuted: true,
-  advice:
-    'Add the user to Remote Management Users or Administrators on the host; a local administrator other than the built-in one needs LocalAccountTokenFilterPolicy there.',
+  advice: rightsAdvice,
 };
 
 const known: Readonly<Record<number, KnownFault>> = {
