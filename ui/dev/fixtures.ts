@@ -30,6 +30,7 @@ export const me: Me = {
   permissions: [...permissions],
   reach: permissions.map((permission) => ({ permission, everywhere: true, within: [] })),
   hasPassword: true,
+  needsCurrentPassword: false,
   via: 'session',
 };
 
@@ -52,6 +53,7 @@ export const segments: Segment[] = segmentRows.map(
     targetCount,
     waitingSteps,
     keyRotationWantedAt: null,
+    toSign: null,
     credentialsToRotate: name === 'dmz-1' ? 1 : 0,
     createdAt: ago(90 * 24 * hour),
   }),
@@ -190,6 +192,7 @@ export const credentials: Credential[] = [
   targetCount: targetCount as number,
   createdAt: ago((at + 1) * 5 * 24 * hour),
   createdBy: 'admin',
+  expiresOn: null,
 }));
 
 const definitions = [
@@ -261,9 +264,17 @@ export const jobs: (JobListItem & Job)[] = definitions.map(
     name,
     description,
     category: ['patching', 'network', 'patching', 'general', 'deployment'][at % 5] ?? 'general',
+    categoryId: [1, 2, 1, 3, 4][at % 5] ?? 3,
     version: 18 - at,
     state: at === 9 ? 'draft' : 'active',
     isActive: at !== 9,
+    stateNote: '',
+    nextStates: at === 9 ? ['active', 'archived'] : ['inactive', 'archived'],
+    madeFrom: null,
+    names: [],
+    savedAt: ago((at + 2) * 24 * hour),
+    savedBy: 'admin',
+    note: '',
     labels: at % 3 === 0 ? { env: 'prod', tier: 'web' } : {},
     isTemplate: false,
     stepCount: steps.length,
@@ -369,6 +380,7 @@ export function makeRun(
         completedAt: ['succeeded', 'failed', 'timed_out', 'cancelled', 'unknown'].includes(status)
           ? ago(20_000 + nth * 900)
           : null,
+        endReason: null,
       });
       stepNames.forEach((stepName, index) => {
         const state = stateOf(status, index, stepNames.length);
@@ -445,6 +457,10 @@ function runOf(
     jobId: job.id,
     jobName: job.name,
     jobVersion: job.version,
+    versionRef: null,
+    category: job.category,
+    parameters: null,
+    runReason: null,
     status: isOpen('cancelling')
       ? 'cancelling'
       : open
@@ -504,6 +520,9 @@ export function agentDetail(id: number, idle: boolean): AgentDetail | undefined 
   return {
     ...agent,
     slotsInUse: used,
+    onServerMachine: false,
+    keysChangedAt: null,
+    newKeysWantedAt: null,
     connectedAt: agent.state === 'connected' ? ago(3 * hour) : null,
     keyGenerations: [1],
     currentGeneration: 1,
