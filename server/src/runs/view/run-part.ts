@@ -116,6 +116,11 @@ export function targetStatusesOf(status: RunStatus): readonly RunStatus[] {
   }
 }
 
+/** By the digest of the ids of its target runs. */
+export function partTagOf(digest: string): string {
+  return digest.slice(0, 8);
+}
+
 /** Follows a part through the run's events, from the first on. */
 export class RunPart {
   /** Names this set of target runs: numbers of events are good for the same set only. */
@@ -133,7 +138,7 @@ export class RunPart {
     terms: Pick<RunTerms, 'maxFailures'>,
   ) {
     const ids = targetRuns.map(({ id }) => id).sort((a, b) => a - b);
-    this.tag = createHash('sha256').update(ids.join()).digest('hex').slice(0, 8);
+    this.tag = partTagOf(createHash('sha256').update(ids.join()).digest('hex'));
     this.#targets = new Map(ids.map((id) => [id, { status: 'queued', completedAt: 0 }]));
     this.#steps = new Map(
       targetRuns.flatMap(({ stepIds }) =>

@@ -3,18 +3,24 @@ import { randomUUID } from 'node:crypto';
 import type { ChunkEvent, RunChange, StepOutcome } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Authority } from '../../auth/authority.ts';
+import { rowsRead } from '../../store/database/testing/rows-read.ts';
+import { identifyPart } from '../../store/runs/run-parts.ts';
 import { cancelRun } from '../ends/cancel-run.ts';
 import { markLeased } from '../leases/mark-leased.ts';
 import { parsePosition, RunStream } from '../live/run-stream.ts';
 import { chunkOf, setupOutput, type TestOutput, textOf } from '../output/output-testing.ts';
 import { endOf, failure, givenUp, success } from '../testing.ts';
+import { PartEvents } from './part-events.ts';
 import { runView } from './run-view.ts';
-import { listSeenRuns, partToFollow, seeRun } from './seen-run.ts';
+import { listSeenRuns, partToFollow, seeRun, whatIsSeen } from './seen-run.ts';
 
 let t: TestOutput;
+/** As of a server that goes on. */
+let events: PartEvents;
 const streams: RunStream[] = [];
 beforeEach(async () => {
   t = await setupOutput();
+  events = new PartEvents();
 });
 afterEach(async () => {
   for (const stream of streams.splice(0)) stream.close();
@@ -66,7 +72,7 @@ async function ran(...outcomes: (StepOutcome | 'unknown' | undefined)[]) {
 }
 
 const see = async (runId: number, authority: Authority) => {
-  const { run, isWhole } = await seeRun(t.sql, runId, authority, { countEvents: true });
+  const { run, isWhole } = await seeRun(t.sql, runId, authority, { countEvents: events });
   return { ...runView(run), isWhole };
 };
 
@@ -249,6 +255,95 @@ describe('the stream of a part', () => {
     const sent = await readToEnd(await follow(runId, await readerOf(targets[0]?.targetId)));
     expect(changesOf(sent).at(-1)?.run?.status).toBe('succeeded');
     expect(sent.at(-1)?.type).toBe('end');
+  });
+});
+
+describe('of a part with a long history', () => {
+  const stepsEach = 20;
+  let runId: number;
+  let reader: Authority;
+
+  /** Of two hosts the reader sees the first; each step that ends there is an event that tells of it, or two. */
+  beforeEach(async () => {
+    runId = await t.start({ targets: 2, steps: stepsEach });
+    const targets = await targetRunsOf(runId);
+    reader = await readerOf(targets[0]?.targetId);
+  });
+
+  async function goOn(times: number): Promise<void> {
+    for (let done = 0; done < times; done += 1)
+      await t.settle(...(await leaseAll()).map((lease) => endOf(lease)));
+  }
+
+  const seqOf = async (who = reader) =>
+    (await seeRun(t.sql, runId, who, { countEvents: events })).run.eventSeq;
+
+  test('its events are counted on from those that were counted before', async () => {
+    await goOn(15);
+    const first = await seqOf();
+    expect(first).toBeGreaterThan(15);
+    const again = await rowsRead(t.sql, 'run_events', (db) =>
+      seeRun(db, runId, reader, { countEvents: events }),
+    );
+    expect(again).toMatchObject({ rows: 0, found: { run: { eventSeq: first } } });
+    await goOn(1);
+    const { eventSeq } = await t.run(runId);
+    const later = await rowsRead(t.sql, 'run_events', (db) =>
+      seeRun(db, runId, reader, { countEvents: events }),
+    );
+    expect(later.rows).toBeLessThan(10);
+    expect(later.found.run.eventSeq).toBeGreaterThan(first);
+    expect(later.found.run.eventSeq).toBeLessThanOrEqual(eventSeq);
+    events = new PartEvents();
+    expect(await seqOf()).toBe(later.found.run.eventSeq);
+  });
+
+  test('who read the run before another counted further is told the number of then', async () => {
+    await goOn(3);
+    const { eventSeq: then } = await t.run(runId);
+    const known = await seqOf();
+    await goOn(2);
+    expect(await seqOf()).toBeGreaterThan(known);
+    const { targets, digest } = await identifyPart(t.sql, runId, reader.reach('read'));
+    expect(targets).toBe(1);
+    const asOfThen = { id: runId, eventSeq: then };
+    await expect(events.count(t.sql, asOfThen, reader.reach('read'), digest)).resolves.toEqual({
+      digest,
+      count: known,
+    });
+  });
+
+  test('a part that has become another is counted as what it is', async () => {
+    await goOn(2);
+    const known = await seqOf();
+    const { digest } = await identifyPart(t.sql, runId, reader.reach('read'));
+    const other = await readerOf((await targetRunsOf(runId))[1]?.targetId);
+    const { eventSeq } = await t.run(runId);
+    await goOn(1);
+    const now = { id: runId, eventSeq: (await t.run(runId)).eventSeq };
+    expect(now.eventSeq).toBeGreaterThan(eventSeq);
+    const told = await events.count(t.sql, now, other.reach('read'), digest);
+    expect(told.digest).not.toBe(digest);
+    expect(told.count).toBe(await seqOf(other));
+    expect(await seqOf()).toBeGreaterThan(known);
+  });
+
+  test('whether it is still the same is told without its steps and its events', async () => {
+    await goOn(5);
+    const seen = await seeRun(t.sql, runId, reader);
+    const part = await partToFollow(t.sql, seen, reader);
+    for (const table of ['job_run_steps', 'run_events']) {
+      const { rows, found } = await rowsRead(t.sql, table, (db) => whatIsSeen(db, runId, reader));
+      expect({ table, rows, found }).toEqual({
+        table,
+        rows: 0,
+        found: { isWhole: false, partTag: part?.tag },
+      });
+    }
+    await expect(whatIsSeen(t.sql, runId, administrator)).resolves.toEqual({ isWhole: true });
+    await expect(whatIsSeen(t.sql, runId, await readerOf())).resolves.toBeUndefined();
+    const ofAll = await readerOf(...(await targetRunsOf(runId)).map(({ targetId }) => targetId));
+    await expect(whatIsSeen(t.sql, runId, ofAll)).resolves.toEqual({ isWhole: true });
   });
 });
 

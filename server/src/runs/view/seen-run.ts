@@ -4,9 +4,10 @@ import type { RunStatus } from '@opsconductor/protocol';
 import type { Authority } from '../../auth/authority.ts';
 import { notFound } from '../../errors.ts';
 import type { Queryable } from '../../store/database/connection.ts';
-import { countPartEvents, listPartSteps, listRunParts, type RunPartRow } from '../../store/runs/run-parts.ts';
+import { identifyPart, listPartSteps, listRunParts, type RunPartRow } from '../../store/runs/run-parts.ts';
 import { findRun, listRuns, type RunListQuery, type RunRecord } from '../../store/runs/runs.ts';
-import { partView, RunPart, targetStatusesOf } from './run-part.ts';
+import type { PartEvents } from './part-events.ts';
+import { partTagOf, partView, RunPart, targetStatusesOf } from './run-part.ts';
 
 export interface SeenRun {
   /** With the figures of what is seen. */
@@ -25,7 +26,7 @@ export async function seeRun(
   sql: Queryable,
   id: number,
   authority: Authority,
-  options: { countEvents?: boolean } = {},
+  options: { countEvents?: PartEvents } = {},
 ): Promise<SeenRun> {
   const run = await findRun(sql, id);
   if (run === undefined) throw notFound(`Run ${id}`);
@@ -34,10 +35,25 @@ export async function seeRun(
   const [part] = await listRunParts(sql, [id], reaches);
   if (part === undefined) throw notFound(`Run ${id}`);
   const seen = seenAs(run, part);
-  if (seen.isWhole || options.countEvents !== true) return seen;
-  // First which part it is: where it becomes another in between, the stream refuses the number, instead of taking it.
-  const partTag = (await partToFollow(sql, seen, authority))?.tag;
-  return { ...seen, run: { ...seen.run, eventSeq: await countPartEvents(sql, id, reaches) }, partTag };
+  if (seen.isWhole || options.countEvents === undefined) return seen;
+  // Up to the event that the run was read with: what is told of later is not in the figures.
+  const { digest } = await identifyPart(sql, id, reaches);
+  const told = await options.countEvents.count(sql, run, reaches, digest);
+  return { ...seen, run: { ...seen.run, eventSeq: told.count }, partTag: partTagOf(told.digest) };
+}
+
+/** Whether the caller sees all of the run, or which part; undefined where that is nothing. Reads no steps. */
+export async function whatIsSeen(
+  sql: Queryable,
+  id: number,
+  authority: Authority,
+): Promise<{ isWhole: boolean; partTag?: string } | undefined> {
+  const run = await findRun(sql, id);
+  if (run === undefined) return undefined;
+  if (authority.holdsOnCategory('read', run.categoryId)) return { isWhole: true };
+  const { targets, digest } = await identifyPart(sql, id, authority.reach('read'));
+  if (targets === 0) return undefined;
+  return targets === run.targetsTotal ? { isWhole: true } : { isWhole: false, partTag: partTagOf(digest) };
 }
 
 /** The part of a run that the caller follows; undefined where that is all of it. */

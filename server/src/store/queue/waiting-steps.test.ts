@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { setupRuns, type TestRuns } from '../../runs/testing.ts';
 import { makeSegment } from '../../segments/testing.ts';
-import type { Queryable, Tx } from '../database/connection.ts';
+import type { Queryable } from '../database/connection.ts';
+import { rowsRead } from '../database/testing/rows-read.ts';
 import { unrestricted } from '../people/visibility.ts';
 import { longWaits } from './wait-bounds.ts';
 import { listWaiting, runTimes } from './waiting-steps.ts';
@@ -43,29 +44,15 @@ async function addTargets({ segmentId = t.segmentId, targets, status }: AddedTar
     from added cross join generate_series(1, ${stepsEach}) n`;
 }
 
-/** Steps that the work reads, by the connection's own account, and what it comes to. */
-async function read<T>(work: (db: Queryable) => Promise<T>): Promise<{ steps: number; found: T }> {
-  const readSoFar = async (tx: Tx) => {
-    const [row] = await tx<{ read: number }[]>`
-      select sum(pg_stat_get_xact_tuples_returned(oid))::int as read from (
-        select indexrelid as oid from pg_index where indrelid = 'job_run_steps'::regclass
-        union all select 'job_run_steps'::regclass) relations`;
-    return row?.read ?? Number.NaN;
-  };
-  return (await t.sql.begin(async (tx) => {
-    const before = await readSoFar(tx as unknown as Tx);
-    const found = await work(tx as unknown as Queryable);
-    return { steps: (await readSoFar(tx as unknown as Tx)) - before, found };
-  })) as { steps: number; found: T };
-}
+const read = <T>(work: (db: Queryable) => Promise<T>) => rowsRead(t.sql, 'job_run_steps', work);
 
 test('whether a run still waits to begin is told without a look at all that waits', async () => {
   const waitingId = await t.start();
   await addTargets({ targets: manyTargets, status: 'pending' }, waitingId);
   await t.sql`analyze`;
-  const { steps, found } = await read((db) => runTimes(db, waitingId));
+  const { rows, found } = await read((db) => runTimes(db, waitingId));
   expect(found.startBy).not.toBeNull();
-  expect(steps).toBeLessThan(few);
+  expect(rows).toBeLessThan(few);
   await t.sql`delete from job_runs where id = ${waitingId}`;
 });
 
@@ -77,10 +64,10 @@ test('where a run goes on, none of its steps that have ended are read to say wha
     { kind: 'leased', targets: 8 },
     { kind: 'ready', targets: openTargets - 8, until: null },
   ]);
-  expect(waiting.steps).toBeLessThan(few);
+  expect(waiting.rows).toBeLessThan(few);
   const long = await read((db) => longWaits(db, runId));
   expect(long.found).toEqual([]);
-  expect(long.steps).toBeLessThan(few);
+  expect(long.rows).toBeLessThan(few);
 });
 
 test('how long a step waits where nothing goes on is told by the ended steps of that segment alone', async () => {
@@ -97,10 +84,10 @@ test('how long a step waits where nothing goes on is told by the ended steps of 
   expect(waiting.found).toContainEqual(
     expect.objectContaining({ kind: 'ready', segmentId: idle, targets: 1, until: expect.any(Date) }),
   );
-  expect(waiting.steps).toBeLessThan(few);
+  expect(waiting.rows).toBeLessThan(few);
   await t.sql`
     update job_run_steps set completed_at = completed_at - interval '1 h', leased_at = null where segment_id = ${idle}`;
   const long = await read((db) => longWaits(db, runId));
   expect(long.found).toHaveLength(1);
-  expect(long.steps).toBeLessThan(few);
+  expect(long.rows).toBeLessThan(few);
 });

@@ -100,30 +100,61 @@ export async function listPartSteps(
     order by tr.id`;
 }
 
-/** How many of a run's events tell of a seen target run or step: the number of the newest, as that reader counts. */
+/** Which part of a run is seen. */
+export interface PartIdentity {
+  targets: number;
+  /** SHA-256 in hex of the ids of its target runs, in order, with commas between them: it names this set of them. */
+  digest: string;
+}
+
+export async function identifyPart(
+  db: Queryable,
+  runId: number,
+  reaches: readonly Reach[],
+): Promise<PartIdentity> {
+  const [row] = await db<PartIdentity[]>`
+    with seen as (${seenTargets(db, runId, reaches)}) select ${identityOf(db)} from seen`;
+  return row ?? { targets: 0, digest: '' };
+}
+
+/**
+ * How many of a run's events above `from`, up to `to`, tell of a seen target run or step: the number of the newest, as
+ * that reader counts, by as much is higher. And of which part that is, at the same moment.
+ */
 export async function countPartEvents(
   db: Queryable,
   runId: number,
   reaches: readonly Reach[],
-): Promise<number> {
-  const [row] = await db<{ count: number }[]>`
-    with seen as materialized (
-      select tr.id from job_run_targets tr
-      join job_runs r on r.id = tr.job_run_id
-      join jobs j on j.id = r.job_id
-      where tr.job_run_id = ${runId} and ${targetRunWithin(db, reaches)}
-    ), told as (
+  { from, to }: { from: number; to: number },
+): Promise<PartIdentity & { count: number }> {
+  const between = db`e.job_run_id = ${runId} and e.seq > ${from} and e.seq <= ${to}`;
+  const [row] = await db<(PartIdentity & { count: number })[]>`
+    with seen as materialized (${seenTargets(db, runId, reaches)}), told as (
       select e.seq, (x.value ->> 'id')::bigint as target_run_id
       from run_events e cross join jsonb_array_elements(coalesce(e.change -> 'targetRuns', '[]')) x
-      where e.job_run_id = ${runId}
+      where ${between}
       union all
       select e.seq, s.target_run_id
       from run_events e cross join jsonb_array_elements(coalesce(e.change -> 'steps', '[]')) x
       join job_run_steps s on s.id = (x.value ->> 'id')::bigint
-      where e.job_run_id = ${runId}
+      where ${between}
     )
-    select count(distinct told.seq) from told join seen on seen.id = told.target_run_id`;
-  return row?.count ?? 0;
+    select ${identityOf(db)},
+      (select count(distinct told.seq) from told join seen on seen.id = told.target_run_id) as count
+    from seen`;
+  return row ?? { targets: 0, digest: '', count: 0 };
+}
+
+function seenTargets(db: Queryable, runId: number, reaches: readonly Reach[]) {
+  return db`select tr.id from job_run_targets tr
+    join job_runs r on r.id = tr.job_run_id
+    join jobs j on j.id = r.job_id
+    where tr.job_run_id = ${runId} and ${targetRunWithin(db, reaches)}`;
+}
+
+function identityOf(db: Queryable) {
+  return db`count(*) as targets,
+    encode(sha256(convert_to(coalesce(string_agg(seen.id::text, ',' order by seen.id), ''), 'UTF8')), 'hex') as digest`;
 }
 
 function targetCounts(db: Queryable) {

@@ -9,7 +9,7 @@ import {
 } from '@opsconductor/protocol';
 import type { Authority } from '../../../auth/authority.ts';
 import type { Principal } from '../../../auth/principal.ts';
-import { AppError, invalidField } from '../../../errors.ts';
+import { type AppError, invalidField } from '../../../errors.ts';
 import type { LiveHub } from '../../../runs/live/live-hub.ts';
 import {
   parsePosition,
@@ -19,7 +19,7 @@ import {
 } from '../../../runs/live/run-stream.ts';
 import type { RunKeys } from '../../../runs/run-keys.ts';
 import type { RunPart } from '../../../runs/view/run-part.ts';
-import { partToFollow, type SeenRun, seeRun } from '../../../runs/view/seen-run.ts';
+import { partToFollow, type SeenRun, seeRun, whatIsSeen } from '../../../runs/view/seen-run.ts';
 import type { Sql } from '../../../store/database/connection.ts';
 import type { RunRecord } from '../../../store/runs/runs.ts';
 import { cutConnection } from '../../client.ts';
@@ -143,12 +143,8 @@ async function isSeenAs(
 ): Promise<boolean> {
   if (authority === undefined) return false;
   if (authority.holdsEverywhere('read')) return seen.isWhole;
-  const now = await seeRun(sql, seen.run.id, authority).catch((error) => {
-    if (error instanceof AppError && error.code === 'not_found') return undefined;
-    throw error;
-  });
-  if (now === undefined || now.isWhole !== seen.isWhole) return false;
-  return (await partToFollow(sql, now, authority))?.tag === part?.tag;
+  const now = await whatIsSeen(sql, seen.run.id, authority);
+  return now !== undefined && now.isWhole === seen.isWhole && now.partTag === part?.tag;
 }
 
 function stepsOfPart(part: RunPart): number[] | undefined {

@@ -50,6 +50,7 @@ import { listTransfers } from '../../../runs/transfers/list-transfers.ts';
 import { shownOutputs, shownParameters } from '../../../runs/values/show-values.ts';
 import { Explanations } from '../../../runs/view/explain-run.ts';
 import { listRuns } from '../../../runs/view/list-runs.ts';
+import { PartEvents } from '../../../runs/view/part-events.ts';
 import { runDetailView, runView, stepView, targetRunView } from '../../../runs/view/run-view.ts';
 import { type SeenRun, seeRun } from '../../../runs/view/seen-run.ts';
 import type { Sql } from '../../../store/database/connection.ts';
@@ -228,6 +229,7 @@ async function detailOf(deps: RunRouteDeps, { run, isWhole, partTag }: SeenRun):
 function reads(deps: RunRouteDeps): RouteSpec[] {
   const { sql } = deps;
   const explanations = new Explanations(sql);
+  const partEvents = new PartEvents();
   return [
     route({
       method: 'GET',
@@ -252,7 +254,7 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
       params,
       success: { status: 200, schema: RunDetailSchema, example: runDetailExample },
       handle: async ({ params, principal }) => {
-        const seen = await seeRun(sql, params.id, principal.authority, { countEvents: true });
+        const seen = await seeRun(sql, params.id, principal.authority, { countEvents: partEvents });
         const [detail, mayCancel] = await Promise.all([
           detailOf(deps, seen),
           mayDirectRun(sql, seen.run, principal),
