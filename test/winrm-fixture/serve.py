@@ -104,8 +104,9 @@ class Host:
             return (500, soap.fault("poll_again")) if got is None else (200, soap.received(command.id, *got))
         if request.action == "Send":
             data, end = request.input()
-            sent = command.send(data, end)
-            return (200, "<rsp:SendResponse/>") if sent else (500, soap.fault("broken_pipe"))
+            seconds = min(request.seconds, self.settings.get("maxSendSeconds", 60))
+            refused = command.send(data, end, seconds)
+            return (200, "<rsp:SendResponse/>") if refused is None else (500, soap.fault(refused))
         if request.action == "Signal":
             name = request.signal()
             command.signal(signal.SIGINT if name == "ctrl_c" else signal.SIGKILL)

@@ -3,6 +3,7 @@
 import _thread
 import base64
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ class Command:
         self.chunks = []
         self.buffered = 0
         self.open_streams = 2
-        self.done_told = False
+        self.is_writing = False
         self.exit_file = os.path.join(settings["dir"], f"exit-{self.id}")
         line = command_line(command, arguments, settings)
         environment = {**os.environ, **shell.environment, "FIXTURE_EXIT": self.exit_file, "FIXTURE_DRIVES": settings["dir"] + "/drives"}
@@ -90,19 +91,52 @@ class Command:
         except (OSError, ValueError):
             return code & 0xFFFFFFFF
 
-    def send(self, data, end):
+    def send(self, data, end, seconds):
+        """The fault that it is answered with; None where the command has it all.
+
+        What it does not take in time it is given all the same, and meanwhile the next one is refused.
+        """
         try:
             if self.console is not None:
                 # There is no end of what is typed.
                 os.write(self.console, data)
-                return True
-            self.process.stdin.write(data)
-            self.process.stdin.flush()
+                return None
+            with self.lock:
+                if self.is_writing:
+                    return "busy"
+            left = self.write(data, time.monotonic() + seconds)
+            if left:
+                self.is_writing = True
+                _thread.start_new_thread(self.write_late, (left, end))
+                return "poll_again"
             if end:
                 self.process.stdin.close()
         except (OSError, ValueError):
-            return False
-        return True
+            return "broken_pipe"
+        return None
+
+    def write(self, data, deadline):
+        """What is left of it at the deadline."""
+        left = memoryview(data)
+        pipe = self.process.stdin.fileno()
+        os.set_blocking(pipe, False)
+        while left:
+            try:
+                left = left[os.write(pipe, left) :]
+            except BlockingIOError:
+                seconds = deadline - time.monotonic()
+                if not select.select([], [pipe], [], min(max(seconds, 0), 3600))[1]:
+                    break
+        return left
+
+    def write_late(self, data, end):
+        try:
+            self.write(data, float("inf"))
+            if end:
+                self.process.stdin.close()
+        except (OSError, ValueError):
+            pass
+        self.is_writing = False
 
     def signal(self, number):
         try:

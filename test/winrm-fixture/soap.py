@@ -23,6 +23,8 @@ FAULTS = {
     "not_found": ("w:InternalError", 2147942402, "The system cannot find the file specified."),
     "aborted": ("w:InternalError", 995, "The I/O operation has been aborted because of either a thread exit or an application request."),
     "broken_pipe": ("w:InternalError", 2147942509, "The pipe has been ended."),
+    "busy": ("w:InternalError", 170, "The requested resource is in use."),
+    "winrs_timeout": ("w:InternalError", 1460, "This operation returned because the timeout period expired."),
     "schema": ("w:SchemaValidationError", 2150858817, "The SOAP XML in the message does not match the corresponding XML schema definition."),
 }
 

@@ -12,7 +12,8 @@ import {
   winrmUser,
 } from '../testing/winrm-setup.ts';
 
-const host = hostOfFile({ settings: { maxPollSeconds: 0.2 } });
+const usual = { maxPollSeconds: 0.2, maxSendSeconds: 60 };
+const host = hostOfFile({ settings: usual });
 
 const exited = (exitCode: number) => ({ how: 'exited', exitCode, outputMayLack: false });
 
@@ -333,11 +334,65 @@ winrmTest('a shell whose removal is not answered is removed all the same', async
   expect((await host.fixture.stats()).shells).toBe(0);
 });
 
-winrmTest('input that the host does not take ends the command', async () => {
+// ---- hosts under load
+
+const sends = async () => (await host.fixture.stats()).requests.filter((action) => action === 'Send');
+
+winrmTest('input that the host is slow to hand on is not lost: the end of its command is told', async () => {
+  await host.fixture.reset({ ...usual, maxSendSeconds: 0.1 });
+  // More than a pipe holds.
+  const { end, stdout } = await runOn(host.fixture, 'sleep 1; cat | wc -c; exit 6', {
+    input: Buffer.alloc(100_000),
+  });
+  expect([end, stdout.toString().trim()]).toEqual([exited(6), '100000']);
+  expect(await sends()).toHaveLength(1);
+});
+
+winrmTest.for(['poll_again', 'winrs_timeout'])(
+  'the last of the input that is answered with the fault %s may have arrived: it is not given again',
+  async (fault) => {
+    await host.fixture.mishap({ action: 'Send', what: `fault:${fault}` });
+    const { end } = await runOn(host.fixture, 'sleep 1; exit 6', { input: Buffer.from('x') });
+    expect(end).toEqual(exited(6));
+    expect(await sends()).toHaveLength(1);
+  },
+);
+
+winrmTest('behind a part of the input that may not have arrived whole no other goes', async () => {
   await host.fixture.mishap({ action: 'Send', what: 'fault:poll_again' });
-  const { end } = await runOn(host.fixture, 'sleep 1000', { input: Buffer.from('x') });
-  expect(end).toMatchObject({ how: 'lost', error: { kind: 'poll_again' } });
+  const { end } = await runOn(host.fixture, 'cat; sleep 1000', { input: Buffer.alloc(200_000) });
+  expect(end).toMatchObject({ how: 'lost', error: { kind: 'ambiguous' } });
+  expect(await sends()).toHaveLength(1);
   expect(await host.fixture.stats()).toMatchObject({ shells: 0 });
+});
+
+winrmTest('input that a host refuses because it is busy is given again until it is taken', async () => {
+  await host.fixture.mishap({ action: 'Send', what: 'fault:busy', times: 5 });
+  const { end, stdout } = await runOn(host.fixture, 'cat; exit 6', { input: Buffer.from('once') });
+  expect([end, stdout.toString()]).toEqual([exited(6), 'once']);
+});
+
+winrmTest('that a host is busy proves nothing where its certificate was not checked', async () => {
+  await host.fixture.mishap({ action: 'Send', what: 'fault:busy' });
+  const { end } = await runOn(host.fixture, 'cat; sleep 1000', {
+    input: Buffer.from('x'),
+    listener: 'https',
+    connection: { tls: { insecure: true } },
+  });
+  expect(end).toMatchObject({ how: 'lost', error: { code: 170 } });
+  expect(await sends()).toHaveLength(1);
+});
+
+winrmTest('a stop does not wait for a host that is busy', async () => {
+  const stop = new AbortController();
+  await host.fixture.mishap({ action: 'Send', what: 'fault:busy', times: 1_000 });
+  const { end } = await runOn(host.fixture, 'echo ready; sleep 1000', {
+    input: Buffer.from('x'),
+    limits: { busyMs: 100_000 },
+    signal: stop.signal,
+    onOutput: () => stop.abort(new Error('stopped')),
+  });
+  expect(end).toMatchObject({ how: 'stopped', confirmed: true });
 });
 
 winrmTest(

@@ -5,6 +5,7 @@ import type { ConnectionSource } from '../connection/pool.ts';
 import { signals } from '../messages/namespaces.ts';
 import type { CommandLine, ShellSettings } from '../messages/soap.ts';
 import { WinrmError } from '../winrm-error.ts';
+import { pause } from './pause.ts';
 import { inputBytesPerMessage, isLost, WinrmShell } from './shell.ts';
 
 export interface RunOptions {
@@ -12,7 +13,10 @@ export interface RunOptions {
   connections: ConnectionSource;
   settings: ShellSettings;
   line: CommandLine;
-  /** Given to the command, then closed. */
+  /**
+   * Given to the command, then closed. The end of it may be cut where the host is under load: it must be such that nothing is done
+   * then.
+   */
   input: Buffer;
   /** Awaited before more is asked for. */
   onOutput(stream: 'stdout' | 'stderr', bytes: Buffer): void | Promise<void>;
@@ -35,6 +39,8 @@ export interface RunLimits {
   reconnectMs: number;
   /** Between two tries to reach it. */
   retryMs: number;
+  /** Between two tries to give it input that it is too busy for. */
+  busyMs: number;
   /** For the host to say that a shell is removed. */
   deleteMs: number;
 }
@@ -42,7 +48,7 @@ export interface RunLimits {
 /** For the answer to input that is no longer of interest. */
 const settleMs = 1_000;
 
-const defaultLimits: RunLimits = { reconnectMs: 30_000, retryMs: 1_000, deleteMs: 20_000 };
+const defaultLimits: RunLimits = { reconnectMs: 30_000, retryMs: 1_000, busyMs: 5_000, deleteMs: 20_000 };
 
 export type CommandEnd =
   /** It ended by itself. */
@@ -228,7 +234,11 @@ class Running {
       for (let at = 0; (at === 0 || at < input.length) && !this.#hasEnded; at += most) {
         const isLast = at + most >= input.length;
         const bytes = input.subarray(at, at + most);
-        await this.#shell.send(connection, this.#command, { bytes, isLast }, this.#fed.signal);
+        const options = { signal: this.#fed.signal, busyMs: this.#limits.busyMs };
+        const isTaken = await this.#shell.send(connection, this.#command, { bytes, isLast }, options);
+        // What lacks its end runs nothing; what lacked something in the midst might.
+        if (!isTaken && !isLast)
+          return notGiven('The host did not say in time that it has taken a part of it.');
       }
       return undefined;
     } catch (error) {
@@ -361,19 +371,4 @@ async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined
   } finally {
     clearTimeout(timer);
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => {
-      clearTimeout(timer);
-      reject(signal.reason as Error);
-    };
-    const timer = setTimeout(() => {
-      signal.removeEventListener('abort', onAbort);
-      resolve();
-    }, ms);
-    signal.addEventListener('abort', onAbort);
-    if (signal.aborted) onAbort();
-  });
 }

@@ -1,5 +1,6 @@
 // A shell on a WinRM host, and the operations on it (MS-WSMV 3.1.4). Which of them may be made twice is decided here.
 import type { RequestOptions, WinrmConnection } from '../connection/connection.ts';
+import { faultCodes } from '../messages/faults.ts';
 import type { signals } from '../messages/namespaces.ts';
 import { commandIdOf, type Received, readReply, receivedOf, shellIdOf } from '../messages/replies.ts';
 import {
@@ -14,11 +15,14 @@ import {
   signalMessage,
 } from '../messages/soap.ts';
 import { WinrmError } from '../winrm-error.ts';
+import { pause } from './pause.ts';
 
 /** After this long without news the host answers all the same. */
 const operationTimeoutS = 60;
 /** Above the operation's, so that it is the host that ends a poll. */
 const pollTimeoutMs = 90_000;
+/** How often a host may say that it is too busy for input. */
+const maxBusy = 120;
 /** For what ought to be answered at once. */
 const answerTimeoutMs = 30_000;
 
@@ -73,15 +77,32 @@ export class WinrmShell {
     }
   }
 
-  /** Never sent twice: the host may have given a part of it to the command. */
+  /**
+   * Never sent twice, as the host may have given a part of it to the command, but where the host itself says that it was too busy
+   * to take it. A host under load answers in time although it is not done: it goes on, as others have seen.
+   *
+   * @returns whether the host said that it has taken it all.
+   */
   async send(
     connection: WinrmConnection,
     command: string,
     input: { bytes: Buffer; isLast: boolean },
-    signal?: AbortSignal,
-  ): Promise<void> {
-    const message = sendMessage(addressingOf(connection), this.id, command, input);
-    readReply(await connection.request(message, { timeoutMs: pollTimeoutMs, once: true, signal }));
+    { signal, busyMs = 5_000 }: { signal?: AbortSignal; busyMs?: number | undefined } = {},
+  ): Promise<boolean> {
+    for (let tries = 1; ; tries += 1) {
+      const message = sendMessage(addressingOf(connection), this.id, command, input);
+      const reply = await connection.request(message, { timeoutMs: pollTimeoutMs, once: true, signal });
+      try {
+        readReply(reply);
+        return true;
+      } catch (error) {
+        if (!(error instanceof WinrmError)) throw error;
+        if (error.kind === 'poll_again' || error.code === faultCodes.timeout) return false;
+        const mayRepeat = error.code === faultCodes.busy && connection.areRepliesProven;
+        if (!mayRepeat || tries === maxBusy) throw error;
+      }
+      await pause(busyMs, signal);
+    }
   }
 
   async signal(

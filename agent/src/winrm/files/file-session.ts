@@ -13,6 +13,8 @@ import { fileServer } from './file-server.ts';
 export interface FileSessionOptions {
   connections: ConnectionSource;
   signal?: AbortSignal | undefined;
+  /** Between two tries to give the host what it is too busy for. */
+  busyMs?: number | undefined;
 }
 
 /** What the host has refused, in its own words. */
@@ -54,6 +56,7 @@ export class FileSession {
   readonly #side: WinrmConnection;
   readonly #shell: WinrmShell;
   readonly #command: string;
+  readonly #busyMs: number | undefined;
   readonly #over = new AbortController();
   readonly #asked = new Map<number, Asked>();
   /** Files of which a part could not be written. */
@@ -77,16 +80,18 @@ export class FileSession {
     side: WinrmConnection;
     shell: WinrmShell;
     command: string;
+    busyMs: number | undefined;
   }) {
     this.#connections = parts.connections;
     this.#main = parts.main;
     this.#side = parts.side;
     this.#shell = parts.shell;
     this.#command = parts.command;
+    this.#busyMs = parts.busyMs;
   }
 
   /** Starts one. @throws {WinrmError} */
-  static async open({ connections, signal }: FileSessionOptions): Promise<FileSession> {
+  static async open({ connections, signal, busyMs }: FileSessionOptions): Promise<FileSession> {
     const main = connections.connect();
     const side = connections.connect();
     let shell: WinrmShell | undefined;
@@ -96,7 +101,7 @@ export class FileSession {
       const settings = { environment: {}, workingDirectory: undefined, idleTimeoutS };
       shell = await WinrmShell.create(main, settings, signal);
       const command = await shell.start(main, powershellLine('powershell'));
-      const session = new FileSession({ connections, main, side, shell, command });
+      const session = new FileSession({ connections, main, side, shell, command, busyMs });
       session.#start();
       return session;
     } catch (error) {
@@ -177,7 +182,7 @@ export class FileSession {
     await this.#sending;
     const last = { bytes: Buffer.alloc(0), isLast: true };
     await this.#shell
-      .send(this.#side, this.#command, last, this.#over.signal)
+      .send(this.#side, this.#command, last, { signal: this.#over.signal })
       .then(() => this.#receiving)
       .catch(() => undefined);
   }
@@ -221,7 +226,13 @@ export class FileSession {
       const batch = this.#nextBatch();
       const bytes = Buffer.from(batch.map(({ line }) => line).join(''), 'latin1');
       try {
-        await this.#shell.send(this.#side, this.#command, { bytes, isLast: false }, this.#over.signal);
+        // Where it may not have arrived whole the numbers of requests, the answers and the files' SHA-256 tell.
+        await this.#shell.send(
+          this.#side,
+          this.#command,
+          { bytes, isLast: false },
+          { signal: this.#over.signal, busyMs: this.#busyMs },
+        );
       } catch (error) {
         this.#lose(error);
       }

@@ -30,6 +30,9 @@ const denied: KnownFault = {
   advice: rightsAdvice,
 };
 
+/** Of what the shell's own program (winrscmd.dll) says of input, on hosts under load. */
+export const faultCodes = { busy: 170, timeout: 1460 } as const;
+
 const known: Readonly<Record<number, KnownFault>> = {
   2150858793: pollAgain,
   // No shell of that name: nothing can have been begun in it. The others come while the host is at it.
@@ -37,6 +40,11 @@ const known: Readonly<Record<number, KnownFault>> = {
   // The user's part of the registry was unloaded under the shell.
   2147943418: shellGone,
   995: shellGone,
+  [faultCodes.busy]: {
+    kind: 'fault',
+    advice:
+      'The host is busy with what it was given before: look at its load, and whether the command reads its input.',
+  },
   2150859173: quota,
   2150859174: quota,
   5: denied,

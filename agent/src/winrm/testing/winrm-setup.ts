@@ -107,7 +107,7 @@ export async function runOn(
     },
     signal: new AbortController().signal,
     killGraceMs: () => 5_000,
-    limits: { retryMs: 10 },
+    limits: { retryMs: 10, busyMs: 10 },
     ...more,
   });
   return { end, stdout: Buffer.concat(output.stdout), stderr: Buffer.concat(output.stderr) };
