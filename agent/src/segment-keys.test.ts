@@ -15,7 +15,7 @@ import {
   wrapSegmentKey,
 } from '@opsconductor/protocol/sealing';
 import { pino } from 'pino';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { dataDirectory, prepareDataDirectory } from './identity/data-directory.ts';
 import { readKey } from './identity/identity.ts';
 import { firstSegmentKey, SegmentKeys } from './segment-keys.ts';
@@ -147,6 +147,22 @@ test('a roster that the root did not sign changes nothing and gets no answer', a
   await t.apply({ wraps }, await generateSigningKeyPair());
   expect(t.replies).toEqual([]);
   expect([t.keys.rosterNumber, t.keys.privateKey(1)]).toEqual([0, undefined]);
+});
+
+test('a roster that is here already is not verified once more, and any other is', async () => {
+  await using t = await setup();
+  const verify = vi.spyOn(crypto.subtle, 'verify');
+  await t.apply();
+  expect(verify).toHaveBeenCalledTimes(1);
+  await t.apply();
+  await t.apply();
+  expect(verify).toHaveBeenCalledTimes(1);
+  expect(t.replies).toHaveLength(3);
+  await t.apply({}, t.signing);
+  await t.apply({}, t.root, { number: 3 });
+  expect(verify).toHaveBeenCalledTimes(3);
+  expect([t.replies.length, t.keys.rosterNumber]).toEqual([4, 3]);
+  verify.mockRestore();
 });
 
 test('a roster with a lower number is refused, also by the next process', async () => {
