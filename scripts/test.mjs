@@ -27,6 +27,7 @@ async function prepare() {
     ensureOtherSshd,
     ensureShells,
     ensureSshd,
+    ensureStrace,
     ensureSudo,
     ensureWinrmFixture,
   } = await import('../test/support/packages.ts');
@@ -48,6 +49,8 @@ async function prepare() {
   // What is missing of it is told by the test that compares with it.
   const ansible = await ensureAnsible(options);
   if (!('missing' in ansible)) say(`  Ansible: ${ansible.path}`);
+  // As with Ansible, the test tells.
+  await ensureStrace(options);
   for (const [name, shell] of await ensureShells(options)) {
     if ('missing' in shell) untried.notes.push(`scripts in ${name}: ${shell.missing}`);
   }

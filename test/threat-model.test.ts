@@ -15,3 +15,19 @@ test('each test that the threat model names is there', () => {
   }
   expect(missing).toEqual([]);
 });
+
+/** Whole files are about what these rows say. */
+const wholeFiles = [
+  'server/src/listener/hostile-clients.test.ts',
+  'server/src/http/bodies/body-room.test.ts',
+  'server/src/http/bodies/read-body.test.ts',
+  'server/src/http/answers/held-bytes.test.ts',
+];
+
+test('each claim of the threat model names its test by title, as a file has many', () => {
+  const rows = readFileSync(join(root, 'docs/security.md'), 'utf8').matchAll(/^\|.*$/gm);
+  const untitled = [...rows].flatMap(([row]) =>
+    [...row.matchAll(/`([^`\s]+\.test\.ts)`(?! “)/g)].map(([, path]) => path),
+  );
+  expect(untitled).toEqual(wholeFiles);
+});

@@ -1,5 +1,5 @@
-// Finds the Debian programs that the tests run against (OpenSSH's sshd, Chromium, Ansible, shells, tools for networks, what
-// makes a WinRM host), and gets them where they are missing: root installs the package, a plain user unpacks it below .cache. No service is ever started.
+// Finds the Debian programs that the tests run against (OpenSSH's sshd, Chromium, Ansible, shells, tools for networks, strace,
+// what makes a WinRM host), and gets them where they are missing: root installs the package, a plain user unpacks it below .cache. No service is ever started.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
@@ -35,6 +35,7 @@ const headlessShell: Package = {
   paths: ['usr/lib/chromium/chromium-headless-shell'],
 };
 const ansible: Package = { name: 'ansible-core', paths: ['usr/bin/ansible-inventory'] };
+const strace: Package = { name: 'strace', paths: ['usr/bin/strace'] };
 const haproxy: Package = { name: 'haproxy', paths: ['usr/sbin/haproxy'] };
 const shells: Package[] = [
   { name: 'dash', paths: ['usr/bin/dash', 'bin/dash'] },
@@ -102,6 +103,17 @@ export function ensureAnsible(options: EnsureOptions = {}): Promise<Ensured> {
 /** The path of HAProxy, or why there is none. */
 export function ensureHaproxy(options: EnsureOptions = {}): Promise<Ensured> {
   return ensure(haproxy, options);
+}
+
+/** strace, where it may look at processes that it has not started itself, or why there is none. */
+export async function ensureStrace(options: EnsureOptions = {}): Promise<Ensured> {
+  const found = await ensure(strace, options);
+  if ('missing' in found) return found;
+  const variables = Object.entries(found.env).map(([name, value]) => `${name}=${value}`);
+  const look = 'sleep 0.2 & "$0" -q -o /dev/null -e trace=execve -p $!';
+  const probe = await run('env', [...variables, '/bin/sh', '-c', look, found.path]);
+  if (probe.code === 0) return found;
+  return { missing: `strace may not look at other processes here: ${lastLines(probe.output)}` };
 }
 
 /** The Python that can be a WinRM host and speak to one, or why there is none. */

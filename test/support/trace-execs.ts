@@ -1,14 +1,9 @@
 // Writes down every program that processes, and those that they start, are executed as.
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-
-/** Why it can't be had here, or undefined where it can. */
-export function execTraceMissing(): string | undefined {
-  const tried = spawnSync('strace', ['-f', '-e', 'trace=execve', 'true']);
-  return tried.status === 0 ? undefined : 'tracing of executed programs needs strace, and the right to trace';
-}
+import type { Program } from './packages.ts';
 
 /** Pids of processes with this in their command line. */
 export function pidsWith(mark: string): number[] {
@@ -30,11 +25,14 @@ export class ExecTrace {
     this.#child = child;
   }
 
-  /** Resolves when all of them are traced. */
-  static async of(pids: readonly number[]): Promise<ExecTrace> {
+  /** Resolves when all of them are traced by this strace. */
+  static async of(pids: readonly number[], strace: Program): Promise<ExecTrace> {
     const args = ['-f', '-xx', '-s', '131072', '-e', 'trace=execve,execveat', '-e', 'signal=none'];
-    const child = spawn('strace', [...args, ...pids.flatMap((pid) => ['-p', String(pid)])], {
+    const child = spawn(strace.path, [...args, ...pids.flatMap((pid) => ['-p', String(pid)])], {
       stdio: ['ignore', 'ignore', 'pipe'],
+      // What it says of itself begins with it.
+      argv0: 'strace',
+      env: { ...process.env, ...strace.env },
     });
     const trace = new ExecTrace(child);
     const attached = new Set<string>();
