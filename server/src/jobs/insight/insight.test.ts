@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makeSegment } from '../../segments/testing.ts';
+import { rowsRead } from '../../store/database/testing/rows-read.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
 import { setupJobs, step, type TestJobs } from '../testing.ts';
 import { jobStatistics } from './job-statistics.ts';
@@ -121,4 +122,17 @@ it('jobs that are not well come in pages, and only to who may see them', async (
     jobs: 0,
     items: [],
   });
+});
+
+it('the health of jobs is told by their current versions, however many there were before', async () => {
+  const job = await t.create({ name: 'often saved', connection: { credential: 'of before' } });
+  await t.change(job.id, { connection: {} });
+  await t.sql`
+    insert into job_versions
+    select (jsonb_populate_record(v, jsonb_build_object('version', -n))).*
+      from job_versions v cross join generate_series(1, 5000) n where v.job_id = ${job.id} and v.version = 1`;
+  await t.sql`analyze job_versions`;
+  const { found, rows } = await rowsRead(t.sql, 'job_versions', (db) => jobsHealth(db, {}, unrestricted));
+  expect(found.items.map(({ name }) => name)).not.toContain('often saved');
+  expect(rows).toBeLessThan(500);
 });

@@ -78,14 +78,17 @@ export async function listUnwellJobs(
         select job_id, status from job_runs where completed_at is not null
          order by completed_at desc limit ${question.endedRuns}) r
        where r.status in ('failed', 'timed_out')
+    ), asked as materialized (
+      -- By the versions that run: there may be many more of before.
+      select j.id, v.step_credentials || v.run_as_credentials as names
+        from jobs j join job_versions v on v.job_id = j.id and v.version = j.version
+       where j.state = 'active' and j.deleted_at is null and v.step_credentials is not null
     ), absent as materialized (
-      select name from (
-        select distinct unnest(step_credentials || run_as_credentials) as name from job_versions where step_credentials is not null) named
+      select name from (select distinct unnest(names) as name from asked) named
        where name is not null and not exists (select from credentials k where k.name = named.name)
     ), suspects as materialized (
       select j.id from jobs j where not j.step_types <@ ${soundTypes(question)}::text[]
-      union select v.job_id from job_versions v
-       where v.step_credentials is not null and (v.step_credentials || v.run_as_credentials) && array(select name from absent)
+      union select id from asked where names && array(select name from absent)
       union select job_id from failing
       union select k.job_id from site_rule_checks k where k.broken <> '[]'
     )
