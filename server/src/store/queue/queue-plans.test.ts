@@ -287,7 +287,7 @@ const ofOthers: Reading[] = [
   ['runsPastTimeout', [], runsPastTimeout],
   ['runsThatWait', ['job_run_steps_ready or job_run_steps_run'], runsThatWait],
   ['cancellingRuns', [], (db) => cancellingRuns(db, testServerId)],
-  ['stepCounts', [], (db) => stepCounts(db as Queryable, unrestricted)],
+  ['stepCounts', ['job_run_steps_held'], (db) => stepCounts(db as Queryable, unrestricted)],
   [
     'moveOutputKeptFrom',
     [running, 'job_run_steps_held'],
@@ -343,4 +343,9 @@ test('output of runs is deleted from the day’s partition without a look at the
     .map((node) => node['Relation Name'])
     .filter((name) => name?.startsWith('run_output_'));
   expect([...new Set(partitions)]).toEqual([`run_output_${outputDay.replaceAll('-', '')}`]);
+});
+
+test('steps are counted without a look at any run', async () => {
+  const plan = await planned((db) => stepCounts(db as Queryable, unrestricted), withParameters);
+  expect(plan.flatMap((node) => node['Relation Name'] ?? [])).toEqual(Array(3).fill('job_run_steps'));
 });

@@ -12,11 +12,7 @@ export async function stepCounts(
     select
       (select count(*) from job_run_steps s where s.status = 'ready' and ${stepWithin(db, reaches)}) as ready,
       (select count(*) from job_run_steps s where s.status = 'running' and ${stepWithin(db, reaches)}) as running,
-      -- Held steps have no index: they are looked for in the runs that may have one.
-      (select coalesce(sum((
-          select count(*) from job_run_steps s
-           where s.job_run_id = r.id and s.status = 'held' and ${stepWithin(db, reaches)})), 0)::bigint
-         from job_runs r where r.status in ('running', 'cancelling', 'held')) as held`;
+      (select count(*) from job_run_steps s where s.status = 'held' and ${stepWithin(db, reaches)}) as held`;
   return row ?? { ready: 0, running: 0, held: 0 };
 }
 
