@@ -199,14 +199,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def message(self, listener, host, owner, body):
         sealed = self.headers.get("Content-Type", "").startswith("multipart/encrypted")
+        if len(body) > host.settings.get("maxEnvelope", 512_000):
+            # Before anything of it is read.
+            return self.reply(413, b"")
         if not sealed and not listener["tls"] and not listener["plain"]:
             # As Windows does with what is not encrypted.
             return self.reply(500, b"")
         if sealed:
             body = self.unseal(body)
         try:
-            if len(body) > host.settings.get("maxEnvelope", 512_000):
-                raise ValueError("larger than the host takes")
             request = soap.Request(body)
         except (ValueError, AttributeError, soap.ElementTree.ParseError) as error:
             with host.lock:

@@ -331,6 +331,7 @@ winrmTest.for([
   ['redirect', 'not_winrm'],
   ['404', 'not_winrm'],
   ['407', 'not_winrm'],
+  ['413', 'too_large'],
   ['403', 'not_authorized'],
   ['503', 'unreachable'],
   ['empty500', 'unencrypted_refused'],
@@ -362,6 +363,17 @@ winrmTest('a request larger than an envelope is not sent', async () => {
   const connection = connectionTo(host.fixture, 'http');
   const error = await errorOf(connection.request('x'.repeat(200_000)));
   expect(error).toMatchObject({ kind: 'too_large', notExecuted: true });
+});
+
+winrmTest('a host that takes smaller messages than it should says nothing; its limit is named', async () => {
+  await host.fixture.reset({ maxEnvelope: 100 * 1_024, maxPollSeconds: 0.2 });
+  for (const listener of ['http', 'https'] as const) {
+    const { end } = await runOn(host.fixture, 'cat; sleep 1000', { listener, input: Buffer.alloc(100_000) });
+    expect(end).toMatchObject({ how: 'lost', error: { kind: 'too_large', notExecuted: false } });
+    expect(end).toHaveProperty('error.advice', expect.stringContaining('MaxEnvelopeSizekb="500"'));
+    expect((await host.fixture.stats()).shells).toBe(0);
+  }
+  await host.fixture.reset({ maxEnvelope: 512_000, maxPollSeconds: 60 });
 });
 
 winrmTest('boundaries with a space, as some hosts write them, are read', async () => {

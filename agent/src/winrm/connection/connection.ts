@@ -130,7 +130,7 @@ export class WinrmConnection {
       return await this.#send(message, options);
     } catch (error) {
       // What the session's state is now is not known: sealing counts messages.
-      if (!(error instanceof WinrmError) || error.kind !== 'too_large') this.#drop();
+      this.#drop();
       throw error;
     } finally {
       this.#usedAtMs = this.#monotonicMs();

@@ -108,6 +108,15 @@ export function statusError({ host, port }: Place, reply: HttpReply): WinrmError
       notExecuted: true,
     });
   }
+  if (status === 413) {
+    return new WinrmError({
+      kind: 'too_large',
+      message: `${place} takes no messages of that size (HTTP 413).`,
+      advice:
+        'Its MaxEnvelopeSizekb is below the 150 KB that Windows has had since 2008: run winrm set winrm/config @{MaxEnvelopeSizekb="500"} on the host.',
+      notExecuted: true,
+    });
+  }
   if (status === 500 && reply.body.length === 0) {
     return new WinrmError({
       kind: 'unencrypted_refused',
