@@ -265,13 +265,15 @@ class Handler(BaseHTTPRequestHandler):
             signature, data = self.last_sealed
         self.last_sealed = signature, data
         kind = self.acceptor.sealed_type
-        boundary = BOUNDARY.replace(b"--", b"-- ") if self.server.host.settings.get("spaced") else BOUNDARY
+        settings = self.server.host.settings
+        boundary = BOUNDARY.replace(b"--", b"-- ") if settings.get("spaced") else BOUNDARY
+        end = b"\r\n" if settings.get("openEnded") else b"--\r\n"
         content = b"".join(
             [
                 boundary + b"\r\n\tContent-Type: " + kind.encode() + b"\r\n",
                 f"\tOriginalContent: type={soap_type};Length={length}\r\n".encode(),
                 boundary + b"\r\n\tContent-Type: application/octet-stream\r\n",
-                struct.pack("<I", len(signature)) + signature + data + boundary + b"--\r\n",
+                struct.pack("<I", len(signature)) + signature + data + boundary + end,
             ]
         )
         mime = f'multipart/encrypted;protocol="{kind}";boundary="Encrypted Boundary"'

@@ -376,8 +376,12 @@ winrmTest('a host that takes smaller messages than it should says nothing; its l
   await host.fixture.reset({ maxEnvelope: 512_000, maxPollSeconds: 60 });
 });
 
-winrmTest('boundaries with a space, as some hosts write them, are read', async () => {
-  await host.fixture.reset({ spaced: true });
-  readReply(await connectionTo(host.fixture, 'http').request(identifyMessage()));
-  await host.fixture.reset({ spaced: false });
-});
+winrmTest.for(['spaced', 'openEnded'])(
+  'boundaries as only some hosts write them, %s, are read',
+  async (how) => {
+    await host.fixture.reset({ [how]: true });
+    const { end } = await runOn(host.fixture, 'exit 6');
+    expect(end).toMatchObject({ how: 'exited', exitCode: 6 });
+    await host.fixture.reset({ [how]: false });
+  },
+);

@@ -37,6 +37,15 @@ test('what is written is read, whatever is sealed: boundaries within it are noth
   );
 });
 
+test.each([
+  '--Encrypted Boundary--\r\n',
+  '--Encrypted Boundary--',
+  '--Encrypted Boundary\r\n',
+  '-- Encrypted Boundary\r\n',
+])('a reply that ends with %j is read: its lengths say where it ends', (end) => {
+  expect(readSealed(replaced('--Encrypted Boundary--\r\n', end), protocol)).toEqual(sealed);
+});
+
 const whole = writeSealed(sealed, protocol);
 const replaced = (from: string, to: string) =>
   Buffer.from(whole.toString('latin1').replace(from, to), 'latin1');

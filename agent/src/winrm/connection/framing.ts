@@ -42,7 +42,8 @@ const head = new RegExp(
     '[ \\t]*Content-Type:[ \\t]*application/octet-stream\\r\\n',
   'i',
 );
-const tail = new RegExp(`^-- ?${boundary}--(?:\\r\\n)?$`, 'i');
+/** The last two dashes are left out at times. */
+const tail = new RegExp(`^-- ?${boundary}(?:--)?(?:\\r\\n)?$`, 'i');
 const maxHeadBytes = 1_024;
 const maxSignatureBytes = 1_024;
 
