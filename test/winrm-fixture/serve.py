@@ -69,6 +69,9 @@ class Host:
             if shell is not None and shell.owner != owner:
                 return 500, soap.fault("denied")
         if request.action == "Create":
+            if self.settings.get("noProfiles") and not request.without_profile:
+                # Of a user who is no administrator.
+                return 500, soap.fault("denied")
             environment, directory = request.created()
             shell = Shell(owner, environment, directory or self.settings["dir"])
             with self.lock:

@@ -65,6 +65,10 @@ class Request:
         """Whether standard input is to be a console that somebody types at. Without a word it is a pipe."""
         return (self.options.get("WINRS_CONSOLEMODE_STDIN") or "").upper() == "TRUE"
 
+    @property
+    def without_profile(self):
+        return (self.options.get("WINRS_NOPROFILE") or "").upper() == "TRUE"
+
     def created(self):
         """Environment and directory of a new shell."""
         shell = self.body.find(R + "Shell")

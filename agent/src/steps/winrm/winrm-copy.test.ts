@@ -264,7 +264,7 @@ winrmTest(
     t.context.target = { ...target, port: 1 };
     expect((await t.run(config)).outcome).toMatchObject({ status: 'failed', reason: 'connection_refused' });
     t.context.target = target;
-    await host.fixture.mishap({ action: 'Create', what: 'fault:denied' });
+    await host.fixture.mishap({ action: 'Create', what: 'fault:denied', times: 2 });
     expect((await t.run(config)).outcome).toMatchObject({ status: 'failed', reason: 'not_authorized' });
     expect((await host.fixture.stats()).shells).toBe(0);
   },

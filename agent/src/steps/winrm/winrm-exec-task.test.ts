@@ -371,7 +371,7 @@ winrmTest(
       status: 'failed',
       message: expect.stringContaining('/not/there is not there'),
     });
-    await host.fixture.mishap({ action: 'Create', what: 'fault:denied' });
+    await host.fixture.mishap({ action: 'Create', what: 'fault:denied', times: 2 });
     expect(await t.run({ command: sh('true') })).toMatchObject({
       status: 'failed',
       reason: 'not_authorized',

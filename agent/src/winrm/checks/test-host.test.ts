@@ -101,7 +101,7 @@ const causes: readonly Cause[] = [
     is: 'a user who may make no shell',
     kind: 'not_authorized',
     advice: /configSDDL.*Remote Management Users is not enough/,
-    made: (fixture) => fixture.mishap({ action: 'Create', what: 'fault:denied' }),
+    made: (fixture) => fixture.mishap({ action: 'Create', what: 'fault:denied', times: 2 }),
   },
   {
     is: 'a user whose login is good, and who may not use WinRM',

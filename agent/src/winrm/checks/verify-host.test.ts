@@ -75,7 +75,7 @@ winrmTest('a command that ends before it is stopped is none that was stopped', a
 });
 
 winrmTest('a host that can not be used is told once, with what to do', async () => {
-  await host.fixture.mishap({ action: 'Create', what: 'fault:denied' });
+  await host.fixture.mishap({ action: 'Create', what: 'fault:denied', times: 2 });
   const [login, shell, ...more] = await verified();
   expect([login?.ok, more]).toEqual([true, []]);
   expect(shell).toMatchObject({ ok: false, found: expect.stringContaining('configSDDL') });

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { expect } from 'vitest';
 import { WinrmConnection } from '../connection/connection.ts';
 import {
+  connectionTo,
   errorOf,
   hostOfFile,
   optionsFor,
@@ -12,7 +13,7 @@ import {
   winrmUser,
 } from '../testing/winrm-setup.ts';
 
-const usual = { maxPollSeconds: 0.2, maxSendSeconds: 60 };
+const usual = { maxPollSeconds: 0.2, maxSendSeconds: 60, noProfiles: false };
 const host = hostOfFile({ settings: usual });
 
 const exited = (exitCode: number) => ({ how: 'exited', exitCode, outputMayLack: false });
@@ -461,6 +462,17 @@ winrmTest.for([
   expect(error.kind).toBe(kind);
   expect(error.advice).toContain(advice);
   expect((await host.fixture.stats()).shells).toBe(0);
+});
+
+winrmTest('a user whose profile the host does not load gets a shell without it, asked for once', async () => {
+  await host.fixture.reset({ ...usual, noProfiles: true });
+  const connection = connectionTo(host.fixture, 'http');
+  const connections = { connect: () => connection, release: () => {} };
+  for (let n = 0; n < 2; n += 1) {
+    expect((await runOn(host.fixture, 'exit 6', { connections })).end).toEqual(exited(6));
+  }
+  const { requests, shells } = await host.fixture.stats();
+  expect([requests.filter((action) => action === 'Create').length, shells]).toEqual([3, 0]);
 });
 
 winrmTest('a directory that is not there starts nothing', async () => {

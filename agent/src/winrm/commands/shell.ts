@@ -45,8 +45,23 @@ export class WinrmShell {
     settings: ShellSettings,
     signal?: AbortSignal,
   ): Promise<WinrmShell> {
-    const message = createMessage(addressingOf(connection), settings);
-    return new WinrmShell(shellIdOf(readReply(await connection.request(message, answering(signal)))));
+    const create = async (withProfile: boolean) => {
+      const message = createMessage(addressingOf(connection), settings, { withProfile });
+      return new WinrmShell(shellIdOf(readReply(await connection.request(message, answering(signal)))));
+    };
+    try {
+      return await create(connection.loadsProfile);
+    } catch (error) {
+      const isDenied =
+        error instanceof WinrmError && error.kind === 'not_authorized' && error.code !== undefined;
+      if (!isDenied || !connection.loadsProfile) throw error;
+      // Windows is said to load none for a user who is no administrator.
+      const shell = await create(false).catch(() => {
+        throw error;
+      });
+      connection.loadsProfile = false;
+      return shell;
+    }
   }
 
   /**

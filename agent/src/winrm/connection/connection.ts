@@ -56,6 +56,8 @@ export class WinrmConnection {
   readonly options: ConnectionOptions;
   /** What the host takes may be more, and is told by it: `learnEnvelopeSize`. */
   maxEnvelopeBytes: number;
+  /** Whether the host loads the user's profile for a shell, as far as it has told. */
+  loadsProfile = true;
   readonly #agent: OneSocketAgent;
   readonly #monotonicMs: () => number;
   #socket: Socket | undefined;

@@ -34,7 +34,11 @@ export interface CommandLine {
   arguments: readonly string[];
 }
 
-export function createMessage(addressing: Addressing, settings: ShellSettings): string {
+export function createMessage(
+  addressing: Addressing,
+  settings: ShellSettings,
+  { withProfile }: { withProfile: boolean },
+): string {
   const { environment, workingDirectory, idleTimeoutS } = settings;
   const variables = Object.entries(environment)
     .map(
@@ -57,7 +61,7 @@ export function createMessage(addressing: Addressing, settings: ShellSettings): 
   return envelope(addressing, {
     action: actions.create,
     body,
-    options: { WINRS_NOPROFILE: 'FALSE', WINRS_CODEPAGE: '65001' },
+    options: { WINRS_NOPROFILE: withProfile ? 'FALSE' : 'TRUE', WINRS_CODEPAGE: '65001' },
   });
 }
 
