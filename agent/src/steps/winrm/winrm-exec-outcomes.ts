@@ -117,6 +117,6 @@ function stopped(
     status: stoppedStatus(stop),
     reason: stop.cause,
     ...known,
-    message: `The command ${cause} and was ended, with its ${isTask ? 'task' : 'shell'}.`,
+    message: `The command ${cause} and was ended, with its ${isTask ? 'task' : 'shell'}. What it has had others start (services, WMI, the task scheduler, Windows Installer) may go on.`,
   };
 }

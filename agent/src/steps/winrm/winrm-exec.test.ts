@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { type Binding, powershellBootstrap, type WinrmExecConfig } from '@opsconductor/protocol';
 import { expect, onTestFinished } from 'vitest';
 import { SshError } from '../../ssh/ssh-error.ts';
@@ -162,6 +164,25 @@ winrmTest.for(['cancelled', 'timed_out', 'output_limit'] as const)(
     expect((await host.fixture.stats()).shells).toBe(0);
   },
 );
+
+winrmTest('a step that is ended says that what it has had others start may go on, as it does', async () => {
+  const t = setup();
+  const file = join(host.fixture.dir, 'others-pid');
+  // Out of reach of the shell, as what a service of Windows starts is.
+  const other = `setsid sh -c 'echo $$ >${file}; exec sleep 1000' </dev/null >/dev/null 2>&1 &`;
+  const running = t.run({
+    command: sh(`${other} while [ ! -s ${file} ]; do sleep 0.02; done; echo ready; sleep 1000`),
+  });
+  await t.sink.seen(/ready/);
+  t.stop();
+  const { message } = await running;
+  const pid = Number(readFileSync(file, 'utf8'));
+  expect(() => process.kill(pid, 0)).not.toThrow();
+  process.kill(pid);
+  expect(message).toMatch(
+    /ended, with its shell\. What it has had others start \(services, .*\) may go on\./,
+  );
+});
 
 winrmTest('a batch file that is ended leaves neither itself nor what it reads', async () => {
   const t = setup();

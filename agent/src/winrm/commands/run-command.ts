@@ -297,7 +297,8 @@ class Running {
       await this.#shell.signal(side, this.#command, signals.terminate, timeout).catch(() => undefined);
     }
     try {
-      // Whatever runs in a shell is in one job object on the host, and goes with it: also what a command has left behind.
+      // Whatever runs in a shell is in one job object on the host, and goes with it: also what a command has left behind, if it has
+      // not left the job, and was not started by a service in its stead.
       await this.#shell.delete(side, timeout);
     } catch (error) {
       why = error instanceof WinrmError ? error.message : 'the host did not say so in time';
