@@ -1,4 +1,5 @@
-import { appendFile, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { appendFile, readdir, readFile, readlink, rename, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -105,10 +106,12 @@ test('a damaged journal is set aside, and says so until a server was told', asyn
   expect((await readdir(dirname(t.path))).some((name) => name.startsWith('journal.damaged-'))).toBe(true);
   await journal.durable(starting(3));
   await journal.close();
+  await later(journal);
   const again = await Journal.open(t.path, fresh);
   expect(again.intact).toBe(false);
   // One loss, until more of it is lost.
   expect([again.loss, typeof again.loss]).toEqual([journal.loss, 'string']);
+  expect(again.grants.lostAt).toEqual(journal.grants.lostAt);
   await again.close();
   await appendFile(t.path, 'rubbish\n');
   const torn = await Journal.open(t.path, fresh);
@@ -119,6 +122,56 @@ test('a damaged journal is set aside, and says so until a server was told', asyn
   expect([third.intact, third.loss]).toEqual([true, undefined]);
   await third.close();
 });
+
+test('what was begun before the newest damage is not known, whatever was lost before and told of or not', async () => {
+  await using t = await setup();
+  await writeFile(t.path, `rubbish\n${encodeRecord(starting(1))}`);
+  let before = await Journal.open(t.path, fresh);
+  for (const isTold of [false, true]) {
+    if (isTold) await before.reconciled();
+    await before.close();
+    await later(before);
+    await appendFile(t.path, 'rubbish\n');
+    const next = await Journal.open(t.path, fresh);
+    expect(Number(next.grants.lostAt)).toBeGreaterThan(Number(before.grants.lostAt));
+    before = next;
+  }
+  await before.close();
+});
+
+/** Once the time is another than that of the loss. */
+async function later({ grants }: Journal): Promise<void> {
+  await expect.poll(() => Date.now(), { interval: 1 }).toBeGreaterThan(Number(grants.lostAt));
+}
+
+test.runIf(process.platform === 'linux')(
+  'what is written is on the disk when the write returns, also to a file that was rewritten',
+  async () => {
+    await using t = await setup();
+    const journal = await Journal.open(t.path, { expected: false, compactAboveBytes: 1_000 });
+    expect(await isSynced(t.path)).toBe(true);
+    const { ino } = await stat(t.path);
+    for (let step = 1; (await stat(t.path)).ino === ino; step++) {
+      await journal.durable(starting(step));
+      await journal.durable(settled(step));
+    }
+    expect(await isSynced(t.path)).toBe(true);
+    await journal.close();
+  },
+);
+
+/** Whether what this process has open of the file is synced at each write (`O_DSYNC`). */
+async function isSynced(path: string): Promise<boolean> {
+  const flags: number[] = [];
+  for (const fd of await readdir('/proc/self/fd')) {
+    // The descriptor of the listing is gone by now.
+    if ((await readlink(`/proc/self/fd/${fd}`).catch(() => '')) !== path) continue;
+    const info = await readFile(`/proc/self/fdinfo/${fd}`, 'utf8');
+    flags.push(Number.parseInt(/^flags:\s*(\d+)/m.exec(info)?.[1] ?? '', 8));
+  }
+  if (flags.length === 0) throw new Error(`${path} is not open`);
+  return flags.every((each) => (each & constants.O_DSYNC) !== 0);
+}
 
 test('a missing journal is damage only for an agent that was connected before', async () => {
   await using t = await setup();
