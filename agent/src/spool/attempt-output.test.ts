@@ -138,6 +138,18 @@ test('secrets are masked before anything reaches the disk, also across chunks', 
   expect((await frames(t.output)).map(textOf).join('')).toBe('12345********.');
 });
 
+test('the beginning of a secret at which output is cut is not shown', async () => {
+  await using t = await setup({ maxOutputBytesPerAttempt: 10 });
+  t.output.maskSecrets(Masking.of(new PatternSet([Buffer.from('hunter2')])));
+  t.output.write('stdout', Buffer.from('12345hunter2 and more'));
+  await t.output.close();
+  const all = await frames(t.output);
+  expect(all.map((frame) => [frame.stream, textOf(frame)])).toEqual([
+    ['stdout', '12345'],
+    ['stderr', expect.stringContaining('[output cut: only the first 10 bytes')],
+  ]);
+});
+
 test('what is held back of a chunk goes into the next, and makes none of its own', async () => {
   await using t = await setup({ maxChunkRawBytes: 1_000 });
   t.output.maskSecrets(Masking.of(new PatternSet([Buffer.from('hunter2')])));

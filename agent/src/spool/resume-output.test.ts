@@ -16,8 +16,12 @@ const secrets = Masking.of(new PatternSet([Buffer.from('secret'), Buffer.from('c
 // Small, so that masks and pieces span chunks.
 const small = { maxChunkRawBytes: 8 };
 
-function outputOn(file: SpoolFile, recovered: ConstructorParameters<typeof AttemptOutput>[1] = []) {
-  const options = { step: 1, epoch: 1, file, limits: small, monotonicMs: () => 0 };
+function outputOn(
+  file: SpoolFile,
+  recovered: ConstructorParameters<typeof AttemptOutput>[1] = [],
+  more: { maxOutputBytesPerAttempt?: number } = {},
+) {
+  const options = { step: 1, epoch: 1, file, limits: { ...small, ...more }, monotonicMs: () => 0 };
   const output = new AttemptOutput(
     { ...options, onStored: () => undefined, onStorageFailure: () => undefined },
     recovered,
@@ -91,3 +95,47 @@ test('wherever the first process ends, what is masked and shown is the same as o
     await directory.remove();
   }
 });
+
+test('wherever the first process ends, output is cut at the same place, and no beginning of a secret is shown', async () => {
+  const directory = await temporaryDirectory();
+  const texts = pieces.map((all) => all.map(({ text }) => text).join(''));
+  try {
+    await fc.assert(
+      fc.asyncProperty(texts, fc.nat({ max: 40 }), fc.nat({ max: 20 }), async (text, most, keptChunks) => {
+        const limit = { maxOutputBytesPerAttempt: most };
+        const path = join(directory.path, randomBytes(8).toString('hex'));
+        const whole = outputOn(SpoolFile.create(path), [], limit);
+        whole.write('stdout', Buffer.from(text));
+        const { truncated } = await whole.close();
+        expect(truncated).toBe(text.length > most);
+        const { stdout: expected, stderr: marker } = await shown(whole);
+        // Of what is masked in full nothing is shown where it is cut.
+        expect((await shownOf(text, `${path}-full`)).startsWith(expected)).toBe(true);
+        await whole.suspend();
+
+        const { file, chunks } = await SpoolFile.recover(path);
+        const next = outputOn(file, chunks.slice(0, keptChunks), limit);
+        next.write('stdout', Buffer.from(text).subarray(next.kept.written().stdout));
+        next.write('stdout', Buffer.from(truncated ? 'and more' : ''));
+        expect(await next.close()).toMatchObject({ truncated });
+        const { stdout, stderr } = await shown(next);
+        expect(stdout).toBe(expected);
+        // Said once; the chunks are too small for all of it.
+        expect(marker.startsWith(stderr)).toBe(true);
+        await next.remove();
+      }),
+      { numRuns: 100 },
+    );
+  } finally {
+    await directory.remove();
+  }
+});
+
+async function shownOf(text: string, path: string): Promise<string> {
+  const output = outputOn(SpoolFile.create(path));
+  output.write('stdout', Buffer.from(text));
+  await output.close();
+  const { stdout } = await shown(output);
+  await output.remove();
+  return stdout;
+}
