@@ -4,7 +4,7 @@ import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { Journal } from '../../journal/journal.ts';
 import { PatternSet } from '../../spool/pattern-set.ts';
-import { lease, success } from '../../testing/agent-setup.ts';
+import { lease } from '../../testing/agent-setup.ts';
 import { temporaryDirectory } from '../../testing/enrolled-directory.ts';
 import { Executor } from '../executor.ts';
 import { LeaseDeadline, systemClock } from '../lease-deadline.ts';
@@ -17,10 +17,6 @@ async function setup() {
   const journal = await Journal.open(`${path}/journal`, { expected: false });
   const done: string[] = [];
   const answers: { allow(): void; refuse(): void }[] = [];
-  const note = (what: string) => async (): Promise<StepOutcome> => {
-    done.push(what);
-    return success;
-  };
   const deadline = new LeaseDeadline(systemClock);
   deadline.begin(deadline.now(), 600_000);
   const executor = new Executor({
@@ -40,7 +36,10 @@ async function setup() {
             // Goes on by itself.
             return new Promise<StepOutcome>(() => undefined);
           },
-          reattach: note('reattached'),
+          reattach: () => {
+            done.push('reattached');
+            return new Promise<StepOutcome>(() => undefined);
+          },
           remove: async () => void done.push('removed'),
           configProblem: () => undefined,
         },
@@ -102,6 +101,10 @@ async function setup() {
     done,
     resume,
     answer: answers[0] as { allow(): void; refuse(): void },
+    /** Once all is on disk that was asked for by now, and whoever waited for it has been told. */
+    async written() {
+      for (const _ of ['with it', 'behind it']) await journal.durable({ is: 'settled', step: 9, epoch: 1 });
+    },
     async [Symbol.asyncDispose]() {
       await executor.stop();
       await journal.close();
@@ -128,12 +131,19 @@ test('a command that was signed is gone on with once, also where the connection 
   t.resume('continue');
   t.answer.allow();
   await expect.poll(() => t.done).toEqual(['opened', 'reattached']);
+  t.executor.sessionEnded();
+  t.resume('continue');
+  t.resume('continue');
+  await t.written();
+  expect(t.done).toEqual(['opened', 'reattached']);
 });
 
 test('a command that the server has forgotten meanwhile is not gone on with', async () => {
   await using t = await setup();
   t.resume('forget');
   t.answer.allow();
+  await t.written();
+  expect([...t.journal.attempts.keys()]).toEqual([]);
   await t.executor.stop();
   expect(t.done).toEqual([]);
 });
