@@ -26,13 +26,14 @@ function setup(more: Partial<AttemptCleanerOptions> = {}) {
     log: pino({ level: 'silent' }),
     ...more,
   });
-  const ask = (...steps: number[]) => {
+  const ask = (...steps: number[]) => askAs('r1', ...steps);
+  const askAs = (requestId: string, ...steps: number[]) => {
     const { target, credential } = lease(1);
     const attempts = steps.map((step) => ({ step, epoch: 1, target, credential }));
-    cleaner.onCleanUp({ type: 'clean_up', requestId: 'r1', attempts });
+    cleaner.onCleanUp({ type: 'clean_up', requestId, attempts });
   };
   cleaner.began((message) => told.put(message));
-  return { cleaner, told, opened, ask };
+  return { cleaner, told, opened, ask, askAs };
 }
 
 test('what can not be reached is told so, and the next has its turn', async () => {
@@ -61,10 +62,16 @@ test('an attempt that runs here is stopped and tells its end itself', async () =
   expect(await t.told.take(() => true)).toMatchObject({ results: [{ step: 2 }] });
 });
 
-test('what waits when a session ends is dropped: the server asks again', () => {
+test('what waits when a session ends is dropped: the server asks again', async () => {
   const t = setup({ atATime: 1 });
   t.ask(1, 2);
   t.cleaner.ended();
+  t.cleaner.began((message) => t.told.put(message));
+  t.askAs('r2', 3);
   t.opened[0]?.();
-  expect(t.opened).toHaveLength(1);
+  // What was under way is told in the new session, and behind it comes what was asked for there.
+  expect(await t.told.take(() => true)).toMatchObject({ requestId: 'r1', results: [{ step: 1 }] });
+  t.opened[1]?.();
+  expect(await t.told.take(() => true)).toMatchObject({ requestId: 'r2', results: [{ step: 3 }] });
+  expect(t.opened).toHaveLength(2);
 });

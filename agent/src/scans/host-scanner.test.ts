@@ -29,12 +29,15 @@ function setup(atATime: number, rules?: PolicyRules) {
         });
       }),
   });
-  scanner.began((message) => {
-    told.push(message as Told);
-    wake();
-  });
+  const began = () =>
+    scanner.began((message) => {
+      told.push(message as Told);
+      wake();
+    });
+  began();
   return {
     scanner,
+    began,
     open,
     aborted,
     told,
@@ -80,12 +83,22 @@ test('a scan that was cancelled is dropped, running or not, and another goes on'
   expect(t.told).toMatchObject([{ scanId: 6, hosts: [{ targetId: 3 }] }]);
 });
 
-test('with the session all that was asked in it ends, untold', () => {
+test('with the session all that was asked in it ends, untold', async () => {
   const t = setup(2);
-  t.ask(5, 1, 2, 3);
+  t.ask(5, 1, 2, 3, 4);
+  // One that was looked at, and waits to be told of with others.
+  t.finish(1);
+  await expect.poll(() => [...t.open.keys()]).toEqual([2, 3]);
   t.scanner.ended();
-  expect(t.aborted).toEqual([1, 2]);
-  expect(t.told).toEqual([]);
+  expect(t.aborted).toEqual([2, 3]);
+  t.began();
+  const told = t.next();
+  t.ask(6, 5, 6);
+  await expect.poll(() => [...t.open.keys()]).toEqual([2, 3, 5, 6]);
+  t.finish(5);
+  await told;
+  expect(t.told).toMatchObject([{ scanId: 6, hosts: [{ targetId: 5 }] }]);
+  t.scanner.ended();
 });
 
 test('a target that the owner of the machine does not allow is not looked at, and told of as refused', async () => {
