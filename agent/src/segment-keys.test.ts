@@ -71,6 +71,7 @@ async function setup() {
   return {
     data,
     root,
+    mine,
     signing,
     peer,
     segment,
@@ -220,7 +221,7 @@ test('a wrap of a key that the roster does not name is refused', async () => {
   const other = await generateSegmentKey();
   const wrapped = await wrapSegmentKey({
     segmentPrivateKey: other.privateKey,
-    recipientPublicKey: t.peer.publicKey,
+    recipientPublicKey: t.mine.publicKey,
     binding: { ...t.binding(agentId), segmentPublicKey: other.publicKey },
   });
   await t.apply({ wraps: [{ generation: 1, wrapped }] });

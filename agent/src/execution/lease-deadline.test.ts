@@ -49,7 +49,17 @@ test('a heartbeat that was not acknowledged renews nothing', () => {
   expect(deadline.passed()).toBe(true);
 });
 
-test('acknowledgements of an earlier session, or a second one, renew nothing', () => {
+test('an acknowledgement of an earlier session renews nothing', () => {
+  const { clock, deadline } = setup();
+  deadline.heartbeatSent(1);
+  clock.monotonic += 5_000;
+  deadline.begin(deadline.now(), 20_000);
+  clock.monotonic += 15_000;
+  deadline.heartbeatAcknowledged(1);
+  expect(deadline.elapsedMs()).toBe(15_000);
+});
+
+test('a second acknowledgement, or one of nothing that was sent, renews nothing', () => {
   const { clock, deadline } = setup();
   deadline.heartbeatSent(1);
   deadline.heartbeatAcknowledged(1);
