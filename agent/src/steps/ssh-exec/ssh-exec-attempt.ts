@@ -46,14 +46,14 @@ export interface CommandOnChannelOptions {
   awaitsPermit?: boolean;
   /** For a shell that has the script to get to the command, in ms; two minutes unless told. What takes its place and reads its input, as a forced command may, never does. */
   beginWithinMs?: number;
+  /** For the rest of what a shell that has exited has printed to arrive, in ms; a second unless told. What a startup file has left running may hold the channel open for as long as it likes. */
+  leftWithinMs?: number;
 }
 
 /** Kept of what a shell prints by itself, as its startup files may, before its command is permitted. */
 const maxKeptBytes = 256 * 1024;
 /** The same of one that has exited: twice what may be on its way. */
 const maxLeftBytes = 4 * 1024 * 1024;
-/** For the rest of that to arrive. What a startup file has left running may hold the channel open for as long as it likes. */
-const leftWithinMs = 1_000;
 
 export class CommandOnChannel implements RunningCommand {
   /** Resolves when the channel is closed and all its output is taken, or when the connection is gone; not before a permit that it awaits. */
@@ -66,6 +66,7 @@ export class CommandOnChannel implements RunningCommand {
   discardedBytes = 0;
   readonly late: Promise<number>;
   readonly #channel: ClientChannel;
+  readonly #leftWithinMs: number;
   readonly #connection: Pick<SshConnection, 'open'>;
   readonly #sink: OutputSink;
   readonly #nonce = newNonce();
@@ -96,9 +97,15 @@ export class CommandOnChannel implements RunningCommand {
     lease: Lease<ClientChannel>,
     input: ScriptInput,
     sink: OutputSink,
-    { isMarked = false, awaitsPermit = false, beginWithinMs = 120_000 }: CommandOnChannelOptions = {},
+    {
+      isMarked = false,
+      awaitsPermit = false,
+      beginWithinMs = 120_000,
+      leftWithinMs = 1_000,
+    }: CommandOnChannelOptions = {},
   ) {
     this.#channel = lease.channel;
+    this.#leftWithinMs = leftWithinMs;
     this.#connection = lease.connection;
     this.#sink = sink;
     this.inTerminal = input.pty === true;
@@ -147,7 +154,7 @@ export class CommandOnChannel implements RunningCommand {
         signal.removeEventListener('abort', finish);
         resolve();
       };
-      const timer = setTimeout(finish, leftWithinMs);
+      const timer = setTimeout(finish, this.#leftWithinMs);
       signal.addEventListener('abort', finish);
       this.#onReportOrClose = finish;
       if (signal.aborted || this.#isClosed) finish();
@@ -268,7 +275,7 @@ export class CommandOnChannel implements RunningCommand {
 
   /** Of a shell that begins nothing any more. */
   #letGoSoon(): void {
-    if (!this.#isClosed) this.#closing ??= setTimeout(() => this.close(), leftWithinMs);
+    if (!this.#isClosed) this.#closing ??= setTimeout(() => this.close(), this.#leftWithinMs);
   }
 
   /** Of one that has ended without the word: why may still be on its way. In a terminal all that is in it ends with its first shell. */

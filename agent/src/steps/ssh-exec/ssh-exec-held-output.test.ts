@@ -14,11 +14,13 @@ import {
   setupHolder,
 } from './target-shells-setup.ts';
 
+/** Whoever waits for so long is not done before the test is over. */
+const leftWithinMs = 600_000;
+
 sshTest('why a waiting shell refuses is not waited for any more once it is read', async () => {
   const prints = 'head -c 1048576 /dev/zero | tr "\\0" x;';
-  const { t, waiting } = await setupHeldOutput({ prints });
+  const { t, waiting } = await setupHeldOutput({ prints, leftWithinMs });
   const output = new TestSink();
-  let goneAt = 0;
   const running = t.run(
     { command: 'true', working_directory: '/nowhere' },
     {
@@ -26,12 +28,10 @@ sshTest('why a waiting shell refuses is not waited for any more once it is read'
       beforeStart: async () => {
         await isGone(waiting);
         await hearWhatCame(t);
-        goneAt = performance.now();
       },
     },
   );
   await output.seen(/x/);
-  expect(performance.now() - goneAt).toBeLessThan(900);
   t.stop();
   await running;
 });
@@ -148,9 +148,8 @@ accountTest(
 );
 
 sshTest('a step that is cancelled does not wait for what a shell that has gone may have left', async () => {
-  const { t, waiting } = await setupHeldOutput();
+  const { t, waiting } = await setupHeldOutput({ leftWithinMs });
   const begun: string[] = [];
-  let stoppedAt = 0;
   const outcome = await t.run(
     { command: 'echo began' },
     {
@@ -159,12 +158,10 @@ sshTest('a step that is cancelled does not wait for what a shell that has gone m
         process.kill(waiting, 'SIGKILL');
         await isGone(waiting);
         await hearWhatCame(t);
-        stoppedAt = performance.now();
         t.stop();
       },
     },
   );
-  expect(performance.now() - stoppedAt).toBeLessThan(900);
   expect(outcome).toMatchObject({ status: 'cancelled' });
   expect(begun).toEqual(['begun']);
 });

@@ -24,6 +24,8 @@ export interface SshExecOptions extends Partial<StopLimits> {
   scriptTimeoutMs?: number;
   /** For a shell that has the script to get to the command, in ms; two minutes unless told. */
   beginWithinMs?: number;
+  /** For the rest of what a shell that has exited has printed to arrive, in ms; a second unless told. */
+  leftWithinMs?: number;
   /** How long a target may be out of reach before a stop counts as unconfirmed, in ms; 30 s unless told. */
   giveUpAfterMs?: number;
 }

@@ -64,6 +64,7 @@ async function execute(
     new CommandOnChannel(lease as Lease<ClientChannel>, scriptInput(config, context), context.output, {
       ...{ awaitsPermit, isMarked },
       ...(options.beginWithinMs === undefined ? {} : { beginWithinMs: options.beginWithinMs }),
+      ...(options.leftWithinMs === undefined ? {} : { leftWithinMs: options.leftWithinMs }),
     });
   try {
     // Meanwhile a shell that is known to be ours makes ready, and waits for the word; any other is sent nothing yet.

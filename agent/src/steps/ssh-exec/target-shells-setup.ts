@@ -5,6 +5,7 @@ import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
+import type { SshExecOptions } from './ssh-exec-run.ts';
 import { type ExecSetup, setupExec } from './ssh-exec-setup.ts';
 
 export function read(path: string): string {
@@ -79,7 +80,12 @@ export const printsMuch = 'ForceCommand head -c 1048576 /dev/zero | tr "\\0" x; 
 export const muchText = 'x'.repeat(1_048_576);
 
 /** What is started with the next shell after the flag was made holds its output, as what a startup file starts may; or with `each` shell. */
-export async function setupHolder({ prints = '', ends = '', each = false } = {}) {
+export async function setupHolder({
+  prints = '',
+  ends = '',
+  each = false,
+  ...options
+}: { prints?: string; ends?: string; each?: boolean } & SshExecOptions = {}) {
   const directory = mkdtempSync(join(tmpdir(), 'opsconductor-test-'));
   chmodSync(directory, 0o777);
   const [flag, pidFile] = [join(directory, 'flag'), join(directory, 'pid')];
@@ -90,13 +96,13 @@ export async function setupHolder({ prints = '', ends = '', each = false } = {})
   const isDue = each ? `[ -d ${flag} ]` : `rmdir ${flag} 2>/dev/null`;
   const starts = `if ${isDue}; then ${prints} sleep 1000 & echo $! >>${pidFile}; ${ends} fi`;
   const config = [`ForceCommand ${starts}; eval "$SSH_ORIGINAL_COMMAND"`, 'LogLevel VERBOSE'];
-  const t = await setupExec({ config });
+  const t = await setupExec({ config }, options);
   return { t, flag, holder: () => Number(read(pidFile)) };
 }
 
 /** Of the shell that waits for the third step. */
-export async function setupHeldOutput({ prints = '' } = {}) {
-  const { t, flag, holder } = await setupHolder({ prints });
+export async function setupHeldOutput(options: { prints?: string } & SshExecOptions = {}) {
+  const { t, flag, holder } = await setupHolder(options);
   await t.run({ command: 'echo $PPID' });
   const connectionPid = Number(t.sink.stdout);
   await t.run({ command: `mkdir ${flag}` });
