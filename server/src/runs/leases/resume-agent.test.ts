@@ -259,6 +259,17 @@ test('of what was given up after it was heard of, or is not known to a damaged j
   expect((await resume(t, [journaled(untold, 'leased')])).resumed.ends).toEqual([]);
 });
 
+test('what an intact journal does not have, and of which there is output, is unknown and not begun again', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await t.sql`update job_run_steps set output_seq = 1 where id = ${lease.id}`;
+  const { resumed } = await resume(t, []);
+  expect(resumed.ends).toMatchObject([{ stepId: lease.id, outcome: { reason: 'agent_restarted' } }]);
+  await t.settle(...resumed.ends);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', reason: 'agent_restarted' }]);
+});
+
 test('what goes on without its agent is known to do so after a resume, too', async () => {
   await using t = await setupRuns();
   await t.start();

@@ -28,6 +28,16 @@ test('a lease that was begun is never ready again: what it did is unknown', asyn
   expect(await t.run(runId)).toMatchObject({ status: 'unknown' });
 });
 
+test('a lease of which there is output is never ready again, though nobody has said yet that it began', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await t.sql`update job_run_steps set output_seq = 1 where id = ${lease.id}`;
+  await returnLeases(t.sql, [unbegun(lease)]);
+  expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', reason: 'agent_restarted' }]);
+  expect(await t.claim()).toEqual([]);
+});
+
 test.each([false, true])(
   'what was leased when its run was halted and comes back unbegun does not begin any more (told: %s)',
   async (isTold) => {
