@@ -100,6 +100,24 @@ test('after a resume output goes on where it was, and its digest is that of the 
   expect(await t.steps(t.runId)).toMatchObject([{ outputState: 'complete', outputBytes: 8 }]);
 });
 
+test.each([true, false])(
+  'output that comes when another has the step is acknowledged, but not where its command survives: %s',
+  async (survives) => {
+    await using t = await leased();
+    const { step, epoch, leaseToken } = t.lease;
+    t.agentSocket.send({ type: 'started', step, epoch, leaseToken, survives });
+    t.agentSocket.sendFrame(chunk(t.lease, 1, 'one\n'));
+    await t.agentSocket.acknowledged(1);
+    await t.sql`update job_run_steps set session_number = session_number + 1 where id = ${step}`;
+    t.agentSocket.sendFrame(chunk(t.lease, 2, 'two\n'));
+    if (survives) {
+      expect(await t.agentSocket.closed).toBe(closeCodes.serverRestart);
+      expect(t.agentSocket.untaken).not.toContain('output_ack');
+    } else await t.agentSocket.acknowledged(2);
+    expect(await t.steps(t.runId)).toMatchObject([{ outputBytes: 4 }]);
+  },
+);
+
 test('output of an attempt that the agent does not hold is passed over', async () => {
   await using t = await leased();
   t.agentSocket.sendFrame(chunk({ ...t.lease, step: 4711 }, 1, 'x'));
