@@ -24,17 +24,32 @@ vi.mock(import('ajv/dist/2020.js'), async (original) => {
 
 const aStepOf = (type: string, config: unknown) => ({ name: 'a job', steps: [{ name: 's', type, config }] });
 
-test('a server that says it is ready has compiled what definitions are checked with', async () => {
+async function setup() {
   const database = await setupDatabase();
   const folder = await mkdtemp(join(tmpdir(), 'opsconductor-server-'));
   await writeFile(join(folder, 'index.html'), '');
-  const config = readConfig(['--port', '0', '--data', join(folder, 'data')], { DATABASE_URL: database.url });
   const paths = {
     migrations: join(import.meta.dirname, '../../migrations'),
     console: folder,
     agentBundle: '',
   };
-  const server = await startServer(config, paths, createLog({ level: 'silent', plain: false }), () => {});
+  return {
+    sql: database.sql,
+    start(...flags: string[]) {
+      const given = ['--port', '0', '--data', join(folder, 'data'), ...flags];
+      const config = readConfig(given, { DATABASE_URL: database.url });
+      return startServer(config, paths, createLog({ level: 'silent', plain: false }), () => {});
+    },
+    async [Symbol.asyncDispose]() {
+      await database.close();
+      await rm(folder, { recursive: true });
+    },
+  };
+}
+
+test('a server that says it is ready has compiled what definitions are checked with', async () => {
+  await using t = await setup();
+  const server = await t.start();
   try {
     expect((await fetch(`${server.localUrl}/readyz`)).status).toBe(200);
     expect(compiled).not.toEqual([]);
@@ -45,7 +60,40 @@ test('a server that says it is ready has compiled what definitions are checked w
     expect(compiled).toEqual([]);
   } finally {
     await server.stop();
-    await database.close();
-    await rm(folder, { recursive: true });
+  }
+});
+
+test('what a server is told to keep for a time only it removes by itself', async () => {
+  await using t = await setup();
+  const { sql } = t;
+  await sql`insert into audit_log (actor_kind, actor_name, action) values ('system', 'test', 'test.old')`;
+  // What it stops with is sealed.
+  await (await t.start()).stop();
+  await sql.begin(async (tx) => {
+    await tx`alter table audit_checkpoints disable trigger user`;
+    await tx`update audit_checkpoints set sealed_at = sealed_at - interval '40 days'`;
+    await tx`alter table audit_checkpoints enable trigger user`;
+  });
+  await sql`
+    create table run_output_20200102 partition of run_output for values from ('2020-01-02') to ('2020-01-03')`;
+  const [file] = await sql`
+    insert into files (id, name, category_id, created_at)
+    select gen_random_uuid(), 'unused', min(id), now() - interval '40 days' from categories returning id`;
+  await sql`
+    insert into contents (id, file_id, size, sha256, data_key)
+    values (${file?.id}, ${file?.id}, 0, sha256('x'), 'k')`;
+  const days = ['--output-retention-days', '20', '--run-retention-days', '30'];
+  const server = await t.start(...days, '--file-retention-days', '30', '--audit-retention-days', '30');
+  try {
+    const isLeft = async () => {
+      const [row] = await sql`
+        select to_regclass('run_output_20200102') is not null as output,
+          exists (select from files) as file,
+          exists (select from audit_log where action = 'test.old') as row`;
+      return row;
+    };
+    await expect.poll(isLeft, { timeout: 20_000 }).toEqual({ output: false, file: false, row: false });
+  } finally {
+    await server.stop();
   }
 });

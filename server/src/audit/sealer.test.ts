@@ -241,6 +241,17 @@ describe('retention', () => {
     expect(await applyRetention(t.deps, 30)).toBe(0);
   });
 
+  it('is the sealer’s own work, where rows are not to be kept for ever', async () => {
+    await t.write('old');
+    await t.sealer.seal();
+    await t.attack(`update audit_checkpoints set sealed_at = sealed_at - interval '40 days'`);
+    await new AuditSealer(t.deps).stop();
+    expect((await positions()).map((row) => row.action)).toEqual(['test.old']);
+    // Its last round is as any other.
+    await new AuditSealer({ ...t.deps, retentionDays: 30 }).stop();
+    expect((await positions()).map((row) => row.action)).toEqual(['audit.retained']);
+  });
+
   /** Rows of the log, sealed 40 days ago, of which the first `gone` are not there any more. */
   async function oldLog(rows: number, gone = 0): Promise<void> {
     await t.sql`insert into audit_log (actor_kind, actor_name, action)

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { createLog } from '../../log.ts';
+import type { Sql } from '../../store/database/connection.ts';
 import { blockedBackends, endOf, holdTransaction, setupRuns, testServerId } from '../testing.ts';
 import { Housekeeper, type HousekeeperDeps } from './housekeeper.ts';
 import { Sweeper } from './sweeper.ts';
@@ -13,6 +14,68 @@ async function setup(retention?: HousekeeperDeps['retention']) {
   const housekeeper = new Housekeeper({ sql: t.sql, log, retention });
   const sweeper = new Sweeper({ sql: t.sql, serverId: testServerId, log, publish: () => {} });
   return Object.assign(t, { housekeeper, sweeper, errors });
+}
+
+test('the days that output will come to are there in time, and what is over or old enough goes', async () => {
+  await using t = await setup({ outputDays: 2, runDays: 30, fileDays: 30 });
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await t.settle(endOf(lease));
+  const old = await t.start();
+  await t.settle(endOf(await t.claimOne()));
+  await t.sql`update job_runs set completed_at = completed_at - interval '40 days' where id = ${old}`;
+  const before = await days(t.sql);
+  for (const day of before.slice(-2)) await t.sql`drop table ${t.sql(day)}`;
+  await t.sql`create table run_output_20200102 partition of run_output for values from ('2020-01-02') to ('2020-01-03')`;
+  await t.sql`insert into users (name) values ('ann')`;
+  for (const [name, in_] of [
+    ['over', '-1 minute'],
+    ['open', '1 hour'],
+  ] as const) {
+    const expiresAt = t.sql`now() + ${in_}::interval`;
+    await t.sql`insert into sign_in_codes select sha256(${name}), id, ${expiresAt} from users where name = 'ann'`;
+    await t.sql`
+      insert into sessions (user_id, token_hash, expires_at, address)
+      select id, sha256(${name}), ${expiresAt}, ${name} from users where name = 'ann'`;
+  }
+  await t.sql`insert into agent_asks (id, segment_id, request, asked_at) select gen_random_uuid(), ${t.segmentId},
+    '{}', clock_timestamp() - make_interval(mins => minutes) from unnest(array[1, 11]) minutes`;
+  await t.sql`insert into locks (lock_key, used_at) values ('over', now() - interval '41 days'), ('used', now())`;
+  await t.sql`insert into detached_attempts (job_run_step_id, epoch, orphaned_at) values (${lease.id}, 1, now())`;
+  for (const [name, sha256] of [
+    ['unfinished', null],
+    ['unused', Buffer.alloc(32)],
+  ] as const) {
+    const [file] = await t.sql`
+      insert into files (id, name, category_id, created_at)
+      select gen_random_uuid(), ${name}, min(id), now() - interval '40 days' from categories returning id`;
+    await t.sql`
+      insert into contents (id, file_id, size, sha256, data_key, touched_at)
+      values (${file?.id}, ${file?.id}, 0, ${sha256}, 'k', now() - interval '40 days')`;
+  }
+  await t.sql`insert into content_bytes (bytes) values (3), (4)`;
+
+  await t.housekeeper.round();
+  expect(t.errors).toEqual([]);
+  expect(await days(t.sql)).toEqual(before);
+  const names = (of: string) => t.sql.unsafe(of).then((rows) => rows.map(({ name }) => name));
+  expect(await names('select id as name from job_runs')).toEqual([runId]);
+  expect(await names('select address as name from sessions')).toEqual(['open']);
+  expect(await t.sql`select from sign_in_codes`).toHaveLength(1);
+  expect(await t.sql`select from agent_asks`).toHaveLength(1);
+  expect(await names(`select lock_key as name from locks where lock_key in ('over', 'used')`)).toEqual([
+    'used',
+  ]);
+  expect(await names('select orphaned_at as name from detached_attempts')).toEqual([null]);
+  expect(await names('select name from files')).toEqual([]);
+  expect(await t.sql`select from content_bytes where bytes in (3, 4)`).toHaveLength(0);
+  expect(await t.sql`select sum(bytes)::int as sum from content_bytes`).toEqual([{ sum: 7 }]);
+});
+
+async function days(sql: Sql): Promise<string[]> {
+  const rows = await sql<{ name: string }[]>`
+    select inhrelid::regclass::text as name from pg_inherits where inhparent = 'run_output'::regclass order by 1`;
+  return rows.map(({ name }) => name);
 }
 
 test('while old runs are being removed, however long that takes, the sweep goes on', async () => {
