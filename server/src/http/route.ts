@@ -26,6 +26,12 @@ export interface RouteRequest<P, Q, B> {
   authorityNow(): Promise<Authority | undefined>;
 }
 
+/** An answer beside the usual one. */
+export interface OtherAnswer {
+  status: 200 | 201 | 204 | 206 | 416;
+  contentType?: string;
+}
+
 /** Schema or, for a missing part, undefined → an empty object. */
 type Part<S> = S extends TSchema ? Static<S> : Record<string, never>;
 
@@ -70,7 +76,14 @@ export interface RouteSpec<
   /** Bytes; limits.maxRequestBodyBytes by default. */
   maxBodyBytes?: number;
   /** Success status and schema; no schema for 204 and for streams. `example`: as it may come, for the description. */
-  success: { status: 200 | 201 | 202 | 204; schema?: TSchema; contentType?: string; example?: unknown };
+  success: {
+    status: 200 | 201 | 202 | 204;
+    schema?: TSchema;
+    contentType?: string;
+    example?: unknown;
+    /** What it may answer in place of that: without a type no body. With 206 among them it heeds Range. */
+    others?: readonly OtherAnswer[];
+  };
   /** Error codes that it answers with beyond those that any route of its kind does. */
   errors?: readonly ErrorCode[];
   /** Returns the body as an object (sent as JSON with the success status), or a Response of its own. */

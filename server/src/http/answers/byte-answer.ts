@@ -1,4 +1,5 @@
 // Bytes of what may be hostile, as an answer: with ranges, and never as something that a browser would show or run.
+import type { OtherAnswer } from '../route.ts';
 import { parseByteRange } from './byte-range.ts';
 
 export interface Bytes {
@@ -6,6 +7,11 @@ export interface Bytes {
   headers: Record<string, string>;
   /** From `start` up to and not including `end`; read on as they are taken. */
   read(range: { start: number; end: number }): AsyncGenerator<Uint8Array>;
+}
+
+/** What `answerBytes` may answer beside 200, for the description of a route whose bytes are of these types. */
+export function partAnswers(...contentTypes: string[]): OtherAnswer[] {
+  return [...contentTypes.map((contentType) => ({ status: 206 as const, contentType })), { status: 416 }];
 }
 
 /** All of it, or the one range that a Range header asks for (RFC 9110 section 14). */

@@ -54,6 +54,19 @@ test('docs/api.md names the path of every route', async () => {
   expect([...new Set(paths)].filter((path) => !named.has(path))).toEqual([]);
 });
 
+test('docs/api.md tells of every event of the live stream', async () => {
+  const here = import.meta.dirname;
+  const sources = ['../../runs/live/run-stream.ts', '../routes/runs/run-events.ts'];
+  const written = (await Promise.all(sources.map((source) => readFile(join(here, source), 'utf8')))).flatMap(
+    (text) => [...text.matchAll(/event: (\w+)\\n/g)].map(([, event]) => event),
+  );
+  expect(written).toContain('end');
+  const page = await readFile(join(here, '../../../../docs/api.md'), 'utf8');
+  // `started` comes only where a start is answered with the stream.
+  const told = [...page.matchAll(/^\| `(\w+)` \| .* \| (?:yes|no).* \|$/gm)].map(([, event]) => event);
+  expect(new Set(told)).toEqual(new Set(written.filter((event) => event !== 'started')));
+});
+
 test('every schema in the description is JSON Schema 2020-12', async () => {
   const ajv = new Ajv2020({ strict: false, validateFormats: false });
   let schemas = 0;
@@ -154,4 +167,34 @@ test('a change of a version names the header that says which one', async () => {
     ),
   );
   expect(taking).toEqual(['put /api/v1/jobs/{id}', 'put /api/v1/site-rules/{id}']);
+});
+
+test('an answer of another status, or of another type, is described beside the usual one', async () => {
+  const { paths } = await description();
+  const answersOf = (method: string, path: string) =>
+    Object.entries(paths[`/api/v1/${path}`]?.[method]?.responses ?? {}).flatMap(([status, answer]) => {
+      if (status >= '300' && status !== '416') return [];
+      const types = Object.keys((answer as { content?: object }).content ?? {});
+      return types.length === 0 ? [status] : types.map((type) => `${status} ${type}`);
+    });
+  expect(answersOf('delete', 'runs/{id}')).toEqual(['202 application/json', '204']);
+  const bytes = ['206 application/octet-stream', '416'];
+  expect(answersOf('get', 'runs/{id}/steps/{step}/output')).toEqual([
+    ...['200 application/json', '200 text/plain', '200 application/octet-stream'],
+    ...['206 text/plain', ...bytes],
+  ]);
+  for (const path of ['files/{id}/content', 'runs/{id}/artifacts/{artifact}/content'])
+    expect(answersOf('get', path)).toEqual(['200 application/octet-stream', ...bytes]);
+  expect(answersOf('get', 'audit/export')).toEqual(['200 application/x-ndjson', '200 text/csv']);
+  for (const path of ['jobs/{id}/run', 'runs/{id}/rerun'])
+    expect(answersOf('post', path)).toEqual(['201 application/json', '201 text/event-stream']);
+});
+
+test('what is answered in part where it is asked for takes a Range', async () => {
+  const { paths } = await description();
+  for (const operations of Object.values(paths))
+    for (const { operationId, parameters = [], responses } of Object.values(operations)) {
+      const takesRange = parameters.some((one) => (one as { name?: string }).name === 'Range');
+      expect({ operationId, takesRange }).toEqual({ operationId, takesRange: '206' in responses });
+    }
 });

@@ -30,6 +30,9 @@ export interface Operation {
 }
 
 const reasons: Record<string, string> = {
+  '204': 'Done',
+  '206': 'The part that `Range` asks for; `Content-Range` says which of how much',
+  '416': '`Range` begins beyond the end; `Content-Range` says how much there is',
   '400': 'Something in the request is not valid; `details` names each place',
   '401': 'Not signed in, or the token does not hold',
   '403': 'Signed in without the permission this needs',
@@ -90,6 +93,14 @@ const requestKeyParameter: Json = {
   schema: { type: 'string', minLength: 16, maxLength: 257 },
 };
 
+const rangeParameter: Json = {
+  name: 'Range',
+  in: 'header',
+  required: false,
+  description: 'One range of bytes, `bytes=0-1023`: answered 206 with that part. Others are passed over.',
+  schema: { type: 'string' },
+};
+
 const ifMatchParameter: Json = {
   name: 'If-Match',
   in: 'header',
@@ -107,6 +118,7 @@ function describeOperation(route: RouteSpec): Operation {
     ...partParameters(route.query, 'query'),
     ...(route.takesRequestKey === true ? [requestKeyParameter] : []),
     ...(route.takesIfMatch === true ? [ifMatchParameter] : []),
+    ...(route.success.others?.some(({ status }) => status === 206) === true ? [rangeParameter] : []),
   ];
   return {
     operationId: operationIdOf(route),
@@ -145,7 +157,7 @@ function contentOf(schema: TSchema, example: unknown): Json {
 }
 
 function describeResponses(route: RouteSpec): Record<string, Json> {
-  const { status, schema, contentType, example } = route.success;
+  const { status, schema, contentType, example, others = [] } = route.success;
   const type = contentType ?? (schema === undefined ? undefined : 'application/json');
   const success: Json = {
     description: status === 204 ? 'Done' : route.summary,
@@ -153,6 +165,19 @@ function describeResponses(route: RouteSpec): Record<string, Json> {
       ? {}
       : { content: { [type]: schema === undefined ? {} : contentOf(schema, example) } }),
   };
+  const successes: Record<string, Json> = { [String(status)]: success };
+  for (const other of others) {
+    const known = (successes[String(other.status)] ?? {
+      description: reasons[String(other.status)] ?? '',
+    }) as {
+      description: string;
+      content?: Record<string, Json>;
+    };
+    successes[String(other.status)] =
+      other.contentType === undefined
+        ? known
+        : { ...known, content: { ...known.content, [other.contentType]: {} } };
+  }
   const codes: ErrorCode[] = ['invalid', 'unauthenticated', 'rate_limited', 'internal', 'unavailable'];
   if (route.permission !== 'public') codes.push('forbidden');
   if (route.params !== undefined) codes.push('not_found');
@@ -161,7 +186,7 @@ function describeResponses(route: RouteSpec): Record<string, Json> {
   codes.push(...(route.errors ?? []));
   const errors = codes.map((code) => String(httpStatusOf[code])).sort();
   return {
-    [String(status)]: success,
+    ...successes,
     ...Object.fromEntries(errors.map((error) => [error, errorResponse(error)])),
   };
 }

@@ -46,7 +46,11 @@ export function auditRoutes(deps: ExportDeps): RouteSpec[] {
         '`jsonl` is what `audit verify --export` reads: without filters, to who may read all, the whole log with its checkpoints; otherwise each row with the proof that it is in the log. `csv` is for people and proves nothing. Streamed; audited.',
       tag,
       query: AuditExportQuerySchema,
-      success: { status: 200, contentType: 'application/x-ndjson' },
+      success: {
+        status: 200,
+        contentType: 'application/x-ndjson',
+        others: [{ status: 200, contentType: 'text/csv' }],
+      },
       handle: async (request) => {
         const { query, authorityNow } = request;
         const filter = filterOf(query, request.principal.authority.reach('audit.read'));

@@ -23,12 +23,16 @@ import { createFile, type FileDeps, finishFile, uploadBytes } from '../../files/
 import type { RunKeys } from '../../runs/run-keys.ts';
 import { seeRun } from '../../runs/view/seen-run.ts';
 import { findContent } from '../../store/files/contents.ts';
-import { answerBytes, attachmentHeaders } from '../answers/byte-answer.ts';
+import { answerBytes, attachmentHeaders, partAnswers } from '../answers/byte-answer.ts';
 import { type RouteSpec, route } from '../route.ts';
 
 const tag = 'files';
 const params = Closed({ id: Type.String({ format: 'uuid' }) });
-const bytesOnly = { status: 200, contentType: 'application/octet-stream' } as const;
+const bytesOnly = {
+  status: 200,
+  contentType: 'application/octet-stream',
+  others: partAnswers('application/octet-stream'),
+} as const;
 const downloadDescription =
   'With HTTP ranges, as an attachment of the type application/octet-stream, whatever is in it.';
 

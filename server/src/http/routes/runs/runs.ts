@@ -65,7 +65,7 @@ import {
   purgeRun,
   type RunRecord,
 } from '../../../store/runs/runs.ts';
-import { answerBytes } from '../../answers/byte-answer.ts';
+import { answerBytes, partAnswers } from '../../answers/byte-answer.ts';
 import {
   cancellingRunExample,
   runDetailExample,
@@ -87,6 +87,13 @@ export interface RunRouteDeps {
 }
 
 const tag = 'runs';
+/** The stream is for who asks for it by `Accept`. */
+const startAnswers = {
+  status: 201,
+  schema: RunDetailSchema,
+  example: runDetailExample,
+  others: [{ status: 201, contentType: 'text/event-stream' }],
+} as const;
 const params = Closed({ id: Id });
 const stepParams = Closed({ id: Id, step: Id });
 const maxTargetRunsPerPage = 100;
@@ -115,7 +122,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
         parameters: { service: 'nginx' },
         reason: 'Certificate was renewed',
       },
-      success: { status: 201, schema: RunDetailSchema, example: runDetailExample },
+      success: startAnswers,
       takesRequestKey: true,
       handle: async (request) => {
         const {
@@ -155,7 +162,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       params,
       body: RerunRequestSchema,
       example: { which: 'failed', from_step: 'failed' },
-      success: { status: 201, schema: RunDetailSchema, example: runDetailExample },
+      success: startAnswers,
       takesRequestKey: true,
       handle: (request) =>
         start(deps, request, (requested, caller) =>
@@ -173,7 +180,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       tag,
       params,
       query: PurgeQuerySchema,
-      success: { status: 202, schema: RunSchema, example: cancellingRunExample },
+      success: { status: 202, schema: RunSchema, example: cancellingRunExample, others: [{ status: 204 }] },
       handle: async (request) => {
         const caller = callerOf(request);
         const { purge: isPurge = false, force = false } = request.query;
@@ -345,7 +352,15 @@ function outputRoute(deps: RunRouteDeps): RouteSpec {
     tag,
     params: stepParams,
     query: OutputQuerySchema,
-    success: { status: 200, schema: OutputPageSchema },
+    success: {
+      status: 200,
+      schema: OutputPageSchema,
+      others: [
+        { status: 200, contentType: 'text/plain' },
+        { status: 200, contentType: 'application/octet-stream' },
+        ...partAnswers('text/plain', 'application/octet-stream'),
+      ],
+    },
     errors: ['output_expired'],
     handle: async ({ params, query, principal, context }) => {
       const ref = { runId: params.id, stepId: params.step, epoch: query.attempt };
