@@ -1,5 +1,7 @@
 // Every route that changes something: it leaves a row in the audit log, and changes nothing where that row can't be
 // written. Each request is made twice, the first time while the log refuses all rows.
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { CreatedApiToken, Target, UserGroup } from '@opsconductor/protocol';
 import {
   encodeBase64,
@@ -406,6 +408,13 @@ const exempt: Record<string, string> = {
   'DELETE job-imports/:id': 'forgets a plan; what was applied stays as it is',
   'POST jobs/convert/rundeck': 'reads only: what an import would make of a file',
 };
+
+test('docs/audit.md names what is not audited', async () => {
+  const page = await readFile(join(import.meta.dirname, '../../../../docs/audit.md'), 'utf8');
+  const [, told = ''] = page.split('## Not audited');
+  const named = [...(told.split('\n## ')[0] ?? '').matchAll(/`((?:GET|POST|PUT|DELETE) [^`]+)`/g)];
+  expect(named.map(([, route]) => route).sort()).toEqual(Object.keys(exempt).sort());
+});
 
 async function send(act: Act, method: string): Promise<Response> {
   const authorization: Record<string, string> = act.isPublic
