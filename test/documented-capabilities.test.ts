@@ -1,0 +1,22 @@
+// Whoever writes an agent by docs/protocol.md finds all that one can do, and what servers can.
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { agentCapabilities, agentDemands, serverCapabilities } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+
+const page = readFileSync(join(resolve(import.meta.dirname, '..'), 'docs/protocol.md'), 'utf8');
+
+/** The names in the first column of the table with this head. */
+function tableOf(head: string): string[] {
+  const [, table = ''] = page.split(`\n| ${head} |`);
+  return (table.split('\n\n')[0] ?? '')
+    .split('\n')
+    .slice(2)
+    .flatMap((row) => [...(row.split('|')[1] ?? '').matchAll(/`([^`]+)`/g)].map(([, name]) => name ?? ''));
+}
+
+test('each capability of agents, and each of servers, is in its table, and no other is', () => {
+  const ofAgents = tableOf('capability').filter((name) => name !== 'agentDemands');
+  expect(ofAgents.toSorted()).toEqual([...agentCapabilities, ...agentDemands].toSorted());
+  expect(tableOf('capability of servers').toSorted()).toEqual([...serverCapabilities].toSorted());
+});
