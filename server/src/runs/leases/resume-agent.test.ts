@@ -1,6 +1,6 @@
 import type { JournalAttempt } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { markStarted } from '../../store/agents/agent-sessions.ts';
+import { markStarted, readySessions } from '../../store/agents/agent-sessions.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import { cancelRun } from '../ends/cancel-run.ts';
 import { decideHeld } from '../ends/decide-held.ts';
@@ -268,6 +268,35 @@ test('what an intact journal does not have, and of which there is output, is unk
   expect(resumed.ends).toMatchObject([{ stepId: lease.id, outcome: { reason: 'agent_restarted' } }]);
   await t.settle(...resumed.ends);
   expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', reason: 'agent_restarted' }]);
+});
+
+test('who has an attempt that was given up and heard of is let in with those that hold nothing, who was never heard of is not', async () => {
+  await using t = await setupRuns();
+  await t.start();
+  await t.sql`update job_run_steps set output_seq = 1 where id = ${(await t.claimOne()).id}`;
+  const isLetIn = async () => {
+    const session = presented(await t.connect(t.agent, { ready: false }));
+    return (await readySessions(t.sql, [session], { onlyIdle: true })).size === 1;
+  };
+  const [step] = await t.sql<
+    ClaimedStep[]
+  >`select id, epoch, lease_token, agent_id, session_number from job_run_steps`;
+  if (step === undefined) throw new Error('no step');
+  expect(await isLetIn()).toBe(false);
+  await t.settle(givenUp(step));
+  expect(await isLetIn()).toBe(true);
+  await t.sql`update job_run_step_attempts set output_seq = 0`;
+  expect(await isLetIn()).toBe(false);
+});
+
+test('nothing is concluded of what output has come since it was given up', async () => {
+  await using t = await setupRuns();
+  await t.start();
+  await t.settle(givenUp(await t.claimOne()));
+  await t.sql`
+    insert into run_output (attempt_day, job_run_step_id, epoch, seq, stream, elapsed_ms, raw_length, sha256, sealed)
+    select attempt_day, job_run_step_id, epoch, 1, 1, 0, 1, '', '' from job_run_step_attempts`;
+  expect((await resume(t, [])).resumed.ends).toEqual([]);
 });
 
 test('what goes on without its agent is known to do so after a resume, too', async () => {

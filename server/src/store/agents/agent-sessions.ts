@@ -1,5 +1,6 @@
 // The rows that hold an agent's leases together: one session an agent, renewed by its heartbeat.
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
+import { unheardOf } from '../queue/clean-ups.ts';
 import { isAwaitedNoMore } from '../queue/step-attempts.ts';
 
 export interface AgentIdentityRow {
@@ -155,8 +156,8 @@ export interface ReadySession {
 /**
  * These agents have their new generation on disk and say what they are; they may be given steps from here on.
  *
- * @param onlyIdle leaves out those of whom something is to be decided first: leases that they hold or held, and never
- * told the end of.
+ * @param onlyIdle leaves out those of whom something is to be decided first: leases that they hold, or that were given up
+ * and never heard of.
  * @returns the sessions that were not left out, as `agent.session`.
  */
 export async function readySessions(
@@ -167,9 +168,7 @@ export async function readySessions(
   if (sessions.length === 0) return new Set();
   const isIdle = onlyIdle
     ? db`not exists (select from job_run_steps st where st.agent_id = g."agentId" and st.status = 'running')
-        and not exists (select from attempt_clean_ups c
-          join job_run_step_attempts a on a.job_run_step_id = c.job_run_step_id and a.epoch = c.epoch
-          where a.agent_id = g."agentId" and a.status = 'unknown' and a.late_status is null)`
+        and not exists (select from ${unheardOf(db, db`g."agentId"`)})`
     : db`true`;
   const given = sessions.map((session) => ({
     ...session,

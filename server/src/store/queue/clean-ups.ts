@@ -42,24 +42,34 @@ export async function dropCleanUp(tx: Tx, stepId: number, epoch: number): Promis
 }
 
 /**
- * Attempts that were given up while their agent was silent, and of which nothing was ever heard; leased since the journal
- * was begun that the agent has now.
+ * Attempts `a` of an agent that were given up while it was silent, and of which nothing was ever heard; leased since the
+ * journal was begun that the agent has now. By `job_run_step_attempts_unheard`.
  */
+export function unheardOf(sql: Queryable, agentId: number | PendingQuery<Row[]>) {
+  return sql`job_run_step_attempts a
+    join attempt_clean_ups c on c.job_run_step_id = a.job_run_step_id and c.epoch = a.epoch
+    join agents n on n.id = a.agent_id and (n.journal_lost_at is null or a.leased_at > n.journal_lost_at)
+    where a.agent_id = ${agentId} and a.status = 'unknown' and a.late_status is null and a.request_id is null
+      and a.output_state = 'gapped' and a.output_seq = 0
+      and not exists (select from detached_attempts d where d.job_run_step_id = a.job_run_step_id and d.epoch = a.epoch)`;
+}
+
+/** `unheardOf` an agent, less those of which output came after they had been given up. */
 export async function unheardAttempts(
   tx: Tx,
   agentId: number,
 ): Promise<{ stepId: number; epoch: number; leaseToken: string }[]> {
-  return tx<{ stepId: number; epoch: number; leaseToken: string }[]>`
-    select a.job_run_step_id as step_id, a.epoch, a.lease_token
-    from attempt_clean_ups c
-    join job_run_step_attempts a on a.job_run_step_id = c.job_run_step_id and a.epoch = c.epoch
-    join agents g on g.id = a.agent_id and (g.journal_lost_at is null or a.leased_at > g.journal_lost_at)
-    where a.agent_id = ${agentId} and a.status = 'unknown' and a.late_status is null and a.request_id is null
-      and a.output_state = 'gapped' and a.output_seq = 0
-      and not exists (select from detached_attempts d where d.job_run_step_id = a.job_run_step_id and d.epoch = a.epoch)
-      and not exists (select from run_output o where o.attempt_day = a.attempt_day
-        and o.job_run_step_id = a.job_run_step_id and o.epoch = a.epoch)
-    order by 1, 2`;
+  const given = await tx<{ stepId: number; epoch: number; leaseToken: string }[]>`
+    select a.job_run_step_id as step_id, a.epoch, a.lease_token from ${unheardOf(tx, agentId)} order by 1, 2`;
+  // Most have none: whoever looks into output has every day of it locked.
+  if (given.length === 0) return given;
+  const withOutput = await tx<{ stepId: number; epoch: number }[]>`
+    select a.job_run_step_id as step_id, a.epoch from job_run_step_attempts a
+    where a.job_run_step_id = any(${given.map(({ stepId }) => stepId)}::bigint[]) and exists (
+      select from run_output o where o.attempt_day = a.attempt_day
+        and o.job_run_step_id = a.job_run_step_id and o.epoch = a.epoch)`;
+  const heard = new Set(withOutput.map(({ stepId, epoch }) => `${stepId}.${epoch}`));
+  return given.filter(({ stepId, epoch }) => !heard.has(`${stepId}.${epoch}`));
 }
 
 export interface DueCleanUp {

@@ -1,7 +1,12 @@
 // Plans of the statements that run all the time, on a table of finished steps: none reads it from end to end.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { endOf, setupRuns, type TestRuns, testServerId } from '../../runs/testing.ts';
-import { markStarted, runningStepsOfAgent, settledAttempts } from '../agents/agent-sessions.ts';
+import {
+  markStarted,
+  readySessions,
+  runningStepsOfAgent,
+  settledAttempts,
+} from '../agents/agent-sessions.ts';
 import type { BinaryQueryable } from '../database/binary-connection.ts';
 import { connectQueue, type Queryable, type Sql, type Tx } from '../database/connection.ts';
 import { storedContentBytes } from '../files/contents.ts';
@@ -27,7 +32,7 @@ import {
   writeTargetRuns,
 } from '../runs/run-progress.ts';
 import { claimOnce } from './claims.ts';
-import { agentsForDueCleanUps, takeDueCleanUps, wantCleanUps } from './clean-ups.ts';
+import { agentsForDueCleanUps, takeDueCleanUps, unheardAttempts, wantCleanUps } from './clean-ups.ts';
 import {
   detachedOfServer,
   forgetDetached,
@@ -243,6 +248,16 @@ const ofQueue: Reading[] = [
     (db) => settledAttempts(db as unknown as Tx, t.agent.agentId, [{ step: 1, epoch: 1 }]),
   ],
   [
+    'readySessions',
+    [running, 'job_run_step_attempts_unheard'],
+    (db) => readySessions(db, [{ agentId: t.agent.agentId } as never], { onlyIdle: true }),
+  ],
+  [
+    'unheardAttempts',
+    ['job_run_step_attempts_unheard'],
+    (db) => unheardAttempts(db as unknown as Tx, t.agent.agentId),
+  ],
+  [
     'takenByOthers',
     ['job_run_step_attempts_pkey', 'job_run_steps_pkey'],
     (db) => takenByOthers(db, t.agent.agentId, [{ step: 1, epoch: 1, leaseToken: 'held' }]),
@@ -321,6 +336,14 @@ function expectIndexes(plan: Plan[] | undefined = [], indexes: string[] = []): v
   const used = indexesOf(plan);
   expect(indexes.filter((either) => !either.split(' or ').some((index) => used.has(index)))).toEqual([]);
 }
+
+test('an agent that comes back has no day of output opened', async () => {
+  const plan = await planned(
+    (db) => unheardAttempts(db as unknown as Tx, t.agent.agentId),
+    whateverParameters,
+  );
+  expect(plan.filter((node) => node['Relation Name']?.startsWith('run_output'))).toEqual([]);
+});
 
 test.each([...ofQueue, ...ofOthers])('%s reads steps by an index alone', async (_, indexes, work) =>
   expectIndexes(await planned(work, withParameters), indexes),
