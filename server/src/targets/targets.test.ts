@@ -11,7 +11,9 @@ import {
   setupInstallation,
   type TestInstallation,
 } from '../segments/testing.ts';
+import type { Queryable } from '../store/database/connection.ts';
 import { unrestricted } from '../store/people/visibility.ts';
+import { listTargetRuns } from '../store/runs/runs.ts';
 import { lockHostTrust } from '../store/targets/host-trust.ts';
 import { type CreateTargetRequest, createTarget, deleteTarget, updateTarget } from './edit-targets.ts';
 import { getTarget, listTargets } from './list-targets.ts';
@@ -312,8 +314,33 @@ describe('deleting a target', () => {
     await t.sql`update job_runs set status = 'succeeded' where id = ${open}`;
     await deleteTarget(t.sql, id, t.caller);
     await expect(getTarget(t.sql, id, unrestricted)).rejects.toMatchObject({ code: 'not_found' });
-    const rows = await t.sql`select target_id, target_name from job_run_targets where job_run_id = ${ended}`;
-    expect(rows).toEqual([{ targetId: null, targetName: 'used' }]);
+    const rows = await listTargetRuns(t.sql, { runId: ended, above: 0, limit: 10 }, unrestricted);
+    expect(rows).toMatchObject([{ targetId: null, targetName: 'used' }]);
     await expect(deleteTarget(t.sql, id, t.caller)).rejects.toMatchObject({ code: 'not_found' });
+  });
+
+  it('writes nothing of what ran on it anew, however much that is', async () => {
+    const { id } = await create({ name: 'busy' });
+    const runId = await openRunOn(id, 'succeeded');
+    await t.sql`insert into ssh_execution_context (job_run_id, target_id, session_id, agent_id) values (${runId}, ${id}, 's', 1)`;
+    const versions = () =>
+      t.sql`select xmin::text from job_run_targets union all select xmin::text from ssh_execution_context`;
+    const before = await versions();
+    await deleteTarget(t.sql, id, t.caller);
+    expect(await versions()).toEqual(before);
+  });
+
+  it('leaves no way to make a target run of it, nor is it deleted beside a transaction that makes one', async () => {
+    const [gone, begun] = [await create({ name: 'gone' }), await create({ name: 'begun' })];
+    const runId = await openRunOn((await create({ name: 'another' })).id, 'succeeded');
+    const targetRun = (sql: Queryable, targetId: number) => sql`
+      insert into job_run_targets (job_run_id, target_id, segment_id, target_name)
+      values (${runId}, ${targetId}, ${segmentId}, 'any')`;
+    const commit = await holdTransaction(t.sql, (tx) => targetRun(tx, begun.id));
+    const remove = t.sql`select from targets where id = ${begun.id} for update nowait`;
+    await expect(remove).rejects.toMatchObject({ code: '55P03' });
+    await commit();
+    await deleteTarget(t.sql, gone.id, t.caller);
+    await expect(targetRun(t.sql, gone.id)).rejects.toMatchObject({ code: '23503' });
   });
 });

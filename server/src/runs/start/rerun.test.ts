@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { findRun } from '../../store/runs/runs.ts';
+import { deleteTarget } from '../../targets/edit-targets.ts';
 import { endOf, failure, setupRuns, type TestRuns } from '../testing.ts';
 import { rerun } from './rerun.ts';
 
@@ -42,4 +43,16 @@ test('what cannot be run again is refused with the reason, and nothing starts', 
   await refused({ which: 'failed', from_step: 4 });
   await t.sql`update job_run_targets set target_id = null where job_run_id = ${runId}`;
   await refused({ which: 'not_succeeded' });
+});
+
+test('a run is not run again on a target that was deleted since, which is named', async () => {
+  await using t = await setupRuns();
+  const runId = await endedRun(t);
+  const [failed] = await t.sql<{ id: number }[]>`
+    select target_id as id from job_run_targets where job_run_id = ${runId} and status = 'failed'`;
+  await deleteTarget(t.sql, failed?.id ?? 0, t.caller);
+  await expect(rerun(t, runId, { which: 'failed' }, t.caller)).rejects.toMatchObject({
+    code: 'invalid',
+    details: [{ path: 'which', message: expect.stringMatching(/^Target “host-2” was deleted since/) }],
+  });
 });

@@ -217,9 +217,10 @@ export async function listTargetRuns(
   reaches: readonly Reach[],
 ): Promise<TargetRunRecord[]> {
   return db<TargetRunRecord[]>`
-    select t.id, t.target_id, t.target_name, t.segment_id, g.name as segment_name, t.status, t.started_at, t.completed_at,
+    select t.id, x.id as target_id, t.target_name, t.segment_id, g.name as segment_name, t.status, t.started_at, t.completed_at,
       t.end_reason
     from job_run_targets t
+    left join targets x on x.id = t.target_id
     join segments g on g.id = t.segment_id
     join job_runs r on r.id = t.job_run_id
     join jobs j on j.id = r.job_id
@@ -356,10 +357,10 @@ export async function targetsToRerun(
   statuses: readonly RunStatus[],
 ): Promise<{ targetId: number | null; targetName: string; failedStep: number }[]> {
   return db<{ targetId: number | null; targetName: string; failedStep: number }[]>`
-    select t.target_id, t.target_name, coalesce((
+    select x.id as target_id, t.target_name, coalesce((
       select min(st.step_number) from job_run_steps st
       where st.target_run_id = t.id and st.status in ('failed', 'timed_out', 'unknown', 'cancelled')), 1) as failed_step
-    from job_run_targets t
+    from job_run_targets t left join targets x on x.id = t.target_id
     where t.job_run_id = ${runId} and t.status = any(${statuses as string[]}::text[])
     order by t.id`;
 }
