@@ -55,7 +55,7 @@ export interface WinrmFixtureOptions {
   kerberos?: boolean;
   /** How far the clocks of the host and of its KDC are ahead of this machine's, as `+3600s`. */
   ahead?: { host?: string; kdc?: string };
-  /** Whom scheduled tasks may run as, with their passwords, beside the system: `taskUsers`. Hosts that refuse their users (`noAccess`; `noProfiles`: a shell with their profile) or lack something: `noBasic`, `noPowershell`, `deafPowershell` (it reads no input). What they have configured: `tellsConfiguration`, `driveBytes`, `maxShells`, `maxPollSeconds`, `maxSendSeconds`, `maxEnvelope`, `spaced`, `openEnded` (boundaries of sealed replies). */
+  /** Whom scheduled tasks may run as, with their passwords, beside the system: `taskUsers`. Hosts that refuse their users (`noAccess`; `noProfiles`: a shell with their profile) or lack something: `noBasic`, `noPowershell`, `deafPowershell` (it reads no input), `noCtrlC` (it reaches no command, as some say of Windows where input is a pipe). What they have configured: `tellsConfiguration`, `driveBytes`, `maxShells`, `maxPollSeconds`, `maxSendSeconds`, `maxEnvelope`, `spaced`, `openEnded` (boundaries of sealed replies). */
   settings?: Record<string, unknown>;
 }
 

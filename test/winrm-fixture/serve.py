@@ -112,6 +112,8 @@ class Host:
             return (200, "<rsp:SendResponse/>") if refused is None else (500, soap.fault(refused))
         if request.action == "Signal":
             name = request.signal()
+            if name == "ctrl_c" and self.settings.get("noCtrlC"):
+                return 200, "<rsp:SignalResponse/>"
             command.signal(signal.SIGINT if name == "ctrl_c" else signal.SIGKILL)
             return 200, "<rsp:SignalResponse/>"
         return 500, soap.fault("schema")

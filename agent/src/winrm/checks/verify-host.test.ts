@@ -28,7 +28,7 @@ const onWindows = [
 ];
 const scripts = Object.fromEntries(trials.map(({ text }, at) => [text, onWindows[at] ?? '']));
 const host = hostOfFile({
-  settings: { deafPowershell: false },
+  settings: { deafPowershell: false, noCtrlC: false },
   emulated: {
     bootstrap: powershellBootstrap,
     cmdRunner,
@@ -73,6 +73,19 @@ winrmTest('a command that ends before it is stopped is none that was stopped', a
   await host.fixture.mishap({ action: 'Command', what: 'fault:not_found', skip: trials.length + 1 });
   expect((await verified()).at(-3)).toMatchObject({ ok: false });
 });
+
+winrmTest(
+  'a host that hands Ctrl+C on to no command is told from one that does, and ends them all the same',
+  async () => {
+    await host.fixture.reset({ noCtrlC: true });
+    const stop = (await verified()).find(({ what }) => what.includes('is stopped'));
+    expect(stop).toMatchObject({
+      ok: true,
+      found: expect.stringMatching(/^with its shell, not by Ctrl\+C, after [5-9]\d{3} ms$/),
+      isNews: true,
+    });
+  },
+);
 
 winrmTest('a host that can not be used is told once, with what to do', async () => {
   await host.fixture.mishap({ action: 'Create', what: 'fault:denied', times: 2 });
