@@ -1,17 +1,25 @@
 // The history of runs, across jobs: narrowed down, in pages, counted.
 import { limits, maxCountedRuns, type RunPage, type RunQuery, runStatuses } from '@opsconductor/protocol';
 import type { Authority } from '../../auth/authority.ts';
+import { AppError } from '../../errors.ts';
 import { readTime, readWords } from '../../filter-words.ts';
 import { refuseUnstorableText } from '../../storable-text.ts';
-import type { Queryable } from '../../store/database/connection.ts';
+import { type Sql, sqlState } from '../../store/database/connection.ts';
 import { decodeCursor, pageOf } from '../../store/database/cursor.ts';
 import { reachesEverything } from '../../store/people/visibility.ts';
-import { countRuns } from '../../store/runs/runs.ts';
+import { countRuns, findStarter, listingWithin, type RunRecord } from '../../store/runs/runs.ts';
 import { runView } from './run-view.ts';
 import { listSeenRuns } from './seen-run.ts';
 
-/** @throws {AppError} `invalid`, naming the field, for a status, a time or a cursor that is none. */
-export async function listRuns(sql: Queryable, query: RunQuery, authority: Authority): Promise<RunPage> {
+const queryCancelled = '57014';
+/** What no index serves goes through all runs; this is how long it may. */
+const searchTimeoutMs = 10_000;
+
+/**
+ * @throws {AppError} `invalid`, naming the field, for a status, a time or a cursor that is none; `unavailable` where it would
+ *   read too much.
+ */
+export async function listRuns(sql: Sql, query: RunQuery, authority: Authority): Promise<RunPage> {
   refuseUnstorableText(query, 'query');
   const { cursor, count, limit = limits.defaultPageItems, sort } = query;
   const filter = {
@@ -20,7 +28,6 @@ export async function listRuns(sql: Queryable, query: RunQuery, authority: Autho
     targetId: query.targetId,
     category: query.category,
     search: some(query.search),
-    createdBy: some(query.createdBy),
     target: some(query.target),
     version: some(query.version),
     createdAfter: readTime(query.createdAfter, 'query.createdAfter'),
@@ -30,10 +37,21 @@ export async function listRuns(sql: Queryable, query: RunQuery, authority: Autho
   const reaches = authority.reach('read');
   // The status of a part is known only once the part is looked at: such runs are listed, and not counted.
   const isCounted = count === true && (filter.statuses === undefined || reachesEverything(reaches));
-  const [rows, total] = await Promise.all([
-    listSeenRuns(sql, { ...filter, sort, beyond, limit: limit + 1 }, authority),
-    isCounted ? countRuns(sql, { ...filter, reaches }, maxCountedRuns) : undefined,
-  ]);
+  const read = listingWithin(sql, searchTimeoutMs, async (db): Promise<[RunRecord[], number | undefined]> => {
+    const starter = some(query.createdBy);
+    // By the id, as the database knows how many runs a user has started.
+    const createdBy = starter === undefined ? undefined : await findStarter(db, starter);
+    if (starter !== undefined && createdBy === undefined) return [[], isCounted ? 0 : undefined];
+    return Promise.all([
+      listSeenRuns(db, { ...filter, createdBy, sort, beyond, limit: limit + 1 }, authority),
+      isCounted ? countRuns(db, { ...filter, createdBy, reaches }, maxCountedRuns) : undefined,
+    ]);
+  });
+  const [rows, total] = await read.catch((error) => {
+    if (sqlState(error) !== queryCancelled) throw error;
+    const advice = 'Give a shorter time, a job or another filter beside it.';
+    throw new AppError('unavailable', `To look for these runs took too long. ${advice}`, { cause: error });
+  });
   const page = pageOf(rows, limit, ({ id }) => [id], runView);
   return total === undefined ? page : { ...page, total };
 }

@@ -40,6 +40,19 @@ export function targetRunWithin(sql: Queryable, reaches: readonly Reach[], alias
   );
 }
 
+/**
+ * Target runs that the caller may see whatever their job is, as conditions of which one must hold, each by an index of its own.
+ * Undefined where there are no such by themselves: of a right and a token's bounds one may go by the job, and the other by
+ * the target. The alias is `tr`.
+ */
+export function targetRunOnTargets(sql: Queryable, reaches: readonly Reach[]): Condition[] | undefined {
+  const bounded = reaches.filter((reach) => !reach.everywhere);
+  const [reach] = bounded;
+  if (reach === undefined || bounded.length > 1) return undefined;
+  const on = targetIn(sql, reach, 'tr.segment_id', 'tr.target_id');
+  return on.length === 0 ? [sql`false`] : on;
+}
+
 /** Runs with a target run that the caller may see. Aliases are those of `job_runs` and `jobs`. */
 export function runWithin(sql: Queryable, reaches: readonly Reach[], alias = 'r', job = 'j') {
   if (reachesEverything(reaches)) return sql`true`;

@@ -9,13 +9,14 @@ import type {
   RunStrategy,
 } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
-import { type Queryable, type Tx, unprepared } from '../database/connection.ts';
+import { type Queryable, type Sql, type Tx, unprepared } from '../database/connection.ts';
 import { containsPattern } from '../database/cursor.ts';
 import { dropDeletedJobs } from '../jobs/jobs.ts';
 import {
   type Condition,
   jobWithin,
   reachesEverything,
+  targetRunOnTargets,
   targetRunWithin,
   wholeRunWithin,
 } from '../people/visibility.ts';
@@ -119,8 +120,8 @@ export interface RunFilter {
   category?: string | undefined;
   /** Part of the job's name. */
   search?: string | undefined;
-  /** Name of who started it. */
-  createdBy?: string | undefined;
+  /** Id of who started it. */
+  createdBy?: number | undefined;
   /** Part of the name of a target. */
   target?: string | undefined;
   /** Number of the version, or the name it was asked for by. */
@@ -138,22 +139,91 @@ export interface RunListQuery extends RunFilter {
   limit: number;
 }
 
+/** Has the database give up each statement of the work that takes longer: all of them go over one connection. */
+export async function listingWithin<T>(
+  sql: Sql,
+  timeoutMs: number,
+  work: (db: Queryable) => Promise<T>,
+): Promise<T> {
+  return (await sql.begin('read only', async (tx) => {
+    await tx`select set_config('statement_timeout', ${String(timeoutMs)}, true)`;
+    return work(tx as unknown as Queryable);
+  })) as T;
+}
+
 export async function listRuns(db: Queryable, query: RunListQuery): Promise<RunRecord[]> {
   const { beyond, limit } = query;
   const isOldest = query.sort === 'oldest';
   const after = isOldest ? db`and r.id > ${beyond ?? 0}` : db`and r.id < ${beyond ?? 0}`;
+  const order = db`order by id ${isOldest ? db`asc` : db`desc`} limit ${limit}`;
+  const fitting = fittingRuns(db, query, (condition) => {
+    return db`(select r.id from job_runs r join jobs j on j.id = r.job_id
+      where ${condition} ${beyond === undefined ? db`` : after} ${order})`;
+  });
   return unprepared(db<RunRecord[]>`
-    select ${runColumns(db)}
-    where ${fits(db, query)} ${beyond === undefined ? db`` : after}
-    order by r.id ${isOldest ? db`asc` : db`desc`} limit ${limit}`);
+    ${fitting.first} select ${runColumns(db)}
+    where r.id = any(array(select id from (${fitting.ids}) fitting ${order}))
+    order by r.id ${isOldest ? db`asc` : db`desc`}`);
+}
+
+/** Whom the filter of a list names. */
+export async function findStarter(db: Queryable, name: string): Promise<number | undefined> {
+  const [row] = await db<{ id: number }[]>`select id from users where lower(name) = lower(${name}) limit 1`;
+  return row?.id;
 }
 
 /** How many runs fit, `most` standing for that many or more. */
 export async function countRuns(db: Queryable, filter: RunFilter, most: number): Promise<number> {
+  const fitting = fittingRuns(db, filter, (condition) => {
+    return db`(select r.id from job_runs r join jobs j on j.id = r.job_id where ${condition} limit ${most})`;
+  });
   const [row] = await unprepared(db<{ count: number }[]>`
-    select count(*)::int as count from (
-      select from job_runs r join jobs j on j.id = r.job_id where ${fits(db, filter)} limit ${most}) counted`);
+    ${fitting.first} select count(*)::int as count from (
+      select from (${fitting.ids}) fitting limit ${most}) counted`);
   return row?.count ?? 0;
+}
+
+/** Where a reader sees no more target runs than these by segment or target group, the runs of these are looked at and not all. */
+const fewTargetRuns = 20_000;
+
+/**
+ * The ids of what fits and may be seen, from the union of conditions that no run fits two of: so each may be read by an
+ * index of its own, and in the order of the list. `first` stands before the whole statement.
+ */
+function fittingRuns(db: Queryable, filter: RunFilter, select: (condition: Condition) => Condition) {
+  const { reaches, statuses, partStatuses } = filter;
+  const also = fits(db, filter);
+  const whole = (within: Condition) =>
+    statuses === undefined
+      ? [db`${within} and ${also}`]
+      : [...new Set(statuses)].map((status) => db`r.status = ${status} and ${within} and ${also}`);
+  if (reachesEverything(reaches)) return { first: db``, ids: union(db, whole(db`true`).map(select)) };
+  const inStatus =
+    partStatuses === undefined ? db`true` : db`tr.status = any(${partStatuses as string[]}::text[])`;
+  const part = db`not ${jobWithin(db, reaches)} and exists (select from job_run_targets tr where tr.job_run_id = r.id
+    and ${inStatus} and ${targetRunWithin(db, reaches)}) and ${also}`;
+  const seesJobs = reaches.every(({ everywhere, categoryIds }) => everywhere || categoryIds.length > 0);
+  const branches = seesJobs ? whole(jobWithin(db, reaches)) : [];
+  const onTargets = targetRunOnTargets(db, reaches);
+  if (onTargets === undefined) return { first: db``, ids: union(db, [...branches, part].map(select)) };
+  const mine = (within: Condition) =>
+    db`(select tr.job_run_id from job_run_targets tr where ${within} limit ${fewTargetRuns + 1})`;
+  return {
+    first: db`with mine as materialized (${union(db, onTargets.map(mine))}),
+      few as materialized (select count(*) <= ${fewTargetRuns} as so from mine)`,
+    ids: union(
+      db,
+      [
+        ...branches,
+        db`(select so from few) and r.id = any(array(select job_run_id from mine)) and ${part}`,
+        db`not (select so from few) and ${part}`,
+      ].map(select),
+    ),
+  };
+}
+
+function union(db: Queryable, selects: readonly Condition[]): Condition {
+  return selects.reduce((all, one) => db`${all} union all ${one}`);
 }
 
 /** Of the aliases r and j. */
@@ -162,7 +232,7 @@ function fits(db: Queryable, filter: RunFilter): Condition {
     filter;
   const onTarget = (which: Condition) => db`exists (select from job_run_targets t
     where t.job_run_id = r.id and ${which} and ${targetRunWithin(db, filter.reaches, 't')})`;
-  const conditions: Condition[] = [seenRunWithin(db, filter)];
+  const conditions: Condition[] = [db`true`];
   if (jobId !== undefined) conditions.push(db`r.job_id = ${jobId}`);
   if (targetId !== undefined) conditions.push(onTarget(db`t.target_id = ${targetId}`));
   if (target !== undefined) {
@@ -173,11 +243,7 @@ function fits(db: Queryable, filter: RunFilter): Condition {
       where (select top.id from categories top where top.name = ${category}) = any(below.ancestor_ids)))`);
   }
   if (search !== undefined) conditions.push(db`lower(j.name) like lower(${containsPattern(search)}::text)`);
-  if (createdBy !== undefined) {
-    conditions.push(
-      db`r.created_by = (select a.id from users a where lower(a.name) = lower(${createdBy}) limit 1)`,
-    );
-  }
+  if (createdBy !== undefined) conditions.push(db`r.created_by = ${createdBy}`);
   if (version !== undefined) {
     conditions.push(
       /^\d{1,9}$/.test(version) ? db`r.job_version = ${Number(version)}` : db`r.version_ref = ${version}`,
@@ -186,17 +252,6 @@ function fits(db: Queryable, filter: RunFilter): Condition {
   if (createdAfter !== undefined) conditions.push(db`r.created_at >= ${createdAfter}`);
   if (createdBefore !== undefined) conditions.push(db`r.created_at < ${createdBefore}`);
   return conditions.reduce((both, one) => db`${both} and ${one}`);
-}
-
-/** What the caller may see, in the status asked for; of a part the status is settled by who computes it. */
-function seenRunWithin(db: Queryable, { reaches, statuses, partStatuses }: RunFilter) {
-  const inStatus = statuses === undefined ? db`true` : db`r.status = any(${statuses as string[]}::text[])`;
-  if (reachesEverything(reaches)) return inStatus;
-  const partInStatus =
-    partStatuses === undefined ? db`true` : db`tr.status = any(${partStatuses as string[]}::text[])`;
-  return db`((${jobWithin(db, reaches)} and ${inStatus})
-    or (not ${jobWithin(db, reaches)} and exists (select from job_run_targets tr where tr.job_run_id = r.id
-      and ${partInStatus} and ${targetRunWithin(db, reaches)})))`;
 }
 
 export interface TargetRunRecord {

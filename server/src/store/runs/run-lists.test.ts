@@ -1,0 +1,109 @@
+// Lists of runs after a year: what few of them have is found and counted without a look at all. The rare ones are the
+// oldest, so that to go back until enough fit is to read everything.
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Reach } from '../../auth/authority.ts';
+import { endOf, setupRuns, type TestRuns } from '../../runs/testing.ts';
+import { makeSegment } from '../../segments/testing.ts';
+import type { Queryable } from '../database/connection.ts';
+import { rowsRead } from '../database/testing/rows-read.ts';
+import { unrestricted } from '../people/visibility.ts';
+import { countRuns, listRuns, type RunFilter } from './runs.ts';
+
+const manyRuns = 22_000;
+const jobs = 5;
+const rareRuns = 20;
+/** Of runs: each that is found may be read some times, by its index and by its id. */
+const few = 500;
+const day = '2025-03-10';
+
+let t: TestRuns;
+let rareSegment: number;
+let rareGroup: number;
+let ann: number;
+beforeAll(async () => {
+  t = await setupRuns();
+  rareSegment = (await makeSegment(t, 'new')).id;
+  const model = await t.start();
+  for (let more = 1; more < jobs; more += 1) await t.start();
+  await t.settle(...(await t.claim()).map((lease) => endOf(lease)));
+  const [group] = await t.sql<{ id: number }[]>`insert into target_groups (name) values ('new') returning id`;
+  rareGroup = group?.id ?? 0;
+  const targetId = await t.addTarget();
+  await t.sql`insert into target_group_members (target_group_id, target_id) values (${rareGroup}, ${targetId})`;
+  const [user] = await t.sql<{ id: number }[]>`insert into users (name) values ('ann') returning id`;
+  ann = user?.id ?? 0;
+  // The newest run of its job, thousands of times in one transaction.
+  await t.sql`alter table job_runs disable trigger job_runs_started`;
+  await t.sql`
+    insert into job_runs overriding system value
+    select (jsonb_populate_record(r, jsonb_build_object('id', 1000 + n, 'job_id', 1 + n % ${jobs}) || case when n <= ${rareRuns}
+      then jsonb_build_object('status', case n % 2 when 0 then 'unknown' else 'timed_out' end,
+        'created_by', ${ann}::bigint, 'created_at', ${`${day}T12:00:00Z`}::text)
+      else jsonb_build_object('created_at', '2025-06-01T00:00:00Z'::timestamptz + n * interval '1 minute') end)).*
+    from job_runs r cross join generate_series(1, ${manyRuns}) n where r.id = ${model}`;
+  await t.sql`
+    insert into job_run_targets (job_run_id, segment_id, target_id, target_name, status)
+    select r.id, case when r.status <> 'succeeded' then ${rareSegment}::bigint else ${t.segmentId}::bigint end,
+      case when r.status <> 'succeeded' then ${targetId}::bigint end, 'host', r.status
+    from job_runs r where r.id > 1000`;
+  await t.sql`analyze`;
+});
+afterAll(() => t[Symbol.asyncDispose]());
+
+const read = <T>(work: (db: Queryable) => Promise<T>) => rowsRead(t.sql, 'job_runs', work);
+const within = (more: Partial<Reach>): Reach[] => [
+  { everywhere: false, categoryIds: [], segmentIds: [], targetGroupIds: [], ...more },
+];
+
+test.each<[string, () => Omit<RunFilter, 'reaches'> & { reaches?: readonly Reach[] }, number]>([
+  ['in a state', () => ({ statuses: ['unknown'] }), rareRuns / 2],
+  ['in one of several states', () => ({ statuses: ['unknown', 'held', 'timed_out'] }), rareRuns],
+  ['by who started them', () => ({ createdBy: ann }), rareRuns],
+  [
+    'of a day',
+    () => ({ createdAfter: new Date(day), createdBefore: new Date(Date.parse(day) + 86_400_000) }),
+    rareRuns,
+  ],
+  ['by a reader of a new segment', () => ({ reaches: within({ segmentIds: [rareSegment] }) }), rareRuns],
+  [
+    'by a reader of a new target group',
+    () => ({ reaches: within({ targetGroupIds: [rareGroup] }) }),
+    rareRuns,
+  ],
+  [
+    'by a reader of both',
+    () => ({ reaches: within({ segmentIds: [rareSegment], targetGroupIds: [rareGroup] }) }),
+    rareRuns,
+  ],
+  ['by a reader of nothing', () => ({ reaches: within({}) }), 0],
+])('the few %s are listed and counted without a look at all runs', async (_, filterOf, expected) => {
+  const filter = { reaches: unrestricted, ...filterOf() };
+  for (const sort of ['newest', 'oldest'] as const) {
+    const listed = await read((db) => listRuns(db, { ...filter, sort, limit: 51 }));
+    const ids = listed.found.map(({ id }) => id);
+    expect(ids).toHaveLength(expected);
+    expect(ids).toEqual(ids.toSorted((a, b) => (sort === 'oldest' ? a - b : b - a)));
+    expect(listed.rows).toBeLessThan(few);
+  }
+  const counted = await read((db) => countRuns(db, filter, 10_000));
+  expect(counted.found).toBe(expected);
+  expect(counted.rows).toBeLessThan(few);
+});
+
+test('pages of several states go on from where the last one ended', async () => {
+  const found: number[] = [];
+  for (let beyond: number | undefined; ; beyond = found.at(-1)) {
+    const statuses = ['unknown', 'timed_out'] as const;
+    const page = await listRuns(t.sql, { statuses, reaches: unrestricted, limit: 3, beyond });
+    found.push(...page.map(({ id }) => id));
+    if (page.length < 3) break;
+  }
+  expect(found).toEqual(Array.from({ length: rareRuns }, (_, n) => 1000 + rareRuns - n));
+});
+
+test('who sees most runs finds the newest at once', async () => {
+  const reaches = within({ segmentIds: [t.segmentId] });
+  const { rows, found } = await read((db) => listRuns(db, { reaches, limit: 51 }));
+  expect(found).toHaveLength(51);
+  expect(rows).toBeLessThan(few);
+});
