@@ -5,7 +5,7 @@ import {
   readCheckpoint,
   verifyCheckpoint,
 } from '@opsconductor/protocol/audit';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import {
   checkpointsAfter,
   countUnsealed,
@@ -265,8 +265,35 @@ describe('retention', () => {
 
   const countRows = async () => (await t.sql<{ n: number }[]>`select count(*) as n from audit_log`)[0]?.n;
 
+  const touchedBefore = (time: string) =>
+    t.sql`update cluster_clock set touched_at = clock_timestamp() - ${time}::interval, leapt_at = null`;
+
+  it('removes nothing for a day after the clock has gone on by more than a day at once', async () => {
+    await oldLog(2);
+    await touchedBefore('25 hours');
+    await new AuditSealer({ ...t.deps, retentionDays: 30 }).stop();
+    expect(await countRows()).toBe(2);
+    await touchedBefore('1 hour');
+    await new AuditSealer({ ...t.deps, retentionDays: 30 }).stop();
+    expect((await positions()).map((row) => row.action)).toEqual(['audit.retained']);
+  });
+
+  it('removes rows each hour, whatever the server’s clock was set to', async () => {
+    onTestFinished(() => void vi.useRealTimers());
+    vi.useFakeTimers({ toFake: ['Date', 'performance'] });
+    await touchedBefore('1 second');
+    const sealer = new AuditSealer({ ...t.deps, retentionDays: 30 });
+    await sealer.stop();
+    await oldLog(2);
+    vi.setSystemTime(Date.now() - 40 * 24 * 3_600_000);
+    vi.advanceTimersByTime(3_600_000);
+    await sealer.stop();
+    expect((await positions()).map((row) => row.action)).toEqual(['audit.retained']);
+  });
+
   it('removes many rows a portion at a time, and seals in between', async () => {
     await oldLog(5_000);
+    await touchedBefore('1 second');
     const sealer = new AuditSealer({ ...t.deps, retentionDays: 30 });
     for (const [name, left] of [
       ['a', 3_002],

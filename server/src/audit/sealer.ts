@@ -1,6 +1,7 @@
 // Each second: looks whether the log is still what it was, seals what was written, removes what retention allows to remove.
 // Any server may seal; one does at a time.
 import type { SignedCheckpoint } from '@opsconductor/protocol/audit';
+import { leaptMessage, removalClock } from '../store/queue/sweep.ts';
 import { LogWatch, type LogWatchDeps } from './log-watch.ts';
 import { Retention } from './retention.ts';
 import { type SealDeps, sealRows } from './seal-rows.ts';
@@ -24,7 +25,8 @@ export class AuditSealer {
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<unknown> | undefined;
   readonly #complainedAt = new Map<string, number>();
-  #retainedAt = 0;
+  /** By a clock that nobody sets. */
+  #retainDueAt = 0;
   #hasOldRows = false;
 
   constructor(deps: SealerDeps) {
@@ -71,8 +73,8 @@ export class AuditSealer {
     try {
       await work();
     } catch (error) {
-      if (Date.now() - (this.#complainedAt.get(failure) ?? 0) < complainMs) return;
-      this.#complainedAt.set(failure, Date.now());
+      if (performance.now() - (this.#complainedAt.get(failure) ?? -complainMs) < complainMs) return;
+      this.#complainedAt.set(failure, performance.now());
       this.#deps.log.error({ err: error }, failure);
     }
   }
@@ -80,9 +82,12 @@ export class AuditSealer {
   async #retain(): Promise<void> {
     const { retentionDays } = this.#deps;
     if (retentionDays === undefined) return;
-    if (Date.now() - this.#retainedAt >= hourMs) {
-      this.#retainedAt = Date.now();
-      await this.#retention.note(retentionDays);
+    if (performance.now() >= this.#retainDueAt) {
+      this.#retainDueAt = performance.now() + hourMs;
+      // Where the clock may be ahead no more is noted; what was before still goes.
+      const { now, mayBeAhead } = await removalClock(this.#deps.sql);
+      if (mayBeAhead) this.#deps.log.warn({ now }, `${leaptMessage}: old audit rows stay for a day`);
+      else await this.#retention.note(retentionDays);
       this.#hasOldRows = true;
     }
     if (this.#hasOldRows) this.#hasOldRows = (await this.#retention.removeSome()).more;

@@ -14,8 +14,8 @@ const filesPerBatch = 20;
  *
  * @returns how many were removed; where another server is at it, that is left to it.
  */
-export async function expireFiles(sql: Sql, days: number, now: () => Date): Promise<number> {
-  const unusedSince = new Date(now().getTime() - days * dayMs);
+export async function expireFiles(sql: Sql, days: number, now: Date): Promise<number> {
+  const unusedSince = new Date(now.getTime() - days * dayMs);
   let removed = 0;
   for (let count = filesPerBatch; count === filesPerBatch; removed += count) {
     count = await inTransaction(sql, async (tx) => {

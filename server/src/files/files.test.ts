@@ -121,8 +121,8 @@ test('files that no job names and no step uses are removed once they are old, wh
   });
   await t.sql`update files set created_at = now() - interval '40 days'`;
   await noteFileUse(t.sql, ids.used ?? '');
-  expect(await expireFiles(t.sql, 41, () => new Date())).toBe(0);
-  expect(await expireFiles(t.sql, 30, () => new Date())).toBe(1);
+  expect(await expireFiles(t.sql, 41, new Date())).toBe(0);
+  expect(await expireFiles(t.sql, 30, new Date())).toBe(1);
   const { items } = await listFiles(t.sql, {}, unrestricted);
   expect(items.map(({ name }) => name)).toEqual(['half', 'named', 'used']);
   expect(await t.sql`select detail from audit_log where action = 'file.expired'`).toMatchObject([

@@ -1,7 +1,14 @@
-import { expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { createLog } from '../../log.ts';
-import type { Sql } from '../../store/database/connection.ts';
-import { blockedBackends, endOf, holdTransaction, setupRuns, testServerId } from '../testing.ts';
+import { makeOutputPartitions } from '../../store/runs/run-output.ts';
+import {
+  blockedBackends,
+  endOf,
+  holdTransaction,
+  setupRuns,
+  type TestRuns,
+  testServerId,
+} from '../testing.ts';
 import { Housekeeper, type HousekeeperDeps } from './housekeeper.ts';
 import { Sweeper } from './sweeper.ts';
 
@@ -9,12 +16,39 @@ async function setup(retention?: HousekeeperDeps['retention']) {
   const t = await setupRuns();
   const log = createLog({ level: 'silent', plain: false });
   const errors: string[] = [];
+  const warnings: string[] = [];
   log.error = (_: object, message?: string) => void errors.push(message ?? '');
+  log.warn = (_: object, message?: string) => void warnings.push(message ?? '');
+  // The template may be of yesterday.
   await t.sql`update cluster_clock set touched_at = clock_timestamp()`;
-  const housekeeper = new Housekeeper({ sql: t.sql, log, retention });
+  await makeOutputPartitions(t.sql);
+  const another = () => new Housekeeper({ sql: t.sql, log, retention });
+  const housekeeper = another();
   const sweeper = new Sweeper({ sql: t.sql, serverId: testServerId, log, publish: () => {} });
-  return Object.assign(t, { housekeeper, sweeper, errors });
+  return Object.assign(t, { housekeeper, another, sweeper, errors, warnings });
 }
+
+afterEach(() => void vi.useRealTimers());
+
+const hourMs = 3_600_000;
+const dayMs = 24 * hourMs;
+
+async function partitions({ sql }: TestRuns): Promise<string[]> {
+  const rows = await sql<{ name: string }[]>`
+    select inhrelid::regclass::text as name from pg_inherits where inhparent = 'run_output'::regclass order by 1`;
+  return rows.map(({ name }) => name);
+}
+
+/** A run that ended so many days ago, by the database's clock. */
+async function endedRun(t: TestRuns, days: number): Promise<number> {
+  const id = await t.start();
+  await t.settle(endOf(await t.claimOne()));
+  await t.sql`update job_runs set completed_at = clock_timestamp() - make_interval(days => ${days}) where id = ${id}`;
+  return id;
+}
+
+const isThere = async (t: TestRuns, runId: number) =>
+  (await t.sql`select from job_runs where id = ${runId}`).length > 0;
 
 test('the days that output will come to are there in time, and what is over or old enough goes', async () => {
   await using t = await setup({ outputDays: 2, runDays: 30, fileDays: 30 });
@@ -24,7 +58,7 @@ test('the days that output will come to are there in time, and what is over or o
   const old = await t.start();
   await t.settle(endOf(await t.claimOne()));
   await t.sql`update job_runs set completed_at = completed_at - interval '40 days' where id = ${old}`;
-  const before = await days(t.sql);
+  const before = await partitions(t);
   for (const day of before.slice(-2)) await t.sql`drop table ${t.sql(day)}`;
   await t.sql`create table run_output_20200102 partition of run_output for values from ('2020-01-02') to ('2020-01-03')`;
   await t.sql`insert into users (name) values ('ann')`;
@@ -57,7 +91,7 @@ test('the days that output will come to are there in time, and what is over or o
 
   await t.housekeeper.round();
   expect(t.errors).toEqual([]);
-  expect(await days(t.sql)).toEqual(before);
+  expect(await partitions(t)).toEqual(before);
   const names = (of: string) => t.sql.unsafe(of).then((rows) => rows.map(({ name }) => name));
   expect(await names('select id as name from job_runs')).toEqual([runId]);
   expect(await names('select address as name from sessions')).toEqual(['open']);
@@ -71,12 +105,6 @@ test('the days that output will come to are there in time, and what is over or o
   expect(await t.sql`select from content_bytes where bytes in (3, 4)`).toHaveLength(0);
   expect(await t.sql`select sum(bytes)::int as sum from content_bytes`).toEqual([{ sum: 7 }]);
 });
-
-async function days(sql: Sql): Promise<string[]> {
-  const rows = await sql<{ name: string }[]>`
-    select inhrelid::regclass::text as name from pg_inherits where inhparent = 'run_output'::regclass order by 1`;
-  return rows.map(({ name }) => name);
-}
 
 test('while old runs are being removed, however long that takes, the sweep goes on', async () => {
   await using t = await setup({ outputDays: undefined, runDays: 30 });
@@ -134,4 +162,85 @@ test('what can’t be cleaned up keeps nothing else from being removed', async (
   await t.housekeeper.round();
   expect(await t.sql`select from job_runs where id = ${oldId}`).toHaveLength(0);
   expect(t.errors).toEqual(['the housekeeping failed']);
+});
+
+test('what is removed goes by the database’s clock: a server whose own is a year ahead removes nothing for it', async () => {
+  await using t = await setup({ outputDays: 90, runDays: 365 });
+  const runId = await endedRun(t, 1);
+  await t.sql`select make_output_partitions(current_date - 30, 16)`;
+  const before = await partitions(t);
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 366 * dayMs });
+  await t.housekeeper.round();
+  expect(await isThere(t, runId)).toBe(true);
+  expect(await partitions(t)).toEqual(before);
+  expect(t.errors).toEqual([]);
+});
+
+test('where the clock has gone on by more than a day at once nothing is removed for a day', async () => {
+  await using t = await setup({ outputDays: 90, runDays: 365 });
+  const runId = await endedRun(t, 400);
+  await t.sql`select make_output_partitions(current_date - 130, 16)`;
+  const before = await partitions(t);
+  await t.sql`update cluster_clock set touched_at = clock_timestamp() - interval '25 hours'`;
+  // Whether or not it has been swept since.
+  await t.housekeeper.round();
+  await t.sweeper.sweep();
+  await t.another().round();
+  await t.sql`update cluster_clock set leapt_at = leapt_at - interval '23 hours'`;
+  await t.another().round();
+  expect(await isThere(t, runId)).toBe(true);
+  expect(await partitions(t)).toEqual(before);
+  expect(t.warnings).toEqual(Array(3).fill(expect.stringContaining('the clock')));
+  await t.sql`update cluster_clock set leapt_at = leapt_at - interval '2 hours'`;
+  await t.another().round();
+  expect(await isThere(t, runId)).toBe(false);
+  expect(await partitions(t)).toEqual(before.slice(16));
+});
+
+test('a clock that was ahead and was mended keeps nothing from being removed', async () => {
+  await using t = await setup({ outputDays: 90, runDays: 365 });
+  const runId = await endedRun(t, 400);
+  await t.sql`update cluster_clock set leapt_at = clock_timestamp() + interval '1 year'`;
+  await t.housekeeper.round();
+  expect(await isThere(t, runId)).toBe(false);
+});
+
+test('output is kept again where a clock that was ahead had it removed up to days that are yet to come', async () => {
+  vi.useFakeTimers({ toFake: ['performance'] });
+  await using t = await setup({ outputDays: 90, runDays: undefined });
+  await t.sql`select make_output_partitions(current_date - 20, 16)`;
+  const before = await partitions(t);
+  await t.sql`update output_retention set kept_from = current_date + 275`;
+  const keptDays = async () =>
+    (await t.sql`select current_date - kept_from as days from output_retention`)[0]?.days;
+  await t.housekeeper.round();
+  // The clock may be behind, as that of a machine that has just come up.
+  expect(await keptDays()).toBe(-275);
+  expect(await partitions(t)).toEqual(before);
+  vi.advanceTimersByTime(hourMs);
+  await t.housekeeper.round();
+  // What of it is still there is not given up for it.
+  expect(await keptDays()).toBe(20);
+  vi.advanceTimersByTime(hourMs);
+  await t.housekeeper.round();
+  expect(await partitions(t)).toEqual(before);
+});
+
+test('after the server’s clock was set back days for output are made, and old runs removed, as before', async () => {
+  vi.useFakeTimers({ toFake: ['Date', 'performance'] });
+  await using t = await setup({ outputDays: undefined, runDays: 365 });
+  await t.housekeeper.round();
+  const runId = await endedRun(t, 400);
+  const before = await partitions(t);
+  await t.sql`drop table ${t.sql(before.at(-1) ?? '')}`;
+  vi.setSystemTime(Date.now() - 40 * dayMs);
+  await t.housekeeper.round();
+  expect(await partitions(t)).toHaveLength(before.length - 1);
+  vi.advanceTimersByTime(60_000);
+  await t.housekeeper.round();
+  expect(await partitions(t)).toEqual(before);
+  expect(await isThere(t, runId)).toBe(true);
+  vi.advanceTimersByTime(hourMs);
+  await t.housekeeper.round();
+  expect(await isThere(t, runId)).toBe(false);
 });

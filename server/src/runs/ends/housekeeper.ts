@@ -7,7 +7,8 @@ import { inTransaction } from '../../store/database/transaction.ts';
 import { addUpContentBytes, deleteUnfinishedContents } from '../../store/files/contents.ts';
 import { forgetEndedOrphans } from '../../store/queue/detached-attempts.ts';
 import { forgetUnusedLocks } from '../../store/queue/lock-slots.ts';
-import { deleteExpired } from '../../store/queue/sweep.ts';
+import { mendOutputKeptFrom } from '../../store/queue/retention.ts';
+import { deleteExpired, leaptMessage, removalClock } from '../../store/queue/sweep.ts';
 import { makeOutputPartitions } from '../../store/runs/run-output.ts';
 import { applyRetention, type RetentionDeps } from '../output/retention.ts';
 import { eachOf } from './each-of.ts';
@@ -16,6 +17,7 @@ const lookMs = 1_000;
 /** There are days ahead, but not where the clock was set. */
 const daysEveryMs = 60_000;
 const removeEveryMs = 3_600_000;
+const mendEveryMs = 3_600_000;
 
 export interface HousekeeperDeps {
   sql: Sql;
@@ -50,6 +52,13 @@ export class Housekeeper {
         failure: 'days for output could not be made',
       },
       { everyMs: removeEveryMs, dueAt, work: () => this.#remove(), failure: 'the housekeeping failed' },
+      {
+        everyMs: mendEveryMs,
+        // A machine that has just come up may be behind its time.
+        dueAt: dueAt + mendEveryMs,
+        work: () => this.#mendKeptFrom(),
+        failure: 'from when output is kept could not be looked at',
+      },
     ];
   }
 
@@ -83,6 +92,13 @@ export class Housekeeper {
     return chore.running;
   }
 
+  async #mendKeptFrom(): Promise<void> {
+    const { sql, log, retention } = this.#deps;
+    const keptFrom = await mendOutputKeptFrom(sql, retention?.outputDays);
+    if (keptFrom !== undefined)
+      log.warn({ keptFrom }, 'output was to be removed up to a day that is yet to come: it is kept again');
+  }
+
   async #remove(): Promise<void> {
     const { sql, retention } = this.#deps;
     await eachOf([
@@ -92,7 +108,8 @@ export class Housekeeper {
       async () => void (await deleteUnfinishedContents(sql)),
       () => addUpContentBytes(sql),
       async () => {
-        if (retention !== undefined) await this.#removeOld(retention);
+        if (retention !== undefined && Object.values(retention).some((days) => days !== undefined))
+          await this.#removeOld(retention);
       },
     ]);
   }
@@ -100,7 +117,11 @@ export class Housekeeper {
   async #removeOld(retention: NonNullable<HousekeeperDeps['retention']>): Promise<void> {
     const { sql, log } = this.#deps;
     const { signal } = this.#stopping;
-    const now = () => new Date();
+    const { now, mayBeAhead } = await removalClock(sql);
+    if (mayBeAhead) {
+      log.warn({ now }, `${leaptMessage}: old output, runs and files stay for a day`);
+      return;
+    }
     const removed = await applyRetention({ sql, log, ...retention, now, signal });
     if (removed.partitions + removed.runs > 0) log.info(removed, 'old output and runs were removed');
     const { fileDays } = retention;

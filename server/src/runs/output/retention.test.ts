@@ -17,13 +17,13 @@ function later(t: TestOutput, days: number, keep: { outputDays?: number; runDays
     log: quiet,
     outputDays: keep.outputDays,
     runDays: keep.runDays,
-    now: () => new Date(Date.now() + days * dayMs),
+    now: new Date(Date.now() + days * dayMs),
   });
 }
 
 /** Retention of two days as it would be so many days after the attempt's. */
 function keepFrom(t: TestOutput, { attemptDay }: { attemptDay: string }, days: number) {
-  const now = () => new Date(Date.parse(attemptDay) + days * dayMs);
+  const now = new Date(Date.parse(attemptDay) + days * dayMs);
   return applyRetention({ sql: t.sql, log: quiet, outputDays: 2, runDays: undefined, now });
 }
 
@@ -137,7 +137,7 @@ test('while a backup reads all output, nothing more is waited for than for the f
   const warnings: object[] = [];
   const log = { warn: (of: object) => void warnings.push(of) } as never;
   const backupIsDone = await holdTransaction(t.sql, (tx) => tx`lock table run_output in access share mode`);
-  const now = () => new Date(Date.now() + 9 * dayMs);
+  const now = new Date(Date.now() + 9 * dayMs);
   expect(await applyRetention({ sql: t.sql, log, outputDays: 1, runDays: undefined, now })).toEqual({
     partitions: 0,
     runs: 0,

@@ -22,7 +22,7 @@ export interface RetentionDeps {
   /** Undefined: kept for ever. */
   outputDays: number | undefined;
   runDays: number | undefined;
-  now: () => Date;
+  now: Date;
   /** What is left then is for the next time. */
   signal?: AbortSignal;
 }
@@ -35,7 +35,7 @@ export async function applyRetention(deps: RetentionDeps): Promise<{ partitions:
 /** An attempt's day is in UTC, and is kept for so many whole days after it. */
 async function dropOutput({ sql, log, outputDays, now, signal }: RetentionDeps): Promise<number> {
   if (outputDays === undefined) return 0;
-  const keepFrom = new Date(now().getTime() - outputDays * dayMs).toISOString().slice(0, 10);
+  const keepFrom = new Date(now.getTime() - outputDays * dayMs).toISOString().slice(0, 10);
   // From then on readers are told that it is gone, and late chunks are refused: before anything is dropped.
   const isOurs = await inTransaction(sql, async (tx) => {
     if (!(await holdRetention(tx))) return false;
@@ -44,7 +44,7 @@ async function dropOutput({ sql, log, outputDays, now, signal }: RetentionDeps):
   });
   if (!isOurs) return 0;
   let dropped = 0;
-  for (const { name, bytes } of await expiredPartitions(sql)) {
+  for (const { name, bytes } of await expiredPartitions(sql, now)) {
     if (signal?.aborted) break;
     try {
       await inTransaction(sql, async (tx) => {
@@ -69,7 +69,7 @@ async function dropOutput({ sql, log, outputDays, now, signal }: RetentionDeps):
 
 async function deleteRuns({ sql, runDays, now, signal }: RetentionDeps): Promise<number> {
   if (runDays === undefined) return 0;
-  const endedBefore = new Date(now().getTime() - runDays * dayMs);
+  const endedBefore = new Date(now.getTime() - runDays * dayMs);
   let deleted = 0;
   for (let count = 1; count > 0 && !signal?.aborted; deleted += count) {
     count = await inTransaction(sql, async (tx) => {

@@ -34,13 +34,38 @@ export async function moveOutputKeptFrom(tx: Tx, keepFrom: string): Promise<stri
   return row?.keptFrom;
 }
 
-/** Partitions of output that hold only days before that from which it is kept, with their size in bytes. */
-export async function expiredPartitions(sql: Sql): Promise<{ name: string; bytes: number }[]> {
+/**
+ * That day is yesterday at the latest, unless a clock was ahead. Sets it back then, no further than to the oldest day that is
+ * still there: what can be read again is kept for its time. Returns it where it was.
+ */
+export async function mendOutputKeptFrom(db: Queryable, keptDays = 36_500): Promise<string | undefined> {
+  const [row] = await db<{ keptFrom: string }[]>`
+    update output_retention set kept_from = least(today.day - 1, greatest(today.day - ${keptDays}::int, (
+      select min(${partitionDay(db)}) from ${partitionsOfOutput(db)})))
+    from (select (clock_timestamp() at time zone 'UTC')::date as day) today
+    where isfinite(kept_from) and kept_from > today.day - 1 returning kept_from::text as kept_from`;
+  return row?.keptFrom;
+}
+
+function partitionsOfOutput(db: Queryable) {
+  return db`(
+    select c.oid, c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = 'run_output'::regclass and c.relname ~ '^run_output_[0-9]{8}$') as part`;
+}
+
+function partitionDay(db: Queryable) {
+  return db`to_date(right(part.relname, 8), 'YYYYMMDD')`;
+}
+
+/**
+ * Partitions of output that hold only days before that from which it is kept, with their size in bytes; none where that
+ * day is to be mended.
+ */
+export async function expiredPartitions(sql: Sql, now: Date): Promise<{ name: string; bytes: number }[]> {
   return sql<{ name: string; bytes: number }[]>`
-    select c.relname as name, pg_total_relation_size(c.oid) as bytes
-    from pg_inherits i join pg_class c on c.oid = i.inhrelid
-    where i.inhparent = 'run_output'::regclass and c.relname ~ '^run_output_[0-9]{8}$'
-      and to_date(right(c.relname, 8), 'YYYYMMDD') < (select kept_from from output_retention)
+    select part.relname as name, pg_total_relation_size(part.oid) as bytes from ${partitionsOfOutput(sql)}
+    where ${partitionDay(sql)} < (
+      select kept_from from output_retention where kept_from < (${now}::timestamptz at time zone 'UTC')::date)
     order by 1`;
 }
 

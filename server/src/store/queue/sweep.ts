@@ -1,6 +1,6 @@
 // What the sweep looks for, by the database's clock.
 import { deleteOldAsks } from '../agents/agent-asks.ts';
-import type { Sql, Tx } from '../database/connection.ts';
+import type { Queryable, Sql, Tx } from '../database/connection.ts';
 
 const clockLock = 0x0_95c0_5d;
 /** What was leased less long ago, in seconds, may not have been sent yet: its server takes it back where the agent is gone. */
@@ -16,10 +16,35 @@ export async function touchClusterClock(tx: Tx, unlessWithinS = 0): Promise<numb
   if (lock?.got !== true) return undefined;
   const [row] = await tx<{ gapS: number }[]>`
     with old as (select touched_at from cluster_clock for update)
-    update cluster_clock set touched_at = clock_timestamp() from old
+    update cluster_clock set touched_at = clock_timestamp(),
+      leapt_at = case when ${leapt(tx, 'old')} then clock_timestamp() else leapt_at end
+    from old
     where old.touched_at not between clock_timestamp() - make_interval(secs => ${unlessWithinS}) and clock_timestamp()
     returning extract(epoch from clock_timestamp() - old.touched_at)::float8 as gap_s`;
   return row?.gapS;
+}
+
+/** Not touched for more than a day: nobody was there, or the clock is ahead. */
+function leapt(db: Queryable, table: string) {
+  return db`clock_timestamp() - ${db(table)}.touched_at > interval '1 day'`;
+}
+
+export const leaptMessage =
+  'the clock has gone on by more than a day at once, as after a day off, and may be ahead';
+
+export interface RemovalClock {
+  now: Date;
+  /** It has leapt within a day: what is removed by a clock that is ahead is lost. */
+  mayBeAhead: boolean;
+}
+
+/** The time by which what is old is removed: the database's. */
+export async function removalClock(db: Queryable): Promise<RemovalClock> {
+  const [row] = await db<[RemovalClock]>`
+    select clock_timestamp() as now, ${leapt(db, 'cluster_clock')} or coalesce(
+      clock_timestamp() between leapt_at and leapt_at + interval '1 day', false) as may_be_ahead
+    from cluster_clock`;
+  return row;
 }
 
 /**
