@@ -78,9 +78,9 @@ export class CheckpointFeed {
   /** Writes down that an agent refused a checkpoint; once an hour for each agent. */
   async refused(agent: Agent, refusal: Refusal): Promise<void> {
     const { log, sql } = this.#deps;
-    const isRecent = Date.now() - (this.#complainedAt.get(agent.agentId) ?? 0) < complainMs;
+    const isRecent = performance.now() - (this.#complainedAt.get(agent.agentId) ?? -complainMs) < complainMs;
     if (isRecent) return;
-    this.#complainedAt.set(agent.agentId, Date.now());
+    this.#complainedAt.set(agent.agentId, performance.now());
     const held = await this.#describe(refusal.held);
     const offered = await this.#describe(refusal.offered);
     log.error(
@@ -96,7 +96,7 @@ export class CheckpointFeed {
 
   /** Once an hour, whoever says it: what an agent holds is its claim until it has refused another. */
   async #tellOfNone({ agentId, name }: Agent, heldSize: number): Promise<void> {
-    const now = Date.now();
+    const now = performance.now();
     if (now - this.#loggedNoneAt >= complainMs) {
       this.#loggedNoneAt = now;
       this.#deps.log.error(
@@ -131,7 +131,7 @@ export class CheckpointFeed {
 
   /** Another server may have sealed since: an agent that is ahead of what is known here is no proof of anything yet. */
   async #newest(heldSize: number): Promise<CheckpointRow | undefined> {
-    if (this.#latest === undefined || Date.now() - this.#latest.at >= freshMs) this.#ask();
+    if (this.#latest === undefined || performance.now() - this.#latest.at >= freshMs) this.#ask();
     const latest = await this.#latest?.row;
     if (heldSize <= (latest?.size ?? 0)) return latest;
     this.#ask();
@@ -140,7 +140,7 @@ export class CheckpointFeed {
 
   #ask(): void {
     const row = latestCheckpoint(this.#deps.sql);
-    this.#latest = { at: Date.now(), row };
+    this.#latest = { at: performance.now(), row };
     row.catch(() => {
       this.#latest = undefined;
     });

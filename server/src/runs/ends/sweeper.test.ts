@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { createLog } from '../../log.ts';
 import { touchClusterClock } from '../../store/queue/sweep.ts';
 import { markLeased } from '../leases/mark-leased.ts';
@@ -318,4 +318,22 @@ test('a lock that became free unseen is found by the sweep, which tells the segm
   await t.sweep();
   expect(t.published.flatMap((news) => news.segments)).toContain(t.segmentId);
   expect((await t.claimOne()).jobRunId).toBe(waiting);
+});
+
+test('what waits for too long is ended, whatever the server’s clock was set to', async () => {
+  onTestFinished(() => void vi.useRealTimers());
+  vi.useFakeTimers({ toFake: ['Date', 'performance'] });
+  await using t = await setup();
+  await t.sweep();
+  const runId = await t.start({ targets: 2, startWithinS: 60 });
+  await t.connect(t.agent, { slots: 1 });
+  await t.settle(endOf(await t.claimOne()));
+  await t.sql`update job_runs set created_at = created_at - interval '2 h', start_by = start_by - interval '2 h'`;
+  await t.sql`
+    update job_run_steps set leased_at = leased_at - interval '2 h', waits_since = waits_since - interval '2 h', completed_at = completed_at - interval '2 h'`;
+  await t.sql`update job_run_step_attempts set settled_at = settled_at - interval '2 h'`;
+  vi.setSystemTime(Date.now() - 24 * 3_600_000);
+  vi.advanceTimersByTime(5_000);
+  await t.sweep();
+  expect((await t.steps(runId)).map(({ status }) => status)).toEqual(['succeeded', 'timed_out']);
 });

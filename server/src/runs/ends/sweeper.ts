@@ -44,6 +44,7 @@ export class Sweeper {
   readonly #deps: SweeperDeps;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
+  /** By a clock that nobody sets. */
   #waitsDueAt = 0;
 
   constructor(deps: SweeperDeps) {
@@ -133,8 +134,8 @@ export class Sweeper {
 
   /** What takes an hour need not end to the second: where nothing goes on in a segment it reads all steps there. */
   async #endLongWaits(): Promise<void> {
-    if (Date.now() < this.#waitsDueAt) return;
-    this.#waitsDueAt = Date.now() + longWaitsMs;
+    if (performance.now() < this.#waitsDueAt) return;
+    this.#waitsDueAt = performance.now() + longWaitsMs;
     const { sql, log, publish } = this.#deps;
     const endIn = async (runId: number) => {
       const waits = await longWaits(sql, runId);
