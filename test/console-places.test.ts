@@ -53,6 +53,23 @@ test('a target gets a label, and a group that selects it has it as a member at o
   expect(faults).toEqual([]);
 });
 
+test('how long the agents of a segment may be silent is changed on its panel', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/agents`);
+  await page.getByRole('button', { name: /^Change after which time agents of / }).click();
+  const form = page.getByRole('dialog', { name: /^Unknown after, of / });
+  const seconds = form.getByRole('spinbutton', { name: 'Unknown after, seconds' });
+  expect(await seconds.inputValue()).toBe('300');
+  await seconds.fill('5400');
+  await form.getByRole('button', { name: 'Save' }).click();
+  await page
+    .getByRole('region', { name: /^Segment / })
+    .getByText('1 h 30 min')
+    .waitFor();
+  expect(faults).toEqual([]);
+});
+
 test('what somebody else has changed meanwhile is said, what was entered stays, and saving again puts it in place', async ({
   skip,
 }) => {

@@ -226,6 +226,7 @@ export const apiPaths = {
   auditCheckpoint: () => `${root}/audit/checkpoints/latest`,
   segments: () => `${root}/segments`,
   segmentSettings: (segmentId: number) => `${root}/segments/${segmentId}/settings`,
+  unknownAfter: (segmentId: number) => `${root}/segments/${segmentId}/unknown-after`,
   enrollmentTokens: (segmentId: number) => `${root}/segments/${segmentId}/enrollment-tokens`,
   sealingKey: (segmentId: number) => `${root}/segments/${segmentId}/sealing-key`,
   agents: (query: Query = {}) => withQuery(`${root}/agents`, query),

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AppError } from '../errors.ts';
 import { findSegment } from '../store/agents/segments.ts';
 import { unrestricted } from '../store/people/visibility.ts';
+import { changeUnknownAfter } from './change-unknown-after.ts';
 import { createSegment } from './create-segment.ts';
 import { getSegment, healthOf, listSegments } from './list-segments.ts';
 import { openRoot, sealRoot } from './segment-root.ts';
@@ -54,6 +55,14 @@ describe('creating a segment', () => {
     });
     expect(segment.rootFingerprint).toMatch(/^SHA256:[A-Za-z0-9+/]{43}$/);
     expect(await getSegment(t.sql, segment.id, unrestricted)).toEqual(segment);
+  });
+
+  it('changes how long its agents may be silent, with an audit row that says from what', async () => {
+    const { id, unknownAfter } = await makeSegment(t, 'patient');
+    expect(await changeUnknownAfter(t.sql, id, 900, t.caller)).toMatchObject({ id, unknownAfter: 900 });
+    const [row] = await t.sql`
+      select detail from audit_log where action = 'segment.unknown_after_changed' and segment_id = ${id}`;
+    expect(row?.detail).toEqual({ segment: 'patient', from: unknownAfter, to: 900 });
   });
 
   it('refuses a name that is taken and names the field', async () => {

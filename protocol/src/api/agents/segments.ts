@@ -73,10 +73,13 @@ export const SegmentListSchema = Type.Object({
     description: 'Segments of which the caller sees no more than the name, because of targets in them',
   }),
 });
+const UnknownAfter = { minimum: 10, maximum: 86_400 };
+/** How long an agent may be silent before what it has begun is unknown, in seconds. */
+export const PutUnknownAfterRequestSchema = Closed({ unknownAfter: Type.Integer(UnknownAfter) });
 export const CreateSegmentRequestSchema = Closed({
   name: SegmentName,
   description: Type.Optional(Description(1000)),
-  unknownAfter: Type.Optional(Type.Integer({ minimum: 10, maximum: 86_400, default: 300 })),
+  unknownAfter: Type.Optional(Type.Integer({ ...UnknownAfter, default: 300 })),
   /** Ed25519 public key of a root that its owner holds. Left out, the server makes the root and keeps it. */
   ownerRoot: Type.Optional(PublicKeySchema),
 });

@@ -58,6 +58,11 @@ export const segmentNeeds: Record<string, Needs> = {
     json: { settings: {}, credentialId: null },
     place: side.segment,
   })),
+  'PUT segments/:id/unknown-after': changing('segments.edit', 'the segment', (side) => ({
+    path: `${side.segmentId}/unknown-after`,
+    json: { unknownAfter: 300 },
+    place: side.segment,
+  })),
   'GET agents': listing(theSegment, (world) =>
     sides(world).map((side) => ({ text: `"name":"${side.name}-agent"`, seen: [side.segment] })),
   ),

@@ -269,6 +269,10 @@ const acts: Record<string, () => Promise<Act>> = {
     path: `segments/${world.alfa.segmentId}/settings`,
     json: { settings: { port: 2000 + ++made }, credentialId: null },
   }),
+  'PUT segments/:id/unknown-after': async () => ({
+    path: `segments/${world.alfa.segmentId}/unknown-after`,
+    json: { unknownAfter: 300 + ++made },
+  }),
 
   'PUT agents/:id/labels': async () => ({
     path: `agents/${await newAgent()}/labels`,

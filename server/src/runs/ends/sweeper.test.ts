@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { createLog } from '../../log.ts';
+import { changeUnknownAfter } from '../../segments/change-unknown-after.ts';
 import { touchClusterClock } from '../../store/queue/sweep.ts';
 import { markLeased } from '../leases/mark-leased.ts';
 import { returnLeases } from '../leases/return-leases.ts';
@@ -62,6 +63,19 @@ test('what a silent agent ran becomes unknown after the segment’s time, not be
   ]);
   expect(await t.run(runId)).toMatchObject({ status: 'unknown' });
   expect(t.published.flatMap((news) => news.runs)).toMatchObject([{ id: runId, ended: true }]);
+});
+
+test('another time of the segment holds at once, also for an agent that is silent already', async () => {
+  await using t = await setup();
+  const runId = await t.start();
+  await t.claimOne();
+  await silentFor(t, 301);
+  await changeUnknownAfter(t.sql, t.segmentId, 900, t.caller);
+  await t.sweep();
+  expect(await t.run(runId)).toMatchObject({ status: 'queued' });
+  await changeUnknownAfter(t.sql, t.segmentId, 60, t.caller);
+  await t.sweep();
+  expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', reason: 'agent_silent' }]);
 });
 
 test('a database whose clock was set back is swept all the same', async () => {

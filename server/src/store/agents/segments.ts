@@ -64,6 +64,10 @@ export async function lockSegment(tx: Tx, id: number): Promise<SegmentRow | unde
   return row;
 }
 
+export async function writeUnknownAfter(tx: Tx, id: number, unknownAfterS: number): Promise<void> {
+  await tx`update segments set unknown_after_s = ${unknownAfterS} where id = ${id}`;
+}
+
 /** Until the transaction ends nobody who locks the segment changes anything of it. Others may hold it, too. */
 export async function holdSegment(tx: Tx, id: number): Promise<void> {
   await tx`select 1 from segments where id = ${id} for key share`;

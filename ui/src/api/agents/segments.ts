@@ -33,6 +33,10 @@ export function putSegmentSettings(
   return request('PUT', apiPaths.segmentSettings(id), { body: settings });
 }
 
+export function putUnknownAfter(id: number, unknownAfter: number): Promise<Segment> {
+  return request('PUT', apiPaths.unknownAfter(id), { body: { unknownAfter } });
+}
+
 export function createEnrollmentToken(segmentId: number): Promise<EnrollmentTokenReply> {
   return request('POST', apiPaths.enrollmentTokens(segmentId), { body: {} });
 }

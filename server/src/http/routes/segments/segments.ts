@@ -3,12 +3,14 @@ import {
   CreateSegmentRequestSchema,
   EnrollmentTokenSchema,
   Id,
+  PutUnknownAfterRequestSchema,
   SealingKeySchema,
   SegmentListSchema,
   SegmentSchema,
 } from '@opsconductor/protocol';
 import { callerOf } from '../../../caller.ts';
 import type { MasterKey } from '../../../credentials/at-rest/master-key.ts';
+import { changeUnknownAfter } from '../../../segments/change-unknown-after.ts';
 import {
   createEnrollmentToken,
   type EnrollmentTokenDeps,
@@ -61,6 +63,21 @@ export function segmentRoutes(deps: SegmentRouteDeps): RouteSpec[] {
       params,
       success: { status: 200, schema: SegmentSchema },
       handle: ({ params, principal }) => getSegment(sql, params.id, principal.authority.reach('read')),
+    }),
+    route({
+      method: 'PUT',
+      path: '/api/v1/segments/:id/unknown-after',
+      permission: 'segments.edit',
+      scoped: true,
+      summary: 'Change how long agents of a segment may be silent before what they have begun is unknown',
+      description:
+        'In seconds. It holds at once, also for agents that are silent already: a shorter time may make attempts of theirs unknown, or have another agent take them up, within a second.',
+      tag,
+      params,
+      body: PutUnknownAfterRequestSchema,
+      success: { status: 200, schema: SegmentSchema },
+      handle: (request) =>
+        changeUnknownAfter(sql, request.params.id, request.body.unknownAfter, callerOf(request)),
     }),
     route({
       method: 'POST',
