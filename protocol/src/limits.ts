@@ -199,6 +199,8 @@ export const limits = {
   maxHeldAttemptsPerHeartbeat: 1_024,
   maxPageItems: 200,
   defaultPageItems: 50,
+  /** Of a run, without their steps. */
+  maxTargetRunsPerPage: 1_000,
   /** A run whose steps number more than this is not streamed with `output=all`. */
   maxStepsForWholeOutputStream: 64,
   /** As many as a roster names. */

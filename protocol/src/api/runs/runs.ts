@@ -1,6 +1,7 @@
 // Runs, their target runs, steps, output and live events.
 import { type Static, Type } from 'typebox';
 import { DetectionSchema } from '../../detections.ts';
+import { limits } from '../../limits.ts';
 import { Pair } from '../../pair.ts';
 import { outputStateMeaning, outputStates, runStatuses, stepStatuses } from '../../states.ts';
 import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
@@ -151,6 +152,13 @@ export type Step = Static<typeof StepSchema>;
 export const RunStepsQuerySchema = Closed({
   ...pageQuery,
   targetRunId: Type.Optional(Id),
+  targetRunIds: Type.Optional(
+    Type.String({
+      maxLength: 2000,
+      pattern: '^[0-9]{1,15}(,[0-9]{1,15}){0,99}$',
+      description: 'Of these alone, comma-separated, at most 100',
+    }),
+  ),
 });
 /** GET runs/:id/steps pages by target run: each page has whole target runs with all their steps. */
 export const RunStepsSchema = Type.Object({
@@ -159,6 +167,14 @@ export const RunStepsSchema = Type.Object({
   nextCursor: Nullable(Type.String()),
 });
 export type RunSteps = Static<typeof RunStepsSchema>;
+export const TargetRunQuerySchema = Closed({
+  limit: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: limits.maxTargetRunsPerPage, default: limits.defaultPageItems }),
+  ),
+  cursor: pageQuery.cursor,
+});
+export const TargetRunPageSchema = Page(TargetRunSchema);
+export type TargetRunPage = Static<typeof TargetRunPageSchema>;
 export const RunDetailSchema = Type.Object({
   ...RunSchema.properties,
   eventId: Type.String({

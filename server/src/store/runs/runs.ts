@@ -268,7 +268,7 @@ export interface TargetRunRecord {
 
 export async function listTargetRuns(
   db: Queryable,
-  filter: { runId: number; above: number; limit: number; targetRunId?: number | undefined },
+  filter: { runId: number; above: number; limit: number; ids?: readonly number[] | undefined },
   reaches: readonly Reach[],
 ): Promise<TargetRunRecord[]> {
   return db<TargetRunRecord[]>`
@@ -280,7 +280,7 @@ export async function listTargetRuns(
     join job_runs r on r.id = t.job_run_id
     join jobs j on j.id = r.job_id
     where t.job_run_id = ${filter.runId} and t.id > ${filter.above} and ${targetRunWithin(db, reaches, 't')}
-      ${filter.targetRunId === undefined ? db`` : db`and t.id = ${filter.targetRunId}`}
+      ${filter.ids === undefined ? db`` : db`and t.id = any(${filter.ids as number[]}::bigint[])`}
     order by t.id limit ${filter.limit}`;
 }
 

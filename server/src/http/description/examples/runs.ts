@@ -1,5 +1,13 @@
 // Answers of the routes of runs and of the queue as they may come, for the description. A test holds them to the schemas.
-import type { ExecutorStatus, Run, RunDetail, RunPage, RunSteps, WorkerStatus } from '@opsconductor/protocol';
+import type {
+  ExecutorStatus,
+  Run,
+  RunDetail,
+  RunPage,
+  RunSteps,
+  TargetRunPage,
+  WorkerStatus,
+} from '@opsconductor/protocol';
 
 const times = {
   createdAt: '2026-11-26T06:00:00.000Z',
@@ -117,6 +125,11 @@ export const runStepsExample = {
   ],
   nextCursor: null,
 } satisfies RunSteps;
+
+export const targetRunsExample = {
+  items: runStepsExample.targetRuns,
+  nextCursor: null,
+} satisfies TargetRunPage;
 
 export const executorStatusExample = {
   status: 'ok',

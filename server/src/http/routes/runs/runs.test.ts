@@ -1,10 +1,10 @@
 // Runs over HTTP: cancelling, purging, reading output in ranges, following from any position.
-import type { ErrorBody, OutputPage, Run, RunDetail } from '@opsconductor/protocol';
+import type { ErrorBody, OutputPage, Run, RunDetail, RunSteps, TargetRunPage } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AppError } from '../../../errors.ts';
 import { chunkOf } from '../../../runs/output/output-testing.ts';
 import { requestKeyOf, startOnce } from '../../../runs/start/start-once.ts';
-import { endOf, failure, givenUp } from '../../../runs/testing.ts';
+import { endOf, failure, givenUp, growRun } from '../../../runs/testing.ts';
 import type { ClaimedStep } from '../../../store/queue/claims.ts';
 import { setupRunsApp, type TestRunsApp } from './runs-testing.ts';
 
@@ -41,6 +41,47 @@ test('a run says whether its reader may run its job, and cancel it', async () =>
   expect(await told(local.token)).toEqual({ mayRun: false, mayCancel: true });
   expect((await t.ask('POST', `executor/cancel/${runId}`, reader)).status).toBe(403);
   expect((await t.ask('POST', `executor/cancel/${runId}`, local)).status).toBe(202);
+});
+
+describe('the hosts of a large run', () => {
+  test('are listed without their steps, many on a page', async () => {
+    const runId = await t.start({ steps: 3 });
+    await growRun(t.sql, runId, 1_500);
+    const page = async (query: string) =>
+      (await t.ask('GET', `runs/${runId}/target-runs${query}`)).body as TargetRunPage;
+    const first = await page('?limit=1000');
+    expect(first.items).toHaveLength(1_000);
+    expect(first.items[0]).toMatchObject({ targetName: 'host-1', status: 'queued', startedAt: null });
+    const rest = await page(`?limit=1000&cursor=${first.nextCursor}`);
+    expect(rest).toMatchObject({ nextCursor: null });
+    const ids = [...first.items, ...rest.items].map(({ id }) => id);
+    expect([new Set(ids).size, ids]).toEqual([1_500, [...ids].sort((a, b) => a - b)]);
+    expect((await page('')).items).toHaveLength(50);
+    expect(await t.ask('GET', `runs/${runId}/target-runs?limit=1001`)).toMatchObject({ status: 400 });
+  });
+
+  test('have their steps read for some of them, and no answer has more than a few thousand', async () => {
+    const runId = await t.start({ steps: 50 });
+    await growRun(t.sql, runId, 120);
+    const read = async (query: string) =>
+      (await t.ask('GET', `runs/${runId}/steps${query}`)).body as RunSteps;
+    const page = await read('?limit=200');
+    expect([page.targetRuns.length, page.steps.length]).toEqual([40, 2_000]);
+    const [first, second] = page.targetRuns.map(({ id }) => id);
+    const some = await read(`?targetRunIds=${second},${first},999999`);
+    expect(some.targetRuns.map(({ id }) => id)).toEqual([first, second]);
+    expect(some.steps).toHaveLength(100);
+    expect(some.nextCursor).toBeNull();
+    const one = await read(`?targetRunIds=${second},${first}&targetRunId=${first}`);
+    expect(one.targetRuns.map(({ id }) => id)).toEqual([first]);
+    // Hosts of another run are not of this one.
+    const other = await t.start();
+    expect((await t.ask('GET', `runs/${other}/steps?targetRunIds=${first}`)).body).toMatchObject({
+      steps: [],
+    });
+    for (const wrong of ['', '1,', 'all', Array.from({ length: 101 }, (_, n) => n + 1).join()])
+      expect(await t.ask('GET', `runs/${runId}/steps?targetRunIds=${wrong}`)).toMatchObject({ status: 400 });
+  });
 });
 
 describe.each([

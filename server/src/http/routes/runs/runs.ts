@@ -20,6 +20,8 @@ import {
   StartRunRequestSchema,
   StepTransfersQuerySchema,
   StepTransfersSchema,
+  TargetRunPageSchema,
+  TargetRunQuerySchema,
 } from '@opsconductor/protocol';
 import { recordAudit } from '../../../audit/record-audit.ts';
 import type { Authority } from '../../../auth/authority.ts';
@@ -71,6 +73,7 @@ import {
   runDetailExample,
   runPageExample,
   runStepsExample,
+  targetRunsExample,
 } from '../../description/examples/runs.ts';
 import { type RouteSpec, route } from '../../route.ts';
 import { type Asker, followStarted, type RunEventsDeps, wantsEvents } from './run-events.ts';
@@ -97,6 +100,8 @@ const startAnswers = {
 const params = Closed({ id: Id });
 const stepParams = Closed({ id: Id, step: Id });
 const maxTargetRunsPerPage = 100;
+/** So many are made into an answer in one go: a page of a job with more steps has fewer target runs. */
+const maxStepsPerPage = 2_000;
 
 export function runRoutes(deps: RunRouteDeps): RouteSpec[] {
   return [...startAndCancel(deps), ...reads(deps), outputRoute(deps), transfersRoute(deps)];
@@ -288,7 +293,7 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
       permission: 'read',
       scoped: true,
       summary: 'List a run’s steps, whole target runs at a time',
-      description: `\`limit\` counts target runs, ${maxTargetRunsPerPage} at most.`,
+      description: `\`limit\` counts target runs, ${maxTargetRunsPerPage} at most, and fewer where these have many steps. \`targetRunId\` or \`targetRunIds\`: those of these alone.`,
       tag,
       params,
       query: RunStepsQuerySchema,
@@ -296,12 +301,13 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
       handle: async (request) => {
         const { query, principal } = request;
         const { run } = await seeRun(sql, request.params.id, principal.authority);
-        const limit = Math.min(query.limit ?? limits.defaultPageItems, maxTargetRunsPerPage);
+        const few = Math.max(1, Math.floor(maxStepsPerPage / Math.max(1, run.stepNames.length)));
+        const limit = Math.min(query.limit ?? limits.defaultPageItems, maxTargetRunsPerPage, few);
         const filter = {
           runId: run.id,
           above: query.cursor === undefined ? 0 : (decodeCursor(query.cursor, ['number'])[0] ?? 0),
           limit: limit + 1,
-          targetRunId: query.targetRunId,
+          ids: asked(query),
         };
         const rows = await listTargetRuns(sql, filter, principal.authority.reach('read'));
         const page = rows.slice(0, limit);
@@ -319,7 +325,39 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
         };
       },
     }),
+    route({
+      method: 'GET',
+      path: '/api/v1/runs/:id/target-runs',
+      permission: 'read',
+      scoped: true,
+      summary: 'List a run’s target runs, without their steps',
+      description: `Up to ${limits.maxTargetRunsPerPage} on a page, in the order of their ids.`,
+      tag,
+      params,
+      query: TargetRunQuerySchema,
+      success: { status: 200, schema: TargetRunPageSchema, example: targetRunsExample },
+      handle: async ({ params: { id }, query, principal }) => {
+        const { run } = await seeRun(sql, id, principal.authority);
+        const limit = query.limit ?? limits.defaultPageItems;
+        const above = query.cursor === undefined ? 0 : (decodeCursor(query.cursor, ['number'])[0] ?? 0);
+        const filter = { runId: run.id, above, limit: limit + 1 };
+        const rows = await listTargetRuns(sql, filter, principal.authority.reach('read'));
+        const last = rows.length > limit ? rows[limit - 1] : undefined;
+        return {
+          items: rows.slice(0, limit).map(targetRunView),
+          nextCursor: last === undefined ? null : encodeCursor([last.id]),
+        };
+      },
+    }),
   ];
+}
+
+/** The target runs that a query names; undefined for all. */
+function asked(query: { targetRunId?: number; targetRunIds?: string }): number[] | undefined {
+  const { targetRunId, targetRunIds } = query;
+  if (targetRunIds === undefined) return targetRunId === undefined ? undefined : [targetRunId];
+  const ids = targetRunIds.split(',').map(Number);
+  return targetRunId === undefined ? ids : ids.filter((id) => id === targetRunId);
 }
 
 function transfersRoute(deps: RunRouteDeps): RouteSpec {
