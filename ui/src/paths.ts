@@ -289,6 +289,7 @@ export const apiPaths = {
   jobSealingKeys: (id: number) => `${root}/jobs/${id}/sealing-keys`,
   runs: (query: Query = {}) => withQuery(`${root}/runs`, query),
   run: (id: number, query: Query = {}) => withQuery(`${root}/runs/${id}`, query),
+  targetRuns: (id: number, query: Query = {}) => withQuery(`${root}/runs/${id}/target-runs`, query),
   runSteps: (id: number, query: Query = {}) => withQuery(`${root}/runs/${id}/steps`, query),
   stepOutput: (runId: number, stepId: number, query: Query = {}) =>
     withQuery(`${root}/runs/${runId}/steps/${stepId}/output`, query),

@@ -13,10 +13,12 @@ import type {
   RunPage,
   RunQuery,
   RunSteps,
+  Step,
   StepTransfers,
+  TargetRunPage,
 } from '@opsconductor/protocol';
 import { apiPaths } from '../paths.ts';
-import { request } from './client.ts';
+import { ApiError, request } from './client.ts';
 import type { PageQuery } from './page.ts';
 
 type RunListQuery = Omit<RunQuery, 'cursor' | 'limit'>;
@@ -35,6 +37,37 @@ export function fetchRunSteps(
   signal?: AbortSignal,
 ): Promise<RunSteps> {
   return request('GET', apiPaths.runSteps(id, { ...query }), { signal });
+}
+
+/** Hosts without their steps. */
+export function fetchTargetRuns(id: number, query: PageQuery, signal?: AbortSignal): Promise<TargetRunPage> {
+  return request('GET', apiPaths.targetRuns(id, { ...query }), { signal });
+}
+
+/** Steps of some hosts, 100 at most. */
+export async function fetchStepsOf(
+  id: number,
+  targetRunIds: readonly number[],
+  signal?: AbortSignal,
+): Promise<Step[]> {
+  const steps: Step[] = [];
+  try {
+    for (let cursor: string | undefined, isFirst = true; isFirst || cursor !== undefined; isFirst = false) {
+      const at = cursor === undefined ? {} : { cursor };
+      const query = { limit: 200, targetRunIds: targetRunIds.join(), ...at };
+      const page: RunSteps = await request('GET', apiPaths.runSteps(id, query), { signal });
+      steps.push(...page.steps);
+      cursor = page.nextCursor ?? undefined;
+    }
+    return steps;
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.code !== 'invalid') throw error;
+  }
+  // A server of an earlier version, which answers too in the midst of an upgrade, is asked for one after the other.
+  const all: Step[] = [];
+  for (const targetRunId of targetRunIds)
+    all.push(...(await fetchRunSteps(id, { targetRunId }, signal)).steps);
+  return all;
 }
 
 /** Without waiting for any agent when forced. */

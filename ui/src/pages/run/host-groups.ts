@@ -2,6 +2,7 @@
 import type { RunStatus, Step } from '@opsconductor/protocol';
 import { count } from '../../format/quantity.ts';
 import { compareStatus, statusWord } from '../../format/status.ts';
+import { byName } from '../../state/runs/by-name.ts';
 import type { Host } from '../../state/runs/run-view.svelte.ts';
 
 export interface HostGroup {
@@ -46,12 +47,6 @@ export function groupHosts(hosts: readonly Host[]): HostGroup[] {
   return [...groups]
     .map(([status, members]) => ({ status, hosts: members.sort(status === 'running' ? byStart : byName) }))
     .sort((a, b) => compareStatus(a.status, b.status));
-}
-
-const names = new Intl.Collator('en', { numeric: true });
-
-function byName(a: Host, b: Host): number {
-  return names.compare(a.targetRun.targetName, b.targetRun.targetName);
 }
 
 function byStart(a: Host, b: Host): number {

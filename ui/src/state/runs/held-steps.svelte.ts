@@ -24,14 +24,20 @@ export class HeldStepsView {
   }
 }
 
-/** Changes whenever another step is held, or another attempt of one; '' when none is. */
-export function heldMarks(hosts: readonly Host[]): string {
+/**
+ * Changes whenever another step is held, or another attempt of one; '' when none is.
+ *
+ * @param holds where not all steps are known: grows with each step that is held.
+ */
+export function heldMarks(hosts: readonly Host[], holds?: number): string {
   const marks: string[] = [];
-  for (const host of hosts) {
-    if (host.targetRun.status !== 'held' && host.targetRun.status !== 'running') continue;
-    for (const step of host.steps) if (step.status === 'held') marks.push(`${step.id}.${step.attempt}`);
+  for (const { targetRun, steps } of hosts) {
+    if (targetRun.status !== 'held' && targetRun.status !== 'running') continue;
+    if (holds === undefined) {
+      for (const step of steps) if (step.status === 'held') marks.push(`${step.id}.${step.attempt}`);
+    } else if (targetRun.status === 'held') marks.push(String(targetRun.id));
   }
-  return marks.join();
+  return marks.length === 0 || holds === undefined ? marks.join() : `${marks.join()}.${holds}`;
 }
 
 /** The last line that a step has written, as far as it is stored. */

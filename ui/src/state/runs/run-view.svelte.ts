@@ -11,16 +11,30 @@ import { isRunEnded } from '@opsconductor/protocol';
 import { ApiError, isPassing } from '../../api/client.ts';
 import { followEvents, type StreamState } from '../../api/event-stream.ts';
 import { pause, pauseMs } from '../../api/pauses.ts';
-import { fetchRun, fetchRunSteps } from '../../api/runs.ts';
+import { fetchRun, fetchRunSteps, fetchStepsOf, fetchTargetRuns } from '../../api/runs.ts';
 import type { ServerEvent } from '../../api/sse-parser.ts';
 import { apiPaths } from '../../paths.ts';
 import { connection } from '../connection.svelte.ts';
+import { byName } from './by-name.ts';
+
+type StepChange = NonNullable<RunChange['steps']>[number];
 
 export interface Host {
   targetRun: TargetRun;
-  /** By step number, from index 0. */
+  /** By step number, from index 0; none of a host of a large run that nobody has looked at. */
   steps: Step[];
 }
+
+/** Of a run with more steps only those of hosts that are looked at are read: a tab has no room for a million. */
+const maxStepsRead = 5_000;
+/** Steps that are kept of hosts that were looked at. */
+const maxStepsKept = 20_000;
+/** Hosts whose steps are asked for at once: as many as a server answers, of jobs with few steps. */
+const maxHostsAsked = 40;
+const hostsPerPage = 1_000;
+/** Pictures of a run with more hosts than this are drawn less often: each takes tens of milliseconds. */
+const maxHostsPerFrame = 1_000;
+const slowPictureMs = 250;
 
 /** Takes the live output of the step that a reader looks at. */
 export interface OutputListener {
@@ -42,6 +56,10 @@ export class RunView {
   stream = $state<StreamState>('connecting');
   /** All hosts are read. */
   complete = $state(false);
+  /** With all their steps. Otherwise these are read of the hosts that are `show`n. */
+  hasAllSteps = $state(true);
+  /** Grows with each step that is held: of steps that were not read nothing else tells. */
+  holds = $state(0);
   #version = $state(0);
   readonly hosts: Host[] = $derived.by(() => {
     void this.#version;
@@ -59,12 +77,22 @@ export class RunView {
   #cursor: string | undefined;
   /** Hosts on the pages before. */
   #seen = new Set<number>();
+  /** Hosts whose steps are wanted, in the order in which they are. */
+  #shown: readonly number[] = [];
+  /** Hosts whose steps were read, in the order in which that was. */
+  readonly #read = new Set<number>();
+  #isReadingSteps = false;
+  /** Grows when the run is read anew: what was asked for before is nothing any more. */
+  #reading = 0;
+  /** What became of steps while some were read: the answer may be older. */
+  readonly #meanwhile = new Map<number, StepChange>();
   #listener: OutputListener | undefined;
   /** Id of the newest event that is in what is shown, without its positions in output. */
   #eventId = '';
   /** Servers of an earlier version, which answer too in the midst of an upgrade, do not say of which part it is. */
   #isPartKnown = false;
   #frame: number | undefined;
+  #slowFrame: ReturnType<typeof setTimeout> | undefined;
   #down = false;
   #detailTimer: ReturnType<typeof setTimeout> | undefined;
   #untoldTimer: ReturnType<typeof setTimeout> | undefined;
@@ -80,7 +108,7 @@ export class RunView {
     this.#isReading = true;
     for (let failures = 0; !signal.aborted; failures += 1) {
       try {
-        await this.#read();
+        await this.#readAll();
         if (signal.aborted) return;
         this.error = undefined;
         this.#setDown(false);
@@ -117,8 +145,15 @@ export class RunView {
     this.#connection?.abort();
     clearTimeout(this.#detailTimer);
     clearTimeout(this.#untoldTimer);
+    clearTimeout(this.#slowFrame);
     if (this.#frame !== undefined) cancelAnimationFrame(this.#frame);
     this.#setDown(false);
+  }
+
+  /** Of a run whose steps are not all read: reads those of these hosts, the first ones first. */
+  show(hosts: readonly number[]): void {
+    this.#shown = hosts;
+    void this.#readSteps();
   }
 
   /** Lets the stream carry a step's output too, or no longer. */
@@ -143,7 +178,7 @@ export class RunView {
     this.#transfers = new Map([...this.#transfers, [event.stepId, event]]);
   }
 
-  async #read(): Promise<void> {
+  async #readAll(): Promise<void> {
     const { signal } = this.#owner;
     if (this.#cursor === undefined) {
       const run = await fetchRun(this.id, signal);
@@ -153,14 +188,21 @@ export class RunView {
       this.#isPartKnown = eventId !== undefined;
       this.#lookAgainIfUntold();
       this.#seen = new Set();
+      this.hasAllSteps = !(run.totalSteps > maxStepsRead);
     }
+    if (!this.hasAllSteps && !(await this.#readHosts())) this.hasAllSteps = true;
+    if (this.hasAllSteps) await this.#readHostsWithSteps();
+    for (const id of this.#hosts.keys()) if (!this.#seen.has(id)) this.#hosts.delete(id);
+    if (!this.hasAllSteps) this.#sort();
+    // Together: whoever acts on completeness sees all hosts.
+    this.#version += 1;
+    this.complete = true;
+    void this.#readSteps();
+  }
+
+  async #readHostsWithSteps(): Promise<void> {
     do {
-      const cursor = this.#cursor;
-      const page = await fetchRunSteps(
-        this.id,
-        { limit: 200, ...(cursor === undefined ? {} : { cursor }) },
-        signal,
-      );
+      const page = await fetchRunSteps(this.id, { limit: 200, ...this.#at() }, this.#owner.signal);
       for (const targetRun of page.targetRuns) {
         this.#seen.add(targetRun.id);
         this.#hosts.set(targetRun.id, { targetRun, steps: [] });
@@ -169,10 +211,97 @@ export class RunView {
       this.#cursor = page.nextCursor ?? undefined;
       this.#bump();
     } while (this.#cursor !== undefined);
-    for (const id of this.#hosts.keys()) if (!this.#seen.has(id)) this.#hosts.delete(id);
-    // Together: whoever acts on completeness sees all hosts.
-    this.#version += 1;
-    this.complete = true;
+  }
+
+  /** False where the server does not know of it: in the midst of an upgrade one of an earlier version may answer. */
+  async #readHosts(): Promise<boolean> {
+    do {
+      const query = { limit: hostsPerPage, ...this.#at() };
+      const page = await fetchTargetRuns(this.id, query, this.#owner.signal).catch((error) => {
+        if (error instanceof ApiError && error.code === 'not_found') return undefined;
+        throw error;
+      });
+      if (page === undefined) {
+        this.#cursor = undefined;
+        return false;
+      }
+      for (const targetRun of page.items) {
+        this.#seen.add(targetRun.id);
+        this.#forget(targetRun.id);
+        this.#hosts.set(targetRun.id, { targetRun, steps: [] });
+      }
+      this.#cursor = page.nextCursor ?? undefined;
+      this.#bump();
+    } while (this.#cursor !== undefined);
+    return true;
+  }
+
+  /** Once by name, so that each picture, which is by name too, finds them in order: of ten thousand that takes long. */
+  #sort(): void {
+    const sorted = [...this.#hosts.values()].sort(byName);
+    this.#hosts.clear();
+    for (const host of sorted) this.#hosts.set(host.targetRun.id, host);
+  }
+
+  #at(): { cursor?: string } {
+    return this.#cursor === undefined ? {} : { cursor: this.#cursor };
+  }
+
+  /** Reads steps of hosts that are shown, until all have theirs; others that are shown meanwhile come next. */
+  async #readSteps(): Promise<void> {
+    const { signal } = this.#owner;
+    if (this.#isReadingSteps || this.hasAllSteps) return;
+    this.#isReadingSteps = true;
+    try {
+      for (let failures = 0; !signal.aborted && this.complete; ) {
+        const missing = this.#shown.filter((id) => this.#hosts.has(id) && !this.#read.has(id));
+        if (missing.length === 0) return;
+        try {
+          await this.#readStepsOf(missing.slice(0, maxHostsAsked));
+          failures = 0;
+        } catch (error) {
+          if (signal.aborted) return;
+          if (!(error instanceof ApiError)) throw error;
+          await pause(pauseMs(failures), signal);
+          failures += 1;
+        }
+      }
+    } finally {
+      this.#meanwhile.clear();
+      this.#isReadingSteps = false;
+    }
+  }
+
+  async #readStepsOf(ids: readonly number[]): Promise<void> {
+    const reading = this.#reading;
+    this.#meanwhile.clear();
+    const steps = await fetchStepsOf(this.id, ids, this.#owner.signal);
+    if (reading !== this.#reading) return;
+    for (const id of ids) {
+      const host = this.#hosts.get(id);
+      this.#read.add(id);
+      if (host !== undefined) this.#hosts.set(id, { ...host, steps: [] });
+    }
+    for (const step of steps) this.#place({ ...step, ...this.#meanwhile.get(step.id) } as Step);
+    this.#forgetUnseen();
+    this.#drawSoon();
+  }
+
+  /** What was looked at first is read again when it is looked at again. */
+  #forgetUnseen(): void {
+    const most = Math.ceil(maxStepsKept / Math.max(1, this.run?.steps.length ?? 1));
+    const shown = new Set(this.#shown);
+    for (const id of this.#read) {
+      if (this.#read.size <= most) return;
+      if (!shown.has(id)) this.#forget(id);
+    }
+  }
+
+  #forget(id: number): void {
+    const host = this.#hosts.get(id);
+    if (!this.#read.delete(id) || host === undefined) return;
+    for (const step of host.steps) this.#stepPlaces.delete(step.id);
+    this.#hosts.set(id, { ...host, steps: [] });
   }
 
   #place(step: Step) {
@@ -220,6 +349,7 @@ export class RunView {
   #startAnew() {
     this.#connection?.abort();
     this.#connection = undefined;
+    this.#reading += 1;
     this.complete = false;
     void this.start();
   }
@@ -241,6 +371,9 @@ export class RunView {
         this.#hosts.set(changed.id, { ...host, targetRun: { ...host.targetRun, ...changed } });
     }
     for (const changed of change.steps ?? []) {
+      if (changed.status === 'held') this.holds += 1;
+      if (this.#isReadingSteps)
+        this.#meanwhile.set(changed.id, { ...this.#meanwhile.get(changed.id), ...changed });
       const place = this.#stepPlaces.get(changed.id);
       const host = place === undefined ? undefined : this.#hosts.get(place.targetRunId);
       const step = place === undefined ? undefined : host?.steps[place.at];
@@ -302,6 +435,15 @@ export class RunView {
 
   /** At most one new picture per frame, however fast changes come. */
   #bump() {
+    if (this.#hosts.size <= maxHostsPerFrame) this.#drawSoon();
+    else
+      this.#slowFrame ??= setTimeout(() => {
+        this.#slowFrame = undefined;
+        this.#drawSoon();
+      }, slowPictureMs);
+  }
+
+  #drawSoon() {
     this.#frame ??= requestAnimationFrame(() => {
       this.#frame = undefined;
       this.#version += 1;
