@@ -190,9 +190,9 @@ async function verifyStop(connections: ConnectionSource, limitMs: number): Promi
   if (!end.confirmed) return { what, ok: false, found: end.why ?? 'not confirmed' };
   // Which of the two it was is not known of Windows where the input of a command is a pipe.
   const how =
-    end.exitCode === undefined
-      ? 'with its shell, not by Ctrl+C'
-      : `by Ctrl+C, with exit code ${end.exitCode}`;
+    end.onCtrlC === true
+      ? `by Ctrl+C, with exit code ${end.exitCode ?? 'unknown'}`
+      : 'with its shell, not by Ctrl+C';
   return {
     what,
     ok: true,

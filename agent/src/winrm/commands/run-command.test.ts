@@ -126,7 +126,7 @@ winrmTest('one that ignores ctrl_c is terminated after its time', async () => {
       stop.abort(new Error('stopped'));
     },
   });
-  expect(end).toMatchObject({ how: 'stopped', confirmed: true });
+  expect(end).toMatchObject({ how: 'stopped', confirmed: true, onCtrlC: false });
   expect(runs(pid)).toBe(false);
   const { shells, requests } = await host.fixture.stats();
   expect(shells).toBe(0);
@@ -160,7 +160,7 @@ winrmTest('a command that cleans up on ctrl_c keeps its exit code and its last w
       },
     },
   );
-  expect(end).toMatchObject({ how: 'stopped', confirmed: true, exitCode: 5 });
+  expect(end).toMatchObject({ how: 'stopped', confirmed: true, onCtrlC: true, exitCode: 5 });
   expect(output.join('')).toContain('cleaned');
 });
 

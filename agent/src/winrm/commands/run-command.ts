@@ -54,7 +54,15 @@ export type CommandEnd =
   /** It ended by itself. */
   | { how: 'exited'; exitCode: number | undefined; outputMayLack: boolean }
   /** `confirmed`: the host said that it is gone; `why` not, where it isn't. */
-  | { how: 'stopped'; confirmed: boolean; why?: string; exitCode: number | undefined; outputMayLack: boolean }
+  | {
+      how: 'stopped';
+      confirmed: boolean;
+      why?: string;
+      /** It ended by itself when it was told Ctrl+C. */
+      onCtrlC?: boolean;
+      exitCode: number | undefined;
+      outputMayLack: boolean;
+    }
   /** It was begun, and how it ended is not known. */
   | { how: 'lost'; error: WinrmError };
 
@@ -292,6 +300,7 @@ class Running {
     this.#fed.abort(new Error('The command is stopped'));
     let why: string | undefined;
     let end = await this.#signalled(signals.ctrl_c, ending, this.#options.killGraceMs());
+    const onCtrlC = end !== undefined;
     const timeout = AbortSignal.timeout(this.#limits.deleteMs);
     if (end === undefined) {
       await this.#shell.signal(side, this.#command, signals.terminate, timeout).catch(() => undefined);
@@ -308,6 +317,7 @@ class Running {
       how: 'stopped',
       confirmed: why === undefined,
       ...(why === undefined ? {} : { why }),
+      onCtrlC,
       exitCode: end?.how === 'exited' ? end.exitCode : undefined,
       outputMayLack: this.#outputMayLack,
     };
