@@ -406,3 +406,26 @@ test('many targets are changed at once, after it was said how many', async ({ sk
   await page.locator('main').getByText('rack=r1').waitFor();
   expect(faults).toEqual([]);
 });
+
+test('the frame and the page of an agent ask for no segments or agents but those they show', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { api } = c.system;
+  await api.made('/api/v1/segments', { name: 'without-agents' });
+  const { items } = (await api.get<{ items: { id: number; segmentId: number }[] }>('/api/v1/agents')).body;
+  const { page, faults } = await c.signedIn();
+  const lists: string[] = [];
+  page.on('request', (request) => {
+    const { pathname, search } = new URL(request.url());
+    if (/^\/api\/v1\/(segments|agents)$/.test(pathname)) lists.push(pathname + search);
+  });
+  await page.goto(`${c.url}/agents/${items[0]?.id}`);
+  await page
+    .locator('footer')
+    .getByText(/\d segments, .*without an agent/)
+    .waitFor();
+  await page.getByRole('button', { name: 'Drain…' }).waitFor();
+  expect(lists).toEqual([`/api/v1/agents?limit=200&segmentId=${items[0]?.segmentId}`]);
+  expect(faults).toEqual([]);
+});

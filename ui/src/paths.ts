@@ -225,6 +225,7 @@ export const apiPaths = {
   auditExport: (query: Query = {}) => withQuery(`${root}/audit/export`, query),
   auditCheckpoint: () => `${root}/audit/checkpoints/latest`,
   segments: () => `${root}/segments`,
+  segment: (id: number) => `${root}/segments/${id}`,
   segmentSettings: (segmentId: number) => `${root}/segments/${segmentId}/settings`,
   unknownAfter: (segmentId: number) => `${root}/segments/${segmentId}/unknown-after`,
   enrollmentTokens: (segmentId: number) => `${root}/segments/${segmentId}/enrollment-tokens`,
@@ -310,5 +311,5 @@ export const apiPaths = {
     withQuery(`${root}/files/${encodeURIComponent(id)}/content`, query),
   finishFile: (id: string) => `${root}/files/${encodeURIComponent(id)}/finish`,
   fileUses: (id: string) => `${root}/files/${encodeURIComponent(id)}/uses`,
-  executorStatus: () => `${root}/executor/status`,
+  executorOverview: () => `${root}/executor/overview`,
 };

@@ -1,11 +1,13 @@
 // What waits in the queue and who could take it, in numbers and in words.
-import type { ExecutorStatus, RunStatus, WorkerStatus } from '@opsconductor/protocol';
+import type { ExecutorOverview, ExecutorStatus, RunStatus, WorkerStatus } from '@opsconductor/protocol';
 import type { Authority, Reach } from '../auth/authority.ts';
 import { partStatus } from '../runs/view/run-part.ts';
+import { countSegments } from '../segments/list-segments.ts';
 import { type AgentOverviewRow, listAgentOverviews } from '../store/agents/agent-overviews.ts';
 import type { Queryable } from '../store/database/connection.ts';
 import { reachesEverything } from '../store/people/visibility.ts';
 import {
+  heldSteps,
   oldestReadyMs,
   openRunCounts,
   type SegmentQueueRow,
@@ -37,6 +39,13 @@ export async function executorStatus(sql: Queryable, authority: Authority): Prom
     })),
     problems,
   };
+}
+
+/** What the console's frame says on every page: numbers alone, as each open console asks for them again and again. */
+export async function executorOverview(sql: Queryable, authority: Authority): Promise<ExecutorOverview> {
+  const reaches = authority.reach('read');
+  const [segments, held] = await Promise.all([countSegments(sql, reaches), heldSteps(sql, reaches)]);
+  return { segments, heldSteps: held };
 }
 
 /** Open runs by status; of a run that is seen in part, the status of that part. */

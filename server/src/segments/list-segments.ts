@@ -1,9 +1,11 @@
-import type { Segment, SegmentListSchema } from '@opsconductor/protocol';
+import type { ExecutorOverview, Segment, SegmentListSchema } from '@opsconductor/protocol';
 import { fingerprint } from '@opsconductor/protocol/sealing';
 import type { Static } from 'typebox';
 import type { Reach } from '../auth/authority.ts';
 import { notFound } from '../errors.ts';
 import {
+  type AgentCounts,
+  countSegmentsByAgents,
   listNamedSegments,
   listSegmentOverviews,
   type SegmentOverviewRow,
@@ -13,8 +15,8 @@ import { reachesEverything } from '../store/people/visibility.ts';
 import { toSign } from './owner-held/read-roster.ts';
 
 /**
- * The segments within the reaches by name, whole, because an installation has tens of them; and the names of those
- * where only some targets may be seen.
+ * The segments within the reaches by name, whole on one page; and the names of those where
+ * only some targets may be seen.
  */
 export async function listSegments(
   sql: Queryable,
@@ -54,10 +56,18 @@ async function toSegment(sql: Queryable, row: SegmentOverviewRow): Promise<Segme
   };
 }
 
+/** How many segments within the reaches there are of each health. */
+export async function countSegments(
+  sql: Queryable,
+  reaches: readonly Reach[],
+): Promise<ExecutorOverview['segments']> {
+  const counts = { healthy: 0, degraded: 0, offline: 0, no_agent: 0 };
+  for (const row of await countSegmentsByAgents(sql, reaches)) counts[healthOf(row)] += row.segments;
+  return counts;
+}
+
 /** healthy: every active agent takes steps · degraded: some do, or those connected drain · offline: none is connected. */
-export function healthOf(
-  counts: Pick<SegmentOverviewRow, 'activeAgents' | 'connectedAgents' | 'drainingAgents'>,
-): Segment['health'] {
+export function healthOf(counts: AgentCounts): Segment['health'] {
   if (counts.activeAgents === 0) return 'no_agent';
   if (counts.connectedAgents === 0) return 'offline';
   const all = counts.connectedAgents === counts.activeAgents && counts.drainingAgents === 0;

@@ -3,7 +3,7 @@ import type {
   Attempts,
   Decided,
   DecideRequest,
-  ExecutorStatus,
+  ExecutorOverview,
   HeldSteps,
   OutputPage,
   RerunRequest,
@@ -123,6 +123,6 @@ export function fetchOutput(
   return request('GET', apiPaths.stepOutput(runId, stepId, { format: 'chunks', ...range }), { signal });
 }
 
-export function fetchExecutorStatus(signal?: AbortSignal): Promise<ExecutorStatus> {
-  return request('GET', apiPaths.executorStatus(), { signal });
+export function fetchExecutorOverview(signal?: AbortSignal): Promise<ExecutorOverview> {
+  return request('GET', apiPaths.executorOverview(), { signal });
 }

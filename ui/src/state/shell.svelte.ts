@@ -1,26 +1,18 @@
 // What the frame around every page says of the whole installation.
-import type { ExecutorStatus, Segment } from '@opsconductor/protocol';
-import { listSegments } from '../api/agents/segments.ts';
-import { fetchExecutorStatus } from '../api/runs.ts';
+import type { ExecutorOverview } from '@opsconductor/protocol';
+import { fetchExecutorOverview } from '../api/runs.ts';
+import { count, counted } from '../format/quantity.ts';
 import { Query } from './query.svelte.ts';
-
-interface Overview {
-  segments: Segment[];
-  executor: ExecutorStatus;
-}
 
 const everyMs = 10_000;
 
 class Shell {
-  readonly #overview = new Query<Overview>(async (signal) => {
-    const [segments, executor] = await Promise.all([listSegments(signal), fetchExecutorStatus(signal)]);
-    return { segments, executor };
-  });
+  readonly #overview = new Query<ExecutorOverview>(fetchExecutorOverview);
   helpOpen = $state(false);
   goToOpen = $state(false);
 
   /** Steps that wait for a person. */
-  readonly held = $derived(this.#overview.data?.executor.steps.held ?? 0);
+  readonly held = $derived(this.#overview.data?.heldSteps ?? 0);
   /** `4 segments, 1 degraded, 1 offline` */
   readonly segments = $derived(describeSegments(this.#overview.data?.segments));
 
@@ -30,17 +22,17 @@ class Shell {
   }
 }
 
-function describeSegments(segments: Segment[] | undefined): string {
-  if (segments === undefined) return '';
-  if (segments.length === 0) return 'no segments';
-  const parts = [segments.length === 1 ? '1 segment' : `${segments.length} segments`];
+function describeSegments(counts: ExecutorOverview['segments'] | undefined): string {
+  if (counts === undefined) return '';
+  const total = Object.values(counts).reduce((sum, number) => sum + number, 0);
+  if (total === 0) return 'no segments';
+  const parts = [counted(total, 'segment')];
   for (const [health, word] of [
     ['degraded', 'degraded'],
     ['offline', 'offline'],
     ['no_agent', 'without an agent'],
   ] as const) {
-    const number = segments.filter((segment) => segment.health === health).length;
-    if (number > 0) parts.push(`${number} ${word}`);
+    if (counts[health] > 0) parts.push(`${count(counts[health])} ${word}`);
   }
   return parts.join(', ');
 }

@@ -4,6 +4,7 @@ import { DetectionSchema } from '../../detections.ts';
 import { limits } from '../../limits.ts';
 import { Pair } from '../../pair.ts';
 import { outputStateMeaning, outputStates, runStatuses, stepStatuses } from '../../states.ts';
+import type { segmentHealths } from '../agents/segments.ts';
 import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
 import { RunParameterSchema, StepHandedOnSchema } from '../jobs/values.ts';
 import { RunSelectionSchema } from '../targets/selection.ts';
@@ -363,6 +364,19 @@ export const ExecutorStatusSchema = Type.Object({
   problems: Type.Array(Type.String(), { description: 'What is wrong, in words; empty when nothing is' }),
 });
 export type ExecutorStatus = Static<typeof ExecutorStatusSchema>;
+export const ExecutorOverviewSchema = Type.Object({
+  segments: Type.Object(
+    {
+      healthy: Type.Integer(),
+      degraded: Type.Integer(),
+      offline: Type.Integer(),
+      no_agent: Type.Integer(),
+    } satisfies Record<(typeof segmentHealths)[number], unknown>,
+    { description: 'How many there are of each health' },
+  ),
+  heldSteps: Type.Integer({ description: 'Steps that wait for a decision' }),
+});
+export type ExecutorOverview = Static<typeof ExecutorOverviewSchema>;
 export const WorkerStatusSchema = Type.Object({
   connected: Type.Integer({ description: 'Also those that drain' }),
   silent: Type.Integer(),

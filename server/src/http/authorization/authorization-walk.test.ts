@@ -111,13 +111,19 @@ describe('the numbers', () => {
       steps: { ready: open.flatMap((run) => seenOf(persona, run)).length, running: 0, held: 0 },
       runs: { queued: openOf(persona), running: 0, cancelling: 0 },
     }));
+    const overview = await compare('executor/overview', (persona) => ({
+      segments: {
+        healthy: [alfa, zeta].filter((side) => holds(persona, 'read', side.segment)).length,
+      },
+      heldSteps: 0,
+    }));
     const health = await compare('jobs/health', (persona) => ({
       jobs: [alfa.category, alfa.deepCategory, zeta.category, zeta.deepCategory, shared.place].filter(
         (place) => holds(persona, 'read', place),
       ).length,
       openRuns: openOf(persona),
     }));
-    expect([...queue, ...health]).toEqual([]);
+    expect([...queue, ...overview, ...health]).toEqual([]);
   });
 
   test('and the status of a run are those of the target runs that are seen', async () => {

@@ -110,6 +110,7 @@ export const runNeeds: Record<string, Needs> = {
   'GET executor/status': listing('steps and runs as far as they are seen; segments by the segment', (world) =>
     sides(world).map((side) => ({ text: `"name":"${side.name}"`, seen: [side.segment] })),
   ),
+  'GET executor/overview': listing('segments by the segment; steps as far as they are seen', () => []),
   'GET worker/status': listing(theSegment, (world) =>
     sides(world).map((side) => ({ text: `"name":"${side.name}-agent"`, seen: [side.segment] })),
   ),

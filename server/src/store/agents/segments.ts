@@ -22,11 +22,15 @@ export interface SegmentRow {
   createdAt: Date;
 }
 
-/** A segment's row with what its agents and its queue are doing now, by the database's clock. */
-export interface SegmentOverviewRow extends SegmentRow {
+/** Of one segment: those neither disabled nor revoked, and of these the connected ones, and of those the ones that drain. */
+export interface AgentCounts {
   activeAgents: number;
   connectedAgents: number;
   drainingAgents: number;
+}
+
+/** A segment's row with what its agents and its queue are doing now, by the database's clock. */
+export interface SegmentOverviewRow extends SegmentRow, AgentCounts {
   targetCount: number;
   waitingSteps: number;
   credentialsToRotate: number;
@@ -96,10 +100,7 @@ export async function listSegmentOverviews(
         select count(*) as active,
                count(*) filter (where x.live) as connected,
                count(*) filter (where x.live and x.draining) as draining
-          from (select coalesce(g.disconnected_at is null and g.expires_at > clock_timestamp(), false) as live,
-                       g.draining or ag.drain_requested_at is not null as draining
-                  from agents ag left join agent_sessions g on g.agent_id = ag.id
-                 where ag.segment_id = s.id and ag.state = 'active') x
+          from (${activeAgents(sql)}) x where x.segment_id = s.id
       ) a on true
       left join lateral (
         select jsonb_build_object('agents', jsonb_agg(
@@ -110,6 +111,31 @@ export async function listSegmentOverviews(
       ) l on true
      where ${segmentWithin(sql, reaches)} and ${id === undefined ? sql`true` : sql`s.id = ${id}`}
      order by s.name, s.id`;
+}
+
+/** How many segments within the reaches have so many agents, for each number of these that there is. */
+export async function countSegmentsByAgents(
+  sql: Queryable,
+  reaches: readonly Reach[],
+): Promise<({ segments: number } & AgentCounts)[]> {
+  return sql<({ segments: number } & AgentCounts)[]>`
+    select count(*)::int as segments, active_agents, connected_agents, draining_agents
+      from (select count(x.id)::int as active_agents,
+                   (count(*) filter (where x.live))::int as connected_agents,
+                   (count(*) filter (where x.live and x.draining))::int as draining_agents
+              from segments s left join (${activeAgents(sql)}) x on x.segment_id = s.id
+             where ${segmentWithin(sql, reaches)} group by s.id) c
+     group by active_agents, connected_agents, draining_agents`;
+}
+
+/** Agents that are neither disabled nor revoked, and whether they are connected and drain. */
+function activeAgents(sql: Queryable) {
+  return sql`
+    select ag.id, ag.segment_id,
+           coalesce(g.disconnected_at is null and g.expires_at > clock_timestamp(), false) as live,
+           g.draining or ag.drain_requested_at is not null as draining
+      from agents ag left join agent_sessions g on g.agent_id = ag.id
+     where ag.state = 'active'`;
 }
 
 /** Segments outside the reaches that have a target within them, by name. */

@@ -42,7 +42,7 @@ import {
 } from './detached-attempts.ts';
 import { leaseDetails } from './lease-details.ts';
 import { freeStaleLocks } from './lock-slots.ts';
-import { segmentQueues, stepCounts } from './queue-status.ts';
+import { heldSteps, segmentQueues, stepCounts } from './queue-status.ts';
 import { moveOutputKeptFrom } from './retention.ts';
 import { lockEndedAttempts, writeAttempts } from './step-attempts.ts';
 import { readyRanks, runsPastTimeout } from './strategy-steps.ts';
@@ -302,6 +302,7 @@ const ofOthers: Reading[] = [
   ['runsPastTimeout', [], runsPastTimeout],
   ['runsThatWait', ['job_run_steps_ready or job_run_steps_run'], runsThatWait],
   ['cancellingRuns', [], (db) => cancellingRuns(db, testServerId)],
+  ['heldSteps', ['job_run_steps_held'], (db) => heldSteps(db as Queryable, unrestricted)],
   ['stepCounts', ['job_run_steps_held'], (db) => stepCounts(db as Queryable, unrestricted)],
   [
     'moveOutputKeptFrom',

@@ -16,6 +16,12 @@ export async function stepCounts(
   return row ?? { ready: 0, running: 0, held: 0 };
 }
 
+export async function heldSteps(db: Queryable, reaches: readonly Reach[]): Promise<number> {
+  const [row] = await db<{ held: number }[]>`
+    select count(*) as held from job_run_steps s where s.status = 'held' and ${stepWithin(db, reaches)}`;
+  return row?.held ?? 0;
+}
+
 export async function openRunCounts(
   db: Queryable,
 ): Promise<{ queued: number; running: number; cancelling: number }> {

@@ -6,9 +6,12 @@ import { readAll } from '../page.ts';
 /** What is decided about an agent. */
 export type AgentDecision = 'drain' | 'undrain' | 'disable' | 'enable' | 'new-keys' | 'revoke';
 
-/** All agents but revoked ones, or those alone: an installation has hundreds at most. */
-export function listAgents(signal?: AbortSignal, state?: 'revoked'): Promise<Agent[]> {
-  return readAll((query) => apiPaths.agents({ ...query, state }), { signal });
+/** All agents but revoked ones, or those alone; of one segment where it is named. */
+export function listAgents(
+  signal?: AbortSignal,
+  among: { state?: 'revoked'; segmentId?: number } = {},
+): Promise<Agent[]> {
+  return readAll((query) => apiPaths.agents({ ...query, ...among }), { signal });
 }
 
 export function fetchAgent(id: number, signal?: AbortSignal): Promise<AgentDetail> {

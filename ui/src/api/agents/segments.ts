@@ -13,6 +13,10 @@ export function listSegments(signal?: AbortSignal): Promise<Segment[]> {
   return readWhole(apiPaths.segments(), signal);
 }
 
+export function fetchSegment(id: number, signal?: AbortSignal): Promise<Segment> {
+  return request('GET', apiPaths.segment(id), { signal });
+}
+
 export function createSegment(segment: {
   name: string;
   description?: string;

@@ -1,5 +1,6 @@
 // Answers of the routes of runs and of the queue as they may come, for the description. A test holds them to the schemas.
 import type {
+  ExecutorOverview,
   ExecutorStatus,
   Run,
   RunDetail,
@@ -139,6 +140,11 @@ export const executorStatusExample = {
   segments: [{ id: 1, name: 'dmz', ready: 0, running: 1, ableAgents: 2, freeSlots: 31, stuckSince: null }],
   problems: [],
 } satisfies ExecutorStatus;
+
+export const executorOverviewExample = {
+  segments: { healthy: 3, degraded: 1, offline: 0, no_agent: 0 },
+  heldSteps: 2,
+} satisfies ExecutorOverview;
 
 export const workerStatusExample = {
   connected: 2,

@@ -1,7 +1,8 @@
 // What the queue says of itself, while agents come, go silent and drain.
-import type { ExecutorStatus, WorkerStatus } from '@opsconductor/protocol';
+import type { ExecutorOverview, ExecutorStatus, WorkerStatus } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { endOf, givenUp } from '../../../runs/testing.ts';
+import { makeSegment } from '../../../segments/testing.ts';
 import { setDraining } from '../../../store/agents/agent-sessions.ts';
 import { setupRunsApp, type TestRunsApp } from './runs-testing.ts';
 
@@ -128,6 +129,22 @@ describe('the queue', () => {
   });
 });
 
+test('in numbers: segments by health, and steps that are held', async () => {
+  const overview = async () => (await t.ask('GET', 'executor/overview')).body as ExecutorOverview;
+  const none = { healthy: 0, degraded: 0, offline: 0, no_agent: 0 };
+  await makeSegment(t, 'empty');
+  expect(await overview()).toEqual({ segments: { ...none, healthy: 1, no_agent: 1 }, heldSteps: 0 });
+  await t.addAgent('agent-b');
+  await missHeartbeats(t.agent.agentId, 90);
+  expect((await overview()).segments).toEqual({ ...none, degraded: 1, no_agent: 1 });
+  await t.sql`update agent_sessions set expires_at = clock_timestamp()`;
+  expect((await overview()).segments).toEqual({ ...none, offline: 1, no_agent: 1 });
+  await t.start({ targets: 3 });
+  await t.sql`alter table job_run_steps disable trigger user`;
+  await t.sql`update job_run_steps set status = 'held' where id in (select id from job_run_steps limit 2)`;
+  expect((await overview()).heldSteps).toBe(2);
+});
+
 describe('the agents', () => {
   test('are counted by state, and their leases until they are settled', async () => {
     const second = await t.addAgent('agent-b');
@@ -181,6 +198,6 @@ describe('the agents', () => {
 });
 
 test('both are for those who may read', async () => {
-  for (const path of ['executor/status', 'worker/status'])
+  for (const path of ['executor/status', 'executor/overview', 'worker/status'])
     expect((await t.app.request('GET', `/api/v1/${path}`)).status).toBe(401);
 });

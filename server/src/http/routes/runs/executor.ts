@@ -1,8 +1,12 @@
 // The specification's executor and worker endpoints: the queue and the agents.
-import { ExecutorStatusSchema, WorkerStatusSchema } from '@opsconductor/protocol';
-import { executorStatus, workerStatus } from '../../../jobs/queue-status.ts';
+import { ExecutorOverviewSchema, ExecutorStatusSchema, WorkerStatusSchema } from '@opsconductor/protocol';
+import { executorOverview, executorStatus, workerStatus } from '../../../jobs/queue-status.ts';
 import type { Sql } from '../../../store/database/connection.ts';
-import { executorStatusExample, workerStatusExample } from '../../description/examples/runs.ts';
+import {
+  executorOverviewExample,
+  executorStatusExample,
+  workerStatusExample,
+} from '../../description/examples/runs.ts';
 import { type RouteSpec, route } from '../../route.ts';
 
 export function executorRoutes({ sql }: { sql: Sql }): RouteSpec[] {
@@ -18,6 +22,17 @@ export function executorRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       tag: 'queue',
       success: { status: 200, schema: ExecutorStatusSchema, example: executorStatusExample },
       handle: ({ principal }) => executorStatus(sql, principal.authority),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/executor/overview',
+      permission: 'read',
+      scoped: true,
+      summary: 'Segments by health, and how many steps are held',
+      description: 'Numbers alone, for who asks again and again.',
+      tag: 'queue',
+      success: { status: 200, schema: ExecutorOverviewSchema, example: executorOverviewExample },
+      handle: ({ principal }) => executorOverview(sql, principal.authority),
     }),
     route({
       method: 'GET',
