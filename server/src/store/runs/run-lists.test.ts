@@ -46,6 +46,7 @@ beforeAll(async () => {
     select r.id, case when r.status <> 'succeeded' then ${rareSegment}::bigint else ${t.segmentId}::bigint end,
       case when r.status <> 'succeeded' then ${targetId}::bigint end, 'host', r.status
     from job_runs r where r.id > 1000`;
+  await t.sql`update job_runs set created_at = '2025-05-15' where id < 1000`;
   await t.sql`analyze`;
 });
 afterAll(() => t[Symbol.asyncDispose]());
@@ -88,6 +89,32 @@ test.each<[string, () => Omit<RunFilter, 'reaches'> & { reaches?: readonly Reach
   const counted = await read((db) => countRuns(db, filter, 10_000));
   expect(counted.found).toBe(expected);
   expect(counted.rows).toBeLessThan(few);
+});
+
+const half = 1000 + manyRuns / 2;
+const timeOf = (id: number) => new Date(Date.parse('2025-06-01') + (id - 1000) * 60_000);
+test.each<[string, 'newest' | 'oldest', Pick<RunFilter, 'createdAfter' | 'createdBefore'>, number[]]>([
+  ['before a time', 'newest', { createdBefore: timeOf(half) }, [half - 1, half - 2, half - 3]],
+  ['since a time, from the oldest on', 'oldest', { createdAfter: timeOf(half) }, [half, half + 1, half + 2]],
+  [
+    'before the last',
+    'newest',
+    { createdBefore: timeOf(1000 + manyRuns) },
+    [999, 998, 997].map((n) => n + manyRuns),
+  ],
+])('runs %s are not looked for among all that are out of it', async (_, sort, span, expected) => {
+  const query = { ...span, sort, reaches: unrestricted, limit: 3 };
+  const { rows, found } = await rowsRead(t.sql, 'job_runs_pkey', (db) => listRuns(db, query));
+  expect(found.map(({ id }) => id)).toEqual(expected);
+  expect(rows).toBeLessThan(few);
+});
+
+test('a run with a time that does not go with its id is in its place', async () => {
+  const late = 1000 + manyRuns - 5;
+  await t.sql`update job_runs set created_at = '2025-04-01' where id = ${late}`;
+  const span = { createdBefore: new Date('2025-05-01'), reaches: unrestricted, limit: 2 };
+  const found = await listRuns(t.sql, span);
+  expect(found.map(({ id }) => id)).toEqual([late, 1000 + rareRuns]);
 });
 
 test('pages of several states go on from where the last one ended', async () => {

@@ -158,12 +158,39 @@ export async function listRuns(db: Queryable, query: RunListQuery): Promise<RunR
   const order = db`order by id ${isOldest ? db`asc` : db`desc`} limit ${limit}`;
   const fitting = fittingRuns(db, query, (condition) => {
     return db`(select r.id from job_runs r join jobs j on j.id = r.job_id
-      where ${condition} ${beyond === undefined ? db`` : after} ${order})`;
+      where ${condition} ${beyond === undefined ? db`` : after} ${idBound(db, query)} ${order})`;
   });
   return unprepared(db<RunRecord[]>`
     ${fitting.first} select ${runColumns(db)}
     where r.id = any(array(select id from (${fitting.ids}) fitting ${order}))
     order by r.id ${isOldest ? db`asc` : db`desc`}`);
+}
+
+/** So many runs are gone back through sooner than the ids of all of a longer span are looked up. */
+const fewBeyond = 10_000;
+
+/**
+ * Where the ids of a span of time begin in the order of the list, as far as they begin behind many that are out of it: the
+ * list goes by id, and the database does not know that ids are older the lower they are. They are nearly, which is not
+ * enough to tell one by its neighbours. `+ 0` keeps it from going through all runs for the greatest id.
+ */
+function idBound(db: Queryable, { sort, createdAfter, createdBefore }: RunListQuery): Condition {
+  const isOldest = sort === 'oldest';
+  const edge = isOldest ? createdAfter : createdBefore;
+  if (edge === undefined) return db``;
+  const beyond = isOldest
+    ? db`x.created_at < ${edge} order by x.created_at`
+    : db`x.created_at >= ${edge} order by x.created_at desc`;
+  const within = [
+    ...(createdAfter === undefined ? [] : [db`x.created_at >= ${createdAfter}`]),
+    ...(createdBefore === undefined ? [] : [db`x.created_at < ${createdBefore}`]),
+  ].reduce((both, one) => db`${both} and ${one}`);
+  const number = (which: Condition) =>
+    db`(select count(*) from (select from job_runs x where ${which} limit ${fewBeyond}) counted)`;
+  return db`and r.id ${isOldest ? db`>=` : db`<=`} (select case
+    when ${number(within)} = ${fewBeyond} and ${number(beyond)} < ${fewBeyond}
+      then ${isOldest ? 0 : Number.MAX_SAFE_INTEGER}::bigint
+    else (select ${isOldest ? db`min` : db`max`}(x.id + 0) from job_runs x where ${within}) end)`;
 }
 
 /** Whom the filter of a list names. */
