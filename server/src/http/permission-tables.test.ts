@@ -25,7 +25,8 @@ const meanings: Record<Permission, string> = {
   'host_keys.approve': 'accept host keys',
   'credentials.use': 'have a credential used, by a run, a test, or by giving it to something',
   'credentials.edit': 'create, replace and delete credentials',
-  'segments.edit': 'create segments (everywhere), change what they give to their targets',
+  'segments.edit':
+    'create segments (everywhere), change what they give to their targets, and how long their agents may be silent',
   'agents.enroll': 'make enrollment tokens',
   'agents.manage':
     'drain, disable and revoke agents, label them, ask for new keys; where an owner holds the root, hand in rosters and recovered keys',
