@@ -427,5 +427,9 @@ test('the frame and the page of an agent ask for no segments or agents but those
     .waitFor();
   await page.getByRole('button', { name: 'Drain…' }).waitFor();
   expect(lists).toEqual([`/api/v1/agents?limit=200&segmentId=${items[0]?.segmentId}`]);
+  // Of hundreds of segments those out of sight cost nothing while their clocks go.
+  await page.goto(`${c.url}/agents`);
+  const segment = page.getByRole('region', { name: 'Segment without-agents' });
+  expect(await segment.evaluate('panel => getComputedStyle(panel).contentVisibility')).toBe('auto');
   expect(faults).toEqual([]);
 });
