@@ -2,6 +2,7 @@
 import type { RunQuery } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Authority } from '../../auth/authority.ts';
+import { listingWithin, TookTooLong } from '../../store/runs/runs.ts';
 import { setupRuns, type TestRuns } from '../testing.ts';
 import { listRuns } from './list-runs.ts';
 
@@ -99,4 +100,19 @@ test('a time or a status that is none is refused by its name', async () => {
       code: 'invalid',
       details: [{ path }],
     });
+});
+
+test('what takes too long is refused, however many statements it takes', async () => {
+  const together = listingWithin(t.sql, 200, async (db, goOn) => {
+    for (let statements = 0; statements < 4; statements += 1) {
+      await db`select pg_sleep(0.09)`;
+      await goOn();
+    }
+  });
+  await expect(together).rejects.toBeInstanceOf(TookTooLong);
+  await t.sql.begin(async (other) => {
+    await other`lock table job_run_targets in access exclusive mode`;
+    const refused = listRuns(t.sql, { target: 'web' }, everything, { searchMs: 50 });
+    await expect(refused).rejects.toMatchObject({ code: 'unavailable' });
+  });
 });

@@ -4,22 +4,26 @@ import type { Authority } from '../../auth/authority.ts';
 import { AppError } from '../../errors.ts';
 import { readTime, readWords } from '../../filter-words.ts';
 import { refuseUnstorableText } from '../../storable-text.ts';
-import { type Sql, sqlState } from '../../store/database/connection.ts';
+import type { Sql } from '../../store/database/connection.ts';
 import { decodeCursor, pageOf } from '../../store/database/cursor.ts';
 import { reachesEverything } from '../../store/people/visibility.ts';
-import { countRuns, findStarter, listingWithin, type RunRecord } from '../../store/runs/runs.ts';
+import { countRuns, findStarter, listingWithin, type RunRecord, TookTooLong } from '../../store/runs/runs.ts';
 import { runView } from './run-view.ts';
 import { listSeenRuns } from './seen-run.ts';
 
-const queryCancelled = '57014';
 /** What no index serves goes through all runs; this is how long it may. */
-const searchTimeoutMs = 10_000;
+const searchMs = 10_000;
 
 /**
  * @throws {AppError} `invalid`, naming the field, for a status, a time or a cursor that is none; `unavailable` where it would
  *   read too much.
  */
-export async function listRuns(sql: Sql, query: RunQuery, authority: Authority): Promise<RunPage> {
+export async function listRuns(
+  sql: Sql,
+  query: RunQuery,
+  authority: Authority,
+  times: { searchMs?: number } = {},
+): Promise<RunPage> {
   refuseUnstorableText(query, 'query');
   const { cursor, count, limit = limits.defaultPageItems, sort } = query;
   const filter = {
@@ -37,19 +41,25 @@ export async function listRuns(sql: Sql, query: RunQuery, authority: Authority):
   const reaches = authority.reach('read');
   // The status of a part is known only once the part is looked at: such runs are listed, and not counted.
   const isCounted = count === true && (filter.statuses === undefined || reachesEverything(reaches));
-  const read = listingWithin(sql, searchTimeoutMs, async (db): Promise<[RunRecord[], number | undefined]> => {
-    const starter = some(query.createdBy);
-    // By the id, as the database knows how many runs a user has started.
-    const createdBy = starter === undefined ? undefined : await findStarter(db, starter);
-    if (starter !== undefined && createdBy === undefined) return [[], isCounted ? 0 : undefined];
-    return Promise.all([
-      listSeenRuns(db, { ...filter, createdBy, sort, beyond, limit: limit + 1 }, authority),
-      isCounted ? countRuns(db, { ...filter, createdBy, reaches }, maxCountedRuns) : undefined,
-    ]);
-  });
+  const read = listingWithin(
+    sql,
+    times.searchMs ?? searchMs,
+    async (db, goOn): Promise<[RunRecord[], number | undefined]> => {
+      const starter = some(query.createdBy);
+      // By the id, as the database knows how many runs a user has started.
+      const createdBy = starter === undefined ? undefined : await findStarter(db, starter);
+      if (starter !== undefined && createdBy === undefined) return [[], isCounted ? 0 : undefined];
+      return Promise.all([
+        listSeenRuns(db, { ...filter, createdBy, sort, beyond, limit: limit + 1 }, authority, goOn),
+        isCounted ? countRuns(db, { ...filter, createdBy, reaches }, maxCountedRuns) : undefined,
+      ]);
+    },
+  );
   const [rows, total] = await read.catch((error) => {
-    if (sqlState(error) !== queryCancelled) throw error;
-    const advice = 'Give a shorter time, a job or another filter beside it.';
+    if (!(error instanceof TookTooLong)) throw error;
+    // Also where something else had the table locked, or the database is busy.
+    const advice =
+      'Give a shorter time, a job or another filter beside it. Where that does not help either, the database is busy: try again later.';
     throw new AppError('unavailable', `To look for these runs took too long. ${advice}`, { cause: error });
   });
   const page = pageOf(rows, limit, ({ id }) => [id], runView);

@@ -185,6 +185,8 @@ test('who may read the job costs no query more than who may read everything', as
 });
 
 describe('a list of runs', () => {
+  const goOn = async () => {};
+
   test('is filtered by the status of what is seen, and full as long as there is more', async () => {
     const seenRuns: number[] = [];
     const members: number[] = [];
@@ -196,7 +198,7 @@ describe('a list of runs', () => {
     }
     const reader = await readerOf(...members);
     const list = async (statuses: readonly ('succeeded' | 'failed')[], limit: number, beyond?: number) =>
-      (await listSeenRuns(t.sql, { statuses, limit, beyond }, reader)).map(({ id }) => id);
+      (await listSeenRuns(t.sql, { statuses, limit, beyond }, reader, goOn)).map(({ id }) => id);
     const [a, b, c, d, e] = seenRuns;
     // Each has a target run that succeeded: the database alone can't tell them apart.
     expect(await list(['succeeded'], 10)).toEqual([d, c, a]);
@@ -204,7 +206,21 @@ describe('a list of runs', () => {
     expect(await list(['succeeded'], 2)).toEqual([d, c]);
     expect(await list(['succeeded'], 2, c)).toEqual([a]);
     expect(await list(['succeeded', 'failed'], 4)).toEqual([e, d, c, b]);
-    expect((await listSeenRuns(t.sql, { limit: 3 }, reader)).map(({ id }) => id)).toEqual([e, d, c]);
+    expect((await listSeenRuns(t.sql, { limit: 3 }, reader, goOn)).map(({ id }) => id)).toEqual([e, d, c]);
+  });
+
+  test('of a state that no part is in goes on no longer than it may', async () => {
+    const members: number[] = [];
+    for (let runs = 0; runs < 3; runs += 1) {
+      const { targets } = await ran(failure, success);
+      members.push(targets[0]?.targetId ?? 0);
+    }
+    const reader = await readerOf(...members);
+    const list = (goOn: () => Promise<void>) =>
+      listSeenRuns(t.sql, { statuses: ['partial'], limit: 2 }, reader, goOn);
+    // Each has a target run that failed: one after the other is looked at.
+    await expect(list(goOn)).resolves.toEqual([]);
+    await expect(list(() => Promise.reject(new Error('time is up')))).rejects.toThrow('time is up');
   });
 });
 

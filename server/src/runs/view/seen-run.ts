@@ -70,11 +70,16 @@ export async function partToFollow(
 /** How many runs are looked through at a time for those whose part is in the status asked for. */
 const batchRuns = 200;
 
-/** Runs in the order asked for, `limit` at most; a status is that of what is seen. */
+/**
+ * Runs in the order asked for, `limit` at most; a status is that of what is seen.
+ *
+ * @param goOn is waited for before more runs are looked through: of a state that few parts are in, these may be all that there are.
+ */
 export async function listSeenRuns(
   sql: Queryable,
   filter: Omit<RunListQuery, 'reaches' | 'partStatuses'>,
   authority: Authority,
+  goOn: () => Promise<void>,
 ): Promise<RunRecord[]> {
   const reaches = authority.reach('read');
   const { statuses } = filter;
@@ -85,6 +90,7 @@ export async function listSeenRuns(
     found.push(...(await seenAmong(sql, rows, authority, statuses)));
     if (rows.length < limit || found.length >= filter.limit) return found.slice(0, filter.limit);
     beyond = rows.at(-1)?.id;
+    await goOn();
   }
 }
 

@@ -9,7 +9,7 @@ import type {
   RunStrategy,
 } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
-import { type Queryable, type Sql, type Tx, unprepared } from '../database/connection.ts';
+import { type Queryable, type Sql, sqlState, type Tx, unprepared } from '../database/connection.ts';
 import { containsPattern } from '../database/cursor.ts';
 import { dropDeletedJobs } from '../jobs/jobs.ts';
 import {
@@ -139,16 +139,36 @@ export interface RunListQuery extends RunFilter {
   limit: number;
 }
 
-/** Has the database give up each statement of the work that takes longer: all of them go over one connection. */
+/** The work took longer than it may. */
+export class TookTooLong extends Error {}
+
+const queryCancelled = '57014';
+
+/**
+ * Work that ends in a time, however many statements it takes: all of them go over one connection. With `goOn` before each
+ * further one the database is given what is left of the time; without it a statement has the time that was left then.
+ *
+ * @throws {TookTooLong}
+ */
 export async function listingWithin<T>(
   sql: Sql,
   timeoutMs: number,
-  work: (db: Queryable) => Promise<T>,
+  work: (db: Queryable, goOn: () => Promise<void>) => Promise<T>,
 ): Promise<T> {
-  return (await sql.begin('read only', async (tx) => {
-    await tx`select set_config('statement_timeout', ${String(timeoutMs)}, true)`;
-    return work(tx as unknown as Queryable);
-  })) as T;
+  const read = sql.begin('read only', async (tx) => {
+    const endMs = performance.now() + timeoutMs;
+    const goOn = async () => {
+      const leftMs = Math.floor(endMs - performance.now());
+      // Of 0 the database would take that there is no end.
+      if (leftMs < 1) throw new TookTooLong();
+      await tx`select set_config('statement_timeout', ${String(leftMs)}, true)`;
+    };
+    await goOn();
+    return work(tx as unknown as Queryable, goOn);
+  }) as Promise<T>;
+  return read.catch((error) => {
+    throw sqlState(error) === queryCancelled ? new TookTooLong(undefined, { cause: error }) : error;
+  });
 }
 
 export async function listRuns(db: Queryable, query: RunListQuery): Promise<RunRecord[]> {
