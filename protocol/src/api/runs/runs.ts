@@ -92,7 +92,7 @@ export type RunQuery = Static<typeof RunQuerySchema>;
 export const maxCountedRuns = 10_000;
 export const RunPageSchema = Type.Object({
   ...Page(RunSchema).properties,
-  /** With `count=true`; 10,000 stands for that many or more. Not for a status where parts of runs are seen. */
+  /** With `count=true`; 10,000 stands for that many or more. Not for a status where parts of runs are seen, nor of what takes long to count. */
   total: Type.Optional(Type.Integer()),
 });
 export type RunPage = Static<typeof RunPageSchema>;

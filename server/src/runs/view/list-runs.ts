@@ -7,12 +7,14 @@ import { refuseUnstorableText } from '../../storable-text.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { decodeCursor, pageOf } from '../../store/database/cursor.ts';
 import { reachesEverything } from '../../store/people/visibility.ts';
-import { countRuns, findStarter, listingWithin, type RunRecord, TookTooLong } from '../../store/runs/runs.ts';
+import { countRuns, findStarter, listingWithin, TookTooLong } from '../../store/runs/runs.ts';
 import { runView } from './run-view.ts';
 import { listSeenRuns } from './seen-run.ts';
 
 /** What no index serves goes through all runs; this is how long it may. */
 const searchMs = 10_000;
+/** Also where the page itself is found at once: it waits for its count no longer than this, and goes without. */
+const countMs = 3_000;
 
 /**
  * @throws {AppError} `invalid`, naming the field, for a status, a time or a cursor that is none; `unavailable` where it would
@@ -22,7 +24,7 @@ export async function listRuns(
   sql: Sql,
   query: RunQuery,
   authority: Authority,
-  times: { searchMs?: number } = {},
+  times: { searchMs?: number; countMs?: number } = {},
 ): Promise<RunPage> {
   refuseUnstorableText(query, 'query');
   const { cursor, count, limit = limits.defaultPageItems, sort } = query;
@@ -41,29 +43,36 @@ export async function listRuns(
   const reaches = authority.reach('read');
   // The status of a part is known only once the part is looked at: such runs are listed, and not counted.
   const isCounted = count === true && (filter.statuses === undefined || reachesEverything(reaches));
-  const read = listingWithin(
-    sql,
-    times.searchMs ?? searchMs,
-    async (db, goOn): Promise<[RunRecord[], number | undefined]> => {
-      const starter = some(query.createdBy);
-      // By the id, as the database knows how many runs a user has started.
-      const createdBy = starter === undefined ? undefined : await findStarter(db, starter);
-      if (starter !== undefined && createdBy === undefined) return [[], isCounted ? 0 : undefined];
-      return Promise.all([
-        listSeenRuns(db, { ...filter, createdBy, sort, beyond, limit: limit + 1 }, authority, goOn),
-        isCounted ? countRuns(db, { ...filter, createdBy, reaches }, maxCountedRuns) : undefined,
-      ]);
-    },
-  );
-  const [rows, total] = await read.catch((error) => {
-    if (!(error instanceof TookTooLong)) throw error;
-    // Also where something else had the table locked, or the database is busy.
-    const advice =
-      'Give a shorter time, a job or another filter beside it. Where that does not help either, the database is busy: try again later.';
-    throw new AppError('unavailable', `To look for these runs took too long. ${advice}`, { cause: error });
-  });
+  const starter = some(query.createdBy);
+  // By the id, as the database knows how many runs a user has started.
+  const createdBy = starter === undefined ? undefined : await findStarter(sql, starter);
+  if (starter !== undefined && createdBy === undefined)
+    return { items: [], nextCursor: null, ...(isCounted ? { total: 0 } : {}) };
+  const asked = { ...filter, createdBy, sort, beyond, limit: limit + 1 };
+  const [rows, total] = await Promise.all([
+    listingWithin(sql, times.searchMs ?? searchMs, (db, goOn) =>
+      listSeenRuns(db, asked, authority, goOn),
+    ).catch(tellTooLong),
+    isCounted
+      ? listingWithin(sql, times.countMs ?? countMs, (db) =>
+          countRuns(db, { ...filter, createdBy, reaches }, maxCountedRuns),
+        ).catch(notCounted)
+      : undefined,
+  ]);
   const page = pageOf(rows, limit, ({ id }) => [id], runView);
   return total === undefined ? page : { ...page, total };
+}
+
+function tellTooLong(error: unknown): never {
+  if (!(error instanceof TookTooLong)) throw error;
+  // Also where something else had the table locked, or the database is busy.
+  const advice =
+    'Give a shorter time, a job or another filter beside it. Where that does not help either, the database is busy: try again later.';
+  throw new AppError('unavailable', `To look for these runs took too long. ${advice}`, { cause: error });
+}
+
+function notCounted(error: unknown): undefined {
+  if (!(error instanceof TookTooLong)) throw error;
 }
 
 function some(text: string | undefined): string | undefined {

@@ -250,7 +250,7 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'List runs of all jobs, newest first unless told',
       description:
-        'Who may read neither the job nor all targets of a run sees the part on the targets that they may read: status, counters and times are those of that part. Filters hold together. `count=true` says in `total` how many there are on all pages: ask for it now and then, not with each look. What takes over 10 s to find is refused (503).',
+        'Who may read neither the job nor all targets of a run sees the part on the targets that they may read: status, counters and times are those of that part. Filters hold together. `count=true` says in `total` how many there are on all pages: ask for it now and then, not with each look; where that takes over 3 s it is left out. What takes over 10 s to find is refused (503).',
       tag,
       query: RunQuerySchema,
       success: { status: 200, schema: RunPageSchema, example: runPageExample },
