@@ -34,7 +34,7 @@ function digestOf(folders) {
 
 async function buildIfChanged(name, folders, output, build) {
   const stamp = join(buildFolder, `${name}.sha256`);
-  const digest = digestOf([...folders, 'package-lock.json']);
+  const digest = digestOf([...folders, 'package-lock.json', 'scripts/build.mjs', 'scripts/bundle.mjs']);
   if (existsSync(join(root, output)) && existsSync(stamp) && readFileSync(stamp, 'utf8') === digest) return;
   const startedMs = Date.now();
   process.stdout.write(`Building the ${name} … `);

@@ -5,10 +5,12 @@ import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { extname, join } from 'node:path';
 import {
+  type ExecutorOverview,
   matchesSelector,
   type OutputChunk,
   parseSelector,
   type Run,
+  type Segment,
   type Step,
   type Target,
 } from '@opsconductor/protocol';
@@ -179,6 +181,13 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
       ? fail(response, 404, 'not_found', 'Agent not found.')
       : json(response, 200, detail);
   }
+  const segmentRoute = /^\/segments\/(\d+)(\/unknown-after)?$/.exec(path);
+  if (segmentRoute !== null) {
+    const segment = segments.find(({ id }) => id === Number(segmentRoute[1]));
+    if (segment === undefined) return fail(response, 404, 'not_found', 'Segment not found.');
+    const change = request.method === 'PUT' ? await bodyOf(request) : {};
+    return json(response, 200, { ...segment, ...change });
+  }
   const enroll = /^\/segments\/(\d+)\/enrollment-tokens$/.exec(path);
   if (enroll !== null) return json(response, 201, enrollment());
   switch (route) {
@@ -209,21 +218,27 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
       return json(response, 200, targetPage(url.searchParams));
     case 'GET /credentials':
       return json(response, 200, page(credentials));
-    case 'GET /executor/status':
-      return json(response, 200, {
-        status: 'ok',
-        steps: { ready: 3, running: 14, held: scenario === 'empty' ? 0 : 3 },
-        runs: { queued: 0, running: 3, cancelling: 0 },
-        oldestReadyMs: null,
-        segments: [],
-        problems: [],
-      });
+    case 'GET /executor/overview':
+      return json(response, 200, overview(scenario === 'empty'));
     default:
       return fail(response, 404, 'not_found', 'There is nothing at this address.');
   }
 }
 
 /** Twelve thousand targets when asked for `full`: the fixtures, over and over. */
+function overview(isEmpty: boolean): ExecutorOverview {
+  const having = (health: Segment['health']) => segments.filter((one) => one.health === health).length;
+  return {
+    segments: {
+      healthy: having('healthy'),
+      degraded: having('degraded'),
+      offline: having('offline'),
+      no_agent: having('no_agent'),
+    },
+    heldSteps: isEmpty ? 0 : 3,
+  };
+}
+
 function keyStateOf({ hostKeys }: Target): string {
   return (
     ['changed', 'accepted', 'pending'].find((state) => hostKeys.some((key) => key.state === state)) ?? 'none'
