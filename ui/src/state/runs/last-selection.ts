@@ -1,6 +1,7 @@
 // What a job was last run on, and with which values, as far as that can be asked for again.
-import type { RunDetail } from '@opsconductor/protocol';
-import { fetchRun, fetchRunSteps, listRuns } from '../../api/runs.ts';
+import type { RunDetail, RunSteps, TargetRun } from '@opsconductor/protocol';
+import { ApiError } from '../../api/client.ts';
+import { fetchRun, fetchRunSteps, fetchTargetRuns, listRuns } from '../../api/runs.ts';
 import { counted } from '../../format/quantity.ts';
 import type { SelectionDraft } from '../targets/selection-draft.svelte.ts';
 
@@ -52,19 +53,37 @@ export function asAsked(run: Pick<RunDetail, 'id' | 'selection' | 'parameters'>)
   };
 }
 
+/** All of a run, without their steps: of a large run these are a million. */
+async function readTargetRuns(runId: number, signal: AbortSignal | undefined): Promise<TargetRun[]> {
+  try {
+    return await readPages(async (at) => {
+      const { items, nextCursor } = await fetchTargetRuns(runId, { limit: 1_000, ...at }, signal);
+      return { targetRuns: items, nextCursor };
+    });
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.code !== 'not_found') throw error;
+  }
+  // A server of an earlier version, which answers too in the midst of an upgrade, lists them with their steps only.
+  return readPages((at) => fetchRunSteps(runId, { limit: 200, ...at }, signal));
+}
+
+async function readPages(
+  read: (at: { cursor?: string }) => Promise<Pick<RunSteps, 'targetRuns' | 'nextCursor'>>,
+): Promise<TargetRun[]> {
+  const all: TargetRun[] = [];
+  for (let at: { cursor?: string } = {}; ; ) {
+    const { targetRuns, nextCursor } = await read(at);
+    all.push(...targetRuns);
+    if (nextCursor === null) return all;
+    at = { cursor: nextCursor };
+  }
+}
+
 async function byHosts(run: RunDetail, signal: AbortSignal | undefined): Promise<LastSelection | undefined> {
-  const hosts: Named[] = [];
-  let cursor: string | undefined;
-  do {
-    const page = await fetchRunSteps(run.id, { limit: 200, cursor }, signal);
-    // A target that was deleted since can't be asked for again.
-    hosts.push(
-      ...page.targetRuns.flatMap(({ targetId, targetName }) =>
-        targetId === null ? [] : { id: targetId, name: targetName },
-      ),
-    );
-    cursor = page.nextCursor ?? undefined;
-  } while (cursor !== undefined);
+  // A target that was deleted since can't be asked for again.
+  const hosts: Named[] = (await readTargetRuns(run.id, signal)).flatMap(({ targetId, targetName }) =>
+    targetId === null ? [] : { id: targetId, name: targetName },
+  );
   if (hosts.length === 0) return undefined;
   const [first] = hosts;
   return {
