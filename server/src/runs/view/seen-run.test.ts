@@ -12,7 +12,7 @@ import { chunkOf, setupOutput, type TestOutput, textOf } from '../output/output-
 import { endOf, failure, givenUp, success } from '../testing.ts';
 import { PartEvents } from './part-events.ts';
 import { runView } from './run-view.ts';
-import { listSeenRuns, partToFollow, seeRun, whatIsSeen } from './seen-run.ts';
+import { listSeenRuns, listSeenTargetRuns, partToFollow, seeRun, whatIsSeen } from './seen-run.ts';
 
 let t: TestOutput;
 /** As of a server that goes on. */
@@ -342,6 +342,22 @@ describe('of a part with a long history', () => {
     expect(told.digest).not.toBe(digest);
     expect(told.count).toBe(await seqOf(other));
     expect(await seqOf()).toBeGreaterThan(known);
+  });
+
+  test('its hosts are listed without its steps', async () => {
+    await goOn(5);
+    const [own] = await targetRunsOf(runId);
+    const page = (above = 0) => ({ above, limit: 10 });
+    const listed = await rowsRead(t.sql, 'job_run_steps', (db) =>
+      listSeenTargetRuns(db, runId, reader, () => page()),
+    );
+    expect([listed.rows, listed.found.rows.map(({ id }) => id)]).toEqual([0, [own?.id]]);
+    const behind = await listSeenTargetRuns(t.sql, runId, reader, () => page(own?.id));
+    expect(behind.rows).toEqual([]);
+    const none = await readerOf();
+    await expect(listSeenTargetRuns(t.sql, runId, none, () => page())).rejects.toMatchObject({
+      code: 'not_found',
+    });
   });
 
   test('whether it is still the same is told without its steps and its events', async () => {

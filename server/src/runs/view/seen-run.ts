@@ -5,7 +5,14 @@ import type { Authority } from '../../auth/authority.ts';
 import { notFound } from '../../errors.ts';
 import type { Queryable } from '../../store/database/connection.ts';
 import { identifyPart, listPartSteps, listRunParts, type RunPartRow } from '../../store/runs/run-parts.ts';
-import { findRun, listRuns, type RunListQuery, type RunRecord } from '../../store/runs/runs.ts';
+import {
+  findRun,
+  listRuns,
+  listTargetRuns,
+  type RunListQuery,
+  type RunRecord,
+  type TargetRunRecord,
+} from '../../store/runs/runs.ts';
 import type { PartEvents } from './part-events.ts';
 import { partTagOf, partView, RunPart, targetStatusesOf } from './run-part.ts';
 
@@ -54,6 +61,29 @@ export async function whatIsSeen(
   const { targets, digest } = await identifyPart(sql, id, authority.reach('read'));
   if (targets === 0) return undefined;
   return targets === run.targetsTotal ? { isWhole: true } : { isWhole: false, partTag: partTagOf(digest) };
+}
+
+/** What is the same of a run for everybody who sees any of it. */
+type AnyPart = Pick<RunRecord, 'id' | 'jobId' | 'jobVersion' | 'stepNames'>;
+
+/**
+ * Target runs that are seen, in the order of their ids. Reads no steps, as no figure of a part is told with them.
+ *
+ * @throws {AppError} `not_found`, also where nothing of the run may be seen.
+ */
+export async function listSeenTargetRuns(
+  sql: Queryable,
+  id: number,
+  authority: Authority,
+  filterOf: (run: AnyPart) => Omit<Parameters<typeof listTargetRuns>[1], 'runId'>,
+): Promise<{ run: AnyPart; rows: TargetRunRecord[] }> {
+  const run = await findRun(sql, id);
+  if (run === undefined) throw notFound(`Run ${id}`);
+  const rows = await listTargetRuns(sql, { runId: id, ...filterOf(run) }, authority.reach('read'));
+  // None that fits, or none at all.
+  const isSeen = rows.length > 0 || (await whatIsSeen(sql, id, authority)) !== undefined;
+  if (!isSeen) throw notFound(`Run ${id}`);
+  return { run, rows };
 }
 
 /** The part of a run that the caller follows; undefined where that is all of it. */

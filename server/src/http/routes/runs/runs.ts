@@ -54,19 +54,12 @@ import { Explanations } from '../../../runs/view/explain-run.ts';
 import { listRuns } from '../../../runs/view/list-runs.ts';
 import { PartEvents } from '../../../runs/view/part-events.ts';
 import { runDetailView, runView, stepView, targetRunView } from '../../../runs/view/run-view.ts';
-import { type SeenRun, seeRun } from '../../../runs/view/seen-run.ts';
+import { listSeenTargetRuns, type SeenRun, seeRun } from '../../../runs/view/seen-run.ts';
 import type { Sql } from '../../../store/database/connection.ts';
 import { decodeCursor, encodeCursor } from '../../../store/database/cursor.ts';
 import { inTransaction } from '../../../store/database/transaction.ts';
 import { countUntoldAttempts } from '../../../store/queue/step-attempts.ts';
-import {
-  findRun,
-  listSteps,
-  listTargetRuns,
-  lockRun,
-  purgeRun,
-  type RunRecord,
-} from '../../../store/runs/runs.ts';
+import { findRun, listSteps, lockRun, purgeRun, type RunRecord } from '../../../store/runs/runs.ts';
 import { answerBytes, partAnswers } from '../../answers/byte-answer.ts';
 import {
   cancellingRunExample,
@@ -298,18 +291,14 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
       params,
       query: RunStepsQuerySchema,
       success: { status: 200, schema: RunStepsSchema, example: runStepsExample },
-      handle: async (request) => {
-        const { query, principal } = request;
-        const { run } = await seeRun(sql, request.params.id, principal.authority);
-        const few = Math.max(1, Math.floor(maxStepsPerPage / Math.max(1, run.stepNames.length)));
-        const limit = Math.min(query.limit ?? limits.defaultPageItems, maxTargetRunsPerPage, few);
-        const filter = {
-          runId: run.id,
-          above: query.cursor === undefined ? 0 : (decodeCursor(query.cursor, ['number'])[0] ?? 0),
-          limit: limit + 1,
+      handle: async ({ params, query, principal }) => {
+        const { authority } = principal;
+        const { run, rows } = await listSeenTargetRuns(sql, params.id, authority, ({ stepNames }) => ({
+          above: aboveOf(query),
+          limit: targetRunsOnPage(query, stepNames) + 1,
           ids: asked(query),
-        };
-        const rows = await listTargetRuns(sql, filter, principal.authority.reach('read'));
+        }));
+        const limit = targetRunsOnPage(query, run.stepNames);
         const page = rows.slice(0, limit);
         const last = page.at(-1);
         const ids = page.map((row) => row.id);
@@ -337,11 +326,9 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
       query: TargetRunQuerySchema,
       success: { status: 200, schema: TargetRunPageSchema, example: targetRunsExample },
       handle: async ({ params: { id }, query, principal }) => {
-        const { run } = await seeRun(sql, id, principal.authority);
         const limit = query.limit ?? limits.defaultPageItems;
-        const above = query.cursor === undefined ? 0 : (decodeCursor(query.cursor, ['number'])[0] ?? 0);
-        const filter = { runId: run.id, above, limit: limit + 1 };
-        const rows = await listTargetRuns(sql, filter, principal.authority.reach('read'));
+        const filter = { above: aboveOf(query), limit: limit + 1 };
+        const { rows } = await listSeenTargetRuns(sql, id, principal.authority, () => filter);
         const last = rows.length > limit ? rows[limit - 1] : undefined;
         return {
           items: rows.slice(0, limit).map(targetRunView),
@@ -350,6 +337,16 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
       },
     }),
   ];
+}
+
+function targetRunsOnPage({ limit }: { limit?: number }, stepNames: readonly string[]): number {
+  const few = Math.max(1, Math.floor(maxStepsPerPage / Math.max(1, stepNames.length)));
+  return Math.min(limit ?? limits.defaultPageItems, maxTargetRunsPerPage, few);
+}
+
+/** The id behind which a page of target runs begins. */
+function aboveOf({ cursor }: { cursor?: string }): number {
+  return cursor === undefined ? 0 : (decodeCursor(cursor, ['number'])[0] ?? 0);
 }
 
 /** The target runs that a query names; undefined for all. */
