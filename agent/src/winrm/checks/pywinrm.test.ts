@@ -82,11 +82,12 @@ winrmTest(
   async () => {
     const endpoint = `http://127.0.0.1:${host.fixture.port('http')}/wsman`;
     const way = { endpoint, transport: 'ntlm', message_encryption: 'always' };
-    const command = 'test -t 0 && echo console; timeout 0.5 head -n 1; echo "exit $?"';
+    const reads = (seconds: number) =>
+      `test -t 0 && echo console; timeout ${seconds} head -n 1; echo "exit $?"`;
     const answers = await ask([
-      { ...way, command, input: 'typed\n' },
-      { ...way, command, input: 'typed\r', console: true },
-      { ...way, command, input: 'typed\n', console: true },
+      { ...way, command: reads(60), input: 'typed\n' },
+      { ...way, command: reads(60), input: 'typed\r', console: true },
+      { ...way, command: reads(0.5), input: 'typed\n', console: true },
     ]);
     expect(answers).toEqual(
       ['typed\nexit 0\n', 'console\ntyped\nexit 0\n', 'console\nexit 124\n'].map((stdout) => ({

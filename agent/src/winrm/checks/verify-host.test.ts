@@ -103,6 +103,7 @@ winrmTest('a host whose PowerShell reads nothing is told within the limit, behin
 });
 
 winrmTest('a trial that comes to no end is told, with what was printed until then', async () => {
+  expect.assertions(2);
   const connections = withoutPool(optionsFor(host.fixture, 'http'));
   for await (const { what, ok, found } of verifyHost(connections, { limitMs: 3_000 })) {
     if (what.startsWith('it makes a shell')) await host.fixture.reset({ deafPowershell: true });
