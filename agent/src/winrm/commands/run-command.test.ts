@@ -373,6 +373,17 @@ winrmTest('input that a host refuses because it is busy is given again until it 
   expect([end, stdout.toString()]).toEqual([exited(6), 'once']);
 });
 
+winrmTest(
+  'what a host was too busy for is given again without waiting for a look at the output',
+  async () => {
+    // A look at a command that prints nothing, as it has no input yet, is as long as on Windows: a minute.
+    await host.fixture.reset({ ...usual, maxPollSeconds: 60 });
+    await host.fixture.mishap({ action: 'Send', what: 'fault:busy', times: 2 });
+    const { end, stdout } = await runOn(host.fixture, 'cat; exit 6', { input: Buffer.from('once') });
+    expect([end, stdout.toString()]).toEqual([exited(6), 'once']);
+  },
+);
+
 winrmTest('that a host is busy proves nothing where its certificate was not checked', async () => {
   await host.fixture.mishap({ action: 'Send', what: 'fault:busy' });
   const { end } = await runOn(host.fixture, 'cat; sleep 1000', {

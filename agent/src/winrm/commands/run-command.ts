@@ -242,8 +242,13 @@ class Running {
       for (let at = 0; (at === 0 || at < input.length) && !this.#hasEnded; at += most) {
         const isLast = at + most >= input.length;
         const bytes = input.subarray(at, at + most);
-        const options = { signal: this.#fed.signal, busyMs: this.#limits.busyMs };
-        const isTaken = await this.#shell.send(connection, this.#command, { bytes, isLast }, options);
+        const isTaken = await this.#shell.send(
+          // Behind a look at the output what is given again would wait for as long as that: a command without its input is quiet.
+          (tries) => (tries === 1 ? connection : this.#connections.side),
+          this.#command,
+          { bytes, isLast },
+          { signal: this.#fed.signal, busyMs: this.#limits.busyMs },
+        );
         // What lacks its end runs nothing; what lacked something in the midst might.
         if (!isTaken && !isLast)
           return notGiven('The host did not say in time that it has taken a part of it.');

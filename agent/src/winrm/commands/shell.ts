@@ -21,8 +21,8 @@ import { pause } from './pause.ts';
 const operationTimeoutS = 60;
 /** Above the operation's, so that it is the host that ends a poll. */
 const pollTimeoutMs = 90_000;
-/** How often a host may say that it is too busy for input. */
-const maxBusy = 120;
+/** How long a host may say that it is too busy for input. */
+const maxBusyMs = 600_000;
 /** For what ought to be answered at once. */
 const answerTimeoutMs = 30_000;
 
@@ -96,15 +96,18 @@ export class WinrmShell {
    * Never sent twice, as the host may have given a part of it to the command, but where the host itself says that it was too busy
    * to take it. A host under load answers in time although it is not done: it goes on, as others have seen.
    *
+   * @param connectionOf gives the one for each try, from 1 on.
    * @returns whether the host said that it has taken it all.
    */
   async send(
-    connection: WinrmConnection,
+    connectionOf: (tries: number) => WinrmConnection,
     command: string,
     input: { bytes: Buffer; isLast: boolean },
     { signal, busyMs = 5_000 }: { signal?: AbortSignal; busyMs?: number | undefined } = {},
   ): Promise<boolean> {
+    const fromMs = performance.now();
     for (let tries = 1; ; tries += 1) {
+      const connection = connectionOf(tries);
       const message = sendMessage(addressingOf(connection), this.id, command, input);
       const reply = await connection.request(message, { timeoutMs: pollTimeoutMs, once: true, signal });
       try {
@@ -114,7 +117,7 @@ export class WinrmShell {
         if (!(error instanceof WinrmError)) throw error;
         if (error.kind === 'poll_again' || error.code === faultCodes.timeout) return false;
         const mayRepeat = error.code === faultCodes.busy && connection.areRepliesProven;
-        if (!mayRepeat || tries === maxBusy) throw error;
+        if (!mayRepeat || performance.now() - fromMs > maxBusyMs) throw error;
       }
       await pause(busyMs, signal);
     }

@@ -182,7 +182,7 @@ export class FileSession {
     await this.#sending;
     const last = { bytes: Buffer.alloc(0), isLast: true };
     await this.#shell
-      .send(this.#side, this.#command, last, { signal: this.#over.signal })
+      .send(() => this.#side, this.#command, last, { signal: this.#over.signal })
       .then(() => this.#receiving)
       .catch(() => undefined);
   }
@@ -228,7 +228,7 @@ export class FileSession {
       try {
         // Where it may not have arrived whole the numbers of requests, the answers and the files' SHA-256 tell.
         await this.#shell.send(
-          this.#side,
+          () => this.#side,
           this.#command,
           { bytes, isLast: false },
           { signal: this.#over.signal, busyMs: this.#busyMs },
