@@ -14,9 +14,14 @@ import { TestSink } from '../ssh-exec/ssh-exec-setup.ts';
 import type { BeforeStart, StepContext, StopRequest } from '../step-type.ts';
 import { winrmExec } from './winrm-exec.ts';
 
+const usual = {
+  maxPollSeconds: 1,
+  noTasks: false,
+  taskUsers: { 'CORP\\worker': 'hunter-9f3 & "that"' },
+};
 const host = hostOfFile({
   emulated: { bootstrap: powershellBootstrap, cmdRunner, limitsProgram, taskProgram, taskSupervisor },
-  settings: { maxPollSeconds: 1, noTasks: false, taskUsers: { 'CORP\\worker': 'hunter-9f3 & "that"' } },
+  settings: { ...usual, noAccess: false },
 });
 
 let names = 0;
@@ -225,6 +230,22 @@ winrmTest('an account whose password was changed meanwhile is not locked by aski
   expect(logins).toBeLessThan(5);
   t.stop();
   await running;
+  await t.remove();
+});
+
+winrmTest('nor is one logged in again and again that may use WinRM no more', async () => {
+  const t = setup();
+  const goOn = join(host.fixture.dir, 'go-on-without');
+  const running = t.run({ command: sh(`echo ready; until [ -e ${goOn} ]; do sleep 0.02; done`) });
+  await t.sink.seen(/ready/);
+  await host.fixture.reset({ ...usual, noAccess: true });
+  expect(await running).toMatchObject({
+    status: 'unknown',
+    reason: 'connection_lost',
+    message: expect.stringContaining('does not let this user use WinRM'),
+  });
+  await host.fixture.reset({ ...usual, noAccess: false });
+  writeFileSync(goOn, '');
   await t.remove();
 });
 

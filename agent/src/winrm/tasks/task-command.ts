@@ -40,7 +40,7 @@ const retryMs = 1_000;
 const stopMs = 30_000;
 /** How often in a row it may say nothing that makes sense. */
 const maxSilences = 5;
-/** How often in a row its login may be refused: more would lock the account. */
+/** How often in a row it may be refused: more would lock the account, or log in each second for nothing. */
 const maxRefusals = 2;
 const maxLineChars = 1024 * 1024;
 
@@ -127,7 +127,7 @@ async function follow(options: TaskOptions, state: State, signal: AbortSignal): 
       // Stopped before it was asked for, or refused.
       if (start !== undefined && (isRefused || error === signal.reason)) state.isBegun = false;
       if (signal.aborted || !state.isBegun || !(error instanceof WinrmError)) throw error;
-      refusals = error.kind === 'auth_failed' ? refusals + 1 : 0;
+      refusals = error.kind === 'auth_failed' || error.kind === 'not_authorized' ? refusals + 1 : 0;
       if (refusals >= maxRefusals) return { how: 'lost', error };
       // Out of reach: it is asked again, until whoever waits has it stopped.
     }
