@@ -249,6 +249,27 @@ winrmTest('nor is one logged in again and again that may use WinRM no more', asy
   await t.remove();
 });
 
+winrmTest(
+  'a follower whose input the host may have lost is begun again, and the task ends as it ended',
+  async () => {
+    const t = setup();
+    const goOn = join(host.fixture.dir, 'go-on-behind');
+    const running = t.run({
+      command: sh(`echo ready; until [ -e ${goOn} ]; do sleep 0.02; done; echo done; exit 4`),
+    });
+    await t.sink.seen(/ready/);
+    await host.fixture.mishap({ action: 'Send', what: 'fault:poll_again' });
+    await host.fixture.mishap({ action: 'Receive', what: 'drop' });
+    await vi.waitFor(async () => {
+      expect((await host.fixture.stats()).requests.filter((action) => action === 'Send')).toHaveLength(2);
+    }, 20_000);
+    writeFileSync(goOn, '');
+    expect(await running).toMatchObject({ status: 'failed', reason: 'exit_code', exitCode: 4 });
+    expect(t.sink.stdout).toBe('ready\ndone\n');
+    await t.remove();
+  },
+);
+
 winrmTest('who comes after the agent reads on where it was', async () => {
   const t = setup();
   const running = t.run({

@@ -31,6 +31,11 @@ export interface RunOptions {
    * command is lost. Unless told, it is looked at again.
    */
   mayLack?(): boolean;
+  /**
+   * What it does may be begun again. Then input that the host may not have taken is told as lost also where it was the last: else
+   * that counts as given, and a command that never got it is waited for until it is stopped.
+   */
+  mayBeginAgain?: boolean;
   limits?: Partial<RunLimits>;
 }
 
@@ -250,7 +255,7 @@ class Running {
           { signal: this.#fed.signal, busyMs: this.#limits.busyMs },
         );
         // What lacks its end runs nothing; what lacked something in the midst might.
-        if (!isTaken && !isLast)
+        if (!isTaken && !(isLast && this.#options.mayBeginAgain !== true))
           return notGiven('The host did not say in time that it has taken a part of it.');
       }
       return undefined;

@@ -222,7 +222,7 @@ async function say({
     signal,
     killGraceMs: () => 0,
     // What the task prints is in files: who looks anew goes on behind what was handed on.
-    ...(verb === 'follow' ? { mayLack: () => false } : {}),
+    ...(verb === 'follow' ? { mayLack: () => false, mayBeginAgain: true } : {}),
     ...(verb === 'start' ? { mayLack: () => heard.mayLack() } : {}),
     ...(limits === undefined ? {} : { limits }),
   });
