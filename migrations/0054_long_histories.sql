@@ -1,5 +1,10 @@
 -- What a year of runs made slow: what an agent that comes back is asked for, and deleting targets and users.
 
+-- As in 0052, for a database that has that one already.
+LOCK TABLE job_runs IN EXCLUSIVE MODE;
+LOCK TABLE job_run_targets, targets, ssh_execution_context IN ACCESS EXCLUSIVE MODE;
+LOCK TABLE job_run_step_attempts, job_versions IN EXCLUSIVE MODE;
+
 -- ------------------------------------------------------------------ agents that come back
 
 -- What was given up and nothing was heard of: the only attempts that are decided when their agent comes back without them.

@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import { blockedBackends } from '../../runs/testing.ts';
 import { connect } from './connection.ts';
 import { migrate, readMigrations, serverVersion } from './migrate.ts';
 import { setupDatabase } from './testing.ts';
@@ -72,6 +73,30 @@ test('migrations that the database ends for a deadlock with a running server are
   };
   expect(await migrate(sql, [...migrations, deadlocked])).toEqual(['deadlocked.sql']);
   expect(await sql`select last_value from tries`).toEqual([{ lastValue: 2 }]);
+});
+
+test('a step that ends while migrations are made is waited for, and costs them no second try', async () => {
+  const { sql, migrations } = await setup();
+  await sql.unsafe('drop schema public cascade; create schema public; create sequence tries');
+  await migrate(
+    sql,
+    migrations.filter(({ number }) => number < 52),
+  );
+  // In its order: runs, target runs, and only then attempts.
+  const settle = await sql.reserve();
+  onTestFinished(() => settle.release());
+  await settle`begin`;
+  await settle`select from job_runs for update`;
+  await settle`select from job_run_targets for update`;
+  // Sequences are not rolled back.
+  const counted = { number: 53, name: 'counted.sql', sql: `select nextval('tries')` };
+  const inOrder = [...migrations, counted].sort((a, b) => a.number - b.number);
+  const migrated = migrate(sql, inOrder);
+  await blockedBackends(sql, 1);
+  await settle`insert into job_run_step_attempts select * from job_run_step_attempts`;
+  await settle`commit`;
+  expect(await migrated).toContain('0054_long_histories.sql');
+  expect(await sql`select last_value from tries`).toEqual([{ lastValue: 1 }]);
 });
 
 test('a server that is too old for the schema refuses, and names the version that it needs', async () => {
