@@ -94,6 +94,17 @@ test('an attempt that was given up may still bring what was missing, until its r
   expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', outputSeq: 2, outputBytes: 8 }]);
 });
 
+test('while output is kept from a day on that is yet to come, late output of a day that is there is stored and read', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await t.send(lease, chunkOf(lease, 1, 'one\n'));
+  await t.settle(givenUp(lease));
+  await t.sql`update output_retention set kept_from = current_date + 275`;
+  expect(await t.send(lease, chunkOf(lease, 2, 'two\n'))).toEqual(['stored']);
+  expect(await findOutput(t, { runId, stepId: lease.id }, unrestricted)).toMatchObject({ lastSeq: 2 });
+});
+
 test('one attempt that may not write does not keep another one’s chunks of the same batch from being stored', async () => {
   await using t = await setupOutput();
   await t.start({ targets: 3 });

@@ -46,8 +46,9 @@ export async function findOutput(
 ): Promise<AttemptInfo> {
   const attempt = await findAttempt(deps, ref, reaches);
   const { attemptDay, lastSeq } = attempt;
-  const keptFrom = attemptDay === null || lastSeq === 0 ? undefined : await outputKeptFrom(deps.sql);
-  if (attemptDay !== null && keptFrom !== undefined && attemptDay < keptFrom) {
+  const keptFrom =
+    attemptDay === null || lastSeq === 0 ? undefined : await outputKeptFrom(deps.sql, attemptDay);
+  if (keptFrom !== undefined) {
     throw new AppError(
       'output_expired',
       `The output of ${attemptDay} was removed: this installation keeps output from ${keptFrom} on.`,

@@ -1,7 +1,7 @@
 // Removing what is old: whole partitions of output, then runs in batches. Any server may; one does at a time.
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
 import { dropDeletedJobs } from '../jobs/jobs.ts';
-import { deleteOutputOf } from '../runs/run-output.ts';
+import { deleteOutputOf, outputIsKept } from '../runs/run-output.ts';
 
 const retentionLock = 0x0_95c0_5e;
 /** Dropping waits for readers of the partition, and everybody who writes output waits behind it. */
@@ -13,10 +13,10 @@ export async function holdRetention(tx: Tx): Promise<boolean> {
   return lock?.got === true;
 }
 
-/** The first day of which output is kept, `YYYY-MM-DD`; undefined where none was removed. */
-export async function outputKeptFrom(db: Queryable): Promise<string | undefined> {
+/** The day from which output is kept, `YYYY-MM-DD`, where that of the given day is not. */
+export async function outputKeptFrom(db: Queryable, day: string): Promise<string | undefined> {
   const [row] = await db<{ keptFrom: string }[]>`
-    select kept_from::text as kept_from from output_retention where isfinite(kept_from)`;
+    select kept_from::text as kept_from from output_retention where not ${outputIsKept(db, db`${day}::date`)}`;
   return row?.keptFrom;
 }
 

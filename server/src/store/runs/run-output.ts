@@ -1,6 +1,7 @@
 // Output chunks: stored once, whoever sends them again, and read by number.
 import type { OutputStreamName } from '@opsconductor/protocol';
 import { streamCode, streamOfCode } from '@opsconductor/protocol';
+import type { PendingQuery, Row } from 'postgres';
 import type { BinaryQueryable } from '../database/binary-connection.ts';
 import { type Queryable, type Sql, type Tx, unprepared } from '../database/connection.ts';
 import { stepIdsOf } from '../queue/step-attempts.ts';
@@ -28,6 +29,17 @@ export interface AttemptRef {
 const maxMarksPerNotice = 200;
 
 /**
+ * Whether output of a day, an expression of SQL, is kept: from `kept_from` on. Where that is yet to come, as a clock was ahead,
+ * what is still there is; today is the database's.
+ */
+export function outputIsKept(db: Queryable, day: PendingQuery<Row[]>) {
+  return db`exists (
+    select from output_retention r where ${day} >= r.kept_from
+      or r.kept_from >= (clock_timestamp() at time zone 'UTC')::date
+        and to_regclass('run_output_' || to_char(${day}, 'YYYYMMDD')) is not null)`;
+}
+
+/**
  * Locks the steps of these attempts and returns those that the agents may write output to, with the highest seq that
  * is stored of each: live ones of the current session, and settled ones of the same agent whose output was still open
  * when they were given up.
@@ -53,7 +65,7 @@ export async function lockWritableAttempts(
     left join job_run_step_attempts t on t.job_run_step_id = a."stepId" and t.epoch = a.epoch
       and t.job_run_step_id = any(${stepIds}::bigint[])
       and t.agent_id = a."agentId" and t.status = 'unknown'
-      and t.attempt_day >= (select kept_from from output_retention)
+      and ${outputIsKept(tx, tx`t.attempt_day`)}
     where t.epoch is not null or (l.status = 'running' and l.epoch = a.epoch and l.agent_id = a."agentId"
       and l.session_number = a."sessionNumber")`;
   return new Map(rows.map((row) => [`${row.stepId}.${row.epoch}`, row.storedSeq]));
