@@ -166,9 +166,9 @@ test('of another attempt nothing is taken, and what is left half is given up', a
   expect(await write(id, 0, Buffer.from('abcd'))).toMatchObject({ problem: { reason: 'transfer_failed' } });
   expect(await write(id, 1, Buffer.from('abc'))).toMatchObject({ problem: { reason: 'transfer_failed' } });
   await t.settle(endOf(lease, success));
-  expect(await deleteUnfinishedContents(t.sql)).toBe(0);
+  expect(await deleteUnfinishedContents(t.sql, new Date())).toBe(0);
   await t.sql`update contents set touched_at = now() - interval '25 hours'`;
-  expect(await deleteUnfinishedContents(t.sql)).toBe(1);
+  expect(await deleteUnfinishedContents(t.sql, new Date())).toBe(1);
   expect(await findContent(t.sql, id)).toBeUndefined();
 });
 
@@ -189,7 +189,7 @@ test('what files and artifacts take is what there is of them, whatever is begun,
   const [left] = await t.sql<{ bytes: number }[]>`select sum(size)::bigint as bytes from contents`;
   await expectSum(left?.bytes ?? 0);
   await t.sql`update contents set touched_at = now() - interval '25 hours' where id = ${id}`;
-  await deleteUnfinishedContents(t.sql);
+  await deleteUnfinishedContents(t.sql, new Date());
   await expectSum((left?.bytes ?? 0) - 5);
   await addUpContentBytes(t.sql);
   expect(await t.sql`select count(*)::int as rows from content_bytes`).toEqual([{ rows: 1 }]);

@@ -39,6 +39,15 @@ async function partitions({ sql }: TestRuns): Promise<string[]> {
   return rows.map(({ name }) => name);
 }
 
+/** A file of which so many hours ago the last piece came. */
+async function unfinishedFile({ sql }: TestRuns, hours: number): Promise<void> {
+  const [file] = await sql`
+    insert into files (id, name, category_id) select gen_random_uuid(), 'unfinished', min(id) from categories returning id`;
+  await sql`
+    insert into contents (id, file_id, size, data_key, touched_at)
+    values (${file?.id}, ${file?.id}, 1, 'k', clock_timestamp() - make_interval(hours => ${hours}))`;
+}
+
 /** A run that ended so many days ago, by the database's clock. */
 async function endedRun(t: TestRuns, days: number): Promise<number> {
   const id = await t.start();
@@ -179,6 +188,7 @@ test('what is removed goes by the database’s clock: a server whose own is a ye
 test('where the clock has gone on by more than a day at once nothing is removed for a day', async () => {
   await using t = await setup({ outputDays: 90, runDays: 365 });
   const runId = await endedRun(t, 400);
+  await unfinishedFile(t, 26);
   await t.sql`select make_output_partitions(current_date - 130, 16)`;
   const before = await partitions(t);
   await t.sql`update cluster_clock set touched_at = clock_timestamp() - interval '25 hours'`;
@@ -189,11 +199,13 @@ test('where the clock has gone on by more than a day at once nothing is removed 
   await t.sql`update cluster_clock set leapt_at = leapt_at - interval '23 hours'`;
   await t.another().round();
   expect(await isThere(t, runId)).toBe(true);
+  expect(await t.sql`select from files`).toHaveLength(1);
   expect(await partitions(t)).toEqual(before);
   expect(t.warnings).toEqual(Array(3).fill(expect.stringContaining('the clock')));
   await t.sql`update cluster_clock set leapt_at = leapt_at - interval '2 hours'`;
   await t.another().round();
   expect(await isThere(t, runId)).toBe(false);
+  expect(await t.sql`select from files`).toHaveLength(0);
   expect(await partitions(t)).toEqual(before.slice(16));
 });
 

@@ -8,7 +8,7 @@ import { addUpContentBytes, deleteUnfinishedContents } from '../../store/files/c
 import { forgetEndedOrphans } from '../../store/queue/detached-attempts.ts';
 import { forgetUnusedLocks } from '../../store/queue/lock-slots.ts';
 import { mendOutputKeptFrom } from '../../store/queue/retention.ts';
-import { deleteExpired, leaptMessage, removalClock } from '../../store/queue/sweep.ts';
+import { deleteExpired, leaptMessage, type RemovalClock, removalClock } from '../../store/queue/sweep.ts';
 import { makeOutputPartitions } from '../../store/runs/run-output.ts';
 import { applyRetention, type RetentionDeps } from '../output/retention.ts';
 import { eachOf } from './each-of.ts';
@@ -101,23 +101,28 @@ export class Housekeeper {
 
   async #remove(): Promise<void> {
     const { sql, retention } = this.#deps;
+    const clock = await removalClock(sql);
     await eachOf([
       () => deleteExpired(sql),
       () => inTransaction(sql, (tx) => forgetUnusedLocks(tx)),
       () => forgetEndedOrphans(sql),
-      async () => void (await deleteUnfinishedContents(sql)),
+      async () => {
+        if (!clock.mayBeAhead) await deleteUnfinishedContents(sql, clock.now);
+      },
       () => addUpContentBytes(sql),
       async () => {
         if (retention !== undefined && Object.values(retention).some((days) => days !== undefined))
-          await this.#removeOld(retention);
+          await this.#removeOld(retention, clock);
       },
     ]);
   }
 
-  async #removeOld(retention: NonNullable<HousekeeperDeps['retention']>): Promise<void> {
+  async #removeOld(
+    retention: NonNullable<HousekeeperDeps['retention']>,
+    { now, mayBeAhead }: RemovalClock,
+  ): Promise<void> {
     const { sql, log } = this.#deps;
     const { signal } = this.#stopping;
-    const { now, mayBeAhead } = await removalClock(sql);
     if (mayBeAhead) {
       log.warn({ now }, `${leaptMessage}: old output, runs and files stay for a day`);
       return;

@@ -93,11 +93,11 @@ export async function addUpContentBytes(db: Queryable): Promise<void> {
 }
 
 /** Gives up what nobody went on with; returns how many. */
-export async function deleteUnfinishedContents(sql: Sql): Promise<number> {
+export async function deleteUnfinishedContents(sql: Sql, now: Date): Promise<number> {
   const [row] = await sql<{ count: number }[]>`
     with stale as (
       select id from contents where sha256 is null
-        and touched_at < clock_timestamp() - make_interval(secs => ${limits.unfinishedContentMs / 1_000})
+        and touched_at < ${new Date(now.getTime() - limits.unfinishedContentMs)}
     ), files_gone as (
       delete from files where id in (select id from stale) returning 1
     ), artifacts_gone as (
