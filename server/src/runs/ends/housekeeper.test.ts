@@ -127,6 +127,8 @@ test('while old runs are being removed, however long that takes, the sweep goes 
     (tx) => tx`select from job_run_steps where job_run_id = ${oldId} for update`,
   );
   t.housekeeper.start();
+  // A first turn more than 5 s after it was touched would give leases that time, and end nothing.
+  await t.sql`update cluster_clock set touched_at = clock_timestamp()`;
   t.sweeper.start();
   await blockedBackends(t.sql, 1);
   await t.sql`
@@ -220,22 +222,24 @@ test('a clock that was ahead and was mended keeps nothing from being removed', a
 test('output is kept again where a clock that was ahead had it removed up to days that are yet to come', async () => {
   vi.useFakeTimers({ toFake: ['performance'] });
   await using t = await setup({ outputDays: 90, runDays: undefined });
-  await t.sql`select make_output_partitions(current_date - 20, 16)`;
+  // Midnight may come at any time.
+  const [today] = await t.sql<[{ day: string }]>`select (now() at time zone 'UTC')::date::text as day`;
+  await t.sql`select make_output_partitions(${today.day}::date - 20, 16)`;
   const before = await partitions(t);
-  await t.sql`update output_retention set kept_from = current_date + 275`;
+  await t.sql`update output_retention set kept_from = ${today.day}::date + 275`;
   const keptDays = async () =>
-    (await t.sql`select current_date - kept_from as days from output_retention`)[0]?.days;
+    (await t.sql`select ${today.day}::date - kept_from as days from output_retention`)[0]?.days;
   await t.housekeeper.round();
   // The clock may be behind, as that of a machine that has just come up.
   expect(await keptDays()).toBe(-275);
-  expect(await partitions(t)).toEqual(before);
+  expect(await partitions(t)).toEqual(expect.arrayContaining(before));
   vi.advanceTimersByTime(hourMs);
   await t.housekeeper.round();
   // What of it is still there is not given up for it.
   expect(await keptDays()).toBe(20);
   vi.advanceTimersByTime(hourMs);
   await t.housekeeper.round();
-  expect(await partitions(t)).toEqual(before);
+  expect(await partitions(t)).toEqual(expect.arrayContaining(before));
 });
 
 test('after the server’s clock was set back days for output are made, and old runs removed, as before', async () => {
