@@ -12,12 +12,13 @@ const filesPerBatch = 20;
 /**
  * Of whole files those that no job names, and that no step has asked for since so many days.
  *
+ * @param signal what is left then is for the next time.
  * @returns how many were removed; where another server is at it, that is left to it.
  */
-export async function expireFiles(sql: Sql, days: number, now: Date): Promise<number> {
+export async function expireFiles(sql: Sql, days: number, now: Date, signal?: AbortSignal): Promise<number> {
   const unusedSince = new Date(now.getTime() - days * dayMs);
   let removed = 0;
-  for (let count = filesPerBatch; count === filesPerBatch; removed += count) {
+  for (let count = filesPerBatch; count === filesPerBatch && !signal?.aborted; removed += count) {
     count = await inTransaction(sql, async (tx) => {
       if (!(await holdRetention(tx))) return 0;
       const files = await deleteUnusedFiles(tx, unusedSince, filesPerBatch);

@@ -162,6 +162,25 @@ test('a server that stops leaves what is still to be removed for the next time',
   expect(t.errors).toEqual([]);
 });
 
+test('a server that stops waits for one batch of old files', async () => {
+  await using t = await setup({ outputDays: undefined, runDays: undefined, fileDays: 30 });
+  await t.sql`
+    insert into files (id, name, category_id, created_at)
+    select gen_random_uuid(), 'unused-' || n, min(id), now() - interval '40 days'
+    from categories, generate_series(1, 41) n group by n`;
+  await t.sql`
+    insert into contents (id, file_id, size, sha256, data_key, touched_at)
+    select id, id, 0, ${Buffer.alloc(32)}, 'k', created_at from files`;
+  const filesAreFree = await holdTransaction(t.sql, (tx) => tx`lock table contents in share mode`);
+  const round = t.housekeeper.round();
+  await blockedBackends(t.sql, 1);
+  const stopped = t.housekeeper.stop();
+  await filesAreFree();
+  await Promise.all([round, stopped]);
+  expect(await t.sql`select from files`).toHaveLength(21);
+  expect(t.errors).toEqual([]);
+});
+
 test('what can’t be cleaned up keeps nothing else from being removed', async () => {
   await using t = await setup({ outputDays: undefined, runDays: 30 });
   const oldId = await t.start();

@@ -131,7 +131,7 @@ export class Housekeeper {
     if (removed.partitions + removed.runs > 0) log.info(removed, 'old output and runs were removed');
     const { fileDays } = retention;
     if (fileDays === undefined || signal.aborted) return;
-    const files = await expireFiles(sql, fileDays, now);
+    const files = await expireFiles(sql, fileDays, now, signal);
     if (files > 0) log.info({ files }, 'files that nobody used were removed');
   }
 }
