@@ -1,3 +1,4 @@
+import { limits } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { CleanUpRequests } from '../../runs/ends/clean-up-requests.ts';
 import { LeaseBuilder } from '../../runs/leases/lease-builder.ts';
@@ -70,4 +71,17 @@ test('a round looks for those alone who could have run the step', async () => {
     where agent_id = (select id from agents where name = 'third')`;
   expect(await t.round()).toEqual(['third']);
   expect(t.sent).toEqual(['third']);
+});
+
+test('clean-ups that nobody can make any more don’t end the round for those that can be made', async () => {
+  await using t = await setup();
+  const runId = await t.start({ targets: limits.maxCleanUpsPerMessage });
+  for (let leases = await t.claim(); leases.length > 0; leases = await t.claim())
+    await t.settle(...leases.map(givenUp));
+  expect(await t.sql`select from attempt_clean_ups`).toHaveLength(limits.maxCleanUpsPerMessage + 1);
+  await t.sql`update attempt_clean_ups set due_at = clock_timestamp() - interval '1 hour'
+    where job_run_step_id in (select id from job_run_steps where job_run_id = ${runId})`;
+  await t.sql`delete from targets where id in (select target_id from job_run_targets where job_run_id = ${runId})`;
+  await t.round();
+  expect(t.sent).toHaveLength(1);
 });

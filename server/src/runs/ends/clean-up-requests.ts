@@ -21,7 +21,10 @@ export class CleanUpRequests {
     this.#builder = deps.builder;
   }
 
-  /** What is due in the agent's segment, for it to do; undefined when nothing is. */
+  /**
+   * What is due in the agent's segment, for it to do; undefined when nothing is. It has no attempts where none of those that it
+   * took can be cleaned up after any more, as their targets were deleted: more may be due.
+   */
   async requestFor(agent: {
     segmentId: number;
     agentId: number;
@@ -34,7 +37,7 @@ export class CleanUpRequests {
       if (reach === undefined) return [];
       return [{ step: stepId, epoch, ...reach, ...(uncollected ? { uncollected } : {}) }];
     });
-    return attempts.length === 0 ? undefined : { type: 'clean_up', requestId: randomUUID(), attempts };
+    return { type: 'clean_up', requestId: randomUUID(), attempts };
   }
 
   /** Notes what the agent found; of attempts that it was not asked for nothing. */
