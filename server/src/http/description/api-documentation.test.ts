@@ -186,6 +186,7 @@ test('an answer of another status, or of another type, is described beside the u
   for (const path of ['files/{id}/content', 'runs/{id}/artifacts/{artifact}/content'])
     expect(answersOf('get', path)).toEqual(['200 application/octet-stream', ...bytes]);
   expect(answersOf('get', 'audit/export')).toEqual(['200 application/x-ndjson', '200 text/csv']);
+  expect(answersOf('get', 'jobs/export')).toEqual(['200 application/yaml', '200 application/json']);
   for (const path of ['jobs/{id}/run', 'runs/{id}/rerun'])
     expect(answersOf('post', path)).toEqual(['201 application/json', '201 text/event-stream']);
 });

@@ -58,7 +58,11 @@ function fileRoutes({ sql, masterKey, imports }: JobBundleRouteDeps): RouteSpec[
       description: `By \`ids\`, or by the filters that the list has; archived jobs with \`state=archived\` only. At most ${limits.maxJobsPerBundle} jobs, by name, each in its current version with category, labels, state, the tags and channels of that version and the name of its template. Nothing in it is of this installation, and no secret.`,
       tag: 'jobs',
       query: ExportJobsQuerySchema,
-      success: { status: 200, contentType: 'application/yaml' },
+      success: {
+        status: 200,
+        contentType: 'application/yaml',
+        others: [{ status: 200, contentType: 'application/json' }],
+      },
       handle: async ({ query, principal }) => {
         const text = await exportJobs({ sql, masterKey }, query, principal.authority.reach('read'));
         const { format = 'yaml' } = query;
