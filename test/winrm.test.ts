@@ -343,9 +343,9 @@ test.skipIf(missing)('what does not fit is refused: protocols, bounds, unverifie
   expect(await reader.end()).toBe('failed');
   const steps = await t.steps(id);
   expect(steps.map(({ reason }) => reason).sort()).toEqual([
-    'certificate_refused',
     'credential_bounds',
     'credential_bounds',
+    'policy_refused',
   ]);
   expect((await host.stats()).handshakes).toBe(0);
 });

@@ -101,6 +101,15 @@ test.each(['certificate_refused', 'not_authorized', 'jump_host_failed'] as const
   },
 );
 
+test('an attempt that its agent’s owner does not allow tells nothing of the target', async () => {
+  await using t = await setupRuns();
+  const { notes } = notesOf(t);
+  const [step] = await stepsOf(t, 1, 'winrm.exec');
+  notes.note(step?.stepId ?? 0, { status: 'failed', reason: 'policy_refused', message: 'No.' });
+  await notes.flush();
+  expect(await healthOf(t, step?.targetId)).toEqual(['never', null]);
+});
+
 test('the last of several attempts on a target counts, and the same again is not written for a while', async () => {
   await using t = await setupRuns();
   const { notes } = notesOf(t);

@@ -50,7 +50,8 @@ export function winrmConnectionOptions(given: Given, policy: WinrmPolicy): Conne
   const insecure = winrm.certificateCheck === 'skip';
   if (insecure && winrm.transport === 'https' && policy.allowUnverified?.() !== true) {
     throw new SshError({
-      reason: 'certificate_refused',
+      // Nobody has asked the target: another agent of its segment may be allowed to.
+      reason: 'policy_refused',
       message: `${target.name} is set to skip the check of its certificate, and this agent does not allow that.`,
       advice:
         'Give the target the certificate authority of its certificate; or start the agents of the segment with --allow-unverified-winrm.',

@@ -260,7 +260,7 @@ winrmTest('what keeps a command from starting fails the step with its reason', a
   expect(await run({ target: { ...secure, winrm: https } })).toMatchObject({ reason: 'certificate_refused' });
   const unverified = { ...secure, winrm: { ...https, certificateCheck: 'skip' } as const };
   const refused = await run({ target: unverified });
-  expect(refused).toMatchObject({ status: 'failed', reason: 'certificate_refused' });
+  expect(refused).toMatchObject({ status: 'failed', reason: 'policy_refused' });
   expect(refused.advice).toContain('--allow-unverified-winrm');
   const { pool, context } = setup({ target: unverified });
   expect(
