@@ -88,6 +88,25 @@ test('a database whose clock was set back is swept all the same', async () => {
   expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', reason: 'agent_silent' }]);
 });
 
+test('an agent that was last heard at a time that is yet to come, as the clock was ahead, is silent from when that is mended', async () => {
+  await using t = await setup();
+  const runId = await t.start();
+  await t.claimOne();
+  const aYear = 366 * 86_400;
+  await silentFor(t, -aYear);
+  await pausedFor(t, -aYear);
+  await t.sweep();
+  expect(
+    await t.sql`select extract(epoch from expires_at - last_heartbeat_at)::int as lease_s from agent_sessions`,
+  ).toEqual([{ leaseS: 20 }]);
+  await t.sql`update agent_sessions set last_heartbeat_at = last_heartbeat_at - interval '290 s'`;
+  await t.sweep();
+  expect(await t.steps(runId)).toMatchObject([{ status: 'running' }]);
+  await t.sql`update agent_sessions set last_heartbeat_at = last_heartbeat_at - interval '11 s'`;
+  await t.sweep();
+  expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', reason: 'agent_silent' }]);
+});
+
 test('an attempt that goes on beyond timeout and graces becomes unknown though its agent is alive', async () => {
   await using t = await setup();
   const runId = await t.start({ timeoutS: 60 });

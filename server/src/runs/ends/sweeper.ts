@@ -9,6 +9,7 @@ import { freeStaleLocks } from '../../store/queue/lock-slots.ts';
 import { runsPastTimeout } from '../../store/queue/strategy-steps.ts';
 import {
   cancellingRuns,
+  endHeartbeatsAhead,
   expiredHolds,
   extendLeases,
   type OverdueAttempt,
@@ -82,6 +83,7 @@ export class Sweeper {
     const { gapS, extended } = await inTransaction(sql, async (tx) => {
       const gap = await touchClusterClock(tx, unlessWithinS);
       const isLong = gap !== undefined && gap > clockGapS;
+      if (gap !== undefined && gap < -clockGapS) await endHeartbeatsAhead(tx);
       return { gapS: gap, extended: isLong ? await extendLeases(tx, gap) : 0 };
     });
     if (gapS === undefined) return;

@@ -72,6 +72,17 @@ export async function extendLeases(tx: Tx, seconds: number): Promise<number> {
   return count;
 }
 
+/**
+ * The clock was set back: an agent that was last heard at a time that is yet to come, by its own heartbeat or as a leap gave
+ * it that time, counts as heard now. Otherwise it would not be silent until then, and what it ran go on for ever.
+ */
+export async function endHeartbeatsAhead(tx: Tx): Promise<void> {
+  await tx`
+    update agent_sessions set last_heartbeat_at = clock_timestamp(),
+      expires_at = clock_timestamp() + (expires_at - last_heartbeat_at)
+    where last_heartbeat_at > clock_timestamp()`;
+}
+
 export interface OverdueAttempt {
   stepId: number;
   epoch: number;
