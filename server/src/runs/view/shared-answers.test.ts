@@ -1,8 +1,10 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { SharedAnswers } from './shared-answers.ts';
 
-beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'performance'] }));
+beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] }));
 afterEach(() => void vi.useRealTimers());
+
+const longAfterMs = 600_000;
 
 /** Reads that are under way until they are ended, in the order in which they began. */
 function heldReads() {
@@ -73,4 +75,36 @@ test('a failure is told to all who share the answer, and the next who asks has a
   const next = answers.ask('run 1', read);
   begun[2]?.resolve('there');
   await expect(next).resolves.toBe('there');
+});
+
+test('an answer that does not come is waited for 10 s, then made anew for all, and no more than once', async () => {
+  const answers = new SharedAnswers<string>();
+  const { begun, read } = heldReads();
+  const waiting = [1, 2, 3].map(() => answers.ask('run 1', read));
+  await vi.advanceTimersByTimeAsync(9_999);
+  expect(begun).toHaveLength(1);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(begun).toHaveLength(2);
+  begun[1]?.resolve('as it is');
+  await expect(Promise.all(waiting.slice(1))).resolves.toEqual(['as it is', 'as it is']);
+  await vi.advanceTimersByTimeAsync(1);
+  begun[2]?.resolve('as it is now');
+  await expect(waiting[0]).resolves.toBe('as it is now');
+  await vi.advanceTimersByTimeAsync(longAfterMs);
+  // What is over at last is nobody's turn any more.
+  const later = answers.ask('run 1', read);
+  begun[0]?.reject(new Error('cut off'));
+  await vi.advanceTimersByTimeAsync(5_000);
+  void answers.ask('run 1', read);
+  expect(begun).toHaveLength(4);
+  begun[3]?.resolve('as it is later');
+  await expect(later).resolves.toBe('as it is later');
+});
+
+test('where nothing answers at all, it is not asked for ever more', async () => {
+  const answers = new SharedAnswers<string>();
+  const { begun, read } = heldReads();
+  for (let readers = 0; readers < 20; readers += 1) void answers.ask('run 1', read);
+  await vi.advanceTimersByTimeAsync(longAfterMs);
+  expect(begun.length).toBeLessThan(5);
 });

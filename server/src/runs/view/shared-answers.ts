@@ -5,21 +5,34 @@
 /** As long as the work, so many times. */
 const restsPerWork = 3;
 const longestRestMs = 1_000;
+/** What is not there by then may never come, as over a connection that says nothing any more: others don't wait for it. */
+const lateMs = 10_000;
+
+interface Shared<T> {
+  answer: Promise<T>;
+  /** Resolves when the answer is late. */
+  late: Promise<void>;
+}
 
 interface Line<T> {
   /** Of those who asked since the last answer was begun. */
-  next: { begin: () => void; answer: Promise<T> } | undefined;
+  next: ({ begin: () => void } & Shared<T>) | undefined;
 }
 
 export class SharedAnswers<T> {
   readonly #lines = new Map<string, Line<T>>();
 
   /**
-   * Begins at once where nobody else has asked just before.
+   * Begins at once where nobody else has asked just before. Where the answer is late it is asked for once more.
    *
    * @param key says what is asked for and what it depends on: the caller's reaches.
    */
   ask(key: string, read: () => Promise<T>): Promise<T> {
+    const { answer, late } = this.#join(key, read);
+    return Promise.race([answer, late.then(() => this.#join(key, read).answer)]);
+  }
+
+  #join(key: string, read: () => Promise<T>): Shared<T> {
     const line = this.#lines.get(key);
     if (line === undefined) {
       const begun: Line<T> = { next: undefined };
@@ -28,23 +41,39 @@ export class SharedAnswers<T> {
     }
     if (line.next === undefined) {
       let begin = () => {};
-      const begun = new Promise<void>((resolve) => {
-        begin = resolve;
+      const reading = new Promise<Shared<T>>((resolve) => {
+        begin = () => resolve(this.#read(key, line, read));
       });
-      line.next = { begin, answer: begun.then(() => this.#read(key, line, read)) };
+      line.next = {
+        begin,
+        answer: reading.then(({ answer }) => answer),
+        late: reading.then(({ late }) => late),
+      };
     }
-    return line.next.answer;
+    return line.next;
   }
 
-  #read(key: string, line: Line<T>, read: () => Promise<T>): Promise<T> {
+  #read(key: string, line: Line<T>, read: () => Promise<T>): Shared<T> {
     const begunAt = performance.now();
     const answer = read();
-    const rest = () => {
-      const restMs = Math.min(longestRestMs, restsPerWork * (performance.now() - begunAt));
-      setTimeout(() => this.#goOn(key, line), restMs).unref();
-    };
-    answer.then(rest, rest);
-    return answer;
+    const late = new Promise<void>((resolve) => {
+      let hasGoneOn = false;
+      const goOn = () => {
+        if (!hasGoneOn) this.#goOn(key, line);
+        hasGoneOn = true;
+      };
+      const timer = setTimeout(() => {
+        resolve();
+        goOn();
+      }, lateMs).unref();
+      const rest = () => {
+        clearTimeout(timer);
+        const restMs = Math.min(longestRestMs, restsPerWork * (performance.now() - begunAt));
+        setTimeout(goOn, restMs).unref();
+      };
+      answer.then(rest, rest);
+    });
+    return { answer, late };
   }
 
   #goOn(key: string, line: Line<T>): void {
