@@ -112,6 +112,22 @@ test('the page of a run on 5,000 hosts with 20 steps each reads its hosts, and s
   await page.goto(`${c.url}/runs/${runId}?host=${await hostId('app-2001')}`);
   await page.getByRole('region', { name: /^Output of app-2001, step 3/ }).waitFor();
   await page.getByText('exit 3').first().waitFor();
+
+  // On a host whose steps are not there yet, the key for the next step leads to none: its page goes to the one that failed.
+  let release = () => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  await page.route(/\/steps\?/, async (route) => {
+    await released;
+    await route.continue();
+  });
+  const asked = page.waitForRequest(/\/steps\?/);
+  await page.goto(`${c.url}/runs/${runId}?host=${await hostId('app-3001')}`);
+  await asked;
+  await page.keyboard.press('l');
+  release();
+  await page.getByRole('region', { name: /^Output of app-3001, step 3/ }).waitFor();
   expect(faults).toEqual([]);
 });
 
