@@ -30,6 +30,7 @@ const missing = { error: { code: 'not_found', message: 'No such route.', request
 async function setup({ knowsHosts = true, knowsSome = true } = {}) {
   let stream: ServerResponse | undefined;
   let held: (() => void)[] | undefined;
+  let failing: number | undefined;
   const all = Array.from({ length: hosts }, (_, n) => n + 1);
   const { asked } = await serveApi({
     '/api/v1/runs/7': (_request, response) =>
@@ -54,6 +55,10 @@ async function setup({ knowsHosts = true, knowsSome = true } = {}) {
       });
     },
     '/api/v1/runs/7/steps': (_request, response, url) => {
+      if (failing !== undefined) {
+        const code = failing === 503 ? 'unavailable' : 'internal';
+        return json(response, { error: { code, message: 'Not now.', requestId: 'r' } }, failing);
+      }
       const some = url.searchParams.get('targetRunIds');
       const one = url.searchParams.get('targetRunId');
       if (some !== null && !knowsSome) return json(response, invalid, 400);
@@ -93,6 +98,10 @@ async function setup({ knowsHosts = true, knowsSome = true } = {}) {
         frames.draw();
         return holds();
       }).toBeTruthy(),
+    /** Answers steps with this status, or with steps again. */
+    fail: (status?: number) => {
+      failing = status;
+    },
     hold: () => {
       held = [];
     },
@@ -193,4 +202,32 @@ it('is read host by host where a server of before answers in the midst of an upg
     'GET /api/v1/runs/7/steps?targetRunId=5',
     'GET /api/v1/runs/7/steps?targetRunId=3',
   ]);
+});
+
+it('says that steps could not be read where that will not pass, and reads them when somebody asks again', async () => {
+  const t = await setup();
+  t.fail(500);
+  t.view.show([5]);
+  await eventually(() => t.view.stepsError?.code).toBe('internal');
+  // A picture shows the same hosts again: it is no reason to ask.
+  t.view.show([5]);
+  t.send({ seq: 41, run: { completedSteps: 1 } });
+  await eventually(() => t.view.run?.completedSteps).toBe(1);
+  t.fail();
+  t.view.readStepsAgain();
+  await t.seen(() => t.view.host(5)?.steps.length === stepsEach);
+  expect([t.view.stepsError, t.view.error]).toEqual([undefined, undefined]);
+  expect(t.stepsAsked()).toHaveLength(2);
+});
+
+it('goes on trying to read steps where that may pass, and says so when it takes some time', async () => {
+  const t = await setup();
+  t.fail(503);
+  t.view.show([5]);
+  await eventually(() => t.view.stepsError?.asksAgain).toBe(true);
+  expect(t.stepsAsked()).toHaveLength(3);
+  t.fail();
+  t.view.readStepsAgain();
+  await t.seen(() => t.view.host(5)?.steps.length === stepsEach);
+  expect(t.view.stepsError).toBeUndefined();
 });

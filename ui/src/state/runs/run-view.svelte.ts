@@ -17,6 +17,13 @@ import { apiPaths } from '../../paths.ts';
 import { connection } from '../connection.svelte.ts';
 import { byName } from './by-name.ts';
 
+function failureOf(error: unknown): ApiError {
+  const failed =
+    error instanceof ApiError ? error : new ApiError('internal', 'The console failed.', { cause: error });
+  failed.asksAgain = isPassing(failed);
+  return failed;
+}
+
 type StepChange = NonNullable<RunChange['steps']>[number];
 
 export interface Host {
@@ -35,6 +42,8 @@ const hostsPerPage = 1_000;
 /** Pictures of a run with more hosts than this are drawn less often: each takes tens of milliseconds. */
 const maxHostsPerFrame = 1_000;
 const slowPictureMs = 250;
+/** So often reading steps fails in passing before anybody is told. */
+const failuresUntold = 2;
 
 /** Takes the live output of the step that a reader looks at. */
 export interface OutputListener {
@@ -53,6 +62,8 @@ export class RunView {
   readonly id: number;
   run = $state.raw<RunDetail>();
   error = $state.raw<ApiError>();
+  /** Why steps of hosts that are shown are not there. */
+  stepsError = $state.raw<ApiError>();
   stream = $state<StreamState>('connecting');
   /** All hosts are read. */
   complete = $state(false);
@@ -82,6 +93,8 @@ export class RunView {
   /** Hosts whose steps were read, in the order in which that was. */
   readonly #read = new Set<number>();
   #isReadingSteps = false;
+  /** Before reading steps goes on where it failed. */
+  #stepsPausing: AbortController | undefined;
   /** Grows when the run is read anew: what was asked for before is nothing any more. */
   #reading = 0;
   /** What became of steps while some were read: the answer may be older. */
@@ -116,11 +129,7 @@ export class RunView {
         break;
       } catch (error) {
         if (signal.aborted) return;
-        const failed =
-          error instanceof ApiError
-            ? error
-            : new ApiError('internal', 'The console failed.', { cause: error });
-        failed.asksAgain = isPassing(failed);
+        const failed = failureOf(error);
         this.error = failed;
         // Nothing of it moves until it is read whole.
         this.#setDown(failed.asksAgain);
@@ -139,9 +148,17 @@ export class RunView {
     else this.#pausing.abort();
   }
 
+  /** Tries at once to read the steps that could not be read. */
+  readStepsAgain(): void {
+    this.#stepsPausing?.abort();
+    this.stepsError = undefined;
+    void this.#readSteps();
+  }
+
   stop(): void {
     this.#owner.abort();
     this.#pausing?.abort();
+    this.#stepsPausing?.abort();
     this.#connection?.abort();
     clearTimeout(this.#detailTimer);
     clearTimeout(this.#untoldTimer);
@@ -197,6 +214,7 @@ export class RunView {
     // Together: whoever acts on completeness sees all hosts.
     this.#version += 1;
     this.complete = true;
+    this.stepsError = undefined;
     void this.#readSteps();
   }
 
@@ -250,19 +268,28 @@ export class RunView {
   /** Reads steps of hosts that are shown, until all have theirs; others that are shown meanwhile come next. */
   async #readSteps(): Promise<void> {
     const { signal } = this.#owner;
-    if (this.#isReadingSteps || this.hasAllSteps) return;
+    // What will not pass is tried again when somebody asks for it, not with each picture.
+    if (this.#isReadingSteps || this.hasAllSteps || this.stepsError !== undefined) return;
     this.#isReadingSteps = true;
     try {
       for (let failures = 0; !signal.aborted && this.complete; ) {
         const missing = this.#shown.filter((id) => this.#hosts.has(id) && !this.#read.has(id));
-        if (missing.length === 0) return;
+        if (missing.length === 0) {
+          this.stepsError = undefined;
+          return;
+        }
         try {
           await this.#readStepsOf(missing.slice(0, maxHostsAsked));
           failures = 0;
+          this.stepsError = undefined;
         } catch (error) {
           if (signal.aborted) return;
-          if (!(error instanceof ApiError)) throw error;
-          await pause(pauseMs(failures), signal);
+          const failed = failureOf(error);
+          if (!failed.asksAgain || failures >= failuresUntold) this.stepsError = failed;
+          if (!failed.asksAgain) return;
+          this.#stepsPausing = new AbortController();
+          await pause(pauseMs(failures), this.#stepsPausing.signal);
+          this.#stepsPausing = undefined;
           failures += 1;
         }
       }
