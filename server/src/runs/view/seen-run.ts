@@ -103,7 +103,7 @@ const batchRuns = 200;
 /**
  * Runs in the order asked for, `limit` at most; a status is that of what is seen.
  *
- * @param goOn is waited for before more runs are looked through: of a state that few parts are in, these may be all that there are.
+ * @param goOn is waited for before each further statement: of a state that few parts are in, all runs that there are may be looked through.
  */
 export async function listSeenRuns(
   sql: Queryable,
@@ -117,7 +117,7 @@ export async function listSeenRuns(
   const found: RunRecord[] = [];
   for (let { beyond, limit } = filter; ; limit = Math.max(limit, batchRuns)) {
     const rows = await listRuns(sql, { ...filter, reaches, partStatuses, beyond, limit });
-    found.push(...(await seenAmong(sql, rows, authority, statuses)));
+    found.push(...(await seenAmong(sql, rows, authority, { statuses, goOn })));
     if (rows.length < limit || found.length >= filter.limit) return found.slice(0, filter.limit);
     beyond = rows.at(-1)?.id;
     await goOn();
@@ -128,10 +128,12 @@ async function seenAmong(
   sql: Queryable,
   rows: readonly RunRecord[],
   authority: Authority,
-  statuses: readonly RunStatus[] | undefined,
+  { statuses, goOn }: { statuses: readonly RunStatus[] | undefined; goOn: () => Promise<void> },
 ): Promise<RunRecord[]> {
   const isReader = (run: RunRecord) => authority.holdsOnCategory('read', run.categoryId);
   const partly = rows.filter((run) => !isReader(run)).map(({ id }) => id);
+  if (partly.length === 0) return [...rows];
+  await goOn();
   const parts = new Map(
     (await listRunParts(sql, partly, authority.reach('read'))).map((part) => [part.jobRunId, part]),
   );
