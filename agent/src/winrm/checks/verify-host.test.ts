@@ -35,7 +35,8 @@ const host = hostOfFile({
     scripts: {
       ...scripts,
       [versionQuestion]: 'echo 5.1.20348.1',
-      [endless]: 'echo begun; sleep 600',
+      // A shell that is about to start its program loses a Ctrl+C that comes then.
+      [endless]: 'echo begun; exec sleep 600',
       [whoAmI]: 'echo S-1-5-18',
     },
     fileServer,
