@@ -22,7 +22,8 @@ def protocol():
 
 
 def run(client, shell, line="true"):
-    command = client.run_command(shell, line)
+    # As we ask for it: a host would open a terminal for pywinrm's default.
+    command = client.run_command(shell, line, console_mode_stdin=False)
     _, _, code = client.get_command_output(shell, command)
     client.cleanup_command(shell, command)
     if code != 0:
