@@ -276,7 +276,11 @@ test('a retried step shows each attempt with its own output, and when the next c
   expect(page.url()).toContain('attempt=1');
   expect(faults).toEqual([]);
 
-  await c.system.sql`update output_retention set kept_from = current_date + 1`;
+  // As if it had run three days ago.
+  await c.system.sql`update job_run_steps set attempt_day = current_date - 3 where job_run_id = ${id}`;
+  await c.system
+    .sql`update job_run_step_attempts set attempt_day = current_date - 3 where job_run_id = ${id}`;
+  await c.system.sql`update output_retention set kept_from = current_date - 2`;
   await page.reload();
   await page.getByText('Output expired.').waitFor();
   await page.getByText('this installation keeps output from').waitFor();
