@@ -340,6 +340,8 @@ test('a lease lasts from when the agent asked for its session, not from when the
   const clock = new ManualClock();
   await t.start({ clock });
   const connection = await t.server.nextConnection();
+  // One that is answered renews it from later.
+  connection.acknowledgesHeartbeats = false;
   await connection.welcome({ leaseTtlMs: 20_000 });
   await connection.next('resume');
   clock.monotonic += 15_000;

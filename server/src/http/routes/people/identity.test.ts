@@ -143,8 +143,8 @@ describe('passwords', () => {
     const unknown = await t.request('POST', '/api/v1/sign-in', { json: { ...good, name: 'eve' } });
     expect([wrong.status, unknown.status]).toEqual([401, 401]);
     expect(await messageOf(wrong)).toBe(await messageOf(unknown));
-    const failed =
-      await t.sql`select actor_kind, actor_name from audit_log where action = 'session.sign_in_failed'`;
+    const failed = await t.sql`
+      select actor_kind, actor_name from audit_log where action = 'session.sign_in_failed' order by id`;
     expect(failed.map((row) => ({ ...row }))).toEqual([
       { actorKind: 'anonymous', actorName: 'ada' },
       // A name that nobody has may be a password in the wrong place: it is not written down.
