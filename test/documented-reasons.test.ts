@@ -9,8 +9,8 @@ const section = page.split('\n### Reasons of a step\n')[1] ?? '';
 
 test('each reason that a step may have is in the table of reasons, and no other is', () => {
   const rows = [...section.matchAll(/^\| `([a-z_]+)` \|/gm)].map(([, reason]) => reason);
-  // Told of a late result alone, and said below the table.
+  // Reported only for a late result; below the table.
   const inTable = stepReasons.filter((reason) => reason !== 'lease_expired');
   expect(rows.toSorted()).toEqual(inTable.toSorted());
-  expect(section).toContain('\n`lease_expired` is told only of a late result');
+  expect(section).toContain('\n`lease_expired` is reported only for a late result');
 });
