@@ -76,7 +76,7 @@ winrmTest(
   },
 );
 
-// As Windows does: docs/windows.md says by whose word.
+// As Windows does: docs/windows.md names the sources.
 winrmTest(
   'input is a pipe only for a client that asks for one; else a console whose lines end with Enter',
   async () => {
