@@ -1,4 +1,4 @@
-// The tables in docs/permissions.md are what the code says. `-u` writes them anew.
+// The tables in docs/permissions.md are what the code says. `-u` writes them again.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -15,27 +15,28 @@ const file = join(import.meta.dirname, '../../../docs/permissions.md');
 const mark = '<!-- generated from permissionReach, rolePermissions and the table of routes -->\n';
 
 const meanings: Record<Permission, string> = {
-  read: 'see jobs and their runs (category); targets, what was done there, agents, names of credentials (segment, group)',
-  run: 'start, cancel and run again, and decide held steps',
+  read: 'on a category: see jobs and their runs. On a segment or target group: see targets, what was done there, agents, names of credentials',
+  run: 'start, cancel and rerun jobs, and decide held steps',
   'jobs.edit': 'create, change, move, archive, tag and delete jobs, and files in their category',
-  'jobs.raw_splice': 'write values into shell text unquoted, where the author asks for it',
+  'jobs.raw_splice': 'insert values unquoted into shell text, where the author of the job asks for it',
   'runs.purge': 'delete ended runs with their output',
   'targets.edit': 'create, change and delete targets',
-  'targets.test': 'have an agent reach a target and log in',
+  'targets.test': 'have an agent reach a target and log in to it',
   'host_keys.approve': 'accept host keys',
-  'credentials.use': 'have a credential used, by a run, a test, or by giving it to something',
+  'credentials.use': 'use a credential: in a run, in a test, or by giving it to something',
   'credentials.edit': 'create, replace and delete credentials',
   'segments.edit':
-    'create segments (everywhere), change what they give to their targets, and how long their agents may be silent',
+    'create segments (everywhere); change what they give to their targets, and how long their agents may be silent',
   'agents.enroll': 'make enrollment tokens',
   'agents.manage':
-    'drain, disable and revoke agents, label them, ask for new keys; where an owner holds the root, hand in rosters and recovered keys',
-  'audit.read': 'read the audit log: of a scope, what happened there',
+    'drain, disable, revoke and label agents, ask for new keys; if an owner holds the root, submit rosters and recovered keys',
+  'audit.read': 'read the audit log; on a scope, what happened there',
   'categories.edit': 'create, change and delete categories',
-  'site_rules.edit': 'see and change what the installation asks of job definitions',
+  'site_rules.edit': 'see and change what the installation requires of job definitions',
   'target_groups.edit': 'create, change and delete target groups',
-  'people.edit': 'users, user groups, service accounts, grants, other people’s sessions and tokens',
-  self: 'one’s own account; everybody has it, API tokens with bounds do not',
+  'people.edit':
+    'manage users, user groups, service accounts, grants, and other people’s sessions and tokens',
+  self: 'one’s own account; everyone has it, except API tokens with bounds',
 };
 
 const scopeWords = { jobs: 'category', targets: 'segment, target group', segments: 'segment' } as const;
@@ -78,10 +79,10 @@ test('docs/permissions.md has the permissions, roles and routes of this version'
   const [prose] = (await readFile(file, 'utf8')).split(mark);
   const tables = [
     '## Permissions and roles',
-    'Each is granted everywhere or on the scopes named.',
+    'Each permission can be granted everywhere, and on the scopes in the third column. The columns on the right show which roles have it.',
     permissionTable(),
     '## Routes',
-    'Paths are below `/api/v1/`. On a scope, one grant that covers what is asked for is enough.',
+    'Paths are below `/api/v1/`. On a scope, one grant that covers what is asked for is enough. *Seen* means what the caller may read.',
     routeTable(),
   ];
   await expect(`${prose}${mark}\n${tables.join('\n\n')}\n`).toMatchFileSnapshot(file);

@@ -24,7 +24,7 @@ export const fileNeeds: Record<string, Needs> = {
       ),
   },
   'GET files/:id': reading(theFilesCategory, (side) => ({ path: side.fileId, place: side.category })),
-  'GET files/:id/uses': reading('the file’s category; jobs as they are seen', (side) => ({
+  'GET files/:id/uses': reading('the file’s category; shows the jobs that are seen', (side) => ({
     path: `${side.fileId}/uses`,
     place: side.category,
   })),

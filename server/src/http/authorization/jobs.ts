@@ -4,10 +4,10 @@ import { type Case, changing, each, everywhere, listing, type Needs, reading, si
 
 const theJob = 'the job’s category';
 const savedWhere =
-  'the job’s category, and `credentials.use` on the segment, or a target in it, of each credential that it names';
+  'the job’s category, and for each credential that it names, `credentials.use` on its segment or a target in it';
 const theFile =
-  'some category; by its plan the categories of its jobs, with what saving each needs, and for new categories `categories.edit` and `jobs.edit` everywhere';
-const theImport = 'one’s own, and each category that it concerns';
+  'some category; for its plan, the categories of its jobs, with what saving each needs, and for new categories `categories.edit` and `jobs.edit` everywhere';
+const theImport = 'one’s own, and each category that it affects';
 const steps = [{ name: 'only', type: 'ssh.exec', config: { command: 'uptime' } }];
 
 /** Asked with nothing that could be seen. */
@@ -27,7 +27,7 @@ const ofAnother = (on: string, tail: string): Needs => ({
 /** What prepares a start: needs what the start needs. */
 const asOfAStart = (tail: string): Needs => ({
   permission: 'run',
-  on: 'the job’s category and each target, and `credentials.use` on each and on the jump hosts on the way',
+  on: 'the job’s category and each target, and `credentials.use` on each and on the jump hosts in front of it',
   cases: (world) =>
     sides(world).flatMap((jobOf) =>
       sides(world).map(
@@ -73,7 +73,7 @@ export const jobNeeds: Record<string, Needs> = {
     { text: 'name: shared job', seen: [shared.place] },
     { text: 'name: zeta deep job', seen: [zeta.deepCategory] },
   ]),
-  'POST jobs/convert/rundeck': somewhere('any category: nothing is saved', ''),
+  'POST jobs/convert/rundeck': somewhere('any category, as nothing is saved', ''),
   'POST job-imports': somewhere(theFile, ''),
   'GET job-imports': listing('one’s own', () => [], '', 'jobs.edit'),
   // Everybody's own: another's is not there.
@@ -84,7 +84,7 @@ export const jobNeeds: Record<string, Needs> = {
   'DELETE job-imports/:id': ofAnother(theImport, ''),
   'POST jobs/bulk': {
     permission: 'jobs.edit',
-    on: 'the category of each job, and that to which they move',
+    on: 'the category of each job, and the one to which they move',
     cases: (world) =>
       sides(world).flatMap((side): Case[] => [
         {
@@ -109,7 +109,7 @@ export const jobNeeds: Record<string, Needs> = {
   },
   'POST jobs': {
     permission: 'jobs.edit',
-    on: 'the category, and `credentials.use` on the segment, or a target in it, of each credential that it names',
+    on: 'the category, and for each credential that it names, `credentials.use` on its segment or a target in it',
     cases: (world) =>
       sides(world).flatMap((side): Case[] => {
         const json = { name: 'shared job', category: `${side.name} jobs`, steps };
@@ -129,7 +129,7 @@ export const jobNeeds: Record<string, Needs> = {
   },
   'POST jobs/validate': {
     permission: 'jobs.edit',
-    on: 'some category; the category of a job that it names',
+    on: 'some category, and the category of a job that it names',
     cases: (world) => [
       { path: '', json: { name: 'another job', steps } },
       ...sides(world).map(
@@ -144,7 +144,7 @@ export const jobNeeds: Record<string, Needs> = {
   },
   'POST jobs/preview': {
     permission: 'jobs.edit',
-    on: 'some category; the category of a job, and `read` on a target, that it names',
+    on: 'some category, the category of a job that it names, and `read` on a target that it names',
     cases: (world) => [
       { path: '', json: { definition: { name: 'another job', steps } } },
       ...sides(world).map(
@@ -171,7 +171,7 @@ export const jobNeeds: Record<string, Needs> = {
         ),
       ),
   },
-  'GET jobs/health': listing('the job’s category; of open runs what may be seen of them', () => []),
+  'GET jobs/health': listing('the job’s category; shows the open runs that are seen', () => []),
   'GET jobs/:id': reading(theJob, (side) => ({ path: side.jobId, place: side.category })),
   'GET jobs/:id/health': reading(theJob, (side) => ({
     path: `${side.deepJobId}/health`,
@@ -245,7 +245,7 @@ export const jobNeeds: Record<string, Needs> = {
   })),
   'POST jobs/:id/run': {
     permission: 'run',
-    on: 'the job’s category and each target, and `credentials.use` on each and on the jump hosts on the way',
+    on: 'the job’s category and each target, and `credentials.use` on each and on the jump hosts in front of it',
     cases: (world) =>
       sides(world).flatMap((jobOf) =>
         sides(world).map(

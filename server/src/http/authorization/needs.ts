@@ -41,7 +41,7 @@ export const self: Needs = { self: true };
 export const ofPublic: Needs = { public: true };
 
 export const theSegment = 'its segment';
-export const theRun = 'the job’s category, or any target of the run: then that part of it';
+export const theRun = 'the job’s category, or any target of the run, which shows that part of it';
 
 /** Reads one thing on each side. */
 export function reading(on: string, cases: (side: Side) => { path: string | number; place: Place }): Needs {

@@ -90,7 +90,7 @@ export const runNeeds: Record<string, Needs> = {
   },
   'POST runs/:id/rerun': {
     permission: 'run',
-    on: 'the job’s category and each of the targets, and `credentials.use` on each and on the jump hosts on the way',
+    on: 'the job’s category and each of the targets, and `credentials.use` on each and on the jump hosts in front of it',
     // None of their targets became unknown, so nothing starts.
     cases: ({ ended }) =>
       ended.map((run) => ({
@@ -107,10 +107,10 @@ export const runNeeds: Record<string, Needs> = {
     cases: ({ ended }) =>
       ended.map((run) => ({ path: `${run.id}`, reads: [oneOf(run)], needs: [['run', allOf(run)]] })),
   },
-  'GET executor/status': listing('steps and runs as far as they are seen; segments by the segment', (world) =>
+  'GET executor/status': listing('steps and runs: those that are seen; segments: the segment', (world) =>
     sides(world).map((side) => ({ text: `"name":"${side.name}"`, seen: [side.segment] })),
   ),
-  'GET executor/overview': listing('segments by the segment; steps as far as they are seen', () => []),
+  'GET executor/overview': listing('segments: the segment; steps: those that are seen', () => []),
   'GET worker/status': listing(theSegment, (world) =>
     sides(world).map((side) => ({ text: `"name":"${side.name}-agent"`, seen: [side.segment] })),
   ),

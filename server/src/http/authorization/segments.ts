@@ -1,7 +1,7 @@
 // Segments, agents, credentials, and whom a segment trusts.
 import { changing, everywhere, listing, type Needs, reading, sides, theSegment } from './needs.ts';
 
-const theScan = 'any target of the scan: then of those that are seen';
+const theScan = 'any target of the scan; shows the targets that are seen';
 
 /** What is decided about an agent; none of these change the world that others walk. */
 function managing(verb: string, json?: unknown, which: 'live' | 'revoked' = 'live'): Needs {
@@ -13,7 +13,7 @@ function managing(verb: string, json?: unknown, which: 'live' | 'revoked' = 'liv
 }
 
 export const segmentNeeds: Record<string, Needs> = {
-  'GET segments': listing('the segment; its name also by a group that reaches into it', (world) =>
+  'GET segments': listing('the segment; for its name, a group that reaches into it is enough', (world) =>
     sides(world).map((side) => ({ text: `"name":"${side.name}"`, seen: [side.segment, side.target] })),
   ),
   'POST segments': everywhere('segments.edit'),
@@ -113,7 +113,7 @@ export const segmentNeeds: Record<string, Needs> = {
   })),
   'POST host-scans': changing(
     'targets.test',
-    'each of the targets, and `credentials.use` on the jump hosts on the way',
+    'each of the targets, and `credentials.use` on the jump hosts in front of it',
     (side) => ({
       path: '',
       json: { kind: 'reach', selection: { targetIds: [side.targetId] } },

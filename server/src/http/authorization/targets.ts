@@ -12,9 +12,8 @@ import {
 } from './needs.ts';
 
 const theTarget = 'its segment or one of its groups';
-const theInventory = 'its segment; everywhere, for one of no segment';
-const thePlan =
-  'each segment that the plan concerns; with target groups also `target_groups.edit` everywhere';
+const theInventory = 'its segment, or everywhere if it belongs to no segment';
+const thePlan = 'each segment that the plan affects; with target groups also `target_groups.edit` everywhere';
 
 export const targetNeeds: Record<string, Needs> = {
   'GET targets': listing(
@@ -31,7 +30,7 @@ export const targetNeeds: Record<string, Needs> = {
   ),
   'POST targets/select': {
     permission: 'read',
-    on: 'each target and target group that it names; selectors select of what may be seen',
+    on: 'each target and target group that it names; selectors select among the targets that are seen',
     cases: (world) =>
       sides(world).map((side) => ({
         path: '',
@@ -90,7 +89,7 @@ export const targetNeeds: Record<string, Needs> = {
   })),
   'POST targets/:id/test': {
     permission: 'targets.test',
-    on: `${theTarget}, and \`credentials.use\` there and on the jump hosts on the way`,
+    on: `${theTarget}, and \`credentials.use\` there and on the jump hosts in front of it`,
     cases: (world) =>
       sides(world).map((side) => ({
         path: `${side.targetId}/test`,
@@ -107,10 +106,10 @@ export const targetNeeds: Record<string, Needs> = {
     place: side.target,
   })),
 
-  'GET target-groups': listing('the group; its name also by a target in it', (world) =>
+  'GET target-groups': listing('the group; for its name, a target in it is enough', (world) =>
     sides(world).map((side) => ({ text: `"name":"${side.name}-group"`, seen: [side.target] })),
   ),
-  'GET target-groups/:id': reading('the group; its name also by a target in it', (side) => ({
+  'GET target-groups/:id': reading('the group; for its name, a target in it is enough', (side) => ({
     path: side.groupId,
     place: side.target,
   })),
@@ -160,7 +159,7 @@ export const targetNeeds: Record<string, Needs> = {
     place: side.segment,
   })),
   'GET inventories/:id/plans': reading(
-    'the inventory, like itself; its plans only with `targets.edit` in each segment of theirs',
+    'as for the inventory; plans only with `targets.edit` in each segment that they affect',
     (side) => ({ path: `${side.inventoryId}/plans`, place: side.segment }),
   ),
   'GET inventories/:id/plans/:plan': changing('targets.edit', thePlan, (side) => ({
