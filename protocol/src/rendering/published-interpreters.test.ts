@@ -1,4 +1,4 @@
-// `npx vitest run --update=all protocol/src/rendering/published-interpreters.test.ts` writes the tables anew.
+// `npx vitest run --update=all protocol/src/rendering/published-interpreters.test.ts` writes the tables again.
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
@@ -11,17 +11,17 @@ const mark = '<!-- generated from the tables of interpreters in protocol/src/ren
 const whichArguments: Record<Interpreter['arguments'], string> = {
   all: 'all',
   script: 'up to a script file that is named literally',
-  after: 'behind some words',
-  format: 'the format; with other conversions than %s all',
-  number: 'all that are no number',
-  name: 'all but behind `NAME=`',
-  named: 'all but behind `--arg name`',
+  after: 'after certain words',
+  format: 'the format; all, if it has conversions other than %s',
+  number: 'all that are not numbers',
+  name: 'all, except after `NAME=`',
+  named: 'all, except after `--arg name`',
   dashes: 'all unless `--` is first',
-  test: 'as names, as numbers, beside each other',
+  test: 'as names, as numbers, next to each other',
 };
 const whichInput: Record<Interpreter['input'], string> = {
   code: 'yes',
-  code_without_program: 'unless it has a program',
+  code_without_program: 'yes, unless it has a program',
   data: 'no',
 };
 
@@ -38,10 +38,10 @@ test('docs/substitution.md has the interpreters of this version', async () => {
   const [prose] = (await readFile(file, 'utf8')).split(mark);
   const parts = [
     '## Interpreters',
-    'No value may stand in these arguments, nor in the input of those that run it. Names are without folder, version and `.exe`.',
+    'No value may stand in the arguments below, nor in the input of commands that run it. Names are without folder, version and `.exe`.',
     '### sh and bash',
     table(
-      ['command', 'refused arguments', 'refused input', 'which'],
+      ['command', 'refused arguments', 'refused input', 'what it does with a value'],
       interpreters.map((each) => [
         names(each.names),
         whichArguments[each.arguments],
@@ -49,11 +49,11 @@ test('docs/substitution.md has the interpreters of this version', async () => {
         each.why,
       ]),
     ),
-    `What these run is found behind them: ${names(Object.keys(wrappers))}.`,
+    `These run another command, which is then looked up in the table: ${names(Object.keys(wrappers))}.`,
     '### PowerShell and cmd',
-    'In cmd those of them that are programs. All of sh’s that are programs count here too.',
+    'For cmd, only those that are programs count. All programs of the table for sh and bash count here too.',
     table(
-      ['command', 'which'],
+      ['command', 'what it does with a value'],
       powershellInterpreters.map((each) => [names(each.names), each.why]),
     ),
   ];
