@@ -38,7 +38,7 @@ test('docs/substitution.md has the interpreters of this version', async () => {
   const [prose] = (await readFile(file, 'utf8')).split(mark);
   const parts = [
     '## Interpreters',
-    'No value may stand in the arguments below, nor in the input of commands that run it. Names are without folder, version and `.exe`.',
+    'No value may stand in the arguments below, nor in the input of commands that run it.\nNames are without folder, version and `.exe`.',
     '### sh and bash',
     table(
       ['command', 'refused arguments', 'refused input', 'what it does with a value'],
