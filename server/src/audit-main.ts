@@ -1,4 +1,4 @@
-// The command `audit` (npm run audit -- verify): works on its own, no server needed.
+// The `audit` command (npm run audit -- verify). It needs no running server.
 import { runAuditCommand } from './audit/verify/verify-command.ts';
 import { readEnvironment } from './config.ts';
 

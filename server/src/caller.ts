@@ -1,4 +1,4 @@
-// Who asks a feature for a change: what the audit row and `created_by` need, without HTTP.
+// The person who requests a change: what the audit row and `created_by` need, independent of HTTP.
 import { type AuditEntry, userActor } from './audit/record-audit.ts';
 import type { Authority } from './auth/authority.ts';
 
@@ -6,13 +6,13 @@ export interface Caller {
   userId: number;
   name: string;
   authority: Authority;
-  /** What the API token is called that they came with. */
+  /** Name of the API token they used, if any. */
   tokenName?: string;
   address: string;
   requestId: string;
 }
 
-/** The caller of a request by a signed-in user. */
+/** Returns the caller of a request by a signed-in user. */
 export function callerOf(request: {
   principal: { userId: number; name: string; authority: Authority; tokenName?: string };
   address: string;
@@ -23,7 +23,7 @@ export function callerOf(request: {
   return { userId, name, authority, address, requestId, ...(tokenName === undefined ? {} : { tokenName }) };
 }
 
-/** The caller's part of an audit row. */
+/** Returns the caller's part of an audit row. */
 export function auditedBy(caller: Caller): Pick<AuditEntry, 'actor' | 'origin'> {
   return {
     actor: userActor(caller),

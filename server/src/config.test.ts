@@ -26,7 +26,7 @@ function problemsOf(argv: string[], env: Record<string, string> = {}): readonly 
   return [];
 }
 
-test('without anything it listens on this machine alone and keeps its data beside the code', () => {
+test('by default it listens only on this machine and keeps its data next to the code', () => {
   const root = resolve(import.meta.dirname, '../..');
   expect(readConfig([], {})).toMatchObject({
     listen: { address: '127.0.0.1', port: 7700 },
@@ -39,14 +39,14 @@ test('without anything it listens on this machine alone and keeps its data besid
   });
 });
 
-test('the master key is not in the data directory unless one says so', () => {
+test('the master key is not in the data directory unless it is put there explicitly', () => {
   const { dataDir, masterKeyFile } = readConfig(['--data', join(folder, 'data')], {});
   expect(masterKeyFile.startsWith(`${dataDir}/`)).toBe(false);
   const given = readConfig([], { OPSCONDUCTOR_MASTER_KEY_FILE: join(folder, 'mk.json') });
   expect(given.masterKeyFile).toBe(join(folder, 'mk.json'));
 });
 
-test('a flag wins over its variable, and an empty variable is none', () => {
+test('a flag wins over its variable, and an empty variable counts as not set', () => {
   const env = { OPSCONDUCTOR_PORT: '8000', LOG_LEVEL: ' ', OPSCONDUCTOR_DEMO: 'false' };
   expect(readConfig(['--port', '0'], env)).toMatchObject({
     listen: { port: 0 },
@@ -57,16 +57,16 @@ test('a flag wins over its variable, and an empty variable is none', () => {
   expect(readConfig(['--no-demo'], { OPSCONDUCTOR_DEMO: 'true' }).demo).toBe(false);
 });
 
-test('a database has one host: of several only the first would be dialled', () => {
+test('a database has one host: of several only the first would be dialed', () => {
   for (const host of ['one,two', 'one%2Ctwo'])
     expect(problemsOf([], { DATABASE_URL: `postgres://u:p@${host}/x` })).toEqual([
       expect.stringMatching(/^DATABASE_URL: .*of one host/),
     ]);
-  // What was not filled in is told when it is dialled.
+  // A placeholder that was not filled in is reported when the host is dialed.
   expect(problemsOf([], { DATABASE_URL: 'postgres://u:p@%DB_HOST%/x' })).toEqual([]);
 });
 
-test('every wrong value is told of at once, with its name, what was found and what is allowed', () => {
+test('all wrong values are reported together, each with its name, what was found and what is allowed', () => {
   const problems = problemsOf(
     ['--port', '70000', '--listen', 'example.com', '--colour', '--allowed-host', '*.example'],
     {
@@ -92,13 +92,13 @@ test('every wrong value is told of at once, with its name, what was found and wh
   expect(problems.join()).not.toMatch(/hunter2|too-short/);
 });
 
-test('a flag without its value, or a misspelled one with a value, is told of', () => {
+test('a flag without its value, or a misspelled one with a value, is reported', () => {
   expect(problemsOf(['--port'])[0]).toContain('--port');
   expect(problemsOf(['--prot=80'])).toEqual(['--prot: there is no such flag; --help lists them']);
 });
 
 describe('TLS', () => {
-  test('beyond loopback there is TLS, by the private CA or the certificate given', () => {
+  test('beyond loopback there is TLS, with the private CA or the given certificate', () => {
     expect(readConfig(['--listen', '0.0.0.0'], {}).tls).toEqual({ mode: 'private_ca' });
     expect(readConfig(['--listen', '::'], {}).tls).toEqual({ mode: 'private_ca' });
     const given = readConfig(['--listen', '0.0.0.0', '--tls-cert', files.cert, '--tls-key', files.key], {});
@@ -106,12 +106,12 @@ describe('TLS', () => {
     expect(readConfig(['--tls'], {}).tls).toEqual({ mode: 'private_ca' });
   });
 
-  test('plain HTTP beyond loopback needs the explicit word', () => {
+  test('plain HTTP beyond loopback must be requested explicitly', () => {
     const config = readConfig(['--listen', '0.0.0.0', '--behind-tls-proxy'], {});
     expect(config).toMatchObject({ tls: { mode: 'off' }, behindTlsProxy: true });
   });
 
-  test('half a certificate, an unreadable one, and TLS beside a TLS proxy are told of', () => {
+  test('half a certificate, an unreadable one, and TLS behind a TLS proxy are reported', () => {
     expect(problemsOf(['--tls-cert', files.cert])).toHaveLength(1);
     expect(problemsOf(['--tls-cert', join(folder, 'none'), '--tls-key', files.key])[0]).toMatch(
       /^--tls-cert: found/,
@@ -121,19 +121,19 @@ describe('TLS', () => {
     ]);
   });
 
-  test('the public URL says the same as the listener', () => {
+  test('the public URL must agree with the listener about TLS', () => {
     expect(problemsOf(['--public-url', 'https://ops.example'])).toHaveLength(1);
     expect(problemsOf(['--public-url', 'https://ops.example', '--behind-tls-proxy'])).toEqual([]);
     expect(problemsOf(['--public-url', 'http://ops.example', '--listen', '0.0.0.0'])).toHaveLength(1);
   });
 
-  test('loopback is told by address', () => {
+  test('loopback is recognized by address', () => {
     expect(['127.0.0.1', '127.9.9.9', '::1', 'localhost'].every(isLoopback)).toBe(true);
     expect(['0.0.0.0', '::', '10.127.0.0.1', '192.168.0.1'].some(isLoopback)).toBe(false);
   });
 });
 
-test('hosts are those allowed and the public one', () => {
+test('the hosts are the allowed ones and the public one', () => {
   const argv = [
     '--allowed-host',
     'A.example',
@@ -152,7 +152,7 @@ test('hosts are those allowed and the public one', () => {
   ]);
 });
 
-test('help is asked for, not a fault', () => {
+test('a request for help is not an error', () => {
   expect(() => readConfig(['--help'], {})).toThrow(HelpRequested);
   try {
     readConfig(['--help'], {});
@@ -183,7 +183,7 @@ function helpText(): string {
   throw new Error('no help was shown');
 }
 
-test('how long sessions and API tokens last is read in units that people think in, within bounds', () => {
+test('lifetimes of sessions and API tokens are read in units that people think in, within bounds', () => {
   const hourMs = 3_600_000;
   expect(readConfig([], {}).identity).toEqual({
     session: { idleMs: 12 * hourMs, absoluteMs: 7 * 24 * hourMs },
@@ -202,7 +202,7 @@ test('how long sessions and API tokens last is read in units that people think i
   ]);
 });
 
-test('output and runs are kept for ever unless told, and no run for less time than output', () => {
+test('output and runs are kept forever by default, and runs never for less time than output', () => {
   expect(readConfig([], {}).retention).toEqual({ outputDays: undefined, runDays: undefined });
   const given = readConfig(['--output-retention-days', '30', '--drain-seconds', '5'], {
     OPSCONDUCTOR_RUN_RETENTION_DAYS: '365',
@@ -216,7 +216,7 @@ test('output and runs are kept for ever unless told, and no run for less time th
   );
 });
 
-test('each flag and variable stands in docs/operations.md', async () => {
+test('every flag and variable is in docs/operations.md', async () => {
   const parts = await readdir(join(import.meta.dirname, 'config'));
   const sources = ['config.ts', ...parts.map((name) => join('config', name))];
   const [page = '', ...source] = await Promise.all(

@@ -1,4 +1,5 @@
-// The one place that reads flags and environment. A flag wins over its variable. Every wrong value is told of at once.
+// The only place that reads flags and the environment. A flag wins over its variable. All wrong values are reported
+// together.
 import { join, resolve } from 'node:path';
 import type { IdentitySettings } from './auth/identity-deps.ts';
 import { ConfigError } from './config/config-problems.ts';
@@ -22,39 +23,39 @@ export interface Config {
   listen: { address: string; port: number };
   /** Absolute. */
   dataDir: string;
-  /** Absolute; outside the data directory, so that a copy of that alone opens nothing. */
+  /** Absolute. Outside the data directory, so that a copy of that directory alone can't decrypt anything. */
   masterKeyFile: string;
   demo: boolean;
-  /** An existing PostgreSQL; undefined: the embedded one. */
+  /** URL of an existing PostgreSQL; `undefined` for the embedded one. */
   databaseUrl: string | undefined;
   /** Origin under which browsers and agents reach this server, without a trailing slash. */
   publicUrl: string | undefined;
-  /** Names this server may be asked under, beside localhost and IP addresses; lower case, no port. */
+  /** Names under which this server may be asked, besides localhost and IP addresses; lower case, no port. */
   hosts: string[];
   tls: { mode: 'off' } | { mode: 'private_ca' } | { mode: 'files'; certFile: string; keyFile: string };
   behindTlsProxy: boolean;
-  /** First API token of the administrator; read at the first start only. */
+  /** First API token of the administrator; read only at the first start. */
   bootstrapToken: string | undefined;
   /** How long sessions and API tokens may last. */
   identity: IdentitySettings;
   logLevel: LogLevel;
-  /** How long a server that stops works on while it says that it is not ready, in seconds. */
+  /** How long a stopping server keeps serving while it reports that it is not ready, in seconds. */
   drainS: number;
   retention: {
-    /** Undefined: kept for ever. */
+    /** `undefined`: kept forever. */
     outputDays: number | undefined;
     runDays: number | undefined;
-    /** Of files that no job names and no step uses. */
+    /** For files that no job names and no step uses. */
     fileDays: number | undefined;
   };
-  /** Whether output of jobs that do not say it is masked by the form of secrets, too. */
+  /** Whether output is also masked by the form of secrets, for jobs that don't set this themselves. */
   detectsSecrets: boolean;
-  /** Bytes that files and artifacts may take together; undefined: the product's own. */
+  /** How many bytes files and artifacts may take together; `undefined` for the default. */
   maxStoredBytes: number | undefined;
   audit: {
-    /** Absolute: where each checkpoint is appended to. */
+    /** File to which each checkpoint is appended; absolute. */
     checkpointFile: string | undefined;
-    /** Undefined: rows are kept for ever. */
+    /** `undefined`: rows are kept forever. */
     retentionDays: number | undefined;
   };
 }
@@ -64,8 +65,8 @@ const repositoryRoot = resolve(import.meta.dirname, '../..');
  * Reads the server's settings.
  *
  * @param argv arguments after the script's name.
- * @throws ConfigError naming every flag or variable that is wrong, what was found and what is allowed.
- * @throws HelpRequested
+ * @throws {ConfigError} naming every flag or variable that is wrong, what was found and what is allowed.
+ * @throws {HelpRequested}
  */
 export function readConfig(argv: readonly string[], env: Environment): Config {
   const problems: string[] = [];
@@ -159,7 +160,7 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
   return config;
 }
 
-/** The process's environment; everybody else gets what `readConfig` made of it. */
+/** The process's environment, for the commands. All other code gets what `readConfig` made of it. */
 export function readEnvironment(): Environment {
   return process.env;
 }

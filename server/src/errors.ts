@@ -1,12 +1,13 @@
-// The one error that may be shown. Everything else is logged whole and answered "Internal error." with a request id.
+// The only error whose message may be shown. Any other error is logged whole and answered "Internal error." with a
+// request id.
 import type { ErrorCode, ErrorDetail, SaveConflict } from '@opsconductor/protocol';
 
 export class AppError extends Error {
   readonly code: ErrorCode;
   details: readonly ErrorDetail[];
-  /** Seconds after which trying again can help; sent as Retry-After. */
+  /** Seconds after which a retry may help; sent as Retry-After. */
   readonly retryAfterS: number | undefined;
-  /** Both sides, of a save that another one came before. */
+  /** Both versions, if another save came first. */
   readonly conflict: SaveConflict | undefined;
 
   constructor(
@@ -41,7 +42,7 @@ export const httpStatusOf = {
   internal: 500,
 } as const satisfies Record<ErrorCode, number>;
 
-/** One invalid field, as an error. */
+/** Returns an error about one invalid field. */
 export function invalidField(
   path: string,
   message: string,
@@ -50,7 +51,7 @@ export function invalidField(
   return new AppError('invalid', message, { details: [{ path, message, ...more }] });
 }
 
-/** What may not be seen and what does not exist are told alike. */
+/** Returns the same error for what doesn't exist and for what the caller may not see. */
 export function notFound(what: string): AppError {
   return new AppError('not_found', `${what} not found.`);
 }

@@ -1,4 +1,4 @@
-// The command `keys` (npm run keys): another master key, while servers run on the database or not.
+// The `keys` command (npm run keys): changes the master key, whether or not servers are running on the database.
 import { join } from 'node:path';
 import { ConfigError, HelpRequested } from './config/config-problems.ts';
 import { readConfig, readEnvironment } from './config.ts';

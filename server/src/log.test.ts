@@ -8,7 +8,7 @@ function logged(plain: boolean, write: (log: ReturnType<typeof createLog>) => vo
   return text;
 }
 
-test('a line is one JSON object with time, level and what was given', () => {
+test('a line is one JSON object with the time, the level and the given values', () => {
   const text = logged(false, (log) => log.child({ requestId: 'r1' }).info({ status: 200 }, 'request'));
   expect(JSON.parse(text)).toEqual({
     level: 'info',
@@ -19,7 +19,7 @@ test('a line is one JSON object with time, level and what was given', () => {
   });
 });
 
-test('secrets are struck out by name, two levels down', () => {
+test('secrets are redacted by name, down to two levels', () => {
   const text = logged(false, (log) =>
     log.warn(
       {
@@ -41,7 +41,7 @@ test('an error is logged with its stack and its cause', () => {
   expect(text).toContain('inner');
 });
 
-test('on a terminal lines are plain, and a hostile value can neither break the line nor control the terminal', () => {
+test('lines are plain on a terminal, and a hostile value can neither break the line nor control the terminal', () => {
   const text = logged(true, (log) => log.warn({ path: '/a\u001b[2J\nfake', status: 5 }, 'bad \u009b31m'));
   expect(text).toMatch(
     /^\d\d:\d\d:\d\d\.\d{3} warn {2}bad \\x9b31m path="\/a\\u001b\[2J\\nfake" status=5\n$/,

@@ -1,5 +1,5 @@
-// Structured logs, one JSON object a line; on a terminal plain lines. Secrets are struck out by name, as a second line
-// of defence: nothing should log them to begin with.
+// Structured logs: one JSON object per line, or plain lines on a terminal. Secrets are redacted by name as a second
+// line of defense; nothing should log them in the first place.
 import { type DestinationStream, type Logger, pino } from 'pino';
 
 export type Log = Logger;
@@ -49,7 +49,10 @@ export function createLog(options: LogOptions): Log {
   );
 }
 
-/** `12:30:01.250 warn  message key=value`, a stack below it; control characters escaped, as values may be hostile. */
+/**
+ * Formats a line as `12:30:01.250 warn message key=value`, with a stack below it. Control characters are escaped, as
+ * values may be hostile.
+ */
 function plainLine(line: string): string {
   const { level, time, msg, err, ...rest } = JSON.parse(line) as Record<string, unknown>;
   const values = Object.entries(rest).map(([name, value]) => ` ${name}=${visible(plainValue(value))}`);

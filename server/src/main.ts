@@ -1,4 +1,4 @@
-// The server's command: reads its settings, starts, tells a person where to go, and stops cleanly.
+// The server's command: reads its settings, starts the server, tells a person where to go, and stops cleanly.
 import { join, resolve } from 'node:path';
 import { createAdministratorCode } from './auth/sign-in-codes.ts';
 import { ConfigError, HelpRequested } from './config/config-problems.ts';
@@ -28,7 +28,7 @@ async function main(): Promise<number> {
   await noteWanted(config);
   const server = await startServer(config, paths, log, say).catch((error: unknown) => {
     if (!stopping.isRequested) throw error;
-    // A terminal's Ctrl-C also reaches what is started: what makes the database ends by it, and the start with that.
+    // Ctrl-C in a terminal also reaches our child processes: initdb ends, and so the start fails.
     log.debug({ err: error }, 'the start was cut off');
     return undefined;
   });
@@ -40,7 +40,7 @@ async function main(): Promise<number> {
   try {
     say(`OpsConductor is at ${server.url}`);
     if (server.caPin !== undefined) say(`Certificate authority pin: ${server.caPin}`);
-    // The next start makes the demo, where one is wanted.
+    // The next start makes the demo, if it is wanted.
     if (stopping.isRequested) return 0;
     if (config.demo) {
       const quickstart = await startQuickstart({ config, server, agentBundle: paths.agentBundle, log, say });
@@ -62,7 +62,10 @@ async function main(): Promise<number> {
   }
 }
 
-/** Whoever reads this terminal on a machine of one's own is the administrator; beyond that only the first start is. */
+/**
+ * Prints a sign-in link. On loopback at every start, because there whoever reads this terminal is the administrator;
+ * otherwise only at the first start.
+ */
 async function saySignIn(config: Config, server: RunningServer): Promise<void> {
   if (!server.isNew && !isLoopback(config.listen.address)) return;
   const made = await createAdministratorCode({ sql: server.sql, now: () => new Date() });
@@ -73,7 +76,10 @@ async function saySignIn(config: Config, server: RunningServer): Promise<void> {
   say('Ctrl-C stops everything.');
 }
 
-/** From the first SIGINT or SIGTERM on, which is answered at once, also while it starts; a later one ends the process. */
+/**
+ * Settles at the first SIGINT or SIGTERM, even while the server is still starting. A signal more than a second later
+ * ends the process.
+ */
 function stopRequested(): { isRequested: boolean; requested: Promise<'signal'> } {
   let first: number | undefined;
   const stopping = {
@@ -85,7 +91,7 @@ function stopRequested(): { isRequested: boolean; requested: Promise<'signal'> }
         first ??= now;
         stopping.isRequested = true;
         done('signal');
-        // npm hands the terminal's own signal on, so that one Ctrl-C arrives twice.
+        // npm passes the terminal's signal on, so one Ctrl-C arrives twice.
         if (now - first > 1_000) process.exit(130);
       };
       process.on('SIGINT', onSignal);

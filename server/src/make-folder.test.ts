@@ -12,7 +12,7 @@ async function setup(): Promise<string> {
   return folder;
 }
 
-test('missing folders are made with exactly the mode that was asked for, and one that is there stays as it is', async () => {
+test('missing folders are made with exactly the given mode, and an existing one keeps its mode', async () => {
   const folder = await setup();
   await makeFolder(join(folder, 'a/b'), 0o711, fix);
   for (const made of ['a', 'a/b']) expect((await stat(join(folder, made))).mode & 0o777).toBe(0o711);
@@ -21,18 +21,18 @@ test('missing folders are made with exactly the mode that was asked for, and one
 });
 
 test.runIf(process.platform === 'linux')(
-  'a place that takes no folders is told at once, with what to do',
+  'a place where no folders can be made is reported at once, with what to do',
   async () => {
     const error = await makeFolder('/proc/nope/postgres', 0o700, fix).catch((caught) => caught);
     expect(error).toBeInstanceOf(FolderError);
     expect(error.message).toBe(
-      'The folder /proc/nope can’t be made: /proc takes no folders. Choose another one.',
+      'The folder /proc/nope can’t be made: no folders can be made in /proc. Choose another one.',
     );
   },
 );
 
-test('a file in the way is told as one', async () => {
+test('a file in the way is reported as such', async () => {
   const file = join(await setup(), 'file');
   await writeFile(file, '');
-  await expect(makeFolder(join(file, 'below'), 0o700, fix)).rejects.toThrow(`${file} is no folder`);
+  await expect(makeFolder(join(file, 'below'), 0o700, fix)).rejects.toThrow(`${file} is not a folder`);
 });

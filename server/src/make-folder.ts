@@ -1,18 +1,17 @@
-// Makes folders that are missing, one by one. Node's own way to make several at once never returns below /proc, and says
-// of a read-only file system that the folder above is missing.
+// Makes missing folders one by one. Node's recursive `mkdir` never returns below /proc, and reports a read-only file
+// system as a missing parent folder.
 import { chmod, mkdir, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 
-/** A folder can't be made; the message is for the operator, names it and says what to do. */
+/** A folder can't be made. The message is for the operator: it names the folder and says what to do. */
 export class FolderError extends Error {
   override readonly name = 'FolderError';
 }
 
 /**
- * Makes the folder, and those above it, where they are missing. The mode is set exactly on each that it makes, whatever
- * the umask.
+ * Makes the folder and any missing parents. Each folder that it makes gets exactly this mode, whatever the umask.
  *
- * @param fix what to do where it can't be made, as a sentence.
+ * @param fix what to do if it can't be made, as a sentence.
  * @throws {FolderError}
  */
 export async function makeFolder(path: string, mode: number, fix: string): Promise<void> {
@@ -21,7 +20,7 @@ export async function makeFolder(path: string, mode: number, fix: string): Promi
       await mkdir(folder, { mode });
       await chmod(folder, mode);
     } catch (error) {
-      // Another process was first: it sets the mode.
+      // Another process made it first, and sets the mode.
       if (codeOf(error) === 'EEXIST') continue;
       throw new FolderError(`The folder ${folder} can’t be made: ${why(folder, error)}. ${fix}`, {
         cause: error,
@@ -30,7 +29,7 @@ export async function makeFolder(path: string, mode: number, fix: string): Promi
   }
 }
 
-/** The folders that are not there, the innermost first. */
+/** Returns the missing folders, the innermost first. */
 async function missingOf(path: string): Promise<string[]> {
   const missing: string[] = [];
   for (let at = path; ; at = dirname(at)) {
@@ -50,8 +49,8 @@ function why(folder: string, error: unknown): string {
     EACCES: `this user may not write in ${above}`,
     EPERM: `this user may not write in ${above}`,
     ENOSPC: 'the disk is full',
-    ENOTDIR: `${above} is no folder`,
-    ENOENT: `${above} takes no folders`,
+    ENOTDIR: `${above} is not a folder`,
+    ENOENT: `no folders can be made in ${above}`,
   };
   return said[codeOf(error) ?? ''] ?? (error instanceof Error ? error.message : String(error));
 }

@@ -1,13 +1,16 @@
-// Where a connection comes from: the peer's address, or what the proxy in front says of it.
+// Where a request comes from: the peer's address, or the address that the proxy in front reports.
 import type { IncomingMessage } from 'node:http';
 
-/** Of `X-Forwarded-For` the last entry, which is the proxy's own; those before it are what the client claims. */
+/**
+ * Returns the last entry of `X-Forwarded-For`. The proxy added that one; the entries before it are only what the client
+ * claims.
+ */
 export function forwardedAddress(header: string | undefined): string | undefined {
   const last = header?.split(',').at(-1)?.trim();
   return last === undefined || last === '' ? undefined : last.slice(0, 100);
 }
 
-/** The address of a request; empty where its connection is gone. */
+/** Returns the address of a request; empty if its connection is gone. */
 export function peerAddress(request: IncomingMessage, behindTlsProxy: boolean): string {
   const { 'x-forwarded-for': header } = request.headers;
   const forwarded = behindTlsProxy ? forwardedAddress(String(header ?? '')) : undefined;

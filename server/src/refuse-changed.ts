@@ -1,4 +1,5 @@
-// Of what has no versions: a change says what it was made from, field by field, and is refused where that is no longer so.
+// Conflicts between edits of things that have no versions: a change says which field values it was made from, and is
+// refused if any of them differs by now.
 import { isDeepStrictEqual } from 'node:util';
 import type { ErrorDetail } from '@opsconductor/protocol';
 import { AppError } from './errors.ts';
@@ -6,9 +7,10 @@ import { AppError } from './errors.ts';
 const maxShownChars = 200;
 
 /**
- * To be called with the row locked.
+ * Call it with the row locked.
  *
- * @throws {AppError} `conflict` with a detail for each field that is not what `expected` says, at `expected.<field>`.
+ * @throws {AppError} `conflict`, with a detail at `expected.<field>` for each field whose value is not the expected
+ *   one.
  */
 export function refuseChanged(
   what: string,
@@ -28,7 +30,7 @@ export function refuseChanged(
   );
 }
 
-/** UUIDs are the same in either case. */
+/** UUIDs are compared without regard to case. */
 function isSame(field: string, now: unknown, expected: unknown): boolean {
   const isId = field === 'credentialId' && typeof expected === 'string';
   return isDeepStrictEqual(now, isId ? expected.toLowerCase() : expected);

@@ -1,4 +1,4 @@
-// The command `restored` (npm run restored): once after a backup was restored, before any server is started on it.
+// The `restored` command (npm run restored): run once after restoring a backup, before any server is started on it.
 import { join, resolve } from 'node:path';
 import { ConfigError, HelpRequested } from './config/config-problems.ts';
 import { readConfig, readEnvironment } from './config.ts';

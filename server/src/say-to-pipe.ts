@@ -1,6 +1,6 @@
 /**
- * Lines to standard output, for a command that changes something: it goes on, and ends as it would, where nobody reads to
- * the end (`| head`).
+ * Returns a function that writes lines to standard output, for a command that changes something: if nobody reads to the
+ * end (`| head`), the command still finishes as usual.
  */
 export function sayToPipe(): (text: string) => void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {

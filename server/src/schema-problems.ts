@@ -1,5 +1,5 @@
-// What is wrong with a value, by its schema. A fast validator that stops at the first error answers the common case;
-// a second one that collects all errors runs only on what failed, and only on values small enough to bound its report.
+// Validates a value by its schema. A fast validator that stops at the first error handles the common case. A second one
+// that collects all errors runs only on values that failed, and only if they are small enough to bound its report.
 import {
   type ErrorDetail,
   type ErrorDetailsOptions,
@@ -13,20 +13,23 @@ import type { TSchema } from 'typebox';
 import { withSharedParts } from './shared-parts.ts';
 
 const maxReportedNodes = 10_000;
-// That they are schemas is for `requireSchema` to find out: each start would pay for it.
+// `requireSchema` checks that these are schemas; here every start would pay for that.
 const options = { ...validatorOptions, validateSchema: false, inlineRefs: false };
 const first = withLinearUniqueItems(new Ajv2020({ ...options, allErrors: false }));
 const all = withLinearUniqueItems(new Ajv2020({ ...options, allErrors: true }));
 const compiledFirst = new WeakMap<TSchema, ValidateFunction>();
 const compiledAll = new WeakMap<TSchema, ValidateFunction>();
 
-/** Throws for a schema that is none, or that can't be compiled. */
+/** @throws if the schema is invalid or can't be compiled. */
 export function requireSchema(schema: TSchema): void {
   first.validateSchema(schema, true);
   compiled(first, compiledFirst, schema);
 }
 
-/** Compiles what `schemaProblems` would at the first value, and at the first that is wrong: one with each step. */
+/**
+ * Compiles the validators that `schemaProblems` would compile at the first value and at the first wrong value, one per
+ * step.
+ */
 export function* prepareSchema(schema: TSchema): Generator<void> {
   compiled(first, compiledFirst, schema);
   yield;
@@ -34,7 +37,7 @@ export function* prepareSchema(schema: TSchema): Generator<void> {
   yield;
 }
 
-/** Fills the defaults of a value in place; returns a detail for each place that is wrong, none when all is right. */
+/** Fills in the defaults of a value in place. Returns a detail for each wrong place; an empty list if all is right. */
 export function schemaProblems(
   schema: TSchema,
   value: unknown,
@@ -51,7 +54,10 @@ export function schemaProblems(
   return errorDetails(errors, options);
 }
 
-/** A body of 1 MiB can hold hundreds of lists of a thousand items, which the library’s own compares each with each. */
+/**
+ * Replaces the library's `uniqueItems`, which compares every item with every other: a body of 1 MiB can hold hundreds
+ * of lists of a thousand items.
+ */
 function withLinearUniqueItems(ajv: Ajv2020): Ajv2020 {
   const validate: SchemaValidateFunction = (isAsked: boolean, items: unknown[], parentSchema) => {
     const repeated = isAsked ? firstRepeated(items) : undefined;

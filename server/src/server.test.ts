@@ -1,4 +1,4 @@
-// A start of the server whole, in a process of its own: what it has compiled by then is looked at.
+// Starts a whole server in a process of its own, to see what it has compiled by the time it is ready.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -47,7 +47,7 @@ async function setup() {
   };
 }
 
-test('a server that says it is ready has compiled what definitions are checked with', async () => {
+test('a server that says it is ready has compiled the checks of job definitions', async () => {
   await using t = await setup();
   const server = await t.start();
   try {
@@ -63,11 +63,11 @@ test('a server that says it is ready has compiled what definitions are checked w
   }
 });
 
-test('what a server is told to keep for a time only it removes by itself', async () => {
+test('a server removes by itself what it is told to keep for a limited time', async () => {
   await using t = await setup();
   const { sql } = t;
   await sql`insert into audit_log (actor_kind, actor_name, action) values ('system', 'test', 'test.old')`;
-  // What it stops with is sealed.
+  // Stopping seals the row.
   await (await t.start()).stop();
   await sql.begin(async (tx) => {
     await tx`alter table audit_checkpoints disable trigger user`;

@@ -1,4 +1,4 @@
-// A running server: database, services, listener; and its orderly end.
+// A running server (database, services, listener) and its orderly shutdown.
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { Server as HttpsServer } from 'node:https';
@@ -31,7 +31,7 @@ import { loadOrCreateServerTls } from './tls/server-tls.ts';
 export interface RunningServer {
   /** Where people and agents reach it. */
   url: string;
-  /** The same for this machine, whatever --public-url says. */
+  /** The URL for this machine, whatever --public-url says. */
   localUrl: string;
   port: number;
   caPin: string | undefined;
@@ -40,7 +40,7 @@ export interface RunningServer {
   sql: Sql;
   installation: Installation;
   services: Services;
-  /** Resolves when the embedded database is gone for good, which ends the server. */
+  /** Resolves if the embedded database is gone and can't be restarted, which ends the server. */
   databaseLost: Promise<void>;
   stop(): Promise<void>;
 }
@@ -52,16 +52,16 @@ export interface ServerPaths {
 }
 
 const poolConnections = 8;
-/** Beside those. */
+/** In addition to those. */
 const queueConnections = 8;
 const tlsIntervalMs = 60_000;
-/** A busy machine takes a while to start the database again. */
+/** How long to retry migrations; a busy machine takes a while to restart the database. */
 const migrateWithinMs = 60_000;
 const migrateAgainMs = 1_000;
 
 /**
- * Starts everything. `say` tells a person what is going on; the rest differs from the product's in tests only: timings,
- * and whether what definitions are checked with is compiled at its first use, as few tests check any.
+ * Starts everything. `say` prints progress for a person. The last argument is for tests only: timings, and whether the
+ * checks of job definitions are compiled at their first use, because few tests check definitions.
  */
 export async function startServer(
   config: Config,
@@ -79,7 +79,7 @@ export async function startServer(
     for (const close of closers.splice(0).reverse()) await close();
   };
   try {
-    // Meanwhile the database starts, which leaves this process idle.
+    // Runs while the database starts, when this process is idle anyway.
     const prepared = checksAtFirstUse ? Promise.resolve() : prepareDefinitionChecks();
     closers.push(() => prepared);
     const embedded = await openDatabase(config, say);
@@ -100,7 +100,7 @@ export async function startServer(
       bootstrapToken: config.bootstrapToken,
     });
     const tls = await openTls(config);
-    // Before the routes exist, as they name its port.
+    // Before the routes are made, because they contain its port.
     const listener = await Listener.start({ ...config.listen, tls });
     closers.push(() => listener.close());
     if (tls !== undefined) {
@@ -188,7 +188,7 @@ async function openDatabase(
   return startEmbeddedPostgres({ dataDir: join(config.dataDir, 'postgres'), log: say });
 }
 
-/** The embedded database is started again where it ends: what it was doing is begun anew. */
+/** The embedded database is restarted if it crashes; a migration that this interrupted is run again. */
 async function migrateWhenThere(
   sql: Sql,
   migrations: readonly Migration[],

@@ -1,4 +1,4 @@
-// That the parts are wired as they should be, where only the whole shows it.
+// Tests the wiring of the parts, for behaviors that only the whole shows.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -44,7 +44,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-test('a server is ready with the schema of its build, and not on a database that lacks a migration of it', async () => {
+test('a server is ready on the schema of its build, and not on a database that lacks one of its migrations', async () => {
   expect((await services.app.request('/readyz')).status).toBe(200);
   await database.sql`delete from schema_migrations where number = 1`;
   const reply = await services.app.request('/readyz');
@@ -52,7 +52,7 @@ test('a server is ready with the schema of its build, and not on a database that
   expect(logged.join('')).toContain('lacks migrations of this server: 0001_foundation.sql');
 });
 
-test('enrollments are limited by the address that the proxy in front has seen', async () => {
+test('enrollments are limited by the address that the proxy in front reports', async () => {
   const offer = (address: string) =>
     services.app.request('/api/v1/agent/segment-key', {
       method: 'POST',
@@ -70,7 +70,7 @@ test('enrollments are limited by the address that the proxy in front has seen', 
   expect((await offer('192.0.2.2')).status).not.toBe(429);
 });
 
-test('what a person asks by two tokens counts together, and is told apart', async () => {
+test('requests by two tokens of one person count together, and are still distinguished', async () => {
   const { sql } = database;
   const bootstrapToken = 'bootstrap-token-of-the-first-start-0123456789';
   await bootstrapAdministrator({ sql, bootstrapToken, now: () => new Date() });
@@ -90,13 +90,13 @@ test('what a person asks by two tokens counts together, and is told apart', asyn
   expect(two.by).not.toBe(one.by);
 });
 
-test('a server that drains says that it is not ready, and answers all the same', async () => {
+test('a draining server says that it is not ready, and still answers', async () => {
   services.drain();
   expect((await services.app.request('/readyz')).status).toBe(503);
   expect((await services.app.request('/healthz')).status).toBe(200);
 });
 
-test('what agents send goes over connections that plan a statement once, and these outlive the agents', async () => {
+test('what agents send is stored over connections that plan each statement once, and they outlive the agents', async () => {
   const end: AttemptEnd = {
     ...{ stepId: 1, epoch: 1, leaseToken: 'of nobody', source: { kind: 'server' } },
     ...{ outcome: failure, output: { state: 'complete', digest: null, gaps: [] } },

@@ -1,4 +1,4 @@
-// The server's parts, wired together: this is where they meet.
+// Wires the server's parts together.
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import type { IncomingMessage } from 'node:http';
@@ -76,9 +76,9 @@ import { ContactNotes } from './targets/contact-notes.ts';
 
 export interface ServiceOptions {
   sql: Sql;
-  /** By `connectQueue`: for agents, and starts of runs. */
+  /** Made by `connectQueue`: for agents, and for starting runs. */
   queue: Sql;
-  /** Those of this build: without them applied it is not ready. */
+  /** The migrations of this build. The server is not ready until all are applied. */
   migrations: readonly Migration[];
   installation: Installation;
   log: Log;
@@ -92,27 +92,29 @@ export interface ServiceOptions {
   agentBundle(): Promise<string>;
   agentSha256(): Promise<string>;
   now?: () => Date;
-  /** How long sessions and API tokens may last; the product's own by default. */
+  /** How long sessions and API tokens may last; the product's own settings by default. */
   identity?: IdentitySettings;
   handshakeSettings?: HandshakeSettings;
   audit?: { checkpointFile: string | undefined; retentionDays: number | undefined };
-  /** How long output and runs are kept; for ever unless told. */
+  /** How long output and runs are kept; forever by default. */
   retention?: {
     outputDays: number | undefined;
     runDays: number | undefined;
     fileDays?: number | undefined;
   };
-  /** Bytes that files and artifacts may take together; the product's own by default. */
+  /** How many bytes files and artifacts may take together; 50 GiB by default. */
   maxStoredBytes?: number;
-  /** Whether output of jobs that do not say it is masked by the form of secrets, too; not unless told. */
+  /**
+   * Whether output is also masked by the form of secrets, for jobs that don't set this themselves; false by default.
+   */
   detectsSecrets?: boolean;
-  /** Replies that differ from their schema are errors; for tests. */
+  /** Whether replies that differ from their schema are errors; for tests. */
   checkReplies?: boolean;
 }
 
 export interface Services {
   app: ReturnType<typeof createApp>;
-  /** Who asks, as far as can be told without looking it up. */
+  /** Who is asking, as far as this is known without a query. */
   askerOf(request: IncomingMessage): Asker;
   routes: readonly RouteSpec[];
   gateway: Gateway;
@@ -122,25 +124,25 @@ export interface Services {
   siteRuleChecker: SiteRuleChecker;
   hub: LiveHub;
   keys: RunKeys;
-  /** Output goes over it; to be opened before there is any. */
+  /** A connection for output only; open it before there is any output. */
   appends: BinaryConnection;
-  /** From here on it says that it is not ready, so that a load balancer sends nobody here any more. */
+  /** From now on the server reports that it is not ready, so that a load balancer stops sending requests here. */
   drain(): void;
-  /** Ends live streams, then agents' connections. The pools it was given stay open: requests are still answered. */
+  /** Ends live streams, then agents' connections. The given pools stay open: requests are still answered. */
   stop(): Promise<void>;
 }
 
-/** Unless told, bytes of files and artifacts together. */
+/** The default of `maxStoredBytes`. */
 const defaultStoredBytes = 50 * 1024 ** 3;
 
-/** Builds everything; nothing is listening or sweeping yet. */
+/** Builds everything. Nothing listens or sweeps yet. */
 export function createServices(options: ServiceOptions): Services {
   const { sql, queue, installation, log } = options;
   const now = options.now ?? (() => new Date());
   const { masterKey } = installation;
   const serverId = randomUUID();
   const stopping = new AbortController();
-  // Every live stream listens for it.
+  // Every live stream adds a listener.
   setMaxListeners(0, stopping.signal);
   let isDraining = false;
   const hub = new LiveHub();
@@ -149,7 +151,7 @@ export function createServices(options: ServiceOptions): Services {
   const appends = connectBinary(queue, (error) =>
     log.warn(
       { err: error },
-      'no connection to the database for output alone: it is stored by those of the queue',
+      'no separate connection to the database for output: the queue’s connections store it',
     ),
   );
   const writer = new OutputWriter({ sql: queue, appends, keys, hub });
@@ -165,7 +167,7 @@ export function createServices(options: ServiceOptions): Services {
     now,
     sessionIdleMs: settings.session.idleMs,
     sessionAbsoluteMs: settings.session.absoluteMs,
-    // Where it can't be told, the others find out when what they remember is old.
+    // If this fails, the other servers find out when their cached entries expire.
     tell: (notice) =>
       void tellForgotten(sql, notice).catch((error: unknown) =>
         log.warn({ err: error }, 'the other servers were not told whose rights have changed'),
@@ -230,7 +232,7 @@ export function createServices(options: ServiceOptions): Services {
       identity: installation,
       limits: new EnrollmentLimits(now),
     }),
-    // Before what is at targets/:id, which labels would be taken for.
+    // Before the routes at targets/:id, which would take `labels` for an id.
     ...selectTargetsRoutes({ sql, masterKey }),
     ...targetRoutes({ sql, agents: gateway }),
     ...targetGroupRoutes({ sql }),
@@ -241,7 +243,7 @@ export function createServices(options: ServiceOptions): Services {
     ...credentialRoutes({ sql }),
     ...categoryRoutes({ sql, masterKey, forgetEverybody: () => authenticator.forgetEverybody() }),
     ...inventoryRoutes({ sql }),
-    // Before what is at jobs/:id, which export would be taken for.
+    // Before the routes at jobs/:id, which would take `export` for an id.
     ...jobBundleRoutes({ sql, masterKey, imports }),
     ...jobRoutes({ sql, masterKey, detectsSecrets: options.detectsSecrets ?? false }),
     ...jobVersionRoutes({ sql, masterKey }),

@@ -6,7 +6,7 @@ import { withSharedParts } from './shared-parts.ts';
 
 const inner = () => Type.Object({ n: Type.Integer({ default: 3 }) }, { additionalProperties: false });
 
-test('what is described twice stands once, and is referred to', () => {
+test('a part that is described twice is stored once and referred to', () => {
   const schema = withSharedParts(Type.Object({ a: inner(), list: Type.Array(inner()) }));
   expect(JSON.parse(JSON.stringify(schema))).toMatchObject({
     properties: { a: { $ref: '#/$defs/part1' }, list: { items: { $ref: '#/$defs/part1' } } },
@@ -14,14 +14,14 @@ test('what is described twice stands once, and is referred to', () => {
   });
 });
 
-test('a schema without such is given back, and so is what stands in a union, whose branches errors are told by', () => {
+test('a schema without repeated parts is returned unchanged, and so is a union, because errors are matched to its branches', () => {
   const single = Type.Object({ a: inner() });
   expect(withSharedParts(single)).toBe(single);
   const union = Type.Object({ a: Type.Union([inner(), Type.Null()]), b: Type.Union([inner(), Type.Null()]) });
   expect(withSharedParts(union)).toBe(union);
 });
 
-test('defaults are filled and problems told within it as without it', () => {
+test('defaults are filled in and problems reported as without shared parts', () => {
   const schema = Type.Object({ a: inner(), list: Type.Array(inner()) });
   const value = { a: {}, list: [{ n: 'x' }, {}, { m: 1 }] };
   const problems = schemaProblems(schema, value);
@@ -30,7 +30,7 @@ test('defaults are filled and problems told within it as without it', () => {
   expect(value.list[1]).toEqual({ n: 3 });
 });
 
-test('of a definition less than a third is left', () => {
+test('the schema of a job definition shrinks to less than a third', () => {
   const size = (schema: unknown) => JSON.stringify(schema).length;
   expect(size(withSharedParts(JobDefinitionSchema))).toBeLessThan(size(JobDefinitionSchema) / 3);
 });

@@ -1,13 +1,16 @@
-// Schemas name no part twice, as TypeBox writes each where it stands. To compile a definition's, whose parameters hold
-// parameters four levels deep, would so take three times as long as with each part once.
+// TypeBox writes every part of a schema inline, even one that is used many times. Job definitions have parameters
+// within parameters, four levels deep: with shared parts their schema compiles in a third of the time.
 import type { TSchema } from 'typebox';
 
 type Json = { [word: string]: unknown };
 
-/** Words whose values are no schemas, and unions: which branch was meant is told from where in them an error stands. */
+/**
+ * Keywords that are not schemas, and unions. An error in a union is reported for the branch that was meant, which is
+ * found by its position in the schema; so unions stay inline.
+ */
 const leftAlone = new Set(['anyOf', 'oneOf', 'enum', 'const', 'default']);
 
-/** The same schema, in which objects that are described more than once stand in `$defs`. */
+/** Returns the same schema with every object that is described more than once moved to `$defs`. */
 export function withSharedParts(schema: TSchema): TSchema {
   const parts = new SharedParts();
   parts.count(schema);
@@ -32,7 +35,7 @@ class SharedParts {
     for (const [word, inner] of entriesOf(value)) if (!leftAlone.has(word)) this.count(inner);
   }
 
-  /** A copy that refers to what is shared, itself whole. */
+  /** Returns a copy that refers to shared parts; the value itself is never replaced by a reference. */
   referring(value: unknown): unknown {
     if (Array.isArray(value)) return value.map((inner) => this.#placed(inner));
     if (typeof value !== 'object' || value === null) return value;

@@ -1,11 +1,11 @@
-// PostgreSQL text holds neither U+0000 nor lone surrogates. JSON Schema has no word for that, so it is checked here.
+// PostgreSQL text can hold neither U+0000 nor lone surrogates. JSON Schema can't express that, so it is checked here.
 import type { ErrorDetail } from '@opsconductor/protocol';
 import { AppError } from './errors.ts';
 
 const maxReported = 20;
 
 /**
- * Refuses text that can't be stored as it is, anywhere in a value.
+ * Refuses a value that contains, anywhere in it, text that can't be stored as it is.
  *
  * @throws {AppError} `invalid`, naming each place (`steps[2].config.script`).
  */
@@ -16,7 +16,10 @@ export function refuseUnstorableText(value: unknown, path = ''): void {
   throw new AppError('invalid', `${first.path}: ${first.message}`, { details });
 }
 
-/** Adds to what is wrong with a value the places whose text can't be stored, unless they are among it already. */
+/**
+ * Returns the given problems plus one for each place whose text can't be stored, unless that path is among them
+ * already.
+ */
 export function withUnstorableText(
   problems: readonly ErrorDetail[],
   value: unknown,

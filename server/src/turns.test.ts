@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { Turns } from './turns.ts';
 
-test('so many have their turn at a time, and the others in the order in which they came', async () => {
+test('only the given number have their turn at a time, and the others follow in the order in which they came', async () => {
   const turns = new Turns(2);
   const began: number[] = [];
   const all = [1, 2, 3, 4].map(async (n) => {

@@ -1,4 +1,4 @@
-// So many at a time; the others wait in the order in which they came.
+// Limits how many callers work at a time; the others wait in the order in which they came.
 export class Turns {
   #free: number;
   readonly #waiting: (() => void)[] = [];
@@ -7,12 +7,12 @@ export class Turns {
     this.#free = atATime;
   }
 
-  /** Whether somebody waits for a turn. */
+  /** Whether anyone is waiting for a turn. */
   get areAwaited(): boolean {
     return this.#waiting.length > 0;
   }
 
-  /** Resolves when it is the caller's turn, who says `done` afterwards, whatever happened. */
+  /** Resolves when it is the caller's turn. The caller must call `done` afterwards, even if it fails. */
   async take(): Promise<void> {
     if (this.#free > 0) {
       this.#free -= 1;

@@ -13,7 +13,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-/** What is told of a rejection that nobody met, and with which code the process is ended. */
+/** Returns what is logged about an unhandled rejection, and the exit code with which the process is ended. */
 function met(error: unknown): { told: Record<string, unknown>; exitCode: unknown } {
   const lines: string[] = [];
   endOnUnhandledRejection(
@@ -25,7 +25,7 @@ function met(error: unknown): { told: Record<string, unknown>; exitCode: unknown
   return { told: JSON.parse(lines[0] ?? '{}'), exitCode: exit.mock.calls[0]?.[0] };
 }
 
-/** What the driver itself asks a new connection. */
+/** The query that the driver itself sends on a new connection. */
 async function firstQueryOfDriver(): Promise<string> {
   const database = await setupDatabase();
   try {
@@ -40,7 +40,7 @@ async function firstQueryOfDriver(): Promise<string> {
   }
 }
 
-test('what the driver asks of a connection that is lost in that moment does not end the process', async () => {
+test('a query of the driver itself, on a connection that is lost at that moment, does not end the process', async () => {
   const query = await firstQueryOfDriver();
   expect(query).not.toBe('');
   const { told, exitCode } = met(Object.assign(new Error('CONNECTION_CLOSED'), { query }));
@@ -55,7 +55,7 @@ test.each([
     Object.assign(new Error('CONNECTION_CLOSED'), { query: 'select id from targets' }),
   ],
   ['no error at all', undefined],
-])('%s that nobody met is logged whole and ends the process', (_, error) => {
+])('%s that nobody handled is logged whole and ends the process', (_, error) => {
   expect(isLostTypeQuery(error)).toBe(false);
   const { told, exitCode } = met(error);
   expect(told).toMatchObject({ level: 'fatal', msg: 'unhandled rejection' });

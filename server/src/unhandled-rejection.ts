@@ -1,8 +1,8 @@
-// An unhandled rejection is a bug and ends the process, but for one that the database driver makes.
+// An unhandled rejection is a bug and ends the process, except for one that the database driver causes.
 import type { Log } from './log.ts';
 import { isLostTypeQuery } from './store/database/connection.ts';
 
-/** Ends the process with exit code 1 on an unhandled rejection, which is logged whole. */
+/** Logs an unhandled rejection whole and ends the process with exit code 1. */
 export function endOnUnhandledRejection(log: Log): void {
   process.on('unhandledRejection', (error) => {
     if (isLostTypeQuery(error)) {

@@ -12,7 +12,7 @@ const job = { parameters: { word: { type: 'string' as const, default: 'hello' } 
 
 const numbersOf = (steps: readonly { jobRunId: number }[]) => steps.map(({ jobRunId }) => jobRunId);
 
-test('a step goes only to an agent that can do what it needs; others go on past it', async () => {
+test('a step goes only to an agent that is capable of it; other steps overtake it', async () => {
   await using t = await setupRuns();
   const waiting = await t.start({ rules: [rendered], job });
   const other = await t.start({ rules: [plain] });
@@ -21,7 +21,7 @@ test('a step goes only to an agent that can do what it needs; others go on past 
   expect(numbersOf(await t.claim())).toEqual([waiting]);
 });
 
-test('of agents of two kinds those that can do less take what any can, and both are served by one claim', async () => {
+test('of two kinds of agents, the less capable ones take steps that any can run, and one claim serves both', async () => {
   await using t = await setupRuns();
   await t.connect(t.agent, { slots: 2 });
   const able = await t.addAgent('able');
@@ -45,7 +45,7 @@ test('of agents of two kinds those that can do less take what any can, and both 
   expect([(await t.run(forAny)).status, (await t.run(forAble)).status]).toEqual(['succeeded', 'succeeded']);
 });
 
-test('the step after one that ended is leased with it only to an agent that can take it', async () => {
+test('the next step is leased as one ends only if that agent can take it', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ rules: [plain, rendered], job });
   const { results } = await t.settle(endOf(await t.claimOne(), undefined, { wantsNext: true }));
@@ -59,7 +59,7 @@ test('the step after one that ended is leased with it only to an agent that can 
   expect(next[0]?.next).toMatchObject({ stepNumber: 2, agentId: able.agentId });
 });
 
-/** As a server of the version before does, which knows nothing of needs. */
+/** Leases like a server of the previous version, which knows nothing of needs. */
 function leaseBlindly(t: TestRuns, from: 'ready' | 'pending') {
   return t.sql`
     update job_run_steps set status = 'running', epoch = epoch + 1, lease_token = 'of an older server', agent_id = ${t.agent.agentId},
@@ -67,7 +67,7 @@ function leaseBlindly(t: TestRuns, from: 'ready' | 'pending') {
     where status = ${from} returning id`;
 }
 
-test('a server of the version before leases no step that needs what it does not know', async () => {
+test('a server of the previous version leases no step whose needs it does not know', async () => {
   await using t = await setupRuns();
   await t.start({ rules: [rendered], job });
   expect(await leaseBlindly(t, 'ready')).toEqual([]);
@@ -76,7 +76,7 @@ test('a server of the version before leases no step that needs what it does not 
   expect(await leaseBlindly(t, 'ready')).toHaveLength(1);
 });
 
-test('what an agent can do is forgotten with its session', async () => {
+test('an agent’s capabilities are forgotten with its session', async () => {
   await using t = await setupRuns();
   await t.connect(t.agent, { capabilities: ['render'] });
   await t.start({ rules: [rendered], job });
@@ -86,7 +86,7 @@ test('what an agent can do is forgotten with its session', async () => {
   expect(await claimSteps(t.sql, onSecond)).toMatchObject({ steps: [], kinds: 1 });
 });
 
-test('why a step waits that no agent can do is told so', async () => {
+test('a step that no agent is capable of says so as the reason why it waits', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ rules: [{ ...rendered, when: 'parameters.word != ""' }], job, targets: 2 });
   expect((await explainRun(t.sql, runId, t.caller.authority)).waits).toMatchObject([

@@ -25,7 +25,7 @@ test('two servers that claim at once give no step twice and leave none', async (
     await t.start({ targets: 30 });
     const claims = await Promise.all([1, 2, 3].flatMap(() => [t.claim(), t.claim(otherServerId)]));
     const claimed = claims.flat();
-    // A claim skips steps that the other one has just locked; nobody else is left to take them but the next claim.
+    // A claim skips steps that the other claim has just locked; only the next claim takes them.
     claimed.push(...(await t.claim()));
     expect(claimed).toHaveLength(30);
     expect(new Set(claimed.map((step) => step.id)).size).toBe(30);
@@ -34,7 +34,7 @@ test('two servers that claim at once give no step twice and leave none', async (
   }
 });
 
-test('an agent is leased no more than it has slots, and again what it has ended', async () => {
+test('an agent is leased no more steps than it has slots, and more as steps end', async () => {
   await using t = await setupRuns();
   await t.connect(t.agent, { slots: 3 });
   await t.start({ targets: 5 });
@@ -57,7 +57,7 @@ test('steps are spread over the agents of a segment, oldest run first', async ()
   expect(claimed.filter((step) => step.agentId === other.agentId)).toHaveLength(2);
 });
 
-test('an agent that has less is leased the next step, whatever each has room for', async () => {
+test('the agent that runs less is leased the next step, however many slots each has free', async () => {
   await using t = await setupRuns();
   const other = await t.addAgent('agent-b');
   await t.connect(t.agent, { slots: 10 });
@@ -109,7 +109,7 @@ test.each(unfit)('an agent that %s is leased nothing', async (_, change) => {
   expect(await t.steps(runId)).toMatchObject([{ status: 'ready', epoch: 0 }]);
 });
 
-test('a second agent is leased nothing before a peer gave it the segment key', async () => {
+test('a second agent is leased nothing until a peer has given it the segment key', async () => {
   await using t = await setupRuns();
   await t.sql`update agent_sessions set draining = true`;
   await t.addAgent('agent-b', { hasSegmentKey: false });
@@ -141,7 +141,7 @@ test('a step of another segment is not leased', async () => {
   expect(await t.claim()).toEqual([]);
 });
 
-test('a claim passes over what another transaction holds, without waiting', async () => {
+test('a claim skips steps that another transaction has locked, without waiting', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ targets: 2 });
   const [first, second] = await t.steps(runId);
@@ -155,7 +155,7 @@ test('a claim passes over what another transaction holds, without waiting', asyn
   await t.settle(endOf(claimed[0] ?? (await t.claimOne()), success));
 });
 
-test('a claim says whether it may have left steps for want of slots', async () => {
+test('a claim says whether it may have left steps for lack of slots', async () => {
   await using t = await setupRuns();
   await t.connect(t.agent, { slots: 2 });
   const took = async () => {
@@ -170,7 +170,7 @@ test('a claim says whether it may have left steps for want of slots', async () =
   expect(await took()).toEqual([0, false]);
 });
 
-test('a claim brings what its leases need, as it would be looked up', async () => {
+test('a claim returns what its leases need, the same as a separate look-up would', async () => {
   await using t = await setupRuns();
   await t.start({ targets: 2 });
   const claimed = await t.claim();
@@ -195,7 +195,7 @@ test('a run on many targets does not hold up a run on one', async () => {
   expect(first?.status).toBe('running');
 });
 
-test('free slots are dealt to the runs with the least in flight', async () => {
+test('free slots go to the runs with the least in flight', async () => {
   await using t = await setupRuns();
   await t.connect(t.agent, { slots: 3 });
   const busy = await t.start({ targets: 9 });
@@ -225,7 +225,7 @@ test('a run of higher priority is served first, whatever it has in flight', asyn
   expect((await t.claim()).map((step) => step.jobRunId)).toEqual([urgent]);
 });
 
-test('a step is not leased before its time, and then without being told of', async () => {
+test('a step is not leased before its time, and then without a notification', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ targets: 2 });
   const [first, second] = await t.steps(runId);
@@ -258,11 +258,11 @@ test('a claim reads the steps that it may take, not all that are ready', async (
   });
 });
 
-test('a run behind hundreds of its priority that have steps without end gets its turn', async () => {
+test('a run behind hundreds of the same priority with endless steps gets its turn', async () => {
   await using t = await setupRuns();
   await t.connect(t.agent, { slots: 512 });
   const first = await t.start();
-  // Copies of it, each with as many ready steps as they will ever need.
+  // Copies of the run, each with as many ready steps as it will ever need.
   await t.sql`
     with copied as (
       insert into job_runs overriding system value
@@ -281,7 +281,7 @@ test('a run behind hundreds of its priority that have steps without end gets its
   const claimed = new Set<number>();
   for (let round = 0; round < 200 && !claimed.has(youngest); round += 1) {
     for (const { jobRunId } of await t.claim()) claimed.add(jobRunId);
-    // Some end, and their runs have others.
+    // Some steps end, and their runs get new ones.
     await t.sql`
       update job_run_steps set status = 'ready', agent_id = null, session_number = null, lease_token = null
       where id in (select id from job_run_steps where status = 'running' order by random() limit 64)`;

@@ -4,7 +4,7 @@ import { inTransaction } from '../database/transaction.ts';
 import { noteCleanUps, takeDueCleanUps } from './clean-ups.ts';
 import { listAttempts } from './step-attempts.ts';
 
-/** An attempt that is due to be cleaned up after, and two agents of its segment. */
+/** Sets up an attempt whose clean-up is due, and two agents of its segment. */
 async function setup() {
   const t = await setupRuns();
   const other = await t.addAgent('other');
@@ -29,7 +29,7 @@ async function setup() {
   });
 }
 
-test('what one agent was asked no other one is, while it may still answer', async () => {
+test('while one agent may still answer, no other agent is asked about the same attempt', async () => {
   await using t = await setup();
   expect(await t.take(t.agent)).toBe(1);
   await t.sql`update agent_sessions set connected_at = connected_at - interval '1 hour'`;
@@ -40,7 +40,7 @@ test('what one agent was asked no other one is, while it may still answer', asyn
   expect(await t.take(t.other)).toBe(1);
 });
 
-test('an agent that does not know whom a command ran as is not asked after it', async () => {
+test('an agent that does not know about the user a command ran as is not asked about it', async () => {
   await using t = await setup();
   await t.sql`update job_run_steps set needs = '{become}'`;
   expect(await t.take(t.agent)).toBe(0);
@@ -59,7 +59,7 @@ test.each([
   expect(await t.take(t.other)).toBe(1);
 });
 
-test('where one agent could not reach the target another one tries soon, and the same one later', async () => {
+test('if one agent could not reach the target, another one tries soon, and the same one later', async () => {
   await using t = await setup();
   expect(await t.take(t.agent)).toBe(1);
   await t.unreachable(t.agent);
@@ -72,7 +72,7 @@ test('where one agent could not reach the target another one tries soon, and the
   expect(await t.take(t.agent)).toBe(1);
 });
 
-test('a target that one agent alone can be asked about is tried again by that one', async () => {
+test('a target that only one agent can be asked about is tried again by that agent', async () => {
   await using t = await setup();
   expect(await t.take(t.agent)).toBe(1);
   await t.unreachable(t.agent);
@@ -80,7 +80,7 @@ test('a target that one agent alone can be asked about is tried again by that on
   expect(await t.take(t.agent)).toBe(1);
 });
 
-test('of an attempt the time of its clean-up is told until an agent is asked', async () => {
+test('an attempt shows when its clean-up is due until an agent is asked', async () => {
   await using t = await setup();
   const told = async () => {
     const [row] = await t.sql<{ id: number; dueAt: Date }[]>`

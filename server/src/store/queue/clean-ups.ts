@@ -4,7 +4,10 @@ import type { PendingQuery, Row } from 'postgres';
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
 import { stepIdsOf } from './step-attempts.ts';
 
-/** Notes attempts to clean up after: at once, or when their time is over. Call it while their steps are still live. */
+/**
+ * Records attempts to clean up after: at once, or when their deadline has passed. Call it while their steps are still
+ * live.
+ */
 export async function wantCleanUps(
   tx: Tx,
   attempts: readonly { stepId: number; epoch: number; segmentId: number; atOnce: boolean }[],
@@ -20,7 +23,7 @@ export async function wantCleanUps(
     on conflict do nothing`;
 }
 
-/** What these attempts may still be doing is nobody's any more. */
+/** Makes clean-ups of these steps due now: nobody wants any more what their attempts may still be doing. */
 export async function hastenCleanUps(tx: Tx, stepIds: readonly number[]): Promise<void> {
   if (stepIds.length === 0) return;
   await tx`
@@ -28,22 +31,22 @@ export async function hastenCleanUps(tx: Tx, stepIds: readonly number[]): Promis
     where job_run_step_id = any(${stepIds as number[]}::bigint[]) and done_at is null`;
 }
 
-/** The same of all attempts of a run. */
+/** Does the same for all attempts of a run. */
 export async function hastenCleanUpsOfRun(tx: Tx, runId: number): Promise<void> {
   await tx`
     update attempt_clean_ups c set due_at = least(c.due_at, clock_timestamp())
     from job_run_steps st where st.id = c.job_run_step_id and st.job_run_id = ${runId} and c.done_at is null`;
 }
 
-/** The agent has told how the attempt ended, so nothing of it goes on. */
+/** Drops a clean-up because the agent has reported how the attempt ended, so nothing of it is still running. */
 export async function dropCleanUp(tx: Tx, stepId: number, epoch: number): Promise<void> {
   await tx`
     delete from attempt_clean_ups where job_run_step_id = ${stepId} and epoch = ${epoch} and done_at is null`;
 }
 
 /**
- * Attempts `a` of an agent that were given up while it was silent, and of which nothing was ever heard; leased since the
- * journal was begun that the agent has now. By `job_run_step_attempts_unheard`.
+ * Selects attempts `a` of an agent that were given up while it was silent and of which nothing was ever heard. Attempts
+ * leased before the agent's current journal was begun are left out. Uses the index `job_run_step_attempts_unheard`.
  */
 export function unheardOf(sql: Queryable, agentId: number | PendingQuery<Row[]>) {
   return sql`job_run_step_attempts a
@@ -54,14 +57,14 @@ export function unheardOf(sql: Queryable, agentId: number | PendingQuery<Row[]>)
       and not exists (select from detached_attempts d where d.job_run_step_id = a.job_run_step_id and d.epoch = a.epoch)`;
 }
 
-/** `unheardOf` an agent, less those of which output came after they had been given up. */
+/** Returns the attempts of `unheardOf`, without those whose output arrived after they had been given up. */
 export async function unheardAttempts(
   tx: Tx,
   agentId: number,
 ): Promise<{ stepId: number; epoch: number; leaseToken: string }[]> {
   const given = await tx<{ stepId: number; epoch: number; leaseToken: string }[]>`
     select a.job_run_step_id as step_id, a.epoch, a.lease_token from ${unheardOf(tx, agentId)} order by 1, 2`;
-  // Most have none: whoever looks into output has every day of it locked.
+  // Most agents have none and stop here: a query on output locks the partition of every day.
   if (given.length === 0) return given;
   const withOutput = await tx<{ stepId: number; epoch: number }[]>`
     select a.job_run_step_id as step_id, a.epoch from job_run_step_attempts a
@@ -75,22 +78,28 @@ export async function unheardAttempts(
 export interface DueCleanUp {
   stepId: number;
   epoch: number;
-  /** Its output is not all stored, and its agent may yet bring it. */
+  /** Not all of its output is stored, and its agent may still deliver it. */
   uncollected: boolean;
 }
 
-/** A request whose agent keeps its session and does not answer is repeated after this, in seconds, times its tries. */
+/**
+ * An unanswered request to an agent that keeps its session is repeated after this many seconds times the number of
+ * tries.
+ */
 const unansweredS = 60;
-/** One that found the target unreachable is repeated after this, in seconds, times its tries squared. */
+/**
+ * A request that found the target unreachable is repeated after this many seconds times the square of the number of
+ * tries.
+ */
 const unreachableS = 5;
-/** Another agent of the segment may try so much sooner than the one that could not reach the target. */
+/** How many seconds sooner another agent of the segment may try than the one that could not reach the target. */
 const otherFirstS = 15;
-/** After so many tries nobody is asked again. */
+/** After this many tries no agent is asked again. */
 const maxTries = 20;
 
 /**
- * Whether somebody is to be asked now to clean up after `c`. What an agent was asked in a session that it has no more is due
- * again at once: nobody knows whether it heard of it.
+ * SQL condition: an agent should be asked now to clean up after `c`. If the agent that was asked no longer has the
+ * session in which it was asked, the clean-up is due again at once, because nobody knows whether the request arrived.
  */
 function isDue(sql: Queryable) {
   return sql`c.done_at is null and c.due_at < clock_timestamp() and c.tries < ${maxTries}
@@ -105,8 +114,9 @@ function isDue(sql: Queryable) {
 }
 
 /**
- * Whether this agent of the segment may be the one: it could have run the step of `c`, since whoever knows nothing of the
- * user that it ran as finds nothing of theirs.
+ * SQL condition: this agent of the segment may be asked. It must be capable of the step of `c`, because an agent that
+ * knows nothing of the user it ran as would find none of that user's processes. An agent that could not reach the
+ * target lets the others try first.
  */
 function isForAgent(sql: Queryable, agentId: number | PendingQuery<Row[]>) {
   return sql`exists (select from job_run_steps st where st.id = c.job_run_step_id and (st.needs is null
@@ -115,7 +125,7 @@ function isForAgent(sql: Queryable, agentId: number | PendingQuery<Row[]>) {
       clock_timestamp() - make_interval(secs => ${unreachableS} * c.tries * c.tries + ${otherFirstS})) is not true`;
 }
 
-/** Takes due attempts for an agent of their segment to clean up after. */
+/** Claims due clean-ups for an agent of their segment. */
 export async function takeDueCleanUps(
   sql: Sql,
   agent: { segmentId: number; agentId: number },
@@ -135,7 +145,9 @@ export async function takeDueCleanUps(
         and a.late_status is null and a.output_state = 'gapped' and g.state <> 'revoked') as uncollected`;
 }
 
-/** Those of these agents for whom something is due; the common answer is none, by one index. */
+/**
+ * Returns those of these agents for which a clean-up is due. Usually there are none, which a single index scan shows.
+ */
 export async function agentsForDueCleanUps(
   db: Queryable,
   agents: readonly { agentId: number; segmentId: number }[],
@@ -159,7 +171,7 @@ export interface CleanUpAnswer {
   survivors: { pid: number; command: string | null }[] | null;
 }
 
-/** Notes what the agent that was asked has found. */
+/** Records what the agent that was asked has found. */
 export async function noteCleanUps(
   tx: Tx,
   agentId: number,
@@ -176,7 +188,7 @@ export async function noteCleanUps(
     returning c.job_run_step_id as step_id, c.epoch, st.job_run_id, c.found`;
 }
 
-/** Nothing of these attempts goes on any more: target runs that they had left unknown need their locks no longer. */
+/** Frees the locks of target runs that these attempts had left unknown: nothing of the attempts is running any more. */
 export async function freeLocksOfCleaned(tx: Tx, stepIds: readonly number[]): Promise<void> {
   if (stepIds.length === 0) return;
   await tx`

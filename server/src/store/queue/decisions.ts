@@ -1,4 +1,4 @@
-// Held steps, and what was decided of them.
+// Held steps, and what people decided about them.
 import type { Decision } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
 import type { StepRules } from '../../jobs/step-rules.ts';
@@ -23,7 +23,7 @@ export interface HeldStepRow {
   heldUntil: Date;
 }
 
-/** Held steps of a run within the reaches, in order. */
+/** Returns the held steps of a run within the reaches, in order. */
 export async function listHeldSteps(
   db: Queryable,
   runId: number,
@@ -41,7 +41,10 @@ export async function listHeldSteps(
     order by st.step_number, a.name, st.reason, st.id`;
 }
 
-/** Ids of the held steps of a run that fit. Under the run's lock no other becomes held or leaves. */
+/**
+ * Returns the ids of the run's held steps that match the filter. While the run is locked, no step becomes held or stops
+ * being held.
+ */
 export async function heldStepIds(db: Queryable, runId: number, filter: HeldFilter = {}): Promise<number[]> {
   const rows = await db<{ id: number }[]>`
     select st.id from job_run_steps st left join agents a on a.id = st.agent_id
@@ -53,7 +56,7 @@ export async function heldStepIds(db: Queryable, runId: number, filter: HeldFilt
   return rows.map((row) => row.id);
 }
 
-/** What these steps of a run are now, with their hosts. */
+/** Returns the current state of these steps of a run, with their hosts. */
 export async function stepsNow(
   db: Queryable,
   runId: number,
@@ -72,7 +75,7 @@ export async function stepRulesOfRun(db: Queryable, runId: number): Promise<Step
   return row?.stepRules ?? null;
 }
 
-/** Notes on the attempts that had left these steps held who decided what. */
+/** Records who decided what, on the attempts that had left these steps held. */
 export async function writeDecisions(
   tx: Tx,
   steps: readonly { id: number; epoch: number }[],

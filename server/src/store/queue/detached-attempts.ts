@@ -1,14 +1,20 @@
-// Attempts whose command goes on without its agent, and which of them wait for another agent to take them up.
+// Attempts whose command continues without its agent, and which of them wait for another agent to take them over.
 import { limits } from '@opsconductor/protocol';
 import type { Queryable, Sql } from '../database/connection.ts';
 import { type ClaimedStep, isAble } from './claims.ts';
 import { stepIdsOf } from './step-attempts.ts';
 
 type AttemptRef = { stepId: number; epoch: number };
-/** With the session that had it when this was read. A lease keeps its token when another agent takes it up. */
+/**
+ * An attempt with the session that held it when this was read. The lease token stays the same when another agent takes
+ * over.
+ */
 type HeldAttempt = AttemptRef & { agentId: number; sessionNumber: number };
 
-/** Their agents have said that these go on without them; who says so has them, and none of them waits any more. */
+/**
+ * Records that these attempts continue without their agents, as the agents said. An agent that says so holds the
+ * attempt, so it no longer waits for another one.
+ */
 export async function noteDetached(db: Queryable, attempts: readonly AttemptRef[]): Promise<void> {
   if (attempts.length === 0) return;
   await db`
@@ -20,7 +26,7 @@ export async function noteDetached(db: Queryable, attempts: readonly AttemptRef[
       where detached_attempts.orphaned_at is not null`;
 }
 
-/** These end with their agents after all; so says only the session that has them. */
+/** Records that these attempts end with their agents after all. Only the session that holds an attempt may say so. */
 export async function forgetDetached(db: Queryable, attempts: readonly HeldAttempt[]): Promise<void> {
   if (attempts.length === 0) return;
   await db`
@@ -33,11 +39,11 @@ export async function forgetDetached(db: Queryable, attempts: readonly HeldAttem
 }
 
 /**
- * Has live attempts among these wait for another agent, where one may come; from then on no session holds them. Left
- * alone are those that another session holds by now.
+ * Makes live attempts among these wait for another agent, if one may come; from then on no session holds them. Attempts
+ * that another session holds by now are left alone.
  *
- * @param expected whether to wait though no agent that could take them up is there now.
- * @returns the steps of those that wait now, or did already.
+ * @param expected whether to wait even if no agent that could take them over is connected now.
+ * @returns the steps whose attempts wait now, including those that waited already.
  */
 export async function orphanAttempts(
   db: Queryable,
@@ -72,7 +78,7 @@ export async function orphanAttempts(
   return new Set(rows.map(({ id }) => id));
 }
 
-/** Live ones that sessions of this server hold. */
+/** Returns the live ones that sessions of this server hold. */
 export async function detachedOfServer(
   db: Queryable,
   serverId: string,
@@ -85,7 +91,7 @@ export async function detachedOfServer(
     where s.server_id = ${serverId} and d.orphaned_at is null order by st.id`;
 }
 
-/** Live attempts that nobody has taken up in time. */
+/** Returns live attempts that nobody has taken over in time. */
 export async function lostOrphans(
   db: Queryable,
 ): Promise<(HeldAttempt & { leaseToken: string; agentName: string })[]> {
@@ -98,7 +104,7 @@ export async function lostOrphans(
     order by st.id limit 500`;
 }
 
-/** Those that ended while they waited are nobody's business any more. */
+/** Stops attempts that ended while they waited from waiting any longer. */
 export async function forgetEndedOrphans(db: Queryable): Promise<void> {
   await db`
     update detached_attempts d set orphaned_at = null
@@ -113,9 +119,9 @@ export interface TakenOverStep extends ClaimedStep {
 }
 
 /**
- * Gives attempts that wait for it to sessions that this server holds, of agents that can take them up, to the least busy
- * ones first. Slots do not count: what is taken up runs already. None whose agent is back, whatever a server of
- * the version before has written.
+ * Gives waiting attempts to sessions held by this server, of agents that can take them over, the least busy ones first.
+ * Slots do not count, because what is taken over is already running. An attempt whose own agent is back is left alone,
+ * even if a server of the previous version has marked it as waiting.
  */
 export async function takeOverOrphans(sql: Sql, serverId: string, limit: number): Promise<TakenOverStep[]> {
   return sql<TakenOverStep[]>`
@@ -140,7 +146,7 @@ export async function takeOverOrphans(sql: Sql, serverId: string, limit: number)
       from (select *, row_number() over (partition by segment_id order by id) as place from orphan) orphan
       join taker on taker.segment_id = orphan.segment_id
         and (orphan.needs is null or orphan.needs <@ taker.capabilities)
-      -- In turn: the one whose place it is, or the next one that can.
+      -- Round robin: the agent whose turn it is, or the next capable one.
       order by orphan.id, (taker.place - 1 - (orphan.place - 1) % taker.takers + taker.takers) % taker.takers
     ), fenced as materialized (
       select a.id, a.session_number from agents a
@@ -163,14 +169,14 @@ export async function takeOverOrphans(sql: Sql, serverId: string, limit: number)
     from taken join raised on raised.id = taken.id order by taken.id`;
 }
 
-/** Of these attempts those that another agent than this one has, or had last. */
+/** Returns those of these attempts that an agent other than this one holds, or held last. */
 export async function takenByOthers(
   db: Queryable,
   agentId: number,
   attempts: readonly { step: number; epoch: number; leaseToken: string }[],
 ): Promise<Set<string>> {
   if (attempts.length === 0) return new Set();
-  // Beside the joins, so that the rows are found by it whatever is guessed of how many are given.
+  // Also given outside the joins, so that the primary key is used however many rows the planner expects.
   const stepIds = attempts.map(({ step }) => step);
   const rows = await db<{ stepId: number; epoch: number }[]>`
     with given as (

@@ -1,4 +1,5 @@
-// What an agent needs beside the lease itself: where the target is, which host keys are accepted, the sealed credential.
+// What an agent needs besides the lease itself: where the target is, which host keys are accepted, the sealed
+// credential.
 import type { InheritedSettings } from '@opsconductor/protocol';
 import type { Queryable } from '../database/connection.ts';
 import { inheritedCredential, mergedSettings, namedCredential } from '../targets/effective-settings.ts';
@@ -10,16 +11,16 @@ export interface LeaseDetails {
   jobVersion: number;
   stepNumber: number;
   targetId: number | null;
-  /** Null for a deleted target. */
+  /** `null` if the target was deleted. */
   targetSegmentId: number | null;
   targetName: string;
   host: string | null;
-  /** Of the target's own. */
+  /** The target's own port; `null` if it has none. */
   port: number | null;
-  /** Its own and inherited settings, but for its own port; null for a deleted target. */
+  /** The target's own and inherited settings, without its own port; `null` if the target was deleted. */
   settings: InheritedSettings | null;
   hostKeys: string[];
-  /** Host authorities and revoked keys of its segment. */
+  /** Host authorities and revoked keys of the target's segment. */
   hostTrust: TrustEntry[];
   /** Name of the credential that the step or its job asks for. */
   askedCredential: string | null;
@@ -30,7 +31,7 @@ export interface LeaseDetails {
   isSigned: boolean;
 }
 
-/** One row a step; a target deleted since has nulls. */
+/** Returns a row for each step. If the target was deleted, its columns are null. */
 export async function leaseDetails(db: Queryable, stepIds: readonly number[]): Promise<LeaseDetails[]> {
   return db<LeaseDetails[]>`
     select ${leaseDetailColumns(db)}, st.step_number
@@ -38,7 +39,7 @@ export async function leaseDetails(db: Queryable, stepIds: readonly number[]): P
     where st.id = any(${stepIds as number[]}::bigint[])`;
 }
 
-/** Of the steps `st`, for a select with `leaseDetailJoins`; `step_number` is the caller's. */
+/** Columns for a select from steps `st` with `leaseDetailJoins`; the caller adds `step_number`. */
 export function leaseDetailColumns(db: Queryable) {
   return db`st.id as step_id, r.job_id, r.job_version, t.id as target_id, t.segment_id as target_segment_id, tr.target_name, t.host, t.port,
     ${mergedSettings(db)} as settings, v.step_credentials[st.step_number] as asked_credential,
@@ -62,7 +63,7 @@ function reachJoins(db: Queryable) {
       then ${inheritedCredential(db)} else ${namedCredential(db, asked)} end`;
 }
 
-/** What the leases of steps would say if they were made now, of a run that is not there yet: a row for each target and step. */
+/** Returns what the leases of a run that does not exist yet would say now: a row for each target and step. */
 export async function plannedDetails(
   db: Queryable,
   plan: { jobId: number; jobVersion: number; targetIds: readonly number[]; stepNumbers: readonly number[] },
@@ -77,7 +78,7 @@ export async function plannedDetails(
     order by tr.target_id, st.step_number`;
 }
 
-/** The credential of this name in a segment, in its current version. */
+/** Returns the current version of the credential with this name in a segment. */
 export async function credentialByName(
   db: Queryable,
   segmentId: number,
@@ -88,7 +89,7 @@ export async function credentialByName(
   return row;
 }
 
-/** A sealed credential version; immutable, so it may be cached. */
+/** Returns a sealed credential version. It is immutable, so it may be cached. */
 export async function sealedCredential(db: Queryable, id: string, version: number): Promise<unknown> {
   const rows = await db<{ sealed: unknown }[]>`
     select sealed from credential_versions where credential_id = ${id} and version = ${version}`;

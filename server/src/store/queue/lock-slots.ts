@@ -1,19 +1,21 @@
-// Locks of target runs (migrations/0006_dispatch.sql has what takes and frees them): what the sweep does about them.
+// What the sweep does about the locks of target runs. The functions that take and free them are in
+// migrations/0006_dispatch.sql.
 import { limits } from '@opsconductor/protocol';
 import type { Tx } from '../database/connection.ts';
 
-/** Waiting steps that are let try again for each free lock. */
+/** How many waiting steps may try again for each free lock. */
 const woken = 16;
-/** Locks that nobody has used for so long are forgotten. */
+/** Locks that have not been used for this many days are forgotten. */
 const unusedDays = 40;
 
 /**
- * Frees the locks of target runs whose lease came back before anything had begun, and of those that ended unknown an hour
- * after the attempt could have gone on. Then lets those try again who wait for a lock that has become free unseen: its
- * holder was purged, or committed at the same time. Returns segments with steps to claim.
+ * Frees the locks of target runs whose lease came back before anything had begun, and of target runs that ended
+ * unknown, once an hour has passed since the attempt could last have been running. Then lets steps try again that wait
+ * for a lock which became free unnoticed, because its holder was purged or committed at the same time. Returns segments
+ * that have steps to claim.
  */
 export async function freeStaleLocks(tx: Tx): Promise<number[]> {
-  // The step's row is held, so that no claim leases it meanwhile.
+  // The step's row is locked, so that no claim leases it meanwhile.
   await tx`
     with unbegun as materialized (
       select st.target_run_id from job_run_steps st

@@ -1,4 +1,5 @@
-// Plans of the statements that run all the time, on a table of finished steps: none reads it from end to end.
+// Checks the plans of statements that run all the time, on a table full of finished steps: none may read it from end to
+// end.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { endOf, setupRuns, type TestRuns, testServerId } from '../../runs/testing.ts';
 import {
@@ -52,20 +53,23 @@ import { listWaiting, lockHolders, runsBefore, segmentAgents, segmentsBefore } f
 
 const finishedTargets = 20_000;
 const stepsEach = 10;
-/** A claim looks at every segment; the others have a row, or few. */
+/** Tables that a claim may read whole; apart from `segments` they have one row or a few. */
 const smallTables = ['segments', 'output_retention', 'content_bytes'];
-/** And the day of the output that has any. */
+/** Tables that must not be read whole; the partition that has output is added below. */
 const bigTables = ['job_runs', 'job_run_steps', 'job_run_targets', 'job_run_step_attempts', 'contents'];
 
 let t: TestRuns;
-/** As the gateway's. */
+/** Like the gateway's connections. */
 let queue: Sql;
 let openRunId: number;
-/** The one that has output. */
+/** The day that has output. */
 let outputDay: string;
-/** Of these the database looks at all rows only where a condition says which. */
+/** Indexes without a predicate: reading one from end to end reads all rows of its table. */
 let wholeIndexes: string[];
-/** Plans of what the queue asks from when the tables were new: a connection keeps them until they are analyzed. */
+/**
+ * Plans of the queue's statements from when the tables were new; a connection keeps such plans until the tables are
+ * analyzed.
+ */
 const plansOfNew = new Map<string, Plan[]>();
 beforeAll(async () => {
   t = await setupRuns();
@@ -121,7 +125,7 @@ interface Plan {
 
 type Explain = (send: PromiseLike<unknown>['then'], query: Described) => Promise<Plan>;
 
-/** The nodes of the plans of all that the work would have asked; each statement is answered with no rows. */
+/** Returns the plan nodes of all statements that the work sends; each statement is answered with no rows. */
 async function planned(work: (db: Sql) => Promise<unknown>, explain: Explain): Promise<Plan[]> {
   const nodes: Plan[] = [];
   const gather = (node: Plan): void => {
@@ -133,8 +137,8 @@ async function planned(work: (db: Sql) => Promise<unknown>, explain: Explain): P
       const query = Reflect.apply(target as never, self, args) as Described;
       const send = query.then;
       const answered = async () => gather(await explain(send, query));
-      // A part of another statement is never waited for.
-      // biome-ignore lint/suspicious/noThenProperty: the driver sends a statement when it is waited for.
+      // A fragment of another statement is never awaited.
+      // biome-ignore lint/suspicious/noThenProperty: the driver sends a statement when it is awaited.
       query.then = ((ok, failed) => answered().then(() => ok?.([] as never), failed)) as typeof send;
       return query;
     },
@@ -143,16 +147,16 @@ async function planned(work: (db: Sql) => Promise<unknown>, explain: Explain): P
   return nodes;
 }
 
-/** A query of the driver's, which can tell of its statement in place of running it. */
+/** A query of the driver, which can describe its statement instead of running it. */
 interface Described extends PromiseLike<unknown> {
   describe(): Described;
 }
 
-/** With the parameters it has. */
+/** Plans with the actual parameters. */
 const withParameters: Explain = async (_, query) =>
   rootOf(await t.sql`explain (format json) ${query as never}`);
 
-/** As the queue's connections plan it: once, whatever the parameters. */
+/** Plans like the queue's connections: once, whatever the parameters. */
 const whateverParameters: Explain = async (send, query) => {
   const { string, types } = await new Promise<{ string: string; types: number[] }>((told, failed) =>
     send.call(query.describe(), told as never, failed),
@@ -176,15 +180,15 @@ function rootOf([row]: readonly object[]): Plan {
 }
 
 const indexesOf = (plan: Plan[]) => new Set(plan.flatMap((node) => node['Index Name'] ?? []));
-/** Running steps have two indexes, by agent and by segment; with few of them either will do. */
+/** Two indexes cover running steps, by agent and by segment; while there are few of them, either will do. */
 const running = 'job_run_steps_running or job_run_steps_in_flight';
-/** While few steps are ready, what waits for a lock is found as soon among them. */
+/** While few steps are ready, steps that wait for a lock are found just as fast among the ready ones. */
 const waitingForLock = 'job_run_steps_waits_lock or job_run_steps_ready';
 const readsFromEndToEnd = (node: Plan) =>
   (node['Node Type'] === 'Seq Scan' && bigTables.includes(node['Relation Name'] ?? '')) ||
   (node['Index Cond'] === undefined && wholeIndexes.includes(node['Index Name'] ?? ''));
 
-/** A statement with bytes as one of the driver's: what is planned is the same. */
+/** Turns a statement with binary parameters into one of the driver's; the plan is the same. */
 const throughDriver = (db: Sql): BinaryQueryable => ({
   async query(statement, parameters) {
     const numbers = [...statement.matchAll(/\$(\d)/g)].map(([, number]) => Number(number));
@@ -202,7 +206,10 @@ const throughDriver = (db: Sql): BinaryQueryable => ({
 
 type Reading = [string, string[], (db: Sql) => Promise<unknown>];
 
-/** What the gateway and starts of runs send, over connections that plan it once; with the indexes that each has to use. */
+/**
+ * What the gateway and starts of runs send, over connections that plan each statement once, with the indexes that each
+ * must use.
+ */
 const ofQueue: Reading[] = [
   ['claimOnce', [running, 'job_run_steps_ready'], (db) => claimOnce(db, testServerId)],
   ['leaseDetails', ['job_run_steps_pkey'], (db) => leaseDetails(db, [1, 2])],
@@ -218,7 +225,7 @@ const ofQueue: Reading[] = [
     [`job_run_steps_pkey or ${running}`],
     (db) => liveLeases(db as unknown as Tx, [{ id: 1, epoch: 1 }]),
   ],
-  // What they are given decides nothing of their plans.
+  // The parameters of these don't affect their plans.
   ['writeRuns', ['job_runs_pkey'], (db) => writeRuns(db as unknown as Tx, [{}] as never)],
   ...[markStarted, writeTargetRuns, lockWritableAttempts, noteOutput, noteDetached, forgetDetached].map(
     (write): Reading => [write.name, [], (db) => write(db as never, [{}] as never)],
@@ -283,7 +290,7 @@ const ofQueue: Reading[] = [
   ['orphanAttempts', [], (db) => orphanAttempts(db, [{}] as never, { expected: false })],
 ];
 
-/** What the sweeper and requests send, over connections that may plan it anew. */
+/** What the sweeper and requests send, over connections that may plan each statement again. */
 const ofOthers: Reading[] = [
   [
     'listWaiting',
@@ -338,7 +345,7 @@ function expectIndexes(plan: Plan[] | undefined = [], indexes: string[] = []): v
   expect(indexes.filter((either) => !either.split(' or ').some((index) => used.has(index)))).toEqual([]);
 }
 
-test('an agent that comes back has no day of output opened', async () => {
+test('an agent that comes back causes no partition of output to be read', async () => {
   const plan = await planned(
     (db) => unheardAttempts(db as unknown as Tx, t.agent.agentId),
     whateverParameters,
@@ -346,19 +353,19 @@ test('an agent that comes back has no day of output opened', async () => {
   expect(plan.filter((node) => node['Relation Name']?.startsWith('run_output'))).toEqual([]);
 });
 
-test.each([...ofQueue, ...ofOthers])('%s reads steps by an index alone', async (_, indexes, work) =>
+test.each([...ofQueue, ...ofOthers])('%s reads steps only by an index', async (_, indexes, work) =>
   expectIndexes(await planned(work, withParameters), indexes),
 );
 
-test.each(ofQueue)('%s does so whatever its parameters', async (_, indexes, work) =>
+test.each(ofQueue)('%s reads steps only by an index, whatever its parameters', async (_, indexes, work) =>
   expectIndexes(await planned(work, whateverParameters), indexes),
 );
 
-test.each(ofQueue)('%s does so as planned when the tables were new', (name) =>
+test.each(ofQueue)('%s reads steps only by an index, even as planned when the tables were new', (name) =>
   expectIndexes(plansOfNew.get(name)),
 );
 
-test('output of runs is deleted from the day’s partition without a look at the others', async () => {
+test('output of runs is deleted from the day’s partition without reading the others', async () => {
   const plan = await planned(
     (db) => deleteOutputOn(db as unknown as Tx, outputDay, [openRunId]),
     withParameters,
@@ -369,7 +376,7 @@ test('output of runs is deleted from the day’s partition without a look at the
   expect([...new Set(partitions)]).toEqual([`run_output_${outputDay.replaceAll('-', '')}`]);
 });
 
-test('steps are counted without a look at any run', async () => {
+test('steps are counted without reading any run', async () => {
   const plan = await planned((db) => stepCounts(db as Queryable, unrestricted), withParameters);
   expect(plan.flatMap((node) => node['Relation Name'] ?? [])).toEqual(Array(3).fill('job_run_steps'));
 });

@@ -32,7 +32,7 @@ export async function openRunCounts(
   return row ?? { queued: 0, running: 0, cancelling: 0 };
 }
 
-/** Age of the oldest run that has a ready step, in ms; null where no step is ready. */
+/** Returns the age of the oldest run that has a ready step, in ms, or `null` if no step is ready. */
 export async function oldestReadyMs(db: Queryable, reaches: readonly Reach[]): Promise<number | null> {
   const [row] = await db<{ ms: number | null }[]>`
     select (extract(epoch from clock_timestamp() - min(r.created_at)) * 1000)::bigint as ms
@@ -42,7 +42,7 @@ export async function oldestReadyMs(db: Queryable, reaches: readonly Reach[]): P
   return row?.ms ?? null;
 }
 
-/** Steps `s` of target runs that may be seen; nothing is looked up for who sees all. */
+/** SQL condition: steps `s` of target runs that may be seen. For a caller who sees everything, nothing is looked up. */
 function stepWithin(db: Queryable, reaches: readonly Reach[]) {
   if (reachesEverything(reaches)) return db`true`;
   return db`exists (select from job_run_targets tr join job_runs sr on sr.id = tr.job_run_id
@@ -56,19 +56,20 @@ export interface SegmentQueueRow {
   running: number;
   /** Agents that a claim may lease steps to now, busy or not. */
   ableAgents: number;
-  /** Of these agents. */
+  /** Free slots of these agents. */
   freeSlots: number;
-  /** Since when steps are ready here and no agent is able; null while that is not so. */
+  /** Since when steps have been ready here without an able agent; `null` if that is not the case. */
   stuckSince: Date | null;
 }
 
 /**
- * The queue of each segment within the reaches, by name. An agent is able under the conditions of `claimSteps`. What runs on others takes no slot from it.
+ * Returns the queue of each segment within the reaches, by name. Agents are able under the conditions of `claimSteps`.
+ * Steps that run on other agents do not reduce the free slots.
  */
 export async function segmentQueues(db: Queryable, reaches: readonly Reach[]): Promise<SegmentQueueRow[]> {
   return db<SegmentQueueRow[]>`
     with steps as (
-      -- Apart, because each status has an index of its own.
+      -- Two selects, because each status has its own index.
       select segment_id, sum(ready)::bigint as ready, sum(running)::bigint as running
       from (select segment_id, count(*) as ready, 0 as running
               from job_run_steps where status = 'ready' group by segment_id
@@ -105,7 +106,7 @@ export async function segmentQueues(db: Queryable, reaches: readonly Reach[]): P
     order by g.name`;
 }
 
-/** Those of the segments that have agents of which none could take a step now. */
+/** Returns those of the segments that have agents, none of which could take a step now. */
 export async function segmentsThatWait(db: Queryable, segmentIds: readonly number[]): Promise<Set<number>> {
   const rows = await db<{ id: number }[]>`
     select g.id from segments g

@@ -1,19 +1,19 @@
-// Removing what is old: whole partitions of output, then runs in batches. Any server may; one does at a time.
+// Removes old data: whole partitions of output, then runs in batches. Any server may do it; one does at a time.
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
 import { dropDeletedJobs } from '../jobs/jobs.ts';
 import { deleteOutputOf, outputIsKept } from '../runs/run-output.ts';
 
 const retentionLock = 0x0_95c0_5e;
-/** Dropping waits for readers of the partition, and everybody who writes output waits behind it. */
+/** Dropping a partition waits for its readers, and everyone who writes output waits behind the drop. */
 const lockTimeout = '2s';
 
-/** Whether it is this server's turn, until the transaction ends. */
+/** Returns whether it is this server's turn, until the transaction ends. */
 export async function holdRetention(tx: Tx): Promise<boolean> {
   const [lock] = await tx<{ got: boolean }[]>`select pg_try_advisory_xact_lock(${retentionLock}) as got`;
   return lock?.got === true;
 }
 
-/** The day from which output is kept, `YYYY-MM-DD`, where that of the given day is not. */
+/** Returns the day from which output is kept, `YYYY-MM-DD`, if output of the given day is not kept any more. */
 export async function outputKeptFrom(db: Queryable, day: string): Promise<string | undefined> {
   const [row] = await db<{ keptFrom: string }[]>`
     select kept_from::text as kept_from from output_retention where not ${outputIsKept(db, db`${day}::date`)}`;
@@ -21,8 +21,8 @@ export async function outputKeptFrom(db: Queryable, day: string): Promise<string
 }
 
 /**
- * Moves the day on from which output is kept, to the given one or to the oldest open attempt's; returns it where it
- * has moved.
+ * Moves the day from which output is kept forward, to the given day or to the day of the oldest open attempt, whichever
+ * is earlier. Returns the new day if it has moved.
  */
 export async function moveOutputKeptFrom(tx: Tx, keepFrom: string): Promise<string | undefined> {
   const [row] = await tx<{ keptFrom: string }[]>`
@@ -35,8 +35,9 @@ export async function moveOutputKeptFrom(tx: Tx, keepFrom: string): Promise<stri
 }
 
 /**
- * That day is yesterday at the latest, unless a clock was ahead. Sets it back then, no further than to the oldest day that is
- * still there: what can be read again is kept for its time. Returns it where it was.
+ * Repairs the day from which output is kept. It is yesterday at the latest, unless a clock was ahead; then it is set
+ * back, but no further than to the oldest day that still has a partition, so that output which is visible again is kept
+ * for its time. Returns the day if it was set back.
  */
 export async function mendOutputKeptFrom(db: Queryable, keptDays = 36_500): Promise<string | undefined> {
   const [row] = await db<{ keptFrom: string }[]>`
@@ -58,8 +59,8 @@ function partitionDay(db: Queryable) {
 }
 
 /**
- * Partitions of output that hold only days before that from which it is kept, with their size in bytes; none where that
- * day is to be mended.
+ * Returns the partitions that hold only days before the one from which output is kept, with their sizes in bytes; none
+ * while that day needs repair.
  */
 export async function expiredPartitions(sql: Sql, now: Date): Promise<{ name: string; bytes: number }[]> {
   return sql<{ name: string; bytes: number }[]>`
@@ -75,9 +76,10 @@ export async function dropPartition(tx: Tx, name: string): Promise<void> {
 }
 
 /**
- * Deletes the oldest runs that ended before then, with everything of them, output included; returns their ids.
+ * Deletes the oldest runs that ended before the given time, with everything that belongs to them, output included.
+ * Returns their ids.
  *
- * @param most as many as have no more steps than that together, or one.
+ * @param most limits on the number of runs and on the sum of their steps; one run is deleted whatever its steps.
  */
 export async function deleteOldRuns(
   tx: Tx,

@@ -1,4 +1,4 @@
-// Attempts that have ended: one row each, written when it settles. A live attempt is the step's own row.
+// Attempts that have ended: one row each, written when the attempt settles. A live attempt is the step's own row.
 import type { CleanUpFinding, Decision, Detections, OutputState } from '@opsconductor/protocol';
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
 
@@ -12,7 +12,7 @@ export interface SettledAttempt {
   reason: string | null;
   message: string | null;
   outputState: OutputState;
-  /** base64 */
+  /** Base64. */
   outputDigest: string | null;
   outputGaps: unknown;
   requestId: string | null;
@@ -24,11 +24,11 @@ export interface SettledAttempt {
   detections: Detections | null;
 }
 
-/** Beside a join, as `idsOf` of run-progress.ts. */
+/** Step ids to give in addition to a join, for the reason that `idsOf` in run-progress.ts names. */
 export const stepIdsOf = (attempts: readonly { stepId: number }[]): number[] =>
   attempts.map(({ stepId }) => stepId);
 
-/** Writes the attempts' rows from the live step rows, so call it before the steps change. */
+/** Writes the attempts' rows from the live step rows. Call it before the steps change. */
 export async function writeAttempts(tx: Tx, attempts: readonly SettledAttempt[]): Promise<void> {
   if (attempts.length === 0) return;
   await tx`
@@ -47,7 +47,7 @@ export async function writeAttempts(tx: Tx, attempts: readonly SettledAttempt[])
     join job_run_steps st on st.id = c."stepId" and st.epoch = c.epoch and st.id = any(${stepIdsOf(attempts)}::bigint[])`;
 }
 
-/** How many attempts of each of these steps have ended. */
+/** Returns how many attempts of each of these steps have ended. */
 export async function endedAttempts(tx: Tx, stepIds: readonly number[]): Promise<Map<number, number>> {
   if (stepIds.length === 0) return new Map();
   const rows = await tx<{ stepId: number; count: number }[]>`
@@ -56,7 +56,7 @@ export async function endedAttempts(tx: Tx, stepIds: readonly number[]): Promise
   return new Map(rows.map((row) => [row.stepId, row.count]));
 }
 
-/** Target runs of a run in which a step was begun. */
+/** Returns the target runs of a run that have an ended attempt. */
 export async function begunTargetRuns(tx: Tx, runId: number): Promise<Set<number>> {
   const rows = await tx<{ targetRunId: number }[]>`
     select distinct st.target_run_id from job_run_step_attempts a join job_run_steps st on st.id = a.job_run_step_id
@@ -76,7 +76,7 @@ export interface EndedAttempt {
   agentId: number;
 }
 
-/** Ended attempts among these, locked: to answer resent and late completions. */
+/** Locks and returns the ended attempts among these, to answer resent and late completions. */
 export async function lockEndedAttempts(
   tx: Tx,
   attempts: readonly { stepId: number; epoch: number }[],
@@ -92,7 +92,7 @@ export async function lockEndedAttempts(
     order by a.job_run_step_id, a.epoch for update of a`;
 }
 
-/** A late result settles its own attempt, whatever the run has become. */
+/** Writes a late result. It settles only its own attempt, whatever has become of the run. */
 export async function writeLateResult(
   tx: Tx,
   late: {
@@ -117,7 +117,7 @@ export async function writeLateResult(
     where a.job_run_step_id = ${late.stepId} and a.epoch = ${late.epoch}`;
 }
 
-/** What an agent has since reported of a step whose outcome stands. */
+/** Writes what an agent has reported later about a step whose outcome stands. */
 export async function annotateStep(
   tx: Tx,
   step: { id: number; epoch: number; advice: string; outputState: OutputState },
@@ -159,7 +159,7 @@ export interface AttemptRecord {
   toldAt: Date | null;
 }
 
-/** All attempts of a step, the first one first; the last may be live. */
+/** Returns all attempts of a step, the first one first. The last one may be live. */
 export async function listAttempts(db: Queryable, stepId: number): Promise<AttemptRecord[]> {
   return db<AttemptRecord[]>`
     select t.epoch, t.status, a.name as agent_name, t.leased_at, t.started_at, t.settled_at as ended_at,
@@ -184,15 +184,17 @@ export async function listAttempts(db: Queryable, stepId: number): Promise<Attem
     order by epoch`;
 }
 
-/** Whether nobody waits for an ended attempt's command any more. Of the aliases a (attempt), st (step) and r (run). */
+/**
+ * SQL condition: nobody waits any longer for the command of an ended attempt. Aliases: `a` attempt, `st` step, `r` run.
+ */
 export function isAwaitedNoMore(sql: Queryable) {
   return sql`(r.cancel_requested_at is not null or st.epoch > a.epoch
     or coalesce(a.decision in ('cancel', 'retry'), false))`;
 }
 
 /**
- * How many attempts of the run were given up with nothing told of them since, neither by their agents nor by one that
- * looked on the target: what they began may still run.
+ * Returns how many attempts of the run were given up and never reported on since, neither by their agents nor by an
+ * agent that looked at the target. What they began may still be running.
  */
 export async function countUntoldAttempts(db: Queryable, runId: number): Promise<number> {
   const [row] = await db<{ untold: number }[]>`
@@ -205,11 +207,14 @@ export async function countUntoldAttempts(db: Queryable, runId: number): Promise
 
 export interface HeldAttempts {
   agentId: number;
-  /** Steps and epochs. */
+  /** Pairs of step and epoch. */
   held: readonly (readonly [number, number])[];
 }
 
-/** Of what agents say that they hold, by agent: what was given up, and nobody waits for any more. */
+/**
+ * Returns, for each agent, those of the attempts that it says it holds which were given up and which nobody waits for
+ * any longer.
+ */
 export async function heldInVain(
   sql: Sql,
   agents: readonly HeldAttempts[],

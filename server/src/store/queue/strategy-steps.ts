@@ -1,8 +1,8 @@
-// What a run's strategy changes in its rows, for however many target runs at once. The run is locked by the caller.
+// What a run's strategy changes in its rows, for any number of target runs at once. The caller has locked the run.
 import type { Sql, Tx } from '../database/connection.ts';
 import type { RunRow, TargetRunRow } from '../runs/run-progress.ts';
 
-/** Opens the next target runs in their order: the first step of each is ready. */
+/** Opens the next target runs in their order: the first step of each becomes ready. */
 export async function openTargetRuns(
   tx: Tx,
   runId: number,
@@ -28,11 +28,11 @@ export async function openTargetRuns(
 }
 
 /**
- * The target runs that have not begun, which are to end: why is written here, the caller ends them and their steps. None of
- * these is leased meanwhile: those that a claim has just taken are waited for and left out.
+ * Returns the target runs that have not begun and should end, and writes why; the caller ends them and their steps.
+ * None of them can be leased meanwhile: target runs that a claim has just taken are waited for and left out.
  *
- * @param running target runs of which that is so though they count as running: their first lease came back.
- * @param only of these target runs alone.
+ * @param running target runs that have not begun although they count as running, because their first lease came back.
+ * @param only restricts this to the given target runs.
  */
 export async function endableUnbegun(
   tx: Tx,
@@ -75,7 +75,10 @@ export async function writeStrategy(tx: Tx, run: RunRow): Promise<void> {
     where id = ${run.id}`;
 }
 
-/** The lowest claim rank among the steps that are ready in each of these steps' segments; 101 where none is. */
+/**
+ * Returns, for the segment of each of these steps, the lowest claim rank among its ready steps, or 101 if none is
+ * ready.
+ */
 export async function readyRanks(tx: Tx, stepIds: readonly number[]): Promise<Map<number, number>> {
   const rows = await tx<{ segmentId: number; rank: number }[]>`
     select g.segment_id, coalesce((
@@ -86,7 +89,7 @@ export async function readyRanks(tx: Tx, stepIds: readonly number[]): Promise<Ma
   return new Map(rows.map((row) => [row.segmentId, row.rank]));
 }
 
-/** Open runs that are past their timeout and were not told to stop for it. */
+/** Returns open runs that are past their timeout and have not been told to stop yet. */
 export async function runsPastTimeout(sql: Sql): Promise<number[]> {
   const rows = await sql<{ id: number }[]>`
     select id from job_runs
@@ -96,7 +99,10 @@ export async function runsPastTimeout(sql: Sql): Promise<number[]> {
   return rows.map((row) => row.id);
 }
 
-/** The run is stopped at its timeout. As of a cancel, what runs has from now on until the sweep gives it up. */
+/**
+ * Marks the run as stopped by its timeout. As after a cancel, running steps have from now on until the sweep gives them
+ * up.
+ */
 export async function markTimedOut(tx: Tx, runId: number): Promise<void> {
   await tx`
     update job_runs set stop_reason = 'run_timeout',

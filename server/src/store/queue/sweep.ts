@@ -3,13 +3,16 @@ import { deleteOldAsks } from '../agents/agent-asks.ts';
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
 
 const clockLock = 0x0_95c0_5d;
-/** What was leased less long ago, in seconds, may not have been sent yet: its server takes it back where the agent is gone. */
+/**
+ * A step leased within this many seconds may not have been sent yet; if the agent is gone, its server takes the lease
+ * back.
+ */
 const untoldS = 5;
 
 /**
- * Seconds since any server last touched the cluster's clock, which is touched now; undefined when another is doing it, or
- * has done it within so many seconds. Touched at a time that is yet to come says that the clock was set back: waiting for
- * that time would leave everything unswept until then.
+ * Touches the cluster's clock and returns the seconds since any server last touched it. Returns `undefined` if another
+ * server is doing it now, or did it within `unlessWithinS`. A last touch in the future means that the clock was set
+ * back; it is touched again at once, because waiting for that time would leave everything unswept until then.
  */
 export async function touchClusterClock(tx: Tx, unlessWithinS = 0): Promise<number | undefined> {
   const [lock] = await tx<{ got: boolean }[]>`select pg_try_advisory_xact_lock(${clockLock}) as got`;
@@ -24,21 +27,23 @@ export async function touchClusterClock(tx: Tx, unlessWithinS = 0): Promise<numb
   return row?.gapS;
 }
 
-/** Not touched for more than a day: nobody was there, or the clock is ahead. */
+/**
+ * SQL condition: the clock was not touched for more than a day. Either no server was running, or the clock is ahead.
+ */
 function leapt(db: Queryable, table: string) {
   return db`clock_timestamp() - ${db(table)}.touched_at > interval '1 day'`;
 }
 
 export const leaptMessage =
-  'the clock has gone on by more than a day at once, as after a day off, and may be ahead';
+  'the clock has jumped forward by more than a day, as after a day off, and may be ahead';
 
 export interface RemovalClock {
   now: Date;
-  /** It has leapt within a day: what is removed by a clock that is ahead is lost. */
+  /** The clock jumped within the last day. Anything removed by a clock that is ahead is lost. */
   mayBeAhead: boolean;
 }
 
-/** The time by which what is old is removed: the database's. */
+/** Returns the time by which old data is removed: the database's. */
 export async function removalClock(db: Queryable): Promise<RemovalClock> {
   const [row] = await db<[RemovalClock]>`
     select clock_timestamp() as now, ${leapt(db, 'cluster_clock')} or coalesce(
@@ -48,9 +53,9 @@ export async function removalClock(db: Queryable): Promise<RemovalClock> {
 }
 
 /**
- * Servers or database were down: nobody could renew or report, so live leases get that time back. What began within
- * the gap, as a session that was opened before the first sweep, gets no more than the time since then. Returns how many
- * attempts that concerns.
+ * Gives live leases back the time in which servers or database were down, because nobody could renew or report then.
+ * What began within the gap, for example a session opened before the first sweep, gets no more than the time since it
+ * began. Returns how many attempts were extended.
  */
 export async function extendLeases(tx: Tx, seconds: number): Promise<number> {
   const gap = tx`make_interval(secs => ${seconds})`;
@@ -73,8 +78,9 @@ export async function extendLeases(tx: Tx, seconds: number): Promise<number> {
 }
 
 /**
- * The clock was set back: an agent that was last heard at a time that is yet to come, by its own heartbeat or as a leap gave
- * it that time, counts as heard now. Otherwise it would not be silent until then, and what it ran go on for ever.
+ * Handles a clock that was set back: an agent last heard from at a time in the future, by its own heartbeat or because
+ * a forward jump gave it that time, counts as heard from now. Otherwise it would not be silent until then, and what it
+ * ran would go on without end.
  */
 export async function endHeartbeatsAhead(tx: Tx): Promise<void> {
   await tx`
@@ -90,14 +96,14 @@ export interface OverdueAttempt {
   agentId: number;
   sessionNumber: number;
   agentName: string;
-  /** Since when the agent is silent. */
+  /** Since when the agent has been silent. */
   lastHeartbeatAt: Date | null;
   cause: 'revoked' | 'silent' | 'deadline' | 'cancel' | 'orphaned';
 }
 
-/** Attempts that nobody can be expected to report on any more. */
+/** Returns attempts that nobody can be expected to report on any more. */
 export async function overdueAttempts(sql: Sql, cancelGraceS: number): Promise<OverdueAttempt[]> {
-  // It can never tell any more. Its connection is given the moment that it takes to hand back what it had not begun.
+  // It can never report again. Its connection is given a moment to hand back what it had not begun.
   const isCutOff = sql`(a.state = 'revoked'
     and (st.started_at is not null or st.leased_at < clock_timestamp() - make_interval(secs => ${untoldS}))
     and (s.disconnected_at is not null or s.expires_at < clock_timestamp() or s.agent_id is null))`;
@@ -121,7 +127,7 @@ export async function overdueAttempts(sql: Sql, cancelGraceS: number): Promise<O
     order by st.id limit 500`;
 }
 
-/** Held steps that nobody has decided in time. */
+/** Returns held steps that nobody has decided about in time. */
 export async function expiredHolds(sql: Sql): Promise<{ stepId: number; jobRunId: number }[]> {
   return sql<{ stepId: number; jobRunId: number }[]>`
     select id as step_id, job_run_id from job_run_steps
@@ -135,8 +141,8 @@ export interface AttemptToStop {
 }
 
 /**
- * What agents are to stop of these runs: what runs in those that are being cancelled, but for what cleans up there; and
- * what was given up of those that were cancelled.
+ * Returns what agents should stop of these runs: in runs that are being cancelled, the running steps that are not
+ * clean-ups; in runs that were cancelled, attempts that were given up.
  */
 export async function attemptsToStop(sql: Sql, runIds: readonly number[]): Promise<AttemptToStop[]> {
   return sql<AttemptToStop[]>`
@@ -151,8 +157,9 @@ export async function attemptsToStop(sql: Sql, runIds: readonly number[]): Promi
 }
 
 /**
- * Runs none of whose steps began in time. One whose leases all came back unbegun counts, though it is `running`; one whose
- * steps wait to be tried again does not. By `offset` each run is looked at by itself: all steps would be joined with all attempts.
+ * Returns runs none of whose steps began in time. A run whose leases all came back unbegun counts, although it is
+ * `running`; one whose steps wait for a retry does not. `offset 0` makes the database look at each run by itself;
+ * otherwise it would join all steps with all attempts.
  */
 export async function runsNotStarted(sql: Sql): Promise<number[]> {
   const rows = await sql<{ id: number }[]>`
@@ -166,7 +173,7 @@ export async function runsNotStarted(sql: Sql): Promise<number[]> {
   return rows.map((row) => row.id);
 }
 
-/** Whether all steps of the run still wait. */
+/** Returns whether all steps of the run still wait. */
 export async function isUnstarted(tx: Tx, runId: number): Promise<boolean> {
   const rows = await tx`
     select 1 from job_run_steps s
@@ -176,7 +183,7 @@ export async function isUnstarted(tx: Tx, runId: number): Promise<boolean> {
   return rows.length === 0;
 }
 
-/** What a run waits for: locks by name, and segments for a free slot of their agents. */
+/** Returns what a run waits for: locks, by name, and segments whose agents have no free slot. */
 export async function waitedFor(tx: Tx, runId: number): Promise<{ kind: 'lock' | 'slot'; name: string }[]> {
   return tx<{ kind: 'lock' | 'slot'; name: string }[]>`
     select distinct case when s.not_before = 'infinity' then 'lock' else 'slot' end as kind,
@@ -185,7 +192,7 @@ export async function waitedFor(tx: Tx, runId: number): Promise<{ kind: 'lock' |
     where s.job_run_id = ${runId} and s.status = 'ready' order by kind desc, name limit 10`;
 }
 
-/** Cancelling runs with steps on this server's agents, for agents that missed the first message. */
+/** Returns cancelling runs with steps on this server's agents, for agents that missed the first message. */
 export async function cancellingRuns(sql: Sql, serverId: string): Promise<number[]> {
   const rows = await sql<{ id: number }[]>`
     select distinct r.id from job_runs r

@@ -1,14 +1,18 @@
-// How long ready steps wait for an agent or a lock. While something of a run goes on in a segment, or has within the
-// run's `start_within`, its other steps there wait their turn; after that nobody is coming, and they end.
+// How long ready steps wait for an agent or a lock. While anything of a run is going on in a segment, or was within the
+// run's `start_within`, its other steps there wait their turn. After that no agent can be expected to come, and they
+// end.
 import type { Queryable, Sql } from '../database/connection.ts';
 
-/** How a wait that was too long ends. While nothing has moved in a segment since, its agents are not waited for any more. */
+/**
+ * Reason of a step that waited too long. Until something moves again in that segment, no further step waits for its
+ * agents.
+ */
 const givenUp = 'start_within_expired';
 
 /**
- * What a run comes to in those of its segments where steps wait and nothing runs: when something last did, and when a
- * wait for its agents was last given up. Of a step that is tried again or held its attempts say when it last ran. In other
- * segments no step that has ended is read: a run may have a million.
+ * SQL: the segments of a run where steps wait and nothing runs, with the time when something last ran there and when a
+ * wait for its agents was last given up. For a step that is being retried or held, its attempts say when it last ran.
+ * In other segments no ended step is read, because a run may have a million.
  */
 export function idlePlaces(db: Queryable, runId: number) {
   return db`
@@ -28,14 +32,20 @@ export function idlePlaces(db: Queryable, runId: number) {
     group by pt.segment_id`;
 }
 
-/** When the wait of a ready step ends where nothing goes on. Aliases: `st`, its run `r`, its `place` of those above. */
+/**
+ * SQL: when the wait of a ready step ends if nothing is going on. Aliases: `st`, its run `r`, and `place`, its row of
+ * `idlePlaces`.
+ */
 export function waitsUntil(db: Queryable) {
   return db`case
     when place.given_up_at > place.moved_at and not st.is_clean_up then greatest(place.given_up_at, st.waits_since)
     else greatest(coalesce(st.waits_since, r.created_at), place.moved_at) + (r.start_by - r.created_at) end`;
 }
 
-/** Open runs whose steps may have waited for too long: they have begun, and what is ready of them is looked at one by one. */
+/**
+ * Returns open runs whose steps may have waited too long: they have begun and have ready steps, which are then checked
+ * one by one.
+ */
 export async function runsThatWait(sql: Sql): Promise<number[]> {
   const rows = await sql<{ id: number }[]>`
     select r.id from job_runs r
@@ -49,11 +59,14 @@ export interface LongWait {
   stepId: number;
   targetRunId: number;
   segmentName: string;
-  /** Of the lock that it waits for; null where it waits for an agent. */
+  /** Name of the lock that it waits for; `null` if it waits for an agent. */
   lockName: string | null;
 }
 
-/** Steps of a run that have waited for too long. Asked again once they are locked: one may have been leased. */
+/**
+ * Returns the steps of a run that have waited too long. Ask again once they are locked, because one may have been
+ * leased meanwhile.
+ */
 export async function longWaits(db: Queryable, runId: number): Promise<LongWait[]> {
   return db<LongWait[]>`
     with places as materialized (${idlePlaces(db, runId)})

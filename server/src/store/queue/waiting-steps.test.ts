@@ -1,4 +1,4 @@
-// What is asked for every few seconds, by each who looks at a run and by the sweep: how much of the run it reads.
+// How much of a run is read by the queries that everyone who looks at a run, and the sweep, repeat every few seconds.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { setupRuns, type TestRuns } from '../../runs/testing.ts';
 import { makeSegment } from '../../segments/testing.ts';
@@ -11,7 +11,7 @@ import { listWaiting, runTimes } from './waiting-steps.ts';
 const manyTargets = 2_000;
 const stepsEach = 10;
 const openTargets = 12;
-/** Of the 20,000 and some. */
+/** Out of more than 20,000. */
 const few = 500;
 
 let t: TestRuns;
@@ -46,7 +46,7 @@ async function addTargets({ segmentId = t.segmentId, targets, status }: AddedTar
 
 const read = <T>(work: (db: Queryable) => Promise<T>) => rowsRead(t.sql, 'job_run_steps', work);
 
-test('whether a run still waits to begin is told without a look at all that waits', async () => {
+test('whether a run still waits to begin is found without reading all waiting steps', async () => {
   const waitingId = await t.start();
   await addTargets({ targets: manyTargets, status: 'pending' }, waitingId);
   await t.sql`analyze`;
@@ -56,7 +56,7 @@ test('whether a run still waits to begin is told without a look at all that wait
   await t.sql`delete from job_runs where id = ${waitingId}`;
 });
 
-test('where a run goes on, none of its steps that have ended are read to say what waits', async () => {
+test('in a segment where a run is going on, no ended step is read to say what waits', async () => {
   expect(await t.claim()).toHaveLength(8);
   await t.sql`update job_runs set status = 'running', start_by = created_at + interval '1 ms' where id = ${runId}`;
   const waiting = await read((db) => listWaiting(db, runId, unrestricted, { ends: true }));
@@ -70,7 +70,7 @@ test('where a run goes on, none of its steps that have ended are read to say wha
   expect(long.rows).toBeLessThan(few);
 });
 
-test('how long a step waits where nothing goes on is told by the ended steps of that segment alone', async () => {
+test('how long a step waits in an idle segment is found by reading only the ended steps of that segment', async () => {
   const { id: idle } = await makeSegment(t, 'dmz-2');
   await addTargets({ segmentId: idle, targets: 3, status: 'succeeded' });
   await t.sql`

@@ -1,5 +1,5 @@
-// What of a run waits, gathered by what it waits for; and what a claim finds in its segments. By the conditions of
-// claims.ts, so that what is told is what decides.
+// What the steps of a run wait for, grouped, and what a claim would find in its segments. The conditions are those of
+// claims.ts, so that what is shown is what decides.
 import type { Reach } from '../../auth/authority.ts';
 import type { Queryable } from '../database/connection.ts';
 import { segmentWithin, targetRunWithin } from '../people/visibility.ts';
@@ -20,12 +20,12 @@ export interface WaitingRow {
   kind: WaitKind;
   segmentId: number;
   segmentName: string;
-  /** Whether the caller may read the segment: its agents are told of. */
+  /** Whether the caller may read the segment, and so learn about its agents. */
   segmentSeen: boolean;
   agentName: string | null;
   lockName: string | null;
   lockScope: 'installation' | 'segment' | 'target';
-  /** Of ready steps: what an agent must be able to do; null for nothing. */
+  /** For ready steps: what an agent must be capable of; `null` for nothing. */
   needs: string[] | null;
   since: Date | null;
   until: Date | null;
@@ -36,11 +36,12 @@ export interface WaitingRow {
 const examples = 5;
 
 /**
- * Target runs within the reaches that wait, by what they wait for and where. A step that runs and is heard of does not.
- * Read by what is open, not by what has ended: it is asked for every few seconds while somebody looks at the run.
+ * Returns target runs within the reaches that wait, grouped by what they wait for and where. A running step whose agent
+ * is heard from does not wait. Open steps are read, not ended ones, because this is repeated every few seconds while
+ * somebody looks at the run.
  *
- * @param options.ends says until when what is ready waits where nothing of the run goes on, of a run that has begun: the one
- *   thing that steps which have ended are read for, those of such segments.
+ * @param options.ends for a run that has begun: also say until when ready steps wait in segments where nothing of the
+ *   run is going on. Only for this are ended steps read, those of such segments.
  */
 export async function listWaiting(
   db: Queryable,
@@ -50,7 +51,7 @@ export async function listWaiting(
 ): Promise<WaitingRow[]> {
   const columns = db`st.target_run_id, st.segment_id, st.status, st.agent_id, st.not_before, st.waits_lock, st.waits_since,
     st.needs, st.is_clean_up, st.leased_at, st.started_at, st.deadline_at, st.held_until`;
-  // One by one by the index of each status: for any of them all of the run's steps would be read.
+  // One select for each status, by its own index; a single one for several would read all steps of the run.
   const inSegments = (status: 'ready' | 'running') => db`
     select ${columns} from (select distinct segment_id from seen) place
     join job_run_steps st on st.segment_id = place.segment_id and st.job_run_id = ${runId}
@@ -131,13 +132,16 @@ export interface SegmentAgentsRow {
   agents: number;
   slots: number;
   freeSlots: number;
-  /** Of those that are able: what they can do. */
+  /** For able agents: their capabilities. */
   capabilities: string[] | null;
-  /** When the last of them was heard, or began to drain. */
+  /** When the last of them was heard from, or began to drain. */
   since: Date | null;
 }
 
-/** The agents of these segments by what a claim makes of them, able ones by what they can do; revoked ones are none. */
+/**
+ * Returns the agents of these segments by what a claim makes of them, able ones also by their capabilities. Revoked
+ * agents are left out.
+ */
 export async function segmentAgents(
   db: Queryable,
   segmentIds: readonly number[],
@@ -168,7 +172,7 @@ export async function segmentAgents(
     ) f group by f.segment_id, f.state, f.capabilities`;
 }
 
-/** Which of these segments have ready steps that go before those of the priority. */
+/** Returns those of these segments with ready steps that go before steps of the given priority. */
 export async function segmentsBefore(
   db: Queryable,
   segmentIds: readonly number[],
@@ -181,7 +185,10 @@ export async function segmentsBefore(
   return rows.map((row) => row.id);
 }
 
-/** Runs with such steps in the segment on target runs within the reaches, the highest priority first. */
+/**
+ * Returns runs of a higher priority with ready steps in the segment, on target runs within the reaches, the highest
+ * priority first.
+ */
 export async function runsBefore(
   db: Queryable,
   segmentId: number,
@@ -202,12 +209,12 @@ export interface LockHolderRow {
   lockName: string;
   lockScope: WaitingRow['lockScope'];
   segmentId: number;
-  /** Null where the caller may not see the target run that holds it. */
+  /** `null` if the caller may not see the target run that holds it. */
   runId: number | null;
   takenAt: Date | null;
 }
 
-/** Who holds the locks that the run's steps wait for, of what is seen: a row a lock, segment and run. */
+/** Returns who holds the locks that the run's visible steps wait for: a row for each lock, segment and run. */
 export async function lockHolders(
   db: Queryable,
   runId: number,
@@ -235,7 +242,10 @@ export async function lockHolders(
     group by 1, 2, 3, 4 order by 4`;
 }
 
-/** The clock, and what of the whole run has a time: whether it still waits to begin is asked as the sweep asks it. */
+/**
+ * Returns the database's time and the times of the whole run. Whether it still waits to begin is decided as the sweep
+ * decides it.
+ */
 export async function runTimes(
   db: Queryable,
   runId: number,
