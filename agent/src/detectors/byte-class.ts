@@ -1,9 +1,9 @@
-// Sets of bytes, and runs of them.
+// Sets of bytes, and runs of bytes of a set.
 
-/** Of each byte 1 where it is in the set. */
+/** For each byte value, 1 if it is in the set. */
 export type ByteClass = Uint8Array;
 
-/** @param members bytes, and ranges of them: `A-Z0-9_-`; a `-` that stands last is itself. */
+/** @param members bytes and ranges of bytes, for example `A-Z0-9_-`; a `-` at the end stands for itself. */
 export function byteClass(members: string): ByteClass {
   const set = new Uint8Array(256);
   for (let at = 0; at < members.length; at++) {
@@ -15,7 +15,7 @@ export function byteClass(members: string): ByteClass {
   return set;
 }
 
-/** Where the run of these bytes ends that begins at `from`; it is looked at as far as `to`. */
+/** Returns where the run of these bytes that begins at `from` ends. Does not look beyond `to`. */
 export function runEnd(data: Buffer, from: number, set: ByteClass, to: number): number {
   const end = Math.min(to, data.length);
   let at = from;
@@ -23,7 +23,7 @@ export function runEnd(data: Buffer, from: number, set: ByteClass, to: number): 
   return at;
 }
 
-/** Whether one of these bytes is in the data, from `from` to before `to`. */
+/** Whether one of these bytes is in the data, from `from` (inclusive) to `to` (exclusive). */
 export function hasAny(data: Buffer, from: number, to: number, set: ByteClass): boolean {
   for (let at = from; at < to; at++) if (set[data[at] as number] === 1) return true;
   return false;

@@ -1,37 +1,40 @@
-// What a form of secrets is to the scanner: texts that it begins with, and a look at what follows one of them.
+// A form of secrets as the scanner sees it: texts that it begins with, and a function that looks at what follows them.
 import type { DetectedKind } from '@opsconductor/protocol';
 
-/** Longest secret of one line; what is longer is not taken for one. */
+/** The longest secret of one line. Anything longer is not taken for a secret. */
 export const maxTokenBytes = 16 * 1024;
 
 export type Look =
-  /** A secret, from `start` to before `end`. */
+  /** A secret, from `start` (inclusive) to `end` (exclusive). */
   | { start: number; end: number }
-  /** What is there may be the beginning of one: more is to come. */
+  /** This may be the beginning of a secret; more data is needed to tell. */
   | 'cut_off'
-  /** None here, nor where this form would begin before `noneBefore`. */
+  /** No secret here, nor anywhere before `noneBefore` where this form would begin. */
   | { noneBefore: number };
 
 export interface Form {
   readonly kind: DetectedKind;
-  /** One of them stands at its beginning. */
+  /** The texts that a secret of this form may begin with. */
   readonly anchors: readonly Anchor[];
   /**
-   * Looks at what follows an anchor. Must judge the same however the data is cut, and in time that is linear in what it
-   * says to be done with.
+   * Looks at what follows an anchor. The verdict must not depend on how the data is cut, and the time must be linear in
+   * the bytes that the verdict covers.
    *
    * @param from where the anchor begins.
-   * @param after where it ends.
-   * @param isLast nothing comes after the data.
+   * @param after where the anchor ends.
+   * @param isLast whether no data follows.
    */
   look(data: Buffer, from: number, after: number, isLast: boolean): Look;
 }
 
 export interface Anchor {
   readonly text: string;
-  /** Where in it the four bytes begin that the scanner looks for: the rarer in logs, the faster. The first of them may be any byte where it stands before the text, at -1. */
+  /**
+   * Where in the text the four bytes begin that the scanner searches for; the rarer they are in logs, the faster. At -1
+   * the first of them is the byte before the text, which may be any byte.
+   */
   readonly windowAt: number;
-  /** Of other case, too. The window is looked for in capitals and in small letters alone. */
+  /** Whether letter case is ignored. The window itself is found only in all capitals or all small letters. */
   readonly ignoresCase?: boolean;
 }
 

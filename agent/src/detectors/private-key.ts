@@ -1,16 +1,16 @@
-// Blocks of private keys, as PEM, OpenSSH and PGP write them: by lines with whatever ends and prefixes, or in one line, as
+// Private key blocks as PEM, OpenSSH and PGP write them: in lines with any line ends and prefixes, or on one line, as
 // in a JSON string.
 import { byteClass, runEnd } from './byte-class.ts';
 import type { Form, Look } from './form.ts';
 
-/** So much is masked of one that does not end. */
+/** How much is masked of a block that has no end. */
 export const maxPrivateKeyBytes = 32 * 1024;
 
-/** Keys come in runs of base64 of 64 characters, or of 70, but for their last one. */
+/** Keys are written in runs of 64 or 70 characters of base64; only the last run is shorter. */
 const runBytes = 32;
-/** Of a block that has its end. */
+/** The shortest run that is enough if the block has its end line. */
 const leastRunBytes = 16;
-/** What may stand before the first run and between two: the ends and prefixes of lines, headers. */
+/** The longest gap before the first run or between two: line ends, prefixes of lines, headers. */
 const maxGapBytes = 256;
 const maxLabelBytes = 48;
 
@@ -52,12 +52,12 @@ function bodyEnd(data: Buffer, from: number, bodyStart: number, isLast: boolean)
       if (!isLast && (startsWithPart(data, place, endMark) || startsWithPart(data, place, beginMark)))
         return 'cut_off';
       if (startsWith(data, place, endMark)) return framed(data, from, place, longestRun, isLast);
-      // Another one begins: this one has none.
+      // Another block begins, so this one has no end.
       if (startsWith(data, place, beginMark)) break;
     }
     if (end === place) place += 1;
   }
-  // Of one that is not over yet as much is known when more has come.
+  // The block is not over yet: as much is known once more data has come.
   if (place >= data.length && data.length < bound && !isLast) return 'cut_off';
   if (longestRun < runBytes) return { noneBefore: bodyStart };
   return { start: from, end: place >= bound ? bound : lastRunEnd };
@@ -78,7 +78,7 @@ function startsWith(data: Buffer, at: number, text: Buffer): boolean {
   return data.length >= at + text.length && data.compare(text, 0, text.length, at, at + text.length) === 0;
 }
 
-/** Whether the data ends within what may be this text. */
+/** Whether the data ends in the middle of what may be this text. */
 function startsWithPart(data: Buffer, at: number, text: Buffer): boolean {
   const part = data.length - at;
   return part < text.length && data.compare(text, 0, part, at) === 0;

@@ -23,7 +23,7 @@ const letters = (length: number) => 'aB3dE5gH1jK2mN4pQ6sT8vW9yZ0c'.repeat(3_000)
 const key = (body: string) => `-----BEGIN ${'PRIVATE KEY'}-----\n${body}\n-----END ${'PRIVATE KEY'}-----`;
 
 test.each(all.map((one) => [one.kind, one.shape, one] as const))(
-  '%s, %s: is masked, and nothing else, wherever the stream is cut',
+  '%s, %s: only the secret is masked, wherever the stream is cut',
   (kind, _, { printed, secret }) => {
     const whole = Buffer.from(printed);
     const expected = { shown: printed.replace(secret, mask.toString()), kinds: [kind] };
@@ -37,9 +37,9 @@ test.each(all.map((one) => [one.kind, one.shape, one] as const))(
 test.each([
   ['a certificate', `-----BEGIN CERTIFICATE-----\n${letters(64)}\n-----END CERTIFICATE-----`],
   ['a public key', `-----BEGIN ${'PUBLIC KEY'}-----\n${letters(64)}\n-----END PUBLIC KEY-----`],
-  ['a private key that was left out', key('(not shown)')],
-  ['what looks for keys', `if (line === "-----BEGIN ${'PRIVATE KEY'}-----") return parse(line);\n`],
-  ['a word that begins as a key id', 'ASIAPACIFIC and AKIABCDEFGHIJKLMNOPQRS'],
+  ['a private key whose content was left out', key('(not shown)')],
+  ['code that looks for keys', `if (line === "-----BEGIN ${'PRIVATE KEY'}-----") return parse(line);\n`],
+  ['a word that begins like a key id', 'ASIAPACIFIC and AKIABCDEFGHIJKLMNOPQRS'],
   ['a key id with digits that it can not have', 'AKIAIOSFODNN1EXAMPL0'],
   ['a short token', `ghp_${letters(35)} npm_${letters(35)} AIza${letters(34)} glpat-${letters(19)}`],
   ['a long token', `npm_${letters(37)} AIza${letters(36)} oct_${letters(44)} ghp_${letters(256)}`],
@@ -61,7 +61,7 @@ test.each([
   expect(redactText(text)).toEqual({ shown: text, kinds: [] });
 });
 
-test('a key that does not end is masked as far as it goes on, and no further than is said', () => {
+test('a key without an end is masked as far as it goes on, up to the limit', () => {
   const begin = `-----BEGIN ${'PRIVATE KEY'}-----\n`;
   const log = 'the next line of the log\n'.repeat(20);
   expect(redactText(`${begin}${letters(64)}\n${log}`)).toEqual({
@@ -73,7 +73,7 @@ test('a key that does not end is masked as far as it goes on, and no further tha
   expect(redactText(endless).shown).toBe(mask + endless.slice(maxPrivateKeyBytes));
 });
 
-test('a token that is longer than any is shown, and no more is held back for it than is said', () => {
+test('a token longer than the limit is shown, and no more than the limit is held back for it', () => {
   const redactor = new Redactor(new PatternSet([]), {
     detecting: { detector: secretDetector, onDetected: () => undefined },
   });
@@ -87,7 +87,7 @@ test('a token that is longer than any is shown, and no more is held back for it 
 });
 
 const maxHeldBytes = maxPrivateKeyBytes + 64;
-/** What forms begin with, and what goes on with or ends one. */
+/** What forms begin with, and what continues or ends one. */
 const fragments = [
   ...[`-----BEGIN ${'PRIVATE KEY'}-----`, '-----BEGIN ', `-----END ${'PRIVATE KEY'}-----`, '-----', 'AKIA'],
   ...['authorization=bearer ', 'authorization: basic ', 'authorization=bearer=', 'ghp_', 'glpat-', 'xoxb-'],
@@ -109,7 +109,7 @@ const fragments = [
 ];
 const chain = [`-----BEGIN ${'PRIVATE KEY'}-----`, 'authorization=bearer ', 'A'.repeat(40)];
 
-test('no sequence of forms and parts of them holds back more than is said', () => {
+test('no sequence of forms and parts of them holds back more than the limit', () => {
   fc.assert(
     fc.property(fc.array(fc.constantFrom(...fragments), { minLength: 1, maxLength: 8 }), (texts) => {
       const unit = texts.join('');
@@ -129,7 +129,7 @@ test('no sequence of forms and parts of them holds back more than is said', () =
   );
 });
 
-test('what is found overlaps only where one is within another', () => {
+test('findings overlap only if one is inside another', () => {
   fc.assert(
     fc.property(fc.array(fc.constantFrom(...fragments), { maxLength: 12 }), (texts) => {
       const { found } = secretDetector.find(Buffer.from(texts.join('')), true);
@@ -158,7 +158,7 @@ test.each([
   expect(reads / data.length).toBeLessThan(100);
 });
 
-test('the token that is the user of a URL is masked beside its password', () => {
+test('a token that is the user of a URL is masked as well as the password', () => {
   const url = `https://ghp_${letters(36)}:x-oauth-basic@host/`;
   expect(redactText(url)).toEqual({
     shown: `https://${mask}:${mask}@host/`,
@@ -166,7 +166,7 @@ test('the token that is the user of a URL is masked beside its password', () => 
   });
 });
 
-test('one in another counts once, and one that was named not at all', () => {
+test('a secret inside another counts once, and a named one not at all', () => {
   const [jwt] = all.filter(({ kind }) => kind === 'jwt');
   const header = `Authorization: Bearer ${jwt?.secret}\n`;
   expect(redactText(header)).toEqual({
@@ -180,7 +180,7 @@ test('one in another counts once, and one that was named not at all', () => {
   });
 });
 
-test('any cuts of any stream of secrets, parts of them and named ones give what the whole gives', () => {
+test('a stream of secrets, parts of secrets and named secrets is masked the same however it is cut', () => {
   const texts = [
     ...fragments,
     ...all.flatMap(({ printed, secret }) => [printed, secret, secret.slice(0, 9), secret.slice(-30)]),
@@ -197,7 +197,7 @@ test('any cuts of any stream of secrets, parts of them and named ones give what 
       'nam',
     ],
   ];
-  // Some begin in what has a form, and end behind it.
+  // Some begin inside a form and end after it.
   const beyond = all
     .filter(({ shape }) => shape.startsWith('gh'))
     .map(({ secret }) => `${secret.slice(-5)}\nexp`);

@@ -1,5 +1,5 @@
-// Finds secrets by their form in one pass: a table over pairs of bytes says how far it is safe to jump to the next place
-// where a form may begin (as in pattern-set.ts), and what follows it there is looked at once.
+// Finds secrets by their form in one pass: a table over pairs of bytes says how far it is safe to jump to the next
+// place where a form may begin (as in pattern-set.ts), and what follows that place is looked at once.
 import type { DetectedKind } from '@opsconductor/protocol';
 import { type Anchor, type Form, windowBytes } from './form.ts';
 import { privateKey } from './private-key.ts';
@@ -7,40 +7,40 @@ import { tokenForms } from './token-forms.ts';
 
 export interface Finding {
   kind: DetectedKind;
-  /** Where its form begins: a stream must not be cut between this place and the end. */
+  /** Where its form begins. A stream must not be cut between here and the end. */
   from: number;
-  /** What to mask. */
+  /** The bytes to mask, up to `end` (exclusive). */
   start: number;
   end: number;
 }
 
 export interface Findings {
   /**
-   * In the order in which they begin. One may be within another, as the user of a URL that has a password; they overlap in no
-   * other way, so that no chain of them holds a stream back.
+   * In the order in which they begin. One may lie inside another, for example a token that is the user of a URL with a
+   * password. They never overlap in another way, so no chain of findings can hold a stream back.
    */
   found: Finding[];
-  /** From here on more must come to know what it is; the data's length where all is known. */
+  /** From here on, more data is needed to tell; the data's length if everything is known. */
   openFrom: number;
 }
 
 interface Candidate {
   form: number;
   anchor: Anchor;
-  /** From the window's last byte back to where the anchor begins. */
+  /** Distance from the window's last byte back to the beginning of the anchor. */
   back: number;
 }
 
 const maxJump = windowBytes - 1;
-/** Entries of the table from here on name a group of candidates. */
+/** Table entries from this value on stand for a group of candidates. */
 const firstGroup = windowBytes;
 
 export class SecretDetector {
   readonly #forms: readonly Form[];
-  /** By two bytes: how far to jump, or which candidates' windows may end here. */
+  /** For each pair of bytes: how far to jump, or which candidates' windows may end here. */
   readonly #table = new Uint8Array(0x10000).fill(maxJump);
   readonly #groups: Candidate[][] = [];
-  /** What anchors begin with, which a stream may be cut within. */
+  /** Proper prefixes of anchors, since a stream may be cut inside an anchor. */
   readonly #partial = new Set<string>();
   readonly #longestAnchor: number;
 
@@ -84,16 +84,16 @@ export class SecretDetector {
     return made;
   }
 
-  /** @param isLast nothing comes after the data. */
+  /** @param isLast whether no data follows. */
   find(data: Buffer, isLast: boolean): Findings {
     const found: Finding[] = [];
     const table = this.#table;
     const { length } = data;
-    /** By form: what begins before this place is none, or was found. */
+    /** For each form: nothing that begins before this place needs to be looked at again. */
     const done = new Int32Array(this.#forms.length);
-    /** What is masked already: nothing is looked for within it. */
+    /** What is already masked; nothing is looked for inside it. */
     let masked = { start: 0, end: 0 };
-    // A window may begin before the data, where its first byte may be any.
+    // A window may begin one byte before the data, since its first byte may be any.
     for (let end = maxJump - 1; end < length; ) {
       const entry = table[(data[end - 1] as number) | ((data[end] as number) << 8)] as number;
       if (entry < firstGroup) {
@@ -137,7 +137,7 @@ function startsWith(data: Buffer, from: number, { text, ignoresCase }: Anchor): 
   for (let at = 0; at < text.length; at++) {
     const byte = data[from + at] as number;
     const wanted = text.charCodeAt(at);
-    // Letters of the two cases differ by one bit.
+    // Upper and lower case letters differ in one bit.
     if (byte !== wanted && !(ignoresCase === true && byte === (wanted & ~0x20))) return false;
   }
   return true;
@@ -147,5 +147,5 @@ function inOrder(found: Finding[]): Finding[] {
   return found.sort((a, b) => a.start - b.start);
 }
 
-/** All forms that are known. */
+/** The detector for all known forms. */
 export const secretDetector = new SecretDetector([privateKey, ...tokenForms]);

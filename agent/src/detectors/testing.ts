@@ -1,13 +1,14 @@
-// Secrets of well-known forms that nobody names, made up here: none is anybody's, and none stands in this file as it is.
+// Made-up secrets of well-known forms that nobody names. None belongs to anybody, and none appears literally in this
+// file.
 import { generateKeyPairSync } from 'node:crypto';
 import type { DetectedKind } from '@opsconductor/protocol';
 
 export interface UnnamedSecret {
   kind: DetectedKind;
   shape: string;
-  /** As it is printed, among other things. */
+  /** The secret as it is printed, with other text around it. */
   printed: string;
-  /** What must not be left of it. */
+  /** The part that must not be visible. */
   secret: string;
 }
 

@@ -1,4 +1,4 @@
-// Tokens of well-known forms, by what those who issue them publish: a prefix, and how long what follows it is.
+// Tokens of well-known forms, as their issuers publish them: a prefix and the length of what follows.
 import type { DetectedKind } from '@opsconductor/protocol';
 import { type ByteClass, byteClass, hasAny, runEnd } from './byte-class.ts';
 import { type Anchor, type Form, type Look, maxTokenBytes } from './form.ts';
@@ -6,18 +6,18 @@ import { type Anchor, type Form, type Look, maxTokenBytes } from './form.ts';
 const digits = byteClass('0-9');
 const alphanumeric = byteClass('A-Za-z0-9');
 const word = byteClass('A-Za-z0-9_');
-/** Of base64url. */
+/** The base64url alphabet. */
 const urlSafe = byteClass('A-Za-z0-9_-');
 
 interface PrefixedToken {
   kind: DetectedKind;
   anchors: readonly Anchor[];
-  /** Of what these bytes are. A run of them is the token: one that goes on is another thing. */
+  /** The bytes of the token after its prefix. The token is the whole run of them: a longer run is something else. */
   of: ByteClass;
   least: number;
   most: number;
   hasDigit?: boolean;
-  /** Of no other bytes, where `of` says more: what the run may not go on with. */
+  /** The only bytes that a token consists of, if the run in `of` is wider: a run with any others is not a token. */
   only?: ByteClass;
 }
 
@@ -56,7 +56,7 @@ const prefixedTokens: readonly PrefixedToken[] = [
   },
   { kind: 'google_api_key', anchors: prefixes('AIza'), of: urlSafe, least: 35, most: 35 },
   { kind: 'npm_token', anchors: prefixes('npm_'), of: alphanumeric, least: 36, most: 36 },
-  // API tokens; and of enrollment tokens the first part, which is the secret.
+  // API tokens, and the first part of enrollment tokens, which is the secret part.
   { kind: 'opsconductor_token', anchors: prefixes('oct_', 'oce_'), of: urlSafe, least: 43, most: 43 },
 ];
 
@@ -79,10 +79,10 @@ function prefixedForm({ kind, anchors, of, least, most, hasDigit, only = of }: P
 const dot = 0x2e;
 const leastJwtPart = 10;
 const leastJwtSignature = 20;
-/** How a JSON object begins in base64url: of its first name the first letter, lower case. */
+/** How a JSON object begins in base64url: `{"` and the first letter of its first name, in lower case. */
 const jsonBegins = [...'hijklmnopqrstuvwxyz0123456'].map((letter) => `eyJ${letter}`);
 
-/** header.payload.signature, the first two JSON objects. */
+/** `header.payload.signature`; the first two are JSON objects. */
 const jwt: Form = {
   kind: 'jwt',
   anchors: jsonBegins.map((text) => ({ text, windowAt: 0 })),
@@ -91,7 +91,8 @@ const jwt: Form = {
     const isOpen = (end: number) => end === data.length && end < to && !isLast;
     const headerEnd = runEnd(data, from, urlSafe, to);
     if (isOpen(headerEnd)) return 'cut_off';
-    // What begins within this run would end with it, and be none either; a run that is too long is not looked at again.
+    // Nothing that begins inside this run is a JWT, since it would end where the run does. An overlong run is not read
+    // again.
     if (data[headerEnd] !== dot || headerEnd - from < leastJwtPart) return { noneBefore: headerEnd };
     const payload = headerEnd + 1;
     const payloadEnd = runEnd(data, payload, urlSafe, to);
@@ -116,7 +117,10 @@ const headerToken = byteClass('A-Za-z0-9._~+/=-');
 const maxSeparatorBytes = 16;
 const leastHeaderToken = 8;
 
-/** As a header, and as programs print one: `Authorization: Bearer …`, `"authorization": "Basic …"`. Its token alone. */
+/**
+ * The token in an authorization header as sent or as programs print it: `Authorization: Bearer …`,
+ * `"authorization": "Basic …"`.
+ */
 const authorizationHeader: Form = {
   kind: 'authorization_header',
   anchors: [{ text: 'authorization', windowAt: 5, ignoresCase: true }],
@@ -136,7 +140,7 @@ const authorizationHeader: Form = {
     if (end - start > maxTokenBytes) return none;
     if (isOpen(end)) return 'cut_off';
     if (end - start < leastHeaderToken) return none;
-    // A sentence goes on with a word, and what is Basic names a user.
+    // A sentence goes on with a word, and Basic credentials contain a user name.
     if (runEnd(data, start, lowerCase, end) === end) return none;
     if (called === 'basic' && !isUserAndPassword(data.toString('latin1', start, end))) return none;
     return { start, end };
@@ -151,12 +155,12 @@ function isUserAndPassword(base64: string): boolean {
 }
 
 const [at, colon] = [0x40, 0x3a];
-/** What stands in front of a host; a `/` would end it. */
+/** What may precede the host of a URL; a `/` would end it. */
 const userInfo = byteClass('!$%&()*+,-.0-9:;=@A-Z[]_a-z~');
 userInfo.fill(1, 0x80);
 const maxUserInfoBytes = 1_024;
 
-/** `scheme://user:password@host`: the password alone. */
+/** The password in `scheme://user:password@host`. */
 const urlPassword: Form = {
   kind: 'url_password',
   anchors: [{ text: '://', windowAt: -1 }],
@@ -170,7 +174,7 @@ const urlPassword: Form = {
     const userEnd = authority.indexOf(colon);
     if (userEnd === -1 || end <= userEnd + 1) return none;
     const password = authority.subarray(userEnd + 1, end);
-    // Masked by who printed it; and image:tag@sha256:digest.
+    // Already masked by the program that printed it; or image:tag@sha256:digest.
     if (password.every((byte) => byte === password[0])) return none;
     if (authority.toString('latin1', end + 1, end + 8) === 'sha256:') return none;
     return { start: after + userEnd + 1, end: after + end };

@@ -1,4 +1,4 @@
-// An agent that is killed without a word, and what its next process tells the server.
+// An agent is killed without warning; what its next process tells the server.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFile, readFile, truncate } from 'node:fs/promises';
@@ -9,7 +9,7 @@ import { type AgentSetup, lease, setup } from '../testing/agent-setup.ts';
 const root = resolve(import.meta.dirname, '../../..');
 const lines = 20;
 
-// In one file: the sources would be compiled anew at each start.
+// All in one file, since the sources would be compiled again at each start.
 beforeAll(async () => {
   const build = await import(join(root, 'scripts/build.mjs'));
   await (build as { buildKilledAgent(): Promise<void> }).buildKilledAgent();
@@ -30,7 +30,7 @@ async function killInMidOutput(t: AgentSetup): Promise<Buffer[]> {
   }
 }
 
-test('what ran in a killed process is reported unknown, after the output that it had', async () => {
+test('a step that ran in a killed process is reported unknown, after the output that it had printed', async () => {
   await using t = await setup();
   const chunks = await killInMidOutput(t);
   await t.start();
@@ -51,7 +51,7 @@ test('what ran in a killed process is reported unknown, after the output that it
   expect(complete.output).toMatchObject({ lastSeq: lines, gaps: [] });
 });
 
-test('a second restart asks under the same request id', async () => {
+test('a second restart reports under the same request id', async () => {
   await using t = await setup();
   await killInMidOutput(t);
   const second = await t.start();
@@ -64,7 +64,7 @@ test('a second restart asks under the same request id', async () => {
   expect(await third.connection.next('complete')).toEqual(complete);
 });
 
-test('chunks that the disk lost and the server has are reported as a gap', async () => {
+test('chunks that the server has and the disk lost are reported as a gap', async () => {
   await using t = await setup();
   await killInMidOutput(t);
   const spool = join(t.directory.data.spool, '1-1');
@@ -78,7 +78,7 @@ test('chunks that the disk lost and the server has are reported as a gap', async
   expect(output).toMatchObject({ lastSeq: lines, gaps: [[lines, lines]] });
 });
 
-test('a damaged journal is admitted until one server has heard of it', async () => {
+test('a damaged journal is reported until a server has heard of it', async () => {
   await using t = await setup();
   await killInMidOutput(t);
   const journal = await readFile(t.directory.data.journal, 'utf8');
@@ -92,7 +92,7 @@ test('a damaged journal is admitted until one server has heard of it', async () 
   expect((await t.server.nextSession()).resume.journalIntact).toBe(true);
 });
 
-test('a journal that is gone is not taken for an empty one', async () => {
+test('a missing journal is not mistaken for an empty one', async () => {
   await using t = await setup();
   const first = await t.start();
   await t.server.nextSession();

@@ -1,10 +1,10 @@
-// When an agent wants nothing new: its own memory, or the load of its machine, is above what it was told.
+// Decides when an agent wants no new work: its memory or its machine's load is above the configured limit.
 import type { BusyReason } from '@opsconductor/protocol';
 
 export interface BusyLimits {
-  /** Of this process's resident memory. */
+  /** Limit on this process's resident memory. */
   maxRssBytes?: number | undefined;
-  /** Of the machine's load average over a minute. */
+  /** Limit on the machine's load average over one minute. */
   maxLoad?: number | undefined;
 }
 

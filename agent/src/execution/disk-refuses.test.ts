@@ -1,5 +1,5 @@
-// The data directory can't be written while the agent runs. That it is away is the same as that nobody may enter it, and
-// holds for root, too.
+// The data directory can't be written while the agent runs. The tests move it away, which has the same effect as taking
+// away permissions and works for root, too.
 import { mkdir, rename, rmdir } from 'node:fs/promises';
 import { pino } from 'pino';
 import { expect, test, vi } from 'vitest';
@@ -7,7 +7,7 @@ import { Journal } from '../journal/journal.ts';
 import { type AgentSetup, lease, setup, success } from '../testing/agent-setup.ts';
 import type { FakeConnection } from '../testing/fake-server.ts';
 
-/** Takes the folder away; what comes back gives it back. */
+/** Moves the folder away and returns a function that puts it back. */
 async function take(folder: string): Promise<() => Promise<void>> {
   await rename(folder, `${folder}.away`);
   return () => rename(`${folder}.away`, folder);
@@ -18,7 +18,7 @@ async function connected(t: AgentSetup): Promise<FakeConnection> {
   return (await t.server.nextSession({ heartbeatIntervalMs: 100 })).connection;
 }
 
-/** Answers how many heartbeats it took from the first one on. */
+/** Waits until heartbeats say `busy` and returns how many that took, counting the first one. */
 async function busyIs(connection: FakeConnection, busy: string | undefined): Promise<number> {
   for (;;) {
     const heartbeat = await connection.next('heartbeat');
@@ -26,7 +26,7 @@ async function busyIs(connection: FakeConnection, busy: string | undefined): Pro
   }
 }
 
-test('a step whose output the disk refuses ends truly and says so, and nothing new is taken until there is room for its output', async () => {
+test('a step whose output the disk refuses reports its real end and the loss, and nothing new is taken until there is room for output', async () => {
   await using t = await setup();
   const connection = await connected(t);
   connection.send({ type: 'leases', leases: [lease(1)] });
@@ -54,13 +54,13 @@ test('a step whose output the disk refuses ends truly and says so, and nothing n
   expect(await connection.next('complete')).toMatchObject({ step: 3, outcome: success });
 });
 
-test('a step that could not be written down before it begins is handed back, after the server has heard why, and is taken once it can be', async () => {
+test('a step whose start could not be recorded is handed back after the server has heard why, and is taken once it can be recorded', async () => {
   await using t = await setup();
   using open = vi.spyOn(Journal, 'open');
   const connection = await connected(t);
   connection.send({ type: 'leases', leases: [lease(1)] });
   const step = await t.nextStep();
-  // What the journal is written to is gone, and can't be made anew.
+  // The journal's file is gone and can't be created again.
   await (await open.mock.results[0]?.value)?.close();
   const giveBack = await take(t.directory.data.root);
   await step.context.beforeStart().catch((error: unknown) => step.fail(error));
@@ -81,7 +81,7 @@ test('a step that could not be written down before it begins is handed back, aft
   expect(await connection.next('complete')).toMatchObject({ step: 1, epoch: 2, outcome: success });
 });
 
-test('an agent that comes back while its disk refuses says that it is the disk, and connects once it is writable', async () => {
+test('an agent that starts while its disk refuses writes names the disk, and connects once it is writable', async () => {
   await using t = await setup();
   const lines: string[] = [];
   const log = pino({ level: 'warn' }, { write: (line: string) => void lines.push(line) });

@@ -1,5 +1,5 @@
-// Whether this machine's disk takes what must be kept: the journal, and the output of steps. While it does not nothing new
-// is begun, and what could not be begun is handed back.
+// Knows whether this machine's disk accepts what must be kept: the journal and the output of steps. While it doesn't,
+// nothing new is begun, and what could not begin is handed back.
 import { open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { limits } from '@opsconductor/protocol';
@@ -15,7 +15,7 @@ export interface DiskOptions {
 export class Disk {
   readonly #options: DiskOptions;
   #spoolRefuses = false;
-  /** Called when it begins to refuse, before whoever waits for it is told. */
+  /** Called when the disk begins to refuse, before anything that waits for a write is rejected. */
   onRefusal: () => void = () => undefined;
 
   constructor(options: DiskOptions) {
@@ -30,7 +30,7 @@ export class Disk {
     return this.#spoolRefuses || this.#options.journal.failure !== undefined;
   }
 
-  /** Output of a step could not be kept. */
+  /** Notes that output of a step could not be kept. */
   outputRefused(error: unknown): void {
     if (this.#spoolRefuses) return;
     this.#spoolRefuses = true;
@@ -38,7 +38,7 @@ export class Disk {
     this.onRefusal();
   }
 
-  /** Looks whether it takes again what it has refused. Never rejects. */
+  /** Tries again whatever the disk has refused. Never rejects. */
   async mend(): Promise<void> {
     const { journal, log } = this.#options;
     if (journal.failure !== undefined && (await journal.mend())) log.info('the journal is written again');
@@ -48,14 +48,15 @@ export class Disk {
     }
   }
 
-  /** By a file as large as a chunk may be, since a full disk takes a smaller one. */
+  /** Writes a file as large as a chunk may be, since a disk that is nearly full still takes a smaller one. */
   async #takesOutput(): Promise<boolean> {
-    // One that is left behind is removed at the next start, as all that is no attempt's.
+    // If it is left behind, the next start removes it, like every spool file that belongs to no attempt.
     const path = join(this.#options.spoolFolder, 'probe');
     try {
       const file = await open(path, 'w', 0o600);
       try {
-        // Until all is written: a single write to a disk that is nearly full takes what fits and is no error.
+        // `writeFile` writes until everything is written; one `write` to a nearly full disk may write a part without an
+        // error.
         await file.writeFile(Buffer.alloc(limits.maxChunkStoredBytes));
       } finally {
         await file.close();

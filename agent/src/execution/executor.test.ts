@@ -109,7 +109,7 @@ test('the next step in the reply to a completion starts at once', async () => {
   expect((await t.nextStep()).config).toEqual({ name: 'second' });
 });
 
-test('a lease that arrives again after its end was confirmed is not begun again', async () => {
+test('a lease that arrives again after the end of its attempt was confirmed is not begun again', async () => {
   await using t = await setup();
   const { connection } = await connected(t, { slots: 1 });
   const first = lease(1, { config: { name: 'first' } });
@@ -130,7 +130,7 @@ test('no more steps execute than there are slots', async () => {
   });
   const first = await t.nextStep();
   expect(first.config.name).toBe('a');
-  // One that waits for a slot ends as soon as it is cancelled.
+  // A step that waits for a slot ends as soon as it is cancelled.
   connection.send({ type: 'cancel', step: 3, epoch: 1 });
   expect(await connection.next('complete')).toMatchObject({ step: 3, outcome: { reason: 'cancelled' } });
   first.end(success);
@@ -161,7 +161,7 @@ test('a step that waits for a slot is cancelled without being begun', async () =
   expect(connection.untaken('started')).toBe(0);
 });
 
-test('a step type that this agent does not know fails with what it knows', async () => {
+test('a step type that this agent does not know fails, and the message lists those that it knows', async () => {
   await using t = await setup();
   const { connection } = await connected(t);
   connection.send({ type: 'leases', leases: [lease(1, { stepType: 'winrm.exec' })] });
@@ -179,7 +179,7 @@ test('a configuration that its schema refuses fails without reaching the step ty
   expect(outcome.message).toContain('config.timeout');
 });
 
-test('chunks that the server lacks are sent again, and the completion with a new request id', async () => {
+test('chunks that the server lacks are sent again, followed by the completion with a new request id', async () => {
   await using t = await setup();
   const { connection } = await connected(t);
   connection.send({ type: 'leases', leases: [lease(1)] });
@@ -201,7 +201,7 @@ test('chunks that the server lacks are sent again, and the completion with a new
   expect({ ...again, requestId }).toEqual(complete);
 });
 
-test('after a cut the step goes on, and its output is sent from where the server has it', async () => {
+test('after a cut the step goes on, and its output is sent from where the copy of the server ends', async () => {
   await using t = await setup();
   const { connection } = await connected(t);
   connection.send({ type: 'leases', leases: [lease(1)] });
@@ -240,7 +240,7 @@ test('a completion whose answer was lost is sent again under the same request id
   expect(await second.connection.next('complete')).toEqual(complete);
 });
 
-test('an attempt that the server forgot goes on, and nothing is said of its end', async () => {
+test('an attempt that the server forgot goes on, and its end is not reported', async () => {
   await using t = await setup();
   const { connection } = await connected(t, { slots: 1 });
   connection.send({ type: 'leases', leases: [lease(1)] });
@@ -250,7 +250,7 @@ test('an attempt that the server forgot goes on, and nothing is said of its end'
   const second = await t.server.nextSession({
     verdict: ({ step: id, epoch }) => ({ step: id, epoch, verdict: 'forget', ackedSeq: 0 }),
   });
-  await second.connection.next('heartbeat'); // the verdict was taken
+  await second.connection.next('heartbeat'); // the agent has handled the verdict
   second.connection.send({ type: 'leases', leases: [lease(2)] });
   step.context.output.write('stdout', Buffer.from('for nobody'));
   step.end(success);
@@ -301,7 +301,7 @@ test('nothing is started after the lease deadline, and the lease is handed back'
   expect(connection.untaken('started')).toBe(0);
 });
 
-test('a start that is recorded once more after the lease deadline has failed, as nothing ran, and is not handed back', async () => {
+test('a start that is recorded a second time after the lease deadline fails because nothing ran, and is not handed back', async () => {
   await using t = await setup();
   const clock = new ManualClock();
   await t.start({ clock });
@@ -335,12 +335,12 @@ test('a lease that expired while there was no connection is absent from the next
   expect(await next.next('resume')).toMatchObject({ attempts: [], journalIntact: true });
 });
 
-test('a lease lasts from when the agent asked for its session, not from when the server answered', async () => {
+test('a lease counts from when the agent asked for its session, not from when the server answered', async () => {
   await using t = await setup();
   const clock = new ManualClock();
   await t.start({ clock });
   const connection = await t.server.nextConnection();
-  // One that is answered renews it from later.
+  // An acknowledged heartbeat renews it from a later time.
   connection.acknowledgesHeartbeats = false;
   await connection.welcome({ leaseTtlMs: 20_000 });
   await connection.next('resume');
@@ -397,7 +397,7 @@ test('a heartbeat lists what is held', async () => {
   }
 });
 
-test('an end that the server has is let go of quietly, one that it never heard of with a warning', async () => {
+test('an end that the server has recorded is dropped quietly, one that it never heard of with a warning', async () => {
   await using t = await setup();
   const lines: string[] = [];
   const log = pino({ level: 'warn' }, { write: (line) => lines.push(line) });
@@ -419,14 +419,14 @@ test('an end that the server has is let go of quietly, one that it never heard o
       ...(step === 1 ? { settled: true } : {}),
     }),
   });
-  await second.connection.next('heartbeat'); // the verdicts were taken
+  await second.connection.next('heartbeat'); // the agent has handled the verdicts
   second.connection.cut();
   expect((await t.server.nextSession()).resume.attempts).toEqual([]);
   const warned = lines.filter((line) => line.includes('does not know this attempt'));
   expect(warned.map((line) => JSON.parse(line).step)).toEqual([2]);
 });
 
-test('asked to hand back, an agent returns what it has not begun, and that never begins; the rest goes on', async () => {
+test('an agent that is asked to hand back returns what it has not begun, which then never begins; the rest goes on', async () => {
   await using t = await setup();
   const { connection } = await connected(t, { slots: 2 });
   connection.send({ type: 'leases', leases: [lease(1), lease(2), lease(3)] });
@@ -444,7 +444,7 @@ test('asked to hand back, an agent returns what it has not begun, and that never
   expect(await settle(connection)).toMatchObject({ step: 1, wantsNext: false });
 });
 
-test('a server of an earlier version is told nothing that it does not know, and no command outlives its agent there', async () => {
+test('a server of an earlier version is sent nothing that it does not know, and no command outlives its agent with it', async () => {
   await using t = await setup();
   await t.start();
   const older = (await t.server.nextSession({ isOlder: true })).connection;
@@ -456,14 +456,14 @@ test('a server of an earlier version is told nothing that it does not know, and 
   first.end(lost);
   expect((await older.next('complete')).outcome).toEqual({ ...lost, reason: 'connection_lost' });
   older.cut();
-  // The same outcome, to a server that has been upgraded meanwhile.
+  // The same outcome, sent to a server that has been upgraded meanwhile.
   const { connection } = await t.server.nextSession();
   expect((await connection.next('complete')).outcome).toEqual(lost);
   connection.send({ type: 'leases', leases: [lease(2)] });
   expect((await t.nextStep()).context.maySurvive).toBe(true);
 });
 
-test('a step that prints more than its limit is cut, and stopped where it asks for that', async () => {
+test('a step that prints more than its limit is cut, and stopped if it asks for that', async () => {
   await using t = await setup();
   const { connection } = await connected(t);
   const limits = { output_mb: 1 };

@@ -1,5 +1,5 @@
-// Holds every attempt from its lease to its confirmed end, across connections and restarts of this process. What the
-// journal says is what is told to a server.
+// Holds every attempt from its lease to its confirmed end, across connections and restarts of this process. The server
+// is told what the journal says.
 import { randomUUID } from 'node:crypto';
 import type {
   JournalAttempt,
@@ -37,7 +37,7 @@ export interface ExecutorOptions {
   installationId: string;
   slots: number;
   spoolFolder: string;
-  /** On the same file system. */
+  /** On the same file system as `spoolFolder`. */
   spareSpool: string;
   journal: Journal;
   disk: Pick<Disk, 'refuses' | 'outputRefused'>;
@@ -48,11 +48,11 @@ export interface ExecutorOptions {
   contents: Pick<ContentLink, 'ask'>;
   /** Called after an attempt ended because the target's host key is not an accepted one. */
   onHostKeyRefused(lease: Lease, session: Session): void;
-  /** Called after an attempt ended because a host refused who logged in. */
+  /** Called after an attempt ended because a host refused the login. */
   onLoginRefused(lease: Lease): void;
   policy: Pick<PolicyGuard, 'checkStep' | 'checkScript' | 'checkConfig' | 'maySurvive' | 'detectsSecrets'>;
   grants: Pick<GrantGuard, 'check' | 'checkTakeOver' | 'begin'>;
-  /** Called after a step ended because a path on this machine is not one that its owner allows. */
+  /** Called after a step ended because the owner of this machine does not allow a path on it. */
   onPathRefused(lease: Lease, outcome: StepOutcome): void;
   monotonicMs(): number;
   log: Logger;
@@ -64,18 +64,18 @@ export class Executor {
   readonly #outputs: AttemptOutputs;
   readonly #starts: AttemptStarts;
   readonly #takeUps: TakeUps;
-  /** Leases that wait for a slot, oldest first. */
+  /** Attempts that wait for a slot, oldest first. */
   readonly #queue: Attempt[] = [];
-  /** What has a slot, begun or not. */
+  /** Attempts that have a slot, begun or not. */
   readonly #running = new Set<Attempt>();
   #session: Session | undefined;
-  /** Of the last session: what begins between two is told to one like it. */
+  /** Abilities of the last session's server. Between sessions, the next server is assumed to have the same. */
   #server: ServerAbilities | undefined;
   #draining = false;
   /** The server asked this session to take nothing new. */
   #sessionDraining = false;
   #stopped = false;
-  /** It wants no next step with a completion; what it is given all the same it takes. */
+  /** While set, completions ask for no next step. A step that is leased anyway is accepted. */
   busy = false;
   readonly #settledLeases = new SettledLeases();
 
@@ -100,7 +100,7 @@ export class Executor {
     });
   }
 
-  /** Takes over what an earlier process left: its outcomes are sent again, what it was doing is reported unknown. */
+  /** Takes over from an earlier process: its outcomes are sent again, and what it was doing is reported as unknown. */
   async recover(): Promise<void> {
     const { journal, spoolFolder } = this.#options;
     const outputs = this.#outputs;
@@ -108,7 +108,7 @@ export class Executor {
       this.#attempts.add(attempt);
   }
 
-  // ---- what is told to the server
+  // ---- what the server is told
 
   get draining(): boolean {
     return this.#draining;
@@ -132,7 +132,7 @@ export class Executor {
 
   // ---- what the server says
 
-  /** A connection was resumed with these verdicts on what `journalAttempts` listed. */
+  /** Applies the server's verdicts on what `journalAttempts` listed, at the start of a session. */
   sessionBegan(session: Session, { attempts }: ServerMessageOf<'resumed'>): void {
     this.#session = session;
     this.#server = session.server;
@@ -142,7 +142,7 @@ export class Executor {
       if (attempt === undefined) continue;
       if (verdict === 'forget') {
         attempt.taken = taken === true || attempt.takingUp;
-        // The server has its end; the answer that said so was cut off.
+        // The server has recorded the end, but its reply was lost with the connection.
         if (settled === true && attempt.completion !== undefined) this.#settle(attempt);
         else this.#forget(attempt);
         continue;
@@ -169,7 +169,10 @@ export class Executor {
     this.#session?.send({ type: 'return', attempts, reason: 'draining' });
   }
 
-  /** Commands that others have begun: on disk before they are read on, so that a later process goes on with them. */
+  /**
+   * Takes over commands that other agents began. Each is on disk before it is read, so that a later process can
+   * continue it.
+   */
   onTakeOver({ attempts }: ServerMessageOf<'take_over'>): void {
     for (const given of attempts) this.#takeUps.begin(given);
   }
@@ -179,7 +182,7 @@ export class Executor {
     if (attempt !== undefined) this.#cancel(attempt);
   }
 
-  /** Stops the attempt where it runs here; false where there is nothing of it to stop. */
+  /** Stops the attempt if it runs here; returns false if there is nothing to stop. */
   stopOwn({ step, epoch }: { step: number; epoch: number }): boolean {
     const attempt = this.#attempts.get({ step, epoch });
     if (attempt === undefined || attempt.state !== 'running') return false;
@@ -196,7 +199,7 @@ export class Executor {
 
   onCompleted({ requestId, step, epoch, result, fromSeq, next }: ServerMessageOf<'completed'>): void {
     const attempt = this.#attempts.get({ step, epoch });
-    // An answer to a request that was replaced by another says nothing about that one.
+    // A reply to a request that another one has replaced says nothing about the current one.
     if (attempt?.completion?.requestId === requestId) {
       if (result === 'resend') this.#resend(attempt, attempt.completion, fromSeq ?? 1);
       else this.#settle(attempt);
@@ -208,7 +211,7 @@ export class Executor {
     this.#sessionDraining = true;
   }
 
-  /** The connection ends for long: what is not begun goes back now, and never begins here. */
+  /** Hands back everything that has not begun, because the connection will be gone for long. It never begins here. */
   onHandBack(): void {
     this.#sessionDraining = true;
     const unbegun = [...this.#attempts].filter((attempt) => attempt.state === 'leased');
@@ -221,7 +224,7 @@ export class Executor {
       });
     }
     for (const attempt of unbegun) {
-      // Some are just connecting: they find that they may not begin, and are dropped when they end.
+      // Some are still connecting: they find out that they may not begin, and are dropped when they end.
       attempt.forgotten = true;
       attempt.output.discard();
       if (!this.#running.has(attempt)) this.#settle(attempt);
@@ -229,7 +232,7 @@ export class Executor {
     this.#session?.send({ type: 'agent_drain' });
   }
 
-  /** Tells that the attempt's stored output is sent: its completion may follow. */
+  /** Sends the attempt's completion, if it has one, now that all of its stored output has been sent. */
   onOutputCaughtUp(output: AttemptOutput): void {
     const attempt = this.#attempts.get(output);
     const session = this.#session;
@@ -259,7 +262,7 @@ export class Executor {
     await this.#attempts.idle();
   }
 
-  /** From here on nothing is recorded: what still runs is left to the journal, as interrupted. */
+  /** Records nothing from here on: the journal leaves what still runs as interrupted. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all([...this.#attempts].map(({ output }) => output.suspend()));
@@ -272,7 +275,7 @@ export class Executor {
     return this.#draining || this.#sessionDraining || this.#stopped || this.#options.disk.refuses;
   }
 
-  /** False when the lease is to be handed back. */
+  /** Returns false if the lease has to be handed back. */
   #accept(lease: Lease): boolean {
     if (this.#attempts.has(lease) || this.#settledLeases.has(lease.leaseToken)) return true;
     if (this.#takesNothing()) return false;
@@ -295,13 +298,13 @@ export class Executor {
     }
   }
 
-  /** Once a server has said how far it has the output: what is read on follows on that. */
+  /** Continues reading a command's output. Needs the server's position first, since reading continues from there. */
   #reattach(attempt: Attempt, ackedSeq: number): void {
     const { lease } = attempt;
     if (lease === undefined || attempt.reattaching) return;
     attempt.reattaching = true;
     if (ackedSeq > attempt.output.lastSeq) {
-      // This disk has lost what the server has, and with it where to read on; the server can say it.
+      // This disk has lost chunks that the server has, and with them the position to read from. The server knows it.
       if (this.#server?.can('take_over') === true) this.#loseOutput(attempt);
       else void this.#ended(attempt, { outcome: interruptedOutcome });
       return;
@@ -310,16 +313,16 @@ export class Executor {
     void this.#run(attempt, lease);
   }
 
-  /** Hands back a command that goes on by itself, for whoever can read its output on; this agent, too. */
+  /** Hands back a command that goes on by itself to any agent that can continue reading its output, even this one. */
   #loseOutput(attempt: Attempt): void {
     attempt.taken = true;
-    // One that does not know the reason finds the attempt missing in the next resume.
+    // A server that doesn't know this reason finds the attempt missing from the next resume.
     if (this.#server?.can('take_over') === true)
       this.#session?.send({ type: 'return', attempts: [attempt.name], reason: 'output_lost' });
     this.#settle(attempt);
   }
 
-  /** Never rejects: what goes wrong inside ends in the log, and the slot is free again. */
+  /** Never rejects: an unexpected error is logged, and the slot is freed. */
   async #run(attempt: Attempt, lease: Lease): Promise<void> {
     try {
       const execution = await executeStep({
@@ -352,11 +355,11 @@ export class Executor {
       attempt.taken = true;
       this.#settle(attempt);
     } else if (execution.notBegun === 'revoked') this.#settle(attempt);
-    // The server has heard by now that the disk refuses, and leases it to another agent, or to this one later.
+    // The server already knows that the disk refuses, and leases the step to another agent, or to this one later.
     else this.#giveBack([attempt], execution.notBegun === 'no_journal' ? 'draining' : execution.notBegun);
   }
 
-  /** Not begun, and not going to: told when there is a connection, and otherwise by its absence from the next resume. */
+  /** Returns attempts that will not begin. Without a connection, their absence from the next resume says so. */
   #giveBack(attempts: Attempt[], reason: 'draining' | 'lease_expired' | 'no_key'): void {
     if (attempts.length === 0) return;
     this.#session?.send({ type: 'return', attempts: attempts.map(({ name }) => name), reason });
@@ -373,7 +376,7 @@ export class Executor {
     void this.#ended(attempt, { outcome: stoppedOutcome({ cause: 'cancelled', killGraceMs: 0 }) });
   }
 
-  /** Nothing depends on it: where there is nobody to tell, it is not told. */
+  /** Nothing depends on progress, so it is dropped when there is no session. */
   #tellProgress({ step, epoch, forgotten }: Attempt, transfer: TransferProgress): void {
     if (forgotten || this.#session?.server.can('transfers') !== true) return;
     this.#session.send({ type: 'progress', step, epoch, transfer });
@@ -409,7 +412,7 @@ export class Executor {
     try {
       await this.#options.journal.durable(finishedRecord(attempt, completion));
     } catch (error) {
-      // The outcome is known now and may not be after a restart: telling it is better than losing it.
+      // The outcome is known now but may not be after a restart: reporting it is better than losing it.
       const { step, epoch } = attempt;
       this.#options.log.error({ err: error, step, epoch }, 'the outcome could not be written to the journal');
     }
@@ -438,12 +441,12 @@ export class Executor {
       { step: attempt.step, epoch: attempt.epoch },
       'the server does not know this attempt',
     );
-    // What runs goes on: to end it is nobody's wish. It is dropped when it ends.
+    // A running command goes on, since nobody asked to end it. Its attempt is dropped when it ends.
     const waits = attempt.toReattach && !attempt.reattaching;
     if (attempt.state === 'finished' || attempt.state === 'interrupted' || waits) this.#settle(attempt);
   }
 
-  /** Over for good: drops every trace of it. */
+  /** Ends the attempt permanently and removes every trace of it. */
   #settle(attempt: Attempt): void {
     if (!this.#attempts.delete(attempt)) return;
     this.#settledLeases.add(attempt.leaseToken);
@@ -466,7 +469,7 @@ export class Executor {
     const { output, completion } = attempt;
     output.sendFrom(Math.min(ackedSeq, output.lastSeq) + 1);
     output.acknowledge(ackedSeq);
-    // The server has more than the disk kept through a crash: those chunks are not in the digest.
+    // The server has chunks that this disk lost in a crash; they are not in the digest.
     if (completion !== undefined && ackedSeq > completion.output.lastSeq) {
       completion.output.gaps = [[output.lastSeq + 1, ackedSeq]];
       completion.output.lastSeq = ackedSeq;

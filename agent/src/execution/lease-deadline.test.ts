@@ -19,7 +19,7 @@ test('the deadline passes when either clock has run for the TTL', () => {
   expect(monotonic.deadline.passed()).toBe(false);
   monotonic.clock.monotonic += 1;
   expect(monotonic.deadline.passed()).toBe(true);
-  // A machine that slept: its monotonic clock stood still.
+  // The machine slept, so its monotonic clock stood still.
   const slept = setup();
   slept.clock.wall += 20_000;
   expect(slept.deadline.passed()).toBe(true);
@@ -32,7 +32,7 @@ test('a wall clock that is set back does not lengthen a lease', () => {
   expect(deadline.passed()).toBe(true);
 });
 
-test('an acknowledgement renews from when its heartbeat was sent, not from when it came', () => {
+test('an acknowledgement renews from when its heartbeat was sent, not from when it arrived', () => {
   const { clock, deadline } = setup();
   clock.monotonic += 5_000;
   deadline.heartbeatSent(1);
@@ -59,7 +59,7 @@ test('an acknowledgement of an earlier session renews nothing', () => {
   expect(deadline.elapsedMs()).toBe(15_000);
 });
 
-test('a second acknowledgement, or one of nothing that was sent, renews nothing', () => {
+test('a second acknowledgement, or one of a heartbeat that was never sent, renews nothing', () => {
   const { clock, deadline } = setup();
   deadline.heartbeatSent(1);
   deadline.heartbeatAcknowledged(1);

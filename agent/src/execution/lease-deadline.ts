@@ -1,11 +1,11 @@
-// Until when this agent may start what it was leased. Counted from before it asked, by whichever clock ran further:
-// the monotonic one stands still while a machine sleeps, and the wall clock may be set back.
+// The deadline until which this agent may start what it was leased. It counts from before the agent asked, by whichever
+// clock ran further: the monotonic one stands still while a machine sleeps, and the wall clock may be set back.
 import { performance } from 'node:perf_hooks';
 
 export interface Clock {
-  /** Wall time in ms since 1970. */
+  /** Wall clock time, in ms since 1970. */
   wallMs(): number;
-  /** Never set back, in ms. */
+  /** Monotonic time, in ms; never set back. */
   monotonicMs(): number;
 }
 
@@ -30,7 +30,7 @@ export class LeaseDeadline {
     return { wallMs: this.#clock.wallMs(), monotonicMs: this.#clock.monotonicMs() };
   }
 
-  /** A session was authenticated; `askedAt` is from before its `authenticate` was sent. */
+  /** Begins a session. `askedAt` was taken before its `authenticate` was sent. */
   begin(askedAt: Instant, leaseTtlMs: number): void {
     this.#sent.clear();
     this.#leaseTtlMs = leaseTtlMs;
@@ -41,7 +41,7 @@ export class LeaseDeadline {
     this.#sent.set(sequence, this.now());
   }
 
-  /** An acknowledgement of a heartbeat that was not sent in this session renews nothing. */
+  /** Renews the leases from when the heartbeat was sent, if it was sent in this session. */
   heartbeatAcknowledged(sequence: number): void {
     const sentAt = this.#sent.get(sequence);
     if (sentAt === undefined) return;
@@ -49,7 +49,7 @@ export class LeaseDeadline {
     for (const earlier of this.#sent.keys()) if (earlier <= sequence) this.#sent.delete(earlier);
   }
 
-  /** Since the last renewal was asked for, in ms. */
+  /** Time since the last renewal was asked for, in ms. */
   elapsedMs(): number {
     if (this.#renewedAt === undefined) return Number.POSITIVE_INFINITY;
     const { wallMs, monotonicMs } = this.now();

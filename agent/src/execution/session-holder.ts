@@ -38,7 +38,7 @@ export interface SessionHolderOptions {
   deadline: LeaseDeadline;
   executor: Executor;
   segmentKeys: SegmentKeys;
-  /** What the owner asks of runs; undefined where nothing has to be signed. */
+  /** What the policy requires of signed runs; undefined if runs don't have to be signed. */
   signedRuns: RequireGrant | undefined;
   auditCheckpoint: AuditCheckpoint;
   tester: TargetTester;
@@ -53,14 +53,14 @@ export class SessionHolder {
   readonly connected: Promise<void>;
   /** Called whenever a session was resumed. */
   onResumed: () => void = () => undefined;
-  /** Called with the time over which the server's agents are to come back, should it be gone. */
+  /** Called with the time over which agents should spread their reconnects if the server goes away. */
   onReconnectWithin: (ms: number) => void = () => undefined;
-  /** Called when the server has refused one of two keys, and the other one is to be tried. */
+  /** Called when the server has refused one of two keys, and the other one should be tried. */
   onOtherKey: () => void = () => undefined;
   readonly #options: SessionHolderOptions;
   #markConnected: () => void = () => undefined;
   #current: { socket: MessageSocket; session: Session; told: string } | undefined;
-  /** That no server has heard of. */
+  /** A reading of the policy that no server has heard of yet. */
   #untold: PolicyReading | undefined;
 
   constructor(options: SessionHolderOptions) {
@@ -70,14 +70,14 @@ export class SessionHolder {
     });
   }
 
-  /** Resolves when the socket has closed; rejects when no session came about. */
+  /** Resolves when the socket has closed; rejects if no session came about. */
   async hold(socket: MessageSocket): Promise<void> {
     const { identity, deadline, journal, executor, scanner, cleaner, contents, log } = this.#options;
     let askedAt = deadline.now();
     const welcome = await this.#introduce(socket, () => {
       askedAt = deadline.now();
     });
-    // As what the server is told with it: the policy may be read again before it answers.
+    // Taken before the resume is sent: the policy may be read again before the server answers.
     const told = this.#toldOfPolicy();
     const resumed = await this.#resume(socket, welcome.generation);
     await journal.reconciled();
@@ -107,7 +107,7 @@ export class SessionHolder {
     }
   }
 
-  /** The policy file was read again. What servers are told of it when an agent connects they are told by a new connection. */
+  /** The policy file was read again. If the reading changes what a server is told at connect, the agent reconnects. */
   policyRead(reading: PolicyReading): void {
     this.#untold = reading;
     this.#tellPolicyRead();
@@ -142,7 +142,7 @@ export class SessionHolder {
     }
   }
 
-  /** Never rejects: what could not be offered is, by the next heartbeat. */
+  /** Never rejects: what could not be offered is offered at the next heartbeat. */
   #offerKeys(session: Session): void {
     const { ownKeys, segmentKeys, log } = this.#options;
     if (!session.server.can('new_keys')) return;
@@ -173,7 +173,7 @@ export class SessionHolder {
       platform: `${process.platform}-${process.arch}`,
       hostname: hostname().slice(0, 253),
       draining: executor.draining,
-      // What did not fit into the message must not be taken for absent.
+      // Attempts that did not fit into the message must not be taken for absent.
       journalIntact: journal.intact && complete,
       ...(journal.loss === undefined ? {} : { journalLoss: journal.loss }),
       attempts,
@@ -261,7 +261,7 @@ export class SessionHolder {
     }
   }
 
-  /** Renews the leases, and ends a connection on which nothing is acknowledged any more. */
+  /** Sends heartbeats, which renew the leases, and ends a connection on which none was acknowledged for too long. */
   #heartbeat(socket: MessageSocket, session: Session, intervalMs: number): () => void {
     const { deadline, executor, disk, segmentKeys, auditCheckpoint, busyLimits } = this.#options;
     let sequence = 0;
@@ -286,7 +286,7 @@ export class SessionHolder {
       });
     };
     beat();
-    // What the server leases until it hears of it is handed back, and leased again.
+    // The server may lease more until it hears of this; those steps are handed back and leased again.
     disk.onRefusal = beat;
     const timer = setInterval(() => {
       if (disk.refuses) void disk.mend();

@@ -1,4 +1,5 @@
-// What was begun under the grants of runs, until these expire: a step that is leased again under one would run twice.
+// Records what was begun under the grants of runs until they expire, so that a step leased again under the same grant
+// does not run twice.
 import type { JournalRecord } from './journal-record.ts';
 
 export type GrantBegin = Omit<Extract<JournalRecord, { is: 'granted' }>, 'is'>;
@@ -7,12 +8,12 @@ export class GrantBegins {
   readonly #begun = new Map<string, GrantBegin>();
   #lostAt: string | undefined;
 
-  /** The newest step that was begun on a target under a grant. */
+  /** Returns the newest step that was begun on a target under a grant. */
   find(nonce: string, target: number): GrantBegin | undefined {
     return this.#begun.get(keyOf(nonce, target));
   }
 
-  /** When what was begun before was lost, with the journal that had it. */
+  /** The time of the loss, if an earlier record of begins was lost with its journal. */
   get lostAt(): Date | undefined {
     return this.#lostAt === undefined ? undefined : new Date(this.#lostAt);
   }
@@ -26,7 +27,7 @@ export class GrantBegins {
     this.#begun.set(keyOf(begin.nonce, begin.target), begin);
   }
 
-  /** The fewest records that say the same of what has not expired. */
+  /** Returns the fewest records that restore everything that has not expired. */
   records(now: Date): JournalRecord[] {
     const time = now.toISOString();
     for (const [key, { until }] of this.#begun) if (until <= time) this.#begun.delete(key);

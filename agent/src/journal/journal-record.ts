@@ -17,7 +17,7 @@ const Epoch = Type.Integer({ minimum: 1 });
 const attempt = { step: Step, epoch: Epoch };
 
 const JournalRecordSchema = Type.Union([
-  /** Delivered; nothing was begun. */
+  /** The lease was delivered; nothing has begun. */
   Type.Object({ is: Type.Literal('leased'), ...attempt, leaseToken: Type.String() }),
   /** On disk before the target is touched. */
   Type.Object({
@@ -25,9 +25,9 @@ const JournalRecordSchema = Type.Union([
     ...attempt,
     leaseToken: Type.String(),
     at: Type.String(),
-    /** For a command that goes on without this process: what finding it again takes. The credential stays sealed. */
+    /** For a command that outlives this process: what it takes to find it again. The credential stays sealed. */
     survives: Type.Optional(LeaseSchema),
-    /** Begun elsewhere, and taken up here. */
+    /** The command began elsewhere and was taken over here. */
     takenOver: Type.Optional(TakenOverSchema),
   }),
   /** On disk before the completion is sent. `interrupted`: the process that began it is gone. */
@@ -42,26 +42,29 @@ const JournalRecordSchema = Type.Union([
       rawBytes: Type.Integer({ minimum: 0 }),
       truncated: Type.Boolean(),
     }),
-    /** Secret ones are sealed. */
+    /** Secret outputs are sealed. */
     handsOn: Type.Optional(Type.Record(Type.String(), HandedOnSchema)),
     transfers: Type.Optional(TransferReportSchema),
   }),
-  /** Over: the server has it, or it never began and was handed back. */
+  /** Over: the server has the end, or the attempt never began and was handed back. */
   Type.Object({ is: Type.Literal('settled'), ...attempt }),
-  /** On disk before the step begins: under this grant no step before it, and it no more often than it may, begins. */
+  /**
+   * On disk before the step begins. Afterwards no earlier step begins under this grant, and this one no more often than
+   * it may.
+   */
   Type.Object({
     is: Type.Literal('granted'),
     nonce: Type.String(),
     target: Type.Integer({ minimum: 1 }),
     /** Number of the step in its job. */
     step: Type.Integer({ minimum: 1 }),
-    /** Which attempt has begun it last, and how many have; 0 where the first has not begun after all. */
+    /** The attempt that began it last, and how many attempts have; 0 if the first has not begun after all. */
     attempt: Type.String(),
     begins: Type.Integer({ minimum: 0 }),
     /** When the grant expires (ISO 8601). */
     until: Type.String(),
   }),
-  /** What was begun under grants before is not known any more (ISO 8601). */
+  /** What was begun under grants before this time is no longer known (ISO 8601). */
   Type.Object({ is: Type.Literal('grants_lost'), at: Type.String() }),
   /** The journal was lost or damaged before this line, and no server has been told yet. */
   Type.Object({ is: Type.Literal('damaged'), loss: Type.Optional(Type.String()) }),

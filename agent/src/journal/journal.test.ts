@@ -33,14 +33,14 @@ const finished = (step: number): JournalRecord => ({
 });
 const fresh = { expected: false };
 
-test('what was durable is there after a crash', async () => {
+test('durable records are there after a crash', async () => {
   await using t = await setup();
   const journal = await Journal.open(t.path, fresh);
   journal.note(leased(1));
   await journal.durable(starting(1));
   await journal.durable(starting(2));
   await journal.durable(finished(2));
-  // No close: the process is gone.
+  // No close: the process has died.
   const again = await Journal.open(t.path, fresh);
   expect(again.intact).toBe(true);
   expect([...again.attempts.keys()]).toEqual(['1-1', '2-1']);
@@ -61,7 +61,7 @@ test('settled attempts are gone', async () => {
   await again.close();
 });
 
-test('records that are asked for together share a sync', async () => {
+test('records that are requested together share a sync', async () => {
   await using t = await setup();
   const journal = await Journal.open(t.path, fresh);
   await Promise.all(Array.from({ length: 500 }, (_, step) => journal.durable(starting(step + 1))));
@@ -97,7 +97,7 @@ test('a changed byte before the last line is damage', () => {
   );
 });
 
-test('a damaged journal is set aside, and says so until a server was told', async () => {
+test('a damaged journal is set aside, and the new one says so until a server was told', async () => {
   await using t = await setup();
   await writeFile(t.path, `${encodeRecord(starting(1))}rubbish\n${encodeRecord(starting(2))}`);
   const journal = await Journal.open(t.path, fresh);
@@ -109,7 +109,7 @@ test('a damaged journal is set aside, and says so until a server was told', asyn
   await later(journal);
   const again = await Journal.open(t.path, fresh);
   expect(again.intact).toBe(false);
-  // One loss, until more of it is lost.
+  // The loss keeps its id until more is lost.
   expect([again.loss, typeof again.loss]).toEqual([journal.loss, 'string']);
   expect(again.grants.lostAt).toEqual(journal.grants.lostAt);
   await again.close();
@@ -123,7 +123,7 @@ test('a damaged journal is set aside, and says so until a server was told', asyn
   await third.close();
 });
 
-test('what was begun before the newest damage is not known, whatever was lost before and told of or not', async () => {
+test('what was begun before the newest damage is unknown, whether or not an earlier loss was reported', async () => {
   await using t = await setup();
   await writeFile(t.path, `rubbish\n${encodeRecord(starting(1))}`);
   let before = await Journal.open(t.path, fresh);
@@ -139,13 +139,13 @@ test('what was begun before the newest damage is not known, whatever was lost be
   await before.close();
 });
 
-/** Once the time is another than that of the loss. */
+/** Resolves once the clock is past the time of the loss. */
 async function later({ grants }: Journal): Promise<void> {
   await expect.poll(() => Date.now(), { interval: 1 }).toBeGreaterThan(Number(grants.lostAt));
 }
 
 test.runIf(process.platform === 'linux')(
-  'what is written is on the disk when the write returns, also to a file that was rewritten',
+  'what is written is on disk when the write returns, even to a file that was rewritten',
   async () => {
     await using t = await setup();
     const journal = await Journal.open(t.path, { expected: false, compactAboveBytes: 1_000 });
@@ -160,11 +160,11 @@ test.runIf(process.platform === 'linux')(
   },
 );
 
-/** Whether what this process has open of the file is synced at each write (`O_DSYNC`). */
+/** Whether this process's descriptor of the file is synced at each write (`O_DSYNC`). */
 async function isSynced(path: string): Promise<boolean> {
   const flags: number[] = [];
   for (const fd of await readdir('/proc/self/fd')) {
-    // The descriptor of the listing is gone by now.
+    // The descriptor used for the listing itself is closed by now.
     if ((await readlink(`/proc/self/fd/${fd}`).catch(() => '')) !== path) continue;
     const info = await readFile(`/proc/self/fdinfo/${fd}`, 'utf8');
     flags.push(Number.parseInt(/^flags:\s*(\d+)/m.exec(info)?.[1] ?? '', 8));
@@ -200,7 +200,7 @@ test('a large journal is rewritten without what is settled', async () => {
   await again.close();
 });
 
-test('a disk that refuses is told to everybody who waits, and to all who come later', async () => {
+test('if the disk refuses, everyone who waits is told, and everyone who comes later', async () => {
   await using t = await setup();
   const journal = await Journal.open(t.path, fresh);
   await journal.close();
@@ -209,7 +209,7 @@ test('a disk that refuses is told to everybody who waits, and to all who come la
   expect(journal.failure).toBeInstanceOf(Error);
 });
 
-test('once the disk takes it again, all that is known by then is on it', async () => {
+test('once the disk accepts writes again, everything known by then is on it', async () => {
   await using t = await setup();
   const journal = await Journal.open(t.path, fresh);
   await journal.durable(starting(1));
@@ -218,7 +218,7 @@ test('once the disk takes it again, all that is known by then is on it', async (
   await journal.close();
   await expect(journal.durable(starting(2))).rejects.toThrow('can not be written');
   await expect(journal.durable(finished(1))).rejects.toThrow('can not be written');
-  // The folder can't be written to, and then it can.
+  // The folder can't be written to for a while, and then it can.
   await rename(dirname(t.path), `${dirname(t.path)}-away`);
   expect(await journal.mend()).toBe(false);
   await rename(`${dirname(t.path)}-away`, dirname(t.path));
@@ -231,7 +231,7 @@ test('once the disk takes it again, all that is known by then is on it', async (
   await again.close();
 });
 
-test('other content after a crash in mid write is not read as records', async () => {
+test('garbage left by a crash in the middle of a write is not read as records', async () => {
   await using t = await setup();
   await writeFile(t.path, encodeRecord(starting(1)));
   await appendFile(t.path, Buffer.alloc(4_096));
@@ -240,7 +240,7 @@ test('other content after a crash in mid write is not read as records', async ()
   await journal.close();
 });
 
-test('what was begun under a grant is known after a crash and after each rewriting, until the grant expires', async () => {
+test('what was begun under a grant is known after a crash and after every rewrite, until the grant expires', async () => {
   await using t = await setup();
   const begun = { nonce: 'n', target: 4, step: 2, attempt: '9-1', begins: 1 };
   const until = new Date(Date.now() + 3_600_000).toISOString();
@@ -248,7 +248,7 @@ test('what was begun under a grant is known after a crash and after each rewriti
   journal.note({ is: 'granted', ...begun, until });
   journal.note({ is: 'granted', ...begun, nonce: 'expired', until: '2020-01-01T00:00:00.000Z' });
   await journal.durable(starting(9));
-  // No close: the process is gone. The second process is gone as well.
+  // No close: this process has died, and so has the second one.
   for (const _ of [1, 2]) {
     const again = await Journal.open(t.path, fresh);
     expect(again.grants.find('n', 4)).toEqual({ ...begun, until });
@@ -260,7 +260,7 @@ test('what was begun under a grant is known after a crash and after each rewriti
   await journal.close();
 });
 
-test('an agent knows since when it does not know what was begun, also once the loss was told', async () => {
+test('an agent knows up to when it lost track of what was begun, even after the loss was reported', async () => {
   await using t = await setup();
   const journal = await Journal.open(t.path, { expected: true });
   const { lostAt } = journal.grants;

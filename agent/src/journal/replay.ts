@@ -8,11 +8,11 @@ export interface JournaledAttempt {
   step: number;
   epoch: number;
   leaseToken: string;
-  /** When it was begun (ISO 8601); undefined while only leased. */
+  /** When it was begun (ISO 8601); undefined while it is only leased. */
   startedAt?: string;
-  /** Its lease, where the command goes on without the process that began it. */
+  /** Its lease, if the command outlives the process that began it. */
   survives?: Lease;
-  /** What another agent had done, where this one has taken it up. */
+  /** What another agent had done, if this one has taken it over. */
   takenOver?: TakenOver;
   finished?: FinishedRecord;
 }
@@ -20,11 +20,11 @@ export interface JournaledAttempt {
 export interface Replay {
   attempts: Map<string, JournaledAttempt>;
   grants: GrantBegins;
-  /** Names the loss that was not yet reported, where nothing else is wrong. */
+  /** Id of the loss that was not yet reported, if nothing else is wrong. */
   loss?: string | undefined;
-  /** False when a line other than a torn last one can't be read, or an earlier loss was not yet reported. */
+  /** False if a line other than a torn last one can't be read, or if an earlier loss was not yet reported. */
   intact: boolean;
-  /** Bytes up to the end of the last readable line: what follows is torn. */
+  /** Bytes up to the end of the last readable line; the rest is torn. */
   soundBytes: number;
 }
 
@@ -45,7 +45,7 @@ export function replay(content: Buffer): Replay {
     const record = newline === -1 ? undefined : decodeRecord(content.toString('utf8', at, end));
     at = end + 1;
     if (record === undefined) {
-      // A crash in mid write leaves an end without a line end; a whole line that can't be read is damage.
+      // A crash in the middle of a write leaves a part without a line end. A whole line that can't be read is damage.
       if (newline !== -1) [intact, loss] = [false, undefined];
       continue;
     }
@@ -58,7 +58,7 @@ export function replay(content: Buffer): Replay {
   return { attempts, grants, intact, loss, soundBytes };
 }
 
-/** Applies one record; false when it contradicts what is known: a line before it is missing. */
+/** Applies one record. Returns false if it contradicts what is known, which means that an earlier line is missing. */
 export function applyRecord(
   attempts: Map<string, JournaledAttempt>,
   record: Exclude<JournalRecord, { is: 'damaged' | 'reconciled' | 'granted' | 'grants_lost' }>,
@@ -91,7 +91,7 @@ export function applyRecord(
   }
 }
 
-/** The fewest records that say the same of an attempt. */
+/** Returns the fewest records that describe the attempt. */
 export function recordsOf(attempt: JournaledAttempt): JournalRecord[] {
   const { step, epoch, leaseToken, startedAt, survives, takenOver, finished } = attempt;
   const first: JournalRecord =

@@ -49,7 +49,7 @@ async function frames(output: AttemptOutput): Promise<OutputFrame[]> {
 
 const textOf = (frame: OutputFrame) => gunzipSync(frame.bytes).toString('utf8');
 
-test('the first bytes of a quiet command leave without waiting for more', async () => {
+test('the first bytes of a quiet command are sent without waiting for more', async () => {
   await using t = await setup();
   const stored = t.nextStored();
   t.output.write('stdout', Buffer.from('hello'));
@@ -57,7 +57,7 @@ test('the first bytes of a quiet command leave without waiting for more', async 
   expect((await frames(t.output)).map(textOf)).toEqual(['hello']);
 });
 
-test('what a busy command writes is gathered, and numbered across both streams in order', async () => {
+test('the output of a busy command is gathered, and numbered in order across both streams', async () => {
   await using t = await setup();
   t.output.begin();
   t.output.write('stdout', Buffer.from('a'));
@@ -74,7 +74,7 @@ test('what a busy command writes is gathered, and numbered across both streams i
   ]);
 });
 
-test('a fast producer is cut into full chunks', async () => {
+test('the output of a fast producer is cut into full chunks', async () => {
   await using t = await setup();
   t.output.write('stdout', Buffer.alloc(limits.maxChunkRawBytes * 2 + 5, 'x'));
   await t.output.close();
@@ -138,7 +138,7 @@ test('secrets are masked before anything reaches the disk, also across chunks', 
   expect((await frames(t.output)).map(textOf).join('')).toBe('12345********.');
 });
 
-test('the beginning of a secret at which output is cut is not shown', async () => {
+test('if output is cut in the middle of a secret, its beginning is not shown', async () => {
   await using t = await setup({ maxOutputBytesPerAttempt: 10 });
   t.output.maskSecrets(Masking.of(new PatternSet([Buffer.from('hunter2')])));
   t.output.write('stdout', Buffer.from('12345hunter2 and more'));
@@ -150,7 +150,7 @@ test('the beginning of a secret at which output is cut is not shown', async () =
   ]);
 });
 
-test('what is held back of a chunk goes into the next, and makes none of its own', async () => {
+test('bytes held back from one chunk go into the next, and make no chunk of their own', async () => {
   await using t = await setup({ maxChunkRawBytes: 1_000 });
   t.output.maskSecrets(Masking.of(new PatternSet([Buffer.from('hunter2')])));
   const text = 'hunter_'.repeat(1_000);
@@ -161,7 +161,7 @@ test('what is held back of a chunk goes into the next, and makes none of its own
   expect(all.length).toBeLessThanOrEqual(8);
 });
 
-test('attempts that gather in the same memory one after the other keep their bytes apart', async () => {
+test('attempts that use the same memory one after the other keep their bytes apart', async () => {
   await using one = await setup();
   await using other = await setup();
   const pieces = (fill: string) =>
@@ -186,7 +186,7 @@ test('attempts that gather in the same memory one after the other keep their byt
   }
 });
 
-test('what is acknowledged stays until the end, and is sent again from anywhere', async () => {
+test('acknowledged chunks are kept until the end, and can be sent again from anywhere', async () => {
   await using t = await setup();
   t.output.write('stdout', Buffer.from('a'));
   t.output.write('stderr', Buffer.from('b'));
@@ -219,7 +219,7 @@ test('a disk that refuses costs the output, not the command', async () => {
   });
 });
 
-test('a limit of its own cuts the output, says that the command is stopped, and tells once', async () => {
+test('a step’s own limit cuts the output, says that the command is stopped, and calls back once', async () => {
   await using t = await setup();
   let reached = 0;
   t.output.limit(4, () => {

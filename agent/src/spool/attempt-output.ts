@@ -1,4 +1,4 @@
-// An attempt's output on its way from the step type to the wire: gathered, masked, numbered, compressed, stored, and
+// An attempt's output on its way from the step type to the server: gathered, masked, numbered, compressed, stored, and
 // kept until the attempt's end is confirmed. Memory is bounded here, so that a slow server slows the target.
 import {
   frameHeaderBytes,
@@ -17,9 +17,9 @@ import { PositionCounter } from './position-counter.ts';
 import type { Redactor } from './redactor.ts';
 import type { SpooledChunk, SpoolFile } from './spool-file.ts';
 
-/** How long bytes of a busy command may wait for company. */
+/** How long bytes of a busy command may wait for more to come. */
 const gatherMs = 40;
-/** Stored frames that stay in memory for sending; the others are read back. */
+/** Size of the stored frames that stay in memory for sending; others are read back from the file. */
 const maxCachedFrameBytes = 1024 * 1024;
 
 export interface OutputLimits {
@@ -35,11 +35,11 @@ export interface OutputOptions {
   file: SpoolFile;
   /** Called when there is something new to send. */
   onStored(): void;
-  /** Called once when the disk refuses: output from here on is lost, the command goes on. */
+  /** Called once when the disk refuses: output from here on is lost, but the command goes on. */
   onStorageFailure(error: unknown): void;
   monotonicMs(): number;
   limits?: Partial<OutputLimits>;
-  /** What the server has of it from another agent: this one's chunks follow. */
+  /** What the server has from another agent; this agent's chunks continue it. */
   before?: StoredOutput | undefined;
 }
 
@@ -53,9 +53,9 @@ export interface OutputSummary {
 /** The end of a stream. */
 export interface StreamEnd {
   bytes: Buffer;
-  /** There is nothing before it. */
+  /** Whether there is nothing before it. */
   isWhole: boolean;
-  /** What came after it was not kept. */
+  /** Whether more came after it that was not kept. */
   isCut: boolean;
 }
 
@@ -76,7 +76,7 @@ export class AttemptOutput implements OutputSink {
   readonly #file: SpoolFile;
   #redactors: Record<OutputStream, Redactor> | undefined;
 
-  /** Set where what is written here is kept at its source, to be read on by whoever comes after this process. */
+  /** Set if the output is also kept at its source, where a later process can read on. */
   #counter: PositionCounter | undefined;
   readonly #recovered: OutputPosition | undefined;
   #onCut: (() => void) | undefined;
@@ -105,7 +105,7 @@ export class AttemptOutput implements OutputSink {
   #sealedRawBytes = 0;
   #storing: Promise<void> | undefined;
 
-  /** The number of the last chunk that another agent has sent; those here are numbered from the next one on. */
+  /** Number of the last chunk that another agent sent; the chunks here are numbered from the next one. */
   readonly #baseSeq: number;
   readonly #chunks: SpooledChunk[] = [];
   readonly #chain: DigestChain;
@@ -142,9 +142,9 @@ export class AttemptOutput implements OutputSink {
 
   // ---- from the step type
 
-  /** From here on these are masked: before the first output, once the credential is open. */
+  /** Masks these secrets from here on. Called before the first output, once the credential is open. */
   maskSecrets(masking: Masking): void {
-    // Of a stream that is read on it is not known how its line began.
+    // If reading continues in the middle of a stream, it isn't known how the line began.
     const column = this.#recovered === undefined ? 0 : undefined;
     this.#redactors = {
       stdout: masking.redactor('stdout', { maskedBytes: this.#recovered?.stdout.masked, column }),
@@ -152,7 +152,7 @@ export class AttemptOutput implements OutputSink {
     };
   }
 
-  /** Before the first output: keeps so much at most, and tells when that is reached. */
+  /** Limits how much is kept, and calls back when the limit is reached. Called before the first output. */
   limit(maxBytes: number | undefined, onReached?: () => void): void {
     const { maxOutputBytesPerAttempt } = this.#limits;
     const least = Math.min(maxBytes ?? maxOutputBytesPerAttempt, maxOutputBytesPerAttempt);
@@ -161,7 +161,7 @@ export class AttemptOutput implements OutputSink {
     if (this.#truncated) onReached?.();
   }
 
-  /** The command starts now: elapsed times count from here. */
+  /** Elapsed times count from when the command began, `agoMs` before now. */
   begin(agoMs = 0): void {
     this.#beganAtMs = this.#options.monotonicMs() - agoMs;
   }
@@ -181,7 +181,7 @@ export class AttemptOutput implements OutputSink {
     return new Promise((resolve) => this.#drainWaiters.push(resolve));
   }
 
-  /** No more comes: resolves when all of it is on disk. */
+  /** Ends the output. Resolves when all of it is on disk. */
   async close(): Promise<OutputSummary> {
     if (!this.#discarding) {
       this.#seal();
@@ -202,7 +202,7 @@ export class AttemptOutput implements OutputSink {
     return { lastSeq: this.lastSeq, rawBytes: this.#rawBytes, truncated: this.#truncated };
   }
 
-  /** Keeps nothing more: nobody wants this output. */
+  /** Keeps nothing more, because nobody wants this output. */
   discard(): void {
     this.#discarding = true;
     this.#stopTimers();
@@ -211,9 +211,9 @@ export class AttemptOutput implements OutputSink {
     this.#wakeProducer();
   }
 
-  // ---- to the wire
+  // ---- to the server
 
-  /** Why the disk refused it; undefined while it did not. */
+  /** The error with which the disk refused the output; undefined if it did not. */
   get failure(): Error | undefined {
     return this.#failure;
   }
@@ -226,7 +226,7 @@ export class AttemptOutput implements OutputSink {
     return this.#rawBytes;
   }
 
-  /** Digest chain over the chunks 1..lastSeq, base64. */
+  /** Digest chain over chunks 1 to `lastSeq`, base64. */
   get digest(): string {
     return this.#chain.base64;
   }
@@ -244,7 +244,7 @@ export class AttemptOutput implements OutputSink {
     return this.#chunk(this.#sentSeq + 1)?.frameBytes ?? 0;
   }
 
-  /** The next frame to send, which counts as sent from now on. */
+  /** Returns the next frame to send, which counts as sent from now on. */
   takeFrame(): Buffer | Promise<Buffer> {
     const chunk = this.#chunk(this.#sentSeq + 1);
     if (chunk === undefined) throw new Error('There is no chunk to send');
@@ -255,7 +255,7 @@ export class AttemptOutput implements OutputSink {
     return cached;
   }
 
-  /** The server has stored everything up to `seq`. Answers how many bytes of what was sent that confirms. */
+  /** Notes that the server has stored everything up to `seq`. Returns how many bytes in flight that confirms. */
   acknowledge(seq: number): number {
     let confirmed = 0;
     for (let at = this.#ackedSeq + 1; at <= Math.min(seq, this.lastSeq); at++) {
@@ -277,7 +277,9 @@ export class AttemptOutput implements OutputSink {
     return bytes;
   }
 
-  /** Sends again from `seq`, or from the first chunk that is here: a new connection, or the server lacks something. */
+  /**
+   * Sends again from `seq` or from the first chunk that is here, on a new connection or when the server lacks chunks.
+   */
   sendFrom(seq: number): void {
     const first = Math.max(seq, this.#baseSeq + 1);
     for (let at = first; at <= this.#ackedSeq; at++) this.#unackedBytes += this.#chunk(at)?.frameBytes ?? 0;
@@ -289,9 +291,9 @@ export class AttemptOutput implements OutputSink {
     return this.#chunks[seq - 1 - this.#baseSeq];
   }
 
-  // ---- read back
+  // ---- reading back
 
-  /** The end of a stream as it is kept, once it is closed: masked, and of at most so many bytes. */
+  /** Returns the end of a closed stream as it was kept, masked, at most `maxBytes` long. */
   async endOf(stream: OutputStream, maxBytes: number): Promise<StreamEnd> {
     const parts: Buffer[] = [];
     let bytes = 0;
@@ -312,14 +314,14 @@ export class AttemptOutput implements OutputSink {
     return { bytes: end.subarray(end.length - maxBytes), isWhole: false, isCut: this.#truncated };
   }
 
-  /** Drops everything, memory and file. */
+  /** Drops everything, in memory and on disk. */
   async remove(): Promise<void> {
     this.discard();
     while (this.#storing !== undefined) await this.#storing;
     await this.#file.remove();
   }
 
-  /** Keeps the file for the next process. */
+  /** Leaves the file for the next process. */
   async suspend(): Promise<void> {
     this.discard();
     while (this.#storing !== undefined) await this.#storing;
@@ -341,7 +343,7 @@ export class AttemptOutput implements OutputSink {
     }
   }
 
-  /** As large as makes one chunk together with what was held back before. */
+  /** Sized so that what is gathered makes one chunk together with what was held back before. */
   #beginBlock(): GatherBlock {
     this.#gatherBeganMs = this.#options.monotonicMs();
     const { maxChunkRawBytes } = this.#limits;
@@ -352,7 +354,7 @@ export class AttemptOutput implements OutputSink {
   #scheduleSeal(): void {
     if (this.#block === undefined || this.#timer !== undefined || this.#sealSoon !== undefined) return;
     const quietMs = this.#options.monotonicMs() - this.#sealedAtMs;
-    // A quiet command's bytes leave with whatever else came in this turn; a busy one's wait for more.
+    // A quiet command's bytes are sent with whatever else came in this turn; a busy one's wait for more.
     if (quietMs >= gatherMs) this.#sealSoon = setImmediate(() => this.#seal());
     else this.#timer = setTimeout(() => this.#seal(), gatherMs - quietMs);
   }
@@ -364,7 +366,7 @@ export class AttemptOutput implements OutputSink {
     this.#sealSoon = undefined;
   }
 
-  /** Masks what was gathered and gives it its number. */
+  /** Masks and numbers what was gathered. */
   #seal(): void {
     this.#stopTimers();
     const block = this.#block;
@@ -378,8 +380,8 @@ export class AttemptOutput implements OutputSink {
   }
 
   /**
-   * @param block where `shown` is; released when it is compressed.
-   * @param gatheredBytes what of the stream has gone in; undefined for words of our own.
+   * @param block the memory that `shown` is in; released once it is compressed.
+   * @param gatheredBytes how many bytes of the stream went in; undefined for the agent's own marker.
    */
   #number(stream: OutputStream, shownAll: Buffer, block?: GatherBlock, gatheredBytes?: number): void {
     const compressing: Promise<void>[] = [];
@@ -388,7 +390,7 @@ export class AttemptOutput implements OutputSink {
         ? undefined
         : this.#counter?.sealed(stream, gatheredBytes, shownAll.length, this.#redactors?.[stream]);
     const shown = counted === undefined ? shownAll : shownAll.subarray(counted.shownBeforeBytes);
-    // Masks may be longer than what they cover.
+    // A mask may be longer than what it covers, so this can be more than one chunk.
     for (let at = 0; at < shown.length; at += this.#limits.maxChunkRawBytes) {
       const raw = shown.subarray(at, at + this.#limits.maxChunkRawBytes);
       const elapsedMs = Math.max(
@@ -422,7 +424,7 @@ export class AttemptOutput implements OutputSink {
     if (this.#sealed.length > 0) this.#storing ??= this.#store();
     Promise.all(compressing).then(
       () => block?.release(),
-      () => undefined, // #store meets the error; zlib may still be reading the block, so it is not used again
+      () => undefined, // #store meets the error too; zlib may still be reading the block, so it is not used again
     );
   }
 
@@ -430,7 +432,7 @@ export class AttemptOutput implements OutputSink {
     this.#seal();
     const kept = this.#limits.maxOutputBytesPerAttempt;
     const marker = `\n[output cut: only the first ${kept} bytes are kept; the command ${this.#onCut === undefined ? 'goes on' : 'is stopped'}]\n`;
-    // What the redactors hold back stays back: it may be the beginning of a secret.
+    // What the redactors hold back is not shown: it may be the beginning of a secret.
     this.#number('stderr', Buffer.from(marker));
     this.#truncated = true;
     this.#discarding = true;
@@ -474,7 +476,7 @@ export class AttemptOutput implements OutputSink {
     this.#options.onStored();
   }
 
-  /** Up to the last chunk that was acknowledged; all of it where nothing more is kept here. */
+  /** Offsets up to the last acknowledged chunk; the whole output once nothing more is kept here. */
   #confirmed(): { stdout: number; stderr: number } {
     if (this.#discarding && this.#truncated) return this.kept.written();
     const position = this.#chunk(this.#ackedSeq)?.position ?? this.#options.before?.position;

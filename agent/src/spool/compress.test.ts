@@ -4,7 +4,7 @@ import { isAsLongAsStated, limits, startOfOutput, withPosition } from '@opscondu
 import { expect, test } from 'vitest';
 import { compress } from './compress.ts';
 
-test('every result is a whole gzip of its own, also from a stream that was used before', async () => {
+test('every result is a complete gzip, even from a stream that was used before', async () => {
   const inputs = Array.from({ length: 40 }, (_, n) =>
     n % 2 === 0 ? randomBytes(200_000 + n) : Buffer.alloc(150_000, `${n} `),
   );
@@ -14,7 +14,7 @@ test('every result is a whole gzip of its own, also from a stream that was used 
     expect(gunzipSync(bytes).equals(inputs[n] ?? Buffer.alloc(0))).toBe(true);
 });
 
-test('what a server can tell of a chunk without inflating it is so of all that is sent', async () => {
+test('every chunk satisfies what a server can check without inflating it', async () => {
   const position = { ...startOfOutput, stdout: { offset: 2 ** 40, masked: 1, skip: 2 } };
   for (const length of [1, 60, 4_095, 4_096, 70_000, limits.maxChunkRawBytes])
     for (const raw of [
@@ -32,10 +32,10 @@ test('small pieces are compressed at once', () => {
   expect(compress(Buffer.from('hello'))).toBeInstanceOf(Buffer);
 });
 
-test('what is dense already is wrapped as it is, and what only begins so is compressed', async () => {
+test('dense data is stored as it is, and data that only begins dense is compressed', async () => {
   const dense = randomBytes(200_000);
   const wrapped = await compress(dense);
-  // Stored blocks: the bytes themselves are in it.
+  // Stored blocks: they contain the bytes themselves.
   expect(wrapped.includes(dense.subarray(1_000, 2_000))).toBe(true);
   expect(wrapped.length).toBeLessThan(dense.length + 200);
   const mixed = Buffer.concat([dense.subarray(0, 50_000), Buffer.alloc(150_000, 'and so on ')]);

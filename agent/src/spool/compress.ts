@@ -1,34 +1,34 @@
-// gzip of output chunks. Its streams are kept and reset: each has a quarter of a megabyte of its own, and making one
-// for every chunk of a fast producer keeps the garbage collector busier than the compression itself.
+// Compresses output chunks with gzip. Streams are kept and reset: each takes a quarter of a megabyte, and creating one
+// for every chunk of a fast producer would keep the garbage collector busier than the compression itself.
 import { promisify } from 'node:util';
 import { constants, createGzip, type Gzip, gunzip, gzipSync, type ZlibReset } from 'node:zlib';
 
-/** Node's types leave out that a Gzip can be reset like its kin. */
+/** Node's types omit that a Gzip can be reset, like the other zlib streams. */
 type ResettableGzip = Gzip & ZlibReset;
 
-/** Below this the way to a thread and back costs more than compressing. */
+/** Below this size, handing over to a thread costs more than compressing. */
 const inlineBelowBytes = 4 * 1024;
-/** zlib goes to its thread once per so many bytes of result, which several results share. */
+/** zlib goes to its thread once per this many bytes of output; several results share such a buffer. */
 const resultChunkBytes = 256 * 1024;
-/** One fast producer has eight chunks under way (`maxGatheredBytes`). */
+/** One fast producer has up to eight chunks in progress (`maxGatheredBytes`). */
 const maxIdle = 8;
-/** 0 only wraps what is as dense already: to find that nothing can be left out takes zlib longest of all. */
+/** Level 0 only wraps data that is already dense: zlib takes longest to find that nothing can be compressed. */
 type Level = 0 | 1;
-/** Half of the usual: of log lines results are as small, and come 5 % sooner. */
+/** One less than the default. For log lines the results are as small, and ready 5 % sooner. */
 const windowBits = 14;
 const idle: Record<Level, ResettableGzip[]> = { 0: [], 1: [] };
 const sampleBytes = 4 * 1024;
-/** Of random bytes such a sample has 7.95; of base64 six, of text five. */
+/** A sample of random bytes has 7.95 bits per byte, base64 six, text five. */
 const denseBitsPerByte = 7.8;
 
-/** gzip, of small pieces at once and of large ones on zlib's threads. */
+/** Compresses with gzip: small pieces at once, large ones on zlib's threads. */
 export function compress(raw: Buffer): Buffer | Promise<Buffer> {
   if (raw.length < inlineBelowBytes) return gzipSync(raw, { level: 1 });
   const level = isDense(raw) ? 0 : 1;
   return compressOnThread(level, idle[level].pop() ?? newGzip(level), raw);
 }
 
-/** Whether it is compressed, encrypted or random, by how often each byte comes at its beginning and at its end. */
+/** Whether the data seems compressed, encrypted or random, by the byte frequencies at its beginning and its end. */
 function isDense(raw: Buffer): boolean {
   return (
     entropyOf(raw.subarray(0, sampleBytes)) > denseBitsPerByte &&
@@ -47,7 +47,7 @@ function entropyOf(bytes: Buffer): number {
 
 const inflate = promisify(gunzip);
 
-/** What `compress` was given. */
+/** Returns what `compress` was given. */
 export function decompress(stored: Buffer): Promise<Buffer> {
   return inflate(stored);
 }
@@ -73,7 +73,7 @@ function compressOnThread(level: Level, gzip: ResettableGzip, raw: Buffer): Prom
     gzip.on('data', onData);
     gzip.once('error', onError);
     gzip.write(raw, (failed) => {
-      if (failed) return; // told by the event
+      if (failed) return; // the error event reports it
       gzip.off('data', onData);
       gzip.off('error', onError);
       gzip.reset();

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { chainLink } from '@opsconductor/protocol';
 
-/** The digest over an attempt's chunks, one link per chunk in the order of seq (`frames.ts` defines it). */
+/** The digest over an attempt's chunks, one link per chunk in the order of `seq`. `frames.ts` defines it. */
 export class DigestChain {
   #digest: Buffer;
 
-  /** @param from over the chunks that an agent before this one has sent, base64. */
+  /** @param from the digest over the chunks that an earlier agent sent, base64. */
   constructor(from?: string) {
     this.#digest = from === undefined ? Buffer.alloc(32) : Buffer.from(from, 'base64');
   }

@@ -2,7 +2,7 @@ import { limits } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { GatherBlock } from './gather-block.ts';
 
-test('a block takes as much as its capacity, and says how much that was', () => {
+test('a block takes as many bytes as its capacity, and says how many', () => {
   const block = new GatherBlock(5);
   expect(block.append(Buffer.from('abc'))).toBe(3);
   expect(block.isFull).toBe(false);
@@ -12,7 +12,7 @@ test('a block takes as much as its capacity, and says how much that was', () => 
   block.release();
 });
 
-test('a capacity that is no whole number is rounded down, and never to nothing', () => {
+test('a capacity that is not a whole number is rounded down, but never to zero', () => {
   const block = new GatherBlock(2.5);
   expect(block.append(Buffer.from('abc'))).toBe(2);
   expect(block.isFull).toBe(true);
@@ -29,7 +29,7 @@ test('no block is larger than a chunk', () => {
   block.release();
 });
 
-test('memory is used again only once it was released', () => {
+test('memory is reused only after it was released', () => {
   const first = new GatherBlock();
   const second = new GatherBlock();
   expect(second.gathered.buffer).not.toBe(first.gathered.buffer);

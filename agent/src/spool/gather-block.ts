@@ -1,8 +1,8 @@
-// The memory in which an attempt's output is gathered and masked until it is compressed. Blocks are used again:
-// fresh memory for every chunk of a fast producer keeps the garbage collector busier than the compression itself.
+// The memory in which an attempt's output is gathered and masked until it is compressed. Blocks are reused: fresh
+// memory for every chunk of a fast producer would keep the garbage collector busier than the compression itself.
 import { limits } from '@opsconductor/protocol';
 
-/** Bytes before what is gathered, for what a redactor held back of the chunk before. */
+/** Room before the gathered bytes, for what a redactor held back from the previous chunk. */
 const roomBeforeBytes = 8 * 1024;
 const maxIdle = 16;
 const idle: Buffer[] = [];
@@ -12,13 +12,13 @@ export class GatherBlock {
   readonly #capacityBytes: number;
   #bytes = 0;
 
-  /** @param capacityBytes how much is gathered at most; one chunk unless told. */
+  /** @param capacityBytes how much is gathered at most; one chunk by default. */
   constructor(capacityBytes: number = limits.maxChunkRawBytes) {
     this.#memory = idle.pop() ?? Buffer.allocUnsafeSlow(roomBeforeBytes + limits.maxChunkRawBytes);
     this.#capacityBytes = Math.min(Math.max(1, Math.floor(capacityBytes)), limits.maxChunkRawBytes);
   }
 
-  /** Copies as much as there is room for; answers how much that was. */
+  /** Copies as much as there is room for. Returns how many bytes that was. */
   append(bytes: Buffer): number {
     const taken = bytes.copy(
       this.#memory,
@@ -38,7 +38,7 @@ export class GatherBlock {
     return this.#bytes >= this.#capacityBytes;
   }
 
-  /** What was gathered, where it is; `roomBeforeBytes` ahead of it are free to be written. */
+  /** The gathered bytes in place. The `roomBeforeBytes` in front of them may be overwritten. */
   get gathered(): Buffer {
     return this.#memory.subarray(roomBeforeBytes, roomBeforeBytes + this.#bytes);
   }
@@ -47,7 +47,7 @@ export class GatherBlock {
     return roomBeforeBytes;
   }
 
-  /** Gives the memory to the next block: nobody may look at what was gathered any more. Once only. */
+  /** Gives the memory to the next block. Call it once, when nobody needs the gathered bytes any more. */
   release(): void {
     if (idle.length < maxIdle) idle.push(this.#memory);
   }

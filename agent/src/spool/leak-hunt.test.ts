@@ -1,5 +1,5 @@
-// Secrets of 200 shapes in every encoding of the list, cut at every place: the hunter finds none of what the redactor gave
-// out, and all of what it was kept from.
+// Secrets of 200 shapes, in every encoding of the list, cut at every place: the hunter finds none of them in what the
+// redactor shows, and all of them in what was not redacted.
 import { expect, test } from 'vitest';
 import { unnamedSecrets } from '../detectors/testing.ts';
 import { Masking } from './masking.ts';
@@ -18,7 +18,7 @@ const xml = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt
 const percents = (text: string) =>
   encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
 
-/** As common tools write a secret among other things. */
+/** How common tools write a secret among other text. */
 const encodings: Record<string, (secret: string) => string | Buffer> = {
   'as it is': (s) => s,
   'line by line': (s) => s.split(/\r?\n/).join('\n  | '),
@@ -77,7 +77,7 @@ test('without masking the hunter finds each of 200 secrets in each encoding', ()
   }
 });
 
-test('with masking it finds none, and where the stream is cut changes nothing', () => {
+test('with masking it finds none, wherever the stream is cut', () => {
   const leaks: string[] = [];
   for (const { shape, secret } of all) {
     const patterns = new PatternSet(textPatterns(secret));
@@ -89,7 +89,7 @@ test('with masking it finds none, and where the stream is cut changes nothing', 
       ]);
       const shown = redact(patterns, stream);
       if (isFound(secret, Buffer.from(shown, 'latin1'))) leaks.push(`${shape}: ${name}`);
-      // Of the shortest of each shape: it is the same code that holds back the others.
+      // Only the shortest of each shape: the same code holds back the others.
       if (!shape.endsWith('size 0') || !cutEverywhere.has(name)) continue;
       for (let at = 0; at <= stream.length; at++) {
         if (redact(patterns, stream.subarray(0, at), stream.subarray(at)) !== shown)
@@ -100,7 +100,7 @@ test('with masking it finds none, and where the stream is cut changes nothing', 
   expect(leaks).toEqual([]);
 });
 
-test('secrets of known forms that nobody has named are found as they are and in JSON; without detectors the hunter finds each', () => {
+test('unnamed secrets of known forms are masked in plain text and in JSON; without detectors the hunter finds each', () => {
   const unnamed = unnamedSecrets();
   for (const write of [(text: string) => text, json]) {
     const finds = ({ secret }: { secret: string }, text: string) =>

@@ -1,5 +1,5 @@
-// What to mask of one attempt: the secrets that it was given and, where asked for, what has the form of one. It also counts
-// what was masked for its form, in whatever leaves the agent.
+// What to mask for one attempt: the secrets that it was given and, if requested, whatever has the form of a secret. It
+// also counts what was masked for its form in anything that leaves the agent.
 import {
   type DetectedKind,
   type DetectionPlace,
@@ -15,7 +15,7 @@ type Counts = Map<`${DetectedKind} ${DetectionPlace}`, number>;
 
 export class Masking {
   readonly #patterns: PatternSet;
-  /** Undefined where nothing is looked for by its form. */
+  /** Undefined if nothing is recognized by its form. */
   readonly #counts: Counts | undefined;
 
   private constructor(patterns: PatternSet, counts: Counts | undefined) {
@@ -28,29 +28,29 @@ export class Masking {
     return new Masking(patterns, detects ? new Map() : undefined);
   }
 
-  /** One that masks these as well, and counts together with this one. */
+  /** Returns a masking with additional patterns that shares its counts with this one. */
   with(more: readonly Pattern[]): Masking {
     return new Masking(this.#patterns.with(more), this.#counts);
   }
 
-  /** One that masks the same and tells of nothing: for what is shown again and again while it goes on. */
+  /** Returns a masking that masks the same and counts nothing, for texts that are shown repeatedly in the meantime. */
   uncounted(): Masking {
     return new Masking(this.#patterns, this.#counts && new Map());
   }
 
-  /** For one stream of output. */
+  /** Returns a redactor for one stream of output. */
   redactor(place: DetectionPlace, options: Omit<RedactorOptions, 'detecting'> = {}): Redactor {
     return new Redactor(this.#patterns, { ...options, detecting: this.#detecting(place) });
   }
 
-  /** A text that is whole, with what is secret in it masked. */
+  /** Masks the secrets in a complete text. */
   text(text: string): string {
     if (this.#patterns.maxBytes === 0 && this.#counts === undefined) return text;
     const redactor = this.redactor('text');
     return Buffer.concat([redactor.push(Buffer.from(text)), redactor.end()]).toString();
   }
 
-  /** What was masked for its form so far; undefined where there was none. */
+  /** What was masked for its form so far; undefined if nothing was. */
   get detections(): Detections | undefined {
     if (this.#counts === undefined || this.#counts.size === 0) return undefined;
     return detectedKinds.flatMap((kind) =>

@@ -1,12 +1,12 @@
-// Finds any of many byte patterns in one pass (Wu and Manber 1994): a table over three-byte blocks says how far it
-// is safe to jump, so most bytes are never looked at.
+// Finds any of many byte patterns in one pass (Wu and Manber 1994): a table over three-byte blocks says how far it is
+// safe to jump, so most bytes are never looked at.
 
 const blockBytes = 3;
-/** Encoders wrap their lines at this width or a larger one: the end of a shorter line is none inside of a match. */
+/** Encoders wrap lines at this width or later, so the end of a shorter line is never inside a match. */
 export const minWrapWidth = 60;
-/** A longer window jumps further, and needs more patterns for line ends inside it. */
+/** A longer window allows longer jumps, but needs more patterns for the line ends inside it. */
 const maxWindowBytes = 24;
-/** Of the tables' sizes. With fewer places for each pattern a table is full, and nothing can be jumped. */
+/** Sizes of the tables, in bits. With fewer entries per pattern the table fills up, and no jumps are possible. */
 const tableBits = { least: 10, most: 19, perPattern: 6 } as const;
 
 export interface Match {
@@ -16,29 +16,34 @@ export interface Match {
 
 export interface Pattern {
   bytes: Buffer;
-  /** So many ends of long lines may stand in it, at any place: encoders wrap them. The bytes have none themselves. */
+  /**
+   * How many line ends may occur in a match, at any place after a long line, because encoders wrap. `bytes` has none.
+   */
   maxLineEnds: number;
 }
 
 export class PatternSet {
-  /** Length of the longest match; 0 when there is no pattern. */
+  /** Length of the longest match; 0 if there are no patterns. */
   readonly maxBytes: number;
   readonly patterns: readonly Pattern[];
   readonly #windowBytes: number;
   readonly #shift: number;
   readonly #jump: Uint8Array;
-  /** What is looked for, a line end inside the window written out. */
+  /** The texts to find, with line ends inside the window written out. */
   readonly #bytes: Buffer[] = [];
   readonly #lineEnds: number[] = [];
-  /** Where the line end stands that was written out; -1 for none. */
+  /** Position of the line end that was written out; -1 if there is none. */
   readonly #writtenEnds: number[] = [];
-  /** The first bytes of each in one number: its window has no line ends but those that are written out. */
+  /** The first bytes of each text as one number: its window has no other line ends than those written out. */
   readonly #heads: Int32Array;
   readonly #headMask: number;
-  /** From a match's first byte to its last one, and that one; -1 where line ends may stand between. */
+  /** Distance from a match's first byte to its last, and that last byte; -1 if line ends may occur in between. */
   readonly #lastAt: Int32Array;
   readonly #last: Uint8Array;
-  /** Of each, the next that has the same last block in its window, or the same first two bytes; -1 for none. */
+  /**
+   * For each text, the next one with the same last block in its window, or the same first two bytes; -1 if there is
+   * none.
+   */
   readonly #byWindow: Chains;
   readonly #byFirstTwo: Chains;
 
@@ -87,12 +92,12 @@ export class PatternSet {
     }
   }
 
-  /** One that finds these as well. */
+  /** Returns a set that finds these patterns as well. */
   with(more: readonly Pattern[]): PatternSet {
     return more.length === 0 ? this : new PatternSet([...this.patterns, ...more]);
   }
 
-  /** The same, and the one that was given before to who asked for the very same patterns of late. */
+  /** Like `with`, but returns the existing set to anyone who recently asked for the very same patterns. */
   sharedWith(more: readonly Pattern[]): PatternSet {
     if (more.length === 0) return this;
     const patterns = [...this.patterns, ...more];
@@ -104,9 +109,9 @@ export class PatternSet {
   }
 
   /**
-   * The matches in order, overlapping ones joined; the first `alreadyMatched` bytes count as one.
+   * Returns the matches in order, with overlapping ones joined. The first `alreadyMatched` bytes count as a match.
    *
-   * @param column bytes of the data's first line that came before it; a long line unless told.
+   * @param column how many bytes of its line precede the data; a long line by default.
    */
   find(data: Buffer, alreadyMatched = 0, column = minWrapWidth): Match[] {
     const matches: Match[] = alreadyMatched > 0 ? [{ start: 0, end: alreadyMatched }] : [];
@@ -131,7 +136,9 @@ export class PatternSet {
     return matches;
   }
 
-  /** Where the longest end of the data begins that may be the beginning of a pattern; the data's length if none. */
+  /**
+   * Returns where the longest end of the data that may be the beginning of a pattern begins; the data's length if none.
+   */
   partialStart(data: Buffer, column = minWrapWidth): number {
     const { length } = data;
     for (let start = Math.max(0, length - this.maxBytes + 1); start < length - 1; start++) {
@@ -149,7 +156,7 @@ export class PatternSet {
     const head = headAt(data, start) & this.#headMask;
     for (let at = first; at !== none; at = this.#byWindow.next(at)) {
       if (head !== this.#heads[at]) continue;
-      // What is nearly a secret mostly begins as one: its end tells at once.
+      // What is nearly a secret mostly has the same beginning, so the last byte rules most of them out.
       const lastAt = this.#lastAt[at] as number;
       if (lastAt !== none && data[start + lastAt] !== this.#last[at]) continue;
       if (lastAt !== none && !isAt(data, start, this.#bytes[at] as Buffer)) continue;
@@ -162,7 +169,7 @@ export class PatternSet {
   #matchAt(data: Buffer, start: number, at: number, column: number): number {
     const matched = matchAt(data, start, this.#bytes[at] as Buffer, this.#lineEnds[at] as number, column);
     const writtenEnd = start + (this.#writtenEnds[at] as number);
-    // A match that is cut off before its line end may yet come to be one of a long line.
+    // A match that is cut off before its line end may still turn out to be in a long line.
     if (matched === 0 || writtenEnd < start || writtenEnd >= data.length) return matched;
     return endsLongLine(data, writtenEnd, column) ? matched : 0;
   }
@@ -173,13 +180,13 @@ export class PatternSet {
 }
 
 /**
- * A set of fifty secrets takes some ten milliseconds, and each step of a run asks for it. Held by those who use them alone: what
- * was opened is not kept in memory for this.
+ * Building a set of fifty secrets takes about ten milliseconds, and every step of a run asks for one. Only their users
+ * hold the sets: this cache must not keep opened secrets in memory.
  */
 const maxRecent = 32;
 const recent: WeakRef<PatternSet>[] = [];
 
-/** Whether they are the same objects: comparing the bytes of so many would take long. */
+/** Whether they are the same objects: comparing so many bytes would take too long. */
 function isSame(some: readonly Pattern[], others: readonly Pattern[]): boolean {
   return some.length === others.length && some.every((pattern, at) => pattern === others[at]);
 }
@@ -192,7 +199,7 @@ function headAt(bytes: Buffer, at: number): number {
   return a | (b << 8) | ((bytes[at + 2] as number) << 16) | ((bytes[at + 3] as number) << 24);
 }
 
-/** Lists of numbers by a key, in two arrays. */
+/** Lists of numbers by key, in two arrays. */
 class Chains {
   readonly #first: Int32Array;
   readonly #next: Int32Array;
@@ -219,7 +226,7 @@ class Chains {
 const cutOff = -1;
 const [carriageReturn, lineFeed] = [0x0d, 0x0a];
 
-/** How long the pattern's match is there; 0 where there is none, `cutOff` where the data ends within it. */
+/** Returns the length of the pattern's match there: 0 if there is none, `cutOff` if the data ends inside it. */
 function matchAt(data: Buffer, start: number, pattern: Buffer, maxLineEnds: number, column: number): number {
   const { length } = data;
   let at = start;
@@ -239,26 +246,26 @@ function matchAt(data: Buffer, start: number, pattern: Buffer, maxLineEnds: numb
   return at - start;
 }
 
-/** Whether these bytes are there, of which the first and the last are known to be. */
+/** Whether these bytes are there, given that the first and last ones are. */
 function isAt(data: Buffer, start: number, bytes: Buffer): boolean {
   for (let at = bytes.length - 2; at >= headBytes; at--) if (data[start + at] !== bytes[at]) return false;
   return true;
 }
 
-/** Whether the line that ends at this place is as long as the shortest that encoders write. */
+/** Whether the line that ends here is at least as long as the shortest that encoders write. */
 function endsLongLine(data: Buffer, end: number, column: number): boolean {
   const before = end === 0 ? -1 : data.lastIndexOf(lineFeed, end - 1);
   return (before === -1 ? column + end : end - before - 1) >= minWrapWidth;
 }
 
-/** Adds one that begins with the last of them or later; overlapping ones are joined. */
+/** Adds a match that begins with the last one or later; overlapping ones are joined. */
 export function addMatch(matches: Match[], start: number, end: number): void {
   const last = matches.at(-1);
   if (last !== undefined && start < last.end) last.end = Math.max(last.end, end);
   else matches.push({ start, end });
 }
 
-/** Of three bytes; spread well, so that text does not meet itself. */
+/** A hash of three bytes, spread well so that ordinary text rarely collides. */
 function hashOf(a: number, b: number, c: number, shift: number): number {
   return Math.imul(a | (b << 8) | (c << 16), 0x9e3779b1) >>> shift;
 }

@@ -1,8 +1,8 @@
-// Counts what of a command's output has become chunks, so that each chunk can say where to read on after it.
+// Counts how much of a command's output has become chunks, so that each chunk can say where reading continues after it.
 import type { OutputPosition, StreamPosition } from '@opsconductor/protocol';
 import type { OutputStream, StreamOffsets } from '../steps/step-type.ts';
 
-/** What a redactor keeps back of a stream, and how much of that is masked already. */
+/** What a redactor holds back of a stream, and how much of that is already masked. */
 interface HeldBack {
   readonly heldBytes: number;
   readonly heldMaskedBytes: number;
@@ -11,9 +11,9 @@ interface HeldBack {
 const nothingHeld: HeldBack = { heldBytes: 0, heldMaskedBytes: 0 };
 
 export class PositionCounter {
-  /** What was taken from the command. */
+  /** What was taken from the command, in bytes of each stream. */
   readonly written: StreamOffsets;
-  /** What of it has gone through the redactors. */
+  /** How much of that went into the redactors. */
   readonly #passed: StreamOffsets;
   #now: OutputPosition;
 
@@ -28,7 +28,10 @@ export class PositionCounter {
     this.written[stream] += bytes;
   }
 
-  /** `bytes` more of the stream have become `shownBytes`, of which the first may be in chunks of an earlier process. */
+  /**
+   * Counts `bytes` more of the stream, which became `shownBytes`. The first of those may be in an earlier process's
+   * chunks.
+   */
   sealed(stream: OutputStream, bytes: number, shownBytes: number, held: HeldBack = nothingHeld) {
     this.#passed[stream] += bytes;
     const before = this.#now;
@@ -42,13 +45,13 @@ export class PositionCounter {
     const last = this.#now;
     return {
       shownBeforeBytes,
-      /** Where to read on after the first `bytes` of what is to be shown. */
+      /** Where reading continues after the first `emittedBytes` of what is to be shown. */
       positionAfter: (emittedBytes: number, isLast: boolean): OutputPosition =>
         isLast ? last : { ...before, [stream]: { ...before[stream], skip: shownBeforeBytes + emittedBytes } },
     };
   }
 
-  /** The output ends here. */
+  /** The position of an output that is cut here. */
   cut(): OutputPosition {
     return { ...this.#now, cut: true };
   }

@@ -13,7 +13,7 @@ function redact(patterns: PatternSet, ...pieces: Buffer[]): string {
   return Buffer.concat([...pieces.map((piece) => redactor.push(piece)), redactor.end()]).toString('latin1');
 }
 
-/** The same, with `room` bytes before each piece that the redactor may write. */
+/** The same, with `room` bytes in front of each piece that the redactor may overwrite. */
 function redactInPlace(patterns: PatternSet, room: number, pieces: readonly Buffer[]): string {
   const redactor = new Redactor(patterns);
   const shown = pieces.map((piece) => {
@@ -26,7 +26,7 @@ function redactInPlace(patterns: PatternSet, room: number, pieces: readonly Buff
   return shown.join('') + redactor.end().toString('latin1');
 }
 
-/** What a redactor is to do, by looking at each place for each pattern. */
+/** What a redactor should do, found by checking each pattern at each place. */
 function model(patterns: readonly Buffer[], data: Buffer): string {
   const spans: [number, number][] = [];
   for (let at = 0; at < data.length; at++) {
@@ -54,7 +54,7 @@ test('a secret is masked wherever the stream is cut', () => {
   }
 });
 
-test('who masks the very same secrets has one table of them, and nobody else has it', () => {
+test('users of the very same secrets share one table, and nobody else gets it', () => {
   const own = new PatternSet(secretPatterns(credential));
   const mine = textPatterns('open sesame');
   const yours = textPatterns('xyzzy plugh');
@@ -63,7 +63,7 @@ test('who masks the very same secrets has one table of them, and nobody else has
   expect(own.sharedWith([...mine])).toBe(shared);
   expect(own.sharedWith([...yours])).toBe(other);
   expect(new PatternSet(own.patterns).sharedWith([...mine])).toBe(shared);
-  // Equal is not the same: another run's.
+  // Equal is not the same: these belong to another run.
   expect(own.sharedWith(textPatterns('open sesame'))).not.toBe(shared);
   expect(new PatternSet([]).sharedWith([...mine])).not.toBe(shared);
   expect(redact(shared, Buffer.from(`${password} open sesame xyzzy plugh`))).toBe(
@@ -72,7 +72,7 @@ test('who masks the very same secrets has one table of them, and nobody else has
   expect(redact(other, Buffer.from('open sesame xyzzy plugh'))).toBe('open sesame ********');
 });
 
-test('tables of no more than a few sets of secrets are kept', () => {
+test('only the tables of a few sets of secrets are kept', () => {
   const none = new PatternSet([]);
   const patterns = Array.from({ length: 33 }, (_, n) => textPatterns(`a secret of ${n}`));
   const [first] = patterns.map((some) => none.sharedWith(some));
@@ -85,7 +85,7 @@ test('a secret is masked when it comes byte by byte', () => {
   expect(redact(patterns, ...bytes)).toBe('x********y');
 });
 
-test('any cuts of any stream give what the model gives', () => {
+test('any stream, cut anywhere, gives what the model gives', () => {
   const letters = fc.constantFrom('a', 'b', 'c');
   const word = fc.string({ unit: letters, minLength: 4, maxLength: 9 });
   const stream = fc.string({ unit: letters, maxLength: 60 });
@@ -108,14 +108,14 @@ test('any cuts of any stream give what the model gives', () => {
   );
 });
 
-test('only what may begin a secret is held back', () => {
+test('only what may be the beginning of a secret is held back', () => {
   const redactor = new Redactor(new PatternSet([Buffer.from('hunter2')]));
   expect(redactor.push(Buffer.from('Fini')).toString()).toBe('Fini');
   expect(redactor.push(Buffer.from('sh')).toString()).toBe('s');
   expect(redactor.push(Buffer.from('ed\n')).toString()).toBe('hed\n');
 });
 
-test('overlapping secrets hold back no more than one of them is long', () => {
+test('overlapping secrets hold back no more than the length of one', () => {
   const redactor = new Redactor(new PatternSet([Buffer.from('aaaa')]));
   let shown = '';
   for (let i = 0; i < 100; i++) shown += redactor.push(Buffer.alloc(1_000, 'a')).toString();
@@ -171,7 +171,7 @@ test('a secret of three characters is not masked', () => {
   expect(secretPatterns({ ...credential, password: 'abc' })).toEqual([]);
 });
 
-test('of a secret that became a path its directories are masked as well', () => {
+test('if a secret became a path, its directories are masked as well', () => {
   const patterns = new PatternSet(secretPatterns({ ...credential, password: '17976527?a=b/f:g@h+i j/x' }));
   expect(redact(patterns, Buffer.from('/srv/17976527?a=b is not there'))).toBe('/srv/******** is not there');
   expect(redact(patterns, Buffer.from('/srv/17976527?a=b/f:g@h+i j/x'))).toBe('/srv/********');
@@ -179,7 +179,7 @@ test('of a secret that became a path its directories are masked as well', () => 
 
 const lineEnds = { unit: fc.constantFrom('a', 'b', '\n', '\r'), maxLength: 40 };
 
-test('what may have line ends in it is masked the same wherever the stream is cut', () => {
+test('text that may contain line ends is masked the same wherever the stream is cut', () => {
   const word = fc.string({ unit: fc.constantFrom('a', 'b'), minLength: 4, maxLength: 9 });
   const pattern = fc
     .tuple(word, fc.nat(3))
@@ -207,7 +207,7 @@ test('what may have line ends in it is masked the same wherever the stream is cu
   );
 });
 
-test('a long secret in wrapped lines is masked as a whole, whatever their width', () => {
+test('a long secret in wrapped lines is masked as a whole, whatever the line width', () => {
   const secret = 'long enough for many lines, '.repeat(20);
   const patterns = new PatternSet(secretPatterns({ ...credential, password: secret }));
   for (const encoding of ['base64', 'hex'] as const) {
@@ -219,7 +219,7 @@ test('a long secret in wrapped lines is masked as a whole, whatever their width'
   }
 });
 
-test('the end of a line is held back only where the line is as long as encoders write them', () => {
+test('the end of a line is held back only if the line is as long as encoders write them', () => {
   const patterns = new PatternSet([{ bytes: Buffer.from('7abcdefgh'), maxLineEnds: 1 }]);
   const shown = (...pieces: string[]) => {
     const redactor = new Redactor(patterns, { column: 0 });

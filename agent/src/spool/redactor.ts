@@ -1,5 +1,5 @@
-// Masks secrets in one stream of an attempt's output, however the stream is cut into pieces. It stops accidents, not
-// an author who means it.
+// Masks secrets in one stream of an attempt's output, however the stream is cut into pieces. It prevents accidents; it
+// does not stop an author who wants to leak a secret.
 import type { DetectedKind } from '@opsconductor/protocol';
 import type { Finding, SecretDetector } from '../detectors/secret-detector.ts';
 import { addMatch, type Match, minWrapWidth, type PatternSet } from './pattern-set.ts';
@@ -7,17 +7,17 @@ import { addMatch, type Match, minWrapWidth, type PatternSet } from './pattern-s
 export const mask = Buffer.from('********');
 const nothing = Buffer.alloc(0);
 
-/** Looks also for what nobody has named. */
+/** Also finds secrets that nobody named. */
 export interface Detecting {
   detector: SecretDetector;
-  /** Told of each secret that is masked for its form alone. */
+  /** Called for each secret that is masked only for its form. */
   onDetected(kind: DetectedKind): void;
 }
 
 export interface RedactorOptions {
-  /** So much of what comes first is the end of a secret whose mask was given out already. */
+  /** How many of the first bytes are the end of a secret whose mask has already been shown. */
   maskedBytes?: number | undefined;
-  /** So long is the line already that goes on with what comes first; taken for a long one unless told. */
+  /** How many bytes of its line precede the first byte; a long line by default. */
   column?: number | undefined;
   detecting?: Detecting | undefined;
 }
@@ -25,11 +25,11 @@ export interface RedactorOptions {
 export class Redactor {
   readonly #patterns: PatternSet;
   readonly #detecting: Detecting | undefined;
-  /** The end of what was given, held back while it may be the beginning of a secret. */
+  /** The end of the input, held back while it may be the beginning of a secret. */
   #held: Buffer = nothing;
-  /** So many bytes of `#held` are the end of a secret whose mask was given out already. */
+  /** How many bytes of `#held` are the end of a secret whose mask has already been shown. */
   #heldMaskedBytes: number;
-  /** Bytes of the line that what is held, or what comes next, goes on with. */
+  /** How many bytes of its line precede what is held, or else what comes next. */
   #column: number;
 
   constructor(patterns: PatternSet, options: RedactorOptions = {}) {
@@ -39,20 +39,20 @@ export class Redactor {
     this.#detecting = options.detecting;
   }
 
-  /** So much of what is held back, or of what comes next, is masked already. */
+  /** How many bytes of what is held back, or else of what comes next, are already masked. */
   get heldMaskedBytes(): number {
     return this.#heldMaskedBytes;
   }
 
-  /** How much of the stream's end is held back. */
+  /** How many bytes of the stream's end are held back. */
   get heldBytes(): number {
     return this.#held.length;
   }
 
   /**
-   * What may be shown of the stream so far; may be empty. The result may be the piece itself.
+   * Takes the next piece and returns what may be shown now, possibly nothing. The result may be the piece itself.
    *
-   * @param roomBeforeBytes so much of the memory ahead of the piece may be written; it spares copying the piece.
+   * @param roomBeforeBytes how much of the memory in front of the piece may be overwritten, which avoids a copy.
    */
   push(piece: Buffer, roomBeforeBytes = 0): Buffer {
     if (this.#patterns.maxBytes === 0 && this.#detecting === undefined) return piece;
@@ -71,14 +71,14 @@ export class Redactor {
     return data;
   }
 
-  /** The stream is over: what was held back, masked where it is a secret. */
+  /** Ends the stream: returns what was held back, masked if it is a secret. */
   end(): Buffer {
     const data = this.#held;
     const { found } = this.#detecting?.detector.find(data, true) ?? nothingFound;
     return this.#release(data, data.length, found);
   }
 
-  /** Gives out the data up to `cut`, masked, and holds the rest. */
+  /** Returns the data up to `cut`, masked, and holds the rest. */
   #release(data: Buffer, cut: number, found: readonly Finding[]): Buffer {
     const parts: Buffer[] = [];
     let shownTo = 0;
@@ -101,7 +101,10 @@ export class Redactor {
     return Buffer.concat(parts);
   }
 
-  /** Joined with what was found by its form; tells of what is given out now and was not named. */
+  /**
+   * Joins the named matches with what was found by its form, and reports each such finding that is shown now and was
+   * not named.
+   */
   #withFound(named: readonly Match[], found: readonly Finding[], cut: number): Match[] {
     let toldTo = 0;
     let next = 0;
@@ -122,7 +125,7 @@ export class Redactor {
 
 const nothingFound = { found: [], openFrom: Number.POSITIVE_INFINITY };
 
-/** The last place at or before this one that is not within what was found. */
+/** Returns the last place at or before this one that is not inside a finding. */
 function notWithin(found: readonly Finding[], cut: number): number {
   let place = cut;
   for (const { from, end } of [...found].sort((a, b) => b.from - a.from)) {

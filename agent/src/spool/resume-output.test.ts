@@ -1,4 +1,4 @@
-// An attempt's output that one process begins and another goes on with, from what the first left in its spool.
+// The output of an attempt that one process begins and another continues from what the first left in its spool.
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
@@ -41,7 +41,7 @@ async function shown(output: AttemptOutput): Promise<Record<OutputStream, string
   return text;
 }
 
-/** Of a form that is known by itself, in two parts. */
+/** A token recognized by its form, in two parts. */
 const token = [`ghp_${'a1B2'.repeat(4)}`, 'c3D4'.repeat(5)];
 
 const pieces = fc.array(
@@ -64,7 +64,7 @@ const pieces = fc.array(
   { maxLength: 20 },
 );
 
-test('wherever the first process ends, what is masked and shown is the same as of one that goes through', async () => {
+test('wherever the first process ends, the output is masked and shown as if one process had read it all', async () => {
   const directory = await temporaryDirectory();
   try {
     await fc.assert(
@@ -76,7 +76,7 @@ test('wherever the first process ends, what is masked and shown is the same as o
         const expected = await shown(whole);
         await whole.suspend();
 
-        // Only some of its chunks are there when the next process comes.
+        // Only some of its chunks are there when the next process starts.
         const { file, chunks } = await SpoolFile.recover(`${path}-whole`);
         const left = chunks.slice(0, keptChunks);
         const next = outputOn(file, left);
@@ -96,7 +96,7 @@ test('wherever the first process ends, what is masked and shown is the same as o
   }
 });
 
-test('wherever the first process ends, output is cut at the same place, and no beginning of a secret is shown', async () => {
+test('wherever the first process ends, output is cut at the same place, and the beginning of a secret is not shown', async () => {
   const directory = await temporaryDirectory();
   const texts = pieces.map((all) => all.map(({ text }) => text).join(''));
   try {
@@ -109,7 +109,7 @@ test('wherever the first process ends, output is cut at the same place, and no b
         const { truncated } = await whole.close();
         expect(truncated).toBe(text.length > most);
         const { stdout: expected, stderr: marker } = await shown(whole);
-        // Of what is masked in full nothing is shown where it is cut.
+        // If a secret is masked as a whole, nothing of it is shown at the cut.
         expect((await shownOf(text, `${path}-full`)).startsWith(expected)).toBe(true);
         await whole.suspend();
 
@@ -120,7 +120,7 @@ test('wherever the first process ends, output is cut at the same place, and no b
         expect(await next.close()).toMatchObject({ truncated });
         const { stdout, stderr } = await shown(next);
         expect(stdout).toBe(expected);
-        // Said once; the chunks are too small for all of it.
+        // The marker appears once; the chunks are too small for all of it.
         expect(marker.startsWith(stderr)).toBe(true);
         await next.remove();
       }),

@@ -1,17 +1,17 @@
-// The spellings under which a secret may show up in output: as it is, and as common tools would encode it.
+// The spellings under which a secret may appear in output: as it is, and as common tools would encode it.
 import { limits } from '@opsconductor/protocol';
 import type { OpenedCredential } from '../steps/step-type.ts';
 import { minWrapWidth, type Pattern } from './pattern-set.ts';
 
-/** Shorter texts occur by chance: masking them would spoil output and tell the secret by what is missing. */
+/** Shorter texts occur by chance: masking them would spoil the output, and the gaps would reveal the secret. */
 const minSecretBytes = limits.minMaskedBytes;
 const minKeyLineBytes = 8;
-/** In a path a secret with slashes is told of by its directories. Shorter names of them are no secret's. */
+/** In a path, the directories of a secret with slashes reveal it. Shorter names could be anything. */
 const minPathPartBytes = 8;
-/** Shortest spelling that is looked for: an encoding of a short secret may have less that is certain of it. */
+/** The shortest spelling to look for: little of a short secret's encoding may be certain. */
 const minPatternBytes = 4;
 
-/** Everything to mask while this credential is used. */
+/** Returns everything to mask while this credential is used. */
 export function secretPatterns(credential: OpenedCredential): Pattern[] {
   const { add, all } = spellings();
   if ('password' in credential) addText(credential.password, add);
@@ -19,7 +19,7 @@ export function secretPatterns(credential: OpenedCredential): Pattern[] {
   if ('privateKey' in credential) {
     if (credential.passphrase !== undefined) addText(credential.passphrase, add);
     for (const line of credential.privateKey.split(/\r?\n/)) {
-      // The lines that frame a key are no secret, and are in every key of the world.
+      // The lines that frame a key are the same for all keys, so they are no secret.
       if (line.length >= minKeyLineBytes && !line.startsWith('-----')) addKeyLine(line, add);
     }
   }
@@ -28,17 +28,17 @@ export function secretPatterns(credential: OpenedCredential): Pattern[] {
   return all();
 }
 
-/** Everything to mask of a secret value of a run. */
+/** Returns everything to mask for a secret value of a run. */
 export function textPatterns(secret: string): Pattern[] {
   const { add, all } = spellings();
   addText(secret, add);
   return all();
 }
 
-/** With how many line ends they may be found. */
+/** Adds a spelling, and how many line ends may occur in it. */
 type Add = (bytes: Buffer, maxLineEnds?: number) => void;
 
-/** Each once. */
+/** Collects spellings, each once. */
 function spellings(): { add: Add; all(): Pattern[] } {
   const found = new Map<string, number>();
   return {
@@ -52,7 +52,7 @@ function spellings(): { add: Add; all(): Pattern[] } {
   };
 }
 
-/** A secret of one or more lines; each line counts by itself, and the whole too. */
+/** Adds a secret of one or more lines: each line by itself, and the whole. */
 function addText(secret: string, add: Add): void {
   const lines = secret.split(/\r?\n/).filter((line) => Buffer.byteLength(line) >= minSecretBytes);
   for (const text of new Set([secret, ...lines])) {
@@ -64,7 +64,7 @@ function addText(secret: string, add: Add): void {
     for (const bytes of [utf8, Buffer.from(text, 'utf16le')]) {
       for (const core of base64Cores(bytes)) addWrapped(core, add);
     }
-    // Encoded by itself its last bits are known too.
+    // When the text is encoded by itself, its last bits are certain too.
     for (const encoding of ['base64', 'base64url'] as const) add(Buffer.from(utf8.toString(encoding)));
   }
   for (const part of secret.split('/')) {
@@ -72,7 +72,7 @@ function addText(secret: string, add: Add): void {
   }
 }
 
-/** A key's line: base64 already, so escapes change nothing that matters. */
+/** Adds a line of a key. It is already base64, so escaping changes nothing that matters. */
 function addKeyLine(line: string, add: Add): void {
   const utf8 = Buffer.from(line);
   add(utf8);
@@ -88,7 +88,7 @@ function addHex(bytes: Buffer, add: Add): void {
   addWrapped(hex.toUpperCase(), add);
 }
 
-/** In URLs, JSON and XML, by those who escape what they must and those who escape what they may. */
+/** Returns spellings escaped for URLs, JSON and XML, both minimal and generous. */
 function escapedSpellings(text: string): string[] {
   const wellFormed = text.isWellFormed() ? text : text.toWellFormed();
   const uri = encodeURIComponent(wellFormed);
@@ -122,7 +122,7 @@ function escapedSpellings(text: string): string[] {
   ];
 }
 
-/** What is certain in the base64 of any text that holds these bytes: one core for each of three offsets. */
+/** Returns what is certain in the base64 of any text that contains these bytes: one core for each of three offsets. */
 export function base64Cores(bytes: Buffer): string[] {
   const cores: string[] = [];
   for (const offset of [0, 1, 2]) {
@@ -138,7 +138,7 @@ export function base64Cores(bytes: Buffer): string[] {
   return cores;
 }
 
-/** What encoders write in lines, in however many it comes. */
+/** Adds what encoders write in lines, however many there are. */
 function addWrapped(encoded: string, add: Add): void {
   add(Buffer.from(encoded), Math.floor(encoded.length / minWrapWidth) + 1);
 }

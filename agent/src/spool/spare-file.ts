@@ -1,4 +1,4 @@
-// An empty file that waits to become an attempt's spool: to make one takes several times as long as to write the first
+// An empty file, ready to become an attempt's spool. Creating a file takes several times as long as writing the first
 // few bytes to it, and somebody waits for those.
 import { close, closeSync, open, renameSync } from 'node:fs';
 import { unlink } from 'node:fs/promises';
@@ -9,7 +9,7 @@ const closeFile = promisify(close);
 
 export class SpareFile {
   readonly #path: string;
-  /** Descriptor, while there is one. */
+  /** The descriptor, while there is a spare file. */
   #file: number | undefined;
   #making: Promise<void> | undefined;
   #closed = false;
@@ -18,12 +18,15 @@ export class SpareFile {
     this.#path = path;
   }
 
-  /** Gives the spare file that path, and answers its descriptor; undefined while there is none. The next one is made. */
+  /**
+   * Renames the spare file to that path and returns its descriptor, or undefined if there is none. Then makes the next
+   * one.
+   */
   take(path: string): number | undefined {
     const file = this.#file;
     this.#file = undefined;
     const taken = file === undefined ? undefined : this.#rename(file, path);
-    // Behind what waits for the bytes that are to be written now.
+    // Later in the event loop, so that the bytes to be written now don't have to wait.
     this.#making ??= new Promise(setImmediate).then(() => this.#make());
     return taken;
   }
@@ -33,20 +36,20 @@ export class SpareFile {
       renameSync(this.#path, path);
       return file;
     } catch {
-      // Whoever asked makes a file, and says why that can't be.
+      // The caller then makes a file itself, and reports why it can't if that fails.
       closeSync(file);
       return undefined;
     }
   }
 
-  /** Never rejects: without one, attempts make their files themselves. */
+  /** Never rejects: without a spare, attempts create their files themselves. */
   async #make(): Promise<void> {
     if (this.#closed) return;
     this.#file = await openFile(this.#path, 'w+', 0o600).catch(() => undefined);
     this.#making = undefined;
   }
 
-  /** Resolves when the file is removed, and none is made any more. */
+  /** Resolves when the file is removed. No more are made. */
   async remove(): Promise<void> {
     this.#closed = true;
     await this.#making;

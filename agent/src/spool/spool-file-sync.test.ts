@@ -15,7 +15,7 @@ vi.mock('node:fs', async (importOriginal) => {
   return { ...fs, fdatasync };
 });
 
-test('all output of an attempt is on the disk before its end is told', async () => {
+test('all output of an attempt is on disk before its end is reported', async () => {
   const { path, remove } = await temporaryDirectory();
   const file = SpoolFile.create(join(path, '1-1'));
   const callbacks = { onStored: () => undefined, onStorageFailure: () => undefined };

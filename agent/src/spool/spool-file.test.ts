@@ -46,7 +46,7 @@ test('chunks are read back as the frames that were appended', async () => {
   await file.close();
 });
 
-test('another process finds the chunks, and goes on after them', async () => {
+test('another process finds the chunks, and continues after them', async () => {
   await using t = await setup();
   const file = SpoolFile.create(t.path);
   const placed = await file.append([chunk(1, 'one'), chunk(2, 'two')]);
@@ -58,7 +58,7 @@ test('another process finds the chunks, and goes on after them', async () => {
   await again.close();
 });
 
-test('wherever a crash tears the file, the whole chunks before it are kept', async () => {
+test('wherever a crash tears the file, the complete chunks before that are kept', async () => {
   await using t = await setup();
   const file = SpoolFile.create(t.path);
   const placed = await file.append([chunk(1, 'one'), chunk(2, 'two'), chunk(3, 'three')]);
@@ -74,7 +74,7 @@ test('wherever a crash tears the file, the whole chunks before it are kept', asy
   }
 });
 
-test('a flipped bit anywhere ends what is kept at the chunk before it', async () => {
+test('if a bit is flipped anywhere, only the chunks before it are kept', async () => {
   await using t = await setup();
   const file = SpoolFile.create(t.path);
   const placed = await file.append([chunk(1, 'one'), chunk(2, 'two')]);
@@ -91,12 +91,12 @@ test('a flipped bit anywhere ends what is kept at the chunk before it', async ()
   }
 });
 
-test('a file that was never made recovers as empty', async () => {
+test('a file that was never created recovers as empty', async () => {
   await using t = await setup();
   expect((await SpoolFile.recover(t.path)).chunks).toEqual([]);
 });
 
-test('a chunk that was cut off under a reader is an error, not wrong bytes', async () => {
+test('reading a chunk that was cut off meanwhile gives an error, not wrong bytes', async () => {
   await using t = await setup();
   const file = SpoolFile.create(t.path);
   const [placed] = await file.append([chunk(1, 'one')]);
@@ -105,7 +105,7 @@ test('a chunk that was cut off under a reader is an error, not wrong bytes', asy
   await file.close();
 });
 
-/** One that has its file. */
+/** A spare whose file exists. */
 async function spareIn(folder: string) {
   const spare = new SpareFile(join(folder, 'spare'));
   spare.take(join(folder, 'none'));
@@ -113,7 +113,7 @@ async function spareIn(folder: string) {
   return spare;
 }
 
-test('a spare file becomes the spool of who has output first, and another takes its place', async () => {
+test('the spare file becomes the spool of the attempt that has output first, and another takes its place', async () => {
   await using t = await setup();
   const spare = await spareIn(t.folder);
   const { ino } = await stat(join(t.folder, 'spare'));
@@ -130,7 +130,7 @@ test('a spare file becomes the spool of who has output first, and another takes 
   expect(await readdir(t.folder)).toEqual(['1-1']);
 });
 
-test('two that have output at once have files of their own', async () => {
+test('two attempts that have output at the same time get separate files', async () => {
   await using t = await setup();
   const spare = await spareIn(t.folder);
   const files = ['1-1', '2-1', '3-1'].map((name) => SpoolFile.create(join(t.folder, name), spare));
@@ -144,7 +144,7 @@ test('two that have output at once have files of their own', async () => {
   expect(await readdir(t.folder)).toEqual(['1-1', '2-1', '3-1']);
 });
 
-test('where somebody has removed the spare file the spool is made as without one', async () => {
+test('if somebody has removed the spare file, the spool is created as without one', async () => {
   await using t = await setup();
   const spare = await spareIn(t.folder);
   await unlink(join(t.folder, 'spare'));

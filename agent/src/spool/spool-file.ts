@@ -1,5 +1,5 @@
-// The chunks of one attempt on disk, one append-only file. A record is a head (SHA-256 of the stored bytes, frame
-// length, CRC-32 of all that and the frame's header), then the binary frame as it is sent.
+// The chunks of one attempt on disk, in one append-only file. A record is a head (SHA-256 of the stored bytes, frame
+// length, CRC-32 of all that and the frame's header), followed by the binary frame as it is sent.
 import { createHash } from 'node:crypto';
 import { close, fdatasync, ftruncate, open, openSync, read, writev, writevSync } from 'node:fs';
 import { unlink } from 'node:fs/promises';
@@ -25,34 +25,36 @@ const truncateFile = promisify(ftruncate);
 const closeFile = promisify(close);
 
 const headBytes = 40;
-const newest = 1; // the record layout; a file of another one is not read
+const newest = 1; // the record layout; a file with another layout is not read
 
 export interface SpooledChunk {
   seq: number;
   stream: OutputFrame['stream'];
   rawLength: number;
-  /** Of the stored bytes. */
+  /** Digest of the stored bytes. */
   sha256: Buffer;
-  /** Of the frame (header and stored bytes) in the file. */
+  /** Position in the file of the frame (header and stored bytes). */
   offset: number;
   frameBytes: number;
-  /** Where in the command's output it ends, where that is followed. */
+  /** Where the chunk ends in the command's output, if that is tracked. */
   position?: OutputPosition | undefined;
 }
 
-/** Up to here a write to the page cache takes less than the way to a thread and back, and readers wait for it. */
+/**
+ * Up to this size, a write to the page cache takes less time than handing over to a thread, and readers wait for it.
+ */
 const writtenAtOnceBytes = 4 * 1024;
 
 /** A chunk that is ready to be stored. */
 export interface NewChunk {
   header: Omit<OutputFrame, 'bytes'>;
-  /** gzip. */
+  /** Compressed with gzip. */
   bytes: Buffer;
 }
 
 export class SpoolFile {
   readonly #path: string;
-  /** Descriptor, once there is a file. */
+  /** The descriptor, once there is a file. */
   #file: number | undefined;
   #end: number;
   readonly #spare: SpareFile | undefined;
@@ -68,15 +70,18 @@ export class SpoolFile {
     this.#spare = spare;
   }
 
-  /** A file for a new attempt; made, or the spare one taken, when the first chunk comes: many attempts print nothing. */
+  /**
+   * Returns the file for a new attempt. It is created, or the spare one taken, at the first chunk: many attempts print
+   * nothing.
+   */
   static create(path: string, spare?: SpareFile): SpoolFile {
     return new SpoolFile(path, undefined, { end: 0, spare });
   }
 
   /**
-   * Reads a file that another process left. What is torn or damaged is cut off, with all that follows it.
+   * Reads a file that another process left. A torn or damaged record is cut off, with everything after it.
    *
-   * @param firstSeq of the first chunk in it.
+   * @param firstSeq number of the first chunk in the file.
    */
   static async recover(path: string, firstSeq = 1): Promise<{ file: SpoolFile; chunks: SpooledChunk[] }> {
     let file: number;
@@ -98,7 +103,7 @@ export class SpoolFile {
     return { file: new SpoolFile(path, file, { end }), chunks };
   }
 
-  /** Appends chunks in one write, and answers where they are. */
+  /** Appends chunks in one write, and returns where they are. */
   async append(chunks: readonly NewChunk[]): Promise<{ chunk: SpooledChunk; frame: Buffer }[]> {
     const parts: Buffer[] = [];
     let offset = this.#end;
@@ -130,7 +135,7 @@ export class SpoolFile {
     if (written < bytes) await writeAll(this.#file, cutFront(parts, written), this.#end + written);
   }
 
-  /** The binary frame of a chunk. */
+  /** Reads the binary frame of a chunk. */
   async readFrame(chunk: SpooledChunk): Promise<Buffer> {
     if (this.#file === undefined) throw new Error('A spool without a file has no chunks');
     const frame = Buffer.allocUnsafe(chunk.frameBytes);
@@ -139,7 +144,7 @@ export class SpoolFile {
     return frame;
   }
 
-  /** All that was appended is on disk when this resolves. */
+  /** Resolves when everything that was appended is on disk. */
   async sync(): Promise<void> {
     if (this.#file !== undefined) await syncFile(this.#file);
   }
@@ -208,7 +213,7 @@ async function writeAll(file: number, parts: readonly Buffer[], at: number): Pro
   }
 }
 
-/** The parts without so many bytes at their beginning. */
+/** Returns the parts without this many bytes at their beginning. */
 function cutFront(parts: readonly Buffer[], bytes: number): readonly Buffer[] {
   let left = bytes;
   const at = parts.findIndex((part) => {

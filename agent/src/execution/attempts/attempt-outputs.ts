@@ -1,4 +1,4 @@
-// Makes the outputs of attempts, each with its spool file on this machine's disk.
+// Creates the outputs of attempts, each with a spool file on this machine's disk.
 import { join } from 'node:path';
 import type { StoredOutput } from '@opsconductor/protocol';
 import type { Logger } from 'pino';
@@ -10,10 +10,10 @@ import type { Disk } from '../disk.ts';
 
 export interface AttemptOutputsOptions {
   spoolFolder: string;
-  /** On the same file system. */
+  /** On the same file system as `spoolFolder`. */
   spareSpool: string;
   disk: Pick<Disk, 'outputRefused'>;
-  /** There is more of it to be sent. */
+  /** Called when the output has more to be sent. */
   onStored(output: AttemptOutput): void;
   monotonicMs(): number;
   log: Logger;
@@ -28,13 +28,13 @@ export class AttemptOutputs {
     this.#spareSpool = new SpareFile(options.spareSpool);
   }
 
-  /** Of an attempt that is new on this machine. */
+  /** Creates the output of an attempt that is new on this machine. */
   create(attempt: { step: number; epoch: number }, before?: StoredOutput): AttemptOutput {
     const path = join(this.#options.spoolFolder, attemptKey(attempt));
     return this.goOn(attempt, SpoolFile.create(path, this.#spareSpool), [], before);
   }
 
-  /** What follows on these chunks in the file, and on what another agent has read before. */
+  /** Continues an output after these chunks in the file and after what another agent has read. */
   goOn(
     { step, epoch }: { step: number; epoch: number },
     file: SpoolFile,
@@ -60,7 +60,7 @@ export class AttemptOutputs {
     return output;
   }
 
-  /** Makes no spool ahead any more. */
+  /** Stops making spool files in advance. */
   close(): Promise<void> {
     return this.#spareSpool.remove();
   }

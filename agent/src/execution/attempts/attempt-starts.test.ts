@@ -1,4 +1,4 @@
-// What is found out before a start is on disk is looked at again behind it: a disk takes its time.
+// Whatever is checked before a start is written to disk is checked again afterwards: the write takes time.
 import { expect, test } from 'vitest';
 import type { JournalRecord } from '../../journal/journal-record.ts';
 import { lease, ManualClock } from '../../testing/agent-setup.ts';
@@ -51,7 +51,7 @@ function setup() {
   };
 }
 
-test('a start that is on disk is told, and that a grant was used is ahead of it', async () => {
+test('a start is reported once it is on disk, with the use of its grant recorded before it', async () => {
   const t = setup();
   const begins = t.begin();
   expect(t.told).toEqual([]);
@@ -67,7 +67,7 @@ test.each<[string, (t: ReturnType<typeof setup>) => void, string]>([
   ['it was handed back', ({ attempt }) => Object.assign(attempt, { forgotten: true }), 'revoked'],
   ['it was leased to another', ({ attempt }) => Object.assign(attempt, { revoked: true }), 'revoked'],
   ['the agent was stopped', ({ stop }) => stop(), 'revoked'],
-])('a step does not begin where %s while its start was being written', async (_, meanwhile, why) => {
+])('a step does not begin if %s while its start was being written', async (_, meanwhile, why) => {
   const t = setup();
   const begins = t.begin();
   meanwhile(t);

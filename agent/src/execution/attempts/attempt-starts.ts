@@ -1,4 +1,4 @@
-// What has to be so for an attempt to begin, and that its start is on disk before anything of it is on its target.
+// Checks that an attempt may begin, and gets its start onto disk before anything of it is on its target.
 import type { Lease } from '@opsconductor/protocol';
 import type { GrantGuard } from '../../grants/grant-guard.ts';
 import type { Journal } from '../../journal/journal.ts';
@@ -14,14 +14,14 @@ export interface AttemptStartsOptions {
   journal: Pick<Journal, 'durable'>;
   grants: Pick<GrantGuard, 'begin'>;
   deadline: Pick<LeaseDeadline, 'passed'>;
-  /** Nothing is recorded any more. */
+  /** Whether the agent was stopped: from then on nothing is recorded. */
   isStopped(): boolean;
   session(): Session | undefined;
 }
 
 export class AttemptStarts {
   readonly #options: AttemptStartsOptions;
-  /** Attempts that began while the server still thought that they had not. */
+  /** Attempts that began without a session, so that the server doesn't know it yet. */
   readonly #untold = new Set<Attempt>();
 
   constructor(options: AttemptStartsOptions) {
@@ -29,10 +29,10 @@ export class AttemptStarts {
   }
 
   /**
-   * Once this resolves the attempt may be begun on its target; it may be called again, where what was begun turned out not to be.
+   * Resolves when the attempt may begin on its target. It may be called again if what was begun turned out not to be.
    *
-   * @param lease as it came; `checked`: as the agent runs it.
-   * @throws {MayNotBegin} nothing was begun.
+   * @param lease the lease as it arrived; `checked` is the lease as the agent runs it.
+   * @throws {MayNotBegin} if it may not; nothing was begun then.
    */
   async begin(
     attempt: Attempt,
@@ -54,7 +54,7 @@ export class AttemptStarts {
     this.#untold.clear();
   }
 
-  /** Its end says that it began. */
+  /** Drops the pending report of a start: the report of the end implies it. */
   forget(attempt: Attempt): void {
     this.#untold.delete(attempt);
   }
@@ -64,7 +64,7 @@ export class AttemptStarts {
     let noMore = false;
     try {
       const at = new Date();
-      // Where the target could not have it go on by itself, it is begun again so that it does not.
+      // The target could not keep the command running by itself, so it is begun again as one that does not survive.
       noMore = how === undefined && attempt.survivingSince !== undefined;
       attempt.survivingSince = how === undefined ? undefined : at;
       const survives = how === undefined ? {} : { survives: withoutValues(lease, how.survivesWith) };
@@ -73,7 +73,7 @@ export class AttemptStarts {
     } catch (cause) {
       throw new MayNotBegin('no_journal', { cause });
     }
-    // The disk may have taken longer than the lease had left.
+    // The write may have taken longer than the lease lasted.
     this.#assertMayBegin(attempt);
     attempt.state = 'running';
     attempt.hasOutputFile = hasOutputFile(lease);

@@ -1,4 +1,4 @@
-// One attempt as this agent holds it, from its lease until the server confirms its end.
+// One attempt that this agent holds, from its lease until the server confirms its end.
 import { createHash } from 'node:crypto';
 import type {
   AgentMessageOf,
@@ -14,9 +14,9 @@ export interface Completion {
   requestId: string;
   outcome: StepOutcome;
   output: AgentMessageOf<'complete'>['output'];
-  /** What the step hands on. */
+  /** Outputs that the step hands on. */
   handsOn?: NonNullable<AgentMessageOf<'complete'>['handsOn']>;
-  /** What a transfer has come to. */
+  /** The files that the step transferred, and what became of each. */
   transfers?: TransferReport;
 }
 
@@ -25,26 +25,29 @@ export class Attempt {
   readonly epoch: number;
   readonly leaseToken: string;
   readonly output: AttemptOutput;
-  /** Undefined for an attempt of an earlier process that can't be found again. */
+  /** Undefined for an attempt of an earlier process whose command can't be found again. */
   lease: Lease | undefined;
   state: JournalAttempt['state'] = 'leased';
   completion: Completion | undefined;
-  /** The server does not want to hear of it any more. */
+  /** The server wants no more reports about it. */
   forgotten = false;
-  /** When its command was begun, where that goes on without the process that began it. */
+  /** When its command was begun, if the command outlives the process that began it. */
   survivingSince: Date | undefined;
-  /** Its command was begun by an earlier process and is to be found again. */
+  /** Its command was begun by an earlier process and has to be found again. */
   toReattach = false;
   reattaching = false;
-  /** Another agent has begun its command, and whether this one may go on with it is not known yet: nothing of it is done. */
+  /**
+   * Another agent began its command, and it is not known yet whether this one may continue it; until then nothing is
+   * done.
+   */
   takingUp = false;
-  /** Its command was given a file to hand values on by, which lies on the target still. */
+  /** Its command was given a file for its outputs, which is still on the target. */
   hasOutputFile = false;
-  /** How often agents have taken its command up from one another; undefined where this one began it. */
+  /** How many times its command has been taken over; undefined if this agent began it. */
   collector: number | undefined;
-  /** Another agent has it: what is on the target is that one's. */
+  /** Another agent has it and owns what is on the target. */
   taken = false;
-  /** Leased to somebody else meanwhile: it may not begin. */
+  /** It was leased to another agent meanwhile and may not begin. */
   revoked = false;
   readonly #stop = new AbortController();
 
@@ -62,7 +65,7 @@ export class Attempt {
     this.lease = options.lease;
   }
 
-  /** Aborted with a `StopRequest`. */
+  /** Aborted with a `StopRequest` as the reason. */
   get signal(): AbortSignal {
     return this.#stop.signal;
   }
@@ -71,18 +74,18 @@ export class Attempt {
     this.#stop.abort(request);
   }
 
-  /** Marks its processes on a target. */
+  /** The marker by which its processes are found on a target. */
   marker(installationId: string): string {
     return `${installationId}.${this.step}.${this.epoch}`;
   }
 
-  /** Names its directory on a target. The token is in it since numbers come again after a database was restored. */
+  /** The name of its directory on a target. The token is part of it because numbers repeat after a database restore. */
   directoryName(installationId: string): string {
     const token = createHash('sha256').update(this.leaseToken).digest('hex').slice(0, 16);
     return `${installationId}.${this.step}.${this.epoch}.${token}`;
   }
 
-  /** What names it in messages. */
+  /** The fields that identify it in messages. */
   get name(): { step: number; epoch: number; leaseToken: string } {
     return { step: this.step, epoch: this.epoch, leaseToken: this.leaseToken };
   }

@@ -1,9 +1,9 @@
-// Every attempt that the agent has, from its lease until the server has confirmed its end.
+// Every attempt that the agent holds, from its lease until the server has confirmed its end.
 import { type JournalAttempt, limits } from '@opsconductor/protocol';
 import { attemptKey } from '../../journal/replay.ts';
 import type { Attempt } from './attempt.ts';
 
-/** What a message or a chunk of output names an attempt by. */
+/** What identifies an attempt in a message or a chunk of output. */
 type Named = Parameters<typeof attemptKey>[0];
 
 export class HeldAttempts implements Iterable<Attempt> {
@@ -26,14 +26,14 @@ export class HeldAttempts implements Iterable<Attempt> {
     this.#attempts.set(attemptKey(attempt), attempt);
   }
 
-  /** False where it was not held any more. */
+  /** Returns false if it was no longer held. */
   delete(attempt: Attempt): boolean {
     const wasHeld = this.#attempts.delete(attemptKey(attempt));
     if (this.#attempts.size === 0) for (const wake of this.#idleWaiters.splice(0)) wake();
     return wasHeld;
   }
 
-  /** Everything held, for `resume`; what runs comes first in case not all of it fits. */
+  /** Returns all held attempts for `resume`, running ones first in case not all of them fit. */
   forResume(): { attempts: JournalAttempt[]; complete: boolean } {
     const rank = { running: 0, interrupted: 1, finished: 2, leased: 3 };
     const all = [...this].filter(({ forgotten }) => !forgotten).sort((a, b) => rank[a.state] - rank[b.state]);
@@ -45,23 +45,23 @@ export class HeldAttempts implements Iterable<Attempt> {
     return { attempts, complete: attempts.length === all.length };
   }
 
-  /** For a heartbeat: step and epoch of each. */
+  /** Returns step and epoch of each attempt, for a heartbeat. */
   pairs(): [number, number][] {
     return [...this].slice(0, limits.maxHeldAttemptsPerHeartbeat).map(({ step, epoch }) => [step, epoch]);
   }
 
-  /** On this machine's disk. */
+  /** Bytes of output on this machine's disk. */
   get spoolBytes(): number {
     return [...this].reduce((bytes, { output }) => bytes + output.storedBytes, 0);
   }
 
-  /** Resolves when none is held. */
+  /** Resolves when no attempt is held. */
   async idle(): Promise<void> {
     while (this.#attempts.size > 0) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
   }
 }
 
-/** Told from the start, so that another agent can take its command up. */
+/** Part of the report of a start, so that another agent can take the command over. */
 export function survivesOf({ survivingSince }: Attempt): { survives?: true } {
   return survivingSince === undefined ? {} : { survives: true };
 }

@@ -1,7 +1,7 @@
-// What a person is told of output that the agent's disk refused: that it was cut reads like a limit that was reached.
+// Tells people about output that the agent's disk refused. Without this it would look as if a limit had cut the output.
 import type { StepOutcome } from '@opsconductor/protocol';
 
-/** The outcome, saying so where the output could not be kept. How the command ended stays as it is. */
+/** Returns the outcome, with a note if the output could not be kept. How the command ended stays as it is. */
 export function tellLostOutput(outcome: StepOutcome, failure: Error | undefined): StepOutcome {
   if (failure === undefined) return outcome;
   const { code = failure.message } = failure as NodeJS.ErrnoException;

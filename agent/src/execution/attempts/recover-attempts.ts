@@ -1,4 +1,4 @@
-// What an earlier process of this agent left in journal and spool, as attempts again.
+// Restores attempts from what an earlier process of this agent left in the journal and the spool.
 import { randomUUID } from 'node:crypto';
 import { readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -17,13 +17,13 @@ export interface RecoverOptions {
   outputs: Pick<AttemptOutputs, 'goOn'>;
 }
 
-/** All attempts that were begun. Spool files of no attempt are removed. */
+/** Returns all attempts that were begun, and removes spool files that belong to none. */
 export async function recoverAttempts(options: RecoverOptions): Promise<Attempt[]> {
   const { journal, spoolFolder } = options;
   const attempts: Attempt[] = [];
   for (const journaled of [...journal.attempts.values()]) {
     const { step, epoch, startedAt, finished } = journaled;
-    // Not begun, and its configuration died with the process: it goes back by not being mentioned.
+    // It had not begun, and its configuration was lost with the process. Leaving it out of the resume returns it.
     if (startedAt === undefined && finished === undefined) journal.note({ is: 'settled', step, epoch });
     else attempts.push(await recoverAttempt(journaled, options));
   }
@@ -84,7 +84,7 @@ async function recoverAttempt(
     ...(finished?.handsOn === undefined ? {} : { handsOn: finished.handsOn }),
     ...(finished?.transfers === undefined ? {} : { transfers: finished.transfers }),
   };
-  // On disk before anything is told, so that a later process asks under the same request id.
+  // Durable before anything is reported, so that a later process reports it under the same request id.
   if (finished === undefined) await journal.durable(finishedRecord(attempt, attempt.completion));
   return attempt;
 }
@@ -92,6 +92,6 @@ async function recoverAttempt(
 export const interruptedOutcome: StepOutcome = {
   status: 'unknown',
   reason: 'agent_restarted',
-  message: 'The agent was restarted while the step ran; whether it ended, and how, is not known.',
-  advice: 'Look on the host what the step did, before running it again.',
+  message: 'The agent was restarted while the step ran. Whether the step ended, and how, is not known.',
+  advice: 'Check on the host what the step did before you run it again.',
 };

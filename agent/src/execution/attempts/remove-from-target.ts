@@ -1,11 +1,11 @@
-// What is kept of an attempt on its target: nobody will ask for it any more once the attempt is settled.
+// Removes what is kept of an attempt on its target: nobody asks for it once the attempt is settled.
 import type { Lease } from '@opsconductor/protocol';
 import type { UsableCredential } from '../secrets/credential-opener.ts';
 import { becomeIn } from '../step/execute-step.ts';
 import type { KnownStepTypes } from '../step/known-step-types.ts';
 import type { Attempt } from './attempt.ts';
 
-/** @throws where the target could not be reached, or does not let go of it. */
+/** @throws if the target could not be reached or could not remove it. */
 export async function removeFromTarget(
   attempt: Attempt,
   deps: {
@@ -15,10 +15,10 @@ export async function removeFromTarget(
   },
 ): Promise<void> {
   const { lease, completion } = attempt;
-  // Another agent goes on with it.
+  // Another agent continues it.
   if (attempt.taken) return;
   const command = attempt.survivingSince !== undefined;
-  // One that may go on there is cleaned up after once that is known.
+  // An `unknown` command may still be running there: its file is removed once that is known.
   const outputFile = attempt.hasOutputFile && (command || completion?.outcome.status !== 'unknown');
   if (lease === undefined || !(command || outputFile)) return;
   const { credential, target, checkAddresses } = await deps.openCredential(lease);

@@ -1,6 +1,6 @@
-// Leases that are over, by their tokens: one that arrives again was given once and is not begun a second time, though
-// nothing is kept of its attempt any more. What does not come within thousands of others never does: a connection
-// keeps the order, and a new one is told by its resume what it holds.
+// Remembers the tokens of leases that are over, so that a lease that arrives twice is not begun a second time although
+// nothing else is kept of its attempt. The last few thousand are enough: one connection keeps the order, and a new one
+// starts with a resume that says what the agent holds.
 const mostRemembered = 4_096;
 
 export class SettledLeases {

@@ -1,4 +1,5 @@
-// Whether a command of another agent may be gone on with is found out while messages go on: none of them gets ahead of it.
+// Messages keep arriving while the agent finds out whether it may continue another agent's command; none may overtake
+// that.
 import { type Lease, type StepOutcome, startOfOutput } from '@opsconductor/protocol';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
@@ -33,7 +34,7 @@ async function setup() {
         {
           execute: async (config, { beforeStart }) => {
             await beforeStart({ survivesWith: config });
-            // Goes on by itself.
+            // It goes on by itself.
             return new Promise<StepOutcome>(() => undefined);
           },
           reattach: () => {
@@ -65,7 +66,7 @@ async function setup() {
     grants: {
       check: async (given: Lease) => ({ ...given, detectSecrets: true }),
       begin: () => () => undefined,
-      // As it was signed; the server says nothing of it.
+      // The lease as it was signed; the server's says nothing about detection.
       checkTakeOver: () =>
         new Promise<Lease>((resolve, reject) => {
           answers.push({
@@ -101,7 +102,7 @@ async function setup() {
     done,
     resume,
     answer: answers[0] as { allow(): void; refuse(): void },
-    /** Once all is on disk that was asked for by now, and whoever waited for it has been told. */
+    /** Resolves when everything requested so far is on disk and its waiters have been told. */
     async written() {
       for (const _ of ['with it', 'behind it']) await journal.durable({ is: 'settled', step: 9, epoch: 1 });
     },
@@ -114,7 +115,7 @@ async function setup() {
 }
 
 test.each(['continue', 'forget', 'cancel'] as const)(
-  'a server that answers %s before it is known whether the command was signed has nothing done on its target',
+  'if the server answers %s before it is known whether the command was signed, nothing is done on its target',
   async (verdict) => {
     await using t = await setup();
     t.resume(verdict);
@@ -125,7 +126,7 @@ test.each(['continue', 'forget', 'cancel'] as const)(
   },
 );
 
-test('a command that was signed is gone on with once, also where the connection was lost meanwhile', async () => {
+test('a signed command is continued exactly once, even if the connection was lost meanwhile', async () => {
   await using t = await setup();
   t.executor.sessionEnded();
   t.resume('continue');
@@ -138,7 +139,7 @@ test('a command that was signed is gone on with once, also where the connection 
   expect(t.done).toEqual(['opened', 'reattached']);
 });
 
-test('a command that the server has forgotten meanwhile is not gone on with', async () => {
+test('a command that the server has forgotten meanwhile is not continued', async () => {
   await using t = await setup();
   t.resume('forget');
   t.answer.allow();
@@ -148,7 +149,7 @@ test('a command that the server has forgotten meanwhile is not gone on with', as
   expect(t.done).toEqual([]);
 });
 
-test('what was signed of masking is on the disk, for who goes on with a command that was taken up or begun here', async () => {
+test('the signed masking setting is on disk for whoever continues a command that was taken over or begun here', async () => {
   await using t = await setup();
   t.executor.onLeases([lease(2)]);
   t.answer.allow();

@@ -1,5 +1,5 @@
-// Takes up commands that another agent has begun: whether this one may go on with each is found out, and on disk, before
-// any of it is read on.
+// Takes over commands that other agents began. Before any output is read, it has to be known and on disk that this
+// agent may continue the command.
 import type { Lease, ServerMessageOf, StoredOutput, TakenOver } from '@opsconductor/protocol';
 import type { Logger } from 'pino';
 import type { GrantGuard } from '../../grants/grant-guard.ts';
@@ -19,9 +19,9 @@ export interface TakeUpsOptions {
   grants: Pick<GrantGuard, 'checkTakeOver'>;
   newOutput(lease: Lease, before: StoredOutput): AttemptOutput;
   takesNothing(): boolean;
-  /** Reads the command's output on, behind what the server has. */
+  /** Continues to read the command's output after what the server has. */
   readOn(attempt: Attempt, ackedSeq: number): void;
-  /** Hands it back, for whoever else can. */
+  /** Hands the command back, for another agent that can continue it. */
   giveUp(attempt: Attempt): void;
   log: Logger;
 }
@@ -81,7 +81,8 @@ export class TakeUps {
     }
     attempt.takingUp = false;
     if (attempt.forgotten) {
-      // Said while it was written down, which came after what says that it is over.
+      // It was forgotten while its start was being written, so `settled` may be in the journal before the start: say it
+      // again.
       journal.note({ is: 'settled', step, epoch });
       return;
     }

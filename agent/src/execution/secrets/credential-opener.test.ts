@@ -89,14 +89,14 @@ test('a credential of this segment is opened, and its secret is masked in output
 test.each([
   ['another host', { ...target, host: 'web-1.evil' }],
   ['another port', { ...target, port: 2222 }],
-])('%s than the bounds allow is refused before anything is resolved', async (_, elsewhere) => {
+])('%s than the bounds allow is refused before any name is resolved', async (_, elsewhere) => {
   const { opener, seal } = await setup();
   const error = await refusal(opener.open(await seal(), elsewhere));
   expect(error).toBeInstanceOf(SshError);
   expect(error).toMatchObject({ reason: 'credential_bounds' });
 });
 
-test('addresses are held to the networks, all of them', async () => {
+test('all addresses must be inside the networks', async () => {
   const { opener, seal } = await setup();
   const { checkAddresses } = await opener.open(await seal(), target);
   expect(() => checkAddresses(['10.1.2.3'])).not.toThrow();
@@ -104,7 +104,7 @@ test('addresses are held to the networks, all of them', async () => {
   expect(() => checkAddresses([])).toThrow();
 });
 
-test('a user that the target names is logged in as only where the bounds allow it', async () => {
+test('the agent logs in as the user that the target names only if the bounds allow it', async () => {
   const { opener, seal } = await setup();
   const asDeploy = { ...target, username: 'deploy' };
   const refused = await refusal(opener.open(await seal(), asDeploy));
@@ -120,21 +120,21 @@ test('a user that the target names is logged in as only where the bounds allow i
 test.each([
   ['another credential', { id: randomUUID() }],
   ['another segment', { segmentId: 4 }],
-])('a seal of %s does not open as this one', async (_, at) => {
+])('a credential sealed for %s can not be opened as this one', async (_, at) => {
   const { opener, seal } = await setup();
   expect(await refusal(opener.open(await seal({}, at), target))).toMatchObject({
     reason: 'credential_unusable',
   });
 });
 
-test('a generation whose key is not here is no failure of the credential', async () => {
+test('a missing segment key generation is not a failure of the credential', async () => {
   const { opener, seal } = await setup();
   const credential = await seal();
   const later = { ...credential, sealed: { ...credential.sealed, generation: 2 } };
   expect(await refusal(opener.open(later, target))).toBeInstanceOf(NoSegmentKey);
 });
 
-test('an opened credential serves other targets, each held to the bounds', async () => {
+test('an opened credential serves other targets, and the bounds are checked for each', async () => {
   const { opener, seal } = await setup();
   const credential = await seal();
   await opener.open(credential, target);
@@ -143,14 +143,14 @@ test('an opened credential serves other targets, each held to the bounds', async
   expect(await elsewhere).toMatchObject({ reason: 'credential_bounds' });
 });
 
-test('another seal under the same id and version is not served from what was opened before', async () => {
+test('another seal under the same id and version is opened, not answered from what was opened before', async () => {
   const { opener, seal } = await setup();
   await opener.open(await seal(), target);
   const swapped = await opener.open(await seal({ password: 'battery staple' }), target);
   expect(swapped.credential).toMatchObject({ password: 'battery staple' });
 });
 
-test('a user, a host and an address that the owner of the machine does not allow are refused, whatever the bounds say', async () => {
+test('a user, a host or an address that the owner of the machine does not allow is refused, whatever the bounds say', async () => {
   const refused = (rule: string) => ({
     reason: 'policy_refused',
     message: expect.stringContaining(`rule ${rule}`),
@@ -165,8 +165,9 @@ test('a user, a host and an address that the owner of the machine does not allow
   expect(() => checkAddresses(['10.1.2.3', '10.2.2.3'])).toThrow('address 10.2.2.3: rule targets.networks');
 });
 
-describe('a password that would be told behind a jump host', () => {
-  // Whoever has the segment's public key can seal, so a server can too: a credential for a jump host of its own.
+describe('a password that would be sent to a host behind a jump host', () => {
+  // Anyone with the segment's public key can seal, so the server can too: here, a credential for a jump host of its
+  // own.
   const hop = (host: string) => ({ id: 9, name: 'hop', host, port: 22, hostKeys: [] });
   const through = async (
     hosts: readonly string[],
@@ -186,7 +187,7 @@ describe('a password that would be told behind a jump host', () => {
   const byHosts = { bounds: { ...bounds, networks: [] } };
   const byNetworks = { bounds: { ...bounds, hosts: [], networks: ['10.1.0.0/16'] } };
 
-  test('is told only where the bounds hold each jump host too', async () => {
+  test('is sent only if each jump host is within the bounds too', async () => {
     expect(await through(['bastion.example'], byHosts)).toBeUndefined();
     expect(await through(['hop.thief.test'], byHosts)).toMatchObject(names('hop.thief.test'));
     expect(await through(['bastion.example', 'hop.thief.test'], byHosts)).toMatchObject(
@@ -194,13 +195,13 @@ describe('a password that would be told behind a jump host', () => {
     );
     expect(await through(['10.1.0.9'], byNetworks)).toBeUndefined();
     expect(await through(['10.2.0.9'], byNetworks)).toMatchObject(names('10.2.0.9'));
-    // By whom it is resolved the bounds can't say.
+    // The bounds can't say who resolves the jump host's name.
     expect(await through(['bastion.example'], byNetworks)).toMatchObject(names('bastion.example'));
     const anywhere = { bounds: { ...bounds, hosts: ['*'], networks: ['*'] } };
     expect(await through(['hop.thief.test'], anywhere)).toBeUndefined();
   });
 
-  test('is none where a key logs in, unless sudo is told one', async () => {
+  test('does not exist when a key logs in, unless sudo is sent one', async () => {
     const keyBounds = { ...byHosts.bounds, authentication: ['publickey' as const] };
     const key = {
       kind: 'ssh_private_key' as const,
@@ -212,7 +213,7 @@ describe('a password that would be told behind a jump host', () => {
     expect(await through(['hop.thief.test'], becomes)).toMatchObject(names('hop.thief.test'));
   });
 
-  test('is held to the policy of this machine whatever the bounds say: jump hosts are as targets there', async () => {
+  test('is subject to this machine’s policy whatever the bounds say: it treats jump hosts like targets', async () => {
     const anywhere = { bounds: { ...bounds, hosts: ['*'], networks: ['*'] } };
     expect(await through(['hop.thief.test'], anywhere, { targets: { hosts: ['*.example'] } })).toMatchObject({
       message: expect.stringMatching(/hop.*does not allow host hop\.thief\.test: rule targets\.hosts/),
@@ -241,7 +242,7 @@ describe('a credential that names a source of this machine', () => {
     message: expect.stringContaining(`rule sources[0].bounds.${field}`),
   });
 
-  test('is read anew once a host has refused what a program had printed', async () => {
+  test('is read again after a host has refused what a program had printed', async () => {
     const { environment: _, ...rest } = source;
     const command = ['/bin/sh', '-c', 'read -r id < /proc/sys/kernel/random/uuid; echo "$id"'];
     const t = await sourced({ sources: [{ ...rest, command, keep_s: 3_600 }] });
@@ -252,7 +253,7 @@ describe('a credential that names a source of this machine', () => {
     expect(await read()).not.toEqual(first);
   });
 
-  test('opens with what is read there, which is masked in output', async () => {
+  test('opens with what the source holds, which is masked in output', async () => {
     const t = await sourced();
     const { credential, secrets } = await t.opener.open(t.credential, target);
     expect(credential).toMatchObject({ kind: 'ssh_password', user: 'root', password: 'battery staple' });
@@ -263,7 +264,7 @@ describe('a credential that names a source of this machine', () => {
     expect(next.secrets.find(Buffer.from('battery staple, another one'))).toEqual([{ start: 16, end: 27 }]);
   });
 
-  test('is held to the bounds of the source, whatever whoever sealed it has written', async () => {
+  test('is held to the bounds of the source, whatever its own bounds say', async () => {
     const t = await sourced();
     const refusalAt = (elsewhere: Partial<LeaseTarget>) =>
       refusal(t.opener.open(t.credential, { ...target, ...elsewhere }));
@@ -286,7 +287,7 @@ describe('a credential that names a source of this machine', () => {
     ]);
   });
 
-  test('is held to its own bounds too, and reads nothing where the policy names no such source', async () => {
+  test('is held to its own bounds too, and reads nothing if the policy names no such source', async () => {
     const t = await sourced();
     const narrow = await t.seal({ ...named, bounds: { ...anywhere, hosts: ['db-*.example'] } });
     expect(await refusal(t.opener.open(narrow, target))).toMatchObject({ reason: 'credential_bounds' });
@@ -297,7 +298,7 @@ describe('a credential that names a source of this machine', () => {
     });
   });
 
-  test('is told to no host as whom to run a command unless its bounds name that', async () => {
+  test('is sent to no host for running a command as its user unless its bounds allow that', async () => {
     const windows = { sources: [{ ...source, bounds: { ...source.bounds, ports: [22, 5986] } }] };
     const t = await sourced(windows);
     const own = await t.seal({ bounds: { ...anywhere, authentication: ['password', 'ntlm'] } });

@@ -1,5 +1,5 @@
-// Opens sealed credentials with the segment key and holds them to their bounds. An opened credential is kept for a
-// while: a run on many targets opens the same one for each, and opening takes milliseconds.
+// Opens sealed credentials with the segment key and enforces their bounds. An opened credential is kept for a while: a
+// run on many targets opens the same one for each, and opening takes milliseconds.
 import assert from 'node:assert/strict';
 import { isDeepStrictEqual } from 'node:util';
 import type { Lease, LeaseCredential, LeaseJump, LeaseTarget } from '@opsconductor/protocol';
@@ -34,17 +34,17 @@ const keptMs = 300_000;
 
 export interface UsableCredential {
   credential: OpenedCredential;
-  /** The target, with what opens the jump hosts on the way to it. */
+  /** The target, with the opened credentials of the jump hosts on the way to it. */
   target: StepTarget;
-  /** Whom the command of a step runs as on a Windows host, other than who logs in. */
+  /** The user that the step's command runs as on a Windows host, if it is not the user who logs in. */
   runAs?: RunAs;
-  /** What to mask in output while it is used. */
+  /** What to mask in output while the credential is used. */
   secrets: PatternSet;
-  /** Throws an `SshError` for addresses outside the credential's bounds, or outside the policy of this machine. */
+  /** Throws an `SshError` for addresses outside the credential's bounds or this machine's policy. */
   checkAddresses(addresses: readonly string[]): void;
 }
 
-/** This agent has no key for the credential's generation; another agent of the segment may have. */
+/** This agent has no key for the credential's generation. Another agent of the segment may have it. */
 export class NoSegmentKey extends Error {
   override readonly name = 'NoSegmentKey';
 }
@@ -57,7 +57,7 @@ export interface CredentialOpenerOptions {
   segmentPrivateKey(generation: number): Uint8Array | undefined;
   monotonicMs(): number;
   policy: Pick<PolicyGuard, 'checkTarget' | 'checkAddresses' | 'checkUser' | 'checkBecome' | 'sourceNamed'>;
-  /** Of this machine, for credentials that name one. */
+  /** This machine's sources, for credentials that name one. */
   sources: Pick<SourceReader, 'password' | 'privateKey' | 'refused'>;
 }
 
@@ -65,13 +65,13 @@ interface Kept {
   sealed: SealedCredential;
   secret: CredentialSecret;
   secrets: PatternSet;
-  /** Of one that names a source: what was read there last. */
+  /** For a credential that names a source: what was last read from it. */
   sourced?: { secret: WholeSecret; secrets: PatternSet };
   untilMs: number;
 }
 
 type SourcedSecret = Extract<CredentialSecret, { source: string }>;
-/** Nothing of it is elsewhere. */
+/** A secret that is complete in itself, with no part in a source. */
 type WholeSecret = Exclude<CredentialSecret, SourcedSecret>;
 
 export class CredentialOpener {
@@ -84,11 +84,12 @@ export class CredentialOpener {
   }
 
   /**
-   * Opens a credential for one target, where the policy of this machine allows both. All bounds but the networks are checked here; those when the target's name
-   * was resolved, by `checkAddresses`. A target that names a user is logged in to as that user, where the bounds
-   * allow it.
+   * Opens a credential for one target, if this machine's policy allows both. All bounds except the networks are checked
+   * here; networks are checked by `checkAddresses` once the target's name is resolved. If the target names a user, that
+   * user logs in, provided the bounds allow it.
    *
-   * @throws {NoSegmentKey} @throws {SshError} `credential_unusable`, `credential_bounds`, `policy_refused`.
+   * @throws {NoSegmentKey}
+   * @throws {SshError} `credential_unusable`, `credential_bounds`, `policy_refused`.
    */
   async open(
     credential: LeaseCredential,
@@ -102,7 +103,10 @@ export class CredentialOpener {
     return { ...own, ...other?.usable, target: way.target, secrets: own.secrets.sharedWith(patterns) };
   }
 
-  /** A host has refused one of these: what their sources said is not used again, as it may have been replaced there. */
+  /**
+   * A host has refused one of these credentials. What their sources said is not used again, since it may have been
+   * replaced there.
+   */
   refused({ credential, target, runAs }: Pick<Lease, 'credential' | 'target' | 'runAs'>): void {
     const used = [credential, runAs, ...(target.jumps ?? []).map((jump) => jump.credential)];
     for (const one of used) {
@@ -111,7 +115,10 @@ export class CredentialOpener {
     }
   }
 
-  /** The host is told its password: its bounds must say so, and hold where the host is. */
+  /**
+   * Opens the credential that the command runs as. The host is sent its password, so its bounds must allow that use and
+   * the host.
+   */
   async #openRunAs(
     credential: LeaseCredential,
     target: LeaseTarget,
@@ -121,7 +128,7 @@ export class CredentialOpener {
     const { secret } = kept;
     if (secret.kind !== 'winrm_password' && secret.kind !== 'winrm_password_source') {
       throw unusable(
-        'The credential that the command is to run as is none of kind WinRM password.',
+        'The credential that the command is to run as is not of kind WinRM password.',
         'Name another one in run_as_credential of the step.',
       );
     }
@@ -145,7 +152,7 @@ export class CredentialOpener {
     };
   }
 
-  /** Opens what the way to a target leads through, and says what to mask of it. Throws like `open`. */
+  /** Opens the credentials of a target's jump hosts, and returns what to mask of them. Throws like `open`. */
   async openWay({
     jumps: sealed = [],
     ...place
@@ -198,7 +205,7 @@ export class CredentialOpener {
     };
   }
 
-  /** The credential's own, and the policy's for the source that it names. */
+  /** The credential's own bounds and, if it names a source, the policy's bounds for that source. */
   #limitsOf(secret: CredentialSecret, target: LeaseTarget): UsageLimit[] {
     const own = credentialLimit(secret.bounds);
     if (!('source' in secret)) return [own];
@@ -210,7 +217,7 @@ export class CredentialOpener {
     return [own, limit];
   }
 
-  /** With what the source holds that it names, where it names one. */
+  /** Returns the credential, completed from its source if it names one. */
   async #valueOf(
     credential: LeaseCredential,
     kept: Kept,
@@ -245,7 +252,7 @@ export class CredentialOpener {
     const now = this.#options.monotonicMs();
     const key = `${credential.id} ${credential.version}`;
     const kept = this.#kept.get(key);
-    // The same row must be the same seal, or a swapped row would be served from here.
+    // Compare the seals too: otherwise a swapped row would be answered from here.
     if (kept !== undefined && kept.untilMs > now && sameSeal(kept.sealed, credential.sealed)) return kept;
     const opening = this.#opening.get(key);
     if (opening !== undefined) {
@@ -289,7 +296,7 @@ export class CredentialOpener {
       if (!(error instanceof SealingError)) throw error;
       throw unusable(
         `The credential could not be opened: ${error.message}.`,
-        'Enter the credential anew in the console, so that it is sealed to this segment.',
+        'Enter the credential again in the console, so that it is sealed to this segment.',
       );
     }
   }
@@ -302,12 +309,12 @@ export class CredentialOpener {
   }
 }
 
-/** Who logs in: the server's wish counts only as far as the bounds go, which it can't change. */
+/** The user who logs in. The server may choose one, but only within the bounds, which it can't change. */
 function userOf(target: LeaseTarget, secret: CredentialSecret): string {
   return target.username ?? secret.user;
 }
 
-/** To the host itself, or to sudo on it: a key signs, and is told to nobody. */
+/** Whether a password is sent to the host or to sudo on it. A key only signs and is sent to nobody. */
 function tellsPassword(secret: CredentialSecret): boolean {
   return (
     secret.kind === 'ssh_password' ||
@@ -316,7 +323,7 @@ function tellsPassword(secret: CredentialSecret): boolean {
   );
 }
 
-/** How it is used: of a WinRM target's settings only a password leaves a choice. */
+/** How the credential authenticates. Only for a password do a WinRM target's settings leave a choice. */
 function authenticationOf({ kind }: CredentialSecret, winrm: LeaseTarget['winrm']): BoundAuthentication {
   switch (kind) {
     case 'ssh_private_key':

@@ -1,4 +1,5 @@
-// What has the form of a secret and was named by nobody: masked in all that leaves the agent, where that is asked for.
+// Secrets that nobody named, recognized by their form: they are masked in everything that leaves the agent, if that is
+// requested.
 import type { Lease } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { type Signed, signedLease } from '../../grants/unsigned-part.ts';
@@ -8,7 +9,7 @@ import { lease, rendering, setup, success } from '../../testing/agent-setup.ts';
 const token = `ghp_${'a1B2'.repeat(9)}`;
 const mask = '********';
 
-/** Runs a step that prints the token to both streams, hands it on, and ends with a message that has it. */
+/** Runs a step that prints the token to both streams, hands it on, and ends with a message that contains it. */
 async function printing(more: Partial<Lease>, policy = emptyPolicy) {
   await using t = await setup();
   await t.start({ policy });
@@ -31,7 +32,7 @@ const shown = (text: string) => ({
   bytes: `token=${text}\n${text} ${text}\n`.length,
 });
 
-test('it is masked in output, messages and what is handed on, and its kind, place and number are told', async () => {
+test('it is masked in output, messages and handed-on outputs, and its kind, place and count are reported', async () => {
   expect(await printing({ detectSecrets: true })).toEqual({
     outcome: {
       ...success,
@@ -46,7 +47,7 @@ test('it is masked in output, messages and what is handed on, and its kind, plac
   });
 });
 
-test('what is known to be one only when the output is over is told as well', async () => {
+test('a secret that is recognized only at the end of the output is reported as well', async () => {
   await using t = await setup();
   await t.start();
   const { connection } = await t.server.nextSession();
@@ -59,14 +60,14 @@ test('what is known to be one only when the output is over is told as well', asy
   expect(outcome.detections).toEqual([{ kind: 'github_token', place: 'stdout', count: 1 }]);
 });
 
-test('where nobody asks for it, it is shown', async () => {
+test('if nobody asks for detection, it is shown', async () => {
   expect(await printing({})).toEqual({
     outcome: { ...success, message: `used ${token}` },
     ...shown(token),
   });
 });
 
-test('the policy of this machine asks for it whatever the server says', async () => {
+test('the policy of this machine can ask for detection whatever the server says', async () => {
   const { outcome, ...rest } = await printing(
     { detectSecrets: false },
     { fileRoots: [], rules: { detect_secrets: true } },
@@ -75,7 +76,7 @@ test('the policy of this machine asks for it whatever the server says', async ()
   expect(outcome.detections).toHaveLength(3);
 });
 
-test('a run that was signed asks for it as its definition does, whatever the server says', () => {
+test('a signed run asks for detection if its definition does, whatever the server says', () => {
   const signed = (detect_secrets?: boolean) =>
     ({ definition: { steps: [], detect_secrets } }) as unknown as Signed;
   expect(signedLease(lease(1), signed(true)).detectSecrets).toBe(true);

@@ -35,7 +35,7 @@ async function setup() {
   return { clock, generations, asked, seal, open };
 }
 
-test('of leases that come at once each secret is opened once, and what is to be masked of it is one', async () => {
+test('a secret that many leases bring at once is opened once, and they share its patterns', async () => {
   const t = await setup();
   const secret = await t.seal('open sesame');
   const all = await Promise.all(Array.from({ length: 50 }, () => t.open(secret)));
@@ -48,7 +48,7 @@ test('of leases that come at once each secret is opened once, and what is to be 
   expect(t.asked).toHaveLength(2);
 });
 
-test('one that could not be opened is tried again, and is not taken for another that can', async () => {
+test('a secret that could not be opened is tried again, and a swapped seal is not answered from what was opened', async () => {
   const t = await setup();
   const secret = await t.seal('open sesame');
   t.generations.clear();

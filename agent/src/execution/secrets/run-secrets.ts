@@ -1,5 +1,5 @@
-// Secret values of runs: those that a lease brings are opened with the segment key, those that a step hands on are sealed
-// to it. An opened value is kept for a while: a run on many targets brings the same seal for each.
+// Secret values of runs: opens those that a lease brings with the segment key, and seals those that a step hands on to
+// it. An opened value is kept for a while, since a run on many targets brings the same seal for each.
 import { randomUUID } from 'node:crypto';
 import type { HandedOn, Lease, LeaseRendering, LeaseSecret } from '@opsconductor/protocol';
 import {
@@ -16,7 +16,7 @@ const maxKept = 256;
 const keptMs = 300_000;
 
 export interface OpenedSecret {
-  /** What the step is called by that handed it on; undefined for a parameter. */
+  /** Name of the step that handed it on; undefined for a parameter. */
   step: string | undefined;
   name: string;
   value: string;
@@ -28,7 +28,7 @@ export interface RunSecretsOptions {
   installationId: string;
   segmentId: number;
   segmentPrivateKey(generation: number): Uint8Array | undefined;
-  /** The generation that is sealed to. */
+  /** The key generation to seal to. */
   newestKey(): { generation: number; publicKey: Uint8Array } | undefined;
   monotonicMs(): number;
 }
@@ -40,7 +40,7 @@ export class UnopenableSecret extends Error {
 
 type Opened = Pick<OpenedSecret, 'value' | 'patterns'>;
 
-/** Also while it is being opened: many leases of a run come at once. */
+/** Entered while the value is still being opened, since many leases of a run arrive at once. */
 interface Kept {
   opened: Promise<Opened>;
   untilMs: number;
@@ -54,7 +54,12 @@ export class RunSecrets {
     this.#options = options;
   }
 
-  /** All that a lease brings. @throws {NoSegmentKey} @throws {UnopenableSecret} */
+  /**
+   * Opens all secrets of a lease.
+   *
+   * @throws {NoSegmentKey}
+   * @throws {UnopenableSecret}
+   */
   async open({ values, secrets }: LeaseRendering): Promise<OpenedSecret[]> {
     return Promise.all(
       secrets.map(async (secret) => {
@@ -68,7 +73,7 @@ export class RunSecrets {
     return this.#options.newestKey() !== undefined;
   }
 
-  /** An output for the steps after this one; undefined where none of them can name it. */
+  /** Seals an output for later steps. Returns undefined if none of them can name it. */
   async seal({ rendering }: Lease, name: string, value: string): Promise<HandedOn | undefined> {
     if (rendering?.step === undefined) return undefined;
     const key = this.#options.newestKey();
@@ -85,7 +90,7 @@ export class RunSecrets {
   async #open(jobId: number, secret: LeaseSecret): Promise<Opened> {
     const { sealed } = secret;
     const binding = this.#binding(jobId, secret, sealed.generation);
-    // The whole seal is in the key: another row must not be served from here.
+    // The key contains the whole seal, so that a swapped row is not answered from here.
     const key = JSON.stringify([binding, sealed]);
     const now = this.#options.monotonicMs();
     const kept = this.#kept.get(key);

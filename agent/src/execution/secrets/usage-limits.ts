@@ -1,5 +1,5 @@
-// Bounds that hold for a use: those that are sealed with a credential, and those that the policy of this machine has for the
-// source that it names. All are the same bounds, and each is refused in its own words.
+// Checks the use of a credential against bounds: those sealed with it, and those that this machine's policy sets for
+// the source that it names. The checks are the same, but each kind refuses in its own words.
 import { isIP } from 'node:net';
 import type { LeaseJump, LeaseTarget } from '@opsconductor/protocol';
 import {
@@ -12,13 +12,13 @@ import { SshError } from '../../ssh/ssh-error.ts';
 
 export type Use = Pick<BoundsAttempt, 'user' | 'authentication'>;
 
-/** What is outside. */
+/** What is outside the bounds. */
 export interface Outside {
   field: keyof CredentialBounds;
-  /** As `host web.evil`. */
+  /** For example `host web.evil`. */
   what: string;
   allowed?: readonly string[];
-  /** In the words of a credential's bounds. */
+  /** The refusal in the words of a credential's bounds. */
   message: string;
   advice: string;
 }
@@ -38,12 +38,12 @@ export function credentialLimit(bounds: CredentialBounds): UsageLimit {
   };
 }
 
-/** All bounds but the networks, before anything is resolved. */
+/** Checks all bounds except the networks, before any name is resolved. */
 export function admitUnresolvedUse({ bounds, refuse }: UsageLimit, target: LeaseTarget, use: Use): void {
   admitUse({ bounds: { ...bounds, networks: [] }, refuse }, target, use, []);
 }
 
-/** All bounds. */
+/** Checks all bounds. */
 export function admitUse(
   { bounds, refuse }: UsageLimit,
   target: LeaseTarget,
@@ -67,14 +67,14 @@ export function admitUse(
     message,
     advice:
       field === 'user'
-        ? 'Leave out the user name in the connection settings, or seal the credential anew with bounds that allow it.'
-        : 'Check that the target is the intended one; if so, seal the credential anew with wider bounds.',
+        ? 'Leave out the user name in the connection settings, or seal the credential again with bounds that allow it.'
+        : 'Check that the target is the intended one; if so, seal the credential again with wider bounds.',
   });
 }
 
 /**
- * What answers behind a jump host is who the jump host says, and is told the password: so bounds hold where that leads
- * through, as they hold where it is used.
+ * Checks a jump host on the way. The jump host decides which machine answers behind it and is sent the password, so the
+ * bounds have to include the jump host as well as the target.
  */
 export function admitWay({ bounds, refuse }: UsageLimit, jump: LeaseJump['target'], use: Use): void {
   const { host, name, port } = jump;
@@ -82,19 +82,19 @@ export function admitWay({ bounds, refuse }: UsageLimit, jump: LeaseJump['target
   const addresses = isIP(host) === 0 ? [] : [host];
   const where = { ...bounds, networks, ports: [port] };
   const verdict = checkBounds(where, { host, addresses, port, protocol: 'ssh', ...use });
-  // The way is by SSH, whatever the target speaks behind it.
+  // The connection through a jump host is SSH, whatever protocol the target speaks.
   if (verdict.ok) return;
   refuse({
     field: verdict.field,
     what: `the way through jump host “${name}” (${host})`,
     allowed: [bounds[verdict.field]].flat().map(String),
-    message: `The way leads through jump host “${name}” (${host}), which is outside the credential's bounds: what answers behind it would be told the password.`,
+    message: `The way leads through jump host “${name}” (${host}), which is outside the credential's bounds: whatever answers behind it would be sent the password.`,
     advice:
-      'Check that the jump host is the intended one; if so, seal the credential anew with bounds that hold it too (in networks by its IP address), or log in by a key, which is told to nobody.',
+      'Check that the jump host is the intended one; if so, seal the credential again with bounds that include it too (in networks by its IP address), or log in with a key, which is sent to nobody.',
   });
 }
 
-/** The name of what is behind a jump host is resolved there, so that its addresses can't be held to networks. */
+/** Refuses bounds that have networks: a jump host resolves the target's name, so its addresses can't be checked. */
 export function admitUnknownAddress({ bounds, refuse }: UsageLimit, { host, name }: LeaseTarget): void {
   const { networks } = bounds;
   if (networks.length === 0 || networks.includes('*')) return;
@@ -104,6 +104,6 @@ export function admitUnknownAddress({ bounds, refuse }: UsageLimit, { host, name
     allowed: networks,
     message: `The credential is bound to networks, and “${name}” is behind a jump host, which resolves the name ${host} by itself.`,
     advice:
-      'Give the target an IP address as its host, or seal the credential anew with host patterns in place of networks.',
+      'Give the target an IP address as its host, or seal the credential again with host patterns instead of networks.',
   });
 }

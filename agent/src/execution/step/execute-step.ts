@@ -1,5 +1,5 @@
-// Runs one leased step: checks what it was given, opens the credential, hands it to its step type, and turns whatever
-// happens into an outcome. Nothing that a target or a person does ends in an exception here.
+// Runs one leased step: checks what it was given, opens the credential, passes the step to its step type, and turns
+// whatever happens into an outcome. Nothing that a target or a person does leads to an exception here.
 import {
   type BecomeConfig,
   defaultTimeoutS,
@@ -36,7 +36,7 @@ import { TransferNotes } from './transfer-notes.ts';
 
 const defaultKillGraceS = 10;
 
-/** Thrown by `beforeStart` of the step's context when the step may not begin. */
+/** Thrown by `beforeStart` of the step's context if the step may not begin. */
 export class MayNotBegin extends Error {
   override readonly name = 'MayNotBegin';
   readonly why: 'lease_expired' | 'revoked' | 'stopped' | 'no_journal';
@@ -52,21 +52,21 @@ export interface ExecuteStepOptions {
   lease: Lease;
   stepTypes: KnownStepTypes;
   installationId: string;
-  /** Whether the server knows how a command may end that goes on without its agent. */
+  /** Whether the server knows the outcomes of a command that outlives its agent. */
   maySurvive: boolean;
-  /** Whether the owner of this machine allows the step. Throws an `SshError`. */
+  /** Throws an `SshError` if the owner of this machine does not allow the step. */
   policy: Pick<PolicyGuard, 'checkStep' | 'checkScript' | 'checkConfig' | 'detectsSecrets'>;
-  /** Whether its run was signed as it is, where the owner asks for that. Throws an `SshError`. */
+  /** Throws an `SshError` if the owner requires signed runs and this step is not as it was signed. */
   grants: Pick<GrantGuard, 'check'>;
   openCredential(lease: Lease): Promise<UsableCredential>;
   secrets: Pick<RunSecrets, 'open' | 'seal' | 'canSeal'>;
-  /** Told what to mask, before any output. */
+  /** Called with what to mask, before any output. */
   onSecrets(masking: Masking): void;
-  /** Told how far a transfer is. */
+  /** Called with the progress of a transfer. */
   onProgress(progress: TransferProgress): void;
   /** Asks the server for the attempt's files and artifacts. */
   askServer: AskServer;
-  /** Records that the attempt begins, by a lease that was checked. Throws `MayNotBegin`. */
+  /** Records that the attempt begins, under the checked lease. Throws `MayNotBegin`. */
   begin(checked: Lease, how?: BeforeStart): Promise<void>;
 }
 
@@ -75,12 +75,12 @@ export type Execution =
       outcome: StepOutcome;
       handsOn?: Record<string, HandedOn>;
       transfers?: TransferReport;
-      /** Knows what was masked for its form, once the output is closed. */
+      /** Has the count of what was masked for its form, once the output is closed. */
       masking?: Masking;
     }
-  /** Nothing was begun, and nothing is to be reported as an outcome. */
+  /** Nothing was begun, and there is no outcome to report. */
   | { notBegun: 'lease_expired' | 'revoked' | 'no_key' | 'no_journal' }
-  /** Another agent has taken it up, and tells of it. */
+  /** Another agent has taken the command over and reports on it. */
   | { taken: true };
 
 export async function executeStep(given: ExecuteStepOptions): Promise<Execution> {
@@ -94,7 +94,7 @@ export async function executeStep(given: ExecuteStepOptions): Promise<Execution>
   const { timeoutMs: allMs, killGraceMs } = timesOf(given.lease);
   const goneMs = toReattach && survivingSince ? Date.now() - survivingSince.getTime() : 0;
   const timeoutMs = Math.max(0, allMs - Math.max(0, goneMs));
-  // Connecting counts: the server gives an attempt this long from its lease.
+  // The timeout includes connecting: the server counts it from the lease.
   const { maxBytes, stops } = outputLimitOf(given.lease.config);
   if (maxBytes !== undefined || stops) {
     const onReached = stops ? () => attempt.stop({ cause: 'output_limit', killGraceMs }) : undefined;
@@ -113,7 +113,7 @@ export async function executeStep(given: ExecuteStepOptions): Promise<Execution>
     options.onSecrets(masked);
     if (attempt.signal.aborted && !toReattach)
       return { outcome: stoppedOutcome(attempt.signal.reason as StopRequest) };
-    // What is found again was filled in and checked when it was begun, and not all of its configuration was kept.
+    // A command that is found again was filled in and checked when it began, and not all of its configuration was kept.
     const filled = toReattach ? { config: lease.config, bindings: [] } : fillInStep(lease, opened);
     if ('outcome' in filled) return maskExecution(filled, masked);
     const problem = toReattach ? undefined : stepType.configProblem(filled.config);
@@ -137,7 +137,7 @@ export async function executeStep(given: ExecuteStepOptions): Promise<Execution>
 }
 
 async function openSecrets({ lease, secrets }: ExecuteStepOptions): Promise<OpenedSecret[]> {
-  // Before the command runs: what it hands on could else not be sealed once it has.
+  // Checked before the command runs: afterwards it would be too late to find that its outputs can't be sealed.
   if (hasSecretOutputs(lease) && !secrets.canSeal)
     throw new NoSegmentKey('The newest segment key is not here');
   return lease.rendering === undefined ? [] : secrets.open(lease.rendering);
@@ -158,7 +158,7 @@ async function runStep(
   return stepType.reattach(config, context);
 }
 
-/** Of a step that ended well: what it hands on, or that it has not ended well. */
+/** Adds what a succeeded step hands on, or turns its outcome into a failure if an output is missing. */
 async function withOutputs({
   attempt,
   lease,
@@ -177,7 +177,7 @@ async function withOutputs({
   if (outputs === undefined || outcome.status !== 'succeeded') return { outcome };
   const { output } = attempt;
   const held = context.output instanceof HeldStreams ? context.output : undefined;
-  // The command has ended: nothing of what follows may make it run again.
+  // The command has ended, so nothing that fails from here on may make it run again.
   try {
     await output.close();
     const handing = await handOn({
@@ -186,7 +186,7 @@ async function withOutputs({
       endOf: async (stream, maxBytes) =>
         held?.endOf(stream, maxBytes) ?? (await output.endOf(stream, maxBytes)),
       file: async () =>
-        (await stepType.readOutputFile?.(context)) ?? { problem: 'steps of this type have no such file' },
+        (await stepType.readOutputFile?.(context)) ?? { problem: 'steps of this type have no file for outputs' },
       seal: (name, value) => secrets.seal(lease, name, value),
     });
     if ('missing' in handing) return { outcome: outputsMissing(outcome, handing.missing) };
@@ -197,7 +197,7 @@ async function withOutputs({
   }
 }
 
-/** What has the form of a secret is masked too where the job or the installation asks for it, or this machine's owner. */
+/** Also masks what has the form of a secret, if the job, the installation or this machine's owner asks for it. */
 function maskingOf({ lease, policy }: Pick<ExecuteStepOptions, 'lease' | 'policy'>, patterns: PatternSet) {
   return Masking.of(patterns, policy.detectsSecrets || lease.detectSecrets === true);
 }
@@ -207,7 +207,7 @@ function maskExecution(execution: Execution, secrets: Masking): Execution {
   return { ...execution, outcome: maskOutcome(execution.outcome, secrets), masking: secrets };
 }
 
-/** A path or a name of the configuration may be secret, and outcomes are stored in the clear. */
+/** A path or a name in the configuration may be secret, and outcomes are stored unencrypted. */
 function maskOutcome(outcome: StepOutcome, secrets: Masking): StepOutcome {
   const { message, advice, survivors } = outcome;
   return {
@@ -225,7 +225,7 @@ function maskOutcome(outcome: StepOutcome, secrets: Masking): StepOutcome {
   };
 }
 
-/** How long a step may be stopping, in ms: for a cancel from the server. */
+/** How long the step may take to stop after a cancel from the server, in ms. */
 export function killGraceOf(lease: Lease): number {
   return timesOf(lease).killGraceMs;
 }
@@ -236,7 +236,7 @@ function contextOf(
   output: OutputSink,
 ): Omit<StepContext, 'transfers'> {
   const { attempt, lease, installationId } = options;
-  // Where the end of a stream is kept in this process alone.
+  // Held streams exist in this process only, so a command with any must not outlive it.
   const maySurvive = options.maySurvive && output === attempt.output;
   return {
     marker: attempt.marker(installationId),
@@ -257,7 +257,7 @@ function contextOf(
   };
 }
 
-/** Whom the command of a step runs as. Its configuration was checked before. */
+/** The user that the step's command runs as. The configuration was validated before. */
 export function becomeIn(
   { config }: Pick<Lease, 'config'>,
   credential: OpenedCredential,
@@ -272,25 +272,25 @@ function executionOfError(error: unknown, attempt: Attempt): Execution {
   if (error instanceof MayNotBegin) {
     if (error.why === 'stopped') return { outcome: stoppedOutcome(attempt.signal.reason as StopRequest) };
     if (error.why === 'revoked' || attempt.state === 'leased') return { notBegun: error.why };
-    // Its start was recorded before, and not once more: nothing ran, and it can't be handed back any more.
+    // An earlier start was recorded, but not this one. Nothing ran, and the step can't be handed back any more.
     if (error.why === 'lease_expired') {
       return failed(
         'unreachable',
-        'The step was not begun: its lease ran out while another shell was opened for it in place of one that had gone.',
+        'The step was not begun: its lease ran out while another shell was being opened for it, in place of one that was gone.',
         'Nothing ran, so the step can be run again. Look at the network between agent and server.',
       );
     }
     return failed(
       'internal',
       `The agent could not record the start of the step: ${causeOf(error)}.`,
-      "Make room on the disk that holds the agent's data directory, or make it writable; the agent goes on by itself then.",
+      "Make room on the disk that holds the agent's data directory, or make it writable; the agent then continues by itself.",
     );
   }
   if (error instanceof UnopenableSecret) {
     return failed(
       'value_refused',
       `The step was not begun. ${error.message}`,
-      'Start a new run, so that its secrets are sealed anew to this segment.',
+      'Start a new run, so that its secrets are sealed again to this segment.',
     );
   }
   if (error instanceof SshError) return failed(error.reason, error.message, error.advice);

@@ -1,5 +1,5 @@
-// A leased step with its values: whether its condition holds, and what it comes to. Outcomes name places and parameters,
-// never a value: they are stored where everybody who may read the run reads them.
+// Fills values into a leased step and evaluates its condition. Outcomes name places and parameters but never a value:
+// everyone who may read the run can read them.
 import {
   type Binding,
   type Lease,
@@ -37,13 +37,13 @@ export function fillInStep(lease: Lease, secrets: readonly OpenedSecret[]): Fill
       reason: filled.missing ? 'value_missing' : 'value_refused',
       message: `The step was not begun. ${told.join(' ')}`.slice(0, 2_000),
       advice: filled.missing
-        ? 'Give the parameter a value or a default, or ask with has(…) in the step’s `when` whether it is there.'
+        ? 'Give the parameter a value or a default, or test with has(…) in the step’s `when` whether it is set.'
         : 'Start the run with another value, or change how the step uses it.',
     },
   };
 }
 
-/** What becomes of the step by its condition; undefined where it is to run. */
+/** Returns the outcome of a step that its condition keeps from running; undefined if it should run. */
 function conditionOutcome({ when, scope, values }: LeaseRendering): StepOutcome | undefined {
   if (when === undefined) return undefined;
   const { parameters, steps } = scope as RenderScope;
@@ -58,7 +58,7 @@ function conditionOutcome({ when, scope, values }: LeaseRendering): StepOutcome 
   return {
     status: 'skipped',
     reason: 'condition_false',
-    message: 'The step was not run, since its condition (`when`) is not met on this host.',
+    message: 'The step was not run, because its condition (`when`) is not met on this host.',
   };
 }
 
@@ -70,7 +70,7 @@ function conditionFailed(why: string): StepOutcome {
       0,
       2_000,
     ),
-    advice: 'Correct the condition; ask with has(…) for what may not be there.',
+    advice: 'Correct the condition; test with has(…) for values that may be missing.',
   };
 }
 

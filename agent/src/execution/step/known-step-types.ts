@@ -16,20 +16,20 @@ import type { WinrmDeps } from '../../steps/winrm/winrm-connection-options.ts';
 import { winrmCopy } from '../../steps/winrm/winrm-copy.ts';
 import { winrmExec } from '../../steps/winrm/winrm-exec.ts';
 
-/** A step type and how its configuration is checked before it sees it. */
+/** A step type, with the check that its configuration passes before it runs. */
 export interface KnownStepType {
   execute: StepType<unknown>['execute'];
   reattach?: NonNullable<StepType<unknown>['reattach']>;
   readOutputFile?: NonNullable<StepType<unknown>['readOutputFile']>;
   remove?: NonNullable<StepType<unknown>['remove']>;
   toReattach?(config: unknown): unknown;
-  /** What is wrong with a configuration, for a person; undefined when nothing is. */
+  /** Returns what is wrong with a configuration, in words for a person; undefined if nothing is. */
   configProblem(config: unknown): string | undefined;
 }
 
 export type KnownStepTypes = ReadonlyMap<string, KnownStepType>;
 
-/** @param configSchema validates what reaches `execute`, so the type argument is true at run time. */
+/** @param configSchema validates what reaches `execute`, so that the type argument is true at run time. */
 export function knownStepType<Config>(stepType: StepType<Config>, configSchema: TSchema): KnownStepType {
   let validate: ValidateFunction | undefined;
   return {
@@ -44,7 +44,7 @@ export function knownStepType<Config>(stepType: StepType<Config>, configSchema: 
     ...(stepType.readOutputFile && { readOutputFile: stepType.readOutputFile }),
     ...(stepType.remove && { remove: stepType.remove }),
     configProblem(config) {
-      // When it is first needed: to compile them all would delay the start by more than all else.
+      // Compiled on first use: compiling all schemas would delay the start more than everything else.
       validate ??= new Ajv2020({ ...validatorOptions, validateSchema: false }).compile(configSchema);
       if (validate(config)) return undefined;
       const [detail] = errorDetails(validate.errors, { root: 'config', max: 1 });

@@ -9,7 +9,7 @@ import { lease, setup, success } from '../../testing/agent-setup.ts';
 import { type FakeConnection, installationId } from '../../testing/fake-server.ts';
 import type { KnownStepTypes } from './known-step-types.ts';
 
-test('a step that the owner of the machine does not allow is not begun, and both sides are told why', async () => {
+test('a step that the owner of the machine does not allow is not begun, and both the server and the owner are told why', async () => {
   await using t = await setup();
   let opened = 0;
   const rules = { hours: { timezone: 'UTC', windows: [{ from: '03:00', to: '04:00' }] } };
@@ -36,7 +36,7 @@ test('a step that the owner of the machine does not allow is not begun, and both
   });
 });
 
-test('no wait brings a script to a host where the owner allows no commands', async () => {
+test('a wait step runs no script on a host if the owner allows no commands', async () => {
   await using t = await setup();
   await t.start({ hasOwnSteps: true, policy: { fileRoots: [], rules: { step_types: ['wait_for'] } } });
   const { connection } = await t.server.nextSession();
@@ -57,26 +57,26 @@ test('no wait brings a script to a host where the owner allows no commands', asy
   ]);
 });
 
-test('an agent states no more slots, and runs no more steps at a time, than its owner allows', async () => {
+test('an agent reports no more slots, and runs no more steps at a time, than its owner allows', async () => {
   await using t = await setup();
   await t.start({ slots: 8, policy: { fileRoots: [], rules: { parallelism: 1 } } });
   const { connection, resume } = await t.server.nextSession();
   expect(resume.slots).toBe(1);
-  // A server that does not care gives three all the same.
+  // A server that ignores the limit leases three anyway.
   connection.send({
     type: 'leases',
     leases: [lease(1), lease(2), lease(3, { config: { name: 'third' } })],
   });
   const first = await t.nextStep();
   expect(first.config).toEqual({});
-  // One that waits for a slot ends as soon as it is cancelled.
+  // A step that waits for a slot ends as soon as it is cancelled.
   connection.send({ type: 'cancel', step: 2, epoch: 1 });
   expect(await connection.next('complete')).toMatchObject({ step: 2, outcome: { reason: 'cancelled' } });
   first.end(success);
   expect((await t.nextStep()).config).toEqual({ name: 'third' });
 });
 
-test('a signed step begins once, whatever a server leases, also after a restart of the agent', async () => {
+test('a signed step begins once, whatever a server leases, even after a restart of the agent', async () => {
   await using t = await setup();
   const by = await signer();
   let begun = 0;
@@ -101,7 +101,7 @@ test('a signed step begins once, whatever a server leases, also after a restart 
   const signed = await signedNow(by);
   connection.send({ type: 'leases', leases: [signed] });
   expect((await settle(connection)).outcome).toMatchObject(success);
-  // On disk together, so that no crash leaves a start whose grant is unused.
+  // Written together, so that no crash leaves a start whose grant is unused.
   const journal = await readFile(t.directory.data.journal, 'utf8');
   expect(journal.match(/"is":"(granted|starting)"/g)).toEqual(['"is":"granted"', '"is":"starting"']);
 
@@ -147,7 +147,7 @@ async function signedNow(by: Awaited<ReturnType<typeof signer>>): Promise<Lease>
   });
 }
 
-test('a command of another agent is not taken up as a user whom the owner does not allow', async () => {
+test('a command of another agent is not taken over if it runs as a user whom the owner does not allow', async () => {
   await using t = await setup();
   await t.start({ policy: { fileRoots: [], rules: { become: [] } } });
   const { connection } = await t.server.nextSession();
@@ -164,7 +164,7 @@ test('a command of another agent is not taken up as a user whom the owner does n
   await expect.poll(async () => JSON.parse(await lastRefusal())).toMatchObject({ rule: 'become' });
 });
 
-test('a policy that is read again holds for what has not begun, and a wrong one changes nothing', async () => {
+test('a policy that is read again applies to what has not begun, and an invalid one changes nothing', async () => {
   await using t = await setup();
   const { root } = t.directory.data;
   const file = join(root, '..', 'policy.yaml');
@@ -193,7 +193,7 @@ test('a policy that is read again holds for what has not begun, and a wrong one 
   first.connection.send({ type: 'leases', leases: [lease(3)] });
   expect((await first.connection.next('complete')).outcome).toMatchObject({ reason: 'policy_refused' });
 
-  // What servers are told of a policy when an agent connects they hear by a new connection.
+  // What servers are told about the policy at connect reaches them by a new connection.
   await write('parallelism: 1\n');
   await agent.readPolicyAgain(file);
   expect(await first.connection.closed).toMatchObject({ code: closeCodes.policyRead });
@@ -202,7 +202,7 @@ test('a policy that is read again holds for what has not begun, and a wrong one 
   expect(await next.connection.next('policy_read')).toMatchObject({ accepted: true });
 });
 
-test('an agent that tells of its policy by a new connection does not wait for a server that answers nothing', async () => {
+test('an agent that reconnects to report its policy does not wait for a server that answers nothing', async () => {
   await using t = await setup();
   const { root } = t.directory.data;
   const file = join(root, '..', 'policy.yaml');

@@ -1,4 +1,4 @@
-// What of a lease says how its step hands values on.
+// What a lease says about the outputs of its step.
 import type { Lease, StepOutput } from '@opsconductor/protocol';
 import type { OutputStream } from '../../steps/step-type.ts';
 
@@ -10,13 +10,15 @@ export function hasSecretOutputs({ rendering }: Lease): boolean {
   return outputsOf(rendering).some(({ secret }) => secret === true);
 }
 
-/** Streams that a secret output is read from: they are shown to nobody. */
+/** Returns the streams that a secret output is read from, which are shown to nobody. */
 export function heldStreamsOf({ rendering }: Lease): Set<OutputStream> {
   const secret = outputsOf(rendering).filter((output) => output.secret === true && output.file !== true);
   return new Set(secret.map(({ from }) => from ?? 'stdout'));
 }
 
-/** The lease as it is written to this agent's disk: what finding its command again takes, and no value in the clear. */
+/**
+ * Returns the lease as it is written to this agent's disk: what it takes to find the command again, without any values.
+ */
 export function withoutValues(lease: Lease, config: unknown): Lease {
   const { rendering, grant: _granted, ...bare } = lease;
   if (rendering === undefined) return { ...bare, config };

@@ -1,4 +1,4 @@
-// What of a lease says values: conditions, secrets, what is handed on. Filling in itself is protocol's.
+// How the agent handles the values in a lease: conditions, secrets, outputs. Protocol's tests cover the filling in.
 import type { Lease } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { textPatterns } from '../../spool/secret-patterns.ts';
@@ -32,7 +32,7 @@ test('a step whose condition is not met is skipped and never begun', async () =>
   expect(connection.untaken('started')).toBe(0);
 });
 
-test('what is handed on is told again after a restart, under the same request', async () => {
+test('what a step hands on is reported again after a restart, under the same request id', async () => {
   await using t = await setup();
   const outputs = { v: { pattern: 'v=(.*)' }, key: { json: '/key', secret: true } };
   const { agent, connection } = await leased(t, { rendering: rendering({ outputs, step: 'one' }) });
@@ -52,7 +52,7 @@ test('what is handed on is told again after a restart, under the same request', 
   });
 });
 
-test('a step that failed hands nothing on, and one without its output has failed', async () => {
+test('a failed step hands nothing on, and a step fails if its output is missing', async () => {
   await using t = await setup();
   const outputs = { v: { pattern: 'v=(.*)' } };
   const { connection } = await leased(t, { rendering: rendering({ outputs }) });
@@ -69,7 +69,7 @@ test('a step that failed hands nothing on, and one without its output has failed
   expect(outcome).toMatchObject({ status: 'failed', reason: 'output_missing', exitCode: 0 });
 });
 
-test('a secret is masked in the output and in what is said of the outcome', async () => {
+test('a secret is masked in the output and in the texts of the outcome', async () => {
   await using t = await setup();
   const { connection } = await leased(t, { rendering: rendering({ secrets: [secret] }) });
   const step = await t.nextStep();
@@ -89,7 +89,7 @@ test('a secret is masked in the output and in what is said of the outcome', asyn
   expect(output.rawBytes).toBe('it is ********\n'.length);
 });
 
-test('a lease whose secrets another agent may open goes back, before anything is begun', async () => {
+test('a lease whose secrets only another agent may be able to open goes back before anything is begun', async () => {
   await using t = await setup();
   const secrets = {
     ...plainSecrets(),
@@ -101,7 +101,7 @@ test('a lease whose secrets another agent may open goes back, before anything is
   expect(await connection.next('return')).toMatchObject({ reason: 'no_key', attempts: [{ step: 1 }] });
 });
 
-test('a secret output that could not be sealed afterwards is not begun either', async () => {
+test('a step whose secret output could not be sealed afterwards is not begun either', async () => {
   await using t = await setup();
   const secrets = { ...plainSecrets(), canSeal: false };
   const outputs = { key: { json: '/key', secret: true } };

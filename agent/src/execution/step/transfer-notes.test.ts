@@ -3,7 +3,7 @@ import { Masking } from '../../spool/masking.ts';
 import { PatternSet } from '../../spool/pattern-set.ts';
 import { TransferNotes } from './transfer-notes.ts';
 
-test('a secret in the name of a file is masked each time that it is told of, and counts once', () => {
+test('a secret in a file name is masked every time the name is reported, and counted once', () => {
   const masking = Masking.of(new PatternSet([]), true);
   const told: (string | undefined)[] = [];
   const notes = new TransferNotes(masking, ({ current }) => told.push(current));

@@ -1,11 +1,11 @@
-// What a step tells of its transfer, with what is secret of it masked: names of files are stored and shown.
+// Collects what a step reports about its transfer, with secrets masked, since file names are stored and shown.
 import type { TransferProgress, TransferReport, TransferRow } from '@opsconductor/protocol';
 import type { Masking } from '../../spool/masking.ts';
 import type { TransferSink } from '../../steps/step-type.ts';
 
 export class TransferNotes implements TransferSink {
   readonly #secrets: Masking;
-  /** Of what a file is called that is told of many times on its way. */
+  /** Masks without counting: while a file is transferred its name is reported many times. */
   readonly #meanwhile: Masking;
   readonly #onProgress: (progress: TransferProgress) => void;
   #report: TransferReport | undefined;

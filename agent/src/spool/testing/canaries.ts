@@ -1,4 +1,4 @@
-// Secrets of 200 shapes, each unlike all others, and always the same ones.
+// Secrets of 200 shapes, all different from each other, and the same ones every time.
 import { createHash } from 'node:crypto';
 
 export interface Canary {
@@ -6,7 +6,7 @@ export interface Canary {
   secret: string;
 }
 
-/** Hex digits that nothing else has. */
+/** Hex digits that occur in nothing else. */
 function digits(seed: string, count: number): string {
   let text = '';
   for (let at = 0; text.length < count; at++)
@@ -14,7 +14,7 @@ function digits(seed: string, count: number): string {
   return text.slice(0, count);
 }
 
-/** From its name and size, with a part that is its own. */
+/** Made from a part that is the secret's own, and its size. */
 const shapes: Record<string, (own: string, size: number) => string> = {
   hex: (own) => own,
   'decimal digits': (own) => BigInt(`0x${own}`).toString(),
@@ -47,7 +47,7 @@ function lines(own: string, count: number, length: number, encoding: 'hex' | 'ba
   );
 }
 
-/** Ten sizes of each of twenty shapes; the shortest have 8 characters. Of another kind they are others. */
+/** Returns ten sizes of each of twenty shapes; the shortest have 8 characters. Another `kind` gives other secrets. */
 export function canaries(kind = ''): Canary[] {
   return Object.entries(shapes).flatMap(([shape, make]) =>
     Array.from({ length: 10 }, (_, size) => ({

@@ -1,12 +1,12 @@
-// Looks for secrets in whatever was written down. Where the redactor looks for spellings, this one undoes encodings, so that
-// what one of them has forgotten the other does not.
+// Looks for secrets in anything that was written. The redactor looks for spellings, while this undoes encodings, so
+// that one finds what the other has forgotten.
 
 export interface Found {
   secret: string;
   as: string;
 }
 
-/** A line of a secret that is shorter tells nothing of it. */
+/** A shorter line of a secret reveals nothing of it. */
 const minLineBytes = 8;
 
 interface Needle {
@@ -15,10 +15,10 @@ interface Needle {
   as: string;
 }
 
-/** Shorter needles tell nothing; so many bytes of each are looked up at every place. */
+/** Shorter needles reveal nothing. This many bytes of each are looked up at every place. */
 const headBytes = 4;
 
-/** Looks for all needles at every place, by a plain table of what they begin with: nothing of it is the redactor's. */
+/** Looks for all needles at every place, by a plain table of their first bytes. It shares no code with the redactor. */
 class Needles {
   readonly #byHead = new Map<number, Needle[]>();
 
@@ -56,10 +56,10 @@ export class SecretHunter {
   constructor(secrets: readonly string[]) {
     for (const secret of secrets) {
       const lines = secret.split(/\r?\n/).filter((line) => Buffer.byteLength(line) >= minLineBytes);
-      // As a path a secret with slashes is told of by its directories.
+      // In a path, the directories of a secret with slashes reveal it.
       for (const part of secret.split('/').filter((each) => Buffer.byteLength(each) >= minLineBytes))
         this.#plain.add({ secret, bytes: Buffer.from(part), as: 'a part of itself' });
-      // What frames a key is in every key of the world.
+      // The lines that frame a key are the same for all keys.
       for (const text of new Set([secret, ...lines.filter((line) => !line.startsWith('-----'))])) {
         const utf8 = Buffer.from(text);
         this.#plain.add({ secret, bytes: utf8, as: 'itself' });
@@ -74,7 +74,7 @@ export class SecretHunter {
     }
   }
 
-  /** Each secret that is there, once, with the encoding that it was found in. */
+  /** Returns each secret that occurs, once, with the encoding in which it was found. */
   find(written: string | Buffer): Found[] {
     const raw = (typeof written === 'string' ? Buffer.from(written) : written).toString('latin1');
     const found = new Map<string, string>();
@@ -101,12 +101,12 @@ export class SecretHunter {
   }
 }
 
-/** What base64 of any text around these bytes has of them for certain. */
+/** Returns what is certain in the base64 of any text that contains these bytes. */
 function cores(bytes: Buffer): string[] {
   return [0, 1, 2].map((before) => {
     const after = (3 - ((before + bytes.length) % 3)) % 3;
     const all = Buffer.concat([Buffer.alloc(before), bytes, Buffer.alloc(after)]).toString('base64');
-    // A character that holds bits of a neighbour is not certain.
+    // A character that shares bits with a neighbor is not certain.
     return all.slice(before === 0 ? 0 : before + 1, after === 0 ? undefined : -(after + 1));
   });
 }
