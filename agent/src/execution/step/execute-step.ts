@@ -186,7 +186,9 @@ async function withOutputs({
       endOf: async (stream, maxBytes) =>
         held?.endOf(stream, maxBytes) ?? (await output.endOf(stream, maxBytes)),
       file: async () =>
-        (await stepType.readOutputFile?.(context)) ?? { problem: 'steps of this type have no file for outputs' },
+        (await stepType.readOutputFile?.(context)) ?? {
+          problem: 'steps of this type have no file for outputs',
+        },
       seal: (name, value) => secrets.seal(lease, name, value),
     });
     if ('missing' in handing) return { outcome: outputsMissing(outcome, handing.missing) };
