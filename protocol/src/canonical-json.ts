@@ -1,6 +1,6 @@
-// One spelling of a JSON value (RFC 8785): properties sorted, no white space. What was saved twice has one checksum.
+// Canonical JSON (RFC 8785): sorted properties and no white space, so that equal values have equal checksums.
 
-/** Writes a JSON value canonically. Properties that are undefined are left out. */
+/** Serializes a JSON value canonically. Leaves out undefined properties. */
 export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
   if (typeof value === 'object' && value !== null) {
@@ -11,6 +11,6 @@ export function canonicalJson(value: unknown): string {
     return `{${members.join(',')}}`;
   }
   const text = JSON.stringify(value);
-  if (text === undefined) throw new TypeError(`${typeof value} is no JSON value`);
+  if (text === undefined) throw new TypeError(`${typeof value} is not a JSON value`);
   return text;
 }

@@ -1,7 +1,7 @@
-// Secrets that nobody named and that an agent has found by their form: what is told of them, which is never what they are.
+// Secrets that nobody named and that an agent found by their form: what is reported about them, never their value.
 import { type Static, Type } from 'typebox';
 
-/** Published in the API; never renamed. Agents of a later version know more. */
+/** Published in the API, so never renamed. Newer agents may know more. */
 export const detectedKinds = [
   'private_key',
   'aws_access_key_id',
@@ -18,11 +18,11 @@ export const detectedKinds = [
 ] as const;
 export type DetectedKind = (typeof detectedKinds)[number];
 
-/** Where one was masked: `text` stands for messages, names of files, and values that are handed on. */
+/** Where a secret was masked: `text` stands for messages, file names, and values that are handed on. */
 export const detectionPlaces = ['stdout', 'stderr', 'text'] as const;
 export type DetectionPlace = (typeof detectionPlaces)[number];
 
-/** Of all versions of agents together, so that a step of a later one can end. */
+/** Enough for agents of any later version, so that a server doesn't refuse the results of their steps. */
 const maxDetections = 64 * detectionPlaces.length;
 
 export const DetectionSchema = Type.Object(

@@ -1,12 +1,13 @@
-// What became of one attempt. A step that fails is data: an exit code, or a reason with advice.
+// The result of one attempt. A failed step is data: an exit code, or a reason with advice.
 import { type Static, Type } from 'typebox';
 import { DetectionsSchema } from './detections.ts';
 
 /**
- * Why an attempt did not end with an accepted exit code. Published in the API; never renamed.
- * `connection_lost`, `agent_silent`, `agent_revoked`, `agent_restarted`, `cancel_unconfirmed`, `cancel_forced`,
- * `database_restored` go with status `unknown`; `condition_false`, `predecessor`, `when_status` and `rerun` with `skipped`; `halted`
- * with `cancelled`; `run_timeout` with `timed_out`; `decided` with what a person has decided.
+ * Why an attempt did not end with an accepted exit code. Published in the API, so never renamed.
+ *
+ * `connection_lost`, `agent_silent`, `agent_revoked`, `agent_restarted`, `cancel_unconfirmed`, `cancel_forced` and
+ * `database_restored` go with the status `unknown`; `condition_false`, `predecessor`, `when_status` and `rerun` with
+ * `skipped`; `halted` with `cancelled`; `run_timeout` with `timed_out`; `decided` with the status that a person chose.
  */
 export const stepReasons = [
   'exit_code',
@@ -75,7 +76,7 @@ export const stepReasons = [
 ] as const;
 export type StepReason = (typeof stepReasons)[number];
 
-/** What a server of an earlier version is told in place of reasons that it doesn't know. */
+/** Replacements for reasons that an older server doesn't know. */
 const olderReasons: Partial<Record<StepReason, StepReason>> = {
   target_rebooted: 'connection_lost',
   supervisor_lost: 'connection_lost',
@@ -106,7 +107,10 @@ const olderReasons: Partial<Record<StepReason, StepReason>> = {
   output_missing: 'invalid_config',
 };
 
-/** The outcome in reasons that a server knows; one that doesn't say which knows those of the first version. */
+/**
+ * Translates the outcome into reasons that the server knows. A server that doesn't list any knows those of the first
+ * version.
+ */
 export function outcomeInReasons(outcome: StepOutcome, known?: readonly string[]): StepOutcome {
   const { reason } = outcome;
   if (reason === undefined) return outcome;
@@ -116,8 +120,8 @@ export function outcomeInReasons(outcome: StepOutcome, known?: readonly string[]
 }
 
 /**
- * Reasons that a step may be tried again on. All of them mean that the attempt has ended, or never began; what follows
- * an attempt of which that isn't known is `on_unknown`.
+ * Reasons on which a step may be tried again. With all of them, the attempt has ended or never began; what happens
+ * after an attempt whose result is unknown is up to `on_unknown`.
  */
 export const retryReasons = [
   'exit_code',
@@ -155,7 +159,7 @@ export const retryReasons = [
 ] as const satisfies readonly StepReason[];
 export type RetryReason = (typeof retryReasons)[number];
 
-/** What a retry is for unless it says: what may be different a moment later. */
+/** Default reasons for a retry: conditions that may be gone a moment later. */
 export const defaultRetryReasons = [
   'exit_code',
   'signal',
@@ -172,7 +176,7 @@ export const defaultRetryReasons = [
   'transfer_failed',
 ] as const satisfies readonly RetryReason[];
 
-/** The ends an agent may report for an attempt. */
+/** Statuses that an agent may report for an attempt. */
 export const attemptOutcomes = [
   'succeeded',
   'failed',
@@ -186,9 +190,9 @@ export type AttemptOutcome = (typeof attemptOutcomes)[number];
 export const StepOutcomeSchema = Type.Object(
   {
     status: Type.Enum(attemptOutcomes),
-    /** Exit code of the remote command, where it had one. */
+    /** Exit code of the remote command, if it had one. */
     exitCode: Type.Optional(Type.Integer({ minimum: -2147483648, maximum: 4294967295 })),
-    /** Signal name without SIG, where one ended the remote command: `KILL`. */
+    /** Signal that ended the remote command, if any, without `SIG`: `KILL`. */
     signal: Type.Optional(Type.String({ maxLength: 32 })),
     reason: Type.Optional(Type.Enum(stepReasons)),
     /** One sentence for a person: what happened. */
@@ -203,13 +207,13 @@ export const StepOutcomeSchema = Type.Object(
     ),
     /** From the command's start on the target to its end, in ms. */
     executionTimeMs: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
-    /** Processor time of the command and what it has waited for, where the target told it. */
+    /** Processor time of the command and of the child processes it waited for, if the target reported it. */
     cpuMs: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
-    /** Resident memory of all its processes together, at the highest of the looks that were taken. */
+    /** Resident memory of all its processes together: the highest of the samples taken. */
     peakMemoryBytes: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
-    /** What was masked in its output for its form alone. */
+    /** Secrets masked in its output because of their form alone. */
     detections: Type.Optional(DetectionsSchema),
-    /** The SSH connection that carried the attempt, for the SSH context table. */
+    /** The SSH connection used by the attempt, for the SSH context table. */
     ssh: Type.Optional(
       Type.Object({
         sessionId: Type.String({ maxLength: 100 }),

@@ -1,4 +1,4 @@
-// A pair as JSON Schema 2020-12 writes it (`prefixItems`); TypeBox's own tuples are still of the older form.
+// A pair in the notation of JSON Schema 2020-12 (`prefixItems`); TypeBox's own tuples still use the older one.
 import { type Static, type TSchema, Type } from 'typebox';
 
 export function Pair<A extends TSchema, B extends TSchema>(first: A, second: B) {

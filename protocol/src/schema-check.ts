@@ -1,5 +1,6 @@
-// Checks a value by its JSON Schema without generating code, for a browser whose content security policy forbids that.
-// It knows the words that our schemas use, and tells the same errors as ajv with `allErrors`, for `errorDetails`.
+// Checks a value against its JSON Schema without generating code, because the browser's content security policy forbids
+// that. Supports the keywords that our schemas use, and reports the same errors as ajv with `allErrors`, for
+// `errorDetails`.
 import type { ErrorObject } from 'ajv';
 import type { ErrorDetail } from './api/common.ts';
 import { type ErrorDetailsOptions, errorDetails, validatorOptions } from './validation.ts';
@@ -7,13 +8,16 @@ import { type ErrorDetailsOptions, errorDetails, validatorOptions } from './vali
 type Schema = Record<string, unknown>;
 
 export interface SchemaCheckOptions extends ErrorDetailsOptions {
-  /** How patterns are matched: by the platform's own expressions unless told. Throws or answers false for no match. */
+  /**
+   * Matches a pattern against a text; by default with the platform's own `RegExp`. Both throwing and `false` mean no
+   * match.
+   */
   matches?: (pattern: string, text: string) => boolean;
-  /** Formats beyond `uuid`. */
+  /** Formats in addition to `uuid`. */
   formats?: Readonly<Record<string, (text: string) => boolean>>;
 }
 
-/** A detail for each place of the value that is wrong, none when all is right. The value is left as it is. */
+/** Returns a detail for each place where the value is wrong; empty if it is valid. Doesn't change the value. */
 export function checkBySchema(
   schema: unknown,
   value: unknown,
@@ -22,7 +26,7 @@ export function checkBySchema(
   return errorDetails(schemaErrors(schema, value, options), options);
 }
 
-/** The errors as ajv tells them, in the order of the document. */
+/** Returns the errors as ajv reports them, in the order of the document. */
 export function schemaErrors(
   schema: unknown,
   value: unknown,
@@ -74,7 +78,7 @@ class SchemaCheck {
     if (Array.isArray(schema.enum) && !schema.enum.some((one) => equal(one, data)))
       tell('enum', { allowedValues: schema.enum });
     if ('const' in schema && !equal(schema.const, data)) tell('const', { allowedValue: schema.const });
-    // As ajv: what is said of the type that a value has holds also where it should be of another, as 1.5 for an integer.
+    // As in ajv: keywords for the value's actual type apply even if its type is wrong, for example 1.5 for an integer.
     if (typeof data === 'number') numberErrors(schema, data, tell);
     else if (typeof data === 'string') this.#stringErrors(schema, data, tell);
     else if (Array.isArray(data)) this.#arrayErrors(schema, data, schemaPath, instancePath, tell);
@@ -221,7 +225,7 @@ function isOfType(data: unknown, type: unknown): boolean {
   }
 }
 
-/** As ajv tells it, the later of the two first; in one pass, where ajv compares each with each. */
+/** Like ajv, names the later of the two first; but needs only one pass, where ajv compares every pair. */
 export function firstRepeated(items: readonly unknown[]): { i: number; j: number } | undefined {
   const seen = new Map<unknown, number>();
   for (const [at, item] of items.entries()) {

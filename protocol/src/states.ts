@@ -1,5 +1,5 @@
-// The state machine, and the only one: the database's edge table is generated from it and the console words come
-// from it. Pure.
+// The only definition of the state machines: the database's table of allowed changes is generated from it, and the
+// console's words come from it.
 
 export const stepStatuses = [
   'pending',
@@ -27,12 +27,12 @@ export const runStatuses = [
   'timed_out',
   'unknown',
 ] as const;
-/** Status of a run and of a target run. */
+/** Status of a run or of a target run. */
 export type RunStatus = (typeof runStatuses)[number];
 
-/** How complete stored output is, for descriptions. */
+/** How complete the stored output is, for schema descriptions. */
 export const outputStateMeaning =
-  '`open`: it may still grow. `complete`: all that the agent heard is here; of an attempt that ended `unknown` the command may have printed more. `truncated`: cut at its limit. `gapped`: some of what the agent heard is missing, or may be';
+  '`open`: it may still grow. `complete`: everything that the agent received is stored; if the attempt ended `unknown`, the command may have printed more. `truncated`: cut at the limit. `gapped`: some of what the agent received is missing, or may be';
 export const outputStates = ['open', 'complete', 'truncated', 'gapped'] as const;
 export type OutputState = (typeof outputStates)[number];
 
@@ -40,16 +40,16 @@ const stepEdges: Record<StepStatus, readonly StepStatus[]> = {
   pending: ['ready', 'running', 'skipped', 'cancelled', 'timed_out'],
   // A leased step that its agent never began goes back to ready.
   ready: ['running', 'skipped', 'cancelled', 'timed_out'],
-  // Skipped where its own condition is false, which its agent finds.
+  // Skipped if its own condition is false, which its agent evaluates.
   running: ['ready', 'held', 'succeeded', 'failed', 'skipped', 'cancelled', 'timed_out', 'unknown'],
   held: ['ready', 'succeeded', 'failed', 'skipped', 'cancelled', 'timed_out', 'unknown'],
   succeeded: [],
   failed: [],
-  // What was skipped behind an unknown step waits for its turn again when a late result tells how that ended.
+  // A step skipped because of an unknown step waits again if a late result tells how that step ended.
   skipped: ['pending'],
   cancelled: [],
   timed_out: [],
-  // A late result settles its own attempt, and the step while the run is open.
+  // A late result settles its own attempt, and also the step while the run is open.
   unknown: ['succeeded', 'failed', 'skipped', 'cancelled', 'timed_out', 'ready'],
 };
 
@@ -67,20 +67,22 @@ const runEdges: Record<RunStatus, readonly RunStatus[]> = {
   unknown: [],
 };
 
-/** As a run's; and one that is unknown goes on when a late result decides its step while the run is open. */
+/**
+ * As for a run, except that an unknown target run continues if a late result decides its step while the run is open.
+ */
 const targetRunEdges: Record<RunStatus, readonly RunStatus[]> = {
   ...runEdges,
   unknown: ['running', 'succeeded', 'failed', 'cancelled', 'timed_out'],
 };
 
-/** A job's life. Only active jobs run; a draft runs for trial, by those who may edit it. */
+/** States of a job. Only active jobs run; a draft can be run as a trial by those who may edit it. */
 export const jobStates = ['draft', 'active', 'inactive', 'archived'] as const;
 export type JobState = (typeof jobStates)[number];
 const jobEdges: Record<JobState, readonly JobState[]> = {
   draft: ['active', 'archived'],
   active: ['inactive', 'archived'],
   inactive: ['active', 'archived'],
-  // What was put away comes back to be looked at before it runs.
+  // A restored job becomes inactive, so that somebody looks at it before it runs.
   archived: ['inactive'],
 };
 
@@ -101,12 +103,12 @@ const endedSteps: ReadonlySet<StepStatus> = new Set([
 ]);
 const endedRuns: ReadonlySet<RunStatus> = new Set(runEnds);
 
-/** True when no further step status follows but by a late result. */
+/** Whether the status is final, apart from late results. */
 export function isStepEnded(status: StepStatus): boolean {
   return endedSteps.has(status);
 }
 
-/** True when a run or target run has its outcome. */
+/** Whether a run or target run has its outcome. */
 export function isRunEnded(status: RunStatus): boolean {
   return endedRuns.has(status);
 }
@@ -119,7 +121,7 @@ export function mayBecome(kind: keyof typeof statusEdges, from: string, to: stri
   return edges[from]?.includes(to) ?? false;
 }
 
-/** What a target run is when its last step has ended: the outcome of the step that ended it. */
+/** Returns the status of a target run from the last step to have ended, which decided it. */
 export function targetRunStatus(lastStep: StepStatus): RunStatus {
   switch (lastStep) {
     case 'succeeded':
@@ -143,9 +145,9 @@ export interface TargetCounts {
 }
 
 /**
- * The aggregation table (docs/architecture.md): first line that fits, once every target run has ended.
- * Failures include timeouts. `maxFailures` are tolerated: up to it a run with failures is `partial`, unless a limit of
- * failures has halted it. A run that was stopped at its own timeout says so where nothing worse happened.
+ * Derives a run's status once every target run has ended, by the table in docs/architecture.md: the first matching line
+ * wins. Timeouts count as failures. With up to `maxFailures` failures the run is `partial`, unless a limit of failures
+ * halted it. A run stopped by its own timeout is `timed_out` if nothing worse happened.
  */
 export function aggregateRun(
   counts: TargetCounts,

@@ -1,4 +1,4 @@
-// What the patterns of our schemas ask for, in words: of texts, and of the names in objects whose names people choose.
+// Describes in words what the patterns in our schemas allow, for texts and for names in objects with free names.
 import { identifierPattern } from './api/jobs/parameters.ts';
 import { lockNamePattern, percentPattern } from './api/runs/strategy.ts';
 import { labelNamePattern, reservedLabelNames } from './api/targets/targets.ts';
@@ -20,14 +20,14 @@ import {
 } from './steps/patterns.ts';
 
 interface Form {
-  /** After “Must be”. */
+  /** Completes the sentence “Must be …”. */
   text: string;
-  /** What may be written in its place, of some. */
+  /** For some forms: suggests the nearest valid text. */
   nearest?(given: string): string;
 }
 
 const identifier: Form = {
-  text: 'a letter or underscore, then letters of the alphabet, digits and underscores, 64 at most',
+  text: 'a letter or underscore, then letters of the alphabet, digits and underscores, at most 64 characters',
   nearest: (given) => given.replace(/^\d/, '_$&').replaceAll(/\W+/g, '_').slice(0, 64),
 };
 
@@ -43,12 +43,12 @@ const forms: Record<string, Form> = {
     nearest: (given) => given.replaceAll(/[^A-Za-z0-9_./-]+/g, '-').replace(/^[_./-]+|[_./-]+$/g, ''),
   },
   [lockNamePattern]: {
-    text: 'letters, digits, `.`, `_` and `-`, a letter or digit first, 63 at most',
+    text: 'letters, digits, `.`, `_` and `-`, a letter or digit first, at most 63 characters',
     nearest: (given) => given.replaceAll(/[^A-Za-z0-9._-]+/g, '-').replace(/^[._-]+/, ''),
   },
   [percentPattern]: { text: 'a number, or a percentage up to 100% such as `10%`' },
   [posixDirectoryPattern]: {
-    text: 'an absolute path, such as /var/tmp; `~` and relative paths are not known',
+    text: 'an absolute path, such as /var/tmp; `~` and relative paths are not supported',
   },
   [machinePathPattern]: { text: 'an absolute path, such as /etc/opsconductor-agent/deploy-key' },
   [agentPathPattern]: { text: 'an absolute path, such as /srv/files/app.tar, without `..` in it' },
@@ -69,39 +69,41 @@ const forms: Record<string, Form> = {
     text: 'the name of a user: a letter or underscore, then letters, digits, dots, hyphens and underscores',
   },
   [pointerPattern]: {
-    text: 'a JSON pointer: empty for the whole, else a slash before each name, such as /items/0/version',
+    text: 'a JSON pointer: empty for the whole document, or a slash before each name, such as /items/0/version',
   },
 };
 
-/** The sentence about a text that its pattern refuses; undefined for a pattern that has no words. */
+/** Returns the sentence about a text that its pattern refuses; `undefined` for a pattern without a description. */
 export function formSentence(pattern: unknown, text: string): string | undefined {
   if (typeof pattern !== 'string') return undefined;
   const nul = text.indexOf('\0');
   if (nul >= 0 && pattern.includes('\\u0000')) {
-    return `Has NUL (U+0000) as character ${[...text.slice(0, nul)].length + 1}, which no command or file takes; remove it.`;
+    return `Has NUL (U+0000) as character ${[...text.slice(0, nul)].length + 1}, which no command or file accepts; remove it.`;
   }
   const form = Object.hasOwn(forms, pattern) ? forms[pattern] : undefined;
   return form === undefined ? undefined : `Must be ${form.text}${instead(form, pattern, text)}.`;
 }
 
-/** The form of the names in an object whose names people choose; undefined where they are given. */
+/** Returns the pattern of the names in an object with free names; `undefined` if its property names are fixed. */
 export function nameForm(schema: Readonly<Record<string, unknown>>): string | undefined {
   const [pattern, more] = Object.keys(Object(schema.patternProperties));
   const isFree = more === undefined && Object.keys(Object(schema.properties)).length === 0;
   return isFree && pattern !== undefined && Object.hasOwn(forms, pattern) ? pattern : undefined;
 }
 
-/** The sentence about a name that is not of the form. */
+/** Returns the sentence about a name that doesn't match the form. */
 export function nameSentence(pattern: string, given: string): string {
   if (given === '') return 'Has no name; give it one.';
   if (pattern === labelNamePattern && (reservedLabelNames as readonly string[]).includes(given)) {
-    return `${given} is a word of selectors and no name of a label; choose another one.`;
+    return `${given} is a keyword of selectors and can’t be the name of a label; choose another one.`;
   }
   const form = forms[pattern];
-  return form === undefined ? 'Is no name.' : `Is no name here${instead(form, pattern, given)}.`;
+  return form === undefined
+    ? 'Is not a valid name.'
+    : `Is not a valid name here${instead(form, pattern, given)}.`;
 }
 
-/** What names there may be. */
+/** Describes the names that are allowed. */
 export function nameWords(pattern: string): string | undefined {
   const text = forms[pattern]?.text;
   return text === undefined || forms[pattern] !== identifier
@@ -109,7 +111,7 @@ export function nameWords(pattern: string): string | undefined {
     : `${text}; none of ${[...reservedNames].join(', ')}`;
 }
 
-/** Whether a pattern only keeps NUL out, which is no news. */
+/** Whether a pattern only excludes NUL, which isn't worth mentioning. */
 export function isPlain(pattern: unknown): boolean {
   return pattern === noNulPattern;
 }

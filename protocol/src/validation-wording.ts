@@ -1,4 +1,4 @@
-// The sentences of validation errors: what is wrong, what was found, what is allowed.
+// The sentences in validation errors: what is wrong, what was found, and what is allowed.
 import type { ErrorObject } from 'ajv';
 import { describeTextProblem, visibleJson } from './api/text.ts';
 import { formSentence, isPlain, nameForm, nameSentence, nameWords } from './validation-forms.ts';
@@ -18,13 +18,13 @@ const secretWords = new Set([
 const maxFoundChars = 60;
 const maxListed = 12;
 
-/** Whether a path leads into a field whose value must not be repeated: `user.newPassword`, `sealed.data`. */
+/** Whether a path leads to a field whose value must not be repeated, such as `user.newPassword` or `sealed.data`. */
 export function isSecretPath(path: string): boolean {
   const words = path.replaceAll(/([a-z0-9])([A-Z])/g, '$1 $2').split(/[^A-Za-z0-9]+/);
   return words.some((word) => secretWords.has(word.toLowerCase()));
 }
 
-/** One sentence for a person. */
+/** Returns one sentence for a person. */
 export function sentenceOf(error: ErrorObject): string {
   const params = error.params as Schema;
   switch (error.keyword) {
@@ -66,13 +66,13 @@ export function sentenceOf(error: ErrorObject): string {
       return `Must be ${params.format === 'uuid' ? 'a UUID' : `in the form ${params.format}`}.`;
     case 'anyOf':
     case 'oneOf':
-      return 'Matches none of the forms that are allowed.';
+      return 'Matches none of the allowed forms.';
     default:
       return `${error.message ?? 'Is not valid'}.`.replace(/^./, (first) => first.toUpperCase());
   }
 }
 
-/** What was there, shortened; undefined where that says nothing or could tell a secret. */
+/** Returns what was found, shortened; `undefined` if that adds nothing or could reveal a secret. */
 export function describeFound(error: ErrorObject, path: string): string | undefined {
   if (error.keyword === 'additionalProperties' && nameForm(schemaOf(error)) !== undefined) {
     return shorten(visibleJson(String(error.params.additionalProperty)));
@@ -96,7 +96,7 @@ export function describeFound(error: ErrorObject, path: string): string | undefi
   return shorten(typeof value === 'string' ? visibleJson(value.slice(0, 2 * maxFoundChars)) : String(value));
 }
 
-/** What may be there; undefined where the sentence says it all. */
+/** Returns what is allowed; `undefined` if the sentence already says it. */
 export function describeAllowed(error: ErrorObject): string | undefined {
   const parent = schemaOf(error);
   if (error.keyword === 'required') {
@@ -116,7 +116,7 @@ export function describeAllowed(error: ErrorObject): string | undefined {
   return describeSchema(parent);
 }
 
-/** A schema in a few words: `an integer from 1 to 65535`. */
+/** Describes a schema in a few words, such as `an integer from 1 to 65535`. */
 export function describeSchema(schema: Schema | undefined): string | undefined {
   if (schema === undefined) return undefined;
   if (Array.isArray(schema.enum)) return list(schema.enum.map((value) => JSON.stringify(value)));
@@ -141,7 +141,7 @@ export function describeSchema(schema: Schema | undefined): string | undefined {
 }
 
 function describeBase(schema: Schema): string {
-  // Formats of parameters come with their words (parameters/formats.ts).
+  // Formats of parameters bring their own words (parameters/formats.ts).
   if (typeof schema.words === 'string') return schema.words;
   const names = Object.keys(Object(schema.properties));
   if (schema.type === 'object' && names.length > 0) return `an object with ${list(names)}`;
@@ -176,7 +176,9 @@ function range(min: unknown, max: unknown, before: string, unit?: string): strin
   return high === undefined ? '' : `${before}at most ${count(high)}`;
 }
 
-/** What would be right, where that can be told from what was written; which is not repeated, it may be a secret. */
+/**
+ * Suggests the right notation if it can be guessed from what was written. Never repeats the value: it may be a secret.
+ */
 function typeHint(type: unknown, { data, parentSchema }: ErrorObject): string {
   if (type === 'string' && (typeof data === 'number' || typeof data === 'boolean')) {
     return '; put it in quotes';
@@ -215,19 +217,19 @@ function unknownProperty(error: ErrorObject): string {
   return near === undefined ? 'Is not known here.' : `Is not known here; did you mean ${near}?`;
 }
 
-/** The name that was probably meant. */
+/** Returns the name that was probably meant. */
 export function nearName(given: string, names: readonly string[]): string | undefined {
   const near = names.find((name) => name.toLowerCase() === given.toLowerCase() || isOneEditAway(name, given));
   return near ?? names.find((name) => isTwoEditsAway(name, given));
 }
 
-/** Of long names also two characters may differ: `max_parralel`. */
+/** Long names may differ by two characters, as in `max_parralel`. */
 function isTwoEditsAway(a: string, b: string): boolean {
   if (Math.min(a.length, b.length) < 8 || Math.max(a.length, b.length) > 64) return false;
   return [...b].some((_, at) => isOneEditAway(a, b.slice(0, at) + b.slice(at + 1)));
 }
 
-/** One character added, dropped or changed, or two neighbours swapped. */
+/** One character added, removed or changed, or two neighboring ones swapped. */
 function isOneEditAway(a: string, b: string): boolean {
   if (Math.abs(a.length - b.length) > 1) return false;
   let start = 0;

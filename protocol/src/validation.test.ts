@@ -184,7 +184,7 @@ describe('unions', () => {
     expect(detailsOf(schema, { credentialId: 5 })).toEqual([
       {
         path: 'credentialId',
-        message: 'Matches none of the forms that are allowed.',
+        message: 'Matches none of the allowed forms.',
         found: '5',
         allowed: 'a UUID or null',
       },

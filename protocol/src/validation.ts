@@ -1,5 +1,5 @@
-// What ajv found wrong, told to a person: a path, one sentence, what was there, what may be there. Of a union only the
-// branch that the value was meant for is told of; a secret's value never is.
+// Turns ajv's errors into details for people: a path, one sentence, what was found, what is allowed. For a union, only
+// the branch that was meant is reported; the value of a secret never is.
 import type { ErrorObject, Options } from 'ajv';
 import type { ErrorDetail } from './api/common.ts';
 
@@ -8,28 +8,28 @@ export { describeSchema } from './validation-wording.ts';
 import { describeAllowed, describeFound, sentenceOf } from './validation-wording.ts';
 
 /**
- * Options of every ajv of ours (`ajv/dist/2020`): strict, filling defaults, with the one format that schemas use.
- * `verbose` so that an error carries its schema, which `errorDetails` reads.
+ * Options for all our ajv instances (`ajv/dist/2020`): strict, filling in defaults, with the one format that schemas
+ * use. `verbose` makes each error carry its schema, which `errorDetails` reads.
  */
 export const validatorOptions = {
   strict: true,
   useDefaults: true,
   verbose: true,
-  // To tidy what it has written takes ajv more than to write it, and what comes out is no faster.
+  // Optimizing the generated code takes ajv longer than generating it, and makes validation no faster.
   code: { optimize: false },
   formats: { uuid: /^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/ },
 } as const satisfies Options;
 
 export interface ErrorDetailsOptions {
-  /** Put before each path: `body`, `query`. */
+  /** Prefix of each path, such as `body` or `query`. */
   root?: string;
-  /** At most so many details; 20 by default. */
+  /** Greatest number of details; 20 by default. */
   max?: number;
 }
 
 /**
- * Turns the errors of a validator made with `validatorOptions` into details for people, in the order of the document,
- * one for each place.
+ * Turns the errors of a validator made with `validatorOptions` into details for people: in document order, one for each
+ * place.
  */
 export function errorDetails(
   errors: readonly ErrorObject[] | null | undefined,
@@ -39,7 +39,7 @@ export function errorDetails(
   for (const { error, orNull } of settleUnions(errors ?? [])) {
     if (details.size >= (options.max ?? 20)) break;
     const path = pathOf(error, options.root ?? '');
-    // What it must be says more than of what type.
+    // For a constant, the expected value says more than its type.
     if (error.keyword === 'type' && 'const' in Object(error.parentSchema)) continue;
     const key = `${path}\n${error.keyword}`;
     if (!details.has(key)) details.set(key, detailOf(error, path, orNull));
@@ -47,7 +47,7 @@ export function errorDetails(
   return [...details.values()];
 }
 
-/** `/steps/2/config/timeout` as `steps[2].config.timeout`. */
+/** Turns `/steps/2/config/timeout` into `steps[2].config.timeout`. */
 export function readablePath(pointer: string, root = ''): string {
   let path = root;
   for (const raw of pointer.split('/').slice(1)) path = joinPath(path, decodePointerSegment(raw));
@@ -88,9 +88,9 @@ interface Settled {
 }
 
 /**
- * Replaces each failed union and the complaints of all its branches by those of the one branch that was meant. A
- * validator tells of a union right after its branches: one pass back through the errors finds the groups, and a caller
- * that has enough settles no more of them. A hostile value has thousands.
+ * Replaces each failed union and the errors of all its branches with those of the one branch that was meant. A
+ * validator reports a union right after its branches, so one backward pass finds the groups. This is a generator so
+ * that a caller with enough errors stops settling more of them: a hostile value has thousands.
  */
 function* settleUnions(errors: readonly ErrorObject[]): Generator<Settled> {
   const groups: { union?: ErrorObject; from: number; to: number }[] = [];
@@ -144,7 +144,7 @@ function settleUnion(union: ErrorObject, complaints: readonly ErrorObject[]): Se
   }));
 }
 
-/** Where each branch wants another `type: 'x'`, the one complaint is about that tag. */
+/** If all branches expect a different `type: 'x'`, the only error is about that tag. */
 function tagError(branches: readonly ErrorObject[][], union: ErrorObject): ErrorObject | undefined {
   const tags = branches.map((branch) => branch.find((error) => isTagOf(error, union)));
   const [first] = tags;
@@ -160,7 +160,7 @@ function isTagOf(error: ErrorObject, union: ErrorObject): boolean {
   );
 }
 
-/** A value of another type, or with another `type: 'x'` tag, was not meant for this branch. */
+/** A value of a different type, or with a different `type: 'x'` tag, was not meant for this branch. */
 function rulesOut(error: ErrorObject, union: ErrorObject): boolean {
   if (error.instancePath === union.instancePath) return ['type', 'const', 'enum'].includes(error.keyword);
   return isTagOf(error, union);

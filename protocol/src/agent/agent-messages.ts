@@ -1,4 +1,4 @@
-// What an agent says to a server, once the handshake is done.
+// Messages from an agent to a server, after the handshake.
 import { type Static, Type } from 'typebox';
 import { SealedEnvelopeSchema } from '../api/agents/sealed-envelope.ts';
 import { Identifier } from '../api/jobs/parameters.ts';
@@ -11,7 +11,7 @@ import { attempt, Count, Epoch, Generation, Id, message, RequestId, Seq } from '
 import { newKeysFields } from './new-keys.ts';
 import { TransferProgressSchema, TransferReportSchema } from './transfers.ts';
 
-/** Why an agent may be busy; a later version may have more. */
+/** Why an agent may be busy; later versions may have more reasons. */
 export const busyReasons = ['memory', 'load', 'disk'] as const;
 export type BusyReason = (typeof busyReasons)[number];
 export const HeartbeatSchema = message('heartbeat', {
@@ -20,20 +20,23 @@ export const HeartbeatSchema = message('heartbeat', {
   rssBytes: Type.Optional(Count()),
   loadAverage: Type.Optional(Type.Number({ minimum: 0 })),
   spoolBytes: Type.Optional(Count()),
-  /** Why it wants nothing new just now: its memory, or the load of its machine, is above what it was told; its disk refuses its journal, or the output of steps. */
+  /**
+   * Why it wants nothing new right now: its memory use or its machine's load is above the configured limit, or its disk
+   * refuses the journal or the output of steps.
+   */
   busy: Type.Optional(Type.String({ minLength: 1, maxLength: 32 })),
-  /** Rows that the newest audit checkpoint covers that this agent keeps; 0 for none. Asks for a newer one. */
+  /** Number of rows covered by the newest audit checkpoint that this agent keeps; 0 for none. Asks for a newer one. */
   auditSize: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
 });
 export const StartedSchema = message('started', {
   ...attempt,
-  /** The command goes on without its agent: should this one be gone for good, another may take it up. */
+  /** The command survives its agent: if this agent is lost permanently, another may take it over. */
   survives: Type.Optional(Type.Boolean()),
 });
-/** Text, or text that is sealed to the segment. */
+/** A text, or a text that is sealed to the segment. */
 export const HandedOnSchema = Type.Object({
   value: Type.Optional(Type.String({ maxLength: limits.maxStepOutputCharacters })),
-  /** What it was sealed for, beside its name. */
+  /** What it was sealed for, in addition to its name. */
   id: Type.Optional(Type.String({ maxLength: 64 })),
   sealed: Type.Optional(SealedEnvelopeSchema),
 });
@@ -48,35 +51,35 @@ export const CompleteSchema = message('complete', {
     /** Digest chain over all chunks (see frames.ts), base64. */
     digest: Bytes32,
     truncated: Type.Boolean(),
-    /** Ranges of seq that this agent lost with its disk. */
+    /** Ranges of sequence numbers that this agent lost with its disk. */
     gaps: Type.Array(Pair(Seq(1), Seq(1)), {
       maxItems: 64,
     }),
   }),
-  /** What the step hands on, by name; of those that its definition names. */
+  /** Outputs that the step hands on, by name; only those that its definition declares. */
   handsOn: Type.Optional(
     Type.Record(Identifier(), HandedOnSchema, { maxProperties: limits.maxOutputsPerStep }),
   ),
-  /** What a transfer has come to; a server of an earlier version passes it over. */
+  /** Result of a transfer; ignored by older servers. */
   transfers: Type.Optional(TransferReportSchema),
-  /** False asks for no next step: the agent drains. */
+  /** `false` requests no next step, because the agent is draining. */
   wantsNext: Type.Boolean(),
 });
-/** How far a transfer is. Nothing depends on it; only to servers with the capability `transfers`. */
+/** Progress of a transfer. Nothing depends on it; only for servers with the capability `transfers`. */
 export const ProgressSchema = message('progress', {
   step: Id,
   epoch: Epoch,
   transfer: TransferProgressSchema,
 });
-/** Asks for a file that the step names, or hands an artifact of it over. May be asked again: nothing is done twice. */
+/** Requests a file that the step names, or sends one of its artifacts. May be repeated: nothing is done twice. */
 export const ContentSchema = message('content', {
   requestId: RequestId,
   ...attempt,
   request: ContentRequestSchema,
 });
 /**
- * Hands back leases that were not begun. `output_lost`, to servers that can `take_over`: begun, and going on by itself,
- * but this agent has lost where to read its output on.
+ * Hands back leases that were not begun. `output_lost` (only to servers with the capability `take_over`): the command
+ * was begun and goes on by itself, but this agent has lost the position from which to read its output.
  */
 export const ReturnSchema = message('return', {
   attempts: Type.Array(Type.Object(attempt), { minItems: 1 }),
@@ -94,7 +97,7 @@ export const TargetTestedSchema = message('target_tested', {
   latencyMs: Type.Optional(Type.Number({ minimum: 0 })),
 });
 export type TargetTested = Static<typeof TargetTestedSchema>;
-/** The host key that a step's target presented and that is not accepted, for approval in the console. */
+/** A host key that a step's target presented and that isn't accepted, to be approved in the console. */
 export const HostKeySeenSchema = message('host_key_seen', {
   targetId: Id,
   hostKey: Type.String({ maxLength: 16_384 }),
@@ -103,42 +106,44 @@ export const WrappedKeySchema = message('wrapped_key', {
   agentId: Id,
   generation: Generation(),
   wrapped: Type.String({ maxLength: 1024 }),
-  /** Of that agent, which it was wrapped for: it may have another one when this arrives. */
+  /** The encryption key that it was wrapped for: the receiving agent may have a different one when this arrives. */
   encryptionKey: Type.Optional(Bytes32),
 });
-/** The segment key, wrapped for the recovery key; only where `segment_state` wanted it. */
+/** The segment key, wrapped for the recovery key; only if `segment_state` asked for it. */
 export const RecoveryWrappedSchema = message('recovery_wrapped', {
   generation: Generation(),
   wrapped: Type.String({ maxLength: 1024 }),
 });
-/** The generation of the segment key that `segment_state` wanted, with its private half wrapped for its maker. */
+/** The generation of the segment key that `segment_state` asked for, with its private half wrapped for its maker. */
 export const SegmentKeyMadeSchema = message('segment_key_made', {
   generation: Generation(2),
   segmentPublicKey: Bytes32,
   wrapped: Type.String({ maxLength: 1024 }),
-  /** By the agent's signing key over the segment key statement (docs/protocol.md). */
+  /** Made with the agent's signing key over the segment key statement (docs/protocol.md). */
   signature: Signature,
 });
-/** Keys that are to take the place of this agent's own; only to servers with the capability `new_keys`. */
+/** New keys to replace this agent's own; only to servers with the capability `new_keys`. */
 export const NewKeysSchema = message('new_keys', newKeysFields);
-/** The owner of the agent's machine had its policy file read again; only to servers with the capability `policy_read`. */
+/**
+ * The owner of the agent's machine had the policy file read again; only to servers with the capability `policy_read`.
+ */
 export const PolicyReadSchema = message('policy_read', {
-  /** False: it is wrong, and the one before holds on. */
+  /** `false`: the file is invalid, and the previous policy stays in force. */
   accepted: Type.Boolean(),
   problem: Type.Optional(Type.String({ maxLength: 2_000 })),
 });
-/** This agent has opened these generations of the segment key, so it can be given steps that need them. */
+/** The agent has opened these generations of the segment key, so it can be given steps that need them. */
 export const SegmentReadySchema = message('segment_ready', {
   rosterNumber: Generation(),
   generations: Type.Array(Generation(), { maxItems: limits.maxKeyGenerations }),
 });
-/** A checkpoint that does not continue the one that this agent keeps: the log was rolled back or rewritten. */
+/** A checkpoint that doesn't continue the one kept by this agent: the log was rolled back or rewritten. */
 export const AuditCheckpointRefusedSchema = message('audit_checkpoint_refused', {
   reason: Type.Enum(['lower', 'forked', 'wrong_signature', 'malformed']),
   held: Type.String({ maxLength: 2_000 }),
   offered: Type.String({ maxLength: 2_000 }),
 });
-/** One target of a scan. */
+/** The result for one target of a scan. */
 export const ScannedHostSchema = Type.Object({
   targetId: Id,
   ok: Type.Boolean(),
@@ -146,15 +151,15 @@ export const ScannedHostSchema = Type.Object({
   message: Type.Optional(Type.String({ maxLength: 1_000 })),
   advice: Type.Optional(Type.String({ maxLength: 1_000 })),
   serverVersion: Type.Optional(Type.String({ maxLength: 255 })),
-  /** From dialling to the server's first line. */
+  /** Time from dialing to the server's first line. */
   latencyMs: Type.Optional(Type.Number({ minimum: 0 })),
-  /** OpenSSH lines of the plain keys, each of which has signed a key exchange. */
+  /** Plain keys as OpenSSH lines; each has signed a key exchange. */
   keys: Type.Array(Type.String({ maxLength: 16_384 }), { maxItems: 8 }),
-  /** That of the keys whose certificate is accepted: the authority's fingerprint. */
+  /** If the certificate of one of the keys is accepted: the authority's fingerprint. */
   certified: Type.Optional(
     Type.Object({ authority: Type.String({ maxLength: 64 }), keyId: Type.String({ maxLength: 255 }) }),
   ),
-  /** Why the certificate that it offers is not. */
+  /** Why the certificate that the host offers is not accepted. */
   certificateProblem: Type.Optional(Type.String({ maxLength: 1_000 })),
 });
 export type ScannedHost = Static<typeof ScannedHostSchema>;
@@ -163,7 +168,7 @@ export const HostsScannedSchema = message('hosts_scanned', {
   hosts: Type.Array(ScannedHostSchema, { minItems: 1, maxItems: limits.maxScansGiven }),
 });
 export const AgentDrainSchema = message('agent_drain', {});
-/** nothing: no process of the attempt was there · unreachable: the target could not be asked, try again later. */
+/** `nothing`: no process of the attempt was there. `unreachable`: the target could not be asked; try again later. */
 export const cleanUpFindings = ['nothing', 'ended', 'survivors', 'unreachable'] as const;
 export type CleanUpFinding = (typeof cleanUpFindings)[number];
 export const CleanedUpSchema = message('cleaned_up', {

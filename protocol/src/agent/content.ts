@@ -1,5 +1,5 @@
-// Files of the server on their way to an agent, and artifacts on their way from one: piece by piece over the connection
-// that the agent has anyway. What an agent may ask for goes by the attempt that it has.
+// Files sent from the server to an agent, and artifacts sent back, piece by piece over the agent's existing connection.
+// What an agent may ask for depends on the attempt that it has.
 import { type Static, Type } from 'typebox';
 import { limits } from '../limits.ts';
 
@@ -7,7 +7,7 @@ const Count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 const ContentId = Type.String({ minLength: 36, maxLength: 36, pattern: '^[0-9a-f-]{36}$' });
 /** In hex. */
 const Sha256 = Type.String({ minLength: 64, maxLength: 64, pattern: '^[0-9a-f]{64}$' });
-/** From 0. */
+/** Counted from 0. */
 const PartNumber = Type.Integer({
   minimum: 0,
   maximum: Math.ceil(limits.maxFileBytes / limits.contentPartBytes),
@@ -21,17 +21,17 @@ export const ContentRequestSchema = Type.Union([
   Type.Object({ do: Do('read_file'), file: ContentId, part: PartNumber }),
   Type.Object({
     do: Do('open_artifact'),
-    /** Below what was downloaded; what the name is not in UTF-8 is shown in its place. */
+    /** Path relative to what was downloaded; parts that aren't valid UTF-8 are replaced by a visible form. */
     name: Type.String({ minLength: 1, maxLength: limits.maxArtifactNameLength }),
     size: Count,
   }),
   Type.Object({ do: Do('write_artifact'), artifact: ContentId, part: PartNumber, data: PartData }),
-  /** From here on it is listed, if it is whole and the same. */
+  /** From then on it is listed, provided that it is complete and its checksum matches. */
   Type.Object({ do: Do('close_artifact'), artifact: ContentId, sha256: Sha256 }),
 ]);
 export type ContentRequest = Static<typeof ContentRequestSchema>;
 
-/** Why the server does not do it; a reason of a step. */
+/** Why the server refuses; also a reason of a step. */
 export const contentProblems = [
   'path_missing',
   'path_refused',
@@ -41,7 +41,7 @@ export const contentProblems = [
 ] as const;
 export type ContentProblem = (typeof contentProblems)[number];
 
-/** What was asked for, by what was to be done; or a problem. */
+/** The answer, whose fields depend on the request; or a problem. */
 export const ContentAnswerSchema = Type.Object({
   problem: Type.Optional(
     Type.Object({
@@ -52,7 +52,7 @@ export const ContentAnswerSchema = Type.Object({
   ),
   file: Type.Optional(Type.Object({ id: ContentId, sha256: Sha256, size: Count })),
   data: Type.Optional(PartData),
-  /** `parts`: so many are stored already. */
+  /** `parts`: the number that is already stored. */
   artifact: Type.Optional(Type.Object({ id: ContentId, parts: Count })),
 });
 export type ContentAnswer = Static<typeof ContentAnswerSchema>;

@@ -1,12 +1,15 @@
-// The enrollment token as a person carries it: `oce_<secret>.<segment root>.<CA pin>`, base64url without padding.
-// Only the secret is secret; the other two let the new agent know whom it may trust before it says anything.
+// The enrollment token as people see it: `oce_<secret>.<segment root>.<CA pin>`, base64url without padding. Only the
+// first part is secret; the other two tell a new agent whom it may trust before it sends anything.
 
 export interface EnrollmentToken {
-  /** 32 random bytes as base64url; the server keeps its SHA-256 alone. */
+  /** 32 random bytes as base64url; the server keeps only its SHA-256. */
   secret: string;
   /** SHA-256 of the segment root's Ed25519 public key, lowercase hex. */
   rootSha256: string;
-  /** `sha256:` + hex of the CA's SubjectPublicKeyInfo; undefined where the server speaks plain HTTP on loopback. */
+  /**
+   * `sha256:` plus the hex of the SHA-256 of the CA's SubjectPublicKeyInfo; `undefined` if the server speaks plain HTTP
+   * on loopback.
+   */
   caPin?: string;
 }
 
@@ -17,7 +20,7 @@ export function formatEnrollmentToken(token: EnrollmentToken): string {
   return `oce_${token.secret}.${hexToBase64url(token.rootSha256)}${pin}`;
 }
 
-/** Reads a token; undefined for text that is not one. */
+/** Parses a token; returns `undefined` for anything else. */
 export function parseEnrollmentToken(text: string): EnrollmentToken | undefined {
   const trimmed = text.trim();
   if (!trimmed.startsWith('oce_')) return undefined;

@@ -1,4 +1,4 @@
-// Enrollment, over HTTPS before the first connection: POST /api/v1/agent/enroll.
+// Enrollment over HTTPS, before the first connection: POST /api/v1/agent/enroll.
 import { type Static, Type } from 'typebox';
 import { DisplayName } from '../api/text.ts';
 import { Bytes32, Signature } from './encodings.ts';
@@ -10,7 +10,9 @@ export const EnrollRequestSchema = Type.Object(
     name: Type.String({ minLength: 1, maxLength: 63, pattern: '^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$' }),
     signingKey: Bytes32,
     encryptionKey: Bytes32,
-    /** By the signing key over the enrollment statement (docs/protocol.md): shows that the sender holds it. */
+    /**
+     * Made with the signing key over the enrollment statement (docs/protocol.md); proves that the sender holds the key.
+     */
     signature: Signature,
     agentVersion: DisplayName(64),
     platform: DisplayName(64),
@@ -25,26 +27,26 @@ export const EnrollResponseSchema = Type.Object({
   installationId: Type.String(),
   /** The server's Ed25519 identity: every handshake is verified against it. */
   serverKey: Bytes32,
-  /** The segment's root, whose fingerprint the token carries: pinned from here on. */
+  /** The segment's root, whose fingerprint is in the token; pinned from now on. */
   segmentRoot: Bytes32,
   generation: Type.Integer({ minimum: 0 }),
   generationSignature: Signature,
-  /** True when the segment has no key yet: this agent makes it and sends it with POST /api/v1/agent/segment-key. */
+  /** `true` if the segment has no key yet: this agent makes it and sends it with POST /api/v1/agent/segment-key. */
   makesSegmentKey: Type.Boolean(),
 });
-/** POST /api/v1/agent/segment-key: the first agent's segment public key and its wrap for itself. */
+/** POST /api/v1/agent/segment-key: the first agent's segment public key, with the private half wrapped for itself. */
 export const SegmentKeyRequestSchema = Type.Object(
   {
     agentId: Id,
     segmentPublicKey: Bytes32,
     wrapped: Type.String({ maxLength: 1024 }),
-    /** By the agent's signing key over the segment key statement (docs/protocol.md). */
+    /** Made with the agent's signing key over the segment key statement (docs/protocol.md). */
     signature: Signature,
   },
   { additionalProperties: false },
 );
 export const SegmentKeyResponseSchema = Type.Object({
-  /** False when another agent was first; then a peer wraps the key for this one. */
+  /** `false` if another agent was first; then a peer wraps the key for this one. */
   accepted: Type.Boolean(),
 });
 export type EnrollRequest = Static<typeof EnrollRequestSchema>;

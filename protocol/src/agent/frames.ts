@@ -4,7 +4,7 @@
 
 export const frameVersion = 1;
 export const frameHeaderBytes = 28;
-/** The last number that a chunk may have. */
+/** Highest sequence number that a chunk may have. */
 export const maxSeq = 0x7fff_fffe;
 
 export type OutputStreamName = 'stdout' | 'stderr';
@@ -14,13 +14,13 @@ export interface OutputFrame {
   stream: OutputStreamName;
   step: number;
   epoch: number;
-  /** Numbers the chunks of one attempt, both streams together, from 1. */
+  /** Number of the chunk within its attempt, counting both streams together, from 1. */
   seq: number;
-  /** Bytes after inflating. */
+  /** Length after decompression, in bytes. */
   rawLength: number;
-  /** From the start of the command to the chunk's first byte. */
+  /** Time from the start of the command to the chunk's first byte. */
   elapsedMs: number;
-  /** gzip, immutable once spooled: its SHA-256 is part of the attempt's digest chain. */
+  /** gzip. Never changes once spooled: its SHA-256 is part of the attempt's digest chain. */
   bytes: Uint8Array;
 }
 
@@ -32,7 +32,7 @@ export function streamOfCode(code: number): OutputStreamName | undefined {
   return code === 1 ? 'stdout' : code === 2 ? 'stderr' : undefined;
 }
 
-/** The frame's header alone, so that a sender can cork header and chunk without copying the chunk. */
+/** Encodes only the frame's header, so that a sender can cork header and chunk without copying the chunk. */
 export function encodeFrameHeader(frame: Omit<OutputFrame, 'bytes'>): Uint8Array {
   const header = new Uint8Array(frameHeaderBytes);
   const view = new DataView(header.buffer);
@@ -53,7 +53,9 @@ export function encodeFrame(frame: OutputFrame): Uint8Array {
   return whole;
 }
 
-/** Reads a frame; undefined for anything that is not one (the caller closes the connection). The chunk is a view. */
+/**
+ * Decodes a frame; returns `undefined` for anything else (the caller then closes the connection). The chunk is a view.
+ */
 export function decodeFrame(data: Uint8Array, maxRawBytes: number): OutputFrame | undefined {
   if (data.length <= frameHeaderBytes) return undefined;
   const view = new DataView(data.buffer, data.byteOffset, data.length);
@@ -84,12 +86,13 @@ export function decodeFrame(data: Uint8Array, maxRawBytes: number): OutputFrame 
   };
 }
 
-/** The least that a gzip member has: its header and its trailer. */
+/** Minimum size of a gzip member: header and trailer. */
 const gzipFrameBytes = 18;
 
 /**
- * Whether a chunk looks like what it states, as far as can be told without inflating it: gzip, of the length at its end that
- * the frame has, and hardly longer than that. Who limits what is read by raw length reads no more than that limit then.
+ * Whether a chunk is plausible, as far as can be told without decompressing it: it is gzip, its trailer states the
+ * frame's raw length, and it is hardly longer than that. So a reader that limits raw length also limits the bytes that
+ * it reads.
  */
 export function isAsLongAsStated({ bytes, rawLength }: Pick<OutputFrame, 'bytes' | 'rawLength'>): boolean {
   const { length } = bytes;
@@ -98,12 +101,12 @@ export function isAsLongAsStated({ bytes, rawLength }: Pick<OutputFrame, 'bytes'
   return statedAtEnd === rawLength && length <= maxStoredBytes(rawLength);
 }
 
-/** What gzip makes at most of so many bytes that it can't make fewer, with a position in its header. */
+/** Most bytes that gzip needs for incompressible input of this length, including a position in its header. */
 function maxStoredBytes(rawLength: number): number {
   return rawLength + Math.ceil(rawLength / 64) + 128;
 }
 
-/** The bytes that one chunk adds to its attempt's digest chain: d(n) = SHA-256(d(n-1) · this), d(0) = 32 zero bytes. */
+/** Encodes what one chunk adds to its attempt's digest chain: d(n) = SHA-256(d(n-1) · this), d(0) = 32 zero bytes. */
 export function chainLink(chunk: {
   seq: number;
   stream: OutputStreamName;

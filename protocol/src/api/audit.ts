@@ -10,20 +10,22 @@ export const AuditRowSchema = Type.Object({
   at: Timestamp,
   actorKind: Type.Enum(auditActorKinds),
   actorId: Nullable(Id),
-  /** Of an anonymous actor: the name that was claimed. */
+  /** For an anonymous actor, the name that was claimed. */
   actorName: Type.String(),
   action: Type.String({ description: '`noun.verb` in the past tense: `job.created`' }),
   objectKind: Nullable(Type.String()),
   objectId: Nullable(Type.String()),
-  detail: Type.Record(Type.String(), Type.Unknown(), { description: 'What else belongs to the action' }),
+  detail: Type.Record(Type.String(), Type.Unknown(), {
+    description: 'Further details, depending on the action',
+  }),
   address: Nullable(Type.String()),
   requestId: Nullable(Type.String()),
   segmentId: Nullable(Id),
-  /** Null where the segment is gone or the row lies in none. */
+  /** `null` if the segment is gone or the row belongs to none. */
   segmentName: Nullable(Type.String()),
   categoryId: Nullable(Id),
   categoryName: Nullable(Type.String()),
-  /** Place in the sealed log, counted from 0; null for about a second, until it is sealed. */
+  /** Position in the sealed log, counted from 0; `null` until the row is sealed, about a second later. */
   position: Nullable(Type.Integer({ minimum: 0 })),
 });
 export type AuditRow = Static<typeof AuditRowSchema>;
@@ -46,7 +48,7 @@ const filters = {
   ),
   objectKind: Type.Optional(Type.String({ minLength: 1, maxLength: 100 })),
   objectId: Type.Optional(Type.String({ minLength: 1, maxLength: 100 })),
-  from: Type.Optional(Moment('Not before this time')),
+  from: Type.Optional(Moment('At or after this time')),
   to: Type.Optional(Moment('Before this time')),
   segmentId: Type.Optional(Id),
   categoryId: Type.Optional(Id),
@@ -60,7 +62,7 @@ export const AuditQuerySchema = Closed({ ...pageQuery, ...filters });
 export type AuditQuery = Static<typeof AuditQuerySchema>;
 
 export const auditExportFormats = ['jsonl', 'csv'] as const;
-/** GET /api/v1/audit/export: the same filters, oldest first, whole. */
+/** GET /api/v1/audit/export: all rows that match the same filters, oldest first. */
 export const AuditExportQuerySchema = Closed({
   format: Type.Optional(Type.Enum(auditExportFormats, { default: 'jsonl' })),
   ...filters,
@@ -69,13 +71,13 @@ export type AuditExportQuery = Static<typeof AuditExportQuerySchema>;
 
 export const AuditCheckpointSchema = Type.Object({
   number: Type.Integer({ minimum: 1 }),
-  /** Rows that are sealed: those at positions 0 to size − 1. */
+  /** Number of sealed rows: those at positions 0 to size − 1. */
   size: Type.Integer({ minimum: 1 }),
   rootHash: Type.String({ description: 'Root of the Merkle tree over these rows, base64' }),
   sealedAt: Timestamp,
-  /** The signed text, to keep elsewhere and give to `audit verify --checkpoint`. */
+  /** The signed text: keep a copy elsewhere and pass it to `audit verify --checkpoint`. */
   note: Type.String(),
-  /** Rows written since, which no checkpoint covers yet. */
+  /** Rows written since then, which no checkpoint covers yet. */
   unsealedRows: Type.Integer({ minimum: 0 }),
   publicKey: Type.String({ description: 'Ed25519 key of this installation that signs checkpoints, base64' }),
 });

@@ -1,15 +1,15 @@
-// Pieces that every REST schema uses. Requests refuse unknown properties; the response types say what is sent.
+// Building blocks of all REST schemas. Requests refuse unknown properties; response schemas describe what is sent.
 import { type Static, type TProperties, type TSchema, Type } from 'typebox';
 import { limits } from '../limits.ts';
 
 export const Id = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
 export const Timestamp = Type.String({ description: 'RFC 3339 with milliseconds, UTC', maxLength: 40 });
-/** A day; whether there is such a one is for who takes it to find out (`isCalendarDate`). */
+/** A calendar day by its form only; whoever accepts one must check that it exists (`isCalendarDate`). */
 export const CalendarDate = Type.String({
   pattern: '^[0-9]{4}-[0-9]{2}-[0-9]{2}$',
   description: 'A day, such as 2027-01-31',
 });
-/** Whether there is such a day: 2027-02-30 is none. */
+/** Whether the day exists: 2027-02-30 doesn't. */
 export function isCalendarDate(text: string): boolean {
   const [year = 0, month = 0, day = 0] = text.split('-').map(Number);
   const date = new Date(Date.UTC(year, month - 1, day));
@@ -20,15 +20,15 @@ export const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Ty
 export const Closed = <P extends TProperties>(properties: P) =>
   Type.Object(properties, { additionalProperties: false });
 /**
- * A change of what has no versions: what is left out stays as it is. Each field must be optional; `expected` says what
- * some of them must still be.
+ * A partial update of something without versions: omitted fields stay as they are. Every field must be optional;
+ * `expected` states what some of them must still be.
  */
 export const Changes = <P extends TProperties>(fields: P) =>
   Closed({
     ...fields,
     /**
-     * What fields were when the change was made: where one is another by now it is 409, and nothing changes. It is compared and
-     * not kept, so what was stored under other rules may stand here as it is.
+     * Values that fields had when the change was made. If one is different by now, the answer is 409 and nothing
+     * changes. They are only compared, never stored, so a value stored under older rules is accepted here as it is.
      */
     expected: Type.Optional(Type.Unsafe<Partial<StaticOf<P>>>(Closed(comparedOf(fields)))),
   });
@@ -45,7 +45,7 @@ export const Page = <T extends TSchema>(item: T) =>
     ),
   });
 
-/** Query of every list. Query values arrive as strings; the server reads integers out of them strictly. */
+/** Query of every list. Query values arrive as strings; the server parses integers strictly. */
 export const pageQuery = {
   limit: Type.Optional(
     Type.Integer({ minimum: 1, maximum: limits.maxPageItems, default: limits.defaultPageItems }),
@@ -68,12 +68,14 @@ export const errorCodes = [
 export type ErrorCode = (typeof errorCodes)[number];
 
 export const ErrorDetailSchema = Type.Object({
-  path: Type.String({ description: 'Where: `steps[2].config.timeout`; empty for the whole body' }),
+  path: Type.String({
+    description: 'Where it is, as in `steps[2].config.timeout`; empty for the whole body',
+  }),
   message: Type.String({ description: 'One sentence: what is wrong and what to do' }),
-  found: Type.Optional(Type.String({ description: 'What was there, shortened; never a secret' })),
-  allowed: Type.Optional(Type.String({ description: 'What may be there' })),
-  line: Type.Optional(Type.Integer({ description: 'In a body of YAML: where, from 1' })),
-  column: Type.Optional(Type.Integer({ description: 'From 1, in UTF-16 units' })),
+  found: Type.Optional(Type.String({ description: 'What was found, shortened; never a secret' })),
+  allowed: Type.Optional(Type.String({ description: 'What is allowed' })),
+  line: Type.Optional(Type.Integer({ description: 'Line in a YAML body, from 1' })),
+  column: Type.Optional(Type.Integer({ description: 'Column from 1, in UTF-16 units' })),
 });
 export type ErrorDetail = Static<typeof ErrorDetailSchema>;
 export const ErrorBodySchema = Type.Object({
@@ -84,17 +86,17 @@ export const ErrorBodySchema = Type.Object({
     details: Type.Optional(Type.Array(ErrorDetailSchema)),
     conflict: Type.Optional(
       Type.Unknown({
-        description: 'Both sides, of a save of a job that another one came before: `SaveConflict`',
+        description: 'Both sides, if somebody else saved the job first: `SaveConflict`',
       }),
     ),
   }),
 });
 export type ErrorBody = Static<typeof ErrorBodySchema>;
 
-/** Of rules of an installation. `error`: what breaks it is not saved. `warning`: it is saved, and told of. */
+/** Severity of an installation's rules. `error`: a violation can't be saved; `warning`: it is saved and reported. */
 export const siteRuleSeverities = ['error', 'warning'] as const;
 export type SiteRuleSeverity = (typeof siteRuleSeverities)[number];
-/** A place of a definition that is wrong, with how much that matters. */
+/** A problem at one place of a definition, with its severity. */
 export const DefinitionProblemSchema = Type.Object({
   ...ErrorDetailSchema.properties,
   severity: Type.Enum(siteRuleSeverities, { description: 'With an `error` the definition can’t be saved' }),

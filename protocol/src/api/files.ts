@@ -1,4 +1,4 @@
-// Files that users upload for steps to copy, and artifacts: what steps have fetched. The content of either never changes.
+// Files that users upload for steps to copy, and artifacts, which steps have fetched. Neither ever changes its content.
 import { type Static, Type } from 'typebox';
 import { limits } from '../limits.ts';
 import { fileNamePattern } from '../steps/patterns.ts';
@@ -10,7 +10,7 @@ export const FileName = (more: { title?: string; description?: string } = {}) =>
   Type.String({ minLength: 1, maxLength: 200, pattern: fileNamePattern, ...more });
 const ContentId = Type.String({ format: 'uuid' });
 const Size = Type.Integer({ minimum: 0, maximum: limits.maxFileBytes, description: 'Bytes' });
-const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$', description: 'Of its bytes, in hex' });
+const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$', description: 'SHA-256 of the content, in hex' });
 
 export const fileStates = ['uploading', 'ready'] as const;
 
@@ -20,12 +20,12 @@ export const StoredFileSchema = Type.Object({
   description: Type.String(),
   categoryId: Id,
   category: Type.String(),
-  /** `uploading` until all of it is here and was looked at: no step gets it before. */
+  /** `uploading` until the content is complete and verified; steps can't use it before. */
   state: Type.Enum(fileStates),
   size: Type.Integer(),
-  receivedBytes: Type.Integer({ description: 'Where an upload is to be gone on with' }),
-  sha256: Nullable(Type.String({ description: 'In hex; null while it is uploaded' })),
-  /** Jobs whose current version names it, also those that the caller may not see. */
+  receivedBytes: Type.Integer({ description: 'Offset at which an upload continues' }),
+  sha256: Nullable(Type.String({ description: 'In hex; null during the upload' })),
+  /** Jobs whose current version names the file, including those that the caller may not see. */
   jobCount: Type.Integer(),
   createdAt: Timestamp,
   createdBy: Type.String(),
@@ -42,7 +42,7 @@ export const FileQuerySchema = Closed({
 export type FileQuery = Static<typeof FileQuerySchema>;
 
 export const CreateFileRequestSchema = Closed({
-  name: FileName({ description: 'What steps call it; no other file has it' }),
+  name: FileName({ description: 'The name that steps use; unique' }),
   size: Size,
   description: Type.Optional(Description(1_000)),
   category: Type.Optional(CategoryPath()),
@@ -53,7 +53,7 @@ export const UploadQuerySchema = Closed({
   offset: Type.Integer({
     minimum: 0,
     maximum: limits.maxFileBytes,
-    description: 'Where these bytes go: `receivedBytes` of the file',
+    description: 'Offset of these bytes: the file’s `receivedBytes`',
   }),
 });
 export const FinishFileRequestSchema = Closed({
@@ -63,8 +63,8 @@ export type FinishFileRequest = Static<typeof FinishFileRequestSchema>;
 
 export const FileUseSchema = Type.Object({ jobId: Id, name: Type.String(), category: Type.String() });
 export const FileUsesSchema = Type.Object({
-  items: Type.Array(FileUseSchema, { description: 'Jobs that the caller may see, by name; 200 at most' }),
-  hidden: Type.Integer({ description: 'How many others there are' }),
+  items: Type.Array(FileUseSchema, { description: 'Jobs that the caller may see, by name; at most 200' }),
+  hidden: Type.Integer({ description: 'How many jobs the caller may not see, or are beyond the limit' }),
 });
 export type FileUses = Static<typeof FileUsesSchema>;
 
@@ -72,7 +72,7 @@ export const ArtifactSchema = Type.Object({
   id: ContentId,
   stepId: Id,
   attempt: Type.Integer(),
-  /** Below what was downloaded. Hostile, as anything that a target names. */
+  /** Relative to what was downloaded. Untrusted, like every name that comes from a target. */
   name: Type.String(),
   size: Type.Integer(),
   sha256: Type.String({ description: 'In hex' }),
@@ -84,7 +84,7 @@ export const ArtifactQuerySchema = Closed({
   ...pageQuery,
   stepId: Type.Optional(Id),
   attempt: Type.Optional(
-    Type.Integer({ minimum: 1, maximum: 2_147_483_647, description: 'All unless told' }),
+    Type.Integer({ minimum: 1, maximum: 2_147_483_647, description: 'Default: all attempts' }),
   ),
 });
 export type ArtifactQuery = Static<typeof ArtifactQuerySchema>;

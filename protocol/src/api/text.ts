@@ -1,12 +1,12 @@
-// What people may write for people to read, in one place: names in one line, descriptions in several. Neither holds a
-// character that cannot be seen, because such a one could make a list, a log or a terminal show another text than it is.
+// Rules for text that people write for people: names in one line, descriptions in several. Neither may contain
+// invisible characters, which could make a list, a log or a terminal show a different text.
 import { Type } from 'typebox';
 
-/** C0 and C1 controls but tab, line feed and carriage return, which descriptions may have. */
+/** C0 and C1 controls, except tab, line feed and carriage return, which descriptions may contain. */
 const controls = '\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f';
 /**
  * Unicode's format characters (Cf): bidirectional controls, invisible operators, tags; and the line and paragraph
- * separators. Not U+200C and U+200D, which scripts and emoji need inside a word.
+ * separators. U+200C and U+200D are not included, because scripts and emoji need them inside a word.
  */
 const formats =
   '\\u00ad\\u061c\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\u{e0000}-\\u{e007f}';
@@ -16,10 +16,10 @@ const atEdge = `[^\\s\\u200c\\u200d${controls}${formats}]`;
 export const namePattern = `^(?:${atEdge}(?:${inName}*${atEdge})?)?$`;
 export const descriptionPattern = `^[^${controls}${formats}]*$`;
 
-/** Of a target: what selectors, and lists with commas, can name. */
+/** Names of targets: limited to what selectors and comma-separated lists can express. */
 export const targetNamePattern = '^[A-Za-z0-9]([A-Za-z0-9_. -]*[A-Za-z0-9])?$';
 
-/** A name that a person chose, for one line of a list. */
+/** A name chosen by a person, for one line of a list. */
 export const DisplayName = (maxLength = 100) =>
   Type.String({
     minLength: 1,
@@ -28,7 +28,7 @@ export const DisplayName = (maxLength = 100) =>
     description: 'One line of visible text, without spaces around it',
   });
 
-/** Text of a person in one or more lines; may be empty. */
+/** Text by a person in one or more lines; may be empty. */
 export const Description = (maxLength: number) =>
   Type.String({
     maxLength,
@@ -52,7 +52,9 @@ const words: Record<string, string> = {
   FEFF: 'byte order mark',
 };
 
-/** What keeps text from being a name or description, and what to do, in one sentence; undefined for other patterns. */
+/**
+ * Describes in one sentence why a text is not a name or description, and what to do; `undefined` for other patterns.
+ */
 export function describeTextProblem(pattern: unknown, text: string): string | undefined {
   if (pattern !== namePattern && pattern !== descriptionPattern) return undefined;
   const isName = pattern === namePattern;
@@ -66,14 +68,14 @@ export function describeTextProblem(pattern: unknown, text: string): string | un
     : `Has ${what} as ${place}, which cannot be seen; remove it.`;
 }
 
-/** What a machine says of itself, brought to one line of visible text; empty where nothing is left. */
+/** Reduces what a machine says about itself to one line of visible text; empty if nothing is left. */
 export function visibleLine(text: string): string {
   const everyInvisible = new RegExp(`[\\t\\n\\r${controls}${formats}]`, 'gu');
   const halves = /\p{Surrogate}/gu;
   return text.replace(everyInvisible, '').replace(halves, '\ufffd').trim();
 }
 
-/** JSON text with what cannot be seen as escapes. */
+/** JSON text with invisible characters written as escapes. */
 export function visibleJson(text: string): string {
   return JSON.stringify(text).replace(
     new RegExp(`[${controls}${formats}\\u200c\\u200d]`, 'gu'),

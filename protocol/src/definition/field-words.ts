@@ -1,96 +1,100 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// What each field of a definition means, for the published schema: of those whose own schema does not say it.
+// Descriptions for the published schema, for those fields of a definition whose own schema has none.
 
 type Words = Readonly<Record<string, string>>;
 
 const job: Words = {
-  name: 'What the job is called; no other job has the name',
-  description: 'What it does, for whoever reads the list',
+  name: 'Name of the job; unique',
+  description: 'What it does, shown in lists',
   category:
-    'Path of the category that it lies in, `prod/db`; `general` unless told. It belongs to the job, not to a version',
-  labels: 'Names with values, to find and select jobs by. They belong to the job, not to a version',
-  template: 'Other jobs are made from it; it is run for trial only',
+    'Path of its category, such as `prod/db`; `general` by default. It belongs to the job, not to a version',
+  labels: 'Names with values, for finding and selecting jobs. They belong to the job, not to a version',
+  template: 'Other jobs are made from it; it can only be run as a trial',
   strategy:
-    'Who of a run starts when, and after how many failures it stops. Without it all targets start at once',
-  locks: 'What each target run holds from its first lease to its end',
-  parameters: 'What whoever runs it gives, by name; `${{ parameters.name }}` in the steps',
-  rules: 'What must hold between parameters',
-  connection: 'How targets are reached; stands before what targets, groups and segments give',
+    'In what order targets start, how many at a time, and after how many failures no more start. Without it, all start at once',
+  locks: 'Locks that each target run holds from its first lease to its end',
+  parameters:
+    'Parameters, by name, that the person who runs the job fills in; used in steps as `${{ parameters.name }}`',
+  rules: 'Conditions over several parameters',
+  connection: 'How targets are reached; takes precedence over settings of targets, groups and segments',
   detect_secrets:
-    'Masks private keys and tokens of well-known forms in its output, too; as the installation is set unless told',
-  steps: 'What is done on each target, one after the other',
+    'Whether private keys and tokens of well-known forms are masked in the output too; by default as the installation is configured',
+  steps: 'What is done on each target, step by step',
 };
 const step: Words = {
-  name: 'What the step is called; no other step of the job has the name',
-  id: 'How other steps refer to it; its name serves where that is an identifier',
-  type: 'What the step does; `config` goes by it',
-  when: 'A condition in CEL: where it is false the step is skipped, and steps after it go on',
-  outputs: 'What it hands on to later steps, by name',
-  connection: 'For this step alone; stands before the job’s',
+  name: 'Name of the step; unique in the job',
+  id: 'How other steps refer to it; by default its name, if that is an identifier',
+  type: 'What the step does; it determines the fields of `config`',
+  when: 'A CEL condition. If it is false on a target, the step is skipped there and later steps continue',
+  outputs: 'Values that it hands on to later steps, by name',
+  connection: 'For this step only; takes precedence over the job’s',
   on_unknown:
-    'When the agent was cut off and what happened is not known: `fail` (unless told), `hold` to be asked, `retry`, which needs `idempotent`',
-  idempotent: 'Running it twice does no harm',
-  hold_for: 'Seconds that a held step waits for a decision before it ends `unknown`; a day unless told',
-  retry: 'Tries it again when it failed or timed out and is known to have ended',
+    'What to do if the agent was cut off and the result is unknown: `fail` (the default), `hold` to wait for a decision, or `retry`, which requires `idempotent`',
+  idempotent: 'Whether running it twice does no harm',
+  hold_for: 'Seconds that a held step waits for a decision before it ends `unknown`; one day by default',
+  retry: 'Tries the step again if it failed or timed out and is known to have ended',
   when_status:
-    'Runs when the steps before it succeeded (`success`, unless told), when one did not (`failure`), or `always`',
+    'Runs if all steps before it succeeded (`success`, the default), if one did not (`failure`), or `always`',
 };
 const retry: Words = {
   attempts: 'Tries in all, the first one included',
-  delay: 'Seconds before the second try, a fifth more or less by chance',
-  backoff: 'Each further delay is that many times the one before',
-  max_delay: 'No delay is longer, in seconds',
-  on: 'Reasons to try again on; unless told those that may be different a moment later',
+  delay: 'Seconds before the second try, varied randomly by up to a fifth',
+  backoff: 'Factor by which each further delay is longer than the one before',
+  max_delay: 'Longest delay, in seconds',
+  on: 'Reasons to try again; by default those that may have gone away a moment later',
 };
 const strategy: Words = {
-  max_failures: 'Target runs that may fail before the run stops; 0 unless told',
-  batch_max_failures: 'Target runs of one batch that may fail',
+  max_failures: 'Target runs that may fail before the run stops; 0 by default',
+  batch_max_failures: 'Target runs that may fail in one batch',
 };
-const lock: Words = { slots: 'How many target runs may share it, this one included; no limit unless told' };
+const lock: Words = { slots: 'How many target runs may share it, this one included; no limit by default' };
 const value: Words = {
-  type: 'What kind of value it is; nothing is converted',
-  title: 'Its name in forms',
-  description: 'What it is for, in forms',
-  enum: 'One of these values, each of the type',
-  minimum: 'Of numbers: this or more',
-  maximum: 'Of numbers: this or less',
-  exclusiveMinimum: 'Of numbers: more than this',
-  exclusiveMaximum: 'Of numbers: less than this',
-  multipleOf: 'Of numbers: a whole multiple of this',
-  minLength: 'Of strings, in characters',
-  maxLength: 'Of strings, in characters',
-  pattern: 'Of strings: a regular expression (RE2) that must match somewhere; `^` and `$` make it the whole',
-  format: 'Of strings: a form that is checked',
-  minItems: 'Of arrays',
-  maxItems: 'Of arrays',
-  uniqueItems: 'Of arrays: no two items are equal',
-  items: 'Of arrays: what each item is',
-  properties: 'Of objects: what each property is',
-  additionalProperties: 'Of objects: whether properties that are not named may be there; not unless told',
-  required: 'Whether it must be given: so unless it has a default, and unless told',
-  default: 'Its value where none is given',
-  secret: 'Of strings: sealed to the segments that run it, masked in output, never shown again',
-  order: 'Its place in forms; those without one come after, as they are written',
-  allow_leading_dash: 'A value that begins with `-` may stand where a command could take it for an option',
+  type: 'Type of the value; values are never converted',
+  title: 'Label in forms',
+  description: 'Help text in forms',
+  enum: 'Allowed values, each of the parameter’s type',
+  minimum: 'Numbers: smallest allowed value',
+  maximum: 'Numbers: largest allowed value',
+  exclusiveMinimum: 'Numbers: the value must be greater than this',
+  exclusiveMaximum: 'Numbers: the value must be less than this',
+  multipleOf: 'Numbers: the value must be a multiple of this',
+  minLength: 'Strings: shortest length, in characters',
+  maxLength: 'Strings: greatest length, in characters',
+  pattern:
+    'Strings: a regular expression (RE2) that must match somewhere; with `^` and `$` it must match the whole',
+  format: 'Strings: a format that is checked',
+  minItems: 'Arrays: fewest items',
+  maxItems: 'Arrays: most items',
+  uniqueItems: 'Arrays: whether all items must be different',
+  items: 'Arrays: definition of each item',
+  properties: 'Objects: definitions of the properties',
+  additionalProperties: 'Objects: whether properties other than those defined are allowed; by default not',
+  required: 'Whether a value must be given; by default it must, unless there is a default value',
+  default: 'Value if none is given',
+  secret: 'Strings: sealed to the segments where the run takes place, masked in output and never shown again',
+  order: 'Position in forms; parameters without one follow in the order in which they are written',
+  allow_leading_dash:
+    'Whether a value that begins with `-` is allowed where a command could take it for an option',
 };
 const rule: Words = {
-  when: 'CEL: the rule holds where this is true; always unless told',
+  when: 'CEL condition under which the rule applies; by default always',
   check: 'CEL that must be true',
   require: 'Parameters that must be given',
-  message: 'What whoever runs the job is told where it does not hold',
+  message: 'Message for the person who runs the job, if the rule is broken',
 };
 const output: Words = {
-  pattern: 'RE2: the group named `value`, else the first group, else the whole, of the last match',
-  json: 'A JSON pointer into standard output, which must be one JSON value',
+  pattern: 'RE2: of the last match, the group named `value`, else the first group, else the whole match',
+  json: 'A JSON pointer into standard output, which must be a single JSON value',
   file: 'True: a line `name=value` in the file that the variable OPSCONDUCTOR_OUTPUT names',
-  from: 'Where `pattern` looks; standard output unless told',
+  from: 'Where `pattern` looks; by default standard output',
   secret: 'Sealed to the segment, masked in output, never shown',
-  default: 'Its value where nothing is found; without one the step fails',
+  default: 'Value if nothing is found; without a default, the step fails',
   description: 'What it is, for people',
-  allow_leading_dash: 'A value that begins with `-` may stand where a command could take it for an option',
+  allow_leading_dash:
+    'Whether a value that begins with `-` is allowed where a command could take it for an option',
 };
 
-/** By the fields that tell one object of a definition from another. */
+/** Identifies each kind of object in a definition by a field that only it has. */
 export const fieldWords: readonly { has: string; words: Words }[] = [
   { has: 'steps', words: job },
   { has: 'when_status', words: step },

@@ -1,9 +1,11 @@
-// Agents as people see and manage them: state, labels, what they run, why one is not connected.
+// Agents as people see and manage them: their state, labels, current steps, and why one is not connected.
 import { type Static, Type } from 'typebox';
 import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
 import { LabelsSchema } from '../targets/targets.ts';
 
-/** The last three are decisions: what is disabled can be enabled, what is quarantined or revoked is so for good. */
+/**
+ * The last three are set by decisions: a disabled agent can be enabled again; quarantined and revoked are permanent.
+ */
 export const agentStates = [
   'connected',
   'draining',
@@ -16,14 +18,14 @@ export const agentStates = [
 export type AgentState = (typeof agentStates)[number];
 
 export const AgentCloseSchema = Type.Object({
-  /** The last time; while equal ends follow each other it is at most a minute behind. */
+  /** Time of the latest close. While identical closes repeat, it can lag by up to a minute. */
   at: Timestamp,
-  /** The first of equal ends in a row. */
+  /** Time of the first in the current row of identical closes. */
   since: Timestamp,
   code: Type.Integer({
-    description: 'WebSocket close code (docs/protocol.md); 1006 where the connection was lost',
+    description: 'WebSocket close code (docs/protocol.md); 1006 if the connection was lost',
   }),
-  /** In words; empty where none were given. */
+  /** Reason text; empty if none was given. */
   reason: Type.String(),
   address: Nullable(Type.String()),
 });
@@ -35,9 +37,9 @@ export const AgentSchema = Type.Object({
   segmentId: Id,
   segmentName: Type.String(),
   state: Type.Enum(agentStates),
-  /** Since when it is in that state, where known. */
+  /** When it entered that state, if known. */
   since: Nullable(Timestamp),
-  /** Since when somebody wants it to take nothing new. */
+  /** When draining was requested: since then it takes nothing new. */
   drainRequestedAt: Nullable(Timestamp),
   labels: LabelsSchema,
   slots: Type.Integer(),
@@ -49,15 +51,15 @@ export const AgentSchema = Type.Object({
   address: Nullable(Type.String()),
   spoolBytes: Nullable(Type.Integer()),
   rssBytes: Nullable(Type.Integer()),
-  /** Of its machine, over a minute. */
+  /** One-minute load average of its machine. */
   loadAverage: Nullable(Type.Number()),
-  /** Why it is given nothing new just now: `memory`, `load`, above what it was started with; null where it is. */
+  /** Why it gets no new steps right now (`memory`, `load` or `disk`); `null` if it isn't busy. */
   busyReason: Nullable(Type.String()),
   /** Whether it can open the segment's credentials yet. */
   hasSegmentKey: Type.Boolean(),
-  /** Attempts of this agent that ended unknown and wait in open or held runs. */
+  /** Attempts of this agent that ended unknown, in runs that are still open or held. */
   unknownSteps: Type.Integer(),
-  /** How its last connection ended, or was refused after it proved who it is; null before the first end. */
+  /** How its last connection ended, or why it was refused after authenticating; `null` before the first time. */
   lastClose: Nullable(AgentCloseSchema),
   fingerprint: Type.String(),
   enrolledAt: Timestamp,
@@ -68,11 +70,11 @@ export const AgentPageSchema = Page(AgentSchema);
 export const AgentDetailSchema = Type.Object({
   ...AgentSchema.properties,
   connectedAt: Nullable(Timestamp),
-  /** Generations of the segment key that it said it can open. */
+  /** Generations of the segment key that it has reported it can open. */
   keyGenerations: Type.Array(Type.Integer()),
-  /** The segment's newest generation; 0 before the first. */
+  /** The segment's newest key generation; 0 before the first. */
   currentGeneration: Type.Integer(),
-  /** What it runs now, the oldest first; as many as `slotsInUse`, a hundred at most. */
+  /** Steps it is running now, oldest first: as many as `slotsInUse`, at most 100. */
   steps: Type.Array(
     Type.Object({
       runId: Id,
@@ -83,24 +85,24 @@ export const AgentDetailSchema = Type.Object({
       stepNumber: Type.Integer(),
       stepName: Type.String(),
       leasedAt: Timestamp,
-      /** Null: leased, and not begun as far as is known. */
+      /** `null` if the step is leased but not known to have started. */
       startedAt: Nullable(Timestamp),
     }),
   ),
   /**
-   * It connects from a server's own machine, as the quickstart's does: whoever takes that machine's disk takes its
-   * segment's credentials with it.
+   * Whether it connects from a server's own machine, as the quickstart's agent does: anyone who takes that machine's
+   * disk also gets the segment's credentials.
    */
   onServerMachine: Type.Boolean(),
-  /** When its own keys were replaced last; null for those that it was enrolled with. */
+  /** When its own keys were last replaced; `null` if it still has those it was enrolled with. */
   keysChangedAt: Nullable(Timestamp),
-  /** Since when it is to replace them and has made none; null where it is not. */
+  /** When it was asked to replace its keys, while it hasn't yet; otherwise `null`. */
   newKeysWantedAt: Nullable(Timestamp),
-  /** What revoking it would do, or did. */
+  /** The effect of revoking it (or, once revoked, what that was). */
   revocation: Type.Object({
     /** Other agents of the segment that are neither revoked nor quarantined. */
     remainingAgents: Type.Integer(),
-    /** Credentials that it can open. */
+    /** Credentials it can open. */
     credentials: Type.Integer(),
   }),
 });
@@ -109,12 +111,14 @@ export type AgentDetail = Static<typeof AgentDetailSchema>;
 export const AgentQuerySchema = Closed({
   ...pageQuery,
   segmentId: Type.Optional(Id),
-  /** Without it all but revoked agents are listed. */
+  /** If omitted, lists all agents except revoked ones. */
   state: Type.Optional(Type.Enum(agentStates)),
-  /** `name`, or `name=value`. */
+  /** `name` or `name=value`. */
   label: Type.Optional(Type.String({ minLength: 1, maxLength: 320, description: '`name` or `name=value`' })),
-  search: Type.Optional(Type.String({ maxLength: 100, description: 'A part of name, hostname or address' })),
+  search: Type.Optional(
+    Type.String({ maxLength: 100, description: 'Part of the name, hostname or address' }),
+  ),
 });
 export type AgentQuery = Static<typeof AgentQuerySchema>;
-/** All labels, in place of those it has. */
+/** Replaces all labels. */
 export const PutAgentLabelsRequestSchema = Closed({ labels: LabelsSchema });

@@ -1,4 +1,5 @@
-// Credentials: sealed before they are sent. The server sees name, kind and a summary of the bounds, never the secret.
+// Credentials are sealed before they are sent: the server sees the name, the kind and a summary of the bounds, never
+// the secret.
 import { type Static, Type } from 'typebox';
 import { SealedCredentialSchema } from '../../agent/lease.ts';
 import { CalendarDate, Closed, Id, Nullable, pageQuery, Timestamp } from '../common.ts';
@@ -16,7 +17,7 @@ export const credentialKinds = [
   'winrm_password_source',
 ] as const;
 const Uuid = Type.String({ format: 'uuid' });
-/** Of each kind in `CredentialUsage`. */
+/** Most entries listed of each kind in `CredentialUsage`. */
 export const maxUsersNamed = 100;
 
 export const CredentialSchema = Type.Object({
@@ -29,21 +30,23 @@ export const CredentialSchema = Type.Object({
   generation: Type.Integer(),
   /** A revoked agent can open it: change the secret on the targets, then seal the new one. */
   toRotate: Type.Boolean(),
-  /** As the author wrote them down beside the seal; what counts is inside it. */
+  /** The author's description, stored outside the seal. Only what is sealed is enforced. */
   description: Type.String(),
-  /** Of targets themselves; `credentials/:id/usage` has the rest. */
+  /** Targets that name this credential themselves; `credentials/:id/usage` has the indirect users. */
   targetCount: Type.Integer(),
-  /** The last day on which its secret is to be used, as its author says: a reminder, nothing is refused by it. */
+  /**
+   * Last day on which the secret should be used, according to its author. Only a reminder: nothing is refused after it.
+   */
   expiresOn: Nullable(CalendarDate),
   createdAt: Timestamp,
   createdBy: Type.String(),
-  /** When its newest version was sealed; none of an older server. */
+  /** When the newest version was sealed; missing from older servers. */
   savedAt: Type.Optional(Timestamp),
 });
 export type Credential = Static<typeof CredentialSchema>;
 
 export const CreateCredentialRequestSchema = Closed({
-  /** Chosen by the client (UUID v4), because the seal binds it. */
+  /** Chosen by the client (UUID v4), because the seal is bound to it. */
   id: Uuid,
   segmentId: Id,
   name: DisplayName(),
@@ -52,16 +55,16 @@ export const CreateCredentialRequestSchema = Closed({
   kind: Type.Enum(credentialKinds),
   sealed: SealedCredentialSchema,
 });
-/** A new secret in place of the one before; running steps keep what they have. */
+/** Replaces the secret. Steps that are already running keep the previous one. */
 export const CreateCredentialVersionRequestSchema = Closed({
-  /** One more than the version it has: the seal binds it. */
+  /** The current version plus one; the seal is bound to it. */
   version: Type.Integer({ minimum: 2, maximum: 2_147_483_647 }),
   description: Type.Optional(Description(1000)),
-  /** Of the new secret; none where it is left out. */
+  /** Expiry day of the new secret; if omitted, it has none. */
   expiresOn: Type.Optional(Nullable(CalendarDate)),
   sealed: SealedCredentialSchema,
 });
-/** What is written beside the seal, which stays as it is. */
+/** Changes what is stored outside the seal; the sealed secret stays as it is. */
 export const UpdateCredentialRequestSchema = Closed({
   description: Description(1000),
   expiresOn: Nullable(CalendarDate),
@@ -69,9 +72,9 @@ export const UpdateCredentialRequestSchema = Closed({
 export const CredentialQuerySchema = Closed({
   ...pageQuery,
   segmentId: Type.Optional(Id),
-  /** Only those that a revoked agent can open, or only the others. */
+  /** `true`: only credentials that a revoked agent can open; `false`: only the others. */
   toRotate: Type.Optional(Type.Boolean()),
-  /** Only those whose day is this one or earlier. */
+  /** Only credentials that expire on this day or earlier. */
   expiresBy: Type.Optional(CalendarDate),
 });
 
@@ -83,13 +86,13 @@ const Users = (name: string) =>
       maxItems: maxUsersNamed,
     }),
   });
-/** What is given a credential or asks for it. What the reader may not see is neither named nor counted. */
+/** What uses a credential. Anything that the reader may not see is neither named nor counted. */
 export const CredentialUsageSchema = Type.Object({
   targets: Users('targets'),
   groups: Users('target groups'),
-  /** Whether its segment gives it to every target that nothing nearer gives one. */
+  /** Whether it is the segment's default, for targets that get none from anything more specific. */
   segment: Type.Boolean(),
-  /** Whose current version asks for a credential of this name, in whatever segment its targets are. */
+  /** Jobs whose current version names a credential of this name, in any segment. */
   jobs: Users('jobs'),
 });
 export type CredentialUsage = Static<typeof CredentialUsageSchema>;

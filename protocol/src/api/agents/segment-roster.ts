@@ -1,4 +1,4 @@
-// What the owner of a segment signs: the roster as it is, and what is known of agents and keys that it does not name yet.
+// What the owner of a segment signs: the current roster, plus the agents and keys that it doesn't name yet.
 import { type Static, Type } from 'typebox';
 import { SignedRosterSchema } from '../../agent/server-messages.ts';
 import { Closed, Id, Nullable } from '../common.ts';
@@ -19,7 +19,7 @@ export const SegmentRosterSchema = Type.Object({
   rootPublicKey: PublicKeySchema,
   /** Null before the first one. */
   roster: Nullable(SignedRosterSchema),
-  /** All agents of the segment that were enrolled, whether the roster names them or not. */
+  /** All agents that were enrolled in the segment, whether or not the roster names them. */
   agents: Type.Array(
     Type.Object({
       id: Id,
@@ -29,23 +29,25 @@ export const SegmentRosterSchema = Type.Object({
       encryptionKey: PublicKeySchema,
     }),
   ),
-  /** Keys that members have made in the place of their own, signed by those that the roster names; none of an older server. */
+  /**
+   * New keys that members made to replace their own, signed with the keys in the roster; missing from older servers.
+   */
   keyChanges: Type.Optional(
     Type.Array(
       Type.Object({
         agentId: Id,
         signingKey: PublicKeySchema,
         encryptionKey: PublicKeySchema,
-        /** By the agent, over the key change statement (docs/protocol.md). */
+        /** Made by the agent over the key change statement (docs/protocol.md). */
         signature: Type.String({ maxLength: 128 }),
       }),
     ),
   ),
-  /** Agents that say to have seen a newer roster than this one; nothing of an older server. */
+  /** Agents that claim to have seen a newer roster than this one; missing from older servers. */
   seenNewer: Type.Optional(
     Type.Array(Type.Object({ name: Type.String(), rosterNumber: Type.Integer({ minimum: 0 }) })),
   ),
-  /** Segment keys that agents have made and that wait for a roster that names one of each generation. */
+  /** Segment keys made by agents, until a roster names one of each generation. */
   offers: Type.Array(
     Type.Object({
       agentId: Id,
@@ -53,7 +55,7 @@ export const SegmentRosterSchema = Type.Object({
       publicKey: PublicKeySchema,
       /** Wrapped for the agent that made it. */
       wrapped: Type.String({ maxLength: 1024 }),
-      /** By the agent, over the segment key statement (docs/protocol.md). */
+      /** Made by the agent over the segment key statement (docs/protocol.md). */
       signature: Type.String({ maxLength: 128 }),
     }),
   ),
@@ -71,18 +73,20 @@ const RecoveryWrap = Type.Object({
   wrapped: Type.String({ maxLength: 1024 }),
 });
 export const SegmentRecoverySchema = Type.Object({
-  /** X25519, as the newest roster names it; null where it names none. */
+  /** X25519 key as the newest roster names it; `null` if it names none. */
   recoveryKey: Nullable(PublicKeySchema),
-  /** By agents, for that key. */
+  /** Wrapped by agents for the recovery key. */
   wraps: Type.Array(RecoveryWrap),
 });
 export type SegmentRecovery = Static<typeof SegmentRecoverySchema>;
 
 export const PostRecoveredKeysRequestSchema = Closed({
-  /** Whom they are wrapped for. */
+  /** The agent that the keys are wrapped for. */
   agentId: Id,
   wraps: Type.Array(Closed(RecoveryWrap.properties), { minItems: 1, maxItems: 1024 }),
 });
 export const RecoveredKeysSchema = Type.Object({
-  stored: Type.Array(Type.Integer(), { description: 'Generations; the agent has the others already' }),
+  stored: Type.Array(Type.Integer(), {
+    description: 'Generations that were stored; the agent already has the others',
+  }),
 });

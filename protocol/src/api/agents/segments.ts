@@ -17,17 +17,19 @@ export const SegmentSchema = Type.Object({
   id: Id,
   name: Type.String(),
   description: Type.String(),
-  /** How long an agent may be silent before what it ran counts as unknown, in seconds. */
+  /** How long an agent may be silent before its running steps count as unknown, in seconds. */
   unknownAfter: Type.Integer(),
   root: Type.Enum(['managed', 'owner_held']),
   rootFingerprint: Type.String(),
-  /** What an owner-held root is to sign; null where nothing is, and for a managed root. */
+  /** What the owner still has to sign; `null` if nothing, or if the root is managed. */
   toSign: Nullable(
     Type.Object({
       admit: Type.Array(Type.String(), {
-        description: 'Names of agents that are enrolled and not in the roster',
+        description: 'Names of enrolled agents that are not in the roster yet',
       }),
-      remove: Type.Array(Type.String(), { description: 'Names of revoked agents that are still in it' }),
+      remove: Type.Array(Type.String(), {
+        description: 'Names of revoked agents that are still in the roster',
+      }),
       rekey: Type.Optional(
         Type.Array(Type.String(), {
           description: 'Names of agents whose new keys the roster does not name yet',
@@ -39,8 +41,9 @@ export const SegmentSchema = Type.Object({
     }),
   ),
   /**
-   * Agents that say to have seen a newer roster than the server has: they refuse what comes before it. So it is where the
-   * database was set back; but each says it of itself, and nothing proves it. None of an older server.
+   * Agents that claim to have seen a newer roster than the server has; they refuse the older one. This happens when the
+   * database was restored from a backup, but it is only each agent's claim: nothing proves it. Missing from older
+   * servers.
    */
   lostRoster: Type.Optional(
     Nullable(
@@ -48,21 +51,23 @@ export const SegmentSchema = Type.Object({
         agents: Type.Array(
           Type.Object({
             name: Type.String(),
-            rosterNumber: Type.Integer({ description: 'Of the newest roster that it says to have seen' }),
+            rosterNumber: Type.Integer({
+              description: 'Number of the newest roster that it claims to have seen',
+            }),
           }),
         ),
       }),
     ),
   ),
-  /** Generation of the segment key, 0 before the first agent. */
+  /** Generation of the segment key; 0 before the first agent. */
   keyGeneration: Type.Integer(),
   health: Type.Enum(segmentHealths),
   targetCount: Type.Integer(),
-  /** Steps ready and not leased. */
+  /** Steps that are ready but not leased. */
   waitingSteps: Type.Integer(),
-  /** Since when an agent is awaited that makes a new segment key, because one that has the current was revoked. */
+  /** Since when an agent is needed to make a new segment key, because an agent that has the current one was revoked. */
   keyRotationWantedAt: Nullable(Timestamp),
-  /** Credentials that a revoked agent can open: their secrets are to be changed on the targets, then sealed anew. */
+  /** Credentials that a revoked agent can open: change their secrets on the targets, then seal the new ones. */
   credentialsToRotate: Type.Integer(),
   createdAt: Timestamp,
 });
@@ -70,27 +75,27 @@ export type Segment = Static<typeof SegmentSchema>;
 export const SegmentListSchema = Type.Object({
   ...Page(SegmentSchema).properties,
   named: Type.Array(Type.Object({ id: Id, name: Type.String() }), {
-    description: 'Segments of which the caller sees no more than the name, because of targets in them',
+    description: 'Segments of which the caller sees only the name, because they may see targets in them',
   }),
 });
 const UnknownAfter = { minimum: 10, maximum: 86_400 };
-/** How long an agent may be silent before what it has begun is unknown, in seconds. */
+/** How long an agent may be silent before its running steps count as unknown, in seconds. */
 export const PutUnknownAfterRequestSchema = Closed({ unknownAfter: Type.Integer(UnknownAfter) });
 export const CreateSegmentRequestSchema = Closed({
   name: SegmentName,
   description: Type.Optional(Description(1000)),
   unknownAfter: Type.Optional(Type.Integer({ ...UnknownAfter, default: 300 })),
-  /** Ed25519 public key of a root that its owner holds. Left out, the server makes the root and keeps it. */
+  /** Ed25519 public key of a root that its owner holds. If omitted, the server makes the root and keeps it. */
   ownerRoot: Type.Optional(PublicKeySchema),
 });
 
-/** What the console and CLI seal a credential to. */
+/** What the console and the CLI seal a credential to. */
 export const SealingKeySchema = Type.Object({
   installationId: Type.String(),
   segmentId: Id,
   generation: Type.Integer({ minimum: 1 }),
   publicKey: Type.String({ description: 'X25519 public key, base64' }),
-  /** The root signs the roster, the roster names the key: a client verifies both. */
+  /** The root signs the roster, and the roster names the key: clients verify both. */
   rootPublicKey: Type.String(),
   roster: SignedRosterSchema,
 });
@@ -98,15 +103,15 @@ export type SealingKey = Static<typeof SealingKeySchema>;
 
 export const EnrollmentTokenSchema = Type.Object({
   id: Id,
-  token: Type.String({ description: 'Shown once; good for one agent' }),
+  token: Type.String({ description: 'Shown once; valid for one agent' }),
   expiresAt: Timestamp,
-  /** Shell lines for the machine in the segment, in order. The token is not in them. */
+  /** Shell commands to run on the machine in the segment, in order. None contains the token. */
   steps: Type.Array(
     Type.Object({
       title: Type.String(),
-      /** A line to paste; for saving the token it is the command that takes it on stdin. */
+      /** A line to paste. The one that saves the token reads it from stdin. */
       command: Type.String(),
-      /** True for the step at which the token is pasted. */
+      /** `true` for the step at which the token is pasted. */
       takesToken: Type.Boolean(),
     }),
   ),

@@ -1,4 +1,4 @@
-// One action on many jobs: on all of them, or on none.
+// One action on many jobs: all of them change, or none.
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
 import { Closed, Id } from '../common.ts';
@@ -19,7 +19,7 @@ export const bulkJobActions = [
 ] as const;
 export type BulkJobAction = (typeof bulkJobActions)[number];
 export const BulkJobRequestSchema = Closed({
-  /** One of `ids` and `filter`. */
+  /** Exactly one of `ids` and `filter`. */
   ids: Type.Optional(Type.Array(Id, { minItems: 1, maxItems: limits.maxJobsPerBulk, uniqueItems: true })),
   filter: Type.Optional(Closed(jobFilters)),
   action: Type.Enum(bulkJobActions),
@@ -30,18 +30,18 @@ export const BulkJobRequestSchema = Closed({
   /** For `unlabel`. */
   labelNames: Type.Optional(Type.Array(LabelName, { minItems: 1, maxItems: 64, uniqueItems: true })),
   note: Type.Optional(Type.String({ maxLength: 1_000, pattern: descriptionPattern })),
-  /** Says what would be done and does nothing. */
+  /** Reports what would be done, without doing it. */
   dryRun: Type.Optional(Type.Boolean()),
 });
 export type BulkJobRequest = Static<typeof BulkJobRequestSchema>;
 export const BulkJobReplySchema = Type.Object({
   selected: Type.Integer(),
-  /** Of these, those that differ afterwards. */
+  /** Jobs that the action changes. */
   changed: Type.Integer(),
   dryRun: Type.Boolean(),
-  /** Of those that change the first 200, by name, with what they are before and after. */
+  /** The first 200 jobs that change, by name, with their state before and after. */
   plan: Type.Array(Type.Object({ id: Id, name: Type.String(), before: Type.String(), after: Type.String() })),
-  /** What keeps the action from being done, of a dry run; without it such a request is refused. */
+  /** In a dry run, what prevents the action; without `dryRun` such a request is refused. */
   obstacles: Type.Array(Type.Object({ id: Id, name: Type.String(), message: Type.String() })),
 });
 export type BulkJobReply = Static<typeof BulkJobReplySchema>;

@@ -1,22 +1,22 @@
-// How jobs fare: their health, and what their runs come to.
+// How jobs are doing: their health, and statistics over their runs.
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
 import { jobStates, runStatuses } from '../../states.ts';
 import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
 
 export const jobProblemKinds = [
-  /** A step names a credential that no segment has. */
+  /** A step names a credential that exists in no segment. */
   'unknown_credential',
-  /** A step type that this server does not know, or that is to be used no more. */
+  /** This server doesn't know a step type, or it is deprecated. */
   'unknown_step_type',
   'deprecated_step_type',
-  /** A segment of its last run has no agent that is connected. */
+  /** A segment of its last run has no connected agent. */
   'segment_without_agents',
-  /** Its last runs failed, one after the other. */
+  /** Its last runs all failed. */
   'failing',
-  /** Its definition breaks what is asked of definitions today. */
+  /** Its definition breaks a rule of today's schema. */
   'invalid',
-  /** It breaks a rule of this installation, which may be newer than the job. It runs all the same. */
+  /** It breaks a site rule, which may be newer than the job. It can still be run. */
   'site_rule',
 ] as const;
 export type JobProblemKind = (typeof jobProblemKinds)[number];
@@ -24,7 +24,7 @@ export const JobProblemSchema = Type.Object({
   kind: Type.Enum(jobProblemKinds),
   /** What is wrong and what to do. */
   message: Type.String(),
-  /** Where in the definition. */
+  /** The place in the definition. */
   path: Type.Optional(Type.String()),
 });
 export type JobProblem = Static<typeof JobProblemSchema>;
@@ -33,9 +33,9 @@ export const JobsHealthSchema = Type.Object({
   status: Type.Enum(['ok', 'degraded']),
   jobs: Type.Integer(),
   openRuns: Type.Integer(),
-  /** What is wrong, in words; empty when nothing is. */
+  /** What is wrong, in words; empty if nothing is. */
   problems: Type.Array(Type.String()),
-  /** Active jobs with problems, on this page of them, by name. */
+  /** Active jobs with problems among those on this page, by name. */
   items: Type.Array(Type.Object({ id: Id, name: Type.String(), problems: Type.Array(JobProblemSchema) })),
   nextCursor: Nullable(Type.String()),
 });
@@ -59,14 +59,14 @@ const Durations = Type.Object({
 export const JobStatisticsSchema = Type.Object({
   days: Type.Integer(),
   since: Timestamp,
-  /** Runs begun since then. */
+  /** Runs started since then. */
   runs: Type.Integer(),
-  /** Of these, those that ended, by status. */
+  /** Runs that ended, by status. */
   byStatus: Type.Record(Type.String(), Type.Integer()),
   open: Type.Integer(),
-  /** Succeeded among those that ended, cancelled ones left out; null when there are none. */
+  /** Share of the ended runs that succeeded, not counting cancelled ones; `null` if there are none. */
   successRate: Nullable(Type.Number()),
-  /** Of those that ended. */
+  /** Durations of the ended runs. */
   durations: Durations,
   last: Nullable(
     Type.Object({
@@ -76,32 +76,32 @@ export const JobStatisticsSchema = Type.Object({
       executionTimeMs: Nullable(Type.Integer()),
     }),
   ),
-  /** One for each day with runs, in UTC, oldest first. */
+  /** One entry for each day with runs, in UTC, oldest first. */
   byDay: Type.Array(
     Type.Object({
-      day: Type.String({ description: '2026-11-25' }),
+      day: Type.String({ description: 'A day, such as 2026-11-25' }),
       runs: Type.Integer(),
       succeeded: Type.Integer(),
       failed: Type.Integer({ description: 'Failed, timed out or partial' }),
       unknown: Type.Optional(
-        Type.Integer({ description: 'Ended unknown; a server of before counts these as failed' }),
+        Type.Integer({ description: 'Ended unknown; an older server counts these as failed' }),
       ),
       p50Ms: Nullable(Type.Integer()),
     }),
   ),
-  /** There were more: these are of the newest ones. */
+  /** There were more runs than were looked at. */
   isCut: Type.Boolean({ description: `Only the newest ${limits.maxRunsForStatistics} runs were looked at` }),
 });
 export type JobStatistics = Static<typeof JobStatisticsSchema>;
-/** How many jobs there are, archived ones only in `states`. */
+/** How many jobs there are. Archived jobs count only in `states`. */
 export const JobCountsSchema = Type.Object({
   total: Type.Integer(),
   states: Type.Array(Type.Object({ state: Type.Enum(jobStates), jobs: Type.Integer() })),
-  /** By the status of their last run; `none` for those that never ran. */
+  /** Jobs by the status of their last run; `none` for those that never ran. */
   lastResults: Type.Array(
     Type.Object({ lastResult: Type.Enum([...runStatuses, 'none']), jobs: Type.Integer() }),
   ),
-  /** In each itself, not in those below it; one without jobs is left out. */
+  /** Jobs directly in each category, not in those below it; categories without jobs are left out. */
   categories: Type.Array(Type.Object({ category: Type.String(), jobs: Type.Integer() })),
   templates: Type.Integer(),
 });

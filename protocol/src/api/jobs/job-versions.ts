@@ -1,4 +1,4 @@
-// Versions of a job: what is said of them, how two differ, and the names that runs may use for them.
+// Versions of a job: their metadata, how two of them differ, and the names that runs may use for them.
 import { type Static, Type } from 'typebox';
 import { changeKinds } from '../../comparison/compare-definitions.ts';
 import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
@@ -8,7 +8,7 @@ import { JobDefinitionSchema, VersionNameSchema, VersionNameText } from './jobs.
 const Note = Type.String({
   maxLength: 1_000,
   pattern: descriptionPattern,
-  description: 'Why; for the history',
+  description: 'Why, for the history',
 });
 
 const versionFields = {
@@ -17,11 +17,11 @@ const versionFields = {
   createdBy: Type.String(),
   createdAt: Timestamp,
   note: Type.String(),
-  /** The version that it brought back; null for one that was written. */
+  /** The version that it restored; `null` if it was written. */
   restores: Nullable(Type.Integer()),
-  checksum: Type.String({ description: 'SHA-256 of the definition as stored; hex' }),
+  checksum: Type.String({ description: 'SHA-256 of the definition as stored, in hex' }),
   stepCount: Type.Integer(),
-  /** Tags and channels that name it. */
+  /** Tags and channels that point to it. */
   names: Type.Array(VersionNameSchema),
 };
 export const JobVersionHeadSchema = Type.Object(versionFields);
@@ -35,28 +35,31 @@ export const JobVersionSchema = Type.Object({
 export type JobVersion = Static<typeof JobVersionSchema>;
 export const JobVersionQuerySchema = Closed(pageQuery);
 
-/** Some lines that differ, with those around them. */
+/** Lines that differ, with some context around them. */
 export const LineHunkSchema = Type.Object({
-  /** Number of the first line, from 1; of an empty side the line before it. */
+  /** Number of the first line, from 1; for an empty side, that of the line before it. */
   beforeStart: Type.Integer(),
   beforeLines: Type.Integer(),
   afterStart: Type.Integer(),
   afterLines: Type.Integer(),
   lines: Type.Array(Type.Object({ op: Type.Enum(['same', 'removed', 'added']), text: Type.String() })),
 });
-/** One place in which two definitions differ. */
+/** One place where two definitions differ. */
 export const DefinitionChangeSchema = Type.Object({
-  /** `steps[2].config.command`, as in the later one; of what was removed, as in the earlier one. */
+  /**
+   * Path in the later definition, such as `steps[2].config.command`; for something removed, the path in the earlier
+   * one.
+   */
   path: Type.String(),
-  /** As in the earlier one, where that differs: steps are compared by id or name, wherever they stand. */
+  /** Path in the earlier definition, if it differs: steps are matched by id or name, wherever they stand. */
   beforePath: Type.Optional(Type.String()),
-  /** Name of the step that it is of. */
+  /** Name of the step that contains it. */
   step: Type.Optional(Type.String()),
-  /** `moved`: a step that stands elsewhere among those that both have. */
+  /** `moved`: a step whose order among the steps common to both has changed. */
   kind: Type.Enum(changeKinds),
   before: Type.Optional(Type.Unknown()),
   after: Type.Optional(Type.Unknown()),
-  /** Of texts with several lines. */
+  /** For texts of several lines. */
   hunks: Type.Optional(Type.Array(LineHunkSchema)),
 });
 export const ComparedVersionSchema = Type.Object({
@@ -68,7 +71,7 @@ export const ComparedVersionSchema = Type.Object({
 export const CompareVersionsQuerySchema = Closed({
   from: Type.String({ maxLength: 64, description: 'Number, tag or channel' }),
   to: Type.Optional(
-    Type.String({ maxLength: 64, description: 'Number, tag or channel; the current version unless told' }),
+    Type.String({ maxLength: 64, description: 'Number, tag or channel; by default the current version' }),
   ),
 });
 export const VersionComparisonSchema = Type.Object({
@@ -79,16 +82,16 @@ export const VersionComparisonSchema = Type.Object({
 });
 export type VersionComparison = Static<typeof VersionComparisonSchema>;
 
-/** Beside the error of a save that another one came before: both sides. */
+/** Sent with the error if somebody else saved the job first: both sides. */
 export const SaveConflictSchema = Type.Object({
   expectedVersion: Type.Integer(),
-  /** What is current now. */
+  /** The current version. */
   theirs: Type.Object({ ...ComparedVersionSchema.properties, definition: JobDefinitionSchema }),
-  /** From the expected version to the current one. */
+  /** Changes from the expected version to the current one. */
   theirChanges: Type.Array(DefinitionChangeSchema),
-  /** From the expected version to what was to be saved. */
+  /** Changes from the expected version to the one that was to be saved. */
   yourChanges: Type.Array(DefinitionChangeSchema),
-  /** Paths that both changed, and differently. */
+  /** Paths that both sides changed, in different ways. */
   overlapping: Type.Array(Type.String()),
 });
 export type SaveConflict = Static<typeof SaveConflictSchema>;
@@ -96,7 +99,7 @@ export type SaveConflict = Static<typeof SaveConflictSchema>;
 export const RollBackRequestSchema = Closed({
   /** Number, tag or channel. */
   version: Type.Union([Type.Integer({ minimum: 1, maximum: 2_147_483_647 }), VersionNameText]),
-  /** As when saving. */
+  /** As in a save. */
   expectedVersion: Type.Optional(Type.Integer({ minimum: 1 })),
   note: Type.Optional(Note),
 });
@@ -119,14 +122,14 @@ export const historyKinds = [
   'channel_set',
   'channel_removed',
 ] as const;
-/** One change to a job, newest first. */
+/** One change to a job. Histories are listed newest first. */
 export const JobHistoryEntrySchema = Type.Object({
   at: Timestamp,
   by: Type.String(),
   kind: Type.Enum(historyKinds),
-  /** In words. */
+  /** The change in words. */
   summary: Type.String(),
-  /** The version that it made, or that it is about. */
+  /** The version that it created or concerns. */
   version: Nullable(Type.Integer()),
   note: Type.String(),
 });

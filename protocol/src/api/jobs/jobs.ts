@@ -1,4 +1,4 @@
-// Job definitions and what lists say of them. A definition is stored as an immutable version.
+// Job definitions, and how lists and pages describe jobs. A definition is stored as an immutable version.
 import { type Static, Type } from 'typebox';
 import { SignedGrantSchema } from '../../grants/run-grant.ts';
 import { limits } from '../../limits.ts';
@@ -20,7 +20,7 @@ import {
 } from './parameters.ts';
 import { ParameterValuesSchema, SecretParametersSchema } from './values.ts';
 
-/** Step types this server knows. Each has a configuration schema of its own (protocol/src/steps). */
+/** Step types that this server knows. Each has its own configuration schema (protocol/src/steps). */
 export const stepTypes = [
   'ssh.exec',
   'reboot',
@@ -34,23 +34,25 @@ export const stepTypes = [
 ] as const;
 export type StepTypeName = (typeof stepTypes)[number];
 
-/** What follows an attempt of which it isn't known how it ended. */
+/** What to do after an attempt whose result is unknown. */
 export const onUnknownChoices = ['fail', 'hold', 'retry'] as const;
 export type OnUnknown = (typeof onUnknownChoices)[number];
-/** After what outcome of the steps before it a step runs. */
+/** The outcome of the previous steps after which a step runs. */
 export const whenStatuses = ['success', 'failure', 'always'] as const;
 export type WhenStatus = (typeof whenStatuses)[number];
 
 export const RetryPolicySchema = Closed({
-  /** Tries in all, the first one included. */
+  /** Tries in all, including the first. */
   attempts: Type.Integer({ minimum: 2, maximum: limits.maxTries }),
-  /** Before the second try, in seconds; a fifth more or less by chance, so that hosts don't all return at once. */
+  /**
+   * Delay before the second try, in seconds; varied randomly by up to a fifth, so that hosts don't all return at once.
+   */
   delay: Type.Optional(Type.Number({ minimum: 0, maximum: limits.maxRetryDelayS, default: 10 })),
-  /** Each further delay is that many times the one before. */
+  /** Factor by which each further delay is longer than the one before. */
   backoff: Type.Optional(Type.Number({ minimum: 1, maximum: 10, default: 2 })),
-  /** No delay is longer, in seconds. */
+  /** Longest delay, in seconds. */
   max_delay: Type.Optional(Type.Number({ minimum: 0, maximum: limits.maxRetryDelayS, default: 3_600 })),
-  /** Reasons to try again on. Unless told: those that may be different a moment later, `exit_code` among them. */
+  /** Reasons to try again; by default those that may have gone away a moment later, including `exit_code`. */
   on: Type.Optional(
     Type.Array(Type.Enum(retryReasons), { minItems: 1, maxItems: retryReasons.length, uniqueItems: true }),
   ),
@@ -59,41 +61,42 @@ export type RetryPolicy = Static<typeof RetryPolicySchema>;
 
 export const StepDefinitionSchema = Closed({
   name: DisplayName(),
-  /** How other steps refer to it; its name serves where that is an identifier itself. */
+  /** How other steps refer to it; by default its name, if that is an identifier. */
   id: Type.Optional(Identifier()),
   type: Type.Enum(stepTypes),
-  /** The step is skipped on targets where this is false; steps after it go on. */
+  /** If false on a target, the step is skipped there; later steps continue. */
   when: Type.Optional(Expression()),
-  /** What it hands on to later steps, by name. */
+  /** Values that it hands on to later steps, by name. */
   outputs: Type.Optional(StepOutputsSchema),
-  /** For this step alone; stands before the job's. */
+  /** For this step only; takes precedence over the job's. */
   connection: Type.Optional(JobConnectionSchema),
   /**
-   * When the agent was cut off and what happened on the target isn't known: `fail` ends the step `unknown`, `hold` waits
-   * for a person, `retry` runs it again and needs `idempotent`. `fail` unless told.
+   * What to do if the agent was cut off and the result on the target is unknown: `fail` (the default) ends the step
+   * `unknown`, `hold` waits for a person, `retry` runs it again and requires `idempotent`.
    */
   on_unknown: Type.Optional(Type.Enum(onUnknownChoices)),
-  /** Running it twice does no harm. */
+  /** Whether running it twice does no harm. */
   idempotent: Type.Optional(Type.Boolean()),
-  /** How long a held step waits for a decision, in seconds, before it ends `unknown`; a day unless told. */
+  /** How long a held step waits for a decision before it ends `unknown`, in seconds; one day by default. */
   hold_for: Type.Optional(Type.Integer({ minimum: 60, maximum: limits.maxHoldForS })),
-  /** Tries it again when it failed or timed out and is known to have ended. */
+  /** Tries the step again if it failed or timed out and is known to have ended. */
   retry: Type.Optional(RetryPolicySchema),
   /**
-   * `success` (unless told): when all steps before it succeeded. `failure`: when one failed, timed out or was cancelled.
-   * `always`: in both cases. A target run ends as the step that failed first, whatever becomes of those that follow.
+   * `success` (the default): runs if all steps before it succeeded. `failure`: if one failed, timed out or was
+   * cancelled. `always`: in both cases. The first step that failed decides how the target run ends, whatever follows
+   * it.
    */
   when_status: Type.Optional(Type.Enum(whenStatuses)),
-  config: Type.Unknown({ description: 'An object: what the step type asks for' }),
+  config: Type.Unknown({ description: 'An object with the fields of the step type' }),
 });
 export const versionNamePattern = '^(?![0-9]+$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}$';
 /** A tag or channel. */
 export const VersionNameText = Type.String({
   maxLength: 64,
   pattern: versionNamePattern,
-  description: 'Letters, digits, dots, hyphens and underscores; not digits alone',
+  description: 'Letters, digits, dots, hyphens and underscores; not only digits',
 });
-/** How a version is named: by its number, a tag or a channel. */
+/** How a version is named: by number, tag or channel. */
 export const VersionReference = Type.Union([
   Type.Integer({ minimum: 1, maximum: 2_147_483_647 }),
   VersionNameText,
@@ -102,16 +105,16 @@ const RunTimeout = Type.Integer({
   minimum: 1,
   maximum: 30 * 86_400,
   description:
-    'Seconds that a run may take from its first lease; then steps that wait end `timed_out` and those that run are stopped',
+    'Seconds that a run may take from its first lease; then waiting steps end `timed_out` and running steps are stopped',
 });
 export const JobDefinitionSchema = Closed({
   name: DisplayName(),
   description: Type.Optional(Description(10_000)),
-  /** Name of the category, `general` when left out. It belongs to the job and not to a version. */
+  /** Name of the category; `general` by default. Belongs to the job, not to a version. */
   category: Type.Optional(CategoryPath()),
-  /** Belong to the job and not to a version. */
+  /** Belong to the job, not to a version. */
   labels: Type.Optional(LabelsSchema),
-  /** Other jobs are made from it; it is run for trial only. Belongs to the job and not to a version. */
+  /** Other jobs are made from it; it can only be run as a trial. Belongs to the job, not to a version. */
   template: Type.Optional(Type.Boolean()),
   start_within: Type.Optional(
     Type.Integer({
@@ -119,22 +122,25 @@ export const JobDefinitionSchema = Closed({
       maximum: 30 * 86_400,
       default: limits.startWithinS,
       description:
-        'Seconds that a run may wait for its first step to start, and each later step for an agent or a lock while nothing of the run goes on in its segment; then it ends `timed_out`',
+        'Seconds that a run may wait for its first step to start, and each later step for an agent or a lock while nothing of the run is active in its segment; then it ends `timed_out`',
     }),
   ),
   priority: Type.Optional(Priority),
-  /** Without one all targets start at once and each goes on, whatever becomes of the others. */
+  /** Without one, all targets start at once and are independent of each other. */
   strategy: Type.Optional(StrategySchema),
-  /** What each target run holds from its first lease to its end. */
+  /** Locks that each target run holds from its first lease to its end. */
   locks: Type.Optional(Type.Array(LockSchema, { minItems: 1, maxItems: limits.maxLocksPerJob })),
   timeout: Type.Optional(RunTimeout),
-  /** What whoever runs it gives; `${{ parameters.name }}` in the steps. */
+  /** Filled in by the person who runs the job; used in steps as `${{ parameters.name }}`. */
   parameters: Type.Optional(ParametersSchema),
-  /** What must hold between parameters. */
+  /** Conditions over several parameters. */
   rules: Type.Optional(Type.Array(ParameterRuleSchema, { maxItems: limits.maxParameterRules })),
-  /** Stands before what targets, groups and segments give. */
+  /** Takes precedence over settings of targets, groups and segments. */
   connection: Type.Optional(JobConnectionSchema),
-  /** Masks private keys and tokens of well-known forms in its output, too; as the installation is set unless told. */
+  /**
+   * Whether private keys and tokens of well-known forms are masked in the output too; by default as the installation is
+   * configured.
+   */
   detect_secrets: Type.Optional(Type.Boolean()),
   steps: Type.Array(StepDefinitionSchema, { minItems: 1, maxItems: limits.maxStepsPerJob }),
 });
@@ -152,7 +158,7 @@ const jobFields = {
   name: Type.String(),
   description: Type.String(),
   category: Type.String(),
-  /** Of the current version. */
+  /** Number of the current version. */
   version: Type.Integer(),
   state: Type.Enum(jobStates),
   /** Whether the state is `active`. */
@@ -175,14 +181,14 @@ export type JobListItem = Static<typeof JobListItemSchema>;
 const MadeFromSchema = Type.Object({
   id: Id,
   name: Type.String(),
-  /** The version of the template that it was made from. */
+  /** The version of the template that the job was made from. */
   version: Type.Integer(),
-  /** The template's current one. */
+  /** The template's current version. */
   newestVersion: Type.Integer(),
 });
 export const versionNameKinds = ['tag', 'channel'] as const;
 export type VersionNameKind = (typeof versionNameKinds)[number];
-/** A name of a version: a tag stays, a channel moves. */
+/** A name of a version: a tag never moves, a channel does. */
 export const VersionNameSchema = Type.Object({
   name: Type.String(),
   kind: Type.Enum(versionNameKinds),
@@ -194,38 +200,40 @@ export type VersionName = Static<typeof VersionNameSchema>;
 export const JobSchema = Type.Object({
   ...jobFields,
   categoryId: Id,
-  /** What was said when it came into its state. */
+  /** The note given with the last change of state. */
   stateNote: Type.String(),
-  /** What its state may become. */
+  /** States that it can change to. */
   nextStates: Type.Array(Type.Enum(jobStates)),
-  /** Null for a job that was written, or whose template is gone or not to be seen by the caller. */
+  /** `null` if the job was not made from a template, or the template is gone or not visible to the caller. */
   madeFrom: Nullable(MadeFromSchema),
   /** Tags and channels. */
   names: Type.Array(VersionNameSchema),
-  /** Of the current version: when, by whom and with what note it was saved. */
+  /** When the current version was saved, by whom, and with what note. */
   savedAt: Timestamp,
   savedBy: Type.String(),
   note: Type.String(),
   /** With defaults filled in. */
   definition: JobDefinitionSchema,
   checksum: Type.String({
-    description: 'SHA-256 of the definition as stored, which is without category, labels and template; hex',
+    description: 'SHA-256 of the definition as stored (without category, labels and template), in hex',
   }),
 });
 export type Job = Static<typeof JobSchema>;
-/** What breaks a site rule that only warns is saved, and told of. */
+/** Violations of site rules that only warn: the definition is saved all the same. */
 const warnings = Type.Optional(Type.Array(DefinitionProblemSchema));
 export const CreatedJobSchema = Type.Object({ ...JobSchema.properties, warnings });
-/** With `defaults=true` the definition is as it takes effect. */
+/** With `defaults=true`, the definition as it takes effect. */
 export const ShownJobSchema = Type.Object({
   ...JobSchema.properties,
   defaults: Type.Optional(
-    Type.Array(Type.String(), { description: 'Paths of what is as it is unless told; with `defaults=true`' }),
+    Type.Array(Type.String(), {
+      description: 'Paths of values that were filled in by default; only with `defaults=true`',
+    }),
   ),
   serverDefaults: Type.Optional(
     Type.Object(
       { detect_secrets: Type.Boolean() },
-      { description: 'What holds where a definition does not say it, as the server that answers is set' },
+      { description: 'Defaults that depend on the configuration of the server that answers' },
     ),
   ),
 });
@@ -234,46 +242,48 @@ export const ShowJobQuerySchema = Closed({
   defaults: Type.Optional(
     Type.Boolean({
       description:
-        'The definition as it takes effect: with what holds where it says nothing, told of in `defaults`',
+        'Returns the definition as it takes effect, with all defaults filled in and listed in `defaults`',
     }),
   ),
 });
 export type CreatedJob = Static<typeof CreatedJobSchema>;
 export const jobSorts = ['name', 'updated', 'lastRun'] as const;
 export type JobSort = (typeof jobSorts)[number];
-/** What jobs are looked for by, in lists and for bulk actions. All that is given must fit. */
+/** Filters for lists and bulk actions. A job must match all that are given. */
 export const jobFilters = {
   search: Type.Optional(
     Type.String({ maxLength: 100, description: 'Part of name, description or a label (`env=prod`)' }),
   ),
-  category: Type.Optional(Type.String({ maxLength: 200, description: 'A category, with those below it' })),
-  /** `env=prod,critical`: each a `name` or `name=value`. */
+  category: Type.Optional(
+    Type.String({ maxLength: 200, description: 'A category, including those below it' }),
+  ),
+  /** A list such as `env=prod,critical`: each item is `name` or `name=value`. */
   label: Type.Optional(
     Type.String({
       minLength: 1,
       maxLength: 1_000,
-      description: '`name` or `name=value`; several with commas',
+      description: '`name` or `name=value`; several separated by commas',
     }),
   ),
   stepType: Type.Optional(Type.String({ maxLength: 50 })),
   state: Type.Optional(
     Type.String({
       maxLength: 100,
-      description: 'One or more states, comma-separated; without it all but archived',
+      description: 'One or more states, comma-separated; by default all but archived',
     }),
   ),
-  author: Type.Optional(Type.String({ maxLength: 100, description: 'Name of who created it' })),
+  author: Type.Optional(Type.String({ maxLength: 100, description: 'Name of its creator' })),
   lastResult: Type.Optional(
     Type.String({
       maxLength: 200,
-      description: 'What its last run is, one or more statuses, comma-separated; `none` for never run',
+      description: 'Status of its last run: one or more, comma-separated; `none` if it has never run',
     }),
   ),
   createdAfter: Type.Optional(Timestamp),
   createdBefore: Type.Optional(Timestamp),
   updatedAfter: Type.Optional(Timestamp),
   updatedBefore: Type.Optional(Timestamp),
-  template: Type.Optional(Type.Boolean({ description: 'Templates only, or none' })),
+  template: Type.Optional(Type.Boolean({ description: '`true`: only templates; `false`: only other jobs' })),
   madeFrom: Type.Optional(Type.Integer({ minimum: 1, description: 'Made from this template' })),
 };
 export const JobQuerySchema = Closed({
@@ -282,16 +292,16 @@ export const JobQuerySchema = Closed({
   sort: Type.Optional(
     Type.Enum(jobSorts, {
       default: 'name',
-      description: 'By name, by when it was changed last (newest first), or by its last run (newest first)',
+      description: 'By name, by last change (newest first), or by last run (newest first)',
     }),
   ),
-  /** Says in `total` how many there are on all pages. */
+  /** Whether `total` reports the count over all pages. */
   count: Type.Optional(Type.Boolean()),
 });
 export type JobQuery = Static<typeof JobQuerySchema>;
 export const JobPageSchema = Type.Object({
   ...Page(JobListItemSchema).properties,
-  /** With `count=true`. */
+  /** Only with `count=true`. */
   total: Type.Optional(Type.Integer()),
 });
 export type JobPage = Static<typeof JobPageSchema>;
@@ -299,32 +309,32 @@ export type JobPage = Static<typeof JobPageSchema>;
 const Note = Type.String({
   maxLength: 1_000,
   pattern: descriptionPattern,
-  description: 'Why; for the history',
+  description: 'Why, for the history',
 });
-/** What a new job begins as: `active` unless told. */
+/** State of a new job: `active` by default. */
 const FirstState = Type.Enum(['draft', 'active']);
-/** A definition with what is said beside it. */
+/** A definition with a state and a note. */
 export const CreateJobFromDefinitionSchema = Closed({
   definition: JobDefinitionSchema,
   state: Type.Optional(FirstState),
   note: Type.Optional(Note),
 });
-/** A job made from a template: its definition with these parameters filled. */
+/** Makes a job from a template: the template's definition with these parameters filled in. */
 export const CreateJobFromTemplateSchema = Closed({
   from_template: Closed({
     id: Id,
-    /** Number, tag or channel of a version of the template; the current one unless told. */
+    /** Number, tag or channel of a version of the template; by default the current one. */
     version: Type.Optional(VersionReference),
   }),
   name: DisplayName(),
   description: Type.Optional(Description(10_000)),
-  /** The template's unless told. */
+  /** By default the template's. */
   category: Type.Optional(CategoryPath()),
-  /** The template's unless told. */
+  /** By default the template's. */
   labels: Type.Optional(LabelsSchema),
   /** Values that become the defaults of these parameters. */
   parameters: Type.Optional(Type.Record(Identifier(), Type.Unknown(), { additionalProperties: false })),
-  /** Of these parameters the value given is the only one allowed: a run can't change it. */
+  /** For these parameters, only the given value is allowed: a run can't change it. */
   fixed: Type.Optional(Type.Array(Identifier(), { maxItems: limits.maxParametersPerJob, uniqueItems: true })),
   state: Type.Optional(FirstState),
   note: Type.Optional(Note),
@@ -336,21 +346,21 @@ export const CreateJobRequestSchema = Type.Union([
   CreateJobFromDefinitionSchema,
   CreateJobFromTemplateSchema,
 ]);
-/**
- * Saves a definition as a new version. Category, labels and template stay as they are where the definition doesn't name
- * them.
- */
+/** Saves a definition as a new version. Category, labels and template stay as they are if the definition omits them. */
 export const SaveJobRequestSchema = Closed({
   definition: JobDefinitionSchema,
-  /** The version that was changed; 409 when another one is current by now. Or the header `If-Match: "3"`. */
+  /**
+   * The version that the change is based on; 409 if another one is current by now. The header `If-Match: "3"` does the
+   * same.
+   */
   expectedVersion: Type.Optional(Type.Integer({ minimum: 1 })),
   note: Type.Optional(Note),
 });
-/** As for creating a job: the bare definition, or one with what is said beside it. */
+/** As for creating a job: the bare definition, or one with further fields. */
 export const SaveJobBodySchema = Type.Union([JobDefinitionSchema, SaveJobRequestSchema]);
 export const SaveJobReplySchema = Type.Object({
   job: JobSchema,
-  /** False where the definition is that of the current version. */
+  /** `false` if the definition equals the current version. */
   isNewVersion: Type.Boolean(),
   /** What was done, in a sentence. */
   message: Type.String(),
@@ -362,25 +372,25 @@ export type JobStateRequest = Static<typeof JobStateRequestSchema>;
 
 export const StartRunRequestSchema = Closed({
   ...selectionFields,
-  /** Number, tag or channel of the version to run; the current one unless told. The run keeps to it. */
+  /** Number, tag or channel of the version to run; by default the current one. The run keeps that version. */
   version: Type.Optional(VersionReference),
   start_within: Type.Optional(Type.Integer({ minimum: 1, maximum: 30 * 86_400 })),
-  /** Above the job's own: for who may edit the job. */
+  /** A priority above the job's own needs permission to edit the job. */
   priority: Type.Optional(Priority),
-  /** In place of the job's; where it has one, for who may edit the job. */
+  /** Replaces the job's strategy; if the job has one, that needs permission to edit the job. */
   strategy: Type.Optional(StrategySchema),
-  /** Longer than the job's own: for who may edit the job. */
+  /** A timeout longer than the job's own needs permission to edit the job. */
   timeout: Type.Optional(RunTimeout),
-  /** A secret that is given here and not sealed is sealed by the server at once, and never stored in the clear. */
+  /** A secret that is given here unsealed is sealed by the server at once and never stored in the clear. */
   parameters: Type.Optional(ParameterValuesSchema),
   secretParameters: Type.Optional(SecretParametersSchema),
-  /** Why it is run; kept with it. */
+  /** Why it is run; kept with the run. */
   reason: Type.Optional(Description(1_000)),
-  /** What signers allow, where agents of its segments run only what is signed. */
+  /** What signers allow; needed if agents of its segments run only what is signed. */
   grant: Type.Optional(SignedGrantSchema),
 });
 export type StartRunRequest = Static<typeof StartRunRequestSchema>;
-/** What of a run's start says where it will run. */
+/** The parts of a start request that decide where the run takes place. */
 export const RunSealingKeysRequestSchema = Closed({
   ...selectionFields,
   version: Type.Optional(VersionReference),
@@ -391,12 +401,12 @@ export type RerunChoice = (typeof rerunChoices)[number];
 export const RerunRequestSchema = Closed({
   which: Type.Enum(rerunChoices, {
     description:
-      'Targets on which the run ended so. `failed`: failed or timed out. `not_succeeded`: also cancelled and unknown.',
+      'Targets by how the run ended on them. `failed`: failed or timed out. `not_succeeded`: also cancelled and unknown.',
   }),
   from_step: Type.Optional(
     Type.Union([Type.Integer({ minimum: 1, maximum: limits.maxStepsPerJob }), Type.Literal('failed')], {
       description:
-        'Number of the first step to run; `failed`: on each target the first that did not succeed. Those before are skipped',
+        'Number of the first step to run; `failed`: on each target, the first step that did not succeed. Earlier steps are skipped',
     }),
   ),
 });

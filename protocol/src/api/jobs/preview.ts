@@ -1,4 +1,4 @@
-// What steps would come to with chosen values, before anything runs.
+// What steps would look like with chosen values, before anything runs.
 import { type Static, Type } from 'typebox';
 
 import { Closed, ErrorDetailSchema, Id, Nullable } from '../common.ts';
@@ -6,16 +6,16 @@ import { JobDefinitionSchema, VersionReference } from './jobs.ts';
 import { ParameterValuesSchema } from './values.ts';
 
 const asked = {
-  /** Secret ones need no value: they are masked. */
+  /** Secret parameters need no value: they are masked. */
   parameters: Type.Optional(ParameterValuesSchema),
-  /** Shown for this target; for one that is made up unless told. */
+  /** The target to preview for; by default a made-up one. */
   targetId: Type.Optional(Id),
 };
 export const JobPreviewRequestSchema = Closed({ ...asked, version: Type.Optional(VersionReference) });
-/** Of a definition that is not saved. */
+/** For a definition that has not been saved. */
 export const DraftPreviewRequestSchema = Closed({
   definition: JobDefinitionSchema,
-  /** The job that it is a change of. */
+  /** The job that it would change. */
   jobId: Type.Optional(Id),
   ...asked,
 });
@@ -25,11 +25,13 @@ export const JobPreviewedStepSchema = Type.Object({
   stepType: Type.String(),
   /** Its condition. */
   when: Nullable(Type.String()),
-  /** Whether it runs by that; null where that is not known before the steps before it have run. */
+  /** Whether its condition lets it run; `null` if that depends on steps that have not run. */
   runs: Nullable(Type.Boolean()),
-  /** The configuration as it is carried out: secrets masked, outputs of earlier steps by their placeholders. */
+  /**
+   * The configuration as it would be executed: secrets masked, outputs of earlier steps shown as their placeholders.
+   */
   config: Type.Unknown(),
-  /** What stands for which placeholder; without a value where that is not known yet. */
+  /** The value of each placeholder; missing if it is not known yet. */
   values: Type.Array(
     Type.Object({
       placeholder: Type.String(),
@@ -41,11 +43,13 @@ export const JobPreviewedStepSchema = Type.Object({
 });
 export type JobPreviewedStep = Static<typeof JobPreviewedStepSchema>;
 export const JobPreviewSchema = Type.Object({
-  /** Null for one that is made up. */
+  /** `null` for a made-up target. */
   target: Nullable(Type.Object({ id: Id, name: Type.String() })),
-  /** Empty where the definition is not right enough to be shown. */
+  /** Empty if the definition has too many errors to be shown. */
   steps: Type.Array(JobPreviewedStepSchema),
-  /** Of the definition, and of the values given: a run with them would be refused so. */
+  /**
+   * Problems of the definition and of the given values. A run with these values would be refused for the same reasons.
+   */
   problems: Type.Array(ErrorDetailSchema),
 });
 export type JobPreview = Static<typeof JobPreviewSchema>;

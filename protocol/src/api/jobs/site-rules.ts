@@ -1,4 +1,4 @@
-// Rules of an installation for its job definitions, beside what the schema asks of all.
+// An installation's own rules for its job definitions, in addition to the schema.
 import { type Static, Type } from 'typebox';
 import {
   Closed,
@@ -15,7 +15,7 @@ import { CategoryPath } from './categories.ts';
 import { type JobDefinition, JobDefinitionSchema } from './jobs.ts';
 import { Expression } from './parameters.ts';
 
-/** Whether a rule is asked once of each job, or of each of its steps. */
+/** Whether a rule is evaluated once for each job, or once for each of its steps. */
 export const siteRuleSubjects = ['job', 'step'] as const;
 export type SiteRuleSubject = (typeof siteRuleSubjects)[number];
 
@@ -24,54 +24,55 @@ const ruleFields = {
   description: Type.Optional(Description(2_000)),
   category: Type.Optional(
     Type.Union([CategoryPath(), Type.Null()], {
-      description: 'For jobs in this category and those below it; null for jobs in all',
+      description: 'Applies to jobs in this category and those below it; null for all jobs',
     }),
   ),
   selector: Type.Optional(
     Type.Union([Type.String({ minLength: 1, maxLength: 2_000 }), Type.Null()], {
       description:
-        'For jobs with such labels: `env=prod !legacy`; null for all. The selector language, labels only',
+        'Applies to jobs with these labels: `env=prod !legacy`; null for all. The selector language, but only labels',
     }),
   ),
   per: Type.Optional(
     Type.Enum(siteRuleSubjects, {
       default: 'job',
       description:
-        'Asked once of each `job`, or of each `step`, which the condition then speaks of as `step`',
+        'Evaluated once for each `job`, or for each `step`, which the condition then refers to as `step`',
     }),
   ),
   condition: Type.String({
     ...Expression(),
     description:
-      'CEL that is true of what keeps the rule. `job` is the definition with its defaults, `note` what was said with the save',
+      'CEL that is true if the rule is kept. `job` is the definition with its defaults, `note` the note of the save',
   }),
   message: Type.String({
     minLength: 1,
     maxLength: 500,
     pattern: descriptionPattern,
-    description: 'What whoever breaks it is told: what is asked for, and why',
+    description: 'Message for the person who breaks the rule: what it requires, and why',
   }),
   path: Type.Optional(
     Type.String({
       maxLength: 200,
       pattern: '^([A-Za-z_][A-Za-z0-9_]*(\\[[0-9]+\\])?(\\.[A-Za-z_][A-Za-z0-9_]*(\\[[0-9]+\\])?)*)?$',
-      description: 'The field that the message is shown at: `timeout`, of a step `config.timeout`',
+      description: 'Field at which the message is shown, such as `timeout`; for a step, `config.timeout`',
     }),
   ),
   severity: Type.Optional(
     Type.Enum(siteRuleSeverities, {
       default: 'error',
-      description: '`error`: what breaks it is not saved. `warning`: it is saved, and told of',
+      description:
+        '`error`: a definition that breaks the rule can’t be saved. `warning`: it is saved with a warning',
     }),
   ),
   isEnabled: Type.Optional(Type.Boolean({ default: true })),
 };
 export const CreateSiteRuleRequestSchema = Closed(ruleFields);
 export type CreateSiteRuleRequest = Static<typeof CreateSiteRuleRequestSchema>;
-/** The rule as a whole: what is left out takes its default. */
+/** Replaces the whole rule: omitted fields take their defaults. */
 export const UpdateSiteRuleRequestSchema = Closed({
   ...ruleFields,
-  /** The version that was changed; 409 when it was changed again since. Or the header `If-Match: "3"`. */
+  /** The version that the change is based on; 409 if it was changed since. The header `If-Match: "3"` does the same. */
   expectedVersion: Type.Optional(Type.Integer({ minimum: 1 })),
 });
 export type UpdateSiteRuleRequest = Static<typeof UpdateSiteRuleRequestSchema>;
@@ -88,7 +89,7 @@ export const SiteRuleSchema = Type.Object({
   path: Type.String(),
   severity: Type.Enum(siteRuleSeverities),
   isEnabled: Type.Boolean(),
-  /** Goes up with each change. */
+  /** Incremented by each change. */
   version: Type.Integer(),
   createdBy: Type.String(),
   createdAt: Timestamp,
@@ -111,18 +112,18 @@ export const SiteRuleViolationPageSchema = Type.Object({
       problems: Type.Array(DefinitionProblemSchema),
     }),
   ),
-  /** Jobs that this page looked at; those in the rule’s scope among them. */
+  /** Jobs examined for this page, and those among them to which the rule applies. */
   looked: Type.Integer(),
   inScope: Type.Integer(),
   nextCursor: Nullable(
     Type.String({
       description:
-        'Where to go on; null when all jobs were looked at. A page may have few items or none and go on: it looks at so many jobs at most',
+        'Pass as `cursor` to continue; null if all jobs have been examined. A page examines a limited number of jobs, so it may have few items or none',
     }),
   ),
 });
 export type SiteRuleViolationPage = Static<typeof SiteRuleViolationPageSchema>;
-/** A rule that is not saved, or not yet as changed: which jobs would break it. */
+/** Tries out a rule that is not saved, or a change to one: which jobs would break it. */
 export const TrySiteRuleRequestSchema = Closed({
   rule: CreateSiteRuleRequestSchema,
   limit: pageQuery.limit,
@@ -132,23 +133,23 @@ export const TrySiteRuleRequestSchema = Closed({
 /** Checks a definition without saving it. */
 export const ValidateJobRequestSchema = Closed({
   definition: JobDefinitionSchema,
-  /** The job that it would be saved as: its category and labels hold where the definition names none. */
+  /** The job that it would be saved as: its category and labels apply if the definition names none. */
   jobId: Type.Optional(Id),
-  /** What would be said with the save: site rules may ask for it. */
+  /** The note of the save, which site rules may check. */
   note: Type.Optional(Type.String({ maxLength: 1_000, pattern: descriptionPattern })),
 });
-/** As for creating a job: the bare definition, or one with what is said beside it. */
+/** As for creating a job: the bare definition, or one with further fields. */
 export const ValidateJobBodySchema = Type.Union([JobDefinitionSchema, ValidateJobRequestSchema]);
 export const ValidateJobReplySchema = Type.Object({
-  /** Whether it can be saved: no problem is an error. */
+  /** Whether it can be saved, that is, no problem is an error. */
   valid: Type.Boolean(),
   problems: Type.Array(DefinitionProblemSchema),
   definition: Type.Unsafe<JobDefinition | null>(
     Type.Unknown({
-      description: 'As it would take effect, with defaults filled in; null where it is not right in itself',
+      description: 'As it would take effect, with defaults filled in; null if it is not valid in itself',
     }),
   ),
-  /** Paths of what is as it is unless told. */
+  /** Paths of values that were filled in by default. */
   defaults: Type.Array(Type.String()),
 });
 export type ValidateJobReply = Static<typeof ValidateJobReplySchema>;

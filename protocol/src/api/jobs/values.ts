@@ -1,4 +1,5 @@
-// Values of a run: as they are given, as they are shown, and secret ones as they are carried, sealed to a segment.
+// Parameter values of a run: as they are given, as they are shown, and secrets as they are carried, sealed to a
+// segment.
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
 import { SealedEnvelopeSchema } from '../agents/sealed-envelope.ts';
@@ -13,9 +14,9 @@ export const SealedParameterSchema = Closed({
 });
 export type SealedParameter = Static<typeof SealedParameterSchema>;
 
-/** Secret values that the client has sealed, each to every segment that the run has targets in. */
+/** Secret values sealed by the client, each to every segment in which the run has targets. */
 export const SecretParametersSchema = Closed({
-  /** Chosen by the client for this run; it is sealed with each value. */
+  /** Chosen by the client for this run, and sealed together with each value. */
   id: Type.String({ format: 'uuid' }),
   values: Type.Record(Identifier(), Type.Array(SealedParameterSchema, { minItems: 1, maxItems: 1_000 }), {
     additionalProperties: false,
@@ -23,7 +24,7 @@ export const SecretParametersSchema = Closed({
 });
 export type SecretParameters = Static<typeof SecretParametersSchema>;
 
-/** What a run's secret parameters are sealed to: the segments that a selection comes to. */
+/** The keys to seal a run's secret parameters to: those of the segments that its selection resolves to. */
 export const RunSealingKeysSchema = Type.Object({
   installationId: Type.String(),
   jobId: Id,
@@ -31,26 +32,26 @@ export const RunSealingKeysSchema = Type.Object({
 });
 export type RunSealingKeys = Static<typeof RunSealingKeysSchema>;
 
-/** Parameters of a run as they are shown. */
+/** A run's parameter as it is shown. */
 export const RunParameterSchema = Type.Object({
   name: Type.String(),
-  /** Left out for a secret. */
+  /** Missing for a secret. */
   value: Type.Optional(Type.Unknown()),
   secret: Type.Boolean(),
-  /** Whether it is the default of the job's version. */
+  /** Whether the value is the default from the job's version. */
   isDefault: Type.Boolean(),
 });
 export type RunParameter = Static<typeof RunParameterSchema>;
 
-/** What a step has handed on. */
+/** A value that a step has handed on. */
 export const StepHandedOnSchema = Type.Object({
   name: Type.String(),
-  /** Left out for a secret. */
+  /** Missing for a secret. */
   value: Type.Optional(Type.String()),
   secret: Type.Boolean(),
 });
 
 export const ParameterValuesSchema = Type.Record(Type.String({ maxLength: 64 }), Type.Unknown(), {
   maxProperties: limits.maxParametersPerJob,
-  description: 'By name. A number is no text and a text no number: nothing is converted.',
+  description: 'By name. Values are never converted: `"1"` is not a number, and `1` is not a string.',
 });

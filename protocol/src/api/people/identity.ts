@@ -1,4 +1,4 @@
-// Who is signed in, how one signs in, and API tokens.
+// The signed-in user, how to sign in, and API tokens.
 import { type Static, Type } from 'typebox';
 import { Closed, Id, Nullable, Timestamp } from '../common.ts';
 import { DisplayName } from '../text.ts';
@@ -10,14 +10,17 @@ export const MeSchema = Type.Object({
   name: Type.String(),
   displayName: Type.String(),
   kind: Type.Enum(userKinds),
-  /** Of all grants, whatever their scope. */
+  /** From all grants, whatever their scope. */
   roles: Type.Array(Type.Enum(roles)),
-  /** Held somewhere: what to offer at all. */
+  /** Permissions held anywhere: what the console should offer at all. */
   permissions: Type.Array(Type.Enum(permissions)),
-  /** Where each of these holds. */
+  /** Where each of these permissions holds. */
   reach: Type.Array(PermissionReachSchema),
   hasPassword: Type.Boolean(),
-  /** Setting a password asks for the present one; not without one, and not soon after a one-time code was used. */
+  /**
+   * Whether changing the password requires the current one: not if there is none, nor shortly after a one-time code was
+   * used.
+   */
   needsCurrentPassword: Type.Boolean(),
   via: Type.Enum(['session', 'api_token']),
 });
@@ -31,36 +34,36 @@ export const SignInRequestSchema = Closed({
 export const PasswordRequestSchema = Closed({
   password: Type.String({ minLength: 12, maxLength: 1000, description: 'At least 12 characters' }),
   current: Type.Optional(
-    Type.String({ maxLength: 1000, description: 'The present password, where there is one' }),
+    Type.String({ maxLength: 1000, description: 'The current password, if there is one' }),
   ),
 });
 
 export const ApiTokenSchema = Type.Object({
   id: Id,
-  /** Unique for its user; it stands in the audit log beside what the token did. */
+  /** Unique among its user's tokens. The audit log shows it next to what the token did. */
   name: Type.String(),
-  /** First characters, to tell tokens apart. */
+  /** The first characters, for telling tokens apart. */
   prefix: Type.String(),
-  /** Null: all that its user has. Otherwise no more than these. */
+  /** `null`: all permissions of its user. Otherwise at most these. */
   permissions: Nullable(Type.Array(Type.Enum(permissions))),
-  /** Null: wherever its user may. Otherwise only on these. */
+  /** `null`: everywhere its user may act. Otherwise only on these. */
   scopes: Nullable(Type.Array(NamedScopeSchema)),
   createdAt: Timestamp,
-  /** Null only for the bootstrap token. */
+  /** `null` only for the bootstrap token. */
   expiresAt: Nullable(Timestamp),
-  /** To the minute. */
+  /** Accurate to the minute. */
   lastUsedAt: Nullable(Timestamp),
   lastUsedAddress: Nullable(Type.String()),
 });
 export type ApiToken = Static<typeof ApiTokenSchema>;
-/** A token with permissions or scopes can't touch its user's account, so that it can't make itself a wider one. */
+/** A token with permissions or scopes can't change its user's account, so it can't create a wider token for itself. */
 export const CreateApiTokenRequestSchema = Closed({
   name: DisplayName(),
   expiresInDays: Type.Optional(
     Type.Integer({
       minimum: 1,
       maximum: 3650,
-      description: '90 unless told; the server’s setting may allow less',
+      description: 'Default: 90; the server’s configuration may allow less',
     }),
   ),
   permissions: Type.Optional(
@@ -75,19 +78,21 @@ export const CreatedApiTokenSchema = Type.Object({
 });
 export type CreatedApiToken = Static<typeof CreatedApiTokenSchema>;
 
-/** Being signed in with one browser. */
+/** A sign-in in one browser. */
 export const SessionSchema = Type.Object({
   id: Id,
   address: Type.String({ description: 'Where it was last used from' }),
   userAgent: Type.String(),
   createdAt: Timestamp,
-  /** To the minute. */
+  /** Accurate to the minute. */
   lastSeenAt: Timestamp,
-  /** When it ends although it is used; unused it ends earlier. */
+  /** When it ends even if it is used; without use it ends earlier. */
   expiresAt: Timestamp,
-  /** The one that asks. */
+  /** Whether it is the session of this request. */
   isCurrent: Type.Boolean(),
 });
 export type Session = Static<typeof SessionSchema>;
 export const SessionListSchema = Type.Object({ items: Type.Array(SessionSchema) });
-export const EndedSessionsSchema = Type.Object({ ended: Type.Integer({ description: 'How many' }) });
+export const EndedSessionsSchema = Type.Object({
+  ended: Type.Integer({ description: 'How many were ended' }),
+});

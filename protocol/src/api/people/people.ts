@@ -1,4 +1,4 @@
-// People: users and service accounts, user groups, grants, and what these add up to.
+// Users, service accounts, user groups, grants, and the access that these add up to.
 import { type Static, Type } from 'typebox';
 import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
 import { Description, DisplayName, namePattern } from '../text.ts';
@@ -18,35 +18,38 @@ const OptionalName = Type.String({
   description: 'One line of visible text; may be empty',
 });
 const Ids = Type.Array(Id, { maxItems: 200, uniqueItems: true });
-const PersonSearch = Type.String({ minLength: 1, maxLength: 100, description: 'Part of a name' });
+const PersonSearch = Type.String({ minLength: 1, maxLength: 100, description: 'Part of the name' });
 
 // ------------------------------------------------------------------ users and service accounts
 
-/** person: signs in · service: a program; it has API tokens and never signs in. */
+/** `person`: signs in. `service`: a program, which has API tokens and never signs in. */
 export const userKinds = ['person', 'service'] as const;
 export type UserKind = (typeof userKinds)[number];
 
 export const UserSchema = Type.Object({
   id: Id,
-  /** Unique, whatever the case of its letters. One signs in by it. */
+  /** Unique, ignoring case. People sign in with it. */
   name: Type.String(),
   displayName: Type.String(),
   description: Type.String(),
   kind: Type.Enum(userKinds),
-  /** Inactive: kept for what it did, but opens nothing. */
+  /** An inactive user is kept because of what they did, but can do nothing. */
   isActive: Type.Boolean(),
   hasPassword: Type.Boolean(),
-  /** A one-time sign-in link waits to be used until then; null without one. */
+  /** When the pending one-time sign-in link expires; `null` if there is none. */
   signInLinkExpiresAt: Nullable(Timestamp),
-  /** Wrong passwords came from some address: none is tried from there before then. Null: no lock. */
+  /**
+   * Until when sign-in is locked after wrong passwords (the latest lock, if several addresses are locked); `null`: no
+   * lock.
+   */
   lockedUntil: Nullable(Timestamp),
-  /** From how many addresses it is locked. */
+  /** Number of addresses from which sign-in is locked. */
   lockedAddresses: Type.Integer(),
   lastSignInAt: Nullable(Timestamp),
   sessions: Type.Integer({ description: 'How many are open' }),
   tokens: Type.Integer({ description: 'API tokens that have not expired' }),
   userGroups: Type.Array(Named),
-  /** Granted everywhere, by own grants or by those of a group. */
+  /** Roles granted everywhere, directly or through a group. */
   roles: Type.Array(Type.Enum(roles)),
   createdAt: Timestamp,
   updatedAt: Timestamp,
@@ -71,14 +74,14 @@ export const CreateUserRequestSchema = Closed({
 });
 export type CreateUserRequest = Static<typeof CreateUserRequestSchema>;
 
-/** What is left out stays as it is. */
+/** Omitted fields stay as they are. */
 export const UpdateUserRequestSchema = Closed({
   name: Type.Optional(DisplayName()),
   displayName: Type.Optional(OptionalName),
   description: Type.Optional(Description(2_000)),
-  /** False ends sessions and sign-in links and deletes API tokens, for good. */
+  /** `false` permanently ends sessions and sign-in links, and deletes API tokens. */
   isActive: Type.Optional(Type.Boolean()),
-  /** All of them: who is in no other is taken out of it. */
+  /** The complete list: the user is removed from all other groups. */
   userGroupIds: Type.Optional(Ids),
 });
 export type UpdateUserRequest = Static<typeof UpdateUserRequestSchema>;
@@ -95,8 +98,8 @@ export const UserGroupSchema = Type.Object({
   id: Id,
   name: Type.String(),
   description: Type.String(),
-  members: Type.Integer({ description: 'How many' }),
-  grants: Type.Integer({ description: 'How many' }),
+  members: Type.Integer({ description: 'Number of members' }),
+  grants: Type.Integer({ description: 'Number of grants' }),
   createdAt: Timestamp,
   updatedAt: Timestamp,
 });
@@ -109,7 +112,7 @@ export const CreateUserGroupRequestSchema = Closed({
   memberIds: Type.Optional(Ids),
 });
 export type CreateUserGroupRequest = Static<typeof CreateUserGroupRequestSchema>;
-/** What is left out stays as it is. Members are added and taken out one by one, or through the user. */
+/** Omitted fields stay as they are. Members are added and removed one by one, or through the user. */
 export const UpdateUserGroupRequestSchema = Closed({
   name: Type.Optional(DisplayName()),
   description: Type.Optional(Description(2_000)),
@@ -127,7 +130,7 @@ export type UserGroupMember = Static<typeof UserGroupMemberSchema>;
 
 // ------------------------------------------------------------------ grants
 
-/** A scope with the name that people know it by. */
+/** A scope with its name. */
 export const NamedScopeSchema = Type.Object({ kind: Type.Enum(scopeKinds), id: Id, name: Type.String() });
 export type NamedScope = Static<typeof NamedScopeSchema>;
 export const grantSubjectKinds = ['user', 'user_group'] as const;
@@ -144,19 +147,19 @@ export const RoleGrantSchema = Type.Object({
   /** Either a role or one permission. */
   role: Nullable(Type.Enum(roles)),
   permission: Nullable(Type.Enum(permissions)),
-  /** Null: everywhere. */
+  /** `null`: everywhere. */
   scope: Nullable(NamedScopeSchema),
   createdAt: Timestamp,
   createdBy: Nullable(Named),
 });
 export type RoleGrant = Static<typeof RoleGrantSchema>;
 
-/** Everyone has `self`: it is not granted. */
+/** Everyone has `self`, so it can't be granted. */
 export const grantablePermissions = permissions.filter(
   (permission): permission is Exclude<Permission, 'self'> => permission !== 'self',
 ) as [Exclude<Permission, 'self'>, ...Exclude<Permission, 'self'>[]];
 
-/** Exactly one of `userId` and `userGroupId`, exactly one of `role` and `permission`. */
+/** Exactly one of `userId` and `userGroupId`, and exactly one of `role` and `permission`. */
 export const CreateGrantRequestSchema = Closed({
   userId: Type.Optional(Id),
   userGroupId: Type.Optional(Id),
@@ -172,7 +175,7 @@ export const GrantQuerySchema = Closed({
   userGroupId: Type.Optional(Id),
   role: Type.Optional(Type.Enum(roles)),
   permission: Type.Optional(Type.Enum(grantablePermissions)),
-  /** `everywhere`: those without a scope. With `scopeId` those on one. */
+  /** `everywhere`: grants without a scope. With `scopeId`: grants on that scope. */
   scopeKind: Type.Optional(Type.Enum(['everywhere', ...scopeKinds] as ['everywhere', ...ScopeKind[]])),
   scopeId: Type.Optional(Id),
 });
@@ -180,21 +183,21 @@ export type GrantQuery = Static<typeof GrantQuerySchema>;
 
 // ------------------------------------------------------------------ what may this user do, and why
 
-/** A grant that gives the right, and through whom. */
+/** A grant that gives the permission, and through whom. */
 export const ReasonSchema = Type.Object({
   grantId: Id,
-  /** The user, or a group that they are in. */
+  /** The user, or a group that the user belongs to. */
   through: GrantSubjectSchema,
-  /** Null: the permission was granted by itself. */
+  /** `null`: the permission was granted directly, not by a role. */
   role: Nullable(Type.Enum(roles)),
-  /** Null: everywhere. */
+  /** `null`: everywhere. */
   scope: Nullable(NamedScopeSchema),
 });
 export type Reason = Static<typeof ReasonSchema>;
 
 export const PermissionAccessSchema = Type.Object({
   permission: Type.Enum(permissions),
-  /** Whether one of the grants is everywhere. */
+  /** Whether at least one of the grants applies everywhere. */
   everywhere: Type.Boolean(),
   grants: Type.Array(ReasonSchema),
 });
@@ -204,33 +207,36 @@ export const placeKinds = ['job', 'target', 'run', 'category', 'segment', 'targe
 export type PlaceKind = (typeof placeKinds)[number];
 export const AccessNeedSchema = Type.Object({
   permission: Type.Enum(permissions),
-  /** Null: everywhere. */
+  /** `null`: everywhere. */
   on: Nullable(Type.Object({ kind: Type.Enum(placeKinds), id: Id, name: Type.String() })),
   isHeld: Type.Boolean(),
   grants: Type.Array(ReasonSchema),
-  /** What would have to be granted, in a sentence; null where it is held. */
+  /** What would have to be granted, in a sentence; `null` if it is held. */
   missing: Nullable(Type.String()),
 });
 export type AccessNeed = Static<typeof AccessNeedSchema>;
 
 export const AccessSchema = Type.Object({
   user: Type.Object({ id: Id, name: Type.String(), kind: Type.Enum(userKinds), isActive: Type.Boolean() }),
-  /** Only what is held anywhere; of a question, only the permission asked for. */
+  /** Permissions held anywhere; if the query asks about one permission, only that. */
   permissions: Type.Array(PermissionAccessSchema),
-  /** Of a question; null without one. */
+  /** The answer to the query; `null` if it asks nothing. */
   answer: Nullable(
     Type.Object({
       isAllowed: Type.Boolean(),
       /** One sentence. */
       summary: Type.String(),
-      /** Running asks for more than one right: each is here. */
+      /** All permissions needed: running a job takes more than one. */
       needs: Type.Array(AccessNeedSchema),
     }),
   ),
 });
 export type Access = Static<typeof AccessSchema>;
 
-/** Without `permission` all is told. With it and a thing: may they do this there? With `job` and `target`: that job there? */
+/**
+ * Without `permission`: returns everything. With it and an object: whether the user may do this there. `job` together
+ * with `target` asks about running that job on that target.
+ */
 export const AccessQuerySchema = Closed({
   permission: Type.Optional(Type.Enum(grantablePermissions)),
   job: Type.Optional(Id),
@@ -242,13 +248,13 @@ export const AccessQuerySchema = Closed({
 });
 export type AccessQuery = Static<typeof AccessQuerySchema>;
 
-/** Where a permission of the caller holds; an API token's bounds are taken off. */
+/** Where a permission of the caller holds, after applying the limits of an API token. */
 export const PermissionReachSchema = Type.Object({
   permission: Type.Enum(permissions),
   everywhere: Type.Boolean(),
   /**
-   * A thing must lie in one scope of each list. Empty where it holds everywhere; one list of the grants', and with an API
-   * token that has scopes one of those.
+   * An object must lie in at least one scope of every list. Empty if the permission holds everywhere. Otherwise, there
+   * is one list from the grants, and another from the API token if that has scopes.
    */
   within: Type.Array(Type.Array(ScopeSchema)),
 });

@@ -1,4 +1,4 @@
-// What may be done, the roles that bundle it, and the scopes that a right is granted on.
+// Permissions, the roles that bundle them, and the scopes on which they can be granted.
 import { type Static, Type } from 'typebox';
 import { Closed, Id } from '../common.ts';
 
@@ -6,16 +6,19 @@ export const roles = ['viewer', 'operator', 'author', 'admin', 'auditor'] as con
 export type Role = (typeof roles)[number];
 
 /**
- * Where a permission can be granted besides everywhere: on `jobs` (a category), on `targets` (a segment or a target
- * group), on `segments` (a segment only), or nowhere else.
+ * On what a permission can be granted, apart from everywhere: `jobs` (a category), `targets` (a segment or a target
+ * group), `segments` (a segment only), or nothing else.
  */
 export const permissionReach = {
-  /** Sees jobs and their runs (category), targets, agents, credentials' names and what was done there (segment, group). */
+  /**
+   * Sees jobs and their runs (category), and targets, agents, names of credentials and what was done there (segment,
+   * group).
+   */
   read: ['jobs', 'targets'],
-  /** Starts and cancels runs: needed for the job and for every target. */
+  /** Starts and cancels runs. Needed for the job and for every target. */
   run: ['jobs', 'targets'],
   'jobs.edit': ['jobs'],
-  /** Writes values into shell text unquoted, where the author asks for it. */
+  /** Writes values into shell text unquoted, if the author asks for that. */
   'jobs.raw_splice': ['jobs'],
   'runs.purge': ['jobs'],
   'targets.edit': ['targets'],
@@ -27,13 +30,13 @@ export const permissionReach = {
   'agents.enroll': ['segments'],
   /** Drains, disables and revokes agents. */
   'agents.manage': ['segments'],
-  /** Reads the audit log: of a scope, what happened there. */
+  /** Reads the audit log; on a scope, only what happened there. */
   'audit.read': ['jobs', 'targets'],
   'categories.edit': [],
-  /** What an installation asks of job definitions. */
+  /** An installation's own rules for job definitions. */
   'site_rules.edit': [],
   'target_groups.edit': [],
-  /** Users, user groups, service accounts, grants, other people's sessions and tokens. */
+  /** Users, user groups, service accounts, grants, and other people's sessions and tokens. */
   'people.edit': [],
   self: [],
 } as const satisfies Record<string, readonly ('jobs' | 'targets' | 'segments')[]>;
@@ -50,11 +53,11 @@ export const rolePermissions: Record<Role, readonly Permission[]> = {
 
 export const scopeKinds = ['category', 'segment', 'target_group'] as const;
 export type ScopeKind = (typeof scopeKinds)[number];
-/** Where a grant or an API token holds; without one it holds everywhere. */
+/** Where a grant or an API token applies; without a scope, everywhere. */
 export const ScopeSchema = Closed({ kind: Type.Enum(scopeKinds), id: Id });
 export type Scope = Static<typeof ScopeSchema>;
 
-/** Whether a permission means anything on that kind of scope. */
+/** Whether the permission can be granted on that kind of scope. */
 export function reachesInto(permission: Permission, kind: ScopeKind): boolean {
   const reach: readonly string[] = permissionReach[permission];
   if (kind === 'category') return reach.includes('jobs');

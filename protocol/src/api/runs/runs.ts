@@ -14,7 +14,7 @@ const targetCounts = {
   targetsTotal: Type.Integer(),
   targetsQueued: Type.Integer(),
   targetsRunning: Type.Integer(),
-  targetsHeld: Type.Optional(Type.Integer({ description: 'Waiting for a decision' })),
+  targetsHeld: Type.Optional(Type.Integer({ description: 'Targets that wait for a decision' })),
   targetsSucceeded: Type.Integer(),
   targetsFailed: Type.Integer(),
   targetsCancelled: Type.Integer(),
@@ -25,28 +25,32 @@ export const RunSchema = Type.Object({
   id: Id,
   jobId: Id,
   jobName: Type.String(),
-  category: Type.String({ description: 'Of the job, as it is now' }),
+  category: Type.String({ description: 'The job’s current category' }),
   jobVersion: Type.Integer(),
   status: Type.Enum(runStatuses),
-  /** Worst state of its steps' output; `open` while any may still grow. */
+  /** The worst state of its steps' output; `open` while any of it may still grow. */
   outputState: Type.Enum(outputStates, { description: outputStateMeaning }),
   ...targetCounts,
   totalSteps: Type.Integer(),
-  completedSteps: Type.Integer({ description: 'Steps that ended, in whatever way' }),
+  completedSteps: Type.Integer({ description: 'Steps that ended, however they ended' }),
   failedSteps: Type.Integer({ description: 'Steps that ended failed or timed out' }),
   lateResults: Type.Optional(
     Type.Integer({
       description:
-        'Results that came too late to change an outcome; they are noted on their steps and attempts',
+        'Results that came too late to change an outcome; they are recorded with their steps and attempts',
     }),
   ),
-  isTrial: Type.Optional(Type.Boolean({ description: 'Of a draft or a template, by who may edit it' })),
+  isTrial: Type.Optional(
+    Type.Boolean({
+      description: 'Whether it is a trial run of a draft or a template, by someone who may edit it',
+    }),
+  ),
   createdBy: Type.String(),
   createdAt: Timestamp,
   startBy: Timestamp,
   startedAt: Nullable(Timestamp),
   completedAt: Nullable(Timestamp),
-  /** From the first step's start to the end. */
+  /** From the start of the first step to the end of the run. */
   executionTimeMs: Nullable(Type.Integer()),
   /** Why it ended as it did, for a person. */
   errorMessage: Nullable(Type.String()),
@@ -54,7 +58,7 @@ export const RunSchema = Type.Object({
   cancelRequestedBy: Nullable(Type.String()),
   eventSeq: Type.Integer({
     description:
-      'Number of the newest event: pass as `after` to the event stream. Who sees only a part of the run has numbers of their own; in lists they get 0.',
+      'Number of the newest event: pass it as `after` to the event stream. Callers who see only a part of the run have their own numbering; in lists they get 0.',
   }),
 });
 export type Run = Static<typeof RunSchema>;
@@ -68,31 +72,34 @@ export const RunQuerySchema = Closed({
   jobId: Type.Optional(Id),
   targetId: Type.Optional(Id),
   category: Type.Optional(
-    Type.String({ maxLength: 200, description: 'A category of jobs, with those below it' }),
+    Type.String({ maxLength: 200, description: 'A category of jobs, including those below it' }),
   ),
   search: Type.Optional(Type.String({ maxLength: 100, description: 'Part of the job’s name' })),
-  createdBy: Type.Optional(Type.String({ maxLength: 100, description: 'Name of who started it' })),
+  createdBy: Type.Optional(Type.String({ maxLength: 100, description: 'Name of the user who started it' })),
   target: Type.Optional(
-    Type.String({ maxLength: 100, description: 'Part of the name of a target that it runs on' }),
+    Type.String({ maxLength: 100, description: 'Part of the name of one of its targets' }),
   ),
   version: Type.Optional(
     Type.String({
       maxLength: 64,
-      description: 'Of the job: a number, or the tag or channel that was asked for',
+      description: 'Version of the job: a number, or the tag or channel that was requested',
     }),
   ),
   createdAfter: Type.Optional(Timestamp),
   createdBefore: Type.Optional(Timestamp),
-  sort: Type.Optional(Type.Enum(runSorts, { default: 'newest', description: 'By when it was started' })),
-  /** Says in `total` how many there are on all pages. */
+  sort: Type.Optional(Type.Enum(runSorts, { default: 'newest', description: 'By start time' })),
+  /** Whether `total` reports the count over all pages. */
   count: Type.Optional(Type.Boolean()),
 });
 export type RunQuery = Static<typeof RunQuerySchema>;
-/** More runs than these are not counted one by one. */
+/** Up to this many runs are counted exactly. */
 export const maxCountedRuns = 10_000;
 export const RunPageSchema = Type.Object({
   ...Page(RunSchema).properties,
-  /** With `count=true`; 10,000 stands for that many or more. Not for a status where parts of runs are seen, nor of what takes long to count. */
+  /**
+   * Only with `count=true`. 10,000 means that many or more. Missing for a `status` filter if the caller sees only parts
+   * of runs, and if counting would take too long.
+   */
   total: Type.Optional(Type.Integer()),
 });
 export type RunPage = Static<typeof RunPageSchema>;
@@ -118,15 +125,15 @@ export const StepSchema = Type.Object({
   name: Type.String(),
   stepType: Type.String(),
   status: Type.Enum(stepStatuses),
-  /** Attempts so far; 0 before the first lease. */
+  /** Number of attempts so far; 0 before the first lease. */
   attempt: Type.Integer(),
   agentName: Nullable(Type.String()),
   leasedAt: Nullable(Timestamp),
   startedAt: Nullable(Timestamp),
   completedAt: Nullable(Timestamp),
-  /** Of its command; lines of output count from `startedAt`, when the shell has yet to take the command. */
+  /** How long its command ran. Lines of output count from `startedAt`, when the shell has not yet taken the command. */
   executionTimeMs: Nullable(Type.Integer()),
-  /** Of a command that survives its agent, where its target can tell: processor time, and the most memory at a time. */
+  /** For a command that survives its agent, if the target can tell: processor time, and peak memory use. */
   cpuMs: Type.Optional(Nullable(Type.Integer())),
   peakMemoryBytes: Type.Optional(Nullable(Type.Integer())),
   exitCode: Nullable(Type.Integer()),
@@ -135,18 +142,18 @@ export const StepSchema = Type.Object({
   errorMessage: Nullable(Type.String()),
   advice: Nullable(Type.String()),
   survivors: Type.Array(SurvivorSchema),
-  /** What was masked in its output for its form alone: nobody had named it. */
+  /** Secrets that nobody named and that were masked in its output because of their form. */
   detections: Type.Optional(Type.Array(DetectionSchema)),
-  /** Of a ready step that is tried again: not before then. */
+  /** For a ready step that is tried again: the earliest time of the next try. */
   notBefore: Type.Optional(Nullable(Timestamp)),
-  /** Of a held step: until when it waits for a decision. */
+  /** For a held step: until when it waits for a decision. */
   heldUntil: Type.Optional(Nullable(Timestamp)),
   outputState: Type.Enum(outputStates, { description: outputStateMeaning }),
   /** Raw bytes stored so far. */
   outputBytes: Type.Integer(),
-  /** Highest stored seq of the current attempt. */
+  /** Highest stored sequence number of the current attempt. */
   outputSeq: Type.Integer(),
-  /** What it has handed on; left out where that is nothing. */
+  /** What it has handed on; missing if nothing. */
   handedOn: Type.Optional(Type.Array(StepHandedOnSchema)),
 });
 export type Step = Static<typeof StepSchema>;
@@ -157,11 +164,11 @@ export const RunStepsQuerySchema = Closed({
     Type.String({
       maxLength: 2000,
       pattern: '^[0-9]{1,15}(,[0-9]{1,15}){0,99}$',
-      description: 'Of these alone, comma-separated, at most 100',
+      description: 'Only these target runs: comma-separated, at most 100',
     }),
   ),
 });
-/** GET runs/:id/steps pages by target run: each page has whole target runs with all their steps. */
+/** GET runs/:id/steps is paged by target run: each page holds whole target runs with all their steps. */
 export const RunStepsSchema = Type.Object({
   targetRuns: Type.Array(TargetRunSchema),
   steps: Type.Array(StepSchema),
@@ -180,15 +187,17 @@ export const RunDetailSchema = Type.Object({
   ...RunSchema.properties,
   eventId: Type.String({
     description:
-      'Id of the newest event of what the caller sees: with it as `Last-Event-ID` the stream says what came since.',
+      'Id of the newest event visible to the caller: sent as `Last-Event-ID`, it makes the stream continue from there.',
   }),
   mayRun: Type.Optional(
     Type.Boolean({
-      description: 'Whether the caller may run its job, on targets where they may; in `GET` alone',
+      description: 'Whether the caller may run its job, on targets where they may run jobs; only in `GET`',
     }),
   ),
   mayCancel: Type.Optional(
-    Type.Boolean({ description: 'Whether the caller may cancel it, or decide about it; in `GET` alone' }),
+    Type.Boolean({
+      description: 'Whether the caller may cancel it, or decide its held steps; only in `GET`',
+    }),
   ),
   steps: Type.Array(
     Type.Object({ stepNumber: Type.Integer(), name: Type.String(), stepType: Type.String() }),
@@ -196,53 +205,53 @@ export const RunDetailSchema = Type.Object({
       description: 'The job version’s steps, once for all targets',
     },
   ),
-  /** How its targets were asked for; null for who may not read the job. */
+  /** How its targets were selected; `null` for a caller who may not read the job. */
   selection: Nullable(RunSelectionSchema),
   priority: Type.Integer(),
-  /** Seconds from its first lease; null for no limit. */
+  /** Seconds from its first lease; `null` for no limit. */
   timeoutS: Nullable(Type.Integer()),
-  /** Why it is or was stopped, where nobody cancelled it. */
+  /** Why it was stopped or is being stopped, if nobody cancelled it. */
   stopReason: Nullable(Type.Enum(['run_timeout'])),
   locks: Type.Array(LockSchema),
-  /** Null without one, and for who sees only a part of the run. */
+  /** `null` if there is none, and for a caller who sees only a part of the run. */
   strategy: Nullable(
     Type.Object({
       ...RunStrategySchema.properties,
-      /** Targets that may have started. */
+      /** Number of targets that may have started. */
       opened: Type.Integer(),
-      /** Number of the batch that is open; null without batches. */
+      /** Number of the batch that is open; `null` without batches. */
       batch: Nullable(Type.Integer()),
-      /** Which limit of failures was exceeded: no further target starts. */
+      /** Which limit of failures was exceeded, so that no further target starts. */
       haltedReason: Nullable(Type.String()),
     }),
   ),
-  /** The run whose targets this one runs on again; null also for who sees only a part of the run. */
+  /** The run whose targets this one repeats; also `null` for a caller who sees only a part of the run. */
   rerunOf: Nullable(Id),
-  /** Runs that ran again on targets of this one, newest first; at most 100. */
+  /** Runs that repeated targets of this one, newest first; at most 100. */
   reruns: Type.Array(Id),
-  /** In the order of the job's version; null for who sees only a part of the run. */
+  /** In the order of the job's version; `null` for a caller who sees only a part of the run. */
   parameters: Nullable(Type.Array(RunParameterSchema)),
-  /** The tag or channel that was asked for; null for a number, or the current version. */
+  /** The tag or channel that was requested; `null` for a number or the current version. */
   versionRef: Nullable(Type.String()),
-  /** Why it was run; null also for who sees only a part of the run. */
+  /** Why it was run; also `null` for a caller who sees only a part of the run. */
   runReason: Nullable(Type.String()),
-  /** Of a run that was signed; left out for who sees only a part of the run. */
+  /** For a signed run; missing for a caller who sees only a part of the run. */
   signature: Type.Optional(
     Type.Object({
-      fingerprint: Type.String({ description: 'Of the signer’s public key: `SHA256:…`' }),
+      fingerprint: Type.String({ description: 'Fingerprint of the signer’s public key: `SHA256:…`' }),
       signedUntil: Timestamp,
     }),
   ),
   untoldAttempts: Type.Optional(
     Type.Integer({
       description:
-        'Of a run that has ended: how many attempts were given up and not told of since. What they began may still run; cancelling the run stops it. Left out for who sees only a part of the run.',
+        'For a run that has ended: attempts that were given up and of which nothing has been heard since. What they began may still be running; cancelling the run stops it. Missing for callers who see only a part of the run.',
     }),
   ),
 });
 export type RunDetail = Static<typeof RunDetailSchema>;
 
-/** Waits for no agent: what runs ends `unknown` at once, and goes on being told to stop. */
+/** Doesn't wait for agents: running steps end `unknown` at once, and their agents are still told to stop them. */
 const force = Type.Optional(Type.Boolean());
 export const PurgeQuerySchema = Closed({ purge: Type.Optional(Type.Boolean()), force });
 export const CancelQuerySchema = Closed({ force });
@@ -253,9 +262,9 @@ export const OutputChunkSchema = Type.Object({
   epoch: Type.Integer(),
   seq: Type.Integer(),
   stream: Type.Enum(['stdout', 'stderr']),
-  elapsedMs: Type.Integer({ description: 'Since the step began' }),
-  rawLength: Type.Integer({ description: 'Bytes after inflating' }),
-  /** gzip, base64. */
+  elapsedMs: Type.Integer({ description: 'Time since the step began, in ms' }),
+  rawLength: Type.Integer({ description: 'Length after decompression, in bytes' }),
+  /** Compressed with gzip, in base64. */
   data: Type.String(),
 });
 export type OutputChunk = Static<typeof OutputChunkSchema>;
@@ -264,25 +273,25 @@ export const OutputQuerySchema = Closed({
     Type.Enum(['chunks', 'text', 'raw'], {
       default: 'chunks',
       description:
-        '`chunks`: JSON pages of numbered gzip chunks. `text` (text/plain) and `raw` (an attachment): the bytes as they came, with HTTP Range.',
+        '`chunks`: JSON pages of numbered gzip chunks. `text` (text/plain) and `raw` (an attachment): the bytes as they came; both support HTTP Range.',
     }),
   ),
   stream: Type.Optional(Type.Enum(['stdout', 'stderr'])),
-  /** Attempt (epoch); the current one by default. */
+  /** Attempt (epoch); by default the current one. */
   attempt: Type.Optional(Type.Integer({ minimum: 1, maximum: 2_147_483_647 })),
-  /** chunks: those numbered above this. */
+  /** For `chunks`: only those with a higher number. */
   after: Type.Optional(Type.Integer({ minimum: 0, maximum: 2_147_483_647, default: 0 })),
-  /** chunks: at most about so many raw bytes in one answer. */
+  /** For `chunks`: approximate maximum of raw bytes in one answer. */
   maxBytes: Type.Optional(Type.Integer({ minimum: 1, maximum: 8 * 1024 * 1024, default: 2 * 1024 * 1024 })),
 });
 export const OutputPageSchema = Type.Object({
   attempt: Type.Integer(),
   outputState: Type.Enum(outputStates, { description: outputStateMeaning }),
-  /** Highest stored seq. */
+  /** Highest stored sequence number. */
   lastSeq: Type.Integer(),
   rawBytes: Type.Integer(),
   chunks: Type.Array(OutputChunkSchema),
-  /** Ranges of seq that were lost with an agent’s disk. */
+  /** Ranges of sequence numbers that were lost with an agent’s disk. */
   gaps: Type.Array(Pair(Type.Integer(), Type.Integer())),
 });
 export type OutputPage = Static<typeof OutputPageSchema>;
@@ -290,23 +299,25 @@ export type OutputPage = Static<typeof OutputPageSchema>;
 // ---- live events (SSE)
 
 export const RunEventsQuerySchema = Closed({
-  /** Event number to go on from; `Last-Event-ID` wins. */
+  /** Number of the event to continue after; `Last-Event-ID` takes precedence. */
   after: Type.Optional(Type.Integer({ minimum: 0 })),
-  /** `all` (small runs), or step ids, comma-separated, at most 64: their output comes in the stream as `chunk` events. */
+  /**
+   * `all` (for small runs), or up to 64 comma-separated step ids: their output is sent in the stream as `chunk` events.
+   */
   output: Type.Optional(Type.String({ maxLength: 2000, pattern: '^(all|[0-9]{1,15}(,[0-9]{1,15})*)$' })),
 });
-/** SSE `event: started`: the first one where a start answers with the run's stream (`Accept: text/event-stream`). */
+/** SSE `event: started`: the first event if a start is answered with the run's stream (`Accept: text/event-stream`). */
 export const RunStartedSchema = Type.Object({
   id: Id,
-  /** Where a stream that broke is gone on with, by GET with `Last-Event-ID`. */
+  /** Where to resume a broken stream, by GET with `Last-Event-ID`. */
   events: Type.String(),
-  /** False where the run has too many steps for their output to come in the stream. */
+  /** `false` if the run has too many steps for their output to be part of the stream. */
   hasOutput: Type.Boolean(),
 });
 export type RunStarted = Static<typeof RunStartedSchema>;
 /**
- * SSE `event: change`, `id: <seq>[~step.epoch.seq…]`: what changed, as whole new values. A reader that resumes with
- * the last id misses nothing.
+ * SSE `event: change`, `id: <seq>[~step.epoch.seq…]`: the new values of everything that changed. A reader that resumes
+ * with the last id misses nothing.
  */
 export const RunChangeSchema = Type.Object({
   seq: Type.Integer(),
@@ -327,7 +338,7 @@ export const RunChangeSchema = Type.Object({
   ),
 });
 export type RunChange = Static<typeof RunChangeSchema>;
-/** SSE `event: chunk`: a stored chunk, in order within its attempt. */
+/** SSE `event: chunk`: a stored chunk. Chunks of an attempt arrive in order. */
 export const ChunkEventSchema = Type.Object({ stepId: Id, ...OutputChunkSchema.properties });
 export type ChunkEvent = Static<typeof ChunkEventSchema>;
 /** SSE `event: end`, `data: {}`: the run has ended and everything was sent; the reader need not reconnect. */
@@ -349,19 +360,19 @@ export const ExecutorStatusSchema = Type.Object({
       running: Type.Integer(),
       ableAgents: Type.Integer({
         description:
-          'Agents that can be given steps now, busy or not: connected, not draining, holding the segment key',
+          'Agents that can be given steps now, busy or not: connected, not draining, and holding the segment key',
       }),
-      freeSlots: Type.Integer({ description: 'Of these agents' }),
+      freeSlots: Type.Integer({ description: 'Free slots of these agents' }),
       stuckSince: Nullable(
         Type.String({
           description:
-            'Since when steps are ready here and no agent can take them; null while that is not so',
+            'Since when steps have been ready here without an agent that can take them; null otherwise',
           maxLength: 40,
         }),
       ),
     }),
   ),
-  problems: Type.Array(Type.String(), { description: 'What is wrong, in words; empty when nothing is' }),
+  problems: Type.Array(Type.String(), { description: 'What is wrong, in words; empty if nothing is' }),
 });
 export type ExecutorStatus = Static<typeof ExecutorStatusSchema>;
 export const ExecutorOverviewSchema = Type.Object({
@@ -372,21 +383,21 @@ export const ExecutorOverviewSchema = Type.Object({
       offline: Type.Integer(),
       no_agent: Type.Integer(),
     } satisfies Record<(typeof segmentHealths)[number], unknown>,
-    { description: 'How many there are of each health' },
+    { description: 'Number of segments by health' },
   ),
   heldSteps: Type.Integer({ description: 'Steps that wait for a decision' }),
 });
 export type ExecutorOverview = Static<typeof ExecutorOverviewSchema>;
 export const WorkerStatusSchema = Type.Object({
-  connected: Type.Integer({ description: 'Also those that drain' }),
+  connected: Type.Integer({ description: 'Including draining agents' }),
   silent: Type.Integer(),
-  offline: Type.Integer({ description: 'Also the disabled and quarantined ones' }),
+  offline: Type.Integer({ description: 'Including disabled and quarantined agents' }),
   slots: Type.Integer({
-    description: 'Of the connected and silent agents, and of any other whose leases are not settled yet',
+    description: 'Slots of connected and silent agents, and of any others whose leases are not settled yet',
   }),
-  slotsInUse: Type.Integer({ description: 'Steps that are leased, to whatever agent' }),
+  slotsInUse: Type.Integer({ description: 'Steps that are leased, by any agent' }),
   freeSlots: Type.Integer({
-    description: 'Slots that can be given a step now: not of draining or silent agents',
+    description: 'Slots that can be given a step now, that is, not those of draining or silent agents',
   }),
   agents: Type.Array(
     Type.Object({

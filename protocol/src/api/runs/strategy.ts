@@ -1,11 +1,11 @@
-// Who of a run starts when: how many targets at a time, in which batches, until how many failures; and which locks each
-// target run needs.
+// When each target of a run starts (how many at a time, in which batches, until how many failures), and which locks
+// each target run needs.
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
 import { Closed } from '../common.ts';
 
 export const percentPattern = '^(100|[1-9]?[0-9])%$';
-const Percent = Type.String({ pattern: percentPattern, description: 'A part of the targets: `10%`' });
+const Percent = Type.String({ pattern: percentPattern, description: 'A percentage of the targets: `10%`' });
 const Share = (minimum: number) =>
   Type.Union([Type.Integer({ minimum, maximum: limits.maxTargetsPerRun }), Percent], {
     description: 'A number of targets, or a percentage of them: `10%`',
@@ -14,7 +14,7 @@ const Share = (minimum: number) =>
 export const Priority = Type.Integer({
   minimum: -100,
   maximum: 100,
-  description: 'Among steps that wait for a slot in a segment: higher first; 0 unless told',
+  description: 'Among steps that wait for a slot in a segment, higher priorities go first; default: 0',
 });
 
 export const targetOrders = ['selection', 'name', 'reverse', 'random'] as const;
@@ -25,7 +25,7 @@ export const StrategySchema = Closed({
     Type.Integer({
       minimum: 1,
       maximum: limits.maxTargetsPerRun,
-      description: 'Targets that are open at the same time',
+      description: 'Greatest number of targets that are open at the same time',
     }),
   ),
   batches: Type.Optional(
@@ -33,19 +33,19 @@ export const StrategySchema = Closed({
       minItems: 1,
       maxItems: limits.maxBatches,
       description:
-        'Sizes of the batches, of which the last repeats; a percentage is of all targets, rounded up. A batch opens when the one before has ended.',
+        'Sizes of the batches; the last one repeats. Percentages are of all targets, rounded up. A batch opens when the previous one has ended.',
     }),
   ),
   max_failures: Type.Optional(Share(0)),
   batch_max_failures: Type.Optional(Share(0)),
   order: Type.Optional(
     Type.Enum(targetOrders, {
-      description: '`selection` unless told: as they were asked for, then by segment and name',
+      description: 'Default: `selection`, the order in which they were requested, then by segment and name',
     }),
   ),
   on_exceeded: Type.Optional(
     Type.Enum(['stop', 'continue'], {
-      description: '`stop` unless told: targets that have not begun end `cancelled`',
+      description: 'Default: `stop`, which ends targets that have not begun as `cancelled`',
     }),
   ),
 });
@@ -56,27 +56,30 @@ export const lockScopes = ['installation', 'segment', 'target'] as const;
 export const LockSchema = Closed({
   name: Type.String({
     pattern: lockNamePattern,
-    description: 'Jobs that name the same lock share it: letters, digits, `.`, `_` and `-`',
+    description: 'Jobs that name the same lock share it. Letters, digits, `.`, `_` and `-`',
   }),
   mode: Type.Enum(['exclusive', 'shared'], {
-    description: '`exclusive`: one target run and no other. `shared`: with others that share it.',
+    description:
+      '`exclusive`: held by one target run and no other. `shared`: held together with others that share it.',
   }),
-  /** How many target runs may share it, this one included. Of a shared lock alone; no limit unless told. */
+  /** How many target runs may share it, including this one. Only for a shared lock; by default no limit. */
   slots: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.maxLockSlots })),
   per: Type.Optional(
     Type.Enum(lockScopes, {
-      description: 'One lock for the `installation` unless told, or one for each `segment` or `target`',
+      description: 'One lock for the `installation` (the default), or one for each `segment` or `target`',
     }),
   ),
 });
 export type Lock = Static<typeof LockSchema>;
 
-/** A strategy as it holds for a run: with numbers for percentages, and the seed of a random order. */
+/** A strategy as it applies to one run: with percentages resolved to numbers, and the seed of a random order. */
 export const RunStrategySchema = Type.Object({
   maxParallel: Type.Union([Type.Integer(), Type.Null()]),
-  batches: Type.Array(Type.Integer(), { description: 'Sizes; the last repeats. Empty: no batches' }),
-  maxFailures: Type.Integer({ description: 'Of the whole run' }),
-  /** Of each batch; a percentage is of its size. */
+  batches: Type.Array(Type.Integer(), {
+    description: 'Sizes of the batches; the last one repeats. Empty: no batches',
+  }),
+  maxFailures: Type.Integer({ description: 'Limit for the whole run' }),
+  /** Limit for each batch; a percentage is of the batch's size. */
   batchMaxFailures: Type.Union([Type.Integer(), Type.String(), Type.Null()]),
   order: Type.Enum(targetOrders),
   seed: Type.Union([Type.Integer(), Type.Null()]),
@@ -84,14 +87,14 @@ export const RunStrategySchema = Type.Object({
 });
 export type RunStrategy = Static<typeof RunStrategySchema>;
 
-/** What the strategy comes to on so many targets. `seed` is for a random order alone. */
+/** Resolves a strategy for a number of targets. `seed` matters only for a random order. */
 export function resolveStrategy(strategy: Strategy, targets: number, seed: number): RunStrategy {
   const order = strategy.order ?? 'selection';
   const onlyBatches = strategy.batch_max_failures !== undefined && strategy.max_failures === undefined;
   return {
     maxParallel: strategy.max_parallel ?? null,
     batches: (strategy.batches ?? []).map((size) => Math.max(1, shareOf(size, targets, Math.ceil))),
-    // With a limit for batches alone, only that counts.
+    // A limit given only for batches replaces the limit for the whole run.
     maxFailures: onlyBatches ? targets : shareOf(strategy.max_failures ?? 0, targets, Math.floor),
     batchMaxFailures: strategy.batch_max_failures ?? null,
     order,
@@ -100,13 +103,13 @@ export function resolveStrategy(strategy: Strategy, targets: number, seed: numbe
   };
 }
 
-/** So many of `total`; of a percentage the whole number that `round` gives. */
+/** Returns a share as a number of targets; a percentage of `total` is turned into a whole number by `round`. */
 export function shareOf(share: number | string, total: number, round: (value: number) => number): number {
   if (typeof share === 'number') return share;
   return round((Number.parseInt(share, 10) * total) / 100);
 }
 
-/** How many targets the batch has, by its number from 1. */
+/** Returns the size of the batch with this number, counted from 1. */
 export function batchSize(batches: readonly number[], number: number): number {
   const size = batches[Math.min(number, batches.length) - 1];
   if (size === undefined) throw new Error('a run without batches has no batch');

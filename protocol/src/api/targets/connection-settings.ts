@@ -1,5 +1,5 @@
-// Connection settings: how a target is reached and as whom. The same words at every place that may give one; the most
-// particular place wins: step, job, target, target group, segment, then what is built in.
+// Connection settings: how a target is reached, and as which user. Every place that may give one uses the same names,
+// and the most specific place wins: step, job, target, target group, segment, built-in default.
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
 import { maxUserLength } from '../../sealing/bounds.ts';
@@ -9,50 +9,49 @@ import { DisplayName, targetNamePattern } from '../text.ts';
 export const connectionProtocols = ['ssh', 'winrm'] as const;
 export type ConnectionProtocol = (typeof connectionProtocols)[number];
 
-const protocol = Type.Enum(connectionProtocols, { description: 'What the target speaks' });
+const protocol = Type.Enum(connectionProtocols, { description: 'Protocol for reaching the target' });
 const port = Type.Integer({ minimum: 1, maximum: 65_535 });
 const username = Type.String({
   minLength: 1,
   maxLength: maxUserLength,
   pattern: '^[^\\s\\u0000-\\u001f\\u007f-\\u009f]+$',
-  description:
-    'User to log in as, where not the credential’s own; the credential’s sealed bounds must allow it',
+  description: 'User to log in as, if not the credential’s own; the credential’s sealed bounds must allow it',
 });
 const connect_timeout = Type.Integer({
   minimum: 1,
   maximum: 300,
-  description: 'For one address to answer, in seconds',
+  description: 'How long to wait for one address to answer, in seconds',
 });
 const keepalive_interval = Type.Integer({
   minimum: 5,
   maximum: 600,
-  description: 'Between probes on a silent connection, in seconds; three unanswered ones end it',
+  description: 'Time between probes on a silent connection, in seconds; three unanswered ones end it',
 });
 
 export const sshAlgorithmPolicies = ['current', 'legacy'] as const;
 export type SshAlgorithmPolicy = (typeof sshAlgorithmPolicies)[number];
 
-/** Of SSH alone. */
+/** Only for SSH. */
 const ssh = {
   jump_hosts: Type.Optional(
     Type.Array(Type.String({ minLength: 1, maxLength: 100, pattern: targetNamePattern }), {
       maxItems: limits.maxJumpHosts,
       uniqueItems: true,
       description:
-        'Names of targets of the same segment that the way leads through, the first one first; an empty list for none. Each is logged in to with its own credential, and held to its own host keys',
+        'Names of targets in the same segment through which the connection goes, in order; an empty list for none. Each uses its own credential and its own host keys',
     }),
   ),
   ssh_algorithms: Type.Optional(
     Type.Enum(sshAlgorithmPolicies, {
       description:
-        'current, or legacy, which also takes what old devices speak and can be broken: SHA-1, CBC, 3DES, DSA, 1024-bit groups',
+        'current, or legacy, which also accepts the breakable algorithms of old devices: SHA-1, CBC, 3DES, DSA, 1024-bit groups',
     }),
   ),
   max_connections: Type.Optional(
     Type.Integer({
       minimum: 1,
       maximum: limits.maxConnectionsPerTarget,
-      description: 'SSH connections that an agent holds to the target at the same time',
+      description: 'Greatest number of SSH connections that an agent holds to the target at the same time',
     }),
   ),
 };
@@ -64,28 +63,28 @@ export type WinrmAuthentication = (typeof winrmAuthentications)[number];
 export const winrmCertificateChecks = ['verify', 'skip'] as const;
 export type WinrmCertificateCheck = (typeof winrmCertificateChecks)[number];
 
-/** Of WinRM alone. */
+/** Only for WinRM. */
 const winrm = {
   winrm_transport: Type.Optional(
     Type.Enum(winrmTransports, {
-      description: 'HTTPS, or HTTP, over which every message is sealed with the keys of the login',
+      description: 'HTTPS, or HTTP with every message sealed with the keys of the login',
     }),
   ),
   winrm_authentication: Type.Optional(
-    Type.Enum(winrmAuthentications, { description: 'How the user proves who it is; Basic needs HTTPS' }),
+    Type.Enum(winrmAuthentications, { description: 'How the user authenticates; Basic requires HTTPS' }),
   ),
   winrm_principal: Type.Optional(
     Type.String({
       maxLength: 512,
       pattern: '^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+(@[A-Za-z0-9._-]+)?$',
       description:
-        'Service principal of the host for Kerberos, `HTTP/name@REALM`, where it is not registered under the target’s host',
+        'Service principal of the host for Kerberos, `HTTP/name@REALM`, if it is not registered under the target’s host',
     }),
   ),
   winrm_certificate_check: Type.Optional(
     Type.Enum(winrmCertificateChecks, {
       description:
-        'Whether the host’s certificate is verified. Skipped only by agents that were started to allow that: whoever is in between can read along',
+        'Whether the host’s certificate is verified. Only agents that were started to allow it skip this; then anyone in between can read along',
     }),
   ),
   winrm_ca: Type.Optional(
@@ -93,13 +92,12 @@ const winrm = {
       minLength: 1,
       maxLength: 32_768,
       pattern: '^\\s*(-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\\s]+-----END CERTIFICATE-----\\s*)+$',
-      description:
-        'PEM certificates that the host’s certificate is verified with, instead of the public ones',
+      description: 'PEM certificates to verify the host’s certificate with, instead of the public ones',
     }),
   ),
 };
 
-/** What a target has of its own, beside its port and credential. */
+/** A target's own settings, apart from port and credential. */
 export const TargetSettingsSchema = Closed({
   protocol: Type.Optional(protocol),
   username: Type.Optional(username),
@@ -110,7 +108,7 @@ export const TargetSettingsSchema = Closed({
 });
 export type TargetSettings = Static<typeof TargetSettingsSchema>;
 
-/** What a target group or a segment gives to its targets, beside a credential. */
+/** What a target group or a segment gives to its targets, apart from a credential. */
 export const InheritedSettingsSchema = Closed({
   ...TargetSettingsSchema.properties,
   port: Type.Optional(port),
@@ -119,10 +117,10 @@ export type InheritedSettings = Static<typeof InheritedSettingsSchema>;
 
 const segmentSettings = {
   settings: InheritedSettingsSchema,
-  /** For targets to which nothing nearer gives one; null for none. */
+  /** For targets that get none from anything more specific; `null` for none. */
   credentialId: Nullable(Type.String({ format: 'uuid' })),
 };
-/** What is left out stays as it is. */
+/** Omitted fields stay as they are. */
 export const PutSegmentSettingsRequestSchema = Changes({
   settings: Type.Optional(segmentSettings.settings),
   credentialId: Type.Optional(segmentSettings.credentialId),
@@ -134,7 +132,7 @@ export const SegmentSettingsSchema = Type.Object({
 });
 export type SegmentSettings = Static<typeof SegmentSettingsSchema>;
 
-/** What a job, or one of its steps, asks for. */
+/** Connection settings of a job or one of its steps. */
 export const JobConnectionSchema = Closed({
   /** Looked up by name in the segment of each target. */
   credential: Type.Optional(DisplayName()),
@@ -163,22 +161,22 @@ export const settingNames = [
 export type SettingName = (typeof settingNames)[number];
 
 export const defaultPorts = { ssh: 22, winrm: 5986 } as const satisfies Record<ConnectionProtocol, number>;
-/** Of WinRM over HTTP. */
+/** Default port of WinRM over HTTP. */
 export const defaultWinrmHttpPort = 5985;
 
-/** Built in, of WinRM. */
+/** Built-in defaults of WinRM. */
 export const defaultWinrm = {
   transport: 'https',
   authentication: 'ntlm',
   certificateCheck: 'verify',
 } as const;
 
-/** The port of a target that nothing gives one. */
+/** Returns the port of a target for which nothing sets one. */
 export function builtInPort({ protocol, winrm_transport }: TargetSettings): number {
   if (protocol !== 'winrm') return defaultPorts.ssh;
   return winrm_transport === 'http' ? defaultWinrmHttpPort : defaultPorts.winrm;
 }
-/** Built in, in seconds. */
+/** Built-in defaults, in seconds. */
 export const defaultConnectTimeoutS = 10;
 export const defaultKeepaliveIntervalS = 15;
 export const defaultSshAlgorithms: SshAlgorithmPolicy = 'current';
@@ -188,21 +186,24 @@ export const settingSources = ['step', 'job', 'target', 'group', 'segment', 'def
 const SettingValue = Nullable(Type.Union([Type.String(), Type.Integer()]));
 const SettingSource = Type.Object({
   kind: Type.Enum(settingSources),
-  /** Of the job, target, group or segment; of a step its number. Null for what is built in. */
+  /** Id of the job, target, group or segment, or the number of the step. `null` for a built-in default. */
   id: Nullable(Id),
   name: Type.String(),
 });
-/** A setting as it applies to a target, where it comes from, and what it stands before. */
+/** A setting as it applies to a target: where it comes from, and which other values it overrides. */
 export const EffectiveSettingSchema = Type.Object({
   name: Type.Enum(settingNames),
-  /** Of `credential` the id, of `username` null for the credential's own user, of `jump_hosts` the names with commas. */
+  /**
+   * For `credential` its id; for `username` `null` if it is the credential's own user; for `jump_hosts` the names, with
+   * commas.
+   */
   value: SettingValue,
-  /** For people: a credential's name, `as the credential says`. */
+  /** The value for people: a credential's name, or `as the credential says`. */
   display: Type.String(),
   source: SettingSource,
-  /** Other values that were given, most particular first. */
+  /** Other values that were given, most specific first. */
   overridden: Type.Array(Type.Object({ value: SettingValue, display: Type.String(), source: SettingSource })),
-  /** Why the value can't be used, where it can't: a credential that the segment has none of. */
+  /** Why the value can't be used, if so: for example, the segment has no such credential. */
   problem: Nullable(Type.String()),
 });
 export type EffectiveSetting = Static<typeof EffectiveSettingSchema>;
@@ -215,6 +216,6 @@ export const EffectiveSettingsSchema = Type.Object({
 export type EffectiveSettings = Static<typeof EffectiveSettingsSchema>;
 export const EffectiveSettingsQuerySchema = Closed({
   job: Type.Optional(Id),
-  /** Number of one of the job's steps; the first unless told. */
+  /** Number of one of the job's steps; by default the first. */
   step: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
 });

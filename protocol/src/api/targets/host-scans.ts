@@ -1,4 +1,4 @@
-// Scans: agents look at many targets without logging in, and people review and approve what was found at once.
+// Scans: agents look at many targets without logging in; people then review and approve what was found, all at once.
 import { type Static, Type } from 'typebox';
 import { scanKinds } from '../../agent/server-messages.ts';
 import { limits } from '../../limits.ts';
@@ -8,16 +8,21 @@ import { RunSelectionSchema, TargetSelectionSchema } from './selection.ts';
 const Fingerprint = Type.String({ pattern: '^SHA256:[A-Za-z0-9+/]{43}$' });
 
 export const CreateHostScanRequestSchema = Closed({
-  /** keys: read the host keys that targets offer · reach: only see whether an SSH server answers. */
+  /** `keys`: read the host keys that targets offer. `reach`: only check whether an SSH server answers. */
   kind: Type.Enum(scanKinds),
   selection: TargetSelectionSchema,
 });
 export type CreateHostScanRequest = Static<typeof CreateHostScanRequestSchema>;
 
 /**
- * waiting: for an agent · new: nothing is accepted yet · added: shows an accepted key, and others beside it · same: only
- * accepted keys · changed: not what is accepted · revoked: shows a key that was revoked in its segment · certified: by a
- * host authority of its segment, so no key of it need be accepted · reachable: answered a probe.
+ * - `waiting`: for an agent.
+ * - `new`: nothing is accepted for it yet.
+ * - `added`: it shows an accepted key, and further keys.
+ * - `same`: it shows only accepted keys.
+ * - `changed`: it doesn't show what is accepted.
+ * - `revoked`: it shows a key that was revoked in its segment.
+ * - `certified`: by a host authority of its segment, so none of its keys needs to be accepted.
+ * - `reachable`: it answered a probe.
  */
 export const scanFindings = [
   'waiting',
@@ -37,16 +42,16 @@ const ReviewSchema = Type.Object({
   targets: Type.Integer(),
   /** Keys that would be accepted. */
   keys: Type.Integer(),
-  /** Of exactly these targets and keys; the approval of all of them names it. */
+  /** Covers exactly these targets and keys; an approval of all of them must name it. */
   digest: Type.String(),
   mayApprove: Type.Optional(
-    Type.Boolean({ description: 'Whether the caller may accept all of them; in `GET` of the scan alone' }),
+    Type.Boolean({ description: 'Whether the caller may accept all of them; only in `GET` of the scan' }),
   ),
 });
 export const HostScanSchema = Type.Object({
   id: Id,
   kind: Type.Enum(scanKinds),
-  /** How its targets were asked for; null to who may not read everywhere. */
+  /** How its targets were selected; `null` for a caller who may not read everywhere. */
   selection: Nullable(RunSelectionSchema),
   createdAt: Timestamp,
   createdBy: Nullable(Type.String()),
@@ -66,10 +71,10 @@ export const HostScanDetailSchema = Type.Object({
       ReturnType<typeof Type.Integer>
     >,
   ),
-  /** Targets that show a key which another target of the scan shows as well: clones. */
+  /** Targets that show a key which another target of the scan also shows, such as clones of a machine. */
   shared: Type.Integer(),
   review: Type.Object({ new: ReviewSchema, added: ReviewSchema }),
-  /** Why targets wait, a sentence for each reason. */
+  /** Why targets wait, one sentence for each reason. */
   notices: Type.Array(Type.String()),
 });
 export type HostScanDetail = Static<typeof HostScanDetailSchema>;
@@ -79,7 +84,7 @@ export const HostScanItemSchema = Type.Object({
   name: Type.String(),
   segmentId: Id,
   segmentName: Type.String(),
-  /** Where it was looked for; null while it waits. */
+  /** The address that was tried; `null` while it waits. */
   host: Nullable(Type.String()),
   port: Nullable(Type.Integer()),
   finding: Type.Enum(scanFindings),
@@ -96,12 +101,12 @@ export const HostScanItemSchema = Type.Object({
       fingerprint: Type.String(),
       accepted: Type.Boolean(),
       revoked: Type.Boolean(),
-      /** Other targets of the scan that show it, as many as `sharedBy` and the first names. */
+      /** How many other targets of the scan show the key, and the first of their names. */
       sharedBy: Type.Integer(),
       sharedWith: Type.Array(Type.String()),
     }),
   ),
-  /** What is accepted for it now. */
+  /** Keys that are accepted for it now. */
   accepted: Type.Array(
     Type.Object({ keyType: Type.String(), fingerprint: Type.String(), source: Type.String() }),
   ),
@@ -115,35 +120,35 @@ export const HostScanItemQuerySchema = Closed({
   finding: Type.Optional(Type.Enum(scanFindings)),
   /** Only targets that share a key with another. */
   shared: Type.Optional(Type.Boolean()),
-  /** A part of name or host. */
+  /** Part of the name or host. */
   search: Type.Optional(Type.String({ maxLength: 100 })),
 });
 export type HostScanItemQuery = Static<typeof HostScanItemQuerySchema>;
 export const HostScanItemPageSchema = Page(HostScanItemSchema);
 
-/** At least one of the three; whole or not at all. */
+/** At least one of the three. Applied as a whole or not at all. */
 export const ApproveHostKeysRequestSchema = Closed({
-  /** All keys of a finding, by the digest under which they were shown. */
+  /** All keys with one finding, identified by the digest under which they were shown. */
   all: Type.Optional(
     Closed({
       finding: Type.Enum(['new', 'added']),
       digest: Type.String({ pattern: '^[0-9a-f]{64}$' }),
     }),
   ),
-  /** Picked keys of targets that are new or added. */
+  /** Selected keys of targets that are new or added. */
   keys: Type.Optional(
     Type.Array(Closed({ targetId: Id, fingerprint: Fingerprint }), {
       minItems: 1,
       maxItems: limits.maxTargetsPerRun,
     }),
   ),
-  /** Changed targets, each by itself: the keys that are to be accepted instead of those accepted now. */
+  /** Changed targets, one by one: the keys to accept instead of those accepted now. */
   replace: Type.Optional(
     Type.Array(
       Closed({
         targetId: Id,
         fingerprints: Type.Array(Fingerprint, { minItems: 1, maxItems: 8, uniqueItems: true }),
-        /** Exactly what is accepted now. */
+        /** Exactly the keys that are accepted now. */
         replaces: Type.Array(Fingerprint, {
           minItems: 1,
           maxItems: limits.maxHostKeysPerTarget,
@@ -158,7 +163,7 @@ export type ApproveHostKeysRequest = Static<typeof ApproveHostKeysRequestSchema>
 export const ApproveHostKeysReplySchema = Type.Object({
   targets: Type.Integer(),
   keys: Type.Integer(),
-  /** Accepted keys that had to go. */
+  /** Accepted keys that were removed. */
   replaced: Type.Integer(),
 });
 export type ApproveHostKeysReply = Static<typeof ApproveHostKeysReplySchema>;

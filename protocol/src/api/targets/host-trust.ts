@@ -1,4 +1,4 @@
-// What is trusted of hosts in a whole segment: certificate authorities, revoked keys, and known_hosts files.
+// What a whole segment trusts about hosts: certificate authorities, revoked keys, and known_hosts files.
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
 import { Closed, Id, Nullable, Timestamp } from '../common.ts';
@@ -7,9 +7,9 @@ import { Description } from '../text.ts';
 export const hostTrustKinds = ['authority', 'revoked'] as const;
 export const HostTrustSchema = Type.Object({
   id: Id,
-  /** authority: its host certificates are accepted · revoked: a host key, or an authority, that is refused. */
+  /** `authority`: its host certificates are accepted. `revoked`: a host key or authority that is refused. */
   kind: Type.Enum(hostTrustKinds),
-  /** Hosts that an authority may speak for, as OpenSSH has pattern lists. */
+  /** Hosts that an authority may certify, as an OpenSSH pattern list. */
   hosts: Type.String(),
   keyType: Type.String(),
   fingerprint: Type.String(),
@@ -27,7 +27,7 @@ export const HostPatternList = Type.String({
   minLength: 1,
   maxLength: 1_000,
   pattern: '^!?[A-Za-z0-9_.:*?-]+(,!?[A-Za-z0-9_.:*?-]+)*$',
-  description: 'Host patterns with commas between: `*.example.com,!canary.example.com`',
+  description: 'Comma-separated host patterns: `*.example.com,!canary.example.com`',
 });
 export const CreateHostTrustRequestSchema = Closed({
   kind: Type.Enum(hostTrustKinds),
@@ -36,15 +36,19 @@ export const CreateHostTrustRequestSchema = Closed({
     maxLength: 16_384,
     description: 'OpenSSH public key line: `ssh-ed25519 AAAA…`',
   }),
-  /** `*` unless given; of an authority only. */
+  /** By default `*`; only for an authority. */
   hosts: Type.Optional(HostPatternList),
   note: Type.Optional(Description(200)),
 });
 export type CreateHostTrustRequest = Static<typeof CreateHostTrustRequestSchema>;
 
 /**
- * accept: the target gets the key · known: it has it · conflict: another key of that type is accepted, or the key is
- * revoked · authority, revoke: for the segment · no_target: names no target of the segment · unusable: can't be read.
+ * - `accept`: the target gets the key.
+ * - `known`: the target already has it.
+ * - `conflict`: another key of that type is accepted, or the key is revoked.
+ * - `authority`, `revoke`: for the segment.
+ * - `no_target`: the line names no target of the segment.
+ * - `unusable`: the line can't be read.
  */
 export const knownHostsActions = [
   'accept',
@@ -61,11 +65,11 @@ export const KnownHostsItemSchema = Type.Object({
   action: Type.Enum(knownHostsActions),
   targetId: Nullable(Id),
   targetName: Nullable(Type.String()),
-  /** Names of the line as they are there, shortened; `(hashed)` for a hashed one. */
+  /** The host names as they are written on the line, shortened; `(hashed)` for a hashed one. */
   hosts: Type.String(),
   keyType: Nullable(Type.String()),
   fingerprint: Nullable(Type.String()),
-  /** Why, where it is not plain. */
+  /** The reason, unless it is obvious. */
   message: Nullable(Type.String()),
 });
 export type KnownHostsItem = Static<typeof KnownHostsItemSchema>;
@@ -92,7 +96,7 @@ export const KnownHostsPlanSchema = Type.Object({
   }),
   /** Targets that get keys. */
   targets: Type.Integer(),
-  /** Of all that would be done; applying names it. */
+  /** Covers everything that would be done; the request to apply must name it. */
   digest: Type.String(),
   items: Type.Array(KnownHostsItemSchema),
 });
@@ -100,7 +104,7 @@ export type KnownHostsPlan = Static<typeof KnownHostsPlanSchema>;
 export const ApplyKnownHostsRequestSchema = Closed({
   ...knownHostsFields,
   digest: Type.String({ pattern: '^[0-9a-f]{64}$' }),
-  /** Conflicting keys are left as they are; without it a plan that has any is refused. */
+  /** Leaves conflicting keys as they are. Without it, a plan with conflicts is refused. */
   skipConflicts: Type.Optional(Type.Boolean()),
 });
 export type ApplyKnownHostsRequest = Static<typeof ApplyKnownHostsRequestSchema>;

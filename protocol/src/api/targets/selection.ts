@@ -1,5 +1,5 @@
-// Selecting targets: by id, by target group, by selector, less what is excluded. Resolved when a run starts and kept in
-// it as it was asked.
+// Selects targets: by id, by target group and by selector, minus exclusions. Resolved when a run starts; the run also
+// keeps the selection as it was given.
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
 import { Closed, Id, Nullable, pageQuery } from '../common.ts';
@@ -13,10 +13,13 @@ const TargetIds = Type.Array(Id, {
   minItems: 1,
   maxItems: limits.maxTargetsPerRun,
   uniqueItems: true,
-  description: 'Targets of any segments',
+  description: 'Ids of targets, in any segments',
 });
 const GroupIds = Type.Array(Id, { minItems: 1, maxItems: 100, uniqueItems: true });
-/** At least one of `targetIds`, `groupIds` and `selector`; what they name together, less what `exclude` names. */
+/**
+ * At least one of `targetIds`, `groupIds` and `selector`: everything that any of them names, minus what `exclude`
+ * names.
+ */
 export const selectionFields = {
   targetIds: Type.Optional(TargetIds),
   groupIds: Type.Optional(GroupIds),
@@ -45,7 +48,7 @@ export type SelectionProblem = (typeof selectionProblems)[number];
 
 export const SelectTargetsRequestSchema = Closed({
   ...selectionFields,
-  /** The job that is to be run: its category's right, connection settings and step types are looked at as well. */
+  /** The job to run: the check then includes the rights on its category, its connection settings and its step types. */
   jobId: Type.Optional(Id),
   limit: pageQuery.limit,
   cursor: pageQuery.cursor,
@@ -60,14 +63,14 @@ export const SelectedTargetSchema = Type.Object({
   problem: Nullable(Type.Enum(selectionProblems)),
 });
 export type SelectedTarget = Static<typeof SelectedTargetSchema>;
-/** Of a segment whose agents run only what is signed. */
+/** For a segment whose agents run only what is signed. */
 export const SegmentSigningSchema = Type.Object({
   agents: Type.Array(Type.Object({ id: Id, name: Type.String() })),
-  /** Each runs only what is signed for it alone. */
+  /** Whether each agent runs only what is signed for that agent alone. */
   oneAgent: Type.Boolean(),
 });
 export const SelectTargetsReplySchema = Type.Object({
-  /** Selected, whether or not they can be run on. Inactive targets are selected only by id. */
+  /** All selected targets, whether or not they can be run on. Inactive targets are selected only by id. */
   total: Type.Integer(),
   runnable: Type.Integer(),
   segments: Type.Array(
@@ -77,36 +80,36 @@ export const SelectTargetsReplySchema = Type.Object({
       count: Type.Integer(),
       runnable: Type.Integer(),
       signing: Type.Optional(SegmentSigningSchema),
-      /** It has agents, and none that could take a step now: what is started there waits for one. */
+      /** It has agents, but none that could take a step now: what is started there has to wait. */
       waitsForAgent: Type.Optional(Type.Literal(true)),
     }),
   ),
   problems: Type.Array(
     Type.Object({
       problem: Type.Enum(selectionProblems),
-      /** One sentence: what it is and what to do. */
+      /** One sentence: what the problem is and what to do. */
       message: Type.String(),
       count: Type.Integer(),
       /** The first few names. */
       targets: Type.Array(Type.String()),
     }),
   ),
-  /** What would open the targets: by segment, those of the targets and those that the job's steps name. */
+  /** Credentials that would be used, by segment: those of the targets, and those that the job's steps name. */
   credentials: Type.Optional(
     Type.Array(Type.Object({ name: Type.String(), segmentName: Type.String(), count: Type.Integer() })),
   ),
-  /** Targets of which no host key is accepted: steps there fail with `host_key_unknown`. */
+  /** Targets without an accepted host key: steps there fail with `host_key_unknown`. */
   withoutHostKey: Type.Optional(Type.Integer()),
-  /** What looks like a mistake in a selector: a label that no target has. */
+  /** Likely mistakes in a selector, such as a label that no target has. */
   notes: Type.Array(Type.String()),
   items: Type.Array(SelectedTargetSchema),
   nextCursor: Nullable(Type.String()),
 });
 export type SelectTargetsReply = Static<typeof SelectTargetsReplySchema>;
 
-/** How a run's targets were asked for, kept in the run. Names are those of that time. */
+/** How a run's targets were selected, as kept in the run. Names are those of that time. */
 export const RunSelectionSchema = Type.Object({
-  /** So many by id. */
+  /** Number of targets given by id. */
   targets: Type.Integer(),
   groups: Type.Array(Type.Object({ id: Id, name: Type.String() })),
   selector: Nullable(Type.String()),
@@ -115,7 +118,7 @@ export const RunSelectionSchema = Type.Object({
     groups: Type.Array(Type.Object({ id: Id, name: Type.String() })),
     selector: Nullable(Type.String()),
   }),
-  /** Targets that it came to. */
+  /** Number of targets that were selected. */
   selected: Type.Integer(),
 });
 export type RunSelection = Static<typeof RunSelectionSchema>;

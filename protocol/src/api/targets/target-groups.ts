@@ -1,5 +1,5 @@
-// Target groups: a list of targets, what a selector selects, or both, less exclusions. Rights and connection settings
-// are given on them.
+// Target groups: a list of targets, the targets that a selector matches, or both, minus exclusions. Rights and
+// connection settings can be given on them.
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
 import { Closed, Id, Nullable, pageQuery, Timestamp } from '../common.ts';
@@ -20,10 +20,12 @@ export const TargetGroupSchema = Type.Object({
   description: Type.String(),
   /** Members that the caller may see. */
   memberCount: Type.Integer(),
-  /** Whether the caller may see what follows; without it that is empty. */
+  /** Whether the caller may see the fields below; otherwise they are empty. */
   isWhole: Type.Boolean(),
   selector: Nullable(Type.String()),
-  /** Of two groups that give a setting the higher wins; then the name that sorts first. */
+  /**
+   * If two groups give the same setting, the one with the higher priority wins; if equal, the name that sorts first.
+   */
   priority: Type.Integer(),
   settings: InheritedSettingsSchema,
   credentials: Type.Array(
@@ -44,21 +46,21 @@ export type TargetGroup = Static<typeof TargetGroupSchema>;
 const TargetIds = Type.Array(Id, { maxItems: limits.maxTargetsPerRun, uniqueItems: true });
 const groupFields = {
   description: Type.Optional(Description(1000)),
-  /** Null: only the listed targets. */
+  /** `null`: only the listed targets. */
   selector: Type.Optional(Nullable(SelectorText)),
   priority: Type.Optional(Type.Integer({ minimum: -1_000_000, maximum: 1_000_000 })),
   settings: Type.Optional(InheritedSettingsSchema),
-  /** One a segment, since a credential is sealed to one segment. */
+  /** One for each segment, because a credential is sealed to one segment. */
   credentials: Type.Optional(
     Type.Array(Closed({ segmentId: Id, credentialId: Type.String({ format: 'uuid' }) }), { maxItems: 1000 }),
   ),
-  /** Members beside those that the selector selects. */
+  /** Members in addition to those that the selector matches. */
   targetIds: Type.Optional(TargetIds),
-  /** Never members, even where the selector selects them. */
+  /** Never members, even if the selector matches them. */
   excludedTargetIds: Type.Optional(TargetIds),
 };
 export const CreateTargetGroupRequestSchema = Closed({ name: TargetGroupName, ...groupFields });
-/** What is left out stays as it is. */
+/** Omitted fields stay as they are. */
 export const UpdateTargetGroupRequestSchema = CreateTargetGroupRequestSchema;
 export type TargetGroupRequest = Static<typeof CreateTargetGroupRequestSchema>;
 export const TargetGroupQuerySchema = Closed({

@@ -1,4 +1,4 @@
-// Targets: hosts that steps run on, their host keys and the test of a connection.
+// Targets: hosts that steps run on, their host keys, and connection tests.
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
 import { Changes, Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
@@ -7,19 +7,21 @@ import { connectionProtocols, TargetSettingsSchema } from './connection-settings
 import { SelectorText, TargetSelectionSchema } from './selection.ts';
 
 export const hostKeyStates = ['accepted', 'pending', 'changed'] as const;
-/** How a target stands, the worst of its keys first: one that changed, else an accepted one, else one that waits. */
+/**
+ * State of a target's host keys, the most important first: one has changed, else one is accepted, else one is pending.
+ */
 export const targetKeyStates = ['changed', 'accepted', 'pending', 'none'] as const;
 export type TargetKeyState = (typeof targetKeyStates)[number];
 export const HostKeySchema = Type.Object({
   keyType: Type.String(),
-  /** `SHA256:…` as OpenSSH prints it. */
+  /** `SHA256:…`, as OpenSSH prints it. */
   fingerprint: Type.String(),
-  /** pending: first seen, nothing accepted yet · changed: differs from what is accepted, refused. */
+  /** `pending`: first seen, nothing accepted yet. `changed`: differs from what is accepted, and is refused. */
   state: Type.Enum(hostKeyStates),
   seenAt: Timestamp,
   acceptedAt: Nullable(Timestamp),
   acceptedBy: Nullable(Type.String()),
-  /** connection: shown to a step or a test, or its fingerprint given. */
+  /** `connection`: shown to a step or a test, or given as a fingerprint. */
   source: Type.Enum(['connection', 'scan', 'known_hosts']),
 });
 export type HostKey = Static<typeof HostKeySchema>;
@@ -27,7 +29,7 @@ export type HostKey = Static<typeof HostKeySchema>;
 export const operatingSystems = ['linux', 'windows', 'other'] as const;
 export type OperatingSystem = (typeof operatingSystems)[number];
 
-/** Names that selectors use themselves, so no label may have them. */
+/** Names that selectors use themselves, so that labels can't have them. */
 export const reservedLabelNames = [
   'and',
   'group',
@@ -46,7 +48,7 @@ export const LabelName = Type.String({
   pattern: labelNamePattern,
   description: `Letters, digits, dots, slashes, hyphens and underscores; none of ${reservedLabelNames.join(', ')}`,
 });
-/** Name to value; the empty text for a label without a value. */
+/** Name to value; an empty string for a label without a value. */
 export const LabelsSchema = Type.Record(
   LabelName,
   Type.String({
@@ -58,7 +60,7 @@ export const LabelsSchema = Type.Record(
 );
 export type Labels = Static<typeof LabelsSchema>;
 
-/** ok: reached and logged in at the last try · failing: not · never: not tried yet. */
+/** `ok`: reached and logged in at the last try. `failing`: not. `never`: not tried yet. */
 export const targetHealths = ['ok', 'failing', 'never'] as const;
 export type TargetHealth = (typeof targetHealths)[number];
 
@@ -68,21 +70,21 @@ export const TargetSchema = Type.Object({
   segmentId: Id,
   segmentName: Type.String(),
   host: Type.String(),
-  /** Of its own; null: inherited. */
+  /** The target's own; `null`: inherited. */
   port: Nullable(Type.Integer()),
-  /** Of its own; null: inherited. */
+  /** The target's own; `null`: inherited. */
   credentialId: Nullable(Type.String()),
   credentialName: Nullable(Type.String()),
   operatingSystem: Type.Enum(operatingSystems),
   labels: LabelsSchema,
   description: Type.String(),
-  /** Of its own. */
+  /** The target's own settings. */
   settings: TargetSettingsSchema,
-  /** Inactive: kept, but no run takes it. */
+  /** An inactive target is kept, but no run uses it. */
   isActive: Type.Boolean(),
-  /** Groups it is in, as far as the caller may see them. */
+  /** Groups that it is in, as far as the caller may see them. */
   groups: Type.Array(Type.Object({ id: Id, name: Type.String() })),
-  /** What applies to it, inherited or not; no job looked at. */
+  /** The settings that apply to it, inherited or not, without regard to a job. */
   effective: Type.Object({
     protocol: Type.Enum(connectionProtocols),
     port: Type.Integer(),
@@ -121,9 +123,9 @@ const targetFields = {
     description: 'Letters, digits, spaces, dots, hyphens and underscores',
   }),
   host: Host,
-  /** Null: inherited. */
+  /** `null`: inherited. */
   port: Type.Optional(Nullable(Type.Integer({ minimum: 1, maximum: 65_535 }))),
-  /** Null: inherited. */
+  /** `null`: inherited. */
   credentialId: Type.Optional(Nullable(Type.String({ format: 'uuid' }))),
   operatingSystem: Type.Optional(Type.Enum(operatingSystems)),
   labels: Type.Optional(LabelsSchema),
@@ -134,10 +136,10 @@ const targetFields = {
 export const CreateTargetRequestSchema = Closed({
   segmentId: Id,
   ...targetFields,
-  /** A fingerprint known from elsewhere: the first connection must present it. */
+  /** A fingerprint known from elsewhere: the first connection must present this key. */
   hostKeyFingerprint: Type.Optional(Type.String({ pattern: '^SHA256:[A-Za-z0-9+/]{43}$' })),
 });
-/** What is left out stays as it is. */
+/** Omitted fields stay as they are. */
 export const UpdateTargetRequestSchema = Changes({
   ...targetFields,
   name: Type.Optional(targetFields.name),
@@ -148,53 +150,53 @@ export type UpdateTargetRequest = Static<typeof UpdateTargetRequestSchema>;
 export const TargetQuerySchema = Closed({
   ...pageQuery,
   segmentId: Type.Optional(Id),
-  /** Members of this target group. */
+  /** Only members of this target group. */
   groupId: Type.Optional(Id),
   selector: Type.Optional(SelectorText),
   operatingSystem: Type.Optional(Type.Enum(operatingSystems)),
   isActive: Type.Optional(Type.Boolean()),
   health: Type.Optional(Type.Enum(targetHealths)),
   hostKey: Type.Optional(Type.Enum(targetKeyStates)),
-  /** A part of name or host. */
+  /** Part of the name or host. */
   search: Type.Optional(Type.String({ maxLength: 100 })),
-  /** Says in `total` how many there are on all pages. */
+  /** Whether `total` reports the count over all pages. */
   count: Type.Optional(Type.Boolean()),
 });
 export const TargetPageSchema = Type.Object({
   ...Page(TargetSchema).properties,
-  /** With `count=true`. */
+  /** Only with `count=true`. */
   total: Type.Optional(Type.Integer()),
 });
 export type TargetPage = Static<typeof TargetPageSchema>;
 
-/** One change to all selected targets, or to none. At least one of the changes. */
+/** Changes all selected targets, or none. At least one change must be given. */
 export const BulkTargetRequestSchema = Closed({
   selection: TargetSelectionSchema,
   setLabels: Type.Optional(LabelsSchema),
   unsetLabels: Type.Optional(Type.Array(LabelName, { minItems: 1, maxItems: 64, uniqueItems: true })),
-  /** Lists them in the group; an exclusion of theirs is taken back. */
+  /** Lists them in the group, and removes them from its exclusions. */
   addToGroupId: Type.Optional(Id),
-  /** Takes them off the group's list, and excludes those that its selector selects. */
+  /** Removes them from the group's list, and excludes those that its selector matches. */
   removeFromGroupId: Type.Optional(Id),
   isActive: Type.Optional(Type.Boolean()),
-  /** Of the segment that all of them are in; null: each inherits one. */
+  /** A credential of the segment that all of them are in; `null`: each inherits one. */
   credentialId: Type.Optional(Nullable(Type.String({ format: 'uuid' }))),
-  /** Alone. */
+  /** Can't be combined with other changes. */
   delete: Type.Optional(Type.Literal(true)),
-  /** Counts what would change and changes nothing. */
+  /** Counts what would change, without changing it. */
   dryRun: Type.Optional(Type.Boolean()),
 });
 export type BulkTargetRequest = Static<typeof BulkTargetRequestSchema>;
 export const BulkTargetReplySchema = Type.Object({
   selected: Type.Integer(),
-  /** Of these, those that differ afterwards. */
+  /** Targets that the request changes. */
   changed: Type.Integer(),
   dryRun: Type.Boolean(),
   /** The first few names of those that change. */
   targets: Type.Array(Type.String()),
 });
 export type BulkTargetReply = Static<typeof BulkTargetReplySchema>;
-/** Labels in use, by name; of each the most used values. */
+/** Labels in use, by name, each with its most frequent values. */
 export const LabelsInUseSchema = Type.Object({
   items: Type.Array(
     Type.Object({ name: Type.String(), targets: Type.Integer(), values: Type.Array(Type.String()) }),
@@ -203,13 +205,13 @@ export const LabelsInUseSchema = Type.Object({
 export type LabelsInUse = Static<typeof LabelsInUseSchema>;
 export const AcceptHostKeyRequestSchema = Closed({
   fingerprint: Type.String({ pattern: '^SHA256:[A-Za-z0-9+/]{43}$' }),
-  /** Needed to replace an accepted key by a changed one: the fingerprint that is accepted now. */
+  /** Needed to replace an accepted key with a changed one: the fingerprint that is accepted now. */
   replaces: Type.Optional(Type.String({ pattern: '^SHA256:[A-Za-z0-9+/]{43}$' })),
 });
 
 export const TestResultSchema = Type.Object({
   ok: Type.Boolean(),
-  /** Why not: a step reason, or `no_agent`, `agents_offline`, `no_credential`. */
+  /** Why it failed: a step's reason, or `no_agent`, `agents_offline` or `no_credential`. */
   reason: Nullable(Type.String()),
   message: Type.String(),
   advice: Nullable(Type.String()),

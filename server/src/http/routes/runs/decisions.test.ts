@@ -31,7 +31,7 @@ test('held steps of one agent and step are one decision, with what each choice l
     succeeded: 'Step 1 counts as succeeded on 3 hosts; one step still follows.',
     failed: 'Step 1 counts as failed on 3 hosts; the steps after it are skipped.',
     retry:
-      'Step 1 is run again on 3 hosts. What was begun may still be going on there: it is told to end, and not waited for. The step does not say that running it twice does no harm: look on the target first.',
+      'Step 1 is run again on 3 hosts. The earlier attempt may still be running there: it is told to end, but nobody waits for that. The step does not say that running it twice does no harm: check the target first.',
     cancel: 'Step 1 counts as cancelled on 3 hosts; the steps after it are skipped.',
   });
   const json = {
