@@ -25,7 +25,7 @@ const stored = async (name: string) =>
   (await t.sql<{ bytes: Buffer | null }[]>`select bytes from pieces where name = ${name}`)[0]?.bytes;
 const backend = async () => Number((await binary.query('select pg_backend_pid()', []))[0]?.[0]);
 
-test('bytes are stored as they are, from as many pieces as they come in', async () => {
+test('bytes are stored as they are, from any number of pieces', async () => {
   const every = Buffer.from(Array.from({ length: 256 }, (_, value) => value));
   const large = randomBytes(700_000);
   expect(await binary.query(insert, ['pieces', [every, large.subarray(0, 5), large.subarray(5)]])).toEqual([
@@ -36,7 +36,7 @@ test('bytes are stored as they are, from as many pieces as they come in', async 
   expect(await stored('no piece')).toEqual(Buffer.alloc(0));
 });
 
-test('text and null stand beside them, and fields of rows come as text', async () => {
+test('text and null can be sent along with bytes, and fields of rows come back as text', async () => {
   await binary.query(insert, ["it's \\ ünicode\n", null]);
   const rows = await binary.query(
     "select name, bytes, 7 from pieces where name like 'it%' union all select $1, $2::bytea, null",
@@ -48,14 +48,14 @@ test('text and null stand beside them, and fields of rows come as text', async (
   ]);
 });
 
-test('many rows and long ones come whole', async () => {
+test('many rows and long rows arrive complete', async () => {
   const rows = await binary.query("select n, repeat('x', $1::int) from generate_series(1, 300) n", ['5000']);
   expect(rows.map(([n, text]) => [n, text?.length])).toEqual(
     Array.from({ length: 300 }, (_, n) => [`${n + 1}`, 5000]),
   );
 });
 
-test('what the database refuses is told as the driver tells it, and the next statement is not touched', async () => {
+test('what the database refuses is reported as the driver reports it, and does not affect the next statement', async () => {
   await binary.query(insert, ['twice', null]);
   const refused = await binary.query(insert, ['twice', null]).catch((error: unknown) => error);
   expect(sqlState(refused)).toBe('23505');
@@ -66,12 +66,12 @@ test('what the database refuses is told as the driver tells it, and the next sta
   expect(await binary.query('select 1', [])).toEqual([['1']]);
 });
 
-test('statements that are asked at once are answered each with its own', async () => {
+test('statements sent at the same time each get their own answer', async () => {
   const asked = Array.from({ length: 20 }, (_, n) => binary.query('select $1::int + 1', [String(n)]));
   expect(await Promise.all(asked)).toEqual(asked.map((_, n) => [[String(n + 1)]]));
 });
 
-test('a statement whose plan a change of its table has made impossible runs again after it has failed once', async () => {
+test('a statement whose cached plan was invalidated by a change of its table fails once, then runs again', async () => {
   await t.sql`create table growing (a int)`;
   await t.sql`insert into growing values (1)`;
   const read = () => binary.query('select * from growing', []);
@@ -81,7 +81,7 @@ test('a statement whose plan a change of its table has made impossible runs agai
   expect(await read()).toEqual([['1', '2']]);
 });
 
-test('a connection that is lost in the middle is told as lost, and the next statement has another one', async () => {
+test('a connection that is lost in the middle is reported as lost, and the next statement gets another one', async () => {
   const pid = await backend();
   const interrupted = binary.query('select pg_sleep(60)', []).catch((error: unknown) => error);
   await vi.waitFor(async () => {
@@ -94,7 +94,7 @@ test('a connection that is lost in the middle is told as lost, and the next stat
   expect(await next).not.toBe(pid);
 });
 
-test('one that was lost while nobody asked is dialled anew', async () => {
+test('a connection that was lost while idle is dialed again', async () => {
   const pid = await backend();
   const lost = vi.spyOn(DriverSocket.prototype, 'emit');
   await t.sql`select pg_terminate_backend(${pid}, 10000)`;
@@ -113,11 +113,11 @@ test('statements that fail again and again leave nothing behind in the database'
     await expect(binary.query('select 1 from nowhere', [])).rejects.toThrow('does not exist');
     await expect(binary.query("select 'x'::text::int + $1::int", ['1'])).rejects.toThrow('invalid input');
   }
-  // Itself, and the last of these.
+  // This statement itself, and the last of the failing ones.
   expect(await prepared()).toBeLessThanOrEqual(before + 2);
 });
 
-test('a statement that another has taken from the connection runs again after it has failed once', async () => {
+test('a statement that another one has deallocated fails once, then runs again', async () => {
   const read = () => binary.query('select 5', []);
   await read();
   await binary.query('deallocate all', []);
@@ -125,7 +125,7 @@ test('a statement that another has taken from the connection runs again after it
   expect(await read()).toEqual([['5']]);
 });
 
-test('its end waits two seconds for a statement that takes longer, and cuts it off', async () => {
+test('ending the connection waits two seconds for a running statement, then cuts it off', async () => {
   const other = connectBinary(t.sql);
   const slow = other.query('select pg_sleep(60)', []).catch((error: unknown) => error);
   await vi.waitFor(async () =>
@@ -135,12 +135,12 @@ test('its end waits two seconds for a statement that takes longer, and cuts it o
   expect(isDatabaseLost(await slow)).toBe(true);
 });
 
-/** Terminate, to which nothing is answered. */
+/** Terminate; it gets no answer. */
 const goodbye = 'X'.charCodeAt(0);
-/** An error, which is the last word of each that it says here. */
+/** An error; this server sends nothing after one. */
 const fatal = 'E'.charCodeAt(0);
 
-/** A server of the protocol that says what it is given to say, one piece after each thing that is said to it. */
+/** A server of the protocol that sends the given pieces, one after each message it receives. */
 async function serverThatSays(
   pieces: Buffer[],
   onNotDialled?: (cause: unknown) => void,
@@ -189,7 +189,7 @@ const answered = Buffer.concat([
 ]);
 const notice = message('N', `SWARNING\0VWARNING\0M${'D\0\0\0\x06\0\x03'.repeat(9)}\0\0`);
 
-test('where there is no connection nothing was said of a statement, which is told once, and another try is made after a while', async () => {
+test('without a connection no statement was sent; this is reported once, and dialing is tried again after a while', async () => {
   const causes: unknown[] = [];
   const refusal = message('E', 'SFATAL\0VFATAL\0C53300\0Mtoo many connections\0\0');
   const other = await serverThatSays([refusal, refusal, begun, dialled, answered], (cause) =>
@@ -206,7 +206,7 @@ test('where there is no connection nothing was said of a statement, which is tol
   expect(await other.query('a', [])).toEqual([['a']]);
 });
 
-test('a dial that takes long is waited for once, and used when it has come about', async () => {
+test('only one statement waits for a slow dial, and the connection is used once it is there', async () => {
   const causes: unknown[] = [];
   let come = () => {};
   const late = new Promise<void>((resolve) => {
@@ -226,7 +226,7 @@ test('a dial that takes long is waited for once, and used when it has come about
   expect(await vi.waitFor(() => other.query('a', []))).toEqual([['a']]);
 });
 
-test('a message that is cut in two behind an answer ends the connection rather than being taken for the next answer', async () => {
+test('a partial message after an answer ends the connection rather than being taken for the next answer', async () => {
   for (const at of [3, 5, 30, notice.indexOf('D\0\0\0')]) {
     const other = await serverThatSays([
       begun,
@@ -242,7 +242,7 @@ test('a message that is cut in two behind an answer ends the connection rather t
   }
 });
 
-test('what is no answer at all ends the connection', async () => {
+test('anything that is not an answer ends the connection', async () => {
   const other = await serverThatSays([begun, dialled, message('D', '\0\x09short'), begun, dialled, answered]);
   await expect(other.query('a', [])).rejects.toSatisfy(isDatabaseLost);
   expect(await other.query('b', [])).toEqual([['a']]);

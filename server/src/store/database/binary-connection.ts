@@ -1,7 +1,8 @@
-// A connection for statements with bytes among their parameters. The driver sends every parameter as text: bytes have to be
-// made base64 for it, which it copies three times and the database decodes. Here they go as they are, straight to the
-// socket (PostgreSQL protocol 3.0, extended query, parameters in binary format). The driver still dials, agrees on TLS and
-// proves who we are; between its statements, of which it has none but the first, the socket is ours.
+// A connection for statements with bytes among their parameters. The driver sends every parameter as text, so bytes
+// would have to be converted to base64, which the driver copies three times and the database has to decode. Here they
+// are written straight to the socket as they are (PostgreSQL protocol 3.0, extended query, parameters in binary
+// format). The driver still dials, negotiates TLS and authenticates. It sends no statements after its first one, so
+// from then on the socket is ours.
 import { setTimeout as delay } from 'node:timers/promises';
 import postgres from 'postgres';
 import { DatabaseLost } from './database-lost.ts';
@@ -11,12 +12,12 @@ import { bindAndExecute, close, type Parameter, parse, ReplyReader } from './ext
 /** The fields of a row, as text. */
 export type TextRow = (string | null)[];
 
-/** What a statement with bytes needs: a `BinaryConnection`, or what stands in for one. */
+/** What statements with bytes need: a `BinaryConnection`, or a substitute for one. */
 export interface BinaryQueryable {
   query(statement: string, parameters: readonly Parameter[]): Promise<TextRow[]>;
 }
 
-/** There is no such connection now, so nothing of the statement was said: another way may be open. */
+/** There is no such connection now. Nothing of the statement was sent, so another way can be tried. */
 export class NotDialled extends Error {
   override readonly name = 'NotDialled';
 }
@@ -24,24 +25,24 @@ export class NotDialled extends Error {
 export interface BinaryConnectionParts {
   /** A pool of one connection that nobody else has. */
   driver: postgres.Sql;
-  /** The socket that it opened last. */
+  /** The socket that the driver opened last. */
   newestSocket(): DriverSocket | undefined;
-  /** Told once, until there is one again. */
+  /** Called once when there is no connection, and not again until there has been one. */
   onNotDialled?: ((cause: unknown) => void) | undefined;
 }
 
 interface Dialled {
   socket: DriverSocket;
-  /** Texts of the statements that it has been told. */
+  /** Texts of the statements that were prepared on it. */
   prepared: Set<string>;
 }
 
-/** A dial that takes longer goes on, and who waits for it takes another way meanwhile. */
+/** A dial that takes longer continues in the background; the statement that waited for it fails with `NotDialled`. */
 const dialMs = 1_000;
 const dialAgainMs = 2_000;
 const endMs = 2_000;
 const notThere = 'There is no connection to the database for output.';
-/** A statement is not known, or a change of a table has made its plan impossible. */
+/** Errors after which a statement is prepared again: it is unknown, or a change of a table has invalidated its plan. */
 const toldAnew: ReadonlySet<unknown> = new Set(['26000', '0A000']);
 
 export class BinaryConnection implements BinaryQueryable {
@@ -65,11 +66,12 @@ export class BinaryConnection implements BinaryQueryable {
   }
 
   /**
-   * Runs one statement, after those that were asked before, in a transaction of its own.
+   * Runs one statement, after those given before, in a transaction of its own.
    *
-   * @param statement one text for each kind of statement: it is prepared once on each connection, and kept.
-   * @throws {postgres.PostgresError} what the database says of it. @throws {DatabaseLost} whether it ran is not known then.
-   * @throws {NotDialled} it did not.
+   * @param statement a fixed text for each kind of statement: it is prepared once on each connection, and kept.
+   * @throws {postgres.PostgresError} if the database refuses it.
+   * @throws {DatabaseLost} if the connection was lost; whether the statement ran is unknown.
+   * @throws {NotDialled} if there was no connection; the statement did not run.
    */
   query(statement: string, parameters: readonly Parameter[]): Promise<TextRow[]> {
     const answer = this.#last.then(() => this.#run(statement, parameters));
@@ -77,7 +79,7 @@ export class BinaryConnection implements BinaryQueryable {
     return answer;
   }
 
-  /** A statement that takes longer than two seconds is cut off. */
+  /** Ends the connection. A statement that takes longer than two seconds is cut off. */
   async end(): Promise<void> {
     this.#hasEnded = true;
     await Promise.race([this.#last, delay(endMs, undefined, { ref: false })]);
@@ -112,7 +114,7 @@ export class BinaryConnection implements BinaryQueryable {
     const isTooSoon = performance.now() - this.#refusedAtMs < dialAgainMs;
     if (isTooSoon || this.#dialling !== undefined) throw new NotDialled(notThere);
     try {
-      // The driver would send the next one's first words into it until it is closed.
+      // Until the old socket is closed, the driver would write the start of the next connection into it.
       await last?.closed;
       await this.#askDriver();
     } catch (cause) {
@@ -128,7 +130,7 @@ export class BinaryConnection implements BinaryQueryable {
     return this.#dialled;
   }
 
-  /** Once this is answered the driver has nothing more to say. */
+  /** Has the driver dial by sending a query. Once that is answered, the driver sends nothing more. */
   async #askDriver(): Promise<void> {
     const dialling = this.#parts.driver`select 1`.finally(() => {
       this.#dialling = undefined;

@@ -1,4 +1,4 @@
-// The one way to PostgreSQL: camelCase columns, bigint as number (ids and byte counts stay below 2^53).
+// The only way to PostgreSQL: camelCase columns, bigint as number (ids and byte counts stay below 2^53).
 import postgres from 'postgres';
 import { BinaryConnection, type BinaryConnectionParts } from './binary-connection.ts';
 import { DriverSocket, startupPadding, tlsOf } from './driver-socket.ts';
@@ -21,22 +21,23 @@ const bigintAsNumber = {
 };
 
 export interface ConnectOptions {
-  /** Connections in the pool. */
+  /** Number of connections in the pool. */
   max?: number;
   onNotice?: (message: string) => void;
-  /** Statements are planned once on each connection, whatever their parameters are. */
+  /** Whether each connection plans a statement once, whatever its parameters. */
   plansOnce?: boolean;
 }
 
 const plansOnce = {
   plan_cache_mode: 'force_generic_plan',
-  // A plan is kept until a table's statistics change: from when it was new, or held one large run, it would read all of it.
+  // A plan is kept until a table's statistics change. One made while the table was new, or held one large run, would
+  // read all of it.
   enable_seqscan: 'off',
-  // What can only be read whole counts as very expensive by that, and would be compiled first.
+  // With that, a table that can only be read whole counts as very expensive, so its plan would be JIT-compiled first.
   jit: 'off',
 };
 
-/** Opens a pool; nothing is dialled before the first query. */
+/** Opens a pool. Nothing is dialed before the first query. */
 export function connect(url: string, options: ConnectOptions = {}): Sql {
   const driver = driverOptions(url);
   const planning = options.plansOnce ? plansOnce : {};
@@ -51,7 +52,7 @@ export function connect(url: string, options: ConnectOptions = {}): Sql {
   return sql;
 }
 
-// By what a pool and every view of it have in common.
+// Keyed by the options object, which a pool and all views of it share.
 const urls = new WeakMap<Sql['options'], string>();
 
 function urlOf(sql: Sql): string {
@@ -61,15 +62,16 @@ function urlOf(sql: Sql): string {
 }
 
 /**
- * Another pool on the same database, for the queue: its statements go to rows by their ids and by indexes made for them,
- * whatever the parameters. The database would plan most of them anew for each step, as a list of one id looks cheaper
- * than one of unknown length, and planning took more than half of its time. Lists that people filter are for the other pool.
+ * Opens another pool on the same database, for the queue. Its statements find rows by ids and by indexes made for them,
+ * whatever the parameters. The database would replan most of them for each step, because a list of one id looks cheaper
+ * than a list of unknown length, and planning took more than half of its time. Lists that people filter belong on the
+ * other pool.
  */
 export function connectQueue(sql: Sql, options: Pick<ConnectOptions, 'max'> = {}): Sql {
   return connect(urlOf(sql), { ...options, plansOnce: true });
 }
 
-/** One more connection to the same database, for LISTEN. `onClose` is called whenever it was lost. */
+/** Opens one more connection to the same database, for LISTEN. `onClose` is called whenever it is lost. */
 export function connectListener(
   sql: Sql,
   handlers: { onNotify(channel: string, payload: string): void; onClose(): void },
@@ -85,7 +87,9 @@ export function connectListener(
   return postgres(url, options) as unknown as Sql;
 }
 
-/** One more connection to the same database, for statements with bytes; planned like those of the queue. */
+/**
+ * Opens one more connection to the same database, for statements with bytes. They are planned like those of the queue.
+ */
 export function connectBinary(
   sql: Sql,
   onNotDialled?: BinaryConnectionParts['onNotDialled'],
@@ -97,7 +101,7 @@ export function connectBinary(
     ...driver,
     connection: { ...driver.connection, ...plansOnce },
     max: 1,
-    // It would ask for the types of arrays, by itself and at any time.
+    // Otherwise the driver would query the types of arrays by itself, at any time.
     fetch_types: false,
     onnotice: () => {},
     socket: (address: Parameters<typeof driver.socket>[0]) => {
@@ -128,25 +132,25 @@ function driverOptions(url: string) {
       ...startupPadding,
       application_name: 'opsconductor',
       TimeZone: 'UTC',
-      // A transaction that a dead server left open must not hold back claims (research: 20 times slower).
+      // A transaction that a dead server left open must not hold back claims: measured, they were 20 times slower.
       idle_in_transaction_session_timeout: 30_000,
     },
   };
 }
 
-/** SQLSTATE of a database error; undefined for anything else. */
+/** Returns the SQLSTATE of a database error; `undefined` for anything else. */
 export function sqlState(error: unknown): string | undefined {
   return error instanceof postgres.PostgresError ? error.code : undefined;
 }
 
-/** Name of the violated constraint, where there is one. */
+/** Returns the name of the violated constraint, if there is one. */
 export function violatedConstraint(error: unknown): string | undefined {
   return error instanceof postgres.PostgresError ? error.constraint_name : undefined;
 }
 
 /**
- * Keeps a query from becoming a prepared statement: for texts of which there are as many as people can think of. A
- * connection never forgets a prepared one.
+ * Keeps a query from becoming a prepared statement, for queries whose text varies without limit. A connection never
+ * forgets a prepared statement.
  */
 export function unprepared<T extends PromiseLike<unknown>>(query: T): T {
   (query as unknown as { options: { prepare?: boolean } }).options.prepare = false;
@@ -154,8 +158,9 @@ export function unprepared<T extends PromiseLike<unknown>>(query: T): T {
 }
 
 /**
- * Whether an unhandled rejection is of the driver's own making: on a new connection it asks for the types of arrays, and
- * where the connection is lost in that moment nobody meets the rejection. What waited for the connection is told by itself.
+ * Whether an unhandled rejection is caused by the driver itself: it queries the types of arrays on a new connection,
+ * and if the connection is lost at that moment, nothing handles the rejection. Queries that waited for the connection
+ * are rejected separately.
  */
 export function isLostTypeQuery(error: unknown): boolean {
   const { query } = (error ?? {}) as { query?: unknown };

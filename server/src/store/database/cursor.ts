@@ -1,16 +1,16 @@
-// Cursors of lists: opaque to clients, so that the order of a list may change without breaking them.
+// Cursors of lists: opaque to clients, so that the order of a list can change without breaking them.
 import { AppError } from '../../errors.ts';
 
 type KeyPart = 'string' | 'number' | 'uuid';
 const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-/** Writes the sort key of a page's last row as a cursor. */
+/** Encodes the sort key of a page's last row as a cursor. */
 export function encodeCursor(key: readonly (string | number)[]): string {
   return Buffer.from(JSON.stringify(key)).toString('base64url');
 }
 
 /**
- * Reads a cursor back into a sort key of these types.
+ * Decodes a cursor into a sort key of these types.
  *
  * @throws {AppError} `invalid` for anything that `encodeCursor` did not write for the same list.
  */
@@ -41,12 +41,12 @@ function badCursor(): AppError {
   return new AppError('invalid', message, { details: [{ path: 'cursor', message }] });
 }
 
-/** `text` as a substring pattern of LIKE, with nothing in it special. */
+/** Returns a LIKE pattern that matches `text` as a substring, taken literally. */
 export function containsPattern(text: string): string {
   return `%${escapeLike(text)}%`;
 }
 
-/** A pattern of LIKE for a text in which `*` stands for anything. */
+/** Returns a LIKE pattern for a text in which `*` stands for anything. */
 export function likePattern(text: string): string {
   return text.split('*').map(escapeLike).join('%');
 }
@@ -55,7 +55,10 @@ function escapeLike(text: string): string {
   return text.replaceAll(/[\\%_]/g, '\\$&');
 }
 
-/** Cuts the one row too many that a query asked for, and says where the next page begins. */
+/**
+ * Removes the extra row that the query asked for beyond the limit, and returns the cursor of the next page if there was
+ * one.
+ */
 export function pageOf<R, I>(
   rows: readonly R[],
   limit: number,

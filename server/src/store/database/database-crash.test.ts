@@ -11,7 +11,7 @@ import { listen } from './notifications.ts';
 
 async function setup() {
   const folder = await mkdtemp(join(tmpdir(), 'opsconductor-lost-'));
-  // PostgreSQL under root is another account, and would else be placed outside.
+  // Under root, PostgreSQL runs as another account and would otherwise be placed outside.
   await chmod(folder, 0o755);
   const dataDir = join(folder, 'postgres');
   await copyBegunData(dataDir);
@@ -45,7 +45,7 @@ test('after each crash every query and transaction under way has ended, and new 
         () => {
           served += 1;
         },
-        // As a caller who tries again does; the next turn is another one.
+        // Like a caller who retries; the next iteration is a new call.
         () => new Promise((next) => setTimeout(next, 5)),
       );
     }
@@ -69,11 +69,11 @@ test('after each crash every query and transaction under way has ended, and new 
   const before = served;
   await expect.poll(() => served, { timeout: 20_000 }).toBeGreaterThan(before + 500);
   stopped = true;
-  // Each loop ends only when what it waits for has ended.
+  // Each loop ends only once everything it waits for has ended.
   await Promise.all(working);
 });
 
-test('a transaction that is cut goes nowhere, and what it says later reaches no other one', async () => {
+test('an interrupted transaction is rolled back, and its later statements reach no other transaction', async () => {
   const { sql } = await setup();
   const [self] = await sql<{ pid: number }[]>`select pg_backend_pid() as pid`;
   expect(self?.pid).toBeGreaterThan(0);
@@ -90,8 +90,8 @@ test('a transaction that is cut goes nowhere, and what it says later reaches no 
   expect(rows.map((row) => row.n)).toEqual([0, 0, 0, 10]);
 });
 
-test.each(['says more', 'fails', 'ends well'])(
-  'a transaction that %s long after its connection was closed does nothing to the one that has it then',
+test.each(['sends more', 'fails', 'ends well'])(
+  'a transaction that %s long after its connection was closed does not affect the one that has the connection then',
   async (what) => {
     const { database } = await setup();
     const sql = connect(database.url, { max: 1 });
@@ -104,15 +104,15 @@ test.each(['says more', 'fails', 'ends well'])(
       await gate.promise;
       if (what === 'fails') throw new Error('for a reason of its own');
       if (what === 'ends well') return;
-      // Put together from a part, which nobody waits for by itself.
+      // Contains a fragment, which nothing awaits by itself.
       await tx`update counters set n = n + 1 where ${tx`id = 2`}`.then(said.resolve, said.resolve);
     });
     await expect(cut).rejects.toThrow();
     await sql.begin(async (tx) => {
       await tx`update counters set n = n + 10 where id = 1`;
       gate.resolve();
-      if (what === 'says more') expect(await said.promise).toBeInstanceOf(DatabaseLost);
-      // Answered after whatever else was sent on this connection meanwhile.
+      if (what === 'sends more') expect(await said.promise).toBeInstanceOf(DatabaseLost);
+      // Answered after anything else that was sent on this connection meanwhile.
       for (let turn = 0; turn < 3; turn += 1) await tx`select 1`;
     });
     const rows = await sql<{ n: number }[]>`select n from counters where id <= 2 order by id`;
@@ -120,7 +120,7 @@ test.each(['says more', 'fails', 'ends well'])(
   },
 );
 
-test('the bus is heard again after a crash, and everybody is told to look', async () => {
+test('the bus is heard again after a crash, and every listener is told to resync', async () => {
   const { database, sql } = await setup();
   const heard: number[] = [];
   let resyncs = 0;

@@ -23,7 +23,7 @@ test.each([
   expect(isDatabaseLost(error)).toBe(false);
 });
 
-test('the system’s code stays known', () => {
+test('the system’s error code is kept', () => {
   const error = new DatabaseLost(Object.assign(new Error('connect'), { code: 'ECONNREFUSED' }));
   expect(error).toMatchObject({ code: 'ECONNREFUSED', message: 'connect' });
 });

@@ -1,6 +1,6 @@
-// Whether a query failed because the database was not there, and not because of what was asked.
+// Tells a lost database from a query that failed because of what it asked.
 
-/** Told by the socket under the driver; `code` is the system's, where there is one. */
+/** Raised by the socket under the driver. `code` is the system's error code, if there is one. */
 export class DatabaseLost extends Error {
   override readonly name = 'DatabaseLost';
   readonly code: string | undefined;
@@ -12,12 +12,12 @@ export class DatabaseLost extends Error {
 }
 
 const lostCodes: ReadonlySet<unknown> = new Set([
-  // The driver's own.
+  // The driver's own codes.
   'CONNECTION_CLOSED',
   'CONNECTION_DESTROYED',
   'CONNECTION_ENDED',
   'CONNECT_TIMEOUT',
-  // PostgreSQL shuts down, has crashed, starts, has no connection left, or has become a standby.
+  // PostgreSQL is shutting down, has crashed, is starting, has no connection left, or has become a standby.
   '57P01',
   '57P02',
   '57P03',
@@ -37,7 +37,7 @@ export function isDatabaseLost(error: unknown): boolean {
 
 const diskFull = '53100';
 
-/** Whether the database refused it for want of room on its disk. What asked for it was rolled back. */
+/** Whether the database refused a statement because its disk is full. The statement was rolled back. */
 export function isDatabaseFull(error: unknown): boolean {
   return (error as { code?: unknown } | undefined)?.code === diskFull;
 }

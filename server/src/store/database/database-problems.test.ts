@@ -12,13 +12,13 @@ beforeEach(async () => {
 });
 afterEach(() => database.close());
 
-test('a migrated database has none, also when a newer server has migrated it further', async () => {
+test('a migrated database has no problems, even if a newer server has migrated it further', async () => {
   expect(await databaseProblems(database.sql, migrations)).toEqual([]);
   await database.sql`insert into schema_migrations (number, name) values (9999, '9999_later.sql')`;
   expect(await databaseProblems(database.sql, migrations)).toEqual([]);
 });
 
-test('one that lacks a migration of this build has, as after restoring a backup of an older version', async () => {
+test('a database that lacks a migration of this build has a problem, as after restoring a backup of an older version', async () => {
   const newer = [...migrations, { number: 9999, name: '9999_newer.sql', sql: '' }];
   expect(await databaseProblems(database.sql, newer)).toEqual([
     'The database lacks migrations of this server: 9999_newer.sql. Restart the server to apply them.',
@@ -32,7 +32,7 @@ test('one that lacks a migration of this build has, as after restoring a backup 
   ]);
 });
 
-test('one that asks for a newer server has', async () => {
+test('a database that needs a newer server has a problem', async () => {
   const { sql } = database;
   await sql`
     insert into installation (id, min_server_version, master_key_id, server_key, server_key_sealed)
@@ -42,7 +42,7 @@ test('one that asks for a newer server has', async () => {
   expect((await databaseProblems(sql, migrations))[0]).toMatch(/needs server version \d+ or newer/);
 });
 
-test('one that does not answer has', async () => {
+test('a database that does not answer has a problem', async () => {
   await database.sql.end();
   expect((await databaseProblems(database.sql, migrations))[0]).toMatch(/^The database does not answer: /);
 });

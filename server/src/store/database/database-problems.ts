@@ -1,12 +1,12 @@
-// Whether the database is there and has the schema that this build of the server was made for.
+// Checks that the database is reachable and has the schema that this build of the server needs.
 import { type Sql, sqlState } from './connection.ts';
 import { type Migration, serverVersion } from './migrate.ts';
 
 const undefinedTable = '42P01';
 
 /**
- * What keeps the server from working with its database, in words; empty when nothing does. A newer schema is fine as
- * long as it admits this server: a newer one may have migrated while this one runs.
+ * Returns what keeps the server from working with its database, as sentences; empty if nothing does. A newer schema is
+ * fine as long as it admits this server, because a newer server may migrate while this one runs.
  */
 export async function databaseProblems(sql: Sql, migrations: readonly Migration[]): Promise<string[]> {
   try {

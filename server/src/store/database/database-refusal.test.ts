@@ -10,7 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => database.close());
 
-/** What is said of `statement` at the suite's database with another address. */
+/** Returns what is reported about `statement` on the suite's database with a changed address. */
 async function saidOf(change: (url: URL) => void, statement = 'select 1'): Promise<string> {
   const url = new URL(database.url);
   change(url);
@@ -26,7 +26,7 @@ async function saidOf(change: (url: URL) => void, statement = 'select 1'): Promi
   return said;
 }
 
-/** A port where something listens that closes each connection. */
+/** Returns a port where something listens that closes every connection. */
 async function portOfAnother(): Promise<string> {
   const server = createServer((socket) => socket.destroy());
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
@@ -34,14 +34,14 @@ async function portOfAnother(): Promise<string> {
   return String((server.address() as { port: number }).port);
 }
 
-test('a wrong password names the user and what a password in an address must look like', async () => {
+test('the message about a wrong password names the user and says how to write a password in a URL', async () => {
   const said = await saidOf((url) => {
     url.password = 'not-the-password';
   });
   expect(said).toMatch(/refused the password of user "\w+"\. Check DATABASE_URL; .*%40/);
 });
 
-test('a database that is missing is named, with the statement that makes it', async () => {
+test('a missing database is named, with the statement that creates it', async () => {
   const said = await saidOf((url) => {
     url.pathname = '/not_there';
   });
@@ -56,12 +56,12 @@ test.each([
   ['53300', /has no connection left: said by the test\. Raise max_connections/],
   ['57P03', /does not take connections yet: said by the test\. Try again\.$/],
   ['25006', /is a standby\. Check DATABASE_URL: it must name the primary\.$/],
-])('what PostgreSQL answers with %s is told with what to do', async (code, expected) => {
+])('PostgreSQL’s answer with %s is reported with what to do', async (code, expected) => {
   const raise = `do $$ begin raise exception 'said by the test' using errcode = '${code}'; end $$`;
   expect(await saidOf(() => {}, raise)).toMatch(expected);
 });
 
-test('what PostgreSQL says beside why it lets nobody in is told as well', async () => {
+test('the details of PostgreSQL’s refusal to connect are reported as well', async () => {
   const { username, pathname } = new URL(database.url);
   const [role, name] = [username, pathname.slice(1)].map((text) => `"${decodeURIComponent(text)}"`);
   await database.sql.unsafe(`revoke connect on database ${name} from public, ${role}`);
@@ -74,7 +74,7 @@ test('what PostgreSQL says beside why it lets nobody in is told as well', async 
   }
 });
 
-test('where nobody listens, and where something else does, the address is named', async () => {
+test('the address is named if nothing listens there, or something that is not PostgreSQL', async () => {
   const port = await portOfAnother();
   const other = await saidOf((url) => {
     url.host = `127.0.0.1:${port}`;
@@ -88,7 +88,7 @@ test('where nobody listens, and where something else does, the address is named'
   expect(nobody).toMatch(/^Nothing listens at 127\.0\.0\.1:1\. Check DATABASE_URL/);
 });
 
-test('mistakes of ours stay what they are; of an embedded database that ended it is said where to look', async () => {
+test('bugs are passed on unchanged; if the embedded database ended, the message says where to look', async () => {
   const bug = await database.sql`select nonsense`.catch((error: unknown) => error);
   expect(databaseRefusal(bug, database.url)).toBe(bug);
   const lost = Object.assign(new Error('closed'), { code: 'CONNECTION_CLOSED' });

@@ -1,8 +1,8 @@
-// Why a server can't start on a database that its operator named, told to who typed the address.
+// Explains to the operator why a server can't start on the database that DATABASE_URL names.
 import { sqlState } from './connection.ts';
 import { isDatabaseLost } from './database-lost.ts';
 
-/** What is in the way, and what to do about it. */
+/** The message says what is in the way and what to do about it. */
 export class DatabaseRefusalError extends Error {
   override readonly name = 'DatabaseRefusalError';
 }
@@ -17,7 +17,7 @@ interface Address {
 
 const check = 'Check DATABASE_URL';
 
-/** What PostgreSQL answered, by its code. */
+/** Messages by SQLSTATE that PostgreSQL answered with. */
 const answers: Readonly<Record<string, (at: Address, said: string) => string>> = {
   '28P01': (at) =>
     `PostgreSQL at ${at.server} refused the password of user "${at.user}". ${check}; characters like @ : / # % in a password are written as %40 and so on.`,
@@ -33,7 +33,7 @@ const answers: Readonly<Record<string, (at: Address, said: string) => string>> =
   '25006': (at) => `PostgreSQL at ${at.server} is a standby. ${check}: it must name the primary.`,
 };
 
-/** What became of the way there, by the system's code. */
+/** Messages by the system's error code of a failed connection. */
 const ways: Readonly<Record<string, (at: Address) => string>> = {
   ECONNREFUSED: (at) =>
     `Nothing listens at ${at.server}. ${check}, and that PostgreSQL runs and listens on that address.`,
@@ -42,8 +42,8 @@ const ways: Readonly<Record<string, (at: Address) => string>> = {
 };
 
 /**
- * The error to tell of when the first words with the database at `url` failed; others come back as they are. Of the embedded
- * database nobody has typed an address.
+ * Returns the error to report after the first statements on the database at `url` failed; other errors are returned
+ * unchanged. `url` is `undefined` for the embedded database, whose address nobody typed.
  */
 export function databaseRefusal(error: unknown, url: string | undefined): unknown {
   if (!(error instanceof Error)) return error;
@@ -60,12 +60,12 @@ export function databaseRefusal(error: unknown, url: string | undefined): unknow
 
 function embeddedLost(cause: Error): Error {
   return new DatabaseRefusalError(
-    'The embedded database ended while its schema was being made. Its postgres.log in the data directory says why. Start again: what was not finished is begun anew.',
+    'The embedded database ended while its schema was being made. Its postgres.log in the data directory says why. Start again: unfinished work is repeated.',
     { cause },
   );
 }
 
-/** Never the password: this is printed. */
+/** Never includes the password, because the result is printed. */
 function addressOf(url: string): Address {
   const { hostname, port, username, pathname } = new URL(url);
   const user = decodeURIComponent(username);
@@ -77,7 +77,7 @@ function addressOf(url: string): Address {
   };
 }
 
-/** With what PostgreSQL says beside its message, which may be what it is about. */
+/** Adds PostgreSQL's detail and hint to its message; they may contain the actual reason. */
 function wholly(error: Error & { detail?: string; hint?: string }): string {
   const beside = [error.detail, error.hint].filter((text) => text !== undefined).map(withoutDot);
   return beside.length === 0 ? error.message : `${error.message} (${beside.join('. ')})`;

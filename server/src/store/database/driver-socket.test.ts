@@ -25,7 +25,7 @@ let plain: EmbeddedPostgres;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'opsconductor-driver-'));
-  // PostgreSQL under root is another account, and would else be placed outside.
+  // Under root, PostgreSQL runs as another account and would otherwise be placed outside.
   await chmod(folder, 0o755);
   const [home, dataDir] = [join(folder, 'secure'), join(folder, 'plain')];
   for (const each of [home, dataDir]) await copyBegunData(each);
@@ -67,7 +67,7 @@ async function asAdministrator({ url }: EmbeddedPostgres, dataDir = join(folder,
   return connect(as.href, { max: 1 });
 }
 
-/** Whether a connection with this sslmode is encrypted; rejects when there is none. */
+/** Whether a connection with this sslmode is encrypted; rejects if there is no connection. */
 async function isEncrypted(database: EmbeddedPostgres, sslmode: string): Promise<boolean> {
   const url = new URL(database.url);
   url.searchParams.set('sslmode', sslmode);
@@ -90,7 +90,7 @@ test.each([
   expect(await isEncrypted(secure, sslmode)).toBe(encrypted);
 });
 
-test('bytes that are sent past the driver are encrypted, too', async () => {
+test('bytes that bypass the driver are encrypted, too', async () => {
   const url = new URL(secure.url);
   url.searchParams.set('sslmode', 'require');
   const sql = connect(url.href, { max: 1 });
@@ -104,11 +104,11 @@ test('bytes that are sent past the driver are encrypted, too', async () => {
   await Promise.all([sql.end({ timeout: 1 }), binary.end()]);
 });
 
-test('sslmode=verify-full refuses a certificate that nobody vouches for', async () => {
+test('sslmode=verify-full refuses a certificate that no known authority has signed', async () => {
   await expect(isEncrypted(secure, 'verify-full')).rejects.toThrow(/unable to verify/);
 });
 
-test('sslmode=prefer goes without TLS where there is none; require and verify-full refuse', async () => {
+test('sslmode=prefer does without TLS if the server has none; require and verify-full refuse', async () => {
   expect(await isEncrypted(plain, 'prefer')).toBe(false);
   await expect(isEncrypted(plain, 'require')).rejects.toThrow(/speaks no TLS/);
   await expect(isEncrypted(plain, 'verify-full')).rejects.toThrow(/speaks no TLS/);
@@ -123,14 +123,14 @@ test('a database that is not there fails a query at once', async () => {
   await sql.end({ timeout: 1 });
 });
 
-test('what was about to be said when a connection was lost does not keep the next one silent', async () => {
+test('a query that was about to be sent when a connection was lost does not block the next connection', async () => {
   const sql = connect(plain.url, { max: 1 });
   const [self] = await sql<{ pid: number }[]>`select pg_backend_pid() as pid`;
   let late: Promise<unknown> | undefined;
   const emit = vi.spyOn(DriverSocket.prototype, 'emit');
   emit.mockImplementation(function (this: DriverSocket, name: string | symbol, ...rest: unknown[]) {
     if (name !== 'close' || late !== undefined) return tell(this, name, ...rest);
-    // Asked in the very turn in which the driver is told of the end, so that it has not written it yet.
+    // Sent in the very turn in which the driver learns of the end, so that it has not written it yet.
     late = sql`select ${'late'}::text`.catch((error: Error) => error);
     void Promise.resolve()
       .then(() => undefined)
@@ -147,7 +147,7 @@ test('what was about to be said when a connection was lost does not keep the nex
   await sql.end({ timeout: 1 });
 });
 
-test('each query that a lost connection ends is told by itself', async () => {
+test('each query that a lost connection ends is rejected with its own error', async () => {
   const sql = connect(plain.url, { max: 1 });
   const [self] = await sql<{ pid: number }[]>`select pg_backend_pid() as pid`;
   const told: Error[] = [];
@@ -171,7 +171,7 @@ test('each query that a lost connection ends is told by itself', async () => {
   await sql.end({ timeout: 1 });
 });
 
-test('what ended a connection is told to whom it interrupted, and not to who comes next', async () => {
+test('the error that ended a connection reaches the query it interrupted, and not the next one', async () => {
   const [sql, other] = [connect(plain.url, { max: 1 }), connect(plain.url, { max: 1 })];
   const emit = vi.spyOn(DriverSocket.prototype, 'emit');
   try {
@@ -197,7 +197,7 @@ test('what ended a connection is told to whom it interrupted, and not to who com
   }
 });
 
-test('that a database let nobody in is told to who wanted in then, and not to who comes once it does', async () => {
+test('a refused login is reported to the query that was waiting, and not to a later one that can log in', async () => {
   const sql = connect(plain.url, { max: 1 });
   const emit = vi.spyOn(DriverSocket.prototype, 'emit');
   const isClosed = (times: number) =>
@@ -230,7 +230,7 @@ test('that a database let nobody in is told to who wanted in then, and not to wh
   }
 });
 
-test('modes that nobody knows are taken for the strictest', () => {
+test('unknown modes count as the strictest one', () => {
   const modes = ['disable', 'allow', 'require', 'verify-ca', 'anything'];
   const url = 'postgres://u@h/d';
   expect(modes.map((mode) => tlsOf(`${url}?sslmode=${mode}`))).toEqual([

@@ -1,8 +1,8 @@
-// The socket under each connection of the driver. The driver forgets its socket when that says that it is closed, and
-// what a transaction still has to say then, its rollback at least, brings the process down or leaves the connection
-// mute for good (porsager/postgres #1208). So a lost connection fails every write for a while before it is closed. And
-// what PostgreSQL ends a connection with is such a loss, not an answer, and by what it lets nobody in the connection has
-// failed: see `FatalWatch`.
+// The socket under each connection of the driver. The driver forgets its socket as soon as that reports its close.
+// Whatever a transaction still sends then, at least its ROLLBACK, brings down the process or blocks the connection
+// forever (porsager/postgres #1208). So a lost connection fails every write for a while before it reports its close. A
+// fatal message of PostgreSQL counts as such a loss, not as an answer; if it refuses the login, the connection failed
+// with that error. See `FatalWatch`.
 import { EventEmitter } from 'node:events';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
@@ -15,7 +15,7 @@ export type DatabaseTls = 'off' | 'prefer' | 'require' | 'verify';
 export interface DatabaseAddress {
   host: string;
   port: number;
-  /** Of a Unix socket, in place of host and port. */
+  /** Path of a Unix socket, in place of host and port. */
   path?: string | undefined;
   tls: DatabaseTls;
 }
@@ -26,23 +26,25 @@ interface Exchange {
   reject(error: Error): void;
 }
 
-/** A connection is closed when nobody wrote to it for so long after it was lost; looked at twice, a turn apart. */
+/**
+ * A lost connection is reported as closed once nothing was written to it for this long; checked twice, a turn apart.
+ */
 const quietMs = 50;
 /** SSLRequest of the PostgreSQL protocol: length 8, code 80877103. */
 const tlsRequest = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]);
 /** The second word of a StartupMessage: version 3.0 of the protocol. */
 const protocolVersion = 0x30000;
-/** What the driver is given to say at once it does not keep for later, see `startupPadding`. */
+/** A write of this size is sent by the driver at once instead of being kept; see `startupPadding`. */
 const writtenAtOnceBytes = 1_024;
 
 /**
- * A startup parameter that means nothing. What the driver had not written yet when a connection was closed it keeps, and
- * waits for a timer that it has stopped: the next connection would stay silent until it times out. But what is as long
- * as this it writes at once, ahead of it what it kept, and `DriverSocket` leaves that out.
+ * A startup parameter without effect. When a connection closes, the driver keeps what it had not written yet and waits
+ * for a timer that it has stopped, so the next connection would send nothing until it times out. A write of this length
+ * goes out at once, preceded by what the driver kept, which `DriverSocket` removes.
  */
 export const startupPadding = { options: ' '.repeat(writtenAtOnceBytes) };
 
-/** `sslmode` (or `ssl`) of a database URL. */
+/** Reads `sslmode` (or `ssl`) of a database URL. */
 export function tlsOf(url: string): DatabaseTls {
   const { searchParams } = new URL(url);
   const mode = searchParams.get('sslmode') ?? searchParams.get('ssl') ?? 'disable';
@@ -51,11 +53,11 @@ export function tlsOf(url: string): DatabaseTls {
   return mode === 'require' ? 'require' : 'verify';
 }
 
-/** What the driver uses of a socket, and no more. Events: `data`, `drain`, `error`, `close`. */
+/** The parts of a socket that the driver uses. Events: `data`, `drain`, `error`, `close`. */
 export class DriverSocket extends EventEmitter {
   readonly #address: DatabaseAddress;
   #socket: Socket;
-  /** Written before TLS was agreed on. */
+  /** What was written before TLS was negotiated. */
   #early: { bytes: Buffer; written: (() => void) | undefined }[] | undefined;
   #ending = false;
   #isLost = false;
@@ -65,7 +67,7 @@ export class DriverSocket extends EventEmitter {
   #hasWritten = false;
   #exchange: Exchange | undefined;
   readonly #watch = new FatalWatch();
-  /** Resolves when the driver is told that it is closed. */
+  /** Resolves when the driver is told that the socket is closed. */
   readonly closed: Promise<void> = new Promise((resolve) => {
     this.once('close', () => resolve());
   });
@@ -107,14 +109,14 @@ export class DriverSocket extends EventEmitter {
   }
 
   /**
-   * Says something past the driver, which must be idle: whole messages of the protocol. What the database answers is handed
-   * to `take` until that returns what is behind the answer, which is the driver's.
+   * Sends whole messages of the protocol past the driver, which must be idle. What the database answers is passed to
+   * `take` until it returns the bytes after the answer, which go to the driver.
    *
-   * @throws {DatabaseLost} when the connection is lost before.
+   * @throws {DatabaseLost} if the connection is lost before that.
    */
   exchange(messages: readonly Uint8Array[], take: (bytes: Buffer) => Buffer | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
-      // The driver has the beginning of a message, and the rest would be taken for an answer.
+      // The driver already has the beginning of a message; the rest would be taken for our answer.
       if (!this.#watch.isBetweenMessages)
         this.#lose(new Error('The database was in the middle of a message.'));
       if (this.#isLost) {
@@ -175,7 +177,7 @@ export class DriverSocket extends EventEmitter {
       plain.removeAllListeners();
       const { tls, host } = this.#address;
       if (answer[0] === 'S'.charCodeAt(0)) {
-        // The name is checked against `host` where `servername`, which may be no address, is left out.
+        // The name is checked against `host` if `servername` is omitted, which must not be an IP address.
         const names = isIP(host) === 0 ? { host, servername: host } : { host };
         const secure = connectTls({ socket: plain, ...names, rejectUnauthorized: tls === 'verify' });
         this.#use(secure);
@@ -209,8 +211,8 @@ export class DriverSocket extends EventEmitter {
   }
 
   #tellLost(): void {
-    // Nobody listens any more once the driver was told of the end. Each time another error, as the driver writes into it
-    // which query it has ended.
+    // Nothing listens any more once the driver was told of the end. Each call emits a new error, because the driver
+    // writes into it which query it ended.
     if (this.listenerCount('error') === 0) return;
     const refusal = this.#refusal;
     this.emit('error', refusal === undefined ? new DatabaseLost(this.#cause) : toError(refusal));
@@ -226,12 +228,12 @@ export class DriverSocket extends EventEmitter {
   }
 }
 
-/** What the driver would make of it. */
+/** Converts the message into the error that the driver would raise. */
 function toError({ said }: FatalMessage): Error {
   return new postgres.PostgresError(said as never);
 }
 
-/** What a connection begins with, without what was meant for the one before. */
+/** Returns the start of a connection without leftover bytes that were meant for the previous connection. */
 function withoutOldBytes(bytes: Buffer): Buffer {
   for (let at = 0; at + 8 <= bytes.length; at += 1) {
     const isStartup =

@@ -11,7 +11,7 @@ const notice = message('N', 'SWARNING\0VWARNING\0MZ\0\0\0\x05I\0\0');
 const rows = [message('D', '\0\x02\0\0\0\x01a\xff\xff\xff\xff'), message('D', '\0\x01\0\0\0\0')];
 const ready = message('Z', 'I');
 
-test('an answer is found wherever it is cut, and what is behind it is handed back', () => {
+test('an answer is found wherever it is split, and the bytes after it are returned', () => {
   const answer = Buffer.concat([
     notice,
     message('1'),
@@ -29,7 +29,7 @@ test('an answer is found wherever it is cut, and what is behind it is handed bac
   }
 });
 
-test('an error is told with the fields that the driver tells, the first of several', () => {
+test('an error has the same fields as the driver’s, and the first of several is reported', () => {
   const reply = new ReplyReader();
   const error = (text: string) => message('E', `SFEHLER\0VERROR\0C23505\0M${text}\0Wwhere\0nkey\0P7\0\0`);
   reply.read(Buffer.concat([message('2'), error('first'), error('second'), ready]));

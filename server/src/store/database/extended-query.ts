@@ -9,17 +9,17 @@ const isNull = -1;
 const headerBytes = 5;
 const sync = message('S', Buffer.alloc(0));
 
-/** Parse: prepares a statement under a name. Types of parameters are those that the statement casts them to. */
+/** Parse: prepares a statement under a name. Parameters have the types to which the statement casts them. */
 export function parse(name: string, statement: string): Buffer {
   return message('P', Buffer.concat([cString(name), cString(statement), int16(0)]));
 }
 
-/** Close: forgets a statement. One that is not known is no error. */
+/** Close: forgets a statement. Closing an unknown one is no error. */
 export function close(name: string): Buffer {
   return message('C', Buffer.concat([Buffer.from('S'), cString(name)]));
 }
 
-/** Bind, Execute and Sync; the pieces of bytes are among the result as they are. */
+/** Bind, Execute and Sync. Large pieces of bytes appear in the result without being copied. */
 export function bindAndExecute(name: string, parameters: readonly Parameter[]): Uint8Array[] {
   const values = parameters.map(valueParts);
   const formats = parameters.map((value) => int16(Array.isArray(value) ? format.binary : format.text));
@@ -47,7 +47,7 @@ function valueParts(value: Parameter): Uint8Array[] {
   return [int32(pieces.reduce((sum, { length }) => sum + length, 0)), ...pieces];
 }
 
-/** Each piece is a write of its own to the system's list: what is short goes with what is beside it. */
+/** Joins short neighboring pieces, because each piece is a separate write. */
 function joinSmall(pieces: readonly Uint8Array[]): Uint8Array[] {
   const smallBytes = 1_024;
   const joined: Uint8Array[] = [];
@@ -67,16 +67,16 @@ function joinSmall(pieces: readonly Uint8Array[]): Uint8Array[] {
   return joined;
 }
 
-/** Takes what the database answers until it is ready for the next statement. */
+/** Reads what the database answers until it is ready for the next statement. */
 export class ReplyReader {
   readonly rows: (string | null)[][] = [];
-  /** What the driver's errors have. */
+  /** The fields of the first error, named as in the driver's errors. */
   error: Record<string, string> | undefined;
-  /** Whether a Parse was taken. */
+  /** Whether a Parse was accepted. */
   hasParsed = false;
   #held: Buffer = Buffer.alloc(0);
 
-  /** What is behind the answer, once that is there. */
+  /** Returns the bytes after the answer once it is complete; `undefined` until then. */
   read(bytes: Buffer): Buffer | undefined {
     const data = this.#held.length === 0 ? bytes : Buffer.concat([this.#held, bytes]);
     let at = 0;
@@ -107,7 +107,7 @@ function rowOf(body: Buffer): (string | null)[] {
   });
 }
 
-/** Letters of "Error and Notice Message Fields", as the driver names them. */
+/** Letters of "Error and Notice Message Fields", with the driver's names for them. */
 const fieldNames: Readonly<Record<string, string>> = {
   S: 'severity_local',
   V: 'severity',
@@ -129,7 +129,7 @@ const fieldNames: Readonly<Record<string, string>> = {
   R: 'routine',
 };
 
-/** What the body of an ErrorResponse says, as the driver's errors have it. */
+/** Parses the body of an ErrorResponse into the fields that the driver's errors have. */
 export function errorOf(body: Buffer): Record<string, string> {
   const fields = body.toString('utf8').split('\0');
   return Object.fromEntries(
@@ -144,7 +144,7 @@ function message(type: string, body: Buffer): Buffer {
   return Buffer.concat([header(type, body.length), body]);
 }
 
-/** The length counts itself, and not the letter. */
+/** The length includes itself, but not the letter. */
 function header(type: string, bodyBytes: number): Buffer {
   return Buffer.concat([Buffer.from(type, 'latin1'), int32(bodyBytes + 4)]);
 }

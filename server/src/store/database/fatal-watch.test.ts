@@ -18,7 +18,7 @@ const row = message('D', 'E'.repeat(30));
 const before = Buffer.concat([message('R', '\0\0\0\0'), ready, row, error('ERROR'), ready]);
 
 test.each(['FATAL', 'PANIC'])(
-  '%s is found wherever the stream is cut, and all before it passed on',
+  '%s is found wherever the stream is split, and everything before it is passed on',
   (severity) => {
     const stream = Buffer.concat([before, error(severity)]);
     for (let size = 1; size <= stream.length; size += 1) {
@@ -36,7 +36,7 @@ test.each(['FATAL', 'PANIC'])(
   },
 );
 
-test('an error before the connection is ready is told apart: it lets nobody in', () => {
+test('an error before the connection is ready counts as a refused login', () => {
   const begin = message('R', '\0\0\0\0');
   expect(new FatalWatch().read(Buffer.concat([begin, error('FATAL')]))).toEqual({
     passed: begin,

@@ -1,6 +1,6 @@
-// Finds the message by which PostgreSQL ends a connection, or refuses it. The driver keeps what was fatal until the
-// connection is ready again, where a query ran on it or on the one before: that is on its next one, whose first query it
-// would reject with it.
+// Finds the message with which PostgreSQL ends or refuses a connection. If a query was running on this connection or
+// the one before, the driver keeps a fatal error until a connection is ready again. That is the next connection, and
+// the driver would reject its first query with the old error.
 import { errorOf } from './extended-query.ts';
 
 const errorResponse = 'E'.charCodeAt(0);
@@ -8,27 +8,30 @@ const readyForQuery = 'Z'.charCodeAt(0);
 const headerBytes = 5;
 
 export interface FatalMessage {
-  /** As the driver's errors have it: the SQLSTATE is `code`; `detail` and `hint` are there where PostgreSQL says more. */
+  /**
+   * The fields that the driver's errors have: the SQLSTATE is `code`; `detail` and `hint` are there if PostgreSQL says
+   * more.
+   */
   said: Readonly<Record<string, string>>;
-  /** Of the start: nobody was let in. */
+  /** It came during startup: the login was refused. */
   isRefusal: boolean;
 }
 
 /** Follows the messages of one connection (PostgreSQL protocol 3.0: a type, a length, a body). */
 export class FatalWatch {
-  /** The beginning of a message that is not whole yet, where it may be an error. */
+  /** The beginning of an incomplete message, if it may be an error. */
   #held: Buffer = Buffer.alloc(0);
-  /** So many bytes of a message are still to come. */
+  /** How many bytes of the current message are still to come. */
   #left = 0;
-  /** Errors before it are of the start. */
+  /** Whether startup is over; errors before that belong to it. */
   #hasBegun = false;
 
-  /** Whether what was read so far ends with the end of a message. */
+  /** Whether what was read so far ends at the end of a message. */
   get isBetweenMessages(): boolean {
     return this.#left === 0 && this.#held.length === 0;
   }
 
-  /** What the driver is to be given of these bytes, and what ended the connection, if that is among them. */
+  /** Returns the bytes to pass to the driver, and the message that ended the connection if it is among them. */
   read(bytes: Buffer): { passed: Buffer; fatal?: FatalMessage } {
     const data = this.#held.length === 0 ? bytes : Buffer.concat([this.#held, bytes]);
     let at = Math.min(this.#left, data.length);
@@ -50,7 +53,7 @@ export class FatalWatch {
   }
 }
 
-/** By the severity in no language, which servers have had since PostgreSQL 9.6. */
+/** Checks the unlocalized severity, which servers have sent since PostgreSQL 9.6. */
 function isFatal({ severity, severity_local }: Readonly<Record<string, string>>): boolean {
   const said = severity ?? severity_local;
   return said === 'FATAL' || said === 'PANIC';

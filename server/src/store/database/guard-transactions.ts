@@ -1,11 +1,12 @@
-// A transaction whose connection was lost is over, though its work may not know it yet: it may wait for something else.
-// The driver would send what such work says later, and its ROLLBACK in any case, to whoever has the connection by then.
+// A transaction whose connection was lost is over, although its code may not know yet because it is waiting for
+// something else. The driver would send its later statements, and its ROLLBACK in any case, to whoever has the
+// connection by then.
 import type postgres from 'postgres';
 import { DatabaseLost } from './database-lost.ts';
 
 type Work = (tx: postgres.TransactionSql) => unknown;
 
-/** Makes a pool whose transactions say nothing more once they were told that their connection is closed. */
+/** Makes a pool's transactions send nothing more once they were told that their connection is closed. */
 export function guardTransactions(sql: postgres.Sql): void {
   const begin = sql.begin.bind(sql) as (...args: unknown[]) => Promise<unknown>;
   const guarded = (...args: [Work] | [string, Work]): Promise<unknown> => {
@@ -17,7 +18,8 @@ export function guardTransactions(sql: postgres.Sql): void {
         new Promise((resolve, reject) => {
           const result = work(silencedBy(state, tx));
           const all = Array.isArray(result) ? Promise.all(result) : Promise.resolve(result);
-          // Once it is over nobody waits for this any more, and the driver must not go on with it.
+          // Once the transaction is over, nobody waits for this result any more, and the driver must not continue with
+          // it.
           all.then(
             (value) => state.isOver || resolve(value),
             (error) => state.isOver || reject(error),
@@ -46,14 +48,17 @@ function silencedBy(state: { isOver: boolean }, tx: postgres.TransactionSql): po
   });
 }
 
-/** Rejects for who waits for it. A part of a statement nobody waits for: unhandled it would end the server. */
+/**
+ * Rejects for a caller who awaits it. Nobody awaits a fragment of a statement, whose unhandled rejection would end the
+ * server.
+ */
 function lost(): Promise<never> {
   const rejected = Promise.reject(new DatabaseLost());
   rejected.catch(() => undefined);
   return rejected;
 }
 
-/** A tagged template, and not a helper for a part of one. */
+/** Whether this is a tagged template rather than a helper for a fragment of one. */
 function isQuery([first]: unknown[]): boolean {
   return Array.isArray(first) && 'raw' in first;
 }

@@ -1,4 +1,4 @@
-// The one row that says who this installation is.
+// The single row that identifies this installation.
 import type { Queryable } from './connection.ts';
 
 export interface InstallationRow {
@@ -18,12 +18,14 @@ export async function readInstallation(sql: Queryable): Promise<InstallationRow 
 
 export type NewInstallation = Pick<InstallationRow, 'id' | 'masterKeyId' | 'serverKey' | 'serverKeySealed'>;
 
-/** Of servers that start at once the first one's row stays. */
+/** Inserts the row unless another server, started at the same time, was first. */
 export async function insertInstallation(sql: Queryable, row: NewInstallation): Promise<void> {
   await sql`insert into installation ${sql({ ...row })} on conflict (singleton) do nothing`;
 }
 
-/** Marks the installation as bootstrapped; false where it was already. Waits for another server that is doing it. */
+/**
+ * Marks the installation as bootstrapped. Returns false if it already was. Waits for another server that is doing it.
+ */
 export async function markBootstrapped(sql: Queryable, now: Date): Promise<boolean> {
   const result = await sql`update installation set bootstrapped_at = ${now} where bootstrapped_at is null`;
   return result.count === 1;

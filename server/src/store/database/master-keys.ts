@@ -1,4 +1,4 @@
-// Which master key the database is encrypted under, and which of them servers hold.
+// Which master key the database is encrypted under, and which master keys the servers hold.
 import type { Queryable, Tx } from './connection.ts';
 
 export interface ServerKeys {
@@ -8,10 +8,10 @@ export interface ServerKeys {
   keyIds: string[];
 }
 
-/** A server that was not heard of for so long is gone. */
+/** A server that has not been heard from for this long is gone. */
 const goneS = 30;
 
-/** Notes what a server holds; returns the id of the key that is to be active. */
+/** Records which keys a server holds. Returns the id of the key that should be active. */
 export async function noteServerKeys(
   sql: Queryable,
   { serverId, host, activeId, keyIds }: ServerKeys,
@@ -30,14 +30,14 @@ export async function forgetServerKeys(sql: Queryable, serverId: string): Promis
     where server_id = ${serverId} or seen_at < clock_timestamp() - interval '1 day'`;
 }
 
-/** Of the servers that run. */
+/** Returns the keys of the running servers. */
 export function liveServerKeys(sql: Queryable): Promise<ServerKeys[]> {
   return sql<ServerKeys[]>`
     select server_id, host, active_id, key_ids from server_master_keys
     where seen_at > clock_timestamp() - make_interval(secs => ${goneS}) order by host, server_id`;
 }
 
-/** False where another one was active meanwhile. */
+/** Changes the active key. Returns false if another key than `from` was active. */
 export async function setActiveKey(tx: Tx, { from, to }: { from: string; to: string }): Promise<boolean> {
   const result = await tx`update installation set master_key_id = ${to} where master_key_id = ${from}`;
   return result.count === 1;

@@ -16,7 +16,7 @@ async function setup() {
   return { sql, url: database.url, migrations: await readMigrations(ours) };
 }
 
-/** A number that none of them has: some are left out. */
+/** A number that no migration has; some numbers are skipped. */
 function numberAfter(migrations: readonly { number: number }[]): number {
   return (migrations.at(-1)?.number ?? 0) + 1;
 }
@@ -61,9 +61,9 @@ test('a migration that fails leaves nothing of itself or of the others', async (
   expect(await migrate(sql, migrations)).toEqual([]);
 });
 
-test('migrations that the database ends for a deadlock with a running server are tried again', async () => {
+test('migrations that the database aborts because of a deadlock with a running server are retried', async () => {
   const { sql, migrations } = await setup();
-  // Sequences are not rolled back: the second try sees that there was a first.
+  // Sequences are not rolled back, so the second try sees that there was a first.
   await sql`create sequence tries`;
   const deadlocked = {
     number: numberAfter(migrations),
@@ -75,14 +75,14 @@ test('migrations that the database ends for a deadlock with a running server are
   expect(await sql`select last_value from tries`).toEqual([{ lastValue: 2 }]);
 });
 
-test('a step that ends while migrations are made is waited for, and costs them no second try', async () => {
+test('migrations wait for a step that is being settled, without needing a second try', async () => {
   const { sql, migrations } = await setup();
   await sql.unsafe('drop schema public cascade; create schema public; create sequence tries');
   await migrate(
     sql,
     migrations.filter(({ number }) => number < 52),
   );
-  // In its order: runs, target runs, and only then attempts.
+  // Locks in the order of settling: runs, target runs, and only then attempts.
   const settle = await sql.reserve();
   onTestFinished(() => settle.release());
   await settle`begin`;
@@ -109,7 +109,7 @@ test('a server that is too old for the schema refuses, and names the version tha
   );
 });
 
-test('the previous server goes on running on a schema that a newer one has extended', async () => {
+test('the previous server version keeps running on a schema that a newer one has extended', async () => {
   const { sql, migrations } = await setup();
   await sql`insert into schema_migrations (number, name) values (${numberAfter(migrations)}, '9999_of_a_newer.sql')`;
   expect(await migrate(sql, migrations)).toEqual([]);
@@ -121,7 +121,7 @@ test('the database of another product is refused', async () => {
   await expect(migrate(sql, migrations)).rejects.toThrow(/different products/);
 });
 
-test('migrations are read in the order of their numbers; a number may be left out, and none is taken twice', async () => {
+test('migrations are read in the order of their numbers; a number may be skipped but not used twice', async () => {
   const good = await readMigrations(await folder(['0003_c.sql', '0001_a.sql', 'README.md']));
   expect(good.map(({ number, name }) => [number, name])).toEqual([
     [1, '0001_a.sql'],
@@ -133,7 +133,7 @@ test('migrations are read in the order of their numbers; a number may be left ou
   await expect(readMigrations(await folder(['a.sql']))).rejects.toThrow('four digits');
 });
 
-test('a migration that was left out comes after those with higher numbers', async () => {
+test('a migration that was missing is applied even after ones with higher numbers', async () => {
   const { sql, migrations } = await setup();
   const last = migrations.at(-1)?.number ?? 0;
   const later = { number: last + 2, name: 'later.sql', sql: 'create table later (id int)' };

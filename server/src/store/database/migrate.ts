@@ -1,10 +1,10 @@
-// Plain numbered SQL, forward only, under an advisory lock: of several servers that start at once one migrates.
+// Plain numbered SQL, forward only, under an advisory lock: if several servers start at once, one of them migrates.
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Sql } from './connection.ts';
 import { inTransaction } from './transaction.ts';
 
-/** Raised when an older server must not run on the schema any more (`installation.min_server_version`). */
+/** Raised when older servers must not run on the schema any more (`installation.min_server_version`). */
 export const serverVersion = 1;
 const lockKey = 0x0_95c0_4d;
 
@@ -15,8 +15,8 @@ export interface Migration {
 }
 
 /**
- * Reads `NNNN_name.sql` files in order; a double number is a mistake of ours. Numbers may be left out: work that goes on
- * side by side has its own, and none waits for another to be done.
+ * Reads `NNNN_name.sql` files in order. A duplicate number is a bug. Numbers may be skipped: changes developed in
+ * parallel each have their own number, and none has to wait for another.
  */
 export async function readMigrations(directory: string): Promise<Migration[]> {
   const names = (await readdir(directory)).filter((name) => name.endsWith('.sql')).sort();
@@ -33,7 +33,7 @@ export async function readMigrations(directory: string): Promise<Migration[]> {
   );
 }
 
-/** Brings the database to the newest schema; returns the names of what was applied. */
+/** Brings the database to the newest schema. Returns the names of the applied migrations. */
 export async function migrate(sql: Sql, migrations: readonly Migration[]): Promise<string[]> {
   const [version] = await sql<{ n: number }[]>`select current_setting('server_version_num')::int as n`;
   if ((version?.n ?? 0) < 150_000) {
@@ -41,7 +41,8 @@ export async function migrate(sql: Sql, migrations: readonly Migration[]): Promi
       `PostgreSQL 15 or newer is needed; this one is ${Math.floor((version?.n ?? 0) / 10_000)}.`,
     );
   }
-  // Tried again after a deadlock: a server of the version before goes on working, and locks the same tables in its order.
+  // Retried after a deadlock: a server of the previous version keeps working, and locks the same tables in its own
+  // order.
   return inTransaction(sql, async (tx) => {
     await tx`select pg_advisory_xact_lock(${lockKey})`;
     await tx`create table if not exists schema_migrations (

@@ -1,4 +1,4 @@
-// LISTEN on the bus. A notification only wakes; after every (re)connect the listener resyncs wholly.
+// LISTEN on the bus. A notification only wakes up its listeners; after every (re)connect they resync completely.
 import type { ShutOut } from '../agents/agent-lifecycle.ts';
 import { connectListener, type Sql } from './connection.ts';
 
@@ -12,24 +12,27 @@ export interface NotificationHandlers {
   progress(notice: ProgressNotice): void;
   /** Output of these steps was stored. */
   output(marks: { stepId: number; epoch: number; seq: number }[]): void;
-  /** An agent authenticated, or was shut out, and how: an older session of it is over. */
+  /** An agent authenticated, or was shut out in the given way: any older session of it is over. */
   session(agentId: number, sessionNumber: number, shutOut: ShutOut | 'quarantined' | undefined): void;
-  /** Roster, keys or wraps of a segment changed. */
+  /** The roster, keys or wraps of a segment changed. */
   segment(segmentId: number): void;
-  /** A scan has targets to give out, or was cancelled. */
+  /** A scan has targets to hand out, or was cancelled. */
   scans(cancelledId?: number): void;
-  /** Principals are to be looked up again; see `tellForgotten`. */
+  /** Principals must be looked up again; see `tellForgotten`. */
   forget(notice: ForgetNotice): void;
-  /** How far transfers are, as their agents have told another server, or this one. */
+  /** Progress of transfers, as their agents reported it to any server. */
   transfers(payload: string): void;
-  /** Another server asks for an agent of the segment. */
+  /** Another server is asking for an agent of the segment. */
   asked(id: string, segmentId: number): void;
   answered(id: string): void;
-  /** The connection was lost and is back: whatever was notified meanwhile is unknown. */
+  /** The connection was lost and is back: notifications sent meanwhile were missed. */
   resync(): void;
 }
 
-/** Whose sessions and tokens have ended or changed: users, one session or API token, or everybody's (the ids are nothing then). */
+/**
+ * Whose sessions and tokens have ended or changed: users, one session or API token, or everybody, in which case the ids
+ * mean nothing.
+ */
 export interface ForgetNotice {
   kind: 'user' | 'session' | 'api_token' | 'everybody';
   ids: readonly number[];
@@ -47,12 +50,12 @@ const channels = [
   'opsc_answer',
 ] as const;
 const forgetKinds = ['user', 'session', 'api_token', 'everybody'] as const;
-/** PostgreSQL takes 8,000 bytes in a notification. */
+/** PostgreSQL allows 8,000 bytes in a notification. */
 const maxIdsPerNotice = 400;
 const shutOuts = ['quarantined', 'disabled', 'revoked'] as const;
 const retryMs = 250;
 
-/** Tells all servers whom they must not believe what they remember of. */
+/** Tells all servers for whom they must discard what they have cached. */
 export async function tellForgotten(sql: Sql, { kind, ids }: ForgetNotice): Promise<void> {
   for (let at = 0; at < ids.length; at += maxIdsPerNotice) {
     const some = ids.slice(at, at + maxIdsPerNotice);
@@ -60,7 +63,7 @@ export async function tellForgotten(sql: Sql, { kind, ids }: ForgetNotice): Prom
   }
 }
 
-/** Listens until `stop()`, on a connection of its own that is opened again whenever it was lost. */
+/** Listens until `stop()`, on a connection of its own that is reopened whenever it is lost. */
 export async function listen(sql: Sql, handlers: NotificationHandlers): Promise<{ stop(): Promise<void> }> {
   const listener = new Listener(sql, handlers);
   await listener.start();
@@ -79,7 +82,7 @@ class Listener {
     this.#handlers = handlers;
   }
 
-  /** Rejects when the first connection can't be had. */
+  /** Rejects if the first connection can't be made. */
   async start(): Promise<void> {
     const connection = connectListener(this.#sql, {
       onNotify: (channel, payload) => this.#tell(channel, payload),

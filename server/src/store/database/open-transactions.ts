@@ -1,13 +1,14 @@
-// Who looks at what is committed sees nothing of what open transactions have written.
+// Waiting for open transactions: a reader of committed rows sees nothing of what they have written.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Sql } from './connection.ts';
 
 const lookAgainMs = 200;
 
 /**
- * Waits until every transaction of this database is over that is open now: those of this role, as all servers have, since a role sees no others'.
+ * Waits until all transactions are over that are open on this database now. Only those of this role are seen, which all
+ * servers use.
  *
- * @returns since when one of them is open that did not end in time; undefined where all did.
+ * @returns since when one of them is open that did not end in time; `undefined` if all ended.
  */
 export async function waitForOpenTransactions(sql: Sql, forMs: number): Promise<Date | undefined> {
   const [now] = await sql<{ at: string }[]>`select clock_timestamp()::text as at`;

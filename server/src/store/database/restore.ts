@@ -1,31 +1,33 @@
-// What a database that was set back has to forget, and what it may not give out again.
+// What a database that was set back to an earlier state must forget, and which numbers it must not give out again.
 import type { Condition } from '../people/visibility.ts';
 import type { Sql, Tx } from './connection.ts';
 
-/** From here on numbers are counted by the time, which no copy sets back. */
+/** From this time on, numbers are counted by the clock, which no copy sets back. */
 const origin = Date.parse('2026-01-01T00:00:00Z');
 
-/** How numbers go on: `perS` of them for each second since the origin, more than are given out in one. */
+/**
+ * How numbers continue: `perS` of them for each second since the origin, which is more than are given out in a second.
+ */
 interface Count {
   perS: number;
-  /** Where the clock is behind. */
+  /** How many numbers to skip if they are ahead of the clock. */
   leastSkipped: number;
 }
 /** A run of the largest size has a million steps; ids stay below 2^53 for centuries. */
 const counts = {
-  /** What people make, and what agents are enrolled. */
+  /** What people create, and agents that are enrolled. */
   things: { perS: 1_000, leastSkipped: 1_000_000 },
   runs: { perS: 1_000, leastSkipped: 1_000_000 },
   steps: { perS: 100_000, leastSkipped: 100_000_000 },
   rosters: { perS: 1, leastSkipped: 1_000 },
 } as const satisfies Record<string, Count>;
 /**
- * A number that is less than this ahead of the time was counted by it, a moment ago: this is said once more. To skip many
- * there would be to go on higher than another copy will that is restored later.
+ * A number less than this far ahead of the clock was set by the clock a moment ago: the command is being run again.
+ * Skipping many numbers then would go higher than another copy that is restored later.
  */
 const closeS = 60;
 
-/** The new timeline. */
+/** Raises the timeline and returns the new one. */
 export async function raiseTimeline(tx: Tx): Promise<number> {
   const [row] = await tx<
     { timeline: number }[]
@@ -35,9 +37,10 @@ export async function raiseTimeline(tx: Tx): Promise<number> {
 }
 
 /**
- * Runs and steps of the lost time have numbers that people and agents know, which must not come to mean others; nor may
- * those that were given out after the same copy was restored before. Those of agents, segments, targets and jobs are in what
- * roots and signers have signed, what is sealed, and what owners and agents have pinned.
+ * Moves the sequences past all numbers that may have been given out in the lost time, or after the same copy was
+ * restored before. Numbers of runs and steps are known to people and agents and must not come to mean others. Numbers
+ * of agents, segments, targets and jobs are in what roots and signers have signed, in what is sealed, and in what
+ * owners and agents have pinned.
  */
 export async function skipNumbers(tx: Tx, now: Date): Promise<void> {
   for (const [table, count] of [
@@ -55,7 +58,7 @@ export async function skipNumbers(tx: Tx, now: Date): Promise<void> {
   }
 }
 
-/** What comes after the number of a column, as an expression of the database. */
+/** SQL expression: the number that follows the number in a column. */
 function goOn(tx: Tx, column: 'n' | 'roster_number', { perS, leastSkipped }: Count, now: Date): Condition {
   const n = tx(column);
   const byTime = tx`${Math.floor(((now.getTime() - origin) * perS) / 1_000)}::bigint`;
@@ -64,8 +67,9 @@ function goOn(tx: Tx, column: 'n' | 'roster_number', { perS, leastSkipped }: Cou
 }
 
 /**
- * Agents refuse rosters that are older than one they have seen, which the database may know nothing of. A server signs
- * those of these numbers when it starts (`signRaisedRosters`); an owner's it can't.
+ * Raises the roster numbers of managed segments, because agents refuse a roster older than one they have seen, and the
+ * database may not know that one. A server signs rosters with these numbers when it starts (`signRaisedRosters`); it
+ * can't sign those of an owner-held root.
  */
 export async function raiseRosterNumbers(tx: Tx, now: Date): Promise<number> {
   const result = await tx`
@@ -74,7 +78,7 @@ export async function raiseRosterNumbers(tx: Tx, now: Date): Promise<number> {
   return result.count;
 }
 
-/** Connections that the database believes to be open belong to servers that are gone. */
+/** Ends all agent sessions: connections that the database believes to be open belong to servers that are gone. */
 export async function endSessions(tx: Tx): Promise<void> {
   await tx`
     update agent_sessions set expires_at = clock_timestamp(), ready = false,
@@ -88,8 +92,9 @@ export interface EndedAccess {
 }
 
 /**
- * What lets somebody in by itself and was ended, used up or taken back in the lost time would let in again. All of it is made
- * anew in a moment; API tokens, which programs have, are not. Enrollment tokens that were used stay, for their agents.
+ * Deletes everything that lets somebody in by itself, because what was ended, used up or revoked in the lost time would
+ * be valid again. All of it is quickly made again. API tokens stay, because programs use them; so do used enrollment
+ * tokens, for their agents.
  */
 export async function endAccess(tx: Tx): Promise<EndedAccess> {
   const sessions = await tx`delete from sessions`;
@@ -103,8 +108,9 @@ export async function endAccess(tx: Tx): Promise<EndedAccess> {
 }
 
 /**
- * Agents have been given newer generations than the database knows: from each the next is taken that is not older than
- * this one. A negative number says so: -1 minus the oldest that is taken. Returns how many agents that is so of.
+ * Lets each agent continue with a newer connect generation than the database knows: the next one it presents is
+ * accepted if it is not older than the one stored. A negative generation marks this: -1 minus the oldest one that is
+ * accepted. Returns how many agents are marked.
  */
 export async function admitNewerGenerations(tx: Tx): Promise<number> {
   await tx`
@@ -117,8 +123,8 @@ export async function admitNewerGenerations(tx: Tx): Promise<number> {
 }
 
 /**
- * Unknown attempts may have been told of in the lost time, and forgotten by their agents: that one does not know them any
- * more says nothing (`unheardAttempts`).
+ * Marks unknown attempts so that an agent's silence about them proves nothing (`unheardAttempts`): they may have been
+ * reported in the lost time and forgotten by their agents.
  */
 export async function doubtSilence(tx: Tx, timeline: number): Promise<void> {
   await tx`
@@ -134,7 +140,7 @@ export async function openRunIds(tx: Tx): Promise<number[]> {
   return rows.map(({ id }) => id);
 }
 
-/** Whether a server works on the database: one touches the cluster's clock each second. */
+/** Whether a server is working on the database: a running one touches the cluster's clock every second. */
 export async function isServed(sql: Sql, waitMs: number): Promise<boolean> {
   const touched = async () => {
     const [row] = await sql<{ at: string }[]>`select touched_at::text as at from cluster_clock`;

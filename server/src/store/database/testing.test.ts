@@ -17,9 +17,9 @@ const contents = ({ sql }: TestDatabase) => sql`
   select (select count(*)::int from users) as users, (select json_agg(c) from categories c) as categories,
          (select count(*)::int from status_edges) as edges`;
 
-// Only a superuser can empty a database for the next one; without, each has a new one.
+// Only a superuser can empty a database for the next test; otherwise each test gets a new one.
 describe.runIf(inject('lendableTemplate') !== undefined)('databases that are lent', () => {
-  test('what the one before has written, and the numbers it has drawn, are gone', async () => {
+  test('rows of the previous test are gone, and its sequence numbers are given out again', async () => {
     const first = await borrow();
     const before = await contents(first);
     const insert = ({ sql }: TestDatabase) => sql`insert into users (name) values ('ada') returning id`;
@@ -32,12 +32,12 @@ describe.runIf(inject('lendableTemplate') !== undefined)('databases that are len
     expect(await insert(second)).toEqual(drawn);
   });
 
-  test('two at a time have one each', async () => {
+  test('two borrowers at the same time get one each', async () => {
     const [one, other] = [await borrow(), await borrow()];
     expect(one.url).not.toBe(other.url);
   });
 
-  test('what is still on its way when it is given back does not reach the next one', async () => {
+  test('a statement still running when the database is given back does not affect the next test', async () => {
     const first = await borrow();
     const late = first.sql`with slowly as (select pg_sleep(0.05)) insert into users (name) select 'late' from slowly`;
     late.catch(() => undefined);
@@ -48,7 +48,7 @@ describe.runIf(inject('lendableTemplate') !== undefined)('databases that are len
     expect(await contents(second)).toMatchObject([{ users: 0 }]);
   });
 
-  test('who has given it back can say nothing more in it', async () => {
+  test('a test that has given its database back can’t send anything more to it', async () => {
     const { sql, close } = await borrow();
     await close();
     await expect(sql`select 1`).rejects.toMatchObject({ code: 'CONNECTION_ENDED' });
@@ -63,7 +63,7 @@ describe.runIf(inject('lendableTemplate') !== undefined)('databases that are len
       (t: TestDatabase) => t.sql`
     select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`,
     ],
-  ])('it goes to nobody else where %s', async (_, change) => {
+  ])('a database is not lent again if %s', async (_, change) => {
     const first = await borrow();
     await first.sql`insert into users (name) values ('ada')`;
     await change(first);
@@ -73,7 +73,7 @@ describe.runIf(inject('lendableTemplate') !== undefined)('databases that are len
     expect(await contents(second)).toMatchObject([{ users: 0 }]);
   });
 
-  test('it is listened to as any other', async () => {
+  test('a lent database supports LISTEN like any other', async () => {
     const { sql } = await borrow();
     const heard = await new Promise((resolve) => {
       const listener = connectListener(sql, {

@@ -1,5 +1,5 @@
-// Databases for tests, cloned from the suite's migrated template (20-30 ms): as files, which takes half of what copying
-// its blocks through the log does.
+// Databases for tests, cloned from the suite's migrated template (20-30 ms). They are copied as files, which takes half
+// as long as copying the blocks through the log.
 import { randomBytes } from 'node:crypto';
 import { inject } from 'vitest';
 import { connect, type Sql, sqlState } from './connection.ts';
@@ -12,11 +12,11 @@ const maxConnections = 6;
 export interface TestDatabase {
   sql: Sql;
   url: string;
-  /** Closes the pool and drops the database, or gives it to who borrows the next one. */
+  /** Closes the pool and drops the database, or returns a borrowed database for the next borrower. */
   close(): Promise<void>;
 }
 
-/** A database that nobody else has ever had. */
+/** Creates a database that nobody has used before. */
 export async function setupDatabase(options: { max?: number } = {}): Promise<TestDatabase> {
   return cloneDatabase(inject('databaseTemplate'), options.max ?? maxConnections);
 }
@@ -32,7 +32,7 @@ async function cloneDatabase(template: string, max: number): Promise<TestDatabas
     url: url.href,
     async close() {
       await sql.end({ timeout: 5 });
-      // Without FORCE the drop itself ends an autovacuum worker, whom our role may not terminate.
+      // Without FORCE the drop itself ends an autovacuum worker, which our role may not terminate.
       await administrate(`drop database if exists ${name}`).catch((error) => {
         if (sqlState(error) !== objectInUse) throw error;
         return administrate(`drop database if exists ${name} with (force)`);
@@ -43,24 +43,25 @@ async function cloneDatabase(template: string, max: number): Promise<TestDatabas
 
 let admin: Sql | undefined;
 
-/** By one connection of this process, which ends with it. */
+/** Uses one connection of this process, which lasts as long as the process. */
 async function administrate(statement: string): Promise<void> {
   admin ??= connect(inject('databaseUrl'), { max: 1 });
   await admin.unsafe(statement);
 }
 
 interface Lendable extends TestDatabase {
-  /** For what is done between two tests: those never had it. */
+  /** A connection for cleaning up between two tests; tests never get it. */
   keeper: Sql;
-  /** A pool that was closed. */
+  /** A pool that has been closed. */
   ended: Sql;
 }
 
 const lendable: Lendable[] = [];
 
 /**
- * A database as it is when it is new, with connections that tests before may have opened: for those to whom nothing but
- * rows matters. Who changes its schema or leaves something open in it is the last one who has it.
+ * Returns a database with the content of a new one, but with connections that earlier tests may have opened: for tests
+ * to which only rows matter. After a test that changes its schema or leaves something open in it, the database is not
+ * lent again.
  */
 export async function borrowDatabase(): Promise<TestDatabase> {
   const template = inject('lendableTemplate');
@@ -87,7 +88,7 @@ async function makeLendable(template: string): Promise<Lendable> {
   return { ...database, keeper, ended };
 }
 
-/** Emptied only now: what the test before had still on its way has come by now. */
+/** Empties the database only now, because by now the previous test's pending statements have arrived. */
 async function takeLendable(): Promise<Lendable | undefined> {
   for (;;) {
     const database = lendable.pop();

@@ -12,7 +12,7 @@ afterAll(() => t.close());
 
 const names = async () => (await t.sql`select name from things order by name`).map((row) => row.name);
 
-it('a statement that is waited for with the commit is committed with it', async () => {
+it('a statement given to waitWithCommit is committed with the transaction', async () => {
   const result = await inTransaction(t.sql, async (tx) => {
     await tx`insert into things values ('a')`;
     await waitWithCommit(tx, (async () => tx`insert into things values ('b')`)());
@@ -22,7 +22,7 @@ it('a statement that is waited for with the commit is committed with it', async 
   expect(await names()).toEqual(['a', 'b']);
 });
 
-it('one that fails takes everything with it and is told of', async () => {
+it('if it fails, everything is rolled back and the error is thrown', async () => {
   await expect(
     inTransaction(t.sql, async (tx) => {
       await tx`insert into things values ('a')`;
@@ -32,7 +32,7 @@ it('one that fails takes everything with it and is told of', async () => {
   expect(await names()).toEqual([]);
 });
 
-it('one that fails before other statements leaves nothing either', async () => {
+it('if it fails before other statements, everything is rolled back as well', async () => {
   await expect(
     inTransaction(t.sql, async (tx) => {
       await waitWithCommit(tx, (async () => tx`insert into nowhere values (1)`)());
@@ -42,7 +42,7 @@ it('one that fails before other statements leaves nothing either', async () => {
   expect(await names()).toEqual([]);
 });
 
-it('one that met a deadlock makes the whole transaction run again', async () => {
+it('if it meets a deadlock, the whole transaction runs again', async () => {
   let tries = 0;
   await inTransaction(t.sql, async (tx) => {
     tries += 1;
@@ -56,12 +56,12 @@ it('one that met a deadlock makes the whole transaction run again', async () => 
   expect(await names()).toEqual(['try 2']);
 });
 
-it('outside of inTransaction it is waited for at once', async () => {
+it('outside of inTransaction it is awaited at once', async () => {
   await waitWithCommit(t.sql, (async () => t.sql`insert into things values ('a')`)());
   expect(await names()).toEqual(['a']);
 });
 
-it('what was committed with the last statements is told of at once, and what is sent behind them reads it', async () => {
+it('a commit sent with the last statements counts at once, and statements sent after it read what was committed', async () => {
   const key = 4711;
   const other = await t.sql.reserve();
   await other`select pg_advisory_lock(${key})`;
@@ -79,7 +79,7 @@ it('what was committed with the last statements is told of at once, and what is 
   expect((await behind)[0]).toMatchObject({ count: 1 });
 });
 
-it('a failed statement that is waited for with the commit leaves nothing committed', async () => {
+it('if a statement given to waitWithCommit fails, commitWithThese commits nothing', async () => {
   let tx: Parameters<typeof hasCommitted>[0] | undefined;
   await expect(
     inTransaction(t.sql, async (open) => {

@@ -1,14 +1,14 @@
-// Keys that the master key wraps, wherever they are: for taking all of them to another master key.
+// Keys wrapped by the master key, wherever they are stored: used to rewrap all of them with another master key.
 import type { Queryable, Tx } from './connection.ts';
 
 /** A column of wrapped keys. */
 export interface WrappedColumn {
   table: string;
   column: string;
-  /** bytea that holds the text, rather than text. */
+  /** The column is a bytea that holds the text, rather than text. */
   isBytes: boolean;
   idType: 'bigint' | 'uuid';
-  /** What the wrap is bound to, where that is not the row's id. */
+  /** The column to whose value the wrap is bound, if that is not the row's id. */
   boundTo?: string;
 }
 
@@ -18,7 +18,7 @@ export interface WrappedRow {
   wrapped: string;
 }
 
-/** The next rows, by their ids, that are wrapped by another master key than this one. */
+/** Returns the next rows, ordered by id, that are wrapped by a master key other than this one. */
 export async function rowsWrappedByOthers(
   tx: Tx,
   column: WrappedColumn,
@@ -37,7 +37,7 @@ export async function rowsWrappedByOthers(
     order by ${tx(column.table)}.id limit ${limit}`;
 }
 
-/** Each only where it is what it was; returns the ids of those that were. */
+/** Replaces each value only if it is still the previous one. Returns the ids of the replaced rows. */
 export async function replaceWrapped(
   tx: Tx,
   column: WrappedColumn,
@@ -54,7 +54,7 @@ export async function replaceWrapped(
   return new Set(changed.map((row) => row.id));
 }
 
-/** How many keys are wrapped by each master key. */
+/** Returns how many keys are wrapped by each master key. */
 export async function countWrapped(sql: Queryable, column: WrappedColumn): Promise<Map<string, number>> {
   const rows = await sql<{ keyId: string; count: number }[]>`
     select split_part(${textOf(sql, column)}, '.', 2) as key_id, count(*)::int as count
@@ -62,7 +62,7 @@ export async function countWrapped(sql: Queryable, column: WrappedColumn): Promi
   return new Map(rows.map(({ keyId, count }) => [keyId, count]));
 }
 
-/** Of bytes that were altered to what is no text, too. */
+/** Also works for bytes that were altered so that they are no text. */
 function textOf(sql: Queryable, { column, isBytes }: WrappedColumn) {
   return isBytes ? sql`encode(${sql(column)}, 'escape')` : sql`${sql(column)}`;
 }

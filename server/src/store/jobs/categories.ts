@@ -7,12 +7,12 @@ export interface CategoryRow {
   name: string;
   description: string;
   jobCount: number;
-  /** Null at the top, and where the reader does not see what it lies in. */
+  /** `null` at the top level, and if the reader does not see the parent. */
   parentId: number | null;
   createdAt: Date;
 }
 
-/** The categories within the reaches, by name. */
+/** Returns the categories within the reaches, by name. */
 export async function listCategories(sql: Queryable, reaches: readonly Reach[]): Promise<CategoryRow[]> {
   return sql<
     CategoryRow[]
@@ -29,7 +29,7 @@ export async function findCategory(
   return row;
 }
 
-/** The category of that name, locked against deletion, whoever may see it. */
+/** Returns the category with that name, locked against deletion, whoever may see it. */
 export async function holdCategory(tx: Tx, name: string): Promise<{ id: number; name: string } | undefined> {
   const [row] = await tx<{ id: number; name: string }[]>`
     select id, name from categories where name = ${name} for key share`;
@@ -37,14 +37,14 @@ export async function holdCategory(tx: Tx, name: string): Promise<{ id: number; 
 }
 
 /**
- * Keeps the tree as it is until the transaction ends, so that two moves can't make a circle. Who only reads categories or
- * puts jobs into them goes on.
+ * Keeps the tree unchanged until the transaction ends, so that two moves can't make a cycle. Reading categories and
+ * putting jobs into them is still possible.
  */
 export async function lockCategoryTree(tx: Tx): Promise<void> {
   await tx`lock table categories in share row exclusive mode`;
 }
 
-/** What went from one category to another. */
+/** Something that was moved from one category to another. */
 export interface MovedRow {
   id: string;
   name: string;
@@ -60,7 +60,7 @@ export interface NewCategory {
   parentId: number | null;
 }
 
-/** @throws PostgresError of the constraint `categories_depth` for one that would lie too deep. */
+/** @throws {PostgresError} of the constraint `categories_depth` if it would be nested too deeply. */
 export async function insertCategory(tx: Tx, category: NewCategory): Promise<number> {
   const [row] = await tx<{ id: number }[]>`
     insert into categories ${tx(category, 'name', 'description', 'parentId')} returning id`;
@@ -68,23 +68,23 @@ export async function insertCategory(tx: Tx, category: NewCategory): Promise<num
   return row.id;
 }
 
-/** Locks a category, so that no job comes into it meanwhile; undefined when there is none. */
+/** Locks a category, so that no job is put into it meanwhile. Returns `undefined` if there is none. */
 export async function lockCategory(tx: Tx, id: number): Promise<CategoryRow | undefined> {
   const locked = await tx`select 1 from categories where id = ${id} for update`;
   return locked.length === 0 ? undefined : findCategory(tx, id, unrestricted);
 }
 
 /**
- * Changes a category; those below it go along, and their paths with it.
+ * Changes a category. The categories below it move with it, and their paths change.
  *
- * @throws PostgresError of the constraints `categories_no_cycle` and `categories_depth`.
+ * @throws {PostgresError} of the constraints `categories_no_cycle` and `categories_depth`.
  */
 export async function updateCategory(
   tx: Tx,
   id: number,
   { name, description, parentId }: NewCategory,
 ): Promise<void> {
-  // Where it lies first: what is below it moves with it. Two names may meet on the way, but no two in the end.
+  // The parent first, because what is below moves with it. Two names may be equal in between, but not in the end.
   await tx`update categories set parent_id = ${parentId} where id = ${id} and parent_id is distinct from ${parentId}`;
   await tx`
     update categories c set description = case when c.id = ${id} then ${description} else c.description end,
@@ -92,14 +92,17 @@ export async function updateCategory(
     where ${id}::bigint = any(c.ancestor_ids)`;
 }
 
-/** Of the categories directly in this one, how many there are. */
+/** Counts the categories directly in this one. */
 export async function countSubcategories(tx: Tx, id: number): Promise<number> {
   const [row] = await tx<{ count: number }[]>`
     select count(*)::int as count from categories where parent_id = ${id}`;
   return row?.count ?? 0;
 }
 
-/** The category with all below it, each behind those that lie in it, locked so that no job comes into them meanwhile. */
+/**
+ * Locks the category and all below it, so that no job is put into them meanwhile. Returns them, each after those inside
+ * it.
+ */
 export async function lockCategoriesFrom(tx: Tx, id: number): Promise<{ id: number; name: string }[]> {
   await tx`select 1 from categories where ${id}::bigint = any(ancestor_ids) order by id for update`;
   return tx<{ id: number; name: string }[]>`
@@ -107,14 +110,14 @@ export async function lockCategoriesFrom(tx: Tx, id: number): Promise<{ id: numb
      order by cardinality(ancestor_ids) desc, name`;
 }
 
-/** Jobs in any of these, those that were deleted left out. */
+/** Counts the jobs in any of these, except deleted ones. */
 export async function countJobsIn(tx: Tx, ids: readonly number[]): Promise<number> {
   const [row] = await tx<{ count: number }[]>`
     select count(*)::int as count from jobs where category_id = any(${ids as number[]}::bigint[]) and deleted_at is null`;
   return row?.count ?? 0;
 }
 
-/** Jobs that were deleted and whose runs are kept go along: who may see these goes by the category. */
+/** Moves deleted jobs whose runs are kept, because the category decides who may see these runs. */
 export async function moveDeletedJobs(tx: Tx, from: readonly number[], to: string): Promise<MovedRow[]> {
   return tx<MovedRow[]>`
     update jobs j set category_id = new.id
@@ -124,21 +127,21 @@ export async function moveDeletedJobs(tx: Tx, from: readonly number[], to: strin
     returning j.id::text as id, j.name, old.id as from_id, old.name as "from", new.id as to_id`;
 }
 
-/** Jobs that were deleted from it and whose runs are kept. */
+/** Counts deleted jobs of this category whose runs are kept. */
 export async function countDeletedJobs(tx: Tx, id: number): Promise<number> {
   const [row] = await tx<{ count: number }[]>`
     select count(*)::int as count from jobs where category_id = ${id} and deleted_at is not null`;
   return row?.count ?? 0;
 }
 
-/** Longest of the paths of those below, and the deepest of them, counted from the category itself. */
+/** Returns the length of the longest path among the category and all below it. */
 export async function longestBelow(tx: Tx, id: number): Promise<number> {
   const [row] = await tx<{ longest: number }[]>`
     select coalesce(max(length(name)), 0)::int as longest from categories where ${id}::bigint = any(ancestor_ids)`;
   return row?.longest ?? 0;
 }
 
-/** Deletes a category that no job is in; with it go the grants on it. */
+/** Deletes a category that contains no job, with the grants on it. */
 export async function deleteCategory(tx: Tx, id: number): Promise<void> {
   await tx`delete from categories where id = ${id}`;
 }

@@ -14,7 +14,7 @@ export interface BulkJobRow {
   version: number;
 }
 
-/** The jobs that may be seen of those named, or that fit, locked in the order of their ids, one more than `limit`. */
+/** Locks and returns those of the named or matching jobs that may be seen: up to one more than `limit`, by id. */
 export async function selectJobsToChange(
   tx: Tx,
   selection: { ids: readonly number[] } | { filter: JobFilter },
@@ -23,7 +23,7 @@ export async function selectJobsToChange(
 ): Promise<BulkJobRow[]> {
   const filter = 'filter' in selection ? selection.filter : {};
   const named = 'ids' in selection ? tx`j.id = any(${selection.ids as number[]}::bigint[])` : tx`true`;
-  // Locked apart, as what is joined is not to be locked.
+  // Locked in a separate statement, because the joined rows must not be locked.
   const locked = await unprepared(tx<{ id: number }[]>`
     select j.id from jobs j where ${named} and ${fits(tx, filter, reaches)}
      order by j.id limit ${limit + 1} ${againstRuns ? tx`for update` : tx`for no key update`}`);

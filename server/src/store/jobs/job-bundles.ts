@@ -1,4 +1,4 @@
-// Jobs by the thousand: as an export writes them, as an import compares with them, and as it makes them.
+// Jobs by the thousand: as an export writes them, and as an import compares and creates them.
 import type { JobState, Labels, VersionNameKind } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
 import type { StepRules } from '../../jobs/step-rules.ts';
@@ -22,7 +22,10 @@ export interface BundledJobRow {
   names: { name: string; kind: VersionNameKind; version: number }[];
 }
 
-/** Jobs by their names, so many at most: what each is now. Their definitions are read with `readDefinitions`. */
+/**
+ * Returns the current state of jobs, by name, up to one more than `limit`. Read their definitions with
+ * `readDefinitions`.
+ */
 export async function selectJobsToExport(
   sql: Queryable,
   selection: { ids: readonly number[] } | { filter: JobFilter },
@@ -40,7 +43,7 @@ export async function selectJobsToExport(
      order by j.name, j.id limit ${limit + 1}`);
 }
 
-/** The jobs that have these names, whoever may see them. */
+/** Returns the jobs that have these names, whoever may see them. */
 export async function findJobsNamed(sql: Queryable, names: readonly string[]): Promise<BundledJobRow[]> {
   return sql<BundledJobRow[]>`
     select ${bundledColumns(sql)}, t.name as made_from
@@ -55,7 +58,7 @@ function bundledColumns(sql: Queryable) {
        from job_version_names n where n.job_id = j.id) as names`;
 }
 
-/** Of these names those that jobs have. */
+/** Returns those of these names that jobs have. */
 export async function takenJobNames(sql: Queryable, names: readonly string[]): Promise<Set<string>> {
   const rows = await sql<{ name: string }[]>`
     select name from jobs where deleted_at is null and name = any(${names as string[]}::text[])`;
@@ -70,7 +73,7 @@ export interface DefinitionRow {
   dataKey: string;
 }
 
-/** Versions of jobs, sealed. */
+/** Returns sealed versions of jobs. */
 export async function readDefinitions(
   sql: Queryable,
   versions: readonly { id: number; version: number }[],
@@ -109,7 +112,7 @@ export interface NewBundledJob {
   stepRules: readonly StepRules[] | null;
 }
 
-/** Makes jobs, each with its first version. */
+/** Creates jobs, each with its first version. */
 export async function insertBundledJobs(
   tx: Tx,
   jobs: readonly NewBundledJob[],
@@ -161,7 +164,7 @@ export async function insertVersionNames(
   await tx`insert into job_version_names ${tx(rows, 'jobId', 'name', 'kind', 'version', 'setBy')}`;
 }
 
-/** Says of jobs which templates they were made from; names that no template has, or none that may be seen, mean nothing. */
+/** Records which templates jobs were made from. Names of no visible template are ignored. */
 export async function linkTemplates(
   tx: Tx,
   links: readonly { jobId: number; template: string }[],
@@ -174,7 +177,7 @@ export async function linkTemplates(
      where j.id = l.job_id and t.id <> j.id`;
 }
 
-/** Of these names those of templates that may be seen. */
+/** Returns those of these names that visible templates have. */
 export async function templatesNamed(
   sql: Queryable,
   names: readonly string[],
@@ -186,12 +189,12 @@ export async function templatesNamed(
   return new Set(rows.map(({ name }) => name));
 }
 
-/** Locks jobs in the order of their ids; runs of them may be started meanwhile. */
+/** Locks jobs in the order of their ids. Runs of them can still be started. */
 export async function lockJobs(tx: Tx, ids: readonly number[]): Promise<void> {
   await tx`select 1 from jobs where id = any(${ids as number[]}::bigint[]) order by id for no key update`;
 }
 
-/** Categories by their paths. */
+/** Returns categories by their paths. */
 export async function categoriesNamed(
   sql: Queryable,
   names: readonly string[],

@@ -1,5 +1,5 @@
-// What can be told of the health of jobs without opening their definitions. Failing ones are looked for among the newest
-// ended runs, so that a poll costs the same whatever there is.
+// What can be said about the health of jobs without opening their definitions. Failing jobs are searched only among the
+// newest ended runs, so that a poll costs the same however many runs there are.
 import type { DefinitionProblem } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
 import type { Queryable } from '../database/connection.ts';
@@ -13,7 +13,7 @@ export interface JobsHealthRow {
   overdueRuns: number;
 }
 
-/** Counts what lies within the reaches; of a run of which only a part does, that part. */
+/** Counts what lies within the reaches. Of a run that is only partly within them, only that part counts. */
 export async function readJobsHealth(sql: Queryable, reaches: readonly Reach[]): Promise<JobsHealthRow> {
   const [row] = await sql<JobsHealthRow[]>`
     select (select count(*)::int from jobs j where j.deleted_at is null and ${jobWithin(sql, reaches)}) as jobs,
@@ -45,26 +45,26 @@ function openRuns(sql: Queryable, reaches: readonly Reach[]) {
 export interface UnwellJobRow {
   id: number;
   name: string;
-  /** Types of its steps that are among those asked about. */
+  /** Types of its steps that are unknown or deprecated. */
   oddStepTypes: string[];
-  /** Names of credentials that no segment has, with the first step that asks for each. */
+  /** Names of credentials that no segment has, each with the first step that asks for it. */
   absentCredentials: { name: string; step: number }[];
-  /** How many of its newest ended runs failed, one after the other; 0 where that is less than asked. */
+  /** How many of its newest ended runs failed in a row; 0 if fewer than `failuresInARow`. */
   failures: number;
-  /** What it breaks of the site rules, as far as it was looked at (site-rules/checker.ts). */
+  /** The site rules that it breaks, as of the last check (site-rules/checker.ts). */
   brokenRules: DefinitionProblem[];
 }
 
 export interface HealthQuestion {
   knownStepTypes: readonly string[];
   deprecatedStepTypes: readonly string[];
-  /** So many failures in a row count. */
+  /** From how many failures in a row a job counts as failing. */
   failuresInARow: number;
-  /** Of all ended runs the newest ones, among which failing jobs are looked for. */
+  /** How many of the newest ended runs of all jobs are searched for failing jobs. */
   endedRuns: number;
 }
 
-/** Active jobs that are not well, by name. */
+/** Returns active jobs that are not well, by name. */
 export async function listUnwellJobs(
   sql: Queryable,
   question: HealthQuestion,
@@ -79,7 +79,7 @@ export async function listUnwellJobs(
          order by completed_at desc limit ${question.endedRuns}) r
        where r.status in ('failed', 'timed_out')
     ), asked as materialized (
-      -- By the versions that run: there may be many more of before.
+      -- Only current versions, because there may be many more earlier ones.
       select j.id, v.step_credentials || v.run_as_credentials as names
         from jobs j join job_versions v on v.job_id = j.id and v.version = j.version
        where j.state = 'active' and j.deleted_at is null and v.step_credentials is not null
@@ -103,7 +103,7 @@ export async function listUnwellJobs(
     order by name, id limit ${page.limit}`;
 }
 
-/** What can be told of one job, active or not; undefined where it is not within the reaches. */
+/** Returns the findings about one job, active or not, or `undefined` if it is not within the reaches. */
 export async function findJobFindings(
   sql: Queryable,
   jobId: number,
@@ -120,7 +120,7 @@ function soundTypes({ knownStepTypes, deprecatedStepTypes }: HealthQuestion): st
   return knownStepTypes.filter((type) => !deprecatedStepTypes.includes(type));
 }
 
-/** Of the alias j. */
+/** Columns for the alias `j`. */
 function findings(sql: Queryable, question: HealthQuestion) {
   return sql`
     array(select t from unnest(j.step_types) t where t <> all(${soundTypes(question)}::text[]) order by t) as odd_step_types,
@@ -139,7 +139,7 @@ function findings(sql: Queryable, question: HealthQuestion) {
     coalesce((select k.broken from site_rule_checks k where k.job_id = j.id), '[]') as broken_rules`;
 }
 
-/** Names of segments in which the job ran last and where no agent could take a step now. */
+/** Returns the names of segments in which the job ran last and where no agent could take a step now. */
 export async function segmentsWithoutAgents(
   sql: Queryable,
   jobId: number,

@@ -1,8 +1,8 @@
-// What became of a job: its versions, and the rows of the audit log that are about it.
+// The history of a job: its versions, and the rows of the audit log about it.
 import type { Queryable } from '../database/connection.ts';
 
 export interface HistoryRow {
-  /** Microseconds; with `place` the order of the list. */
+  /** In microseconds; with `place`, the sort key of the list. */
   atMicros: number;
   place: number;
   at: Date;
@@ -15,7 +15,7 @@ export interface HistoryRow {
   detail: Record<string, unknown>;
 }
 
-/** Newest first, those before the key of the last one. A version stands for the audit row that tells of its saving. */
+/** Returns rows older than the given key, newest first. A version stands for the audit row about saving it. */
 export async function listJobHistory(
   sql: Queryable,
   jobId: number,
@@ -34,7 +34,7 @@ export async function listJobHistory(
              (a.detail->>'version')::int, null, coalesce(a.detail->>'note', ''), a.detail
         from audit_log a
        where a.object_kind = 'job' and a.object_id = ${String(jobId)} and a.action = any(${actions as string[]}::text[])
-         -- A move is written down for the readers of both categories.
+         -- A move is recorded once for the readers of each category; only the first row counts.
          and not exists (select from audit_log b where a.action = 'job.moved' and b.object_kind = 'job'
            and b.object_id = a.object_id and b.action = a.action and b.request_id = a.request_id
            and b.detail = a.detail and b.id < a.id and b.at > a.at - interval '1 minute')

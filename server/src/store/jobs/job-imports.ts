@@ -1,4 +1,4 @@
-// Imports of files of jobs: what they would change, job by job, and how far they are.
+// Imports of job files: what they would change, job by job, and their progress.
 import type {
   ExistingTreatment,
   ImportAction,
@@ -58,10 +58,10 @@ export interface JobImportItemRow {
 
 const keptPerUser = 10;
 const lifetimeHours = 24;
-/** A server that is at an import says so every few seconds. */
+/** A server that is working on an import reports this every few seconds; after this long it counts as stopped. */
 const silentAfterS = 60;
 
-/** A new import, and no more than the newest ones of its creator. */
+/** Inserts an import and deletes expired ones, and those beyond the newest ones of its creator. */
 export async function insertImport(
   tx: Tx,
   {
@@ -93,7 +93,7 @@ function selectImports(sql: Queryable, createdBy: number, reaches: readonly Reac
      where i.created_by = ${createdBy} and ${jobImportWithin(sql, reaches)}`;
 }
 
-/** The newest imports of a user. */
+/** Returns the newest imports of a user. */
 export async function listImports(
   sql: Queryable,
   createdBy: number,
@@ -113,7 +113,7 @@ export async function findImport(
   return row;
 }
 
-/** The same, locked. */
+/** Like `findImport`, but locks the row. */
 export async function lockImport(
   tx: Tx,
   id: string,
@@ -124,7 +124,7 @@ export async function lockImport(
   return findImport(tx, id, createdBy, reaches);
 }
 
-/** Ends those whose server has stopped; whoever was at one can't end it any more. */
+/** Ends imports whose server has stopped. That server can no longer complete them. */
 export async function endSilentImports(sql: Queryable, createdBy: number): Promise<void> {
   await sql`
     update job_imports set reason = case status when 'applying'
@@ -134,7 +134,7 @@ export async function endSilentImports(sql: Queryable, createdBy: number): Promi
        and beat_at < clock_timestamp() - ${silentAfterS} * interval '1 second'`;
 }
 
-/** Says how far it is; false where it was deleted or ended meanwhile. */
+/** Records the progress. Returns false if the import was deleted or ended meanwhile. */
 export async function beatImport(
   sql: Queryable,
   id: string,
@@ -175,7 +175,7 @@ const itemColumns = [
   'sealed',
 ] as const;
 
-/** What was planned again. */
+/** Writes an item that was planned again. */
 export async function updateImportItem(
   tx: Tx,
   importId: string,
@@ -190,7 +190,7 @@ export async function updateImportItem(
      where import_id = ${importId} and position = ${item.position}`;
 }
 
-/** Reading is over. False where it was ended meanwhile. */
+/** Records that reading is over. Returns false if the import was ended meanwhile. */
 export async function endReading(
   tx: Queryable,
   id: string,
@@ -222,7 +222,10 @@ export async function startApplying(tx: Tx, id: string): Promise<void> {
      where id = ${id} and status = 'planned'`;
 }
 
-/** With what was applied, in its transaction. False where it counts as interrupted already: then nothing may be committed. */
+/**
+ * Marks the import as applied, in the transaction that applies it. Returns false if it already counts as interrupted;
+ * then nothing may be committed.
+ */
 export async function endApplying(tx: Tx, id: string): Promise<boolean> {
   const { count } = await tx`
     update job_imports set status = 'applied', applied_at = clock_timestamp(), percent = 100, jobs_done = coalesce(jobs_total, 0)
@@ -244,7 +247,7 @@ export async function deleteImportItems(tx: Queryable, id: string): Promise<void
   await tx`delete from job_import_items where import_id = ${id}`;
 }
 
-/** Items in the order of the file, one more than `limit` where there are more. */
+/** Returns items in the order of the file, one more than `limit` if there are more. */
 export async function listImportItems(
   sql: Queryable,
   importId: string,
@@ -266,7 +269,7 @@ export async function listImportItems(
      order by position limit ${limit + 1}`;
 }
 
-/** Items after a position, so many at most: to go through all of them. */
+/** Returns up to `limit` items after a position, to iterate over all of them. */
 export async function nextImportItems(
   sql: Queryable,
   importId: string,
@@ -288,7 +291,7 @@ export async function findImportItem(
   return row;
 }
 
-/** What each item was planned by, without what is sealed. */
+/** Returns what each item was planned from, without the sealed part. */
 export async function listImportBases(
   sql: Queryable,
   importId: string,
@@ -302,7 +305,7 @@ export async function listImportBases(
      where import_id = ${importId} order by position`;
 }
 
-/** The jobs that were made, for the items that made them. */
+/** Records which jobs the items have created. */
 export async function noteMadeJobs(
   tx: Tx,
   importId: string,

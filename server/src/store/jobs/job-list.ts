@@ -8,15 +8,15 @@ import { type JobRow, jobColumns } from './jobs.ts';
 
 export interface JobFilter {
   search?: string | undefined;
-  /** A category by its path, with those below it. */
+  /** Path of a category; includes those below it. */
   category?: string | undefined;
-  /** All must fit; without a value any does. */
+  /** All must match; one without a value matches any value. */
   labels?: readonly { name: string; value: string | undefined }[] | undefined;
   stepType?: string | undefined;
   states?: readonly JobState[] | undefined;
-  /** Name of who created it. */
+  /** Name of the user who created it. */
   author?: string | undefined;
-  /** Of the last run; `none`: never run. */
+  /** Statuses of the last run; `none` means that it never ran. */
   lastResults?: readonly string[] | undefined;
   createdAfter?: Date | undefined;
   createdBefore?: Date | undefined;
@@ -27,14 +27,14 @@ export interface JobFilter {
 }
 
 export interface ListedJobRow extends JobRow {
-  /** The last 20 runs, newest first, as the API gives them. */
+  /** The last 20 runs, newest first, as the API returns them. */
   lastRuns: JobListItem['lastRuns'];
-  /** What the list is sorted by: microseconds of the last change, or the id of the last run (0 for none). */
+  /** What the list is sorted by: microseconds of the last change, or the id of the last run (0 if there is none). */
   sortKey: number;
 }
 
 const maxLastRuns = 20;
-/** Jobs of a list by last run are looked for first among so many of those that ran last. */
+/** A list by last run is first searched among this many jobs that ran most recently. */
 const recentJobs = 8_192;
 const lastRunId = 'coalesce((select l.run_id from job_last_runs l where l.job_id = j.id), 0)';
 const sorts = {
@@ -48,7 +48,7 @@ const sorts = {
 
 type ListQuery = JobFilter & { sort: JobSort; limit: number; cursor?: string | undefined };
 
-/** Jobs with their last runs, one more than `limit` where there are more. */
+/** Returns jobs with their last runs, one more than `limit` if there are more. */
 export async function listJobs(
   sql: Queryable,
   query: ListQuery,
@@ -59,13 +59,13 @@ export async function listJobs(
       key: 'l.run_id',
       from: sql`${ranLast(sql, query)} l join jobs j on j.id = l.job_id`,
     });
-    // A whole page of them: all others ran before.
+    // They fill the page, and all other jobs ran earlier.
     if (rows.length > query.limit) return rows;
   }
   return listPage(sql, query, reaches, { key: sorts[query.sort].key, from: sql`jobs j` });
 }
 
-/** The jobs that ran last, of those up to the cursor's; bounded, as it may be that few of them fit. */
+/** SQL: the jobs that ran last, from the cursor on. Limited, because only few of them may match. */
 function ranLast(sql: Queryable, { cursor }: ListQuery): Condition {
   const upTo = cursor === undefined ? undefined : decodeCursor(cursor, ['number', 'number'] as const)[0];
   return sql`(select job_id, run_id from job_last_runs
@@ -105,7 +105,7 @@ async function listPage(
      order by ${sql.unsafe(order)}`);
 }
 
-/** How many jobs fit. */
+/** Counts the matching jobs. */
 export async function countJobs(
   sql: Queryable,
   filter: JobFilter,
@@ -116,7 +116,7 @@ export async function countJobs(
   return row?.count ?? 0;
 }
 
-/** What a cursor of the list sorted so holds of its last row. */
+/** Returns what a cursor of a list with this sort order holds of the last row. */
 export function cursorKeyOf(sort: JobSort, row: ListedJobRow): (string | number)[] {
   return sort === 'name' ? [row.name, row.id] : [row.sortKey, row.id];
 }
@@ -132,7 +132,7 @@ function after(sql: Queryable, sort: JobSort, cursor: string | undefined): Condi
   return sql`(j.updated_at, j.id) < ('epoch'::timestamptz + ${key}::bigint * interval '1 microsecond', ${id}::bigint)`;
 }
 
-/** Jobs that are there, within the reaches, and fit. Of the alias j. */
+/** SQL condition on the alias `j`: jobs that exist, are within the reaches and match the filter. */
 export function fits(sql: Queryable, filter: JobFilter, reaches: readonly Reach[]): Condition {
   const conditions: Condition[] = [sql`j.deleted_at is null`, jobWithin(sql, reaches)];
   const { search, category, labels, stepType, states, author, lastResults, isTemplate, madeFrom } = filter;
@@ -164,13 +164,16 @@ export function fits(sql: Queryable, filter: JobFilter, reaches: readonly Reach[
   return conditions.reduce((both, one) => sql`${both} and ${one}`);
 }
 
-/** Of the last run, by the table that keeps it (migration 0016): to look for it among the runs takes longer by far. */
+/**
+ * SQL: compares the last run, using the table that holds it (migration 0016). Finding it among the runs takes far
+ * longer.
+ */
 function lastResultIn(sql: Queryable, lastResults: readonly string[]): Condition {
   const never = sql`(not j.has_run and not exists (select from job_last_runs l where l.job_id = j.id))`;
   const statuses = lastResults.filter((one) => one !== 'none');
   if (statuses.length === 0) return never;
   const [only, ...others] = statuses;
-  // One is compared in half the time that a list of one takes, and all that ran are compared.
+  // Comparing with one value takes half the time of comparing with a list of one, and every job that ran is compared.
   const isOne = others.length > 0 ? sql`l.status = any(${statuses}::text[])` : sql`l.status = ${only ?? ''}`;
   const ran = sql`exists (select from job_last_runs l where l.job_id = j.id and ${isOne})`;
   return statuses.length === lastResults.length ? ran : sql`(${ran} or ${never})`;
@@ -188,14 +191,14 @@ function within(sql: Queryable, filter: JobFilter): Condition[] {
 
 export interface JobCountsRow {
   kinds: { state: JobState; category: string; jobs: number; templates: number }[];
-  /** Of jobs that are not archived and ran. */
+  /** Of jobs that have run and are not archived. */
   lastResults: { lastResult: RunStatus; jobs: number }[];
 }
 
-/** How many jobs there are of each kind that a list can be narrowed to at a glance, all at one moment. */
+/** Counts the jobs of each kind by which a list can be filtered, all at one moment. */
 export async function countJobsByKind(sql: Queryable, reaches: readonly Reach[]): Promise<JobCountsRow> {
   const seen = sql`j.deleted_at is null and ${jobWithin(sql, reaches)}`;
-  // Apart, as counting by category, state and last result together takes longer than both.
+  // Two queries, because counting by category, state and last result together takes longer than both.
   const [row] = await sql<JobCountsRow[]>`
     select (select coalesce(jsonb_agg(jsonb_build_object(
                      'state', k.state, 'category', c.name, 'jobs', k.jobs, 'templates', k.templates)), '[]')
@@ -210,7 +213,7 @@ export async function countJobsByKind(sql: Queryable, reaches: readonly Reach[])
   return row;
 }
 
-/** Labels in use among jobs that may be seen, by name; of each the most used values. */
+/** Returns the labels in use among visible jobs, by name, with the most used values of each. */
 export async function listJobLabels(
   sql: Queryable,
   reaches: readonly Reach[],

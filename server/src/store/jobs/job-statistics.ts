@@ -1,5 +1,5 @@
-// What a job's runs come to. The newest ones are read off the index (job_id, id DESC), so that a job of a million runs
-// costs no more than one of some thousands.
+// Statistics of a job's runs. The newest runs are read from the index (job_id, id DESC), so that a job with a million
+// runs costs no more than one with some thousands.
 import type { RunStatus } from '@opsconductor/protocol';
 import type { Queryable } from '../database/connection.ts';
 
@@ -21,7 +21,7 @@ export interface JobStatisticsRow {
     unknown: number;
     p50Ms: number | null;
   }[];
-  /** Runs looked at, however old. */
+  /** How many runs were looked at, however old. */
   looked: number;
 }
 

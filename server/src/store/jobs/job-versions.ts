@@ -8,7 +8,7 @@ export interface JobVersionRow {
   definition: Buffer;
   /** SHA-256 of the canonical JSON. */
   checksum: Buffer;
-  /** Of the job, wrapped by the master key. */
+  /** The job's data key, wrapped by the master key. */
   dataKey: string;
 }
 
@@ -21,16 +21,16 @@ export async function insertJobVersion(
     checksum: Buffer;
     stepNames: string[];
     stepTypes: string[];
-    /** Name of the credential that each step asks for. */
+    /** For each step, the name of the credential that it asks for. */
     stepCredentials: (string | null)[];
-    /** Name of that which the command of each step runs as. */
+    /** For each step, the name of the credential that its command runs as. */
     runAsCredentials: (string | null)[];
-    /** What attempts of its steps are settled by; null where no step has rules of its own. */
+    /** Rules by which attempts of its steps are settled; `null` if no step has rules of its own. */
     stepRules: readonly StepRules[] | null;
-    /** Files of the server that its steps name; null for none. */
+    /** Files of the server that its steps name; `null` if there are none. */
     fileNames: string[] | null;
     note: string;
-    /** The version that it brings back. */
+    /** The version that it restores. */
     restores: number | null;
     createdBy: number;
   },
@@ -48,7 +48,7 @@ export async function insertJobVersion(
 
 type Names = (string | null)[];
 
-/** Null where no credential is named: an index has the other versions. */
+/** Returns null for columns that name no credential: an index covers the versions whose columns are not null. */
 export function credentialColumns({
   stepCredentials,
   runAsCredentials,
@@ -84,7 +84,7 @@ export interface JobVersionHeadRow {
   names: VersionName[];
 }
 
-/** Versions of a job, newest first, those below `below`. */
+/** Returns versions of a job below the number `below`, newest first. */
 export async function listVersionHeads(
   sql: Queryable,
   jobId: number,
@@ -113,7 +113,7 @@ function selectHeads(sql: Queryable) {
       from job_versions v left join users u on u.id = v.created_by`;
 }
 
-/** Tags and channels of a job, by name. */
+/** Returns tags and channels of a job, by name. */
 export async function listVersionNames(sql: Queryable, jobId: number): Promise<VersionName[]> {
   const [row] = await sql<{ names: VersionName[] }[]>`
     select ${namesWhere(sql, sql`n.job_id = ${jobId}`)} as names`;
@@ -158,7 +158,7 @@ export async function deleteVersionName(tx: Tx, jobId: number, name: string): Pr
   await tx`delete from job_version_names where job_id = ${jobId} and name = ${name}`;
 }
 
-/** The number of a version that a number or a name stands for; undefined where there is none. */
+/** Returns the version number that a number or a name stands for, or `undefined` if there is none. */
 export async function findVersionNumber(
   sql: Queryable,
   jobId: number,

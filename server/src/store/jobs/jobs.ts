@@ -1,10 +1,10 @@
-// One job: its row, and what changes it. Lists are in job-list.ts, versions in job-versions.ts.
+// A single job: its row, and what changes it. Lists are in job-list.ts, versions in job-versions.ts.
 import type { JobState, Labels } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
 import type { Queryable, Tx } from '../database/connection.ts';
 import { jobWithin } from '../people/visibility.ts';
 
-/** What lists and single jobs have in common. */
+/** Fields that lists and single jobs have in common. */
 export interface JobRow {
   id: number;
   name: string;
@@ -28,7 +28,7 @@ export interface JobDetailRow extends JobRow {
   madeFromVersion: number | null;
 }
 
-/** Reserves an id, so that what is sealed for the row can name it before INSERT. */
+/** Reserves an id, so that what is sealed for the row can name it before the INSERT. */
 export async function nextJobId(tx: Tx): Promise<number> {
   const [row] = await tx<{ id: number }[]>`select nextval(pg_get_serial_sequence('jobs', 'id')) as id`;
   if (row === undefined) throw new Error('nextval answered nothing');
@@ -60,7 +60,7 @@ export async function insertJob(tx: Tx, job: NewJob): Promise<void> {
             ${job.madeFrom?.jobId ?? null}, ${job.madeFrom?.version ?? null})`;
 }
 
-/** A job that was not deleted, within the reaches. */
+/** Returns a job that is not deleted and lies within the reaches. */
 export async function findJob(
   sql: Queryable,
   id: number,
@@ -73,13 +73,13 @@ export async function findJob(
   return row;
 }
 
-/** The id of the job that has a name, whoever may see it. */
+/** Returns the id of the job with this name, whoever may see it. */
 export async function findJobNamed(sql: Queryable, name: string): Promise<number | undefined> {
   const [row] = await sql<{ id: number }[]>`select id from jobs where name = ${name} and deleted_at is null`;
   return row?.id;
 }
 
-/** Locks a job's row: whoever changes it holds this. Runs may be started meanwhile. */
+/** Locks a job's row; everyone who changes the job holds this lock. Runs can still be started. */
 export async function lockJob(
   tx: Tx,
   id: number,
@@ -89,7 +89,7 @@ export async function lockJob(
   return locked.length === 0 ? undefined : findJob(tx, id, reaches);
 }
 
-/** The same, and no run of it can be started until the transaction ends. */
+/** Does the same, and also keeps runs of the job from being started until the transaction ends. */
 export async function lockJobAgainstRuns(
   tx: Tx,
   id: number,
@@ -125,7 +125,7 @@ export async function setJobVersion(
     where id = ${id}`;
 }
 
-/** What belongs to the job and not to a version; what is left out stays. */
+/** Changes what belongs to the job rather than to a version. Omitted fields keep their values. */
 export async function setJobSettings(
   tx: Tx,
   id: number,
@@ -140,7 +140,7 @@ export async function setJobSettings(
     where id = ${id}`;
 }
 
-/** @throws PostgresError where the state may not follow the one before. */
+/** @throws {PostgresError} if the state may not follow the current one. */
 export async function setJobState(
   tx: Tx,
   ids: readonly number[],
@@ -151,7 +151,7 @@ export async function setJobState(
     where id = any(${ids as number[]}::bigint[])`;
 }
 
-/** Open runs of these jobs, some of them, oldest first. */
+/** Returns open runs of these jobs, oldest first, up to `limit`. */
 export async function openRunsOf(
   sql: Queryable,
   jobIds: readonly number[],
@@ -164,8 +164,9 @@ export async function openRunsOf(
 }
 
 /**
- * Deletes jobs: wholly those without runs, versions and names with them. Those with runs leave all lists, and their rows
- * and versions stay for as long as runs refer to them. Returns how many were deleted wholly.
+ * Deletes jobs. Those without runs are deleted completely, with their versions and names. Those with runs disappear
+ * from all lists, but their rows and versions stay as long as runs refer to them. Returns how many were deleted
+ * completely.
  */
 export async function deleteJobs(tx: Tx, ids: readonly number[], deletedBy: number): Promise<number> {
   const gone = await tx`
@@ -184,7 +185,7 @@ export async function dropDeletedJobs(tx: Queryable): Promise<void> {
       and not exists (select from job_runs r where r.job_id = j.id)`;
 }
 
-/** The columns of a `JobRow`, of the aliases j, c (its category) and u (who created it). */
+/** The columns of a `JobRow`, for the aliases `j`, `c` (its category) and `u` (its creator). */
 export function jobColumns(sql: Queryable) {
   return sql`j.id, j.name, j.description, j.category_id, c.name as category, j.version, j.state, j.labels, j.is_template,
              j.step_count, j.step_types, u.name as created_by_name, j.created_at, j.updated_at`;

@@ -1,4 +1,5 @@
-// The newest run of each job beside the jobs (migrations 0016 and 0029): at every moment what a look at the runs would find.
+// The table of each job's newest run (migrations 0016 and 0029): at every moment it must match what the runs themselves
+// say.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
@@ -21,13 +22,13 @@ beforeEach(async () => {
 });
 afterAll(() => t.close());
 
-/** Where the table says something else than the runs do, both read at one moment. */
+/** Returns where the table differs from the runs, both read at the same moment. */
 async function untruths() {
   const rows = await t.sql`
     select * from (select distinct on (job_id) job_id, id as run_id, status from job_runs order by job_id, id desc) r
       full join job_last_runs l using (job_id)
      where (r.run_id, r.status) is distinct from (l.run_id, l.status)`;
-  // Jobs that never ran are looked for among those that are not said to have run.
+  // Jobs that never ran are found by the flag `has_run`.
   const missed = await t.sql`
     select id as said_to_have_run from jobs j where has_run and not exists (select from job_runs r where r.job_id = j.id)`;
   return [...rows, ...missed];
@@ -55,7 +56,7 @@ test('a run that starts is the last one, and what becomes of it is the last resu
   ]);
 });
 
-test('where the last run is deleted, the one before it takes its place; without one there is none', async () => {
+test('if the last run is deleted, the previous one takes its place, if there is one', async () => {
   const ids = await t.addRuns(job(0), ['succeeded', 'failed', 'cancelled', 'failed']);
   const [other] = await t.addRuns(job(1), ['failed']);
   await remove(t.sql, ids[1] as number, ids[3] as number);
@@ -71,7 +72,7 @@ test('an older run does not matter, whatever becomes of it', async () => {
   expect(await last(job(0))).toEqual({ runId: newer, status: 'succeeded' });
 });
 
-test('of two runs that start at the same time the last is the one with the higher id, whichever commits first', async () => {
+test('of two runs that start at the same time, the one with the higher id is the last, whichever commits first', async () => {
   await t.sql.begin(async (tx) => {
     const start = (sql: Queryable) => sql<{ id: number }[]>`
       insert into job_runs (job_id, job_version, data_key, targets_total, total_steps, start_by)
@@ -84,7 +85,7 @@ test('of two runs that start at the same time the last is the one with the highe
   expect(await untruths()).toEqual([]);
 });
 
-test('the run that takes the place of a deleted one has the status that it is just given', async () => {
+test('the run that takes the place of a deleted one has the status that it is being given at that moment', async () => {
   const [older, newest] = (await t.addRuns(job(0), ['running', 'succeeded'])) as [number, number];
   let removal: Promise<unknown> | undefined;
   await t.sql.begin(async (tx) => {
@@ -120,7 +121,7 @@ test('a run that starts while the newest one is being deleted is the last one', 
   expect(await last(job(0))).toEqual({ runId: started, status: 'queued' });
 });
 
-test('is true at every moment while runs start, end and are deleted by several at once', async () => {
+test('the table is right at every moment while several clients start, end and delete runs', async () => {
   const rounds = 25;
   let working = true;
   const starter = async () => {
@@ -146,7 +147,7 @@ test('is true at every moment while runs start, end and are deleted by several a
   expect(await untruths()).toEqual([]);
 });
 
-test('an upgrade finds the last runs of jobs that ran before it', async () => {
+test('an upgrade fills in the last runs of jobs that ran before it', async () => {
   await t.addRuns(job(0), ['succeeded', 'failed', 'running']);
   await t.addRuns(job(2), ['unknown']);
   await t.sql`drop table job_last_runs`;

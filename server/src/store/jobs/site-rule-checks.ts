@@ -1,18 +1,18 @@
-// What came of holding jobs against the site rules.
+// Results of checking jobs against the site rules.
 import type { DefinitionProblem } from '@opsconductor/protocol';
 import type { Tx } from '../database/connection.ts';
 import { type HeldJobRow, selectHeld } from './site-rules.ts';
 
 const checkLock = 0x7372_6368;
 
-/** Held until the transaction ends; false where another server has it. */
+/** Takes the lock until the transaction ends. Returns false if another server has it. */
 export async function tryCheckLock(tx: Tx): Promise<boolean> {
   const [row] = await tx<{ got: boolean }[]>`
     select pg_try_advisory_xact_lock(${checkLock}) as got`;
   return row?.got === true;
 }
 
-/** Differs when the rules in force or the categories differ; undefined where no rule is in force. */
+/** Returns a value that changes with the enabled rules and the categories, or `undefined` if no rule is enabled. */
 export async function siteRulesRevision(tx: Tx): Promise<string | undefined> {
   const [row] = await tx<{ revision: string | null }[]>`
     select md5(rules.told || categories.told) as revision
@@ -25,7 +25,7 @@ export async function clearChecks(tx: Tx): Promise<void> {
   await tx`delete from site_rule_checks`;
 }
 
-/** Jobs that were not looked at since they, the rules or the categories changed. Archived ones are nobody's concern. */
+/** Returns jobs that were not checked since they, the rules or the categories changed. Archived jobs are left out. */
 export async function staleJobs(
   tx: Tx,
   revision: string,

@@ -1,4 +1,4 @@
-// Rules that job definitions are held against, and what is read of jobs to hold them.
+// Rules that job definitions are checked against, and the data of jobs that is read to check them.
 import type { JobState, Labels, SiteRuleSeverity, SiteRuleSubject } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
 import type { Queryable, Tx } from '../database/connection.ts';
@@ -72,7 +72,7 @@ export async function countSiteRules(tx: Tx): Promise<number> {
   return row?.count ?? 0;
 }
 
-/** A rule, locked; undefined when there is none. */
+/** Locks and returns a rule; `undefined` if there is none. */
 export async function lockSiteRule(tx: Tx, id: number): Promise<SiteRuleRow | undefined> {
   const locked = await tx`select 1 from site_rules where id = ${id} for update`;
   return locked.length === 0 ? undefined : findSiteRule(tx, id);
@@ -83,7 +83,7 @@ export async function findSiteRule(sql: Queryable, id: number): Promise<SiteRule
   return row;
 }
 
-/** By name, one more than `limit` where there are more. */
+/** Returns rules by name, one more than `limit` if there are more. */
 export async function listSiteRules(
   sql: Queryable,
   { limit, cursor }: { limit: number; cursor?: string | undefined },
@@ -93,12 +93,12 @@ export async function listSiteRules(
   return sql<SiteRuleRow[]>`${selectRules(sql, condition)} order by s.name, s.id limit ${limit + 1}`;
 }
 
-/** Those that definitions are held against, in the order in which what they find is told. */
+/** Returns the rules that definitions are checked against, in the order in which their findings are reported. */
 export async function enabledSiteRules(sql: Queryable): Promise<SiteRuleRow[]> {
   return sql<SiteRuleRow[]>`${selectRules(sql, sql`s.is_enabled`)} order by s.name`;
 }
 
-/** Names of the rules for jobs in this category. */
+/** Returns the names of the rules for jobs in this category. */
 export async function siteRulesOfCategory(tx: Tx, categoryId: number): Promise<string[]> {
   const rows = await tx<{ name: string }[]>`
     select name from site_rules where category_id = ${categoryId} order by name`;
@@ -115,7 +115,7 @@ function selectRules(sql: Queryable, condition: Condition) {
      where ${condition}`;
 }
 
-/** A job with its current version, as it is held against rules. */
+/** A job with its current version, as it is checked against rules. */
 export interface HeldJobRow extends JobVersionRow {
   id: number;
   name: string;
@@ -125,11 +125,11 @@ export interface HeldJobRow extends JobVersionRow {
   labels: Labels;
   isTemplate: boolean;
   note: string;
-  /** In full, to tell later whether it was changed since. */
+  /** With full precision, to tell later whether the job has changed since. */
   updatedAt: string;
 }
 
-/** Jobs that are not archived, by id, behind `after`. */
+/** Returns jobs with ids above `after` that are not archived, by id. */
 export async function jobsToHold(
   sql: Queryable,
   { after, limit }: { after: number; limit: number },

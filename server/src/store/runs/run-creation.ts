@@ -1,4 +1,4 @@
-// Inserting a run: one row a run, one a target run, one a step, each kind in one statement.
+// Inserting a run: one row per run, per target run and per step, each kind in one statement.
 import {
   batchSize,
   type JobState,
@@ -19,9 +19,11 @@ export interface RunPlan {
 }
 
 /**
- * What starting a run needs to know of a job, with an id for the run; undefined when there is no such job.
+ * Returns what starting a run needs to know about a job, with an id for the run, or `undefined` if there is no such
+ * job.
  *
- * @param unused an id that was drawn before and not used: then it is that one, unless any server has drawn another since.
+ * @param unused an id that was drawn before and not used. It is used now, unless any server has drawn another one
+ *   since.
  */
 export async function planRun(db: Queryable, jobId: number, unused?: number): Promise<RunPlan | undefined> {
   const [row] = await db<RunPlan[]>`
@@ -32,7 +34,7 @@ export async function planRun(db: Queryable, jobId: number, unused?: number): Pr
   return row;
 }
 
-/** Where a job lies and its current version; undefined when there is no such job. */
+/** Returns the category and current version of a job, or `undefined` if there is no such job. */
 export async function findRunnableJob(
   db: Queryable,
   jobId: number,
@@ -54,29 +56,30 @@ export interface NewRun {
   priority: number;
   timeoutS: number | null;
   locks: readonly Lock[];
-  /** With how many targets it opens, the first ones. */
+  /** `opens`: how many targets it opens at the start, in their order. */
   strategy: (RunStrategy & { opens: number }) | null;
   rerunOf: number | null;
-  /** Of a draft or a template. */
+  /** Whether the job is a draft or a template. */
   isTrial: boolean;
-  /** Values under the run's data key; null for none. */
+  /** Values encrypted with the run's data key; `null` if there are none. */
   parameters: Buffer | null;
   secretsId: string | null;
   versionRef: string | null;
   reason: string | null;
-  /** `sealed` under the run's data key; null for a run that is not signed. */
+  /** `sealed` is encrypted with the run's data key; `null` if the run is not signed. */
   grant: { sealed: Buffer; nonce: Uint8Array } | null;
-  /** What asked for it, where that can be asked again. */
+  /** Key and digest of the request that asks for the run, if a repeated request must find it; otherwise `null`. */
   request: { key: Buffer; digest: Buffer } | null;
-  /** In the order in which they start. `firstStep`: those before it are skipped. */
+  /** In the order in which they start. Steps before `firstStep` are skipped. */
   targets: readonly { id: number; name: string; segmentId: number; firstStep?: number }[];
-  /** `needs`: what an agent must be able to do. */
+  /** `needs`: what an agent must be capable of. */
   steps: readonly { number: number; type: string; timeBudgetS: number; needs?: readonly string[] }[];
 }
 
 /**
- * Inserts run, target runs and steps; the first step of each target that may start is ready. A target that was deleted
- * since it was read violates a foreign key; a job that was, whose earlier runs keep its row, a column that is not null.
+ * Inserts run, target runs and steps; the first step of each target that may start is ready. If a target was deleted
+ * since it was read, this violates a foreign key. If the job was deleted but its row is kept for earlier runs, it
+ * violates a not-null constraint.
  */
 export async function insertRun(tx: Tx, run: NewRun): Promise<void> {
   const { strategy } = run;
@@ -123,7 +126,10 @@ export async function insertRun(tx: Tx, run: NewRun): Promise<void> {
     select from run`;
 }
 
-/** Waits until nobody is about to delete job or targets, and has it be so until the transaction ends. */
+/**
+ * Waits until nobody is about to delete the job or the targets, and keeps them from being deleted until the transaction
+ * ends.
+ */
 export async function holdForRun(tx: Tx, jobId: number, targetIds: readonly number[]): Promise<void> {
   await tx`select 1 from jobs where id = ${jobId} for key share`;
   await tx`select 1 from targets where id = any(${targetIds as number[]}::bigint[]) order by id for key share`;
@@ -137,7 +143,7 @@ function firstBatchEnd({ batches }: RunStrategy, run: NewRun): number {
   return Math.min(batchSize(batches, 1), run.targets.length);
 }
 
-/** Status and reason of each step as the run begins. */
+/** SQL: initial status and reason of each step. */
 function firstStatuses(tx: Tx, run: NewRun) {
   if (run.targets.every((target) => (target.firstStep ?? 1) === 1)) {
     return tx`case when s.number = 1 and t.is_open then 'ready' else 'pending' end, null`;
@@ -151,7 +157,7 @@ function firstSteps(tx: Tx, run: NewRun) {
   return tx`join jsonb_to_recordset(${tx.json(targets)}::jsonb) as f(id bigint, number integer) on f.id = t.target_id`;
 }
 
-/** The run's wrapped data key, with the job that the wrap is bound to. */
+/** Returns the run's wrapped data key, with the job to which the wrap is bound. */
 export async function dataKeyOfRun(
   db: Queryable,
   runId: number,

@@ -1,4 +1,4 @@
-// A run's events: what changed, numbered under the run row's lock.
+// A run's events: what changed, numbered under the lock of the run's row.
 import type { RunStatus } from '@opsconductor/protocol';
 import type { Queryable, Tx } from '../database/connection.ts';
 
@@ -17,20 +17,22 @@ export async function insertRunEvents(
 export interface RunEvent {
   seq: number;
   at: Date;
-  /** JSON of an object, as it was written: it may be large, and is handed on as it is. */
+  /** JSON of an object, as it was stored: it may be large, so it is passed on unparsed. */
   change: string;
-  /** The run's status with it, where that is told. */
+  /** The run's status, if the event contains it. */
   status: RunStatus | null;
 }
 
-/** Events numbered above `after`, in order, until there are so many, or so many bytes with the one that fills these. */
+/**
+ * Returns events numbered above `after`, in order: at most `maxEvents`, ending with the one that reaches `maxBytes`.
+ */
 export async function readRunEvents(
   db: Queryable,
   runId: number,
   after: number,
   { maxEvents, maxBytes }: { maxEvents: number; maxBytes: number },
 ): Promise<RunEvent[]> {
-  // One after the other: how long an event is the database knows only once it has it whole.
+  // Recursive, one event at a time, because the database knows an event's length only after reading all of it.
   return db<RunEvent[]>`
     with recursive told as (
       select first.*, 1 as number, octet_length(first.change)::bigint as bytes from (

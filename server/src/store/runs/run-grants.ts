@@ -1,4 +1,4 @@
-// Signed runs: what is stored of a grant, and which segments ask for one.
+// Signed runs: what is stored of a grant, and which segments require one.
 import { type Queryable, type Tx, violatedConstraint } from '../database/connection.ts';
 import type { Condition } from '../people/visibility.ts';
 
@@ -6,7 +6,7 @@ export interface RunGrantRow {
   id: number;
   jobId: number;
   dataKey: string;
-  /** Under the data key. */
+  /** Encrypted with the data key. */
   signedGrant: Buffer | null;
 }
 
@@ -16,13 +16,13 @@ export async function findRunGrants(db: Queryable, runIds: readonly number[]): P
     select id, job_id, data_key, signed_grant from job_runs where id = any(${runIds as number[]}::bigint[])`;
 }
 
-/** The run that was started with the grant of this nonce. */
+/** Returns the run that was started with the grant of this nonce. */
 export async function findRunOfGrant(db: Queryable, nonce: Uint8Array): Promise<number | undefined> {
   const [row] = await db<{ id: number }[]>`select id from job_runs where grant_nonce = ${nonce}`;
   return row?.id;
 }
 
-/** Whether another start with the same grant was faster. */
+/** Whether the error means that another start used the same grant first. */
 export function isGrantUsed(error: unknown): boolean {
   return violatedConstraint(error) === 'job_runs_grant_nonce';
 }
@@ -36,7 +36,7 @@ export interface SigningAgentRow {
   oneAgent: boolean;
 }
 
-/** Agents of these segments that ran only what is signed when they were connected last. */
+/** Returns agents of these segments that, at their last connection, ran only signed steps. */
 export async function findSigningAgents(
   db: Queryable,
   segmentIds: readonly number[],
@@ -59,12 +59,12 @@ function isSigningAgent(db: Queryable) {
   return db`a.state not in ('revoked', 'disabled') and 'signed_runs_only' = any(s.capabilities)`;
 }
 
-/** Condition: whether `findSigningAgents` finds any in the segment that the outer statement has as `segment`. */
+/** SQL condition: `findSigningAgents` would find an agent in the segment that the outer statement calls `segment`. */
 export function hasSigningAgent(db: Queryable, segment: Condition): Condition {
   return db`exists (select from ${signingAgents(db)} where a.segment_id = ${segment} and ${isSigningAgent(db)})`;
 }
 
-/** What placeholders may tell of targets, beyond where they are. */
+/** Returns what placeholders may use of targets, besides where they are. */
 export async function findTargetFacts(
   db: Queryable,
   targetIds: readonly number[],
@@ -75,12 +75,15 @@ export async function findTargetFacts(
     where t.id = any(${targetIds as number[]}::bigint[]) order by t.id`;
 }
 
-/** What names an agent among the capabilities of its session and the needs of steps that are for it alone. */
+/**
+ * Returns the word that names one agent, among the capabilities of its session and the needs of steps that only it may
+ * run.
+ */
 export function agentNeed(agentId: number): string {
   return `agent:${agentId}`;
 }
 
-/** Has the steps on these targets wait for one agent each. */
+/** Makes the steps on each of these targets wait for one particular agent. */
 export async function bindToAgents(
   tx: Tx,
   runId: number,

@@ -1,5 +1,5 @@
-// Lists of runs after a year: what few of them have is found and counted without a look at all. The rare ones are the
-// oldest, so that to go back until enough fit is to read everything.
+// Lists of runs after a year: the few runs with some property are found and counted without reading all runs. The rare
+// runs are the oldest ones, so going back until enough match would read everything.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Reach } from '../../auth/authority.ts';
 import { endOf, setupRuns, type TestRuns } from '../../runs/testing.ts';
@@ -12,7 +12,7 @@ import { countRuns, listRuns, type RunFilter } from './runs.ts';
 const manyRuns = 22_000;
 const jobs = 5;
 const rareRuns = 20;
-/** Of runs: each that is found may be read some times, by its index and by its id. */
+/** Number of runs; each one found may be read several times, by its index and by its id. */
 const few = 500;
 const day = '2025-03-10';
 
@@ -32,7 +32,7 @@ beforeAll(async () => {
   await t.sql`insert into target_group_members (target_group_id, target_id) values (${rareGroup}, ${targetId})`;
   const [user] = await t.sql<{ id: number }[]>`insert into users (name) values ('ann') returning id`;
   ann = user?.id ?? 0;
-  // The newest run of its job, thousands of times in one transaction.
+  // Otherwise, thousands of times in one transaction, each insert would update the newest run of its job.
   await t.sql`alter table job_runs disable trigger job_runs_started`;
   await t.sql`
     insert into job_runs overriding system value
@@ -77,7 +77,7 @@ test.each<[string, () => Omit<RunFilter, 'reaches'> & { reaches?: readonly Reach
     rareRuns,
   ],
   ['by a reader of nothing', () => ({ reaches: within({}) }), 0],
-])('the few %s are listed and counted without a look at all runs', async (_, filterOf, expected) => {
+])('the few %s are listed and counted without reading all runs', async (_, filterOf, expected) => {
   const filter = { reaches: unrestricted, ...filterOf() };
   for (const sort of ['newest', 'oldest'] as const) {
     const listed = await read((db) => listRuns(db, { ...filter, sort, limit: 51 }));
@@ -102,14 +102,14 @@ test.each<[string, 'newest' | 'oldest', Pick<RunFilter, 'createdAfter' | 'create
     { createdBefore: timeOf(1000 + manyRuns) },
     [999, 998, 997].map((n) => n + manyRuns),
   ],
-])('runs %s are not looked for among all that are out of it', async (_, sort, span, expected) => {
+])('runs %s are found without reading all runs outside of the period', async (_, sort, span, expected) => {
   const query = { ...span, sort, reaches: unrestricted, limit: 3 };
   const { rows, found } = await rowsRead(t.sql, 'job_runs_pkey', (db) => listRuns(db, query));
   expect(found.map(({ id }) => id)).toEqual(expected);
   expect(rows).toBeLessThan(few);
 });
 
-test('a run with a time that does not go with its id is in its place', async () => {
+test('a run whose time does not match the order of ids is still listed in its place', async () => {
   const late = 1000 + manyRuns - 5;
   await t.sql`update job_runs set created_at = '2025-04-01' where id = ${late}`;
   const span = { createdBefore: new Date('2025-05-01'), reaches: unrestricted, limit: 2 };
@@ -117,7 +117,7 @@ test('a run with a time that does not go with its id is in its place', async () 
   expect(found.map(({ id }) => id)).toEqual([late, 1000 + rareRuns]);
 });
 
-test('pages of several states go on from where the last one ended', async () => {
+test('pages of runs in several states continue where the previous page ended', async () => {
   const found: number[] = [];
   for (let beyond: number | undefined; ; beyond = found.at(-1)) {
     const statuses = ['unknown', 'timed_out'] as const;
@@ -128,7 +128,7 @@ test('pages of several states go on from where the last one ended', async () => 
   expect(found).toEqual(Array.from({ length: rareRuns }, (_, n) => 1000 + rareRuns - n));
 });
 
-test('who sees most runs finds the newest at once', async () => {
+test('a reader who sees most runs gets the newest without reading all', async () => {
   const reaches = within({ segmentIds: [t.segmentId] });
   const { rows, found } = await read((db) => listRuns(db, { reaches, limit: 51 }));
   expect(found).toHaveLength(51);

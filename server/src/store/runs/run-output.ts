@@ -25,12 +25,13 @@ export interface AttemptRef {
   sessionNumber: number;
 }
 
-/** PostgreSQL takes 8,000 bytes in a notification; a mark has 39 at most. */
+/** PostgreSQL allows 8,000 bytes in a notification; a mark has at most 39. */
 const maxMarksPerNotice = 200;
 
 /**
- * Whether output of a day, an expression of SQL, is kept: from `kept_from` on. Where that is yet to come, as a clock was ahead,
- * what is still there is; today is the database's.
+ * SQL condition: output of a day (an SQL expression) is kept, which is so from `kept_from` on. If `kept_from` is in the
+ * future, because a clock was ahead, every day that still has a partition counts as kept. Today is by the database's
+ * clock.
  */
 export function outputIsKept(db: Queryable, day: PendingQuery<Row[]>) {
   return db`exists (
@@ -40,9 +41,9 @@ export function outputIsKept(db: Queryable, day: PendingQuery<Row[]>) {
 }
 
 /**
- * Locks the steps of these attempts and returns those that the agents may write output to, with the highest seq that
- * is stored of each: live ones of the current session, and settled ones of the same agent whose output was still open
- * when they were given up.
+ * Locks the steps of these attempts and returns those attempts to which the agents may write output, with the highest
+ * seq that is stored of each: live attempts of the current session, and settled attempts of the same agent whose output
+ * was still open when they were given up.
  */
 export async function lockWritableAttempts(
   tx: Tx,
@@ -72,11 +73,11 @@ export async function lockWritableAttempts(
 }
 
 /**
- * The common case in one statement: chunks of live attempts, each the next ones of its attempt. Stores all or none;
- * false when anything about them is not so, and the caller looks at each.
+ * The common case in one statement: chunks of live attempts that directly continue what is stored of each. Stores all
+ * or none. Returns false if any chunk is something else; then the caller looks at each.
  *
- * @param until `committed`: they may be lost until `flushChunks`, which announces them; a crash of the database then
- * takes them back.
+ * @param until `committed`: they may be lost until `flushChunks`, which announces them; until then a crash of the
+ *   database takes them back.
  */
 export async function appendChunks(
   db: BinaryQueryable,
@@ -103,7 +104,7 @@ export async function appendChunks(
   return row?.[0] === 't';
 }
 
-/** $1: rows as JSON, without their bytes · $2: the bytes of all of them · $3: the ids of their steps. */
+/** $1: rows as JSON, without their bytes · $2: the bytes of all of them, joined · $3: the ids of their steps. */
 function appendStatement(last: string): string {
   return `
     with chunk as materialized (
@@ -146,13 +147,13 @@ const appendStatements = {
   committed: appendStatement("set_config('synchronous_commit', 'off', true)"),
 };
 
-/** All that was committed before is on disk when this resolves; tells the servers of these chunks. */
+/** Resolves when everything committed before is on disk. Tells the servers about these chunks. */
 export async function flushChunks(
   sql: Sql,
   marks: readonly { stepId: number; epoch: number; seq: number }[],
 ): Promise<void> {
   const payload = marks.map(({ stepId, epoch, seq }) => `${stepId}.${epoch}.${seq}`).join(',');
-  // A commit waits for the disk only where its transaction has written something: this writes next to nothing.
+  // A commit waits for the disk only if its transaction has written something; this writes next to nothing.
   await sql`
     select pg_logical_emit_message(true, 'opsconductor', ''), pg_notify('opsc_output', ${payload})`;
 }
@@ -161,7 +162,7 @@ function base64Of(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64');
 }
 
-/** Inserts chunks; returns the keys (`step.epoch.seq`) of those that were new. */
+/** Inserts chunks. Returns the keys (`step.epoch.seq`) of those that were new. */
 export async function insertChunks(tx: Tx, chunks: readonly ChunkRow[]): Promise<Set<string>> {
   if (chunks.length === 0) return new Set();
   const rows = chunks.map((chunk) => ({
@@ -181,7 +182,9 @@ export async function insertChunks(tx: Tx, chunks: readonly ChunkRow[]): Promise
   return new Set(inserted.map((row) => `${row.stepId}.${row.epoch}.${row.seq}`));
 }
 
-/** SHA-256 of stored chunks, to tell a chunk sent again from a different one under the same number. */
+/**
+ * Returns the SHA-256 of stored chunks, to tell a chunk that was sent again from a different one with the same number.
+ */
 export async function chunkDigests(
   tx: Tx,
   chunks: readonly { attemptDay: string; stepId: number; epoch: number; seq: number }[],
@@ -195,7 +198,7 @@ export async function chunkDigests(
   return new Map(rows.map((row) => [`${row.stepId}.${row.epoch}.${row.seq}`, row.sha256]));
 }
 
-/** Notes on the step how far its current attempt's output is stored. */
+/** Records on the step how far the output of its current attempt is stored. */
 export async function noteOutput(
   tx: Tx,
   marks: readonly { stepId: number; epoch: number; seq: number; bytes: number }[],
@@ -215,13 +218,16 @@ export interface StoredChunk {
   sealed: Buffer;
 }
 
-/** Chunks numbered above `after`, in order, until about `maxRawBytes` are together; at least one where there is one. */
+/**
+ * Returns chunks numbered above `after`, in order, up to about `maxRawBytes` in total, but at least one if there is
+ * one.
+ */
 export async function readChunks(
   db: Queryable,
   attempt: { attemptDay: string; stepId: number; epoch: number },
   options: { after: number; maxRawBytes: number; stream?: OutputStreamName | undefined },
 ): Promise<StoredChunk[]> {
-  // base64 is shorter than the hex in which a bytea column would come.
+  // base64 is shorter than the hex in which a bytea column would arrive.
   const rows = await db<(Omit<StoredChunk, 'stream' | 'sealed'> & { stream: number; sealed: string })[]>`
     select seq, stream, elapsed_ms, raw_length, encode(sealed, 'base64') as sealed from (
       select seq, stream, elapsed_ms, raw_length, sealed,
@@ -241,7 +247,7 @@ export async function readChunks(
   }));
 }
 
-/** The same, which the database gives up where it takes longer. */
+/** Like `readChunks`, but the database gives up if it takes longer than the timeout. */
 export async function readChunksWithin(
   sql: Sql,
   timeoutMs: number,
@@ -254,7 +260,7 @@ export async function readChunksWithin(
   }) as Promise<StoredChunk[]>;
 }
 
-/** Numbers, lengths and digests of an attempt's chunks, without the chunks. */
+/** Returns numbers, lengths and digests of an attempt's chunks, without their content. */
 export async function readChunkIndex(
   db: Queryable,
   attempt: { attemptDay: string; stepId: number; epoch: number },
@@ -294,7 +300,10 @@ async function daysOfRuns(tx: Tx, runIds: readonly number[]): Promise<string[]> 
   return rows.map((row) => row.day);
 }
 
-/** Of one day: planned for it alone, a statement opens and locks one partition, and otherwise that of each day there is. */
+/**
+ * Deletes the output of one day. A statement planned for that day opens and locks only its partition, otherwise those
+ * of all days.
+ */
 export async function deleteOutputOn(tx: Tx, day: string, runIds: readonly number[]): Promise<void> {
   await unprepared(tx`
     delete from run_output o using (

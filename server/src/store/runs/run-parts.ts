@@ -1,16 +1,16 @@
-// What of a run lies within a caller's reaches: its figures, and the ids to filter events by. For those who see the
-// whole run nothing here is asked.
+// The part of a run within a caller's reaches: its figures, and the ids to filter events by. Not used for callers who
+// see the whole run.
 import { type RunStatus, runStatuses } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
 import { type Queryable, unprepared } from '../database/connection.ts';
 import { targetRunWithin } from '../people/visibility.ts';
 
-/** Counts over the target runs that are seen, and over their steps. */
+/** Counts of the visible target runs, and of their steps. */
 export interface RunPartRow {
   jobRunId: number;
   targets: Record<RunStatus, number>;
   startedAt: Date | null;
-  /** Of the target run that ended last. */
+  /** When the last of these target runs ended. */
   completedAt: Date | null;
   totalSteps: number;
   completedSteps: number;
@@ -19,7 +19,7 @@ export interface RunPartRow {
   truncatedSteps: number;
 }
 
-/** The seen parts of these runs; a run of which nothing is seen has none. */
+/** Returns the visible parts of these runs. A run of which nothing is visible has no row. */
 export async function listRunParts(
   db: Queryable,
   runIds: readonly number[],
@@ -28,8 +28,8 @@ export async function listRunParts(
   if (runIds.length === 0) return [];
   const ids = db`${runIds as number[]}::bigint[]`;
   const within = targetRunWithin(db, reaches);
-  // A run has the same steps on each target. Where all of them succeeded they need not be read: of 50 runs on 12,000
-  // targets that is nearly everywhere.
+  // A run has the same steps on each target. Steps of a target run that succeeded need not be read; in 50 runs on
+  // 12,000 targets that is nearly all of them.
   const rows = await unprepared(db<RunPartRow[]>`
     with seen as materialized (
       select tr.job_run_id, tr.status, count(*) as number, min(tr.started_at) as started_at,
@@ -71,7 +71,7 @@ export async function listRunParts(
   return rows.map((row) => ({ ...row, targets: { ...noTargets(), ...row.targets } }));
 }
 
-/** The target runs of open runs that are seen, counted for each run. */
+/** Returns, for each open run, counts of its visible target runs. */
 export async function listOpenRunParts(
   db: Queryable,
   reaches: readonly Reach[],
@@ -85,7 +85,7 @@ export async function listOpenRunParts(
     group by r.id`;
 }
 
-/** The target runs of one run that are seen, with the ids of their steps. */
+/** Returns the visible target runs of one run, with the ids of their steps. */
 export async function listPartSteps(
   db: Queryable,
   runId: number,
@@ -100,10 +100,10 @@ export async function listPartSteps(
     order by tr.id`;
 }
 
-/** Which part of a run is seen. */
+/** Which part of a run is visible. */
 export interface PartIdentity {
   targets: number;
-  /** SHA-256 in hex of the ids of its target runs, in order, with commas between them: it names this set of them. */
+  /** SHA-256 in hex of the ids of the visible target runs, in order, separated by commas: it identifies this set. */
   digest: string;
 }
 
@@ -118,8 +118,8 @@ export async function identifyPart(
 }
 
 /**
- * How many of a run's events above `from`, up to `to`, tell of a seen target run or step: the number of the newest, as
- * that reader counts, by as much is higher. And of which part that is, at the same moment.
+ * Counts the run's events above `from`, up to `to`, that concern a visible target run or step: the reader's own event
+ * number rises by this count. Also identifies the part, as of the same moment.
  */
 export async function countPartEvents(
   db: Queryable,

@@ -21,7 +21,7 @@ test('the database’s edges are those of the state machine', async () => {
 });
 
 test.each(['job_run_steps', 'job_run_targets', 'job_runs'] as const)(
-  'the database lets %s go along the edges, and refuses every other way',
+  'the database allows %s to change along the edges only',
   async (table) => {
     await using t = await setupRuns();
     await t.start();
@@ -38,7 +38,7 @@ test.each(['job_run_steps', 'job_run_targets', 'job_runs'] as const)(
   },
 );
 
-/** Tries the way in a transaction that is undone. */
+/** Tries the change in a transaction that is rolled back. */
 async function goes(t: TestRuns, table: string, from: string, to: string): Promise<boolean> {
   const undo = new Error('undone');
   return t.sql
@@ -59,7 +59,7 @@ async function goes(t: TestRuns, table: string, from: string, to: string): Promi
     );
 }
 
-test('a step can’t be running without the lease that it is running under', async () => {
+test('a step can’t be running without a lease', async () => {
   await using t = await setupRuns();
   await t.start();
   await expect(t.sql`update job_run_steps set status = 'running'`).rejects.toMatchObject({
@@ -73,7 +73,7 @@ test('a version of a job can’t be changed', async () => {
   await expect(t.sql`update job_versions set step_names = '{}'`).rejects.toThrow(/immutable/);
 });
 
-test('news of more runs than a notification holds are told in several', async () => {
+test('news of more runs than fit into a notification is sent in several', async () => {
   await using t = await setupRuns();
   const heard: string[] = [];
   const { unlisten } = await t.sql.listen('opsc_progress', (payload) => heard.push(payload));

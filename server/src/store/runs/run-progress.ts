@@ -1,4 +1,5 @@
-// The rows that progress of runs reads and writes. Lock order everywhere: runs, then target runs, then steps, by id.
+// The rows that the progress of runs reads and writes. Lock order everywhere: runs, then target runs, then steps, each
+// by id.
 import type { Detections, OutputState, RunStatus, RunStrategy, StepStatus } from '@opsconductor/protocol';
 import type { StepRules } from '../../jobs/step-rules.ts';
 import type { Tx } from '../database/connection.ts';
@@ -27,7 +28,7 @@ export interface RunRow {
   errorMessage: string | null;
   priority: number;
   strategy: RunStrategy | null;
-  /** Target runs that may have started; null without a strategy. */
+  /** How many target runs may have started; `null` without a strategy. */
   targetsOpened: number | null;
   batchNumber: number | null;
   batchEnd: number | null;
@@ -36,7 +37,7 @@ export interface RunRow {
   haltedReason: string | null;
   stopReason: 'run_timeout' | null;
   now: Date;
-  /** Of its steps by number minus one; null where none has rules of its own. */
+  /** Rules of its steps, indexed by step number minus one; `null` if no step has rules of its own. */
   stepRules: StepRules[] | null;
 }
 
@@ -47,7 +48,7 @@ export interface TargetRunRow {
   segmentId: number;
   targetName: string;
   status: RunStatus;
-  /** How the step ended that failed first, while others follow it. */
+  /** Status of the step that failed first, while later steps are still to run. */
   firstFailure: RunStatus | null;
   startedAt: Date | null;
   completedAt: Date | null;
@@ -75,16 +76,16 @@ export interface StepRow {
   isCleanUp: boolean;
   reason: string | null;
   errorMessage: string | null;
-  /** What an agent must be able to do; null for nothing. */
+  /** What an agent must be capable of; `null` for nothing. */
   needs: string[] | null;
 }
 
-/** Runs, named by themselves or by some of their steps. */
+/** Runs, given by their own ids or by ids of some of their steps. */
 export type RunsOf = { runIds: readonly number[] } | { stepIds: readonly number[] };
 
 /**
- * The runs, locked until the transaction ends. `now` is the database's clock once the locks are held: what the
- * transaction writes is dated by it.
+ * Locks the runs until the transaction ends. `now` is the database's clock once the locks are held; everything that the
+ * transaction writes gets this time.
  */
 export async function lockRuns(tx: Tx, runs: RunsOf): Promise<RunRow[]> {
   const named =
@@ -104,12 +105,13 @@ export async function lockRuns(tx: Tx, runs: RunsOf): Promise<RunRow[]> {
 }
 
 /**
- * Beside a join with rows of parameters, so that the database finds the others by their keys: of the join alone it thinks
- * that it takes a hundred rows, and for so many it reads a small table whole, by a plan that it keeps while that grows.
+ * Ids to give in addition to a join with rows of parameters, so that the database finds the other rows by their keys.
+ * It assumes that such a join has a hundred rows, for which it would read a small table whole, with a plan that it
+ * keeps while the table grows.
  */
 const idsOf = (rows: readonly { id: number }[]): number[] => rows.map(({ id }) => id);
 
-/** The target runs of these steps, locked. */
+/** Locks and returns the target runs of these steps. */
 export async function lockTargetRuns(tx: Tx, stepIds: readonly number[]): Promise<TargetRunRow[]> {
   return tx<TargetRunRow[]>`
     select id, job_run_id, target_id, segment_id, target_name, status, first_failure, started_at, completed_at
@@ -118,7 +120,7 @@ export async function lockTargetRuns(tx: Tx, stepIds: readonly number[]): Promis
     order by id for update`;
 }
 
-/** Target runs of a run that have not ended. */
+/** Locks and returns the target runs of a run that have not ended. */
 export async function lockOpenTargetRuns(tx: Tx, runId: number): Promise<TargetRunRow[]> {
   return tx<TargetRunRow[]>`
     select id, job_run_id, target_id, segment_id, target_name, status, first_failure, started_at, completed_at
@@ -126,7 +128,10 @@ export async function lockOpenTargetRuns(tx: Tx, runId: number): Promise<TargetR
     order by id for update`;
 }
 
-/** The given steps and the one that follows each, locked. Found by keys alone: an OR would read the whole table. */
+/**
+ * Locks and returns the given steps and the step that follows each. They are found by keys alone; an OR would read the
+ * whole table.
+ */
 export async function lockStepsAndNext(tx: Tx, ids: readonly number[]): Promise<StepRow[]> {
   return tx<StepRow[]>`
     with asked as materialized (
@@ -158,7 +163,7 @@ export interface WaitingStep {
   needs: string[] | null;
 }
 
-/** Locks the steps of a run that wait for a lease or for their turn. They may be a million: none of them is brought here. */
+/** Locks the steps of a run that wait for a lease or for their turn. There may be a million, so none is returned. */
 export async function lockWaitingSteps(tx: Tx, runId: number): Promise<void> {
   await tx`
     select count(*) from (
@@ -166,7 +171,7 @@ export async function lockWaitingSteps(tx: Tx, runId: number): Promise<void> {
       order by id for update) locked`;
 }
 
-/** Steps of these target runs that wait for a lease or for their turn. */
+/** Returns the steps of these target runs that wait for a lease or for their turn. */
 export async function waitingStepsOf(tx: Tx, targetRunIds: readonly number[]): Promise<WaitingStep[]> {
   if (targetRunIds.length === 0) return [];
   return tx<WaitingStep[]>`
@@ -176,7 +181,10 @@ export async function waitingStepsOf(tx: Tx, targetRunIds: readonly number[]): P
     where target_run_id = any(${targetRunIds as number[]}::bigint[]) and status in ('pending', 'ready') order by id`;
 }
 
-/** Steps of these target runs that wait for their turn, or were closed unrun, in order. */
+/**
+ * Locks and returns the steps of these target runs that wait for their turn, or were closed without having run, in
+ * order.
+ */
 export async function lockUnrunSteps(tx: Tx, targetRunIds: readonly number[]): Promise<WaitingStep[]> {
   if (targetRunIds.length === 0) return [];
   return tx<WaitingStep[]>`
@@ -187,7 +195,7 @@ export async function lockUnrunSteps(tx: Tx, targetRunIds: readonly number[]): P
     order by id for update`;
 }
 
-/** Steps of a run that are leased or held. */
+/** Returns the steps of a run that are leased or held. */
 export async function openStepsOf(
   tx: Tx,
   runId: number,
@@ -212,11 +220,11 @@ export interface SettledStep {
   peakMemoryBytes: number | null;
   outputState: OutputState;
   startedAt: Date | null;
-  /** Of a held step. */
+  /** For a held step only. */
   heldForS: number | null;
 }
 
-/** Steps that end or are held, with what became of their attempts. */
+/** Writes steps that end or are held, with the results of their attempts. */
 export async function writeSettledSteps(tx: Tx, steps: readonly SettledStep[], now: Date): Promise<void> {
   if (steps.length === 0) return;
   await tx`
@@ -233,7 +241,7 @@ export async function writeSettledSteps(tx: Tx, steps: readonly SettledStep[], n
     where st.id = c.id and st.id = any(${idsOf(steps)}::bigint[])`;
 }
 
-/** Steps that are to be tried again, at the soonest `inS` from now. */
+/** Makes steps ready for a retry, `inS` seconds from now at the earliest. */
 export async function writeRetries(
   tx: Tx,
   retries: readonly { id: number; inS: number; advice: string }[],
@@ -251,7 +259,7 @@ export async function writeRetries(
     where st.id = c.id and st.id = any(${idsOf(retries)}::bigint[])`;
 }
 
-/** The worst output state of each run's steps. */
+/** Returns the worst output state among each run's steps. */
 export async function worstOutputStates(
   tx: Tx,
   runIds: readonly number[],
@@ -286,7 +294,7 @@ export async function writeNextLeases(tx: Tx, leases: readonly NextLease[], now:
     where st.id = c.id and st.id = any(${idsOf(leases)}::bigint[])`;
 }
 
-/** Steps whose turn has come; of those that clean up the cancel of their run stops none. */
+/** Makes steps ready whose turn has come. Clean-up steps are not stopped when their run is cancelled. */
 export async function makeReady(tx: Tx, steps: readonly { id: number; isCleanUp: boolean }[]): Promise<void> {
   if (steps.length === 0) return;
   await tx`
@@ -296,7 +304,7 @@ export async function makeReady(tx: Tx, steps: readonly { id: number; isCleanUp:
     where st.id = c.id and st.id = any(${idsOf(steps)}::bigint[])`;
 }
 
-/** Steps that were skipped behind an unknown one wait for their turn again. */
+/** Makes steps that were skipped after an unknown one wait for their turn again. */
 export async function reviveSkipped(tx: Tx, ids: readonly number[]): Promise<void> {
   if (ids.length === 0) return;
   await tx`
@@ -304,7 +312,7 @@ export async function reviveSkipped(tx: Tx, ids: readonly number[]): Promise<voi
     where id = any(${ids as number[]}::bigint[]) and status = 'skipped'`;
 }
 
-/** Ends steps that were never run. */
+/** Ends steps that never ran. */
 export async function closeSteps(
   tx: Tx,
   steps: readonly { id: number; status: 'skipped' | 'cancelled' | 'timed_out'; reason: string | null }[],
@@ -317,7 +325,7 @@ export async function closeSteps(
     where st.id = c.id and st.id = any(${idsOf(steps)}::bigint[])`;
 }
 
-/** Puts leases back that were never begun: the steps are ready again; their epochs stay. */
+/** Puts back leases that were never begun: the steps are ready again and keep their epochs. */
 export async function returnToReady(tx: Tx, ids: readonly number[], inS = 0): Promise<void> {
   if (ids.length === 0) return;
   await tx`
@@ -327,7 +335,7 @@ export async function returnToReady(tx: Tx, ids: readonly number[], inS = 0): Pr
     where id = any(${ids as number[]}::bigint[]) and status = 'running'`;
 }
 
-/** Steps of these target runs that still wait get the status; returns them. */
+/** Gives the status to all steps of these target runs that still wait, and returns them. */
 export async function closeWaitingSteps(
   tx: Tx,
   targetRunIds: readonly number[],
@@ -342,9 +350,9 @@ export async function closeWaitingSteps(
 }
 
 /**
- * The same for however many, of one run. Few are returned, to be told of. Of more the database itself writes the run's
- * events, each of at most `stepsEach`, numbered above `afterSeq`, with what `change` has:
- * nobody has them in memory.
+ * Does the same for any number of steps of one run. Up to `stepsEach` steps are returned, so that the caller can write
+ * the event. If there are more, the database itself writes the run's events, each with at most `stepsEach` steps,
+ * numbered above `afterSeq` and including `change`, so that the steps are never in memory.
  */
 export async function closeAllWaiting(
   tx: Tx,
@@ -389,7 +397,7 @@ export async function writeTargetRuns(
     where t.id = c.id and t.id = any(${idsOf(rows)}::bigint[])`;
 }
 
-/** Writes counters and status of locked runs, with the number of the event that tells of it. */
+/** Writes counters and status of locked runs, with the number of the event that reports them. */
 export async function writeRuns(
   tx: Tx,
   runs: readonly (Omit<RunRow, 'stepRules'> & { executionTimeMs: number | null })[],
@@ -411,7 +419,7 @@ export async function writeRuns(
     where r.id = c.id and r.id = any(${idsOf(runs)}::bigint[])`;
 }
 
-/** PostgreSQL takes 8,000 bytes in a notification; each kind of news has 35 at most. */
+/** PostgreSQL allows 8,000 bytes in a notification; one item of each kind takes at most 35. */
 const maxNewsPerNotice = 100;
 
 /** Wakes every server: these runs have new events, these segments have ready steps, these runs are to be cancelled. */
@@ -440,8 +448,8 @@ export async function notifyProgress(
 }
 
 /**
- * Counts a command on the SSH connection that carried it. Agents name the connections, so that one name may stand for
- * several: of a run it is one row.
+ * Counts a command on the SSH connection that carried it. Agents choose the names of connections, so several may share
+ * a name; a run has one row per name.
  */
 export async function recordSshContexts(
   tx: Tx,
@@ -471,7 +479,7 @@ export async function recordSshContexts(
         ssh_execution_context.total_bytes_transferred + excluded.total_bytes_transferred, 9007199254740991)`;
 }
 
-/** Of these leases those that are live. */
+/** Returns those of these leases that are live. */
 export async function liveLeases(
   tx: Tx,
   leases: readonly { id: number; epoch: number }[],

@@ -1,4 +1,4 @@
-// Runs by the request that made them.
+// Runs by the request that started them.
 import type { Queryable } from '../database/connection.ts';
 
 export interface RequestedRun {
@@ -9,7 +9,7 @@ export interface RequestedRun {
   digest: Buffer;
 }
 
-/** The run that a request with this key has made. */
+/** Returns the run that a request with this key has started. */
 export async function findRequestedRun(db: Queryable, requestKey: Buffer): Promise<RequestedRun | undefined> {
   const [row] = await db<RequestedRun[]>`
     select id as run_id, job_id, data_key, request_digest as digest from job_runs where request_key = ${requestKey}`;

@@ -26,14 +26,14 @@ export interface RunValuesRow {
   jobId: number;
   jobVersion: number;
   dataKey: string;
-  /** Under the data key; null for a run that was given nothing. */
+  /** Encrypted with the data key; `null` for a run that was given nothing. */
   parameters: Buffer | null;
   secretsId: string | null;
   createdAt: Date;
   createdBy: string | null;
 }
 
-/** What runs were given. */
+/** Returns what runs were given. */
 export async function findRunValues(db: Queryable, runIds: readonly number[]): Promise<RunValuesRow[]> {
   if (runIds.length === 0) return [];
   return db<RunValuesRow[]>`
@@ -42,7 +42,7 @@ export async function findRunValues(db: Queryable, runIds: readonly number[]): P
     where r.id = any(${runIds as number[]}::bigint[])`;
 }
 
-/** The secret values of a run, of one segment or of all. */
+/** Returns the secret values of a run, for one segment or for all. */
 export async function findRunSecrets(
   db: Queryable,
   runId: number,
@@ -63,7 +63,7 @@ export interface RenderedTargetRow {
   labels: Record<string, string>;
 }
 
-/** What placeholders may tell of the targets of these steps, beyond what a lease tells of them anyway. */
+/** Returns what placeholders may use of the targets of these steps, besides what a lease contains anyway. */
 export async function findRenderedTargets(
   db: Queryable,
   stepIds: readonly number[],
@@ -83,12 +83,12 @@ export interface StepOutputsRow {
   epoch: number;
   targetRunId: number;
   stepNumber: number;
-  /** Under the run's data key. */
+  /** Encrypted with the run's data key. */
   outputs: Buffer | null;
   secrets: Record<string, { id: string; sealed: SealedEnvelope }> | null;
 }
 
-/** What the steps of these target runs have handed on. */
+/** Returns what the steps of these target runs have handed on. */
 export async function findStepOutputs(
   db: Queryable,
   targetRunIds: readonly number[],
@@ -108,7 +108,7 @@ export interface NewStepOutputs {
   secrets: StepOutputsRow['secrets'];
 }
 
-/** Stores what steps hand on; what an earlier attempt of theirs had handed on is gone. */
+/** Stores what steps hand on, replacing what an earlier attempt had handed on. */
 export async function writeStepOutputs(tx: Tx, rows: readonly NewStepOutputs[]): Promise<void> {
   if (rows.length === 0) return;
   const told = rows.map((row) => ({ ...row, outputs: row.outputs?.toString('base64') ?? null }));
@@ -121,7 +121,7 @@ export async function writeStepOutputs(tx: Tx, rows: readonly NewStepOutputs[]):
     set epoch = excluded.epoch, outputs = excluded.outputs, secrets = excluded.secrets`;
 }
 
-/** Of the steps that a rerun leaves out: what the same ones have handed on in the run before. */
+/** Returns, for the steps that a rerun leaves out, what the same steps handed on in the previous run. */
 export async function findOutputsBefore(
   tx: Tx,
   { from, to }: { from: number; to: number },
@@ -141,11 +141,11 @@ export interface StepPlace {
   jobId: number;
   jobVersion: number;
   stepNumber: number;
-  /** What the other steps of its target run have handed on, as it is stored. */
+  /** Stored size of what the other steps of its target run have handed on. */
   outputBytesBefore: number;
 }
 
-/** Which step of which version a step is; undefined where it is gone. */
+/** Returns which step of which job version a step is, or `undefined` if it no longer exists. */
 export async function findStepPlace(db: Queryable, stepId: number): Promise<StepPlace | undefined> {
   const [row] = await db<StepPlace[]>`
     select st.job_run_id as run_id, r.job_id, r.job_version, st.step_number, (
@@ -167,7 +167,7 @@ export interface SegmentKeyNow {
   keyRotationWantedAt: Date | null;
 }
 
-/** The newest key of each of these segments. */
+/** Returns the newest key of each of these segments. */
 export async function findSegmentKeysNow(
   db: Queryable,
   segmentIds: readonly number[],

@@ -72,7 +72,7 @@ export interface RunRecord {
   isSigned: boolean;
   versionRef: string | null;
   reason: string | null;
-  /** Read with a single run. */
+  /** Read only for a single run. */
   reruns?: number[];
 }
 
@@ -95,7 +95,7 @@ function runColumns(db: Queryable, more = db``) {
   left join users c on c.id = r.cancel_requested_by`;
 }
 
-/** A run whole, whoever asks: for what a caller may see of it there is runs/view/seen-run.ts. */
+/** Returns a run as a whole, whoever asks. For what a caller may see of it, use runs/view/seen-run.ts. */
 export async function findRun(db: Queryable, id: number): Promise<RunRecord | undefined> {
   const reruns = db`, array(select again.id from job_runs again where again.rerun_of = r.id
     order by again.id desc limit ${maxReruns}) as reruns`;
@@ -103,7 +103,7 @@ export async function findRun(db: Queryable, id: number): Promise<RunRecord | un
   return rows[0];
 }
 
-/** Whether the run lies whole within the reaches. */
+/** Whether the whole run lies within the reaches. */
 export async function isRunWithin(db: Queryable, id: number, reaches: readonly Reach[]): Promise<boolean> {
   const rows = await db`
     select from job_runs r join jobs j on j.id = r.job_id where r.id = ${id} and ${wholeRunWithin(db, reaches)}`;
@@ -112,23 +112,23 @@ export async function isRunWithin(db: Queryable, id: number, reaches: readonly R
 
 export interface RunFilter {
   statuses?: readonly RunStatus[] | undefined;
-  /** Of a run that is seen in part: a seen target run has one of these. Given where `statuses` is. */
+  /** For runs that are visible in part: a visible target run must have one of these. Given whenever `statuses` is. */
   partStatuses?: readonly RunStatus[] | undefined;
   jobId?: number | undefined;
   targetId?: number | undefined;
-  /** A category of jobs by its path, with those below it. */
+  /** Path of a category of jobs; includes those below it. */
   category?: string | undefined;
   /** Part of the job's name. */
   search?: string | undefined;
-  /** Id of who started it. */
+  /** Id of the user who started it. */
   createdBy?: number | undefined;
   /** Part of the name of a target. */
   target?: string | undefined;
-  /** Number of the version, or the name it was asked for by. */
+  /** Number of the version, or the name by which it was requested. */
   version?: string | undefined;
   createdAfter?: Date | undefined;
   createdBefore?: Date | undefined;
-  /** Runs with a target run within these. */
+  /** Runs that have a target run within these. */
   reaches: readonly Reach[];
 }
 
@@ -145,8 +145,9 @@ export class TookTooLong extends Error {}
 const queryCancelled = '57014';
 
 /**
- * Work that ends in a time, however many statements it takes: all of them go over one connection. With `goOn` before each
- * further one the database is given what is left of the time; without it a statement has the time that was left then.
+ * Runs work that must end within a time limit, however many statements it takes; all of them use one connection. Call
+ * `goOn` before each further statement to give the database only the time that is left; otherwise it has what was left
+ * at the previous call.
  *
  * @throws {TookTooLong}
  */
@@ -159,7 +160,7 @@ export async function listingWithin<T>(
     const endMs = performance.now() + timeoutMs;
     const goOn = async () => {
       const leftMs = Math.floor(endMs - performance.now());
-      // Of 0 the database would take that there is no end.
+      // The database would take 0 as no limit.
       if (leftMs < 1) throw new TookTooLong();
       await tx`select set_config('statement_timeout', ${String(leftMs)}, true)`;
     };
@@ -186,13 +187,14 @@ export async function listRuns(db: Queryable, query: RunListQuery): Promise<RunR
     order by r.id ${isOldest ? db`asc` : db`desc`}`);
 }
 
-/** So many runs are gone back through sooner than the ids of all of a longer span are looked up. */
+/** Passing over fewer runs than this is faster than looking up all ids of a longer period. */
 const fewBeyond = 10_000;
 
 /**
- * Where the ids of a span of time begin in the order of the list, as far as they begin behind many that are out of it: the
- * list goes by id, and the database does not know that ids are older the lower they are. They are nearly, which is not
- * enough to tell one by its neighbours. `+ 0` keeps it from going through all runs for the greatest id.
+ * SQL: a bound on the id at which a period begins in the order of the list, if many runs outside of the period come
+ * before it. The list is in order of ids, and the database does not know that lower ids are older. They nearly always
+ * are, but not so strictly that one run could be located by its neighbors. `+ 0` keeps the database from scanning all
+ * runs for the greatest id.
  */
 function idBound(db: Queryable, { sort, createdAfter, createdBefore }: RunListQuery): Condition {
   const isOldest = sort === 'oldest';
@@ -213,13 +215,13 @@ function idBound(db: Queryable, { sort, createdAfter, createdBefore }: RunListQu
     else (select ${isOldest ? db`min` : db`max`}(x.id + 0) from job_runs x where ${within}) end)`;
 }
 
-/** Whom the filter of a list names. */
+/** Returns the id of the user that the filter of a list names. */
 export async function findStarter(db: Queryable, name: string): Promise<number | undefined> {
   const [row] = await db<{ id: number }[]>`select id from users where lower(name) = lower(${name}) limit 1`;
   return row?.id;
 }
 
-/** How many runs fit, `most` standing for that many or more. */
+/** Counts the matching runs; `most` stands for that many or more. */
 export async function countRuns(db: Queryable, filter: RunFilter, most: number): Promise<number> {
   const fitting = fittingRuns(db, filter, (condition) => {
     return db`(select r.id from job_runs r join jobs j on j.id = r.job_id where ${condition} limit ${most})`;
@@ -230,12 +232,15 @@ export async function countRuns(db: Queryable, filter: RunFilter, most: number):
   return row?.count ?? 0;
 }
 
-/** Where a reader sees no more target runs than these by segment or target group, the runs of these are looked at and not all. */
+/**
+ * If a reader sees at most this many target runs by segment or target group, the runs of these are examined instead of
+ * all runs.
+ */
 const fewTargetRuns = 20_000;
 
 /**
- * The ids of what fits and may be seen, from the union of conditions that no run fits two of: so each may be read by an
- * index of its own, and in the order of the list. `first` stands before the whole statement.
+ * SQL: the ids of runs that match and may be seen, as a union of conditions of which a run matches at most one. So each
+ * can be read by its own index and in the order of the list. `first` goes before the whole statement.
  */
 function fittingRuns(db: Queryable, filter: RunFilter, select: (condition: Condition) => Condition) {
   const { reaches, statuses, partStatuses } = filter;
@@ -273,7 +278,7 @@ function union(db: Queryable, selects: readonly Condition[]): Condition {
   return selects.reduce((all, one) => db`${all} union all ${one}`);
 }
 
-/** Of the aliases r and j. */
+/** SQL condition on the aliases `r` and `j`. */
 function fits(db: Queryable, filter: RunFilter): Condition {
   const { jobId, targetId, category, search, createdBy, target, version, createdAfter, createdBefore } =
     filter;
@@ -384,7 +389,7 @@ export interface StepOutputRecord {
   dataKey: string;
 }
 
-/** What is needed to read a step's output: its current attempt and the run's wrapped data key. */
+/** Returns what is needed to read a step's output: its current attempt and the run's wrapped data key. */
 export async function findStepOutput(
   db: Queryable,
   runId: number,
@@ -401,7 +406,7 @@ export async function findStepOutput(
     where st.job_run_id = ${runId} and st.id = any(${stepIds as number[]}::bigint[]) and ${targetRunWithin(db, reaches)}`;
 }
 
-/** An earlier attempt, settled. */
+/** Returns an earlier attempt, which is settled. */
 export async function findAttemptOutput(
   db: Queryable,
   stepId: number,
@@ -439,20 +444,22 @@ export async function markCancelRequested(tx: Tx, runId: number, userId: number)
   await tx`update job_runs set cancel_requested_at = clock_timestamp(), cancel_requested_by = ${userId} where id = ${runId}`;
 }
 
-/** Locks a run's row until the transaction ends; false when there is no such run, or no longer. */
+/** Locks a run's row until the transaction ends. Returns false if there is no such run. */
 export async function lockRun(tx: Tx, runId: number): Promise<boolean> {
   const rows = await tx`select 1 from job_runs where id = ${runId} for update`;
   return rows.length > 0;
 }
 
-/** Deletes an ended run with everything of it, output included. */
+/** Deletes an ended run with everything that belongs to it, output included. */
 export async function purgeRun(tx: Tx, runId: number): Promise<void> {
   await deleteOutputOf(tx, [runId]);
   await tx`delete from job_runs where id = ${runId}`;
   await dropDeletedJobs(tx);
 }
 
-/** Target runs that ended in one of these ways, in their order, with the first step that did not succeed. */
+/**
+ * Returns the target runs that ended in one of these ways, in their order, with the first step that did not succeed.
+ */
 export async function targetsToRerun(
   db: Queryable,
   runId: number,

@@ -12,7 +12,7 @@ export interface NewTransfers {
 export interface NewTransferRow {
   number: number;
   operation: TransferRow['operation'];
-  /** Under the run's data key, base64. */
+  /** Base64, encrypted with the run's data key. */
   names: string;
   fileSize: number | null;
   bytesTransferred: number;
@@ -22,7 +22,7 @@ export interface NewTransferRow {
   completedAt: string | null;
 }
 
-/** Writes them once; what an attempt has told already stands. */
+/** Writes each attempt's transfers once; what it has already reported is not overwritten. */
 export async function writeTransfers(tx: Tx, transfers: readonly NewTransfers[]): Promise<void> {
   if (transfers.length === 0) return;
   const rows = transfers.flatMap(({ stepId, epoch, rows }) => rows.map((row) => ({ stepId, epoch, ...row })));

@@ -1,23 +1,23 @@
-// A pool of connections as one test has it, while they outlive the test.
+// A pool of connections lent to one test; the connections outlive the test.
 import type { Sql } from '../connection.ts';
 
 const maxWaitMs = 5_000;
 
-// After these a connection of the pool may not be as it was, stays with who asked for it, or is told to end and has not
-// heard of it yet.
+// After these, a connection of the pool may be changed, may stay with the caller, or may have been told to end without
+// having noticed yet.
 const spoiling = new Set<string | symbol>(['end', 'listen', 'subscribe', 'reserve']);
 const ending = /pg_terminate_backend/;
 
 export interface LentPool {
   sql: Sql;
   isOut: boolean;
-  /** Nobody else may have it. */
+  /** It must not be lent to anyone else. */
   isSpoiled: boolean;
-  /** Resolves when all that was said is answered. */
+  /** Resolves when everything that was sent is answered. */
   takeBack(): Promise<void>;
 }
 
-/** The pool, until it is taken back: from then on it answers as `ended` does, one that has ended. */
+/** Wraps the pool until it is taken back; from then on it behaves like `ended`, a closed pool. */
 export function lendPool(sql: Sql, ended: Sql): LentPool {
   let pool = sql;
   const said = new Said();
@@ -48,7 +48,7 @@ export function lendPool(sql: Sql, ended: Sql): LentPool {
   return lent;
 }
 
-/** A tagged template, and not a helper for a part of one. */
+/** Whether this is a tagged template rather than a helper for a fragment of one. */
 function isTemplate(first: unknown): first is TemplateStringsArray {
   return Array.isArray(first) && 'raw' in first;
 }
@@ -60,16 +60,16 @@ interface DriverQuery {
   reject(error: unknown): void;
 }
 
-/** A transaction always is; of a query read row by row the driver does not say when it is over. */
+/** A transaction always is. For a query that is read row by row, the driver does not say when it is over. */
 function isSent({ executed, cursorRows }: DriverQuery): boolean {
   return executed !== false && cursorRows === undefined;
 }
 
-/** What was said to the database and is not answered. Whether anybody meets its errors stays as it is. */
+/** What was sent to the database and is not answered yet. Does not change whether its errors are handled. */
 class Said {
   readonly #open = new Map<object, Promise<void>>();
 
-  /** As the driver has it, which sends nothing before somebody waits for it. */
+  /** Like the driver, which sends nothing before somebody awaits the query. */
   query<T>(query: T): T {
     const driven = query as DriverQuery;
     const { resolve, reject } = driven;
@@ -102,7 +102,7 @@ class Said {
     };
   }
 
-  /** Resolves when all is answered, or says after a while that it is not. */
+  /** Resolves to true when everything is answered, or to false if that takes too long. */
   async isOver(): Promise<boolean> {
     const sent = [...this.#open].filter(([what]) => isSent(what as DriverQuery));
     let timer: NodeJS.Timeout | undefined;

@@ -1,12 +1,14 @@
-// A database that a test gives back and the next one takes, connections and all: a new one costs each of its connections
-// the catalog, the plans and the compiled functions once more, which is most of what a short test costs.
+// A database that one test gives back and the next one takes, including its connections. In a new database each
+// connection would have to load the catalog, plans and compiled functions again, which is most of what a short test
+// costs.
 import type { Sql } from '../connection.ts';
 
 const largeBytes = 1024 * 1024;
 
 /**
- * Lets databases that are made from this one be emptied. Needs a superuser, whose rights the emptying then has: the
- * server's own role may neither pass the triggers of append-only tables nor watch what is done to the schema.
+ * Prepares a template so that databases cloned from it can be emptied. Needs a superuser, with whose rights they are
+ * emptied: the server's own role can neither bypass the triggers of append-only tables nor watch for changes of the
+ * schema.
  */
 export async function makeLendable(superuser: Sql): Promise<void> {
   await superuser.unsafe(`
@@ -36,14 +38,14 @@ export async function makeLendable(superuser: Sql): Promise<void> {
       select oid from pg_class
        where relkind = 'r' and relnamespace = 'public'::regnamespace and relname not in (select name from suite.seeds);
 
-    -- As it was made, or else why it can't be that again.
+    -- Restores the original content, or returns the reason why that is impossible.
     create function suite.empty() returns text language plpgsql security definer
       set session_replication_role = replica as $$
     declare name text; is_used boolean; is_changed boolean;
     begin
       if exists (select from suite.schema_changes) then return 'its schema was changed'; end if;
       if exists (select from pg_statistic join suite.empty_tables on oid = starelid) then return 'its plans rest on statistics'; end if;
-      -- What the test before has not waited for may still be on its way.
+      -- Statements that the previous test did not wait for may still be running.
       for attempt in 1..400 loop
         is_used := exists (select from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()
                               and backend_type = 'client backend' and state <> 'idle');
@@ -73,7 +75,7 @@ export async function makeLendable(superuser: Sql): Promise<void> {
     create event trigger suite_schema_changes on ddl_command_end execute function suite.note_schema_change()`);
 }
 
-/** Makes the database as it was made. Returns why not, where that can't be. */
+/** Restores the original content of the database. Returns the reason if that is impossible, otherwise null. */
 export async function emptyDatabase(sql: Sql): Promise<string | null> {
   const [row] = await sql<{ problem: string | null }[]>`select suite.empty() as problem`;
   return row?.problem ?? null;

@@ -1,8 +1,8 @@
-// How many rows some work reads, by the connection's own account: those of an index count, and those of its table where
-// that is gone through.
+// Counts how many rows some work reads, by the connection's own statistics: rows of an index, and rows of its table if
+// that is scanned.
 import type { Queryable, Sql, Tx } from '../connection.ts';
 
-/** Runs the work in a transaction; `rows` are those of the table. */
+/** Runs the work in a transaction. `rows` counts those of the given table and its indexes. */
 export async function rowsRead<T>(
   sql: Sql,
   table: string,
