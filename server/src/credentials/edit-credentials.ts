@@ -32,8 +32,8 @@ export type CreateCredentialRequest = Static<typeof CreateCredentialRequestSchem
 export type UpdateCredentialRequest = Static<typeof UpdateCredentialRequestSchema>;
 export type CreateCredentialVersionRequest = Static<typeof CreateCredentialVersionRequestSchema>;
 
-// Sizes of HPKE with X25519 and AES-256-GCM (RFC 9180 section 7) around a 32-byte data key, and of the AES-GCM seal
-// whose plaintext is padded to blocks of 256 bytes, 128 KiB at most.
+// Sizes of HPKE with X25519 and AES-256-GCM (RFC 9180 section 7) around a 32-byte data key, and of the AES-GCM seal,
+// whose plaintext is padded to blocks of 256 bytes and has at most 128 KiB.
 const encBytes = 32;
 const wrappedKeyBytes = 32 + 16;
 const nonceBytes = 12;
@@ -42,10 +42,10 @@ const blockBytes = 256;
 const maxCiphertextBytes = 128 * 1024 + blockBytes + tagBytes;
 
 /**
- * Stores a credential that was sealed before it was sent. What is inside only agents can check.
+ * Stores a credential that the client has sealed. Only its form is checked here: nobody but agents can open it.
  *
- * @throws {AppError} `invalid` for a seal of the wrong form; `conflict` for a segment without a key, an old generation,
- * or an id or name that is taken; `forbidden` without `credentials.edit` on the segment.
+ * @throws {AppError} `invalid` if the seal has the wrong form; `conflict` if the segment has no key, the generation is
+ * an old one, or the id or name is taken; `forbidden` without `credentials.edit` on the segment.
  */
 export async function createCredential(
   sql: Sql,
@@ -89,11 +89,11 @@ export async function createCredential(
 }
 
 /**
- * Puts another secret, sealed to the segment's current key, in place of a credential's. Steps that are leased from then
- * on get it; those that run keep what they have.
+ * Replaces the secret of a credential by one that is sealed to the segment's current key. Steps leased from then on get
+ * the new secret; running steps keep the one they have.
  *
- * @throws {AppError} `not_found`; `forbidden` without `credentials.edit` on its segment; `invalid` for a seal of the
- * wrong form; `conflict` for a version that is not the next, or an old generation.
+ * @throws {AppError} `not_found`; `forbidden` without `credentials.edit` on its segment; `invalid` if the seal has the
+ * wrong form; `conflict` if the version isn't the next one, or the generation is an old one.
  */
 export async function replaceCredential(
   sql: Sql,
@@ -113,7 +113,7 @@ export async function replaceCredential(
     requireEdit(caller, segment.id, segment.name);
     requireCurrentGeneration(segment, sealed.generation);
     if (version !== credential.version + 1) {
-      const message = `Sealed as version ${version}; the next one of ${credential.name} is ${credential.version + 1}. Seal it again as that: the seal binds it.`;
+      const message = `Sealed as version ${version}; the next version of ${credential.name} is ${credential.version + 1}. Seal it again as that version: the seal is bound to it.`;
       throw new AppError('conflict', message, { details: [{ path: 'version', message }] });
     }
     const description = request.description ?? credential.description;
@@ -136,10 +136,10 @@ export async function replaceCredential(
 }
 
 /**
- * Changes what is written beside the seal: for people to read, no step is touched by it.
+ * Changes what is stored next to the seal. That is for people to read and doesn't affect any step.
  *
- * @throws {AppError} `not_found`; `forbidden` without `credentials.edit` on its segment; `invalid` for a day that there
- * is not.
+ * @throws {AppError} `not_found`; `forbidden` without `credentials.edit` on its segment; `invalid` if `expiresOn` isn't
+ * a date of the calendar.
  */
 export async function updateCredential(
   sql: Sql,
@@ -170,8 +170,8 @@ export async function updateCredential(
 /**
  * Deletes a credential with all its versions.
  *
- * @throws {AppError} `not_found`; `forbidden` without `credentials.edit` on its segment; `conflict` while targets use it, naming how
- * many.
+ * @throws {AppError} `not_found`; `forbidden` without `credentials.edit` on its segment; `conflict` while targets,
+ * target groups or the segment use it, with the number of users.
  */
 export async function deleteCredential(sql: Sql, id: string, caller: Caller): Promise<void> {
   await inTransaction(sql, async (tx) => {
@@ -224,7 +224,7 @@ function requireCurrentGeneration(segment: SegmentRow, generation: number): void
   }
   refuseWhileRotating(segment);
   if (generation !== segment.keyGeneration) {
-    const message = `Sealed to generation ${generation} of the segment key; the current one is ${segment.keyGeneration}. Fetch the sealing key again and seal anew.`;
+    const message = `Sealed to generation ${generation} of the segment key; the current one is ${segment.keyGeneration}. Fetch the sealing key again and seal the credential to it.`;
     throw new AppError('conflict', message, { details: [{ path: 'sealed.generation', message }] });
   }
 }
@@ -237,7 +237,7 @@ function requireDay(expiresOn: string | null | undefined): void {
   });
 }
 
-/** @throws {AppError} `invalid`, naming the part. What is in it is never repeated. */
+/** @throws {AppError} `invalid`, naming the part that is wrong. The message never repeats its contents. */
 function requireSealForm(sealed: SealedCredential): void {
   requireBytes('sealed.enc', sealed.enc, encBytes);
   requireBytes('sealed.wrappedKey', sealed.wrappedKey, wrappedKeyBytes);
@@ -259,7 +259,7 @@ function requireBytes(path: string, text: string, expected?: number): number {
   }
 }
 
-/** The parts of a seal and nothing else that came with them. */
+/** Keeps only the parts of a seal, without anything else that the client sent with them. */
 function pick({ v, generation, enc, wrappedKey, nonce, ciphertext }: SealedCredential): SealedCredential {
   return { v, generation, enc, wrappedKey, nonce, ciphertext };
 }
@@ -272,7 +272,7 @@ function takenError(error: unknown, name: string): unknown {
   }
   if (constraint === 'credentials_pkey') {
     const message =
-      'There is a credential with this id already. Choose a new id and seal again: the seal binds it.';
+      'There is a credential with this id already. Choose a new id and seal again: the seal is bound to the id.';
     return new AppError('conflict', message, { cause: error, details: [{ path: 'id', message }] });
   }
   return error;

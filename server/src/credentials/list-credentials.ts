@@ -18,7 +18,7 @@ import {
   listCredentials as listCredentialRows,
 } from '../store/targets/credentials.ts';
 
-/** A page of the credentials within the reaches, by name. What they seal is never here. */
+/** Returns a page of the credentials within the reaches, sorted by name. The sealed secrets are never included. */
 export async function listCredentials(
   sql: Queryable,
   query: Static<typeof CredentialQuerySchema>,
@@ -31,7 +31,7 @@ export async function listCredentials(
   return pageOf(rows, limit, (row) => [row.name, row.segmentId], toCredential);
 }
 
-/** @throws {AppError} `not_found`, also for one outside the reaches. */
+/** @throws {AppError} `not_found`, also if the credential is outside the reaches. */
 export async function getCredential(
   sql: Queryable,
   id: string,
@@ -42,7 +42,7 @@ export async function getCredential(
   return toCredential(row);
 }
 
-/** @throws {AppError} `not_found`, also for one outside the reaches. */
+/** @throws {AppError} `not_found`, also if the credential is outside the reaches. */
 export async function credentialUsage(
   sql: Queryable,
   id: string,

@@ -176,7 +176,7 @@ test('a key that was altered keeps no other from being wrapped anew, is named, a
   const { next, middle } = await setupRows(t);
   await t.sql`update job_runs set data_key = left(data_key, -8) || 'AAAAAAAA' where id = ${middle}`;
   await expect(t.command('rewrap')).rejects.toThrow(
-    `does not open them: job_runs ${middle} (${t.masterKey.id}). Where a backup`,
+    `does not open them: job_runs ${middle} (${t.masterKey.id}). If a backup`,
   );
   const total = [...(await countAllWrapped(t.sql)).values()].reduce((sum, count) => sum + count, 0);
   const left = new Map([
@@ -227,15 +227,15 @@ test('what names no key can be given up, and so can what names one that nobody h
     `job_runs ${t.runId} (no key’s id)`,
     `job_runs ${middle} (${absent.id})`,
   ];
-  await expect(t.command('rewrap')).rejects.toThrow(`does not open them: ${segment}, ${run}. Where`);
+  await expect(t.command('rewrap')).rejects.toThrow(`does not open them: ${segment}, ${run}. If`);
   await expect(t.command('rewrap', 'give-up')).rejects.toThrow(
     new RegExp(`${middle} \\(${absent.id}\\)\\. Put .* npm run keys -- rewrap give-up mk-… `),
   );
   expect(t.said).toContain(`Given up: ${segment}, ${run}. What they encrypt can’t be read.`);
   for (const [id, why] of [
     [t.masterKey.id, 'is in'],
-    [other.id, 'Nothing names'],
-    ['mk-1', 'is no id of a master key'],
+    [other.id, 'Nothing is wrapped by'],
+    ['mk-1', 'is not the id of a master key'],
   ] as const)
     await expect(t.command('rewrap', 'give-up', id)).rejects.toThrow(why);
 
@@ -294,8 +294,8 @@ test('each column of the database that holds a wrapped key is known', async () =
 
 test('what is asked for wrongly changes nothing', async () => {
   await using t = await setup();
-  await expect(t.command('activate', 'mk-none')).rejects.toThrow('mk-none is no key of the master key file');
+  await expect(t.command('activate', 'mk-none')).rejects.toThrow('mk-none is not a key of the master key file');
   await expect(t.command('activate', t.masterKey.id)).rejects.toThrow('active already');
   await expect(t.command('retire', t.masterKey.id)).rejects.toThrow('activate another one first');
-  await expect(t.command('turn')).rejects.toThrow('There is no “turn”');
+  await expect(t.command('turn')).rejects.toThrow('There is no command “turn”');
 });

@@ -1,4 +1,4 @@
-// The command `keys`: another master key, while servers run.
+// The command `npm run keys`: replaces the master key while servers are running.
 import { recordAudit } from '../audit/record-audit.ts';
 import {
   isMasterKeyId,
@@ -26,21 +26,21 @@ export const keysUsage = `npm run keys -- status                what is encrypte
 npm run keys -- add                   puts a new key into the master key file of this machine
 npm run keys -- activate mk-…         wraps with it from now on
 npm run keys -- rewrap                wraps everything with the active key
-npm run keys -- rewrap give-up        the same, and has what can't be opened any more need no other key
-npm run keys -- rewrap give-up mk-…   the same, and has what is under that key, which nobody has any more, need it no more
+npm run keys -- rewrap give-up        the same, and gives up keys that were altered: they no longer need another key
+npm run keys -- rewrap give-up mk-…   the same, and gives up what only that lost key can open: it no longer needs that key
 npm run keys -- retire mk-…           takes a key that nothing needs any more out of the file
 
 Options are those of the server: --data, DATABASE_URL, OPSCONDUCTOR_MASTER_KEY_FILE.`;
 
-/** Transactions that were open when `retire` was asked for are waited for so long. */
+/** How long `retire` waits for transactions that were already open when it was called. */
 const openTransactionsMs = 30_000;
 
-/** What the operator can mend: told without a stack. */
+/** An error that the operator can fix. It is shown without a stack. */
 export class KeysError extends Error {
   override readonly name = 'KeysError';
 }
 
-/** @throws {KeysError} with what to do: where nothing was changed, or `rewrap` had to leave something. */
+/** @throws {KeysError} if nothing was changed or `rewrap` had to leave some rows. The message says what to do. */
 export async function runKeysCommand(args: readonly string[], command: KeysCommand): Promise<void> {
   const [verb, id, ofKey] = args;
   const state = await readState(command);
@@ -49,7 +49,7 @@ export async function runKeysCommand(args: readonly string[], command: KeysComma
   if (verb === 'rewrap') return rewrap(state, { word: id, keyId: ofKey }, command);
   if (verb === 'activate') return activate(state, named(state, id), command);
   if (verb === 'retire') return retire(state, named(state, id), command);
-  throw new KeysError(`There is no “${verb ?? ''}”.\n${keysUsage}`);
+  throw new KeysError(`There is no command “${verb ?? ''}”.\n${keysUsage}`);
 }
 
 interface State {
@@ -72,7 +72,7 @@ function named({ keys }: State, id: string | undefined): MasterKey {
   const found = keys.find((key) => key.id === id);
   if (found !== undefined) return found;
   const ids = keys.map((key) => key.id).join(', ');
-  throw new KeysError(`${id ?? 'No id'} is no key of the master key file; it has ${ids}.`);
+  throw new KeysError(`${id ?? 'No id'} is not a key of the master key file, which holds ${ids}.`);
 }
 
 async function status({ keys, activeId, servers }: State, { sql, file, say }: KeysCommand): Promise<void> {
@@ -91,7 +91,7 @@ async function status({ keys, activeId, servers }: State, { sql, file, say }: Ke
   if (nameless > 0) say(`${nameless} wrapped keys name no master key: they were altered`);
   for (const { host, activeId: wraps, keyIds } of servers)
     say(`server on ${host}: holds ${keyIds.join(', ')}; wraps with ${wraps}`);
-  if (servers.length === 0) say('No server runs.');
+  if (servers.length === 0) say('No server is running.');
 }
 
 async function add({ keys }: State, { file, say }: KeysCommand): Promise<void> {
@@ -140,7 +140,7 @@ async function rewrap(
   const giveUp = await whatToGiveUp(state, asked, { sql, file });
   const { count, damaged, lacking, givenUp } = await rewrapAll(sql, ring, {
     giveUp,
-    onPortion: (done) => say(`${done} keys wrapped anew`),
+    onPortion: (done) => say(`${done} keys rewrapped`),
   });
   if (count + damaged.count + givenUp.count > 0)
     await recordAudit(sql, {
@@ -157,37 +157,35 @@ async function rewrap(
   const left = [
     ...(damaged.count > 0
       ? [
-          `Altered or moved, so that the key that they name does not open them: ${list(damaged)}. Where a backup has these rows ` +
-            'as they were, bring them back and run this again. Otherwise what they encrypt is lost, and npm run keys -- rewrap ' +
-            'give-up has them need that key no more.',
+          `Altered or moved, so that the key that they name does not open them: ${list(damaged)}. If a backup has these rows ` +
+            'as they were, restore them and run this again. Otherwise what they encrypt is lost, and npm run keys -- rewrap ' +
+            'give-up makes them no longer need that key.',
         ]
       : []),
     ...(lacking.count > 0
       ? [
           `Wrapped by a master key that is not in ${file}: ${list(lacking)}. Put that key back from a copy of the file, and run ` +
-            `this again. Where nobody has it, what it wraps is lost, and npm run keys -- rewrap give-up mk-… has them need it no more.`,
+            `this again. If nobody has it, what it wraps is lost, and npm run keys -- rewrap give-up mk-… makes them no longer need it.`,
         ]
       : []),
   ];
   if (left.length > 0) throw new KeysError(['All others are wrapped by the active key.', ...left].join('\n'));
-  say(
-    `All keys are wrapped by ${activeId}. What is left to do: npm run keys -- retire, for each key that is not active.`,
-  );
+  say(`All keys are wrapped by ${activeId}. Next: npm run keys -- retire, for each key that is not active.`);
 }
 
-/** @throws {KeysError} for anything else than `give-up`, and for a key that need not or can't be given up. */
+/** @throws {KeysError} for any word but `give-up`, and for a key that needn't or can't be given up. */
 async function whatToGiveUp(
   { keys }: State,
   { word, keyId }: { word: string | undefined; keyId: string | undefined },
   { sql, file }: Pick<KeysCommand, 'sql' | 'file'>,
 ): Promise<'damaged' | { keyId: string } | undefined> {
   if (word === undefined) return undefined;
-  if (word !== 'give-up') throw new KeysError(`“${word}” is nothing that rewrap takes.\n${keysUsage}`);
+  if (word !== 'give-up') throw new KeysError(`rewrap does not take “${word}”.\n${keysUsage}`);
   if (keyId === undefined) return 'damaged';
-  if (!isMasterKeyId(keyId)) throw new KeysError(`“${keyId}” is no id of a master key.\n${keysUsage}`);
+  if (!isMasterKeyId(keyId)) throw new KeysError(`“${keyId}” is not the id of a master key.\n${keysUsage}`);
   if (keys.some(({ id }) => id === keyId))
-    throw new KeysError(`${keyId} is in ${file}: npm run keys -- rewrap wraps anew what it opens.`);
-  if (!(await countAllWrapped(sql)).has(keyId)) throw new KeysError(`Nothing names ${keyId}.`);
+    throw new KeysError(`${keyId} is in ${file}: npm run keys -- rewrap rewraps what it opens.`);
+  if (!(await countAllWrapped(sql)).has(keyId)) throw new KeysError(`Nothing is wrapped by ${keyId}.`);
   return { keyId };
 }
 
@@ -208,12 +206,12 @@ async function retire(
   const open = await waitForOpenTransactions(sql, openTransactionsMs);
   if (open !== undefined) {
     throw new KeysError(
-      `A transaction is open since ${open.toISOString()}, and what it has written may need ${id}: run this again when it is over.`,
+      `A transaction has been open since ${open.toISOString()}, and what it has written may need ${id}: run this again when it has ended.`,
     );
   }
   const needed = (await countAllWrapped(sql)).get(id) ?? 0;
   if (needed > 0) throw new KeysError(`${needed} keys are wrapped by ${id}: npm run keys -- rewrap`);
-  // First, so that no key goes without a record.
+  // Recorded first, so that no key is removed without an audit row.
   await recordAudit(sql, {
     ...bySystem,
     action: 'master_key.retired',

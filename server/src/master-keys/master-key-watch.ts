@@ -1,5 +1,5 @@
-// Keeps a running server's master keys up with the file and with the database: a key that was added to the file is held, and
-// the one that was activated wraps, within seconds and without a restart.
+// Keeps a running server's master keys up to date with the file and the database: within seconds and without a restart,
+// the server holds a key that was added to the file and wraps with the key that was activated.
 import { randomUUID } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
@@ -25,9 +25,9 @@ export class MasterKeyWatch {
   #timer: NodeJS.Timeout | undefined;
   #look: Promise<void> | undefined;
   #stopped = false;
-  /** Of the file as it was read. */
+  /** Identifies the file's contents as last read. */
   #version = '';
-  /** What was complained of last, so that it is told once. */
+  /** The last error that was logged, so that the same one is logged only once. */
   #complaint = '';
 
   constructor(deps: MasterKeyWatchDeps) {
@@ -50,11 +50,12 @@ export class MasterKeyWatch {
     await forgetServerKeys(this.#deps.sql, this.#serverId).catch(() => undefined);
   }
 
-  /** Looks once. Never rejects: what went wrong is in the log, and looked at again. */
+  /** Checks the file and the database once. Never rejects: errors are logged, and the next check tries again. */
   async look(): Promise<void> {
     const { sql, ring, log } = this.#deps;
     try {
-      // A server that can't read its file runs on with what it holds: `activate` and `retire` must know of it.
+      // A server that can't read its file continues with the keys it holds. It still announces them, as `activate` and
+      // `retire` must know of them.
       const unread = await this.#readFile().then(
         () => undefined,
         (error: unknown) => ({ error }),
@@ -82,7 +83,7 @@ export class MasterKeyWatch {
     const masterKeys = await readMasterKeys(file);
     if (masterKeys === undefined) return;
     ring.hold(masterKeys);
-    if (this.#version !== '') log.info({ masterKeyIds: ring.ids }, 'the master key file was read anew');
+    if (this.#version !== '') log.info({ masterKeyIds: ring.ids }, 'the master key file was read again');
     this.#version = version;
   }
 

@@ -1,5 +1,6 @@
-// Takes all wrapped keys to the active master key. What they encrypt stays as it is. It may be cut off at any moment and begun
-// again, and run beside servers: each row is changed only where it is still what it was. One that can't be opened stops no other.
+// Rewraps all data keys with the active master key; what the data keys encrypt stays unchanged. This may be interrupted
+// at any moment and repeated, and may run beside servers: a row is changed only if it is still as it was read. A row
+// that can't be opened doesn't keep the others from being rewrapped.
 
 import { AtRestError } from '../credentials/at-rest/at-rest-error.ts';
 import { giveUpDataKey, rewrapDataKey } from '../credentials/at-rest/data-key.ts';
@@ -20,22 +21,25 @@ const maxNamed = 20;
 
 export interface Rewrapped {
   count: number;
-  /** Altered or moved: no key opens these, and some name none. */
+  /** Rows that were altered or moved: no key opens them, and some name no key at all. */
   damaged: Rows;
-  /** Wrapped by keys that are not in the ring. */
+  /** Rows that are wrapped by keys that aren't in the ring. */
   lacking: Rows;
-  /** Named here as they were; they name the active key now, which does not open them either. */
+  /**
+   * Rows that were given up, listed with the key they named before. They now name the active key, which can't open
+   * them.
+   */
   givenUp: Rows;
 }
 
 export interface Rows {
   count: number;
-  /** The first of them: table, id and the key that they name. */
+  /** The first of them, each with its table, its id and the key that it names. */
   named: string[];
 }
 
 export interface RewrapOptions {
-  /** What is damaged, or what names a key that is not in the ring. */
+  /** Which rows to give up: those that are damaged, or those that name this key, which isn't in the ring. */
   giveUp?: 'damaged' | { keyId: string } | undefined;
   onPortion?: (rewrapped: number) => void;
 }
@@ -70,7 +74,7 @@ export async function rewrapAll(
   return done;
 }
 
-/** How many keys each master key wraps. */
+/** Returns the number of keys that each master key wraps, by its id. */
 export async function countAllWrapped(sql: Sql): Promise<Map<string, number>> {
   const all = new Map<string, number>();
   for (const column of wrappedColumns) {
@@ -118,7 +122,7 @@ function add(rows: Rows, table: string, row: WrappedRow): void {
   if (rows.named.length < maxNamed) rows.named.push(`${table} ${row.id} (${keyIdOf(row) ?? 'no key’s id'})`);
 }
 
-/** Undefined where the text names no key any more. */
+/** Returns `undefined` if the text no longer names a key. */
 function keyIdOf({ wrapped }: WrappedRow): string | undefined {
   const id = wrapped.split('.')[1] ?? '';
   return isMasterKeyId(id) ? id : undefined;

@@ -1,4 +1,4 @@
-// Every column of keys that the master key wraps, and what each wrap is bound to.
+// Every column that holds keys wrapped by the master key, and the context that each wrap is bound to.
 import { serverKeyContext } from '../auth/open-installation.ts';
 import { contentKeyContext } from '../files/content-pieces.ts';
 import { importKeyContext } from '../jobs/bundles/seal-import.ts';

@@ -1,27 +1,27 @@
-// How many of those that come are looked after at a time, where each costs milliseconds of the event loop and a thousand
-// may come at once. While the loop has time left there are more and more of them, and few as soon as it has not, so that
-// what people and agents ask for meanwhile is done.
+// Limits how many callers are served at once, when each costs milliseconds of the event loop and a thousand may
+// arrive together. The limit grows while the event loop has time to spare and halves as soon as it has none, so that
+// other requests of people and agents are still answered.
 import { performance } from 'node:perf_hooks';
 
 const least = 4;
 const first = 16;
 const most = 128;
 const growth = 1.25;
-/** Share of its time in which the event loop was at work, above which it has none left. */
+/** Event loop utilization above which the loop counts as busy. */
 const busyShare = 0.75;
 const lookMs = 50;
 
 export interface AdmissionsOptions {
-  /** Share of the time since the last look in which the event loop was at work. */
+  /** Returns the event loop's utilization (0 to 1) since the previous call. */
   lookAtLoop?: () => number;
-  /** Has the loop looked at once, a moment later. */
+  /** Schedules `look` once, a moment later. */
   lookLater?: (look: () => void) => void;
 }
 
 export class Admissions {
   readonly #lookAtLoop: () => number;
   readonly #lookLater: (look: () => void) => void;
-  /** By group, in the order in which these have their turn. */
+  /** Callers that wait, by group. The order of the groups is the order of their turns. */
   readonly #waiting = new Map<unknown, (() => void)[]>();
   #places = first;
   #taken = 0;
@@ -33,8 +33,8 @@ export class Admissions {
   }
 
   /**
-   * Resolves when it is the caller's turn, who says `leave` afterwards, whatever happened. Groups have their turns one
-   * after the other, so that a large one does not keep all others waiting; within one the first to come is the first.
+   * Resolves when it is the caller's turn; the caller must then call `leave`, whatever happened. Groups take turns, so
+   * that a large group doesn't keep all others waiting. Within a group, it is first come, first served.
    */
   enter(group: unknown): Promise<void> {
     return new Promise((resolve) => {
@@ -60,11 +60,11 @@ export class Admissions {
     if (this.#waiting.size > 0) this.#keepLooking();
   }
 
-  /** While somebody waits: also where nobody leaves, who may be slow to answer while the loop has nothing to do. */
+  /** Adjusts the limit while anyone waits, even if nobody leaves: those inside may be slow while the loop is idle. */
   #keepLooking(): void {
     if (this.#isLooking) return;
     this.#isLooking = true;
-    // What was before is no measure.
+    // Starts a new measurement: the utilization up to now says nothing about the current load.
     this.#lookAtLoop();
     this.#lookLater(() => {
       this.#isLooking = false;

@@ -1,12 +1,12 @@
 /**
- * - `missing`: the database is encrypted, and the master key file is not there.
- * - `exposed`: others than its owner may read the master key file.
- * - `damaged`: the file, or an encrypted value, is not what was written.
- * - `wrong_master_key`: encrypted under a master key with another id.
+ * - `missing`: the database is encrypted, but the master key file doesn't exist.
+ * - `exposed`: the master key file can be read by others than its owner.
+ * - `damaged`: the file, or an encrypted value, was altered since it was written.
+ * - `wrong_master_key`: the value is encrypted under a master key with another id.
  */
 export type AtRestReason = 'missing' | 'exposed' | 'damaged' | 'wrong_master_key';
 
-/** The one error of this folder. Messages are for the operator who starts the server; they hold no key. */
+/** The only error of this folder. Messages are for the operator who starts the server; they contain no key. */
 export class AtRestError extends Error {
   override readonly name = 'AtRestError';
   readonly reason: AtRestReason;

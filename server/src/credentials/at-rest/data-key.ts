@@ -1,5 +1,5 @@
-// Data keys encrypt the rows; the master key wraps them. A data key is for one run or one job, so rotating the master
-// key wraps again and re-encrypts nothing.
+// Data keys encrypt the rows; the master key wraps the data keys. A data key is for one run, job, file or artifact, so
+// rotating the master key only wraps data keys again and re-encrypts no rows.
 import { hkdfSync, randomBytes } from 'node:crypto';
 import { AtRestError } from './at-rest-error.ts';
 import type { MasterKey } from './master-key.ts';
@@ -9,16 +9,16 @@ const dataKeyBytes = 32;
 const saltBytes = 32;
 const version = 'dk1';
 
-/** 32 random bytes. */
+/** Returns 32 random bytes. */
 export function newDataKey(): Buffer {
   return randomBytes(dataKeyBytes);
 }
 
 /**
- * Wraps a data key for storage: `dk1.<master key id>.<base64url>`. Each wrap has its own key, derived from the master
- * key and a random salt by HKDF-SHA256 (RFC 5869), so there is no number of wraps at which to rotate.
+ * Wraps a data key for storage: `dk1.<master key id>.<base64url>`. Each wrap has a key of its own, derived from the
+ * master key and a random salt by HKDF-SHA256 (RFC 5869), so a master key may wrap any number of data keys.
  *
- * @param context what the data key is for, as `run/42`; the same text unwraps it.
+ * @param context what the data key is for, such as `run/42`. The same text is needed to unwrap it.
  */
 export function wrapDataKey(masterKey: MasterKey, dataKey: Uint8Array, context: string): string {
   const salt = randomBytes(saltBytes);
@@ -29,8 +29,8 @@ export function wrapDataKey(masterKey: MasterKey, dataKey: Uint8Array, context: 
 /**
  * Opens a wrapped data key.
  *
- * @throws {AtRestError} `wrong_master_key` when it is wrapped under another id; `damaged` for another context or
- * altered text.
+ * @throws {AtRestError} `wrong_master_key` if it is wrapped under a master key that isn't held here; `damaged` if the
+ * context is another one or the text was altered.
  */
 export function unwrapDataKey(masterKey: MasterKey, wrapped: string, context: string): Buffer {
   const id = masterKeyIdOf(wrapped);
@@ -46,20 +46,23 @@ export function unwrapDataKey(masterKey: MasterKey, wrapped: string, context: st
   return openAtRest(wrappingKey(wrapping, salt), bytes.subarray(saltBytes), wrapAad(id, context));
 }
 
-/** Wraps a data key under another master key; what it encrypts stays as it is. */
+/** Wraps a data key under another master key. The data key itself, and what it encrypts, stay unchanged. */
 export function rewrapDataKey(from: MasterKey, to: MasterKey, wrapped: string, context: string): string {
   return wrapDataKey(to, unwrapDataKey(from, wrapped, context), context);
 }
 
-/** Has a wrap that does not open name another master key, which does not open it either. */
+/**
+ * Makes a wrap that can't be opened name master key `to` instead, so that nothing needs the key it named. `to` doesn't
+ * open it either: the data key is lost.
+ */
 export function giveUpDataKey(to: MasterKey, wrapped: string): string {
   return `${version}.${to.id}.${wrapped.slice(wrapped.lastIndexOf('.') + 1)}`;
 }
 
 /**
- * Id of the master key that a data key is wrapped under.
+ * Returns the id of the master key that a data key is wrapped under.
  *
- * @throws {AtRestError} `damaged` for text that is no wrapped data key.
+ * @throws {AtRestError} `damaged` if the text isn't a wrapped data key.
  */
 export function masterKeyIdOf(wrapped: string): string {
   const [head, id, body, ...rest] = wrapped.split('.');

@@ -1,12 +1,12 @@
-// The master keys that a running server holds. It stands wherever one master key is asked for: what is wrapped anew is wrapped
-// by the active one, what others have wrapped is opened by those.
+// The master keys that a running server holds. The ring can be used wherever a single master key is expected: the
+// active key wraps, and every key opens what it has wrapped.
 import type { MasterKey } from './master-key.ts';
 
 export class MasterKeyRing implements MasterKey {
   #keys: ReadonlyMap<string, MasterKey> = new Map();
   #active: MasterKey;
 
-  /** @param active one of the keys. */
+  /** @param active one of `masterKeys`. */
   constructor(masterKeys: readonly MasterKey[], active: MasterKey) {
     this.#active = active;
     this.hold(masterKeys);
@@ -28,12 +28,12 @@ export class MasterKeyRing implements MasterKey {
     return this.#keys.get(id);
   }
 
-  /** Takes these in place of those that it holds; the active one stays. */
+  /** Replaces the keys that the ring holds. The active key stays, even if it isn't among them. */
   hold(masterKeys: readonly MasterKey[]): void {
     this.#keys = new Map([...masterKeys, this.#active].map((each) => [each.id, each]));
   }
 
-  /** False where it does not hold that one. */
+  /** Returns false, and changes nothing, if the ring doesn't hold that key. */
   activate(id: string): boolean {
     const found = this.#keys.get(id);
     if (found !== undefined) this.#active = found;

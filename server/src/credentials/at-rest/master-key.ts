@@ -1,5 +1,5 @@
-// The master keys: one file outside database, data directory and backups. One of them wraps the data keys that encrypt the
-// rows; the others are there while one takes the place of another.
+// The master keys: one file outside the database, the data directory and the backups. The active key wraps the data
+// keys that encrypt the rows; the file holds others only while one key is being replaced by another.
 import { createHash, randomBytes } from 'node:crypto';
 import { link, open, rename, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -7,11 +7,11 @@ import { makeFolder } from '../../make-folder.ts';
 import { AtRestError } from './at-rest-error.ts';
 
 export interface MasterKey {
-  /** `mk-` and 16 hex digits of the key's hash: names the key without telling it. */
+  /** `mk-` and 16 hex digits of the key's hash: identifies the key without revealing it. */
   id: string;
   /** 32 bytes. */
   key: Buffer;
-  /** One of the others that this server holds. */
+  /** Returns another key that this server holds, by its id. */
   find?(id: string): MasterKey | undefined;
 }
 
@@ -20,17 +20,17 @@ const ownerOnly = 0o600;
 const othersMask = 0o077;
 const maxFileBytes = 4_096;
 const otherFile = 'Name another place for the master key with OPSCONDUCTOR_MASTER_KEY_FILE.';
-/** Of one file: two are there while keys are changed. */
+/** Keys in one file. Normally there is one, and two while a key is being replaced. */
 export const maxMasterKeys = 8;
 
 /**
- * Reads the master key file, or makes it (mode 0600, synced) where there is none. Of servers that start at the same
- * moment on one directory, one makes the file and all read it.
+ * Reads the master key file, or creates it (mode 0600, synced) if there is none. If several servers start at the same
+ * moment on one directory, one of them creates the file and all read it.
  *
  * @param options.file path of the file: JSON `{"id": "mk-…", "key": "<base64>", "others": [{"id", "key"}, …]}`.
- * @param options.expectedId id under which the database is encrypted, where it already is: then a missing file is an
- * error and not made anew, and a file without that key is refused.
- * @throws {AtRestError} `missing`, `exposed` (readable by group or others), `damaged`, `wrong_master_key`.
+ * @param options.expectedId id of the key that the database is encrypted under, if it is already encrypted. Then a
+ * missing file is an error and isn't created, and a file without that key is refused.
+ * @throws {AtRestError} `missing`, `exposed` (group or others have access), `damaged`, `wrong_master_key`.
  */
 export async function loadOrCreateMasterKeys(options: {
   file: string;
@@ -45,10 +45,10 @@ export async function loadOrCreateMasterKeys(options: {
 }
 
 /**
- * The one that the database is encrypted under.
+ * Returns the key that the database is encrypted under.
  *
- * @param file path that the message names.
- * @throws {AtRestError} `wrong_master_key` where it is not among them.
+ * @param file path to name in the message.
+ * @throws {AtRestError} `wrong_master_key` if it isn't among `masterKeys`.
  */
 export function requireMasterKey(
   masterKeys: readonly MasterKey[],
@@ -66,8 +66,8 @@ export function requireMasterKey(
 }
 
 /**
- * Puts the keys in place of those in the file, which stays its owner's: root may do this for a server that is not root.
- * It is whole at every moment, and on disk when this resolves.
+ * Replaces the keys in the file. Its owner stays the same, as root may do this for a server that doesn't run as root.
+ * The file is replaced atomically and is on disk when this resolves.
  */
 export async function writeMasterKeys(file: string, masterKeys: readonly MasterKey[]): Promise<void> {
   const temporary = temporaryName(file);
@@ -76,13 +76,13 @@ export async function writeMasterKeys(file: string, masterKeys: readonly MasterK
   await syncDirectory(dirname(file));
 }
 
-/** Makes a master key in memory: to rotate to, and for tests. */
+/** Makes a master key in memory, to rotate to or for tests. */
 export function newMasterKey(): MasterKey {
   const key = randomBytes(keyBytes);
   return { id: idOf(key), key };
 }
 
-/** Those of the file; undefined where there is none. @throws {AtRestError} `exposed`, `damaged`. */
+/** Returns the keys of the file, or `undefined` if there is no file. @throws {AtRestError} `exposed`, `damaged`. */
 export async function readMasterKeys(file: string): Promise<MasterKey[] | undefined> {
   const handle = await open(file, 'r').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
@@ -91,7 +91,7 @@ export async function readMasterKeys(file: string): Promise<MasterKey[] | undefi
   if (handle === undefined) return undefined;
   try {
     const { mode, size } = await handle.stat();
-    // Windows has no such bits: there the directory's access list protects the file.
+    // Windows has no such bits; there the directory's access list protects the file.
     if (process.platform !== 'win32' && (mode & othersMask) !== 0) {
       const octal = (mode & 0o777).toString(8).padStart(4, '0');
       throw new AtRestError(
@@ -138,7 +138,7 @@ function temporaryName(file: string): string {
 
 async function create(file: string): Promise<MasterKey[]> {
   await makeFolder(dirname(file), 0o700, otherFile);
-  // A whole file appears under its name, or none: a half-written key must never be taken for one.
+  // The complete file is linked to its name in one step: a half-written key must never be taken for a key.
   const temporary = temporaryName(file);
   await writeSynced(temporary, encode([newMasterKey()])).catch((cause: Error) => {
     throw new AtRestError('missing', `The master key can't be written: ${cause.message}. ${otherFile}`, {
@@ -148,7 +148,7 @@ async function create(file: string): Promise<MasterKey[]> {
   try {
     await link(temporary, file);
   } catch (error) {
-    // Another server was first; its key is the one.
+    // Another server was first, and its key is the one to use.
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   } finally {
     await unlink(temporary);
@@ -164,7 +164,7 @@ interface Owner {
   gid: number;
 }
 
-/** Undefined where this process's own files have the same, or there is no such file. */
+/** Returns `undefined` if there is no such file, or if the user of this process owns it already. */
 async function ownerOf(file: string): Promise<Owner | undefined> {
   const found = await stat(file).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
@@ -184,7 +184,7 @@ async function writeSynced(file: string, text: string, owner?: Owner): Promise<v
   }
 }
 
-/** Makes the new name survive a power cut; Windows cannot open a directory to do so. */
+/** Makes the new name survive a power cut. On Windows a directory can't be opened for this. */
 async function syncDirectory(directory: string): Promise<void> {
   if (process.platform === 'win32') return;
   const handle = await open(directory, 'r');
@@ -195,7 +195,7 @@ async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
-/** Whether a text has the form of a key's id. */
+/** Whether a text has the form of a master key's id. */
 export function isMasterKeyId(text: string): boolean {
   return /^mk-[0-9a-f]{16}$/.test(text);
 }
@@ -209,7 +209,7 @@ function missing(file: string, id: string): AtRestError {
   return new AtRestError(
     'missing',
     `The database is encrypted under master key ${id}, but there is no file ${file}. Put the master key file back. ` +
-      'Without it the definitions of jobs, values of runs, their output and the identity of this installation are lost for good; ' +
+      'Without it the definitions of jobs, values of runs, their output and the identity of this installation are lost permanently; ' +
       'credentials are not: they are sealed to segments, whose agents open them.',
   );
 }

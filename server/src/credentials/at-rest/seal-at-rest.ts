@@ -1,5 +1,5 @@
-// AES-256-GCM for rows, synchronous: output chunks come by the thousand per second, and a hop to a thread costs more
-// than encrypting one.
+// AES-256-GCM for rows. It is synchronous because output chunks arrive by the thousand per second, and handing one to
+// another thread costs more than encrypting it.
 import { createCipheriv, createDecipheriv, randomFillSync } from 'node:crypto';
 import { encodeFields, type Field } from '@opsconductor/protocol/sealing';
 import { AtRestError } from './at-rest-error.ts';
@@ -7,20 +7,22 @@ import { AtRestError } from './at-rest-error.ts';
 const cipher = 'aes-256-gcm';
 const nonceBytes = 12;
 const tagBytes = 16;
-/** Bytes by which a sealed value is longer than its plaintext. */
+/** Bytes that sealing adds to a plaintext. */
 export const atRestOverheadBytes = nonceBytes + tagBytes;
 
 /**
- * Encrypts a value under a data key: nonce (12 random bytes), ciphertext, tag (16 bytes).
+ * Encrypts a value under a data key. Returns nonce (12 random bytes), ciphertext and tag (16 bytes).
  *
- * With random 96-bit nonces a key may seal at most 2^32 values (NIST SP 800-38D section 8.3; a repeated nonce is then
- * still rarer than 2^-32). A data key serves one run or one job: at 1,000 chunks a second a run comes there after 49
- * days, and after 1 PiB of output in chunks of 256 KiB. It must not serve anything wider, such as a table.
+ * With random 96-bit nonces a key may seal at most 2^32 values (NIST SP 800-38D section 8.3; the probability of a
+ * repeated nonce is then still below 2^-32). A data key serves one run, job, file or artifact. A run reaches that
+ * number after 49 days at 1,000 chunks a second, or after 1 PiB of output in chunks of 256 KiB. It must not serve
+ * anything wider, such as a table.
  *
- * @param dataKey 32 bytes, of `newDataKey`.
- * @param aad from `aadOf`: the row's keys, known before the INSERT, so that no row can stand in for another.
- * @param into where to write it.
- * @throws {RangeError} when `into` is not of `plaintext.length + atRestOverheadBytes` bytes.
+ * @param dataKey 32 bytes from `newDataKey`.
+ * @param aad from `aadOf`: the row's keys, which must be known before the INSERT. They keep one row from replacing
+ * another.
+ * @param into buffer to write to.
+ * @throws {RangeError} if `into` isn't `plaintext.length + atRestOverheadBytes` bytes long.
  */
 export function sealAtRest(
   dataKey: Uint8Array,
@@ -40,9 +42,9 @@ export function sealAtRest(
 }
 
 /**
- * Decrypts what `sealAtRest` made.
+ * Decrypts what `sealAtRest` returned.
  *
- * @throws {AtRestError} `damaged`: another data key, another row, or altered bytes.
+ * @throws {AtRestError} `damaged` if the data key or the row is another one, or bytes were altered.
  */
 export function openAtRest(dataKey: Uint8Array, sealed: Uint8Array, aad: Uint8Array): Buffer {
   if (sealed.length < atRestOverheadBytes) throw damaged();
@@ -62,8 +64,8 @@ export function openAtRest(dataKey: Uint8Array, sealed: Uint8Array, aad: Uint8Ar
 }
 
 /**
- * Additional authenticated data of a row: a purpose and the row's keys, as `aadOf('run_output', runId, step, seq)`.
- * Different lists never give the same bytes.
+ * Returns the additional authenticated data of a row: a purpose and the row's keys, as in
+ * `aadOf('run_output', runId, step, seq)`. Different arguments never give the same bytes.
  */
 export function aadOf(purpose: string, ...fields: readonly Field[]): Uint8Array {
   return encodeFields('at-rest', [purpose, ...fields]);
