@@ -1,14 +1,14 @@
-// Agents' words on an outcome, as they are stored and shown.
+// Texts that agents send about an outcome, as they are stored and shown.
 import type { StepOutcome } from '@opsconductor/protocol';
 
-/** Agents' text as PostgreSQL takes it: well-formed and without NUL. */
+/** Returns an agent's text in a form that PostgreSQL accepts: well-formed and without NUL. */
 export function cleanText(text: string | undefined): string | null {
   return text === undefined ? null : text.toWellFormed().replaceAll('\0', '\ufffd');
 }
 
 type Told = Partial<Pick<StepOutcome, 'message' | 'exitCode' | 'reason'>>;
 
-/** What happened, in as few words as it was told. */
+/** Returns what happened in a few words: the message, else the exit code, else the reason. */
 export function outcomeText(outcome: Told & { status?: string }): string {
   return (
     cleanText(outcome.message) ??
@@ -18,7 +18,7 @@ export function outcomeText(outcome: Told & { status?: string }): string {
   );
 }
 
-/** What a run says that ends badly because of a step. */
+/** Returns the error message of a run that ends badly because of a step. */
 export function runError(targetName: string, stepNumber: number, outcome: Told & { status: string }): string {
   return `${targetName}, step ${stepNumber}: ${outcomeText(outcome)}`;
 }

@@ -1,4 +1,4 @@
-// Data keys of runs, unwrapped and kept while they are in use: each opens one run's output.
+// Unwraps the data keys of runs and keeps those in use. Each key opens one run's output.
 import { unwrapDataKey } from '../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { aadOf } from '../credentials/at-rest/seal-at-rest.ts';
@@ -16,7 +16,7 @@ export class RunKeys {
     this.#masterKey = masterKey;
   }
 
-  /** The run's data key; throws `not_found` when the run is gone. */
+  /** Returns the run's data key. @throws {AppError} `not_found` if the run is gone. */
   async keyOf(db: Queryable, runId: number): Promise<Buffer> {
     const key = await this.findKey(db, runId);
     if (key === undefined) throw notFound(`Run ${runId}`);
@@ -33,7 +33,7 @@ export class RunKeys {
     return key;
   }
 
-  /** Keeps the key of a run that this server has just made. */
+  /** Keeps the key of a run that this server has just created. */
   remember(runId: number, key: Buffer): void {
     if (this.#keys.size >= maxKeys) {
       const oldest = this.#keys.keys().next().value;
@@ -43,12 +43,12 @@ export class RunKeys {
   }
 }
 
-/** Binds a run's wrapped data key to its job. */
+/** Returns the context that binds a run's wrapped data key to its job. */
 export function runKeyContext(jobId: number): string {
   return `run-of-job:${jobId}`;
 }
 
-/** Binds a stored chunk to its place: a row moved elsewhere doesn't open. */
+/** Binds a stored chunk to its place: a row that was moved can't be opened. */
 export function chunkAad(chunk: { stepId: number; epoch: number; seq: number }): Uint8Array {
   return aadOf('run-output', chunk.stepId, chunk.epoch, chunk.seq);
 }

@@ -1,5 +1,5 @@
-// A segment with agents, targets and jobs on a database of its own, and steps moved by the functions that the gateway
-// calls: for the tests of runs, gateway and store.
+// For the tests of runs, gateway and store: a segment with agents, targets and jobs in a database of its own, whose
+// steps are moved by the functions that the gateway calls.
 import { randomUUID } from 'node:crypto';
 import type { JobDefinition, StepDefinition, StepOutcome, StepStatus } from '@opsconductor/protocol';
 import type { KeyPair } from '@opsconductor/protocol/sealing';
@@ -66,30 +66,30 @@ export interface TestRuns extends TestInstallation {
   agent: TestAgent;
   agentKeys: AgentKeys;
   segmentKey: KeyPair;
-  /** A further agent; it holds the segment key unless told. */
+  /** Adds an agent. By default it holds the segment key. */
   addAgent(name: string, options?: { hasSegmentKey?: boolean }): Promise<TestAgent>;
-  /** Authenticates the agent, and makes its session ready unless told. */
+  /** Authenticates the agent and, by default, makes its session ready. */
   connect(
     agent: { agentId: number; name: string },
     options?: { serverId?: string; slots?: number; ready?: boolean; capabilities?: readonly string[] },
   ): Promise<TestAgent>;
   addTarget(): Promise<number>;
-  /** A run of a new job on new targets; returns its id. */
+  /** Starts a run of a new job on new targets and returns its id. */
   start(options?: {
     steps?: number;
     targets?: number;
     startWithinS?: number;
     timeoutS?: number;
-    /** What each step says beside its command; as many steps as there are of these. */
+    /** What each step has in addition to its command; by default there are as many steps as rules. */
     rules?: readonly Partial<StepDefinition>[];
     /** Further fields of the job's definition. */
     job?: Partial<JobDefinition>;
-    /** On these in place of new targets. */
+    /** Targets to use instead of new ones. */
     targetIds?: number[];
     parameters?: Record<string, unknown>;
   }): Promise<number>;
   claim(serverId?: string): Promise<ClaimedStep[]>;
-  /** Leases what one claim takes and fails unless it is one step. */
+  /** Makes one claim and fails unless it takes exactly one step. */
   claimOne(): Promise<ClaimedStep>;
   settle(...ends: AttemptEnd[]): ReturnType<typeof settleAttempts>;
   steps(runId: number): Promise<StepNow[]>;
@@ -207,7 +207,7 @@ export async function setupRuns(): Promise<TestRuns> {
   };
 }
 
-/** What an agent says at the end of a lease. */
+/** Returns what an agent reports at the end of a lease. */
 export function endOf(
   step: ClaimedStep,
   outcome: StepOutcome = success,
@@ -229,7 +229,7 @@ export function endOf(
   };
 }
 
-/** The server gives an attempt up. */
+/** Returns the end of an attempt that the server gives up. */
 export function givenUp(step: ClaimedStep): AttemptEnd {
   return {
     ...endOf(step, { status: 'unknown', reason: 'agent_silent', message: 'The agent was silent.' }),
@@ -262,7 +262,7 @@ export async function holdTransaction(
   };
 }
 
-/** Resolves when so many backends of this database wait for a lock. */
+/** Resolves when at least this many backends of this database wait for a lock. */
 export async function blockedBackends(sql: Sql, count: number): Promise<void> {
   for (const deadline = Date.now() + 10_000; Date.now() < deadline; ) {
     const rows = await sql`
@@ -272,7 +272,7 @@ export async function blockedBackends(sql: Sql, count: number): Promise<void> {
   throw new Error(`${count} backends never waited for a lock`);
 }
 
-/** Gives a run of one target so many as if it had been started on them, each with the steps that the first one has. */
+/** Makes a run of one target look as if it had been started on `targets` of them, each with the steps of the first. */
 export async function growRun(sql: Sql, runId: number, targets: number): Promise<void> {
   await sql`
     insert into job_run_targets (job_run_id, segment_id, target_name, status)

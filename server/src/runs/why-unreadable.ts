@@ -1,13 +1,13 @@
-// What is stored and can never be read again, told from what another try or another server can read.
+// Tells stored data that can never be read again from data that another try or another server may be able to read.
 
 import { AtRestError } from '../credentials/at-rest/at-rest-error.ts';
 import { AppError } from '../errors.ts';
 
 /**
- * A sentence on what was altered or is gone. Rethrows any other error: the database may be back in a moment, and another
- * server may hold the master key.
+ * Returns a sentence on what was altered or is gone. Rethrows any other error, because the database may be back in a
+ * moment, and another server may hold the master key.
  *
- * @param what that could not be read, as the beginning of a sentence.
+ * @param what could not be read, as the beginning of a sentence.
  */
 export function whyUnreadable(what: string, error: unknown): string {
   if (error instanceof AtRestError && error.reason === 'damaged')
@@ -18,8 +18,8 @@ export function whyUnreadable(what: string, error: unknown): string {
 }
 
 /**
- * The same for what an agent is at: nothing is gained by its connecting anew, as everything else that it does would be cut
- * off with it. So what is under a master key that this server does not hold can't be read either.
+ * Like `whyUnreadable`, for work that an agent has in progress. It also returns a sentence if this server doesn't hold
+ * the master key: making the agent reconnect to another server would cut off everything else that it does.
  */
 export function whyUnreadableHere(what: string, error: unknown): string {
   if (error instanceof AtRestError && error.reason === 'wrong_master_key')

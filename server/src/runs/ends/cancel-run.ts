@@ -1,6 +1,6 @@
-// Cancelling a run. What waits is cancelled here and now; what runs is asked to stop, and needs no agent to be alive:
-// the sweep ends it as unknown when nobody confirms, and who can't wait for that forces it. Of a run that has ended, what
-// may go on all the same is stopped: an attempt that was given up runs on where its agent is cut off.
+// Cancels a run. What waits is cancelled at once; what runs is told to stop. No agent has to be alive for this: if
+// nobody confirms, the sweep ends the step as unknown, and people who can't wait for that can force it. In a run that
+// has ended, attempts that were given up are stopped, as they may still be running if their agent is cut off.
 import { isRunEnded } from '@opsconductor/protocol';
 import { recordAudit } from '../../audit/record-audit.ts';
 import { MissingPermission } from '../../auth/missing-permission.ts';
@@ -17,17 +17,19 @@ import { forcedBy, stopRun, stopWaiting } from './stop-run.ts';
 
 export interface CancelOptions {
   /**
-   * Waits for no agent: what runs ends unknown here and now, and goes on being told to stop. Nothing cleans up after it.
+   * Doesn't wait for agents: running steps end unknown at once, and their agents are still told to stop them. Nothing
+   * cleans up after them.
    */
   force?: boolean | undefined;
 }
 
 /**
- * Cancels an open run; asking again is no error while it is cancelling, and may then force it. A run that has ended keeps
- * its outcome: what was given up in it, and may still run, is stopped as soon as an agent can.
+ * Cancels an open run. Repeating this while the run is cancelling is no error, and may then force it. A run that has
+ * ended keeps its outcome, but attempts in it that were given up and may still be running are stopped as soon as an
+ * agent can.
  *
- * @throws {AppError} `not_found`; `conflict` for a run that has ended and of which nothing can run any more; `forbidden`
- * for who has `run` neither on its job nor on all of its targets.
+ * @throws {AppError} `not_found`; `conflict` if the run has ended and nothing of it can still be running; `forbidden`
+ * if the caller has `run` neither on its job nor on all of its targets.
  */
 export async function cancelRun(
   sql: Sql,
@@ -65,7 +67,7 @@ export async function cancelRun(
   });
 }
 
-/** Whether they may say what becomes of the run: with `run` on its job, or on each of its targets. */
+/** Whether the caller may cancel the run and decide in it: they need `run` on its job, or on each of its targets. */
 export async function mayDirectRun(
   db: Queryable,
   run: Pick<RunRecord, 'id' | 'categoryId'>,

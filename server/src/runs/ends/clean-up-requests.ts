@@ -22,8 +22,9 @@ export class CleanUpRequests {
   }
 
   /**
-   * What is due in the agent's segment, for it to do; undefined when nothing is. It has no attempts where none of those that it
-   * took can be cleaned up after any more, as their targets were deleted: more may be due.
+   * Takes clean-ups that are due in the agent's segment. Returns `undefined` if none are due. The message has no
+   * attempts if none of those taken can be cleaned up any more, because their targets were deleted; there may be more
+   * due then.
    */
   async requestFor(agent: {
     segmentId: number;
@@ -40,7 +41,7 @@ export class CleanUpRequests {
     return { type: 'clean_up', requestId: randomUUID(), attempts };
   }
 
-  /** Notes what the agent found; of attempts that it was not asked for nothing. */
+  /** Records what the agent found. Answers about attempts that it wasn't asked about are ignored. */
   async answered(agentId: number, { results }: AgentMessageOf<'cleaned_up'>): Promise<void> {
     const answers: CleanUpAnswer[] = results.map(({ step, epoch, found, survivors }) => ({
       step,

@@ -1,4 +1,4 @@
-// Held steps wait for a person: who decides, what then becomes of them, and what becomes of those that nobody decides.
+// Decisions on held steps: who may decide, what then happens to the steps, and to those that nobody decides in time.
 import { type DecideRequest, type Decision, type ErrorDetail, isRunEnded } from '@opsconductor/protocol';
 import { recordAudit } from '../../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../../caller.ts';
@@ -16,10 +16,10 @@ import { requireRun } from './cancel-run.ts';
 const maxDetails = 100;
 
 /**
- * Decides one, many or all held steps of a run: all of those asked for, or none.
+ * Decides one, several or all held steps of a run. Either all steps asked for are decided or none.
  *
- * @throws {AppError} `not_found`; `forbidden` for who may not run it; `conflict` where a step is not held any more, or
- * others are held by now, saying what is so.
+ * @throws {AppError} `not_found`; `forbidden` if the caller may not run it; `conflict` if a step is no longer held or
+ * the number of held steps has changed, saying what is true now.
  */
 export async function decideHeld(
   sql: Sql,
@@ -68,13 +68,13 @@ export async function decideHeld(
   });
 }
 
-/** Ends held steps whose time is over. */
+/** Ends held steps whose deadline has passed. */
 export async function expireHolds(sql: Sql, stepIds: readonly number[]): Promise<ProgressNews> {
   return inTransaction(sql, async (tx) => {
     const ledger = await RunLedger.open(tx, { stepIds });
     const { progress, held } = await lockHeld(tx, ledger, stepIds);
     for (const step of held) {
-      // One that was run again meanwhile may be held anew.
+      // A step that was retried meanwhile may be held again, with a new deadline.
       if (step.heldUntil === null || step.heldUntil > ledger.now) continue;
       const message = `${step.errorMessage ?? 'What happened on the target is not known.'} Nobody decided in time.`;
       const advice = 'Look on the target before you run it again.';

@@ -1,7 +1,10 @@
-/** One after the other. What can't be done keeps nothing else from being done; it is told at the end. */
+/**
+ * Does the works one after the other. One that fails doesn't keep the others from being done; failures are thrown at
+ * the end.
+ */
 export async function eachOf(works: readonly (() => Promise<void>)[]): Promise<void> {
   const failures: unknown[] = [];
   for (const work of works) await work().catch((error) => failures.push(error));
   if (failures.length === 1) throw failures[0];
-  if (failures.length > 1) throw new AggregateError(failures, `${failures.length} parts of it failed`);
+  if (failures.length > 1) throw new AggregateError(failures, `${failures.length} parts of the work failed`);
 }

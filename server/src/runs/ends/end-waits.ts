@@ -1,5 +1,5 @@
-// Waits that were too long: of a run that never began, and of steps of one that did, which no agent takes any more or
-// whose lock does not come free.
+// Ends waits that took too long: of runs that never began, and of steps in begun runs that no agent takes or whose lock
+// isn't released.
 import { isRunEnded } from '@opsconductor/protocol';
 import type { Sql } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
@@ -11,7 +11,7 @@ import { type ProgressNews, RunLedger } from '../progress/run-ledger.ts';
 import { StepProgress } from '../progress/step-progress.ts';
 import { stopWaiting } from './stop-run.ts';
 
-/** Ends a run that could not start within its time. */
+/** Ends a run that could not start within its `start_within`. */
 export async function endUnstarted(sql: Sql, runId: number): Promise<ProgressNews> {
   return inTransaction(sql, async (tx) => {
     const ledger = await RunLedger.open(tx, { runIds: [runId] });
@@ -31,8 +31,8 @@ export async function endUnstarted(sql: Sql, runId: number): Promise<ProgressNew
 }
 
 /**
- * Ends the steps of a begun run that have waited for too long. A host on which nothing was begun ends with all its steps;
- * on others what cleans up is waited for once more.
+ * Ends the steps of a begun run that have waited too long. On a target where nothing had begun, all steps end; on
+ * others, clean-up steps still get their own time to wait.
  */
 export async function endLongWaits(sql: Sql, runId: number): Promise<ProgressNews> {
   return inTransaction(sql, async (tx) => {

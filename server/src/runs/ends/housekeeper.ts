@@ -1,5 +1,6 @@
-// Makes the days that output will come to, and removes what nobody needs any more. Not a part of the sweep: what is removed
-// may take hours, and the sweep must not wait for it. Any server may; of what must not be done twice one does at a time.
+// Creates the partitions for the days that output will come to, and removes what nobody needs any more. This is
+// separate from the sweep, which must not wait for removals that may take hours. Every server does this; what must not
+// be done twice is done by one server at a time.
 import { expireFiles } from '../../files/expire-files.ts';
 import type { Log } from '../../log.ts';
 import type { Sql } from '../../store/database/connection.ts';
@@ -14,7 +15,7 @@ import { applyRetention, type RetentionDeps } from '../output/retention.ts';
 import { eachOf } from './each-of.ts';
 
 const lookMs = 1_000;
-/** There are days ahead, but not where the clock was set. */
+/** Partitions exist for some days ahead, but that doesn't help if the clock was set. */
 const daysEveryMs = 60_000;
 const removeEveryMs = 3_600_000;
 const mendEveryMs = 3_600_000;
@@ -22,13 +23,13 @@ const mendEveryMs = 3_600_000;
 export interface HousekeeperDeps {
   sql: Sql;
   log: Log;
-  /** How long output, runs and files are kept; for ever unless told. */
+  /** How many days output, runs and files are kept. They are kept forever if left out. */
   retention?: (Pick<RetentionDeps, 'outputDays' | 'runDays'> & { fileDays?: number | undefined }) | undefined;
 }
 
 interface Chore {
   everyMs: number;
-  /** By a clock that nobody sets. */
+  /** Time on the monotonic clock, which nobody can set. */
   dueAt: number;
   work(): Promise<void>;
   failure: string;
@@ -49,15 +50,15 @@ export class Housekeeper {
         everyMs: daysEveryMs,
         dueAt,
         work: () => makeOutputPartitions(deps.sql),
-        failure: 'days for output could not be made',
+        failure: 'partitions for output could not be created',
       },
       { everyMs: removeEveryMs, dueAt, work: () => this.#remove(), failure: 'the housekeeping failed' },
       {
         everyMs: mendEveryMs,
-        // A machine that has just come up may be behind its time.
+        // The clock of a machine that has just started may be behind.
         dueAt: dueAt + mendEveryMs,
         work: () => this.#mendKeptFrom(),
-        failure: 'from when output is kept could not be looked at',
+        failure: 'the first day that output is kept from could not be checked',
       },
     ];
   }
@@ -66,14 +67,14 @@ export class Housekeeper {
     this.#timer = setInterval(() => void this.round(), lookMs);
   }
 
-  /** Ends what takes long before its next part. */
+  /** Stops long work before its next part. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     this.#stopping.abort();
     await Promise.all(this.#chores.map(({ running }) => running));
   }
 
-  /** Does what is due and not under way; resolves when that is done. */
+  /** Does everything that is due and not already in progress, and resolves when that is done. */
   async round(): Promise<void> {
     const due = this.#chores.filter(
       ({ running, dueAt }) => running === undefined && dueAt <= performance.now(),

@@ -1,4 +1,4 @@
-// Ending what an open run still has before it: what waits, what is held, and, where nobody can be waited for, what runs.
+// Ends what is left of an open run: what waits, what is held and, if agents can't be waited for, what runs.
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { Tx } from '../../store/database/connection.ts';
 import { begunTargetRuns } from '../../store/queue/step-attempts.ts';
@@ -18,17 +18,17 @@ import { StepProgress } from '../progress/step-progress.ts';
 type Ending = 'cancelled' | 'timed_out';
 
 /**
- * Ends what waits, with the status: steps without a lease, and their target runs. In target runs that have begun the
- * steps that clean up still run; held steps end unknown; what runs gets to finish.
+ * Ends what waits, with the given status: steps without a lease, and their target runs. In target runs that have begun,
+ * clean-up steps still run. Held steps end unknown. Running steps are left to finish.
  */
 export async function stopWaiting(tx: Tx, ledger: RunLedger, runId: number, status: Ending): Promise<void> {
   await stop(tx, ledger, runId, { status });
 }
 
 /**
- * Ends all that is open: what runs and what is held unknown, the rest cancelled. Nothing cleans up.
+ * Ends everything that is open: running and held steps end unknown, the rest is cancelled. Nothing cleans up.
  *
- * @param outcomeOf what becomes of a step that an agent has.
+ * @param outcomeOf returns the outcome of a step that an agent has.
  */
 export async function stopRun(
   tx: Tx,
@@ -39,7 +39,7 @@ export async function stopRun(
   await stop(tx, ledger, runId, { status: 'cancelled', outcomeOf });
 }
 
-/** Of steps that somebody waits for no agent to stop. */
+/** Returns the outcome of a running step whose stop is not waited for. */
 export function forcedBy(byName: string): (step: StepRow) => StepOutcome {
   return (step) => ({
     status: 'unknown',
@@ -60,7 +60,8 @@ async function stop(
   { status, outcomeOf }: { status: Ending; outcomeOf?: (step: StepRow) => StepOutcome },
 ): Promise<void> {
   const targetRuns = await lockOpenTargetRuns(tx, runId);
-  // First of all steps: what a claim has not taken by now it does not take any more, and what it has is open.
+  // Waiting steps are locked first: from then on no claim can take them, and steps that a claim has taken count as
+  // open.
   await lockWaitingSteps(tx, runId);
   const open = await openStepsOf(tx, runId);
   const ending = open.filter((step) => step.status === 'held' || outcomeOf !== undefined).map(({ id }) => id);

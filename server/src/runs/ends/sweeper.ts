@@ -1,5 +1,5 @@
-// Once a second: ends what nobody will report on any more, so that nothing runs for ever. Any server may sweep, and one
-// does for all of them.
+// Once a second, ends what nobody will report on any more, so that nothing runs forever. Any server may sweep, and each
+// sweep by one of them is for all.
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { Log } from '../../log.ts';
 import type { Sql } from '../../store/database/connection.ts';
@@ -26,7 +26,9 @@ import { endLongWaits, endUnstarted } from './end-waits.ts';
 import { timeOutRun } from './time-out-run.ts';
 
 const sweepMs = 1_000;
-/** A server whose turn comes within this time after another's leaves it at that: in seconds, less than a turn. */
+/**
+ * A server skips its sweep if another one has swept within this time, in seconds. Less than the time between sweeps.
+ */
 const sweptWithinS = 0.8;
 const longWaitsMs = 5_000;
 /** A longer gap in the cluster's clock means that nobody could renew leases. */
@@ -45,7 +47,7 @@ export class Sweeper {
   readonly #deps: SweeperDeps;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
-  /** By a clock that nobody sets. */
+  /** Time on the monotonic clock, which nobody can set. */
   #waitsDueAt = 0;
 
   constructor(deps: SweeperDeps) {
@@ -68,9 +70,10 @@ export class Sweeper {
   }
 
   /**
-   * One sweep. The first after a pause extends leases and ends nothing.
+   * Sweeps once. The first sweep after a pause only extends leases and ends nothing.
    *
-   * @param unlessWithinS tells only this server's agents again what to stop, where one was made within so many seconds.
+   * @param unlessWithinS if a sweep was made within this time, in seconds, only reminds this server's agents what to
+   * stop.
    */
   async sweep(unlessWithinS = 0): Promise<void> {
     await this.#sweepForAll(unlessWithinS);
@@ -88,7 +91,7 @@ export class Sweeper {
     });
     if (gapS === undefined) return;
     if (gapS > clockGapS) {
-      // After each ordinary stop there is such a gap: only where something ran in it is there anything to tell.
+      // Every ordinary restart leaves such a gap; it is only worth a warning if something was running.
       if (extended > 0)
         this.#deps.log.warn(
           { gapS: Math.round(gapS), extended },
@@ -134,7 +137,10 @@ export class Sweeper {
     this.#deps.publish(news);
   }
 
-  /** What takes an hour need not end to the second: where nothing goes on in a segment it reads all steps there. */
+  /**
+   * Less often than the sweep, because waits of an hour needn't end to the second, and this may read all steps of an
+   * idle segment.
+   */
   async #endLongWaits(): Promise<void> {
     if (performance.now() < this.#waitsDueAt) return;
     this.#waitsDueAt = performance.now() + longWaitsMs;
@@ -171,7 +177,7 @@ function unknownEnd(attempt: OverdueAttempt): AttemptEnd {
     leaseToken,
     source: { kind: 'server', heldBy: { agentId, sessionNumber } },
     outcome: outcomeOf(attempt),
-    // What the agent still holds may come later; until then the end of the output is missing.
+    // Output that the agent still holds may come later; until then the end is missing.
     output: { state: 'gapped', digest: null, gaps: [] },
   };
 }
@@ -192,7 +198,7 @@ function outcomeOf(attempt: OverdueAttempt): StepOutcome {
     return {
       status: 'unknown',
       reason: 'agent_restarted',
-      message: `Agent ${attempt.agentName} has lost what it knew of the step, and no agent of the segment took its command up: what happened on the target is not known.`,
+      message: `Agent ${attempt.agentName} has lost what it knew of the step, and no agent of the segment took over its command: what happened on the target is not known.`,
       advice: 'Look on the target before you run it again: the command may still run there.',
     };
   }

@@ -1,5 +1,5 @@
-// Whether a run that is about to start has the grant that its segments ask for, and is as it was signed. Agents find it out
-// for themselves, and believe no server; here the starter is told before anything runs.
+// Checks that a run that is about to start has the grant that its segments require, and is as it was signed. Agents
+// check this themselves and trust no server; here the person who starts the run is told before anything runs.
 import { canonicalJson } from '@opsconductor/protocol';
 import {
   type GrantedTarget,
@@ -16,13 +16,13 @@ import { findRunOfGrant, findSigningAgents } from '../../store/runs/run-grants.t
 import { type DraftDeps, draftOf, type RunToSign } from './grant-draft.ts';
 
 const askAnew =
-  'Have what is to be signed now signed anew: the console’s dialog for a run saves it, POST /api/v1/jobs/:id/grant-draft answers it.';
+  'Have the run signed again as it is now: the console’s dialog for a run saves what is to be signed, and POST /api/v1/jobs/:id/grant-draft returns it.';
 
 /**
- * The grant that a run is started with; undefined for one that is not signed.
+ * Returns the grant that a run is started with, or `undefined` if it isn't signed.
  *
- * @throws {AppError} `invalid` for a grant that is not of this run, with the place that differs; and for none, where a segment's
- * agents run only what is signed.
+ * @throws {AppError} `invalid` if the grant is not for this run, naming the place that differs; also if there is none
+ * and agents of a segment run only what is signed.
  */
 export async function grantOfStart(
   deps: DraftDeps,
@@ -42,7 +42,7 @@ async function refuseUnsigned(
   const [agent] = await findSigningAgents(sql, segmentIds);
   if (agent === undefined) return;
   const instead = isRerun
-    ? 'A rerun can not be signed: start a new run with its grant.'
+    ? 'A rerun can’t be signed: start a new run with its grant.'
     : 'Ask POST /api/v1/jobs/:id/grant-draft for what is to be signed, have it signed (node scripts/opsconductor.mjs grant sign), and start the run with its grant.';
   throw invalidField(
     'grant',
@@ -55,7 +55,7 @@ async function refuseUnsigned(
 
 export interface CheckedGrant {
   terms: GrantTerms;
-  /** Targets whose steps wait for one agent. */
+  /** Targets whose steps only one agent may run. */
   bound: { targetId: number; agentId: number }[];
 }
 
@@ -65,14 +65,14 @@ async function checkGrant(
   grant: SignedGrant,
 ): Promise<CheckedGrant> {
   const terms = readTerms(grant.terms);
-  if (terms === undefined) throw invalidField('grant.terms', 'Are no terms of a grant.');
+  if (terms === undefined) throw invalidField('grant.terms', 'These are not the terms of a grant.');
   if (Date.parse(terms.expiresAt) <= Date.now()) {
     throw invalidField('grant.terms', `The grant has expired, at ${terms.expiresAt}. ${askAnew}`);
   }
   const granted = grant.targets.map(({ statement }, at) => {
     const target = readGrantedTarget(statement);
     if (target === undefined)
-      throw invalidField(`grant.targets[${at}].statement`, 'Says nothing of a target.');
+      throw invalidField(`grant.targets[${at}].statement`, 'It does not describe a target.');
     return target;
   });
   const agentIds = [...new Set(granted.flatMap(({ agentId }) => agentId ?? []))];
@@ -88,7 +88,7 @@ async function checkGrant(
     const path = `grant.targets[${at}].statement`;
     const other = now.get(targetIdOf(target));
     if (other === undefined)
-      throw invalidField(path, `It is of a target that the run does not have. ${askAnew}`);
+      throw invalidField(path, `It is for a target that the run does not have. ${askAnew}`);
     const name = target.reaches[0]?.target.name ?? '';
     refuseOther(path, `Target “${name}” is`, other, target, Object.keys({ ...other, ...target }) as never);
     now.delete(targetIdOf(target));
@@ -103,7 +103,7 @@ async function checkGrant(
   return { terms, bound: granted.flatMap(boundOf) };
 }
 
-/** Agents would refuse each step of another run. */
+/** A grant starts one run: agents would refuse every step of a second one. */
 async function refuseUsed(sql: Sql, { nonce }: Pick<GrantTerms, 'nonce'>): Promise<void> {
   const runId = await findRunOfGrant(sql, decodeBase64(nonce));
   if (runId === undefined) return;
@@ -115,7 +115,7 @@ async function refuseUsed(sql: Sql, { nonce }: Pick<GrantTerms, 'nonce'>): Promi
 
 async function refuseForged({ terms: text, targets }: SignedGrant, { signer }: GrantTerms): Promise<void> {
   const key = decodeBase64(signer.key);
-  // One after the other: each takes a copy of the terms.
+  // One after the other, as each check copies the terms.
   for (const [at, target] of targets.entries()) {
     if (await isSignedBy(key, { terms: text, ...target })) continue;
     throw invalidField(
@@ -141,7 +141,7 @@ function refuseOther<T extends object>(
   throw new AppError('invalid', `${path}: ${message}`, { details: [{ path, message }] });
 }
 
-/** Where two values differ first, as far in as both go: `reaches[0].credential.version`. */
+/** Returns the path of the first difference between two values, as deep as both go: `reaches[0].credential.version`. */
 function firstDifference(place: string, now: unknown, signed: unknown): string {
   const isParted = [now, signed].every((value) => typeof value === 'object' && value !== null);
   if (!isParted) return place;

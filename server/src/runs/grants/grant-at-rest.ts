@@ -1,4 +1,4 @@
-// The grant of a signed run under its data key: it holds the run's values.
+// Encrypts the grant of a signed run with the run's data key, because the grant contains the run's values.
 import type { SignedGrant } from '@opsconductor/protocol/grants';
 import { aadOf, openAtRest, sealAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
 

@@ -1,4 +1,4 @@
-// What is to be signed of a run: exactly what its leases would say if they were made now.
+// Builds what is to be signed for a run: exactly what its leases would say if they were made now.
 import { canonicalJson, type JobDefinition } from '@opsconductor/protocol';
 import {
   type GrantDraft,
@@ -30,17 +30,19 @@ export interface RunToSign {
   jobId: number;
   jobVersion: number;
   startedBy: string;
-  /** Without secrets. */
+  /** Without secret parameters. */
   values: Record<string, unknown>;
   secrets: SealedSecrets | undefined;
   targetIds: readonly number[];
-  /** The only agents that may run it, at most one of a segment. */
+  /** The only agents that may run it; at most one in each segment. */
   agentIds: readonly number[];
 }
 
 /**
- * @throws {AppError} `invalid` for a job that can't be signed, a target that can't be reached, or an agent that is none of
- * those that ask for signed runs.
+ * Returns what is to be signed for a run.
+ *
+ * @throws {AppError} `invalid` if the job can't be signed, a target can't be reached, or an agent isn't one of those
+ * that require signed runs.
  */
 export async function draftOf(deps: DraftDeps, run: RunToSign): Promise<GrantDraft> {
   const { definition, checksum } = await loadJobVersion(deps, run.jobId, run.jobVersion);
@@ -72,18 +74,18 @@ export async function draftOf(deps: DraftDeps, run: RunToSign): Promise<GrantDra
   };
 }
 
-/** Agents refuse it: a server could give another value, or another content, under the same grant. */
+/** Agents refuse such a job: a server could put another value or another content under the same grant. */
 function refuseUnsignable({ steps }: JobDefinition): void {
   for (const [at, step] of steps.entries()) {
     const unsignable = unsignablePart(step);
     if (unsignable === undefined) continue;
     const { part, instead } = unsignable;
-    const message = `A run of this job can not be signed: step ${at + 1} (“${step.name}”) ${part}. ${instead}`;
+    const message = `A run of this job can’t be signed: step ${at + 1} (“${step.name}”) ${part}. ${instead}`;
     throw new AppError('invalid', message, { details: [{ path: `steps[${at}]`, message }] });
   }
 }
 
-/** Numbers of steps that reach a target alike. */
+/** Groups the numbers of the steps that reach a target in the same way. */
 function stepsByReach({ steps }: JobDefinition): number[][] {
   const groups = new Map<string, number[]>();
   steps.forEach(({ type, connection, config }, index) => {
@@ -136,10 +138,10 @@ async function agentsBySegment(
     if (agent === undefined || isSecond) {
       throw invalidField(
         `agentIds[${at}]`,
-        isSecond ? 'Another agent of its segment is named, too.' : 'Is no such agent.',
+        isSecond ? 'Another agent of its segment is named, too.' : 'There is no such agent.',
         {
           found: String(id),
-          allowed: 'one agent of each segment of the run, of those that run only what is signed',
+          allowed: 'one agent of each segment of the run, among those that run only what is signed',
         },
       );
     }

@@ -1,4 +1,4 @@
-// What of a run's grant goes along with the lease of each of its steps.
+// Adds to the lease of each step what its agent needs of the run's grant.
 import { canonicalJson, type JobDefinition } from '@opsconductor/protocol';
 import { type LeaseGrant, readGrantedTarget, type SignedGrant } from '@opsconductor/protocol/grants';
 import { unwrapDataKey } from '../../credentials/at-rest/data-key.ts';
@@ -20,13 +20,13 @@ export interface SignedStep {
 }
 
 type Granted = Pick<LeaseGrant, 'terms' | 'statement' | 'signature'>;
-/** By target. */
+/** By target id. */
 type RunGrant = ReadonlyMap<number, Granted>;
 
 export class LeaseGrants {
   readonly #sql: Sql;
   readonly #masterKey: MasterKey;
-  /** Grants do not change; kept while their steps are handed out. */
+  /** Grants never change, so they are kept while their steps are being leased. */
   readonly #runs = new Map<number, RunGrant>();
   readonly #texts = new WeakMap<JobDefinition, string>();
 
@@ -36,8 +36,8 @@ export class LeaseGrants {
   }
 
   /**
-   * By step id, a sentence for what can't be read; nothing of a step whose target the grant does not name: an agent that
-   * asks for one refuses it.
+   * Returns the grants by step id, or a sentence for the user if a grant can't be read. A step is left out if its run
+   * isn't signed or the grant doesn't name its target; an agent that requires a grant refuses it.
    */
   async of(steps: readonly SignedStep[]): Promise<Map<number, LeaseGrant | string>> {
     const grants = new Map<number, LeaseGrant | string>();

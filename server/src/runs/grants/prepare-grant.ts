@@ -1,4 +1,4 @@
-// What a run would be signed for, for who may start it.
+// Prepares what a run would be signed for, for people who may start it.
 import {
   limits,
   type SecretParameters,
@@ -53,7 +53,7 @@ export async function prepareGrant(
     ...{ jobId, jobVersion, startedBy: caller.name, values, agentIds, targetIds },
     secrets: await sealSecrets(deps.sql, toSeal),
   });
-  // As it is signed, whatever a selector or a channel comes to by then.
+  // The request as it is signed, whatever the selector or the channel would resolve to by the time of the start.
   const start: StartRunRequest = {
     ...{ targetIds, version: jobVersion },
     ...(Object.keys(values).length === 0 ? {} : { parameters: values }),
@@ -62,7 +62,7 @@ export async function prepareGrant(
   return { ...draft, request: start };
 }
 
-/** Said before somebody is asked to sign what no start takes. */
+/** Refuses early, before anyone is asked to sign a run that couldn't be started. */
 function refuseTooMany(targets: number): void {
   if (targets <= limits.maxSignedTargets) return;
   throw new AppError(

@@ -1,4 +1,4 @@
-// Who signed a run, for its readers.
+// Shows readers of a run who signed it.
 import type { RunDetail } from '@opsconductor/protocol';
 import { readTerms } from '@opsconductor/protocol/grants';
 import { decodeBase64, fingerprint } from '@opsconductor/protocol/sealing';

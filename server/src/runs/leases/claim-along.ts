@@ -1,10 +1,10 @@
-// A claim that is part of a transaction of somebody else: what a new run makes ready is leased by the commit that makes
-// it so, where this server has agents for it. It takes of that run alone, or, where others may wait for a slot, what is
-// due, whosesoever it is.
+// A claim that is part of another transaction: if this server has agents for a new run, the commit that makes its steps
+// ready also leases them. It claims only steps of that run, unless others may be waiting for a slot; then it claims
+// whatever is due, of any run.
 import type { Tx } from '../../store/database/connection.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';
 
-/** `claimRank`: its priority negated. */
+/** `claimRank` is the run's priority negated. */
 export interface StartedRun {
   jobRunId: number;
   claimRank: number;
@@ -12,16 +12,20 @@ export interface StartedRun {
 }
 
 export interface ClaimAlong {
-  /** Sends the claim; to be called once the run's steps are ready in the transaction, just before its commit. */
+  /** Sends the claim. Call it once the run's steps are ready in the transaction, just before the commit. */
   claim(tx: Tx, run: StartedRun): Promise<void>;
-  /** The transaction has ended: what was claimed goes to its agents. To be called once, whatever happened. */
+  /**
+   * Reports the end of the transaction, so that claimed steps go to their agents. Call it exactly once, whatever
+   * happened.
+   */
   over(committed: boolean): void;
 }
 
 export interface ClaimsAlong {
   /**
-   * Undefined where a claim of its own is to follow: no agent of these segments is here, or one is in flight. Otherwise
-   * no other claim is made until it is over, and these news, which the transaction notifies, are known here.
+   * Returns `undefined` if the run has to be claimed separately, because no agent of these segments is connected here
+   * or a claim is in flight. Otherwise no other claim is made until this one is over, and this server takes note of the
+   * news, which the transaction notifies, by itself.
    */
   claimAlong(news: ProgressNews): ClaimAlong | undefined;
 }

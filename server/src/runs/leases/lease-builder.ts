@@ -1,4 +1,4 @@
-// Turns claimed steps into the leases that agents get. Immutable parts (definitions, sealed credentials) are cached.
+// Builds the leases that agents get from claimed steps. Immutable parts (definitions, sealed credentials) are cached.
 import type { BecomeConfig, JobDefinition, Lease } from '@opsconductor/protocol';
 import { AtRestError } from '../../credentials/at-rest/at-rest-error.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
@@ -30,13 +30,13 @@ export interface UnbuildableStep {
 export interface BuiltLeases {
   /** By step id. */
   leases: Map<number, Lease>;
-  /** Steps that can't be leased any more, each with the reason. */
+  /** Steps that can no longer be leased, each with the reason. */
   unbuildable: UnbuildableStep[];
-  /** Steps of runs that are under a master key which this server does not hold, and another may. */
+  /** Steps of runs under a master key that this server doesn't hold, but another one may. */
   elsewhere: ClaimedStep[];
 }
 
-/** What cleaning up after a step takes. */
+/** What an agent needs to clean up after a step. */
 type WayBack = Pick<Lease, 'target' | 'credential'> & { become?: BecomeConfig };
 type Reach = Pick<Lease, 'config' | 'target' | 'credential' | 'runAs'>;
 
@@ -45,11 +45,11 @@ export class LeaseBuilder {
   readonly #grants: LeaseGrants;
   readonly #sql: Sql;
   readonly #masterKey: MasterKey;
-  /** Steps asked for in this turn of the event loop: one query serves them all. */
+  /** Steps asked for in this turn of the event loop, which one query serves. */
   #asked: { stepIds: number[]; rows: Promise<Map<number, LeaseDetails>> } | undefined;
   readonly #credentials = new Map<string, Lease['credential']['sealed']>();
 
-  /** Whether jobs that do not say it have what has the form of a secret masked. */
+  /** Whether secrets known by their form are masked for jobs that don't set `detect_secrets`. */
   readonly #detectsSecrets: boolean;
 
   constructor(deps: { sql: Sql; masterKey: MasterKey; detectsSecrets?: boolean }) {
@@ -68,7 +68,7 @@ export class LeaseBuilder {
       const runIds = new Set(steps.map(({ jobRunId }) => jobRunId));
       const built: BuiltLeases = { leases: new Map(), unbuildable: [], elsewhere: [] };
       if (runIds.size === 1) return { ...built, elsewhere: [...steps] };
-      // Which run it is is not told.
+      // The error doesn't tell which run it is about, so build each run separately.
       for (const runId of runIds) {
         const ofRun = await this.build(steps.filter(({ jobRunId }) => jobRunId === runId));
         for (const [stepId, lease] of ofRun.leases) built.leases.set(stepId, lease);
@@ -133,7 +133,10 @@ export class LeaseBuilder {
     return this.#asked.rows;
   }
 
-  /** Where the targets of these steps are, what opens them, and whom they ran as; nothing of those that can't be reached any more. */
+  /**
+   * Returns how to reach the targets of these steps, what opens them, and which user they ran as. Left out are steps
+   * whose target can no longer be reached.
+   */
   async reach(stepIds: readonly number[]): Promise<Map<number, WayBack>> {
     const reached = new Map<number, WayBack>();
     if (stepIds.length === 0) return reached;
@@ -148,7 +151,7 @@ export class LeaseBuilder {
     return reached;
   }
 
-  /** How each of these would be reached and opened now; a sentence in place of what can't be. */
+  /** Returns how each of these would be reached and opened now, or a sentence on why it can't be. */
   async reaches(rows: readonly LeaseDetails[]): Promise<(Reach | string)[]> {
     const known: KnownJumpHosts = new Map();
     const reaches: (Reach | string)[] = [];

@@ -1,5 +1,5 @@
-// Random tokens of leases. Each call for random bytes costs microseconds however few they are, so they are drawn for many
-// tokens at once.
+// Random lease tokens. A call for random bytes takes microseconds however few they are, so bytes for many tokens are
+// drawn at once.
 import { randomFillSync } from 'node:crypto';
 
 const tokenBytes = 16;

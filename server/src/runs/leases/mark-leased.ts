@@ -1,5 +1,5 @@
-// Tells of leases that a claim has made and of steps that began. The claim locks steps only; what follows for target
-// runs and runs is written here, in the common lock order, and only for leases that are still live.
+// Records leases that a claim has made, and steps that have begun. A claim locks only steps; the effects on target runs
+// and runs are written here, in the common lock order, and only for leases that are still live.
 import { markStarted, type StartedStep } from '../../store/agents/agent-sessions.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
@@ -7,7 +7,10 @@ import { forgetDetached, noteDetached } from '../../store/queue/detached-attempt
 import { liveLeases, lockTargetRuns } from '../../store/runs/run-progress.ts';
 import { type ProgressNews, RunLedger, type StepChange } from '../progress/run-ledger.ts';
 
-/** Moves runs and target runs of these leases to running, notes which steps began, and writes the event of both. */
+/**
+ * Moves the runs and target runs of these leases to running, records which steps have begun, and writes one event for
+ * both.
+ */
 export async function markLeased(
   sql: Sql,
   leases: readonly { id: number; epoch: number }[],

@@ -1,4 +1,4 @@
-// Reconciles what the database believes of an agent with the journal that the agent presents after connecting.
+// Reconciles what the database knows of an agent with the journal that the agent presents after connecting.
 import type { JournalAttempt, ServerMessageOf, StepOutcome } from '@opsconductor/protocol';
 import {
   adoptLeases,
@@ -31,17 +31,17 @@ export interface Resume {
   version: string;
   platform: string;
   hostname: string | null;
-  /** What it can do beyond what agents of the first version can. */
+  /** What the agent can do beyond agents of the first version. */
   capabilities?: readonly string[];
-  /** Of the newest roster that it has seen. */
+  /** Number of the newest roster that the agent has seen. */
   rosterNumber?: number;
   journalIntact: boolean;
-  /** Names the loss of a journal that is not intact; undefined from agents that can't. */
+  /** Identifies the loss if the journal isn't intact; `undefined` from agents that don't support this. */
   journalLoss?: string | undefined;
   attempts: readonly JournalAttempt[];
 }
 
-/** An attempt whose output and completion the new session may send. */
+/** An attempt for which the new session may send output and a completion. */
 export interface ResumedAttempt {
   stepId: number;
   epoch: number;
@@ -49,18 +49,21 @@ export interface ResumedAttempt {
   runId: number;
   attemptDay: string;
   ackedSeq: number;
-  /** Of what is stored up to there, uncompressed. */
+  /** Uncompressed size of the output stored up to `ackedSeq`. */
   outputBytes: number;
-  /** Its command goes on without the agent. */
+  /** Whether its command goes on without the agent. */
   survives?: boolean;
 }
 
 export interface Resumed {
   verdicts: ServerMessageOf<'resumed'>['attempts'];
   attempts: ResumedAttempt[];
-  /** To be settled: what is unknown because the journal is lost, and what an intact one shows not to have begun. */
+  /**
+   * Ends to settle: attempts that are unknown because the journal is lost, and attempts that an intact journal shows
+   * never began.
+   */
   ends: AttemptEnd[];
-  /** Go on, and nobody may have been told: whoever leased them may be gone since. */
+  /** Attempts that go on, but may not have been reported to anyone: the server that leased them may be gone. */
   untold: { id: number; epoch: number; hasBegun: boolean }[];
   news: ProgressNews;
 }
@@ -81,13 +84,14 @@ const nothingHeld: Resumed = {
 };
 
 /**
- * Makes sessions ready, many at once: nearly all of those that come back together hold nothing.
+ * Makes many sessions ready at once. This is fast because nearly all agents that reconnect together hold nothing.
  *
- * @returns undefined for a session that a newer one of its agent has replaced.
+ * @returns for each session its result, or `undefined` if a newer session of its agent has replaced it.
  */
 export async function resumeAgents(sql: Sql, resumes: readonly Resume[]): Promise<(Resumed | undefined)[]> {
   const mayBeIdle = resumes.filter(({ attempts, journalIntact }) => attempts.length === 0 && journalIntact);
-  // One statement, which locks many agents: it is made again where the database breaks a deadlock with others.
+  // One statement that locks many agents, in a transaction that is repeated if the database breaks a deadlock with
+  // others.
   const idle =
     mayBeIdle.length === 0
       ? new Set<string>()
@@ -101,8 +105,8 @@ export async function resumeAgents(sql: Sql, resumes: readonly Resume[]): Promis
 }
 
 /**
- * Makes the session ready and decides for each attempt what becomes of it. Undefined, and nothing done, where a newer
- * session has replaced it: that one's leases must not be taken from it by a resume that comes to the database late.
+ * Makes the session ready and decides what becomes of each attempt. Returns `undefined`, and does nothing, if a newer
+ * session has replaced this one: a resume that reaches the database late must not take the leases of the newer session.
  */
 export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | undefined> {
   return inTransaction(sql, async (tx) => {
@@ -121,10 +125,11 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | u
         ...{ stepId: id, epoch, leaseToken, agentId },
         ...{ sessionNumber: heldBy, isBeforeLoss },
       }));
-    // What it began and knows no more goes on by itself: whoever takes it up finds it, this agent too.
+    // Commands that the agent began but no longer knows, and that survive it, go on by themselves: the agent that takes
+    // them over, possibly this one, finds them.
     const orphaned = await orphanAttempts(tx, absent, { expected: true });
     const gone = absent.filter(({ stepId }) => !orphaned.has(stepId));
-    // Of a loss that was heard of before, the ends may not have been settled.
+    // If the loss was reported by an earlier session, its ends may not have been settled.
     const lost = gone.filter(({ isBeforeLoss }) => isBeforeLoss || !resume.journalIntact);
     const unbegun = gone.filter((lease) => !lost.includes(lease));
     const { news, begun } = await returnLeasesIn(tx, unbegun);
@@ -229,7 +234,7 @@ function verdictsOf(
   return { verdicts, attempts };
 }
 
-/** A late result: the attempt was given up, and its lease had never reached the agent, or not been begun there. */
+/** A late result for an attempt that was given up, whose lease never reached the agent or was not begun there. */
 function neverBegunEnd(
   attempt: { stepId: number; epoch: number; leaseToken: string },
   { agentId, sessionNumber }: Resume,

@@ -1,4 +1,5 @@
-// Leases that were never begun go back to ready: handed back by a draining agent, or absent from its intact journal.
+// Leases that never began go back to ready: a draining agent hands them back, or they are missing from an intact
+// journal.
 import type { Sql, Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { begunTargetRuns } from '../../store/queue/step-attempts.ts';
@@ -22,16 +23,16 @@ export interface UnbegunLease {
 export interface ReturnedLeases {
   news: ProgressNews;
   /**
-   * Leases that their agent had begun, whatever it says now: not to be run again. The caller settles them, once the
-   * transaction has committed.
+   * Leases that their agent had begun, whatever it says now, so they must not run again. The caller settles them once
+   * the transaction has committed.
    */
   begun: AttemptEnd[];
 }
 
 /**
- * Returns live leases among these to ready, and settles as unknown those that had begun.
+ * Returns those of these leases that are live to ready, and settles as unknown those that had begun.
  *
- * @param inS seconds in which nobody is leased them.
+ * @param options.inS time during which the steps aren't leased again, in seconds.
  */
 export async function returnLeases(
   sql: Sql,
@@ -43,7 +44,7 @@ export async function returnLeases(
   return [news, (await settleAttempts(sql, begun)).news];
 }
 
-/** Returns live leases among these to ready; in a cancelling run they end cancelled. */
+/** Returns those of these leases that are live to ready. In a cancelling run they end cancelled instead. */
 export async function returnLeasesIn(
   tx: Tx,
   leases: readonly UnbegunLease[],
@@ -85,10 +86,15 @@ export async function returnLeasesIn(
   return { news: await ledger.write(), begun: held.filter((step) => !live.includes(step)).map(begunEnd) };
 }
 
-/** Without the run's own reason: that has numbers of hosts, and who sees a part of the run reads this too. */
+/**
+ * Not the run's own reason, which contains numbers of hosts: readers who see only part of the run see this message,
+ * too.
+ */
 const haltedMessage = 'Not begun: more hosts failed or became unknown than the run allows.';
 
-/** In a halted run nothing begins any more, also not what was leased when it was halted and comes back now. */
+/**
+ * In a halted run nothing begins any more. That includes steps that were leased when it was halted and come back now.
+ */
 async function endInHalted(tx: Tx, ledger: RunLedger, returned: readonly StepRow[]): Promise<void> {
   for (const runId of new Set(returned.map(({ jobRunId }) => jobRunId))) {
     const { haltedAt = null, status } = ledger.run(runId) ?? {};

@@ -1,17 +1,20 @@
-// Server-sent events as bytes. A chunk's base64 is made once: as part of ever longer texts the output of a fast command
-// fills the heap, and as a copy for each of many readers it fills the memory.
+// Builds server-sent events as bytes. The base64 of a long chunk is made only once: as part of ever longer strings, the
+// output of a fast command would fill the heap, and copies for many readers would fill the memory.
 
-/** The content of a chunk: gzip bytes, or of a long one their base64, made once for all its readers. */
+/** The content of a chunk: its gzip bytes or, if it is long, their base64, which all its readers share. */
 export type ChunkBody = { bytes: Uint8Array } | { base64: Buffer };
 
-/** A shorter one is copied together with what is around it: each piece is a write of its own. A multiple of three. */
+/**
+ * Shorter chunks are copied together with the text around them, since each piece is a separate write. A multiple of
+ * three.
+ */
 const sharedFromBytes = 48 * 1024;
 
 export function chunkBody(bytes: Uint8Array): ChunkBody {
   return bytes.length < sharedFromBytes ? { bytes } : { base64: base64Bytes(bytes) };
 }
 
-/** Piece by piece: a long text would stay in the heap until the next full collection. */
+/** Encodes piece by piece, because a long string would stay in the heap until the next full collection. */
 function base64Bytes(bytes: Uint8Array): Buffer {
   const base64 = Buffer.allocUnsafe(Math.ceil(bytes.length / 3) * 4);
   let to = 0;
@@ -35,12 +38,12 @@ export class EventBytes {
     this.#parts.push({ text, encoding: 'utf8' });
   }
 
-  /** As base64. */
+  /** Adds a chunk's content as base64. */
   addBody(body: ChunkBody): void {
     this.#parts.push('bytes' in body ? { text: base64Of(body.bytes), encoding: 'latin1' } : body.base64);
   }
 
-  /** In order; the base64 of long chunks is passed on as it is. */
+  /** Returns everything in order. The base64 of long chunks is passed on without copying. */
   toPieces(): Buffer[] {
     const pieces: Buffer[] = [];
     let texts: { text: string; encoding: 'utf8' | 'latin1' }[] = [];

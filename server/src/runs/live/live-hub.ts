@@ -1,12 +1,12 @@
-// Wakes the readers of live streams in this process. It carries no truth: a reader that is woken reads the database
-// from where it is, except for the newest chunks, which are handed on from memory to spare that.
+// Wakes the readers of live streams in this process. The hub isn't a source of truth: a reader that is woken reads the
+// database from its own position. Only the newest chunks are handed on from memory, to save that read.
 import type { OutputStreamName, TransferEvent } from '@opsconductor/protocol';
 import { bodyBytes, type ChunkBody, chunkBody } from './event-bytes.ts';
 import { ReadChunks } from './read-chunks.ts';
 import { ReadEvents } from './read-events.ts';
 import { StreamTurns, type StreamTurnsSettings } from './stream-turns.ts';
 
-/** A stored chunk: gzip bytes. */
+/** A stored chunk, as gzip bytes. */
 export interface LiveChunk {
   stepId: number;
   epoch: number;
@@ -17,56 +17,57 @@ export interface LiveChunk {
   bytes: Uint8Array;
 }
 
-/** A chunk as readers take it. */
+/** A chunk in the form that readers use. */
 export interface ReadableChunk extends Omit<LiveChunk, 'bytes'> {
   body: ChunkBody;
 }
 
-/** Told the number of the newest event; Infinity when there may be any. */
+/** Called with the number of the newest event, or Infinity if there may be any. */
 type RunWake = (seq: number) => void;
 /**
- * `stored`: look in the database · `handed on`: the newest chunks are in memory · `taken back`: some that were handed on
- * ahead may be lost.
+ * - `stored`: new output is in the database.
+ * - `handed on`: the newest chunks are in memory.
+ * - `taken back`: chunks that were handed on before they were on disk may be lost.
  */
 type StepWake = (where: 'stored' | 'handed on' | 'taken back') => void;
-/** How far the transfer of a step is. */
+/** Progress of a step's transfer. */
 export interface LiveTransfer extends TransferEvent {
   runId: number;
 }
 type TransferListener = (transfer: LiveTransfer) => void;
-/** Of one step, and of all together: a reader who is further behind has the database. */
+/** Limits for one step and for all together. A reader that is further behind reads the database. */
 const maxRecentBytes = 4 * 1024 * 1024;
 const maxRecentBytesOfAll = 32 * 1024 * 1024;
-/** The bus may be heard before this server knows that its own transaction has committed, and hands the chunks on. */
+/** Notifications may arrive before this server knows that its own transaction has committed and hands the chunks on. */
 const ownNewsMs = 5;
 
 interface StepReaders {
   wakes: Set<StepWake>;
-  /** Newest stored chunks, contiguous, of one epoch. */
+  /** Newest stored chunks, contiguous and of one epoch. */
   recent: ReadableChunk[];
   recentBytes: number;
-  /** The first of them that was handed on ahead: committed, and not known to be on disk. */
+  /** Sequence number of the first chunk that was handed on ahead: committed, but not yet known to be on disk. */
   aheadFrom?: number | undefined;
 }
 
 export class LiveHub {
-  /** What readers have to share beside the news. */
+  /** Shares event loop and memory among the readers. */
   readonly turns: StreamTurns;
-  /** Read from the database by one, for all who read the same. */
+  /** Chunks that one reader has read from the database, for all who read the same. */
   readonly lately = new ReadChunks();
-  /** The same of events. */
+  /** Events that one reader has read from the database, for all who read the same. */
   readonly events = new ReadEvents();
   readonly #runs = new Map<number, Set<RunWake>>();
   readonly #steps = new Map<number, StepReaders>();
   readonly #transfers = new Map<number, Set<TransferListener>>();
   #recentBytes = 0;
 
-  /** `settings`: of the turns; others than the product's in tests only. */
+  /** @param settings of the turns; only tests change them. */
   constructor(settings?: Partial<StreamTurnsSettings>) {
     this.turns = new StreamTurns(settings);
   }
 
-  /** Calls `wake` when the run has a new event; returns the unsubscribe. */
+  /** Calls `wake` when the run has a new event. Returns the unsubscribe function. */
   onRun(runId: number, wake: RunWake): () => void {
     const wakes = this.#runs.get(runId) ?? new Set();
     this.#runs.set(runId, wakes.add(wake));
@@ -76,7 +77,7 @@ export class LiveHub {
     };
   }
 
-  /** Calls `listener` with how far transfers of the run are; returns the unsubscribe. */
+  /** Calls `listener` with the progress of the run's transfers. Returns the unsubscribe function. */
   onTransfer(runId: number, listener: TransferListener): () => void {
     const listeners = this.#transfers.get(runId) ?? new Set();
     this.#transfers.set(runId, listeners.add(listener));
@@ -91,7 +92,7 @@ export class LiveHub {
       for (const listener of this.#transfers.get(transfer.runId) ?? []) listener(transfer);
   }
 
-  /** Calls `wake` when output of the step was stored; returns the unsubscribe. */
+  /** Calls `wake` when output of the step was stored. Returns the unsubscribe function. */
   onStep(stepId: number, wake: StepWake): () => void {
     const readers = this.#steps.get(stepId) ?? { wakes: new Set(), recent: [], recentBytes: 0 };
     this.#steps.set(stepId, readers);
@@ -115,7 +116,7 @@ export class LiveHub {
   /**
    * Announces chunks that this server has just stored, in order within each attempt.
    *
-   * @param isAhead they are not on disk yet: announced again when they are, or else taken back.
+   * @param isAhead whether they aren't on disk yet. They are announced again once they are, or else taken back.
    */
   publishChunks(chunks: readonly LiveChunk[], isAhead = false): void {
     const woken = new Set<StepWake>();
@@ -130,7 +131,10 @@ export class LiveHub {
     for (const wake of woken) wake('handed on');
   }
 
-  /** Chunks that were announced ahead may be lost: their readers begin anew from where they knew to be safe. */
+  /**
+   * Takes back chunks that were announced ahead and may be lost. Their readers start again from the last position that
+   * is safe.
+   */
   takeBack(chunks: readonly LiveChunk[]): void {
     for (const stepId of new Set(chunks.map((chunk) => chunk.stepId))) {
       const readers = this.#steps.get(stepId);
@@ -141,12 +145,12 @@ export class LiveHub {
     }
   }
 
-  /** Whether the chunk in memory is not known to be on disk. */
+  /** Whether the chunk is in memory but not yet known to be on disk. */
   isAhead({ stepId, seq }: { stepId: number; seq: number }): boolean {
     return seq >= (this.#steps.get(stepId)?.aheadFrom ?? Number.POSITIVE_INFINITY);
   }
 
-  /** Output was stored, by whatever server; what this one hands on itself is no news. */
+  /** Announces output that any server has stored. Chunks that this server hands on itself are ignored. */
   publishSteps(marks: Iterable<{ stepId: number; epoch: number; seq: number }>): void {
     const followed = [...marks].filter((mark) => this.#steps.has(mark.stepId) && !this.#isHandedOn(mark));
     if (followed.length === 0) return;
@@ -163,18 +167,18 @@ export class LiveHub {
     return newest !== undefined && newest.epoch === mark.epoch && newest.seq >= mark.seq;
   }
 
-  /** After the connection for notifications was lost: everybody looks. */
+  /** Wakes everyone, after the connection for notifications was lost. */
   wakeAll(): void {
     for (const wakes of this.#runs.values()) for (const wake of wakes) wake(Number.POSITIVE_INFINITY);
     for (const readers of this.#steps.values()) for (const wake of readers.wakes) wake('stored');
   }
 
-  /** The epoch of the chunks in memory. */
+  /** Returns the epoch of the chunks in memory. */
   recentEpoch(stepId: number): number | undefined {
     return this.#steps.get(stepId)?.recent.at(-1)?.epoch;
   }
 
-  /** Chunks from `after + 1` on where memory has all of them; undefined sends the reader to the database. */
+  /** Returns the chunks from `after + 1` on if memory has all of them; `undefined` sends the reader to the database. */
   recent(stepId: number, epoch: number, after: number): ReadableChunk[] | undefined {
     const chunks = this.#steps.get(stepId)?.recent;
     const first = chunks?.[0];
@@ -198,7 +202,7 @@ export class LiveHub {
     }
   }
 
-  /** Drops so many of the oldest. */
+  /** Drops the `count` oldest chunks. */
   #forget(readers: StepReaders, count: number): void {
     for (const { body } of readers.recent.splice(0, count)) {
       readers.recentBytes -= bodyBytes(body);
@@ -212,7 +216,7 @@ function isIn({ recent }: StepReaders, { epoch, seq }: LiveChunk): boolean {
   return last?.epoch === epoch && last.seq >= seq;
 }
 
-/** As readers take it. */
+/** Converts a chunk to the form that readers use. */
 export function readable({ bytes, ...chunk }: LiveChunk): ReadableChunk {
   return { ...chunk, body: chunkBody(bytes) };
 }

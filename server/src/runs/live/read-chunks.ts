@@ -1,12 +1,12 @@
-// Chunks that were read from the database of late: many readers of one run are mostly at the same place in it, as when its
-// page is opened in many browsers, or all of them come again after a restart. To read and to open a chunk takes milliseconds, and leaves a
-// megabyte of garbage.
+// Keeps chunks that were recently read from the database. Many readers of one run are often at the same position, for
+// example if its page is open in many browsers or they all reconnect after a restart. Reading and opening a chunk takes
+// milliseconds and leaves a megabyte of garbage.
 import { bodyBytes } from './event-bytes.ts';
 import type { ReadableChunk } from './live-hub.ts';
 
-/** As many as a page of the database has: so much is made of them in one turn. */
+/** As many as a page from the database has: that is how much is made into events in one turn. */
 const maxChunksAtATime = 512;
-/** What an entry takes beside its bytes. */
+/** Size of an entry apart from its bytes, estimated. */
 const entryBytes = 512;
 
 interface Place {
@@ -16,13 +16,13 @@ interface Place {
 
 export interface ReadChunksSettings {
   maxBytes: number;
-  /** So long after the last reading nothing is kept any more. */
+  /** Time after the last read at which everything is dropped. */
   keepMs: number;
 }
 
 export class ReadChunks {
   readonly #settings: ReadChunksSettings;
-  /** The one that was read first comes first. */
+  /** In the order in which they were read. */
   readonly #chunks = new Map<string, ReadableChunk>();
   #bytes = 0;
   #emptying: NodeJS.Timeout | undefined;
@@ -35,7 +35,9 @@ export class ReadChunks {
     return this.#bytes;
   }
 
-  /** The chunks right after this one, at least one where it is here, and until about `maxRawBytes` are together. */
+  /**
+   * Returns the chunks right after `seq`, as far as they are here: at least one, and no more after about `maxRawBytes`.
+   */
   after({ stepId, epoch }: Place, seq: number, maxRawBytes: number): ReadableChunk[] {
     const found: ReadableChunk[] = [];
     let rawBytes = 0;

@@ -1,21 +1,22 @@
-// Events of runs that were read of late: many readers of one run are mostly at the same place in it, and what a cancel of a
-// large run did is megabytes. One reads it from the database, for all who ask meanwhile and right after.
+// Keeps events of runs that were recently read from the database. Many readers of one run are often at the same
+// position, and the events of cancelling a large run take megabytes. One reader reads them for all who ask meanwhile or
+// soon after.
 import type { Queryable } from '../../store/database/connection.ts';
 import { type RunEvent, readRunEvents } from '../../store/runs/run-events.ts';
 
 const maxEvents = 200;
-/** What an entry takes beside its text. */
+/** Size of an entry apart from its text, estimated. */
 const entryBytes = 256;
 
 export interface ReadEventsSettings {
-  /** Of one reading, which ends with the event that fills it. */
+  /** Size at which one read ends, with the event that exceeds it. */
   maxReadBytes: number;
   maxKeptBytes: number;
-  /** So long after the last reading nothing is kept any more. */
+  /** Time after the last read at which everything is dropped. */
   keepMs: number;
 }
 
-/** What a reader was told of: an event of this number at the least, Infinity for any; and when. */
+/** What a reader was told: that there is an event with at least this number (Infinity for any), and when. */
 export interface News {
   seq: number;
   sinceMs: number;
@@ -23,13 +24,13 @@ export interface News {
 
 interface Read {
   events: RunEvent[];
-  /** There were no others than these when it was told of the news. */
+  /** Whether there were no more events than these when the reader was told. */
   isAll: boolean;
 }
 
 export class ReadEvents {
   readonly #settings: ReadEventsSettings;
-  /** By `run.seq`; the one that was read first comes first. Events do not change. */
+  /** By `run.seq`, in the order in which they were read. Events never change. */
   readonly #events = new Map<string, RunEvent>();
   readonly #underWay = new Map<string, { beganMs: number; read: Promise<Read> }>();
   #bytes = 0;
@@ -43,14 +44,14 @@ export class ReadEvents {
     return this.#bytes;
   }
 
-  /** The events right after this one, until so many bytes are together. */
+  /** Returns the events right after `afterSeq`, up to the size of one read. */
   async after(db: Queryable, runId: number, afterSeq: number, news: News): Promise<Read> {
     const kept = this.#kept(runId, afterSeq);
     const last = kept.at(-1);
     if (last !== undefined) return { events: kept, isAll: last.seq >= news.seq };
     const key = keyOf(runId, afterSeq);
     const underWay = this.#underWay.get(key);
-    // One that began before the news may miss what they are about.
+    // A read that began before the reader was told may miss the events in question.
     if (underWay !== undefined && underWay.beganMs >= news.sinceMs) return underWay.read;
     const own = { beganMs: performance.now(), read: this.#read(db, runId, afterSeq) };
     this.#underWay.set(key, own);

@@ -1,5 +1,6 @@
-// One reader's live stream of a run: events by number, and output by (step, epoch, seq). It holds positions, never a
-// queue: what the reader has not taken yet stays in the database. Pull-driven: a slow reader costs what it pulled last.
+// One reader's live stream of a run: events by number, and output by (step, epoch, seq). It keeps positions but no
+// queue: what the reader hasn't taken yet stays in the database. It is driven by pulls, so a slow reader costs only the
+// memory of its last pull.
 import { isRunEnded, limits, type RunChange, type TransferEvent } from '@opsconductor/protocol';
 import { openAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
 import { AppError } from '../../errors.ts';
@@ -16,21 +17,23 @@ import type { News } from './read-events.ts';
 import type { StreamReader } from './stream-turns.ts';
 
 export interface StreamPosition {
-  /** Number of the event that was sent last; who sees only a part of the run has numbers of their own. */
+  /** Number of the last event that was sent. Readers of only a part of the run have their own numbering. */
   afterSeq: number;
-  /** Tag of the part that the number is of. */
+  /** Tag of the part that `afterSeq` refers to. */
   part?: string;
-  /** By step: the last chunk that was sent and is on disk. */
+  /** The last chunk that was sent and is on disk, by step id. */
   output: Map<number, { epoch: number; seq: number }>;
 }
 
-/** However soon a comment is due: most pulls take milliseconds. */
+/** A pull gets at least this long, even if a comment is due sooner: most pulls take milliseconds. */
 const leastPullMs = 1_000;
-/** What came of a new run before its reader listened is looked for this much later: its first output is on its way just then. */
+/**
+ * Delay before a stream of a new run looks for what happened before it subscribed: the first output is about to arrive.
+ */
 const firstLookMs = 30;
 const endEvent = 'event: end\ndata: {}\n\n';
 
-/** Reads `Last-Event-ID`: `[<part>.]<seq>[~step.epoch.seq…]`. Undefined for text that is not one. */
+/** Parses `Last-Event-ID`: `[<part>.]<seq>[~step.epoch.seq…]`. Returns `undefined` if the text has another form. */
 export function parsePosition(text: string): StreamPosition | undefined {
   const [head = '', ...marks] = text.split('~');
   const match = /^(?:([0-9a-f]{8})\.)?(\d{1,15})$/.exec(head);
@@ -55,24 +58,27 @@ export class RunStream implements StreamReader {
   readonly #part: RunPart | undefined;
   readonly #stepIds: readonly number[];
   readonly #position: StreamPosition;
-  /** By step: the last chunk that was sent, where it was sent before it was known to be on disk. */
+  /** The last chunk that was sent, by step id, if it was sent before it was known to be on disk. */
   readonly #ahead = new Map<number, { epoch: number; seq: number }>();
-  /** Number of the event that was read last. Of a part all are read, from the first on: it is made of them. */
+  /**
+   * Number of the last event that was read. For a part, all events are read from the first on, as the part is computed
+   * from them.
+   */
   #readSeq: number;
-  /** Events of the part that were read. */
+  /** Number of events of the part that were read. */
   #partSeq = 0;
-  /** Steps that turned out to be none of this run's. */
+  /** Steps that turned out not to belong to this run. */
   readonly #foreign = new Set<number>();
   readonly #unsubscribe: (() => void)[] = [];
   readonly #onCutOff: (() => void) | undefined;
   readonly #whose: string;
-  /** Steps whose output may have grown: `stored` is read from the database, `handed on` from memory. */
+  /** Steps whose output may have grown: `stored` has to be read from the database, `handed on` from memory. */
   readonly #grown = new Map<number, 'stored' | 'handed on'>();
-  /** How far transfers are that the reader was not told of yet: the newest of each step. */
+  /** Progress of transfers that the reader hasn't been told yet; only the newest for each step. */
   readonly #transfers = new Map<number, TransferEvent>();
-  /** What events there are to be read, if any. */
+  /** The events to be read, if any. */
   #eventNews: News | undefined;
-  /** The run has ended, or may have: then its end is looked for once there is nothing else. */
+  /** Whether the run has ended or may have. Then its end is looked for once there is nothing else to send. */
   #runEnded: boolean;
   #wake: (() => void) | undefined;
   #nudge: (() => void) | undefined;
@@ -80,11 +86,11 @@ export class RunStream implements StreamReader {
   #closed = false;
   #ended = false;
   #lastLook = false;
-  /** Under way, or over and not handed out yet. */
+  /** The pull in progress, or one that has finished but hasn't been handed out. */
   #pulling: Promise<Buffer[]> | undefined;
-  /** There is output that only the database has. */
+  /** Whether there is output that only the database has. */
   #needsStored = false;
-  /** It is this reader's turn to read it. */
+  /** Whether it is this reader's turn to read output from the database. */
   #mayReadStored = false;
 
   constructor(
@@ -94,11 +100,14 @@ export class RunStream implements StreamReader {
       stepIds: readonly number[];
       position: StreamPosition;
       hasEnded?: boolean;
-      /** It was just made: what comes of it is announced, and looked for in the database only a little later. */
+      /** The run was just created: its changes are announced, and looked for in the database only a little later. */
       isNew?: boolean;
-      /** Of a reader who doesn't see the whole run. */
+      /** The part that the reader sees, unless it is the whole run. */
       part?: RunPart | undefined;
-      /** The reader takes nothing, and others wait: its connection is to be ended with all that waits on it. */
+      /**
+       * Ends the connection, with all data waiting on it. Called if the reader takes nothing while others wait for
+       * room.
+       */
       onCutOff?: () => void;
       /** The user who reads. */
       whose?: string;
@@ -112,7 +121,8 @@ export class RunStream implements StreamReader {
     const { part, position } = stream;
     this.#part = part;
     this.#stepIds = part === undefined ? stream.stepIds : stream.stepIds.filter((id) => part.hasStep(id));
-    // What it printed is in the database: many that come at once have turns from the first look on.
+    // Output of an ended run is in the database, so if many readers come at once, they take turns from the first read
+    // on.
     this.#needsStored = this.#runEnded && this.#stepIds.length > 0;
     this.#position = position;
     this.#readSeq = part === undefined ? position.afterSeq : 0;
@@ -127,7 +137,7 @@ export class RunStream implements StreamReader {
     else this.#lookForNews();
   }
 
-  /** There may be news of before it was subscribed to them. */
+  /** Looks a moment later for changes from before the stream subscribed. */
   #lookSoon(): void {
     const timer = setTimeout(() => {
       this.#lookForNews();
@@ -147,7 +157,7 @@ export class RunStream implements StreamReader {
     this.#wake?.();
   }
 
-  /** There is one of this number, or may be any. */
+  /** Records that there is an event with this number, or that there may be any. */
   #expectEvents(seq = Number.POSITIVE_INFINITY): void {
     this.#eventNews = { seq: Math.max(seq, this.#eventNews?.seq ?? 0), sinceMs: performance.now() };
   }
@@ -155,7 +165,7 @@ export class RunStream implements StreamReader {
   #onOutput(stepId: number, where: 'stored' | 'handed on' | 'taken back'): void {
     if (this.#foreign.has(stepId)) return;
     if (where === 'taken back') {
-      // What was sent of it has no id: the reader comes again, and gets what is there by then.
+      // What was sent of it has no id: the reader reconnects and gets what is there by then.
       if (this.#ahead.has(stepId)) this.close();
       return;
     }
@@ -169,7 +179,7 @@ export class RunStream implements StreamReader {
     this.#wake?.();
   }
 
-  /** Has `next` return as if its time were over, once it would wait. */
+  /** Makes `next` return as if its time were over, as soon as it would have to wait. */
   nudge(): void {
     this.#isNudged = true;
     this.#nudge?.();
@@ -188,17 +198,17 @@ export class RunStream implements StreamReader {
   }
 
   /**
-   * The next events of the stream, in pieces; waits for news. There is none where that takes longer than `idleMs`
-   * (the caller sends a comment, so that proxies keep the connection); undefined when the stream is over.
-   * To ask for them says that the ones before were taken.
+   * Returns the next events of the stream, in pieces. Waits for news; if that takes longer than `idleMs`, returns an
+   * empty list, and the caller sends a comment so that proxies keep the connection. Returns `undefined` when the stream
+   * is over. Calling it again tells that the previous events were taken.
    */
   async next(idleMs: number): Promise<Buffer[] | undefined> {
-    // Of a pull that goes on nothing was handed out.
+    // If a pull is still in progress, nothing was handed out since the last call.
     if (this.#pulling === undefined) this.#deps.hub.turns.taken(this);
     while (!this.#closed && (this.#pulling !== undefined || !this.#ended)) {
       const hasNews = this.#eventNews !== undefined || this.#grown.size > 0 || this.#transfers.size > 0;
       if (this.#pulling === undefined && !hasNews && !(await this.#news(idleMs))) {
-        // A notification may be lost; the next read finds what it was about.
+        // A notification may have been lost; the next read finds what it was about.
         this.#lookEverywhere();
         return this.#closed ? undefined : [];
       }
@@ -256,7 +266,7 @@ export class RunStream implements StreamReader {
     return this.#comes(Math.max(idleMs, leastPullMs), (come) => void pull.then(come, come));
   }
 
-  /** Whether what is waited for comes within this time; not where `next` is to return before. */
+  /** Resolves to whether `come` is called within this time. False if `next` is to return before that. */
   #comes(idleMs: number, wait: (come: () => void) => void): Promise<boolean> {
     return new Promise((resolve) => {
       let isOver = false;
@@ -277,7 +287,7 @@ export class RunStream implements StreamReader {
   }
 
   async #read(to: EventBytes): Promise<void> {
-    // Output first: a step's last chunks are stored before the event that says it ended.
+    // Output first, because a step's last chunks are stored before the event that says it ended.
     await this.#readOutput(to);
     if (this.#isOutputLeft) return;
     for (const transfer of this.#transfers.values())
@@ -295,7 +305,7 @@ export class RunStream implements StreamReader {
       else this.#expectEvents();
       return;
     }
-    // Chunks that were stored between the two reads come before the events that follow them.
+    // Chunks stored between the two reads have to come before the events that follow them.
     await this.#readOutput(to);
     if (this.#isOutputLeft) {
       this.#expectEvents(news.seq);
@@ -309,11 +319,11 @@ export class RunStream implements StreamReader {
       const data = head + change.slice(change.indexOf('{') + 1);
       to.add(`event: change\nid: ${formatPosition(this.#position)}\ndata: ${data}\n\n`);
     }
-    // What is written from now on is announced; when the run has ended this is looked into once more.
+    // What is written from now on is announced. If the run has ended, look once more.
     if (!isAll || this.#runEnded) this.#expectEvents();
   }
 
-  /** To be read first, when it is this reader's turn to. */
+  /** Whether there is output to read first, once it is this reader's turn to read from the database. */
   get #isOutputLeft(): boolean {
     return this.#needsStored && !this.#mayReadStored;
   }
@@ -324,7 +334,7 @@ export class RunStream implements StreamReader {
     return change;
   }
 
-  /** The event as the reader of a part gets it; undefined where it tells of others only, and where they have it. */
+  /** Returns the event as the reader of a part gets it; `undefined` if it concerns only others or was sent before. */
   #partOf(part: RunPart, event: RunEvent): string | undefined {
     const seen = part.see(JSON.parse(event.change) as Omit<RunChange, 'seq' | 'at'>);
     if (seen === undefined) return undefined;
@@ -338,7 +348,7 @@ export class RunStream implements StreamReader {
   async #readOutput(to: EventBytes): Promise<void> {
     let left = this.#deps.hub.turns.pullRawBytes;
     const due = [...this.#grown];
-    // Cleared before anything is looked up: what grows meanwhile is looked into again.
+    // Cleared before anything is read, so that steps that grow meanwhile are read again.
     this.#grown.clear();
     const stored = await this.#storedOutput(due);
     for (const [stepId, where] of due) {
@@ -353,12 +363,12 @@ export class RunStream implements StreamReader {
         this.#addChunk(to, chunk);
       }
       this.#confirm(to, stepId);
-      // More of it than one pull takes, or more since: looked into again.
+      // There may be more than one pull takes, or it may have grown: read it again.
       if (chunks.length > 0 && !this.#grown.has(stepId)) this.#grown.set(stepId, where);
     }
   }
 
-  /** One that is not known to be on disk has no id, so that a reader who comes again gets it again. */
+  /** A chunk that isn't known to be on disk gets no id, so that a reader who reconnects gets it again. */
   #addChunk(to: EventBytes, { body, ...head }: ReadableChunk): void {
     const { stepId, epoch, seq } = head;
     const isAhead = this.#deps.hub.isAhead(head);
@@ -374,7 +384,7 @@ export class RunStream implements StreamReader {
     to.add('"}\n\n');
   }
 
-  /** Gives the id of what was sent ahead, once that is on disk. */
+  /** Sends the id of a chunk that was sent ahead, once that chunk is on disk. */
   #confirm(to: EventBytes, stepId: number): void {
     const ahead = this.#ahead.get(stepId);
     if (ahead === undefined || this.#deps.hub.isAhead({ stepId, ...ahead })) return;
@@ -383,7 +393,7 @@ export class RunStream implements StreamReader {
     to.add(`id: ${formatPosition(this.#position)}\n\n`);
   }
 
-  /** How far the output of the steps to be looked up is stored: one query for all. */
+  /** Returns how far the output of the steps to be read is stored, with one query for all. */
   async #storedOutput(
     due: readonly (readonly [number, 'stored' | 'handed on'])[],
   ): Promise<Map<number, StepOutputRecord>> {
@@ -393,10 +403,10 @@ export class RunStream implements StreamReader {
     return new Map(rows.map((row) => [row.id, row]));
   }
 
-  /** Undefined where memory doesn't go on from where the reader is. */
+  /** Returns `undefined` if memory doesn't continue from the reader's position. */
   #fromMemory(stepId: number, maxRawBytes: number): ReadableChunk[] | undefined {
     const epoch = this.#deps.hub.recentEpoch(stepId);
-    // An older attempt's late output is no part of what this reader follows.
+    // Late output of an older attempt isn't part of what this reader follows.
     const at = this.#ahead.get(stepId) ?? this.#position.output.get(stepId);
     if (epoch === undefined || epoch < (at?.epoch ?? 0)) return undefined;
     const recent = this.#deps.hub.recent(stepId, epoch, this.#sentOf(stepId, epoch));
@@ -411,7 +421,7 @@ export class RunStream implements StreamReader {
     const find = () => findStepOutput(this.#deps.sql, this.#runId, [stepId], unrestricted);
     const step = known ?? (await find())[0];
     if (step === undefined) {
-      // Of another run: what is handed on of it in memory is not for this reader.
+      // The step belongs to another run: its output in memory is not for this reader.
       this.#foreign.add(stepId);
       this.#grown.delete(stepId);
       return [];
@@ -439,7 +449,7 @@ export class RunStream implements StreamReader {
     }
     if (this.#closed) return [];
     const chunks = await this.#stored(step, after, maxRawBytes);
-    // Who has caught up goes on from memory, and is not to stand in line for that.
+    // A reader that has caught up continues from memory and needn't wait in line for that.
     this.#needsStored ||= (chunks.at(-1)?.seq ?? after) < step.outputSeq;
     return chunks;
   }
@@ -467,7 +477,7 @@ export class RunStream implements StreamReader {
     return chunks;
   }
 
-  /** Says that all is over, once the run has ended and everything was sent. */
+  /** Sends the end event, once the run has ended and everything was sent. */
   async #readEnd(to: EventBytes): Promise<void> {
     const run = await findRun(this.#deps.sql, this.#runId);
     if (run === undefined) {
@@ -475,12 +485,12 @@ export class RunStream implements StreamReader {
       to.add(endEvent);
       return;
     }
-    // A part ends with its last target run, whatever becomes of the others.
+    // A part ends with its last target run, whatever happens to the others.
     this.#runEnded = this.#part?.isEnded ?? isRunEnded(run.status);
     if (run.eventSeq > this.#readSeq) this.#expectEvents(run.eventSeq);
     if (!this.#runEnded || this.#eventNews !== undefined) return;
     if (!this.#lastLook) {
-      // Output that another server stored last may not have been announced yet.
+      // The last output stored by another server may not have been announced yet.
       this.#lastLook = true;
       this.#lookEverywhere();
       return;
@@ -490,7 +500,7 @@ export class RunStream implements StreamReader {
   }
 }
 
-/** Step ids that `output=` names; undefined for too many. */
+/** Returns the step ids that `output=` names, or `undefined` if there are too many. */
 export async function stepsOfOutputQuery(
   sql: Sql,
   runId: number,
@@ -514,7 +524,7 @@ function takeBytes(chunks: readonly ReadableChunk[], maxRawBytes: number): Reada
   return chunks.slice(0, count);
 }
 
-/** @throws AppError where it takes longer. What it comes to then is nobody's. */
+/** @throws {AppError} `unavailable` if the work takes longer. Its later result is ignored. */
 async function within(limitMs: number, work: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {

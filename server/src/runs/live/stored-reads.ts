@@ -1,12 +1,16 @@
-// Whose turn it is to read output from the database: some at a time, of one user after the other. Who has few live streams
-// never waits for who has many, and many of one user do not keep the server at nothing else while their connections fill, read or not.
+// Decides whose turn it is to read output from the database: a few reads at a time, users in turn. A user with few live
+// streams never waits for a user with many, and many streams of one user don't keep the server busy with nothing else
+// while their connections fill up.
 
 const atATime = 3;
-/** As many as somebody looks at side by side. Of a user of whom more wait than this one is read at a time, with pauses. */
+/**
+ * Streams that a person may watch side by side. If more than this wait for one user, only one of them reads at a time,
+ * with pauses.
+ */
 const fewOfEach = 8;
-/** A pause is as long as so many reads as the one before it, */
+/** Length of a pause, as a multiple of the read before it. */
 const pauseInReads = 5;
-/** and no longer than this, however long that one waited for the database. */
+/** Longest pause, however long the read before it took. */
 const maxPauseMs = 250;
 
 interface Line {
@@ -16,7 +20,7 @@ interface Line {
 }
 
 export class StoredReads {
-  /** By user, in the order in which these have their turn. */
+  /** By user, in the order of their turns. */
   readonly #lines = new Map<string, Line>();
   readonly #now: () => number;
   #free = atATime;
@@ -25,7 +29,9 @@ export class StoredReads {
     this.#now = now;
   }
 
-  /** Resolves when it is the turn of a reader of this user, with what is to be called afterwards, whatever happened. */
+  /**
+   * Resolves when it is the turn of a reader of this user. Call the returned function afterwards, whatever happened.
+   */
   async take(whose: string): Promise<() => void> {
     const line = this.#lines.get(whose) ?? { waiting: [], underWay: 0, isPausing: false };
     this.#lines.set(whose, line);
@@ -45,7 +51,7 @@ export class StoredReads {
       const isIdle = line.waiting.length === 0 && line.underWay === 0 && !line.isPausing;
       if (next !== undefined || isIdle) this.#lines.delete(whose);
       if (next === undefined) continue;
-      // To the end of the round, which comes to it once more.
+      // Put at the end of this round, which will get to it once more.
       this.#lines.set(whose, line);
       line.underWay += 1;
       this.#free -= 1;

@@ -1,24 +1,27 @@
-// Shares event loop and memory among the readers of live streams: hundreds that all have output to take neither hold up
-// requests and agents, nor hold hundreds of times what one may (docs/adr/0050).
+// Shares event loop and memory among the readers of live streams. Even if hundreds have output to take, they don't
+// delay requests and agents, nor use hundreds of times the memory of one (docs/adr/0050).
 import { limits } from '@opsconductor/protocol';
 import { StoredReads } from './stored-reads.ts';
 
-/** Pulls that are served before everything else has its turn. */
+/** Pulls that are served before everything else gets its turn. */
 const maxPullsPerTurn = 8;
 const maxPullRawBytes = 1024 * 1024;
-/** Events of a pull: as many as are read at once, and the last of them. */
+/** Largest size of a pull's events: one read of them, with the event that exceeds its size. */
 const maxPullEventBytes = 256 * 1024;
 
 export interface StreamTurnsSettings {
-  /** Events of all readers together, while they are made and until connections have taken them. */
+  /** Limit for the events of all readers together, from the start of their pulls until connections have taken them. */
   maxHeldBytes: number;
-  /** Who waits for room waits this long where nobody takes anything; then all who have not are cut off. */
+  /**
+   * If nobody takes anything for this long while readers wait for room, all readers that took nothing for as long are
+   * cut off.
+   */
   stalledMs: number;
-  /** Who takes nothing for this long is cut off where others wait for room. */
+  /** A reader who takes nothing for this long is cut off if others wait for room. */
   patienceMs: number;
-  /** What takes the database longer to read is given up, and its reader comes again. */
+  /** Limit for one read from the database. If it takes longer, it is given up and its reader reconnects. */
   readMs: number;
-  /** The same of a pull, which may have many to read, and where the connection to the database says nothing any more. */
+  /** The same for a whole pull, which may read often, and whose database connection may have gone silent. */
   pullMs: number;
 }
 
@@ -31,15 +34,16 @@ const defaults: StreamTurnsSettings = {
 };
 
 export interface StreamReader {
-  /** Ends its connection. It comes again and goes on from where it was, so that nothing is lost. */
+  /** Ends the reader's connection. The reader reconnects and continues from its position, so nothing is lost. */
   cutOff(): void;
 }
 
 export class StreamTurns {
   /**
-   * For output that is read from the database. What each is given takes milliseconds of the event loop, and readers that are far behind
-   * would have all connections of the database to themselves; but one whose read is stuck must not keep all others from it. It is to be
-   * had before room is: who waits for it would keep room from those who are served from memory.
+   * Turns for output that is read from the database. Each read takes milliseconds of the event loop, and readers that
+   * are far behind would use all database connections; but one stuck read must not keep all others from reading. Take
+   * this turn before the room for a pull: a reader who held room while waiting for this turn would keep it from readers
+   * who are served from memory.
    */
   readonly reads = new StoredReads();
   readonly #settings: StreamTurnsSettings;
@@ -47,13 +51,13 @@ export class StreamTurns {
   #left = maxPullsPerTurn;
   #isRefilling = false;
   readonly #waiting = new Map<StreamReader, () => void>();
-  /** By reader that pulls: what that may come to. */
+  /** Largest possible size of the pull in progress, by reader. */
   readonly #pulling = new Map<StreamReader, number>();
-  /** By reader what its connection has not taken; who has waited longest comes first. */
+  /** What a reader's connection hasn't taken yet. Those that have been waiting longest come first. */
   readonly #untaken = new Map<StreamReader, { bytes: number; sinceMs: number }>();
   #heldBytes = 0;
   #takenAtMs = 0;
-  /** Somebody had to wait for room since it was last looked for those who take nothing. */
+  /** Whether anyone had to wait for room since the last check for readers who take nothing. */
   #isShort = false;
   #looking: NodeJS.Timeout | undefined;
 
@@ -73,7 +77,7 @@ export class StreamTurns {
     return this.#heldBytes;
   }
 
-  /** Counts a reader; returns what ends that. */
+  /** Counts a reader. Returns the function that removes it. */
   join(reader: StreamReader): () => void {
     this.#readers += 1;
     return () => {
@@ -85,21 +89,24 @@ export class StreamTurns {
     };
   }
 
-  /** How much a reader may pull at once: its share, but of output at least a chunk, however many there are. */
+  /** How much output a reader may pull at once: its share. However small that is, a pull has at least one chunk. */
   get pullRawBytes(): number {
     return Math.min(maxPullRawBytes, Math.floor(this.#settings.maxHeldBytes / Math.max(1, this.#readers)));
   }
 
-  /** Resolves when the reader may pull: at once, unless many do, or hold what they have pulled. Then `handed` follows. */
+  /**
+   * Resolves when the reader may pull: at once, unless many are pulling or hold what they have pulled. Call `handed`
+   * afterwards.
+   */
   async take(reader: StreamReader): Promise<void> {
     const turn = new Promise<void>((resolve) => this.#waiting.set(reader, resolve));
     this.#serve();
     await turn;
   }
 
-  /** The pull has come to so many bytes, which the reader's connection holds until the reader has `taken` them. */
+  /** Reports the size of the pull. The reader's connection holds these bytes until `taken` is called. */
   handed(reader: StreamReader, bytes: number): void {
-    // One that has left meanwhile holds nothing.
+    // A reader that has left meanwhile holds nothing.
     if (!this.#pulling.has(reader)) return;
     this.#release(reader);
     if (bytes > 0) this.#untaken.set(reader, { bytes, sinceMs: performance.now() });
@@ -137,7 +144,10 @@ export class StreamTurns {
     this.#refillSoon();
   }
 
-  /** The most that a pull comes to: output is looked for twice, ends with the chunk that fills it, and goes as base64; then events. */
+  /**
+   * Largest size of a pull: output is read twice, each time up to the chunk that exceeds the share, and sent as base64;
+   * then events.
+   */
   get #pullBytes(): number {
     return Math.ceil((2 * (this.pullRawBytes + limits.maxChunkRawBytes) * 4) / 3) + maxPullEventBytes;
   }
@@ -152,7 +162,7 @@ export class StreamTurns {
     });
   }
 
-  /** As long as some have to wait for room, and be it for a moment. */
+  /** Checks for readers who take nothing, as long as anyone has to wait for room, if only for a moment. */
   #lookForSilent(): void {
     this.#isShort = true;
     this.#looking ??= setInterval(() => {

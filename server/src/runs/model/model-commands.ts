@@ -1,5 +1,5 @@
-// What can happen to runs, as commands of a model test. Each picks among what is there by numbers, and does nothing where
-// nothing fits; what has to hold afterwards is checked after each.
+// What can happen to runs, as commands of a model test. Each command picks what it acts on by number from what exists,
+// and does nothing if nothing fits. The invariants are checked after every command.
 import { isRunEnded, type RunStatus, type StepOutcome } from '@opsconductor/protocol';
 import fc from 'fast-check';
 import { inTransaction } from '../../store/database/transaction.ts';
@@ -84,7 +84,7 @@ const how = fc.constantFrom<('intact' | 'restarted' | 'damaged')[]>(
 const decisions = fc.constantFrom('succeeded', 'failed', 'retry', 'cancel');
 const findings = fc.constantFrom('nothing', 'ended', 'survivors', 'unreachable');
 
-/** How often each happens, beside the others. */
+/** Every command with its weight: how often it is chosen compared to the others. */
 const weighted: [number, fc.Arbitrary<Command>][] = [
   [5, command('start', [fc.nat(jobCount - 1), fc.integer({ min: 1, max: 3 })], start)],
   [8, command('claim', [fc.constant(true)], claim)],
@@ -162,7 +162,7 @@ async function cut(world: ModelWorld, who: number): Promise<void> {
   await world.cut(agentOf(world, who));
 }
 
-/** It has authenticated anew; what it says on the connection before is not current. */
+/** The agent authenticates again. What it says on the earlier connection is no longer current. */
 async function replaced(world: ModelWorld, who: number): Promise<void> {
   const agent = agentOf(world, who);
   await world.t.connect(agent, { ready: false });
@@ -209,7 +209,9 @@ async function notStartedInTime(world: ModelWorld, which: number): Promise<void>
   await world.sweep();
 }
 
-/** Nothing of the run has moved for a day but what an agent has: steps that wait end where nothing goes on. */
+/**
+ * Nothing of the run has moved for a day, except what agents have: waiting steps end if nothing else is in progress.
+ */
 async function waitsTooLong(world: ModelWorld, which: number): Promise<void> {
   const { sql } = world.t;
   const run = nth(await openRuns(world), which);
@@ -234,7 +236,7 @@ async function silence(world: ModelWorld, who: number): Promise<void> {
   await world.sweep();
 }
 
-/** Silent for longer than its leases hold, but not for so long that what it runs becomes unknown. */
+/** The agent is silent for longer than its leases last, but not so long that the steps it runs become unknown. */
 async function leaseExpires(world: ModelWorld, who: number): Promise<void> {
   await expireLeases(world, agentOf(world, who));
   await world.t.sql`
@@ -252,7 +254,9 @@ async function expireLeases(world: ModelWorld, agent: ModelAgent): Promise<void>
     where agent_id = ${agent.agentId}`;
 }
 
-/** Delays of retries are over, attempts that became unknown could have gone on no longer, locks are old. */
+/**
+ * Retry delays are over, attempts that became unknown can't still be going on, and locks have been held for a while.
+ */
 export async function timePasses({ t, sweep }: ModelWorld): Promise<void> {
   await t.sql`update job_run_steps set not_before = clock_timestamp() where isfinite(not_before)`;
   await t.sql`
@@ -261,10 +265,11 @@ export async function timePasses({ t, sweep }: ModelWorld): Promise<void> {
   await sweep();
 }
 
-/** Neither servers nor database were there for an hour: whatever had a deadline has it an hour later. */
+/** Servers and database are gone for an hour: every deadline moves by that hour. */
 async function databaseDown(world: ModelWorld): Promise<void> {
   const { sql } = world.t;
-  // What was due before ends for that: a lease that came back unbegun after its run's start_within.
+  // Anything that was already due ends for that reason, such as a lease that came back unbegun after its run's
+  // start_within.
   await endWhatIsDue(world);
   const ago = sql`interval '1 hour'`;
   await sql`update cluster_clock set touched_at = touched_at - ${ago}`;
@@ -284,8 +289,8 @@ async function databaseDown(world: ModelWorld): Promise<void> {
 }
 
 /**
- * As sweeps do, of which not each looks at long waits. More than one is needed where the end of a batch opens the next one, which is
- * not waited for any more.
+ * Sweeps and ends waits that are overdue, since not every sweep looks at long waits. This takes several rounds if the
+ * end of a batch opens the next one, which is then overdue too.
  */
 async function endWhatIsDue({ t, sweep }: ModelWorld): Promise<void> {
   for (let n = 0; n < mostBatches; n += 1) {
@@ -295,7 +300,7 @@ async function endWhatIsDue({ t, sweep }: ModelWorld): Promise<void> {
 }
 
 async function statuses(sql: ModelWorld['t']['sql']): Promise<string> {
-  // What could be claimed or woken may be; nothing ends.
+  // Some steps may now be claimable or due for a retry, but none ends.
   return JSON.stringify(await sql`select id, status from job_run_steps order by id`);
 }
 

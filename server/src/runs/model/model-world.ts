@@ -1,5 +1,5 @@
-// Runs, agents and their journals for the model test: agents that act as agents do, on the functions that the gateway
-// calls, and clocks that are moved by moving what was written.
+// Runs, agents and their journals for the model test. The agents act as real agents do, by the functions that the
+// gateway calls. Time passes by changing the times that are stored.
 import { randomUUID } from 'node:crypto';
 import type { JobDefinition, JournalAttempt, StepDefinition, StepOutcome } from '@opsconductor/protocol';
 import { createJob } from '../../jobs/create-job.ts';
@@ -18,7 +18,7 @@ export const slots = 3;
 
 export interface JournalEntry {
   step: ClaimedStep;
-  /** As in the agent's journal. `expired`: its lease deadline has passed, so it is not begun any more. */
+  /** State in the agent's journal. `expired`: its lease deadline has passed, so the agent no longer begins it. */
   state: 'leased' | 'expired' | 'running' | 'finished';
   outcome: StepOutcome;
   requestId: string;
@@ -72,19 +72,19 @@ export const jobCount = jobs.length;
 export interface ModelWorld {
   t: TestRuns;
   agents: ModelAgent[];
-  /** Attempts that an agent has begun, whether or not it could tell. */
+  /** Highest epoch that an agent has begun, by step id, whether or not the agent could report it. */
   begun: Map<number, number>;
   sweep(): Promise<void>;
-  /** Removes all runs and has every agent connect anew. */
+  /** Removes all runs and has every agent connect again. */
   reset(): Promise<void>;
   start(job: number, targets: number): Promise<number>;
   claim(delivered: boolean): Promise<ClaimedStep[]>;
   begin(agent: ModelAgent, entry: JournalEntry, told: boolean): Promise<void>;
-  /** The agent sends what it has finished, if it can; unless heard, the answer is lost and it is sent again. */
+  /** The agent sends what it has finished. Unless `heard`, the answer is lost and the agent sends it again later. */
   send(agent: ModelAgent, entry: JournalEntry, heard: boolean): Promise<void>;
   giveBack(agent: ModelAgent, entries: readonly JournalEntry[]): Promise<void>;
   connect(agent: ModelAgent, how: 'intact' | 'restarted' | 'damaged'): Promise<void>;
-  /** Its connection ends; what it says afterwards is not heard. */
+  /** Ends the agent's connection; what it says afterwards isn't heard. */
   cut(agent: ModelAgent): Promise<void>;
   drain(agent: ModelAgent): Promise<void>;
 }
@@ -113,7 +113,7 @@ export async function setupWorld(): Promise<ModelWorld & AsyncDisposable> {
   }
   const log = createLog({ level: 'silent', plain: false });
   const sweeper = new Sweeper({ sql, serverId: testServerId, log, publish: () => {} });
-  // The hourly round has nothing to do here; without it a sweep is short.
+  // The hourly tasks have nothing to do here; skipping them keeps sweeps short.
   await sql`update cluster_clock set touched_at = clock_timestamp()`;
   const begun = new Map<number, number>();
   const world: ModelWorld = {

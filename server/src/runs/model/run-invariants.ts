@@ -1,4 +1,4 @@
-// What has to be so of runs after whatever has happened to them, read from the database.
+// What must hold for runs at any time, whatever has happened to them, as read from the database.
 import {
   isRunEnded,
   isStepEnded,
@@ -35,7 +35,7 @@ interface StepNow {
   wasRun: boolean;
 }
 
-/** What readers of a run's events have by now. */
+/** What a reader who follows a run's events knows by now. */
 interface Told {
   seq: number;
   run: Record<string, unknown>;
@@ -59,7 +59,7 @@ export class RunInvariants {
     this.#ended = new Map();
   }
 
-  /** @throws saying all that is wrong. */
+  /** @throws {Error} listing everything that is wrong. */
   async check(): Promise<void> {
     const [runs, targets, steps] = await readRuns(this.#sql);
     const wrong: string[] = [];
@@ -89,7 +89,7 @@ export class RunInvariants {
     return before === undefined || before === now ? [] : [`ended run ${run.id} was ${before} and is ${now}`];
   }
 
-  /** Who has followed the run by its events knows what is so; they are numbered without gaps. */
+  /** A reader who has followed the run's events knows its current state, and the events are numbered without gaps. */
   async #untold(run: Run, targets: readonly TargetRun[], steps: readonly StepNow[]): Promise<string[]> {
     let told = this.#told.get(run.id);
     if (told === undefined) {
@@ -144,7 +144,7 @@ export class RunInvariants {
       .map(({ name }) => `${name} has more leases than slots`);
   }
 
-  /** What had begun runs again only where its rules or a person say so. */
+  /** A step that had begun runs again only if its rules or a person say so. */
   async #runTwice(steps: readonly StepNow[]): Promise<string[]> {
     const again = steps.filter(({ id, epoch, status }) => {
       const begun = this.#world.begun.get(id);
@@ -211,7 +211,7 @@ function wrongCounters(run: Run, targets: readonly TargetRun[], steps: readonly 
     .map(([name, counted]) => `run ${run.id}: ${name} is ${run.counted[name]}, the rows say ${counted}`);
 }
 
-/** Whatever is open has one thing that moves it; what has ended has nothing left. */
+/** Everything that is open has exactly one thing that moves it on; what has ended has nothing left to do. */
 function stuck(run: Run, targets: readonly TargetRun[], steps: readonly StepNow[]): string[] {
   const wrong: string[] = [];
   for (const target of targets) {

@@ -1,4 +1,4 @@
-// Chunks as agents send them, stored by a real writer: for the tests of output.
+// For the tests of output: chunks as agents send them, stored by a real writer.
 import { createHash } from 'node:crypto';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import type { OutputFrame, OutputStreamName } from '@opsconductor/protocol';
@@ -15,9 +15,9 @@ export interface TestOutput extends TestRuns {
   hub: LiveHub;
   appends: BinaryConnection;
   writer: OutputWriter;
-  /** Sends these chunks at once and returns what became of each. */
+  /** Sends these chunks at once and returns the result of each. */
   send(lease: ClaimedStep, ...frames: OutputFrame[]): Promise<(ChunkResult | Error)[]>;
-  /** Sequence numbers and text that are stored of a step's attempt. */
+  /** Returns the sequence numbers that are stored for a step's attempt. */
   stored(lease: ClaimedStep): Promise<number[]>;
 }
 

@@ -1,6 +1,6 @@
-// Stores output: chunks of all agents are gathered while the previous batch commits, then written in one transaction,
-// then acknowledged and published. Store first, publish after. The few bytes of a quiet command are published once they
-// are committed, without waiting for the disk, and get their place in the stream when they are there (ADR 0037).
+// Stores output. Chunks of all agents are gathered while the previous batch commits, then written in one transaction,
+// and only then acknowledged and published. The one exception: the few bytes of a quiet command are published once they
+// are committed, without waiting for the disk, and get their position in the stream once they are on disk (ADR 0037).
 import type { OutputFrame } from '@opsconductor/protocol';
 import { atRestOverheadBytes, sealAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
 import { type BinaryQueryable, NotDialled } from '../../store/database/binary-connection.ts';
@@ -20,7 +20,7 @@ import type { LiveChunk, LiveHub } from '../live/live-hub.ts';
 import { chunkAad, type RunKeys } from '../run-keys.ts';
 import { whyUnreadableHere } from '../why-unreadable.ts';
 
-/** The attempt that a chunk belongs to, as the gateway knows it from lease or resume. */
+/** The attempt that a chunk belongs to, as the gateway knows it from the lease or the resume. */
 export interface OutputAttempt {
   stepId: number;
   epoch: number;
@@ -34,20 +34,24 @@ export interface PendingChunk {
   attempt: OutputAttempt;
   frame: OutputFrame;
   sha256: Buffer;
-  /** Called once the chunk is stored for good or not taken, or it failed, alone or with its batch. */
+  /** Called once, when the chunk is safely stored, when it is refused, or when it or its batch failed. */
   done(result: ChunkResult | Error): void;
 }
 
 /**
- * refused: the lease has moved on · differs: another chunk is stored under this number · gap: a chunk before it is
- * missing · stopping: this server takes none any more · unreadable: why the data key of its run can't be opened, so that it
- * is not kept. What is stored of an attempt has no holes, so that a reader's or an agent's position is one number.
+ * - `refused`: the lease has moved on.
+ * - `differs`: another chunk is stored under this number.
+ * - `gap`: an earlier chunk is missing.
+ * - `stopping`: this server no longer takes chunks.
+ * - `unreadable`: the chunk isn't kept, because the data key of its run can't be opened for this reason.
+ *
+ * What is stored of an attempt has no holes, so the position of a reader or an agent is a single number.
  */
 export type ChunkResult = 'stored' | 'refused' | 'differs' | 'gap' | 'stopping' | { unreadable: string };
 
 const maxBatchBytes = 512 * 1024;
 const maxBatchChunks = 256;
-/** So much at a time is published before it is on disk. */
+/** The most that is published at a time before it is on disk. */
 const maxAheadBytes = 16 * 1024;
 const uniqueViolation = '23505';
 
@@ -58,12 +62,15 @@ export class OutputWriter {
   readonly #hub: LiveHub;
   readonly #queue: PendingChunk[] = [];
   #queuedBytes = 0;
-  /** Where the batch that is written is sealed: one memory for all, as each would leave half a megabyte of garbage. */
+  /**
+   * Memory into which a batch is sealed. It is reused, as a new one for each batch would leave half a megabyte of
+   * garbage.
+   */
   #memory: Buffer | undefined;
   #writing: Promise<void> | undefined;
   #closed = false;
 
-  /** `appends`: for the common case, in which chunks are the next ones of live attempts. */
+  /** @param deps.appends connection for the common case, in which chunks are the next ones of live attempts. */
   constructor(deps: { sql: Sql; appends: BinaryQueryable; keys: RunKeys; hub: LiveHub }) {
     this.#sql = deps.sql;
     this.#appends = deps.appends;
@@ -71,7 +78,7 @@ export class OutputWriter {
     this.#hub = deps.hub;
   }
 
-  /** Stored bytes that wait in memory; the gateway stops reading from agents above its limit. */
+  /** Bytes in memory that wait to be stored. Above its limit, the gateway stops reading from agents. */
   get queuedBytes(): number {
     return this.#queuedBytes;
   }
@@ -87,7 +94,7 @@ export class OutputWriter {
     this.#pump();
   }
 
-  /** Takes nothing more, and hands back what waits; resolves when what is being written is settled. */
+  /** Takes no more chunks and hands back those that wait; resolves once the batch that is being written is settled. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const { frame, done } of this.#queue.splice(0)) {
@@ -98,7 +105,7 @@ export class OutputWriter {
   }
 
   #pump(): void {
-    // One transaction at a time keeps the order within an attempt; the next batch gathers meanwhile.
+    // One transaction at a time keeps the order within an attempt. The next batch is gathered meanwhile.
     if (this.#writing !== undefined || this.#queue.length === 0) return;
     this.#writing = this.#write(this.#take()).finally(() => {
       this.#writing = undefined;
@@ -133,7 +140,7 @@ export class OutputWriter {
       chunk.done(outcome instanceof Error ? outcome : (outcome.get(chunk) ?? 'refused'));
   }
 
-  /** A run whose key can't be opened has its own chunks alone not stored: with them go those of all agents. */
+  /** If a run's key can't be opened, only that run's chunks are not stored; the batch has those of all agents. */
   async #store(batch: readonly PendingChunk[]): Promise<Map<PendingChunk, ChunkResult>> {
     const rows = new Map<PendingChunk, ChunkRow>();
     const results = new Map<PendingChunk, ChunkResult>();
@@ -197,7 +204,8 @@ export class OutputWriter {
     try {
       if (!(await appendChunks(this.#appends, chunks, isAhead ? 'committed' : 'on disk'))) return false;
     } catch (error) {
-      // Stored by an earlier try of which the answer was lost; or nothing was said of it, and the pool may have a connection.
+      // The chunk was stored by an earlier try whose answer was lost; or there was no connection, and the pool may have
+      // one.
       if (sqlState(error) === uniqueViolation || error instanceof NotDialled) return false;
       throw error;
     }
@@ -205,7 +213,10 @@ export class OutputWriter {
     return true;
   }
 
-  /** A few bytes that somebody waits for, and nothing behind them that would have to wait for a second commit. */
+  /**
+   * Only a few bytes, that somebody is watching, with nothing queued behind them that would have to wait for a second
+   * commit.
+   */
   #isShownAhead(batch: readonly PendingChunk[]): boolean {
     const bytes = batch.reduce((sum, { frame }) => sum + frame.bytes.length, 0);
     return (
@@ -215,7 +226,10 @@ export class OutputWriter {
     );
   }
 
-  /** Agents are told when all is on disk: where it is lost before, they send it again. */
+  /**
+   * Publishes the chunks and then waits for the disk. Agents are acknowledged after that, so they send again what is
+   * lost.
+   */
   async #showAhead(batch: readonly PendingChunk[]): Promise<void> {
     const live = liveChunks(batch);
     this.#hub.publishChunks(live, true);
@@ -227,7 +241,7 @@ export class OutputWriter {
     }
   }
 
-  /** Undefined when the run was purged meanwhile. */
+  /** Returns `undefined` if the run has been purged meanwhile. */
   async #seal({ attempt, frame, sha256 }: PendingChunk, into: Buffer): Promise<ChunkRow | undefined> {
     const key = await this.#keys.findKey(this.#sql, attempt.runId);
     if (key === undefined) return undefined;
@@ -257,7 +271,7 @@ function liveChunks(batch: readonly PendingChunk[]): LiveChunk[] {
   }));
 }
 
-/** Decides about a chunk on the locked attempts, and notes in `storedSeqs` how far its attempt is stored with it. */
+/** Decides on a chunk of the locked attempts, and updates in `storedSeqs` up to where its attempt is stored. */
 function admit({ attempt, frame }: PendingChunk, storedSeqs: Map<string, number>): ChunkResult {
   const key = `${attempt.stepId}.${attempt.epoch}`;
   const storedSeq = storedSeqs.get(key);

@@ -1,4 +1,4 @@
-// A step's stored output: pages of chunks, or the bytes as they came.
+// Reads a step's stored output: pages of chunks, or the raw bytes.
 import { gunzipSync } from 'node:zlib';
 import type { OutputPage, OutputState, OutputStreamName } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
@@ -13,7 +13,7 @@ import { chunkAad, type RunKeys } from '../run-keys.ts';
 export interface OutputRef {
   runId: number;
   stepId: number;
-  /** The current attempt when left out. */
+  /** The current attempt if left out. */
   epoch?: number | undefined;
 }
 
@@ -21,7 +21,7 @@ interface AttemptInfo {
   runId: number;
   stepId: number;
   epoch: number;
-  /** Null before the first lease: there is no output. */
+  /** `null` before the first lease, when there is no output. */
   attemptDay: string | null;
   outputState: OutputState;
   lastSeq: number;
@@ -37,7 +37,8 @@ export interface OutputDeps {
 /**
  * Finds the attempt whose output is asked for.
  *
- * @throws AppError `not_found` for a step of another run, or outside the reaches; `output_expired`.
+ * @throws {AppError} `not_found` if the step belongs to another run or is outside the reaches; `output_expired` if its
+ * output has been removed.
  */
 export async function findOutput(
   deps: OutputDeps,
@@ -88,7 +89,7 @@ async function findAttempt(
   };
 }
 
-/** One page of chunks numbered above `after`. */
+/** Returns one page of the chunks numbered above `after`. */
 export async function readOutputPage(
   deps: OutputDeps,
   attempt: AttemptInfo,
@@ -127,7 +128,7 @@ async function openChunks(
   }));
 }
 
-/** Bytes that the attempt has, of one stream or of both. */
+/** Returns the number of raw bytes that the attempt has, of one stream or of both. */
 export async function outputLength(
   deps: OutputDeps,
   attempt: AttemptInfo,
@@ -143,23 +144,26 @@ export async function outputLength(
 const pageRawBytes = 1024 * 1024;
 
 /**
- * What is read of a stream is counted by the lengths that its chunks state, so one that is another is not passed on.
+ * Inflates a chunk. Positions in a stream are computed from the lengths that chunks state, so a chunk of another length
+ * isn't passed on.
  *
- * @throws for such a chunk, and for one that is no gzip: the reader's connection ends with what came before it.
+ * @throws {Error} for such a chunk, or one that isn't gzip. The reader's connection then ends with what came before it.
  */
 function inflateChunk({ seq, rawLength, bytes }: { seq: number; rawLength: number; bytes: Buffer }): Buffer {
   let raw: Buffer;
   try {
     raw = gunzipSync(bytes, { maxOutputLength: rawLength });
   } catch (error) {
-    throw new Error(`chunk ${seq} is no gzip of the ${rawLength} bytes that it states`, { cause: error });
+    throw new Error(`chunk ${seq} is not a gzip of the ${rawLength} bytes that it states`, { cause: error });
   }
   if (raw.length !== rawLength)
     throw new Error(`chunk ${seq} has ${raw.length} bytes and states ${rawLength}`);
   return raw;
 }
 
-/** The raw bytes from `start` up to and not including `end`, inflated, in pieces; reads on as they are taken. */
+/**
+ * Yields the inflated bytes from `start` up to but not including `end`, in pieces, and reads on as they are consumed.
+ */
 export async function* readOutputBytes(
   deps: OutputDeps,
   attempt: AttemptInfo,

@@ -1,4 +1,4 @@
-// Removes output and runs that are older than they are to be kept. What was removed is in the audit log.
+// Removes output and runs whose retention has ended. What was removed is recorded in the audit log.
 import { recordAudit } from '../../audit/record-audit.ts';
 import type { Log } from '../../log.ts';
 import { type Sql, sqlState } from '../../store/database/connection.ts';
@@ -13,30 +13,33 @@ import {
 
 const lockNotAvailable = '55P03';
 const dayMs = 24 * 3_600_000;
-/** Small enough that nobody waits long for its locks; a run that is larger is a batch by itself. */
+/** Small enough that nobody waits long for its locks. A run that is larger is a batch of its own. */
 const perBatch = { runs: 100, steps: 5_000 };
 
 export interface RetentionDeps {
   sql: Sql;
   log: Log;
-  /** Undefined: kept for ever. */
+  /** Days that output is kept; `undefined` keeps it forever. `runDays` is the same for ended runs. */
   outputDays: number | undefined;
   runDays: number | undefined;
   now: Date;
-  /** What is left then is for the next time. */
+  /** Stops the removal; what is left is removed the next time. */
   signal?: AbortSignal;
 }
 
-/** Removes what is old enough; where another server is at it, leaves that to it. */
+/** Removes what is old enough, unless another server is already doing it. */
 export async function applyRetention(deps: RetentionDeps): Promise<{ partitions: number; runs: number }> {
   return { partitions: await dropOutput(deps), runs: await deleteRuns(deps) };
 }
 
-/** An attempt's day is in UTC, and is kept for so many whole days after it. */
+/**
+ * Drops the partitions of days that are no longer kept. An attempt's day is in UTC, and is kept for that many whole
+ * days after it.
+ */
 async function dropOutput({ sql, log, outputDays, now, signal }: RetentionDeps): Promise<number> {
   if (outputDays === undefined) return 0;
   const keepFrom = new Date(now.getTime() - outputDays * dayMs).toISOString().slice(0, 10);
-  // From then on readers are told that it is gone, and late chunks are refused: before anything is dropped.
+  // Done before anything is dropped: from then on readers are told that output is gone, and late chunks are refused.
   const isOurs = await inTransaction(sql, async (tx) => {
     if (!(await holdRetention(tx))) return false;
     await moveOutputKeptFrom(tx, keepFrom);
@@ -58,9 +61,9 @@ async function dropOutput({ sql, log, outputDays, now, signal }: RetentionDeps):
         dropped += 1;
       });
     } catch (error) {
-      // Somebody reads it, or all of the table is busy: the next round tries again.
+      // Somebody is reading it, or the table is busy: the next round tries again.
       log.warn({ err: error, partition: name }, 'old output could not be removed yet');
-      // A backup has all of it: to wait for each day would hold up all output each time.
+      // If a backup holds the whole table, waiting for each day would delay all output each time.
       if (sqlState(error) === lockNotAvailable) break;
     }
   }

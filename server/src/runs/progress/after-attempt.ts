@@ -1,4 +1,4 @@
-// Whether a step ends with its attempt, waits for a person, or is tried again. Pure.
+// Decides whether a step ends with its attempt, waits for a person, or is retried. Pure.
 import type { StepOutcome, StepReason } from '@opsconductor/protocol';
 import type { RetryRule, StepRules } from '../../jobs/step-rules.ts';
 
@@ -7,14 +7,14 @@ export type AfterAttempt =
   | { is: 'hold'; forS: number }
   | { is: 'retry'; inS: number; of: number };
 
-/** Tries of an idempotent step with `on_unknown: retry` that has no `retry` of its own. */
+/** Attempts of an idempotent step with `on_unknown: retry` that has no `retry` rule. */
 const triesOnUnknown = 2;
-/** A delay is up to so much longer or shorter, by chance. */
+/** Share of a delay by which it is randomly lengthened or shortened, at most. */
 const jitter = 0.2;
 
 /**
- * @param tries attempts that have ended, this one included.
- * @param random from 0 to 1.
+ * @param tries attempts of the step that have ended, including this one.
+ * @param random returns a number from 0 to 1.
  */
 export function afterAttempt(
   outcome: Pick<StepOutcome, 'status' | 'reason' | 'exitCode' | 'survivors'>,
@@ -29,7 +29,7 @@ export function afterAttempt(
   }
   if (retry === null || tries >= retry.attempts) return { is: 'end' };
   if (outcome.status !== 'failed' && outcome.status !== 'timed_out') return { is: 'end' };
-  // What could not be ended may still be doing its work.
+  // Processes that could not be ended may still be doing the step's work.
   if ((outcome.survivors?.length ?? 0) > 0 && !idempotent) return { is: 'end' };
   const reason = reasonOf(outcome);
   if (reason === undefined || !retry.on.includes(reason)) return { is: 'end' };

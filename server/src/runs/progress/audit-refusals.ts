@@ -1,4 +1,5 @@
-// Steps that the owner of an agent's machine does not allow: in the audit log, beside what that machine keeps of it.
+// Puts steps that an agent's policy file refused into the audit log, in addition to the record that the agent's machine
+// keeps.
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { AuditEntry } from '../../audit/record-audit.ts';
 import { cleanText } from '../clean-text.ts';
@@ -12,7 +13,7 @@ export interface RefusedStep {
   outcome: StepOutcome;
 }
 
-/** The row that an attempt's end leaves; undefined where it was no refusal. */
+/** Returns the audit row for an attempt's end, or `undefined` if the step wasn't refused. */
 export function refusalAudit({ step, targetName, agent, outcome }: RefusedStep): AuditEntry | undefined {
   const { reason, message } = outcome;
   if (reason === undefined || !refusals.has(reason)) return undefined;

@@ -1,7 +1,7 @@
-// What follows in a target run when one of its steps has ended, by `when_status` of those after it. Pure.
+// Decides what follows in a target run when one of its steps has ended, by the `when_status` of the later steps. Pure.
 import type { RunStatus, StepStatus, WhenStatus } from '@opsconductor/protocol';
 
-/** How a step can end that another may follow. */
+/** The ways in which a step can end and be followed by another step. */
 export type StepEnd = Extract<StepStatus, 'succeeded' | 'failed' | 'timed_out' | 'cancelled' | 'unknown'>;
 
 export interface LaterStep {
@@ -10,21 +10,21 @@ export interface LaterStep {
 }
 
 export interface Course<S extends LaterStep> {
-  /** Runs now. */
+  /** The step to run now. */
   next: S | undefined;
-  /** Whether it cleans up: it follows a failure, so the cancel of its run doesn't stop it. */
+  /** Whether `next` cleans up: it follows a failure, so cancelling the run doesn't stop it. */
   isCleanUp: boolean;
-  /** Never run any more. */
+  /** Steps that will never run. */
   closed: { step: S; status: 'skipped' | 'cancelled'; reason: 'predecessor' | 'when_status' | null }[];
-  /** The outcome that the target run will have, where it is settled; null while all went well. */
+  /** The outcome that the target run will have, if that is decided; `null` while everything has gone well. */
   firstFailure: StepEnd | null;
-  /** What the target run ends with, where nothing follows. */
+  /** The status that the target run ends with, if nothing follows. */
   end: RunStatus | undefined;
 }
 
 /**
- * @param later the steps after the one that ended that still wait, in order.
- * @param firstFailure how the step ended that failed first, where one had before.
+ * @param later steps after the one that ended which are still waiting, in order.
+ * @param firstFailure how the first step that failed ended, if one failed before this one.
  */
 export function followStep<S extends LaterStep>(
   ended: StepEnd,
@@ -52,12 +52,12 @@ export function followStep<S extends LaterStep>(
     return cleanUp('cancelled', later, cancelling);
   }
   const first = firstFailure ?? ended;
-  // The step may still be going on: nothing is done beside it.
+  // The step may still be going on, and nothing may run at the same time.
   if (ended === 'unknown') return finish(first, first, later, closing(cancelling));
   return cleanUp(first, later, cancelling);
 }
 
-/** What follows in a target run that has begun and is told to stop while it waits. */
+/** Returns what follows in a target run that has begun and is stopped while it waits. */
 export function cleanUp<S extends LaterStep>(
   first: StepEnd,
   later: readonly S[],
@@ -70,7 +70,7 @@ export function cleanUp<S extends LaterStep>(
   return { next, isCleanUp: true, closed, firstFailure: first, end: undefined };
 }
 
-/** What a target run that cleans up ends with, where nobody takes the step that is to do it: nothing is waited for any more. */
+/** Ends a target run whose clean-up step was taken by nobody: no later step is waited for. */
 export function giveUpCleanUp<S extends LaterStep>(
   first: StepEnd,
   later: readonly S[],

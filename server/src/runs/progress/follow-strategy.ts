@@ -1,12 +1,15 @@
-// What a run's strategy says once target runs have ended: how many more may start, or that none may. Pure; by counters
-// on the run's locked row alone.
+// Applies a run's strategy once target runs have ended: how many more may start, or that no more may. Pure; it needs
+// only the counters of the run's locked row.
 import { batchSize, isRunEnded, shareOf } from '@opsconductor/protocol';
 import type { RunRow } from '../../store/runs/run-progress.ts';
 
 export interface NextMove {
-  /** Target runs to open now. */
+  /** Number of target runs to open now. */
   open: number;
-  /** Why no further target run starts, when that has just become so: for who sees the run, and for each target run. */
+  /**
+   * Set when this move stops the run from starting more target runs: the reason to show for the run and for each target
+   * run.
+   */
   halt: { reason: string; unbegun: string } | null;
   batchNumber: number | null;
   batchEnd: number | null;
@@ -30,7 +33,10 @@ type Counted = Pick<
   | 'haltedAt'
 >;
 
-/** Undefined where nothing is to be opened or halted: no strategy, halted before, cancelling, ended. */
+/**
+ * Returns `undefined` if nothing can be opened or halted: there is no strategy, or the run is halted, cancelling or
+ * ended.
+ */
 export function followStrategy(run: Counted): NextMove | undefined {
   const { strategy, targetsTotal, targetsOpened } = run;
   if (strategy === null || targetsOpened === null || run.haltedAt !== null) return undefined;
@@ -63,14 +69,16 @@ export function followStrategy(run: Counted): NextMove | undefined {
   return { open, halt: null, batchNumber, batchEnd, batchFailures };
 }
 
-/** With how many targets a run begins. */
+/** Returns the number of targets that a run begins with. */
 export function opensWith(strategy: NonNullable<RunRow['strategy']>, targetsTotal: number): number {
   const { maxParallel, batches } = strategy;
   const batch = batches.length > 0 ? batchSize(batches, 1) : targetsTotal;
   return Math.min(targetsTotal, batch, maxParallel ?? targetsTotal);
 }
 
-/** How many targets the batches before this one have; the last of all may have fewer than it is to have. */
+/**
+ * Returns how many targets the batches before this one have. Only the last batch may be smaller than its planned size.
+ */
 function beginOf(batches: readonly number[], batchNumber: number): number {
   let targets = 0;
   for (let number = 1; number < batchNumber; number += 1) targets += batchSize(batches, number);

@@ -1,5 +1,5 @@
-// Collects what one transaction changes in locked runs, so that each run's counters, status and event are written
-// once. All decisions about a run's end are made here, on the locked row.
+// Collects what one transaction changes in locked runs, so that each run's counters, status and event are written once.
+// Whether a run ends is decided only here, on the locked row.
 import {
   aggregateRun,
   isRunEnded,
@@ -25,18 +25,18 @@ import {
 } from '../../store/runs/run-progress.ts';
 import { followStrategy } from './follow-strategy.ts';
 
-/** Steps and target runs that one event tells of, at most. */
+/** Steps and target runs in one event, at most. */
 const maxChangesOfEvent = 1_000;
 
 type Change = Omit<RunChange, 'at' | 'seq'>;
 export type StepChange = { id: number } & Partial<Omit<Step, 'id'>>;
 
-/** What others are told once the transaction has committed. */
+/** What other parts of the system are told once the transaction has committed. */
 export interface ProgressNews {
   runs: { id: number; seq: number; ended: boolean }[];
   /** Segments with newly ready steps. */
   segments: number[];
-  /** Runs whose running steps are to be stopped. */
+  /** Ids of runs whose running steps have to be stopped. */
   cancel: number[];
 }
 
@@ -44,19 +44,19 @@ interface RunEntry {
   row: RunRow;
   touched: boolean;
   ended: boolean;
-  /** Target runs have ended in this transaction: its strategy may open others. */
+  /** Whether target runs have ended in this transaction, so that the strategy may open more. */
   endedTargets: boolean;
   steps: StepChange[];
   targetRuns: Map<number, TargetRunRow>;
 }
 
-/** How what still waits in a run that is being stopped ends. */
+/** Returns the status with which waiting steps and target runs end in a run that is being stopped. */
 export function stoppedStatus(run: Pick<RunRow, 'stopReason'>): 'cancelled' | 'timed_out' {
   return run.stopReason === null ? 'cancelled' : 'timed_out';
 }
 
 export class RunLedger {
-  /** The database's clock when the locks were held; what is written is dated by it. */
+  /** The database's time when the locks were held. Everything that is written is dated by it. */
   now = new Date();
   readonly #tx: Tx;
   readonly #runs = new Map<number, RunEntry>();
@@ -68,7 +68,7 @@ export class RunLedger {
     this.#tx = tx;
   }
 
-  /** Locks the runs. Lock target runs and steps after this, in that order. */
+  /** Locks the runs. To keep the lock order, lock target runs and then steps after this. */
   static async open(tx: Tx, runs: RunsOf): Promise<RunLedger> {
     const ledger = new RunLedger(tx);
     for (const row of await lockRuns(tx, runs)) {
@@ -108,7 +108,7 @@ export class RunLedger {
     row.failedSteps += ends.failed;
   }
 
-  /** The run's first step was leased. */
+  /** Records that a step of the run was leased, which starts the run if it was queued. */
   markStarted(runId: number): void {
     const entry = this.#entry(runId);
     entry.row.startedAt ??= this.now;
@@ -119,7 +119,10 @@ export class RunLedger {
     this.#segments.add(segmentId);
   }
 
-  /** Of a run that has ended its agents are told too: what was given up may go on. */
+  /**
+   * Cancels the run. Agents are told even if the run has ended, because attempts that were given up may still be going
+   * on.
+   */
   requestCancel(runId: number): void {
     const entry = this.#entry(runId);
     entry.touched = true;
@@ -132,7 +135,7 @@ export class RunLedger {
     row.errorMessage ??= message;
   }
 
-  /** Moves a locked target run on; its run follows when it was the last. */
+  /** Changes the status of a locked target run. If it was the last to end, the run ends too. */
   changeTargetRun(target: TargetRunRow, status: RunStatus): void {
     if (target.status === status || isRunEnded(target.status)) return;
     const entry = this.#entry(target.jobRunId);
@@ -157,7 +160,7 @@ export class RunLedger {
     this.#endRunIfLast(entry);
   }
 
-  /** How the step ended that failed first, while others follow it in the target run. */
+  /** Records how the first step that failed ended, while other steps still follow it in the target run. */
   setFirstFailure(target: TargetRunRow, firstFailure: RunStatus | null): void {
     if (target.firstFailure === firstFailure) return;
     const entry = this.#entry(target.jobRunId);
@@ -167,8 +170,8 @@ export class RunLedger {
   }
 
   /**
-   * A late result decides the step that had left this target run unknown, in a run that is open. Move the target run on
-   * after this.
+   * Reopens a target run that had ended unknown, in a run that is still open, because a late result decides the step.
+   * Change the target run's status after this.
    */
   reopenTargetRun(target: TargetRunRow, error: string): void {
     const entry = this.#entry(target.jobRunId);
@@ -185,14 +188,14 @@ export class RunLedger {
     this.#holdOrGoOn(entry);
   }
 
-  /** A result came that changes no outcome; its output may have become more complete. */
+  /** Counts a late result that changes no outcome. The step's output may have become more complete, though. */
   countLateResult(runId: number): void {
     const entry = this.#entry(runId);
     entry.row.lateResults += 1;
     entry.touched = true;
   }
 
-  /** A run waits for a person when some of its target runs do, and none goes on. */
+  /** A run is held while at least one of its target runs is held and none is running. */
   #holdOrGoOn(entry: RunEntry): void {
     const { status, targetsHeld, targetsRunning } = entry.row;
     if (targetsHeld > 0 && targetsRunning === 0) {
@@ -232,7 +235,7 @@ export class RunLedger {
     entry.touched = true;
   }
 
-  /** Opens the target runs that may start now that others have ended, or ends those that must not start any more. */
+  /** Opens the target runs that may start now that others have ended, or ends those that may no longer start. */
   async #followStrategy(entry: RunEntry): Promise<void> {
     const { row } = entry;
     const move = followStrategy(row);
@@ -257,9 +260,10 @@ export class RunLedger {
   }
 
   /**
-   * Ends every target run that has not begun, with its steps. Others go on.
+   * Ends every target run that hasn't begun, with its steps. Other target runs go on.
    *
-   * @param of `running` are target runs that have not begun either, though they count as running; `only` leaves out all others.
+   * @param of `running` names target runs that haven't begun either, although they count as running; `only` limits this
+   * to the target runs that it names.
    */
   async endUnbegun(
     runId: number,
@@ -271,7 +275,10 @@ export class RunLedger {
     for (const target of targetRuns) this.changeTargetRun(target, end.status);
   }
 
-  /** Ends the steps of these target runs that still wait; they are told of after all that was noted before. */
+  /**
+   * Ends the steps of these target runs that are still waiting. Their events come after those for everything noted
+   * before.
+   */
   async closeWaiting(
     runId: number,
     targetRuns: readonly Pick<TargetRunRow, 'id'>[],
@@ -297,12 +304,12 @@ export class RunLedger {
     entry.touched = true;
   }
 
-  /** The same, and commits in the same round trip: nothing may be written in this transaction afterwards. */
+  /** Like `write`, but also commits in the same round trip: nothing may be written in this transaction afterwards. */
   writeAndCommit(): Promise<ProgressNews> {
     return this.write([() => commitWithThese(this.#tx)]);
   }
 
-  /** Writes everything that was collected, numbers the events and emits one NOTIFY. */
+  /** Writes everything that was collected, numbers the events and sends one NOTIFY. */
   async write(last: readonly (() => Promise<void>)[] = []): Promise<ProgressNews> {
     for (const entry of this.#runs.values()) if (entry.endedTargets) await this.#followStrategy(entry);
     const touched = [...this.#runs.values()].filter((entry) => entry.touched);
@@ -317,7 +324,7 @@ export class RunLedger {
       cancel: [...this.#cancel],
     };
     const hasNews = news.runs.length + news.segments.length + news.cancel.length > 0;
-    // Sent together: nothing here waits for an answer of another.
+    // Sent together, because none of these depends on the answer to another.
     await Promise.all([
       this.#writeReopened(),
       writeTargetRuns(
@@ -338,7 +345,10 @@ export class RunLedger {
     return news;
   }
 
-  /** No edge leads from unknown to cancelling: what cleans up after a late result is running again before it is that. */
+  /**
+   * Target runs can't change from unknown to cancelling directly. One that cleans up after a late result is written as
+   * running first.
+   */
   async #writeReopened(): Promise<void> {
     const cleaning = [...this.#reopened].filter(({ status }) => status === 'cancelling');
     if (cleaning.length === 0) return;
@@ -353,7 +363,7 @@ function targetRunValues({ id, status, firstFailure, startedAt, completedAt }: T
   return { id, status, firstFailure, startedAt, completedAt };
 }
 
-/** From the first step's start to the end, in ms; a run that ended without a start took none. */
+/** Returns the time from the first step's start to the end, in ms; 0 if the run ended without starting a step. */
 function executionTimeOf({
   startedAt,
   completedAt,
@@ -362,7 +372,7 @@ function executionTimeOf({
   return Math.max(0, completedAt.getTime() - (startedAt ?? completedAt).getTime());
 }
 
-/** Numbers the changes after the run's last event. */
+/** Numbers the changes, continuing after the run's last event. */
 function numbered(row: RunRow, changes: readonly Change[], at: Date) {
   return changes.map((change) => {
     row.eventSeq += 1;
@@ -371,8 +381,9 @@ function numbered(row: RunRow, changes: readonly Change[], at: Date) {
 }
 
 /**
- * What is told as one event, or where that is much as several: each reader has an event in memory whole. The last says what
- * became of the run. That it was cancelled is said from the first on: of who sees a part of the run, its end may come before.
+ * Returns the changes as one event, or as several if there are many, because each reader holds a whole event in memory.
+ * The last event says what became of the run. A cancel is said in every event, starting with the first, because for a
+ * reader who sees only a part of the run, that part may end in an earlier event.
  */
 function changesOf(entry: RunEntry): Change[] {
   const whole = changeOf(entry);

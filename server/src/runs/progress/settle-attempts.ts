@@ -1,5 +1,5 @@
-// Settles attempts in batches: the step's outcome, what follows in its target run, and what that means for the run,
-// in one transaction. A completion's next step is leased here, to the agent that completed.
+// Settles attempts in batches: the step's outcome, what follows in its target run, and the effects on the run, in one
+// transaction. If the agent that completed a step asks for the next one, that step is leased to it here.
 import { isStepEnded, type OutputState, type StepOutcome } from '@opsconductor/protocol';
 import type { AuditEntry } from '../../audit/record-audit.ts';
 import { recordAudits } from '../../audit/record-audits.ts';
@@ -30,12 +30,14 @@ import { type ProgressNews, RunLedger } from './run-ledger.ts';
 import { isUndecided, StepProgress } from './step-progress.ts';
 import type { AttemptResult, NextFor } from './step-writes.ts';
 
-/** Who says that an attempt has ended: its agent, or the server that gives it up. */
+/** Who says that an attempt has ended: its agent, or the server when it gives the attempt up. */
 export type EndSource =
   | { kind: 'agent'; agentId: number; sessionNumber: number; requestId: string; wantsNext: boolean }
   | {
       kind: 'server';
-      /** Only while this session has the attempt still: another agent may have taken it up, under the same lease. */
+      /**
+       * Settle only if this session still has the attempt: another agent may have taken it over under the same lease.
+       */
       heldBy?: SessionRef;
     };
 
@@ -44,13 +46,13 @@ export interface AttemptEnd {
   epoch: number;
   leaseToken: string;
   source: EndSource;
-  /** How long ago the step began, where that was not noted in the database. */
+  /** Time since the step began, in ms, if the database has no record of its start. */
   startedMsAgo?: number | undefined;
   outcome: StepOutcome;
   output: { state: OutputState; digest: string | null; gaps: readonly (readonly [number, number])[] };
-  /** What the step hands on to those after it. */
+  /** What the step hands on to later steps. */
   handsOn?: Omit<NewStepOutputs, 'stepId' | 'epoch'> | undefined;
-  /** Files that it has moved. */
+  /** Files that the step has moved. */
   transfers?: Omit<NewTransfers, 'stepId' | 'epoch'> | undefined;
 }
 
@@ -59,7 +61,7 @@ export interface SettleResult {
   epoch: number;
   result: 'settled' | 'superseded' | 'forget';
   next?: ClaimedStep;
-  /** The same request had settled it before: what was leased with that is not named again. */
+  /** The same request had already settled the attempt. The step that was leased by it isn't returned again. */
   isRepeated?: true;
 }
 
@@ -69,13 +71,13 @@ interface Batch {
   tx: Tx;
   ledger: RunLedger;
   progress: StepProgress;
-  /** Names of the agents whose sessions are current, by `agent.session`. */
+  /** Current sessions among those that reported ends, by `agent.session`. */
   sessions: ReadonlyMap<string, HeldSession>;
-  /** By segment, the claim rank of the most urgent step that is ready there. */
+  /** The claim rank of the most urgent ready step, by segment. */
   ranks: ReadonlyMap<number, number>;
 }
 
-/** Settles every attempt that is current; answers for each what the agent is to do with it. */
+/** Settles every attempt that is current, and answers for each end what the agent is to do with the attempt. */
 export async function settleAttempts(
   sql: Sql,
   ends: readonly AttemptEnd[],
@@ -116,7 +118,7 @@ export async function settleAttempts(
     const next = await reading;
     for (const end of late.annotating) await annotate(batch, end);
     const news = await ledger.write();
-    // After what the target runs have become: one that goes on keeps its locks.
+    // After the target runs have been written, because a target run that goes on keeps its locks.
     for (const end of [...late.annotating, ...late.deciding.map((each) => each.end)]) await noteLate(tx, end);
     const results = ends.map((end) =>
       settled.has(end)
@@ -133,7 +135,7 @@ async function openBatch(
   random: (() => number) | undefined,
 ): Promise<Batch> {
   const stepIds = [...new Set(ends.map((end) => end.stepId))];
-  // Sent together and answered in this order, which is the lock order: agents, runs, target runs, steps.
+  // Sent together and processed in this order, which is the lock order: agents, runs, target runs, steps.
   const [sessions, ledger, targetRuns, steps, ranks] = await Promise.all([
     holdCurrentSessions(
       tx,
@@ -152,7 +154,10 @@ async function openBatch(
   return { tx, ledger, progress, sessions, ranks };
 }
 
-/** The fence: epoch, random token, agent and session must all be those of the live lease, the session its newest. */
+/**
+ * The fence: epoch, lease token, agent and session must be those of the live lease, and the session must be the agent's
+ * newest.
+ */
 function isCurrent(
   end: AttemptEnd,
   step: StepRow | undefined,
@@ -189,7 +194,7 @@ function attemptResult(batch: Batch, end: AttemptEnd): AttemptResult {
     outcome,
     output,
     requestId: source.kind === 'agent' ? source.requestId : null,
-    // One whose condition was not met was never begun.
+    // A step whose condition was not met never began.
     startedAt: outcome.status === 'skipped' ? null : (step.startedAt ?? startOf(step, end, batch.ledger.now)),
     nextFor: isNextWanted ? nextForOf(batch, source) : undefined,
   };
@@ -200,14 +205,16 @@ function nextForOf({ sessions }: Batch, { agentId, sessionNumber }: SessionRef):
   return { agentId, sessionNumber, capabilities };
 }
 
-/** Not past a step of a run with a higher priority, which then gets the slot; nor in a halted run. */
+/**
+ * An agent may not keep its slot if a ready step of a run with a higher priority could have it, nor in a halted run.
+ */
 function mayPassOn({ ledger, ranks }: Batch, step: StepRow): boolean {
   const run = ledger.run(step.jobRunId);
   if (run === undefined || run.haltedAt !== null) return false;
   return (ranks.get(step.segmentId) ?? 0) >= -run.priority;
 }
 
-/** Of a run that was stopped at its timeout: what the agent cancelled at our word has timed out. */
+/** If the run was stopped at its timeout, what the agent cancelled on the server's request counts as timed out. */
 function stoppedOutcome({ ledger, progress }: Batch, { stepId, outcome }: AttemptEnd): StepOutcome {
   const run = ledger.run(progress.step(stepId)?.jobRunId ?? 0);
   if (outcome.status !== 'cancelled' || (run?.stopReason ?? null) === null) return outcome;
@@ -243,13 +250,13 @@ function refusalsOf(batch: Batch, ends: readonly AttemptEnd[]): AuditEntry[] {
   });
 }
 
-// ---- ends of attempts that are not live any more
+// ---- ends of attempts that are no longer live
 
 interface Late {
   results: Map<AttemptEnd, SettleResult>;
-  /** Of attempts that are current still: they decide their steps. */
+  /** Results of attempts that are still the current ones: they decide their steps. */
   deciding: { end: AttemptEnd; attempt: EndedAttempt }[];
-  /** They change no outcome. */
+  /** Results that change no outcome. */
   annotating: AttemptEnd[];
 }
 
@@ -263,7 +270,7 @@ async function lateResults(batch: Batch, ends: readonly AttemptEnd[], seen: Set<
     const attempt = attempts.get(`${end.stepId}.${end.epoch}`);
     const step = batch.progress.step(end.stepId);
     if (attempt === undefined) {
-      // One that settles in this very batch has no row yet.
+      // An attempt that is being settled in this batch has no row yet.
       late.results.set(end, answer(end, step?.epoch === end.epoch ? 'superseded' : 'forget'));
       continue;
     }
@@ -301,7 +308,7 @@ function isSameRequest(attempt: EndedAttempt, end: AttemptEnd): boolean {
   return isOfLease(attempt, end) && end.source.kind === 'agent' && attempt.requestId === end.source.requestId;
 }
 
-/** Whether it tells what had become of an attempt of which that was not known. */
+/** Whether it tells the outcome of an attempt that ended unknown, and is the first to do so. */
 function isNews(attempt: EndedAttempt, end: AttemptEnd): boolean {
   const isOpen = attempt.status === 'unknown' && attempt.lateStatus === null;
   return isOpen && isOfLease(attempt, end) && !isSameRequest(attempt, end);
@@ -315,7 +322,7 @@ function decideLate(batch: Batch, end: AttemptEnd, attempt: EndedAttempt): void 
   batch.progress.resultCameLate(step, { ...attemptResult(batch, end), nextFor: undefined }, error);
 }
 
-/** Writes what came late to its own attempt. */
+/** Records a late result with the attempt that it belongs to. */
 async function noteLate(tx: Tx, { stepId, epoch, source, outcome, output }: AttemptEnd): Promise<void> {
   if (source.kind !== 'agent') return;
   await writeLateResult(tx, {
@@ -330,7 +337,7 @@ async function noteLate(tx: Tx, { stepId, epoch, source, outcome, output }: Atte
   if (outcome.status !== 'unknown') await dropCleanUp(tx, stepId, epoch);
 }
 
-/** The run keeps its outcome; the step says what its agent has reported since. */
+/** Leaves the run's outcome unchanged, but says at the step what its agent has reported since. */
 async function annotate({ tx, ledger, progress }: Batch, end: AttemptEnd): Promise<void> {
   const step = progress.step(end.stepId);
   if (step === undefined) return;
@@ -357,7 +364,9 @@ function settledResult(
   return next === undefined ? answer(end, 'settled') : { ...answer(end, 'settled'), next };
 }
 
-/** What the leases need beside, read in the same round trip as all else: their agents wait for them. */
+/**
+ * Adds what the leases need to be sent. It is read in the same round trip as everything else, since agents are waiting.
+ */
 async function withDetails(
   tx: Tx,
   leased: ReadonlyMap<number, ClaimedStep>,

@@ -1,5 +1,5 @@
-// What one transaction does to the steps of runs: ends them, holds them, has them tried again, and moves on what follows
-// in their target runs. Collected first and written together. Runs, target runs and steps are locked by the caller.
+// What one transaction does to the steps of runs: it ends, holds or retries them and moves their target runs on.
+// Changes are collected first and written together. The caller locks runs, target runs and steps.
 import { isRunEnded, type RunStatus, type StepOutcome } from '@opsconductor/protocol';
 import { plainRules, type StepRules } from '../../jobs/step-rules.ts';
 import type { Tx } from '../../store/database/connection.ts';
@@ -16,7 +16,7 @@ import { type Course, cleanUp, followStep, giveUpCleanUp, type StepEnd } from '.
 import { type RunLedger, stoppedStatus } from './run-ledger.ts';
 import { type AttemptResult, keptRow, type NextFor, StepWrites, settledRow } from './step-writes.ts';
 
-/** How a step ends that no attempt of its own ends now. */
+/** How a step ends if that is not decided by an attempt that ends now. */
 export interface StepVerdict {
   status: StepEnd;
   reason: string | null;
@@ -27,7 +27,7 @@ export interface StepVerdict {
 type Later = WaitingStep & { when: StepRules['when'] };
 
 export class StepProgress {
-  /** What is decided, until it is written. */
+  /** Everything that was decided and is not written yet. */
   readonly writes: StepWrites;
   readonly #tx: Tx;
   readonly #ledger: RunLedger;
@@ -61,8 +61,8 @@ export class StepProgress {
   }
 
   /**
-   * Reads what deciding on these steps needs beyond their own rows: of runs with rules of their own, and of unknown steps
-   * that are decided after all. Call it once, before anything is decided.
+   * Reads what decisions on these steps need beyond the steps' own rows, for runs with rules of their own and for
+   * unknown steps that are decided by a late result. Call it once, before anything is decided.
    */
   async prepare(stepIds: readonly number[]): Promise<void> {
     const steps = stepIds.flatMap((id) => this.#steps.get(id) ?? []);
@@ -96,7 +96,7 @@ export class StepProgress {
 
   // ---- what may happen to a step
 
-  /** The live attempt of a running step has ended. */
+  /** Handles the end of a running step's live attempt. */
   attemptEnded(step: StepRow, result: AttemptResult): void {
     const { outcome } = result;
     this.#ledger.markStarted(step.jobRunId);
@@ -108,7 +108,7 @@ export class StepProgress {
     this.#goOn(step, result, after, 1);
   }
 
-  /** What became of an attempt that had left its step held or unknown: it decides the step. */
+  /** Handles a late result of the attempt that had left its step held or unknown: the result decides the step. */
   resultCameLate(step: StepRow, result: AttemptResult, error: string): void {
     const before = step.status;
     const sentence = `The agent reported this after the step had been ${before}.`;
@@ -118,7 +118,7 @@ export class StepProgress {
     this.#goOn(step, late, this.#after(step, late.outcome), 0);
   }
 
-  /** A held step ends by what a person says, or because nobody said anything in time. */
+  /** Ends a held step, by a person's decision or because nobody decided in time. */
   heldEnds(step: StepRow, verdict: StepVerdict): void {
     this.writes.settle(step, {
       ...keptRow(step),
@@ -131,8 +131,8 @@ export class StepProgress {
   }
 
   /**
-   * Nobody has taken a ready step in time. What cleans up after it is waited for in its turn; where it is to clean up
-   * itself, nothing more is.
+   * Ends a ready step that no agent took in time. Steps that clean up after it wait for an agent in turn; but if it is
+   * a clean-up step itself, the target run ends without waiting for any other.
    */
   waitEnds(step: StepRow, { reason, message, advice }: Omit<StepVerdict, 'status'>): void {
     this.writes.settle(step, {
@@ -153,12 +153,12 @@ export class StepProgress {
     this.#take(target, giveUpCleanUp(first, this.#laterOf(step), cancelling), cancelling, undefined);
   }
 
-  /** A held step is run again. */
+  /** Runs a held step again. */
   heldIsRetried(step: StepRow, advice: string): void {
     this.#retry(step, { inS: 0, advice });
   }
 
-  /** An idle target run that has begun is told to stop: what cleans up still runs, the rest is closed. */
+  /** Stops an idle target run that has begun: the next clean-up step still runs, the steps before it are closed. */
   stopIdle(
     target: TargetRunRow,
     waiting: readonly WaitingStep[],
@@ -191,7 +191,7 @@ export class StepProgress {
       return;
     }
     this.writes.settle(step, row);
-    // What has not run for its own condition is in nobody's way.
+    // A step that was skipped by its own condition doesn't keep others from running.
     const status = outcome.status === 'skipped' ? 'succeeded' : outcome.status;
     this.#endStep(step, status, outcome, result.nextFor);
   }
@@ -202,7 +202,7 @@ export class StepProgress {
     const isNew = step.status === 'running';
     const tries = (this.#tries.get(step.id) ?? 0) + (isNew ? 1 : 0);
     const after = afterAttempt(outcome, { rules: this.#rulesOf(step), tries, random: this.#random });
-    // Who cancels a run is not asked about it again.
+    // A person who cancels a run isn't asked to decide about it as well.
     return cancelling && after.is === 'hold' ? { is: 'end' } : after;
   }
 
@@ -212,7 +212,7 @@ export class StepProgress {
     this.#ledger.wakeSegment(step.segmentId);
   }
 
-  /** The step has its outcome: counts it and moves its target run on. */
+  /** Counts the step, which now has its outcome, and moves its target run on. */
   #endStep(
     step: StepRow,
     status: StepEnd,
@@ -224,7 +224,7 @@ export class StepProgress {
     this.#follow(step, status, outcome, nextFor);
   }
 
-  /** Moves its target run on, and says in the run what went wrong. */
+  /** Moves the target run on, and records in the run what went wrong. */
   #follow(
     step: StepRow,
     status: StepEnd,
@@ -244,7 +244,7 @@ export class StepProgress {
       return;
     }
     const later = this.#laterOf(step);
-    // What was cancelled while the outcome was not known stays so.
+    // Steps that were cancelled while the outcome was unknown stay cancelled.
     const wasCancelled = status === 'succeeded' && later.some((other) => other.status === 'cancelled');
     const course = followStep(wasCancelled ? 'cancelled' : status, {
       later: later.filter((other) => other.status === 'pending'),
@@ -273,7 +273,7 @@ export class StepProgress {
     else this.writes.makeReady(course.next, course.isCleanUp);
   }
 
-  /** In a run whose steps have no order of their own, only the next one is known. */
+  /** Handles runs whose steps have no `when_status` rules: of the later steps, only the next one was read. */
   #followPlainly(
     step: StepRow,
     target: TargetRunRow,
@@ -300,7 +300,7 @@ export class StepProgress {
     this.#ledger.endTargetRun(target, status === 'succeeded' ? stopped : status);
   }
 
-  /** Undoes what was concluded from not knowing: the target run goes on, what was skipped waits again. */
+  /** Undoes what was concluded while the outcome was unknown: the target run goes on, and skipped steps wait again. */
   #reopen(step: StepRow, error: string): void {
     const target = this.targetRun(step);
     this.#ledger.reopenTargetRun(target, error);
@@ -327,7 +327,7 @@ export class StepProgress {
     return this.#ledger.run(jobRunId)?.stepRules?.[stepNumber - 1] ?? plainRules;
   }
 
-  /** Whether steps of the run say after what they run. */
+  /** Whether a step of the run has a `when_status` other than `success`. */
   #hasOrder(runId: number): boolean {
     return this.#ledger.run(runId)?.stepRules?.some((rules) => rules.when !== 'success') ?? false;
   }
@@ -338,8 +338,8 @@ export class StepProgress {
 }
 
 /**
- * Whether a late result may still decide its step. Not that of a clean-up step whose target run has ended with the failure
- * before it: that outcome is known, and stays.
+ * Whether a late result may still decide its step. It may not if a clean-up step is unknown and its target run has
+ * ended with the earlier failure: that outcome is known and stays.
  */
 export function isUndecided(
   step: StepRow,

@@ -1,4 +1,5 @@
-// What a transaction changes of steps: collected while it is decided, told to readers through the ledger, written together.
+// Collects what a transaction changes in steps while it is being decided, reports it to readers through the ledger, and
+// writes it all together.
 import type { OutputState, StepOutcome, StepStatus } from '@opsconductor/protocol';
 import type { Tx } from '../../store/database/connection.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
@@ -22,7 +23,7 @@ import { cleanText } from '../clean-text.ts';
 import { newLeaseToken } from '../leases/lease-token.ts';
 import type { RunLedger, StepChange } from './run-ledger.ts';
 
-/** A session that takes the next step, where it can. */
+/** A session that takes the next step if it can. */
 export interface NextFor {
   agentId: number;
   sessionNumber: number;
@@ -33,12 +34,12 @@ export interface NextFor {
 export interface AttemptResult {
   outcome: StepOutcome;
   output: { state: OutputState; digest: string | null; gaps: readonly (readonly [number, number])[] };
-  /** Of the agent's completion; null where the server gave the attempt up. */
+  /** Id of the agent's completion request; `null` if the server gave the attempt up. */
   requestId: string | null;
   startedAt: Date | null;
-  /** Its step ends with it, whatever its rules say: nothing of the run is to go on. */
+  /** Ends the step, whatever its retry rules say, because nothing of the run is to go on. */
   isLast?: true;
-  /** The session that takes the next step, where it asks for one. */
+  /** The session that takes the next step, if it asked for one. */
   nextFor?: NextFor | undefined;
 }
 
@@ -79,12 +80,15 @@ export class StepWrites {
     });
   }
 
-  /** Its attempt was given up: an agent is asked to look on the target, at once or when it may be thought to be over. */
+  /**
+   * Asks for a clean-up of an attempt that was given up: an agent looks on the target at once, or at the step's
+   * deadline.
+   */
   cleanUp({ id, epoch, segmentId }: StepRow, atOnce: boolean): void {
     this.#cleanUps.push({ stepId: id, epoch, segmentId, atOnce });
   }
 
-  /** The step ends, or is held. */
+  /** Ends or holds the step. */
   settle(step: StepRow, row: SettledStep): void {
     this.#settled.push(row);
     const agentName = this.#agentNames.get(`${step.agentId}.${step.sessionNumber}`);
@@ -112,7 +116,7 @@ export class StepWrites {
       outputSeq: step.outputSeq,
       outputBytes: step.outputBytes,
     };
-    // The first attempt finds the values that a step is born with; they need not be told.
+    // A first attempt starts from the values that every step is created with, so unset values needn't be in the event.
     const isFirst = step.epoch === 1 && step.status === 'running';
     this.#ledger.noteStep(step.jobRunId, isFirst ? withoutUnset(change) : change);
   }
@@ -153,12 +157,12 @@ export class StepWrites {
     this.#ledger.noteStep(step.jobRunId, { id: step.id, status });
   }
 
-  /** All steps of the target run that still wait. */
+  /** Closes all steps of the target run that are still waiting. */
   closeAll(target: Pick<TargetRunRow, 'id'>, status: Closed): void {
     this.#closeAll.set(status, [...(this.#closeAll.get(status) ?? []), target.id]);
   }
 
-  /** A skipped step waits again. */
+  /** Makes a skipped step wait again. */
   revive({ id, jobRunId }: WaitingStep): void {
     this.#revived.push(id);
     this.#ledger.countStepEnds(jobRunId, { completed: -1, failed: 0 });
@@ -177,7 +181,7 @@ export class StepWrites {
     this.#leases.push({ lease, step });
   }
 
-  /** Steps that were leased to who asked for the next one, by target run. */
+  /** Returns the steps that were leased to the session that asked for the next one, by target run id. */
   takeLeases(): Map<number, ClaimedStep> {
     const claimed = new Map<number, ClaimedStep>();
     for (const { lease, step } of this.#leases) {
@@ -197,7 +201,10 @@ export class StepWrites {
     return claimed;
   }
 
-  /** Closes what can't follow any more: before the ledger is written, since it tells and counts what that was. */
+  /**
+   * Closes steps that can no longer follow. Call it before the ledger is written, which counts and reports what was
+   * closed.
+   */
   async closeSuccessors(): Promise<void> {
     const closing = [...this.#closeAll].map(async ([status, targetRunIds]) => {
       for (const closed of await closeWaitingSteps(this.#tx, targetRunIds, status)) {
@@ -208,7 +215,7 @@ export class StepWrites {
     await Promise.all(closing);
   }
 
-  /** Everything else; sent together. Attempts are written from the live step rows, so before these change. */
+  /** Writes everything else, sent together. Attempts come first, because they are copied from the live step rows. */
   send(): Promise<void>[] {
     const { now } = this.#ledger;
     return [
@@ -232,7 +239,7 @@ export class StepWrites {
   }
 }
 
-/** A step as its attempt ended. */
+/** Returns a step's row as its attempt ended. */
 export function settledRow(step: StepRow, { outcome, output, startedAt }: AttemptResult): SettledStep {
   return {
     id: step.id,
@@ -253,7 +260,7 @@ export function settledRow(step: StepRow, { outcome, output, startedAt }: Attemp
   };
 }
 
-/** Of a held or ready step: what its last attempt left. */
+/** Returns the row of a held or ready step with what its last attempt left. */
 export function keptRow(step: StepRow): SettledStep {
   return {
     id: step.id,

@@ -8,12 +8,12 @@ import { type SealedSecrets, sealSecrets } from '../values/seal-secrets.ts';
 import type { StartRun } from './start-request.ts';
 
 export interface GivenToRun {
-  /** Undefined for a job without parameters. */
+  /** `undefined` for a job without parameters. */
   values: Record<string, unknown> | undefined;
   secrets: SealedSecrets | undefined;
 }
 
-/** What the run's steps are rendered with: given now, or as the run had it that is run again. */
+/** Returns what the run's steps are rendered with: values given now or, for a rerun, those of the earlier run. */
 export async function valuesFor(
   deps: { sql: Tx; masterKey: MasterKey; identity: { installationId: string } },
   { jobId, rerun, parameters, secretParameters }: StartRun,

@@ -1,4 +1,4 @@
-// What is written of a run that is started: itself, its targets and its steps.
+// Puts together what is written for a run that starts: the run, its targets and its steps.
 import { defaultTimeoutS, type JobDefinition, limits, type RunSelection } from '@opsconductor/protocol';
 import { decodeBase64 } from '@opsconductor/protocol/sealing';
 import { wrapDataKey } from '../../credentials/at-rest/data-key.ts';
@@ -15,7 +15,7 @@ import { requestDigest } from './start-once.ts';
 import { refOf, type StartRun } from './start-request.ts';
 import type { orderForStart } from './start-targets.ts';
 
-/** Seconds between TERM and KILL when a step doesn't say. */
+/** Seconds between TERM and KILL for steps that don't set `kill_grace`. */
 const defaultKillGraceS = 10;
 
 export interface RunToWrite {
@@ -77,7 +77,7 @@ function grantOf({ request: { grant }, signed, dataKey, job: { runId } }: RunToW
   return { sealed: sealGrant(dataKey, runId, grant), nonce: decodeBase64(signed.terms.nonce) };
 }
 
-/** Timeout and kill grace of a step, in seconds, from its validated configuration. */
+/** Returns the timeout plus kill grace of a step, in seconds, from its validated configuration. */
 function timeBudgetOf({ type, config }: { type: string; config: unknown }): number {
   const { timeout, kill_grace: killGrace } = config as { timeout?: number; kill_grace?: number };
   return (timeout ?? defaultTimeoutS(type)) + (killGrace ?? defaultKillGraceS);

@@ -1,7 +1,10 @@
-// The order in which a run's targets start.
+// Sorts a run's targets into the order in which they start.
 import type { TargetOrder } from '@opsconductor/protocol';
 
-/** The targets in the order; of `selection` as they are given. The same seed gives the same random order. */
+/**
+ * Returns the targets in the given order. `selection` keeps them as they are; the same seed gives the same random
+ * order.
+ */
 export function orderTargets<T extends { id: number; name: string }>(
   targets: readonly T[],
   order: TargetOrder,
@@ -19,7 +22,7 @@ export function orderTargets<T extends { id: number; name: string }>(
   }
 }
 
-/** Fisher-Yates by a generator of 32 bits (mulberry32): no secret depends on it. */
+/** Fisher-Yates shuffle with a 32-bit generator (mulberry32), which is good enough as nothing secret depends on it. */
 function shuffled<T>(values: readonly T[], seed: number): T[] {
   let state = seed >>> 0;
   const random = () => {

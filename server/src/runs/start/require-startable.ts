@@ -1,4 +1,4 @@
-// Whether the caller may start the job, and so as they ask for.
+// Checks that the caller may start the job in the way they ask for.
 import type { JobDefinition } from '@opsconductor/protocol';
 import { MissingPermission } from '../../auth/missing-permission.ts';
 import type { Caller } from '../../caller.ts';
@@ -6,7 +6,7 @@ import { AppError, notFound } from '../../errors.ts';
 import type { RunPlan } from '../../store/runs/run-creation.ts';
 import type { StartRun } from './start-request.ts';
 
-/** Only active jobs run, by who may run them; a draft or a template for trial, by who may edit it. */
+/** Only active jobs can be run. A draft or a template can be run for trial by people who may both run and edit it. */
 export function requireRunnable(job: RunPlan, jobId: number, caller: Caller): void {
   const { authority } = caller;
   if (!authority.holdsOnCategory('read', job.categoryId)) throw notFound(`Job ${jobId}`);
@@ -22,13 +22,13 @@ export function requireRunnable(job: RunPlan, jobId: number, caller: Caller): vo
   if (!isTrial(job) || authority.holdsOnCategory('jobs.edit', job.categoryId)) return;
   const what = job.isTemplate ? 'a template' : 'a draft';
   throw new MissingPermission(caller, 'jobs.edit', `category “${job.category}”`, [
-    { path: '', message: `Job “${job.name}” is ${what}: who may edit it can run it, for trial.` },
+    { path: '', message: `Job “${job.name}” is ${what}: only people who may edit it can run it, for trial.` },
   ]);
 }
 
 /**
- * What loosens the author's limits is for who may edit the job: a higher priority, a strategy in place of the job's, a
- * longer timeout.
+ * Checks overrides that loosen the limits of the job's author: a higher priority, another strategy or a longer timeout.
+ * Only people who may edit the job may use them.
  */
 export function requireOverrides(
   request: StartRun,
@@ -47,7 +47,7 @@ export function requireOverrides(
   if (loosened.length === 0 || caller.authority.holdsOnCategory('jobs.edit', job.categoryId)) return;
   const details = loosened.map((path) => ({
     path,
-    message: `Only who may edit the job may set ${path} beyond what the job says; leave it out.`,
+    message: `Only people who may edit the job may set ${path} beyond what the job says; leave it out.`,
   }));
   throw new MissingPermission(caller, 'jobs.edit', `category “${job.category}”`, details);
 }

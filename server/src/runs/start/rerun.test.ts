@@ -53,6 +53,6 @@ test('a run is not run again on a target that was deleted since, which is named'
   await deleteTarget(t.sql, failed?.id ?? 0, t.caller);
   await expect(rerun(t, runId, { which: 'failed' }, t.caller)).rejects.toMatchObject({
     code: 'invalid',
-    details: [{ path: 'which', message: expect.stringMatching(/^Target “host-2” was deleted since/) }],
+    details: [{ path: 'which', message: expect.stringMatching(/^Target “host-2” has been deleted/) }],
   });
 });

@@ -1,4 +1,5 @@
-// Running a run's version again, on those of its targets where it ended in some way. A start like any other.
+// Runs the version of an earlier run again, on those of its targets that ended in a chosen way. Otherwise it is a
+// normal start.
 import { isRunEnded, type RerunChoice, type RerunRequest, type RunStatus } from '@opsconductor/protocol';
 import { MissingPermission } from '../../auth/missing-permission.ts';
 import type { Caller } from '../../caller.ts';
@@ -18,10 +19,10 @@ const statusesOf: Record<RerunChoice, readonly RunStatus[]> = {
 const maxDetails = 100;
 
 /**
- * Starts the run again on targets as they are now.
+ * Starts the run again. Targets are used as they are now.
  *
- * @throws {AppError} as a start does; `conflict` while the run goes on; `invalid` where none of its targets ended so, one
- * of them is gone, or there is no such step.
+ * @throws {AppError} as a start does; `conflict` while the earlier run is going on; `invalid` if none of its targets
+ * ended that way, one of them has been deleted, or there is no such step.
  */
 export async function rerun(
   deps: StartRunDeps,
@@ -31,7 +32,7 @@ export async function rerun(
   requested?: RequestKey,
 ): ReturnType<typeof startRun> {
   const { run } = await seeRun(deps.sql, runId, caller.authority);
-  // How its other targets ended is not for who sees a part of it.
+  // A reader who sees only part of the run must not learn how its other targets ended.
   if (!caller.authority.holdsOnCategory('read', run.categoryId)) throw notFound(`Job ${run.jobId}`);
   if (!caller.authority.holdsOnCategory('run', run.categoryId)) {
     throw new MissingPermission(caller, 'run', `category “${run.category}”`);
@@ -47,7 +48,7 @@ export async function rerun(
   }
   const targets = await targetsToRerun(deps.sql, runId, statusesOf[which]);
   if (targets.length === 0) {
-    throw invalidField('which', `No target of run ${runId} ended so.`, {
+    throw invalidField('which', `No target of run ${runId} ended that way.`, {
       found: which,
       allowed: 'a choice that some target run fits',
     });
@@ -67,9 +68,9 @@ function refuseGone(names: readonly string[]): void {
   if (names.length === 0) return;
   const details = names.slice(0, maxDetails).map((found) => ({
     path: 'which',
-    message: `Target “${found}” was deleted since.`,
+    message: `Target “${found}” has been deleted.`,
     found,
   }));
-  const message = `${names.length === 1 ? 'A target' : `${names.length} targets`} of the run were deleted since: start a new run on the others.`;
+  const message = `${names.length === 1 ? 'A target of the run has' : `${names.length} targets of the run have`} been deleted: start a new run on the others.`;
   throw new AppError('invalid', message, { details });
 }

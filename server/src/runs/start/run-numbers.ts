@@ -1,13 +1,13 @@
-// A run's number is drawn while its start is still looked at, so that a start that goes through waits for no round trip
-// more. One that is refused puts its number back, so that people see no holes; only the last that was drawn is used
-// again, so that later runs have higher numbers.
+// Draws the number of a run while its start is still being checked, which saves a successful start one round trip. A
+// refused start puts its number back, so that people see no gaps. Only the last number drawn is used again, so that
+// later runs always have higher numbers.
 import type { Sql } from '../../store/database/connection.ts';
 
 export class RunNumbers {
   #last = 0;
   #unused: number | undefined;
 
-  /** @param draw given a number to use in place of another, where no other server has drawn one since. */
+  /** @param draw draws a number, or uses the given unused one if no other server has drawn a number since. */
   async draw<T extends { runId: number }>(
     draw: (unused: number | undefined) => Promise<T | undefined>,
   ): Promise<T | undefined> {
@@ -19,7 +19,7 @@ export class RunNumbers {
     return drawn;
   }
 
-  /** Nothing was or will be stored under it. */
+  /** Gives a number back. Call it only if nothing was or will be stored under it. */
   putBack(number: number): void {
     if (number === this.#last) this.#unused = number;
   }
@@ -27,7 +27,7 @@ export class RunNumbers {
 
 const numbersOf = new WeakMap<Sql, RunNumbers>();
 
-/** Those of this process, for a database. */
+/** Returns the numbers that this process draws for a database. */
 export function runNumbers(sql: Sql): RunNumbers {
   const numbers = numbersOf.get(sql) ?? new RunNumbers();
   numbersOf.set(sql, numbers);

@@ -1,4 +1,4 @@
-// What the audit row of a start tells of it.
+// What the audit row of a start says about it.
 import type { JobDefinition } from '@opsconductor/protocol';
 import { runAsCredential } from '../../jobs/require-credential-use.ts';
 import type { SelectedRow } from '../../store/targets/target-selection.ts';
@@ -7,7 +7,7 @@ import { refOf, type StartRun } from './start-request.ts';
 
 const maxDetails = 100;
 
-/** For the audit row: what was asked for at the start, beside the targets. */
+/** Returns what was asked for at the start, apart from the targets. */
 export function overridesOf({ priority, strategy, timeoutS, version, rerun }: StartRun) {
   return {
     ...(version === undefined ? {} : { versionAsked: version }),
@@ -18,7 +18,9 @@ export function overridesOf({ priority, strategy, timeoutS, version, rerun }: St
   };
 }
 
-/** For the audit row: what it was given by name. Values may be anybody's. */
+/**
+ * Returns the names of the values that the run was given. The values themselves are left out: they may be confidential.
+ */
 export function valuesTold(request: StartRun, { values, secrets }: GivenToRun) {
   const { reason } = request;
   const versionRef = refOf(request);
@@ -31,8 +33,8 @@ export function valuesTold(request: StartRun, { values, secrets }: GivenToRun) {
 }
 
 /**
- * For the audit row: what the targets have or inherit, most used first, and what steps name. Ids alone of the former: who
- * may read of the job's category need not know of segments.
+ * Returns the credentials that the targets have or inherit, most used first, and those that steps name. The former only
+ * by id, since people who may read the job's category needn't know of segments.
  */
 export function credentialsUsed(
   definition: Pick<JobDefinition, 'connection' | 'steps'>,

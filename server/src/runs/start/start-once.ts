@@ -1,5 +1,5 @@
-// A start that is asked for again with the same Idempotency-Key, because its answer was lost, makes no second run
-// (draft-ietf-httpapi-idempotency-key-header).
+// Makes sure that a start which is repeated with the same Idempotency-Key, because its answer was lost, doesn't make a
+// second run (draft-ietf-httpapi-idempotency-key-header).
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import type { Caller } from '../../caller.ts';
 import { unwrapDataKey } from '../../credentials/at-rest/data-key.ts';
@@ -12,20 +12,20 @@ import { seeRun } from '../view/seen-run.ts';
 import type { Started } from './start-run.ts';
 
 export const requestKeyHeader = 'Idempotency-Key';
-/** Visible ASCII, in quotes as the draft has it or without. */
+/** Visible ASCII characters, in quotes as in the draft or without. */
 const keyForm = /^"?([\x21\x23-\x7e]{16,255})"?$/;
 
 export interface RequestKey {
-  /** Of the caller and their key. */
+  /** Hash of the caller's id and their key. */
   key: Buffer;
-  /** What is asked for. */
+  /** The request, as JSON. */
   asked: string;
 }
 
 /**
- * The key of a request to start a run, and what it asks for; undefined without the header.
+ * Returns the key of a request to start a run with what it asks for, or `undefined` if the header is missing.
  *
- * @throws {AppError} `invalid` for anything but 16 to 255 visible characters.
+ * @throws {AppError} `invalid` unless the key has 16 to 255 visible characters.
  */
 export function requestKeyOf(
   given: string | undefined,
@@ -35,7 +35,7 @@ export function requestKeyOf(
   if (given === undefined) return undefined;
   const key = keyForm.exec(given.trim())?.[1];
   if (key === undefined) {
-    throw invalidField(requestKeyHeader, 'Is no key.', {
+    throw invalidField(requestKeyHeader, 'This is not a valid key.', {
       found: given.slice(0, 300),
       allowed: '16 to 255 visible ASCII characters without quotes in them, such as a UUID',
     });
@@ -46,16 +46,16 @@ export function requestKeyOf(
   };
 }
 
-/** Of what was asked for, under the data key of the run that it made. */
+/** Returns a digest of the request, keyed with the data key of the run that it made. */
 export function requestDigest(dataKey: Uint8Array, { asked }: RequestKey): Buffer {
   return createHmac('sha256', dataKey).update('request ').update(asked).digest();
 }
 
 /**
- * Starts a run, unless a request with this key has made one: then that run is the answer.
+ * Starts a run, unless a request with this key has already made one: then that run is the answer.
  *
- * @throws {AppError} as `start` does; `conflict` where the key was used for something else; `not_found` for who does not see all
- * of that run any more.
+ * @throws {AppError} as `start` does; `conflict` if the key was used for a different request; `not_found` if the caller
+ * no longer sees the whole earlier run.
  */
 export async function startOnce(
   deps: { sql: Sql; masterKey: MasterKey },
@@ -68,8 +68,8 @@ export async function startOnce(
   try {
     return { ...(await start()), isRepeated: false };
   } catch (error) {
-    // Both were on their way, to this server or to two; where the other one has committed, this one may have failed of it in
-    // many ways: its grant is used, its run is there.
+    // The same request may have been sent twice at once, to this server or to two. If the other one has committed, this
+    // one may have failed for many reasons: its grant is used, or its run exists.
     const other = requested === undefined ? undefined : await startedBy(deps, requested, caller);
     if (other === undefined) throw error;
     return other;
@@ -85,7 +85,7 @@ async function startedBy(
   if (found === undefined) return undefined;
   const { runId, jobId, digest } = found;
   const { run, isWhole } = await seeRun(sql, runId, caller.authority);
-  // Who starts a run sees all of it; who has lost rights since is not answered as if they were who started it.
+  // A caller sees the whole run that they start. If they have lost rights since, they get no answer from that time.
   if (!isWhole) throw notFound(`Run ${runId}`);
   const dataKey = unwrapDataKey(masterKey, found.dataKey, runKeyContext(jobId));
   if (!timingSafeEqual(digest, requestDigest(dataKey, requested))) {

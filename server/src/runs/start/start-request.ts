@@ -1,4 +1,4 @@
-// What is asked for where a run is started.
+// What the request to start a run asks for.
 import type { SecretParameters, Strategy, TargetSelection } from '@opsconductor/protocol';
 import type { SignedGrant } from '@opsconductor/protocol/grants';
 import type { RequestKey } from './start-once.ts';
@@ -6,22 +6,22 @@ import type { RequestKey } from './start-once.ts';
 export interface StartRun {
   jobId: number;
   selection: TargetSelection;
-  /** Seconds; the job's own `start_within` when left out. */
+  /** Seconds; the job's own `start_within` if left out. */
   startWithinS?: number | undefined;
-  /** In place of what the job says; see `requireOverrides`. */
+  /** These three replace what the job says; see `requireOverrides`. */
   priority?: number | undefined;
   strategy?: Strategy | undefined;
   timeoutS?: number | undefined;
-  /** Number, tag or channel of a version; the current one when left out. */
+  /** Number, tag or channel of a version; the current version if left out. */
   version?: number | string | undefined;
   parameters?: Record<string, unknown> | undefined;
   secretParameters?: SecretParameters | undefined;
   reason?: string | undefined;
-  /** What its signers allow, where agents of its segments ask for that. */
+  /** What the signer allows. Required if agents of the run's segments run only what is signed. */
   grant?: SignedGrant | undefined;
-  /** The version of a run that it has had, on targets of that. */
+  /** Set if this is a rerun: the earlier run, whose version is used on targets of that run. */
   rerun?: Rerun | undefined;
-  /** Makes a run once; see `startOnce`. */
+  /** Ensures that the request makes only one run; see `startOnce`. */
   requested?: RequestKey | undefined;
 }
 
@@ -29,11 +29,11 @@ export interface Rerun {
   runId: number;
   jobVersion: number;
   which: string;
-  /** First step by target, where that is not step 1. */
+  /** First step by target id, for targets that don't begin with step 1. */
   firstSteps: ReadonlyMap<number, number>;
 }
 
-/** The tag or channel that was asked for. */
+/** Returns the tag or channel that was asked for, or `null`. */
 export function refOf({ version }: StartRun): string | null {
   return typeof version === 'string' ? version : null;
 }

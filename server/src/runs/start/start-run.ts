@@ -1,4 +1,5 @@
-// Starts a run: a version of the job on the chosen targets, with the values given. It is refused whole, or queued whole.
+// Starts a run of a job version on the chosen targets with the given values. A run is either queued as a whole or
+// refused as a whole.
 import type { JobDefinition } from '@opsconductor/protocol';
 import { recordAudit } from '../../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../../caller.ts';
@@ -34,44 +35,53 @@ import { credentialsUsed, overridesOf, valuesTold } from './start-audit.ts';
 import type { StartRun } from './start-request.ts';
 import { orderForStart, resolveTargets } from './start-targets.ts';
 
-/** A run with more first steps is claimed by itself: until its rows are written nothing else could be. */
+/**
+ * Runs with more targets are claimed separately, because nothing else could be claimed until all their rows are
+ * written.
+ */
 const maxTargetsClaimedAlong = 100;
 /**
- * While a start waits for a lock it has a place that another could have; at first also a claim, beside which its server
- * makes no other.
+ * How long a start waits for locks at its first attempt. While it waits it occupies a turn that another start could
+ * use, and possibly the server's claim, so that the server makes no other claim.
  */
 const maxFirstLockWaitMs = 250;
-/** Of one in line: `later` until it holds job and targets, `held` for what it may meet then. Each keeps all behind it waiting. */
+/**
+ * Lock waits of a start that has met a lock and tries again: `later` until it holds the job and the targets, `held` for
+ * locks after that. They are shorter if other starts wait behind it.
+ */
 const maxLockWaitMs = { alone: { later: 500, held: 5_000 }, inFrontOfOthers: { later: 50, held: 500 } };
 const lockNotAvailable = '55P03';
 const nothingNew: ProgressNews = { runs: [], segments: [], cancel: [] };
-/** Of a reference to what is not there, and of one that is null because that was deleted. */
+/**
+ * Violations by a reference to a row that no longer exists, and by a reference that is null because the row was
+ * deleted.
+ */
 const goneViolations: readonly unknown[] = ['23503', '23502'];
 
 export interface StartRunDeps {
   sql: Sql;
-  /** What the run is written by, in place of `sql`. */
+  /** The pool that writes the run, instead of `sql`. */
   queue?: Sql;
   masterKey: MasterKey;
   identity: { installationId: string };
-  /** Given the run's data key, so that its first output waits for none. */
+  /** Remembers the run's data key, so that the run's first output needn't wait for it to be read. */
   keys?: Pick<RunKeys, 'remember'>;
-  /** Leases its first steps with its commit. */
+  /** Leases the run's first steps in the same transaction. */
   claims?: ClaimsAlong;
 }
 
 export interface Started {
   runId: number;
-  /** What is still to be published on this server. */
+  /** Changes that still have to be published on this server. */
   news: ProgressNews;
-  /** The run as it was committed; rejects where the connection was lost on its way. */
+  /** The run as it was committed. Rejects if the connection was lost before the answer arrived. */
   run: Promise<RunRecord | undefined>;
 }
 
 /**
- * Starts a run on what the selection comes to.
+ * Starts a run on the targets that the selection resolves to.
  *
- * @throws {AppError} `not_found` for a job, target or group that the caller does not see; `forbidden` where they may not
+ * @throws {AppError} `not_found` for a job, target or group that the caller doesn't see; `forbidden` if they may not
  * run the job, run on a target or use credentials there; `invalid` for targets that can't be run on. Each names the
  * place in the request, or the targets.
  */
@@ -98,17 +108,19 @@ export async function startRun(deps: StartRunDeps, request: StartRun, caller: Ca
 
 interface Places {
   turns: Turns;
-  /** Of those that have met a lock. */
+  /** Admits one at a time those starts that have met a lock. */
   waiters: Turns;
 }
 
 const placesOfPools = new WeakMap<Sql, Places>();
 
 /**
- * Half of the connections that starts have their transactions on: each is open while it reads over the other pool, and
- * what agents send goes on beside them. Without a pool for the queue they read over the same one, which needs the rest.
- * One of these turns at most is had by those that have met a lock of others, as of who deletes one of their targets: each
- * waits for a moment, a shorter one where others wait behind it, and then it is the next one's turn.
+ * Starts may use half of the pool's connections. Each start keeps its transaction open while it reads over the other
+ * pool; the other half is left for what agents send. Without a separate pool for the queue, starts also read over this
+ * one, and need the rest for that.
+ *
+ * Of the starts that have met a lock of others, such as of someone who is deleting one of their targets, only one at a
+ * time uses a turn. It waits for a moment, a shorter one if others wait behind it, and then the next one tries.
  */
 function placesOf(sql: Sql): Places {
   const places = placesOfPools.get(sql) ?? {
@@ -136,23 +148,25 @@ async function queueOrReadAgain(deps: QueueDeps, request: StartRun, caller: Call
   try {
     return await queueRun(deps, request, caller);
   } catch (error) {
-    // The job or a target was deleted since it was read, or the grant used: reading again names it.
+    // The job or a target was deleted since it was read, or the grant was used. Reading again finds out which and
+    // reports it.
     if (!goneViolations.includes(sqlState(error)) && !isGrantUsed(error)) throw error;
     return await queueRun(deps, request, caller);
   }
 }
 
-/** `waits`: it has met a lock, and is to find that free before it writes anything. */
+/** `waits`: set after the start has met a lock. It must then get its locks before it writes anything. */
 type QueueDeps = StartRunDeps & { waits?: { later: number; held: number } };
 
-/** Fails with 55P03 where others hold for longer than a moment what it has to lock. */
+/** Fails with 55P03 if others hold a lock that it needs for longer than it may wait. */
 async function queueRun(deps: QueueDeps, request: StartRun, caller: Caller): Promise<Started> {
   const { sql, masterKey } = deps;
-  // Read while the transaction opens, and written with its commit: each round trip is waited for by a person.
+  // Read while the transaction opens, and written together with its commit, because a person waits for each round trip.
   const readingJob = readJob(sql, request.jobId, caller);
   const readingVersion = versionOf(sql, request);
   const readingTargets = readingVersion.then((version) => resolveTargets(sql, request, version, caller));
-  // Met inside the transaction, unless that could not be opened; the job's first, whichever comes first.
+  // Errors are handled when these are awaited in the transaction. This avoids unhandled rejections if the transaction
+  // can't be opened, and reports the job's error first, whichever comes first.
   for (const reading of [readingJob, readingVersion, readingTargets]) reading.catch(() => undefined);
   const dataKey = newDataKey();
   const claim = new OneClaim();
@@ -209,7 +223,7 @@ async function queueRun(deps: QueueDeps, request: StartRun, caller: Caller): Pro
     try {
       isSent = true;
       const bound = boundLockWaits(tx, deps.waits?.held ?? maxFirstLockWaitMs);
-      // Met below, unless what follows fails before.
+      // Awaited below, unless something fails before that.
       bound.catch(() => undefined);
       const inserted = insertRun(tx, newRun);
       const carried = leavesOutOutputs(request, definition)
@@ -230,7 +244,7 @@ async function queueRun(deps: QueueDeps, request: StartRun, caller: Caller): Pro
         sent.push(along.claim(tx, { jobRunId: runId, claimRank: -newRun.priority, segmentIds: segments }));
       sent.push(commitWithThese(tx));
       const run = findRun(tx, runId);
-      // Met by the caller, unless nothing was committed.
+      // Handled by the caller, unless nothing was committed.
       run.catch(() => undefined);
       await Promise.all(sent);
       return { runId, news: along === undefined ? news : nothingNew, run };
@@ -246,12 +260,15 @@ async function queueRun(deps: QueueDeps, request: StartRun, caller: Caller): Pro
     if (!isSent) readingJob.then(({ runId }) => runNumbers(sql).putBack(runId)).catch(() => undefined);
     throw error;
   } finally {
-    // Of a connection that is lost the driver may forget statements: then the work itself never ends.
+    // If a connection is lost, the driver may drop statements without settling them, and then `work` never ends.
     claim.over();
   }
 }
 
-/** The claim that goes along with a transaction: no other is made until it is over, so that is told whatever happens. */
+/**
+ * The claim that goes along with a transaction. No other claim is made until `over` is called, so that must always
+ * happen.
+ */
 class OneClaim {
   #over: (() => void) | undefined;
 
@@ -267,7 +284,7 @@ class OneClaim {
   }
 }
 
-/** What such a run would be on; refused as its start would be. */
+/** Returns the version and targets that such a run would have. It is refused as the start would be. */
 export async function planStart(
   sql: Sql,
   request: Pick<StartRun, 'jobId' | 'selection' | 'version'>,
@@ -280,14 +297,14 @@ export async function planStart(
   return { jobVersion: version ?? job.version, targets };
 }
 
-/** Whether steps are left out that may have handed something on. */
+/** Whether the rerun leaves out steps that may have handed something on. */
 function leavesOutOutputs({ rerun }: StartRun, { steps }: JobDefinition): boolean {
   return (
     rerun !== undefined && rerun.firstSteps.size > 0 && steps.some(({ outputs }) => outputs !== undefined)
   );
 }
 
-/** The job, for somebody who may run it. Its targets are looked at by `resolveTargets`. */
+/** Reads the job if the caller may run it. Targets are checked by `resolveTargets`. */
 async function readJob(sql: Sql, jobId: number, caller: Caller): Promise<RunPlan> {
   const numbers = runNumbers(sql);
   const job = await numbers.draw((unused) => planRun(sql, jobId, unused));
@@ -301,7 +318,7 @@ async function readJob(sql: Sql, jobId: number, caller: Caller): Promise<RunPlan
   return job;
 }
 
-/** The version that is asked for; undefined for the current one. */
+/** Returns the version that was asked for, or `undefined` for the current one. */
 async function versionOf(
   sql: Sql,
   { jobId, version, rerun }: Pick<StartRun, 'jobId' | 'version' | 'rerun'>,

@@ -1,4 +1,4 @@
-// The targets of a start: what the selection comes to, in the order in which they begin.
+// Resolves the selection of a start to targets, checks them, and puts them into the order in which they start.
 import { randomInt } from 'node:crypto';
 import {
   limits,
@@ -43,7 +43,10 @@ export async function resolveTargets(
   return { targets, selection: { ...asked, selected: targets.length } };
 }
 
-/** A run takes all that is selected or nothing; what is in the way is told of each target. */
+/**
+ * Refuses the run if any selected target can't be run on: a run takes all of them or none. Reports the problem of each
+ * target.
+ */
 function refuseProblems(askedIds: readonly number[], targets: readonly SelectedRow[], caller: Caller): void {
   const indexOf = new Map(askedIds.map((id, index) => [id, index]));
   const problems = targets.flatMap((row) => {
@@ -68,7 +71,7 @@ function refuseProblems(askedIds: readonly number[], targets: readonly SelectedR
   throw new AppError('invalid', message, { details });
 }
 
-/** The targets in the order in which they start, and how the strategy holds for them. */
+/** Returns the targets in the order in which they start, and the strategy as resolved for them. */
 export function orderForStart(
   strategy: Strategy | undefined,
   targets: readonly SelectedRow[],

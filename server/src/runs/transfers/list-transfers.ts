@@ -1,4 +1,4 @@
-// Files that an attempt of a step has moved.
+// Lists the files that an attempt of a step has moved.
 import type { StepTransfers } from '@opsconductor/protocol';
 import type { Authority } from '../../auth/authority.ts';
 import { notFound } from '../../errors.ts';
@@ -8,7 +8,7 @@ import { findTransferTotals, listTransferRows, type TransferRecord } from '../..
 import type { RunKeys } from '../run-keys.ts';
 import { openNames } from './take-transfers.ts';
 
-/** @throws {AppError} `not_found` for a step of another run, or one that may not be seen. */
+/** @throws {AppError} `not_found` if the step belongs to another run or may not be seen. */
 export async function listTransfers(
   { sql, keys }: { sql: Sql; keys: RunKeys },
   ref: { runId: number; stepId: number; epoch: number | undefined },

@@ -1,5 +1,5 @@
-// What an agent says that a step has moved, made ready to be stored. It is hostile input: names are sealed as they are, and
-// times and counts are taken only where they are such.
+// Prepares for storage what an agent says that a step has moved. This is hostile input: names are sealed unchanged, and
+// times are taken only if they are valid.
 import type { TransferReport, TransferRow } from '@opsconductor/protocol';
 import { aadOf, openAtRest, sealAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
 import type { Log } from '../../log.ts';
@@ -14,7 +14,7 @@ interface AttemptRef {
   epoch: number;
 }
 
-/** What of a row is sealed. */
+/** The sealed part of a row. */
 export type TransferNames = Pick<TransferRow, 'localPath' | 'remotePath' | 'error'>;
 
 export class TransferTaker {
@@ -24,7 +24,10 @@ export class TransferTaker {
     this.#deps = deps;
   }
 
-  /** Undefined where there is no such step; without rows where the run's key can't be read: the files were moved. */
+  /**
+   * Returns `undefined` if there is no such step. If the run's key can't be read, rows are left out, since the files
+   * were moved all the same.
+   */
   async take(
     attempt: AttemptRef,
     { totals, rows }: TransferReport,

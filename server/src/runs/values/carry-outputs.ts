@@ -1,5 +1,5 @@
-// What the steps have handed on that a rerun leaves out: the steps after them find it as in the run before. Encrypted
-// anew, since it is bound to its step; secret ones are sealed to their segment still.
+// Carries over what the steps that a rerun leaves out have handed on, so that later steps find it as in the previous
+// run. Values are encrypted again because they are bound to their step; secret values stay sealed to their segment.
 import { unwrapDataKey } from '../../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import type { Tx } from '../../store/database/connection.ts';
@@ -7,7 +7,7 @@ import { findOutputsBefore, findRunValues, type NewStepOutputs } from '../../sto
 import { runKeyContext } from '../run-keys.ts';
 import { openOutputs, sealOutputs } from './values-at-rest.ts';
 
-/** For the steps of a run that was just inserted. */
+/** Returns the outputs to store for the steps of a run that was just inserted. */
 export async function carriedOutputs(
   { sql, masterKey }: { sql: Tx; masterKey: MasterKey },
   { from, to, dataKey }: { from: number; to: number; dataKey: Buffer },

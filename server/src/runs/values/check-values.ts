@@ -1,4 +1,4 @@
-// What a run is given, against what the job's version asks for. Everything that is wrong is told at once.
+// Checks the values that a run is given against what the job version asks for. All problems are reported together.
 import {
   type CompiledParameters,
   compileParameters,
@@ -10,14 +10,14 @@ import { AppError } from '../../errors.ts';
 
 export interface GivenValues {
   parameters?: Record<string, unknown> | undefined;
-  /** Names of the secrets that came sealed. */
+  /** Names of the secrets that were sealed by the client. */
   sealedNames?: readonly string[] | undefined;
 }
 
 export interface RunValues {
-  /** With defaults; without secrets. */
+  /** With defaults, without secrets. */
   values: Record<string, unknown>;
-  /** Secrets that came in the clear. */
+  /** Secrets that were sent unsealed. */
   secrets: ReadonlyMap<string, string>;
 }
 
@@ -27,7 +27,9 @@ const maxDetails = 50;
 const compiled = new WeakMap<object, CompiledParameters>();
 
 /**
- * @throws {AppError} `invalid`, with a detail for each parameter that is wrong. A secret's value is in none.
+ * Separates the values into plain values and secrets.
+ *
+ * @throws {AppError} `invalid`, with a detail for each parameter that is wrong. No detail contains a secret's value.
  */
 export function checkValues(
   definition: Declared,
@@ -58,7 +60,7 @@ function compiledOf(definition: Declared): CompiledParameters {
   return made;
 }
 
-/** What came sealed and is no secret, or came in the clear as well. */
+/** Reports values that were sealed although they aren't secret, or that were sent unsealed as well. */
 function sealedProblems(
   { parameters = {} }: Declared,
   given: Record<string, unknown>,
@@ -68,7 +70,7 @@ function sealedProblems(
     if (!Object.hasOwn(parameters, name)) return [];
     const path = `secretParameters.values.${name}`;
     if (parameters[name]?.secret !== true)
-      return [{ path, message: `Parameter “${name}” is no secret: give it in parameters.` }];
+      return [{ path, message: `Parameter “${name}” is not a secret: give it in parameters.` }];
     if (!Object.hasOwn(given, name)) return [];
     return [{ path, message: `Parameter “${name}” is given in parameters as well: give it once.` }];
   });

@@ -1,4 +1,4 @@
-// The values of a run for another one that runs its version again. Secrets stay sealed: nobody here can open them.
+// Copies the values of a run for a rerun of the same version. Secrets stay sealed: no server can open them.
 import { unwrapDataKey } from '../../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError, notFound } from '../../errors.ts';
@@ -8,9 +8,7 @@ import { runKeyContext } from '../run-keys.ts';
 import type { SealedSecrets } from './seal-secrets.ts';
 import { openParameters } from './values-at-rest.ts';
 
-/**
- * @throws {AppError} `invalid` where a target lies in a segment now that the secrets were not sealed to.
- */
+/** @throws {AppError} `invalid` if a target is now in a segment that the secrets weren't sealed to. */
 export async function copyValues(
   { sql, masterKey }: { sql: Queryable; masterKey: MasterKey },
   runId: number,
@@ -28,7 +26,7 @@ export async function copyValues(
     const names = (await findSegmentKeysNow(sql, missing)).map(({ segmentName }) => `“${segmentName}”`);
     const message = `Targets of run ${runId} are in ${names.slice(0, 10).join(', ')} now, which its secrets were not sealed to: start a new run and enter them again.`;
     throw new AppError('invalid', message, {
-      details: [{ path: 'which', message, allowed: 'targets that are in the segments of the run still' }],
+      details: [{ path: 'which', message, allowed: 'targets that are still in the segments of the run' }],
     });
   }
   const wanted = new Set(segmentIds);

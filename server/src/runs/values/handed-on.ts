@@ -1,5 +1,5 @@
-// What an agent says that a step hands on, looked at and encrypted before it is stored. It is hostile input: only what the
-// step's definition names is taken, and no more than all steps of a target run may hand on together.
+// Checks and encrypts what an agent says that a step hands on, before it is stored. This is hostile input: only outputs
+// that the step's definition names are taken, and the steps of a target run share one limit on their size.
 import { type HandedOn, limits, type StepOutcome } from '@opsconductor/protocol';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { loadJobVersion } from '../../jobs/load-job-version.ts';
@@ -18,7 +18,7 @@ export class HandedOnValues {
     this.#deps = deps;
   }
 
-  /** What is to be stored, or the outcome that it has in place of the one that was told. */
+  /** Returns what is to be stored, or the outcome that the attempt gets instead of the reported one. */
   async take(
     attempt: { stepId: number; epoch: number },
     given: Record<string, HandedOn>,

@@ -1,5 +1,5 @@
-// What steps are rendered with on their agents: the run's values, the target's, what earlier steps have handed on. Secrets
-// go along as they are sealed.
+// Collects the values that agents render steps with: those of the run and the target, and what earlier steps have
+// handed on. Secrets are passed on sealed.
 import type { JobDefinition, LeaseRendering, LeaseSecret, LeaseTarget } from '@opsconductor/protocol';
 import type { SealedEnvelope } from '@opsconductor/protocol/sealing';
 import { unwrapDataKey } from '../../credentials/at-rest/data-key.ts';
@@ -34,7 +34,7 @@ interface KeptRun {
   row: RunValuesRow;
   dataKey: Buffer;
   values: Record<string, unknown>;
-  /** By segment. */
+  /** By segment id. */
   secrets: Map<number, LeaseSecret[]>;
   bytes: number;
 }
@@ -42,7 +42,7 @@ interface KeptRun {
 export class LeaseRenderings {
   readonly #sql: Sql;
   readonly #masterKey: MasterKey;
-  /** What runs were given does not change; kept while their steps are handed out. */
+  /** The values of a run never change, so they are kept while its steps are being leased. */
   readonly #runs = new Map<number, KeptRun>();
   #keptBytes = 0;
 
@@ -52,8 +52,8 @@ export class LeaseRenderings {
   }
 
   /**
-   * By step id, a sentence for what can't be read; nothing of steps that are carried out as they are written, nor of those
-   * whose target is gone.
+   * Returns the renderings by step id, or a sentence for the user if something can't be read. Left out are steps that
+   * need no rendering and steps whose target has been deleted.
    */
   async of(steps: readonly StepToRender[]): Promise<Map<number, LeaseRendering | string>> {
     const renderings = new Map<number, LeaseRendering | string>();

@@ -1,5 +1,5 @@
-// Secret values of a run, sealed to each segment that it has targets in: by the client, or by this server where a value
-// came in the clear. Then it is in this process's memory alone, and only until it is sealed.
+// Seals the secret values of a run to each segment in which it has targets. The client does it, or this server if a
+// value arrives unsealed; then it exists only in this process's memory, until it is sealed.
 import { randomUUID } from 'node:crypto';
 import type { ErrorDetail, SecretParameters } from '@opsconductor/protocol';
 import { sealRunValue } from '@opsconductor/protocol/sealing';
@@ -17,16 +17,16 @@ export interface SecretsToSeal {
   installationId: string;
   jobId: number;
   segmentIds: readonly number[];
-  /** In the clear. */
+  /** Values that arrived unsealed, by name. */
   plain: ReadonlyMap<string, string>;
   sealed?: SecretParameters | undefined;
 }
 
 /**
- * The run's secrets for each of its segments; undefined where it has none.
+ * Returns the run's secrets sealed to each of its segments, or `undefined` if it has none.
  *
- * @throws {AppError} `invalid` where a value is not sealed to a segment of the run, or to an older generation of its key;
- * `conflict` while a segment's key is being replaced.
+ * @throws {AppError} `invalid` if a value isn't sealed to every segment of the run, or is sealed to another generation
+ * of a segment's key; `conflict` while a segment's key is being replaced, or if a segment has no key to seal to.
  */
 export async function sealSecrets(db: Queryable, wanted: SecretsToSeal): Promise<SealedSecrets | undefined> {
   const { plain, sealed } = wanted;

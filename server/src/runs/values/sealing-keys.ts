@@ -1,4 +1,4 @@
-// What whoever starts a run seals its secret values to, so that this server never sees them.
+// The keys that a client seals the secret values of a run to, so that this server never sees them.
 import type { RunSealingKeys, TargetSelection } from '@opsconductor/protocol';
 import { encodeBase64 } from '@opsconductor/protocol/sealing';
 import type { Caller } from '../../caller.ts';
@@ -9,9 +9,9 @@ import { findSegmentKeysNow } from '../../store/runs/run-values.ts';
 import { planStart } from '../start/start-run.ts';
 
 /**
- * The keys of all segments that the run would have targets in.
+ * Returns the keys of all segments in which the run would have targets.
  *
- * @throws {AppError} as starting that run would; `conflict` for a segment without a key, or whose key is being replaced.
+ * @throws {AppError} as starting that run would; `conflict` if a segment has no key or its key is being replaced.
  */
 export async function runSealingKeys(
   deps: { sql: Sql; identity: { installationId: string } },

@@ -1,4 +1,4 @@
-// Values of runs for their readers. Secrets are named, never shown: nobody here can open them.
+// Shows the values of a run to its readers. Secrets are named but never shown: no server can open them.
 import { isDeepStrictEqual } from 'node:util';
 import type { RunParameter, Step } from '@opsconductor/protocol';
 import { unwrapDataKey } from '../../credentials/at-rest/data-key.ts';
@@ -20,7 +20,7 @@ interface RunRef {
   jobVersion: number;
 }
 
-/** In the order of forms; those without a value are left out. */
+/** Returns parameters in the order of the form. Those without a value are left out. */
 export async function shownParameters(deps: ShownValuesDeps, run: RunRef): Promise<RunParameter[]> {
   const { definition } = await loadJobVersion(deps, run.jobId, run.jobVersion);
   const declared = Object.entries(definition.parameters ?? {}).sort(
@@ -43,7 +43,7 @@ export async function shownParameters(deps: ShownValuesDeps, run: RunRef): Promi
   });
 }
 
-/** What steps of these target runs have handed on, by step id. */
+/** Returns what the steps of these target runs have handed on, by step id. */
 export async function shownOutputs(
   deps: ShownValuesDeps,
   run: RunRef,

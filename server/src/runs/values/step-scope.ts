@@ -1,5 +1,5 @@
-// What of a job's version one step is rendered with: the parameters and earlier outputs that its text may refer to, and all
-// secrets, which are masked in its output.
+// Works out what one step is rendered with: the parameters and earlier outputs that its text may refer to, and all
+// secrets, because they are masked in its output.
 import {
   type JobDefinition,
   type RenderScope,
@@ -12,10 +12,10 @@ import { stepNeedsOf } from '../../jobs/step-needs.ts';
 
 export interface StepScope {
   scope: Pick<RenderScope, 'path' | 'parameters' | 'steps'>;
-  /** Numbers of the steps before it whose outputs are in the scope, with what they are called by. */
+  /** Earlier steps whose outputs are in the scope: their numbers, and the names by which expressions refer to them. */
   stepsBefore: ReadonlyMap<number, string>;
   when?: string;
-  /** What later steps call it by. */
+  /** The name by which later steps refer to it. */
   step?: string;
   outputs?: Record<string, StepOutput>;
 }
@@ -23,7 +23,7 @@ export interface StepScope {
 const rendering: readonly string[] = ['render', 'conditions', 'outputs'];
 const known = new WeakMap<object, Map<number, StepScope | undefined>>();
 
-/** Undefined for a step that is carried out as it is written. */
+/** Returns `undefined` for a step that needs no rendering. */
 export function stepScopeOf(definition: JobDefinition, stepNumber: number): StepScope | undefined {
   const scopes = known.get(definition) ?? new Map<number, StepScope | undefined>();
   known.set(definition, scopes);
@@ -58,7 +58,10 @@ function stepScope(definition: JobDefinition, stepNumber: number): StepScope | u
   };
 }
 
-/** A name that stands nowhere in the step's text is not referred to. In an expression one may be put together. */
+/**
+ * Finds the names that a step may refer to. A name that isn't in its text isn't referred to, unless an expression in
+ * `when` computes a name.
+ */
 function textOf({ config, when }: StepDefinition): { mayName(name: string): boolean } {
   const text = `${JSON.stringify(config)} ${when ?? ''}`;
   const putsTogether = when !== undefined && /(parameters|steps|outputs)\s*(\[|[^\s.[\w]|$)/.test(when);

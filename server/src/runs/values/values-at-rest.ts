@@ -1,4 +1,4 @@
-// Values of a run under its data key. Each is bound to its row.
+// Encrypts values of a run with its data key. Each sealed value is bound to its row.
 import { aadOf, openAtRest, sealAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
 
 export function sealParameters(dataKey: Buffer, runId: number, values: Record<string, unknown>): Buffer {

@@ -1,4 +1,4 @@
-// Why what waits of a run waits, as a reader of it may know it.
+// Explains why the waiting parts of a run wait, as far as its reader may know.
 import { isRunEnded, type RunExplanation, type Wait } from '@opsconductor/protocol';
 import type { Authority } from '../../auth/authority.ts';
 import type { Queryable, Sql } from '../../store/database/connection.ts';
@@ -27,7 +27,7 @@ import { SharedAnswers } from './shared-answers.ts';
 
 const maxRunsNamed = 10;
 
-/** For many who look at runs: those who see the same of one share what is read. */
+/** Explains runs to many readers at once: readers who see the same of a run share what is read. */
 export class Explanations {
   readonly #sql: Sql;
   readonly #answers = new SharedAnswers<RunExplanation>();
@@ -36,18 +36,16 @@ export class Explanations {
     this.#sql = sql;
   }
 
-  /** @throws as `explainRun` */
+  /** @throws as `explainRun` does. */
   of(id: number, authority: Authority): Promise<RunExplanation> {
     const key = JSON.stringify([id, authority.reach('read')]);
     return this.#answers.ask(key, () => explainRun(this.#sql, id, authority));
   }
 }
 
-/**
- * @throws {AppError} `not_found`, also where nothing of the run may be seen.
- */
+/** @throws {AppError} `not_found`, also if the caller may see nothing of the run. */
 export async function explainRun(sql: Sql, id: number, authority: Authority): Promise<RunExplanation> {
-  // All of one moment, so that a step which moves meanwhile is not told twice, or as what it is not.
+  // All reads use one snapshot, so that a step that changes meanwhile isn't listed twice or with a wrong reason.
   return (await sql.begin('isolation level repeatable read read only', (tx) =>
     explain(tx as unknown as Queryable, id, authority),
   )) as RunExplanation;
@@ -73,7 +71,8 @@ async function explain(db: Queryable, id: number, authority: Authority): Promise
 async function explainWaits(db: Queryable, seen: SeenRun, authority: Authority): Promise<Wait[]> {
   const { run, isWhole } = seen;
   const reaches = authority.reach('read');
-  // When it ends goes by all hosts of the run, and before its first lease by the run itself.
+  // The ends of waits depend on all hosts of the run, so only readers of the whole run are told; before the run's first
+  // lease they depend only on the run itself (`startBy`).
   const ends = isWhole && run.status !== 'queued';
   const rows = await listWaiting(db, run.id, reaches, { ends });
   const places = await readPlaces(db, run, rows);
@@ -106,7 +105,9 @@ async function explainWaits(db: Queryable, seen: SeenRun, authority: Authority):
   }
 }
 
-/** Able are those that can do what the steps need, together; the others that could be given steps are unfit for these. */
+/**
+ * Joins all able agents that can do what the steps need into one group, and the other able agents into a group `unfit`.
+ */
 function agentsFor({ needs }: WaitingRow, agents: readonly SegmentAgentsRow[]): AgentGroup[] {
   const groups: AgentGroup[] = agents.filter(({ state }) => state !== 'able');
   for (const row of agents) {
@@ -143,7 +144,7 @@ function holdersOf(row: WaitingRow, holders: readonly LockHolderRow[]): LockHold
   );
 }
 
-/** A strategy knows no segments: what it keeps back is one wait. */
+/** Joins what the strategy keeps back into one wait, since strategies don't distinguish segments. */
 function mergeUnopened(rows: readonly WaitingRow[]): WaitingRow[] {
   const [first, ...others] = rows.filter((row) => row.kind === 'unopened');
   if (first === undefined) return [...rows];

@@ -1,4 +1,4 @@
-// The reason for a wait: code, sentence and what to do. Pure.
+// Words the reason for a wait: code, sentence and what to do. Pure.
 import type { Wait, WaitCode } from '@opsconductor/protocol';
 import type { LockHolderRow, SegmentAgentsRow, WaitingRow } from '../../store/queue/waiting-steps.ts';
 import type { RunRecord } from '../../store/runs/runs.ts';
@@ -12,7 +12,7 @@ export interface Why {
   runs?: Wait['runs'];
 }
 
-/** Agents that can't be given steps, those first that are nearest to it. */
+/** States in which agents can't be given steps, the one nearest to being able first. */
 const unable = ['busy', 'draining', 'no_segment_key', 'starting', 'silent', 'offline', 'disabled'] as const;
 const unableCodes: Record<(typeof unable)[number], WaitCode> = {
   busy: 'agents_busy',
@@ -38,15 +38,17 @@ const unableAdvice: Record<(typeof unable)[number], string | null> = {
   no_segment_key: 'An agent that holds the segment key passes it on once both are connected.',
   starting: null,
   silent:
-    'Look at the agent’s host and its network: it is given up after a while, and goes on when it is back.',
+    'Look at the agent’s host and its network: the agent is given up after a while, and goes on when it is back.',
   offline: 'Start an agent of the segment, or look at why it can’t connect.',
   disabled: 'Enable an agent of the segment, or add another.',
 };
 
-/** As they are for some steps: unfit could be given steps, but can't do what these need. */
+/**
+ * Agents of one state with regard to certain steps. `unfit` agents could be given steps, but can't do what these need.
+ */
 export type AgentGroup = Omit<SegmentAgentsRow, 'state'> & { state: SegmentAgentsRow['state'] | 'unfit' };
 
-/** Of steps that any agent of their segment might take. */
+/** For ready steps, which any agent of their segment might take. */
 export function whyReady(row: WaitingRow, agents: readonly AgentGroup[], isBehind: boolean): Why {
   const where = `segment “${row.segmentName}”`;
   const able = agents.find((group) => group.state === 'able');
@@ -91,20 +93,20 @@ const needWords: Record<string, string> = {
   render: 'fill in the values of steps',
   conditions: 'look at the conditions of steps',
   outputs: 'hand on what a step finds',
-  bash: 'run commands by bash',
-  interpreters: 'feed commands, and run them by other interpreters than a shell',
+  bash: 'run commands with bash',
+  interpreters: 'send input to commands, and run them with interpreters other than a shell',
   become: 'become another user on the target',
   become_transfers: 'transfer files as another user on the target',
   run_as: 'run commands on Windows as the system',
   detect_secrets: 'mask secrets that they know by their form alone',
-  winrm_options: 'feed and limit commands on Windows, or run them as another user',
-  ssh_settings: 'pass jump hosts and heed algorithm policies',
+  winrm_options: 'send input to commands on Windows, limit them, or run them as another user',
+  ssh_settings: 'use jump hosts and apply algorithm policies',
 };
 
-/** A capability in words, after “can”. One without words is a step type. */
+/** Returns a capability in words that fit after “can”. A capability without words here is a step type. */
 export function needInWords(need: string): string {
   if (need.startsWith('agent:'))
-    return `be agent ${need.slice('agent:'.length)}, which alone the run was signed for`;
+    return `be agent ${need.slice('agent:'.length)}, the only one that the run was signed for`;
   return needWords[need] ?? `run ${need}`;
 }
 
@@ -164,7 +166,7 @@ export function whyLock(row: WaitingRow, holders: readonly LockHolderRow[], runI
   };
 }
 
-/** `run` is undefined for who sees only a part of it: the numbers tell of the rest. */
+/** @param run `undefined` for readers who see only part of it, since the numbers would tell about the rest. */
 export function whyUnopened(run: RunRecord | undefined): Why {
   const { strategy, targetsOpened, batchNumber, batchEnd } = run ?? {};
   if (run === undefined || strategy === undefined || strategy === null) {
@@ -193,7 +195,7 @@ export function whyUnopened(run: RunRecord | undefined): Why {
   };
 }
 
-/** Targets that wait for a decision keep their places (ADR 0052). */
+/** Targets that wait for a decision keep their places in the strategy (ADR 0052). */
 function whyHeldCount(held: number): { sentence: string; advice: string | null } {
   if (held === 0) return { sentence: '', advice: null };
   return {
@@ -202,7 +204,7 @@ function whyHeldCount(held: number): { sentence: string; advice: string | null }
   };
 }
 
-/** Of steps that an agent has, and of those that come back by themselves or by a person. */
+/** For steps that an agent has, and for those that continue by themselves or by a person's decision. */
 export function whyWithAgent({ kind, agentName, since, until, lockScope: _ }: WaitingRow): Why {
   const agent = `Agent “${agentName}”`;
   switch (kind) {

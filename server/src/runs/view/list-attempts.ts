@@ -1,4 +1,4 @@
-// The attempts of a step, the live one included.
+// Lists the attempts of a step, including the live one.
 import type { Attempt } from '@opsconductor/protocol';
 import type { Authority } from '../../auth/authority.ts';
 import { notFound } from '../../errors.ts';
@@ -8,7 +8,7 @@ import { findStepOutput } from '../../store/runs/runs.ts';
 
 const iso = (date: Date | null): string | null => date?.toISOString() ?? null;
 
-/** @throws {AppError} `not_found` for a step of another run, or one that may not be seen. */
+/** @throws {AppError} `not_found` if the step belongs to another run or may not be seen. */
 export async function listAttempts(
   sql: Sql,
   ref: { runId: number; stepId: number },

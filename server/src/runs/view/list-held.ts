@@ -1,4 +1,4 @@
-// What of a run waits for a person, as few questions as there are things to decide.
+// Lists what in a run waits for a person, as few questions as there are different things to decide.
 import { decisionConsequences, type HeldSteps } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
 import { plainRules } from '../../jobs/step-rules.ts';
@@ -9,7 +9,7 @@ import { seeRun } from './seen-run.ts';
 
 const maxStepsTold = 100;
 
-/** Held steps that the caller sees, gathered by step, agent and reason. */
+/** Returns the held steps that the caller sees, grouped by step, agent and reason. */
 export async function listHeld(
   sql: Sql,
   runId: number,

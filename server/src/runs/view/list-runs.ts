@@ -1,4 +1,4 @@
-// The history of runs, across jobs: narrowed down, in pages, counted.
+// Lists runs across jobs: filtered, in pages, counted.
 import { limits, maxCountedRuns, type RunPage, type RunQuery, runStatuses } from '@opsconductor/protocol';
 import type { Authority } from '../../auth/authority.ts';
 import { AppError } from '../../errors.ts';
@@ -11,14 +11,16 @@ import { countRuns, findStarter, listingWithin, TookTooLong } from '../../store/
 import { runView } from './run-view.ts';
 import { listSeenRuns } from './seen-run.ts';
 
-/** What no index serves goes through all runs; this is how long it may. */
+/** How long a search may take. A filter without an index goes through all runs. */
 const searchMs = 10_000;
-/** Also where the page itself is found at once: it waits for its count no longer than this, and goes without. */
+/**
+ * How long a page waits for its total at most, even if the page itself is found at once. Then it goes without a total.
+ */
 const countMs = 3_000;
 
 /**
- * @throws {AppError} `invalid`, naming the field, for a status, a time or a cursor that is none; `unavailable` where it would
- *   read too much.
+ * @throws {AppError} `invalid`, naming the field, if a status, a time or a cursor isn't valid; `unavailable` if the
+ * search would read too much.
  */
 export async function listRuns(
   sql: Sql,
@@ -41,10 +43,10 @@ export async function listRuns(
   };
   const beyond = cursor === undefined ? undefined : decodeCursor(cursor, ['number'])[0];
   const reaches = authority.reach('read');
-  // The status of a part is known only once the part is looked at: such runs are listed, and not counted.
+  // The status of a part is known only once the part has been read, so such runs are listed but not counted.
   const isCounted = count === true && (filter.statuses === undefined || reachesEverything(reaches));
   const starter = some(query.createdBy);
-  // By the id, as the database knows how many runs a user has started.
+  // Filtered by user id, because the database has statistics on how many runs a user has started.
   const createdBy = starter === undefined ? undefined : await findStarter(sql, starter);
   if (starter !== undefined && createdBy === undefined)
     return { items: [], nextCursor: null, ...(isCounted ? { total: 0 } : {}) };
@@ -65,10 +67,10 @@ export async function listRuns(
 
 function tellTooLong(error: unknown): never {
   if (!(error instanceof TookTooLong)) throw error;
-  // Also where something else had the table locked, or the database is busy.
+  // This also happens if something else has locked the table or the database is busy.
   const advice =
-    'Give a shorter time, a job or another filter beside it. Where that does not help either, the database is busy: try again later.';
-  throw new AppError('unavailable', `To look for these runs took too long. ${advice}`, { cause: error });
+    'Give a shorter time range, or add a job or another filter. If that does not help either, the database is busy: try again later.';
+  throw new AppError('unavailable', `Searching for these runs took too long. ${advice}`, { cause: error });
 }
 
 function notCounted(error: unknown): undefined {

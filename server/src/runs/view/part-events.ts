@@ -1,5 +1,5 @@
-// How many events of a run tell of the part that somebody sees. The history of a large run is long: it is gone through once
-// for each part, and counted on from there.
+// Counts the events of a run that concern the part that a reader sees. The history of a large run is long, so it is
+// read once for each part, and counted on from there.
 import type { Reach } from '../../auth/authority.ts';
 import type { Queryable } from '../../store/database/connection.ts';
 import { countPartEvents } from '../../store/runs/run-parts.ts';
@@ -7,18 +7,18 @@ import { countPartEvents } from '../../store/runs/run-parts.ts';
 const maxParts = 1_000;
 
 interface Counted {
-  /** Number of the run's event up to which they were counted. */
+  /** Number of the last event of the run that was considered. */
   seq: number;
   count: number;
 }
 
 export class PartEvents {
-  /** By the digest of the part, which no other run has. */
+  /** By the digest of the part, which is unique to it across runs. */
   readonly #counted = new Map<string, Promise<Counted>>();
 
   /**
-   * How many there are up to the event of the run with this number, and the digest of the part that they were counted of:
-   * it may have become another than the one that was expected.
+   * Returns how many events of the part there are up to event `run.eventSeq` of the run, and the digest of the part
+   * that was counted. The part may have changed, and then isn't the expected one.
    */
   async count(
     db: Queryable,
@@ -50,7 +50,7 @@ export class PartEvents {
   }
 }
 
-/** Who asks beside others waits for what they count, as it is most of it. */
+/** Counts on from an earlier count. Waits for that if it is still being made, since it is most of the work. */
 async function countOn(
   db: Queryable,
   run: { id: number; eventSeq: number },
@@ -60,7 +60,7 @@ async function countOn(
   const known = (await before?.catch(() => undefined)) ?? { seq: 0, count: 0 };
   const { eventSeq: seq } = run;
   if (seq === known.seq) return { count: known.count, isOf: digest, newest: known };
-  // Another has read the run since, and counted further.
+  // Someone else has read the run since, and counted further.
   const isBack = seq < known.seq;
   const range = isBack ? { from: seq, to: known.seq } : { from: known.seq, to: seq };
   const told = await countPartEvents(db, run.id, reaches, range);

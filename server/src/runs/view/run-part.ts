@@ -1,5 +1,5 @@
 // The part of a run that a reader sees. Its status, counters and times are those that the run would have if its other
-// target runs did not exist, so that none of them tells of the rest. Pure.
+// target runs didn't exist, so that none of them reveals anything about the rest. Pure.
 import { createHash } from 'node:crypto';
 import {
   aggregateRun,
@@ -22,11 +22,11 @@ export interface PartFigures {
   gappedSteps: number;
   truncatedSteps: number;
   startedAt: Date | null;
-  /** Of the target run that ended last. */
+  /** End of the target run that ended last. */
   completedAt: Date | null;
 }
 
-/** What holds for the whole run, and tells nothing of the other target runs. */
+/** Facts about the whole run that reveal nothing about the other target runs. */
 export interface RunTerms {
   maxFailures: number;
   cancelRequested: boolean;
@@ -55,7 +55,7 @@ export type PartView = Pick<
   errorMessage: null;
 };
 
-/** Status of a run that has these target runs and no others. */
+/** Returns the status of a run that has exactly these target runs. */
 export function partStatus(targets: PartFigures['targets'], terms: RunTerms): RunStatus {
   const open = targets.queued + targets.running + targets.cancelling + targets.held;
   if (open === 0) {
@@ -68,7 +68,10 @@ export function partStatus(targets: PartFigures['targets'], terms: RunTerms): Ru
   return targets.queued === totalOf(targets) ? 'queued' : 'running';
 }
 
-/** The fields of a run that its target runs decide. What the run says of others in words is left out. */
+/**
+ * Returns the fields of a run that its target runs decide. The run's error message is left out, as it may be about
+ * other target runs.
+ */
 export function partView(figures: PartFigures, terms: RunTerms): PartView {
   const { targets } = figures;
   const status = partStatus(targets, terms);
@@ -87,7 +90,7 @@ export function partView(figures: PartFigures, terms: RunTerms): PartView {
     totalSteps: figures.totalSteps,
     completedSteps: figures.completedSteps,
     failedSteps: figures.failedSteps,
-    // They may all be of other target runs.
+    // Late results may all belong to other target runs.
     lateResults: 0,
     startedAt: figures.startedAt,
     completedAt,
@@ -100,8 +103,8 @@ export function partView(figures: PartFigures, terms: RunTerms): PartView {
 }
 
 /**
- * Statuses one of which a target run must have for a part that holds it to be in the status: what a query may leave
- * out before the rest is computed.
+ * Returns the statuses of which at least one target run must have one if a part is in the given status. A query can
+ * leave out all other runs before parts are computed.
  */
 export function targetStatusesOf(status: RunStatus): readonly RunStatus[] {
   switch (status) {
@@ -116,14 +119,14 @@ export function targetStatusesOf(status: RunStatus): readonly RunStatus[] {
   }
 }
 
-/** By the digest of the ids of its target runs. */
+/** Returns the tag of a part, from the digest of the ids of its target runs. */
 export function partTagOf(digest: string): string {
   return digest.slice(0, 8);
 }
 
-/** Follows a part through the run's events, from the first on. */
+/** Follows a part through the run's events, starting with the first one. */
 export class RunPart {
-  /** Names this set of target runs: numbers of events are good for the same set only. */
+  /** Identifies this set of target runs. Event numbers are valid only for the same set. */
   readonly tag: string;
   readonly #targets: Map<number, { status: RunStatus; completedAt: number }>;
   readonly #steps: Map<number, { status: StepStatus; output: OutputState }>;
@@ -161,7 +164,10 @@ export class RunPart {
     return isRunEnded(partStatus(this.#counts, this.#terms));
   }
 
-  /** What a change of the run is to the reader; undefined where it tells of others only. Call it for each, in order. */
+  /**
+   * Returns what a change of the run is for the reader, or `undefined` if it concerns only others. Call it for every
+   * change, in order.
+   */
   see(change: Omit<RunChange, 'seq' | 'at'>): Omit<RunChange, 'seq' | 'at'> | undefined {
     if (change.run?.status === 'cancelling' || change.run?.status === 'cancelled') {
       this.#terms.cancelRequested = true;
@@ -223,7 +229,7 @@ export class RunPart {
       },
       this.#terms,
     );
-    // As the events of the whole run: totals don't change, so they are not told again.
+    // As in the events of the whole run, totals aren't repeated because they don't change.
     const { targetsTotal: _targets, totalSteps: _steps, ...told } = view;
     return {
       ...told,

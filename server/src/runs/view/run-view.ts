@@ -1,4 +1,4 @@
-// Runs, target runs and steps as the API shows them.
+// Converts runs, target runs and steps to the form that the API shows.
 import type { Run, RunDetail, Step, StepStatus, TargetRun } from '@opsconductor/protocol';
 import type { RunRecord, StepRecord, TargetRunRecord } from '../../store/runs/runs.ts';
 import { formatPosition } from '../live/run-stream.ts';

@@ -1,4 +1,4 @@
-// Runs as a caller sees them: whole for who may read the job, or all of the run's targets; otherwise the part on the
+// Runs as a caller sees them: whole if they may read the job or all targets of the run, otherwise only the part on the
 // targets that they may read.
 import type { RunStatus } from '@opsconductor/protocol';
 import type { Authority } from '../../auth/authority.ts';
@@ -17,17 +17,17 @@ import type { PartEvents } from './part-events.ts';
 import { partTagOf, partView, RunPart, targetStatusesOf } from './run-part.ts';
 
 export interface SeenRun {
-  /** With the figures of what is seen. */
+  /** With the figures of what the caller sees. */
   run: RunRecord;
   isWhole: boolean;
-  /** Of a part whose events were counted: which part they were counted of. */
+  /** Set for a part whose events were counted: identifies the part. */
   partTag?: string | undefined;
 }
 
 /**
- * A run. Who may read its job pays one query, as before there were rights.
+ * Reads a run as the caller sees it. For a caller who may read the run's job this takes one query.
  *
- * @throws {AppError} `not_found`, also where nothing of it may be seen.
+ * @throws {AppError} `not_found`, also if the caller may see nothing of the run.
  */
 export async function seeRun(
   sql: Queryable,
@@ -43,13 +43,16 @@ export async function seeRun(
   if (part === undefined) throw notFound(`Run ${id}`);
   const seen = seenAs(run, part);
   if (seen.isWhole || options.countEvents === undefined) return seen;
-  // Up to the event that the run was read with: what is told of later is not in the figures.
+  // Counted up to the event that the run was read with, since the figures don't include later events.
   const { digest } = await identifyPart(sql, id, reaches);
   const told = await options.countEvents.count(sql, run, reaches, digest);
   return { ...seen, run: { ...seen.run, eventSeq: told.count }, partTag: partTagOf(told.digest) };
 }
 
-/** Whether the caller sees all of the run, or which part; undefined where that is nothing. Reads no steps. */
+/**
+ * Returns whether the caller sees the whole run, or else which part; `undefined` if they see nothing. Doesn't read
+ * steps.
+ */
 export async function whatIsSeen(
   sql: Queryable,
   id: number,
@@ -63,13 +66,14 @@ export async function whatIsSeen(
   return targets === run.targetsTotal ? { isWhole: true } : { isWhole: false, partTag: partTagOf(digest) };
 }
 
-/** What is the same of a run for everybody who sees any of it. */
+/** Fields of a run that are the same for everyone who sees any of it. */
 type AnyPart = Pick<RunRecord, 'id' | 'jobId' | 'jobVersion' | 'stepNames'>;
 
 /**
- * Target runs that are seen, in the order of their ids. Reads no steps, as no figure of a part is told with them.
+ * Returns the target runs that the caller sees, ordered by id. Doesn't read steps, because no figures of a part are
+ * returned.
  *
- * @throws {AppError} `not_found`, also where nothing of the run may be seen.
+ * @throws {AppError} `not_found`, also if the caller may see nothing of the run.
  */
 export async function listSeenTargetRuns(
   sql: Queryable,
@@ -80,13 +84,13 @@ export async function listSeenTargetRuns(
   const run = await findRun(sql, id);
   if (run === undefined) throw notFound(`Run ${id}`);
   const rows = await listTargetRuns(sql, { runId: id, ...filterOf(run) }, authority.reach('read'));
-  // None that fits, or none at all.
+  // No rows: either no target run fits the filter, or the caller sees none at all.
   const isSeen = rows.length > 0 || (await whatIsSeen(sql, id, authority)) !== undefined;
   if (!isSeen) throw notFound(`Run ${id}`);
   return { run, rows };
 }
 
-/** The part of a run that the caller follows; undefined where that is all of it. */
+/** Returns the part of a run that the caller follows, or `undefined` if they see the whole run. */
 export async function partToFollow(
   sql: Queryable,
   { run, isWhole }: SeenRun,
@@ -97,13 +101,13 @@ export async function partToFollow(
   return new RunPart(targetRuns, { maxFailures: run.maxFailures });
 }
 
-/** How many runs are looked through at a time for those whose part is in the status asked for. */
+/** Number of runs examined at a time when looking for runs whose part is in the status asked for. */
 const batchRuns = 200;
 
 /**
- * Runs in the order asked for, `limit` at most; a status is that of what is seen.
+ * Returns at most `limit` runs in the order asked for. The status filter applies to the part that the caller sees.
  *
- * @param goOn is waited for before each further statement: of a state that few parts are in, all runs that there are may be looked through.
+ * @param goOn awaited before each further statement: if few parts are in the status, all existing runs may be read.
  */
 export async function listSeenRuns(
   sql: Queryable,
@@ -146,7 +150,7 @@ async function seenAmong(
   });
 }
 
-/** How targets were selected may name places that only who reads the job has to do with. */
+/** How targets were selected is hidden, as it may name places that only readers of the job may know. */
 function seenAs(whole: RunRecord, part: RunPartRow): SeenRun {
   const run = { ...whole, ...noPlan };
   const view = partView(part, {
@@ -158,16 +162,18 @@ function seenAs(whole: RunRecord, part: RunPartRow): SeenRun {
   return { run: isCancelTold(seen) ? seen : { ...seen, ...noCancel }, isWhole: false };
 }
 
-/** Asked for while it went on: afterwards only what was given up is stopped. */
+/** Whether a cancel was asked for while the run was going on. A later one only stops attempts that were given up. */
 function wasCancelled({ cancelRequestedAt, completedAt }: RunRecord): boolean {
   return cancelRequestedAt !== null && (completedAt === null || cancelRequestedAt <= completedAt);
 }
 
-/** Numbers that tell of targets which are not seen, and runs that may be on others. */
+/** Hides figures that reveal targets which aren't seen, and runs that may be on other targets. */
 const noPlan = { selection: null, strategy: null, rerunOf: null, reruns: [] };
 const noCancel = { cancelRequestedAt: null, cancelRequestedBy: null };
 
-/** A cancel that came after the part had ended tells that the rest had not. */
+/**
+ * Whether the reader may know of the cancel. One that came after the part had ended would reveal that the rest hadn't.
+ */
 function isCancelTold(seen: RunRecord): boolean {
   const { completedAt, cancelRequestedAt, targetsCancelled } = seen;
   return (

@@ -1,11 +1,14 @@
-// One answer for all who ask the same while it is made. It is read after each of them has asked, so that nobody is told
-// what was so before; and what takes long rests in between, so that a hundred readers who ask every few seconds
-// are a part of the database's work, and one connection.
+// Gives one answer to everyone who asks the same thing at the same time. The answer is always read after the question
+// was asked, so nobody gets an outdated one. Between reads there is a rest that is longer if answers are slow, so that
+// a hundred readers who ask every few seconds cost the database one connection and only part of its time.
 
-/** As long as the work, so many times. */
+/** Length of the rest, as a multiple of the time that reading took. */
 const restsPerWork = 3;
 const longestRestMs = 1_000;
-/** What is not there by then may never come, as over a connection that says nothing any more: others don't wait for it. */
+/**
+ * After this time an answer may never come, for example on a connection that has gone silent: others no longer wait for
+ * it.
+ */
 const lateMs = 10_000;
 
 interface Shared<T> {
@@ -15,7 +18,7 @@ interface Shared<T> {
 }
 
 interface Line<T> {
-  /** Of those who asked since the last answer was begun. */
+  /** The answer for those who have asked since the last read began. */
   next: ({ begin: () => void } & Shared<T>) | undefined;
 }
 
@@ -23,9 +26,9 @@ export class SharedAnswers<T> {
   readonly #lines = new Map<string, Line<T>>();
 
   /**
-   * Begins at once where nobody else has asked just before. Where the answer is late it is asked for once more.
+   * Reads at once if nobody else has asked shortly before. If the answer is late, it is asked for once more.
    *
-   * @param key says what is asked for and what it depends on: the caller's reaches.
+   * @param key identifies the question and everything that the answer depends on, such as the caller's reaches.
    */
   ask(key: string, read: () => Promise<T>): Promise<T> {
     const { answer, late } = this.#join(key, read);
