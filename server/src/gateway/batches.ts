@@ -1,4 +1,5 @@
-// Work that the database does for many as cheaply as for one: what is asked for while a batch is at work makes the next.
+// Batches work that costs the database as little for many items as for one: items that arrive while a batch is being
+// worked on form the next batch.
 
 interface Waiting<Item, Result> {
   item: Item;
@@ -7,13 +8,13 @@ interface Waiting<Item, Result> {
 }
 
 export interface BatchesOptions<Item, Result> {
-  /** Does the work of all; a result for each, in the same order. */
+  /** Does the work for all items. Returns a result for each, in the same order. */
   work(items: readonly Item[]): Promise<readonly Result[]>;
-  /** Items of one batch. */
+  /** Items in one batch, at most. */
   most: number;
-  /** Batches at work at a time. */
+  /** Batches that are worked on at the same time, at most. */
   atATime: number;
-  /** Items that are worth a batch beside those at work; fewer wait until there is none. One unless told. */
+  /** Items needed to start a batch while others are being worked on; fewer wait until none is. 1 by default. */
   leastBeside?: number;
 }
 
@@ -27,7 +28,7 @@ export class Batches<Item, Result> {
     this.#options = options;
   }
 
-  /** First come, first served. Rejects where the work fails for this item alone, too. */
+  /** First come, first served. Rejects if the work fails for this item even on its own. */
   do(item: Item): Promise<Result> {
     return new Promise((resolve, reject) => {
       this.#queue.push({ item, resolve, reject });
@@ -38,7 +39,7 @@ export class Batches<Item, Result> {
   #pump(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    // What arrived in the same turn of the event loop belongs together.
+    // Items that arrive in the same turn of the event loop go into one batch.
     setImmediate(() => {
       this.#scheduled = false;
       const { atATime, leastBeside = 1 } = this.#options;
@@ -59,7 +60,7 @@ export class Batches<Item, Result> {
       for (const [index, { resolve }] of batch.entries()) resolve(results[index] as Result);
     } catch (error) {
       if (batch.length === 1) batch[0]?.reject(error);
-      // One that can't be done must not fail the others.
+      // One item that fails must not make the others fail.
       else for (const waiting of batch) await this.#workOff([waiting]);
     }
   }

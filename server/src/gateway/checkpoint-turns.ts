@@ -1,14 +1,14 @@
-// When agents are given the newest checkpoint of the audit log. They write it down for good, and a thousand of them may
-// share a machine: each has its turn, and of those that came together not all have it at once.
+// Decides when agents are given the newest checkpoint of the audit log. They write it to disk, and a thousand of them
+// may share one machine, so agents take turns, and those that connected together don't all have their turn at once.
 import type { CheckpointFeed } from '../audit/checkpoint-feed.ts';
 import type { AgentLink } from './link/agent-link.ts';
 
-/** To all agents together. */
+/** Checkpoints given to all agents together. */
 const maxPerS = 25;
 
 export interface CheckpointTurnsDeps {
   feed: Pick<CheckpointFeed, 'offer'> | undefined;
-  /** How many agents are connected here. */
+  /** Returns how many agents are connected here. */
   agents(): number;
   now?: () => number;
 }
@@ -22,7 +22,7 @@ export class CheckpointTurns {
     this.#deps = deps;
   }
 
-  /** An agent says how much of the log the checkpoint covers that it holds. */
+  /** Handles an agent's report of how many rows the checkpoint that it holds covers. */
   async heard(
     link: Pick<AgentLink, 'agentId' | 'name' | 'segmentId' | 'checkpointAtMs' | 'checkpointSize' | 'send'>,
     heldSize: number,
@@ -30,10 +30,11 @@ export class CheckpointTurns {
     const { feed, agents, now = () => performance.now() } = this.#deps;
     const turnMs = (agents() / maxPerS) * 1_000;
     if (now() - link.checkpointAtMs < turnMs) return;
-    // First of all: a proof for each that has no turn would be asked of the database for nothing.
+    // Checked before anything is read: otherwise the database would compute proofs for agents that have no turn.
     if (!this.#takeTurn(now())) return;
     const offer = await feed?.offer(link, heldSize, link.checkpointSize);
-    // The newest is known here. Where none was to be had the database was asked in vain, and is not to be by all at once.
+    // If the agent has the newest one, no turn is used up. If there was none to offer, the turn stays used, so that not
+    // all agents make the database look for it in vain at once.
     if (offer === 'has newest') {
       this.#givenInSecond = Math.max(0, this.#givenInSecond - 1);
       return;

@@ -1,4 +1,4 @@
-// Holds the agents' connections: registry, heartbeats, claims, and what the bus says.
+// Holds the agents' connections: registry, heartbeats, claims, and notifications from the bus.
 import { randomUUID } from 'node:crypto';
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
@@ -74,28 +74,28 @@ export interface GatewayDeps {
   isAllowedHost(host: string | undefined): boolean;
   /** Gives agents the newest checkpoint of the audit log to keep. */
   checkpoints?: Pick<CheckpointFeed, 'offer' | 'refused'>;
-  /** What agents are to clean up after. */
+  /** Says what agents have to clean up after. */
   cleanUps?: Pick<CleanUpRequests, 'requestFor' | 'answered'>;
-  /** Takes what steps hand on; without it that is dropped. */
+  /** Takes what steps hand on; without it, that is dropped. */
   handedOn?: Pick<HandedOnValues, 'take'>;
-  /** Takes what steps say of the files that they have moved; without it that is dropped. */
+  /** Takes what steps report of the files that they have moved; without it, that is dropped. */
   transfers?: Pick<TransferTaker, 'take'>;
-  /** Gives agents files, and takes artifacts from them; without it that is refused. */
+  /** Gives agents files and takes artifacts from them; without it, both are refused. */
   contents?: Pick<AgentContents, 'answer'>;
-  /** Told of each attempt that settled. */
+  /** Notified of each attempt that was settled. */
   contacts?: Pick<ContactNotes, 'note'>;
-  /** Takes a generation of the segment key that an agent made; false where none is wanted. */
+  /** Takes a generation of the segment key that an agent made; returns false if none is wanted. */
   takeKeyGeneration?(agentId: number, offer: AgentMessageOf<'segment_key_made'>): Promise<boolean>;
-  /** Takes keys that an agent has made in the place of its own. */
+  /** Takes keys that an agent has made to replace its own. */
   takeNewKeys?(agentId: number, offer: AgentMessageOf<'new_keys'>): Promise<void>;
-  /** Whom this server must not believe what it remembers of; undefined: notices of it may have been missed. */
+  /** Tells what this server must no longer trust its memory about; `undefined` if such notices may have been missed. */
   onForget?(notice: ForgetNotice | undefined): void;
   maxUnauthenticatedPerAddress?: number;
-  /** A proxy in front adds the agent's address to X-Forwarded-For. */
+  /** Whether a proxy in front adds the agent's address to X-Forwarded-For. */
   behindTlsProxy?: boolean;
-  /** How often it looks for work that nobody told of, in ms; 1 s unless told. */
+  /** Time between looks for work that nobody announced, in ms; 1 s by default. */
   claimPollMs?: number;
-  /** How often it looks for what agents are to clean up after, in ms; 5 s unless told. */
+  /** Time between looks for what agents have to clean up after, in ms; 5 s by default. */
   cleanUpRoundMs?: number;
 }
 
@@ -103,7 +103,7 @@ const defaultSettings: HandshakeSettings = {
   heartbeatIntervalMs: limits.heartbeatIntervalMs,
   leaseTtlMs: limits.leaseTtlMs,
 };
-/** Sessions that are resumed together; and batches of them at a time, as those with attempts take a while. */
+/** Sessions that are resumed together, and batches of them at the same time, as those with attempts take a while. */
 const maxResumesTogether = 32;
 const resumesAtATime = 3;
 const silenceCheckMs = 1_000;
@@ -237,7 +237,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     });
   }
 
-  /** Drains: no new leases, agents are told to go elsewhere, what is in flight is committed. */
+  /** Drains: leases nothing more, tells agents to connect elsewhere, and commits what is in flight. */
   async stop(): Promise<void> {
     clearInterval(this.#silenceTimer);
     await this.#cleanUps.stop();
@@ -258,7 +258,10 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     await this.#listener?.stop();
   }
 
-  /** Tells this server's readers and agents what a transaction has changed, of this server or as the bus has it. */
+  /**
+   * Tells this server's readers and agents what a transaction has changed, whether by this server or according to the
+   * bus.
+   */
   publish(news: ProgressNews | ProgressNotice): void {
     if (!this.#heard.isNew(news.runs)) return;
     this.#deps.hub.publishRuns(news.runs);
@@ -271,7 +274,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       .ready()
       .some((link) => !link.isDraining && news.segments.includes(link.segmentId));
     const along = hasAgent ? this.#dispatcher.claimAlong() : undefined;
-    // The bus tells of it while the transaction is still waited for.
+    // The bus may announce it while this server still waits for the transaction.
     if (along !== undefined) this.#heard.isNew(news.runs);
     return along;
   }
@@ -280,14 +283,14 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     return this.#links.size;
   }
 
-  /** Tests a target through an agent of its segment, on whatever server it is. */
+  /** Tests a target through an agent of its segment, whichever server that is connected to. */
   async testTarget(request: TargetTestRequest): Promise<TestAnswer | 'no_agent'> {
     const answer = (await this.#testHere(request)) ?? (await this.#remoteTests.ask(request));
     if (answer !== undefined) return answer;
     return (await hasAgents(this.#deps.sql, request.segmentId)) ? 'offline' : 'no_agent';
   }
 
-  /** Undefined where no agent of the segment is connected to this server. */
+  /** Returns `undefined` if no agent of the segment is connected to this server. */
   async #testHere(request: TargetTestRequest): Promise<TestAnswer | undefined> {
     const links = this.#links.ready(request.segmentId);
     const link = links.find((each) => agentTooOld(each, request.target) === undefined) ?? links[0];
@@ -365,7 +368,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     }
   }
 
-  // ---- messages of agents
+  // ---- messages from agents
 
   heartbeat(link: AgentLink, message: AgentMessageOf<'heartbeat'>): void {
     this.#heartbeats.heard(link, message);
@@ -374,7 +377,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   }
 
   async resume(link: AgentLink, message: AgentMessageOf<'resume'>): Promise<void> {
-    // Known before its session is ready, from when on it is leased steps.
+    // Set before the session is ready, because from then on it is leased steps.
     link.isDraining = message.draining;
     link.capabilities = new Set(message.capabilities);
     await this.#notes.flush();
@@ -483,20 +486,21 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     const lease = leases.get(result.next.id);
     if (lease !== undefined && !link.isEnding) return lease;
     link.forget({ stepId: result.next.id, epoch: result.next.epoch });
-    // Shut out meanwhile, it was asked for what it has not begun before it heard of this: others may have it.
+    // The agent was shut out meanwhile and was asked for its unbegun leases before it heard of this one: others may
+    // have it.
     if (lease !== undefined) await this.#dispatcher.giveBack(result.next);
     return undefined;
   }
 
-  // ---- what agents are told
+  // ---- messages to agents
 
-  /** Missed ones are no loss: the sweep asks again while a run is being cancelled, and so does a resume. */
+  /** Missing one does no harm: the sweep tells again while a run is being cancelled, and so does a resume. */
   async #cancelRuns(runIds: readonly number[]): Promise<void> {
     if (this.#links.size === 0) return;
     try {
       for (const { stepId, epoch, agentId } of await attemptsToStop(this.#deps.sql, runIds)) {
         const link = this.#links.get(agentId);
-        // Before its `resumed` an agent understands nothing else.
+        // An agent understands nothing else before its `resumed`.
         if (link?.isReady === true) link.send({ type: 'cancel', step: stepId, epoch });
       }
     } catch (error) {
@@ -504,7 +508,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     }
   }
 
-  /** To the agents of a segment, or of all. */
+  /** Sends their state to the agents of a segment, or to all agents. */
   #sendSegmentStates(segmentId?: number): void {
     for (const link of this.#links.ready(segmentId)) void this.#segmentStates.tell(link);
   }

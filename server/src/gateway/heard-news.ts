@@ -1,10 +1,10 @@
-// What this server changes it hears of twice: from its own code at once, and from the bus. The second time is no news.
+// This server hears of its own changes twice: at once from its own code, and from the bus. The second time is no news.
 const maxRemembered = 2_000;
 
 export class HeardNews {
   readonly #marks = new Set<string>();
 
-  /** Whether any of these events was not heard of before; news of no run are always new. */
+  /** Whether any of these events is new. News that name no run are always new. */
   isNew(runs: readonly { id: number; seq: number }[]): boolean {
     let isNew = runs.length === 0;
     for (const { id, seq } of runs) {

@@ -1,5 +1,5 @@
-// Gives targets of scans to agents of their segments that can scan, a few ahead each, and notes what they tell. What an
-// agent held when its connection ended waits again.
+// Gives targets of scans to agents of their segments that can scan, a few ahead each, and records what they report.
+// What an agent held when its connection ended is given out again.
 import { type LeaseJump, limits, type ServerMessageOf } from '@opsconductor/protocol';
 import { hostTrustOf } from '../host-keys/host-trust-of.ts';
 import { recordScanned } from '../host-keys/record-scanned.ts';
@@ -12,13 +12,13 @@ import { jumpsTo, type KnownJumpHosts, wayOf } from '../targets/jump-hosts.ts';
 import type { AgentLink } from './link/agent-link.ts';
 
 const pollMs = 2_000;
-/** An agent is given more when it has room for so many. */
+/** An agent is given more targets when it has room for at least this many. */
 const minRoom = 32;
 
 type Place = { host: string; port: number; connectTimeoutS?: number };
 interface Scanner {
   link: AgentLink;
-  /** Where it was sent, by `scan.target`. */
+  /** Addresses that it was sent to, by `scan.target`. */
   given: Map<string, Place>;
 }
 
@@ -50,11 +50,11 @@ export class HostScans {
     await this.#round;
   }
 
-  /** An agent's session is ready; what its sessions before it held waits again. */
+  /** Adds an agent whose session is ready. What its earlier sessions held is given out again. */
   async ready(link: AgentLink, canScan: boolean): Promise<void> {
     const { agentId, sessionNumber } = link;
     await takeBackItems(this.#deps.sql, { agentId, sessionNumber }, { including: false });
-    // One that closed meanwhile has told of that already, and would never be taken out again.
+    // If it has closed meanwhile, `closed` was already called and nothing would remove it again.
     if (canScan && link.isOpen) this.#scanners.set(link, { link, given: new Map() });
     this.wake();
   }
@@ -68,7 +68,7 @@ export class HostScans {
     this.wake();
   }
 
-  /** There may be something to give out. */
+  /** Gives out targets, if there are any. */
   wake(): void {
     if (this.#stopped) return;
     if (this.#round !== undefined) {
@@ -128,7 +128,7 @@ export class HostScans {
     const items = await giveItems(sql, { agentId, segmentId, sessionNumber }, room);
     if (items.length === 0) return;
     const trust = hostTrustOf(await readTrust(sql, segmentId));
-    /** By scan and way: the targets of a message are reached through the same jump hosts. */
+    /** By scan and jump hosts, as all targets of a message are reached through the same jump hosts. */
     const messages = new Map<string, ServerMessageOf<'scan_hosts'>>();
     const known: KnownJumpHosts = new Map();
     for (const { scanId, kind, targetId, name, host, port: ownPort, settings } of items) {
@@ -154,10 +154,13 @@ export class HostScans {
   }
 }
 
-/** Why a target is not looked at. */
+/** Why a target can't be scanned. */
 type NoWay = { reason: string; message: string; advice: string };
 
-/** From the agent's own network the address may be another machine's, whose key would be taken for this one's. */
+/**
+ * Returns the jump hosts to use. A target behind a jump host is never scanned without it: in the agent's own network,
+ * its address may belong to another machine, whose key would be taken for the target's.
+ */
 async function jumpsFor(
   sql: Sql,
   link: AgentLink,

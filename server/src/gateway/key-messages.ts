@@ -1,4 +1,5 @@
-// What agents say of keys: those of their segment, which they make, wrap for each other and open, and their own.
+// Handles what agents say about keys: those of their segment, which they make, wrap for each other and open, and their
+// own.
 import type { AgentMessageOf } from '@opsconductor/protocol';
 import type { Log } from '../log.ts';
 import { storeRecoveryWrap } from '../segments/recovery/recovery-wraps.ts';
@@ -11,13 +12,13 @@ import type { AgentLink } from './link/agent-link.ts';
 export interface KeyMessagesDeps {
   sql: Sql;
   log: Log;
-  /** Takes a generation of the segment key that an agent made; false where none is wanted. */
+  /** Takes a generation of the segment key that an agent made; returns false if none is wanted. */
   takeKeyGeneration?:
     | ((agentId: number, offer: AgentMessageOf<'segment_key_made'>) => Promise<boolean>)
     | undefined;
-  /** Takes keys that an agent has made in the place of its own. */
+  /** Takes keys that an agent has made to replace its own. */
   takeNewKeys?: ((agentId: number, offer: AgentMessageOf<'new_keys'>) => Promise<void>) | undefined;
-  /** An agent can be given steps that it could not be given before. */
+  /** Called when an agent can be given steps that it couldn't be given before. */
   onReady(): void;
 }
 

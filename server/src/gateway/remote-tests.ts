@@ -1,4 +1,5 @@
-// Tests of targets for which only another server has an agent: asked over the database, answered by whoever has one.
+// Tests targets for which only another server has an agent: the question is asked through the database and answered by
+// any server that has one.
 import { randomUUID } from 'node:crypto';
 import type { TargetTested } from '@opsconductor/protocol';
 import type { Log } from '../log.ts';
@@ -15,9 +16,9 @@ import type { TargetTestRequest } from '../targets/test-target.ts';
 
 export type TestAnswer = { agentName: string; tested: TargetTested } | 'offline';
 
-/** A server of the version before doesn't know the question: then nobody takes it. */
+/** Servers of the previous version don't know the question; then nobody takes it. */
 const takenWithinMs = 3_000;
-/** On top of the test's own time. */
+/** Added to the test's own time. */
 const graceMs = 8_000;
 
 export interface RemoteTestsDeps {
@@ -25,14 +26,14 @@ export interface RemoteTestsDeps {
   serverId: string;
   log: Log;
   hasAgent(segmentId: number): boolean;
-  /** Has an agent that is connected here do it. */
+  /** Has an agent that is connected here do the test. */
   testHere(request: TargetTestRequest): Promise<TestAnswer>;
   timings?: { takenWithinMs: number; graceMs: number };
 }
 
 export class RemoteTests {
   readonly #deps: RemoteTestsDeps;
-  /** Wakes whoever waits for the answer. */
+  /** Functions that wake those who wait for an answer, by the question's id. */
   readonly #waiting = new Map<string, () => void>();
   readonly #running = new Set<Promise<void>>();
 
@@ -40,7 +41,7 @@ export class RemoteTests {
     this.#deps = deps;
   }
 
-  /** Asks the other servers; undefined where none of them has an agent of the segment. */
+  /** Asks the other servers. Returns `undefined` if none of them has an agent of the segment. */
   async ask(request: TargetTestRequest): Promise<TestAnswer | undefined> {
     const { sql, serverId, timings = { takenWithinMs, graceMs } } = this.#deps;
     if (!(await isConnectedElsewhere(sql, request.segmentId, serverId))) return undefined;
@@ -57,11 +58,11 @@ export class RemoteTests {
     } finally {
       this.#waiting.delete(id);
     }
-    // Looked at also when no notice came: it may have been lost.
+    // Read even if no notice came, because that may have been lost.
     return ((await closeAsk(sql, id)) as TestAnswer | undefined) ?? 'offline';
   }
 
-  /** The bus tells of a question. */
+  /** Called when the bus announces a question. */
   asked(id: string, segmentId: number): void {
     if (!this.#deps.hasAgent(segmentId)) return;
     const running = this.#answer(id).catch((error: unknown) =>
@@ -71,12 +72,12 @@ export class RemoteTests {
     void running.finally(() => this.#running.delete(running));
   }
 
-  /** The bus tells of an answer. */
+  /** Called when the bus announces an answer. */
   answered(id: string): void {
     this.#waiting.get(id)?.();
   }
 
-  /** Ends the waiting; resolves when nothing is under way any more. */
+  /** Ends all waiting. Resolves when nothing is in progress any more. */
   async stop(): Promise<void> {
     for (const wake of this.#waiting.values()) wake();
     await Promise.all(this.#running);
@@ -90,7 +91,7 @@ export class RemoteTests {
   }
 }
 
-/** Whether it happens in time. */
+/** Whether the event happens in time. */
 async function within(event: Promise<void>, ms: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<boolean>((resolve) => {

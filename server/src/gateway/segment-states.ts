@@ -1,24 +1,24 @@
-// What agents are told of their segment: the newest of it, read for each agent once at a time. Read twice at once the
-// older could arrive last, and to an agent a roster that is older than one it has seen is a rollback. Many changes in
-// short order are told by few messages.
+// Tells agents the newest state of their segment. The state is read only once at a time for each agent: of two
+// concurrent reads the older could arrive last, and a roster older than one that the agent has seen looks like a
+// rollback to it. Many changes in short order are told in a few messages.
 import type { Log } from '../log.ts';
 import type { SegmentState } from '../segments/segment-state.ts';
 import { Turns } from '../turns.ts';
 import type { AgentLink } from './link/agent-link.ts';
 
-/** Read at a time, of all agents: where hundreds come back at once their steps need the database too. */
+/** Reads at the same time, for all agents: when hundreds come back at once, their steps need the database too. */
 const readAtOnce = 4;
 
 type Hearer = Pick<AgentLink, 'agentId' | 'name' | 'send' | 'isEnding'>;
 
 export interface SegmentStatesDeps {
-  /** What an agent is to hear; undefined for nothing. */
+  /** Returns what an agent is to be told, or `undefined` for nothing. */
   read(agentId: number): Promise<SegmentState | undefined>;
   log: Log;
 }
 
 interface Telling {
-  /** Something has changed since it was last read. */
+  /** Whether something has changed since the state was last read. */
   again: boolean;
   done: Promise<void>;
 }
@@ -32,7 +32,7 @@ export class SegmentStates {
     this.#deps = deps;
   }
 
-  /** Tells the agent what is so now; resolves once it is sent. Never rejects. */
+  /** Tells the agent its current state, and resolves once that is sent. Never rejects. */
   tell(link: Hearer): Promise<void> {
     const going = this.#tellings.get(link);
     if (going !== undefined) {
@@ -58,7 +58,7 @@ export class SegmentStates {
         this.#turns.done();
       }
     }
-    // In the same turn as the last look at `again`: who asks from now on begins anew.
+    // In the same turn as the last check of `again`, so that later callers start a new telling.
     this.#tellings.delete(link);
   }
 }

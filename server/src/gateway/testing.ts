@@ -1,4 +1,4 @@
-// A gateway on a real port and database, and agents that say what the test wants.
+// For tests: a gateway on a real port and database, and agents that say what the test wants.
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -42,21 +42,21 @@ export interface TestGateway extends TestOutput {
   gateway: Gateway;
   url: string;
   logged: string[];
-  /** Connections that the server holds. */
+  /** Returns the number of connections that the server holds. */
   openConnections(): Promise<number>;
-  /** Opens a connection; nothing is said yet. */
+  /** Opens a connection without sending anything. */
   dial(options?: ClientOptions, path?: string, protocol?: string): AgentSocket;
-  /** Goes through handshake and resume. */
+  /** Connects the agent, through handshake and resume. */
   connectAgent(resume?: Partial<AgentMessageOf<'resume'>>, generation?: number): Promise<AgentSocket>;
-  /** The same of another agent of its segment. */
+  /** Does the same for another agent of the segment. */
   connectAnother(agent: AnotherAgent, resume?: Partial<AgentMessageOf<'resume'>>): Promise<AgentSocket>;
-  /** What `authenticate` must be for this challenge. */
+  /** Returns the right `authenticate` message for this challenge. */
   proof(
     challenge: ServerMessageOf<'challenge'>,
     generation?: number,
     versions?: number[],
   ): Promise<AgentMessageOf<'authenticate'>>;
-  /** The generation that the agent holds on disk. */
+  /** Returns the generation that the agent holds on disk. */
   generation(): Promise<number>;
 }
 
@@ -249,11 +249,11 @@ async function prove(
   };
 }
 
-/** The agent's end of a connection: messages are taken by type, in any order. */
+/** The agent's end of a connection. Messages are taken by type, in any order. */
 export class AgentSocket {
   sessionNumber = 0;
   resumed: ServerMessageOf<'resumed'> = { type: 'resumed', attempts: [] };
-  /** Resolves with the close code; with the HTTP status where there was no upgrade. */
+  /** Resolves with the close code, or with the HTTP status if there was no upgrade. */
   readonly closed: Promise<number>;
   readonly #socket: WebSocket;
   readonly #messages: ServerMessage[] = [];
@@ -280,7 +280,7 @@ export class AgentSocket {
     });
   }
 
-  /** The first message of the type that was not taken yet. */
+  /** Takes the first message of the type that hasn't been taken yet. */
   next<T extends ServerMessage['type']>(type: T): Promise<ServerMessageOf<T>> {
     return new Promise((resolve, reject) => {
       const done = (settle: () => void) => {
@@ -303,7 +303,7 @@ export class AgentSocket {
     });
   }
 
-  /** Types of the messages that came and were not taken yet. */
+  /** Types of the messages that arrived and haven't been taken yet. */
   get untaken(): string[] {
     return this.#messages.map(({ type }) => type);
   }
@@ -316,7 +316,7 @@ export class AgentSocket {
     this.#socket.send(text);
   }
 
-  /** A message that goes on. */
+  /** Sends a fragment of a message that continues. */
   sendFragment(text: string): void {
     this.#socket.send(text, { fin: false });
   }
@@ -329,17 +329,17 @@ export class AgentSocket {
     this.#socket.send(bytes, { binary: true });
   }
 
-  /** Resolves when the server has acknowledged output up to the number. */
+  /** Resolves when the server has acknowledged output up to this number. */
   async acknowledged(seq: number): Promise<void> {
     while (!(await this.next('output_ack')).acks.some((ack) => ack.seq >= seq));
   }
 
-  /** Reads nothing more, also not that the server closes. */
+  /** Reads nothing more, so it doesn't notice a close either. */
   stopReading(): void {
     this.#socket.pause();
   }
 
-  /** Ends the connection without a word. */
+  /** Ends the connection without a close. */
   terminate(): void {
     this.#socket.terminate();
   }
@@ -349,7 +349,7 @@ export class AgentSocket {
   }
 }
 
-/** The digest chain over these chunks, as an agent reports it. */
+/** Returns the digest chain over these chunks, as an agent reports it. */
 export function chainOf(frames: readonly OutputFrame[]): string {
   let digest = Buffer.alloc(32);
   for (const frame of frames) {

@@ -22,13 +22,13 @@ import {
 } from './handshake.ts';
 
 export const connectPath = '/api/v1/agent/connect';
-/** Agents send a message in one frame; what stands between may have cut it. */
+/** Agents send each message in one frame, but an intermediary may have split it. */
 const maxFragments = 16;
-/** Pieces of one frame as they are read: of the largest one, a quarter of a kilobyte each. */
+/** Pieces in which one frame is read. For the largest frame, that is a quarter of a kilobyte each. */
 const maxBufferedChunks = 16_384;
-/** Of everything on the socket before the handshake is done, the HTTP upgrade included. */
+/** Limit for everything on the socket before the handshake is done, including the HTTP upgrade. */
 const maxUnauthenticatedBytes = limits.maxHandshakeFrameBytes * 4;
-/** One waits for the database while another is verified. */
+/** One batch waits for the database while another is verified. */
 const batchesAtATime = 2;
 
 export type Accepted = Extract<Authenticated, { ok: true }>;
@@ -39,20 +39,20 @@ export interface AcceptorDeps {
   settings: HandshakeSettings;
   log: Log;
   isAllowedHost(host: string | undefined): boolean;
-  /** Connections of one address that have not authenticated yet; the product's own limit unless told. */
+  /** Connections from one address that haven't authenticated yet. `limits.maxUnauthenticatedPerAddress` by default. */
   maxUnauthenticatedPerAddress?: number;
-  /** A proxy in front adds the agent's address to X-Forwarded-For. */
+  /** Whether a proxy in front adds the agent's address to X-Forwarded-For. */
   behindTlsProxy?: boolean;
-  /** Resolves when the agent can be given steps, or is gone. */
+  /** Takes over an authenticated connection. Resolves when the agent can be given steps, or is gone. */
   accept(socket: WebSocket, agent: Accepted, stream: Socket, address: string): Promise<void>;
 }
 
 export class AgentAcceptor {
   readonly #deps: AcceptorDeps;
   readonly #sockets: WebSocketServer;
-  /** Connections by address of which is not known yet whose they are, those in the line included. */
+  /** Number of connections that haven't authenticated yet, including those that wait in line, by address. */
   readonly #unknown = new Map<string, number>();
-  /** So that a whole site that comes back at once leaves connections to the database for everything else. */
+  /** Batched so that a whole site that comes back at once leaves database connections for everything else. */
   readonly #handshakes: Batches<Opening, Authenticated>;
   readonly #admissions = new Admissions();
   #closed = false;
@@ -67,7 +67,8 @@ export class AgentAcceptor {
     this.#sockets = new WebSocketServer({
       noServer: true,
       maxPayload: limits.maxControlFrameBytes,
-      // Each keeps all that was read with it: a byte of a message in 64 KiB of pongs, again and again, would come to a gigabyte.
+      // Each piece keeps everything that was read with it: single bytes of a message between 64 KiB of pongs would add
+      // up to a gigabyte.
       maxFragments,
       maxBufferedChunks,
       perMessageDeflate: false,
@@ -80,7 +81,7 @@ export class AgentAcceptor {
       socket.on('error', () => socket.destroy());
       const refusal = this.#refusal(request);
       if (refusal !== undefined) {
-        // A peer that never closes its side would keep the socket: no timeout of HTTP holds after an upgrade.
+        // A peer that never closes its side would keep the socket, because no HTTP timeout applies after an upgrade.
         socket.once('finish', () => socket.destroy());
         socket.end(`HTTP/1.1 ${refusal}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
         return;
@@ -97,7 +98,7 @@ export class AgentAcceptor {
   #refusal(request: IncomingMessage): string | undefined {
     const address = this.#addressOf(request);
     if (this.#closed) return '503 Service Unavailable';
-    // Not by URL, which throws on what a client may send here.
+    // Not parsed by URL, which throws on some of what a client may send here.
     if (request.url?.split('?', 1)[0] !== connectPath) return '404 Not Found';
     // Browsers always send Origin; agents never do.
     if (request.headers.origin !== undefined) return '403 Forbidden';
@@ -109,7 +110,7 @@ export class AgentAcceptor {
     return undefined;
   }
 
-  /** Where the agent is, also behind a proxy that ends TLS. */
+  /** Returns the agent's address, even behind a proxy that terminates TLS. */
   #addressOf(request: IncomingMessage): string {
     return peerAddress(request, this.#deps.behindTlsProxy ?? false);
   }
@@ -139,8 +140,8 @@ export class AgentAcceptor {
   }
 
   /**
-   * Until it is gone or what this returns is called, which says that it is known whose it is, a connection counts for its
-   * address and may say no more than a handshake: also while it waits in the line.
+   * Counts a connection for its address, and limits it to what a handshake takes, even while it waits in line. This
+   * ends when the connection closes, or when the returned function is called because it has authenticated.
    */
   #watchUnknown(socket: WebSocket, stream: Socket, address: string): () => void {
     this.#unknown.set(address, (this.#unknown.get(address) ?? 0) + 1);
@@ -174,10 +175,10 @@ export class AgentAcceptor {
       return;
     }
     const { message } = parsed;
-    // By what it says: one agent of each segment first, then each one's second.
+    // Grouped by the segment that the agent claims: one agent of each segment first, then the second of each.
     await this.#admissions.enter(message.segmentId);
     try {
-      // It had no patience, or its network none.
+      // The agent or its network gave up while it was waiting.
       if (socket.readyState !== socket.OPEN) return;
       const result = await this.#handshakes.do({ challenge, message, address });
       if (!result.ok) {
@@ -206,7 +207,7 @@ export class AgentAcceptor {
   }
 }
 
-/** One that has proven itself and then says nothing keeps the place of others no longer. */
+/** An agent that has authenticated and then says nothing mustn't occupy its place for longer. */
 async function atMost(ms: number, what: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const tooLong = new Promise<void>((resolve) => {

@@ -1,4 +1,4 @@
-// What agents of earlier versions would pass over without a word, or refuse, is not asked of them.
+// What agents of earlier versions would silently ignore, or refuse, must not be asked of them.
 import type { AgentCapability, Lease, LeaseTarget, StepOutcome } from '@opsconductor/protocol';
 
 export interface CapableAgent {
@@ -7,12 +7,12 @@ export interface CapableAgent {
 }
 
 export interface TooOld {
-  /** What the agent can't do. */
+  /** The capability that the agent lacks. */
   need: AgentCapability;
   outcome: Required<Pick<StepOutcome, 'reason' | 'message' | 'advice'>>;
 }
 
-/** Why this agent must not be sent to the target, or undefined where it may. */
+/** Returns why this agent must not be sent to the target, or `undefined` if it may. */
 export function agentTooOld(
   agent: CapableAgent,
   target: Pick<LeaseTarget, 'name' | 'username' | 'winrm' | 'jumps' | 'algorithms' | 'maxConnections'>,
@@ -27,21 +27,21 @@ export function agentTooOld(
   const hasSshSettings = jumps !== undefined || algorithms !== undefined || maxConnections !== undefined;
   if (hasSshSettings && !agent.can('ssh_settings')) {
     return tooOld('ssh_settings', {
-      message: `Agent ${agent.name} is of a version that knows no jump hosts, algorithm policies and bounds of connections, which the connection settings of “${target.name}” ask for.`,
+      message: `Agent ${agent.name} is of a version that does not support jump hosts, algorithm policies or connection limits, which the connection settings of “${target.name}” ask for.`,
       advice: 'Upgrade the agent.',
     });
   }
   if (target.username === undefined || agent.can('username_setting')) return undefined;
   return tooOld('username_setting', {
-    message: `Agent ${agent.name} is of a version that logs in as the credential’s own user only; “${target.name}” is to be logged in to as “${target.username}”.`,
+    message: `Agent ${agent.name} is of a version that can only log in as the credential’s own user; the user name for “${target.name}” is set to “${target.username}”.`,
     advice:
       'Upgrade the agent, or take the user name out of the connection settings and use that user’s credential.',
   });
 }
 
 /**
- * Whether an agent looks for what another one has begun where that is: by the same way, and as whom it runs. As another user
- * it sees nothing, which would pass for nothing being there.
+ * Whether an agent can look for what another one has begun: it has to reach the target in the same way, and become the
+ * same user. As another user it would see nothing, which would look as if nothing were there.
  */
 export function canLookFor(
   agent: CapableAgent,
@@ -50,7 +50,7 @@ export function canLookFor(
   return agentTooOld(agent, target) === undefined && (become === undefined || agent.can('become'));
 }
 
-/** The lease as this agent can read it, or why it can't be given it. */
+/** Returns the lease in a form that this agent can read, or why it can't be given it. */
 export function leaseFor(agent: CapableAgent, lease: Lease): Lease | TooOld {
   const unfit = agentTooOld(agent, lease.target);
   if (unfit !== undefined) return unfit;
@@ -73,7 +73,8 @@ export function leaseFor(agent: CapableAgent, lease: Lease): Lease | TooOld {
       advice: 'Upgrade the agent, or set survive_agent_restart of the step to false.',
     });
   }
-  // Without a field an agent that does not know it does what the field's absence, or `false`, asks for.
+  // An agent that doesn't know a field does what the field's absence, or `false`, asks for, so such a field is left
+  // out.
   const dropSurvives = survives !== undefined && !agent.can('survive_agent_restart');
   const dropOnLimit = onLimit !== undefined && !agent.can('step_limits');
   if (!dropSurvives && !dropOnLimit) return lease;

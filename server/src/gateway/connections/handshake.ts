@@ -30,7 +30,7 @@ import {
 import type { Sql, Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 
-/** What a WebSocket close frame holds beside its code (RFC 6455, 5.5.1). */
+/** Room for the reason in a WebSocket close frame, next to its code (RFC 6455 section 5.5.1). */
 const maxCloseReasonBytes = 123;
 
 export interface ServerIdentity {
@@ -58,7 +58,7 @@ export type Authenticated =
       ok: false;
       refusal: 'unauthenticated' | 'quarantined' | 'noCommonVersion';
       reason: string;
-      /** It was that agent itself: its key signed for this connection. */
+      /** Whether it was that agent itself: its key signed for this connection. */
       isProven: boolean;
     };
 
@@ -85,7 +85,7 @@ export interface HandshakeDeps {
   settings: HandshakeSettings;
 }
 
-/** What was said on a connection that is to become an agent's. */
+/** What was sent on a connection that is to become an agent's. */
 export interface Opening {
   challenge: ServerMessageOf<'challenge'>;
   message: AgentMessageOf<'authenticate'>;
@@ -93,8 +93,8 @@ export interface Opening {
 }
 
 /**
- * Verifies who connects, and opens their sessions: the newest one of an agent wins. One transaction serves many, as a
- * site that was cut off comes back as one.
+ * Verifies connecting agents and opens their sessions; the newest session of an agent wins. One transaction serves
+ * many, because a site that was cut off comes back as a whole.
  */
 export async function authenticateAll(
   deps: HandshakeDeps,
@@ -107,8 +107,8 @@ export async function authenticateAll(
     if (refused === undefined) understood.push(opening);
     else results.set(opening, refused);
   }
-  // Of several the rows that somebody else holds are left out, and waited for one by one afterwards: who waits for a
-  // row while it holds others may be waited for itself.
+  // With several agents, rows that others have locked are skipped, and waited for one by one afterwards: waiting for a
+  // row while holding others could block those who wait for them.
   const rest = understood.length === 1 ? understood : [];
   if (understood.length > 1) {
     const { done, left } = await openSessionsOf(deps, understood, { wait: false });
@@ -140,7 +140,10 @@ function commonVersion({ challenge, message }: Opening): number | undefined {
   return common.length === 0 ? undefined : Math.max(...common);
 }
 
-/** Answers those whose agents' rows could be locked, and those whose agents there are not; the others are left. */
+/**
+ * Answers openings whose agents' rows could be locked, and those whose agents don't exist. The others are returned as
+ * `left`.
+ */
 async function openSessionsOf(
   { sql, identity, settings }: HandshakeDeps,
   openings: readonly Opening[],
@@ -162,7 +165,7 @@ async function openSessionsOf(
       const result = await authenticate(tx, { identity, settings }, agent, opening);
       done.set(opening, result);
       if (!result.ok) {
-        // A copy that comes in the same batch: no session of this agent, whichever of them opened it.
+        // A copy in the same batch: the agent gets no session, whichever of the two opened it.
         if (agent.state === 'quarantined' && sessions.delete(agent.id)) {
           for (const [earlier, { ok }] of done)
             if (ok && earlier.message.agentId === agent.id) done.set(earlier, result);
@@ -170,7 +173,7 @@ async function openSessionsOf(
         continue;
       }
       const { sessionNumber, welcome } = result;
-      // One that has connected twice in this batch is met here again.
+      // An agent that has connected twice in this batch comes up here again.
       Object.assign(agent, { sessionNumber, generation: welcome.generation, generationAcked: false });
       const { generation } = welcome;
       sessions.set(agent.id, { agentId: agent.id, sessionNumber, generation, address: opening.address });
@@ -180,7 +183,7 @@ async function openSessionsOf(
   });
 }
 
-/** Whether it is the agent whose row is locked, and may be connected; if so, what its session is to be. */
+/** Checks that this is the agent whose row is locked and that it may connect. If so, returns its new session. */
 async function authenticate(
   tx: Tx,
   { identity, settings }: Omit<HandshakeDeps, 'sql'>,
@@ -193,7 +196,7 @@ async function authenticate(
   const isKnown = await isSignedBy(agent.signingKey);
   const isFromBefore =
     !isKnown && agent.previousSigningKey !== null && (await isSignedBy(agent.previousSigningKey));
-  // Only who has been let in once has a signed generation: strangers cost no more than these.
+  // Only agents that were let in before have a signed generation, so strangers cost no more than these two checks.
   if (!isKnown && agent.previousSigningKey === null) return identityNotProven;
   const held = {
     installationId: identity.installationId,
@@ -212,15 +215,15 @@ async function authenticate(
       isProven: true,
     };
   }
-  // An agent gives its keys up once the new ones are known: it is never two changes behind.
+  // An agent discards its old keys once the new ones are known, so it is never two changes behind: this is a copy.
   if (isFormer) return quarantine(tx, agent, message.generation, address, { key: 'former' });
   if (isFromBefore) return refuseOldKey(tx, agent, message.generation, address);
   if (agent.generation >= 0 && message.generation > agent.generation) {
-    // We signed it, so the database knew it once.
+    // This server signed that generation, so the database knew it once.
     return {
       ok: false,
       refusal: 'unauthenticated',
-      reason: 'the database was set back: "npm run restored" is to be run on the server',
+      reason: 'the database was set back: run "npm run restored" on the server',
       isProven: true,
     };
   }
@@ -256,8 +259,9 @@ async function isOneOf(
 }
 
 /**
- * It has the key before. That is the agent itself where the answer to its new keys was lost, which then tries those; with an older
- * generation it is one of two copies, and the other one has made the new keys: which of the two is the right one is not known.
+ * Refuses an agent that has its previous key. If the answer to its new keys was lost, it is the agent itself, which
+ * then tries those. With an older generation it is one of two copies, and the other one has made the new keys; which of
+ * the two is the right one isn't known.
  */
 async function refuseOldKey(
   tx: Tx,
@@ -303,7 +307,7 @@ async function quarantine(
   };
 }
 
-/** Whether an agent that shares no version with this server is who it says. */
+/** Whether an agent that has no version in common with this server is who it claims to be. */
 async function isFromAgent(
   { sql, identity }: HandshakeDeps,
   challenge: ServerMessageOf<'challenge'>,
@@ -323,7 +327,7 @@ async function isFromAgent(
   );
 }
 
-/** Both sides sign this, with the version that the agent chose. */
+/** Returns what both sides sign. It includes the version that the agent chose. */
 function transcriptOf(
   identity: ServerIdentity,
   challenge: ServerMessageOf<'challenge'>,
@@ -343,9 +347,9 @@ function transcriptOf(
 }
 
 /**
- * The newest generation is accepted, and the one before while the newest isn't acknowledged: its `welcome` may have
- * been lost on the way. Anything older means that two copies of the agent's disk are in use. After a restore the number is
- * negative and says from which on any is taken (`admitNewerGenerations`).
+ * Accepts the newest generation, and the one before it while the newest isn't acknowledged, as its `welcome` may have
+ * been lost on the way. Anything older means that two copies of the agent's disk are in use. After a restore the stored
+ * number is negative and encodes the lowest generation to accept (`admitNewerGenerations`).
  */
 function isNewest(agent: { generation: number; generationAcked: boolean }, presented: number): boolean {
   if (agent.generation < 0) return presented >= -1 - agent.generation;

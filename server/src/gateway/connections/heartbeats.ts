@@ -1,5 +1,5 @@
-// Heartbeats: those of many agents renew their sessions in one statement, and what an agent says that it holds is held
-// against what it was leased.
+// Heartbeats. Those of many agents renew their sessions in one statement, and what an agent says that it holds is
+// compared with what it was leased.
 import { type AgentMessageOf, limits, visibleLine } from '@opsconductor/protocol';
 import type { Log } from '../../log.ts';
 import type { UnbegunLease } from '../../runs/leases/return-leases.ts';
@@ -14,9 +14,9 @@ export interface HeartbeatsDeps {
   sql: Sql;
   log: Log;
   leaseTtlMs: number;
-  /** Those of this server's agents that are to come back, longest connected first. */
+  /** Agents of this server that should reconnect if it goes away, longest connected first. */
   connected(): readonly AgentLink[];
-  /** Sessions that the database does not renew; those of agents that were shut out, or that a newer one took the place of. */
+  /** Handles sessions that the database doesn't renew: their agents were shut out, or have a newer session. */
   onOver(links: readonly AgentLink[]): Promise<void>;
 }
 
@@ -55,9 +55,9 @@ export class Heartbeats {
   }
 
   /**
-   * Their leases may be on the way yet, and be begun when they arrive: no time proves that they won't. So they are not
-   * taken back here, and what is said of them meanwhile counts. The connection ends, with all that is on the way, and
-   * the next resume tells.
+   * Handles attempts that the agent doesn't list. Their leases may still be on the way and be begun when they arrive;
+   * no amount of time proves that they won't. So they aren't taken back here, and what is reported of them meanwhile
+   * counts. Instead the connection is ended, with everything that is on the way, and the next resume tells.
    */
   async #reconcile(link: AgentLink, missed: readonly Omit<UnbegunLease, 'agentId'>[]): Promise<void> {
     const { sql, log } = this.#deps;
@@ -87,7 +87,7 @@ export class Heartbeats {
         leaseTtlMs,
       );
       const connected = this.#deps.connected();
-      // Of those that can be given work.
+      // Only agents that can be given work.
       const first = firstOfSegments(connected.filter((link) => !link.isDraining));
       const over: AgentLink[] = [];
       for (const [link, { sequence }] of beats) {
@@ -100,7 +100,7 @@ export class Heartbeats {
       }
       if (over.length > 0) await this.#deps.onOver(over);
     } catch (error) {
-      // No acknowledgement: the agents' leases run towards their deadline, as they must when nobody can renew them.
+      // No acknowledgement: the agents' leases run towards their deadline, as they must if nobody can renew them.
       log.warn({ err: error }, 'heartbeats could not be stored');
     }
   }

@@ -1,4 +1,4 @@
-// The agents that are connected to this server, longest connected first; one connection of each.
+// The agents that are connected to this server, longest connected first; one connection for each.
 import type { AgentLink } from '../link/agent-link.ts';
 
 export class Links implements Iterable<AgentLink> {
@@ -16,13 +16,13 @@ export class Links implements Iterable<AgentLink> {
     return this.#byAgent.get(agentId);
   }
 
-  /** Undefined also where its connection is being ended. */
+  /** Returns `undefined` also if the agent's connection is being closed. */
   open(agentId: number): AgentLink | undefined {
     const link = this.#byAgent.get(agentId);
     return link?.isOpen === true ? link : undefined;
   }
 
-  /** Those of a segment, or of all, that can be told and asked something: resumed, and not being ended. */
+  /** Returns the links of a segment, or all, that can be sent messages and requests: resumed, and not being ended. */
   ready(segmentId?: number): AgentLink[] {
     return [...this].filter(
       (link) =>
@@ -33,7 +33,7 @@ export class Links implements Iterable<AgentLink> {
     );
   }
 
-  /** Puts it behind all others, also where its older connection has not been missed yet; returns that one. */
+  /** Adds a link at the end, even if the agent's older connection hasn't been found dead yet; returns that one. */
   add(link: AgentLink): AgentLink | undefined {
     const older = this.#byAgent.get(link.agentId);
     this.#byAgent.delete(link.agentId);
@@ -41,7 +41,7 @@ export class Links implements Iterable<AgentLink> {
     return older;
   }
 
-  /** Nothing where a newer one has its place. */
+  /** Removes a link, unless a newer one has taken its place. */
   remove(link: AgentLink): void {
     if (this.#byAgent.get(link.agentId) === link) this.#byAgent.delete(link.agentId);
   }

@@ -1,13 +1,14 @@
-// Over which time the agents of a server are to come back, should it be gone (ADR 0047, 0068).
+// Computes within which time the agents of a server should reconnect if it goes away (ADR 0047, 0068).
 import { limits } from '@opsconductor/protocol';
 
-/** The rest of an agent's silence is its last heartbeat before it was cut off, and the handshake when it is back. */
+/** The rest of an agent's allowed silence is for the time since its last heartbeat, and for the handshake. */
 const shareOfSilence = 1 / 3;
 
 /**
- * In ms, for an agent of which nothing is known after so many seconds of silence: it is back before that.
+ * Returns the time within which an agent should reconnect, in ms. It is short enough that the agent is back before its
+ * attempts become unknown, after `unknownAfterS` seconds of silence.
  *
- * @param comeOverMs what all that come with it take.
+ * @param comeOverMs time that all agents that reconnect with it take together.
  */
 export function reconnectWithin(comeOverMs: number, unknownAfterS: number): number {
   return Math.min(
@@ -18,15 +19,16 @@ export function reconnectWithin(comeOverMs: number, unknownAfterS: number): numb
 }
 
 /**
- * Agents of each segment that come back before the others, over so many times of what the first ones alone take. The second
- * is for where the first is gone too, or is at work that takes all that it has.
+ * Agents of each segment that reconnect before the others, each with its time as a multiple of what the first ones
+ * alone take. The second one is there in case the first is gone too, or is fully busy.
  */
 const turnsOfFirst = [1, 3];
 
 /**
- * Over which time, in ms, those come back that have been connected for longest of each segment.
+ * Returns, for the agents that have been connected longest in each segment, the time within which they reconnect, in
+ * ms.
  *
- * @param agents in the order in which they have been connected.
+ * @param agents in the order in which they connected.
  */
 export function firstOfSegments<Agent extends { segmentId: number }>(
   agents: Iterable<Agent>,

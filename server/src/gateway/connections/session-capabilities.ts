@@ -1,10 +1,11 @@
-// What the session of an agent is matched with steps by.
+// The capabilities by which the session of an agent is matched with steps.
 import type { AgentMessageOf } from '@opsconductor/protocol';
 import { agentNeed } from '../../store/runs/run-grants.ts';
 
 /**
- * What the agent says that it can do; and that it is itself, where runs may be signed for it alone. Of all agents that
- * would make each a kind of its own, which claims are made for one by one.
+ * Returns what the agent says it can do. If it runs only what is signed, this includes its own identity, since runs may
+ * be signed for it alone. Adding that for all agents would make each a kind of its own, for which claims are made one
+ * by one.
  */
 export function capabilitiesOf(
   agentId: number,

@@ -1,4 +1,4 @@
-// Agents that may not be connected any more: revoked, disabled, or copied.
+// Shuts out agents that may no longer be connected: revoked, disabled, or copied.
 import { closeCodes } from '@opsconductor/protocol';
 import type { Log } from '../../log.ts';
 import { type ShutOut, shutOutAmong } from '../../store/agents/agent-lifecycle.ts';
@@ -10,7 +10,10 @@ export function shutOut(link: AgentLink, how: ShutOut | 'quarantined'): void {
   else link.shutOut(closeCodes.unauthenticated, `agent is ${how}`);
 }
 
-/** Shuts out those of the links that may not be connected, for where the notice of it was missed; returns whom. Never rejects. */
+/**
+ * Shuts out those of the links that may not be connected, in case the notice of it was missed. Returns the links it
+ * shut out. Never rejects.
+ */
 export async function shutOutOfLinks(
   { sql, log }: { sql: Sql; log: Log },
   links: readonly AgentLink[],

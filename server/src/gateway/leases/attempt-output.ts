@@ -9,11 +9,11 @@ import { readChunkIndex } from '../../store/runs/run-output.ts';
 const zeroDigest = Buffer.alloc(32);
 
 /**
- * What an agent cuts is what the command printed; masks may be longer than what they hide. Twice the cap leaves room for
- * that: beyond it no agent of ours goes, and one that is not must not fill the database.
+ * Agents apply the cap to what the command printed, but masks may be longer than what they hide. Twice the cap leaves
+ * room for that: our agents never exceed it, and any other agent must not fill the database.
  */
 const maxOutputBytes = 2 * limits.maxOutputBytesPerAttempt;
-/** What a chunk counts beside its bytes, so that as many bytes one by one are fewer. */
+/** Added to the size of each chunk, so that fewer bytes are allowed if they are sent one by one. */
 const chunkCostBytes = 16;
 
 export interface ClaimedOutput {
@@ -31,18 +31,18 @@ export class AttemptOutput {
   readonly leaseToken: string;
   readonly runId: number;
   readonly attemptDay: string;
-  /** Its command goes on without the agent, and may be another's by now. */
+  /** Whether its command goes on without the agent, so that another agent may have it by now. */
   survives: boolean;
-  /** Why what was sent of it could not be kept; what is sent again may be. */
+  /** Why output that was sent could not be kept. If it is sent again, it may be. */
   notKept: string | undefined;
-  /** Writes that aren't settled yet. */
+  /** Number of writes that aren't settled yet. */
   pending = 0;
   /** Highest seq up to which everything is stored. */
   stored: number;
   #received: number;
-  /** Of chunks 1..#received, with what each costs; what is stored of one is hardly more than its raw length. */
+  /** Size of chunks 1..#received, each with its cost. What is stored of a chunk is hardly more than its raw length. */
   #bytes: number;
-  /** Of chunks 1..#received; undefined when this process has not seen them all. */
+  /** Digest of chunks 1..#received; `undefined` if this process has not seen them all. */
   #digest: Buffer | undefined;
   #conflict = false;
   #resends = 0;
@@ -61,12 +61,12 @@ export class AttemptOutput {
     this.#digest = attempt.ackedSeq === 0 ? zeroDigest : undefined;
   }
 
-  /** Whether with this chunk it is more than is kept of any attempt; one that is sent again is no more. */
+  /** Whether this chunk exceeds what is kept of an attempt. A chunk that is sent again doesn't. */
   isMoreThanKept(frame: OutputFrame): boolean {
     return frame.seq > this.#received && this.#bytes + bytesOf(frame) > maxOutputBytes;
   }
 
-  /** Notes a received chunk before it is stored. */
+  /** Records a received chunk before it is stored. */
   receive(frame: OutputFrame, sha256: Uint8Array): void {
     this.pending += 1;
     if (frame.seq !== this.#received + 1) {
@@ -82,7 +82,10 @@ export class AttemptOutput {
       .digest();
   }
 
-  /** Notes what became of a chunk; `differs` where what was sent is not what is stored under its number, if anything is. */
+  /**
+   * Records what became of a chunk. `differs` means that what was sent isn't what is stored under its number, if
+   * anything is.
+   */
   settle(frame: OutputFrame, result: 'stored' | 'differs'): void {
     this.pending -= 1;
     if (result === 'differs') this.#conflict = true;
@@ -90,12 +93,12 @@ export class AttemptOutput {
     if (this.pending === 0) for (const resolve of this.#idle.splice(0)) resolve();
   }
 
-  /** Resolves when nothing that was received waits to be stored. */
+  /** Resolves when nothing that was received is waiting to be stored. */
   idle(): Promise<void> {
     return this.pending === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
   }
 
-  /** Compares what the agent says of its output with what is stored. */
+  /** Compares what the agent says about its output with what is stored. */
   async verify(sql: Sql, claimed: ClaimedOutput): Promise<OutputVerdict> {
     const whole = claimed.truncated ? 'truncated' : 'complete';
     const digest = this.#digest?.toString('base64');
@@ -117,7 +120,7 @@ export class AttemptOutput {
     if (missing === undefined && stored === claimed.digest) {
       return { state: claimed.gaps.length > 0 ? 'gapped' : whole, digest: stored };
     }
-    // The digests differ though every number is there: have all of it once more, then say that it differs.
+    // The digests differ although all numbers are there: have everything sent again once, then report that it differs.
     if (missing === undefined && claimed.gaps.length === 0 && this.#resends === 0) return this.#resend(1);
     return { state: 'gapped', digest: stored };
   }
@@ -132,7 +135,10 @@ function bytesOf({ rawLength }: OutputFrame): number {
   return rawLength + chunkCostBytes;
 }
 
-/** The first of 1..lastSeq that is neither stored nor in a gap. Takes steps for what is stored, not for what is claimed. */
+/**
+ * Returns the first of 1..lastSeq that is neither stored nor in a gap. Its time depends on what is stored, not on what
+ * is claimed.
+ */
 function firstMissing(seqs: readonly number[], claimed: ClaimedOutput): number | undefined {
   const have = new Set(seqs);
   let seq = 1;
@@ -148,7 +154,7 @@ function firstMissing(seqs: readonly number[], claimed: ClaimedOutput): number |
   return undefined;
 }
 
-/** The digest chain over these chunks, base64. */
+/** Returns the digest chain over these chunks, in base64. */
 export function chainOf(
   index: readonly { seq: number; stream: 'stdout' | 'stderr'; rawLength: number; sha256: Buffer }[],
 ): string {

@@ -1,6 +1,7 @@
-// Which claim is made next. To look at all that is ready is right whatever has happened; it has to step over whatever is
-// in the index and ready no longer, which is little, but for as long as somebody has a snapshot open of before. So what
-// frees slots alone goes on among the runs that the last look has found, behind the steps that were taken of each.
+// Decides which claim is made next. Looking at everything that is ready is always right, but has to step over index
+// entries of steps that are no longer ready. There are few of them, except while somebody keeps an old snapshot open.
+// So if slots have merely become free, the claim goes on with the runs that the last look found, after the last step
+// taken from each.
 import type { StartedRun } from '../../runs/leases/claim-along.ts';
 import type { Sql, Tx } from '../../store/database/connection.ts';
 import { type Claim, type ClaimAmong, claimOnce, claimSteps } from '../../store/queue/claims.ts';
@@ -15,7 +16,7 @@ const nothing: Claim = {
   kinds: 1,
 };
 
-/** A look that takes longer than this, in ms, is not made again before some time of which it is a small part. */
+/** A look that takes longer than this, in ms, is followed by a pause that is long compared to the look. */
 const quickLookMs = 25;
 const pauseForEachMs = 20;
 const maxPauseMs = 2_000;
@@ -23,9 +24,9 @@ const maxPauseMs = 2_000;
 export interface ClaimerDeps {
   sql: Sql;
   serverId: string;
-  /** The agents of these segments that are connected here and ready, with how many steps each has. */
+  /** Returns the agents of these segments that are connected here and ready, with the number of steps that each has. */
   held(segmentIds: ReadonlySet<number>): ClaimAmong['held'];
-  /** ms; `performance.now` unless told. */
+  /** Returns the time in ms; `performance.now` by default. */
   now?: () => number;
 }
 
@@ -35,7 +36,7 @@ export class Claimer {
   readonly #deps: ClaimerDeps;
   readonly #now: () => number;
   #known = new Map<string, KnownRun>();
-  /** Segments in which slots became free. */
+  /** Segments in which slots have become free. */
   #freed = new Set<number>();
   #isDue = true;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
@@ -46,17 +47,17 @@ export class Claimer {
     this.#now = deps.now ?? (() => performance.now());
   }
 
-  /** Something may have become ready, wherever. */
+  /** Tells that something may have become ready, anywhere. */
   lookAtAll(): void {
     this.#isDue = true;
   }
 
-  /** An agent of this segment has ended something. */
+  /** Tells that an agent of this segment has ended something. */
   slotsFreed(segmentId: number): void {
     this.#freed.add(segmentId);
   }
 
-  /** Claims for the slots that are free. One claim may be in flight. */
+  /** Claims steps for the slots that are free. Only one claim may be in flight. */
   async next(claimId: string): Promise<Claim> {
     if (this.#isDue && !this.#isPausing()) return this.#look(claimId);
     const runs = [...this.#known.values()].filter(({ segmentId }) => this.#freed.has(segmentId));
@@ -69,7 +70,7 @@ export class Claimer {
     return this.#isDue ? this.#look(claimId) : nothing;
   }
 
-  /** It is short where others may have something for slots that are left. */
+  /** Claims from known runs. `isShort` tells that other runs may have something for slots that are left. */
   async #goOn(runs: readonly KnownRun[], claimId: string): Promise<{ claim: Claim; isShort: boolean }> {
     let claim: Claim;
     try {
@@ -83,13 +84,13 @@ export class Claimer {
     return { claim: { ...claim, tookAll: false, again: isShort }, isShort };
   }
 
-  /** Claims steps of a run as part of the transaction that makes it: nothing else waits. */
+  /** Claims steps of a run as part of the transaction that creates it, provided that nothing else waits. */
   async along(tx: Tx, claimId: string, { segmentIds, ...run }: StartedRun): Promise<Claim> {
     const runs = segmentIds.map((segmentId) => ({ ...run, segmentId, inFlight: 0, afterId: 0 }));
     return claimOnce(tx, this.#deps.serverId, { claimId, among: this.#among(runs) });
   }
 
-  /** A slow look waits for a while, as long as there are known runs to go on with. */
+  /** After a slow look the next one waits for a while, as long as there are known runs to go on with. */
   #isPausing(): boolean {
     const pauseMs = Math.min(maxPauseMs, Math.max(0, this.#lookTookMs - quickLookMs) * pauseForEachMs);
     return this.#now() < this.#lookedAtMs + pauseMs;
@@ -101,7 +102,7 @@ export class Claimer {
 
   async #look(claimId: string): Promise<Claim> {
     const beganMs = this.#now();
-    // What becomes ready or free while it looks may not be in it.
+    // The look may miss what becomes ready or free while it is made.
     this.#isDue = false;
     this.#freed.clear();
     let claim: Claim;
@@ -112,12 +113,13 @@ export class Claimer {
       throw error;
     }
     this.#lookedAtMs = this.#now();
-    // Where there was a free slot: without one it has not looked far.
+    // Measured only if there was a free slot: without one, the look hasn't read far.
     if (claim.full.length === 0 || claim.steps.length > 0) this.#lookTookMs = this.#lookedAtMs - beganMs;
     const before = this.#known;
     const full = new Set(claim.full);
     this.#known = new Map([...before].filter(([, { segmentId }]) => full.has(segmentId)));
-    // Nothing was looked for where no slot was free; and what agents of several kinds can do is told by a look alone.
+    // Segments without a free slot weren't looked at, and if agents can do different things, only a look tells which
+    // may take what.
     this.#isDue ||= full.size > 0 || claim.again || claim.kinds > 1;
     if (claim.kinds > 1) this.#known.clear();
     else {
@@ -130,7 +132,7 @@ export class Claimer {
     return claim;
   }
 
-  /** Goes on behind these, also where it had been further: then they are ready again, and others may be. */
+  /** Goes on after these steps, even if it had got further: then they are ready again, and others may be, too. */
   #took({ steps }: Claim): void {
     const last = new Map<string, number>();
     for (const step of steps) {

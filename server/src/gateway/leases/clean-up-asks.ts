@@ -1,5 +1,5 @@
-// Asks the agents that are connected here to clean up after attempts that nobody holds any more: each when it comes,
-// and all of them in rounds. Which attempts are due is said by the database.
+// Asks the agents connected here to clean up after attempts that nobody holds any more: each agent when it connects,
+// and all of them in rounds. The database says which attempts are due.
 import type { AgentMessageOf, ServerMessageOf } from '@opsconductor/protocol';
 import type { Log } from '../../log.ts';
 import type { CleanUpRequests } from '../../runs/ends/clean-up-requests.ts';
@@ -13,7 +13,7 @@ const defaultRoundMs = 5_000;
 export interface CleanUpAsksDeps {
   sql: Sql;
   requests: Pick<CleanUpRequests, 'requestFor' | 'answered'> | undefined;
-  /** Agents that are connected here. */
+  /** Returns the agents that are connected here. */
   links(): Iterable<AgentLink>;
   roundMs: number | undefined;
   log: Log;
@@ -23,7 +23,7 @@ export class CleanUpAsks {
   readonly #deps: CleanUpAsksDeps;
   #timer: NodeJS.Timeout | undefined;
   #asking: Promise<void> | undefined;
-  /** Which agent of a segment is asked first. */
+  /** Decides which agent of a segment is asked first. */
   #turn = 0;
 
   constructor(deps: CleanUpAsksDeps) {
@@ -39,7 +39,7 @@ export class CleanUpAsks {
     await this.#asking;
   }
 
-  /** For whom anything is due is one question for all; then these agents of each segment are asked, in turn. */
+  /** One query finds the agents for which anything is due; then these are asked, in each segment in turn. */
   async ask(): Promise<void> {
     this.#asking ??= this.#askNow()
       .catch((error) => this.#deps.log.warn({ err: error }, 'agents could not be asked to clean up'))
@@ -65,14 +65,16 @@ export class CleanUpAsks {
       const first = this.#turn % inTurn.length;
       for (const link of [...inTurn.slice(first), ...inTurn.slice(0, first)]) {
         const request = await requests.requestFor(link);
-        // What was due has been taken by those before; if something is left, the next round finds it.
+        // The agents before have taken everything that was due; if something is left, the next round finds it.
         if (request === undefined) break;
         await this.#ask(link, request);
       }
     }
   }
 
-  /** For what an agent of an earlier version would look for in the wrong way, the target is as good as unreachable to it. */
+  /**
+   * An agent of an earlier version would look for some attempts in the wrong way: for those, it answers `unreachable`.
+   */
   async #ask(link: AgentLink, request: ServerMessageOf<'clean_up'>): Promise<void> {
     const { requestId } = request;
     const attempts = request.attempts.filter((attempt) => canLookFor(link, attempt));

@@ -1,4 +1,5 @@
-// Leases ready steps to the agents connected here: one claim in flight, woken by news and by a slow poll.
+// Leases ready steps to the agents connected here. One claim is in flight at a time; it is woken by news and by a slow
+// poll.
 import type { Lease, StepOutcome } from '@opsconductor/protocol';
 import type { Log } from '../../log.ts';
 import type { ClaimAlong } from '../../runs/leases/claim-along.ts';
@@ -23,9 +24,9 @@ import type { LeaseNotes } from './lease-notes.ts';
 import type { Settler } from './settler.ts';
 
 const defaultPollMs = 1_000;
-/** A claim of which the answer was lost may still be running in the database: it is looked for this long. */
+/** How long to look for a claim whose answer was lost: it may still be running in the database. */
 const lookForLostClaimMs = 60_000;
-/** What this server can't open is given to nobody for so long; then whoever looks first has it. */
+/** How long steps that this server can't open are given to nobody. After that, the first server to look gets them. */
 const givenToNobodyS = 10;
 
 export interface DispatcherDeps {
@@ -36,10 +37,10 @@ export interface DispatcherDeps {
   notes: Pick<LeaseNotes, 'leased'>;
   log: Log;
   linkOf(agentId: number): AgentLink | undefined;
-  /** Of the agents connected here. */
+  /** Returns the links of the agents connected here. */
   links(): Iterable<AgentLink>;
   onNews(news: ProgressNews): void;
-  /** How often it looks for work that nobody told of, in ms; 1 s unless told. */
+  /** Time between looks for work that nobody announced, in ms; 1 s by default. */
   pollMs?: number | undefined;
 }
 
@@ -47,11 +48,13 @@ export class Dispatcher {
   readonly #deps: DispatcherDeps;
   readonly #claimer: Claimer;
   #wanted = false;
-  /** The last claim may have left steps for want of free slots. */
+  /** Whether the last claim may have left steps because there were no free slots. */
   #leftSome = true;
-  /** Claimed, and neither delivered nor back yet. */
+  /** Claimed steps that have been neither delivered nor returned yet. */
   #undelivered: UntoldLease[] = [];
-  /** Claims of which the answer was lost, by id, with when: what they have leased, if anything, no agent has heard of. */
+  /**
+   * Claims whose answer was lost, by id, with the time of the loss. If they have leased anything, no agent knows of it.
+   */
   readonly #lost = new Map<string, number>();
   #running: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -67,7 +70,7 @@ export class Dispatcher {
     this.#timer = setInterval(() => this.wake(), this.#deps.pollMs ?? defaultPollMs);
   }
 
-  /** Something may be claimable. */
+  /** Tells that there may be something to claim. */
   wake(): void {
     this.#claimer.lookAtAll();
     this.#claimAgain();
@@ -81,13 +84,16 @@ export class Dispatcher {
     });
   }
 
-  /** An agent of this segment has slots free again. */
+  /** Tells that an agent of this segment has free slots again. */
   slotsFreed(segmentId: number): void {
     this.#claimer.slotsFreed(segmentId);
     if (this.#leftSome || this.#running !== undefined) this.#claimAgain();
   }
 
-  /** A claim as part of somebody's transaction, in place of one of its own; undefined while one is in flight. */
+  /**
+   * Makes a claim part of another transaction, instead of a separate one. Returns `undefined` while a claim is in
+   * flight.
+   */
   claimAlong(): ClaimAlong | undefined {
     if (this.#running !== undefined || this.#stopped || this.#undelivered.length > 0) return undefined;
     const claimId = newClaimId();
@@ -101,7 +107,7 @@ export class Dispatcher {
     });
     return {
       claim: async (tx, run) => {
-        // Where others may wait for a slot, too, it is not for this run alone.
+        // If others may be waiting for a slot, too, the claim isn't for this run alone.
         claim = this.#leftSome
           ? await claimOnce(tx, this.#deps.serverId, { claimId })
           : await this.#claimer.along(tx, claimId, run);
@@ -115,22 +121,22 @@ export class Dispatcher {
     const claim = claimed();
     try {
       if (claim !== undefined && committed) {
-        // It was for one kind of agents, and maybe for one run; others may take what it has left.
+        // The claim was for one kind of agent, and possibly for one run only; others may take what it has left.
         if (claim.kinds > 1 || !claim.tookAll) this.#claimer.lookAtAll();
         this.#wanted ||= claim.kinds > 1;
         await this.#handOut(claim);
       }
-      // Where the answer to the commit was lost the steps may be leased all the same.
+      // If the answer to the commit was lost, the steps may be leased all the same.
       else this.#lookFor(claimId);
     } catch (error) {
-      // What was not delivered is known. To look for all of the claim would take back what agents have been told of.
+      // Undelivered steps are known. Looking for the whole claim would take back steps that agents have been told of.
       this.#deps.log.error({ err: error }, 'handing out what was claimed failed');
       this.#wanted = true;
     }
     await this.#run();
   }
 
-  /** Takes nothing new; resolves when the claim in flight is done. */
+  /** Takes nothing new, and resolves when the claim in flight is done. */
   async stop(): Promise<void> {
     this.#stopped = true;
     clearInterval(this.#timer);
@@ -152,7 +158,7 @@ export class Dispatcher {
   }
 
   #held(segmentIds: ReadonlySet<number>): { agentId: number; steps: number }[] {
-    // What one has that is just coming back is not known here before it is ready.
+    // How many steps an agent has that is just reconnecting isn't known here before it is ready.
     const ready = [...this.#deps.links()].filter(
       (link) => segmentIds.has(link.segmentId) && link.isReady && link.isOpen,
     );
@@ -199,7 +205,7 @@ export class Dispatcher {
     await this.#takeBack();
   }
 
-  /** Returns the steps whose agents are not connected here any more, or about not to be. */
+  /** Delivers the leases. Returns the steps whose agents are no longer connected here, or are about to be shut out. */
   #deliver(claimed: readonly ClaimedStep[], leases: ReadonlyMap<number, Lease>): ClaimedStep[] {
     const byAgent = new Map<number, ClaimedStep[]>();
     for (const step of claimed) {
@@ -208,7 +214,8 @@ export class Dispatcher {
     const undelivered: ClaimedStep[] = [];
     for (const [agentId, steps] of byAgent) {
       const link = this.#deps.linkOf(agentId);
-      // One that is shut out was asked for what it has not begun: what it gets behind that it can't hand back any more.
+      // An agent that is being shut out was already asked for its unbegun leases: it couldn't hand back what it gets
+      // after that.
       if (link === undefined || link.isEnding || link.sessionNumber !== steps[0]?.sessionNumber) {
         undelivered.push(...steps);
         continue;
@@ -223,12 +230,12 @@ export class Dispatcher {
     return undelivered;
   }
 
-  /** The agents never heard of these, so others may have them at once. */
+  /** Takes back steps that their agents never heard of, so others may have them at once. */
   async #takeBack(): Promise<void> {
     if (this.#undelivered.length === 0) return;
     const { sql, linkOf, onNews } = this.#deps;
     for (const { agentId, sessionNumber } of this.#undelivered) {
-      // A session without a connection, of which the end was not noted, would be given the same steps again.
+      // A session without a connection, whose end wasn't recorded, would be given the same steps again.
       if (linkOf(agentId)?.sessionNumber !== sessionNumber)
         await closeSession(sql, agentId, sessionNumber, false);
     }
@@ -238,8 +245,9 @@ export class Dispatcher {
   }
 
   /**
-   * Leases for claimed steps. What can't be leased any more ends failed, with the reason; what its agent is too old for goes
-   * to another of the segment where one is able; what this server can't open waits for another server.
+   * Builds the leases for claimed steps. Steps that can no longer be leased end failed, with the reason. Steps that
+   * their agent is too old for go to another agent of the segment if one is able. Steps that this server can't open
+   * wait for another server.
    */
   async buildLeases(claimed: readonly ClaimedStep[]): Promise<Map<number, Lease>> {
     const { leases, unbuildable, elsewhere } = await this.#deps.builder.build(claimed);
@@ -250,7 +258,7 @@ export class Dispatcher {
     for (const step of claimed) {
       const lease = leases.get(step.id);
       const link = this.#deps.linkOf(step.agentId);
-      // Of another session it is not delivered.
+      // The lease belongs to another session, so it isn't delivered.
       if (lease === undefined || link?.sessionNumber !== step.sessionNumber) continue;
       const given = leaseFor(link, lease);
       if ('need' in given) {
@@ -262,13 +270,13 @@ export class Dispatcher {
     return leases;
   }
 
-  /** Its agent never heard of this, so others may have it at once. */
+  /** Gives back a step that its agent never heard of, so others may have it at once. */
   async giveBack(step: ClaimedStep): Promise<void> {
     const { sql, onNews } = this.#deps;
     for (const news of await returnLeases(sql, [leaseOf(step)])) onNews(news);
   }
 
-  /** These are under a master key that another server may hold. */
+  /** Returns steps that are under a master key which another server may hold. */
   async #leaveToOthers(steps: readonly ClaimedStep[]): Promise<void> {
     if (steps.length === 0) return;
     const { sql, log, onNews } = this.#deps;
@@ -302,7 +310,7 @@ export class Dispatcher {
       outcome: { status: 'failed', ...why },
       output: { state: 'complete', digest: null, gaps: [] },
     });
-    // Its slot is free, and no agent will say so.
+    // Its slot is free now, and no agent will report that.
     this.wake();
   }
 }

@@ -1,13 +1,14 @@
-// Leases in as few `leases` messages as their frames have room for.
+// Puts leases into as few `leases` messages as their frame size allows.
 import { type Lease, limits } from '@opsconductor/protocol';
 
 const opening = '{"type":"leases","leases":[';
 const closing = ']}';
 
 /**
- * The messages as text. A lease that is alone too large for a frame still gets one: its agent refuses it, and says so.
+ * Returns the messages as text. A lease that is too large for a frame by itself still gets one; its agent refuses it
+ * and says so.
  *
- * @param maxBytes of one message.
+ * @param maxBytes size of one message, at most.
  */
 export function leaseMessages(
   leases: readonly Lease[],

@@ -7,7 +7,7 @@ import type { StartedStep } from '../../store/agents/agent-sessions.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { isDatabaseLost } from '../../store/database/database-lost.ts';
 
-/** A person sees no delay below 50 ms. */
+/** Less than 50 ms, a delay that people don't notice. */
 const gatherMs = 25;
 const retryMs = 1_000;
 /** Longer than any step runs. */
@@ -21,7 +21,7 @@ export interface LeaseNotesDeps {
 
 type Start = Omit<StartedStep, 'ageMs'> & { atMs: number };
 
-/** What is to be told of one attempt. */
+/** What there is to tell about one attempt. */
 interface Note {
   key: string;
   leased: { id: number; epoch: number } | undefined;
@@ -51,9 +51,9 @@ export class LeaseNotes {
   }
 
   /**
-   * Steps that go on in this session and were leased in another one: who leased them may have been killed before it told
-   * of that, and the run would be queued for as long as they run. Of those that have begun it is not known when: they
-   * count from their lease.
+   * Tells about steps that continue in this session and were leased in another one. The server that leased them may
+   * have been killed before it told of that, and the run would stay queued as long as they run. When those that have
+   * begun did so isn't known, so they count from their lease.
    */
   resumed(
     { agentId, sessionNumber }: { agentId: number; sessionNumber: number },
@@ -66,7 +66,10 @@ export class LeaseNotes {
     this.leased(steps);
   }
 
-  /** The attempt has ended, so its end tells all. Returns how long ago it began, where that was not written yet. */
+  /**
+   * Forgets an attempt that has ended, since its end tells everything. Returns how long ago it began, in ms, if that
+   * wasn't written yet.
+   */
   ended({ step, epoch }: { step: number; epoch: number }): number | undefined {
     const key = `${step}.${epoch}`;
     this.#leased.delete(key);
@@ -75,7 +78,10 @@ export class LeaseNotes {
     return start && performance.now() - start.atMs;
   }
 
-  /** Writes what was gathered; whether a step began must be known before its lease is given back. */
+  /**
+   * Writes what was gathered. Call it before a lease is given back, because whether the step began must be known by
+   * then.
+   */
   flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -116,7 +122,7 @@ export class LeaseNotes {
       });
       this.#deps.onNews(await markLeased(this.#deps.sql, leases, starts));
     } catch (error) {
-      // One that is refused must not keep the others from being told.
+      // One note that is refused must not keep the others from being written.
       if (notes.length > 1 && !isDatabaseLost(error)) {
         for (const note of notes) await this.#writeThese([note]);
         return;

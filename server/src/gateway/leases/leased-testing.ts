@@ -1,10 +1,10 @@
-// For tests: a run whose first step an agent was leased, and what that agent says of it.
+// For tests: a run whose first step was leased to an agent, and what that agent says about it.
 import type { AgentMessageOf, Lease, OutputFrame } from '@opsconductor/protocol';
 import { chunkOf } from '../../runs/output/output-testing.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import { type AgentSocket, chainOf, setupGateway } from '../testing.ts';
 
-/** A run of one target whose first step the agent was leased. */
+/** Starts a run of one target whose first step is leased to the agent. */
 export async function leased(options: { steps?: number } = {}) {
   const t = await setupGateway();
   const agent = await t.connectAgent();

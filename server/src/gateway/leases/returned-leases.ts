@@ -1,5 +1,5 @@
-// Leases that an agent hands back unbegun: they go to the next one, but for those that have begun after all, and those
-// that nobody can open any more.
+// Handles leases that an agent hands back unbegun: they go to the next agent, except those that have begun after all
+// and those that nobody can open any more.
 import type { AgentMessageOf } from '@opsconductor/protocol';
 import { returnLeases, type UnbegunLease } from '../../runs/leases/return-leases.ts';
 import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
@@ -30,7 +30,7 @@ export async function takeBackLeases(
   }));
   for (const lease of leases) link.forget(lease);
   await notes.flush();
-  // Begun, and going on by itself, whatever the agent makes of it: not to be begun anew.
+  // Commands that have begun and go on by themselves must not be begun again, whatever the agent says about them.
   const orphaned = await orphanAttempts(sql, leases, { expected: true });
   const lost =
     message.reason === 'no_key' ? await settleLostKeys({ sql, settler }, leases) : new Set<number>();
@@ -38,7 +38,7 @@ export async function takeBackLeases(
   return back.length === 0 ? [] : returnLeases(sql, back);
 }
 
-/** Steps whose credential nobody can open any more fail: handed on, they would come back for ever. */
+/** Fails steps whose credential nobody can open any more: returned, they would be handed back forever. */
 async function settleLostKeys(
   { sql, settler }: Omit<Deps, 'notes'>,
   leases: readonly (UnbegunLease & { sessionNumber: number })[],

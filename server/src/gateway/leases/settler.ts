@@ -7,7 +7,7 @@ import { Batches } from '../batches.ts';
 
 export class Settler {
   readonly #batches: Batches<AttemptEnd, SettleResult>;
-  /** Of a batch that failed: it may have committed all the same, with the answer lost. */
+  /** Ends in a batch that failed: it may have committed all the same, with its answer lost. */
   readonly #unsure = new WeakSet<AttemptEnd>();
 
   constructor(sql: Sql, onNews: (news: ProgressNews) => void, contacts?: Pick<ContactNotes, 'note'>) {
@@ -20,15 +20,17 @@ export class Settler {
         return results;
       },
       most: 256,
-      // While one batch waits for the database another is put together; a few completions are worth no transaction more.
+      // While one batch waits for the database, another is gathered; a few completions aren't worth another
+      // transaction.
       atATime: 2,
       leastBeside: 64,
     });
   }
 
   /**
-   * Resolves once the attempt's end has committed; rejects when the database refused it, and where it was lost what that
-   * has leased to the agent: its connection is to end, and its resume tells that it never heard of it.
+   * Resolves once the attempt's end has committed. Rejects if the database refused it, or if the answer was lost and
+   * with it a step that may have been leased to the agent: then end the agent's connection, so that its resume shows
+   * that it never got that step.
    */
   settle(end: AttemptEnd): Promise<SettleResult> {
     return this.#batches.do(end);

@@ -1,5 +1,5 @@
-// Tells agents again to stop what nobody waits for any more: an agent that took no notice of a cancel, since that was
-// lost or came before its attempt had begun, would go on until the step's timeout.
+// Tells agents again to stop attempts that nobody waits for any more. An agent that missed a cancel, because it was
+// lost or came before the attempt had begun, would otherwise go on until the step's timeout.
 import type { AgentMessageOf } from '@opsconductor/protocol';
 import type { Log } from '../../log.ts';
 import type { Sql } from '../../store/database/connection.ts';
@@ -7,13 +7,13 @@ import { type HeldAttempts, heldInVain } from '../../store/queue/step-attempts.t
 import { Batches } from '../batches.ts';
 import type { AgentLink } from '../link/agent-link.ts';
 
-/** Agents are looked at once in so many of their heartbeats. */
+/** An agent is checked once in this many of its heartbeats. */
 const heartbeatsApart = 3;
 const maxAgentsTogether = 64;
 
 export class StopReminders {
   readonly #log: Log;
-  /** One look at a time for each agent, however often it says what it holds. */
+  /** Agents that are being checked: one check at a time for each, however often it sends heartbeats. */
   readonly #lookedAt = new Set<AgentLink>();
   readonly #looking: Batches<HeldAttempts, { step: number; epoch: number }[]>;
 

@@ -1,5 +1,5 @@
-// Gives commands that go on by themselves, and whose agent is gone, to agents that are connected here: with where in
-// their output to read on, which the last stored chunk says.
+// Gives commands that go on by themselves, and whose agent is gone, to agents connected here. The new agent is told
+// where in the output to continue reading, which the last stored chunk says.
 import { positionOf, type StoredOutput, startOfOutput } from '@opsconductor/protocol';
 import { AtRestError } from '../../credentials/at-rest/at-rest-error.ts';
 import { openAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
@@ -25,9 +25,11 @@ import type { Settler } from './settler.ts';
 
 const defaultRoundMs = 1_000;
 const maxAtATime = 32;
-/** What was asked of the database and never answered may still be done there: it is looked for this long. */
+/**
+ * How long to look for the effect of a request to the database that was never answered: it may still be carried out.
+ */
 const lookForLostMs = 60_000;
-const noTaker = 'No agent of the segment took its command up.';
+const noTaker = 'No agent of the segment took over its command.';
 const notOpened = 'The server does not hold the master key that its run or job is under.';
 
 export interface TakeOversDeps {
@@ -44,8 +46,11 @@ export interface TakeOversDeps {
 }
 
 /**
- * What became of one: its agent has it; the next one may have it, with why this one could not; nobody can take it up, with
- * why; or its agent, of which the connection was ended, is to tell in its resume that it does not have it.
+ * What became of a command:
+ * - `agent`: its new agent has it.
+ * - `left`: another agent may have it; why this one couldn't.
+ * - `lost`: no agent can take it over, and why.
+ * - `resume`: the new agent's connection was ended, and its resume will show that it doesn't have it.
  */
 type GivenTo = 'agent' | 'resume' | { left: string } | { lost: string };
 
@@ -53,7 +58,7 @@ export class TakeOvers {
   readonly #deps: TakeOversDeps;
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> | undefined;
-  /** Until then sessions may have been given what no agent was told of. */
+  /** Until then, sessions may have been given commands that no agent was told of. */
   #lookUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(deps: TakeOversDeps) {
@@ -89,7 +94,7 @@ export class TakeOvers {
     const given: TakenOverStep[] = [];
     const left: { step: TakenOverStep; why: string }[] = [];
     const lost: { step: TakenOverStep; why: string }[] = [];
-    // They have its slots from now on; it is given them one after the other.
+    // The commands occupy the agents' slots from now on, although they are handed over one after the other.
     const takers = taken.map(({ agentId }) => this.#deps.linkOf(agentId));
     for (const taker of takers) if (taker !== undefined) taker.expected += 1;
     try {
@@ -105,7 +110,7 @@ export class TakeOvers {
     } finally {
       for (const taker of takers) if (taker !== undefined) taker.expected -= 1;
     }
-    // Whoever is there next gets it, up to so many times; nobody in time makes it unknown.
+    // The next able agent gets them, up to a number of tries. If there is none in time, they become unknown.
     const waiting = await orphanAttempts(
       sql,
       left.map(({ step: { id, epoch, leaseToken, agentId, sessionNumber } }) => ({
@@ -125,7 +130,10 @@ export class TakeOvers {
     this.#deps.onNews(await noteTakers(sql, given));
   }
 
-  /** Sessions that hold what their agents do not, as the answer that said so was lost: it waits for an agent again. */
+  /**
+   * Finds sessions that hold commands which their agents don't, because the answer that said so was lost. The commands
+   * wait for an agent again.
+   */
   async #takeBackUntold(): Promise<void> {
     const { sql, serverId, linkOf, log } = this.#deps;
     const untold = (await detachedOfServer(sql, serverId)).filter((attempt) => {
@@ -161,13 +169,13 @@ export class TakeOvers {
         { err: error, step: step.id, agent: step.agentName },
         'a command was not given to another agent',
       );
-      // It may be the database, which could not be told either: the agent's next resume does.
+      // The cause may be the database, which then couldn't be told either; the agent's next resume will tell it.
       link.terminate();
       return 'resume';
     }
   }
 
-  /** Undefined where the stored chunks do not say where to read on. */
+  /** Returns `undefined` if the stored chunks don't tell where to continue reading. */
   async #storedOutput({ id, epoch, jobRunId, attemptDay }: TakenOverStep): Promise<StoredOutput | undefined> {
     const { sql, keys } = this.#deps;
     const attempt = { stepId: id, epoch, attemptDay };
@@ -191,7 +199,7 @@ export class TakeOvers {
   }
 }
 
-/** Readers are told who has the steps now. */
+/** Tells readers which agents have the steps now. */
 function noteTakers(sql: Sql, steps: readonly TakenOverStep[]): Promise<ProgressNews> {
   return inTransaction(sql, async (tx) => {
     const ledger = await RunLedger.open(tx, { stepIds: steps.map(({ id }) => id) });

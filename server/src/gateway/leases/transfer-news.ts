@@ -1,6 +1,7 @@
-// How far transfers are, from the agents to the readers on all servers. Gathered, the newest of each step, and told once a
-// second at most; nothing of it is stored, and what is lost the next one makes good. Which file is under way is told on
-// the agent's own server alone: names of files are sealed in the database, and do not pass through it in clear.
+// Passes the progress of transfers from agents to the readers on all servers. Only the newest of each step is kept, and
+// told at most once a second. Nothing is stored; anything that gets lost is made up for by the next. The file that is
+// being moved is told only on the agent's own server: file names are sealed in the database and must not pass through
+// it in the clear.
 import { limits, type TransferProgress, TransferProgressSchema } from '@opsconductor/protocol';
 import { Check } from 'typebox/value';
 import type { Log } from '../../log.ts';
@@ -8,7 +9,7 @@ import type { LiveHub, LiveTransfer } from '../../runs/live/live-hub.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { tellTransfers } from '../../store/runs/transfer-notices.ts';
 
-/** PostgreSQL takes 8,000 bytes in a notification. */
+/** PostgreSQL allows 8,000 bytes in a notification. */
 const maxPayloadBytes = 7_500;
 const maxShownPath = 500;
 
@@ -39,11 +40,11 @@ export class TransferNews {
     this.#timer ??= setTimeout(() => void this.#tell(), limits.transferProgressMs);
   }
 
-  /** What a server has told all of them. */
+  /** Handles what a server has told all of them. */
   heard(payload: string): void {
     const { server, transfers } = JSON.parse(payload) as { server: string; transfers: LiveTransfer[] };
     if (server === this.#deps.serverId) return;
-    // It may be of another version.
+    // The other server may be of another version.
     this.#deps.hub.publishTransfers(
       transfers.filter(({ progress }) => Check(TransferProgressSchema, progress)),
     );

@@ -1,5 +1,5 @@
 // One agent's connection: its attempts, its messages, its closing. What a message does is decided in runs/ and
-// segments/; this file keeps order and answers.
+// segments/; this file keeps messages in order and answers them.
 import type { Duplex } from 'node:stream';
 import {
   type AgentCapability,
@@ -41,17 +41,17 @@ import { TargetTests } from './target-tests.ts';
 
 /** How long an agent that is shut out has to hand back what it has not begun. */
 const handBackMs = 3_000;
-/** What an agent may say at will and the audit log keeps is kept once in so long. */
+/** Interval at which messages are handled that an agent may send at will and that are kept in the audit log. */
 const auditedEveryMs = 10_000;
 
-/** What a link tells the gateway. */
+/** Notifications from a link to the gateway. */
 export interface LinkEvents {
   heartbeat(link: AgentLink, message: AgentMessageOf<'heartbeat'>): void;
   resume(link: AgentLink, message: AgentMessageOf<'resume'>): Promise<void>;
   started(link: AgentLink, message: AgentMessageOf<'started'>): void;
-  /** Returns how long ago the attempt began, in ms, where the database does not know it. */
+  /** Returns the time since the attempt began, in ms, if the database doesn't know it. */
   completing(attempt: { step: number; epoch: number }): number | undefined;
-  /** How far an attempt's transfer is. */
+  /** Reports the progress of an attempt's transfer. */
   progressed(attempt: { runId: number; stepId: number; epoch: number }, transfer: TransferProgress): void;
   returned(link: AgentLink, message: AgentMessageOf<'return'>): Promise<void>;
   hostKeySeen(link: AgentLink, message: AgentMessageOf<'host_key_seen'>): Promise<void>;
@@ -60,7 +60,7 @@ export interface LinkEvents {
   policyRead(link: AgentLink, message: AgentMessageOf<'policy_read'>): Promise<void>;
   cleanedUp(link: AgentLink, message: AgentMessageOf<'cleaned_up'>): Promise<void>;
   draining(link: AgentLink): Promise<void>;
-  /** Attempts were settled: there is credit again, and maybe a next step to lease. */
+  /** Called after an attempt was settled: the agent has a free slot again, and there may be a next step to lease. */
   settled(link: AgentLink, result: SettleResult): Promise<Lease | undefined>;
   closed(link: AgentLink, end: { code: number; reason: string }): void;
 }
@@ -82,25 +82,25 @@ export class AgentLink {
   readonly name: string;
   readonly segmentId: number;
   readonly sessionNumber: number;
-  /** The agent said that it takes nothing new. */
+  /** Whether the agent said that it takes nothing new. */
   isDraining = false;
-  /** What the agent said in `resume` that it can do, also in words that this server does not know. */
+  /** What the agent said in `resume` that it can do, including capabilities that this server doesn't know. */
   capabilities: ReadonlySet<string> = new Set();
-  /** By a clock that nobody sets: a step of the wall clock would cut off every agent at once. */
+  /** On the monotonic clock: a step of the wall clock would cut off every agent at once. */
   #heardAtMs = performance.now();
-  /** When it was last sent a checkpoint of the audit log, or came; by the same clock. */
+  /** When it was last sent a checkpoint of the audit log, or else connected; on the same clock. */
   checkpointAtMs = performance.now();
-  /** How many rows the one covers that it was given last. */
+  /** Number of rows that the checkpoint it was given last covers. */
   checkpointSize: number | undefined;
   /** Resolves when the connection is closed. */
   readonly gone: Promise<void>;
-  /** Resolves when all that follows a resume is done, or the connection is closed. */
+  /** Resolves when everything that follows a resume is done, or the connection is closed. */
   readonly arrived: Promise<void>;
-  /** Where it connects from. */
+  /** Address that it connects from. */
   readonly address: string | null;
-  /** It is being shut out: nothing is sent to it any more but the end. */
+  /** Whether the agent is being shut out: it is sent nothing more but the end. */
   isEnding = false;
-  /** Commands of others that it is about to be given. */
+  /** Number of commands of other agents that it is about to be given. */
   expected = 0;
   readonly #socket: WebSocket;
   readonly #stream: Pick<Duplex, 'cork' | 'uncork'> & ReadStream;
@@ -190,17 +190,19 @@ export class AgentLink {
     );
     socket.on('error', (error) => {
       deps.log.warn({ agent: this.name, err: error }, 'agent connection failed');
-      // A frame that can't be read: ws has said so to the peer.
+      // ws has already closed the connection for a frame that can't be read.
       this.#readLittle();
     });
   }
 
-  /** What is said now is sent; not any more as soon as its end is, however long the agent takes to answer that. */
+  /**
+   * Whether messages can still be sent. False as soon as a close was sent, however long the agent takes to answer it.
+   */
   get isOpen(): boolean {
     return this.#closing === undefined && this.#socket.readyState === this.#socket.OPEN;
   }
 
-  /** The journal was reconciled and the agent knows; before that nothing is sent. */
+  /** Whether the journal was reconciled and the agent has been told. Nothing is sent before that. */
   get isReady(): boolean {
     return this.#said.isReady;
   }
@@ -209,12 +211,12 @@ export class AgentLink {
     return this.capabilities.has(capability);
   }
 
-  /** It was given this attempt, or has shown it when it connected. */
+  /** Whether the agent was given this attempt, or presented it when it connected. */
   holds(attempt: { stepId: number; epoch: number }): boolean {
     return this.#attempts.has(attempt);
   }
 
-  /** For how long nothing was heard of the agent. */
+  /** Time since anything was heard from the agent, in ms. */
   get silentMs(): number {
     return performance.now() - this.#heardAtMs;
   }
@@ -227,25 +229,25 @@ export class AgentLink {
     this.#attempts.add(attempts);
   }
 
-  /** Sends leases; their attempts may report from here on. */
+  /** Sends leases. From here on the agent may report on their attempts. */
   lease(leases: readonly { claimed: ClaimedStep; lease: Lease }[]): void {
     this.adopt(leases.map(({ claimed }) => attemptOf(claimed)));
     for (const text of leaseMessages(leases.map(({ lease }) => lease))) this.#said.say(text);
   }
 
-  /** Sends what another agent has begun; from here on it is this one's to tell of. */
+  /** Hands over a command that another agent has begun. From here on this agent may report on it. */
   takeOver(claimed: ClaimedStep, taken: ServerMessageOf<'take_over'>['attempts'][number]): void {
     const { seq: ackedSeq, rawBytes: outputBytes } = taken.output;
     this.adopt([{ ...attemptOf(claimed), ackedSeq, outputBytes, survives: true }]);
     this.send({ type: 'take_over', attempts: [taken] });
   }
 
-  /** The journal was reconciled. What others had to say meanwhile follows: an agent takes nothing before this answer. */
+  /** Answers the resume, and then sends what has been waiting: an agent accepts nothing before this answer. */
   ready(resumed: ServerMessageOf<'resumed'>): void {
     this.#said.begin(JSON.stringify(resumed));
   }
 
-  /** Messages of one turn leave in one write. */
+  /** Sends a message. All messages of one turn leave in one write. */
   send(message: ServerMessage): void {
     this.#said.say(JSON.stringify(message));
   }
@@ -256,7 +258,7 @@ export class AgentLink {
     this.#readLittle();
   }
 
-  /** Nothing that it says is handled any more: what it is not told was done, it says again when it comes back. */
+  /** Stops handling what the agent says. What it isn't told was done, it says again when it reconnects. */
   #readLittle(): void {
     if (this.#isRefusing) return;
     this.#isRefusing = true;
@@ -265,8 +267,8 @@ export class AgentLink {
   }
 
   /**
-   * Ends the connection of an agent that is shut out: it hands back what it has not begun, and is closed when that is
-   * done, or after a moment where it is of a version that does not know the question.
+   * Ends the connection of an agent that is shut out. The agent hands back what it has not begun and is closed once
+   * that is done, or after a moment if its version doesn't know the request.
    */
   shutOut(code: number, reason: string): void {
     if (this.isEnding) return;
@@ -277,12 +279,12 @@ export class AgentLink {
     this.send({ type: 'drain', reason, handBack: true });
   }
 
-  /** Ends the connection without waiting for the peer: it has been silent. */
+  /** Ends the connection without waiting for the peer, which has been silent. */
   terminate(): void {
     this.#socket.terminate();
   }
 
-  /** Asks the agent to test a target; rejects when the agent doesn't answer in time or goes away. */
+  /** Asks the agent to test a target. Rejects if the agent doesn't answer in time or goes away. */
   testTarget(message: Extract<ServerMessage, { type: 'test_target' }>): Promise<TargetTested> {
     return this.#tests.start(this.name, message, () => this.send(message));
   }
@@ -315,7 +317,7 @@ export class AgentLink {
   #dispatch(message: AgentMessage, bytes: number): void {
     const { events } = this.#deps;
     if (message.type === 'resume') {
-      // A second one would tell of a journal that is older than what was leased since.
+      // A second one would present a journal that is older than the leases made since.
       if (this.#hasResumed) {
         this.close(closeCodes.invalidMessage, 'already resumed');
         return;
@@ -348,7 +350,7 @@ export class AgentLink {
         this.close(closeCodes.invalidMessage, 'already authenticated');
         return;
       default:
-        // These change what follows, so they keep their order.
+        // These affect what follows, so they are handled in order.
         this.#work = this.#pace.during(
           bytes,
           this.#work.then(() => this.#own(this.#inOrder(message))),
@@ -363,7 +365,7 @@ export class AgentLink {
     return { stepId: attempt.stepId, epoch: attempt.epoch, runId: attempt.runId, agentId, sessionNumber };
   }
 
-  /** Of what this agent does not hold it has nothing to tell. */
+  /** Ignores attempts that this agent doesn't hold. */
   #onStarted(message: AgentMessageOf<'started'>): void {
     const attempt = this.#attempts.ofLease(message);
     if (attempt === undefined) return;
@@ -392,13 +394,13 @@ export class AgentLink {
     else if (message.type === 'policy_read') await this.#policyReads.take(message);
   }
 
-  /** Work on a message that fails ends the connection: the agent reconnects and says again what it has. */
+  /** If work on a message fails, the connection is ended: the agent reconnects and says again what it has. */
   async #own(work: Promise<void>): Promise<void> {
     try {
       await work;
     } catch (error) {
       if (error instanceof AppError && error.code === 'invalid') {
-        // What the schema can't say of a message, and so no fault of this server.
+        // The message breaks a rule that the schema can't express, so this is no fault of the server.
         this.#deps.log.warn({ agent: this.name, problem: error.message }, 'an agent message is not valid');
         this.close(closeCodes.invalidMessage, 'a message is not valid');
         return;
@@ -410,7 +412,7 @@ export class AgentLink {
 
   #onClose(end: { code: number; reason: string }): void {
     this.#tests.close();
-    // What this side said counts: the peer only answers it.
+    // If this side closed the connection, its reason counts; the peer only echoes it.
     this.#deps.events.closed(this, this.#closing ?? end);
   }
 }

@@ -1,5 +1,5 @@
-// What one agent says of the end of an attempt: its output is compared with what is stored, what it hands on and has
-// transferred is taken, the end is settled, and the answer may carry the next step.
+// Handles what one agent says about the end of an attempt: compares its output with what is stored, takes what it hands
+// on and has transferred, and settles it. The answer may carry the next step.
 import type {
   AgentMessageOf,
   Lease,
@@ -21,11 +21,11 @@ export interface CompletionDeps {
   settler: Settler;
   handedOn?: Pick<HandedOnValues, 'take'> | undefined;
   transfers?: Pick<TransferTaker, 'take'> | undefined;
-  /** How long ago the attempt began, in ms, where the database does not know it. */
+  /** Returns the time since the attempt began, in ms, if the database doesn't know it. */
   startedMsAgo(attempt: { step: number; epoch: number }): number | undefined;
   /** Whether the agent may be given a next step. */
   takesMore(): boolean;
-  /** The attempt was settled: there is credit again, and maybe a next step to lease. */
+  /** Called after the attempt was settled: the agent has a free slot again, and there may be a next step to lease. */
   settled(result: SettleResult): Promise<Lease | undefined>;
   send(message: ServerMessageOf<'completed'>): void;
 }
@@ -52,7 +52,7 @@ export class Completions {
       }
       output = verdict;
     } else if (message.output.lastSeq > 0) {
-      // Of what it says of others than its own nothing was taken: it can't be called complete.
+      // Output of attempts that the agent doesn't hold was not taken, so it can't be called complete.
       output = { state: 'gapped', digest: null };
     }
     const taken = await this.#takeHandedOn(message);
@@ -73,10 +73,10 @@ export class Completions {
       handsOn: taken.handsOn,
       transfers: moved,
     });
-    // Until the next one is there it stands for it: the slot is not free.
+    // If there is a next step, this attempt keeps its place until that is added: the slot isn't free.
     if (result.next === undefined) attempts.forget({ stepId: step, epoch });
     const next = await settled(result);
-    // From its delivery on the agent is to list it.
+    // The agent has to list the next attempt once it is delivered.
     if (next !== undefined && result.next !== undefined) attempts.add([attemptOf(result.next)]);
     attempts.forget({ stepId: step, epoch });
     send(
@@ -93,7 +93,7 @@ export class Completions {
     const { handedOn } = this.#deps;
     if (handsOn === undefined || handedOn === undefined) return {};
     const taken = await handedOn.take({ stepId: step, epoch }, handsOn);
-    // What failed anyway need not hand anything on.
+    // A step that failed anyway needn't hand anything on.
     return 'outcome' in taken && outcome.status !== 'succeeded' ? {} : taken;
   }
 
@@ -104,7 +104,10 @@ export class Completions {
   }
 }
 
-/** Why there is no output is not to be looked for on the target, nor in the log of a server. */
+/**
+ * Adds to the advice why output is missing, so that nobody has to look for the reason on the target or in a server's
+ * log.
+ */
 function tellingOf(state: OutputState, notKept: string | undefined, outcome: StepOutcome): StepOutcome {
   if (state !== 'gapped' || notKept === undefined) return outcome;
   const told = `Its output is not kept. ${notKept}`;

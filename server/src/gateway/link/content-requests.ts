@@ -1,14 +1,14 @@
-// What one agent asks for files and hands over as artifacts, one thing after the other: what it asks ahead of its answers is
-// bounded, and so is what waits here.
+// Answers one agent's requests for files and its artifacts, one after the other. How many requests it may send ahead of
+// the answers is limited, and so is what waits here.
 import { type AgentMessageOf, limits, type ServerMessageOf } from '@opsconductor/protocol';
 import type { AgentContents, HeldAttempt } from '../../files/agent-contents.ts';
 
-/** What an agent with all its slots in use asks at a time, twice: what a cancelled step has asked waits as well. */
+/** Twice what an agent with all slots in use requests at a time, because requests of cancelled steps wait as well. */
 const maxWaiting = 2 * limits.maxSlots * limits.maxArtifactsAtATime;
 
 export interface ContentRequestsDeps {
   contents: Pick<AgentContents, 'answer'> | undefined;
-  /** The attempt that the agent has, where it has it. */
+  /** Returns the attempt if the agent holds it. */
   find(message: AgentMessageOf<'content'>): HeldAttempt | undefined;
   reply(reply: ServerMessageOf<'content_reply'>): void;
   onFailure(error: unknown): void;
@@ -24,7 +24,7 @@ export class ContentRequests {
     this.#deps = deps;
   }
 
-  /** False where the agent asks for more than it may before it is answered. */
+  /** Returns false if the agent requests more than it may before it is answered. */
   take(message: AgentMessageOf<'content'>): boolean {
     const isPiece = message.request.do === 'write_artifact' || message.request.do === 'read_file';
     if (this.#waiting >= maxWaiting || (isPiece && this.#pieces >= limits.maxContentRequests)) return false;

@@ -1,12 +1,12 @@
-// The attempts that one agent was given, or has shown when it connected, and that have not ended: it has to tell of these
-// alone.
+// The attempts that one agent was given, or presented when it connected, and that haven't ended. The agent may report
+// only on these.
 import type { ResumedAttempt } from '../../runs/leases/resume-agent.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import { AttemptOutput } from '../leases/attempt-output.ts';
 
 export class DeliveredAttempts {
   readonly #attempts = new Map<string, AttemptOutput>();
-  /** How many heartbeats running have not listed it. */
+  /** Number of consecutive heartbeats that haven't listed the attempt. */
   readonly #unlisted = new Map<string, number>();
 
   get size(): number {
@@ -17,12 +17,12 @@ export class DeliveredAttempts {
     return this.#attempts.has(keyOf(attempt));
   }
 
-  /** The one that a message or a frame is about. */
+  /** Returns the attempt that a message or frame is about. */
   get({ step, epoch }: { step: number; epoch: number }): AttemptOutput | undefined {
     return this.#attempts.get(keyOf({ stepId: step, epoch }));
   }
 
-  /** The same, where it is of this lease. */
+  /** Returns that attempt, if the lease token matches. */
   ofLease(told: { step: number; epoch: number; leaseToken: string }): AttemptOutput | undefined {
     const attempt = this.get(told);
     return attempt?.leaseToken === told.leaseToken ? attempt : undefined;
@@ -38,8 +38,8 @@ export class DeliveredAttempts {
   }
 
   /**
-   * Compares what the agent lists with these. Returns each that has now been unlisted in three heartbeats running: it is
-   * gone from the agent, or they all left before its delivery arrived.
+   * Compares what the agent lists with these attempts. Returns those that have just been missing in three consecutive
+   * heartbeats: the agent no longer has them, or all three heartbeats left before the delivery arrived.
    */
   missed(held: readonly (readonly [number, number])[]): AttemptOutput[] {
     const listed = new Set(held.map(([stepId, epoch]) => keyOf({ stepId, epoch })));
@@ -51,14 +51,14 @@ export class DeliveredAttempts {
       }
       const times = (this.#unlisted.get(key) ?? 0) + 1;
       this.#unlisted.set(key, times);
-      // The heartbeat that crossed the delivery on the wire may miss it too: hence the third.
+      // The heartbeat that crossed the delivery on the wire may not list it either, hence the third.
       if (times === 3) missed.push(attempt);
     }
     return missed;
   }
 }
 
-/** An attempt that is just being delivered. */
+/** Returns an attempt that is just being delivered. */
 export function attemptOf(claimed: ClaimedStep): ResumedAttempt {
   return {
     stepId: claimed.id,

@@ -1,12 +1,19 @@
-// The end of a connection that this server closes: the peer's answer to the close is waited for, but of what it says before
-// that little is read. One that broke the protocol would have all that it sends read on and taken apart, for nobody.
+// Bounds the end of a connection that this server closes. The peer's answer to the close is waited for, but little of
+// what it sends before that is read: a peer that broke the protocol could otherwise make the server go on reading and
+// parsing, for nobody.
 import type { WebSocket } from 'ws';
 
-/** What an agent has under way when it is told, of output, is more at times: it is cut off then, and has the close by that time. */
+/**
+ * What an agent has in flight at that moment may be more, if it is output. The agent is then cut off, but has the close
+ * by then.
+ */
 const maxBytes = 256 * 1024;
-/** From when on nothing more is read: for the close to arrive. */
+/** Time for the close to arrive, once nothing more is read, in ms. */
 const lingerMs = 500;
-/** For all of it; ws would wait for 30 s, and each connection of one agent's key may leave one behind. */
+/**
+ * Time for the whole ending, in ms. ws would wait 30 s, and every connection made with an agent's key could leave one
+ * behind.
+ */
 const answerMs = 5_000;
 
 export interface LastWordsSocket extends Pick<WebSocket, 'pause' | 'terminate'> {
@@ -19,7 +26,7 @@ export interface ReadStream {
   off(event: 'data', listener: () => void): unknown;
 }
 
-/** To be called when the close was sent, or is about to be. */
+/** Call this when the close was sent or is about to be. */
 export function boundLastWords(socket: LastWordsSocket, stream: ReadStream): void {
   const fromBytes = stream.bytesRead;
   let timer = setTimeout(() => socket.terminate(), answerMs);

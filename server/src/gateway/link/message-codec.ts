@@ -1,4 +1,5 @@
-// Text frames of agents, parsed and validated by the schema of their type, which is compiled when the first one comes.
+// Parses text frames of agents and validates them by the schema of their type, which is compiled when the first one
+// arrives.
 import { type AgentMessage, agentToServer, validatorOptions } from '@opsconductor/protocol';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import type { TSchema } from 'typebox';
@@ -11,7 +12,7 @@ const validators = new Map<unknown, ValidateFunction>();
 
 export type Parsed = { ok: true; message: AgentMessage } | { ok: false; problem: string };
 
-/** The same, from its bytes: what would take long to parse is none of what agents send. */
+/** Parses one frame from its bytes. Frames that would take long to parse are rejected first; agents never send such. */
 export function parseAgentFrame(frame: Buffer): Parsed {
   if (!isModest(frame)) return { ok: false, problem: 'more values than a message has' };
   return parseAgentMessage(frame.toString('utf8'));
@@ -31,7 +32,7 @@ export function parseAgentMessage(text: string): Parsed {
   if (!validate(value)) {
     const settled = withReadableOutcome(value, validate);
     if (settled !== undefined) return { ok: true, message: settled };
-    // What it complains of is the message as it came.
+    // Validated again, so that the problem is about the message as it arrived.
     validate(value);
     const [error] = validate.errors ?? [];
     return {
@@ -51,8 +52,8 @@ function validatorOf(type: unknown): ValidateFunction | undefined {
 }
 
 /**
- * A completion whose outcome alone can't be read still ends its attempt, as unknown: refused, it would come back from
- * the agent's journal at every connect and keep the agent from everything else.
+ * Lets a completion whose outcome can't be read still end its attempt, as unknown. If it were refused, it would come
+ * back from the agent's journal at every connect and keep the agent from doing anything else.
  */
 function withReadableOutcome(value: unknown, validate: ValidateFunction): AgentMessage | undefined {
   if (typeof value !== 'object' || value === null || !('type' in value) || value.type !== 'complete')

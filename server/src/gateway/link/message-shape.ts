@@ -1,15 +1,15 @@
-// What a text frame of an agent is made of, looked at before it is parsed: four megabytes of brackets or numbers would
-// keep the event loop for seconds, of strings, which large messages are made of, for milliseconds.
+// Checks a text frame of an agent before it is parsed: four megabytes of brackets or numbers would block the event loop
+// for seconds. Strings, of which large messages consist, take only milliseconds.
 
-/** Brackets and commas: twice as many as what an agent tells of all it holds when it comes back. */
+/** Brackets and commas: twice as many as when an agent reports everything it holds after reconnecting. */
 const maxValues = 50_000;
-/** Bytes outside strings: numbers, punctuation, and spaces, of which agents send none. */
+/** Bytes outside strings: numbers, punctuation, and spaces, which agents don't send. */
 const maxBareBytes = 512 * 1024;
 const maxDepth = 64;
 
 const [quote, backslash, comma, openList, openObject, closeList, closeObject] = Buffer.from('"\\,[{]}');
 
-/** Whether it is worth parsing; says nothing of whether it is JSON. */
+/** Whether a frame is worth parsing. Doesn't tell whether it is JSON. */
 export function isModest(frame: Uint8Array): boolean {
   let values = 0;
   let depth = 0;
@@ -28,7 +28,7 @@ export function isModest(frame: Uint8Array): boolean {
   return true;
 }
 
-/** Where its closing quote is, or the end of the frame. */
+/** Returns the position of the closing quote, or the end of the frame. */
 function endOfString(frame: Uint8Array, from: number): number {
   let at = from + 1;
   while (at < frame.length && frame[at] !== quote) at += frame[at] === backslash ? 2 : 1;

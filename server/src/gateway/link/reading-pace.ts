@@ -1,5 +1,5 @@
-// From when on nothing more is read from an agent: while what it has said waits to be worked off, and while the database
-// is behind with output. An agent that says more than is worked off would fill this server's memory, and so end the
+// Pauses reading from an agent while too much of what it has sent waits to be handled, and while the database is behind
+// with output. Otherwise an agent that sends faster than it is handled would fill this server's memory, and so end the
 // connections of all the others.
 
 /** As much as the completions of all its slots may come to at once. */
@@ -18,7 +18,7 @@ export class ReadingPace {
     this.#socket = socket;
   }
 
-  /** Work on a message of so many bytes, until it is done; `work` never rejects. */
+  /** Counts a message of this size until the work on it is done. `work` must never reject. */
   async during(bytes: number, work: Promise<void>): Promise<void> {
     this.#bytes += bytes;
     this.#messages += 1;
@@ -34,7 +34,9 @@ export class ReadingPace {
     this.#pauseOrResume();
   }
 
-  /** The connection is being closed: its peer's answer is to be read, and what waits is dropped. */
+  /**
+   * Resumes reading because the connection is being closed: the peer's answer has to be read, and the rest is dropped.
+   */
   end(): void {
     if (this.#isPaused) this.#socket.resume();
     this.#isEnded = true;
@@ -42,7 +44,7 @@ export class ReadingPace {
 
   #pauseOrResume(): void {
     if (this.#isEnded) return;
-    // Half of it is worked off before reading goes on: otherwise it would stop again at once.
+    // Reading resumes only when half of it has been handled; otherwise it would stop again at once.
     const share = this.#isPaused ? 0.5 : 1;
     const isFull =
       this.#isOutputBehind ||

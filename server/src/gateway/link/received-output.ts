@@ -1,4 +1,4 @@
-// Output that one agent sends: each chunk is looked at, handed to be stored, and acknowledged when it is.
+// Handles output that one agent sends: checks each chunk, hands it over to be stored, and acknowledges it once it is.
 import { createHash } from 'node:crypto';
 import {
   closeCodes,
@@ -13,7 +13,7 @@ import type { OutputWriter } from '../../runs/output/output-writer.ts';
 import type { AttemptOutput } from '../leases/attempt-output.ts';
 import { type DeliveredAttempts, keyOf } from './delivered-attempts.ts';
 
-/** Above this the server stops reading from agents until the database has caught up. */
+/** Above this, the server stops reading from agents until the database has caught up. */
 const maxQueuedOutputBytes = 32 * 1024 * 1024;
 
 export interface ReceivedOutputDeps {
@@ -98,7 +98,7 @@ export class ReceivedOutput {
       return;
     }
     if (result === 'refused' && attempt.survives) {
-      // Another agent may read the same from the target, which must not let go of it yet.
+      // Another agent may be reading the same output from the target, so this agent must not drop its copy yet.
       close(closeCodes.serverRestart, 'another agent may have this command; connect again');
       return;
     }
@@ -108,12 +108,12 @@ export class ReceivedOutput {
       attempt.notKept = result.unreadable;
     }
     const isKept = result !== 'differs' && typeof result !== 'object';
-    // Refused: the lease has moved on. Acknowledged all the same, so that the agent lets go of it.
+    // If refused, the lease has moved on. It is acknowledged all the same, so that the agent drops it.
     attempt.settle(frame, isKept ? 'stored' : 'differs');
     this.#acknowledge(attempt);
   }
 
-  /** Once in a turn, of all attempts. */
+  /** Acknowledges once per turn, for all attempts together. */
   #acknowledge(attempt: AttemptOutput): void {
     this.#acks.set(keyOf(attempt), attempt);
     if (this.#ackScheduled) return;

@@ -1,21 +1,21 @@
-// What is said to one agent: nothing before its resume is answered, the messages of one turn in one write, and no more
-// than it reads.
+// Sends messages to one agent: nothing before its resume is answered, the messages of one turn in one write, and no
+// more than it reads.
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 
-/** What was said to an agent and not taken by its connection: as much as leases for all its slots may come to at once. */
+/** Bytes sent to an agent that its connection hasn't taken: as many as leases for all its slots may come to at once. */
 const maxUnreadBytes = 64 * 1024 * 1024;
 
 export interface SaidMessagesDeps {
   socket: Pick<WebSocket, 'send' | 'readyState' | 'OPEN' | 'bufferedAmount'>;
   stream: Pick<Duplex, 'cork' | 'uncork'>;
-  /** It does not read what is said to it, and would not read a word of goodbye either. */
+  /** Called if the agent doesn't read what it is sent. It would not read a close either. */
   onUnread(): void;
 }
 
 export class SaidMessages {
   readonly #deps: SaidMessagesDeps;
-  /** Said before the agent is ready: leases that are claimed the moment its session is. */
+  /** Messages from before the agent is ready, such as leases that are claimed the moment its session is. */
   readonly #early: string[] = [];
   #isReady = false;
   #corked = false;
@@ -28,7 +28,7 @@ export class SaidMessages {
     return this.#isReady;
   }
 
-  /** Says this first, and then what others had to say meanwhile. */
+  /** Sends this first, and then the messages that have been waiting. */
   begin(text: string): void {
     this.#isReady = true;
     this.#write(text);

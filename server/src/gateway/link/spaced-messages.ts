@@ -1,5 +1,5 @@
-// Messages that an agent may send as often as it likes and that leave a row in the audit log each: the first is handled at
-// once, of those that follow too soon the newest when it is time.
+// Spaces out messages that an agent may send as often as it likes and that each leave a row in the audit log. The first
+// is handled at once. Of those that follow too soon, only the newest is handled, when it is time.
 
 export interface SpacedMessagesOptions<Message> {
   everyMs: number;
@@ -17,7 +17,7 @@ export class SpacedMessages<Message> {
     this.#options = options;
   }
 
-  /** Resolves when it was handled, or at once where that is put off. */
+  /** Resolves when the message was handled, or at once if that is postponed. */
   async take(message: Message): Promise<void> {
     if (this.#isClosed) return;
     if (this.#timer !== undefined) {
@@ -28,7 +28,7 @@ export class SpacedMessages<Message> {
     await this.#options.handle(message);
   }
 
-  /** Drops what was put off, and what comes after. */
+  /** Drops a postponed message, and all that come later. */
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);

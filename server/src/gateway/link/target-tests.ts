@@ -1,11 +1,11 @@
-// The tests of targets that one agent was asked for and has not answered.
+// The target tests that one agent was asked for and hasn't answered yet.
 import type { ServerMessageOf, TargetTested } from '@opsconductor/protocol';
 import { AppError } from '../../errors.ts';
 
 export class TargetTests {
   readonly #tests = new Map<string, (result: TargetTested) => void>();
 
-  /** Rejects when the agent doesn't answer in time; `ask` sends the message. */
+  /** Sends the request by `ask`. Rejects if the agent doesn't answer in time. */
   start(agentName: string, message: ServerMessageOf<'test_target'>, ask: () => void): Promise<TargetTested> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -25,7 +25,7 @@ export class TargetTests {
     this.#tests.get(result.requestId)?.(result);
   }
 
-  /** The agent is gone: nobody answers any more. */
+  /** Answers all tests as `offline`, because the agent is gone. */
   close(): void {
     for (const answer of this.#tests.values()) {
       answer({
