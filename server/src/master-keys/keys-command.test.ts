@@ -294,7 +294,9 @@ test('each column of the database that holds a wrapped key is known', async () =
 
 test('what is asked for wrongly changes nothing', async () => {
   await using t = await setup();
-  await expect(t.command('activate', 'mk-none')).rejects.toThrow('mk-none is not a key of the master key file');
+  await expect(t.command('activate', 'mk-none')).rejects.toThrow(
+    'mk-none is not a key of the master key file',
+  );
   await expect(t.command('activate', t.masterKey.id)).rejects.toThrow('active already');
   await expect(t.command('retire', t.masterKey.id)).rejects.toThrow('activate another one first');
   await expect(t.command('turn')).rejects.toThrow('There is no command “turn”');

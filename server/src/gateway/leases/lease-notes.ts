@@ -1,5 +1,5 @@
-// What readers are told of leases: that a step is running, and when it began. Gathered for a moment, since a short step
-// ends within it, and its end tells all of that in one event.
+// Tells readers about leases: that a step is running, and when it began. News is gathered for a moment, because a short
+// step ends within that time, and its end then tells everything in one event.
 import type { Log } from '../../log.ts';
 import { markLeased } from '../../runs/leases/mark-leased.ts';
 import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
