@@ -280,7 +280,9 @@ test('an owner who holds the root admits agents, seals, and brings back a segmen
   });
   await second.kill9();
   expect(await owner.sign('vault')).toEqual([
-    expect.stringContaining('names the new keys of agent vault-b, which it has signed by those before'),
+    expect.stringContaining(
+      'names the new keys of agent vault-b, which it has signed with its previous ones',
+    ),
   ]);
   await second.start();
   expect(await t.api.run(jobId, [targetId])).toMatchObject({ ...ran, steps: [{ agentName: 'vault-b' }] });

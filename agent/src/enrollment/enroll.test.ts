@@ -42,7 +42,7 @@ interface Options {
   plain?: boolean;
   certificateFor?: string;
   makesSegmentKey?: boolean;
-  /** Answers in place of the enrollment reply, once. */
+  /** Sent once instead of the enrollment reply. */
   fail?: { status: number; body: unknown } | 'hang up';
 }
 
@@ -124,7 +124,7 @@ async function setup(options: Options = {}) {
     offers,
     data: dataDirectory(dataDir),
     enroll: enrollWith,
-    /** The error for a person that enrolling ends in. */
+    /** The error that enrolling ends with, as shown to a person. */
     async refusal(more: Partial<EnrollOptions> = {}): Promise<AgentError> {
       const error = await enrollWith(more).then(
         () => undefined,
@@ -141,7 +141,7 @@ async function setup(options: Options = {}) {
   };
 }
 
-test('a token makes an identity whose keys the server can verify', async () => {
+test('enrolling with a token gives an identity whose keys the server can verify', async () => {
   await using t = await setup();
   await t.enroll();
   const identity = await readIdentity(t.data);
@@ -185,7 +185,7 @@ test('a later agent makes no segment key', async () => {
   expect(t.offers).toEqual([]);
 });
 
-test('keys are for their owner alone', async () => {
+test('only the owner can read the key files', async () => {
   await using t = await setup();
   await t.enroll();
   const mode = async (path: string) => (await stat(path)).mode & 0o777;
@@ -195,7 +195,7 @@ test('keys are for their owner alone', async () => {
   }
 });
 
-test('a wrong CA pin names both pins, and nothing is sent', async () => {
+test('with a wrong CA pin the error names both pins, and nothing is sent', async () => {
   await using t = await setup();
   const wrong = `sha256:${'0'.repeat(64)}`;
   const { message } = await t.refusal({ caPin: wrong });
@@ -204,7 +204,7 @@ test('a wrong CA pin names both pins, and nothing is sent', async () => {
   expect(t.enrollments).toEqual([]);
 });
 
-test('a server that shows the pinned CA beside a certificate it did not issue gets nothing', async () => {
+test('a server that shows the pinned CA next to a certificate that this CA did not issue is sent nothing', async () => {
   await using t = await setup();
   await using other = await setup();
   // The impostor adds the genuine CA's certificate to its own chain.
@@ -228,7 +228,7 @@ test('a certificate for another host name is refused', async () => {
   expect(t.enrollments).toEqual([]);
 });
 
-test('a CA file is trusted in place of the pin', async () => {
+test('a CA file is trusted instead of the pin', async () => {
   await using t = await setup();
   const token = formatEnrollmentToken({
     secret: 's'.repeat(43),
@@ -245,7 +245,7 @@ test('a CA file that is not the pinned CA is refused', async () => {
   expect(error.message).toContain('does not hold the CA');
 });
 
-test('another segment root than the token names is refused, and no segment key is made', async () => {
+test('a segment root that is not the one in the token is refused, and no segment key is made', async () => {
   await using t = await setup();
   t.state.rootKey = (await generateSigningKeyPair()).publicKey;
   expect((await t.refusal()).message).toContain('another segment root');
@@ -268,7 +268,7 @@ test('another token gets other keys', async () => {
   expect(t.enrollments[1]?.signingKey).not.toBe(t.enrollments[0]?.signingKey);
 });
 
-test('what the server says of a refused token reaches the person, with what to do', async () => {
+test('the server’s message about a refused token is shown, with what to do', async () => {
   const body = { error: { code: 'unauthenticated', message: 'This token has expired.', requestId: 'r' } };
   await using t = await setup({ fail: { status: 401, body } });
   const error = await t.refusal();
@@ -276,7 +276,7 @@ test('what the server says of a refused token reaches the person, with what to d
   expect(error.fix).toContain('Make a new token');
 });
 
-test('a name that is taken, or has another form than allowed, is told with what to do and leaves the token good', async () => {
+test('a name that is taken or not allowed is reported with what to do, and the token stays valid', async () => {
   const taken = {
     message: 'There is an agent named a already.',
     details: [{ path: 'name', message: 'Taken.' }],
@@ -290,7 +290,7 @@ test('a name that is taken, or has another form than allowed, is told with what 
   expect((await other.refusal()).message).toBe(`The server refused: name: Is wrong. Allowed: ${allowed}.`);
 });
 
-test('a token that was used is not blamed on the name', async () => {
+test('for a token that was already used, the error does not blame the name', async () => {
   const body = { error: { code: 'conflict', message: 'This enrollment token was used already.' } };
   await using t = await setup({ fail: { status: 409, body } });
   expect((await t.refusal()).fix).not.toContain('--name');
@@ -305,14 +305,14 @@ test('an enrolled machine is not enrolled again without force', async () => {
   expect((await readIdentity(t.data)).signingPublicKey).not.toEqual(before.signingPublicKey);
 });
 
-test('plain HTTP is spoken to this machine only', async () => {
+test('plain HTTP is used only to this machine', async () => {
   await using t = await setup({ plain: true });
   await t.enroll();
   expect((await readIdentity(t.data)).ca).toBeUndefined();
   expect((await t.refusal({ server: 'http://ops.example.com' })).message).toContain('its own machine only');
 });
 
-test('a CA that is named for plain HTTP, where none is shown, is refused', async () => {
+test('naming a CA is refused for plain HTTP, where the server shows no certificate', async () => {
   await using t = await setup({ plain: true });
   const byPin = await t.refusal({ caPin: `sha256:${'0'.repeat(64)}` });
   expect(`${byPin.message} ${byPin.fix}`).toMatch(/--ca-pin .*plain HTTP.*https:\/\//);
@@ -324,12 +324,12 @@ test.each([
   ['a server that does not listen', 'https://127.0.0.1:1', 'refused the connection'],
   ['a server that has no address', 'https://no-such-host.invalid', 'name service'],
   ['an address without a scheme', 'ops.example.com', 'not the address of a server'],
-])('%s is said so', async (_, server, message) => {
+])('the error says when it is %s', async (_, server, message) => {
   await using t = await setup();
   expect((await t.refusal({ server })).message).toContain(message);
 });
 
-test('what is no token is refused before anything is sent', async () => {
+test('anything that is not a token is refused before anything is sent', async () => {
   await using t = await setup();
   expect((await t.refusal({ token: 'oce_short' })).message).toContain('not an enrollment token');
 });
@@ -341,7 +341,7 @@ test('both the look at the certificate and the enrollment go through the proxy',
   const sockets = new Set<Socket>();
   proxy.on('connect', (request, client: Socket) => {
     tunnels.push(`${request.url} ${request.headers['proxy-authorization']}`);
-    // Loopback is never proxied, so the name stands for a machine that only the proxy reaches.
+    // Loopback is never proxied, so the name stands for a machine that only the proxy can reach.
     const upstream = connect(Number(new URL(t.url).port), '127.0.0.1', () => {
       client.write('HTTP/1.1 200 OK\r\n\r\n');
       client.pipe(upstream).pipe(client);

@@ -1,5 +1,5 @@
-// Makes this machine an agent: checks the server, makes keys, trades the token for an identity. Interrupted at any
-// point, it can be run again with the same token.
+// Makes this machine an agent: checks the server, makes keys, exchanges the token for an identity. If it is interrupted
+// at any point, it can be run again with the same token.
 import { createHash } from 'node:crypto';
 import {
   type EnrollmentToken,
@@ -52,19 +52,19 @@ import { establishTrust, parseServerUrl } from './server-trust.ts';
 
 export interface EnrollOptions {
   server: string;
-  /** As a person carries it; never logged. */
+  /** As it was handed over; never logged. */
   token: string;
   name: string;
   dataDir: string;
   caPin?: string | undefined;
   caFile?: string | undefined;
-  /** Gives up an identity that is already there. */
+  /** Whether to give up an existing identity. */
   force: boolean;
   proxy: ProxySettings;
   log: Logger;
 }
 
-/** @throws {AgentError} for everything that a person can mend. */
+/** @throws {AgentError} for everything that a person can fix. */
 export async function enroll(options: EnrollOptions): Promise<IdentityFile> {
   const token = parseEnrollmentToken(options.token);
   if (token === undefined) {
@@ -148,7 +148,7 @@ class Enrollment {
     return identity;
   }
 
-  /** Keys belong to one token: what an abandoned enrollment with another token left is not offered again. */
+  /** Keys belong to one token: those of an abandoned enrollment with another token are not used again. */
   async #keepKeysOfThisTokenOnly(): Promise<void> {
     const tokenSha256 = createHash('sha256').update(this.#token.secret).digest('hex');
     const stored = await readIfExists(this.#data.pendingEnrollment);
@@ -187,8 +187,8 @@ class Enrollment {
     const found = createHash('sha256').update(root).digest('hex');
     if (found !== this.#token.rootSha256) {
       throw new AgentError(
-        `The server names another segment root (${found}) than the token does (${this.#token.rootSha256}).`,
-        'Do not go on: the token is of another installation, or the server is not what it says. Make a new token in the console and ask who runs the server.',
+        `The server names another segment root (${found}) than the token (${this.#token.rootSha256}).`,
+        'Stop: the token belongs to another installation, or the server is not what it claims to be. Make a new token in the console, and ask whoever runs the server.',
       );
     }
     const { installationId, agentId, generation, generationSignature } = reply;
@@ -196,7 +196,7 @@ class Enrollment {
     if (!(await verifyGeneration(serverKey, { installationId, agentId, generation }, generationSignature))) {
       throw new AgentError(
         "The server's reply is not signed by the key that it names.",
-        'Update the older of server and agent; if it stays, report it.',
+        'Update the server or the agent, whichever is older. If it happens again, report it.',
       );
     }
   }
@@ -261,7 +261,7 @@ class Enrollment {
 
 interface Refusal {
   message: string;
-  /** Of the first field that is wrong. */
+  /** Path of the first invalid field. */
   path: string | undefined;
   allowed: string | undefined;
 }

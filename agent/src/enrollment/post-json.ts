@@ -1,4 +1,4 @@
-// A JSON request to the server's API, over a verified connection.
+// Sends a JSON request to the server's API over a verified connection.
 import { once } from 'node:events';
 import { type IncomingMessage, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
@@ -7,28 +7,28 @@ import { type ProxySettings, proxyAgent, proxyFor } from '../connection/proxy.ts
 const timeoutMs = 30_000;
 export interface ServerAccess {
   server: string;
-  /** PEM of the only CA to trust; undefined trusts the system's. */
+  /** PEM of the only CA to trust; undefined trusts the system's CAs. */
   ca: string | undefined;
   proxy: ProxySettings;
 }
 
 export interface JsonReply {
   status: number;
-  /** Undefined where the reply was not JSON. */
+  /** Undefined if the reply was not JSON. */
   body: unknown;
-  /** The `Date` header in ms since 1970: what the server's clock says. */
+  /** The `Date` header, in ms since 1970: the time by the server's clock. */
   serverTimeMs: number | undefined;
-  /** Seconds after which to ask again, where the server names them. */
+  /** Seconds after which to ask again, if the server says so. */
   retryAfterS: number | undefined;
 }
 
 export interface JsonRequestOptions {
   headers?: Record<string, string>;
-  /** A longer reply is none; 1 MiB unless told. */
+  /** A longer reply is rejected; 1 MiB by default. */
   maxReplyBytes?: number;
 }
 
-/** Rejects with the system's or TLS's error when the server can't be reached or is not genuine. */
+/** Rejects with the system's or TLS's error if the server can't be reached or is not genuine. */
 export async function requestJson(
   access: ServerAccess,
   path: string,

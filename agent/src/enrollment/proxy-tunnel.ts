@@ -1,4 +1,4 @@
-// A raw connection through an HTTP proxy (RFC 9110 section 9.3.6), for looking at a server's certificate before there
+// Opens a raw connection through an HTTP proxy (RFC 9110 section 9.3.6), to look at a server's certificate before there
 // is a CA to verify it with.
 import { once } from 'node:events';
 import { request as requestHttp } from 'node:http';

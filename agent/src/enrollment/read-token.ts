@@ -1,5 +1,5 @@
-// The enrollment token comes from a file, standard input or the environment: what is on a command line, every user of
-// the machine can read.
+// The enrollment token comes from a file, standard input or the environment, because every user of the machine can read
+// command lines.
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { AgentError } from '../agent-error.ts';
@@ -7,7 +7,7 @@ import { enrollmentTokenVariable } from '../config.ts';
 
 const maxTokenFileBytes = 4_096;
 
-/** @param source a path, `-` for standard input, or undefined for the environment's token. */
+/** @param source a path, `-` for standard input, or undefined to use the token from the environment. */
 export async function readToken(
   source: string | undefined,
   fromEnvironment: string | undefined,
@@ -15,7 +15,7 @@ export async function readToken(
   if (source?.startsWith('oce_')) {
     throw new AgentError(
       'The enrollment token must not be on the command line, where every user of this machine can read it.',
-      `Make a new token, and give it by --token-file <path>, --token-file - (standard input) or ${enrollmentTokenVariable}.`,
+      `Make a new token, and give it with --token-file <path>, --token-file - (standard input) or ${enrollmentTokenVariable}.`,
     );
   }
   if (source === '-') return firstLine(await text(process.stdin));
@@ -33,7 +33,7 @@ export async function readToken(
   if (fromEnvironment !== undefined && fromEnvironment !== '') return firstLine(fromEnvironment);
   throw new AgentError(
     'No enrollment token was given.',
-    `Give it by --token-file <path>, --token-file - (standard input) or the environment variable ${enrollmentTokenVariable}.`,
+    `Give it with --token-file <path>, --token-file - (standard input) or the environment variable ${enrollmentTokenVariable}.`,
   );
 }
 

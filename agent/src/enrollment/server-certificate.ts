@@ -1,5 +1,5 @@
-// The first contact: whose certificates does the server show? Nothing is trusted and nothing is said before the
-// topmost of them is the one that the pin names.
+// The first contact looks at the certificates that the server shows. Nothing is trusted or sent until the topmost of
+// them turns out to be the one that the pin names.
 import { createHash, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
@@ -10,13 +10,16 @@ import { connectThroughProxy } from './proxy-tunnel.ts';
 
 const timeoutMs = 15_000;
 
-/** `sha256:` and hex, over the certificate's SubjectPublicKeyInfo: a renewed certificate of the same key keeps it. */
+/**
+ * Returns `sha256:` and the hex digest of the certificate's SubjectPublicKeyInfo, which a renewed certificate with the
+ * same key keeps.
+ */
 export function pinOf(certificate: X509Certificate): string {
   const spki = certificate.publicKey.export({ type: 'spki', format: 'der' });
   return `sha256:${createHash('sha256').update(spki).digest('hex')}`;
 }
 
-/** The topmost certificate of the chain that the server presents. Nothing about it is verified here. */
+/** Returns the topmost certificate of the chain that the server presents. Nothing about it is verified here. */
 export async function presentedRoot(server: URL, proxy: ProxySettings): Promise<X509Certificate> {
   const host = bareHost(server);
   const port = Number(server.port || 443);
@@ -27,12 +30,12 @@ export async function presentedRoot(server: URL, proxy: ProxySettings): Promise<
     : connectTcp(port, host);
   const socket = connectTls({
     socket: tcp,
-    // Only looked at, never used: the chain is judged by the pin, and no byte of ours follows.
+    // The socket is only looked at: the pin decides about the chain, and this side sends nothing over it.
     rejectUnauthorized: false,
     ...(isIP(host) ? {} : { servername: host }),
   });
   tcp.once('error', (error) => socket.destroy(error));
-  socket.on('error', () => undefined); // `once` below tells the first; the echo of it has no listener left
+  socket.on('error', () => undefined); // `once` below reports the first error; its echo has no listener any more
   try {
     await once(socket, 'secureConnect', { signal });
     return topmost(socket.getPeerCertificate(true));
@@ -42,7 +45,7 @@ export async function presentedRoot(server: URL, proxy: ProxySettings): Promise<
   }
 }
 
-/** The certificates of a CA file, in order. */
+/** Returns the certificates of a CA file, in order. */
 export function readCertificates(pem: string): X509Certificate[] {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? [];
   return blocks.map((block) => new X509Certificate(block));
@@ -50,7 +53,7 @@ export function readCertificates(pem: string): X509Certificate[] {
 
 function topmost(leaf: DetailedPeerCertificate): X509Certificate {
   let current = leaf;
-  // A self-signed certificate names itself as its issuer.
+  // A self-signed certificate is its own issuer.
   while (current.issuerCertificate && current.issuerCertificate.fingerprint256 !== current.fingerprint256) {
     current = current.issuerCertificate;
   }

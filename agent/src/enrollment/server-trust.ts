@@ -1,4 +1,4 @@
-// Whom an agent trusts from enrollment on: one CA, known by its pin or its file.
+// Decides whom an agent trusts from its enrollment on: one CA, known by its pin or its file.
 import { readFile } from 'node:fs/promises';
 import { AgentError } from '../agent-error.ts';
 import { bareHost, isLoopback, type ProxySettings } from '../connection/proxy.ts';
@@ -9,13 +9,13 @@ export interface TrustOptions {
   server: URL;
   /** `sha256:<hex>` as given to the command. */
   caPin: string | undefined;
-  /** As the enrollment token carries it. */
+  /** The pin inside the enrollment token. */
   tokenPin: string | undefined;
   caFile: string | undefined;
   proxy: ProxySettings;
 }
 
-/** The base URL of a server, checked: https, or http to this machine itself. */
+/** Parses and checks the base URL of a server: https, or http to this machine itself. */
 export function parseServerUrl(text: string): URL {
   let url: URL;
   try {
@@ -33,9 +33,10 @@ export function parseServerUrl(text: string): URL {
 }
 
 /**
- * PEM of the CA to trust; undefined for plain HTTP, and where nobody named a CA, so that the system's are trusted.
+ * Returns the PEM of the CA to trust. Returns undefined for plain HTTP, and if nobody named a CA so that the system's
+ * CAs are trusted.
  *
- * @throws {AgentError} when the server does not show the CA that was named.
+ * @throws {AgentError} if the server does not show the CA that was named.
  */
 export async function establishTrust(options: TrustOptions): Promise<string | undefined> {
   const { server, caPin, tokenPin, caFile, proxy } = options;
@@ -59,11 +60,11 @@ export async function establishTrust(options: TrustOptions): Promise<string | un
   const wrong = pins.find((pin) => pin !== found);
   if (wrong !== undefined) {
     throw new AgentError(
-      `${server.origin} is not the server that the ${wrong === tokenPin ? 'token' : '--ca-pin'} names: its CA has pin ${found}, expected was ${wrong}.`,
-      'Check the address. If an intercepting proxy stands between on purpose, give its CA with --ca-file.',
+      `${server.origin} is not the server that the ${wrong === tokenPin ? 'token' : '--ca-pin'} names: its CA has pin ${found}, expected ${wrong}.`,
+      'Check the address. If there is an intercepting proxy in between on purpose, give its CA with --ca-file.',
     );
   }
-  // OpenSSL takes a chain for complete only at a certificate that signed itself.
+  // OpenSSL considers a chain complete only if it ends in a self-signed certificate.
   if (!root.checkIssued(root)) {
     throw new AgentError(
       `${server.origin} does not send its root certificate, only intermediates.`,
@@ -73,12 +74,12 @@ export async function establishTrust(options: TrustOptions): Promise<string | un
   return root.toString();
 }
 
-/** Who names a CA believes that it is asked for; over plain HTTP nobody shows one. */
+/** Whoever names a CA expects it to be checked, but over plain HTTP the server shows no certificate. */
 function refuseUselessTrust(caPin: string | undefined, caFile: string | undefined): void {
   const given = caPin === undefined ? (caFile === undefined ? undefined : '--ca-file') : '--ca-pin';
   if (given === undefined) return;
   throw new AgentError(
-    `${given} can't be kept to over plain HTTP: the server shows no certificate there.`,
+    `${given} has no effect over plain HTTP: the server shows no certificate there.`,
     `Use the https:// address of the server, or leave ${given} out.`,
   );
 }
@@ -100,7 +101,7 @@ async function readCaFile(path: string, caPin: string | undefined): Promise<stri
   const found = certificates.map(pinOf);
   if (caPin !== undefined && !found.includes(caPin.toLowerCase())) {
     throw new AgentError(
-      `${path} does not hold the CA that --ca-pin names: it has ${found.join(', ')}, expected was ${caPin.toLowerCase()}.`,
+      `${path} does not hold the CA that --ca-pin names: it has ${found.join(', ')}, expected ${caPin.toLowerCase()}.`,
       'Give the file of the right CA, or leave one of the two options out.',
     );
   }

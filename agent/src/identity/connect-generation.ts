@@ -1,4 +1,4 @@
-// The newest connect generation this agent holds. A copy of the data directory falls behind, and is found out by it.
+// The newest connect generation that this agent holds. A copy of the data directory falls behind, which reveals it.
 import { type Static, Type } from 'typebox';
 import { Check } from 'typebox/value';
 import { AgentError } from '../agent-error.ts';
@@ -11,7 +11,7 @@ const GenerationSchema = Type.Object({
 });
 export type HeldGeneration = Static<typeof GenerationSchema>;
 
-/** @throws {AgentError} when it is missing or damaged: without it the server takes this agent for a copy. */
+/** @throws {AgentError} if it is missing or damaged: without it the server takes this agent for a copy. */
 export async function readGeneration(path: string): Promise<HeldGeneration> {
   const content = await readIfExists(path).catch((error: unknown) => {
     throw diskRefuses(`${path} can't be read`, error);
@@ -19,19 +19,19 @@ export async function readGeneration(path: string): Promise<HeldGeneration> {
   const value = content && parseJson(content.toString('utf8'));
   if (Check(GenerationSchema, value)) return value;
   throw new AgentError(
-    `${path} is missing or damaged, so this agent can't prove that it is no copy.`,
-    'Enroll this machine anew with --force; the old agent stays offline.',
+    `${path} is missing or damaged, so this agent can't prove that it is not a copy.`,
+    'Enroll this machine again with --force; the old agent stays offline.',
   );
 }
 
 /**
- * On disk when this resolves.
+ * Saves the generation; it is on disk when this resolves.
  *
- * @throws {AgentError} when the disk refuses it.
+ * @throws {AgentError} if the disk refuses it.
  */
 export async function saveGeneration(path: string, held: HeldGeneration): Promise<void> {
   await writeDurably(path, `${JSON.stringify(held)}\n`).catch((error: unknown) => {
-    throw diskRefuses(`${path} can't be written, and the agent may not connect without`, error);
+    throw diskRefuses(`${path} can't be written, and the agent may not connect without it`, error);
   });
 }
 

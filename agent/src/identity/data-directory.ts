@@ -6,14 +6,14 @@ import { makePrivateFolder } from './durable-file.ts';
 
 export interface DataDirectory {
   readonly root: string;
-  /** Written last at enrollment: with it the agent is enrolled. */
+  /** Written last at enrollment: if it exists, the agent is enrolled. */
   readonly identity: string;
-  /** The enrollment that was begun and not finished. */
+  /** An enrollment that was begun and not finished. */
   readonly pendingEnrollment: string;
   readonly ca: string;
   readonly signingKey: string;
   readonly encryptionKey: string;
-  /** Keys that are to take the place of these two. */
+  /** Keys that are going to replace the two above. */
   readonly nextKeys: string;
   readonly generation: string;
   readonly roster: string;
@@ -22,16 +22,16 @@ export interface DataDirectory {
   readonly segmentKeys: string;
   readonly journal: string;
   readonly spool: string;
-  /** An empty file that is to become the next one of the spool. */
+  /** An empty file that will become the next spool file. */
   readonly spareSpool: string;
-  /** Files of the server that steps have used. */
+  /** The server's files that steps have used. */
   readonly files: string;
-  /** What steps have downloaded for the server, until it has it. */
+  /** What steps have downloaded for the server, until the server has it. */
   readonly artifacts: string;
   readonly lock: string;
-  /** That the server does not let this agent in; gone once it does. */
+  /** Exists while the server does not let this agent in. */
   readonly serverRefusal: string;
-  /** What the policy of this machine has refused. It stays when the identity is given up. */
+  /** What this machine's policy has refused. It is kept when the identity is given up. */
   readonly policyRefusals: string;
 }
 
@@ -60,7 +60,7 @@ export function dataDirectory(root: string): DataDirectory {
   };
 }
 
-/** Makes the folders, and closes them to others where they were open. */
+/** Creates the folders, and removes other users' access to them. */
 export async function prepareDataDirectory(data: DataDirectory): Promise<void> {
   try {
     for (const folder of [data.root, data.segmentKeys, data.spool]) {
@@ -79,7 +79,7 @@ export async function prepareDataDirectory(data: DataDirectory): Promise<void> {
   }
 }
 
-/** Removes an identity and all that belongs to it. What a person put there beside it stays. */
+/** Removes an identity and everything that belongs to it. Other files that a person put there stay. */
 export async function removeIdentity(data: DataDirectory): Promise<void> {
   // The identity goes first: a crash in between leaves an agent that is not enrolled, not one with half its keys.
   const { identity, pendingEnrollment, ca, signingKey, encryptionKey, generation, roster } = data;

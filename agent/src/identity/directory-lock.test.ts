@@ -14,7 +14,7 @@ async function setup() {
   return { path: join(path, 'lock'), [Symbol.asyncDispose]: remove };
 }
 
-test('a directory is held by one at a time', async () => {
+test('a directory is held by one agent at a time', async () => {
   await using t = await setup();
   const lock = await lockDirectory(t.path);
   expect(await lockHolder(t.path)).toBe(process.pid);
@@ -24,7 +24,7 @@ test('a directory is held by one at a time', async () => {
   await (await lockDirectory(t.path)).release();
 });
 
-test('the lock of a process that is gone is taken over', async () => {
+test('the lock of a dead process is taken over', async () => {
   await using t = await setup();
   const child = spawn(process.execPath, ['-e', '']);
   await once(child, 'exit');
@@ -33,7 +33,7 @@ test('the lock of a process that is gone is taken over', async () => {
 });
 
 test.runIf(process.platform === 'linux')(
-  'a process id that was given to another process holds nothing',
+  'a process id that now belongs to another process holds nothing',
   async () => {
     await using t = await setup();
     const child = spawn(process.execPath, ['-e', 'process.stdin.resume()']);
@@ -48,13 +48,13 @@ test.runIf(process.platform === 'linux')(
 test.each([
   ['', ''],
   [
-    ', where there are no hard links',
+    ', without hard links',
     `const fs = (await import('node:fs/promises')).default;
     fs.link = () => Promise.reject(Object.assign(new Error('EPERM'), { code: 'EPERM' }));
     (await import('node:module')).syncBuiltinESMExports();`,
   ],
 ])(
-  'of agents that take one over at the same time one has it, and leaves nothing of the others%s',
+  'of agents that take a lock over at the same time one gets it, and no files of the others are left%s',
   async (_, setting) => {
     await using t = await setup();
     const module = JSON.stringify(join(import.meta.dirname, 'directory-lock.ts'));
@@ -79,7 +79,7 @@ test.each([
     try {
       for (const { line } of agents) expect(await line()).toBe('ready');
       for (let round = 0; round < 20; round += 1) {
-        // Of a machine that lost its power, and of an earlier version that did in the midst of it.
+        // From a machine that lost power, and from an earlier version that was cut off in the middle of writing it.
         await writeFile(t.path, round % 2 === 0 ? '999999999 boot 1' : '');
         for (const { child } of agents) child.stdin.write('lock\n');
         const said = await Promise.all(
@@ -106,7 +106,7 @@ test.each([
   60_000,
 );
 
-test('where there are no hard links a directory is held all the same', async () => {
+test('a directory is held on a file system without hard links, too', async () => {
   await using t = await setup();
   const without = vi
     .spyOn(fs, 'link')

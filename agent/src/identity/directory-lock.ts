@@ -1,4 +1,4 @@
-// One agent process per data directory: two would tear each other's journal.
+// One agent process per data directory: two would corrupt each other's journal.
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, open, readdir, readFile, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -9,14 +9,14 @@ export interface DirectoryLock {
   release(): Promise<void>;
 }
 
-/** Locks that this process holds, or is about to. */
+/** Locks that this process holds or is about to hold. */
 const heldHere = new Set<string>();
-/** Turns that it has asked for, by their files. */
+/** Turns that this process has requested, by their file names. */
 const turnsHere = new Set<string>();
-/** For one that takes a lock over, at most. */
+/** How long taking a lock over may take, at most. */
 const takeOverMs = 5_000;
 
-/** @throws {AgentError} while another live process, or another agent in this one, holds the directory. */
+/** @throws {AgentError} if another live process, or another agent in this one, holds the directory. */
 export async function lockDirectory(path: string): Promise<DirectoryLock> {
   if (heldHere.has(path)) throw inUse(process.pid);
   heldHere.add(path);
@@ -35,7 +35,7 @@ export async function lockDirectory(path: string): Promise<DirectoryLock> {
   };
 }
 
-/** The id of the live process that holds the lock; undefined when nobody does. */
+/** Returns the id of the live process that holds the lock; undefined if nobody does. */
 export async function lockHolder(path: string): Promise<number | undefined> {
   const name = nameOf(await readIfExists(path));
   if (name === undefined) return undefined;
@@ -54,7 +54,7 @@ async function make(path: string, name: string): Promise<void> {
     await inTurn({ path, name, untilMs }, async () => {
       const { isThere, holder } = await lookAt(path);
       if (holder !== undefined) return;
-      // What is there and held by nobody stays so: nobody else removes one now. Where there is none, one may be made meanwhile.
+      // Only one process at a time removes a stale lock. If there is no lock here, another process may be creating one.
       if (isThere) await rm(path, { force: true });
       if (made === 'impossible') isMine = await createInTurn(path, name);
     });
@@ -62,14 +62,14 @@ async function make(path: string, name: string): Promise<void> {
     if (performance.now() > untilMs) {
       throw new AgentError(
         'Other agents are being started with this data directory.',
-        `Start one agent on it. Where there are no others, remove what begins with ${turnPrefix(path)} beside it.`,
+        `Start only one agent on it. If there are no others, remove the files next to it that begin with ${turnPrefix(path)}.`,
       );
     }
     await pause(Math.random() * 20);
   }
 }
 
-/** Whole from its first moment: whoever reads it meanwhile would take an empty one for nobody's. */
+/** Creates the lock complete from the first moment: anyone who read an empty one would think that nobody holds it. */
 async function createWhole(path: string, name: string): Promise<'made' | 'there' | 'impossible'> {
   try {
     return (await createDurably(path, name)) ? 'made' : 'there';
@@ -79,7 +79,10 @@ async function createWhole(path: string, name: string): Promise<'made' | 'there'
   }
 }
 
-/** Where there are no hard links all make theirs so, and none is removed meanwhile, while it is not whole. */
+/**
+ * For file systems without hard links. All processes create the lock in their turn, so none removes it while it is
+ * incomplete.
+ */
 async function createInTurn(path: string, name: string): Promise<boolean> {
   let file: FileHandle;
   try {
@@ -100,13 +103,13 @@ async function createInTurn(path: string, name: string): Promise<boolean> {
 
 interface Turn {
   path: string;
-  /** Of this process. */
+  /** Identifies this process. */
   name: string;
-  /** By `performance.now()`. */
+  /** Deadline, by `performance.now()`. */
   untilMs: number;
 }
 
-/** What has this process's own id is of an earlier one: here it is held by nobody. */
+/** Looks at a lock. One with this process's own id is from an earlier process, so nobody holds it. */
 async function lookAt(path: string): Promise<{ isThere: boolean; holder: number | undefined }> {
   const name = nameOf(await readIfExists(path));
   const isOther = name !== undefined && pidOf(name) !== process.pid;
@@ -114,8 +117,9 @@ async function lookAt(path: string): Promise<{ isThere: boolean; holder: number 
 }
 
 /**
- * Does it while no other process does, or not at all where another's turn comes first. Each asks by a file with a name of its own, and
- * then looks for those of others: of two at least one sees the other. Names are never used again, so what a dead one has left can be removed.
+ * Runs the action while no other process runs one, or not at all if another's turn comes first. Each process requests
+ * its turn with a file of its own and then looks for the others': of two, at least one sees the other. Names are never
+ * reused, so files of dead processes can be removed.
  */
 async function inTurn({ path, name, untilMs }: Turn, action: () => Promise<void>): Promise<void> {
   const folder = dirname(path);
@@ -127,7 +131,7 @@ async function inTurn({ path, name, untilMs }: Turn, action: () => Promise<void>
       const others = (await liveTurns(path)).filter((file) => file !== mine);
       if (others.some((file) => file < mine) || performance.now() > untilMs) return;
       isAlone = others.length === 0;
-      // Those that come later step back when they see it; one that came before may be at work.
+      // Processes that come later step back when they see this file, but an earlier one may be at work.
       if (!isAlone) await pause(5);
     }
     await action();
@@ -171,12 +175,12 @@ function pidOf(name: string): number | undefined {
   return Number.isInteger(pid) && pid > 0 ? pid : undefined;
 }
 
-/** The id of the process of that name, where it lives. */
+/** Returns the id of the process with that name if it is alive. */
 async function liveProcess(name: string): Promise<number | undefined> {
   const pid = pidOf(name);
   if (pid === undefined || !isAlive(pid)) return undefined;
   const current = await processName(pid);
-  // Where the system tells when a process began, a reused process id is told apart.
+  // If the system tells when a process began, a reused process id is recognized.
   return current === undefined || current === name ? pid : undefined;
 }
 
@@ -193,12 +197,12 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** `<pid> <boot> <start tick>` where /proc tells, so that a name is never reused. */
+/** `<pid> <boot> <start tick>` if /proc is available, so that a name is never reused. */
 async function processName(pid: number): Promise<string | undefined> {
   try {
     const boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-    // Field 22, counted after the command name, which may itself hold spaces and parentheses.
+    // Field 22, counted from after the command name, which may itself contain spaces and parentheses.
     const startTick = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
     return `${pid} ${boot} ${startTick}`;
   } catch {

@@ -4,7 +4,7 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
 import { createDurably } from './durable-file.ts';
 
-/** A folder of which the first sync fails, as on a disk that has trouble for a moment; tells how often it was synced since. */
+/** A folder whose first sync fails, as on a disk with a passing fault; counts how often it was synced after that. */
 async function setup() {
   const { path, remove } = await temporaryDirectory();
   onTestFinished(remove);
@@ -27,7 +27,7 @@ async function setup() {
   return { file: join(path, 'key'), folder };
 }
 
-test('a file whose folder could not be synced when it was made is on disk once somebody finds it there', async () => {
+test('a file whose folder could not be synced when it was created is on disk once somebody finds it there', async () => {
   const { file, folder } = await setup();
   await expect(createDurably(file, 'first')).rejects.toThrow('EIO');
   expect(folder.syncs).toBe(0);

@@ -1,34 +1,36 @@
-// Files that must be whole after a crash: written beside, synced, renamed into place, and the folder synced.
+// Files that must be complete after a crash: written next to the target, synced, renamed into place, and the folder
+// synced.
 import { randomBytes } from 'node:crypto';
 import { link, mkdir, open, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AgentError } from '../agent-error.ts';
 
-/** Replaces a file atomically; it and its name are on disk when this resolves. Mode 0600. */
+/** Replaces a file atomically. The file and its name are on disk when this resolves. Mode 0600. */
 export async function writeDurably(path: string, content: string | Uint8Array): Promise<void> {
   await rename(await writeBeside(path, content), path);
   await syncFolder(dirname(path));
 }
 
-/** What FAT, some shares and file systems in user space say. */
+/** The errors of FAT, some network shares and file systems in user space. */
 const lacksLinks: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
 
 export class NoHardLinks extends AgentError {
   constructor(path: string, cause: unknown) {
     super(
       `${path} can’t be made: its file system has no hard links.`,
-      'Have the data directory on a file system that has them, as ext4, XFS and NTFS have.',
+      'Keep the data directory on a file system that has them, such as ext4, XFS or NTFS.',
       { cause },
     );
   }
 }
 
 /**
- * Makes a file, unless there is one: of several who make it at once one does, and the others find it whole. It and its name
- * are on disk when this resolves, whoever made it. Mode 0600; its owner is another where one is given, from its first moment on.
+ * Creates a file unless it exists: if several create it at once, one succeeds and the others find it complete. The file
+ * and its name are on disk when this resolves, whoever created it. Mode 0600. If an owner is given, the file has that
+ * owner from its first moment.
  *
- * @returns whether it was made now.
- * @throws {NoHardLinks} where its file system has none.
+ * @returns whether this call created it.
+ * @throws {NoHardLinks} if the file system has no hard links.
  */
 export async function createDurably(
   path: string,
@@ -46,7 +48,8 @@ export async function createDurably(
   } finally {
     await unlink(beside).catch(() => undefined);
   }
-  // Also of one that was there: whoever made it may not have come to that, and what it stands in for is removed next.
+  // Also if the file existed: whoever created it may not have got to this, and the caller may now remove what the file
+  // replaces.
   await syncFolder(dirname(path));
   return isNew;
 }
@@ -83,8 +86,8 @@ export async function syncFolder(path: string): Promise<void> {
 }
 
 /**
- * Makes a folder that only its owner may enter, and those above it. One by one: Node's own way to make several at once
- * never returns below /proc, and says of a read-only file system that the folder above is missing.
+ * Creates a folder that only its owner may enter, and its missing parents. Node's recursive `mkdir` is not used: it
+ * never returns below /proc, and on a read-only file system it says that the folder above is missing.
  */
 export async function makePrivateFolder(path: string): Promise<void> {
   try {
@@ -105,7 +108,7 @@ async function isThere(path: string): Promise<boolean> {
   );
 }
 
-/** The file's bytes; undefined when there is no such file. */
+/** Returns the file's bytes; undefined if there is no such file. */
 export async function readIfExists(path: string): Promise<Buffer | undefined> {
   try {
     return await readFile(path);
@@ -119,7 +122,7 @@ export function isMissing(error: unknown): boolean {
   return errorCode(error) === 'ENOENT';
 }
 
-/** The `code` of a system error (`ECONNREFUSED`); undefined for any other. */
+/** Returns the `code` of a system error (`ECONNREFUSED`); undefined for any other error. */
 export function errorCode(error: unknown): string | undefined {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   return typeof code === 'string' ? code : undefined;

@@ -1,4 +1,4 @@
-// Who this agent is and whom it believes: fixed at enrollment.
+// Who this agent is and whom it trusts: fixed at enrollment.
 import {
   agentFingerprint,
   decodeBase64,
@@ -36,7 +36,7 @@ export interface Identity extends Omit<IdentityFile, 'serverKey' | 'segmentRoot'
   signingPrivateKey: Uint8Array;
   signingPublicKey: Uint8Array;
   encryptionPrivateKey: Uint8Array;
-  /** PEM of the one CA that the server's certificate must come from; undefined trusts the system's CAs. */
+  /** PEM of the one CA that must have issued the server's certificate; undefined trusts the system's CAs. */
   ca: string | undefined;
 }
 
@@ -48,14 +48,14 @@ export async function saveKey(path: string, key: Uint8Array): Promise<void> {
   await writeDurably(path, textOf(key));
 }
 
-/** The same, unless there is one. */
+/** Saves a key unless there already is one. */
 export async function createKey(path: string, key: Uint8Array): Promise<void> {
   await createDurably(path, textOf(key));
 }
 
 const textOf = (key: Uint8Array) => `${encodeBase64(key)}\n`;
 
-/** A raw 32-byte private key from its file; undefined when there is none. */
+/** Reads a raw 32-byte private key from its file; undefined if there is none. */
 export async function readKey(path: string): Promise<Uint8Array | undefined> {
   const content = await readIfExists(path);
   return content && decodeBase64(content.toString('utf8').trim(), 32, path);
@@ -68,11 +68,11 @@ export async function readPublicIdentity(data: DataDirectory): Promise<IdentityF
   if (Check(IdentitySchema, value)) return value;
   throw new AgentError(
     `${data.identity} is damaged.`,
-    'Restore it from a backup, or enroll this machine anew with --force.',
+    'Restore it from a backup, or enroll this machine again with --force.',
   );
 }
 
-/** @throws {AgentError} when this machine is not enrolled or its keys are gone. */
+/** @throws {AgentError} if this machine is not enrolled or its keys are gone. */
 export async function readIdentity(data: DataDirectory): Promise<Identity> {
   const file = await readPublicIdentity(data);
   if (file === undefined) {
@@ -86,7 +86,7 @@ export async function readIdentity(data: DataDirectory): Promise<Identity> {
   if (signingPrivateKey === undefined || encryptionPrivateKey === undefined) {
     throw new AgentError(
       `The agent's keys are missing from ${data.root}.`,
-      'Restore them from a backup, or enroll this machine anew with --force.',
+      'Restore them from a backup, or enroll this machine again with --force.',
     );
   }
   const ca = await readIfExists(data.ca);
@@ -101,7 +101,10 @@ export async function readIdentity(data: DataDirectory): Promise<Identity> {
   };
 }
 
-/** That of the next keys where their signing key is in place already: their replacement was cut off in between. */
+/**
+ * Returns the next encryption key if the next signing key is already in place: their replacement was interrupted in
+ * between.
+ */
 async function encryptionKeyBeside(
   data: DataDirectory,
   signingPrivateKey: Uint8Array | undefined,
@@ -114,7 +117,11 @@ async function encryptionKeyBeside(
   return isInUse ? next.encryptionPrivateKey : readKey(data.encryptionKey);
 }
 
-/** What this agent's owner compares with what the server says of it. @throws {AgentError} like `readIdentity` */
+/**
+ * Returns the fingerprint that the agent's owner compares with what the server shows.
+ *
+ * @throws {AgentError} like `readIdentity`.
+ */
 export async function fingerprintOf(data: DataDirectory): Promise<string> {
   const { signingPublicKey, encryptionPrivateKey, ...identity } = await readIdentity(data);
   return agentFingerprint({
@@ -124,7 +131,7 @@ export async function fingerprintOf(data: DataDirectory): Promise<string> {
   });
 }
 
-/** The key pair of a file; made and stored by `generate` when there is none yet. */
+/** Returns the key pair of a file, generated and stored if there is none yet. */
 export async function keyPairAt(
   path: string,
   publicKeyOf: (privateKey: Uint8Array) => Promise<Uint8Array<ArrayBuffer>>,

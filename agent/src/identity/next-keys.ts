@@ -1,4 +1,4 @@
-// Keys that this agent has made and that are not in use yet: both in one file, so that there are both or none.
+// New keys of this agent that are not in use yet. Both are in one file, so that there are either both or none.
 import { stat } from 'node:fs/promises';
 import {
   decodeBase64,
@@ -25,9 +25,10 @@ export async function readNextKeys({ nextKeys }: DataDirectory): Promise<Private
 }
 
 /**
- * Makes new keys, unless there are some that are not in use yet, or somebody else makes some meanwhile. They belong to whom the agent runs as, whoever makes them.
+ * Makes new keys, unless there already are some or somebody else makes some at the same time. Whoever makes them, the
+ * file belongs to the user that the agent runs as.
  *
- * @returns whether they were made now.
+ * @returns whether this call made them.
  */
 export async function makeNextKeys(data: DataDirectory): Promise<boolean> {
   if ((await readIfExists(data.nextKeys)) !== undefined) return false;

@@ -1,5 +1,5 @@
-// New keys of an agent, interrupted between any two writes: the next process connects by one of the two, whichever it is
-// that the server has.
+// Replacing an agent's keys is interrupted between any two writes: the next process connects with whichever key the
+// server has.
 import { copyFile, readdir, rm } from 'node:fs/promises';
 import {
   encodeBase64,
@@ -44,7 +44,7 @@ async function setup() {
   return { data, old, next, open };
 }
 
-/** What is on disk after so many of the writes that put new keys in the place of those before. */
+/** What is on disk after each of the writes that replace the previous keys. */
 const writes = ['nothing', 'the signing key', 'the encryption key', 'all'] as const;
 
 async function interruptedAfter(written: (typeof writes)[number]) {
@@ -75,8 +75,8 @@ test.each(writes)(
 
 test.each([
   ['had not heard of the new keys', 'old'],
-  ['had taken them, and its answer was lost', 'next'],
-] as const)('a server that %s is connected to, by one key alone', async (_, has) => {
+  ['had accepted them, and its reply was lost', 'next'],
+] as const)('the agent connects to a server that %s, with exactly one of the keys', async (_, has) => {
   const t = await setup();
   const taken = has === 'old' ? t.old.signing.privateKey : t.next.signingPrivateKey;
   const { identity, keys } = await t.open();
@@ -86,7 +86,7 @@ test.each([
     if (tried.length > 2) throw new Error('it never tries the right one');
     keys.refused();
   }
-  // A server may welcome any key: those before are given up at the roster's word alone.
+  // Any server may welcome any key, so only the roster makes the agent give up its previous keys.
   expect(identity.signingPrivateKey).toEqual(t.old.signing.privateKey);
   expect(await readNextKeys(t.data)).toEqual(t.next);
   const signingKey = encodeBase64(await signingPublicKeyOf(taken));
@@ -97,7 +97,7 @@ test.each([
   expect(encodeBase64(again.keys.signingPrivateKey)).toBe(encodeBase64(taken));
 });
 
-test('the same new keys are offered on each connection once, signed by both, until a roster names them', async () => {
+test('the same new keys, signed by both, are offered once on each connection until a roster names them', async () => {
   const t = await setup();
   const { identity, keys } = await t.open();
   const offers: Parameters<Parameters<OwnKeys['offer']>[0]['send']>[0][] = [];
@@ -127,7 +127,7 @@ test('the same new keys are offered on each connection once, signed by both, unt
   const current = connect();
   await keys.offer(current, wrapsFor);
   expect(offers).toHaveLength(2);
-  // Also on a connection on which others were offered and taken before.
+  // Even on a connection on which other keys were offered and accepted before.
   for (const count of [3, 4]) {
     await keys.make();
     await keys.offer(current, wrapsFor);
@@ -136,7 +136,7 @@ test('the same new keys are offered on each connection once, signed by both, unt
   }
 });
 
-test('keys that a command makes while the agent runs are found by it', async () => {
+test('the agent finds keys that a command makes while it runs', async () => {
   const t = await setup();
   const aside = `${t.data.nextKeys}.aside`;
   await copyFile(t.data.nextKeys, aside);
@@ -152,7 +152,7 @@ test('keys that a command makes while the agent runs are found by it', async () 
   expect(await makeNextKeys(t.data)).toBe(false);
 });
 
-test('of several who make new keys at once one does, and what is offered is what is on disk', async () => {
+test('if several processes make new keys at once one succeeds, and what is offered is what is on disk', async () => {
   const t = await setup();
   await rm(t.data.nextKeys);
   const { keys } = await t.open();

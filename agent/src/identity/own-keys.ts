@@ -1,7 +1,6 @@
-// The agent's own keys, and those that are to take their place. New ones are on disk before anybody hears of them, and the
-// same until they are in use; those before are given up once the segment's roster names the new, and at nothing less: a
-// server may welcome any key.
-// Whatever is interrupted, one of the two opens the next connection: which one is found out by trying.
+// The agent's own keys and their replacement. New keys are on disk before anybody hears of them, and stay the same
+// until they are in use. The previous keys are given up only once the segment's roster names the new ones, because a
+// server may welcome any key. Whatever is interrupted, one of the two opens the next connection; trying shows which.
 import { rm } from 'node:fs/promises';
 import type { AgentMessageOf } from '@opsconductor/protocol';
 import {
@@ -28,7 +27,7 @@ interface NextKeys extends PrivateKeys {
 
 export interface OwnKeysOptions {
   data: DataDirectory;
-  /** Its keys are replaced when the new ones are in use. */
+  /** Its keys are replaced when the new ones come into use. */
   identity: Identity;
   log: Pick<Logger, 'info' | 'warn'>;
 }
@@ -36,7 +35,7 @@ export interface OwnKeysOptions {
 export class OwnKeys {
   readonly #options: OwnKeysOptions;
   #next: NextKeys | undefined;
-  /** The server has refused the others; or nothing is known. */
+  /** Whether to try the new key next, because the server refused the other one. */
   #triesNext = false;
   #offeredOn: object | undefined;
 
@@ -44,7 +43,7 @@ export class OwnKeys {
     this.#options = options;
   }
 
-  /** Ends a replacement that was interrupted when the new keys were in use already. */
+  /** Opens the keys, and finishes a replacement that was interrupted after the new keys had come into use. */
   static async open(options: OwnKeysOptions): Promise<OwnKeys> {
     const keys = new OwnKeys(options);
     const found = await keys.#onDisk();
@@ -53,7 +52,7 @@ export class OwnKeys {
     return keys;
   }
 
-  /** What signs for the next connection. */
+  /** The key that signs the next connection's handshake. */
   get signingPrivateKey(): Uint8Array {
     const { identity } = this.#options;
     return this.#triesNext && this.#next !== undefined
@@ -62,9 +61,9 @@ export class OwnKeys {
   }
 
   /**
-   * The server did not take the key that was tried: the other one is next, where there are two.
+   * The server did not accept the key that was tried. If there are two, the other one is tried next.
    *
-   * @returns whether that one was not tried yet.
+   * @returns whether that one has not been tried yet.
    */
   refused(): boolean {
     if (this.#next === undefined) return false;
@@ -73,16 +72,16 @@ export class OwnKeys {
     return this.#triesNext;
   }
 
-  /** Makes new keys, unless there are some that are not in use yet. */
+  /** Makes new keys, unless there already are some that are not in use. */
   async make(): Promise<void> {
     await makeNextKeys(this.#options.data);
     await this.#look();
   }
 
   /**
-   * Offers the new keys, where there are some, once on a connection.
+   * Offers the new keys, if there are any, once on each connection.
    *
-   * @param wrapsFor the segment keys that are here, wrapped for a key.
+   * @param wrapsFor wraps this agent's segment keys for a public key.
    */
   async offer(
     connection: { send(message: AgentMessageOf<'new_keys'>): void },
@@ -109,18 +108,18 @@ export class OwnKeys {
     });
   }
 
-  /** A roster of the segment names this agent so. */
+  /** Called with this agent's entry in a roster of the segment. */
   async named(member: RosterAgent | undefined): Promise<void> {
     const next = this.#next;
     if (next !== undefined && member?.signingKey === encodeBase64(next.signingPublicKey))
       await this.#replace(next);
   }
 
-  /** Also what a command has left there since. */
+  /** Looks on disk again, since a command may have left new keys there. */
   async #look(): Promise<void> {
     if (this.#next !== undefined) return;
     const found = await this.#onDisk();
-    // They may have been taken into use while they were read.
+    // They may have been put to use while they were being read.
     if (found !== undefined && !this.#isInUse(found)) this.#next ??= found;
   }
 
@@ -141,7 +140,7 @@ export class OwnKeys {
 
   async #replace(next: NextKeys): Promise<void> {
     const { data, identity, log } = this.#options;
-    // In this order: from the first write on the new ones are in use, and what is left to do is seen by it.
+    // The order matters: the new keys are in use from the first write on, which shows what is left to do after a crash.
     await saveKey(data.signingKey, next.signingPrivateKey);
     await saveKey(data.encryptionKey, next.encryptionPrivateKey);
     await rm(data.nextKeys, { force: true });
@@ -152,6 +151,6 @@ export class OwnKeys {
     this.#next = undefined;
     this.#triesNext = false;
     this.#offeredOn = undefined;
-    log.info('the keys of this agent were replaced; those before are gone');
+    log.info('the keys of this agent were replaced; the previous ones are gone');
   }
 }

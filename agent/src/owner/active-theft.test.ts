@@ -1,5 +1,6 @@
-// The theft drill against a segment whose owner holds the root: the thief runs the server. They send agents what they like,
-// have an agent of their own enrolled, and keep all that was ever stored or sent. No secret that was sealed before opens.
+// The theft drill against a segment whose owner holds the root: the thief runs the server, sends agents anything, has
+// an agent of their own enrolled, and keeps everything that was ever stored or sent. No secret that was sealed before
+// opens.
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import type { AgentMessage, LeaseTarget, SegmentRoster, ServerMessageOf } from '@opsconductor/protocol';
@@ -40,7 +41,7 @@ const kind = 'ssh_password' as const;
 type Wrap = ServerMessageOf<'segment_state'>['wraps'][number];
 type State = Partial<Omit<ServerMessageOf<'segment_state'>, 'type'>>;
 
-/** An agent as its machine has it, with what its server hears of it. */
+/** An agent as it is on its machine, and what its server tells it. */
 async function makeAgent(id: number, dir: string, segmentRoot: Uint8Array) {
   const data = dataDirectory(join(dir, `agent-${id}`));
   await prepareDataDirectory(data);
@@ -86,7 +87,7 @@ async function makeAgent(id: number, dir: string, segmentRoot: Uint8Array) {
     restart: async () => {
       keys = await open();
     },
-    /** What it answers to what its server says of the segment. */
+    /** What the agent replies to what its server says about the segment. */
     async hears(roster: SignedRoster, state: State = {}): Promise<AgentMessage[]> {
       const said: AgentMessage[] = [];
       const message = { type: 'segment_state' as const, roster, wraps: [], wanting: [], ...state };
@@ -108,7 +109,7 @@ async function setup() {
   const root = await generateSigningKeyPair();
   const agents = await Promise.all([1, 2, 66].map((id) => makeAgent(id, path, root.publicKey)));
   const [a, b, thief] = agents as [Agent, Agent, Agent];
-  /** All that was ever stored or sent. */
+  /** Everything that was ever stored or sent. */
   const dump: { wraps: Wrap[] } = { wraps: [] };
   const own = (decisions: Partial<RosterDecisions>, base?: Roster, offers: SegmentRoster['offers'] = []) =>
     nextRoster({
@@ -127,7 +128,7 @@ async function setup() {
     ...{ hosts: ['web-1.example'], networks: [], ports: [22], protocols: ['ssh' as const] },
     ...{ user: 'deploy', authentication: ['password' as const] },
   };
-  /** As the owner does, to the newest key that this agent has. */
+  /** Seals as the owner does, to the newest key that this agent has. */
   const seal = async (version: number, by: Agent) => {
     const key = by.keys().newest();
     if (key === undefined) throw new Error('the agent has no segment key');
@@ -138,7 +139,7 @@ async function setup() {
   };
   const sealed = await seal(1, b);
   let newest = roster;
-  /** Whether who has this agent's disk opens it, with every wrap that ever was. */
+  /** Whether someone with this agent's disk can open it, using every wrap there ever was. */
   const opens = async (by: Agent, what: SealedCredential, version: number): Promise<boolean> => {
     const { generation } = what;
     const named = newest.segmentKeys.filter((key) => key.generation === generation);
@@ -164,7 +165,7 @@ async function setup() {
   };
   return {
     ...{ root, a, b, thief, dump, roster, genuine, sealed, seal, opens, own, signed },
-    /** The owner takes an agent out, after its peer has made the next key. */
+    /** The owner removes an agent after its peer has made the next key. */
     async revoke(gone: Agent, peer: Agent) {
       const [made] = (await peer.hears(genuine, { makeGeneration: 2 })).filter(
         (one) => one.type === 'segment_key_made',
@@ -189,7 +190,7 @@ function refusedOnly(error: unknown): undefined {
   return undefined;
 }
 
-test('an agent that the thief has inserted gets no key, by no roster that they can make', async () => {
+test('an agent that the thief has inserted gets no key by any roster that the thief can make', async () => {
   await using t = await setup();
   const wanting = [{ agentId: t.thief.id, generation: 1 }];
   const { id: agentId, row } = t.thief;
@@ -211,11 +212,11 @@ test('an agent that the thief has inserted gets no key, by no roster that they c
   expect(t.dump.wraps).toHaveLength(2);
   expect([t.a.keys().rosterNumber, t.b.keys().rosterNumber]).toEqual([1, 1]);
   expect(await t.opens(t.thief, t.sealed, 1)).toBe(false);
-  // It would be seen: who was admitted opens it, by the same search.
+  // The search would find it: an admitted agent's key opens it the same way.
   expect(await t.opens(t.b, t.sealed, 1)).toBe(true);
 });
 
-test('keys of a member that were swapped are refused by agents, and by the owner before they sign', async () => {
+test('swapped keys of a member are refused by agents, and by the owner before signing', async () => {
   await using t = await setup();
   const agents = t.roster.agents.map((member) =>
     member.agentId === t.b.id ? { ...member, encryptionKey: t.thief.row.encryptionKey } : member,
@@ -226,11 +227,11 @@ test('keys of a member that were swapped are refused by agents, and by the owner
   expect(await t.a.hears(forged, { wanting })).toEqual([]);
   // The server shows the thief's keys under the name of an agent that waits.
   const admit = new Map([[t.thief.row.name, t.b.fingerprint]]);
-  await expect(t.own({ admit }, t.roster)).rejects.toThrow('do not come to');
+  await expect(t.own({ admit }, t.roster)).rejects.toThrow('do not match');
   expect(await t.opens(t.thief, t.sealed, 1)).toBe(false);
 });
 
-test('an agent that was led to pin another root is not admitted, and would take nothing of this one', async () => {
+test('an agent that was led to pin another root is not admitted, and would accept nothing from this one', async () => {
   await using t = await setup();
   const { path, remove } = await temporaryDirectory();
   try {
@@ -241,16 +242,14 @@ test('an agent that was led to pin another root is not admitted, and would take 
       state: { agents: [misled.row], offers: [] },
     };
     const input = { installationId, segmentId, rootPublicKey, base: t.roster, state };
-    await expect(nextRoster({ ...input, decisions: { admit, remove: [] } })).rejects.toThrow(
-      'do not come to',
-    );
+    await expect(nextRoster({ ...input, decisions: { admit, remove: [] } })).rejects.toThrow('do not match');
     expect(await misled.hears(t.genuine)).toEqual([]);
   } finally {
     await remove();
   }
 });
 
-test('rosters that are rolled back bring no revoked agent back, and get it no newer key', async () => {
+test('rolled-back rosters bring no revoked agent back, and get it no newer key', async () => {
   await using t = await setup();
   const next = await t.revoke(t.b, t.a);
   const wanting = [1, 2].map((generation) => ({ agentId: t.b.id, generation }));
@@ -262,7 +261,7 @@ test('rosters that are rolled back bring no revoked agent back, and get it no ne
   expect(t.a.keys().generations).toEqual([1, 2]);
 });
 
-test('a revoked key, with every later dump, opens no newer version', async () => {
+test('a revoked key opens no newer version, even with every later dump', async () => {
   await using t = await setup();
   await t.revoke(t.b, t.a);
   const sealed = await t.seal(2, t.a);
@@ -270,11 +269,11 @@ test('a revoked key, with every later dump, opens no newer version', async () =>
   expect(await t.opens(t.b, sealed, 2)).toBe(false);
   expect(await t.opens(t.thief, sealed, 2)).toBe(false);
   expect(await t.opens(t.a, sealed, 2)).toBe(true);
-  // What it could open before it was revoked, it can for ever: that is listed as to be rotated.
+  // It can always open what it could open before it was revoked: that is listed as to be rotated.
   expect(await t.opens(t.b, t.sealed, 1)).toBe(true);
 });
 
-test('wraps that are replayed to another agent, or as of another generation, hold no key for it', async () => {
+test('wraps that are replayed to another agent, or as another generation, hold no key for it', async () => {
   await using t = await setup();
   const next = await t.revoke(t.b, t.a);
   const replayed = t.dump.wraps.flatMap(({ wrapped }) =>
@@ -287,7 +286,7 @@ test('wraps that are replayed to another agent, or as of another generation, hol
   expect(await t.opens(t.thief, t.sealed, 1)).toBe(false);
 });
 
-test('a target that was led to another host, port or user gets no login, nor does another credential’s place', async () => {
+test('a target that was redirected to another host, port or user gets no login, and neither does a credential in another’s place', async () => {
   await using t = await setup();
   const noPolicy = new PolicyGuard({ policy: emptyPolicy });
   const opener = new CredentialOpener({

@@ -12,17 +12,20 @@ function setup(isHidden: boolean) {
   };
 }
 
-test('an answer that is hidden is not shown while it is typed', async () => {
+test('a hidden answer is not shown while it is typed', async () => {
   const t = setup(true);
   t.input.write('correct horse\r');
   expect(await t.answer).toBe('correct horse');
   expect(await t.shown()).toBe('Passphrase: \n');
 });
 
-test.each([true, false])('Ctrl-C and Ctrl-D end the question in words (hidden: %s)', async (isHidden) => {
-  for (const key of ['\u0003', '\u0004']) {
-    const t = setup(isHidden);
-    t.input.write(key);
-    await expect(t.answer).rejects.toMatchObject({ message: expect.stringContaining('nothing was done') });
-  }
-});
+test.each([true, false])(
+  'Ctrl-C and Ctrl-D end the question with a message (hidden: %s)',
+  async (isHidden) => {
+    for (const key of ['\u0003', '\u0004']) {
+      const t = setup(isHidden);
+      t.input.write(key);
+      await expect(t.answer).rejects.toMatchObject({ message: expect.stringContaining('nothing was done') });
+    }
+  },
+);

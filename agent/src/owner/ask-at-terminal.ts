@@ -1,4 +1,4 @@
-// A question at the terminal. Whoever ends it (Ctrl-C, Ctrl-D) is told so: what they were asked for was not done.
+// Asks a question at the terminal. Anyone who ends it (Ctrl-C, Ctrl-D) is told that nothing was done.
 import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
 import { AgentError } from '../agent-error.ts';
@@ -11,8 +11,8 @@ export interface Terminal {
 const ownTerminal = (): Terminal => ({ input: process.stdin, output: process.stderr });
 
 /**
- * @param isHidden whether the answer is shown while it is typed.
- * @throws {AgentError} where no answer was given.
+ * @param isHidden whether the answer is hidden while it is typed.
+ * @throws {AgentError} if no answer was given.
  */
 export async function askAtTerminal(
   question: string,
@@ -37,7 +37,7 @@ export async function askAtTerminal(
     return answer;
   } finally {
     terminal.close();
-    // The end of a line that is shown was typed.
+    // If the answer is visible, the person has typed the line end already.
     if (isHidden || !isAnswered) output.write('\n');
   }
 }

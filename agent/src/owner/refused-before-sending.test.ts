@@ -1,4 +1,4 @@
-// Mistakes of an owner that are told before anything is sent: there is no server here.
+// Mistakes of an owner that are reported before anything is sent: there is no server here.
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
@@ -25,7 +25,7 @@ async function setup() {
   return { file, run, [Symbol.asyncDispose]: remove };
 }
 
-test('the public half of a key is not sealed in the place of the private one', async () => {
+test('the public half of a key is not sealed instead of the private one', async () => {
   await using t = await setup();
   await writeFile(t.file('id.pub'), 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI deploy');
   const where = ['--segment', 'dmz', '--kind', 'ssh_private_key', '--user', 'deploy', '--host', '*'];
@@ -34,7 +34,7 @@ test('the public half of a key is not sealed in the place of the private one', a
   ).rejects.toThrow('holds no private key');
 });
 
-test('a kind that names a source takes no secret, and one that holds its secret takes no source', async () => {
+test('a kind that names a source accepts no secret, and one that holds its secret accepts no source', async () => {
   await using t = await setup();
   const seal = (kind: string, ...given: string[]) =>
     t.run(['credential', 'seal', 'deploy', '--segment', 'dmz', '--kind', kind, '--user', 'x', ...given]);
@@ -42,7 +42,7 @@ test('a kind that names a source takes no secret, and one that holds its secret 
   await expect(seal('ssh_password', '--source', 'deploy')).rejects.toThrow('A ssh_password holds its secret');
 });
 
-test('no segment is made with the key of a signer, or where its root could not be kept', async () => {
+test('no segment is made with a signer’s key, or if its root could not be kept', async () => {
   await using t = await setup();
   const init = (key: string, roots: string) =>
     t.run(['segment', 'init', 'dmz', '--key', t.file(key), '--roots', roots]);

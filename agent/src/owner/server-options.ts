@@ -1,4 +1,4 @@
-// What every command of the owner's program takes that talks to a server.
+// The options of every command of the owner's program that talks to a server.
 import type { Command } from 'commander';
 import { apiTokenVariable, type Config } from '../config.ts';
 import { ApiClient } from '../start-run/api-client.ts';
@@ -14,7 +14,10 @@ export interface ServerOptions {
 export function withServerOptions(command: Command): Command {
   return command
     .requiredOption('--server <url>', 'address of the server: https://…')
-    .option('--token-file <path>', `file with an API token; - for standard input; else ${apiTokenVariable}`)
+    .option(
+      '--token-file <path>',
+      `file with an API token; - for standard input; otherwise ${apiTokenVariable} is used`,
+    )
     .option('--ca-pin <pin>', "sha256:… of the CA of the server's certificate")
     .option('--ca-file <path>', 'PEM of the CA to trust instead');
 }

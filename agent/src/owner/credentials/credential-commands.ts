@@ -34,7 +34,7 @@ const sshPassword = {
 const sshKey = { protocol: 'ssh', ports: [22], authentication: ['publickey'] } as const;
 const winrmPassword = { protocol: 'winrm', ports: [5986], authentication: ['ntlm', 'kerberos'] } as const;
 
-/** Those that are a user and one secret: how each may authenticate, and by which port unless told. */
+/** The kinds with a user and one secret, each with its ways to authenticate and its default port. */
 const kinds = {
   ssh_password: sshPassword,
   ssh_private_key: sshKey,
@@ -57,21 +57,23 @@ export function addCredentialCommands(program: Command, config: Config, say: (li
     .argument('<name>', 'name of the credential')
     .requiredOption('--segment <name>', 'segment whose root is known here')
     .option('--roots <path>', 'file of the roots that are known here', config.defaultRoots)
-    .addOption(new Option('--kind <kind>', 'what it is').choices(Object.keys(kinds)).makeOptionMandatory())
-    .requiredOption('--user <name>', 'whom it logs in as; its bounds admit no other')
+    .addOption(
+      new Option('--kind <kind>', 'kind of the credential').choices(Object.keys(kinds)).makeOptionMandatory(),
+    )
+    .requiredOption('--user <name>', 'user that it logs in as; its bounds allow no other')
     .option('--secret-file <path>', 'file with the password or private key; - for standard input')
     .option(
       '--source <name>',
-      'in its place, for a kind that ends in _source: as the agents’ policy files name it',
+      'instead, for a kind that ends in _source: name of the source in the agents’ policy files',
     )
     .option('--key-passphrase-file <path>', 'file with the passphrase of the private key')
     .option('--become-password-file <path>', 'file with the password for sudo or su')
     .option('--host <pattern>', 'bounds: a host as targets name it, or a pattern', several, [])
     .option('--network <cidr>', 'bounds: a network that every address must be in', several, [])
-    .option('--port <number>', 'bounds: a port; 22, or 5986 for WinRM, unless told', ports, [])
-    .option('--description <text>', 'beside the seal, in clear')
-    .option('--expires-on <day>', 'last day on which the secret is to be used: 2027-01-31')
-    .option('--replace', 'put it in the place of the credential of this name', false)
+    .option('--port <number>', 'bounds: a port; by default 22, or 5986 for WinRM', ports, [])
+    .option('--description <text>', 'stored unencrypted with the sealed secret')
+    .option('--expires-on <day>', 'last day on which the secret should be used, such as 2027-01-31')
+    .option('--replace', 'replace the credential of this name', false)
     .action(async (name: string, options: SealOptions) => {
       const secret = await readSecret(options);
       const api = await connectApi(options, config);
@@ -134,7 +136,7 @@ function secretFileOf({ kind, source, secretFile }: SealOptions): string {
   );
 }
 
-/** The public half lies beside it, under nearly the same name. */
+/** The public half lies next to it, under nearly the same name. */
 function refuseOtherThanKey(text: string): void {
   if (/^\s*(-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----|PuTTY-User-Key-File-)/.test(text)) return;
   throw new AgentError(
@@ -147,7 +149,7 @@ async function readLine(source: string | undefined, option: string): Promise<str
   return source === undefined ? undefined : withoutNewline(await readSource(source, option));
 }
 
-/** As editors and `echo` end a file. */
+/** Editors and `echo` end a file with a line end. */
 function withoutNewline(text: string): string {
   return text.replace(/\r?\n$/, '');
 }

@@ -1,5 +1,5 @@
-// Seals a credential on the owner's machine: to the key that the segment's roster names, whose root is known here. What
-// reaches the server only agents of the segment can open.
+// Seals a credential on the owner's machine to the key that the segment's roster names; the segment's root is known
+// here. Only agents of the segment can open what reaches the server.
 import { randomUUID } from 'node:crypto';
 import { type Credential, CredentialSchema, Page, SealingKeySchema } from '@opsconductor/protocol';
 import { type CredentialSecret, credentialProblems, sealCredential } from '@opsconductor/protocol/sealing';
@@ -9,17 +9,17 @@ import type { KnownRoots, SegmentKey } from '../../start-run/known-roots.ts';
 
 export interface SealRequest {
   segmentName: string;
-  /** Of the credential. */
+  /** Name of the credential. */
   name: string;
   description?: string | undefined;
-  /** The last day on which the secret is to be used. */
+  /** Last day on which the secret should be used. */
   expiresOn?: string | undefined;
   secret: CredentialSecret;
-  /** Whether it takes the place of the one that has this name. */
+  /** Whether it replaces the credential of that name. */
   replace: boolean;
 }
 
-/** @throws {AgentError} for everything that a person can mend; nothing of the secret is in it. */
+/** @throws {AgentError} for everything that a person can fix; it contains nothing of the secret. */
 export async function storeSealed(api: Api, roots: KnownRoots, request: SealRequest): Promise<Credential> {
   refuseProblems(request.secret);
   const key = await segmentKey(api, roots, request.segmentName);
@@ -28,7 +28,7 @@ export async function storeSealed(api: Api, roots: KnownRoots, request: SealRequ
   if (replace !== (before !== undefined)) {
     throw new AgentError(
       `Segment ${segmentName} has ${replace ? 'no' : 'a'} credential named ${name}${replace ? '' : ' already'}.`,
-      replace ? 'Leave --replace out to make it.' : 'Add --replace to put the new secret in its place.',
+      replace ? 'Leave --replace out to create it.' : 'Add --replace to put the new secret in its place.',
     );
   }
   if (before !== undefined && before.kind !== secret.kind) {
@@ -58,20 +58,20 @@ function refuseProblems(secret: CredentialSecret): void {
   const problems = credentialProblems(secret).map(({ path, message }) => `${path} ${message}`);
   if (problems.length === 0) return;
   throw new AgentError(
-    `The credential is not right: ${problems.join('; ')}.`,
+    `The credential is not valid: ${problems.join('; ')}.`,
     'Correct what is named; nothing was sent.',
   );
 }
 
-/** The key that the roster names, of the very segment that was asked for. */
+/** Returns the key that the roster names, for exactly the segment that was asked for. */
 async function segmentKey(api: Api, roots: KnownRoots, segmentName: string): Promise<SegmentKey> {
   const { installationId, segmentId } = roots.named(segmentName);
   const offered = await api.get(`/api/v1/segments/${segmentId}/sealing-key`, SealingKeySchema);
-  // Another one may be known here too, and be trusted less.
+  // Another segment may be known here too, and be trusted less.
   if (offered.installationId !== installationId || offered.segmentId !== segmentId) {
     throw new AgentError(
       `The server answered with the key of another segment than ${segmentName}, or is another installation.`,
-      'Check the address. If it is right, do not go on: ask who runs the server.',
+      'Check the address. If it is right, stop, and ask whoever runs the server.',
     );
   }
   const key = await roots.verify({ ...offered, segmentName });

@@ -1,5 +1,5 @@
-// What a grant allows, for the person who is asked to sign it: all of it, and nothing that a terminal could take for a
-// command. The server that wrote the draft may be hostile.
+// Describes what a grant allows to the person who is asked to sign it: all of it, and nothing that a terminal could
+// take for a command. The server that wrote the draft may be hostile.
 import type { JobDefinition, LeaseTarget } from '@opsconductor/protocol';
 import type { GrantDraft, GrantedTarget } from '@opsconductor/protocol/grants';
 import { stringify } from 'yaml';
@@ -28,7 +28,7 @@ function describeStep({ name, type, ...rest }: JobDefinition['steps'][number], i
   return [`${index + 1}. ${name} (${type})`, ...lines.map((line) => `   ${line}`)];
 }
 
-/** All that is signed of it: what placeholders tell of a target becomes a part of commands. */
+/** Everything that is signed about the target, since placeholders can put parts of it into commands. */
 function describeTarget({ segment, segmentId, agentId, os, labels, reaches }: GrantedTarget): string[] {
   const agent = agentId === undefined ? 'any agent' : `agent ${agentId} alone`;
   const named = reaches[0]?.target.name ?? '';

@@ -1,4 +1,4 @@
-// `opsconductor.mjs grant …`: runs that are signed on the signer's own machine.
+// `opsconductor.mjs grant …`: runs are signed on the signer's own machine.
 import { type Command, InvalidArgumentError } from 'commander';
 import { AgentError } from '../../agent-error.ts';
 import { typedCommand } from '../../typed-command.ts';
@@ -22,23 +22,23 @@ interface SignCommand {
 export function addGrantCommands(program: Command, say: (line: string) => void): void {
   program
     .command('grant')
-    .description('grants of runs, for segments whose agents run only what is signed')
+    .description('grants for runs, for segments whose agents run only what is signed')
     .command('sign')
     .description('show what a run would do, and sign that it may')
-    .requiredOption('--key <file>', `the signer key, of: ${typedCommand()} key make --purpose signer`)
+    .requiredOption('--key <file>', `the signer key, made by: ${typedCommand()} key make --purpose signer`)
     .requiredOption(
       '--draft <path>',
-      'what is to be signed: from the console, or from POST jobs/:id/grant-draft; - for standard input',
+      'the draft to sign, from the console or from POST jobs/:id/grant-draft; - for standard input',
     )
     .requiredOption('--out <path>', 'new file for the request that starts the run')
-    .option('--hours <number>', 'for how long it holds, from five minutes ago on', parseHours, 8)
+    .option('--hours <number>', 'how long the grant is valid, counted from five minutes ago', parseHours, 8)
     .option('--yes', 'sign without asking: for scripts that look at the draft themselves', false)
     .option(...passphraseOption)
     .action(async ({ yes, passphraseFile, ...options }: SignCommand) => {
       if (options.draft === '-' && (passphraseFile === '-' || !yes)) {
         throw new AgentError(
-          'Standard input brings the draft, and can not bring anything else.',
-          'Give --passphrase-file and --yes, or the draft by a file.',
+          'The draft comes from standard input, so nothing else can.',
+          'Give --passphrase-file and --yes, or give the draft as a file.',
         );
       }
       await signRun({

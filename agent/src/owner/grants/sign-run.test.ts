@@ -32,7 +32,7 @@ async function setup() {
   return { made, lines, key, out, sign, [Symbol.asyncDispose]: remove };
 }
 
-test('what is signed is shown first, and starts the run as it was asked for', async () => {
+test('what is signed is shown first, and starts the run as requested', async () => {
   await using t = await setup();
   let shown: string[] = [];
   const confirm = async () => {
@@ -47,7 +47,7 @@ test('what is signed is shown first, and starts the run as it was asked for', as
   expect(readTerms(grant.terms)).toMatchObject({
     signer: { key: t.made.publicKey, class: 'cli' },
     notBefore: '2027-03-01T11:55:00.000Z',
-    // Eight hours in all: agents that allow so many take it.
+    // Eight hours in all, so agents that allow eight hours accept it.
     expiresAt: '2027-03-01T19:55:00.000Z',
   });
   const text = shown.join('\n');
@@ -63,17 +63,17 @@ test('what is signed is shown first, and starts the run as it was asked for', as
     expect(text).toContain(part);
 });
 
-test('nothing is signed without a yes, or of a definition that is not the one of its checksum', async () => {
+test('nothing is signed without a yes, or if the definition does not match its checksum', async () => {
   await using t = await setup();
   const draft = await draftOfTests();
   await expect(t.sign(draft, { confirm: async () => false })).rejects.toThrow('Nothing was signed');
   const other = { ...draft, definition: { ...Object(draft.definition), name: 'Other' } };
   await expect(t.sign(other)).rejects.toThrow('not the one that its checksum is of');
-  await expect(t.sign('{"targets":[]}')).rejects.toThrow('is not what is to be signed of a run');
+  await expect(t.sign('{"targets":[]}')).rejects.toThrow('is not the draft of a run');
   await expect(readFile(t.out)).rejects.toThrow('ENOENT');
 });
 
-test('what placeholders tell of a target is shown, and what each step is told in its place', async () => {
+test('what placeholders take from a target is shown, and what each step gets instead', async () => {
   await using t = await setup();
   const draft = await draftOfTests();
   const [target] = draft.targets;
@@ -88,7 +88,7 @@ test('what placeholders tell of a target is shown, and what each step is told in
     expect(text).toContain(part);
 });
 
-test('a field of a step is shown beside one of its configuration that has the same name', async () => {
+test('a field of a step is shown next to a field of its configuration with the same name', async () => {
   await using t = await setup();
   const draft = await draftOfTests();
   const definition = {
@@ -100,11 +100,11 @@ test('a field of a step is shown beside one of its configuration that has the sa
   expect(t.lines.filter((line) => line.includes('when:'))).toHaveLength(2);
 });
 
-test('what a person may have there is not written over: it may be the key', async () => {
+test('an existing file is not overwritten, since it may be the key', async () => {
   await using t = await setup();
   const key = await readFile(t.key, 'utf8');
   const draft = await draftOfTests();
-  await expect(t.sign(draft, { out: t.key })).rejects.toThrow('is there already');
+  await expect(t.sign(draft, { out: t.key })).rejects.toThrow('already exists');
   expect(await readFile(t.key, 'utf8')).toBe(key);
   expect(t.lines).toEqual([]);
 });
@@ -112,14 +112,14 @@ test('what a person may have there is not written over: it may be the key', asyn
 test.each([
   ['no definition', { definition: null }],
   ['no steps', { definition: { name: 'x' } }],
-  ['a step that is none', { definition: { name: 'x', steps: [null] } }],
+  ['a step that is not a step', { definition: { name: 'x', steps: [null] } }],
   ['no targets', { targets: [] }],
-])('a draft with %s is refused by what it is', async (_what, more) => {
+])('a draft with %s is refused as not being a draft', async (_what, more) => {
   await using t = await setup();
-  await expect(t.sign({ ...(await draftOfTests()), ...more })).rejects.toThrow('is not what is to be signed');
+  await expect(t.sign({ ...(await draftOfTests()), ...more })).rejects.toThrow('is not the draft of a run');
 });
 
-test('whom a command runs as is shown', async () => {
+test('the user that a command runs as is shown', async () => {
   await using t = await setup();
   const draft = await draftOfTests();
   const [target] = draft.targets;
@@ -132,20 +132,20 @@ test('whom a command runs as is shown', async () => {
   expect(text.slice(text.indexOf('runAs:'))).toContain('version: 77');
 });
 
-test('what is too large for any server is not written', async () => {
+test('a request that is too large for any server is not written', async () => {
   await using t = await setup();
   const large = { ...request, reason: 'x'.repeat(4 * 1024 * 1024) };
   await expect(t.sign({ ...(await draftOfTests()), request: large })).rejects.toThrow(
-    'a server takes 4194304 at most',
+    'a server accepts at most 4194304',
   );
   await expect(readFile(t.out)).rejects.toThrow('ENOENT');
 });
 
-test('what a hostile server writes into a draft can not move the cursor or hide text', async () => {
+test('text that a hostile server writes into a draft can not move the cursor or hide text', async () => {
   await using t = await setup();
   const draft = await draftOfTests({ parameters: { service: 'nginx\u001b[2K\u202e; reboot' } });
   await t.sign(draft);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the test looks for them
   expect(t.lines.join('')).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u202e]/);
   expect(t.lines.join('\n')).toContain('; reboot');
 });

@@ -1,4 +1,4 @@
-// Signs what a server says that a run would do, once the signer has seen it.
+// Signs what a server says a run would do, after the signer has seen it.
 import { lstat, readFile, writeFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { limits } from '@opsconductor/protocol';
@@ -11,19 +11,22 @@ import { parseJson } from '../../identity/identity.ts';
 import { openKeyFile } from '../keys/key-file.ts';
 import { describeGrant } from './describe-grant.ts';
 
-/** A signer's clock may be ahead of those of agents. It counts as a part of the hours: agents limit those. */
+/**
+ * A signer's clock may be ahead of the agents' clocks. The slack counts as part of the hours, because agents limit
+ * those.
+ */
 const clockSlackMs = 300_000;
 const hourMs = 3_600_000;
 
 export interface SignRun {
   key: string;
-  /** What `POST jobs/:id/grant-draft` answered; `-` for standard input. */
+  /** What `POST jobs/:id/grant-draft` returned; `-` for standard input. */
   draft: string;
-  /** Where the request goes that starts the run. */
+  /** Where to write the request that starts the run. */
   out: string;
   hours: number;
   passphrase(): Promise<string>;
-  /** Whether to sign what was shown. */
+  /** Asks whether to sign what was shown. */
   confirm(): Promise<boolean>;
   say(line: string): void;
   now?: () => Date;
@@ -57,7 +60,7 @@ export async function signRun(options: SignRun): Promise<void> {
   );
 }
 
-/** What is shown of a draft has to be there, whatever else it says. */
+/** What has to be in a draft so that it can be shown, whatever else it contains. */
 const ShownSchema = Type.Object({
   definition: Type.Object({
     name: Type.String(),
@@ -66,24 +69,24 @@ const ShownSchema = Type.Object({
   targets: Type.Array(Type.Unknown(), { minItems: 1 }),
 });
 
-/** Ahead of everything that a person does for it. It may be a key. */
+/** Checked before the person does anything. The file may be a key. */
 async function refuseTaken(out: string): Promise<void> {
   const found = await lstat(out).catch(() => undefined);
   if (found === undefined) return;
-  throw new AgentError(`${out} is there already.`, 'Name a new file with --out: none is written over.');
+  throw new AgentError(`${out} already exists.`, 'Name a new file with --out: none is overwritten.');
 }
 
 async function readDraft(source: string): Promise<GrantDraft> {
   const content = await (source === '-' ? text(process.stdin) : readFile(source, 'utf8')).catch(
     (cause: unknown) => {
       const why = cause instanceof Error ? cause.message : String(cause);
-      throw new AgentError(`What is to be signed can't be read: ${why}.`, 'Check the path.', { cause });
+      throw new AgentError(`The draft can't be read: ${why}.`, 'Check the path.', { cause });
     },
   );
   const draft = parseJson(content);
   if (Check(GrantDraftSchema, draft) && Check(ShownSchema, draft)) return draft;
   throw new AgentError(
-    `${source === '-' ? 'Standard input' : source} is not what is to be signed of a run.`,
+    `${source === '-' ? 'Standard input' : source} is not the draft of a run.`,
     'Take it from the console’s dialog for a run, or from POST /api/v1/jobs/:id/grant-draft.',
   );
 }
@@ -91,7 +94,7 @@ async function readDraft(source: string): Promise<GrantDraft> {
 function refuseTooLarge(bytes: number): void {
   if (bytes <= limits.maxSignedRunBytes) return;
   throw new AgentError(
-    `Signed it has ${bytes} bytes; a server takes ${limits.maxSignedRunBytes} at most.`,
+    `The signed request has ${bytes} bytes; a server accepts at most ${limits.maxSignedRunBytes}.`,
     'Start several runs, each on some of the targets.',
   );
 }
@@ -100,7 +103,7 @@ function notSigned(error: unknown, { out }: SignRun): unknown {
   if (error instanceof SealingError) {
     return new AgentError(
       `This can not be signed: ${error.message}.`,
-      'Ask the server anew for what is to be signed. If it says the same, somebody has altered it.',
+      'Ask the server for the draft again. If it is the same, somebody has altered it.',
       { cause: error },
     );
   }

@@ -6,7 +6,7 @@ import { readPassphrase } from './passphrase.ts';
 /** For every command that opens a key file. */
 export const passphraseOption = [
   '--passphrase-file <path>',
-  'file with the passphrase of the key; - for standard input; else the terminal asks',
+  'file with the passphrase of the key; - for standard input; otherwise you are asked at the terminal',
 ] as const;
 
 /** @param say prints a line. */
@@ -29,11 +29,11 @@ export function addKeyCommands(program: Command, say: (line: string) => void): v
       const passphrase = await readPassphrase(options.passphraseFile, true);
       const made = await makeKeyFile(file, options.purpose, passphrase);
       say(`${file}: ${made.purpose} key ${made.fingerprint}`);
-      say('Keep a copy of the file, and the passphrase elsewhere: nobody can make this key again.');
+      say('Keep a copy of the file, and the passphrase elsewhere: nobody can recreate this key.');
     });
   key
     .command('show')
-    .description('say what a key file holds; asks for no passphrase')
+    .description('show what a key file holds, without asking for its passphrase')
     .argument('<file>', 'the key file')
     .action(async (file: string) => {
       const { purpose, publicKey, fingerprint } = await readKeyFile(file);

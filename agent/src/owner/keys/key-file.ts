@@ -1,5 +1,5 @@
-// A private key that its owner keeps: encrypted by a passphrase, in a file that only they can read. It is opened in the
-// process that signs or opens something with it, and is sent to nobody.
+// A private key that its owner keeps, encrypted with a passphrase, in a file that only the owner can read. It is opened
+// in the process that signs or opens something with it, and is sent to nobody.
 import { type ScryptOptions, scrypt } from 'node:crypto';
 import { open, readFile, stat } from 'node:fs/promises';
 import {
@@ -21,7 +21,7 @@ import { errorCode } from '../../identity/durable-file.ts';
 import { parseJson } from '../../identity/identity.ts';
 import { typedCommand } from '../../typed-command.ts';
 
-/** What a key may be used for; a file says it, and no command takes the key of another purpose. */
+/** What a key may be used for. The file says so, and no command accepts a key with another purpose. */
 export const keyPurposes = ['root', 'signer', 'recovery'] as const;
 export type KeyPurpose = (typeof keyPurposes)[number];
 
@@ -34,9 +34,9 @@ const purposes: Record<
   recovery: { make: generateEncryptionKeyPair, publicOf: encryptionPublicKeyOf },
 };
 
-/** scrypt's (RFC 7914): 128 MiB and some tenths of a second for each guess of a passphrase. */
+/** Cost of scrypt (RFC 7914): each guess of a passphrase takes 128 MiB and some tenths of a second. */
 const cost = { N: 2 ** 17, r: 8, p: 1 };
-/** A file names its own cost; one that asks for more than this was not made here. */
+/** A file names its own cost; one that asks for more than this was not made by this program. */
 const maxCost = { N: 2 ** 20, r: 8, p: 4 };
 const saltBytes = 16;
 const nonceBytes = 12;
@@ -47,7 +47,7 @@ const KeyFileSchema = Type.Object(
   {
     v: Type.Literal(1),
     purpose: Type.Enum(keyPurposes),
-    /** Raw, base64. */
+    /** Raw key, base64. */
     publicKey: Type.String({ pattern: '^[A-Za-z0-9+/]{43}=$' }),
     fingerprint: Type.String(),
     scrypt: Type.Object({
@@ -63,7 +63,7 @@ const KeyFileSchema = Type.Object(
 );
 export type KeyFile = Static<typeof KeyFileSchema>;
 
-/** As WebCrypto takes it. */
+/** The type that WebCrypto accepts. */
 type DerivedKey = Awaited<ReturnType<typeof crypto.subtle.importKey>>;
 
 export interface OwnerKey {
@@ -73,9 +73,9 @@ export interface OwnerKey {
 }
 
 /**
- * Makes a key and writes its file, which must not be there yet. On disk when this resolves.
+ * Makes a key and writes it to a new file, which is on disk when this resolves.
  *
- * @throws {AgentError}
+ * @throws {AgentError} also if the file already exists.
  */
 export async function makeKeyFile(
   path: string,
@@ -106,21 +106,32 @@ export async function makeKeyFile(
   return file;
 }
 
-/** What a key file says without its passphrase; the fingerprint is of the key that it names. @throws {AgentError} */
+/**
+ * Reads what a key file says without its passphrase; the fingerprint is computed from its public key.
+ *
+ * @throws {AgentError}
+ */
 export async function readKeyFile(path: string): Promise<KeyFile> {
   const text = await readFile(path, 'utf8').catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause);
-    const fix = `Check the path, or make a key by: ${typedCommand()} key make.`;
+    const fix = `Check the path, or make a key with: ${typedCommand()} key make.`;
     throw new AgentError(`The key file can't be read: ${why}.`, fix, { cause });
   });
   const file = parseJson(text);
   if (!Check(KeyFileSchema, file)) {
-    throw new AgentError(`${path} is no key file of this program.`, 'Name one that "key make" has written.');
+    throw new AgentError(
+      `${path} is not a key file of this program.`,
+      'Name one that "key make" has written.',
+    );
   }
   return { ...file, fingerprint: await fingerprint(decodeBase64(file.publicKey, 32, 'publicKey')) };
 }
 
-/** The public half of a key file, which needs no passphrase. @throws {AgentError} for a key of another purpose, too. */
+/**
+ * Returns the public half of a key file, which needs no passphrase.
+ *
+ * @throws {AgentError} also for a key with another purpose.
+ */
 export async function publicKeyOf(path: string, purpose: KeyPurpose): Promise<Uint8Array> {
   const file = await readKeyFile(path);
   refuseOtherPurpose(path, file, purpose);
@@ -130,7 +141,7 @@ export async function publicKeyOf(path: string, purpose: KeyPurpose): Promise<Ui
 /**
  * Opens a key file with its passphrase.
  *
- * @throws {AgentError} for another purpose, a wrong passphrase, an altered file, or one that others can read.
+ * @throws {AgentError} for another purpose, a wrong passphrase, an altered file, or a file that others can read.
  */
 export async function openKeyFile(
   path: string,
@@ -150,7 +161,7 @@ function refuseOtherPurpose(path: string, file: KeyFile, purpose: KeyPurpose): v
   if (file.purpose === purpose) return;
   throw new AgentError(
     `${path} is a ${file.purpose} key; a ${purpose} key is needed here.`,
-    `Name the file of the ${purpose} key, or make one by: ${typedCommand()} key make --purpose ${purpose}.`,
+    `Name the file of the ${purpose} key, or make one with: ${typedCommand()} key make --purpose ${purpose}.`,
   );
 }
 
@@ -181,14 +192,17 @@ function notOpened(path: string, cause?: unknown): AgentError {
 function refuseWeakPassphrase(passphrase: string): void {
   if (passphrase.length >= minPassphraseLength) return;
   throw new AgentError(
-    `The passphrase has ${passphrase.length} characters; ${minPassphraseLength} is the least.`,
-    'Choose some words at random. Without the passphrase the key is lost.',
+    `The passphrase has ${passphrase.length} characters; at least ${minPassphraseLength} are required.`,
+    'Choose several random words. Without the passphrase the key is lost.',
   );
 }
 
 async function refuseOpenFile(path: string): Promise<void> {
   if (process.platform === 'win32' || ((await stat(path)).mode & 0o077) === 0) return;
-  throw new AgentError(`Others than its owner can read or write ${path}.`, `Close it: chmod 600 ${path}`);
+  throw new AgentError(
+    `Users other than its owner can read or write ${path}.`,
+    `Restrict it: chmod 600 ${path}`,
+  );
 }
 
 async function writeNewFile(path: string, text: string): Promise<void> {
@@ -202,7 +216,7 @@ async function writeNewFile(path: string, text: string): Promise<void> {
     }
   } catch (cause) {
     if (errorCode(cause) === 'EEXIST') {
-      throw new AgentError(`${path} is there already.`, 'Name a new file: a key is never written over.');
+      throw new AgentError(`${path} already exists.`, 'Name a new file: a key is never overwritten.');
     }
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new AgentError(`The key file can't be written: ${why}.`, 'Name a place where you may write.', {
@@ -223,7 +237,7 @@ async function derive(passphrase: string, salt: Uint8Array, options: ScryptOptio
   return crypto.subtle.importKey('raw', new Uint8Array(bytes), 'AES-GCM', false, ['encrypt', 'decrypt']);
 }
 
-/** What the passphrase vouches for beside the key itself: a file's purpose can't be changed. */
+/** What the passphrase authenticates besides the key itself, so that a file's purpose can't be changed. */
 function statement({ purpose, publicKey }: Pick<KeyFile, 'purpose' | 'publicKey'>): Uint8Array<ArrayBuffer> {
   return encodeFields('owner-key-file', [purpose, publicKey]);
 }

@@ -1,12 +1,12 @@
-// The passphrase of a key file: from a file, standard input or a terminal that doesn't show it. Never from the command
-// line, which every user of the machine can read.
+// Reads the passphrase of a key file from a file, standard input or a terminal that doesn't show it. Never from the
+// command line, which every user of the machine can read.
 import { AgentError } from '../../agent-error.ts';
 import { readSource } from '../../start-run/read-given.ts';
 import { askAtTerminal } from '../ask-at-terminal.ts';
 
 /**
- * @param source a file, `-` for standard input, undefined to ask at the terminal.
- * @param repeat whether it is asked for twice, as a new one is.
+ * @param source a file, `-` for standard input, or undefined to ask at the terminal.
+ * @param repeat whether to ask twice, as for a new passphrase.
  * @throws {AgentError}
  */
 export async function readPassphrase(source: string | undefined, repeat = false): Promise<string> {
@@ -14,7 +14,7 @@ export async function readPassphrase(source: string | undefined, repeat = false)
   if (!process.stdin.isTTY) {
     throw new AgentError(
       'There is no terminal to ask for the passphrase.',
-      'Give it by --passphrase-file <path>, or --passphrase-file - for standard input.',
+      'Give it with --passphrase-file <path>, or --passphrase-file - for standard input.',
     );
   }
   const passphrase = await askAtTerminal('Passphrase: ', true);

@@ -1,4 +1,4 @@
-// The recovery key of a segment: tried while all is well, and used on the day on which all agents of a segment are lost.
+// The recovery key of a segment: tried while all is well, and used on the day when all agents of a segment are lost.
 import { RecoveredKeysSchema, SegmentRecoverySchema } from '@opsconductor/protocol';
 import {
   decodeBase64,
@@ -18,16 +18,16 @@ import type { OwnedState } from '../segments/owned-segment.ts';
 
 export interface OpenedGeneration {
   generation: number;
-  /** The segment's private key; undefined where it did not open. */
+  /** The segment's private key; undefined if it did not open. */
   privateKey: Uint8Array | undefined;
-  /** What came of it, for a person. */
+  /** The result, in words for a person. */
   said: string;
 }
 
 /**
- * Opens every generation of the segment key with the recovery key: a key that opens is the one that the roster names.
+ * Opens every generation of the segment key with the recovery key. A key that opens is the one that the roster names.
  *
- * @throws {AgentError} where the roster names another recovery key, or none.
+ * @throws {AgentError} if the roster names another recovery key, or none.
  */
 export async function openGenerations(
   api: Api,
@@ -45,7 +45,11 @@ export async function openGenerations(
   return opened;
 }
 
-/** Gives what was opened to an agent that the roster names. Returns the generations that it did not have. @throws {AgentError} */
+/**
+ * Gives the opened keys to an agent that the roster names. Returns the generations that the agent did not have.
+ *
+ * @throws {AgentError}
+ */
 export async function giveTo(
   api: Api,
   { known, roster }: OwnedState,
@@ -70,7 +74,7 @@ export async function giveTo(
   if (wraps.length === 0) {
     throw new AgentError(
       'No generation of the segment key opened.',
-      'Seal the credentials of the segment anew.',
+      'Seal the credentials of the segment again.',
     );
   }
   const request = { agentId: member.agentId, wraps };
@@ -93,7 +97,8 @@ async function openOne(
   wrapped: string | undefined,
 ): Promise<OpenedGeneration> {
   if (wrapped === undefined) {
-    const said = 'no agent has wrapped it for this key yet: one that has it does so when it is connected';
+    const said =
+      'no agent has wrapped it for this key yet: an agent that has it does so while it is connected';
     return { generation, privateKey: undefined, said };
   }
   try {

@@ -1,4 +1,4 @@
-// `opsconductor.mjs recovery …`: a key that is kept offline, and opens what no agent can open any more.
+// `opsconductor.mjs recovery …`: a key that is kept offline and opens what no agent can open any more.
 import type { Command } from 'commander';
 import { AgentError } from '../../agent-error.ts';
 import type { Config } from '../../config.ts';
@@ -50,7 +50,7 @@ export function addRecoveryCommands(program: Command, config: Config, say: (line
       if (missing.length === 0) return;
       throw new AgentError(
         `This recovery key would not bring back ${missing.length} of ${opened.length} generations of the segment key.`,
-        'Have an agent of the segment connect, and try again. Where one does not open, name another recovery key in the roster.',
+        'Have an agent of the segment connect, and try again. If one still does not open, name another recovery key in the roster.',
       );
     },
   );

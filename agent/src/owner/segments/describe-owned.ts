@@ -1,4 +1,4 @@
-// A segment in lines for its owner.
+// Describes a segment to its owner, in lines of text.
 import { rosterMember } from '@opsconductor/protocol/sealing';
 import type { OwnedState } from './owned-segment.ts';
 
@@ -16,8 +16,7 @@ export function describeOwned(owned: OwnedState): string[] {
   for (const agent of state.agents) {
     const isMember = roster !== undefined && rosterMember(roster, agent.id) !== undefined;
     if (isMember && agent.state !== 'revoked') lines.push(`agent     ${agent.name}, in the roster`);
-    else if (isMember)
-      lines.push(`agent     ${agent.name}, revoked: take it out with --remove ${agent.name}`);
+    else if (isMember) lines.push(`agent     ${agent.name}, revoked: remove it with --remove ${agent.name}`);
     else if (agent.state === 'active')
       lines.push(`agent     ${agent.name}, waits: --admit ${agent.name}=SHA256:… as its machine shows it`);
   }

@@ -1,11 +1,12 @@
-// Two rosters of one root that went apart: the server has one of them, names a segment key by it that the other does not, and
-// takes nothing that is built on the other. Its own is gone on from; nobody whom either has taken out is let in again.
+// Two rosters of one root have diverged: the server's names a segment key that the other does not, and the server
+// accepts nothing that is built on the other. So the next roster continues from the server's, and admits nobody whom
+// either roster has removed.
 import { type Roster, type RosterAgent, rosterMember } from '@opsconductor/protocol/sealing';
 
 /**
- * @param shown that the server has.
- * @param held that is not gone on from.
- * @returns what the next one is built on, numbered above both, and the names of its members to take out.
+ * @param shown the server's roster.
+ * @param held the roster that is abandoned.
+ * @returns the roster to build the next one on, numbered above both, and the names of members to remove from it.
  */
 export function goOnFromServer(shown: Roster, held: Roster): { base: Roster; remove: string[] } {
   const isOut = new Set(held.revoked.map(({ agentId }) => agentId));
@@ -20,7 +21,7 @@ export function goOnFromServer(shown: Roster, held: Roster): { base: Roster; rem
   };
 }
 
-/** What `held` decides and the next one, built on `shown`, does not say, for a person. */
+/** Returns what `held` decides and the next roster, built on `shown`, does not say, in words for a person. */
 export function whatIsDropped(next: Roster, shown: Roster, held: Roster): string[] {
   const by = `roster ${held.number}`;
   const left = held.agents.filter(({ agentId }) => !isKnown(next, agentId));
@@ -39,7 +40,7 @@ export function whatIsDropped(next: Roster, shown: Roster, held: Roster): string
       : []),
     ...lost.map(
       ({ generation }) =>
-        `drops generation ${generation} of the segment key that ${by} names: seal anew what was sealed to it`,
+        `drops generation ${generation} of the segment key that ${by} names: seal again whatever was sealed to it`,
     ),
   ];
 }

@@ -40,7 +40,7 @@ async function setup() {
       fingerprint: (segmentRoot: Uint8Array = root.publicKey) =>
         agentFingerprint({ ...of, segmentRoot, ...keys }),
       offer,
-      /** What it says of keys that are to take the place of its own. */
+      /** The agent's statement about keys that are going to replace its own. */
       change: async () => {
         const [next, box] = [await generateSigningKeyPair(), await generateEncryptionKeyPair()];
         const statement = keyChangeStatement({
@@ -91,12 +91,12 @@ test('the first roster has the agents whose fingerprints were given, and a key t
   expect(roster).toMatchObject({
     number: 1,
     agents: [{ agentId: 2, name: 'agent-2', encryptionKey: t.b.encryptionKey }],
-    // That of the one who is not admitted is passed over.
+    // The offer of the agent that is not admitted is ignored.
     segmentKeys: [{ generation: 1, publicKey: offers[1]?.publicKey }],
     revoked: [],
   });
   expect(changes).toEqual(['admits agent agent-2', 'names generation 1 of the segment key']);
-  await expect(t.next(undefined, {})).rejects.toThrow('No agent that is admitted has made');
+  await expect(t.next(undefined, {})).rejects.toThrow('No admitted agent has made');
 });
 
 test('an agent with another key than its machine shows, or led to another root, is not admitted', async () => {
@@ -105,10 +105,10 @@ test('an agent with another key than its machine shows, or led to another root, 
   const { encryptionKey } = t.b;
   const swapped = { agents: [{ ...t.a, encryptionKey }], offers: [await t.a.offer(1)] };
   const admit = new Map([[t.a.name, fingerprint]]);
-  await expect(t.next(undefined, { admit }, swapped)).rejects.toThrow(`do not come to ${fingerprint}`);
+  await expect(t.next(undefined, { admit }, swapped)).rejects.toThrow(`do not match ${fingerprint}`);
   const misled = await t.a.fingerprint((await generateSigningKeyPair()).publicKey);
   await expect(t.next(undefined, { admit: new Map([[t.a.name, misled]]) })).rejects.toThrow(
-    `do not come to ${misled}`,
+    `do not match ${misled}`,
   );
   await expect(t.next(undefined, { admit: new Map([['other', misled]]) })).rejects.toThrow('No agent other');
 });
@@ -121,17 +121,17 @@ test('a segment key that its maker did not sign stops the owner', async () => {
   await expect(t.next(undefined, { admit }, { offers })).rejects.toThrow('is not signed by it');
 });
 
-test('that who is taken out may have the newest key is said', async () => {
+test('the owner is told that a removed agent may have the newest key', async () => {
   const t = await setup();
   const base = await t.first();
   const { changes } = await t.next(base, { remove: [t.a.name] });
   expect(changes).toEqual([
-    'takes out agent agent-1',
-    expect.stringMatching(/keeps generation 1 .* seal nothing before a second signing/),
+    'removes agent agent-1',
+    expect.stringMatching(/keeps generation 1 .* seal nothing until a second signing/),
   ]);
 });
 
-test('who is taken out stays named as such, and the next key of a member is named', async () => {
+test('a removed agent stays listed as removed, and a member’s next key is named', async () => {
   const t = await setup();
   const base = await t.first();
   const offers = [await t.a.offer(2), await t.b.offer(2)];
@@ -145,13 +145,15 @@ test('who is taken out stays named as such, and the next key of a member is name
   });
   await expect(t.next(base, { remove: ['agent-9'] })).rejects.toThrow('no agent agent-9');
   const admit = new Map([[t.a.name, await t.a.fingerprint()]]);
-  await expect(t.next(base, { admit })).rejects.toThrow('names agent agent-1 already');
-  // A database that was set back gave its number once more.
-  await expect(t.next(roster, { admit })).rejects.toThrow('agent-1 has the number of one that was taken out');
+  await expect(t.next(base, { admit })).rejects.toThrow('already names agent agent-1');
+  // A restored database has given out its number a second time.
+  await expect(t.next(roster, { admit })).rejects.toThrow(
+    'agent-1 has the number of an agent that was removed',
+  );
   expect((await t.next(base, {})).changes).toEqual([]);
 });
 
-test('no roster is signed that still names who was revoked: it would get the next key', async () => {
+test('no roster is signed that still names a revoked agent: it would get the next key', async () => {
   const t = await setup();
   const base = await t.first();
   const agents = [t.a, { ...t.b, state: 'revoked' as const }];
@@ -164,18 +166,20 @@ test('no roster is signed that still names who was revoked: it would get the nex
   expect(roster).toMatchObject({ agents: [{ agentId: 1 }], currentGeneration: 2 });
 });
 
-test('new keys of a member are named where those before have signed them, and stop the owner where not', async () => {
+test('new keys of a member are named if its previous keys have signed them, and stop the owner otherwise', async () => {
   const t = await setup();
   const base = await t.first();
   const change = await t.a.change();
   const { roster, changes } = await t.next(base, {}, { keyChanges: [change] });
-  expect(changes).toEqual([`names the new keys of agent ${t.a.name}, which it has signed by those before`]);
+  expect(changes).toEqual([
+    `names the new keys of agent ${t.a.name}, which it has signed with its previous ones`,
+  ]);
   const { signingKey, encryptionKey } = change;
   expect(roster.agents[0]).toEqual({ agentId: t.a.id, name: t.a.name, signingKey, encryptionKey });
   expect(roster.agents[1]).toEqual(base.agents[1]);
   const swapped = { ...change, encryptionKey: t.b.encryptionKey };
   const ofAnother = { ...(await t.b.change()), agentId: t.a.id };
-  // Once it is known by the new keys, those before can sign no others.
+  // Once the agent is known by the new keys, the previous ones can sign no others.
   const again = { base: roster, change };
   for (const [from, wrong] of [
     [base, swapped],
@@ -183,13 +187,13 @@ test('new keys of a member are named where those before have signed them, and st
     [again.base, again.change],
   ] as const)
     await expect(t.next(from, {}, { keyChanges: [wrong] })).rejects.toThrow(
-      'not signed by those that it has',
+      'not signed with the keys that it has',
     );
   const removed = await t.next(base, { remove: [t.a.name] }, { keyChanges: [change] });
   expect(removed.roster.agents.map(({ agentId }) => agentId)).toEqual([t.b.id]);
 });
 
-test('a member that has made the next segment key and waits with new keys of its own gets both, also as another is taken out', async () => {
+test('a member that has made the next segment key and waits with new keys of its own gets both, even if another is removed', async () => {
   const t = await setup();
   const base = await t.first();
   const state = { keyChanges: [await t.a.change()], offers: [await t.a.offer(2)] };

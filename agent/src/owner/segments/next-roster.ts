@@ -1,5 +1,5 @@
-// The next roster of a segment, made from the one before and what its owner decides. Of what the server says, nothing is
-// taken on its word: keys of agents are compared with what their machines show, segment keys are signed by members.
+// Builds the next roster of a segment from the previous one and its owner's decisions. Nothing that the server says is
+// taken on its word: agents' keys are compared with what their machines show, and segment keys are signed by members.
 import type { SegmentRoster } from '@opsconductor/protocol';
 import {
   agentFingerprint,
@@ -15,11 +15,11 @@ import { AgentError } from '../../agent-error.ts';
 import { typedCommand } from '../../typed-command.ts';
 
 export interface RosterDecisions {
-  /** Fingerprints by the names of agents to admit, as their machines show them. */
+  /** Fingerprints as shown by their machines, by the names of the agents to admit. */
   admit: ReadonlyMap<string, string>;
-  /** Names of members to take out. */
+  /** Names of members to remove. */
   remove: readonly string[];
-  /** Public half of the recovery key, base64, where it is to be another one. */
+  /** Public half of the new recovery key, base64, if it is to change. */
   recoveryKey?: string | undefined;
 }
 
@@ -27,7 +27,7 @@ export interface NextRosterInput {
   installationId: string;
   segmentId: number;
   rootPublicKey: Uint8Array;
-  /** The newest one that the root has signed. */
+  /** The newest roster that the root has signed. */
   base: Roster | undefined;
   /** What the server says. */
   state: Pick<SegmentRoster, 'agents' | 'offers' | 'keyChanges'>;
@@ -36,7 +36,7 @@ export interface NextRosterInput {
 
 export interface NextRoster {
   roster: Roster;
-  /** What is different from the one before, for a person; empty where nothing is. */
+  /** The differences from the previous roster, in words for a person; empty if there are none. */
   changes: string[];
 }
 
@@ -51,13 +51,13 @@ export async function nextRoster(input: NextRosterInput): Promise<NextRoster> {
   const { members, rekeyed } = await withNewKeys(input, stay);
   const admitted = await admit(input, members, removed);
   const agents = [...members, ...admitted];
-  // By the keys that the roster before names: what was offered was signed before new ones are in use.
+  // Checked with the keys in the previous roster, since offers were signed before new keys come into use.
   const made = await offeredKey(input, [...stay, ...admitted]);
   const segmentKeys = [...(base?.segmentKeys ?? []), ...(made === undefined ? [] : [made])];
   const currentGeneration = made?.generation ?? base?.currentGeneration;
   if (currentGeneration === undefined) {
     throw new AgentError(
-      'No agent that is admitted has made a segment key yet.',
+      'No admitted agent has made a segment key yet.',
       'Enroll the first agent of the segment, and admit it: --admit NAME=SHA256:…',
     );
   }
@@ -76,12 +76,14 @@ export async function nextRoster(input: NextRosterInput): Promise<NextRoster> {
     },
     changes: [
       ...admitted.map(({ name }) => `admits agent ${name}`),
-      ...removed.map(({ name }) => `takes out agent ${name}`),
-      ...rekeyed.map((name) => `names the new keys of agent ${name}, which it has signed by those before`),
+      ...removed.map(({ name }) => `removes agent ${name}`),
+      ...rekeyed.map(
+        (name) => `names the new keys of agent ${name}, which it has signed with its previous ones`,
+      ),
       ...(made === undefined ? [] : [`names generation ${made.generation} of the segment key`]),
       ...(removed.length > 0 && made === undefined && base !== undefined
         ? [
-            `keeps generation ${base.currentGeneration} of the segment key, which who was taken out may have: seal nothing before a second signing names the next one`,
+            `keeps generation ${base.currentGeneration} of the segment key, which a removed agent may have: seal nothing until a second signing names the next one`,
           ]
         : []),
       ...(recoveryKey === base?.recoveryKey ? [] : ['names the recovery key']),
@@ -98,19 +100,19 @@ function refuseUnknown(remove: readonly string[], found: readonly RosterAgent[])
   );
 }
 
-/** A roster that names it beside a new segment key would get it that key: a hostile server keeps what it has refused. */
+/** A hostile server can ignore a revocation: a roster that still names the agent would get it any new segment key. */
 function refuseRevoked({ state }: NextRosterInput, stay: readonly RosterAgent[]): void {
   const revoked = stay.find(({ agentId }) =>
     state.agents.some((agent) => agent.id === agentId && agent.state === 'revoked'),
   );
   if (revoked === undefined) return;
   throw new AgentError(
-    `Agent ${revoked.name} was revoked, and the next roster would name it still.`,
-    `Take it out: --remove ${revoked.name}. Nothing was signed.`,
+    `Agent ${revoked.name} was revoked, but the next roster would still name it.`,
+    `Remove it: --remove ${revoked.name}. Nothing was signed.`,
   );
 }
 
-/** Members whose own keys are replaced, as they have signed by those that the roster before names. */
+/** Returns the members, with new keys for those who have signed them with the keys in the previous roster. */
 async function withNewKeys(
   { state, installationId, segmentId }: NextRosterInput,
   stay: readonly RosterAgent[],
@@ -133,8 +135,8 @@ async function withNewKeys(
     });
     if (!(await verifyBase64(oldSigningKey, statement, signature))) {
       throw new AgentError(
-        `The new keys that the server shows of agent ${name} are not signed by those that it has.`,
-        'Do not go on: the server, or what stands between, is not what it says.',
+        `The new keys that the server shows for agent ${name} are not signed with the keys that it has.`,
+        'Stop: the server, or something between you and it, is not what it claims to be.',
       );
     }
     members.push({ ...member, signingKey, encryptionKey });
@@ -155,22 +157,22 @@ async function admit(
     if (agent === undefined) {
       throw new AgentError(
         `No agent ${name} is enrolled in this segment.`,
-        `See which are: ${typedCommand()} segment show.`,
+        `See which ones are: ${typedCommand()} segment show.`,
       );
     }
     if (members.some(({ agentId }) => agentId === agent.id)) {
-      throw new AgentError(`The roster names agent ${name} already.`, `Leave --admit ${name} out.`);
+      throw new AgentError(`The roster already names agent ${name}.`, `Leave --admit ${name} out.`);
     }
     if (removed.some(({ agentId }) => agentId === agent.id)) {
       throw new AgentError(
-        `Agent ${name} has the number of one that the next roster takes out (${agent.id}).`,
-        `Leave --admit ${name} out, or enroll its machine anew: node agent.mjs enroll --force. It gets another number. Nothing was signed.`,
+        `Agent ${name} has the number of an agent that the next roster removes (${agent.id}).`,
+        `Leave --admit ${name} out, or enroll its machine again: node agent.mjs enroll --force. It gets another number. Nothing was signed.`,
       );
     }
     if (input.base?.revoked.some(({ agentId }) => agentId === agent.id) === true) {
       throw new AgentError(
-        `Agent ${name} has the number of one that was taken out (${agent.id}): the server was set back.`,
-        'Enroll its machine anew: node agent.mjs enroll --force. It gets another number.',
+        `Agent ${name} has the number of an agent that was removed (${agent.id}): the server was set back.`,
+        'Enroll its machine again: node agent.mjs enroll --force. It gets another number.',
       );
     }
     const found = await agentFingerprint({
@@ -182,9 +184,9 @@ async function admit(
     });
     if (found !== expected) {
       throw new AgentError(
-        // What they come to is not told: it would be copied into the next try.
-        `The keys that the server has of agent ${name} do not come to ${expected}.`,
-        `Compare with what its machine says: node agent.mjs status. Where that is what you gave, do not go on: the server has other keys, or the agent was led to pin another root.`,
+        // The fingerprint of the server's keys is not shown, because it would be copied into the next try.
+        `The keys that the server has for agent ${name} do not match ${expected}.`,
+        `Compare this with what its machine shows: node agent.mjs status. If that is what you gave, stop: the server has other keys, or the agent was led to pin another root.`,
       );
     }
     const { signingKey, encryptionKey } = agent;
@@ -193,7 +195,7 @@ async function admit(
   return admitted;
 }
 
-/** The next generation that a member has made, of several the first member's. */
+/** Returns the next generation that a member has made; if several have, the first member's. */
 async function offeredKey(
   { base, state, installationId, segmentId }: NextRosterInput,
   members: readonly RosterAgent[],
@@ -215,7 +217,7 @@ async function offeredKey(
       return { generation, publicKey: offer.publicKey };
     throw new AgentError(
       `The segment key that the server shows as made by agent ${member.name} is not signed by it.`,
-      'Do not go on: the server, or what stands between, is not what it says.',
+      'Stop: the server, or something between you and it, is not what it claims to be.',
     );
   }
   return undefined;

@@ -1,4 +1,4 @@
-// An owner's segment against a server that may show other things than were signed.
+// An owner's segment with a server that may show other things than were signed.
 import { join } from 'node:path';
 import type { SegmentRoster } from '@opsconductor/protocol';
 import {
@@ -93,7 +93,7 @@ async function setup() {
   };
 }
 
-test('each roster builds on the one before, and is kept here before it is sent', async () => {
+test('each roster builds on the previous one, and is kept here before it is sent', async () => {
   await using t = await setup();
   t.server.state = { ...t.server.state, roster: await t.signed({}) };
   expect(await t.sign()).toEqual(['names the recovery key']);
@@ -110,7 +110,7 @@ test('each roster builds on the one before, and is kept here before it is sent',
   expect(await signNextRoster(t.api, await t.roots(), t.root, await t.read(), nothing)).toEqual([]);
 });
 
-test('a segment that was made already is kept again, with what was seen of it', async () => {
+test('a segment that was made before is kept again, with the rosters that were seen', async () => {
   await using t = await setup();
   t.server.state = { ...t.server.state, roster: await t.signed({}) };
   await t.sign();
@@ -121,18 +121,18 @@ test('a segment that was made already is kept again, with what was seen of it', 
   expect((await t.roots()).named('dmz').rosterNumber).toBe(2);
 });
 
-test('a server that shows an older roster gets none built on it', async () => {
+test('if the server shows an older roster, none is built on that', async () => {
   await using t = await setup();
   t.server.state = { ...t.server.state, roster: await t.signed({}) };
   await t.sign();
   await t.sign();
   t.server.state = { ...t.server.state, roster: await t.signed({}) };
-  // From what is kept here, the newest goes on.
+  // The newest roster that is kept here is built on.
   await t.sign();
   expect((await t.read()).roster?.number).toBe(4);
 });
 
-test('another root, another signature and a second roster of one number are refused', async () => {
+test('another root, another signature and a second roster with the same number are refused', async () => {
   await using t = await setup();
   const stranger = await generateSigningKeyPair();
   const genuine = { ...t.server.state, roster: await t.signed({}) };
@@ -193,14 +193,14 @@ test('a credential is sealed to the key that the known root names, and to no oth
   expect(t.sent).toHaveLength(count);
 });
 
-test('nothing is signed on a roster that drops a segment key which an older one names, unless that is meant', async () => {
+test('nothing is signed on a roster that drops a segment key of an older one, unless the owner confirms it', async () => {
   await using t = await setup();
   const publicKey = encodeBase64((await generateEncryptionKeyPair()).publicKey);
   const segmentKeys = [...t.first.segmentKeys, { generation: 2, publicKey }];
   const withKey = { segmentKeys, currentGeneration: 2 };
   t.server.state = { ...t.server.state, roster: await t.signed({ number: 2 }) };
   await t.sign();
-  // The right backup is back: another machine had signed what it has.
+  // The right backup is back: another machine had signed the roster that the server has.
   t.server.state = { ...t.server.state, roster: await t.signed({ number: 2, ...withKey }) };
   t.sent.length = 0;
   for (const dropsLost of [false, true]) {
@@ -208,9 +208,9 @@ test('nothing is signed on a roster that drops a segment key which an older one 
       /^Roster 3 of segment dmz, which was signed here, does not name generation 2 .* roster 2, which the server has, does/,
     );
   }
-  // Which the server would refuse, and is not kept either: the other machine's next one is gone on with.
+  // The server would refuse it, so it is not kept either: the other machine's next roster is built on.
   expect([t.sent, (await t.roots()).named('dmz').rosterNumber]).toEqual([[], 3]);
-  // And as that one has signed on.
+  // The same after the other machine has signed another one.
   t.server.state = { ...t.server.state, roster: await t.signed({ number: 4, ...withKey }) };
   await t.sign();
   t.server.state = { ...t.server.state, roster: await t.signed({ number: 6 }) };
@@ -219,11 +219,11 @@ test('nothing is signed on a roster that drops a segment key which an older one 
   expect(t.sent).toEqual([]);
   expect(await t.sign({ dropsLost: true })).toEqual([
     'names the recovery key',
-    'drops a generation 2 of the segment key: seal anew what was sealed to it',
+    'drops a generation 2 of the segment key: seal again whatever was sealed to it',
   ]);
 });
 
-test('nothing is signed on a roster that is older than one which an agent says it has seen, unless that is meant', async () => {
+test('nothing is signed on a roster that is older than one an agent says it has seen, unless the owner confirms it', async () => {
   await using t = await setup();
   const seenNewer = [{ name: 'dmz-a', rosterNumber: 3 }];
   t.server.state = { ...t.server.state, roster: await t.signed({ number: 2 }), seenNewer };
@@ -233,7 +233,7 @@ test('nothing is signed on a roster that is older than one which an agent says i
   );
   expect(t.sent).toEqual([]);
   await t.sign({ dropsLost: true });
-  // It is one that was signed here since.
+  // That is a roster that has been signed here since.
   expect(await t.sign()).toEqual(['names the recovery key']);
 });
 
@@ -246,7 +246,10 @@ async function member(agentId: number): Promise<Roster['agents'][number]> {
   return { agentId, name: `agent-${agentId}`, ...keys };
 }
 
-/** Roster 4 was signed here, took agent 2 out and has agent 4; the server has a roster 2 of another machine, with a key of its own. */
+/**
+ * Roster 4 was signed here, removed agent 2 and has agent 4; the server has a roster 2 of another machine, with a key
+ * of its own.
+ */
 async function setupApart() {
   const t = await setup();
   const [a, b, c, d] = [await member(1), await member(2), await member(3), await member(4)];
@@ -260,7 +263,7 @@ async function setupApart() {
   return { ...t, segmentKeys, takenOut: b };
 }
 
-test('what was signed here and the server will never take is given up by the number of the server’s, and what that drops is said before', async () => {
+test('a roster that was signed here and that the server will never accept is given up by naming the server’s, after the owner is told what that drops', async () => {
   await using t = await setupApart();
   const refusal = await t.sign().catch((error: unknown) => error);
   if (!(refusal instanceof AgentError)) throw refusal;
@@ -268,16 +271,16 @@ test('what was signed here and the server will never take is given up by the num
     /^Roster 4 of segment dmz, which was signed here, does not name generation 2/,
   );
   expect(refusal.fix).toContain(
-    '--from-server 2 signs a roster 5 on that one that leaves out agent agent-4, which roster 4 names; names no recovery key, unlike roster 4; takes out agent agent-2, as roster 4 does.',
+    '--from-server 2 signs a roster 5 based on it that leaves out agent agent-4, which roster 4 names; names no recovery key, unlike roster 4; removes agent agent-2, as roster 4 does.',
   );
   expect(describeOwned(await t.read()).join('\n')).toContain('apart     the server has a segment key');
-  // Of another number it is not the one that was told of.
-  await expect(t.sign({ fromServer: 1 })).rejects.toThrow('It takes none that drops the key');
+  // With another number it is not the roster that the owner was told about.
+  await expect(t.sign({ fromServer: 1 })).rejects.toThrow('The server accepts no roster that drops the key');
   expect([t.sent, (await t.roots()).named('dmz').rosterNumber]).toEqual([[], 4]);
   expect(await t.sign({ fromServer: 2 })).toEqual([
-    'goes on from roster 2, which the server has, as number 5',
-    'takes out agent agent-2',
-    expect.stringContaining('keeps generation 2 of the segment key, which who was taken out may have'),
+    'continues from roster 2, which the server has, as number 5',
+    'removes agent agent-2',
+    expect.stringContaining('keeps generation 2 of the segment key, which a removed agent may have'),
     'names the recovery key',
     'leaves out agent agent-4, which roster 4 names',
   ]);
@@ -288,12 +291,12 @@ test('what was signed here and the server will never take is given up by the num
     revoked: [{ agentId: 2, atNumber: 5 }],
   });
   expect((await t.roots()).named('dmz').rosterNumber).toBe(5);
-  // And is gone on with as ever.
+  // Signing then goes on as usual.
   expect(await t.sign()).toEqual(['names the recovery key']);
   expect((await t.read()).roster?.number).toBe(6);
 });
 
-test('nothing that was signed here is given up where the server takes what is built on it', async () => {
+test('nothing that was signed here is given up if the server accepts what is built on it', async () => {
   await using t = await setup();
   t.server.state = { ...t.server.state, roster: await t.signed({ number: 2 }) };
   await t.sign();
@@ -303,7 +306,7 @@ test('nothing that was signed here is given up where the server takes what is bu
   expect(t.sent).toEqual([]);
 });
 
-test('the server’s roster is not gone on from where an agent has seen a newer one than both, unless that is meant', async () => {
+test('nothing is built on the server’s roster if an agent has seen a newer one than both, unless the owner confirms it', async () => {
   await using t = await setupApart();
   const seen = (rosterNumber: number) => {
     t.server.state = { ...t.server.state, seenNewer: [{ name: 'agent-3', rosterNumber }] };
@@ -312,10 +315,10 @@ test('the server’s roster is not gone on from where an agent has seen a newer 
   await expect(t.sign({ fromServer: 2 })).rejects.toThrow('the newest one here is 4');
   expect(t.sent).toEqual([]);
   seen(4);
-  expect(await t.sign({ fromServer: 2 })).toContain('takes out agent agent-2');
+  expect(await t.sign({ fromServer: 2 })).toContain('removes agent agent-2');
 });
 
-test('who is taken out is not admitted by the same roster, and that is not told as the server’s doing', async () => {
+test('a removed agent is not admitted by the same roster, and the server is not blamed for that', async () => {
   await using t = await setupApart();
   const asEnrolled = {
     id: 2,
@@ -334,7 +337,9 @@ test('who is taken out is not admitted by the same roster, and that is not told 
   for (const remove of [[], ['agent-1']]) {
     const refusal = await t.sign({ fromServer: 2, remove, admit }).catch((error: unknown) => error);
     if (!(refusal instanceof AgentError)) throw refusal;
-    expect(refusal.message).toBe('Agent agent-2 has the number of one that the next roster takes out (2).');
+    expect(refusal.message).toBe(
+      'Agent agent-2 has the number of an agent that the next roster removes (2).',
+    );
   }
   expect(t.sent).toEqual([]);
 });

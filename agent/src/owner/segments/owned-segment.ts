@@ -1,4 +1,4 @@
-// A segment whose root is held here: what the server has of it, held against what was signed on this machine.
+// A segment whose root is held here: compares what the server has with what was signed on this machine.
 import {
   SegmentListSchema,
   type SegmentRoster,
@@ -22,8 +22,8 @@ import { goOnFromServer, whatIsDropped } from './go-on-from-server.ts';
 import { nextRoster, type RosterDecisions } from './next-roster.ts';
 
 /**
- * Makes a segment whose root is this key, and keeps what it is known by. One that this key is the root of already, as after an
- * answer that was lost or on another machine of its owner, is only kept.
+ * Makes a segment whose root is this key, and saves what it is known by. If this key is already its root (a reply was
+ * lost, or its owner made it on another machine), it is only saved.
  *
  * @throws {AgentError}
  */
@@ -48,7 +48,7 @@ export async function initSegment(
     );
   }
   const known = { installationId: state.installationId, segmentId: id, segmentName: name, rootFingerprint };
-  // What was seen of it stays: else an older roster could be shown again.
+  // Keep the newest roster number seen, or an older roster could be shown again.
   if (!roots.has(known)) roots.put({ ...known, rosterNumber: 0 });
   await roots.save();
   return { ...known, rosterNumber: 0 };
@@ -56,21 +56,21 @@ export async function initSegment(
 
 export interface OwnedState {
   known: KnownRoot;
-  /** What the server says; verified is `roster` alone. */
+  /** What the server says; only `roster` is verified. */
   state: SegmentRoster;
-  /** The newest roster that the root has signed, of the server's and the one that is kept here. */
+  /** The newest roster that the root has signed: the server's or the one that is kept here. */
   roster: Roster | undefined;
   signed: SignedRoster | undefined;
-  /** That was signed here last, and that the server has. */
+  /** The roster that was last signed here; `shown` is the server's. */
   held: Roster | undefined;
   shown: Roster | undefined;
-  /** Keys that the older one of the two names and the newest does not, by their generation. */
+  /** Generations of segment keys that the older of the two rosters names and the newest does not. */
   droppedGenerations: number[];
-  /** Whether the server lacks it. */
+  /** Whether the server lacks the newest roster. */
   isBehind: boolean;
 }
 
-/** @throws {AgentError} where the server shows another root or a roster that the root did not sign. */
+/** @throws {AgentError} if the server shows another root or a roster that the root did not sign. */
 export async function readOwned(api: Api, known: KnownRoot, rootPublicKey: Uint8Array): Promise<OwnedState> {
   const state = await api.get(rosterPath(known.segmentId), SegmentRosterSchema);
   const own = await fingerprint(rootPublicKey);
@@ -83,7 +83,7 @@ export async function readOwned(api: Api, known: KnownRoot, rootPublicKey: Uint8
   if (state.installationId !== known.installationId || state.rootPublicKey !== encodeBase64(rootPublicKey)) {
     throw new AgentError(
       `The server names another root of segment ${known.segmentName}, or is another installation.`,
-      'Check the address. If it is right, do not go on before you know why: ask who runs the server.',
+      'Check the address. If it is right, stop until you know why: ask whoever runs the server.',
     );
   }
   const held = known.signed && (await verified(known, rootPublicKey, known.signed));
@@ -94,7 +94,7 @@ export async function readOwned(api: Api, known: KnownRoot, rootPublicKey: Uint8
     known.signed?.payload !== state.roster?.payload
   ) {
     throw new AgentError(
-      `There are two rosters ${held.number} of segment ${known.segmentName}: the server has another one than was signed here.`,
+      `There are two rosters ${held.number} of segment ${known.segmentName}: the server's is not the one that was signed here.`,
       'Somebody signs with a copy of this key. Agree on one machine to sign on, and copy its file of roots here.',
     );
   }
@@ -102,8 +102,8 @@ export async function readOwned(api: Api, known: KnownRoot, rootPublicKey: Uint8
   const [roster, signed] = isBehind ? [held, known.signed] : [shown, state.roster ?? undefined];
   if ((roster?.number ?? 0) < known.rosterNumber) {
     throw new AgentError(
-      `The server shows roster ${roster?.number ?? 0} of segment ${known.segmentName}; number ${known.rosterNumber} was seen.`,
-      'Sign on the machine that has signed that one, or copy its file of roots here.',
+      `The server shows roster ${roster?.number ?? 0} of segment ${known.segmentName}; number ${known.rosterNumber} has been seen before.`,
+      'Sign on the machine that signed that one, or copy its file of roots here.',
     );
   }
   const droppedGenerations = generationsMissing(roster, isBehind ? shown : held);
@@ -117,21 +117,27 @@ function generationsMissing(roster: Roster | undefined, older: Roster | undefine
 }
 
 export interface SignHow {
-  /** Though a segment key may be dropped for ever. */
+  /** Sign even if a segment key may be dropped permanently. */
   dropsLost?: boolean;
-  /** Goes on from the server's roster of this number, where it takes none that is built on what was signed here. */
+  /**
+   * Continues from the server's roster of this number, if the server accepts none that is built on what was signed
+   * here.
+   */
   fromServer?: number | undefined;
 }
 
 interface Start {
   base: Roster | undefined;
-  /** Names of members to take out, as the roster that is replaced has done. */
+  /** Names of members to remove, as the abandoned roster did. */
   remove: readonly string[];
-  /** That was signed here, and is not gone on from. */
+  /** The roster that was signed here and is abandoned. */
   replaced?: Roster;
 }
 
-/** What the server refuses is not kept here first, meant or not: all that is signed after it would be refused, too. */
+/**
+ * Refuses to continue from a roster that the server would refuse, even with `dropsLost`: if it were kept here,
+ * everything signed after it would be refused too.
+ */
 function startOf(
   { known, roster, held, shown, droppedGenerations, isBehind }: OwnedState,
   how: SignHow,
@@ -148,24 +154,24 @@ function startOf(
   if (how.fromServer === shown.number) return { ...start, replaced: held };
   const dropped = [
     ...whatIsDropped(start.base, shown, held),
-    ...start.remove.map((name) => `takes out agent ${name}, as roster ${held.number} does`),
+    ...start.remove.map((name) => `removes agent ${name}, as roster ${held.number} does`),
   ];
   throw new AgentError(
-    `Roster ${held.number} of segment ${segmentName}, which was signed here, does not name generation ${droppedGenerations.join(', ')} of the segment key; roster ${shown.number}, which the server has, does. It takes none that drops the key.`,
-    `Two machines have signed, or a backup was restored. Sign on the machine that has signed the other, or with its file of roots. Nothing was signed. Where neither is left: --from-server ${shown.number} signs a roster ${start.base.number + 1} on that one${dropped.length === 0 ? '' : ` that ${dropped.join('; ')}`}.`,
+    `Roster ${held.number} of segment ${segmentName}, which was signed here, does not name generation ${droppedGenerations.join(', ')} of the segment key; roster ${shown.number}, which the server has, does. The server accepts no roster that drops the key.`,
+    `Two machines have signed, or a backup was restored. Sign on the machine that signed the other one, or with its file of roots. Nothing was signed. If neither is left: --from-server ${shown.number} signs a roster ${start.base.number + 1} based on it${dropped.length === 0 ? '' : ` that ${dropped.join('; ')}`}.`,
   );
 }
 
-/** A segment key that the next roster does not name is gone for ever, with what is sealed to it. */
+/** A segment key that the next roster does not name is lost permanently, with everything that is sealed to it. */
 function refuseToDropKey({ known, roster, droppedGenerations }: OwnedState): void {
   if (droppedGenerations.length === 0) return;
   throw new AgentError(
-    `Roster ${roster?.number ?? 0} of segment ${known.segmentName} does not name generation ${droppedGenerations.join(', ')} of the segment key, which an older one does: what is sealed to it would be lost for ever.`,
+    `Roster ${roster?.number ?? 0} of segment ${known.segmentName} does not name generation ${droppedGenerations.join(', ')} of the segment key, which an older one does: whatever is sealed to it would be lost permanently.`,
     `Two machines have signed, or a backup was restored. ${signThere}`,
   );
 }
 
-/** The same of one that only a roster names which is not here. */
+/** The same for a segment key that only a roster names which is not here. */
 function refuseWhereSeenNewer(
   { known, state }: OwnedState,
   number: number,
@@ -176,18 +182,18 @@ function refuseWhereSeenNewer(
   );
   if (newer === undefined) return;
   throw new AgentError(
-    `Agent ${newer.name} says that it has seen roster ${newer.rosterNumber} of segment ${known.segmentName}; the newest one here is ${number}. A segment key that only that one names would be lost for ever, with what is sealed to it.`,
-    `It was signed on another machine, or the agent says what is not so. ${signThere}`,
+    `Agent ${newer.name} says that it has seen roster ${newer.rosterNumber} of segment ${known.segmentName}; the newest one here is ${number}. A segment key that only that one names would be lost permanently, with whatever is sealed to it.`,
+    `That roster was signed on another machine, or what the agent says is wrong. ${signThere}`,
   );
 }
 
 const signThere =
-  'Sign on the machine that has signed the other, or with its file of roots. Nothing was signed. Where neither is left: --drop-lost.';
+  'Sign on the machine that signed the other one, or with its file of roots. Nothing was signed. If neither is left: --drop-lost.';
 
 /**
- * Signs the next roster, keeps it and sends it. Kept before it is sent: where that fails it is sent by the next time.
+ * Signs the next roster, keeps it and sends it. It is kept first, so that if sending fails the next call sends it.
  *
- * @returns what was changed, for a person.
+ * @returns what was changed, in words for a person.
  * @throws {AgentError}
  */
 export async function signNextRoster(
@@ -219,13 +225,14 @@ export async function signNextRoster(
   await api.post(rosterPath(segmentId), signed, SegmentSchema);
   if (!isNew) return [`roster ${number} was sent again`];
   if (replaced !== undefined && owned.shown !== undefined) {
-    const goesOn = `goes on from roster ${owned.shown.number}, which the server has, as number ${number}`;
+    const goesOn = `continues from roster ${owned.shown.number}, which the server has, as number ${number}`;
     return [goesOn, ...changes, ...whatIsDropped(roster, owned.shown, replaced)];
   }
   return [
     ...changes,
     ...owned.droppedGenerations.map(
-      (generation) => `drops a generation ${generation} of the segment key: seal anew what was sealed to it`,
+      (generation) =>
+        `drops a generation ${generation} of the segment key: seal again whatever was sealed to it`,
     ),
   ];
 }
@@ -238,7 +245,7 @@ async function verified(known: KnownRoot, root: Uint8Array, signed: SignedRoster
     if (!(cause instanceof SealingError)) throw cause;
     throw new AgentError(
       `The roster of segment ${segmentName} that the server shows is not genuine: ${cause.message}.`,
-      'Do not go on before you know why: ask who runs the server.',
+      'Stop until you know why: ask whoever runs the server.',
       { cause },
     );
   }

@@ -39,7 +39,7 @@ export function addSegmentCommands(program: Command, config: Config, say: (line:
       .option('--roots <path>', 'file of the roots that are known here', config.defaultRoots);
 
   command(segment, 'init', 'make a segment on the server whose root is this key')
-    .option('--description <text>', 'what the segment is')
+    .option('--description <text>', 'description of the segment')
     .action(async (name: string, options: SegmentOptions & { description?: string }) => {
       const rootPublicKey = await publicKeyOf(options.key, 'root');
       const api = await connectApi(options, config);
@@ -53,7 +53,7 @@ export function addSegmentCommands(program: Command, config: Config, say: (line:
       );
     });
 
-  command(segment, 'show', 'say who is in the roster and what waits to be signed').action(
+  command(segment, 'show', 'show who is in the roster and what waits to be signed').action(
     async (name: string, options: SegmentOptions) => {
       const api = await connectApi(options, config);
       const roots = await KnownRoots.read(options.roots, false);
@@ -63,7 +63,7 @@ export function addSegmentCommands(program: Command, config: Config, say: (line:
   );
 
   const roster = segment.command('roster').description('the signed list of agents and keys of a segment');
-  command(roster, 'sign', 'sign the next roster: admit agents, take some out, name a new segment key')
+  command(roster, 'sign', 'sign the next roster: admit agents, remove agents, name a new segment key')
     .option(
       '--admit <name=fingerprint>',
       'an agent, with the fingerprint that its machine shows',
@@ -72,15 +72,18 @@ export function addSegmentCommands(program: Command, config: Config, say: (line:
     )
     .option(
       '--remove <name>',
-      'an agent to take out for good',
+      'an agent to remove permanently',
       (name, before: string[]) => [...before, name],
       [],
     )
-    .option('--recovery <path>', 'file of the recovery key that the segment is to have')
-    .option('--drop-lost', 'sign though another roster may name a segment key that this one drops for ever')
+    .option('--recovery <path>', 'file of the new recovery key of the segment')
+    .option(
+      '--drop-lost',
+      'sign even if another roster may name a segment key that this one drops permanently',
+    )
     .option(
       '--from-server <number>',
-      'go on from this roster, which the server has, not from what was signed here',
+      'continue from this roster, which the server has, not from what was signed here',
       rosterNumber,
     )
     .option(...passphraseOption)
@@ -97,7 +100,7 @@ export function addSegmentCommands(program: Command, config: Config, say: (line:
         fromServer,
       });
       root.privateKey.fill(0);
-      if (changes.length === 0) say(`Nothing is to be signed for segment ${name}.`);
+      if (changes.length === 0) say(`There is nothing to sign for segment ${name}.`);
       for (const change of changes) say(`Segment ${name}: ${change}.`);
     });
 }
