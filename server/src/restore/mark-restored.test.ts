@@ -26,7 +26,7 @@ async function setup() {
   return t;
 }
 
-test('what was open ends: what an agent had unknown, the rest cancelled, and nothing is leased again', async () => {
+test('open runs end: steps that an agent had become unknown, the rest cancelled, and nothing is leased again', async () => {
   await using t = await setup();
   const begun = await t.start({ steps: 2, rules: [{ on_unknown: 'retry', idempotent: true }, {}] });
   const leased = await t.claimOne();
@@ -55,7 +55,7 @@ test('what was open ends: what an agent had unknown, the rest cancelled, and not
   expect(leased.jobRunId).toBe(begun);
 });
 
-test('runs and steps go on with numbers that nobody has seen', async () => {
+test('new runs and steps get numbers that nobody has seen', async () => {
   await using t = await setup();
   const before = await t.start();
   await t.claimOne();
@@ -66,7 +66,7 @@ test('runs and steps go on with numbers that nobody has seen', async () => {
   expect((await t.claimOne()).id).toBeGreaterThan(100_000_000);
 });
 
-test('the same copy restored again gives no number of the time after it was restored before', async () => {
+test('restoring the same copy again gives out no number that was given out after the earlier restore', async () => {
   await using t = await setup();
   const sequences = ['job_runs', 'job_run_steps'];
   const copied = new Map<string, number>();
@@ -89,7 +89,7 @@ test('the same copy restored again gives no number of the time after it was rest
   expect(later.id).toBeLessThan(Number.MAX_SAFE_INTEGER / 1_000);
 });
 
-test('that it is said twice sends no number past those of another copy that is restored soon after', async () => {
+test('running the command twice does not move numbers past those of another copy that is restored soon after', async () => {
   await using t = await setup();
   await t.sql`update segments set roster_payload = '{}'`;
   const reached = async () => {
@@ -115,7 +115,7 @@ test('that it is said twice sends no number past those of another copy that is r
   }
 });
 
-test('what is signed and pinned by its number gets none of the lost time: agents, segments, targets, jobs', async () => {
+test('things whose numbers are signed or pinned get no number of the lost time: agents, segments, targets, jobs', async () => {
   await using t = await setup();
   const next = async (table: string) => {
     const [row] = await t.sql<{ id: number }[]>`select nextval(pg_get_serial_sequence(${table}, 'id')) as id`;
@@ -136,7 +136,7 @@ test('what is signed and pinned by its number gets none of the lost time: agents
   }
 });
 
-test('a clock that is years behind still has numbers go on higher', async () => {
+test('numbers still go up if the clock is years behind', async () => {
   await using t = await setup();
   const before = await t.start();
   await markRestored(t.sql, new Date('2019-01-01T00:00:00Z'));
@@ -144,7 +144,7 @@ test('a clock that is years behind still has numbers go on higher', async () => 
   expect(await t.start()).toBeGreaterThan(before + 999_999);
 });
 
-test('an agent that still knows how a step ended may tell it, and the run keeps its outcome', async () => {
+test('an agent that still knows how a step ended may report it, and the run keeps its outcome', async () => {
   await using t = await setup();
   const runId = await t.start();
   const step = await t.claimOne();
@@ -155,7 +155,7 @@ test('an agent that still knows how a step ended may tell it, and the run keeps 
   expect((await t.steps(runId))[0]?.advice).toContain('reported: succeeded');
 });
 
-test('that an agent does not know an attempt any more does not mean that it never began', async () => {
+test('an agent no longer knowing an attempt does not mean that it never began', async () => {
   await using t = await setup();
   const runId = await t.start();
   await t.claimOne();
@@ -176,7 +176,7 @@ test('a run that was being cancelled ends too', async () => {
   expect(await t.run(runId)).toMatchObject({ status: 'unknown' });
 });
 
-test('no session, sign-in link or unused enrollment token of the copy lets anybody in', async () => {
+test('no session, sign-in link or unused enrollment token of the copy still works', async () => {
   await using t = await setup();
   const { sql } = t;
   const now = new Date();

@@ -1,5 +1,5 @@
-// After a database was set back, by a restored backup or by a standby that lacked something: what happened since is lost,
-// but it happened. So nothing that was open then goes on, and no number that was given out then is given out again.
+// Marks a database that was set back, by restoring a backup or by a standby that was behind. What happened since is
+// lost, but it did happen: so nothing that was open then continues, and no number given out since is given out again.
 import type { StepOutcome } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { stopRun } from '../runs/ends/stop-run.ts';
@@ -18,10 +18,10 @@ import {
 } from '../store/database/restore.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 
-/** Beside what it ended: sessions, sign-in codes and enrollment tokens. */
+/** Adds to what was ended: sessions, sign-in codes and enrollment tokens. */
 export interface MarkedRestore extends EndedAccess {
   timeline: number;
-  /** Runs that were open, and steps of them that an agent had. */
+  /** Runs that were open, and how many of their steps an agent had. */
   runs: number;
   attempts: number;
   agents: number;
@@ -37,7 +37,10 @@ const outcome: StepOutcome = {
     'Look on the target before you run it again. If its agent still knows how it ended, that is added here.',
 };
 
-/** All of it or nothing. No server may be running. `now` is later than when this was last done, whatever copy is here. */
+/**
+ * Does all of it or nothing. No server may be running. `now` must be later than at any earlier call, whichever copy is
+ * restored.
+ */
 export async function markRestored(sql: Sql, now = new Date()): Promise<MarkedRestore> {
   return inTransaction(sql, async (tx) => {
     const timeline = await raiseTimeline(tx);
@@ -50,7 +53,7 @@ export async function markRestored(sql: Sql, now = new Date()): Promise<MarkedRe
     const ledger = await RunLedger.open(tx, { runIds });
     let attempts = 0;
     for (const runId of runIds) {
-      // So that nothing is tried again, held or passed on.
+      // So that nothing is retried, held or handed on.
       ledger.requestCancel(runId);
       ledger.setError(runId, runMessage);
       await stopRun(tx, ledger, runId, () => {

@@ -3,9 +3,9 @@ import { migrate, readMigrations } from '../store/database/migrate.ts';
 import { isServed } from '../store/database/restore.ts';
 import { markRestored } from './mark-restored.ts';
 
-export const restoredUsage = `npm run restored                      says to a database that it was set back: after a backup was restored, before a server starts
+export const restoredUsage = `npm run restored                      tells a database that it was set back: run it after restoring a backup, before a server starts
 
-What was open ends, so do sessions, sign-in links and unused enrollment tokens; numbers go on higher, and agents may come back as
+Open runs end, and so do sessions, sign-in links and unused enrollment tokens; new numbers are higher, and agents may come back as
 they are. Rights, passwords, API tokens, keys and credentials are those of the backup. Every server must be stopped.
 Options are those of the server: --data, DATABASE_URL.`;
 
@@ -14,15 +14,15 @@ export interface RestoredCommand {
   /** Folder of the migrations of this build. */
   migrations: string;
   say(text: string): void;
-  /** How long it looks whether a server works on the database; 2.5 s unless told. */
+  /** How long to watch whether a server is working on the database; 2.5 s by default. */
   lookMs?: number;
 }
 
-const again = `Everything else is as it was in the backup, also what was taken back since. Do again, as soon as the servers run:
-- deactivate users, reset passwords that were known to others, delete API tokens, take back grants and memberships in groups;
-- where an agent was revoked since the backup, revoke it again; revoke host keys; enter replaced credentials.`;
+const again = `Everything else is as it was in the backup, including what was revoked since. Do again, as soon as the servers run:
+- deactivate users, reset passwords that were known to others, delete API tokens, revoke grants and memberships in groups;
+- if an agent was revoked since the backup, revoke it again; revoke host keys; enter replaced credentials.`;
 
-/** Returns the exit code; nothing was changed where it is not 0. */
+/** Returns the exit code. If it is not 0, nothing was changed. */
 export async function runRestoredCommand({
   sql,
   migrations,
@@ -33,7 +33,7 @@ export async function runRestoredCommand({
     say('A server works on this database. Stop every server, then run this again.');
     return 1;
   }
-  // What was restored may be of before an upgrade.
+  // The restored database may be from before an upgrade.
   const applied = await migrate(sql, await readMigrations(migrations));
   if (applied.length > 0) say(`Database schema: applied ${applied.join(', ')}`);
   const { timeline, runs, attempts, agents, sessions, signInCodes, enrollmentTokens } =
@@ -44,7 +44,7 @@ export async function runRestoredCommand({
   );
   say(`${count(agents, 'agent')} may come back as ${agents === 1 ? 'it is, once' : 'they are, once each'}.`);
   say(
-    `${count(sessions, 'session')}, ${count(signInCodes, 'sign-in link')} and ${count(enrollmentTokens, 'enrollment token')} ended: people sign in again, and what was not used yet is made anew.`,
+    `${count(sessions, 'session')}, ${count(signInCodes, 'sign-in link')} and ${count(enrollmentTokens, 'enrollment token')} ended: people sign in again, and unused links and tokens must be made again.`,
   );
   say(again);
   say('Start the servers.');

@@ -1,7 +1,7 @@
-// Questions to agents that are connected to another server, and their answers. A notification only wakes.
+// Questions to agents that are connected to another server, and their answers. A notification only wakes the servers.
 import type { Sql } from '../database/connection.ts';
 
-/** Whether an agent of the segment is connected to another server than this one. */
+/** Whether an agent of the segment is connected to a server other than this one. */
 export async function isConnectedElsewhere(sql: Sql, segmentId: number, serverId: string): Promise<boolean> {
   const rows = await sql`
     select 1 from agent_sessions s join agents a on a.id = s.agent_id
@@ -21,7 +21,7 @@ export async function ask(
     ) select pg_notify('opsc_ask', ${`${id} ${segmentId}`})`;
 }
 
-/** The question, for the first server that wants to have it answered. */
+/** Returns the question to the first server that takes it, to have it answered. */
 export async function takeAsk(sql: Sql, id: string, serverId: string): Promise<unknown> {
   const rows = await sql<{ request: unknown }[]>`
     update agent_asks set taken_by = ${serverId} where id = ${id} and taken_by is null returning request`;
@@ -34,19 +34,19 @@ export async function answerAsk(sql: Sql, id: string, answer: unknown): Promise<
     select pg_notify('opsc_answer', ${id})`;
 }
 
-/** Whether somebody has taken it. */
+/** Whether a server has taken the question. */
 export async function isTaken(sql: Sql, id: string): Promise<boolean> {
   const rows = await sql`select 1 from agent_asks where id = ${id} and taken_by is not null`;
   return rows.length > 0;
 }
 
-/** The answer where there is one, and removes the question. */
+/** Removes the question and returns the answer, if there is one. */
 export async function closeAsk(sql: Sql, id: string): Promise<unknown> {
   const rows = await sql<{ answer: unknown }[]>`delete from agent_asks where id = ${id} returning answer`;
   return rows[0]?.answer ?? undefined;
 }
 
-/** Of servers that were killed while they waited. */
+/** Deletes questions of servers that were killed while they waited. */
 export async function deleteOldAsks(sql: Sql): Promise<void> {
   await sql`delete from agent_asks where asked_at < clock_timestamp() - interval '10 minutes'`;
 }

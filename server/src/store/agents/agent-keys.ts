@@ -1,13 +1,13 @@
-// An agent's own keys, and those that wait to take their place.
+// An agent's own keys, and new keys that wait to replace them.
 import type { Queryable, Tx } from '../database/connection.ts';
 
 export interface KeyChangeRow {
   agentId: number;
   signingKey: Buffer;
   encryptionKey: Buffer;
-  /** Base64, by the key that the agent still has. */
+  /** Base64, made with the key that the agent still uses. */
   signature: string;
-  /** The segment keys that it has, for its new key. */
+  /** The segment keys that it has, wrapped for its new key. */
   wraps: { generation: number; wrapped: string }[];
 }
 
@@ -15,12 +15,12 @@ export async function wantNewKeys(tx: Tx, agentId: number): Promise<void> {
   await tx`update agents set new_keys_wanted_at = clock_timestamp() where id = ${agentId}`;
 }
 
-/** They are there, in use or waiting for a signature: none are to be made. */
+/** Records that the agent has its new keys, in use or waiting for a signature, so that it makes no others. */
 export async function newKeysAreMade(tx: Tx, agentId: number): Promise<void> {
   await tx`update agents set new_keys_wanted_at = null where id = ${agentId} and new_keys_wanted_at is not null`;
 }
 
-/** Keeps what waits to be signed. Returns whether it is another one than was kept before. */
+/** Stores a key change that waits to be signed. Returns whether it differs from the one stored before. */
 export async function putKeyChange(tx: Tx, change: KeyChangeRow): Promise<boolean> {
   const { agentId, signingKey, encryptionKey, signature, wraps } = change;
   const rows = await tx`
@@ -34,7 +34,7 @@ export async function putKeyChange(tx: Tx, change: KeyChangeRow): Promise<boolea
   return rows.length > 0;
 }
 
-/** Those of agents of a segment that may be connected, by agent. */
+/** Returns the key changes of a segment's active agents, by agent. */
 export async function listKeyChanges(sql: Queryable, segmentId: number): Promise<KeyChangeRow[]> {
   return sql<KeyChangeRow[]>`
     select c.agent_id, c.signing_key, c.encryption_key, c.signature, c.wraps
@@ -42,10 +42,10 @@ export async function listKeyChanges(sql: Queryable, segmentId: number): Promise
      where a.segment_id = ${segmentId} and a.state = 'active' order by c.agent_id`;
 }
 
-/** While somebody tries an old key again and again, the audit log has it once in so long. */
+/** While somebody keeps trying an old key, the audit log records it once in this many seconds. */
 const oldKeyAgainS = 60;
 
-/** Notes that somebody was refused who has the key before. Returns whether that is to be told again. */
+/** Records that somebody with a replaced key was refused. Returns whether this should be audited again. */
 export async function noteOldKey(tx: Tx, agentId: number): Promise<boolean> {
   const rows = await tx`
     update agents set old_key_refused_at = clock_timestamp()
@@ -55,13 +55,13 @@ export async function noteOldKey(tx: Tx, agentId: number): Promise<boolean> {
   return rows.length > 0;
 }
 
-/** So often an agent can replace its keys within so many days. Its keys of those days are all kept. */
+/** How often an agent can replace its keys within `keyChangesDays`. All its keys of that period are kept. */
 const maxKeyChanges = 16;
 const keyChangesDays = 14;
-/** Of the keys of an agent before these days: those that were in use longest. */
+/** How many of an agent's keys from before that period are kept: those that were in use longest. */
 const maxEarlierKeys = 16;
 
-/** Whether it has not replaced them too often of late. */
+/** Whether the agent has not replaced its keys too often recently. */
 export async function mayChangeKeys(tx: Tx, agentId: number): Promise<boolean> {
   const [row] = await tx<{ changes: number }[]>`
     select count(*)::int as changes from former_agent_keys
@@ -69,7 +69,7 @@ export async function mayChangeKeys(tx: Tx, agentId: number): Promise<boolean> {
   return (row?.changes ?? 0) < maxKeyChanges;
 }
 
-/** Whether it is one that the agent has replaced, as far as that is known. */
+/** Whether the agent has replaced this key, as far as that is known. */
 export async function isFormerKey(tx: Tx, agentId: number, signingKey: Buffer): Promise<boolean> {
   const rows = await tx`
     select from former_agent_keys where agent_id = ${agentId} and signing_key = ${signingKey}
@@ -77,7 +77,7 @@ export async function isFormerKey(tx: Tx, agentId: number, signingKey: Buffer): 
   return rows.length > 0;
 }
 
-/** What it has had before, but for the last one, which its row has. */
+/** Returns the agent's former keys, except the last one, which is in the agent's row. */
 export async function formerKeys(tx: Tx, agentId: number): Promise<Buffer[]> {
   const rows = await tx<{ signingKey: Buffer }[]>`
     select f.signing_key from former_agent_keys f join agents a on a.id = f.agent_id
@@ -87,8 +87,8 @@ export async function formerKeys(tx: Tx, agentId: number): Promise<Buffer[]> {
 }
 
 /**
- * Keeps the key that is in use as a former one. The one before it, too, where a server of an earlier version kept none: it
- * was in use from when the one before it was replaced, at the earliest.
+ * Stores the key in use as a former key. Also stores the key before it, if a server of an earlier version did not; that
+ * one was in use, at the earliest, since its own predecessor was replaced.
  */
 async function keepFormerKeys(tx: Tx, agentId: number): Promise<void> {
   await tx`
@@ -110,8 +110,8 @@ async function keepFormerKeys(tx: Tx, agentId: number): Promise<void> {
 }
 
 /**
- * Puts new keys in the place of an agent's. What was wrapped for those before is wrapped for the new, as far as the agent
- * has done so; what it never opened its peers wrap anew.
+ * Replaces an agent's keys. Segment keys that were wrapped for the old key are replaced by the wraps that the agent has
+ * made for the new one. Wraps that it never opened are deleted, so that its peers wrap those keys again.
  */
 export async function changeKeys(tx: Tx, change: Omit<KeyChangeRow, 'signature'>): Promise<void> {
   const { agentId, signingKey, encryptionKey, wraps } = change;

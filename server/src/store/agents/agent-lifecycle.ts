@@ -1,8 +1,8 @@
-// What people decide about agents. The caller holds the agent's row (`lockAgent`), so that no claim comes between.
+// What people decide about agents. The caller has locked the agent's row (`lockAgent`), so that no claim comes between.
 import type { Labels } from '@opsconductor/protocol';
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
 
-/** How a gateway is to end the agent's connection, as `opsc_session` says it. */
+/** How a gateway ends the agent's connection, in the words of `opsc_session`. */
 export type ShutOut = 'disabled' | 'revoked';
 
 export async function setDrain(tx: Tx, id: number, drain: boolean): Promise<void> {
@@ -18,9 +18,9 @@ export async function enableAgent(tx: Tx, id: number): Promise<void> {
 }
 
 /**
- * Keeps an agent from connecting, for now or for good, and has the server that holds its connection end it. The session
- * stays the current one until then, so that the agent can hand back what it has not begun. The number in the notice is
- * the next one: a server of the version before then ends the connection at once.
+ * Keeps an agent from connecting, temporarily or permanently, and makes the server that holds its connection end it.
+ * Until then the session stays current, so that the agent can hand back what it has not begun. The notice contains the
+ * next session number, at which a server of the previous version ends the connection at once.
  */
 export async function shutOutAgent(tx: Tx, id: number, how: ShutOut): Promise<void> {
   await tx`
@@ -30,7 +30,7 @@ export async function shutOutAgent(tx: Tx, id: number, how: ShutOut): Promise<vo
     ) select pg_notify('opsc_session', id || '.' || (session_number + 1) || '.' || ${how}::text) from agent`;
 }
 
-/** Of these agents those that may not be connected, and how to end them. */
+/** Returns those of these agents that may not be connected, and how to end their connections. */
 export async function shutOutAmong(
   sql: Queryable,
   ids: readonly number[],
@@ -47,10 +47,10 @@ export interface AgentEnd {
   address: string | null;
 }
 
-/** While equal ends follow each other, one is written in so long. */
+/** A repeated, equal end is recorded at most once in this many seconds. */
 const noteAgainS = 60;
 
-/** Notes how a connection of the agent ended or was refused: a new end at once, a like one once a minute. */
+/** Records how a connection of the agent ended or was refused: a different end at once, an equal one once a minute. */
 export async function noteClose(sql: Sql, { agentId, code, reason, address }: AgentEnd): Promise<void> {
   const isSame = sql`(last_close_code, last_close_reason, last_close_address) is not distinct from
     (${code}::int, ${reason}::text, ${address}::text)`;

@@ -1,4 +1,4 @@
-// Agents as people see them: state by the database's clock, what they hold, what they run.
+// Agents as people see them: their state by the database's clock, what they hold, what they run.
 import type { AgentState, Labels } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
 import type { Queryable } from '../database/connection.ts';
@@ -39,16 +39,16 @@ export interface AgentOverviewRow {
 export interface AgentFilter {
   id?: number;
   segmentId?: number;
-  /** Without it all but revoked agents. */
+  /** Without it, all but revoked agents. */
   state?: AgentState;
   label?: { name: string; value: string | undefined };
   search?: string;
 }
 
 /**
- * Agents in segments within the reaches, by segment and name, their state by the database's clock: `silent` is an agent
- * that vanished without saying so and whose attempts are not unknown yet; after the segment's `unknown_after_s` it is
- * `offline`. With a page one more than `limit` where there are more.
+ * Returns agents in segments within the reaches, by segment and name, with their state by the database's clock.
+ * `silent` is an agent that vanished without saying so and whose attempts are not unknown yet; after the segment's
+ * `unknown_after_s` it is `offline`. With a page, returns one more than `limit` if there are more.
  */
 export async function listAgentOverviews(
   sql: Queryable,
@@ -58,7 +58,8 @@ export async function listAgentOverviews(
 ): Promise<AgentOverviewRow[]> {
   return sql<AgentOverviewRow[]>`
     with unknown_steps as (
-      -- From the open runs that have one: attempts have no index by agent, and most runs have no unknown.
+      -- Through the open runs that have such steps: attempts have no index by agent, and most runs have no unknown
+      -- ones.
       select t.agent_id, count(*)::int as steps
         from job_runs r
         join job_run_steps s on s.job_run_id = r.id and s.status in ('unknown', 'held')
@@ -141,7 +142,7 @@ export interface AgentMoreRow {
   newKeysWantedAt: Date | null;
 }
 
-/** What an agent's page has beside its overview. */
+/** Returns what an agent's page shows besides the overview. */
 export async function readAgentMore(sql: Queryable, id: number): Promise<AgentMoreRow> {
   const [row] = await sql<AgentMoreRow[]>`
     select g.connected_at, a.keys_changed_at, a.new_keys_wanted_at, sg.key_generation as current_generation,
@@ -153,7 +154,7 @@ export async function readAgentMore(sql: Queryable, id: number): Promise<AgentMo
               join credential_versions v on v.credential_id = c.id and v.version = c.version
               join segment_key_wraps w on w.agent_id = a.id and w.generation = v.generation and w.opened_at is not null
              where c.segment_id = a.segment_id) as credentials,
-           -- By its name alone two machines of two sites could be taken for one.
+           -- The host name alone is not enough: machines of two sites may share it.
            coalesce(a.address like any (array['127.%', '::1', '::ffff:127.%']), false) and exists (
              select from server_master_keys k where lower(k.host) = lower(a.hostname)) as on_server_machine
       from agents a join segments sg on sg.id = a.segment_id left join agent_sessions g on g.agent_id = a.id
@@ -174,7 +175,7 @@ export interface AgentStepRow {
   startedAt: Date | null;
 }
 
-/** What an agent runs now, the oldest first. */
+/** Returns what an agent is running now, oldest first. */
 export async function listAgentSteps(
   sql: Queryable,
   agentId: number,

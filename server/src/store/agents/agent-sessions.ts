@@ -1,4 +1,4 @@
-// The rows that hold an agent's leases together: one session an agent, renewed by its heartbeat.
+// Agents' sessions: one per agent, renewed by its heartbeat. An agent's leases last as long as its session does.
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
 import { unheardOf } from '../queue/clean-ups.ts';
 import { isAwaitedNoMore } from '../queue/step-attempts.ts';
@@ -8,7 +8,7 @@ export interface AgentIdentityRow {
   name: string;
   segmentId: number;
   signingKey: Buffer;
-  /** The one before, which opens no connection any more. */
+  /** The previous key, which no longer opens a connection. */
   previousSigningKey: Buffer | null;
   state: string;
   sessionNumber: number;
@@ -20,7 +20,7 @@ export async function lockAgent(tx: Tx, id: number): Promise<AgentIdentityRow | 
   return (await lockAgents(tx, [id], { wait: true }))[0];
 }
 
-/** Locks the rows of these agents, or without waiting those that nobody else has locked. */
+/** Locks the rows of these agents; without `wait`, only those that nobody else has locked. */
 export async function lockAgents(
   tx: Tx,
   ids: readonly number[],
@@ -40,7 +40,7 @@ export async function findAgentKey(
   return rows[0];
 }
 
-/** Those of these agents that there are. */
+/** Returns those of these ids that belong to an agent. */
 export async function existingAgents(db: Queryable, ids: readonly number[]): Promise<Set<number>> {
   const rows = await db<{ id: number }[]>`
     select id from agents where id = any(${ids as number[]}::bigint[])`;
@@ -54,7 +54,9 @@ export interface NewSession {
   address: string;
 }
 
-/** Writes new authentications, one of an agent: session number and generation go up, the newest session wins. */
+/**
+ * Records new authentications, at most one per agent: session number and generation go up, and the newest session wins.
+ */
 export async function openSessions(
   tx: Tx,
   sessions: readonly NewSession[],
@@ -82,7 +84,9 @@ export async function openSessions(
     select pg_notify('opsc_session', "agentId" || '.' || "sessionNumber") from opened`;
 }
 
-/** Shuts the agent out, and ends the session that its copy holds: none of its writes is current any more. */
+/**
+ * Shuts the agent out and ends the session that its copy holds, so that none of the copy's writes is current any more.
+ */
 export async function quarantineAgent(tx: Tx, id: number): Promise<void> {
   await tx`
     with agent as (
@@ -94,15 +98,16 @@ export async function quarantineAgent(tx: Tx, id: number): Promise<void> {
 
 export interface HeldSession {
   name: string;
-  /** False for an agent that is drained or shut out: what it completes carries no next step. */
+  /** False if the agent is drained or shut out: then the reply to its completions contains no next step. */
   takesSteps: boolean;
-  /** What it said that it can do. */
+  /** The capabilities that it announced. */
   capabilities: string[];
 }
 
 /**
- * Those of these sessions (`agent.session`) that are the newest of their agent, with its name, and stay so until the
- * transaction ends: an agent that authenticates again meanwhile waits, and finds in its resume what was written here.
+ * Returns those of these sessions (keys `agent.session`) that are the newest of their agent, and keeps them newest
+ * until the transaction ends: an agent that authenticates again meanwhile has to wait, and its resume sees what was
+ * written here.
  */
 export async function holdCurrentSessions(
   tx: Tx,
@@ -121,7 +126,10 @@ export async function holdCurrentSessions(
   return new Map(rows.map(({ id, sessionNumber, ...held }) => [`${id}.${sessionNumber}`, held]));
 }
 
-/** Whether the session is the newest of its agent; it stays so until the transaction ends, and nobody settles for it. */
+/**
+ * Whether the session is the newest of its agent. If so, it stays newest until the transaction ends, and nobody else
+ * settles attempts for it.
+ */
 export async function lockCurrentSession(
   tx: Tx,
   { agentId, sessionNumber }: { agentId: number; sessionNumber: number },
@@ -131,7 +139,10 @@ export async function lockCurrentSession(
   return rows.length > 0;
 }
 
-/** From now on nothing is concluded from what its journal does not have of before; from the first that is heard of a loss. */
+/**
+ * Records the loss of an agent's journal: from now on nothing is concluded from earlier attempts being missing in it.
+ * Repeated reports of the same loss (`journalLoss`) keep the time of the first.
+ */
 export async function noteJournalLost(
   tx: Tx,
   { agentId, journalLoss = null }: { agentId: number; journalLoss?: string | null | undefined },
@@ -149,15 +160,16 @@ export interface ReadySession {
   version: string;
   platform: string;
   hostname: string | null;
-  /** Beyond what agents of the first version can do. */
+  /** Capabilities beyond those of the first version of agents. */
   capabilities?: readonly string[];
 }
 
 /**
- * These agents have their new generation on disk and say what they are; they may be given steps from here on.
+ * Marks agents as ready: their new generation is on disk, they have said what they are, and they may be given steps
+ * from now on.
  *
- * @param onlyIdle leaves out those of whom something is to be decided first: leases that they hold, or that were given up
- * and never heard of.
+ * @param onlyIdle leaves out agents about which something must be decided first: those with leases, or with attempts
+ *   that were given up and never heard of.
  * @returns the sessions that were not left out, as `agent.session`.
  */
 export async function readySessions(
@@ -182,7 +194,7 @@ export async function readySessions(
     ), free as materialized (
       select g.* from given g where ${isIdle}
     ), ours as materialized (
-      -- In the order in which others lock them.
+      -- Locked in the order in which others lock them.
       select a.id from agents a join free f on a.id = f."agentId" and a.session_number = f."sessionNumber"
       order by a.id for no key update of a
     ), noted as (
@@ -204,13 +216,13 @@ export interface HeartbeatRow {
   rssBytes: number | null;
   spoolBytes: number | null;
   loadAverage: number | null;
-  /** Why it wants nothing new just now. */
+  /** Why it takes nothing new at the moment. */
   busyReason?: string | null;
 }
 
 /**
- * Renews the sessions of many agents in one statement; returns the agents whose session is still current and that may
- * be connected, each with the seconds of silence after which what it runs is unknown.
+ * Renews the sessions of many agents in one statement. Returns the agents whose session is still current and that may
+ * be connected, each with the seconds of silence after which its steps become unknown.
  */
 export async function renewSessions(
   sql: Sql,
@@ -237,7 +249,7 @@ export async function setDraining(sql: Sql, agentId: number, sessionNumber: numb
   await sql`update agent_sessions set draining = true where agent_id = ${agentId} and session_number = ${sessionNumber}`;
 }
 
-/** The connection is gone. Leases stay: silence, not a closed socket, makes attempts unknown. */
+/** Records that the connection is gone. Leases stay: silence, not a closed socket, makes attempts unknown. */
 export async function closeSession(
   sql: Sql,
   agentId: number,
@@ -258,15 +270,15 @@ export interface HeldStep {
   attemptDay: string;
   outputSeq: number;
   outputBytes: number;
-  /** Its run is being cancelled, and it does not clean up after that. */
+  /** Its run is being cancelled, and it is not a clean-up step. */
   isToStop: boolean;
-  /** It was noted that it began, and so that it was leased. */
+  /** The start of the step was recorded, which implies its lease. */
   isNoted: boolean;
-  /** Leased before the agent lost its journal: that the one it has now lacks it proves nothing. */
+  /** It was leased before the agent lost its journal, so its absence from the current journal proves nothing. */
   isBeforeLoss: boolean;
 }
 
-/** What the database believes this agent to be running. */
+/** Returns the steps that the agent is running according to the database. */
 export async function runningStepsOfAgent(db: Queryable, agentId: number): Promise<HeldStep[]> {
   return db<HeldStep[]>`
     select st.id, st.epoch, st.lease_token, st.session_number, st.job_run_id, st.attempt_day::text as attempt_day,
@@ -277,7 +289,7 @@ export async function runningStepsOfAgent(db: Queryable, agentId: number): Promi
     where st.agent_id = ${agentId} and st.status = 'running' order by st.id`;
 }
 
-/** Hands an agent's live leases over to its new session; returns those that nobody else has taken up meanwhile. */
+/** Moves an agent's live leases to its new session. Returns those that no other agent has taken over meanwhile. */
 export async function adoptLeases(
   tx: Tx,
   agentId: number,
@@ -302,11 +314,13 @@ export interface SettledAttemptRow {
   jobRunId: number;
   outputSeq: number;
   outputBytes: number;
-  /** Nobody waits for its end any more: the run was cancelled, or the step is run again, or ended by a person. */
+  /**
+   * Nobody waits for its end any more: the run was cancelled, or the step is being run again or was ended by a person.
+   */
   isToStop: boolean;
 }
 
-/** Settled attempts among those that an agent presents, with how much of their output is stored. */
+/** Returns the settled attempts among those that an agent presents, with how much of their output is stored. */
 export async function settledAttempts(
   tx: Tx,
   agentId: number,
@@ -334,13 +348,13 @@ export interface StartedStep {
   epoch: number;
   agentId: number;
   sessionNumber: number;
-  /** How long ago it began; just now when left out. */
+  /** How long ago the step began; just now if omitted. */
   ageMs?: number;
-  /** It goes on without its agent. */
+  /** The command continues without its agent. */
   survives?: boolean;
 }
 
-/** Notes when steps began, once each, and only for the session that holds them; returns those that were noted. */
+/** Records when steps began, once each, and only for the session that holds them. Returns those that were recorded. */
 export async function markStarted(
   db: Queryable,
   started: readonly StartedStep[],
@@ -356,7 +370,7 @@ export async function markStarted(
     returning st.id, st.job_run_id, st.started_at`;
 }
 
-/** Whether the segment ever had an agent that is not revoked. */
+/** Whether the segment has an agent that is not revoked. */
 export async function hasAgents(db: Queryable, segmentId: number): Promise<boolean> {
   const rows = await db`select 1 from agents where segment_id = ${segmentId} and state <> 'revoked' limit 1`;
   return rows.length > 0;

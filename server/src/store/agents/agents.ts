@@ -11,7 +11,7 @@ export interface AgentRow {
   sessionNumber: number;
   drainRequestedAt: Date | null;
   labels: Labels;
-  /** Since when new keys of its own are wanted. */
+  /** Since when the agent should make new keys of its own. */
   newKeysWantedAt: Date | null;
 }
 
@@ -52,7 +52,7 @@ export async function findAgent(sql: Queryable, id: number): Promise<AgentRow | 
   return row;
 }
 
-/** The agent with its segment's name, whoever asks. */
+/** Returns the agent with its segment's name, whoever asks. */
 export async function findAgentWithSegment(
   sql: Queryable,
   id: number,
@@ -63,7 +63,7 @@ export async function findAgentWithSegment(
   return row;
 }
 
-/** All agents of a segment in whatever state, by id. */
+/** Returns all agents of a segment in any state, by id. */
 export async function listSegmentAgents(sql: Queryable, segmentId: number): Promise<AgentRow[]> {
   return sql<AgentRow[]>`select ${sql(columns)} from agents where segment_id = ${segmentId} order by id`;
 }

@@ -8,7 +8,7 @@ export interface EnrollmentTokenRow {
   usedByAgent: number | null;
 }
 
-/** Stores a token's hash; it expires by the database's clock, `ttlMs` from now. */
+/** Stores a token's hash. The token expires `ttlMs` from now, by the database's clock. */
 export async function insertEnrollmentToken(
   tx: Tx,
   token: { segmentId: number; tokenHash: Uint8Array; createdBy: number | null; ttlMs: number },
@@ -37,7 +37,7 @@ export async function markEnrollmentTokenUsed(tx: Tx, id: number, agentId: numbe
   await tx`update enrollment_tokens set used_at = clock_timestamp(), used_by_agent = ${agentId} where id = ${id}`;
 }
 
-/** Deletes tokens that expired more than a day ago: until then their holder is told that they expired. */
+/** Deletes tokens that expired more than a day ago. Until then, whoever uses one is told that it has expired. */
 export async function deleteOldEnrollmentTokens(tx: Tx): Promise<void> {
   await tx`delete from enrollment_tokens where expires_at < clock_timestamp() - interval '1 day'`;
 }

@@ -1,7 +1,7 @@
-// The segment key wrapped for the recovery key of its owner.
+// The segment key wrapped for the recovery key of the segment's owner.
 import type { Queryable, Tx } from '../database/connection.ts';
 
-/** Stores what an agent has wrapped, where nobody has yet. Returns whether it was stored. */
+/** Stores a wrap made by an agent, unless there is one already. Returns whether it was stored. */
 export async function insertRecoveryWrap(
   tx: Tx,
   wrap: { segmentId: number; generation: number; recoveryKey: string; wrapped: string; wrappedBy: number },
@@ -13,7 +13,7 @@ export async function insertRecoveryWrap(
   return rows.length > 0;
 }
 
-/** What the recovery key that the segment has now may open, oldest generation first. */
+/** Returns what the segment's current recovery key can open, oldest generation first. */
 export async function listRecoveryWraps(
   sql: Queryable,
   segmentId: number,

@@ -1,4 +1,4 @@
-// Segment keys that wait for the signature of an owner.
+// Segment keys that wait for their owner's signature.
 import type { Queryable, Tx } from '../database/connection.ts';
 
 export interface SegmentKeyOfferRow {
@@ -9,7 +9,7 @@ export interface SegmentKeyOfferRow {
   signature: string;
 }
 
-/** Keeps an agent's offer; a later one of its takes the place of the one before. Returns whether there was none. */
+/** Stores an agent's offer, replacing its previous one. Returns whether it had none. */
 export async function putOffer(tx: Tx, segmentId: number, offer: SegmentKeyOfferRow): Promise<boolean> {
   const row = { segmentId, ...offer };
   const [put] = await tx<{ isNew: boolean }[]>`
@@ -21,7 +21,7 @@ export async function putOffer(tx: Tx, segmentId: number, offer: SegmentKeyOffer
   return put?.isNew === true;
 }
 
-/** Those of generations that the segment does not have yet, by generation and agent. */
+/** Returns the offers for generations that the segment does not have yet, by generation and agent. */
 export async function listOffers(sql: Queryable, segmentId: number): Promise<SegmentKeyOfferRow[]> {
   return sql<SegmentKeyOfferRow[]>`
     select o.agent_id, o.generation, o.public_key, o.wrapped, o.signature
@@ -33,7 +33,7 @@ export async function deleteOffers(tx: Tx, segmentId: number, upTo: number): Pro
   await tx`delete from segment_key_offers where segment_id = ${segmentId} and generation <= ${upTo}`;
 }
 
-/** Those that these agents have signed by keys that they have no more. */
+/** Deletes offers that these agents signed with keys that have been replaced since. */
 export async function deleteOffersOf(tx: Tx, segmentId: number, agentIds: readonly number[]): Promise<void> {
   await tx`
     delete from segment_key_offers

@@ -6,10 +6,10 @@ export interface WrapRow {
   wrapped: string;
 }
 
-/** All peers are asked at once: what others send in this time, in seconds, is not needed. */
+/** All peers are asked at once; for this many seconds after the first wrap, others are not needed. */
 const freshWrapS = 30;
 
-/** Stores a wrap; a much later one replaces it until the agent has opened it. Returns whether it was stored. */
+/** Stores a wrap. A much later wrap replaces it, unless the agent has opened it. Returns whether it was stored. */
 export async function insertWrap(
   tx: Tx,
   wrap: { segmentId: number; generation: number; agentId: number; wrapped: string },
@@ -23,7 +23,7 @@ export async function insertWrap(
   return rows.length > 0;
 }
 
-/** An agent's wraps, oldest generation first. */
+/** Returns an agent's wraps, oldest generation first. */
 export async function listWraps(sql: Queryable, agentId: number): Promise<WrapRow[]> {
   return sql<WrapRow[]>`
     select generation, wrapped from segment_key_wraps where agent_id = ${agentId} order by generation`;
@@ -36,7 +36,7 @@ export async function hasWrap(sql: Queryable, agentId: number, generation: numbe
   return rows.length > 0;
 }
 
-/** Agents for which this generation was ever wrapped, opened or not. */
+/** Returns the agents for which this generation was ever wrapped, opened or not. */
 export async function agentsWithWrap(
   sql: Queryable,
   segmentId: number,
@@ -47,7 +47,7 @@ export async function agentsWithWrap(
   return rows.map(({ agentId }) => agentId);
 }
 
-/** Whether no wrap of this generation is wanted for the agent: it has opened one, or was just given one. */
+/** Whether the agent needs no further wrap of this generation, because it has opened one or was just given one. */
 export async function isWrappedFor(
   sql: Queryable,
   { agentId, generation }: { agentId: number; generation: number },
@@ -67,23 +67,25 @@ export async function hasOpenedWrap(sql: Queryable, agentId: number, generation:
 }
 
 export interface SegmentStateRow {
-  /** Of the agent. */
+  /** State of the agent. */
   state: string;
   rosterPayload: string | null;
   rosterSignature: string | null;
   keyGeneration: number;
   keyRotationWantedAt: Date | null;
-  /** Since when the agent is to make new keys of its own. */
+  /** Since when the agent should make new keys of its own. */
   newKeysWantedAt: Date | null;
-  /** The agent's own, oldest generation first. */
+  /** The agent's own wraps, oldest generation first. */
   wraps: WrapRow[];
-  /** Active agents of the segment, and of the generations that this agent holds those that nobody wrapped for them yet. */
+  /**
+   * Other active agents of the segment, with the generations that this agent holds and nobody has wrapped for them yet.
+   */
   wanting: { agentId: number; generation: number }[];
-  /** Of the generations that this agent holds those that nobody wrapped for the recovery key. */
+  /** Generations that this agent holds and nobody has wrapped for the recovery key. */
   wantedForRecovery: number[];
 }
 
-/** What an agent is to know of its segment; one statement, as all agents of a site may ask at once. */
+/** Returns what an agent has to know about its segment. One statement, because all agents of a site may ask at once. */
 export async function findSegmentState(
   sql: Queryable,
   agentId: number,
@@ -107,7 +109,7 @@ export async function findSegmentState(
   return row;
 }
 
-/** Notes that an agent holds these generations, and tells all servers where that is news; returns those that were. */
+/** Records that an agent holds these generations, and notifies all servers of new ones. Returns the new ones. */
 export async function markWrapsOpened(
   db: Queryable,
   agentId: number,
@@ -125,7 +127,9 @@ export async function markWrapsOpened(
   return rows.map((row) => row.generation);
 }
 
-/** Of these steps those whose credential is sealed to a generation that no agent of the segment holds any more. */
+/**
+ * Returns those of these steps whose credential is sealed to a generation that no agent of the segment holds any more.
+ */
 export async function stepsWithLostKey(
   sql: Queryable,
   stepIds: readonly number[],

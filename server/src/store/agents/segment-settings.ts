@@ -1,7 +1,7 @@
 import type { SegmentSettings } from '@opsconductor/protocol';
 import type { Queryable, Tx } from '../database/connection.ts';
 
-/** What a segment, which must be there, gives to its targets. */
+/** Returns what a segment gives to its targets. The segment must exist. */
 export async function readSegmentSettings(sql: Queryable, segmentId: number): Promise<SegmentSettings> {
   const [row] = await sql<SegmentSettings[]>`
     select s.settings, s.credential_id, c.name as credential_name
@@ -10,7 +10,10 @@ export async function readSegmentSettings(sql: Queryable, segmentId: number): Pr
   return row;
 }
 
-/** Locks them against other changes; who only refers to the segment, as a new target does, waits for nothing. */
+/**
+ * Locks the settings against other changes. Inserting a row that only refers to the segment, such as a new target, need
+ * not wait.
+ */
 export async function lockSegmentSettings(tx: Tx, segmentId: number): Promise<void> {
   await tx`select 1 from segments where id = ${segmentId} for no key update`;
 }

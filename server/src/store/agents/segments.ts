@@ -15,14 +15,17 @@ export interface SegmentRow {
   rosterPayload: string | null;
   rosterSignature: string | null;
   keyGeneration: number;
-  /** Base64, as the newest roster names it. */
+  /** Base64, as named in the newest roster. */
   recoveryKey: string | null;
   /** Since when a new generation is wanted. */
   keyRotationWantedAt: Date | null;
   createdAt: Date;
 }
 
-/** Of one segment: those neither disabled nor revoked, and of these the connected ones, and of those the ones that drain. */
+/**
+ * Counts for one segment: active agents (neither disabled nor revoked), how many of these are connected, and how many
+ * of those drain.
+ */
 export interface AgentCounts {
   activeAgents: number;
   connectedAgents: number;
@@ -34,11 +37,11 @@ export interface SegmentOverviewRow extends SegmentRow, AgentCounts {
   targetCount: number;
   waitingSteps: number;
   credentialsToRotate: number;
-  /** Which of its agents say to have seen a newer roster than the database has; null where none does. */
+  /** Which of its agents report having seen a newer roster than the database has; `null` if none does. */
   lostRoster: { agents: { name: string; rosterNumber: number }[] } | null;
 }
 
-/** Reserves an id, so that what is sealed for the row can name it before INSERT. */
+/** Reserves an id, so that what is sealed for the row can name it before the INSERT. */
 export async function nextSegmentId(tx: Tx): Promise<number> {
   const [row] = await tx<{ id: number }[]>`select nextval(pg_get_serial_sequence('segments', 'id')) as id`;
   if (row === undefined) throw new Error('nextval answered nothing');
@@ -56,13 +59,13 @@ export async function insertSegment(
             ${segment.rootKeySealed === null ? 'owner_held' : 'managed'}, ${segment.rootKey}, ${segment.rootKeySealed})`;
 }
 
-/** A segment by id, whoever asks; undefined when there is none. */
+/** Returns a segment by id, whoever asks, or `undefined` if there is none. */
 export async function findSegment(sql: Queryable, id: number): Promise<SegmentRow | undefined> {
   const [row] = await sql<SegmentRow[]>`select * from segments where id = ${id}`;
   return row;
 }
 
-/** Locks a segment's row: whoever changes its roster, its keys or its members holds this. */
+/** Locks a segment's row. Everyone who changes its roster, its keys or its members holds this lock. */
 export async function lockSegment(tx: Tx, id: number): Promise<SegmentRow | undefined> {
   const [row] = await tx<SegmentRow[]>`select * from segments where id = ${id} for update`;
   return row;
@@ -72,12 +75,15 @@ export async function writeUnknownAfter(tx: Tx, id: number, unknownAfterS: numbe
   await tx`update segments set unknown_after_s = ${unknownAfterS} where id = ${id}`;
 }
 
-/** Until the transaction ends nobody who locks the segment changes anything of it. Others may hold it, too. */
+/**
+ * Keeps those who would lock the segment from changing it until the transaction ends. Several transactions can hold it
+ * at once.
+ */
 export async function holdSegment(tx: Tx, id: number): Promise<void> {
   await tx`select 1 from segments where id = ${id} for key share`;
 }
 
-/** The segments within the reaches by name, or the one asked for, with counts. */
+/** Returns the segments within the reaches by name, or only the given one, with counts. */
 export async function listSegmentOverviews(
   sql: Queryable,
   reaches: readonly Reach[],
@@ -113,7 +119,7 @@ export async function listSegmentOverviews(
      order by s.name, s.id`;
 }
 
-/** How many segments within the reaches have so many agents, for each number of these that there is. */
+/** Counts the segments within the reaches for each combination of agent counts that occurs. */
 export async function countSegmentsByAgents(
   sql: Queryable,
   reaches: readonly Reach[],
@@ -128,7 +134,7 @@ export async function countSegmentsByAgents(
      group by active_agents, connected_agents, draining_agents`;
 }
 
-/** Agents that are neither disabled nor revoked, and whether they are connected and drain. */
+/** SQL: agents that are neither disabled nor revoked, and whether they are connected and drain. */
 function activeAgents(sql: Queryable) {
   return sql`
     select ag.id, ag.segment_id,
@@ -138,7 +144,7 @@ function activeAgents(sql: Queryable) {
      where ag.state = 'active'`;
 }
 
-/** Segments outside the reaches that have a target within them, by name. */
+/** Returns segments outside the reaches that have a target within them, by name. */
 export async function listNamedSegments(
   sql: Queryable,
   reaches: readonly Reach[],
@@ -167,7 +173,7 @@ export interface StoredRoster extends SignedRoster {
   number: number;
 }
 
-/** Stores rosters of managed segments that the caller has locked, and tells every server that these changed. */
+/** Stores rosters of managed segments that the caller has locked, and tells every server that they changed. */
 export async function storeRosters(tx: Tx, rosters: readonly StoredRoster[]): Promise<void> {
   if (rosters.length === 0) return;
   await tx`
@@ -182,18 +188,24 @@ export async function storeRosters(tx: Tx, rosters: readonly StoredRoster[]): Pr
     select pg_notify('opsc_segment', id::text) from changed`;
 }
 
-/** By the look of it, as one roster that is not JSON must not hide the others. Who has locked a segment reads it. */
+/**
+ * SQL condition that only matches the text, because one roster that is not valid JSON must not hide the others. The
+ * roster is parsed once its segment is locked.
+ */
 const isRaised = (sql: Queryable) => sql`
   root_mode = 'managed' and roster_payload is not null
     and coalesce(substring(roster_payload from '"number":(\\d{1,15})')::bigint, 0) < roster_number`;
 
-/** Managed segments whose number was raised above that of their roster, after a restore. */
+/** Returns managed segments whose roster number was raised above that of their signed roster, after a restore. */
 export async function listRaisedSegments(sql: Queryable): Promise<{ id: number; name: string }[]> {
   return sql<{ id: number; name: string }[]>`
     select id, name from segments where ${isRaised(sql)} order by id`;
 }
 
-/** Locks those of these that are still raised: whoever held one may have signed it meanwhile. */
+/**
+ * Locks those of these segments that are still raised; a previous holder of the lock may have signed the roster
+ * meanwhile.
+ */
 export async function lockRaisedSegments(tx: Tx, ids: readonly number[]): Promise<SegmentRow[]> {
   return tx<SegmentRow[]>`
     select * from segments where id = any(${ids as number[]}::bigint[]) and ${isRaised(tx)} order by id for update`;
@@ -204,13 +216,13 @@ export interface SegmentKeyRow {
   publicKey: Buffer;
 }
 
-/** Every generation of a segment's key, oldest first. */
+/** Returns every generation of a segment's key, oldest first. */
 export async function listSegmentKeys(sql: Queryable, segmentId: number): Promise<SegmentKeyRow[]> {
   return sql<SegmentKeyRow[]>`
     select generation, public_key from segment_keys where segment_id = ${segmentId} order by generation`;
 }
 
-/** A new generation is wanted, because a revoked agent has the current one; the caller holds the segment's lock. */
+/** Requests a new generation, because a revoked agent has the current one. The caller has locked the segment. */
 export async function wantKeyRotation(tx: Tx, segmentId: number): Promise<void> {
   await tx`
     update segments set key_rotation_wanted_at = coalesce(key_rotation_wanted_at, clock_timestamp())
@@ -218,15 +230,15 @@ export async function wantKeyRotation(tx: Tx, segmentId: number): Promise<void> 
 }
 
 /**
- * Whether a revoked agent can open what a credential version seals. Generations rise for nothing else; `version` and
- * `segment` are aliases.
+ * SQL condition: a revoked agent can open what a credential version seals. This is the only reason why generations go
+ * up. `version` and `segment` are aliases.
  */
 export function toRotate(sql: Queryable, version: string, segment: string): Condition {
   const [v, s] = [sql.unsafe(version), sql.unsafe(segment)];
   return sql`(${v}.generation < ${s}.key_generation or ${s}.key_rotation_wanted_at is not null)`;
 }
 
-/** Stores a generation and makes it the current one; the caller holds the segment's lock. */
+/** Stores a generation and makes it the current one. The caller has locked the segment. */
 export async function insertSegmentKey(tx: Tx, segmentId: number, key: SegmentKeyRow): Promise<void> {
   await tx`insert into segment_keys (segment_id, generation, public_key)
            values (${segmentId}, ${key.generation}, ${key.publicKey})`;
@@ -234,7 +246,7 @@ export async function insertSegmentKey(tx: Tx, segmentId: number, key: SegmentKe
     update segments set key_generation = ${key.generation}, key_rotation_wanted_at = null where id = ${segmentId}`;
 }
 
-/** Tells every server that a segment's roster, keys or wraps changed: its agents are to be sent the new state. */
+/** Tells every server that a segment's roster, keys or wraps changed, so that its agents are sent the new state. */
 export async function notifySegmentChanged(tx: Tx, segmentId: number): Promise<void> {
   await tx`select pg_notify('opsc_segment', ${String(segmentId)})`;
 }

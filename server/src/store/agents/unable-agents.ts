@@ -5,13 +5,14 @@ export interface UnableLease {
   stepId: number;
   epoch: number;
   leaseToken: string;
-  /** What its agent can't do and the step needs. */
+  /** A capability that the step needs and its agent does not have. */
   need: string;
 }
 
 /**
- * Of these live leases those of which an agent of their segment, not offline for longer than its unknown_after, can do
- * what is needed. Their steps need it from then on, so that no agent without it is given them again.
+ * Adds the need to the steps of those of these live leases for which some agent of the segment has all that is needed
+ * and has not been silent for longer than `unknown_after`. So no agent without it is given them again. Returns the ids
+ * of these steps.
  */
 export async function leaveToAbleAgents(
   sql: Queryable,

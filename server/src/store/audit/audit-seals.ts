@@ -1,4 +1,4 @@
-// What seals the audit log: the queue of unsealed rows, leaves, nodes, checkpoints, and the notes of retention.
+// The data that seals the audit log: the queue of unsealed rows, leaves, nodes, checkpoints, and retention notes.
 import type { SealedRow } from '../../audit/leaf.ts';
 import type { Queryable, Tx } from '../database/connection.ts';
 
@@ -11,7 +11,7 @@ export interface CheckpointRow {
   note: string;
 }
 
-/** Elects the one sealer of this moment, until the transaction ends. */
+/** Tries to become the one sealer until the transaction ends. Returns whether this succeeded. */
 export async function lockSealing(tx: Tx): Promise<boolean> {
   const [row] = await tx<{ isHeld: boolean }[]>`select pg_try_advisory_xact_lock(${sealLock}) as is_held`;
   return row?.isHeld === true;
@@ -24,8 +24,8 @@ export function sealedColumns(sql: Queryable) {
 }
 
 /**
- * Takes rows out of the queue, in the order of their ids. `missing` were queued and are in the log no more. Rows that
- * have a place already (the queue of a restored dump may name them) are left out.
+ * Takes rows out of the queue, in the order of their ids. `missing` are ids that were queued but are no longer in the
+ * log. Rows that already have a position are left out; the queue of a restored dump may contain such rows.
  */
 export async function takeUnsealed(
   tx: Tx,
@@ -53,7 +53,7 @@ export async function countUnsealed(sql: Queryable): Promise<number> {
   return row?.n ?? 0;
 }
 
-/** Gives rows their places, from `position` on. */
+/** Gives rows their positions, starting at `position`. */
 export async function insertLeaves(
   tx: Tx,
   position: number,
@@ -83,14 +83,14 @@ export async function insertNodes(tx: Tx, nodes: readonly NodeRow[]): Promise<vo
       with ordinality as u(level, index, place)`;
 }
 
-/** Hashes of stored nodes [from, to) at a level; leaves are level 0. */
+/** A range [from, to) of stored nodes at a level; leaves are level 0. */
 export interface NodeRange {
   level: number;
   from: number;
   to: number;
 }
 
-/** The hashes of each range, in order. */
+/** Returns the hashes of each range, in order. */
 export async function readNodeRanges(sql: Queryable, ranges: readonly NodeRange[]): Promise<Buffer[][]> {
   const found = await sql<{ place: number; hash: Buffer }[]>`
     with wanted as (
@@ -121,7 +121,7 @@ export async function checkpointOfNumber(sql: Queryable, number: number): Promis
   return row;
 }
 
-/** Checkpoints after a number, in order. */
+/** Returns checkpoints after a number, in order. */
 export async function checkpointsAfter(
   sql: Queryable,
   number: number,
@@ -136,7 +136,7 @@ export async function insertCheckpoint(tx: Tx, row: CheckpointRow): Promise<void
   await tx`insert into audit_checkpoints ${tx({ ...row })}`;
 }
 
-/** The database's time, and never earlier than the last checkpoint's. */
+/** Returns the database's time, but never a time before `notBefore`, that of the last checkpoint. */
 export async function sealingTime(tx: Tx, notBefore: Date | undefined): Promise<Date> {
   const [row] = await tx<{ now: Date }[]>`
     select date_trunc('milliseconds', greatest(clock_timestamp(), ${notBefore ?? null}::timestamptz)) as now`;
@@ -145,7 +145,10 @@ export async function sealingTime(tx: Tx, notBefore: Date | undefined): Promise<
 
 // ------------------------------------------------------------------ retention
 
-/** Size of the newest checkpoint made before that time; undefined when there is none, or its rows are gone already. */
+/**
+ * Returns the size of the newest checkpoint that is older than this many days, or `undefined` if there is none or its
+ * rows are already gone.
+ */
 export async function sizeSealedBefore(sql: Queryable, days: number): Promise<number | undefined> {
   const [row] = await sql<{ size: number }[]>`
     select size from (
@@ -160,13 +163,13 @@ export async function insertRetentionNote(tx: Tx, below: number, note: string): 
   await tx`insert into audit_retention (below, note) values (${below}, ${note})`;
 }
 
-/** The position below which rows may be gone; 0 without a note. */
+/** Returns the position below which rows may be gone; 0 without a note. */
 export async function retainedBelow(sql: Queryable): Promise<number> {
   const [row] = await sql<{ below: number }[]>`select coalesce(max(below), 0) as below from audit_retention`;
   return row?.below ?? 0;
 }
 
-/** Deletes the rows at positions [from, to), which a note has to cover; how many there were. */
+/** Deletes the rows at positions [from, to), which a retention note must cover. Returns how many there were. */
 export async function deleteRetained(sql: Queryable, from: number, to: number): Promise<number> {
   const result = await sql`
     delete from audit_log where id = any(array(

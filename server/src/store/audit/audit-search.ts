@@ -1,4 +1,4 @@
-// Reads the audit log for people: filtered, and only what happened where their right holds.
+// Reads the audit log for people: filtered, and limited to what happened where their rights apply.
 
 import type { SealedRow } from '../../audit/leaf.ts';
 import type { Reach } from '../../auth/authority.ts';
@@ -19,7 +19,7 @@ export interface AuditFilter {
   segmentId?: number | undefined;
   categoryId?: number | undefined;
   address?: string | undefined;
-  /** What the detail contains. */
+  /** Text that the detail contains. */
   text?: string | undefined;
   reaches: readonly Reach[];
 }
@@ -30,10 +30,10 @@ export interface FoundAuditRow extends SealedRow {
   position: number | null;
 }
 
-/** Filters that no index serves read the log from its end; this is how long they may. */
+/** How long a search may take; filters without an index read the log backwards from its end. */
 const searchTimeoutMs = 10_000;
 
-/** Newest first, below an id. */
+/** Returns rows with ids below `page.below`, newest first. */
 export async function searchAudit(
   sql: Sql,
   filter: AuditFilter,
@@ -50,7 +50,7 @@ export async function searchAudit(
   }) as Promise<FoundAuditRow[]>;
 }
 
-/** Oldest first, above an id and up to another: a page of an export. */
+/** Returns a page of an export: rows with ids above `above` and up to `upTo`, oldest first. */
 export async function exportAudit(
   sql: Queryable,
   filter: AuditFilter,
@@ -63,13 +63,13 @@ export async function exportAudit(
     order by a.id limit ${page.limit}`;
 }
 
-/** Id of the newest row; 0 when there is none. */
+/** Returns the id of the newest row; 0 if there is none. */
 export async function newestAuditId(sql: Queryable): Promise<number> {
   const [row] = await sql<{ id: number }[]>`select coalesce(max(id), 0) as id from audit_log`;
   return row?.id ?? 0;
 }
 
-/** Rows that wait to be sealed, oldest first: the end of a whole export. */
+/** Returns rows that wait to be sealed, oldest first; they end a full export. */
 export async function unsealedAudit(sql: Queryable, limit: number): Promise<SealedRow[]> {
   return sql<SealedRow[]>`
     select ${sealedColumns(sql)} from audit_unsealed u join audit_log a on a.id = u.audit_id

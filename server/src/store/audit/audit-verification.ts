@@ -1,4 +1,4 @@
-// What `audit verify` reads of the database: places with their rows in order, and rows that have none.
+// What `audit verify` reads from the database: positions with their rows, in order, and rows without a position.
 import type { SealedRow } from '../../audit/leaf.ts';
 import type { Queryable } from '../database/connection.ts';
 import { sealedColumns } from './audit-seals.ts';
@@ -10,7 +10,7 @@ export interface PlaceRow {
   row: SealedRow | undefined;
 }
 
-/** Places from a position on, with their rows where these are still there. Short queries: nothing is held up. */
+/** Returns positions in order, with their rows if these still exist. The queries are short, so nothing is held up. */
 export async function readPlaces(
   sql: Queryable,
   from: number,
@@ -29,7 +29,7 @@ export async function readPlaces(
   }));
 }
 
-/** Rows that have no place and don't wait for one: nobody wrote them through the log. */
+/** Returns rows that have no position and are not queued for one, so they were not written through the log. */
 export async function strayRows(sql: Queryable, limit: number): Promise<number[]> {
   const rows = await sql<{ id: number }[]>`
     select a.id from audit_log a
@@ -39,7 +39,7 @@ export async function strayRows(sql: Queryable, limit: number): Promise<number[]
   return rows.map((row) => row.id);
 }
 
-/** Rows that wait to be sealed: how many, since when, and which of them are gone. */
+/** Returns how many rows wait to be sealed, since when, and which of them are gone. */
 export async function unsealedRows(
   sql: Queryable,
 ): Promise<{ count: number; oldestAgeS: number | null; missing: number[] }> {

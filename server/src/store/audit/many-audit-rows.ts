@@ -1,7 +1,7 @@
 import type { Queryable } from '../database/connection.ts';
 import type { NewAuditRow } from './audit-log.ts';
 
-/** Adds rows to the audit log in the order given. */
+/** Adds rows to the audit log in the given order. */
 export async function insertAuditRows(sql: Queryable, rows: readonly NewAuditRow[]): Promise<void> {
   await sql`
     insert into audit_log

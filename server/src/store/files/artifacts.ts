@@ -29,7 +29,10 @@ interface AttemptRef {
   epoch: number;
 }
 
-/** Locks the step, so that what its attempt has is counted; false where the attempt is not the agent's any more. */
+/**
+ * Locks the step, so that its attempt's artifacts can be counted. Returns false if the agent no longer holds the
+ * attempt.
+ */
 export async function lockAttempt(
   tx: Tx,
   { stepId, epoch }: AttemptRef,
@@ -41,7 +44,7 @@ export async function lockAttempt(
   return rows.length === 1;
 }
 
-/** The artifact of this name that the attempt has begun already. */
+/** Returns the artifact with this name that the attempt has already begun. */
 export async function findBegunArtifact(
   db: Queryable,
   { stepId, epoch }: AttemptRef,
@@ -53,7 +56,7 @@ export async function findBegunArtifact(
   return row?.id;
 }
 
-/** Whether an artifact is of that attempt. */
+/** Whether an artifact belongs to that attempt. */
 export async function isArtifactOf(
   db: Queryable,
   id: string,
@@ -84,7 +87,10 @@ export async function insertArtifact(
     values (${id}, ${stepId}, ${epoch}, ${name}, ${nameDigest})`;
 }
 
-/** Whole ones of a run that may be seen, by step, attempt and when they came; one more than `limit` where there are more. */
+/**
+ * Returns complete artifacts of a run that may be seen, by step, attempt and time of arrival, one more than `limit` if
+ * there are more.
+ */
 export async function listArtifacts(
   sql: Sql,
   { runId, stepId, attempt, limit, cursor }: ListedArtifacts,

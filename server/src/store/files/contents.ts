@@ -1,13 +1,13 @@
-// What is in files and artifacts: pieces in order, whole once a digest is there.
+// The content of files and artifacts: pieces in order, complete once a digest is set.
 import { limits } from '@opsconductor/protocol';
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
 
 export interface ContentRow {
   id: string;
   size: number;
-  /** Pieces that are stored. */
+  /** Number of stored pieces. */
   parts: number;
-  /** In hex; null until it is whole. */
+  /** In hex; `null` until the content is complete. */
   sha256: string | null;
   /** Wrapped. */
   dataKey: string;
@@ -28,7 +28,7 @@ export async function findContent(db: Queryable, id: string): Promise<ContentRow
   return row;
 }
 
-/** Locks it, so that pieces come one after the other. */
+/** Locks a content, so that pieces are added one after the other. */
 export async function lockContent(tx: Tx, id: string): Promise<ContentRow | undefined> {
   const [row] = await tx<ContentRow[]>`${selectContents(tx)} where id = ${id} for update`;
   return row;
@@ -38,7 +38,7 @@ function selectContents(db: Queryable) {
   return db`select id, size, parts, encode(sha256, 'hex') as sha256, data_key from contents`;
 }
 
-/** Adds the next pieces; the content is locked. */
+/** Adds the next pieces. The caller has locked the content. */
 export async function appendParts(
   tx: Tx,
   { id, parts }: Pick<ContentRow, 'id' | 'parts'>,
@@ -47,7 +47,7 @@ export async function appendParts(
   const rows = JSON.stringify(
     sealed.map((bytes, at) => ({ number: parts + at, sealed: bytes.toString('base64') })),
   );
-  // base64 in one text is shorter than a bytea parameter's hex.
+  // base64 in a single text is shorter than the hex of a bytea parameter.
   await tx`
     insert into content_parts (content_id, number, sealed)
     select ${id}, p.number, decode(p.sealed, 'base64')
@@ -56,7 +56,7 @@ export async function appendParts(
     update contents set parts = parts + ${sealed.length}, touched_at = clock_timestamp() where id = ${id}`;
 }
 
-/** Pieces from a number on, in order. */
+/** Returns pieces from a number on, in order. */
 export async function readParts(db: Queryable, id: string, from: number, count: number): Promise<Buffer[]> {
   const rows = await db<{ sealed: string }[]>`
     select encode(sealed, 'base64') as sealed from content_parts
@@ -64,17 +64,17 @@ export async function readParts(db: Queryable, id: string, from: number, count: 
   return rows.map((row) => Buffer.from(row.sealed, 'base64'));
 }
 
-/** It is whole from here on; false where it is so already, or gone. */
+/** Marks the content as complete. Returns false if it already is, or is gone. */
 export async function finishContent(tx: Tx, id: string, sha256: string): Promise<boolean> {
   const rows = await tx`
     update contents set sha256 = decode(${sha256}, 'hex') where id = ${id} and sha256 is null returning 1`;
   return rows.length === 1;
 }
 
-/** Changes since the last time that they were added up, of which so many are read at most, but for those of the moment. */
+/** From how many recorded changes on they are added up; only those made at the same moment can be more. */
 const maxChanges = 500;
 
-/** Bytes that all files and artifacts take, those that are still on their way counted whole. */
+/** Returns how many bytes all files and artifacts take. Contents that are still arriving count with their full size. */
 export async function storedContentBytes(db: Queryable): Promise<number> {
   const [row] = await db<{ bytes: number; changes: number }[]>`
     select coalesce(sum(bytes), 0)::bigint as bytes, count(*)::int as changes from content_bytes`;
@@ -83,7 +83,7 @@ export async function storedContentBytes(db: Queryable): Promise<number> {
   return row.bytes;
 }
 
-/** Makes one of the changes that are noted. Two at a time take others each, and none waits. */
+/** Replaces all recorded changes by their sum. Two concurrent calls take different changes, and neither waits. */
 export async function addUpContentBytes(db: Queryable): Promise<void> {
   await db`
     with noted as (
@@ -92,7 +92,7 @@ export async function addUpContentBytes(db: Queryable): Promise<void> {
     insert into content_bytes (bytes) select sum(bytes) from noted having count(*) > 0`;
 }
 
-/** Gives up what nobody went on with; returns how many. */
+/** Deletes contents that nobody has continued. Returns how many. */
 export async function deleteUnfinishedContents(sql: Sql, now: Date): Promise<number> {
   const [row] = await sql<{ count: number }[]>`
     with stale as (

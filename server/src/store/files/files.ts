@@ -43,13 +43,13 @@ export async function findFile(
   return row;
 }
 
-/** Locks a file; undefined where there is none. */
+/** Locks a file. Returns `undefined` if there is none. */
 export async function lockFile(tx: Tx, id: string): Promise<{ id: string } | undefined> {
   const [row] = await tx<{ id: string }[]>`select id from files where id = ${id} for update`;
   return row;
 }
 
-/** By name, one more than `limit` where there are more. */
+/** Returns files by name, one more than `limit` if there are more. */
 export async function listFiles(
   sql: Sql,
   { search, limit, cursor }: { search?: string; limit: number; cursor?: string },
@@ -73,7 +73,7 @@ function selectFiles(db: Queryable) {
     left join users u on u.id = f.created_by`;
 }
 
-/** Jobs whose current version names a file. */
+/** SQL: jobs whose current version names a file. */
 function usesOf(db: Queryable, name: ReturnType<Queryable>) {
   return db`
     select j.id, j.name, j.category_id from job_versions v join jobs j on j.id = v.job_id and j.version = v.version
@@ -111,8 +111,8 @@ export async function moveFiles(tx: Tx, from: readonly number[], to: string): Pr
 }
 
 /**
- * A whole file by its name or id, where the job of a step may use it: one in general, or in the job's category or
- * one that this lies in.
+ * Returns a complete file by its name or id, if the job of the step may use it: a file in the general category, in the
+ * job's category, or in one above that.
  */
 export async function findUsableFile(
   db: Queryable,
@@ -130,7 +130,9 @@ export async function findUsableFile(
   return row;
 }
 
-/** Deletes some whole files that no job names and no step has asked for since then; returns what they were. */
+/**
+ * Deletes some complete files that no job names and no step has requested since the given time. Returns what they were.
+ */
 export async function deleteUnusedFiles(
   tx: Tx,
   unusedSince: Date,
@@ -146,7 +148,7 @@ export async function deleteUnusedFiles(
     delete from files f using unused u where f.id = u.id returning f.id, f.name, u.size, f.category_id`;
 }
 
-/** Once an hour is enough to tell which files nobody uses. */
+/** Records that a file is used, at most once an hour, which is precise enough to find unused files. */
 export async function noteFileUse(db: Queryable, id: string): Promise<void> {
   await db`
     update files set last_used_at = clock_timestamp() where id = ${id}

@@ -28,7 +28,7 @@ async function untruths() {
     select * from (select distinct on (job_id) job_id, id as run_id, status from job_runs order by job_id, id desc) r
       full join job_last_runs l using (job_id)
      where (r.run_id, r.status) is distinct from (l.run_id, l.status)`;
-  // Jobs that never ran are found by the flag `has_run`.
+  // The filter for jobs that never ran looks only at jobs without `has_run`.
   const missed = await t.sql`
     select id as said_to_have_run from jobs j where has_run and not exists (select from job_runs r where r.job_id = j.id)`;
   return [...rows, ...missed];

@@ -1,4 +1,5 @@
-// Things that rights are asked about, and whether they lie in reaches: by the very conditions that guard the queries.
+// Things that rights are asked about, and whether they lie within reaches: by the same conditions that guard the
+// queries.
 import type { Permission, PlaceKind } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
 import type { Queryable } from '../database/connection.ts';
@@ -21,12 +22,12 @@ export interface FoundPlace extends Place {
   name: string;
   /** Where it lies, in words: `category “general”`. */
   within: string;
-  /** Of each of the reaches that were asked about, whether it holds there. */
+  /** For each of the given lists of reaches, whether the permission holds there. */
   held: boolean[];
 }
 
 interface Source {
-  /** The rows, as a FROM clause and the id's column. */
+  /** The rows, as a FROM clause; `id` is the column of their id. */
   from: string;
   id: string;
   name: string;
@@ -34,7 +35,7 @@ interface Source {
   condition(sql: Queryable, reaches: readonly Reach[], permission: Permission): Condition;
 }
 
-/** Of the alias c; what is granted on a category above holds, too. */
+/** For the alias `c`. A grant on a category above holds, too. */
 const ofCategory = `'category “' || c.name || '”' || case when c.parent_id is null then '' else ' or one above it' end`;
 
 const sources: Record<PlaceKind, Source> = {
@@ -88,8 +89,8 @@ const sources: Record<PlaceKind, Source> = {
 };
 
 /**
- * A thing that lies in the reaches of who asks, and for each list of reaches whether the permission holds on it there;
- * undefined where there is none, or none that they may see.
+ * Returns a thing within the asker's own reaches, and for each list of reaches whether the permission holds on it;
+ * `undefined` if there is no such thing, or none that they may see.
  */
 export async function findPlace(
   sql: Queryable,

@@ -1,4 +1,4 @@
-// API tokens, by hash. Times are the server's, given by the caller.
+// API tokens, found by hash. The caller passes the server's time.
 import type { NamedScope, Permission, Scope } from '@opsconductor/protocol';
 import type { Grant, TokenBounds } from '../../auth/authority.ts';
 import type { Queryable } from '../database/connection.ts';
@@ -28,7 +28,7 @@ export interface ApiTokenRow {
   lastUsedAddress: string | null;
 }
 
-/** The token of an active user, if it has not expired. */
+/** Returns the token of an active user, if it has not expired. */
 export async function findApiToken(
   sql: Queryable,
   key: { tokenHash: Buffer } | { id: number },
@@ -81,7 +81,7 @@ export async function insertApiToken(sql: Queryable, token: NewApiToken): Promis
   return made;
 }
 
-/** Newest first, those below `beforeId`. */
+/** Returns tokens with ids below `beforeId`, newest first. */
 export async function listApiTokens(
   sql: Queryable,
   userId: number,
@@ -92,7 +92,7 @@ export async function listApiTokens(
     where t.user_id = ${userId} and t.id < ${page.beforeId} order by t.id desc limit ${page.limit}`;
 }
 
-/** How many a user has that have not expired, and whether one of them has that name. */
+/** Counts a user's unexpired tokens, and checks whether one of them has the name. */
 export async function countApiTokens(
   sql: Queryable,
   token: { userId: number; name: string },
@@ -104,7 +104,7 @@ export async function countApiTokens(
   return rows[0] ?? { count: 0, isNameTaken: false };
 }
 
-/** Deletes a token of the user; its name and prefix, or undefined where there is none. */
+/** Deletes a token of the user. Returns its name and prefix, or `undefined` if there is none. */
 export async function deleteApiToken(
   sql: Queryable,
   userId: number,
@@ -119,7 +119,7 @@ export async function deleteExpiredApiTokens(sql: Queryable, userId: number, bef
   await sql`delete from api_tokens where user_id = ${userId} and expires_at < ${before}`;
 }
 
-/** Deletes all tokens of a user; returns how many. */
+/** Deletes all tokens of a user. Returns how many. */
 export async function deleteApiTokens(sql: Queryable, userId: number): Promise<number> {
   return (await sql`delete from api_tokens where user_id = ${userId}`).count;
 }
@@ -129,7 +129,7 @@ export async function findApiTokenExpiry(sql: Queryable, id: number): Promise<Da
   return rows[0]?.expiresAt ?? null;
 }
 
-/** What a list shows of the token `t`; a scope that was deleted has the empty name. */
+/** What a list shows of the token `t`. A scope that was deleted has an empty name. */
 function listed(sql: Queryable) {
   return sql`t.id, t.name, t.prefix, t.permissions, t.created_at, t.expires_at, t.last_used_at, t.last_used_address,
     (select jsonb_agg(scope || jsonb_build_object('name',

@@ -1,10 +1,10 @@
-// Grants: a role or one permission, for a user or a user group, everywhere or on one scope.
+// Grants: a role or a single permission, for a user or a user group, everywhere or on one scope.
 import type { GrantSubject, NamedScope, Permission, Role, Scope } from '@opsconductor/protocol';
 import type { Grant } from '../../auth/authority.ts';
 import type { Queryable } from '../database/connection.ts';
 import { scopeNameColumn } from './scope-names.ts';
 
-/** The grants of the user `u`, own and of their user groups, as JSON for a select list. */
+/** Returns a column with the grants of the user `u`, their own and those of their user groups, as JSON. */
 export function grantsColumn(sql: Queryable) {
   return sql.unsafe(`(select coalesce(jsonb_agg(jsonb_build_object('role', g.role, 'permission', g.permission,
       'scope', ${scopeOfGrant}, 'categoryIds', to_jsonb(${categoriesOfGrant}))), '[]')
@@ -18,7 +18,7 @@ const scopeOfGrant = `case
   when g.segment_id is not null then jsonb_build_object('kind', 'segment', 'id', g.segment_id)
   when g.target_group_id is not null then jsonb_build_object('kind', 'target_group', 'id', g.target_group_id) end`;
 
-/** Of a grant on a category: itself and all below it, as an array. */
+/** For a grant on a category: the ids of the category and all below it, as an array. */
 const categoriesOfGrant = `case when g.category_id is not null then
   array(select below.id from categories below where g.category_id = any(below.ancestor_ids)) end`;
 
@@ -48,7 +48,7 @@ const scopeColumns = {
   target_group: 'targetGroupId',
 } as const;
 
-/** @throws PostgresError of the constraint `role_grants_once` for one that is there already. */
+/** @throws {PostgresError} of the constraint `role_grants_once` if the grant already exists. */
 export async function insertGrant(sql: Queryable, grant: NewGrant, now: Date): Promise<number> {
   const { scope, ...rest } = grant;
   const row = {
@@ -81,7 +81,7 @@ export interface GrantFilter {
   scopeId?: number;
 }
 
-/** Newest first, those below `beforeId`. */
+/** Returns grants with ids below `beforeId`, newest first. */
 export async function searchGrants(
   sql: Queryable,
   filter: GrantFilter,
@@ -93,7 +93,7 @@ export async function searchGrants(
     order by g.id desc limit ${page.limit}`;
 }
 
-/** All of them, oldest first. */
+/** Returns all matching grants, oldest first. */
 export async function listGrantsLike(sql: Queryable, filter: GrantFilter): Promise<GrantRow[]> {
   return sql<GrantRow[]>`${selectGrants(sql)} where true ${matching(sql, filter)} order by g.id`;
 }
@@ -108,7 +108,7 @@ function matching(sql: Queryable, filter: GrantFilter) {
       ${onScope(sql, filter)}`;
 }
 
-/** All that a user has, own ones first, then those of their user groups by name. */
+/** Returns all grants of a user: their own first, then those of their user groups by name. */
 export async function listGrantsOf(sql: Queryable, userId: number): Promise<GrantRow[]> {
   return sql<GrantRow[]>`
     ${selectGrants(sql)}
@@ -117,7 +117,7 @@ export async function listGrantsOf(sql: Queryable, userId: number): Promise<Gran
     order by g.user_group_id is not null, lower(ug.name), g.id`;
 }
 
-/** What user groups give, in the order of nothing. */
+/** Returns the grants of these user groups, in no particular order. */
 export async function grantsOfGroups(sql: Queryable, groupIds: readonly number[]): Promise<Grant[]> {
   return sql<Grant[]>`
     select g.role, g.permission, ${sql.unsafe(scopeOfGrant)} as scope,

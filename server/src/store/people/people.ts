@@ -1,4 +1,4 @@
-// Users as an administrator sees them, and what keeps the last administrator.
+// Users as an administrator sees them, and the protection of the last administrator.
 import type { Role, UserKind } from '@opsconductor/protocol';
 import type { Queryable, Tx } from '../database/connection.ts';
 import { containsPattern } from '../database/cursor.ts';
@@ -9,14 +9,17 @@ import type { Condition } from './visibility.ts';
 const peopleLock = 0x6f70_7065;
 
 /**
- * Held to the end of the transaction by everyone who changes users, user groups or grants: two who each saw the other's
- * administrator still there would leave none. Taken before any row lock.
+ * Taken by everyone who changes users, user groups or grants, and held until the transaction ends. Otherwise two
+ * transactions, each relying on an administrator whom the other removes, could leave none. Take it before any row lock.
  */
 export async function lockPeople(tx: Tx): Promise<void> {
   await tx`select pg_advisory_xact_lock(${peopleLock})`;
 }
 
-/** Active users with the role admin everywhere; of them people with a password or a sign-in link. */
+/**
+ * Counts the active users with the role admin everywhere, and those of them who are people with a password or a sign-in
+ * link.
+ */
 export async function countAdministrators(
   tx: Queryable,
   now: Date,
@@ -29,7 +32,9 @@ export async function countAdministrators(
   return rows[0] ?? { active: 0, canSignIn: 0 };
 }
 
-/** The administrator who may be let in from the server's own terminal: the first user where it still is one. */
+/**
+ * Returns the administrator who may be let in from the server's own terminal: the first person who is an active one.
+ */
 export async function findAdministrator(sql: Queryable): Promise<string | undefined> {
   const rows = await sql<{ name: string }[]>`
     select u.name from users u where u.is_active and u.kind = 'person' and ${isAdministrator(sql)}
@@ -37,7 +42,7 @@ export async function findAdministrator(sql: Queryable): Promise<string | undefi
   return rows[0]?.name;
 }
 
-/** A condition on the user `u`: the role admin everywhere, own or of a group. */
+/** SQL condition: the user `u` has the role admin everywhere, directly or through a group. */
 function isAdministrator(sql: Queryable) {
   return sql`exists (
       select from role_grants g
@@ -64,11 +69,11 @@ export interface PersonRow {
   roles: Role[];
   createdAt: Date;
   updatedAt: Date;
-  /** Its name as the list is sorted by. */
+  /** The name in the form by which the list is sorted. */
   sortName: string;
 }
 
-/** When it is asked, for what has not expired by then. */
+/** The time of the request and the limits of sessions, to leave out what has expired. */
 export interface AsOf {
   now: Date;
   session: SessionLimits;
@@ -86,7 +91,7 @@ export interface PersonFilter {
   userGroupId?: number;
 }
 
-/** By name, those after `after`. */
+/** Returns users by name, starting after `after`. */
 export async function searchPeople(
   sql: Queryable,
   filter: PersonFilter,

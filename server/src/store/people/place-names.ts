@@ -1,9 +1,9 @@
-// Segments, target groups and labels as people name them, as far as they may see them.
+// Names of segments, target groups and labels that the caller may see.
 import type { Reach } from '../../auth/authority.ts';
 import type { Queryable } from '../database/connection.ts';
 import { segmentWithin, targetGroupWithin, targetWithin } from './visibility.ts';
 
-/** A segment that may be seen; undefined when there is none. */
+/** Returns a segment that may be seen, or `undefined` if there is none. */
 export async function segmentSeen(
   sql: Queryable,
   id: number,
@@ -15,7 +15,7 @@ export async function segmentSeen(
   return row;
 }
 
-/** Of these names those of segments that may be seen. */
+/** Returns those of these names that belong to segments that may be seen. */
 export async function namesOfSegments(
   sql: Queryable,
   names: readonly string[],
@@ -28,7 +28,7 @@ export async function namesOfSegments(
   return new Set(rows.map((row) => row.name));
 }
 
-/** Of these names those of target groups that may be seen. */
+/** Returns those of these names that belong to target groups that may be seen. */
 export async function namesOfGroups(
   sql: Queryable,
   names: readonly string[],
@@ -42,7 +42,7 @@ export async function namesOfGroups(
   return new Set(rows.map((row) => row.name));
 }
 
-/** Labels of targets in these reaches, by name: on how many, and the values that most of them have. */
+/** Returns labels of targets within these reaches, by name: on how many targets, and the most frequent values. */
 export async function labelsInUse(
   sql: Queryable,
   most: { names: number; values: number },
@@ -62,7 +62,7 @@ export async function labelsInUse(
     from placed group by name order by name limit ${most.names}`;
 }
 
-/** Of these names those of labels that no target in these reaches has. */
+/** Returns those of these label names that no target within these reaches has. */
 export async function labelsOfNoTarget(
   sql: Queryable,
   names: readonly string[],

@@ -1,8 +1,11 @@
-// What scopes are called.
+// Names of scopes.
 import type { NamedScope, Scope } from '@opsconductor/protocol';
 import type { Queryable } from '../database/connection.ts';
 
-/** The name of a scope as an expression, null where it doesn't exist. `kind` and `id` are SQL expressions of ours. */
+/**
+ * Returns an SQL expression for the name of a scope, null if it doesn't exist. `kind` and `id` are trusted SQL
+ * expressions.
+ */
 export function scopeNameColumn(sql: Queryable, kind: string, id: string) {
   return sql.unsafe(`(case ${kind}
     when 'category' then (select name from categories where id = ${id})
@@ -10,7 +13,7 @@ export function scopeNameColumn(sql: Queryable, kind: string, id: string) {
     when 'target_group' then (select name from target_groups where id = ${id}) end)`);
 }
 
-/** Those of the scopes that exist, named, in any order. */
+/** Returns those of the scopes that exist, with names, in any order. */
 export async function nameScopes(sql: Queryable, scopes: readonly Scope[]): Promise<NamedScope[]> {
   if (scopes.length === 0) return [];
   return sql<NamedScope[]>`

@@ -1,4 +1,4 @@
-// Browser sessions. Times are the server's, given by the caller.
+// Browser sessions. The caller passes the server's time.
 import type { Grant } from '../../auth/authority.ts';
 import type { Queryable } from '../database/connection.ts';
 import { grantsColumn } from './grants.ts';
@@ -12,16 +12,16 @@ export interface SessionRow {
   lastSeenAt: Date;
 }
 
-/** How long a session lasts unused, and at most. */
+/** How long a session lasts while unused, and at most. */
 export interface SessionLimits {
   idleMs: number;
   absoluteMs: number;
 }
 
-/** By what it is found: a browser's cookie, or what the server remembers of it. */
+/** How a session is found: by a browser's cookie, or by the id that the server remembers. */
 export type SessionKey = { tokenHash: Buffer } | { id: number };
 
-/** The session of an active user, if it is neither past its absolute nor its idle limit. */
+/** Returns the session of an active user, if it is neither past its absolute nor its idle limit. */
 export async function findSession(
   sql: Queryable,
   key: SessionKey,
@@ -67,7 +67,7 @@ export interface ListedSession {
   expiresAt: Date;
 }
 
-/** The open sessions of a user, the one used last first. */
+/** Returns the open sessions of a user, the most recently used first. */
 export async function listSessions(
   sql: Queryable,
   userId: number,
@@ -81,20 +81,20 @@ export async function listSessions(
     order by s.last_seen_at desc, s.id desc limit 1000`;
 }
 
-/** Whether the session was opened by a one-time code, after that time. */
+/** Whether the session was opened by a one-time code after the given time. */
 export async function wasOpenedByCode(sql: Queryable, id: number, after: Date): Promise<boolean> {
   const rows = await sql`
     select from sessions where id = ${id} and opened_by = 'code' and created_at > ${after}`;
   return rows.length > 0;
 }
 
-/** Ends a session of a user; false where there is none. */
+/** Ends a session of a user. Returns false if there is none. */
 export async function deleteSession(sql: Queryable, userId: number, id: number): Promise<boolean> {
   const result = await sql`delete from sessions where user_id = ${userId} and id = ${id}`;
   return result.count > 0;
 }
 
-/** Ends the session that a cookie held; its id and user, or undefined where it was none. */
+/** Ends the session of a cookie. Returns its id and user, or `undefined` if the cookie belongs to none. */
 export async function deleteSessionByToken(
   sql: Queryable,
   tokenHash: Buffer,
@@ -104,7 +104,7 @@ export async function deleteSessionByToken(
   return rows[0];
 }
 
-/** Ends all sessions of a user but one; returns how many. */
+/** Ends all sessions of a user but one. Returns how many. */
 export async function deleteOtherSessions(
   sql: Queryable,
   userId: number,
@@ -119,7 +119,7 @@ export async function deleteExpiredSessions(sql: Queryable, now: Date, limits: S
   await sql`delete from sessions s where not ${isOpen(sql, now, limits)}`;
 }
 
-/** A condition on the session `s`. */
+/** SQL condition: the session `s` is neither past its absolute nor its idle limit. */
 export function isOpen(sql: Queryable, now: Date, limits: SessionLimits) {
   return sql`(s.expires_at > ${now} and s.created_at > ${new Date(now.getTime() - limits.absoluteMs)}
     and s.last_seen_at > ${new Date(now.getTime() - limits.idleMs)})`;

@@ -1,20 +1,20 @@
-// Passwords that were tried, by name and address. Times are the server's, given by the caller.
+// Password attempts, by name and address. The caller passes the server's time.
 import type { Queryable } from '../database/connection.ts';
 
-/** Whose password is tried, from where. The name may be nobody's. */
+/** Whose password is tried, from which address. There may be no user with that name. */
 export interface Attempt {
   name: string;
-  /** As `rateLimitKeyOf` writes it. */
+  /** In the form of `rateLimitKeyOf`. */
   address: string;
 }
 
 export interface LockRule {
-  /** So many wrong passwords in a row lock. */
+  /** How many wrong passwords in a row lock the name. */
   failures: number;
-  /** The first time for this long, then twice as long with each further one. */
+  /** Duration of the first lock; it doubles with each further wrong password. */
   firstLockMs: number;
   maxLockMs: number;
-  /** Untried for so long, wrong ones are forgotten. */
+  /** Wrong passwords are forgotten after this long without an attempt. */
   forgetAfterMs: number;
 }
 
@@ -25,7 +25,7 @@ export interface Standing {
   failures: number;
 }
 
-/** Whether the name is locked for that address, and whether its password was right from there before. */
+/** Returns whether the name is locked for the address, and whether its password was ever right from there. */
 export async function findStanding(sql: Queryable, attempt: Attempt, now: Date): Promise<Standing> {
   const rows = await sql<Standing[]>`
     select case when locked_until > ${now} then locked_until end as locked_until,
@@ -35,9 +35,10 @@ export async function findStanding(sql: Queryable, attempt: Attempt, now: Date):
 }
 
 /**
- * Counts an attempt as failed before its password is looked at, so that attempts at once can't pass the rule together.
+ * Counts an attempt as failed before its password is checked, so that concurrent attempts can't exceed the limit
+ * together.
  *
- * @returns until when the name is locked for the address, if it was so already; then nothing was counted.
+ * @returns until when the name is locked for the address, if it was locked already; then nothing was counted.
  */
 export async function countAttempt(
   sql: Queryable,
@@ -60,7 +61,7 @@ export async function countAttempt(
   return counted.length > 0 ? null : (await findStanding(sql, attempt, now)).lockedUntil;
 }
 
-/** The password was right: nothing counts against the name from there, and the address is known. */
+/** Records a right password: nothing counts against the name from that address any more, and the address is known. */
 export async function noteSuccess(sql: Queryable, attempt: Attempt, now: Date): Promise<void> {
   await sql`
     insert into sign_in_attempts (name_digest, address, failures, last_attempt_at, succeeded_at)
@@ -69,12 +70,12 @@ export async function noteSuccess(sql: Queryable, attempt: Attempt, now: Date): 
       set failures = 0, locked_until = null, last_attempt_at = ${now}, succeeded_at = ${now}`;
 }
 
-/** Forgets where right passwords came from before then. */
+/** Forgets addresses from which the password was last right before the given time. */
 export async function forgetSuccesses(sql: Queryable, before: Date): Promise<void> {
   await sql`delete from sign_in_attempts where succeeded_at < ${before}`;
 }
 
-/** Lifts every lock of a name; from how many addresses it was locked. */
+/** Lifts every lock of a name. Returns from how many addresses it was locked. */
 export async function unlockName(sql: Queryable, name: string, now: Date): Promise<number> {
   const rows = await sql<{ wasLocked: boolean }[]>`
     with before as (select address, coalesce(locked_until > ${now}, false) as was_locked
@@ -84,7 +85,7 @@ export async function unlockName(sql: Queryable, name: string, now: Date): Promi
   return rows.filter((row) => row.wasLocked).length;
 }
 
-/** The digest of a name, an expression; `name` is text, or SQL of ours. */
+/** Returns an SQL expression for the digest of a name. `name` is a text, or trusted SQL. */
 export function digestOf(sql: Queryable, name: string | ReturnType<Queryable['unsafe']>) {
   return typeof name === 'string'
     ? sql`sha256(convert_to(lower(${name}::text), 'UTF8'))`

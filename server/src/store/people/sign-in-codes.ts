@@ -1,4 +1,4 @@
-// One-time sign-in codes, by hash; a row is deleted when its code is used.
+// One-time sign-in codes, by hash. A row is deleted when its code is used.
 import type { Queryable } from '../database/connection.ts';
 
 export async function insertSignInCode(
@@ -10,12 +10,12 @@ export async function insertSignInCode(
   await sql`insert into sign_in_codes ${sql({ ...code })}`;
 }
 
-/** Deletes the codes of a user that were not used. */
+/** Deletes the unused codes of a user. */
 export async function deleteSignInCodes(sql: Queryable, userId: number): Promise<void> {
   await sql`delete from sign_in_codes where user_id = ${userId}`;
 }
 
-/** Uses a code up: of several at once one gets the user's id. */
+/** Uses up a code. Of several concurrent calls only one gets the user's id. */
 export async function takeSignInCode(
   sql: Queryable,
   codeHash: Buffer,

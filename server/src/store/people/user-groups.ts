@@ -1,4 +1,4 @@
-// User groups and who is in them.
+// User groups and their members.
 import type { UserKind } from '@opsconductor/protocol';
 import type { Queryable } from '../database/connection.ts';
 import { containsPattern } from '../database/cursor.ts';
@@ -18,7 +18,7 @@ export interface UserGroupFields {
   description: string;
 }
 
-/** @throws PostgresError of a unique constraint for a name that is taken. */
+/** @throws {PostgresError} of a unique constraint if the name is taken. */
 export async function insertUserGroup(sql: Queryable, group: UserGroupFields, now: Date): Promise<number> {
   const rows = await sql<{ id: number }[]>`
     insert into user_groups ${sql({ ...group, createdAt: now, updatedAt: now })} returning id`;
@@ -43,7 +43,7 @@ export async function findUserGroup(sql: Queryable, id: number): Promise<UserGro
   return rows[0];
 }
 
-/** By name, those after `after`. */
+/** Returns groups by name, starting after `after`. */
 export async function searchUserGroups(
   sql: Queryable,
   filter: { search?: string },
@@ -57,7 +57,7 @@ export async function searchUserGroups(
     order by lower(g.name), g.id limit ${page.limit}`;
 }
 
-/** Of these ids those of groups that exist. */
+/** Returns those of these groups that exist. */
 export async function existingUserGroups(
   sql: Queryable,
   ids: readonly number[],
@@ -75,7 +75,7 @@ export interface MemberRow {
   addedAt: Date;
 }
 
-/** By name, those after `after`. */
+/** Returns members by name, starting after `after`. */
 export async function listMembers(
   sql: Queryable,
   groupId: number,
@@ -101,7 +101,7 @@ export async function groupIdsOf(sql: Queryable, userId: number): Promise<number
   return rows.map((row) => row.userGroupId);
 }
 
-/** False where they are in it already. */
+/** Adds a member. Returns false if they already were one. */
 export async function addMember(
   sql: Queryable,
   groupId: number,
@@ -114,7 +114,7 @@ export async function addMember(
   return result.count > 0;
 }
 
-/** False where they are not in it. */
+/** Removes a member. Returns false if they were none. */
 export async function removeMember(sql: Queryable, groupId: number, userId: number): Promise<boolean> {
   const result = await sql`
     delete from user_group_members where user_group_id = ${groupId} and user_id = ${userId}`;

@@ -4,10 +4,10 @@ import { inTransaction } from '../database/transaction.ts';
 import { deleteUser, tablesNaming } from './users.ts';
 
 const rowsEach = 3_000;
-/** Those that grow with what is run and saved, and tell who did it. */
+/** Tables that grow with runs and saved versions, and name the user who did something. */
 const longTables = ['job_runs', 'job_run_step_attempts', 'job_versions'];
 
-test('a user who did nothing is deleted without a look at all runs, attempts and versions that there are', async () => {
+test('a user who did nothing is deleted without scanning all runs, attempts and versions', async () => {
   await using t = await setupRuns();
   await t.start();
   await t.settle(endOf(await t.claimOne()));
@@ -25,20 +25,20 @@ test('a user who did nothing is deleted without a look at all runs, attempts and
   await t.sql`analyze`;
   const [{ id }] = await t.sql<[{ id: number }]>`insert into users (name) values ('mistyped') returning id`;
   const [before, after] = await inTransaction(t.sql, async (tx) => {
-    // Of the connection, with what it has not told yet of what it did before.
+    // Statistics of this connection, including what it has not reported yet.
     const readWhole = () => tx<{ relname: string; seqScan: number }[]>`
       select relname, seq_scan from pg_stat_xact_user_tables where relname = any(${longTables}) order by relname`;
     const first = [...(await readWhole())];
     expect(await tablesNaming(tx, id)).toEqual([]);
     await deleteUser(tx, id);
-    // With what the references of other tables have the database look at.
+    // Includes the scans caused by foreign keys of other tables.
     return [first, [...(await readWhole())]];
   });
   expect(after).toHaveLength(longTables.length);
   expect(after).toEqual(before);
 });
 
-test('who started a run is named in runs, who decided of a held step in attempts', async () => {
+test('a user who cancelled a run is named in runs, one who decided about a held step in attempts', async () => {
   await using t = await setupRuns();
   await t.start();
   await t.settle(endOf(await t.claimOne()));

@@ -1,4 +1,4 @@
-// Users, people and service accounts, with their grants.
+// Users, both people and service accounts, with their grants.
 import type { Role, UserKind } from '@opsconductor/protocol';
 import type { Grant } from '../../auth/authority.ts';
 import type { Queryable } from '../database/connection.ts';
@@ -20,7 +20,7 @@ export async function findUserById(sql: Queryable, id: number): Promise<UserRow 
   return rows[0];
 }
 
-/** Whatever the case of its letters. */
+/** Finds a user by name, without regard to case. */
 export async function findUserByName(sql: Queryable, name: string): Promise<UserRow | undefined> {
   const rows = await sql<UserRow[]>`${selectUsers(sql)} where lower(u.name) = lower(${name})`;
   return rows[0];
@@ -33,7 +33,7 @@ function selectUsers(sql: Queryable) {
     from users u`;
 }
 
-/** A person with these roles everywhere. */
+/** Inserts a person with these roles everywhere. */
 export async function insertUser(sql: Queryable, name: string, roles: readonly Role[]): Promise<number> {
   const rows = await sql<{ id: number }[]>`insert into users (name) values (${name}) returning id`;
   const id = rows[0]?.id ?? 0;
@@ -70,13 +70,13 @@ export async function deleteUser(sql: Queryable, id: number): Promise<void> {
   await sql`delete from users where id = ${id}`;
 }
 
-/** Locks the user's row, so that of two concurrent changes the second sees the first. */
+/** Locks the user's row, so that the second of two concurrent changes sees the first. */
 export async function lockUser(sql: Queryable, id: number): Promise<UserRow | undefined> {
   await sql`select 1 from users where id = ${id} for update`;
   return findUserById(sql, id);
 }
 
-/** Null takes the password away. */
+/** `null` removes the password. */
 export async function setPasswordHash(
   sql: Queryable,
   id: number,
@@ -90,8 +90,8 @@ export async function noteSignIn(sql: Queryable, id: number, now: Date): Promise
 }
 
 /**
- * Tables in which the user is named for what they made or decided: those with a reference to users that deleting the
- * user would empty. Read from the catalog, so that none is missed.
+ * Returns the tables in which the user is named for what they made or decided: those with a foreign key to users that
+ * deleting the user would set to null. Read from the catalog, so that none is missed.
  */
 export async function tablesNaming(sql: Queryable, id: number): Promise<string[]> {
   const references = await sql<{ tableName: string; columnName: string }[]>`

@@ -1,5 +1,6 @@
-// Rights as conditions of a query: what a caller may not see is not in its answer, nor in its counts. Each function
-// gives a boolean expression over an alias; a row must lie in every reach (the grants', and the API token's).
+// Rights as conditions of a query: what a caller may not see is neither in its result nor in its counts. Each function
+// returns a boolean expression on an alias. A row must lie in every reach (that of the grants, and that of the API
+// token).
 
 import type { PendingQuery, Row } from 'postgres';
 import type { Reach } from '../../auth/authority.ts';
@@ -8,15 +9,15 @@ import type { Queryable } from '../database/connection.ts';
 /** A condition, to be put after `and`. */
 export type Condition = PendingQuery<Row[]>;
 
-/** The reaches of the server itself, which asks on nobody's behalf. */
+/** The reaches of the server itself, which acts on nobody's behalf. */
 export const unrestricted: readonly Reach[] = [];
 
-/** Whether nothing is left out by these, so that no condition need be asked. */
+/** Whether these leave nothing out, so that no condition is needed. */
 export function reachesEverything(reaches: readonly Reach[]): boolean {
   return reaches.every((reach) => reach.everywhere);
 }
 
-/** Jobs and categories, by the category. `category` is the column's name: `j.category_id`. */
+/** Condition on jobs and categories, by the category. `category` is the column's name: `j.category_id`. */
 export function jobWithin(sql: Queryable, reaches: readonly Reach[], category = 'j.category_id') {
   return all(
     sql,
@@ -25,12 +26,15 @@ export function jobWithin(sql: Queryable, reaches: readonly Reach[], category = 
   );
 }
 
-/** Targets, by their segment or a group that they are in. `alias` is that of `targets`. */
+/** Condition on targets, by their segment or a group that contains them. `alias` is that of `targets`. */
 export function targetWithin(sql: Queryable, reaches: readonly Reach[], alias = 't') {
   return all(sql, reaches, (reach) => one(sql, targetIn(sql, reach, `${alias}.segment_id`, `${alias}.id`)));
 }
 
-/** Target runs: those of a job or on a target that the caller may see. Aliases are those of `job_run_targets` and `jobs`. */
+/**
+ * Condition on target runs: those of a job, or on a target, that the caller may see. `alias` is that of
+ * `job_run_targets`, `job` that of `jobs`.
+ */
 export function targetRunWithin(sql: Queryable, reaches: readonly Reach[], alias = 'tr', job = 'j') {
   return all(sql, reaches, (reach) =>
     one(sql, [
@@ -41,9 +45,9 @@ export function targetRunWithin(sql: Queryable, reaches: readonly Reach[], alias
 }
 
 /**
- * Target runs that the caller may see whatever their job is, as conditions of which one must hold, each by an index of its own.
- * Undefined where there are no such by themselves: of a right and a token's bounds one may go by the job, and the other by
- * the target. The alias is `tr`.
+ * Target runs that the caller may see whatever their job is, as alternative conditions, each for an index of its own.
+ * Returns `undefined` if this can't be separated from the job: a grant may cover the job while the token's bounds cover
+ * the target, or the other way around. The alias is `tr`.
  */
 export function targetRunOnTargets(sql: Queryable, reaches: readonly Reach[]): Condition[] | undefined {
   const bounded = reaches.filter((reach) => !reach.everywhere);
@@ -53,21 +57,24 @@ export function targetRunOnTargets(sql: Queryable, reaches: readonly Reach[]): C
   return on.length === 0 ? [sql`false`] : on;
 }
 
-/** Runs with a target run that the caller may see. Aliases are those of `job_runs` and `jobs`. */
+/** Condition on runs that have a target run which the caller may see. Aliases are those of `job_runs` and `jobs`. */
 export function runWithin(sql: Queryable, reaches: readonly Reach[], alias = 'r', job = 'j') {
   if (reachesEverything(reaches)) return sql`true`;
   return sql`exists (select from job_run_targets seen where seen.job_run_id = ${sql.unsafe(`${alias}.id`)}
     and ${targetRunWithin(sql, reaches, 'seen', job)})`;
 }
 
-/** Runs of which the right covers every target run. Aliases are those of `job_runs` and `jobs`. */
+/** Condition on runs of which the right covers every target run. Aliases are those of `job_runs` and `jobs`. */
 export function wholeRunWithin(sql: Queryable, reaches: readonly Reach[], alias = 'r', job = 'j') {
   if (reachesEverything(reaches)) return sql`true`;
   return sql`not exists (select from job_run_targets other where other.job_run_id = ${sql.unsafe(`${alias}.id`)}
     and not coalesce(${targetRunWithin(sql, reaches, 'other', job)}, false))`;
 }
 
-/** Segments that a right is on, and with `containing` those that have a target of a group that a right is on. */
+/**
+ * Condition on segments that a right is on, and with `containing` also those that have a target of a group that a right
+ * is on.
+ */
 export function segmentWithin(
   sql: Queryable,
   reaches: readonly Reach[],
@@ -83,7 +90,9 @@ export function segmentWithin(
   });
 }
 
-/** Target groups that a right is on, and with `containing` those that have a target that it is on. */
+/**
+ * Condition on target groups that a right is on, and with `containing` also those that contain a target that it is on.
+ */
 export function targetGroupWithin(
   sql: Queryable,
   reaches: readonly Reach[],
@@ -101,7 +110,7 @@ export function targetGroupWithin(
     where gm.target_group_id = ${sql.unsafe(group)} and ${targetWithin(sql, reaches, 'gt')}))`;
 }
 
-/** Inventories, by the segment that they are of; for one that is of none the right must hold everywhere. */
+/** Condition on inventories, by their segment. For an inventory without a segment, the right must apply everywhere. */
 export function inventoryWithin(
   sql: Queryable,
   reaches: readonly Reach[],
@@ -111,21 +120,24 @@ export function inventoryWithin(
   return sql`coalesce(${segmentWithin(sql, reaches, segment)}, false)`;
 }
 
-/** Plans of imports: whoever has the right in all segments that it concerns. */
+/** Condition on import plans: the right must cover all segments that the plan concerns. */
 export function inventoryPlanWithin(sql: Queryable, reaches: readonly Reach[], alias = 'p'): Condition {
   if (reachesEverything(reaches)) return sql`true`;
   return sql`not exists (select from unnest(${sql.unsafe(`${alias}.segment_ids`)}) as concerned(id)
     where not ${segmentWithin(sql, reaches, 'concerned.id')})`;
 }
 
-/** Imports of jobs: whoever has the right in all categories that it concerns. */
+/** Condition on job imports: the right must cover all categories that the import concerns. */
 export function jobImportWithin(sql: Queryable, reaches: readonly Reach[], alias = 'i'): Condition {
   if (reachesEverything(reaches)) return sql`true`;
   return sql`not exists (select from unnest(${sql.unsafe(`${alias}.category_ids`)}) as concerned(id)
     where not ${jobWithin(sql, reaches, 'concerned.id')})`;
 }
 
-/** Rows of the audit log, by where they happened; those of a target also by the groups it is in now. */
+/**
+ * Condition on rows of the audit log, by where they happened; rows about a target also by the groups that contain it
+ * now.
+ */
 export function auditWithin(sql: Queryable, reaches: readonly Reach[]) {
   return all(sql, reaches, (reach) => {
     const scoped = sql`a.category_id = any(${reach.categoryIds as number[]}::bigint[])
@@ -137,7 +149,7 @@ export function auditWithin(sql: Queryable, reaches: readonly Reach[]) {
   });
 }
 
-/** Null for a target that was deleted and that no segment covers. */
+/** Null for a deleted target that no segment covers. */
 function targetIn(sql: Queryable, reach: Reach, segment: string, target: string): Condition[] {
   const { segmentIds, targetGroupIds } = reach;
   if (targetGroupIds.length === 0) return among(sql, segment, segmentIds);
@@ -147,7 +159,10 @@ function targetIn(sql: Queryable, reach: Reach, segment: string, target: string)
   return [...among(sql, segment, segmentIds), inGroup];
 }
 
-/** No condition for no ids: what can't be true only keeps the planner from using an index for the rest. */
+/**
+ * Returns no condition for no ids: a condition that can't be true would only keep the planner from using an index for
+ * the others.
+ */
 function among(sql: Queryable, column: string, ids: readonly number[]): Condition[] {
   return ids.length === 0 ? [] : [sql`${sql.unsafe(column)} = any(${ids as number[]}::bigint[])`];
 }

@@ -1,4 +1,4 @@
-// What is given a credential or asks for it, of what a reader may see.
+// Which targets, groups, segments and jobs use a credential, as far as the reader may see them.
 import type { Reach } from '../../auth/authority.ts';
 import type { Queryable } from '../database/connection.ts';
 import { jobWithin, targetGroupWithin, targetWithin } from '../people/visibility.ts';
@@ -15,7 +15,11 @@ export interface CredentialUsageRows {
   jobs: Users;
 }
 
-/** @param most how many of each kind are named; all are counted. */
+/**
+ * Returns what uses a credential.
+ *
+ * @param most how many of each kind are named; all are counted.
+ */
 export async function readCredentialUsage(
   sql: Queryable,
   credential: { id: string; name: string },

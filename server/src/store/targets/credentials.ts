@@ -20,7 +20,7 @@ export interface CredentialRow {
   expiresOn: string | null;
   createdAt: Date;
   createdByName: string | null;
-  /** Of the newest version. */
+  /** When the newest version was saved. */
   savedAt: Date;
 }
 
@@ -55,7 +55,10 @@ export async function findCredential(
   return row;
 }
 
-/** Those of the names that a credential has in a segment that a right is on, or that has a target that it is on. */
+/**
+ * Returns those of the names that belong to a credential in a segment that the reader has a right on, or that contains
+ * a target they have a right on.
+ */
 export async function usableCredentialNames(
   sql: Queryable,
   names: readonly string[],
@@ -67,13 +70,15 @@ export async function usableCredentialNames(
   return new Set(rows.map((row) => row.name));
 }
 
-/** Locks a credential, whoever asks, so that no target takes it up meanwhile; undefined when there is none. */
+/**
+ * Locks a credential, whoever asks, so that no target starts to use it meanwhile. Returns `undefined` if there is none.
+ */
 export async function lockCredential(tx: Tx, id: string): Promise<CredentialRow | undefined> {
   const locked = await tx`select 1 from credentials where id = ${id} for update`;
   return locked.length === 0 ? undefined : findCredential(tx, id, unrestricted);
 }
 
-/** Credentials in segments within the reaches, by name, one more than `limit` where there are more. */
+/** Returns credentials in segments within the reaches, by name, one more than `limit` if there are more. */
 export async function listCredentials(
   sql: Queryable,
   query: { segmentId?: number; toRotate?: boolean; expiresBy?: string; limit: number; cursor?: string },
@@ -81,7 +86,7 @@ export async function listCredentials(
 ): Promise<CredentialRow[]> {
   const { segmentId, limit, cursor } = query;
   const after = cursor === undefined ? undefined : decodeCursor(cursor, ['string', 'number'] as const);
-  // A name is unique within its segment, so name and segment are a whole key.
+  // A name is unique within its segment, so name and segment together are a complete key.
   return sql<CredentialRow[]>`
     ${selectCredentials(sql)}
      where ${segmentWithin(sql, reaches, 'c.segment_id')}
@@ -93,7 +98,7 @@ export async function listCredentials(
      limit ${limit + 1}`;
 }
 
-/** Stores a further version and makes it the current one; the caller holds the credential's row. */
+/** Stores a further version and makes it the current one. The caller has locked the credential's row. */
 export async function insertCredentialVersion(
   tx: Tx,
   id: string,
@@ -110,7 +115,7 @@ export async function insertCredentialVersion(
   await updateCredential(tx, id, beside);
 }
 
-/** Changes what is written beside the seal; the caller holds the credential's row. */
+/** Changes the fields that are not sealed. The caller has locked the credential's row. */
 export async function updateCredential(
   tx: Tx,
   id: string,
@@ -123,7 +128,7 @@ export async function deleteCredential(tx: Tx, id: string): Promise<void> {
   await tx`delete from credentials where id = ${id}`;
 }
 
-/** The current version of a credential as a lease carries it. */
+/** Returns the current version of a credential as a lease contains it. */
 export async function findSealedCredential(
   sql: Queryable,
   id: string,

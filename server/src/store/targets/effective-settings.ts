@@ -1,12 +1,12 @@
-// Inherited connection settings in SQL. What is nearer to the target wins: the target, its groups by priority and then
-// name, its segment. Aliases are `t` of targets and `sg` of the target's segment.
+// Inherited connection settings in SQL. The most specific place wins: the target, then its groups by priority and name,
+// then its segment. Aliases: `t` for targets and `sg` for the target's segment.
 import type { InheritedSettings } from '@opsconductor/protocol';
 import type { Queryable } from '../database/connection.ts';
 import type { Condition } from '../people/visibility.ts';
 
-/** All settings that the target has or inherits, merged; its own port is beside it, in `t.port`. */
+/** SQL: all settings that the target has or inherits, merged, without its own port, which is in `t.port`. */
 export function mergedSettings(sql: Queryable): Condition {
-  // Of equal names jsonb_object_agg keeps the last, so the group that wins comes last.
+  // For equal names jsonb_object_agg keeps the last value, so the winning group comes last.
   return sql`(sg.settings || coalesce((
     select jsonb_object_agg(e.key, e.value order by ig.priority, ig.name collate "C" desc)
     from target_group_members im join target_groups ig on ig.id = im.target_group_id
@@ -14,7 +14,7 @@ export function mergedSettings(sql: Queryable): Condition {
     where im.target_id = t.id), '{}') || t.settings)`;
 }
 
-/** Id of the credential that the target has or inherits; null where it has none. */
+/** SQL: id of the credential that the target has or inherits; null if there is none. */
 export function inheritedCredential(sql: Queryable): Condition {
   return sql`coalesce(t.credential_id, (
     select ic.credential_id
@@ -23,7 +23,7 @@ export function inheritedCredential(sql: Queryable): Condition {
     where im.target_id = t.id order by ig.priority desc, ig.name collate "C" limit 1), sg.credential_id)`;
 }
 
-/** Id of the credential of this name in the target's segment; null where there is none, or no name. */
+/** SQL: id of the credential with this name in the target's segment; null if there is none, or no name. */
 export function namedCredential(sql: Queryable, name: Condition): Condition {
   return sql`(select nc.id from credentials nc where nc.segment_id = t.segment_id and nc.name = ${name})`;
 }
@@ -38,7 +38,7 @@ export interface SettingsPlace {
   credentialName: string | null;
 }
 
-/** Every place that may give settings to a target, the most particular first. */
+/** Returns every place that may give settings to a target, the most specific first. */
 export async function settingsPlaces(sql: Queryable, targetId: number): Promise<SettingsPlace[]> {
   return sql<SettingsPlace[]>`
     select p.kind, p.id, p.name, p.settings, p.credential_id, c.name as credential_name
@@ -61,7 +61,7 @@ export async function settingsPlaces(sql: Queryable, targetId: number): Promise<
     order by p.place, p.priority desc, p.name collate "C"`;
 }
 
-/** Id of the credential of this name in a segment; undefined when there is none. */
+/** Returns the id of the credential with this name in a segment, or `undefined` if there is none. */
 export async function findCredentialByName(
   sql: Queryable,
   segmentId: number,
@@ -72,7 +72,7 @@ export async function findCredentialByName(
   return row?.id;
 }
 
-/** How many target groups give this credential to their targets, and whether its segment does. */
+/** Returns how many target groups give this credential to their targets, and whether its segment does. */
 export async function usesOfCredential(
   sql: Queryable,
   id: string,

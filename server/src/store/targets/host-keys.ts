@@ -14,7 +14,7 @@ export interface HostKeyRow {
 
 export type HostKeySource = 'connection' | 'scan' | 'known_hosts';
 
-/** Host keys of these targets: accepted ones first, then the newest. */
+/** Returns host keys of these targets, accepted ones first, then the newest. */
 export async function listHostKeys(sql: Queryable, targetIds: readonly number[]): Promise<HostKeyRow[]> {
   if (targetIds.length === 0) return [];
   return sql<HostKeyRow[]>`
@@ -26,7 +26,7 @@ export async function listHostKeys(sql: Queryable, targetIds: readonly number[])
      order by k.target_id, k.state <> 'accepted', k.seen_at desc, k.fingerprint`;
 }
 
-/** Accepted keys: as OpenSSH lines, and as fingerprints where no connection has shown the key yet. */
+/** Returns accepted keys: as OpenSSH lines, or as fingerprints if no connection has shown the key yet. */
 export async function listAcceptedLines(
   sql: Queryable,
   targetIds: readonly number[],
@@ -59,7 +59,7 @@ export async function completeAcceptedKey(
      where target_id = ${key.targetId} and fingerprint = ${key.fingerprint} and state = 'accepted'`;
 }
 
-/** Keeps the one key that a target showed last and that is not accepted: an impostor can't fill the table. */
+/** Keeps only the last unaccepted key that a target has shown, so that an impostor can't fill the table. */
 export async function replaceOfferedKey(
   tx: Tx,
   key: {
@@ -78,13 +78,13 @@ export async function replaceOfferedKey(
     on conflict (target_id, fingerprint) do update set state = excluded.state, seen_at = clock_timestamp()`;
 }
 
-/** These targets have shown an accepted key again: what they showed meanwhile, and nobody accepted, is over. */
+/** Forgets the changed keys of these targets, because they have shown an accepted key again. */
 export async function forgetChangedKeys(sql: Queryable, targetIds: readonly number[]): Promise<void> {
   await sql`
     delete from target_host_keys where target_id = any(${[...targetIds]}::bigint[]) and state = 'changed'`;
 }
 
-/** Makes one key the accepted one; every other key of the target goes. */
+/** Makes one key the accepted one and deletes every other key of the target. */
 export async function acceptOnly(
   tx: Tx,
   key: { targetId: number; fingerprint: string; acceptedBy: number },
@@ -96,7 +96,7 @@ export async function acceptOnly(
      where target_id = ${key.targetId} and fingerprint = ${key.fingerprint}`;
 }
 
-/** Forgets every key of a target, as when it becomes another host; returns the accepted fingerprints. */
+/** Forgets every key of a target, for example when it becomes another host. Returns the accepted fingerprints. */
 export async function deleteHostKeys(tx: Tx, targetId: number): Promise<string[]> {
   const rows = await tx<{ fingerprint: string; state: string }[]>`
     delete from target_host_keys where target_id = ${targetId} returning fingerprint, state`;
@@ -111,8 +111,8 @@ export interface NewAcceptedKey {
 }
 
 /**
- * Accepts these keys beside those that are accepted. What the targets had offered and nobody accepted goes; so does all
- * else of targets whose keys are to be replaced.
+ * Accepts these keys in addition to those already accepted. Unaccepted keys that the targets have shown are deleted.
+ * For targets whose keys are to be replaced, all their other keys are deleted as well.
  */
 export async function acceptKeys(
   tx: Tx,
@@ -135,7 +135,7 @@ export async function acceptKeys(
     on conflict (target_id, fingerprint) do nothing`;
 }
 
-/** The first of these targets that has more accepted keys than a lease may carry. */
+/** Returns the name of the first of these targets that has more accepted keys than a lease may contain. */
 export async function tooManyKeys(
   tx: Tx,
   targetIds: readonly number[],
@@ -148,7 +148,7 @@ export async function tooManyKeys(
   return row?.name;
 }
 
-/** Of a segment's targets: takes an accepted key away wherever it is; answers from which. */
+/** Removes an accepted key from all targets of a segment. Returns the targets that had it. */
 export async function deleteAcceptedInSegment(
   tx: Tx,
   segmentId: number,
@@ -160,7 +160,7 @@ export async function deleteAcceptedInSegment(
     returning t.id, t.name`;
 }
 
-/** Accepted keys of a segment's targets. */
+/** Returns the accepted keys of a segment's targets. */
 export async function listAcceptedKeys(
   sql: Queryable,
   segmentId: number,

@@ -1,4 +1,4 @@
-// What a scan has found, compared with what is accepted now. One statement however many targets it has.
+// What a scan has found, compared with what is accepted now: one statement for any number of targets.
 import type { HostScanItem, RunSelection, ScanFinding, ScanKind } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
 import type { Queryable, Tx } from '../database/connection.ts';
@@ -18,7 +18,7 @@ export interface ScanRow {
   done: number;
 }
 
-/** Scans with a target that may be seen, the newest first; one more than `limit` where there are more. */
+/** Returns scans with a target that may be seen, newest first, one more than `limit` if there are more. */
 export async function listScans(
   sql: Queryable,
   query: { limit: number; cursor?: string | undefined; id?: number },
@@ -39,7 +39,7 @@ export async function listScans(
     order by s.id desc limit ${query.limit + 1}`;
 }
 
-/** Whether there is a scan with a target that may be seen. */
+/** Whether the scan exists and has a target that may be seen. */
 export async function isScanSeen(
   sql: Queryable,
   scanId: number,
@@ -52,7 +52,7 @@ export async function isScanSeen(
   return (await sql`select from host_scans s where s.id = ${scanId} and ${seen}`).length > 0;
 }
 
-/** Targets of a scan that lie outside the reaches. */
+/** Returns targets of a scan that lie outside the reaches. */
 export async function scanTargetsOutside(
   sql: Queryable,
   scanId: number,
@@ -64,11 +64,11 @@ export async function scanTargetsOutside(
 }
 
 /**
- * Table expressions: `shown` has the keys that each target has shown, `item` the finding of each target. A key of a type of
- * which another is accepted is a change; one of another type is an addition. Sets are joined, never looked up row by row:
- * a scan has tens of thousands of keys.
+ * SQL table expressions: `shown` has the keys that each target has shown, `item` has each target's finding. A key
+ * counts as changed if another key of its type is accepted, otherwise as added. Sets are joined rather than looked up
+ * row by row, because a scan can have tens of thousands of keys.
  *
- * @param only what is looked at, where that is not all of the scan: these targets, or those that may have the finding.
+ * @param only restricts the scan to these targets, or to those that may have the finding.
  */
 function reviewed(
   sql: Queryable,
@@ -81,7 +81,8 @@ function reviewed(
     ids === undefined ? sql`true` : sql`${sql.unsafe(column)} = any(${ids as number[]}::bigint[])`;
   const isIn = (column: string, set: 'accepted' | 'revoked') =>
     sql`${sql.unsafe(column)} in (select x.target_id from ${sql.unsafe(set)} x)`;
-  // What has no accepted key needs no look at its keys but for revoked ones; nothing else is changed, added or the same.
+  // For targets without an accepted key, only revoked keys matter; only targets with one can be changed, added or the
+  // same.
   const needsKey = finding === 'changed' || finding === 'added' || finding === 'same';
   const lookedAt =
     finding === 'new'
@@ -142,12 +143,12 @@ function reviewed(
     )`;
 }
 
-/** `targets t`, where the reaches are not everything: the join of all targets of a scan is a good part of its cost. */
+/** Joins `targets t` only if the reaches are limited: joining all targets of a scan is a large part of the cost. */
 function joinedTargets(sql: Queryable, reaches: readonly Reach[], alias: 'i' | 'k' | 'item'): Condition {
   return reachesEverything(reaches) ? sql`` : sql`join targets t on t.id = ${sql.unsafe(alias)}.target_id`;
 }
 
-/** Table expression: keys that several targets of a scan have shown. */
+/** SQL table expression: keys that several targets of a scan have shown. */
 function twins(sql: Queryable, scanId: number, reaches: readonly Reach[]): Condition {
   return sql`
     twin as materialized (
@@ -162,7 +163,7 @@ export interface ScanSummaryRow {
   review: { finding: 'new' | 'added'; targets: number; keys: number; digest: string; mayApprove: boolean }[];
 }
 
-/** `approvable`: where the reader may accept keys. */
+/** Summarizes a scan. `approvable` is where the reader may accept keys. */
 export async function summarizeScan(
   sql: Queryable,
   scanId: number,
@@ -193,14 +194,17 @@ export interface ReviewItemRow extends Omit<HostScanItem, 'finishedAt' | 'certif
   certificateKeyId: string | null;
 }
 
-/** Findings that the state of an item alone tells. */
+/** Findings that follow from the state of an item alone. */
 const findingStates: Partial<Record<ScanFinding, string[]>> = {
   waiting: ['waiting', 'given'],
   cancelled: ['cancelled'],
   unreachable: ['failed'],
 };
 
-/** Targets of a scan by name, one more than `limit` where there are more; only those of the page are read whole. */
+/**
+ * Returns targets of a scan by name, one more than `limit` if there are more. Only those of the page are read
+ * completely.
+ */
 export async function listScanItems(
   sql: Queryable,
   scanId: number,
@@ -288,23 +292,23 @@ export interface ApprovableKey {
   keyType: string;
   publicKey: string;
   isAccepted: boolean;
-  /** The target is now somewhere else than where it was scanned. */
+  /** The target is now at another address than when it was scanned. */
   hasMoved: boolean;
-  /** Another key that it has shown since to a step, a test or a later scan. */
+  /** Another key that it has since shown to a step, a test or a later scan. */
   shownSince: string | null;
-  /** What is accepted for it. */
+  /** Fingerprints that are accepted for it. */
   accepted: string[];
 }
 
-/** Whether the target of `item` has shown this key to the scan. */
+/** SQL condition: the target of `item` has shown this key to the scan. */
 function showed(sql: Queryable, scanId: number, fingerprint: Condition): Condition {
   return sql`exists (select from host_scan_keys own where own.scan_id = ${scanId} and own.target_id = item.target_id
     and own.fingerprint = ${fingerprint})`;
 }
 
 /**
- * The keys that targets of a scan have shown: of a finding, or of these targets. Locks the targets, by id; runs may be
- * started on them meanwhile.
+ * Returns the keys that targets of a scan have shown, for a finding or for these targets. Locks the targets, by id;
+ * runs can still be started on them.
  */
 export async function lockApprovable(
   tx: Tx,
@@ -318,7 +322,7 @@ export async function lockApprovable(
     with ${reviewed(tx, scanId, reaches)}
     select t.id from targets t where t.id in (select target_id from item where ${chosen})
     order by t.id for no key update`;
-  // Again, as it is now that nobody else changes it.
+  // Read again, now that nobody else can change it.
   return tx<ApprovableKey[]>`
     with ${reviewed(tx, scanId, reaches)}
     select item.target_id, t.name as target_name, i.segment_id, item.finding, k.fingerprint, k.key_type,
@@ -342,7 +346,10 @@ export async function lockApprovable(
     order by item.target_id, k.fingerprint collate "C"`;
 }
 
-/** Why targets of a scan wait: by segment, how many, and who of its agents is there. */
+/**
+ * Returns why targets of a scan wait: for each segment, how many, whether an agent that can scan is connected, and
+ * which connected agents are too old to scan.
+ */
 export async function waitingBySegment(
   sql: Queryable,
   scanId: number,
@@ -379,7 +386,7 @@ export interface ChangedTarget {
   isKnown: boolean;
 }
 
-/** Of these targets of a scan those that have changed, each with one key that is not accepted: that which is known, if any. */
+/** Returns those of these targets of a scan that have changed, each with one unaccepted key: a known one, if any. */
 export async function changedAmong(
   tx: Tx,
   scanId: number,
@@ -402,7 +409,7 @@ export async function changedAmong(
       k.key_type, k.fingerprint`;
 }
 
-/** Those of these targets that have shown an accepted key in the scan. */
+/** Returns those of these targets that have shown an accepted key in the scan. */
 export async function unchangedAmong(
   tx: Tx,
   scanId: number,
@@ -414,7 +421,7 @@ export async function unchangedAmong(
   return rows.map((row) => row.targetId);
 }
 
-/** Locks, by id, those of these targets for which a key is accepted. */
+/** Locks, by id, and returns those of these targets for which a key is accepted. */
 export async function lockTargetsWithKeys(tx: Tx, targetIds: readonly number[]): Promise<number[]> {
   const rows = await tx<{ id: number }[]>`
     select t.id from targets t where t.id = any(${targetIds as number[]}::bigint[]) and exists (

@@ -1,5 +1,5 @@
-// Scans and their targets: made, given out to agents, told of, cancelled. The review of what came out is in
-// host-scan-review.ts.
+// Scans and their targets: creating them, giving targets to agents, recording results, cancelling. host-scan-review.ts
+// has the review of the results.
 import { type InheritedSettings, limits, type RunSelection, type ScanKind } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
 import { type Queryable, type Sql, type Tx, unprepared } from '../database/connection.ts';
@@ -18,7 +18,10 @@ export interface ScanTargetRow {
   settings: InheritedSettings;
 }
 
-/** The selected targets that may be seen; by group or selector only active ones, given by id those first. */
+/**
+ * Returns the selected targets that may be seen. Targets selected by group or selector must be active; those given by
+ * id need not be.
+ */
 export async function selectToScan(
   tx: Tx,
   query: TargetQuery,
@@ -51,7 +54,10 @@ export async function insertScan(
   return row.id;
 }
 
-/** Ends what is left of a scan; answers how many targets that was of each of its segments, undefined where it was over. */
+/**
+ * Ends what is left of a scan. Returns how many targets that were in each of its segments, or `undefined` if the scan
+ * was over.
+ */
 export async function cancelScan(
   tx: Tx,
   scanId: number,
@@ -69,7 +75,7 @@ export async function cancelScan(
     from host_scan_items where scan_id = ${scanId} group by segment_id order by segment_id`;
 }
 
-/** Segments in which targets wait for an agent. */
+/** Returns the segments in which targets wait for an agent. */
 export async function segmentsToScan(sql: Queryable): Promise<number[]> {
   const rows = await sql<{ segmentId: number }[]>`
     select s.id as segment_id from segments s
@@ -87,7 +93,7 @@ export interface GivenItem {
   settings: InheritedSettings;
 }
 
-/** Gives waiting targets of a segment to an agent's session; fewer where fewer wait. */
+/** Gives up to `limit` waiting targets of a segment to an agent's session. */
 export async function giveItems(
   sql: Sql,
   agent: { agentId: number; segmentId: number; sessionNumber: number },
@@ -127,8 +133,8 @@ export interface ScannedItem {
 }
 
 /**
- * Writes what an agent tells of targets that it was given; what it was not given, or was cancelled, is left. Accepted
- * fingerprints get the keys that were shown.
+ * Writes an agent's results for targets that it was given. Results for other targets, and for cancelled ones, are
+ * ignored. Accepted fingerprints are completed with the keys that were shown.
  */
 export async function writeScanned(
   tx: Tx,
@@ -172,7 +178,7 @@ export async function writeScanned(
   await completeScans(tx, scanId);
 }
 
-/** What the agent's sessions before this one were given waits again. */
+/** Makes targets wait again that were given to earlier sessions of the agent, and with `including` also to this one. */
 export async function takeBackItems(
   sql: Queryable,
   agent: { agentId: number; sessionNumber: number },
@@ -185,8 +191,8 @@ export async function takeBackItems(
 }
 
 /**
- * What was given out and never told of waits again, a few times at most; what no agent has looked at in time is given up;
- * and scans with nothing left are over.
+ * Makes targets wait again that were given out and never reported on, a limited number of times. Gives up those that no
+ * agent has looked at in time, and ends scans that have nothing left to do.
  */
 export async function sweepScans(sql: Queryable): Promise<void> {
   const [open] = await sql<{ id: number }[]>`select id from host_scans where completed_at is null limit 1`;
@@ -195,13 +201,13 @@ export async function sweepScans(sql: Queryable): Promise<void> {
     update host_scan_items i set state = case when i.tries < ${maxTries} then 'waiting' else 'failed' end,
       finished_at = case when i.tries < ${maxTries} then null else clock_timestamp() end,
       reason = case when i.tries < ${maxTries} then null else 'agent_silent' end,
-      message = case when i.tries < ${maxTries} then null else 'No agent told of this target.' end,
+      message = case when i.tries < ${maxTries} then null else 'No agent reported on this target.' end,
       advice = case when i.tries < ${maxTries} then null else 'Look at the agents of the segment, and scan it again.' end,
       agent_id = null, session_number = null
     where i.state = 'given' and i.given_at < clock_timestamp() - ${limits.scanGivenForMs} * interval '1 millisecond'`;
   await sql`
     update host_scan_items i set state = 'failed', finished_at = clock_timestamp(), reason = 'agents_offline',
-      message = 'No agent of the segment that can scan was there in time.',
+      message = 'No agent of the segment that can scan was connected in time.',
       advice = 'See why its agents are away, update those that are too old, and scan again.'
     from host_scans s
     where s.id = i.scan_id and s.completed_at is null and i.state = 'waiting'

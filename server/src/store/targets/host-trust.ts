@@ -16,7 +16,7 @@ export async function listHostTrust(sql: Queryable, segmentId: number): Promise<
     where h.segment_id = ${segmentId} order by h.kind, h.id`;
 }
 
-/** False where it is there already. */
+/** Inserts an entry. Returns false if it already exists. */
 export async function insertHostTrust(
   tx: Tx,
   row: Pick<HostTrust, 'kind' | 'hosts' | 'keyType' | 'fingerprint' | 'publicKey' | 'note'> & {
@@ -46,12 +46,15 @@ export async function lockHostTrust(tx: Tx, segmentId: number): Promise<void> {
   await tx`select 1 from segments where id = ${segmentId} for no key update`;
 }
 
-/** Waits until nobody has locked it, and locks nothing: before others come to wait for what its caller locks first. */
+/**
+ * Waits until nobody else has locked it, without keeping a lock. Call it before taking locks that others would wait
+ * for.
+ */
 export async function awaitHostTrust(sql: Sql, segmentId: number): Promise<void> {
   await sql`select 1 from segments where id = ${segmentId} for no key update`;
 }
 
-/** Of these keys those that are revoked, as `segment fingerprint`. */
+/** Returns those of these keys that are revoked, as `segment fingerprint`. */
 export async function revokedAmong(
   sql: Queryable,
   keys: readonly { segmentId: number; fingerprint: string }[],
@@ -64,7 +67,7 @@ export async function revokedAmong(
   return new Set(rows.map((row) => `${row.segmentId} ${row.fingerprint}`));
 }
 
-/** What an agent is told of it. */
+/** What an agent is told about an entry. */
 export interface TrustEntry {
   kind: HostTrust['kind'];
   hosts: string;
@@ -72,7 +75,7 @@ export interface TrustEntry {
   fingerprint: string;
 }
 
-/** Of the segment in this column, as a list in JSON. */
+/** SQL: the entries of the segment in this column, as a JSON array. */
 export function trustOfSegment(sql: Queryable, segment: Condition): Condition {
   return sql`(select coalesce(jsonb_agg(jsonb_build_object('kind', ht.kind, 'hosts', ht.hosts, 'key', ht.public_key,
       'fingerprint', ht.fingerprint) order by ht.id), '[]')

@@ -44,7 +44,7 @@ export async function hasTargets(sql: Queryable, id: number): Promise<boolean> {
   return (await sql`select 1 from targets where inventory_id = ${id} limit 1`).length > 0;
 }
 
-/** Deletes an inventory; its targets stay, as if made by hand. Answers how many these are. */
+/** Deletes an inventory. Its targets stay, as if they had been made by hand. Returns how many there are. */
 export async function deleteInventory(tx: Tx, id: number): Promise<number> {
   const { count } = await tx`
     update targets set inventory_id = null, inventory_key = null, inventory_values = null, inventory_gone_at = null
@@ -53,7 +53,7 @@ export async function deleteInventory(tx: Tx, id: number): Promise<number> {
   return count;
 }
 
-/** An inventory that may be seen, by id; undefined when there is none. */
+/** Returns an inventory that may be seen, by id, or `undefined` if there is none. */
 export async function findInventory(
   sql: Queryable,
   id: number,
@@ -68,12 +68,12 @@ export async function findInventory(
   return row;
 }
 
-/** Locks an inventory's row: whoever changes it, or targets of it by an import, holds this. */
+/** Locks an inventory's row. Everyone who changes it, or its targets by an import, holds this lock. */
 export async function lockInventory(tx: Tx, id: number): Promise<void> {
   await tx`select 1 from inventories where id = ${id} for update`;
 }
 
-/** Inventories that may be seen, by name, one more than `limit` where there are more. */
+/** Returns inventories that may be seen, by name, one more than `limit` if there are more. */
 export async function listInventories(
   sql: Queryable,
   { limit, cursor }: { limit: number; cursor?: string | undefined },
@@ -94,7 +94,7 @@ export async function noteApplied(tx: Tx, id: number): Promise<void> {
   await tx`update inventories set last_applied_at = clock_timestamp() where id = ${id}`;
 }
 
-/** Segments of these names or ids that may be seen. */
+/** Returns those segments with these names or ids that may be seen. */
 export async function segmentsNamed(
   sql: Queryable,
   { names, ids }: { names: readonly string[]; ids: readonly number[] },

@@ -62,7 +62,7 @@ export async function insertPlan(
   return row.id;
 }
 
-/** Forgets all but the newest plans of an inventory. */
+/** Deletes all but the newest plans of an inventory. */
 export async function deleteOldPlans(tx: Tx, inventoryId: number): Promise<void> {
   await tx`
     delete from inventory_plans where inventory_id = ${inventoryId} and id not in (
@@ -81,7 +81,7 @@ function selectPlan(sql: Queryable, inventoryId: number, id: string, reaches: re
   return sql`${selectPlans(sql, inventoryId, reaches)} and p.id = ${id}`;
 }
 
-/** The plans of an inventory that may be seen, the newest first; there are not many. */
+/** Returns the plans of an inventory that may be seen, newest first; there are only a few. */
 export async function listPlans(
   sql: Queryable,
   inventoryId: number,
@@ -92,7 +92,7 @@ export async function listPlans(
   >`${selectPlans(sql, inventoryId, reaches)} order by p.created_at desc, p.id limit ${keptPlans}`;
 }
 
-/** A plan that may be seen; undefined when there is none. */
+/** Returns a plan that may be seen, or `undefined` if there is none. */
 export async function findPlan(
   sql: Queryable,
   inventoryId: number,
@@ -103,7 +103,7 @@ export async function findPlan(
   return row;
 }
 
-/** The same, locked, so that it is applied once. */
+/** Like `findPlan`, but locks the plan, so that it is applied only once. */
 export async function lockPlan(
   tx: Tx,
   inventoryId: number,
@@ -114,7 +114,7 @@ export async function lockPlan(
   return row;
 }
 
-/** Items of a plan in order, one more than `limit` where there are more. */
+/** Returns items of a plan in order, one more than `limit` if there are more. */
 export async function listPlanItems(
   sql: Queryable,
   planId: string,
@@ -136,7 +136,7 @@ export async function listPlanItems(
     order by position limit ${limit + 1}`;
 }
 
-/** All items of a plan, in order. */
+/** Returns all items of a plan, in order. */
 export async function readPlanItems(sql: Queryable, planId: string): Promise<StoredItem[]> {
   return sql<StoredItem[]>`
     select position, item, wanted from inventory_plan_items where plan_id = ${planId} order by position`;

@@ -1,4 +1,4 @@
-// The targets of an import: what they are, and what they become, each kind of change in one statement.
+// The targets of an import: what they are, and what they become; each kind of change in one statement.
 import type { InheritedSettings } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
 import type { CurrentTarget, Write } from '../../inventory/plan-changes.ts';
@@ -6,7 +6,7 @@ import type { Queryable, Tx } from '../database/connection.ts';
 import { inventoryWithin } from '../people/visibility.ts';
 import { mergedSettings } from './effective-settings.ts';
 
-/** An inventory's targets, and those that have the names said in the segments said. */
+/** An inventory's targets, and the targets with these names in these segments (the lists run in parallel). */
 export interface Concerned {
   inventoryId: number;
   segmentIds: readonly number[];
@@ -21,18 +21,18 @@ function concernedIds(sql: Queryable, { inventoryId, segmentIds, names }: Concer
     join targets nt on nt.segment_id = x.segment_id and nt.name = x.name`;
 }
 
-/** Locks them, in the order of their ids. Runs may be started on them meanwhile. */
+/** Locks them in the order of their ids. Runs can still be started on them. */
 export async function lockConcerned(tx: Tx, concerned: Concerned): Promise<void> {
   await tx`
     select 1 from targets t where t.id in (${concernedIds(tx, concerned)}) order by t.id for no key update`;
 }
 
-/** Locks targets that are to be deleted, in the order of their ids: until the transaction ends no run can be started on them. */
+/** Locks targets that are to be deleted, by id: no run can be started on them until the transaction ends. */
 export async function lockTargetsAgainstRuns(tx: Tx, ids: readonly number[]): Promise<void> {
   await tx`select 1 from targets where id = any(${ids as number[]}::bigint[]) order by id for update`;
 }
 
-/** As they are now. Other inventories are named only within the reaches. */
+/** Returns their current state. Other inventories are named only within the reaches. */
 export async function readConcerned(
   sql: Queryable,
   concerned: Concerned,
@@ -48,7 +48,7 @@ export async function readConcerned(
            (select count(*)::int from target_host_keys k where k.target_id = c.id and k.state = 'accepted')
              as accepted_host_keys
     from c
-    -- What is inherited: what applies to a target without settings of its own.
+    -- What is inherited is what would apply to a target without settings of its own.
     cross join lateral (select c.id, c.segment_id, '{}'::jsonb as settings) t
     join segments sg on sg.id = c.segment_id
     left join inventories i on i.id = c.inventory_id and i.id <> ${concerned.inventoryId}
@@ -61,7 +61,7 @@ export async function readConcerned(
     order by c.id`;
 }
 
-/** Settings that these targets inherit, by id. */
+/** Returns the settings that these targets inherit, by id. */
 export async function readInherited(
   sql: Queryable,
   ids: readonly number[],
@@ -74,7 +74,7 @@ export async function readInherited(
   return new Map(rows.map((row) => [row.id, row.inherited]));
 }
 
-/** Makes targets; answers their ids in the order given. */
+/** Creates targets. Returns their ids in the given order. */
 export async function insertImported(
   tx: Tx,
   inventoryId: number,
@@ -97,16 +97,16 @@ export async function insertImported(
   return rows.map((row) => row.id);
 }
 
-/** Brings targets to what they are to be. Those that change names give up theirs first, so that two can swap. */
+/** Changes targets to what they should be. Renamed targets first give up their names, so that two can swap. */
 export async function updateImported(
   tx: Tx,
   inventoryId: number,
   writes: readonly { id: number; isRenamed: boolean; write: Write }[],
 ): Promise<void> {
   const renamed = writes.filter((one) => one.isRenamed).map((one) => one.id);
-  // No name that was given begins with a space.
+  // No given name begins with a space.
   await tx`update targets set name = ' ' || id where id = any(${renamed}::bigint[])`;
-  // Adopted and renamed ones may take over keys as well.
+  // Adopted and renamed targets may take over keys of others as well.
   await tx`update targets set inventory_key = null where id = any(${writes.map((one) => one.id)}::bigint[])`;
   await tx`
     update targets t
@@ -124,7 +124,7 @@ function rowOf({ state, given, key, segmentId }: Write) {
   return { ...state, given, key, segmentId };
 }
 
-/** Notes that the inventory no longer names these, and with `deactivate` keeps runs from them. */
+/** Records that the inventory no longer names these targets. With `deactivate`, also excludes them from runs. */
 export async function noteGone(tx: Tx, ids: readonly number[], deactivate: boolean): Promise<void> {
   await tx`
     update targets t
@@ -137,7 +137,7 @@ export async function noteGone(tx: Tx, ids: readonly number[], deactivate: boole
     where t.id = any(${ids as number[]}::bigint[])`;
 }
 
-/** Of these targets the first few that open runs have work on. */
+/** Returns the first few of these targets on which open runs have work. */
 export async function targetsInOpenRuns(
   sql: Queryable,
   ids: readonly number[],
@@ -150,7 +150,7 @@ export async function targetsInOpenRuns(
     order by tr.target_name, tr.target_id, r.id limit ${limit}`;
 }
 
-/** Forgets every host key of these targets; answers the accepted fingerprints by target. */
+/** Forgets every host key of these targets. Returns the accepted fingerprints by target. */
 export async function forgetHostKeysOf(tx: Tx, ids: readonly number[]): Promise<Map<number, string[]>> {
   const rows = await tx<{ targetId: number; fingerprint: string; state: string }[]>`
     delete from target_host_keys where target_id = any(${ids as number[]}::bigint[])
@@ -162,7 +162,7 @@ export async function forgetHostKeysOf(tx: Tx, ids: readonly number[]): Promise<
   return forgotten;
 }
 
-/** Target groups of these names. */
+/** Returns the target groups with these names. */
 export async function groupsNamed(
   sql: Queryable,
   names: readonly string[],

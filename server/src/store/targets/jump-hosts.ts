@@ -1,4 +1,4 @@
-// Targets that the way to others leads through, by name.
+// Targets that serve as jump hosts, found by name.
 import type { InheritedSettings } from '@opsconductor/protocol';
 import type { SealedCredential } from '@opsconductor/protocol/sealing';
 import type { Queryable } from '../database/connection.ts';
@@ -10,7 +10,7 @@ export interface JumpHostRow {
   name: string;
   segmentId: number;
   host: string;
-  /** Of its own. */
+  /** The target's own port. */
   port: number | null;
   settings: InheritedSettings;
   hostKeys: string[];
@@ -21,7 +21,7 @@ export interface JumpHostRow {
   sealed: SealedCredential | null;
 }
 
-/** Those of the named targets of a segment that are there, in no order. */
+/** Returns those of the named targets that exist in a segment, in no particular order. */
 export async function findJumpHosts(
   sql: Queryable,
   segmentId: number,
@@ -40,7 +40,7 @@ export async function findJumpHosts(
     where t.segment_id = ${segmentId} and t.name = any(${names as string[]}::text[])`;
 }
 
-/** Targets of these names, of one segment or of all. */
+/** Returns targets with these names, in one segment or in all. */
 export async function findTargetsNamed(
   sql: Queryable,
   names: readonly string[],

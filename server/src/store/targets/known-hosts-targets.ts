@@ -1,4 +1,4 @@
-// Targets of a segment as known_hosts names them.
+// Targets of a segment under the names that known_hosts uses.
 import type { Queryable, Tx } from '../database/connection.ts';
 import { mergedSettings } from './effective-settings.ts';
 
@@ -16,7 +16,7 @@ export async function targetsOfSegment(sql: Queryable, segmentId: number): Promi
     where t.segment_id = ${segmentId} order by t.id`;
 }
 
-/** In the order of their ids, as whoever changes host keys locks them. Runs may be started on them meanwhile. */
+/** Locks by id, like everyone who changes host keys. Runs can still be started on the targets. */
 export async function lockTargetsOfSegment(tx: Tx, segmentId: number): Promise<void> {
   await tx`select 1 from targets where segment_id = ${segmentId} order by id for no key update`;
 }

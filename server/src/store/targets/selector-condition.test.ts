@@ -13,7 +13,7 @@ const values = ['', 'prod', 'stage', 'Prod', 'a b', 'in', 'x*', '"', '\\', "it's
 const names = ['web-1', 'web-2', 'WEB-1', 'a_b', 'axb', 'a%', 'a%%', 'db', 'xwyb', 'eu west'];
 const labelNames = ['env', 'tier', 'canary', 'a/b.c', '1'];
 
-/** The same targets each time. */
+/** Always generates the same targets. */
 function* numbers(): Generator<number> {
   for (let state = 1; ; ) {
     state = (state * 48_271) % 2_147_483_647;
@@ -64,7 +64,7 @@ const select = async (sql: Queryable, condition: ReturnType<typeof selectorCondi
 };
 
 describe('a selector in SQL', () => {
-  it('selects what the evaluator says, of any targets by any selector', async () => {
+  it('selects the same targets as the evaluator, for any targets and any selector', async () => {
     await fc.assert(
       fc.asyncProperty(anySelector(), async (selector) => {
         const expected = targets.filter((target) => matchesSelector(selector, target)).map(({ id }) => id);
@@ -76,7 +76,7 @@ describe('a selector in SQL', () => {
     );
   }, 120_000);
 
-  it('leaves no prepared statement behind for each text that people think of', async () => {
+  it('leaves no prepared statements behind for selectors that people enter', async () => {
     const count = async (sql: Queryable) => (await sql`select from pg_prepared_statements`).length;
     await t.sql.begin(async (transaction) => {
       const tx = transaction as unknown as Queryable;

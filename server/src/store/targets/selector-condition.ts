@@ -1,11 +1,14 @@
-// A selector as a condition of a query over targets. Values are bound, never written into the text. Label tests are
-// containments (`@>`), which the GIN index on labels answers.
+// Turns a selector into a condition of a query on targets. Values are bound, never written into the text. Label tests
+// are containments (`@>`), for which the GIN index on labels is used.
 import type { Selector } from '@opsconductor/protocol';
 import type { Queryable } from '../database/connection.ts';
 import { likePattern } from '../database/cursor.ts';
 import type { Condition } from '../people/visibility.ts';
 
-/** Never null, so that it can be negated. `alias` is that of `targets`. The query is best sent `unprepared`. */
+/**
+ * Returns a condition that is never null, so it can be negated. `alias` is that of `targets`. Send the query
+ * `unprepared`, because its text varies without limit.
+ */
 export function selectorCondition(sql: Queryable, selector: Selector, alias = 't'): Condition {
   const t = sql.unsafe(alias);
   switch (selector.kind) {
@@ -40,7 +43,7 @@ export function selectorCondition(sql: Queryable, selector: Selector, alias = 't
   }
 }
 
-/** The right side of a comparison of a whole text with a pattern that has `*` for anything. */
+/** Returns the right side of a comparison of a whole text with a pattern in which `*` stands for anything. */
 function likeText(sql: Queryable, pattern: string): Condition {
   return pattern.includes('*') ? sql`like ${likePattern(pattern)}` : sql`= ${pattern}`;
 }

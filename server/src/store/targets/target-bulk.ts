@@ -9,7 +9,7 @@ export interface SelectedTarget {
   id: number;
   name: string;
   host: string;
-  /** Of its own. */
+  /** The target's own port. */
   port: number | null;
   segmentId: number;
   segmentName: string;
@@ -19,14 +19,14 @@ export interface BulkChange {
   setLabels: Labels;
   unsetLabels: readonly string[];
   isActive: boolean | undefined;
-  /** Null: taken away; undefined: stays. */
+  /** `null` removes it; `undefined` leaves it unchanged. */
   credentialId: string | null | undefined;
 }
 
 /**
- * The selected targets that may be seen, active or not, locked in the order of their ids.
+ * Locks, by id, and returns the selected targets that may be seen, active or not.
  *
- * @param options.againstRuns no run can be started on them until the transaction ends.
+ * @param options.againstRuns whether to keep runs from being started on them until the transaction ends.
  */
 export async function selectToChange(
   tx: Tx,
@@ -46,7 +46,7 @@ function labelsAfter(sql: Queryable, change: BulkChange): Condition {
   return sql`((t.labels - ${change.unsetLabels as string[]}::text[]) || ${sql.json(change.setLabels)}::jsonb)`;
 }
 
-/** Of these targets those that would differ. */
+/** Returns those of these targets that the change would alter. */
 export async function changedByBulk(
   tx: Tx,
   ids: readonly number[],
@@ -67,7 +67,7 @@ export async function changedByBulk(
   return rows.map((row) => row.id);
 }
 
-/** Answers the name of a target that would have too many labels; nothing may then be committed. */
+/** Changes targets. Returns the name of a target that would have too many labels; then nothing may be committed. */
 export async function changeTargets(
   tx: Tx,
   ids: readonly number[],

@@ -8,21 +8,24 @@ export interface Contact {
 
 export interface StepContact extends Contact {
   stepId: number;
-  /** The target has just shown an accepted key: the connection was opened for this step. */
+  /** The target has just shown an accepted key, because the connection was opened for this step. */
   showedKey: boolean;
-  /** Counts only where the step goes by WinRM. */
+  /** Counts only if the step goes over WinRM. */
   ifWinrm?: true;
 }
 
-/** A contact like the last one is written no sooner than after this, in seconds. */
+/** A contact like the previous one is written no sooner than after this many seconds. */
 const sameContactS = 30;
 
-/** A contact may be so old, in seconds, when it is written: a key that was seen within that time may be the newer one. */
+/**
+ * A contact may be this old, in seconds, when it is written; a key seen within that time may be newer than the contact.
+ */
 const maxUnwrittenS = 10;
 
 /**
- * Writes what these steps say of their targets, of several on one target the last. It waits for nobody: a target that
- * is being changed keeps what it had. A target that has shown its accepted key again is no longer told as changed.
+ * Writes what these steps say about their targets; if several concern one target, the last one counts. Never waits: a
+ * target that someone is changing keeps its previous contact. A target that has shown its accepted key again no longer
+ * counts as changed.
  */
 export async function writeStepContacts(sql: Queryable, contacts: readonly StepContact[]): Promise<void> {
   await sql`
@@ -48,7 +51,7 @@ export async function writeStepContacts(sql: Queryable, contacts: readonly StepC
     from due where t.id = due.id`;
 }
 
-/** Writes what a test says of a target. */
+/** Writes what a test says about a target. */
 export async function writeContact(sql: Queryable, targetId: number, contact: Contact): Promise<void> {
   await sql`
     update targets set last_contact_at = clock_timestamp(), last_contact_ok = ${contact.ok},

@@ -1,5 +1,5 @@
-// Who is in which target group. Members are what entries and selector come to; rights are checked against them, so they
-// change in the transaction of whatever changes a group or a target, one transaction after the other.
+// Which targets belong to which target group. Members follow from a group's entries and selector. Rights are checked
+// against members, so they change in the same transaction as the group or target, one such transaction at a time.
 import type { Selector } from '@opsconductor/protocol';
 import { type Queryable, type Tx, unprepared } from '../database/connection.ts';
 import { selectorCondition } from './selector-condition.ts';
@@ -7,8 +7,9 @@ import { selectorCondition } from './selector-condition.ts';
 const membershipLock = 0x6f70_7367;
 
 /**
- * Held to the end of the transaction by everyone who changes what membership depends on: two who each saw the other's
- * change not yet made would leave a membership that neither meant. Taken before any row lock.
+ * Taken by everyone who changes what membership depends on, and held until the transaction ends. Otherwise two
+ * transactions that can't see each other's changes would leave a membership that neither intended. Take it before any
+ * row lock.
  */
 export async function lockMembership(tx: Tx): Promise<void> {
   await tx`select pg_advisory_xact_lock(${membershipLock})`;
@@ -20,15 +21,15 @@ export interface MembershipChange {
   added: boolean;
 }
 
-/** A group and, where it has one, its selector. */
+/** A group and its selector, if it has one. */
 export interface RefreshedGroup {
   id: number;
   selector?: Selector | undefined;
 }
 
 /**
- * Makes the members of groups, none of which selects another of them, what their entries and selectors say: of all
- * targets, or of these. Answers what changed.
+ * Brings the members of groups in line with their entries and selectors, for all targets or for these. None of the
+ * groups may select another one of them. Returns what changed.
  */
 export async function refreshGroups(
   tx: Tx,
@@ -71,7 +72,7 @@ export async function refreshGroups(
     union all select target_group_id, target_id, false from gone`);
 }
 
-/** Groups whose members a selector decides. */
+/** Returns the groups whose members a selector decides. */
 export async function listSelectingGroups(
   sql: Queryable,
 ): Promise<{ id: number; name: string; selector: string }[]> {
@@ -79,7 +80,7 @@ export async function listSelectingGroups(
     select id, name, selector from target_groups where selector is not null order by id`;
 }
 
-/** Roles and permissions that are granted on these groups, to anybody. */
+/** Returns the roles and permissions that anybody has been granted on these groups. */
 export async function grantsOnGroups(
   sql: Queryable,
   groupIds: readonly number[],
@@ -90,7 +91,7 @@ export async function grantsOnGroups(
     where r.target_group_id = any(${groupIds as number[]}::bigint[])`;
 }
 
-/** Takes memberships away or puts them back, within a transaction that asks how things were without them. */
+/** Removes memberships or puts them back, in a transaction that checks how things would be without them. */
 export async function setMembers(
   tx: Tx,
   members: readonly { groupId: number; targetId: number }[],

@@ -14,9 +14,9 @@ export interface TargetGroupFields {
 
 export interface TargetGroupRow extends TargetGroupFields {
   id: number;
-  /** Of members that lie in the reaches asked with. */
+  /** Number of members within the given reaches. */
   memberCount: number;
-  /** Whether the right is on the group itself, not only on some of its targets. */
+  /** Whether the caller's right covers the group itself, not only some of its targets. */
   isWhole: boolean;
   listedCount: number;
   excludedCount: number;
@@ -51,7 +51,7 @@ export async function deleteTargetGroup(tx: Tx, id: number): Promise<void> {
   await tx`delete from target_groups where id = ${id}`;
 }
 
-/** A group that may be seen, by id; undefined when there is none. */
+/** Returns a group that may be seen, by id, or `undefined` if there is none. */
 export async function findTargetGroup(
   sql: Queryable,
   id: number,
@@ -61,7 +61,7 @@ export async function findTargetGroup(
   return row;
 }
 
-/** Groups that may be seen, by name, one more than `limit` where there are more. */
+/** Returns groups that may be seen, by name, one more than `limit` if there are more. */
 export async function listTargetGroups(
   sql: Queryable,
   query: { search?: string | undefined; limit: number; cursor?: string | undefined },
@@ -97,7 +97,7 @@ function selectGroups(sql: Queryable, condition: Condition, reaches: readonly Re
     where ${condition} and ${targetGroupWithin(sql, reaches, 'g.id', { containing: true })}`;
 }
 
-/** What people wrote of these targets: listed, or excluded; what was written of them before goes. */
+/** Writes entries for these targets, listed or excluded, replacing their earlier entries. */
 export async function putEntries(
   tx: Tx,
   groupId: number,
@@ -110,7 +110,7 @@ export async function putEntries(
     on conflict (target_group_id, target_id) do update set excluded = excluded.excluded`;
 }
 
-/** Takes back what was written: of all targets, or of these; of all kinds, or of listed or excluded ones. */
+/** Removes entries: of all targets or of these; of both kinds, or only listed or excluded ones. */
 export async function removeEntries(
   tx: Tx,
   groupId: number,
@@ -132,7 +132,7 @@ export interface GroupEntryRow {
   excluded: boolean;
 }
 
-/** Entries of a group on targets that may be seen, by name, one more than `limit` where there are more. */
+/** Returns a group's entries for targets that may be seen, by name, one more than `limit` if there are more. */
 export async function listEntries(
   sql: Queryable,
   query: {
@@ -159,7 +159,7 @@ export interface GroupCredential {
   credentialId: string;
 }
 
-/** A group's credentials, each with the segment that it is of. */
+/** Replaces a group's credentials, each with its segment. */
 export async function setGroupCredentials(
   tx: Tx,
   groupId: number,
@@ -173,7 +173,10 @@ export async function setGroupCredentials(
                 ${credentials.map((one) => one.credentialId)}::uuid[]) as x(segment_id, credential_id)`;
 }
 
-/** Of these credentials those that are of the segment said, as `segment credential`, and held: none is deleted meanwhile. */
+/**
+ * Returns those of these credentials that belong to the given segment, as `segment credential`, and locks them against
+ * deletion.
+ */
 export async function lockCredentialsOfSegments(
   tx: Tx,
   credentials: readonly GroupCredential[],

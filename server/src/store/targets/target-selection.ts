@@ -1,4 +1,4 @@
-// Which targets a selection comes to, and what each of them can be run with: one query for however many.
+// Which targets a selection yields, and what each of them can be run with: one query for any number of targets.
 import {
   type ConnectionProtocol,
   parseSelector,
@@ -29,9 +29,9 @@ export interface SelectedRow {
   segmentName: string;
   protocol: ConnectionProtocol;
   problem: SelectionProblem | null;
-  /** A credential that a step of the job names and the segment has none of. */
+  /** A credential that a step of the job names and that the segment does not have. */
   missingCredential: string | null;
-  /** What it has or inherits, for steps that name none. */
+  /** The credential that it has or inherits, for steps that name none. */
   credentialId: string | null;
   /** Whether an agent of its segment runs only what is signed. */
   signedOnly: boolean;
@@ -39,7 +39,7 @@ export interface SelectedRow {
   barredJumpHost: string | null;
 }
 
-/** The parts of the caller's authority that a selection is about. */
+/** The parts of the caller's authority that matter for a selection. */
 export interface SelectionReaches {
   read: readonly Reach[];
   run: readonly Reach[];
@@ -49,15 +49,15 @@ export interface SelectionReaches {
 export interface SelectionOptions {
   /** The job whose steps may name credentials. */
   jobId?: number | undefined;
-  /** Of the job; the current one unless told. */
+  /** Version of the job; the current one by default. */
   jobVersion?: number | undefined;
-  /** At most so many targets. */
+  /** Maximum number of targets. */
   limit: number;
 }
 
 /**
- * The selected targets that may be seen, those given by id first and in that order. By group or selector only active
- * ones are selected.
+ * Returns the selected targets that may be seen, those given by id first and in that order. Targets selected by group
+ * or selector must be active.
  */
 export async function selectTargets(
   sql: Queryable,
@@ -76,7 +76,7 @@ export async function selectTargets(
 
 export interface SelectionSummary {
   total: number;
-  /** Of the ids that were asked for those that are selected. */
+  /** Those of the requested ids that are selected. */
   foundIds: number[];
   segments: { id: number; name: string; count: number; runnable: number }[];
   problems: { problem: SelectionProblem; count: number; targets: string[] }[];
@@ -88,7 +88,7 @@ export interface SelectionSummary {
   >[];
 }
 
-/** The same, counted: by segment, by problem with the first names, and a page of the targets. */
+/** Summarizes the same targets: counts by segment, problems with the first names, and a page of the targets. */
 export async function summarizeSelection(
   sql: Queryable,
   query: TargetQuery,
@@ -98,7 +98,7 @@ export async function summarizeSelection(
   const { page, maxNamed } = options;
   const summary = sql<SelectionSummary[]>`
     with ${chosen(sql, query, reaches, options)}, alike as materialized (
-      -- Thousands of targets differ in little: what is counted is counted over these.
+      -- Thousands of targets differ in little, so counts are made over these groups.
       select segment_id, segment_name, credential_id, problem, count(*) as n from chosen
       group by segment_id, segment_name, credential_id, problem
     )
@@ -110,7 +110,8 @@ export async function summarizeSelection(
           coalesce(sum(n) filter (where problem is null), 0) as runnable
         from alike group by segment_id, segment_name) x) as segments,
       (select coalesce(jsonb_agg(x), '[]') from (
-        -- The first names of each by a lookup of their own: to sort them all would be most of the cost.
+        -- The first names of each problem are looked up separately, because sorting all names would be most of the
+        -- cost.
         select p.problem, p.count, array(
           select c.name from chosen c where c.problem = p.problem order by c.place, c.segment_name, c.name
           limit ${maxNamed}) as targets
@@ -136,10 +137,10 @@ function sent<T extends PromiseLike<unknown>>(query: TargetQuery, statement: T):
   return isAnyText ? unprepared(statement) : statement;
 }
 
-/** Table expressions of which the last, `chosen`, has the targets and what keeps each from being run on. */
+/** SQL table expressions; the last one, `chosen`, has the targets and what keeps each of them from being run on. */
 function chosen(sql: Queryable, query: TargetQuery, reaches: SelectionReaches, options: SelectionOptions) {
   const ids = query.targetIds as number[];
-  // With ids alone each is looked up; otherwise all targets are gone through once.
+  // If only ids are given, each is looked up; otherwise all targets are scanned once.
   const others = query.groupIds.length > 0 || query.selector !== undefined;
   const asked = others
     ? sql`targets t left join asked on asked.id = t.id
@@ -198,7 +199,7 @@ function chosen(sql: Queryable, query: TargetQuery, reaches: SelectionReaches, o
       from sel join place on place.id = sel.segment_id left join group_protocol gp on gp.target_id = sel.id
       left join group_jump_hosts gj on gj.target_id = sel.id
     ), barred as materialized (
-      -- Of few jump hosts that many ways lead through.
+      -- Few jump hosts, through which many ways lead.
       select t.segment_id, t.name from (
         select distinct segment_id, jsonb_array_elements_text(jump_hosts) as name from reached where protocol = 'ssh') hop
       join targets t on t.segment_id = hop.segment_id and t.name = hop.name
@@ -224,7 +225,7 @@ function chosen(sql: Queryable, query: TargetQuery, reaches: SelectionReaches, o
       left join absent on absent.segment_id = sel.segment_id
       left join group_credential gc on gc.target_id = sel.id
       left join lateral (
-        -- What is named behind the target itself does not lead to it.
+        -- A jump host named after the target itself is not on the way to it.
         select hop.name as barred from jsonb_array_elements_text(sel.jump_hosts) with ordinality as hop(name, at)
         join barred on barred.segment_id = sel.segment_id and barred.name = hop.name
         where sel.protocol = 'ssh' and exists (select from barred) and not exists (
@@ -235,7 +236,7 @@ function chosen(sql: Queryable, query: TargetQuery, reaches: SelectionReaches, o
     )`;
 }
 
-/** Whether a target is named by any of the terms; false where there are none. Alias is `t`. */
+/** SQL condition: the target `t` is named by any of the terms; false if there are none. */
 export function selectedByTerms(sql: Queryable, terms: SelectionTerms): Condition {
   const conditions: Condition[] = [];
   if (terms.targetIds.length > 0) {
@@ -250,7 +251,7 @@ export function selectedByTerms(sql: Queryable, terms: SelectionTerms): Conditio
   return sql`(${conditions.reduce((before, one) => sql`${before} or ${one}`)})`;
 }
 
-/** Of these targets those that a group's selector selects; none without one. */
+/** Returns those of these targets that a group's selector selects; none if it has no selector. */
 export async function selectedBySelector(
   sql: Queryable,
   text: string | null,
@@ -263,7 +264,7 @@ export async function selectedBySelector(
   return rows.map((row) => row.id);
 }
 
-/** Of these ids those of targets that may be seen. */
+/** Returns the ids of those of these targets that may be seen. */
 export async function targetsSeen(
   sql: Queryable,
   ids: readonly number[],
@@ -275,7 +276,7 @@ export async function targetsSeen(
   return new Set(rows.map((row) => row.id));
 }
 
-/** Of these ids those of target groups that may be seen, with their names. */
+/** Returns those of these target groups that may be seen, with their names. */
 export async function groupsSeen(
   sql: Queryable,
   ids: readonly number[],

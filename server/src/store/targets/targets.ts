@@ -33,7 +33,7 @@ export interface TargetRow extends TargetFields {
   segmentName: string;
   credentialName: string | null;
   groups: { id: number; name: string }[];
-  /** Its own and inherited settings, but for its own port. */
+  /** Its own and inherited settings, without its own port. */
   mergedSettings: InheritedSettings;
   effectiveCredentialId: string | null;
   effectiveCredentialName: string | null;
@@ -75,7 +75,7 @@ export async function deleteTargets(tx: Tx, ids: readonly number[]): Promise<voi
   await tx`delete from targets where id = any(${ids as number[]}::bigint[])`;
 }
 
-/** A target that lies in these reaches, by id; undefined when there is none. */
+/** Returns a target within these reaches, by id, or `undefined` if there is none. */
 export async function findTarget(
   sql: Queryable,
   id: number,
@@ -86,7 +86,7 @@ export async function findTarget(
   return row;
 }
 
-/** Locks a target's row: whoever changes it or its host keys holds this. */
+/** Locks a target's row; everyone who changes it or its host keys holds this lock. */
 export async function lockTarget(
   tx: Tx,
   id: number,
@@ -96,7 +96,7 @@ export async function lockTarget(
   return locked.length === 0 ? undefined : findTarget(tx, id, reaches);
 }
 
-/** Of these targets those that lie outside the reaches, with their names. */
+/** Returns those of these targets that lie outside the reaches, with their names. */
 export async function targetsOutside(
   sql: Queryable,
   ids: readonly number[],
@@ -107,7 +107,7 @@ export async function targetsOutside(
     where t.id = any(${ids as number[]}::bigint[]) and not ${targetWithin(sql, reaches)} order by t.name, t.id`;
 }
 
-/** The first two segments that these targets are in, by name. */
+/** Returns the first two segments, by name, that contain any of these targets. */
 export async function segmentsOfTargets(
   sql: Queryable,
   ids: readonly number[],
@@ -129,7 +129,7 @@ export interface TargetFilter {
   search?: string | undefined;
 }
 
-/** Targets by name that lie in these reaches, one more than `limit` where there are more. */
+/** Returns targets within these reaches, by name, one more than `limit` if there are more. */
 export async function listTargets(
   sql: Queryable,
   filter: TargetFilter & { limit: number; cursor?: string | undefined },
@@ -185,7 +185,7 @@ function filtered(sql: Queryable, filter: TargetFilter, reaches: readonly Reach[
 }
 
 function keyCondition(sql: Queryable, state: TargetKeyState): Condition {
-  // Sets, so that each is read once however many targets there are.
+  // Sets, so that each is read once for any number of targets.
   const has = (one: HostKey['state']) =>
     sql`t.id in (select k.target_id from target_host_keys k where k.state = ${one})`;
   switch (state) {
@@ -200,7 +200,7 @@ function keyCondition(sql: Queryable, state: TargetKeyState): Condition {
   }
 }
 
-/** Looks up what belongs to targets only for those that the inner query leaves. */
+/** Looks up what belongs to targets only for those that the inner query returns. */
 function selectTargets(sql: Queryable, inner: Condition) {
   return sql`
     with t as materialized (${inner})
@@ -219,7 +219,7 @@ function selectTargets(sql: Queryable, inner: Condition) {
       left join credentials e on e.id = ${inheritedCredential(sql)}`;
 }
 
-/** The first of the targets that an open run has work on; undefined when there is none. */
+/** Returns the first of the targets on which an open run has work, or `undefined` if there is none. */
 export async function findOpenRunOf(
   sql: Queryable,
   targetIds: readonly number[],
