@@ -26,7 +26,7 @@ beforeAll(async () => {
 afterAll(() => t.close());
 
 describe('creating a credential', () => {
-  it('stores what an agent of the segment can open and the answer does not tell', async () => {
+  it('stores what an agent of the segment can open, and does not return it', async () => {
     const request = await sealedCredentialRequest(t, segmentId, 'opens');
     const credential = await createCredential(t.sql, request, t.caller);
     expect(credential).toMatchObject({
@@ -55,7 +55,7 @@ describe('creating a credential', () => {
     expect(await getCredential(t.sql, request.id, unrestricted)).toEqual(credential);
   });
 
-  it('refuses a seal of the wrong form, naming the part and not its value', async () => {
+  it('refuses a seal of the wrong form, naming the part but not its value', async () => {
     const request = await sealedCredentialRequest(t, segmentId, 'malformed');
     const bytes = decodeBase64(request.sealed.ciphertext);
     const wrong = {
@@ -128,7 +128,7 @@ describe('listing credentials', () => {
 });
 
 describe('the day on which a secret expires', () => {
-  it('is kept, changed beside the seal, and is that of the new secret once it is replaced', async () => {
+  it('is kept, changed next to the seal, and replaced along with the secret', async () => {
     const request = await sealedCredentialRequest(t, segmentId, 'expires');
     const { id } = await createCredential(t.sql, { ...request, expiresOn: '2027-01-31' }, t.caller);
     expect(await getCredential(t.sql, id, unrestricted)).toMatchObject({
@@ -146,7 +146,7 @@ describe('the day on which a secret expires', () => {
     expect(Date.parse(replaced.savedAt ?? '')).toBeGreaterThan(Date.parse(replaced.createdAt));
   });
 
-  it('is refused where there is no such day', async () => {
+  it('is refused if there is no such day', async () => {
     const request = await sealedCredentialRequest(t, segmentId, 'no day');
     const wrong = { code: 'invalid', details: [{ path: 'expiresOn', found: '2027-02-29' }] };
     const expiresOn = '2027-02-29';
@@ -163,7 +163,7 @@ describe('the day on which a secret expires', () => {
 });
 
 describe('what uses a credential', () => {
-  it('is told by kind and name, and only what the reader may see', async () => {
+  it('is shown by kind and name, as far as the reader may see it', async () => {
     const { id } = await createCredential(
       t.sql,
       await sealedCredentialRequest(t, segmentId, 'widely used'),
@@ -225,7 +225,7 @@ describe('deleting a credential', () => {
     });
   });
 
-  it('and giving it to a target at the same moment never leave a target without it', async () => {
+  it('at the moment it is given to a target never leaves that target without it', async () => {
     for (let n = 0; n < 5; n += 1) {
       const credential = await createCredential(
         t.sql,

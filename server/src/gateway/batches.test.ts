@@ -21,7 +21,7 @@ function setup(most: number) {
   return { all, batches, open };
 }
 
-test('what is asked for while a batch is at work makes the next, in the order in which it came', async () => {
+test('items that arrive while a batch is being worked on form the next one, in the order in which they came', async () => {
   const { all, batches, open } = setup(3);
   const first = all.do(1);
   await expect.poll(() => batches).toEqual([[1]]);
@@ -34,7 +34,7 @@ test('what is asked for while a batch is at work makes the next, in the order in
   expect(batches).toEqual([[1], [2, 3, 4], [5]]);
 });
 
-test('one for which the work fails does not fail the others of its batch', async () => {
+test('an item that fails does not make the others of its batch fail', async () => {
   const { all, open } = setup(3);
   const results = Promise.allSettled([12, 13, 14].map((item) => all.do(item)));
   for (let n = 0; n < 4; n += 1) await open();

@@ -6,7 +6,7 @@ const message = { type: 'audit_checkpoint' as const, from: 0, note: 'note', proo
 const agent = { agentId: 4, name: 'agent-4', segmentId: 1 };
 const offer = { size: 9, message };
 
-test('of a thousand agents that came together 25 a second are given a checkpoint, and each in the end', async () => {
+test('of a thousand agents that connected together, 25 a second get a checkpoint, and each gets one in the end', async () => {
   let nowMs = 1_000_000;
   let offers = 0;
   const turns = new CheckpointTurns({
@@ -37,12 +37,12 @@ test('of a thousand agents that came together 25 a second are given a checkpoint
     perSecond.push(given() - before);
   }
   expect(Math.max(...perSecond)).toBe(25);
-  // And no more is looked up for them than they are given.
+  // And no more proofs are looked up than are given.
   expect(offers).toBe(given());
   expect(links.every((link) => link.given.length > 0)).toBe(true);
 });
 
-test('an agent that has the newest is given none, and takes no turn of another', async () => {
+test('an agent that has the newest one gets none, and uses up no turn of another', async () => {
   const given: ServerMessage[] = [];
   const turns = new CheckpointTurns({
     feed: { offer: async (_, heldSize) => (heldSize === 7 ? 'has newest' : offer) },
@@ -57,7 +57,7 @@ test('an agent that has the newest is given none, and takes no turn of another',
   expect(link.checkpointSize).toBe(9);
 });
 
-test('where no checkpoint can be had the database is asked by 25 agents a second, and by each in its turn', async () => {
+test('if no checkpoint can be had, 25 agents a second ask the database, each in its turn', async () => {
   let nowMs = 1_000_000;
   const asked: number[] = [];
   const turns = new CheckpointTurns({

@@ -20,7 +20,7 @@ test('a lease has what the step needs, and the run is running', async () => {
   await expect.poll(async () => (await t.run(t.runId)).status).toBe('running');
 });
 
-test('of a step that goes on is told at the resume, where the server that had leased it was killed before it told', async () => {
+test('a step that goes on is announced at the resume if the server that leased it was killed before announcing it', async () => {
   await using t = await setupGateway();
   const session = await t.connect(t.agent, { serverId: onSecond });
   const runId = await t.start({ job: { timeout: 60 } });
@@ -45,7 +45,7 @@ test('the newest connection of an agent wins', async () => {
   expect(t.gateway.connectedAgents()).toBe(1);
 });
 
-test('agents are told over which time to come back: longer the more of them there are', async () => {
+test('agents are told within which time to reconnect: the more agents, the longer', async () => {
   await using t = await setupGateway();
   const agent = await t.connectAgent();
   agent.send({ type: 'heartbeat', sequence: 1, held: [] });
@@ -56,7 +56,7 @@ test('agents are told over which time to come back: longer the more of them ther
 test('an agent that is silent for its lease time is disconnected', async () => {
   await using t = await setupGateway({ leaseTtlMs: 600 });
   const agent = await t.connectAgent();
-  // Our end closes in order; a frozen agent could not even do that.
+  // The server closes in order; a frozen agent could not even answer that.
   expect([closeCodes.silent, 1006]).toContain(await agent.closed);
   await expect.poll(() => t.gateway.connectedAgents()).toBe(0);
 });
@@ -82,14 +82,14 @@ const challenge = {
   versions: [1],
 };
 
-test('a gateway that stops sends its agents elsewhere, and what they run goes on', async () => {
+test('a gateway that stops sends its agents elsewhere, and their steps go on', async () => {
   await using t = await leased();
   await t.gateway.stop();
   expect(await t.agentSocket.closed).toBe(closeCodes.serverRestart);
   expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', epoch: 1 }]);
 });
 
-test('a server that stops in order leaves nothing unknown: what was completed is settled, the rest goes on elsewhere', async () => {
+test('an orderly stop leaves nothing unknown: completed steps are settled, others go on elsewhere', async () => {
   await using t = await setupGateway();
   const agent = await t.connectAgent();
   const runId = await t.start({ targets: 2 });
@@ -120,8 +120,8 @@ test('a server that stops in order leaves nothing unknown: what was completed is
   expect([statuses.get(done.step), statuses.get(step)]).toEqual(['succeeded', 'running']);
 });
 
-test('a slot that is free again is filled with what waited for it', async () => {
-  // At once, not when somebody looks next.
+test('a slot that becomes free is filled with a step that waited for it', async () => {
+  // At once, not at the next poll.
   await using t = await setupGateway({}, undefined, { claimPollMs: 3_600_000 });
   const agent = await t.connectAgent({ slots: 1 });
   await t.start({ targets: 2 });
@@ -148,12 +148,12 @@ test('an attempt whose settlement the agent did not hear of is known to be settl
     { step, epoch, verdict: 'forget', ackedSeq: 0, settled: true },
     { step: 4711, epoch: 1, verdict: 'forget', ackedSeq: 0 },
   ]);
-  // One that had sent it before the verdict came is answered as before.
+  // If the agent had sent it before the verdict came, it is answered as before.
   again.send(completion(t.lease, []));
   expect(await again.next('completed')).toMatchObject({ requestId: 'request-1', result: 'settled' });
 });
 
-test('what agents were to hear of their segment while the bus was lost they hear when it is back', async () => {
+test('news of their segment that agents missed while the bus was lost reaches them when it is back', async () => {
   await using t = await setupGateway();
   const agent = await t.connectAgent();
   await agent.next('segment_state');

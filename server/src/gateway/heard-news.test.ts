@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { HeardNews } from './heard-news.ts';
 
-test('what is heard from both sides is news once, in either order', () => {
+test('an event heard from both sides is news once, in either order', () => {
   const heard = new HeardNews();
   const first = [{ id: 1, seq: 1 }];
   expect([heard.isNew(first), heard.isNew(first)]).toEqual([true, false]);
@@ -9,12 +9,12 @@ test('what is heard from both sides is news once, in either order', () => {
   expect(heard.isNew([...first, { id: 1, seq: 2 }])).toBe(true);
 });
 
-test('news of no run are always news', () => {
+test('news that name no run are always new', () => {
   const heard = new HeardNews();
   expect([heard.isNew([]), heard.isNew([])]).toEqual([true, true]);
 });
 
-test('what other servers tell once is not remembered for ever', () => {
+test('events heard only from other servers are not remembered forever', () => {
   const heard = new HeardNews();
   for (let seq = 0; seq <= 2_000; seq += 1) heard.isNew([{ id: 7, seq }]);
   expect(heard.isNew([{ id: 7, seq: 0 }])).toBe(true);

@@ -31,7 +31,7 @@ function isEndOf(line: string, sessionNumber: number): boolean {
   return msg === 'agent disconnected' && session === sessionNumber;
 }
 
-test('a scan goes to the agent, comes back as it is told, and is over with the last target', async () => {
+test('a scan goes to the agent, comes back as reported, and is over with the last target', async () => {
   const { t, makeScan, scan } = await setup();
   const agent = await t.connectAgent(canScan);
   const { id, targetIds } = await makeScan(2);
@@ -54,7 +54,7 @@ test('a scan goes to the agent, comes back as it is told, and is over with the l
   await expect.poll(async () => (await scan(id)).completedAt).not.toBeNull();
 });
 
-test('targets behind jump hosts are given with the way to them, or left with what is missing of it', async () => {
+test('targets behind jump hosts are given with the way to them, or report what is missing of it', async () => {
   const { t, scan } = await setup();
   const agent = await t.connectAgent({ capabilities: ['scan_hosts', 'scan_jumps'] });
   const at = { segmentId: t.segmentId, host: '10.0.0.1' };
@@ -83,7 +83,7 @@ test('targets behind jump hosts are given with the way to them, or left with wha
   });
 });
 
-test('an agent that passes no jump hosts does not look for a target in its own network', async () => {
+test('an agent that supports no jump hosts does not look for a target in its own network', async () => {
   const { t, scan } = await setup();
   const agent = await t.connectAgent(canScan);
   const at = { segmentId: t.segmentId, host: '10.0.0.1' };
@@ -110,14 +110,14 @@ test('an agent that is too old is asked nothing and stays connected, and the sca
   ]);
   agent.send({ type: 'heartbeat', sequence: 1, held: [] });
   await agent.next('heartbeat_ack');
-  // Updated, it comes back and is asked.
+  // After an update it reconnects and is asked.
   agent.terminate();
   const updated = await t.connectAgent(canScan);
   expect((await updated.next('scan_hosts')).scanId).toBe(id);
   expect((await scan(id)).notices).toEqual([]);
 });
 
-test('what an agent had not told of when its connection ended is asked of the next', async () => {
+test('targets that an agent had not reported on when its connection ended are given to the next', async () => {
   const { t, makeScan } = await setup();
   const agent = await t.connectAgent(canScan);
   const { id } = await makeScan(3);
@@ -128,12 +128,12 @@ test('what an agent had not told of when its connection ended is asked of the ne
   expect([asked.scanId, asked.targets.length]).toEqual([id, 3]);
 });
 
-test('an agent that went away while its session was made ready is given nothing: the next is', async () => {
+test('an agent that went away while its session was made ready is given nothing, but the next one is', async () => {
   const { t, makeScan } = await setup();
   const first = await t.connectAgent(canScan);
   const { id } = await makeScan(3);
   await first.next('scan_hosts');
-  // What is given back when a session ends, and when the next is ready, waits for these.
+  // Taking back items when a session ends, and when the next is ready, waits for these rows.
   const letGo = await holdTransaction(t.sql, (tx) => tx`select 1 from host_scan_items for update`);
   const gone = await t.connectAgent(canScan);
   await blockedBackends(t.sql, 2);

@@ -53,7 +53,7 @@ test('a target is tested by an agent that is connected to another server', async
   expect(await t.sql`select 1 from agent_asks`).toHaveLength(0);
 });
 
-test('nobody is asked where no agent of the segment is connected', async () => {
+test('nobody is asked if no agent of the segment is connected', async () => {
   await using t = await setupGateway();
   await t.sql`update agent_sessions set disconnected_at = clock_timestamp()`;
   await using other = await secondServer(t);

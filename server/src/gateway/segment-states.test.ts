@@ -9,7 +9,7 @@ interface Read {
   fail(): void;
 }
 
-/** Reads are answered by the test; each hearer keeps the payloads of what it was sent. */
+/** Reads are answered by the test; each hearer keeps the payloads that it was sent. */
 function setup() {
   const reads: Read[] = [];
   const waiting: (() => void)[] = [];
@@ -25,7 +25,7 @@ function setup() {
   return {
     states: new SegmentStates({ read, log: pino({ level: 'silent' }) }),
     reads,
-    /** The read number n, once it was asked for. */
+    /** Resolves with read number n, once it was asked for. */
     async read(n: number): Promise<Read> {
       while (reads[n] === undefined) await new Promise<void>((resolve) => waiting.push(resolve));
       return reads[n];
@@ -54,7 +54,7 @@ test('an older state never follows a newer one, however slow its reading is', as
   expect(hearer.sent).toEqual(['older', 'newer']);
 });
 
-test('however many changes there are while one is read, the next read tells of them all', async () => {
+test('however many changes there are while one is read, the next read covers them all', async () => {
   const t = setup();
   const hearer = t.hearer(1);
   const first = t.states.tell(hearer);
@@ -67,7 +67,7 @@ test('however many changes there are while one is read, the next read tells of t
   expect(t.reads).toHaveLength(2);
 });
 
-test('agents do not wait for each other, but few are read for at a time', async () => {
+test('agents do not wait for each other, but only a few are read for at a time', async () => {
   const t = setup();
   const hearers = [1, 2, 3, 4, 5].map((id) => t.hearer(id));
   const told = hearers.map((hearer) => t.states.tell(hearer));
@@ -82,7 +82,7 @@ test('agents do not wait for each other, but few are read for at a time', async 
   await Promise.all(told);
 });
 
-test('who is leaving is told nothing, and a read that fails keeps nobody from the next', async () => {
+test('an agent that is leaving is told nothing, and a read that fails keeps nobody from the next', async () => {
   const t = setup();
   const leaving = { ...t.hearer(9), isEnding: true };
   await t.states.tell(leaving);

@@ -40,7 +40,7 @@ async function setup() {
   const said: string[] = [];
   const errors: string[] = [];
   const log = { info: () => {}, error: (_: unknown, message: string) => void errors.push(message) };
-  /** A server, with what it holds. */
+  /** Makes a server, with the keys that it holds. */
   const server = () => {
     const ring = new MasterKeyRing([masterKey], masterKey);
     return { ring, watch: new MasterKeyWatch({ sql, file, ring, log: log as never }) };
@@ -49,7 +49,7 @@ async function setup() {
     ...{ sql, masterKey, file, said, errors, server, runId, jobId: run?.jobId ?? 0, segmentId: t.segmentId },
     start: () => t.start(),
     command: (...args: string[]) => runKeysCommand(args, { sql, file, say: (text) => void said.push(text) }),
-    /** The key that `add` has made. */
+    /** Returns the key that `add` has made. */
     added: async () => (await readMasterKeys(file))?.at(-1) as MasterKey,
     async [Symbol.asyncDispose]() {
       await t[Symbol.asyncDispose]();
@@ -125,7 +125,7 @@ test('a key is not retired while a transaction is open that may have wrapped wit
   expect(await readMasterKeys(t.file)).toHaveLength(2);
 });
 
-test('a key of which can’t be recorded that it was retired stays in the file', async () => {
+test('a key whose retirement can’t be recorded stays in the file', async () => {
   await using t = await setup();
   await t.command('add');
   const next = await t.added();
@@ -157,7 +157,7 @@ test('a rewrap that was cut off goes on where it was', async () => {
   await openAll(t, next);
 });
 
-/** Three runs and a file are under a key, and another one is active. */
+/** Makes three runs and a file under one key, and activates another one. */
 async function setupRows(t: Awaited<ReturnType<typeof setup>>) {
   const runs = [t.runId, await t.start(), await t.start()];
   const fileId = randomUUID();
@@ -171,7 +171,7 @@ async function setupRows(t: Awaited<ReturnType<typeof setup>>) {
   return { next, middle: runs[1] ?? 0 };
 }
 
-test('a key that was altered keeps no other from being wrapped anew, is named, and can be given up', async () => {
+test('a key that was altered doesn’t keep others from being rewrapped, is named, and can be given up', async () => {
   await using t = await setup();
   const { next, middle } = await setupRows(t);
   await t.sql`update job_runs set data_key = left(data_key, -8) || 'AAAAAAAA' where id = ${middle}`;
@@ -198,7 +198,7 @@ test('a key that was altered keeps no other from being wrapped anew, is named, a
   ]);
 });
 
-test('what names no key, or one that is not here, keeps no other from being wrapped anew either', async () => {
+test('keys that name no master key, or one that is not here, don’t keep others from being rewrapped either', async () => {
   await using t = await setup();
   const { next, middle } = await setupRows(t);
   const absent = newMasterKey();
@@ -215,7 +215,7 @@ test('what names no key, or one that is not here, keeps no other from being wrap
   await loadJobVersion({ sql: t.sql, masterKey: next }, t.jobId, 1);
 });
 
-test('what names no key can be given up, and so can what names one that nobody has, by its id', async () => {
+test('keys that name no master key can be given up, and so can those of a lost one, by its id', async () => {
   await using t = await setup();
   const { next, middle } = await setupRows(t);
   const [absent, other] = [newMasterKey(), newMasterKey()];
@@ -281,7 +281,7 @@ test('a server that can’t read its file says so, and no key is activated behin
   await expect(t.command('activate', next.id)).rejects.toThrow(/does not hold mk-/);
 });
 
-test('each column of the database that holds a wrapped key is known', async () => {
+test('every database column that holds a wrapped key is known', async () => {
   await using t = await setup();
   const columns = await t.sql<{ table: string; column: string; type: string }[]>`
     select table_name as table, column_name as column, data_type as type from information_schema.columns
@@ -292,7 +292,7 @@ test('each column of the database that holds a wrapped key is known', async () =
   );
 });
 
-test('what is asked for wrongly changes nothing', async () => {
+test('a wrong command changes nothing', async () => {
   await using t = await setup();
   await expect(t.command('activate', 'mk-none')).rejects.toThrow(
     'mk-none is not a key of the master key file',

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { Admissions } from './admissions.ts';
 
-/** So many have come at once; `leave` ends the way of the one that has been on it the longest. */
+/** Lets this many come at once; `leave` lets the one leave that has been inside longest. */
 async function setup(agents: number) {
   const loop = { share: 0, look: [] as (() => void)[] };
   const admissions = new Admissions({
@@ -33,7 +33,7 @@ async function setup(agents: number) {
   return { loop, inside, order, come, leave, look };
 }
 
-test('while the loop has time more and more are let in, though nobody has left', async () => {
+test('while the loop has time, more and more are let in although nobody has left', async () => {
   const t = await setup(1_000);
   const atFirst = t.inside.length;
   await t.look(0.1, 4);
@@ -43,7 +43,7 @@ test('while the loop has time more and more are let in, though nobody has left',
   expect(t.order).toEqual(t.order.map((_, n) => String(n)));
 });
 
-test('when the loop has no time left few are let in, and never none', async () => {
+test('when the loop has no time left, few are let in, but never none', async () => {
   const t = await setup(1_000);
   await t.look(1, 20);
   await t.leave(14);
@@ -54,7 +54,7 @@ test('when the loop has no time left few are let in, and never none', async () =
   expect(t.inside.length).toBe(few);
 });
 
-test('where nobody waits nothing is looked at, and everybody has had a turn in the end', async () => {
+test('if nobody waits, the loop is not measured, and everybody has had a turn in the end', async () => {
   const t = await setup(40);
   await t.look(1, 10);
   await t.leave(40);
@@ -63,7 +63,7 @@ test('where nobody waits nothing is looked at, and everybody has had a turn in t
   expect(t.loop.look).toEqual([]);
 });
 
-test('groups have their turns one after the other', async () => {
+test('groups take turns', async () => {
   const t = await setup(16);
   await t.look(1, 10);
   for (let n = 1; n <= 6; n += 1) t.come('a', `a${n}`);

@@ -11,7 +11,7 @@ describe('a wrapped data key', () => {
     expect(unwrapDataKey(masterKey, wrapped, 'run/42')).toEqual(dataKey);
   });
 
-  it('carries the id of its master key, and is refused under another by that id', () => {
+  it('carries the id of its master key, and is refused under another one by that id', () => {
     const other = newMasterKey();
     const wrapped = wrapDataKey(masterKey, dataKey, 'run/42');
     expect(masterKeyIdOf(wrapped)).toBe(masterKey.id);

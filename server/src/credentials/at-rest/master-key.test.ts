@@ -28,7 +28,7 @@ afterEach(async () => {
 });
 
 describe('the master key file', () => {
-  it('is made once, for its owner alone, and read from then on', async () => {
+  it('is created once, readable only by its owner, and read from then on', async () => {
     const made = await load({ file });
     expect(made.key).toHaveLength(32);
     expect(made.id).toMatch(/^mk-[0-9a-f]{16}$/);
@@ -63,7 +63,7 @@ describe('the master key file', () => {
     expect(await load({ file })).toEqual(made);
   });
 
-  it('is not made anew when the database is already encrypted', async () => {
+  it('is not created again if the database is already encrypted', async () => {
     await expect(load({ file, expectedId: 'mk-1' })).rejects.toMatchObject({
       reason: 'missing',
       message: expect.stringContaining('mk-1'),
@@ -71,7 +71,7 @@ describe('the master key file', () => {
     await expect(stat(file)).rejects.toMatchObject({ code: 'ENOENT' });
   });
 
-  it('is refused when the database is encrypted under another, with both ids', async () => {
+  it('is refused if the database is encrypted under another key, with both ids', async () => {
     const { id } = await load({ file });
     const refused = load({ file, expectedId: 'mk-other' });
     await expect(refused).rejects.toMatchObject({ reason: 'wrong_master_key' });
@@ -79,7 +79,7 @@ describe('the master key file', () => {
     expect(() => requireMasterKey([newMasterKey()], id, file)).toThrow(id);
   });
 
-  it('holds others beside it, and is whole when it is changed', async () => {
+  it('can hold other keys, and is always whole while it is changed', async () => {
     const first = await load({ file });
     const other = newMasterKey();
     await writeMasterKeys(file, [first, other]);
@@ -91,7 +91,7 @@ describe('the master key file', () => {
     expect(await readdir(dirname(file))).toEqual(['master.json']);
   });
 
-  it.runIf(process.getuid?.() === 0)('stays its owner’s when root writes it', async () => {
+  it.runIf(process.getuid?.() === 0)('keeps its owner when root writes it', async () => {
     await load({ file });
     await chown(file, 65_534, 65_533);
     await writeMasterKeys(file, [newMasterKey()]);
@@ -121,7 +121,7 @@ describe('the master key file', () => {
   });
 });
 
-/** Puts another letter in place of the last. */
+/** Replaces the last letter by another one. */
 function swapLast(text: string): string {
   return text.slice(0, -1) + (text.endsWith('A') ? 'B' : 'A');
 }

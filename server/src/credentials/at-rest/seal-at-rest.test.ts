@@ -18,7 +18,7 @@ describe('a value sealed at rest', () => {
     );
   });
 
-  it('is written where the caller says, if that has its very length', () => {
+  it('is written to the given buffer if that has exactly its length', () => {
     const value = text('root password');
     const memory = Buffer.alloc(value.length + atRestOverheadBytes + 1);
     const sealed = sealAtRest(dataKey, value, aad, memory.subarray(1));
@@ -53,14 +53,14 @@ describe('a value sealed at rest', () => {
     expect(new Set(nonces).size).toBe(nonces.length);
   });
 
-  it('keeps its layout: rows that are stored must stay readable', () => {
+  it('keeps its layout: stored rows must stay readable', () => {
     const key = Buffer.alloc(32, 1);
     const stored = Buffer.from('1d2d77d5abd48fd9aa3330b66cb5c9d1a093b92c10b44045e47dac6dc5be338704', 'hex');
     expect(openAtRest(key, stored, aadOf('run_output', 12, 3, 1)).toString()).toBe('hello');
   });
 });
 
-it('additional data tells apart purposes and where fields end', () => {
+it('additional data tells purposes apart, and where fields end', () => {
   expect(aadOf('a', 'b', 'c')).not.toEqual(aadOf('a', 'bc'));
   expect(aadOf('a', 'b')).not.toEqual(aadOf('ab'));
   expect(aadOf('a', 1, 23)).not.toEqual(aadOf('a', 12, 3));

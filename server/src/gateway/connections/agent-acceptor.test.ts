@@ -14,7 +14,9 @@ import { type AgentSocket, emptyResume, setupGateway, type TestGateway } from '.
 import { connectPath } from './agent-acceptor.ts';
 import { authenticateAll, newChallenge } from './handshake.ts';
 
-/** Asks for an upgrade by hand, and keeps its own side open; `answer` is all that came until the server's end. */
+/**
+ * Asks for an upgrade by hand, and keeps its own side open. `answer` is everything that came until the server's end.
+ */
 async function upgradeRaw(t: TestGateway, target: string) {
   const stream = connect({ port: Number(new URL(t.url).port), host: '127.0.0.1', allowHalfOpen: true });
   let received = '';
@@ -60,7 +62,7 @@ test.each<[string, () => Parameters<TestGateway['dial']>, number]>([
   expect(await t.dial(...options()).closed).toBe(status);
 });
 
-test('an address may have so many connections that are not authenticated, and no more', async () => {
+test('an address may have a limited number of connections that are not authenticated', async () => {
   await using t = await setupGateway({}, undefined, { maxUnauthenticatedPerAddress: 8 });
   const waiting = Array.from({ length: 8 }, () => t.dial());
   await Promise.all(waiting.map((socket) => socket.next('challenge')));
@@ -76,7 +78,7 @@ test('an address may have so many connections that are not authenticated, and no
     .toBe('challenge');
 });
 
-test('who waits to be verified is limited as before: by connections of an address, and by bytes', async () => {
+test('connections that wait to be verified are limited by address and by bytes as before', async () => {
   await using t = await setupGateway({}, undefined, { maxUnauthenticatedPerAddress: 2 });
   const release = await holdTransaction(t.sql, (tx) => lockAgent(tx, t.agent.agentId));
   const waiting = [t.dial(), t.dial()];
@@ -90,7 +92,7 @@ test('who waits to be verified is limited as before: by connections of an addres
   await t.dial().next('challenge');
 });
 
-test('who was refused counts for its address until it is gone: it has proven nothing', async () => {
+test('a refused connection counts for its address until it is gone, since it has proven nothing', async () => {
   await using t = await setupGateway({}, undefined, { maxUnauthenticatedPerAddress: 1 });
   const refused = t.dial();
   const proof = await t.proof(await refused.next('challenge'));
@@ -100,7 +102,7 @@ test('who was refused counts for its address until it is gone: it has proven not
   expect(await t.dial().closed).toBe(429);
 });
 
-test('behind a proxy the address is the one that the proxy saw, for the limit and for what is noted', async () => {
+test('behind a proxy, the address is the one that the proxy saw, for the limit and for what is recorded', async () => {
   await using t = await setupGateway({}, undefined, {
     maxUnauthenticatedPerAddress: 1,
     behindTlsProxy: true,
@@ -116,7 +118,7 @@ test('behind a proxy the address is the one that the proxy saw, for the limit an
   expect(row).toEqual({ address: '192.0.2.1' });
 });
 
-test('a connection on which nothing is said is ended', async () => {
+test('a connection on which nothing is said is closed', async () => {
   await using t = await setupGateway();
   const socket = t.dial();
   await socket.next('challenge');
@@ -147,7 +149,7 @@ test('more bytes than a handshake has break the connection before they are gathe
   expect(t.gateway.connectedAgents()).toBe(0);
 });
 
-test('an upgrade of any other address is refused, also of one that is no URL, and the server goes on', async () => {
+test('an upgrade of any other path is refused, even of one that is not a URL, and the server goes on', async () => {
   await using t = await setupGateway();
   for (const target of ['//', '///', 'http://[', 'http://a:b/', '*', '/%', `${connectPath}%`]) {
     const { answer } = await upgradeRaw(t, target);
@@ -156,7 +158,7 @@ test('an upgrade of any other address is refused, also of one that is no URL, an
   await t.dial().next('challenge');
 });
 
-test('what is no frame ends its own connection before the handshake, and no other', async () => {
+test('invalid frames before the handshake end their own connection and no other', async () => {
   await using t = await setupGateway();
   const frames = {
     'reserved bits': [0xff, 0x80, 0, 0, 0, 0],
@@ -184,7 +186,7 @@ test('a peer that keeps its side open after a refusal keeps no socket here', asy
   stream.destroy();
 });
 
-test('who can’t prove that identity is refused, and the agent’s session goes on', async () => {
+test('an agent that can’t prove its identity is refused, and the real agent’s session goes on', async () => {
   await using t = await setupGateway();
   const live = await t.connectAgent();
   const stranger = await generateSigningKeyPair();
@@ -198,7 +200,7 @@ test('who can’t prove that identity is refused, and the agent’s session goes
   await live.next('heartbeat_ack');
 });
 
-test('a proof is good for one challenge', async () => {
+test('a proof is valid for one challenge', async () => {
   await using t = await setupGateway();
   const first = t.dial();
   const proof = await t.proof(await first.next('challenge'));
@@ -235,7 +237,7 @@ test.each<[string, (proof: Awaited<ReturnType<TestGateway['proof']>>) => object,
   expect(await agentState(t)).toBe('active');
 });
 
-test('the generation before is accepted once, while the newest was never acknowledged', async () => {
+test('the previous generation is accepted once, if the newest was never acknowledged', async () => {
   await using t = await setupGateway();
   await t.connectAgent();
   const held = await t.generation();
@@ -250,7 +252,7 @@ test('the generation before is accepted once, while the newest was never acknowl
   expect(await agentState(t)).toBe('active');
 });
 
-test('an older generation is a copy: the agent is quarantined, and the copy that is connected is told so', async () => {
+test('an older generation is a copy: the agent is quarantined, and the connected copy is told so', async () => {
   await using t = await setupGateway();
   const held = await t.generation();
   const copy = await t.connectAgent();
@@ -267,7 +269,7 @@ test('an older generation is a copy: the agent is quarantined, and the copy that
   expect(await later.closed).toBe(closeCodes.quarantined);
 });
 
-/** As the agent, or a copy of it, does: it has signed the new keys by those before. */
+/** Replaces the keys as the agent, or a copy of it, does: it signs the new keys with the previous ones. */
 async function replaceKeys(t: TestGateway): Promise<void> {
   const { publicKey } = await generateSigningKeyPair();
   const key = Buffer.from(publicKey);
@@ -275,7 +277,7 @@ async function replaceKeys(t: TestGateway): Promise<void> {
   await inTransaction(t.sql, (tx) => changeKeys(tx, change));
 }
 
-test('a copy that replaces the keys first shuts both out, too: the original comes with the key before', async () => {
+test('a copy that replaces the keys first shuts both out, too: the original comes with the previous key', async () => {
   await using t = await setupGateway();
   const held = await t.generation();
   const copy = await t.connectAgent();
@@ -287,7 +289,7 @@ test('a copy that replaces the keys first shuts both out, too: the original come
   expect(await agentState(t)).toBe('quarantined');
 });
 
-/** A day goes by. */
+/** Lets a day pass. */
 async function passDay(t: TestGateway): Promise<void> {
   await t.sql`update agents set enrolled_at = enrolled_at - interval '1 day', keys_changed_at = keys_changed_at - interval '1 day'`;
   await t.sql`
@@ -302,7 +304,7 @@ test.each([
   async (_, days, changes) => {
     await using t = await setupGateway();
     await t.sql`update agents set enrolled_at = clock_timestamp() - make_interval(days => ${days})`;
-    // What an agent has had before the copy was made: each of them longer than the copy's will be.
+    // Keys that the agent had before the copy was made, each for longer than the copy's will be.
     await t.sql`
     insert into former_agent_keys select id, sha256(n::text::bytea), enrolled_at - n * interval '20 days', enrolled_at - (n - 1) * interval '20 days'
       from agents, generate_series(1, 16) as n where ${days} = 1`;
@@ -324,7 +326,7 @@ test.each([
   },
 );
 
-test('for a stranger no former keys are read, nor tried', async () => {
+test('for a stranger, no former keys are read or tried', async () => {
   await using t = await setupGateway();
   await replaceKeys(t);
   await t.sql.begin(async (tx) => {
@@ -338,7 +340,7 @@ test('for a stranger no former keys are read, nor tried', async () => {
   expect(await agentState(t)).toBe('active');
 });
 
-test('the key before opens nothing and ends nothing with the newest generation, and who tries it is noted', async () => {
+test('with the newest generation, the previous key opens and ends nothing, and its use is recorded', async () => {
   await using t = await setupGateway();
   const agent = await t.connectAgent();
   await replaceKeys(t);
@@ -357,7 +359,7 @@ test('the key before opens nothing and ends nothing with the newest generation, 
   agent.terminate();
 });
 
-test('a newer generation than the database knows is no copy, and is taken once a restore was marked', async () => {
+test('a newer generation than the database knows is not a copy, and is accepted once a restore was marked', async () => {
   await using t = await setupGateway();
   const backup = await t.generation();
   (await t.connectAgent()).terminate();
@@ -377,7 +379,7 @@ test('a newer generation than the database knows is no copy, and is taken once a
   expect(await agent.closed).toBe(closeCodes.quarantined);
 });
 
-test('after a restore a generation that is older than the backup is a copy still', async () => {
+test('after a restore, a generation that is older than the backup is still a copy', async () => {
   await using t = await setupGateway();
   const old = await t.generation();
   (await t.connectAgent()).terminate();
@@ -395,7 +397,7 @@ test('a revoked agent is refused', async () => {
   expect(await socket.closed).toBe(closeCodes.unauthenticated);
 });
 
-test('an agent that shares no version with the server is shown why it stays away', async () => {
+test('an agent without a version in common with the server is shown with the reason why it stays away', async () => {
   await using t = await setupGateway();
   const closeOf = async () => (await getAgent(t.sql, t.agent.agentId, unrestricted)).lastClose;
   const forged = t.dial();
@@ -420,7 +422,7 @@ test('versions too many to name are refused all the same', async () => {
   expect(await socket.closed).toBe(closeCodes.noCommonVersion);
 });
 
-test('of many that connect together each is answered for itself, and one that does it twice is the newer one', async () => {
+test('of many that connect together each gets its own answer, and of two connections of one agent the later wins', async () => {
   await using t = await setupGateway();
   const sockets = [t.dial(), t.dial(), t.dial()];
   const proofs = await Promise.all(sockets.map(async (socket) => t.proof(await socket.next('challenge'))));
@@ -448,7 +450,7 @@ function serverOf(t: TestGateway) {
   return { identity, settings };
 }
 
-test('whose row is locked is waited for alone: the others of its batch have their welcome meanwhile', async () => {
+test('only an agent whose row is locked is waited for: the others of its batch get their welcome meanwhile', async () => {
   await using t = await setupGateway();
   const other = await t.addAgent('agent-b');
   const { identity, settings } = serverOf(t);
@@ -483,7 +485,7 @@ test('a copy that connects together with its agent leaves neither of them a sess
   expect(now).toEqual({ sessionNumber: row?.sessionNumber + 1, state: 'quarantined' });
 });
 
-test('agents that there are not keep nobody waiting', async () => {
+test('agents that don’t exist keep nobody waiting', async () => {
   await using t = await setupGateway();
   const { identity, settings } = serverOf(t);
   const challenge = newChallenge(identity);

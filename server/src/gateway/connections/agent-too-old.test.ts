@@ -8,12 +8,12 @@ const agentOf = (...capabilities: AgentCapability[]) => ({
 });
 const leaseOf = (config: unknown) => ({ config, target: { name: 'web-1' } }) as Lease;
 
-test('an agent that knows the field is given it as it is', () => {
+test('an agent that knows the field gets it unchanged', () => {
   const lease = leaseOf({ command: 'true', survive_agent_restart: true });
   expect(leaseFor(agentOf('survive_agent_restart', 'step_limits'), lease)).toBe(lease);
 });
 
-test('an agent that does not know it is not given it, and fails the step in words where it was asked for', () => {
+test('an agent that does not know the field is not given it, and the step fails with words if it was needed', () => {
   const plain = leaseOf({ command: 'true', timeout: 900 });
   expect(leaseFor(agentOf(), plain)).toBe(plain);
   const config = { command: 'true', survive_agent_restart: false };
@@ -25,7 +25,7 @@ test('an agent that does not know it is not given it, and fails the step in word
   });
 });
 
-test('limits are given only to an agent that keeps them', () => {
+test('limits are given only to an agent that supports them', () => {
   const limited = leaseOf({ command: 'true', limits: { nice: 5 }, survive_agent_restart: false });
   expect(leaseFor(agentOf('survive_agent_restart'), limited)).toMatchObject({
     need: 'step_limits',
@@ -34,7 +34,7 @@ test('limits are given only to an agent that keeps them', () => {
   expect(leaseFor(agentOf('step_limits'), limited)).toMatchObject({
     config: { command: 'true', limits: { nice: 5 } },
   });
-  // What it does anyway.
+  // The agent does that anyway.
   const cut = leaseFor(agentOf(), leaseOf({ command: 'true', on_output_limit: 'truncate' }));
   expect(cut).toMatchObject({ config: { command: 'true' } });
   expect(Object(cut).config).not.toHaveProperty('on_output_limit');

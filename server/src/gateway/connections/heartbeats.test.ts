@@ -8,7 +8,7 @@ import type { AgentLink } from '../link/agent-link.ts';
 import { setupGateway } from '../testing.ts';
 import { Heartbeats } from './heartbeats.ts';
 
-test('two agents of a segment are told to come back before all others, over a time that is as long as these are many', async () => {
+test('two agents of a segment are told to reconnect before all others, within a time that grows with the others’ number', async () => {
   await using t = await setupGateway();
   const agentIds: number[] = [];
   for (let n = 0; n < 4; n += 1) {
@@ -49,7 +49,7 @@ test('two agents of a segment are told to come back before all others, over a ti
   expect(agentIds.map((id) => told.get(id))).toEqual([ofFirst, 3 * ofFirst, ofAll, ofAll]);
 });
 
-test('first to come back are neither agents that drain nor those that have just connected anew', async () => {
+test('the first to reconnect are neither draining agents nor those that have just reconnected', async () => {
   await using t = await setupGateway();
   const enroll = async (name: string) => {
     const signing = await generateSigningKeyPair();
@@ -63,7 +63,7 @@ test('first to come back are neither agents that drain nor those that have just 
   const draining = await t.connectAgent({ draining: true });
   const older = await t.connectAnother(one);
   const sockets = [draining, await t.connectAnother(two), await t.connectAnother(three)];
-  // Its older connection is there still.
+  // Its older connection still exists.
   sockets.push(await t.connectAnother(one));
   await older.closed;
   const told: (number | undefined)[] = [];

@@ -1,4 +1,5 @@
-// An agent that proved itself and says what it likes: within its schema, and at the limits of what that lets through.
+// An agent that has proven itself and then says what it likes: within its schema, and at the limits of what that
+// allows.
 import { randomBytes } from 'node:crypto';
 import { type AgentMessage, closeCodes, type Lease, maxSeq } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
@@ -16,7 +17,7 @@ const hostKey = `ssh-ed25519 ${Buffer.concat([
   randomBytes(32),
 ]).toString('base64')}`;
 
-/** What a field may be in place of what it should be. */
+/** Values to put into a field instead of the right one. */
 const hostile: unknown[] = [
   Number.MAX_SAFE_INTEGER,
   2 ** 31,
@@ -30,7 +31,7 @@ const hostile: unknown[] = [
   {},
 ];
 
-/** A message of each type, as an honest agent would send it. */
+/** Returns a message of each type, as an honest agent would send it. */
 function honest(lease: Lease): AgentMessage[] {
   const attempt = { step: lease.step, epoch: lease.epoch, leaseToken: lease.leaseToken };
   const { step, epoch } = attempt;
@@ -84,7 +85,7 @@ function honest(lease: Lease): AgentMessage[] {
   ];
 }
 
-/** The message with each of its fields in turn, at any depth, replaced by each hostile value. */
+/** Yields the message with each of its fields in turn, at any depth, replaced by each hostile value. */
 function* mutations(message: AgentMessage): Generator<string> {
   for (const path of pathsOf(message)) {
     for (const value of hostile) {
@@ -102,7 +103,7 @@ function pathsOf(value: unknown, path: string[] = []): string[][] {
   return path.length === 0 ? inner : [path, ...inner];
 }
 
-/** An agent with a lease. */
+/** Connects an agent with a lease. */
 async function setup(options: { steps?: number } = {}) {
   const t = await setupGateway();
   const agent = await t.connectAgent();
@@ -113,19 +114,19 @@ async function setup(options: { steps?: number } = {}) {
   return Object.assign(t, { hostile: agent, lease, listed });
 }
 
-test('what its schema lets an agent say is handled, and is no error of the server', async () => {
+test('everything that its schema lets an agent say is handled, and is no error of the server', async () => {
   await using t = await setup({ steps: 2 });
   const { step, epoch } = t.lease;
   const texts = honest(t.lease)
     .flatMap((message) => [...mutations(message)])
     .filter((text) => parseAgentMessage(text).ok)
-    // An agent that does not list its lease is to connect again, which is another matter.
+    // An agent that doesn't list its lease has to reconnect, which is tested elsewhere.
     .filter((text) => !text.includes('"heartbeat"') || text.includes(`"held":[[${step},${epoch}]]`));
   expect(texts.length).toBeGreaterThan(100);
   for (const text of texts) t.hostile.sendText(text);
   t.hostile.send(t.listed);
   while ((await t.hostile.next('heartbeat_ack')).sequence !== 4711);
-  // What must keep its order is behind these: nothing of it has failed by now.
+  // Messages that are handled in order come after the others: none of them has failed by now.
   t.hostile.send({ type: 'agent_drain' });
   await expect
     .poll(
@@ -163,7 +164,7 @@ test('gaps as long as numbers go cost the server nothing', async () => {
   expect(await t.hostile.next('completed')).toMatchObject({ result: 'settled' });
 });
 
-test('an agent tells of host keys of its own segment alone', async () => {
+test('an agent reports host keys only of its own segment', async () => {
   await using t = await setup();
   const { id: segmentId } = await makeSegment(t, 'elsewhere');
   const other = await createTarget(t.sql, { segmentId, name: 'other', host: '10.0.0.9' }, t.caller);
@@ -174,14 +175,14 @@ test('an agent tells of host keys of its own segment alone', async () => {
     .toEqual([{ targetId: t.lease.target.id }]);
 });
 
-test('a wrapped key that is none is a fault of who sent it', async () => {
+test('an invalid wrapped key is the fault of its sender', async () => {
   await using t = await setup();
   t.hostile.send({ type: 'wrapped_key', agentId: t.agent.agentId, generation: 9, wrapped: 'no base64!' });
   expect(await t.hostile.closed).toBe(closeCodes.invalidMessage);
   expect(t.logged.filter((line) => /"level":(50|"error")/.test(line))).toEqual([]);
 });
 
-test('an agent that breaks the protocol and goes on is told so, and what it goes on with is taken apart no more', async () => {
+test('an agent that breaks the protocol and goes on is told so, and what it then sends is no longer parsed', async () => {
   await using t = await setup();
   const spaces = ' '.repeat(4_000_000);
   for (let n = 0; n < 64; n += 1) t.hostile.sendText(spaces);
@@ -189,7 +190,7 @@ test('an agent that breaks the protocol and goes on is told so, and what it goes
   expect(t.logged.filter((line) => line.includes('agent sent an invalid message'))).toHaveLength(1);
 });
 
-test('a message that would take seconds to parse is refused before it is', async () => {
+test('a message that would take seconds to parse is refused before it is parsed', async () => {
   await using t = await setup();
   t.hostile.sendText(
     `{"type":"heartbeat","sequence":1,"held":[],"x":${'['.repeat(2_000_000)}${']'.repeat(2_000_000)}}`,
@@ -198,7 +199,7 @@ test('a message that would take seconds to parse is refused before it is', async
   expect(t.logged.join('')).toContain('more values than a message has');
 });
 
-test('a message in more pieces than one has is not waited for to its end', async () => {
+test('a message in too many pieces is not waited for to its end', async () => {
   await using t = await setup();
   for (let n = 0; n < 17; n += 1) t.hostile.sendFragment('{');
   expect(await t.hostile.closed).toBe(1008);

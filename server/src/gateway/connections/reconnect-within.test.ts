@@ -2,16 +2,16 @@ import { limits } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { firstOfSegments, reconnectWithin } from './reconnect-within.ts';
 
-test('agents come back over the time that they take one after the other, up to a limit', () => {
+test('agents reconnect within the time that they take one after the other, up to a limit', () => {
   expect(reconnectWithin(300, 300)).toBe(300);
   expect(reconnectWithin(3_000_000, 300)).toBe(limits.maxReconnectWithinMs);
 });
 
-test('agents of a segment that waits a short time only are back before what they run is unknown', () => {
+test('agents of a segment that waits only a short time are back before their steps become unknown', () => {
   expect(reconnectWithin(30_000, 10)).toBe(3_333);
 });
 
-test('two agents of each segment come back first, one after the other, those that have been there for longest', () => {
+test('in each segment, the two agents connected longest reconnect first, one after the other', () => {
   const agents = [1, 1, 2, 1, 1, 3, 3, 3, 2].map((segmentId, at) => ({ segmentId, at }));
   const first = [...firstOfSegments(agents)].map(([{ at }, ms]) => [at, ms]);
   const oneOfEach = 3 * limits.reconnectPerFirstAgentMs;

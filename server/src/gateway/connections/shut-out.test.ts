@@ -1,4 +1,4 @@
-// Agents that are drained, disabled and revoked while they are connected, and what their connections leave behind.
+// Agents that are drained, disabled or revoked while they are connected, and what their connections leave behind.
 import { closeCodes, type Lease } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { disableAgent, enableAgent } from '../../segments/agents/disable-agent.ts';
@@ -19,7 +19,7 @@ async function connected(claimPollMs?: number) {
   return Object.assign(t, { socket: await t.connectAgent() });
 }
 
-/** After `hold` the agent is shut out, and hears of that, when it is leased a step and has not heard of this yet. */
+/** After `hold`, shuts the agent out while a step is being leased to it, and before it hears of that lease. */
 async function connectedUntilLeased(shutOutMeanwhile: (t: TestGateway) => Promise<unknown>) {
   const held: { whileBuilding?: () => Promise<unknown> } = {};
   const t = await setupGateway({}, (builder) => ({
@@ -70,7 +70,7 @@ async function refusedCode(t: TestGateway): Promise<number> {
   return socket.closed;
 }
 
-test('a drained agent keeps what it has and is given nothing more, until it is undrained', async () => {
+test('a drained agent keeps what it has and is given nothing more until it is undrained', async () => {
   await using t = await connected(3_600_000);
   const runId = await t.start({ steps: 2 });
   const [lease] = await leasedOf(t.socket, 1);
@@ -116,7 +116,7 @@ test.each([
   ['disabled', (t: TestGateway) => disableAgent(t, t.agent.agentId, t.caller)],
   ['revoked', (t: TestGateway) => revokeAgent(depsOf(t), t.agent.agentId, t.caller)],
 ])(
-  'what is about to be leased to an agent when it is %s goes back, and it never hears of it',
+  'steps about to be leased to an agent when it is %s go back, and it never hears of them',
   async (_, out) => {
     await using t = await connectedUntilLeased(out);
     t.hold();
@@ -128,7 +128,7 @@ test.each([
   },
 );
 
-test('a revoked agent that answers before its lease is put together is not taken to have begun it', async () => {
+test('a revoked agent that answers before its lease is built is not taken to have begun it', async () => {
   await using t = await connectedUntilLeased((t) => revokeAgent(depsOf(t), t.agent.agentId, t.caller));
   let overdue: unknown;
   t.hold(async () => {
@@ -144,7 +144,7 @@ test('a revoked agent that answers before its lease is put together is not taken
   expect(overdue).toEqual([]);
 });
 
-test('the step that follows one which an agent completes while it is shut out goes back, too', async () => {
+test('the step after one that an agent completes while it is shut out goes back, too', async () => {
   await using t = await connectedUntilLeased((t) => disableAgent(t, t.agent.agentId, t.caller));
   const runId = await t.start({ steps: 2 });
   const [lease] = await leasedOf(t.socket, 1);
@@ -155,7 +155,7 @@ test('the step that follows one which an agent completes while it is shut out go
   expect(await t.steps(runId)).toMatchObject([{ status: 'succeeded' }, { status: 'ready', epoch: 1 }]);
 });
 
-test('an agent that does not know the question is cut off all the same, and what it had is not run again', async () => {
+test('an agent that does not know the request is cut off all the same, and what it had is not run again', async () => {
   await using t = await connected();
   const runId = await t.start();
   await leasedOf(t.socket, 1);
@@ -164,7 +164,7 @@ test('an agent that does not know the question is cut off all the same, and what
   expect(await t.steps(runId)).toMatchObject([{ status: 'running', epoch: 1 }]);
 });
 
-test('an agent whose shutting out this server did not hear of goes with its next heartbeat', async () => {
+test('an agent that was shut out without this server hearing of it is cut off at its next heartbeat', async () => {
   await using t = await connected();
   await t.sql`update agents set state = 'disabled' where id = ${t.agent.agentId}`;
   t.socket.send({ type: 'heartbeat', sequence: 1, held: [] });
@@ -173,7 +173,7 @@ test('an agent whose shutting out this server did not hear of goes with its next
   expect(await t.socket.closed).toBe(closeCodes.unauthenticated);
 });
 
-test('what a revoked agent had begun is given up as soon as it is gone, not after unknown_after', async () => {
+test('steps that a revoked agent had begun are given up as soon as it is gone, not after unknown_after', async () => {
   await using t = await connected();
   await t.start();
   const [lease] = await leasedOf(t.socket, 1);
@@ -190,7 +190,7 @@ test('what a revoked agent had begun is given up as soon as it is gone, not afte
   expect(await refusedCode(t)).toBe(closeCodes.unauthenticated);
 });
 
-test('after a revocation a connected agent is asked for the next generation, and its peers hear of it', async () => {
+test('after a revocation, a connected agent is asked for the next generation, and its peers hear of it', async () => {
   await using t = await connected();
   const gone = await t.addAgent('agent-gone');
   await t.socket.next('segment_state');
@@ -207,7 +207,7 @@ test('after a revocation a connected agent is asked for the next generation, and
   expect(state).not.toHaveProperty('makeGeneration');
 });
 
-test('a step whose credential no agent can open any more fails and says so, instead of coming back for ever', async () => {
+test('a step whose credential no agent can open any more fails and says so, instead of coming back forever', async () => {
   await using t = await connected();
   const runId = await t.start();
   const [lease] = await leasedOf(t.socket, 1);
@@ -220,7 +220,7 @@ test('a step whose credential no agent can open any more fails and says so, inst
     .toMatchObject([{ status: 'failed', reason: 'credential_unusable' }]);
 });
 
-test('what an agent says of itself is brought to one line of visible text', async () => {
+test('what an agent says about itself is reduced to one line of visible text', async () => {
   await using t = await setupGateway();
   await t.connectAgent({
     agentVersion: '0.1.0\u001b[31m',

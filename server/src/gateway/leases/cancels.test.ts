@@ -10,7 +10,7 @@ test('a cancel reaches the agent that runs the step', async () => {
   expect(await t.agentSocket.next('cancel')).toMatchObject({ step: t.lease.step, epoch: 1 });
 });
 
-test('an agent that goes on with what was given up is told again to stop it', async () => {
+test('an agent that goes on with an attempt that was given up is told again to stop it', async () => {
   await using t = await leased();
   await cancelRun(t.sql, t.runId, t.caller, { force: true });
   expect(await t.agentSocket.next('cancel')).toMatchObject({ step: t.lease.step, epoch: 1 });
@@ -25,13 +25,13 @@ test('a cancel that another server took reaches the agent over the bus', async (
   expect(await t.agentSocket.next('cancel')).toMatchObject({ step: t.lease.step });
 });
 
-test('before it was told what became of its attempts an agent is told of no cancel', async () => {
+test('an agent is told of no cancel before it was told what became of its attempts', async () => {
   await using t = await leased();
   const again = t.dial();
   again.send(await t.proof(await again.next('challenge')));
   const { generation } = await again.next('welcome');
   t.gateway.publish(await cancelRun(t.sql, t.runId, t.caller));
-  // By then it has been looked up what is to be stopped.
+  // By then the server has looked up what is to be stopped.
   for (let round = 0; round < 20; round += 1) await t.sql`select count(*) from job_run_steps`;
   expect(again.untaken).toEqual([]);
   const { step, epoch, leaseToken } = t.lease;

@@ -13,7 +13,7 @@ import { selectToChange } from '../../store/targets/target-bulk.ts';
 import { readSelection } from '../../targets/read-selection.ts';
 import { setupGateway, type TestGateway } from '../testing.ts';
 
-/** Nothing is looked for unless somebody is told. */
+/** Nothing is looked for unless it is announced. */
 const noPoll = { claimPollMs: 3_600_000 };
 
 async function jobOf(t: TestGateway): Promise<{ jobId: number; selection: { targetIds: number[] } }> {
@@ -29,7 +29,7 @@ test('a new run is leased by the commit that makes it ready', async () => {
   await using t = await setupGateway({}, undefined, noPoll);
   await t.connectAgent();
   const request = await jobOf(t);
-  // The claim that comes with an agent may be going on still, and then none goes along.
+  // The claim that comes with an agent may still be in flight, and then none goes along.
   const { runId, run } = await vi.waitFor(async () => {
     const started = await start(t, request);
     // Nothing is left to be published, and the run can be shown without another query.
@@ -44,7 +44,7 @@ test('a new run is leased by the commit that makes it ready', async () => {
   expect(row).toEqual({ byOneTransaction: true });
 });
 
-test('without an agent of its segment here a new run is claimed by itself', async () => {
+test('without an agent of its segment here, a new run is claimed separately', async () => {
   await using t = await setupGateway({}, undefined, noPoll);
   const { runId, news } = await start(t, await jobOf(t));
   expect(news).toMatchObject({ runs: [{ id: runId }], segments: [t.segmentId] });
@@ -52,7 +52,7 @@ test('without an agent of its segment here a new run is claimed by itself', asyn
   expect((await agent.next('leases')).leases).toMatchObject([{ runId }]);
 });
 
-test('a run that can’t be written leases nothing, and what follows is leased', async () => {
+test('a run that can’t be written leases nothing, and later runs are leased', async () => {
   await using t = await setupGateway({}, undefined, noPoll);
   const agent = await t.connectAgent();
   const request = await jobOf(t);
@@ -63,7 +63,7 @@ test('a run that can’t be written leases nothing, and what follows is leased',
   expect((await agent.next('leases')).leases).toMatchObject([{ runId, epoch: 1 }]);
 });
 
-test('two claims are never in flight: a run that comes meanwhile is claimed after it', async () => {
+test('two claims are never in flight: a run that comes meanwhile is claimed afterwards', async () => {
   let goOn = () => {};
   const held = new Promise<void>((resolve) => {
     goOn = resolve;
@@ -145,11 +145,11 @@ test.each<[string, (t: TestGateway, tx: Tx, targetId: number) => Promise<unknown
   } finally {
     await letGo();
   }
-  // It may just be claimed for the agent that is not connected any more.
+  // It may just be claimed for the agent that is no longer connected.
   expect(await t.steps((await starting).runId)).toHaveLength(1);
 });
 
-test('while a start waits for who may delete its target, other runs are leased', async () => {
+test('while a start waits for a lock on its target, other runs are leased', async () => {
   await using t = await setupGateway({}, undefined, noPoll);
   const agent = await t.connectAgent();
   const waiting = await jobOf(t);
@@ -176,7 +176,7 @@ test('while a start waits for who may delete its target, other runs are leased',
   expect((await agent.next('leases')).leases).toMatchObject([{ runId }]);
 });
 
-test('what was leased by a commit of which the answer was lost goes back, and is leased again', async () => {
+test('steps leased by a commit whose answer was lost go back, and are leased again', async () => {
   await using t = await setupGateway({}, undefined, noPoll);
   const agent = await t.connectAgent();
   let along: ReturnType<typeof t.gateway.claimAlong>;

@@ -24,7 +24,7 @@ test.each([
   },
 );
 
-test('beside an open snapshot a claim for slots that became free steps over none that were ready before', async () => {
+test('beside an open snapshot, a claim for freed slots doesn’t step over those that were ready before', async () => {
   await using t = await setupClaimer();
   await t.startOnMany();
   await using _ = await openSnapshot(t.sql);
@@ -35,12 +35,12 @@ test('beside an open snapshot a claim for slots that became free steps over none
   });
   expect(goingOn).toBeLessThan(targets / 8);
   await t.endAll(last);
-  // What it is spared: entries of the steps that were taken stay in the index as long as somebody may see them.
+  // What this avoids: entries of the steps that were taken stay in the index as long as somebody may see them.
   t.claimer.lookAtAll();
   expect(await t.stepsRead(t.next)).toBeGreaterThan(targets / 2);
 });
 
-test('after a look whose steps were of a more urgent run it goes on where it had been in the others', async () => {
+test('after a look that took steps of a more urgent run, others continue where they had been', async () => {
   await using t = await setupClaimer();
   await t.startOnMany();
   await using _ = await openSnapshot(t.sql);
@@ -53,7 +53,7 @@ test('after a look whose steps were of a more urgent run it goes on where it had
   expect(await t.stepsRead(t.next)).toBeLessThan(targets / 8);
 });
 
-test('what becomes ready again, or is more urgent, is taken before what a claim would go on with', async () => {
+test('steps that become ready again, or are more urgent, are taken before those that a claim would continue with', async () => {
   await using t = await setupClaimer();
   const many = await t.startOnMany();
   const [first, ...others] = await t.next();
@@ -66,25 +66,25 @@ test('what becomes ready again, or is more urgent, is taken before what a claim 
   expect((await t.next()).map(({ id }) => id)).toEqual([first.id]);
   const urgent = await t.start({ job: { priority: 5 } });
   t.claimer.lookAtAll();
-  // Without a slot nothing was looked for: the next slot is for what the look was asked for.
+  // Without a slot, the look found nothing: the next slot is for what the look was made for.
   expect(await t.next()).toEqual([]);
   await t.endAll([{ ...first, epoch: 2, leaseToken: await tokenOf(t, first.id) }]);
   expect((await t.next()).map(({ jobRunId }) => jobRunId)).toEqual([urgent]);
   expect((await t.run(many)).status).toBe('running');
 });
 
-test('where the runs that it knew have no more, the slots that are left go to others', async () => {
+test('if the known runs have no more steps, the remaining slots go to others', async () => {
   await using t = await setupClaimer();
   const few = await t.start({ targets: slots + 1 });
   await t.endAll(await t.next());
-  // Nobody told of it: as when the notice of it is lost.
+  // Nobody announced it, as if its notice had been lost.
   const other = await t.start({ targets: slots });
   const [left] = await t.next();
   expect(left?.jobRunId).toBe(few);
   expect((await t.next()).map(({ jobRunId }) => jobRunId)).toEqual([other, other, other]);
 });
 
-test('an agent is given no more than it has slots, and runs take turns', async () => {
+test('an agent gets no more steps than it has slots, and runs take turns', async () => {
   await using t = await setupClaimer();
   const [one, two] = [await t.start({ targets: 20 }), await t.start({ targets: 20 })];
   const first = await t.next();
@@ -95,7 +95,7 @@ test('an agent is given no more than it has slots, and runs take turns', async (
   expect(await t.next()).toEqual([]);
 });
 
-test('where no slot became free the database is not asked', async () => {
+test('if no slot became free, the database is not asked', async () => {
   await using t = await setupClaimer();
   await t.start({ targets: 20 });
   expect(await t.next()).toHaveLength(slots);
@@ -104,7 +104,7 @@ test('where no slot became free the database is not asked', async () => {
   expect(t.asked).toBe(asked);
 });
 
-test('a look that took long is not made again at once, and is made after a while', async () => {
+test('a slow look is not repeated at once, but after a while', async () => {
   await using t = await setupClaimer();
   const many = await t.start({ targets: 20 });
   t.lookTakesMs = 300;
@@ -119,7 +119,7 @@ test('a look that took long is not made again at once, and is made after a while
   expect(runsOf(await t.next())).toContain(urgent);
 });
 
-test('nor does a look that is slow wait where there is nothing to go on with', async () => {
+test('a slow look does not wait if there is nothing else to go on with', async () => {
   await using t = await setupClaimer();
   t.lookTakesMs = 300;
   const first = await t.start({ targets: slots - 1 });
@@ -129,7 +129,7 @@ test('nor does a look that is slow wait where there is nothing to go on with', a
   expect(runsOf(await t.next())).toEqual([second]);
 });
 
-test('what starts alone is leased by its own transaction without a look at others', async () => {
+test('a run that starts alone is leased by its own transaction without a look at others', async () => {
   await using t = await setupClaimer();
   const other = await t.start();
   const runId = await t.start({ targets: 2 });
@@ -140,7 +140,7 @@ test('what starts alone is leased by its own transaction without a look at other
   expect((await t.steps(other))[0]?.status).toBe('ready');
 });
 
-test('an agent of which it is not known here what it has is given nothing more', async () => {
+test('an agent whose steps are not known here yet is given nothing more', async () => {
   await using t = await setupClaimer();
   await t.start({ targets: 3 * slots });
   await t.endAll(await t.next());
@@ -155,7 +155,7 @@ test('an agent of which it is not known here what it has is given nothing more',
   expect(await t.next()).toHaveLength(slots);
 });
 
-test('what a claim left at a bound of its own is taken by the next one, though no slot became free', async () => {
+test('steps that a claim left at its own limit are taken by the next one, even if no slot became free', async () => {
   await using t = await setupClaimer();
   await t.connect(t.agent, { slots: 300 });
   await t.startOnMany();
@@ -163,7 +163,7 @@ test('what a claim left at a bound of its own is taken by the next one, though n
   expect(await t.next()).toHaveLength(300 - limits.maxClaimBatch);
 });
 
-test('of more runs than a claim takes from the others follow', async () => {
+test('if there are more runs than one claim takes from, the others follow', async () => {
   await using t = await setupClaimer();
   await t.connect(t.agent, { slots: 80 });
   for (let n = 0; n < 70; n += 1) await t.start();
@@ -172,7 +172,7 @@ test('of more runs than a claim takes from the others follow', async () => {
   expect(await t.next()).toHaveLength(6);
 });
 
-test('with agents of two kinds each freed slot has all looked at', async () => {
+test('with agents of two kinds, each freed slot causes a look at everything', async () => {
   await using t = await setupClaimer();
   const other = await t.addAgent('of another kind');
   await t.connect(other, { slots, capabilities: ['sftp.sync'] });
@@ -186,24 +186,24 @@ test('with agents of two kinds each freed slot has all looked at', async () => {
 interface TestClaimer extends TestRuns {
   claimer: Claimer;
   nowMs: number;
-  /** Statements of the claimer, parts counted too. */
+  /** Number of the claimer's statements, including parts. */
   asked: number;
-  /** Known here, with all that it has. */
+  /** Whether the agent is known here, with all that it has. */
   isAgentReady: boolean;
-  /** What the clock moves on while all is looked at. */
+  /** How far the clock moves during a look at everything. */
   lookTakesMs: number;
   next(): Promise<ClaimedStep[]>;
   endAll(steps: readonly ClaimedStep[]): Promise<void>;
   heldLess(steps: number): void;
   startOnMany(): Promise<number>;
-  /** Entries of the indexes of steps that claims in this read. */
+  /** Returns how many index entries of steps the claims in this work read. */
   stepsRead(work: () => Promise<unknown>): Promise<number>;
 }
 
-/** One agent with a few slots; the claimer's connection is as the gateway's. */
+/** Sets up one agent with a few slots. The claimer's connection is like the gateway's. */
 async function setupClaimer(): Promise<TestClaimer> {
   const t = await setupRuns();
-  // What the database knows of the tables is what each test says; and its indexes have nothing of who had it before.
+  // Each test says what statistics the database has; and no index has entries left from before.
   await t.sql`alter table job_run_steps set (autovacuum_enabled = false)`;
   await t.sql`vacuum (index_cleanup on) job_run_steps`;
   await t.connect(t.agent, { slots });
@@ -273,7 +273,7 @@ async function setupClaimer(): Promise<TestClaimer> {
   return world;
 }
 
-/** By the connection's own account, within one transaction. */
+/** By the connection's own statistics, within one transaction. */
 async function readSoFar(tx: Tx): Promise<number> {
   const [row] = await tx<{ read: number }[]>`
     select sum(pg_stat_get_xact_tuples_returned(indexrelid))::int as read
@@ -281,7 +281,7 @@ async function readSoFar(tx: Tx): Promise<number> {
   return row?.read ?? Number.NaN;
 }
 
-/** A transaction that has read, and goes on. */
+/** Opens a transaction that has read and stays open. */
 async function openSnapshot(sql: Sql): Promise<AsyncDisposable> {
   let close = () => {};
   const closed = new Promise<void>((resolve) => {
@@ -304,7 +304,7 @@ async function openSnapshot(sql: Sql): Promise<AsyncDisposable> {
   };
 }
 
-/** A few pages are left of them. */
+/** Leaves a few pages of purged runs. */
 async function purgedAll(t: TestRuns): Promise<void> {
   await t.start({ targets: 20 });
   await t.start();

@@ -6,7 +6,7 @@ import { givenUp, setupRuns } from '../../runs/testing.ts';
 import type { AgentLink } from '../link/agent-link.ts';
 import { CleanUpAsks } from './clean-up-asks.ts';
 
-/** An attempt that is due to be cleaned up after, and a round with three agents of its segment. */
+/** Makes an attempt that is due to be cleaned up after, and a round with three agents of its segment. */
 async function setup() {
   const t = await setupRuns();
   const agents = [t.agent, await t.addAgent('second'), await t.addAgent('third')];
@@ -36,7 +36,7 @@ async function setup() {
   });
   return Object.assign(t, {
     sent,
-    /** Whom a round has looked for. */
+    /** Makes a round and returns the agents that it looked for. */
     round: async () => {
       looked = [];
       await asks.ask();
@@ -45,7 +45,7 @@ async function setup() {
   });
 }
 
-test('what one agent has taken is looked for once more, and not for every agent of the segment', async () => {
+test('after one agent has taken what was due, one more look is made, not one for every agent of the segment', async () => {
   await using t = await setup();
   expect(await t.round()).toHaveLength(2);
   expect(t.sent).toHaveLength(1);
@@ -63,7 +63,7 @@ test.each([
   expect(await t.round()).toEqual([]);
 });
 
-test('a round looks for those alone who could have run the step', async () => {
+test('a round looks only for agents that could have run the step', async () => {
   await using t = await setup();
   await t.sql`update job_run_steps set needs = '{become}'`;
   expect(await t.round()).toEqual([]);

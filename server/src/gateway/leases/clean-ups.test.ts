@@ -6,7 +6,7 @@ import { setupGateway } from '../testing.ts';
 
 const otherServerId = '0b7e1c52-0000-4000-8000-000000000002';
 
-/** An attempt that was given up: its processes may still run. */
+/** Makes an attempt that was given up: its processes may still run. */
 async function setup() {
   const t = await setupGateway({}, undefined, { cleanUpRoundMs: 100 });
   // Leased by another server, so that this one has no part in it.
@@ -18,14 +18,14 @@ async function setup() {
   return Object.assign(t, { lost, other, attempts: [lost, other].map(begun) });
 }
 
-/** As the agent's journal has it: without, the attempt never began and there is nothing to clean up. */
+/** The attempt as in the agent's journal. Without that, it never began and there is nothing to clean up. */
 function begun({ id, epoch, leaseToken }: ClaimedStep): JournalAttempt {
   return { step: id, epoch, leaseToken, state: 'running', lastSeq: 0 };
 }
 
 const capabilities = ['clean_up'];
 
-test('an agent that can is asked to clean up as soon as it is there, and its findings are kept', async () => {
+test('an agent that supports it is asked to clean up as soon as it connects, and its findings are kept', async () => {
   await using t = await setup();
   await t.sql`update attempt_clean_ups set due_at = clock_timestamp() where job_run_step_id = ${t.lost.id}`;
   const agent = await t.connectAgent({ capabilities, attempts: t.attempts });
@@ -39,7 +39,7 @@ test('an agent that can is asked to clean up as soon as it is there, and its fin
   await expect.poll(kept).toMatchObject([{ found: 'survivors', done: true, survivors: [{ pid: 77 }] }]);
 });
 
-test('what comes due is asked of who is connected, in the next round', async () => {
+test('clean-ups that become due are given to connected agents in the next round', async () => {
   await using t = await setup();
   const agent = await t.connectAgent({ capabilities, attempts: t.attempts });
   await t.sql`update attempt_clean_ups set due_at = clock_timestamp()`;
@@ -47,7 +47,7 @@ test('what comes due is asked of who is connected, in the next round', async () 
   expect(attempts.map(({ step }) => step).sort()).toEqual([t.lost.id, t.other.id]);
 });
 
-test('an agent of the version before is not asked, and what is due waits for one that can', async () => {
+test('an agent of the previous version is not asked, and what is due waits for one that can do it', async () => {
   await using t = await setup();
   await t.sql`update attempt_clean_ups set due_at = clock_timestamp()`;
   const old = await t.connectAgent({ attempts: t.attempts });
@@ -58,7 +58,7 @@ test('an agent of the version before is not asked, and what is due waits for one
   expect((await able.next('clean_up')).attempts).toHaveLength(2);
 });
 
-test('what an agent was asked in a session that it lost is asked again at once', async () => {
+test('clean-ups that an agent was asked for in a lost session are asked for again at once', async () => {
   await using t = await setup();
   await t.sql`update attempt_clean_ups set due_at = clock_timestamp()`;
   const first = await t.connectAgent({ capabilities, attempts: t.attempts });

@@ -7,7 +7,7 @@ import type { AgentLink } from '../link/agent-link.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { Settler } from './settler.ts';
 
-test('where what could not be delivered can’t be taken back at once, what was delivered stays with its agent', async () => {
+test('if undelivered steps can’t be taken back at once, delivered ones stay with their agents', async () => {
   await using t = await setupRuns();
   const there = await t.connect(t.agent, { slots: 1 });
   const gone = await t.addAgent('gone');
@@ -44,7 +44,7 @@ test('where what could not be delivered can’t be taken back at once, what was 
   );
   along?.over(true);
   await vi.waitFor(() => expect(given).toHaveLength(1), { timeout: 10_000 });
-  // It was leased for good, and readers are told of that whatever becomes of the other.
+  // It stays leased, and readers are told of that whatever becomes of the other.
   expect(noted).toEqual(given);
   await vi.waitFor(() => expect(logged.join('')).toContain('claiming steps failed'), { timeout: 10_000 });
   expect(dispatcher.claimAlong()).toBeUndefined();

@@ -51,7 +51,7 @@ test('a start that comes later has an event of its own', async () => {
   expect(second?.change.steps).toEqual([{ id: t.lease.id, startedAt: expect.any(String) }]);
 });
 
-test('of an attempt that has ended nothing more is told, but how long ago it began', async () => {
+test('an attempt that has ended is not announced any more, but tells how long ago it began', async () => {
   await using t = await setup();
   t.notes.leased([t.lease]);
   t.notes.started(t.begun);
@@ -62,7 +62,7 @@ test('of an attempt that has ended nothing more is told, but how long ago it beg
   expect(t.news).toEqual([]);
 });
 
-test('what the database refused is told once it is back', async () => {
+test('notes that the database refused are written once it is back', async () => {
   await using t = await setup();
   await t.sql`alter table run_events rename to away`;
   t.notes.leased([t.lease]);
@@ -73,7 +73,7 @@ test('what the database refused is told once it is back', async () => {
   expect(await t.events()).toHaveLength(1);
 });
 
-test('a note that the database refuses is told later, and keeps no other run from being told of', async () => {
+test('a note that the database refuses is written later, and keeps no other run’s note from being written', async () => {
   await using t = await setup();
   const otherId = await t.start();
   const other = await t.claimOne();

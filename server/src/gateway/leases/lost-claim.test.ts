@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import { setupGateway } from '../testing.ts';
 
-/** Errors that claims end with once the database has committed them. */
+/** Errors with which claims end after the database has committed them. */
 const lost = vi.hoisted(() => ({ answers: [] as Error[] }));
 
 vi.mock(import('../../store/queue/claims.ts'), async (original) => {
@@ -17,7 +17,7 @@ vi.mock(import('../../store/queue/claims.ts'), async (original) => {
   };
 });
 
-test('what a claim has leased whose answer was lost goes back, and is leased again', async () => {
+test('steps leased by a claim whose answer was lost go back, and are leased again', async () => {
   await using t = await setupGateway({}, undefined, { claimPollMs: 20 });
   const agent = await t.connectAgent();
   lost.answers.push(new Error('CONNECTION_CLOSED'), new Error('CONNECTION_CLOSED'));

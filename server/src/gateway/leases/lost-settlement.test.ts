@@ -2,7 +2,7 @@ import { expect, test, vi } from 'vitest';
 import { endOf, setupRuns } from '../../runs/testing.ts';
 import { Settler } from './settler.ts';
 
-/** Errors that batches end with once the database has committed them. */
+/** Errors with which batches end after the database has committed them. */
 const lost = vi.hoisted(() => ({ answers: [] as Error[] }));
 
 vi.mock(import('../../runs/progress/settle-attempts.ts'), async (original) => {
@@ -18,7 +18,7 @@ vi.mock(import('../../runs/progress/settle-attempts.ts'), async (original) => {
   };
 });
 
-test('an agent is not answered as if nothing was leased to it where that is not known', async () => {
+test('an agent is not answered as if nothing was leased to it if that is not known', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ targets: 3, steps: 2 });
   const leases = await t.claim();

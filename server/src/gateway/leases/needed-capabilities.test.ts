@@ -25,7 +25,7 @@ test('an agent that can’t log in as another user is not leased such a step, an
   expect((await agent.next('leases')).leases).toMatchObject([{ runId, epoch: 1 }]);
 });
 
-test('where another agent of the segment can log in as another user, the step is left to it', async () => {
+test('if another agent of the segment can log in as another user, the step is left to it', async () => {
   await using t = await setupGateway();
   const able = await t.addAgent('able');
   await t.connect(able, { serverId: onSecond, slots: 4, capabilities: ['username_setting'] });
@@ -41,7 +41,7 @@ test('where another agent of the segment can log in as another user, the step is
   expect((await t.claim(onSecond)).map(({ agentId }) => agentId)).toEqual([able.agentId, able.agentId]);
 });
 
-test('the step after one that ended is left to another agent likewise', async () => {
+test('the step after one that ended is left to another agent in the same way', async () => {
   await using t = await setupGateway();
   const able = await t.addAgent('able');
   await t.connect(able, { serverId: onSecond, capabilities: ['username_setting', 'step_limits'] });
@@ -56,7 +56,7 @@ test('the step after one that ended is left to another agent likewise', async ()
   expect(await t.claim(onSecond)).toMatchObject([{ stepNumber: 2, agentId: able.agentId }]);
 });
 
-test('an agent that can, and says things that this server does not know, is told the user', async () => {
+test('an agent that can do it, and says things that this server does not know, is told the user', async () => {
   await using t = await setupGateway();
   const agent = await t.connectAgent({ capabilities: ['of_a_later_version', 'username_setting'] });
   await t.sql`update segments set settings = '{"username": "deploy"}' where id = ${t.segmentId}`;

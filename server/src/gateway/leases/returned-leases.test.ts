@@ -22,7 +22,7 @@ test('an agent that drains is leased nothing more, not even with a completion', 
   expect(await t.steps(t.runId)).toMatchObject([{ status: 'succeeded' }, { status: 'ready' }]);
 });
 
-test('an agent that stops in order leaves nothing unknown: what runs ends, what has not begun is another’s', async () => {
+test('an agent that stops in order leaves nothing unknown: what runs ends, what has not begun goes to others', async () => {
   await using t = await setupGateway();
   const agent = await t.connectAgent();
   const runId = await t.start({ targets: 2 });
@@ -61,7 +61,7 @@ test('steps for a session whose connection is gone go back, and the session is o
   expect((await agent.next('leases')).leases).toMatchObject([{ epoch: 2 }]);
 });
 
-test('steps for an agent whose connection was ended, and that does not answer that, go back at once', async () => {
+test('steps for an agent whose connection was ended without an answer go back at once', async () => {
   await using t = await setupGateway();
   const agent = await t.connectAgent();
   agent.stopReading();
@@ -73,7 +73,7 @@ test('steps for an agent whose connection was ended, and that does not answer th
   expect(await t.claim()).toEqual([]);
 });
 
-test('leases that could not be put together go back, and are claimed again', async () => {
+test('leases that could not be built go back, and are claimed again', async () => {
   let failures = 0;
   await using t = await setupGateway({}, (builder) => ({
     build(steps) {
@@ -86,7 +86,7 @@ test('leases that could not be put together go back, and are claimed again', asy
   expect((await agent.next('leases')).leases).toMatchObject([{ epoch: 2 }]);
 });
 
-test('a step that was begun is not ready again, however soon after that it is handed back', async () => {
+test('a step that was begun does not become ready again, however soon afterwards it is handed back', async () => {
   await using t = await leased();
   const { step, epoch, leaseToken } = t.lease;
   t.agentSocket.send({ type: 'started', step, epoch, leaseToken });

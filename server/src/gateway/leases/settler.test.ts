@@ -16,7 +16,7 @@ test('completions that come together are settled together', async () => {
   expect(news[0]?.runs).toMatchObject([{ id: runId, ended: true }]);
 });
 
-test('one completion that can’t be settled does not keep the others from it', async () => {
+test('a completion that can’t be settled does not keep the others from being settled', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ targets: 3 });
   const leases = await t.claim();
@@ -29,7 +29,7 @@ test('one completion that can’t be settled does not keep the others from it', 
   expect((await t.steps(runId)).map((step) => step.status)).toEqual(['running', 'succeeded', 'succeeded']);
 });
 
-test('while the database is away completions are rejected, and settled once it is back', async () => {
+test('while the database is away, completions are rejected, and settled once it is back', async () => {
   await using t = await setupRuns();
   await t.start();
   const end = endOf(await t.claimOne());
@@ -59,7 +59,7 @@ test('a batch that waits for one run does not hold up many completions of others
   expect(await waiting).toMatchObject({ result: 'settled' });
 });
 
-test('only what settled tells of its target', async () => {
+test('only ends that settled tell about their target', async () => {
   await using t = await setupRuns();
   await t.start({ targets: 2 });
   const [lease, late] = await t.claim();

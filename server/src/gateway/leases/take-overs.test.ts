@@ -67,7 +67,7 @@ async function setup(
   });
 }
 
-/** The first so many times that commands are given out, it is done and nobody hears of it. */
+/** Loses the answers to the first `times` requests to give commands out, which are carried out all the same. */
 function losingAnswers(sql: Sql, times: number): Sql {
   let left = times;
   return new Proxy(sql, {
@@ -88,7 +88,7 @@ const leasesOf = (steps: readonly { id: number }[]) => ({
   elsewhere: [],
 });
 
-test('what was given to an agent that never heard of it, as the answer was lost, is given out again', async () => {
+test('a command given to an agent that never heard of it, because the answer was lost, is given out again', async () => {
   await using t = await setup(async (steps) => leasesOf(steps), { lostAnswers: 2 });
   await expect.poll(() => t.takeOver.mock.calls.length).toBe(1);
   expect(t.takeOver.mock.calls[0]).toMatchObject([{ id: t.lease.id }, { collector: 3 }]);
@@ -96,7 +96,7 @@ test('what was given to an agent that never heard of it, as the answer was lost,
   expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', agentId, sessionNumber }]);
 });
 
-test('a command whose target is gone becomes unknown at once, with why', async () => {
+test('a command whose target is gone becomes unknown at once, with the reason', async () => {
   await using t = await setup(async ([step]) => ({
     leases: new Map(),
     unbuildable: step === undefined ? [] : [{ step, message: 'Target “a” was deleted.' }],
@@ -108,7 +108,7 @@ test('a command whose target is gone becomes unknown at once, with why', async (
   ]);
 });
 
-test('one whose output was altered in the database becomes unknown at once, with why, and no connection is ended', async () => {
+test('a command whose output was altered in the database becomes unknown at once, with the reason, and no connection is ended', async () => {
   const build: LeaseBuilder['build'] = async ([step]) => {
     if (step === undefined) throw new Error('nothing to build');
     await t.sql`
@@ -124,7 +124,7 @@ test('one whose output was altered in the database becomes unknown at once, with
   expect(t.terminate).not.toHaveBeenCalled();
 });
 
-test('one under a master key that this server does not hold is left to others, and no connection is ended', async () => {
+test('a command under a master key that this server does not hold is left to others, and no connection is ended', async () => {
   const asked: number[] = [];
   await using t = await setup(async (steps) => {
     asked.push(...steps.map(({ id }) => id));
@@ -137,7 +137,7 @@ test('one under a master key that this server does not hold is left to others, a
   expect(t.terminate).not.toHaveBeenCalled();
 });
 
-test('one whose output is under such a key is left to others as often as may be, and no connection is ended', async () => {
+test('a command whose output is under such a key is left to others up to the limit, and no connection is ended', async () => {
   const build: LeaseBuilder['build'] = async (steps) => {
     for (const { id, epoch, attemptDay, jobRunId } of steps) {
       await t.sql`
@@ -155,23 +155,23 @@ test('one whose output is under such a key is left to others as often as may be,
   expect(t.terminate).not.toHaveBeenCalled();
 });
 
-test('an agent that is shut out while one is made ready for it is not given it', async () => {
+test('an agent that is shut out while a command is prepared for it is not given the command', async () => {
   await using t = await setup(async (steps) => {
     t.link.isEnding = true;
     return leasesOf(steps);
   });
-  // Asked for as often as may be, as this agent is still one that could have it.
+  // Tried up to the limit, because this agent still counts as one that could have it.
   await expect.poll(() => t.steps(t.runId)).toMatchObject([{ status: 'unknown' }]);
   expect(t.takeOver).not.toHaveBeenCalled();
 });
 
-test('one that nobody can be given any more becomes unknown, and is left to no agent that never heard of it', async () => {
+test('a command that can’t be given to anybody any more becomes unknown, and is not left to an agent that never heard of it', async () => {
   const build = async () => ({ leases: new Map(), unbuildable: [], elsewhere: [] });
   await using t = await setup(build, { isConnected: false, collector: 4 });
   await expect.poll(() => t.steps(t.runId)).toMatchObject([{ status: 'unknown' }]);
 });
 
-test('where it could not be told of, its agent is to connect again: its resume tells that it does not have it', async () => {
+test('an agent that could not be told of a command has to reconnect: its resume shows that it doesn’t have it', async () => {
   await using t = await setup(async () => {
     throw new Error('the database is away');
   });

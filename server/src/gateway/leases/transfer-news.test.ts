@@ -43,7 +43,7 @@ test('readers on this server hear at once, those on another within a moment, eac
       one.news.progressed({ runId: 7, stepId: step, epoch: 1 }, { ...progress, current: 'x'.repeat(1_000) });
     await vi.waitFor(() => expect(two.heard.length).toBe(191), { timeout: 10_000 });
     expect(two.heard[0]).toMatchObject({ stepId: 3, progress: { bytes: 11 } });
-    // Names of files do not pass through the database in clear.
+    // File names don't pass through the database in the clear.
     expect(two.heard.filter(({ progress }) => 'current' in progress)).toEqual([]);
     expect(one.heard).toHaveLength(192);
     two.news.heard(

@@ -1,9 +1,9 @@
-// Steps of which no lease can be made: they keep no other back.
+// Steps for which no lease can be built: they hold up no others.
 import { expect, test } from 'vitest';
 import { LeaseBuilder } from '../../runs/leases/lease-builder.ts';
 import { setupGateway } from '../testing.ts';
 
-test('a step whose target was deleted meanwhile ends failed and says so, others are leased', async () => {
+test('a step whose target was deleted meanwhile ends failed and says so, and others are leased', async () => {
   await using t = await setupGateway();
   const runId = await t.start({ targets: 2 });
   await t.sql`update targets set credential_id = null where name = 'host-1'`;
@@ -16,7 +16,7 @@ test('a step whose target was deleted meanwhile ends failed and says so, others 
   });
 });
 
-test('a step of which the job was altered in the database fails and says so, and the others are leased', async () => {
+test('a step whose job was altered in the database fails and says so, and the others are leased', async () => {
   let afresh: LeaseBuilder | undefined;
   await using t = await setupGateway({}, (builder) => ({
     build: (steps) => (afresh ?? builder).build(steps),
@@ -25,7 +25,7 @@ test('a step of which the job was altered in the database fails and says so, and
   const good = await t.start();
   await t.sql`
     update jobs set data_key = 'altered' where id = (select job_id from job_runs where id = ${bad})`;
-  // As of a server that has just been started: it has opened nothing before.
+  // As of a server that has just started and has opened nothing yet.
   afresh = new LeaseBuilder({ sql: t.sql, masterKey: { ...t.masterKey } });
   const agent = await t.connectAgent();
   expect((await agent.next('leases')).leases).toMatchObject([{ runId: good }]);

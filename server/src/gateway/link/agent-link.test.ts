@@ -19,7 +19,7 @@ import { AgentLink, type LinkDeps, type LinkEvents } from './agent-link.ts';
 
 const nothingStored = { ackedSeq: 0, outputBytes: 0 };
 
-/** The server's end of a connection, with what was sent on it and what it has told of. */
+/** The server's end of a connection, with what was sent on it and what it reported. */
 function openLink() {
   const sent: ServerMessage[] = [];
   const socket = Object.assign(new EventEmitter(), {
@@ -47,7 +47,7 @@ function openLink() {
   const agent = { agentId: 1, name: 'first', segmentId: 1, sessionNumber: 7, address: '127.0.0.1' };
   const told: number[] = [];
   const stored: number[] = [];
-  /** How many host keys were told of; the work on each waits for what stands here by its number. */
+  /** Number of host keys reported; the work on each waits for the promise under its number here. */
   const keys = { seen: 0, waits: new Map<number, Promise<void>>() };
   const events = {
     started: (_, { step }) => told.push(step),
@@ -64,9 +64,9 @@ function openLink() {
   return { link, socket, sent, told, stored, keys, hear, hearFrame, read };
 }
 
-test('an agent hears nothing before its journal is answered, and then what was said meanwhile', () => {
+test('an agent hears nothing before its journal is answered, and then everything that was to be said meanwhile', () => {
   const { link, sent } = openLink();
-  // Its session is ready for claims as soon as that is committed, which is before anybody here knows.
+  // Its session can be claimed for as soon as it is committed, which is before this server knows.
   link.lease([{ claimed: { id: 3, epoch: 1 } as ClaimedStep, lease: { step: 3, epoch: 1 } as Lease }]);
   link.send({ type: 'cancel', step: 3, epoch: 1 });
   expect(sent).toEqual([]);
@@ -76,7 +76,7 @@ test('an agent hears nothing before its journal is answered, and then what was s
   expect(sent).toHaveLength(4);
 });
 
-test('an agent that tells of what it does not hold is not heard', () => {
+test('reports about attempts that an agent does not hold are ignored', () => {
   const { link, told, hear } = openLink();
   const held = {
     stepId: 3,
@@ -94,7 +94,7 @@ test('an agent that tells of what it does not hold is not heard', () => {
   expect(told).toEqual([3]);
 });
 
-test('an agent that reads nothing of what is said to it is disconnected, and no more is kept for it', () => {
+test('an agent that doesn’t read what it is sent is disconnected, and no more is kept for it', () => {
   const { link, socket, sent } = openLink();
   link.ready({ type: 'resumed', attempts: [] });
   socket.bufferedAmount = 64 * 1024 * 1024;
@@ -106,7 +106,7 @@ test('an agent that reads nothing of what is said to it is disconnected, and no 
   expect(socket.readyState).not.toBe(socket.OPEN);
 });
 
-test('an agent that says more than is worked off is not read any more, until half of it is', async () => {
+test('an agent that sends more than is handled is not read from until half of it is handled', async () => {
   const { socket, keys, hear } = openLink();
   const open: (() => void)[] = [];
   for (const nth of [1, 2_049]) keys.waits.set(nth, new Promise((resolve) => open.push(resolve)));
@@ -122,14 +122,14 @@ test('an agent that says more than is worked off is not read any more, until hal
   await vi.waitFor(() => expect(socket.isPaused).toBe(false));
 });
 
-test('an agent that sends more output than is kept of an attempt is shut off, also after it came back', () => {
+test('an agent that sends more output than is kept of an attempt is cut off, even after it reconnected', () => {
   const { link, socket, stored, hearFrame } = openLink();
   const held = { stepId: 3, epoch: 1, leaseToken: 'a'.repeat(32), runId: 1, attemptDay: '' };
-  // Each chunk counts 16 bytes more than it has.
+  // Each chunk counts 16 bytes more than its length.
   link.adopt([{ ...held, ackedSeq: 9, outputBytes: 2 * limits.maxOutputBytesPerAttempt - 10 * 16 - 50 }]);
   const of = { stream: 'stdout', step: 3, epoch: 1, elapsedMs: 0 } as const;
   hearFrame({ ...of, seq: 10, rawLength: 40, bytes: gzipSync(Buffer.alloc(40)) });
-  // Sent again it is no more.
+  // A chunk that is sent again doesn't count twice.
   hearFrame({ ...of, seq: 10, rawLength: 40, bytes: gzipSync(Buffer.alloc(40)) });
   expect(socket.readyState).toBe(socket.OPEN);
   hearFrame({ ...of, seq: 11, rawLength: 1, bytes: gzipSync('x') });
@@ -158,7 +158,7 @@ test.each<[string, number, Buffer]>([
   },
 );
 
-test('an agent is given checkpoints also when the wall clock was set back', async () => {
+test('an agent is given checkpoints even if the wall clock was set back', async () => {
   const { link, sent } = openLink();
   link.ready({ type: 'resumed', attempts: [] });
   const message = { type: 'audit_checkpoint' as const, from: 0, note: 'note', proof: [] };
@@ -184,7 +184,7 @@ test('an agent is not called silent because the wall clock was set', () => {
   }
 });
 
-test('of what an agent says after its connection was closed nothing is handled, and little is read', () => {
+test('nothing that an agent says after its connection was closed is handled, and little is read', () => {
   vi.useFakeTimers();
   onTestFinished(() => void vi.useRealTimers());
   const { link, socket, told, hear, read } = openLink();
@@ -198,7 +198,7 @@ test('of what an agent says after its connection was closed nothing is handled, 
   expect(socket.isPaused).toBe(false);
   read(1);
   expect(socket.isPaused).toBe(true);
-  // It has a moment to read why.
+  // It has a moment to read the reason.
   expect(socket.readyState).toBe(2);
   vi.advanceTimersByTime(500);
   expect(socket.readyState).toBe(3);
@@ -215,7 +215,7 @@ test('an agent that does not answer the close is not waited for', () => {
   expect(socket.readyState).toBe(3);
 });
 
-test('what waits to be handled is dropped when the connection is closed, and its answer is read', async () => {
+test('messages that wait to be handled are dropped when the connection is closed, and the answer is read', async () => {
   const { socket, keys, hear } = openLink();
   let handled = () => {};
   keys.waits.set(1, new Promise((resolve) => (handled = resolve)));

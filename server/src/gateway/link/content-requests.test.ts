@@ -19,7 +19,7 @@ function setup() {
     } as AgentMessageOf<'content'>);
 }
 
-test('an agent whose slots all hand artifacts over is not sent away, one that asks without end is', () => {
+test('an agent that hands over artifacts in all slots is kept, one that asks without end is closed', () => {
   const take = setup();
   const ofAllSlots = limits.maxSlots * limits.maxArtifactsAtATime;
   const open = { do: 'open_artifact', name: 'log', size: 1 } as const;
@@ -27,7 +27,7 @@ test('an agent whose slots all hand artifacts over is not sent away, one that as
   expect(Array.from({ length: 2 * ofAllSlots }, () => take(open))).toContain(false);
 });
 
-test('of pieces so many are taken as the protocol says', () => {
+test('as many pieces are taken as the protocol says', () => {
   const take = setup();
   const read = (part: number) => take({ do: 'read_file', file: 'f', part });
   const most = limits.maxContentRequests;

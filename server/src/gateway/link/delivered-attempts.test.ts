@@ -1,9 +1,9 @@
-// Attempts that an agent was delivered and does not list.
+// Attempts that were delivered to an agent and that it does not list.
 import { expect, test } from 'vitest';
 import { beat, chunk, completion, leased } from '../leases/leased-testing.ts';
 import { type AgentSocket, setupGateway } from '../testing.ts';
 
-test('what an agent was delivered and does not list goes back when it connects again, which it has to after three heartbeats', async () => {
+test('a lease that an agent does not list goes back when it reconnects, which it has to do after three heartbeats', async () => {
   await using t = await leased();
   await beat(t.agentSocket, 1, []);
   await beat(t.agentSocket, 2, [[t.lease.step, 1]]);
@@ -16,7 +16,7 @@ test('what an agent was delivered and does not list goes back when it connects a
   expect(leases).toMatchObject([{ step: t.lease.step, epoch: 2 }]);
 });
 
-/** So many heartbeats in which the agent lists nothing. */
+/** Sends heartbeats in which the agent lists nothing. */
 async function listNothing(agent: AgentSocket, times: number): Promise<void> {
   for (let sequence = 1; sequence <= times; sequence += 1) {
     agent.send({ type: 'heartbeat', sequence, held: [] });
@@ -24,7 +24,7 @@ async function listNothing(agent: AgentSocket, times: number): Promise<void> {
   }
 }
 
-test('a lease that its agent does not list may be on the way yet: the connection ends, and the resume tells', async () => {
+test('a lease that its agent does not list may still be on the way: the connection ends, and the resume tells', async () => {
   await using t = await leased();
   for (let sequence = 1; sequence <= 3; sequence += 1)
     t.agentSocket.send({ type: 'heartbeat', sequence, held: [] });
@@ -39,7 +39,7 @@ test('a lease that its agent does not list may be on the way yet: the connection
   expect((await third.next('leases')).leases).toMatchObject([{ step, epoch: 2 }]);
 });
 
-test('what an agent says right behind three heartbeats from before the lease reached it is taken whole', async () => {
+test('what an agent says right after three heartbeats from before the lease reached it is taken completely', async () => {
   await using t = await leased();
   for (let sequence = 1; sequence <= 3; sequence += 1)
     t.agentSocket.send({ type: 'heartbeat', sequence, held: [] });

@@ -16,7 +16,7 @@ test.each([
   expect(isTaken(text)).toBe(false);
 });
 
-test('what is in strings counts for nothing, also behind quotes in them', () => {
+test('the contents of strings count for nothing, even after quotes in them', () => {
   expect(isTaken(JSON.stringify({ type: 'complete', text: '"[{,\\'.repeat(most / 10) }))).toBe(true);
   expect(isTaken(JSON.stringify({ type: 'complete', text: 'a\\' }) + '['.repeat(65))).toBe(false);
 });
@@ -25,7 +25,7 @@ test('a frame that ends within a string is left to the parser', () => {
   for (const text of ['"', '"\\', '{"type":"x']) expect(isTaken(text)).toBe(true);
 });
 
-test('an agent that comes back tells of all that it may hold', () => {
+test('an agent that reconnects may report everything that it can hold', () => {
   const attempt = {
     ...{ step: 999_999_999_999_999, epoch: 1_000_000, leaseToken: 'a'.repeat(32), state: 'running' },
     ...{ output: { seq: 999_999_999, rawBytes: 4_294_967_296 }, survives: true, startedMsAgo: 1_234_567 },

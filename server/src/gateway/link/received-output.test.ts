@@ -1,10 +1,10 @@
-// What an agent sends of an attempt's output, and what it says of that at the end.
+// What an agent sends of an attempt's output, and what it says about it at the end.
 import { agentCapabilities, closeCodes, type Lease, type OutputFrame } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { chunk, claim, completion, leased } from '../leases/leased-testing.ts';
 import { chainOf, setupGateway } from '../testing.ts';
 
-test('output is acknowledged when it is stored, the completion after it, with the next step in the answer', async () => {
+test('output is acknowledged when it is stored, and then the completion, with the next step in the answer', async () => {
   await using t = await leased({ steps: 2 });
   const frames = [chunk(t.lease, 1, 'one\n'), chunk(t.lease, 2, 'two\n')];
   for (const frame of frames) t.agentSocket.sendFrame(frame);
@@ -69,7 +69,7 @@ test('output that was cut, or lost with a disk, is marked so', async () => {
   expect(await t.run(t.runId)).toMatchObject({ outputState: 'gapped' });
 });
 
-test('output with a hole in it is not taken, and the connection is begun anew', async () => {
+test('output with a hole in it is not taken, and the connection is ended', async () => {
   await using t = await leased();
   t.agentSocket.sendFrame(chunk(t.lease, 2, 'two\n'));
   expect(await t.agentSocket.closed).toBe(closeCodes.serverRestart);
@@ -83,7 +83,7 @@ test('output with a hole in it is not taken, and the connection is begun anew', 
   ]);
 });
 
-test('after a resume output goes on where it was, and its digest is that of the whole', async () => {
+test('after a resume, output continues where it was, and its digest is that of the whole', async () => {
   await using t = await leased();
   const frames = [chunk(t.lease, 1, 'one\n'), chunk(t.lease, 2, 'two\n')];
   t.agentSocket.sendFrame(frames[0] as OutputFrame);
@@ -101,7 +101,7 @@ test('after a resume output goes on where it was, and its digest is that of the 
 });
 
 test.each([true, false])(
-  'output that comes when another has the step is acknowledged, but not where its command survives: %s',
+  'output that comes when another agent has the step is acknowledged, unless its command survives: %s',
   async (survives) => {
     await using t = await leased();
     const { step, epoch, leaseToken } = t.lease;
@@ -118,7 +118,7 @@ test.each([true, false])(
   },
 );
 
-test('output of an attempt that the agent does not hold is passed over', async () => {
+test('output of an attempt that the agent does not hold is ignored', async () => {
   await using t = await leased();
   t.agentSocket.sendFrame(chunk({ ...t.lease, step: 4711 }, 1, 'x'));
   t.agentSocket.sendFrame(chunk({ ...t.lease, epoch: 9 }, 1, 'x'));
@@ -142,7 +142,7 @@ const unopened = [
 ] as const;
 
 test.each(unopened)(
-  'what a run prints and hands on whose key %s is not kept, which keeps nothing else of its agent up',
+  'what a run whose key %s prints and hands on is not kept, which holds up nothing else of its agent',
   async (_, key, why) => {
     await using t = await setupGateway();
     const agent = await t.connectAgent({ capabilities: [...agentCapabilities] });
@@ -158,7 +158,7 @@ test.each(unopened)(
     agent.sendFrame(kept);
     agent.send(completion(ofGood, [kept]));
     expect(await agent.next('completed')).toMatchObject({ step: ofGood.step, result: 'settled' });
-    // It is asked for all of it in vain.
+    // All of it is asked for again, in vain.
     const handsOn = { id: { value: 'deploy' } };
     let result = 'resend';
     for (let tries = 1; result === 'resend' && tries <= 5; tries += 1) {
@@ -199,7 +199,7 @@ test.each(unopened)(
   },
 );
 
-test('what could not be kept is once the server holds the master key again, and nothing is told of it', async () => {
+test('output that could not be kept is kept once the server holds the master key again, and nothing is said about it', async () => {
   await using t = await leased();
   const [before] = await t.sql<{ dataKey: string }[]>`select data_key from job_runs`;
   await t.sql`update job_runs set data_key = overlay(data_key placing 'xx' from 5 for 2)`;

@@ -15,7 +15,7 @@ beforeEach(async () => {
 });
 afterEach(() => t[Symbol.asyncDispose]());
 
-/** Whatever has happened to runs happened so much earlier. */
+/** Moves everything that has happened to runs this much into the past. */
 async function hoursPass(hours: number): Promise<void> {
   const ago = t.sql`make_interval(hours => ${hours})`;
   await t.sql`update job_runs set created_at = created_at - ${ago}, start_by = start_by - ${ago}`;
@@ -25,7 +25,7 @@ async function hoursPass(hours: number): Promise<void> {
   await t.sql`update job_run_step_attempts set settled_at = settled_at - ${ago}`;
 }
 
-/** What the sweep does. */
+/** Ends waits as the sweep does. */
 async function endWaits(): Promise<void> {
   for (const id of await runsThatWait(t.sql)) {
     if ((await longWaits(t.sql, id)).length > 0) await endLongWaits(t.sql, id);
@@ -37,7 +37,7 @@ const locks = [{ name: 'database', mode: 'exclusive' as const }];
 const reader = new Authority([{ role: 'viewer', permission: null, scope: null }]);
 const waitsOf = async (runId: number) => (await explainRun(t.sql, runId, reader)).waits;
 
-test('a cancelled run whose clean-up step no agent takes ends cancelled after start_within, and its locks are free', async () => {
+test('a cancelled run whose clean-up step no agent takes ends cancelled after start_within, and its locks are freed', async () => {
   const rules = [{}, { when_status: 'always' as const }, { when_status: 'always' as const }];
   const runId = await t.start({ rules, startWithinS: 7_200, job: { locks } });
   const lease = await t.claimOne();
@@ -49,7 +49,7 @@ test('a cancelled run whose clean-up step no agent takes ends cancelled after st
   await endWaits();
   expect(await t.run(runId)).toMatchObject({ status: 'cancelling' });
   const [wait] = await waitsOf(runId);
-  // Two hours from when its turn came, of which one is over.
+  // Two hours from its turn, one of which has passed.
   const leftS = (Date.parse(wait?.until ?? '') - Date.now()) / 1_000;
   expect(leftS).toBeGreaterThan(3_500);
   expect(leftS).toBeLessThanOrEqual(3_600);
@@ -69,7 +69,7 @@ test('a cancelled run whose clean-up step no agent takes ends cancelled after st
   expect(await t.sql`select from lock_slots`).toEqual([]);
 });
 
-test('a later step that no agent takes ends timed out, and what cleans up after it is waited for once more', async () => {
+test('a later step that no agent takes ends timed out, and its clean-up steps get their own time to wait', async () => {
   const runId = await t.start({ rules: [{}, {}, { when_status: 'always' }] });
   await t.settle(endOf(await t.claimOne(), success));
   await t.sql`update agent_sessions set disconnected_at = clock_timestamp()`;
@@ -85,7 +85,7 @@ test('a later step that no agent takes ends timed out, and what cleans up after 
   expect((await t.run(runId)).errorMessage).toMatch(/^host-1, step 2: No agent in segment/);
 });
 
-test('what waits its turn while others of the run go on in the segment has no end, and explain tells none', async () => {
+test('steps that wait while others of the run go on in the segment have no deadline, and explain shows none', async () => {
   await t.connect(t.agent, { slots: 1 });
   const runId = await t.start({ targets: 3 });
   const lease = await t.claimOne();
@@ -101,7 +101,7 @@ test('what waits its turn while others of the run go on in the segment has no en
   expect((await waitsOf(runId))[0]?.until).not.toBeNull();
   await hoursPass(1);
   await endWaits();
-  // Hosts on which nothing was begun say why.
+  // Hosts where nothing began say why.
   const message = expect.stringMatching(/^No agent in segment/);
   expect(await t.sql`select status, end_reason from job_run_targets order by id`).toEqual([
     { status: 'succeeded', endReason: null },
@@ -111,7 +111,7 @@ test('what waits its turn while others of the run go on in the segment has no en
   expect((await t.run(runId)).errorMessage).toMatch(/^Not begun on 2 hosts: No agent/);
 });
 
-test('hosts that a strategy opens where nobody was found in time are not waited for again, until an agent is back', async () => {
+test('hosts that a strategy opens after nobody was found in time end at once, until an agent is back', async () => {
   await t.connect(t.agent, { slots: 1 });
   const strategy = { max_parallel: 1, max_failures: 2, on_exceeded: 'continue' as const };
   const runId = await t.start({ targets: 4, job: { strategy } });
@@ -125,14 +125,14 @@ test('hosts that a strategy opens where nobody was found in time are not waited 
   expect(await t.run(runId)).toMatchObject({ status: 'partial' });
 });
 
-test('a lock that is not free in time is told by its name, before the run began and afterwards', async () => {
+test('a lock that is not released in time is named, before the run began and afterwards', async () => {
   const runId = await t.start({ targets: 2, job: { locks } });
   const first = await t.claimOne();
   const unbegun = await t.start({ job: { locks } });
   const urgent = await t.start({ job: { locks, priority: 5 } });
   expect(await t.claim()).toEqual([]);
   await t.settle(endOf(first));
-  // One slot, and all that wait for the lock may have it: the most urgent is given it.
+  // One slot, and all that wait for the lock could have it: the most urgent gets it.
   await t.connect(t.agent, { slots: 1 });
   await t.sql`update job_run_steps set not_before = null where status = 'ready'`;
   expect((await t.claimOne()).jobRunId).toBe(urgent);
@@ -152,7 +152,7 @@ test('a lock that is not free in time is told by its name, before the run began 
   expect(await t.run(runId)).toMatchObject({ errorMessage: `Not begun on one host: ${message}` });
 });
 
-test('a lease that comes back unbegun, a decision and a delay before the next try count as they should', async () => {
+test('leases that came back unbegun, decisions and retry delays count correctly towards a wait', async () => {
   const rules = [
     {
       on_unknown: 'hold' as const,
@@ -178,7 +178,7 @@ test('a lease that comes back unbegun, a decision and a delay before the next tr
   await endWaits();
   expect(await statusesOf(runId)).toEqual(['ready']);
   await t.settle(endOf(await t.claimOne(), failure));
-  // It is tried again in an hour: only then does its wait begin.
+  // It is retried in an hour; its wait begins only then.
   await hoursPass(1);
   await t.sql`update job_run_steps set not_before = not_before - interval '1 hour'`;
   await endWaits();
@@ -188,7 +188,7 @@ test('a lease that comes back unbegun, a decision and a delay before the next tr
   expect(await statusesOf(runId)).toEqual(['timed_out']);
 });
 
-test('hosts wait from when another was to be tried again or was held, however long that had run', async () => {
+test('hosts wait from the moment another host was due for a retry or held, however long that had run', async () => {
   await t.connect(t.agent, { slots: 1 });
   const retry = { attempts: 2, delay: 0, on: ['exit_code' as const] };
   const runId = await t.start({ targets: 2, rules: [{ retry, on_unknown: 'hold' }] });

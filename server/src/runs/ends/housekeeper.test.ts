@@ -19,7 +19,7 @@ async function setup(retention?: HousekeeperDeps['retention']) {
   const warnings: string[] = [];
   log.error = (_: object, message?: string) => void errors.push(message ?? '');
   log.warn = (_: object, message?: string) => void warnings.push(message ?? '');
-  // The template may be of yesterday.
+  // The template may be from yesterday.
   await t.sql`update cluster_clock set touched_at = clock_timestamp()`;
   await makeOutputPartitions(t.sql);
   const another = () => new Housekeeper({ sql: t.sql, log, retention });
@@ -39,7 +39,7 @@ async function partitions({ sql }: TestRuns): Promise<string[]> {
   return rows.map(({ name }) => name);
 }
 
-/** A file of which so many hours ago the last piece came. */
+/** Makes a file whose last piece arrived this many hours ago. */
 async function unfinishedFile({ sql }: TestRuns, hours: number): Promise<void> {
   const [file] = await sql`
     insert into files (id, name, category_id) select gen_random_uuid(), 'unfinished', min(id) from categories returning id`;
@@ -48,7 +48,7 @@ async function unfinishedFile({ sql }: TestRuns, hours: number): Promise<void> {
     values (${file?.id}, ${file?.id}, 1, 'k', clock_timestamp() - make_interval(hours => ${hours}))`;
 }
 
-/** A run that ended so many days ago, by the database's clock. */
+/** Makes a run that ended this many days ago, by the database's clock. */
 async function endedRun(t: TestRuns, days: number): Promise<number> {
   const id = await t.start();
   await t.settle(endOf(await t.claimOne()));
@@ -59,7 +59,7 @@ async function endedRun(t: TestRuns, days: number): Promise<number> {
 const isThere = async (t: TestRuns, runId: number) =>
   (await t.sql`select from job_runs where id = ${runId}`).length > 0;
 
-test('the days that output will come to are there in time, and what is over or old enough goes', async () => {
+test('partitions for the days to come are made in time, and expired data is removed', async () => {
   await using t = await setup({ outputDays: 2, runDays: 30, fileDays: 30 });
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -127,7 +127,7 @@ test('while old runs are being removed, however long that takes, the sweep goes 
     (tx) => tx`select from job_run_steps where job_run_id = ${oldId} for update`,
   );
   t.housekeeper.start();
-  // A first turn more than 5 s after it was touched would give leases that time, and end nothing.
+  // If more than 5 s have passed since it was touched, the first sweep would extend leases and end nothing.
   await t.sql`update cluster_clock set touched_at = clock_timestamp()`;
   t.sweeper.start();
   await blockedBackends(t.sql, 1);
@@ -143,7 +143,7 @@ test('while old runs are being removed, however long that takes, the sweep goes 
   expect(t.errors).toEqual([]);
 });
 
-test('a server that stops leaves what is still to be removed for the next time', async () => {
+test('a server that stops leaves the remaining removals for the next time', async () => {
   await using t = await setup({ outputDays: undefined, runDays: 30 });
   const oldId = await t.start({ targets: 2 });
   await t.settle(...(await t.claim()).map((lease) => endOf(lease)));
@@ -157,7 +157,7 @@ test('a server that stops leaves what is still to be removed for the next time',
   const stopped = t.housekeeper.stop();
   await runIsFree();
   await Promise.all([round, stopped]);
-  // Each of them is as large as a batch: the one that was under way is gone.
+  // Each of them is as large as a batch: the batch that was in progress is gone.
   expect(await t.sql`select from job_runs where id <> ${oldId}`).toHaveLength(1);
   expect(t.errors).toEqual([]);
 });
@@ -181,7 +181,7 @@ test('a server that stops waits for one batch of old files', async () => {
   expect(t.errors).toEqual([]);
 });
 
-test('what can’t be cleaned up keeps nothing else from being removed', async () => {
+test('something that can’t be removed doesn’t keep anything else from being removed', async () => {
   await using t = await setup({ outputDays: undefined, runDays: 30 });
   const oldId = await t.start();
   await t.settle(endOf(await t.claimOne()));
@@ -194,7 +194,7 @@ test('what can’t be cleaned up keeps nothing else from being removed', async (
   expect(t.errors).toEqual(['the housekeeping failed']);
 });
 
-test('what is removed goes by the database’s clock: a server whose own is a year ahead removes nothing for it', async () => {
+test('removal goes by the database’s clock: a server whose own clock is a year ahead removes nothing early', async () => {
   await using t = await setup({ outputDays: 90, runDays: 365 });
   const runId = await endedRun(t, 1);
   await t.sql`select make_output_partitions(current_date - 30, 16)`;
@@ -206,14 +206,14 @@ test('what is removed goes by the database’s clock: a server whose own is a ye
   expect(t.errors).toEqual([]);
 });
 
-test('where the clock has gone on by more than a day at once nothing is removed for a day', async () => {
+test('after the clock has jumped ahead by more than a day, nothing is removed for a day', async () => {
   await using t = await setup({ outputDays: 90, runDays: 365 });
   const runId = await endedRun(t, 400);
   await unfinishedFile(t, 26);
   await t.sql`select make_output_partitions(current_date - 130, 16)`;
   const before = await partitions(t);
   await t.sql`update cluster_clock set touched_at = clock_timestamp() - interval '25 hours'`;
-  // Whether or not it has been swept since.
+  // Whether or not there was a sweep since.
   await t.housekeeper.round();
   await t.sweeper.sweep();
   await t.another().round();
@@ -230,7 +230,7 @@ test('where the clock has gone on by more than a day at once nothing is removed 
   expect(await partitions(t)).toEqual(before.slice(16));
 });
 
-test('a clock that was ahead and was mended keeps nothing from being removed', async () => {
+test('a clock that was ahead and was corrected doesn’t keep anything from being removed', async () => {
   await using t = await setup({ outputDays: 90, runDays: 365 });
   const runId = await endedRun(t, 400);
   await t.sql`update cluster_clock set leapt_at = clock_timestamp() + interval '1 year'`;
@@ -238,7 +238,7 @@ test('a clock that was ahead and was mended keeps nothing from being removed', a
   expect(await isThere(t, runId)).toBe(false);
 });
 
-test('output is kept again where a clock that was ahead had it removed up to days that are yet to come', async () => {
+test('output is kept again after a clock that was ahead had it removed up to future days', async () => {
   vi.useFakeTimers({ toFake: ['performance'] });
   await using t = await setup({ outputDays: 90, runDays: undefined });
   // Midnight may come at any time.
@@ -249,19 +249,19 @@ test('output is kept again where a clock that was ahead had it removed up to day
   const keptDays = async () =>
     (await t.sql`select ${today.day}::date - kept_from as days from output_retention`)[0]?.days;
   await t.housekeeper.round();
-  // The clock may be behind, as that of a machine that has just come up.
+  // The clock may be behind, like that of a machine that has just started.
   expect(await keptDays()).toBe(-275);
   expect(await partitions(t)).toEqual(expect.arrayContaining(before));
   vi.advanceTimersByTime(hourMs);
   await t.housekeeper.round();
-  // What of it is still there is not given up for it.
+  // What is still there of it is not removed because of that.
   expect(await keptDays()).toBe(20);
   vi.advanceTimersByTime(hourMs);
   await t.housekeeper.round();
   expect(await partitions(t)).toEqual(expect.arrayContaining(before));
 });
 
-test('after the server’s clock was set back days for output are made, and old runs removed, as before', async () => {
+test('after the server’s clock was set back, partitions are made and old runs removed as before', async () => {
   vi.useFakeTimers({ toFake: ['Date', 'performance'] });
   await using t = await setup({ outputDays: undefined, runDays: 365 });
   await t.housekeeper.round();

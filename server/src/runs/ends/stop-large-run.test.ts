@@ -1,4 +1,5 @@
-// Of a large run all that waits ends in one transaction: neither that nor who follows the run has it in memory whole.
+// Everything that waits in a large run ends in one transaction. Neither that nor a reader of the run holds all of it in
+// memory at once.
 import type { RunChange } from '@opsconductor/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { inTransaction } from '../../store/database/transaction.ts';
@@ -24,7 +25,7 @@ beforeAll(async () => {
 });
 afterAll(() => t[Symbol.asyncDispose]());
 
-/** Does it in a run as large as that, and takes it back. */
+/** Does the work in a run of that size, and rolls it back. */
 async function tried(work: (runId: number) => Promise<void>): Promise<void> {
   const before = await t.sql`select max(seq) as seq from run_events where job_run_id = ${runId}`;
   expect(before).toEqual([{ seq: null }]);
@@ -61,7 +62,7 @@ function expectWhole(events: readonly { seq: number; change: RunChange }[], stat
   const hosts = new Set(events.flatMap(({ change }) => (change.targetRuns ?? []).map(({ id }) => id)));
   expect([steps.size, hosts.size]).toEqual([targets * stepsEach, targets]);
   const told = events.flatMap(({ change }) => change.run?.status ?? []);
-  // Who waits for the end of the run has been told of all of it by then.
+  // A reader who waits for the end of the run has been told everything by then.
   expect(told.indexOf(status as never)).toBe(told.length - 1);
   expect(events.at(-1)?.change.run).toMatchObject({ status, completedSteps: targets * stepsEach });
 }
@@ -81,7 +82,7 @@ test('a cancel of a large run is told in events of a bounded size, the last of w
   });
 });
 
-test('so is one that could not start in time, or was halted', async () => {
+test('the same holds for a run that could not start in time or was halted', async () => {
   await tried(async () => {
     await endUnstarted(t.sql, runId);
     const events = await eventsOf();
@@ -104,7 +105,7 @@ test('so is one that could not start in time, or was halted', async () => {
   });
 });
 
-test('who sees a part of a large run is told that it was cancelled, and never that it ended otherwise', async () => {
+test('a reader of part of a large run is told that it was cancelled, and never that it ended otherwise', async () => {
   await tried(async () => {
     await cancelRun(t.sql, runId, t.caller);
     const seen = await t.sql<{ id: number; stepIds: number[] }[]>`
@@ -118,7 +119,7 @@ test('who sees a part of a large run is told that it was cancelled, and never th
   });
 });
 
-test('many readers of what a cancel did hold together no more than they may, and each is told of all', async () => {
+test('many readers of the events of a cancel together hold no more than allowed, and each gets all of them', async () => {
   await tried(async () => {
     await cancelRun(t.sql, runId, t.caller);
     const hub = new LiveHub();
@@ -148,7 +149,7 @@ test('many readers of what a cancel did hold together no more than they may, and
   });
 });
 
-test('what comes back in a halted large run is told as ended, and not as ready', async () => {
+test('steps that come back in a halted large run are told as ended, not as ready', async () => {
   await tried(async () => {
     const noted = (await t.steps(runId)).slice(0, stepsEach);
     await inTransaction(t.sql, async (tx) => {

@@ -17,7 +17,7 @@ import { cancelRun } from './cancel-run.ts';
 import { CleanUpRequests } from './clean-up-requests.ts';
 import { timeOutRun } from './time-out-run.ts';
 
-test('a forced cancel ends at once what runs unknown and what waits cancelled, and says who forced it', async () => {
+test('a forced cancel at once ends running steps unknown and waiting steps cancelled, and says who forced it', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ targets: 3, rules: [{}, { when_status: 'always' }] });
   await t.connect(t.agent, { slots: 2 });
@@ -43,7 +43,7 @@ test('a forced cancel ends at once what runs unknown and what waits cancelled, a
   expect(steps[2]?.errorMessage).toMatch(/when the step had been given to its agent/);
   expect(await t.run(runId)).toMatchObject({ status: 'unknown', completedSteps: 6 });
   await cancelRun(t.sql, runId, t.caller, { force: true });
-  // What goes on is still told to stop, and what it says of that is noted.
+  // The attempt that goes on is still told to stop, and what it reports is recorded.
   expect(await attemptsToStop(t.sql, [runId])).toHaveLength(2);
   const { results } = await t.settle(endOf(begun, { status: 'cancelled', reason: 'cancelled' }));
   expect(results).toMatchObject([{ result: 'superseded' }]);
@@ -53,7 +53,7 @@ test('a forced cancel ends at once what runs unknown and what waits cancelled, a
   expect(actions.map((row) => row.action)).toEqual(['run.cancel_requested', 'run.cancel_forced']);
 });
 
-test('what was given up in a run that has ended is stopped when that is asked for, and the run keeps its outcome', async () => {
+test('attempts that were given up in an ended run are stopped on request, and the run keeps its outcome', async () => {
   await using t = await setupRuns();
   const requests = new CleanUpRequests({ sql: t.sql, builder: new LeaseBuilder(t) });
   const agent = { ...t.agent, segmentId: t.segmentId };
@@ -69,7 +69,7 @@ test('what was given up in a run that has ended is stopped when that is asked fo
   expect(await t.run(runId)).toMatchObject({ ...ended, eventSeq: (ended?.eventSeq ?? 0) + 1 });
   expect(await attemptsToStop(t.sql, [runId])).toMatchObject([{ stepId: lost.id, epoch: 1 }]);
   expect((await requests.requestFor(agent))?.attempts).toMatchObject([{ step: lost.id }]);
-  // Asked for again, forced or not, it is what it was; and once its agent has told, nothing is left to stop.
+  // A repeated cancel, forced or not, changes nothing, and once its agent has reported, there is nothing left to stop.
   await cancelRun(t.sql, runId, t.caller, { force: true });
   await t.settle(endOf(lost, { status: 'cancelled', reason: 'cancelled' }));
   await expect(cancelRun(t.sql, runId, t.caller)).rejects.toMatchObject({ code: 'conflict' });
@@ -77,7 +77,7 @@ test('what was given up in a run that has ended is stopped when that is asked fo
   expect(actions.map((row) => row.action)).toEqual(['run.cancel_requested']);
 });
 
-test('a forced cancel ends what cleans up, too, also where it would be tried again', async () => {
+test('a forced cancel also ends clean-up steps, even if they would be retried', async () => {
   await using t = await setupRuns();
   const again = { when_status: 'always', on_unknown: 'retry', idempotent: true } as const;
   const runId = await t.start({ rules: [{}, again, { when_status: 'always' }] });
@@ -118,7 +118,7 @@ test('a step that is being leased while its run is cancelled is stopped by its a
   expect(await attemptsToStop(t.sql, [runId])).toHaveLength(1);
 });
 
-test('a cancel ends a held step unknown: nobody is asked any more', async () => {
+test('a cancel ends a held step as unknown, so nobody is asked any more', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ rules: [{ on_unknown: 'hold' }, {}] });
   await t.settle(givenUp(await t.claimOne()));
@@ -130,7 +130,7 @@ test('a cancel ends a held step unknown: nobody is asked any more', async () => 
   expect(await t.run(runId)).toMatchObject({ status: 'unknown', completedSteps: 2 });
 });
 
-test('a step that cleans up after a cancel is not stopped by it, and is given out again when it comes back', async () => {
+test('a clean-up step after a cancel is not stopped by that cancel, and is leased again when it comes back', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ rules: [{}, { when_status: 'failure' }] });
   const lease = await t.claimOne();
@@ -143,7 +143,7 @@ test('a step that cleans up after a cancel is not stopped by it, and is given ou
   expect(await attemptsToStop(t.sql, [runId])).toEqual([]);
 });
 
-test('an agent is asked to clean up after what was cut off once its time is over or its run is cancelled', async () => {
+test('an agent is asked to clean up after a cut attempt once its time is over or its run is cancelled', async () => {
   await using t = await setupRuns();
   const requests = new CleanUpRequests({ sql: t.sql, builder: new LeaseBuilder(t) });
   const agent = { ...t.agent, segmentId: t.segmentId };
@@ -151,7 +151,7 @@ test('an agent is asked to clean up after what was cut off once its time is over
   const [lost, other] = await t.claim();
   if (lost === undefined || other === undefined) throw new Error('not leased');
   await t.settle(givenUp(lost));
-  // It may be doing its work yet.
+  // It may still be doing its work.
   expect(await requests.requestFor(agent)).toBeUndefined();
   await cancelRun(t.sql, runId, t.caller);
   const request = await requests.requestFor(agent);
@@ -163,7 +163,7 @@ test('an agent is asked to clean up after what was cut off once its time is over
       credential: { sealed: expect.anything() },
     },
   ]);
-  // Asked once at a time.
+  // Asked for only once at a time.
   expect(await requests.requestFor(agent)).toBeUndefined();
   const survivors = [{ pid: 7, command: 'sleep 9' }];
   const said = { type: 'cleaned_up', requestId: request?.requestId ?? '' } as const;
@@ -183,7 +183,7 @@ test('an agent is asked to clean up after what was cut off once its time is over
   expect(rows).toEqual([{ id: lost.id, found: 'survivors', survivors, done: true }]);
 });
 
-test('what an agent may yet bring of an output stays on the target; of one that is revoked nothing is waited for', async () => {
+test('output that an agent may still bring stays on the target; a revoked agent’s output is not waited for', async () => {
   await using t = await setupRuns();
   const requests = new CleanUpRequests({ sql: t.sql, builder: new LeaseBuilder(t) });
   const agent = { ...t.agent, segmentId: t.segmentId };
@@ -198,7 +198,7 @@ test('what an agent may yet bring of an output stays on the target; of one that 
   expect(await asked()).not.toHaveProperty('uncollected');
 });
 
-test('what its agent reports after all needs no cleaning up; what could not be reached is asked for again', async () => {
+test('an attempt whose agent reports after all needs no clean-up; an unreachable target is tried again', async () => {
   await using t = await setupRuns();
   const requests = new CleanUpRequests({ sql: t.sql, builder: new LeaseBuilder(t) });
   const agent = { ...t.agent, segmentId: t.segmentId };
@@ -217,7 +217,7 @@ test('what its agent reports after all needs no cleaning up; what could not be r
   expect((await requests.requestFor(agent))?.attempts).toHaveLength(1);
 });
 
-test('what had begun and is run again is cleaned up after at once', async () => {
+test('an attempt that had begun and is retried is cleaned up after at once', async () => {
   await using t = await setupRuns();
   await t.start({ rules: [{ on_unknown: 'retry', idempotent: true }] });
   await t.settle(givenUp(await t.claimOne()));
@@ -226,7 +226,7 @@ test('what had begun and is run again is cleaned up after at once', async () => 
   await t.settle(endOf(await t.claimOne(), success));
 });
 
-test('a run past its timeout asks nobody about held steps, stops what runs, and lets what cleans up run', async () => {
+test('a run past its timeout asks nobody about held steps, stops running steps, and lets clean-up steps run', async () => {
   await using t = await setupRuns();
   const runId = await t.start({
     targets: 3,
@@ -240,7 +240,7 @@ test('a run past its timeout asks nobody about held steps, stops what runs, and 
   const { cancel } = await timeOutRun(t.sql, runId);
   expect(cancel).toEqual([runId]);
   const statuses = async () => (await t.steps(runId)).map((step) => step.status);
-  // Beside what may still be going on nothing runs, and what has not begun leaves nothing to clean up.
+  // Nothing runs beside what may still be going on, and where nothing has begun, there is nothing to clean up.
   const [first, third] = [
     ['unknown', 'cancelled', 'cancelled'],
     ['timed_out', 'timed_out', 'timed_out'],
@@ -249,7 +249,7 @@ test('a run past its timeout asks nobody about held steps, stops what runs, and 
   await t.settle(endOf(running, { status: 'cancelled', reason: 'cancelled' }));
   const cleaning = await t.claimOne();
   expect(cleaning).toMatchObject({ targetRunId: running.targetRunId, stepNumber: 3 });
-  // Asked once, stopped once: what cleans up after the timeout has its own time.
+  // It is stopped only once: clean-up steps after the timeout have their own time.
   expect((await timeOutRun(t.sql, runId)).runs).toEqual([]);
   expect(await attemptsToStop(t.sql, [runId])).toEqual([
     { stepId: held.id, epoch: 1, agentId: held.agentId },

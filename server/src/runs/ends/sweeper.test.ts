@@ -43,12 +43,12 @@ async function silentFor(t: TestRuns, seconds: number): Promise<void> {
       expires_at = clock_timestamp() + make_interval(secs => ${20 - seconds})`;
 }
 
-/** No server has swept for so long. */
+/** Makes it look as if no server had swept for this long. */
 async function pausedFor(t: TestRuns, seconds: number): Promise<void> {
   await t.sql`update cluster_clock set touched_at = clock_timestamp() - make_interval(secs => ${seconds})`;
 }
 
-test('what a silent agent ran becomes unknown after the segment’s time, not before', async () => {
+test('steps of a silent agent become unknown after the segment’s time, not before', async () => {
   await using t = await setup();
   const runId = await t.start({ steps: 2 });
   await t.claimOne();
@@ -65,7 +65,7 @@ test('what a silent agent ran becomes unknown after the segment’s time, not be
   expect(t.published.flatMap((news) => news.runs)).toMatchObject([{ id: runId, ended: true }]);
 });
 
-test('another time of the segment holds at once, also for an agent that is silent already', async () => {
+test('a changed time of the segment takes effect at once, even for an agent that is already silent', async () => {
   await using t = await setup();
   const runId = await t.start();
   await t.claimOne();
@@ -88,7 +88,7 @@ test('a database whose clock was set back is swept all the same', async () => {
   expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', reason: 'agent_silent' }]);
 });
 
-test('an agent that was last heard at a time that is yet to come, as the clock was ahead, is silent from when that is mended', async () => {
+test('an agent last heard at a future time, because the clock was ahead, counts as silent from the correction', async () => {
   await using t = await setup();
   const runId = await t.start();
   await t.claimOne();
@@ -107,7 +107,7 @@ test('an agent that was last heard at a time that is yet to come, as the clock w
   expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', reason: 'agent_silent' }]);
 });
 
-test('an attempt that goes on beyond timeout and graces becomes unknown though its agent is alive', async () => {
+test('an attempt that goes on beyond its timeout and grace becomes unknown although its agent is alive', async () => {
   await using t = await setup();
   const runId = await t.start({ timeoutS: 60 });
   const lease = await t.claimOne();
@@ -122,7 +122,7 @@ test('an attempt that goes on beyond timeout and graces becomes unknown though i
   expect(step?.errorMessage).toMatch(/did not report an end/);
 });
 
-test('a cancel that a silent agent does not confirm ends unknown after its grace, a live one’s goes on', async () => {
+test('a cancel that a silent agent doesn’t confirm ends unknown after its grace; a live agent’s goes on', async () => {
   await using t = await setup();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -166,7 +166,7 @@ test('the first sweep after a pause gives that time back and ends nothing', asyn
   expect(left?.startS).toBeGreaterThan(50);
 });
 
-test('a pause in which nothing ran is no news', async () => {
+test('a pause in which nothing ran is not logged', async () => {
   await using t = await setup();
   await t.start();
   await pausedFor(t, 600);
@@ -174,13 +174,13 @@ test('a pause in which nothing ran is no news', async () => {
   expect(t.warnings).toEqual([]);
 });
 
-test('who is to decide held steps gets the time of a pause back, and no more than it took of theirs', async () => {
+test('held steps get the time of a pause back, and no more than it took from them', async () => {
   await using t = await setup();
   const runId = await t.start({ targets: 2, rules: [{ on_unknown: 'hold', hold_for: 60 }] });
   const [before, within] = await t.claim();
   if (before === undefined || within === undefined) throw new Error('not leased');
   await t.settle(givenUp(before), givenUp(within));
-  // Held for 50 s of its 60 when the pause of ten minutes began.
+  // It had been held for 50 s of its 60 s when the pause of ten minutes began.
   await t.sql`
     update job_run_step_attempts set settled_at = settled_at - interval '650 s' where job_run_step_id = ${before.id}`;
   await t.sql`
@@ -199,7 +199,7 @@ test('who is to decide held steps gets the time of a pause back, and no more tha
   expect(await t.steps(runId)).toMatchObject([{ status: 'unknown' }, { status: 'held' }]);
 });
 
-test('what began after a pause, before the first sweep, is given no more than the moment since', async () => {
+test('a step that began after a pause, before the first sweep, gets no more than the time since then', async () => {
   await using t = await setup();
   const runId = await t.start({ targets: 2, startWithinS: 60 });
   await t.connect(t.agent, { slots: 1 });
@@ -242,7 +242,7 @@ test('a run that has begun on one target is not ended by start_within', async ()
   expect(await t.run(runId)).toMatchObject({ status: 'running' });
 });
 
-test('a run whose only step waits to be tried again has started, however late that is', async () => {
+test('a run whose only step waits for a retry counts as started, however late that is', async () => {
   await using t = await setup();
   const retry = { attempts: 2, delay: 600, on: ['exit_code' as const] };
   const runId = await t.start({ rules: [{ retry }, { when_status: 'always' }] });
@@ -277,7 +277,7 @@ test('a step that is leased just before its run is ended for lateness keeps the 
   expect(results).toMatchObject([{ result: 'settled', next: { stepNumber: 2 } }]);
 });
 
-test('a step that can’t be given up keeps nothing else from being swept', async () => {
+test('a step that can’t be given up doesn’t keep anything else from being swept', async () => {
   await using t = await setup();
   const [stuck, lost, late] = [await t.start(), await t.start(), await t.start({ startWithinS: 60 })];
   await t.connect(t.agent, { slots: 2 });
@@ -294,7 +294,7 @@ test('a step that can’t be given up keeps nothing else from being swept', asyn
   expect(await t.run(late)).toMatchObject({ status: 'timed_out' });
 });
 
-test('while one server sweeps another one leaves it alone', async () => {
+test('while one server sweeps, another one leaves it alone', async () => {
   await using t = await setup();
   const runId = await t.start();
   await t.claimOne();
@@ -307,7 +307,7 @@ test('while one server sweeps another one leaves it alone', async () => {
   expect(t.published.flatMap((news) => news.runs.filter((run) => run.ended))).toMatchObject([{ id: runId }]);
 });
 
-test('what one server has just swept another one leaves alone, but for what its own agents are to stop', async () => {
+test('after one server has swept, another only reminds its own agents what to stop', async () => {
   await using t = await setup();
   const runId = await t.start();
   await t.claimOne();
@@ -325,7 +325,7 @@ test('what one server has just swept another one leaves alone, but for what its 
   expect(await t.run(runId)).toMatchObject({ status: 'unknown' });
 });
 
-test('a run past its timeout is stopped by the sweep: what waits ends timed out, what runs is told to stop', async () => {
+test('a run past its timeout is stopped by the sweep: waiting steps end timed out, running ones are told to stop', async () => {
   await using t = await setup();
   await t.connect(t.agent, { slots: 1 });
   const runId = await t.start({ targets: 2, job: { timeout: 60 } });
@@ -340,7 +340,7 @@ test('a run past its timeout is stopped by the sweep: what waits ends timed out,
   expect(t.published.flatMap((news) => news.cancel)).toContain(runId);
 });
 
-test('a lock that became free unseen is found by the sweep, which tells the segment of who waits for it', async () => {
+test('a lock whose release went unnoticed is found by the sweep, which tells the segment of the waiting step', async () => {
   await using t = await setup();
   const locks = [{ name: 'database', mode: 'exclusive' as const }];
   await t.start({ job: { locks } });
@@ -353,7 +353,7 @@ test('a lock that became free unseen is found by the sweep, which tells the segm
   expect((await t.claimOne()).jobRunId).toBe(waiting);
 });
 
-test('what waits for too long is ended, whatever the server’s clock was set to', async () => {
+test('waits that took too long are ended, whatever the server’s clock was set to', async () => {
   onTestFinished(() => void vi.useRealTimers());
   vi.useFakeTimers({ toFake: ['Date', 'performance'] });
   await using t = await setup();

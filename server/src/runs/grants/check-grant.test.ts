@@ -1,5 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// What a start says of a grant that is not of the run that it is given with. Agents find it out for themselves.
+// What a start says about a grant that isn't for the run that it is given with. Agents check this themselves, too.
 import { agentCapabilities } from '@opsconductor/protocol';
 import { type GrantDraft, type SignedGrant, signGrant } from '@opsconductor/protocol/grants';
 import { generateSigningKeyPair, type KeyPair } from '@opsconductor/protocol/sealing';
@@ -51,14 +51,14 @@ const refused = (path: string, message: string) =>
     details: [expect.objectContaining({ path, message: expect.stringContaining(message) })],
   });
 
-test('a grant that has expired, or is none, is refused', async () => {
+test('a grant that has expired or is not a grant is refused', async () => {
   const draft = await drafted();
   const expired = await signed(draft, Date.now() - 1);
   await expect(started(expired)).rejects.toEqual(refused('grant.terms', 'has expired'));
   await expect(started({ ...expired, terms: '{}' })).rejects.toEqual(refused('grant.terms', 'no terms'));
 });
 
-test('a grant of another run is refused, with what differs', async () => {
+test('a grant for another run is refused, naming the difference', async () => {
   const grant = await signed(await drafted());
   const [first, second] = targetIds as [number, number];
   await expect(started(grant, { parameters: { service: 'sshd' } })).rejects.toEqual(
@@ -71,7 +71,7 @@ test('a grant of another run is refused, with what differs', async () => {
   await expect(started(ofOne)).rejects.toEqual(refused('grant.targets', '“host-1” was not signed'));
 });
 
-test('of a job that can not be signed is said which step it is, why, and what to do', async () => {
+test('for a job that can’t be signed, the error names the step, the reason and what to do', async () => {
   const steps = [
     {
       id: 'ask',
@@ -94,7 +94,7 @@ test('of a job that can not be signed is said which step it is, why, and what to
   );
 });
 
-test('more targets than one run can be signed for are refused before anybody signs', async () => {
+test('more targets than can be signed for one run are refused before anybody signs', async () => {
   const rows = await t.sql<{ id: number }[]>`
     insert into targets (segment_id, name, host, credential_id)
     select t.segment_id, 'many-' || n, t.host, t.credential_id
@@ -107,7 +107,7 @@ test('more targets than one run can be signed for are refused before anybody sig
   await t.sql`delete from targets where id = any(${many}::bigint[])`;
 });
 
-test('what was not signed as it stands is refused', async () => {
+test('a grant whose contents are not what was signed is refused', async () => {
   const draft = await drafted();
   const grant = await signed(draft);
   const [one, two] = grant.targets as [SignedGrant['targets'][number], SignedGrant['targets'][number]];
@@ -117,12 +117,12 @@ test('what was not signed as it stands is refused', async () => {
   const later = await signed(draft, Date.now() + 2 * hourMs);
   const { terms } = later;
   await expect(started({ ...grant, terms })).rejects.toEqual(not('grant.targets[0].signature'));
-  // Nothing signs such a text; what is read of it is the second name.
+  // No signer makes such a text; of the two names, the second is read.
   const doubled = grant.terms.replace('{', '{"startedBy":"\ud800",');
   await expect(started({ ...grant, terms: doubled })).rejects.toEqual(not('grant.targets[0].signature'));
 });
 
-test('a grant starts one run, also where two starts with it meet', async () => {
+test('a grant starts one run, even if two starts with it coincide', async () => {
   const grant = await signed(await drafted());
   const used = refused('grant.terms', 'was started with this grant, and a grant starts one run');
   const results = await Promise.allSettled([started(grant), started(grant)]);
@@ -133,7 +133,7 @@ test('a grant starts one run, also where two starts with it meet', async () => {
   await t.claim();
 });
 
-test('what is signed for one agent waits for that one', async () => {
+test('a run signed for one agent waits for that agent', async () => {
   const grant = await signed(await drafted({ agentIds: [other.agentId] }));
   const { runId } = await started(grant);
   const claimed = await t.claim();
@@ -145,7 +145,7 @@ test('what is signed for one agent waits for that one', async () => {
   await expect(drafted({ agentIds: [999_999] })).rejects.toEqual(refused('agentIds[0]', 'no such agent'));
 });
 
-test('where each agent runs only what is signed for it alone, one has to be named', async () => {
+test('if agents run only what is signed for one of them, one has to be named', async () => {
   for (const agent of [t.agent, other]) {
     const demands = ['signed_runs_only', 'signed_for_one_agent'];
     await t.connect(agent, { capabilities: [...agentCapabilities, ...demands, agentNeed(agent.agentId)] });

@@ -29,7 +29,7 @@ const definitionOf = (name: string) => ({
   ],
 });
 
-/** Two runs whose second steps can be leased; these use what the first have handed on. */
+/** Starts two runs whose second steps can be leased; these use what the first have handed on. */
 async function startTwo(t: TestRuns): Promise<[Started, Started]> {
   const start = async (name: string) => {
     const { id: jobId } = await createJob(t, definitionOf(name), t.caller);
@@ -48,7 +48,7 @@ async function setup(): Promise<TestRuns> {
   return t;
 }
 
-/** As a server that has just been started: it has opened nothing before. */
+/** Returns a builder as of a server that has just started and has opened nothing yet. */
 const builderOf = (t: TestRuns) => new LeaseBuilder({ ...t, masterKey: { ...t.masterKey } });
 
 test.each<[string, (t: TestRuns, started: Started) => Promise<unknown>, string]>([
@@ -91,7 +91,7 @@ test.each<[string, (t: TestRuns, started: Started) => Promise<unknown>, string]>
   expect(unbuildable).toMatchObject([{ step: { jobRunId: bad.runId }, message }]);
 });
 
-test('a grant that was altered keeps no other step from its lease', async () => {
+test('an altered grant keeps no other step from its lease', async () => {
   await using t = await setup();
   await t.connect(t.agent, { capabilities: [...agentCapabilities, 'signed_runs_only'] });
   const step = { name: 'restart', type: 'ssh.exec' as const, config: { command: 'true' } };
@@ -115,7 +115,7 @@ test('a grant that was altered keeps no other step from its lease', async () => 
   ]);
 });
 
-test('what another server may be able to open is not given up', async () => {
+test('steps that another server may be able to open are not given up', async () => {
   await using t = await setup();
   await startTwo(t);
   const other = new LeaseBuilder({ ...t, masterKey: { ...t.masterKey, id: 'mk-0000000000000000' } });
@@ -149,7 +149,7 @@ test.each<[string, (t: TestRuns, started: Started) => Promise<unknown>]>([
   },
 );
 
-test('a job that can’t be opened keeps agents from cleaning up after no other', async () => {
+test('a job that can’t be opened doesn’t keep agents from cleaning up after other jobs', async () => {
   await using t = await setup();
   const [bad, good] = await startTwo(t);
   const steps = await t.claim();

@@ -41,12 +41,12 @@ test('steps that wait for a lock do not keep others from their slots', async () 
   await t.claimOne();
   await t.start({ targets: 60, job: { locks: [database] } });
   const free = await t.start({ targets: 2 });
-  // One claim may only have moved the waiting ones aside; it says that it is to be made again.
+  // A claim may only have moved the waiting steps aside; it says then that it has to be repeated.
   const claimed = [...(await t.claim()), ...(await t.claim())];
   expect(claimed.map((step) => step.jobRunId)).toEqual([free, free]);
 });
 
-test('shared holders are as many as slots, across jobs', async () => {
+test('a shared lock has as many holders as slots, across jobs', async () => {
   await using t = await setupRuns();
   const job = { locks: [{ ...reading, slots: 2 }] };
   await t.start({ targets: 2, job });
@@ -58,7 +58,7 @@ test('shared holders are as many as slots, across jobs', async () => {
   expect((await t.claimOne()).jobRunId).toBe(third);
 });
 
-test('who waits for a lock alone is not overtaken by those who share it', async () => {
+test('a step that waits for an exclusive lock is not overtaken by those that share it', async () => {
   await using t = await setupRuns();
   await t.start({ job: { locks: [reading] } });
   const reader = await t.claimOne();
@@ -72,7 +72,7 @@ test('who waits for a lock alone is not overtaken by those who share it', async 
   expect((await t.claimOne()).jobRunId).toBe(writer);
 });
 
-test('all locks are taken or none', async () => {
+test('either all locks of a target run are taken or none', async () => {
   await using t = await setupRuns();
   await t.start({ job: { locks: [{ name: 'b', mode: 'exclusive' }] } });
   await t.claimOne();
@@ -84,7 +84,7 @@ test('all locks are taken or none', async () => {
   expect((await t.claimOne()).jobRunId).toBe(other);
 });
 
-test('a lock per target holds across jobs, and not across targets', async () => {
+test('a lock per target applies across jobs, but not across targets', async () => {
   await using t = await setupRuns();
   const job = { locks: [{ name: 'host', mode: 'exclusive', per: 'target' } as const] };
   const targetIds = [await t.addTarget(), await t.addTarget()];
@@ -158,7 +158,7 @@ test('a lease that came back unbegun gives its locks back', async () => {
   expect(await holders(t)).toEqual([]);
 });
 
-test('a forced cancel keeps the lock of what may still go on, until the agent says how it ended', async () => {
+test('a forced cancel keeps the lock of a step that may still go on, until the agent says how it ended', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ targets: 2, job: { locks: [database] } });
   const lease = await t.claimOne();

@@ -7,7 +7,7 @@ import { decideHeld } from '../ends/decide-held.ts';
 import { endOf, givenUp, setupRuns, success, type TestAgent, type TestRuns } from '../testing.ts';
 import { type Resume, resumeAgent, resumeAgents } from './resume-agent.ts';
 
-/** The agent connects anew and presents these attempts. */
+/** The agent connects again and presents these attempts. */
 async function resume(t: TestRuns, attempts: JournalAttempt[], more: Partial<Resume> = {}) {
   const agent = await t.connect(t.agent, { ready: false });
   const resumed = await resumeAgent(t.sql, { ...presented(agent), attempts, ...more });
@@ -28,7 +28,7 @@ function journaled(
   return { step: lease.id, epoch: lease.epoch, leaseToken: lease.leaseToken, state, lastSeq: 0, ...more };
 }
 
-test('what the agent still runs goes on under its new session', async () => {
+test('steps that the agent still runs go on under its new session', async () => {
   await using t = await setupRuns();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -42,7 +42,7 @@ test('what the agent still runs goes on under its new session', async () => {
   expect(results).toMatchObject([{ result: 'settled' }]);
 });
 
-test('the resume of a session that a newer one has replaced takes nothing from that', async () => {
+test('the resume of a session that a newer one has replaced takes nothing from the newer one', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ targets: 2 });
   const [kept, absent] = await t.claim();
@@ -60,7 +60,7 @@ test('the resume of a session that a newer one has replaced takes nothing from t
   expect(results).toMatchObject([{ result: 'settled' }]);
 });
 
-test('what an intact journal does not have goes back to ready: it never began', async () => {
+test('a lease that an intact journal doesn’t have goes back to ready, because it never began', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ targets: 2 });
   const [kept, absent] = await t.claim();
@@ -72,7 +72,7 @@ test('what an intact journal does not have goes back to ready: it never began', 
   expect(await t.claimOne()).toMatchObject({ id: absent.id, epoch: 2 });
 });
 
-test('another lease under the same number is not taken for the agent’s', async () => {
+test('another lease of the same epoch is not taken for the agent’s', async () => {
   await using t = await setupRuns();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -81,7 +81,7 @@ test('another lease under the same number is not taken for the agent’s', async
   expect(await t.steps(runId)).toMatchObject([{ status: 'ready' }]);
 });
 
-test('nothing is concluded from what a damaged journal does not have', async () => {
+test('nothing is concluded from attempts that are missing in a damaged journal', async () => {
   await using t = await setupRuns();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -98,25 +98,25 @@ test('nothing is concluded from what a damaged journal does not have', async () 
   expect(await t.run(runId)).toMatchObject({ status: 'unknown', outputState: 'gapped' });
 });
 
-test('what was leased before a journal was lost is never said not to have begun; what was leased since can be', async () => {
+test('only leases made after a journal was lost are ever said not to have begun, not those made before', async () => {
   await using t = await setupRuns();
   await t.start();
   const before = await t.claimOne();
   const loss = { journalIntact: false, journalLoss: 'a' };
   const { resumed, agent } = await resume(t, [], loss);
-  // A sweep had it at the same time, and was first.
+  // A sweep handled it at the same time, and was first.
   await t.settle(givenUp(before), ...resumed.ends);
   t.agent.sessionNumber = agent.sessionNumber;
   await t.start();
   const since = await t.claimOne();
-  // The answer to its resume was lost, and with it the lease: it tells of the same loss again.
+  // The answer to its resume was lost, and with it the lease: it reports the same loss again.
   await resume(t, [], loss);
   await t.settle(givenUp(since));
   const { ends } = (await resume(t, [])).resumed;
   expect(ends.map(({ stepId, outcome }) => [stepId, outcome.reason])).toEqual([[since.id, 'lease_expired']]);
 });
 
-test('what was leased before a journal was lost is not ready again, though the next one is intact and its end was never settled', async () => {
+test('a lease from before a journal was lost doesn’t become ready, even if the next journal is intact and its end was never settled', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ targets: 2 });
   const [before, other] = await t.claim();
@@ -137,7 +137,7 @@ test('what was leased before a journal was lost is not ready again, though the n
   expect(await t.run(runId)).toMatchObject({ status: 'unknown' });
 });
 
-test('a step that had begun is not ready again, though an intact journal lacks it', async () => {
+test('a step that had begun doesn’t become ready, although an intact journal lacks it', async () => {
   await using t = await setupRuns();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -147,7 +147,7 @@ test('a step that had begun is not ready again, though an intact journal lacks i
   expect(await t.steps(runId)).toMatchObject([{ status: 'running' }]);
 });
 
-test('what runs in a run that is being cancelled is to be stopped', async () => {
+test('steps that run in a run that is being cancelled are to be stopped', async () => {
   await using t = await setupRuns();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -156,7 +156,7 @@ test('what runs in a run that is being cancelled is to be stopped', async () => 
   expect(resumed.verdicts).toMatchObject([{ verdict: 'cancel' }]);
 });
 
-test('in a run that is being cancelled what never began ends cancelled, and so does the run', async () => {
+test('in a run that is being cancelled, leases that never began end cancelled, and so does the run', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ steps: 2 });
   await t.claimOne();
@@ -180,7 +180,7 @@ test('an attempt that was given up may still bring its output and its outcome, o
   expect(second.resumed.attempts).toEqual([]);
 });
 
-test('what was given up is to be stopped once nobody waits for its end, and is waited for until then', async () => {
+test('an attempt that was given up is stopped once nobody waits for its end, and waited for until then', async () => {
   await using t = await setupRuns();
   const rules = [{ on_unknown: 'retry', idempotent: true } as const];
   await t.start({ rules });
@@ -199,17 +199,17 @@ test('what was given up is to be stopped once nobody waits for its end, and is w
     return new Map(resumed.verdicts.map(({ step, verdict }) => [step, verdict]));
   };
   const first = await verdicts();
-  // The second try of the same step is not in this journal, which is of an agent that never heard of it.
+  // The second try of the same step isn't in this journal, because its agent never heard of it.
   expect(attempts.map(({ step }) => first.get(step))).toEqual(['cancel', 'superseded', 'cancel']);
   expect(first.get(other.id)).toBe('cancel');
   await decideHeld(t.sql, open, { decision: 'cancel', note: 'enough' }, t.caller);
   expect((await verdicts()).get(held.id)).toBe('cancel');
-  // What has ended by itself is not to be stopped, but to be told.
+  // Attempts that have ended by themselves needn't be stopped, only reported.
   const { resumed } = await resume(t, [journaled(cut, 'finished'), journaled(held, 'interrupted')]);
   expect(resumed.verdicts.map(({ verdict }) => verdict)).toEqual(['superseded', 'superseded']);
 });
 
-test('what is settled for good, or was never heard of, is to be forgotten', async () => {
+test('attempts that are settled permanently, or unknown to the server, are to be forgotten', async () => {
   await using t = await setupRuns();
   await t.start();
   const lease = await t.claimOne();
@@ -220,7 +220,7 @@ test('what is settled for good, or was never heard of, is to be forgotten', asyn
   expect(resumed.attempts).toEqual([]);
 });
 
-test('an agent is given steps only after its resume, and none while it drains', async () => {
+test('an agent gets steps only after its resume, and none while it drains', async () => {
   await using t = await setupRuns();
   await t.start({ targets: 2 });
   const agent = await t.connect(t.agent, { ready: false });
@@ -231,7 +231,7 @@ test('an agent is given steps only after its resume, and none while it drains', 
   expect(await t.claim()).toEqual([]);
 });
 
-test('what was given up before it reached its agent is told not to have begun, when the agent is back', async () => {
+test('attempts that were given up before they reached their agent are said not to have begun when it is back', async () => {
   await using t = await setupRuns();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -244,11 +244,11 @@ test('what was given up before it reached its agent is told not to have begun, w
   await t.settle(...resumed.ends);
   const [attempt] = await t.sql`select late_status, output_state from job_run_step_attempts`;
   expect(attempt).toEqual({ lateStatus: 'failed', outputState: 'complete' });
-  // Told once: the next session has nothing to add.
+  // Reported once: the next session has nothing to add.
   expect((await resume(t, [])).resumed.ends).toEqual([]);
 });
 
-test('of what was given up after it was heard of, or is not known to a damaged journal, nothing is concluded', async () => {
+test('nothing is concluded about given-up attempts that the agent had reported on, or that a damaged journal lacks', async () => {
   await using t = await setupRuns();
   await t.start({ targets: 2 });
   const [told, untold] = await t.claim();
@@ -259,7 +259,7 @@ test('of what was given up after it was heard of, or is not known to a damaged j
   expect((await resume(t, [journaled(untold, 'leased')])).resumed.ends).toEqual([]);
 });
 
-test('what an intact journal does not have, and of which there is output, is unknown and not begun again', async () => {
+test('an attempt that an intact journal lacks but that has output becomes unknown and is not begun again', async () => {
   await using t = await setupRuns();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -270,7 +270,7 @@ test('what an intact journal does not have, and of which there is output, is unk
   expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', reason: 'agent_restarted' }]);
 });
 
-test('who has an attempt that was given up and heard of is let in with those that hold nothing, who was never heard of is not', async () => {
+test('an agent with a given-up attempt is let in with idle agents if it had reported on it, otherwise not', async () => {
   await using t = await setupRuns();
   await t.start();
   await t.sql`update job_run_steps set output_seq = 1 where id = ${(await t.claimOne()).id}`;
@@ -289,7 +289,7 @@ test('who has an attempt that was given up and heard of is let in with those tha
   expect(await isLetIn()).toBe(false);
 });
 
-test('nothing is concluded of what output has come since it was given up', async () => {
+test('nothing is concluded about an attempt whose output arrived after it was given up', async () => {
   await using t = await setupRuns();
   await t.start();
   await t.settle(givenUp(await t.claimOne()));
@@ -299,7 +299,7 @@ test('nothing is concluded of what output has come since it was given up', async
   expect((await resume(t, [])).resumed.ends).toEqual([]);
 });
 
-test('what goes on without its agent is known to do so after a resume, too', async () => {
+test('a command that survives its agent is known to do so after a resume, too', async () => {
   await using t = await setupRuns();
   await t.start();
   const lease = await t.claimOne();
@@ -307,7 +307,7 @@ test('what goes on without its agent is known to do so after a resume, too', asy
   expect(resumed.attempts).toMatchObject([{ stepId: lease.id, survives: true }]);
 });
 
-test('of two sessions of an agent that are resumed together each is answered for itself', async () => {
+test('two sessions of one agent that are resumed together each get their own answer', async () => {
   await using t = await setupRuns();
   await t.start();
   const lease = await t.claimOne();
@@ -323,7 +323,7 @@ test('of two sessions of an agent that are resumed together each is answered for
 test('agents that come back while the database breaks a deadlock with others are let in all the same', async () => {
   await using t = await setupRuns();
   const agent = await t.connect(t.agent, { ready: false });
-  // As the database does to who has waited longest, the first time.
+  // As the database does to the transaction that has waited longest, the first time.
   await t.sql.unsafe(`
     create sequence tries;
     create function break_deadlock() returns trigger language plpgsql as $$

@@ -4,7 +4,7 @@ import { endOf, failure, setupRuns } from '../testing.ts';
 import { markLeased } from './mark-leased.ts';
 import { returnLeases } from './return-leases.ts';
 
-test('a lease that was not begun goes back to ready, and wakes its segment', async () => {
+test('a lease that was not begun goes back to ready and wakes its segment', async () => {
   await using t = await setupRuns();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -14,7 +14,7 @@ test('a lease that was not begun goes back to ready, and wakes its segment', asy
   expect((await t.claimOne()).epoch).toBe(2);
 });
 
-test('a lease that was begun is never ready again: what it did is unknown', async () => {
+test('a lease that was begun never becomes ready again: what it did is unknown', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ steps: 2 });
   const lease = await t.claimOne();
@@ -28,7 +28,7 @@ test('a lease that was begun is never ready again: what it did is unknown', asyn
   expect(await t.run(runId)).toMatchObject({ status: 'unknown' });
 });
 
-test('a lease of which there is output is never ready again, though nobody has said yet that it began', async () => {
+test('a lease that has output never becomes ready again, although nobody has said that it began', async () => {
   await using t = await setupRuns();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -39,7 +39,7 @@ test('a lease of which there is output is never ready again, though nobody has s
 });
 
 test.each([false, true])(
-  'what was leased when its run was halted and comes back unbegun does not begin any more (told: %s)',
+  'a lease from before its run was halted that comes back unbegun doesn’t begin any more (told: %s)',
   async (isTold) => {
     await using t = await setupRuns();
     const runId = await t.start({
@@ -53,7 +53,7 @@ test.each([false, true])(
     await t.settle(endOf(first, failure));
     await returnLeases(t.sql, [unbegun(second)]);
     expect(await t.claim()).toEqual([]);
-    // Told without how many have failed: some may read this who see no other host.
+    // The message has no numbers, because people may read it who see no other host.
     const errorMessage = 'Not begun: more hosts failed or became unknown than the run allows.';
     expect((await t.steps(runId)).slice(2)).toMatchObject([
       { status: 'cancelled', reason: 'halted', errorMessage },

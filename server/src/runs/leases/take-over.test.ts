@@ -10,7 +10,7 @@ import { resumeAgent } from './resume-agent.ts';
 
 const capabilities = ['take_over'];
 
-/** A run whose command goes on without its agent, `lease.agentId`; and another agent of the segment. */
+/** Starts a run whose command goes on without its agent, `lease.agentId`, and adds another agent of the segment. */
 async function setup({ others = true } = {}) {
   const t = await setupRuns();
   const holder = await t.connect(t.agent, { capabilities });
@@ -46,7 +46,7 @@ function journaled(lease: ClaimedStep): JournalAttempt {
   return { step, epoch, leaseToken, state: 'running', lastSeq: 0, survives: true };
 }
 
-test('a command whose agent is silent goes to another one, and the first can write nothing any more', async () => {
+test('a command whose agent is silent goes to another agent, and the first one can write nothing any more', async () => {
   await using t = await setup();
   await t.sweep();
   expect(await t.takeOver()).toEqual([]);
@@ -71,7 +71,7 @@ test('a command whose agent is silent goes to another one, and the first can wri
   expect(await t.run(t.runId)).toMatchObject({ status: 'succeeded' });
 });
 
-test('a command goes to no agent that could not have begun it', async () => {
+test('a command doesn’t go to an agent that could not have begun it', async () => {
   await using t = await setup();
   await t.sql`update job_run_steps set needs = '{become}' where id = ${t.lease.id}`;
   const able = await t.connect(await t.addAgent('agent-c'), { capabilities: [...capabilities, 'become'] });
@@ -80,7 +80,7 @@ test('a command goes to no agent that could not have begun it', async () => {
   expect(await t.takeOver()).toMatchObject([{ id: t.lease.id, agentId: able.agentId }]);
 });
 
-test('one that comes back before anybody took its command up goes on with it', async () => {
+test('an agent that comes back before anybody took over its command goes on with it', async () => {
   await using t = await setup();
   await silence(t, t.holder);
   await t.sweep();
@@ -91,14 +91,14 @@ test('one that comes back before anybody took its command up goes on with it', a
   expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', sessionNumber: back.sessionNumber }]);
 });
 
-test('one that has lost its journal may take its own command up', async () => {
+test('an agent that has lost its journal may take over its own command', async () => {
   await using t = await setup({ others: false });
   const back = await t.connect(t.agent, { capabilities, ready: false });
   expect((await resumed(t, back, [], false)).ends).toEqual([]);
   expect(await t.takeOver()).toMatchObject([{ agentId: back.agentId, sessionNumber: back.sessionNumber }]);
 });
 
-test('where no agent can take it up, or none has in time, it becomes unknown', async () => {
+test('if no agent can take over a command, or none has in time, it becomes unknown', async () => {
   await using t = await setup({ others: false });
   await silence(t, t.holder);
   await t.sweep();
@@ -112,7 +112,7 @@ test('where no agent can take it up, or none has in time, it becomes unknown', a
   expect(await late.steps(late.runId)).toMatchObject([{ status: 'unknown', reason: 'agent_restarted' }]);
 });
 
-test('a command that brings down whoever takes it up is given away so many times and no more', async () => {
+test('a command that brings down every agent that takes it over is given away a limited number of times', async () => {
   await using t = await setup();
   await t.sql`update detached_attempts set collector = 5`;
   await silence(t, t.holder);
@@ -120,7 +120,7 @@ test('a command that brings down whoever takes it up is given away so many times
   expect(await t.steps(t.runId)).toMatchObject([{ status: 'unknown', reason: 'agent_silent' }]);
 });
 
-test('a command that does not go on without its agent after all is not given away', async () => {
+test('a command that turns out not to survive its agent is not given away', async () => {
   await using t = await setup();
   const { id: step, epoch, agentId, sessionNumber } = t.lease;
   await markLeased(t.sql, [], [{ step, epoch, agentId, sessionNumber, survives: false }]);
@@ -129,7 +129,7 @@ test('a command that does not go on without its agent after all is not given awa
   expect(await t.steps(t.runId)).toMatchObject([{ status: 'unknown', reason: 'agent_silent' }]);
 });
 
-test('that a command ends with its agent is taken from the agent alone that has it', async () => {
+test('only the agent that has a command can say that the command ends with its agent', async () => {
   await using t = await setup();
   const { id: step, epoch } = t.lease;
   await markLeased(t.sql, [], [{ step, epoch, ...t.other, survives: false }]);
@@ -138,7 +138,7 @@ test('that a command ends with its agent is taken from the agent alone that has 
   expect(await t.takeOver()).toMatchObject([{ agentId: t.other.agentId }]);
 });
 
-test('what the former agent gives back late, or nobody heard it end, is left to the one that has taken it up', async () => {
+test('when the former agent returns a command late, or reports its end, it stays with the agent that has taken it over', async () => {
   await using t = await setup();
   await silence(t, t.holder);
   await t.sweep();
@@ -152,7 +152,7 @@ test('what the former agent gives back late, or nobody heard it end, is left to 
   expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', sessionNumber: others }]);
 });
 
-test('a command that was given to an agent which never heard of it is not taken for one that never began', async () => {
+test('a command given to an agent that never heard of it is not taken for one that never began', async () => {
   await using t = await setup();
   await silence(t, t.holder);
   await t.sweep();

@@ -4,7 +4,7 @@ import { bodyBytes, chunkBody, EventBytes } from './event-bytes.ts';
 const long = Uint8Array.from({ length: 70_001 }, (_, n) => n % 251);
 const short = long.subarray(1, 1_000);
 
-test('texts and base64 are one after the other, whatever is in them', () => {
+test('texts and base64 follow one another, whatever they contain', () => {
   const events = new EventBytes();
   expect(events.isEmpty).toBe(true);
   events.add('data: “ä€😀” ');
@@ -18,7 +18,7 @@ test('texts and base64 are one after the other, whatever is in them', () => {
   expect(events.isEmpty).toBe(false);
 });
 
-test('a long chunk is the same memory for all readers, short ones make one piece with what is around them', () => {
+test('a long chunk shares its memory between all readers; short ones are joined with the text around them', () => {
   const bodies = [chunkBody(short), chunkBody(long)] as const;
   const pieces = [new EventBytes(), new EventBytes()].map((events) => {
     events.add('a');

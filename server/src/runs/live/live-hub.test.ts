@@ -10,7 +10,7 @@ const chunk = (seq: number) => ({
   bytes: new Uint8Array(1),
 });
 
-test('what the bus tells of this server’s own chunks, before or after it hands them on, sends nobody to the database', async () => {
+test('notifications of this server’s own chunks, before or after it hands them on, send nobody to the database', async () => {
   const hub = new LiveHub();
   const wakes: string[] = [];
   hub.onStep(1, (where) => wakes.push(where));
@@ -18,7 +18,7 @@ test('what the bus tells of this server’s own chunks, before or after it hands
   hub.publishSteps([mark(1)]);
   hub.publishChunks([chunk(1)]);
   hub.publishSteps([mark(1)]);
-  // Told after all that was told before it.
+  // Announced after everything that was announced before.
   hub.publishSteps([mark(1, 2)]);
   expect(await ofAnotherServer).toBe('stored');
   expect(wakes).toEqual(['handed on']);

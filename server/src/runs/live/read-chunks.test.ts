@@ -17,7 +17,7 @@ function setup(settings?: Partial<ReadChunksSettings>) {
   return { chunks, seqsAfter };
 }
 
-test('answers what follows without a hole, and of that attempt alone', () => {
+test('returns chunks that follow without a hole, and only of that attempt', () => {
   const { chunks, seqsAfter } = setup();
   chunks.keep([1, 2, 3, 5].map((seq) => chunk(seq)));
   chunks.keep([chunk(4, { stepId: 8 }), chunk(4, { epoch: 2 })]);
@@ -27,14 +27,14 @@ test('answers what follows without a hole, and of that attempt alone', () => {
   expect(seqsAfter(3, 10_000, { stepId: 7, epoch: 2 })).toEqual([4]);
 });
 
-test('answers about as much as is asked for, and at least a chunk', () => {
+test('returns about as much as is asked for, and at least one chunk', () => {
   const { chunks, seqsAfter } = setup();
   chunks.keep([1, 2, 3, 4].map((seq) => chunk(seq)));
   expect(seqsAfter(0, 1)).toEqual([1]);
   expect(seqsAfter(0, 200)).toEqual([1, 2]);
 });
 
-test('keeps so many bytes, those that were read last', () => {
+test('keeps a limited number of bytes: those that were read last', () => {
   const { chunks, seqsAfter } = setup({ maxBytes: 1_500 });
   chunks.keep([1, 2].map((seq) => chunk(seq)));
   chunks.keep([2, 3].map((seq) => chunk(seq)));
@@ -54,7 +54,7 @@ test('keeps nothing once nobody has read for a while', () => {
   expect(chunks.bytes).toBe(0);
 });
 
-test('of many small chunks answers as many as a page, and keeps fewer than their content alone would allow', () => {
+test('returns no more small chunks than a page has, and keeps fewer than their content alone would allow', () => {
   const { chunks, seqsAfter } = setup();
   chunks.keep(
     Array.from({ length: 30_000 }, (_, at) => ({ ...chunk(at + 1), body: { bytes: Buffer.alloc(1) } })),

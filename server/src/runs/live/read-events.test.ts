@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => t[Symbol.asyncDispose]());
 
-/** Events of ten thousand bytes. */
+/** Adds events of ten thousand bytes each. */
 async function add(from: number, to: number): Promise<void> {
   const errorMessage = 'x'.repeat(10_000);
   const events = Array.from({ length: to - from + 1 }, (_, n) => from + n).map((seq) => ({
@@ -27,7 +27,7 @@ async function add(from: number, to: number): Promise<void> {
   await t.sql.begin((tx) => insertRunEvents(tx as never, events));
 }
 
-/** Counts what is asked of the database. */
+/** Counts the queries to the database. */
 function counted(): { db: Sql; count: () => number } {
   let count = 0;
   const db = new Proxy(t.sql, {
@@ -43,7 +43,7 @@ function numbersOf({ events }: { events: readonly { seq: number }[] }): number[]
   return events.map(({ seq }) => seq);
 }
 
-test('events are read until so many bytes are together, in order, and one at the least', async () => {
+test('events are read in order up to a number of bytes, and at least one', async () => {
   const read = (after: number, maxEvents: number, maxBytes: number) =>
     readRunEvents(t.sql, runId, after, { maxEvents, maxBytes }).then((events) =>
       events.map(({ seq }) => seq),
@@ -58,7 +58,7 @@ test('events are read until so many bytes are together, in order, and one at the
   expect(JSON.parse(event?.change ?? '')).toMatchObject({ run: { status: 'running' } });
 });
 
-test('what one has read others have from memory, whether they ask meanwhile or afterwards', async () => {
+test('events that one reader has read are given to others from memory, while it reads and afterwards', async () => {
   const { db, count } = counted();
   const events = new ReadEvents({ maxReadBytes: 25_000 });
   const sinceMs = performance.now();
@@ -71,13 +71,13 @@ test('what one has read others have from memory, whether they ask meanwhile or a
   expect(all.every(({ isAll }) => !isAll)).toBe(true);
   expect(numbersOf(await events.after(db, runId, 1, { ...any, sinceMs }))).toEqual([2, 3]);
   expect(count()).toBe(1);
-  // Who was told of no more than what is here asks no further.
+  // A reader that was told of no more than what is here reads no further.
   expect(await events.after(db, runId, 1, { seq: 3, sinceMs })).toMatchObject({ isAll: true });
   expect(await events.after(db, runId, 1, { seq: 4, sinceMs })).toMatchObject({ isAll: false });
   expect(count()).toBe(1);
 });
 
-test('who is told of an event while another one reads, reads for themselves: that one may have missed it', async () => {
+test('a reader that is told of an event while another one reads does its own read, since the other may miss the event', async () => {
   const events = new ReadEvents();
   let answer = () => {};
   const asked: string[] = [];
@@ -101,7 +101,7 @@ test('who is told of an event while another one reads, reads for themselves: tha
   expect(asked).toEqual(['first']);
 });
 
-test('no more is kept than may be', async () => {
+test('no more is kept than allowed', async () => {
   const events = new ReadEvents({ maxKeptBytes: 35_000, maxReadBytes: 1_000_000 });
   const read = await events.after(t.sql, runId, 0, { ...any, sinceMs: performance.now() });
   expect(read.events.length).toBeGreaterThanOrEqual(10);

@@ -8,7 +8,7 @@ import { endOf, success } from '../testing.ts';
 import { LiveHub } from './live-hub.ts';
 import { formatPosition, parsePosition, RunStream } from './run-stream.ts';
 
-/** Longer than any test may last: whoever has to wait for it has missed a wake. */
+/** Longer than any test may last: a reader that has to wait for it has missed a wake. */
 const idleMs = 600_000;
 const streams: RunStream[] = [];
 afterEach(() => {
@@ -21,7 +21,7 @@ interface Seen {
   data: unknown;
 }
 
-/** A reader of a run with all its output, from a position on. */
+/** Follows a run with all its output, from a position on. */
 async function follow(t: TestOutput, runId: number, from = '0', onCutOff = () => {}, isNew = false) {
   const position = parsePosition(from);
   if (position === undefined) throw new Error(`no position: ${from}`);
@@ -69,7 +69,7 @@ async function settle(t: TestOutput, ...ends: Parameters<TestOutput['settle']>) 
   return results;
 }
 
-test('a reader sees output, changes and the end, in the order in which they came about', async () => {
+test('a reader sees output, changes and the end in the order in which they came about', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -84,7 +84,7 @@ test('a reader sees output, changes and the end, in the order in which they came
   expect(seen.map((event) => event.type)).toEqual(['chunk', 'chunk', 'change', 'end']);
 });
 
-test('where there are many readers each takes less at once, and misses nothing', async () => {
+test('with many readers, each takes less at once and misses nothing', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -93,13 +93,13 @@ test('where there are many readers each takes less at once, and misses nothing',
   const others = Array.from({ length: 300 }, () => t.hub.turns.join({ cutOff() {} }));
   const { read, readToEnd } = await follow(t, runId);
   const first = texts((await read()) ?? []).length;
-  // Alone it takes all of it.
+  // Alone, it takes all of it.
   expect(first).toBeLessThanOrEqual(4);
   for (const leave of others) leave();
   expect(texts(await readToEnd())).toHaveLength(8 - first);
 });
 
-test('beside many readers that take nothing one that reads is given all, and together they hold no more than they may', async () => {
+test('beside many readers that take nothing, one that reads gets everything, and together they hold no more than allowed', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -147,7 +147,7 @@ test('a reader who resumes after any event misses nothing and sees nothing twice
   }
 });
 
-test('a reader that is late to a run that has ended sees all of it and the end', async () => {
+test('a reader that comes after a run has ended sees all of it and the end', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -177,7 +177,7 @@ test('a reader takes one bounded piece at a time, however much there is, and the
     last = part.at(-1)?.type;
   }
   expect(seqs).toEqual(Array.from({ length: count }, (_, n) => n + 1));
-  // Two reads at most make a piece: what there was, and what came before the events that follow.
+  // A piece is made of two reads at most: what there was, and what came before the events that follow.
   expect(Math.max(...sizes)).toBeLessThanOrEqual(2 * 1024 * 1024 + raw.length);
   expect(last).toBe('end');
 });
@@ -196,7 +196,7 @@ test('a reader who is further behind than memory reaches goes on from the databa
   expect(seen.filter((event) => event.type === 'chunk')).toHaveLength(24);
 });
 
-test('readers that are far behind leave connections of the database to others', async () => {
+test('readers that are far behind leave database connections for others', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -204,24 +204,24 @@ test('readers that are far behind leave connections of the database to others', 
   await settle(t, endOf(lease));
   const behind = { ...t, hub: new LiveHub() };
   const output = await lockOutput(t);
-  // Of so many each pulls little, so that there is room for as many pulls as there are connections.
+  // With so many readers, each pulls little, so that there is room for as many pulls as connections.
   for (let n = 0; n < 300; n += 1) behind.hub.turns.join({ cutOff() {} });
   const readers = await Promise.all(Array.from({ length: 20 }, () => follow(behind, runId)));
   const reading = readers.map(({ readToEnd }) => readToEnd());
   while ((await output.waiting()) === 0);
-  // These would wait for a connection that readers have.
+  // These would have to wait for a connection that readers have.
   for (let n = 0; n < 40; n += 1) await t.sql`select from job_runs`;
   await output.release();
   for (const seen of await Promise.all(reading)) expect(texts(seen)).toEqual(['one\n']);
 });
 
-/** What is stored can't be read until it is released. */
+/** Keeps stored output from being read until it is released. */
 async function lockOutput({ sql }: TestOutput) {
   const holder = await sql.reserve();
   await holder`begin`;
   await holder`lock table run_output in access exclusive mode`;
   return {
-    /** How many queries wait for it. */
+    /** Returns how many queries wait for it. */
     async waiting(): Promise<number> {
       const rows = await holder`
         select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
@@ -234,7 +234,7 @@ async function lockOutput({ sql }: TestOutput) {
   };
 }
 
-/** A run that has ended, of whose output nothing is in memory. */
+/** Sets up a run that has ended, with none of its output in memory. */
 async function setupEnded() {
   const t = await setupOutput();
   const runId = await t.start();
@@ -261,7 +261,7 @@ test('the reader of a new run is served from memory at once, and looks into the 
   expect(texts((await next) ?? [])).toEqual(['since\n']);
 });
 
-test('what is announced of a new run is shown before anything was looked for', async () => {
+test('events announced for a new run are shown before anything was looked up', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -273,7 +273,7 @@ test('what is announced of a new run is shown before anything was looked for', a
   await output.release();
 });
 
-test('what one has read from the database, others who read the same get without it', async () => {
+test('chunks that one reader has read from the database are given to others without it', async () => {
   await using t = await setupEnded();
   const first = await follow(t, t.runId);
   expect(texts(await first.readToEnd())).toEqual(['one\n']);
@@ -284,7 +284,7 @@ test('what one has read from the database, others who read the same get without 
   await second.readToEnd();
 });
 
-test('a reader of an ended run looks at nothing before it is its turn', async () => {
+test('a reader of an ended run reads nothing before it is its turn', async () => {
   await using t = await setupEnded();
   const ends = await Promise.all([1, 2, 3].map(() => t.hub.turns.reads.take('others')));
   const { read } = await follow(t, t.runId);
@@ -310,7 +310,7 @@ test('a reader of events alone does not wait for those who read output', async (
   expect(seen.join('')).toContain('event: end');
 });
 
-test('who is served from memory does not wait for those whose reads of the database are stuck', async () => {
+test('a reader served from memory doesn’t wait for those whose database reads are stuck', async () => {
   await using t = await setupEnded();
   const liveRunId = await t.start();
   const live = await t.claimOne();
@@ -330,7 +330,7 @@ test('who is served from memory does not wait for those whose reads of the datab
   for (const seen of await Promise.all(reading)) expect(texts(seen)).toEqual(['one\n']);
 });
 
-test('who has caught up from the database goes on from memory, and does not wait for those whose reads are stuck', async () => {
+test('a reader that has caught up from the database goes on from memory, and doesn’t wait for stuck reads', async () => {
   await using t = await setupEnded();
   const live = { ...t, hub: new LiveHub({ readMs: idleMs, pullMs: idleMs }) };
   const runId = await t.start();
@@ -350,7 +350,7 @@ test('who has caught up from the database goes on from memory, and does not wait
   for (const seen of await Promise.all(reading)) expect(texts(seen)).toEqual(['one\n']);
 });
 
-test('a reader whose read is stuck is given nothing in time, so that its connection is kept, and then what was read', async () => {
+test('a reader whose read is stuck gets nothing in time, so that its connection is kept, and then what was read', async () => {
   await using t = await setupEnded();
   const output = await lockOutput(t);
   const { stream, readToEnd } = await follow(t, t.runId);
@@ -370,11 +370,11 @@ test.each([
   await using t = await setupEnded();
   const hub = new LiveHub(settings);
   const output = await lockOutput(t);
-  // More than have their turn at a time.
+  // More than read at a time.
   const readers = await Promise.all(Array.from({ length: 5 }, () => follow({ ...t, hub }, t.runId)));
   await Promise.all(readers.map(({ read }) => expect(read()).rejects.toMatchObject({ code })));
   expect(hub.turns.heldBytes).toBe(0);
-  // The database has ended what it was asked for.
+  // The database has ended the queries.
   if (code === '57014') expect(await output.waiting()).toBe(0);
   await output.release();
 });
@@ -392,7 +392,7 @@ test('a reader that leaves while it waits for its turn keeps nobody from theirs'
   expect(texts(await readToEnd())).toEqual(['one\n']);
 });
 
-test('output that another server stored, of which only the bus tells, is shown', async () => {
+test('output that another server stored, and that only the bus announces, is shown', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -404,7 +404,7 @@ test('output that another server stored, of which only the bus tells, is shown',
   expect(texts((await reading) ?? [])).toEqual(['one\n']);
 });
 
-/** The same database as another server sees it, whose readers are not ours. */
+/** The same database as another server sees it, whose readers aren't here. */
 async function elsewhere(t: TestOutput) {
   const { OutputWriter } = await import('../output/output-writer.ts');
   const writer = new OutputWriter({ ...t, hub: new LiveHub() });
@@ -422,7 +422,7 @@ async function elsewhere(t: TestOutput) {
   };
 }
 
-test('what nobody told a reader of is found when it has been idle', async () => {
+test('news that a reader was not told of is found when it has been idle', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -433,7 +433,7 @@ test('what nobody told a reader of is found when it has been idle', async () => 
   expect((await read())?.at(-1)?.type).toBe('end');
 });
 
-test('a quiet reader is given nothing, and undefined once it is closed', async () => {
+test('a quiet reader gets nothing, and undefined once it is closed', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const { stream } = await follow(t, runId);
@@ -453,7 +453,7 @@ test('a cancel is told at once', async () => {
   expect(statuses((await reading) ?? [])).toEqual(['cancelling']);
 });
 
-test('positions are read back as they were written, and nothing else is', () => {
+test('positions are read back as they were written, and other texts are rejected', () => {
   const position = {
     afterSeq: 12,
     output: new Map([
@@ -467,7 +467,7 @@ test('positions are read back as they were written, and nothing else is', () => 
   expect(parsePosition(`1${'~7.1.1'.repeat(65)}`)).toBeUndefined();
 });
 
-test('a reader who is far behind is given every event', async () => {
+test('a reader who is far behind gets every event', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   await t.settle(endOf(await t.claimOne()));
@@ -481,7 +481,7 @@ test('a reader who is far behind is given every event', async () => {
   expect(seen.at(-1)?.type).toBe('end');
 });
 
-test('how far a transfer is reaches a reader as the newest of each step', async () => {
+test('the progress of transfers reaches a reader, only the newest for each step', async () => {
   await using t = await setupOutput();
   const runId = await t.start({ targets: 2 });
   const [first, second] = await t.steps(runId);

@@ -1,4 +1,4 @@
-// Output that readers are shown once it is committed, before it is on disk (ADR 0037).
+// Output that is shown to readers once it is committed, before it is on disk (ADR 0037).
 import { expect, test } from 'vitest';
 import {
   chunkOf,
@@ -24,7 +24,7 @@ async function follow(t: TestOutput, runId: number, from = '0') {
   return { frames, close: () => stream.close() };
 }
 
-/** A writer that makes sure of the disk only after what is given. */
+/** A writer that flushes to disk only after what `before` waits for. */
 function writerThatWaits(t: TestOutput, before: () => Promise<unknown>): OutputWriter {
   const sql = new Proxy(t.sql, {
     apply(target, self, [texts, ...values]) {
@@ -37,7 +37,7 @@ function writerThatWaits(t: TestOutput, before: () => Promise<unknown>): OutputW
 
 const fieldOf = (name: string, frame = '') => new RegExp(`^${name}: (.*)$`, 'm').exec(frame)?.[1];
 
-test('a reader is shown what is not on disk yet without its place, and gets that once it is', async () => {
+test('a reader is shown output that is not on disk yet without its position, which follows once it is', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -55,13 +55,13 @@ test('a reader is shown what is not on disk yet without its place, and gets that
   reader.close();
 });
 
-test('where it is lost the reader is sent away to come again, and then gets what is there', async () => {
+test('if such output is lost, the reader is made to reconnect and then gets what is there', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
   const reader = await follow(t, runId);
   const reading = reader.frames();
-  // The database goes between the commit and the disk, when the reader has been shown it.
+  // The database goes away between commit and flush, after the reader has been shown it.
   const lost = new Error('the connection was lost');
   const writer = writerThatWaits(t, () => reading.then(() => Promise.reject(lost)));
   const isAhead: boolean[] = [];
@@ -81,7 +81,7 @@ test('where it is lost the reader is sent away to come again, and then gets what
   again.close();
 });
 
-test('what nobody follows, and what is more than a few bytes, is on disk before it is told of', async () => {
+test('output that nobody follows, or of more than a few bytes, is on disk before it is announced', async () => {
   await using t = await setupOutput();
   await t.start();
   const lease = await t.claimOne();

@@ -15,7 +15,7 @@ function setup() {
     });
   };
   const settled = () => new Promise((resolve) => setImmediate(resolve));
-  /** The one that began first ends, when it took so long. */
+  /** Ends the read that began first, after this time. */
   const end = async (tookMs = 0) => {
     clock.ms += tookMs;
     ends.shift()?.();
@@ -24,7 +24,7 @@ function setup() {
   return { began, ask, settled, end };
 }
 
-test('three read at a time, of one user after the other', async () => {
+test('three read at a time, users in turn', async () => {
   const t = setup();
   for (let n = 0; n < 4; n += 1) t.ask('ada');
   t.ask('grace');
@@ -35,7 +35,7 @@ test('three read at a time, of one user after the other', async () => {
   expect(t.began.slice(3).sort()).toEqual(['ada', 'grace']);
 });
 
-test('of a user of whom many wait one reads at a time, with a pause after each, and others in it', async () => {
+test('of a user with many waiting reads, one reads at a time with a pause after each, in which others read', async () => {
   const t = setup();
   for (let n = 0; n < 20; n += 1) t.ask('mallory');
   await t.settled();
@@ -45,7 +45,7 @@ test('of a user of whom many wait one reads at a time, with a pause after each, 
     await t.settled();
   }
   const before = t.began.length;
-  // All that were begun together while few waited are over.
+  // All that began together while few waited are over.
   await t.end(10);
   await t.end(10);
   expect(t.began.length - before).toBeLessThanOrEqual(1);
@@ -54,11 +54,11 @@ test('of a user of whom many wait one reads at a time, with a pause after each, 
   expect(t.began.at(-1)).toBe('ada');
 });
 
-test('a pause is as long as five reads, and is bounded', async () => {
+test('a pause is as long as five reads, up to a limit', async () => {
   const t = setup();
   for (let n = 0; n < 30; n += 1) t.ask('mallory');
   await t.settled();
-  // Three, as few waited when they came.
+  // Three, because few were waiting when they came.
   for (let n = 0; n < 3; n += 1) await t.end(10);
   const begun = t.began.length;
   vi.advanceTimersByTime(49);
@@ -73,7 +73,7 @@ test('a pause is as long as five reads, and is bounded', async () => {
   expect(t.began).toHaveLength(begun + 2);
 });
 
-test('all are read in the end', async () => {
+test('everything is read in the end', async () => {
   const t = setup();
   for (let n = 0; n < 30; n += 1) t.ask(n % 10 === 0 ? 'ada' : 'mallory');
   for (let n = 0; n < 60; n += 1) {

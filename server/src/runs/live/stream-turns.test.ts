@@ -4,7 +4,7 @@ import { type StreamReader, StreamTurns } from './stream-turns.ts';
 
 const mebibyte = 1024 * 1024;
 
-/** So many readers, which say whether they were cut off. */
+/** Makes readers, which record whether they were cut off. */
 function readers(turns: StreamTurns, count: number) {
   return Array.from({ length: count }, () => {
     const reader = {
@@ -19,7 +19,7 @@ function readers(turns: StreamTurns, count: number) {
   });
 }
 
-/** Who has begun to pull, of those who asked. */
+/** Returns the readers that have begun to pull, of those that asked. */
 function asking(turns: StreamTurns, all: readonly StreamReader[]): Set<StreamReader> {
   const served = new Set<StreamReader>();
   for (const reader of all) void turns.take(reader).then(() => served.add(reader));
@@ -30,7 +30,7 @@ async function someTurns(): Promise<void> {
   for (let n = 0; n < 20; n += 1) await nextTurn();
 }
 
-test('of many readers some are served at a time, in the order in which they came, and everything else between', async () => {
+test('of many readers some are served at a time, in the order in which they came, with everything else in between', async () => {
   const turns = new StreamTurns({ maxHeldBytes: 100 * mebibyte });
   const all = readers(turns, 20);
   const served = asking(turns, all);
@@ -52,7 +52,7 @@ test('the more readers there are, the less each pulls at once', () => {
   expect(turns.pullRawBytes).toBe(mebibyte);
 });
 
-test('who would have more held than may be waits until others have taken theirs or have left, and nobody is cut off for it', async () => {
+test('a reader for whom there is no room waits until others take theirs or leave, and nobody is cut off', async () => {
   const turns = new StreamTurns({ maxHeldBytes: 12 * mebibyte, stalledMs: 600_000 });
   const all = readers(turns, 12);
   const served = asking(turns, all);
@@ -98,7 +98,7 @@ describe('when time passes', () => {
     turns.handed(reader, bytes);
   }
 
-  test('where somebody waits and nobody takes anything, those that were handed something are cut off soon', async () => {
+  test('if readers wait and nobody takes anything, those that hold something are cut off soon', async () => {
     const turns = new StreamTurns(settings);
     const { silent, other } = three(turns);
     await pull(turns, silent);
@@ -111,7 +111,7 @@ describe('when time passes', () => {
     expect(turns.heldBytes).toBe(mebibyte);
   });
 
-  test('where others wait for a moment and take what they are handed, one that takes nothing is cut off after long', async () => {
+  test('if others wait briefly but take theirs, a reader that takes nothing is cut off after a long time', async () => {
     const turns = new StreamTurns(settings);
     const { silent, busy, other } = three(turns);
     await pull(turns, silent, 0.3 * mebibyte);
@@ -132,7 +132,7 @@ describe('when time passes', () => {
     expect([silent.isCut, busy.isCut, other.isCut]).toEqual([true, false, false]);
   });
 
-  test('who takes nothing is left alone while nobody waits', async () => {
+  test('a reader that takes nothing is left alone while nobody waits', async () => {
     const turns = new StreamTurns(settings);
     const { silent } = three(turns);
     await pull(turns, silent);

@@ -1,6 +1,5 @@
-// Whatever happens to runs, in whatever order: what has to be so of them is so after each thing, and every run ends once
-// agents come back and people decide. OPSCONDUCTOR_MODEL_SECONDS=600 searches longer; a seed makes a search
-// anew.
+// Whatever happens to runs, in any order, the invariants hold after each event, and every run ends once agents come
+// back and people decide. OPSCONDUCTOR_MODEL_SECONDS=600 searches longer; a seed repeats a search.
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { happenings, openRuns, type Real, timePasses } from './model-commands.ts';
@@ -11,7 +10,7 @@ const seconds = Number(process.env.OPSCONDUCTOR_MODEL_SECONDS ?? 8);
 const seed = process.env.OPSCONDUCTOR_MODEL_SEED;
 const maxRounds = 60;
 
-/** Agents are back and do all they are given; nobody decides, so held steps come to their deadlines. */
+/** Agents are back and do everything they are given. Nobody decides, so held steps reach their deadlines. */
 async function playOut(world: ModelWorld, invariants: RunInvariants): Promise<void> {
   for (let round = 0; (await openRuns(world)).length > 0; round += 1) {
     if (round === maxRounds) throw new Error(`runs do not end: ${JSON.stringify(await openRuns(world))}`);

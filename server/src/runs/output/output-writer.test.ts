@@ -8,7 +8,7 @@ import { chunkOf, digestOf, outputAttempt, setupOutput, textOf } from './output-
 import { OutputWriter } from './output-writer.ts';
 import { findOutput, readOutputPage } from './read-output.ts';
 
-test('chunks are stored sealed, in their order, and the step tells how far', async () => {
+test('chunks are stored sealed and in order, and the step says how far', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -41,7 +41,7 @@ test('a chunk that is sent again is stored once and counted once', async () => {
   expect(await t.steps(runId)).toMatchObject([{ outputSeq: 3, outputBytes: 14 }]);
 });
 
-test('a different chunk under a number that is taken is told, and changes nothing', async () => {
+test('a different chunk under a number that is taken is reported, and changes nothing', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -52,7 +52,7 @@ test('a different chunk under a number that is taken is told, and changes nothin
   expect(chunks.map((chunk) => textOf(chunk.data))).toEqual(['one\n']);
 });
 
-test('a chunk with one missing before it is not stored, and is once that one was sent', async () => {
+test('a chunk after a missing one is not stored until the missing one was sent', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -69,7 +69,7 @@ test('a chunk with one missing before it is not stored, and is once that one was
   expect(await t.stored(lease)).toEqual([1, 2, 3]);
 });
 
-test('output is refused once the step has ended, or is leased anew', async () => {
+test('output is refused once the step has ended or is leased again', async () => {
   await using t = await setupOutput();
   await t.start({ targets: 2 });
   const [ended, moved] = await t.claim();
@@ -83,7 +83,7 @@ test('output is refused once the step has ended, or is leased anew', async () =>
   expect([...(await t.stored(ended)), ...(await t.stored(moved))]).toEqual([]);
 });
 
-test('an attempt that was given up may still bring what was missing, until its result is there', async () => {
+test('an attempt that was given up may still bring missing output until its result is there', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -94,7 +94,7 @@ test('an attempt that was given up may still bring what was missing, until its r
   expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', outputSeq: 2, outputBytes: 8 }]);
 });
 
-test('while output is kept from a day on that is yet to come, late output of a day that is there is stored and read', async () => {
+test('while output is kept only from a future day on, late output of an existing day is stored and read', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -105,14 +105,14 @@ test('while output is kept from a day on that is yet to come, late output of a d
   expect(await findOutput(t, { runId, stepId: lease.id }, unrestricted)).toMatchObject({ lastSeq: 2 });
 });
 
-test('one attempt that may not write does not keep another one’s chunks of the same batch from being stored', async () => {
+test('an attempt that may not write doesn’t keep another attempt’s chunks in the same batch from being stored', async () => {
   await using t = await setupOutput();
   await t.start({ targets: 3 });
   const [ended, live, purged] = await t.claim();
   if (ended === undefined || live === undefined || purged === undefined) throw new Error('not leased');
   await t.settle(endOf(ended));
   const purgedRun = { ...purged, jobRunId: 4711 };
-  // The first chunk is under way while the others gather behind it.
+  // The first chunk is being written while the others gather behind it.
   const release = await holdTransaction(
     t.sql,
     (tx) => tx`select 1 from job_run_steps where id = ${live.id} for update`,
@@ -136,7 +136,7 @@ test.each([
     "overlay(data_key placing 'xx' from 5 for 2)",
     /^The data key of its run can’t be read on this server\. .* under master key xx-/,
   ],
-])('a run of which the key %s keeps no chunk of another run from being stored', async (_, key, expected) => {
+])('a run whose key %s keeps no chunk of another run from being stored', async (_, key, expected) => {
   await using t = await setupOutput();
   const altered = await t.start();
   await t.start();
@@ -156,11 +156,11 @@ test.each([
   const unreadable = { unreadable: expect.stringMatching(expected) };
   expect(lost).toEqual([unreadable, unreadable]);
   expect([...(await t.stored(bad)), ...(await t.stored(good))]).toEqual([1, 2]);
-  // What comes later does not miss what was not kept.
+  // Later chunks have no gap where that one was not kept.
   expect(await t.send(bad, chunkOf(bad, 3, 'three\n'))).toEqual([unreadable]);
 });
 
-test('a batch that the database refuses is told as an error, and what follows is not stored past it', async () => {
+test('a batch that the database refuses is reported as an error, and nothing after it is stored with a hole', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -205,7 +205,7 @@ test('a writer that is closed finishes what it is writing, and hands back the re
   expect(t.writer.queuedBytes).toBe(0);
 });
 
-test('a purge takes the output of every attempt with it', async () => {
+test('a purge removes the output of every attempt', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -217,7 +217,7 @@ test('a purge takes the output of every attempt with it', async () => {
   expect(await t.send(lease, chunkOf(lease, 2, 'late\n'))).toEqual(['refused']);
 });
 
-test('where there is no connection for output alone it is stored by those of the pool', async () => {
+test('without a connection for output alone, output is stored by those of the pool', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();

@@ -47,14 +47,14 @@ test('any range of the bytes is that range', async () => {
   expect(await bytes(t, t, { start: 5, end: 8, stream: 'stdout' })).toBe('hre');
 });
 
-test('the length is that of the stream that is asked for', async () => {
+test('the length is that of the requested stream', async () => {
   await using t = await printed();
   const attempt = await findOutput(t, { runId: t.runId, stepId: t.lease.id }, unrestricted);
   expect(await outputLength(t, attempt, undefined)).toBe(14);
   expect(await outputLength(t, attempt, 'stderr')).toBe(4);
 });
 
-test('pages go on after a number, hold about what is asked for, and one chunk at least', async () => {
+test('pages continue after a number and hold about what is asked for, but at least one chunk', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -68,7 +68,7 @@ test('pages go on after a number, hold about what is asked for, and one chunk at
   expect(await seqs(9, 1_000_000)).toEqual([]);
 });
 
-test('an attempt that was given up keeps its output, beside that of the one after it', async () => {
+test('an attempt that was given up keeps its output, beside that of the next one', async () => {
   await using t = await printed();
   await t.settle(givenUp(t.lease));
   const attempt = await findOutput(t, { runId: t.runId, stepId: t.lease.id, epoch: 1 }, unrestricted);
@@ -96,7 +96,7 @@ test('a step that was never leased has no output; a step of another run is not f
   });
 });
 
-test('a stored chunk that was moved to another place does not open', async () => {
+test('a stored chunk that was moved to another place can’t be opened', async () => {
   await using t = await printed();
   await t.settle(endOf(t.lease));
   await t.sql`
@@ -109,7 +109,7 @@ test.each<[string, (raw: number) => number]>([
   ['more', (raw) => raw - 1],
   ['less', (raw) => raw + 1],
 ])(
-  'a reader of bytes is given none of a chunk that has %s than it states, and nothing after it',
+  'a reader of bytes gets nothing of a chunk that has %s than it states, nor anything after it',
   async (_, stated) => {
     await using t = await printed();
     await t.settle(endOf(t.lease));

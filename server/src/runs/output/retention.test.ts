@@ -10,7 +10,7 @@ import { applyRetention } from './retention.ts';
 const dayMs = 24 * 3_600_000;
 const quiet = { warn() {} } as never;
 
-/** Retention as it would be after so many days. */
+/** Applies retention as if this many days had passed. */
 function later(t: TestOutput, days: number, keep: { outputDays?: number; runDays?: number }) {
   return applyRetention({
     sql: t.sql,
@@ -21,7 +21,7 @@ function later(t: TestOutput, days: number, keep: { outputDays?: number; runDays
   });
 }
 
-/** Retention of two days as it would be so many days after the attempt's. */
+/** Applies a retention of two days as if it were this many days after the attempt's day. */
 function keepFrom(t: TestOutput, { attemptDay }: { attemptDay: string }, days: number) {
   const now = new Date(Date.parse(attemptDay) + days * dayMs);
   return applyRetention({ sql: t.sql, log: quiet, outputDays: 2, runDays: undefined, now });
@@ -34,7 +34,7 @@ async function partitions(t: TestOutput): Promise<string[]> {
   return rows.map((row) => row.name);
 }
 
-/** Also where it was midnight since the template of this database was made. */
+/** Returns the partitions, even if midnight has passed since the template of this database was made. */
 async function partitionsNow(t: TestOutput): Promise<string[]> {
   await makeOutputPartitions(t.sql);
   return partitions(t);
@@ -45,7 +45,7 @@ const dayOf = (partition: string) => partition.slice(-8).replace(/^(\d{4})(\d\d)
 const audited = (t: TestOutput) =>
   t.sql`select action, detail from audit_log where action like '%.expired' order by id`;
 
-test('output is kept for ever unless told, and its whole days are dropped when they are old enough', async () => {
+test('output is kept forever by default, and whole days are dropped when they are old enough', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -53,7 +53,7 @@ test('output is kept for ever unless told, and its whole days are dropped when t
   await t.settle(endOf(lease));
   const today = `run_output_${lease.attemptDay.replaceAll('-', '')}`;
   const before = await partitions(t);
-  // One, or two where it was midnight since they were made.
+  // One, or two if midnight has passed since they were made.
   const older = before.filter((name) => name < today).length;
   expect(await later(t, 3_000, {})).toEqual({ partitions: 0, runs: 0 });
   expect(await keepFrom(t, lease, 2)).toMatchObject({ partitions: older });
@@ -72,7 +72,7 @@ test('output is kept for ever unless told, and its whole days are dropped when t
   expect(await keepFrom(t, lease, 3)).toEqual({ partitions: 0, runs: 0 });
 });
 
-test('nothing is dropped under an attempt that is open, and what comes late for a dropped day is refused', async () => {
+test('nothing of an open attempt is dropped, and late output for a dropped day is refused', async () => {
   await using t = await setupOutput();
   await t.start();
   const lease = await t.claimOne();
@@ -85,7 +85,7 @@ test('nothing is dropped under an attempt that is open, and what comes late for 
   expect(await t.send(lease, chunkOf(lease, 3, 'too late\n'))).toEqual(['refused']);
 });
 
-test('output of a step that waits for a decision is there for who decides, however long that takes', async () => {
+test('output of a step that waits for a decision is kept until then, however long that takes', async () => {
   await using t = await setupOutput();
   const runId = await t.start({ rules: [{ on_unknown: 'hold', hold_for: 864_000 }] });
   const lease = await t.claimOne();
@@ -100,7 +100,7 @@ test('output of a step that waits for a decision is there for who decides, howev
   expect(await t.stored(lease)).toEqual([]);
 });
 
-test('ended runs go with all that is of them when they are old enough, in batches; open ones stay', async () => {
+test('ended runs are removed with everything of theirs when they are old enough, in batches; open ones stay', async () => {
   await using t = await setupOutput();
   const old = await t.start();
   const lease = await t.claimOne();
@@ -110,7 +110,7 @@ test('ended runs go with all that is of them when they are old enough, in batche
   await t.settle(endOf(await t.claimOne()));
   const open = await t.start();
   await t.sql`update job_runs set completed_at = completed_at - interval '40 days' where id = ${old}`;
-  // As many ended ones as make it take two batches.
+  // Enough ended runs for two batches.
   await t.sql`
     insert into job_runs (job_id, job_version, status, completed_at, start_by, data_key, targets_total, total_steps)
     select job_id, job_version, status, completed_at, start_by, data_key, 0, 0
@@ -123,7 +123,7 @@ test('ended runs go with all that is of them when they are old enough, in batche
   expect(await audited(t)).toMatchObject([{ action: 'runs.expired' }, { action: 'runs.expired' }]);
 });
 
-test('a batch of runs has no more steps than keep nobody waiting; a large run is one by itself', async () => {
+test('batches of runs have few enough steps to keep nobody waiting; a large run is a batch of its own', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   await t.settle(endOf(await t.claimOne()));
@@ -133,11 +133,11 @@ test('a batch of runs has no more steps than keep nobody waiting; a large run is
     from job_runs, unnest(array[2000, 100000, 2000, 3000, 10]) with ordinality as s(steps, n) where id = ${runId}`;
   expect(await later(t, 10, { runDays: 9 })).toEqual({ partitions: 0, runs: 6 });
   const batches = await audited(t);
-  // From the oldest on; the last one is the run that was begun with.
+  // From the oldest on; the last one is the run from the setup.
   expect(batches.map(({ detail }) => detail.runs.length)).toEqual([2, 1, 1, 2]);
 });
 
-test('while a backup reads all output, nothing more is waited for than for the first day', async () => {
+test('while a backup reads all output, only the first day is waited for', async () => {
   await using t = await setupOutput();
   const before = await partitions(t);
   const warnings: object[] = [];
@@ -158,7 +158,7 @@ test('while a backup reads all output, nothing more is waited for than for the f
   expect(await applyRetention({ ...deps, log: quiet })).toMatchObject({ partitions: old.length });
 });
 
-test('a day’s partition is made beside who reads all output, as a backup does, and who has output to store waits for neither', async () => {
+test('a day’s partition is made while a backup reads all output, and storing output waits for neither', async () => {
   await using t = await setupOutput();
   await t.start();
   const lease = await t.claimOne();
@@ -171,7 +171,7 @@ test('a day’s partition is made beside who reads all output, as a backup does,
   await backupIsDone();
 });
 
-test('who has the table of output for themselves is waited for no longer than two seconds', async () => {
+test('a holder of an exclusive lock on the output table is waited for no longer than two seconds', async () => {
   await using t = await setupOutput();
   const before = await partitionsNow(t);
   await t.sql`drop table ${t.sql(before.at(-1) ?? '')}`;
@@ -185,7 +185,7 @@ test('who has the table of output for themselves is waited for no longer than tw
   expect(await partitions(t)).toEqual(before);
 });
 
-test('a partition is as the table it is of: whoever made it', async () => {
+test('a partition has the owner and settings of its table, whoever made it', async () => {
   await using t = await setupOutput();
   const [name = ''] = (await partitions(t)).slice(-1);
   const shape = async () => {
@@ -209,7 +209,7 @@ test('a partition is as the table it is of: whoever made it', async () => {
   expect(await shape()).toEqual(created);
 });
 
-test('while one server removes what is old another one leaves it alone', async () => {
+test('while one server removes old data, another one leaves it alone', async () => {
   await using t = await setupOutput();
   await t.start();
   await t.settle(endOf(await t.claimOne()));

@@ -22,14 +22,14 @@ test('a step without rules ends with its attempt', () => {
   }
 });
 
-test('tries are counted in all, and delays grow up to their limit', () => {
+test('tries are counted overall, and delays grow up to their limit', () => {
   const step = { retry: { attempts: 4, delay: 10, backoff: 3, max_delay: 60 } };
   const delays = [1, 2, 3].map((tries) => after(exit, step, tries));
   expect(delays).toEqual([10, 30, 60].map((inS) => ({ is: 'retry', inS, of: 4 })));
   expect(after(exit, step, 4)).toEqual({ is: 'end' });
 });
 
-test('chance moves a delay by a fifth, and never beyond the longest', () => {
+test('chance changes a delay by up to a fifth, and never beyond the longest', () => {
   const step = { retry: { attempts: 3, delay: 10, max_delay: 21 } };
   expect([0, 1].map((random) => after(exit, step, 1, random))).toMatchObject([{ inS: 8 }, { inS: 12 }]);
   expect(after(exit, step, 2, 1)).toMatchObject({ inS: 21 });
@@ -59,18 +59,18 @@ test.each<[string, StepOutcome, object, boolean]>([
   expect(after(outcome, { retry: { attempts: 2, ...retry } }).is).toBe(again ? 'retry' : 'end');
 });
 
-test('survivors of an idempotent step do not keep it from another try', () => {
+test('survivors don’t keep an idempotent step from being retried', () => {
   const step = { idempotent: true, retry: { attempts: 2 } };
   expect(after({ ...exit, survivors }, step)).toMatchObject({ is: 'retry' });
 });
 
-test('an unknown attempt is held for the time given, a day unless told', () => {
+test('an unknown attempt is held for the given time, by default a day', () => {
   expect(after(unknown, { on_unknown: 'hold' })).toEqual({ is: 'hold', forS: 86_400 });
   expect(after(unknown, { on_unknown: 'hold', hold_for: 90 })).toEqual({ is: 'hold', forS: 90 });
   expect(after(exit, { on_unknown: 'hold' })).toEqual({ is: 'end' });
 });
 
-test('an unknown attempt of an idempotent step is followed by one more, or by as many as its retry has', () => {
+test('an unknown attempt of an idempotent step is retried once, or as often as its retry rule says', () => {
   const step = { on_unknown: 'retry', idempotent: true };
   expect(after(unknown, step)).toEqual({ is: 'retry', inS: 0, of: 2 });
   expect(after(unknown, step, 2)).toEqual({ is: 'end' });

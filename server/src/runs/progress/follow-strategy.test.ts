@@ -24,7 +24,7 @@ function runWith(strategy: Strategy, counts: Partial<Parameters<typeof followStr
   };
 }
 
-test('percentages are of the run’s targets: batches rounded up, limits of failures down', () => {
+test('percentages are of the run’s targets: batches are rounded up, failure limits down', () => {
   const strategy = { batches: [1, '10%', '50%'], max_failures: '10%', batch_max_failures: '34%' };
   expect(resolveStrategy(strategy, 15, 7)).toEqual({
     maxParallel: null,
@@ -37,7 +37,7 @@ test('percentages are of the run’s targets: batches rounded up, limits of fail
   });
 });
 
-test('a strategy without limits allows no failure; with a limit for batches alone only that counts', () => {
+test('a strategy without limits allows no failure; with only a limit for batches, only that counts', () => {
   expect(resolveStrategy({}, total, 1).maxFailures).toBe(0);
   expect(resolveStrategy({ batch_max_failures: 1 }, total, 1).maxFailures).toBe(total);
 });
@@ -48,7 +48,7 @@ test('a run begins with its first batch, but no more than may be open at a time'
   expect(opensWith(resolveStrategy({ batches: [50] }, 3, 1), 3)).toBe(3);
 });
 
-test('as many are opened as have ended under max_parallel', () => {
+test('with max_parallel, as many targets are opened as have ended', () => {
   const run = runWith({ max_parallel: 10, max_failures: 5 }, { targetsSucceeded: 3, targetsFailed: 1 });
   expect(followStrategy(run)).toMatchObject({ open: 4, halt: null });
 });
@@ -89,12 +89,12 @@ test('a percentage of failures in the last batch is of the targets that are left
   );
 });
 
-test('on_exceeded continue goes on whatever fails', () => {
+test('with on_exceeded continue, the run goes on whatever fails', () => {
   const run = runWith({ max_parallel: 10, on_exceeded: 'continue' }, { targetsFailed: 10 });
   expect(followStrategy(run)).toMatchObject({ open: 10, halt: null });
 });
 
-test('a halted, cancelling or ended run and one without a strategy open nothing', () => {
+test('a halted, cancelling or ended run, and one without a strategy, opens nothing', () => {
   const strategy = { max_parallel: 1 };
   expect(followStrategy(runWith(strategy, { haltedAt: new Date() }))).toBeUndefined();
   expect(followStrategy(runWith(strategy, { status: 'cancelling' }))).toBeUndefined();
@@ -102,7 +102,7 @@ test('a halted, cancelling or ended run and one without a strategy open nothing'
   expect(followStrategy(runWith(strategy, { strategy: null }))).toBeUndefined();
 });
 
-test('targets are ordered as asked, by name, from the end, or by a seed', () => {
+test('targets are ordered as asked: by name, from the end, or by a seed', () => {
   const targets = ['b', 'c', 'a', 'd', 'e', 'f'].map((name, index) => ({ id: index + 1, name }));
   const names = (order: Parameters<typeof orderTargets>[1], seed = 1) =>
     orderTargets(targets, order, seed)

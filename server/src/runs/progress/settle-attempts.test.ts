@@ -4,7 +4,7 @@ import { markLeased } from '../leases/mark-leased.ts';
 import { blockedBackends, endOf, failure, givenUp, holdTransaction, setupRuns, success } from '../testing.ts';
 import type { AttemptEnd } from './settle-attempts.ts';
 
-test('a completion ends the step, its target run and its run, in one event with true counters', async () => {
+test('a completion ends the step, its target run and its run in one event with correct counters', async () => {
   await using t = await setupRuns();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -22,7 +22,7 @@ test('a completion ends the step, its target run and its run, in one event with 
   });
 });
 
-test('what a command has used is kept with its step and its attempt', async () => {
+test('the resources that a command used are kept with its step and its attempt', async () => {
   await using t = await setupRuns();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -35,7 +35,7 @@ test('what a command has used is kept with its step and its attempt', async () =
   ]);
 });
 
-test('what was masked for its form is kept with the attempt, and with the step until it is tried again', async () => {
+test('detections are kept with the attempt, and with the step until it is retried', async () => {
   await using t = await setupRuns();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -71,7 +71,7 @@ test.each(stale)('a completion with %s changes nothing', async (_, change, resul
   expect([await t.steps(runId), await t.run(runId)]).toEqual(before);
 });
 
-test('neither another agent that is connected, nor a session that was not resumed, settles a lease', async () => {
+test('neither another connected agent nor a session that was not resumed settles a lease', async () => {
   await using t = await setupRuns();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -84,7 +84,7 @@ test('neither another agent that is connected, nor a session that was not resume
   expect(await t.steps(runId)).toMatchObject([{ status: 'running' }]);
 });
 
-test('a session that has authenticated anew settles nothing more for the old one, resumed or not', async () => {
+test('after an agent has authenticated again, its old session settles nothing, whether resumed or not', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ steps: 2 });
   const lease = await t.claimOne();
@@ -94,7 +94,7 @@ test('a session that has authenticated anew settles nothing more for the old one
   expect(await t.steps(runId)).toMatchObject([{ status: 'running' }, { status: 'pending' }]);
 });
 
-test('a completion under way holds back a newer session, which then finds the step leased with it', async () => {
+test('a completion in progress holds back a newer session, which then finds the step leased with it', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ steps: 2 });
   const lease = await t.claimOne();
@@ -109,7 +109,7 @@ test('a completion under way holds back a newer session, which then finds the st
   await release();
   const { results } = await settling;
   await reconnecting;
-  // Had the newer session come first, the completion would be superseded.
+  // If the newer session had come first, the completion would be superseded.
   expect(results).toMatchObject([{ result: 'settled', next: { stepNumber: 2, epoch: 1 } }]);
   const { sessionNumber } = lease;
   expect(await t.steps(runId)).toMatchObject([{ status: 'succeeded' }, { status: 'running', sessionNumber }]);
@@ -159,7 +159,7 @@ test('an agent that wants no next step leaves it ready for others', async () => 
   expect(await t.steps(runId)).toMatchObject([{ status: 'succeeded' }, { status: 'ready', epoch: 0 }]);
 });
 
-test('what follows a failed step is skipped, with the predecessor as the reason', async () => {
+test('steps after a failed one are skipped, with the predecessor as the reason', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ steps: 3 });
   const { results } = await t.settle(endOf(await t.claimOne(), failure, { wantsNext: true }));
@@ -177,7 +177,7 @@ test('what follows a failed step is skipped, with the predecessor as the reason'
   });
 });
 
-test('a late result of a run that has ended annotates it in an event of its own, and changes no outcome', async () => {
+test('a late result in an ended run annotates it in a separate event, and changes no outcome', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ steps: 2 });
   const lease = await t.claimOne();
@@ -205,7 +205,7 @@ test('a late result of a run that has ended annotates it in an event of its own,
   expect(attempt).toEqual({ status: 'unknown', lateStatus: 'succeeded' });
 });
 
-test('in a run that is being cancelled a step that succeeds is followed by none', async () => {
+test('in a run that is being cancelled, a step that succeeds is followed by none', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ steps: 2 });
   const lease = await t.claimOne();
@@ -218,7 +218,7 @@ test('in a run that is being cancelled a step that succeeds is followed by none'
   expect(await t.run(runId)).toMatchObject({ status: 'cancelled', completedSteps: 2 });
 });
 
-test('completions of one run from two connections at once never leave it running', async () => {
+test('simultaneous completions of one run from two connections never leave it running', async () => {
   await using t = await setupRuns();
   for (let round = 0; round < 10; round += 1) {
     const runId = await t.start({ targets: 4 });
@@ -229,7 +229,7 @@ test('completions of one run from two connections at once never leave it running
   }
 });
 
-test('a cancel and completions at once neither deadlock nor leave anything open', async () => {
+test('a simultaneous cancel and completions neither deadlock nor leave anything open', async () => {
   await using t = await setupRuns();
   const deadlocks = async () =>
     (await t.sql`select deadlocks from pg_stat_database where datname = current_database()`)[0]?.deadlocks;
@@ -247,7 +247,7 @@ test('a cancel and completions at once neither deadlock nor leave anything open'
   expect(await deadlocks()).toBe(0);
 });
 
-test('an end tells the start that was not noted before, never from before the lease', async () => {
+test('an end reports a start that was not recorded before, but never from before the lease', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ targets: 2 });
   const [early, late] = await t.claim();
@@ -268,7 +268,7 @@ test('an end tells the start that was not noted before, never from before the le
   expect(event?.change.steps).toMatchObject([told, told]);
 });
 
-test('a step that the owner of an agent’s machine does not allow is in the audit log, with the agent and its words', async () => {
+test('a step that a policy file refuses is in the audit log, with the agent and its words', async () => {
   await using t = await setupRuns();
   const runId = await t.start();
   const lease = await t.claimOne();

@@ -16,7 +16,7 @@ async function targetStatuses(t: TestRuns, runId: number): Promise<string[]> {
   return rows.map((row) => row.status);
 }
 
-/** Leases the one step that is ready and ends it so. */
+/** Leases the one step that is ready and ends it with this outcome. */
 async function next(t: TestRuns, outcome: StepOutcome = success): Promise<ClaimedStep> {
   const lease = await t.claimOne();
   await t.settle(endOf(lease, outcome));
@@ -35,7 +35,7 @@ test('clean-up steps follow a failure, and the target run ends as the step that 
   expect(await t.run(runId)).toMatchObject({ status: 'timed_out', completedSteps: 4, failedSteps: 2 });
 });
 
-test('where all goes well what waits for a failure is not needed', async () => {
+test('if all goes well, steps for a failure are not needed', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ rules: cleaning });
   const first = await t.claimOne();
@@ -49,7 +49,7 @@ test('where all goes well what waits for a failure is not needed', async () => {
   expect(await t.run(runId)).toMatchObject({ status: 'succeeded', completedSteps: 4 });
 });
 
-test('a cancel stops what runs, lets clean-up steps run, and is not sent to these', async () => {
+test('a cancel stops running steps, lets clean-up steps run, and is not sent to these', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ rules: cleaning });
   const lease = await t.claimOne();
@@ -63,7 +63,7 @@ test('a cancel stops what runs, lets clean-up steps run, and is not sent to thes
   expect(await t.run(runId)).toMatchObject({ status: 'cancelled', completedSteps: 4 });
 });
 
-test('a cancel between two steps lets clean-up steps run, where the target run had begun', async () => {
+test('a cancel between two steps lets clean-up steps run if the target run had begun', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ rules: cleaning, targets: 2 });
   await t.connect(t.agent, { slots: 1 });
@@ -78,7 +78,7 @@ test('a cancel between two steps lets clean-up steps run, where the target run h
   expect(await t.run(runId)).toMatchObject({ status: 'cancelled', completedSteps: 8 });
 });
 
-test('a step is tried again after a time, each try in a row of its own, until it has no more', async () => {
+test('a step is retried after a delay, each try in a row of its own, until it has no more', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ rules: [{ retry: { attempts: 3, delay: 60 } }, {}] });
   for (const number of [1, 2]) {
@@ -103,7 +103,7 @@ test('a step is tried again after a time, each try in a row of its own, until it
   expect(attempts).toEqual([1, 2, 3].map((epoch) => ({ epoch, status: 'failed', exitCode: 3 })));
 });
 
-test('a run that is being cancelled tries nothing again', async () => {
+test('a run that is being cancelled retries nothing', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ rules: [{ retry: { attempts: 3, delay: 0 } }] });
   const lease = await t.claimOne();
@@ -112,7 +112,7 @@ test('a run that is being cancelled tries nothing again', async () => {
   expect(await t.run(runId)).toMatchObject({ status: 'failed' });
 });
 
-test('a cancel ends a step that waits for its next try', async () => {
+test('a cancel ends a step that waits for its retry', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ rules: [{ retry: { attempts: 3 } }, {}] });
   await next(t, failure);
@@ -121,7 +121,7 @@ test('a cancel ends a step that waits for its next try', async () => {
   expect(await t.run(runId)).toMatchObject({ status: 'cancelled' });
 });
 
-test('an unknown attempt of an idempotent step is run again; its late result decides nothing', async () => {
+test('an unknown attempt of an idempotent step is retried; its late result decides nothing', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ rules: [{ on_unknown: 'retry', idempotent: true }] });
   const lease = await t.claimOne();
@@ -137,7 +137,7 @@ test('an unknown attempt of an idempotent step is run again; its late result dec
   expect(run).toEqual({ lateResults: 1 });
 });
 
-test('a step that is held holds its target run, and the run when nothing else goes on', async () => {
+test('a held step holds its target run, and the run if nothing else goes on', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ rules: holding, targets: 2 });
   const [held, other] = await t.claim();
@@ -171,7 +171,7 @@ test.each<[StepOutcome, string, string]>([
   expect(row).toEqual({ targetsHeld: 0 });
 });
 
-/** Two targets with two steps each; the first step of the first target was given up. */
+/** Starts two targets with two steps each, and gives up the first step of the first target. */
 async function withOneUnknown(t: TestRuns, rules: Parameters<TestRuns['start']>[0] = { steps: 2 }) {
   const runId = await t.start({ ...rules, targets: 2 });
   const [lost, other] = await t.claim();
@@ -180,7 +180,7 @@ async function withOneUnknown(t: TestRuns, rules: Parameters<TestRuns['start']>[
   return { runId, lost, other };
 }
 
-test('in a run that is open a late success goes on where it was left, once, with true counters', async () => {
+test('in an open run, a late success continues where it was left, once, with correct counters', async () => {
   await using t = await setupRuns();
   const { runId, lost, other } = await withOneUnknown(t);
   expect(await t.run(runId)).toMatchObject({ completedSteps: 2, errorMessage: expect.any(String) });
@@ -199,7 +199,7 @@ test('in a run that is open a late success goes on where it was left, once, with
   expect(counts).toEqual({ targetsSucceeded: 2, targetsUnknown: 0, targetsRunning: 0, lateResults: 0 });
 });
 
-test('in a run that is open a late failure fails its target run, and what cleans up runs', async () => {
+test('in an open run, a late failure fails its target run, and clean-up steps run', async () => {
   await using t = await setupRuns();
   const { runId, lost } = await withOneUnknown(t, { rules: [{}, {}, { when_status: 'failure' }] });
   expect(await statuses(t, runId)).toBe('unknown skipped skipped running pending pending');
@@ -210,7 +210,7 @@ test('in a run that is open a late failure fails its target run, and what cleans
   expect(await t.run(runId)).toMatchObject({ completedSteps: 3, failedSteps: 1 });
 });
 
-test('a late failure is tried again where its step says so', async () => {
+test('a late failure is retried if its step says so', async () => {
   await using t = await setupRuns();
   const { runId, lost } = await withOneUnknown(t, { rules: [{ retry: { attempts: 2, delay: 0 } }] });
   await t.settle(endOf(lost, failure));
@@ -233,7 +233,7 @@ test.each<[StepOutcome, string]>([
   [{ status: 'cancelled', reason: 'cancelled' }, 'cancelled'],
   [failure, 'failed'],
   [success, 'cancelled'],
-])('after a late result in a run that is being cancelled what cleans up runs: %o', async (outcome, end) => {
+])('after a late result in a run that is being cancelled, clean-up steps run: %o', async (outcome, end) => {
   await using t = await setupRuns();
   const { runId, lost, other } = await withOneUnknown(t, { rules: [{}, { when_status: 'always' }] });
   await cancelRun(t.sql, runId, t.caller);
@@ -248,7 +248,7 @@ test.each<[StepOutcome, string]>([
   expect(await t.run(runId)).toMatchObject({ status: 'cancelled', completedSteps: 4 });
 });
 
-test('a late result of a clean-up step is noted, and its target run stays as the failure before has ended it', async () => {
+test('a late result of a clean-up step is recorded, and its target run keeps the outcome of the earlier failure', async () => {
   await using t = await setupRuns();
   const runId = await t.start({
     targets: 2,
@@ -270,7 +270,7 @@ test('a late result of a clean-up step is noted, and its target run stays as the
   ]);
 });
 
-test('an agent that comes back and does not know either decides nothing', async () => {
+test('an agent that comes back without knowing the outcome either decides nothing', async () => {
   await using t = await setupRuns();
   const { runId, lost } = await withOneUnknown(t);
   const { results } = await t.settle(endOf(lost, { status: 'unknown', reason: 'agent_restarted' }));

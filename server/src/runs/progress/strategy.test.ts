@@ -35,7 +35,7 @@ test('a run opens its targets batch by batch, and no more than max_parallel at a
   expect(await t.run(runId)).toMatchObject({ status: 'succeeded', completedSteps: 10 });
 });
 
-test('beyond max_failures what has not begun ends cancelled, what runs goes on, and the run is failed', async () => {
+test('beyond max_failures, unbegun targets end cancelled, running ones go on, and the run is failed', async () => {
   await using t = await setupRuns();
   await t.connect(t.agent, { slots: 2 });
   const strategy = { max_parallel: 3, max_failures: 0 };
@@ -47,7 +47,7 @@ test('beyond max_failures what has not begun ends cancelled, what runs goes on, 
   const ended = { status: 'cancelled', endReason: message };
   expect((await targetRuns(t, runId)).slice(2)).toMatchObject([ended, ended, ended]);
   expect((await t.steps(runId)).at(-1)).toMatchObject({ status: 'cancelled', reason: 'halted' });
-  // Not passed on in the reply: a halted run stands back, and finishes what it has begun.
+  // The reply passes no step on: a halted run gives way to others, and finishes only what it has begun.
   const { results } = await t.settle(endOf(other, success, { wantsNext: true }));
   expect(results[0]?.next).toBeUndefined();
   await settleAll(t, await t.claim());
@@ -91,7 +91,7 @@ test('a higher priority that waits in the segment goes before the next step of a
   expect((await t.claimOne()).jobRunId).toBe(urgent);
 });
 
-test('a run past its timeout ends what waits and stops what runs; both have timed out', async () => {
+test('a run past its timeout ends waiting steps and stops running ones; both have timed out', async () => {
   await using t = await setupRuns();
   await t.connect(t.agent, { slots: 1 });
   const runId = await t.start({ targets: 2, steps: 2, job: { timeout: 60 } });

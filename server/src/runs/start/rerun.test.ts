@@ -4,7 +4,7 @@ import { deleteTarget } from '../../targets/edit-targets.ts';
 import { endOf, failure, setupRuns, type TestRuns } from '../testing.ts';
 import { rerun } from './rerun.ts';
 
-/** A run on three targets of which the second failed at its second step. */
+/** Makes a run on three targets, of which the second failed at its second step. */
 async function endedRun(t: TestRuns): Promise<number> {
   const runId = await t.start({ targets: 3, steps: 3 });
   for (let step = 1; step <= 3; step += 1) {
@@ -16,7 +16,7 @@ async function endedRun(t: TestRuns): Promise<number> {
   return runId;
 }
 
-test('a run is run again from the failed step on, where it failed, and both name each other', async () => {
+test('a failed run is run again from the failed step on, where it failed, and both runs name each other', async () => {
   await using t = await setupRuns();
   const runId = await endedRun(t);
   const again = (await rerun(t, runId, { which: 'failed', from_step: 'failed' }, t.caller)).runId;
@@ -31,7 +31,7 @@ test('a run is run again from the failed step on, where it failed, and both name
   expect(await t.run(again)).toMatchObject({ status: 'succeeded', completedSteps: 3 });
 });
 
-test('what cannot be run again is refused with the reason, and nothing starts', async () => {
+test('a rerun that is not possible is refused with the reason, and nothing starts', async () => {
   await using t = await setupRuns();
   const open = await t.start();
   await expect(rerun(t, open, { which: 'all' }, t.caller)).rejects.toMatchObject({ code: 'conflict' });
@@ -45,7 +45,7 @@ test('what cannot be run again is refused with the reason, and nothing starts', 
   await refused({ which: 'not_succeeded' });
 });
 
-test('a run is not run again on a target that was deleted since, which is named', async () => {
+test('a rerun on a target that was deleted since is refused, naming the target', async () => {
   await using t = await setupRuns();
   const runId = await endedRun(t);
   const [failed] = await t.sql<{ id: number }[]>`

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { RunNumbers } from './run-numbers.ts';
 
-test('a number that was put back is used once, and none that a later run would have to come before', async () => {
+test('a number that was put back is used once, and only if it is higher than those of all earlier runs', async () => {
   const numbers = new RunNumbers();
   let last = 6;
   const draw = async () => {
@@ -13,7 +13,7 @@ test('a number that was put back is used once, and none that a later run would h
   };
   expect(await draw()).toBe(7);
   numbers.putBack(7);
-  // Of a job that is not there nothing is drawn.
+  // No number is drawn for a job that doesn't exist.
   await numbers.draw(async () => undefined);
   expect(await draw()).toBe(7);
   expect(await draw()).toBe(8);

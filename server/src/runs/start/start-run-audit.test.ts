@@ -1,4 +1,4 @@
-// Which credentials a run uses, as its audit row tells.
+// Which credentials a run uses, as its audit row says.
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createCredential } from '../../credentials/edit-credentials.ts';
 import { createJob } from '../../jobs/create-job.ts';
@@ -59,7 +59,7 @@ it('names what targets have and inherit, most used first, as the lease will take
   expect(leases).toHaveLength(3);
 });
 
-it('names what steps ask for by name, and what is inherited only where a step asks for nothing', async () => {
+it('names credentials that steps ask for, and inherited ones only if a step asks for none', async () => {
   const targetId = await t.addTarget();
   expect(await used([targetId], 'deploy', 'deploy')).toMatchObject({
     credentials: [],

@@ -1,4 +1,4 @@
-// What a run is started on, and what a preview says of it: the same targets, and the same reasons against it.
+// What a run is started on, and what a preview says about it: the same targets, and the same reasons against it.
 import type { Permission, Scope, TargetSelection } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Authority } from '../../auth/authority.ts';
@@ -87,7 +87,7 @@ describe('a run', () => {
     expect((await preview(selection())).items.map((item) => item.name)).toEqual(names);
   });
 
-  it('keeps how it was asked for, and only who reads the job is told', async () => {
+  it('keeps how it was asked for, and tells only readers of the job', async () => {
     const selection = { groupIds: [groupId], selector: 'env=prod', exclude: { selector: 'canary' } };
     const { runId } = await start(selection);
     await t.sql`update target_groups set name = 'renamed' where id = ${groupId}`;
@@ -107,7 +107,7 @@ describe('a run', () => {
     });
   });
 
-  it('takes the targets that were selected when it started, whatever changes then', async () => {
+  it('takes the targets that were selected when it started, whatever changes afterwards', async () => {
     const { runId } = await start({ selector: 'env=stage' });
     const change = { name: 'c', host: 'c.example', labels: { env: 'prod' } };
     await updateTarget(t.sql, idOf('c'), change, t.caller);
@@ -130,7 +130,7 @@ describe('a run', () => {
     await expect(refused).rejects.toThrow(message);
   });
 
-  it('is refused whole for what it can’t run on, each told with its place', async () => {
+  it('is refused as a whole for targets that it can’t run on, each reported with its place', async () => {
     const names = ['a', 'bare', 'win', 'lan', 'off'];
     const refused = start({ targetIds: names.map(idOf) });
     await expect(refused).rejects.toMatchObject({
@@ -147,7 +147,7 @@ describe('a run', () => {
 });
 
 describe('a preview', () => {
-  it('counts by segment, and tells what can’t be run on, why and of whom', async () => {
+  it('counts by segment, and tells which targets can’t be run on and why', async () => {
     const seen = await preview({ selector: 'bad or env=prod', targetIds: [idOf('off')] });
     expect(seen).toMatchObject({
       total: 6,
@@ -167,7 +167,7 @@ describe('a preview', () => {
     expect(seen.items.map(({ name, problem }) => [name, problem])).toContainEqual(['win', 'protocol']);
   });
 
-  it('says of a segment whose agents are away that a run there waits, and not of one that has none', async () => {
+  it('says that a run would wait in a segment whose agents are away, but not in one that has none', async () => {
     const waiting = async () =>
       (await preview({ selector: 'bad or env=prod' })).segments.map((one) => [one.name, one.waitsForAgent]);
     const { agentId, sessionNumber } = t.agent;
@@ -201,14 +201,14 @@ describe('a preview', () => {
   });
 });
 
-describe('who may run', () => {
+describe('people who may run', () => {
   const category: Scope = { kind: 'category', id: 1 };
   const ofJob = [
     ['read', category],
     ['run', category],
   ] as [Permission, Scope | null][];
 
-  it('selects of what they see, and is refused whole where they may not run or use credentials', async () => {
+  it('select from what they see, and are refused completely if they may not run or use credentials on a target', async () => {
     const everything = somebody(
       ...ofJob,
       ['read', segment()],
@@ -242,7 +242,7 @@ describe('who may run', () => {
     });
   });
 
-  it('is refused where a jump host on the way is not theirs to use, wherever it is named', async () => {
+  it('are refused if a jump host on the way is not theirs to use, wherever it is named', async () => {
     const jumps = { jump_hosts: ['hop', 'way-on'] };
     await make('hop', {});
     await make('way-on', {});
@@ -277,12 +277,12 @@ describe('who may run', () => {
     });
     const { runId } = await start({ targetIds }, somebody(...runs, own, hop));
     expect(await targetsOf(runId)).toHaveLength(4);
-    // What a target is named behind does not lead to it.
+    // A target named in its own list of jump hosts is reached only through those before it.
     const ofWayOn = somebody(...runs, await on('way-on'), hop);
     expect(await preview({ targetIds: [idOf('way-on')] }, ofWayOn)).toMatchObject({ runnable: 1 });
   });
 
-  it('finds no target, group or job that they don’t see', async () => {
+  it('find no target, group or job that they don’t see', async () => {
     const elsewhere: Scope = { kind: 'segment', id: lan };
     const ofLan = somebody(...ofJob, ['read', elsewhere], ['run', elsewhere], ['credentials.use', elsewhere]);
     const unseen: [TargetSelection, string][] = [
@@ -301,7 +301,7 @@ describe('who may run', () => {
   });
 });
 
-it('what loosens the author’s limits is for who may edit the job, and all of it is told at once', async () => {
+it('only people who may edit the job may loosen its limits, and all violations are reported at once', async () => {
   const steps = [{ name: 'only', type: 'ssh.exec', config: { command: 'true' } }];
   const bounded = { name: 'bounded', steps, priority: 1, timeout: 60, strategy: { max_parallel: 1 } };
   const { id } = await createJob(t, bounded, t.caller);

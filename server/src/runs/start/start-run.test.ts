@@ -14,7 +14,7 @@ async function jobOf(t: TestRuns): Promise<number> {
   return (await createJob(t, { name: 'job', steps: [step] }, t.caller)).id;
 }
 
-test('a target that is deleted while its run is started is named', async () => {
+test('a target that is deleted while its run is being started is named', async () => {
   await using t = await setupRuns();
   const jobId = await jobOf(t);
   const targetId = await t.addTarget();
@@ -27,7 +27,7 @@ test('a target that is deleted while its run is started is named', async () => {
   expect(await t.sql`select 1 from job_runs`).toEqual([]);
 });
 
-test('a job that is deleted while a run of it is started is run no more, also where earlier runs keep it', async () => {
+test('a job that is deleted while a run is being started runs no more, even if earlier runs keep it', async () => {
   await using t = await setupRuns();
   const jobId = await jobOf(t);
   const start = { jobId, selection: { targetIds: [await t.addTarget()] } };
@@ -44,7 +44,7 @@ test('a job that is deleted while a run of it is started is run no more, also wh
   expect(await t.sql`select id from job_runs`).toEqual([{ id: runId }]);
 });
 
-test('of more starts at a time than there are connections each comes through', async () => {
+test('of more simultaneous starts than there are connections, each succeeds', async () => {
   await using t = await setupRuns();
   const request = { jobId: await jobOf(t), selection: { targetIds: [await t.addTarget()] } };
   const { max } = t.sql.options;
@@ -67,7 +67,7 @@ test('a start that is refused uses up no number', async () => {
   await planStart(t.sql, { jobId, selection: { targetIds } }, t.caller);
   expect(await start()).toBe(first + 1);
   await expect(start({ parameters: { unknown: 1 } })).rejects.toThrow('unknown');
-  // Another server's run: a later one must not have a number before it.
+  // Another server's run: a later run must not have a lower number.
   const [other] = await t.sql<{ id: number }[]>`select nextval('job_runs_id_seq') as id`;
   expect(await start()).toBe((other?.id ?? 0) + 1);
 });
@@ -82,7 +82,7 @@ test('a run whose audit row can’t be written is not started', async () => {
   expect(await t.claim()).toEqual([]);
 });
 
-test('whoever started a run on this server has its data key at hand', async () => {
+test('the server that started a run has its data key at hand', async () => {
   await using t = await setupRuns();
   const jobId = await jobOf(t);
   const kept: [number, number][] = [];
@@ -95,12 +95,12 @@ test('whoever started a run on this server has its data key at hand', async () =
   expect(kept).toEqual([[runId, 32]]);
 });
 
-test('a claim along with a start is over when the connection is lost, also where a statement is never answered', async () => {
+test('a claim along with a start is over when the connection is lost, even if a statement is never answered', async () => {
   await using t = await setupRuns();
   const request = { jobId: await jobOf(t), selection: { targetIds: [await t.addTarget()] } };
   const ends: boolean[] = [];
   const along = {
-    // As of a statement that the driver had not sent yet when it lost the connection.
+    // As with a statement that the driver hadn't sent yet when it lost the connection.
     claim: async (): Promise<void> => {
       await t.sql`
         select pg_terminate_backend(pid) from pg_stat_activity
@@ -113,7 +113,7 @@ test('a claim along with a start is over when the connection is lost, also where
   expect(ends).toHaveLength(1);
 });
 
-test('a run is of the version that is named, and keeps to it when a channel moves', async () => {
+test('a run is of the version that is named, and keeps it when a channel moves', async () => {
   await using t = await setupRuns();
   const jobId = await jobOf(t);
   const steps = ['one', 'two'].map((name) => ({ name, type: 'ssh.exec', config: { command: 'true' } }));
@@ -141,7 +141,7 @@ test('a run is of the version that is named, and keeps to it when a channel move
   await expect(versionOf(3)).rejects.toMatchObject({ code: 'invalid', details: [{ found: '3' }] });
 });
 
-test('only active jobs run; a draft and a template do for trial, by who may edit them', async () => {
+test('only active jobs run; a draft and a template run for trial, for people who may edit them', async () => {
   await using t = await setupRuns();
   const selection = { targetIds: [await t.addTarget()] };
   const step = { name: 'step', type: 'ssh.exec', config: { command: 'true' } };

@@ -41,12 +41,12 @@ test.each([
   const { targetId, remove } = await prepare(t);
   const steps = [{ name: 'step', type: 'ssh.exec', config: { command: 'true' } }];
   const { id: jobId } = await createJob(t, { name: 'job', steps }, t.caller);
-  // It looks here whether an open run has the target, and from then on none may come.
+  // At this point it checks whether an open run has the target; from then on no new run may get it.
   const letGo = await holdTransaction(t.sql, (tx) => tx`lock table job_run_targets in access exclusive mode`);
   const removing = remove();
   removing.catch(() => undefined);
   await blockedBackends(t.sql, 1);
-  // What a row that refers to the target takes.
+  // The lock that a row takes which refers to the target.
   const refer = t.sql`select 1 from targets where id = ${targetId} for key share nowait`;
   await expect(refer).rejects.toMatchObject({ code: lockNotAvailable });
   const starting = startRun(t, { jobId, selection: { targetIds: [targetId] } }, t.caller);
@@ -63,7 +63,7 @@ async function setupWaiting() {
   const steps = [{ name: 'step', type: 'ssh.exec', config: { command: 'true' } }];
   const { id: jobId } = await createJob(t, { name: 'job', steps }, t.caller);
   return Object.assign(t, {
-    /** Resolves when all that wait for a lock have been in vain once, and so wait in line. */
+    /** Resolves when all that wait for a lock have tried once in vain, and so wait in line. */
     allInLine: () =>
       expect
         .poll(
@@ -75,7 +75,7 @@ async function setupWaiting() {
           { timeout: 10_000 },
         )
         .toEqual([true]),
-    /** From now on somebody may delete it; returns what ends that. */
+    /** Holds a lock as if someone were about to delete the target; returns the function that releases it. */
     hold: (targetId: number) => holdTransaction(t.sql, (tx) => lockTargetsAgainstRuns(tx, [targetId])),
     async startOn(targetId: number) {
       const { runId } = await startRun(t, { jobId, selection: { targetIds: [targetId] } }, t.caller);
@@ -84,7 +84,7 @@ async function setupWaiting() {
   });
 }
 
-test('starts that wait for who may delete their target hold up no others, however many they are', async () => {
+test('starts that wait for a target being deleted hold up no others, however many they are', async () => {
   await using t = await setupWaiting();
   const [targetId, other] = [await t.addTarget(), await t.addTarget()];
   const letGo = await t.hold(targetId);
@@ -92,13 +92,13 @@ test('starts that wait for who may delete their target hold up no others, howeve
   const whichever = Promise.race(waiting);
   whichever.catch(() => undefined);
   expect(await Promise.race([t.startOn(other).then(() => 'the other'), whichever])).toBe('the other');
-  // They wait still.
+  // They are still waiting.
   await blockedBackends(t.sql, 1);
   await letGo();
   expect(new Set(await Promise.all(waiting))).toEqual(new Set([1]));
 });
 
-test('of starts that wait the one goes on that may, whoever came before it', async () => {
+test('of several waiting starts, one that may go on does so, whoever came before it', async () => {
   await using t = await setupWaiting();
   const [long, short] = [await t.addTarget(), await t.addTarget()];
   const [letGoOfLong, letGoOfShort] = [await t.hold(long), await t.hold(short)];
@@ -115,7 +115,7 @@ test('of starts that wait the one goes on that may, whoever came before it', asy
   expect(await before).toBe(1);
 });
 
-test('a start whose lock is let go soon is not held up for long by many whose locks last', async () => {
+test('a start whose lock is released soon is not held up for long by many whose locks last', async () => {
   await using t = await setupWaiting();
   const [long, short] = [await t.addTarget(), await t.addTarget()];
   const [letGoOfLong, letGoOfShort] = [await t.hold(long), await t.hold(short)];
@@ -130,7 +130,7 @@ test('a start whose lock is let go soon is not held up for long by many whose lo
   await letGoOfShort();
   const letGoAt = performance.now();
   expect(await Promise.race([it.then(() => 'the short one'), whichever])).toBe('the short one');
-  // Ten that waited as long as one alone does would take 5 s.
+  // If ten waited as long as one alone does, they would take 5 s.
   expect(performance.now() - letGoAt).toBeLessThan(3_000);
   await letGoOfLong();
   expect(new Set(await Promise.all(before))).toEqual(new Set([1]));

@@ -59,7 +59,7 @@ async function setup() {
   return { t, runId, step, end, list, taker };
 }
 
-test('what an attempt has moved is kept with its end, names sealed, and read again', async () => {
+test('transfers of an attempt are kept with its end, names sealed, and read again', async () => {
   const { t, end, list } = await setup();
   await using _ = t;
   expect(await list()).toEqual({ attempt: 1, totals: null, items: [] });
@@ -99,7 +99,7 @@ test('files and bytes are counted on the connection that carried them', async ()
   expect(context).toMatchObject({ filesTransferred: 2, totalBytesTransferred: 4_200 });
 });
 
-test('a completion that is told twice is kept once', async () => {
+test('a completion that is reported twice is kept once', async () => {
   const { t, end, list } = await setup();
   await using _ = t;
   await t.settle(end);
@@ -107,7 +107,7 @@ test('a completion that is told twice is kept once', async () => {
   expect((await list()).items).toHaveLength(3);
 });
 
-test('a row that was put in another attempt’s place does not open', async () => {
+test('a row that was put in another attempt’s place can’t be opened', async () => {
   const { t, end, list } = await setup();
   await using _ = t;
   await t.settle(end);
@@ -118,18 +118,18 @@ test('a row that was put in another attempt’s place does not open', async () =
 test.each([
   ['was altered', "left(data_key, -4) || 'AAAA'"],
   ['is under a master key that this server does not hold', "overlay(data_key placing 'xx' from 5 for 2)"],
-])('of a run whose data key %s it is kept how much was moved, without names', async (_, key) => {
+])('for a run whose data key %s, the amount that was moved is kept, without names', async (_, key) => {
   const { t, runId, step, end, list } = await setup();
   await using __ = t;
   await t.sql`update job_runs set data_key = ${t.sql.unsafe(key)} where id = ${runId}`;
-  // As of a server that has just been started: it has opened no key before.
+  // As of a server that has just started and has opened no key yet.
   const taker = new TransferTaker({ ...t, keys: new RunKeys(t.masterKey) });
   const transfers = await taker.take({ stepId: step.id, epoch: step.epoch }, report);
   await t.settle({ ...end, transfers });
   expect(await list()).toEqual({ attempt: 1, totals, items: [] });
 });
 
-test('a run that is deleted takes them with it', async () => {
+test('deleting a run removes its transfers', async () => {
   const { t, runId, end } = await setup();
   await using _ = t;
   await t.settle(end);

@@ -40,7 +40,7 @@ async function segmentKey(t: TestRuns) {
   return { publicKey: key.publicKey, generation: key.generation };
 }
 
-/** Everything that the database holds, as text. */
+/** Returns everything that the database holds, as text. */
 async function dump(t: TestRuns): Promise<string> {
   const tables = await t.sql<{ name: string }[]>`
     select quote_ident(tablename) as name from pg_tables where schemaname = 'public'`;
@@ -50,7 +50,7 @@ async function dump(t: TestRuns): Promise<string> {
   return texts.join('\n');
 }
 
-test('values are filled from defaults, kept encrypted, and shown but for secrets', async () => {
+test('values are filled from defaults, kept encrypted, and shown except for secrets', async () => {
   const { t, jobId, selection } = await setup();
   await using _ = t;
   const given = { word: 'plain-word-4711', count: 3, token: secret };
@@ -64,7 +64,7 @@ test('values are filled from defaults, kept encrypted, and shown but for secrets
   const all = await dump(t);
   for (const word of ['plain-word-4711', secret]) {
     expect(all).not.toContain(word);
-    // Bytes are shown so.
+    // Bytes are shown in hex.
     expect(all).not.toContain(Buffer.from(word).toString('hex'));
   }
   expect(all).toContain('because');
@@ -113,7 +113,7 @@ test('the lease carries what the step is rendered with; the segment’s key open
     await expect(open(other)).rejects.toThrow('another purpose');
 });
 
-test('a secret that the client has sealed is taken as it is, for each segment and the newest key', async () => {
+test('a secret that the client has sealed is taken unchanged, for each segment and the newest key', async () => {
   const { t, jobId, selection } = await setup();
   await using _ = t;
   const id = randomUUID();
@@ -134,7 +134,7 @@ test('a secret that the client has sealed is taken as it is, for each segment an
   );
 });
 
-test('what is wrong with values is told at once, by place, and never a secret', async () => {
+test('everything that is wrong with values is reported at once, by place, and never a secret', async () => {
   const { t, jobId, selection } = await setup();
   await using _ = t;
   const given = { word: 3, cuont: 4, token: 4711 };
@@ -152,7 +152,7 @@ test('what is wrong with values is told at once, by place, and never a secret', 
   expect(await t.sql`select 1 from job_runs`).toEqual([]);
 });
 
-test('a run that is run again has the same values, secrets as they were sealed', async () => {
+test('a rerun has the same values, with secrets as they were sealed', async () => {
   const { t, jobId, selection } = await setup();
   await using _ = t;
   const given = { word: 'again', count: 3, token: secret };
@@ -164,7 +164,7 @@ test('a run that is run again has the same values, secrets as they were sealed',
   expect(await findRunSecrets(t.sql, second)).toEqual(await findRunSecrets(t.sql, runId));
 });
 
-test('values that were moved to another run do not open', async () => {
+test('values that were moved to another run can’t be opened', async () => {
   const { t, jobId, selection } = await setup();
   await using _ = t;
   const start = async () => {
@@ -184,7 +184,7 @@ test.each([
   [false, true, undefined],
   [true, false, true],
 ])(
-  'a job that says %s of detecting secrets, where the installation says %s: its leases say %s',
+  'a job that sets %s for detecting secrets, where the installation sets %s: its leases say %s',
   async (ofJob, ofAll, expected) => {
     const { t, jobId, selection } = await setup(ofJob === undefined ? {} : { detect_secrets: ofJob });
     await using _ = t;

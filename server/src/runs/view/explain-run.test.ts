@@ -27,7 +27,7 @@ async function theWait(runId: number, who = everyone): Promise<Wait> {
   return waits[0];
 }
 
-/** A reader of a group with this target. */
+/** Makes a reader of a group with this target. */
 async function readerOf(targetId: number | undefined): Promise<Authority> {
   const [group] = await t.sql<{ id: number }[]>`
     insert into target_groups (name) values (${`group of ${targetId}`}) returning id`;
@@ -107,7 +107,7 @@ test('ready steps wait for what their segment’s agents lack, and start as soon
   expect(await theWait(runId)).toMatchObject({ code: 'leased', agentName: t.agent.name, targets: 7 });
 });
 
-test('full agents are told with their slots, and who goes first by name to who may read it', async () => {
+test('full agents are told with their slots, and runs of higher priority by name to readers who may see them', async () => {
   await t.connect(t.agent, { slots: 1 });
   const first = await t.start();
   await t.claimOne();
@@ -126,7 +126,7 @@ test('full agents are told with their slots, and who goes first by name to who m
   expect(first).toBeLessThan(low);
 });
 
-test('a lock names its holder to who may see the target that holds it, and nobody else', async () => {
+test('a lock names its holder only to readers who may see the target that holds it', async () => {
   const locks = [{ name: 'database', mode: 'exclusive' as const }];
   const holder = await t.start({ job: { locks } });
   const lease = await t.claimOne();
@@ -157,7 +157,7 @@ test('a lock names its holder to who may see the target that holds it, and nobod
   );
 });
 
-test('what a strategy keeps back is told with its numbers, but for who sees a part', async () => {
+test('what a strategy keeps back is told with its numbers, except to readers of a part', async () => {
   const strategy = { max_parallel: 1, batches: [2, 1] };
   const runId = await t.start({ targets: 4, job: { strategy } });
   const lease = await t.claimOne();
@@ -219,7 +219,7 @@ test('held, retried, unheard and stopping steps say until or since when', async 
   expect(Date.parse(retry?.until ?? '')).toBeGreaterThan(Date.now());
 });
 
-test('a run’s own limits are told while they hold, and only to who sees all of it', async () => {
+test('a run’s own limits are told while they apply, and only to readers of the whole run', async () => {
   const runId = await t.start({ targets: 2, job: { timeout: 600 } });
   const part = await readerOf((await targetsOf(runId))[0]);
   const times = ({ startBy, timeoutAt }: RunExplanation) => [startBy !== null, timeoutAt !== null];

@@ -1,4 +1,4 @@
-// The history of runs across jobs, on a real database: each filter by itself and with others, in pages either way.
+// The list of runs across jobs, on a real database: each filter by itself and with others, in pages in both orders.
 import type { RunQuery } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Authority } from '../../auth/authority.ts';
@@ -7,7 +7,7 @@ import { setupRuns, type TestRuns } from '../testing.ts';
 import { listRuns } from './list-runs.ts';
 
 let t: TestRuns;
-/** Of the runs, by what they are called here. */
+/** The runs by the names that the tests use. */
 let runs: Record<'patch' | 'patchAgain' | 'report' | 'restart', number>;
 const everything = new Authority([{ role: 'viewer', permission: null, scope: null }]);
 
@@ -78,7 +78,7 @@ test.each(['newest', 'oldest'] as const)('pages from the %s on give each run onc
   expect(seen).toEqual(sort === 'oldest' ? all : all.toReversed());
 });
 
-test('no filter finds, and nothing counts, what its reader may not see', async () => {
+test('no filter finds, and no count includes, what its reader may not see', async () => {
   const [{ id = 0 } = {}] = await t.sql<
     { id: number }[]
   >`select id from categories where name = 'ops/patching'`;
@@ -87,11 +87,11 @@ test('no filter finds, and nothing counts, what its reader may not see', async (
   expect((await listRuns(t.sql, { count: true }, reader)).total).toBe(2);
   expect(await list({ search: 'Report' }, reader)).toEqual([]);
   expect(await list({ createdBy: 'Nina' }, reader)).toEqual([]);
-  // Of parts the status is not known before they are looked at.
+  // The status of parts isn't known before they are read.
   expect((await listRuns(t.sql, { count: true, status: 'queued' }, reader)).total).toBeUndefined();
 });
 
-test('a time or a status that is none is refused by its name', async () => {
+test('an invalid time or status is refused, naming the field', async () => {
   for (const [query, path] of [
     [{ createdAfter: 'yesterday' }, 'query.createdAfter'],
     [{ status: 'lost' }, 'query.status'],
@@ -102,7 +102,7 @@ test('a time or a status that is none is refused by its name', async () => {
     });
 });
 
-test('what takes too long is refused, however many statements it takes', async () => {
+test('a search that takes too long is refused, however many statements it takes', async () => {
   const together = listingWithin(t.sql, 200, async (db, goOn) => {
     for (let statements = 0; statements < 4; statements += 1) {
       await db`select pg_sleep(0.09)`;

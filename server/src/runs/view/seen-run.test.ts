@@ -1,4 +1,4 @@
-// Runs as somebody sees them who may read some of their targets only, through a target group.
+// Runs as seen by someone who may read only some of their targets, through a target group.
 import { randomUUID } from 'node:crypto';
 import type { ChunkEvent, RunChange, StepOutcome } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -15,7 +15,7 @@ import { runView } from './run-view.ts';
 import { listSeenRuns, listSeenTargetRuns, partToFollow, seeRun, whatIsSeen } from './seen-run.ts';
 
 let t: TestOutput;
-/** As of a server that goes on. */
+/** As of a server that keeps running. */
 let events: PartEvents;
 const streams: RunStream[] = [];
 beforeEach(async () => {
@@ -42,7 +42,7 @@ const targetRunsOf = (runId: number) =>
     select tr.id, tr.target_id, array(select s.id from job_run_steps s where s.target_run_id = tr.id order by s.id) as step_ids
     from job_run_targets tr where tr.job_run_id = ${runId} order by tr.id`;
 
-/** A reader of a group with these targets. */
+/** Makes a reader of a group with these targets. */
 async function readerOf(...targetIds: (number | undefined)[]): Promise<Authority> {
   const [group] = await t.sql<{ id: number }[]>`
     insert into target_groups (name) values (${randomUUID()}) returning id`;
@@ -53,14 +53,14 @@ async function readerOf(...targetIds: (number | undefined)[]): Promise<Authority
   return viewer({ kind: 'target_group', id });
 }
 
-/** Leases what waits, and tells of it as the gateway does. */
+/** Leases what waits, and announces it as the gateway does. */
 async function leaseAll() {
   const leases = await t.claim();
   await markLeased(t.sql, leases);
   return leases;
 }
 
-/** A run of one step on as many targets, each with that outcome; undefined: it goes on. */
+/** Makes a run of one step on as many targets, each with that outcome; `undefined` lets it go on. */
 async function ran(...outcomes: (StepOutcome | 'unknown' | undefined)[]) {
   const runId = await t.start({ targets: outcomes.length });
   for (const [index, lease] of (await leaseAll()).entries()) {
@@ -144,19 +144,19 @@ describe('the part of a run', () => {
     });
   });
 
-  test('is all of it for who may read all targets, to the last word', async () => {
+  test('is the whole run, in every detail, for a reader of all its targets', async () => {
     const { runId, targets } = await ran(success, failure);
     const reader = await readerOf(...targets.map(({ targetId }) => targetId));
     expect(await see(runId, reader)).toEqual(await see(runId, administrator));
   });
 
-  test('is not there for who may read none of its targets', async () => {
+  test('is not found by a reader of none of its targets', async () => {
     const { runId } = await ran(success);
     await expect(see(runId, await readerOf())).rejects.toMatchObject({ code: 'not_found' });
     await expect(see(runId, new Authority([]))).rejects.toMatchObject({ code: 'not_found' });
   });
 
-  test('does not tell of a cancel that came when it had ended, and tells of one that ended it', async () => {
+  test('does not reveal a cancel from after its end, but one that ended it', async () => {
     const { runId, targets } = await ran(success, undefined);
     const [ended, going] = targets;
     const readers = [await readerOf(ended?.targetId), await readerOf(going?.targetId)] as const;
@@ -166,7 +166,7 @@ describe('the part of a run', () => {
   });
 });
 
-test('who may read the job costs no query more than who may read everything', async () => {
+test('a reader of the job costs no more queries than a reader of everything', async () => {
   const { runId } = await ran(success, failure);
   const queriesOf = async (authority: Authority) => {
     let count = 0;
@@ -209,7 +209,7 @@ describe('a list of runs', () => {
     expect((await listSeenRuns(t.sql, { limit: 3 }, reader, goOn)).map(({ id }) => id)).toEqual([e, d, c]);
   });
 
-  test('of a state that no part is in goes on no longer than it may', async () => {
+  test('with a status that no part has takes no longer than it may', async () => {
     const members: number[] = [];
     for (let runs = 0; runs < 3; runs += 1) {
       const { targets } = await ran(failure, success);
@@ -218,7 +218,7 @@ describe('a list of runs', () => {
     const reader = await readerOf(...members);
     const list = (goOn: () => Promise<void>) =>
       listSeenRuns(t.sql, { statuses: ['partial'], limit: 2 }, reader, goOn);
-    // Each has a target run that failed: two are looked at, then the third.
+    // Each has a target run that failed: two are read, then the third.
     let statements = 1;
     const counting = async () => {
       statements += 1;
@@ -279,12 +279,12 @@ describe('the stream of a part', () => {
   });
 });
 
-describe('of a part with a long history', () => {
+describe('for a part with a long history', () => {
   const stepsEach = 20;
   let runId: number;
   let reader: Authority;
 
-  /** Of two hosts the reader sees the first; each step that ends there is an event that tells of it, or two. */
+  /** The reader sees the first of two hosts. Each step that ends there makes one or two events of the part. */
   beforeEach(async () => {
     runId = await t.start({ targets: 2, steps: stepsEach });
     const targets = await targetRunsOf(runId);
@@ -319,7 +319,7 @@ describe('of a part with a long history', () => {
     expect(await seqOf()).toBe(later.found.run.eventSeq);
   });
 
-  test('who read the run before another counted further is told the number of then', async () => {
+  test('a reader who read the run before another counted further gets the number of that moment', async () => {
     await goOn(3);
     const { eventSeq: then } = await t.run(runId);
     const known = await seqOf();
@@ -334,7 +334,7 @@ describe('of a part with a long history', () => {
     });
   });
 
-  test('a part that has become another is counted as what it is', async () => {
+  test('a part that has changed is counted as what it is now', async () => {
     await goOn(2);
     const known = await seqOf();
     const { digest } = await identifyPart(t.sql, runId, reader.reach('read'));
@@ -384,7 +384,7 @@ describe('of a part with a long history', () => {
   });
 });
 
-test('output of another run that is asked for by its step’s id is not sent, also not from memory', async () => {
+test('output of another run, asked for by its step’s id, is not sent, not even from memory', async () => {
   const own = await t.start();
   const ownLease = await t.claimOne();
   await t.start();
@@ -395,7 +395,7 @@ test('output of another run that is asked for by its step’s id is not sent, al
     position: { afterSeq: 0, output: new Map() },
   });
   streams.push(stream);
-  // Once its place in the database was looked at, what comes is handed on from memory.
+  // After its place in the database was looked up, new output is handed on from memory.
   await t.send(ownLease, chunkOf(ownLease, 1, 'own\n'));
   expect(String(await stream.next(600_000))).toContain('event: chunk');
   await t.send(foreignLease, chunkOf(foreignLease, 1, 'foreign\n'));

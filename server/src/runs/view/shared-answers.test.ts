@@ -6,14 +6,14 @@ afterEach(() => void vi.useRealTimers());
 
 const longAfterMs = 600_000;
 
-/** Reads that are under way until they are ended, in the order in which they began. */
+/** Reads that stay in progress until they are ended, in the order in which they began. */
 function heldReads() {
   const begun: { resolve(answer: string): void; reject(error: Error): void }[] = [];
   const read = () => new Promise<string>((resolve, reject) => begun.push({ resolve, reject }));
   return { begun, read };
 }
 
-test('who asks while an answer is made shares the next one with all who do', async () => {
+test('someone who asks while an answer is made shares the next one with all others who do', async () => {
   const answers = new SharedAnswers<string>();
   const { begun, read } = heldReads();
   const first = answers.ask('run 1', read);
@@ -27,7 +27,7 @@ test('who asks while an answer is made shares the next one with all who do', asy
   await expect(Promise.all(others)).resolves.toEqual(['as it is', 'as it is']);
 });
 
-test('what takes long rests in between, a second at most', async () => {
+test('long reads have a rest in between, of at most a second', async () => {
   const answers = new SharedAnswers<string>();
   const { begun, read } = heldReads();
   for (const [tookMs, restMs] of [
@@ -49,7 +49,7 @@ test('what takes long rests in between, a second at most', async () => {
   }
 });
 
-test('other questions are not waited for, and who asks alone never waits', async () => {
+test('other questions are not waited for, and a single asker never waits', async () => {
   const answers = new SharedAnswers<string>();
   const { begun, read } = heldReads();
   void answers.ask('run 1', read);
@@ -61,7 +61,7 @@ test('other questions are not waited for, and who asks alone never waits', async
   expect(begun).toHaveLength(3);
 });
 
-test('a failure is told to all who share the answer, and the next who asks has a new one', async () => {
+test('a failure is told to all who share the answer, and the next asker gets a new one', async () => {
   const answers = new SharedAnswers<string>();
   const { begun, read } = heldReads();
   const first = answers.ask('run 1', read);
@@ -77,7 +77,7 @@ test('a failure is told to all who share the answer, and the next who asks has a
   await expect(next).resolves.toBe('there');
 });
 
-test('an answer that does not come is waited for 10 s, then made anew for all, and no more than once', async () => {
+test('an answer that does not come is waited for 10 s, then made again for all, and no more than once', async () => {
   const answers = new SharedAnswers<string>();
   const { begun, read } = heldReads();
   const waiting = [1, 2, 3].map(() => answers.ask('run 1', read));
@@ -91,7 +91,7 @@ test('an answer that does not come is waited for 10 s, then made anew for all, a
   begun[2]?.resolve('as it is now');
   await expect(waiting[0]).resolves.toBe('as it is now');
   await vi.advanceTimersByTimeAsync(longAfterMs);
-  // What is over at last is nobody's turn any more.
+  // A late end of that read doesn't take anyone's turn.
   const later = answers.ask('run 1', read);
   begun[0]?.reject(new Error('cut off'));
   await vi.advanceTimersByTimeAsync(5_000);
@@ -101,7 +101,7 @@ test('an answer that does not come is waited for 10 s, then made anew for all, a
   await expect(later).resolves.toBe('as it is later');
 });
 
-test('where nothing answers at all, it is not asked for ever more', async () => {
+test('if nothing answers at all, it is not asked again and again', async () => {
   const answers = new SharedAnswers<string>();
   const { begun, read } = heldReads();
   for (let readers = 0; readers < 20; readers += 1) void answers.ask('run 1', read);
