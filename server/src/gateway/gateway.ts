@@ -88,7 +88,10 @@ export interface GatewayDeps {
   takeKeyGeneration?(agentId: number, offer: AgentMessageOf<'segment_key_made'>): Promise<boolean>;
   /** Takes keys that an agent has made to replace its own. */
   takeNewKeys?(agentId: number, offer: AgentMessageOf<'new_keys'>): Promise<void>;
-  /** Tells what this server must no longer trust its memory about; `undefined` if such notices may have been missed. */
+  /**
+   * Told whose sessions and tokens have changed, so that they must be read again; `undefined` if notices may be
+   * missing.
+   */
   onForget?(notice: ForgetNotice | undefined): void;
   maxUnauthenticatedPerAddress?: number;
   /** Whether a proxy in front adds the agent's address to X-Forwarded-For. */

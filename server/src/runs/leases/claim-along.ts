@@ -23,9 +23,9 @@ export interface ClaimAlong {
 
 export interface ClaimsAlong {
   /**
-   * Returns `undefined` if the run has to be claimed separately, because no agent of these segments is connected here
-   * or a claim is in flight. Otherwise no other claim is made until this one is over, and this server takes note of the
-   * news, which the transaction notifies, by itself.
+   * Returns `undefined` if the run has to be claimed separately, because no agent of these segments is connected here or
+   * a claim is in flight. Otherwise no other claim is made until this one is over, and the news, which the transaction
+   * will notify, counts as heard on this server.
    */
   claimAlong(news: ProgressNews): ClaimAlong | undefined;
 }
