@@ -206,7 +206,8 @@ function nextForOf({ sessions }: Batch, { agentId, sessionNumber }: SessionRef):
 }
 
 /**
- * An agent may not keep its slot if a ready step of a run with a higher priority could have it, nor in a halted run.
+ * Whether the agent may keep its slot for the next step: not if a ready step of a run with a higher priority could have
+ * the slot, and not in a halted run.
  */
 function mayPassOn({ ledger, ranks }: Batch, step: StepRow): boolean {
   const run = ledger.run(step.jobRunId);

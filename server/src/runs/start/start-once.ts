@@ -85,7 +85,8 @@ async function startedBy(
   if (found === undefined) return undefined;
   const { runId, jobId, digest } = found;
   const { run, isWhole } = await seeRun(sql, runId, caller.authority);
-  // A caller sees the whole run that they start. If they have lost rights since, they get no answer from that time.
+  // A caller sees the whole run that they start. If they no longer do, they have lost rights since, and this answer
+  // too.
   if (!isWhole) throw notFound(`Run ${runId}`);
   const dataKey = unwrapDataKey(masterKey, found.dataKey, runKeyContext(jobId));
   if (!timingSafeEqual(digest, requestDigest(dataKey, requested))) {
