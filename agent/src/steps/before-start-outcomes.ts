@@ -1,9 +1,9 @@
-// What is said of a step that was stopped, or could not begin, whatever it would have done.
+// Outcomes of steps that were stopped or could not begin; every step type uses them.
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { SshError } from '../ssh/ssh-error.ts';
 import type { StopRequest } from './step-type.ts';
 
-/** What a step ends as that was stopped for this. */
+/** Returns the status of a step that ended because of this request. */
 export function stoppedStatus({ cause }: StopRequest): 'cancelled' | 'timed_out' | 'failed' {
   return cause === 'output_limit' ? 'failed' : cause;
 }
@@ -19,7 +19,7 @@ export function stoppedBeforeStart(request: StopRequest): StepOutcome {
 export function failedBeforeStart(error: SshError): StepOutcome {
   return {
     status: 'failed',
-    // Nothing was sent, so nothing is unknown: the target was not reached.
+    // Nothing was sent, so the outcome is certain: the target was simply not reached.
     reason: error.reason === 'connection_lost' ? 'unreachable' : error.reason,
     message: error.message.slice(0, 2000),
     advice: error.advice.slice(0, 2000),

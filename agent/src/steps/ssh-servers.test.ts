@@ -1,4 +1,5 @@
-// What is asked of every SSH server, and what each passes: docs/ssh-servers.md has the table.
+// The checks that every SSH server goes through, and which of them each one passes. The table is in
+// docs/ssh-servers.md.
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 // biome-ignore-start lint/style/noRestrictedImports: tests alone reach for the servers that test/ provides
@@ -29,13 +30,13 @@ const checks = {
     if (outcome.reason !== 'exit_code') return outcome.reason;
     return [outcome.exitCode, t.sink.stdout, t.sink.stderr].join() === "3,in\n,it's\n" ? 'ok' : 'garbled';
   },
-  /** What keeps itself on the target is collected to its end. */
+  /** A command that survives its agent is collected to its end. */
   survives: async (t: Setup) => {
     const outcome = await t.run({ command: 'echo kept; exit 4', survive_agent_restart: true });
     if (outcome.reason !== 'exit_code') return outcome.reason;
     return outcome.exitCode === 4 && t.sink.stdout.includes('kept') ? 'ok' : 'garbled';
   },
-  /** Nothing is left of a command that is cancelled, and that is seen. */
+  /** Nothing is left of a cancelled command, and the agent confirms it. */
   cancel: async (t: Setup) => {
     const running = t.run({ command: 'sleep 1000 & echo pid $!; wait' });
     const ended = running.then(({ reason }) => reason);
@@ -45,7 +46,7 @@ const checks = {
     const { status, reason } = await running;
     return status === 'cancelled' && !isRunning(seen[1]) ? 'ok' : reason;
   },
-  /** The way to another target leads through it. */
+  /** It works as a jump host. */
   jump: async (t: Setup) => {
     const jump = { target: { ...t.target, name: 'hop' }, credential: t.credential, checkAddresses: () => {} };
     const through = { ...t.target, jumps: [jump] };
@@ -81,18 +82,18 @@ const strict = [
   'PubkeyAcceptedAlgorithms ssh-ed25519',
 ];
 
-accountTest('OpenSSH passes all', async () => {
+accountTest('OpenSSH passes every check', async () => {
   expect(await passesOf(await setupExec({ account }))).toEqual(all);
 });
 
-accountTest('OpenSSH with few algorithms, and with one session for each connection, passes all', async () => {
+accountTest('OpenSSH with few algorithms, or with one session per connection, passes every check', async () => {
   const few = await setupExec({ account, hostKeys: ['rsa'], config: strict });
   expect(await passesOf(few)).toEqual(all);
   const one = await setupExec({ account, config: ['MaxSessions 1'] });
   expect(await passesOf(one)).toEqual(all);
 });
 
-accountTest('OpenSSH that asks for the password by keyboard-interactive passes all', async () => {
+accountTest('OpenSSH that asks for the password by keyboard-interactive passes every check', async () => {
   const t = await setupExec({ account, login: ['keyboard'] });
   t.credential = { kind: 'ssh_password', id: '8', version: 1, user: t.sshd.user, password: fixturePassword };
   const run = t.run;
@@ -100,7 +101,7 @@ accountTest('OpenSSH that asks for the password by keyboard-interactive passes a
   expect(await passesOf(t)).toEqual(all);
 });
 
-accountTest('OpenSSH with a forced command logs in, and starts nothing of ours', async () => {
+accountTest('OpenSSH with a forced command accepts the login, but starts none of our commands', async () => {
   const t = await setupExec({ account, config: ['ForceCommand echo only this'] });
   expect(await checks.connection(t)).toBe('ok');
   expect(await checks.command(t)).toBe('channel_refused');
@@ -113,7 +114,7 @@ for (const [name, passes] of [
   ['tinyssh', { ...all, jump: 'jump_host_failed' }],
 ] as const) {
   const missing = 'missing' in (await ensureOtherSshd(name));
-  (missing ? test.skip : accountTest)(`${name} passes what its row of the table says`, async () => {
+  (missing ? test.skip : accountTest)(`${name} passes the checks that its row of the table lists`, async () => {
     expect(await passesOf(setupExecOn(setupServer(await startOtherSshd(name))))).toEqual(passes);
   });
 }

@@ -1,5 +1,5 @@
-// The contract between the executor and a step type: a step type gets opened credentials, an output sink and
-// an abort signal, and answers with an outcome. It never throws for what a target does.
+// The contract between the executor and a step type: a step type is given opened credentials, an output sink and an
+// abort signal, and returns an outcome. It never throws because of something that a target does.
 import type {
   Binding,
   HostAuthority,
@@ -14,31 +14,31 @@ import type { Become } from '../ssh/become/become.ts';
 
 export type OutputStream = 'stdout' | 'stderr';
 
-/** Where a step's output goes: masked, chunked and spooled behind this interface. */
+/** Takes a step's output, which is masked, chunked and spooled behind this interface. */
 export interface OutputSink {
-  /** Takes the bytes at once; false asks the producer to pause until `drained()`. */
+  /** Always takes all the bytes; `false` asks the producer to pause until `drained()` resolves. */
   write(stream: OutputStream, bytes: Buffer): boolean;
   drained(): Promise<void>;
-  /** For output that is kept where it comes from until it is stored for good; undefined where that is not followed. */
+  /** For output that its source keeps until the server has stored it; undefined if positions are not tracked. */
   readonly kept?: KeptOutput;
 }
 
-/** Bytes of each stream, as the command printed them. */
+/** A position in each stream, in bytes as the command printed them (before masking). */
 export interface StreamOffsets {
   stdout: number;
   stderr: number;
 }
 
 export interface KeptOutput {
-  /** Called before the first output, when the rest of it is to be read on by whoever comes after this process. */
+  /** Called before the first output if a later process is to continue reading where this one stops. */
   follow(): void;
-  /** What was written here, or by an earlier process: the next bytes to write. */
+  /** What this process and earlier ones have written, so also the position of the next bytes to write. */
   written(): StreamOffsets;
-  /** Up to here the server has it, so that nobody will ask for it again. */
+  /** What the server has stored, so that nobody will ask for it again. */
   confirmed(): StreamOffsets;
 }
 
-/** What opens a target, already opened and checked against its bounds by the agent. */
+/** A credential that the agent has already decrypted and checked against its bounds. */
 export type OpenedCredential =
   | {
       kind: 'ssh_password';
@@ -56,25 +56,25 @@ export type OpenedCredential =
       /** OpenSSH or PEM text. */
       privateKey: string;
       passphrase?: string;
-      /** OpenSSH certificate of the key, as one line. */
+      /** OpenSSH certificate for the key, as one line. */
       certificate?: string;
-      /** For becoming another user there. */
+      /** Password for becoming another user on the target. */
       becomePassword?: string;
     }
   | WinrmCredential;
 
-/** `user`: `DOMAIN\name`, `name@domain`, or the name of a user of the host. */
+/** `user` is `DOMAIN\name`, `name@domain`, or the name of a local user of the host. */
 export type WinrmCredential = { id: string; version: number; user: string } & (
   | { kind: 'winrm_password'; password: string }
   /** PEM. */
   | { kind: 'winrm_certificate'; certificate: string; privateKey: string; passphrase?: string }
-  /** The file in base64. */
+  /** The keytab file, in base64. */
   | { kind: 'winrm_keytab'; keytab: string }
-  /** As the agent's policy file names it. */
+  /** The cache, as the agent's policy file names it. */
   | { kind: 'winrm_ticket_cache'; cache: string }
 );
 
-/** A user of a Windows host, as whom a scheduled task runs there; of the credential that is named by `id`. */
+/** The Windows user that a scheduled task runs as; `id` and `version` name the credential it comes from. */
 export interface RunAs {
   id: string;
   version: number;
@@ -89,104 +89,106 @@ export interface StepTarget {
   port: number;
   /** Accepted host keys: OpenSSH public key lines (`ssh-ed25519 AAAA…`), or `SHA256:…` of a key not seen yet. */
   hostKeys: string[];
-  /** Whose host certificates are accepted. */
+  /** Authorities whose host certificates are accepted. */
   hostAuthorities?: HostAuthority[];
-  /** Fingerprints that are refused whatever else says. */
+  /** Fingerprints of keys that are refused even if something else accepts them. */
   revokedHostKeys?: string[];
-  /** Where the server says; for one address to answer. */
+  /** Time for one address to answer, if the server sets it. */
   connectTimeoutS?: number;
-  /** Where the server says; between probes on a silent connection. */
+  /** Time between probes on a silent connection, if the server sets it. */
   keepaliveIntervalS?: number;
-  /** Which algorithms of SSH are taken; current ones unless told. */
+  /** SSH algorithms that are accepted; the default is current ones only. */
   algorithms?: SshAlgorithmPolicy;
-  /** SSH connections to it at the same time; the pool's own bound unless told. */
+  /** Limit on simultaneous SSH connections to the target; the default is the pool's own limit. */
   maxConnections?: number;
-  /** What the way leads through, the first one first. */
+  /** Jump hosts on the way to the target, nearest to the agent first. */
   jumps?: JumpHost[];
-  /** How it is reached where it speaks WinRM. */
+  /** How it is reached, if it is a WinRM target. */
   winrm?: LeaseWinrm;
 }
 
-/** An SSH server on the way to a target, with what opens it. */
+/** An SSH server on the way to a target, with its credential. */
 export interface JumpHost {
   target: Omit<StepTarget, 'jumps' | 'winrm'>;
   credential: OpenedCredential;
   checkAddresses(addresses: readonly string[]): void | Promise<void>;
 }
 
-/** Where a step type that moves files tells of them. */
+/** Takes what a step type that moves files reports about them. */
 export interface TransferSink {
-  /** How far it is. As often as it likes; what follows too fast is passed over. */
+  /** Reports progress. May be called as often as the step type likes; calls in quick succession are skipped. */
   progress(progress: TransferProgress): void;
-  /** What it has come to, once. */
+  /** Reports the result. Called once. */
   report(report: TransferReport): void;
 }
 
 export interface StepContext {
-  /** Names the attempt on the target, `<installation>.<step>.<epoch>`; also the value of OPSCONDUCTOR_ATTEMPT there. */
+  /** Identifies the attempt on the target, `<installation>.<step>.<epoch>`: the value of OPSCONDUCTOR_ATTEMPT there. */
   marker: string;
-  /** Names the attempt's directory on the target, where it has one. */
+  /** Name of the attempt's directory on the target, if it has one. */
   directoryName: string;
-  /** When an earlier process began it. */
+  /** When the attempt began, if an earlier process began it. */
   begunAt?: Date;
-  /** How often agents have taken it up from one another; left out where this one began it. */
+  /** How often the attempt has been taken over by another agent; left out if this agent began it. */
   collector?: number;
   target: StepTarget;
   credential: OpenedCredential;
-  /** Whom the command runs as where not as who logs in; what is looked for and ended on the target is, too. */
+  /** The user that the command runs as, if not the login user. Its processes are found and ended as that user, too. */
   become?: Become;
-  /** Whom the command runs as on a Windows host where not as who logs in. */
+  /** The user that the command runs as on a Windows host, if not the login user. */
   runAs?: RunAs;
-  /** Values that the rendered script of the configuration refers to. */
+  /** Values that the configuration's rendered script refers to. */
   bindings?: readonly Binding[];
   output: OutputSink;
   transfers: TransferSink;
-  /** The command is given a file to hand values on by, in OPSCONDUCTOR_OUTPUT. */
+  /** Whether the command gets a file for its outputs; OPSCONDUCTOR_OUTPUT holds the file's path. */
   outputFile?: boolean;
-  /** Whether a command may go on without its agent: the server must know how that may end. */
+  /** Whether the command may survive its agent. False if the server is too old to know the outcomes of that. */
   maySurvive: boolean;
-  /** Asks the server for files, and hands artifacts over. Rejects with the signal's reason alone. */
+  /** Asks the server for files, and gives it artifacts. Rejects only with the signal's reason. */
   askServer: AskServer;
   /** Aborted to stop the attempt; its reason is a `StopRequest`. */
   signal: AbortSignal;
-  /** Called just before the remote command starts, again if that was put off; rejects when the lease allows no start. */
+  /**
+   * Called just before the remote command starts, and again if the start was delayed; rejects if the lease forbids it.
+   */
   beforeStart(how?: BeforeStart): Promise<void>;
   /**
-   * Checks the addresses that the target's name resolved to against the credential's bounds, before any is dialled.
-   * Throws an `SshError` of reason `credential_bounds`.
+   * Checks the addresses that the target's name resolved to against the credential's bounds, before any is dialed.
+   * @throws SshError with the reason `credential_bounds`
    */
   checkAddresses(addresses: readonly string[]): void | Promise<void>;
 }
 
 export interface BeforeStart {
   /**
-   * Set where the command goes on without this process: what of the configuration `reattach` will need. It is written
-   * to the agent's disk.
+   * Set if the command survives this process: the part of the configuration that `reattach` will need. It is written to
+   * the agent's disk.
    */
   survivesWith: unknown;
 }
 
-/** Another agent collects what the command prints: this one has nothing to tell of it any more. */
+/** Thrown when another agent now collects the command's output, so that this one has nothing more to report. */
 export class TakenOverElsewhere extends Error {
   override readonly name = 'TakenOverElsewhere';
 }
 
 export interface StopRequest {
   cause: 'cancelled' | 'timed_out' | 'output_limit';
-  /** Between TERM and KILL, in ms. */
+  /** Time between TERM and KILL, in ms. */
   killGraceMs: number;
 }
 
 export interface StepType<Config> {
   readonly type: string;
   execute(config: Config, context: StepContext): Promise<StepOutcome>;
-  /** Takes up an attempt that an earlier process, here or elsewhere, has begun. */
+  /** Continues an attempt that an earlier process began, on this agent or another one. */
   reattach?(config: Config, context: StepContext): Promise<StepOutcome>;
-  /** What of a configuration `reattach` needs, to be written to this agent's disk. */
+  /** Returns the part of a configuration that `reattach` needs, to be written to this agent's disk. */
   toReattach?(config: Config): unknown;
-  /** What the command has written to the file that it was given; its problem where that can't be read. Never rejects. */
+  /** Returns what the command wrote to its output file, or the problem if that can't be read. Never rejects. */
   readOutputFile?(context: AttemptOnTarget): Promise<Buffer | { problem: string }>;
-  /** The attempt's end is confirmed: removes what is kept of it on the target. */
+  /** Removes what the target keeps for the attempt. Called once the attempt's end is confirmed. */
   remove?(
     context: AttemptOnTarget,
     kept: { command: boolean; outputFile: boolean },
@@ -194,7 +196,7 @@ export interface StepType<Config> {
   ): Promise<void>;
 }
 
-/** What finding an attempt on its target takes. */
+/** What is needed to find an attempt on its target. */
 export type AttemptOnTarget = Pick<
   StepContext,
   'marker' | 'directoryName' | 'target' | 'credential' | 'become' | 'checkAddresses'

@@ -1,4 +1,4 @@
-// Transfers as another user than who logs in, by the real sudo and su.
+// Transfers as a different user from the one who logs in, with the real sudo and su.
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -18,7 +18,7 @@ const asRoot = (password?: string): { become: Become } => ({
   become: { method: 'sudo', user: 'root', password },
 });
 
-/** With a directory at the target that nobody but root enters. */
+/** Sets up transfers with a directory on the target that only root may enter. */
 async function setup(sudoers: string[] = [withPassword], more: Partial<FixtureAccount> = {}) {
   const t = await setupTransfers({ account: { name: 'opsdeploy', sudoers, ...more } });
   await mkdir(join(t.remote, 'closed'), { mode: 0o700 });
@@ -32,7 +32,7 @@ async function fill(t: SftpSetup): Promise<string> {
   return join(t.local, 'set');
 }
 
-sudoTest('files go to where only root may write, and come back from there, by sudo', async () => {
+sudoTest('with sudo, files go to a place where only root may write, and come back', async () => {
   const t = await setup();
   const set = await fill(t);
   const seen: string[] = [];
@@ -54,7 +54,7 @@ sudoTest('files go to where only root may write, and come back from there, by su
   expect((await readdir(t.closed)).sort()).toEqual(['checksum', 'size']);
 });
 
-sudoTest('as whoever logs in, the same is refused; a mirror as root deletes what only root may', async () => {
+sudoTest('as the login user the same is refused; a mirror as root deletes what only root may delete', async () => {
   const t = await setup(['opsdeploy ALL=(ALL) NOPASSWD: ALL']);
   const file = await t.put('local', 'set/f', 'new');
   await writeFile(join(t.closed, 'old'), 'old', { mode: 0o600 });
@@ -66,7 +66,7 @@ sudoTest('as whoever logs in, the same is refused; a mirror as root deletes what
   expect(await readdir(t.closed)).toEqual(['f']);
 });
 
-sudoTest('~ is the home directory of whom it becomes, also by su', async () => {
+sudoTest('~ is the home directory of the user it becomes, also with su', async () => {
   const t = await setup();
   const file = await t.put('local', 'f', 'x');
   const become: Become = { method: 'su', user: 'opsother', password: fixturePassword };
@@ -75,7 +75,7 @@ sudoTest('~ is the home directory of whom it becomes, also by su', async () => {
   expect((await stat(join(t.sshd.dir, 'other/placed'))).uid).toBe(20002);
 });
 
-sudoTest('what stands in the way of becoming another user is told as of a command', async () => {
+sudoTest('failures to become another user are reported as for a command', async () => {
   const t = await setup(['opsdeploy ALL=(opsother) ALL']);
   const file = await t.put('local', 'f', 'x');
   const places = { local_path: file, remote_path: `${t.closed}/f` };

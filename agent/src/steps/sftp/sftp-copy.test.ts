@@ -19,7 +19,7 @@ import { type SftpSetup, setupTransfers } from './sftp-setup.ts';
 
 const mode = async (path: string) => ((await lstat(path)).mode & 0o7777).toString(8);
 
-/** All below a directory: path, kind, mode and content or target, one line each. */
+/** Returns everything below a directory: path, kind, mode and content or target, one line each. */
 async function treeOf(directory: string, at = ''): Promise<string[]> {
   const names = (await readdir(join(directory, at))).sort();
   const lines: string[] = [];
@@ -39,7 +39,7 @@ async function treeOf(directory: string, at = ''): Promise<string[]> {
   return lines;
 }
 
-sshTest('a file goes up and comes back, as large as it is', async () => {
+sshTest('a file of any size goes up and comes back', async () => {
   const t = await setupTransfers();
   const bytes = Buffer.alloc(5_000_000, 'a line of text that repeats\n');
   const file = await t.put('local', 'app.tar', bytes);
@@ -114,12 +114,12 @@ async function putTree(t: SftpSetup, top: string): Promise<void> {
     }
   }
   await t.put('local', `${top}/large`, Buffer.alloc(9_000_000, 'large'));
-  // Whoever fills and reads them must be able to.
+  // Their owner can still fill and read them.
   for (const path of directories.slice(1))
     await chmod(join(t.local, path), 0o500 + 0o200 * random(2) + random(0o100));
 }
 
-sshTest('a tree of 2,000 entries goes up, comes back and is the same', async () => {
+sshTest('a tree of 2,000 entries goes up and comes back unchanged', async () => {
   const t = await setupTransfers();
   await putTree(t, 'site');
   const keep = { preserve_permissions: true, preserve_times: true };
@@ -143,7 +143,7 @@ sshTest('a tree of 2,000 entries goes up, comes back and is the same', async () 
 });
 
 sshTest.each(['upload', 'download'] as const)(
-  'a link that leads in a circle fails alone when an %s follows links, and what leads elsewhere is copied',
+  'when an %s follows links, a circular link fails alone, and other links are copied as what they lead to',
   async (type) => {
     const t = await setupTransfers();
     const side = type === 'upload' ? ('local' as const) : ('remote' as const);
@@ -163,7 +163,7 @@ sshTest.each(['upload', 'download'] as const)(
       reason: 'path_refused',
       message: expect.stringContaining('would never end'),
     });
-    // By way of `beside` the circle is found too.
+    // The circle is also found through `beside`.
     expect(report?.totals).toMatchObject({ created: 4, failed: 4 });
     const copied = side === 'local' ? t.remote : t.local;
     expect((await readdir(join(copied, 'set'), { recursive: true })).sort()).toEqual([
@@ -180,7 +180,7 @@ sshTest.each(['upload', 'download'] as const)(
 );
 
 const asRoot = process.getuid?.() === 0;
-sshTest('owners come along where they may be given, and are told of where not', async ({ skip }) => {
+sshTest('owners are kept if the user may set them, and reported if not', async ({ skip }) => {
   if (!asRoot) skip('only root gives files to others');
   const t = await setupTransfers();
   for (const side of ['remote', 'local'] as const) {
@@ -201,7 +201,7 @@ sshTest('owners come along where they may be given, and are told of where not', 
   expect(await readdir(join(t.remote, 'up'), { recursive: true })).toEqual(['d']);
 });
 
-sshTest('nothing outside the roots is read or written, by dots or by links', async () => {
+sshTest('nothing outside the roots is read or written through dots or links', async () => {
   const t = await setupTransfers();
   await t.put('remote', 'secret', 'not for you');
   await symlink(t.remote, join(t.local, 'way-out'));
@@ -243,7 +243,7 @@ sshTest('a root for reading is not written to', async () => {
   expect(down.outcome).toMatchObject({ status: 'failed', reason: 'path_refused' });
 });
 
-sshTest('a root for reading inside one for writing is not written to, by way of a link either', async () => {
+sshTest('a root for reading inside one for writing is not written to, not even through a link', async () => {
   const t = await setupTransfers(
     {},
     (path) => ({
@@ -272,7 +272,7 @@ sshTest('a root for reading inside one for writing is not written to, by way of 
   expect(await readdir(join(t.local, 'kept'), { recursive: true })).toEqual(['d']);
 });
 
-sshTest('a file that is named by a link has the name that was asked for, not one of the target', async () => {
+sshTest('a file copied through a link gets the name that was asked for, not that of the link’s target', async () => {
   const t = await setupTransfers();
   await t.put('remote', '.bashrc', 'evil');
   await symlink('.bashrc', join(t.remote, 'report'));
@@ -284,7 +284,7 @@ sshTest('a file that is named by a link has the name that was asked for, not one
   expect(await readdir(t.local)).toEqual(['report']);
 });
 
-sshTest('one bad file keeps none of the others from being copied', async () => {
+sshTest('one bad file does not keep the others from being copied', async () => {
   const t = await setupTransfers();
   for (const name of ['a', 'b', 'c']) await t.put('local', `set/${name}`, name);
   await t.put('remote', 'set/b/in the way', 'x');
@@ -304,7 +304,7 @@ sshTest('one bad file keeps none of the others from being copied', async () => {
   expect(await readFile(join(t.remote, 'set/c'), 'utf8')).toBe('c');
 });
 
-sshTest('what is there is replaced, kept or refused as the step says', async () => {
+sshTest('existing files are replaced, kept or refused as the step says', async () => {
   const t = await setupTransfers();
   const file = await t.put('local', 'f', 'new');
   const remote = await t.put('remote', 'f', 'old');

@@ -1,4 +1,4 @@
-// Step type sftp.download: to a path on the agent, or to artifacts of the run.
+// Step type sftp.download: copies files from the target to a path on the agent, or to artifacts of the run.
 import { limits, type SftpDownloadConfig } from '@opsconductor/protocol';
 import { type Contents, toArtifacts } from '../../contents/with-contents.ts';
 import { runTransfer, type TransferDeps } from '../../sftp/run-transfer.ts';
@@ -11,7 +11,7 @@ export function sftpDownload(deps: TransferDeps, contents: Contents): StepType<S
     execute: (config, context) => {
       const plan = copyPlan('pull', config);
       if (config.artifact !== true) return runTransfer(deps, plan, context);
-      // Only files become artifacts, and as many of them and of their bytes as the server keeps.
+      // Only files become artifacts, and only as many files and bytes as the server keeps.
       const staged = {
         ...plan,
         symlinks: config.symlinks ?? 'skip',

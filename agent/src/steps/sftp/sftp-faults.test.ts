@@ -20,10 +20,10 @@ import { type SftpSetup, setupTransfers } from './sftp-setup.ts';
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
 const large = Buffer.alloc(9_000_000);
 for (let at = 0; at < large.length; at += 4) large.writeUInt32LE((at * 2_654_435_761) % 4_294_967_296, at);
-/** Slow enough to do something in the middle. */
+/** Slow enough for a test to act in the middle of a transfer. */
 const slow = { bandwidth_limit: 6_000 };
 
-/** Resolves when so many bytes of an unfinished file are in the directory. */
+/** Resolves when the directory holds this many bytes of an unfinished file. */
 async function half(directory: string, bytes = 5_500_000): Promise<void> {
   await vi.waitFor(
     async () => {
@@ -41,7 +41,7 @@ async function uploadLarge(t: SftpSetup, more: object = {}) {
   return t.run('upload', { local_path: file, remote_path: join(t.remote, 'large'), ...more });
 }
 
-sshTest('a cut connection is opened again, and the file is gone on with', async () => {
+sshTest('a cut connection is opened again, and the file is resumed', async () => {
   const t = await setupTransfers();
   const running = uploadLarge(t, { ...slow, verify: 'checksum' });
   await half(t.remote);
@@ -54,7 +54,7 @@ sshTest('a cut connection is opened again, and the file is gone on with', async 
   expect(await readdir(t.remote)).toEqual(['large']);
 });
 
-sshTest('a transfer that was cut off leaves nothing half, and the next run goes on with it', async () => {
+sshTest('an upload that was cut off leaves no incomplete file under the name, and the next run resumes it', async () => {
   const t = await setupTransfers();
   await t.put('remote', 'large', 'the old one');
   await chmod(join(t.remote, 'large'), 0o666);
@@ -69,7 +69,7 @@ sshTest('a transfer that was cut off leaves nothing half, and the next run goes 
   expect(sha256(await readFile(join(t.remote, 'large')))).toBe(sha256(large));
 });
 
-sshTest('a download that was cut off leaves nothing half, and the next run goes on with it', async () => {
+sshTest('a download that was cut off leaves no incomplete file under the name, and the next run resumes it', async () => {
   const t = await setupTransfers();
   await t.put('remote', 'large', large);
   await t.put('local', 'large', 'the old one');
@@ -86,7 +86,7 @@ sshTest('a download that was cut off leaves nothing half, and the next run goes 
   expect(await readdir(t.local)).toEqual(['large']);
 });
 
-sshTest('what was left of another content is not gone on with', async () => {
+sshTest('a partial file of other content is not resumed', async () => {
   const t = await setupTransfers();
   const running = uploadLarge(t, { ...slow, retries: 0 });
   await half(t.remote);
@@ -99,7 +99,7 @@ sshTest('what was left of another content is not gone on with', async () => {
   expect(sha256(await readFile(join(t.remote, 'large')))).toBe(sha256(large));
 });
 
-sshTest('a download that was cancelled says so, and leaves nothing under the name', async () => {
+sshTest('a cancelled download says so, and leaves nothing under the name', async () => {
   const t = await setupTransfers();
   await t.put('remote', 'large', large);
   const running = t.run('download', {
@@ -115,7 +115,7 @@ sshTest('a download that was cancelled says so, and leaves nothing under the nam
 });
 
 sshTest.each(['upload', 'download'] as const)(
-  'directories have their permissions also where the %s that made them was cancelled',
+  'directories have their permissions even if the %s that made them was cancelled',
   async (type) => {
     const t = await setupTransfers();
     const [from, to] = type === 'upload' ? (['local', 'remote'] as const) : (['remote', 'local'] as const);
@@ -123,7 +123,7 @@ sshTest.each(['upload', 'download'] as const)(
     await t.put(from, 'set/d/done/f', '');
     const modes = { set: 0o755, 'set/d': 0o775, 'set/d/e': 0o705, 'set/d/done': 0o755 };
     for (const [path, mode] of Object.entries(modes)) await chmod(join(t[from], path), mode);
-    // Where nobody may write its owner may all the same: the next try has to fill it.
+    // A directory that is read-only at the source stays writable for its owner: the next try has to fill it.
     await chmod(join(t[from], 'set/d/e'), 0o505);
     onTestFinished(() => chmod(join(t[from], 'set/d/e'), 0o705));
     const running = t.run(type, {
@@ -141,7 +141,7 @@ sshTest.each(['upload', 'download'] as const)(
   },
 );
 
-sshTest('a file that changes while it is read is not put in its place', async () => {
+sshTest('a file that changes while it is read does not get its final name', async () => {
   const t = await setupTransfers();
   const running = uploadLarge(t, { ...slow, retries: 0 });
   await half(t.remote, 1_000_000);
@@ -150,11 +150,11 @@ sshTest('a file that changes while it is read is not put in its place', async ()
   expect(await readdir(t.remote)).toEqual([]);
 });
 
-sshTest('a right that is lost in mid transfer is told, and once it is back the rest is copied', async () => {
+sshTest('a permission lost during a transfer is reported, and once it is back the rest is copied', async () => {
   const t = await setupTransfers();
   const running = uploadLarge(t, { ...slow, retries: 0 });
   await half(t.remote);
-  // Of its owner too: where the suite runs as a plain user, that is who logs in.
+  // Also for the owner: if the suite runs as a plain user, the owner is the one who logs in.
   await chmod(t.remote, 0o555);
   expect((await running).outcome).toMatchObject({ status: 'failed', reason: 'permission_denied' });
   expect(await readdir(t.remote)).not.toContain('large');
@@ -164,7 +164,7 @@ sshTest('a right that is lost in mid transfer is told, and once it is back the r
 });
 
 sshTest.each(['upload', 'download'] as const)(
-  'a destination that is replaced by a link in mid %s leads nowhere',
+  'a destination that is replaced by a link during the %s does not lead elsewhere',
   async (type) => {
     const t = await setupTransfers();
     const [source, destination] =
@@ -186,7 +186,7 @@ sshTest.each(['upload', 'download'] as const)(
     await symlink('elsewhere', at('set'));
     const { outcome } = await running;
     expect(await readdir(at('elsewhere'))).toEqual([]);
-    // The agent holds its directories open; on the target what has begun is not found again by its path.
+    // The agent holds its own directories open; on the target the started file is no longer found by its path.
     if (type === 'download') expect(sha256(await readFile(at('moved/large')))).toBe(sha256(large));
     else expect(outcome).toMatchObject({ status: 'failed', reason: 'path_missing' });
   },
@@ -195,7 +195,7 @@ sshTest.each(['upload', 'download'] as const)(
 sshTest.each([
   ['a server without SFTP', 'Subsystem sftp /bin/false', 'sshd_config'],
   ['something else in its place', 'Subsystem sftp /bin/echo hello there, this is no SFTP', 'start-up file'],
-])('%s is told apart', async (_, line, advice) => {
+])('%s has its own message', async (_, line, advice) => {
   const t = await setupTransfers({ config: [line] });
   const file = await t.put('local', 'f', 'x');
   const { outcome } = await t.run('upload', { local_path: file, remote_path: join(t.remote, 'f') });
@@ -206,7 +206,7 @@ sshTest.each([
   });
 });
 
-sshTest('a link in the place of a directory is not entered, on either side', async () => {
+sshTest('a link in place of a directory is not entered, on either side', async () => {
   const t = await setupTransfers();
   await t.put('local', 'set/d/f', 'x');
   await mkdir(join(t.remote, 'set'));

@@ -1,11 +1,15 @@
-// Trees whose names are any bytes that Linux takes, by each way that files go: alone, in a tar stream, by the SCP protocol.
+// Trees with names of any bytes that Linux allows, copied in each way: one by one, in a tar stream, by the SCP
+// protocol.
 import { lstat, mkdir, readdir, readFile, readlink, symlink, writeFile } from 'node:fs/promises';
 import { expect } from 'vitest';
 import { sshTest } from '../../ssh/sshd-setup.ts';
 import { type SftpSetup, setupTransfers } from './sftp-setup.ts';
 
 const bytes = (text: string) => Buffer.from(text, 'latin1');
-/** No UTF-8, what becomes the same where bytes are replaced, cut off and overlong characters, and the sign for all that. */
+/**
+ * Not UTF-8: names that would be the same if invalid bytes were replaced, truncated and overlong characters, and the
+ * replacement character itself.
+ */
 const odd = ['caf\xe9', 'caf\xe8', '\xff', '\xc3', '\xe2\x82', '\xc0\xaf', '\xed\xa0\x80', '\xef\xbf\xbd'];
 const lines = ['new\nline', '\n', ' ', "it's $(x) \\n\x1b[2J"];
 const directories = ['plain', 'dir\xe9', 'dir\xe9/\xff\xfe'];
@@ -19,7 +23,7 @@ async function fill(top: string, names: readonly string[]): Promise<void> {
   }
 }
 
-/** Every path below it, as bytes, with what it is. */
+/** Returns every path below `top`, as bytes, with its kind and content. */
 async function treeOf(top: string): Promise<string[]> {
   const found: string[] = [];
   const visit = async (path: string): Promise<void> => {
@@ -65,7 +69,7 @@ sshTest.each([
   await writeFile(`${t.local}/set/large`, Buffer.alloc(1_100_000, 'x'));
   const whole = await thereAndBack(t, ['upload', 'download'], more);
   expect(whole).toHaveLength(directories.length * (odd.length + lines.length) + 2);
-  // What a person and the server are told of is text, each name another one.
+  // People and the server are shown text, and different names stay different.
   const shown = await t.run('sync', {
     local_path: `${t.local}/set`,
     remote_path: `${t.remote}/new`,
@@ -78,7 +82,7 @@ sshTest.each([
   expect(new Set(paths).size).toBe(paths.length);
 });
 
-sshTest('a mirror tells names of other bytes apart, and deletes the right one', async () => {
+sshTest('a mirror distinguishes names that differ only in invalid bytes, and deletes the right one', async () => {
   const t = await setupTransfers();
   const places = { local_path: `${t.local}/set`, remote_path: `${t.remote}/set` };
   await mkdir(places.local_path);

@@ -1,4 +1,4 @@
-// From the configurations of step types that move files to the plan of a transfer.
+// Turns the configuration of a step type that moves files into the plan of a transfer.
 import type {
   SftpDownloadConfig,
   SftpSyncConfig,
@@ -18,7 +18,7 @@ export function copyPlan(direction: Direction, config: SftpUploadConfig | SftpDo
   return {
     ...conductOf(config),
     direction,
-    // Where something of the server stands in its place, the transfer is given another path.
+    // Without a local path it is a server's file or artifacts that are moved, and the caller sets the path.
     localPath: config.local_path ?? '/',
     remotePath: config.remote_path,
     createDirectories: config.create_directories ?? false,
@@ -27,7 +27,7 @@ export function copyPlan(direction: Direction, config: SftpUploadConfig | SftpDo
     preservePermissions: config.preserve_permissions ?? false,
     preserveTimes: config.preserve_times ?? false,
     preserveOwner: 'preserve_owner' in config && config.preserve_owner === true,
-    // A file of the server has no permissions of its own.
+    // A file from the server has no permissions of its own.
     fileMode: modeOf(config.mode ?? ('file' in config && config.file !== undefined ? '0644' : undefined)),
     directoryMode: modeOf(config.directory_mode),
     isSync: false,
@@ -47,7 +47,7 @@ export function syncPlan(config: SftpSyncConfig): TransferPlan {
     overwrite: mode === 'mirror' ? 'different' : 'update',
     compare: config.compare ?? 'time',
     preservePermissions: config.preserve_permissions ?? true,
-    // The next comparison goes by them.
+    // The next sync compares them.
     preserveTimes: true,
     preserveOwner: config.preserve_owner ?? false,
     fileMode: undefined,

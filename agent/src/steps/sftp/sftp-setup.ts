@@ -1,4 +1,4 @@
-// For tests: transfers between a root of the agent and the home directory of a user on a real sshd.
+// For tests: transfers between a file root of the agent and a directory that a user of a real sshd may write to.
 import { spawnSync } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -25,11 +25,11 @@ export interface Transferred {
 }
 
 export interface SftpSetup extends SshSetup {
-  /** The one root of the agent. */
+  /** The agent's only file root. */
   local: string;
-  /** Where the user may write. */
+  /** A directory on the target that its user may write to. */
   remote: string;
-  /** Writes a file and the directories above it; returns its path. */
+  /** Writes a file, making the directories above it, and returns its path. */
   put(side: 'local' | 'remote', path: string, content: string | Buffer): Promise<string>;
   run(
     type: 'upload' | 'download' | 'sync' | 'copy',
@@ -39,7 +39,7 @@ export interface SftpSetup extends SshSetup {
   stop(cause?: StopRequest['cause']): void;
 }
 
-/** Also directories that nobody may write to: only root removes what is in them all the same. */
+/** Makes everything writable first: only root could remove what is in read-only directories. */
 async function removeTree(dir: string): Promise<void> {
   spawnSync('chmod', ['-R', 'u+rwX', dir]);
   await rm(dir, { recursive: true, force: true });
@@ -48,7 +48,7 @@ async function removeTree(dir: string): Promise<void> {
 export async function setupTransfers(
   sshd: Parameters<typeof setupSshd>[0] = {},
   policyOf: (root: string) => AgentPolicy = (path) => ({ fileRoots: [{ path, mayWrite: true }] }),
-  /** Called before the server starts, which has a view of its own of what is mounted. */
+  /** Called before the server starts, which has its own view of what is mounted. */
   prepare: (places: { local: string; remote: string }) => void = () => undefined,
 ): Promise<SftpSetup> {
   const dir = await realpath(await mkdtemp(join(tmpdir(), 'opsconductor-transfer-')));

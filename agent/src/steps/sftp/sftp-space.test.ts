@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { type SftpSetup, setupTransfers } from './sftp-setup.ts';
 
-/** A file system of 3 MiB in the place of a directory, for as long as the test lasts. */
+/** Mounts a file system of 3 MiB on a directory for the duration of the test. */
 function makeSmall(directory: string): void {
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=3m,mode=777', 'tmpfs', directory]);
   onTestFinished(() => {
@@ -40,7 +40,7 @@ mountTest.each(['upload', 'download'] as const)(
   },
 );
 
-mountTest('a file that has no room is not begun', async () => {
+mountTest('a file that does not fit is not started', async () => {
   const t = await setupTransfers({}, undefined, ({ remote }) => makeSmall(remote));
   const file = await t.put('local', 'large', Buffer.alloc(5_000_000));
   const { outcome } = await t.run('upload', { local_path: file, remote_path: join(t.remote, 'large') });

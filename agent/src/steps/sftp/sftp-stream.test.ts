@@ -1,4 +1,4 @@
-// Many small files at once, by a tar stream where the target has one: here one that can be told to misbehave.
+// Many small files at once, in a tar stream. The target's tar is a stand-in that can be told to misbehave.
 import { createHash } from 'node:crypto';
 import { chmod, mkdir, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,11 +12,11 @@ const odd = ['a\nnew line', '-rf', "it's $(x) \\n", '\u00e9', 'x'.repeat(250), '
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
 
 interface StreamSetup extends SftpSetup {
-  /** What `tar` was called with, a line each. */
+  /** Returns the arguments of each call of `tar`, one line each. */
   calls(): Promise<string[]>;
-  /** 8 directories with 12 files each, below `top`. */
+  /** Makes 8 directories with 12 files each below `top`. */
   fill(side: 'local' | 'remote', top: string): Promise<Map<string, string>>;
-  /** SHA-256 of all files below a directory. */
+  /** Returns the SHA-256 of all files below a directory. */
   filesOf(directory: string): Promise<Map<string, string>>;
   leftovers(): Promise<string[]>;
 }
@@ -67,7 +67,7 @@ async function setup(tar = 'exec $tar "$@"'): Promise<StreamSetup> {
   };
 }
 
-sshTest('many small files go up and come back in a few streams, as they are', async () => {
+sshTest('many small files go up and come back unchanged, in a few streams', async () => {
   const t = await setup();
   const files = await t.fill('local', 'set');
   const preserve = { preserve_permissions: true, preserve_times: true };
@@ -93,7 +93,7 @@ sshTest('many small files go up and come back in a few streams, as they are', as
   expect(await t.leftovers()).toEqual([]);
 });
 
-sshTest('files that are replaced keep their modes, and what lies between them stays', async () => {
+sshTest('replaced files keep their modes, and other files between them stay', async () => {
   const t = await setup();
   const files = await t.fill('local', 'set');
   await t.fill('remote', 'set');
@@ -140,7 +140,7 @@ sshTest.each([
   expect(await t.filesOf(back)).toEqual(files);
   expect((await t.calls()).length).toBeGreaterThan(0);
   expect(await t.leftovers()).toEqual([]);
-  // No content is taken for a word to the shell that removes what is left.
+  // No file's content is taken for an order to the shell that removes leftovers.
   expect(await readdir(t.remote)).toContain('keep');
 });
 
@@ -157,9 +157,9 @@ sshTest('a file that may not be read fails alone', async () => {
 });
 
 sshTest(
-  'a connection that is cut in the middle of a stream leaves nothing behind, and the rest is done',
+  'a connection that is cut in the middle of a stream leaves nothing behind, and the rest is copied',
   async () => {
-    // It ends what answers for the connection.
+    // Kills the sshd process that serves the connection.
     const cut =
       'p=$PPID; while read -r a name b parent c < /proc/$p/stat; do case $name in "(sshd"*) kill -9 $p; exit 2;; esac; p=$parent; done';
     const t = await setup(`head -c 20000 | $tar "$@" 2>/dev/null; ${cut}`);
@@ -167,14 +167,14 @@ sshTest(
     const places = { local_path: join(t.local, 'set'), remote_path: join(t.remote, 'set') };
     const { outcome } = await t.run('upload', places);
     expect(outcome).toMatchObject({ status: 'succeeded' });
-    // What is left is removed by a shell on the target, once it sees that nobody is there.
+    // A shell on the target removes leftovers once it notices that the agent is gone.
     await vi.waitFor(async () => expect(await t.leftovers()).toEqual([]), { timeout: 20_000 });
     expect(await t.filesOf(places.remote_path)).toEqual(files);
     expect((await t.calls()).length).toBeGreaterThan(0);
   },
 );
 
-sshTest('a stop ends a stream that goes on', async () => {
+sshTest('a stop ends a stream that is still running', async () => {
   const t = await setup(
     'head -c 20000 | $tar "$@" 2>/dev/null; while [ -e ../remote/hold ]; do sleep 0.05; done',
   );

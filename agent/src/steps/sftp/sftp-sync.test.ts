@@ -6,7 +6,7 @@ import { setupTransfers } from './sftp-setup.ts';
 
 const names = async (directory: string) => (await readdir(directory, { recursive: true })).sort();
 
-/** A destination that the target's user may change, with what an earlier state of the source has left there. */
+/** Sets up a destination that the target's user owns and that holds an earlier state of the source. */
 async function setupSync() {
   const t = await setupTransfers();
   for (const [path, content] of Object.entries({
@@ -20,7 +20,7 @@ async function setupSync() {
   const destination = join(t.remote, 'site');
   await mkdir(destination);
   await chmod(destination, 0o777);
-  // Who may not change it may not give it the source's times either.
+  // Only its owner may give it the source's times.
   if (process.getuid?.() === 0) await chown(destination, 20_001, 20_001);
   await utimes(join(source, 'same'), 1_600_000_000, 1_600_000_000);
   const sync = (config: object = {}) =>
@@ -68,7 +68,7 @@ sshTest(
   },
 );
 
-sshTest('more than may be deleted ends it before anything is changed', async () => {
+sshTest('more deletions than allowed end the step before anything is changed', async () => {
   const t = await setupSync();
   for (const name of ['a', 'b', 'c']) await t.put('remote', `site/${name}`, 'x');
   const { outcome } = await t.sync({ delete: true, max_delete: 2 });
@@ -76,7 +76,7 @@ sshTest('more than may be deleted ends it before anything is changed', async () 
   expect(await names(t.destination)).toEqual(['a', 'b', 'c']);
 });
 
-sshTest('a dry run tells what it would do and does nothing', async () => {
+sshTest('a dry run reports what it would do and does nothing', async () => {
   const t = await setupSync();
   await t.put('remote', 'site/gone', 'x');
   const { outcome, stdout, report } = await t.sync({ delete: true, dry_run: true });
@@ -92,7 +92,7 @@ sshTest('a dry run tells what it would do and does nothing', async () => {
   expect(await names(t.destination)).toEqual(['gone']);
 });
 
-sshTest('an update keeps what is newer at the destination', async () => {
+sshTest('an update keeps files that are newer at the destination', async () => {
   const t = await setupSync();
   await t.put('remote', 'site/changed', 'their own');
   await utimes(join(t.destination, 'changed'), 2_000_000_000, 2_000_000_000);
@@ -103,7 +103,7 @@ sshTest('an update keeps what is newer at the destination', async () => {
   expect(await names(t.destination)).toContain('extra');
 });
 
-sshTest('a comparison by checksum sees what size and time do not tell', async () => {
+sshTest('a comparison by checksum finds changes that size and time do not show', async () => {
   const t = await setupSync();
   await t.sync();
   await t.put('local', 'site/same', 'SAME');
@@ -113,7 +113,7 @@ sshTest('a comparison by checksum sees what size and time do not tell', async ()
   expect(await readFile(join(t.destination, 'same'), 'utf8')).toBe('SAME');
 });
 
-sshTest('a pull makes the agent’s directory as the target’s is', async () => {
+sshTest('a pull makes the agent’s directory like the target’s', async () => {
   const t = await setupSync();
   await t.put('remote', 'site/a/b', 'from there');
   const { outcome } = await t.sync({ direction: 'pull', delete: true });

@@ -1,4 +1,4 @@
-// Step type sftp.sync.
+// Step type sftp.sync: makes one directory tree like another, between agent and target.
 import type { SftpSyncConfig } from '@opsconductor/protocol';
 import { runTransfer, type TransferDeps } from '../../sftp/run-transfer.ts';
 import type { StepType } from '../step-type.ts';

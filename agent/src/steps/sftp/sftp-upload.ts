@@ -1,4 +1,4 @@
-// Step type sftp.upload: of a path on the agent, or of a file of the server.
+// Step type sftp.upload: copies a path on the agent, or a file from the server, to the target.
 import type { SftpUploadConfig } from '@opsconductor/protocol';
 import { type Contents, fromServerFile } from '../../contents/with-contents.ts';
 import { runTransfer, type TransferDeps } from '../../sftp/run-transfer.ts';

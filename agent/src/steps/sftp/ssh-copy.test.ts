@@ -22,7 +22,7 @@ import { setupTransfers } from './sftp-setup.ts';
 const rootTest = process.getuid?.() === 0 ? sshTest : test.skip;
 const withoutSftp = { config: ['Subsystem sftp /bin/false'] };
 
-sshTest('a tree is copied by SCP where there is no SFTP, and comes back the same', async () => {
+sshTest('a tree is copied by SCP if there is no SFTP, and comes back unchanged', async () => {
   const t = await setupTransfers(withoutSftp);
   const large = Buffer.alloc(2_000_000, 'line of text\n');
   await t.put('local', 'set/large', large);
@@ -95,13 +95,13 @@ sshTest.each([
   await pull('app', 'whole/');
   await pull('app/f', 'into/');
   await pull('app/f', 'as');
-  // What the destination is called leads elsewhere, which a slash at the end allows.
+  // The destination is a link to another directory, which a slash at the end allows.
   await mkdir(join(t.local, 'other'));
   await symlink('other', join(t.local, 'link'));
   await pull('app', 'link/');
   const found = (await readdir(t.local, { recursive: true })).filter((name) => !name.startsWith('link/'));
   expect(found.sort()).toEqual(['as', 'into', 'into/f', 'link', 'other', 'other/f', 'whole', 'whole/f']);
-  // The root of the agent itself: all that is in the directory.
+  // Into the agent's file root itself: the content of the directory.
   await pull('app', '');
   expect((await readdir(t.local)).sort()).toEqual(['as', 'f', 'into', 'link', 'other', 'whole']);
 });
@@ -153,11 +153,11 @@ sshTest.each([
     await t.put('local', 'set/d/new', 'new');
     await t.put('local', 'set/d/-x', 'new');
     for (const name of ['f', 'new', '-x']) await chmod(join(t.local, 'set/d', name), 0o644);
-    // No text in the target's locale.
+    // The name is not valid text in the target's locale.
     const odd = (side: 'local' | 'remote') =>
       Buffer.concat([Buffer.from(join(t[side], 'set/d/')), Buffer.from([0x63, 0xe9, 0x2e, 0x74])]);
     await writeFile(odd('local'), 'new');
-    // By the user of the target, who alone may change the permissions of what is replaced.
+    // Copied first as the target's user, so that this user owns the files and may change their permissions later.
     const first = await t.run('copy', {
       local_path: join(t.local, 'set'),
       remote_path: join(t.remote, 'set'),
@@ -186,7 +186,7 @@ sshTest.each([
   },
 );
 
-sshTest('what arrives by SCP is open to its user alone until it is in its place', async () => {
+sshTest('a file that arrives by SCP is open only to its user until it is in its place', async () => {
   const t = await setupTransfers(withoutSftp);
   const file = await t.put('local', 'f', 'new');
   const modes: number[] = [];
@@ -229,7 +229,7 @@ sshTest(
   },
 );
 
-rootTest('directories that come by SCP into one that is there have its group', async () => {
+rootTest('directories copied by SCP into an existing one get its group', async () => {
   const t = await setupTransfers(withoutSftp);
   await t.put('local', 'set/new/f', 'x');
   await t.put('remote', 'set/old', 'x');
@@ -241,7 +241,7 @@ rootTest('directories that come by SCP into one that is there have its group', a
   expect((await readdir(join(t.remote, 'set'))).sort()).toEqual(['new', 'old']);
 });
 
-sshTest('a directory that comes by SCP takes not the place of a file', async () => {
+sshTest('a directory copied by SCP does not replace a file', async () => {
   const t = await setupTransfers(withoutSftp);
   await t.put('local', 'set/a/f', 'x');
   await t.put('remote', 'set/a', 'stays');
@@ -253,7 +253,7 @@ sshTest('a directory that comes by SCP takes not the place of a file', async () 
   expect(await readdir(join(t.remote, 'set'))).toEqual(['a']);
 });
 
-sshTest('a file that comes by SCP takes not the place of a directory', async () => {
+sshTest('a file copied by SCP does not replace a directory', async () => {
   const t = await setupTransfers(withoutSftp);
   await t.put('remote', 'f', 'x');
   const { outcome } = await t.run('copy', {
@@ -278,10 +278,10 @@ sshTest.each([
   expect(await readFile(join(t.local, 'f'), 'utf8')).toBe('x');
 });
 
-sshTest('what a hostile scp sends goes nowhere but where it was asked for', async () => {
+sshTest('what a hostile scp sends goes nowhere but into the destination', async () => {
   const t = await setupTransfers(withoutSftp);
   await mkdir(join(t.remote, 'bin'));
-  // In place of scp: says that it sends the directory, and a name in it that leads out.
+  // Stands in for scp: announces the directory, and in it a name that leads out of it.
   const script =
     "#!/bin/sh\nhead -c 1 >/dev/null; printf 'D0755 0 set\\n'; head -c 1 >/dev/null; printf 'C0644 4 ../../escaped\\nevil\\0'; cat >/dev/null\n";
   await writeFile(join(t.remote, 'bin/scp'), script, { mode: 0o755 });
@@ -296,7 +296,7 @@ sshTest('what a hostile scp sends goes nowhere but where it was asked for', asyn
   expect(outcome).toMatchObject({ status: 'failed', reason: 'transfer_failed' });
   expect(outcome.message).toContain('leads elsewhere');
   expect(await readdir(hostile.local, { recursive: true })).toEqual(['set']);
-  // Another try would leave it as it is.
+  // Trying again would not change that.
   expect((await stat(join(hostile.local, 'set'))).mode & 0o777).toBe(0o755);
 });
 
@@ -316,12 +316,12 @@ sshTest(
   },
 );
 
-sshTest('a target that says nothing more does not hold up a stop, and nothing is left there', async () => {
+sshTest('a target that stops answering does not delay a stop, and nothing is left there', async () => {
   const t = await setupTransfers(withoutSftp);
   await mkdir(join(t.remote, 'bin'));
   await mkdir(join(t.remote, 'to'));
   await chmod(join(t.remote, 'to'), 0o777);
-  // In place of mv: says that it was called, and no more.
+  // Stands in for mv: reports that it was called, and does nothing more.
   const script = `#!/bin/sh\n: > ${t.remote}/called; exec sleep 30\n`;
   await writeFile(join(t.remote, 'bin/mv'), script, { mode: 0o755 });
   const silent = await setupTransfers({
@@ -335,7 +335,7 @@ sshTest('a target that says nothing more does not hold up a stop, and nothing is
   expect(await readdir(join(t.remote, 'to'))).toEqual([]);
 });
 
-sshTest('a directory of many files that goes by SCP leaves no thread behind', async () => {
+sshTest('copying a directory of many files by SCP leaves no thread behind', async () => {
   const t = await setupTransfers(withoutSftp);
   for (let n = 0; n < 64; n += 1) await t.put('local', `set/${n}`, '');
   using taken = vi.spyOn(FileThread, 'take');
@@ -346,7 +346,7 @@ sshTest('a directory of many files that goes by SCP leaves no thread behind', as
   expect(released).toHaveBeenCalledTimes(taken.mock.calls.length);
 });
 
-sshTest('a link that leads in a circle fails alone', async () => {
+sshTest('a circular link fails alone', async () => {
   const t = await setupTransfers(withoutSftp);
   await t.put('local', 'set/f', 'x');
   await symlink('.', join(t.local, 'set/again'));

@@ -1,4 +1,4 @@
-// Step type ssh.copy: over SFTP, and by the SCP protocol where the target has no SFTP.
+// Step type ssh.copy: copies files over SFTP, or over the SCP protocol if the target has no SFTP.
 import type { SshCopyConfig, StepOutcome } from '@opsconductor/protocol';
 import { type Contents, fromServerFile } from '../../contents/with-contents.ts';
 import { runScp } from '../../scp/run-scp.ts';
@@ -22,6 +22,6 @@ export function sshCopy(deps: TransferDeps, contents: Contents): StepType<SshCop
 
 async function copy(deps: TransferDeps, plan: TransferPlan, context: StepContext): Promise<StepOutcome> {
   const outcome = await runTransfer(deps, plan, context);
-  // It is told before anything has begun.
+  // `sftp_missing` is reported before anything was copied.
   return outcome.reason === 'sftp_missing' ? runScp(deps, plan, context) : outcome;
 }

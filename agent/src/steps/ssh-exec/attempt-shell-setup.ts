@@ -1,4 +1,4 @@
-// A shell of this machine that is given the script of an attempt, and the word to go, as an agent does it.
+// For tests: gives a local shell the script of an attempt and then the word, as an agent does.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { newNonce, ReportFilter } from './bootstrap-report.ts';
@@ -6,23 +6,23 @@ import { attemptScript, goAhead, type ScriptInput } from './ssh-exec-script.ts';
 
 export interface AttemptShellOptions {
   args?: readonly string[];
-  /** What it is called with; `sh` unless told, which busybox goes by. */
+  /** The shell's argument 0, from which busybox knows what to be; default `sh`. */
   argv0?: string;
   cwd?: string;
   env?: NodeJS.ProcessEnv;
-  /** So many bytes of the script, and then the end of it. */
+  /** Sends only this many bytes of the script, then the end of input. */
   upTo?: number;
-  /** What the command is told in place of the word that it waits for. */
+  /** Sent in place of the word that the command waits for. */
   word?: string;
 }
 
-/** What the second shell of an attempt gets: its script without the marker's line. */
+/** Returns what the second shell of an attempt reads: the script without the marker's line. */
 export function scriptOfAttempt(input: Partial<ScriptInput>, nonce = newNonce()): Buffer {
   const script = attemptScript({ marker: 'm.1.1', command: 'true', ...input }, nonce);
   return script.subarray(script.indexOf('\n') + 1);
 }
 
-/** Of a script without a terminal. What of stderr is the report is not in `stderr`. */
+/** Runs the script without a terminal. `stderr` of the result doesn't contain the report. */
 export async function runInShell(
   path: string,
   input: Partial<ScriptInput>,
@@ -39,7 +39,7 @@ export async function runInShell(
     stderr.push(...filter.push(bytes));
     if (filter.report?.kind === 'started') shell.stdin.end(word ?? goAhead(nonce));
   });
-  // Of a shell that ended before it had read all.
+  // The shell may end before it has read everything.
   shell.stdin.on('error', () => undefined);
   const script = scriptOfAttempt(input, nonce).subarray(0, upTo);
   if (upTo === undefined) shell.stdin.write(script);

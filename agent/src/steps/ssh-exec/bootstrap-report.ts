@@ -1,4 +1,4 @@
-// How the shell that starts a command tells what came of it: a line that begins with a word nobody else knows.
+// The report of the shell that starts a command: a line that begins with a nonce that nobody else knows.
 import { randomBytes } from 'node:crypto';
 import { programPattern, type TargetLimits } from './ssh-exec-script.ts';
 
@@ -13,22 +13,22 @@ export type BootstrapReport =
   | { kind: 'no_shell'; which: string }
   | { kind: 'no_output_file' };
 
-/** A longer line than any report is none. */
+/** Longer than any report; a longer line isn't one. */
 const maxReportBytes = 512;
 
-/** Takes the report line out of stderr, wherever a login shell's own words left it. */
+/** Takes the report line out of a stream, even if the login shell printed text of its own around it. */
 export class ReportFilter {
   report: BootstrapReport | undefined;
   readonly #nonce: Buffer;
   #held: Buffer = Buffer.alloc(0);
-  /** The nonce came without a report: whoever printed it knows it, and nothing it prints is held back for one. */
+  /** The nonce came without a report. Another program knows it, so nothing is held back any more. */
   #isSpoilt = false;
 
   constructor(nonce: string) {
     this.#nonce = Buffer.from(nonce);
   }
 
-  /** What of the bytes is output, in order. Without a copy once the report has been seen. */
+  /** Returns the parts that are output, in order. Doesn't copy once the report has been seen. */
   push(bytes: Buffer): Buffer[] {
     if (this.report || this.#isSpoilt) return [bytes];
     let text = this.#held.length > 0 ? Buffer.concat([this.#held, bytes]) : bytes;
@@ -45,7 +45,7 @@ export class ReportFilter {
       if (end < 0) return nonEmpty([...output, ...this.#unended(text, start)]);
       this.report = parseReport(text.toString('latin1', start + this.#nonce.length + 1, end));
       if (this.report) return nonEmpty([...output, text.subarray(0, start), text.subarray(end + 1)]);
-      // A shell that shows what it does (`set -x`) shows the line that reports before the report.
+      // With `set -x` a shell prints the reporting statement, nonce included, before the report.
       output.push(text.subarray(0, end + 1));
       text = text.subarray(end + 1);
     }
@@ -60,7 +60,7 @@ export class ReportFilter {
     return [text.subarray(0, start)];
   }
 
-  /** What is still held back when the stream ends. */
+  /** Returns what is still held back. Called when the stream ends. */
   flush(): Buffer[] {
     const held = this.#held;
     this.#held = Buffer.alloc(0);
@@ -68,7 +68,7 @@ export class ReportFilter {
   }
 }
 
-/** Reads a report without its nonce. */
+/** Parses a report without its nonce; undefined if it is none. */
 export function parseReport(line: string): BootstrapReport | undefined {
   const [kind, value] = line.split(' ');
   if (kind === 'start' && /^\d{1,10}$/.test(value ?? '')) return { kind: 'started', pid: Number(value) };
@@ -84,7 +84,7 @@ export function parseReport(line: string): BootstrapReport | undefined {
   return undefined;
 }
 
-/** How many last bytes may be the beginning of the nonce. */
+/** Returns how many of the last bytes may be the beginning of the nonce. */
 function possibleStart(text: Buffer, nonce: Buffer): number {
   for (let length = Math.min(nonce.length - 1, text.length); length > 0; length -= 1) {
     if (text.subarray(text.length - length).equals(nonce.subarray(0, length))) return length;

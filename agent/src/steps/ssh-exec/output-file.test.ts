@@ -1,5 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the text is a shell's
-// The file that a command hands values on by, on this machine's own shells.
+// The file that a command writes its outputs to, in this machine's own shells.
 import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync } from 'node:fs';
@@ -16,7 +16,7 @@ const shells = ['dash', 'bash --posix', 'busybox sh', 'zsh --emulate sh'].filter
 
 let home: string;
 beforeEach(() => {
-  // Below the real one: nothing above it may be written by others, as all of /tmp may.
+  // Below the real home directory: no directory above it may be writable by others, as /tmp is.
   home = mkdtempSync(join(homedir(), '.opsconductor-test-'));
 });
 afterEach(() => rmSync(home, { recursive: true, force: true }));
@@ -36,7 +36,7 @@ function start(
   return { name, said: run(shell, script) };
 }
 
-test.each(shells)('in %s it is new, nobody else’s, and leaves no name behind', (shell) => {
+test.each(shells)('in %s the file is new, closed to others, and leaves no shell variable behind', (shell) => {
   const { name, said } = start(
     shell,
     'echo "$OPSCONDUCTOR_OUTPUT"; set | grep -cE "^(nl|r1|r2|a|n|u|h|b|d|l|q)="; umask',
@@ -56,7 +56,7 @@ test('a second start of the same attempt is refused before the command', () => {
   expect(start('sh', 'echo ran', name).said).toBe('output\n');
 });
 
-test('it is not made behind a link that somebody has put there', () => {
+test('the file is not made behind a link that someone else put there', () => {
   const elsewhere = join(home, 'elsewhere');
   mkdirSync(elsewhere);
   symlinkSync(elsewhere, join(home, '.opsconductor'));
@@ -65,13 +65,13 @@ test('it is not made behind a link that somebody has put there', () => {
   expect(readdirSync(elsewhere)).toEqual([]);
 });
 
-test('removing takes away what the attempt has handed on, and nothing else', () => {
+test('removing deletes the attempt’s output file, and nothing else', () => {
   const [first, second] = [start('sh', 'echo x=1 >"$OPSCONDUCTOR_OUTPUT"'), start('sh', 'true')];
   const attempts = join(home, '.opsconductor/attempts');
   const remove = (name: string) => run('sh', removeScript({ handedOn: outputDirectory(name) }, 'nonce'));
   expect(remove(first.name)).toBe('nonce removed\n');
   expect(readdirSync(attempts)).toEqual([`${second.name}.out`]);
-  // It may be asked again, and of what never was.
+  // Removing again works, even if there is nothing to remove.
   expect(remove(first.name)).toBe('nonce removed\n');
   expect(existsSync(join(attempts, `${second.name}.out`, 'output'))).toBe(true);
 });

@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the text is a shell's
-// The file that a command hands values on by: in a directory of its own that only the target's user may enter, made with
-// the command and read once that has ended well.
+// The file in which a command writes its outputs. It is in a directory of its own that only the command's user may
+// enter, is made when the command starts, and is read after the command has succeeded.
 import { limits } from '@opsconductor/protocol';
 import { compound, prelude } from '../../detached/supervisor-script.ts';
 import type { SshPool } from '../../ssh/pool/pool.ts';
@@ -10,15 +10,17 @@ import { newNonce } from './bootstrap-report.ts';
 
 const blockBytes = 64 * 1024;
 
-/** Beside the directory of a command that goes on by itself, so that one clean-up finds both. */
+/** The name is next to that of the supervisor's directory, so that one clean-up finds both. */
 export function outputDirectory(directoryName: string): string {
   return `${directoryName}.out`;
 }
 
-/** Sets OPSCONDUCTOR_OUTPUT to the path of a new file; leaves it empty where there is no place for one. */
+/**
+ * Returns statements that set OPSCONDUCTOR_OUTPUT to the path of a new file, or to nothing if no place is safe for it.
+ */
 export function makeOutputFile(directoryName: string): string[] {
   return [
-    // In a shell of its own, which leaves no name behind.
+    // In a subshell, so that the command inherits none of its variables and functions.
     'OPSCONDUCTOR_OUTPUT=$(',
     ...prelude(outputDirectory(directoryName), '-'),
     'umask 077; locate || { make && : >"$d/output" && echo "$d/output"; }',
@@ -27,7 +29,7 @@ export function makeOutputFile(directoryName: string): string[] {
   ];
 }
 
-/** What the command has written there. Never rejects. */
+/** Returns what the command wrote to its output file, or the problem. Never rejects. */
 export async function readOutputFile(
   pool: SshPool,
   { directoryName, target, credential, become, checkAddresses }: AttemptOnTarget,
@@ -51,7 +53,7 @@ export async function readOutputFile(
 }
 
 function readScript(name: string, nonce: string): string {
-  // A byte more than is taken tells that there is more.
+  // At least one byte more than the limit, so that a file that is too long is noticed.
   const blocks = Math.ceil((limits.maxOutputDocumentBytes + 1) / blockBytes);
   return compound([
     ...prelude(name, nonce),
@@ -60,7 +62,7 @@ function readScript(name: string, nonce: string): string {
   ]).toString();
 }
 
-/** @param said as Latin-1. */
+/** @param said decoded as Latin-1, so that it holds any bytes */
 function fileIn(said: string, nonce: string): Buffer | { problem: string } {
   const opening = `${nonce} file\n`;
   const start = said.indexOf(opening);
@@ -68,7 +70,7 @@ function fileIn(said: string, nonce: string): Buffer | { problem: string } {
   if (start !== -1 && end !== -1) return Buffer.from(said.slice(start + opening.length, end), 'latin1');
   return {
     problem: said.includes(`${nonce} none`)
-      ? 'the file OPSCONDUCTOR_OUTPUT is gone, or is no plain file any more'
+      ? 'the file OPSCONDUCTOR_OUTPUT is gone, or is no longer a regular file'
       : 'the file OPSCONDUCTOR_OUTPUT could not be read',
   };
 }

@@ -1,4 +1,4 @@
-// One command running on one channel: its report, its output under back-pressure, its end.
+// One command on one channel: its report, its output with back-pressure, and its end.
 import { performance } from 'node:perf_hooks';
 import type { ClientChannel } from 'ssh2';
 import type { StopNote } from '../../detached/stop-note.ts';
@@ -10,15 +10,15 @@ import { attemptScript, goAhead, markerLine, type ScriptInput } from './ssh-exec
 
 export interface AttemptEnd {
   exitCode?: number;
-  /** Without SIG. */
+  /** Signal name without SIG. */
   signal?: string;
-  /** It did not end by itself: somebody had it ended for this, who did not come to tell. */
+  /** Set if another process stopped the command for this reason and could not report it. */
   stoppedFor?: StopNote;
-  /** Whether the channel went down with its connection, so that output may be missing. */
+  /** Whether the connection was lost, so that output may be missing. */
   connectionLost: boolean;
 }
 
-/** What there is to know and to do about a command that runs, whichever way its agent is connected to it. */
+/** A running command, on a channel of its own (`CommandOnChannel`) or surviving its agent (`DetachedCommand`). */
 export interface RunningCommand {
   readonly ended: Promise<AttemptEnd>;
   readonly reported: Promise<BootstrapReport | undefined>;
@@ -27,42 +27,57 @@ export interface RunningCommand {
   readonly exited: boolean;
   readonly discardedBytes: number;
   readonly executionTimeMs: number | undefined;
-  /** That nothing of it ran, for certain: it waits for our word, and was not given it. */
+  /** True if certainly nothing of the command ran, because it has not been given the word. */
   readonly neverBegan?: boolean;
-  /** Resolves when its shell has had the whole script for so many seconds, and has not got to the command; then it is not given that word any more. */
+  /**
+   * Resolves if the shell has had the whole script for the resulting number of seconds without reaching the command.
+   * From then on it is not given the word.
+   */
   readonly late?: Promise<number>;
-  /** It is not given that word any more. */
+  /** Makes sure that the command is never given the word. */
   callOff?(): void;
   stopBlocking(): void;
-  /** Shell text that leaves word on the target of why it is being ended, where somebody else may collect it. */
+  /** Shell text that notes on the target why the command is ended, for another agent that may collect it. */
   stopNote?(marker: string, why: StopNote): string;
   close(): void;
 }
 
 export interface CommandOnChannelOptions {
-  /** The shell has been sent the marker's line. */
+  /** Whether the shell has already been sent the marker's line. */
   isMarked?: boolean;
-  /** The command waits for `permit` as well, and what the shell prints is kept till then. Not in a terminal, where nothing waits. */
+  /**
+   * Whether the command also waits for `permit()`, until which the shell's output is kept here. Not for a terminal,
+   * where nothing waits.
+   */
   awaitsPermit?: boolean;
-  /** For a shell that has the script to get to the command, in ms; two minutes unless told. What takes its place and reads its input, as a forced command may, never does. */
+  /**
+   * Time for a shell that has the whole script to reach the command, in ms; default two minutes. A program that reads
+   * the input in place of the shell, as a forced command may, never reaches it.
+   */
   beginWithinMs?: number;
-  /** For the rest of what a shell that has exited has printed to arrive, in ms; a second unless told. What a startup file has left running may hold the channel open for as long as it likes. */
+  /**
+   * Time for the remaining output of a shell that has exited to arrive, in ms; default one second. A process that a
+   * startup file left running may hold the channel open indefinitely.
+   */
   leftWithinMs?: number;
 }
 
-/** Kept of what a shell prints by itself, as its startup files may, before its command is permitted. */
+/** Limit on what is kept of a shell's own output (from its startup files, say) before its command is permitted. */
 const maxKeptBytes = 256 * 1024;
-/** The same of one that has exited: twice what may be on its way. */
+/** The same for a shell that has exited: twice what may be in transit. */
 const maxLeftBytes = 4 * 1024 * 1024;
 
 export class CommandOnChannel implements RunningCommand {
-  /** Resolves when the channel is closed and all its output is taken, or when the connection is gone; not before a permit that it awaits. */
+  /**
+   * Resolves when the channel is closed (also by the loss of its connection) and the sink has taken all its output. If
+   * the command awaits a permit, it doesn't resolve before that.
+   */
   readonly ended: Promise<AttemptEnd>;
-  /** Resolves with the bootstrap's report; with undefined when the channel ended without one. */
+  /** Resolves with the bootstrap's report, or with undefined if the channel ended without one. */
   readonly reported: Promise<BootstrapReport | undefined>;
   /** Whether `ended` has resolved. */
   over = false;
-  /** Bytes that the sink had no room for after a stop. */
+  /** Output dropped after a stop because the sink had no room, in bytes. */
   discardedBytes = 0;
   readonly late: Promise<number>;
   readonly #channel: ClientChannel;
@@ -70,7 +85,7 @@ export class CommandOnChannel implements RunningCommand {
   readonly #connection: Pick<SshConnection, 'open'>;
   readonly #sink: OutputSink;
   readonly #nonce = newNonce();
-  /** Whether its report comes with what it prints. */
+  /** Whether it runs in a terminal, where the report comes on stdout, and nothing waits for the word. */
   readonly inTerminal: boolean;
   readonly #filter: ReportFilter;
   #end: Omit<AttemptEnd, 'connectionLost'> = {};
@@ -83,7 +98,7 @@ export class CommandOnChannel implements RunningCommand {
   #isClosed = false;
   #awaitsPermit: boolean;
   #closing: NodeJS.Timeout | undefined;
-  /** What it printed before it was permitted, in order, as far as the sink has not had room for it. */
+  /** What it printed before it was permitted, in order, and the sink has not taken yet. */
   readonly #kept: { stream: OutputStream; bytes: Buffer }[] = [];
   #keptBytes = 0;
   #mayKeepBytes = maxKeptBytes;
@@ -92,7 +107,9 @@ export class CommandOnChannel implements RunningCommand {
   #onAllTaken: () => void = () => {};
   #onReport: (report: BootstrapReport | undefined) => void = () => {};
 
-  /** Sends the script. In a terminal the command may have started from here on, else from when the shell has reported. */
+  /**
+   * Sends the script. In a terminal the command may start at once; otherwise it starts after the report and the word.
+   */
   constructor(
     lease: Lease<ClientChannel>,
     input: ScriptInput,
@@ -115,11 +132,11 @@ export class CommandOnChannel implements RunningCommand {
       this.#onReport = resolve;
     });
     this.ended = this.#listen();
-    // The channel's own errors are writes to a shell that ended early; its exit says the same.
+    // Errors of the channel are writes to a shell that ended early; its exit tells us the same.
     this.#channel.on('error', () => {});
     const script = attemptScript(input, this.#nonce);
     const sent = isMarked ? script.subarray(markerLine(input.marker).length) : script;
-    // The end of input comes with the word, and not in a terminal, to which it is none.
+    // The input is ended with the word; never in a terminal, where an EOF on the channel doesn't end the input.
     const taken = new Promise<void>((resolve) => this.#channel.write(sent, () => resolve()));
     const permitted = awaitsPermit ? this.#untilPermitted() : undefined;
     this.late = this.inTerminal
@@ -133,8 +150,8 @@ export class CommandOnChannel implements RunningCommand {
   }
 
   /**
-   * Of one that awaits its permit and whose shell has exited: whether it has said why it can't begin the command. That comes on another stream
-   * than the exit, and behind what was not read on.
+   * Returns whether a shell that has exited while awaiting its permit has reported why it can't begin the command. The
+   * report comes on another stream than the exit, and behind output that may not have been read yet.
    */
   async hasRefused(signal: AbortSignal): Promise<boolean> {
     if (this.#filter.report === undefined) await this.#readWhatIsLeft(signal);
@@ -146,7 +163,7 @@ export class CommandOnChannel implements RunningCommand {
     return !this.inTerminal && !this.#wasToldToGo;
   }
 
-  /** Until its report is found, or nobody wants to know it any more. */
+  /** Reads until the report is found, the channel closes, time is up or the signal aborts. */
   #readWhatIsLeft(signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const finish = () => {
@@ -181,7 +198,7 @@ export class CommandOnChannel implements RunningCommand {
     });
   }
 
-  /** The command may begin: it does when its shell has got to it. Of one whose shell has gone nothing begins. */
+  /** Lets the command begin as soon as its shell has reached it. Begins nothing if the shell has gone. */
   permit(): void {
     this.#awaitsPermit = false;
     this.#onPermit();
@@ -203,18 +220,22 @@ export class CommandOnChannel implements RunningCommand {
     return this.#endedAt !== undefined;
   }
 
-  /** Whether the word may still reach its shell, of which the report may be read long after it came. */
+  /**
+   * Whether the word may still reach the shell. The report may be read long after it arrived, when the shell is gone.
+   */
   get #isThere(): boolean {
     return !this.#isClosed && !this.exited && this.#connection.open;
   }
 
   get executionTimeMs(): number | undefined {
     if (this.#startedAt === undefined) return undefined;
-    // The exit can be read before the report of the start, which comes on another stream.
+    // At least 0, because the exit can be read before the report of the start, which comes on another stream.
     return Math.max(0, Math.round((this.#endedAt ?? performance.now()) - this.#startedAt));
   }
 
-  /** From now on output is dropped while the sink has no room: the target can't end what it can't get rid of. */
+  /**
+   * Drops output from now on while the sink has no room: a command that is blocked on its output could not be ended.
+   */
   stopBlocking(): void {
     this.#stopping = true;
     this.#handOnKept();
@@ -273,12 +294,15 @@ export class CommandOnChannel implements RunningCommand {
     this.#onReport(this.report);
   }
 
-  /** Of a shell that begins nothing any more. */
+  /** Closes the channel soon. For a shell that will no longer begin anything. */
   #letGoSoon(): void {
     if (!this.#isClosed) this.#closing ??= setTimeout(() => this.close(), this.#leftWithinMs);
   }
 
-  /** Of one that has ended without the word: why may still be on its way. In a terminal all that is in it ends with its first shell. */
+  /**
+   * Closes the channel soon if the shell ended without the word; the reason for it may still be in transit. Not needed
+   * in a terminal, where everything ends with the first shell.
+   */
   #letGoOfGone(): void {
     if (this.neverBegan && !this.#awaitsPermit) this.#letGoSoon();
   }
@@ -303,7 +327,7 @@ export class CommandOnChannel implements RunningCommand {
     if (this.#keptBytes > this.#mayKeepBytes) this.#pause();
   }
 
-  /** As far as the sink has room; of a stopped one all of it. */
+  /** Passes kept output on as far as the sink has room, or all of it once the command is being stopped. */
   #handOnKept(): void {
     if (this.#awaitsPermit) return;
     while (!this.#paused || this.#stopping) {

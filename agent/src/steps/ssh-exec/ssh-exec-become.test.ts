@@ -1,4 +1,4 @@
-// Becoming another user by the real sudo and su.
+// Becoming another user with the real sudo and su.
 import { readFileSync } from 'node:fs';
 import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -29,7 +29,7 @@ function isRunning(pid: string | undefined): boolean {
   }
 }
 
-sudoTest('a command runs as root by sudo, which is told the password when it asks', async () => {
+sudoTest('a command runs as root with sudo, which is given the password when it asks', async () => {
   const t = await setup();
   const config = {
     command: 'id -un; echo "$HOME $GREETING"; cat; tr "\\0" " " </proc/$PPID/cmdline; env',
@@ -50,7 +50,7 @@ sudoTest('a password that is not asked for is not sent', async () => {
   expect(t.sink.stderr).toBe('');
 });
 
-sudoTest('what stands in the way of becoming another user is told apart', async () => {
+sudoTest('each obstacle to becoming another user has its own message', async () => {
   const t = await setup('opsdeploy ALL=(opsother) ALL');
   const refusal = async (more: { become: Become }) => {
     const outcome = await t.run({ command: 'echo ran' }, more);
@@ -71,7 +71,7 @@ sudoTest('what stands in the way of becoming another user is told apart', async 
   expect(t.sink.stdout).toBe('');
 });
 
-sudoTest('a sudoers file that asks for a terminal is content with one', async () => {
+sudoTest('a sudoers file that requires a terminal works with pty', async () => {
   const t = await setup('Defaults requiretty\nopsdeploy ALL=(ALL) ALL');
   const config = { command: 'id -un; [ -t 1 ] && echo terminal' };
   expect(await t.run(config, asRoot(fixturePassword))).toMatchObject({ reason: 'become_refused' });
@@ -81,9 +81,9 @@ sudoTest('a sudoers file that asks for a terminal is content with one', async ()
   expect(t.sink.stdout).toBe('root\r\nterminal\r\n');
 });
 
-sudoTest('a shell that ends before it is sent the command is told of at once', async () => {
+sudoTest('a shell that ends before it is sent the command is reported at once', async () => {
   const t = await setup('Defaults secure_path="/nowhere"\nopsdeploy ALL=(ALL) NOPASSWD: ALL');
-  // Longer than that shell has.
+  // Longer than that shell lives.
   const beforeStart = async () => void (await t.run({ command: 'true' }));
   for (const survive_agent_restart of [false, true]) {
     const config = { command: 'echo ran', survive_agent_restart };
@@ -94,11 +94,11 @@ sudoTest('a shell that ends before it is sent the command is told of at once', a
   expect(t.sink.stdout).toBe('');
 });
 
-sudoTest('a shell that ends once it is sent the command is told of the same', async () => {
+sudoTest('a shell that ends once it is sent the command is reported in the same way', async () => {
   const { path: bin, remove } = await temporaryDirectory();
   onTestFinished(remove);
   await chmod(bin, 0o755);
-  // In place of the shell that is to run it: it takes a first byte, and is gone.
+  // Stands in for the shell that is to run the command: it reads one byte and exits.
   await writeFile(join(bin, 'env'), '#!/bin/sh\nhead -c 1 > /dev/null\nexit 9\n', { mode: 0o755 });
   const t = await setup(`Defaults secure_path="${bin}:/usr/bin:/bin"\nopsdeploy ALL=(ALL) NOPASSWD: ALL`);
   for (const survive_agent_restart of [false, true]) {
@@ -108,7 +108,7 @@ sudoTest('a shell that ends once it is sent the command is told of the same', as
   }
 });
 
-sudoTest('a command runs as another user by su', async () => {
+sudoTest('a command runs as another user with su', async () => {
   const t = await setup();
   const become: Become = { method: 'su', user: 'opsother', password: fixturePassword };
   expect(await t.run({ command: 'id -un; echo "[$LC_ALL]"' }, { become })).toMatchObject({
@@ -117,7 +117,7 @@ sudoTest('a command runs as another user by su', async () => {
   expect(t.sink.stdout).toBe('opsother\n[]\n');
 });
 
-sudoTest('a cancel ends what root runs, with what has left the session', async () => {
+sudoTest('a cancel ends processes of root, including those that left the session', async () => {
   const t = await setup();
   const daemon =
     '(setsid nohup sh -c "trap \\"\\" TERM; echo daemon \\$\\$; while :; do sleep 1000; done" &)';

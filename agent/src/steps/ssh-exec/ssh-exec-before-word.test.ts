@@ -1,5 +1,5 @@
-// What a shell does before it is given the word to begin its command (ADR 0066), and what becomes of a step that ends
-// there.
+// What a shell does before it is given the word to begin its command (ADR 0066), and the outcome of a step that ends at
+// that point.
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,7 +16,10 @@ import {
   waitingShells,
 } from './target-shells-setup.ts';
 
-/** The second step's script is sent while its start is recorded, as a shell of ours has answered on the connection; the first one's is not. */
+/**
+ * Sets up the first or second step on a connection. Only the second step's script is sent while its start is recorded,
+ * because our shell has answered on the connection by then.
+ */
 async function setupStep(which: 'first' | 'second') {
   const t = await setupExec();
   if (which === 'first') return { t, scriptIsThere: async () => undefined };
@@ -89,7 +92,7 @@ for (const which of ['first', 'second'] as const) {
 sshTest(
   'a shell that has the script while the start is recorded begins the command after that, and keeps no output from it',
   async () => {
-    // As a login shell's startup file may print something.
+    // As a login shell's startup file may do.
     const t = await setupExec({ config: ['ForceCommand echo hello; eval "$SSH_ORIGINAL_COMMAND"'] });
     for (let n = 0; n < 2; n += 1) await t.run({ command: 'echo $PPID' });
     const connectionPid = Number(/\d+/.exec(t.sink.stdout)?.[0]);
@@ -100,7 +103,7 @@ sshTest(
       { command: 'echo began; echo failed >&2; exit 3' },
       {
         beforeStart: async () => {
-          // It has read the script up to the word: descriptor 3 is what it reads that from.
+          // It has read the script up to the word, which it reads from descriptor 3.
           await expect.poll(() => existsSync(`/proc/${shell}/fd/3`)).toBe(true);
           expect(t.sink.parts).toHaveLength(before);
         },
@@ -136,10 +139,10 @@ sshTest(
       },
     );
     await output.seen(/x/);
-    // A sink without room is given no more than the piece that it has no room for.
+    // A sink without room is given one piece and no more.
     expect(output.parts).toHaveLength(1);
     output.unblock();
-    // What was kept follows in the turn in which there is room, and before anything else is read.
+    // Once there is room, the kept output follows in the same turn, before anything else is read.
     await Promise.resolve();
     const ahead = output.bytes('stdout').length;
     expect(ahead).toBeGreaterThan(256 * 1024);
@@ -150,12 +153,12 @@ sshTest(
   },
 );
 
-sshTest('the time that a shell has to get to its command counts from when that may begin', async () => {
+sshTest('the time limit for reaching the command counts from when the command may begin', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'opsconductor-test-'));
   onTestFinished(() => rmSync(directory, { recursive: true }));
   chmodSync(directory, 0o777);
   const flag = join(directory, 'flag');
-  // Where there is that folder the next shell takes the script and never gets to its command.
+  // If that folder exists, the next shell swallows the script and never reaches its command.
   const config = [
     `ForceCommand rmdir ${flag} 2>/dev/null && exec cat >/dev/null; eval "$SSH_ORIGINAL_COMMAND"`,
   ];
@@ -176,7 +179,7 @@ sshTest('the time that a shell has to get to its command counts from when that m
   );
   expect(inTime).toMatchObject({ status: 'succeeded' });
   expect(hasty.sink.stdout).toBe('began\n');
-  // The shell that waits for a third step began before.
+  // Retired, because the shell that waits for a third step was started before the flag existed.
   pool.retire();
   await t.run({ command: 'true' });
   mkdirSync(flag);
@@ -191,7 +194,7 @@ sshTest('the time that a shell has to get to its command counts from when that m
       },
     },
   );
-  expect(late.message).toContain('has not got to the command within 0.05 s');
+  expect(late.message).toContain('did not reach the command within 0.05 s');
   expect(performance.now() - permittedAt).toBeGreaterThan(49);
   expect(hasty.sink.stdout).toBe('began\n');
 });

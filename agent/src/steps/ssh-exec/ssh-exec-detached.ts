@@ -1,4 +1,5 @@
-// ssh.exec for commands that are to go on without their agent: started apart from the connection, found again later.
+// ssh.exec for commands that survive their agent: they are started independently of the connection and found again
+// later.
 import type { SshExecConfig, StepOutcome } from '@opsconductor/protocol';
 import { DetachedCommand, type NoEnd } from '../../detached/detached-command.ts';
 import { removeScript, startScript } from '../../detached/supervisor-script.ts';
@@ -30,7 +31,10 @@ interface Detached {
   context: StepContext;
 }
 
-/** Undefined where the target can't do it, the step doesn't insist, and so nothing was started. */
+/**
+ * Returns undefined, with nothing started, if the target can't keep the command running and the step doesn't insist on
+ * it.
+ */
 export async function startDetached(
   detached: Detached & { kept: KeptOutput },
 ): Promise<StepOutcome | undefined> {
@@ -43,11 +47,11 @@ export async function startDetached(
     const survivesWith = whatReattachNeeds(config);
     await context.beforeStart({ survivesWith });
     if (lease.prepared && exitOf(lease.channel) !== undefined) {
-      // The shell that was to wait has gone, and was sent nothing: a new one may be asked.
+      // The waiting shell is gone and was sent nothing, so a new one can be used safely.
       const next = await replaceGoneShell(lease, pool, context, start);
       if (!('channel' in next)) return next;
       lease = next;
-      // To open it may have taken longer than the lease had left.
+      // Opening it may have taken longer than the lease had left.
       await context.beforeStart({ survivesWith });
     }
     const refused = refusedBeforeStart(lease, context);
@@ -70,17 +74,16 @@ export async function startDetached(
   );
   const begin = { lease, nonce, script: startScript({ name, marker, nonce, script }) };
   const command = new DetachedCommand({ ...optionsOf(detached), kept, start: begin });
-  // A target that says nothing at all is stopped as any other.
+  // The race lets a step be stopped even if its target never answers.
   const stopped = new Promise((resolve) => context.signal.addEventListener('abort', resolve, { once: true }));
   await Promise.race([command.begun, stopped]);
   if (command.noEnd?.is === 'refused' && config.survive_agent_restart !== true) return undefined;
   const outcome = await toOutcome(command, detached);
-  // As for commands that end with their agent: only where one step has followed another.
   if (mayPrepareNext(lease, command, context)) lease.prepareNext(watchShell);
   return outcome;
 }
 
-/** Neither the command nor what else may hold what is nobody's business. */
+/** Returns the configuration without the command, environment, directory and input, which may hold secrets. */
 export function whatReattachNeeds(config: SshExecConfig): SshExecConfig {
   const { environment: _, working_directory: __, stdin: ___, ...rest } = config;
   return { ...rest, command: '-' };
@@ -88,7 +91,7 @@ export function whatReattachNeeds(config: SshExecConfig): SshExecConfig {
 
 export async function reattachDetached(detached: Detached): Promise<StepOutcome> {
   const { kept } = detached.context.output;
-  if (kept === undefined) throw new Error('Without its positions an output can not be read on');
+  if (kept === undefined) throw new Error('The output can’t be continued without its positions');
   kept.follow();
   const { begunAt, collector } = detached.context;
   const command = new DetachedCommand({
@@ -100,7 +103,9 @@ export async function reattachDetached(detached: Detached): Promise<StepOutcome>
   return toOutcome(command, detached);
 }
 
-/** Removes the attempt's files from the target. Rejects where that can't be reached. */
+/**
+ * Removes the attempt's files from the target. Rejects if the target can't be reached or doesn't confirm the removal.
+ */
 export async function removeAttemptFiles(
   pool: SshPool,
   attempt: AttemptOnTarget,
@@ -150,8 +155,9 @@ function noRoom(message: string | undefined): string {
 }
 
 function noEndOutcome(noEnd: NoEnd, { target: { host }, become, collector }: StepContext): StepOutcome {
-  const advice = 'Look on the host what the step did, before running it again.';
-  // Whoever began it may have done so in another way after all, and not have come to say it.
+  const advice = 'Check on the host what the step did before you run it again.';
+  // After a take-over, "never" is not certain: the first agent may have started it otherwise, without time to record
+  // it.
   const is = noEnd.is === 'never' && collector !== undefined ? 'supervisor' : noEnd.is;
   switch (is) {
     case 'refused':
@@ -161,20 +167,20 @@ function noEndOutcome(noEnd: NoEnd, { target: { host }, become, collector }: Ste
         status: 'failed',
         reason: 'no_supervisor',
         message: `The command was not started: ${host} can't keep it running without an agent: ${whyOf(noEnd)}.`,
-        advice: 'Mend that on the host, or set survive_agent_restart of the step to false.',
+        advice: 'Fix that on the host, or set survive_agent_restart of the step to false.',
       };
     case 'exists':
       return {
         status: 'failed',
         reason: 'no_supervisor',
-        message: `The command was not started: a directory of this attempt is on ${host} already.`,
+        message: `The command was not started: a directory of this attempt already exists on ${host}.`,
         advice: 'Run the step again.',
       };
     case 'never':
       return {
         status: 'failed',
         reason: 'unreachable',
-        message: `The command was not started: what was to start it never arrived on ${host}.`,
+        message: `The command was not started: the script that starts it never arrived on ${host}.`,
         advice: 'Nothing ran, so the step can be run again.',
       };
     case 'rebooted':
@@ -188,8 +194,8 @@ function noEndOutcome(noEnd: NoEnd, { target: { host }, become, collector }: Ste
       return {
         status: 'unknown',
         reason: 'supervisor_lost',
-        message: `The login shell on ${host} ends with exit code 0 and says nothing of what it is sent; whether the command was started is not known.`,
-        advice: `Look at the startup files of that shell: one ends it, and leaves a process that holds its output. ${advice}`,
+        message: `The login shell on ${host} ends with exit code 0 without answering what it is sent; it is not known whether the command was started.`,
+        advice: `Look at the startup files of that shell: one of them ends it and leaves a process that holds its output. ${advice}`,
       };
     case 'supervisor':
     case 'taken':
@@ -197,7 +203,7 @@ function noEndOutcome(noEnd: NoEnd, { target: { host }, become, collector }: Ste
       return {
         status: 'unknown',
         reason: 'supervisor_lost',
-        message: `What watched the command on ${host} was ended; whether the command ended, and how, is not known.`,
+        message: `The supervisor of the command on ${host} was ended; it is not known whether and how the command ended.`,
         advice,
       };
   }

@@ -1,4 +1,4 @@
-// A shell that has ended, or refused, while something that it started holds its output: nobody waits for that.
+// Shells that have ended or refused while a process they started holds their output open: steps don't wait for that.
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
@@ -14,10 +14,10 @@ import {
   setupHolder,
 } from './target-shells-setup.ts';
 
-/** Whoever waits for so long is not done before the test is over. */
+/** So long that a test fails if anything waits for it. */
 const leftWithinMs = 600_000;
 
-sshTest('why a waiting shell refuses is not waited for any more once it is read', async () => {
+sshTest('reading why a waiting shell refused ends when the step is stopped', async () => {
   const prints = 'head -c 1048576 /dev/zero | tr "\\0" x;';
   const { t, waiting } = await setupHeldOutput({ prints, leftWithinMs });
   const output = new TestSink();
@@ -37,7 +37,7 @@ sshTest('why a waiting shell refuses is not waited for any more once it is read'
 });
 
 sshTest(
-  'a step that its shell refuses ends though what a startup file has started holds its output',
+  'a step that its shell refuses ends although a process of a startup file holds its output',
   async () => {
     const { t, holder } = await setupHeldOutput();
     const outcome = await t.run({ command: 'true', working_directory: '/nowhere' });
@@ -46,7 +46,7 @@ sshTest(
   },
 );
 
-sshTest('so does one whose shell was ended before it was given the word', async () => {
+sshTest('so does a step whose shell was ended before it was given the word', async () => {
   const { t, flag, holder } = await setupHolder();
   await t.run({ command: `mkdir ${flag}; echo $PPID` });
   const connectionPid = Number(t.sink.stdout);
@@ -71,9 +71,9 @@ const brokenShells = [
     { reason: 'channel_refused', message: expect.stringContaining('exit code 3') },
   ],
   ['that survives its agent', 'exit 3;', { survive_agent_restart: true }, { reason: 'no_supervisor' }],
-  // What was asked for by nobody is done another way, where it is certain that nothing was started.
+  // Survival was not asked for and certainly nothing was started, so the command runs the other way.
   ['that may survive', 'exit 3;', { timeout: 900 }, { status: 'succeeded' }],
-  // It may have been started by what holds the output: the target is asked, and says that it was not.
+  // The process that holds the output may have started it. The target is asked, and says that it was not started.
   ['that may survive', 'exit 0;', { timeout: 900 }, { reason: 'unreachable' }],
 ] as const;
 for (const [how, ends, config, expected] of brokenShells) {
@@ -97,7 +97,7 @@ accountTest(
     mkdirSync(flag);
     const outcome = await t.run({ command: 'echo began', timeout: 900 });
     expect(outcome).toMatchObject({ status: 'unknown', reason: 'supervisor_lost' });
-    expect(outcome.message).toContain('says nothing of what it is sent');
+    expect(outcome.message).toContain('without answering what it is sent');
     expect(outcome.advice).toContain('startup files');
     expect(t.sink.stdout).toBe('');
   },
@@ -147,7 +147,7 @@ accountTest(
   },
 );
 
-sshTest('a step that is cancelled does not wait for what a shell that has gone may have left', async () => {
+sshTest('a cancelled step does not wait for output that a shell that has gone may have left', async () => {
   const { t, waiting } = await setupHeldOutput({ leftWithinMs });
   const begun: string[] = [];
   const outcome = await t.run(

@@ -35,7 +35,7 @@ sshTest(
   },
 );
 
-sshTest('memory and niceness are those of every process of the command', async () => {
+sshTest('memory limit and niceness apply to every process of the command', async () => {
   const t = await setupExec();
   const outcome = await t.run({
     command: 'ulimit -v; sh -c "ulimit -v"; nice; exit 4',
@@ -47,7 +47,7 @@ sshTest('memory and niceness are those of every process of the command', async (
 });
 
 test('a limit above what the target allows refuses the command before it starts', async () => {
-  // As where the login shell's files have lowered it.
+  // As if the login shell's startup files had lowered it.
   const args = ['-c', 'ulimit -v 100000; exec sh'];
   const input = { command: 'echo ran', limits: { memory_mb: 512 } };
   const { stdout, status, report } = await runInShell('/bin/sh', input, { args });
@@ -55,7 +55,7 @@ test('a limit above what the target allows refuses the command before it starts'
   expect(report).toEqual({ kind: 'no_limit', which: 'memory_mb' });
 });
 
-test('a limit that was refused is named, with what it was to be', () => {
+test('a refused limit is named with its value', () => {
   const refused = outcomeOf(
     { report: { kind: 'no_limit', which: 'memory_mb' } } as RunningCommand,
     { exitCode: 1, connectionLost: false },
@@ -69,14 +69,14 @@ test('a limit that was refused is named, with what it was to be', () => {
 for (const shell of ['/bin/dash', '/bin/bash', '/bin/busybox', '/usr/bin/ksh', '/usr/bin/mksh'].filter(
   existsSync,
 )) {
-  test(`${shell} sets the limits, and tells how a limited command ended`, async () => {
+  test(`${shell} sets the limits, and reports how a limited command ended`, async () => {
     const input = { command: 'ulimit -t; nice; exit 9', limits: { cpu_seconds: 30, nice: 3 } };
     const { stdout, status } = await runInShell(shell, input);
     expect([stdout.toString(), status]).toEqual(['30\n3\n', 9]);
   });
 }
 
-sshTest('a command that is stopped for its output ends failed, with output_limit', async () => {
+sshTest('a command that is stopped because of its output fails with output_limit', async () => {
   const t = await setupExec();
   const running = t.run({ command: 'echo ready; exec cat /dev/zero' });
   await t.sink.seen(/ready/);

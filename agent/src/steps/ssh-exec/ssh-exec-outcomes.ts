@@ -1,4 +1,4 @@
-// What is said of how a command ended.
+// Turns the end of a command into an outcome.
 
 import type { SshExecConfig, StepOutcome } from '@opsconductor/protocol';
 import type { Become } from '../../ssh/become/become.ts';
@@ -61,7 +61,7 @@ export function outcomeOf(
   };
 }
 
-/** Of a command that its own shell has refused. */
+/** The outcome of a command whose own shell reported that it can't begin it. */
 function notStarted(
   report: Exclude<BootstrapReport, { kind: 'started' }>,
   config: SshExecConfig,
@@ -83,7 +83,7 @@ function notStarted(
   return {
     status: 'failed',
     reason: 'channel_refused',
-    message: `The command was not started: ${host} has no safe place for the file that the step hands values on by.`,
+    message: `The command was not started: ${host} has no safe place for the file that the step writes its outputs to.`,
     advice:
       'The home directory of the user or /var/tmp there must be writable, and writable by nobody else; find and id must be installed.',
   };
@@ -99,7 +99,7 @@ function shellEnded(end: AttemptEnd, { become, credential, target: { host } }: S
   };
 }
 
-/** Of a shell that was given the command's script, and was called off. */
+/** The outcome if the shell had the script for that many seconds, didn't reach the command, and was called off. */
 export function lateShell(
   seconds: number,
   { become, credential, target: { host } }: StepContext,
@@ -107,9 +107,9 @@ export function lateShell(
   return {
     status: 'failed',
     reason: 'channel_refused',
-    message: `The shell of ${become?.user ?? credential.user} on ${host} has not got to the command within ${seconds} s; it was not started, and will not be.`,
+    message: `The shell of ${become?.user ?? credential.user} on ${host} did not reach the command within ${seconds} s; it was not started, and will not be.`,
     advice:
-      'Look for what it waits for: the startup files of the login shell, a working directory that is mounted when it is entered, or a forced command that reads the script in place of a shell.',
+      'Find out what it waits for: the startup files of the login shell, a working directory that is mounted when it is entered, or a forced command that reads the script in place of a shell.',
   };
 }
 
@@ -118,14 +118,14 @@ function lost(host: string, end: AttemptEnd): StepOutcome {
     status: 'unknown',
     reason: 'connection_lost',
     message: end.connectionLost
-      ? `The connection to ${host} was lost while the command ran; whether it ended, and how, is not known.`
+      ? `The connection to ${host} was lost while the command ran; it is not known whether and how it ended.`
       : `${host} closed the session without saying how the command ended.`,
-    advice: 'Look on the host whether the command is still running and what it did, before running it again.',
+    advice: 'Check on the host whether the command is still running and what it did before you run it again.',
   };
 }
 
 function noDirectory(path: string, why: 'denied' | 'file' | 'missing'): StepOutcome {
-  // Of a command that was found again it is not known.
+  // The path is not known for a command that was found again.
   const shown = path === '' ? '' : ` ${path.length > 500 ? `${path.slice(0, 500)}…` : path}`;
   const messages = {
     denied: `The working directory${shown} may not be entered by this user; the command was not started.`,
@@ -174,7 +174,7 @@ export function stopOutcome(
       reason: 'cancel_unconfirmed',
       ...facts,
       message:
-        `The command was told to stop, and that it did could not be confirmed: ${result.why}.${dropped}`.slice(
+        `The command was told to stop, but it could not be confirmed that it did: ${result.why}.${dropped}`.slice(
           0,
           2000,
         ),
@@ -186,7 +186,7 @@ export function stopOutcome(
   const cause = {
     timed_out: 'ran out of its time',
     cancelled: 'was cancelled',
-    output_limit: 'printed more than is kept of its output',
+    output_limit: 'printed more output than is kept',
   }[request.cause];
   const why = cleanedUp ? 'had been given up' : cause;
   const message = exitedBefore
@@ -213,14 +213,14 @@ export function serverTooOld(): StepOutcome {
   };
 }
 
-/** @param how it ended, as `exit code 1`. */
+/** @param how how it ended, for example `exit code 1` */
 export function becomeShellEnded({ user }: Become, host: string, how: string): StepOutcome {
   return failedBeforeStart(
     new SshError({
       reason: 'become_refused',
       message: `The shell of ${user} on ${host} ended (${how}) before the command was sent.`,
       advice:
-        'Look what keeps env and /bin/sh from running as that user: a restricted login shell, or the secure_path of sudo.',
+        'Check what keeps env and /bin/sh from running as that user: a restricted login shell, or the secure_path of sudo.',
     }),
   );
 }

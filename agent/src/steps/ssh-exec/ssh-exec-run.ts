@@ -1,4 +1,4 @@
-// From a command that runs to its outcome: it ends by itself, or it is stopped.
+// Takes a running command to its outcome, whether it ends by itself or is stopped.
 import { type SshExecConfig, type StepOutcome, shellAssignments } from '@opsconductor/protocol';
 import type { ClientChannel } from 'ssh2';
 import type { StopNote } from '../../detached/stop-note.ts';
@@ -20,13 +20,13 @@ import type { ScriptInput } from './ssh-exec-script.ts';
 import { type StopLimits, stopAttempt, stopLimits } from './ssh-exec-stop.ts';
 
 export interface SshExecOptions extends Partial<StopLimits> {
-  /** For one of our own scripts while an attempt is stopped, in ms; 10 s unless told. */
+  /** Time for one of our own scripts while an attempt is being stopped, in ms; default 10 s. */
   scriptTimeoutMs?: number;
-  /** For a shell that has the script to get to the command, in ms; two minutes unless told. */
+  /** Time for a shell that has the whole script to reach the command, in ms; default two minutes. */
   beginWithinMs?: number;
-  /** For the rest of what a shell that has exited has printed to arrive, in ms; a second unless told. */
+  /** Time for the remaining output of a shell that has exited to arrive, in ms; default one second. */
   leftWithinMs?: number;
-  /** How long a target may be out of reach before a stop counts as unconfirmed, in ms; 30 s unless told. */
+  /** How long a target may be out of reach before a stop counts as unconfirmed, in ms; default 30 s. */
   giveUpAfterMs?: number;
 }
 
@@ -46,7 +46,7 @@ export async function runToEnd(
     attempt.callOff?.();
     if (attempt.neverBegan) return stoppedBeforeStart(stopRequest(context));
   }
-  // Whoever stopped it did not come to look whether anything is left.
+  // A process that stopped it and is gone may not have checked whether anything is left, so that is done here.
   const request = wasStopped ? requestOf(end.stoppedFor) : stopRequest(context);
   const exitedBefore = attempt.exited && !wasStopped;
   const result = await stopAttempt(
@@ -65,7 +65,10 @@ export async function runToEnd(
   return stopOutcome(attempt, request, result, { exitedBefore, cleanedUp: end?.stoppedFor === 'clean_up' });
 }
 
-/** The attempt's end; undefined as soon as a stop is asked for; after how many seconds its shell was given up. */
+/**
+ * Resolves with the attempt's end, with undefined once a stop is requested, or with the seconds after which it was
+ * `late`.
+ */
 function endOrStop(attempt: RunningCommand, signal: AbortSignal): Promise<AttemptEnd | number | undefined> {
   return new Promise((resolve, reject) => {
     const onAbort = () => resolve(undefined);
@@ -100,7 +103,7 @@ export function stopRequest(context: StepContext): StopRequest {
   return context.signal.reason as StopRequest;
 }
 
-/** A channel whose shell waits for a script; an outcome where there can be none. */
+/** Opens a channel with a shell that waits for a script, or returns the outcome if that is impossible. */
 export async function openShell(
   pool: SshPool,
   context: StepContext,
@@ -118,7 +121,7 @@ export async function openShell(
   }
 }
 
-/** Why nothing is sent to a shell after all; undefined where it may be. */
+/** Returns the outcome of a step whose shell must not be sent the script after all; undefined if it may be sent. */
 export function refusedBeforeStart(
   { channel, connection }: Lease<ClientChannel>,
   context: StepContext,
@@ -126,7 +129,8 @@ export function refusedBeforeStart(
   const { become, target, signal } = context;
   if (signal.aborted) return stoppedBeforeStart(stopRequest(context));
   if (!connection.open) return failedBeforeStart(closedBeforeStart(target.host));
-  // The streams of such a shell were listened to until it was there: of their end nobody would hear any more.
+  // `become` consumed this shell's streams until the shell was ready. If they ended then, no later listener would be
+  // told.
   const exit = exitOf(channel);
   if (become === undefined || exit === undefined) return undefined;
   const how = exit.code === null ? `signal ${exit.signal}` : `exit code ${exit.code}`;
@@ -134,8 +138,9 @@ export function refusedBeforeStart(
 }
 
 /**
- * Only where one step has followed another, and a shell of ours has answered: no login or forced command for nothing.
- * Never a shell of somebody else's, which nobody may have for the asking.
+ * Whether to open a spare shell for the next step on this connection. Only if steps already follow one another there
+ * and our shell has answered; otherwise it could be a needless login or run of a forced command. Never with `become`: a
+ * shell of another user must not be lying around for any step to take.
  */
 export function mayPrepareNext(
   { reused }: Pick<Lease<ClientChannel>, 'reused'>,
@@ -145,23 +150,23 @@ export function mayPrepareNext(
   return reused && report?.kind === 'started' && become === undefined;
 }
 
-/** Of a shell that waits for the next step: calls `gone` as soon as it does not any more. */
+/** Calls `gone` as soon as a shell that waits for the next step has ended. */
 export function watchShell(channel: ClientChannel, gone: () => void): void {
-  // Its end may have come in the very bytes that said that it began, before anyone could listen.
+  // The exit may have arrived in the same packet as the reply to exec, before anyone could listen.
   if (exitOf(channel) !== undefined) gone();
   channel.once('exit', gone);
   channel.once('close', gone);
   channel.on('error', gone);
 }
 
-/** Another shell for one that was to wait and has gone: one that is opened for this. */
+/** Replaces a waiting shell that has gone by one that is opened for this step, on a channel of its own. */
 export function replaceGoneShell(
   gone: Lease<ClientChannel>,
   pool: SshPool,
   context: StepContext,
   start: (connection: SshConnection) => Promise<ClientChannel>,
 ): ReturnType<typeof openShell> {
-  // What it has left running may hold its session open for as long as it likes.
+  // Closed here, because a process that the shell left running could hold its session open indefinitely.
   gone.channel.close();
   gone.release();
   return openShell(pool, context, start, { ownChannel: true });

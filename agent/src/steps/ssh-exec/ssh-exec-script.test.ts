@@ -17,7 +17,7 @@ async function runScript(shell: string, input: Partial<ScriptInput>, upTo?: numb
 }
 
 for (const shell of shells) {
-  test(`${shell} runs a command of any text as it is`, async () => {
+  test(`${shell} runs a command of any text unchanged`, async () => {
     await fc.assert(
       fc.asyncProperty(fc.string({ unit: 'grapheme' }), async (value) => {
         fc.pre(!value.includes('\0') && value.isWellFormed());
@@ -34,7 +34,7 @@ for (const shell of shells) {
   test(`${shell} runs nothing of a script that was cut short`, async () => {
     const command = 'echo one; echo two';
     const { length } = scriptOfAttempt({ command });
-    // The last byte is a newline that nothing depends on.
+    // Without the last byte: it is a newline that doesn't matter.
     for (let upTo = 0; upTo < length - 1; upTo += 1) {
       const { stdout, stderr, report } = await runScript(shell, { command }, upTo);
       expect([stdout + stderr, report]).toEqual([expect.not.stringMatching(/one|two/), undefined]);
@@ -49,7 +49,7 @@ for (const shell of shells) {
     expect(await runScript(shell, { command: 'cat; exit 5' })).toMatchObject({ status: 5 });
   });
 
-  test(`${shell} has the variables of the prelude for the command, and not for its children`, async () => {
+  test(`${shell} gives the prelude's variables to the command, but not to its children`, async () => {
     const value = `it's "$(here)" \\ \n -e`;
     const input = { command: `printf '%s|' "$OPS_1"; printenv OPS_1`, prelude: [`OPS_1=${quote(value)}`] };
     expect(await runScript(shell, input)).toMatchObject({ stdout: `${value}|`, status: 1 });
@@ -57,7 +57,7 @@ for (const shell of shells) {
     expect(inBash).toMatchObject({ stdout: `${value}|`, status: 1 });
   });
 
-  test(`${shell} hands a command to bash, whole or not at all`, async () => {
+  test(`${shell} passes a command to bash, whole or not at all`, async () => {
     const command = 'a=(1 2); [[ ${#a[@]} == 2 ]] && cat && echo "$BASHOPTS" | grep -c extquote; exit 7';
     expect(await runScript(shell, { command, shell: 'bash' })).toMatchObject({ stdout: '1\n', status: 7 });
     const big = `printf %s ${'x'.repeat(400_000)}; : OPSCONDUCTOR_END`;
@@ -70,12 +70,12 @@ for (const shell of shells) {
     }
   });
 
-  test(`${shell} takes 400 KB of command`, async () => {
+  test(`${shell} accepts a command of 400 KB`, async () => {
     const text = 'x'.repeat(400_000);
     expect((await runScript(shell, { command: `echo ${text}` })).stdout).toBe(`${text}\n`);
   });
 
-  test(`${shell} begins a command once it is told to go, and never where its input ends before that`, async () => {
+  test(`${shell} begins a command once it is given the word, and never if its input ends before that`, async () => {
     const stdout = (input: Partial<ScriptInput>, upTo?: number) =>
       runScript(shell, { command: 'echo began', ...input }, upTo);
     expect(await stdout({})).toMatchObject({ stdout: 'began\n', report: { kind: 'started' } });
@@ -90,7 +90,7 @@ for (const shell of shells) {
   });
 }
 
-test('the exec string is free of what a login shell might expand', () => {
+test('the exec string contains nothing that a login shell might expand', () => {
   expect(bootstrapCommand).not.toMatch(/[!\\\n$`"]/);
 });
 
@@ -101,11 +101,11 @@ test('a target without bash reports it and starts nothing', async () => {
   expect(report).toEqual({ kind: 'no_shell', which: 'bash' });
 });
 
-test('a marker that is more than a word is a bug', () => {
+test('a marker that is not a single word is a bug', () => {
   expect(() => attemptScript({ marker: 'a b', command: 'true' }, nonce)).toThrow('not a marker');
 });
 
-test('the report is found and taken out wherever the bytes are cut', () => {
+test('the report is found and removed wherever the bytes are split', () => {
   fc.assert(
     fc.property(
       fc.uint8Array({ maxLength: 80 }),
@@ -113,7 +113,7 @@ test('the report is found and taken out wherever the bytes are cut', () => {
       fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1 }),
       fc.boolean(),
       (before, after, sizes, teasing) => {
-        // Half of it: of a longer beginning and the nonce a whole one may be made by chance.
+        // Only half of the nonce: a longer part, together with the real nonce, could form a nonce by chance.
         const tease = teasing ? nonce.slice(0, 16) : '';
         const whole = Buffer.concat([before, Buffer.from(`${tease}${nonce} start 4711\n`), after]);
         const filter = new ReportFilter(nonce);
@@ -131,7 +131,7 @@ test('the report is found and taken out wherever the bytes are cut', () => {
   );
 });
 
-test('a shell that shows what it runs shows the report’s own line first, in one piece with it or not', () => {
+test('a shell that echoes what it runs prints the reporting statement first, in the same piece or not', () => {
   const [shown, report, after] = [`+ echo '${nonce} start 7'\n`, `${nonce} start 7\n`, '+ true\n'];
   for (const pieces of [[shown + report + after], [shown, report, after], [shown + report, after]]) {
     const filter = new ReportFilter(nonce);
@@ -141,14 +141,14 @@ test('a shell that shows what it runs shows the report’s own line first, in on
   }
 });
 
-test('output without a report is passed on whole', () => {
+test('output without a report is passed on unchanged', () => {
   const filter = new ReportFilter(nonce);
   const bytes = Buffer.from(`This account is not available. ${nonce.slice(0, 20)}`);
   const out = Buffer.concat([...filter.push(bytes), ...filter.flush()]);
   expect([out.toString(), filter.report]).toEqual([bytes.toString(), undefined]);
 });
 
-test('once the report is known bytes are handed on without a copy', () => {
+test('once the report is known, bytes are passed on without a copy', () => {
   const filter = new ReportFilter(nonce);
   filter.push(Buffer.from(`${nonce} start 1\n`));
   const bytes = Buffer.from(`${nonce} start 2\n`);
@@ -156,7 +156,7 @@ test('once the report is known bytes are handed on without a copy', () => {
   expect(filter.report).toEqual({ kind: 'started', pid: 1 });
 });
 
-test('a report that does not end is output, and holds nothing back', () => {
+test('a report line that never ends is output, and holds nothing back', () => {
   const filter = new ReportFilter(nonce);
   const all = [
     Buffer.from(`before\n${nonce} start `),
@@ -169,7 +169,7 @@ test('a report that does not end is output, and holds nothing back', () => {
 });
 
 for (const shell of shells) {
-  test(`${shell} feeds a command what it is to read, and runs nothing of what is left`, async () => {
+  test(`${shell} feeds a command its input, and runs nothing of what the command leaves unread`, async () => {
     const big = `${'line of text\n'.repeat(20_000)}last without end`;
     const counted = await runScript(shell, { command: 'wc -c', stdin: big, environment: { A: 'b' } });
     expect(Number(counted.stdout)).toBe(big.length + 1);

@@ -1,18 +1,18 @@
-// The text that runs a command on a target. It travels on stdin, since arguments are seen by every user of the host
-// and are limited to 128 KiB each.
+// Builds the script that runs a command on a target. It is sent on stdin, because every user of the host can see
+// arguments, and each is limited to 128 KiB.
 import { quote } from '../../ssh/quote.ts';
 
 /**
- * What the login shell is asked to run, whatever shell that is (sh, csh, fish: no `!`, no backslash, no newline).
- * The first line of stdin becomes the environment variable that marks the attempt's processes, from the first one
- * on; a second shell reads the rest, since a process's own environment is shown as it was at its start.
+ * What the login shell is asked to run. Any login shell must understand it (sh, csh, fish), so it has no `!`, backslash
+ * or newline. The first line of stdin becomes the environment variable that marks all the attempt's processes. A second
+ * shell reads the rest, because /proc shows a process's environment as it was when the process started.
  */
 export const bootstrapCommand =
   "exec /bin/sh -c 'read -r OPSCONDUCTOR_ATTEMPT && export OPSCONDUCTOR_ATTEMPT && exec /bin/sh'";
 
 /**
- * The same in a terminal, where a shell that reads the script itself would take itself for a person's: it is handed on by
- * a pipe, as many bytes as the second line says.
+ * The same for a terminal. A shell that read the script from the terminal would consider itself interactive, so the
+ * script comes to it through a pipe; the second line gives the script's length in bytes.
  */
 export const terminalBootstrapCommand =
   "exec /bin/sh -c 'read -r OPSCONDUCTOR_ATTEMPT && export OPSCONDUCTOR_ATTEMPT && read -r n && head -c $n | /bin/sh'";
@@ -20,15 +20,15 @@ export const terminalBootstrapCommand =
 export interface ScriptInput {
   marker: string;
   command: string;
-  /** What runs the command; sh unless told. */
+  /** The shell that runs the command; default sh. */
   shell?: 'sh' | 'bash';
-  /** What reads the command in place of a shell. */
+  /** The program that reads the command instead of a shell. */
   interpreter?: string;
-  /** What the command reads; nothing unless told. */
+  /** The command's input; default empty. */
   stdin?: string;
-  /** The shell is in a terminal, which passes on what it is sent as it is. */
+  /** Whether the shell is in a terminal, which passes on its input unchanged (raw mode). */
   pty?: boolean;
-  /** Statements ahead of the command, in its own shell: the variables that it refers to. */
+  /** Statements that the command's own shell runs first: they set the variables that the command refers to. */
   prelude?: readonly string[];
   workingDirectory?: string;
   environment?: Record<string, string>;
@@ -37,31 +37,33 @@ export interface ScriptInput {
   outputFile?: readonly string[];
 }
 
-/** Limits that the target keeps. */
+/** Limits that the target enforces. */
 export interface TargetLimits {
   cpu_seconds?: number | undefined;
   memory_mb?: number | undefined;
   nice?: number | undefined;
 }
 
-/** What may stand in a script as the name of a program. */
+/** Program names that may appear in a script unquoted. */
 export const programPattern = /^[A-Za-z0-9/][A-Za-z0-9._+/-]*$/;
 
-/** 128 + SIGXCPU: what a shell tells of a process that used up its processor time. */
+/** 128 + SIGXCPU: the shell's exit code for a process that used up its processor time. */
 export const cpuLimitExitCode = 152;
-/** A process that goes on after SIGXCPU is killed after so many seconds more of processor time. */
+/** A process that continues after SIGXCPU is killed after this much more processor time. */
 const cpuGraceS = 5;
 
-/** The first line that `bootstrapCommand` reads; after it its second shell is there and has run nothing. */
+/**
+ * Returns the line that `bootstrapCommand` reads first. Once it has, the second shell is running but has run nothing.
+ */
 export function markerLine(marker: string): string {
   if (!/^[\w.:-]+$/.test(marker)) throw new Error(`not a marker: ${marker}`);
   return `${marker}\n`;
 }
 
 /**
- * The stdin of `bootstrapCommand`: the marker's line, then the script. The nonce opens the one line on stderr that is a report
- * to the agent. After it the command waits for `goAhead` of the same nonce; not in a terminal, whose input is what the script
- * came by.
+ * Returns the stdin of `bootstrapCommand`: the marker's line, then the script. The nonce begins the one line of stderr
+ * that is the report to the agent. After the report the script waits for `goAhead` with the same nonce, except in a
+ * terminal, where the script itself occupies the shell's input.
  */
 export function attemptScript(input: ScriptInput, nonce: string): Buffer {
   const say = (report: string) => `echo "${nonce} ${report}" >&2`;
@@ -73,15 +75,17 @@ export function attemptScript(input: ScriptInput, nonce: string): Buffer {
 }
 
 /**
- * What the command waits for on stdin after its report. Before that nothing of it runs, so an agent that has not sent it knows
- * that nothing did; and the report has been read off its stream before the command prints, so that it has no part in which of
- * both streams is read first.
+ * Returns the word that the script waits for on stdin after its report. An agent that has not sent it knows that
+ * nothing of the command ran. The wait also ensures that the report has been read before the command prints, so that
+ * the report doesn't affect which of the two streams is read first.
  */
 export function goAhead(nonce: string): string {
   return `${nonce}\n`;
 }
 
-/** A shell that reads a script ahead has nothing to read before the word is sent. Any other line begins nothing. */
+/**
+ * Any other line than the word starts nothing. A shell that reads its script ahead finds no more input before the word.
+ */
 function waitForGoAhead(nonce: string): string[] {
   return [
     'read -r OPSCONDUCTOR_GO <&3 || exit 1',
@@ -92,8 +96,9 @@ function waitForGoAhead(nonce: string): string[] {
 }
 
 /**
- * What the command's own shell reads. `say` is the shell's text that tells the agent a report; `afterReport` statements before
- * the command, for which the shell's input is kept as the descriptor `inputAs`.
+ * Returns the script that the command's own shell reads. `say` makes the shell statement that sends a report to the
+ * agent. `afterReport` are statements between the report and the command; for them the shell's input is kept as the
+ * descriptor `inputAs`.
  */
 export function commandScript(
   input: ScriptInput,
@@ -101,13 +106,13 @@ export function commandScript(
   { inputAs, afterReport = [] }: { inputAs?: number; afterReport?: readonly string[] } = {},
 ): string {
   const lines = [
-    // One compound command: a shell parses it to its closing brace before it runs any of it, so that a script cut
-    // short by a lost connection is a syntax error and runs nothing.
+    // One compound command: a shell parses it up to the closing brace before it runs any of it. A script that a lost
+    // connection cut short is thus a syntax error and runs nothing.
     '{',
     `exec ${inputAs === undefined ? '' : `${inputAs}<&0 `}</dev/null`,
     ...setLimits(input.limits, say),
     ...enterDirectory(input.workingDirectory, say),
-    // Two statements each: the oldest shells know no `export NAME=value`.
+    // Two statements each, because the oldest shells don't know `export NAME=value`.
     ...Object.entries(input.environment ?? {}).map(
       ([name, value]) => `${name}=${quote(value)}; export ${name}`,
     ),
@@ -118,7 +123,7 @@ export function commandScript(
     ...programNeeded(input, say),
     say('start $$'),
     ...afterReport,
-    // A literal word: no variable, no argument and no 128 KiB limit stands between the command and its shell.
+    // The command is a literal word of the script: as an argument or variable it would be limited to 128 KiB.
     ...(input.pty === true ? cookedTerminal : []),
     ...runCommand(input),
     '}',
@@ -127,10 +132,10 @@ export function commandScript(
   return lines.join('\n');
 }
 
-/** As a person has it, but that nobody types: nothing is echoed. */
+/** Sets the terminal up as a person would have it, but without echo, as nobody types. */
 const cookedTerminal = ['stty sane -echo </dev/tty 2>/dev/null'];
 
-/** Before anything of the command; what can't be set refuses the start. */
+/** Set before anything of the command runs. A limit that can't be set refuses the start. */
 function setLimits(limits: TargetLimits | undefined, say: (report: string) => string): string[] {
   const set = (name: keyof TargetLimits, how: (value: number) => string) => {
     const value = limits?.[name];
@@ -146,7 +151,10 @@ function setLimits(limits: TargetLimits | undefined, say: (report: string) => st
   ];
 }
 
-/** A shell of its own where the first must be there to tell how it ended: SSH has no name for SIGXCPU. */
+/**
+ * With a CPU limit, the command runs in a subshell, so that the first shell can report SIGXCPU, which SSH has no name
+ * for.
+ */
 function runCommand(input: ScriptInput): string[] {
   const lines = linesOf(input);
   return input.limits?.cpu_seconds === undefined
@@ -168,17 +176,19 @@ function programNeeded({ shell, interpreter }: ScriptInput, say: (report: string
 
 function commandLines({ command, prelude = [], stdin }: ScriptInput): string[] {
   const run = `eval ${quote(command)}`;
-  // Of this one command only: what it leaves unread must not be read by the shell that runs it.
+  // The input is redirected for this command only: the shell that runs it must not read what the command leaves unread.
   return [...prelude, ...(stdin === undefined ? [run] : fedWith(run, stdin))];
 }
 
-/** An interpreter in place of the shell. Where the command has input of its own, its text comes beside that. */
+/**
+ * Runs an interpreter instead of the shell. It reads the text from stdin, or from descriptor 3 if there is an input.
+ */
 function interpretedLines({ command, stdin }: ScriptInput, interpreter: string): string[] {
   if (stdin === undefined) return fedWith(`exec ${interpreter} -`, command);
   return fedWith(`exec ${interpreter} /dev/fd/3`, stdin, command);
 }
 
-/** A command with a here-document as its input, and another one on descriptor 3 where that is given. */
+/** Feeds a command a here-document as its input, and another one on descriptor 3 if given. */
 function fedWith(command: string, input: string, beside?: string): string[] {
   const end = endFor(`${input}\n${beside ?? ''}`);
   const document = (text: string, last: string) => [...(text === '' ? [] : [text.replace(/\n$/, '')]), last];
@@ -189,7 +199,7 @@ function fedWith(command: string, input: string, beside?: string): string[] {
   ];
 }
 
-/** A word that ends a here-document of this text: no part of it. */
+/** Returns a delimiter for a here-document that doesn't occur in its text. */
 function endFor(text: string): string {
   let end = 'OPSCONDUCTOR_END';
   while (text.includes(end)) end += '_';
@@ -197,8 +207,8 @@ function endFor(text: string): string {
 }
 
 /**
- * bash takes the place of the shell and reads the rest by its standard input: whole, since it is one compound command
- * again, and from a here-document, since arguments are seen by everybody.
+ * bash replaces the shell and reads the rest on its stdin. The rest is one compound command again, so that bash reads
+ * it whole, and it comes as a here-document, because everybody can see arguments.
  */
 function runInBash(input: ScriptInput): string[] {
   const lines = ['{', 'exec </dev/null', ...commandLines(input), '}'];

@@ -1,17 +1,17 @@
-// For tests: the step type on a real sshd, with what it is given and what it hands over kept for looking at.
+// For tests: the step type on a real sshd, with its input and output kept for inspection.
 import type { SshExecConfig } from '@opsconductor/protocol';
 import type { SshPool } from '../../ssh/pool/pool.ts';
 import { type ServerFixture, type SshSetup, setupSshd } from '../../ssh/sshd-setup.ts';
 import type { KeptOutput, OutputStream, StepContext, StopRequest, StreamOffsets } from '../step-type.ts';
 import { type SshExecOptions, sshExec } from './ssh-exec.ts';
 
-/** An output sink that a test can block, and whose contents it can wait for. */
+/** An output sink that a test can block, and whose content it can wait for. */
 export class TestSink {
   readonly parts: { stream: OutputStream; bytes: Buffer }[] = [];
   blocked = false;
-  /** What an earlier process is said to have written. */
+  /** What was written so far; a test may set it to what an earlier process wrote. */
   readonly written: StreamOffsets = { stdout: 0, stderr: 0 };
-  /** Whether all that was written counts as stored for good. */
+  /** Whether everything written counts as stored by the server. */
   confirmAll = false;
   readonly kept: KeptOutput = {
     follow: () => {},
@@ -62,10 +62,10 @@ export class TestSink {
 export interface ExecSetup<Server extends ServerFixture = SshSetup['sshd']> extends SshSetup<Server> {
   sink: TestSink;
   warm: SshPool;
-  /** Takes up what an earlier process is said to have begun. */
+  /** Continues an attempt as if an earlier process had begun it. */
   reattach(config: SshExecConfig, more: Partial<StepContext>): ReturnType<ExecSetup['run']>;
   run(config: SshExecConfig, more?: Partial<StepContext>): ReturnType<ReturnType<typeof sshExec>['execute']>;
-  /** Stops what runs, as the executor does. */
+  /** Stops the running step, as the executor does. */
   stop(cause?: StopRequest['cause'], killGraceMs?: number): void;
 }
 
@@ -88,7 +88,7 @@ export function setupExecOn<Server extends ServerFixture>(
   const controller = new AbortController();
   const contextOf = (more: Partial<StepContext> = {}): StepContext => {
     attempts += 1;
-    // Also over another run of the tests: what an earlier one left behind must not be found by the marker.
+    // Unique across test runs, so that the marker doesn't find processes that an earlier run left behind.
     const marker = more.marker ?? `test-${process.pid}.${Date.now()}.${attempts}`;
     return {
       directoryName: marker,

@@ -19,7 +19,7 @@ import { expect, onTestFinished } from 'vitest';
 import { accountTest, setupSshd, sshTest } from '../../ssh/sshd-setup.ts';
 import { setupExec, setupExecOn } from './ssh-exec-setup.ts';
 
-/** Prints `ready` and its own pid, and waits for ever. */
+/** Prints `ready` and its own pid, and waits forever. */
 const waits = 'echo ready $$; while :; do sleep 1000; done';
 
 function runs(pid: string | undefined): boolean {
@@ -30,7 +30,7 @@ function runs(pid: string | undefined): boolean {
   }
 }
 
-/** For what a test leaves alive on purpose. */
+/** Kills at the end of the test what the test leaves alive on purpose. */
 function killLater(pid: string | undefined, group = false): void {
   onTestFinished(() => {
     if (pid && runs(pid)) process.kill(group ? -Number(pid) : Number(pid), 'SIGKILL');
@@ -38,7 +38,7 @@ function killLater(pid: string | undefined, group = false): void {
 }
 
 for (const cause of ['cancelled', 'timed_out'] as const) {
-  sshTest(`a command that is stopped ends as ${cause}, with all its processes`, async () => {
+  sshTest(`a stopped command ends as ${cause}, with all its processes`, async () => {
     const t = await setupExec();
     const running = t.run({ command: `sleep 1000 & echo child $!; ${waits}` });
     const [, pid] = await t.sink.seen(/ready (\d+)/);
@@ -49,7 +49,7 @@ for (const cause of ['cancelled', 'timed_out'] as const) {
   });
 }
 
-sshTest('a command that cleans up on TERM is given the time, and its last words are kept', async () => {
+sshTest('a command that cleans up on TERM is given time, and its last output is kept', async () => {
   const t = await setupExec();
   const running = t.run({
     command: 'trap "echo cleaned; exit 5" TERM; echo ready; while :; do sleep 0.01; done',
@@ -89,9 +89,9 @@ sshTest('a process without the marker is found by descent', async () => {
   expect(runs(pid)).toBe(false);
 });
 
-sshTest('what can not be seen and holds the output makes the stop unconfirmed', async () => {
+sshTest('a process that can not be seen and holds the output makes the stop unconfirmed', async () => {
   const t = await setupExec({}, { closeMs: 100 });
-  // Twice away from its parent, in a session of its own, and with an empty environment.
+  // Orphaned, in a session of its own, and with an empty environment.
   const hidden = '(env -i setsid sh -c "echo hidden \\$\\$; sleep 1000; true" &)';
   const running = t.run({ command: `${hidden}; ${waits}` });
   const [, pid] = await t.sink.seen(/hidden (\d+)/);
@@ -104,7 +104,7 @@ sshTest('what can not be seen and holds the output makes the stop unconfirmed', 
   expect(outcome.message).toContain('holds its output open');
 });
 
-sshTest('another attempt whose marker begins alike is left alone', async () => {
+sshTest('another attempt whose marker has the same beginning is left alone', async () => {
   const t = await setupExec();
   const other = await setupExec();
   const marker = `test-${process.pid}.${Date.now()}.1`;
@@ -132,7 +132,7 @@ sshTest('a stop works while the output is held back', async () => {
   expect(outcome.message).toMatch(/\d+ bytes of output were dropped/);
 });
 
-sshTest('a command that can not write gets rid of its output to end well', async () => {
+sshTest('a command blocked on its output can still end cleanly', async () => {
   const t = await setupExec();
   t.sink.blocked = true;
   const flood = 'head -c 5000000 /dev/zero';
@@ -145,7 +145,7 @@ sshTest('a command that can not write gets rid of its output to end well', async
   expect(await running).toMatchObject({ status: 'cancelled', exitCode: 5 });
 });
 
-sshTest('what a command leaves in the background keeps the step open until it is stopped', async () => {
+sshTest('background processes of a command keep the step open until it is stopped', async () => {
   const t = await setupExec();
   const running = t.run({ command: 'sleep 1000 & echo child $!' });
   const [, pid] = await t.sink.seen(/child (\d+)/);
@@ -203,7 +203,7 @@ sshTest('a stop of a target out of reach is unconfirmed, within its time', async
   expect(pids.length).toBeGreaterThan(0);
 });
 
-/** Whether somebody waits for a line at a pipe, who is given one then. */
+/** Writes a line to a pipe if a reader waits at it; returns whether one did. */
 function letGoOn(path: string): boolean {
   try {
     const pipe = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
@@ -215,7 +215,7 @@ function letGoOn(path: string): boolean {
   }
 }
 
-/** An account whose login shell waits until a test lets it go on, and what is seen of its command then. */
+/** Sets up an account whose login shell waits until the test releases it, and starts a command there. */
 async function setupSlowLogin() {
   const dir = mkdtempSync(join(tmpdir(), 'opsconductor-test-'));
   onTestFinished(() => rmSync(dir, { recursive: true }));
@@ -227,7 +227,7 @@ async function setupSlowLogin() {
   const t = await setupExec({ account: { name: 'opsdeploy', shell: shell as string } });
   const running = t.run({ command: `echo >${began}` });
   await t.sink.seen(/waiting/);
-  /** Whether the command ran, once the login shell has done all that it can. */
+  /** Releases the login shell, waits until it has ended, and returns whether the command ran. */
   const ranAfterAll = async () => {
     await expect.poll(() => letGoOn(gate as string)).toBe(true);
     await expect.poll(() => existsSync(ended as string)).toBe(true);
@@ -236,13 +236,13 @@ async function setupSlowLogin() {
   return { t, running, ranAfterAll };
 }
 
-accountTest('a command is let in by a slow login shell, and runs', async () => {
+accountTest('a command runs after a slow login shell', async () => {
   const { running, ranAfterAll } = await setupSlowLogin();
   expect(await ranAfterAll()).toBe(true);
   expect(await running).toMatchObject({ status: 'succeeded' });
 });
 
-accountTest('a command that its login shell has not got to is stopped for certain', async () => {
+accountTest('stopping a command that its login shell has not reached is certain to have stopped it', async () => {
   const { t, running, ranAfterAll } = await setupSlowLogin();
   t.stop();
   expect(await running).toMatchObject({
@@ -252,7 +252,7 @@ accountTest('a command that its login shell has not got to is stopped for certai
   expect(await ranAfterAll()).toBe(false);
 });
 
-accountTest('a command whose connection is lost before its login shell got to it never began', async () => {
+accountTest('a command whose connection is lost before the login shell reaches it never began', async () => {
   const { t, running, ranAfterAll } = await setupSlowLogin();
   t.sshd.killSessions();
   expect(await running).toMatchObject({
@@ -264,7 +264,7 @@ accountTest('a command whose connection is lost before its login shell got to it
 });
 
 for (const forced of ['cat >/dev/null', 'sleep 1000']) {
-  sshTest(`a command that a shell never gets to is given up, as with ${forced}`, async () => {
+  sshTest(`a command that a shell never reaches is given up, as with ${forced}`, async () => {
     const config = [`ForceCommand echo pid $$; exec ${forced}`];
     const t = await setupExec({ config }, { beginWithinMs: 50 });
     const running = t.run({ command: 'true' });
@@ -274,13 +274,13 @@ for (const forced of ['cat >/dev/null', 'sleep 1000']) {
       status: 'failed',
       reason: 'channel_refused',
       message: expect.stringContaining(
-        'has not got to the command within 0.05 s; it was not started, and will not be',
+        'did not reach the command within 0.05 s; it was not started, and will not be',
       ),
     });
   });
 }
 
-sshTest('a command that is stopped before it starts takes no place on the connection any more', async () => {
+sshTest('a command that is stopped before it starts no longer takes a place on the connection', async () => {
   const sshd = await setupSshd();
   const pool = sshd.pool({ maxChannels: 1, maxConnectionsPerTarget: 1 });
   const t = setupExecOn({ ...sshd, pool: () => pool });
@@ -292,7 +292,7 @@ sshTest('a command that is stopped before it starts takes no place on the connec
   expect(await t.run({ command: 'true' })).toMatchObject({ status: 'succeeded' });
 });
 
-accountTest('a login shell that hangs keeps a command that survives its agent from no stop', async () => {
+accountTest('a login shell that hangs does not prevent a stop of a command that survives its agent', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'opsconductor-test-'));
   onTestFinished(() => rmSync(dir, { recursive: true }));
   chmodSync(dir, 0o755);
@@ -304,7 +304,7 @@ accountTest('a login shell that hangs keeps a command that survives its agent fr
   expect(await running).toMatchObject({ status: 'unknown', reason: 'cancel_unconfirmed' });
 });
 
-sshTest('a tree of processes that fork without end, within their limits, is ended whole', async () => {
+sshTest('a tree of processes that fork endlessly, within their limits, is ended completely', async () => {
   const t = await setupExec();
   const marker = `tree-${process.pid}.${Date.now()}.1`;
   const left = () =>
@@ -315,7 +315,7 @@ sshTest('a tree of processes that fork without end, within their limits, is ende
         return false;
       }
     });
-  // 31 shells that ignore TERM, each of which goes on forking; one in two has a session of its own.
+  // 31 shells that ignore TERM and keep forking; every second one has a session of its own.
   const grow = `grow() { trap "" TERM; echo "up $1"; [ "$1" = 0 ] || { grow $(($1 - 1)) & setsid sh -c "$text; grow $(($1 - 1))" & }; while :; do sleep 0.2; done; }`;
   const command = `text='${grow}'; export text; eval "$text"; grow 4`;
   const running = t.run({ command, limits: { memory_mb: 512, cpu_seconds: 60 } }, { marker });

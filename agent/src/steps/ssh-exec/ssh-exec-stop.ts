@@ -1,4 +1,4 @@
-// Ends an attempt on its target: TERM, grace, KILL, and then looks whether anything of it is still there.
+// Ends an attempt on its target (TERM, grace period, KILL) and then checks whether anything of it is left.
 import { endProcesses, type ProcessFamily, within } from '../../ssh/processes/end-processes.ts';
 import { attemptProcesses, listProcesses, type RemoteProcess } from '../../ssh/processes/remote-processes.ts';
 import type { StopTarget } from '../../ssh/run-script.ts';
@@ -8,26 +8,26 @@ import type { AttemptEnd, RunningCommand } from './ssh-exec-attempt.ts';
 export interface StopResult {
   /** Whether it was seen that nothing of the attempt is left. */
   confirmed: boolean;
-  /** What is left after KILL. */
+  /** Processes that are left after KILL. */
   survivors: RemoteProcess[];
   /** Why it could not be confirmed. */
   why?: string;
-  /** How the channel ended, where it did. */
+  /** How the command ended, if it did. */
   end: AttemptEnd | undefined;
 }
 
 export interface StopLimits {
-  /** For the bootstrap to report its pid, where it had not yet, in ms. */
+  /** Time for the bootstrap to report its pid, if it hasn't yet, in ms. */
   reportMs: number;
-  /** For the channel to close once no process is left, in ms. */
+  /** Time for the channel to close once no process is left, in ms. */
   closeMs: number;
-  /** Between the first KILL and giving up on what survives it, in ms. */
+  /** Time between the first KILL and giving up on processes that survive it, in ms. */
   killMs: number;
 }
 
 export const stopLimits: StopLimits = { reportMs: 5000, closeMs: 5000, killMs: 5000 };
 
-/** Never rejects: what went wrong is in the result. */
+/** Ends the attempt's processes and says whether that was confirmed. Never rejects; a failure is part of the result. */
 export async function stopAttempt(
   attempt: RunningCommand,
   marker: string,
@@ -43,8 +43,8 @@ export async function stopAttempt(
   try {
     const report = await within(limits.reportMs, attempt.reported);
     if (!report && !end) {
-      // A shell that has not reported may still start the command, so an empty table would prove nothing.
-      return { confirmed: false, survivors: [], why: 'the login shell never got as far as the command', end };
+      // A shell that has not reported may still start the command, so finding no processes would prove nothing.
+      return { confirmed: false, survivors: [], why: 'the login shell never reached the command', end };
     }
     const family = familyOf(attempt, marker, target, cause);
     const times = { graceMs: killGraceMs, killMs: limits.killMs };
@@ -55,7 +55,7 @@ export async function stopAttempt(
       return {
         confirmed: false,
         survivors,
-        why: 'something that can not be seen holds its output open',
+        why: 'a process that can’t be seen holds its output open',
         end,
       };
     return { confirmed: true, survivors, end };

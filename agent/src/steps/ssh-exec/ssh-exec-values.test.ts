@@ -1,5 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// Hostile values on the way that they really take: rendered, sent through a real sshd on stdin, run by the target's shell.
+// Hostile values on their real path: rendered, sent through a real sshd on stdin, and run by the target's shell.
 import { renderStep, type SshExecConfig } from '@opsconductor/protocol';
 import { expect } from 'vitest';
 // biome-ignore lint/style/noRestrictedImports: tests alone reach for what test/ provides

@@ -1,4 +1,4 @@
-// The shell that is started ahead on a connection and waits for its next step.
+// The spare shell that is started on a connection and waits for its next step.
 import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
 import { sshTest } from '../../ssh/sshd-setup.ts';
@@ -18,7 +18,7 @@ sshTest('the shell for the next command waits on the target, without a marker', 
   const t = await setupExec();
   await t.run({ command: 'echo $PPID' });
   const connectionPid = Number(t.sink.stdout);
-  // One step alone is no reason to expect another.
+  // A single step is no reason to expect another.
   expect(waitingShells(connectionPid)).toEqual([]);
   await t.run({ command: 'true' });
   await expect.poll(() => waitingShells(connectionPid)).toHaveLength(1);
@@ -43,7 +43,7 @@ sshTest(
       { command: 'echo started' },
       {
         beforeStart: async () => {
-          // Its second stage is there, under the attempt's mark, and has its stdin to read.
+          // Its second shell is running, with the attempt's marker, and can read its stdin.
           await expect
             .poll(() => readFileSync(`/proc/${shell}/environ`, 'utf8'))
             .toContain('OPSCONDUCTOR_ATTEMPT');
@@ -86,7 +86,7 @@ for (const [how, config] of [
   });
 }
 
-sshTest('a waiting shell that has gone costs neither the command anything nor the next one', async () => {
+sshTest('a waiting shell that has gone costs neither the command nor the next one anything', async () => {
   const t = await setupExec();
   await t.run({ command: 'echo $PPID' });
   const connectionPid = Number(t.sink.stdout);
@@ -98,7 +98,7 @@ sshTest('a waiting shell that has gone costs neither the command anything nor th
     {
       beforeStart: async () => {
         begun.push('begun');
-        // The shell that takes its place is left alone.
+        // The shell that replaces it is left alone.
         if (begun.length > 1) return;
         process.kill(waiting, 'SIGKILL');
         await isGone(waiting);
@@ -108,7 +108,7 @@ sshTest('a waiting shell that has gone costs neither the command anything nor th
   );
   expect(outcome).toMatchObject({ status: 'succeeded', exitCode: 0 });
   expect(t.sink.stdout).toMatch(/^\d+\ndone\n$/);
-  // Once more before it was sent to another one.
+  // Once more before it was sent to the replacement.
   expect(begun).toEqual(['begun', 'begun']);
   const next = await theOne(() => waitingShells(connectionPid));
   const output = new TestSink();
@@ -137,12 +137,12 @@ sshTest(
     );
     expect(outcome).toMatchObject({ status: 'succeeded' });
     expect(runs(holder())).toBe(true);
-    // Its own, that of the command and that of the look at what had come.
+    // Its own channel, the command's, and that of `hearWhatCame`.
     await expect.poll(closed).toBe(5);
   },
 );
 
-sshTest('a forced command is run by steps alone, not ahead of them', async () => {
+sshTest('a forced command is run only for steps, not in advance', async () => {
   const t = await setupExec({ config: ['ForceCommand echo forced; exit 3', 'LogLevel VERBOSE'] });
   for (let n = 0; n < 3; n += 1) {
     expect(await t.run({ command: 'true' })).toMatchObject({ status: 'failed', reason: 'channel_refused' });

@@ -1,4 +1,4 @@
-// What a command is given, what it prints, how it ends, and why it may not be started at all.
+// What a command is given, what it prints, how it ends, and why it may not start at all.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { accountTest, sshTest } from '../../ssh/sshd-setup.ts';
 import { setupExec, TestSink } from './ssh-exec-setup.ts';
 import { read } from './target-shells-setup.ts';
 
-sshTest('a command succeeds, with its output apart and its stdin empty', async () => {
+sshTest('a command succeeds, with separate outputs and an empty stdin', async () => {
   const t = await setupExec();
   const outcome = await t.run({
     command: 'echo out; echo err >&2; cat; echo "$0 $# [$OPSCONDUCTOR_ATTEMPT]"',
@@ -46,20 +46,20 @@ for (const [command, exitCode] of [
   });
 }
 
-sshTest('an expected exit code is success, and only an expected one', async () => {
+sshTest('only an expected exit code is success', async () => {
   const t = await setupExec();
   expect((await t.run({ command: 'exit 3', expected_exit_codes: [0, 3] })).status).toBe('succeeded');
   expect((await t.run({ command: 'exit 0', expected_exit_codes: [3] })).status).toBe('failed');
 });
 
-sshTest('a command ended by a signal says which', async () => {
+sshTest('a command ended by a signal names the signal', async () => {
   const t = await setupExec();
   const outcome = await t.run({ command: 'kill -KILL $$' });
   expect(outcome).toMatchObject({ status: 'failed', reason: 'signal', signal: 'KILL' });
   expect(outcome.exitCode).toBeUndefined();
 });
 
-sshTest('environment values and directories of any text arrive as they are', async () => {
+sshTest('environment values and directories of any text arrive unchanged', async () => {
   const t = await setupExec();
   const hostile = `it's "quoted" $HOME \`id\` $(id) \\ ! # ~ * ; & | < > \n second line\t\u00e9 \u{1f600} 'x''y'`;
   const directory = join(t.sshd.dir, 'a dir\'\n$(touch owned) `id` "x" -n');
@@ -73,7 +73,7 @@ sshTest('environment values and directories of any text arrive as they are', asy
   expect(t.sink.stdout).toBe(hostile + directory);
 });
 
-sshTest('the environment can not take the marker away', async () => {
+sshTest('the environment can not remove the marker', async () => {
   const t = await setupExec();
   await t.run({ command: 'echo $OPSCONDUCTOR_ATTEMPT', environment: { OPSCONDUCTOR_ATTEMPT: 'other' } });
   expect(t.sink.stdout).toMatch(/^test-/);
@@ -92,7 +92,7 @@ for (const [path, word] of [
   });
 }
 
-accountTest('a working directory that may not be entered says so', async () => {
+accountTest('a working directory that may not be entered is reported', async () => {
   const t = await setupExec();
   const outcome = await t.run({ command: 'echo started', working_directory: '/root' });
   expect(outcome.message).toContain('may not be entered');
@@ -114,7 +114,7 @@ sshTest('no argument of any process shows the command, its environment or its ma
   await running;
 });
 
-sshTest('a command of 300 KB is no argument, so no argument limit applies', async () => {
+sshTest('a command of 300 KB runs: it is not an argument, so no argument limit applies', async () => {
   const t = await setupExec();
   const text = "it's ".repeat(60_000);
   const outcome = await t.run({ command: `cat <<'END'\n${text}\nEND\n` });
@@ -122,7 +122,7 @@ sshTest('a command of 300 KB is no argument, so no argument limit applies', asyn
   expect(t.sink.stdout).toBe(`${text}\n`);
 });
 
-sshTest('3 MB of mixed stdout and stderr arrive whole under back-pressure', async () => {
+sshTest('3 MB of mixed stdout and stderr arrive complete under back-pressure', async () => {
   const t = await setupExec();
   const block = 'head -c 65536 /dev/zero | tr "\\0"';
   const running = t.run({
@@ -147,13 +147,13 @@ sshTest('3 MB of mixed stdout and stderr arrive whole under back-pressure', asyn
   expect(digest(t.sink.bytes('stderr'))).toBe(digest('e'.repeat(24 * 65536)));
 });
 
-sshTest('a full sink stops the reading from the target', async () => {
+sshTest('a full sink stops reading from the target', async () => {
   const t = await setupExec();
   t.sink.blocked = true;
   const running = t.run({ command: 'head -c 50000000 /dev/zero' });
   await t.sink.seen(/\0/);
   const taken = t.sink.parts.length;
-  // As much through another channel meanwhile: that one's reading goes on, on the same connection.
+  // Meanwhile another channel of the same connection is still read.
   const other = new TestSink();
   await t.run({ command: 'head -c 50000000 /dev/zero' }, { output: other });
   expect(other.bytes('stdout').length).toBe(50_000_000);
@@ -174,7 +174,7 @@ sshTest('a connection lost while the command runs leaves its end unknown', async
   process.kill(Number(pid), 'SIGKILL');
 });
 
-sshTest('a target that can not be opened is a failure with the reason of the connection', async () => {
+sshTest('a target that can not be opened fails the step with the reason of the connection', async () => {
   const t = await setupExec();
   const unknown = await t.run({ command: 'true' }, { target: { ...t.target, hostKeys: [] } });
   expect(unknown).toMatchObject({ status: 'failed', reason: 'host_key_unknown' });
@@ -184,7 +184,7 @@ sshTest('a target that can not be opened is a failure with the reason of the con
   expect(down).toMatchObject({ status: 'failed', reason: 'connection_refused' });
 });
 
-accountTest('a login shell that lets nobody in says that nothing was started', async () => {
+accountTest('with a login shell that lets nobody in, the step says that nothing was started', async () => {
   const t = await setupExec({ account: { name: 'opsdeploy', shell: '/usr/sbin/nologin' } });
   const outcome = await t.run({ command: 'echo started' });
   expect(outcome).toMatchObject({ status: 'failed', reason: 'channel_refused' });

@@ -29,7 +29,7 @@ import { bootstrapCommand, markerLine, terminalBootstrapCommand } from './ssh-ex
 
 export type { SshExecOptions } from './ssh-exec-run.ts';
 
-/** The step type, on a pool of connections that the caller owns. */
+/** Creates the step type on a pool of connections that the caller owns. */
 export function sshExec(pool: SshPool, options: SshExecOptions = {}): StepType<SshExecConfig> {
   return {
     type: 'ssh.exec',
@@ -39,7 +39,7 @@ export function sshExec(pool: SshPool, options: SshExecOptions = {}): StepType<S
       if (kept === undefined || !context.maySurvive || !survivesAgentRestart(config))
         return execute(pool, options, config, context);
       const outcome = await startDetached({ pool, options, config, context, kept });
-      // The target can't have it so, and nobody has asked for it by name: nothing was started yet.
+      // The target can't keep it running, the step doesn't insist on it, and nothing was started yet.
       return outcome ?? execute(pool, options, config, context);
     },
     reattach: (config, context) => reattachDetached({ pool, options, config, context }),
@@ -67,7 +67,8 @@ async function execute(
       ...(options.leftWithinMs === undefined ? {} : { leftWithinMs: options.leftWithinMs }),
     });
   try {
-    // Meanwhile a shell that is known to be ours makes ready, and waits for the word; any other is sent nothing yet.
+    // While the start is recorded, a shell known to be ours prepares and waits for the word. Any other gets no script
+    // yet.
     let attempt = !pty && mayGoAhead(lease, context) ? startAttempt(true, false) : undefined;
     let isMarked = asOther !== undefined;
     if (attempt === undefined && lease.prepared) {
@@ -78,13 +79,13 @@ async function execute(
     const hasGone = lease.prepared && exitOf(lease.channel) !== undefined;
     const hasRefused = hasGone && (await attempt?.hasRefused(context.signal)) === true;
     if (hasGone && !hasRefused && !context.signal.aborted) {
-      // The shell that was to wait has gone, and was not given the word: a new one may be asked.
+      // The waiting shell is gone and was not given the word, so a new one can be used safely.
       attempt = undefined;
       isMarked = false;
       const next = await replaceGoneShell(lease, pool, context, startShell);
       if (!('channel' in next)) return next;
       lease = next;
-      // To open it may have taken longer than the lease had left.
+      // Opening it may have taken longer than the lease had left.
       await context.beforeStart();
     }
     const refused = refusedBeforeStart(lease, context);
@@ -99,12 +100,15 @@ async function execute(
   }
 }
 
-/** On which a shell of ours has answered: no forced command, which would take the script for its own, stands in its place. */
+/**
+ * Connections on which our shell has answered, so that no forced command replaces it and would read the script as its
+ * own.
+ */
 const answering = new WeakSet<SshConnection>();
 
 /**
- * Whether the script may be there before the start is recorded. Nothing of the command runs without the word; a file for its
- * outputs would be made.
+ * Whether the script may be sent before the start is recorded. Nothing of the command runs without the word, but the
+ * file for its outputs would already be made, so a step with such a file waits.
  */
 function mayGoAhead({ prepared, connection }: Lease<ClientChannel>, context: StepContext): boolean {
   const isOurs = prepared || answering.has(connection);

@@ -1,5 +1,5 @@
-// For tests: the shells that a connection has on its target, before and after they are given the word, and what holds
-// their output.
+// For tests: finds and ends the shells that a connection has on its target, before and after they are given the word,
+// and starts processes that hold their output open.
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,7 +16,7 @@ export function read(path: string): string {
   }
 }
 
-/** Shells that wait for a script on the connection whose process on the target is given. */
+/** Returns the pids of the shells that wait for a script. `connectionPid` is the connection's sshd process. */
 export function waitingShells(connectionPid: number): number[] {
   return childrenOf(connectionPid).filter((pid) =>
     read(`/proc/${pid}/cmdline`).includes('read -r OPSCONDUCTOR_ATTEMPT'),
@@ -29,17 +29,17 @@ function childrenOf(parent: number): number[] {
     .map(Number);
 }
 
-/** The one shell of a connection that has read its script up to the word: descriptor 3 is what it reads that from. */
+/** Returns the one shell of a connection that waits for the word: it reads that from descriptor 3. */
 export async function shellAtTheWord(connectionPid: number): Promise<number> {
   return theOne(() =>
-    // Not what is about to become a shell, and has descriptors of its server still.
+    // Not a process that is about to become a shell and still has descriptors of its server.
     childrenOf(connectionPid).filter(
       (pid) => read(`/proc/${pid}/cmdline`) === '/bin/sh\0' && existsSync(`/proc/${pid}/fd/3`),
     ),
   );
 }
 
-/** As soon as there is one, and no other. */
+/** Resolves as soon as there is exactly one pid. */
 export async function theOne(pids: () => number[]): Promise<number> {
   let found: number[] = [];
   await expect
@@ -48,18 +48,21 @@ export async function theOne(pids: () => number[]): Promise<number> {
       return found;
     })
     .toHaveLength(1);
-  // 0 would be all processes of the suite.
+  // Never 0: signals to pid 0 go to all processes of the suite.
   return found[0] ?? expect.fail('no process');
 }
 
-/** What other shells of the connection have printed, and how they ended, is told before the end of a command that comes after them. */
+/**
+ * Waits until the agent has heard what earlier shells of the connection printed and how they ended: that arrives before
+ * the end of a later command on the connection.
+ */
 export async function hearWhatCame(t: ExecSetup): Promise<void> {
   const probe = await t.warm.open(t.request, (connection) => connection.exec('exec sleep 0.1'));
   await once(probe.channel.resume(), 'close');
   probe.release();
 }
 
-/** One whose parent was killed may be there for a while until somebody hears that it has ended. */
+/** A zombie doesn't count as running: a process whose parent was killed may remain one for a while. */
 export function runs(pid: number | undefined): boolean {
   const status = read(`/proc/${pid}/status`);
   return status !== '' && !/^State:\s+[ZX]/m.test(status);
@@ -67,7 +70,7 @@ export function runs(pid: number | undefined): boolean {
 
 export const isGone = (pid: number | undefined) => expect.poll(() => runs(pid)).toBe(false);
 
-/** Ends the shell that waits for the word, and has its connection told. */
+/** Kills the shell that waits for the word, and waits until the agent knows. */
 export async function endAtTheWord(t: ExecSetup, connectionPid: number): Promise<void> {
   const shell = await shellAtTheWord(connectionPid);
   process.kill(shell, 'SIGKILL');
@@ -75,11 +78,16 @@ export async function endAtTheWord(t: ExecSetup, connectionPid: number): Promise
   await hearWhatCame(t);
 }
 
-/** A shell prints that much by itself, as by a startup file: more than is kept of what it prints ahead of its command. */
+/**
+ * Makes each shell print 1 MiB of its own, as a startup file may: more than is kept before the command is permitted.
+ */
 export const printsMuch = 'ForceCommand head -c 1048576 /dev/zero | tr "\\0" x; eval "$SSH_ORIGINAL_COMMAND"';
 export const muchText = 'x'.repeat(1_048_576);
 
-/** What is started with the next shell after the flag was made holds its output, as what a startup file starts may; or with `each` shell. */
+/**
+ * Starts a process that holds the shell's output open, as one that a startup file starts may. It comes with the next
+ * shell after the flag was made, or with `each` shell.
+ */
 export async function setupHolder({
   prints = '',
   ends = '',
@@ -100,7 +108,7 @@ export async function setupHolder({
   return { t, flag, holder: () => Number(read(pidFile)) };
 }
 
-/** Of the shell that waits for the third step. */
+/** Sets up a process that holds the output of the shell that waits for the third step. */
 export async function setupHeldOutput(options: { prints?: string } & SshExecOptions = {}) {
   const { t, flag, holder } = await setupHolder(options);
   await t.run({ command: 'echo $PPID' });

@@ -1,4 +1,5 @@
-// What hosts without a boot id of Linux tell, and what is made of it. No macOS and no BSD runs here: their programs are stand-ins.
+// What hosts without Linux's boot id report, and what is concluded from it. No macOS or BSD runs here; stand-ins
+// replace their programs.
 import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -48,7 +49,7 @@ test.each([
   expect(hasRestarted(now, before, 10_000)).toBe(restarted);
 });
 
-/** What the script says where there is no /proc, and these programs. */
+/** What the script prints on a host with these programs and without /proc. */
 function said(programs: Record<string, string>): string {
   const dir = mkdtempSync(join(tmpdir(), 'opsconductor-test-'));
   onTestFinished(() => rmSync(dir, { recursive: true }));
@@ -60,7 +61,7 @@ function said(programs: Record<string, string>): string {
   return execFileSync('/bin/sh', { input: script, env: { PATH: `${dir}:/usr/bin:/bin` }, encoding: 'utf8' });
 }
 
-test('a boot id is asked for first, else the time of the start is told with how long ago that is', () => {
+test('a boot id comes first; without one, the time of the boot and the uptime are reported', () => {
   const time = '$(($(date +%s) - 5000))';
   const clock = `*kern.boottime) echo "{ sec = ${time}, usec = 12 } Tue Nov 14" ;;`;
   const sysctl = (more: string) => `case "$*" in ${more} *) exit 1 ;; esac`;
@@ -79,14 +80,14 @@ test('a boot id is asked for first, else the time of the start is told with how 
       who: 'echo "  system boot  Nov 14 22:13"',
     }),
   ).toBe('nonce id clock system boot Nov 14 22:13\n');
-  // OpenBSD's tells plain seconds, and its who has no -b.
+  // OpenBSD's sysctl prints plain seconds, and its who has no -b.
   expect(said({ sysctl: sysctl(`'-n kern.boottime') echo ${time} ;;`) })).toMatch(
     /^nonce id clock \d+\nnonce up 500[0-2]\n$/,
   );
   expect(said({})).toBe('nonce id clock\n');
 });
 
-test('this host tells its boot', () => {
+test('this host reports its boot id', () => {
   const script = bootScript('nonce');
   expect(execFileSync('/bin/sh', { input: script, encoding: 'utf8' })).toMatch(
     /^nonce id [\w-]+\nnonce up [\d.]+\n$/,

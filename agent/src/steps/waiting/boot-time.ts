@@ -1,18 +1,18 @@
-// When a target was started: by the id of its boot, or by how long it has been up.
+// Finds out whether a target was restarted, from its boot id or from how long it has been up.
 import { runScript, type StopTarget } from '../../ssh/run-script.ts';
 import { newNonce } from '../ssh-exec/bootstrap-report.ts';
 
 export interface BootTime {
   /**
-   * Another one with each start; undefined where the target tells none. One that begins with `clock` is the time of its start, where there
-   * is nothing better: kernels reckon it from their clock, so that it moves when that is set.
+   * Differs after each boot; undefined if the target has none. An id that begins with `clock` is the time of the boot,
+   * used if there is nothing better. Kernels derive that time from their clock, so it changes when the clock is set.
    */
   id: string | undefined;
-  /** Undefined where the target does not tell. */
+  /** Time since the boot, in ms; undefined if the target does not tell. */
   upMs: number | undefined;
 }
 
-/** Rejects with an `SshError` where the target can't be asked. */
+/** Reads the target's boot id and uptime. Rejects with an `SshError` if the target can't be asked. */
 export async function readBootTime(target: StopTarget): Promise<BootTime> {
   const nonce = newNonce();
   const said = await runScript(target, bootScript(nonce));
@@ -24,7 +24,7 @@ export async function readBootTime(target: StopTarget): Promise<BootTime> {
   };
 }
 
-/** Whether the target was started since it was asked to, that long ago; undefined where that can't be told. */
+/** Returns whether the target has booted since it was asked to, `askedMsAgo` ago; undefined if that can't be told. */
 export function hasRestarted(
   now: BootTime,
   before: string | undefined,
@@ -33,23 +33,24 @@ export function hasRestarted(
   const { id, upMs } = now;
   const isSame = id === before;
   if (id !== undefined && before !== undefined && !isOfClock(id) && !isOfClock(before)) return !isSame;
-  // Both are durations, whatever the clock was set to meanwhile. One that is as it was says enough.
+  // Both are durations, so setting the clock doesn't matter. An unchanged id is enough to say that it has not
+  // restarted.
   if (upMs !== undefined) return upMs < askedMsAgo && !(isOfClock(id) && isSame);
   if (/^clock (\{|\d+$)/.test(id ?? '')) return false;
-  // A record of the start keeps its text.
+  // Here the id is the record that `who -b` prints, whose text stays the same until the next boot.
   return id === undefined || !isOfClock(before) ? undefined : !isSame;
 }
 
-/** The second form is what earlier versions of the agent noted. */
+/** Earlier versions of the agent recorded ids of the second form. */
 function isOfClock(id: string | undefined): boolean {
   return id?.startsWith('clock ') === true || id?.startsWith('{') === true;
 }
 
-/** To be seen by tests. */
+/** Exported for tests. */
 export function bootScript(nonce: string): string {
   return [
     '{',
-    // Linux, macOS, FreeBSD; then what the others have. OpenBSD's time of the start is plain seconds.
+    // Linux, macOS, FreeBSD; then what other systems have. OpenBSD's kern.boottime is plain seconds.
     'b=$(cat /proc/sys/kernel/random/boot_id || sysctl -n kern.bootsessionuuid || sysctl -nx kern.boot_id)',
     's=; [ -r /proc/uptime ] || s=$(sysctl -n kern.boottime)',
     '[ -n "$b" ] || b="clock "$(echo "$s" | grep -e "^{" -e "^[0-9][0-9]*$" || who -b || echo "$s")',

@@ -1,4 +1,4 @@
-// Step type reboot: the target is asked to restart, goes, and is back with another boot id.
+// Step type reboot: asks the target to restart, and waits until it is back with another boot id.
 import { defaultRebootCommand, type RebootConfig, type StepOutcome } from '@opsconductor/protocol';
 import { pause } from '../../sftp/copy/pause.ts';
 import type { SshPool } from '../../ssh/pool/pool.ts';
@@ -10,16 +10,16 @@ import type { StepContext, StepType, StopRequest } from '../step-type.ts';
 import { hasRestarted, readBootTime } from './boot-time.ts';
 
 export interface RebootOptions {
-  /** Between two looks whether the target is back, in ms; 3 s unless told. */
+  /** Time between two checks whether the target is back, in ms; default 3 s. */
   pollMs?: number;
-  /** For one look, in ms; 10 s unless told. */
+  /** Time for one check, in ms; default 10 s. */
   lookMs?: number;
 }
 
-/** What `reattach` needs beside the configuration. */
+/** The configuration, and what else `reattach` needs. */
 type Asked = RebootConfig & { bootIdBefore?: string };
 
-/** Nothing that comes of waiting: another machine answers, or ours may not ask. */
+/** Errors that waiting can't cure: another machine answers, or this agent may not connect. */
 const hopeless = new Set([
   'host_key_mismatch',
   'host_key_unknown',
@@ -30,7 +30,7 @@ const hopeless = new Set([
 /** 128 + TERM and KILL: the restart itself may end the command that asked for it. */
 const endedByRestart = new Set([137, 143]);
 
-/** The step type, on a pool of connections that the caller owns. */
+/** Creates the step type on a pool of connections that the caller owns. */
 export function reboot(pool: SshPool, options: RebootOptions = {}): StepType<RebootConfig> {
   const exec = sshExec(pool);
   return {
@@ -59,7 +59,7 @@ export function reboot(pool: SshPool, options: RebootOptions = {}): StepType<Reb
           },
         },
       );
-      // Without a connection that it was sent on, and the word to begin, from which its time counts, nothing was asked.
+      // Without a connection and a start time, the reboot command was never given the word, so nothing was asked.
       if (asked.ssh === undefined || asked.executionTimeMs === undefined) return asked;
       if (!mayHaveRestarted(asked, context)) return asked;
       say(context, 'It was asked to restart.');
@@ -80,7 +80,7 @@ interface Waiting {
   options: RebootOptions;
   context: StepContext;
   before: string | undefined;
-  /** By `performance.now()`. */
+  /** When the target was asked to restart, on the clock of `performance.now()`. */
   askedMs: number;
 }
 
@@ -109,7 +109,7 @@ async function untilBack({ pool, options, context, before, askedMs }: Waiting): 
       wasAway = true;
       last = error;
     }
-    // A stop is looked at next.
+    // An abort is handled at the top of the loop.
     await pause(options.pollMs ?? 3_000, signal).catch(() => undefined);
   }
 }
@@ -125,7 +125,7 @@ function lookAt(pool: SshPool, context: StepContext, { lookMs = 10_000 }: Reboot
   };
 }
 
-/** A host that goes down in the middle of an answer says of it what it will. */
+/** Whether the host may be restarting. If it goes down before it has answered, the command can end in several ways. */
 function mayHaveRestarted({ status, reason, exitCode }: StepOutcome, { signal }: StepContext): boolean {
   if (signal.aborted) return status !== 'failed';
   if (status === 'succeeded' || reason === 'connection_lost' || reason === 'signal') return true;
@@ -142,27 +142,27 @@ function stopped(
     return {
       status: 'unknown',
       reason: 'cancel_unconfirmed',
-      message: `${host} was asked to restart, which can’t be taken back; that it is back was not waited for.`,
-      advice: 'Look whether the host is up.',
+      message: `${host} was asked to restart, which can’t be undone; the step did not wait until it was back.`,
+      advice: 'Check whether the host is up.',
     };
   }
   if (last === undefined && !wasAway) {
     return {
       status: 'timed_out',
       reason: 'not_rebooted',
-      message: `${host} was asked to restart, and still runs as it did before.`,
-      advice: 'Look on the host what keeps it from restarting, or choose another command.',
+      message: `${host} was asked to restart, but has been running all the time.`,
+      advice: 'Check on the host what keeps it from restarting, or choose another command.',
     };
   }
   return {
     status: 'timed_out',
     reason: 'timed_out',
     message:
-      `${host} was asked to restart, and is not back yet${last === undefined ? '' : `: ${last.message}`}`.slice(
+      `${host} was asked to restart, but is not back yet${last === undefined ? '' : `: ${last.message}`}`.slice(
         0,
         2_000,
       ),
-    advice: 'Look at the console of the host; raise the timeout of the step where it takes that long.',
+    advice: 'Look at the console of the host; raise the timeout of the step if a restart takes that long.',
   };
 }
 
@@ -181,8 +181,8 @@ function tellsNothing({ target: { host } }: StepContext): StepOutcome {
   return {
     status: 'failed',
     reason: 'not_rebooted',
-    message: `${host} does not tell when it was started, so that a restart could not be seen.`,
-    advice: 'Restart it by a command, and wait for its port with wait_for.',
+    message: `${host} does not tell when it was started, so a restart could not be detected.`,
+    advice: 'Restart it with a command, and wait for its port with wait_for.',
   };
 }
 

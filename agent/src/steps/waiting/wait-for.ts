@@ -1,4 +1,4 @@
-// Step type wait_for: until a port is open or closed, a command ends well, or a time has passed.
+// Step type wait_for: waits until a port is open or closed, a command succeeds, or a time has passed.
 import type { SshExecConfig, StepOutcome, WaitForConfig } from '@opsconductor/protocol';
 import { pause } from '../../sftp/copy/pause.ts';
 import type { SshPool } from '../../ssh/pool/pool.ts';
@@ -8,14 +8,17 @@ import { failedBeforeStart, stoppedStatus } from '../before-start-outcomes.ts';
 import { sshExec } from '../ssh-exec/ssh-exec.ts';
 import type { StepContext, StepType, StopRequest } from '../step-type.ts';
 
-/** Of a port: that nobody takes a connection there. */
+/** Reasons that mean that nothing accepts connections on a port. */
 const closedReasons = new Set(['connection_refused', 'connect_timed_out', 'unreachable']);
-/** Of `unreachable`: said of the host. Whatever else keeps this machine from asking says nothing of the port. */
+/**
+ * Error codes of `unreachable` that mean that the host is away. The others mean that this machine can't connect, which
+ * says nothing about the port.
+ */
 const hostAway = new Set([undefined, 'EHOSTUNREACH', 'EHOSTDOWN']);
-/** Nothing that comes of waiting: ours may not ask. */
+/** Errors that waiting can't cure: this agent may not connect. */
 const hopeless = new Set(['credential_bounds', 'policy_refused']);
 
-/** The step type, on a pool of connections that the caller owns. */
+/** Creates the step type on a pool of connections that the caller owns. */
 export function waitFor(pool: SshPool): StepType<WaitForConfig> {
   const exec = sshExec(pool);
   const reattachCommand = exec.reattach;
@@ -36,34 +39,34 @@ export function waitFor(pool: SshPool): StepType<WaitForConfig> {
       }
       return commandOutcome(await reattachCommand(untilItEndsWell(config, '-'), context), config);
     },
-    // Of a port or a time nothing lies on the target.
+    // Only a command leaves anything on the target.
     remove: async (context, kept, config) => {
       if ((Object(config) as WaitForConfig).command !== undefined) await exec.remove?.(context, kept, config);
     },
   };
 }
 
-/** A command of ssh.exec, so that whatever it leaves is ended as there. */
+/** Returns an ssh.exec command that loops until the given one succeeds, so that stopping works as for ssh.exec. */
 function untilItEndsWell(
   { interval = 5, timeout = 300, become }: WaitForConfig,
   command: string,
 ): SshExecConfig {
   const loop = `until ( eval ${quote(command)} ); do sleep ${interval}; done`;
-  // Whoever takes it up looks for it as the same user.
+  // `become` is included because an agent that reattaches must look for it as the same user.
   return { command: loop, timeout, ...(become === undefined ? {} : { become }) };
 }
 
 function commandOutcome(outcome: StepOutcome, { timeout = 300 }: WaitForConfig): StepOutcome {
   if (outcome.status !== 'timed_out') return outcome;
-  const message = `The command did not end with exit code 0 within ${timeout} s; what ran last was ended.`;
-  return { ...outcome, message, advice: 'Its output says why; raise the timeout where it takes longer.' };
+  const message = `The command did not end with exit code 0 within ${timeout} s; the last try was ended.`;
+  return { ...outcome, message, advice: 'Its output says why; raise the timeout if it takes longer.' };
 }
 
 async function watch(pool: SshPool, config: WaitForConfig, context: StepContext): Promise<StepOutcome> {
   const { seconds, port } = config;
   if (port !== undefined) return untilPort(pool, { ...config, port }, context);
   const goneMs = context.begunAt === undefined ? 0 : Math.max(0, Date.now() - context.begunAt.getTime());
-  // A stop is looked at next.
+  // An abort is handled below.
   await pause(Math.max(0, (seconds ?? 0) * 1_000 - goneMs), context.signal).catch(() => undefined);
   if (context.signal.aborted)
     return stopped(context.signal.reason as StopRequest, 'The time had not passed.');
@@ -79,14 +82,14 @@ async function untilPort(
   const target = { ...context.target, port };
   const checkAddresses = (found: readonly string[]) => context.checkAddresses(found);
   const place = `Port ${port} of ${target.host}`;
-  say(context, `${place} is to be ${state}.`);
+  say(context, `Waiting until port ${port} of ${target.host} is ${state}.`);
   for (let last = ''; ; ) {
     if (signal.aborted)
       return stopped(signal.reason as StopRequest, `${place} was not ${state}. ${last}`.trim());
     try {
       await pool.probe({ target, checkAddresses }, signal);
       if (state === 'open') return reached(context, `${place} is open.`);
-      last = 'It takes connections.';
+      last = 'It accepts connections.';
     } catch (error) {
       if (signal.aborted) continue;
       if (!(error instanceof SshError)) throw error;

@@ -1,4 +1,4 @@
-// Restarts and waits, on a real sshd whose boot the fixture changes.
+// reboot and wait_for on a real sshd whose boot id the fixture changes.
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -41,7 +41,7 @@ async function setup<Config>(
 const booted = { account: { name: 'opsdeploy', bootId: 'first' } };
 const quick = (pool: SshPool) => reboot(pool, { pollMs: 20, lookMs: 5_000 });
 
-accountTest('a host that restarts is waited for until it is back as another boot', async () => {
+accountTest('a restarting host is waited for until it is back with another boot id', async () => {
   const t = await setup(quick, booted);
   const running = t.step.execute({ command: 'echo going down' }, t.context);
   await t.sink.seen(/asked to restart/);
@@ -56,7 +56,7 @@ accountTest('a host that restarts is waited for until it is back as another boot
   expect(t.begun).toEqual([{ survivesWith: { command: 'echo going down', bootIdBefore: 'first' } }]);
 });
 
-accountTest('a restart that was not allowed, or never came, is told from one that is slow', async () => {
+accountTest('a restart that was refused or never came is distinguished from a slow one', async () => {
   const t = await setup(quick, booted);
   expect(await t.step.execute({ command: 'exit 1' }, t.context)).toMatchObject({
     reason: 'exit_code',
@@ -74,13 +74,13 @@ accountTest('a restart that was not allowed, or never came, is told from one tha
 });
 
 accountTest.each(['cancelled', 'timed_out'] as const)(
-  'a restart that is %s while the login shell has not got to its command was not asked for',
+  'a restart that is %s before the login shell reaches its command was not asked for',
   async (cause) => {
     const dir = mkdtempSync(join(tmpdir(), 'opsconductor-test-'));
     onTestFinished(() => rmSync(dir, { recursive: true }));
     chmodSync(dir, 0o777);
     const [shell, used] = [join(dir, 'shell'), join(dir, 'used')];
-    // The first one is for the look at the host's boot.
+    // The first one is for reading the host's boot id.
     const hangs = `if [ -e ${used} ]; then echo waiting; exec cat >/dev/null; fi`;
     writeFileSync(shell, `#!/bin/sh\n${hangs}\n: >${used}\nexec /bin/sh "$@"\n`, { mode: 0o755 });
     const t = await setup(quick, { account: { ...booted.account, shell } });
@@ -96,7 +96,7 @@ accountTest.each(['cancelled', 'timed_out'] as const)(
   },
 );
 
-accountTest('another agent tells by the time a host is up whether it has restarted', async () => {
+accountTest('another agent tells from a host’s uptime whether it has restarted', async () => {
   const t = await setup(quick, booted);
   const later = { ...t.context, begunAt: new Date(Date.now() - 600_000) };
   t.sshd.boots('second', 60);
@@ -132,7 +132,7 @@ sshTest('a port is waited for until it is open, and until it is closed', async (
     reason: 'policy_refused',
   });
   const running = t.step.execute({ port, interval: 60 }, t.context);
-  await t.sink.seen(/is to be open\.\n$/);
+  await t.sink.seen(/Waiting until port \d+ of .* is open\.\n$/);
   t.stop('timed_out');
   expect(await running).toMatchObject({
     status: 'timed_out',
@@ -140,7 +140,7 @@ sshTest('a port is waited for until it is open, and until it is closed', async (
   });
 });
 
-test('that this machine can not ask does not say that a port is closed', async () => {
+test('an error of this machine does not mean that a port is closed', async () => {
   const codes = ['EMFILE', 'ENETUNREACH', 'ECONNREFUSED'];
   const probe = () => Promise.reject(dialError(target, target.host, { code: codes.shift() }));
   const target = { host: '127.0.0.1', port: 22 };
@@ -152,11 +152,11 @@ test('that this machine can not ask does not say that a port is closed', async (
   expect(codes).toEqual([]);
 });
 
-sshTest('a command is run again until it ends well, and a time passes', async () => {
+sshTest('a command is run again until it succeeds; a time is waited for', async () => {
   const t = await setup(waitFor);
   const command = 'n=$((n + 1)); echo try >>"$HOME/tries"; [ "$(wc -l <"$HOME/tries")" -ge 2 ]';
   expect(await t.step.execute({ command, interval: 1 }, t.context)).toMatchObject({ status: 'succeeded' });
-  // Who takes it up must look for it as the user that it runs as.
+  // An agent that reattaches must look for it as the user that it runs as.
   t.begun.length = 0;
   await t.step.execute({ command: 'true', timeout: 600, become: { user: 'app' } }, t.context);
   expect(t.begun).toEqual([{ survivesWith: { command: '-', timeout: 600, become: { user: 'app' } } }]);

@@ -1,4 +1,4 @@
-// From what a step is given to a connection: where the host is, who logs in, and what the agent's own policy says of it.
+// Turns what a step is given into connection options: the host, the login, and what the agent's own policy allows.
 import { resolveTarget } from '../../ssh/resolve-target.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import type { ConnectionOptions } from '../../winrm/connection/connection.ts';
@@ -8,9 +8,11 @@ import type { StepContext } from '../step-type.ts';
 import { winrmLogin } from './winrm-login.ts';
 
 export interface WinrmPolicy {
-  /** Whether a target may say that its certificate is not to be verified. */
+  /** Whether a target's settings may turn off the verification of its certificate. */
   allowUnverified?(): boolean;
-  /** Kerberos tickets that others get and renew on the agent's machine, by the names that credentials call them by. */
+  /**
+   * Kerberos tickets that other programs get and renew on the agent's machine, under the names that credentials use.
+   */
   ticketCaches?(): readonly TicketCache[];
 }
 
@@ -25,32 +27,35 @@ export interface WinrmDeps extends WinrmPolicy {
 
 type Given = Pick<StepContext, 'target' | 'credential' | 'runAs' | 'checkAddresses'>;
 
-/** @throws {SshError} as `winrmConnectionOptions`. */
+/** @throws SshError for the same reasons as `winrmConnectionOptions` */
 export function winrmConnections(given: Given, deps: WinrmDeps): ConnectionSource {
   return deps.pool.of(winrmConnectionOptions(given, deps), ownerOf(given));
 }
 
-/** All whose bounds `checkAddresses` holds: a step that does not use a credential has not checked where that may go. */
+/**
+ * Names every credential whose bounds `checkAddresses` checks. Steps share a connection only if they use the same ones:
+ * a step with other credentials would not have checked these bounds.
+ */
 function ownerOf({ credential, runAs }: Given): string {
   const own = `${credential.id} ${credential.version}`;
   return runAs === undefined ? own : `${own} as ${runAs.id} ${runAs.version}`;
 }
 
-/** @throws {SshError} for what can't be used together, or what the agent does not allow. */
+/** @throws SshError if the settings don't fit together, or the agent does not allow them */
 export function winrmConnectionOptions(given: Given, policy: WinrmPolicy): ConnectionOptions {
   const { target, credential } = given;
   const { host, port, winrm, connectTimeoutS } = target;
   if (winrm === undefined) {
     throw new SshError({
       reason: 'invalid_config',
-      message: `${target.name} is set to be reached by SSH, and the step needs WinRM.`,
+      message: `${target.name} is set to be reached by SSH, but the step needs WinRM.`,
       advice: 'Set the protocol of the target to winrm.',
     });
   }
   const insecure = winrm.certificateCheck === 'skip';
   if (insecure && winrm.transport === 'https' && policy.allowUnverified?.() !== true) {
     throw new SshError({
-      // Nobody has asked the target: another agent of its segment may be allowed to.
+      // The target was not contacted; another agent of its segment may be allowed to.
       reason: 'policy_refused',
       message: `${target.name} is set to skip the check of its certificate, and this agent does not allow that.`,
       advice:
@@ -77,7 +82,10 @@ export function winrmConnectionOptions(given: Given, policy: WinrmPolicy): Conne
   };
 }
 
-/** In the words of the connection, which may be made anew while a command runs: it has not failed for that. */
+/**
+ * Wraps the error as a WinrmError. The connection may be reopened while a command runs; an SshError would then be
+ * reported as a failure before the start.
+ */
 function notDialled(cause: SshError): WinrmError {
   const { message, advice } = cause;
   const kind = cause.reason === 'name_not_found' ? cause.reason : 'unreachable';

@@ -78,7 +78,7 @@ async function setup() {
   };
 }
 
-/** All files below a directory, with what is in them; directories as undefined. */
+/** Returns all files below a directory with their content; directories are undefined. */
 async function treeOf(root: string): Promise<Map<string, string | undefined>> {
   const entries = await readdir(root, { recursive: true, withFileTypes: true });
   const all = entries.map(async (entry) => {
@@ -89,13 +89,13 @@ async function treeOf(root: string): Promise<Map<string, string | undefined>> {
   return new Map((await Promise.all(all)).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** However busy the machine is. */
+/** Long enough for a busy machine. */
 const patiently = { timeout: 30_000, interval: 5 };
 
 const chunk = 255 * 1024;
 const odd = ['plain.txt', 'with space [1] (2).txt', "it's $HOME `tick` & %PATH% !x!;,=+.txt", 'ä€𝄞 日本.txt'];
 
-winrmTest('a tree goes up and comes back as it was, by one process and without a shell left', async () => {
+winrmTest('a tree goes up and comes back unchanged, with one process and without leaving a shell', async () => {
   const t = await setup();
   for (const [at, name] of odd.entries()) await t.put(`tree/dir [a] ${at}/${name}`, `content of ${name}`);
   for (const size of [0, 1, chunk - 1, chunk, chunk + 1, 600_000])
@@ -123,7 +123,7 @@ winrmTest('a tree goes up and comes back as it was, by one process and without a
   expect((await host.fixture.stats()).handshakes).toBe(2);
 });
 
-winrmTest('a large file takes few messages, and no half of it has its name', async () => {
+winrmTest('a large file takes few messages, and an incomplete file never has its name', async () => {
   const t = await setup();
   const content = randomBytes(20_000_000);
   await t.put('large', content);
@@ -136,7 +136,7 @@ winrmTest('a large file takes few messages, and no half of it has its name', asy
   expect(requests.length).toBeLessThan(Math.ceil(content.length / 240_000) + 80);
 });
 
-winrmTest('a host that tells nobody how large its messages may be gets small ones', async () => {
+winrmTest('a host that does not say how large messages may be gets small ones', async () => {
   const t = await setup();
   await host.fixture.reset({ tellsConfiguration: false, maxEnvelope: 153_600 });
   const content = randomBytes(1_000_000);
@@ -147,7 +147,7 @@ winrmTest('a host that tells nobody how large its messages may be gets small one
   expect((await host.fixture.stats()).refusals).toEqual([]);
 });
 
-winrmTest('a pattern at the end of the source chooses, with brackets as they are', async () => {
+winrmTest('a pattern at the end of the source selects files, and its brackets are literal', async () => {
   const t = await setup();
   for (const name of ['a[1].log', 'b.log', 'c.txt']) await t.put(`logs/${name}`, name);
   await t.put('logs/old.log/inner.txt', 'inner');
@@ -162,11 +162,11 @@ winrmTest('a pattern at the end of the source chooses, with brackets as they are
   expect(none.outcome).toMatchObject({
     status: 'failed',
     reason: 'path_missing',
-    message: 'Nothing fits C:\\logs\\*.nothing.',
+    message: 'Nothing matches C:\\logs\\*.nothing.',
   });
 });
 
-winrmTest('what Windows takes for no name, or for the same one, fails by itself', async () => {
+winrmTest('a name that Windows does not allow, or takes for one that exists, fails alone', async () => {
   const t = await setup();
   const names = ['good', 'stream:of', 'nul.txt', 'dot.', 'star*', 'twice', 'TWICE'];
   for (const name of names) await t.put(`tree/${name}`, name);
@@ -179,7 +179,7 @@ winrmTest('what Windows takes for no name, or for the same one, fails by itself'
   expect(t.sink.stderr).toContain('is the name of a device on Windows');
 });
 
-winrmTest('what is there already is found whatever the case of its letters', async () => {
+winrmTest('existing files are found whatever the case of their names', async () => {
   const t = await setup();
   await t.put('tree/readme.txt', 'new');
   await t.putThere('tree/README.TXT', 'old');
@@ -191,7 +191,7 @@ winrmTest('what is there already is found whatever the case of its letters', asy
   expect((await t.there('tree/README.TXT')).toString()).toBe('new');
 });
 
-winrmTest('links are followed, left out or refused, and long paths and times are kept', async () => {
+winrmTest('links are followed, skipped or refused; long paths and times are kept', async () => {
   const t = await setup();
   const deep = Array.from({ length: 12 }, (_, at) => `a directory with a long name ${at}`).join('/');
   await t.put(`tree/${deep}/file`, 'deep');
@@ -210,7 +210,7 @@ winrmTest('links are followed, left out or refused, and long paths and times are
   expect((await readFile(join(t.local, 'linked/junction/file'))).toString()).toBe('behind a link');
 });
 
-winrmTest('a connection that is lost in the midst costs nothing but time', async () => {
+winrmTest('a connection that is lost midway costs nothing but time', async () => {
   const t = await setup();
   const content = randomBytes(9_000_000);
   await t.put('file', content);
@@ -223,7 +223,7 @@ winrmTest('a connection that is lost in the midst costs nothing but time', async
   expect(await readdir(t.drive)).toEqual(['file']);
 });
 
-winrmTest('a copy that is stopped leaves nothing half, and no shell', async () => {
+winrmTest('a stopped copy leaves no incomplete file and no shell', async () => {
   const t = await setup();
   await t.put('file', randomBytes(3_000_000));
   const running = t.run({ local_path: `${t.local}/file`, remote_path: 'C:\\file', bandwidth_limit: 500 });

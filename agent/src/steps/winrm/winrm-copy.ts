@@ -38,7 +38,7 @@ async function execute(
     ...outcome,
     status: 'failed',
     reason: 'path_missing',
-    message: `Nothing fits ${source}.`.slice(0, 2_000),
+    message: `Nothing matches ${source}.`.slice(0, 2_000),
     advice: 'Check the path and the pattern at its end.',
   };
 }
@@ -78,11 +78,14 @@ export function winrmCopyPlan(config: WinrmCopyConfig): { plan: TransferPlan; ch
 interface Chosen {
   path: string;
   filter: PathFilter;
-  /** Whether there was anything that the pattern fits. */
+  /** Whether the filter has matched anything so far. */
   hasAny(): boolean;
 }
 
-/** `/srv/logs/*.txt` is the directory, and those of its entries that the last part fits; with brackets as they are. */
+/**
+ * Splits a path like `/srv/logs/*.txt` into the directory and a filter for the entries that match the last part.
+ * Brackets are literal.
+ */
 function chosenBy(path: string): Chosen {
   const last = posix.basename(path);
   if (!/[*?]/.test(last)) return { path, filter: () => true, hasAny: () => true };

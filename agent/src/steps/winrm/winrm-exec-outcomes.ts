@@ -1,4 +1,4 @@
-// What is said of how a command on a WinRM host ended.
+// Turns the end of a command on a WinRM host, or the error that kept it from starting, into an outcome.
 import type { StepOutcome, StepReason, WinrmExecConfig } from '@opsconductor/protocol';
 import { SshError } from '../../ssh/ssh-error.ts';
 import type { CommandEnd } from '../../winrm/commands/run-command.ts';
@@ -6,7 +6,7 @@ import type { WinrmError, WinrmErrorKind } from '../../winrm/winrm-error.ts';
 import { failedBeforeStart, stoppedStatus } from '../before-start-outcomes.ts';
 import type { StopRequest } from '../step-type.ts';
 
-/** Of what went wrong before anything was begun. */
+/** The step's reason for an error that came before anything was started. */
 export const reasons: Readonly<Record<WinrmErrorKind, StepReason>> = {
   name_not_found: 'name_not_found',
   unreachable: 'unreachable',
@@ -32,7 +32,7 @@ export const reasons: Readonly<Record<WinrmErrorKind, StepReason>> = {
 };
 
 export function outcomeOfError({ kind, message, advice, cause }: WinrmError): StepOutcome {
-  // Its name was not found, or it may not be dialled.
+  // The host's name was not found, or the bounds forbid its addresses.
   if (cause instanceof SshError) return failedBeforeStart(cause);
   return {
     status: 'failed',
@@ -59,12 +59,12 @@ export function outcomeOfEnd(
     return {
       status: 'unknown',
       reason: 'connection_lost',
-      message: `${host} said that the command has ended, and not with which exit code.`,
-      advice: 'Look on the host what the command did, before running it again.',
+      message: `${host} reported that the command ended, but not its exit code.`,
+      advice: 'Check on the host what the command did before you run it again.',
     };
   }
   const expected = config.expected_exit_codes ?? [0];
-  // Windows counts without a sign, and people write it either way.
+  // Windows exit codes are unsigned, but people write them with and without a sign.
   if (expected.includes(exitCode) || expected.includes(exitCode >>> 0)) {
     return { status: 'succeeded', ...known, ...(outputMayLack ? { message: mayLack } : {}) };
   }
@@ -92,14 +92,14 @@ function stopped(
   stop: StopRequest | undefined,
   isTask: boolean,
 ): StepOutcome {
-  if (stop === undefined) throw new Error('A command was stopped that nobody has stopped');
+  if (stop === undefined) throw new Error('A command ended as stopped without a request to stop');
   if (!end.confirmed) {
     return {
       status: 'unknown',
       reason: 'cancel_unconfirmed',
       ...known,
       message:
-        `The command was told to stop, and that it did could not be confirmed: ${end.why ?? 'no answer'}`.slice(
+        `The command was told to stop, but it could not be confirmed that it did: ${end.why ?? 'no answer'}`.slice(
           0,
           2_000,
         ),
@@ -111,12 +111,12 @@ function stopped(
   const cause = {
     timed_out: 'ran out of its time',
     cancelled: 'was cancelled',
-    output_limit: 'printed more than is kept of its output',
+    output_limit: 'printed more output than is kept',
   }[stop.cause];
   return {
     status: stoppedStatus(stop),
     reason: stop.cause,
     ...known,
-    message: `The command ${cause} and was ended, with its ${isTask ? 'task' : 'shell'}. What it has had others start (services, WMI, the task scheduler, Windows Installer) may go on.`,
+    message: `The command ${cause} and was ended, with its ${isTask ? 'task' : 'shell'}. What it had others start (services, WMI, the task scheduler, Windows Installer) may still be running.`,
   };
 }

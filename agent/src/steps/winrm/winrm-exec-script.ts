@@ -2,7 +2,7 @@ import type { WinrmExecConfig } from '@opsconductor/protocol';
 import type { Script } from '../../winrm/powershell/script-command.ts';
 import type { StepContext } from '../step-type.ts';
 
-/** The script with all that it is given. */
+/** Returns the script with its values, environment, input and limits. */
 export function scriptOf(config: WinrmExecConfig, context: StepContext): Script {
   const { command: text, shell = 'powershell', stdin, limits } = config;
   return {

@@ -69,11 +69,11 @@ function setup(more: Partial<StepContext> = {}, pool = new WinrmPool()) {
   };
 }
 
-/** The stand-in for PowerShell runs what follows by /bin/sh. */
+/** The stand-in for PowerShell runs the rest with /bin/sh. */
 const sh = (script: string) => `# sh\n${script}`;
 
 winrmTest(
-  'a script runs as the system, with its values, and is there until its end is confirmed',
+  'a script runs as SYSTEM with its values, and its task stays until the end is confirmed',
   async () => {
     const t = setup({ bindings: [{ name: 'OPS_1', type: 'string', value: 'a "b" $c', secret: false }] });
     const command = sh('echo "$FIXTURE_USER $OPS_1 $A $OPSCONDUCTOR_ATTEMPT"; pwd; echo bad >&2; exit 9');
@@ -90,17 +90,17 @@ winrmTest(
 );
 
 winrmTest(
-  'a script runs as the user of another credential, whose password is nowhere but in its login',
+  'a script runs as the user of another credential, whose password appears only in the login',
   async () => {
     const { user } = worker;
     const t = setup({ runAs: worker });
-    // Found neither in the folder of the task nor on any command line; the pattern does not find itself.
+    // The password is neither in the task's folder nor on any command line; the pattern does not match itself.
     const files = `grep -rl '[h]unter-9f3' ${host.fixture.dir}/tasks /proc/[0-9]*/cmdline 2>/dev/null || echo none`;
     const config = { command: sh(`echo "$FIXTURE_USER"; cat; ${files}`), stdin: 'given' };
     const outcome = await t.step.execute({ ...config, run_as_credential: 'worker' }, t.context);
     expect(outcome).toMatchObject({ status: 'succeeded' });
     expect(t.sink.stdout).toBe(`${user}\ngiven\nnone\n`);
-    // Neither what it reads nor the command is written to the agent's disk.
+    // Neither the input nor the command is written to the agent's disk.
     expect(t.begun).toEqual([{ survivesWith: { command: '-', run_as_credential: 'worker' } }]);
     await t.remove();
     const wrong = setup({ runAs: { ...worker, password: 'another' } });
@@ -140,7 +140,7 @@ winrmTest(
   },
 );
 
-winrmTest('where it may not survive its agent it is removed at once', async () => {
+winrmTest('a task that may not survive its agent is removed at once', async () => {
   const t = setup({ maySurvive: false });
   expect(await t.run({ shell: 'cmd', command: 'echo of cmd' })).toMatchObject({ status: 'succeeded' });
   expect(t.sink.stdout).toBe('of cmd\n');
@@ -148,7 +148,7 @@ winrmTest('where it may not survive its agent it is removed at once', async () =
   expect(host.fixture.tasks).toEqual([]);
 });
 
-winrmTest('where nobody follows its output, a lost connection does not bring it twice', async () => {
+winrmTest('without positions in the sink, a lost connection does not duplicate output', async () => {
   const t = setup({ maySurvive: false });
   t.sink.kept.written = () => ({ stdout: 0, stderr: 0 });
   await host.fixture.mishap({ action: 'Receive', what: 'drop', skip: 2, times: 3 });
@@ -182,14 +182,14 @@ winrmTest.for([true, false])(
     await host.fixture.mishap({ action: 'Receive', moment: 'after', what: 'drop', skip: 1, times: 2 });
     expect(await t.run({ command: sh('seq 1 60000; echo bad >&2') })).toMatchObject({ status: 'succeeded' });
     const lines = Array.from({ length: 60_000 }, (_, at) => `${at + 1}\n`).join('');
-    // Not compared as text: nobody wants to read the difference.
+    // Not compared as text, because the difference would be too long to read.
     expect(t.sink.stdout === lines).toBe(true);
     expect(t.sink.stderr).toBe('bad\n');
     await t.remove();
   },
 );
 
-winrmTest('a script whose begin was told in a reply that is lost is not said to have not begun', async () => {
+winrmTest('a script is not reported as not started if the reply that told of its start was lost', async () => {
   const t = setup();
   writeFileSync(join(host.fixture.dir, 'locked'), '');
   await host.fixture.mishap({ action: 'Receive', moment: 'after', what: 'drop' });
@@ -202,7 +202,7 @@ winrmTest('a script whose begin was told in a reply that is lost is not said to 
   await t.remove();
 });
 
-winrmTest('a look that is lost while the host is about to begin the script does not end that', async () => {
+winrmTest('a poll that is lost while the host is about to start the script does not prevent the start', async () => {
   const t = setup();
   await host.fixture.mishap({ action: 'Receive', what: 'drop' });
   expect(await t.run({ command: sh('echo here') })).toMatchObject({ status: 'succeeded' });
@@ -212,7 +212,7 @@ winrmTest('a look that is lost while the host is about to begin the script does 
   await t.remove();
 });
 
-winrmTest('an account whose password was changed meanwhile is not locked by asking again', async () => {
+winrmTest('an account whose password was changed meanwhile is not locked out by retries', async () => {
   const t = setup();
   const running = t.run({ command: sh('echo ready; sleep 1000') });
   await t.sink.seen(/ready/);
@@ -233,7 +233,7 @@ winrmTest('an account whose password was changed meanwhile is not locked by aski
   await t.remove();
 });
 
-winrmTest('nor is one logged in again and again that may use WinRM no more', async () => {
+winrmTest('an account that may no longer use WinRM is not logged in again and again', async () => {
   const t = setup();
   const goOn = join(host.fixture.dir, 'go-on-without');
   const running = t.run({ command: sh(`echo ready; until [ -e ${goOn} ]; do sleep 0.02; done`) });
@@ -270,7 +270,7 @@ winrmTest(
   },
 );
 
-winrmTest('who comes after the agent reads on where it was', async () => {
+winrmTest('a later agent continues reading where the first one stopped', async () => {
   const t = setup();
   const running = t.run({
     command: sh('echo ready; sleep 1000'),
@@ -296,7 +296,7 @@ winrmTest('who comes after the agent reads on where it was', async () => {
   });
 });
 
-winrmTest('a step that is cancelled is ended with its task', async () => {
+winrmTest('cancelling a step ends its task', async () => {
   const t = setup();
   const running = t.run({ command: sh('echo ready; sleep 1000') });
   await t.sink.seen(/ready/);
@@ -306,7 +306,10 @@ winrmTest('a step that is cancelled is ended with its task', async () => {
   expect(host.fixture.tasks).toEqual([]);
 });
 
-/** Stopped while the host is about to begin it: what begins it goes on once the stop has found nothing, unless it was ended. */
+/**
+ * Stops the step while the host is about to start the script. The program that starts it continues once the stop has
+ * found no process, unless the stop ended that program.
+ */
 async function stopWhileItBegins(t: ReturnType<typeof setup>, before = async () => {}) {
   const hold = join(host.fixture.dir, 'hold-start');
   const waits = `${hold}-waits`;
@@ -320,7 +323,7 @@ async function stopWhileItBegins(t: ReturnType<typeof setup>, before = async () 
 }
 
 winrmTest(
-  'a stop that comes before the start has begun the script leaves nothing that begins it',
+  'a stop before the script has started leaves nothing that would start it',
   async () => {
     const t = setup();
     expect(await stopWhileItBegins(t)).toMatchObject({ status: 'cancelled', reason: 'cancelled' });
@@ -328,7 +331,7 @@ winrmTest(
   },
 );
 
-winrmTest('where the start may still come after the stop, that is not said to have ended it', async () => {
+winrmTest('a stop is not confirmed if the script may still start after it', async () => {
   const t = setup();
   const outcome = await stopWhileItBegins(t, async () => {
     for (const action of ['Signal', 'Delete']) await host.fixture.mishap({ action, what: '503', times: 9 });
@@ -338,7 +341,7 @@ winrmTest('where the start may still come after the stop, that is not said to ha
   await t.remove();
 });
 
-winrmTest('a stop that finds no process of the task is not said to have ended it', async () => {
+winrmTest('a stop that finds no process of the task is not confirmed', async () => {
   const t = setup({ runAs: worker });
   const folder = join(host.fixture.dir, 'tasks', t.context.directoryName);
   const goOn = join(host.fixture.dir, 'go-on');
@@ -355,7 +358,7 @@ winrmTest('a stop that finds no process of the task is not said to have ended it
   await t.remove();
 });
 
-winrmTest('a task whose process the host says no owner of is stopped, and not said to be', async () => {
+winrmTest('a task is stopped, but not confirmed to be, if the host names no owner of its process', async () => {
   const t = setup({ runAs: worker });
   const noOwner = join(host.fixture.dir, 'no-owner');
   const held = join(host.fixture.dir, 'held-open');
@@ -371,13 +374,13 @@ winrmTest('a task whose process the host says no owner of is stopped, and not sa
     reason: 'cancel_unconfirmed',
     message: expect.stringContaining('Its process was not found'),
   });
-  // Its end is there once nothing of the script is.
+  // The pipe ends once no process of the script holds it.
   expect(await ofScript.readFile('utf8')).toBe('');
   await ofScript.close();
   await t.remove();
 });
 
-winrmTest('a batch file that is stopped leaves neither itself nor what it reads', async () => {
+winrmTest('a stopped batch file leaves neither itself nor its input on the host', async () => {
   const t = setup();
   const stdin = 'word-8c1f of it\n';
   const running = t.run({ shell: 'cmd', command: 'echo ready; sleep 1000', stdin });
@@ -423,13 +426,14 @@ winrmTest(
 );
 
 winrmTest(
-  'the programs of tasks are PowerShell 5.1 of the grammar, and fit a command line of cmd.exe',
+  'the programs of tasks are valid PowerShell 5.1, and fit a command line of cmd.exe',
   async () => {
     for (const program of [taskProgram, taskSupervisor]) {
       expect(await isSoundPowershell(program)).toBe(true);
       expect(program).not.toMatch(/\?\?|\?\.|&&|\|\||\s\?\s|-Parallel/);
     }
-    // As the stand-in does it: the process of a task may end with that, and it is stopped wherever looking for it fails.
+    // In this order, as in the stand-in: stopping the task may end its process, and it is stopped even if the look-up
+    // fails.
     expect(taskProgram).toMatch(
       /\$id = \$null\n {2}try \{ \$id = OpsProcess \} catch \{ \}\n.*\.Stop\(0\).*\n {2}\$left = OpsProcess/,
     );

@@ -1,4 +1,5 @@
-// winrm.exec with `run_as`: the script is a scheduled task of the host, which survives its agent.
+// winrm.exec with `run_as` or `run_as_credential`: the script runs as a scheduled task of the host, which survives its
+// agent.
 import type { StepOutcome, WinrmExecConfig } from '@opsconductor/protocol';
 import { SshError } from '../../ssh/ssh-error.ts';
 import type { CommandEnd } from '../../winrm/commands/run-command.ts';
@@ -13,7 +14,7 @@ import { outcomeOfEnd, outcomeOfError } from './winrm-exec-outcomes.ts';
 import { scriptOf } from './winrm-exec-script.ts';
 import { WinrmOutput } from './winrm-output.ts';
 
-/** What the task scheduler itself gives to tasks. */
+/** The task scheduler's own default. */
 const priority = 7;
 
 export async function executeAsTask(
@@ -34,7 +35,7 @@ export async function executeAsTask(
       begunMs = performance.now();
     },
   });
-  // Else that is done when the server has confirmed the end.
+  // If the task survives, it is removed when the server has confirmed the end.
   if (!survives && begunMs !== undefined) {
     await removeTaskOf(options, context, { command: true }).catch(() => undefined);
   }
@@ -42,7 +43,7 @@ export async function executeAsTask(
   return { ...outcome, ...took };
 }
 
-/** Neither the command nor what else may hold what is nobody's business. */
+/** Returns the configuration without the command, environment, directory and input, which may hold secrets. */
 export function whatReattachNeeds(config: WinrmExecConfig): WinrmExecConfig {
   const { environment: _, working_directory: __, stdin: ___, ...rest } = config;
   return { ...rest, command: '-' };
@@ -54,7 +55,7 @@ export function reattachTask(
   context: StepContext,
 ): Promise<StepOutcome> {
   const { kept } = context.output;
-  if (kept === undefined) throw new Error('Without its positions an output can not be read on');
+  if (kept === undefined) throw new Error('The output can’t be continued without its positions');
   kept.follow();
   return followTask(options, config, context, { kept });
 }
@@ -82,9 +83,9 @@ async function followTask(
     end = await runTask({
       connections: winrmConnections(context, options),
       name: context.directoryName,
-      // What the server sends besides says nothing of whom the step runs as.
+      // The step's own configuration decides whether it runs as another user; a `runAs` sent without that is ignored.
       user: config.run_as_credential === undefined ? undefined : context.runAs?.user,
-      // Where nobody follows what is kept, it counts nothing.
+      // If the sink's positions aren't followed (`kept` is undefined here), the bytes are counted in `taken`.
       taken: () => kept?.written() ?? taken,
       onOutput: async (stream, bytes) => {
         taken[stream] += bytes.length;
@@ -111,7 +112,7 @@ function startOf(config: WinrmExecConfig, context: StepContext): TaskStart {
     throw new SshError({
       reason: 'credential_unusable',
       message: 'The server gave no credential for the command to run as.',
-      advice: 'Upgrade the servers, all of them.',
+      advice: 'Upgrade every server.',
     });
   }
   return {

@@ -50,7 +50,7 @@ function setup(more: Partial<StepContext> = {}) {
     sink,
     pool,
     context,
-    /** To its end, with its shell removed. */
+    /** Runs the step to its end, and waits until its shell is removed. */
     async run(config: WinrmExecConfig) {
       const outcome = await step.execute(config, context);
       await pool.settled();
@@ -61,7 +61,7 @@ function setup(more: Partial<StepContext> = {}) {
   };
 }
 
-/** The stand-in for PowerShell runs what follows by /bin/sh. */
+/** The stand-in for PowerShell runs the rest with /bin/sh. */
 const sh = (script: string) => `# sh\n${script}`;
 
 const bindings: Binding[] = [
@@ -95,7 +95,7 @@ winrmTest(
   },
 );
 
-winrmTest('a batch file is run by the runner, with its values in the environment', async () => {
+winrmTest('the runner runs a batch file, with its values in the environment', async () => {
   const t = setup({ bindings: [{ name: 'OPS_1', type: 'string', value: 'text of it', secret: false }] });
   const config = {
     shell: 'cmd',
@@ -125,7 +125,7 @@ winrmTest(
   },
 );
 
-winrmTest('limits hold before the script begins, in a shell of any kind', async () => {
+winrmTest('limits are in force before the script begins, in every kind of shell', async () => {
   const limits = { memory_mb: 200, priority: 'idle' } as const;
   for (const shell of ['powershell', 'cmd'] as const) {
     const t = setup();
@@ -142,7 +142,7 @@ winrmTest('a script that the stand-in does not know fails with what PowerShell w
   expect(t.sink.stderr).toBe('The fixture is no PowerShell: the script is not known\n');
 });
 
-winrmTest('exit codes that are expected are success, with or without a sign', async () => {
+winrmTest('expected exit codes are success, with or without a sign', async () => {
   const t = setup();
   const command = sh('echo 3221225477 > $FIXTURE_EXIT');
   for (const code of [-1_073_741_819, 3_221_225_477]) {
@@ -165,10 +165,10 @@ winrmTest.for(['cancelled', 'timed_out', 'output_limit'] as const)(
   },
 );
 
-winrmTest('a step that is ended says that what it has had others start may go on, as it does', async () => {
+winrmTest('a stopped step says that processes others started for it may still be running, as they are', async () => {
   const t = setup();
   const file = join(host.fixture.dir, 'others-pid');
-  // Out of reach of the shell, as what a service of Windows starts is.
+  // Out of the shell's reach, like a process that a Windows service starts.
   const other = `setsid sh -c 'echo $$ >${file}; exec sleep 1000' </dev/null >/dev/null 2>&1 &`;
   const running = t.run({
     command: sh(`${other} while [ ! -s ${file} ]; do sleep 0.02; done; echo ready; sleep 1000`),
@@ -180,11 +180,11 @@ winrmTest('a step that is ended says that what it has had others start may go on
   expect(() => process.kill(pid, 0)).not.toThrow();
   process.kill(pid);
   expect(message).toMatch(
-    /ended, with its shell\. What it has had others start \(services, .*\) may go on\./,
+    /ended, with its shell\. What it had others start \(services, .*\) may still be running\./,
   );
 });
 
-winrmTest('a batch file that is ended leaves neither itself nor what it reads', async () => {
+winrmTest('a stopped batch file leaves neither itself nor its input on the host', async () => {
   const t = setup();
   const stdin = 'word-8c1e of it\n';
   const command = 'trap "" INT; echo ready; while :; do sleep 0.02; done';
@@ -224,13 +224,13 @@ winrmTest(
     await t.sink.seen(/ready/);
     await host.fixture.mishap({ action: 'Delete', what: '503', times: 9 });
     t.stop();
-    // What it has started may be there still.
+    // What it started may still be there.
     expect(await running).toMatchObject({ status: 'unknown', reason: 'cancel_unconfirmed', exitCode: 5 });
     await host.fixture.loseShells();
   },
 );
 
-winrmTest('a command whose start was not answered is unknown, and is not begun again', async () => {
+winrmTest('a command whose start was not answered is unknown, and is not started again', async () => {
   const t = setup();
   await host.fixture.mishap({ action: 'Command', moment: 'after', what: 'drop' });
   expect(await t.run({ command: sh('true') })).toMatchObject({
@@ -240,7 +240,7 @@ winrmTest('a command whose start was not answered is unknown, and is not begun a
   expect((await host.fixture.stats()).requests.filter((action) => action === 'Command')).toHaveLength(1);
 });
 
-winrmTest('what keeps a command from starting fails the step with its reason', async () => {
+winrmTest('an error that keeps a command from starting fails the step with its reason', async () => {
   const run = (more: Partial<StepContext>) => setup(more).run({ command: sh('true') });
   const { target, credential } = setup().context;
   const password = {
@@ -287,7 +287,7 @@ winrmTest('what keeps a command from starting fails the step with its reason', a
   await host.fixture.reset({ maxShells: 30 });
 });
 
-winrmTest('a directory that is not there fails the step before it starts', async () => {
+winrmTest('a missing working directory fails the step before it starts', async () => {
   const outcome = await setup().run({ command: sh('true'), working_directory: '/nowhere/at/all' });
   expect(outcome).toMatchObject({ status: 'failed', reason: 'working_directory' });
 });
@@ -297,7 +297,7 @@ winrmTest(
   async () => {
     for (const program of [powershellBootstrap, cmdRunner, batchRemover, limitsProgram, fileServer]) {
       expect(await isSoundPowershell(program)).toBe(true);
-      // Newer than Windows PowerShell 5.1: operators ?? ?. ?: && ||, and what needs -Parallel or -AsUTC.
+      // Not in Windows PowerShell 5.1: the operators ?? ?. ?: && ||, and the parameters -Parallel and -AsUTC.
       expect(program).not.toMatch(/\?\?|\?\.|&&|\|\||\s\?\s|-Parallel/);
     }
     const { command, arguments: words } = powershellLine('powershell');

@@ -22,9 +22,9 @@ export interface WinrmExecOptions extends WinrmDeps {
   limits?: Partial<RunLimits>;
 }
 
-/** Nobody but the agent that made a shell knows of it: the host removes it when it has not heard of that agent for so long. */
+/** Only the agent that made a shell knows of it, so the host removes a shell after this long without a request. */
 const idleTimeoutS = 900;
-/** For what a batch file that was ended has left. */
+/** Time to remove what a stopped batch file left, in ms. */
 const removeMs = 20_000;
 
 export function winrmExec(options: WinrmExecOptions): StepType<WinrmExecConfig> {
@@ -72,7 +72,7 @@ async function execute(
   }
   output.end();
   const took = startedMs === undefined ? {} : { executionTimeMs: Math.round(performance.now() - startedMs) };
-  // Of one that may run on its files stay where they are.
+  // If the command may still be running, its files stay where they are.
   if (removal !== undefined && end.how === 'stopped' && end.confirmed) {
     await removeFiles(options, context, removal);
   }
@@ -84,7 +84,7 @@ function settingsIn(workingDirectory: string | undefined): ShellSettings {
   return { environment: {}, workingDirectory, idleTimeoutS };
 }
 
-/** How the command ended is known, and stays so whatever becomes of this. */
+/** Ignores errors: the command's end is already known, and a failed removal must not change the outcome. */
 async function removeFiles(
   options: WinrmExecOptions,
   context: StepContext,

@@ -21,7 +21,7 @@ function refusal(credential: OpenedCredential): SshError {
   throw new Error('it was not refused');
 }
 
-test('a password leaves the choice to the target, and nothing else does', () => {
+test('the target chooses the method for a password, and for nothing else', () => {
   const password = { kind: 'winrm_password', ...id, password: 'secret' } as const;
   expect(winrmLogin(password, winrm, [])).toEqual({ method: 'ntlm', user, password: 'secret' });
   const kerberos = { ...winrm, authentication: 'kerberos', principal: 'HTTP/a@B' } as const;
@@ -41,7 +41,7 @@ test('a password leaves the choice to the target, and nothing else does', () => 
   expect(refusal(cache).message).toContain('names no ticket cache deploy');
 });
 
-test('a client certificate is read before anybody is asked, and each way to be wrong is told', async () => {
+test('a client certificate is checked before the host is contacted, and each mistake has its message', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'opsconductor-certificate-'));
   try {
     const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'];
@@ -70,9 +70,9 @@ test('a client certificate is read before anybody is asked, and each way to be w
     expect(refusal(locked).message).toContain('needs a passphrase');
     expect(refusal({ ...locked, passphrase: 'wrong' }).message).toContain('with its passphrase');
     expect(refusal({ ...plain, privateKey: old.privateKey }).message).toContain(
-      'not that of its certificate',
+      'does not belong to its certificate',
     );
-    expect(refusal(old).message).toContain('was good until');
+    expect(refusal(old).message).toContain('was valid until');
     expect(refusal({ ...plain, certificate: 'nothing' }).message).toContain('can’t be read');
   } finally {
     await rm(dir, { recursive: true });

@@ -1,5 +1,5 @@
-// How a credential logs in to a WinRM target. A password leaves the choice to the target's settings; what else there is can
-// be used in one way.
+// How a credential logs in to a WinRM target. For a password, the target's settings choose the authentication method;
+// every other kind of credential has only one.
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import type { LeaseWinrm } from '@opsconductor/protocol';
 import { SshError } from '../../ssh/ssh-error.ts';
@@ -7,7 +7,7 @@ import type { Login } from '../../winrm/login/login.ts';
 import type { OpenedCredential } from '../step-type.ts';
 import type { TicketCache } from './winrm-connection-options.ts';
 
-/** @throws {SshError} `credential_unusable`. */
+/** @throws SshError with the reason `credential_unusable` */
 export function winrmLogin(
   credential: OpenedCredential,
   { authentication, principal }: LeaseWinrm,
@@ -35,7 +35,7 @@ export function winrmLogin(
       return certificateLogin(credential);
     default:
       throw unusable(
-        'The credential is for SSH, and the target is reached by WinRM.',
+        'The credential is for SSH, but the target is reached by WinRM.',
         'Choose a credential for WinRM, or set the target’s protocol to ssh.',
       );
   }
@@ -46,25 +46,25 @@ function pathOf(cache: string, caches: readonly TicketCache[]): string {
   if (found !== undefined) return found.path;
   throw unusable(
     `The policy file of this agent names no ticket cache ${cache}.`,
-    'Ask the owner of the agent’s machine to name it under ticket_caches there, or seal the credential anew with the right name.',
+    'Ask the owner of the agent’s machine to name it under ticket_caches there, or seal the credential again with the right name.',
   );
 }
 
-/** Looked at here: TLS would say less of what is wrong, and say it of the host. */
+/** Checked here because TLS errors are less precise and would blame the host. */
 function certificateLogin(credential: Extract<OpenedCredential, { kind: 'winrm_certificate' }>): Login {
   const { certificate, privateKey, passphrase } = credential;
   const shown = readCertificate(certificate);
   const key = readKey(privateKey, passphrase);
   if (!shown.checkPrivateKey(key)) {
     throw unusable(
-      'The private key of the credential is not that of its certificate.',
+      'The private key of the credential does not belong to its certificate.',
       'Store the credential again, with the key that belongs to the first certificate in it.',
     );
   }
   if (Date.parse(shown.validTo) < Date.now()) {
     throw unusable(
-      `The certificate of the credential was good until ${shown.validTo}.`,
-      'Have it issued anew, map it on the hosts, and replace the secret of the credential.',
+      `The certificate of the credential was valid until ${shown.validTo}.`,
+      'Have a new one issued, map it on the hosts, and replace the secret of the credential.',
     );
   }
   return {
@@ -90,7 +90,7 @@ function readKey(key: string, passphrase: string | undefined): KeyObject {
   try {
     return createPrivateKey({ key, format: 'pem', ...(passphrase === undefined ? {} : { passphrase }) });
   } catch {
-    // The parser's message could tell of the key.
+    // The parser's message is dropped: it could reveal parts of the key.
     throw unusable(
       passphrase === undefined
         ? 'The private key of the credential can’t be read, or needs a passphrase.'

@@ -1,8 +1,10 @@
-// What a command on a WinRM host prints, on its way to the step's sink.
 import { ClixmlDecoder } from '../../winrm/powershell/clixml.ts';
 import type { OutputSink } from '../step-type.ts';
 
-/** Between a command and the step's sink: errors of PowerShell become text, and a stop is not held up by a full sink. */
+/**
+ * Passes the output of a command on a WinRM host to the step's sink. PowerShell's CLIXML errors become text, and a full
+ * sink doesn't delay a stop.
+ */
 export class WinrmOutput {
   readonly #sink: OutputSink;
   readonly #stopped: Promise<void>;
