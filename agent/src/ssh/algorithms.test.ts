@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 import { setupSshd, sshTest } from './sshd-setup.ts';
 
-sshTest('what old devices speak is spoken by the legacy policy only', async () => {
+sshTest('only the legacy policy offers the algorithms of old devices', async () => {
   const t = await setupSshd({
     hostKeys: ['rsa'],
     config: [
@@ -18,7 +18,7 @@ sshTest('what old devices speak is spoken by the legacy policy only', async () =
   expect(connection.cipher).toBe('aes128-cbc');
 });
 
-sshTest('the legacy policy takes what is current where it is offered', async () => {
+sshTest('the legacy policy uses current algorithms if the server offers them', async () => {
   const t = await setupSshd({ hostKeys: ['rsa', 'ed25519'] });
   const connection = await t.connect({}, { algorithms: 'legacy', hostKeys: t.sshd.hostKeyLines });
   expect(connection.cipher).toBe('aes128-gcm@openssh.com');

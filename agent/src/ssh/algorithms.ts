@@ -1,4 +1,4 @@
-// The algorithms that are offered to a target, by its policy (RFC 9142 for what is current).
+// Chooses the algorithms that are offered to a target, by its policy. RFC 9142 says which are current.
 import type { SshAlgorithmPolicy } from '@opsconductor/protocol';
 import type { Algorithms, CipherAlgorithm, KexAlgorithm, MacAlgorithm, ServerHostKeyAlgorithm } from 'ssh2';
 import type { StepTarget } from '../steps/step-type.ts';
@@ -6,7 +6,7 @@ import { algorithmsByKeyType, hostKeyAlgorithms, legacyAlgorithmsByKeyType } fro
 import { certificateAlgorithms } from './host-keys/certified-key-exchange.ts';
 
 interface Policy {
-  /** Undefined: ssh2's own, which have no SHA-1. */
+  /** `undefined` means ssh2's defaults, which don't include SHA-1. */
   kex: KexAlgorithm[] | undefined;
   ciphers: CipherAlgorithm[];
   macs: MacAlgorithm[];
@@ -15,7 +15,7 @@ interface Policy {
 
 const current: Policy = {
   kex: undefined,
-  // Fast ones first: AES-GCM is done in hardware, and ssh2 is twice as fast with it as with ChaCha20. No CBC, no SHA-1.
+  // Fastest first: AES-GCM runs in hardware, and ssh2 is twice as fast with it as with ChaCha20. No CBC.
   ciphers: [
     'aes128-gcm@openssh.com',
     'aes256-gcm@openssh.com',
@@ -30,7 +30,7 @@ const current: Policy = {
 
 const policies: Record<SshAlgorithmPolicy, Policy> = {
   current,
-  // What is current comes first, so that a device that was updated is reached by that.
+  // Current algorithms come first, so that a device that has been updated uses them.
   legacy: {
     kex: [
       'curve25519-sha256',
@@ -52,7 +52,7 @@ const policies: Record<SshAlgorithmPolicy, Policy> = {
   },
 };
 
-/** What ssh2 is to offer to a target. */
+/** Returns the algorithms that ssh2 offers to a target. */
 export function algorithmsFor({
   hostKeys,
   hostAuthorities = [],

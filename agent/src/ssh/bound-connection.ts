@@ -1,14 +1,14 @@
-// What a target may take of the agent's memory on one connection. ssh2 tells a server how much it may send, and keeps
-// what comes beyond that as well; and it answers each request of a server that reads no answer.
+// Limits how much of the agent's memory a target can occupy through one connection. ssh2 announces a window, but
+// buffers whatever a server sends beyond it; and it answers every request, even if the server never reads the answers.
 import type { Duplex, Readable } from 'node:stream';
 import type { ClientChannel } from 'ssh2';
 
-/** Twice the window that ssh2 gives a channel. */
+/** Limit on unread data of one stream: twice the window that ssh2 gives a channel. */
 const maxUnreadBytes = 4 * 1024 * 1024;
-/** More than any upload has on its way. */
+/** Limit on data that the server hasn't taken yet: more than any upload has in transit. */
 const maxUnsentBytes = 64 * 1024 * 1024;
 
-/** Ends the connection where the other side sends on a channel what was not asked for. */
+/** Closes the connection if the other side sends far more on a channel than its window allows. */
 export function boundChannel(channel: ClientChannel, socket: Duplex): void {
   for (const stream of [channel, channel.stderr] as Readable[]) {
     const push = stream.push.bind(stream);
@@ -20,7 +20,7 @@ export function boundChannel(channel: ClientChannel, socket: Duplex): void {
   }
 }
 
-/** Ends the connection where the other side sends and does not read. */
+/** Closes the connection if the other side keeps sending without reading. */
 export function boundAnswers(socket: Duplex): void {
   socket.on('data', () => {
     if (socket.writableLength > maxUnsentBytes) socket.destroy();

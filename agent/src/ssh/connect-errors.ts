@@ -1,10 +1,10 @@
-// Turns what the operating system and ssh2 say while connecting into a reason a person can act on.
+// Turns errors of the operating system and of ssh2 while connecting into reasons that a person can act on.
 import type { StepTarget } from '../steps/step-type.ts';
 import { SshError } from './ssh-error.ts';
 
 type Place = Pick<StepTarget, 'host' | 'port' | 'algorithms'>;
 
-/** Why an address could not be reached. `timeoutMs` is given where our own limit ended the attempt. */
+/** Returns why an address could not be reached. `timeoutMs` is given if our own limit ended the attempt. */
 export function dialError(target: Place, address: string, cause: unknown, timeoutMs?: number): SshError {
   const place = `${target.host}${address === target.host ? '' : ` (${address})`} port ${target.port}`;
   const code = (cause as NodeJS.ErrnoException | undefined)?.code;
@@ -35,7 +35,7 @@ export function dialError(target: Place, address: string, cause: unknown, timeou
   });
 }
 
-/** Why the port answered and yet no SSH connection came about. */
+/** Returns why there is no SSH connection although the port answered. */
 export function handshakeError(
   target: Place,
   cause: (Error & { level?: string }) | undefined,

@@ -17,7 +17,7 @@ const password = { kind: 'ssh_password', id: '8', version: 1, user: 'opsdeploy' 
 const account = { name: 'opsdeploy' };
 const fixturePassword = 'correct horse battery staple';
 
-/** A port on which something listens that is no SSH server. */
+/** Opens a port on which something listens that is not an SSH server. */
 async function listen(serve: (socket: Socket) => void): Promise<StepTarget> {
   const server = createServer(serve);
   const sockets = new Set<Socket>();
@@ -45,7 +45,7 @@ sshTest('a key opens the target, with AES-GCM and the host key that was accepted
   expect(connection.serverVersion).toMatch(/^SSH-2\.0-OpenSSH/);
 });
 
-sshTest('what was read and kept stays as it was while more is read', async () => {
+sshTest('data that was read and kept stays unchanged while more is read', async () => {
   const t = await setupSshd();
   const connection = await t.connect();
   const channel = await connection.exec('seq 1 400000');
@@ -54,7 +54,7 @@ sshTest('what was read and kept stays as it was while more is read', async () =>
   expect((await text(channel)) === lines.join('')).toBe(true);
 });
 
-sshTest('testing a connection tells what answered, and a refusal as data', async () => {
+sshTest('testing a connection returns what answered, and a refusal as data', async () => {
   const t = await setupSshd();
   const good = await testConnection(t.target, t.credential, { checkAddresses: () => {} });
   expect(good).toMatchObject({ ok: true, hostKeyFingerprint: expect.stringMatching(/^SHA256:/) });
@@ -62,7 +62,7 @@ sshTest('testing a connection tells what answered, and a refusal as data', async
   expect(bad).toMatchObject({ ok: false, error: { reason: 'host_key_unknown' } });
 });
 
-sshTest('a key nobody accepted is offered, and not trusted', async () => {
+sshTest('a key that nobody accepted is offered for acceptance, and not trusted', async () => {
   const t = await setupSshd();
   const error = await t.refusal({}, { hostKeys: [] });
   expect(error.reason).toBe('host_key_unknown');
@@ -74,7 +74,7 @@ sshTest('a key nobody accepted is offered, and not trusted', async () => {
   await t.connect({}, { hostKeys: [error.offeredHostKey?.line ?? ''] });
 });
 
-sshTest('a fingerprint that was given in advance opens its key, and no other', async () => {
+sshTest('a fingerprint given in advance accepts its own key, and no other', async () => {
   const t = await setupSshd();
   const fingerprint = (line: string) => hostKeyFingerprint(Buffer.from(line.split(' ')[1] ?? '', 'base64'));
   await t.connect({}, { hostKeys: [fingerprint(t.sshd.hostKeyLine)] });
@@ -84,7 +84,7 @@ sshTest('a fingerprint that was given in advance opens its key, and no other', a
   expect(error.message).toContain(other);
 });
 
-sshTest('another key than the accepted one is refused before the credential is used', async () => {
+sshTest('a key other than the accepted one is refused before the credential is used', async () => {
   const t = await setupSshd({ config: ['LogLevel VERBOSE'] });
   const other = ed25519KeyPair().public;
   const error = await t.refusal({}, { hostKeys: [other] });
@@ -102,7 +102,7 @@ for (const type of ['ed25519', 'ecdsa', 'rsa'] as const) {
   });
 }
 
-sshTest('a user that is not let in is told apart, with what was tried and what is allowed', async () => {
+sshTest('a refused user has its own message, with what was tried and what is allowed', async () => {
   const t = await setupSshd();
   t.credential = { ...t.credential, privateKey: ed25519KeyPair().private } as never;
   const error = await t.refusal();
@@ -110,7 +110,7 @@ sshTest('a user that is not let in is told apart, with what was tried and what i
   expect(error.message).toContain('tried: publickey; the server allows: publickey');
 });
 
-sshTest('a password where only keys are allowed says so', async () => {
+sshTest('a password is reported as the wrong kind of credential if only keys are allowed', async () => {
   const t = await setupSshd();
   t.credential = { ...password, user: t.sshd.user, password: 'secret-word' };
   const error = await t.refusal();
@@ -125,7 +125,7 @@ accountTest('a password opens the target', async () => {
   await t.connect();
 });
 
-accountTest('a wrong password is refused, also where the server asks for it by prompt', async () => {
+accountTest('a wrong password is refused, also if the server asks for it with a prompt', async () => {
   for (const login of ['password', 'keyboard'] as const) {
     const t = await setupSshd({ account, login: [login] });
     t.credential = { ...password, password: 'wrong' };
@@ -169,7 +169,7 @@ test('a password is given to no other prompt', async () => {
   }
 });
 
-sshTest('a server with old algorithms only has none in common', async () => {
+sshTest('a server with only old algorithms has none in common', async () => {
   const t = await setupSshd({ config: ['KexAlgorithms diffie-hellman-group14-sha1'] });
   const error = await t.refusal();
   expect(error).toMatchObject({ reason: 'no_common_algorithm', retryable: false });
@@ -198,7 +198,7 @@ test('an address without a route is unreachable', async () => {
 });
 
 test.runIf(process.platform === 'linux')('a host that drops packets times out', async () => {
-  // A queue of one that nobody takes from: Linux then answers no further SYN.
+  // A backlog of one that nobody accepts from: Linux then answers no further SYN.
   const script =
     'use Socket; socket(S,PF_INET,SOCK_STREAM,0); bind(S,sockaddr_in(0,inet_aton("127.0.0.1"))); listen(S,0); ' +
     '$|=1; print((sockaddr_in(getsockname(S)))[0],"\\n"); <STDIN>';
@@ -222,14 +222,14 @@ test('a port that accepts and stays silent times out', async () => {
   expect(error.message).toContain('0.1 s');
 });
 
-test('a port that is no SSH server is unreachable over SSH', async () => {
+test('a port without an SSH server is unreachable over SSH', async () => {
   const web = await listen((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
   expect(await dial(web)).toMatchObject({ reason: 'unreachable' });
   const closing = await listen((socket) => socket.end());
   expect((await dial(closing)).message).toContain('did not answer as an SSH server');
 });
 
-test('a key that can not be read is told before anything is dialled', async () => {
+test('a key that can not be read is reported before anything is dialed', async () => {
   let dialled = false;
   const target = await listen(() => {
     dialled = true;
@@ -251,7 +251,7 @@ test('a key that can not be read is told before anything is dialled', async () =
   expect(dialled).toBe(false);
 });
 
-sshTest('exactly the addresses that were checked are dialled, in their order', async () => {
+sshTest('exactly the addresses that were checked are dialed, in their order', async () => {
   const t = await setupSshd();
   const checked: string[][] = [];
   const resolved: string[] = [];
@@ -269,7 +269,7 @@ sshTest('exactly the addresses that were checked are dialled, in their order', a
   expect(checked).toEqual([['127.255.255.254', '127.0.0.1']]);
 });
 
-test('addresses out of bounds are not dialled', async () => {
+test('addresses outside the bounds are not dialed', async () => {
   let dialled = false;
   const target = await listen(() => {
     dialled = true;
@@ -298,7 +298,7 @@ test('giving up while connecting closes the socket', async () => {
   expect(closed).toBeDefined();
 });
 
-sshTest('an IPv6 address is dialled, also through a jump host', async ({ skip }) => {
+sshTest('an IPv6 address is dialed, also through a jump host', async ({ skip }) => {
   const hasIpv6 = Object.values(networkInterfaces()).some((all) =>
     all?.some(({ address }) => address === '::1'),
   );

@@ -1,4 +1,4 @@
-// One authenticated SSH connection to one target, from its name to a channel.
+// One authenticated SSH connection to one target: resolving its name, dialing, the handshake, and opening channels.
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, Socket } from 'node:net';
@@ -21,21 +21,24 @@ import { ReusedReads } from './reused-reads.ts';
 import { SshError } from './ssh-error.ts';
 
 export interface ConnectOptions {
-  /** Throws an `SshError` (`credential_bounds`) for addresses that the credential may not be used with. */
+  /** Throws an `SshError` (`credential_bounds`) if the credential may not be used with an address. */
   checkAddresses: (addresses: readonly string[]) => void | Promise<void>;
   signal?: AbortSignal;
-  /** For one address, in ms, where the target doesn't say; 10 s unless told. */
+  /** Time for one address to answer, in ms, unless the target sets it; default 10 s. */
   connectTimeoutMs?: number;
-  /** For key exchange and authentication together, in ms; 30 s unless told. */
+  /** Time for key exchange and authentication together, in ms; default 30 s. */
   authTimeoutMs?: number;
-  /** Between probes on a silent connection, in ms, where the target doesn't say; 15 s unless told. Three unanswered ones end it. */
+  /**
+   * Time between probes on a silent connection, in ms, unless the target sets it; default 15 s. Three unanswered probes
+   * end the connection.
+   */
   keepaliveMs?: number;
   resolve?: (host: string) => Promise<string[]>;
-  /** How the last jump host of a target is reached; by a connection of its own unless told. */
+  /** Reaches the last jump host of a target; by default, over a new connection for this stream. */
   reachJumpHost?: ReachJumpHost;
 }
 
-/** A connection to a jump host, and a stream through it that is closed by whoever asked for it. */
+/** Connects to a jump host and returns a stream through it, which the caller closes. */
 export type ReachJumpHost = (
   jump: JumpHost & { target: StepTarget },
   to: ForwardTo,
@@ -45,18 +48,18 @@ export type ReachJumpHost = (
 export interface ForwardTo {
   host: string;
   port: number;
-  /** For the server to connect, in ms. */
+  /** Time for the server to connect, in ms. */
   timeoutMs: number;
 }
 
 export interface ChannelExit {
-  /** Null when a signal ended it. */
+  /** `null` if a signal ended it. */
   code: number | null;
-  /** Without SIG; a word, whatever the server called it. */
+  /** Name without SIG, reduced to a plain word whatever the server sent. */
   signal: string | undefined;
 }
 
-// RFC 4254, section 8. What is sent is neither echoed nor taken for keys, so that a script arrives as it is.
+// RFC 4254, section 8. Input is neither echoed nor interpreted as keys, so that a script arrives unchanged.
 const rawTerminal = {
   term: 'xterm',
   cols: 120,
@@ -66,7 +69,7 @@ const rawTerminal = {
 
 const exits = new WeakMap<ClientChannel, ChannelExit>();
 
-/** Of what a channel's `exit` event tells. The name of a signal is any text that the server likes. */
+/** Converts the arguments of a channel's `exit` event. The server may send any text as the name of a signal. */
 export function channelExit(code: number | null, signal?: string): ChannelExit {
   if (code !== null) return { code, signal: undefined };
   return {
@@ -78,21 +81,21 @@ export function channelExit(code: number | null, signal?: string): ChannelExit {
   };
 }
 
-/** How the command of a channel has ended; undefined while that was not heard of. */
+/** Returns how the command of a channel ended; undefined as long as its exit has not arrived. */
 export function exitOf(channel: ClientChannel): ChannelExit | undefined {
   return exits.get(channel);
 }
 
 export class SshConnection {
-  /** Names the connection in outcomes; new with every connection. */
+  /** Identifies the connection in outcomes. */
   readonly id = randomUUID();
   readonly establishedAt = new Date();
   readonly cipher: string;
   readonly serverVersion: string;
   readonly hostKeyFingerprint: string;
-  /** From dialling to being authenticated, in ms. */
+  /** Time from dialing to being authenticated, in ms. */
   readonly latencyMs: number;
-  /** Resolves when the connection is over, by whichever side. */
+  /** Resolves when either side has ended the connection. */
   readonly closed: Promise<void>;
   #open = true;
   readonly #client: ssh2.Client;
@@ -112,7 +115,7 @@ export class SshConnection {
         resolve();
       };
       client.once('close', over);
-      // A broken connection reports an error and then closes; half-closed ones are over at once.
+      // A broken connection reports an error and closes later; a half-closed one counts as closed at once.
       client.on('error', () => {
         this.#open = false;
         socket.destroy();
@@ -130,7 +133,7 @@ export class SshConnection {
   /**
    * Starts `command` through the user's login shell. Rejects with `channel_refused` or `connection_lost`.
    *
-   * @param pty with a terminal, which passes on every byte as it is until a program in it says otherwise.
+   * @param pty starts it in a terminal, which passes every byte on unchanged until a program in it changes its mode
    */
   exec(command: string, { pty = false }: { pty?: boolean } = {}): Promise<ClientChannel> {
     return this.#channel((done) =>
@@ -143,7 +146,7 @@ export class SshConnection {
     return this.#channel((done) => this.#client.subsys(name, this.#watched(done)));
   }
 
-  /** A stream to a port that the server connects to. Rejects with why it could not, in the words of an `SshError`. */
+  /** Opens a stream to a port that the server connects to. Rejects with an `SshError` that says why it could not. */
   forward(to: ForwardTo): Promise<ClientChannel> {
     let isLate = false;
     let timer: NodeJS.Timeout | undefined;
@@ -164,7 +167,7 @@ export class SshConnection {
     return Promise.race([opening, tooLate]).finally(() => clearTimeout(timer));
   }
 
-  /** Says goodbye and closes the socket, with every channel on it. */
+  /** Disconnects and closes the socket, with every channel on it. */
   close(): void {
     this.#open = false;
     this.#client.end();
@@ -172,10 +175,10 @@ export class SshConnection {
     else this.#socket.destroy();
   }
 
-  /** Hears how the channel's other end has ended, and bounds what it may send. */
+  /** Records how the command of the channel ends, and limits what the other side may send. */
   #watched(done: (error: Error | undefined, channel: ClientChannel) => void): typeof done {
     return (error, channel) => {
-      // The end may come in the very bytes that say that it began.
+      // Listen at once: the exit may arrive in the same packet as the confirmation of the start.
       channel?.once('exit', (...exit: [number | null, string?]) => exits.set(channel, channelExit(...exit)));
       if (channel !== undefined) boundChannel(channel, this.#socket);
       done(error, channel);
@@ -209,16 +212,18 @@ interface Facts {
 }
 
 /**
- * Connects to a target and authenticates: resolves its name once, has the addresses checked, dials exactly those; or has its last jump host connect to it. Rejects with an `SshError`, or with the signal's reason.
+ * Connects to a target and authenticates. Resolves its name once, has the addresses checked and dials exactly those; or
+ * has its last jump host connect to it. Rejects with an `SshError`, or with the signal's reason.
  *
- * @param credential undefined to learn only whether the host is the one that is meant: it then rejects with `auth_failed`, before anybody logs in.
+ * @param credential `undefined` only checks that it is the right host: it then rejects with `auth_failed` instead of
+ * logging in
  */
 export async function connectSsh(
   target: StepTarget,
   credential: OpenedCredential | undefined,
   options: ConnectOptions,
 ): Promise<SshConnection> {
-  // First, since a key that can't be read needs no connection.
+  // First, because a key that can't be read needs no connection.
   const authentication = new Authentication(credential, target.algorithms);
   const reads = new ReusedReads();
   const { stream, startedAt } = await openPort(target, { ...options, reads });
@@ -227,14 +232,14 @@ export async function connectSsh(
   return connection;
 }
 
-/** Connects to a target's port, and no further. Rejects as `connectSsh` does. */
+/** Connects to a target's port without an SSH handshake. Rejects as `connectSsh` does. */
 export async function openPort(
   target: StepTarget,
   options: ConnectOptions & { reads?: ReusedReads },
 ): Promise<{ stream: Duplex; startedAt: number }> {
   const jump = target.jumps?.at(-1);
   if (jump !== undefined) {
-    // Its name is resolved by the jump host, so that only a literal address is known here.
+    // The jump host resolves the name, so only a literal address can be checked here.
     await options.checkAddresses(literalAddress(target.host));
     const startedAt = performance.now();
     return { stream: await throughJumpHost(target, jump, options), startedAt };
@@ -261,7 +266,7 @@ async function throughJumpHost(target: StepTarget, jump: JumpHost, options: Conn
   }
 }
 
-/** A connection to the jump host that lives as long as the one stream through it. */
+/** Opens a connection to the jump host that lives as long as the one stream through it. */
 async function connectThrough(
   { target, credential, checkAddresses }: Parameters<ReachJumpHost>[0],
   to: ForwardTo,
@@ -278,7 +283,9 @@ async function connectThrough(
   }
 }
 
-/** Dials the addresses in order until one answers. Rejects with the `SshError` of the last, or the signal's reason. */
+/**
+ * Dials the addresses in order until one answers. Rejects with the last one's `SshError`, or with the signal's reason.
+ */
 export function dial(
   target: Pick<StepTarget, 'host' | 'port' | 'connectTimeoutS'>,
   addresses: readonly string[],
@@ -317,9 +324,10 @@ async function dialAddress(
 }
 
 /**
- * ssh2 writes length, packet and tag of each message apart, and without Nagle's algorithm each would be a segment of
- * its own: what is written in one turn leaves together. Through a jump host it must: ssh2 is in the middle of a message
- * then, in buffers that all its ChaCha20 connections share, and the outer one would write over them.
+ * Makes everything that is written in one turn of the event loop leave together. ssh2 writes length, packet and tag of
+ * a message separately, and without Nagle's algorithm each would become a segment of its own. Through a jump host this
+ * is a must: all ChaCha20 connections of ssh2 share buffers, and the outer connection would overwrite them while the
+ * inner one is in the middle of a message.
  */
 export function writeTurnsWhole<Stream extends Duplex>(socket: Stream): Stream {
   const write = socket.write.bind(socket) as (...written: unknown[]) => boolean;
@@ -359,7 +367,7 @@ function handshake(
     };
     const fail = (error: unknown) =>
       settle(() => {
-        // What the socket still reports is the echo of a failure already told.
+        // Later errors of the socket only repeat this failure.
         client.on('error', () => {});
         socket.destroy();
         reject(error);
@@ -404,7 +412,7 @@ function handshake(
     });
     if (target.hostAuthorities !== undefined) takeCertificates(client);
     authentication.attach(client);
-    // After connect(), which pauses the socket: listening earlier would let the first bytes pass ssh2 by.
+    // After connect(), which pauses the socket. With an earlier listener ssh2 would miss the first bytes.
     socket.once('data', (bytes: Buffer) => {
       facts.serverVersion = identification(bytes);
     });
@@ -423,7 +431,7 @@ function msOf(seconds: number | undefined): number | undefined {
   return seconds === undefined ? undefined : seconds * 1_000;
 }
 
-/** What the server says it is (RFC 4253, section 4.2); lines before that one are a greeting. */
+/** Returns the server's identification (RFC 4253, section 4.2), skipping the lines of a greeting before it. */
 export function identification(bytes: Buffer): string {
   const line = bytes
     .toString('latin1', 0, 8192)

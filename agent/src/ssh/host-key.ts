@@ -1,9 +1,9 @@
-// SSH host keys: as lines, in wire format, by fingerprint, and the algorithms that go with them.
+// SSH host keys as lines, in wire format and as fingerprints, and the signature algorithms of each type.
 import { createHash } from 'node:crypto';
 import type { ServerHostKeyAlgorithm } from 'ssh2';
 import type { OfferedHostKey } from './ssh-error.ts';
 
-// RFC 8332 signs with an RSA key by SHA-2; SHA-1 signatures (`ssh-rsa`) are not offered.
+// RSA keys sign with SHA-2 (RFC 8332); SHA-1 signatures (`ssh-rsa`) are not offered.
 export const algorithmsByKeyType: Record<string, ServerHostKeyAlgorithm[]> = {
   'ssh-ed25519': ['ssh-ed25519'],
   'ecdsa-sha2-nistp256': ['ecdsa-sha2-nistp256'],
@@ -12,14 +12,16 @@ export const algorithmsByKeyType: Record<string, ServerHostKeyAlgorithm[]> = {
   'ssh-rsa': ['rsa-sha2-512', 'rsa-sha2-256'],
 };
 
-/** The same with what old devices sign with. */
+/** The same, with what old devices sign with. */
 export const legacyAlgorithmsByKeyType: typeof algorithmsByKeyType = {
   ...algorithmsByKeyType,
   'ssh-rsa': [...(algorithmsByKeyType['ssh-rsa'] ?? []), 'ssh-rsa'],
   'ssh-dss': ['ssh-dss'],
 };
 
-/** The algorithms to offer: those of accepted keys first, so that a host with several keys presents one of them. */
+/**
+ * Returns the algorithms to offer: those of accepted keys first, so that a host with several keys presents one of them.
+ */
 export function hostKeyAlgorithms(
   accepted: readonly string[],
   byKeyType = algorithmsByKeyType,
@@ -28,7 +30,7 @@ export function hostKeyAlgorithms(
   return [...new Set([...first, ...Object.values(byKeyType).flat()])];
 }
 
-/** The key of an OpenSSH public key line, in wire format; undefined for a line that is none. */
+/** Returns the key of an OpenSSH public key line in wire format; undefined if the line isn't one. */
 export function hostKeyBlob(line: string): Buffer | undefined {
   const [type, base64] = line.trim().split(/\s+/);
   if (!type || !base64) return undefined;
@@ -36,7 +38,7 @@ export function hostKeyBlob(line: string): Buffer | undefined {
   return keyType(blob) === type ? blob : undefined;
 }
 
-/** `SHA256:…` of a key in wire format. */
+/** Returns the fingerprint (`SHA256:…`) of a key in wire format. */
 export function hostKeyFingerprint(blob: Buffer): string {
   return `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`;
 }

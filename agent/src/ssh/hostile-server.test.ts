@@ -1,4 +1,4 @@
-// A target that does what no SSH server should: what an agent makes of it, and what of its memory that takes.
+// Targets that do what no SSH server should: how the agent reacts, and how much of its memory that takes.
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
@@ -25,7 +25,7 @@ function targetAt(address: AddressInfo | string | null): StepTarget {
   return { id: 1, name: 'hostile', host: '127.0.0.1', port, hostKeys };
 }
 
-/** What listens there says what it likes. */
+/** Listens on a port and passes each connection to `serve`. */
 async function listen(serve: (socket: Socket) => void): Promise<StepTarget> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
@@ -41,7 +41,7 @@ async function listen(serve: (socket: Socket) => void): Promise<StepTarget> {
   return targetAt(server.address());
 }
 
-/** An SSH server that lets everybody in, unless told; `run` is what it does in place of running a command. */
+/** Starts an SSH server that by default lets everybody in; `run` is called instead of running a command. */
 async function serve(
   run: (channel: ssh2.ServerChannel, connection: ssh2.Connection) => void,
   letIn: (context: ssh2.AuthContext) => void = (context) => context.accept(),
@@ -63,7 +63,7 @@ async function serve(
   return targetAt(server.address());
 }
 
-/** Tells that the command started, as the script of a step has its shell say it. */
+/** Reports that the command has started, as the shell of a step does. */
 function started(channel: ssh2.ServerChannel, then: () => void): void {
   let script = '';
   channel.on('data', (bytes: Buffer) => {
@@ -119,12 +119,12 @@ function greetForEver(socket: Socket, line: string): void {
   more();
 }
 
-test('a session that is closed without a word on how the command ended leaves that unknown', async () => {
+test('a session that is closed without saying how the command ended leaves that unknown', async () => {
   const target = await serve((channel) => started(channel, () => channel.close()));
   expect(await step(target)).toMatchObject({ status: 'unknown', reason: 'connection_lost' });
 });
 
-test('an end that is told twice is the first one', async () => {
+test('if the exit is sent twice, the first one counts', async () => {
   const twice = await serve((channel) =>
     started(channel, () => {
       channel.exit(0);
@@ -135,17 +135,17 @@ test('an end that is told twice is the first one', async () => {
   expect(await step(twice)).toMatchObject({ status: 'succeeded', exitCode: 0 });
 });
 
-test('what is sent beyond what was asked for ends the connection, and is not kept', async () => {
+test('data sent beyond the window ends the connection, and is not kept', async () => {
   let sent = 0;
   const sink = new TestSink();
   sink.blocked = true;
   const target = await serve((channel, connection) => {
     connection.once('close', () => sink.unblock());
-    // Believes in a window without end.
+    // Pretends that the window is infinite.
     (channel as unknown as { outgoing: { window: number } }).outgoing.window = 2 ** 31;
     started(channel, () => {
       const more = () => {
-        // No part of the window: ssh2 minds one that is used up to the last byte, and no other.
+        // Not a divisor of the window: ssh2 only notices a window that is used up to exactly the last byte.
         while (sent < 128 * mib && channel.writable && channel.write(Buffer.alloc(30_000))) sent += 30_000;
         if (sent < 128 * mib && channel.writable) channel.once('drain', more);
       };
@@ -155,7 +155,7 @@ test('what is sent beyond what was asked for ends the connection, and is not kep
   expect(await step(target, sink)).toMatchObject({ status: 'unknown', reason: 'connection_lost' });
 }, 20_000);
 
-test('a server that sends and reads nothing of what it is answered is cut off', () => {
+test('a server that sends but does not read the answers is cut off', () => {
   const socket = new Duplex({ read: () => {}, write: () => {} });
   boundAnswers(socket);
   socket.write(Buffer.alloc(64 * mib));
@@ -166,7 +166,7 @@ test('a server that sends and reads nothing of what it is answered is cut off', 
   expect(socket.destroyed).toBe(true);
 });
 
-test('a password that has expired is told as that, and not sent anew', async () => {
+test('an expired password is reported as such, and not sent again', async () => {
   const target = await serve(
     () => {},
     (context) => {

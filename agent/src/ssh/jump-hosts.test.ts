@@ -1,4 +1,4 @@
-// Ways through jump hosts, on real sshds: what is told apart, and what is shared.
+// Connections through jump hosts, on real sshds: which errors are distinguished, and what is shared.
 import { createServer } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { expect, onTestFinished, test } from 'vitest';
@@ -7,7 +7,7 @@ import { forwardError, jumpHostFailed } from './jump-hosts.ts';
 import { SshError } from './ssh-error.ts';
 import { refusalOf, type SshSetup, setupSshd, sshTest } from './sshd-setup.ts';
 
-/** The server of this setup as a jump host, under a name. */
+/** Returns the server of this setup as a jump host with a name. */
 function jumpOf({ target, credential }: SshSetup, name: string, more: Partial<JumpHost> = {}): JumpHost {
   return { target: { ...target, name }, credential, checkAddresses: () => {}, ...more };
 }
@@ -30,7 +30,7 @@ sshTest('a target behind two jump hosts is reached, and each is held to its own 
   expect(first.message).toMatch(/Jump host “outer” .* refused .*tried: publickey/);
 });
 
-sshTest('what a jump host says of the target is told of the target', async () => {
+sshTest('what a jump host reports about the target is reported as the target’s problem', async () => {
   const t = await setupSshd();
   const jumps = [jumpOf(t, 'bastion')];
   const closed = await t.refusal({}, { jumps, port: 1 });
@@ -42,7 +42,7 @@ sshTest('what a jump host says of the target is told of the target', async () =>
   expect(other.reason).toBe('host_key_unknown');
 });
 
-sshTest('a jump host that lets nothing through says so by its name', async () => {
+sshTest('a jump host that lets nothing through is named in the error', async () => {
   const t = await setupSshd({ config: ['AllowTcpForwarding no'] });
   const error = await t.refusal({}, { jumps: [jumpOf(t, 'bastion')] });
   expect(error).toMatchObject({ reason: 'jump_host_failed', retryable: false });
@@ -63,7 +63,7 @@ sshTest('a name behind a jump host is not resolved here, and an address is check
   expect(checked).toEqual([['127.0.0.1'], []]);
 });
 
-sshTest('targets behind one jump host share a connection to it, which goes once they are gone', async () => {
+sshTest('targets behind one jump host share a connection to it, which is closed after the last of them', async () => {
   const t = await setupSshd();
   const pool = t.pool({ idleMs: 50 });
   const jumps = [jumpOf(t, 'bastion')];
@@ -78,7 +78,7 @@ sshTest('targets behind one jump host share a connection to it, which goes once 
   await expect.poll(() => pool.connections).toBe(0);
 });
 
-sshTest('ChaCha20 goes through ChaCha20', async () => {
+sshTest('a ChaCha20 connection works through a ChaCha20 connection', async () => {
   const t = await setupSshd({ config: ['Ciphers chacha20-poly1305@openssh.com'] });
   const connection = await t.connect({}, { jumps: [jumpOf(t, 'outer'), jumpOf(t, 'inner')] });
   const channel = await connection.exec('cat');
@@ -87,7 +87,7 @@ sshTest('ChaCha20 goes through ChaCha20', async () => {
   expect(await text(channel)).toBe(sent);
 });
 
-sshTest('what is no SSH server behind a jump host, or hangs up, is told at once', async () => {
+sshTest('a port behind a jump host that is not an SSH server, or hangs up, is reported at once', async () => {
   const t = await setupSshd();
   const server = createServer((socket) => socket.end('hello\r\n'));
   onTestFinished(() => void server.close());
@@ -105,7 +105,7 @@ sshTest('when a jump host is lost, so are the connections through it', async () 
   expect((await refusalOf(connection.exec('true'))).reason).toBe('connection_lost');
 });
 
-test('a jump host that the policy of the machine does not allow is told as that', () => {
+test('a jump host that the machine’s policy forbids is reported as that', () => {
   const refused = new SshError({ reason: 'policy_refused', message: 'It does not.', advice: 'Ask.' });
   expect(jumpHostFailed({ name: 'bastion' }, { name: 'web-1' }, refused)).toMatchObject({
     reason: 'policy_refused',
@@ -113,7 +113,7 @@ test('a jump host that the policy of the machine does not allow is told as that'
   });
 });
 
-test('a server that refuses to connect and says nothing is told as that', () => {
+test('a server that refuses to connect without a reason is reported as that', () => {
   const cause = Object.assign(new Error('(SSH) Channel open failure: '), { reason: 1 });
   expect(forwardError({ host: '10.0.0.1', port: 22, timeoutMs: 1 }, cause)).toMatchObject({
     reason: 'channel_refused',

@@ -1,4 +1,5 @@
-// What can go wrong on the way through a jump host, told apart: the jump host itself, or what it says of the target.
+// Errors on the way through a jump host. They distinguish a failure of the jump host from one that it reports of the
+// target.
 import type { StepTarget } from '../steps/step-type.ts';
 import type { ForwardTo } from './connection.ts';
 import { SshError } from './ssh-error.ts';
@@ -9,10 +10,10 @@ const connectFailed = 2;
 const unknownChannelType = 3;
 const resourceShortage = 4;
 
-/** Told by a jump host of the target behind it, not of itself. */
+/** An error that a jump host reports of the target behind it, not of itself. */
 class BehindJumpHost extends SshError {}
 
-/** Why a server could not connect to a port; `cause` is what ssh2 says. */
+/** Returns why a server could not connect to a port; `cause` is the error from ssh2. */
 export function forwardError({ host, port }: ForwardTo, cause: unknown): SshError {
   const { reason } = Object(cause) as { reason?: unknown };
   const text =
@@ -36,7 +37,7 @@ export function forwardError({ host, port }: ForwardTo, cause: unknown): SshErro
     return new SshError({
       reason: 'channel_refused',
       message: `It takes no more connections to ${place} (${said}).`,
-      advice: 'Look at the bounds of its SSH server.',
+      advice: 'Look at the limits of its SSH server.',
       retryable: true,
       cause,
     });
@@ -81,7 +82,7 @@ export function forwardError({ host, port }: ForwardTo, cause: unknown): SshErro
   });
 }
 
-/** Nothing came of a connection that a jump host was to make. */
+/** Returns the error for a connection that a jump host did not establish in time. */
 export function forwardTimedOut({ host, port, timeoutMs }: ForwardTo): SshError {
   return new BehindJumpHost({
     reason: 'connect_timed_out',
@@ -91,14 +92,14 @@ export function forwardTimedOut({ host, port, timeoutMs }: ForwardTo): SshError 
   });
 }
 
-/** What went wrong on the way to `target`, with the name of the jump host that it is about. */
+/** Returns the error of the way to `target`, with the name of the jump host that it is about. */
 export function jumpHostFailed(
   jump: Pick<StepTarget, 'name'>,
   target: Pick<StepTarget, 'name'>,
   error: unknown,
 ): unknown {
   if (!(error instanceof SshError)) return error;
-  // Of a jump host before this one.
+  // It already names a jump host before this one.
   if (error.reason === 'jump_host_failed') return error;
   if (error instanceof BehindJumpHost) {
     const { reason, advice, retryable, cause } = error;
@@ -106,7 +107,7 @@ export function jumpHostFailed(
     return new SshError({ reason, message, advice, retryable, cause });
   }
   return new SshError({
-    // What the owner of this machine does not allow is told to both sides as that.
+    // A refusal by the owner's policy keeps its reason.
     reason: error.reason === 'policy_refused' ? error.reason : 'jump_host_failed',
     message: `Jump host “${jump.name}” on the way to “${target.name}”: ${error.message}`,
     advice: `${error.advice} Test target “${jump.name}” by itself.`,

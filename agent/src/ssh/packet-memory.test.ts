@@ -7,11 +7,11 @@ import { reusePacketMemory } from './packet-memory.ts';
 import { setupSshd, sshTest } from './sshd-setup.ts';
 
 const gcm = ['aes128-gcm@openssh.com', 'aes256-gcm@openssh.com'];
-// Of all sizes: a packet of its own for each write, of the larger ones several.
+// Of all sizes: each write becomes a packet of its own, and the larger ones become several.
 const sent = Array.from({ length: 400 }, (_, n) => randomBytes(1 + ((n * 7919) % 60_000)));
 const wanted = createHash('sha256').update(Buffer.concat(sent)).digest('hex');
 
-/** SHA-256 of what has arrived. */
+/** Returns the SHA-256 of what has arrived. */
 async function send(connection: SshConnection): Promise<string | undefined> {
   const channel = await connection.exec('sha256sum');
   for (const piece of sent) if (!channel.write(piece)) await once(channel, 'drain');
@@ -33,7 +33,7 @@ for (const cipher of [...gcm, 'aes256-ctr']) {
 }
 
 sshTest(
-  'what is sent through a jump host is encrypted by each of both connections, and arrives as it was',
+  'data sent through a jump host is encrypted by both connections, and arrives unchanged',
   async () => {
     const t = await setupSshd({ config: ['RekeyLimit 1M'] });
     const jump = {

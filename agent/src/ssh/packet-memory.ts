@@ -1,9 +1,10 @@
-// Packets are made in one piece of memory. ssh2 makes each in a new one, encrypts it into another and drops it: at the speed of
-// a file's transfer half of what the garbage collector is called for. It also asks the system for each packet's padding.
+// Builds outgoing packets in one reused buffer. ssh2 allocates a buffer for each packet, encrypts it into another one
+// and drops both, which causes half of the garbage collection during a file transfer. It also asks the system for the
+// random padding of each packet.
 import { createCipheriv, randomFillSync } from 'node:crypto';
 import type { Client } from 'ssh2';
 
-/** What is touched here of what ssh2 1.17 encrypts with by AES in Galois/Counter Mode (RFC 5647), where it has no compiled part. */
+/** The parts used here of ssh2 1.17's AES-GCM cipher (RFC 5647), in its version without compiled code. */
 interface GcmCipher {
   outSeqno: number;
   readonly _dead: boolean;
@@ -18,7 +19,7 @@ interface GcmCipher {
 const headerBytes = 5;
 const blockBytes = 16;
 const minPaddingBytes = 4;
-/** Above any packet of a channel (32 KiB); a longer one has memory of its own. */
+/** Larger than any packet of a channel (32 KiB); a longer packet gets memory of its own. */
 const packet = Buffer.allocUnsafeSlow(40 * 1024);
 const padding = Buffer.allocUnsafeSlow(8 * 1024);
 let paddingAt = padding.length;
@@ -26,8 +27,8 @@ let paddingAt = padding.length;
 const changed = new WeakSet<object>();
 
 /**
- * For a client that has logged in, and with it for all of this process whose cipher is AES-GCM: a packet is encrypted in the turn
- * in which it was made, so that one piece of memory does for all.
+ * Applies this to a client that has logged in, and through the prototype to every AES-GCM connection of the process.
+ * One buffer is enough for all because a packet is encrypted in the same turn in which it was made.
  */
 export function reusePacketMemory(client: Client): void {
   const cipher = (client as unknown as { _protocol?: { _cipher?: Partial<GcmCipher> } })._protocol?._cipher;
@@ -39,7 +40,9 @@ export function reusePacketMemory(client: Client): void {
   prototype.encrypt = encrypt;
 }
 
-/** The length, the padding's length, room for the payload, the padding (RFC 4253 section 6, RFC 5647 section 7.2). */
+/**
+ * Returns a packet: length, padding length, room for the payload, padding (RFC 4253 section 6, RFC 5647 section 7.2).
+ */
 function allocPacket(payloadBytes: number): Buffer {
   const withoutPadding = 1 + payloadBytes;
   let paddingBytes = blockBytes - (withoutPadding % blockBytes);
@@ -64,7 +67,7 @@ function encrypt(this: GcmCipher, made: Buffer): void {
   cipher.setAAD(length);
   const encrypted = cipher.update(made.subarray(4));
   cipher.final();
-  // What is written may make the next packet, with the next nonce.
+  // Before the writes: they may cause the next packet, which needs the next nonce.
   countInvocation(this._encIV);
   this.outSeqno = (this.outSeqno + 1) >>> 0;
   this._onWrite(length);
@@ -72,7 +75,7 @@ function encrypt(this: GcmCipher, made: Buffer): void {
   this._onWrite(cipher.getAuthTag());
 }
 
-/** The last 8 of 12 bytes count the packets (RFC 5647 section 7.1). */
+/** Counts a packet in the last 8 of the 12 bytes (RFC 5647 section 7.1). */
 function countInvocation(iv: Buffer): void {
   for (let at = 11; at >= 4; at -= 1) {
     const next = ((iv[at] ?? 0) + 1) & 0xff;

@@ -1,6 +1,4 @@
-// Words of a shell.
-
-/** A string as one word of a POSIX shell. */
+/** Quotes a string as one word of a POSIX shell. */
 export function quote(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -3,8 +3,8 @@ import { isIP } from 'node:net';
 import { SshError } from './ssh-error.ts';
 
 /**
- * The addresses of a target, in the resolver's order: the one place where a target's name becomes addresses, so
- * that what was checked is what is dialled. Rejects with `name_not_found`.
+ * Returns the addresses of a target, in the resolver's order. This is the only place where a target's name becomes
+ * addresses, so that exactly the addresses that were checked are dialed. Rejects with `name_not_found`.
  */
 export async function resolveTarget(host: string): Promise<string[]> {
   const literal = literalAddress(host);
@@ -18,7 +18,7 @@ export async function resolveTarget(host: string): Promise<string[]> {
   throw notFound(host, undefined);
 }
 
-/** The address that a host is written as, also in brackets; nothing for a name. */
+/** Returns the address if a host is given as one, with or without brackets; nothing for a name. */
 export function literalAddress(host: string): string[] {
   const literal = host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host;
   return isIP(literal) ? [literal] : [];

@@ -1,5 +1,5 @@
-// What a target sends is read into one piece of memory, again and again: a new one for each read of a fast command's
-// output keeps allocator and garbage collector busy, and ssh2 copies out of it what it decrypts anyway.
+// Reads what a target sends into one buffer, again and again. A new buffer for each read of a fast command's output
+// would keep the allocator and the garbage collector busy, and ssh2 copies what it decrypts anyway.
 import type { OnReadOpts, Socket } from 'node:net';
 
 const readBytes = 128 * 1024;
@@ -7,13 +7,14 @@ const readBytes = 128 * 1024;
 export class ReusedReads {
   #isReused = false;
 
-  /** From here on whoever listens must be done with the bytes when it returns. Until then each read is a copy. */
+  /** From now on a listener must be done with the bytes when it returns. Before this, each read is a copy. */
   reuse(): void {
     this.#isReused = true;
   }
 
   /**
-   * For `connect()`. What comes before anybody listens to `data` is lost: listen in the turn in which it connects.
+   * Returns the `onread` option for `connect()`. Data that comes before anyone listens to `data` is lost, so listen in
+   * the turn in which the socket connects.
    */
   into(socket: () => Socket): OnReadOpts {
     return {

@@ -1,4 +1,4 @@
-// Runs a short script of our own on a target and reads what it prints, on whatever connection answers.
+// Runs a short script of our own on a target, on whichever connection answers, and reads what it prints.
 import type { ClientChannel } from 'ssh2';
 import type { Become } from './become/become.ts';
 import { plainShellFor } from './become/become-shell.ts';
@@ -8,19 +8,19 @@ import { SshError } from './ssh-error.ts';
 export interface StopTarget {
   pool: SshPool;
   request: Omit<OpenRequest, 'signal' | 'urgent' | 'fresh'>;
-  /** Whom the scripts run as where not as who logs in. */
+  /** The user that the scripts run as, if not the login user. */
   become?: Become | undefined;
-  /** For one script on one connection, in ms. */
+  /** Time for one script on one connection, in ms. */
   scriptTimeoutMs: number;
-  /** How long a target may stay out of reach before it is given up, in ms. */
+  /** How long a target may stay out of reach before it is given up on, in ms. */
   giveUpAfterMs: number;
 }
 
 const maxOutputBytes = 16 * 1024 * 1024;
 
 /**
- * The script's stdout. Tries the warm connection first and then fresh ones, until the target has been out of reach
- * for `giveUpAfterMs`. Rejects with an `SshError`.
+ * Returns the script's stdout, decoded as Latin-1. Tries a warm connection first and then fresh ones, until
+ * `giveUpAfterMs` has passed. Rejects with an `SshError`.
  */
 export async function runScript(target: StopTarget, script: string): Promise<string> {
   const giveUp = AbortSignal.timeout(target.giveUpAfterMs);
@@ -30,7 +30,7 @@ export async function runScript(target: StopTarget, script: string): Promise<str
     try {
       return await runOnce(target, script, tries > 0, limit);
     } catch (error) {
-      // Our own limit says less than what stood in the way before.
+      // An earlier SshError says more than our own time limit does.
       if (error instanceof SshError || last === undefined) last = error;
       const hopeless = error instanceof SshError && !error.retryable;
       if (giveUp.aborted || hopeless) throw outOfReach(target, last);

@@ -1,4 +1,3 @@
-// What a result says of the connection it came by.
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { SshConnection } from './connection.ts';
 

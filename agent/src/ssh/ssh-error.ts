@@ -1,6 +1,6 @@
 import type { StepReason } from '@opsconductor/protocol';
 
-/** A host key that a target presented and nobody accepted yet. */
+/** A host key that a target presented and nobody has accepted yet. */
 export interface OfferedHostKey {
   /** OpenSSH public key line: `ssh-ed25519 AAAA…`. */
   line: string;
@@ -14,14 +14,14 @@ export interface SshErrorDetails {
   message: string;
   /** One sentence: what to try. */
   advice: string;
-  /** Whether the same attempt may go well later with nothing changed. */
+  /** Whether the same attempt may succeed later although nothing was changed. */
   retryable?: boolean;
   /** The presented key, with `host_key_unknown` and `host_key_mismatch`. */
   offeredHostKey?: OfferedHostKey;
   cause?: unknown;
 }
 
-/** Why a target could not be reached, opened or kept. Holds no secret: its text goes to people and to the server. */
+/** Why a connection to a target failed or was lost. Holds no secret: its text goes to people and to the server. */
 export class SshError extends Error {
   readonly reason: StepReason;
   readonly advice: string;

@@ -1,4 +1,4 @@
-// For tests: a real sshd of their own, and what is needed to log in to it.
+// For tests: gives each test a real sshd of its own, and what is needed to log in to it.
 import { onTestFailed, onTestFinished, test } from 'vitest';
 // biome-ignore-start lint/style/noRestrictedImports: tests alone reach for the real sshd that test/ provides
 import { ensureSshd } from '../../../test/support/packages.ts';
@@ -16,11 +16,11 @@ import { SshPool, type SshPoolOptions } from './pool/pool.ts';
 import { SshError } from './ssh-error.ts';
 
 const missing = 'missing' in (await ensureSshd());
-/** A test that needs a real sshd, and one that needs users of the server's own (root and mount namespaces). */
+/** Tests that need a real sshd, and tests that also need user accounts of their own (root and mount namespaces). */
 export const sshTest = test.skipIf(missing);
 export const accountTest = test.skipIf(missing || accountsMissing() !== undefined);
 
-/** Any SSH server that a key opens. */
+/** Any SSH server that accepts a key. */
 export type ServerFixture = Pick<
   SshdFixture,
   'host' | 'port' | 'user' | 'privateKey' | 'hostKeyLine' | 'log' | 'stop'
@@ -31,14 +31,17 @@ export interface SshSetup<Server extends ServerFixture = SshdFixture> {
   target: StepTarget;
   credential: OpenedCredential;
   request: { target: StepTarget; credential: OpenedCredential; checkAddresses(): void };
-  /** Connects and closes with the test. */
+  /** Connects; the connection is closed when the test ends. */
   connect(options?: Partial<ConnectOptions>, target?: Partial<StepTarget>): Promise<SshConnection>;
-  /** What connecting fails with. */
+  /** Resolves with the error that connecting fails with. */
   refusal(options?: Partial<ConnectOptions>, target?: Partial<StepTarget>): Promise<SshError>;
   pool(options?: SshPoolOptions): SshPool;
 }
 
-/** A plain user's account where one can be had: the shell start-up files of whoever runs the tests are no matter then. */
+/**
+ * Logs in as a plain user if accounts can be made, so that the startup files of the user who runs the tests don't
+ * matter.
+ */
 export async function setupSshd(options: SshdOptions = {}): Promise<SshSetup> {
   return setupServer(await startSshd({ ...ownUser({ name: 'opsdeploy' }), ...options }));
 }

@@ -7,8 +7,9 @@ export type ConnectionTest =
   | { ok: false; error: SshError };
 
 /**
- * Opens and authenticates one fresh connection and closes it again; starts nothing on the target. `latencyMs` runs
- * from dialling to being authenticated. Without a credential it ends with `auth_failed` where a login would begin. Rejects only with the signal's reason.
+ * Opens and authenticates one fresh connection and closes it again; starts nothing on the target. `latencyMs` is the
+ * time from dialing to being authenticated. Without a credential the result is `auth_failed`, at the point where the
+ * login would begin. Rejects only with the signal's reason.
  */
 export async function testConnection(
   target: StepTarget,

@@ -1,14 +1,15 @@
-// What is asked of the login shell to become another user, and what sudo and su answer.
+// The command with which the login shell becomes another user, and the interpretation of what sudo and su answer.
 import type { Become } from './become.ts';
 
-/** What passes between; the rest of what they say is told where it fails. */
+/** What the output means: a password is asked for, or the other user's shell is there. */
 export type BecomeNews = 'asked' | 'in' | undefined;
 
 /**
- * Ends in a plain /bin/sh of the other user that reads its standard input. For whatever login shell: no single quote, `!`
- * or line break within the quotes, and of the other user's shell only `echo`, `;` and `exec`, where there is no terminal.
+ * Returns a command that ends in a plain /bin/sh of the other user, which reads its stdin. It works in any login shell:
+ * there is no single quote, `!` or line break inside its quotes. Without a terminal it needs only `echo`, `;` and
+ * `exec` of the other user's shell.
  *
- * @param options `marker` for the environment of that shell.
+ * @param options `marker`: put into the environment of that shell
  */
 export function becomeCommand(
   { method, user }: Become,
@@ -19,11 +20,11 @@ export function becomeCommand(
     if (!/^[\w.:-]*\$?$/.test(word)) throw new Error(`not a word: ${word}`);
   const account = user.endsWith('$') ? `${user.slice(0, -1)}"$"` : user;
   const environment = marker === undefined ? '' : ` OPSCONDUCTOR_ATTEMPT=${marker}`;
-  // In a terminal the script comes by a pipe, behind its length: see `terminalBootstrapCommand`.
+  // In a terminal the script comes through a pipe, after its length: see `terminalBootstrapCommand`.
   const reads = pty ? 'read -r n; head -c \\$n | env' : 'exec env';
   const inside = `echo ${nonce} in; ${reads}${environment}`;
   const missing = `command -v ${method} >/dev/null 2>&1 || { echo ${nonce} missing; exit 127; }`;
-  // su asks in the words of the language, and gives the environment on.
+  // su prompts in the user's language, so LC_ALL is set to C; and since su passes that on, it is cleared again inside.
   const ask =
     method === 'sudo'
       ? `exec sudo -S -H -p "${nonce} ask" -u ${account} -- /bin/sh -c "${inside} /bin/sh"`
@@ -31,10 +32,10 @@ export function becomeCommand(
   return `exec /bin/sh -c '${missing}; ${ask}'`;
 }
 
-/** A stranger's words are kept up to here. */
+/** Limit on what is kept of a target's output, in characters. */
 const maxSaidBytes = 4096;
 
-/** Reads both streams until the other user's shell is there. */
+/** Interprets both streams until the other user's shell is there. */
 export class BecomeDialog {
   readonly #method: Become['method'];
   readonly #nonce: string;
@@ -50,11 +51,11 @@ export class BecomeDialog {
     return this.#out.includes(`${this.#nonce} missing`);
   }
 
-  /** What they said that was no prompt, in one line. */
+  /** What sudo or su printed other than prompts, in one line. For error messages. */
   get said(): string {
     const words = `${this.#said}\n${this.#out}`
       .split('\n')
-      // sudo repeats what it was to run.
+      // sudo may repeat the command that it was to run, nonce included.
       .map((line) =>
         line
           .replaceAll(this.#nonce, '')

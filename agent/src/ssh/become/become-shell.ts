@@ -1,4 +1,4 @@
-// A shell of another user on a target, ready to read a script.
+// Opens a shell of another user on a target, ready to read a script.
 import { randomBytes } from 'node:crypto';
 import type { ClientChannel } from 'ssh2';
 import { exitOf, type SshConnection } from '../connection.ts';
@@ -6,24 +6,25 @@ import { SshError } from '../ssh-error.ts';
 import type { Become } from './become.ts';
 import { BecomeDialog, becomeCommand } from './become-dialog.ts';
 
-/** For sudo or su to answer, in ms: a wrong password costs seconds by itself. */
+/** Time for sudo or su to answer, in ms. After a wrong password they wait for seconds on purpose. */
 const timeoutMs = 30_000;
 
-/** For scripts of our own, which must not carry an attempt's marker. */
+/** Starts a shell for our own scripts, whose processes must not carry an attempt's marker. */
 export function startPlainShell(connection: SshConnection): Promise<ClientChannel> {
   return connection.exec('exec /bin/sh');
 }
 
-/** The same, as whoever the scripts are to run as. */
+/** Returns a function that does the same as the user that the scripts are to run as. */
 export function plainShellFor(become: Become | undefined): typeof startPlainShell {
   return become === undefined ? startPlainShell : (connection) => becomeShell(connection, become);
 }
 
 /**
- * Opens a channel whose shell is the other user's and waits for a script.
+ * Opens a channel with a shell of the other user that waits for a script.
  *
- * @param options `marker` for the environment of that shell, from its first process on; `pty` for one in a terminal.
- * @throws {SshError} `become_password_missing`, `become_refused`, or what opening a channel fails with; nothing was started.
+ * @param options `marker`: put into the environment of that shell; `pty`: whether it runs in a terminal
+ * @throws SshError `become_password_missing`, `become_refused`, or the error of opening a channel; nothing was started
+ * then
  */
 export async function becomeShell(
   connection: SshConnection,
@@ -88,7 +89,7 @@ function talk(channel: ClientChannel, become: Become, dialog: BecomeDialog): Pro
     );
     channel.on('data', onStdout);
     channel.stderr.on('data', onStderr);
-    // Its exit may be told of before what it said last.
+    // Wait for both streams: the exit may arrive before the last output.
     const closed = [channel, channel.stderr].map((stream) => new Promise((end) => stream.once('close', end)));
     void Promise.all(closed).then(() => refuse(...refusal(become, dialog, exitOf(channel)?.code)));
   });

@@ -1,4 +1,4 @@
-// Programs that run as another user and talk over their channel from the first byte on, as SFTP does.
+// Starts programs as another user that speak a protocol on their channel from the first byte, as SFTP does.
 import { randomBytes } from 'node:crypto';
 import type { ClientChannel } from 'ssh2';
 import { exitOf, type SshConnection } from '../connection.ts';
@@ -6,17 +6,18 @@ import { SshError } from '../ssh-error.ts';
 import type { Become } from './become.ts';
 import { becomeShell } from './become-shell.ts';
 
-/** For the other user's shell to read one line. */
+/** Time for the other user's shell to read and run one line, in ms. */
 const timeoutMs = 30_000;
 const maxSaidBytes = 4096;
 
 /**
- * Has the other user's shell, in that user's home directory, become the program. Resolves once it said so: what is sent from
- * then on is the program's, and nothing of it is read as script.
+ * Turns the other user's shell, in that user's home directory, into the program. Resolves once the shell has echoed the
+ * word: what is sent after that goes to the program, and the shell reads none of it as script.
  *
- * @param script one line; echoes the word that it is given and what it has to say in one line, and becomes the program.
- * @returns what it said beside the word.
- * @throws {SshError} as `becomeShell`; nothing was started.
+ * @param script one line that echoes the given word, followed on the same line by anything it has to report, and then
+ * becomes the program (`exec`)
+ * @returns the channel, and what the script reported after the word
+ * @throws SshError for the same reasons as `becomeShell`; nothing was started then
  */
 export async function startAs(
   connection: SshConnection,
@@ -35,7 +36,7 @@ export async function startAs(
   }
 }
 
-/** A command in the login shell, or in the other user's; it begins with `exec`. */
+/** Runs a command in the login shell, or in the other user's shell. The command begins with `exec`. */
 export async function startShell(
   connection: SshConnection,
   become: Become | undefined,
@@ -80,6 +81,6 @@ function notStarted({ user }: Become, what: string): SshError {
     reason: 'become_refused',
     message: `The shell of ${user} ${what} before it started anything.`,
     advice:
-      'Look what keeps env and /bin/sh from running as that user: a restricted login shell, or the secure_path of sudo.',
+      'Check what keeps env and /bin/sh from running as that user: a restricted login shell, or the secure_path of sudo.',
   });
 }

@@ -1,14 +1,14 @@
-// Host certificates in ssh2, which knows plain host keys only (ADR 0015). Of a key exchange that negotiated a
-// certificate the exchange hash covers the certificate whole, and the signature over it is by the key inside. So each key
-// exchange of a client is told, one step at a time, what ssh2 has to compare: the certificate while the reply is read,
-// the plain key once the hash has taken the certificate in. Were ssh2 to change that order, the signature would not fit
-// and the connection fail; it can't be accepted for it.
+// Adds host certificates to ssh2, which supports only plain host keys (ADR 0015). In a key exchange that negotiated a
+// certificate, the exchange hash covers the whole certificate, but the signature over it is made by the key inside. So
+// each key exchange of a client is given what ssh2 has to compare at each point: the certificate while the reply is
+// read, and the plain key once the hash includes the certificate. If a version of ssh2 changed that order, the
+// signature would not match and the connection would fail; a wrong host could not be accepted because of that.
 import type { Client } from 'ssh2';
 import constants from 'ssh2/lib/protocol/constants.js';
 import { type Certificate, readCertificate } from './host-certificate.ts';
 import { WireReader } from './wire-reader.ts';
 
-/** What to offer for certificates, the best first; without SHA-1. */
+/** The certificate algorithms to offer, best first, without SHA-1. */
 export const certificateAlgorithms = [
   'ssh-ed25519-cert-v01@openssh.com',
   'ecdsa-sha2-nistp256-cert-v01@openssh.com',
@@ -19,11 +19,11 @@ export const certificateAlgorithms = [
 ] as const;
 const suffix = '-cert-v01@openssh.com';
 
-// ssh2 refuses to offer what is not on this list.
+// ssh2 refuses to offer algorithms that are not on this list.
 const supported = constants.SUPPORTED_SERVER_HOST_KEY as string[];
 for (const algorithm of certificateAlgorithms) if (!supported.includes(algorithm)) supported.push(algorithm);
 
-/** The parts of ssh2's key exchange that are touched here. */
+/** The parts of ssh2's key exchange that are used here. */
 interface KeyExchange {
   negotiated: { serverHostKey: string };
   _hostKey: Buffer | undefined;
@@ -34,9 +34,9 @@ interface KeyExchange {
 }
 
 /**
- * Lets a client whose `connect` was just called take host certificates, in this key exchange and in those that follow.
+ * Makes a client accept host certificates, in its first key exchange and in later ones. Call it right after `connect`.
  *
- * @param onOffer Told which host key algorithms the server offers.
+ * @param onOffer called with the host key algorithms that the server offers
  */
 export function takeCertificates(client: Client, onOffer?: (algorithms: string[]) => void): void {
   const protocol = (client as unknown as { _protocol: { _kex: KeyExchange | undefined } })._protocol;
@@ -56,16 +56,16 @@ export function takeCertificates(client: Client, onOffer?: (algorithms: string[]
 function takeCertificate(exchange: KeyExchange): void {
   const { negotiated } = exchange;
   const signedBy = negotiated.serverHostKey.slice(0, -suffix.length);
-  // An RSA certificate has one type, whatever its key signs with.
+  // RSA certificates have only one type, whichever hash the key signs with.
   if (signedBy.startsWith('rsa-')) negotiated.serverHostKey = `ssh-rsa${suffix}`;
   const finish = exchange.finish.bind(exchange);
   const getPublicKey = exchange.getPublicKey.bind(exchange);
   exchange.finish = (...given) => {
     const certificate = certificateOf(exchange._hostKey);
-    // What is none was refused before; ssh2 then finds that key and signature differ.
+    // Without a readable certificate ssh2 itself finds that key and signature don't match, and the connection fails.
     if (certificate === undefined) return finish(...given);
     negotiated.serverHostKey = signedBy;
-    // Asked for right after the hash has taken in what was presented.
+    // ssh2 calls this right after it has hashed what was presented.
     exchange.getPublicKey = () => {
       exchange._hostKey = certificate.plainKey;
       return getPublicKey();
@@ -86,10 +86,10 @@ function certificateOf(presented: Buffer | undefined): Certificate | undefined {
   }
 }
 
-/** The host key algorithms of a server's SSH_MSG_KEXINIT (RFC 4253, section 7.1). */
+/** Returns the host key algorithms of a server's SSH_MSG_KEXINIT (RFC 4253, section 7.1). */
 function offeredAlgorithms(kexinit: Buffer): string[] {
   try {
-    // Message number and cookie, then the key exchange methods.
+    // Skip the message number and the cookie, then the key exchange methods.
     const reader = new WireReader(kexinit.subarray(17));
     reader.string();
     return reader.text().split(',');

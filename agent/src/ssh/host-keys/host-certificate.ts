@@ -1,11 +1,11 @@
-// OpenSSH host certificates (PROTOCOL.certkeys): what is in them, and whether one may stand for a host's key.
+// OpenSSH host certificates (PROTOCOL.certkeys): parses them and decides whether one is accepted for a host.
 import { type HostAuthority, matchesHostPattern, matchesHostPatternList } from '@opsconductor/protocol';
 import { hostKeyBlob, hostKeyFingerprint } from '../host-key.ts';
 import { verifySignature } from './verify-signature.ts';
 import { WireError, WireReader, wireString } from './wire-reader.ts';
 
 export interface Certificate {
-  /** The host's key that is certified, in wire format, as it would be without the certificate. */
+  /** The certified host key in wire format, as the host would present it without a certificate. */
   plainKey: Buffer;
   isHost: boolean;
   keyId: string;
@@ -14,10 +14,10 @@ export interface Certificate {
   validAfter: bigint;
   validBefore: bigint;
   criticalOptions: string[];
-  /** Of the authority, in wire format. */
+  /** The authority's key, in wire format. */
   authority: Buffer;
   signature: Buffer;
-  /** What is signed. */
+  /** The bytes that the signature covers. */
   signed: Buffer;
 }
 
@@ -31,14 +31,18 @@ const publicParts: Record<string, number> = {
 };
 const hostCertificateType = 2;
 
-/** The certificate in a presented key; undefined for a plain key. @throws {WireError} for one that can't be read. */
+/**
+ * Returns the certificate in a presented key; undefined for a plain key.
+ *
+ * @throws WireError if the certificate can't be read
+ */
 export function readCertificate(blob: Buffer): Certificate | undefined {
   const reader = new WireReader(blob);
   const type = reader.text();
   if (!type.endsWith(suffix)) return undefined;
   const plainType = type.slice(0, -suffix.length);
   const parts = publicParts[plainType];
-  if (parts === undefined) throw new WireError('it certifies a key of a type that is not known');
+  if (parts === undefined) throw new WireError('it certifies a key of an unknown type');
   reader.string();
   const publicKey = Array.from({ length: parts }, () => wireString(reader.string()));
   reader.uint64();
@@ -69,7 +73,7 @@ export function readCertificate(blob: Buffer): Certificate | undefined {
 }
 
 /**
- * Why a certificate may not stand for this host, in words that follow "its certificate"; undefined for one that may.
+ * Returns why a certificate is not accepted for this host, as words that follow "its certificate"; undefined if it is.
  */
 export function refuseCertificate(
   certificate: Certificate,
@@ -88,15 +92,15 @@ export function refuseCertificate(
   if (!certificate.isHost) return 'is one for users, not for hosts';
   const now = BigInt(Math.floor(nowMs / 1_000));
   if (now < certificate.validAfter) return `is not valid before ${moment(certificate.validAfter)}`;
-  if (now >= certificate.validBefore) return `has expired at ${moment(certificate.validBefore)}`;
+  if (now >= certificate.validBefore) return `expired at ${moment(certificate.validBefore)}`;
   if (!certificate.principals.some((principal) => matchesHostPattern(name, principal))) {
     return `names ${list(certificate.principals)}, not ${host}`;
   }
   if (certificate.criticalOptions.length > 0) {
-    return `has critical options that are not known: ${list(certificate.criticalOptions)}`;
+    return `has unknown critical options: ${list(certificate.criticalOptions)}`;
   }
   const isGenuine = verifySignature(certificate.authority, certificate.signature, certificate.signed);
-  return isGenuine ? undefined : 'has a signature that is not that of its authority';
+  return isGenuine ? undefined : 'has a signature that its authority did not make';
 }
 
 function moment(seconds: bigint): string {

@@ -12,7 +12,7 @@ test('a key is accepted by its line, or by a fingerprint given in advance', () =
   expect(refuseHostKey('h', blob, { hostKeys: [hostKeyFingerprint(blob)] })).toBeUndefined();
 });
 
-test('another key than that of the fingerprint is a mismatch that names both', () => {
+test('a key that does not match the fingerprint is a mismatch that names both', () => {
   const refusal = refuseHostKey('h', blobOf(other), { hostKeys: [hostKeyFingerprint(blobOf(line))] });
   expect(refusal?.reason).toBe('host_key_mismatch');
   expect(refusal?.message).toContain(hostKeyFingerprint(blobOf(line)));

@@ -1,5 +1,5 @@
-// Strict host key checking: a key is accepted because its line was accepted before, or an authority has certified it,
-// never on first sight.
+// Strict host key checking: a key is trusted if it was accepted before or an authority has certified it, never because
+// it is the first one seen.
 import { timingSafeEqual } from 'node:crypto';
 import type { HostAuthority } from '@opsconductor/protocol';
 import { hostKeyBlob, hostKeyFingerprint, keyType, offeredHostKey } from '../host-key.ts';
@@ -7,18 +7,18 @@ import { type OfferedHostKey, SshError } from '../ssh-error.ts';
 import { readCertificate, refuseCertificate } from './host-certificate.ts';
 import { WireError } from './wire-reader.ts';
 
-/** What a host may prove itself with. */
+/** What makes a host's key trusted. */
 export interface HostTrust {
-  /** Accepted before: OpenSSH lines, or the fingerprint that a person gave before any connection had shown the key. */
+  /** Accepted keys: OpenSSH lines, or a fingerprint that a person entered before any connection had shown the key. */
   hostKeys: readonly string[];
   hostAuthorities?: readonly HostAuthority[];
-  /** Fingerprints that are refused, accepted or certified or not. */
+  /** Fingerprints that are refused, even if the key is accepted or certified. */
   revokedHostKeys?: readonly string[];
 }
 
 /**
- * Why a presented key is refused, or undefined for one that was accepted before, or that a host authority has certified
- * for this host. A certificate that can't be accepted counts as the key inside it.
+ * Returns why a presented key is refused; undefined if it was accepted before, or a host authority has certified it for
+ * this host. If a certificate can't be accepted, the key inside it is judged by itself.
  */
 export function refuseHostKey(
   host: string,
@@ -40,7 +40,7 @@ export function refuseHostKey(
   });
 }
 
-/** The key inside a certificate, or the key as it is. */
+/** Returns the key inside a certificate, or a plain key unchanged. */
 export function plainHostKey(presented: Buffer): Buffer {
   try {
     return readCertificate(presented)?.plainKey ?? presented;
@@ -49,7 +49,7 @@ export function plainHostKey(presented: Buffer): Buffer {
   }
 }
 
-/** The key that a host signs with, and what its certificate is worth. */
+/** Returns the key that a host signs with, and whether its certificate is accepted, or why not. */
 function plainKeyOf(
   host: string,
   presented: Buffer,
@@ -80,7 +80,7 @@ function revoked(host: string, offered: OfferedHostKey): SshError {
   return new SshError({
     reason: 'host_key_mismatch',
     message: `${host} presented the host key ${offered.fingerprint}, which was revoked in this segment.`,
-    advice: 'Give the host a new key: whoever has the revoked one can pass for it.',
+    advice: 'Give the host a new key: anyone who has the revoked one can impersonate it.',
     offeredHostKey: offered,
   });
 }

@@ -6,7 +6,7 @@ import { failedScan, scanHost } from './scan-host.ts';
 
 const signal = () => AbortSignal.timeout(10_000);
 
-/** A port that says a line, or nothing. */
+/** Opens a port that sends a line, or nothing. */
 async function listen(greeting: string): Promise<{ id: number; host: string; port: number }> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
@@ -21,7 +21,7 @@ async function listen(greeting: string): Promise<{ id: number; host: string; por
   return { id: 7, host: '127.0.0.1', port: (server.address() as AddressInfo).port };
 }
 
-sshTest('a scan reads the host key of every type that the host has, and nobody logs in', async () => {
+sshTest('a scan reads the host keys of all types that the host has, without logging in', async () => {
   const t = await setupSshd({ hostKeys: ['rsa', 'ecdsa', 'ed25519'] });
   const { host, port } = t.target;
   const scanned = await scanHost({ id: 1, host, port }, { kind: 'keys', signal: signal() });
@@ -32,14 +32,14 @@ sshTest('a scan reads the host key of every type that the host has, and nobody l
   expect(t.sshd.log()).not.toMatch(/Failed|Accepted|Invalid user/);
 });
 
-sshTest('a probe tells that an SSH server answers, and how soon', async () => {
+sshTest('a probe reports that an SSH server answers, and how soon', async () => {
   const t = await setupSshd();
   const { host, port } = t.target;
   const probed = await scanHost({ id: 1, host, port }, { kind: 'reach', signal: signal() });
   expect(probed).toMatchObject({ ok: true, keys: [], serverVersion: expect.stringMatching(/^SSH-2\.0-/) });
 });
 
-test('what answers and is no SSH server is told in words', async () => {
+test('something that answers but is not an SSH server is reported as such', async () => {
   const target = await listen('220 mail.example ESMTP\r\n');
   const refusal = await scanHost(target, { kind: 'reach', signal: signal() }).catch((error) =>
     failedScan(7, error, 1_000),
@@ -48,7 +48,7 @@ test('what answers and is no SSH server is told in words', async () => {
   expect(refusal.message).toContain('did not answer as an SSH server');
 });
 
-test('a host that says nothing is given up in time, with a reason', async () => {
+test('a host that says nothing is given up on in time, with a reason', async () => {
   const target = await listen('');
   for (const kind of ['reach', 'keys'] as const) {
     const refusal = await scanHost(target, { kind, signal: AbortSignal.timeout(100) }).catch((error) =>

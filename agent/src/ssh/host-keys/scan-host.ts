@@ -1,4 +1,4 @@
-// Looks at a host without logging in: whether an SSH server answers, and which host keys it proves to have.
+// Scans a host without logging in: whether an SSH server answers, and which host keys it proves to have.
 import { once } from 'node:events';
 import { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
@@ -25,14 +25,14 @@ export interface ScanOptions {
   signal: AbortSignal;
   hostAuthorities?: readonly HostAuthority[];
   resolve?: (host: string) => Promise<string[]>;
-  /** A stream to the target where it is not dialled from here; then its name is not resolved here either. */
+  /** Opens a stream to the target if it isn't dialed from here; its name is not resolved here then. */
   connect?: () => Promise<Duplex>;
 }
 
-/** For one address, or for the last jump host to connect, where the target doesn't say. */
+/** Time for one address, or for the last jump host, to connect, unless the target sets it. */
 export const connectTimeoutMs = 5_000;
 
-/** Rejects with an `SshError`, or with the signal's reason. */
+/** Scans one host. Rejects with an `SshError`, or with the signal's reason. */
 export async function scanHost(target: ScanTarget, options: ScanOptions): Promise<ScannedHost> {
   const addresses =
     options.connect === undefined ? await (options.resolve ?? resolveTarget)(target.host) : [];
@@ -50,7 +50,7 @@ class Look {
   #addresses: string[];
   #serverVersion = '';
   #latencyMs: number | undefined;
-  /** What the server says it offers; undefined before the first key exchange. */
+  /** Host key algorithms that the server offers; undefined before the first key exchange. */
   #offered: string[] | undefined;
 
   constructor(target: ScanTarget, addresses: string[], options: ScanOptions) {
@@ -65,7 +65,7 @@ class Look {
     return facts;
   }
 
-  /** Waits for the line in which an SSH server says what it is, and hangs up. */
+  /** Waits for the server's identification line, and hangs up. */
   async greet(): Promise<void> {
     const socket = await this.#dial();
     try {
@@ -123,8 +123,8 @@ class Look {
   }
 
   /**
-   * The key with which the server signs when it is offered these algorithms alone, as far as to the end of the key
-   * exchange; undefined where it has none of them.
+   * Returns the key with which the server signs if only these algorithms are offered to it; undefined if it supports
+   * none of them. Goes as far as the end of the key exchange.
    */
   async #readKey(algorithms: readonly string[]): Promise<Buffer | undefined> {
     if (this.#offered !== undefined && !algorithms.some((name) => this.#offered?.includes(name))) {
@@ -146,7 +146,7 @@ class Look {
         client.once('close', () =>
           reject(handshakeError(this.#target, undefined, this.#serverVersion, connectTimeoutMs)),
         );
-        // The key is proven now, not when it is shown.
+        // Only now has the server proven that it has the key that it presented.
         client.once('handshake', () => resolve(presented));
         client.connect({
           sock: socket,
@@ -181,7 +181,7 @@ class Look {
     this.#latencyMs ??= Math.round((performance.now() - startedAt) * 10) / 10;
     socket.on('error', () => {});
     const answered = socket instanceof Socket ? socket.remoteAddress : undefined;
-    // The others were tried in vain.
+    // Only the address that answered is dialed next time: the ones before it were tried in vain.
     if (answered !== undefined && this.#addresses.includes(answered)) this.#addresses = [answered];
     return connect === undefined ? socket : writeTurnsWhole(socket);
   }
@@ -191,7 +191,7 @@ class Look {
   }
 }
 
-/** What to tell of a target that could not be looked at. */
+/** Returns the result for a target that could not be scanned. */
 export function failedScan(targetId: number, error: unknown, timeoutMs: number): ScannedHost {
   if (error instanceof SshError) {
     const { reason, message, advice } = error;
@@ -210,7 +210,7 @@ export function failedScan(targetId: number, error: unknown, timeoutMs: number):
       ok: false,
       keys: [],
       reason: 'connect_timed_out',
-      message: `The target was not done within ${timeoutMs / 1_000} s.`,
+      message: `The scan of the target did not finish within ${timeoutMs / 1_000} s.`,
       advice: 'Check that it is not overloaded, and scan it again.',
     };
   }

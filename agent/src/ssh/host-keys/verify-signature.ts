@@ -1,4 +1,4 @@
-// Signatures by a key in SSH's wire format: what certificate authorities sign host certificates with.
+// Verifies signatures in SSH's wire format, as certificate authorities put them on host certificates.
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import { WireError, WireReader } from './wire-reader.ts';
 
@@ -7,14 +7,14 @@ const curves: Record<string, { crv: string; bytes: number; hash: string }> = {
   nistp384: { crv: 'P-384', bytes: 48, hash: 'sha384' },
   nistp521: { crv: 'P-521', bytes: 66, hash: 'sha512' },
 };
-// SHA-1 (`ssh-rsa`) is not among them.
+// SHA-1 (`ssh-rsa`) is left out on purpose.
 const rsaHashes: Record<string, string> = { 'rsa-sha2-256': 'sha256', 'rsa-sha2-512': 'sha512' };
 const minRsaBits = 2048;
 
 /**
- * Whether a signature in wire format is that of the key.
+ * Returns whether a signature in wire format was made by the key.
  *
- * @throws {WireError} for bytes that are no key or no signature, or of a kind that is not known here.
+ * @throws WireError if the bytes are not a key and a signature, or are of a kind that is unknown or too weak
  */
 export function verifySignature(keyBlob: Buffer, signature: Buffer, data: Buffer): boolean {
   const reader = new WireReader(signature);
@@ -52,7 +52,7 @@ function verifyEcdsa(
 ): boolean {
   const point = key.string();
   key.end();
-  if (point.length !== 1 + 2 * bytes || point[0] !== 4) throw new WireError('its point is not of its curve');
+  if (point.length !== 1 + 2 * bytes || point[0] !== 4) throw new WireError('its key does not fit its curve');
   const x = point.subarray(1, 1 + bytes).toString('base64url');
   const y = point.subarray(1 + bytes).toString('base64url');
   const numbers = new WireReader(value);
@@ -67,11 +67,11 @@ function fromJwk(key: Record<string, string>): KeyObject {
   try {
     return createPublicKey({ key, format: 'jwk' });
   } catch {
-    throw new WireError('its signing key is none');
+    throw new WireError('its signing key is invalid');
   }
 }
 
-/** Without the zero byte that keeps a number from being negative. */
+/** Removes the leading zero bytes, one of which keeps a number from being read as negative. */
 function unsigned(number: Buffer): Buffer {
   let zeros = 0;
   while (zeros < number.length - 1 && number[zeros] === 0) zeros += 1;
@@ -83,7 +83,7 @@ function padded(number: Buffer, length: number): Buffer {
   return Buffer.concat([Buffer.alloc(length - number.length), number]);
 }
 
-/** Names from the wire go into messages for people. */
+/** Names from the wire go into messages for people, so control characters are replaced. */
 function printable(name: string): string {
   return name.replace(/[^\x20-\x7e]/g, '?').slice(0, 64);
 }

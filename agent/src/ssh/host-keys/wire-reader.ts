@@ -1,4 +1,4 @@
-// Reads SSH's wire format (RFC 4251, section 5) out of bytes that a stranger sent.
+// Reads SSH's wire format (RFC 4251, section 5) from untrusted bytes.
 
 export class WireError extends Error {}
 
@@ -10,7 +10,7 @@ export class WireReader {
     this.#bytes = bytes;
   }
 
-  /** How far it has read. */
+  /** Number of bytes read so far. */
   get position(): number {
     return this.#at;
   }
@@ -38,7 +38,7 @@ export class WireReader {
     return this.#bytes.readBigUInt64BE(this.#at - 8);
   }
 
-  /** The strings that one string is made of. */
+  /** Reads a string that is itself a sequence of strings. */
   strings(): string[] {
     const inner = new WireReader(this.string());
     const all: string[] = [];
@@ -51,7 +51,7 @@ export class WireReader {
   }
 
   end(): void {
-    if (!this.atEnd) throw new WireError('bytes follow that do not belong to it');
+    if (!this.atEnd) throw new WireError('it is followed by bytes that do not belong to it');
   }
 
   #need(count: number): void {
@@ -59,7 +59,7 @@ export class WireReader {
   }
 }
 
-/** A string in wire format: its length ahead. */
+/** Encodes a string in wire format: its length, then its bytes. */
 export function wireString(value: string | Buffer): Buffer {
   const bytes = typeof value === 'string' ? Buffer.from(value, 'latin1') : value;
   const length = Buffer.alloc(4);

@@ -1,4 +1,4 @@
-// What the client answers when the server asks who it is. Remembers what was tried, for the message on failure.
+// Answers the server's authentication requests, and remembers what was tried for the message on failure.
 import type { SshAlgorithmPolicy } from '@opsconductor/protocol';
 import type { AnyAuthMethod, Client, KeyboardInteractiveCallback, Prompt } from 'ssh2';
 import type { OpenedCredential } from '../../steps/step-type.ts';
@@ -6,7 +6,7 @@ import { SshError } from '../ssh-error.ts';
 import { parsePrivateKey } from './private-key.ts';
 import { type OfferedKey, offerCertificates, offersOf } from './public-keys.ts';
 
-// A prompt for the password that logs in; the others ask for one that is to be set, or for a second factor.
+// A prompt for the login password. Prompts that match `otherPrompt` ask for a new password or a second factor.
 const passwordPrompt = /passw(or|oo|o)[dt]|passphrase/i;
 const otherPrompt = /\b(new|old|current|retype|again|one[- ]?time|otp|token|code|pin)\b/i;
 
@@ -15,7 +15,7 @@ export class Authentication {
   readonly #keys: readonly OfferedKey[];
   readonly #hasCertificate: boolean;
   readonly #password: string | undefined;
-  /** What is left to try, in order. */
+  /** Methods left to try, in order. */
   #left: { method: AnyAuthMethod; name: string }[];
   readonly #tried = new Set<string>();
   #allowed: string[] = [];
@@ -24,8 +24,10 @@ export class Authentication {
   #prompts: string[] = [];
 
   /**
-   * Throws `credential_unusable` for a private key or certificate that can't be read, and for a credential that is not
-   * for SSH. Without a credential the server is told no user, and asked for nothing.
+   * Without a credential no user name is sent and no method is tried.
+   *
+   * @throws SshError `credential_unusable` if the private key or certificate can't be read, or the credential isn't for
+   * SSH
    */
   constructor(credential: OpenedCredential | undefined, policy?: SshAlgorithmPolicy) {
     this.#user = credential?.user ?? '';
@@ -41,19 +43,19 @@ export class Authentication {
     } else {
       throw new SshError({
         reason: 'credential_unusable',
-        message: 'The credential is for WinRM, and the target is reached by SSH.',
+        message: 'The credential is for WinRM, but the target is reached by SSH.',
         advice: 'Choose a credential for SSH, or set the target’s protocol to winrm.',
       });
     }
     this.#left = this.#methods();
   }
 
-  /** Called right after the client's `connect`. */
+  /** Call it right after the client's `connect`. */
   attach(client: Client): void {
     if (this.#hasCertificate) offerCertificates(client);
   }
 
-  /** The next method to try, or false when none is left: ssh2's `authHandler`. */
+  /** Returns the next method to try, or `false` if none is left. For ssh2's `authHandler`. */
   next(allowed: string[] | null, partial: boolean | null): AnyAuthMethod | false {
     this.#allowed = allowed ?? [];
     this.#partial = partial ?? false;
@@ -77,7 +79,7 @@ export class Authentication {
 
   #methods(): { method: AnyAuthMethod; name: string }[] {
     const username = this.#user;
-    // ssh2 parses the key itself where it is text; a parsed key is taken as it is.
+    // ssh2 parses a key that is given as text, but uses a parsed key as it is.
     if (this.#keys.length > 0)
       return this.#keys.map(({ key, name }) => ({ method: { type: 'publickey', username, key }, name }));
     const methods: AnyAuthMethod[] = [

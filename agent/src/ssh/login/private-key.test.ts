@@ -64,7 +64,7 @@ for (const type of ['ed25519', 'ecdsa', 'rsa'] as const) {
   });
 }
 
-test('what is no private key is told apart from a wrong passphrase', () => {
+test('text that is not a private key is distinguished from a wrong passphrase', () => {
   const pair = ed25519KeyPair();
   expect(refusal(pair.public).message).toContain('public key');
   expect(refusal('').reason).toBe('credential_unusable');

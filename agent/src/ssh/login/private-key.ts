@@ -1,4 +1,4 @@
-// Reads the private key of a credential, with a distinct answer for each way it can be unusable.
+// Reads the private key of a credential, with a distinct error for each way it can be unusable.
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import ssh2, { type ParsedKey } from 'ssh2';
 import { SshError } from '../ssh-error.ts';
@@ -12,7 +12,7 @@ export function parsePrivateKey(text: string, passphrase: string | undefined): P
 
 function parseOpenSsh(text: string, passphrase: string | undefined): ParsedKey {
   const parsed = ssh2.utils.parseKey(text, passphrase);
-  // ssh2 answers an OpenSSH file with an array of its keys.
+  // For an OpenSSH file ssh2 returns an array of its keys.
   const key = Array.isArray(parsed) ? parsed[0] : parsed;
   if (key instanceof Error) {
     if (/no passphrase given/i.test(key.message)) throw missingPassphrase();
@@ -51,7 +51,7 @@ function fromPkcs8(text: string, passphrase: string | undefined, encrypted: bool
   }
 }
 
-/** The unencrypted `openssh-key-v1` form of an Ed25519 key (OpenSSH's PROTOCOL.key). */
+/** Writes an Ed25519 key in the unencrypted `openssh-key-v1` form (OpenSSH's PROTOCOL.key). */
 function openSshEd25519(key: KeyObject): string {
   const jwk = key.export({ format: 'jwk' });
   const seed = Buffer.from(jwk.d ?? '', 'base64url');
@@ -105,10 +105,10 @@ function wrongPassphrase(): SshError {
 
 const wholeFile = 'from its BEGIN line to its END line, in OpenSSH or PEM format';
 
-/** The text is no private key, whatever opens it. */
+/** The text is not a private key, whatever the passphrase. */
 export class UnreadableKey extends SshError {
   readonly why: string;
-  /** What is to be there instead. */
+  /** What should be there instead. */
   readonly wanted = `the whole key file, ${wholeFile}`;
 
   constructor(why: string) {

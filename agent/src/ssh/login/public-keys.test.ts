@@ -1,4 +1,4 @@
-// How keys prove themselves, against OpenSSH: its keys, its certificates, and what it allows.
+// Logging in with keys, against OpenSSH: with its keys, its certificates and its restrictions.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -29,7 +29,7 @@ function certify(t: SshSetup, path: string, ...options: string[]): string {
   return readFileSync(`${path}-cert.pub`, 'utf8').trim();
 }
 
-/** A server that lets in who has a certificate of `user_ca`, and takes SHA-2 signatures only. */
+/** Sets up a server that accepts certificates signed by `user_ca`, and only SHA-2 signatures. */
 async function setup(): Promise<SshSetup> {
   const t = await setupSshd({
     config: [
@@ -45,7 +45,7 @@ async function setup(): Promise<SshSetup> {
   return t;
 }
 
-sshTest('keys of each type log in by themselves and by a certificate', async () => {
+sshTest('keys of each type log in by themselves and with a certificate', async () => {
   const t = await setup();
   const plain = { kind: 'ssh_private_key', id: '7', version: 1, user: t.sshd.user } as const;
   for (const type of ['ed25519', 'ecdsa', 'rsa']) {
@@ -62,7 +62,7 @@ sshTest('keys of each type log in by themselves and by a certificate', async () 
 });
 
 sshTest(
-  'a certificate that does not serve is told apart, before anything is dialled where that can be',
+  'each kind of unusable certificate has its own message, if possible before anything is dialed',
   async () => {
     const t = await setup();
     const plain = { kind: 'ssh_private_key', id: '7', version: 1, user: t.sshd.user } as const;
@@ -80,10 +80,10 @@ sshTest(
       expect(error.reason).toBe('credential_unusable');
       expect(error.message).toContain(words);
     };
-    await unusable(certify(t, path, '-V', '20200101:20200102'), 'has expired at 2020-01-02');
+    await unusable(certify(t, path, '-V', '20200101:20200102'), 'expired at 2020-01-02');
     await unusable(certify(t, path, '-h'), 'for hosts');
     const stranger = makeKey(t.sshd.dir, 'ecdsa');
-    await unusable(certify(t, stranger.path), 'is of another key');
+    await unusable(certify(t, stranger.path), 'belongs to another key');
     await unusable('ssh-ed25519-cert-v01@openssh.com AAAA', 'can’t be read');
   },
 );

@@ -1,5 +1,5 @@
-// How a private key proves itself: signatures of RSA by SHA-2 (RFC 8332), and OpenSSH certificates, which ssh2 knows
-// nothing of (ADR 0030).
+// The ways in which a private key is offered to a server: RSA signatures with SHA-2 (RFC 8332), and OpenSSH
+// certificates, which ssh2 doesn't support (ADR 0030).
 import { createPrivateKey, sign } from 'node:crypto';
 import type { SshAlgorithmPolicy } from '@opsconductor/protocol';
 import type { Client, ParsedKey } from 'ssh2';
@@ -11,18 +11,18 @@ import { SshError } from '../ssh-error.ts';
 const certificateSuffix = '-cert-v01@openssh.com';
 const userAuthRequest = 50;
 
-/** One way in which a key may be offered. */
+/** One way in which a key is offered. */
 export interface OfferedKey {
   key: ParsedKey;
-  /** How it is called in messages. */
+  /** Its name in messages. */
   name: string;
 }
 
 /**
- * The ways to offer a key, the best first: with its certificate where there is one, then by itself. SHA-1 signatures
- * are made by the legacy policy only.
+ * Returns the ways to offer a key, best first: with its certificate if there is one, then by itself. Only the legacy
+ * policy allows SHA-1 signatures.
  *
- * @throws {SshError} `credential_unusable` for a certificate that can't be read, or is not of this key.
+ * @throws SshError `credential_unusable` if the certificate can't be read, is for another key or is not valid now
  */
 export function offersOf(
   key: ParsedKey,
@@ -41,7 +41,7 @@ export function offersOf(
 }
 
 function signaturesOf(key: ParsedKey, policy: SshAlgorithmPolicy): ParsedKey[] {
-  // ssh2 would sign by SHA-1 for a server that does not say what it takes.
+  // ssh2 itself would sign with SHA-1 for a server that doesn't say what it accepts.
   if (key.type === 'ssh-rsa') {
     const bySha2 = (['sha512', 'sha256'] as const).map((hash) =>
       varied(key, `rsa-sha2-${hash.slice(3)}`, { sign: (data) => key.sign(data, hash) }),
@@ -51,12 +51,12 @@ function signaturesOf(key: ParsedKey, policy: SshAlgorithmPolicy): ParsedKey[] {
   return [key];
 }
 
-/** The same key under the name of another algorithm, showing another public part. */
+/** Returns the same key under the name of another algorithm, with another public part. */
 function offeredAs(key: ParsedKey, type: string, blob: Buffer): ParsedKey {
   const isEcdsa = key.type.startsWith('ecdsa-');
   return varied(key, type, {
     getPublicSSH: () => blob,
-    // ssh2 writes ECDSA signatures as SSH does for the types that it knows.
+    // ssh2 encodes ECDSA signatures in SSH's format only for the types that it knows.
     ...(isEcdsa ? { sign: (data: Buffer | string) => ecdsaSignature(key, Buffer.from(data)) } : {}),
   });
 }
@@ -65,7 +65,7 @@ function varied(key: ParsedKey, type: string, other: Partial<ParsedKey>): Parsed
   return Object.assign(Object.create(key) as ParsedKey, { type, ...other });
 }
 
-/** RFC 5656, section 3.1.2. */
+/** Signs as RFC 5656, section 3.1.2 says. */
 function ecdsaSignature(key: ParsedKey, data: Buffer): Buffer {
   const hash = { nistp256: 'sha256', nistp384: 'sha384', nistp521: 'sha512' }[key.type.slice(-8)] ?? 'sha256';
   const privateKey = createPrivateKey(key.getPrivatePEM());
@@ -74,7 +74,7 @@ function ecdsaSignature(key: ParsedKey, data: Buffer): Buffer {
   return Buffer.concat([both.subarray(0, half), both.subarray(half)].map((part) => wireString(mpint(part))));
 }
 
-/** RFC 4251, section 5: no leading zero bytes but one where the number would look negative. */
+/** RFC 4251, section 5: no leading zero bytes, except one if the number would otherwise look negative. */
 function mpint(bytes: Buffer): Buffer {
   const first = bytes.findIndex((byte) => byte !== 0);
   const number = first < 0 ? Buffer.alloc(0) : bytes.subarray(first);
@@ -89,15 +89,15 @@ function certificateBlob(key: ParsedKey, text: string, nowMs: number): Buffer {
   }
   if (certificate.isHost) throw unusable('is one for hosts, not for users', 'Have the key signed for users.');
   if (!certificate.plainKey.equals(key.getPublicSSH())) {
-    throw unusable('is of another key', 'Store the credential again with the certificate of its own key.');
+    throw unusable('belongs to another key', 'Store the credential again with the certificate of its own key.');
   }
   const now = BigInt(Math.floor(nowMs / 1_000));
   if (now < certificate.validAfter || now >= certificate.validBefore) {
     const when = now < certificate.validAfter ? certificate.validAfter : certificate.validBefore;
-    const what = now < certificate.validAfter ? 'is not valid before' : 'has expired at';
+    const what = now < certificate.validAfter ? 'is not valid before' : 'expired at';
     const ms = Number(when) * 1_000;
     const moment = ms <= 8.64e15 ? new Date(ms).toISOString() : 'the end of time';
-    throw unusable(`${what} ${moment}`, 'Have the key signed anew, and store the credential again.');
+    throw unusable(`${what} ${moment}`, 'Have the key signed again, and store the credential again.');
   }
   return blob;
 }
@@ -119,7 +119,7 @@ function unusable(what: string, advice: string): SshError {
   });
 }
 
-/** The parts of ssh2's protocol that are touched here. */
+/** The parts of ssh2's protocol that are used here. */
 interface Protocol {
   authPK(user: string, key: ParsedKey, ...more: unknown[]): void;
   _packetRW: { write: PacketWriter };
@@ -131,8 +131,9 @@ interface PacketWriter {
 }
 
 /**
- * Lets a client whose `connect` was just called offer keys with certificates. ssh2 writes the name of what is offered
- * into the signature too, where the name of the key's own algorithm belongs: it is put right as the packet is made.
+ * Makes a client able to offer keys with certificates. Call it right after `connect`. ssh2 also writes the name of the
+ * certificate's algorithm into the signature, where the name of the key's own algorithm belongs; that is corrected when
+ * the packet is finalized.
  */
 export function offerCertificates(client: Client): void {
   const protocol = (client as unknown as { _protocol: Protocol })._protocol;
@@ -163,7 +164,10 @@ export function offerCertificates(client: Client): void {
   };
 }
 
-/** A signed SSH_MSG_USERAUTH_REQUEST (RFC 4252, section 7) with its signature named for what it is; undefined for others. */
+/**
+ * Returns a signed SSH_MSG_USERAUTH_REQUEST (RFC 4252, section 7) with the correct algorithm name in its signature;
+ * undefined for other messages.
+ */
 function withPlainSignature(payload: Buffer): Buffer | undefined {
   if (payload[0] !== userAuthRequest) return undefined;
   const names = new WireReader(payload.subarray(1));

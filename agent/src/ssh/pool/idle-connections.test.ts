@@ -1,11 +1,11 @@
-// What an agent is told of its SSH connections, down to the server that they lead to.
+// The agent's option for idle SSH connections, tested down to the SSH server.
 import { expect } from 'vitest';
 import { PatternSet } from '../../spool/pattern-set.ts';
 import { lease, setup } from '../../testing/agent-setup.ts';
 import { setupSshd, sshTest } from '../sshd-setup.ts';
 
 sshTest(
-  'a connection that no step uses any more is closed after the time that the agent was told',
+  'a connection that no step uses is closed after the time that the agent was started with',
   async () => {
     const { sshd, target, credential } = await setupSshd();
     await using t = await setup();

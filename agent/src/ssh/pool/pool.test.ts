@@ -16,7 +16,7 @@ async function echo(pool: SshPool, t: SshSetup, more: object = {}): Promise<Leas
   return lease;
 }
 
-sshTest('a connection is kept for the next one, of the same target and credential only', async () => {
+sshTest('a connection is kept for the next request, but only for the same target and credential', async () => {
   const t = await setupSshd();
   const pool = t.pool();
   const first = await echo(pool, t);
@@ -27,7 +27,7 @@ sshTest('a connection is kept for the next one, of the same target and credentia
   expect(rotated.reused).toBe(false);
   const retargeted = await echo(pool, t, { target: { ...t.target, id: 2 } });
   expect(retargeted.reused).toBe(false);
-  // The same credential as somebody else is another login.
+  // The same credential for another user is another login.
   const other = { credential: { ...t.credential, user: 'no-such-user' } };
   expect((await refusalOf(echo(pool, t, other))).reason).toBe('auth_failed');
   // A host key that is no longer accepted must not be reached over an old connection.
@@ -36,7 +36,7 @@ sshTest('a connection is kept for the next one, of the same target and credentia
 });
 
 sshTest(
-  'nothing new begins on a retired connection: what runs there goes on, may be stopped, and closes it',
+  'nothing new begins on a retired connection: what runs there continues, can be stopped, and closes it at its end',
   async () => {
     const t = await setupSshd();
     const pool = t.pool();
@@ -58,7 +58,7 @@ sshTest(
   },
 );
 
-sshTest('many that start at once share one connection, and then another', async () => {
+sshTest('many requests at once share one connection, and then another', async () => {
   const t = await setupSshd();
   const pool = t.pool({ maxChannels: 4 });
   const leases = await Promise.all(Array.from({ length: 8 }, () => pool.open(t.request, cat)));
@@ -66,7 +66,7 @@ sshTest('many that start at once share one connection, and then another', async 
   expect(pool.connections).toBe(2);
 });
 
-sshTest('one failure to log in is told to all who waited for it, and tried once', async () => {
+sshTest('a failed login is tried once, and reported to every request that waited for it', async () => {
   const t = await setupSshd({ config: ['LogLevel VERBOSE'] });
   const pool = t.pool();
   const request = { ...t.request, credential: { ...t.credential, user: 'no-such-user' } };
@@ -84,12 +84,12 @@ sshTest('a server that allows fewer sessions gets another connection', async () 
   expect(pool.connections).toBe(3);
 });
 
-sshTest('a server that allows no session at all is refused', async () => {
+sshTest('a server that allows no session at all fails the request', async () => {
   const t = await setupSshd({ config: ['MaxSessions 0'] });
   expect((await refusalOf(t.pool().open(t.request, cat))).reason).toBe('channel_refused');
 });
 
-sshTest('a warm connection that died is replaced without anybody noticing', async () => {
+sshTest('a warm connection that died is replaced without the request noticing', async () => {
   const t = await setupSshd();
   const pool = t.pool();
   const first = await echo(pool, t);
@@ -113,7 +113,7 @@ sshTest('a warm connection that dies while a channel is opened costs one more tr
   expect(tries).toBe(2);
 });
 
-sshTest('a fresh connection that dies is not tried for ever', async () => {
+sshTest('a fresh connection that dies is not retried forever', async () => {
   const t = await setupSshd();
   let tries = 0;
   const error = await refusalOf(
@@ -135,7 +135,7 @@ sshTest('an unused connection is closed after its time', async () => {
   expect(pool.connections).toBe(0);
 });
 
-sshTest('beyond the bound one waits for a place, and may give up waiting', async () => {
+sshTest('beyond the limit a request waits for a place, and may give up', async () => {
   const t = await setupSshd();
   const pool = t.pool({ maxChannels: 1, maxConnectionsPerTarget: 1 });
   const held = await pool.open(t.request, cat);
@@ -151,7 +151,7 @@ sshTest('beyond the bound one waits for a place, and may give up waiting', async
   expect((await patient).reused).toBe(true);
 });
 
-sshTest('stopping what runs passes the bounds', async () => {
+sshTest('stopping what runs ignores the limits', async () => {
   const t = await setupSshd();
   const pool = t.pool({ maxChannels: 1, maxConnectionsPerTarget: 1, maxConnections: 1 });
   await pool.open(t.request, cat);
@@ -177,7 +177,7 @@ sshTest('a place freed at one target lets another target in', async () => {
   expect((await other).reused).toBe(false);
 });
 
-sshTest('closing the pool closes its connections and lets nobody wait', async () => {
+sshTest('closing the pool closes its connections and leaves nobody waiting', async () => {
   const t = await setupSshd();
   const pool = t.pool({ maxChannels: 1, maxConnectionsPerTarget: 1 });
   const held = await pool.open(t.request, cat);
@@ -194,9 +194,9 @@ sshTest('closing the pool while connections are being opened leaves none open', 
   const t = await setupSshd();
   for (let turns = 0; turns < 12; turns += 1) {
     const pool = t.pool();
-    // It may go well where the machine is slow to turn.
+    // It may succeed on a slow machine.
     const opening = pool.open(t.request, cat).catch((reason: unknown) => reason);
-    // Each time a little further into the handshake.
+    // Each time the pool is closed a little further into the handshake.
     for (let turn = 0; turn < turns * 3; turn += 1) await new Promise(setImmediate);
     await pool.close();
     const opened = await opening;
@@ -208,7 +208,7 @@ sshTest('closing the pool while connections are being opened leaves none open', 
 
 const watch = (channel: ClientChannel, gone: () => void) => void channel.once('exit', gone);
 
-sshTest('a channel that was opened ahead is for who asks for the same, and for one', async () => {
+sshTest('a spare channel goes to one request, which must ask for the same thing', async () => {
   const t = await setupSshd();
   const pool = t.pool();
   const first = await pool.open(t.request, cat);
@@ -223,7 +223,7 @@ sshTest('a channel that was opened ahead is for who asks for the same, and for o
   expect(pool.connections).toBe(1);
 });
 
-sshTest('who asks for a channel of its own leaves one that was opened ahead to the next', async () => {
+sshTest('a request for a channel of its own leaves the spare to the next request', async () => {
   const t = await setupSshd();
   const pool = t.pool();
   const first = await pool.open(t.request, cat);
@@ -234,7 +234,7 @@ sshTest('who asks for a channel of its own leaves one that was opened ahead to t
 });
 
 sshTest(
-  'while channels are opened in a rush, one is opened ahead only where requests follow one another',
+  'during a rush, a spare channel is opened only if requests follow one another',
   async () => {
     const t = await setupSshd();
     const pool = t.pool({ rush: { most: 1, windowMs: 60_000 }, seriesGapMs: 60_000 });
@@ -253,7 +253,7 @@ sshTest(
     const third = await open(1);
     const other = await open(2);
     expect([calm, follows, busy, third, other].map(({ prepared }) => prepared)).toEqual(
-      // The first one was alone, the next followed it, and the other host’s was one of many.
+      // The first request was alone, the next one followed it, and the other host’s was one of many.
       [false, true, false, true, false],
     );
     end(other);
@@ -261,7 +261,7 @@ sshTest(
   },
 );
 
-sshTest('a channel that was opened ahead keeps nobody from a place', async () => {
+sshTest('a spare channel does not keep a request from a place', async () => {
   const t = await setupSshd();
   const pool = t.pool({ maxChannels: 2 });
   const first = await pool.open(t.request, cat);
@@ -281,7 +281,7 @@ sshTest('a channel whose other end has gone is not handed out', async () => {
         drop();
         resolve();
       };
-      // The end of so short a command may come with the word that it began.
+      // The exit of such a short command may come with the confirmation of its start.
       if (exitOf(channel) === undefined) channel.once('exit', ended);
       else ended();
     });
@@ -290,12 +290,12 @@ sshTest('a channel whose other end has gone is not handed out', async () => {
   expect((await pool.open(t.request, short)).prepared).toBe(false);
 });
 
-sshTest('a channel that was opened ahead is closed when nobody wants it', async () => {
+sshTest('a spare channel is closed if nobody uses it', async () => {
   const t = await setupSshd();
   const pool = t.pool({ idleMs: 200 });
   const first = await pool.open(t.request, cat);
   const closed = new Promise<void>((resolve) => {
-    // It is told of its end once its output was taken.
+    // Its end is reported once its output was read.
     first.prepareNext((channel) => void channel.resume().once('close', resolve));
   });
   await closed;

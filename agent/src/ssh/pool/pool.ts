@@ -1,5 +1,5 @@
-// Warm connections, shared by the attempts on one target with one credential. A channel is handed out before
-// anything is sent on it, so a connection found dead or full costs one more try and never a command.
+// Warm connections, shared by all attempts on one target with one credential. A channel is handed out before anything
+// is sent on it, so a connection that turns out to be dead or full costs another try, but never a command.
 import { createHash } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { abortable } from '../../dialling/abortable.ts';
@@ -16,19 +16,24 @@ import { Rush, type RushOptions } from './rush.ts';
 import { closeChannel, SpareChannel, type Start } from './spare-channel.ts';
 
 export interface SshPoolOptions {
-  /** Connections in all; 500 unless told. */
+  /** Limit on all connections; default 500. */
   maxConnections?: number;
-  /** Connections to one target with one credential; 8 unless told. */
+  /** Limit on connections to one target with one credential; default 8. */
   maxConnectionsPerTarget?: number;
-  /** Channels on one connection; 10 unless told, which is sshd's MaxSessions. */
+  /** Limit on channels of one connection; default 10, as sshd's MaxSessions. */
   maxChannels?: number;
-  /** Streams through one connection to a jump host; 64 unless told. */
+  /** Limit on streams through one connection to a jump host; default 64. */
   maxForwards?: number;
-  /** How long an unused connection is kept, in ms; 60 s unless told. */
+  /** How long an unused connection or a spare channel is kept, in ms; default 60 s. */
   idleMs?: number;
-  /** When channels are opened that fast, none is opened ahead, but where requests follow one another. */
+  /**
+   * How many channels opened how fast make a rush; during one, spares are opened only if requests follow one another.
+   */
   rush?: RushOptions;
-  /** A request within that time of the last one's end follows it, in ms; 1 s unless told: a step of the same run comes after a round trip to the server. */
+  /**
+   * A request that comes within this time of the last one's end is said to follow it, in ms; default 1 s. The next step
+   * of a run comes after a round trip to the server.
+   */
   seriesGapMs?: number;
   connect?: Omit<ConnectOptions, 'checkAddresses' | 'signal' | 'reachJumpHost'>;
 }
@@ -37,52 +42,52 @@ export interface OpenRequest {
   target: StepTarget;
   credential: OpenedCredential;
   checkAddresses: ConnectOptions['checkAddresses'];
-  /** Gives up waiting; the connection itself is kept where others wait for it. */
+  /** Stops waiting; the connection itself is kept if others wait for it. */
   signal?: AbortSignal;
-  /** The way to another target leads through it: its connections are kept apart from those that commands run on. */
+  /** Whether the target is used as a jump host; its connections are kept separate from those that commands run on. */
   isJumpHost?: boolean;
-  /** Passes the bounds: for stopping what already runs. */
+  /** Ignores the limits on connections. For stopping what already runs. */
   urgent?: boolean;
-  /** Takes a new connection even where a warm one is there: for when that one doesn't answer. */
+  /** Opens a new connection even if there is a warm one. For when that one doesn't answer. */
   fresh?: boolean;
-  /** Has a channel opened even where one was opened ahead: for when such a one was found gone. */
+  /** Opens a new channel even if there is a spare. For when the spare was found to be gone. */
   ownChannel?: boolean;
 }
 
 export interface Lease<Channel> {
   channel: Channel;
   connection: SshConnection;
-  /** Whether the connection had been opened for an earlier request. */
+  /** Whether the connection was opened for an earlier request. */
   reused: boolean;
-  /** Whether the channel itself had been opened ahead: its other end may have gone since. */
+  /** Whether the channel was a spare, opened in advance: its other end may have gone since. */
   prepared: boolean;
   /**
-   * Opens a channel with the same `start` ahead, for the next request: at once where requests follow one another on this
-   * connection, else when no other channels are opened in a rush. Best effort; `watch` is to call `gone` as soon as that
-   * channel is of no use.
+   * Opens a spare channel with the same `start` for the next request: at once if requests follow one another on this
+   * connection, otherwise when no rush is on. Best effort. `watch` must call `gone` as soon as that channel has become
+   * useless.
    */
   prepareNext(watch: (channel: Channel, gone: () => void) => void): void;
-  /** Gives the channel's place back; call it once the channel is closed. Calling it again does nothing. */
+  /** Frees the channel's place. Call it once the channel is closed; calling it again does nothing. */
   release(): void;
 }
 
 interface Entry {
   key: string;
-  /** Places taken, also by those who wait for the connection. */
+  /** Places taken, including those of requests that wait for the connection. */
   channels: number;
   maxChannels: number;
   used: boolean;
-  /** When its last place was given back, by the monotonic clock. */
+  /** When a place was last freed, on the monotonic clock. */
   releasedAt: number | undefined;
-  /** The last one that took a place did so soon after the one before had given its own back. */
+  /** Whether the last place was taken soon after one was freed, so that requests follow one another. */
   isInSeries: boolean;
   abort: AbortController;
   connecting: Promise<SshConnection>;
   connection: SshConnection | undefined;
-  /** Takes a place that whoever needs one may have. */
+  /** Occupies a place, but is dropped if a request needs the place. */
   spare: SpareChannel<SshConnection, ClosableChannel> | undefined;
   idleTimer: NodeJS.Timeout | undefined;
-  /** Opened under other rules: nothing begins on it any more. */
+  /** Whether it was opened under older rules, so that nothing new begins on it. */
   isRetired: boolean;
 }
 
@@ -118,12 +123,12 @@ export class SshPool {
     this.#rush = new Rush(options.rush);
   }
 
-  /** Connections that are open or being opened. */
+  /** Number of connections that are open or being opened. */
   get connections(): number {
     return this.#count;
   }
 
-  /** Whether nothing can be opened any more. */
+  /** Whether the pool is closed, so that nothing more can be opened. */
   get isClosed(): boolean {
     return this.#closed;
   }
@@ -167,7 +172,7 @@ export class SshPool {
         };
       } catch (error) {
         if (request.signal?.aborted) {
-          // The server may still open it; its place is given back once it is closed again.
+          // The server may still open the channel; its place is freed once it is closed again.
           opening
             .then(closeChannel)
             .catch(() => {})
@@ -178,7 +183,7 @@ export class SshPool {
         this.#release(entry);
         if (!connection.open) {
           this.#discard(entry);
-          // A warm connection may have died unnoticed; a fresh one that dies says something about the target.
+          // A warm connection may have died unnoticed; if a fresh one dies, the problem is the target.
           if (deadSeen || !reused) throw lostBeforeStart(request.target, error);
           deadSeen = true;
           continue;
@@ -188,7 +193,7 @@ export class SshPool {
           entry.maxChannels = others;
           continue;
         }
-        // A server of one session may still count the one that was closed a moment ago; a fresh one has had none.
+        // A server that allows one session may still count the one just closed, but a fresh connection has had none.
         if (refusedSeen || !reused) throw error;
         refusedSeen = true;
         this.#discard(entry);
@@ -196,14 +201,16 @@ export class SshPool {
     }
   }
 
-  /** Connects to a target's port and lets go of it again: whether it takes connections. Rejects with an `SshError`. */
+  /** Checks that a target's port accepts connections. Rejects with an `SshError` if not. */
   async probe(request: Pick<OpenRequest, 'target' | 'checkAddresses'>, signal: AbortSignal): Promise<void> {
     const stream = await this.reach(request, { signal });
     stream.on('error', () => {});
     stream.destroy();
   }
 
-  /** A stream to a target's port, for whoever asked to close. Rejects with an `SshError`, or with the signal's reason. */
+  /**
+   * Opens a stream to a target's port; the caller closes it. Rejects with an `SshError`, or with the signal's reason.
+   */
   async reach(
     { target, checkAddresses }: Pick<OpenRequest, 'target' | 'checkAddresses'>,
     options: Pick<ConnectOptions, 'signal' | 'connectTimeoutMs'>,
@@ -219,8 +226,8 @@ export class SshPool {
   }
 
   /**
-   * Lets nothing begin on the connections that there are: where they lead was checked by rules that are no more. What runs on
-   * them goes on and may be stopped over them, and the last one closes them.
+   * Lets nothing new begin on the existing connections, whose addresses were checked under rules that no longer apply.
+   * Commands that run on them continue and may be stopped over them; when the last one ends, the connection is closed.
    */
   retire(): void {
     for (const entry of [...this.#entries.values()].flatMap((set) => [...set])) {
@@ -242,12 +249,12 @@ export class SshPool {
     );
   }
 
-  /** Takes a place on a connection, waiting for one where the bounds are reached. */
+  /** Takes a place on a connection, waiting for one if the limits are reached. */
   async #place(key: string, request: OpenRequest, ahead: unknown): Promise<Entry> {
     for (;;) {
       if (this.#closed) throw poolClosed();
       const own = this.#entries.get(key);
-      // To stop what runs is nothing new.
+      // Stopping what already runs doesn't count as beginning something new.
       const mayUseRetired = request.urgent === true && request.isJumpHost !== true;
       const fit = [...(own ?? [])].filter(({ isRetired }) => !isRetired || mayUseRetired);
       const free = request.fresh ? undefined : freeEntry(fit, ahead);
@@ -300,7 +307,7 @@ export class SshPool {
     connecting.then(
       (connection) => {
         entry.connection = connection;
-        // Discarded in the very moment it came about.
+        // The entry may have been discarded just before the connection was established.
         if (!this.#entries.get(key)?.has(entry)) connection.close();
         connection.closed.then(() => this.#discard(entry));
       },
@@ -310,8 +317,9 @@ export class SshPool {
   }
 
   /**
-   * One connection to a jump host carries many others. It passes the bound of connections in all: whoever waits for it
-   * has a place of its own already, and two who wait for each other's would wait for ever.
+   * Reaches a jump host over a shared connection, which carries many others. It ignores the limit on all connections:
+   * the request that waits for it already counts as a connection itself, and two such requests could wait for each
+   * other forever.
    */
   readonly #reachJumpHost: ReachJumpHost = async ({ target, credential, checkAddresses }, to, { signal }) => {
     const request = { target, credential, checkAddresses, isJumpHost: true, urgent: true };
@@ -352,7 +360,7 @@ export class SshPool {
     entry.spare = spare as unknown as SpareChannel<SshConnection, ClosableChannel>;
   }
 
-  /** Whether another connection may be opened, closing the longest unused one where that makes room. */
+  /** Returns whether another connection may be opened. Closes an unused one if that is needed to make room. */
   #makeRoom(): boolean {
     if (this.#count < this.#options.maxConnections) return true;
     for (const set of this.#entries.values()) {
@@ -372,7 +380,7 @@ export class SshPool {
     if (entry.channels === 0 && own?.has(entry)) {
       if (entry.connection && !entry.isRetired)
         entry.idleTimer = setTimeout(() => this.#discard(entry), this.#options.idleMs);
-      // Nobody waits for it any more, or nobody may use it.
+      // It is still connecting and nobody waits for it any more, or it is retired.
       else this.#discard(entry);
     }
     this.#wake(entry.key);
@@ -391,7 +399,7 @@ export class SshPool {
     this.#wake(entry.key);
   }
 
-  /** A waiter for the same target can use a freed place; any other needs a connection to be closed for it. */
+  /** Wakes one waiter. One for the same target can use the freed place; any other needs a connection to be closed. */
   #wake(key: string): void {
     let other: Waiter | undefined;
     for (const waiter of this.#waiters) {
@@ -419,7 +427,10 @@ export class SshPool {
   }
 }
 
-/** One that has just the channel that is asked for, where one opened ahead is, or else any with a place, taking back a spare's. */
+/**
+ * Returns a connection that has a fitting spare; otherwise one with a free place; otherwise one whose spare is dropped
+ * to free its place.
+ */
 function freeEntry(own: readonly Entry[], ahead: unknown): Entry | undefined {
   const usable = own.filter(
     (entry) => entry.channels < entry.maxChannels && entry.connection?.open !== false,
@@ -431,7 +442,7 @@ function freeEntry(own: readonly Entry[], ahead: unknown): Entry | undefined {
   return free;
 }
 
-/** Of a spare, taken by its place; undefined where there is none for this. */
+/** Takes the entry's spare channel; undefined if it has none for this `start`. */
 function takeSpare<Channel>(
   entry: Entry,
   ahead: Start<SshConnection, Channel> | undefined,

@@ -22,7 +22,7 @@ function arrive(rush: Rush, count: number): void {
   for (let n = 0; n < count; n += 1) rush.arrive();
 }
 
-test('what may wait is done at once where few arrive, and when a rush is over where many do', () => {
+test('work is done at once if few arrive, and after the rush if many do', () => {
   const { rush, done, afterwards } = setup();
   arrive(rush, 2);
   afterwards('alone');
@@ -37,7 +37,7 @@ test('what may wait is done at once where few arrive, and when a rush is over wh
   expect([rush.isOn, done]).toEqual([false, ['alone', 'among many']]);
 });
 
-test('those that waited are begun a few in each turn, and not while a next rush is on', () => {
+test('waiting work is started a few pieces per turn, and not during the next rush', () => {
   const { rush, done, afterwards } = setup();
   arrive(rush, 3);
   for (let n = 1; n <= 9; n += 1) afterwards(`${n}`);
@@ -50,7 +50,7 @@ test('those that waited are begun a few in each turn, and not while a next rush 
   expect(done).toEqual(['1', '2', '3', '4', '5', '6', '7', '8', '9']);
 });
 
-test('of one thing the last work is done; what was left is not', () => {
+test('for one object only the last work is done; cancelled work is not', () => {
   const { rush, done, afterwards } = setup();
   const [one, other] = [{}, {}];
   arrive(rush, 3);

@@ -1,19 +1,19 @@
-// Work that can wait until a rush is over: the many hosts of a run are asked first, and what may be of use to a next run after.
-// A warm run on 300 hosts took 1.05 s, and takes 0.57 since the shells for a next run are opened behind it.
+// Postpones work until a rush is over: the many hosts of a run come first, and what may be useful to a later run
+// follows. Opening the spare shells after a warm run on 300 hosts, not during it, cut the run from 1.05 s to 0.57 s.
 
 export interface RushOptions {
-  /** How far back arrivals count, in ms; 100 unless told. */
+  /** How far back arrivals count, in ms; default 100. */
   windowMs?: number;
-  /** More arrivals than that within the window are a rush; 8 unless told. */
+  /** More arrivals than this within the window are a rush; default 8. */
   most?: number;
 }
 
-/** How many pieces of work are begun in one turn of the loop. */
+/** How many pieces of work are started in one turn of the event loop. */
 const atOnce = 4;
 
 export class Rush {
   readonly #windowMs: number;
-  /** When the last arrivals were, the oldest one overwritten by the next; as many as make a rush. */
+  /** Times of the last arrivals, as many as make a rush: a ring in which the next arrival overwrites the oldest. */
   readonly #arrivals: number[];
   #next = 0;
   readonly #waiting = new Map<object, () => void>();
@@ -33,14 +33,14 @@ export class Rush {
     this.#next = (this.#next + 1) % this.#arrivals.length;
   }
 
-  /** Does the work when no rush is on, which may be now. Of one thing the work that was given last. */
+  /** Does the work when no rush is on, which may be at once. Replaces work that still waits for the same `of`. */
   afterwards(of: object, work: () => void): void {
     this.#waiting.delete(of);
     this.#waiting.set(of, work);
     if (this.#timer === undefined) this.#go();
   }
 
-  /** Leaves undone what waits for this one. */
+  /** Cancels the work that waits for this object. */
   leave(of: object): void {
     this.#waiting.delete(of);
   }
@@ -56,7 +56,7 @@ export class Rush {
     const restMs = this.#restMs();
     if (restMs <= 0) this.#begin();
     if (this.#waiting.size === 0) return;
-    // In another turn each time: what arrives meanwhile comes first.
+    // Each batch waits for another turn, so that new arrivals come first.
     this.#timer = setTimeout(() => this.#go(), Math.max(1, restMs));
     this.#timer.unref();
   }
@@ -71,7 +71,7 @@ export class Rush {
     }
   }
 
-  /** Until the oldest of the last arrivals is too long ago for a rush, in ms; it may be sooner where none follows. */
+  /** Time until the oldest of these arrivals leaves the window, in ms. That ends the rush unless more arrive. */
   #restMs(): number {
     const oldest = this.#arrivals[this.#next] as number;
     return oldest + this.#windowMs - performance.now();

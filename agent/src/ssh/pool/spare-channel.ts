@@ -1,16 +1,16 @@
-// A channel that was opened ahead, for the next who asks for the same on its connection: the target's shell is there
-// and waits, so a step is spared the time to start it.
+// A spare channel: opened in advance for the next request that asks for the same on its connection. The target's shell
+// is already waiting, so a step is spared the time to start it.
 
 export type Start<Connection, Channel> = (connection: Connection) => Promise<Channel>;
 
 export interface SpareOptions<Connection, Channel> {
   connection: Connection;
   start: Start<Connection, Channel>;
-  /** Calls `gone` as soon as the channel is known to be of no use any more. */
+  /** Must call `gone` as soon as the channel is known to be useless. */
   watch(channel: Channel, gone: () => void): void;
   /** How long it is kept, in ms. */
   keepMs: number;
-  /** Called once, when it is over without having been taken. */
+  /** Called once, if the channel ends without having been taken. */
   onGone(): void;
 }
 
@@ -39,14 +39,14 @@ export class SpareChannel<Connection, Channel extends Closable> {
     return this.#options.start === start;
   }
 
-  /** Hands it over: from here on it is the taker's. */
+  /** Hands the channel over; the caller owns it from then on. */
   take(): Promise<Channel> {
     this.#isOver = true;
     clearTimeout(this.#timer);
     return this.opening;
   }
 
-  /** Closes it. */
+  /** Closes the channel, unless it was taken or is gone. */
   drop(): void {
     if (this.#isOver) return;
     this.#end();

@@ -5,7 +5,7 @@ import { expect, onTestFinished } from 'vitest';
 import { setupSshd, sshTest } from '../sshd-setup.ts';
 import { endProcesses } from './end-processes.ts';
 
-sshTest('each process is sent TERM once: with its group, or by itself where it has left that', async () => {
+sshTest('each process is sent TERM once: with its group, or by itself if it has left the group', async () => {
   const t = await setupSshd();
   const folder = mkdtempSync(join(tmpdir(), 'end-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));
@@ -18,7 +18,7 @@ sshTest('each process is sent TERM once: with its group, or by itself where it h
       target: { pool: t.pool(), request: t.request, scriptTimeoutMs: 5000, giveUpAfterMs: 5000 },
       leader: () => 10,
       list: () => Promise.resolve(seen.shift() ?? []),
-      // The target's shell writes down what it would have signalled.
+      // The target's shell records the signals instead of sending them.
       note: `kill() { echo "$2 $4" >>'${sent}'; }`,
     },
     { graceMs: 5000, killMs: 5000 },

@@ -1,30 +1,31 @@
-// Ends processes on a target: TERM, grace, KILL, and then looks whether anything of them is still there.
+// Ends processes on a target (TERM, grace period, KILL) and then checks whether any of them is left.
 
 import type { StopTarget } from '../run-script.ts';
 import { type RemoteProcess, signalProcesses } from './remote-processes.ts';
 
 export interface ProcessFamily {
   target: StopTarget;
-  /** Those that live now, with what was seen before of them. */
+  /** Lists the processes that are alive now; `seen` are those found the last time. */
   list(seen: readonly RemoteProcess[]): Promise<RemoteProcess[]>;
-  /** Whose process group is signalled too, so that a process forked meanwhile is reached. */
+  /** The pid whose process group is signaled too, so that processes forked in the meantime are reached. */
   leader(): number | undefined;
-  /** Shell text that is run there just before each signal. */
+  /** Shell text that is run on the target just before each signal. */
   note?: string | undefined;
-  /** Resolves when it is worth to look again at once; undefined for never. */
+  /** Resolves when it is worth looking again at once; undefined if that never happens. */
   news?(): Promise<unknown> | undefined;
 }
 
 export interface EndedProcesses {
-  /** Whether any was there at all. */
+  /** Whether there was any process at all. */
   found: boolean;
   survivors: RemoteProcess[];
 }
 
 /**
- * Rejects where the target can't be asked.
+ * Ends the processes of a family and returns what survived KILL. Rejects if the target can't be asked.
  *
- * @param times `waitMs` is for the processes to end by themselves, before TERM; in ms, as the others.
+ * @param times in ms: `waitMs` for the processes to end by themselves before TERM, `graceMs` between TERM and KILL,
+ * `killMs` between the first KILL and giving up
  */
 export async function endProcesses(
   family: ProcessFamily,
@@ -44,7 +45,7 @@ export async function endProcesses(
   return { found, survivors };
 }
 
-/** Looks again until nothing is left or the time is up. */
+/** Lists the family repeatedly until nothing is left or the time is up; returns what is left. */
 async function watch(
   family: ProcessFamily,
   ms: number,
@@ -66,7 +67,7 @@ async function watch(
 async function send(family: ProcessFamily, signal: 'TERM' | 'KILL', living: RemoteProcess[]): Promise<void> {
   const leader = family.leader();
   const group = living.some(({ groupId }) => groupId === leader) ? leader : undefined;
-  // What is signalled with its group is not signalled again: a handler of TERM would run twice.
+  // Processes signaled with their group are not signaled again: a handler for TERM would run twice.
   const others = living.filter(({ groupId }) => group === undefined || groupId !== group);
   await signalProcesses(
     family.target,
@@ -76,7 +77,7 @@ async function send(family: ProcessFamily, signal: 'TERM' | 'KILL', living: Remo
   );
 }
 
-/** The promise's value, or undefined when the time is up first. Without a promise it only waits. */
+/** Resolves with the promise's value, or with undefined if the time is up first. Without a promise it only waits. */
 export function within<T>(ms: number, promise: Promise<T> | undefined): Promise<T | undefined> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => resolve(undefined), ms);

@@ -25,7 +25,7 @@ test('a table of /proc is read, with names of any kind and without zombies', () 
   expect([...table.marked]).toEqual([11]);
 });
 
-test('a table of ps is read where there is no /proc', () => {
+test('a table of ps is read if there is no /proc', () => {
   const table = parseProcessTable(
     'ps table\n    1     0     1 Ss   /sbin/launchd\n  123     1   123 Z    (gone)\ntable end\n',
   );
@@ -57,20 +57,20 @@ test('session, group, descent and marker make a family, and nothing else does', 
   expect(pids([], undefined, false)).toEqual([]);
 });
 
-test('a pid that may be another process by now counts only with the marker', () => {
+test('a pid that may have been reused counts only with the marker', () => {
   const find = (marked: number[]) =>
     attemptProcesses({ processes: family, marked: new Set(marked) }, 10, false);
   expect(find([])).toEqual([]);
   expect(find([10])).toHaveLength(3);
-  // Its number can't be given away while processes of its session live, so an absent leader is trusted.
+  // A pid can't be reused while processes of its session live, so an absent leader is trusted.
   const orphans = family.filter(({ pid }) => pid !== 10);
   expect(attemptProcesses({ processes: orphans, marked: new Set() }, 10, false)).toHaveLength(2);
 });
 
-test('a target that makes its table up holds nobody up', () => {
+test('a target that invents its process table does not slow the agent down', () => {
   const unclosed = `proc table\n${'1 (\n'.repeat(50_000)}table end\n`;
   expect(parseProcessTable(unclosed).processes).toEqual([]);
-  // Each descends from the one after it.
+  // Each process descends from the one after it.
   const chain = Array.from({ length: 20_000 }, (_, n) => row(n + 2, n + 3, 1, 1));
   const table = { processes: chain, marked: new Set([20_001]) };
   expect(attemptProcesses(table, undefined, false)).toHaveLength(chain.length);
@@ -86,16 +86,16 @@ sshTest('a real table holds the processes of the target', async () => {
   expect(table.marked.size).toBe(0);
 });
 
-sshTest('a signal is never sent to everybody', async () => {
+sshTest('a signal is never sent to all processes', async () => {
   const t = await setupSshd();
   const target = stopTarget(t);
-  // Were one of these sent, the session that sends it would be gone.
+  // If one of these were sent, the session that sends it would be gone.
   await signalProcesses(target, 'KILL', [-1, 0, 1, Number.NaN], { group: 1 });
   await signalProcesses(target, 'KILL', [], { group: 0 });
   expect((await listProcesses(target, 'm')).processes.length).toBeGreaterThan(0);
 });
 
-sshTest('a target that refuses is given up at once, one that is down after a while', async () => {
+sshTest('a target that refuses is given up on at once, one that is down after a while', async () => {
   const t = await setupSshd();
   const target = stopTarget(t);
   const locked = { ...target, request: { ...t.request, target: { ...t.target, id: 2, hostKeys: [] } } };
@@ -106,7 +106,7 @@ sshTest('a target that refuses is given up at once, one that is down after a whi
   );
 });
 
-sshTest('a target that comes back is asked then', async () => {
+sshTest('a target that comes back is asked again', async () => {
   const t = await setupSshd();
   const target = stopTarget(t);
   await t.sshd.stop();

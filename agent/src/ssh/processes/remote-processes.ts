@@ -1,4 +1,4 @@
-// The processes of an attempt on its target: found by session, process group, descent and marker.
+// Finds the processes of an attempt on its target by session, process group, descent and marker, and signals them.
 import type { StopTarget } from '../run-script.ts';
 import { runScript } from '../run-script.ts';
 
@@ -6,9 +6,9 @@ export interface RemoteProcess {
   pid: number;
   parentPid: number;
   groupId: number;
-  /** 0 where the target can't tell. */
+  /** 0 if the target can't tell. */
   sessionId: number;
-  /** Name of the program, without its arguments: they may hold secrets. */
+  /** Name of the program, without its arguments, which may hold secrets. */
   command: string;
 }
 
@@ -18,7 +18,7 @@ export interface ProcessTable {
   marked: Set<number>;
 }
 
-/** Reads the target's process table. Rejects where the target can't be asked. */
+/** Reads the target's process table. Rejects if the target can't be asked. */
 export async function listProcesses(
   target: StopTarget,
   marker: string,
@@ -27,17 +27,17 @@ export async function listProcesses(
   return parseProcessTable(await runScript(target, listScript(`${variable}=${marker}`)));
 }
 
-/** Sends a signal to processes, and to the process group of `group` where that is given, after it has run `note` there. */
+/** Runs `note` on the target, then sends a signal to the processes and to the process group of `group`, if given. */
 export async function signalProcesses(
   target: StopTarget,
   signal: 'TERM' | 'KILL',
   pids: readonly number[],
   { group: leader, note }: { group?: number | undefined; note?: string | undefined } = {},
 ): Promise<void> {
-  // 0, 1 and their negatives would reach every process there is.
+  // 0, 1 and negative numbers would reach other processes, up to all of them.
   const safe = pids.filter((pid) => Number.isInteger(pid) && pid > 1);
   const group = leader !== undefined && leader > 1 ? [`-${leader}`] : [];
-  // A stopped process hears of TERM only when it goes on.
+  // A stopped process receives TERM only when it continues.
   const signals = signal === 'TERM' ? ['TERM', 'CONT'] : ['KILL'];
   const each = signals.flatMap((name) =>
     [...group, ...safe].map((pid) => `kill -s ${name} -- ${pid} 2>/dev/null`),
@@ -46,9 +46,9 @@ export async function signalProcesses(
 }
 
 /**
- * The living processes of an attempt whose first shell had the pid `leader`. `leaderIsOurs` says whether that pid
- * can't have been given to another process since. What was `seen` to be of the attempt a moment ago still is: when its
- * parent has ended, nothing else may tell.
+ * Returns the living processes of an attempt whose first shell had the pid `leader`. `leaderIsOurs` means that this pid
+ * can't have been reused by another process since. Processes in `seen`, found a moment ago, still count: once their
+ * parent has ended, nothing else may identify them.
  */
 export function attemptProcesses(
   table: ProcessTable,
@@ -73,7 +73,7 @@ function identityOf({ pid, groupId, sessionId }: RemoteProcess): string {
   return `${pid} ${groupId} ${sessionId}`;
 }
 
-/** Pids of the roots and of all that descend from them. A target may tell of any number of processes, in any order. */
+/** Returns the pids of the roots and all their descendants. A target may list any number of processes, in any order. */
 function withDescendants(roots: readonly RemoteProcess[], processes: readonly RemoteProcess[]): Set<number> {
   const children = new Map<number, number[]>();
   for (const { pid, parentPid } of processes) {
@@ -82,14 +82,14 @@ function withDescendants(roots: readonly RemoteProcess[], processes: readonly Re
     else siblings.push(pid);
   }
   const found = new Set(roots.map(({ pid }) => pid));
-  // A set is walked to what was added to it meanwhile, too.
+  // Iterating over a set also visits what is added during the iteration.
   for (const pid of found) for (const child of children.get(pid) ?? []) found.add(child);
   return found;
 }
 
-/** The output of the listing script. Throws for one that was cut short. */
+/** Parses the output of the listing script. Throws if it was cut short. */
 export function parseProcessTable(output: string): ProcessTable {
-  // A login shell's startup files may print before us.
+  // A login shell's startup files may print something first.
   const start = output.search(/^(proc|ps) table$/m);
   if (start < 0 || !output.endsWith('table end\n')) throw new Error('the process table was cut short');
   const text = output.slice(start);
@@ -97,8 +97,9 @@ export function parseProcessTable(output: string): ProcessTable {
     [...text.matchAll(/^marked \/proc\/(\d{1,10})\/environ$/gm)].map((match) => Number(match[1])),
   );
   const processes = text.startsWith('proc')
-    ? // pid (comm) state ppid pgrp session …: comm may hold anything, spaces and brackets included. The kernel cuts it
-      // at 64 bytes; without a bound, names that never end would be looked through to the end each.
+    ? // pid (comm) state ppid pgrp session …: comm may contain anything, even spaces and parentheses. The kernel cuts it
+      // at 64 bytes; without that limit, the expression would search to the end of the text for each name that never
+      // ends.
       [
         ...text.matchAll(
           /^(\d{1,10}) \(([\s\S]{0,64}?)\) ([A-Za-z]) (\d{1,10}) (-?\d{1,10}) (-?\d{1,10}) /gm,
@@ -119,7 +120,7 @@ export function parseProcessTable(output: string): ProcessTable {
         sessionId: 0,
         command: match[5] as string,
       }));
-  // Zombies are dead; only their parent has not asked yet.
+  // Zombies have ended; only their parent has not collected them yet.
   const living = processes.filter(({ state }) => !/^[ZX]/i.test(state));
   return { marked, processes: living.map(({ state: _, ...process }) => process) };
 }
