@@ -63,20 +63,23 @@ sshTest('a name behind a jump host is not resolved here, and an address is check
   expect(checked).toEqual([['127.0.0.1'], []]);
 });
 
-sshTest('targets behind one jump host share a connection to it, which is closed after the last of them', async () => {
-  const t = await setupSshd();
-  const pool = t.pool({ idleMs: 50 });
-  const jumps = [jumpOf(t, 'bastion')];
-  const open = (id: number) =>
-    pool.open({ ...t.request, target: { ...t.target, id, jumps } }, (connection) => connection.exec('cat'));
-  const leases = await Promise.all([open(1), open(2), open(3)]);
-  expect(pool.connections).toBe(4);
-  for (const { channel, release } of leases) {
-    channel.close();
-    release();
-  }
-  await expect.poll(() => pool.connections).toBe(0);
-});
+sshTest(
+  'targets behind one jump host share a connection to it, which is closed after the last of them',
+  async () => {
+    const t = await setupSshd();
+    const pool = t.pool({ idleMs: 50 });
+    const jumps = [jumpOf(t, 'bastion')];
+    const open = (id: number) =>
+      pool.open({ ...t.request, target: { ...t.target, id, jumps } }, (connection) => connection.exec('cat'));
+    const leases = await Promise.all([open(1), open(2), open(3)]);
+    expect(pool.connections).toBe(4);
+    for (const { channel, release } of leases) {
+      channel.close();
+      release();
+    }
+    await expect.poll(() => pool.connections).toBe(0);
+  },
+);
 
 sshTest('a ChaCha20 connection works through a ChaCha20 connection', async () => {
   const t = await setupSshd({ config: ['Ciphers chacha20-poly1305@openssh.com'] });

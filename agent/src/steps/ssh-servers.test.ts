@@ -86,12 +86,15 @@ accountTest('OpenSSH passes every check', async () => {
   expect(await passesOf(await setupExec({ account }))).toEqual(all);
 });
 
-accountTest('OpenSSH with few algorithms, or with one session per connection, passes every check', async () => {
-  const few = await setupExec({ account, hostKeys: ['rsa'], config: strict });
-  expect(await passesOf(few)).toEqual(all);
-  const one = await setupExec({ account, config: ['MaxSessions 1'] });
-  expect(await passesOf(one)).toEqual(all);
-});
+accountTest(
+  'OpenSSH with few algorithms, or with one session per connection, passes every check',
+  async () => {
+    const few = await setupExec({ account, hostKeys: ['rsa'], config: strict });
+    expect(await passesOf(few)).toEqual(all);
+    const one = await setupExec({ account, config: ['MaxSessions 1'] });
+    expect(await passesOf(one)).toEqual(all);
+  },
+);
 
 accountTest('OpenSSH that asks for the password by keyboard-interactive passes every check', async () => {
   const t = await setupExec({ account, login: ['keyboard'] });
@@ -114,7 +117,10 @@ for (const [name, passes] of [
   ['tinyssh', { ...all, jump: 'jump_host_failed' }],
 ] as const) {
   const missing = 'missing' in (await ensureOtherSshd(name));
-  (missing ? test.skip : accountTest)(`${name} passes the checks that its row of the table lists`, async () => {
-    expect(await passesOf(setupExecOn(setupServer(await startOtherSshd(name))))).toEqual(passes);
-  });
+  (missing ? test.skip : accountTest)(
+    `${name} passes the checks that its row of the table lists`,
+    async () => {
+      expect(await passesOf(setupExecOn(setupServer(await startOtherSshd(name))))).toEqual(passes);
+    },
+  );
 }

@@ -89,7 +89,10 @@ function certificateBlob(key: ParsedKey, text: string, nowMs: number): Buffer {
   }
   if (certificate.isHost) throw unusable('is one for hosts, not for users', 'Have the key signed for users.');
   if (!certificate.plainKey.equals(key.getPublicSSH())) {
-    throw unusable('belongs to another key', 'Store the credential again with the certificate of its own key.');
+    throw unusable(
+      'belongs to another key',
+      'Store the credential again with the certificate of its own key.',
+    );
   }
   const now = BigInt(Math.floor(nowMs / 1_000));
   if (now < certificate.validAfter || now >= certificate.validBefore) {

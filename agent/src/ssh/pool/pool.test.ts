@@ -16,24 +16,27 @@ async function echo(pool: SshPool, t: SshSetup, more: object = {}): Promise<Leas
   return lease;
 }
 
-sshTest('a connection is kept for the next request, but only for the same target and credential', async () => {
-  const t = await setupSshd();
-  const pool = t.pool();
-  const first = await echo(pool, t);
-  const second = await echo(pool, t);
-  expect([first.reused, second.reused]).toEqual([false, true]);
-  expect(second.connection.id).toBe(first.connection.id);
-  const rotated = await echo(pool, t, { credential: { ...t.credential, version: 2 } });
-  expect(rotated.reused).toBe(false);
-  const retargeted = await echo(pool, t, { target: { ...t.target, id: 2 } });
-  expect(retargeted.reused).toBe(false);
-  // The same credential for another user is another login.
-  const other = { credential: { ...t.credential, user: 'no-such-user' } };
-  expect((await refusalOf(echo(pool, t, other))).reason).toBe('auth_failed');
-  // A host key that is no longer accepted must not be reached over an old connection.
-  const refused = await refusalOf(echo(pool, t, { target: { ...t.target, hostKeys: [] } }));
-  expect(refused.reason).toBe('host_key_unknown');
-});
+sshTest(
+  'a connection is kept for the next request, but only for the same target and credential',
+  async () => {
+    const t = await setupSshd();
+    const pool = t.pool();
+    const first = await echo(pool, t);
+    const second = await echo(pool, t);
+    expect([first.reused, second.reused]).toEqual([false, true]);
+    expect(second.connection.id).toBe(first.connection.id);
+    const rotated = await echo(pool, t, { credential: { ...t.credential, version: 2 } });
+    expect(rotated.reused).toBe(false);
+    const retargeted = await echo(pool, t, { target: { ...t.target, id: 2 } });
+    expect(retargeted.reused).toBe(false);
+    // The same credential for another user is another login.
+    const other = { credential: { ...t.credential, user: 'no-such-user' } };
+    expect((await refusalOf(echo(pool, t, other))).reason).toBe('auth_failed');
+    // A host key that is no longer accepted must not be reached over an old connection.
+    const refused = await refusalOf(echo(pool, t, { target: { ...t.target, hostKeys: [] } }));
+    expect(refused.reason).toBe('host_key_unknown');
+  },
+);
 
 sshTest(
   'nothing new begins on a retired connection: what runs there continues, can be stopped, and closes it at its end',
@@ -233,33 +236,30 @@ sshTest('a request for a channel of its own leaves the spare to the next request
   expect([own, next].map(({ prepared }) => prepared)).toEqual([false, true]);
 });
 
-sshTest(
-  'during a rush, a spare channel is opened only if requests follow one another',
-  async () => {
-    const t = await setupSshd();
-    const pool = t.pool({ rush: { most: 1, windowMs: 60_000 }, seriesGapMs: 60_000 });
-    const open = (id: number) => pool.open({ ...t.request, target: { ...t.target, id } }, cat);
-    const end = (lease: Lease<ClientChannel>) => {
-      lease.prepareNext(watch);
-      lease.channel.close();
-      lease.release();
-    };
-    const calm = await open(1);
-    end(calm);
-    const follows = await open(1);
-    const busy = await open(2);
-    end(follows);
-    end(busy);
-    const third = await open(1);
-    const other = await open(2);
-    expect([calm, follows, busy, third, other].map(({ prepared }) => prepared)).toEqual(
-      // The first request was alone, the next one followed it, and the other host’s was one of many.
-      [false, true, false, true, false],
-    );
-    end(other);
-    expect((await open(2)).prepared).toBe(true);
-  },
-);
+sshTest('during a rush, a spare channel is opened only if requests follow one another', async () => {
+  const t = await setupSshd();
+  const pool = t.pool({ rush: { most: 1, windowMs: 60_000 }, seriesGapMs: 60_000 });
+  const open = (id: number) => pool.open({ ...t.request, target: { ...t.target, id } }, cat);
+  const end = (lease: Lease<ClientChannel>) => {
+    lease.prepareNext(watch);
+    lease.channel.close();
+    lease.release();
+  };
+  const calm = await open(1);
+  end(calm);
+  const follows = await open(1);
+  const busy = await open(2);
+  end(follows);
+  end(busy);
+  const third = await open(1);
+  const other = await open(2);
+  expect([calm, follows, busy, third, other].map(({ prepared }) => prepared)).toEqual(
+    // The first request was alone, the next one followed it, and the other host’s was one of many.
+    [false, true, false, true, false],
+  );
+  end(other);
+  expect((await open(2)).prepared).toBe(true);
+});
 
 sshTest('a spare channel does not keep a request from a place', async () => {
   const t = await setupSshd();

@@ -54,17 +54,20 @@ sudoTest('with sudo, files go to a place where only root may write, and come bac
   expect((await readdir(t.closed)).sort()).toEqual(['checksum', 'size']);
 });
 
-sudoTest('as the login user the same is refused; a mirror as root deletes what only root may delete', async () => {
-  const t = await setup(['opsdeploy ALL=(ALL) NOPASSWD: ALL']);
-  const file = await t.put('local', 'set/f', 'new');
-  await writeFile(join(t.closed, 'old'), 'old', { mode: 0o600 });
-  const places = { local_path: join(t.local, 'set'), remote_path: t.closed };
-  const { outcome } = await t.run('upload', { local_path: file, remote_path: `${t.closed}/f` });
-  expect(outcome).toMatchObject({ status: 'failed', reason: 'permission_denied' });
-  const mirror = await t.run('sync', { ...places, mode: 'mirror', delete: true }, asRoot());
-  expect(mirror.report?.totals).toMatchObject({ created: 1, deleted: 1, failed: 0 });
-  expect(await readdir(t.closed)).toEqual(['f']);
-});
+sudoTest(
+  'as the login user the same is refused; a mirror as root deletes what only root may delete',
+  async () => {
+    const t = await setup(['opsdeploy ALL=(ALL) NOPASSWD: ALL']);
+    const file = await t.put('local', 'set/f', 'new');
+    await writeFile(join(t.closed, 'old'), 'old', { mode: 0o600 });
+    const places = { local_path: join(t.local, 'set'), remote_path: t.closed };
+    const { outcome } = await t.run('upload', { local_path: file, remote_path: `${t.closed}/f` });
+    expect(outcome).toMatchObject({ status: 'failed', reason: 'permission_denied' });
+    const mirror = await t.run('sync', { ...places, mode: 'mirror', delete: true }, asRoot());
+    expect(mirror.report?.totals).toMatchObject({ created: 1, deleted: 1, failed: 0 });
+    expect(await readdir(t.closed)).toEqual(['f']);
+  },
+);
 
 sudoTest('~ is the home directory of the user it becomes, also with su', async () => {
   const t = await setup();

@@ -272,17 +272,20 @@ sshTest('a root for reading inside one for writing is not written to, not even t
   expect(await readdir(join(t.local, 'kept'), { recursive: true })).toEqual(['d']);
 });
 
-sshTest('a file copied through a link gets the name that was asked for, not that of the link’s target', async () => {
-  const t = await setupTransfers();
-  await t.put('remote', '.bashrc', 'evil');
-  await symlink('.bashrc', join(t.remote, 'report'));
-  const { outcome } = await t.run('download', {
-    remote_path: join(t.remote, 'report'),
-    local_path: `${t.local}/`,
-  });
-  expect(outcome).toMatchObject({ status: 'succeeded' });
-  expect(await readdir(t.local)).toEqual(['report']);
-});
+sshTest(
+  'a file copied through a link gets the name that was asked for, not that of the link’s target',
+  async () => {
+    const t = await setupTransfers();
+    await t.put('remote', '.bashrc', 'evil');
+    await symlink('.bashrc', join(t.remote, 'report'));
+    const { outcome } = await t.run('download', {
+      remote_path: join(t.remote, 'report'),
+      local_path: `${t.local}/`,
+    });
+    expect(outcome).toMatchObject({ status: 'succeeded' });
+    expect(await readdir(t.local)).toEqual(['report']);
+  },
+);
 
 sshTest('one bad file does not keep the others from being copied', async () => {
   const t = await setupTransfers();

@@ -54,37 +54,43 @@ sshTest('a cut connection is opened again, and the file is resumed', async () =>
   expect(await readdir(t.remote)).toEqual(['large']);
 });
 
-sshTest('an upload that was cut off leaves no incomplete file under the name, and the next run resumes it', async () => {
-  const t = await setupTransfers();
-  await t.put('remote', 'large', 'the old one');
-  await chmod(join(t.remote, 'large'), 0o666);
-  const running = uploadLarge(t, { ...slow, retries: 0 });
-  await half(t.remote);
-  t.sshd.killSessions();
-  expect((await running).outcome).toMatchObject({ status: 'failed', reason: 'transfer_cut' });
-  expect(await readFile(join(t.remote, 'large'), 'utf8')).toBe('the old one');
-  const again = await uploadLarge(t, { retries: 0 });
-  expect(again.outcome).toMatchObject({ status: 'succeeded' });
-  expect(again.report?.totals.bytes).toBeLessThan(large.length);
-  expect(sha256(await readFile(join(t.remote, 'large')))).toBe(sha256(large));
-});
+sshTest(
+  'an upload that was cut off leaves no incomplete file under the name, and the next run resumes it',
+  async () => {
+    const t = await setupTransfers();
+    await t.put('remote', 'large', 'the old one');
+    await chmod(join(t.remote, 'large'), 0o666);
+    const running = uploadLarge(t, { ...slow, retries: 0 });
+    await half(t.remote);
+    t.sshd.killSessions();
+    expect((await running).outcome).toMatchObject({ status: 'failed', reason: 'transfer_cut' });
+    expect(await readFile(join(t.remote, 'large'), 'utf8')).toBe('the old one');
+    const again = await uploadLarge(t, { retries: 0 });
+    expect(again.outcome).toMatchObject({ status: 'succeeded' });
+    expect(again.report?.totals.bytes).toBeLessThan(large.length);
+    expect(sha256(await readFile(join(t.remote, 'large')))).toBe(sha256(large));
+  },
+);
 
-sshTest('a download that was cut off leaves no incomplete file under the name, and the next run resumes it', async () => {
-  const t = await setupTransfers();
-  await t.put('remote', 'large', large);
-  await t.put('local', 'large', 'the old one');
-  const paths = { remote_path: join(t.remote, 'large'), local_path: join(t.local, 'large'), retries: 0 };
-  const running = t.run('download', { ...paths, ...slow });
-  await half(t.local);
-  t.sshd.killSessions();
-  expect((await running).outcome).toMatchObject({ status: 'failed', reason: 'transfer_cut' });
-  expect(await readFile(join(t.local, 'large'), 'utf8')).toBe('the old one');
-  const again = await t.run('download', paths);
-  expect(again.outcome).toMatchObject({ status: 'succeeded' });
-  expect(again.report?.totals.bytes).toBeLessThan(large.length);
-  expect(sha256(await readFile(join(t.local, 'large')))).toBe(sha256(large));
-  expect(await readdir(t.local)).toEqual(['large']);
-});
+sshTest(
+  'a download that was cut off leaves no incomplete file under the name, and the next run resumes it',
+  async () => {
+    const t = await setupTransfers();
+    await t.put('remote', 'large', large);
+    await t.put('local', 'large', 'the old one');
+    const paths = { remote_path: join(t.remote, 'large'), local_path: join(t.local, 'large'), retries: 0 };
+    const running = t.run('download', { ...paths, ...slow });
+    await half(t.local);
+    t.sshd.killSessions();
+    expect((await running).outcome).toMatchObject({ status: 'failed', reason: 'transfer_cut' });
+    expect(await readFile(join(t.local, 'large'), 'utf8')).toBe('the old one');
+    const again = await t.run('download', paths);
+    expect(again.outcome).toMatchObject({ status: 'succeeded' });
+    expect(again.report?.totals.bytes).toBeLessThan(large.length);
+    expect(sha256(await readFile(join(t.local, 'large')))).toBe(sha256(large));
+    expect(await readdir(t.local)).toEqual(['large']);
+  },
+);
 
 sshTest('a partial file of other content is not resumed', async () => {
   const t = await setupTransfers();
@@ -150,18 +156,21 @@ sshTest('a file that changes while it is read does not get its final name', asyn
   expect(await readdir(t.remote)).toEqual([]);
 });
 
-sshTest('a permission lost during a transfer is reported, and once it is back the rest is copied', async () => {
-  const t = await setupTransfers();
-  const running = uploadLarge(t, { ...slow, retries: 0 });
-  await half(t.remote);
-  // Also for the owner: if the suite runs as a plain user, the owner is the one who logs in.
-  await chmod(t.remote, 0o555);
-  expect((await running).outcome).toMatchObject({ status: 'failed', reason: 'permission_denied' });
-  expect(await readdir(t.remote)).not.toContain('large');
-  await chmod(t.remote, 0o777);
-  expect((await uploadLarge(t)).outcome).toMatchObject({ status: 'succeeded' });
-  expect(sha256(await readFile(join(t.remote, 'large')))).toBe(sha256(large));
-});
+sshTest(
+  'a permission lost during a transfer is reported, and once it is back the rest is copied',
+  async () => {
+    const t = await setupTransfers();
+    const running = uploadLarge(t, { ...slow, retries: 0 });
+    await half(t.remote);
+    // Also for the owner: if the suite runs as a plain user, the owner is the one who logs in.
+    await chmod(t.remote, 0o555);
+    expect((await running).outcome).toMatchObject({ status: 'failed', reason: 'permission_denied' });
+    expect(await readdir(t.remote)).not.toContain('large');
+    await chmod(t.remote, 0o777);
+    expect((await uploadLarge(t)).outcome).toMatchObject({ status: 'succeeded' });
+    expect(sha256(await readFile(join(t.remote, 'large')))).toBe(sha256(large));
+  },
+);
 
 sshTest.each(['upload', 'download'] as const)(
   'a destination that is replaced by a link during the %s does not lead elsewhere',

@@ -82,28 +82,31 @@ sshTest.each([
   expect(new Set(paths).size).toBe(paths.length);
 });
 
-sshTest('a mirror distinguishes names that differ only in invalid bytes, and deletes the right one', async () => {
-  const t = await setupTransfers();
-  const places = { local_path: `${t.local}/set`, remote_path: `${t.remote}/set` };
-  await mkdir(places.local_path);
-  for (const name of odd) await writeFile(under(t.local, `set/${name}`), name);
-  expect((await t.run('sync', places)).report?.totals).toMatchObject({ created: odd.length });
-  await writeFile(under(t.local, 'set/caf\xe9'), 'changed');
-  await t.run('download', { ...places, local_path: `${t.local}/before` });
-  await mkdir(`${t.local}/less`);
-  for (const name of odd.slice(1)) await writeFile(under(t.local, `less/${name}`), name);
-  const mirror = {
-    ...places,
-    local_path: `${t.local}/less`,
-    mode: 'mirror',
-    delete: true,
-    compare: 'checksum',
-  };
-  const { report } = await t.run('sync', mirror);
-  expect(report?.totals).toMatchObject({ created: 0, deleted: 1, failed: 0 });
-  expect(report?.rows.map(({ remotePath }) => remotePath)).toContain(`"${t.remote}/set/caf\\xe9"`);
-  expect(await treeOf(places.remote_path)).toEqual(await treeOf(`${t.local}/less`));
-});
+sshTest(
+  'a mirror distinguishes names that differ only in invalid bytes, and deletes the right one',
+  async () => {
+    const t = await setupTransfers();
+    const places = { local_path: `${t.local}/set`, remote_path: `${t.remote}/set` };
+    await mkdir(places.local_path);
+    for (const name of odd) await writeFile(under(t.local, `set/${name}`), name);
+    expect((await t.run('sync', places)).report?.totals).toMatchObject({ created: odd.length });
+    await writeFile(under(t.local, 'set/caf\xe9'), 'changed');
+    await t.run('download', { ...places, local_path: `${t.local}/before` });
+    await mkdir(`${t.local}/less`);
+    for (const name of odd.slice(1)) await writeFile(under(t.local, `less/${name}`), name);
+    const mirror = {
+      ...places,
+      local_path: `${t.local}/less`,
+      mode: 'mirror',
+      delete: true,
+      compare: 'checksum',
+    };
+    const { report } = await t.run('sync', mirror);
+    expect(report?.totals).toMatchObject({ created: 0, deleted: 1, failed: 0 });
+    expect(report?.rows.map(({ remotePath }) => remotePath)).toContain(`"${t.remote}/set/caf\\xe9"`);
+    expect(await treeOf(places.remote_path)).toEqual(await treeOf(`${t.local}/less`));
+  },
+);
 
 sshTest(
   'without SFTP such names go by the SCP protocol, and one with a line end is told as not sent',

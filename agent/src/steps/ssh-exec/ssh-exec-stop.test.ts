@@ -242,15 +242,18 @@ accountTest('a command runs after a slow login shell', async () => {
   expect(await running).toMatchObject({ status: 'succeeded' });
 });
 
-accountTest('stopping a command that its login shell has not reached is certain to have stopped it', async () => {
-  const { t, running, ranAfterAll } = await setupSlowLogin();
-  t.stop();
-  expect(await running).toMatchObject({
-    status: 'cancelled',
-    message: 'The step was stopped before its command started.',
-  });
-  expect(await ranAfterAll()).toBe(false);
-});
+accountTest(
+  'stopping a command that its login shell has not reached is certain to have stopped it',
+  async () => {
+    const { t, running, ranAfterAll } = await setupSlowLogin();
+    t.stop();
+    expect(await running).toMatchObject({
+      status: 'cancelled',
+      message: 'The step was stopped before its command started.',
+    });
+    expect(await ranAfterAll()).toBe(false);
+  },
+);
 
 accountTest('a command whose connection is lost before the login shell reaches it never began', async () => {
   const { t, running, ranAfterAll } = await setupSlowLogin();
@@ -292,17 +295,20 @@ sshTest('a command that is stopped before it starts no longer takes a place on t
   expect(await t.run({ command: 'true' })).toMatchObject({ status: 'succeeded' });
 });
 
-accountTest('a login shell that hangs does not prevent a stop of a command that survives its agent', async () => {
-  const dir = mkdtempSync(join(tmpdir(), 'opsconductor-test-'));
-  onTestFinished(() => rmSync(dir, { recursive: true }));
-  chmodSync(dir, 0o755);
-  const shell = join(dir, 'hanging-shell');
-  writeFileSync(shell, '#!/bin/sh\nexec cat >/dev/null\n', { mode: 0o755 });
-  const t = await setupExec({ account: { name: 'opsdeploy', shell } }, { reportMs: 50 });
-  const beforeStart = async () => void setImmediate(() => t.stop());
-  const running = t.run({ command: 'echo started', survive_agent_restart: true }, { beforeStart });
-  expect(await running).toMatchObject({ status: 'unknown', reason: 'cancel_unconfirmed' });
-});
+accountTest(
+  'a login shell that hangs does not prevent a stop of a command that survives its agent',
+  async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'opsconductor-test-'));
+    onTestFinished(() => rmSync(dir, { recursive: true }));
+    chmodSync(dir, 0o755);
+    const shell = join(dir, 'hanging-shell');
+    writeFileSync(shell, '#!/bin/sh\nexec cat >/dev/null\n', { mode: 0o755 });
+    const t = await setupExec({ account: { name: 'opsdeploy', shell } }, { reportMs: 50 });
+    const beforeStart = async () => void setImmediate(() => t.stop());
+    const running = t.run({ command: 'echo started', survive_agent_restart: true }, { beforeStart });
+    expect(await running).toMatchObject({ status: 'unknown', reason: 'cancel_unconfirmed' });
+  },
+);
 
 sshTest('a tree of processes that fork endlessly, within their limits, is ended completely', async () => {
   const t = await setupExec();

@@ -95,33 +95,36 @@ const patiently = { timeout: 30_000, interval: 5 };
 const chunk = 255 * 1024;
 const odd = ['plain.txt', 'with space [1] (2).txt', "it's $HOME `tick` & %PATH% !x!;,=+.txt", 'ä€𝄞 日本.txt'];
 
-winrmTest('a tree goes up and comes back unchanged, with one process and without leaving a shell', async () => {
-  const t = await setup();
-  for (const [at, name] of odd.entries()) await t.put(`tree/dir [a] ${at}/${name}`, `content of ${name}`);
-  for (const size of [0, 1, chunk - 1, chunk, chunk + 1, 600_000])
-    await t.put(`tree/sizes/${size}`, randomBytes(size));
-  await mkdir(join(t.local, 'tree/empty'));
-  const push = { local_path: `${t.local}/tree`, remote_path: 'C:\\in\\tree', create_directories: true };
-  const first = await t.run(push);
-  expect(first.outcome).toMatchObject({ status: 'succeeded' });
-  expect(first.report?.totals).toMatchObject({ created: 10, failed: 0, directories: 7 });
-  expect(first.report?.rows.map(({ remotePath }) => remotePath)).toContain(
-    'C:\\in\\tree\\dir [a] 3\\ä€𝄞 日本.txt',
-  );
-  expect(await treeOf(join(t.drive, 'in/tree'))).toEqual(await treeOf(join(t.local, 'tree')));
-  const { shells, created, requests } = await host.fixture.stats();
-  expect([shells, created]).toEqual([0, 1]);
-  expect(requests.filter((action) => action === 'Command')).toHaveLength(1);
+winrmTest(
+  'a tree goes up and comes back unchanged, with one process and without leaving a shell',
+  async () => {
+    const t = await setup();
+    for (const [at, name] of odd.entries()) await t.put(`tree/dir [a] ${at}/${name}`, `content of ${name}`);
+    for (const size of [0, 1, chunk - 1, chunk, chunk + 1, 600_000])
+      await t.put(`tree/sizes/${size}`, randomBytes(size));
+    await mkdir(join(t.local, 'tree/empty'));
+    const push = { local_path: `${t.local}/tree`, remote_path: 'C:\\in\\tree', create_directories: true };
+    const first = await t.run(push);
+    expect(first.outcome).toMatchObject({ status: 'succeeded' });
+    expect(first.report?.totals).toMatchObject({ created: 10, failed: 0, directories: 7 });
+    expect(first.report?.rows.map(({ remotePath }) => remotePath)).toContain(
+      'C:\\in\\tree\\dir [a] 3\\ä€𝄞 日本.txt',
+    );
+    expect(await treeOf(join(t.drive, 'in/tree'))).toEqual(await treeOf(join(t.local, 'tree')));
+    const { shells, created, requests } = await host.fixture.stats();
+    expect([shells, created]).toEqual([0, 1]);
+    expect(requests.filter((action) => action === 'Command')).toHaveLength(1);
 
-  const again = await t.run(push);
-  expect(again.report?.totals).toMatchObject({ created: 0, changed: 0, unchanged: 10, bytes: 0 });
+    const again = await t.run(push);
+    expect(again.report?.totals).toMatchObject({ created: 0, changed: 0, unchanged: 10, bytes: 0 });
 
-  const pull = { direction: 'pull', remote_path: 'c:/IN/tree', local_path: `${t.local}/back` } as const;
-  expect((await t.run(pull)).outcome).toMatchObject({ status: 'succeeded' });
-  expect(await treeOf(join(t.local, 'back'))).toEqual(await treeOf(join(t.local, 'tree')));
-  // The second and third copies found warm connections.
-  expect((await host.fixture.stats()).handshakes).toBe(2);
-});
+    const pull = { direction: 'pull', remote_path: 'c:/IN/tree', local_path: `${t.local}/back` } as const;
+    expect((await t.run(pull)).outcome).toMatchObject({ status: 'succeeded' });
+    expect(await treeOf(join(t.local, 'back'))).toEqual(await treeOf(join(t.local, 'tree')));
+    // The second and third copies found warm connections.
+    expect((await host.fixture.stats()).handshakes).toBe(2);
+  },
+);
 
 winrmTest('a large file takes few messages, and an incomplete file never has its name', async () => {
   const t = await setup();

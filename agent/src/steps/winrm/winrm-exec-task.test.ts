@@ -189,28 +189,34 @@ winrmTest.for([true, false])(
   },
 );
 
-winrmTest('a script is not reported as not started if the reply that told of its start was lost', async () => {
-  const t = setup();
-  writeFileSync(join(host.fixture.dir, 'locked'), '');
-  await host.fixture.mishap({ action: 'Receive', moment: 'after', what: 'drop' });
-  expect(await t.run({ command: sh('sleep 0.3; echo once; exit 4') })).toMatchObject({
-    status: 'failed',
-    reason: 'exit_code',
-    exitCode: 4,
-  });
-  expect(t.sink.stdout).toBe('once\n');
-  await t.remove();
-});
+winrmTest(
+  'a script is not reported as not started if the reply that told of its start was lost',
+  async () => {
+    const t = setup();
+    writeFileSync(join(host.fixture.dir, 'locked'), '');
+    await host.fixture.mishap({ action: 'Receive', moment: 'after', what: 'drop' });
+    expect(await t.run({ command: sh('sleep 0.3; echo once; exit 4') })).toMatchObject({
+      status: 'failed',
+      reason: 'exit_code',
+      exitCode: 4,
+    });
+    expect(t.sink.stdout).toBe('once\n');
+    await t.remove();
+  },
+);
 
-winrmTest('a poll that is lost while the host is about to start the script does not prevent the start', async () => {
-  const t = setup();
-  await host.fixture.mishap({ action: 'Receive', what: 'drop' });
-  expect(await t.run({ command: sh('echo here') })).toMatchObject({ status: 'succeeded' });
-  expect(t.sink.stdout).toBe('here\n');
-  const { requests } = await host.fixture.stats();
-  expect(requests.filter((action) => action === 'Command')).toHaveLength(1);
-  await t.remove();
-});
+winrmTest(
+  'a poll that is lost while the host is about to start the script does not prevent the start',
+  async () => {
+    const t = setup();
+    await host.fixture.mishap({ action: 'Receive', what: 'drop' });
+    expect(await t.run({ command: sh('echo here') })).toMatchObject({ status: 'succeeded' });
+    expect(t.sink.stdout).toBe('here\n');
+    const { requests } = await host.fixture.stats();
+    expect(requests.filter((action) => action === 'Command')).toHaveLength(1);
+    await t.remove();
+  },
+);
 
 winrmTest('an account whose password was changed meanwhile is not locked out by retries', async () => {
   const t = setup();
@@ -322,14 +328,11 @@ async function stopWhileItBegins(t: ReturnType<typeof setup>, before = async () 
   return await running;
 }
 
-winrmTest(
-  'a stop before the script has started leaves nothing that would start it',
-  async () => {
-    const t = setup();
-    expect(await stopWhileItBegins(t)).toMatchObject({ status: 'cancelled', reason: 'cancelled' });
-    expect(host.fixture.tasks).toEqual([]);
-  },
-);
+winrmTest('a stop before the script has started leaves nothing that would start it', async () => {
+  const t = setup();
+  expect(await stopWhileItBegins(t)).toMatchObject({ status: 'cancelled', reason: 'cancelled' });
+  expect(host.fixture.tasks).toEqual([]);
+});
 
 winrmTest('a stop is not confirmed if the script may still start after it', async () => {
   const t = setup();
@@ -358,27 +361,30 @@ winrmTest('a stop that finds no process of the task is not confirmed', async () 
   await t.remove();
 });
 
-winrmTest('a task is stopped, but not confirmed to be, if the host names no owner of its process', async () => {
-  const t = setup({ runAs: worker });
-  const noOwner = join(host.fixture.dir, 'no-owner');
-  const held = join(host.fixture.dir, 'held-open');
-  const command = sh(`mkfifo ${held}; exec 3<>${held}; echo ready; sleep 1000`);
-  const running = t.step.execute({ command, run_as_credential: 'worker' }, t.context);
-  await t.sink.seen(/ready/);
-  const ofScript = await open(held);
-  writeFileSync(noOwner, '');
-  onTestFinished(() => rmSync(noOwner));
-  t.stop();
-  expect(await running).toMatchObject({
-    status: 'unknown',
-    reason: 'cancel_unconfirmed',
-    message: expect.stringContaining('Its process was not found'),
-  });
-  // The pipe ends once no process of the script holds it.
-  expect(await ofScript.readFile('utf8')).toBe('');
-  await ofScript.close();
-  await t.remove();
-});
+winrmTest(
+  'a task is stopped, but not confirmed to be, if the host names no owner of its process',
+  async () => {
+    const t = setup({ runAs: worker });
+    const noOwner = join(host.fixture.dir, 'no-owner');
+    const held = join(host.fixture.dir, 'held-open');
+    const command = sh(`mkfifo ${held}; exec 3<>${held}; echo ready; sleep 1000`);
+    const running = t.step.execute({ command, run_as_credential: 'worker' }, t.context);
+    await t.sink.seen(/ready/);
+    const ofScript = await open(held);
+    writeFileSync(noOwner, '');
+    onTestFinished(() => rmSync(noOwner));
+    t.stop();
+    expect(await running).toMatchObject({
+      status: 'unknown',
+      reason: 'cancel_unconfirmed',
+      message: expect.stringContaining('Its process was not found'),
+    });
+    // The pipe ends once no process of the script holds it.
+    expect(await ofScript.readFile('utf8')).toBe('');
+    await ofScript.close();
+    await t.remove();
+  },
+);
 
 winrmTest('a stopped batch file leaves neither itself nor its input on the host', async () => {
   const t = setup();
@@ -425,20 +431,17 @@ winrmTest(
   },
 );
 
-winrmTest(
-  'the programs of tasks are valid PowerShell 5.1, and fit a command line of cmd.exe',
-  async () => {
-    for (const program of [taskProgram, taskSupervisor]) {
-      expect(await isSoundPowershell(program)).toBe(true);
-      expect(program).not.toMatch(/\?\?|\?\.|&&|\|\||\s\?\s|-Parallel/);
-    }
-    // In this order, as in the stand-in: stopping the task may end its process, and it is stopped even if the look-up
-    // fails.
-    expect(taskProgram).toMatch(
-      /\$id = \$null\n {2}try \{ \$id = OpsProcess \} catch \{ \}\n.*\.Stop\(0\).*\n {2}\$left = OpsProcess/,
-    );
-    const folder =
-      'C:\\Windows\\Temp\\OpsConductor-00000000-0000-0000-0000-000000000000.1234567.12.0123456789abcdef';
-    expect(powershellText('powershell').length + 3 * folder.length + 60).toBeLessThan(8_191);
-  },
-);
+winrmTest('the programs of tasks are valid PowerShell 5.1, and fit a command line of cmd.exe', async () => {
+  for (const program of [taskProgram, taskSupervisor]) {
+    expect(await isSoundPowershell(program)).toBe(true);
+    expect(program).not.toMatch(/\?\?|\?\.|&&|\|\||\s\?\s|-Parallel/);
+  }
+  // In this order, as in the stand-in: stopping the task may end its process, and it is stopped even if the look-up
+  // fails.
+  expect(taskProgram).toMatch(
+    /\$id = \$null\n {2}try \{ \$id = OpsProcess \} catch \{ \}\n.*\.Stop\(0\).*\n {2}\$left = OpsProcess/,
+  );
+  const folder =
+    'C:\\Windows\\Temp\\OpsConductor-00000000-0000-0000-0000-000000000000.1234567.12.0123456789abcdef';
+  expect(powershellText('powershell').length + 3 * folder.length + 60).toBeLessThan(8_191);
+});

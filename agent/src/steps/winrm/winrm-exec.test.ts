@@ -165,24 +165,27 @@ winrmTest.for(['cancelled', 'timed_out', 'output_limit'] as const)(
   },
 );
 
-winrmTest('a stopped step says that processes others started for it may still be running, as they are', async () => {
-  const t = setup();
-  const file = join(host.fixture.dir, 'others-pid');
-  // Out of the shell's reach, like a process that a Windows service starts.
-  const other = `setsid sh -c 'echo $$ >${file}; exec sleep 1000' </dev/null >/dev/null 2>&1 &`;
-  const running = t.run({
-    command: sh(`${other} while [ ! -s ${file} ]; do sleep 0.02; done; echo ready; sleep 1000`),
-  });
-  await t.sink.seen(/ready/);
-  t.stop();
-  const { message } = await running;
-  const pid = Number(readFileSync(file, 'utf8'));
-  expect(() => process.kill(pid, 0)).not.toThrow();
-  process.kill(pid);
-  expect(message).toMatch(
-    /ended, with its shell\. What it had others start \(services, .*\) may still be running\./,
-  );
-});
+winrmTest(
+  'a stopped step says that processes others started for it may still be running, as they are',
+  async () => {
+    const t = setup();
+    const file = join(host.fixture.dir, 'others-pid');
+    // Out of the shell's reach, like a process that a Windows service starts.
+    const other = `setsid sh -c 'echo $$ >${file}; exec sleep 1000' </dev/null >/dev/null 2>&1 &`;
+    const running = t.run({
+      command: sh(`${other} while [ ! -s ${file} ]; do sleep 0.02; done; echo ready; sleep 1000`),
+    });
+    await t.sink.seen(/ready/);
+    t.stop();
+    const { message } = await running;
+    const pid = Number(readFileSync(file, 'utf8'));
+    expect(() => process.kill(pid, 0)).not.toThrow();
+    process.kill(pid);
+    expect(message).toMatch(
+      /ended, with its shell\. What it had others start \(services, .*\) may still be running\./,
+    );
+  },
+);
 
 winrmTest('a stopped batch file leaves neither itself nor its input on the host', async () => {
   const t = setup();
