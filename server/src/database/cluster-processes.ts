@@ -1,6 +1,7 @@
-// Which processes use a cluster. A postmaster that was killed leaves backends which run on and commit. Linux tells
-// by their working folder's inode, so that a copy of the folder or the same path in a container is never mistaken;
-// where that can't be read, the process title (it carries the cluster's name) or the -D argument decides.
+// Finds the processes that use a cluster. A postmaster that was killed leaves backends behind, which keep running and
+// committing. On Linux the inode of their working folder identifies them, so that a copy of the folder, or the same
+// path in a container, is never mistaken for it. If that can't be read, the process title (it contains the cluster's
+// name) or the -D argument decides.
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
@@ -17,7 +18,7 @@ const killGraceMs = 10_000;
 
 export interface Cluster {
   directory: string;
-  /** Marks its processes in the process list. It depends on the path, so that a copy has another one. */
+  /** Marks its processes in the process list. It depends on the path, so that a copy has a different one. */
   name: string;
 }
 
@@ -37,7 +38,7 @@ async function listFromProc(cluster: Cluster): Promise<number[]> {
     pids.map(async (pid) => {
       const command = await readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '');
       if (!isPostgres(command)) return false;
-      // Refused to root in a container without SYS_PTRACE.
+      // Root is refused this in a container without SYS_PTRACE.
       const folder = await stat(`/proc/${pid}/cwd`).catch(() => undefined);
       if (folder !== undefined) return folder.dev === own.dev && folder.ino === own.ino;
       return namesCluster(command.replaceAll('\0', ' '), cluster);
@@ -63,7 +64,7 @@ function namesCluster(command: string, cluster: Cluster): boolean {
   return command.startsWith(`postgres: ${cluster.name}: `) || command.includes(` -D ${cluster.directory} `);
 }
 
-/** Whether a process id is in use, if only by a zombie. */
+/** Whether a process id is in use, even if only by a zombie. */
 export function processExists(pid: number): boolean {
   try {
     process.kill(pid, 0);
@@ -73,14 +74,14 @@ export function processExists(pid: number): boolean {
   }
 }
 
-/** Whether a process runs. A zombie doesn't: nobody may be there to reap a postmaster that we only adopted. */
+/** Whether a process is running. A zombie isn't: nobody may be there to reap a postmaster that we only adopted. */
 export async function isRunning(pid: number): Promise<boolean> {
   if (process.platform !== 'linux' || !processExists(pid)) return processExists(pid);
   const status = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '');
   return status !== '' && status.charAt(status.lastIndexOf(')') + 2) !== 'Z';
 }
 
-/** Resolves with true when none of them runs any more, with false when time is up. */
+/** Resolves to true when none of them is running any more, or to false when the time is up. */
 export async function waitUntilGone(pids: number[], timeoutMs: number): Promise<boolean> {
   for (const deadline = performance.now() + timeoutMs; ; await delay(pollMs)) {
     const running = await Promise.all(pids.map(isRunning));

@@ -9,13 +9,16 @@ export const serverRole = 'opsconductor';
 export const databaseName = 'opsconductor';
 
 export interface Credentials {
-  /** False until the cluster that these open is whole. */
+  /** False until the cluster that these open is complete. */
   initialized: boolean;
   adminPassword: string;
   password: string;
 }
 
-/** The secrets of the cluster, in a file of mode 0600. Refuses when only one of cluster and secrets is there. */
+/**
+ * Loads the secrets of the cluster, or creates them, in a file of mode 0600. Throws if only one of cluster and secrets
+ * exists.
+ */
 export async function loadCredentials(dataDirectory: string, clusterExists: boolean): Promise<Credentials> {
   const path = join(dataDirectory, 'credentials.json');
   const found = await read(path);

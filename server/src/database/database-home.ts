@@ -1,5 +1,5 @@
-// Where the cluster lives. It is the data directory itself, unless postgres runs under an account that
-// can't get there; then it is a folder of its own, and a pointer file in the data directory leads to it.
+// Where the cluster lives. That is the data directory itself, unless postgres runs under an account that can't get
+// there. Then it is a separate folder, and a pointer file in the data directory leads to it.
 import { randomBytes } from 'node:crypto';
 import { readFile, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,23 +9,23 @@ import { EmbeddedPostgresError, isErrno, useDatabaseUrl } from './embedded-postg
 import { type Account, canTraverse, chooseAccount } from './postgres-account.ts';
 
 export interface DatabaseHome {
-  /** The real path of the folder that the caller named: credentials and the pointer file. */
+  /** The real path of the folder that the caller named; it has the credentials and the pointer file. */
   dataDirectory: string;
   /** The folder of the cluster, the lock, the settings and the log. */
   home: string;
   cluster: string;
-  /** Where binaries are copied to if they can't be run in place. */
+  /** Where binaries are copied if they can't be run in place. */
   binariesFolder: string;
   account: Account | undefined;
 }
 
-/** Root's place for what a dropped account must reach. Not a temporary folder: those get cleaned. */
+/** Where root puts what an unprivileged account must reach. Not a temporary folder, because those are cleaned up. */
 export const systemFolder = '/var/lib/opsconductor-postgresql';
 
 const otherDataDirectory =
   'Choose another data directory with --data, or give this user the right to write there.';
 
-/** Makes the data directory where it is missing, so that another account may pass through. Returns its real path. */
+/** Makes the data directory if it is missing, so that another account may pass through it. Returns its real path. */
 export async function makeDataDirectory(path: string): Promise<string> {
   await makeFolder(path, 0o711, otherDataDirectory);
   try {
@@ -38,7 +38,7 @@ export async function makeDataDirectory(path: string): Promise<string> {
   }
 }
 
-/** Call it under the lock of the data directory: it decides once where the database is placed. */
+/** Call it under the lock of the data directory: it decides, once, where the database is placed. */
 export async function findDatabaseHome(
   dataDirectory: string,
   options: { systemFolder: string; log: (message: string) => void },

@@ -3,8 +3,8 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /**
- * Replaces a file so that after a crash either the old or the new content is there, whole.
- * `mode` is set exactly, whatever the umask. The final path is never followed as a symlink.
+ * Replaces a file so that after a crash either the old or the new content is there, complete. `mode` is set exactly,
+ * whatever the umask. The final path is never followed as a symlink.
  */
 export async function writeFileDurably(path: string, data: string | Buffer, mode: number): Promise<void> {
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;

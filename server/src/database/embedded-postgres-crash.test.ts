@@ -9,7 +9,7 @@ import { setup, startServerProcess } from './testing/setup.ts';
 
 const run = promisify(execFile);
 
-/** Inserts numbers one by one, each its own commit, and remembers those that the server acknowledged. */
+/** Inserts numbers one by one, each with its own commit, and remembers those that the server acknowledged. */
 class Writer {
   readonly acknowledged: number[] = [];
   readonly #sql: Sql;
@@ -54,7 +54,7 @@ test('a postmaster killed in mid insert comes back on the same port with every a
   expect(t.messages.join('\n')).toMatch(/ended unexpectedly: signal SIGKILL\n(.*\n)*.*runs again on port/);
 });
 
-test('a postmaster killed seven times in a row, each time once it is ready, comes back each time with every commit', async () => {
+test('a postmaster killed seven times in a row, each time it is ready, comes back each time with every commit', async () => {
   const t = await setup({ begun: true });
   const database = await t.start({ supervisorParts: { pause: async () => {} } });
   const sql = t.connect(database.url);
@@ -67,7 +67,7 @@ test('a postmaster killed seven times in a row, each time once it is ready, come
   for (let kills = 0; kills < 7; kills += 1) {
     const { pid } = database;
     process.kill(pid, 'SIGKILL');
-    // A process of the killed one may answer for a moment.
+    // A process of the killed postmaster may still answer for a moment.
     while (database.pid === pid && !isGone)
       await Promise.race([writer.until(writer.acknowledged.length + 1), database.exited]);
   }
@@ -89,7 +89,7 @@ test('a postmaster whose server process was killed is adopted, then watched like
   const writer = new Writer(t.connect(database.url));
   await writer.until(100);
   process.kill(database.pid, 'SIGKILL');
-  // A process of the killed one may answer for a moment.
+  // A process of the killed postmaster may still answer for a moment.
   while (database.pid === killed.pid) await writer.until(writer.acknowledged.length + 1);
   await writer.until(writer.acknowledged.length + 100);
   expect(await writer.missing()).toEqual([]);
@@ -103,7 +103,7 @@ test('a backend that outlived its postmaster commits no more once a new one star
   const killed = await startServerProcess({ dataDir: t.dataDir });
   const sql = t.connect(killed.url);
   await sql`CREATE TABLE numbers (number integer)`;
-  // It never waits for the client, so that it doesn't notice that its postmaster is gone.
+  // It never waits for the client, so it doesn't notice that its postmaster is gone.
   const loop = sql`DO $$ BEGIN LOOP INSERT INTO numbers VALUES (1); COMMIT; END LOOP; END $$`.catch(() => {});
   const watch = t.connect(killed.url);
   while ((await watch`SELECT FROM numbers LIMIT 1`).length === 0);
@@ -141,7 +141,7 @@ test('starting a copy of a data directory leaves the running original alone', as
   expect(t.messages.join('\n')).not.toMatch(/outlived|unexpectedly/);
 });
 
-test('restarts in vain end with the reason instead of going on for ever', async () => {
+test('failing restarts end with the reason instead of going on forever', async () => {
   const t = await setup({ begun: true });
   const database = await t.start();
   await rm(join(t.dataDir, 'cluster', 'global'), { recursive: true });

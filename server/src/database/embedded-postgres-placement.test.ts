@@ -1,4 +1,4 @@
-// Who runs postgres, and from where: as root and as a plain user, under homes that others can't enter.
+// Which account runs postgres, and from where: as root and as a plain user, under homes that others can't enter.
 import { execFile } from 'node:child_process';
 import { chmod, chown, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ const run = promisify(execFile);
 const root = process.getuid?.() === 0;
 const plainUser = root ? { uid: 65534, gid: 65534 } : {};
 
-/** A user's home of mode 0700, which holds the package as npm unpacks it. */
+/** A user's home of mode 0700 that holds the package as npm unpacks it. */
 async function makeHome(folder: string, owner: { uid?: number; gid?: number } = {}) {
   const home = join(folder, 'home');
   await mkdir(home, { mode: 0o700 });
@@ -23,7 +23,7 @@ async function makeHome(folder: string, owner: { uid?: number; gid?: number } = 
 test('a plain user keeps everything under a home of mode 0700, restarts and adopts', async () => {
   const t = await setup();
   const { home, packageFolder, dataDir } = await makeHome(t.folder, plainUser);
-  // Next to the home, since esbuild writes it as whoever runs the test.
+  // Next to the home, because esbuild writes it as the user who runs the test.
   const bundle = await bundleServerProcess(join(t.folder, 'server-process.mjs'));
   const as = { ...plainUser, bundle };
 
@@ -86,7 +86,7 @@ describe.runIf(root)('as root', () => {
     }
   });
 
-  test("a database that a plain user made goes on under that user's id", async () => {
+  test("a database that a plain user made keeps running under that user's id", async () => {
     const t = await setup();
     const { packageFolder, dataDir } = await makeHome(t.folder, plainUser);
     const bundle = await bundleServerProcess(join(t.folder, 'server-process.mjs'));
@@ -98,13 +98,13 @@ describe.runIf(root)('as root', () => {
     expect((await stat(`/proc/${second.pid}`)).uid).toBe(plainUser.uid);
   });
 
-  test('what root has started and stopped its own user starts again, and is told of a file that it may not open', async () => {
+  test('after root has started and stopped the database, its own user can start it, and is told if it may not open a file', async () => {
     const t = await setup();
     const { packageFolder, dataDir } = await makeHome(t.folder, plainUser);
     const bundle = await bundleServerProcess(join(t.folder, 'server-process.mjs'));
     const startAsUser = () => startServerProcess({ dataDir, packageFolder }, { ...plainUser, bundle });
     await (await startAsUser()).kill('SIGTERM');
-    // As in a copy that was made without it.
+    // As in a copy that was made without the log.
     await rm(join(dataDir, 'postgres.log'));
 
     await (await t.start({ dataDir, packageFolder })).stop();

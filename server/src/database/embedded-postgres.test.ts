@@ -7,7 +7,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { pickFreePort } from './postmaster.ts';
 import { setup, startServerProcess } from './testing/setup.ts';
 
-test('a cold start creates the database and tells what it does', async () => {
+test('a cold start creates the database and says what it does', async () => {
   const t = await setup();
   const database = await t.start();
 
@@ -67,7 +67,7 @@ test("an operator's tuning wins over the defaults, but opens no other address", 
   expect(row).toEqual({ memory: '9MB', addresses: '127.0.0.1' });
 });
 
-test('a port that was taken in between is given up for another one', async () => {
+test('a port that was taken meanwhile is replaced by another one', async () => {
   const t = await setup({ begun: true });
   const other = createServer().listen(0, '127.0.0.1');
   await once(other, 'listening');
@@ -96,7 +96,7 @@ test.each([
 ])('a postmaster.pid that %s does not hinder the start', async (_, content) => {
   const t = await setup({ begun: true });
   const { uid, gid } = await stat(join(t.dataDir, 'cluster'));
-  // Of the same user, or else postgres itself sees that this can't be a postmaster of the cluster.
+  // Runs as the same user; otherwise postgres itself would see that this can't be a postmaster of the cluster.
   const bystander = spawn('cat', { uid, gid, stdio: ['pipe', 'ignore', 'ignore'] });
   onTestFinished(() => void bystander.kill());
   await once(bystander, 'spawn');
@@ -139,7 +139,7 @@ test('a database that is missing is not replaced by an empty one', async () => {
   await t.start();
 });
 
-test('a creation that was cut short is begun again', async () => {
+test('an interrupted creation is repeated', async () => {
   const t = await setup();
   await expect(t.start({ settings: { shared_buffers: 'plenty' } })).rejects.toThrow();
   const path = join(t.dataDir, 'credentials.json');

@@ -25,35 +25,39 @@ import { takeServerLock } from './server-lock.ts';
 const maxPorts = 5;
 
 export interface EmbeddedPostgresOptions {
-  /** Created if missing. Secrets are in it, and the database unless its account can't get there. */
+  /** Created if missing. It holds the secrets, and also the database unless the database's account can't get there. */
   dataDir: string;
-  /** Told what is done, in a person's words. */
+  /** Is told what is being done, in words for a person. */
   log: (message: string) => void;
   /** PostgreSQL settings on top of the defaults. */
   settings?: Record<string, string>;
   pickPort?: () => Promise<number>;
-  /** Where root places what an unprivileged account must reach. */
+  /** Where root puts what an unprivileged account must reach. */
   systemFolder?: string;
   packageFolder?: string;
-  /** What its supervisor works with; others in tests only. */
+  /** Dependencies of the supervisor; tests replace them. */
   supervisorParts?: Partial<SupervisorParts>;
 }
 
 export interface EmbeddedPostgres {
-  /** Of the server's own role, who owns the database and is no superuser. It stays the same over restarts by us. */
+  /**
+   * URL for the server's own role, which owns the database and is no superuser. It stays the same when we restart
+   * PostgreSQL.
+   */
   readonly url: string;
   /** Whether a postmaster was found running, left by a server process that was killed. */
   readonly adopted: boolean;
   readonly pid: number;
-  /** Resolves when the database is gone for good: after stop(), or after restarts in vain (`expected` is false). */
+  /** Resolves when the database is permanently gone: after stop(), or after failing restarts (`expected` is false). */
   readonly exited: Promise<PostgresExit>;
   /** Fast shutdown; open connections are cut. Close pools first. */
   stop(): Promise<void>;
 }
 
 /**
- * Starts the embedded PostgreSQL on a data directory, or adopts the one that runs there, and keeps it running.
- * Throws {@link EmbeddedPostgresError} with a message for the operator where it can't.
+ * Starts the embedded PostgreSQL on a data directory, or adopts the one that is running there, and keeps it running.
+ *
+ * @throws {EmbeddedPostgresError} with a message for the operator.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { log } = options;
@@ -174,7 +178,7 @@ async function adoptOrStart(
   return { postmaster, adopted: false };
 }
 
-/** A port is picked at every start: a remembered one is taken sooner or later. */
+/** A port is picked at every start, because a remembered one would sooner or later be taken. */
 async function startOnFreePort(
   context: PostmasterContext,
   pickPort: () => Promise<number>,

@@ -1,18 +1,19 @@
-// Root may run a command on the database of a server that is not root: it leaves nothing there which that one can't open.
+// Root may run a command on the database of a server that is not root. It must leave no file there that the server
+// can't open.
 import { type FileHandle, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { EmbeddedPostgresError } from './embedded-postgres-error.ts';
 import { isRoot } from './postgres-account.ts';
 
-/** Gives a file that was just made to whom its folder belongs. */
+/** Gives a file that was just made to the owner of its folder. */
 export async function giveToFolderOwner(file: FileHandle, path: string): Promise<void> {
   if (!isRoot()) return;
   const { uid, gid } = await stat(dirname(path));
-  // Root of a container may not be allowed to; then it stays as it was made.
+  // Root in a container may not be allowed to do this; then the file stays as it was made.
   if (uid !== 0) await file.chown(uid, gid).catch(() => {});
 }
 
-/** What to say of a file that this process may not open. */
+/** Returns the error for a file that this process may not open. */
 export async function notOurs(path: string, cause: unknown): Promise<EmbeddedPostgresError> {
   const own = process.getuid?.();
   const owner = await stat(path).then(

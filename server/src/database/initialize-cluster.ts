@@ -10,7 +10,7 @@ import { type PostgresBinaries, postgresEnvironment } from './postgres-binaries.
 
 const run = promisify(execFile);
 
-/** Runs initdb beside the final place and renames, so that a cluster which is there is whole. */
+/** Runs initdb next to the final place and renames the result, so that a cluster that exists is complete. */
 export async function initializeCluster(
   place: DatabaseHome,
   binaries: PostgresBinaries,

@@ -1,4 +1,4 @@
-// postgres refuses to run as root, so root drops to an account that is there already; it creates none.
+// postgres refuses to run as root, so root drops to an existing account; it never creates one.
 import { execFile } from 'node:child_process';
 import { stat } from 'node:fs/promises';
 import { userInfo } from 'node:os';
@@ -20,8 +20,8 @@ export function isRoot(): boolean {
 }
 
 /**
- * The account that postgres runs under: undefined means this process's own. A cluster that exists
- * keeps its owner, or a `postgres` account that was installed later would lock us out of our data.
+ * Returns the account that postgres runs under; `undefined` means that of this process. An existing cluster keeps its
+ * owner; otherwise a `postgres` account that is installed later would lock us out of our data.
  */
 export async function chooseAccount(clusterDirectory: string | undefined): Promise<Account | undefined> {
   const owner = clusterDirectory === undefined ? undefined : await ownerOf(clusterDirectory);
@@ -55,7 +55,9 @@ async function ownerOf(path: string): Promise<Account | undefined> {
   }
 }
 
-/** initdb looks its own user up by id and fails without an entry, as under a container's random user id. */
+/**
+ * initdb looks up its own user by id and fails if there is no entry, for example under a container's random user id.
+ */
 function requireUserEntry(): void {
   try {
     userInfo();
@@ -71,10 +73,10 @@ async function findDropAccount(): Promise<Account> {
   for (const name of candidates) {
     try {
       const [uid, gid] = await Promise.all([run('id', ['-u', name]), run('id', ['-g', name])]);
-      // macOS prints nobody's -2 as 4294967294; the coercion makes it an int32 again, which spawn wants.
+      // macOS prints the -2 of nobody as 4294967294; `| 0` makes it the int32 that spawn needs.
       return { uid: Number(uid.stdout) | 0, gid: Number(gid.stdout) | 0 };
     } catch {
-      // This account is not on this system.
+      // This account does not exist here.
     }
   }
   throw new EmbeddedPostgresError(
@@ -83,7 +85,7 @@ async function findDropAccount(): Promise<Account> {
   );
 }
 
-/** Whether the account (with no supplementary groups, as spawn drops them) may pass through every folder of a path. */
+/** Whether the account may pass through every folder of a path, without supplementary groups, which spawn drops. */
 export async function canTraverse(directory: string, account: Account): Promise<boolean> {
   for (let path = directory; ; path = dirname(path)) {
     const { mode, uid, gid } = await stat(path);

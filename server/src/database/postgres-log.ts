@@ -7,7 +7,7 @@ import { giveToFolderOwner, notOurs } from './folder-owner.ts';
 const maxBytes = 16 * 1024 * 1024;
 const tailBytes = 4096;
 
-/** What PostgreSQL writes to its standard error, in a file so that it outlives this process. */
+/** What PostgreSQL writes to its standard error; in a file, so that it outlives this process. */
 export class PostgresLog {
   readonly path: string;
 
@@ -37,7 +37,7 @@ export class PostgresLog {
     );
   }
 
-  /** The end of what was written since a size. */
+  /** Returns the end of what was written since the file had the given size. */
   async tail(since: number): Promise<string> {
     const size = await this.size();
     const from = Math.max(since > size ? 0 : since, size - tailBytes);
@@ -50,7 +50,10 @@ export class PostgresLog {
     }
   }
 
-  /** Keeps the file and one older one bounded. The writer appends, so the file may be cut under it. No link is followed: root may run this. */
+  /**
+   * Bounds the size of the file and of one older file. The writer appends, so the file may be truncated under it. No
+   * link is followed, because root may run this.
+   */
   async trim(): Promise<void> {
     if ((await this.size()) < maxBytes) return;
     const file = await open(this.path, constants.O_RDWR | constants.O_NOFOLLOW);

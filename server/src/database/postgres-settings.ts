@@ -1,13 +1,14 @@
-// What every start sets. It is written anew each time; an operator's own lines go to tuning.conf beside it, which wins.
+// The settings of every start. The file is rewritten each time; an operator's own lines go to tuning.conf next to it,
+// which wins.
 
-/** Settings that hold whatever tuning.conf says: they are given on the command line. */
+/** Settings that apply whatever tuning.conf says, because they are given on the command line. */
 export function fixedSettings(port: number, clusterName: string): Record<string, string> {
   return {
     port: String(port),
     listen_addresses: '127.0.0.1',
     unix_socket_directories: '',
     cluster_name: clusterName,
-    // A failed statement's text can hold what a user typed; the server logs its own errors without it.
+    // A failed statement's text can contain what a user typed; the server logs its own errors without it.
     log_min_error_statement: 'panic',
   };
 }
@@ -16,7 +17,8 @@ const defaults: Record<string, string> = {
   max_connections: '100',
   shared_buffers: '128MB',
   max_locks_per_transaction: '128',
-  // One row per output chunk of up to 256 KiB: a small WAL would make streamed output a row of checkpoints.
+  // Each output chunk of up to 256 KiB is a row: with a small WAL, streamed output would cause one checkpoint after
+  // another.
   wal_buffers: '16MB',
   max_wal_size: '2GB',
   min_wal_size: '256MB',
@@ -24,11 +26,11 @@ const defaults: Record<string, string> = {
   fsync: 'on',
   synchronous_commit: 'on',
   full_page_writes: 'on',
-  // An open transaction holds back vacuum, and the queue's claims then wade through dead rows.
+  // An open transaction holds back vacuum, and then the queue's claims have to read through dead rows.
   idle_in_transaction_session_timeout: '60s',
   autovacuum_naptime: '15s',
-  // Short statements only: planning for parallel workers or JIT costs more than it brings, and a
-  // container's /dev/shm of 64 MB is too small for parallel workers.
+  // Our statements are short: planning for parallel workers or JIT costs more than it gains, and a container's /dev/shm
+  // of 64 MB is too small for parallel workers.
   max_parallel_workers_per_gather: '0',
   jit: 'off',
   max_logical_replication_workers: '0',

@@ -4,7 +4,7 @@ import type { Postmaster, PostmasterContext } from './postmaster.ts';
 
 const lost: Postmaster = { pid: 1, port: 5, ended: Promise.resolve('signal SIGABRT') };
 
-/** A postmaster that has ended, and comes back at the starts of these numbers alone, to end again. */
+/** Supervises a postmaster that has ended. Only the starts with these numbers succeed, and each of those ends again. */
 function supervise({
   comesBack,
   freeBytes = () => 1024 ** 3,
@@ -41,9 +41,9 @@ function supervise({
   return { supervisor, messages, pauses, starts: () => starts };
 }
 
-test('a postmaster that ends for want of room on its disk is started again once there is some', async () => {
+test('a postmaster that ends because its disk is full is started again once there is room', async () => {
   let looks = 0;
-  // Longer than it would be tried for, were something else wrong.
+  // Longer than restarts would be tried for any other reason.
   const t = supervise({
     comesBack: (start) => start === 2,
     freeBytes: () => {
@@ -62,7 +62,7 @@ test('a postmaster that ends for want of room on its disk is started again once 
 test('a postmaster that fills its disk again and again is not given up', async () => {
   let looks = 0;
   const t = supervise({
-    // Some room is made after each time that it has ended for want of it, twenty times.
+    // After each of the twenty times that it ends because the disk is full, some room is made.
     comesBack: (start) => start <= 20,
     freeBytes: () => {
       looks += 1;
@@ -78,7 +78,7 @@ test('a postmaster that becomes ready each time is started again however often i
   onTestFinished(() => warned.mockRestore());
   const t = supervise({ comesBack: (start) => start <= 30 });
   await t.supervisor.exited;
-  // Nothing is left behind of each life.
+  // No life leaves a listener behind.
   expect(warned).not.toHaveBeenCalled();
   expect(t.starts()).toBe(36);
   expect(t.pauses.slice(0, 8)).toEqual([0, 200, 500, 1_000, 2_000, 5_000, 5_000, 5_000]);
@@ -94,7 +94,7 @@ test('a postmaster that ends after a minute or more is started again at once', a
   expect(t.pauses.slice(0, 11)).toEqual(Array.from({ length: 11 }, () => 0));
 });
 
-test('a postmaster that does not come back with room on its disk is given up', async () => {
+test('a postmaster that does not come back although its disk has room is given up', async () => {
   const t = supervise({ comesBack: () => false });
   expect(await t.supervisor.exited).toEqual({ expected: false, reason: 'it ends at once' });
   expect(t.starts()).toBe(6);

@@ -2,16 +2,16 @@ import { statfs } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Postmaster, type PostmasterContext, startPostmaster, stopPostmaster } from './postmaster.ts';
 
-/** Before each start, by how many starts and short lives went before it. */
+/** Pause before each start, by how many failed starts and short lives preceded it. */
 const backoffMs = [0, 200, 500, 1_000, 2_000, 5_000];
-/** One that does not become ready so often in a row will not. One that was ready and ends is started for ever. */
+/** After this many failed starts in a row it is given up. One that was ready and ends is restarted without limit. */
 const maxVainStarts = 6;
 /** A postmaster that ran this long was healthy: the next one is started at once. */
 const healthyAfterMs = 60_000;
-/** A pause that a person would notice. */
+/** A pause from this length on is reported, because a person would notice it. */
 const toldFromMs = 1_000;
 const trimEveryMs = 60_000;
-/** A start replays the write-ahead log and needs a new segment of it, of 16 MiB. */
+/** A start replays the write-ahead log and needs a new segment for it, of 16 MiB. */
 const minFreeBytes = 32 * 1024 * 1024;
 const lookForRoomMs = 5_000;
 
@@ -21,10 +21,10 @@ export interface PostgresExit {
   reason: string;
 }
 
-/** What it works with; others in tests only. */
+/** Dependencies; tests replace them. */
 export interface SupervisorParts {
   start(context: PostmasterContext, port: number): Promise<Postmaster>;
-  /** That the database's account may still write. */
+  /** Free bytes that the database's account may still write. */
   freeBytes(directory: string): Promise<number>;
   pause(ms: number, signal: AbortSignal): Promise<void>;
   nowMs(): number;
@@ -73,7 +73,7 @@ export class PostgresSupervisor {
     const trimming = setInterval(() => {
       postgresLog.trim().catch((error) => log(`${postgresLog.path} could not be cut: ${error}`));
     }, trimEveryMs);
-    // One for all lives: each would leave its listener behind.
+    // One for all lives, because each would leave its listener behind.
     const stopped = aborted(this.#stopping.signal);
     try {
       for (let shortLives = 0; ; ) {
@@ -94,7 +94,7 @@ export class PostgresSupervisor {
     }
   }
 
-  /** Resolves when one is ready again, or with the exit that is final. */
+  /** Resolves when PostgreSQL is ready again, or with the final exit. */
   async #restart(shortLives: number): Promise<PostgresExit | undefined> {
     const { log } = this.#context;
     const { start, pause } = this.#parts;
@@ -106,7 +106,7 @@ export class PostgresSupervisor {
       if (!isFull && pauseMs >= toldFromMs) log(`PostgreSQL is started again in ${pauseMs / 1_000} s`);
       await pause(pauseMs, signal);
       if (signal.aborted) return { expected: true, reason: 'stopped' };
-      // On a full disk it could but fail, and nothing is wrong that room would not mend.
+      // On a full disk a start can only fail, and once there is room nothing else is wrong.
       if (isFull && (await this.#hasNoRoom())) continue;
       try {
         this.#postmaster = await start(this.#context, this.port);
@@ -122,7 +122,7 @@ export class PostgresSupervisor {
     return { expected: false, reason };
   }
 
-  /** Says so where it is. */
+  /** Also logs it if the disk is full. */
   async #isFull(): Promise<boolean> {
     const isFull = await this.#hasNoRoom();
     const { log, home } = this.#context;

@@ -1,4 +1,4 @@
-// One postmaster: starting it, adopting one that outlived its server process, stopping it.
+// One postmaster: starting it, adopting one that outlived its server process, and stopping it.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, rm } from 'node:fs/promises';
@@ -29,7 +29,7 @@ const immediateStopMs = 10_000;
 export interface Postmaster {
   pid: number;
   port: number;
-  /** Resolves when it runs no more, with how it ended. */
+  /** Resolves when it is no longer running, with the way it ended. */
   ended: Promise<string>;
 }
 
@@ -42,7 +42,7 @@ export interface PostmasterContext {
   log: (message: string) => void;
 }
 
-/** Another process listens on the port: worth another try on another one. */
+/** Another process listens on the port: try again with another one. */
 export class PortTakenError extends EmbeddedPostgresError {}
 
 export async function pickFreePort(): Promise<number> {
@@ -55,7 +55,10 @@ export async function pickFreePort(): Promise<number> {
   return address.port;
 }
 
-/** Starts postgres and resolves when it accepts connections, after crash recovery however long that takes. */
+/**
+ * Starts postgres. Resolves when it accepts connections, which after a crash includes recovery, however long that
+ * takes.
+ */
 export async function startPostmaster(context: PostmasterContext, port: number): Promise<Postmaster> {
   const { cluster, home, binaries, account, postgresLog } = context;
   await endOrphans(cluster, context.log);
@@ -71,7 +74,7 @@ export async function startPostmaster(context: PostmasterContext, port: number):
       ...account,
       cwd: home,
       env: postgresEnvironment,
-      // A terminal's Ctrl-C must reach the server alone, which then stops the database last.
+      // Ctrl-C in a terminal must reach only the server, which then stops the database last.
       detached: true,
       stdio: ['ignore', output.fd, output.fd],
     });
@@ -86,7 +89,7 @@ export async function startPostmaster(context: PostmasterContext, port: number):
   return { pid, port, ended };
 }
 
-/** Call it in the turn of the spawn: a process that fails at once would end unheard. */
+/** Call it in the same turn as the spawn, or the end of a process that fails at once would be missed. */
 function watchChild(child: ChildProcess): Promise<string> {
   return new Promise((resolve) => {
     child.once('exit', (code, name) => resolve(name === null ? `exit code ${code}` : `signal ${name}`));
@@ -125,7 +128,7 @@ async function startFailure(context: PostmasterContext, how: string, logSize: nu
   );
 }
 
-/** The postmaster that an earlier server process left running on this cluster, once it accepts connections. */
+/** Returns the postmaster that an earlier server process left running on this cluster, once it accepts connections. */
 export async function adoptPostmaster(
   cluster: Cluster,
   log: (message: string) => void,
@@ -146,13 +149,13 @@ export async function adoptPostmaster(
   }
 }
 
-/** It is not our child, so that nobody tells us when it ends. */
+/** It is not our child, so we are not notified when it ends. */
 async function watchForeignProcess(pid: number): Promise<string> {
   while (await isRunning(pid)) await delay(adoptedPollMs);
   return 'unknown, it was not our child';
 }
 
-/** Fast shutdown, then an immediate one, then SIGKILL to all that is left. */
+/** Tries a fast shutdown, then an immediate one, then SIGKILL for everything that is left. */
 export async function stopPostmaster(
   postmaster: Postmaster,
   cluster: Cluster,
@@ -196,9 +199,9 @@ async function readPostmasterFile(cluster: Cluster): Promise<PostmasterFile | un
 }
 
 /**
- * Call it only when no process uses the cluster. postgres itself clears a file that names a dead process, with a
- * check of its shared memory that is worth keeping; it gives up on an empty file, on a process id used again, and on
- * a zombie.
+ * Call it only when no process uses the cluster. postgres itself removes a file that names a dead process, after
+ * checking its shared memory, which is worth keeping. But it gives up on an empty file, on a process id that is in use
+ * again, and on a zombie.
  */
 async function removeUnusablePostmasterFile(cluster: Cluster): Promise<void> {
   const file = await readPostmasterFile(cluster);

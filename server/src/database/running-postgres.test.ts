@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { runningPostgresUrl } from './running-postgres.ts';
 import { setup } from './testing/setup.ts';
 
-test('the database that a server has started is found while it runs', async () => {
+test('the database that a server has started is found while it is running', async () => {
   const t = await setup({ begun: true });
   const database = await t.start();
   expect(await runningPostgresUrl(t.dataDir)).toBe(database.url);
@@ -12,7 +12,7 @@ test('the database that a server has started is found while it runs', async () =
   expect(await runningPostgresUrl(t.dataDir)).toBeUndefined();
 });
 
-test('another process that has got the id of one that a power loss ended is not taken for it', async () => {
+test('a process that reuses the id of a postmaster ended by a power loss is not taken for it', async () => {
   const t = await setup({ begun: true });
   const database = await t.start();
   const file = join(t.dataDir, 'cluster/postmaster.pid');

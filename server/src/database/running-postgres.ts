@@ -1,11 +1,11 @@
-// For commands beside a running server: the embedded PostgreSQL that it started.
+// Finds the embedded PostgreSQL of a running server, for commands that run beside it.
 import { readFile, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { clusterAt, listClusterProcesses } from './cluster-processes.ts';
 import type { Credentials } from './credentials.ts';
 import { serverUrl } from './server-database.ts';
 
-/** Its URL; undefined where none runs on the data directory. */
+/** Returns its URL, or `undefined` if none is running on the data directory. */
 export async function runningPostgresUrl(dataDir: string): Promise<string | undefined> {
   const credentials = await readJson<Credentials>(join(dataDir, 'credentials.json'));
   if (credentials?.initialized !== true) return undefined;
@@ -15,7 +15,7 @@ export async function runningPostgresUrl(dataDir: string): Promise<string | unde
   const file = await readFile(join(cluster, 'postmaster.pid'), 'utf8').catch(() => '');
   const [pid, , , port] = file.split('\n').map(Number);
   if (!pid || !port) return undefined;
-  // After a power loss the file is still there, and the process may be any other.
+  // After a power loss the file is still there, and the process id may belong to any process.
   if (!(await listClusterProcesses(clusterAt(cluster))).includes(pid)) return undefined;
   return serverUrl(port, credentials);
 }

@@ -1,7 +1,7 @@
 import postgres from 'postgres';
 import { adminRole, type Credentials, databaseName, serverRole } from './credentials.ts';
 
-/** Makes the server's role and database where they are missing, and tells the version of the running server. */
+/** Creates the server's role and database if they are missing. Returns the version of the running PostgreSQL. */
 export async function ensureServerDatabase(port: number, credentials: Credentials): Promise<string> {
   const sql = postgres({
     host: '127.0.0.1',
@@ -18,8 +18,8 @@ export async function ensureServerDatabase(port: number, credentials: Credential
              EXISTS (SELECT FROM pg_database WHERE datname = ${databaseName}) AS database,
              current_setting('server_version') AS version`;
     if (!found?.role) {
-      // No superuser: SQL that an attacker slips in must not reach the operating system (COPY ... TO PROGRAM).
-      // Passwords are hexadecimal, so that they need no quoting.
+      // Not a superuser: SQL that an attacker slips in must not reach the operating system (COPY ... TO PROGRAM).
+      // Passwords are hexadecimal, so they need no quoting.
       await sql.unsafe(`CREATE ROLE ${serverRole} LOGIN CREATEDB PASSWORD '${credentials.password}'`);
     }
     if (!found?.database) await sql.unsafe(`CREATE DATABASE ${databaseName} OWNER ${serverRole}`);

@@ -24,7 +24,7 @@ async function setup() {
   };
 }
 
-test('a lock is held until it is released, and files do not pile up', async () => {
+test('a lock is held until it is released, and lock files do not pile up', async () => {
   const t = await setup();
   const lock = await t.take();
   await expect(t.take()).rejects.toThrow(`process id ${process.pid}`);
@@ -33,21 +33,21 @@ test('a lock is held until it is released, and files do not pile up', async () =
   expect(await readdir(t.folder)).toEqual(['server.lock.2']);
 });
 
-test('of many that find a stale lock one takes it', async () => {
+test('of many processes that find a stale lock, only one takes it', async () => {
   const t = await setup();
   await t.hold({ ...t.own, startedAt: '1' });
   const results = await Promise.allSettled(Array.from({ length: 20 }, () => t.take()));
   expect(results.filter((result) => result.status === 'fulfilled')).toHaveLength(1);
 });
 
-test('a process id that was used again does not hold the lock', async () => {
+test('a reused process id does not hold the lock', async () => {
   const t = await setup();
   await t.hold({ ...t.own, startedAt: '1' });
   await t.take();
   expect(JSON.parse(await readFile(join(t.folder, 'server.lock.8'), 'utf8'))).toEqual(t.own);
 });
 
-test('a lock cut short by a power loss is taken over', async () => {
+test('a lock file truncated by a power loss is taken over', async () => {
   const t = await setup();
   await writeFile(t.path, '{"pid":');
   await t.take();
@@ -65,7 +65,7 @@ test('a lock from another container is taken over only when nobody touches it', 
   await t.take();
 });
 
-test('whoever lost the lock does not release it for the new holder', async () => {
+test('a process that lost the lock does not release it for the new holder', async () => {
   const t = await setup();
   const lock = await t.take();
   const path = join(t.folder, 'server.lock.1');
@@ -74,7 +74,7 @@ test('whoever lost the lock does not release it for the new holder', async () =>
   expect(JSON.parse(await readFile(path, 'utf8')).realm).toBe('elsewhere');
 });
 
-test('nothing outside the folder is cut by a lock that became a link', async () => {
+test('a lock that became a link causes nothing outside of the folder to be truncated', async () => {
   const t = await setup();
   const lock = await t.take();
   const path = join(t.folder, 'server.lock.1');
@@ -86,7 +86,7 @@ test('nothing outside the folder is cut by a lock that became a link', async () 
   expect(t.messages.at(-1)).toMatch(/server\.lock\.1 can't be released: .*ELOOP/);
 });
 
-test('that a lock can’t be released is told, and nothing fails by it', async () => {
+test('a lock that can’t be released is reported, and nothing fails because of it', async () => {
   const t = await setup();
   const lock = await t.take();
   const path = join(t.folder, 'server.lock.1');

@@ -1,7 +1,7 @@
-// One server process per database folder. Node has no flock, so a file says who holds it. Locks are numbered and the
-// latest counts: taking over a stale one means creating the next, which only one can do. A holder under the same
-// kernel and process-id namespace is judged by process id and start time; one from elsewhere (another container on
-// the same volume) by whether it still touches the file.
+// One server process per database folder. Node has no flock, so a file says who holds the lock. Locks are numbered and
+// the latest counts: taking over a stale one means creating the next, which only one process can do. A holder under the
+// same kernel and process-id namespace is checked by process id and start time; a holder from elsewhere (another
+// container on the same volume) by whether it still touches the file.
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
@@ -23,7 +23,7 @@ const pollMs = 250;
 interface Holder {
   pid: number;
   startedAt: string;
-  /** The kernel boot and process-id namespace in which the process id means something. */
+  /** The kernel boot and process-id namespace in which the process id is valid. */
   realm: string;
 }
 
@@ -33,8 +33,10 @@ export interface ServerLock {
 }
 
 /**
- * Takes the lock of a folder, or throws naming the holder. A dead process's lock is taken over; one from another
- * container after it was not touched for `silentAfterMs`, which is waited for.
+ * Takes the lock of a folder. The lock of a dead process is taken over; one from another container is taken over once
+ * it was not touched for `silentAfterMs`, which this waits for.
+ *
+ * @throws {EmbeddedPostgresError} naming the holder.
  */
 export async function takeServerLock(
   folder: string,
@@ -54,7 +56,7 @@ export async function takeServerLock(
   }
   const heartbeat = setInterval(() => {
     const now = new Date();
-    // The folder may be gone in a test or after an operator's rm; the next start finds out.
+    // The folder may be gone, in a test or after an operator's rm; the next start finds out.
     lutimes(path, now, now).catch(() => {});
   }, heartbeatMs);
   heartbeat.unref();
@@ -70,7 +72,10 @@ export async function takeServerLock(
   };
 }
 
-/** An empty one names nobody, and takes no room where the disk is full. It is read and cut as one file, and no link: root may run this. */
+/**
+ * An empty lock names nobody, and takes no room on a full disk. It is read and truncated through one file handle, and
+ * never through a link, because root may run this.
+ */
 async function emptyIf(path: string, content: string): Promise<void> {
   const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
   try {
@@ -159,7 +164,7 @@ async function isHeld(
   const touchedAtMs = await lastTouchMs(path);
   if (touchedAtMs === undefined) return false;
   log('The database was last used by a server on another host or in another container: waiting for its lock');
-  // Measured here, so that a clock that differs between the two doesn't matter.
+  // Measured by our own clock, so that a difference between the two clocks doesn't matter.
   for (
     const deadline = performance.now() + silentAfterMs;
     performance.now() < deadline;
@@ -186,7 +191,7 @@ async function readLock(path: string): Promise<string | undefined> {
   }
 }
 
-/** A lock that was released, or cut short by a power loss, names nobody. */
+/** A lock that was released, or truncated by a power loss, names nobody. */
 function parseHolder(content: string): Holder | undefined {
   try {
     return JSON.parse(content);
@@ -217,6 +222,6 @@ async function startTime(pid: number): Promise<string> {
     );
   }
   const content = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '');
-  // proc(5): starttime is field 22; the second field, the name, may hold spaces and parentheses.
+  // proc(5): starttime is field 22; the second field, the name, may contain spaces and parentheses.
   return content.slice(content.lastIndexOf(')') + 2).split(' ')[19] ?? '';
 }

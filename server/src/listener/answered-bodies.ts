@@ -1,16 +1,16 @@
-// What is still to come of requests that are answered already. Some clients send all of it before they read the answer, so it is
-// read on for a moment, dropped, and the connection ended, as the answer has said. That of all together has a pace: who pours would keep this server
-// at nothing else.
+// The rest of request bodies whose requests are already answered. Some clients send the whole body before they read the
+// answer, so the rest is read for a moment and dropped; then the connection ends, as the answer has said. All such
+// bodies together are read at a limited pace, because a flood would otherwise keep this server busy with nothing else.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
 export interface AnsweredBodyLimits {
-  /** Of one. */
+  /** Limit for one body. */
   mostBytes: number;
-  /** Of all of them in each `everyMs`. */
+  /** Limit for all bodies together, in each `everyMs`. */
   bytesATime: number;
   everyMs: number;
-  /** From the answer to the end. */
+  /** Time from the answer to the end of the connection. */
   endAfterMs: number;
 }
 
@@ -20,23 +20,23 @@ export const answeredBodyLimits: AnsweredBodyLimits = {
   everyMs: 10,
   endAfterMs: 500,
 };
-/** A body that says that it is no longer than this may come after its answer, and its connection be kept. */
+/** A body with a declared length of at most this may arrive after its answer, and its connection is kept. */
 const smallBytes = 64 * 1024;
-/** As much as one read takes. */
+/** Size of one read. */
 const pieceBytes = 64 * 1024;
 
 interface Body {
   socket: Socket;
   leftBytes: number;
-  /** Until it has to wait again. */
+  /** How much may be read before it has to wait again. */
   grantedBytes: number;
-  /** Nothing of it was read on yet. */
+  /** Reading has not been started again yet. */
   isStopped: boolean;
 }
 
 export class AnsweredBodies {
   readonly #limits: AnsweredBodyLimits;
-  /** Those that are not read just now, who has waited longest first. */
+  /** Bodies that are not being read at the moment, the longest waiting first. */
   readonly #waiting = new Set<Body>();
   #timer: NodeJS.Timeout | undefined;
 
@@ -44,7 +44,7 @@ export class AnsweredBodies {
     this.#limits = limits;
   }
 
-  /** From before its answer begins. */
+  /** Call it before the answer begins. */
   watch(request: IncomingMessage, answer: ServerResponse): void {
     if (isSmall(request)) return;
     const { writeHead } = answer;
@@ -65,7 +65,7 @@ export class AnsweredBodies {
       body.grantedBytes -= piece.length;
       if (body.grantedBytes <= 0) this.#wait(body);
     });
-    // Parsed no more: that would cost something for each byte, and Node would have it read on where we do not.
+    // No longer parsed: that would cost something for each byte, and Node would continue to read when we don't.
     for (const listener of ofHttp) socket.off('data', listener as () => void);
     this.#wait(body);
     socket.end();
@@ -98,19 +98,20 @@ export class AnsweredBodies {
 }
 
 /**
- * It seems to be reading, though Node has stopped that where the body was not taken: this says that nothing comes of it. Not before
- * its turn, as Node reads ahead from then on: a piece of each, whatever the pace.
+ * The stream believes that a read is under way, although Node has stopped reading if nothing consumed the body. An
+ * empty push ends that read. Not before the body's turn, because from then on Node reads ahead: a piece of each body,
+ * whatever the pace.
  */
 function startReading(body: Body): void {
   body.isStopped = false;
   body.socket.push(Buffer.alloc(0));
 }
 
-/** Whoever would use the connection again has to know that it can't. */
+/** Announces the end of the connection, so that the client does not try to use it again. */
 function sayEnd(request: IncomingMessage, answer: ServerResponse): void {
   const { socket } = request;
   answer.shouldKeepAlive = false;
-  // By this Node ends such a connection at once, and where more comes then the client loses the answer.
+  // Node calls this to end the connection at once. If more data arrives after that, the client loses the answer.
   socket.destroySoon = () => {
     Reflect.deleteProperty(socket, 'destroySoon');
     if (request.complete) socket.destroySoon();

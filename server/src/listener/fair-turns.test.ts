@@ -4,7 +4,7 @@ import { FairTurns, type TurnLimits } from './fair-turns.ts';
 
 function setup(mostUnderWay = Number.POSITIVE_INFINITY, mostWaiting = 1_000, more: Partial<TurnLimits> = {}) {
   const clock = { ms: 0 };
-  /** So long it takes to begin one. */
+  /** How long it takes to begin one. */
   const slow = { ms: 0 };
   const limits = { mostUnderWay, mostWaiting, beginsInAMs: 1, beginsOfEachInAMs: 0.5, ...more };
   const turns = new FairTurns(limits, () => clock.ms);
@@ -23,20 +23,20 @@ function setup(mostUnderWay = Number.POSITIVE_INFINITY, mostWaiting = 1_000, mor
         },
         by,
       ),
-    /** As many turns of the loop as all that waits could take. */
+    /** As many turns of the loop as all waiting requests could need. */
     async settled() {
       for (let n = 0; n < 100; n++) await setImmediate();
     },
   };
 }
 
-test('what comes alone is begun at once', () => {
+test('a single request is begun at once', () => {
   const t = setup();
   t.ask('ada');
   expect(t.begun).toEqual(['ada']);
 });
 
-test('of what comes at once some is begun in each turn of the loop, in its order', async () => {
+test('of many simultaneous requests, a few are begun in each turn of the loop, in order', async () => {
   const t = setup();
   const asked = Array.from({ length: 50 }, (_, n) => String(n));
   for (const what of asked) t.ask('ada', what);
@@ -50,7 +50,7 @@ test('of what comes at once some is begun in each turn of the loop, in its order
   expect(t.begun).toEqual(asked);
 });
 
-test('who asks for much keeps nobody waiting who asks for little', async () => {
+test('an asker of much does not delay askers of little', async () => {
   const t = setup();
   for (let n = 0; n < 50; n++) t.ask('mallory');
   t.ask('ada');
@@ -61,7 +61,7 @@ test('who asks for much keeps nobody waiting who asks for little', async () => {
   expect(t.begun).toHaveLength(52);
 });
 
-test('what one asks by two sessions has turns one after the other', async () => {
+test('requests from two sessions of one asker take turns', async () => {
   const t = setup(1);
   const ends = new Map<string, (() => void) | undefined>();
   for (let n = 0; n < 50; n++) ends.set(`script ${n}`, t.ask('ada', `script ${n}`, 'token'));
@@ -80,7 +80,7 @@ test('what one asks by two sessions has turns one after the other', async () => 
   ]);
 });
 
-test('a session of which little waits has room also where a script has filled all there is', async () => {
+test('a session with few waiting requests still has room when a script has filled the limit', async () => {
   const t = setup(1, 10);
   for (let n = 0; n < 12; n++) t.ask('ada', `script ${n}`, 'token');
   expect(t.ask('ada', 'one more', 'token')).toBeUndefined();
@@ -90,7 +90,7 @@ test('a session of which little waits has room also where a script has filled al
   expect(t.ask('ada', 'again', 'session')).toBeDefined();
 });
 
-test('by however many sessions one asks, no more than twice as much waits', () => {
+test('however many sessions an asker has, at most twice the limit waits', () => {
   const t = setup(1, 100);
   const asked = Array.from({ length: 30 }, (_, way) =>
     Array.from({ length: 100 }, () => t.ask('ada', 'one', `token ${way}`)),
@@ -100,7 +100,7 @@ test('by however many sessions one asks, no more than twice as much waits', () =
   expect(waiting).toBeLessThanOrEqual(201);
 });
 
-test('of one caller only so much is under way, and one that ends makes room for the next', async () => {
+test('only a limited number of one caller’s requests is under way, and each that ends makes room for the next', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout'] });
   try {
     const t = setup(2);
@@ -112,7 +112,7 @@ test('of one caller only so much is under way, and one that ends makes room for 
     ends[1]?.();
     await t.settled();
     expect(t.begun.slice(3)).toEqual(['ada 3']);
-    // What takes long is in nobody's way.
+    // A request that takes long no longer counts.
     vi.advanceTimersByTime(1_000);
     await t.settled();
     expect(t.begun.slice(4)).toEqual(['ada 4', 'ada 5']);
@@ -121,7 +121,7 @@ test('of one caller only so much is under way, and one that ends makes room for 
   }
 });
 
-test('while somebody else asks less of one is under way, and as much as before once nobody has for a second', async () => {
+test('fewer requests of one asker are under way while somebody else asks, and as many as before once nobody else has for a second', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout'] });
   onTestFinished(() => void vi.useRealTimers());
   const t = setup(4, 1_000, { mostBesideOthers: 2 });
@@ -139,7 +139,7 @@ test('while somebody else asks less of one is under way, and as much as before o
   expect(t.begun.slice(7)).toEqual(['ada 6', 'ada 7']);
 });
 
-test('where a turn takes long more of one is under way, also while somebody else asks', async () => {
+test('if turns take long, more requests of one asker are under way, even while somebody else asks', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout'] });
   onTestFinished(() => void vi.useRealTimers());
   const t = setup(4, 1_000, { mostBesideOthers: 2 });
@@ -151,7 +151,7 @@ test('where a turn takes long more of one is under way, also while somebody else
   expect(length).toBeGreaterThan(4);
 });
 
-test('what nobody waits for any more is not begun', async () => {
+test('a request that nobody waits for any more is not begun', async () => {
   const t = setup();
   const [, , third] = [t.ask('ada', '1'), t.ask('ada', '2'), t.ask('ada', '3'), t.ask('ada', '4')];
   third?.();
@@ -159,7 +159,7 @@ test('what nobody waits for any more is not begun', async () => {
   expect(t.begun).toEqual(['1', '2', '4']);
 });
 
-test('where turns take long more is begun in each, and as much of one caller, but no more than so much', async () => {
+test('if turns take long, more requests are begun in each, even of one caller, up to a limit', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout'] });
   onTestFinished(() => void vi.useRealTimers());
   const t = setup(6);
@@ -167,7 +167,7 @@ test('where turns take long more is begun in each, and as much of one caller, bu
   const inTurns: number[] = [];
   for (let n = 0; n < 5; n++) {
     const before = t.begun.length;
-    // What else there is to be done.
+    // Time spent on other work.
     t.clock.ms += 100;
     await setImmediate();
     inTurns.push(t.begun.length - before);
@@ -176,7 +176,7 @@ test('where turns take long more is begun in each, and as much of one caller, bu
   expect(inTurns).toEqual([16, 16, 16, 16, 16]);
 });
 
-test('what takes long to begin does not have more begun from turn to turn', async () => {
+test('requests that take long to begin do not raise the number begun from turn to turn', async () => {
   const t = setup();
   t.slow.ms = 3;
   for (let n = 0; n < 100; n++) t.ask(n % 2 === 0 ? 'ada' : 'grace');
@@ -186,11 +186,11 @@ test('what takes long to begin does not have more begun from turn to turn', asyn
     await setImmediate();
     most = Math.max(most, t.begun.length - before);
   }
-  // Two turns of the loop at most, a few in each.
+  // At most two turns of the loop, a few in each.
   expect(most).toBeLessThanOrEqual(8);
 });
 
-test('where too many of one caller wait no more is taken until one of them is begun or leaves, but of others', async () => {
+test('if too many requests of one caller wait, further ones are refused until one is begun or leaves, but others’ are taken', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout'] });
   onTestFinished(() => void vi.useRealTimers());
   const t = setup(1, 2);
@@ -208,7 +208,7 @@ test('where too many of one caller wait no more is taken until one of them is be
   expect(t.begun).toEqual(['1', 'grace', '3']);
 });
 
-describe('where others go first', () => {
+describe('requests that give way to others', () => {
   function setupBehind() {
     vi.useFakeTimers({ toFake: ['setTimeout'] });
     onTestFinished(() => void vi.useRealTimers());
@@ -226,7 +226,7 @@ describe('where others go first', () => {
     };
   }
 
-  test('what comes is begun at once while nothing of theirs is under way', async () => {
+  test('are begun at once while nothing of the others is under way', async () => {
     const t = setupBehind();
     t.ask('ada')?.();
     t.clock.ms += 1;
@@ -235,7 +235,7 @@ describe('where others go first', () => {
     expect(t.begun).toHaveLength(51);
   });
 
-  test('it waits while anything of theirs is, and is begun when that ends', async () => {
+  test('wait while anything of the others is under way, and are begun when that ends', async () => {
     const t = setupBehind();
     const ends = [t.ask('ada'), t.ask('grace')];
     for (let n = 0; n < 50; n++) t.askBehind('mallory');
@@ -249,7 +249,7 @@ describe('where others go first', () => {
     expect(t.begun).toHaveLength(52);
   });
 
-  test('it does not wait for what takes long', async () => {
+  test('do not wait for requests that take long', async () => {
     const t = setupBehind();
     t.ask('ada');
     for (let n = 0; n < 50; n++) t.askBehind('mallory');
@@ -259,7 +259,7 @@ describe('where others go first', () => {
     expect(t.begun).toHaveLength(51);
   });
 
-  test('some of it is begun however much of theirs is under way', async () => {
+  test('are begun slowly, however much of the others is under way', async () => {
     const t = setupBehind();
     t.ask('ada');
     for (let n = 0; n < 100; n++) t.askBehind('mallory');
@@ -272,7 +272,7 @@ describe('where others go first', () => {
     expect(t.begun.filter((what) => what === 'mallory').length - before).toBe(40);
   });
 
-  test('where turns take long no less of it is begun in the same time', async () => {
+  test('are begun no more slowly if turns take long', async () => {
     const t = setupBehind();
     t.ask('ada');
     for (let n = 0; n < 100; n++) t.askBehind('mallory');
@@ -285,8 +285,8 @@ describe('where others go first', () => {
   });
 });
 
-describe('who asks for more than at will, on and on,', () => {
-  /** Ada has asked for 60, and one of them is under way beyond what she may have at will. */
+describe('an asker that keeps asking for more than it may have at will', () => {
+  /** Ada has asked for 60 requests, and one of them is under way beyond what she may have at will. */
   async function greedy() {
     vi.useFakeTimers({ toFake: ['setTimeout'] });
     onTestFinished(() => void vi.useRealTimers());
@@ -295,7 +295,7 @@ describe('who asks for more than at will, on and on,', () => {
     t.begun.length = 0;
     const ends = Array.from({ length: 60 }, (_, n) => t.ask('ada', `ada ${n}`));
     let ended = 0;
-    /** The oldest that is under way ends, when it took so long. */
+    /** Ends the oldest one under way after it took this long. */
     const end = async (tookMs: number) => {
       t.clock.ms += tookMs;
       ends[ended]?.();
@@ -314,7 +314,7 @@ describe('who asks for more than at will, on and on,', () => {
     return { ...t, end, pass };
   }
 
-  test('is worked on one at a time, with a pause four times as long as the one before took', async () => {
+  test('is served one at a time, with a pause four times as long as the previous request took', async () => {
     const t = await greedy();
     for (let n = 0; n < 15; n += 1) {
       await t.end(0);
@@ -331,15 +331,15 @@ describe('who asks for more than at will, on and on,', () => {
     }
   });
 
-  test('has as many as at will in a second all the same, however long each takes', async () => {
+  test('still gets the number per second it may have at will, however long each takes', async () => {
     const t = await greedy();
     const begun = t.begun.length;
-    // Twenty more are remembered than he may have at once.
+    // Twenty more are remembered than she may have at once.
     for (let ms = 0; ms < 300; ms += 12) await t.pass(12);
     expect(t.begun.length - begun).toBeGreaterThanOrEqual(25);
   });
 
-  test('keeps nobody waiting', async () => {
+  test('delays nobody else', async () => {
     const t = await greedy();
     for (const whose of ['grace', 'grace', 'edsger']) t.ask(whose);
     await t.settled();
@@ -347,7 +347,7 @@ describe('who asks for more than at will, on and on,', () => {
   });
 });
 
-test('who asks for one after the other waits for nothing, however many', async () => {
+test('an asker that sends one request after the other never waits, however many it sends', async () => {
   const t = setup(6, 1_000, { atWill: { perS: 100, burst: 20 } });
   for (let n = 0; n < 500; n += 1) {
     const end = t.ask('ada', String(n));
@@ -357,7 +357,7 @@ test('who asks for one after the other waits for nothing, however many', async (
   }
 });
 
-test('who asks for more than at will is not slowed down where nobody else asks', async () => {
+test('an asker beyond what it may have at will is not slowed down if nobody else asks', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout'] });
   onTestFinished(() => void vi.useRealTimers());
   const t = setup(6, 1_000, { atWill: { perS: 100, burst: 20 } });

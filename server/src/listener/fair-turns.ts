@@ -1,47 +1,62 @@
-// Turns of those who ask: in each turn of the event loop only so much is begun, of one after the other, and of each only so
-// much is under way that has not taken long yet. Who asks for much at once keeps himself waiting, and not others; where nobody else asks, what comes is
-// begun at once.
+// Serves requests in fair turns. In each turn of the event loop only a few are begun, in rotation among the askers, and
+// of each asker only a limited number is under way that has not taken long yet. So whoever asks for much at once delays
+// only themselves; if nobody else asks, requests are begun at once.
 
-/** Each costs a fraction of a millisecond before it first waits for something, and again when it has waited. */
+/**
+ * How many are begun in a normal turn. Each costs a fraction of a millisecond before it first waits for something, and
+ * again after that.
+ */
 const beginsInATurn = 2;
 /**
- * However long the turn before took: it may have been that long by what was begun in it, which would be more from turn to turn. So, too,
- * where what was begun has taken so long itself, no more than a few are.
+ * The most that are begun in a turn, however long the previous one took: it may have been long because of what was
+ * begun in it, and the number would grow from turn to turn. For the same reason, once beginning requests has taken
+ * `beginMsInATurn`, no more than `fewBeginsInATurn` are begun.
  */
 const mostBeginsInATurn = 16;
 const beginMsInATurn = 4;
 const fewBeginsInATurn = 4;
-/** What takes longer counts no more: it waits for something that is slow, and keeps nobody from the loop. */
+/**
+ * A request that takes longer no longer counts as under way: it waits for something slow and keeps nobody from the
+ * loop.
+ */
 const underWayMs = 12;
-/** Who asks for more than at will has a fifth of the time: what else is asked then seldom meets one of theirs. */
+/**
+ * An asker beyond what it may have at will gets a fifth of the time, so that other requests seldom meet one of its own.
+ */
 const pausesPerWork = 4;
-/** For so long it keeps those back that give way. */
+/** How long a request holds back those that give way. */
 const keepsBackMs = 100;
-/** Who has asked so short a time ago is somebody for whom others are slowed down. */
+/** Anyone who asked this recently is a reason to slow others down. */
 const othersMs = 1_000;
-/** Of what was asked beyond it is remembered as much as is forgotten in a fifth of a second. */
+/** How many requests beyond the burst are remembered: as many as are forgotten in a fifth of a second. */
 const rememberedBeyond = 20;
 
 export interface TurnLimits {
-  /** Of each. */
+  /** Per asker. */
   mostUnderWay: number;
-  /** Of each while somebody else asks, too: two processors at six requests of one have little left for another's. As many unless told. */
+  /**
+   * Per asker while somebody else asks, too: two processors busy with six requests of one asker have little left for
+   * another's. The same as `mostUnderWay` by default.
+   */
   mostBesideOthers?: number;
-  /** Of each: what is asked beyond this is to come again. */
+  /** Per asker; requests beyond this are refused and have to come again. */
   mostWaiting: number;
   /**
-   * Where a turn takes long, as on a busy machine, so many are begun for each millisecond of it: they would come faster than they were begun
-   * otherwise, and wait for seconds.
+   * If a turn takes long, as on a busy machine, this many are begun for each millisecond of it. Otherwise requests
+   * would come faster than they are begun, and wait for seconds.
    */
   beginsInAMs: number;
   beginsOfEachInAMs: number;
   /**
-   * Of each, so many in a second, and so many more at once. Who asks for more without a moment in which nothing of it is under way is worked
-   * on one at a time, with a pause four times as long as the one before took: otherwise server and database would be at little else. Only where
-   * somebody else asks, too.
+   * Per asker: this many in a second, and this many more at once. An asker that goes beyond this, without a moment in
+   * which none of its requests is under way, is served one at a time, with a pause four times as long as the previous
+   * request took; otherwise server and database would do little else. Applies only while somebody else asks, too.
    */
   atWill?: { perS: number; burst: number };
-  /** While anything of these is worked on `beginsInAMs` are begun for each millisecond, and the others when that ends. */
+  /**
+   * While any request of these is being worked on, only `beginsInAMs` are begun for each millisecond, and the rest when
+   * that ends.
+   */
   giveWayTo?: FairTurns;
 }
 
@@ -57,7 +72,7 @@ interface Line {
   whose: string;
   waiting: WaitingRequests;
   underWay: number;
-  /** What was begun of late, less what it may have at will. */
+  /** How many were begun recently, minus what it may have at will. */
   recent: number;
   recentAtMs: number;
   isPausing: boolean;
@@ -65,23 +80,23 @@ interface Line {
 
 export class FairTurns {
   readonly #limits: TurnLimits;
-  /** By whose they are, in the order in which these have their turn. */
+  /** By asker, in the order of their turns. */
   readonly #lines = new Map<string, Line>();
   readonly #now: () => number;
-  /** Whose request was begun last, and when; and the last of somebody else. */
+  /** Whose request was begun last, and when; then the last one of somebody else. */
   #newest = { whose: '', atMs: Number.NEGATIVE_INFINITY };
   #newestOfOthers = this.#newest;
   #begun = 0;
-  /** How long these took. */
+  /** How long it took to begin these. */
   #beginMs = 0;
-  /** When it was begun for the first time in this turn. */
+  /** When the first one was begun in this turn. */
   #begunAtMs = 0;
   #lastTurnMs = 0;
-  /** So many keep those back that give way. */
+  /** How many requests hold back those that give way. */
   #keepingBack = 0;
   /** Called when none does any more. */
   #whenFree: (() => void) | undefined;
-  /** When one was begun last. */
+  /** When a request was last begun. */
   #begunLastAtMs = Number.NEGATIVE_INFINITY;
   #wake: NodeJS.Timeout | undefined;
 
@@ -92,10 +107,10 @@ export class FairTurns {
   }
 
   /**
-   * Begins it when its turn has come; what is returned is to be called at its end, and where nobody waits for it any more. Undefined
-   * where too many of the same wait already.
+   * Begins a request when its turn has come. Returns a function to be called when the request ends, or when nobody
+   * waits for it any more; `undefined` if too many of the same asker wait already.
    *
-   * @param by what it came by, of several ways of the same: these have their turns one after the other.
+   * @param by the way by which it came, if the asker has several: they take turns.
    */
   take(whose: string, begin: () => void, by = ''): (() => void) | undefined {
     const line = this.#lines.get(whose) ?? newLine(whose);
@@ -128,13 +143,13 @@ export class FairTurns {
       const isIdle = line.waiting.size === 0 && line.underWay === 0 && !line.isPausing;
       if (next !== undefined || isIdle) this.#lines.delete(whose);
       if (next === undefined) continue;
-      // To the end of the round.
+      // Moves to the end of the round.
       this.#lines.set(whose, line);
       this.#begin(line, next);
     }
   }
 
-  /** In this turn. */
+  /** How many may be begun in this turn beside the requests that go first. */
   #mostBesideThoseBefore(): number {
     const { beginsInAMs, giveWayTo } = this.#limits;
     if (giveWayTo === undefined || giveWayTo.#keepingBack === 0) return Number.POSITIVE_INFINITY;
@@ -231,7 +246,7 @@ export class FairTurns {
   }
 }
 
-/** Of one asker, in their order: what came by one way after what came by the other. */
+/** The waiting requests of one asker, in order; if they came by several ways, these take turns. */
 class WaitingRequests {
   readonly #byWay = new Map<string, Set<Request>>();
   #size = 0;
@@ -240,7 +255,10 @@ class WaitingRequests {
     return this.#size;
   }
 
-  /** Where many wait already, a way has room as long as it has less than its share of that, and all have no more than twice as much. */
+  /**
+   * Below `most` there is room for any. Beyond it, a way has room while it has less than its share of `most`, and all
+   * ways together hold at most twice `most`.
+   */
   hasRoom(by: string, most: number): boolean {
     if (this.#size < most) return true;
     if (this.#size >= 2 * most) return false;
@@ -261,7 +279,7 @@ class WaitingRequests {
     if (way.size === 0) this.#byWay.delete(request.by);
   }
 
-  /** The next one, which waits no more; its way is the last one then. */
+  /** Returns the next request and removes it. Its way then moves to the end. */
   take(): Request | undefined {
     const [way] = this.#byWay.values();
     const [next] = way ?? [];

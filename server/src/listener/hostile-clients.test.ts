@@ -1,4 +1,4 @@
-// Clients that mean no good, on real connections: what they hold is bounded, and they end.
+// Hostile clients on real connections: what they occupy is bounded, and they are cut off in the end.
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
@@ -19,7 +19,7 @@ async function setup(answer: RequestListener, options: Partial<ListenOptions> = 
   listener.open(answer);
   return {
     listener,
-    /** A connection that says this, and what it is told until it is closed. */
+    /** Opens a connection that sends this; `told` is what it receives until it is closed. */
     async dial(text: string, ca?: string) {
       const at = { host: '127.0.0.1', port: listener.port };
       const socket = ca === undefined ? connect(at) : connectTls({ ...at, ca });
@@ -45,13 +45,13 @@ test.each([
   ['nothing', ''],
   ['a part of its headers', 'GET / HTTP/1.1\r\nHost: x\r\nX-Slow: a'],
   ['a part of its body', 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf'],
-])('who says %s and no more is told that it took too long', async (_, text) => {
+])('a client that sends %s and no more is told that it took too long', async (_, text) => {
   const t = await setup(() => undefined, { slow: soon });
   const { told } = await t.dial(text);
   expect(await told).toMatch(/^HTTP\/1\.1 408 /);
 });
 
-test('of many that took too long some are ended, then others have a turn', async () => {
+test('of many clients that took too long, some are ended, then others have a turn', async () => {
   const t = await setup(() => undefined, { slow: { ...soon, connectionsCheckingInterval: 300 } });
   const sockets: Socket[] = [];
   t.listener.server.on('connection', (socket) => sockets.push(socket));
@@ -76,9 +76,9 @@ const toUpgrade = 'GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: 
 test.each([
   ['its request', '', get],
   ['the rest of its body', half, 'other.'],
-  ['that it goes on in another protocol', '', toUpgrade],
+  ['a switch to another protocol', '', toUpgrade],
 ])(
-  'of many that took too long one that sends %s before its turn to be ended is answered',
+  'of many clients that took too long, one that sends %s before it is ended is answered',
   async (_, before, after) => {
     const t = await setup(okWhenRead);
     t.listener.server.on('upgrade', (_request, socket: Socket) => {
@@ -91,7 +91,7 @@ test.each([
     const { socket, told } = await t.dial(before);
     if (before !== '') await request;
     await vi.waitFor(() => expect(sockets).toHaveLength(201));
-    // As Node says it of each when it looks at them.
+    // As Node reports each of them when it checks connections.
     const error = Object.assign(new Error('Request timeout'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' });
     for (const each of sockets) each.emit('error', error);
     socket.write(after);
@@ -109,7 +109,7 @@ test('headers that are too long are refused', async () => {
   expect(await told).toMatch(/^HTTP\/1\.1 431 /);
 });
 
-test('of what is asked at once on one connection each is answered after the one before', async () => {
+test('pipelined requests on one connection are answered one after the other', async () => {
   const held: ServerResponse[] = [];
   const asked = vi.fn((request: IncomingMessage, response: ServerResponse) => {
     if (request.url === '/') held.push(response);
@@ -125,7 +125,7 @@ test('of what is asked at once on one connection each is answered after the one 
   expect(await told).toMatch(/first.*\/second.*\/third$/s);
 });
 
-test('who asks on and on before one question is answered is cut off, and nothing of it is kept', async () => {
+test('a client that keeps sending requests before the first is answered is cut off, and none of them is kept', async () => {
   const asked = vi.fn();
   const t = await setup(asked);
   const { told } = await t.dial(get.repeat(50_000));
@@ -133,7 +133,7 @@ test('who asks on and on before one question is answered is cut off, and nothing
   expect(asked).toHaveBeenCalledTimes(1);
 });
 
-test('of more than may wait of one caller the rest is told to come again, and nobody else', async () => {
+test('requests of one caller beyond the limit are told to come again, and nobody else’s', async () => {
   const t = await setup(ok, { mostWaiting: 3 });
   t.listener.open(ok, ({ headers }) => ({ isKnown: true, name: String(headers['x-name']) }));
   const ask = (name: string) => `${get.trimEnd()}\r\nConnection: close\r\nX-Name: ${name}\r\n\r\n`;
@@ -142,7 +142,7 @@ test('of more than may wait of one caller the rest is told to come again, and no
   const many = await Promise.all(Array.from({ length: 50 }, () => t.dial('')));
   const other = await t.dial('');
   await vi.waitFor(() => expect(connected).toHaveBeenCalledTimes(51));
-  // All are there in one turn of the loop.
+  // All arrive in one turn of the loop.
   for (const { socket } of many) socket.write(ask('mallory'));
   other.socket.write(ask('ada'));
   const told = await Promise.all(many.map((each) => each.told));
@@ -154,7 +154,7 @@ test('of more than may wait of one caller the rest is told to come again, and no
   expect(isOk(await other.told)).toBe(true);
 });
 
-test('strangers, however many, are answered when a caller who is known has been', async () => {
+test('strangers, however many, are answered after a known caller', async () => {
   const begun: string[] = [];
   const held: ServerResponse[] = [];
   const t = await setup(ok);
@@ -168,7 +168,7 @@ test('strangers, however many, are answered when a caller who is known has been'
   const requested = vi.fn();
   t.listener.server.on('request', requested);
   const ask = (name: string) => `${get.trimEnd()}\r\nConnection: close\r\nX-Name: ${name}\r\n\r\n`;
-  // No time passes in which it would be taken for one that waits for something slow.
+  // No time passes, or the request would count as waiting for something slow.
   vi.useFakeTimers({ toFake: ['setTimeout', 'performance'] });
   onTestFinished(() => void vi.useRealTimers());
   const ada = await t.dial(ask('ada'));
@@ -177,7 +177,7 @@ test('strangers, however many, are answered when a caller who is known has been'
   await until(() => requested.mock.calls.length === 51);
   for (let n = 0; n < 50; n++) await setImmediate();
   expect(begun.length).toBeLessThan(6);
-  // A load balancer that asks behind the address of all of them is not to give up the server.
+  // A load balancer behind the address of all of them must not give up the server.
   const probe = await t.dial(ask('probe').replace(/^GET \S+/, 'GET /readyz'));
   expect(await probe.told).toMatch(/^HTTP\/1\.1 200 /);
   expect(begun.filter((name) => name === 'mallory').length).toBeLessThan(6);
@@ -185,13 +185,13 @@ test('strangers, however many, are answered when a caller who is known has been'
   for (const { told } of [ada, ...strangers]) expect(await told).toMatch(/^HTTP\/1\.1 200 .*ok$/s);
 });
 
-/** Also where time stands still. */
+/** Works even while time stands still. */
 async function until(isSo: () => boolean): Promise<void> {
   while (!isSo()) await setImmediate();
 }
 
 const refuse: RequestListener = (_request, response) => void response.writeHead(413).end('too large');
-/** Once it has seen some of it. */
+/** Refuses once it has seen some of the body. */
 const refuseRead: RequestListener = (request, response) =>
   void request.once('data', () => refuse(request, response));
 const postHead = (length: number) => `POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${length}\r\n\r\n`;
@@ -205,14 +205,14 @@ async function newTls() {
 test.each([
   ['', async () => undefined],
   [' over TLS', newTls],
-])('who sends all of a body that is refused before reading the answer is answered%s', async (_, tlsOf) => {
+])('a client that sends a whole refused body before reading the answer is answered%s', async (_, tlsOf) => {
   const tls = await tlsOf();
   const t = await setup(refuse, {
     tls,
     bodies: { ...answeredBodyLimits, mostBytes: 9_000_000, endAfterMs: 600_000 },
   });
   const { socket, told } = await t.dial(postHead(9_000_000), tls?.caPem);
-  // More than the system holds by itself.
+  // More than the system buffers by itself.
   const error = await new Promise((resolve) => socket.write(Buffer.alloc(9_000_000), resolve));
   expect(error ?? undefined).toBeUndefined();
   expect(await told).toMatch(/^HTTP\/1\.1 413 .*too large/s);
@@ -245,7 +245,7 @@ test.each([
   expect(await told).not.toMatch(says);
 });
 
-test('a body that has come to its end while it is answered leaves no connection behind', async () => {
+test('a body that ends while it is being answered leaves no connection behind', async () => {
   const t = await setup((request, response) => {
     response.writeHead(200).write('so far');
     request.resume().once('end', () => response.end(', and the end'));
@@ -256,7 +256,7 @@ test('a body that has come to its end while it is answered leaves no connection 
   expect(await told).toMatch(/connection: close.*and the end/is);
 });
 
-test('a small body may come after its answer, and the next request on its connection is answered', async () => {
+test('a small body may arrive after its answer, and the next request on the connection is answered', async () => {
   const t = await setup(refuse);
   const { socket, told } = await t.dial(postHead(1_000));
   await once(socket, 'readable');
@@ -269,7 +269,7 @@ const slow = { mostBytes: 1_000_000, bytesATime: 65_536, everyMs: 10, endAfterMs
 test.each([
   ['refused', refuse],
   ['read in part', refuseRead],
-])('of a body that is %s and goes on no more than so much is read', async (_, answer) => {
+])('of a body that is %s and continues, only a limited amount is read', async (_, answer) => {
   const t = await setup(answer, { bodies: { ...slow, bytesATime: 1_000_000 } });
   const read = bytesRead(t.listener);
   const { socket } = await t.dial(postHead(100_000_000));
@@ -280,29 +280,30 @@ test.each([
 test.each([
   ['refused', refuse],
   ['read in part', refuseRead],
-])('of many bodies that are %s no more is read at a time than of one', async (_, answer) => {
+])('of many bodies that are %s, no more is read at a time than of one', async (_, answer) => {
   const t = await setup(answer, { bodies: slow });
   const read = bytesRead(t.listener);
   for (let n = 0; n < 20; n++) {
     const { socket } = await t.dial(postHead(100_000_000));
     socket.write(Buffer.alloc(2_000_000));
   }
-  // What is there before it is refused, and what the pace lets through in half a second for each, were there none beside it.
+  // What arrives before the refusal, and what the pace would let through in half a second for each if there were no
+  // others.
   expect(await read(20)).toBeLessThan(20 * 300_000 + 50 * 65_536 * 2);
 });
 
-test('of bodies that are refused nothing more is read before their turn', async () => {
+test('nothing more of refused bodies is read before their turn', async () => {
   const t = await setup(refuse, { bodies: { ...slow, everyMs: 600_000 } });
   const read = bytesRead(t.listener);
   for (let n = 0; n < 20; n++) {
     const { socket } = await t.dial(postHead(100_000_000));
     socket.write(Buffer.alloc(2_000_000));
   }
-  // One piece each, which may come with the head.
+  // One piece each, which may arrive with the headers.
   expect(await read(20)).toBeLessThan(20 * 70_000);
 });
 
-/** What was read of so many connections in all, once they have ended. */
+/** Returns how many bytes were read from this many connections in total, once they have ended. */
 function bytesRead({ server }: Listener): (count: number) => Promise<number> {
   const ended: Promise<number>[] = [];
   server.on('connection', (socket) => {
@@ -314,7 +315,7 @@ function bytesRead({ server }: Listener): (count: number) => Promise<number> {
   };
 }
 
-/** Answers as far as they matter here: what waits of each, of an address. */
+/** Simulated answers: how much of each is waiting, and from which address. */
 function answers(...all: (number | [waiting: number, remoteAddress: string])[]) {
   return all.map((each) => {
     const [waiting, remoteAddress] = typeof each === 'number' ? [each, '192.0.2.1'] : each;
@@ -323,7 +324,7 @@ function answers(...all: (number | [waiting: number, remoteAddress: string])[]) 
       writableLength: waiting,
       once: () => undefined,
       req: { socket },
-      /** So many bytes are taken, and others are given to be sent. */
+      /** This many bytes are taken, and others are given to be sent. */
       move(taken: number, given = 0) {
         answer.writableLength += given - taken;
         socket.bytesWritten += given;
@@ -349,7 +350,7 @@ function watching(all: ReturnType<typeof answers>) {
   return { look: (ms: number) => unread.look(ms), cutOff };
 }
 
-test('where what is not taken is too much, who has taken nothing for longest is cut off', () => {
+test('if too much is untaken, the client that has taken nothing for longest is cut off', () => {
   const all = answers(60, 60, 30, 0);
   const { look, cutOff } = watching(all);
   look(5);
@@ -359,7 +360,7 @@ test('where what is not taken is too much, who has taken nothing for longest is 
   expect(cutOff()).toEqual([false, true, false, false]);
 });
 
-test('of many that take nothing some are cut off, however little they hold, but none that takes now and then', () => {
+test('of many clients that take nothing, some are cut off, however little they hold, but none that takes something now and then', () => {
   const all = answers(1, 1, 5, 1, 1);
   const { look, cutOff } = watching(all);
   look(50);
@@ -369,7 +370,7 @@ test('of many that take nothing some are cut off, however little they hold, but 
   expect(cutOff()).toEqual([true, false, false, false, false]);
 });
 
-test('who is cut off is of the address that has most of what is not taken', () => {
+test('the client that is cut off belongs to the address that holds most of the untaken bytes', () => {
   const flood = '198.51.100.7';
   const all = answers([10, '192.0.2.1'], [40, flood], [40, flood], [10, '192.0.2.2'], [10, '192.0.2.2']);
   const { look, cutOff } = watching(all);
@@ -387,7 +388,7 @@ test('who is cut off is of the address that has most of what is not taken', () =
   expect(other.cutOff()).toEqual([true, false, true, false, false]);
 });
 
-test('who takes nothing is cut off in the end, also where there is room, and where more and more waits', () => {
+test('a client that takes nothing is cut off in the end, even if there is room, and even if more and more waits for it', () => {
   const all = answers(10, 0, 1);
   const { look, cutOff } = watching(all);
   all[2]?.move(0, 5);

@@ -17,7 +17,7 @@ async function setup() {
   onTestFinished(() => agent.destroy());
   return {
     listener,
-    /** The answer's status. */
+    /** The status of the answer. */
     async get(): Promise<number> {
       const asked = request({ host: '127.0.0.1', port: listener.port, agent }).end();
       const [response] = await once(asked, 'response');
@@ -31,7 +31,7 @@ async function setup() {
 /** TLS itself gives such a client up only after half a minute. */
 const timeout = 15_000;
 
-test('who begins a TLS handshake and goes on to say nothing does not hold up the end', {
+test('a client that begins a TLS handshake and then sends nothing does not delay closing', {
   timeout,
 }, async () => {
   const t = await setup();
@@ -45,7 +45,7 @@ test('who begins a TLS handshake and goes on to say nothing does not hold up the
   await ended;
 });
 
-test('a request that is being answered at the end is answered', async () => {
+test('a request that is being answered when the listener closes is still answered', async () => {
   const t = await setup();
   expect(await t.get()).toBe(503);
   let answer = () => {};

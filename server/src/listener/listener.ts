@@ -1,5 +1,5 @@
-// The port that everybody comes to: taken before there is anything to answer with, and let go of at the end without
-// waiting for those who say nothing.
+// The port that everybody connects to. It is taken before there is anything to answer with, and released at the end
+// without waiting for clients that send nothing.
 import {
   createServer as createHttpServer,
   type IncomingMessage,
@@ -14,38 +14,44 @@ import { type Asked, endFaultyClients } from './end-faulty-clients.ts';
 import { FairTurns } from './fair-turns.ts';
 import { UnreadAnswers, type UnreadLimits, unreadLimits } from './unread-answers.ts';
 
-/** All agents of many sites may come back in one moment: the system keeps them until the server gets to them. */
+/** All agents of many sites may come back at the same moment; the system queues them until the server gets to them. */
 const backlog = 4_096;
-/** Longer than agents wait for theirs. */
+/** Longer than agents wait for their handshake. */
 const tlsHandshakeMs = 30_000;
 /**
- * A client that sends its headers, or its request, slower than this is not one of ours. It is found out when connections
- * are looked at, and where nothing was asked on one yet, it is one with slow headers.
+ * A client that sends its headers, or its request, more slowly than this is not one of ours. It is detected when
+ * connections are checked. A connection on which nothing was sent yet counts as one with slow headers.
  */
 const slowClients = { headersTimeout: 15_000, requestTimeout: 60_000, connectionsCheckingInterval: 5_000 };
-/** A person’s console comes to some dozens at once, and a program that asks one after the other has nothing under way between two. */
+/**
+ * A person’s console sends some dozens of requests at once; a program that sends one after the other has nothing under
+ * way between two.
+ */
 const turnsOfCallers = {
   ...{ mostUnderWay: 6, mostBesideOthers: 2, beginsInAMs: 1, beginsOfEachInAMs: 0.5 },
   atWill: { perS: 100, burst: 24 },
 };
-/** Of one user, or one address: as many as a user may ask at once. At that pace they wait for four seconds, and for twenty where others ask. */
+/**
+ * Per user or address: as many as a user may send at once. At the above pace they wait for four seconds, or twenty if
+ * others ask.
+ */
 const mostWaitingOfEach = 2_000;
-/** Of these many may be behind one address, and a sign-in waits long for the one before. */
+/** Many of these may share an address, and a sign-in waits long for the one before it. */
 const turnsOfStrangers = { mostUnderWay: Number.POSITIVE_INFINITY, beginsInAMs: 0.2, beginsOfEachInAMs: 0 };
-/** So many requests a client may send on one connection before the one ahead of them is answered; browsers send none. */
+/** How many further requests a client may send on a connection before the first is answered; browsers send none. */
 const maxAhead = 100;
-/** At the end requests that are being answered have so long. */
+/** How long requests that are being answered get at the end. */
 const closeWithinMs = 2_000;
 
 export interface ListenAddress {
   address: string;
-  /** 0 takes any free one. */
+  /** 0 takes any free port. */
   port: number;
 }
 
 export interface ListenOptions extends ListenAddress {
   tls?: { certPem: string; keyPem: string } | undefined;
-  /** The product's own unless told. */
+  /** The limits below default to the product's own. */
   unread?: UnreadLimits;
   slow?: typeof slowClients;
   bodies?: AnsweredBodyLimits;
@@ -66,7 +72,11 @@ export class Listener {
     this.port = typeof address === 'object' && address !== null ? address.port : 0;
   }
 
-  /** Takes the port; requests are told to come back until there are routes. Throws {@link ListenError}. */
+  /**
+   * Takes the port. Requests are told to come back until `open` is called.
+   *
+   * @throws {ListenError}
+   */
   static async start({
     tls,
     unread,
@@ -105,19 +115,20 @@ export class Listener {
     return new Listener(server, requests, handshakes);
   }
 
-  /** From here on requests are answered by this, in turns of those who ask. */
+  /** From now on requests are answered by `answer`, in turns of those who ask. */
   open(answer: RequestListener, askerOf: (request: IncomingMessage) => Asker = addressOf): void {
     this.#requests.open(answer, askerOf);
   }
 
-  /** From here on each connection is closed when its request is answered. */
+  /** From now on each connection is closed when its request is answered. */
   drain(): void {
     this.#requests.closeConnections();
   }
 
   /**
-   * Takes nobody new and ends what is left: at once what was answered, the rest when it is, or after two seconds. So long it
-   * takes with a connection on which nothing was asked yet, which to Node is one with a request under way.
+   * Takes no new connections and ends the others: those already answered at once, the rest when they are answered, or
+   * after two seconds. A connection on which nothing was sent yet takes that long, because to Node it has a request
+   * under way.
    */
   async close(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
@@ -130,17 +141,17 @@ export class Listener {
   }
 }
 
-/** Who asks. Callers that are known and strangers have their turns beside one another, and neither for the other's. */
+/** Who is asking. Known callers and strangers take their turns separately. */
 export interface Asker {
   isKnown: boolean;
-  /** What it asks counts together. */
+  /** Requests with the same name count together. */
   name: string;
-  /** The session or token, of a caller who may have several. */
+  /** The session or token, for a caller who may have several. */
   by?: string;
 }
 
 interface Turns extends Asked {
-  /** Behind the one that is being answered. */
+  /** How many wait behind the one that is being answered. */
   waiting: number;
 }
 
@@ -153,7 +164,7 @@ class RequestSwitch {
   readonly #ofProbes: FairTurns;
   readonly #unread: UnreadAnswers;
   readonly #bodies: AnsweredBodies;
-  /** Weak, as of what waits on a connection that breaks Node tells no end. */
+  /** Weak, because Node reports no end for requests that wait on a connection that breaks. */
   readonly #turns = new WeakMap<Socket, Turns>();
 
   constructor(of: { unread: UnreadAnswers; bodies: AnsweredBodies; mostWaiting: number }) {
@@ -187,18 +198,18 @@ class RequestSwitch {
     });
   };
 
-  /** Of a load balancer behind whose address others may be: it gives up a server that answers late. */
+  /** Probes come from a load balancer whose address others may share, and which gives up a server that answers late. */
   #turnsOf({ url }: IncomingMessage, isKnown: boolean): FairTurns {
     if (url === '/healthz' || url === '/readyz') return this.#ofProbes;
     return isKnown ? this.#ofCallers : this.#ofStrangers;
   }
 
   /**
-   * Clients that ask again before they are answered would have any number of questions kept, and of answers made, for one
-   * connection.
+   * Clients that send further requests before they are answered could make the server keep any number of requests and
+   * answers for one connection.
    */
   #inTurn(socket: Socket, response: ServerResponse, answer: () => void): void {
-    // What was read with what it was cut off for.
+    // It was read together with the request for which the connection was cut off.
     if (socket.destroyed) return;
     const turns = this.#turns.get(socket) ?? { underWay: response, last: response, waiting: 0 };
     const before = turns.last;
@@ -224,7 +235,7 @@ class RequestSwitch {
     });
   }
 
-  /** As long as it is not all answered. */
+  /** Returns the requests on a connection, as long as they are not all answered. */
   asked(socket: Socket): Asked | undefined {
     return this.#turns.get(socket);
   }
@@ -243,7 +254,7 @@ class RequestSwitch {
   }
 }
 
-/** For a moment. */
+/** Sends the client away for a moment. */
 function sendAway(response: ServerResponse): void {
   response.writeHead(503, { 'Retry-After': '1', 'Content-Length': '0' }).end();
 }
@@ -252,7 +263,7 @@ function addressOf({ socket }: IncomingMessage): Asker {
   return { isKnown: false, name: socket.remoteAddress ?? '' };
 }
 
-/** TLS handshakes under way: a server that is told to close its connections knows nothing of these. */
+/** TLS handshakes under way, which a server that is told to close its connections does not know about. */
 class Handshakes {
   readonly #sockets = new Map<string, Socket>();
 
@@ -272,12 +283,12 @@ class Handshakes {
   }
 }
 
-/** The same for a connection and for the TLS on it. */
+/** The same for a connection and for the TLS socket on it. */
 function peerOf({ remoteAddress, remotePort }: Pick<Socket, 'remoteAddress' | 'remotePort'>): string {
   return `${remoteAddress} ${remotePort}`;
 }
 
-/** The port can't be had: says which, and what to do. */
+/** The port can't be taken. The message says which one and what to do. */
 export class ListenError extends Error {
   constructor({ address, port }: ListenAddress, cause: NodeJS.ErrnoException) {
     const advice: Record<string, string> = {

@@ -1,22 +1,22 @@
-// Answers that their connections do not take: each is held in memory until it is taken or given up. A browser that is
-// suspended takes nothing for a while either, and a slow line little, so somebody is cut off only where it takes very long, or
-// where all of them together are too much; then of the address that has most of it.
+// Answers that their connections do not take: each is held in memory until it is taken or given up. A suspended browser
+// also takes nothing for a while, and a slow line takes little. So a client is cut off only if it takes very long, or
+// if all of them together hold too much; then a client of the address that holds most of it.
 import type { ServerResponse } from 'node:http';
 import { rateLimitKeyOf } from '../auth/rate-limiter.ts';
 
 export interface UnreadLimits {
   /** Of all answers together. */
   maxBytes: number;
-  /** Nobody is cut off for their bytes who took something so short a time ago. */
+  /** A client that took something this recently is not cut off because of its bytes. */
   bytesPatienceMs: number;
-  /** So many at a time that have taken nothing for longer than `countPatienceMs`; the system holds megabytes of each. */
+  /** How many may have taken nothing for longer than `countPatienceMs`; the system holds megabytes of each. */
   maxStalled: number;
   /**
-   * The system takes from us only when a third of what it holds has gone, so a slow reader seems to take nothing for some
-   * seconds.
+   * The system takes more from us only once a third of what it holds has gone, so a slow reader seems to take nothing
+   * for some seconds.
    */
   countPatienceMs: number;
-  /** Who has taken nothing for so long is cut off in any case. */
+  /** A client that has taken nothing for this long is cut off in any case. */
   mostStalledMs: number;
 }
 
@@ -29,7 +29,7 @@ export const unreadLimits: UnreadLimits = {
 };
 const lookEveryMs = 250;
 
-/** What was taken of what a connection had to send, and since when it is no more. */
+/** How much of what a connection had to send was taken, and since when nothing more was. */
 interface Taken {
   bytes: number;
   sinceMs: number;
@@ -52,14 +52,14 @@ export class UnreadAnswers {
     this.#timer = setInterval(() => this.look(performance.now()), lookEveryMs).unref();
   }
 
-  /** From here on until its end; of an answer whose turn on its connection has come. */
+  /** Watches an answer until its end. Call it when the answer's turn on its connection has come. */
   watch(answer: ServerResponse): void {
-    // At the first look it counts as having taken something.
+    // At the first look it counts as having been taken from.
     this.#answers.set(answer, { bytes: -1, sinceMs: 0 });
     answer.once('close', () => this.#answers.delete(answer));
   }
 
-  /** Cuts off whom it must; by a clock that nobody sets. */
+  /** Cuts off the clients that must be. `nowMs` comes from a monotonic clock. */
   look(nowMs: number): void {
     const { maxBytes, bytesPatienceMs, maxStalled, countPatienceMs, mostStalledMs } = this.#limits;
     let bytes = 0;
@@ -68,7 +68,7 @@ export class UnreadAnswers {
       const { writableLength } = answer;
       bytes += writableLength;
       const takenBytes = takenOf(answer);
-      // That more waits than before is no taking.
+      // That more is waiting than before does not mean that something was taken.
       if (writableLength === 0 || takenBytes !== taken.bytes)
         Object.assign(taken, { bytes: takenBytes, sinceMs: nowMs });
       const forMs = nowMs - taken.sinceMs;
@@ -95,7 +95,7 @@ export class UnreadAnswers {
   }
 }
 
-/** Of what its connection was given, over all its answers. */
+/** Returns how much was taken of what the connection was given, over all its answers. */
 function takenOf({ req: { socket } }: ServerResponse): number {
   return socket.bytesWritten - socket.writableLength;
 }
@@ -105,8 +105,8 @@ function addressOf({ req: { socket } }: ServerResponse): string {
 }
 
 /**
- * Enough to come to `excess`, of the addresses that have most, so that each keeps as much as another; of those, who has taken
- * nothing for longest.
+ * Returns enough answers to make up `excess`, from the addresses that hold most, so that these keep equal amounts; of
+ * an address, the answers from which nothing was taken for longest.
  */
 function mostOf(stalled: readonly Stalled[], excess: number, weigh: (each: Stalled) => number): Stalled[] {
   if (excess <= 0) return [];
@@ -123,7 +123,7 @@ function mostOf(stalled: readonly Stalled[], excess: number, weigh: (each: Stall
   });
 }
 
-/** What each may keep, where what all have beyond it comes to `excess`. */
+/** Returns how much each may keep, if what all hold beyond that adds up to `excess`. */
 function keptByEach(weights: number[], excess: number): number {
   const most = weights.sort((a, b) => b - a);
   let sum = 0;

@@ -1,4 +1,4 @@
-// What the first start puts into an empty installation, through the same features that people use: a segment, this
+// What the first start puts into an empty installation, using the same features that people use: a segment, this
 // machine as its target, a credential sealed to the segment, and sample jobs.
 import { createHash, randomUUID } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
@@ -29,16 +29,16 @@ import { sampleJobs } from './sample-jobs.ts';
 
 const segmentName = 'quickstart';
 const targetName = 'this machine';
-/** Of whoever makes the demo: everything. */
+/** What the creator of the demo, an administrator, may read: everything. */
 const everything = (caller: Caller) => caller.authority.reach('read');
 
-/** Whether nobody has worked in the installation: it has no segment, or the demo's only. */
+/** Whether nobody has worked in the installation: it has no segment, or only that of the demo. */
 export async function hasOnlyDemo({ sql }: RunningServer): Promise<boolean> {
   const segments = await listSegmentOverviews(sql, unrestricted);
   return segments.every(({ name }) => name === segmentName);
 }
 
-/** The segment of the demo; its first agent makes the segment key, so the rest comes after enrollment. */
+/** Creates the demo's segment. Its first agent makes the segment key, so the rest follows after enrollment. */
 export async function createDemoSegment(server: RunningServer, caller: Caller): Promise<number> {
   const { items } = await listSegments(server.sql, everything(caller));
   const existing = items.find(({ name }) => name === segmentName);
@@ -56,7 +56,10 @@ export async function createDemoSegment(server: RunningServer, caller: Caller): 
   return segment.id;
 }
 
-/** Kept until the demo is whole: an enrollment that was cut off is repeated with the same one, while that holds. */
+/**
+ * Returns an enrollment token, which is kept until the demo is complete: an interrupted enrollment is repeated with the
+ * same token while that is valid.
+ */
 export async function demoToken(
   server: Pick<RunningServer, 'sql' | 'localUrl' | 'caPin'>,
   folder: string,
@@ -76,7 +79,7 @@ export async function demoToken(
   return token;
 }
 
-/** One that an agent has used is good for that agent, however old it is. */
+/** A token that an agent has used stays good for that agent, however old it is. */
 async function isGood(sql: Sql, text: string): Promise<boolean> {
   const token = parseEnrollmentToken(text);
   if (token === undefined) return false;
@@ -88,17 +91,17 @@ export interface DemoSsh {
   port: number;
   user: string;
   hostKeyLine: string;
-  /** OpenSSH text; sealed to the segment and kept nowhere else but in the demo's folder. */
+  /** OpenSSH text; it is sealed to the segment, and otherwise kept only in the demo's folder. */
   privateKey: string;
 }
 
-/** This machine as a target, opened by a key that is sealed to the segment. */
+/** Creates this machine as a target, opened by a key that is sealed to the segment. */
 export async function createDemoTarget(
   server: RunningServer,
   segmentId: number,
   ssh: DemoSsh,
   caller: Caller,
-  /** The demo's target of an earlier start, which moves to the new port. */
+  /** The demo's target of an earlier start, which is moved to the new port. */
   existing?: number,
 ): Promise<number> {
   const { sql } = server;
@@ -159,7 +162,7 @@ async function createDemoCredential(
   return id;
 }
 
-/** We made the host key ourselves a moment ago, so nobody has to be asked. */
+/** We made the host key ourselves a moment ago, so nobody needs to be asked. */
 async function trustHostKey(
   server: RunningServer,
   targetId: number,
@@ -174,7 +177,7 @@ async function trustHostKey(
   await inTransaction(server.sql, (tx) => acceptHostKey(tx, targetId, { fingerprint }, caller));
 }
 
-/** The sample jobs; returns the id of the one that is run at once. */
+/** Creates the sample jobs. Returns the id of the job that is run at once. */
 export async function createSampleJobs(server: RunningServer, caller: Caller): Promise<number> {
   const ids: number[] = [];
   for (const definition of sampleJobs) {
@@ -185,7 +188,7 @@ export async function createSampleJobs(server: RunningServer, caller: Caller): P
   return ids[0] ?? 0;
 }
 
-/** The run that a newcomer watches; the one that was started before, where there is one. */
+/** Starts the run that a newcomer watches, or returns the one that was started before. */
 export async function startFirstRun(
   { sql, installation, services }: RunningServer,
   { jobId, targetId }: { jobId: number; targetId: number },

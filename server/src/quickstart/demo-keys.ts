@@ -1,7 +1,8 @@
-// The demo target's keys. ssh2 is loaded when they are made: a server that has them does without it.
+// The keys of the demo's target. ssh2 is loaded only when they are made, so a server that already has them does without
+// it.
 
 export interface KeyPair {
-  /** OpenSSH private key text, not encrypted. */
+  /** OpenSSH private key text, unencrypted. */
   privateKey: string;
   /** OpenSSH public key line. */
   publicKey: string;
@@ -15,7 +16,7 @@ async function ed25519(comment: string): Promise<KeyPair> {
   const { utils } = (await import('ssh2')).default;
   for (;;) {
     const pair = utils.generateKeyPairSync('ed25519', { comment });
-    // ssh2 1.17 loses the leading zero byte of a key that has one, and what it then writes can't be read.
+    // ssh2 1.17 loses the leading zero byte of a key that has one, and then writes a key that can't be read.
     if ([pair.private, pair.public].some((text) => utils.parseKey(text) instanceof Error)) continue;
     return { privateKey: pair.private, publicKey: pair.public };
   }

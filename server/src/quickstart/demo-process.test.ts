@@ -33,7 +33,7 @@ async function setup() {
   };
 }
 
-test('whoever stops a process that has something to finish is told how long that may take', async () => {
+test('stopping a process that has something to finish reports how long that may take', async () => {
   const t = await setup();
   const finish = t.file('finish');
   const busy = `process.on('SIGTERM', () => setInterval(() => fs.existsSync(${JSON.stringify(finish)}) && process.exit(0), 20))`;
@@ -46,7 +46,7 @@ test('whoever stops a process that has something to finish is told how long that
   expect(told).toEqual([9_900]);
 });
 
-test('whoever stops a process that has nothing to finish is told nothing', async () => {
+test('stopping a process that has nothing to finish reports nothing', async () => {
   const t = await setup();
   const told: number[] = [];
   const process = await t.started('0', 9_000);
@@ -54,7 +54,7 @@ test('whoever stops a process that has nothing to finish is told nothing', async
   expect(told).toEqual([]);
 });
 
-test('one that can’t be started again is tried until it can, and nothing else ends by it', async () => {
+test('a process that can’t be restarted is retried until it can, without ending anything else', async () => {
   const t = await setup();
   const folder = t.file('folder');
   const pidFile = join(folder, 'pid');
@@ -62,7 +62,7 @@ test('one that can’t be started again is tried until it can, and nothing else 
   const demo = await t.started('0', 9_000, { pidFile, restartMs: 2 });
   onTestFinished(() => demo.stop());
   const pid = Number(await readFile(pidFile, 'utf8'));
-  // As where the disk is full.
+  // As if the disk were full.
   await rm(folder, { recursive: true });
   process.kill(pid, 'SIGKILL');
   const failed = () => t.logged.filter((line) => line.includes('could not be started')).length;
@@ -73,7 +73,7 @@ test('one that can’t be started again is tried until it can, and nothing else 
   expect(await again()).not.toBe(pid);
 });
 
-test('one that ends soon after each start is started so often, and that it is not any more is told', async () => {
+test('a process that ends soon after each start is restarted a limited number of times, and giving up is reported', async () => {
   const t = await setup();
   const demo = await t.started("console.log('up'); process.exit(3)", 9_000, { restartMs: 1 });
   onTestFinished(() => demo.stop());

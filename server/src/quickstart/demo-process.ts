@@ -1,5 +1,5 @@
-// A process of the demo that outlives a killed server: found again by its pid file at the next start, restarted when
-// it dies while we run, ended when we stop in order.
+// A process of the demo that outlives a killed server. The next start finds it by its pid file. It is restarted if it
+// dies while the server runs, and ended when the server stops in order.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
@@ -11,14 +11,14 @@ export interface DemoProcessOptions {
   pidFile: string;
   logFile: string;
   log: Log;
-  /** With nothing to do it ends within this; 1.5 s unless told. */
+  /** How soon it ends if it has nothing to do; 1.5 s by default. */
   quickMs?: number;
-  /** From its end to its next start; 1 s unless told. */
+  /** Pause between its end and its next start; 1 s by default. */
   restartMs?: number;
 }
 
 const defaultRestartMs = 1_000;
-/** So many times that are starts apart at most that fail one after the other. */
+/** Pauses between failing starts grow up to this many times the normal pause. */
 const maxPauseFactor = 30;
 const shortLifeMs = 10_000;
 const maxShortLives = 20;
@@ -32,7 +32,7 @@ export class DemoProcess {
   #child: ChildProcess | undefined;
   #timer: NodeJS.Timeout | undefined;
   #startedAtMs = 0;
-  /** One after the other. */
+  /** Short lives in a row. */
   #shortLives = 0;
   #failedStarts = 0;
   #stopping = false;
@@ -54,7 +54,7 @@ export class DemoProcess {
     await this.#spawn();
   }
 
-  /** Ends the process of an earlier server, so that `start` makes a new one. */
+  /** Ends the process of an earlier server, so that `start` starts a new one. */
   async endOlder(): Promise<void> {
     const pid = readPid(this.#options.pidFile);
     if (pid === undefined || !isOurs(pid, this.#options.args)) return;
@@ -62,7 +62,7 @@ export class DemoProcess {
     if (!(await this.#gone(pid, stopGraceMs))) signal(pid, 'SIGKILL');
   }
 
-  /** `onWait` is told how long it may take, in ms, where the process has more to do than to end. */
+  /** Ends the process. If it has something to finish, `onWait` is told how long that may take, in ms. */
   async stop(onWait?: (graceMs: number) => void): Promise<void> {
     this.#stopping = true;
     clearTimeout(this.#timer);
@@ -106,7 +106,7 @@ export class DemoProcess {
     try {
       await writeFile(this.#options.pidFile, String(child.pid), { mode: 0o600 });
     } catch (error) {
-      // Without its file it would not be found by the next server, which starts another.
+      // Without the file the next server would not find it, and would start another one.
       child.kill('SIGKILL');
       await exited;
       this.#child = undefined;
@@ -132,7 +132,10 @@ export class DemoProcess {
     this.#spawnAfter(restartMs);
   }
 
-  /** Tried for as long as the server runs, which has more to do than the demo: room on the disk may be all it wants. */
+  /**
+   * Retried for as long as the server runs, which matters more than the demo: all that is missing may be room on the
+   * disk.
+   */
   #onFailedStart(error: unknown): void {
     if (this.#stopping) return;
     const { log, name, restartMs = defaultRestartMs } = this.#options;
@@ -187,7 +190,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** A pid may have been given to another program since: its command line must be ours. */
+/** The pid may belong to another program by now, so its command line must be ours. */
 function isOurs(pid: number, args: readonly string[]): boolean {
   if (!isAlive(pid)) return false;
   try {
@@ -202,6 +205,6 @@ function signal(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(pid, name);
   } catch {
-    // It is gone already, which is what was wanted.
+    // It is gone already, as intended.
   }
 }

@@ -1,4 +1,4 @@
-// What the demo's folder remembers: whether it was set up whole, and what of.
+// What the demo's folder remembers: whether the setup was completed, and what belongs to the demo.
 import { access, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -8,7 +8,7 @@ export interface DemoState {
   sshPort: number;
 }
 
-/** There from before the first start makes anything until the demo is whole. */
+/** A file that exists from before the first start makes anything until the demo is complete. */
 const mark = 'unfinished';
 
 export async function markUnfinished(folder: string): Promise<void> {
@@ -22,14 +22,17 @@ export function isMarked(folder: string): Promise<boolean> {
   );
 }
 
-/** Undefined where there is none, or it is not whole. Rejects, naming the file, for one that is damaged. */
+/**
+ * Returns the state, or `undefined` if there is none or the demo is not complete. Rejects, naming the file, if it is
+ * damaged.
+ */
 export async function readState(folder: string): Promise<DemoState | undefined> {
   const file = join(folder, 'demo.json');
   const text = await readFile(file, 'utf8').catch(() => undefined);
   return text === undefined ? undefined : parseFile<DemoState>(file, text);
 }
 
-/** @throws {Error} naming the file, for text that is no JSON. */
+/** @throws {Error} naming the file, if the text is not JSON. */
 export function parseFile<T>(file: string, text: string): T {
   try {
     return JSON.parse(text) as T;
@@ -38,7 +41,7 @@ export function parseFile<T>(file: string, text: string): T {
   }
 }
 
-/** From here on it is whole. */
+/** Saves the state; from now on the demo is complete. */
 export async function saveState(folder: string, state: DemoState): Promise<void> {
   const file = join(folder, 'demo.json');
   await writeFile(`${file}.new`, JSON.stringify(state), { mode: 0o600 });

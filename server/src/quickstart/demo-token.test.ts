@@ -26,7 +26,7 @@ async function setup() {
   };
 }
 
-test('a first start that goes on later than its token holds makes another one', async () => {
+test('a first start that continues after its token has expired makes another token', async () => {
   const t = await setup();
   const first = await t.token();
   expect(await t.token()).toBe(first);
@@ -37,7 +37,7 @@ test('a first start that goes on later than its token holds makes another one', 
   expect(await enrollAgent(t, request, testOrigin)).toMatchObject({ makesSegmentKey: true });
 });
 
-test('one that was used is kept: the enrollment that was cut off goes on with no other', async () => {
+test('a used token is kept, because an interrupted enrollment can only continue with it', async () => {
   const t = await setup();
   const first = await t.token();
   await enrollAgent(t, await enrollRequest(first, 'quickstart-agent', await makeAgentKeys()), testOrigin);

@@ -1,6 +1,6 @@
-// The demo: a segment with a real agent and a real SSH target on this machine, so that the first run goes the whole
-// way. Made on the first start of an empty installation; later starts bring its two processes back, or go on where the
-// first one was cut off.
+// The demo: a segment with a real agent and a real SSH target on this machine, so that the first run goes all the way.
+// Made on the first start of an empty installation. Later starts bring its two processes back, or continue where the
+// first start was interrupted.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { access, readFile, rename, writeFile } from 'node:fs/promises';
@@ -46,7 +46,7 @@ export interface Quickstart {
 const startTimeoutMs = 20_000;
 const otherDataDirectory = 'Choose another data directory with --data.';
 
-/** Before the server starts: if that is cut off, a later start knows that the demo was wanted. */
+/** Called before the server starts: if that is interrupted, a later start knows that the demo was wanted. */
 export async function noteWanted({ dataDir, masterKeyFile, demo }: Config): Promise<void> {
   const folder = join(dataDir, 'demo');
   if (!demo || (await isThere(masterKeyFile)) || (await isThere(folder))) return;
@@ -56,8 +56,8 @@ export async function noteWanted({ dataDir, masterKeyFile, demo }: Config): Prom
 }
 
 /**
- * Sets the demo up, or brings it back. Does nothing in an installation that wasn't started with it; and where it can't be
- * brought back says so, as the server has more to do than the demo.
+ * Sets the demo up, or brings it back. Does nothing in an installation that wasn't started with it. If it can't be
+ * brought back, this only says so, because the server matters more than the demo.
  */
 export async function startQuickstart(deps: QuickstartDeps): Promise<Quickstart> {
   const folder = join(deps.config.dataDir, 'demo');
@@ -77,7 +77,7 @@ export async function startQuickstart(deps: QuickstartDeps): Promise<Quickstart>
 async function startDemo(deps: QuickstartDeps, folder: string): Promise<Quickstart> {
   const state = await readState(folder);
   const { server } = deps;
-  // The mark alone does not do: the database may be one that others have worked in since.
+  // The mark alone is not enough: others may have worked in the database since.
   const isUnfinished = server.isNew || ((await isMarked(folder)) && (await hasOnlyDemo(server)));
   if (state === undefined && !isUnfinished) return { shown: Promise.resolve(), stop: async () => {} };
   await makeFolder(folder, 0o700, otherDataDirectory);
@@ -107,7 +107,7 @@ async function startDemo(deps: QuickstartDeps, folder: string): Promise<Quicksta
   }
 }
 
-/** Goes on from whatever is there: the start before may have ended at any moment. */
+/** Continues from whatever exists, because the previous start may have ended at any moment. */
 async function setUp(
   deps: QuickstartDeps,
   folder: string,
@@ -145,7 +145,7 @@ async function bringBack(
   await agent.start();
 }
 
-/** The agent knows the server by its address: told again where the port has changed since. */
+/** The agent knows the server by its address, so the address is updated if the port has changed. */
 async function followServer(deps: QuickstartDeps, folder: string, agent: DemoProcess): Promise<void> {
   const file = join(folder, 'agent/identity.json');
   const identity = parseFile<{ server: string }>(file, await readFile(file, 'utf8'));
@@ -183,7 +183,7 @@ async function administrator(server: RunningServer): Promise<Caller> {
 function demoSshServer(deps: QuickstartDeps, folder: string): DemoProcess {
   return new DemoProcess({
     name: 'demo SSH server',
-    // By where it is: a name would be looked for from the folder in which the server was started.
+    // By path, because a bare name would be resolved from the folder in which the server was started.
     args: [
       '--import',
       import.meta.resolve('tsx'),
@@ -206,7 +206,7 @@ function demoAgent(deps: QuickstartDeps, folder: string): DemoProcess {
   });
 }
 
-/** Enrolls like any agent; the token goes in on stdin. */
+/** Enrolls like any agent; the token is passed on stdin. */
 async function enroll(deps: QuickstartDeps, folder: string, token: string): Promise<void> {
   const args = [
     deps.agentBundle,
@@ -244,7 +244,7 @@ async function makeKeys(folder: string): Promise<void> {
   await writeFile(join(ssh, 'client-key.pub'), keys.client.publicKey, { mode: 0o600 });
 }
 
-/** Waits until the SSH server of this start has said where it is. */
+/** Waits until this start's SSH server has reported where it listens. */
 async function readSsh(folder: string): Promise<DemoSsh> {
   const deadline = Date.now() + startTimeoutMs;
   const pidFile = join(folder, 'ssh/pid');

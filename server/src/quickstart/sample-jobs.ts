@@ -1,4 +1,4 @@
-// The three jobs that a newcomer finds. They only read, and run as an account without rights.
+// The three jobs that a newcomer finds. They only read, and run under an account without rights.
 import type { JobDefinition } from '@opsconductor/protocol';
 
 const lookAround = `printf 'host     %s\\n' "$(hostname)"

@@ -7,7 +7,7 @@ import type { Sql } from '../store/database/connection.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { listSteps, listTargetRuns } from '../store/runs/runs.ts';
 
-/** Prints output and step ends as they come; resolves with the run's status when it has ended. */
+/** Prints output and ends of steps as they arrive. Resolves with the run's status when it has ended. */
 export async function showRun(
   deps: { sql: Sql; services: Pick<Services, 'hub' | 'keys'> },
   runId: number,
@@ -69,7 +69,7 @@ function showEvent(
   return change.run?.status;
 }
 
-/** Output is hostile to terminals: what is not text is shown as what it is. */
+/** Output can be hostile to terminals, so control characters are shown in escaped form. */
 function printable(line: string): string {
   return line.replace(/\p{Cc}/gu, (c) =>
     c === '\t' ? c : `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`,

@@ -1,4 +1,4 @@
-// Who the demo's commands run as: never root, and with nothing of this process's environment.
+// The account that the demo's commands run as: never root, and with nothing of this process's environment.
 import { execFile, spawn } from 'node:child_process';
 import { chown, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
@@ -7,15 +7,15 @@ import { promisify } from 'node:util';
 
 export interface DemoAccount {
   name: string;
-  /** Absent where this process isn't root: then commands run as its own user. */
+  /** Missing if this process isn't root; then commands run as its own user. */
   ids?: { uid: number; gid: number };
-  /** A folder of its own, which goes with `remove()`. */
+  /** A folder of its own, which `remove()` deletes. */
   home: string;
   environment: Record<string, string>;
   remove(): Promise<void>;
 }
 
-/** Rejects where a command would run as root all the same. */
+/** Rejects if a command would run as root in spite of all. */
 export async function demoAccount(wanted: string): Promise<DemoAccount> {
   const root = process.getuid?.() === 0;
   const name = root ? wanted : userInfo().username;
@@ -26,7 +26,7 @@ export async function demoAccount(wanted: string): Promise<DemoAccount> {
     name,
     ...(ids ? { ids } : {}),
     home,
-    // Built from nothing: this process's own environment may name its database and its keys.
+    // Built from scratch, because this process's environment may contain its database URL and its keys.
     environment: {
       PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
       HOME: home,
@@ -49,7 +49,7 @@ export async function demoAccount(wanted: string): Promise<DemoAccount> {
 async function lookUp(name: string): Promise<{ uid: number; gid: number }> {
   const ask = async (flag: string) => {
     const { stdout } = await promisify(execFile)('id', [flag, name]);
-    // macOS prints nobody's -2 as an unsigned number; spawn wants it signed.
+    // macOS prints the -2 of nobody as an unsigned number; spawn needs it signed.
     return Number(stdout.trim()) | 0;
   };
   const ids = { uid: await ask('-u'), gid: await ask('-g') };
@@ -57,7 +57,7 @@ async function lookUp(name: string): Promise<{ uid: number; gid: number }> {
   return ids;
 }
 
-/** Asks the system itself: what the child says it is counts, not what was asked for. */
+/** Asks the system itself: what counts is what the child reports, not what was requested. */
 async function proveHarmless(account: DemoAccount): Promise<void> {
   const said = await new Promise<string>((resolve, reject) => {
     const child = spawn('/bin/sh', ['-c', 'id -u; id -G'], {

@@ -1,4 +1,4 @@
-// The demo's SSH server as a process of its own: keys and state are files in the folder given, never arguments.
+// The demo's SSH server as a separate process. Keys and state are files in the given folder, never arguments.
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startDemoSshServer } from './ssh-server.ts';
@@ -15,7 +15,7 @@ const wantedPort = await readFile(stateFile, 'utf8').then(
 );
 const start = (port: number | undefined) =>
   startDemoSshServer({ hostKey, authorizedKey, ...(port === undefined ? {} : { port }) });
-// The port of last time where it is free, so that the target's address stays.
+// Uses the previous port if it is free, so that the target's address stays the same.
 const server = await start(wantedPort).catch(() => start(undefined));
 const { port, user, account, hostKeyLine } = server;
 await writeFile(`${stateFile}.new`, JSON.stringify({ pid: process.pid, port, user, account, hostKeyLine }), {

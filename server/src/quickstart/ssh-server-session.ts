@@ -1,4 +1,5 @@
-// One command of the demo's SSH server: a session of its own for the process, output both ways, exit and signals.
+// One command of the demo's SSH server: a session of its own for the process, output in both directions, exit and
+// signals.
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:os';
@@ -24,7 +25,7 @@ const signals = [
 ] as const;
 
 export class DemoSession {
-  /** Resolves when the process has ended and its output is passed on or dropped. */
+  /** Resolves when the process has ended and its output has been passed on or dropped. */
   readonly ended: Promise<void>;
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #channel: ServerChannel;
@@ -32,7 +33,7 @@ export class DemoSession {
 
   constructor(command: string, channel: ServerChannel, account: DemoAccount) {
     this.#channel = channel;
-    // detached: a session and process group of its own, as sshd gives one.
+    // detached: a session and process group of its own, like sshd provides.
     this.#child = spawn('/bin/sh', ['-c', command], {
       ...account.ids,
       cwd: account.home,
@@ -43,11 +44,11 @@ export class DemoSession {
     this.ended = this.#run();
   }
 
-  /** Passes on a signal by its SSH name, to the whole process group. */
+  /** Sends a signal, by its SSH name, to the whole process group. */
   signal(name: string): void {
     const known = named(name);
     const { pid } = this.#child;
-    // A pid that has been waited for may be another process's by now.
+    // A pid that has been waited for may belong to another process by now.
     if (!known || pid === undefined || this.#child.exitCode !== null || this.#child.signalCode !== null)
       return;
     try {
@@ -67,7 +68,7 @@ export class DemoSession {
     const { stdin, stdout, stderr } = this.#child;
     stdout.on('data', (bytes: Buffer) => this.#send(this.#channel, bytes));
     stderr.on('data', (bytes: Buffer) => this.#send(this.#channel.stderr, bytes));
-    // The process may end without reading what it was sent.
+    // The process may end without reading its input.
     stdin.on('error', () => {});
     this.#channel.on('error', () => {});
     this.#channel.pipe(stdin);
@@ -78,7 +79,7 @@ export class DemoSession {
     });
     this.#child.once('error', () => this.#channel.exit(127));
     this.#child.once('exit', (code, signal) => {
-      // SSH has names for few signals; what a shell would make of the others is a code.
+      // SSH has names for only a few signals; others become the exit code that a shell would return.
       if (signal && named(signal)) this.#channel.exit(signal.replace(/^SIG/, ''));
       else this.#channel.exit(code ?? (signal ? 128 + constants.signals[signal] : 255));
     });
@@ -87,8 +88,8 @@ export class DemoSession {
   }
 
   /**
-   * One write at a time over both streams: they share the channel's window, and ssh2 1.17 remembers only one that
-   * waits for it, and never forgets what it sent.
+   * Writes one piece at a time for both streams: they share the channel's window, and ssh2 1.17 remembers only one
+   * write that waits for it, and never releases what it has sent.
    */
   #send(to: Writable, bytes: Buffer): void {
     if (this.#gone) return;

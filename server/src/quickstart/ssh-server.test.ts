@@ -61,13 +61,13 @@ function runs(pid: string): boolean {
   return existsSync(`/proc/${pid}`) && !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
 }
 
-test('a command gets its stdin, and its output, errors and exit code come back apart', async () => {
+test('a command gets its stdin, and its output, errors and exit code come back separately', async () => {
   const client = await login(await setup());
   const result = await run(client, 'cat; echo trouble >&2; exit 7', 'typed in');
   expect(result).toEqual({ stdout: 'typed in', stderr: 'trouble\n', code: 7, signal: undefined });
 });
 
-test('commands run with no rights, no groups of root and none of the server environment', async () => {
+test('commands run without rights, without groups of root and without the server’s environment', async () => {
   vi.stubEnv('OPSCONDUCTOR_DEMO_PROBE', 'secret');
   const server = await setup();
   const client = await login(server);
@@ -130,7 +130,7 @@ test('there is no terminal, no shell, no SFTP and no forwarding', async () => {
   expect(await refused((done) => client.forwardIn('127.0.0.1', 0, done))).toBeDefined();
 });
 
-test('a signal reaches the whole process group, and the end by it is told', async () => {
+test('a signal reaches the whole process group, and the end by that signal is reported', async () => {
   const client = await login(await setup());
   const channel = await exec(client, 'sleep 1000 & echo $!; wait; echo never');
   const exit = once(channel, 'exit');
@@ -139,11 +139,11 @@ test('a signal reaches the whole process group, and the end by it is told', asyn
   channel.signal('TERM');
   expect((await exit).slice(0, 2)).toEqual([null, 'SIGTERM']);
   await closed;
-  // An orphan is a zombie until init has asked for it.
+  // An orphan is a zombie until init has reaped it.
   await expect.poll(() => runs(String(child).trim())).toBe(false);
 });
 
-test('3 MB over both streams arrive whole at a reader that keeps stopping', async () => {
+test('3 MB over both streams arrive complete at a reader that keeps stopping', async () => {
   const client = await login(await setup());
   const line =
     'i=0; while [ $i -lt 24 ]; do head -c 65536 /dev/zero | tr "\\0" o; head -c 65536 /dev/zero | tr "\\0" e >&2; i=$((i+1)); done';
@@ -152,7 +152,7 @@ test('3 MB over both streams arrive whole at a reader that keeps stopping', asyn
     [channel, channel.stderr].map(async (stream) => {
       const hash = createHash('sha256');
       let length = 0;
-      // Reading by hand lets each stream fill its window before it is read on.
+      // Reading by hand lets each stream fill its window before reading continues.
       for await (const bytes of stream) {
         hash.update(bytes);
         length += bytes.length;
@@ -171,10 +171,10 @@ test('3 MB over both streams arrive whole at a reader that keeps stopping', asyn
   ]);
 });
 
-test('a window that one stream filled and then the other is refilled for each', async () => {
+test('a window filled by one stream and then by the other is refilled for both', async () => {
   const client = await login(await setup());
   const channel = await exec(client, 'head -c 5000000 /dev/zero; head -c 5000000 /dev/zero >&2');
-  // Only with a window of nothing is the server known to wait.
+  // Only when the window is empty is the server known to be waiting.
   const { incoming } = channel as unknown as { incoming: { window: number } };
   const full = async (stream: Readable) => {
     while (incoming.window > 0 || stream.readableLength === 0) await new Promise(setImmediate);
@@ -188,7 +188,7 @@ test('a window that one stream filled and then the other is refilled for each', 
   expect([(await out).length, (await err).length]).toEqual([5_000_000, 5_000_000]);
 });
 
-test('sessions and connections beyond the limits are refused, and places are given back', async () => {
+test('sessions and connections beyond the limits are refused, and places become free again', async () => {
   const server = await setup({ limits: { sessions: 2, connections: 1 } });
   const client = await login(server);
   const first = await exec(client, 'cat');

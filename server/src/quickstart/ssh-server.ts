@@ -1,5 +1,5 @@
-// The demo's target: an SSH server on the loopback interface that lets one key in and runs commands as a user
-// with no rights. For trying the product out on one machine; real targets run OpenSSH.
+// The demo's target: an SSH server on the loopback interface that accepts a single key and runs commands as a user
+// without rights. For trying the product out on one machine; real targets run OpenSSH.
 import { timingSafeEqual } from 'node:crypto';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import ssh2, { type AuthContext, type Connection, type ParsedKey, type ServerChannel } from 'ssh2';
@@ -7,24 +7,24 @@ import { type DemoAccount, demoAccount } from './ssh-server-account.ts';
 import { DemoSession } from './ssh-server-session.ts';
 
 export interface DemoSshServerOptions {
-  /** From `generateDemoKeys()`; kept by the caller, so that the host key stays the same. */
+  /** From `generateDemoKeys()`; the caller keeps it, so that the host key stays the same. */
   hostKey: string;
-  /** Public key line of the one key that may log in. */
+  /** Public key line of the only key that may log in. */
   authorizedKey: string;
-  /** The name to log in with; `demo` unless told. Commands run as `account`, whatever it is called. */
+  /** The name to log in with; `demo` by default. It need not exist on the system: commands run as `account`. */
   user?: string;
-  /** The system user that commands run as where this process is root; `nobody` unless told. */
+  /** The system user that commands run as if this process is root; `nobody` by default. */
   account?: string;
-  /** Free unless told. */
+  /** Any free port by default. */
   port?: number;
   limits?: Partial<DemoSshLimits>;
 }
 
 export interface DemoSshLimits {
   connections: number;
-  /** Sessions on one connection; OpenSSH's MaxSessions is 10 too. */
+  /** Sessions on one connection; the default of OpenSSH's MaxSessions is 10, too. */
   sessions: number;
-  /** For a connection to authenticate, in ms. */
+  /** Time for a connection to authenticate, in ms. */
   authenticationMs: number;
   authenticationTries: number;
 }
@@ -33,7 +33,7 @@ export interface DemoSshServer {
   readonly host: string;
   readonly port: number;
   readonly user: string;
-  /** The line that a target accepts as host key. */
+  /** The line that a target accepts as its host key. */
   readonly hostKeyLine: string;
   /** The system user that commands run as. */
   readonly account: string;
@@ -48,7 +48,7 @@ const defaultLimits: DemoSshLimits = {
   authenticationTries: 6,
 };
 
-/** Starts the server. Rejects where commands would run as root. */
+/** Starts the server. Rejects if commands would run as root. */
 export async function startDemoSshServer(options: DemoSshServerOptions): Promise<DemoSshServer> {
   const authorized = parseKey(options.authorizedKey);
   const hostKey = parseKey(options.hostKey);
@@ -79,7 +79,7 @@ class Server {
   readonly #account: DemoAccount;
   readonly #limits: DemoSshLimits;
   readonly #sessions = new Set<DemoSession>();
-  /** By the client's port, which is how ssh2 names a connection. */
+  /** By the client's port, by which ssh2 identifies a connection. */
   readonly #sockets = new Map<number, { socket: Socket; late: NodeJS.Timeout }>();
   // Nagle's algorithm costs each command 40 ms, and ssh2's own listener leaves it on.
   readonly #listener = createServer({ noDelay: true });
@@ -98,7 +98,7 @@ class Server {
     this.#listener.maxConnections = this.#limits.connections;
     this.#listener.on('connection', (socket) => {
       const port = socket.remotePort ?? 0;
-      // From the first byte on: ssh2 tells of a connection only once the client has said what it is.
+      // From the first byte on, because ssh2 reports a connection only once the client has identified itself.
       const late = setTimeout(() => socket.destroy(), this.#limits.authenticationMs);
       this.#sockets.set(port, { socket, late });
       socket.once('close', () => {
@@ -124,10 +124,10 @@ class Server {
 
   #connected(client: Connection, late: NodeJS.Timeout | undefined): void {
     let tries = 0;
-    // A peer that breaks off or speaks nonsense ends its own connection only.
+    // A peer that breaks off or sends garbage ends only its own connection.
     client.on('error', () => client.end());
     client.on('authentication', (context) => {
-      // The first request is usually `none`, to learn what is allowed.
+      // The first request is usually `none`, to learn which methods are allowed.
       if (context.method !== 'none') tries += 1;
       if (tries > this.#limits.authenticationTries) client.end();
       else if (this.#allowed(context)) context.accept();
@@ -144,7 +144,7 @@ class Server {
     const known = this.#authorized.getPublicSSH();
     const { data } = context.key;
     if (data.length !== known.length || !timingSafeEqual(data, known)) return false;
-    // Without a signature the client only asks whether the key would do.
+    // Without a signature the client only asks whether the key would be accepted.
     if (!context.signature) return true;
     return this.#authorized.verify(context.blob ?? '', context.signature, context.hashAlgo) === true;
   }
@@ -161,7 +161,7 @@ class Server {
       session.once('close', () => {
         open -= 1;
       });
-      // Terminals, shells, subsystems and forwarding have no listener, which ssh2 answers with a refusal.
+      // Terminals, shells, subsystems and forwarding have no listener, so ssh2 refuses them.
       session.once('exec', (acceptExec, _reject, { command }) => {
         const channel: ServerChannel = acceptExec();
         const running = new DemoSession(command, channel, this.#account);

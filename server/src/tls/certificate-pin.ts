@@ -1,8 +1,8 @@
 import { createHash, X509Certificate } from 'node:crypto';
 
 /**
- * `sha256:` and the lowercase hexadecimal SHA-256 of the certificate's DER SubjectPublicKeyInfo (as in RFC 7469,
- * section 2.4). It names the key, so that it outlives a certificate which is issued again for the same key.
+ * Returns `sha256:` and the lowercase hexadecimal SHA-256 of the certificate's DER SubjectPublicKeyInfo (as in RFC
+ * 7469, section 2.4). The pin identifies the key, so it stays valid when a certificate is reissued for the same key.
  */
 export function pinOfCertificate(certificate: string | Uint8Array): string {
   const key = new X509Certificate(certificate).publicKey.export({ type: 'spki', format: 'der' });

@@ -43,7 +43,7 @@ test('without its issuers the topmost certificate that is there is pinned', asyn
   expect((await t.load()).caPin).toBe(pinOfCertificate(t.leafPem));
 });
 
-test('text around the certificates is no hindrance', async () => {
+test('text around the certificates is ignored', async () => {
   const t = await setup();
   await writeFile(t.certFile, `Subject: CN=x\n${t.leafPem}\nIssuer: -\n${t.made.caPem}`);
   expect((await t.load()).caPin).toBe(t.made.caPin);

@@ -8,9 +8,10 @@ const serverAuth = '1.3.6.1.5.5.7.3.1';
 const pemBlock = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
 /**
- * A certificate from elsewhere: `certFile` holds the server's certificate and then its issuers, `keyFile` the key.
- * `caPin` is that of the last certificate in the file: the root, or else the topmost issuer that is there. Throws
- * {@link TlsError} saying what is wrong with which file.
+ * Loads a certificate from elsewhere: `certFile` holds the server's certificate followed by its issuers, `keyFile` the
+ * key. `caPin` is the pin of the last certificate in the file: the root, or otherwise the topmost issuer in it.
+ *
+ * @throws {TlsError} saying what is wrong with which file.
  */
 export async function loadGivenTls(options: {
   certFile: string;

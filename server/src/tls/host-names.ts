@@ -5,7 +5,10 @@ import { TlsError } from './tls-error.ts';
 
 const always = ['localhost', '127.0.0.1', '::1'];
 
-/** What a certificate is to be valid for, in one order, so that equal sets give equal certificates. */
+/**
+ * Returns the names that a certificate should be valid for, in a canonical order, so that equal sets give equal
+ * certificates.
+ */
 export function alternativeNames(hostNames: string[]): JsonGeneralNames {
   const canonical = [...new Set([...hostNames, ...always].map(canonicalName))].sort();
   return canonical.map((value) => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value }));
@@ -14,7 +17,7 @@ export function alternativeNames(hostNames: string[]): JsonGeneralNames {
 function canonicalName(name: string): string {
   const bare = name.trim().replace(/^\[(.*)\]$/, '$1');
   if (isIP(bare) === 4) return bare;
-  // The URL parser brings every spelling of an IPv6 address to the one of RFC 5952.
+  // The URL parser turns every spelling of an IPv6 address into that of RFC 5952.
   if (isIP(bare) === 6 && !bare.includes('%')) return new URL(`http://[${bare}]`).hostname.slice(1, -1);
   const wildcard = bare.startsWith('*.') ? '*.' : '';
   const ascii = domainToASCII(bare.slice(wildcard.length)).toLowerCase();

@@ -1,5 +1,5 @@
-// The only module that loads @peculiar/x509, and when a certificate is read or made only: to load it takes a fourth of the
-// start of a server, which mostly has no certificate authority of its own.
+// The only module that loads @peculiar/x509, and only when a certificate is read or made: loading it takes a quarter of
+// a server's start, and most servers have no certificate authority of their own.
 import { generateKeyPairSync, type KeyObject, webcrypto } from 'node:crypto';
 import type * as x509 from '@peculiar/x509';
 
@@ -7,14 +7,14 @@ const dayMs = 24 * 60 * 60 * 1000;
 /** Clocks of agents and browsers may be behind ours. */
 const clockSkewMs = 60 * 60 * 1000;
 const caDays = 3650;
-/** The CA/Browser Forum's limit, which some clients hold against private CAs too. */
+/** The CA/Browser Forum's limit, which some clients apply to private CAs, too. */
 const serverDays = 397;
 
 const keyAlgorithm = { name: 'ECDSA', namedCurve: 'P-256' };
 const signingAlgorithm = { name: 'ECDSA', hash: 'SHA-256' };
 
 async function loadLibrary(): Promise<typeof x509> {
-  // It fails unless this was loaded before.
+  // The library fails unless this was loaded before.
   await import('reflect-metadata');
   const library = await import('@peculiar/x509');
   library.cryptoProvider.set(webcrypto);
@@ -36,13 +36,16 @@ export function keyToPem(key: KeyObject): string {
   return key.export({ type: 'pkcs8', format: 'pem' }).toString();
 }
 
-/** From PEM or DER. */
+/** Reads a certificate from PEM or DER. */
 export async function readCertificate(encoded: string | Buffer): Promise<X509Certificate> {
   const { X509Certificate } = await loadLibrary();
   return new X509Certificate(encoded);
 }
 
-/** A root certificate for a key: again for the same key and subject, it replaces the former one without a new pin. */
+/**
+ * Issues a root certificate for a key. One issued again for the same key and subject replaces the former without
+ * changing the pin.
+ */
 export async function issueCaCertificate(
   key: KeyObject,
   subject: string,
@@ -76,7 +79,7 @@ export async function issueServerCertificate(
   const { publicKey } = await toCryptoKeys(key);
   const { privateKey: signingKey } = await toCryptoKeys(authority.key);
   const notBefore = new Date(now.getTime() - clockSkewMs);
-  // RFC 5280 counts both ends: the last second is part of the validity.
+  // RFC 5280 includes both ends: the last second is part of the validity.
   const notAfter = new Date(notBefore.getTime() + serverDays * dayMs - 1000);
   return x509.X509CertificateGenerator.create({
     serialNumber: serialNumber(),
@@ -115,7 +118,7 @@ async function toCryptoKeys(key: KeyObject): Promise<webcrypto.CryptoKeyPair> {
   return { privateKey, publicKey };
 }
 
-/** 16 random bytes, positive and without a leading zero, as RFC 5280 (4.1.2.2) wants it. */
+/** 16 random bytes, positive and without a leading zero, as RFC 5280 (4.1.2.2) requires. */
 function serialNumber(): string {
   const bytes = webcrypto.getRandomValues(new Uint8Array(16));
   bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;

@@ -41,7 +41,7 @@ async function setup() {
     files,
     write,
     errors,
-    /** The issuer that a new connection is shown. */
+    /** Returns the issuer that a new connection is shown. */
     async issuer() {
       const socket = connect({
         port: (server.address() as AddressInfo).port,
@@ -53,7 +53,7 @@ async function setup() {
       socket.destroy();
       return fingerprint256;
     },
-    /** As `systemctl reload` sends it; resolves when the files were read. */
+    /** Sends what `systemctl reload` sends. Resolves when the files were read. */
     async reload() {
       const before = load.mock.results.length;
       process.kill(process.pid, 'SIGHUP');
@@ -70,7 +70,7 @@ test('new certificate files are used after SIGHUP, without a restart', async () 
   await vi.waitFor(async () => expect(await t.issuer()).not.toBe(before));
 });
 
-test('files that do not belong together leave the old certificate in use, and are told of once', async () => {
+test('files that do not belong together leave the old certificate in use, and are reported once', async () => {
   const t = await setup();
   const before = await t.issuer();
   await writeFile(t.files.certFile, t.second.certPem);

@@ -1,5 +1,5 @@
-// New certificates without a restart: read again on SIGHUP and every minute, taken when they are whole and differ.
-// Connections that are open keep the old one.
+// New certificates without a restart: the files are read again on SIGHUP and every minute, and used if they are
+// complete and differ. Open connections keep the old certificate.
 import type { Server as HttpsServer } from 'node:https';
 import type { Log } from '../log.ts';
 
@@ -10,16 +10,16 @@ export interface RenewableTls {
 
 export interface RenewTlsOptions {
   server: Pick<HttpsServer, 'setSecureContext'>;
-  /** What is in use. */
+  /** The certificate in use. */
   current: RenewableTls;
-  /** Reads the certificate anew; throws for one that can't be used, which leaves the old one in use. */
+  /** Reads the certificate again. Throws if it can't be used; the old one then stays in use. */
   load(): Promise<RenewableTls | undefined>;
   log: Log;
-  /** ms */
+  /** In ms. */
   intervalMs: number;
 }
 
-/** Starts watching; the answer ends it. */
+/** Starts watching. Returns a function that ends it. */
 export function renewTls(options: RenewTlsOptions): () => Promise<void> {
   const { server, load, log } = options;
   let { current } = options;
@@ -34,7 +34,7 @@ export function renewTls(options: RenewTlsOptions): () => Promise<void> {
       current = tls;
       log.info('new connections use the new certificate');
     } catch (error) {
-      // A file half written now may be whole at the next look; what stays wrong is told of once.
+      // A file that is half written now may be complete at the next look; a lasting problem is reported once.
       const problem = String(error);
       if (problem !== lastProblem)
         log.error({ err: error }, 'the new certificate can’t be used; the old one stays');

@@ -27,7 +27,7 @@ async function setup() {
   };
 }
 
-/** A real handshake; resolves with the peer's chain or rejects with what the client objected to. */
+/** Makes a real handshake. Resolves with the peer's chain, or rejects with the client's objection. */
 async function handshake(tls: ServerTls, options: { ca: string; servername?: string; host?: string }) {
   const server = createServer({ cert: tls.certPem, key: tls.keyPem }).listen(0, options.host ?? '127.0.0.1');
   onTestFinished(() => void server.close());
@@ -81,7 +81,7 @@ test.runIf(hasOpenssl)('openssl verifies the chain and computes the same pin', a
   expect(tls.caPin).toBe(`sha256:${createHash('sha256').update(der).digest('hex')}`);
 });
 
-test('a second load gives the same; keys are readable by the owner only', async () => {
+test('a second load returns the same; keys are readable by the owner only', async () => {
   const t = await setup();
   const first = await t.load();
   await chmod(t.path('server.key'), 0o644);

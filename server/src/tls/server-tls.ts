@@ -25,7 +25,7 @@ import { TlsError } from './tls-error.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
 const renewServerBeforeMs = 30 * dayMs;
-/** So that the authority always outlives the server certificates that it signs. */
+/** Ensures that the authority always outlives the server certificates that it signs. */
 const renewCaBeforeMs = 400 * dayMs;
 
 export interface ServerTls {
@@ -38,9 +38,11 @@ export interface ServerTls {
 }
 
 /**
- * The certificate for the given DNS names and IP addresses, localhost, 127.0.0.1 and ::1, signed by a private CA that
- * is made on the first call. Made again when the names change or less than 30 days are left; the CA's key, and with it
- * `caPin`, stays. Cheap enough to call daily. Throws {@link TlsError} naming the file that is wrong.
+ * Returns the certificate for the given DNS names and IP addresses, localhost, 127.0.0.1 and ::1, signed by a private
+ * CA that is created on the first call. The certificate is reissued when the names change or fewer than 30 days are
+ * left; the CA's key, and with it `caPin`, stays the same. Cheap enough to call daily.
+ *
+ * @throws {TlsError} naming the file that is wrong.
  */
 export async function loadOrCreateServerTls(options: {
   directory: string;
@@ -64,13 +66,13 @@ export async function loadOrCreateServerTls(options: {
   const key = generateKey();
   const issued = await issueServerCertificate(authority, key, names, now);
   const fresh = { certPem: toPem(issued) + caPem, keyPem: keyToPem(key) };
-  // A crash between the two leaves a pair that doesn't match, which the next call replaces.
+  // A crash between the two writes leaves a pair that doesn't match, which the next call replaces.
   await writeFileDurably(keyPath, fresh.keyPem, 0o600);
   await writeFileDurably(certPath, fresh.certPem, 0o644);
   return { ...fresh, caPem, caPin: pinOfCertificate(caPem) };
 }
 
-/** Whether our own files hold a pair that the authority signed, current, and with time left. */
+/** Whether our own files hold a matching pair that the authority signed, that is valid now and has enough time left. */
 function isUsable(certPem: string, keyPem: string, authority: CertificateAuthority, now: Date): boolean {
   try {
     const certificate = new NodeCertificate(certPem);
@@ -153,7 +155,7 @@ function toPem(certificate: X509Certificate): string {
   return `${certificate.toString('pem').trim()}\n`;
 }
 
-/** A backup that was put back may have opened the key to others. */
+/** Restoring a backup may have made the key readable by others. */
 async function readPrivateText(path: string): Promise<string | undefined> {
   const text = await readText(path);
   if (text !== undefined) await chmod(path, 0o600);

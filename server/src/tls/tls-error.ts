@@ -1,4 +1,4 @@
-/** The server's certificate or key can't be used; the message is for the operator and names the file. */
+/** The server's certificate or key can't be used. The message is for the operator and names the file. */
 export class TlsError extends Error {
   override readonly name = 'TlsError';
 }

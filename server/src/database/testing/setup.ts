@@ -23,14 +23,14 @@ export interface ServerProcess {
   child: ChildProcess;
   url: string;
   adopted: boolean;
-  /** Of the postmaster. */
+  /** Process id of the postmaster. */
   pid: number;
   kill(signal: NodeJS.Signals): Promise<void>;
 }
 
 /**
- * A folder that any account may pass through, gone after the test together with every postgres on a cluster in it.
- * `begun`: the data directory is past its first start.
+ * Makes a folder that any account may pass through. It is removed after the test, together with every postgres on a
+ * cluster in it. With `begun`, the data directory has been through its first start.
  */
 export async function setup({ begun = false } = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'embedded-postgres-'));
@@ -74,7 +74,7 @@ async function clustersOf(dataDir: string): Promise<string[]> {
   return [join(home, 'cluster')];
 }
 
-/** Another server process, optionally as another user; `bundle` is a file that this user can read. */
+/** Starts another server process, optionally as another user; `bundle` is a file that this user can read. */
 export async function startServerProcess(
   options: Omit<Partial<EmbeddedPostgresOptions>, 'log'>,
   as: { uid?: number; gid?: number; bundle?: string } = {},
@@ -106,7 +106,7 @@ export async function startServerProcess(
   return { child, kill, ...JSON.parse(line[0]) };
 }
 
-/** The server process as one file, for a user who can't read the repository. */
+/** Bundles the server process into one file, for a user who can't read the repository. */
 export async function bundleServerProcess(outfile: string): Promise<string> {
   await build({
     entryPoints: [fileURLToPath(new URL('server-process.ts', import.meta.url))],
@@ -119,9 +119,9 @@ export async function bundleServerProcess(outfile: string): Promise<string> {
   return outfile;
 }
 
-/** The package as npm unpacks it when install scripts are off: without its symlinks. */
+/** Copies the package as npm unpacks it if install scripts are off: without its symlinks. */
 export async function copyPackageWithoutLinks(from: string, to: string): Promise<string> {
-  // In one process: file by file from here it takes ten times as long.
+  // In one process: copying file by file from here takes ten times as long.
   await run('cp', ['-a', from, to]);
   const links: { target: string }[] = JSON.parse(
     await readFile(join(to, 'native', 'pg-symlinks.json'), 'utf8'),
