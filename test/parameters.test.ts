@@ -200,7 +200,7 @@ test('a step whose output is not there has failed, and says which and why', asyn
     { status: 'skipped', reason: 'predecessor' },
   ]);
   expect(steps[0]?.errorMessage).toBe(
-    'The command ended well, but what is to be handed on is not there. 3 outputs of the step are missing: version: its pattern matches nowhere; json: standard output is not one JSON value; file: line 1 is neither `name=value` nor `name<<END` in the file OPSCONDUCTOR_OUTPUT.',
+    'The command ended well, but the step can not hand on all of its outputs. 3 outputs of the step are missing: version: its pattern matches nowhere; json: standard output is not one JSON value; file: line 1 is neither `name=value` nor `name<<END` in the file OPSCONDUCTOR_OUTPUT.',
   );
 });
 

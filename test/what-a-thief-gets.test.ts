@@ -420,7 +420,7 @@ test('what is signed is carried out; what is not, or was altered since, is refus
   await t.sql`update targets set settings = settings || '{"keepalive_interval": 77}' where id = ${t.targetId}`;
   await t.agent.start();
   const { steps } = await t.api.runEnds(altered);
-  const message = 'keepaliveIntervalS of host other than was signed: rule require_grant';
+  const message = 'a different keepaliveIntervalS of host than was signed: rule require_grant';
   expect(steps).toMatchObject([
     { status: 'failed', reason: 'policy_refused', errorMessage: expect.stringContaining(message) },
   ]);

@@ -45,53 +45,56 @@ export interface AgentOptions {
   /** An enrolled data directory. */
   dataDir: string;
   log: Logger;
-  /** Steps at a time; 16 unless told. */
+  /** How many steps run at a time; 16 by default. */
   slots?: number;
-  /** Whether targets may say that their certificate is not to be verified, whatever the policy says. */
+  /** Whether targets may turn off the check of their certificate, whatever the policy says. */
   allowUnverifiedWinrm?: boolean;
-  /** Above these it wants nothing new. */
+  /** Above these limits the agent wants nothing new. */
   busyLimits?: BusyLimits;
   proxy?: ProxySettings;
-  /** What the owner of the machine allows; nothing unless told. */
+  /** What the owner of the machine allows; by default, an empty policy. */
   policy?: AgentPolicy;
-  /** Variables that its sources may name; none unless told. */
+  /** Variables that the policy's sources may name; none by default. */
   environment?: NodeJS.ProcessEnv;
-  /** Bytes of the server's files that it keeps when no step uses them; 4 GiB unless told. */
+  /** Bytes of the server's files to keep when no step uses them; 4 GiB by default. */
   fileCacheBytes?: number;
-  /** How long an SSH connection that nobody uses is kept; 60 s unless told. */
+  /** How long an unused SSH connection is kept; 60 s by default. */
   sshIdleMs?: number;
-  /** In place of the standard ones. */
+  /** Replaces the standard step types. */
   stepTypes?: KnownStepTypes;
-  /** In place of opening the lease's sealed credential. */
+  /** Replaces the opening of the lease's sealed credential. */
   openCredential?: (lease: Lease) => Promise<UsableCredential>;
-  /** In place of opening and sealing secret values with the segment key. */
+  /** Replaces opening and sealing secret values with the segment key. */
   secrets?: Pick<RunSecrets, 'open' | 'seal' | 'canSeal'>;
   clock?: Clock;
   random?: () => number;
-  /** Waits between two connections; a real timer unless told. Never rejects. */
+  /** Waits between two connections; a real timer by default. Never rejects. */
   wait?: (ms: number, signal: AbortSignal) => Promise<void>;
 }
 
 export interface RunningAgent {
   /** Resolves when the first session was resumed. */
   readonly connected: Promise<void>;
-  /** Resolves when the agent is over: stopped, or shut out by the server as a copy. */
+  /** Resolves when the agent has ended: stopped, or shut out by the server as a copy. */
   readonly ended: Promise<'stopped' | 'quarantined'>;
   /**
    * Takes nothing more, hands back what has not begun, and resolves when everything else has ended and the server has
    * confirmed it, or after `graceMs`. The agent stays connected.
    */
   drain(graceMs?: number): Promise<void>;
-  /** Reads the policy file again: what runs goes on, and what it allows no more is not begun. A wrong file changes nothing. */
+  /**
+   * Reads the policy file again. What runs goes on; what the policy no longer allows is not begun. A wrong file changes
+   * nothing.
+   */
   readPolicyAgain(file: string): Promise<void>;
-  /** Stops at once. What still runs is reported as interrupted by the next process. */
+  /** Stops at once. The next process reports what still ran as interrupted. */
   stop(): Promise<void>;
 }
 
 /**
  * Starts an enrolled agent.
  *
- * @throws {AgentError} when it is not enrolled, or its data directory is in use or damaged.
+ * @throws {AgentError} if it is not enrolled, or its data directory is in use or damaged.
  */
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const data = dataDirectory(options.dataDir);

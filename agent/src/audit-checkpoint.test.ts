@@ -41,7 +41,7 @@ const open = () =>
     now: () => clockMs,
   });
 
-/** A log of rows `row 0`, `row 1`, …; another past where the text differs. */
+/** The root of a log of rows `row 0`, `row 1`, …; another `text` stands for another past. */
 function rootOf(from: number, to: number, text = 'row'): Hash {
   const frontier = new Frontier();
   for (let i = from; i < to; i++) frontier.append(leafHash(`${text} ${i}`));
@@ -73,7 +73,7 @@ async function offer(
   await kept.take({ type: 'audit_checkpoint', from, note, proof }, (message) => replies.push(message));
 }
 
-it('keeps the first and each that continues it, over restarts', async () => {
+it('keeps the first checkpoint and each that continues it, across restarts', async () => {
   let kept = await open();
   expect(kept.size).toBe(0);
   await offer(kept, await checkpoint(5), []);
@@ -85,7 +85,7 @@ it('keeps the first and each that continues it, over restarts', async () => {
   expect(replies).toEqual([]);
 });
 
-it('refuses one that is lower, says so, keeps its own, and keeps the other as evidence', async () => {
+it('refuses a smaller log, says so, keeps its own checkpoint, and keeps the refused one as evidence', async () => {
   const kept = await open();
   const newest = await checkpoint(9);
   const lower = await checkpoint(5);
@@ -101,7 +101,7 @@ it('refuses one that is lower, says so, keeps its own, and keeps the other as ev
   });
 });
 
-it('refuses a longer log with another past, whatever proof comes with it', async () => {
+it('refuses a longer log with a different past, whatever proof comes with it', async () => {
   const kept = await open();
   await offer(kept, await checkpoint(5), []);
   for (const proof of [proofOf(5, 9), proofOf(5, 9, 'other'), []]) {
@@ -113,14 +113,14 @@ it('refuses a longer log with another past, whatever proof comes with it', async
   expect(kept.size).toBe(5);
 });
 
-it('refuses what the server it enrolled at did not sign', async () => {
+it('refuses a checkpoint that was not signed by the server it was enrolled at', async () => {
   const kept = await open();
   await offer(kept, await checkpoint(5, 'row', await generateSigningKeyPair()), []);
   expect(replies).toMatchObject([{ reason: 'wrong_signature' }]);
   expect(kept.size).toBe(0);
 });
 
-it('passes over an offer that was made for an older one than it keeps by now', async () => {
+it('ignores an offer that was made for an older checkpoint than the one it keeps now', async () => {
   const kept = await open();
   await offer(kept, await checkpoint(5), []);
   await offer(kept, await checkpoint(7), proofOf(5, 7));
@@ -129,7 +129,7 @@ it('passes over an offer that was made for an older one than it keeps by now', a
   expect(replies).toEqual([]);
 });
 
-it('complains of the same once a minute', async () => {
+it('reports the same problem once a minute', async () => {
   const kept = await open();
   await offer(kept, await checkpoint(9), []);
   for (const ms of [0, 1_000, 59_000, 1_000]) {
@@ -139,7 +139,7 @@ it('complains of the same once a minute', async () => {
   expect(replies).toHaveLength(2);
 });
 
-it('neither takes another nor overwrites a file that does not verify', async () => {
+it('accepts no other checkpoint if its file does not verify, and does not overwrite it', async () => {
   await writeFile(path, '{"note":"nonsense"}');
   const kept = await open();
   expect(kept.size).toBeUndefined();

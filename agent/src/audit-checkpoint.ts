@@ -1,5 +1,5 @@
 // The newest checkpoint of the server's audit log that this agent has seen. Kept outside the server's reach, it shows
-// later whether the log was cut off, or the database rolled back. It never goes back by itself.
+// later whether the log was cut off or the database rolled back. It never goes back by itself.
 import type { AgentMessage, ServerMessageOf } from '@opsconductor/protocol';
 import {
   CheckpointError,
@@ -17,12 +17,12 @@ type Reason = Extract<AgentMessage, { type: 'audit_checkpoint_refused' }>['reaso
 
 const FileSchema = Type.Object({
   note: Type.String(),
-  /** The last one that was refused, as evidence. */
+  /** The last checkpoint that was refused, as evidence. */
   refused: Type.Optional(Type.Object({ reason: Type.String(), at: Type.String(), note: Type.String() })),
 });
 export type AuditCheckpointFile = Static<typeof FileSchema>;
 
-/** What is refused again and again is told of this often. */
+/** How often a repeated refusal is reported. */
 const complainMs = 60_000;
 
 export interface AuditCheckpointOptions {
@@ -36,7 +36,7 @@ export class AuditCheckpoint {
   readonly #options: AuditCheckpointOptions;
   readonly #now: () => number;
   #held: SignedCheckpoint | undefined;
-  /** The file is there and doesn't verify: it stays as it is, and no other is taken. */
+  /** The file exists and doesn't verify: it is left as it is, and no other checkpoint is accepted. */
   #isDamaged = false;
   #complainedAt = Number.NEGATIVE_INFINITY;
   #taking: Promise<void> = Promise.resolve();
@@ -55,17 +55,20 @@ export class AuditCheckpoint {
         checkpoint.#held = await verifyCheckpoint(identity.serverKey, identity.installationId, file.note);
     } catch (error) {
       checkpoint.#isDamaged = true;
-      log.error({ err: error, path }, 'the kept checkpoint of the audit log does not verify; none is taken');
+      log.error(
+        { err: error, path },
+        'the kept checkpoint of the audit log does not verify; no other is accepted',
+      );
     }
     return checkpoint;
   }
 
-  /** Rows that the kept one covers; 0 when there is none; undefined when none may be taken. */
+  /** Rows that the kept checkpoint covers; 0 if there is none; undefined if none may be accepted. */
   get size(): number | undefined {
     return this.#isDamaged ? undefined : (this.#held?.size ?? 0);
   }
 
-  /** Keeps what continues the kept one; refuses anything else and tells the server. Never rejects. */
+  /** Keeps a checkpoint that continues the kept one; refuses any other and tells the server. Never rejects. */
   take(offer: ServerMessageOf<'audit_checkpoint'>, reply: (message: AgentMessage) => void): Promise<void> {
     this.#taking = this.#taking
       .then(() => this.#take(offer, reply))
@@ -79,7 +82,7 @@ export class AuditCheckpoint {
     offer: ServerMessageOf<'audit_checkpoint'>,
     reply: (message: AgentMessage) => void,
   ): Promise<void> {
-    // Made for another one than is kept by now: the next heartbeat asks again.
+    // Made for another checkpoint than the one kept now: the next heartbeat asks again.
     if (offer.from !== this.size) return;
     const judged = await this.#judge(offer);
     if (typeof judged === 'object') {
@@ -126,7 +129,11 @@ export class AuditCheckpoint {
   }
 }
 
-/** What is kept; undefined when nothing is. @throws when the file is not one of ours. */
+/**
+ * Returns what is kept; undefined if nothing is.
+ *
+ * @throws if the file is not a valid one.
+ */
 export async function readAuditCheckpoint(path: string): Promise<AuditCheckpointFile | undefined> {
   const content = await readIfExists(path);
   if (content === undefined) return undefined;

@@ -2,7 +2,7 @@ import type { AgentCapability, AgentDemand } from '@opsconductor/protocol';
 
 import type { RequireGrant } from './policy/policy-schema.ts';
 
-/** What this agent can do that earlier ones could not; it tells each server so. */
+/** What this agent can do that earlier ones could not. It tells every server. */
 const capabilities: readonly AgentCapability[] = [
   'username_setting',
   'clean_up',
@@ -31,11 +31,11 @@ const capabilities: readonly AgentCapability[] = [
   'winrm.copy',
   'new_keys',
   'detect_secrets',
-  // What they are kept in is entered as directories of a policy are.
+  // The folder that keeps these files is opened the same way as a policy's file roots, which works only on Linux.
   ...(process.platform === 'linux' ? (['server_files'] as const) : []),
 ];
 
-/** With what its owner asks of runs, for the server to ask their starters for it. */
+/** Adds what the owner requires of runs, so that the server asks for it when a run is started. */
 export function capabilitiesWith(signedRuns: RequireGrant | undefined): (AgentCapability | AgentDemand)[] {
   if (signedRuns === undefined) return [...capabilities];
   const oneAgent = signedRuns.one_agent === true ? (['signed_for_one_agent'] as const) : [];

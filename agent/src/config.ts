@@ -1,4 +1,4 @@
-// What the environment says. The only file that reads it.
+// What the environment says. Only this file reads it.
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { ProxySettings } from './connection/proxy.ts';
@@ -11,16 +11,16 @@ export const enrollmentTokenVariable = 'OPSCONDUCTOR_ENROLLMENT_TOKEN';
 export const apiTokenVariable = 'OPSCONDUCTOR_API_TOKEN';
 
 export interface Config {
-  /** Where the data directory is when nobody names one. */
+  /** The data directory if nobody names one. */
   defaultDataDirectory: string;
   enrollmentToken: string | undefined;
-  /** Of whoever starts runs from here. */
+  /** API token of the person who starts runs from here. */
   apiToken: string | undefined;
-  /** Of who signs and seals: the roots of segments that they know. */
+  /** File of the segment roots known to the person who signs and seals. */
   defaultRoots: string;
   proxy: ProxySettings;
   logLevel: string;
-  /** Where sources of a policy file are that name a variable. */
+  /** The variables that sources of a policy file may name. */
   environment: NodeJS.ProcessEnv;
 }
 

@@ -1,4 +1,4 @@
-// Looks at everything an agent needs, one thing after another, and says what to mend.
+// Checks everything an agent needs, one thing after another, and says what to fix.
 import { stat } from 'node:fs/promises';
 import { readCheckpoint } from '@opsconductor/protocol/audit';
 import { decodeBase64, fingerprint } from '@opsconductor/protocol/sealing';
@@ -19,14 +19,14 @@ import { readRefusals } from './policy/refusal-log.ts';
 export interface Finding {
   ok: boolean;
   what: string;
-  /** What to do about it; undefined where all is well. */
+  /** What to do about it; undefined if all is well. */
   fix?: string;
 }
 
-/** More than this makes certificates and tokens fail. */
+/** A larger skew makes certificates and tokens fail. */
 const maxClockSkewMs = 60_000;
 
-/** Checks in the order in which they depend on each other; later ones are left out when they can't be made. */
+/** Checks in the order in which they depend on each other; later checks are left out if they can't be made. */
 export async function* examine(dataDir: string, proxy: ProxySettings): AsyncGenerator<Finding> {
   const data = dataDirectory(dataDir);
   const identity = yield* finding(
@@ -36,7 +36,7 @@ export async function* examine(dataDir: string, proxy: ProxySettings): AsyncGene
   if (identity === undefined) return;
   yield* finding(
     () => checkPrivate(data),
-    () => `${dataDir} is readable by its owner alone`,
+    () => `${dataDir} is readable only by its owner`,
   );
   yield* finding(
     () => readGeneration(data.generation),
@@ -51,7 +51,7 @@ export async function* examine(dataDir: string, proxy: ProxySettings): AsyncGene
   if (refusal !== undefined) yield { ok: false, ...explainRefusal(refusal) };
 }
 
-/** What an agent is and does, in lines. */
+/** Describes what an agent is and does, in lines of text. */
 export async function describeStatus(dataDir: string): Promise<string[]> {
   const data = dataDirectory(dataDir);
   const identity = await readPublicIdentity(data);
@@ -72,14 +72,14 @@ export async function describeStatus(dataDir: string): Promise<string[]> {
   ];
 }
 
-/** What its policy has refused, where it has. */
+/** Describes what its policy has refused, if anything. */
 async function describeRefusals({ policyRefusals }: DataDirectory): Promise<string[]> {
   const refusals = await readRefusals(policyRefusals);
   if (refusals === undefined) return [];
   return [`refused    ${refusals.count} by the policy, in ${policyRefusals}; the last: ${refusals.last}`];
 }
 
-/** What this agent knows of the server's audit log: for `audit verify` on another machine. */
+/** Describes what this agent knows of the server's audit log, for `audit verify` on another machine. */
 async function describeAuditCheckpoint(data: DataDirectory): Promise<string[]> {
   try {
     const file = await readAuditCheckpoint(data.auditCheckpoint);
@@ -146,7 +146,7 @@ async function* checkServer(identity: Identity, proxy: ProxySettings): AsyncGene
       `${bareHost(url)} answers ${way()}${ca === undefined ? '' : ', with a certificate of the pinned CA'}`,
   );
   if (reply?.serverTimeMs === undefined) return;
-  // The header counts whole seconds, and says when the reply was made.
+  // The header counts whole seconds and says when the reply was made.
   const skewMs = Date.now() - reply.serverTimeMs;
   const seconds = Math.abs(Math.round(skewMs / 1_000));
   if (Math.abs(skewMs) <= maxClockSkewMs) yield { ok: true, what: `clocks agree within ${seconds + 1} s` };
@@ -154,7 +154,7 @@ async function* checkServer(identity: Identity, proxy: ProxySettings): AsyncGene
     yield {
       ok: false,
       what: `this machine's clock is ${seconds} s ${skewMs > 0 ? 'ahead of' : 'behind'} the server's.`,
-      fix: 'Correct the wrong one, and keep both with NTP.',
+      fix: 'Correct the wrong one, and keep both in sync with NTP.',
     };
   }
 }

@@ -5,7 +5,7 @@ const server = 'https://ops.example.com:7700';
 const through = (httpsProxy: string, noProxy?: string) => ({ httpsProxy, noProxy });
 const failed = (code: string) => Object.assign(new Error(`connect ${code}`), { code });
 
-test('without a proxy the server is named as what could not be reached', () => {
+test('without a proxy the message says that the server could not be reached', () => {
   expect(explainReachError(failed('ECONNREFUSED'), server).message).toBe(`${server} refused the connection.`);
 });
 
@@ -14,7 +14,7 @@ test.each([
   ['EAI_AGAIN', 'could not be looked up: the name service did not answer'],
   ['ETIMEDOUT', 'did not answer in time'],
 ])(
-  'a proxy that can’t be dialled (%s) is named in place of the server, without its password',
+  'a proxy that can’t be reached (%s) is named instead of the server, without its password',
   (code, what) => {
     const { message, fix } = explainReachError(failed(code), server, through('http://me:hush@proxy:3128'));
     expect(message).toBe(`The proxy proxy:3128, through which ${server} is reached, ${what}.`);
@@ -22,12 +22,12 @@ test.each([
   },
 );
 
-test('behind a proxy the server’s certificate is still the server’s', () => {
+test('behind a proxy, a certificate problem is still the server’s', () => {
   const { message } = explainReachError(failed('CERT_HAS_EXPIRED'), server, through('http://proxy:3128'));
   expect(message).toBe(`${server} has a certificate that has expired.`);
 });
 
-test('a server that the proxy is not used for is named itself', () => {
+test('if the proxy is not used for a server, the server itself is named', () => {
   const { message } = explainReachError(
     failed('ECONNREFUSED'),
     server,
@@ -36,7 +36,7 @@ test('a server that the proxy is not used for is named itself', () => {
   expect(message).toBe(`${server} refused the connection.`);
 });
 
-test('a proxy setting that is no address is said so', () => {
+test('a proxy setting that is not an address is reported as such', () => {
   const { message, fix } = explainReachError(new TypeError('Invalid URL'), server, through('http://a b'));
   expect(`${message} ${fix}`).toMatch(/^HTTPS_PROXY is not the address of a proxy\. .*http:\/\/proxy/);
 });
@@ -55,6 +55,6 @@ test.each([
   });
 });
 
-test('a fault of the program is no error of a file', () => {
+test('a fault of the program is not explained as an error of a file', () => {
   expect(explainFileError(new TypeError('x is not a function'))).toBeUndefined();
 });

@@ -1,9 +1,11 @@
-// Errors of networks, TLS and disks, said to the person who can mend them.
+// Explains errors of networks, TLS and disks to the person who can fix them.
 import { AgentError } from './agent-error.ts';
 import { type ProxySettings, proxyFor, withoutProxy } from './connection/proxy.ts';
 import { errorCode } from './identity/durable-file.ts';
 
-/** What happened and what to do, for an error met while reaching `server`. An AgentError is passed on as it is. */
+/**
+ * Returns what happened and what to do, for an error met while reaching `server`. An AgentError is returned as it is.
+ */
 export function explainReachError(
   error: unknown,
   server: string,
@@ -15,7 +17,7 @@ export function explainReachError(
   if (through !== undefined && !URL.canParse(through)) {
     return new AgentError('HTTPS_PROXY is not the address of a proxy.', proxyForm, { cause: error });
   }
-  // Only the proxy is dialled then; what it meets on its own way it answers with a status.
+  // Only the proxy is dialed in this case; problems on its own way to the server it reports as an HTTP status.
   if (through !== undefined && code !== undefined && dialCodes.has(code)) {
     const [what = ''] = explanations[code] ?? [];
     const { host } = new URL(through);
@@ -32,7 +34,7 @@ export function explainReachError(
   return new AgentError(`${server} ${what}.`, fix, { cause: error });
 }
 
-/** For an error of the system that a file or folder met: what to do where the code tells; undefined for any other error. */
+/** Returns what to do about a system error that a file or folder met; undefined for any other error. */
 export function explainFileError(error: unknown): AgentError | undefined {
   const { errno, syscall } = Object(error) as NodeJS.ErrnoException;
   const code = errorCode(error);
@@ -46,13 +48,13 @@ const roomFix = 'Make room on that disk; nothing is lost meanwhile.';
 const ownerFix = 'Run the agent as the user who owns its data directory, or correct the owner there.';
 const fileFixes: Record<string, string> = {
   EROFS:
-    'The file system is mounted read-only. The log of the kernel (dmesg) says why, a fault of the disk most often; check it and mount it writable.',
-  EIO: 'The disk has a fault: see the log of the kernel (dmesg).',
+    'The file system is mounted read-only. The kernel log (dmesg) says why, most often a fault of the disk; check it and mount it writable.',
+  EIO: 'The disk has a fault: see the kernel log (dmesg).',
   ENOSPC: roomFix,
   EDQUOT: roomFix,
   EACCES: ownerFix,
   EPERM: ownerFix,
-  EMFILE: 'Let the agent open more files: ulimit -n, or LimitNOFILE of its systemd unit.',
+  EMFILE: 'Allow the agent to open more files: ulimit -n, or LimitNOFILE of its systemd unit.',
 };
 
 const dialCodes: ReadonlySet<string> = new Set([
@@ -63,15 +65,15 @@ const dialCodes: ReadonlySet<string> = new Set([
   'EHOSTUNREACH',
   'ENETUNREACH',
 ]);
-const proxyForm = 'It is like http://proxy.example.com:3128.';
+const proxyForm = 'It should look like http://proxy.example.com:3128.';
 const proxyFix =
-  'Check HTTPS_PROXY, and that the proxy runs; a server that is reached without it belongs into NO_PROXY.';
+  'Check HTTPS_PROXY, and that the proxy runs; a server that is reached without it belongs in NO_PROXY.';
 const clock = 'Compare the clock of this machine with that of the server, and correct the wrong one (NTP).';
 const wrongCa =
   'Check that the address leads to the OpsConductor server and not to another or to an intercepting proxy. If the server got a new CA, enroll again or give it with --ca-file.';
 const explanations: Record<string, readonly [what: string, fix: string]> = {
   ECONNREFUSED: ['refused the connection', 'Check that the server runs and listens on that port.'],
-  ECONNRESET: ['broke the connection', 'Check what stands between: a firewall or a proxy may close it.'],
+  ECONNRESET: ['broke the connection', 'Check what is in between: a firewall or a proxy may close it.'],
   ENOTFOUND: [
     'is not known to the name service',
     'Check the spelling of the host name, and the DNS of this machine.',

@@ -1,11 +1,11 @@
-// The flags are no promise of V8: a version that does not heed them any more is to be noticed.
+// V8 doesn't promise that these flags stay: this notices a version that ignores them.
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 
 const module = JSON.stringify(join(import.meta.dirname, 'heap-growth.ts'));
 
-/** The most that the heap came to, in MB, while what lives for a while was made on and on. */
+/** The largest size of the heap, in MB, while objects that live for a while were created in a loop. */
 function peakOf(setUp: string): number {
   const program = `
     import { boundYoungGeneration, keepHeapSmall, letHeapGrow } from ${module};
@@ -26,7 +26,7 @@ function peakOf(setUp: string): number {
   return Number.parseInt(execFileSync(process.execPath, args, { encoding: 'utf8' }), 10);
 }
 
-test('the heap stays small while many files are moved, though it was let grow before', () => {
+test('the heap stays small while many files are moved, although it was allowed to grow before', () => {
   const wide = peakOf('letHeapGrow();');
   const narrow = peakOf("letHeapGrow(); keepHeapSmall('manyFiles');");
   expect([wide, narrow, narrow < wide * 0.8]).toEqual([wide, narrow, true]);

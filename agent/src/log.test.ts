@@ -3,7 +3,7 @@ import { createLog, plainLine } from './log.ts';
 
 const time = '2026-01-02T03:04:05.678Z';
 
-test('a line names its level and its time as the server’s lines do', () => {
+test('a line has its level and its time in the form of the server’s lines', () => {
   const lines: string[] = [];
   const log = createLog({ plain: false, level: 'info', write: (line) => lines.push(line) });
   log.debug('not asked for');
@@ -13,13 +13,13 @@ test('a line names its level and its time as the server’s lines do', () => {
   ]);
 });
 
-test('a plain line has time, level, message and what belongs to it', () => {
+test('a plain line has time, level, message and further fields', () => {
   expect(plainLine(JSON.stringify({ level: 'warn', time, step: 7, msg: 'lost' }))).toBe(
     '03:04:05 warn  lost step=7\n',
   );
 });
 
-test('what others have said can not write over a terminal', () => {
+test('text from elsewhere can not write over a terminal', () => {
   const err = { type: 'Error', message: 'no', stack: 'Error: \u001b[2J\n    at x' };
   const line = plainLine(
     JSON.stringify({ level: 'warn', time, path: '/a\u009b', msg: 'bad\u001b\nok', err }),
@@ -27,7 +27,7 @@ test('what others have said can not write over a terminal', () => {
   expect(line).toBe('03:04:05 warn  bad\\u{1b}\n       ok path=/a\\u{9b}\nError: \\u{1b}[2J\n    at x\n');
 });
 
-test('an error brings its stack', () => {
+test('an error includes its stack', () => {
   const err = { type: 'Error', message: 'no', stack: 'Error: no\n    at x' };
   expect(plainLine(JSON.stringify({ level: 'error', time, msg: 'failed', err }))).toContain(
     'error failed\nError: no\n    at x',

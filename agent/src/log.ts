@@ -1,5 +1,5 @@
-// Structured lines on stderr; plain ones where a person watches. What is logged never holds a secret: callers log
-// ids, reasons and messages, not contents.
+// Structured lines on stderr, or plain ones if a person watches. Logs never contain a secret: callers log ids, reasons
+// and messages, not contents.
 import { type Logger, pino } from 'pino';
 import { visible, visibleText } from './visible.ts';
 
@@ -7,7 +7,7 @@ export type { Logger };
 
 const left = new Set(['level', 'time', 'msg', 'err']);
 
-/** The server's logs have the same form: names of levels, times in UTC. */
+/** Lines have the same form as in the server's logs: names of levels, times in UTC. */
 export function createLog(options: {
   plain: boolean;
   level: string;
@@ -26,7 +26,7 @@ export function createLog(options: {
   );
 }
 
-/** With the control characters in it escaped, as hosts and servers may be hostile. */
+/** Control characters are escaped, since hosts and servers may be hostile. */
 export function plainLine(json: string): string {
   const record = JSON.parse(json) as Record<string, unknown>;
   const { level, time, msg, err } = record;

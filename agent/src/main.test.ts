@@ -14,13 +14,13 @@ const root = resolve(import.meta.dirname, '../..');
 const program = join(root, '.cache/build/agent.mjs');
 const children: ReturnType<typeof command>[] = [];
 
-// The one file that segments are given: the sources would be compiled anew at each start.
+// Built once into the one file that segments are given: otherwise the sources would be compiled at each start.
 beforeAll(async () => {
   const build = await import(join(root, 'scripts/build.mjs'));
   await (build as { buildAgentIfChanged(): Promise<void> }).buildAgentIfChanged();
 });
 
-/** @param by what starts it in its stead: a program and its first arguments. */
+/** @param by a program and its first arguments that start the command, instead of node. */
 function command(args: string[], env: Record<string, string> = {}, by: readonly string[] = []) {
   const [file = '', ...rest] = [...by, process.execPath, program, ...args];
   const child = spawn(file, rest, {
@@ -44,7 +44,7 @@ afterEach(async () => {
   }
 });
 
-test('no letter of the program takes it two bytes a letter to be kept', async () => {
+test('no character of the program makes V8 store it with two bytes per character', async () => {
   expect(await readFile(program, 'utf8')).not.toMatch(/[^\0-\xff]/);
 });
 
@@ -56,7 +56,7 @@ test('an agent that is not enrolled says what to run', async () => {
   expect(await stderr).toContain('Run "node agent.mjs enroll" first');
 });
 
-test('an agent is started from a directory that has been removed', async () => {
+test('an agent can be started from a directory that has been removed', async () => {
   await using t = await setup();
   await t.directory.remove();
   const data = t.directory.data.root;
@@ -66,7 +66,7 @@ test('an agent is started from a directory that has been removed', async () => {
   expect(await stderr).toContain('enroll" first');
 });
 
-test('a data directory that can’t be read is said in a sentence, not by a stack', async () => {
+test('a data directory that can’t be read is reported in a sentence, not by a stack', async () => {
   await using t = await setup();
   const { journal, root: data } = t.directory.data;
   await rm(journal, { force: true });
@@ -86,7 +86,7 @@ test('a token on the command line is refused and not repeated', async () => {
 
 test.each(['file', 'standard input', 'environment'])('a token is read from %s', async (from) => {
   const { path, remove } = await temporaryDirectory();
-  // No token, so that the answer shows what was read.
+  // Not a token, so that the error shows that it was read.
   const token = 'not-a-token\n';
   const file = join(path, 'token');
   await writeFile(file, token);
@@ -121,7 +121,7 @@ test('SIGHUP without a policy file ends nothing; SIGTERM drains the agent, and i
   expect((await connection.closed).code).toBe(1000);
 });
 
-test('an agent that is shut out as a copy ends with a code that asks for no restart', async () => {
+test('an agent that is shut out as a copy exits with a code that asks for no restart', async () => {
   await using t = await setup();
   const { exited, stderr } = run(['run', '--data', t.directory.data.root]);
   (await t.server.nextConnection()).close(closeCodes.quarantined, 'a copy');
@@ -133,7 +133,7 @@ test('a second signal stops at once while a step waits for its target', async ()
   await using t = await setup();
   const { child, exited } = run(['run', '--data', t.directory.data.root]);
   const { connection } = await t.server.nextSession();
-  // Without a segment key the step is handed back, so a step that keeps the drain open is one the server never settles.
+  // Without a segment key a step is handed back. This step keeps the drain open because the server never settles it.
   connection.send({ type: 'leases', leases: [lease(1, { stepType: 'no.such.type' })] });
   await connection.next('complete');
   child.kill('SIGTERM');
@@ -142,7 +142,7 @@ test('a second signal stops at once while a step waits for its target', async ()
   expect(await exited).toEqual([0, null]);
 });
 
-test('doctor tells of a server that the agent did not take for its own, and advises no restore', async () => {
+test('doctor reports a server that the agent refused, and does not advise a restore', async () => {
   await using t = await setup();
   const agent = await t.start();
   const another = await generateSigningKeyPair();
@@ -162,7 +162,7 @@ test('doctor finds a server that does not answer, and status names the agent', a
   const well = run(['doctor', '--data', data.root]);
   await well.exited;
   expect(await well.stdout).toContain('127.0.0.1 answers directly');
-  // That the server does not let it in is known from the agent, whose place doctor does not take.
+  // The refusal is known from the running agent, since doctor does not connect in its place.
   const agent = await t.start();
   const { connection } = await t.server.nextSession();
   connection.close(closeCodes.unauthenticated, 'the database was set back');

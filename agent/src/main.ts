@@ -31,7 +31,7 @@ import { type VerifyWinrm, verifyWinrm } from './verify-winrm.ts';
 import { agentVersion } from './version.ts';
 import { visibleText } from './visible.ts';
 
-/** A wrong use of the command is 1, too, as commander has it. 78 (EX_CONFIG of sysexits) asks a supervisor not to retry. */
+/** Wrong usage also exits with 1, as commander does. 78 (EX_CONFIG of sysexits) asks a supervisor not to restart. */
 const exitCodes = { failed: 1, quarantined: 78 } as const;
 const drainGraceMs = 30_000;
 
@@ -67,7 +67,7 @@ function buildProgram(config: Config, log: Logger): Command {
     .requiredOption('--server <url>', 'address of the server: https://…')
     .option(
       '--token-file <path>',
-      `file with the enrollment token; - for standard input; else ${enrollmentTokenVariable}`,
+      `file with the enrollment token; - for standard input; otherwise ${enrollmentTokenVariable} is used`,
     )
     .option('--ca-pin <pin>', "sha256:… of the CA of the server's certificate; the token carries it too")
     .option('--ca-file <path>', 'PEM of the CA to trust instead')
@@ -98,12 +98,12 @@ function buildProgram(config: Config, log: Logger): Command {
     )
     .option(
       '--ssh-idle-s <number>',
-      'seconds for which an SSH connection is kept that no step uses (default: 60)',
+      'seconds for which an unused SSH connection is kept (default: 60)',
       parseAbove(0),
     )
     .option(
       '--allow-unverified-winrm',
-      'let targets say that their HTTPS certificate is not to be verified: whoever is in between can read along',
+      'let targets turn off verification of their HTTPS certificate: anyone in between can then read along',
       false,
     )
     .action((options: RunCommand) => runCommand(options, config, log));
@@ -123,7 +123,7 @@ function buildProgram(config: Config, log: Logger): Command {
     });
   program
     .command('doctor')
-    .description('check everything an agent needs and say what to mend')
+    .description('check everything an agent needs and say what to fix')
     .option(...dataOption)
     .action((options: { data: string }) => doctorCommand(options, config));
   program
@@ -150,13 +150,13 @@ function addStartRun(program: Command, config: Config): void {
     )
     .requiredOption('--server <url>', 'address of the server: https://…')
     .requiredOption('--job <id>', 'id of the job', parseId)
-    .requiredOption(
-      '--request <path>',
-      'file with what POST jobs/:id/run takes, as JSON; - for standard input',
-    )
+    .requiredOption('--request <path>', 'file with the JSON body of POST jobs/:id/run; - for standard input')
     .option('--secrets <path>', 'file with the secret parameters by name, as JSON; - for standard input')
-    .option('--token-file <path>', `file with an API token; - for standard input; else ${apiTokenVariable}`)
-    .option('--roots <path>', 'file of the roots of segments that are known: nothing is sealed to others')
+    .option(
+      '--token-file <path>',
+      `file with an API token; - for standard input; otherwise ${apiTokenVariable} is used`,
+    )
+    .option('--roots <path>', 'file of the known roots of segments: nothing is sealed to others')
     .option('--learn-roots', 'add to that file the segments that are not in it', false)
     .option('--ca-pin <pin>', "sha256:… of the CA of the server's certificate")
     .option('--ca-file <path>', 'PEM of the CA to trust instead')
@@ -170,7 +170,7 @@ function addVerifyWinrm(program: Command): void {
     .requiredOption('--host <name>', 'name or address of the host')
     .requiredOption('--user <name>', 'DOMAIN\\name, name@domain, or a user of the host')
     .requiredOption('--password-file <path>', 'file with the password; - for standard input')
-    .option('--port <number>', '5986, over HTTP 5985, unless told', parsePort)
+    .option('--port <number>', 'port of WinRM (default: 5986, or 5985 over HTTP)', parsePort)
     .addOption(new Option('--transport <name>').choices(winrmTransports).default('https'))
     .addOption(new Option('--authentication <name>').choices(winrmAuthentications).default('ntlm'))
     .option('--principal <name>', 'for Kerberos: HTTP/name@REALM of the host')
@@ -202,7 +202,7 @@ async function enrollCommand(
   const identity = await enroll({ server, token, caPin, caFile, name, dataDir: data, force, proxy, log });
   process.stdout.write(
     `Enrolled as agent ${identity.agentName} of segment ${identity.segmentName}. Start it with: node agent.mjs run --data ${data}\n` +
-      `Its keys are ${await fingerprintOf(dataDirectory(data))}: who holds the segment's root asks for that.\n`,
+      `Its keys are ${await fingerprintOf(dataDirectory(data))}: whoever holds the segment's root needs that fingerprint.\n`,
   );
 }
 
@@ -217,7 +217,7 @@ interface RunCommand {
   allowUnverifiedWinrm: boolean;
 }
 
-/** A longer time ends a timer at once. */
+/** A timer with a longer time fires at once. */
 const maxTimerMs = 2 ** 31 - 1;
 
 async function runCommand(options: RunCommand, { proxy, environment }: Config, log: Logger): Promise<void> {
@@ -253,13 +253,13 @@ async function runCommand(options: RunCommand, { proxy, environment }: Config, l
   const { policy: policyFile } = options;
   process.on('SIGHUP', () => {
     if (policyFile !== undefined) void agent.readPolicyAgain(policyFile);
-    // It would end the agent else.
+    // Without a handler, SIGHUP would end the agent.
     else log.warn('SIGHUP reads the policy file again, and this agent was started without one (--policy)');
   });
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
   const end = await agent.ended;
-  // Exits rather than running dry: a step that was left behind may keep timers or sockets.
+  // Exits explicitly: a step that was left behind may keep timers or sockets open.
   process.exit(end === 'quarantined' ? exitCodes.quarantined : 0);
 }
 
@@ -275,14 +275,14 @@ interface StartRunCommand {
   caFile?: string;
 }
 
-/** Prints the run as the server tells it, for a script to read. */
+/** Prints the run as the server returns it, for a script to read. */
 async function startRunCommand(options: StartRunCommand, { apiToken, proxy }: Config): Promise<void> {
   const { server, job, caPin, caFile, roots, learnRoots } = options;
   const sources = [options.request, options.secrets, options.tokenFile].filter((one) => one === '-');
   if (sources.length > 1) {
     throw new AgentError(
       'Standard input is named more than once.',
-      'Give one of --request, --secrets and --token-file by it, and the others by files.',
+      'Give one of --request, --secrets and --token-file that way, and the others as files.',
     );
   }
   const token = await readApiToken(options.tokenFile, apiToken);
@@ -337,7 +337,7 @@ function parseAbove(least: number): (text: string) => number {
   };
 }
 
-/** The machine's name, as far as an agent may be called so. */
+/** The machine's name, as far as it may be an agent's name. */
 function defaultName(): string {
   const name = hostname()
     .toLowerCase()

@@ -1,4 +1,4 @@
-// The command `opsconductor`: what the owner of segments does on a machine of their own, with keys that no server has.
+// The command `opsconductor`: what the owner of segments does on their own machine, with keys that no server has.
 import { SealingError } from '@opsconductor/protocol/sealing';
 import { Command } from 'commander';
 import { AgentError } from './agent-error.ts';
@@ -18,7 +18,7 @@ const say = (line: string) => process.stdout.write(`${visible(line)}\n`);
 const program = new Command(typedCommand())
   .description('For owners of segments: keys that no server has, and what is signed and sealed with them.')
   .version(agentVersion)
-  .showHelpAfterError('(--help says what it takes)');
+  .showHelpAfterError('(--help shows the usage)');
 addKeyCommands(program, say);
 addSegmentCommands(program, config, say);
 addCredentialCommands(program, config, say);
@@ -31,10 +31,13 @@ await program.parseAsync().catch((error: unknown) => {
   process.exitCode = 1;
 });
 
-/** Keys and seals that are malformed are a server's, or of what stands between: those of files are told where they are read. */
+/**
+ * Malformed keys and seals come from the server or something in between; malformed files are reported where they are
+ * read.
+ */
 function asTold(error: unknown): { message: string; fix: string } {
   if (error instanceof AgentError) return error;
   if (!(error instanceof SealingError)) throw error;
-  const fix = 'Do not go on before you know why: ask who runs the server.';
+  const fix = 'Stop until you know why: ask whoever runs the server.';
   return { message: `What the server says is malformed: ${error.message}.`, fix };
 }

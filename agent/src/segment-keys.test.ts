@@ -115,7 +115,7 @@ test('a wrapped key is opened, kept for the next process and reported', async ()
   expect([later.rosterNumber, later.privateKey(1)]).toEqual([2, new Uint8Array(t.segment.privateKey)]);
 });
 
-test('a roster that the disk refuses changes nothing, and is taken once it is writable', async () => {
+test('a roster that the disk refuses changes nothing, and is accepted once the disk is writable', async () => {
   await using t = await setup();
   await rename(t.data.root, `${t.data.root}.away`);
   await t.apply({ wraps: [{ generation: 1, wrapped: await t.wrapForMe() }] });
@@ -125,12 +125,12 @@ test('a roster that the disk refuses changes nothing, and is taken once it is wr
   await t.keys.retry();
   expect(t.replies).toEqual([{ type: 'segment_ready', rosterNumber: 2, generations: [1] }]);
   expect((await t.open()).rosterNumber).toBe(2);
-  // Nothing is left to be taken.
+  // There is nothing left to retry.
   await t.keys.retry();
   expect(t.replies).toHaveLength(1);
 });
 
-test('of states that the disk refuses one after the other the newest is taken once it is writable', async () => {
+test('if the disk refuses several states, the newest is applied once the disk is writable', async () => {
   await using t = await setup();
   await rename(t.data.root, `${t.data.root}.away`);
   const signed = (number: number) => signRoster(t.root.privateKey, { ...t.roster, number });
@@ -142,7 +142,7 @@ test('of states that the disk refuses one after the other the newest is taken on
   expect(t.keys.rosterNumber).toBe(3);
 });
 
-test('a roster that the root did not sign changes nothing and gets no answer', async () => {
+test('a roster that the root did not sign changes nothing and gets no reply', async () => {
   await using t = await setup();
   const wraps = [{ generation: 1, wrapped: await t.wrapForMe() }];
   await t.apply({ wraps }, await generateSigningKeyPair());
@@ -150,7 +150,7 @@ test('a roster that the root did not sign changes nothing and gets no answer', a
   expect([t.keys.rosterNumber, t.keys.privateKey(1)]).toEqual([0, undefined]);
 });
 
-test('a roster that is here already is not verified once more, and any other is', async () => {
+test('a roster that is already here is not verified again, but any other is', async () => {
   await using t = await setup();
   const verify = vi.spyOn(crypto.subtle, 'verify');
   await t.apply();
@@ -166,7 +166,7 @@ test('a roster that is here already is not verified once more, and any other is'
   verify.mockRestore();
 });
 
-test('a roster with a lower number is refused, also by the next process', async () => {
+test('a roster with a lower number is refused, even by the next process', async () => {
   await using t = await setup();
   await t.apply({}, t.root, { number: 5 });
   await t.apply({}, t.root, { number: 4 });
@@ -177,7 +177,7 @@ test('a roster with a lower number is refused, also by the next process', async 
   expect(later.rosterNumber).toBe(5);
 });
 
-test('a peer in the roster gets the key, bound to it', async () => {
+test('a peer in the roster gets the key, bound to that peer', async () => {
   await using t = await setup();
   const wraps = [{ generation: 1, wrapped: await t.wrapForMe() }];
   await t.apply({ wraps, wanting: [{ agentId: peerId, generation: 1 }] });
@@ -191,14 +191,14 @@ test('a peer in the roster gets the key, bound to it', async () => {
   expect(opened).toEqual(t.segment.privateKey);
 });
 
-test('who is not in the roster gets nothing, though the server asks for it', async () => {
+test('an agent that is not in the roster gets nothing, even if the server asks for it', async () => {
   await using t = await setup();
   const wraps = [{ generation: 1, wrapped: await t.wrapForMe() }];
   await t.apply({ wraps, wanting: [{ agentId: 99, generation: 1 }] });
   expect(t.replies.map(({ type }) => type)).toEqual(['segment_ready']);
 });
 
-test('the key is wrapped for the recovery key that the roster names, and for none that it does not', async () => {
+test('the key is wrapped for the recovery key that the roster names, and for no other', async () => {
   await using t = await setup();
   const recovery = await generateEncryptionKeyPair();
   const wraps = [{ generation: 1, wrapped: await t.wrapForMe() }];
@@ -248,7 +248,7 @@ test('a key made at enrollment is used once the roster names it, and dropped whe
   expect(await readKey(join(t.data.segmentKeys, '1.key'))).toBeUndefined();
 });
 
-test('a new generation is made, stored and offered signed, and is of use once the roster names it', async () => {
+test('a new generation is made, stored and offered with a signature, and is used once the roster names it', async () => {
   await using t = await setup();
   await t.apply({ makeGeneration: 2 });
   const made = t.replies.find((reply) => reply.type === 'segment_key_made');
@@ -277,7 +277,7 @@ test('a new generation is made, stored and offered signed, and is of use once th
   expect((await t.open()).generations).toEqual([2]);
 });
 
-test('a generation that another agent made first takes the place of one’s own', async () => {
+test('a generation that another agent made first replaces one’s own', async () => {
   await using t = await setup();
   await t.apply({ makeGeneration: 2 });
   const other = await generateSegmentKey();
@@ -287,14 +287,14 @@ test('a generation that another agent made first takes the place of one’s own'
   expect(await readKey(join(t.data.segmentKeys, '2.key'))).toBeUndefined();
 });
 
-test('no generation but the next is made, whatever the server wants', async () => {
+test('only the next generation is made, whatever the server wants', async () => {
   await using t = await setup();
   await t.apply({ makeGeneration: 3 });
   expect(t.replies.map(({ type }) => type)).toEqual(['segment_ready']);
   expect(await readKey(join(t.data.segmentKeys, '3.key'))).toBeUndefined();
 });
 
-/** Generation 2 was made here and is named; what its roster has more than the first one. */
+/** Generation 2 was made here and is named. Returns what its roster has in addition to the first one. */
 async function setupSecond() {
   const t = await setup();
   const first = { generation: 1, wrapped: await t.wrapForMe() };
@@ -312,7 +312,7 @@ async function setupSecond() {
   return { ...t, named, publicKey, wrap: { generation: 2, wrapped }, second: t.keys.privateKey(2) };
 }
 
-test('a generation that a restored database knows no more is made anew, not given out once more', async () => {
+test('a generation that a restored database has forgotten is replaced by a new key, not offered again', async () => {
   await using t = await setupSecond();
   await t.apply({ makeGeneration: 2 }, t.root, { number: 9_000 });
   expect(t.replies).toMatchObject([
@@ -326,7 +326,7 @@ test.each([
   ['a wrap of it', { isWrapped: true, isMadeAnew: false }],
   ['no wrap of it', { isWrapped: false, isMadeAnew: false }],
   ['another made meanwhile', { isWrapped: false, isMadeAnew: true }],
-])('a lost generation that a roster names again is of use at once, with %s', async (_, given) => {
+])('a lost generation that a roster names again can be used at once, with %s', async (_, given) => {
   await using t = await setupSecond();
   await t.apply(given.isMadeAnew ? { makeGeneration: 2 } : {}, t.root, { number: 9_000 });
   expect([t.keys.newest()?.generation, t.keys.privateKey(2)]).toEqual([1, undefined]);
@@ -339,7 +339,7 @@ test.each([
   expect(mode & 0o777).toBe(0o600);
 });
 
-test('a generation of which a roster names another key is kept for the one that names it again', async () => {
+test('if a roster names another key for a generation, the old key is kept for a roster that names it again', async () => {
   await using t = await setupSecond();
   const publicKey = encodeBase64((await generateSegmentKey()).publicKey);
   const segmentKeys = [...t.roster.segmentKeys, { generation: 2, publicKey }];
@@ -349,7 +349,7 @@ test('a generation of which a roster names another key is kept for the one that 
   expect(t.keys.privateKey(2)).toEqual(t.second);
 });
 
-test('a key is not let go of where the roster that does not name it can not be kept', async () => {
+test('a key is not dropped if the roster that no longer names it can not be stored', async () => {
   await using t = await setupSecond();
   const away = `${t.data.roster}.away`;
   await rename(t.data.roster, away);
@@ -363,7 +363,7 @@ test('a key is not let go of where the roster that does not name it can not be k
   expect(t.keys.generations).toEqual([1]);
 });
 
-test('a lost key whose file is gone is kept all the same, and holds no roster up', async () => {
+test('a lost key whose file is gone is kept anyway, and holds up no roster', async () => {
   await using t = await setupSecond();
   await rm(join(t.data.segmentKeys, '2.key'));
   await t.apply({}, t.root, { number: 9_000 });
@@ -372,11 +372,11 @@ test('a lost key whose file is gone is kept all the same, and holds no roster up
   expect(t.keys.privateKey(2)).toEqual(t.second);
 });
 
-test('a lost key whose file can not be removed at first is not given out once more', async () => {
+test('a lost key whose file can not be removed at first is not offered again', async () => {
   await using t = await setupSecond();
   const path = join(t.data.segmentKeys, '2.key');
   await rename(path, `${path}.away`);
-  // What can not be removed as a file is: a folder.
+  // A folder can't be removed the way a file is.
   await mkdir(path);
   await t.apply({ makeGeneration: 2 }, t.root, { number: 9_000 });
   expect(t.replies).toEqual([]);
@@ -388,7 +388,7 @@ test('a lost key whose file can not be removed at first is not given out once mo
   expect(made).not.toMatchObject({ segmentPublicKey: t.publicKey });
 });
 
-test('a process that ends once it has kept a roster lets go of what is lost when it starts again', async () => {
+test('if a process ends right after storing a roster, the next one drops the lost keys', async () => {
   await using t = await setupSecond();
   const roster = await signRoster(t.root.privateKey, { ...t.roster, number: 9_000 });
   const folder = await Promise.all(
@@ -398,7 +398,7 @@ test('a process that ends once it has kept a roster lets go of what is lost when
     }),
   );
   await t.apply({}, t.root, { number: 9_000 });
-  // As it was before the keys were looked at.
+  // The state before the keys were looked at.
   for (const { path, content } of folder) await writeFile(path, content, { mode: 0o600 });
   const later = await t.open();
   expect(later.generations).toEqual([1]);

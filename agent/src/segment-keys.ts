@@ -1,4 +1,4 @@
-// The segment's private keys, which exist on agents alone, and the newest roster, which says whom they may go to.
+// The segment's private keys, which exist only on agents, and the newest roster, which says who may have them.
 import { readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentMessage, ServerMessageOf } from '@opsconductor/protocol';
@@ -32,28 +32,28 @@ export interface SegmentKeysOptions {
     Identity,
     'installationId' | 'segmentId' | 'agentId' | 'segmentRoot' | 'encryptionPrivateKey' | 'signingPrivateKey'
   >;
-  /** Told of each roster that is taken, before what came with it is opened. */
+  /** Called for each roster that is accepted, before the wraps that came with it are opened. */
   onRoster?(roster: Roster): Promise<void>;
   log: Logger;
 }
 
 export class SegmentKeys {
   readonly #options: SegmentKeysOptions;
-  /** By generation. Those of a roster are checked against it before they are used. */
+  /** Keys by generation. They are checked against the roster before they are used. */
   readonly #keys = new Map<number, KeyPair>();
   #roster: Roster | undefined;
   #signed: SignedRoster | undefined;
   #applying: Promise<void> = Promise.resolve();
-  /** That was given last: what came before it is not taken again. */
+  /** The state that arrived last; earlier ones are not retried. */
   #newest: ServerMessageOf<'segment_state'> | undefined;
-  /** Applies the newest state again, which could not be kept. */
+  /** Applies the newest state again after the disk refused it. */
   #refused: (() => Promise<void>) | undefined;
 
   private constructor(options: SegmentKeysOptions) {
     this.#options = options;
   }
 
-  /** Reads what is stored; a roster that does not verify any more is an error, not a reason to start over. */
+  /** Reads what is stored. A roster that does not verify any more is an error, not a reason to start over. */
   static async open(options: SegmentKeysOptions): Promise<SegmentKeys> {
     const keys = new SegmentKeys(options);
     const { data } = options;
@@ -68,7 +68,7 @@ export class SegmentKeys {
       const key = Number.isInteger(generation) && (await readKey(join(data.segmentKeys, name)));
       if (key) await keys.#hold(generation, key);
     }
-    // The process before may have ended amid it.
+    // The previous process may have ended in the middle of this.
     if (keys.#roster !== undefined) await keys.#followRoster(keys.#roster);
     return keys;
   }
@@ -78,7 +78,7 @@ export class SegmentKeys {
     return this.#roster?.number ?? 0;
   }
 
-  /** Generations whose key is here and is the one the roster names. */
+  /** Generations whose key is here and is the one that the roster names. */
   get generations(): number[] {
     return [...this.#keys.keys()].filter((generation) => this.#named(generation)).sort((a, b) => a - b);
   }
@@ -87,7 +87,7 @@ export class SegmentKeys {
     return this.#named(generation) ? this.#keys.get(generation)?.privateKey : undefined;
   }
 
-  /** The generation that is sealed to, of which the key is here. */
+  /** The generation to seal to, if its key is here. */
   newest(): { generation: number; publicKey: Uint8Array } | undefined {
     const generation = this.#roster?.currentGeneration;
     if (generation === undefined || !this.#named(generation)) return undefined;
@@ -96,8 +96,8 @@ export class SegmentKeys {
   }
 
   /**
-   * Takes the newest roster and the wraps for this agent, and answers with what it can open and with wraps for those
-   * who want one. States are taken one after the other; one that is not genuine changes nothing and is logged.
+   * Applies the newest roster and the wraps for this agent, and replies with what it can open and with wraps for those
+   * who need one. States are applied one after the other; one that is not genuine changes nothing and is logged.
    */
   apply(
     state: ServerMessageOf<'segment_state'>,
@@ -122,7 +122,7 @@ export class SegmentKeys {
     return this.#applying;
   }
 
-  /** The segment keys that are here, each wrapped for another key of this agent. */
+  /** Returns the segment keys that are here, each wrapped for another key of this agent. */
   async wrapsFor(recipientPublicKey: Uint8Array): Promise<{ generation: number; wrapped: string }[]> {
     const wraps = [];
     for (const generation of this.generations) {
@@ -135,7 +135,7 @@ export class SegmentKeys {
     return wraps;
   }
 
-  /** Takes the newest state again where the disk has refused it. */
+  /** Applies the newest state again if the disk has refused it. */
   async retry(): Promise<void> {
     await this.#refused?.();
   }
@@ -147,13 +147,13 @@ export class SegmentKeys {
       log.error({ reason }, `the segment state from the server was refused: ${message}`);
       return;
     }
-    // Anything else than the disk's refusal is a bug.
+    // Any error other than the disk's refusal is a bug.
     if (errorCode(error) === undefined) throw error;
     this.#refused = again;
     if (isAgain) return;
     log.error(
       { err: error },
-      'the segment state could not be kept; what was known before holds until it can',
+      'the segment state could not be stored; the previous one stays in force until it can',
     );
   }
 
@@ -174,7 +174,8 @@ export class SegmentKeys {
 
   async #verify(signed: SignedRoster): Promise<Roster> {
     const held = this.#signed;
-    // Each connection brings the one that is here: to go through a large one is a quarter of what it takes to come back.
+    // Every connection brings the roster that is already here, and verifying a large one would be a quarter of a
+    // reconnect.
     if (this.#roster !== undefined && held?.payload === signed.payload && held.signature === signed.signature)
       return this.#roster;
     const { installationId, segmentId, segmentRoot } = this.#options.identity;
@@ -199,10 +200,10 @@ export class SegmentKeys {
   }
 
   /**
-   * A key that a roster has named and the next one does not the database knows no more: it was set back. Another agent may
-   * have it, which may be the one that is revoked next: when that generation is made again, it is another. What was sealed
-   * to it is not lost where a later roster names it once more. Before the roster is kept: after that nothing else says
-   * which keys were named.
+   * Keeps keys that the last roster named and the next one does not, because the database was set back and no longer
+   * knows them. Another agent may have such a key, even the one that is revoked next, so when that generation is made
+   * again it must be a new key. The old key is kept aside, so that what was sealed to it is not lost if a later roster
+   * names it again. This happens before the roster is stored, since afterwards nothing else says which keys were named.
    */
   async #keepLost(roster: Roster): Promise<void> {
     const { data } = this.#options;
@@ -213,16 +214,19 @@ export class SegmentKeys {
     }
   }
 
-  /** Takes up what was put aside and is named again; lets go of keys that are not of this roster, nor of its next. */
+  /**
+   * Restores keys that were kept aside and are named again, and drops keys that belong neither to this roster nor to
+   * its next generation.
+   */
   async #followRoster(roster: Roster): Promise<void> {
     const { data } = this.#options;
     const aside = new Set((await readdir(data.segmentKeys)).filter((name) => name.endsWith(asideEnding)));
     for (const [generation, { publicKey }] of this.#keys) {
       if (this.#isNamedBy(roster, generation)) continue;
-      // Or made here, but another agent of the segment was first: nothing was ever sealed to it.
+      // Or it was made here, but another agent of the segment was first: nothing was ever sealed to it.
       const isDone = rosterSegmentKey(roster, generation) !== undefined;
       if (!isDone && !aside.has(asideName(generation, publicKey))) continue;
-      // Known until its file is gone: what is there counts as this agent's next generation.
+      // Forgotten only once its file is gone: any file there counts as this agent's next generation.
       await rm(segmentKeyPath(data, generation), { force: true });
       this.#keys.delete(generation);
     }
@@ -265,7 +269,7 @@ export class SegmentKeys {
       const segmentPrivateKey = this.privateKey(generation);
       const member = this.#roster && rosterMember(this.#roster, agentId);
       const binding = this.#binding(generation, agentId);
-      // Who is not in the roster gets nothing, whatever the server says it wants.
+      // An agent that is not in the roster gets nothing, whatever the server wants.
       if (segmentPrivateKey === undefined || member === undefined || binding === undefined) continue;
       const recipientPublicKey = decodeBase64(member.encryptionKey, 32, 'encryptionKey');
       const wrapped = await wrapSegmentKey({ segmentPrivateKey, recipientPublicKey, binding });
@@ -275,8 +279,8 @@ export class SegmentKeys {
   }
 
   /**
-   * Makes the segment key's next generation and offers it. It is stored before anybody hears of it, the same when asked
-   * again, and of use once a roster names it; where the roster names another's it is dropped.
+   * Makes the segment key's next generation and offers it. It is stored before anybody hears of it, stays the same when
+   * asked for again, and is used once a roster names it. If the roster names another agent's key, it is dropped.
    */
   async #makeGeneration(generation: number, reply: (message: AgentMessage) => void): Promise<void> {
     const { data, identity, log } = this.#options;
@@ -311,7 +315,7 @@ export class SegmentKeys {
     });
   }
 
-  /** For the recovery key that the roster names, whatever the server says. */
+  /** Wraps for the recovery key that the roster names, whatever the server says. */
   async #wrapForRecovery(wanted: readonly number[], reply: (message: AgentMessage) => void): Promise<void> {
     const recoveryKey = this.#roster?.recoveryKey;
     if (recoveryKey === undefined) return;
@@ -332,7 +336,10 @@ export class SegmentKeys {
   }
 }
 
-/** The key that the first agent of a segment makes: stored before anybody hears of it, the same when asked again. */
+/**
+ * Returns the key that the first agent of a segment makes: stored before anybody hears of it, and the same when asked
+ * for again.
+ */
 export function firstSegmentKey(data: DataDirectory): Promise<KeyPair> {
   return keyPairAt(segmentKeyPath(data, 1), encryptionPublicKeyOf, generateSegmentKey);
 }
@@ -343,7 +350,7 @@ function segmentKeyPath(data: DataDirectory, generation: number): string {
 
 const asideEnding = '.aside';
 
-/** Of a key that rosters have named, and do no more. */
+/** File name for a key that rosters used to name and no longer do. */
 function asideName(generation: number, publicKey: Uint8Array): string {
   return `${generation}.${Buffer.from(publicKey).toString('hex')}${asideEnding}`;
 }

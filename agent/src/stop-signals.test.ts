@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { StopSignals } from './stop-signals.ts';
 
-test('a Ctrl-C that arrives twice is one, a second one stops at once, as any second SIGTERM does', () => {
+test('a Ctrl-C that arrives twice counts once; a second Ctrl-C stops at once, like any second SIGTERM', () => {
   let nowMs = 0;
   const twice = new StopSignals(() => nowMs);
   expect([twice.take('SIGINT'), twice.take('SIGINT')]).toEqual(['drain', 'nothing']);

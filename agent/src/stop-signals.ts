@@ -1,6 +1,6 @@
 // What a signal asks of a running agent.
 
-/** A wrapper (npm, timeout) hands the terminal's Ctrl-C on to a program that has had it already. */
+/** A wrapper (npm, timeout) passes the terminal's Ctrl-C on to a program that has already received it. */
 const sameCtrlCMs = 1_000;
 
 export class StopSignals {
@@ -11,7 +11,7 @@ export class StopSignals {
     this.#nowMs = nowMs;
   }
 
-  /** The first one drains, a second one stops at once; a Ctrl-C that arrives twice is one. */
+  /** The first signal drains, a second one stops at once. A Ctrl-C that arrives twice counts once. */
   take(signal: string): 'drain' | 'stop' | 'nothing' {
     const first = this.#first;
     if (first === undefined) {

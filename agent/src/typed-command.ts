@@ -1,12 +1,14 @@
 import { relative } from 'node:path';
 
-/** How this program was called, as it can be typed again: there is no command of its name on anybody's PATH. */
+/**
+ * Returns how this program was called, so that it can be typed again: nobody has a command of its name on their PATH.
+ */
 export function typedCommand(script = process.argv[1] ?? '', folder = workingDirectory()): string {
   const near = folder === undefined ? script : relative(folder, script);
   return `node ${near.startsWith('..') ? script : near}`;
 }
 
-/** Undefined where it has been removed, as that of a shell which stands in a folder that an upgrade replaces. */
+/** Undefined if it was removed, for example under a shell that stands in a folder that an upgrade replaces. */
 export function workingDirectory(): string | undefined {
   try {
     return process.cwd();

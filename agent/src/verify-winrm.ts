@@ -1,4 +1,5 @@
-// `opsconductor-agent winrm-verify`: tries a WinRM host without a server, and says what is and what is not as steps need it.
+// `opsconductor-agent winrm-verify`: tries a WinRM host without a server, and says what is ready for steps and what is
+// not.
 import { lookup } from 'node:dns/promises';
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
@@ -21,7 +22,11 @@ export interface VerifyWinrm {
   insecure: boolean;
 }
 
-/** Prints a line for each thing that is tried. @returns whether all of it is as it should be. */
+/**
+ * Prints a line for each check.
+ *
+ * @returns whether everything is as it should be.
+ */
 export async function verifyWinrm(options: VerifyWinrm, print: (line: string) => void): Promise<boolean> {
   const { host, transport } = options;
   const port = options.port ?? builtInPort({ protocol: 'winrm', winrm_transport: transport });
@@ -65,7 +70,7 @@ function loginOf({ authentication, user, principal }: VerifyWinrm, password: str
   };
 }
 
-/** Never from the command line, which everybody on the machine can read. */
+/** Never from the command line, which everyone on the machine can read. */
 async function readPassword(source: string): Promise<string> {
   const content = source === '-' ? await text(process.stdin) : await read(source);
   return content.replace(/\r?\n$/, '');

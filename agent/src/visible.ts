@@ -1,6 +1,6 @@
 // What is printed on a terminal may come from a hostile server or host.
 
-/** Control characters, and those that reverse or hide text, by their numbers. */
+/** Shows control characters, and characters that reverse or hide text, as their code points. */
 export function visible(line: string): string {
   return line.replace(
     /[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}]/gu,
@@ -8,7 +8,10 @@ export function visible(line: string): string {
   );
 }
 
-/** A text of several lines: those after the first are set in, so that none stands where a line of this program's own would. */
+/**
+ * For a text of several lines: lines after the first are indented, so that none can be mistaken for one of this
+ * program's.
+ */
 export function visibleText(text: string): string {
   return text
     .split(/\n[^\S\n]*/)

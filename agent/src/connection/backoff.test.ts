@@ -8,7 +8,7 @@ test('waits double up to half a minute', () => {
   expect(waits).toEqual([200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000]);
 });
 
-test('a refusal is waited out for minutes, and not at all where another key may be the right one', () => {
+test('after a refusal the wait is minutes, and almost nothing if another key may be the right one', () => {
   const backoff = new Backoff(() => 1);
   const { unauthenticated } = closeCodes;
   expect(backoff.nextDelayMs(unauthenticated)).toBe(300_000);
@@ -16,7 +16,7 @@ test('a refusal is waited out for minutes, and not at all where another key may 
   expect([1, 2].map(() => backoff.nextDelayMs(unauthenticated))).toEqual([1_000, 300_000]);
 });
 
-test('while no server answers they stay short', () => {
+test('waits stay short while no server answers', () => {
   const backoff = new Backoff(() => 1);
   const waits = Array.from({ length: 8 }, () => backoff.nextDelayMs(undefined, false));
   expect(waits).toEqual([200, 400, 800, 1_600, 3_200, 5_000, 5_000, 5_000]);
@@ -25,13 +25,13 @@ test('while no server answers they stay short', () => {
   expect(short.nextDelayMs(undefined, false)).toBe(2_500);
 });
 
-test('where the server that is gone has many agents each tries at a moment of its own within the time that it told', () => {
+test('if the server that is gone has many agents, each tries at its own moment within the time that the server gave', () => {
   const waitsOf = (random: number) => {
     const backoff = new Backoff(() => random);
     backoff.spreadOver(20_000);
     return [undefined, false, false].map((answered) => backoff.nextDelayMs(undefined, answered));
   };
-  // Once soon, as the connection alone may be lost.
+  // Once soon, since only the connection may be lost.
   expect(waitsOf(0)).toEqual([100, 0, 18_000]);
   expect(waitsOf(0.5)).toEqual([150, 10_000, 19_000]);
   expect(waitsOf(1)).toEqual([200, 20_000, 20_000]);
@@ -40,7 +40,7 @@ test('where the server that is gone has many agents each tries at a moment of it
   expect(restarted.nextDelayMs(closeCodes.serverRestart)).toBe(20_000);
 });
 
-test('a few agents come back as soon as ever, and none waits for longer than half a minute', () => {
+test('a few agents come back as soon as before, and none waits for longer than half a minute', () => {
   const few = new Backoff(() => 1);
   few.spreadOver(100);
   expect([few.nextDelayMs(undefined, false), few.nextDelayMs(closeCodes.serverRestart)]).toEqual([
@@ -51,7 +51,7 @@ test('a few agents come back as soon as ever, and none waits for longer than hal
   expect(many.nextDelayMs(undefined, false)).toBe(30_000);
 });
 
-test('an agent that is told a short time tries often for some seconds, then as seldom as ever', () => {
+test('an agent that was given a short time tries often for some seconds, then as rarely as usual', () => {
   const waitsOf = (toldMs: number) => {
     const backoff = new Backoff(() => 1);
     backoff.spreadOver(toldMs);
@@ -59,7 +59,7 @@ test('an agent that is told a short time tries often for some seconds, then as s
   };
   expect(waitsOf(30)).toEqual([200, ...Array(39).fill(250), 5_000]);
   expect(waitsOf(1_200)).toEqual([...Array(40).fill(1_200), 5_000]);
-  // A server of the version before may have told none.
+  // A server of the previous version may have given none.
   expect(waitsOf(0).slice(0, 6)).toEqual([200, 400, 800, 1_600, 3_200, 5_000]);
 });
 

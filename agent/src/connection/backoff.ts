@@ -1,13 +1,16 @@
-// How long to wait before the next try to connect: exponential with full jitter, so that agents that were cut off
-// together do not come back together. After some closes the wait is another, and where nobody answers at all it stays
-// short: such a try costs a server nothing, and one that was restarted is to have its agents back soon. Where these are
-// many it has told them over which time they are to come back.
+// How long to wait before the next connection attempt: exponential backoff with full jitter, so that agents that were
+// cut off together do not come back together. Some close codes have waits of their own. While nobody answers, waits
+// stay short: such a try costs a server nothing, and a restarted server should have its agents back soon. A server with
+// many agents tells them the time over which to spread their return.
 import { closeCodes, limits } from '@opsconductor/protocol';
 
 const firstMs = 200;
 const longestMs = 30_000;
 const longestUnansweredMs = 5_000;
-/** Where the server told a short time, and for how many tries: ten seconds or so, in which a server that was restarted is there again. */
+/**
+ * The longest wait if the server gave a short time, for this many tries: about ten seconds, within which a restarted
+ * server is back.
+ */
 const longestAtFirstMs = 250;
 const triesAtFirst = 40;
 const restartSpreadMs = 1_000;
@@ -18,7 +21,7 @@ const refusedToMs = 300_000;
 export class Backoff {
   readonly #random: () => number;
   #failures = 0;
-  /** Over which time the agents of the server are to come back, in ms. */
+  /** The time over which the server's agents should spread their return, in ms. */
   #spreadMs = 0;
   #hasSpread = false;
   #hasAnotherKey = false;
@@ -27,24 +30,28 @@ export class Backoff {
     this.#random = random;
   }
 
-  /** A session was resumed: the next loss starts from the shortest wait. */
+  /** A session was resumed: the next loss starts with the shortest wait again. */
   succeeded(): void {
     this.#failures = 0;
     this.#hasSpread = false;
   }
 
-  /** The server says over which time its agents are to come back, should it be gone. */
+  /** The server says over which time its agents should spread their return if it goes away. */
   spreadOver(ms: number): void {
     this.#spreadMs = Math.min(ms, limits.maxReconnectWithinMs);
   }
 
-  /** The server has refused one of the two keys that this agent may be known by: the other one is not left to wait. */
+  /**
+   * The server has refused one of the two keys that this agent may be known by; the other one is tried without a long
+   * wait.
+   */
   tryAnotherKey(): void {
     this.#hasAnotherKey = true;
   }
 
   /**
-   * Ms to wait after a connection ended with this close code, which is undefined where there was no close frame.
+   * Returns how many ms to wait after a connection ended with this close code; undefined means that there was no close
+   * frame.
    *
    * @param answered whether there was a server that answered.
    */
@@ -68,19 +75,22 @@ export class Backoff {
         this.#failures += 1;
         if (!answered && this.#spreadMs > ownMs) return this.#spread();
         const ceilingMs = answered ? ownMs : Math.min(ownMs, this.#longestAtFirst());
-        // Short waits are not made much shorter: agents by the hundred may be on the machine that is to come up.
+        // Short waits are not made much shorter: hundreds of agents may run on the machine that is starting.
         return this.#between(answered ? firstMs / 2 : ceilingMs / 2, Math.max(firstMs, ceilingMs));
       }
     }
   }
 
-  /** One that is to be back soon, as few are before it, tries often for a while. */
+  /** If the server should be back soon, which means that it has few agents, try often for a while. */
   #longestAtFirst(): number {
     const isSoon = this.#spreadMs > 0 && this.#failures <= triesAtFirst;
     return isSoon ? Math.max(longestAtFirstMs, this.#spreadMs) : Number.POSITIVE_INFINITY;
   }
 
-  /** Each at a moment of its own, and at about that moment in each time after it: whenever the server is there again. */
+  /**
+   * Each agent tries at its own moment, and at about the same moment in each further period, whenever the server is
+   * back.
+   */
   #spread(): number {
     const isFirst = !this.#hasSpread;
     this.#hasSpread = true;

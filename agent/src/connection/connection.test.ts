@@ -5,7 +5,7 @@ import { readGeneration } from '../identity/connect-generation.ts';
 import { lease, ManualClock, setup } from '../testing/agent-setup.ts';
 import { agentId, segmentId } from '../testing/enrolled-directory.ts';
 
-test('an agent proves itself, and keeps the new generation before it resumes', async () => {
+test('an agent proves who it is, and stores the new generation before it resumes', async () => {
   await using t = await setup();
   await t.start();
   const connection = await t.server.nextConnection();
@@ -27,7 +27,7 @@ test('the newest generation is presented at the next connect', async () => {
 });
 
 test.each(['transcriptKey', 'generationKey'] as const)(
-  'a server with another %s hears nothing after authenticate, and is tried again only after minutes',
+  'a server with another %s gets nothing after authenticate, and is tried again only after minutes',
   async (signer) => {
     await using t = await setup();
     await t.start();
@@ -87,7 +87,7 @@ test('unknown optional fields are ignored', async () => {
   expect((await t.nextStep()).config).toEqual({});
 });
 
-test('a quarantined agent stops for good', async () => {
+test('a quarantined agent stops permanently', async () => {
   await using t = await setup();
   const agent = await t.start();
   (await t.server.nextConnection()).close(closeCodes.quarantined, 'a copy');
@@ -104,7 +104,7 @@ test('a server that restarts is tried again within a second', async () => {
   expect(t.waits[0]).toBeLessThanOrEqual(1_000);
 });
 
-test('a server of many agents that restarts is tried again within the time that it told', async () => {
+test('a server with many agents that restarts is tried again within the time that it gave', async () => {
   await using t = await setup();
   await t.start({ random: () => 1 });
   const { connection } = await t.server.nextSession();

@@ -1,5 +1,5 @@
-// Keeps one connection to a server, for as long as the agent lives: connects, lets a session be held on it, and comes
-// back when it ends.
+// Keeps one connection to a server for as long as the agent lives: connects, lets a session be held on it, and
+// reconnects when it ends.
 import { closeCodes } from '@opsconductor/protocol';
 import type { WebSocket } from 'ws';
 import { explainReachError } from '../explain-error.ts';
@@ -12,15 +12,15 @@ import type { ProxySettings } from './proxy.ts';
 
 export interface ConnectionOptions {
   server: string;
-  /** By which `open` goes; for what is said when it can't. */
+  /** The proxy that `open` uses, for error messages. */
   proxy?: ProxySettings | undefined;
   open(): WebSocket;
-  /** Holds a session on an open socket until it ends. Rejects when the handshake fails. */
+  /** Holds a session on an open socket until it ends. Rejects if the handshake fails. */
   hold(socket: MessageSocket): Promise<void>;
   backoff: Backoff;
-  /** Waits so long, or until the signal is aborted. Never rejects. */
+  /** Waits this long, or until the signal is aborted. Never rejects. */
   wait(ms: number, signal: AbortSignal): Promise<void>;
-  /** Told how each connection has ended. Never rejects. */
+  /** Called with how each connection ended. Never rejects. */
   onEnd?(end: SocketEnd): Promise<void>;
   log: Logger;
 }
@@ -53,7 +53,7 @@ export class Connection {
     return 'stopped';
   }
 
-  /** Closes the connection for good. The socket is gone when `run` resolves. */
+  /** Closes the connection permanently. The socket is gone when `run` resolves. */
   stop(): void {
     this.#stop.abort();
     this.#socket?.close(1000, 'the agent stops');

@@ -30,7 +30,7 @@ export class HandshakeError extends Error {
 
 export interface HandshakeOptions {
   identity: Identity;
-  /** By which this agent proves who it is. */
+  /** The key by which this agent proves who it is. */
   signingPrivateKey: Uint8Array;
   generationPath: string;
   /** Called just before `authenticate` is sent: lease time counts from there. */
@@ -38,10 +38,10 @@ export interface HandshakeOptions {
 }
 
 /**
- * Proves this agent to the server and the server to this agent, up to a verified `welcome` whose generation is on
- * disk. The caller sends `resume` next.
+ * Proves this agent to the server and the server to this agent, up to a verified `welcome` whose generation is on disk.
+ * The caller sends `resume` next.
  *
- * @throws {HandshakeError} when the server is not the pinned one or speaks no common version.
+ * @throws {HandshakeError} if the server is not the pinned one or shares no protocol version.
  */
 export async function performHandshake(
   socket: MessageSocket,
@@ -83,7 +83,7 @@ export async function performHandshake(
     generationSignature: held.signature,
   });
   if (chosen === noVersionInCommon) {
-    // The server refuses it; by the signature it can show at this agent why.
+    // The server refuses the agent; the signature lets it show which agent, and why.
     await next(socket, 'welcome').catch(() => {});
     throw new HandshakeError(
       `The server speaks protocol versions ${challenge.versions.join(', ')}, this agent ${protocolVersions.join(', ')}: update the older of the two.`,

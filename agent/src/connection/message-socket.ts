@@ -6,18 +6,18 @@ import type { WebSocket } from 'ws';
 import { parseServerMessage } from './server-messages.ts';
 
 export interface SocketEnd {
-  /** Of the close frame; undefined when the connection broke or never came about. */
+  /** From the close frame; undefined if the connection broke or never came about. */
   code: number | undefined;
   reason: string;
-  /** Whether the server has closed it, by that code. */
+  /** Whether the server closed it, with that code. */
   byServer: boolean;
   /** Whether there was a WebSocket at all. */
   opened: boolean;
-  /** Why there was no connection, or it broke. */
+  /** Why there was no connection, or why it broke. */
   error: Error | undefined;
 }
 
-/** How long the server may take to answer that we close. */
+/** How long the server may take to answer our close frame. */
 const closePatienceMs = 1_000;
 
 interface Expectation {
@@ -28,7 +28,7 @@ interface Expectation {
 
 export class MessageSocket {
   readonly opened: Promise<void>;
-  /** Resolves once, when the socket is closed for whatever reason. */
+  /** Resolves once, when the socket has closed for whatever reason. */
   readonly ended: Promise<SocketEnd>;
   readonly #ws: WebSocket;
   #stream: Socket | undefined;
@@ -58,7 +58,7 @@ export class MessageSocket {
         reject(this.#error ?? new Error('The connection was closed before it was open')),
       );
     });
-    this.opened.catch(() => undefined); // `ended` tells it too; not everybody waits for both
+    this.opened.catch(() => undefined); // `ended` reports it too; not everybody waits for both
     this.ended = new Promise((resolve) => {
       ws.on('error', (error) => {
         this.#error ??= error;
@@ -80,12 +80,12 @@ export class MessageSocket {
     });
   }
 
-  /** By which the server has closed it; undefined where it did not. */
+  /** The close code that the server sent; undefined if it did not close the connection. */
   get serverCode(): number | undefined {
     return this.#serverCode;
   }
 
-  /** The next message. Rejects when none comes in time, it is too large, or the socket closes. */
+  /** Returns the next message. Rejects if none comes in time, if it is too large, or if the socket closes. */
   next({ timeoutMs, maxBytes }: { timeoutMs: number; maxBytes: number }): Promise<ServerMessage> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
@@ -112,13 +112,13 @@ export class MessageSocket {
     });
   }
 
-  /** From here on messages go to the handler, those that came meanwhile first. */
+  /** From here on messages go to the handler, beginning with those that have arrived in the meantime. */
   handle(handler: (message: ServerMessage) => void): void {
     this.#handler = handler;
     for (const { message } of this.#early.splice(0)) handler(message);
   }
 
-  /** Messages of one turn leave in one write. */
+  /** Sends a message. Messages of one turn of the event loop leave in one write. */
   send(message: AgentMessage): void {
     if (!this.open) return;
     if (!this.#corked) {
@@ -155,7 +155,7 @@ export class MessageSocket {
     return this.#ws.bufferedAmount;
   }
 
-  /** Closes with a code that we choose; `ended` reports it as the reason. A server that does not answer it is left soon. */
+  /** Closes with our own code, which `ended` reports. If the server doesn't answer, the connection is broken soon. */
   close(code: number, reason: string): void {
     this.#closedBecause ??= { code, reason };
     this.#ws.close(code, Buffer.from(reason).subarray(0, 120).toString('utf8'));
@@ -164,7 +164,7 @@ export class MessageSocket {
       this.#closing ??= setTimeout(() => this.#ws.terminate(), closePatienceMs);
   }
 
-  /** Breaks the connection without a word: the other side is taken for gone. */
+  /** Breaks the connection without a close frame, because the other side seems to be gone. */
   terminate(): void {
     this.#ws.terminate();
   }

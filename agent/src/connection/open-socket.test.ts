@@ -11,21 +11,21 @@ test.each([
   ['is a load balancer with no server behind it', failed('Unexpected server response: 503'), false],
   ['asks to come later', failed('Unexpected server response: 429'), true],
   ['shows a certificate of another CA', failed('self-signed certificate', 'SELF_SIGNED_CERT_IN_CHAIN'), true],
-])('where what is dialled %s, a server has answered: %s', (_, error, answered) => {
+])('if the other side %s, a server has answered: %s', (_, error, answered) => {
   expect(wasAnswered({ opened: false, error })).toBe(answered);
 });
 
-test('a connection that broke once it was open was answered', () => {
+test('a connection that broke after it was open was answered', () => {
   expect(wasAnswered({ opened: true, error: failed('read ECONNRESET', 'ECONNRESET') })).toBe(true);
 });
 
-test('what a server gives as its reason can not write over a terminal', () => {
+test('the reason that a server gives can not write over a terminal', () => {
   const told = explainClose(closeCodes.quarantined, 'a \u001b[2J\u202ecopy\nok');
   expect(told).toContain('(a \\u{1b}[2J\\u{202e}copy\\u{a}ok)');
 });
 
-test('who is refused is told of a restore first, and not to enroll anew before that is ruled out', () => {
+test('a refused agent is told about a restore first, and not to enroll again before that is ruled out', () => {
   expect(explainClose(closeCodes.unauthenticated, 'the database was set back')).toMatch(
-    /restored from a backup \(the database was set back\)\. After a restore .*"npm run restored".*Do not enroll this machine anew.*last agent/,
+    /restored from a backup \(the database was set back\)\. After a restore .*"npm run restored".*Do not enroll this machine again.*last agent/,
   );
 });

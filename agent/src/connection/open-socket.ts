@@ -1,4 +1,4 @@
-// Opens the WebSocket: TLS with the pinned CA, host name checked, through the proxy where there is one.
+// Opens the WebSocket: TLS with the pinned CA, host name checked, through the proxy if there is one.
 import { createSecureContext } from 'node:tls';
 import { closeCodes, limits, subprotocol } from '@opsconductor/protocol';
 import { type ClientOptions, WebSocket } from 'ws';
@@ -14,7 +14,7 @@ export interface SocketOptions {
   proxy: ProxySettings;
 }
 
-/** Opens a socket each time it is called; what all of them trust is read once. */
+/** Returns a function that opens a socket at each call; what all sockets trust is read once. */
 export function socketOpener({ server, ca, proxy }: SocketOptions): () => WebSocket {
   const url = new URL('/api/v1/agent/connect', server);
   const through = proxyFor(url, proxy);
@@ -33,25 +33,27 @@ export function socketOpener({ server, ca, proxy }: SocketOptions): () => WebSoc
     });
 }
 
-/** What the system says where nobody is, or where who stands between has nobody to pass it on to. */
+/** System errors if nobody is there, or if something in between has nobody to pass the connection on to. */
 const unansweredCodes = new Set(['ECONNREFUSED', 'ECONNRESET', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT']);
-/** What a load balancer, or a server that is about to start, says before there is a WebSocket; in the words of `ws`. */
+/**
+ * What a load balancer or a server that is about to start answers before there is a WebSocket, in the words of `ws`.
+ */
 const nobodyThere = /^Unexpected server response: 50[234]$/;
 
-/** Whether a server of ours, or one that is taken for it, has answered before the connection ended. */
+/** Whether one of our servers, or something that is taken for one, answered before the connection ended. */
 export function wasAnswered({ opened, error }: Pick<SocketEnd, 'opened' | 'error'>): boolean {
   if (opened || error === undefined) return true;
   return !unansweredCodes.has(errorCode(error) ?? '') && !nobodyThere.test(error.message);
 }
 
-/** What an agent does about a close code, said to a person. */
+/** Tells a person what a close code means and what the agent does about it. */
 export function explainClose(code: number, reason: string): string {
   const said = reason === '' ? '' : ` (${visible(reason)})`;
   switch (code) {
     case closeCodes.unauthenticated:
-      return `The server does not accept this agent: it is disabled, revoked or unknown there, or the server's database was restored from a backup${said}. After a restore stop the servers, run "npm run restored" there and start them. Otherwise enable it in the console. Do not enroll this machine anew ("enroll --force") before you know that neither is so: it gives up the segment's key, and with the last agent of a segment its credentials are lost. Trying again in a few minutes.`;
+      return `The server does not accept this agent: it is disabled, revoked or unknown there, or the server's database was restored from a backup${said}. After a restore stop the servers, run "npm run restored" there and start them. Otherwise enable it in the console. Do not enroll this machine again ("enroll --force") before you have ruled out both: it gives up the segment's key, and with the last agent of a segment its credentials are lost. Trying again in a few minutes.`;
     case closeCodes.quarantined:
-      return `The server has quarantined this agent: a copy of its data directory has connected since this one last did${said}. Find and stop the copy, then enroll this machine anew with "enroll --force" and a new token.`;
+      return `The server has quarantined this agent: a copy of its data directory has connected since this one last did${said}. Find and stop the copy, then enroll this machine again with "enroll --force" and a new token.`;
     case closeCodes.noCommonVersion:
       return `The server speaks no protocol version that this agent knows${said}. Update the older of the two. Trying again in a few minutes.`;
     case closeCodes.invalidMessage:
@@ -63,7 +65,7 @@ export function explainClose(code: number, reason: string): string {
     case closeCodes.silent:
       return `The server heard no heartbeat in time${said}.`;
     case closeCodes.policyRead:
-      return 'This agent connects anew, to tell the server of the policy that it has read.';
+      return 'This agent reconnects to tell the server about the policy that it has read.';
     case closeCodes.serverRestart:
       return `The server restarts${said}.`;
     default:

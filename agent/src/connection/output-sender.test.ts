@@ -3,7 +3,7 @@ import type { AttemptOutput } from '../spool/attempt-output.ts';
 import type { MessageSocket } from './message-socket.ts';
 import { OutputSender } from './output-sender.ts';
 
-/** Frames of given sizes, named by the attempt. */
+/** Frames of given sizes, identified by the attempt. */
 function source(name: string, sizes: number[], fromDisk = false) {
   const left = [...sizes];
   const output = {
@@ -73,7 +73,7 @@ test('no more than the window is unacknowledged', () => {
   expect(caughtUp).toEqual(['a', 'b']);
 });
 
-test('a full socket is waited for', () => {
+test('the sender waits for a full socket', () => {
   const { sender, sent, socket, written } = setup(1_000);
   sender.offer(source('a', [1]));
   socket.bufferedBytes = 2 * 1024 * 1024;

@@ -1,5 +1,5 @@
-// Sends output of all attempts over one connection, in turn, within the window that the server has not acknowledged
-// and without filling the socket: control messages, which are sent at once, never wait behind much of it.
+// Sends the output of all attempts over one connection, in turn, within the window of unacknowledged bytes and without
+// filling the socket: control messages are sent at once and never wait behind much output.
 import { limits } from '@opsconductor/protocol';
 import type { AttemptOutput } from '../spool/attempt-output.ts';
 import type { MessageSocket } from './message-socket.ts';
@@ -8,9 +8,9 @@ const maxBufferedBytes = 1024 * 1024;
 
 export interface OutputSenderOptions {
   socket: MessageSocket;
-  /** Everything that an attempt has stored so far was sent. */
+  /** Called when everything that an attempt has stored so far was sent. */
   onCaughtUp(output: AttemptOutput): void;
-  /** A chunk could not be read back from disk. */
+  /** Called when a chunk could not be read back from disk. */
   onReadFailure(output: AttemptOutput, error: unknown): void;
   windowBytes?: number;
 }
@@ -28,13 +28,13 @@ export class OutputSender {
     this.#windowBytes = options.windowBytes ?? limits.outputWindowBytes;
   }
 
-  /** The attempt has something to send, or wants to hear that it has not. */
+  /** Called when an attempt has something to send, or wants to be told that it has not. */
   offer(output: AttemptOutput): void {
     this.#waiting.add(output);
     if (!this.#pumping) void this.#pump();
   }
 
-  /** So much of what was sent needs no window any more. */
+  /** Frees this many bytes of the window. */
   release(bytes: number): void {
     this.#inFlightBytes -= bytes;
     if (!this.#pumping) void this.#pump();
@@ -44,7 +44,7 @@ export class OutputSender {
     this.#waiting.delete(output);
   }
 
-  /** Never rejects: a read failure is handed to its callback. */
+  /** Never rejects: a read failure is passed to its callback. */
   async #pump(): Promise<void> {
     const { socket } = this.#options;
     this.#pumping = true;
@@ -67,7 +67,7 @@ export class OutputSender {
     }
   }
 
-  /** The attempt whose turn it is, when it may send; tells those that have nothing left. */
+  /** Returns the attempt whose turn it is, if it may send. Attempts that have nothing left are told so. */
   #next(): AttemptOutput | undefined {
     for (const output of this.#waiting) {
       if (!output.hasUnsent) {
@@ -76,7 +76,7 @@ export class OutputSender {
         continue;
       }
       if (!this.#mayEnter(output.nextFrameBytes)) return undefined;
-      // To the end of the line.
+      // Back to the end of the line.
       this.#waiting.delete(output);
       this.#waiting.add(output);
       return output;

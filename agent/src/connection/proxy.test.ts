@@ -18,7 +18,7 @@ test.each([
   ['https://127.0.0.1', '', undefined],
   ['https://[::1]:8443', '', undefined],
   ['http://127.0.0.1', '', undefined],
-])('%s with NO_PROXY=%s goes by %s', (server, noProxy, way) => {
+])('%s with NO_PROXY=%s goes through %s', (server, noProxy, way) => {
   expect(proxyFor(new URL(server), { httpsProxy, noProxy })).toBe(way);
 });
 
@@ -27,7 +27,7 @@ test('a proxy without a scheme is an HTTP proxy', () => {
   expect(proxyFor(new URL('https://ops.example.com'), settings)).toBe('http://proxy:3128');
 });
 
-test('no proxy is none', () => {
+test('without a setting there is no proxy', () => {
   expect(proxyFor(new URL('https://a.example'), { httpsProxy: '', noProxy: undefined })).toBeUndefined();
 });
 

@@ -1,4 +1,4 @@
-// Which way a connection leaves: directly, or through the proxy that the environment names.
+// Decides how a connection leaves: directly, or through the proxy that the environment names.
 import { HttpsProxyAgent } from 'https-proxy-agent';
 
 export interface ProxySettings {
@@ -8,7 +8,9 @@ export interface ProxySettings {
   noProxy: string | undefined;
 }
 
-/** The proxy's URL for a server, or undefined to connect directly. Loopback and plain HTTP never use a proxy. */
+/**
+ * Returns the proxy's URL for a server, or undefined to connect directly. Loopback and plain HTTP never use a proxy.
+ */
 export function proxyFor(server: URL, settings: ProxySettings): string | undefined {
   const { httpsProxy, noProxy } = settings;
   if (httpsProxy === undefined || httpsProxy === '' || server.protocol !== 'https:') return undefined;
@@ -21,7 +23,7 @@ export function proxyAgent(proxy: string): HttpsProxyAgent<string> {
   return new HttpsProxyAgent(proxy);
 }
 
-/** The host of a URL without the brackets of an IPv6 address. */
+/** Returns the host of a URL without the brackets of an IPv6 address. */
 export function bareHost(url: URL): string {
   return url.hostname.replace(/^\[|\]$/g, '');
 }

@@ -1,4 +1,4 @@
-// What the server of a session knows, so that a newer agent tells an older server nothing that it can't read.
+// What the server of a session knows, so that a newer agent sends an older server nothing that it can't read.
 import {
   outcomeInReasons,
   type ServerCapability,
@@ -8,7 +8,7 @@ import {
 
 export interface ServerAbilities {
   can(capability: ServerCapability): boolean;
-  /** The outcome as this server can read it. */
+  /** Returns the outcome as this server can read it. */
   readable(outcome: StepOutcome): StepOutcome;
 }
 
@@ -33,7 +33,7 @@ function knownIn(outcome: StepOutcome, capabilities: ReadonlySet<string>): StepO
   };
 }
 
-/** A server that knows no conditions gives no agent such a step, but may be the one that is told of its end. */
+/** A server that knows no conditions leases no such step, but may be the one that hears of its end. */
 function statusIn(outcome: StepOutcome, capabilities: ReadonlySet<string>): StepOutcome {
   if (outcome.status !== 'skipped' || capabilities.has('conditions')) return outcome;
   return { ...outcome, status: 'failed', reason: 'invalid_config' };

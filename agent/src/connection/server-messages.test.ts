@@ -9,7 +9,7 @@ test('every type has a schema that can be compiled', () => {
   }
 });
 
-test('what is no message is refused with its place and without what was found', () => {
+test('an invalid message is refused with the place of the fault, but without the value found there', () => {
   expect(parseServerMessage('{')).toEqual({ ok: false, fault: 'not JSON' });
   for (const type of ['gossip', 'toString', 7, undefined])
     expect(parseServerMessage(JSON.stringify({ type }))).toEqual({

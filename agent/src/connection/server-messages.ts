@@ -1,10 +1,10 @@
-// What the server may say: one validator per type, from the schemas that both sides share. Compiled when the first of its
-// type comes: all at once they were half of an agent's start.
+// Validates what the server may say: one validator per message type, from the schemas that both sides share. Each is
+// compiled when its first message arrives: compiling all of them was half of an agent's start.
 import { type ServerMessage, serverToAgent, validatorOptions } from '@opsconductor/protocol';
 import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js';
 import type { TSchema } from 'typebox';
 
-// discriminated by `type`, so a fault is reported against the one schema that was meant
+// discriminated by `type`, so that a fault is reported against the one schema that was meant
 const { code } = validatorOptions;
 const ajv = new Ajv2020({ strict: true, allErrors: false, messages: true, validateSchema: false, code });
 const schemas = new Map<unknown, TSchema>(Object.entries(serverToAgent));
@@ -12,7 +12,7 @@ const validators = new Map<unknown, ValidateFunction>();
 
 export type Parsed = { ok: true; message: ServerMessage } | { ok: false; fault: string };
 
-/** Reads a text frame. The fault names what was wrong, never the value found: it may be sealed or secret. */
+/** Reads a text frame. The fault says what was wrong, never the value found: it may be sealed or secret. */
 export function parseServerMessage(text: string): Parsed {
   let value: unknown;
   try {

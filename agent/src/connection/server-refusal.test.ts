@@ -19,7 +19,7 @@ async function setup() {
   return { file: new ServerRefusalFile(file), kept: () => readRefusal(file) };
 }
 
-test('a refusal is kept until the server lets the agent in, in whatever turn they come', async () => {
+test('a refusal is kept until the server lets the agent in, in whatever order they come', async () => {
   const { file, kept } = await setup();
   void file.forget();
   await file.ended(end(closeCodes.unauthenticated), now);
@@ -31,7 +31,7 @@ test('a refusal is kept until the server lets the agent in, in whatever turn the
   expect(await kept()).toBeUndefined();
 });
 
-test('that the agent has refused the server is kept as such, and nothing is said of a restore', async () => {
+test('that the agent has refused the server is recorded as such, without a word about a restore', async () => {
   const { file, kept } = await setup();
   const error = new HandshakeError('The server could not prove it.');
   await file.ended(end(error.closeCode, { reason: error.message, byServer: false, error }), now);
@@ -43,7 +43,7 @@ test('that the agent has refused the server is kept as such, and nothing is said
   expect(fix).not.toContain('npm run restored');
 });
 
-test('a code of the agent’s own is no refusal', async () => {
+test('a close code of the agent’s own is not a refusal', async () => {
   const { file, kept } = await setup();
   await file.ended(end(closeCodes.unauthenticated, { byServer: false }), now);
   expect(await kept()).toBeUndefined();

@@ -1,5 +1,5 @@
-// That the server has refused this agent, or this agent the server, for `doctor` to tell: it does not connect itself, which
-// would end the agent's connection.
+// Records that the server has refused this agent, or this agent the server, so that `doctor` can report it. `doctor`
+// does not connect itself, because that would end the agent's connection.
 import { rm, writeFile } from 'node:fs/promises';
 import { closeCodes } from '@opsconductor/protocol';
 import { readIfExists } from '../identity/durable-file.ts';
@@ -9,13 +9,13 @@ import { explainClose } from './open-socket.ts';
 
 export interface ServerRefusal {
   at: string;
-  /** Who did not take the other for whom it is to be. */
+  /** Which side did not accept the other. */
   by: 'server' | 'agent';
   code: number;
   reason: string;
 }
 
-/** One thing after another is done to the file. A disk that does not take it keeps nothing else back. */
+/** Works on the file one operation at a time. A failing disk holds nothing else up. */
 export class ServerRefusalFile {
   readonly #path: string;
   #work: Promise<void> = Promise.resolve();
@@ -24,7 +24,7 @@ export class ServerRefusalFile {
     this.#path = path;
   }
 
-  /** Keeps how a connection has ended, where that was a refusal. */
+  /** Records how a connection ended, if that was a refusal. */
   ended(end: SocketEnd, now: Date): Promise<void> {
     const told = refusalOf(end);
     if (told === undefined) return this.#work;
@@ -49,14 +49,14 @@ function refusalOf({ code, reason, byServer, error }: SocketEnd): Omit<ServerRef
   return byServer && isRefused ? { by: 'server', code, reason } : undefined;
 }
 
-/** What has happened, and what to do about it. */
+/** Returns what happened and what to do about it. */
 export function explainRefusal({ at, by, code, reason }: ServerRefusal): { what: string; fix: string } {
   if (by !== 'agent') {
     return { what: `the server refused this agent last, at ${at}.`, fix: explainClose(code, reason) };
   }
   const advice =
     code === closeCodes.unauthenticated
-      ? ' Check that the address leads to the server that this machine was enrolled at. Only where that server was set up anew, and its keys are lost, enroll this machine anew ("enroll --force").'
+      ? ' Check that the address leads to the server that this machine was enrolled at. Only if that server was set up again and its keys are lost, enroll this machine again ("enroll --force").'
       : '';
   return { what: `this agent refused the server last, at ${at}.`, fix: `${reason}${advice}` };
 }
@@ -66,7 +66,7 @@ export async function readRefusal(path: string): Promise<ServerRefusal | undefin
   try {
     return text === undefined ? undefined : (JSON.parse(text) as ServerRefusal);
   } catch {
-    // Cut off while it was written: the next refusal is kept again.
+    // The write was cut off. The next refusal is recorded again.
     return undefined;
   }
 }

@@ -33,11 +33,11 @@ async function setup(
 const refused = (what: string | RegExp) =>
   expect.objectContaining({ reason: 'policy_refused', message: expect.stringMatching(what) });
 
-test('a step of a signed run may begin, with all that was signed', async () => {
+test('a step of a signed run may begin, with everything that was signed', async () => {
   const t = await setup();
   const lease = await t.granted();
   expect(await t.guard.check(lease)).toEqual(lease);
-  // What the server leaves out is there again, so that leaving it out changes nothing.
+  // What the server leaves out is restored, so leaving it out changes nothing.
   const { parameters: _, ...values } = lease.rendering?.values ?? { parameters: {} };
   const less = {
     ...lease,
@@ -52,7 +52,7 @@ test('without the rule nothing has to be signed', async () => {
   t.guard.begin(honestLease());
 });
 
-test('a run that is not signed is refused, and the refusal is told to the owner', async () => {
+test('a run that is not signed is refused, and the owner is told of the refusal', async () => {
   const t = await setup();
   await expect(t.guard.check(honestLease())).rejects.toEqual(
     refused('a run that is not signed: rule require_grant'),
@@ -60,14 +60,14 @@ test('a run that is not signed is refused, and the refusal is told to the owner'
   expect(t.refusals).toMatchObject([{ rule: 'require_grant', attempt: { runId: 41, step: 101 } }]);
 });
 
-/** Names of this attempt and of this session: they say nothing of what is done. */
+/** Names of this attempt and this session, which have no influence on what is done. */
 const namesOnly = ['step', 'epoch', 'leaseToken'];
-/** The run's number and the time of its start, which nobody knows when signing; both are checked as far as they are known. */
+/** The run's number and start time are not known when signing; both are checked as far as they can be. */
 const known = ['runId', 'rendering.values.run.id', 'rendering.values.run.created_at'];
-/** Another number is another step, which is then compared with the rest. */
+/** Another number means another step, and the rest of the lease is then compared with that one. */
 const grantParts = ['grant.step'];
 
-test('with any one part of a lease altered, or with more, it is refused', async () => {
+test('a lease with any one part altered, or with an additional part, is refused', async () => {
   const t = await setup();
   const lease = await t.granted();
   const untouched = [...namesOnly, ...known, ...grantParts];
@@ -87,21 +87,21 @@ test('with any one part of a lease altered, or with more, it is refused', async 
     await expect(t.guard.check(changed), what).rejects.toEqual(refused('than was signed'));
 });
 
-/** Which parts of a lease are compared; a new one does not compile before it is here, and in the test above. */
+/** Which parts of a lease are compared. A new part does not compile until it is added here and in the test above. */
 const held = {
   ...{ step: 'name', epoch: 'name', leaseToken: 'name', runId: 'name', grant: 'signed' },
   ...{ stepType: 'compared', config: 'compared', target: 'compared', credential: 'compared' },
   ...{ runAs: 'compared', rendering: 'compared', detectSecrets: 'as defined' },
 } satisfies Record<keyof Lease, 'name' | 'signed' | 'compared' | 'as defined'>;
 
-test('what a later server says beside a lease, and no part of this agent reads, changes nothing', async () => {
+test('additional fields of a later server that this agent does not read change nothing', async () => {
   const t = await setup();
   const lease = await t.granted();
   expect(Object.keys(held)).toEqual(expect.arrayContaining(Object.keys(lease)));
   await t.guard.check({ ...lease, fieldOfLater: 1 } as never);
 });
 
-test('whom a command runs as is signed with the rest', async () => {
+test('the user that a command runs as is signed with the rest', async () => {
   const t = await setup();
   const { credential, target } = honestLease();
   const runAs = { ...credential, version: 7 };
@@ -111,7 +111,7 @@ test('whom a command runs as is signed with the rest', async () => {
   expect(await t.guard.check(lease)).toEqual(lease);
   const { runAs: _, ...without } = lease;
   for (const other of [without, { ...lease, runAs: credential }])
-    await expect(t.guard.check(other)).rejects.toEqual(refused('another user for the command of step 1'));
+    await expect(t.guard.check(other)).rejects.toEqual(refused('a different user for the command of step 1'));
 });
 
 test.each([
@@ -122,7 +122,7 @@ test.each([
   const lease = await t.granted();
   const other = altered(lease, ['rendering', 'values', 'run', 'id'], () => 43);
   await expect(t.guard.check({ ...(Object.keys(more).length > 0 ? lease : other), ...more })).rejects.toEqual(
-    refused('another run.id'),
+    refused('a run.id other than'),
   );
 });
 
@@ -137,13 +137,13 @@ test('a run that was started before or after the time that was signed is refused
   }
 });
 
-test('a step without the rendering that it needs is refused', async () => {
+test('a step that lacks the rendering that it needs is refused', async () => {
   const t = await setup();
   const { rendering: _, ...bare } = await t.granted();
   await expect(t.guard.check(bare)).rejects.toEqual(refused('without the values'));
 });
 
-test('what an earlier step has handed on is not signed', async () => {
+test('outputs that an earlier step has handed on are not signed', async () => {
   const t = await setup();
   const lease = await t.granted(2);
   const values = { ...lease.rendering?.values, steps: { restart: { outputs: { pid: '1; reboot' } } } };
@@ -184,7 +184,7 @@ test('only listed signers count, by the class that the policy says', async () =>
   const forged = await t.granted(1, { privateKey: stranger.privateKey });
   await expect(t.guard.check(forged)).rejects.toEqual(refused('none of its signers'));
   const inBrowser = await t.granted(1, { class: 'browser' });
-  await expect(t.guard.check(inBrowser)).rejects.toEqual(refused('lead has signed in the way of browser'));
+  await expect(t.guard.check(inBrowser)).rejects.toEqual(refused('lead signed with a key of class browser'));
   const public_key = encodeBase64(t.by.keys.publicKey);
   const both = await setup({ rule: { signers: [{ name: 'lead', public_key, classes: ['browser'] }] } });
   await both.guard.check(inBrowser);
@@ -194,9 +194,9 @@ test('a grant holds from its beginning to its end, and for no longer than the po
   const t = await setup();
   const lease = await t.granted();
   t.clock.now = new Date('2027-03-01T11:54:00Z');
-  await expect(t.guard.check(lease)).rejects.toEqual(refused('signed for after'));
+  await expect(t.guard.check(lease)).rejects.toEqual(refused('valid only after'));
   t.clock.now = new Date('2027-03-01T20:00:00Z');
-  await expect(t.guard.check(lease)).rejects.toEqual(refused('signed until'));
+  await expect(t.guard.check(lease)).rejects.toEqual(refused('expired at'));
   t.clock.now = new Date('2027-03-01T12:00:00Z');
   const long = await t.granted(1, { expiresAt: new Date('2027-03-02T11:55:01Z') });
   await expect(t.guard.check(long)).rejects.toEqual(refused('longer than 24 hours'));
@@ -207,7 +207,7 @@ test('a step begins once under a grant, and none begins after a later one', asyn
   const lease = await t.granted();
   await t.guard.check(lease);
   t.guard.begin(lease);
-  // The same attempt begins anew where its target could not have it go on by itself.
+  // The same attempt begins again if the target could not keep its command running by itself.
   t.guard.begin(lease);
   const again = { ...lease, epoch: 2 };
   await expect(t.guard.check(again)).rejects.toEqual(refused('step 1 again under the same grant'));
@@ -224,7 +224,7 @@ test('an attempt that has begun does not begin again by being leased again, what
   t.guard.begin(lease);
   const given = { ...lease, leaseToken: 'another-token-of-it' };
   await expect(t.guard.check(given)).rejects.toEqual(refused('step 1 again under the same grant'));
-  // What was checked while nothing had begun is checked once more as it begins.
+  // What was checked before anything had begun is checked again when it begins.
   const twin = await setup({ rule: t.by.rule });
   const twice = { ...lease };
   await twin.guard.check(lease);
@@ -233,7 +233,7 @@ test('an attempt that has begun does not begin again by being leased again, what
   expect(() => twin.guard.begin(twice)).toThrow(refused('again under the same grant'));
 });
 
-test('that a step has not begun after all takes nothing back of one that has begun meanwhile', async () => {
+test('that a step has not begun after all does not affect one that has begun meanwhile', async () => {
   const t = await setup();
   const [first, second] = [await t.granted(1), await t.granted(2)];
   await t.guard.check(first);
@@ -245,7 +245,7 @@ test('that a step has not begun after all takes nothing back of one that has beg
   await expect(t.guard.check({ ...first, epoch: 2 })).rejects.toEqual(refused('step 1 after step 2'));
 });
 
-test('a step that may be tried again begins as often as its definition says, an idempotent one as often as asked', async () => {
+test('a step with retries begins as often as its definition says, an idempotent one as often as asked', async () => {
   const t = await setup();
   const retried = await t.granted(2);
   for (const epoch of [1, 2]) {
@@ -274,7 +274,7 @@ test('a step that has not begun after all may begin', async () => {
   await expect(t.guard.check({ ...lease, epoch: 3 })).rejects.toEqual(refused('again'));
 });
 
-test('what was checked before another attempt began is checked once more as it begins', async () => {
+test('a step that was checked before another attempt began is checked again when it begins', async () => {
   const t = await setup();
   const lease = await t.granted();
   const twin = { ...lease, epoch: 2 };
@@ -284,21 +284,21 @@ test('what was checked before another attempt began is checked once more as it b
   expect(() => t.guard.begin(twin)).toThrow(refused('again under the same grant'));
 });
 
-test('after its journal was lost an agent takes no grant from before', async () => {
+test('after its journal was lost an agent accepts no grant from before', async () => {
   const t = await setup();
   t.grants.apply({ is: 'grants_lost', at: '2027-03-01T11:58:00.000Z' });
   await expect(t.guard.check(await t.granted())).rejects.toEqual(refused('before its journal was lost'));
   await t.guard.check(await t.granted(1, { notBefore: new Date('2027-03-01T11:59:00Z') }));
 });
 
-test('a command that is taken up is masked as its definition was signed, whatever the server leaves out', async () => {
+test('a command that is taken over is masked as its definition was signed, whatever the server leaves out', async () => {
   const t = await setup();
   const lease = await t.granted(1, { definition: { ...definition, detect_secrets: true } });
   const { detectSecrets: _, ...withoutIt } = lease;
   expect(await t.guard.checkTakeOver(withoutIt)).toMatchObject({ detectSecrets: true });
 });
 
-test('a command is taken up only where it was signed, also after its grant has expired', async () => {
+test('a command is taken over only if it was signed, even after its grant has expired', async () => {
   const t = await setup();
   const lease = await t.granted();
   t.clock.now = new Date('2027-03-02T12:00:00Z');
@@ -306,7 +306,7 @@ test('a command is taken up only where it was signed, also after its grant has e
   await expect(t.guard.checkTakeOver(honestLease())).rejects.toEqual(refused('not signed'));
   const elsewhere = { ...lease, target: { ...lease.target, host: 'db-1.example' } };
   await expect(t.guard.checkTakeOver(elsewhere)).rejects.toEqual(
-    refused('host of web-1 other than was signed'),
+    refused('a different host of web-1 than was signed'),
   );
 });
 

@@ -1,5 +1,5 @@
-// Holds steps to the grant that their run was signed with, where the owner of the machine asks for one. The server carries
-// grants and can't make any: whatever it says beyond one is refused.
+// Holds steps to the grant that their run was signed with, if the owner of the machine requires one. The server carries
+// grants and can't make any: anything that it says beyond a grant is refused.
 import type { JobDefinition, Lease, StepDefinition } from '@opsconductor/protocol';
 import {
   type GrantedTarget,
@@ -20,25 +20,27 @@ const hourMs = 3_600_000;
 
 export interface GrantGuardOptions {
   identity: { installationId: string; segmentId: number; agentId: number };
-  /** Undefined where nothing has to be signed. */
+  /** Undefined if nothing has to be signed. */
   rule: RequireGrant | undefined;
   policy: Pick<PolicyGuard, 'refuseUnsigned'>;
   journal: Pick<Journal, 'grants' | 'note'>;
   now(): Date;
 }
 
-/** All checks throw an `SshError` of reason `policy_refused` that says what is not as it was signed. */
+/** All checks throw an `SshError` of reason `policy_refused` that says what differs from what was signed. */
 export class GrantGuard {
   readonly #options: GrantGuardOptions;
   readonly #signed = new WeakMap<Lease, Signed>();
-  /** Leases that have begun, as they were given: what names their attempts is the server's, and it may give them again. */
+  /**
+   * Leases that have begun, as objects: the server chooses the names of their attempts, and may give them out again.
+   */
   readonly #begun = new WeakSet<Lease>();
 
   constructor(options: GrantGuardOptions) {
     this.#options = options;
   }
 
-  /** The step, before anything of it is done; in full, as it was signed. */
+  /** Checks a step before anything of it is done. Returns the lease in full, as it was signed. */
   async check(lease: Lease): Promise<Lease> {
     const { rule } = this.#options;
     if (rule === undefined) return lease;
@@ -51,7 +53,10 @@ export class GrantGuard {
     return signedLease(lease, signed);
   }
 
-  /** A command that another agent has begun, in full, as it was signed, whatever the time is by now. */
+  /**
+   * Checks a command that another agent has begun, even if its grant has expired. Returns the lease in full, as it was
+   * signed.
+   */
   async checkTakeOver(lease: Lease): Promise<Lease> {
     const { rule } = this.#options;
     if (rule === undefined) return lease;
@@ -62,9 +67,9 @@ export class GrantGuard {
   }
 
   /**
-   * Notes that the step begins, in the journal, ahead of the record that says so. Throws where it must not.
+   * Notes in the journal that the step begins, ahead of the record of its start. Throws if it must not.
    *
-   * @returns takes the note back: for a step that has not begun after all.
+   * @returns a function that takes the note back, for a step that has not begun after all.
    */
   begin(lease: Lease): () => void {
     const signed = this.#signed.get(lease);
@@ -85,7 +90,7 @@ export class GrantGuard {
     const noted = journal.grants.find(nonce, lease.target.id);
     return () => {
       this.#begun.delete(lease);
-      // What another step has noted meanwhile stays: that one has begun.
+      // What another step has noted meanwhile stays, because that one has begun.
       if (journal.grants.find(nonce, lease.target.id) !== noted) return;
       journal.note({ ...note, ...(before ?? { step, attempt: '', begins: 0 }) });
     };
@@ -107,12 +112,12 @@ export class GrantGuard {
     this.#checkAudience(terms, target, rule, lease);
     const { classes = ['cli'] } = signer;
     if (terms.signer.key !== signer.public_key || !classes.includes(terms.signer.class)) {
-      this.#refuse(`what ${signer.name} has signed in the way of ${terms.signer.class}`, lease);
+      this.#refuse(`a grant that ${signer.name} signed with a key of class ${terms.signer.class}`, lease);
     }
     if ((await sha256Hex(grant.definition)) !== terms.job.checksum) {
-      this.#refuse('another definition of the job than was signed', lease);
+      this.#refuse('a different definition of the job than was signed', lease);
     }
-    // Signed by its checksum, and saved by a server before it was: of the shape that its owner has looked at.
+    // It was signed by its checksum, and a server had saved it before, so it has the shape that its signer has seen.
     const definition = JSON.parse(grant.definition) as JobDefinition;
     return { terms, target, definition, number: grant.step };
   }
@@ -127,7 +132,7 @@ export class GrantGuard {
     }
     if (rule.one_agent === true && target.agentId === undefined) {
       this.#refuse(
-        'what was signed for any agent of the segment (one_agent; give `agentIds` where the run is drafted)',
+        'what was signed for any agent of the segment (one_agent; give `agentIds` when drafting the run)',
         lease,
       );
     }
@@ -138,10 +143,10 @@ export class GrantGuard {
     const { now, journal } = this.#options;
     const time = now().getTime();
     const [from, until] = [Date.parse(notBefore), Date.parse(expiresAt)];
-    if (!(time >= from)) this.#refuse(`what is signed for after ${notBefore}`, lease);
-    if (!(time < until)) this.#refuse(`what was signed until ${expiresAt}`, lease);
+    if (!(time >= from)) this.#refuse(`a grant that is valid only after ${notBefore}`, lease);
+    if (!(time < until)) this.#refuse(`a grant that expired at ${expiresAt}`, lease);
     if (!(until - from <= maxHours * hourMs)) {
-      this.#refuse(`what is signed for longer than ${maxHours} hours (max_hours)`, lease);
+      this.#refuse(`a grant that is valid for longer than ${maxHours} hours (max_hours)`, lease);
     }
     const { lostAt } = journal.grants;
     if (lostAt !== undefined && from <= lostAt.getTime()) {
@@ -150,7 +155,7 @@ export class GrantGuard {
     }
   }
 
-  /** What was begun last on the target under this grant; refuses a step that was begun as often as it may. */
+  /** Returns what was last begun on the target under this grant. Refuses a step that has begun as often as it may. */
   #refuseRepeated(lease: Lease, { terms, definition, number }: Signed): GrantBegin | undefined {
     const before = this.#options.journal.grants.find(terms.nonce, lease.target.id);
     if (before === undefined || before.step < number) return before;

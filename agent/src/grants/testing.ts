@@ -1,4 +1,4 @@
-// A run that is signed, and the lease of one of its steps as an honest server sends it.
+// A signed run, and the lease of one of its steps as an honest server sends it.
 import { canonicalJson, type JobDefinition, type Lease, scopeOf } from '@opsconductor/protocol';
 import {
   type GrantDraft,
@@ -89,7 +89,7 @@ export function honestLease(number = 1): Omit<Lease, 'grant'> {
 export interface Signer {
   keys: KeyPair;
   rule: RequireGrant;
-  /** Gives the lease the grant that its run was signed with, or one that differs. */
+  /** Returns the lease with the grant that its run was signed with, or with one that differs. */
   granted(
     lease: Omit<Lease, 'grant'>,
     number?: number,
@@ -106,7 +106,7 @@ export async function signer(): Promise<Signer> {
     rule,
     async granted(lease, number = 1, differing = {}) {
       const key = canonicalJson(differing);
-      // One run is signed once: its steps come under one nonce.
+      // A run is signed once: its steps come under one nonce.
       const signing =
         nonceful.get(key) ?? signGrant(await draftOfTests(differing), { ...signingOf(keys), ...differing });
       nonceful.set(key, signing);
@@ -131,7 +131,7 @@ function signingOf({ privateKey }: KeyPair): Signing {
   return { privateKey, class: 'cli', notBefore, expiresAt };
 }
 
-/** What is to be signed of the run. */
+/** The draft of the run to sign. */
 export async function draftOfTests(differing: Partial<GrantDraft> = {}): Promise<GrantDraft> {
   const { target, credential: opened, rendering } = honestLease();
   const asked = differing.definition ?? definition;

@@ -1,5 +1,5 @@
-// What of a lease is not as it was signed. Everything that the agent would go by is either compared here with the grant and
-// the definition that the grant names, or taken from these in place of what the server says.
+// Finds what differs in a lease from what was signed. Everything that the agent acts on is either compared here with
+// the grant and the definition that it names, or taken from them instead of from the server.
 import {
   canonicalJson,
   type JobDefinition,
@@ -26,28 +26,28 @@ export interface Signed {
   number: number;
 }
 
-/** The first thing that differs, as the policy's refusal names it; undefined where all is as it was signed. */
+/** Returns the first thing that differs, in the words of the policy's refusal; undefined if everything is as signed. */
 export async function unsignedPart(lease: Lease, signed: Signed): Promise<string | undefined> {
   const { target, definition, number } = signed;
   const step = definition.steps[number - 1];
   if (step === undefined) return `step ${number}, which the signed job does not have`;
-  if (lease.stepType !== step.type) return `another type of step ${number} than was signed`;
-  if (!same(lease.config, step.config)) return `another configuration of step ${number} than was signed`;
+  if (lease.stepType !== step.type) return `a different type of step ${number} than was signed`;
+  if (!same(lease.config, step.config)) return `a different configuration of step ${number} than was signed`;
   const granted = target.reaches.find(({ steps }) => steps.includes(number));
   if (granted === undefined) return `step ${number} on ${lease.target.name}, which was not signed`;
   const reach = await grantedReach(lease);
   const place = differingKey(reach.target, granted.target);
-  if (place !== undefined) return `${place} of ${granted.target.name} other than was signed`;
+  if (place !== undefined) return `a different ${place} of ${granted.target.name} than was signed`;
   const credential = differingKey(reach.credential, granted.credential);
-  if (credential !== undefined) return `another credential than was signed (${credential} differs)`;
+  if (credential !== undefined) return `a different credential than was signed (${credential} differs)`;
   if (!same(reach.runAs, granted.runAs))
-    return `another user for the command of step ${number} than was signed`;
+    return `a different user for the command of step ${number} than was signed`;
   const unsignable = unsignablePart(step);
   if (unsignable !== undefined) return `step ${number}: it ${unsignable.part}`;
   return unsignedValue(lease, signed, step);
 }
 
-/** The lease with all that was signed in full: what the server has left out is there again. */
+/** Returns the lease with everything that was signed: what the server left out is restored. */
 export function signedLease(given: Lease, { terms, target, definition, number }: Signed): Lease {
   const { detect_secrets: detectSecrets } = definition;
   const lease = detectSecrets === undefined ? given : { ...given, detectSecrets };
@@ -99,16 +99,16 @@ async function unsignedValue(
     ['place in the job', scope.path, whole.scope.path],
   ];
   const [other] = parts.filter(([, given, asked]) => !same(given, asked));
-  if (other !== undefined) return `another ${other[0]} of step ${number} than was signed`;
+  if (other !== undefined) return `a different ${other[0]} of step ${number} than was signed`;
   const parameter =
     notAmong(scope.parameters, whole.scope.parameters) ?? notAmong(values.parameters, terms.parameters);
-  if (parameter !== undefined) return `another parameter ${parameter} than was signed`;
+  if (parameter !== undefined) return `a different parameter ${parameter} than was signed`;
   const output = notAmong(scope.steps, whole.scope.steps) ?? Object.keys(values.steps)[0];
   if (output !== undefined) return `values of step ${output}, which were not signed`;
   const fact = differingKey(values.target, whole.values.target);
-  if (fact !== undefined) return `${fact} of ${lease.target.name} other than was signed`;
+  if (fact !== undefined) return `a different ${fact} of ${lease.target.name} than was signed`;
   const ofJob = differingKey(values.job, whole.values.job);
-  if (ofJob !== undefined) return `another ${ofJob} of the job than was signed`;
+  if (ofJob !== undefined) return `a different ${ofJob} of the job than was signed`;
   return unsignedRun(lease, values.run, terms) ?? (await unsignedSecret(rendering, target));
 }
 
@@ -117,15 +117,15 @@ function unsignedRun(
   run: LeaseRendering['values']['run'],
   { startedBy, notBefore, expiresAt }: GrantTerms,
 ): string | undefined {
-  if (run.id !== runId) return 'another run.id than that of its run';
+  if (run.id !== runId) return 'a run.id other than that of its run';
   if (run.created_by !== startedBy) return `a run of ${run.created_by}; it was signed for ${startedBy}`;
-  // Placeholders may use it: a time, and nothing behind one.
+  // Placeholders may use this text, so it must be a time and nothing else.
   const startedAt = instantOf(run.created_at);
   const isWithin = startedAt >= Date.parse(notBefore) && startedAt < Date.parse(expiresAt);
   return isWithin ? undefined : 'a run that was started before or after the time that was signed';
 }
 
-/** In ms; NaN for a text that is another one than the time is spelled by. */
+/** Returns the time in ms; NaN for a text that is not exactly how the time is written. */
 function instantOf(text: string): number {
   const time = Date.parse(text);
   return Number.isFinite(time) && new Date(time).toISOString() === text ? time : Number.NaN;
@@ -139,7 +139,7 @@ async function unsignedSecret(
   if (handedOn !== undefined) return `secret values of step ${handedOn.step}, which were not signed`;
   const given = await Promise.all(secrets.map(grantedSecret));
   const differing = given.find((one) => !granted.some((asked) => same(one, asked)));
-  if (differing !== undefined) return `another secret ${differing.name} than was signed`;
+  if (differing !== undefined) return `a different secret ${differing.name} than was signed`;
   const missing = granted.find((asked) => !given.some((one) => same(one, asked)));
   return missing === undefined ? undefined : `a run without the secret ${missing.name}`;
 }

@@ -27,24 +27,24 @@ const missingOf = async (...all: Parameters<typeof find>) => {
   return 'missing' in handing ? handing.missing : handing.handsOn;
 };
 
-test('bytes that are no UTF-8 are passed over, and refused in a value', async () => {
+test('bytes that are not UTF-8 are skipped, but refused in a value', async () => {
   const stdout = Buffer.concat([
     Buffer.from('noise \xff\n', 'latin1'),
     Buffer.from('id=ü\nbad=\xfe\n', 'latin1'),
   ]);
   expect(await missingOf({ bad: { pattern: 'bad=(.*)' } }, { stdout })).toEqual([
-    'bad: its value has bytes that are no UTF-8',
+    'bad: its value has bytes that are not UTF-8',
   ]);
   const mixed = Buffer.concat([Buffer.from([0xff]), Buffer.from('\nid=ü\r\n')]);
   expect(await find({ id: { pattern: 'id=(.*)$' } }, { stdout: mixed })).toEqual({
     handsOn: { id: { value: 'ü' } },
   });
   expect(await missingOf({ a: { json: '/a' } }, { stdout: Buffer.from('{"a":"\xff"}', 'latin1') })).toEqual([
-    'a: standard output is no UTF-8',
+    'a: standard output is not UTF-8',
   ]);
 });
 
-test('what is too long, has a NUL or half a character is refused, whatever the default', async () => {
+test('a value that is too long, has a NUL or half a character is refused, whatever the default', async () => {
   const outputs = { a: { json: '/a', default: 'd' } };
   const value = (a: string) => ({ stdout: `{"a":${a}}` });
   expect(await missingOf(outputs, value(`"${'x'.repeat(16_385)}"`))).toEqual([
@@ -57,14 +57,14 @@ test('what is too long, has a NUL or half a character is refused, whatever the d
   expect(await missingOf(outputs, value('null'))).toEqual({ a: { value: 'd' } });
 });
 
-test('all together have a limit', async () => {
+test('there is a limit on all values together', async () => {
   const outputs = Object.fromEntries(Array.from({ length: 9 }, (_, n) => [`o${n}`, { json: '/a' }]));
   expect(await missingOf(outputs, { stdout: `{"a":"${'x'.repeat(16_000)}"}` })).toEqual([
     'together they are longer than 128 KiB',
   ]);
 });
 
-test('a secret is masked in what is handed on in the clear, also one that was only just found', async () => {
+test('secrets are masked in outputs that are not secret, even one that was only just found', async () => {
   const handing = await find(
     { token: { file: true, secret: true }, url: { file: true }, old: { pattern: 'was (.*)' } },
     {
@@ -83,7 +83,7 @@ test('a secret is masked in what is handed on in the clear, also one that was on
   });
 });
 
-test('a stream that was cut says so where nothing is found', async () => {
+test('if nothing is found in a stream that was cut, the message says that it was cut', async () => {
   const endOf = async () => ({ ...whole('{}'), isWhole: false, isCut: true });
   expect(await missingOf({ a: { pattern: 'x' }, b: { json: '' } }, { endOf })).toEqual([
     'a: its pattern is not in the last 1 KiB; the output was cut',
@@ -91,7 +91,7 @@ test('a stream that was cut says so where nothing is found', async () => {
   ]);
 });
 
-test('a file that can not be read is told of once for each output, and never its contents', async () => {
+test('a file that can not be read is reported once for each output, never with its contents', async () => {
   const file = async () => Buffer.from('hunter2 is the password');
   expect(await missingOf({ a: { file: true } }, { file })).toEqual([
     'a: line 1 is neither `name=value` nor `name<<END` in the file OPSCONDUCTOR_OUTPUT',

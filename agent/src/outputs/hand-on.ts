@@ -1,5 +1,5 @@
-// What a step that ended well hands on: each of its outputs is found in what the command printed or wrote, or the step
-// has not ended well. What comes from a target is hostile: everything here has a limit, and nothing of it is in a message.
+// What a step that ended well hands on: each of its outputs is found in what the command printed or wrote, or else the
+// step has failed. Data from a target is hostile: everything here has a limit, and messages contain none of it.
 import { type HandedOn, limits, type StepOutcome, type StepOutput } from '@opsconductor/protocol';
 import type { StreamEnd } from '../spool/attempt-output.ts';
 import type { Masking } from '../spool/masking.ts';
@@ -13,19 +13,19 @@ export type StepOutputs = Readonly<Record<string, StepOutput>>;
 
 export interface HandOnOptions {
   outputs: StepOutputs;
-  /** The end of a stream, of so many bytes at most. */
+  /** Returns the end of a stream, at most this many bytes of it. */
   endOf(stream: OutputStream, maxBytes: number): Promise<StreamEnd>;
-  /** The file of outputs; its problem where it can't be read. */
+  /** Returns the file of outputs, or why it can't be read. */
   file(): Promise<Buffer | { problem: string }>;
-  /** What is secret already. */
+  /** The secrets known so far. */
   secrets: Masking;
-  /** Seals a secret output to the segment; undefined where no step can ask for it. */
+  /** Seals a secret output to the segment; returns undefined if no step can ask for it. */
   seal(name: string, value: string): Promise<HandedOn | undefined>;
 }
 
 export type HandingOn =
   | { handsOn: Record<string, HandedOn> }
-  /** Names and why, in words. */
+  /** Names of the missing outputs and why, in words. */
   | { missing: string[] };
 
 export async function handOn(options: HandOnOptions): Promise<HandingOn> {
@@ -46,7 +46,7 @@ export async function handOn(options: HandOnOptions): Promise<HandingOn> {
   return missing.length > 0 ? { missing } : sealed(values, options);
 }
 
-/** The outcome of a step whose command ended well and whose outputs are not all there. */
+/** Returns the outcome of a step whose command ended well but whose outputs are not all there. */
 export function outputsMissing(outcome: StepOutcome, missing: readonly string[]): StepOutcome {
   const { advice: _, ...facts } = outcome;
   const which =
@@ -58,15 +58,15 @@ export function outputsMissing(outcome: StepOutcome, missing: readonly string[])
     status: 'failed',
     reason: 'output_missing',
     message:
-      `The command ended well, but what is to be handed on is not there. ${which}: ${missing.join('; ')}.`.slice(
+      `The command ended well, but the step can not hand on all of its outputs. ${which}: ${missing.join('; ')}.`.slice(
         0,
         2_000,
       ),
-    advice: 'Look at the output of the step, and give an output a default where it need not be there.',
+    advice: 'Look at the output of the step, and give an output a default if it may be missing.',
   };
 }
 
-/** Secrets that are new are masked in the others as well. */
+/** Secrets found now are masked in the other values as well. */
 async function sealed(
   values: ReadonlyMap<string, string>,
   { outputs, secrets, seal }: HandOnOptions,
@@ -94,7 +94,7 @@ function valueProblem(value: string): string | undefined {
   return value.isWellFormed() ? undefined : 'its value contains half of a surrogate pair';
 }
 
-/** Each read once, whatever is looked for in it. */
+/** Reads each source once, whatever is looked for in it. */
 class Sources {
   readonly #options: HandOnOptions;
   readonly #time = new SearchTime();
@@ -140,17 +140,17 @@ class Sources {
   }
 }
 
-const notUtf8 = 'its value has bytes that are no UTF-8';
+const notUtf8 = 'its value has bytes that are not UTF-8';
 
 interface SearchedText {
-  /** Line ends as \n. */
+  /** With line ends as \n. */
   text: string;
   isUtf8: boolean;
   end: StreamEnd;
 }
 
 function searchedText(end: StreamEnd): SearchedText {
-  // A character whose beginning is cut off is none of the text.
+  // A character whose beginning was cut off is not part of the text.
   const bytes = end.isWhole ? end.bytes : fromCharacter(end.bytes);
   const exact = decode(bytes);
   return {
@@ -167,7 +167,7 @@ function readJson({ bytes, isWhole, isCut }: StreamEnd): { json: string } | { mi
     };
   }
   const json = decode(bytes);
-  if (json === undefined) return { missing: 'standard output is no UTF-8' };
+  if (json === undefined) return { missing: 'standard output is not UTF-8' };
   try {
     JSON.parse(json);
     return { json };
@@ -184,7 +184,7 @@ function readFile(file: Buffer | { problem: string }): ReadonlyMap<string, strin
     };
   }
   const text = decode(file);
-  if (text === undefined) return { missing: 'the file OPSCONDUCTOR_OUTPUT is no UTF-8' };
+  if (text === undefined) return { missing: 'the file OPSCONDUCTOR_OUTPUT is not UTF-8' };
   const lines = readOutputLines(text);
   return 'problem' in lines ? { missing: `${lines.problem} in the file OPSCONDUCTOR_OUTPUT` } : lines.values;
 }

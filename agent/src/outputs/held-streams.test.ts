@@ -27,7 +27,7 @@ test('a held stream shows one line about itself, and the other one everything', 
   expect(held.endOf('stderr', 100)).toBeUndefined();
 });
 
-test('of much only the end is kept, and the memory of it', () => {
+test('of a lot of output only the end is kept, also in memory', () => {
   const { sink } = sinkOfText();
   const held = new HeldStreams(sink, ['stdout']);
   const piece = Buffer.alloc(64 * 1024, 'x');

@@ -1,5 +1,5 @@
-// A stream that a secret output is read from is not shown to anybody: it goes no further than here, and only its end is
-// kept, until the output was found.
+// Holds back a stream that a secret output is read from. It is shown to nobody: it goes no further than here, and only
+// its end is kept, until the output was found.
 import { limits } from '@opsconductor/protocol';
 import type { StreamEnd } from '../spool/attempt-output.ts';
 import type { OutputSink, OutputStream } from '../steps/step-type.ts';
@@ -25,7 +25,7 @@ export class HeldStreams implements OutputSink {
     return this.#sink.drained();
   }
 
-  /** Undefined for one that is shown. */
+  /** Undefined for a stream that is shown. */
   endOf(stream: OutputStream, maxBytes: number): StreamEnd | undefined {
     return this.#ends.get(stream)?.last(maxBytes);
   }
@@ -50,11 +50,12 @@ class EndOfStream {
   }
 
   push(bytes: Buffer): void {
-    // The producer goes on with its memory.
+    // The producer reuses its memory.
     this.#parts.push(Buffer.from(bytes));
     this.#heldBytes += bytes.length;
     this.#allBytes += bytes.length;
-    // Twice as much, so that it is seldom put together: also many small parts take memory of their own.
+    // Up to twice the limit, so that the parts are rarely joined. Many small parts are joined too, since each takes
+    // extra memory.
     if (this.#heldBytes > 2 * this.#maxBytes || this.#parts.length > 4_096) {
       const end = this.#end();
       this.#parts = [end];

@@ -1,7 +1,10 @@
-// The value that a JSON pointer (RFC 6901) names, as it is written: a number keeps its digits, which a parsed one
-// would lose. The text is parsed once to know that it is JSON, and then walked.
+// Finds the value that a JSON pointer (RFC 6901) names, as it is written: a number keeps its digits, which parsing
+// would lose. The text is parsed once to make sure that it is JSON, and then walked.
 
-/** A string without its escapes, `true`, a number or compact JSON as they are written; undefined for null and for nothing. */
+/**
+ * Returns a string without its escapes, or `true`, a number or compact JSON as written; undefined for null and for
+ * nothing.
+ */
 export function valueAt(json: string, pointer: string): string | undefined {
   let span: Span | undefined = spanAt(json, skipSpace(json, 0));
   for (const token of tokensOf(pointer)) {
@@ -25,7 +28,7 @@ function tokensOf(pointer: string): string[] {
     .map((token) => token.replaceAll('~1', '/').replaceAll('~0', '~'));
 }
 
-/** Of several members with one name the last counts, as for every parser. */
+/** If several members have one name the last counts, as in every parser. */
 function memberOf(json: string, { start }: Span, token: string): Span | undefined {
   const opening = json[start];
   if (opening !== '{' && opening !== '[') return undefined;
@@ -38,7 +41,7 @@ function memberOf(json: string, { start }: Span, token: string): Span | undefine
     if (!isArray) {
       const key = spanAt(json, at);
       name = JSON.parse(json.slice(key.start, key.end)) as string;
-      // Past the colon.
+      // Skips the colon.
       at = skipSpace(json, skipSpace(json, key.end) + 1);
     }
     const value = spanAt(json, at);
@@ -52,7 +55,7 @@ function memberOf(json: string, { start }: Span, token: string): Span | undefine
   return found;
 }
 
-/** The value that begins here; without recursion, however deep it is. */
+/** The extent of the value that begins here, found without recursion, however deep it is. */
 function spanAt(json: string, start: number): Span {
   let at = start;
   let depth = 0;
@@ -87,7 +90,7 @@ function skipSpace(json: string, start: number): number {
   return at;
 }
 
-/** Without the white space between values. */
+/** The text without the white space between values. */
 function compact(json: string): string {
   let text = '';
   let at = 0;

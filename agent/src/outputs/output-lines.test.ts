@@ -6,7 +6,7 @@ const valuesOf = (text: string) => {
   return 'values' in read ? Object.fromEntries(read.values) : read.problem;
 };
 
-test('a value is all that follows the sign, and the last one of a name counts', () => {
+test('a value is everything after the sign, and the last value of a name counts', () => {
   expect(valuesOf('a=1\n\nb= x = y \r\na=2\nc=')).toEqual({ a: '2', b: ' x = y \r', c: '' });
   expect(valuesOf('')).toEqual({});
 });
@@ -17,7 +17,7 @@ test('a value of several lines ends at its own word', () => {
   expect(valuesOf('a=<<EOT\n')).toEqual({ a: '<<EOT' });
 });
 
-test('what is no such line is told by its number, without what it says', () => {
+test('an invalid line is reported by its number, without its text', () => {
   expect(valuesOf('a=1\nhello\n')).toMatch(/^line 2 is neither/);
   expect(valuesOf('1a=1')).toMatch(/^line 1 is neither/);
   expect(valuesOf('a =1')).toMatch(/^line 1 is neither/);

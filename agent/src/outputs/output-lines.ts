@@ -1,11 +1,11 @@
-// The file that a command hands values on by: lines `name=value`, and for a value of several lines `name<<END`, the
-// lines, and a line `END`.
+// Reads the file in which a command leaves its outputs: lines `name=value`, or for a value of several lines
+// `name<<END`, the lines, and a line `END`.
 
 export type OutputLines = { values: Map<string, string> } | { problem: string };
 
 const namedLine = /^([A-Za-z_][A-Za-z0-9_]{0,63})(=|<<)(.*)$/s;
 
-/** Of a name that is there several times the last value counts. Nothing of the text is in a problem. */
+/** If a name occurs several times, the last value counts. Problems contain nothing of the text. */
 export function readOutputLines(text: string): OutputLines {
   const values = new Map<string, string>();
   const lines = text.split('\n');

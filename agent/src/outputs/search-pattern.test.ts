@@ -13,7 +13,7 @@ test('the last match counts; its group “value”, else its first group, else t
   expect(await search('1|(q)', text)).toEqual({ missing: 'its pattern matches nowhere' });
 });
 
-test('a line whose beginning was cut off is not taken for a whole one', async () => {
+test('a line whose beginning was cut off is not mistaken for a whole one', async () => {
   expect(await search('^(.*)$', 'art of a line\n', false)).toEqual({ value: '' });
   expect(await search('^id=(.*)', 'id=1', true)).toEqual({ value: '1' });
   expect(await search('^id=(.+)', 'id=1\nx', false)).toEqual({
@@ -24,7 +24,7 @@ test('a line whose beginning was cut off is not taken for a whole one', async ()
 test('a long pattern looks at less of a long text, so that one search stays short', async () => {
   const text = `needle\n${'ab'.repeat(130_000)}`;
   const began = performance.now();
-  // Without a bound this one takes many seconds.
+  // Without a bound this pattern takes many seconds.
   expect(await search('(?:.?[ab]){0,90}(c|d)', text)).toEqual({
     missing: 'its pattern is not in the last 21 KiB',
   });
@@ -32,7 +32,7 @@ test('a long pattern looks at less of a long text, so that one search stays shor
   expect(await search('needle', `x${text}`)).toEqual({ value: 'needle' });
 });
 
-test('many matches that are each slow end with the time, and let other work through meanwhile', async () => {
+test('many slow matches stop when the time is over, and let other work run meanwhile', async () => {
   let turns = 0;
   let isSearching = true;
   const other = () => {
@@ -41,7 +41,7 @@ test('many matches that are each slow end with the time, and let other work thro
   };
   setImmediate(other);
   let now = 0;
-  // A clock that each look moves on: as if every match had taken 10 ms.
+  // Each look moves this clock on, as if every match had taken 10 ms.
   const time = new SearchTime(() => (now += 10));
   expect(await searchPattern('x', 'x'.repeat(100_000), time)).toEqual({
     missing: 'looking for its pattern took more than two seconds',

@@ -1,14 +1,14 @@
-// An author's pattern in what a command printed: its last match counts. Both are hostile: one search looks at no more
-// than it can in about half a second, and all of a step at no more than they can in two.
+// Searches a command's output for an author's pattern; the last match counts. Both are hostile: one search looks at no
+// more than it can in about half a second, and all searches of a step at no more than they can in two seconds.
 import { compilePattern, isPattern, matchesOf } from '@opsconductor/protocol';
 
-/** The size of a pattern times the characters that it is held against. */
+/** Bound on the size of a pattern times the number of characters that it is matched against. */
 const maxSearchSteps = 8_000_000;
 const maxTotalMs = 2_000;
-/** Other work of the agent waits no longer than this between two matches. */
+/** The longest that other work of the agent has to wait between two matches. */
 const turnMs = 25;
 
-/** What the searches of one step may take together. */
+/** The time that the searches of one step may take together. */
 export class SearchTime {
   #usedMs = 0;
   readonly #now: () => number;
@@ -21,7 +21,7 @@ export class SearchTime {
     return this.#usedMs > maxTotalMs;
   }
 
-  /** The last of what is generated that is not undefined, or of as much of it as there is time for. */
+  /** Returns the last generated value that is not undefined, among as many as there is time for. */
   async lastOf<T>(all: Iterator<T | undefined>): Promise<T | undefined> {
     let last: T | undefined;
     let began = this.#now();
@@ -48,7 +48,7 @@ export async function searchPattern(
   isWhole = true,
 ): Promise<Found> {
   const pattern = compilePattern(source);
-  if (!isPattern(pattern)) return { missing: 'its pattern is none' };
+  if (!isPattern(pattern)) return { missing: 'its pattern is not a valid one' };
   const room = Math.floor(maxSearchSteps / pattern.size);
   const searched = text.length > room ? text.slice(text.length - room) : text;
   const isAll = isWhole && searched.length === text.length;
@@ -59,7 +59,7 @@ export async function searchPattern(
   return { missing: isAll ? 'its pattern matches nowhere' : `its pattern is not in the last ${kib} KiB` };
 }
 
-/** A line whose beginning is cut off is none that `^` may match at. */
+/** `^` must not match at a line whose beginning was cut off. */
 function fromLineStart(text: string): string {
   const end = text.indexOf('\n');
   return end === -1 ? text : text.slice(end + 1);

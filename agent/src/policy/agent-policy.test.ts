@@ -24,7 +24,7 @@ async function setup() {
   return { dir, data, files, etc, policy, read, refusal };
 }
 
-test('roots are read from YAML or JSON, for writing unless told', async () => {
+test('roots are read from YAML or JSON, and are writable by default', async () => {
   const t = await setup();
   const roots = [
     { path: t.files, mayWrite: true },
@@ -54,7 +54,7 @@ survive_agent_restart: false
 insecure_transports: []
 `;
 
-test('every rule is read, and each is found again by its line', async () => {
+test('every rule is read, and its line is known', async () => {
   const t = await setup();
   const { rules, source } = await t.read(everyRule);
   expect(rules).toMatchObject({ users: ['deploy'], targets: { ports: [22] }, raw_splices: false });
@@ -63,7 +63,7 @@ test('every rule is read, and each is found again by its line', async () => {
   expect(source?.lineOf('hours.windows[0].from')).toBe(11);
 });
 
-test('all that is wrong is told at once, each with line and place', async () => {
+test('everything that is wrong is reported at once, each with line and place', async () => {
   const t = await setup();
   expect(await t.refusal('file_roots: [relative]')).toContain('line 1, file_roots[0]');
   const many = await t.refusal('step_types: [ssh.exce]\ntargets:\n  ports: [0]\nusers: []\n');
@@ -74,7 +74,7 @@ test('all that is wrong is told at once, each with line and place', async () => 
   expect(await t.refusal('a: 1\na: 2')).toContain('line 2');
 });
 
-test('what rules say of sound parts is told beside what the form of others lacks', async () => {
+test('rule problems in well-formed parts are reported together with the form of others', async () => {
   const t = await setup();
   const many = await t.refusal(`targets: { networks: [10.0.0.1/8] }
 hours: { timezone: Berlin, windows: [{ from: "08:00", to: "18:00" }] }
@@ -100,10 +100,10 @@ test('hosts, networks and hours that mean nothing are refused', async () => {
   expect(await t.refusal('targets: { hosts: [web-*.*] }')).toContain('targets.hosts[0]');
   expect(await t.refusal('targets: { networks: [10.0.0.1/8] }')).toContain('targets.networks[0]');
   expect(await t.refusal('hours: {timezone: Berlin, windows: [{from: "08:00", to: "18:00"}]}')).toContain(
-    'hours.timezone: is no time zone',
+    'hours.timezone: is not a time zone',
   );
   const caches = 'ticket_caches: [{name: a, path: /run/a}, {name: a, path: /run/b}]';
-  expect(await t.refusal(caches)).toContain('ticket_caches[1].name: is there twice');
+  expect(await t.refusal(caches)).toContain('ticket_caches[1].name: appears twice');
   const hours = 'hours: {timezone: UTC, windows: [{from: "08:00", to: "08:00"}]}';
   expect(await t.refusal(hours)).toContain('hours.windows[0].to: is the same as from');
 });
@@ -118,9 +118,9 @@ test('a source has one place and bounds, and lies where no step may read', async
   );
   for (const part of [
     'line 2, sources[0]: must have one of file, environment and command',
-    'line 3, sources[1].name: is there twice',
+    'line 3, sources[1].name: appears twice',
     'sources[1].command[0]: must be the path',
-    'sources[2].keep_s: is for a command alone',
+    'sources[2].keep_s: is only for a command',
     'sources[2].bounds.hosts: or networks must name something',
   ])
     expect(many).toContain(part);
@@ -132,7 +132,7 @@ test('a source has one place and bounds, and lies where no step may read', async
   expect(await t.refusal(`sources: [{name: a, file: ${t.data}/x, ${bounds}}]`)).toContain('own directory');
 });
 
-test('a source that is not there yet is judged by where it would be', async () => {
+test('a source that does not exist yet is judged by where it would be', async () => {
   const t = await setup();
   await symlink(t.files, join(t.dir, 'link'));
   await symlink(join(t.files, 'later'), join(t.etc, 'dangling'));
@@ -144,7 +144,7 @@ test('a source that is not there yet is judged by where it would be', async () =
     ).toContain(`lies in ${t.files}, which steps may read`);
 });
 
-test('a program that prints a secret, and what it is given, lies where no step writes and nobody else may', async () => {
+test('a program that prints a secret, and its arguments, must lie where no step and nobody else can write', async () => {
   const t = await setup();
   const source = (command: string[]) =>
     `sources: [{name: a, command: ${JSON.stringify(command)}, bounds: {hosts: ["*"], ports: [22], user: x}}]`;
@@ -169,7 +169,7 @@ test('a program that prints a secret, and what it is given, lies where no step w
   expect(await t.read(source([program]))).toMatchObject({ rules: { sources: [{ name: 'a' }] } });
 });
 
-test('a file that is read again and wrong changes nothing, and the server hears nothing of where a secret is', async () => {
+test('a file that is wrong when it is read again changes nothing, and the server hears nothing of where a secret is', async () => {
   const t = await setup();
   const policy = new CurrentPolicy(await t.read('users: [deploy]'));
   const logged: string[] = [];
@@ -187,20 +187,20 @@ test('a file that is read again and wrong changes nothing, and the server hears 
   expect(policy.rules.users).toEqual(['deploy']);
 });
 
-test('a root that is no directory is refused', async () => {
+test('a root that is not a directory is refused', async () => {
   const t = await setup();
-  expect(await t.refusal(`file_roots: [${t.dir}/none]`)).toContain('is no directory');
+  expect(await t.refusal(`file_roots: [${t.dir}/none]`)).toContain('is not a directory');
 });
 
-test('no root holds the agent’s keys, or the policy itself', async () => {
+test('no root contains the agent’s keys, or the policy file', async () => {
   const t = await setup();
   for (const path of [t.data, t.dir, join(t.data, '.')])
-    expect(await t.refusal(`file_roots: [${path}]`)).toContain('lie in each other');
+    expect(await t.refusal(`file_roots: [${path}]`)).toContain('overlap');
   expect(await t.refusal(`file_roots: [${t.etc}]`)).toContain('holds the policy file');
   expect(await t.read(`file_roots: [{path: ${t.etc}, access: read}]`)).toMatchObject({ fileRoots: [{}] });
 });
 
-test('a directory is not for reading only by one name and for writing by another', async () => {
+test('a directory can not be read-only by one name and writable by another', async () => {
   const t = await setup();
   const inner = join(t.files, 'kept');
   await mkdir(inner);
@@ -217,7 +217,7 @@ test('a directory is not for reading only by one name and for writing by another
   await t.read(`file_roots: [${link}, ${t.files}]`);
 });
 
-test('a file that others may change is refused, and one that is not there', async () => {
+test('a file that others may change is refused, and so is one that does not exist', async () => {
   const t = await setup();
   await t.read('');
   await chmod(t.policy, 0o666);

@@ -7,30 +7,30 @@ import { type PolicyProblem, parsePolicy } from './parse-policy.ts';
 import type { PolicyDocument } from './policy-schema.ts';
 import { checkSourceFiles } from './source-files.ts';
 
-/** All that may be allowed or not, but files. What is not there is allowed. */
+/** All rules except for files. Whatever no rule restricts is allowed. */
 export type PolicyRules = Omit<PolicyDocument, 'file_roots'>;
 
 export interface AgentPolicy {
   readonly fileRoots: readonly FileRoot[];
   readonly rules?: PolicyRules | undefined;
-  /** Where it was read. */
+  /** Where the policy was read from. */
   readonly source?: PolicySource | undefined;
 }
 
 export interface PolicySource {
   file: string;
-  /** Of a rule, as `targets.ports`. */
+  /** Line of a rule such as `targets.ports`. */
   lineOf(path: string): number | undefined;
 }
 
-/** Without a policy file: what needs an owner's word is refused. */
+/** Without a policy file, whatever needs an owner's permission is refused. */
 export const emptyPolicy: AgentPolicy = { fileRoots: [] };
 
 /**
  * Reads a policy file, YAML or JSON.
  *
- * @param dataDir The agent's own directory: no root may hold it, or steps could read the agent's keys.
- * @throws {AgentError} when it can't be read, others may change it, or something in it is wrong.
+ * @param dataDir The agent's own directory: no root may contain it, or steps could read the agent's keys.
+ * @throws {AgentError} if it can't be read, others may change it, or something in it is wrong.
  */
 export async function readPolicy(file: string, dataDir: string): Promise<AgentPolicy> {
   await checkOwner(file);
@@ -62,7 +62,7 @@ async function readText(file: string): Promise<string> {
   }
 }
 
-/** Who may write it decides what the agent may do. */
+/** Whoever may write the file decides what the agent may do. */
 async function checkOwner(file: string): Promise<void> {
   const found = await stat(file).catch(() => undefined);
   if (found === undefined) return;
@@ -91,27 +91,27 @@ async function checkRoot(root: FileRoot, at: string, file: string, dataDir: stri
   const isDirectory = real !== undefined && (await stat(real)).isDirectory();
   if (real === undefined || !isDirectory) {
     throw new AgentError(
-      `${at} of the policy file: ${root.path} is no directory.`,
-      `Create it, or take it out of ${file}.`,
+      `${at} of the policy file: ${root.path} is not a directory.`,
+      `Create it, or remove it from ${file}.`,
     );
   }
-  // Checked ahead of its enrollment an agent has no directory yet.
+  // If the policy is checked before the enrollment, the agent has no directory yet.
   const own = await realpath(dataDir).catch(() => normalize(dataDir));
   if (isInside(own, real) || isInside(real, own)) {
     throw new AgentError(
-      `${at} of the policy file: ${root.path} and the agent's own directory ${dataDir} lie in each other.`,
-      'Name a directory of its own: steps could else read the keys of the agent.',
+      `${at} of the policy file: ${root.path} and the agent's own directory ${dataDir} overlap.`,
+      'Name a separate directory: otherwise steps could read the keys of the agent.',
     );
   }
   if (root.mayWrite && isInside(await realpath(dirname(file)), real)) {
     throw new AgentError(
       `${at} of the policy file: ${root.path} holds the policy file itself.`,
-      'Keep the policy file elsewhere: steps could else change what they are allowed.',
+      'Keep the policy file elsewhere: otherwise steps could change what they are allowed.',
     );
   }
 }
 
-/** By one name a directory must not be for reading only while it may be written by another. */
+/** A directory must not be read-only by one name and writable by another. */
 async function checkTogether(roots: readonly FileRoot[]): Promise<void> {
   const real = await Promise.all(roots.map(async (root) => ({ ...root, real: await realpath(root.path) })));
   for (const [at, root] of real.entries()) {

@@ -1,11 +1,11 @@
-// The policy as it is now: whoever holds it goes by what was read last.
+// The policy in force: whoever holds this object uses what was read last.
 
 import { AgentError } from '../agent-error.ts';
 import type { Logger } from '../log.ts';
 import { type AgentPolicy, type PolicyRules, type PolicySource, readPolicy } from './agent-policy.ts';
 import type { FileRoot } from './file-roots.ts';
 
-/** How a policy file was read again: where it was not taken, why. */
+/** The result of reading the policy file again, with the reason if it was not accepted. */
 export type PolicyReading = { accepted: true } | { accepted: false; problem: string };
 
 export class CurrentPolicy implements AgentPolicy {
@@ -28,20 +28,20 @@ export class CurrentPolicy implements AgentPolicy {
     return this.#policy.source;
   }
 
-  /** Reads its file again. One that is wrong changes nothing. */
+  /** Reads the policy file again. A file that is wrong changes nothing. */
   read(file: string, dataDir: string, log: Pick<Logger, 'info' | 'error'>): Promise<PolicyReading> {
     const reading = this.#reading.then(async (): Promise<PolicyReading> => {
       try {
         this.#policy = await readPolicy(file, dataDir);
-        log.info({ file }, 'the policy file was read again, and holds from now on');
+        log.info({ file }, 'the policy file was read again, and is in force from now on');
         return { accepted: true };
       } catch (error) {
-        const holdsOn = 'the policy that was read before holds on';
+        const holdsOn = 'the policy that was read before stays in force';
         if (error instanceof AgentError) {
           log.error({ file }, `${holdsOn}: ${error.message} ${error.fix}`);
           return { accepted: false, problem: error.toldToServer };
         }
-        // Its machine refuses something, or a bug: a file that is wrong ends no agent.
+        // The machine refused something, or there is a bug: a policy file never ends the agent.
         log.error({ file, err: error }, holdsOn);
         return {
           accepted: false,

@@ -4,10 +4,10 @@ import { describePolicy } from './describe-policy.ts';
 
 const said = (rules: PolicyRules) => describePolicy({ fileRoots: [], rules }).slice(0, 2);
 
-test('a policy without ssh.exec says that it allows no command of wait_for and reboot', () => {
+test('a policy without ssh.exec is described as allowing no command of wait_for and reboot', () => {
   expect(said({ step_types: ['sftp.upload', 'wait_for', 'reboot'] })).toEqual([
     'step types             sftp.upload, wait_for, reboot',
-    '                       wait_for and reboot without a command, which goes by ssh.exec',
+    '                       wait_for and reboot without a command, which needs ssh.exec',
   ]);
   const others: PolicyRules[] = [{}, { step_types: ['ssh.exec', 'reboot'] }, { step_types: ['sftp.upload'] }];
   for (const rules of others) expect(said(rules)[1]).toMatch(/^hosts /);

@@ -1,4 +1,4 @@
-// A policy in sentences, for `policy check`.
+// Describes a policy in sentences, for `policy check`.
 import type { AgentPolicy } from './agent-policy.ts';
 import { hoursText } from './hours.ts';
 import { runsAsSshExec } from './policy-guard.ts';
@@ -35,16 +35,16 @@ export function describePolicy({ fileRoots, rules = {} }: AgentPolicy): string[]
   ];
 }
 
-/** What of the listed types a reader would take for allowed. */
+/** What a reader could wrongly take for allowed by the listed types. */
 function commandText(types: readonly string[] | undefined): string[] {
   if (types === undefined || types.includes('ssh.exec')) return [];
   const named = types.filter((type) => runsAsSshExec.has(type));
   if (named.length === 0) return [];
-  return [`                       ${named.join(' and ')} without a command, which goes by ssh.exec`];
+  return [`                       ${named.join(' and ')} without a command, which needs ssh.exec`];
 }
 
 function signedText(rule: RequireGrant | undefined): string[] {
-  if (rule === undefined) return ['signed runs            not asked for'];
+  if (rule === undefined) return ['signed runs            not required'];
   const { signers, one_agent: oneAgent, max_hours: maxHours = defaultMaxGrantHours } = rule;
   const audience = oneAgent === true ? 'for this agent alone' : 'for any agent of the segment';
   return signers.map(

@@ -1,6 +1,6 @@
 // Directories of this machine, and who may change what is in them.
 
-/** A directory that steps may read below, and write where it says so. */
+/** A directory below which steps may read and, if `mayWrite`, write. */
 export interface FileRoot {
   path: string;
   mayWrite: boolean;
@@ -11,7 +11,7 @@ export function isInside(path: string, directory: string): boolean {
   return path === directory || path.startsWith(directory === '/' ? '/' : `${directory}/`);
 }
 
-/** Whether nobody but root and the user that the agent runs as may write it. */
+/** Whether nobody but root and the agent's own user may write it. */
 export function isChangedByOwnerAlone({ uid, mode }: { uid: number; mode: number }): boolean {
   const own = process.getuid?.();
   const isOurs = own === undefined || uid === 0 || uid === own;

@@ -1,7 +1,7 @@
-// When steps may begin.
+// The hours in which steps may begin.
 import { type Hours, type Weekday, weekdays } from './policy-schema.ts';
 
-/** What is wrong beyond the schema, each with its path; empty when nothing is. */
+/** Returns what is wrong beyond the schema, each with its path; empty if nothing is. */
 export function hoursProblems({ timezone, windows }: Hours): { path: string; message: string }[] {
   const problems = windows.flatMap(({ from, to }, at) =>
     from === to
@@ -13,13 +13,13 @@ export function hoursProblems({ timezone, windows }: Hours): { path: string; mes
     : [
         {
           path: 'timezone',
-          message: 'is no time zone that this machine knows; write one as Europe/Berlin or UTC',
+          message: 'is not a time zone that this machine knows; write one such as Europe/Berlin or UTC',
         },
         ...problems,
       ];
 }
 
-/** A window that ends before it begins goes on past midnight, and belongs to the day on which it began. */
+/** A window that ends before it begins continues past midnight, and belongs to the day on which it began. */
 export function isWithin({ timezone, windows }: Hours, at: Date): boolean {
   const { day, minute } = localTime(timezone, at);
   const yesterday = weekdays[(weekdays.indexOf(day) + 6) % 7] as Weekday;

@@ -1,4 +1,4 @@
-// The text of a policy file: everything that is wrong with it at once, each with line and place.
+// Parses the text of a policy file and finds everything that is wrong with it at once, each with line and place.
 import { errorDetails, validatorOptions } from '@opsconductor/protocol';
 import { boundAuthentications, boundProtocols, boundsProblems } from '@opsconductor/protocol/sealing';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
@@ -8,7 +8,7 @@ import { type PolicyDocument, PolicySchema, type SourceRule } from './policy-sch
 import { sourceProblems } from './source-rules.ts';
 
 export interface PolicyProblem {
-  /** As `targets.ports[0]`; empty for the file as a whole. */
+  /** For example `targets.ports[0]`; empty for the file as a whole. */
   path: string;
   line: number | undefined;
   message: string;
@@ -16,7 +16,7 @@ export interface PolicyProblem {
 
 export interface ParsedPolicy {
   document: PolicyDocument;
-  /** Where something of it stands, as `targets.ports`. */
+  /** Returns the line of a path such as `targets.ports`. */
   lineOf(path: string): number | undefined;
 }
 
@@ -39,7 +39,7 @@ export function parsePolicy(text: string): ParsedPolicy | { problems: PolicyProb
     const why = error instanceof Error ? error.message : String(error);
     return { problems: [{ path: '', line: undefined, message: `can not be read: ${why}` }] };
   }
-  // When there is a policy: every start of an agent would pay for it.
+  // Compiled only if there is a policy: otherwise every start of an agent would pay for it.
   validate ??= new Ajv2020({ ...validatorOptions, allErrors: true }).compile<PolicyDocument>(PolicySchema);
   const found = validate(document)
     ? ruleProblems(document)
@@ -48,7 +48,7 @@ export function parsePolicy(text: string): ParsedPolicy | { problems: PolicyProb
   return { document: document as PolicyDocument, lineOf };
 }
 
-/** What the schema says, and what the rules say of the parts that it finds nothing wrong with. */
+/** Returns what the schema says, and what the rules say about the parts that the schema accepts. */
 function allProblems(
   document: unknown,
   found: readonly { path: string; message: string }[],
@@ -62,7 +62,7 @@ function allProblems(
   const isListed = places.every(([rule, at]) => rule !== 'sources' || at !== undefined);
   if (Array.isArray(sources) && isListed) {
     const wrong = new Set(places.flatMap(([rule, at]) => (rule === 'sources' ? [Number(at)] : [])));
-    // The others keep their places.
+    // The others keep their positions.
     rules['sources'] = sources.map((source, at) => (wrong.has(at) ? undefined : source));
   }
   return [...found, ...ruleProblems(rules)];
@@ -86,7 +86,7 @@ function ruleProblems({
   const names = ticket_caches.map(({ name }) => name);
   const twice = names.flatMap((name, at) => (names.indexOf(name) < at ? [at] : []));
   return [
-    ...twice.map((at) => ({ path: `ticket_caches[${at}].name`, message: 'is there twice' })),
+    ...twice.map((at) => ({ path: `ticket_caches[${at}].name`, message: 'appears twice' })),
     ...sourceProblems(sources),
     ...wrong.map(({ path, message }) => ({ path: `targets.${path}`, message })),
     ...(hours === undefined

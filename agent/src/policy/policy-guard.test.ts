@@ -55,7 +55,7 @@ test.each<Row>([
       'step_types',
     ],
     [
-      `a script of ${stepType} beside ssh.exec`,
+      `a script of ${stepType} with ssh.exec allowed`,
       { step_types: ['ssh.exec', stepType] },
       (g) => g.checkScript({ command: 'id' }, step({ stepType })),
       undefined,
@@ -115,7 +115,7 @@ test.each<Row>([
     'survive_agent_restart',
   ],
   [
-    'a port that is waited for',
+    'a port that a step waits for',
     { targets: { ports: [22] } },
     (g) => g.checkConfig({ port: 5432 }, step({ stepType: 'wait_for' })),
     'targets.ports',
@@ -128,7 +128,7 @@ test.each<Row>([
     'insecure_transports',
   ],
   [
-    'what a jump host looks up',
+    'a name that a jump host looks up',
     { targets: { networks: ['10.0.0.0/8'] } },
     (g) => g.checkAddresses(target, []),
     'targets.networks',
@@ -175,12 +175,12 @@ test.each<Row>([
     'insecure_transports',
   ],
   ['WinRM over HTTPS', { insecure_transports: [] }, (g) => g.checkTarget({ ...target, winrm }), undefined],
-])('%s is held to the rules', (_, rules, check, rule) => {
+])('%s is checked against the rules', (_, rules, check, rule) => {
   const t = setup(rules);
   expect(t.ruleOf(() => check(t.guard))).toBe(rule);
 });
 
-test('a refusal says what, by which rule, what is allowed and where that stands', () => {
+test('a refusal says what is refused, by which rule and where that is, and what is allowed', () => {
   const t = setup({ users: ['deploy', 'backup'] });
   t.ruleOf(() => t.guard.checkUser('root', target));
   expect(t.refusals).toEqual([
@@ -194,7 +194,7 @@ test('a refusal says what, by which rule, what is allowed and where that stands'
   ]);
 });
 
-test('without rules all is allowed', () => {
+test('without rules everything is allowed', () => {
   const guard = new PolicyGuard({ policy: { fileRoots: [] } });
   guard.checkStep(spliced);
   guard.checkTarget({ ...target, winrm: { ...winrm, transport: 'http' } });

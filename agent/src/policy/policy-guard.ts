@@ -1,4 +1,4 @@
-// Holds what a server asks for to the policy of the agent's owner, before anything of it is done.
+// Checks what a server asks for against the policy of the agent's owner, before anything of it is done.
 import { type BecomeConfig, type Lease, type LeaseTarget, rawSplicesOf } from '@opsconductor/protocol';
 import {
   type BoundsAttempt,
@@ -13,9 +13,9 @@ import { hoursText, isWithin } from './hours.ts';
 import type { InsecureTransport, SourceRule } from './policy-schema.ts';
 import { sourceBounds } from './source-rules.ts';
 
-/** What was refused, for the owner of the machine. */
+/** A refusal, as reported to the owner of the machine. */
 export interface Refusal {
-  /** As it stands in the file: `targets.ports`. */
+  /** As written in the file: `targets.ports`. */
   rule: string;
   message: string;
   target?: { name?: string; host: string; port: number } | undefined;
@@ -25,18 +25,18 @@ export interface Refusal {
 export interface PolicyGuardOptions {
   policy: AgentPolicy;
   now?: () => Date;
-  /** Told of each refusal, before it is thrown. */
+  /** Called for each refusal, before it is thrown. */
   onRefusal?: (refusal: Refusal) => void;
 }
 
-/** Where the server wants to go; of a scan less is known. */
+/** Where the server wants to connect to; less is known of a scan's targets. */
 type Place = Pick<LeaseTarget, 'host' | 'port'> & Partial<Pick<LeaseTarget, 'name' | 'winrm' | 'algorithms'>>;
 type Step = Pick<Lease, 'runId' | 'step' | 'epoch' | 'stepType' | 'config' | 'target' | 'rendering'>;
 
-/** Types whose `command` is run as one of `ssh.exec`. */
+/** Step types whose `command` is run like one of `ssh.exec`. */
 export const runsAsSshExec: ReadonlySet<string> = new Set(['reboot', 'wait_for']);
 
-/** All checks throw an `SshError` of reason `policy_refused` that names the rule and where it stands. */
+/** All checks throw an `SshError` of reason `policy_refused` that names the rule and where it is in the file. */
 export class PolicyGuard {
   readonly #options: PolicyGuardOptions;
 
@@ -44,22 +44,22 @@ export class PolicyGuard {
     this.#options = options;
   }
 
-  /** As they are now: the file may be read again. */
+  /** The current rules, since the file may be read again. */
   get #rules(): PolicyRules {
     return this.#options.policy.rules ?? {};
   }
 
-  /** Whether a command may be begun so that it goes on without this agent. */
+  /** Whether a command may be begun so that it outlives this agent. */
   get maySurvive(): boolean {
     return this.#rules.survive_agent_restart !== false;
   }
 
-  /** Whether what has the form of a secret is masked, whatever a server says. */
+  /** Whether anything with the form of a secret is masked, whatever a server says. */
   get detectsSecrets(): boolean {
     return this.#rules.detect_secrets === true;
   }
 
-  /** The step itself, before its credential is opened. */
+  /** Checks the step itself, before its credential is opened. */
   checkStep(step: Step): void {
     const { step_types, hours, raw_splices } = this.#rules;
     const { stepType, config, rendering } = step;
@@ -76,18 +76,21 @@ export class PolicyGuard {
     }
   }
 
-  /** That no other type of step brings a script where those of `ssh.exec` are not allowed; of its configuration as it would begin. */
+  /**
+   * Checks that no other type of step brings a script if scripts of `ssh.exec` are not allowed. Takes the configuration
+   * as it would begin.
+   */
   checkScript(config: unknown, step: Step): void {
     const { step_types } = this.#rules;
     const { stepType } = step;
     const { command } = Object(config) as { command?: unknown };
     if (step_types === undefined || step_types.includes('ssh.exec') || command === undefined) return;
     if (!runsAsSshExec.has(stepType)) return;
-    const what = `a command of ${stepType}, which is a script as those of ssh.exec are`;
+    const what = `a command of ${stepType}, which is a script like those of ssh.exec`;
     this.#refuse('step_types', what, { allowed: step_types.join(', '), step });
   }
 
-  /** The step's configuration as it would run. */
+  /** Checks the step's configuration as it would run. */
   checkConfig(config: unknown, step: Step): void {
     const { survive_agent_restart, become, run_as, run_as_credential, port } = Object(config) as {
       survive_agent_restart?: unknown;
@@ -96,18 +99,18 @@ export class PolicyGuard {
       run_as_credential?: string;
       port?: number;
     };
-    // A scheduled task always does.
+    // A scheduled task always survives.
     const isTask = run_as !== undefined || run_as_credential !== undefined;
     if (!this.maySurvive && (survive_agent_restart === true || isTask)) {
       this.#refuse('survive_agent_restart', 'a command that goes on without its agent', { step });
     }
     if (become !== undefined) this.checkBecome(become, step.target, step);
     if (run_as !== undefined) this.checkBecome({ user: run_as }, step.target, step);
-    // Of `wait_for`: another one than that of the target.
+    // The port that `wait_for` names instead of the target's.
     if (port !== undefined) this.checkTarget({ ...step.target, port });
   }
 
-  /** Whom a command would run as, other than who logs in. */
+  /** Checks the user that a command would run as, if it is not the one who logs in. */
   checkBecome({ user = 'root' }: BecomeConfig, target: Place, step?: Step): void {
     const { become } = this.#rules;
     if (become === undefined || become.includes('*') || become.includes(user)) return;
@@ -115,7 +118,7 @@ export class PolicyGuard {
     this.#refuse('become', `to become ${user}`, step === undefined ? about : { ...about, step });
   }
 
-  /** Where a connection would go and how, before any is made. */
+  /** Checks where a connection would go and how, before any is made. */
   checkTarget(target: Place): void {
     const { hosts = [], ports } = this.#rules.targets ?? {};
     this.#checkBounds({ hosts, ports: ports ?? [target.port] }, target, []);
@@ -137,7 +140,10 @@ export class PolicyGuard {
     }
   }
 
-  /** A secret that is kept on this machine, where it may be used, and where it stands in the file. Throws where there is none. */
+  /**
+   * Returns a secret that is kept on this machine, where it may be used, and where it is in the file. Throws if there
+   * is none.
+   */
   sourceNamed(name: string): {
     rule: SourceRule;
     bounds: CredentialBounds;
@@ -151,7 +157,7 @@ export class PolicyGuard {
         reason: 'credential_unusable',
         message: `The policy file of this agent names no source ${name}.`,
         advice:
-          'Ask the owner of the agent’s machine to name it under sources there, or seal the credential anew with the right name.',
+          'Ask the owner of the agent’s machine to name it under sources there, or seal the credential again with the right name.',
       });
     }
     return {
@@ -166,29 +172,29 @@ export class PolicyGuard {
     };
   }
 
-  /** What of a step is not as its run was signed. */
+  /** Refuses a part of a step that is not as its run was signed. */
   refuseUnsigned(what: string, step: Step): never {
     this.#refuse('require_grant', what, {
       step,
       advice:
-        'Have the run signed anew (node scripts/opsconductor.mjs grant sign) and start it with that grant: each is for one start, until it expires. If it was signed and something differs, find out who changed it since: the audit logs here and on the server have both.',
+        'Have the run signed again (node scripts/opsconductor.mjs grant sign) and start it with that grant: each is for one start, until it expires. If it was signed and something differs, find out who changed it since: the audit logs here and on the server have both.',
     });
   }
 
-  /** Every address that a target's name has resolved to. */
+  /** Checks every address that a target's name has resolved to. */
   checkAddresses(target: Place, addresses: readonly string[]): void {
     const { networks = [] } = this.#rules.targets ?? {};
     this.#checkBounds({ networks, ports: [target.port] }, target, addresses);
   }
 
-  /** Who would log in. */
+  /** Checks the user who would log in. */
   checkUser(user: string, target: Place): void {
     const { users } = this.#rules;
     if (users === undefined || users.includes('*') || users.includes(user)) return;
     this.#refuse('users', `user ${user}`, { allowed: users.join(', '), target });
   }
 
-  /** Where and whom are told by the same rules as in a credential's bounds. */
+  /** Hosts, networks, ports and users follow the same rules as in a credential's bounds. */
   #checkBounds(
     some: Partial<CredentialBounds> & Pick<CredentialBounds, 'ports'>,
     target: Place,

@@ -1,4 +1,4 @@
-// What may stand in a policy file. A rule that is left out allows what is allowed without a policy file.
+// What a policy file may contain. Leaving a rule out has the same effect as having no policy file.
 import { machinePathPattern, stepTypes } from '@opsconductor/protocol';
 import { signerClasses } from '@opsconductor/protocol/grants';
 import {
@@ -8,7 +8,7 @@ import {
 } from '@opsconductor/protocol/sealing';
 import { type Static, Type } from 'typebox';
 
-/** Ways to reach a target by which somebody on the network may read along, or be taken for the host. */
+/** Ways to reach a target that let somebody on the network read along or pose as the host. */
 export const insecureTransports = ['ssh_legacy', 'winrm_http', 'winrm_basic', 'winrm_unverified'] as const;
 export type InsecureTransport = (typeof insecureTransports)[number];
 
@@ -29,15 +29,15 @@ const SourceSchema = Type.Object(
     name: Name,
     file: Type.Optional(Directory),
     environment: Type.Optional(VariableName),
-    /** The program by its path, and its arguments; no shell reads them. */
+    /** The program by its path, and its arguments. No shell reads them. */
     command: Type.Optional(
       Type.Array(Type.String({ maxLength: 4_096, pattern: '^[^\\u0000]*$' }), { minItems: 1, maxItems: 64 }),
     ),
-    /** Variables of the agent that the command is given, beside PATH, HOME and the like. */
+    /** The agent's variables that the command gets, besides PATH, HOME and the like. */
     pass_environment: Type.Optional(Type.Array(VariableName, list)),
     timeout_s: Type.Optional(Type.Integer({ minimum: 1, maximum: 60 })),
     keep_s: Type.Optional(Type.Integer({ minimum: 0, maximum: 3_600 })),
-    /** Where it may be used, as a credential's own bounds, which hold as well. */
+    /** Where the secret may be used, written like a credential's own bounds, which apply as well. */
     bounds: Type.Object(
       {
         hosts: Type.Optional(bounds.hosts),
@@ -72,17 +72,17 @@ const SignerSchema = Type.Object(
       pattern: '^[A-Za-z0-9+/]{43}=$',
       description: 'Ed25519, base64, as the signer’s command line prints it',
     }),
-    /** How its private half may be kept; `cli` alone unless told. */
+    /** How the private half may be kept; by default only `cli`. */
     classes: Type.Optional(Type.Array(Type.Enum(signerClasses), { minItems: 1, uniqueItems: true })),
   },
   closed,
 );
-/** Longest time for which a grant may hold, in hours, unless told. */
+/** The default for how long a grant may be valid at most, in hours. */
 export const defaultMaxGrantHours = 24;
 const RequireGrantSchema = Type.Object(
   {
     signers: Type.Array(SignerSchema, { minItems: 1, maxItems: 64 }),
-    /** Only grants that name this agent: what another one of the segment has run can't be played to it again. */
+    /** Accept only grants that name this agent: what another agent of the segment has run can't be replayed to it. */
     one_agent: Type.Optional(Type.Boolean()),
     max_hours: Type.Optional(Type.Integer({ minimum: 1, maximum: 24 * 366 })),
   },

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
 import { RefusalLog, readRefusals } from './refusal-log.ts';
 
-test('refusals are kept for the owner of the machine alone, and the file is bounded', async () => {
+test('only the owner of the machine can read the refusals, and the file is bounded', async () => {
   const { path: dir, remove } = await temporaryDirectory();
   const path = join(dir, 'policy-refusals.jsonl');
   const now = () => new Date('2026-03-27T12:00:00Z');

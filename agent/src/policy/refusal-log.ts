@@ -1,10 +1,11 @@
-// What the policy refused, on the machine that refused it: a server that asks for what it may not have can't keep it quiet.
+// Records what the policy refused on the machine that refused it: a server that asks for more than it may can't hide
+// that.
 import { appendFile, rename, stat } from 'node:fs/promises';
 import { readIfExists } from '../identity/durable-file.ts';
 import type { Logger } from '../log.ts';
 import type { Refusal } from './policy-guard.ts';
 
-/** Of the file; it is kept once more under `.1` when it is full. */
+/** Largest size of the file. When it is full it is kept under `.1`, replacing an older one. */
 const maxBytes = 5 * 1024 * 1024;
 
 export interface RefusalLogOptions {
@@ -28,10 +29,10 @@ export class RefusalLog {
     const line = `${JSON.stringify({ at: now().toISOString(), ...refusal })}\n`;
     this.#writing = this.#writing
       .then(() => this.#append(line))
-      .catch((error: unknown) => log.error({ err: error }, 'a refusal could not be written down'));
+      .catch((error: unknown) => log.error({ err: error }, 'a refusal could not be recorded'));
   }
 
-  /** Resolves when all is written that was noted. */
+  /** Resolves when everything noted so far is written. */
   written(): Promise<void> {
     return this.#writing;
   }
@@ -44,7 +45,7 @@ export class RefusalLog {
   }
 }
 
-/** How many are kept, and the last one's line. */
+/** Returns how many refusals are recorded, and the line of the last one. */
 export async function readRefusals(path: string): Promise<{ count: number; last: string } | undefined> {
   const lines = (await readIfExists(path))?.toString().trimEnd().split('\n') ?? [];
   const last = lines.at(-1);

@@ -1,4 +1,5 @@
-// Where secrets and the programs that print them may lie: not where a step reads the one, or writes the other.
+// Checks where secrets and the programs that print them lie: steps must not be able to read the former or write the
+// latter.
 import { readlink, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, normalize, resolve } from 'node:path';
 import { AgentError } from '../agent-error.ts';
@@ -8,12 +9,12 @@ import type { SourceRule } from './policy-schema.ts';
 interface Places {
   policyFile: string;
   dataDir: string;
-  /** The agent's own directory, as it is. */
+  /** The real path of the agent's own directory. */
   own: string;
   roots: readonly FileRoot[];
 }
 
-/** @throws {AgentError} for a source that a step could read by itself, or could change. */
+/** @throws {AgentError} for a source that a step could read or change. */
 export async function checkSourceFiles(
   sources: readonly SourceRule[],
   fileRoots: readonly FileRoot[],
@@ -27,30 +28,30 @@ export async function checkSourceFiles(
   }
 }
 
-/** A step that reads the file itself would send it on as it is. */
+/** A step that could read the file would send the secret on as it is. */
 async function checkFile(at: number, file: string, { policyFile, dataDir, own, roots }: Places) {
   const found = await real(file);
   const root = roots.find(({ path }) => isInside(found, path) || isInside(normalize(file), path));
   if (root !== undefined) {
     throw new AgentError(
       `sources[${at}].file of the policy file: ${file} lies in ${root.path}, which steps may read.`,
-      `Keep the secret elsewhere, or take ${root.path} out of file_roots in ${policyFile}.`,
+      `Keep the secret elsewhere, or remove ${root.path} from file_roots in ${policyFile}.`,
       { toldToServer: `sources[${at}].file of the policy file lies where steps may read.` },
     );
   }
   if (isInside(found, own)) {
     throw new AgentError(
       `sources[${at}].file of the policy file: ${file} lies in the agent's own directory ${dataDir}.`,
-      'Keep the secret elsewhere: targets could else be told the keys of the agent.',
+      'Keep the secret elsewhere: otherwise targets could be sent the keys of the agent.',
       { toldToServer: `sources[${at}].file of the policy file lies in the agent's own directory.` },
     );
   }
 }
 
-/** Who may change the program, or what it is given, runs what they like as the agent. */
+/** Whoever may change the program, or a file that it is given, can run anything as the agent. */
 async function checkCommand(at: number, command: readonly string[], { policyFile, roots }: Places) {
   for (const [position, argument] of command.entries()) {
-    // As in --config=/etc/vault.hcl, too.
+    // Also in an argument like --config=/etc/vault.hcl.
     const path = argument.startsWith('/') ? argument : argument.slice(argument.indexOf('=') + 1);
     if (!path.startsWith('/')) continue;
     const found = await real(path);
@@ -59,7 +60,7 @@ async function checkCommand(at: number, command: readonly string[], { policyFile
     if (root === undefined) continue;
     throw new AgentError(
       `sources[${at}].command[${position}] of the policy file: ${path} lies in ${root.path}, which steps may write.`,
-      `Keep it elsewhere, or let steps only read ${root.path} (access: read) in ${policyFile}: what they write there would else run as the agent.`,
+      `Keep it elsewhere, or let steps only read ${root.path} (access: read) in ${policyFile}: otherwise what they write there would run as the agent.`,
       { toldToServer: `sources[${at}].command[${position}] of the policy file lies where steps may write.` },
     );
   }
@@ -75,7 +76,7 @@ async function checkCommand(at: number, command: readonly string[], { policyFile
   );
 }
 
-/** As far as it is there: what is not may be put there later. */
+/** Resolves as much of the path as exists, since the rest may be created later. */
 async function real(path: string): Promise<string> {
   const found = await realpath(path).catch((error: NodeJS.ErrnoException) => error);
   if (typeof found === 'string') return found;

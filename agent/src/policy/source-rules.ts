@@ -7,7 +7,7 @@ import {
 } from '@opsconductor/protocol/sealing';
 import type { SourceRule } from './policy-schema.ts';
 
-/** Ways that tell a host the password: only where they are named. */
+/** Ways that reveal the password to a host: allowed only if the bounds name them. */
 const onlyNamed: readonly string[] = ['basic', 'run_as'];
 
 export function sourceBounds({ bounds }: SourceRule): CredentialBounds {
@@ -22,7 +22,7 @@ export function sourceBounds({ bounds }: SourceRule): CredentialBounds {
   return { hosts, networks, ports, user, protocols, authentication };
 }
 
-/** What the schema can't say; of those that it refuses nothing. */
+/** Returns problems that the schema can't express, except in sources that the schema refuses. */
 export function sourceProblems(
   sources: readonly (SourceRule | undefined)[],
 ): { path: string; message: string }[] {
@@ -35,14 +35,14 @@ export function sourceProblems(
     const ofCommands = { pass_environment, timeout_s, keep_s };
     const program = command?.[0];
     return [
-      ...(names.indexOf(name) < at ? [problem('.name', 'is there twice')] : []),
+      ...(names.indexOf(name) < at ? [problem('.name', 'appears twice')] : []),
       ...(given === 1 ? [] : [problem('', 'must have one of file, environment and command')]),
       ...(program === undefined || program.startsWith('/')
         ? []
-        : [problem('.command[0]', 'must be the path of a program, as /usr/bin/vault')]),
+        : [problem('.command[0]', 'must be the path of a program, such as /usr/bin/vault')]),
       ...Object.entries(ofCommands)
         .filter(([, value]) => value !== undefined && command === undefined)
-        .map(([field]) => problem(`.${field}`, 'is for a command alone')),
+        .map(([field]) => problem(`.${field}`, 'is only for a command')),
       ...boundsProblems(sourceBounds(source)).map(({ path, message }) => problem(`.bounds.${path}`, message)),
     ];
   });

@@ -56,7 +56,7 @@ function setup(atATime: number, rules?: PolicyRules) {
   };
 }
 
-test('so many at a time are looked at, and told of together', async () => {
+test('only as many targets as allowed are scanned at a time, and results are reported together', async () => {
   const t = setup(2);
   t.ask(5, 1, 2, 3);
   expect([...t.open.keys()]).toEqual([1, 2]);
@@ -70,7 +70,7 @@ test('so many at a time are looked at, and told of together', async () => {
   t.scanner.ended();
 });
 
-test('a scan that was cancelled is dropped, running or not, and another goes on', async () => {
+test('a cancelled scan is dropped, running or not, and another goes on', async () => {
   const t = setup(1);
   t.ask(5, 1, 2);
   t.ask(6, 3);
@@ -83,10 +83,10 @@ test('a scan that was cancelled is dropped, running or not, and another goes on'
   expect(t.told).toMatchObject([{ scanId: 6, hosts: [{ targetId: 3 }] }]);
 });
 
-test('with the session all that was asked in it ends, untold', async () => {
+test('when the session ends, everything that was asked for in it ends unreported', async () => {
   const t = setup(2);
   t.ask(5, 1, 2, 3, 4);
-  // One that was looked at, and waits to be told of with others; no timer comes in between.
+  // This target has been scanned and waits to be reported with others; no timer fires in between.
   t.finish(1);
   for (let turns = 0; turns < 50 && !t.open.has(3); turns += 1) await Promise.resolve();
   expect([...t.open.keys()]).toEqual([2, 3]);
@@ -102,7 +102,7 @@ test('with the session all that was asked in it ends, untold', async () => {
   t.scanner.ended();
 });
 
-test('a target that the owner of the machine does not allow is not looked at, and told of as refused', async () => {
+test('a target that the owner of the machine does not allow is not contacted, and is reported as refused', async () => {
   const t = setup(2, { targets: { ports: [2222] } });
   const next = t.next();
   t.ask(5, 1);
@@ -111,7 +111,7 @@ test('a target that the owner of the machine does not allow is not looked at, an
   expect(t.open.size).toBe(0);
 });
 
-/** Of the wire; what opens it is no matter here. */
+/** A jump host as in a message; what opens it does not matter here. */
 function wireJump(name: string) {
   const sealed = { v: 1 as const, generation: 1, enc: '', wrappedKey: '', nonce: '', ciphertext: '' };
   return {
@@ -121,7 +121,7 @@ function wireJump(name: string) {
 }
 
 sshTest(
-  'a target behind jump hosts is looked at from the last one, and a failure says of which it is',
+  'a target behind jump hosts is scanned from the last one, and a failure says which host it is about',
   async () => {
     const t = await setupSshd();
     const hop = (name: string, more: Partial<JumpHost['target']> = {}): JumpHost => ({
@@ -169,7 +169,7 @@ sshTest(
   },
 );
 
-test('a way that this agent has no key for is told as that', async () => {
+test('jump hosts that this agent has no key for are reported as such', async () => {
   const t = setup(2);
   const next = t.next();
   const targets = [{ id: 1, host: 'h', port: 22 }];

@@ -1,5 +1,5 @@
-// Scans targets that the server names, some at a time, and tells of them as they come. Nothing of it is kept: what was not
-// told of when a connection ends the server asks for again.
+// Scans targets that the server names, several at a time, and reports them as they finish. Nothing is kept: what was
+// not reported when a connection ends, the server asks for again.
 import { type AgentMessage, limits, type ScannedHost, type ServerMessageOf } from '@opsconductor/protocol';
 import { type CredentialOpener, NoSegmentKey } from '../execution/secrets/credential-opener.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
@@ -50,12 +50,12 @@ export class HostScanner {
     };
   }
 
-  /** A session began; results go there. */
+  /** A session began; results are sent to it. */
   began(send: (message: AgentMessage) => void): void {
     this.#send = send;
   }
 
-  /** The session is over, and with it all that was asked in it. */
+  /** The session is over, and with it everything that was asked for in it. */
   ended(): void {
     this.#send = undefined;
     this.#waiting = [];
@@ -108,7 +108,7 @@ export class HostScanner {
     this.#next();
   }
 
-  /** What connects to the target from the last jump host of the way. */
+  /** Returns what connects to the target from the last jump host. */
   async #through(
     jumps: Jumps,
     { name, ...target }: Asked['target'],

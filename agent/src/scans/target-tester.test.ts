@@ -20,7 +20,7 @@ async function testOf(target: LeaseTarget): Promise<AgentMessage> {
   });
 }
 
-sshTest('a test without a credential looks at the host key, and logs nobody in', async () => {
+sshTest('a test without a credential checks the host key, and logs nobody in', async () => {
   const t = await setupSshd();
   const { jumps: _, ...target } = t.target;
   expect(await testOf(target)).toEqual({ type: 'target_tested', requestId: 'a', ok: true });
@@ -34,7 +34,7 @@ sshTest('a test without a credential looks at the host key, and logs nobody in',
   expect(t.sshd.log()).not.toMatch(/user|Failed|Accepted/i);
 });
 
-test('a test without a credential is held to the policy', async () => {
+test('a test without a credential is subject to the policy', async () => {
   const opener = { open: () => Promise.reject(), openWay: () => Promise.reject(), refused: () => {} };
   const rules = { targets: { ports: [2222] } };
   const policy = new PolicyGuard({ policy: { fileRoots: [], rules } });

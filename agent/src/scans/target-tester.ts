@@ -1,4 +1,5 @@
-// Reachability and login tests of a target, outside any run, and the host keys that targets presented.
+// Tests whether a target can be reached and logged in to, outside any run, and reports the host keys that targets
+// presented.
 import type {
   AgentMessage,
   Lease,
@@ -44,7 +45,7 @@ export class TargetTester {
     reply({ type: 'target_tested', requestId, ...result });
   }
 
-  /** Connects once more to learn the key that a step's target presented, and tells it. Never rejects. */
+  /** Connects again to learn the key that a step's target presented, and reports it. Never rejects. */
   async reportHostKey(lease: Lease, reply: (message: AgentMessage) => void): Promise<void> {
     const { offeredHostKey } = await this.#test(lease.target, lease.credential, hostKeyTimeoutMs);
     if (offeredHostKey === undefined) return;
@@ -75,7 +76,7 @@ export class TargetTester {
     }
   }
 
-  /** Only the way to the host is tested: its key is compared before anybody would log in, and nobody does. */
+  /** Tests only the way to the host: its key is compared before anybody would log in, and nobody does. */
   async #nobody(target: LeaseTarget): Promise<Pick<UsableCredential, 'target' | 'checkAddresses'>> {
     this.#policy.checkTarget(target);
     return {
@@ -85,11 +86,11 @@ export class TargetTester {
   }
 }
 
-/** Who logs in is told to WinRM before anything else. */
+/** With WinRM the login comes before anything else. */
 const noWinrmCredential: TestResult = {
   ok: false,
   reason: 'credential_unusable',
-  message: 'There is no credential, and a WinRM host tells nothing before a login.',
+  message: 'There is no credential, and a WinRM host reveals nothing before a login.',
   advice: 'Choose a credential of this segment for the target, a group of it, or the segment.',
 };
 

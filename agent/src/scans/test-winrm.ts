@@ -1,4 +1,4 @@
-// The test of a target that speaks WinRM: it is reached, logged in to, and asked for a shell and its PowerShell.
+// Tests a target that speaks WinRM: connects, logs in, and asks for a shell and its PowerShell.
 import type { AgentMessageOf } from '@opsconductor/protocol';
 import { SshError } from '../ssh/ssh-error.ts';
 import type { StepContext } from '../steps/step-type.ts';
@@ -10,7 +10,7 @@ import { WinrmError } from '../winrm/winrm-error.ts';
 
 export type TestResult = Omit<AgentMessageOf<'target_tested'>, 'type' | 'requestId'>;
 
-/** Rejects with what is no fault of the host. */
+/** Rejects with errors that are not the host's fault. */
 export async function testWinrm(
   given: Pick<StepContext, 'target' | 'credential' | 'checkAddresses'>,
   policy: WinrmPolicy,

@@ -1,18 +1,18 @@
-// Reads a secret where the owner of this machine says it is: a file, an environment variable or what a program prints.
-// What goes wrong is told without a word of what was read, and without where it was: the server is told it.
+// Reads a secret where the owner of this machine keeps it: in a file, an environment variable or a program's output.
+// Errors contain nothing of what was read, nor where it was, since they are sent to the server.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import type { SourceRule } from '../policy/policy-schema.ts';
 
-/** As long as the longest key that is sealed. */
+/** As long as the longest key that can be sealed. */
 export const maxSourceBytes = 32_768;
 export const defaultCommandTimeoutS = 10;
-/** What a program is given of the agent's own environment: others of its variables may be secrets. */
+/** The variables that a program gets from the agent's own environment: others may be secrets. */
 const passedEnvironment = ['PATH', 'HOME', 'USER', 'LOGNAME', 'LANG', 'TZ', 'TMPDIR'];
 
-/** What is wrong and what mends it: the middle of a sentence, and a sentence. */
+/** What is wrong, as the middle of a sentence, and what fixes it, as a sentence. */
 export class SourceProblem extends Error {
   override readonly name = 'SourceProblem';
   readonly advice: string;
@@ -27,7 +27,7 @@ export class SourceProblem extends Error {
 export async function readSource(source: SourceRule, environment: NodeJS.ProcessEnv): Promise<string> {
   const bytes = await readBytes(source, environment);
   if (bytes.length > maxSourceBytes) {
-    throw new SourceProblem(`holds more than ${maxSourceBytes} bytes`, 'Let it hold the secret alone.');
+    throw new SourceProblem(`holds more than ${maxSourceBytes} bytes`, 'Make it hold only the secret.');
   }
   const text = textOf(bytes);
   if (text.trim() !== '') return text;
@@ -35,7 +35,7 @@ export async function readSource(source: SourceRule, environment: NodeJS.Process
     ? new SourceProblem('is empty', 'Put the secret there.')
     : new SourceProblem(
         'is a program that wrote nothing',
-        'Let it print the secret on its standard output; try it by hand as the agent’s user.',
+        'Make it print the secret on its standard output; try it by hand as the agent’s user.',
       );
 }
 
@@ -54,11 +54,11 @@ async function readBytes(source: SourceRule, environment: NodeJS.ProcessEnv): Pr
 
 async function readFile(path: string): Promise<Buffer> {
   try {
-    // A pipe that nobody writes to would hold the step for ever.
+    // Otherwise a pipe that nobody writes to would block the step forever.
     const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       if (!(await file.stat()).isFile())
-        throw new SourceProblem('is no regular file', 'Name a file in the policy file.');
+        throw new SourceProblem('is not a regular file', 'Name a file in the policy file.');
       const buffer = Buffer.alloc(maxSourceBytes + 1);
       let length = 0;
       while (length < buffer.length) {
@@ -81,12 +81,12 @@ async function readFile(path: string): Promise<Buffer> {
     }
     throw new SourceProblem(
       `is a file that can not be read (${code})`,
-      'Let the user that the agent runs as read it.',
+      'Allow the user that the agent runs as to read it.',
     );
   }
 }
 
-/** Its output is not there where no file descriptor was left for it. */
+/** Its output is missing if no file descriptor was left for it. */
 type StartedProgram = Omit<ChildProcess, 'stdout'> & { stdout: Readable | null | undefined };
 
 function runCommand(source: SourceRule, environment: NodeJS.ProcessEnv): Promise<Buffer> {
@@ -99,7 +99,8 @@ function runCommand(source: SourceRule, environment: NodeJS.ProcessEnv): Promise
     }),
   );
   return new Promise((resolve, reject) => {
-    // A group of its own, so that what it started ends with it. What it says of errors may quote the secret.
+    // A process group of its own, so that what it started ends with it. Its error output is ignored, since it may quote
+    // the secret.
     const child = started(program, args, env);
     const chunks: Buffer[] = [];
     let bytes = 0;
@@ -108,7 +109,7 @@ function runCommand(source: SourceRule, environment: NodeJS.ProcessEnv): Promise
       try {
         process.kill(-child.pid, 'SIGKILL');
       } catch {
-        // It has ended by itself.
+        // It has already ended by itself.
       }
     };
     const settle = (end: () => void) => {
@@ -130,7 +131,7 @@ function runCommand(source: SourceRule, environment: NodeJS.ProcessEnv): Promise
       bytes += chunk.length;
       if (bytes > maxSourceBytes) settle(() => resolve(Buffer.concat(chunks)));
     });
-    // When it has ended and nothing holds its output open any more.
+    // Emitted when it has ended and nothing holds its output open any more.
     child.on('close', (code, signal) => {
       if (code === 0) return settle(() => resolve(Buffer.concat(chunks)));
       const what = `is a program that ended with ${code === null ? signal : `exit status ${code}`}`;
@@ -139,7 +140,11 @@ function runCommand(source: SourceRule, environment: NodeJS.ProcessEnv): Promise
   });
 }
 
-/** @throws {SourceProblem} Some causes Node throws, others it tells of by an event. */
+/**
+ * Node throws some causes, and reports others by an event.
+ *
+ * @throws {SourceProblem}
+ */
 function started(program: string, args: readonly string[], env: NodeJS.ProcessEnv): StartedProgram {
   try {
     return spawn(program, args, { env, cwd: '/', detached: true, stdio: ['ignore', 'pipe', 'ignore'] });
@@ -153,8 +158,8 @@ function notStarted({ code }: NodeJS.ErrnoException): SourceProblem {
   return new SourceProblem(
     `is a program that can not be started (${code})`,
     isShort
-      ? 'The agent or its machine has no file descriptors left: let it have more, or fewer slots.'
-      : 'Correct its path, and let the agent’s user run it.',
+      ? 'The agent or its machine has no file descriptors left: allow it more, or give it fewer slots.'
+      : 'Correct its path, and allow the agent’s user to run it.',
   );
 }
 
@@ -162,6 +167,6 @@ function textOf(bytes: Buffer): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
-    throw new SourceProblem('holds bytes that are no text in UTF-8', 'Let it hold the secret as text.');
+    throw new SourceProblem('holds bytes that are not UTF-8 text', 'Make it hold the secret as text.');
   }
 }

@@ -32,7 +32,7 @@ async function setup() {
     reader,
     clock,
     environment,
-    /** Why a password can't be had. */
+    /** Why a password can't be read. */
     refusal: async (source: Omit<SourceRule, 'name' | 'bounds'>) => {
       const error = await reader(source)
         .password('deploy')
@@ -48,7 +48,7 @@ async function setup() {
 
 const sh = (script: string) => ({ command: ['/bin/sh', '-c', script] });
 
-test('a password is what a file, a variable or a program says, without the end of its line', async () => {
+test('a password is what a file, a variable or a program contains, without its line end', async () => {
   const t = await setup();
   t.environment.DEPLOY = 'from a variable';
   expect(await t.reader({ file: await t.write('a', 'from a file\n') }).password('deploy')).toBe(
@@ -61,7 +61,7 @@ test('a password is what a file, a variable or a program says, without the end o
   expect(await t.reader({ environment: 'KEY' }).privateKey('deploy')).toBe(`${key.trimEnd()}\n`);
 });
 
-test('of half a key the source is named, and nothing of the key', async () => {
+test('for half a key the error names the source, and nothing of the key', async () => {
   const t = await setup();
   const { private: key } = ed25519KeyPair();
   const half = key.slice(0, key.length / 2);
@@ -71,26 +71,24 @@ test('of half a key the source is named, and nothing of the key', async () => {
     (reason: unknown) => reason as SshError,
   );
   expect(error).toBeInstanceOf(SshError);
-  expect(error?.message).toMatch(
-    /^Source deploy of this agent’s policy holds no private key that can be read/,
-  );
-  expect(error?.advice).toMatch(/^On the agent’s machine: Let it hold the whole key file/);
+  expect(error?.message).toMatch(/^Source deploy of this agent’s policy holds no readable private key/);
+  expect(error?.advice).toMatch(/^On the agent’s machine: Make it hold the whole key file/);
   expect(`${error?.message} ${error?.advice}`).not.toContain(half.split('\n')[2]);
 });
 
-test('each way in which there is no secret is told by itself, and nothing of what was read', async () => {
+test('each way to have no secret has its own message, without what was read', async () => {
   const t = await setup();
   expect(await t.refusal({ file: t.file('none') })).toBe('is a file that is not there.');
   await symlink(t.file('loop'), t.file('loop'));
   expect(await t.refusal({ file: t.file('loop') })).toBe('is a file that can not be read (ELOOP).');
-  expect(await t.refusal({ file: t.file('.') })).toBe('is no regular file.');
+  expect(await t.refusal({ file: t.file('.') })).toBe('is not a regular file.');
   expect(await t.refusal({ file: await t.write('empty', '\n') })).toBe('is empty.');
   const large = await t.write('large', `tr0ub4dor${'x'.repeat(40_000)}`);
   expect(await t.refusal({ file: large })).toBe('holds more than 32768 bytes.');
   const lines = await t.write('lines', 'tr0ub4dor\nuser: deploy\n');
   expect(await t.refusal({ file: lines })).toBe('holds several lines.');
   const bytes = await t.write('bytes', Buffer.from([0x74, 0xff, 0xfe]));
-  expect(await t.refusal({ file: bytes })).toBe('holds bytes that are no text in UTF-8.');
+  expect(await t.refusal({ file: bytes })).toBe('holds bytes that are not UTF-8 text.');
   const long = await t.write('long', 'x'.repeat(5_000));
   expect(await t.refusal({ file: long })).toBe('holds a password of more than 4096 characters.');
   expect(await t.refusal({ environment: 'NONE' })).toBe('is an environment variable that is not set.');
@@ -106,7 +104,7 @@ test('each way in which there is no secret is told by itself, and nothing of wha
   expect(await t.refusal(sh('exit 0'))).toBe('is a program that wrote nothing.');
 });
 
-test('a program that does not end, or writes without end, is ended with all that it has started', async () => {
+test('a program that does not end, or writes without end, is ended with everything that it has started', async () => {
   const t = await setup();
   expect(await t.refusal({ ...sh('echo tr0ub4dor; sleep 1000'), timeout_s: 0.05 })).toBe(
     'is a program that did not end within 0.05 s.',
@@ -118,7 +116,7 @@ test('a program that does not end, or writes without end, is ended with all that
   await expect.poll(async () => /^State:\s+[^Z]/m.test(await status())).toBe(false);
 });
 
-test('a program is given the variables that are named, and those that any program needs', async () => {
+test('a program gets the variables that are named, and those that every program needs', async () => {
   const t = await setup();
   t.environment.VAULT_TOKEN = 'for the program';
   const script = 'echo "[$VAULT_TOKEN]"';
@@ -127,7 +125,7 @@ test('a program is given the variables that are named, and those that any progra
   expect(await t.reader(given).password('deploy')).toBe('[for the program]');
 });
 
-test('what a program says serves many steps for a while, and what a file says none but the next', async () => {
+test('a program’s output is used for many steps for a while, and a file’s content only for one', async () => {
   const t = await setup();
   const runs = t.file('runs');
   const program = t.reader({ ...sh(`echo x >> ${runs}; wc -l < ${runs} | tr -d ' '`), keep_s: 30 });
@@ -142,7 +140,7 @@ test('what a program says serves many steps for a while, and what a file says no
   expect(await file.password('deploy')).toBe('new');
 });
 
-test('what a program has printed is asked for anew once a host has refused it', async () => {
+test('a program is run again after a host has refused what it had printed', async () => {
   const t = await setup();
   const password = await t.write('password', 'before');
   const reader = t.reader({ command: ['/bin/cat', password], keep_s: 3_600 });
@@ -154,7 +152,7 @@ test('what a program has printed is asked for anew once a host has refused it', 
 });
 
 test.each(['key', 'password'] as const)(
-  'a program that printed what is no %s is asked anew, and not after a while only',
+  'a program that printed something that is not a %s is run again at once, not only after a while',
   async (kind) => {
     const t = await setup();
     const { private: key } = ed25519KeyPair();

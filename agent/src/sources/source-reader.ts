@@ -1,12 +1,12 @@
-// From the name of a source to the secret, as a kind of credential has it. Programs are asked once for many steps; what a
-// file or a variable holds is looked at each time.
+// Gets the secret of a named source, in the form of a kind of credential. A program's output is used for many steps; a
+// file or a variable is read each time.
 import type { PolicyGuard } from '../policy/policy-guard.ts';
 import type { SourceRule } from '../policy/policy-schema.ts';
 import { parsePrivateKey, UnreadableKey } from '../ssh/login/private-key.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import { readSource, SourceProblem } from './read-source.ts';
 
-/** For which what a program has printed serves other steps. */
+/** How long a program's output is used for other steps, by default. */
 export const defaultKeepS = 60;
 const maxPasswordLength = 4_096;
 
@@ -19,7 +19,7 @@ export interface SourceReaderOptions {
 interface Kept {
   rule: SourceRule;
   reading: Promise<string>;
-  /** Infinite while it is read. */
+  /** Infinite while it is being read. */
   untilMs: number;
 }
 
@@ -31,44 +31,55 @@ export class SourceReader {
     this.#options = options;
   }
 
-  /** One line, without its end. @throws {SshError} `credential_unusable` */
+  /**
+   * Returns one line, without its line end.
+   *
+   * @throws {SshError} `credential_unusable`
+   */
   password(name: string): Promise<string> {
     return this.#told(name, async (rule) => {
       const text = (await this.#read(name, rule)).replace(/\r?\n$/, '');
       if (/[\r\n]/.test(text)) {
-        throw new SourceProblem('holds several lines', 'Let it hold the password alone, on one line.');
+        throw new SourceProblem('holds several lines', 'Make it hold only the password, on one line.');
       }
       if (text.length > maxPasswordLength) {
         const what = `holds a password of more than ${maxPasswordLength} characters`;
-        throw new SourceProblem(what, 'Let it hold the password alone.');
+        throw new SourceProblem(what, 'Make it hold only the password.');
       }
       return text;
     });
   }
 
-  /** The text of a key file, which the passphrase opens where it has one. @throws {SshError} `credential_unusable` */
+  /**
+   * Returns the text of a key file, checked to open with the passphrase if it has one.
+   *
+   * @throws {SshError} `credential_unusable`
+   */
   privateKey(name: string, passphrase?: string): Promise<string> {
     return this.#told(name, async (rule) => {
       const text = await this.#read(name, rule);
-      // OpenSSH's format wants the last line to be ended, which variables and programs tend to leave out.
+      // OpenSSH's format requires the last line to be ended, and variables and programs often leave that out.
       const key = text.endsWith('\n') ? text : `${text}\n`;
       try {
         parsePrivateKey(key, passphrase);
       } catch (error) {
         if (!(error instanceof UnreadableKey)) throw error;
         throw new SourceProblem(
-          `holds no private key that can be read: ${error.why}`,
-          `Let it hold ${error.wanted}.`,
+          `holds no readable private key: ${error.why}`,
+          `Make it hold ${error.wanted}.`,
         );
       }
       return key;
     });
   }
 
-  /** What is kept of it was refused where it opens something: it may have been replaced, and asked too often it locks the user out. */
+  /**
+   * Forgets the cached output because a host refused it: it may have been replaced, and retrying it too often locks the
+   * user out.
+   */
   refused(name: string): void {
     const kept = this.#kept.get(name);
-    // One that is being read now is newer than what was refused.
+    // What is being read now is newer than what was refused.
     if (kept !== undefined && kept.untilMs !== Number.POSITIVE_INFINITY) this.#kept.delete(name);
   }
 
@@ -78,7 +89,7 @@ export class SourceReader {
       return await read(rule);
     } catch (error) {
       if (!(error instanceof SourceProblem)) throw error;
-      // Who corrects what is printed is not to wait until it is printed anew.
+      // After somebody corrects what is printed, the next step should not have to wait for the cache to expire.
       this.refused(name);
       throw new SshError({
         reason: 'credential_unusable',

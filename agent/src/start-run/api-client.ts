@@ -1,5 +1,5 @@
-// The server's API as a program on somebody's machine calls it: with an API token, over a verified connection, again where
-// no answer came.
+// Calls the server's API from a program on somebody's machine: with an API token, over a verified connection, and again
+// if no reply came.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Static, TSchema } from 'typebox';
@@ -19,18 +19,21 @@ export interface ApiAccess {
 }
 
 export interface ApiClientOptions {
-  /** What to look at where the server has nothing of that name or id. */
+  /** What to check if the server has nothing of that name or id. */
   notFoundFix?: string;
   pause?: (ms: number) => Promise<unknown>;
 }
 
-/** Rosters name each agent of a segment, and a run may go to many segments. */
+/** Rosters name every agent of a segment, and a run may go to many segments. */
 const maxReplyBytes = 64 * 1024 * 1024;
-/** Asked again so often where the answer is lost, by the same key: a start makes no second run by that. */
+/**
+ * How often a request is tried if the reply is lost. All tries have the same idempotency key, so a start creates no
+ * second run.
+ */
 const tries = 5;
 const maxPauseS = 30;
 
-/** What most need of it. */
+/** The part that most callers need. */
 export type Api = Pick<ApiClient, 'get' | 'post'>;
 
 export class ApiClient {
@@ -44,7 +47,7 @@ export class ApiClient {
     this.#options = options;
   }
 
-  /** @throws {AgentError} where the server is not the one that is named. */
+  /** @throws {AgentError} if the server is not the one that is named. */
   static async connect(
     { token, proxy, caPin, caFile, ...access }: ApiAccess,
     options: ApiClientOptions = {},
@@ -54,12 +57,20 @@ export class ApiClient {
     return new ApiClient({ server: server.origin, ca, proxy }, token, options);
   }
 
-  /** What the API answers at a path, held to its schema. @throws {AgentError} */
+  /**
+   * Returns what the API answers at a path, checked against its schema.
+   *
+   * @throws {AgentError}
+   */
   async get<T extends TSchema>(path: string, schema: T): Promise<Static<T>> {
     return this.#as(schema, await this.#ask(path, undefined));
   }
 
-  /** Again where no answer came, or where the server asks for patience. @throws {AgentError} */
+  /**
+   * Posts again if no reply came, or if the server asks to wait.
+   *
+   * @throws {AgentError}
+   */
   async post<T extends TSchema>(path: string, body: unknown, schema: T): Promise<Static<T>> {
     return this.#as(schema, await this.#ask(path, body));
   }
@@ -100,7 +111,7 @@ export class ApiClient {
     );
   }
 
-  /** For an answer that is none of this API's. */
+  /** The error for a reply that is not one of this API's. */
   strange(status?: number): AgentError {
     return new AgentError(
       `${this.#access.server} answered in a way that this program does not understand${status === undefined ? '' : ` (HTTP ${status})`}.`,
@@ -112,6 +123,6 @@ export class ApiClient {
 const fixes: Record<number, string> = {
   401: 'Make a new API token in the console, or check whether this one has expired.',
   403: 'Ask an administrator for the permission that the message names.',
-  404: 'Look at the name or id that was given, and whether who the token belongs to may see it.',
+  404: 'Check the name or id that was given, and whether the owner of the token may see it.',
   429: 'Wait a minute and run the command again.',
 };

@@ -1,5 +1,5 @@
-// The roots of segments that whoever starts runs has seen and compared: what a file keeps, so that no server can name
-// another one later, or an older roster of the same.
+// The roots of segments that the person who starts runs has seen and compared. They are kept in a file, so that no
+// server can name another root later, or show an older roster of the same.
 import { type SealingKey, SealingKeySchema } from '@opsconductor/protocol';
 import {
   decodeBase64,
@@ -23,7 +23,7 @@ const KnownRootSchema = Type.Object(
     rootFingerprint: Type.String(),
     /** Number of the newest roster that was seen. */
     rosterNumber: Type.Integer({ minimum: 0 }),
-    /** The newest one that was signed on this machine. */
+    /** The newest roster that was signed on this machine. */
     signed: Type.Optional(Type.Object({ payload: Type.String(), signature: Type.String() })),
   },
   { additionalProperties: false },
@@ -47,7 +47,7 @@ export class KnownRoots {
   readonly #path: string | undefined;
   readonly #learns: boolean;
   readonly #known: KnownRoot[];
-  /** What the file has. */
+  /** The content of the file. */
   #kept: string;
 
   private constructor(path: string | undefined, learns: boolean, known: KnownRoot[]) {
@@ -58,7 +58,7 @@ export class KnownRoots {
   }
 
   /**
-   * @param path undefined where no file was named: then the root that the server names is believed.
+   * @param path undefined if no file was named: then the root that the server names is believed.
    * @param learns whether segments that are not in the file are added to it.
    * @throws {AgentError}
    */
@@ -74,13 +74,13 @@ export class KnownRoots {
     const content = parseJson(bytes.toString('utf8'));
     if (Check(KnownRootsSchema, content)) return new KnownRoots(path, learns, content.segments);
     throw new AgentError(
-      `${path} is no file of roots.`,
+      `${path} is not a file of roots.`,
       'Name another file with --roots; with --learn-roots a new one is written.',
     );
   }
 
   /**
-   * The key of a segment, as the roster names it that its root signed.
+   * Returns the key of a segment that is named in the roster signed by its root.
    *
    * @throws {AgentError} for a root that is not the known one, or whose roster is older than one that was seen.
    */
@@ -104,23 +104,23 @@ export class KnownRoots {
       if (!(error instanceof SealingError)) throw error;
       throw new AgentError(
         `Nothing was sealed to segment ${segmentName}: ${error.message}.`,
-        'Do not go on: the server, or what stands between, is not what it says. Ask who runs it.',
+        'Stop: the server, or something between you and it, is not what it claims to be. Ask whoever runs it.',
         { cause: error },
       );
     }
   }
 
   /**
-   * What the file has of a segment.
+   * Returns what the file has about a segment.
    *
-   * @throws {AgentError} where it has none of that name, or several.
+   * @throws {AgentError} if it has none of that name, or several.
    */
   named(segmentName: string): KnownRoot {
     const [first, second] = this.#known.filter((one) => one.segmentName === segmentName);
     if (first === undefined) {
       throw new AgentError(
         `Segment ${segmentName} is not in ${this.#path}.`,
-        'Name the file that knows its root with --roots. Who holds that root has one since "segment init".',
+        'Name the file that knows its root with --roots. The owner of that root has had one since "segment init".',
       );
     }
     if (second === undefined) return first;
@@ -134,7 +134,7 @@ export class KnownRoots {
     return this.#known.some((one) => one.installationId === installationId && one.segmentId === segmentId);
   }
 
-  /** Adds what is known of a segment, or puts it in the place of what was. */
+  /** Adds what is known of a segment, or replaces what was known before. */
   put(known: KnownRoot): void {
     const { installationId, segmentId } = known;
     const at = this.#known.findIndex(
@@ -143,7 +143,11 @@ export class KnownRoots {
     this.#known.splice(at === -1 ? this.#known.length : at, at === -1 ? 0 : 1, known);
   }
 
-  /** Keeps what was learned and seen, where that is something new. @throws {AgentError} */
+  /**
+   * Saves what was learned and seen, if any of it is new.
+   *
+   * @throws {AgentError}
+   */
   async save(): Promise<void> {
     const text = this.#text();
     if (this.#path === undefined || text === this.#kept) return;
@@ -151,7 +155,7 @@ export class KnownRoots {
       const why = cause instanceof Error ? cause.message : String(cause);
       throw new AgentError(
         `The file of roots can't be written: ${why}.`,
-        'Let who runs the command write to the directory of --roots: the number of each newer roster is kept there.',
+        'Let the user who runs the command write to the directory of --roots: the number of each newer roster is kept there.',
         { cause },
       );
     });
@@ -170,7 +174,7 @@ export class KnownRoots {
     if (before !== undefined && before.rootFingerprint !== found) {
       throw new AgentError(
         `The root of segment ${segmentName} is ${found}; ${this.#path} has ${before.rootFingerprint}.`,
-        'Do not go on before you know why: ask who runs the server. Where the change is meant, take the segment out of the file.',
+        'Stop until you know why: ask whoever runs the server. If the change is intended, remove the segment from the file.',
       );
     }
     if (before === undefined && !this.#learns) {

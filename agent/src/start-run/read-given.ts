@@ -1,5 +1,5 @@
-// What a start is given: files, standard input or the environment. What is on a command line, every user of the machine
-// can read.
+// Reads what a start is given from files, standard input or the environment, because every user of the machine can read
+// command lines.
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { AgentError } from '../agent-error.ts';
@@ -8,7 +8,11 @@ import { parseJson } from '../identity/identity.ts';
 
 type Given = Record<string, unknown>;
 
-/** Text of a file; `-` is standard input. @throws {AgentError} */
+/**
+ * Returns the text of a file; `-` is standard input.
+ *
+ * @throws {AgentError}
+ */
 export async function readSource(source: string, option: string): Promise<string> {
   if (source === '-') return text(process.stdin);
   return readFile(source, 'utf8').catch((cause: unknown) => {
@@ -27,36 +31,46 @@ export async function readApiToken(
   if (source?.startsWith('oct_')) {
     throw new AgentError(
       'The API token must not be on the command line, where every user of this machine can read it.',
-      `Revoke it, and give a new one by --token-file <path>, --token-file - (standard input) or ${apiTokenVariable}.`,
+      `Revoke it, and give a new one with --token-file <path>, --token-file - (standard input) or ${apiTokenVariable}.`,
     );
   }
   const given = source === undefined ? (fromEnvironment ?? '') : await readSource(source, '--token-file');
   const token = given.trim();
   if (/^[\x21-\x7e]+$/.test(token)) return token;
   throw new AgentError(
-    token === '' ? 'No API token was given.' : 'What was given is no API token: it has white space in it.',
-    `Make one in the console under API tokens; it begins with oct_. Give it by --token-file <path> or ${apiTokenVariable}.`,
+    token === ''
+      ? 'No API token was given.'
+      : 'What was given is not an API token: it has white space in it.',
+    `Make one in the console under API tokens; it begins with oct_. Give it with --token-file <path> or ${apiTokenVariable}.`,
   );
 }
 
-/** The body of the start as the API takes it. @throws {AgentError} */
+/**
+ * Reads the body of the start, as the API accepts it.
+ *
+ * @throws {AgentError}
+ */
 export async function readRequest(source: string): Promise<Given> {
   const request = parseJson(await readSource(source, '--request'));
   if (isObject(request)) return request;
   throw new AgentError(
-    'What --request names is no JSON object.',
+    'What --request names is not a JSON object.',
     'Write what POST jobs/:id/run takes: {"targetIds": [12], "parameters": {"version": "2.4.1"}}.',
   );
 }
 
-/** Secret values by the names of their parameters. Nothing of them is in an error. @throws {AgentError} */
+/**
+ * Reads secret values by the names of their parameters. Errors contain nothing of them.
+ *
+ * @throws {AgentError}
+ */
 export async function readSecrets(source: string): Promise<Record<string, string>> {
   const secrets = parseJson(await readSource(source, '--secrets'));
   const example = 'Write the secrets by name: {"token": "…"}. Secret parameters are texts.';
-  if (!isObject(secrets)) throw new AgentError('What --secrets names is no JSON object.', example);
+  if (!isObject(secrets)) throw new AgentError('What --secrets names is not a JSON object.', example);
   for (const [name, value] of Object.entries(secrets)) {
     if (typeof value !== 'string')
-      throw new AgentError(`${name} in the file of --secrets is no text.`, example);
+      throw new AgentError(`${name} in the file of --secrets is not a text.`, example);
     if (/\0|\p{Surrogate}/u.test(value)) {
       throw new AgentError(
         `${name} in the file of --secrets has a NUL character or half a surrogate pair in it.`,

@@ -67,7 +67,7 @@ interface Asked {
   headers: IncomingMessage['headers'];
   text: string;
 }
-/** In place of an answer to a start. */
+/** Sent instead of the reply to a start. */
 type Instead = 'hang up' | { status: number; body: unknown };
 
 async function setup() {
@@ -126,7 +126,7 @@ async function setup() {
   };
 }
 
-/** As the agents of a segment open it. */
+/** Opened as the agents of a segment do. */
 async function opened(sealed: SecretParameters, name: string, segment: Segment): Promise<string> {
   const one = sealed.values[name]?.find(({ segmentId }) => segmentId === segment.id);
   if (one === undefined) throw new Error(`not sealed to ${segment.id}`);
@@ -138,7 +138,7 @@ async function opened(sealed: SecretParameters, name: string, segment: Segment):
   });
 }
 
-test('secrets reach the server sealed to each segment, beside all else of the request', async () => {
+test('secrets reach the server sealed to each segment, with the rest of the request', async () => {
   await using t = await setup();
   const secret = `s3cr3t-${randomUUID()}`;
   expect(await t.start({ secrets: { token: secret, other: '' } })).toEqual({ id: 41, status: 'queued' });
@@ -166,7 +166,7 @@ test('without secrets no keys are asked for', async () => {
   expect(t.asked.map(({ path }) => path)).toEqual(['/api/v1/jobs/12/run']);
 });
 
-test('a start whose answer is lost is asked for again by the same key, with the same seals', async () => {
+test('a start whose reply is lost is requested again with the same key and the same seals', async () => {
   await using t = await setup();
   t.instead.push('hang up', { status: 503, body: {} });
   expect(await t.start({ secrets: { token: 'x' } })).toMatchObject({ id: 41 });
@@ -177,7 +177,7 @@ test('a start whose answer is lost is asked for again by the same key, with the 
   expect(t.pauses).toEqual([1_000, 7_000]);
 });
 
-test('what the server refuses is told with each place', async () => {
+test('the error lists each place that the server refuses', async () => {
   await using t = await setup();
   const details = [
     { path: 'parameters.version', message: 'Is missing.', allowed: 'text' },
@@ -189,18 +189,18 @@ test('what the server refuses is told with each place', async () => {
   );
 });
 
-test('a secret that is also among the parameters is sent nowhere', async () => {
+test('a secret that is also among the parameters is not sent', async () => {
   await using t = await setup();
   await expect(t.start({ secrets: { version: 'x' } })).rejects.toThrow(
     /version is in the file of --secrets and/,
   );
   await expect(t.start({ secrets: { token: 'x' }, request: { secretParameters: {} } })).rejects.toThrow(
-    /secretParameters already/,
+    /already has secretParameters/,
   );
   expect(t.asked).toEqual([]);
 });
 
-test('with a file of roots nothing is sealed to a root that is not in it, nor by an older roster', async () => {
+test('with a file of roots nothing is sealed to a root that is not in it, nor to a key of an older roster', async () => {
   await using t = await setup();
   const [first] = t.segments as [Segment, Segment];
   const given = { secrets: { token: 'x' }, roots: t.file('roots.json') };
@@ -213,7 +213,7 @@ test('with a file of roots nothing is sealed to a root that is not in it, nor by
     { installationId, segmentId: 1, segmentName: 'dmz-1', rosterNumber: 3 },
     { segmentId: 2 },
   ]);
-  // Who may not write it can use it all the same, while there is nothing new.
+  // A user who may not write the file can use it all the same, while there is nothing new.
   const { ino } = await stat(given.roots);
   await t.start({ ...given, learnRoots: true });
   expect((await stat(given.roots)).ino).toBe(ino);
@@ -231,15 +231,15 @@ test('with a file of roots nothing is sealed to a root that is not in it, nor by
     /The root of segment dmz-1 is SHA256:/,
   );
   await writeFile(given.roots, '{}');
-  await expect(t.start(given)).rejects.toThrow(/is no file of roots/);
+  await expect(t.start(given)).rejects.toThrow(/is not a file of roots/);
   await expect(t.start({ learnRoots: true })).rejects.toThrow(/--learn-roots has no file/);
   expect(t.started()).toHaveLength(before);
 });
 
-test('a key that the roster does not name is not sealed to', async () => {
+test('nothing is sealed to a key that the roster does not name', async () => {
   await using t = await setup();
   const [, second] = t.segments as [Segment, Segment];
-  // Signed by another root than the one that is shown.
+  // Signed by a root other than the one that is shown.
   const key = await keyOf(second);
   const other = await generateSigningKeyPair();
   second.root = { publicKey: other.publicKey, privateKey: second.root.privateKey };
@@ -248,13 +248,13 @@ test('a key that the roster does not name is not sealed to', async () => {
   expect(t.started()).toEqual([]);
 });
 
-test('files of secrets and tokens say what is wrong with them, without a word of what is in them', async () => {
+test('errors about files of secrets and tokens say what is wrong, without anything of their content', async () => {
   const { path, remove } = await temporaryDirectory();
   const file = join(path, 'given');
   for (const [content, message] of [
-    ['["hidden"]', /no JSON object/],
-    ['hidden', /no JSON object/],
-    ['{"token": 7}', /token in the file of --secrets is no text/],
+    ['["hidden"]', /not a JSON object/],
+    ['hidden', /not a JSON object/],
+    ['{"token": 7}', /token in the file of --secrets is not a text/],
     ['{"token": "hidden\\u0000"}', /token in the file of --secrets has a NUL/],
   ] as const) {
     await writeFile(file, content);

@@ -1,5 +1,5 @@
-// `opsconductor-agent start-run`: starts a run by the API as a script does, and seals its secret parameters on this machine
-// first, so that neither the server nor whoever stands in between sees them.
+// `opsconductor-agent start-run`: starts a run through the API as a script does. It first seals the secret parameters
+// on this machine, so that neither the server nor anyone in between sees them.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
@@ -15,18 +15,22 @@ import { KnownRoots } from './known-roots.ts';
 
 export interface StartRun extends ApiAccess {
   jobId: number;
-  /** The body of the start; not looked at here but for what says where the run goes. */
+  /** The body of the start. Only the part that says where the run goes is looked at here. */
   request: Record<string, unknown>;
-  /** By name. They leave this process sealed or not at all. */
+  /** Secrets by name. They leave this process sealed or not at all. */
   secrets: Readonly<Record<string, string>>;
-  /** File of the roots that are known. */
+  /** File of the known roots. */
   roots?: string | undefined;
   learnRoots: boolean;
 }
 
-const notFoundFix = 'Look at the id of the job, and whether who the token belongs to may see and run it.';
+const notFoundFix = 'Check the id of the job, and whether the owner of the token may see and run it.';
 
-/** Answers what the server says of the run. @throws {AgentError} for everything that a person can mend. */
+/**
+ * Returns what the server says about the run.
+ *
+ * @throws {AgentError} for everything that a person can fix.
+ */
 export async function startRun(
   options: StartRun,
   pause: (ms: number) => Promise<unknown> = delay,
@@ -34,7 +38,7 @@ export async function startRun(
   const { jobId, request, secrets } = options;
   refuseDoubled(request, secrets);
   if (options.learnRoots && options.roots === undefined) {
-    throw new AgentError('--learn-roots has no file to write to.', 'Name one by --roots.');
+    throw new AgentError('--learn-roots has no file to write to.', 'Name one with --roots.');
   }
   const api = await ApiClient.connect(options, { pause, notFoundFix });
   const secretParameters = await sealAll(api, options);
@@ -46,16 +50,16 @@ function refuseDoubled(request: Record<string, unknown>, secrets: Readonly<Recor
   const names = Object.keys(secrets);
   if (names.length > 0 && 'secretParameters' in request) {
     throw new AgentError(
-      'The request has secretParameters already, which are sealed.',
-      'Give all secrets by --secrets, or leave that out.',
+      'The request already has secretParameters, which are sealed.',
+      'Give all secrets with --secrets, or leave that out.',
     );
   }
   const parameters = Object(request.parameters) as object;
   const twice = names.find((name) => Object.hasOwn(parameters, name));
   if (twice === undefined) return;
   throw new AgentError(
-    `${twice} is in the file of --secrets and in the parameters of the request, where it would be sent as it is.`,
-    'Take it out of the parameters.',
+    `${twice} is in the file of --secrets and also in the parameters of the request, where it would be sent unsealed.`,
+    'Remove it from the parameters.',
   );
 }
 

@@ -1,4 +1,4 @@
-// An agent in a process of its own, to be killed: its one step type writes what its configuration says and then waits.
+// An agent in a process of its own, to be killed. Its one step type writes what its configuration says and then waits.
 import { argv } from 'node:process';
 import { pino } from 'pino';
 import { Type } from 'typebox';
@@ -12,7 +12,7 @@ const [, , dataDir = ''] = argv;
 async function execute(config: { lines: number }, context: StepContext): Promise<never> {
   await context.beforeStart();
   for (let line = 0; line < config.lines; line++) {
-    // Alternating streams end each chunk, so that there are many.
+    // Alternating streams end each chunk, so that there are many chunks.
     context.output.write(line % 2 === 0 ? 'stdout' : 'stderr', Buffer.from(`line ${line}\n`));
   }
   return new Promise(() => undefined);

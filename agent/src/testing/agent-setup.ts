@@ -1,4 +1,4 @@
-// An agent in this process with a server that does what the test says, and a step type that the test drives.
+// An agent in this process, with a server that does what the test says and a step type that the test drives.
 import type { Lease, LeaseRendering, StepOutcome } from '@opsconductor/protocol';
 import { pino } from 'pino';
 import { Type } from 'typebox';
@@ -41,14 +41,14 @@ export interface AgentSetup {
   server: FakeServer;
   directory: EnrolledDirectory;
   /**
-   * Starts an agent on the directory; a second one is that agent after a restart.
+   * Starts an agent on the directory; a second one is the same agent after a restart.
    *
-   * @param options `hasOwnSteps` where it runs steps of its own, and not those that the test drives.
+   * @param options with `hasOwnSteps` the agent runs its own step types instead of those that the test drives.
    */
   start(options?: Partial<AgentOptions> & { hasOwnSteps?: boolean }): Promise<RunningAgent>;
   /** The next step that reached the step type. */
   nextStep(): Promise<ControlledStep>;
-  /** Waits between connections, as asked for; each resolves at once. */
+  /** The waits between connections, as requested; each resolves at once. */
   waits: number[];
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -107,7 +107,7 @@ export function lease(step: number, more: Partial<Lease> = {}): Lease {
   };
 }
 
-/** What a step of it is rendered with. */
+/** What a step of the lease is rendered with. */
 export function rendering(more: Partial<LeaseRendering> = {}): LeaseRendering {
   return {
     values: {

@@ -1,4 +1,4 @@
-// A CA and a server certificate from it, made by openssl.
+// A CA and a server certificate from it, made with openssl.
 import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ export interface Certificates {
   chain: string;
 }
 
-/** @param name what the server certificate is for: `IP:127.0.0.1`, `DNS:other.example`. */
+/** @param name subject of the server certificate: `IP:127.0.0.1`, `DNS:other.example`. */
 export async function makeCertificates(folder: string, name: string, days = 10): Promise<Certificates> {
   const at = (file: string) => join(folder, file);
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];

@@ -35,11 +35,11 @@ export const installationId = 'installation-1';
 export interface WelcomeOptions {
   heartbeatIntervalMs?: number;
   leaseTtlMs?: number;
-  /** Signs the transcript in place of the server's key, which the agent has pinned. */
+  /** Signs the transcript instead of the server's key, which the agent has pinned. */
   transcriptKey?: KeyPair;
-  /** Signs the generation in place of the server's key. */
+  /** Signs the generation instead of the server's key. */
   generationKey?: KeyPair;
-  /** As a server of an earlier version, that knows nothing new. */
+  /** Behaves like a server of an earlier version that knows nothing new. */
   isOlder?: boolean;
 }
 
@@ -114,11 +114,11 @@ export class FakeConnection {
   readonly #socket: WebSocket;
   readonly #messages = new Mailbox<AgentMessage>();
   readonly #frames = new Mailbox<OutputFrame>();
-  /** Close code and reason, once the agent or a test closed it. */
+  /** Close code and reason, once the agent or a test has closed it. */
   readonly closed: Promise<{ code: number; reason: string }>;
-  /** Answers each heartbeat; a test turns it off to fall silent. */
+  /** Acknowledges each heartbeat; a test turns it off to fall silent. */
   acknowledgesHeartbeats = true;
-  /** Everything that came, in order: message types, and `chunk`. */
+  /** Everything that arrived, in order: message types, and `chunk`. */
   readonly order: string[] = [];
 
   constructor(server: FakeServer, socket: WebSocket, headers: Record<string, unknown>) {
@@ -131,7 +131,7 @@ export class FakeConnection {
     });
   }
 
-  /** The next message of this type; others stay for those who wait for them. */
+  /** Returns the next message of this type; others stay for whoever waits for them. */
   async next<T extends AgentMessage['type']>(type: T): Promise<Extract<AgentMessage, { type: T }>> {
     return (await this.#messages.take((message) => message.type === type)) as Extract<
       AgentMessage,
@@ -139,12 +139,12 @@ export class FakeConnection {
     >;
   }
 
-  /** The next output chunk. */
+  /** Returns the next output chunk. */
   nextFrame(): Promise<OutputFrame> {
     return this.#frames.take(() => true);
   }
 
-  /** Messages of this type that came and that nobody took. */
+  /** Returns how many messages of this type arrived that nobody took. */
   untaken(type: AgentMessage['type']): number {
     return this.#messages.waiting.filter((message) => message.type === type).length;
   }
@@ -166,7 +166,7 @@ export class FakeConnection {
     this.#socket.terminate();
   }
 
-  /** Stops reading from the agent, until `resumeReading`. */
+  /** Stops reading from the agent until `resumeReading`. */
   pauseReading(): void {
     this.#socket.pause();
   }
@@ -175,7 +175,7 @@ export class FakeConnection {
     this.#socket.resume();
   }
 
-  /** Challenge, a verified `authenticate`, welcome. */
+  /** Sends a challenge, verifies `authenticate`, and sends a welcome. */
   async welcome(options: WelcomeOptions = {}): Promise<AgentMessageOf<'authenticate'>> {
     const server = this.#server;
     const serverNonce = randomBytes(32);
@@ -225,7 +225,7 @@ export class FakeConnection {
     return authenticate;
   }
 
-  /** Checked in `welcome` when set. */
+  /** If set, `welcome` checks the agent's signature with it. */
   agentKey: Uint8Array | undefined;
 
   #receive(data: Buffer, isBinary: boolean): void {

@@ -1,4 +1,4 @@
-/** Things that come when they come, for those who wait for them. */
+/** Items that arrive at any time, for callers that wait for them. */
 export class Mailbox<T> {
   readonly waiting: T[] = [];
   readonly #takers: { accepts: (item: T) => boolean; resolve: (item: T) => void }[] = [];
@@ -10,7 +10,7 @@ export class Mailbox<T> {
     else taker.resolve(item);
   }
 
-  /** The first item that is accepted, now or later. */
+  /** Returns the first item that is accepted, now or later. */
   take(accepts: (item: T) => boolean): Promise<T> {
     const at = this.waiting.findIndex(accepts);
     const [item] = at === -1 ? [] : this.waiting.splice(at, 1);
