@@ -33,7 +33,7 @@ async function main(): Promise<number> {
     return undefined;
   });
   if (server === undefined) {
-    say('Stopped while it started; the next start goes on.');
+    say('Stopped during the start; the next start continues.');
     return 0;
   }
   const stopQuickstart = { run: async () => {} };

@@ -164,7 +164,7 @@ async function adoptOrStart(
       );
       return { postmaster: running, adopted: true };
     }
-    log(`The PostgreSQL that was left running is ${state}: replacing it by ${binaries.version}`);
+    log(`The PostgreSQL that was left running is ${state}: replacing it with ${binaries.version}`);
     await stopPostmaster(running, cluster, log);
   }
   const postmaster = await startOnFreePort(context, pickPort);

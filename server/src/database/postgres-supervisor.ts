@@ -71,7 +71,7 @@ export class PostgresSupervisor {
   async #supervise(): Promise<PostgresExit> {
     const { log, postgresLog } = this.#context;
     const trimming = setInterval(() => {
-      postgresLog.trim().catch((error) => log(`${postgresLog.path} could not be cut: ${error}`));
+      postgresLog.trim().catch((error) => log(`${postgresLog.path} could not be truncated: ${error}`));
     }, trimEveryMs);
     // One for all lives, because each would leave its listener behind.
     const stopped = aborted(this.#stopping.signal);

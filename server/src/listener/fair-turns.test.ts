@@ -285,8 +285,8 @@ describe('requests that give way to others', () => {
   });
 });
 
-describe('an asker that keeps asking for more than it may have at will', () => {
-  /** Ada has asked for 60 requests, and one of them is under way beyond what she may have at will. */
+describe('an asker that keeps exceeding its permitted rate', () => {
+  /** Ada has asked for 60 requests, and one of them is under way beyond her permitted rate. */
   async function greedy() {
     vi.useFakeTimers({ toFake: ['setTimeout'] });
     onTestFinished(() => void vi.useRealTimers());
@@ -331,7 +331,7 @@ describe('an asker that keeps asking for more than it may have at will', () => {
     }
   });
 
-  test('still gets the number per second it may have at will, however long each takes', async () => {
+  test('still gets its permitted rate, however long each request takes', async () => {
     const t = await greedy();
     const begun = t.begun.length;
     // Twenty more are remembered than she may have at once.
@@ -357,7 +357,7 @@ test('an asker that sends one request after the other never waits, however many 
   }
 });
 
-test('an asker beyond what it may have at will is not slowed down if nobody else asks', async () => {
+test('an asker beyond its permitted rate is not slowed down if nobody else asks', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout'] });
   onTestFinished(() => void vi.useRealTimers());
   const t = setup(6, 1_000, { atWill: { perS: 100, burst: 20 } });

@@ -21,7 +21,7 @@ const fewBeginsInATurn = 4;
  */
 const underWayMs = 12;
 /**
- * An asker beyond what it may have at will gets a fifth of the time, so that other requests seldom meet one of its own.
+ * An asker beyond its `atWill` rate gets a fifth of the time, so that other requests seldom meet one of its own.
  */
 const pausesPerWork = 4;
 /** How long a request holds back those that give way. */
@@ -72,7 +72,7 @@ interface Line {
   whose: string;
   waiting: WaitingRequests;
   underWay: number;
-  /** How many were begun recently, minus what it may have at will. */
+  /** How many were begun recently, minus what its `atWill` rate permits. */
   recent: number;
   recentAtMs: number;
   isPausing: boolean;

@@ -24,7 +24,7 @@ function canonicalName(name: string): string {
   const labels = ascii.split('.');
   if (ascii.length > 253 || !labels.every((label) => /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/.test(label))) {
     throw new TlsError(
-      `"${name}" is no host name for a certificate. Allowed are DNS names and IP addresses, without port or scheme.`,
+      `"${name}" is not a host name for a certificate. Allowed are DNS names and IP addresses, without port or scheme.`,
     );
   }
   return wildcard + ascii;

@@ -52,7 +52,7 @@ export async function findAgent(sql: Queryable, id: number): Promise<AgentRow | 
   return row;
 }
 
-/** Returns the agent with its segment's name, whoever asks. */
+/** Returns the agent with its segment's name, regardless of who asks. */
 export async function findAgentWithSegment(
   sql: Queryable,
   id: number,

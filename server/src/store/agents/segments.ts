@@ -59,7 +59,7 @@ export async function insertSegment(
             ${segment.rootKeySealed === null ? 'owner_held' : 'managed'}, ${segment.rootKey}, ${segment.rootKeySealed})`;
 }
 
-/** Returns a segment by id, whoever asks, or `undefined` if there is none. */
+/** Returns a segment by id, regardless of who asks, or `undefined` if there is none. */
 export async function findSegment(sql: Queryable, id: number): Promise<SegmentRow | undefined> {
   const [row] = await sql<SegmentRow[]>`select * from segments where id = ${id}`;
   return row;

@@ -28,7 +28,7 @@ test('a database that lacks a migration of this build has a problem, as after re
   for (const { name } of migrations) expect(problem).toContain(name);
   await database.sql`drop table schema_migrations`;
   expect(await databaseProblems(database.sql, migrations)).toEqual([
-    'The database has no schema of ours. Restart the server to make it, or restore a backup.',
+    'The database has no schema of this product. Restart the server to create it, or restore a backup.',
   ]);
 });
 

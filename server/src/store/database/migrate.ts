@@ -70,7 +70,7 @@ async function refuseNewerSchema(
     const ours = migrations.find(({ number }) => number === row.number);
     if (ours !== undefined && ours.name !== row.name) {
       throw new Error(
-        `The database has migration ${row.name}, this server has ${ours.name}: they are of different products.`,
+        `The database has migration ${row.name}, this server has ${ours.name}: they belong to different products.`,
       );
     }
   }

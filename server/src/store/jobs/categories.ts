@@ -29,7 +29,7 @@ export async function findCategory(
   return row;
 }
 
-/** Returns the category with that name, locked against deletion, whoever may see it. */
+/** Returns the category with that name, locked against deletion, regardless of the caller's reaches. */
 export async function holdCategory(tx: Tx, name: string): Promise<{ id: number; name: string } | undefined> {
   const [row] = await tx<{ id: number; name: string }[]>`
     select id, name from categories where name = ${name} for key share`;

@@ -43,7 +43,7 @@ export async function selectJobsToExport(
      order by j.name, j.id limit ${limit + 1}`);
 }
 
-/** Returns the jobs that have these names, whoever may see them. */
+/** Returns the jobs that have these names, regardless of the caller's reaches. */
 export async function findJobsNamed(sql: Queryable, names: readonly string[]): Promise<BundledJobRow[]> {
   return sql<BundledJobRow[]>`
     select ${bundledColumns(sql)}, t.name as made_from

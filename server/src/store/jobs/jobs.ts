@@ -73,7 +73,7 @@ export async function findJob(
   return row;
 }
 
-/** Returns the id of the job with this name, whoever may see it. */
+/** Returns the id of the job with this name, regardless of the caller's reaches. */
 export async function findJobNamed(sql: Queryable, name: string): Promise<number | undefined> {
   const [row] = await sql<{ id: number }[]>`select id from jobs where name = ${name} and deleted_at is null`;
   return row?.id;

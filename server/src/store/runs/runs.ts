@@ -95,7 +95,7 @@ function runColumns(db: Queryable, more = db``) {
   left join users c on c.id = r.cancel_requested_by`;
 }
 
-/** Returns a run as a whole, whoever asks. For what a caller may see of it, use runs/view/seen-run.ts. */
+/** Returns a run as a whole, regardless of who asks. For what a caller may see of it, use runs/view/seen-run.ts. */
 export async function findRun(db: Queryable, id: number): Promise<RunRecord | undefined> {
   const reruns = db`, array(select again.id from job_runs again where again.rerun_of = r.id
     order by again.id desc limit ${maxReruns}) as reruns`;
