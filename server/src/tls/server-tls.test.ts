@@ -179,6 +179,6 @@ test.each([
   `${'a'.repeat(64)}.example`,
 ])('the host name "%s" is refused', async (name) => {
   const t = await setup();
-  await expect(t.load([name])).rejects.toThrow(/is no host name/);
+  await expect(t.load([name])).rejects.toThrow(/is not a host name/);
   expect(await readdir(t.directory)).toEqual([]);
 });

@@ -1,4 +1,4 @@
-// Agents' sessions: one per agent, renewed by its heartbeat. An agent's leases last as long as its session does.
+// Agents' sessions: one per agent, renewed by its heartbeat. A lease belongs to a session of its agent.
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
 import { unheardOf } from '../queue/clean-ups.ts';
 import { isAwaitedNoMore } from '../queue/step-attempts.ts';

@@ -61,7 +61,7 @@ const lifetimeHours = 24;
 /** A server that is working on an import reports this every few seconds; after this long it counts as stopped. */
 const silentAfterS = 60;
 
-/** Inserts an import and deletes expired ones, and those beyond the newest ones of its creator. */
+/** Inserts an import. Deletes those that expired a week ago, and those beyond the newest ones of its creator. */
 export async function insertImport(
   tx: Tx,
   {

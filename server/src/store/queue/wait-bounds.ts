@@ -5,7 +5,7 @@ import type { Queryable, Sql } from '../database/connection.ts';
 
 /**
  * Reason of a step that waited too long. Until something moves again in that segment, no further step waits for its
- * agents.
+ * agents, except for clean-up steps.
  */
 const givenUp = 'start_within_expired';
 

@@ -71,7 +71,8 @@ export async function usableCredentialNames(
 }
 
 /**
- * Locks a credential, regardless of who asks, so that no target starts to use it meanwhile. Returns `undefined` if there is none.
+ * Locks a credential, regardless of who asks, so that no target starts to use it meanwhile. Returns `undefined` if
+ * there is none.
  */
 export async function lockCredential(tx: Tx, id: string): Promise<CredentialRow | undefined> {
   const locked = await tx`select 1 from credentials where id = ${id} for update`;

@@ -55,8 +55,8 @@ export async function insertScan(
 }
 
 /**
- * Ends what is left of a scan. Returns how many targets that were in each of its segments, or `undefined` if the scan
- * was over.
+ * Ends what is left of a scan. Returns how many targets this cancelled in each of its segments, or `undefined` if the
+ * scan was over.
  */
 export async function cancelScan(
   tx: Tx,
