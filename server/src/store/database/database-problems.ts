@@ -27,7 +27,9 @@ export async function databaseProblems(sql: Sql, migrations: readonly Migration[
     ];
   } catch (error) {
     if (sqlState(error) === undefinedTable) {
-      return ['The database has no schema of this product. Restart the server to create it, or restore a backup.'];
+      return [
+        'The database has no schema of this product. Restart the server to create it, or restore a backup.',
+      ];
     }
     return [`The database does not answer: ${error instanceof Error ? error.message : String(error)}`];
   }
