@@ -108,6 +108,11 @@ export function isStepEnded(status: StepStatus): boolean {
   return endedSteps.has(status);
 }
 
+/** Whether an ended step counts among a run's `failedSteps`, also one whose time was over before it ran. */
+export function isStepFailed(status: StepStatus): boolean {
+  return status === 'failed' || status === 'timed_out';
+}
+
 /** Whether a run or target run has its outcome. */
 export function isRunEnded(status: RunStatus): boolean {
   return endedRuns.has(status);

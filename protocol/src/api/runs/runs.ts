@@ -33,7 +33,9 @@ export const RunSchema = Type.Object({
   ...targetCounts,
   totalSteps: Type.Integer(),
   completedSteps: Type.Integer({ description: 'Steps that ended, however they ended' }),
-  failedSteps: Type.Integer({ description: 'Steps that ended failed or timed out' }),
+  failedSteps: Type.Integer({
+    description: 'Steps that ended failed or timed out, including those that timed out before they ran',
+  }),
   lateResults: Type.Optional(
     Type.Integer({
       description:

@@ -65,7 +65,7 @@ test('a cancelled run whose clean-up step no agent takes ends cancelled after st
     },
     { status: 'cancelled' },
   ]);
-  expect(await t.run(runId)).toMatchObject({ status: 'cancelled', completedSteps: 3, failedSteps: 0 });
+  expect(await t.run(runId)).toMatchObject({ status: 'cancelled', completedSteps: 3, failedSteps: 1 });
   expect(await t.sql`select from lock_slots`).toEqual([]);
 });
 
@@ -81,7 +81,7 @@ test('a later step that no agent takes ends timed out, and its clean-up steps ge
   await hoursPass(1);
   await endWaits();
   expect(await statusesOf(runId)).toEqual(['succeeded', 'timed_out', 'timed_out']);
-  expect(await t.run(runId)).toMatchObject({ status: 'timed_out', completedSteps: 3 });
+  expect(await t.run(runId)).toMatchObject({ status: 'timed_out', completedSteps: 3, failedSteps: 2 });
   expect((await t.run(runId)).errorMessage).toMatch(/^host-1, step 2: No agent in segment/);
 });
 

@@ -2,6 +2,7 @@
 import {
   isRunEnded,
   isStepEnded,
+  isStepFailed,
   type RunChange,
   type RunStatus,
   type StepStatus,
@@ -32,7 +33,6 @@ interface StepNow {
   agentId: number | null;
   waits: 'lock' | 'for nothing' | null;
   hasDeadline: boolean;
-  wasRun: boolean;
 }
 
 /** What a reader who follows a run's events knows by now. */
@@ -179,7 +179,7 @@ async function readRuns(sql: Sql): Promise<[Run[], TargetRun[], StepNow[]]> {
       from job_runs order by id`,
     sql<TargetRun[]>`select id, job_run_id, status, is_open from job_run_targets order by id`,
     sql<StepNow[]>`
-      select id, job_run_id, target_run_id, step_number, status, epoch, agent_id, started_at is not null as was_run,
+      select id, job_run_id, target_run_id, step_number, status, epoch, agent_id,
         case when not_before = 'infinity' then case when waits_lock is null then 'for nothing' else 'lock' end end
           as waits,
         case status when 'running' then deadline_at is not null when 'held' then held_until is not null
@@ -202,9 +202,7 @@ function wrongCounters(run: Run, targets: readonly TargetRun[], steps: readonly 
     targetsUnknown: count('unknown'),
     totalSteps: steps.length,
     completedSteps: steps.filter(({ status }) => isStepEnded(status)).length,
-    failedSteps: steps.filter(
-      ({ status, wasRun }) => status === 'failed' || (status === 'timed_out' && wasRun),
-    ).length,
+    failedSteps: steps.filter(({ status }) => isStepFailed(status)).length,
   };
   return Object.entries(rows)
     .filter(([name, counted]) => run.counted[name] !== counted)

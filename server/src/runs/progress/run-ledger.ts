@@ -3,9 +3,11 @@
 import {
   aggregateRun,
   isRunEnded,
+  isStepFailed,
   type RunChange,
   type RunStatus,
   type Step,
+  type StepStatus,
   targetRunStatus,
 } from '@opsconductor/protocol';
 import type { Tx } from '../../store/database/connection.ts';
@@ -102,10 +104,11 @@ export class RunLedger {
     entry.steps.push(change);
   }
 
-  countStepEnds(runId: number, ends: { completed: number; failed: number }): void {
+  /** Counts steps that ended with this status; a negative number counts steps that are open again. */
+  countStepEnds(runId: number, status: StepStatus, steps = 1): void {
     const { row } = this.#entry(runId);
-    row.completedSteps += ends.completed;
-    row.failedSteps += ends.failed;
+    row.completedSteps += steps;
+    if (isStepFailed(status)) row.failedSteps += steps;
   }
 
   /** Records that a step of the run was leased, which starts the run if it was queued. */
@@ -295,7 +298,7 @@ export class RunLedger {
       { status, reason, message },
       { stepsEach: maxChangesOfEvent, afterSeq: row.eventSeq + noted.length, at: this.now, change: run },
     );
-    this.countStepEnds(runId, { completed: closed.steps, failed: 0 });
+    this.countStepEnds(runId, status, closed.steps);
     for (const id of closed.ids) this.noteStep(runId, { id, status, ...(reason === null ? {} : { reason }) });
     if (closed.events === 0) return;
     await insertRunEvents(this.#tx, numbered(row, noted, this.now));

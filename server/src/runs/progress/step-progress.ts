@@ -142,7 +142,7 @@ export class StepProgress {
       errorMessage: message,
       advice,
     });
-    this.#ledger.countStepEnds(step.jobRunId, { completed: 1, failed: 0 });
+    this.#ledger.countStepEnds(step.jobRunId, 'timed_out');
     if (!step.isCleanUp) {
       this.#follow(step, 'timed_out', message === null ? {} : { message });
       return;
@@ -219,8 +219,7 @@ export class StepProgress {
     outcome: Pick<StepOutcome, 'message' | 'exitCode' | 'reason'>,
     nextFor?: AttemptResult['nextFor'],
   ): void {
-    const failed = status === 'failed' || status === 'timed_out';
-    this.#ledger.countStepEnds(step.jobRunId, { completed: 1, failed: failed ? 1 : 0 });
+    this.#ledger.countStepEnds(step.jobRunId, status);
     this.#follow(step, status, outcome, nextFor);
   }
 
@@ -305,7 +304,7 @@ export class StepProgress {
     const target = this.targetRun(step);
     this.#ledger.reopenTargetRun(target, error);
     this.#ledger.setFirstFailure(target, step.isCleanUp ? target.firstFailure : null);
-    this.#ledger.countStepEnds(step.jobRunId, { completed: -1, failed: 0 });
+    this.#ledger.countStepEnds(step.jobRunId, 'unknown', -1);
     for (const other of this.#unrun.get(step.targetRunId) ?? []) {
       if (other.stepNumber <= step.stepNumber) continue;
       if (other.status !== 'skipped' || other.reason !== 'predecessor') continue;

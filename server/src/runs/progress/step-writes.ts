@@ -153,7 +153,7 @@ export class StepWrites {
 
   close(step: WaitingStep, status: Closed, reason: string | null): void {
     this.#closed.push({ id: step.id, status, reason });
-    this.#ledger.countStepEnds(step.jobRunId, { completed: 1, failed: 0 });
+    this.#ledger.countStepEnds(step.jobRunId, status);
     this.#ledger.noteStep(step.jobRunId, { id: step.id, status });
   }
 
@@ -165,7 +165,7 @@ export class StepWrites {
   /** Makes a skipped step wait again. */
   revive({ id, jobRunId }: WaitingStep): void {
     this.#revived.push(id);
-    this.#ledger.countStepEnds(jobRunId, { completed: -1, failed: 0 });
+    this.#ledger.countStepEnds(jobRunId, 'skipped', -1);
     this.#ledger.noteStep(jobRunId, { id, status: 'pending', completedAt: null, reason: null });
   }
 
@@ -208,7 +208,7 @@ export class StepWrites {
   async closeSuccessors(): Promise<void> {
     const closing = [...this.#closeAll].map(async ([status, targetRunIds]) => {
       for (const closed of await closeWaitingSteps(this.#tx, targetRunIds, status)) {
-        this.#ledger.countStepEnds(closed.jobRunId, { completed: 1, failed: 0 });
+        this.#ledger.countStepEnds(closed.jobRunId, status);
         this.#ledger.noteStep(closed.jobRunId, { id: closed.id, status });
       }
     });

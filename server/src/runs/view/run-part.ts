@@ -5,6 +5,7 @@ import {
   aggregateRun,
   isRunEnded,
   isStepEnded,
+  isStepFailed,
   type OutputState,
   type Run,
   type RunChange,
@@ -207,7 +208,7 @@ export class RunPart {
 
   #countStep(status: StepStatus, by: 1 | -1): void {
     if (isStepEnded(status)) this.#completedSteps += by;
-    if (status === 'failed' || status === 'timed_out') this.#failedSteps += by;
+    if (isStepFailed(status)) this.#failedSteps += by;
   }
 
   #view(): NonNullable<RunChange['run']> {
