@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// A job definition whole: its schema, each step's configuration by its type's own, and what no schema can say. Server and
-// console use the same one; everything that is wrong is told at once.
+// Checks a whole job definition: its schema, each step's configuration by its type's schema, and the rules that a
+// schema can't express. Server and console use the same check, and it reports everything at once.
 import type { TSchema } from 'typebox';
 import type { ErrorDetail } from '../api/common.ts';
 import { JobDefinitionSchema } from '../api/jobs/jobs.ts';
@@ -19,13 +19,13 @@ import { secretProblems, stepProblems } from './step-problems.ts';
 export const maxDefinitionProblems = 50;
 
 export interface CheckDefinitionOptions {
-  /** Holds a value against a schema; one that fills defaults fills them in the definition. */
+  /** Checks a value against a schema. If it fills in defaults, it fills them in within the definition. */
   checkSchema?: (schema: TSchema, value: unknown, options: { root?: string; max?: number }) => ErrorDetail[];
 }
 
 /**
- * A detail for each place of a definition that is wrong (`steps[2].config.timeout`); none when it can be saved. Where there is
- * too much of it to be looked at, that alone.
+ * Returns a detail for each place where a definition is wrong (`steps[2].config.timeout`); empty if it can be saved. If
+ * the definition is too large to be checked, returns only that problem.
  */
 export function checkDefinition(
   definition: unknown,
@@ -54,7 +54,7 @@ export function checkDefinition(
   return once([...problems, ...beyond(placeholderProblems(loose, sound, broken), problems)]);
 }
 
-/** What is nested deeper than the schema goes is told of as that (parameters/check-parameters.ts). */
+/** Anything nested deeper than the schema goes is reported as such elsewhere (parameters/check-parameters.ts). */
 const tooDeep = new RegExp(
   `^parameters(\\.\\w+)((\\.items)|(\\.properties(\\.\\w+))){${limits.maxParameterDepth}}\\.(items|properties)`,
 );
@@ -73,7 +73,7 @@ function configProblems(step: LooseStep, at: number, checkSchema: CheckSchema): 
   return isObject(config) ? withStandIns(type, config, check) : check();
 }
 
-/** A field of another type in which a placeholder stands. */
+/** Rewords a problem whose cause is a placeholder in a field that isn't text. */
 function withoutPlaceholder(problem: ErrorDetail): ErrorDetail {
   const isPlaceholder =
     problem.found?.includes('${{') === true &&
@@ -86,7 +86,10 @@ function withoutPlaceholder(problem: ErrorDetail): ErrorDetail {
   };
 }
 
-/** Runs a check while texts with placeholders are replaced by such as they may come to: agents check these when filled in. */
+/**
+ * Runs a check with texts that contain placeholders replaced by possible results. Agents check the real ones once
+ * filled in.
+ */
 function withStandIns<T>(type: string, config: Record<string, unknown>, check: () => T): T {
   const replaced = templatedKeys(type, config).map((keys) => {
     const holder = keys.slice(0, -1).reduce<unknown>((inner, key) => Object(inner)[key], config) as Record<
@@ -110,18 +113,18 @@ function withStandIns<T>(type: string, config: Record<string, unknown>, check: (
 function standIn(type: string, field: string, text: string): string {
   if (field === 'working_directory') return type.startsWith('winrm.') ? 'C:\\' : '/';
   if (field !== 'local_path' && field !== 'remote_path') return 'x';
-  // What stands beside the placeholders is looked at.
+  // The text around the placeholders is still checked.
   const first = type === 'winrm.copy' && field === 'remote_path' ? 'C:\\x' : '/x';
   return text.replace(/^\$\{\{.*?\}\}/s, first).replaceAll(/\$\{\{.*?\}\}/gs, 'x');
 }
 
-/** Those at places of which nothing was told. */
+/** Returns the problems at places about which nothing has been reported yet. */
 function beyond(more: readonly ErrorDetail[], told: readonly ErrorDetail[]): ErrorDetail[] {
   const paths = new Set(told.map(({ path }) => path));
   return more.filter(({ path }) => !paths.has(path));
 }
 
-/** Without those that say the same of the same place. */
+/** Drops problems that repeat the same message at the same place. */
 function once(problems: readonly ErrorDetail[]): ErrorDetail[] {
   const told = new Set<string>();
   return problems.filter(({ path, message }) => {

@@ -1,4 +1,4 @@
-// Rules and conditions, as far as the parameters that they speak of are right.
+// Checks rules and conditions, except those that refer to parameters which are themselves wrong.
 import type { ErrorDetail } from '../api/common.ts';
 import type { ParameterRule } from '../api/jobs/parameters.ts';
 import { limits } from '../limits.ts';
@@ -13,7 +13,7 @@ export function conditionProblems(
   broken: ReadonlySet<string>,
 ): ErrorDetail[] {
   const { parameters } = sound;
-  // Of parameters that can't be read at all a rule can't be wrong.
+  // If the parameters can't be read at all, rules about them can't be judged.
   const rules = Array.isArray(definition.rules) && !broken.has(allParameters) ? definition.rules : [];
   return [
     ...rules.flatMap((rule, at) => {
@@ -29,17 +29,17 @@ export function conditionProblems(
   ];
 }
 
-/** Stands for all of them, as the word that begins each reference to one. */
+/** Stands for all parameters: the word with which each reference to one begins. */
 const allParameters = 'parameters';
 
-/** Names of the parameters of which these are told; where it is told of all of them together, that word. */
+/** Returns the names of the parameters with these problems; if all are affected together, just that word. */
 export function brokenParameters(problems: readonly ErrorDetail[], parameters: unknown): Set<string> {
   if (parameters !== undefined && !isObject(parameters)) return new Set([allParameters]);
   const names = problems.map(({ path }) => /^parameters\.(\w+)|^parameters\["([^"]*)"\]/.exec(path));
   return new Set(names.flatMap((name) => name?.[1] ?? name?.[2] ?? []));
 }
 
-/** One that the schema finds nothing wrong with. */
+/** Whether the schema accepts the text. */
 function isText(value: unknown): value is string {
   return typeof value === 'string' && value !== '' && value.length <= limits.maxExpressionLength;
 }
@@ -54,7 +54,7 @@ function isRule(rule: unknown): rule is ParameterRule {
   );
 }
 
-/** Whether a text has one of the names as a word. */
+/** Whether a text contains one of the names as a word. */
 export function speaksOf(text: string, names: ReadonlySet<string>): boolean {
   const words: Set<string> = new Set(text.match(/\w+/g) ?? []);
   return [...names].some((name) => words.has(name));

@@ -48,13 +48,13 @@ describe('a definition of which there is too much in all', () => {
         parameters: named(20, 'p', () => ({ type: 'array', items: { type: 'string', pattern: 'b{900}' } })),
       },
       'steps[0].outputs.o13.pattern',
-      /more than 30,000 together.*say lengths by minLength/,
+      /more than 30,000 together.*give lengths by minLength/,
     ],
     [
       'outputs of many steps',
       { steps: many(14, () => ({ ...step, outputs: named(30, 'o', () => ({ file: true })) })) },
       'steps[13].outputs.o10',
-      /400 outputs at most.*hand several on as one/,
+      /at most 400 outputs.*hand on several as one/,
     ],
     [
       'placeholders, wherever they stand',
@@ -75,7 +75,7 @@ describe('a definition of which there is too much in all', () => {
         rules: many(10, () => ({ check: 'x'.repeat(1_500), message: 'no' })),
       },
       '',
-      /comes? to 127 % of what they may be together\. Shorten/,
+      /come to 127 % of what is allowed together\. Shorten/,
     ],
   ])('is told of that alone, at once: %s', (_, definition, path, message) => {
     const problems = problemsOf({ name: 'job', ...definition });

@@ -1,14 +1,14 @@
-// How much work a definition would make for whoever checks it, all of it together. Its parts have limits of their own, but a
-// hundred parts at their limits take seconds; so this is counted first, which takes no time, and told alone.
+// Estimates the total work of checking a definition. Its parts have limits of their own, but a hundred parts at their
+// limits would take seconds. So this is counted first, which is quick, and an excess is the only problem reported.
 import type { ErrorDetail } from '../api/common.ts';
 import { limits } from '../limits.ts';
 import { expandedSize } from '../patterns/expanded-size.ts';
 import { isObject, looseDefinition } from './loose.ts';
 
-/** What there is too much of in all, with the place from where on it is too much; none where all can be looked at. */
+/** Returns what exceeds a total limit, and the place where it does; empty if the definition can be checked. */
 export function sizeProblems(definition: unknown): ErrorDetail[] {
   if (countValues(definition) > limits.maxDefinitionValues) {
-    const message = `The definition has more than ${inWords(limits.maxDefinitionValues)} values, all lists and objects together. Keep what is so long in a file on the host or behind a step, and leave it out here.`;
+    const message = `The definition has more than ${inWords(limits.maxDefinitionValues)} values in all its lists and objects together. Keep what is so long in a file on the host, or let a step produce it, and leave it out here.`;
     return [{ path: '', message, allowed: `at most ${inWords(limits.maxDefinitionValues)} values` }];
   }
   const loose = looseDefinition(definition);
@@ -16,7 +16,7 @@ export function sizeProblems(definition: unknown): ErrorDetail[] {
   const placeholders = loose.steps.map(
     (step, at): Place<number> => [`steps[${at}].config`, placeholdersIn(step.config)],
   );
-  // A script is read where values go into it, or into what it reads.
+  // A script is analyzed only if values go into it, or into its input.
   const scripts = loose.steps.flatMap((step, at) =>
     placeholders[at]?.[1] === 0 ? [] : textsAt(step.config, 'command', `steps[${at}].config`),
   );
@@ -57,14 +57,14 @@ export function sizeProblems(definition: unknown): ErrorDetail[] {
       patterns.map(([path, text]) => [path, upTo(limits.maxPatternSize, expandedSize(text))]),
       limits.maxDefinitionPatternSize,
       (max) =>
-        `The patterns up to here come to more than ${max} together with their repetitions written out (\`x{100}\` counts as 100); say lengths by minLength and maxLength, or use simpler patterns.`,
+        `The patterns up to here have a size of more than ${max} together, with repetitions written out (\`x{100}\` counts as 100); give lengths by minLength and maxLength, or use simpler patterns.`,
     ),
     count(
       outputsCounted,
       outputs.map(([path]) => [path, 1]),
       limits.maxOutputsPerJob,
       (max) =>
-        `A job has ${max} outputs at most, those of all steps together; hand several on as one, such as a JSON text.`,
+        `A job can have at most ${max} outputs, counting all its steps; hand on several as one, such as a JSON text.`,
     ),
     count(
       'placeholders',
@@ -78,7 +78,7 @@ export function sizeProblems(definition: unknown): ErrorDetail[] {
       scripts.map(([path, text]) => [path, text.length]),
       limits.maxDefinitionScriptLength,
       (max) =>
-        `The scripts up to here into which values go have more than ${max} characters together; keep a long one in a file on the host, and give that the values.`,
+        `The scripts with values up to here have more than ${max} characters together; keep a long one in a file on the host, and pass the values to it.`,
     ),
   ];
   const each = counted.flatMap((one) => one.beyond);
@@ -91,11 +91,11 @@ interface Counted {
   what: string;
   sum: number;
   max: number;
-  /** Where it goes beyond what is allowed. */
+  /** Where the limit is exceeded. */
   beyond: ErrorDetail[];
 }
 
-/** Counts up to the first place at which the sum goes beyond what is allowed. */
+/** Counts up to the first place at which the sum exceeds the limit. */
 function count(
   what: string,
   places: readonly Place<number>[],
@@ -114,8 +114,8 @@ function count(
 }
 
 /**
- * Each of them at its limit takes as long as one check may; so all of them together may take that long, not each. Outputs
- * take no time but for their patterns.
+ * Each kind at its limit takes as long as one check may, so the shares of all kinds together must not exceed 100 %.
+ * Outputs don't count: apart from their patterns they take no time.
  */
 function altogether(counted: readonly Counted[]): ErrorDetail[] {
   const shares = counted.map(({ what, sum, max }) => ({ what, sum, max, percent: (100 * sum) / max }));
@@ -128,7 +128,7 @@ function altogether(counted: readonly Counted[]): ErrorDetail[] {
   return [
     {
       path: '',
-      message: `The definition is more than is checked at once: its parts come to ${Math.ceil(percent)} % of what they may be together. Shorten what there is most of, or make it two jobs.`,
+      message: `The definition is too large to be checked: its parts come to ${Math.ceil(percent)} % of what is allowed together. Shorten the largest part, or make it two jobs.`,
       found: told.join('; '),
       allowed: '100 % in all',
     },
@@ -137,7 +137,7 @@ function altogether(counted: readonly Counted[]): ErrorDetail[] {
 
 type Place<T = unknown> = [path: string, what: T];
 
-/** What is too large by itself is told of as that, and not looked into. */
+/** Something too large by itself is reported as that and not analyzed, so it doesn't count here. */
 function upTo(max: number, size: number): number {
   return size > max ? 0 : size;
 }
@@ -147,7 +147,7 @@ function textsAt(holder: unknown, word: string, path: string): Place<string>[] {
   return typeof text === 'string' ? [[`${path}.${word}`, text]] : [];
 }
 
-/** Patterns of a parameter and of what is inside it. */
+/** Patterns of a parameter and of the values inside it. */
 function patternsIn(value: unknown, path: string, depth: number): Place<string>[] {
   if (!isObject(value) || depth > limits.maxParameterDepth) return [];
   const { items, properties } = value;
@@ -160,7 +160,7 @@ function patternsIn(value: unknown, path: string, depth: number): Place<string>[
   ];
 }
 
-/** How many values there are in it; one more than may be where there are more. */
+/** Counts the values inside a value; stops at one more than is allowed. */
 function countValues(value: unknown): number {
   const waiting: unknown[] = [value];
   let seen = 0;

@@ -70,10 +70,10 @@ describe('a definition', () => {
         expect.stringMatching(/^steps\[0\]\.config\.local_path: Is missing/),
       ]);
     expect(transfer('sftp.upload', { file: 'a', local_path: '/srv/a' })).toEqual([
-      expect.stringMatching(/^steps\[0\]\.config\.file: What is copied comes from one place/),
+      expect.stringMatching(/^steps\[0\]\.config\.file: A copy comes from one place/),
     ]);
     expect(transfer('ssh.copy', { file: 'a', direction: 'pull' })).toEqual([
-      expect.stringMatching(/^steps\[0\]\.config\.file: Only what is pushed/),
+      expect.stringMatching(/^steps\[0\]\.config\.file: Only with `direction: push`/),
     ]);
     expect(transfer('sftp.download', { artifact: true, local_path: '/srv/a' })).toEqual([
       expect.stringMatching(/^steps\[0\]\.config\.artifact: /),
@@ -91,9 +91,9 @@ describe('a definition', () => {
         steps: [step(config, { connection: { credential: '${{ parameters.n }}' } })],
       }),
     ).toEqual([
-      'steps[0].config.timeout: timeout takes an integer from 1 to 604800: from the start of the command, in seconds; a placeholder can’t stand here.',
-      'name: Takes no placeholder: they go into `command`, `working_directory` and the values of `environment` of a step.',
-      'steps[0].connection.credential: Takes no placeholder: they go into `command`, `working_directory` and the values of `environment` of a step.',
+      'steps[0].config.timeout: timeout takes an integer from 1 to 604800: counted from the start of the command, in seconds; a placeholder can’t stand here.',
+      'name: Placeholders don’t work here: they go into `command`, `working_directory` and the values of `environment` of a step.',
+      'steps[0].connection.credential: Placeholders don’t work here: they go into `command`, `working_directory` and the values of `environment` of a step.',
     ]);
   });
 
@@ -123,7 +123,7 @@ describe('a definition', () => {
     );
     expect(told({ steps: steps.slice(0, 8) })).toEqual([]);
     expect(told({ steps })).toEqual([
-      expect.stringMatching(/^steps\[8\]\.outputs\.o0\.secret: A job has 256/),
+      expect.stringMatching(/^steps\[8\]\.outputs\.o0\.secret: A job can have at most 256/),
     ]);
   });
 });

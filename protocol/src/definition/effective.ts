@@ -1,11 +1,11 @@
-// A definition as it takes effect: with what holds where it says nothing, and which of its values are such.
+// A definition as it takes effect: with defaults filled in, and a list of the values that are defaults.
 import { type JobDefinition, JobDefinitionSchema } from '../api/jobs/jobs.ts';
 import { limits } from '../limits.ts';
 import { stepConfigSchema } from '../steps/registry.ts';
 
 export interface EffectiveDefinition {
   definition: JobDefinition;
-  /** Paths of what is as it is unless told: `steps[0].config.timeout`. */
+  /** Paths of values that are defaults, such as `steps[0].config.timeout`. */
   defaults: string[];
 }
 
@@ -15,11 +15,11 @@ interface Schema {
   items?: Schema;
 }
 
-/** What holds where nothing is said, of fields that a stored definition leaves out. */
+/** Defaults of fields that a stored definition omits and whose schema has no default. */
 const ofJob = { category: 'general', priority: 0, start_within: limits.startWithinS };
 const ofStep = { when_status: 'success', on_unknown: 'fail', idempotent: false } as const;
 
-/** `ofServers`: what they are set to for jobs that do not say it. */
+/** Fills in defaults. `ofServers` holds those that depend on the server's configuration. */
 export function effectiveDefinition(
   given: JobDefinition,
   ofServers: Pick<JobDefinition, 'detect_secrets'> = {},
@@ -48,7 +48,7 @@ function effectiveConfig({ type, config }: JobDefinition['steps'][number]): unkn
   };
 }
 
-/** Fields that have the value which they have unless told. */
+/** Paths of fields whose value equals the default. */
 function defaultsIn(schema: Schema, value: unknown, path: string): string[] {
   if (Array.isArray(value)) {
     const { items } = schema;

@@ -1,8 +1,8 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// Definitions to begin from: in the published schema and in the API's description. A test holds them to the checks.
+// Example definitions, for the published schema and the API's description. A test checks that they are valid.
 import type { JobDefinition, StepTypeName } from '../api/jobs/jobs.ts';
 
-/** As it stands in the specification. */
+/** As given in the specification. */
 export const specificationExample = {
   name: 'System Maintenance Job',
   description: 'Performs routine system maintenance tasks',

@@ -1,5 +1,5 @@
-// The order in which people read a definition's keys: in what is exported, and in what the console writes. Keys that are
-// not named follow.
+// The order in which people read a definition's keys, used for exports and for what the console writes. Keys that
+// aren't listed come last.
 
 export const definitionKeys = [
   'name',

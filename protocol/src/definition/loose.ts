@@ -1,5 +1,5 @@
-// A definition that may be wrong anywhere, as far as it can be looked at: checks run all together, so none of them may
-// count on what another one refuses.
+// A definition that may be wrong anywhere, reduced to what can be checked. All checks run together, so none may rely on
+// what another one refuses.
 import type { ErrorDetail } from '../api/common.ts';
 import { visibleJson } from '../api/text.ts';
 import { limits } from '../limits.ts';
@@ -14,8 +14,8 @@ export interface LooseDefinition extends Record<string, unknown> {
 }
 
 /**
- * The parts that are objects; the schema tells of the rest. Of what there is too much of, which the schema tells as well,
- * the first are looked at: each step is held against those before it.
+ * Keeps the parts that are objects; the schema reports the others. Of lists that are too long, which the schema reports
+ * too, only the beginning is kept, because each step is compared with all those before it.
  */
 export function looseDefinition(value: unknown): LooseDefinition {
   const definition = Object(value) as Record<string, unknown>;
@@ -31,7 +31,7 @@ export function looseDefinition(value: unknown): LooseDefinition {
   };
 }
 
-/** The same object where it has no more, as checks fill in what is left out. */
+/** Returns the same object if it isn't too large, because checks fill in defaults in place. */
 function firstOf(value: Record<string, unknown>, max: number): Record<string, unknown> {
   const entries = Object.entries(value);
   return entries.length <= max ? value : Object.fromEntries(entries.slice(0, max));
@@ -41,12 +41,12 @@ export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** What was found, for a detail. */
+/** The value that was found, as text for a detail. */
 export function found(value: unknown): string {
   return typeof value === 'string' ? visibleJson(value.slice(0, 100)) : String(value);
 }
 
-/** A detail without what is undefined. */
+/** Builds a detail without undefined fields. */
 export function detail(path: string, message: string, value?: unknown, allowed?: string): ErrorDetail {
   return {
     path,

@@ -1,4 +1,4 @@
-// What must differ: names of steps, what steps are called by, locks.
+// Checks names that must be unique (steps, step ids, locks), and that the category's path is well-formed.
 import type { ErrorDetail } from '../api/common.ts';
 import { identifierPattern } from '../api/jobs/parameters.ts';
 import { reservedNames, reservedProblem } from '../parameters/reserved-names.ts';
@@ -34,7 +34,7 @@ interface Called {
   field: 'id' | 'name';
 }
 
-/** A step is called by its id, or by its name where that is an identifier. */
+/** Other steps refer to a step by its id, or by its name if that is an identifier. */
 function sameCall(step: LooseStep, at: number, called: Map<string, Called>): ErrorDetail[] {
   const field = step.id === undefined ? 'name' : 'id';
   const call = step[field];
@@ -48,19 +48,19 @@ function sameCall(step: LooseStep, at: number, called: Map<string, Called>): Err
     called.set(call, { at, field });
     return [];
   }
-  // Two equal names are told of already.
+  // Two equal names have already been reported.
   if (field === 'name' && before.field === 'name') return [];
   return [
     detail(
       path,
       `Step ${before.at + 1} is called ${call} too; give this one ${field === 'id' ? 'another id' : 'an id of its own'}.`,
       call,
-      'an id that is neither id nor name of another step',
+      'an id that is neither the id nor the name of another step',
     ),
   ];
 }
 
-/** A path whose parts are not there, which could be that of no category. */
+/** Reports a path with parts that no category can have. */
 export function categoryProblems({ category }: LooseDefinition): ErrorDetail[] {
   if (typeof category !== 'string' || category.trim() === '') return [];
   if (category.split('/').every((part) => part !== '' && part === part.trim())) return [];
@@ -70,7 +70,7 @@ export function categoryProblems({ category }: LooseDefinition): ErrorDetail[] {
 
 type LooseLock = { name?: unknown; mode?: unknown; slots?: unknown; per?: unknown };
 
-/** Locks by name that would be the same one, and slots of a lock that is held alone. */
+/** Reports locks that are the same one, and slots on an exclusive lock. */
 export function lockProblems({ locks }: LooseDefinition): ErrorDetail[] {
   if (!Array.isArray(locks)) return [];
   const firstAt = new Map<string, number>();
@@ -94,7 +94,7 @@ export function lockProblems({ locks }: LooseDefinition): ErrorDetail[] {
       problems.push(
         detail(
           `locks[${at}].name`,
-          `Lock ${before + 1} is the same one; name each lock once.`,
+          `Lock ${before + 1} is the same; name each lock once.`,
           name,
           'a name that no other lock of the job has with the same “per”',
         ),

@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// Placeholders in a definition: in the texts of steps by the renderer, and refused everywhere else where somebody might
-// expect them to be filled in.
+// Checks placeholders in a definition: those in texts of steps with the renderer; in all other fields where somebody
+// might expect them to work, they are refused.
 import type { ErrorDetail } from '../api/common.ts';
 import { checkStep } from '../rendering/check-step.ts';
 import { textFieldsOf } from '../rendering/fields.ts';
@@ -33,13 +33,13 @@ export function placeholderProblems(
 
 function configProblems(step: LooseStep, at: number, sound: SoundDefinition): ErrorDetail[] {
   const { type, config, when } = step;
-  // What may stand in the fields of a type that is misspelt is not known.
+  // If the step type is misspelled, its fields are unknown.
   if (typeof type !== 'string' || stepConfigSchema(type) === undefined || !isObject(config)) return [];
   const renderable = { type, config, ...(typeof when === 'string' ? { when } : {}) };
   return checkStep(renderable, scopeOf(sound, at));
 }
 
-/** Texts of a step's configuration that a placeholder makes, so that what they come to is not known yet. */
+/** Keys of texts in a step's configuration that contain placeholders, so that their final value isn't known yet. */
 export function templatedKeys(type: string, config: unknown): string[][] {
   return textFieldsOf(type, config)
     .filter(({ text, kind }) => kind === 'text' && text.includes(opening))
@@ -50,7 +50,7 @@ function elsewhere(value: unknown, path: string): ErrorDetail[] {
   if (typeof value === 'string') {
     if (!value.includes(opening)) return [];
     const message =
-      'Takes no placeholder: they go into `command`, `working_directory` and the values of `environment` of a step.';
+      'Placeholders don’t work here: they go into `command`, `working_directory` and the values of `environment` of a step.';
     return [detail(path, message, value)];
   }
   if (Array.isArray(value)) return value.flatMap((item, at) => elsewhere(item, `${path}[${at}]`));

@@ -1,5 +1,5 @@
-// What a step of a job comes to on one target, before it runs: its texts as a person reads them, and whether it runs at
-// all. The console shows it as one types, the server answers it to scripts; both say the same.
+// How one step of a job would look on one target, before it runs: its texts for a reader, and whether it would run at
+// all. The console shows this while the user types, and the server returns it to API clients; both use this code.
 import type { ErrorDetail } from '../api/common.ts';
 import type { JobDefinition } from '../api/jobs/jobs.ts';
 import { readExpression } from '../expressions/expression.ts';
@@ -9,13 +9,13 @@ import { scopeOf } from '../rendering/scope.ts';
 import type { RenderValues } from '../rendering/values.ts';
 
 export interface StepPreview extends Preview {
-  /** Whether its condition holds; null where that is not known before the run. */
+  /** Whether its condition holds; `null` if that is not known before the run. */
   runs: boolean | null;
-  /** Its condition asks for what earlier steps hand on. */
+  /** Whether its condition depends on what earlier steps hand on. */
   waitsForSteps: boolean;
 }
 
-/** A target where there is none to look at. */
+/** Stands in when there is no target to preview for. */
 export const madeUpTarget = {
   name: 'some-host',
   host: '192.0.2.1',
@@ -26,8 +26,8 @@ export const madeUpTarget = {
 } as const;
 
 /**
- * The preview of a step by its place; undefined where there is no such step. Values of secrets need not be known, and of
- * steps none are.
+ * Previews the step at a position; `undefined` if there is none. Values of secrets may be missing, and outputs of steps
+ * always are.
  */
 export function previewStep(
   definition: JobDefinition,

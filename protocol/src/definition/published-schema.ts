@@ -1,6 +1,6 @@
-// The schema of job definitions as editors and other programs read it: JSON Schema 2020-12 of the same schemas that
-// definitions are checked by, with each step type's configuration, a title and a description for every field. What no
-// schema can say (definition/check-definition.ts) it leaves out.
+// The schema of job definitions for editors and other programs: JSON Schema 2020-12, made from the schemas that
+// definitions are checked with, plus each step type's configuration, and a title and description for every field. Rules
+// that a schema can't express (definition/check-definition.ts) are left out.
 import { JobDefinitionSchema, stepTypes } from '../api/jobs/jobs.ts';
 import type { JsonSchema } from '../parameters/json-schema.ts';
 import { stepConfigSchema } from '../steps/registry.ts';
@@ -9,7 +9,7 @@ import { fieldWords } from './field-words.ts';
 
 const dialect = 'https://json-schema.org/draft/2020-12/schema';
 
-/** Of whole definitions. `$id` is left out: it is known by where it was read from. */
+/** Returns the schema of whole definitions, without `$id`: a reader knows it by the place that it was read from. */
 export function jobJsonSchema(): JsonSchema {
   const schema = described(plain(JobDefinitionSchema)) as JsonSchema;
   const steps = schema.properties?.steps as JsonSchema;
@@ -30,7 +30,7 @@ export function jobJsonSchema(): JsonSchema {
   };
 }
 
-/** Of the configuration of one step type; undefined for a type that is not known. */
+/** Returns the schema of one step type's configuration; `undefined` for an unknown type. */
 export function stepJsonSchema(type: string): JsonSchema | undefined {
   const known = stepTypes.find((one) => one === type);
   return known === undefined ? undefined : { $schema: dialect, ...configSchema(known) };
@@ -45,12 +45,12 @@ function configSchema(type: (typeof stepTypes)[number]): JsonSchema {
   };
 }
 
-/** Without what TypeBox keeps for itself. */
+/** Removes TypeBox's own symbols. */
 function plain(schema: unknown): JsonSchema {
   return JSON.parse(JSON.stringify(schema)) as JsonSchema;
 }
 
-/** With a title and a description of each field, wherever it lies. */
+/** Adds a title and a description to each field at any depth. */
 function described(schema: JsonSchema): JsonSchema {
   const { properties } = schema;
   const words = fieldWords.find(
@@ -80,7 +80,7 @@ function fields(
   return Object.fromEntries(all);
 }
 
-/** `on_unknown` as “On unknown”, `minLength` as “Min length”. */
+/** Turns `on_unknown` into “On unknown”, and `minLength` into “Min length”. */
 function titleOf(name: string): string {
   const spaced = name
     .replaceAll(/([a-z])([A-Z])/g, '$1 $2')

@@ -1,5 +1,5 @@
-// Rules of an installation, held against a definition that is right in itself. What they cost together is bounded:
-// a definition that is too much for them breaks those that were not asked any more.
+// Checks a valid definition against an installation's site rules. Their total cost is bounded: if a definition uses it
+// up, the rules that could not be evaluated count as broken.
 import type { DefinitionProblem, SiteRuleSeverity } from '../api/common.ts';
 import type { JobDefinition } from '../api/jobs/jobs.ts';
 import type { CreateSiteRuleRequest, SiteRuleSubject } from '../api/jobs/site-rules.ts';
@@ -27,25 +27,25 @@ export interface SiteRuleText {
 }
 
 export interface CompiledSiteRule extends SiteRuleText {
-  /** The condition, or why it can't be asked: what was right when the rule was saved may not be by now. */
+  /** The condition, or why it can't be evaluated: what was valid when the rule was saved may no longer be. */
   asks: CompiledExpression | { problem: string };
   labels: Selector | undefined;
 }
 
-/** The definition as it would be stored, with category and labels, and what is said with the save. */
+/** The definition as it would be stored, with category and labels, and the note of the save. */
 export interface RuledDefinition {
   definition: JobDefinition & { category: string };
   note: string;
 }
 
-/** A rule as it was asked for, with what was left out. */
+/** A rule as requested, with defaults filled in. */
 export function siteRuleText(request: CreateSiteRuleRequest): SiteRuleText {
   const { name, category = null, selector = null, per = 'job', condition, message } = request;
   const { path = '', severity = 'error' } = request;
   return { name, category, selector, per, condition, message, path, severity };
 }
 
-/** What is wrong with a condition. */
+/** Returns what is wrong with a condition. */
 export function siteRuleProblems({
   condition,
   per,
@@ -54,7 +54,7 @@ export function siteRuleProblems({
   return 'problems' in read ? read.problems : [];
 }
 
-/** A rule as it was saved. */
+/** Compiles a rule as it was saved. */
 export function compileSiteRule(rule: SiteRuleText): CompiledSiteRule {
   const read = readExpression(rule.condition, { parameters: {}, definition: rule.per });
   const labels = rule.selector === null ? undefined : parseSelector(rule.selector);
@@ -62,7 +62,7 @@ export function compileSiteRule(rule: SiteRuleText): CompiledSiteRule {
   return { ...rule, asks, labels };
 }
 
-/** Whether the rule is for such a job: by its category, or one that this lies in, and by its labels. */
+/** Whether the rule applies to such a job, by its labels and by its category or one above it. */
 export function isInScope(
   { category, labels }: Pick<CompiledSiteRule, 'category' | 'labels'>,
   job: { category: string; labels: Readonly<Record<string, string>> },
@@ -73,7 +73,7 @@ export function isInScope(
 
 const noTarget = { name: '', host: '', segment: '', groups: [], operatingSystem: '' };
 
-/** What of the rules a definition breaks, in the order of the rules. Rules that are not for it are left out. */
+/** Returns the rules that a definition breaks, in the order of the rules. Rules that don't apply to it are left out. */
 export function brokenSiteRules(
   rules: readonly CompiledSiteRule[],
   { definition, note }: RuledDefinition,
@@ -100,15 +100,15 @@ function problemOf(
   const path = root === '' || rule.path === '' ? `${root}${rule.path}` : `${root}.${rule.path}`;
   const broken = (message: string) => [{ path, message, severity, rule: name }];
   if (cost.left <= 0) {
-    return broken(`${rule.message} (The definition is too large for the rules to be held against it.)`);
+    return broken(`${rule.message} (The definition is too large to be checked against all rules.)`);
   }
   if ('problem' in rule.asks) {
     return broken(
-      `${rule.message} (The rule can’t be read any more; an administrator mends it. ${rule.asks.problem})`,
+      `${rule.message} (The rule can no longer be read; an administrator has to fix it. ${rule.asks.problem})`,
     );
   }
   const came = rule.asks.evaluate(new PreparedValues(values));
   cost.left -= came.steps;
-  if (!came.ok) return broken(`${rule.message} (It can’t be told whether that is so: ${came.message})`);
+  if (!came.ok) return broken(`${rule.message} (This can’t be determined: ${came.message})`);
   return came.value ? [] : broken(rule.message);
 }

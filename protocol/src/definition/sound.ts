@@ -1,4 +1,4 @@
-// What of a definition is right enough for its placeholders and conditions to be looked at.
+// The parts of a definition that are valid enough for its placeholders and conditions to be checked.
 import type { JobDefinition, StepDefinition } from '../api/jobs/jobs.ts';
 import type { Parameters, StepOutput } from '../api/jobs/parameters.ts';
 import { isObject, type LooseDefinition, type LooseStep } from './loose.ts';
@@ -7,7 +7,7 @@ export interface SoundDefinition extends Pick<JobDefinition, 'steps'> {
   parameters: Parameters;
 }
 
-/** Its parameters but the broken ones, and its steps with what they are called by and hand on. */
+/** Returns its parameters except broken ones, and its steps with their names and outputs. */
 export function soundDefinition(definition: LooseDefinition, broken: ReadonlySet<string>): SoundDefinition {
   const all = isObject(definition.parameters) ? definition.parameters : {};
   const sound = Object.entries(all).filter(([name, one]) => isObject(one) && !broken.has(name));

@@ -1,4 +1,4 @@
-// Rules of a step that contradict one another, or would never come to anything; and what it hands on.
+// Checks for contradictory or pointless settings of a step, and for its outputs.
 import type { ErrorDetail } from '../api/common.ts';
 import { stepTypes } from '../api/jobs/jobs.ts';
 import { limits } from '../limits.ts';
@@ -17,31 +17,32 @@ export function stepProblems(step: LooseStep, at: number): ErrorDetail[] {
   ];
 }
 
-/** What stands on the agent's side of a transfer: a path there, or something of the server in its place. */
+/** Checks the agent's side of a transfer: a path there, or a file of the server or artifact in its place. */
 function agentEndProblems({ type, config }: LooseStep, path: string): ErrorDetail[] {
   if (!isObject(config)) return [];
   const { local_path: localPath, file, artifact, direction } = config;
   if (type === 'sftp.download') {
     if (localPath !== undefined && artifact === true) {
-      const message = 'What is downloaded goes to one place: leave out local_path, or artifact.';
+      const message = 'A download goes to one place: leave out local_path or artifact.';
       return [detail(`${path}.artifact`, message, true, 'one of local_path and artifact')];
     }
     if (localPath !== undefined || artifact === true) return [];
-    const message =
-      'Is missing: say where on the agent it goes, or `artifact: true` to keep it with the run.';
+    const message = 'Is missing: name a path on the agent, or say `artifact: true` to keep it with the run.';
     return [detail(`${path}.local_path`, message, undefined, 'local_path, or artifact: true')];
   }
   if (type !== 'sftp.upload' && type !== 'ssh.copy') return [];
   if (file !== undefined && direction === 'pull') {
-    const message = 'Only what is pushed can come from the server; leave out file, or direction.';
+    const message =
+      'Only with `direction: push` can a file come from the server; leave out file or direction.';
     return [detail(`${path}.file`, message, file, 'only with `direction: push`')];
   }
   if (localPath !== undefined && file !== undefined) {
-    const message = 'What is copied comes from one place: leave out local_path, or file.';
+    const message = 'A copy comes from one place: leave out local_path or file.';
     return [detail(`${path}.file`, message, file, 'one of local_path and file')];
   }
   if (localPath !== undefined || file !== undefined) return [];
-  const message = 'Is missing: name a path on the agent, or with `file` one that was uploaded to the server.';
+  const message =
+    'Is missing: name a path on the agent, or, with `file`, a file that was uploaded to the server.';
   return [detail(`${path}.local_path`, message, undefined, 'local_path, or file')];
 }
 
@@ -52,14 +53,14 @@ function afterFailureProblems(step: LooseStep, at: number, path: string): ErrorD
     problems.push(
       detail(
         `${path}.on_unknown`,
-        'What may have run is run again only where that does no harm: say `idempotent: true` if it is so, or use `hold` to be asked.',
+        'A step that may have run is run again only if that does no harm: say `idempotent: true` if so, or use `hold` to be asked.',
         onUnknown,
         '`fail` or `hold`; `retry` with `idempotent: true`',
       ),
     );
   }
   if (holdFor !== undefined && onUnknown !== 'hold') {
-    const message = 'Nothing is held without `on_unknown: hold`.';
+    const message = 'Has no effect without `on_unknown: hold`.';
     problems.push(detail(`${path}.hold_for`, message, holdFor, 'only with `on_unknown: hold`'));
   }
   const { delay = 10, max_delay: maxDelay = 3_600 } = Object(retry) as {
@@ -67,17 +68,17 @@ function afterFailureProblems(step: LooseStep, at: number, path: string): ErrorD
     max_delay?: unknown;
   };
   if (typeof delay === 'number' && typeof maxDelay === 'number' && delay > maxDelay) {
-    const message = `The first delay, ${delay} s, is longer already.`;
+    const message = `The first delay, ${delay} s, is already longer.`;
     problems.push(detail(`${path}.retry.max_delay`, message, maxDelay, `${delay} or more`));
   }
   if (at === 0 && when === 'failure') {
-    const message = 'No step is before it that could fail.';
+    const message = 'There is no earlier step that could fail.';
     problems.push(detail(`${path}.when_status`, message, when, '`success` or `always` for the first step'));
   }
   return problems;
 }
 
-/** A step is given all secrets before it, to mask them: so many that a lease has room for. */
+/** Each step is given all secrets from before it, to mask them, so there can be only as many as fit in a lease. */
 export function secretProblems({ parameters, steps }: LooseDefinition): ErrorDetail[] {
   const isSecret = (one: unknown) => (Object(one) as { secret?: unknown }).secret === true;
   let count = Object.values(Object(parameters)).filter(isSecret).length;
@@ -91,11 +92,11 @@ export function secretProblems({ parameters, steps }: LooseDefinition): ErrorDet
     return count > limits.maxSecretsPerLease;
   });
   if (first === undefined) return [];
-  const message = `A job has ${limits.maxSecretsPerLease} secrets at most, parameters and outputs together; hand several on as one.`;
+  const message = `A job can have at most ${limits.maxSecretsPerLease} secrets, parameters and outputs together; hand on several as one.`;
   return [detail(first, message)];
 }
 
-/** What reads a command is one of them, and whom it runs as is one. */
+/** A command is read by one program and runs as one user. */
 function readerProblems({ config }: LooseStep, path: string): ErrorDetail[] {
   return [...twoReaders(config, path), ...lastingTerminal(config, path), ...twoUsers(config, path)];
 }
@@ -103,28 +104,28 @@ function readerProblems({ config }: LooseStep, path: string): ErrorDetail[] {
 function lastingTerminal(config: unknown, path: string): ErrorDetail[] {
   const { pty } = Object(config) as { pty?: unknown };
   if (pty !== true || !surviving(config)) return [];
-  const message =
-    'A terminal is gone with its connection, and the command with it; leave one of the two out.';
+  const message = 'A terminal ends with its connection, and so does the command; leave one of the two out.';
   return [detail(`${path}.config.survive_agent_restart`, message, true, 'only without `pty`')];
 }
 
 function twoUsers(config: unknown, path: string): ErrorDetail[] {
   const { run_as, run_as_credential } = Object(config) as { run_as?: unknown; run_as_credential?: unknown };
   if (run_as === undefined || run_as_credential === undefined) return [];
-  const message = 'The command runs as the system or as the user of a credential; leave one of the two out.';
+  const message =
+    'The command runs either as the system or as the user of a credential; leave one of the two out.';
   return [detail(`${path}.config.run_as_credential`, message, run_as_credential, 'only without `run_as`')];
 }
 
 function twoReaders(config: unknown, path: string): ErrorDetail[] {
   const { shell, interpreter } = Object(config) as { shell?: unknown; interpreter?: unknown };
   if (shell === undefined || interpreter === undefined) return [];
-  const message = 'The command is read by a shell or by an interpreter; leave one of the two out.';
+  const message = 'The command is read either by a shell or by an interpreter; leave one of the two out.';
   return [detail(`${path}.config.interpreter`, message, interpreter, 'only without `shell`')];
 }
 
 const waitedFor = ['port', 'command', 'seconds'];
 
-/** One thing is waited for, and what belongs to another says nothing. */
+/** Exactly one thing must be waited for, and fields that belong to another are refused. */
 function waitProblems({ type, config }: LooseStep, path: string): ErrorDetail[] {
   if (type !== 'wait_for' || !isObject(config)) return [];
   const here = `${path}.config`;
@@ -133,18 +134,18 @@ function waitProblems({ type, config }: LooseStep, path: string): ErrorDetail[] 
     const message =
       given.length === 0
         ? 'Say what it waits for: `port`, `command` or `seconds`.'
-        : `A step waits for one thing; make steps of their own of ${given.join(' and ')}.`;
+        : `A step waits for one thing; use separate steps for ${given.join(' and ')}.`;
     const found = given.length === 0 ? undefined : given.join(', ');
     return [detail(here, message, found, 'one of `port`, `command` and `seconds`')];
   }
   const { seconds, timeout = 300, become, state } = config;
   const problems: ErrorDetail[] = [];
   if (typeof seconds === 'number' && typeof timeout === 'number' && timeout <= seconds) {
-    const message = `The step would run out of its time, ${timeout} s, before it has waited.`;
+    const message = `The step would time out after ${timeout} s, before the wait is over.`;
     problems.push(detail(`${here}.timeout`, message, timeout, `more than ${seconds}`));
   }
   if (become !== undefined && config.command === undefined)
-    problems.push(detail(`${here}.become`, 'Only a command runs as somebody; leave it out.'));
+    problems.push(detail(`${here}.become`, 'Only a command runs as a user; leave it out.'));
   if (state !== undefined && config.port === undefined)
     problems.push(detail(`${here}.state`, 'Only a port is open or closed; leave it out.'));
   return problems;
@@ -169,14 +170,14 @@ function outputProblems({ type, outputs, config }: LooseStep, path: string): Err
           here,
           given.length === 0
             ? 'Say where its value comes from: `pattern`, `json` or `file`.'
-            : `Its value comes from one place; make outputs of their own of ${given.join(' and ')}.`,
+            : `Its value comes from one place; use separate outputs for ${given.join(' and ')}.`,
           given.length === 0 ? undefined : given.join(', '),
           'one of `pattern`, `json` and `file: true`',
         ),
       );
     }
     if (output.file === true && type !== 'ssh.exec' && stepTypes.some((one) => one === type)) {
-      const message = `Only a step of type ssh.exec has the file; find the value by \`pattern\` or \`json\` in what ${type} prints.`;
+      const message = `Only a step of type ssh.exec can use a file; find the value with \`pattern\` or \`json\` in what ${type} prints.`;
       problems.push(detail(`${here}.file`, message, true, 'only in ssh.exec'));
     }
     if (output.from !== undefined && output.pattern === undefined) {
@@ -184,13 +185,14 @@ function outputProblems({ type, outputs, config }: LooseStep, path: string): Err
       problems.push(detail(`${here}.from`, message, output.from, 'only with `pattern`'));
     }
     if (output.secret === true && output.default !== undefined) {
-      const message = 'A secret has no default, which would stand in every version of the job; leave it out.';
+      const message =
+        'A secret can’t have a default, because every version of the job would contain it; leave it out.';
       problems.push(detail(`${here}.default`, message));
     }
-    // Such a stream is kept by the agent alone, and is lost with it.
+    // Such output is kept only by the agent, and is lost with it.
     if (output.secret === true && output.file !== true && surviving(config)) {
       const message =
-        'A secret that is read from what the command prints does not go with `survive_agent_restart: true`; write it to the file instead.';
+        'A secret can’t be read from the command’s output with `survive_agent_restart: true`; write it to the file instead.';
       problems.push(detail(`${here}.secret`, message, true, '`file: true`'));
     }
     return [...problems, ...patternProblems(output.pattern, `${here}.pattern`)];

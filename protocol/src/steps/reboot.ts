@@ -2,7 +2,7 @@ import { type Static, Type } from 'typebox';
 import { noNulPattern } from './patterns.ts';
 import { BecomeSchema } from './ssh-exec.ts';
 
-/** Configuration of a step of type `reboot`: the target restarts, and is back. */
+/** Configuration of a step of type `reboot`: restarts the target and waits until it is back. */
 export const RebootConfigSchema = Type.Object(
   {
     command: Type.Optional(
@@ -11,7 +11,7 @@ export const RebootConfigSchema = Type.Object(
         maxLength: 4_096,
         pattern: noNulPattern,
         title: 'Command',
-        description: 'What asks for the restart; `shutdown -r now` unless told',
+        description: 'Command that requests the restart; default: `shutdown -r now`',
         contentMediaType: 'text/x-shellscript',
       }),
     ),
@@ -22,7 +22,7 @@ export const RebootConfigSchema = Type.Object(
         maximum: 86_400,
         default: 900,
         title: 'Timeout',
-        description: 'For all of it: to be asked, to go and to be back, in seconds',
+        description: 'For the whole restart, from the request until the target is back, in seconds',
       }),
     ),
   },

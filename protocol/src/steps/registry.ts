@@ -1,4 +1,4 @@
-// The configuration schema of each step type, in one table: server, agent and forms read it.
+// The configuration schema of each step type, in one table for server, agent and forms.
 import type { TSchema } from 'typebox';
 import type { StepTypeName } from '../api/jobs/jobs.ts';
 import { RebootConfigSchema } from './reboot.ts';
@@ -23,12 +23,12 @@ export const stepConfigSchemas = {
   'winrm.copy': WinrmCopyConfigSchema,
 } as const satisfies Record<StepTypeName, TSchema>;
 
-/** The configuration schema of a step type; undefined for a type that this version does not know. */
+/** Returns the configuration schema of a step type; `undefined` for a type that this version doesn't know. */
 export function stepConfigSchema(type: string): TSchema | undefined {
   return Object.hasOwn(stepConfigSchemas, type) ? stepConfigSchemas[type as StepTypeName] : undefined;
 }
 
-/** Seconds that a step of a type may take where its configuration doesn't say. */
+/** Returns how long a step of a type may take by default, in seconds. */
 export function defaultTimeoutS(type: string): number {
   const { properties } = Object(stepConfigSchema(type)) as {
     properties?: { timeout?: { default?: unknown } };
@@ -37,5 +37,5 @@ export function defaultTimeoutS(type: string): number {
   return typeof seconds === 'number' ? seconds : 300;
 }
 
-/** Step types that still work and are to be replaced, with what to use instead. */
+/** Step types that still work but should be replaced, with what to use instead. */
 export const deprecatedStepTypes: Readonly<Record<string, string>> = {};

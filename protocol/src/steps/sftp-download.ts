@@ -15,7 +15,7 @@ import {
   transferBecomeField,
 } from './transfer-fields.ts';
 
-/** Configuration of a step of type `sftp.download`: a file or a directory of the target is copied to the agent. */
+/** Configuration of a step of type `sftp.download`: copies a file or a directory from the target to the agent. */
 export const SftpDownloadConfigSchema = Type.Object(
   {
     remote_path: pathFields.remote_path,

@@ -12,7 +12,7 @@ import {
   transferBecomeField,
 } from './transfer-fields.ts';
 
-/** Configuration of a step of type `sftp.sync`: two directories are made alike. */
+/** Configuration of a step of type `sftp.sync`: makes one directory like another. */
 export const SftpSyncConfigSchema = Type.Object(
   {
     ...pathFields,
@@ -22,14 +22,15 @@ export const SftpSyncConfigSchema = Type.Object(
         default: 'update',
         title: 'Mode',
         description:
-          'update: files that are newer at the destination stay. mirror: the destination becomes as the source is.',
+          'update: newer files at the destination are kept. mirror: the destination becomes like the source.',
       }),
     ),
     delete: Type.Optional(
       Type.Boolean({
         default: false,
         title: 'Delete',
-        description: 'In a mirror: whether what the source does not have is deleted at the destination',
+        description:
+          'For mode mirror: whether files that the source does not have are deleted at the destination',
       }),
     ),
     max_delete: Type.Optional(
@@ -38,14 +39,14 @@ export const SftpSyncConfigSchema = Type.Object(
         maximum: 100_000,
         default: 100,
         title: 'Most to delete',
-        description: 'If more than so many files and directories were to be deleted, nothing is done at all',
+        description: 'If more files and directories than this would be deleted, nothing is done at all',
       }),
     ),
     dry_run: Type.Optional(
       Type.Boolean({
         default: false,
         title: 'Dry run',
-        description: 'Whether it only lists what it would do',
+        description: 'Whether to only list what would be done',
       }),
     ),
     compare: Type.Optional(
@@ -53,7 +54,7 @@ export const SftpSyncConfigSchema = Type.Object(
         default: 'time',
         title: 'Compare',
         description:
-          'What tells that a file is different: size and modification time, or the SHA-256 of both sides',
+          'How different files are recognized: by size and modification time, or by the SHA-256 of both sides',
       }),
     ),
     become: transferBecomeField,

@@ -15,7 +15,7 @@ import {
   transferBecomeField,
 } from './transfer-fields.ts';
 
-/** Configuration of a step of type `sftp.upload`: a file or a directory of the agent is copied to the target. */
+/** Configuration of a step of type `sftp.upload`: copies a file or a directory from the agent to the target. */
 export const SftpUploadConfigSchema = Type.Object(
   {
     local_path: Type.Optional(pathFields.local_path),

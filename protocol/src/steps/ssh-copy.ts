@@ -12,8 +12,8 @@ import {
 } from './transfer-fields.ts';
 
 /**
- * Configuration of a step of type `ssh.copy`: a file or a directory is copied, over SFTP where the target has it and by
- * the SCP protocol where it has not.
+ * Configuration of a step of type `ssh.copy`: copies a file or a directory, over SFTP if the target supports it,
+ * otherwise with the SCP protocol.
  */
 export const SshCopyConfigSchema = Type.Object(
   {

@@ -7,14 +7,14 @@ import {
   programPattern,
 } from './patterns.ts';
 
-/** Whom a command runs as where not as who logs in. */
+/** The user that a command runs as, if not the one who logs in. */
 export const BecomeSchema = Type.Object(
   {
     method: Type.Optional(
       Type.Enum(['sudo', 'su'], {
         default: 'sudo',
         title: 'Method',
-        description: 'The password, where one is asked for, is sealed in the credential',
+        description: 'The password, if one is needed, is sealed in the credential',
       }),
     ),
     user: Type.Optional(
@@ -23,7 +23,7 @@ export const BecomeSchema = Type.Object(
         pattern: posixUserPattern,
         default: 'root',
         title: 'User',
-        description: 'Whom the command runs as',
+        description: 'User that the command runs as',
       }),
     ),
   },
@@ -31,7 +31,7 @@ export const BecomeSchema = Type.Object(
     additionalProperties: false,
     title: 'Become another user',
     description:
-      'By sudo or su, before the command starts; who logs in stays the same. Name a user, or su; `{}` is root by sudo.',
+      'By sudo or su, before the command starts; the login user stays the same. Name a user, or su; `{}` means root by sudo.',
   },
 );
 export type BecomeConfig = Static<typeof BecomeSchema>;
@@ -45,14 +45,14 @@ export const SshExecConfigSchema = Type.Object(
       pattern: noNulPattern,
       title: 'Command',
       description:
-        'May have many lines, up to 128 KiB. It is sent over the connection, and stands in no argument.',
+        'May have many lines, up to 128 KiB. It is sent over the connection and never appears in a command line.',
       contentMediaType: 'text/x-shellscript',
     }),
-    // No default: an agent of an earlier version refuses what it doesn't know.
+    // No schema default, because agents of earlier versions refuse a field that they don't know.
     shell: Type.Optional(
       Type.Enum(['sh', 'bash'], {
         title: 'Shell',
-        description: 'The target’s /bin/sh unless told, or the bash that is first in its PATH',
+        description: 'Default: the target’s /bin/sh; or the first bash in its PATH',
       }),
     ),
     interpreter: Type.Optional(
@@ -61,7 +61,7 @@ export const SshExecConfigSchema = Type.Object(
         pattern: programPattern,
         title: 'Interpreter',
         description:
-          'What reads the command in place of a shell: python3, perl, /opt/bin/ruby. Values reach it by environment and stdin',
+          'Program that reads the command instead of a shell: python3, perl, /opt/bin/ruby. Values reach it by environment and stdin',
       }),
     ),
     stdin: Type.Optional(
@@ -69,7 +69,7 @@ export const SshExecConfigSchema = Type.Object(
         maxLength: 131_072,
         pattern: noNulPattern,
         title: 'Standard input',
-        description: 'What the command reads; nothing unless told. Its last line is ended where it is not',
+        description: 'Input of the command; by default empty. A missing line break at the end is added',
       }),
     ),
     timeout: Type.Optional(
@@ -78,7 +78,7 @@ export const SshExecConfigSchema = Type.Object(
         maximum: 604_800,
         default: 300,
         title: 'Timeout',
-        description: 'From the start of the command, in seconds',
+        description: 'Counted from the start of the command, in seconds',
       }),
     ),
     working_directory: Type.Optional(
@@ -86,7 +86,7 @@ export const SshExecConfigSchema = Type.Object(
         maxLength: 4096,
         pattern: posixDirectoryPattern,
         title: 'Working directory',
-        description: 'Absolute path; the user’s home directory unless told',
+        description: 'Absolute path; default: the user’s home directory',
       }),
     ),
     environment: Type.Optional(
@@ -97,7 +97,7 @@ export const SshExecConfigSchema = Type.Object(
           additionalProperties: false,
           maxProperties: 1000,
           title: 'Environment',
-          description: 'Variables of the command, by name',
+          description: 'Environment variables of the command, by name',
         },
       ),
     ),
@@ -105,7 +105,7 @@ export const SshExecConfigSchema = Type.Object(
       Type.Boolean({
         title: 'Terminal',
         description:
-          'Whether the command has a terminal: for programs that insist on one. What it prints to its error output comes with the rest',
+          'Whether the command gets a terminal, for programs that insist on one. Its error output is then mixed with the rest',
       }),
     ),
     become: Type.Optional(BecomeSchema),
@@ -125,14 +125,14 @@ export const SshExecConfigSchema = Type.Object(
         maximum: 3600,
         default: 10,
         title: 'Kill grace',
-        description: 'Between TERM and KILL when the step is cancelled or runs out of time, in seconds',
+        description: 'Time between TERM and KILL when the step is cancelled or times out, in seconds',
       }),
     ),
     survive_agent_restart: Type.Optional(
       Type.Boolean({
         title: 'Survives its agent',
         description:
-          'Whether the command goes on, and its output is kept on the target, while no agent is connected to it. On for steps with a timeout over five minutes unless told.',
+          'Whether the command continues, and its output is kept on the target, while no agent is connected to it. Default: on for steps with a timeout over five minutes.',
       }),
     ),
     limits: Type.Optional(
@@ -143,7 +143,7 @@ export const SshExecConfigSchema = Type.Object(
               minimum: 1,
               maximum: 604_800,
               title: 'Processor time',
-              description: 'Of each process, in seconds',
+              description: 'For each process, in seconds',
             }),
           ),
           memory_mb: Type.Optional(
@@ -151,7 +151,7 @@ export const SshExecConfigSchema = Type.Object(
               minimum: 1,
               maximum: 16_777_216,
               title: 'Memory',
-              description: 'Address space of each process, in MiB',
+              description: 'Address space for each process, in MiB',
             }),
           ),
           nice: Type.Optional(
@@ -159,7 +159,7 @@ export const SshExecConfigSchema = Type.Object(
               minimum: 0,
               maximum: 19,
               title: 'Niceness',
-              description: 'How much the command gives way to others; 0 for not at all',
+              description: 'How much the command yields to others; 0 for not at all',
             }),
           ),
           output_mb: Type.Optional(
@@ -176,7 +176,7 @@ export const SshExecConfigSchema = Type.Object(
           minProperties: 1,
           title: 'Limits',
           description:
-            'What the command may use. A target that can’t keep a limit refuses the command before it starts.',
+            'Resources that the command may use. A target that can’t enforce a limit refuses the command before it starts.',
         },
       ),
     ),
@@ -185,7 +185,7 @@ export const SshExecConfigSchema = Type.Object(
         default: 'truncate',
         title: 'Too much output',
         description:
-          'What becomes of a command that prints more than is kept: it goes on unheard, or is stopped and fails.',
+          'What happens to a command that prints more than is kept: it continues and the rest is discarded, or it is stopped and fails.',
       }),
     ),
   },
@@ -193,16 +193,16 @@ export const SshExecConfigSchema = Type.Object(
 );
 export type SshExecConfig = Static<typeof SshExecConfigSchema>;
 
-/** Steps that may run longer than this, in seconds, survive a restart of their agent unless told otherwise. */
+/** Commands with a longer timeout than this, in seconds, survive a restart of their agent by default. */
 export const survivesAboveTimeoutS = 300;
 
-/** Whether a step's command is to go on without an agent. */
+/** Whether a step's command continues without an agent. */
 export function survivesAgentRestart({
   survive_agent_restart,
   timeout,
   pty,
 }: Partial<SshExecConfig>): boolean {
-  // A terminal is gone with its connection.
+  // A terminal ends with its connection.
   if (pty === true) return false;
   return survive_agent_restart ?? (timeout ?? survivesAboveTimeoutS) > survivesAboveTimeoutS;
 }

@@ -1,9 +1,9 @@
-// Fields that step types which transfer files share.
+// Fields shared by the step types that transfer files.
 import { Type } from 'typebox';
 import { agentPathPattern, fileNamePattern, noNulPattern, targetPathPattern } from './patterns.ts';
 import { BecomeSchema } from './ssh-exec.ts';
 
-/** Seconds that a transfer may take unless told. */
+/** Default timeout of a transfer, in seconds. */
 export const transferTimeoutS = 3_600;
 
 const Pattern = Type.String({ minLength: 1, maxLength: 1_000, pattern: noNulPattern });
@@ -12,38 +12,38 @@ const Patterns = (title: string, description: string) =>
 const Flag = (defaultValue: boolean, title: string, description: string) =>
   Type.Optional(Type.Boolean({ default: defaultValue, title, description }));
 
-/** What both ends are called. */
+/** Names of the two ends of a transfer. */
 export const pathFields = {
   local_path: Type.String({
     minLength: 1,
     maxLength: 4096,
     pattern: agentPathPattern,
     title: 'Path on the agent',
-    description: 'Absolute; inside a directory that the policy file of the agent allows',
+    description: 'Absolute; inside a directory allowed by the agent’s policy file',
   }),
   remote_path: Type.String({
     minLength: 1,
     maxLength: 4096,
     pattern: targetPathPattern,
     title: 'Path on the target',
-    description: 'Absolute, or ~/… in the home directory of the user there',
+    description: 'Absolute, or ~/… for the home directory of the user there',
   }),
 };
 
-/** In place of the path on the agent: exactly one of them is given (definition/step-problems.ts). */
+/** Replaces the path on the agent: exactly one of the two must be given (definition/step-problems.ts). */
 export const fileField = Type.Optional(
   Type.String({
     minLength: 1,
     maxLength: 200,
     pattern: fileNamePattern,
     title: 'File of the server',
-    description: 'Name of an uploaded file, in place of a path on the agent',
+    description: 'Name of an uploaded file, instead of a path on the agent',
   }),
 );
 export const artifactField = Type.Optional(
   Type.Boolean({
     title: 'Keep as artifacts',
-    description: 'Whether what is downloaded becomes artifacts of the run, in place of files on the agent',
+    description: 'Whether downloaded files become artifacts of the run, instead of files on the agent',
   }),
 );
 
@@ -59,7 +59,7 @@ export const transferBecomeField = Type.Optional({
   ...BecomeSchema,
   title: 'Become another user on the target',
   description:
-    'Files there are read and written as that user, by sudo or su; who logs in stays the same. Name a user, or su; `{}` is root by sudo.',
+    'Files there are read and written as that user, by sudo or su; the login user stays the same. Name a user, or su; `{}` means root by sudo.',
 });
 
 export const timeoutField = Type.Optional(
@@ -68,26 +68,26 @@ export const timeoutField = Type.Optional(
     maximum: 604_800,
     default: transferTimeoutS,
     title: 'Timeout',
-    description: 'Of the whole transfer, in seconds',
+    description: 'For the whole transfer, in seconds',
   }),
 );
 
 export const createDirectoriesField = Flag(
   false,
   'Create directories',
-  'Whether directories above the destination are made where they are missing',
+  'Whether missing directories above the destination are created',
 );
 
-/** Of a copy, which says what becomes of a file that is there already. */
+/** For copies: what happens to a file that already exists. */
 export const overwriteFieldOf = (
   isDefault: 'always' | 'different',
-  different = 'replaced when size or time is different',
+  different = 'replaced if size or time is different',
 ) =>
   Type.Optional(
     Type.Enum(['always', 'different', 'newer', 'never', 'fail'], {
       default: isDefault,
       title: 'Overwrite',
-      description: `What becomes of a file that is there: always replaced; ${different}; when the source is newer; left alone; or the file fails.`,
+      description: `What happens to a file that already exists: always replaced; ${different}; replaced if the source is newer; left alone; or the file fails.`,
     }),
   );
 export const overwriteField = overwriteFieldOf('always');
@@ -107,24 +107,24 @@ export const preserveTimesField = Flag(
 export const preserveOwnerField = Flag(
   false,
   'Preserve owner',
-  'Whether files and directories get user and group of the source, by number; the destination must let its user do that, as it lets root',
+  'Whether files and directories get the user and group of the source, by number; the user there must be allowed to do that, as root is',
 );
 
 const Mode = (title: string, description: string) =>
   Type.Optional(Type.String({ pattern: '^[0-7]{3,4}$', title, description }));
 export const modeFields = {
   mode: Mode('File mode', 'Permission bits of the files, octal: 0644'),
-  directory_mode: Mode('Directory mode', 'Permission bits of directories that are made, octal: 0755'),
+  directory_mode: Mode('Directory mode', 'Permission bits of directories that are created, octal: 0755'),
 };
 
 export const filterFields = {
   include: Patterns(
     'Include',
-    'Patterns as rsync has them, looked at before those of exclude: what matches one is transferred',
+    'Patterns as in rsync, applied before those of exclude: matching files are transferred',
   ),
   exclude: Patterns(
     'Exclude',
-    'Patterns as rsync has them: what matches one is left out, a directory with all in it',
+    'Patterns as in rsync: matching files are left out, and matching directories with everything in them',
   ),
 };
 
@@ -133,14 +133,14 @@ export const symlinksField = Type.Optional(
     default: 'copy',
     title: 'Links',
     description:
-      'What becomes of symbolic links: made anew as links; left out; what they lead to is transferred; or they fail.',
+      'What happens to symbolic links: recreated as links; left out; followed, so that what they point to is transferred; or they fail.',
   }),
 );
 
 export const resumeField = Flag(
   true,
   'Resume',
-  'Whether a large file that was broken off is gone on with, after what is there was compared',
+  'Whether an interrupted transfer of a large file continues, after the part already there has been compared',
 );
 
 export const retriesField = Type.Optional(
@@ -149,7 +149,7 @@ export const retriesField = Type.Optional(
     maximum: 10,
     default: 3,
     title: 'Retries',
-    description: 'How often a file is tried again when the connection breaks or the file changes meanwhile',
+    description: 'How often a file is tried again if the connection breaks or the file changes meanwhile',
   }),
 );
 
@@ -158,17 +158,17 @@ export const bandwidthLimitField = Type.Optional(
     minimum: 1,
     maximum: 10_000_000,
     title: 'Bandwidth limit',
-    description: 'KiB a second; as fast as it goes unless told',
+    description: 'In KiB per second; by default unlimited',
   }),
 );
 
-/** How hard it tries, and how it makes sure. */
+/** How persistent the transfer is, and how it verifies the result. */
 export const conductFields = {
   verify: Type.Optional(
     Type.Enum(['size', 'checksum'], {
       default: 'size',
       title: 'Verify',
-      description: 'What is compared after each file: its size, or the SHA-256 of both sides',
+      description: 'What is compared after each file: the size, or the SHA-256 of both sides',
     }),
   ),
   resume: resumeField,

@@ -2,7 +2,7 @@ import { type Static, Type } from 'typebox';
 import { noNulPattern } from './patterns.ts';
 import { BecomeSchema } from './ssh-exec.ts';
 
-/** Configuration of a step of type `wait_for`: of a port, of a command that ends well, or of a time. */
+/** Configuration of a step of type `wait_for`: waits for a port, for a command to succeed, or for a time. */
 export const WaitForConfigSchema = Type.Object(
   {
     port: Type.Optional(
@@ -10,14 +10,15 @@ export const WaitForConfigSchema = Type.Object(
         minimum: 1,
         maximum: 65_535,
         title: 'Port',
-        description: 'Of the target, as it is seen from the agent or from the last jump host',
+        description: 'Port of the target, as seen from the agent or from the last jump host',
       }),
     ),
     state: Type.Optional(
       Type.Enum(['open', 'closed'], {
-        // Not a default of the schema: that would be filled in where no port is waited for.
+        // Not a schema default: it would also be filled in for steps that don't wait for a port.
         title: 'State',
-        description: 'Whether the port is to take connections, as it is unless told, or to take none',
+        description:
+          'Whether to wait until the port accepts connections (the default) or until it accepts none',
       }),
     ),
     command: Type.Optional(
@@ -26,7 +27,7 @@ export const WaitForConfigSchema = Type.Object(
         maxLength: 65_536,
         pattern: noNulPattern,
         title: 'Command',
-        description: 'Run on the target again and again, until its exit code is 0',
+        description: 'Run on the target repeatedly until its exit code is 0',
         contentMediaType: 'text/x-shellscript',
       }),
     ),
@@ -40,7 +41,7 @@ export const WaitForConfigSchema = Type.Object(
         maximum: 3_600,
         default: 5,
         title: 'Interval',
-        description: 'Between two looks, in seconds',
+        description: 'Time between two checks, in seconds',
       }),
     ),
     timeout: Type.Optional(
@@ -49,7 +50,7 @@ export const WaitForConfigSchema = Type.Object(
         maximum: 604_800,
         default: 300,
         title: 'Timeout',
-        description: 'After this it has not come, in seconds; longer than `seconds`',
+        description: 'After this the step fails, in seconds; must be longer than `seconds`',
       }),
     ),
   },

@@ -13,25 +13,27 @@ import {
   timeoutField,
 } from './transfer-fields.ts';
 
-/** Configuration of a step of type `winrm.copy`: files and directories between the agent and a Windows target. */
+/**
+ * Configuration of a step of type `winrm.copy`: copies files and directories between the agent and a Windows target.
+ */
 export const WinrmCopyConfigSchema = Type.Object(
   {
     local_path: Type.String({
       ...pathFields.local_path,
       description:
-        'Absolute; inside a directory that the policy file of the agent allows. As a source its last part may have * and ? in it.',
+        'Absolute; inside a directory allowed by the agent’s policy file. As a source, its last part may contain * and ?.',
     }),
     remote_path: Type.String({
       minLength: 1,
       maxLength: 4096,
       pattern: windowsPathPattern,
       title: 'Path on the target',
-      description: 'Absolute: C:\\… As a source its last part may have * and ? in it.',
+      description: 'Absolute: C:\\… As a source, its last part may contain * and ?.',
     }),
     direction: directionField,
     timeout: timeoutField,
     create_directories: createDirectoriesField,
-    overwrite: overwriteFieldOf('different', 'replaced when its SHA-256 is different'),
+    overwrite: overwriteFieldOf('different', 'replaced if its SHA-256 is different'),
     preserve_times: preserveTimesField,
     ...filterFields,
     symlinks: Type.Optional(
@@ -39,7 +41,7 @@ export const WinrmCopyConfigSchema = Type.Object(
         default: 'follow',
         title: 'Links',
         description:
-          'What becomes of links and junctions: what they lead to is copied; left out; or they fail.',
+          'What happens to links and junctions: followed, so that what they point to is copied; left out; or they fail.',
       }),
     ),
     resume: resumeField,

@@ -9,13 +9,13 @@ const WinrmLimits = Type.Object(
         minimum: 64,
         maximum: 16_777_216,
         title: 'Memory',
-        description: 'Of the command with all that it starts, in MiB. What would take more gets none',
+        description: 'For the command and everything that it starts, in MiB. Requests for more memory fail',
       }),
     ),
     priority: Type.Optional(
       Type.Enum(['below_normal', 'idle'], {
         title: 'Priority',
-        description: 'How much the command gives way to others; not at all unless told',
+        description: 'How much the command yields to others; by default not at all',
       }),
     ),
     output_mb: Type.Optional(
@@ -31,7 +31,8 @@ const WinrmLimits = Type.Object(
     additionalProperties: false,
     minProperties: 1,
     title: 'Limits',
-    description: 'What the command may use. A host that can’t keep a limit runs none of the command.',
+    description:
+      'Resources that the command may use. A host that can’t enforce a limit refuses the command before it starts.',
   },
 );
 
@@ -50,7 +51,7 @@ export const WinrmExecConfigSchema = Type.Object(
       Type.Enum(['powershell', 'pwsh', 'cmd'], {
         default: 'powershell',
         title: 'Shell',
-        description: 'What reads the command: Windows PowerShell, PowerShell 7 or newer, or cmd.exe',
+        description: 'Program that reads the command: Windows PowerShell, PowerShell 7 or newer, or cmd.exe',
       }),
     ),
     stdin: Type.Optional(
@@ -59,7 +60,7 @@ export const WinrmExecConfigSchema = Type.Object(
         pattern: noNulPattern,
         title: 'Standard input',
         description:
-          'What the command reads: in PowerShell the lines of $input, in a batch file its standard input; nothing unless told',
+          'Input of the command: in PowerShell the lines of $input, in a batch file its standard input; by default empty',
       }),
     ),
     timeout: Type.Optional(
@@ -68,7 +69,7 @@ export const WinrmExecConfigSchema = Type.Object(
         maximum: 604_800,
         default: 300,
         title: 'Timeout',
-        description: 'From the start of the command, in seconds',
+        description: 'Counted from the start of the command, in seconds',
       }),
     ),
     working_directory: Type.Optional(
@@ -76,7 +77,7 @@ export const WinrmExecConfigSchema = Type.Object(
         maxLength: 4096,
         pattern: windowsDirectoryPattern,
         title: 'Working directory',
-        description: 'Absolute path; the user’s profile unless told',
+        description: 'Absolute path; default: the user’s profile',
       }),
     ),
     environment: Type.Optional(
@@ -87,7 +88,7 @@ export const WinrmExecConfigSchema = Type.Object(
           additionalProperties: false,
           maxProperties: 1000,
           title: 'Environment',
-          description: 'Variables of the command, by name',
+          description: 'Environment variables of the command, by name',
         },
       ),
     ),
@@ -105,7 +106,7 @@ export const WinrmExecConfigSchema = Type.Object(
       Type.Enum(['system'], {
         title: 'Run as',
         description:
-          'system: as a scheduled task of the host, for what a remote logon may not do, as installing updates; it goes on while no agent is connected. Takes an administrator. As the login user unless told.',
+          'system: runs as a scheduled task of the host, for things that a remote logon may not do, such as installing updates; it continues while no agent is connected. Needs an administrator. Default: the login user.',
       }),
     ),
     run_as_credential: Type.Optional(
@@ -115,7 +116,7 @@ export const WinrmExecConfigSchema = Type.Object(
         pattern: namePattern,
         title: 'Run as user',
         description:
-          'Name of a WinRM password of the target’s segment: the command runs as its user, as a scheduled task. The host is told the password, which the credential must allow. Takes an administrator who logs in.',
+          'Name of a WinRM password of the target’s segment: the command runs as its user, as a scheduled task. The host is given the password, which the credential must allow. Needs an administrator as the login user.',
       }),
     ),
     kill_grace: Type.Optional(
@@ -125,7 +126,7 @@ export const WinrmExecConfigSchema = Type.Object(
         default: 10,
         title: 'Kill grace',
         description:
-          'Between the first try to end the command and the next harder one, when it is cancelled or runs out of time; seconds',
+          'Time between the first attempt to end the command and the next, harder one, when the step is cancelled or times out, in seconds',
       }),
     ),
     limits: Type.Optional(WinrmLimits),
@@ -134,7 +135,7 @@ export const WinrmExecConfigSchema = Type.Object(
         default: 'truncate',
         title: 'Too much output',
         description:
-          'What becomes of a command that prints more than is kept: it goes on unheard, or is stopped and fails.',
+          'What happens to a command that prints more than is kept: it continues and the rest is discarded, or it is stopped and fails.',
       }),
     ),
   },

@@ -26,7 +26,7 @@ const beyondSchemas: RegExp[] = [
   /placeholder/i,
   /^Column|^Line|^Character|\bpattern\b|RE2|repetitions|^A `[([]/,
   /has this name too|is called|can be called|name each lock once|name of its own/,
-  /exclusive lock|only with|leave one of the two out|Nothing is held|No step is before|run again only|is longer already/,
+  /exclusive lock|only with|leave one of the two out|Has no effect without|no earlier step|run again only|is already longer/,
   /is for |No value is allowed|With a default|of the type of|A secret|An item of a list|levels/,
   /Say where its value|comes from one place|`from` says/,
   /A rule|There is no parameter|always has a value|Always required/,

@@ -77,25 +77,25 @@ describe('a job definition', () => {
       {
         path: 'steps[0].on_unknown',
         message:
-          'What may have run is run again only where that does no harm: say `idempotent: true` if it is so, or use `hold` to be asked.',
+          'A step that may have run is run again only if that does no harm: say `idempotent: true` if so, or use `hold` to be asked.',
         found: '"retry"',
         allowed: '`fail` or `hold`; `retry` with `idempotent: true`',
       },
       {
         path: 'steps[0].hold_for',
-        message: 'Nothing is held without `on_unknown: hold`.',
+        message: 'Has no effect without `on_unknown: hold`.',
         found: '600',
         allowed: 'only with `on_unknown: hold`',
       },
       {
         path: 'steps[0].when_status',
-        message: 'No step is before it that could fail.',
+        message: 'There is no earlier step that could fail.',
         found: '"failure"',
         allowed: '`success` or `always` for the first step',
       },
       {
         path: 'steps[1].retry.max_delay',
-        message: 'The first delay, 60 s, is longer already.',
+        message: 'The first delay, 60 s, is already longer.',
         found: '30',
         allowed: '60 or more',
       },

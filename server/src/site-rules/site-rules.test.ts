@@ -121,7 +121,7 @@ describe('a site rule', () => {
     await expect(job()).rejects.toMatchObject({
       details: [
         {
-          message: `${told} (It can’t be told whether that is so: Column 12: There is no value for owner; ask \`has(…)\` first.)`,
+          message: `${told} (This can’t be determined: Column 12: There is no value for owner; ask \`has(…)\` first.)`,
         },
       ],
     });
@@ -270,7 +270,7 @@ describe.each([
   const others = () => jobs.filter(({ id }) => id !== bad().id).map(({ id }) => id);
   const unwell = async () =>
     (await jobsHealth(t.sql, { limit: 200 }, [])).items.map(({ id, problems }) => [id, problems[0]?.message]);
-  const untold = expect.stringMatching(new RegExp(`^.*“${strict.name}”: .* \\(It can’t be told .*${why}`));
+  const untold = expect.stringMatching(new RegExp(`^.*“${strict.name}”: .* \\(This can’t be determined: .*${why}`));
 
   test('all others are held against the rules in force, and it counts as one that breaks them', async () => {
     await rule({ category: null, condition: 'has(job.timeout) || job.labels.tier == "gold"' });

@@ -74,7 +74,7 @@ export function problemsOf(
     .filter((rule) => isInScope(rule, held))
     .map(({ name, message, severity }) => ({
       path: '',
-      message: `${message} (It can’t be told whether that is so: ${held.why})`,
+      message: `${message} (This can’t be determined: ${held.why})`,
       ...{ severity, rule: name },
     }));
 }
