@@ -1,29 +1,31 @@
 // A checkpoint of the audit log: a signed note with the size and root of its Merkle tree (C2SP signed-note and
-// tlog-checkpoint), and three lines of ours: its number, the hash of the one before it, and when it was made.
+// tlog-checkpoint), plus three lines of ours: its number, the previous checkpoint's hash, and the time it was made.
 import { createHash } from 'node:crypto';
 import { sign, verify } from '../sealing/keys.ts';
 import { type Hash, hashBytes } from './merkle.ts';
 
 export interface Checkpoint {
   installationId: string;
-  /** Rows that it covers: those at positions 0 to size − 1. */
+  /** Number of rows covered: those at positions 0 to size − 1. */
   size: number;
   rootHash: Hash;
   /** Counted from 1. */
   number: number;
-  /** SHA-256 over the text of the checkpoint before it; 32 zero bytes for the first. */
+  /** SHA-256 over the text of the previous checkpoint; 32 zero bytes for the first. */
   previousHash: Hash;
   /** RFC 3339 with milliseconds, UTC. */
   sealedAt: string;
 }
 
-/** A checkpoint as it is kept and sent: `note` is the signed text, `hash` the SHA-256 over it without signature. */
+/**
+ * A checkpoint for storage and transport: `note` is the signed text, `hash` the SHA-256 of it without the signature.
+ */
 export interface SignedCheckpoint extends Checkpoint {
   note: string;
   hash: Hash;
 }
 
-/** The note isn't a checkpoint, or not one that this key signed for this installation. */
+/** The note is not a checkpoint, or not one signed with this key for this installation. */
 export class CheckpointError extends Error {
   readonly reason: 'malformed' | 'wrong_signature';
 
@@ -67,7 +69,7 @@ export async function signCheckpoint(
 }
 
 /**
- * Reads a checkpoint without verifying its signature.
+ * Parses a checkpoint without verifying its signature.
  *
  * @throws {CheckpointError} `malformed`
  */
@@ -89,7 +91,7 @@ export function readCheckpoint(note: string): SignedCheckpoint {
 }
 
 /**
- * Reads a checkpoint of this installation that this key has signed.
+ * Parses a checkpoint of this installation and verifies this key's signature.
  *
  * @throws {CheckpointError}
  */
@@ -112,12 +114,15 @@ export async function verifyCheckpoint(
   return checkpoint;
 }
 
-/** Key name of an installation's audit log, and first line of its checkpoints. */
+/** Returns the key name of an installation's audit log, which is also the first line of its checkpoints. */
 export function originOf(installationId: string): string {
   return `${originPrefix}${installationId}`;
 }
 
-/** A text that ends in a line feed, as a signed note. No text of `encodeFields` begins like one: the key serves both. */
+/**
+ * Signs a text that ends with a line feed as a signed note. The key is also used for statements of `encodeFields`,
+ * which never begin like such a text.
+ */
 export async function signNote(
   key: { publicKey: Uint8Array; privateKey: Uint8Array },
   name: string,
@@ -128,7 +133,7 @@ export async function signNote(
   return `${text}\n— ${name} ${line}\n`;
 }
 
-/** Whether one of the note's signatures is this key's, under this name. */
+/** Whether one of the note's signatures was made by this key under this name. */
 export async function isSignedNote(publicKey: Uint8Array, name: string, note: string): Promise<boolean> {
   const { text, signatures } = splitNote(note);
   const id = keyId(name, publicKey);

@@ -1,4 +1,4 @@
-// The sealed audit log: its tree, its proofs, its checkpoints. For Node only; the console does not verify.
+// The sealed audit log: its tree, proofs and checkpoints. Only for Node; the console doesn't verify.
 export {
   type Checkpoint,
   CheckpointError,

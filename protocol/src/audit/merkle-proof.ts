@@ -1,11 +1,11 @@
 // Proofs of RFC 9162: that a row is in the log (section 2.1.3), and that a later log only adds to an earlier one
-// (section 2.1.4). Here are the ranges of leaves whose hashes make a proof, and the checks of one.
+// (section 2.1.4). Computes the ranges of leaves whose hashes make up a proof, and verifies proofs.
 import { type Hash, nodeHash } from './merkle.ts';
 
 /** Leaves [from, to). */
 export type Range = readonly [from: number, to: number];
 
-/** PATH(position, D[size]): the ranges whose hashes prove that a leaf is in a tree, in the order of the proof. */
+/** PATH(position, D[size]): the ranges whose hashes prove that a leaf is in a tree, in proof order. */
 export function inclusionRanges(position: number, size: number): Range[] {
   const ranges: Range[] = [];
   let [from, to] = [0, size];
@@ -36,11 +36,11 @@ export function consistencyRanges(first: number, second: number): Range[] {
       from = middle;
     }
   }
-  // The verifier holds the hash of the whole first tree, where that is a subtree of the second.
+  // If the whole first tree is a subtree of the second, the verifier already has its hash.
   return from === 0 ? ranges : [[from, to], ...ranges];
 }
 
-/** Checks an inclusion proof (section 2.1.3.2). */
+/** Verifies an inclusion proof (section 2.1.3.2). */
 export function provesInclusion(
   leaf: Uint8Array,
   position: number,
@@ -63,7 +63,9 @@ export function provesInclusion(
   return sn === 0 && Buffer.compare(hash, tree.root) === 0;
 }
 
-/** Checks a consistency proof (section 2.1.4.2); two trees of one size are consistent when their roots are equal. */
+/**
+ * Verifies a consistency proof (section 2.1.4.2). Two trees of the same size are consistent if their roots are equal.
+ */
 export function provesConsistency(
   first: { size: number; root: Uint8Array },
   second: { size: number; root: Uint8Array },
@@ -89,7 +91,7 @@ export function provesConsistency(
   return sn === 0 && Buffer.compare(fr, first.root) === 0 && Buffer.compare(sr, second.root) === 0;
 }
 
-/** The largest power of two smaller than n, for n > 1. */
+/** Returns the largest power of two smaller than n, for n > 1. */
 function split(n: number): number {
   let power = 1;
   while (power * 2 < n) power *= 2;

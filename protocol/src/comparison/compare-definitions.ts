@@ -1,4 +1,4 @@
-// How two definitions of a job differ, field by field. Steps are compared by id or name, wherever they stand.
+// Compares two definitions of a job field by field. Steps are matched by id or name, wherever they stand.
 import type { JobDefinition, StepDefinition } from '../api/jobs/jobs.ts';
 import { type LineHunk, lineHunks } from './line-hunks.ts';
 
@@ -6,27 +6,30 @@ export const changeKinds = ['added', 'removed', 'changed', 'moved'] as const;
 export type ChangeKind = (typeof changeKinds)[number];
 
 export interface DefinitionChange {
-  /** `steps[2].config.command`, as in the later one; of what was removed, as in the earlier one. */
+  /**
+   * Path in the later definition, such as `steps[2].config.command`; for something removed, the path in the earlier
+   * one.
+   */
   path: string;
-  /** As in the earlier one, where that differs. */
+  /** Path in the earlier definition, if it differs. */
   beforePath?: string;
-  /** Name of the step that it is of. */
+  /** Name of the step that contains it. */
   step?: string;
   kind: ChangeKind;
   before?: unknown;
   after?: unknown;
-  /** Of texts with several lines. */
+  /** For texts of several lines. */
   hunks?: LineHunk[];
 }
 
-/** Where a value stands in each of the two. */
+/** The path of a value in each of the two. */
 interface Place {
   before: string;
   after: string;
   step?: string;
 }
 
-/** The places in which two definitions differ, in the order of the later one; none where they say the same. */
+/** Returns the places where two definitions differ, in the order of the later one; empty if they are equal. */
 export function compareDefinitions(before: JobDefinition, after: JobDefinition): DefinitionChange[] {
   const { steps: stepsBefore, ...restBefore } = before;
   const { steps: stepsAfter, ...restAfter } = after;
@@ -61,7 +64,9 @@ function compareSteps(
   return changes;
 }
 
-/** By place in the later one, the place in the earlier one: of one id or name, else of one place and type. */
+/**
+ * Maps positions in the later list to the earlier one: steps with the same id or name, else the same position and type.
+ */
 function pairSteps(
   before: readonly StepDefinition[],
   after: readonly StepDefinition[],
@@ -82,7 +87,7 @@ function pairSteps(
   return pairs;
 }
 
-/** Steps that stand elsewhere: all but a longest row of those whose order has stayed. */
+/** Steps whose order has changed: all except a longest sequence whose order is the same. */
 function movedOnes(pairs: ReadonlyMap<number, number>): ReadonlySet<number> {
   const order = [...pairs].sort(([a], [b]) => a - b);
   const lengths = order.map(() => 1);
@@ -129,7 +134,7 @@ function compareObjects(before: object, after: object, place: Place): Definition
   );
 }
 
-/** Entries by their place; lists of plain values whole. */
+/** Compares entries by position, except lists of plain values, which are compared as a whole. */
 function compareArrays(
   before: readonly unknown[],
   after: readonly unknown[],

@@ -1,11 +1,11 @@
-// Which lines two texts differ in (Myers' algorithm), gathered into hunks with the lines around them.
+// Finds the lines in which two texts differ (Myers' algorithm), grouped into hunks with context lines.
 
 export interface DiffLine {
   op: 'same' | 'removed' | 'added';
   text: string;
 }
 export interface LineHunk {
-  /** Number of the first line, from 1; of an empty side the line before it. */
+  /** Number of the first line, from 1; for an empty side, that of the line before it. */
   beforeStart: number;
   beforeLines: number;
   afterStart: number;
@@ -14,10 +14,10 @@ export interface LineHunk {
 }
 
 const contextLines = 3;
-/** Lines that differ at most for the shortest difference to be looked for; texts further apart are replaced whole. */
+/** Beyond this many differing lines, no shortest difference is computed: the whole text counts as replaced. */
 const maxDifferences = 1_000;
 
-/** The lines in which two texts differ; none where they are the same. */
+/** Returns the lines in which two texts differ; empty if they are equal. */
 export function lineHunks(before: string, after: string): LineHunk[] {
   if (before === after) return [];
   return hunksOf(differenceOf(before.split('\n'), after.split('\n')));
@@ -46,11 +46,11 @@ function replaced(before: readonly string[], after: readonly string[]): DiffLine
   ];
 }
 
-/** The fewest lines removed and added; undefined where they are too many. */
+/** Returns the shortest sequence of removed and added lines; `undefined` if it is too long. */
 function shortestScript(before: readonly string[], after: readonly string[]): DiffLine[] | undefined {
   const most = Math.min(before.length + after.length, maxDifferences);
-  // reached[k + most]: how far into `before` the furthest path on diagonal k comes. One copy for each number of
-  // differences, to walk back by.
+  // reached[k + most]: how far into `before` the furthest path on diagonal k gets. A copy is kept for each number of
+  // differences, for tracing the path back.
   let reached = new Int32Array(2 * most + 2);
   const trace: Int32Array[] = [];
   for (let differences = 0; differences <= most; differences += 1) {
@@ -130,7 +130,7 @@ function hunksOf(lines: readonly DiffLine[]): LineHunk[] {
   return hunks;
 }
 
-/** Where hunks begin and end: changes with the lines around them, those that would touch as one. */
+/** Ranges of the hunks: changes with their context, merged where they would touch. */
 function rangesOf(lines: readonly DiffLine[]): [number, number][] {
   const ranges: [number, number][] = [];
   lines.forEach(({ op }, index) => {

@@ -1,4 +1,4 @@
-// What a site rule may speak of: the definition itself, by the names that its schema has.
+// What a site rule can refer to: the definition itself, with the names from its schema.
 import { JobDefinitionSchema, StepDefinitionSchema } from '../api/jobs/jobs.ts';
 import type { SiteRuleSubject } from '../api/jobs/site-rules.ts';
 import type { Member } from './scope.ts';
@@ -30,7 +30,7 @@ export function definitionMembers(per: SiteRuleSubject): Record<string, Member> 
 function memberOf(schema: Schema): Member {
   const { type = '', properties, required = [] } = schema;
   const inside = Object.entries(properties ?? {}).map(([name, property]): [string, Member] => {
-    // A default is filled in wherever what it belongs to is there.
+    // A default is filled in wherever the object that it belongs to exists.
     const mayBeAbsent = !required.includes(name) && property.default === undefined && !always.has(name);
     return [name, { ...memberOf(property), mayBeAbsent }];
   });
@@ -39,5 +39,5 @@ function memberOf(schema: Schema): Member {
   return { type: words[type] ?? 'anything', members: members ?? (isLeaf ? {} : undefined) };
 }
 
-/** A job always has a category, and what rules are asked of has its labels, be it none. */
+/** A job always has a category, and site rules always see its labels, even if there are none. */
 const always = new Set(['category', 'labels']);

@@ -1,11 +1,11 @@
-// The part of CEL that expressions may use: no time, no bytes, and everything that could take long under the meter.
+// The subset of CEL that expressions may use: no times, no bytes, and a meter on everything that could take long.
 import { type ASTNode, Environment } from '@marcbachmann/cel-js';
 import { limits } from '../limits.ts';
 import { compilePattern, isPattern } from '../patterns/pattern.ts';
 import { meter } from './meter.ts';
 import { callOf, type Node, nodesOf, rootOf } from './syntax-tree.ts';
 
-/** Functions and macros, and how many arguments each takes, its receiver included. */
+/** Functions and macros, each with an example of its form. */
 export const functions: Readonly<Record<string, string>> = {
   has: 'has(parameters.x)',
   size: 'size(x)',
@@ -32,11 +32,11 @@ export const functions: Readonly<Record<string, string>> = {
   dyn: 'dyn(x)',
 };
 
-/** Those that the library runs without end for chosen texts: ours stand in their place. */
+/** The library's versions of these take unbounded time for chosen texts, so ours replace them. */
 const replaced = new Set(['contains', 'indexOf', 'split', 'matches']);
 const ours = (name: string) => `metered_${name}`;
 
-/** Comparing a text of 128 KiB with a part half as long would take seconds. */
+/** Searching a text of 128 KiB for a part half as long would take seconds. */
 const comparisonsPerStep = 500;
 
 function searching(text: string, part: string): void {
@@ -67,7 +67,7 @@ const base = new Environment({
   })
   .registerFunction(`string.${ours('matches')}(string): bool`, (text: string, source: string) => {
     const pattern = compilePattern(source);
-    // Patterns are literals, and looked at before.
+    // Patterns are literals and have been checked before.
     if (!isPattern(pattern)) throw new Error(pattern.message);
     const matches = meter().patterns.matches(pattern, text);
     return matches ?? meter().exceed();
@@ -77,7 +77,7 @@ export function newEnvironment(): Environment {
   return base.clone();
 }
 
-/** Puts our functions in the place of the library's. Before the types are checked. */
+/** Replaces the library's functions with ours. Must run before the types are checked. */
 export function replaceFunctions(ast: ASTNode): void {
   for (const node of nodesOf(rootOf(ast))) {
     const call = callOf(node);
@@ -87,12 +87,12 @@ export function replaceFunctions(ast: ASTNode): void {
   }
 }
 
-/** How a function of ours is called by authors, in messages of the library. */
+/** Restores the names that authors know for our functions in messages of the library. */
 export function authorsName(message: string): string {
   return message.replaceAll(/metered_(\w+)/g, '$1');
 }
 
-/** Puts every node under the meter. After the types were checked, which chooses what is evaluated. */
+/** Puts every node under the meter. Must run after the types have been checked, which decides what is evaluated. */
 export function putUnderMeter(ast: ASTNode): void {
   for (const node of nodesOf(rootOf(ast))) {
     const { meta } = node;
@@ -112,12 +112,12 @@ export function putUnderMeter(ast: ASTNode): void {
   }
 }
 
-/** `exists` and `||` go on after an error, which the library takes long to make. */
+/** `exists` and `||` continue after an error, and the library takes long to create one. */
 const stepsPerError = 20;
 
 const weighed = new Set(['==', '!=', 'in', '+', '<', '<=', '>', '>=', 'call', 'rcall']);
 
-/** What compares, joins or calls is paid by the size of what it is given, before it does so. */
+/** Charges comparisons, joins and calls for the size of their operands before they run. */
 function weighOperands(node: Node): void {
   const { handle } = node;
   if (handle === undefined || !weighed.has(node.op)) return;

@@ -84,11 +84,11 @@ describe('an expression', () => {
   it.each([
     [
       'parameters.text == 5',
-      'Column 1: Text can’t be compared with an integer by ==. Convert the text by int(…) or double(…), or the number by string(…).',
+      'Column 1: Text can’t be compared with an integer by ==. Convert the text with int(…) or double(…), or the number with string(…).',
     ],
     [
       'parameters.ratio * 2 > 1.0',
-      'Column 1: * needs two numbers of one kind: write a whole number as `1.0` beside a number, or convert by double(…) or int(…).',
+      'Column 1: * needs two numbers of one kind: write a whole number as `1.0` beside a number, or convert with double(…) or int(…).',
     ],
     [
       'parameters.sure == "true"',
@@ -101,7 +101,7 @@ describe('an expression', () => {
     ['count == 1', 'Column 1: Write `parameters.count`.'],
     ['params.count == 1', 'Column 1: There is no params here.'],
     ['true &&\n  foo', 'Line 2, column 3: There is no foo here.'],
-    ['parameters.text.size == 1', 'Column 1: parameters.text has nothing inside it: it is no object.'],
+    ['parameters.text.size == 1', 'Column 1: parameters.text has nothing inside it: it is not an object.'],
     ['parameters.text.contain("b")', 'Column 17: There is no function contain; did you mean contains?'],
     [
       'parameters.text.contains(1)',
@@ -115,7 +115,7 @@ describe('an expression', () => {
     ['parameters.sure & true', 'Column 17: Write `&&` for “and”.'],
     [
       '${{ parameters.sure }}',
-      'Column 1: No placeholder here: name the value itself, such as `parameters.x`.',
+      'Column 1: Placeholders don’t work here: use the value itself, such as `parameters.x`.',
     ],
     ['parameters.text == "abc', 'Column 20: The text that begins here has no closing quote.'],
     ['(parameters.sure', 'Column 17: `)` is expected here.'],
@@ -124,11 +124,11 @@ describe('an expression', () => {
     ['parameters.list == ["x", 1]', 'Column 26: The values of a list must be of one type.'],
     [
       'parameters.text.matches("(?=x)")',
-      'Column 25: Character 1 of the pattern: Look-ahead is not supported; say it by a second check, such as a rule.',
+      'Column 25: Character 1 of the pattern: Look-ahead is not supported; express it with a second check, such as a rule.',
     ],
     [
       'parameters.text.matches(target.name)',
-      'Column 25: The pattern of matches() is written out here, in quotes.',
+      'Column 25: The pattern of matches() must be written out here, in quotes.',
     ],
     [
       'parameters.maybe == ""',
@@ -177,7 +177,7 @@ describe('an expression', () => {
       'parameters["password"].startsWith("h")',
       'steps.probe.outputs.key == ""',
     ])
-      expect(told(text).join()).toContain('is secret, and no expression may speak of a secret');
+      expect(told(text).join()).toContain('is secret, and expressions can’t refer to secrets');
     for (const text of [
       'parameters["pass" + "word"] == ""',
       '{"a": parameters}["a"].password == ""',
@@ -235,7 +235,7 @@ describe('the cost of an expression', () => {
     const result = evaluate(text, large);
     expect(result).toMatchObject({
       ok: false,
-      message: 'Takes more than an expression may: its values are too large for what it does with them.',
+      message: 'Costs more than an expression may: its values are too large for what it does with them.',
     });
     expect(result.steps).toBeLessThanOrEqual(limits.maxExpressionSteps);
   });

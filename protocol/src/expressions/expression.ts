@@ -1,5 +1,5 @@
-// Conditions and checks of authors, in CEL (https://cel.dev): read, checked against what is declared, evaluated within
-// bounds. What is wrong with one is told with its place in the text.
+// Conditions and checks written by authors in CEL (https://cel.dev): parsed, checked against what is declared, and
+// evaluated within bounds. Problems are reported with their place in the text.
 import type { ASTNode } from '@marcbachmann/cel-js';
 import { limits } from '../limits.ts';
 import { newEnvironment, putUnderMeter, replaceFunctions } from './environment.ts';
@@ -20,9 +20,9 @@ export type { ExpressionProblem };
 
 export interface CompiledExpression {
   text: string;
-  /** What it names, each as its path: `parameters.a.b`. */
+  /** The paths that it names, such as `parameters.a.b`. */
   names: readonly string[];
-  /** Those of which it asks `has(…)`. */
+  /** The paths for which it asks `has(…)`. */
   asked: readonly string[];
   evaluate(values: ExpressionValues | PreparedValues): Evaluation;
 }
@@ -33,13 +33,13 @@ export type Evaluation =
 export type ReadExpression = { expression: CompiledExpression } | { problems: ExpressionProblem[] };
 
 export interface ReadOptions {
-  /** Paths of which it was asked before whether they are there, as by the `when` of a rule for its `check`. */
+  /** Paths whose presence was checked before, for example in the `when` of a rule for its `check`. */
   asked?: readonly string[];
-  /** At run time: what may be absent need not be asked for; where it is absent, evaluating says so. */
+  /** For evaluation at run time: `has(…)` isn't required for what may be absent; evaluating reports it if it is. */
   mayBeAbsent?: boolean;
 }
 
-/** Reads an expression that must be true or false. */
+/** Parses an expression that must be true or false. */
 export function readExpression(
   text: string,
   scope: ExpressionScope,
@@ -58,7 +58,7 @@ export function readExpression(
   if ('error' in parsed) return { problems: [describeCelError(parsed.error, text)] };
   const run = parsed.value;
   const { ast } = run as { ast: ASTNode };
-  // All that there is only where something is not: to say what else was meant.
+  // The whole scope is built only if something is not found in it, to suggest what was meant.
   if (nodeProblems(ast, text, membersOf(named), options).length > 0) {
     const problems = nodeProblems(ast, text, membersOf(scope), options);
     if (problems.length > 0) return { problems };
@@ -86,12 +86,12 @@ function evaluate(run: Runs, text: string, values: Record<string, unknown>): Eva
   if ('error' in result) {
     const message =
       result.error instanceof TooCostly
-        ? 'Takes more than an expression may: its values are too large for what it does with them.'
+        ? 'Costs more than an expression may: its values are too large for what it does with them.'
         : toldWithPlace(describeCelError(result.error, text));
     return { ok: false, message, steps };
   }
   if (typeof result.value === 'boolean') return { ok: true, value: result.value, steps };
-  return { ok: false, message: 'Came to neither true nor false.', steps };
+  return { ok: false, message: 'Resulted in neither true nor false.', steps };
 }
 
 function attempt<T>(run: () => T): { value: T } | { error: unknown } {
@@ -102,7 +102,7 @@ function attempt<T>(run: () => T): { value: T } | { error: unknown } {
   }
 }
 
-/** A problem as one text: its place, then its sentence. */
+/** Renders a problem as one text: its place, then its sentence. */
 export function toldWithPlace({ line, column, message }: ExpressionProblem): string {
   return line === 1 ? `Column ${column}: ${message}` : `Line ${line}, column ${column}: ${message}`;
 }

@@ -1,5 +1,5 @@
-// What evaluating an expression costs, counted and not timed: every part that is evaluated, and the sizes of what it
-// handles. CEL has no loops without end, but loops inside loops over a list of ten thousand come near it.
+// Counts, instead of timing, what evaluating an expression costs: every node evaluated, and the size of what it
+// handles. CEL has no endless loops, but nested loops over a list of ten thousand come close.
 import { limits } from '../limits.ts';
 import { PatternBudget } from '../patterns/pattern.ts';
 
@@ -10,12 +10,12 @@ export class TooCostly extends Error {
   }
 }
 
-/** One for all: where the library swallows it, it is thrown by the thousand, and making an error takes its time. */
+/** Shared, because creating an error takes time, and it is thrown thousands of times if the library swallows it. */
 const tooCostly = new TooCostly();
 
 export class Meter {
   steps = 0;
-  /** Stays true where the library goes on after the error, as `||` does when its other side is true. */
+  /** Stays true if the library continues after the error, as `||` does if its other side is true. */
   exceeded = false;
   readonly patterns = new PatternBudget();
   readonly #weights = new WeakMap<object, number>();
@@ -25,7 +25,7 @@ export class Meter {
     this.steps += steps;
   }
 
-  /** With what patterns took, ten of whose steps count as one. */
+  /** Including the cost of patterns, ten of whose steps count as one. */
   get cost(): number {
     return this.steps + Math.ceil((limits.maxPatternSteps - this.patterns.left) / 10);
   }
@@ -35,7 +35,7 @@ export class Meter {
     throw tooCostly;
   }
 
-  /** What it costs to look at a value whole. */
+  /** The cost of looking at a whole value. */
   weigh(value: unknown): number {
     if (typeof value === 'string') return value.length >> 5;
     if (typeof value !== 'object' || value === null) return 0;
@@ -53,7 +53,7 @@ let current: Meter | undefined;
 
 export type Metered<T> = ({ value: T } | { error: unknown }) & { steps: number };
 
-/** Evaluates under a meter of its own. Evaluation is synchronous, so there is one at a time. */
+/** Evaluates with a meter of its own. Evaluation is synchronous, so only one is current at a time. */
 export function metered<T>(evaluate: () => T): Metered<T> {
   const own = new Meter();
   const outer = current;
@@ -68,7 +68,7 @@ export function metered<T>(evaluate: () => T): Metered<T> {
   }
 }
 
-/** The meter of the evaluation that goes on. */
+/** Returns the meter of the current evaluation. */
 export function meter(): Meter {
   if (current === undefined) throw new Error('An expression is evaluated outside of metered()');
   return current;

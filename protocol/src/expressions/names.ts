@@ -1,5 +1,6 @@
-// What an expression names and calls: all of it must be there, none of it secret, and what may have no value must be
-// asked for. So that this can be told from the text alone, `parameters` and `steps` stand only with names behind them.
+// Checks what an expression names and calls: everything must exist, nothing may be secret, and `has(…)` must guard what
+// may have no value. So that the text alone shows this, `parameters` and `steps` may only be used with a name after
+// them.
 import type { ASTNode } from '@marcbachmann/cel-js';
 import { compilePattern, isPattern } from '../patterns/pattern.ts';
 import { nearName } from '../validation-wording.ts';
@@ -13,18 +14,18 @@ const iterating = new Set(['all', 'exists', 'exists_one', 'map', 'filter']);
 interface Named {
   path: string[];
   node: Node;
-  /** Within `has(…)`. */
+  /** Whether it is inside `has(…)`. */
   isAsked: boolean;
 }
 
-/** Paths that the expression names, and those of which it asks `has(…)`. */
+/** Returns the paths that the expression names, and those for which it asks `has(…)`. */
 export function namesOf(ast: ASTNode): { names: string[]; asked: string[] } {
   const named = namedIn(rootOf(ast));
   const spelled = (some: readonly Named[]) => [...new Set(some.map(({ path }) => path.join('.')))];
   return { names: spelled(named), asked: spelled(named.filter(({ isAsked }) => isAsked)) };
 }
 
-/** What is wrong with what the expression names and calls. */
+/** Returns what is wrong with the names and calls in the expression. */
 export function nodeProblems(
   ast: ASTNode,
   text: string,
@@ -45,7 +46,7 @@ export function nodeProblems(
   return problems.sort((a, b) => a.line - b.line || a.column - b.column).slice(0, 10);
 }
 
-/** The longest paths, without the names that macros bind. */
+/** Finds the longest paths, leaving out the names that macros bind. */
 function namedIn(root: Node): Named[] {
   const found: Named[] = [];
   const visit = (value: unknown, bound: ReadonlySet<string>, isAsked: boolean): void => {
@@ -91,7 +92,7 @@ function callProblems(node: Node, text: string): ExpressionProblem[] {
   if (source === undefined) return [];
   if (source.op !== 'value' || typeof source.args !== 'string') {
     return [
-      placed(text, source.start, 'The pattern of matches() is written out here, in quotes.', {
+      placed(text, source.start, 'The pattern of matches() must be written out here, in quotes.', {
         found: text.slice(source.start, source.end),
       }),
     ];
@@ -124,7 +125,7 @@ function nameProblems(
     if (member === undefined) return problem(...unknownName(path, index, inside));
     if (member.secret === true) {
       return problem(
-        `${spelled} is secret, and no expression may speak of a secret: its truth would tell of it.`,
+        `${spelled} is secret, and expressions can’t refer to secrets: their results would reveal something about them.`,
       );
     }
     const isLast = index === path.length - 1;
@@ -166,7 +167,7 @@ function unknownName(
       list(inside) ?? 'steps before this one, by their id',
     ];
   }
-  if (names.length === 0) return [`${before} has nothing inside it: it is no object.`];
+  if (names.length === 0) return [`${before} has nothing inside it: it is not an object.`];
   return [`${before} has no ${name}${hint}`, list(inside)];
 }
 

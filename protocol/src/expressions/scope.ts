@@ -1,38 +1,40 @@
-// What an expression may speak of, as CEL types, and the values for it.
+// What an expression can refer to, as CEL types, and the values for it.
 import type { Environment } from '@marcbachmann/cel-js';
 import type { Parameters, ValueDefinition } from '../api/jobs/parameters.ts';
 import type { SiteRuleSubject } from '../api/jobs/site-rules.ts';
 import { allowsOthers, isRequired } from '../parameters/check-value.ts';
 import { definitionMembers } from './definition-scope.ts';
 
-/** What a step hands on, as far as expressions ask. */
+/** The properties of a step's output that matter to expressions. */
 export interface ScopedOutput {
   secret?: boolean;
-  /** Its step may not have run, or not have found it. */
+  /** Its step may not have run, or may not have found it. */
   mayBeAbsent?: boolean;
 }
 
 export interface ExpressionScope {
   parameters: Parameters;
   /**
-   * Where the expression is evaluated for a target: `target`, `run`, `job` and `steps` are there too. The steps are those
-   * before the one that has the expression, by what they are called by.
+   * Set if the expression is evaluated for a target: then `target`, `run`, `job` and `steps` exist too. `steps` holds
+   * the steps before the one with the expression, by the name used to refer to them.
    */
   onTarget?: { steps: Readonly<Record<string, { outputs: Readonly<Record<string, ScopedOutput>> }>> };
-  /** In place of all of these: the definition itself, and of rules that are asked per step the step. */
+  /** Set instead of all these for site rules: the definition itself, and for rules per step also the step. */
   definition?: SiteRuleSubject;
 }
 
-/** Values by the names of the scope: `parameters`, `target`, `run`, `job`, `steps`. JSON; what is absent is left out. */
+/**
+ * Values by the names in the scope: `parameters`, `target`, `run`, `job`, `steps`. JSON; absent values are left out.
+ */
 export type ExpressionValues = Record<string, unknown>;
 
-/** A thing that can be named, for messages and for what may be absent. */
+/** Something that can be named, described for messages and for checking what may be absent. */
 export interface Member {
-  /** In words: `text`, `an integer`. */
+  /** In words, such as `text` or `an integer`. */
   type: string;
   secret?: boolean;
   mayBeAbsent?: boolean;
-  /** Undefined where any name may follow; empty where none may. */
+  /** `undefined` if any name may follow; empty if none may. */
   members?: Record<string, Member> | undefined;
 }
 
@@ -49,7 +51,7 @@ const targetMembers: Record<string, Member> = {
 const runMembers: Record<string, Member> = { id: whole, created_at: text, created_by: text };
 const jobMembers: Record<string, Member> = { id: whole, name: text, version: whole };
 
-/** Everything that may be named in the scope, as a tree. */
+/** Returns everything that can be named in the scope, as a tree. */
 export function membersOf(scope: ExpressionScope): Record<string, Member> {
   if (scope.definition !== undefined) return definitionMembers(scope.definition);
   const object = (members: Record<string, Member>): Member => ({ type: 'an object', members });
@@ -87,7 +89,10 @@ function memberOf(definition: ValueDefinition & { secret?: boolean }): Member {
   };
 }
 
-/** Of a scope only what a text could name: declaring a hundred parameters for each of a hundred expressions takes its time. */
+/**
+ * Reduces a scope to what a text could name, because declaring a hundred parameters for each of a hundred expressions
+ * takes long.
+ */
 export function namedScope(scope: ExpressionScope, text: string): ExpressionScope {
   const words: ReadonlySet<string> = new Set(text.match(/\w+/g) ?? []);
   const named = <T>(record: Readonly<Record<string, T>>): Record<string, T> =>
@@ -106,7 +111,7 @@ export function namedScope(scope: ExpressionScope, text: string): ExpressionScop
   };
 }
 
-/** Declares what is in the scope. Secrets are not declared: an expression can't speak of them. */
+/** Declares what is in the scope. Secrets are not declared, so expressions can't refer to them. */
 export function declare(environment: Environment, scope: ExpressionScope): Environment {
   if (scope.definition !== undefined) {
     environment.registerVariable('job', 'dyn').registerVariable('note', 'string');
@@ -160,7 +165,7 @@ function listedType({ type, items }: ValueDefinition): string {
   return `list<${items === undefined ? 'dyn' : listedType(items)}>`;
 }
 
-/** Values that were brought into the form of CEL before, for several expressions. */
+/** Values that were already converted for CEL, to be used by several expressions. */
 export class PreparedValues {
   readonly values: Record<string, unknown>;
   constructor(values: Record<string, unknown>) {
@@ -168,12 +173,12 @@ export class PreparedValues {
   }
 }
 
-/** A part of values that are to be prepared. */
+/** Converts a part of values that are being prepared. */
 export function celPart(value: unknown): unknown {
   return celValue(value, undefined);
 }
 
-/** JSON values as CEL has them: integers as 64-bit ones, where an integer is declared or nothing is. */
+/** Converts JSON values for CEL: integers become 64-bit ones wherever an integer or nothing is declared. */
 export function celValues(
   scope: ExpressionScope,
   values: ExpressionValues | PreparedValues,

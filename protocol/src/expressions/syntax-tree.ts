@@ -1,8 +1,8 @@
-// The parsed expression, as far as we look at it: which parameters it names, which functions it calls. The library's
-// tree is walked with what its macros made of calls, since that is what is evaluated.
+// The parsed expression, as far as we need it: which parameters it names and which functions it calls. This walks the
+// library's tree including what its macros made of calls, because that is what is evaluated.
 import type { ASTNode } from '@marcbachmann/cel-js';
 
-/** A node as the library has it. Its `meta` is where it keeps what is evaluated in place of the node. */
+/** A node of the library's tree. Its `meta` holds what is evaluated instead of the node. */
 export interface Node {
   op: string;
   args: unknown;
@@ -15,7 +15,7 @@ export interface Node {
 
 export const rootOf = (ast: ASTNode): Node => ast as unknown as Node;
 
-/** Every node once, those that macros made included. */
+/** Returns every node once, including those made by macros. */
 export function nodesOf(root: Node): Node[] {
   const found = new Set<Node>();
   const waiting: unknown[] = [root];
@@ -31,7 +31,7 @@ export function nodesOf(root: Node): Node[] {
   return [...found];
 }
 
-/** The nodes that the author wrote, in their order. */
+/** Returns the nodes that the author wrote, in order. */
 export function writtenNodesOf(root: Node): Node[] {
   const found: Node[] = [];
   const visit = (value: unknown): void => {
@@ -53,7 +53,7 @@ function isPlainObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
 }
 
-/** `parameters.a.b` and `parameters["a"].b` as its names; undefined for anything else. */
+/** Returns the names in `parameters.a.b` or `parameters["a"].b`; `undefined` for anything else. */
 export function memberPath(node: Node): string[] | undefined {
   if (node.op === 'id') return typeof node.args === 'string' ? [node.args] : undefined;
   if (node.op !== '.' && node.op !== '[]') return undefined;
@@ -63,7 +63,7 @@ export function memberPath(node: Node): string[] | undefined {
   return path === undefined || typeof name !== 'string' ? undefined : [...path, name];
 }
 
-/** Name and arguments of a call; the receiver of `text.size()` comes first among them. */
+/** Returns the name and arguments of a call; the receiver of `text.size()` is the first argument. */
 export function callOf(node: Node): { name: string; args: Node[]; isMethod: boolean } | undefined {
   if (node.op === 'call') {
     const [name, args] = node.args as [string, Node[]];

@@ -1,4 +1,4 @@
-// The library's errors in our words, each at its place.
+// Rewords the library's errors, and finds the place of each.
 import { TypeError as CelTypeError, EvaluationError, ParseError } from '@marcbachmann/cel-js';
 import { visibleJson } from '../api/text.ts';
 import { limits } from '../limits.ts';
@@ -8,16 +8,16 @@ export interface ExpressionProblem {
   /** Both from 1; columns in UTF-16 units. */
   line: number;
   column: number;
-  /** A sentence: what is wrong and what to write. */
+  /** A sentence: what is wrong, and what to write. */
   message: string;
-  /** The part of the expression that is meant. */
+  /** The part of the expression that it is about. */
   found?: string;
   allowed?: string;
 }
 
 type More = Pick<ExpressionProblem, 'found' | 'allowed'>;
 
-/** A problem at an offset of the text. */
+/** Builds a problem at an offset in the text. */
 export function placed(text: string, offset: number, message: string, more: More = {}): ExpressionProblem {
   const before = text.slice(0, offset);
   const line = before.split('\n').length;
@@ -30,7 +30,7 @@ interface CelError extends Error {
   range?: { start: number; end: number };
 }
 
-/** What the library found, when it read, checked or evaluated. Errors of other kinds are bugs, and thrown on. */
+/** Describes an error of the library from parsing, checking or evaluating. Any other error is a bug and is rethrown. */
 export function describeCelError(error: unknown, text: string): ExpressionProblem {
   if (!isCelError(error)) throw error;
   const { start, end } = error.range ?? { start: 0, end: text.length };
@@ -82,16 +82,16 @@ function sentenceOf(error: CelError, text: string, start: number): string {
   }
 }
 
-/** A key that the author wrote. One that is a value's text is not told: messages are stored where values are not. */
+/** Only a key that the author wrote is repeated. One that comes from a value is not, because messages are stored. */
 function keyIn(text: string, key: string | undefined): string {
   return key !== undefined && text.includes(key) ? key : 'this key';
 }
 
-/** Neither with the value that the library puts there. */
+/** Likewise without the value, which the library would include. */
 function conversionSentence(summary: string): string | undefined {
   const name = /^(int|double|bool|string)\(\) (?:type|conversion) error/.exec(summary)?.[1];
   if (name !== undefined) return `${name}(…) can’t convert this value.`;
-  return /overflow/.test(summary) ? 'Comes to a number that is too large.' : undefined;
+  return /overflow/.test(summary) ? 'Results in a number that is too large.' : undefined;
 }
 
 const otherSpellings: [form: RegExp, message: string][] = [
@@ -100,7 +100,7 @@ const otherSpellings: [form: RegExp, message: string][] = [
   [/^\|/, 'Write `||` for “or”.'],
   [/^and\b/i, 'Write `&&` for “and”.'],
   [/^or\b/i, 'Write `||` for “or”.'],
-  [/^\$\{\{?/, 'No placeholder here: name the value itself, such as `parameters.x`.'],
+  [/^\$\{\{?/, 'Placeholders don’t work here: use the value itself, such as `parameters.x`.'],
 ];
 
 function unexpectedCharacter(text: string, start: number): string {
@@ -146,7 +146,7 @@ function overloadSentence(summary: string): string {
   const [, left = '', operator = '', right = ''] = both;
   const types = new Set([left, right]);
   if (types.has('int') && types.has('double')) {
-    return `${operator} needs two numbers of one kind: write a whole number as \`1.0\` beside a number, or convert by double(…) or int(…).`;
+    return `${operator} needs two numbers of one kind: write a whole number as \`1.0\` beside a number, or convert with double(…) or int(…).`;
   }
   if (operator === 'in') return `in needs a list or a map at its right side, with values as at its left.`;
   const verb = /[=<>]/.test(operator) ? 'be compared with' : 'go with';
@@ -157,7 +157,7 @@ function overloadSentence(summary: string): string {
 function textFix(left: string, right: string): string {
   const other = left === 'string' ? right : left;
   if (other === 'int' || other === 'double')
-    return ' Convert the text by int(…) or double(…), or the number by string(…).';
+    return ' Convert the text with int(…) or double(…), or the number with string(…).';
   return other === 'bool' ? ' Write true and false without quotes.' : '';
 }
 

@@ -1,4 +1,4 @@
-// What a lease says of its target and of what opens it, in the form in which a grant has it: sealed parts by their SHA-256.
+// The target and credentials of a lease, in the form used in a grant: sealed parts replaced by their SHA-256.
 import type { Lease, LeaseCredential, LeaseSecret, LeaseTarget } from '../agent/lease.ts';
 import { canonicalJson } from '../canonical-json.ts';
 import type { GrantedTarget } from './run-grant.ts';
@@ -6,7 +6,7 @@ import { sha256Hex } from './sign-grant.ts';
 
 type Reach = GrantedTarget['reaches'][number];
 
-/** All of the target that a lease carries: a field that is added to leases is signed with the rest. */
+/** Includes everything about the target in a lease, so that fields added to leases later are signed too. */
 export async function grantedReach({
   target,
   credential,

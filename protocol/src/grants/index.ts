@@ -1,4 +1,4 @@
-// Signed grants of runs, for Node and the browser alike.
+// Signed grants for runs, for Node and the browser.
 export { grantedReach, grantedSecret } from './granted-reach.ts';
 export * from './run-grant.ts';
 export {

@@ -1,10 +1,11 @@
-// What a signer allows one run to do: which version of which job, with which values, on which targets as they are reached
-// now, by which agents, until when. One statement for each target, so that a lease carries no other target than its own.
+// What a signer allows one run to do: which version of which job, with which values, on which targets as they are
+// reached now, by which agents, until when. Each target has its own statement, so that a lease contains no target but
+// its own.
 import { type Static, Type } from 'typebox';
 import { Closed, Id } from '../api/common.ts';
 import { limits } from '../limits.ts';
 
-/** How a signer's key is kept. An agent's policy says which it takes. */
+/** How a signer's key is kept. An agent's policy says which classes it accepts. */
 export const signerClasses = ['cli', 'browser'] as const;
 export type SignerClass = (typeof signerClasses)[number];
 
@@ -18,10 +19,10 @@ const Instant = Type.String({
 export const GrantedJobSchema = Closed({
   id: Id,
   version: Type.Integer({ minimum: 1 }),
-  /** SHA-256 of the definition in its canonical spelling, as the job's version has it. */
+  /** SHA-256 of the definition in canonical JSON, as in the job's version. */
   checksum: Sha256,
 });
-/** A secret value as it is sealed. */
+/** A secret value in its sealed form. */
 export const GrantedSecretSchema = Closed({
   id: Type.String({ maxLength: 64 }),
   name: Type.String({ maxLength: 64 }),
@@ -33,22 +34,22 @@ const GrantedCredentialSchema = Closed({
   kind: Type.String({ maxLength: 64 }),
   sha256: Sha256,
 });
-/** How some steps reach their target, and what opens it. */
+/** How some steps reach their target, and with which credential. */
 export const GrantedReachSchema = Closed({
   /** Numbers of the steps. */
   steps: Type.Array(Type.Integer({ minimum: 1, maximum: limits.maxStepsPerJob }), { minItems: 1 }),
-  /** As in a lease, with SHA-256 in place of what is sealed. */
+  /** As in a lease, with SHA-256 instead of sealed parts. */
   target: Type.Object({ id: Id, name: Type.String(), host: Type.String(), port: Type.Integer() }),
   credential: GrantedCredentialSchema,
-  /** Whom the command runs as, where that is not who logs in. */
+  /** Credential of the user that the command runs as, if that isn't the login user. */
   runAs: Type.Optional(GrantedCredentialSchema),
 });
-/** What is said of one target. */
+/** The part of a grant for one target. */
 export const GrantedTargetSchema = Closed({
   segmentId: Id,
-  /** The one agent that may run it; any of the segment where it is left out. */
+  /** The only agent that may run it; if omitted, any agent of the segment. */
   agentId: Type.Optional(Id),
-  /** What placeholders may tell of the target beside where it is. */
+  /** Further facts about the target that placeholders may use. */
   os: Type.String(),
   segment: Type.String(),
   labels: Type.Record(Type.String(), Type.String()),
@@ -57,28 +58,28 @@ export const GrantedTargetSchema = Closed({
 });
 export type GrantedTarget = Static<typeof GrantedTargetSchema>;
 
-/** What a server knows of a run before it is signed. */
+/** What a server knows about a run before it is signed. */
 const prepared = {
   installationId: Type.String({ minLength: 1, maxLength: 64 }),
   job: GrantedJobSchema,
-  /** Name of the user who will start it; `run.created_by` of placeholders. */
+  /** Name of the user who will start the run; `run.created_by` in placeholders. */
   startedBy: Type.String({ maxLength: 256 }),
-  /** All that are no secrets, with defaults. */
+  /** All that are not secret, with defaults filled in. */
   parameters: Type.Record(Type.String(), Type.Unknown()),
 };
-/** What holds for all targets of the run. */
+/** The terms that apply to all targets of the run. */
 export const GrantTermsSchema = Closed({
   ...prepared,
-  /** 32 random bytes: a step of a target begins once under them. */
+  /** 32 random bytes. With them, each step begins only once on each target. */
   nonce: Bytes32,
   notBefore: Instant,
   expiresAt: Instant,
-  /** Public key, Ed25519, base64; and how its private half is kept. */
+  /** Ed25519 public key, base64, and how its private half is kept. */
   signer: Closed({ key: Bytes32, class: Type.Enum(signerClasses) }),
 });
 export type GrantTerms = Static<typeof GrantTermsSchema>;
 
-/** As it travels: the exact JSON texts that were signed. */
+/** A grant for transport: the exact JSON texts that were signed. */
 export const SignedGrantSchema = Closed({
   terms: Type.String({ minLength: 2, maxLength: limits.maxParameterBytes + 8_192 }),
   targets: Type.Array(
@@ -91,24 +92,24 @@ export const SignedGrantSchema = Closed({
 });
 export type SignedGrant = Static<typeof SignedGrantSchema>;
 
-/** What of it a lease carries, with the definition that the checksum is of. */
+/** The part of a grant in a lease, with the definition that the checksum covers. */
 export const LeaseGrantSchema = Type.Object({
   terms: Type.String({ maxLength: limits.maxParameterBytes + 8_192 }),
   statement: Type.String({ maxLength: limits.maxGrantedTargetLength }),
   signature: Type.String({ maxLength: 88 }),
-  /** In its canonical spelling. */
+  /** In canonical JSON. */
   definition: Type.String(),
   /** Number of the step. */
   step: Type.Integer({ minimum: 1, maximum: limits.maxStepsPerJob }),
 });
 export type LeaseGrant = Static<typeof LeaseGrantSchema>;
 
-/** What a signer is shown and signs: all of it but the nonce, the times and the key, which are the signer's own. */
+/** What a signer is shown and signs: everything except the nonce, the times and the key, which come from the signer. */
 export const GrantDraftSchema = Type.Object({
   ...prepared,
-  definition: Type.Unknown({ description: 'Of the version, as the checksum is of' }),
+  definition: Type.Unknown({ description: 'The version’s definition, which the checksum covers' }),
   targets: Type.Array(GrantedTargetSchema),
-  /** What the run is started with beside the grant: the targets and values that are signed. */
+  /** What the run has to be started with in addition to the grant: the signed targets and values. */
   request: Type.Optional(Type.Unknown()),
 });
 export type GrantDraft = Static<typeof GrantDraftSchema>;

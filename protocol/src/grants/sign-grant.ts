@@ -1,4 +1,4 @@
-// Signing and reading grants of runs. What is signed is the exact text that travels, so that nobody has to spell it again.
+// Signs and parses grants for runs. The exact text sent is what is signed, so that nobody has to reproduce it.
 import { Check } from 'typebox/value';
 import { canonicalJson } from '../canonical-json.ts';
 import { encodeBase64, encodeFields } from '../sealing/encoding.ts';
@@ -26,14 +26,14 @@ export interface Signing {
 }
 
 /**
- * Signs a draft for each of its targets, under a new nonce. Only what the schemas name is signed.
+ * Signs a draft for each of its targets, with a new nonce. Signs only fields that the schemas name.
  *
- * @throws {SealingError} `malformed` for a draft whose definition is not the one that its checksum is of.
+ * @throws {SealingError} `malformed` for a draft whose definition doesn't match its checksum.
  */
 export async function signGrant(draft: GrantDraft, signing: Signing): Promise<SignedGrant> {
   const { installationId, job, startedBy, parameters, targets, definition } = draft;
   if ((await sha256Hex(canonicalJson(definition))) !== job.checksum) {
-    throw new SealingError('malformed', 'The definition is not the one that its checksum is of');
+    throw new SealingError('malformed', 'The definition does not match its checksum');
   }
   const { privateKey, class: signerClass, notBefore, expiresAt } = signing;
   const terms: GrantTerms = {
@@ -45,7 +45,7 @@ export async function signGrant(draft: GrantDraft, signing: Signing): Promise<Si
   assertShape(GrantTermsSchema, terms, 'Grant');
   const text = canonicalJson(terms);
   const signed: SignedGrant['targets'] = [];
-  // One after the other: each takes a copy of the terms.
+  // Sequential, because each takes a copy of the terms.
   for (const target of targets) {
     assertShape(GrantedTargetSchema, target, 'Target of the grant');
     const statement = canonicalJson(target);
@@ -55,7 +55,7 @@ export async function signGrant(draft: GrantDraft, signing: Signing): Promise<Si
   return { terms: text, targets: signed };
 }
 
-/** Whether the key has signed these texts together; false for texts that nothing can sign. */
+/** Whether the key has signed these texts together; `false` for texts that can't be signed at all. */
 export async function isSignedBy(
   publicKey: Uint8Array,
   { terms, statement, signature }: { terms: string; statement: string; signature: string },
@@ -68,19 +68,19 @@ export async function isSignedBy(
   }
 }
 
-/** Reads the terms of a grant; undefined for what is none. Whether they are signed is another question. */
+/** Parses the terms of a grant; `undefined` if they aren't valid. Doesn't check the signature. */
 export function readTerms(text: string): GrantTerms | undefined {
   const value = parsed(text);
   return Check(GrantTermsSchema, value) ? value : undefined;
 }
 
-/** Reads what a grant says of one target; undefined for what is none. */
+/** Parses the part of a grant for one target; `undefined` if it isn't valid. */
 export function readGrantedTarget(text: string): GrantedTarget | undefined {
   const value = parsed(text);
   return Check(GrantedTargetSchema, value) ? value : undefined;
 }
 
-/** SHA-256 of a text, in hex. */
+/** Returns the SHA-256 of a text, in hex. */
 export async function sha256Hex(text: string): Promise<string> {
   const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text));
   return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join('');

@@ -1,6 +1,6 @@
-// Pattern lists as OpenSSH has them in known_hosts and elsewhere: `*.example.com,!canary.example.com`.
+// Pattern lists in OpenSSH's format, as in known_hosts: `*.example.com,!canary.example.com`.
 
-/** Whether a name fits one pattern: `*` stands for any text, `?` for one character. Without regard to case. */
+/** Whether a name matches one pattern: `*` stands for any text, `?` for one character. Ignores case. */
 export function matchesHostPattern(name: string, pattern: string): boolean {
   const text = name.toLowerCase();
   const wanted = pattern.toLowerCase();
@@ -8,7 +8,7 @@ export function matchesHostPattern(name: string, pattern: string): boolean {
   let place = 0;
   let star = -1;
   let retry = 0;
-  // Linear in practice and at worst the product of the lengths: on a mismatch only the last star takes one more.
+  // Linear in practice, and at worst the product of the lengths: after a mismatch only the last star takes one more.
   while (at < text.length) {
     if (place < wanted.length && wanted[place] === '*') {
       star = place;
@@ -28,9 +28,9 @@ export function matchesHostPattern(name: string, pattern: string): boolean {
 }
 
 /**
- * Whether a list names a host: one of its patterns fits and none that is negated with `!` does.
+ * Whether a list names a host: at least one pattern matches, and none that is negated with `!` does.
  *
- * @param list Patterns with commas between.
+ * @param list Patterns separated by commas.
  */
 export function matchesHostPatternList(name: string, list: string): boolean {
   let isNamed = false;
@@ -44,7 +44,7 @@ export function matchesHostPatternList(name: string, list: string): boolean {
   return isNamed;
 }
 
-/** What known_hosts calls a host that is reached at a port: `[web-1]:2222`, but for port 22 `web-1`. */
+/** Returns the known_hosts name of a host at a port: `[web-1]:2222`, or just `web-1` for port 22. */
 export function knownHostName(host: string, port: number): string {
   const name = host.toLowerCase();
   return port === 22 ? name : `[${name}]:${port}`;

@@ -1,5 +1,5 @@
-// What the schema of a definition can't say of its parameters: that they agree with themselves. All of it at once, also
-// where other things are wrong, so nothing is taken for granted about what is looked at.
+// Checks that parameters are consistent, which the schema of a definition can't express. All checks run even if others
+// fail, so nothing is assumed about the types of what is checked.
 import type { ErrorDetail } from '../api/common.ts';
 import { type ParameterType, parameterTypes, type ValueDefinition } from '../api/jobs/parameters.ts';
 import { visibleJson } from '../api/text.ts';
@@ -11,7 +11,7 @@ import { reservedProblem } from './reserved-names.ts';
 
 type Loose = { [word: string]: unknown };
 
-/** Words that say something of one type only. */
+/** Keywords that apply only to some types. */
 const wordTypes: Record<string, readonly ParameterType[]> = {
   minimum: ['integer', 'number'],
   maximum: ['integer', 'number'],
@@ -40,10 +40,10 @@ const plurals: Record<ParameterType, string> = {
   object: 'objects',
 };
 
-/** What is wrong with the parameters of a definition, beside what their schema says. */
+/** Returns what is wrong with a definition's parameters, apart from what their schema already reports. */
 export function checkParameters(parameters: unknown, path = 'parameters'): ErrorDetail[] {
   if (!isObject(parameters)) return [];
-  // For all of them together: a thousand values may each be compared with a pattern.
+  // Shared by all parameters: each may have a thousand values to be matched against a pattern.
   const patterns = new PatternBudget(limits.maxDefinitionPatternSteps);
   return Object.entries(parameters).flatMap(([name, parameter]) => {
     const at = `${path}.${name}`;
@@ -123,7 +123,7 @@ function boundProblems(value: Loose, path: string): ErrorDetail[] {
   });
 }
 
-/** What keeps a text from being a pattern in RE2 syntax. */
+/** Returns why a text is not a pattern in RE2 syntax, if so. */
 export function patternProblems(source: unknown, path: string): ErrorDetail[] {
   if (typeof source !== 'string') return [];
   const pattern = compilePattern(source);
@@ -146,9 +146,9 @@ function secretProblems(value: Loose, path: string): ErrorDetail[] {
   return [
     ...refuse(
       'default',
-      'A secret has no default, which would stand in every version of the job; leave it out.',
+      'A secret can’t have a default, because every version of the job would contain it; leave it out.',
     ),
-    ...refuse('enum', 'A secret of a few known values is none; leave out enum or secret.'),
+    ...refuse('enum', 'A secret with a few known values is not secret; leave out enum or secret.'),
   ];
 }
 
@@ -162,7 +162,7 @@ function enumProblems(
   const definition = { ...value, enum: undefined };
   const sound = isSound(definition) ? definition : undefined;
   const problems: ErrorDetail[] = [];
-  // More than there may be are told of by the schema.
+  // The schema reports a list that is too long.
   for (const [at, one] of value.enum.slice(0, limits.maxEnumValues).entries()) {
     const here = `${path}.enum[${at}]`;
     if (!isOfType(one, type)) {
@@ -178,7 +178,7 @@ function enumProblems(
   return problems;
 }
 
-/** More are not told of a whole definition. */
+/** As many as are reported for a whole definition. */
 const maxEnumProblems = 50;
 
 function defaultProblems(value: Loose, path: string, depth: number, patterns: PatternBudget): ErrorDetail[] {
@@ -196,7 +196,7 @@ function defaultProblems(value: Loose, path: string, depth: number, patterns: Pa
   return [...problems, ...valueErrors(value.default, value, `${path}.default`, patterns)];
 }
 
-/** A value that the definition itself has, against what the definition says. */
+/** Checks a value that the definition itself contains against the definition. */
 function valueErrors(
   value: unknown,
   definition: ValueDefinition,
@@ -208,12 +208,14 @@ function valueErrors(
     patterns,
     nodesLeft: limits.maxParameterBytes,
   };
-  // Defaults are filled into a copy; a text or number needs none.
+  // Defaults are filled in within a copy; a text or number needs none.
   checkValue(check, typeof value === 'object' ? structuredClone(value) : value, definition, '');
   return check.errors.length === 0 ? [] : errorDetails(check.errors, { root: path });
 }
 
-/** Whether every word has the type that the schema asks for, so that values can be held against it. */
+/**
+ * Whether every keyword has the type that the schema requires, so that values can be checked against the definition.
+ */
 function isSound(definition: unknown): definition is ValueDefinition & Loose {
   if (!isObject(definition) || !parameterTypes.some((type) => type === definition.type)) return false;
   const { enum: values, pattern, format, items, properties, multipleOf } = definition;
@@ -227,13 +229,13 @@ function isSound(definition: unknown): definition is ValueDefinition & Loose {
   );
 }
 
-/** Words that make no sense for what is inside a list. */
+/** Keywords that make no sense for the items of a list. */
 function itemProblems(items: Loose, path: string): ErrorDetail[] {
   return ['default', 'required']
     .filter((word) => items[word] !== undefined)
     .map((word) => ({
       path: `${path}.${word}`,
-      message: `An item of a list is there or not; ${word} says nothing of it. Leave it out.`,
+      message: `An item of a list is either there or not, so ${word} has no meaning; leave it out.`,
     }));
 }
 

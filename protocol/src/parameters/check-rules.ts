@@ -1,11 +1,11 @@
-// Rules between parameters, when a job is saved.
+// Checks the rules between parameters when a job is saved.
 import type { ErrorDetail } from '../api/common.ts';
 import type { ParameterRule, Parameters } from '../api/jobs/parameters.ts';
 import { type ExpressionProblem, readExpression, toldWithPlace } from '../expressions/expression.ts';
 import type { ExpressionScope } from '../expressions/scope.ts';
 import { nearName } from '../validation-wording.ts';
 
-/** What is wrong with the rules of a definition whose parameters are right, beside what their schema says. */
+/** Returns what is wrong with the rules of a definition with valid parameters, apart from what their schema reports. */
 export function checkRules(
   rules: readonly ParameterRule[],
   parameters: Parameters,
@@ -24,7 +24,7 @@ export function checkRules(
   });
 }
 
-/** What is wrong with an expression of a definition. */
+/** Returns what is wrong with an expression in a definition. */
 export function expressionProblems(
   text: string | undefined,
   scope: ExpressionScope,

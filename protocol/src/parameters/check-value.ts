@@ -1,6 +1,7 @@
-// A value against what its parameter says, as JSON Schema 2020-12 means it. Ours and not ajv's: the console's pages may
-// not compile code, a job's parameters would stay compiled in the server for good, and what patterns cost is counted
-// over all of them. What is wrong is told in ajv's terms, so that it reads like everything else (validation.ts).
+// Checks a value against its parameter's definition, with the semantics of JSON Schema 2020-12. This is our own code,
+// not ajv, because the console's pages may not compile code, ajv would keep every job's compiled parameters forever,
+// and the cost of patterns is counted across all values. Errors have ajv's form, so that they read like all others
+// (validation.ts).
 import type { ErrorObject } from 'ajv';
 import type { ValueDefinition } from '../api/jobs/parameters.ts';
 import { limits } from '../limits.ts';
@@ -15,11 +16,11 @@ type Values = Record<string, unknown>;
 export interface ValueCheck {
   errors: ErrorObject[];
   patterns: PatternBudget;
-  /** Values that are still looked at; a longer list is refused by its size elsewhere. */
+  /** Number of values that may still be checked; a longer list is refused elsewhere because of its size. */
   nodesLeft: number;
 }
 
-/** Fills defaults inside the value, which is changed, and adds what is wrong with it. */
+/** Adds what is wrong with a value to the check, and fills in defaults within the value, which this changes. */
 export function checkValue(check: ValueCheck, value: unknown, definition: ValueDefinition, at: string): void {
   if (check.errors.length >= maxErrors || --check.nodesLeft < 0) return;
   if (!isOfType(value, definition.type)) {
@@ -36,7 +37,7 @@ export function checkValue(check: ValueCheck, value: unknown, definition: ValueD
 
 const maxErrors = 50;
 const inexactMessage =
-  'Is beyond 9007199254740991, from where on whole numbers do not stay exact; make the parameter a string';
+  'Is beyond 9007199254740991, above which whole numbers are not exact; make the parameter a string';
 
 function add(
   check: ValueCheck,
@@ -59,7 +60,7 @@ function add(
   });
 }
 
-/** What may stand for a type. No text is taken for a number, and no number for text. */
+/** Whether a value has a type. Numbers are never accepted as text, nor text as numbers. */
 export function isOfType(value: unknown, type: ValueDefinition['type']): boolean {
   if (type === 'array') return Array.isArray(value);
   if (type === 'object') return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -82,7 +83,7 @@ function checkText(check: ValueCheck, value: string, definition: ValueDefinition
   if (pattern !== undefined) checkPattern(check, pattern, value, fail);
 }
 
-/** What no system call, shell or database takes, in whatever value it is. */
+/** Describes characters that no system call, shell or database accepts, in any value. */
 function textProblem(text: string): string | undefined {
   const [bad] = /\0|\p{Surrogate}/u.exec(text) ?? [];
   if (bad === undefined) return undefined;
@@ -100,9 +101,9 @@ function checkPattern(
   fail: (keyword: string, params: Values, message?: string) => void,
 ): void {
   const pattern = compilePattern(source);
-  // One that can't be compiled was refused when the job was saved.
+  // A pattern that can't be compiled was refused when the job was saved.
   if (!isPattern(pattern)) {
-    fail('text', {}, `Can't be checked: its pattern is not one. ${pattern.message}`);
+    fail('text', {}, `Can't be checked: its pattern is not valid. ${pattern.message}`);
     return;
   }
   const matches = check.patterns.matches(pattern, value);
@@ -111,7 +112,7 @@ function checkPattern(
     fail(
       'text',
       {},
-      `Is too long to be compared with its pattern; ${most} characters can be, less where other values have patterns too`,
+      `Is too long to be matched against its pattern; at most ${most} characters are possible, fewer if other values have patterns too`,
     );
   } else if (!matches) fail('text', { pattern: source }, `Does not match the pattern ${source}`);
 }
@@ -164,28 +165,26 @@ function checkObject(check: ValueCheck, value: Values, definition: ValueDefiniti
   }
   for (const name of Object.keys(value)) {
     if (Object.hasOwn(properties, name)) continue;
-    // What a name like `__proto__` does in the hands of a program is nobody's intention.
+    // Nobody means to use a name like `__proto__`, and it could do anything in a program.
     if (!allowsOthers(definition) || reservedNames.has(name) || textProblem(name) !== undefined) {
       add(check, value, definition, at, 'additionalProperties', { additionalProperty: name });
     } else checkAnything(check, value[name], `${at}/${pointerPart(name)}`);
   }
 }
 
-/** Whether an object may have properties that are not named: where none is, unless told; else only where told. */
+/** Whether an object may have properties that are not defined; by default only if none are. */
 export function allowsOthers(definition: ValueDefinition): boolean {
   return definition.additionalProperties ?? definition.properties === undefined;
 }
 
-/** A value of which nothing is declared. */
+/** Checks a value about which nothing is declared. */
 function checkAnything(check: ValueCheck, value: unknown, at: string): void {
   if (value === null) return;
   const type = Array.isArray(value) ? 'array' : (typeof value as ValueDefinition['type']);
   checkValue(check, value, { type }, at);
 }
 
-/** Names that no parameter, property or output has, since every object of JavaScript has them. */
-
-/** Whether it must be given: so unless it has a default, and unless told. */
+/** Whether a value must be given; by default it must, unless there is a default value. */
 export function isRequired(definition: ValueDefinition): boolean {
   return definition.required ?? definition.default === undefined;
 }
@@ -200,7 +199,7 @@ function charactersOf(text: string): number {
   return count;
 }
 
-/** Places of the first two items that are equal. */
+/** Returns the positions of the first two items that are equal. */
 export function firstRepeated(values: readonly unknown[]): [number, number] | undefined {
   const seen = new Map<string, number>();
   for (const [index, value] of values.entries()) {
@@ -217,7 +216,7 @@ export function isEqual(a: unknown, b: unknown): boolean {
   return spelled(a) === spelled(b);
 }
 
-/** One spelling of equal JSON values: properties sorted. */
+/** Serializes equal JSON values equally, with sorted properties. */
 function spelled(value: unknown): string {
   return JSON.stringify(value, (_, inner: unknown) =>
     typeof inner === 'object' && inner !== null && !Array.isArray(inner)

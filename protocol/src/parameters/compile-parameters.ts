@@ -1,5 +1,5 @@
-// What a run is given, against what its job asks for. No value is brought to another type; what is missing is filled
-// from defaults. Server, agent and forms use the same one.
+// Checks what a run is given against what its job asks for. Values are never converted; missing ones are filled from
+// defaults. Server, agent and forms use the same code.
 import type { ErrorObject } from 'ajv';
 import type { ErrorDetail } from '../api/common.ts';
 import type { ParameterRule, Parameters, ValueDefinition } from '../api/jobs/parameters.ts';
@@ -11,9 +11,9 @@ import { type JsonSchema, parametersJsonSchema, schemaOf } from './json-schema.t
 import { ruleProblems } from './rule-problems.ts';
 
 export interface GivenParameters {
-  /** With defaults filled in. Parameters that were not given and have none are not in it. */
+  /** With defaults filled in. Parameters without a given or default value are missing. */
   values: Record<string, unknown>;
-  /** Empty when all is right; else `values` is of no use. Never the value of a secret. */
+  /** Empty if everything is valid; otherwise `values` must not be used. Never contains the value of a secret. */
   problems: ErrorDetail[];
 }
 
@@ -21,14 +21,16 @@ export interface CompiledParameters {
   /** All parameters as one object, in JSON Schema 2020-12. */
   schema: JsonSchema;
   /**
-   * @param given What was given; it is left as it is.
-   * @param options `sealed`: names of secret parameters that were given sealed, so that their values can't be looked
-   * at. `root`: put before each path; `parameters` unless told.
+   * @param given The given values; not modified.
+   * @param options `sealed`: names of secret parameters that were given sealed, so that their values can't be checked.
+   * `root`: prefix of each path; `parameters` by default.
    */
   check(given: unknown, options?: { sealed?: readonly string[]; root?: string }): GivenParameters;
 }
 
-/** Parameters and rules as they were accepted by `checkParameters` and `checkRules`, ready to check what a run is given. */
+/**
+ * Prepares parameters and rules, as accepted by `checkParameters` and `checkRules`, for checking the values of runs.
+ */
 export function compileParameters(
   parameters: Parameters = {},
   rules: readonly ParameterRule[] = [],
@@ -56,7 +58,7 @@ export function compileParameters(
   };
 }
 
-/** More can't be in what is as large as all parameters may be. */
+/** Upper bound for the values in JSON of the size that all parameters together may have. */
 const maxNodes = limits.maxParameterBytes;
 
 function checkGiven(

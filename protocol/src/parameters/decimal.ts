@@ -1,12 +1,12 @@
-// Multiples of decimal fractions, which binary fractions only come near: 0.3 is a multiple of 0.1.
+// Exact multiples of decimal fractions, which binary fractions can only approximate: 0.3 is a multiple of 0.1.
 
 interface Decimal {
   digits: bigint;
-  /** Digits behind the point. */
+  /** Digits after the decimal point. */
   scale: number;
 }
 
-/** Whether a number is a multiple of another, both as they are written. */
+/** Whether a number is a multiple of another, taking both as the decimals that they are written as. */
 export function isMultipleOf(value: number, step: number): boolean {
   const a = decimalOf(value);
   const b = decimalOf(step);
@@ -16,7 +16,7 @@ export function isMultipleOf(value: number, step: number): boolean {
   return stepUnits !== 0n && inUnits(a) % stepUnits === 0n;
 }
 
-/** A finite double in the shortest decimal that reads back as it: 700 digits at most. */
+/** Returns the shortest decimal that reads back as this finite double; it has at most 700 digits. */
 function decimalOf(value: number): Decimal {
   const [mantissa = '0', exponent = '0'] = String(value).split('e');
   const [whole = '0', fraction = ''] = mantissa.split('.');

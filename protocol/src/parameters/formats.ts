@@ -1,8 +1,8 @@
-// The formats of strings, each by a rule that takes time in proportion to the length of the text.
+// The formats of strings, each checked in time proportional to the length of the text.
 import type { ParameterFormat } from '../api/jobs/parameters.ts';
 import { parseAddress } from '../sealing/ip-address.ts';
 
-/** In words, for messages: what a value of the format looks like. */
+/** Descriptions for messages: what a value of the format looks like. */
 export const formatWords: Record<ParameterFormat, string> = {
   date: 'a date such as 2026-11-25',
   time: 'a time of day such as 22:30, 22:30:15 or 22:30:15Z',
@@ -33,7 +33,7 @@ const checks: Record<ParameterFormat, (text: string) => boolean> = {
   uuid: (text) => /^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/.test(text),
 };
 
-/** Whether a text has the format. Of one that there is not, which is told of where it is declared, nothing is asked. */
+/** Whether a text has the format. An unknown format, which is reported where it is declared, accepts everything. */
 export function hasFormat(format: ParameterFormat, text: string): boolean {
   return !Object.hasOwn(checks, format) || checks[format](text);
 }

@@ -9,10 +9,10 @@ export interface JsonSchema {
   required?: string[];
 }
 
-/** Words of ours that JSON Schema does not have, or has elsewhere. */
+/** Keywords of ours that JSON Schema doesn't have, or has in a different place. */
 const ourWords = new Set(['required', 'secret', 'order', 'allow_leading_dash', 'items', 'properties']);
 
-/** One object schema of all parameters: what a run's `parameters` are. */
+/** Returns one object schema of all parameters: the schema of a run's `parameters`. */
 export function parametersJsonSchema(parameters: Parameters): JsonSchema {
   return {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
@@ -46,7 +46,7 @@ function valueJsonSchema(value: Parameter): JsonSchema {
   };
 }
 
-/** What the wording of messages reads of a value (validation-wording.ts). */
+/** The part of a definition that the wording of messages reads (validation-wording.ts). */
 export function schemaOf(definition: ValueDefinition): Record<string, unknown> {
   const { description: _, title: __, ...rest } = definition;
   return definition.format === undefined ? rest : { ...rest, words: formatWords[definition.format] };

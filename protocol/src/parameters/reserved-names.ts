@@ -1,7 +1,9 @@
 import type { ErrorDetail } from '../api/common.ts';
 import { visibleJson } from '../api/text.ts';
 
-/** Names that objects of programs have from the start: a value under one of them could be taken for something else. */
+/**
+ * Names that every JavaScript object has from the start: a value under one of them could be taken for something else.
+ */
 export const reservedNames: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
 
 export function reservedProblem(name: string, path: string, what: string): ErrorDetail[] {
@@ -9,7 +11,7 @@ export function reservedProblem(name: string, path: string, what: string): Error
   return [
     {
       path,
-      message: `No ${what} can be called ${name}, which programs keep for themselves; choose another name.`,
+      message: `No ${what} can be called ${name}, a name that programs reserve; choose another one.`,
       found: visibleJson(name),
       allowed: `a name other than ${[...reservedNames].join(', ')}`,
     },

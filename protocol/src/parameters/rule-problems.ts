@@ -1,4 +1,4 @@
-// Rules between parameters, held against what a run was given.
+// Checks the rules between parameters against the values of a run.
 import type { ErrorDetail } from '../api/common.ts';
 import type { ParameterRule, Parameters } from '../api/jobs/parameters.ts';
 import { visibleJson } from '../api/text.ts';
@@ -6,9 +6,7 @@ import { type CompiledExpression, type Evaluation, readExpression } from '../exp
 import { celValues, PreparedValues } from '../expressions/scope.ts';
 import { limits } from '../limits.ts';
 
-/**
- * @param broken Names of parameters that are wrong by themselves: rules that speak of them say nothing.
- */
+/** |@param broken Names of parameters that are invalid themselves: rules that refer to them are not evaluated. */
 export function ruleProblems(
   rules: readonly ParameterRule[],
   parameters: Parameters,
@@ -40,7 +38,7 @@ export function ruleProblems(
   });
 }
 
-/** Evaluates for one run, as long as all rules together have not cost too much. */
+/** Returns a function that evaluates expressions for one run, until all rules together have cost too much. */
 function withinBudget(
   parameters: Parameters,
   values: Record<string, unknown>,
@@ -49,7 +47,7 @@ function withinBudget(
   let left = limits.maxRuleSteps;
   return (expression) => {
     if (left <= 0)
-      return { ok: false, message: 'The rules before it took all that rules may take.', steps: 0 };
+      return { ok: false, message: 'The rules before it used up all that rules may cost.', steps: 0 };
     const result = expression.evaluate(prepared);
     left -= result.steps;
     return result;
@@ -83,7 +81,7 @@ function checkProblems(
   ];
 }
 
-/** Undefined for one that was not accepted when the job was saved, which is told there. */
+/** `undefined` for an expression that was not accepted when the job was saved; that was reported then. */
 function read(
   text: string,
   parameters: Parameters,

@@ -1,16 +1,16 @@
-// How large a regular expression becomes when its repetitions are written out, before anything compiles it: `x{1000}`
-// a few hundred times over takes a compiler seconds.
+// Estimates how large a regular expression becomes with its repetitions expanded, before it is compiled: a few hundred
+// `x{1000}` take a compiler seconds.
 
-/** A class of Unicode is a table of hundreds of ranges. */
+/** A Unicode class is a table of hundreds of ranges. */
 const unicodeClassSize = 5;
 
 interface Group {
   size: number;
-  /** Of the last thing in it, which a repetition would repeat. */
+  /** Size of its last element, which a following repetition would repeat. */
   last: number;
 }
 
-/** Steps of the program that the pattern compiles to, about; of a pattern that isn't one, anything. */
+/** Returns the approximate size of the compiled program, in steps. For an invalid pattern the result is arbitrary. */
 export function expandedSize(source: string): number {
   const open: Group[] = [{ size: 0, last: 0 }];
   const add = (size: number) => {
@@ -61,7 +61,7 @@ function endOfEscape(source: string, at: number): number {
 }
 
 function endOfClass(source: string, start: number): number {
-  // `]` as the first member is itself.
+  // `]` as the first member stands for itself.
   let at = start + (source[start + 1] === '^' ? 2 : 1);
   if (source[at] === ']') at++;
   for (; at < source.length && source[at] !== ']'; at++) if (source[at] === '\\') at++;

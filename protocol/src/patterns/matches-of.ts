@@ -1,8 +1,9 @@
 import { RE2JS } from 're2js';
 
 /**
- * For each match of a pattern in a text, in order, what it is meant to find: the group `value`, else the first group, else
- * the whole match. `^` and `$` match at lines. Each step may take as long as the pattern's size times the text's length.
+ * Yields for each match of a pattern in a text, in order, the part it is meant to find: the group `value`, else the
+ * first group, else the whole match. `^` and `$` match at line boundaries. Each step may take as long as the pattern's
+ * size times the text's length.
  */
 export function* matchesOf(source: string, text: string): Generator<string | undefined> {
   const pattern = RE2JS.compile(source, RE2JS.MULTILINE);

@@ -13,16 +13,16 @@ const tooLarge = expect.stringMatching(/^Is too large with its repetitions writt
 
 describe('a pattern', () => {
   it.each([
-    ['(?=x)a', '1: Look-ahead is not supported; say it by a second check, such as a rule.'],
-    ['a(?!b)', '2: Look-ahead is not supported; say it by a second check, such as a rule.'],
-    ['(?<=x)a', '1: Look-behind is not supported; say it by a second check, such as a rule.'],
-    ['ab(?<!x)a', '3: Look-behind is not supported; say it by a second check, such as a rule.'],
-    ['(a)\\1', '4: References to groups (`\\1`) are not supported; say it by a rule.'],
+    ['(?=x)a', '1: Look-ahead is not supported; express it with a second check, such as a rule.'],
+    ['a(?!b)', '2: Look-ahead is not supported; express it with a second check, such as a rule.'],
+    ['(?<=x)a', '1: Look-behind is not supported; express it with a second check, such as a rule.'],
+    ['ab(?<!x)a', '3: Look-behind is not supported; express it with a second check, such as a rule.'],
+    ['(a)\\1', '4: References to groups (`\\1`) are not supported; express it with a rule.'],
     ['(?>a)', '1: Atomic groups are not supported and not needed: nothing is tried twice. Write `(?:…)`.'],
     ['(?x)a b', '1: The flag x is not supported; write the pattern without white space.'],
     ['a**', '2: `**` repeats a repetition; one of the two is enough.'],
     ['a++', '2: `++` repeats a repetition; one of the two is enough.'],
-    ['a{2,1}', '2: `{2,1}` is no repetition that is allowed: at most 1000 in all, the smaller number first.'],
+    ['a{2,1}', '2: `{2,1}` is not an allowed repetition: at most 1000 in all, the smaller number first.'],
     ['abc\\', '4: Ends with a backslash; write `\\\\` for the character.'],
     ['(a', 'A `(` is not closed.'],
     ['a)', 'A `)` closes no group.'],

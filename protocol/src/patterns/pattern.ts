@@ -1,6 +1,6 @@
-// Regular expressions of authors: RE2 syntax, matched in linear time by re2js, never by the engine of JavaScript, which
-// an expression of ten characters can hang. What they may cost is counted in steps (size of the program times length of
-// the text), so that what is refused is refused everywhere alike, however fast the machine is.
+// Regular expressions written by authors: RE2 syntax, matched in linear time by re2js, never by JavaScript's own
+// engine, which ten characters can hang. Their cost is counted in steps (size of the program times length of the text),
+// not timed, so that the same things are refused everywhere, however fast the machine is.
 import { RE2JS, RE2JSException } from 're2js';
 import { limits } from '../limits.ts';
 import { expandedSize } from './expanded-size.ts';
@@ -9,28 +9,28 @@ export interface Pattern {
   source: string;
   /** Steps for each character of a text. */
   size: number;
-  /** The longest text that it is compared with, in UTF-16 units. */
+  /** The longest text that it is matched against, in UTF-16 units. */
   maxLength: number;
-  /** Whether it matches somewhere in the text. The caller has looked at what that costs. */
+  /** Whether it matches somewhere in the text. The caller must have accounted for the cost. */
   matches(text: string): boolean;
 }
 
 export interface PatternProblem {
-  /** A sentence: what is wrong and what to write instead. */
+  /** A sentence: what is wrong, and what to write instead. */
   message: string;
-  /** Where in the pattern, from 1 in UTF-16 units; undefined where it can't be told. */
+  /** Position in the pattern, from 1 in UTF-16 units; `undefined` if unknown. */
   column?: number;
 }
 
 const kept = new Map<string, Pattern | PatternProblem>();
 const maxKept = 500;
 
-/** The pattern, or why it is none. */
+/** Returns the compiled pattern, or why it is not one. */
 export function compilePattern(source: string): Pattern | PatternProblem {
   const before = kept.get(source);
   if (before !== undefined) return before;
   const made = compile(source);
-  // Forgotten in the order of their first use: they are few, and made again in a moment.
+  // Evicted in order of first use: there are few, and compiling again is quick.
   if (kept.size >= maxKept) kept.delete(kept.keys().next().value ?? '');
   kept.set(source, made);
   return made;
@@ -59,17 +59,17 @@ function compile(source: string): Pattern | PatternProblem {
 }
 
 const tooLarge: PatternProblem = {
-  message: `Is too large with its repetitions written out (\`x{100}\` counts as 100); ${limits.maxPatternSize} are allowed. Say lengths by minLength and maxLength.`,
+  message: `Is too large with its repetitions written out (\`x{100}\` counts as 100); ${limits.maxPatternSize} are allowed. Give lengths by minLength and maxLength.`,
 };
 
-/** What other engines have and RE2 doesn't, since it could not be matched in linear time. */
+/** Features of other engines that RE2 lacks because they can't be matched in linear time. */
 const unsupported: [form: RegExp, message: string][] = [
-  [/^\(\?[=!]/, 'Look-ahead is not supported; say it by a second check, such as a rule.'],
-  [/^\(\?<[=!]/, 'Look-behind is not supported; say it by a second check, such as a rule.'],
-  [/^\\[1-9]/, 'References to groups (`\\1`) are not supported; say it by a rule.'],
-  [/^\\[gk]/, 'References to groups are not supported; say it by a rule.'],
+  [/^\(\?[=!]/, 'Look-ahead is not supported; express it with a second check, such as a rule.'],
+  [/^\(\?<[=!]/, 'Look-behind is not supported; express it with a second check, such as a rule.'],
+  [/^\\[1-9]/, 'References to groups (`\\1`) are not supported; express it with a rule.'],
+  [/^\\[gk]/, 'References to groups are not supported; express it with a rule.'],
   [/^\(\?>/, 'Atomic groups are not supported and not needed: nothing is tried twice. Write `(?:…)`.'],
-  [/^\(\?\(/, 'Conditions in a pattern are not supported; say it by a rule.'],
+  [/^\(\?\(/, 'Conditions in a pattern are not supported; express it with a rule.'],
   [/^\(\?[a-z]*x/, 'The flag x is not supported; write the pattern without white space.'],
   [/^\(\?\w*R\)/, 'Recursion is not supported.'],
 ];
@@ -86,7 +86,7 @@ function problemOf(error: RE2JSException, source: string): PatternProblem {
     return { message: `\`${part}\` repeats a repetition; one of the two is enough.`, ...place };
   if (what === 'invalid repeat count')
     return {
-      message: `\`${part}\` is no repetition that is allowed: at most 1000 in all, the smaller number first.`,
+      message: `\`${part}\` is not an allowed repetition: at most 1000 in all, the smaller number first.`,
       ...place,
     };
   if (what === 'trailing backslash at end of expression')
@@ -103,14 +103,14 @@ function shortened(text: string): string {
   return characters.length <= 40 ? text : `${characters.slice(0, 39).join('')}…`;
 }
 
-/** Steps that are left for one validation or evaluation, all its patterns together. */
+/** The steps left for all patterns of one validation or evaluation together. */
 export class PatternBudget {
   left: number;
   constructor(steps: number = limits.maxPatternSteps) {
     this.left = steps;
   }
 
-  /** Undefined where the text is too long for what is left. */
+  /** Returns `undefined` if the text is too long for the steps that are left. */
   matches(pattern: Pattern, text: string): boolean | undefined {
     const cost = pattern.size * (text.length + 1);
     if (cost > this.left) return undefined;

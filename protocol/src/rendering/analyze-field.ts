@@ -1,4 +1,4 @@
-// Where the placeholders of a step stand, told by the rules of each field's language.
+// Checks where the placeholders of a step stand, by the rules of each field's language.
 import type { ErrorDetail } from '../api/common.ts';
 import { languages } from './languages.ts';
 import { problemsIn, type ReadField } from './read-step.ts';
@@ -11,14 +11,14 @@ import { type Placeholder, placeholdersOf } from './template.ts';
 
 export interface AnalyzedField {
   problems: ErrorDetail[];
-  /** Of a script. */
+  /** For a script. */
   code?: ShellCode;
   sites: Map<Placeholder, Site>;
 }
 
 /**
- * @param fields All fields of the step: what its environment sets matters to its script.
- * @param rawText What is spliced for raw placeholders; some plain word unless told.
+ * @param fields All fields of the step, because variables that its environment sets matter to its script.
+ * @param rawText The text spliced for raw placeholders; by default a plain word.
  */
 export function analyzeField(
   field: ReadField,
@@ -41,7 +41,7 @@ export function analyzeField(
       ? []
       : [{ at, type: known.type, label: placeholderText(placeholder.reference) }];
   });
-  // What can't be looked up was told of already.
+  // A placeholder that can't be looked up has already been reported.
   if (holes.length < code.holes.length) return { problems: [], sites };
   const environment = environmentOf(fields);
   if (holes.length === 0 && environment.size === 0) return { problems: [], code, sites };
@@ -59,7 +59,7 @@ export function analyzeField(
   return { problems: problems(refusals), code, sites };
 }
 
-/** Variables of the environment that hold any text, with the placeholder that it comes from. */
+/** Returns the environment variables that hold arbitrary text, with the placeholder that it comes from. */
 function environmentOf(fields: readonly ReadField[]): Map<string, string> {
   const found = new Map<string, string>();
   for (const { keys, template, known } of fields) {
@@ -74,7 +74,7 @@ function environmentOf(fields: readonly ReadField[]): Map<string, string> {
   return found;
 }
 
-/** A value must not be run as code that arrives by the command's input. */
+/** A value must not be run as code that arrives as the command's input. */
 function inputProblems(field: ReadField, fields: readonly ReadField[]): ErrorDetail[] {
   const command = fields.find(({ kind, interpreter }) => kind === 'shell' || interpreter !== undefined);
   if (field.keys[0] !== 'stdin' || command === undefined) return [];
@@ -85,7 +85,7 @@ function inputProblems(field: ReadField, fields: readonly ReadField[]): ErrorDet
     const known = field.known.get(placeholder);
     if (known === undefined) continue;
     const label = placeholderText(placeholder.reference);
-    // Nothing else in it has a value: whatever is refused is so for what comes by the input.
+    // Nothing else in it has a value, so any refusal is about what comes with the input.
     const [refused] = analyze(fed, [{ at, type: known.type, label }], new Map()).refusals;
     if (refused === undefined) continue;
     const { message, fix } = refused;
@@ -94,14 +94,14 @@ function inputProblems(field: ReadField, fields: readonly ReadField[]): ErrorDet
   return [];
 }
 
-/** What takes the input of a command: its script where that can be read, else the program that it is for. */
+/** Returns what receives the command's input: its script if we can read it, otherwise its interpreter. */
 function readerOf({ template, interpreter, language }: ReadField): string {
-  // As agents call it where there is input (agent/src/steps/ssh-exec/ssh-exec-script.ts).
+  // The way agents call it if there is input (agent/src/steps/ssh-exec/ssh-exec-script.ts).
   if (interpreter !== undefined && language === undefined) return `${interpreter} /dev/fd/3`;
   return shellCode(template, () => 'x').text.replaceAll(holeMark, 'x');
 }
 
-/** A value must not decide what is run by way of a variable that says so. */
+/** A value must not decide what is run through a variable that determines that. */
 function nameProblems({ path, keys, text, template }: ReadField): ErrorDetail[] {
   const [first, name = ''] = keys;
   const [placeholder] = placeholdersOf(template);

@@ -4,19 +4,19 @@ import { type Reference, referenceText } from './reference.ts';
 import type { Known } from './scope.ts';
 
 export interface Binding {
-  /** Of the variable. */
+  /** Name of the variable. */
   name: string;
   type: ParameterType;
   value: unknown;
   secret: boolean;
 }
 
-/** Gives names to values, the same to the same one. */
+/** Assigns names to values; the same reference always gets the same name. */
 export class Bindings {
   readonly #prefix: string;
   readonly #byReference = new Map<string, Binding>();
 
-  /** @param stem Names are this, so many `_` that no text of the step has it, and a number. */
+  /** @param stem Names consist of this, enough `_` that no text of the step contains it, and a number. */
   constructor(stem: string, texts: readonly string[]) {
     const taken = new RegExp(`${stem}_+`, 'gi');
     let longest = stem.length;

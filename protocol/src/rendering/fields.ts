@@ -1,30 +1,30 @@
-// Which texts of a step's configuration take placeholders, and as what.
+// Which texts of a step's configuration may contain placeholders, and how they are treated.
 import { stepConfigSchema } from '../steps/registry.ts';
 import { baseName } from './sh/interpreters.ts';
 
 export type ShellLanguage = 'sh' | 'bash' | 'powershell' | 'pwsh' | 'cmd';
 
 export interface TextField {
-  /** Keys from the configuration to the text. */
+  /** Keys that lead from the configuration to the text. */
   keys: string[];
   text: string;
-  /** `shell`: becomes references. `text`: takes the value. `none`: takes no placeholder. */
+  /** `shell`: placeholders become references. `text`: they become the value. `none`: not allowed. */
   kind: 'shell' | 'text' | 'none';
-  /** Of `shell`, and of a program for an interpreter that is one of the shells that are read here. */
+  /** For `shell`, and for an interpreter's program if the interpreter is a shell that we can parse. */
   language?: ShellLanguage;
-  /** Of `none`: where its values may go. */
+  /** For `none`: where its values may be put instead. */
   instead?: string;
-  /** Of a command that no shell of the step's own reads. */
+  /** For a command that is not read by one of the step's own shells. */
   interpreter?: string;
-  /** Of `text`: takes arrays and objects, as JSON. */
+  /** For `text`: accepts arrays and objects, as JSON. */
   takesJson?: boolean;
-  /** Of `text`: what the value must be like. */
+  /** For `text`: what the value must look like. */
   rule?: 'path' | 'windows_path' | 'agent_path' | 'target_path' | 'windows_target_path';
-  /** Of `text`: `*` and `?` in it choose files. */
+  /** For `text`: `*` and `?` in it select files. */
   isPattern?: boolean;
 }
 
-/** All texts in a configuration, in order. */
+/** Returns all texts in a configuration, in order. */
 export function textFieldsOf(type: string, config: unknown): TextField[] {
   const fields: TextField[] = [];
   const visit = (value: unknown, keys: string[]) => {
@@ -68,7 +68,7 @@ function roleOf(type: string, keys: readonly string[], config: unknown): Omit<Te
   return { kind: 'none' };
 }
 
-/** Shells whose scripts are read as those of sh, also where a step names them as its interpreter. */
+/** Shells whose scripts are parsed like those of sh, even if a step names them as its interpreter. */
 const posixShells: ReadonlySet<string> = new Set(
   'sh bash dash ash ksh mksh zsh yash rbash hush posh'.split(' '),
 );
@@ -79,7 +79,7 @@ function languageOf(type: string, config: unknown): ShellLanguage {
   return shell === 'bash' ? 'bash' : 'sh';
 }
 
-/** The fields of a step type that take placeholders, for a person. */
+/** Lists the fields of a step type that may contain placeholders, for a person. */
 export function placeholderFields(type: string): string {
   const { properties = {} } = Object(stepConfigSchema(type)) as { properties?: object };
   const inText = ['command', 'stdin', 'working_directory', 'local_path', 'file', 'remote_path'];
@@ -89,7 +89,7 @@ export function placeholderFields(type: string): string {
   return fields.length === 0 ? `${last}` : `${fields.join(', ')} and ${last}`;
 }
 
-/** `config.environment.NAME`, below where the step is. */
+/** Returns a path such as `config.environment.NAME`, relative to the path of the step. */
 export function fieldPath(stepPath: string, keys: readonly string[]): string {
   const inner = keys.map((key) =>
     /^\d+$/.test(key) ? `[${key}]` : /^[\w-]+$/.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`,

@@ -1,5 +1,5 @@
-// Placeholders in the texts of steps: read, checked at save, filled in by agents, shown in previews. Pure, and the same for
-// server, agent and console.
+// Placeholders in the texts of steps: parsed, checked when saving, filled in by agents, shown in previews. Pure, and
+// the same for server, agent and console.
 export type { Binding } from './bindings.ts';
 export { checkStep } from './check-step.ts';
 export { type CmdInput, cmdInput } from './cmd/write-script.ts';

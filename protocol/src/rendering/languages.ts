@@ -1,4 +1,4 @@
-// The languages of scripts: how each is analyzed, and how it refers to a value.
+// The languages of scripts: how each is analyzed, and how a script in it refers to a value.
 import { analyzeCmd } from './cmd/analyze.ts';
 import { cmdProblem, cmdReference, readableInCmd } from './cmd/write-script.ts';
 import type { ShellLanguage } from './fields.ts';
@@ -10,15 +10,17 @@ import type { Analyze, Site } from './sites.ts';
 
 export interface Language {
   analyze: Analyze;
-  /** What names of variables begin with. */
+  /** Prefix of variable names. */
   stem: string;
-  /** What stands in the script for a value. */
+  /** Returns what stands in the script for a value. */
   reference(name: string, site: Site): string;
-  /** A value as a person would have written it there. */
+  /** Returns a value the way a person would have written it there. */
   readable(value: unknown, site: Site): string;
-  /** What a program takes for the beginning of an option; a dash unless told. */
+  /** What a program takes for the beginning of an option; by default a dash. */
   optionStart?: RegExp;
-  /** What a text must not be in this language, from `contains` on; undefined where nothing is wrong. */
+  /**
+   * Returns why a text can't be used in this language, beginning with a verb such as `contains`; `undefined` if it can.
+   */
   problem?(text: string, site: Site): string | undefined;
 }
 

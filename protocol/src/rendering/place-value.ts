@@ -1,4 +1,4 @@
-// Whether a value may stand where its placeholder stands.
+// Checks whether a value may stand where its placeholder stands.
 import type { TextField } from './fields.ts';
 import type { Language } from './languages.ts';
 import { referenceText } from './reference.ts';
@@ -7,7 +7,7 @@ import type { Site } from './sites.ts';
 import type { Placeholder } from './template.ts';
 import { textOf } from './values.ts';
 
-/** What is wrong with a value in a script, without the value; undefined where nothing is. */
+/** Returns what is wrong with a value in a script, without repeating the value; `undefined` if nothing is. */
 export function siteProblem(
   { reference }: Placeholder,
   known: Known,
@@ -30,14 +30,14 @@ export function siteProblem(
   return language.problem?.(text, site);
 }
 
-/** What is wrong with a value in a text that is no script; undefined where nothing is. */
+/** Returns what is wrong with a value in a text that isn't a script; `undefined` if nothing is. */
 export function textValueProblem({ isPattern }: TextField, value: unknown): string | undefined {
   return isPattern === true && /[*?]/.test(textOf(value))
-    ? 'has * or ? in it, which would choose other files than are meant; give another value'
+    ? 'has * or ? in it, which would match other files than intended; give another value'
     : undefined;
 }
 
-/** What is wrong with a raw text; undefined where it is one of those that were declared. */
+/** Returns what is wrong with a raw text; `undefined` if it is one of the declared values. */
 export function rawValueProblem(known: Known, value: unknown): string | undefined {
   const { parameter } = known;
   if (parameter?.enum === undefined) return undefined;
@@ -47,19 +47,19 @@ export function rawValueProblem(known: Known, value: unknown): string | undefine
     : 'is none of the values of its enum';
 }
 
-/** What is wrong with a text of the configuration that is whole, from `is` on. */
+/** Returns what is wrong with a complete text of the configuration, beginning with `is`. */
 export function wholeTextProblem({ keys, rule }: TextField, text: string): string | undefined {
-  if (rule === 'agent_path' && !text.startsWith('/')) return 'is no absolute path: it must begin with /';
+  if (rule === 'agent_path' && !text.startsWith('/')) return 'is not an absolute path: it must begin with /';
   if (rule === 'target_path' && !/^~?\//.test(text)) {
-    return 'is no absolute path: it must begin with /, or with ~/ in the home directory';
+    return 'is not an absolute path: it must begin with /, or with ~/ in the home directory';
   }
   const isOfFile = rule === 'agent_path' || rule === 'target_path' || rule === 'windows_target_path';
   if (isOfFile && text.split(rule === 'windows_target_path' ? /[\\/]/ : '/').includes('..')) {
     return 'has .. in it, which could lead out of where it is meant to be';
   }
-  if (rule === 'path' && !text.startsWith('/')) return 'is no absolute path: it must begin with /';
+  if (rule === 'path' && !text.startsWith('/')) return 'is not an absolute path: it must begin with /';
   if ((rule === 'windows_path' || rule === 'windows_target_path') && !/^([A-Za-z]:[\\/]|\\\\)/.test(text)) {
-    return 'is no absolute path: it must begin with a drive, as C:\\, or with \\\\';
+    return 'is not an absolute path: it must begin with a drive, as C:\\, or with \\\\';
   }
   const limit = rule === undefined ? (keys[0] === 'environment' ? 131_072 : undefined) : 4_096;
   return limit !== undefined && text.length > limit ? `is longer than ${limit} characters` : undefined;

@@ -1,12 +1,12 @@
-// `${{ raw(parameters.x) }}`: the value's own text becomes part of the script. Only where the author has said beforehand
-// every text that it can be.
+// `${{ raw(parameters.x) }}`: the text of the value becomes part of the script. Allowed only if the author has declared
+// in advance every text that it can be.
 import type { TextField } from './fields.ts';
 import { fieldPath, textFieldsOf } from './fields.ts';
 import { placeholderText, type Reference, referenceText } from './reference.ts';
 import type { Known } from './scope.ts';
 import { parseTemplate, placeholdersOf, placeIn } from './template.ts';
 
-/** What is wrong with a raw splice; undefined where it may stand. */
+/** Returns what is wrong with a raw splice; `undefined` if it is allowed. */
 export function rawProblem(
   reference: Reference,
   { parameter, secret }: Known,
@@ -38,26 +38,26 @@ export function rawProblem(
 const named = /\[:\^?[a-z]+:\]/y;
 
 /**
- * Whether a pattern (RE2) matches whole texts only: begins with `^`, ends with `$`, has no alternative at its top, and no
- * flag that changes what these mean.
+ * Whether a pattern (RE2) only matches whole texts: begins with `^`, ends with `$`, has no alternative at the top
+ * level, and no flag that changes what these mean.
  */
 export function isAnchored(pattern: string): boolean {
   if (!pattern.startsWith('^') || !pattern.endsWith('$') || pattern.length < 2) return false;
   if (/\(\?[a-zA-Z-]*m/.test(pattern) || pattern.includes('\\Q')) return false;
   let depth = 0;
-  /** Where the class began that is open; undefined outside of one. */
+  /** Where the open character class began; `undefined` outside of one. */
   let classAt: number | undefined;
   for (let at = 1; at < pattern.length - 1; at += 1) {
     const char = pattern[at];
     if (char === '\\') {
       at += 1;
-      // The dollar at the end is an escaped one.
+      // The final dollar is escaped.
       if (at === pattern.length - 1) return false;
     } else if (classAt !== undefined) {
       named.lastIndex = at;
-      // `[[:alpha:]…]` is one class.
+      // `[[:alpha:]…]` is a single class.
       if (named.test(pattern)) at = named.lastIndex - 1;
-      // A bracket right behind the one that opened it is a member of the class.
+      // A bracket directly after the opening one is a member of the class.
       else if (char === ']' && !/^\[\^?$/.test(pattern.slice(classAt, at))) classAt = undefined;
     } else if (char === '[') classAt = at;
     else if (char === '(') depth += 1;
@@ -68,16 +68,16 @@ export function isAnchored(pattern: string): boolean {
 }
 
 export interface RawSplice {
-  /** Of the text that it is in: `steps[2].config.command`. */
+  /** Path of the text that contains it: `steps[2].config.command`. */
   path: string;
   /** `Line 3, column 14` */
   place: string;
-  /** As an author writes it, and without the marker. */
+  /** As written by an author, with and without the marker. */
   raw: string;
   plain: string;
 }
 
-/** The raw splices of a step, which ask for a permission of their own. */
+/** Returns the raw splices of a step, which need a permission of their own. */
 export function rawSplicesOf(step: { type: string; config: unknown }, path: string): RawSplice[] {
   return textFieldsOf(step.type, step.config).flatMap(({ keys, text }) =>
     !text.includes('raw')

@@ -1,4 +1,4 @@
-// A step with every placeholder found and looked up: what saving checks and what rendering fills in.
+// Finds and looks up every placeholder of a step, for checking when saving and for rendering.
 import type { ErrorDetail } from '../api/common.ts';
 import { fieldPath, placeholderFields, type TextField, textFieldsOf } from './fields.ts';
 import { rawProblem } from './raw-splice.ts';
@@ -14,7 +14,7 @@ import {
   type TemplateProblem,
 } from './template.ts';
 
-/** What of a step is rendered. */
+/** The parts of a step that are rendered. */
 export interface RenderableStep {
   type: string;
   when?: string;
@@ -24,7 +24,7 @@ export interface RenderableStep {
 export interface ReadField extends TextField {
   path: string;
   template: Template;
-  /** Of each placeholder of the template that can be looked up. */
+  /** For each placeholder of the template that can be looked up. */
   known: Map<Placeholder, Known>;
 }
 export interface ReadStep {
@@ -32,7 +32,7 @@ export interface ReadStep {
   problems: ErrorDetail[];
 }
 
-/** Reads the texts of a step. Problems are those that don't depend on where a placeholder stands. */
+/** Reads the texts of a step. Returns only problems that don't depend on where a placeholder stands. */
 export function readStep(
   step: RenderableStep,
   scope: RenderScope,
@@ -49,7 +49,7 @@ export function readStep(
       });
       continue;
     }
-    // A command is also looked at for what it does with its environment and its input.
+    // A command is also checked for what it does with its environment and its input.
     const isCommand = field.kind === 'shell' || field.interpreter !== undefined;
     if (!field.text.includes('${{') && !isCommand) continue;
     const template = parseTemplate(field.text);
@@ -104,10 +104,10 @@ function lookUpPlaceholder(
   return known;
 }
 
-/** So many problems of one text are told one by one: nobody reads more, and each costs a look at the whole text. */
+/** Number of problems of one text that are listed: nobody reads more, and each means looking at the whole text. */
 const maxProblemsOfText = 50;
 
-/** Problems at places of a text, for a person. */
+/** Turns problems at places of a text into details for a person. */
 export function problemsIn(path: string, text: string, problems: readonly TemplateProblem[]): ErrorDetail[] {
   const told = problems.slice(0, maxProblemsOfText).map(({ at, message, fix }) => ({
     path,

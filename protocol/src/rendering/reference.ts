@@ -1,14 +1,14 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// What stands inside `${{ … }}`: a source, a path into it, and whether its text is spliced raw.
+// The content of `${{ … }}`: a source, a path into it, and whether its text is spliced raw.
 
 export const referenceSources = ['parameters', 'target', 'run', 'job', 'steps'] as const;
 export type ReferenceSource = (typeof referenceSources)[number];
 
 export interface Reference {
   source: ReferenceSource;
-  /** Keys and indexes, after the source. */
+  /** Keys and indexes after the source. */
   path: (string | number)[];
-  /** `raw(…)`: the text itself and no reference to it. */
+  /** `raw(…)`: the text itself instead of a reference to it. */
   raw: boolean;
 }
 
@@ -20,7 +20,7 @@ const identifier = /[A-Za-z_][A-Za-z0-9_]*/y;
 const index = /(0|[1-9]\d{0,5})(?!\d)/y;
 const key = /"(?:[^"\\\n]|\\["\\/bfnrt]|\\u[0-9A-Fa-f]{4})*"/y;
 
-/** Reads from behind `${{` to behind `}}`. */
+/** Parses from after `${{` to after `}}`. */
 export function parseReference(text: string, start: number): ParsedReference {
   const reader = new Reader(text, start);
   try {
@@ -31,7 +31,7 @@ export function parseReference(text: string, start: number): ParsedReference {
   }
 }
 
-/** A reference in its plain form, `parameters.servers[0].name`: equal for equal references. */
+/** Returns a reference in its plain form, `parameters.servers[0].name`; equal references give equal texts. */
 export function referenceText({ source, path }: Pick<Reference, 'source' | 'path'>): string {
   const rest = path.map((part) => {
     if (typeof part === 'number') return `[${part}]`;
@@ -40,7 +40,7 @@ export function referenceText({ source, path }: Pick<Reference, 'source' | 'path
   return `${source}${rest.join('')}`;
 }
 
-/** As an author writes it. */
+/** Returns the placeholder as an author would write it. */
 export function placeholderText(reference: Reference): string {
   const text = referenceText(reference);
   return `\${{ ${reference.raw ? `raw(${text})` : text} }}`;

@@ -1,5 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// What a step comes to, for a person to read before it runs: with values in the text, and secrets masked.
+// Renders a step for a person to read before it runs: with values in the text, and secrets masked.
 import type { ErrorDetail } from '../api/common.ts';
 import { analyzeField } from './analyze-field.ts';
 import { languages } from './languages.ts';
@@ -10,20 +10,20 @@ import type { Known, RenderScope } from './scope.ts';
 import type { Placeholder } from './template.ts';
 import { givenValue, type RenderValues, textOf, valueProblem } from './values.ts';
 
-/** What stands for a secret, and for what an earlier step will only find out. */
+/** Stands for a secret value. */
 export const maskedText = '********';
 
 export interface PreviewedField {
   /** `steps[2].config.command` */
   path: string;
-  /** The same, from the configuration on. */
+  /** The same place, as keys from the configuration on. */
   keys: readonly string[];
   text: string;
 }
 export interface PreviewedValue {
   /** `${{ parameters.x }}` */
   placeholder: string;
-  /** Masked where it is secret; absent where nothing is known of it yet. */
+  /** Masked if it is secret; missing if nothing is known of it yet. */
   text?: string;
   secret: boolean;
 }
@@ -36,8 +36,8 @@ export interface Preview {
 }
 
 /**
- * Renders a step for a person. Values of secrets need not be known. What has no value yet keeps its placeholder; that is no
- * problem for the outputs of steps, which are only known when these have run.
+ * Renders a step for a person. Values of secrets may be missing. Anything without a value keeps its placeholder; that
+ * isn't a problem for outputs of steps, which are known only after those have run.
  */
 export function renderForPeople(step: RenderableStep, scope: RenderScope, values: RenderValues): Preview {
   const { fields, problems } = readStep(step, scope, { mayBeAbsent: true });

@@ -1,4 +1,4 @@
-// A step with its values: the configuration that runs, and the values that its script refers to. The agent runs with this.
+// Renders a step with its values: the configuration that an agent runs, and the values that its script refers to.
 import type { ErrorDetail } from '../api/common.ts';
 import { type AnalyzedField, analyzeField } from './analyze-field.ts';
 import { type Binding, Bindings } from './bindings.ts';
@@ -13,22 +13,24 @@ import { givenValue, type RenderValues, textOf, valueProblem } from './values.ts
 export interface RenderedStep {
   /** With references in scripts, and values in other texts. */
   config: Record<string, unknown>;
-  /** What the script refers to: variables of sh and cmd, arguments of PowerShell. They are never a part of its text. */
+  /**
+   * What the script refers to: variables in sh and cmd, variables of the session in PowerShell. Never part of its text.
+   */
   bindings: Binding[];
   /** Texts of secret values, to be masked in output. */
   masked: string[];
 }
-/** `missing`: all that is wrong is that values are not there. */
+/** `missing`: the only problem is that values are missing. */
 export type Rendering =
   | { rendered: RenderedStep }
   | { rendered?: undefined; problems: ErrorDetail[]; missing: boolean };
 
 /**
- * Fills in a step. Checks once more where each placeholder stands and what each value is; everything that is wrong is told
- * at once, and nothing of a value is in the messages.
+ * Fills in a step. Checks again where each placeholder stands, and what each value is. All problems are reported at
+ * once, and no message contains any part of a value.
  */
 export function renderStep(step: RenderableStep, scope: RenderScope, values: RenderValues): Rendering {
-  // Whether a value is there is told by the values.
+  // Whether a value exists is decided by the values.
   const { fields, problems } = readStep(step, scope, { mayBeAbsent: true });
   if (problems.length > 0) return { problems, missing: false };
   const read = readValues(fields, values);

@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// What a step may refer to, and what is known of it before any value is: its type, whether it may be missing, whether it
-// is secret.
+// What a step may refer to, and what is known about it before there are values: its type, whether it may be missing,
+// and whether it is secret.
 import type { JobDefinition, StepDefinition } from '../api/jobs/jobs.ts';
 import {
   identifierPattern,
@@ -14,28 +14,28 @@ import { placeholderText, type Reference } from './reference.ts';
 export interface ScopeOutput {
   secret?: boolean;
   allow_leading_dash?: boolean;
-  /** Its step may not have run, or not have found it. */
+  /** Its step may not have run, or may not have found it. */
   mayBeAbsent?: boolean;
 }
 export interface RenderScope {
-  /** Where the step is in its job: `steps[2]`. */
+  /** Position of the step in its job, such as `steps[2]`. */
   path: string;
   parameters: Parameters;
-  /** Earlier steps, by what they are called by. */
+  /** Earlier steps, by the name used to refer to them. */
   steps: Record<string, { outputs: Record<string, ScopeOutput> }>;
-  /** Names of this step and of those behind it, for a message that is to the point. */
+  /** Names of this step and of later ones, for a more helpful message. */
   notYet?: readonly string[];
 }
 
-/** What is known of a reference at save. */
+/** What is known about a reference when saving. */
 export interface Known {
   type: ParameterType;
   secret: boolean;
   allowLeadingDash: boolean;
   mayBeAbsent: boolean;
-  /** What asks whether it is there, for `when`. */
+  /** The expression that tests whether it exists, for `when`. */
   has?: string;
-  /** Of the parameter, where the whole of it is referred to. */
+  /** The parameter, if the reference is to all of it. */
   parameter?: Parameter;
 }
 export type LookedUp = Known | { problem: string; fix: string };
@@ -47,14 +47,14 @@ const givenFields: Record<'target' | 'run' | 'job', Record<string, ParameterType
   job: { id: 'integer', name: 'string', version: 'integer' },
 };
 
-/** The scope of one of a job's steps. */
+/** Returns the scope of one of a job's steps. */
 export function scopeOf(definition: Pick<JobDefinition, 'parameters' | 'steps'>, at: number): RenderScope {
   const steps: RenderScope['steps'] = {};
   for (const step of definition.steps.slice(0, at)) {
     const name = stepReferenceName(step);
     if (name === undefined) continue;
     const mayNotRun = step.when !== undefined || (step.when_status ?? 'success') !== 'success';
-    // A clean-up step also runs where an earlier one did not end well.
+    // A clean-up step also runs if an earlier step failed.
     const mayFollowFailure = (definition.steps[at]?.when_status ?? 'success') !== 'success';
     steps[name] = {
       outputs: Object.fromEntries(
@@ -75,13 +75,16 @@ export function scopeOf(definition: Pick<JobDefinition, 'parameters' | 'steps'>,
   return { path: `steps[${at}]`, parameters: definition.parameters ?? {}, steps, notYet };
 }
 
-/** What other steps call a step by: its id, or its name where that is an identifier; undefined where it has neither. */
+/**
+ * Returns the name that other steps use for a step: its id, or its name if that is an identifier; otherwise
+ * `undefined`.
+ */
 export function stepReferenceName(step: Pick<StepDefinition, 'id' | 'name'>): string | undefined {
   if (step.id !== undefined) return step.id;
   return new RegExp(identifierPattern).test(step.name) ? step.name : undefined;
 }
 
-/** What is known of a reference, or what is wrong with it. */
+/** Returns what is known about a reference, or what is wrong with it. */
 export function lookUp(reference: Reference, scope: RenderScope): LookedUp {
   switch (reference.source) {
     case 'parameters':
@@ -102,7 +105,7 @@ function lookUpGiven({ path }: Reference, source: 'target' | 'run' | 'job'): Loo
   if (type !== undefined && key === undefined) return { ...plain, type };
   const names = [...Object.keys(givenFields[source]), ...(source === 'target' ? ['labels.<name>'] : [])];
   return {
-    problem: `The ${source} has nothing of this name`,
+    problem: `The ${source} has nothing with this name`,
     fix: `There is ${names.map((each) => `${source}.${each}`).join(', ')}.`,
   };
 }
@@ -170,7 +173,7 @@ function lookUpOutput({ path }: Reference, scope: RenderScope): LookedUp {
   const [step, word, name, ...rest] = path;
   const form = 'Write ${{ steps.<id>.outputs.<name> }}.';
   if (typeof step !== 'string' || word !== 'outputs' || typeof name !== 'string' || rest.length > 0) {
-    return { problem: 'This is no output of a step', fix: form };
+    return { problem: 'This is not an output of a step', fix: form };
   }
   const earlier = ownOf(scope.steps, step);
   if (earlier === undefined) {
@@ -178,7 +181,7 @@ function lookUpOutput({ path }: Reference, scope: RenderScope): LookedUp {
     if (scope.notYet?.includes(step)) {
       return {
         problem: `The step ${step} has not run by then`,
-        fix: 'A step can use outputs of steps before it only; change their order.',
+        fix: 'A step can only use outputs of earlier steps; change their order.',
       };
     }
     return {
@@ -206,7 +209,7 @@ function lookUpOutput({ path }: Reference, scope: RenderScope): LookedUp {
   };
 }
 
-/** Why a reference that may have no value can't stand in a step as it is; undefined where its `when` asks. */
+/** Returns why a step can't use a reference that may have no value; `undefined` if its `when` tests for it. */
 export function absenceProblem(
   reference: Reference,
   known: Known,
@@ -225,7 +228,7 @@ export function absenceProblem(
   };
 }
 
-/** Only what of a scope a step refers to, and only what rendering asks of it. */
+/** Reduces a scope to what a step refers to, and to the fields that rendering needs. */
 export function leanScope(references: readonly Reference[], scope: RenderScope): RenderScope {
   const parameters: Parameters = {};
   const steps: RenderScope['steps'] = {};

@@ -1,15 +1,15 @@
-// The text of a script as the readers of shell text take it: one mark for each placeholder.
+// The text of a script in the form that the shell parsers read: one mark for each placeholder.
 import { holeMark } from './sh/syntax.ts';
 import type { Placeholder, Template } from './template.ts';
 
 export interface ShellCode {
   text: string;
   holes: { at: number; placeholder: Placeholder }[];
-  /** The place in the template of a place in the text. */
+  /** Maps a position in the text to one in the template. */
   placeOf(at: number): number;
 }
 
-/** @param rawText What is spliced for a raw placeholder. */
+/** @param rawText The text spliced for a raw placeholder. */
 export function shellCode(template: Template, rawText: (placeholder: Placeholder) => string): ShellCode {
   let text = '';
   const holes: ShellCode['holes'] = [];
@@ -32,7 +32,7 @@ export function shellCode(template: Template, rawText: (placeholder: Placeholder
   return { text, holes, placeOf };
 }
 
-/** The index of the last place that begins at an offset or before it. */
+/** Returns the index of the last place that begins at or before an offset. */
 function lastBefore(places: readonly { from: number }[], at: number): number {
   let low = 0;
   let high = places.length;

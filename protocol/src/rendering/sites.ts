@@ -1,7 +1,7 @@
-// What the analysis of a script says of its placeholders, in whatever language it is.
+// The result of analyzing the placeholders of a script, in any language.
 import type { ParameterType } from '../api/jobs/parameters.ts';
 
-/** A placeholder in the text that is analyzed. */
+/** A placeholder in the analyzed text. */
 export interface Hole {
   /** Offset of its mark. */
   at: number;
@@ -9,28 +9,30 @@ export interface Hole {
   /** As an author writes it. */
   label: string;
 }
-/** How a value stands where it may. */
+/** The form in which a value may stand at a place. */
 export interface Site {
   /**
-   * `word`: unquoted, as a word of its own or a part of one. `quoted`: in double quotes. `document`: in a here-document
-   * or here-string. `number`: in arithmetic.
+   * - `word`: unquoted, as a word of its own or part of one.
+   * - `quoted`: in double quotes.
+   * - `document`: in a here-document or here-string.
+   * - `number`: in arithmetic.
    */
   as: 'word' | 'quoted' | 'document' | 'number';
   /** A command could take a value with a leading dash for an option. */
   mayBeOption: boolean;
   /** A file that the shell itself opens. */
   isPath?: boolean;
-  /** Becomes an argument of a program that is no part of the shell, whose quoting of it can't be relied on. */
+  /** Set for an argument of a program outside the shell, where the shell's quoting can't be relied on. */
   toProgram?: 'exe' | 'any';
 }
 export interface Refusal {
   at: number;
-  /** A sentence without its full stop. */
+  /** A sentence without its period. */
   message: string;
   fix: string;
 }
 export interface Analysis {
-  /** By offset of the hole. A hole that is not in it was refused. */
+  /** By offset of the placeholder. One that is missing was refused. */
   sites: Map<number, Site>;
   refusals: Refusal[];
 }

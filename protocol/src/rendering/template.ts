@@ -1,5 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// A text with placeholders, taken apart. `$${{` is the text `${{` itself.
+// Splits a text with placeholders into parts. `$${{` stands for the text `${{`.
 import { parseReference, type Reference } from './reference.ts';
 
 export interface Literal {
@@ -17,12 +17,12 @@ export interface Placeholder {
 }
 export type TemplatePart = Literal | Placeholder;
 
-/** What is wrong at a place of a template. */
+/** A problem at a place of a template. */
 export interface TemplateProblem {
   at: number;
-  /** A sentence without its full stop. */
+  /** A sentence without its period. */
   message: string;
-  /** The way to write it. */
+  /** How to write it instead. */
   fix: string;
 }
 export interface Template {
@@ -31,10 +31,10 @@ export interface Template {
   problems: TemplateProblem[];
 }
 
-/** Behind so many mistakes a text is read no further: each costs a look at what follows. */
+/** After this many mistakes, the rest of a text is not parsed: each means looking at what follows. */
 const maxProblems = 50;
 
-/** Takes a text apart. What is no placeholder although it looks like one is told of in `problems`. */
+/** Splits a text. `problems` reports what looks like a placeholder but isn't one. */
 export function parseTemplate(text: string): Template {
   const parts: TemplatePart[] = [];
   const problems: TemplateProblem[] = [];
@@ -68,19 +68,19 @@ export function parseTemplate(text: string): Template {
   return { text, parts, problems };
 }
 
-/** The placeholders of a text, in order. */
+/** Returns the placeholders of a text, in order. */
 export function placeholdersOf(template: Template): Placeholder[] {
   return template.parts.filter((part) => part.kind === 'placeholder');
 }
 
-/** `Line 3, column 14`, of an offset; columns count characters. */
+/** Describes an offset as `Line 3, column 14`; columns count characters. */
 export function placeIn(text: string, at: number): string {
   const before = text.slice(0, at);
   const lineStart = before.lastIndexOf('\n') + 1;
   return `Line ${before.split('\n').length}, column ${[...before.slice(lineStart)].length + 1}`;
 }
 
-/** The line around an offset, shortened. */
+/** Returns the line around an offset, shortened. */
 export function excerptAt(text: string, at: number): string {
   const lineStart = text.lastIndexOf('\n', at - 1) + 1;
   const lineEnd = text.indexOf('\n', at);

@@ -1,9 +1,9 @@
-// A scope with a parameter of each type, and values for it.
+// A scope with a parameter of each type, and values for it, for tests.
 import type { Parameter } from '../api/jobs/parameters.ts';
 import type { RenderScope } from './scope.ts';
 import type { RenderValues } from './values.ts';
 
-/** @param text More of the parameter `text`. */
+/** @param text Further properties of the parameter `text`. */
 export function scopeFor(text: Partial<Parameter> = {}): RenderScope {
   return {
     path: 'steps[0]',

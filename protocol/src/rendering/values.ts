@@ -1,10 +1,10 @@
-// The values of one rendering, and what each must be like before it goes anywhere.
+// The values of one rendering, and the rules that each must obey before it is used.
 import type { ParameterType } from '../api/jobs/parameters.ts';
 import { limits } from '../limits.ts';
 import type { Reference } from './reference.ts';
 import type { Known } from './scope.ts';
 
-/** What placeholders stand for on one target. Secret values are in it like the others, once they are opened. */
+/** Values of placeholders on one target. Includes secret values, once they have been opened. */
 export interface RenderValues {
   parameters: Readonly<Record<string, unknown>>;
   target: {
@@ -20,7 +20,7 @@ export interface RenderValues {
   steps: Readonly<Record<string, { outputs: Readonly<Record<string, string>> }>>;
 }
 
-/** The value of a reference; undefined where there is none. */
+/** Returns the value of a reference; `undefined` if there is none. */
 export function givenValue(reference: Reference, values: RenderValues): unknown {
   let value: unknown = values[reference.source];
   for (const part of reference.path) {
@@ -30,12 +30,12 @@ export function givenValue(reference: Reference, values: RenderValues): unknown 
   return value ?? undefined;
 }
 
-/** What is wrong with a value for its declared type, without the value itself; undefined where nothing is. */
+/** Returns what is wrong with a value for its declared type, without the value itself; `undefined` if nothing is. */
 export function valueProblem(value: unknown, { type }: Pick<Known, 'type'>): string | undefined {
   if (value === undefined) return 'has no value';
   if (!isOfType(value, type)) return `is not ${type === 'boolean' ? 'true or false' : `of the type ${type}`}`;
   const text = textOf(value);
-  // Nothing that can be written down is cut or altered on its way; what could be is refused.
+  // A valid value is never cut or altered on its way; whatever could be is refused.
   if (holdsNul(value)) return 'contains a NUL character, which ends a text for every program';
   if (!text.isWellFormed()) return 'contains half of a surrogate pair, which no encoding can carry';
   if (text.length > limits.maxParameterCharacters) {
@@ -44,7 +44,7 @@ export function valueProblem(value: unknown, { type }: Pick<Known, 'type'>): str
   return undefined;
 }
 
-/** A value as text: strings as they are, numbers and booleans by their JSON form, arrays and objects as compact JSON. */
+/** A value as text: strings unchanged, numbers and booleans in JSON form, arrays and objects as compact JSON. */
 export function textOf(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
 }

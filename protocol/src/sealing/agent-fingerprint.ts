@@ -1,4 +1,5 @@
-// What an owner compares before they admit an agent: what the agent's machine shows, and what its keys come to here.
+// The fingerprint that an owner compares before admitting an agent: the one shown on the agent's machine with the one
+// computed here.
 import { encodeBase64, encodeFields } from './encoding.ts';
 
 export interface AgentKeys {
@@ -12,8 +13,9 @@ export interface AgentKeys {
 }
 
 /**
- * `SHA256:` and unpadded base64, over both keys of an agent and what it pinned. An agent that was led to pin another root
- * shows another one, so an owner who compares admits none that would believe a roster of somebody else's.
+ * Returns `SHA256:` and unpadded base64, over both keys of an agent and the root that it pinned. An agent that was
+ * tricked into pinning a different root shows a different fingerprint, so an owner who compares them never admits an
+ * agent that would believe somebody else's roster.
  */
 export async function agentFingerprint(keys: AgentKeys): Promise<string> {
   const { installationId, segmentId, segmentRoot, signingKey, encryptionKey } = keys;

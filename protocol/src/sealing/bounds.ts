@@ -1,5 +1,5 @@
-// Where a credential may be used. Bounds are sealed with the secret, so whoever can change the database cannot widen
-// them; the agent checks them after it resolved the target and before it authenticates.
+// Where a credential may be used. Bounds are sealed together with the secret, so that changing the database can't widen
+// them; the agent checks them after resolving the target and before authenticating.
 import { type Static, Type } from 'typebox';
 import { hostPatternProblem, matchesHost } from './host-pattern.ts';
 import { type IpNetwork, networkContains, parseAddress, parseNetwork } from './ip-address.ts';
@@ -16,20 +16,20 @@ export const boundAuthentications = [
   'kerberos',
   'basic',
   'certificate',
-  /** Told to the host, which runs a command as the user. */
+  /** For credentials whose password is given to the host, which runs a command as their user. */
   'run_as',
 ] as const;
 export type BoundAuthentication = (typeof boundAuthentications)[number];
 
 export const maxUserLength = 256;
-/** Admits anything, where it is the whole of a host pattern, a network or the user. */
+/** Allows anything, if it is the whole of a host pattern, a network or the user. */
 const any = '*';
 
 export const CredentialBoundsSchema = Type.Object(
   {
-    /** Host patterns (`hostPatternProblem` has the rules); when not empty, the target's host must match one. */
+    /** Host patterns (rules: `hostPatternProblem`); unless empty, the target's host must match one. */
     hosts: Type.Array(Type.String({ minLength: 1, maxLength: 253 }), { maxItems: 256 }),
-    /** CIDR networks, or `*`; when not empty, every address that would be dialled must be in one. */
+    /** CIDR networks, or `*`; unless empty, every address that would be dialed must be in one. */
     networks: Type.Array(Type.String({ minLength: 1, maxLength: 64 }), { maxItems: 256 }),
     ports: Type.Array(Type.Integer({ minimum: 1, maximum: 65_535 }), { minItems: 1, maxItems: 64 }),
     protocols: Type.Array(Type.Enum(boundProtocols), { minItems: 1, maxItems: boundProtocols.length }),
@@ -44,7 +44,7 @@ export const CredentialBoundsSchema = Type.Object(
 );
 export type CredentialBounds = Static<typeof CredentialBoundsSchema>;
 
-/** Everything wrong with bounds, each with its path (`networks[2]`); empty when they are valid. */
+/** Returns everything wrong with bounds, each with its path (`networks[2]`); empty if they are valid. */
 export function boundsProblems(bounds: unknown): Problem[] {
   const shape = problemsOf(CredentialBoundsSchema, bounds);
   if (shape.length > 0) return shape;
@@ -58,11 +58,11 @@ export function boundsProblems(bounds: unknown): Problem[] {
   ];
 }
 
-/** One use of a credential that is about to happen. */
+/** A use of a credential that is about to happen. */
 export interface BoundsAttempt {
-  /** The host as the target is configured, not what it resolves to. */
+  /** The host as configured for the target, not what it resolves to. */
   host: string;
-  /** Every address that would be dialled, as resolved. */
+  /** Every address that would be dialed, as resolved. */
   addresses: readonly string[];
   port: number;
   protocol: BoundProtocol;
@@ -74,7 +74,7 @@ export type BoundsVerdict =
   | { ok: true }
   | {
       ok: false;
-      /** The first bound that does not admit the attempt. */
+      /** The first bound that doesn't allow the attempt. */
       field: keyof CredentialBounds;
       found: string;
       allowed: string;
@@ -83,11 +83,12 @@ export type BoundsVerdict =
     };
 
 /**
- * Whether a credential may be used for an attempt. All of it must be admitted: when `hosts` is not empty the host must
- * match a pattern, and when `networks` is not empty every address must be in a network; giving both requires both.
- * An IPv4-mapped address counts as its IPv4 address. No address at all, or one that cannot be read, is in no network.
+ * Whether a credential may be used for an attempt. Every bound must allow it: unless `hosts` is empty, the host must
+ * match a pattern, and unless `networks` is empty, every address must be in a network; if both are given, both must
+ * hold. An IPv4-mapped address counts as its IPv4 address. Having no address, or an unreadable one, never counts as in
+ * a network.
  *
- * @param bounds valid bounds, as an opened credential has them.
+ * @param bounds valid bounds, as in an opened credential.
  */
 export function checkBounds(bounds: CredentialBounds, attempt: BoundsAttempt): BoundsVerdict {
   const { hosts, networks, ports, protocols, user, authentication } = bounds;
@@ -119,7 +120,7 @@ function firstOutside(networks: readonly string[], addresses: readonly string[])
   });
 }
 
-/** What each bound is of, in words. */
+/** What each bound is about, in words. */
 export const boundNouns: Record<keyof CredentialBounds, string> = {
   hosts: 'host',
   networks: 'address',

@@ -1,19 +1,19 @@
-// A credential version: the secret and its bounds, sealed to a segment. Console and CLI seal, agents open, the server
-// only carries.
+// A credential version: the secret and its bounds, sealed to a segment. Console and CLI seal it, agents open it, and
+// the server only carries it.
 import { type Static, Type } from 'typebox';
 import { boundsProblems, CredentialBoundsSchema, maxUserLength } from './bounds.ts';
 import { type EnvelopeContext, openEnvelope, type SealedEnvelope, sealEnvelope } from './envelope.ts';
 import { SealingError } from './sealing-error.ts';
 import { type Problem, problemsOf, refuseProblems } from './shape.ts';
 
-/** What a policy file and a credential call something by that is on an agent's machine alone. */
+/** Names used in a policy file and in credentials for things that exist only on an agent's machine. */
 export const policyNamePattern = '^[a-z0-9][a-z0-9._-]*$';
 export const maxPolicyNameLength = 64;
 
 const User = Type.String({ minLength: 1, maxLength: maxUserLength });
-/** A name from `sources` of the agent's policy file, which says where the secret is read. */
+/** A name from `sources` in the agent's policy file, which says where the secret is read. */
 const SourceName = Type.String({ minLength: 1, maxLength: maxPolicyNameLength, pattern: policyNamePattern });
-/** What sudo or su asks for on the target; one line, since it is read as one. */
+/** The password that sudo or su asks for on the target; a single line, because it is read as one. */
 const BecomePassword = Type.String({ minLength: 1, maxLength: 1_024, pattern: '^[^\\u0000\\n\\r]*$' });
 
 export const SshPasswordSecretSchema = Type.Object(
@@ -33,7 +33,7 @@ export const SshPrivateKeySecretSchema = Type.Object(
     /** Text of the key file: OpenSSH, PKCS #1, PKCS #8 or SEC 1 PEM. */
     privateKey: Type.String({ minLength: 1, maxLength: 32_768 }),
     passphrase: Type.Optional(Type.String({ minLength: 1, maxLength: 4_096 })),
-    /** OpenSSH certificate of the key: the line of its `-cert.pub` file. */
+    /** OpenSSH certificate for the key: the line of its `-cert.pub` file. */
     certificate: Type.Optional(
       Type.String({
         maxLength: 16_384,
@@ -48,7 +48,7 @@ export const SshPrivateKeySecretSchema = Type.Object(
 export const WinrmPasswordSecretSchema = Type.Object(
   {
     kind: Type.Literal('winrm_password'),
-    /** `DOMAIN\\name`, `name@domain`, or the name of a user of the host. */
+    /** `DOMAIN\\name`, `name@domain`, or the name of a local user of the host. */
     user: User,
     password: Type.String({ minLength: 1, maxLength: 4_096 }),
     bounds: CredentialBoundsSchema,
@@ -58,9 +58,9 @@ export const WinrmPasswordSecretSchema = Type.Object(
 export const WinrmCertificateSecretSchema = Type.Object(
   {
     kind: Type.Literal('winrm_certificate'),
-    /** Whom the host has mapped the certificate to: what bounds and policies go by. The host has the last word. */
+    /** The user that the host maps the certificate to, as bounds and policies see it. The host decides in the end. */
     user: User,
-    /** PEM: the client's certificate, then those between it and its authority. */
+    /** PEM: the client's certificate, followed by those between it and its authority. */
     certificate: Type.String({
       minLength: 1,
       maxLength: 16_384,
@@ -82,7 +82,7 @@ export const WinrmKeytabSecretSchema = Type.Object(
     kind: Type.Literal('winrm_keytab'),
     /** `name@REALM` or `REALM\\name`. */
     user: User,
-    /** The file in base64: MIT's format of version 2, which begins with the bytes 5 and 2. */
+    /** The file in base64: MIT's format, version 2, which begins with the bytes 5 and 2. */
     keytab: Type.String({ minLength: 8, maxLength: 32_768, pattern: '^BQI[A-Za-z0-9+/]+={0,2}$' }),
     bounds: CredentialBoundsSchema,
   },
@@ -91,9 +91,9 @@ export const WinrmKeytabSecretSchema = Type.Object(
 export const WinrmTicketCacheSecretSchema = Type.Object(
   {
     kind: Type.Literal('winrm_ticket_cache'),
-    /** Whose tickets they must be: `name@REALM` or `REALM\\name`. */
+    /** User whose tickets they must be: `name@REALM` or `REALM\\name`. */
     user: User,
-    /** A name from `ticket_caches` of the agent's policy file, which says where they are. */
+    /** A name from `ticket_caches` in the agent's policy file, which says where they are. */
     cache: Type.String({ minLength: 1, maxLength: maxPolicyNameLength, pattern: policyNamePattern }),
     bounds: CredentialBoundsSchema,
   },
@@ -123,7 +123,7 @@ export const SshKeySourceSecretSchema = Type.Object(
 export const WinrmPasswordSourceSecretSchema = Type.Object(
   {
     kind: Type.Literal('winrm_password_source'),
-    /** As of a WinRM password. */
+    /** As for a WinRM password. */
     user: User,
     source: SourceName,
     bounds: CredentialBoundsSchema,
@@ -180,15 +180,15 @@ const kinds = {
   },
 } as const satisfies Record<CredentialKind, unknown>;
 
-/** Whether it is a kind of credential that this version knows. */
+/** Whether this version knows the kind of credential. */
 export function isCredentialKind(kind: unknown): kind is CredentialKind {
   return typeof kind === 'string' && Object.hasOwn(kinds, kind);
 }
 
-/** Which credential version a seal is of. Opening takes the same values, so no row can stand in for another. */
+/** Identifies the sealed credential version. Opening requires the same values, so no row can stand in for another. */
 export interface CredentialBinding {
   installationId: string;
-  /** UUID, chosen by who seals. */
+  /** UUID, chosen by the client that seals. */
   credentialId: string;
   /** From 1. */
   version: number;
@@ -201,7 +201,7 @@ export interface CredentialBinding {
 /** A sealed credential version, as JSON: `{ v: 1, generation, enc, wrappedKey, nonce, ciphertext }`. */
 export type SealedCredential = SealedEnvelope;
 
-/** Everything wrong with a secret and its bounds, each with its path; for forms, and checked again when sealing. */
+/** Returns everything wrong with a secret and its bounds, each with its path. For forms; sealing checks it again. */
 export function credentialProblems(secret: unknown): Problem[] {
   const { kind } = Object(secret) as { kind?: unknown };
   if (!isCredentialKind(kind)) {
@@ -227,7 +227,7 @@ export function credentialProblems(secret: unknown): Problem[] {
 /**
  * Seals a credential version to a segment's public key, which must come from a verified roster.
  *
- * @throws {SealingError} `malformed` for a secret or bounds that `credentialProblems` names.
+ * @throws {SealingError} `malformed` for a secret or bounds that `credentialProblems` rejects.
  */
 export async function sealCredential(input: {
   segmentPublicKey: Uint8Array;
@@ -248,10 +248,10 @@ export async function sealCredential(input: {
 }
 
 /**
- * Opens a credential version. The caller checks its bounds (`checkBounds`) before each use.
+ * Opens a credential version. The caller must check its bounds (`checkBounds`) before each use.
  *
- * @throws {SealingError} `unopenable` for another segment key, another binding or altered bytes; `malformed` for
- * contents that are no valid credential of the binding's kind.
+ * @throws {SealingError} `unopenable` for another segment key, another binding or altered bytes; `malformed` for contents
+ * that are not a valid credential of the binding's kind.
  */
 export async function openCredential(input: {
   segmentPrivateKey: Uint8Array;

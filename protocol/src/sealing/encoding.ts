@@ -1,8 +1,8 @@
-// Bytes: base64 for JSON, and the one encoding of everything that is signed or authenticated. Two different lists of
-// fields, or the same list under two domains, never encode to the same bytes.
+// Bytes: base64 for JSON, and the only encoding of everything that is signed or authenticated. Two different lists of
+// fields, or the same list in two domains, never encode to the same bytes.
 import { SealingError } from './sealing-error.ts';
 
-/** A field of a signed or authenticated statement. Numbers are non-negative safe integers. */
+/** A field of a signed or authenticated statement. Numbers must be non-negative safe integers. */
 export type Field = string | number | Uint8Array | readonly Field[];
 
 const tags = { bytes: 0, text: 1, integer: 2, list: 3 } as const;
@@ -12,10 +12,10 @@ const prefix = 'opsconductor/v1/';
 const utf8 = new TextEncoder();
 
 /**
- * Encodes fields under a domain, injectively: each item is a tag byte, a 32-bit big-endian length, and that many bytes
+ * Encodes fields in a domain, injectively: each item is a tag byte, a 32-bit big-endian length, and that many bytes
  * (UTF-8 text, raw bytes, a 64-bit big-endian integer, or the items of a nested list); the domain is the first item.
  *
- * @throws {SealingError} `malformed` for a number that is not a non-negative safe integer, or text with a lone
+ * @throws {SealingError} `malformed` for a number that is not a non-negative safe integer, or for text with a lone
  * surrogate, which UTF-8 would make equal to other text.
  */
 export function encodeFields(domain: string, fields: readonly Field[]): Uint8Array<ArrayBuffer> {
@@ -46,7 +46,9 @@ function encodeInteger(value: number): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** Big-endian into [start, end). By division, because safe integers have more bits than shifts; a DataView is slower. */
+/**
+ * Writes big-endian into [start, end). Divides, because safe integers have more bits than shifts; a DataView is slower.
+ */
 function writeInteger(bytes: Uint8Array, start: number, end: number, value: number): void {
   let rest = value;
   for (let at = end - 1; at >= start; at--) {
@@ -80,7 +82,7 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
 
 /** Standard base64 with padding (RFC 4648 section 4). */
 export function encodeBase64(bytes: Uint8Array): string {
-  const window = 0x8000; // fromCharCode takes its characters as arguments, of which engines allow only so many
+  const window = 0x8000; // fromCharCode takes characters as arguments, whose number engines limit
   let binary = '';
   for (let at = 0; at < bytes.length; at += window) {
     binary += String.fromCharCode(...bytes.subarray(at, at + window));
@@ -89,11 +91,11 @@ export function encodeBase64(bytes: Uint8Array): string {
 }
 
 /**
- * Reads standard base64 with padding, in its one canonical spelling: no white space, no stray bits.
+ * Decodes standard base64 with padding, only in canonical form: no white space, no stray bits.
  *
- * @param expectedBytes the exact length that the bytes must have, where there is one.
- * @param what named in the error: `agents[0].signingKey`.
- * @throws {SealingError} `malformed`; the text itself is not in the message, it may be a secret.
+ * @param expectedBytes the exact length that the bytes must have, if any.
+ * @param what name used in the error, such as `agents[0].signingKey`.
+ * @throws {SealingError} `malformed`; the message doesn't contain the text, which may be a secret.
  */
 export function decodeBase64(text: string, expectedBytes?: number, what = 'value'): Uint8Array<ArrayBuffer> {
   let bytes: Uint8Array<ArrayBuffer> | undefined;

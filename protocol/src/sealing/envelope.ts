@@ -1,5 +1,5 @@
-// A sealed plaintext: a fresh data key encrypts it, HPKE seals the data key to the segment. What it is for (the
-// context) is authenticated twice, by HPKE's info and as additional data of the cipher.
+// A sealed plaintext: a fresh data key encrypts it, and HPKE seals the data key to the segment. The purpose (the
+// context) is authenticated twice, in HPKE's info and as additional data of the cipher.
 import type { Static } from 'typebox';
 import { SealedCredentialSchema } from '../agent/lease.ts';
 import { decodeBase64, encodeBase64, encodeFields, type Field } from './encoding.ts';
@@ -13,11 +13,13 @@ export type SealedEnvelope = Static<typeof SealedCredentialSchema>;
 const dataKeyBytes = 32;
 const nonceBytes = 12;
 const lengthBytes = 4;
-/** The plaintext's length is hidden up to the next multiple of this. */
+/** Plaintexts are padded to a multiple of this, to hide their length. */
 export const paddingBlockBytes = 256;
 export const maxSealedPlaintextBytes = 128 * 1024;
 
-/** What an envelope is for: the same values open it. `domain` separates purposes, `fields` name the one thing. */
+/**
+ * The purpose of an envelope; opening takes the same values. `domain` separates purposes, `fields` identify the object.
+ */
 export interface EnvelopeContext {
   domain: string;
   fields: readonly Field[];
@@ -28,7 +30,7 @@ export interface EnvelopeContext {
 /**
  * Seals bytes to a segment.
  *
- * @throws {SealingError} `malformed` for a plaintext above 128 KiB or a key that cannot be sealed to.
+ * @throws {SealingError} `malformed` for a plaintext above 128 KiB, or a key that can't be sealed to.
  */
 export async function sealEnvelope(
   segmentPublicKey: Uint8Array,
@@ -67,7 +69,7 @@ export async function sealEnvelope(
 }
 
 /**
- * Opens what `sealEnvelope` made.
+ * Opens an envelope made by `sealEnvelope`.
  *
  * @throws {SealingError} `malformed`; `unopenable` for another segment key, another context, or altered bytes.
  */
@@ -114,7 +116,7 @@ function contextBytes(part: 'data' | 'data-key', context: EnvelopeContext): Uint
   return encodeFields(`${context.domain}/${part}`, [context.generation, context.fields]);
 }
 
-/** Length, plaintext, zeros up to a whole number of blocks. */
+/** Length, plaintext, and zeros up to a whole number of blocks. */
 function pad(plaintext: Uint8Array): Uint8Array<ArrayBuffer> {
   if (plaintext.length > maxSealedPlaintextBytes) {
     throw new SealingError('malformed', `Cannot seal more than ${maxSealedPlaintextBytes} bytes`);

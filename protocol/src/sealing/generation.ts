@@ -1,12 +1,12 @@
-// The connect generation: a number that the server signs and advances at each connect, and the agent keeps on disk.
-// An agent that presents an old one is a copy.
+// The connect generation: a number that the server signs and increments at each connect, and that the agent keeps on
+// disk. An agent that presents an old one is a copy.
 import { encodeBase64, encodeFields } from './encoding.ts';
 import { sign, verifyBase64 } from './keys.ts';
 
 export interface ConnectGeneration {
   installationId: string;
   agentId: number;
-  /** From 0, at enrollment. */
+  /** 0 at enrollment. */
   generation: number;
 }
 
@@ -18,7 +18,9 @@ export async function signGeneration(
   return encodeBase64(await sign(serverPrivateKey, statement(generation)));
 }
 
-/** Whether this is the server's signature of exactly this generation of this agent. False also for bad base64. */
+/**
+ * Whether this is the server's signature for exactly this generation of this agent. `false` also for invalid base64.
+ */
 export async function verifyGeneration(
   serverPublicKey: Uint8Array,
   generation: ConnectGeneration,

@@ -1,4 +1,4 @@
-// The connect handshake: both sides sign one transcript of everything that was said, each in its own role.
+// The connect handshake: both sides sign a transcript of everything that was said, each in its own role.
 import { noVersionInCommon } from '../agent/versions.ts';
 import { encodeBase64, encodeFields } from './encoding.ts';
 import { sign, verifyBase64 } from './keys.ts';
@@ -16,19 +16,19 @@ export interface Handshake {
   serverId: string;
   agentId: number;
   segmentId: number;
-  /** Protocol versions as each side sent them, in its order. */
+  /** Protocol versions as each side sent them, in its own order. */
   offeredByServer: readonly number[];
   offeredByAgent: readonly number[];
-  /** `noVersionInCommon` where the offers share none. */
+  /** `noVersionInCommon` if there is none. */
   chosen: number;
 }
 
 /**
- * The bytes that both sides sign, in their own role. It holds both offers, so that neither can be shortened on the way
- * to force an older version.
+ * Returns the bytes that both sides sign, each in its own role. They contain both offers, so that nobody in between can
+ * shorten one to force an older version.
  *
- * @throws {SealingError} `malformed` for a nonce that is not 32 bytes, or a chosen version that a side did not offer, or that is none
- * where they have one in common.
+ * @throws {SealingError} `malformed` for a nonce that is not 32 bytes, for a chosen version that a side did not offer, and
+ * for `noVersionInCommon` although there is one.
  */
 export function handshakeTranscript(handshake: Handshake): Uint8Array<ArrayBuffer> {
   const { serverNonce, agentNonce, offeredByServer, offeredByAgent, chosen } = handshake;
@@ -64,7 +64,7 @@ export async function signHandshake(
   return encodeBase64(await sign(privateKey, inRole(role, transcript)));
 }
 
-/** Whether this is the key's signature of the transcript in that role; the other role's signature is not. */
+/** Whether this is the key's signature of the transcript in that role. A signature in the other role doesn't count. */
 export function verifyHandshake(
   role: HandshakeRole,
   publicKey: Uint8Array,

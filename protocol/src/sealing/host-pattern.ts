@@ -5,11 +5,11 @@ const maxHostLength = 253;
 const label = /^[a-z0-9_*-]{1,63}$/;
 
 /**
- * What is wrong with a pattern; undefined when nothing is.
+ * Returns what is wrong with a pattern, or `undefined`.
  *
- * `*` alone admits any host. Otherwise a pattern has the same number of dot-separated labels as the host, and a `*`
- * stands for one or more characters within its label: at most one in each, and of several labels not in the last,
- * which would admit other people's domains. Addresses take no `*`: `networks` is for them.
+ * `*` alone matches any host. Otherwise, a pattern has as many dot-separated labels as the host, and `*` stands for one
+ * or more characters within its label. There may be one in each label, but if there are several labels none in the last
+ * one, which would match other people's domains. Addresses can't contain `*`; use `networks` for them.
  */
 export function hostPatternProblem(pattern: string): string | undefined {
   if (pattern === '*' || parseAddress(pattern) !== undefined) return undefined;
@@ -29,7 +29,7 @@ export function hostPatternProblem(pattern: string): string | undefined {
   return undefined;
 }
 
-/** Whether a configured host matches a valid pattern, in any case and with or without a final dot. */
+/** Whether a configured host matches a valid pattern. Ignores case and a final dot. */
 export function matchesHost(pattern: string, host: string): boolean {
   if (pattern === '*') return true;
   const [patternAddress, hostAddress] = [parseAddress(pattern), parseAddress(host)];
@@ -56,7 +56,7 @@ function matchesLabel(pattern: string, text: string): boolean {
   return text.length > before.length + after.length && text.startsWith(before) && text.endsWith(after);
 }
 
-/** Only ASCII letters are folded: toLowerCase() would make the Kelvin sign a k. */
+/** Folds only ASCII letters: toLowerCase() would turn the Kelvin sign into a k. */
 function normalized(name: string): string {
   const folded = name.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
   return folded.endsWith('.') ? folded.slice(0, -1) : folded;

@@ -3,9 +3,9 @@ import { Aes256Gcm, CipherSuite, DhkemX25519HkdfSha256, HkdfSha256 } from '@hpke
 import { encryptionPublicKeyOf } from './keys.ts';
 import { SealingError } from './sealing-error.ts';
 
-/** Bytes of the encapsulated key (`enc`). */
+/** Length of the encapsulated key (`enc`). */
 export const encapsulatedKeyBytes = 32;
-/** Bytes by which a ciphertext is longer than its plaintext. */
+/** Number of bytes by which a ciphertext is longer than its plaintext. */
 export const hpkeTagBytes = 16;
 
 /** Exported for the known-answer tests; everything else uses `hpkeSeal` and `hpkeOpen`. */
@@ -21,10 +21,10 @@ export interface HpkeSealed {
 }
 
 /**
- * Seals to a public key. `info` and `aad` come from `encodeFields`; they are not in the result and must be the same to
- * open it.
+ * Seals to a public key. `info` and `aad` come from `encodeFields`; they aren't part of the result, and opening it
+ * takes the same values.
  *
- * @throws {SealingError} `malformed` for a public key that cannot be sealed to (wrong length, low order).
+ * @throws {SealingError} `malformed` for a public key that can't be sealed to (wrong length, low order).
  */
 export async function hpkeSeal(input: {
   recipientPublicKey: Uint8Array;
@@ -41,7 +41,7 @@ export async function hpkeSeal(input: {
   }
 }
 
-/** An agent opens a great many seals by one key, and importing it with its public key takes longer than opening. */
+/** Imported key pairs. An agent opens very many seals with one key, and importing it takes longer than opening. */
 const recipientPairs = new WeakMap<Uint8Array, ReturnType<typeof importPair>>();
 
 function recipientPair(privateKey: Uint8Array): ReturnType<typeof importPair> {
@@ -61,7 +61,7 @@ async function importPair(privateKey: Uint8Array) {
 /**
  * Opens what `hpkeSeal` made. The bytes of the private key must not change afterwards.
  *
- * @throws {SealingError} `unopenable`: another key, another `info` or `aad`, or altered bytes; which, cannot be told.
+ * @throws {SealingError} `unopenable` for another key, another `info` or `aad`, or altered bytes, which look the same.
  */
 export async function hpkeOpen(input: {
   recipientPrivateKey: Uint8Array;

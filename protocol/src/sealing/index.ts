@@ -1,4 +1,4 @@
-// Keys, seals and signatures, for Node and the browser alike: WebCrypto and @hpke/core only.
+// Keys, seals and signatures, for Node and the browser: uses only WebCrypto and @hpke/core.
 export { type AgentKeys, agentFingerprint } from './agent-fingerprint.ts';
 export {
   type BoundAuthentication,

@@ -1,5 +1,5 @@
-// IP addresses and CIDR networks, read strictly: what one program takes for 10.0.0.8 and another for octal must not
-// pass a security check. An IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2) is the IPv4 address that it reaches.
+// Parses IP addresses and CIDR networks strictly: text that one program reads as 10.0.0.8 and another as octal must not
+// pass a security check. An IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2) counts as its IPv4 address.
 
 export interface IpAddress {
   family: 4 | 6;
@@ -18,7 +18,7 @@ const mappedHead = 0xffffn;
 const decimalByte = /^(?:0|[1-9][0-9]{0,2})$/;
 const hextet = /^[0-9a-f]{1,4}$/i;
 
-/** Reads an address; undefined for anything but the plain forms (no leading zeros, no zone, no brackets). */
+/** Parses an address; returns `undefined` for all but the plain forms (no leading zeros, zone or brackets). */
 export function parseAddress(text: string): IpAddress | undefined {
   const v4 = parseIpv4(text);
   if (v4 !== undefined) return { family: 4, value: v4 };
@@ -27,7 +27,7 @@ export function parseAddress(text: string): IpAddress | undefined {
   return v6 >> 32n === mappedHead ? { family: 4, value: v6 & 0xffff_ffffn } : { family: 6, value: v6 };
 }
 
-/** Reads `address/prefix`; a string says what is wrong with it. */
+/** Parses `address/prefix`; a returned string says what is wrong with it. */
 export function parseNetwork(text: string): IpNetwork | string {
   const slash = text.indexOf('/');
   if (slash === -1) return 'must be a network with its prefix length, such as 10.1.0.0/16 or 10.1.2.3/32';
@@ -48,7 +48,9 @@ export function parseNetwork(text: string): IpNetwork | string {
   return { family: address.family, base, prefixBits };
 }
 
-/** Whether the address is in the network. An IPv4 address, mapped or not, is in no IPv6 network, not even ::/0. */
+/**
+ * Whether the address is in the network. An IPv4 address, mapped or not, is never in an IPv6 network, not even ::/0.
+ */
 export function networkContains(network: IpNetwork, address: IpAddress): boolean {
   if (network.family !== address.family) return false;
   const hostBits = BigInt(familyBits[network.family] - network.prefixBits);
@@ -74,7 +76,7 @@ function parseIpv6(text: string): bigint | undefined {
   const groups = [...head, ...(tail ?? [])];
   const last = groups.at(-1);
   if (last?.includes('.')) {
-    // "1.2.3.4::" is no address: the IPv4 form must end the text.
+    // "1.2.3.4::" is not an address: the IPv4 form must end the text.
     const v4 = text.endsWith(last) ? parseIpv4(last) : undefined;
     if (v4 === undefined) return undefined;
     const hextets = [(v4 >> 16n).toString(16), (v4 & 0xffffn).toString(16)];
@@ -84,7 +86,7 @@ function parseIpv6(text: string): bigint | undefined {
   return joinHextets(head, tail);
 }
 
-/** `tail` is what follows `::`; undefined where there is none, and then the groups must be complete. */
+/** `tail` is what follows `::`; without `::` it is `undefined` and all groups must be present. */
 function joinHextets(head: readonly string[], tail: readonly string[] | undefined): bigint | undefined {
   const missing = 8 - head.length - (tail?.length ?? 0);
   if (tail === undefined ? missing !== 0 : missing < 1) return undefined;

@@ -1,11 +1,14 @@
-// What an agent signs when it replaces its own keys: with those that it has, so that nobody else can, and with the new.
+// What an agent signs to replace its own keys: with its old key, so that nobody else can do it, and with its new one.
 import { encodeFields } from './encoding.ts';
 
 export interface KeyChange {
   installationId: string;
   segmentId: number;
   agentId: number;
-  /** That it has been known by: of no use once that is another. Raw public keys, 32 bytes each. */
+  /**
+   * The key that it has been known by; the statement becomes useless once that has changed. Raw public keys, 32 bytes
+   * each.
+   */
   oldSigningKey: Uint8Array;
   signingKey: Uint8Array;
   encryptionKey: Uint8Array;

@@ -1,5 +1,5 @@
-// Ed25519 (RFC 8032) to sign and X25519 (RFC 7748) to seal, through WebCrypto. Keys are raw bytes everywhere outside
-// this file: 32-byte public keys, and 32-byte private keys (the Ed25519 seed, the X25519 scalar), never PKCS #8.
+// Ed25519 (RFC 8032) for signing and X25519 (RFC 7748) for sealing, through WebCrypto. Outside this file, keys are
+// always raw bytes: 32-byte public keys, and 32-byte private keys (the Ed25519 seed or X25519 scalar), never PKCS #8.
 import { concatBytes, decodeBase64, encodeBase64 } from './encoding.ts';
 import { SealingError } from './sealing-error.ts';
 
@@ -16,26 +16,26 @@ export interface KeyPair {
 
 type Algorithm = 'Ed25519' | 'X25519';
 
-// RFC 8410 section 7: a PKCS #8 private key of these curves is this fixed head and the 32 raw bytes.
+// RFC 8410 section 7: for these curves, a PKCS #8 private key is this fixed header plus the 32 raw bytes.
 const pkcs8Heads: Record<Algorithm, Uint8Array> = {
   Ed25519: Uint8Array.of(0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20),
   X25519: Uint8Array.of(0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x6e, 4, 0x22, 4, 0x20),
 };
 const basePointX25519 = Uint8Array.from({ length: 32 }, (_, i) => (i === 0 ? 9 : 0));
 
-/** Makes an Ed25519 key pair. */
+/** Generates an Ed25519 key pair. */
 export async function generateSigningKeyPair(): Promise<KeyPair> {
   const privateKey = crypto.getRandomValues(new Uint8Array(privateKeyBytes));
   return { publicKey: await signingPublicKeyOf(privateKey), privateKey };
 }
 
-/** Makes an X25519 key pair. */
+/** Generates an X25519 key pair. */
 export async function generateEncryptionKeyPair(): Promise<KeyPair> {
   const privateKey = crypto.getRandomValues(new Uint8Array(privateKeyBytes));
   return { publicKey: await encryptionPublicKeyOf(privateKey), privateKey };
 }
 
-/** The Ed25519 public key of a private key. The bytes of the key must not change afterwards. */
+/** Returns the Ed25519 public key of a private key. The bytes of the key must not change afterwards. */
 export async function signingPublicKeyOf(privateKey: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
   const imported = importPrivateKey('Ed25519', privateKey, ['sign'], true);
   signingKeys.set(privateKey, imported);
@@ -46,19 +46,22 @@ export async function signingPublicKeyOf(privateKey: Uint8Array): Promise<Uint8A
   return Uint8Array.from(binary, (character) => character.charCodeAt(0));
 }
 
-/** The X25519 public key of a private key: its product with the base point (RFC 7748 section 6.1). */
+/** Returns the X25519 public key of a private key: its product with the base point (RFC 7748 section 6.1). */
 export async function encryptionPublicKeyOf(privateKey: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
   const key = await importPrivateKey('X25519', privateKey, ['deriveBits'], false);
   const base = await crypto.subtle.importKey('raw', basePointX25519, 'X25519', true, []);
   return new Uint8Array(await crypto.subtle.deriveBits({ name: 'X25519', public: base }, key, 256));
 }
 
-/** By the bytes that they came from: a server signs twice for each agent that connects, and importing its key takes longer than signing. */
+/**
+ * Imported keys by their bytes: a server signs twice for each agent that connects, and importing takes longer than
+ * signing.
+ */
 const signingKeys = new WeakMap<Uint8Array, ReturnType<typeof importPrivateKey>>();
 
 /**
- * Signs a message with Ed25519. The message must come from `encodeFields`, so that a signature for one purpose is
- * never one for another. The bytes of the key must not change afterwards.
+ * Signs a message with Ed25519. The message must come from `encodeFields`, so that a signature for one purpose never
+ * counts for another. The bytes of the key must not change afterwards.
  *
  * @returns 64 bytes.
  */
@@ -69,7 +72,10 @@ export async function sign(privateKey: Uint8Array, message: Uint8Array): Promise
   return new Uint8Array(await crypto.subtle.sign('Ed25519', key, new Uint8Array(message)));
 }
 
-/** Whether this is the key's signature of the message. False, not an error, for a key or signature of wrong length. */
+/**
+ * Whether this is the key's signature of the message. `false`, not an error, for a key or signature of the wrong
+ * length.
+ */
 export async function verify(
   publicKey: Uint8Array,
   message: Uint8Array,
@@ -80,11 +86,11 @@ export async function verify(
     const key = await crypto.subtle.importKey('raw', new Uint8Array(publicKey), 'Ed25519', false, ['verify']);
     return await crypto.subtle.verify('Ed25519', key, new Uint8Array(signature), new Uint8Array(message));
   } catch {
-    return false; // bytes that are no point on the curve: some engines say so on import, some on verify
+    return false; // not a point on the curve: some engines throw on import, others on verify
   }
 }
 
-/** Verifies a base64 signature; false where it is not base64 of 64 bytes. */
+/** Verifies a base64 signature; `false` if it isn't base64 of 64 bytes. */
 export async function verifyBase64(
   publicKey: Uint8Array,
   message: Uint8Array,
@@ -99,7 +105,7 @@ export async function verifyBase64(
   return verify(publicKey, message, bytes);
 }
 
-/** `SHA256:` and the unpadded base64 of the key's SHA-256, as OpenSSH prints fingerprints. */
+/** Returns `SHA256:` and the unpadded base64 of the key's SHA-256, in OpenSSH's format. */
 export async function fingerprint(publicKey: Uint8Array): Promise<string> {
   const digest = await crypto.subtle.digest('SHA-256', new Uint8Array(publicKey));
   return `SHA256:${encodeBase64(new Uint8Array(digest)).replaceAll('=', '')}`;

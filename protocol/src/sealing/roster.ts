@@ -1,4 +1,4 @@
-// The numbered roster of a segment: whom its root vouches for. Agents and CLI believe a key only when it is in here.
+// The numbered roster of a segment: the agents and keys that its root vouches for. Agents and CLI trust no others.
 import { type Static, Type } from 'typebox';
 import { decodeBase64, encodeBase64, encodeFields } from './encoding.ts';
 import { publicKeyBytes, sign, verifyBase64 } from './keys.ts';
@@ -13,7 +13,7 @@ export const RosterSchema = Type.Object(
   {
     installationId: Type.String({ minLength: 1, maxLength: 64 }),
     segmentId: Id,
-    /** Rises by at least one with every change; a lower number is refused by who has seen a higher one. */
+    /** Increases with every change. Anyone who has seen a higher number refuses a lower one. */
     number: Id,
     agents: Type.Array(
       Type.Object(
@@ -22,7 +22,7 @@ export const RosterSchema = Type.Object(
           name: Type.String({ minLength: 1, maxLength: 63 }),
           /** Ed25519, base64. */
           signingKey: PublicKey,
-          /** X25519, base64: what the segment key is wrapped to. */
+          /** X25519, base64: the segment key is wrapped for this key. */
           encryptionKey: PublicKey,
         },
         { additionalProperties: false },
@@ -33,11 +33,11 @@ export const RosterSchema = Type.Object(
       Type.Object({ generation: Generation, publicKey: PublicKey }, { additionalProperties: false }),
       { minItems: 1, maxItems: 1_024 },
     ),
-    /** The newest generation: what is sealed from now on is sealed to it. */
+    /** The newest generation, to which everything is sealed from now on. */
     currentGeneration: Generation,
-    /** X25519, base64: the offline recovery key, where there is one. */
+    /** X25519, base64: the offline recovery key, if there is one. */
     recoveryKey: Type.Optional(PublicKey),
-    /** Agents that were members until the roster of this number. */
+    /** Former members, each with the number of the roster that revoked it. */
     revoked: Type.Array(Type.Object({ agentId: Id, atNumber: Id }, { additionalProperties: false }), {
       maxItems: 4_096,
     }),
@@ -47,7 +47,7 @@ export const RosterSchema = Type.Object(
 export type Roster = Static<typeof RosterSchema>;
 export type RosterAgent = Roster['agents'][number];
 
-/** A roster as it travels: the exact JSON text that was signed, and the root's signature, base64. */
+/** A roster for transport: the exact JSON text that was signed, and the root's signature in base64. */
 export interface SignedRoster {
   payload: string;
   signature: string;
@@ -57,16 +57,16 @@ export interface SignedRoster {
 export interface RosterExpectation {
   installationId: string;
   segmentId: number;
-  /** The number of the newest roster that was verified before; 0 when none was. */
+  /** The number of the newest roster verified before; 0 if there was none. */
   minNumber: number;
-  /** That roster's exact payload: another one under the same number is then refused too. */
+  /** That roster's exact payload, so that a different one with the same number is refused too. */
   heldPayload?: string;
 }
 
 const maxPayloadLength = 1_000_000;
 
 /**
- * Signs a roster with the segment's root, after the same checks that a verifier makes.
+ * Signs a roster with the segment's root, after the checks that a verifier also makes.
  *
  * @throws {SealingError} `malformed` for a roster that no verifier would accept.
  */
@@ -78,10 +78,10 @@ export async function signRoster(rootPrivateKey: Uint8Array, roster: Roster): Pr
 }
 
 /**
- * Verifies a roster against the pinned root and reads it. Nothing of the payload is parsed before its signature holds.
+ * Verifies a roster against the pinned root and parses it. The payload is not parsed before its signature is verified.
  *
- * @throws {SealingError} `bad_signature`; `rolled_back` for a number below `minNumber`, or another payload under the
- * held number; `foreign` for another installation or segment; `malformed` for a duplicate agent or key, a current
+ * @throws {SealingError} `bad_signature`; `rolled_back` for a number below `minNumber`, or a different payload with the
+ * known number; `foreign` for another installation or segment; `malformed` for a duplicate agent or key, a current
  * generation without a key, or a revoked agent that is listed.
  */
 export async function verifyRoster(
@@ -113,12 +113,15 @@ export async function verifyRoster(
   return roster;
 }
 
-/** The member with this id; undefined for one that was never listed or is revoked. */
+/** Returns the member with this id; `undefined` if it was never listed or is revoked. */
 export function rosterMember(roster: Roster, agentId: number): RosterAgent | undefined {
   return roster.agents.find((agent) => agent.agentId === agentId);
 }
 
-/** The segment's public key of a generation (by default the current one), raw; undefined where the roster has none. */
+/**
+ * Returns the segment's raw public key of a generation (by default the current one); `undefined` if the roster has
+ * none.
+ */
 export function rosterSegmentKey(
   roster: Roster,
   generation: number = roster.currentGeneration,

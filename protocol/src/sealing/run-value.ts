@@ -1,14 +1,14 @@
-// A secret value of a run: a parameter, sealed by who starts it, or an output, sealed by the agent whose step handed it
-// on. Agents of the segment open it; the server only carries.
+// A secret value of a run: a parameter, sealed by the person who starts it, or an output, sealed by the agent whose
+// step handed it on. Agents of the segment open it; the server only carries it.
 import { limits } from '../limits.ts';
 import { type EnvelopeContext, openEnvelope, type SealedEnvelope, sealEnvelope } from './envelope.ts';
 import { SealingError } from './sealing-error.ts';
 
-/** Which value a seal is of. Opening takes the same, so no row can stand in for another. */
+/** Identifies the sealed value. Opening requires the same values, so no row can stand in for another. */
 export interface RunValueBinding {
   installationId: string;
   jobId: number;
-  /** UUID, chosen by who seals. A rerun has that of its run. */
+  /** UUID, chosen by the client that seals. A rerun keeps that of its run. */
   id: string;
   /** Id of the step that hands it on; empty for a parameter. */
   step: string;
@@ -31,7 +31,7 @@ export async function sealRunValue(input: {
   const plaintext = new TextEncoder().encode(input.value);
   try {
     if (plaintext.length > limits.maxSecretBytes) {
-      throw new SealingError('malformed', `A secret value has ${limits.maxSecretBytes} bytes at most`);
+      throw new SealingError('malformed', `A secret value can have at most ${limits.maxSecretBytes} bytes`);
     }
     return await sealEnvelope(input.segmentPublicKey, context(input.binding), plaintext);
   } finally {
@@ -40,8 +40,10 @@ export async function sealRunValue(input: {
 }
 
 /**
- * @throws {SealingError} `unopenable` for another segment key, another binding or altered bytes; `malformed` for what is
- * no text.
+ * Opens a sealed value.
+ *
+ * @throws {SealingError} `unopenable` for another segment key, another binding or altered bytes; `malformed` if it isn't
+ * text.
  */
 export async function openRunValue(input: {
   segmentPrivateKey: Uint8Array;
@@ -53,7 +55,7 @@ export async function openRunValue(input: {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(plaintext);
   } catch (cause) {
     if (cause instanceof SealingError) throw cause;
-    throw new SealingError('malformed', 'The sealed value is no text');
+    throw new SealingError('malformed', 'The sealed value is not text');
   } finally {
     plaintext.fill(0);
   }

@@ -1,12 +1,12 @@
 /**
- * Why a sealed, signed or bounded thing was refused. Stable strings: callers branch on them.
+ * Why something sealed, signed or bounded was refused. Callers branch on these strings, so they never change.
  *
- * - `malformed`: wrong shape, size or encoding; nothing was decrypted or believed.
- * - `unopenable`: it does not decrypt: another key, another binding, or it was altered.
- * - `key_mismatch`: it decrypted, but the key inside is not the one the roster names.
- * - `bad_signature`: not signed by the key that was expected.
+ * - `malformed`: wrong shape, size or encoding; nothing was decrypted or trusted.
+ * - `unopenable`: can't be decrypted: another key, another binding, or altered.
+ * - `key_mismatch`: decrypted, but the key inside is not the one that the roster names.
+ * - `bad_signature`: not signed by the expected key.
  * - `rolled_back`: older than, or different from, what was already accepted.
- * - `foreign`: of another installation or segment.
+ * - `foreign`: from another installation or segment.
  */
 export type SealingReason =
   | 'malformed'
@@ -16,7 +16,7 @@ export type SealingReason =
   | 'rolled_back'
   | 'foreign';
 
-/** The one error of this folder. Its message never contains a secret, and may be shown and logged. */
+/** The only error class of this folder. Its message never contains a secret, and may be shown and logged. */
 export class SealingError extends Error {
   override readonly name = 'SealingError';
   readonly reason: SealingReason;

@@ -1,10 +1,10 @@
-// The segment's X25519 private key, wrapped for one agent (or the recovery key) of one segment and generation.
+// The segment's X25519 private key, wrapped for one agent (or the recovery key), for one segment and generation.
 import { concatBytes, decodeBase64, encodeBase64, encodeFields, equalBytes } from './encoding.ts';
 import { encapsulatedKeyBytes, hpkeOpen, hpkeSeal, hpkeTagBytes } from './hpke.ts';
 import { encryptionPublicKeyOf, generateEncryptionKeyPair, type KeyPair, privateKeyBytes } from './keys.ts';
 import { SealingError } from './sealing-error.ts';
 
-/** What a wrap is for. Opening it takes the same values, so a wrap cannot be presented as another's. */
+/** The purpose of a wrap. Opening it takes the same values, so a wrap can't be passed off as another. */
 export interface SegmentKeyBinding {
   installationId: string;
   segmentId: number;
@@ -20,17 +20,17 @@ const wrapVersion = 1;
 const wrapBytes = 1 + encapsulatedKeyBytes + privateKeyBytes + hpkeTagBytes;
 const none = new Uint8Array(0);
 
-/** Makes a segment key: the first agent of a segment does, and whoever starts a new generation. */
+/** Makes a segment key, for the first agent of a segment or for a new generation. */
 export function generateSegmentKey(): Promise<KeyPair> {
   return generateEncryptionKeyPair();
 }
 
 /**
- * Wraps the segment's private key for a recipient. Callers take `recipientPublicKey` and `binding.segmentPublicKey`
- * from a verified roster and from nowhere else: whoever is wrapped for can open every credential of the generation.
+ * Wraps the segment's private key for a recipient. `recipientPublicKey` and `binding.segmentPublicKey` must come from a
+ * verified roster and nowhere else: the recipient will be able to open every credential of the generation.
  *
  * @returns base64 of: version 1, the encapsulated key (32 bytes), the ciphertext (48 bytes). 108 characters.
- * @throws {SealingError} `key_mismatch` when the private key is not the segment's.
+ * @throws {SealingError} `key_mismatch` if the private key is not the segment's.
  */
 export async function wrapSegmentKey(input: {
   segmentPrivateKey: Uint8Array;
@@ -48,8 +48,9 @@ export async function wrapSegmentKey(input: {
 }
 
 /**
- * Opens a wrap and checks that the key inside is the private half of `binding.segmentPublicKey`: HPKE's base mode does
- * not say who wrapped, so a wrap that opens may still hold a key of someone else's choosing.
+ * Opens a wrap, and checks that the key inside is the private half of `binding.segmentPublicKey`. That is needed
+ * because HPKE's base mode doesn't authenticate the sender: a wrap that opens may contain a key of somebody else's
+ * choosing.
  *
  * @throws {SealingError} `malformed`, `unopenable` (not for this recipient, segment or generation), `key_mismatch`.
  */

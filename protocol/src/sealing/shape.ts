@@ -1,16 +1,16 @@
-// Checks a value against its schema where it enters this folder. Interpreted, not compiled: the console's content
-// security policy allows no code from strings.
+// Checks values against their schemas on entry to this folder. Interpreted, not compiled, because the console's content
+// security policy forbids code from strings.
 import type { Static, TSchema } from 'typebox';
 import { Check, Errors } from 'typebox/value';
 import { SealingError } from './sealing-error.ts';
 
 export interface Problem {
-  /** `bounds.networks[2]`; empty for the whole value. */
+  /** Such as `bounds.networks[2]`; empty for the whole value. */
   path: string;
   message: string;
 }
 
-/** What is wrong with a value by its schema; values are not repeated in messages, they may be secret. */
+/** Returns what is wrong with a value by its schema. Messages don't repeat values, which may be secret. */
 export function problemsOf(schema: TSchema, value: unknown): Problem[] {
   if (Check(schema, value)) return [];
   return Errors(schema, value).map(({ instancePath, message }) => ({ path: dotted(instancePath), message }));
@@ -25,7 +25,7 @@ export function assertShape<T extends TSchema>(
   refuseProblems(problemsOf(schema, value), what);
 }
 
-/** @throws {SealingError} `malformed` when there is a problem. */
+/** @throws {SealingError} `malformed` if there is a problem. */
 export function refuseProblems(problems: readonly Problem[], what: string): void {
   const [first] = problems;
   if (first === undefined) return;
@@ -33,7 +33,7 @@ export function refuseProblems(problems: readonly Problem[], what: string): void
   throw new SealingError('malformed', `${where} ${first.message}`);
 }
 
-/** A JSON pointer as a person writes it: `/hosts/2` is `hosts[2]`. */
+/** Turns a JSON pointer into the usual notation: `/hosts/2` becomes `hosts[2]`. */
 function dotted(pointer: string): string {
   return pointer
     .split('/')

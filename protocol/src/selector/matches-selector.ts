@@ -1,6 +1,6 @@
 import type { SelectableTarget, Selector } from './selector.ts';
 
-/** Whether a target is as the selector asks. The server's SQL says the same of the same target. */
+/** Whether a target matches the selector. The server's SQL must give the same answer. */
 export function matchesSelector(selector: Selector, target: SelectableTarget): boolean {
   switch (selector.kind) {
     case 'and':
@@ -29,7 +29,7 @@ export function matchesSelector(selector: Selector, target: SelectableTarget): b
   }
 }
 
-/** Greedy from left to right: with nothing but `*` as a wildcard the leftmost place of each piece is good enough. */
+/** Greedy from left to right: `*` is the only wildcard, so the leftmost place of each piece is good enough. */
 function matchesPattern(pattern: string, text: string): boolean {
   const pieces = pattern.split('*');
   const first = pieces.shift() ?? '';

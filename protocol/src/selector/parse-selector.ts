@@ -1,4 +1,4 @@
-// Reads the text of a selector. docs/selectors.md has the grammar.
+// Parses the text of a selector. docs/selectors.md has the grammar.
 import { limits } from '../limits.ts';
 import { type PatternField, patternFields, type Selector, SelectorError } from './selector.ts';
 import { type Token, tokensOf } from './tokens.ts';
@@ -6,13 +6,13 @@ import { type Token, tokensOf } from './tokens.ts';
 const systems = ['linux', 'windows', 'other'];
 const labelName = /^[A-Za-z0-9](?:[A-Za-z0-9_./-]*[A-Za-z0-9])?$/;
 const maxNameLength = 63;
-/** Words of the language: no label has such a name, and a value like this is quoted. */
+/** Keywords: no label can have such a name, and such a value must be quoted. */
 const keywords = new Set(['and', 'or', 'not', 'in', 'notin']);
 
 /**
- * Reads a selector.
+ * Parses a selector.
  *
- * @throws {SelectorError} with the column of what is wrong and what to write instead.
+ * @throws {SelectorError} with the column of the error, and what to write instead.
  */
 export function parseSelector(text: string): Selector {
   if (text.length > limits.maxSelectorLength) {
@@ -173,10 +173,14 @@ class Reader {
     }
     if (value.kind === 'word' && value.text.includes('*')) {
       const fix = 'Name the values with in (…), or quote a value that has a * in it.';
-      throw new SelectorError(value.column, 'Values are compared whole; * is no pattern here.', fix);
+      throw new SelectorError(value.column, 'Values are compared whole; * is not a pattern here.', fix);
     }
     if (value.kind === 'word' && keywords.has(value.text)) {
-      throw new SelectorError(value.column, `${value.text} is a word of selectors.`, 'Quote it as a value.');
+      throw new SelectorError(
+        value.column,
+        `${value.text} is a keyword of selectors.`,
+        'Quote it as a value.',
+      );
     }
     if (isSign(this.next, ':') && !this.next.spaced) {
       throw new SelectorError(
@@ -236,7 +240,7 @@ function requireLabelName(name: Token): void {
   const fix = name.text.includes('*')
     ? `Write name:${name.text} for targets by name.`
     : 'Names of labels have letters, digits, dots, slashes, hyphens and underscores, at most 63.';
-  throw new SelectorError(name.column, `“${name.text.slice(0, 70)}” is no name of a label.`, fix);
+  throw new SelectorError(name.column, `“${name.text.slice(0, 70)}” is not the name of a label.`, fix);
 }
 
 function needsColon(name: Token, next: Token): SelectorError {

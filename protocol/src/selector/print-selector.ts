@@ -3,7 +3,7 @@ import type { Selector } from './selector.ts';
 const plain = /^[^\s"'!=(),:\\]+$/u;
 const keywords = new Set(['and', 'or', 'not', 'in', 'notin']);
 
-/** Writes a selector as text that `parseSelector` reads as the same. */
+/** Prints a selector as text that `parseSelector` parses to the same selector. */
 export function printSelector(selector: Selector): string {
   switch (selector.kind) {
     case 'and':

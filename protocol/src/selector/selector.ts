@@ -1,7 +1,8 @@
-// A selector as data: what a target must be like. Its text is read by `parse-selector.ts`, written by
-// `print-selector.ts`; the server turns it into SQL, `matches-selector.ts` says the same of one target at hand.
+// A selector as data: the conditions that a target must meet. `parse-selector.ts` parses its text and
+// `print-selector.ts` prints it. The server turns it into SQL; `matches-selector.ts` evaluates it for one target in
+// memory.
 
-/** Whole names and patterns with `*`; the case of `host` does not count, all other case does. */
+/** Whole names, or patterns with `*`. Matching ignores case for `host`, but not for the others. */
 export type PatternField = 'segment' | 'group' | 'name' | 'host';
 export const patternFields: readonly PatternField[] = ['segment', 'group', 'name', 'host'];
 
@@ -13,10 +14,10 @@ export type Selector =
   /** Has the label with one of these values. */
   | { kind: 'value'; name: string; values: readonly string[] }
   | { kind: 'os'; values: readonly string[] }
-  /** `column`: where a parsed one stands in its text. */
+  /** `column`: its place in the text, if it was parsed. */
   | { kind: PatternField; pattern: string; column?: number };
 
-/** What a selector may ask of a target. */
+/** The properties of a target that a selector can test. */
 export interface SelectableTarget {
   name: string;
   host: string;
@@ -26,7 +27,7 @@ export interface SelectableTarget {
   labels: Readonly<Record<string, string>>;
 }
 
-/** Why a text is no selector, and what to write instead. */
+/** Why a text is not a selector, and what to write instead. */
 export class SelectorError extends Error {
   override readonly name = 'SelectorError';
   /** From 1, in characters. */
@@ -42,18 +43,18 @@ export class SelectorError extends Error {
 
 export interface NamedPattern {
   pattern: string;
-  /** From 1; 1 where the selector was not parsed. */
+  /** From 1; 1 if the selector was not parsed. */
   column: number;
 }
 
-/** Every name or pattern that the selector compares with this field, in the order of the text. */
+/** Returns every name or pattern that the selector compares with this field, in text order. */
 export function patternsOf(selector: Selector, field: PatternField): NamedPattern[] {
   return leavesOf(selector).flatMap((leaf) =>
     leaf.kind === field && 'pattern' in leaf ? [{ pattern: leaf.pattern, column: leaf.column ?? 1 }] : [],
   );
 }
 
-/** Names of all labels that it asks for. */
+/** Returns the names of all labels that it refers to. */
 export function labelNamesOf(selector: Selector): string[] {
   const names = leavesOf(selector).flatMap((leaf) => ('name' in leaf ? [leaf.name] : []));
   return [...new Set(names)];

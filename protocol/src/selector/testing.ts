@@ -1,4 +1,4 @@
-// Random selectors over few names, so that random targets meet them.
+// Random selectors over few names, so that random targets match them.
 import fc from 'fast-check';
 import type { PatternField, Selector } from './selector.ts';
 
@@ -43,7 +43,7 @@ const pattern = (field: PatternField): fc.Arbitrary<Selector> =>
     )
     .map((text) => ({ kind: field, pattern: text }));
 
-/** Selectors as the parser gives them, without columns. */
+/** Generates selectors as the parser returns them, without columns. */
 export function anySelector(fields: readonly PatternField[] = ['segment', 'group', 'name', 'host']) {
   const leaf: fc.Arbitrary<Selector> = fc.oneof(
     labelName.map((name): Selector => ({ kind: 'label', name })),

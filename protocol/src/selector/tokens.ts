@@ -1,20 +1,20 @@
-// The words and signs of a selector, each with the column where it stands.
+// Splits the text of a selector into words and signs, each with its column.
 import { SelectorError } from './selector.ts';
 
 export interface Token {
   kind: 'word' | 'quoted' | 'sign' | 'end';
-  /** Of a quoted text what it stands for. */
+  /** For a quoted text, what it stands for. */
   text: string;
   /** From 1, in characters. */
   column: number;
-  /** Whether white space or nothing is before it: `a = b` is no `a=b`. */
+  /** Whether it follows white space or nothing: `a = b` is not the same as `a=b`. */
   spaced: boolean;
 }
 
 const signs = ['!=', '=', '!', '(', ')', ',', ':'] as const;
 const inWord = /[^\s"'!=(),:]/u;
 
-/** Splits a text into tokens; the last is `end`. @throws {SelectorError} for a quote that is not closed. */
+/** Splits a text into tokens; the last is `end`. @throws {SelectorError} for an unclosed quote. */
 export function tokensOf(text: string): Token[] {
   const characters = [...text];
   const tokens: Token[] = [];

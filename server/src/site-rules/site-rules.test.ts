@@ -270,7 +270,9 @@ describe.each([
   const others = () => jobs.filter(({ id }) => id !== bad().id).map(({ id }) => id);
   const unwell = async () =>
     (await jobsHealth(t.sql, { limit: 200 }, [])).items.map(({ id, problems }) => [id, problems[0]?.message]);
-  const untold = expect.stringMatching(new RegExp(`^.*“${strict.name}”: .* \\(This can’t be determined: .*${why}`));
+  const untold = expect.stringMatching(
+    new RegExp(`^.*“${strict.name}”: .* \\(This can’t be determined: .*${why}`),
+  );
 
   test('all others are held against the rules in force, and it counts as one that breaks them', async () => {
     await rule({ category: null, condition: 'has(job.timeout) || job.labels.tier == "gold"' });

@@ -1,5 +1,5 @@
-// Decides for each placeholder of a batch script whether its value may stand there. What is accepted is put in by delayed
-// expansion, behind all reading; refused is what reads a line once more.
+// Decides for each placeholder of a batch script whether its value may stand there. Accepted values are inserted by
+// delayed expansion, after a line has been parsed; refused is everything that parses text a second time.
 
 import { powershellInterpreters } from '../powershell/commands.ts';
 import { interpreterOf } from '../sh/interpreters.ts';
@@ -16,12 +16,12 @@ import {
 
 const reasons = {
   comment: {
-    why: 'stands in a comment, where nothing comes of it',
+    why: 'stands in a comment, where it has no effect',
     fix: () => `Take it out of the comment, or write ${'$$'}{{ for the text.`,
   },
   escaped: {
-    why: 'stands behind a caret, which would quote the reference to its value',
-    fix: () => 'Take the caret away, or write two of them.',
+    why: 'stands after a caret, which would quote the reference to its value',
+    fix: () => 'Remove the caret, or write two of them.',
   },
   percent: {
     why: 'stands between two percent signs, where the name of a variable is',
@@ -33,16 +33,16 @@ const reasons = {
       `Name the commands yourself: if "${label}"=="start" ( … ) else if "${label}"=="stop" ( … ).`,
   },
   pipe: {
-    why: 'stands on a line with a pipe, each side of which another cmd.exe reads once more',
+    why: 'stands on a line with a pipe, each side of which another cmd.exe reads again',
     fix: () =>
       'Write the output to a file and read that: command > "%TEMP%\\x.txt" and then find "…" < "%TEMP%\\x.txt".',
   },
   for: {
-    why: 'stands in what for goes over, which it reads once more',
-    fix: (label) => `Set a variable ahead of it, or call the command without for: if "${label}"=="…".`,
+    why: 'stands in what for goes over, which it reads again',
+    fix: (label) => `Set a variable before it, or call the command without for: if "${label}"=="…".`,
   },
   call: {
-    why: 'is an argument of call, which reads the line once more',
+    why: 'is an argument of call, which reads the line again',
     fix: () => 'Set a variable, and use it in the part that is called: set "NAME=…".',
   },
   goto: {
@@ -50,7 +50,7 @@ const reasons = {
     fix: (label) => `Write if "${label}"=="…" goto … for each.`,
   },
   arithmetic: {
-    why: 'is no number and stands in arithmetic',
+    why: 'is not a number and stands in arithmetic',
     fix: () => 'Declare the parameter as an integer.',
   },
   unknown_command: {
@@ -75,7 +75,7 @@ const reasons = {
     fix: () => 'Use a name of your own.',
   },
   structure: {
-    why: 'is a list or an object, which a script has no form for',
+    why: 'is a list or an object, which a script can’t represent',
     fix: () => 'Refer to one of its items, or set it in the environment of the step, where it becomes JSON.',
   },
   elsewhere: {
@@ -106,11 +106,11 @@ export function analyzeCmd(
 class CmdAnalysis {
   readonly #script: BatchScript;
   readonly #holes: ReadonlyMap<number, Hole>;
-  /** Variables whose value can be any text, with the placeholder that it comes from. */
+  /** Variables whose value can be arbitrary text, with the placeholder that it comes from. */
   readonly #held: Map<string, string>;
-  /** Variables that the script sets from a placeholder: nothing in them has a meaning to cmd.exe, but for what runs them. */
+  /** Variables that the script sets from a placeholder. Their text means nothing to cmd.exe, except where it is run. */
   readonly #ofScript = new Map<string, string>();
-  /** `!NAME!`, by the command that it is in. */
+  /** Each `!NAME!`, by the command that contains it. */
   readonly #delayed = new Map<Command, { name: string; at: number }[]>();
   readonly #sites = new Map<number, Site>();
   readonly #refusals = new Map<number, Refusal>();
@@ -150,7 +150,7 @@ class CmdAnalysis {
     return { sites: this.#sites, refusals: [...this.#refusals.values()].sort((a, b) => a.at - b.at) };
   }
 
-  /** `set "b=!a!"` hands on what `a` holds. */
+  /** `set "b=!a!"` passes on the value of `a`. */
   #follow(): void {
     const flows = new Map<string, string[]>();
     const setBy = new Map<Command, string>();
@@ -178,7 +178,7 @@ class CmdAnalysis {
     follow(this.#ofScript, flowsOfSet);
   }
 
-  /** Of `set "name=…"`: the placeholders and variables behind the equals sign. */
+  /** For `set "name=…"`: records the placeholders and variables after the equals sign. */
   #setFrom(name: string, words: readonly Word[], flows: Map<string, string[]>): void {
     for (const { at } of holesIn(words)) {
       const label = this.#holes.get(at)?.label;
@@ -207,7 +207,7 @@ class CmdAnalysis {
     this.#refusals.set(at, {
       at,
       message,
-      fix: `Write !${name.toUpperCase()}!, which is put in behind all reading.`,
+      fix: `Write !${name.toUpperCase()}!, which is put in after the line has been read.`,
     });
   }
 
@@ -231,7 +231,7 @@ class CmdAnalysis {
     this.#refuseWords([...command.words, ...command.redirects], command, why, fix);
   }
 
-  /** Placeholders in the words, and variables in the command that hold a value. */
+  /** Refuses placeholders in the words, and variables in the command that hold a value. */
   #refuseWords(words: readonly Word[], command: Command, why: string, fix: (label: string) => string): void {
     for (const { at } of holesIn(words)) this.#refuseFor(at, why, fix);
     for (const { name, shown, at } of variablesIn(words)) {
@@ -335,7 +335,7 @@ function* holesIn(words: readonly Word[]): Generator<Piece> {
   for (const { pieces } of words) for (const piece of pieces) if (piece.kind === 'hole') yield piece;
 }
 
-/** How many words a comparison has: `a==b`, `a == b`, `a equ b`. */
+/** Returns how many words a comparison has: `a==b`, `a == b`, `a equ b`. */
 function conditionLength(words: readonly Word[], at: number): number {
   const [first = '', second = ''] = words.slice(at, at + 2).map(textOfWord);
   if (/^(equ|neq|lss|leq|gtr|geq)$/i.test(second) || second === '==') return 3;
@@ -352,15 +352,15 @@ function interpreterReason(name: string): Reason | undefined {
     fix: () => 'Set it in the environment of the step, where the program finds it by its name.',
   };
 }
-/** Names of cmd.exe's own that mean something else in a shell of Unix. */
+/** Names of built-in commands of cmd.exe that mean something else in a Unix shell. */
 const builtIns = new Set(['set', 'echo', 'exit', 'break', 'find', 'more', 'type', 'print', 'title']);
 
-/** What cmd.exe reads by itself, however it is written: `call:part`, `start/b`. */
+/** Commands that cmd.exe recognizes however they are written: `call:part`, `start/b`. */
 const ownWords = new Set('call goto start for if do else set rem echo exit cd title'.split(' '));
 
 /**
- * The program of a word: without folder, quotes and extension. A name ends at a comma, a semicolon or an equals sign, and
- * may end at a slash or a quote: that of something known is meant first.
+ * Returns the program that a word names, without folder, quotes and extension. A name ends at a comma, a semicolon or
+ * an equals sign, and may end at a slash or a quote: if that gives a known name, it is preferred.
  */
 function nameOf(word: Word | undefined): string {
   const text =
@@ -387,13 +387,13 @@ function baseOf(text: string): string {
     .replace(/^(echo|set|call|cd|if|rem|start|goto)[.:+(].*$/, '$1');
 }
 
-/** Whether a variable names the program: `%COMSPEC%`, `!tool!`, `%1`. */
+/** Whether the program is named by a variable: `%COMSPEC%`, `!tool!`, `%1`. */
 function isUnknown(head: Word): boolean {
   const text = textOfWord(head);
   return /%|!/.test(text.slice(text.lastIndexOf('\\') + 1));
 }
 
-/** `%NAME%` and `!NAME!` in words. */
+/** Finds `%NAME%` and `!NAME!` in words. */
 function* variablesIn(words: readonly Word[]): Generator<{ name: string; shown: string; at: number }> {
   for (const { pieces } of words) {
     for (const { kind, text, at } of pieces) {
@@ -405,7 +405,7 @@ function* variablesIn(words: readonly Word[]): Generator<{ name: string; shown: 
   }
 }
 
-/** Has whatever is held go on to where it flows. */
+/** Propagates held values along the flows. */
 function follow(held: Map<string, string>, flows: ReadonlyMap<string, readonly string[]>): void {
   const fresh = [...held.keys()];
   for (let from = fresh.pop(); from !== undefined; from = fresh.pop()) {

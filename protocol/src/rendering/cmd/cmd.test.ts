@@ -14,7 +14,7 @@ const step = (command: string, more = {}) => ({
 const messagesOf = (command: string, more = {}) =>
   checkStep(step(command, more), scopeFor()).map(({ message }) => message);
 
-test('a placeholder becomes a variable that is put in behind all reading of the line', () => {
+test('a placeholder becomes a variable that is inserted after the line has been parsed', () => {
   const values = valuesFor({ text: "it's" });
   const { rendered } = renderStep(step('echo «T»\nif "«T»"=="x" (echo ^^! & exit /b 3)'), scopeFor(), values);
   expect(rendered).toMatchObject({
@@ -96,7 +96,7 @@ describe('refused', () => {
     ['if ⟦«T»==x echo y', 'stands unquoted in a condition', 'in double quotes'],
     ['echo %⟦«T»%', 'between two percent signs', 'Write %%'],
     ['echo 5% of ⟦«T» and 6%', 'between two percent signs', 'Write %%'],
-    ['echo ^⟦«T»', 'behind a caret', 'Take the caret away'],
+    ['echo ^⟦«T»', 'after a caret', 'Remove the caret'],
     ['rem ⟦«T»', 'in a comment', 'Take it out'],
     [':label ⟦«T»', 'in a comment', 'Take it out'],
     ['echo «T»⟦!', 'An exclamation mark stands here', '^^!'],
@@ -158,7 +158,7 @@ test('values that cmd.exe can’t quote are refused at the run', () => {
     problems: [
       {
         path: 'steps[0].config.command',
-        message: '${{ parameters.text }} contains &, which cmd.exe has no sure way to quote.',
+        message: '${{ parameters.text }} contains &, which cmd.exe has no reliable way to quote.',
       },
     ],
   });

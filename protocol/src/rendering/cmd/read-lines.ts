@@ -1,4 +1,4 @@
-// Reads a batch script of cmd.exe: lines of commands, with quotes, carets and percent signs as cmd reads them.
+// Parses a batch script of cmd.exe: lines of commands, with quotes, carets and percent signs as in cmd.exe.
 import { holeMark } from '../sh/syntax.ts';
 
 export interface Piece {
@@ -6,7 +6,7 @@ export interface Piece {
   text: string;
   at: number;
   quoted: boolean;
-  /** Behind a caret. */
+  /** Follows a caret. */
   escaped: boolean;
 }
 export interface Word {
@@ -15,23 +15,23 @@ export interface Word {
 }
 export interface Command {
   words: Word[];
-  /** `<`, `>`, `>>` and what stands behind each. */
+  /** What follows `<`, `>` and `>>`. */
   redirects: Word[];
-  /** On its line stands a pipe, whose sides are read by another cmd.exe. */
+  /** Whether its line contains a pipe, whose sides are parsed by another cmd.exe. */
   piped: boolean;
   at: number;
 }
 export interface BatchScript {
   commands: Command[];
-  /** A block of commands is beside a pipe; which ones is not told. */
+  /** Whether a block of commands is next to a pipe. Which commands are in the block is not determined. */
   hasPipedBlock: boolean;
-  /** Placeholders in comments and behind labels. */
+  /** Placeholders in comments and after labels. */
   commented: number[];
-  /** `%NAME%`, with small letters: put into the line before it is read. */
+  /** Each `%NAME%`, in lowercase: inserted into the line before it is parsed. */
   expanded: { name: string; at: number; holes: number[] }[];
   /** `!NAME!` */
   delayed: { name: string; at: number; command: Command }[];
-  /** `!` that belongs to no name, and `^` in quotes that the look for `!` takes away. */
+  /** Each `!` that isn't part of a name, and each `^` in quotes that would be lost in the search for `!`. */
   marks: { char: '!' | '^'; at: number }[];
 }
 
@@ -48,7 +48,7 @@ export function readBatch(text: string): BatchScript {
   return script;
 }
 
-/** A line ends with a line feed that no caret stands before. */
+/** A line ends with a line feed that isn't preceded by a caret. */
 function* linesOf(text: string): Generator<{ from: number; to: number }> {
   let from = 0;
   for (let at = text.indexOf('\n'); ; at = text.indexOf('\n', at + 1)) {
@@ -79,7 +79,7 @@ function readLine(text: string, from: number, to: number, script: BatchScript): 
   new LineReader(text, from + start, to, script).read();
 }
 
-/** `%1`, `%*` and `%~dp0` are arguments of the script; whatever else stands between two signs is taken for a name. */
+/** `%1`, `%*` and `%~dp0` are arguments of the script; anything else between two percent signs counts as a name. */
 function expansions(line: string, from: number, script: BatchScript): void {
   for (const found of line.matchAll(/%%|%[\d*]|%~[A-Za-z$:]*\d|%([^%]+)%/g)) {
     if (found[1] === undefined) continue;
@@ -102,7 +102,7 @@ class LineReader {
   #quoted = false;
   #command: Command;
   #word: Word | undefined;
-  /** The next word is where a redirection leads. */
+  /** The next word is the target of a redirection. */
   #redirects = false;
   readonly #commands: Command[] = [];
   #hasPipe = false;
@@ -155,13 +155,13 @@ class LineReader {
     const next = this.#at < this.#to ? (this.#text[this.#at] as string) : '';
     if (next === holeMark) this.#add('hole', '', true);
     else if (next === '^' && this.#text[this.#at + 1] === '!') {
-      // `^^!` is the exclamation mark itself.
+      // `^^!` stands for an exclamation mark.
       this.#at += 1;
       this.#add('text', '!', true);
     } else if (next !== '\n') this.#add('text', next, true);
   }
 
-  /** A line with values is looked through for `!`, which halves carets in quotes. */
+  /** A line with values is scanned for `!`, which halves carets in quotes. */
   #quotedCaret(): void {
     const next = this.#text[this.#at + 1];
     if (next === '^' || next === '!') {
@@ -190,7 +190,7 @@ class LineReader {
 
   #separator(char: string): void {
     if (char === '=' || char === ',' || char === ';') {
-      // Parts words, but is a part of `set NAME=value`.
+      // Separates words, but is also part of `set NAME=value`.
       this.#add('text', char);
       return;
     }
@@ -215,7 +215,7 @@ class LineReader {
     this.#word = undefined;
   }
 
-  /** A pipe of a block may be that of many lines before it. */
+  /** The pipe of a block may be preceded by many lines of it. */
   #pipe(): void {
     this.#hasPipe = true;
     const [before, after] = [this.#text.slice(0, this.#at), this.#text.slice(this.#at + 1, this.#at + 50)];

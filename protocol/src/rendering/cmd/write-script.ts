@@ -1,5 +1,5 @@
-// The text of a batch script with references in place of its placeholders. The values travel as environment variables of
-// the cmd.exe that runs it, and are put in by delayed expansion, behind all reading of a line.
+// The text of a batch script with references instead of placeholders. The values are environment variables of the
+// cmd.exe that runs it, inserted by delayed expansion after a line has been parsed.
 import type { Binding } from '../bindings.ts';
 import type { Site } from '../sites.ts';
 import { textOf } from '../values.ts';
@@ -8,24 +8,27 @@ export function cmdReference(name: string): string {
   return `!${name}!`;
 }
 
-/** A value as it comes out: what would have to be quoted is refused. */
+/** The value as it will appear: anything that would need quoting is refused. */
 export function readableInCmd(value: unknown): string {
   return textOf(value);
 }
 
-/** A command line is 8,191 characters at most, values included. */
+/** A command line has at most 8,191 characters, including values. */
 const maxCharacters = 8_000;
 
-/** What is wrong with a value in a batch script: cmd.exe has no way to quote these for whoever reads them next. */
+/**
+ * Returns why a value can't be used in a batch script: cmd.exe can't quote these characters for the next program that
+ * parses them.
+ */
 export function cmdProblem(text: string, { as, isPath, toProgram }: Site): string | undefined {
   const found = /["%!^&|<>()]/.exec(text)?.[0];
-  if (found !== undefined) return `contains ${found}, which cmd.exe has no sure way to quote`;
+  if (found !== undefined) return `contains ${found}, which cmd.exe has no reliable way to quote`;
   // biome-ignore lint/suspicious/noControlCharactersInRegex: those are meant
   if (/[\u0000-\u001f\u007f]/.test(text)) return 'contains a line break or another control character';
   if (text.length > maxCharacters) return `is longer than ${maxCharacters} characters`;
   if (as !== 'quoted' && text === '') return 'is empty, and stands unquoted, so that nothing would be there';
   if (as !== 'quoted' && toProgram !== undefined && /[\s,;=]/.test(text)) {
-    return 'contains a character that parts arguments, and stands unquoted; put it in double quotes';
+    return 'contains a character that separates arguments, and stands unquoted; put it in double quotes';
   }
   if (as === 'quoted' && toProgram !== undefined && text.endsWith('\\')) {
     return 'ends with a backslash, which would quote the quote behind it';
@@ -35,15 +38,18 @@ export function cmdProblem(text: string, { as, isPath, toProgram }: Site): strin
     : undefined;
 }
 
-/** What to run: a batch file with this text, by `cmd.exe /d /q /c`, with these variables beside those of the step. */
+/**
+ * What to run: a batch file with this text, by `cmd.exe /d /q /c`, with these variables in addition to those of the
+ * step.
+ */
 export interface CmdInput {
-  /** ASCII where the script is. Lines end as cmd.exe wants them. */
+  /** ASCII wherever the script is. Lines end the way cmd.exe needs. */
   batch: string;
   environment: Record<string, string>;
 }
 
 export function cmdInput(script: string, bindings: readonly Binding[]): CmdInput {
-  // A variable of the environment of the step is read so too.
+  // A variable from the step's environment may be read this way too.
   const isDelayed = bindings.length > 0 || /![A-Za-z_][\w.-]*(:[^!\n]*)?!/.test(script);
   const delayed = isDelayed ? 'EnableDelayedExpansion' : '';
   const lines = ['@echo off', `setlocal EnableExtensions ${delayed}`.trimEnd(), ...script.split(/\r?\n/), ''];

@@ -1,5 +1,6 @@
-// Decides for each placeholder of a PowerShell script whether its value may stand there. What is accepted becomes a
-// variable, which PowerShell never reads as code; refused is what hands its text to something that would.
+// Decides for each placeholder of a PowerShell script whether its value may stand there. Accepted values become
+// variables, which PowerShell never parses as code; refused is everything that passes their text to something that
+// would.
 import { Unreadable } from '../sh/read-words.ts';
 import type { Analysis, Hole, Refusal, Site } from '../sites.ts';
 import {
@@ -51,8 +52,8 @@ export function analyzePowershell(
     if (!(error instanceof Unreadable)) throw error;
     const refusals = holes.slice(0, 1).map(({ label }) => ({
       at: error.at,
-      message: `The script can't be read from here on (${error.message}), so it can't be told where ${label} stands`,
-      fix: 'Mend the script; if PowerShell does understand it, set the value in the environment of the step.',
+      message: `The script can't be read from here on (${error.message}), so it is unknown where ${label} stands`,
+      fix: 'Fix the script; if PowerShell does understand it, set the value in the environment of the step.',
     }));
     return { sites: new Map(), refusals };
   }
@@ -90,11 +91,11 @@ const keywords = new Set([
     'in',
   ],
 ]);
-/** What follows these is the name of something that is run. */
+/** Keywords followed by the name of something that is run. */
 const namesCode = new Set(['function', 'filter', 'class', 'workflow', 'configuration', 'using']);
-/** What follows these is an expression or a command of its own. */
+/** Keywords followed by an expression or a command of its own. */
 const prefixes = new Set(['return', 'throw', 'exit']);
-/** What may stand between a type and what is made it. */
+/** Operators that may stand between a type and the value that is converted to it. */
 const unaryOperators = /^(-(join|[ci]?split|b?not)|[-+!]+)$/i;
 
 class PowershellAnalysis {
@@ -103,11 +104,11 @@ class PowershellAnalysis {
   readonly #holders: Holders;
   readonly #sites = new Map<number, Site>();
   readonly #refusals = new Map<string, Refusal>();
-  /** `[…]` that take an item of what is before them. */
+  /** Each `[…]` that indexes what precedes it. */
   readonly #indexes = new Set<Item>();
-  /** What stands between a type that makes code or a query of a text, and that text. */
+  /** Items between a type that turns text into code or a query, and that text. */
   readonly #makesCode = new Set<Item>();
-  /** What is in the brackets of parameters. */
+  /** Contents of the parentheses of parameter declarations. */
   readonly #declarations = new Set<readonly Item[]>();
 
   constructor(items: readonly Item[], holes: readonly Hole[], environment: ReadonlyMap<string, string>) {
@@ -157,7 +158,7 @@ class PowershellAnalysis {
     for (const source of this.#holders.in(items)) this.#refuse(source, reason);
   }
 
-  /** @param within The bracket that they stand in. */
+  /** @param within The bracket that contains them. */
   #list(items: readonly Item[], within: Opening | undefined): void {
     for (const statement of statementsOf(items, within !== '(' && within !== '['))
       this.#statement(statement, within);
@@ -188,7 +189,7 @@ class PowershellAnalysis {
     this.#sites.set(at, { ...site, as, mayBeOption: mayBeOption && site?.toProgram !== undefined });
   }
 
-  /** A placeholder outside of quotes: an expression by itself, or refused. */
+  /** A placeholder outside of quotes is either an expression by itself or refused. */
   #place(items: readonly Item[], index: number): void {
     const item = items[index] as Item;
     const [before, after] = [items[index - 1], items[index + 1]];
@@ -230,7 +231,7 @@ class PowershellAnalysis {
     if (/^-[ci]?(not)?(match|like|split)$/.test(word) && next.kind !== 'group')
       this.#refuseHoles([next], 'pattern');
     if (/^-[ci]?replace$/.test(word)) {
-      // Its pattern, and behind a comma its replacement, in which $ has a meaning.
+      // Its pattern, and after a comma its replacement, in which $ has a meaning.
       const [pattern, comma, replacement] = items.slice(index + 1, index + 4);
       const isPair = comma?.kind === 'sign' && comma.text === ',';
       for (const each of isPair ? [pattern, replacement] : [pattern])
@@ -242,7 +243,7 @@ class PowershellAnalysis {
     if (called !== undefined) this.#call(called, items[index - 1]);
   }
 
-  /** @param of What stands before the name of the method. */
+  /** @param of The item before the method's name. */
   #call({ member, given, isStatic }: Call, of: Item | undefined): void {
     if (member === 'new' && isStatic) this.#madeOf(of, given);
     if (isStatic && isType(of) && /(^|\.)regex$/i.test(typeIn(of.inner))) this.#patterns(member, given);
@@ -257,7 +258,7 @@ class PowershellAnalysis {
       this.#refuseFor(source, `is an argument of ${name}, which can run it`, () => fix);
   }
 
-  /** Of the methods of `[regex]`: what is looked for, and what it is replaced by; not what it is looked for in. */
+  /** For methods of `[regex]`: checks the pattern and the replacement, but not the text that is searched. */
   #patterns(member: string | undefined, given: readonly Item[]): void {
     if (member === 'escape' || member === 'unescape') return;
     const first = member === 'new' ? 0 : 1;
@@ -269,9 +270,9 @@ class PowershellAnalysis {
   }
 
   /**
-   * `[SqlCommand] "…"` makes one of the text, also by way of `[SqlCommand][string] "…"` and `[SqlCommand] -join …`.
+   * `[SqlCommand] "…"` turns the text into one, as do `[SqlCommand][string] "…"` and `[SqlCommand] -join …`.
    *
-   * @param index Of the type, or of what stands between it and what it is a type of.
+   * @param index Of the type, or of an item between it and its operand.
    */
   #cast(items: readonly Item[], index: number): void {
     const item = items[index] as Item;
@@ -296,7 +297,7 @@ class PowershellAnalysis {
     const isTold = isType(target) || target.kind === 'word' || target.kind === 'string';
     const type = textIn([target]);
     if (isTold && !codeTypes.test(type) && !typesOfQueries.test(type)) return;
-    // What is left of another one was looked at with that.
+    // The left operand of an earlier one has been checked together with that.
     let begin = index;
     while (
       begin > 0 &&
@@ -329,7 +330,7 @@ class PowershellAnalysis {
     }
   }
 
-  /** Without connections and commands that a variable holds. */
+  /** Leaves out variables that hold only connections and commands. */
   #texts(items: readonly Item[]): Item[] {
     return items.filter((item, at) => {
       const next = items[at + 1];
@@ -357,7 +358,7 @@ class PowershellAnalysis {
     }
   }
 
-  /** A command or an expression, with what its result is assigned to. */
+  /** A command or an expression, including the targets of an assignment of its result. */
   #run(run: readonly Item[], isEntry: boolean): KnownCommand | undefined {
     const items = run.slice(run.findIndex((item) => !prefixes.has(wordOf(item)?.toLowerCase() ?? '')));
     const [head] = items;
@@ -370,7 +371,7 @@ class PowershellAnalysis {
     const reason = reasonOfTarget(items.slice(0, from));
     const rest = items.slice(from);
     if (reason === 'code_type') {
-      // What is made by its own name is looked at there.
+      // Something made by naming its type is checked there.
       if (!makesObject(rest) && !isMade(rest)) this.#refuseAll(this.#texts(rest), reason);
     } else if (reason !== undefined) this.#refuseAll(rest, reason);
     const startsWithout =
@@ -403,14 +404,14 @@ class PowershellAnalysis {
       (head.kind === 'word' && head.text === '.' && next?.glued === false);
     if (isOperator) return this.#invoked(items.slice(1));
     if (head.kind === 'word' && isName(head.text)) {
-      // A name that something is glued to is only known when the script runs: `program$version`.
+      // A name with something attached is only known when the script runs: `program$version`.
       if (next?.glued === true && next.kind !== 'sign' && next.kind !== 'group') return this.#unknown(items);
       return this.#named(head.text, items.slice(1));
     }
     return undefined;
   }
 
-  /** Behind `&` or the dot. */
+  /** After `&` or the dot. */
   #invoked(items: readonly Item[]): KnownCommand | undefined {
     const [named, ...rest] = items;
     if (named === undefined) return undefined;
@@ -472,7 +473,7 @@ class PowershellAnalysis {
   }
 }
 
-/** `if (…) { … } command`: behind the block of a keyword another command can begin. */
+/** `if (…) { … } command`: after the block of a keyword, another command can begin. */
 function runsOf(command: readonly Item[]): Item[][] {
   const runs: Item[][] = [[]];
   for (const item of command) {
@@ -485,13 +486,13 @@ function runsOf(command: readonly Item[]): Item[][] {
   return runs.filter((run) => run.length > 0);
 }
 
-/** `$env:PATH = …`, `$command.CommandText = …`: why no value may be assigned. */
+/** Why no value may be assigned to such a target: `$env:PATH = …`, `$command.CommandText = …`. */
 function reasonOfTarget(target: readonly Item[]): ReasonName | undefined {
   for (const item of target) {
     if (item.kind === 'variable' && namesThatRun.test(item.name)) return 'special_name';
     if (item.kind === 'word' && propertiesThatRun.test(item.text)) return 'property';
   }
-  // `[SqlCommand]$x = …`, whichever of the types before a name it is.
+  // `[SqlCommand]$x = …`, with the type in any position among those before a name.
   let isFirst = true;
   for (const item of target) {
     const type = isFirst && isType(item) ? typeIn(item.inner) : '';

@@ -1,7 +1,7 @@
-// What commands of PowerShell do with a value, by their names. Published in docs/substitution.md.
+// What PowerShell commands do with a value, by their names. Published in docs/substitution.md.
 import { interpreterOf } from '../sh/interpreters.ts';
 
-/** Verbs that cmdlets begin with; another word with a dash may be a program's name. */
+/** Verbs that cmdlets begin with; any other word with a dash may be the name of a program. */
 const verbs = new Set(
   `add approve assert backup block build checkpoint clear close compare complete compress confirm connect convert convertfrom
   convertto copy debug deny deploy disable disconnect dismount edit enable enter exit expand export find foreach format get
@@ -11,7 +11,7 @@ const verbs = new Set(
   undo uninstall unlock unprotect unpublish unregister update use wait watch where write`.split(/\s+/),
 );
 
-/** Cmdlets, by the short names that people write. */
+/** Cmdlets by the short names that people write. */
 export const aliases: Readonly<Record<string, string>> = {
   iex: 'invoke-expression',
   icm: 'invoke-command',
@@ -92,7 +92,7 @@ export const aliases: Readonly<Record<string, string>> = {
 
 export interface PowershellInterpreter {
   names: readonly string[];
-  /** As the end of a sentence that begins with its name. */
+  /** Continues a sentence that begins with its name. */
   why: string;
   fix: string;
 }
@@ -108,7 +108,7 @@ export const powershellInterpreters: readonly PowershellInterpreter[] = [
   },
   {
     names: ['powershell', 'pwsh', 'powershell_ise'],
-    why: 'reads it as a script once more',
+    why: 'reads it as a script again',
     fix: 'Write its commands here; the step is a PowerShell already.',
   },
   {
@@ -171,7 +171,7 @@ export const powershellInterpreters: readonly PowershellInterpreter[] = [
       'new-service',
       'set-service',
     ],
-    why: 'has it run later',
+    why: 'runs it later',
     fix: 'Have a script of your own run, and hand the value over by a file.',
   },
   {
@@ -218,24 +218,24 @@ export const powershellInterpreters: readonly PowershellInterpreter[] = [
       ],
       ...['bash', 'wsl', 'start', 'msiexec', 'netsh', 'diskpart', 'robocopy'],
     ],
-    why: 'can run it, or reads it by rules of its own',
+    why: 'can run it, or reads it by its own rules',
     fix: byName,
   },
 ];
 const interpretersByName = new Map(
   powershellInterpreters.flatMap((each) => each.names.map((name) => [name, each] as const)),
 );
-/** Cmdlets called Invoke-… that run nothing. */
+/** Cmdlets called Invoke-… that don't run anything. */
 const harmlessInvoke = new Set(['invoke-webrequest', 'invoke-restmethod']);
-/** `-Filter` of these is a language. */
+/** `-Filter` of these is a query language. */
 const takesFilter = /^(get|search|set|remove)-(wmi|cim|ad|gp)\w+$/;
-/** Parameters that take a language or code whatever cmdlet they are of. */
+/** Parameters that take a query or code, whichever cmdlet they belong to. */
 const codeParameters = [
   ...['-query', '-wql', '-ldapfilter', '-filterxpath', '-filterxml', '-xpath', '-command', '-commandline'],
   ...['-encodedcommand', '-scriptblock', '-initializationscript', '-binarypathname', '-expression'],
 ];
 
-/** Whether a parameter takes a query or code; parameters may be shortened, and dashes be typographic. */
+/** Whether a parameter takes a query or code; parameters may be abbreviated, and dashes may be typographic. */
 export function takesCode(parameter: string, cmdlet: string): boolean {
   const name = parameter
     .toLowerCase()
@@ -247,20 +247,23 @@ export function takesCode(parameter: string, cmdlet: string): boolean {
   return codeParameters.some((each) => each.startsWith(name));
 }
 
-/** Types that make code, a query or another type of a text. */
+/** Types that turn text into code, a query or another type. */
 export const codeTypes =
   /^(system\.management\.automation\.|system\.)?(scriptblock|powershell|type|wmi|wmiclass|wmisearcher|adsi|adsisearcher|cimclass)$/i;
-/** What a text that they are made of is: a query, or a command line. By the ends of their names. */
+/** Types that turn text into a query or a command line, by the ends of their names. */
 export const typesOfQueries =
   /(command|adapter|searcher|query|startinfo|directoryentry|eventwatcher|management(object|class|path))$/i;
-/** Their constructors take what others made, too: a variable that was made so holds no text, and becomes none with what it was given. */
+/**
+ * Constructors of these also accept objects. A variable set this way holds an object, not text, whatever it was made
+ * from.
+ */
 export const typesOfObjects = /(connection|command|adapter|startinfo)$/i;
-/** Variables that say what runs: `$env:PATH`, `$function:prompt`. */
+/** Variables that determine what runs: `$env:PATH`, `$function:prompt`. */
 export const namesThatRun =
   /^(function:|alias:|env:(path|pathext|psmodulepath|comspec|windir|systemroot)$|psdefaultparametervalues$)/;
-/** Properties whose text is run by what has them. */
+/** Properties whose text is run by the object that has them. */
 export const propertiesThatRun = /(^|\.)(commandtext|arguments|commandline|filename|filter|searchfilter)$/i;
-/** Cmdlets whose paths may name a function or a variable just as well as a file. */
+/** Cmdlets whose paths may name a function or a variable instead of a file. */
 export const takesPath = /^[a-z]+-(item|itemproperty|childitem|content|path|location|file)$|^tee-object$/;
 
 /** Methods and properties that run what they are given, or find something to run by its name. */
@@ -303,7 +306,7 @@ export const membersThatRun: ReadonlySet<string> = new Set([
     'properties',
     'getcmdlet',
   ],
-  // Of ADO, WMI and shells by COM, and of SQL Server's objects.
+  // From ADO, WMI and shells through COM, and from SQL Server's objects.
   ...[
     'execute',
     'executestatement',
@@ -329,7 +332,7 @@ export interface KnownCommand {
 /** Cmdlets that give commands other names. */
 export const makesAlias: ReadonlySet<string> = new Set(['set-alias', 'new-alias']);
 
-/** @param functions Of the script itself; small letters. */
+/** @param functions Functions of the script itself, in lowercase. */
 export function commandOf(written: string, functions: ReadonlySet<string>): KnownCommand {
   const whole = written.toLowerCase();
   if (functions.has(whole)) return { name: written, kind: 'cmdlet' };

@@ -1,4 +1,4 @@
-// What an item of a PowerShell script is beside its neighbours: a type, a member, a call, an argument.
+// Determines from its neighbors what an item of a PowerShell script is: a type, a member, a call, an argument.
 import type { Item } from './read-items.ts';
 import { deep, isOperator, isWord, literalOf } from './statements.ts';
 
@@ -12,7 +12,7 @@ export function isType(item: Item | undefined): item is Group {
   return item?.kind === 'group' && item.open === '[';
 }
 
-/** `.Name`, `::Name`; not a range behind a value: `..`, `.Count..` */
+/** `.Name`, `::Name`; but not a range after a value: `..`, `.Count..` */
 export function isMember(item: Item | undefined): boolean {
   return item?.kind === 'word' && /^\??(\.|::)/.test(item.text) && !item.text.endsWith('..');
 }
@@ -24,7 +24,7 @@ export function isIndex(item: Item, before: Item | undefined, indexes: ReadonlyS
 }
 
 export interface Call {
-  /** Small letters; undefined where it is only known when the script runs. */
+  /** In lowercase; `undefined` if it is only known when the script runs. */
   member: string | undefined;
   given: readonly Item[];
   /** `[type]::name(…)` */
@@ -51,17 +51,17 @@ export function endsOperand(item: Item): boolean {
   return item.kind === 'sign' && item.text !== ',';
 }
 
-/** What is glued to a value and calls or takes something of it. */
+/** Whether an item is attached to a value and calls or accesses part of it. */
 export function isPartOf(item: Item, before: Item): boolean {
   return item.kind === 'group' || isMember(item) || (isMember(before) && /[.:]$/.test(wordOf(before) ?? ''));
 }
 
-/** What an attribute like `[Parameter(…)]` is given is no type. */
+/** The arguments of an attribute like `[Parameter(…)]` are not a type. */
 export function typeIn(inner: readonly Item[]): string {
   return inner.some((item) => item.kind === 'group' && item.open === '(') ? '' : textIn(inner);
 }
 
-/** `[type]::new(…)` and nothing more */
+/** Whether the items are exactly `[type]::new(…)`. */
 export function isMade(items: readonly Item[]): boolean {
   const [type, member, given] = items;
   return items.length === 3 && isType(type) && isWord(member, '::new') && given?.kind === 'group';
@@ -78,7 +78,7 @@ export function isDeclaration(items: readonly Item[], index: number): boolean {
   );
 }
 
-/** What follows an operand of an expression is an operator; anything else would be its argument. */
+/** In an expression, an operand is followed by an operator; anything else would be an argument of it. */
 export function takesArguments(next: Item | undefined): boolean {
   if (next === undefined || next.kind === 'sign') return false;
   if (next.kind === 'group') return next.open !== '[' && next.open !== '(';
@@ -95,7 +95,7 @@ export function wordOf(item: Item | undefined): string | undefined {
   return item?.kind === 'word' ? item.text : undefined;
 }
 
-/** `foreach` and `switch` are commands too: `… | foreach { }`. */
+/** `foreach` and `switch` are also commands: `… | foreach { }`. */
 export function isCalled(next: Item | undefined): boolean {
   return next?.kind === 'word' && next.text.startsWith('-');
 }
@@ -104,7 +104,7 @@ export function isName(text: string): boolean {
   return /^[A-Za-z_.?%\\/~]/.test(text) && !/^(\.|::)[A-Za-z]/.test(text);
 }
 
-/** What of a command's name is sure: all of it, or a literal end behind a folder. */
+/** Returns the known part of a command's name: all of it, or a literal end after a folder. */
 export function literalName(items: readonly Item[]): string | undefined {
   const parts = [...items].flatMap((item) => (item.kind === 'string' ? item.inner : [item]));
   let text = '';

@@ -1,13 +1,13 @@
-// PowerShell by another parser than ours: the grammar of tree-sitter, which only tests use.
+// Parses PowerShell with a parser other than ours, tree-sitter's grammar. Used only by tests.
 import { createRequire } from 'node:module';
 import { Language, type Node, Parser } from 'web-tree-sitter';
 
 export interface ForeignScript {
-  /** Whether it is a script as a whole. */
+  /** Whether the script as a whole is valid. */
   isSound: boolean;
-  /** Of each reference to a variable: the commands whose arguments it is in, innermost first. */
+  /** For each reference to a variable, the commands whose arguments contain it, innermost first. */
   commandsOf: Map<number, string[]>;
-  /** Where in the text something is that does not expand. */
+  /** Ranges of the text in which nothing expands. */
   verbatim: { from: number; to: number }[];
 }
 

@@ -1,23 +1,23 @@
-// Reads a PowerShell script into nested items: words, variables, strings and what stands in brackets. It is no judge of
-// correctness: what it can't make sense of it says, and no value may then stand in that script.
+// Parses a PowerShell script into nested items: words, variables, strings and bracketed contents. It doesn't check
+// correctness: if it can't make sense of something it says so, and no value may then stand in that script.
 import { Nesting, Unreadable } from '../sh/read-words.ts';
 import { holeMark } from '../sh/syntax.ts';
 
 export type Opening = '(' | '{' | '[' | '$(' | '@(' | '@{';
 interface Placed {
   at: number;
-  /** No blank between it and what stands before it. */
+  /** Whether no blank separates it from what precedes it. */
   glued: boolean;
 }
 export type Item = Placed &
   (
     | { kind: 'word'; text: string }
-    /** `env:NAME`, or the name without its scope; small letters. */
+    /** `env:NAME`, or the name without its scope; in lowercase. */
     | { kind: 'variable'; name: string }
     | { kind: 'hole'; where: 'bare' | 'double' | 'here' | 'single' | 'comment' | 'verbatim' | 'escaped' }
     | { kind: 'string'; expands: boolean; inner: Item[] }
     | { kind: 'group'; open: Opening; inner: Item[] }
-    /** `;`, a line's end, `|`, `=`, `,`, `&`, `>` and their kin. */
+    /** `;`, a line end, `|`, `=`, `,`, `&`, `>` and similar. */
     | { kind: 'sign'; text: string }
   );
 
@@ -36,7 +36,7 @@ export function readItems(text: string): Item[] {
 class Reader {
   readonly #text: string;
   readonly #nesting = new Nesting();
-  /** What closes the brackets that are open here, the innermost last. */
+  /** The closers of the open brackets, the innermost last. */
   readonly #closers: string[] = [];
   #at = 0;
 
@@ -54,7 +54,7 @@ class Reader {
     return this.#text[this.#at + offset] ?? '';
   }
 
-  /** Up to what closes them, which stays. */
+  /** Reads up to the closing bracket, which is not consumed. */
   #items(close: string | undefined): Item[] {
     const items: Item[] = [];
     let glued = false;
@@ -63,7 +63,7 @@ class Reader {
       if (char === close || char === ')' || char === '}') break;
       if (char === '`' && /^`\r?\n/.test(this.#text.slice(this.#at, this.#at + 3))) {
         this.#at += this.#char(1) === '\r' ? 3 : 2;
-        // Whether the command ends there is told differently by those who read it.
+        // Parsers disagree on whether the command ends there.
         if (/^[^\S\n]*\n/.test(this.#text.slice(this.#at)))
           throw new Unreadable('a ` goes on with an empty line', this.#at);
         glued = false;
@@ -152,7 +152,7 @@ class Reader {
         this.#at += 2;
         continue;
       }
-      // `+=`, and `=` behind a member; else it is a part of the word.
+      // `+=`, or `=` after a member; otherwise it is part of the word.
       if (char === '=' && (/^([-+*/%]|\?\?|\.|::)/.test(text) || text === '')) {
         if (!/^([-+*/%]|\?\?)$/.test(text)) break;
         this.#at += 1;
@@ -230,7 +230,7 @@ class Reader {
     return { kind: 'string', expands: false, inner, at, glued };
   }
 
-  /** Behind the opening quote. */
+  /** Starts after the opening quote. */
   #doubleQuoted(at: number, glued: boolean): Item {
     const inner: Item[] = [];
     for (;;) {
@@ -272,7 +272,7 @@ class Reader {
     if (header === undefined) throw new Unreadable('a here-string begins on the line of its @', at);
     this.#at += header.length;
     const inner: Item[] = [];
-    // Its first line may be the last one already.
+    // Its first line may already be the last.
     this.#at -= 1;
     for (;;) {
       if (this.#char() === '') throw new Unreadable('a here-string is not closed', at);
@@ -292,7 +292,7 @@ class Reader {
   }
 }
 
-/** Whether a # right behind it begins a comment. */
+/** Whether a # directly after it begins a comment. */
 function endsItem(item: Item | undefined): boolean {
   return item === undefined || item.kind === 'sign' || (item.kind === 'group' && /^@?[({]$/.test(item.open));
 }

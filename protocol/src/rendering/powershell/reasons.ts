@@ -1,4 +1,4 @@
-// Why a placeholder can't stand where it stands in a script of PowerShell, and how to write it instead.
+// Why a placeholder can't stand at its place in a PowerShell script, and how to write it instead.
 import type { Reason } from '../sh/refusals.ts';
 
 export const reasons = {
@@ -7,19 +7,19 @@ export const reasons = {
     fix: (label) => `Use double quotes: "…${label}…".`,
   },
   comment: {
-    why: 'stands in a comment, where nothing comes of it',
+    why: 'stands in a comment, where it has no effect',
     fix: () => `Take it out of the comment, or write ${'$$'}{{ for the text.`,
   },
   escaped: {
-    why: 'stands behind a backtick, which would quote the reference to its value',
-    fix: () => 'Take the backtick away, or write two of them.',
+    why: 'stands after a backtick, which would quote the reference to its value',
+    fix: () => 'Remove the backtick, or write two of them.',
   },
   verbatim: {
-    why: 'stands behind --%, where PowerShell expands nothing',
+    why: 'stands after --%, where PowerShell expands nothing',
     fix: () => 'Leave --% out, and write each argument in quotes of its own.',
   },
   glued: {
-    why: 'touches other text outside of quotes, so that it can’t be told how they are read',
+    why: 'touches other text outside of quotes, so that it is unclear how they are read',
     fix: (label) => `Put all of it in double quotes: "…${label}…".`,
   },
   assigned: {
@@ -47,7 +47,7 @@ export const reasons = {
   },
   code_type: {
     why: 'is made code, a query or a type by the type that stands with it',
-    fix: () => 'Leave the type away.',
+    fix: () => 'Leave out the type.',
   },
   pattern: {
     why: 'is taken for a pattern',
@@ -68,7 +68,7 @@ export const reasons = {
     fix: () => 'Write the type itself.',
   },
   variable_to_program: {
-    why: 'goes to a program, which may read quotes and % in it by rules of its own',
+    why: 'goes to a program, which may read quotes and % in it by its own rules',
     fix: () =>
       'Write the placeholder itself as the argument: its value is checked for what that program would misread.',
   },
@@ -77,7 +77,7 @@ export const reasons = {
     fix: (label) => `Filter behind it: … | Where-Object { $_.Name -eq ${label} }.`,
   },
   structure: {
-    why: 'is a list or an object, which a script has no form for',
+    why: 'is a list or an object, which a script can’t represent',
     fix: () =>
       'Refer to one of its items, or set it in the environment of the step, where it becomes JSON: $env:NAME | ConvertFrom-Json.',
   },

@@ -1,4 +1,4 @@
-// Items put together to statements, pipelines and commands, and what of them holds a value.
+// Groups items into statements, pipelines and commands, and determines which of them hold a value.
 import { makesAlias, nameOf, typesOfObjects } from './commands.ts';
 import type { Item } from './read-items.ts';
 
@@ -14,11 +14,11 @@ export function isOperator(text: string): boolean {
 const beforeExpressions = new Set(['return', 'throw', 'exit', 'break', 'continue', 'else', 'do', 'in']);
 const continues = new Set(['else', 'elseif', 'catch', 'finally', 'while', 'until']);
 
-/** The statements of a list of items; where it is in doubt two are taken for one. */
+/** Returns the statements in a list of items. In doubt, two are treated as one. */
 export function statementsOf(items: readonly Item[], splitsAtLines: boolean): Item[][] {
   const statements: Item[][] = [];
   let current: Item[] = [];
-  // Of a run of empty lines the first one decides.
+  // In a run of empty lines, the first one decides.
   let ends: boolean | undefined;
   let isNewLine = false;
   for (const [index, item] of items.entries()) {
@@ -30,7 +30,7 @@ export function statementsOf(items: readonly Item[], splitsAtLines: boolean): It
       if (current.length > 0) statements.push(current);
       current = [];
     } else if (!isLineEnd) {
-      // The end of the line that it stood behind is gone from here.
+      // Its line end has been removed, so it no longer counts as attached.
       current.push(isNewLine && item.glued ? { ...item, glued: false } : item);
     }
     isNewLine = isLineEnd;
@@ -54,7 +54,7 @@ function goesOn(current: readonly Item[], items: readonly Item[], lineEnd: numbe
   return false;
 }
 
-/** Whether the line's end is reached among the arguments of a command, where nothing is an operator. */
+/** Whether the line ends among the arguments of a command, where nothing is an operator. */
 function isOfCommand(statement: readonly Item[]): boolean {
   const before = statement.findLastIndex(
     (item) => isAssignment(item) || (item.kind === 'sign' && /^(\||\|\||&&|&)$/.test(item.text)),
@@ -62,7 +62,7 @@ function isOfCommand(statement: readonly Item[]): boolean {
   const sign = statement[before];
   if (sign?.kind === 'sign' && sign.text === '&') return true;
   const first = statement.slice(before + 1).find((item) => !isKeyword(item));
-  // Numbers, `-not` and `!` begin what is calculated.
+  // Numbers, `-not` and `!` begin an expression.
   return first?.kind === 'word' && /^([%?.]|[a-z_][\w.:\\/-]*)$/i.test(first.text);
 }
 
@@ -70,12 +70,12 @@ function isKeyword(item: Item): boolean {
   return item.kind === 'word' && beforeExpressions.has(item.text.toLowerCase());
 }
 
-/** The commands of a pipeline; `&&` and `||` part pipelines too, which is no matter here. */
+/** Returns the commands of a pipeline. `&&` and `||` separate pipelines too, which makes no difference here. */
 export function commandsOf(statement: readonly Item[]): Item[][] {
   const commands: Item[][] = [[]];
   for (const item of statement) {
     if (item.kind === 'sign' && /^(\||\|\||&&)$/.test(item.text)) commands.push([]);
-    // It calls what follows, or sends what is before it to the background: a command follows in both cases.
+    // `&` calls what follows, or runs what precedes in the background: either way a command follows.
     else if (item.kind === 'sign' && item.text === '&') commands.push([item]);
     else commands.at(-1)?.push(item);
   }
@@ -93,7 +93,7 @@ export function* deep(items: readonly Item[]): Generator<Item> {
   }
 }
 
-/** What PowerShell sets by itself: from whatever a script deals with. */
+/** Variables that PowerShell sets itself, from whatever a script handles. */
 const automatic = new Set([
   ...[
     '_',
@@ -115,18 +115,20 @@ const setsByName =
   /^-(ov|pv|ev|wv|iv|outv\w*|pipelinev\w*|errorv\w*|warningv\w*|informationv\w*|variable|variablename|sessionvariable|statuscodevariable|responseheadersvariable|rhv|scv|sv)$/;
 const readsByName = new Set(['get-variable', 'set-variable', 'new-variable', 'read-host']);
 
-/** Which variables hold a value, told without regard to order: set from a placeholder, or from another that does. */
+/**
+ * Determines which variables hold a value, regardless of order: set from a placeholder, or from another such variable.
+ */
 export class Holders {
   readonly functions = new Set<string>();
-  /** What the names mean that the script gives to commands; undefined where that is not told. Small letters. */
+  /** The commands that the script's aliases stand for; `undefined` if that isn't known. In lowercase. */
   readonly aliases = new Map<string, string | undefined>();
-  /** Whether a variable is set to connections and commands alone. */
+  /** Whether a variable is only ever set to connections and commands. */
   readonly #objects = new Map<string, boolean>();
   readonly #held = new Map<string, string>();
   readonly #flows = new Map<string, string[]>();
   readonly #fresh: string[] = [];
   readonly #labelAt: (at: number) => string | undefined;
-  /** The value that is somewhere in the script, for what can't be followed. */
+  /** A value from anywhere in the script, for flows that can't be followed. */
   readonly #any: string | undefined;
   #all = false;
   #count = 0;
@@ -154,12 +156,12 @@ export class Holders {
     return this.#held.get(name);
   }
 
-  /** Whether it is known to hold a connection or a command to a database, and no text. */
+  /** Whether it is known to hold a database connection or command, and no text. */
   isObject(name: string): boolean {
     return !this.#all && this.#objects.get(name) === true;
   }
 
-  /** Values in these items, however deep. A call of a function of the script may return one. */
+  /** Finds values in these items at any depth. Calling a function of the script may return one. */
   *in(items: readonly Item[]): Generator<Source> {
     for (const item of deep(items)) {
       if (item.kind === 'hole') yield { kind: 'hole', at: item.at };
@@ -175,7 +177,7 @@ export class Holders {
     }
   }
 
-  /** What a function of the script returns may be any value of it. */
+  /** A function of the script may return any of its values. */
   labelFor(name: string): string {
     return this.labelOf(name) ?? this.#any ?? '';
   }
@@ -203,7 +205,7 @@ export class Holders {
       const word = item.text.toLowerCase();
       const next = statement[index + 1];
       if (makesAlias.has(nameOf(word))) this.#alias(statement.slice(index + 1, index + 13));
-      // `$list.Add(…)` and `$list."Add"(…)` change what is in `$list`.
+      // `$list.Add(…)` and `$list."Add"(…)` change the content of `$list`.
       const given = word.endsWith('.') && next?.glued === true ? statement[index + 2] : next;
       if (word.startsWith('.') && given?.kind === 'group' && last !== undefined) this.#flow([given], [last]);
       if (word === 'foreach' && next?.kind === 'group') this.#loop(next.inner);
@@ -221,7 +223,7 @@ export class Holders {
     }
   }
 
-  /** `$a = $b = value`: from the last one on, so that each variable gets what is behind all signs that follow it. */
+  /** `$a = $b = value`: starts with the last one, so that each variable gets what follows all later signs. */
   #assignments(statement: readonly Item[]): void {
     const signs = [...statement.keys()].filter((at) => isAssignment(statement[at] as Item));
     let node: string | undefined;
@@ -249,8 +251,8 @@ export class Holders {
   }
 
   /**
-   * @param target With the sign behind it.
-   * @param from The beginning of what is behind that.
+   * @param target With the sign after it.
+   * @param from The beginning of what follows that.
    */
   #set(target: readonly Item[], from: readonly Item[]): void {
     const [last, sign] = target.slice(-2);
@@ -261,7 +263,7 @@ export class Holders {
     }
   }
 
-  /** `Set-Alias name command`, with the names of its parameters or without. */
+  /** `Set-Alias name command`, with or without parameter names. */
   #alias(given: readonly Item[]): void {
     const end = given.findIndex(({ kind }) => kind === 'sign');
     const words = end < 0 ? [...given] : given.slice(0, end);
@@ -294,7 +296,10 @@ export class Holders {
     for (const name of to) this.#connect(node, name);
   }
 
-  /** One place for what these hold, so that a list of variables set from another costs their sum and not their product. */
+  /**
+   * One node for all that these hold, so that setting several variables from several others costs the sum, not the
+   * product.
+   */
   #gather(from: readonly Item[], more?: string): string {
     this.#count += 1;
     const node = `|${this.#count}`;
@@ -322,13 +327,16 @@ function isWhole(sign: Item | undefined): boolean {
   return sign?.kind === 'sign' && sign.text === '=';
 }
 
-/** `$x` of `$x.Name` and `$x[0]`, which stays what it is. */
+/** `$x` in `$x.Name` and `$x[0]`, which doesn't change itself. */
 function isMemberOf(item: Item, next: Item | undefined): boolean {
   if (item.kind !== 'variable' || next?.glued !== true) return false;
   return next.kind === 'word' ? next.text.startsWith('.') : next.kind === 'group' && next.open === '[';
 }
 
-/** `[…Command]::new(…)`, `New-Object …Command`, `$connection.CreateCommand()` */
+/**
+ * Whether the items create a connection or command: `[…Command]::new(…)`, `New-Object …Command`,
+ * `$connection.CreateCommand()`.
+ */
 export function makesObject([first, second, third, more]: readonly Item[]): boolean {
   if (isWord(first, 'new-object')) {
     return (
@@ -345,7 +353,7 @@ export function makesObject([first, second, third, more]: readonly Item[]): bool
   return member === '::new' && type?.kind === 'word' && typesOfObjects.test(type.text);
 }
 
-/** Undefined where it is only known when the script runs. */
+/** Returns `undefined` if it is only known when the script runs. */
 export function literalOf(item: Item | undefined): string | undefined {
   if (item?.kind === 'word') return item.text;
   if (item?.kind !== 'string') return undefined;

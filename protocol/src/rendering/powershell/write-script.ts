@@ -1,21 +1,21 @@
-// The text of a PowerShell script with references in place of its placeholders, and the one constant program that gives
-// them their values: read from standard input as data, and never a part of a script or of a command line.
+// The text of a PowerShell script with references instead of placeholders, and the constant program that gives them
+// their values: read from standard input as data, and never part of a script or command line.
 import type { Binding } from '../bindings.ts';
 import type { Site } from '../sites.ts';
 import { textOf } from '../values.ts';
 
-/** In braces: nothing behind it can become a part of its name. */
+/** In braces, so that nothing after it can become part of its name. */
 export function powershellReference(name: string): string {
   return `\${${name}}`;
 }
 
-/** A value as a person would have written it where it stands. */
+/** Returns a value the way a person would have written it at this place. */
 export function readableInPowershell(value: unknown, site: Site): string {
   if (typeof value === 'boolean') return site.as === 'word' ? `$${value}` : value ? 'True' : 'False';
   const text = textOf(value);
   if (typeof value === 'number') return text;
   if (site.as === 'word') return powershellWord(text);
-  // Typographic quotes end a string too.
+  // Typographic quotes also end a string.
   return site.as === 'quoted'
     ? text.replaceAll(/["\u201c\u201d\u201e`$]/g, '`$&')
     : text.replaceAll(/[`$]/g, '`$&');
@@ -28,15 +28,15 @@ export function powershellWord(text: string): string {
 }
 
 /**
- * What is wrong with a value as an argument of a program: Windows PowerShell does not quote a double quote or a last
- * backslash, and leaves an empty argument out; a program that may be a batch file is read by cmd.exe besides.
+ * Returns why a value can't be an argument of a program: Windows PowerShell doesn't quote a double quote or a final
+ * backslash, and drops an empty argument; and a program that may be a batch file is parsed by cmd.exe too.
  */
 export function powershellProblem(text: string, { toProgram, isPath }: Site): string | undefined {
   if (
     isPath === true &&
     /^\s*((microsoft\.)?powershell\.core\\)?(function|alias|variable|env|environment):/i.test(text)
   ) {
-    return 'names a function or a variable of PowerShell and no file';
+    return 'names a function or a variable of PowerShell, not a file';
   }
   if (toProgram === undefined) return undefined;
   if (text === '') return 'is empty, and Windows PowerShell leaves an empty argument of a program out';
@@ -50,11 +50,11 @@ export function powershellProblem(text: string, { toProgram, isPath }: Site): st
 }
 
 /**
- * Run as `powershell.exe -NoProfile -NonInteractive -EncodedCommand …` (or pwsh), with the lines of `powershellInput` on
- * standard input; what follows them there is left for the script. Values become variables of the session and not
- * parameters of a script block, so that a script may begin with `using`, `#requires` or `param` of its own; no cmdlet is
- * involved, whose arguments a log of modules would keep. Input that was cut short runs nothing. The variable of PowerShell that
- * holds its input must not be named here: PowerShell reads all of standard input for it before it begins.
+ * Run as `powershell.exe -NoProfile -NonInteractive -EncodedCommand …` (or pwsh), with the lines of `powershellInput`
+ * on standard input; what follows them is left for the script. Values become variables of the session, not parameters
+ * of a script block, so that a script may begin with `using`, `#requires` or `param` of its own. No cmdlet is used,
+ * because module logging would record its arguments. Truncated input runs nothing. PowerShell's variable for its input
+ * must not be named here: it would make PowerShell read all of standard input before it begins.
  */
 export const powershellBootstrap = `$ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
@@ -88,9 +88,9 @@ exit $LASTEXITCODE
 `;
 
 /**
- * What the bootstrap reads: the number of values, each in three lines, then the script. Nothing but ASCII. Variables of the
- * environment are values without a name; they are there before the script runs, and not when PowerShell starts. So are what the
- * script finds as the lines of `$input`, and programs that run before it.
+ * Returns what the bootstrap reads: the number of values, each in three lines, then the script; ASCII only. Environment
+ * variables are values without a name: they are set before the script runs, not when PowerShell starts. So are the
+ * lines that the script finds as `$input`, and programs that run before it.
  */
 export function powershellInput(
   script: string,
@@ -101,7 +101,7 @@ export function powershellInput(
   const unnamed = [
     ...Object.entries(environment).map(([name, value]) => ['environment', `${name}=${value}`] as const),
     ...programs.map((program) => ['program', program] as const),
-    // The end of its last line begins no further one.
+    // The end of its last line doesn't begin another one.
     ...(input === undefined ? [] : [['input', input.replace(/\r?\n$/, '')] as const]),
   ];
   const lines = [
@@ -115,7 +115,7 @@ export function powershellInput(
   return lines.join('\n');
 }
 
-/** The argument of `-EncodedCommand`. */
+/** Returns the argument of `-EncodedCommand`. */
 export function powershellEncoded(script: string): string {
   const bytes = new Uint8Array(script.length * 2);
   for (let at = 0; at < script.length; at += 1) {

@@ -1,5 +1,5 @@
-// Decides for each placeholder of a shell script whether its value may stand there, and as what. A place that no rule
-// below allows is refused.
+// Decides for each placeholder of a shell script whether its value may stand there, and in what form. A place that no
+// rule below allows is refused.
 
 import type { ParameterType } from '../../api/jobs/parameters.ts';
 import type { Analysis, Hole, Refusal, Site } from '../sites.ts';
@@ -39,11 +39,11 @@ export function analyzeShell(
 }
 
 function unreadable({ at, why }: { at: number; why: string }, holes: readonly Hole[]): Analysis {
-  // A script that only gets values from its environment may be written in whatever its shell understands.
+  // If only its environment has values, a script may use any syntax that its shell understands.
   const refusals = holes.slice(0, 1).map(({ label }) => ({
     at,
-    message: `The script can't be read from here on (${why}), so it can't be told where ${label} stands`,
-    fix: 'Mend the script; if its shell does understand it, set the value in the environment of the step.',
+    message: `The script can't be read from here on (${why}), so it is unknown where ${label} stands`,
+    fix: 'Fix the script; if its shell does understand it, set the value in the environment of the step.',
   }));
   return { sites: new Map(), refusals };
 }
@@ -51,7 +51,7 @@ function unreadable({ at, why }: { at: number; why: string }, holes: readonly Ho
 interface WordOptions {
   mayBeOption: boolean;
   isPath?: boolean;
-  /** An assignment's value, or another place where the shell does not split. */
+  /** The value of an assignment, or another place where the shell doesn't split words. */
   unsplit?: boolean;
 }
 
@@ -62,7 +62,7 @@ class ShellAnalysis {
   readonly #readers: CodeReaders;
   readonly #sites = new Map<number, Site>();
   readonly #refusals = new Map<string, Refusal>();
-  /** Set while the text of backticks is looked at, whose own offsets say nothing. */
+  /** Set while the text of backticks is analyzed, whose own offsets are meaningless. */
   #at: number | undefined;
 
   constructor(script: Script, holes: readonly Hole[], environment: ReadonlyMap<string, string>) {
@@ -236,7 +236,7 @@ class ShellAnalysis {
     const sources = () => this.#strings(inSegments(word.segments, this.#holders.holds));
     if (namesThatRun.has(name)) this.#refuseAll(sources(), 'special_name');
     if (this.#holders.expressions.has(name)) this.#refuseAll(sources(), 'expression_name');
-    // A variable that is set so may become an argument.
+    // A variable set this way may become an argument.
     this.#word(word, { mayBeOption: true, unsplit: true });
   }
 
@@ -299,7 +299,7 @@ class ShellAnalysis {
         else if (options.mayBeOption && isLiteral && written.beginsOption && !this.#isNumber(segment.at)) {
           this.#refuse(segment, 'option_name');
         } else {
-          // Nothing that is sure to be there stands before it in its word, or in the value of its assignment.
+          // No literal text is certain to precede it in its word, or in the value of its assignment.
           const isFirst = written.isEmpty || (options.unsplit === true && written.isNameAndEquals);
           this.#hole(segment, { ...options, mayBeOption: options.mayBeOption && isFirst });
         }
@@ -322,7 +322,7 @@ class ShellAnalysis {
     this.#sites.set(hole.at, site);
   }
 
-  /** Anything of a word that is no placeholder. */
+  /** Any part of a word other than a placeholder. */
   #segment(segment: Segment, options: WordOptions): void {
     if (segment.kind === 'parameter') this.#parameter(segment, options);
     else if (segment.kind === 'command') this.#substitution(segment);
@@ -415,19 +415,19 @@ class ShellAnalysis {
 
 const optionsThatRun =
   /^--(to-command|checkpoint-action|(use-)?compress-program|info-script|new-volume-script|rsh-command|exec|exec-path|upload-pack|receive-pack|command|pager|editor|init-file|rcfile|config-env|post(rotate)?-?script)(=|$)/;
-/** Of programs whose short options, or whose words for something else elsewhere, name a command. */
+/** Programs whose short options, or options with another meaning elsewhere, name a command. */
 const ownOptionsThatRun: ReadonlyMap<string, RegExp> = new Map([
   ['git', /^(-c|-u|--config|--template)(=|$)/],
   ['split', /^--filter(=|$)/],
   ['tar', /^(-I|-F)$/],
 ]);
 
-/** Whether the word is the value of such an option: behind its `=`, or the word after it. */
+/** Whether the word is the value of such an option: after its `=`, or the following word. */
 function runsOption(name: string | undefined, word: Word, before: Word | undefined): boolean {
   const own = ownOptionsThatRun.get(name === undefined ? '' : baseName(name));
   return [literalStart(word), literalOf(before) ?? ''].some((text, index) => {
     const isOption = optionsThatRun.test(text) || own?.test(text) === true;
-    // The value of the one before stands in that word where it has a `=`.
+    // If the previous option has an `=`, its value is in the same word.
     return isOption && (index === 0 || !text.includes('='));
   });
 }

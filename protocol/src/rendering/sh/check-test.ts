@@ -5,7 +5,9 @@ import { bareText, literalOf, type Word } from './syntax.ts';
 
 const comparesNumbers = /^-(eq|ne|lt|le|gt|ge)$/;
 
-/** What of the operands is refused, and why. `keyword` is `[[`, which tells operators from operands by itself. */
+/**
+ * Yields the operands that are refused, and why. `keyword` is `[[`, which always distinguishes operators from operands.
+ */
 export function* checkTest(
   words: readonly Word[],
   holds: Holds,
@@ -26,7 +28,7 @@ export function* checkTest(
       else if (joined) yield [source, 'joined_test'];
       else if (wasValue && kind === 'command') yield [source, 'adjacent_test'];
     }
-    // A variable that is set from elsewhere may be an operator just as well.
+    // A variable that is set elsewhere could also be an operator.
     wasValue = literalOf(word) === undefined;
   }
 }

@@ -1,4 +1,4 @@
-// Which commands run what arrives by their standard input.
+// Determines which commands run what arrives on their standard input.
 import { type Interpreter, interpreterOf } from './interpreters.ts';
 import { resolveCommand } from './resolve-command.ts';
 import { commandsIn } from './sources.ts';
@@ -8,7 +8,7 @@ export interface CodeReader extends Pick<Interpreter, 'why' | 'fix'> {
   name: string;
 }
 
-/** What a command comes to for its input: a reader of code in it, or functions that may have one. */
+/** What a command does with its input: a reader of code inside it, or calls of functions that may contain one. */
 interface Within {
   reader?: CodeReader;
   calls: string[];
@@ -43,9 +43,9 @@ export class CodeReaders {
     }
   }
 
-  /** The interpreter within a command that would run its input; undefined where there is none. */
+  /** Returns the interpreter within a command that would run its input, or `undefined`. */
   of(command: Command): CodeReader | undefined {
-    // To declare a function runs nothing of it.
+    // Declaring a function doesn't run it.
     if (command.kind === 'compound' && command.what === 'function') return undefined;
     const { reader, calls } = this.#within(command);
     if (reader !== undefined) return reader;
@@ -106,7 +106,7 @@ function runsInput(interpreter: Interpreter, texts: readonly (string | undefined
   return interpreter.input !== 'code_without_program' || !bringsProgram(interpreter, texts);
 }
 
-/** `python3 -c '…'` and `python3 script.py` leave their input to that program. */
+/** `python3 -c '…'` and `python3 script.py` leave the input to that program. */
 function bringsProgram({ harmless }: Interpreter, texts: readonly (string | undefined)[]): boolean {
   const first = texts.find((text) => !(harmless?.test(text ?? '') ?? false));
   if (first === undefined) return false;

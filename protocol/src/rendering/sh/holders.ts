@@ -1,5 +1,5 @@
-// Which variables of a script hold a value: set from a placeholder, or from another that does. Told without regard to the
-// order of commands, so that a loop or a function changes nothing.
+// Determines which variables of a script hold a value: set from a placeholder, or from another such variable. Ignores
+// the order of commands, so that loops and functions need no special treatment.
 import { resolveCommand } from './resolve-command.ts';
 import { commandsIn, inCommand, inInput, inSegments, inWords, listsIn, type Source } from './sources.ts';
 import {
@@ -16,29 +16,29 @@ import {
 export interface Holder {
   /** The placeholder whose value it holds, as the author wrote it. */
   label: string;
-  /** Set from the environment of the step and not by the script. */
+  /** Set from the step's environment, not by the script. */
   fromEnvironment: boolean;
 }
 
-/** Where values are on their way through a script: variables by their names, inputs by names that no variable has. */
+/** A place that values pass through: a variable by its name, or an input by a name that no variable can have. */
 type Place = string;
-/** `$1`, `$@` and the like are held together. */
+/** `$1`, `$@` and the like are treated as one. */
 const positional: Place = '@';
-/** What any function may read. */
+/** Input that any function may read. */
 const functionInput: Place = '|function';
 
 const everyVariable = () => true;
 
 export class Holders {
   readonly functions = new Map<string, Compound>();
-  /** Variables whose value is an expression to the shell: of `declare -i`, `declare -n` and the like. */
+  /** Variables whose value the shell evaluates as an expression: those of `declare -i`, `declare -n` and the like. */
   readonly expressions = new Set<string>();
   readonly #held = new Map<Place, Holder>();
-  /** Where to a value goes on from a place. */
+  /** The places to which values go on from each place. */
   readonly #flows = new Map<Place, Place[]>();
-  /** Places that hold a value, to be followed. */
+  /** Places that hold a value and have yet to be followed. */
   readonly #fresh: Place[] = [];
-  /** The placeholder at an offset; undefined where its value can't be anything but a number or a boolean. */
+  /** Returns the placeholder at an offset; `undefined` if its value can only be a number or a boolean. */
   readonly #labelAt: (at: number) => string | undefined;
   #inputs = 0;
 
@@ -77,7 +77,7 @@ export class Holders {
     if (held === undefined) this.#fresh.push(place);
   }
 
-  /** Whatever is in the sources gets to the place. */
+  /** Everything in the sources flows to the place. */
   #flow(sources: Iterable<Source>, to: Place | undefined): void {
     if (to === undefined) return;
     for (const source of sources) {
@@ -116,7 +116,7 @@ export class Holders {
     for (const word of rest) this.expressions.add(word.replace(/[[=+].*$/s, ''));
   }
 
-  /** @param input What commands of the list read that have no input of their own. */
+  /** @param input What commands of the list read if they have no input of their own. */
   #list(list: List, input: Place | undefined): void {
     for (const { commands } of list.pipelines) {
       let upstream = input;

@@ -1,11 +1,18 @@
-// The programs whose arguments or input are a program of their own, or the name of a variable: a value there would be run,
-// however well it is quoted. One table, published in docs/substitution.md; it can't name every program there is.
+// Programs whose arguments or input are code, or the name of a variable: a value there would be run, however well it is
+// quoted. Published as a table in docs/substitution.md; it can't list every program there is.
 
 /**
- * Which arguments are meant. `all`: each of them. `script`: those up to a script file that is named literally; what
- * follows is that script's. `after`: those behind one of the words in `after`. `format`: the first one. `number`: those
- * that are no number. `name`: what is before the `=` of `NAME=value`. `named`: all but the value of `--arg name value`.
- * `dashes`: all unless `--` is the first. `test`: see `check-test.ts`.
+ * Which arguments are affected.
+ *
+ * - `all`: each of them.
+ * - `script`: those up to a script file that is named literally; the rest belong to that script.
+ * - `after`: those after one of the words in `after`.
+ * - `format`: the first one.
+ * - `number`: those that are not numbers.
+ * - `name`: the part before the `=` of `NAME=value`.
+ * - `named`: all except the value of `--arg name value`.
+ * - `dashes`: all, unless `--` is the first.
+ * - `test`: see `check-test.ts`.
  */
 export type WhichArguments =
   | 'all'
@@ -21,15 +28,15 @@ export type WhichArguments =
 export interface Interpreter {
   names: readonly string[];
   arguments: WhichArguments;
-  /** Of `after`. */
+  /** For `after`. */
   after?: RegExp;
-  /** Of `script`: options that may stand before the script file and bring no program with them. */
+  /** For `script`: options that may precede the script file and don't contain a program. */
   harmless?: RegExp;
-  /** Whether what comes by standard input is run too. */
+  /** Whether standard input is run too. */
   input: 'code' | 'code_without_program' | 'data';
-  /** What it does with a value, as the end of a sentence that begins with its name. */
+  /** What it does with a value, continuing a sentence that begins with its name. */
   why: string;
-  /** The way to hand the value over, where it isn't the general one. */
+  /** How to pass the value instead, if not in the general way. */
   fix?: string;
 }
 
@@ -57,7 +64,7 @@ export const interpreters: readonly Interpreter[] = [
     arguments: 'script',
     harmless: shellFlags,
     input: 'code',
-    why: 'reads it as a script once more',
+    why: 'reads it as a script again',
     fix: `${viaEnvironment}: sh -c 'printf "%s" "$NAME"'.`,
   },
   { names: ['eval'], arguments: 'all', input: 'data', why: 'runs it as shell text' },
@@ -423,7 +430,7 @@ export const interpreters: readonly Interpreter[] = [
 
 const byName = new Map(interpreters.flatMap((each) => each.names.map((name) => [name, each] as const)));
 
-/** The row of a command, by its name without its path: `/usr/bin/python3.11` is `python`. */
+/** Returns the row of a command, by its name without the path: `/usr/bin/python3.11` is `python`. */
 export function interpreterOf(command: string): Interpreter | undefined {
   const name = baseName(command);
   return byName.get(name) ?? byName.get(name.replace(/[-.]?\d[\d.]*$/, ''));
@@ -436,17 +443,17 @@ export function baseName(command: string): string {
     .replace(/\.exe$/, '');
 }
 
-/** What runs the command that its arguments name. */
+/** A program that runs the command named by its arguments. */
 export interface Wrapper {
-  /** Letters of options; with a colon where one takes a value. */
+  /** Letters of options; a colon follows those that take a value. */
   short: string;
-  /** Names of options with two dashes; with `=` where one takes a value as the next word. */
+  /** Names of options with two dashes; `=` follows those that take the next word as a value. */
   long?: readonly string[];
-  /** Words before the command: the seconds of `timeout`. */
+  /** Number of words before the command, such as the seconds of `timeout`. */
   positionals?: number;
-  /** Whether `NAME=value` may stand before the command. */
+  /** Whether `NAME=value` may precede the command. */
   takesAssignments?: boolean;
-  /** Options that hand a text to a shell. */
+  /** Options that pass a text to a shell. */
   toShell?: RegExp;
 }
 

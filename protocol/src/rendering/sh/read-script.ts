@@ -1,5 +1,5 @@
-// Reads a script's commands: POSIX, and what bash adds. It is no judge of correctness: it must only never take for text
-// what a shell runs. What it can't make sense of it says, and no value may then stand in that script.
+// Parses a script's commands: POSIX, plus bash's additions. It doesn't check correctness, but must never take for text
+// what a shell would run. If it can't make sense of something it says so, and no value may then stand in that script.
 import { Nesting, type ReadBefore, Unreadable, WordReader } from './read-words.ts';
 import {
   bareText,
@@ -19,7 +19,7 @@ import {
 const redirectOperator = /^(?:\d*|\{\w+\})(<<<|<<-|<<|<>|<&|>>|>&|>\||&>>|&>|<|>)/;
 const closers = new Set(['then', 'elif', 'else', 'fi', 'do', 'done', 'esac', '}']);
 
-/** Reads a script in which each placeholder is one `holeMark`. */
+/** Parses a script in which each placeholder is one `holeMark`. */
 export function readScript(text: string): Script {
   const commented: number[] = [];
   const reader = new ScriptReader(text, 0, text.length, commented, new Nesting(), new Map());
@@ -45,7 +45,7 @@ class ScriptReader {
   readonly #readBefore: ReadBefore;
   #pending: PendingHeredoc[] = [];
 
-  /** @param readBefore Of this very text. */
+  /** @param readBefore For exactly this text. */
   constructor(
     text: string,
     at: number,
@@ -99,7 +99,7 @@ class ScriptReader {
     return JSON.stringify(this.#text.slice(this.#words.at, this.#words.at + 12));
   }
 
-  /** Commands up to what closes them, which stays. */
+  /** Reads commands up to what closes them, which is not consumed. */
   #list(): List {
     const pipelines: Pipeline[] = [];
     for (;;) {
@@ -113,7 +113,7 @@ class ScriptReader {
       else if (this.#words.starts(';;') || this.#words.starts(';&')) break;
       else if (/[;&]/.test(this.#words.peek())) this.#words.at += 1;
       else if (this.#words.peek() !== '\n' && this.#words.at < this.#end && this.#words.peek() !== ')') {
-        // `fi`, `done` and `}` may follow a compound command at once.
+        // `fi`, `done` and `}` may directly follow a compound command.
         if (!closers.has(this.#reserved() ?? ''))
           throw new Unreadable(`${this.#found()} is unexpected`, this.#words.at);
       }
@@ -292,7 +292,7 @@ class ScriptReader {
     return this.#compound({ what: 'case', words: [subject], patterns, lists, at });
   }
 
-  /** `[[ … ]]`: words, with operators as words of their own. */
+  /** `[[ … ]]`: words, with operators as separate words. */
   #test(at: number): Command {
     const words: Word[] = [];
     this.#words.word();
@@ -314,7 +314,7 @@ class ScriptReader {
     }
   }
 
-  /** Parentheses and bars are part of it. */
+  /** Parentheses and bars are part of the word. */
   #regex(): Word | undefined {
     const at = this.#words.at;
     const segments: Segment[] = [];
@@ -336,7 +336,7 @@ class ScriptReader {
     this.#words.word();
     this.#blanks();
     const name = literalOf(this.#words.word());
-    if (name === undefined) throw new Unreadable('a function has no plain name', at);
+    if (name === undefined) throw new Unreadable('a function has no literal name', at);
     this.#blanks();
     if (this.#words.peek() === '(') {
       this.#words.at += 1;
@@ -349,7 +349,7 @@ class ScriptReader {
   #functionBody(name: string, at: number): Command {
     this.#blanksAndLines();
     const body = this.#command();
-    if (body.kind === 'simple') throw new Unreadable('the body of a function is no compound command', at);
+    if (body.kind === 'simple') throw new Unreadable('the body of a function is not a compound command', at);
     return { ...emptyCompound, what: 'function', name, lists: [{ pipelines: [{ commands: [body] }] }], at };
   }
 
@@ -413,7 +413,7 @@ class ScriptReader {
     return redirect;
   }
 
-  /** At the end of a line: the here-documents that its commands asked for. */
+  /** At the end of a line: reads the here-documents that its commands asked for. */
   #takeHeredocs(): void {
     const pending = this.#pending.splice(0);
     const [first] = pending;
@@ -472,7 +472,7 @@ class ScriptReader {
     }
   }
 
-  /** The unquoted word that stands here, without reading it. */
+  /** Returns the unquoted word at this place, without consuming it. */
   #reserved(): string | undefined {
     const at = this.#words.at;
     const found = /^[A-Za-z_{}![\]]+/.exec(this.#text.slice(at, Math.min(this.#end, at + 12)))?.[0];

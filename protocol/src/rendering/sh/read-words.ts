@@ -1,11 +1,11 @@
-// Reads words: quotes, expansions, substitutions. Commands inside substitutions are read by the reader of commands, which
-// is handed in, since each is inside the other.
+// Parses words: quotes, expansions, substitutions. The parser of commands is passed in for the commands inside
+// substitutions, because each contains the other.
 import { holeMark, type List, type Quoting, type Segment, type Word } from './syntax.ts';
 
-/** Reading had to stop: what is there is no shell script, or none that this reader knows. */
+/** Parsing had to stop: the text is not a shell script, or not one that this parser understands. */
 export class Unreadable extends Error {
   readonly at: number;
-  /** Reading it in another way would not help. */
+  /** Parsing it in another way would not help. */
   readonly final: boolean;
   constructor(why: string, at: number, final = false) {
     super(why);
@@ -15,7 +15,7 @@ export class Unreadable extends Error {
 }
 
 /**
- * How deep all readers of one script are inside each other, and how much they have read: a hostile script must use up
+ * Limits how deeply all parsers of one script are nested, and how much they have parsed: a hostile script must exhaust
  * neither the stack nor the server's time.
  */
 export class Nesting {
@@ -38,21 +38,21 @@ export class Nesting {
 const metacharacters = new Set([' ', '\t', '\n', ';', '&', '|', '<', '>', '(', ')']);
 const special = /[@*#?$!0-9-]/;
 const maxDepth = 100;
-/** Commands and expansions. */
+/** Number of commands and expansions. */
 const maxParts = 20_000;
-/** Runs of text in which nothing can begin or end, whoever reads it. */
+/** Runs of text in which nothing can begin or end, in any context. */
 const plainBare = /[^\s;&|<>()"'\\$`[\]{}\uFDD0]+/y;
 const plainQuoted = /[^"'\\$`()[\]{}\uFDD0]+/y;
 
-/** What was made of `$((` at a place, which can be read in two ways: nothing is read in both ways twice. */
+/** Results for each `$((`, which can be parsed in two ways, so that nothing is parsed twice in both ways. */
 export type ReadBefore = Map<string, { segment: Segment; end: number } | Unreadable>;
 
 export interface CommandsWithin {
   nesting: Nesting;
   readBefore: ReadBefore;
-  /** Reads commands from `at` to an unmatched `)`, and tells where that is. */
+  /** Parses commands from `at` to an unmatched `)`, and returns the position of that. */
   toParenthesis(at: number): { list: List; end: number };
-  /** Reads a text of its own whole: what stands between backticks. */
+  /** Parses a separate text as a whole: the content of backticks. */
   whole(text: string, at: number): List;
 }
 
@@ -78,11 +78,11 @@ export class WordReader {
     return this.at + wanted.length <= this.end && this.text.startsWith(wanted, this.at);
   }
 
-  /** One word; undefined where none begins here. */
+  /** Parses one word; `undefined` if none begins here. */
   word(): Word | undefined {
     const at = this.at;
     const segments: Segment[] = [];
-    // What is no name by now will be none later: each bracket must not have the whole word read again.
+    // Once it isn't a name it never will be, so that brackets don't cause the whole word to be read again.
     let mayBeName = true;
     while (this.at < this.end) {
       const char = this.peek();
@@ -106,14 +106,14 @@ export class WordReader {
     return segments.length === 0 && this.at === at ? undefined : { segments, at, end: this.at };
   }
 
-  /** Text that expands as in double quotes, up to the end of what is read: a here-document. */
+  /** Parses text that expands as in double quotes, up to the end of the input: a here-document. */
   expandable(): Segment[] {
     const segments: Segment[] = [];
     while (this.at < this.end) this.#quotedPiece(segments, 'heredoc');
     return segments;
   }
 
-  /** Behind `((`: to `))`. */
+  /** Starts after `((` and reads up to `))`. */
   arithmetic(close: string): Segment[] {
     const segments: Segment[] = [];
     let depth = 0;
@@ -195,7 +195,7 @@ export class WordReader {
 
   #double(segments: Segment[]): void {
     const at = this.at - 1;
-    // An empty pair of quotes is a piece too: it makes a word, and no option.
+    // An empty pair of quotes counts too: it makes a word, and that word is not an option.
     addText(segments, '', 'double', at);
     while (this.at < this.end) {
       if (this.peek() === '"') {
@@ -262,7 +262,7 @@ export class WordReader {
     return { kind: 'text', text: '$', quoting, at };
   }
 
-  /** `$((`: arithmetic, or a subshell within a command substitution that is written without a space. */
+  /** `$((`: arithmetic, or a subshell in a command substitution that is written without a space. */
   #doubleParenthesis(quoting: Quoting): Segment {
     const at = this.at;
     const { nesting, readBefore } = this.#commands;
@@ -394,7 +394,7 @@ export class WordReader {
     return { kind: 'group', what: 'extglob', inner, at, quoting: 'bare' };
   }
 
-  /** `name[…` at the beginning of a word: a glob, or the subscript of an array; it ends with the word at the latest. */
+  /** `name[…` at the beginning of a word: a glob or an array subscript, which ends with the word at the latest. */
   #subscript(): Segment {
     const at = this.at;
     const inner: Segment[] = [];

@@ -1,12 +1,12 @@
-// Why a placeholder can't stand where it stands, and how to write it instead.
+// Why a placeholder can't stand at its place, and how to write it instead.
 
 export interface Reason {
-  /** Goes on from `${{ parameters.x }}` or `$name, which holds the value of ${{ parameters.x }},`. */
+  /** Continues `${{ parameters.x }}` or `$name, which holds the value of ${{ parameters.x }},`. */
   why: string;
   fix: (label: string) => string;
 }
 
-/** Places in shell text, by what is there. */
+/** Places in a shell script where no value may stand. */
 export const reasons = {
   single: {
     why: 'stands in single quotes, where the shell expands nothing',
@@ -17,13 +17,13 @@ export const reasons = {
     fix: (label) => `Use double quotes: "…${label}…".`,
   },
   escaped: {
-    why: 'stands behind a backslash, which would quote the reference to its value',
-    fix: (label) => `Take the backslash away, or write two of them: \\\\"${label}".`,
+    why: 'stands after a backslash, which would quote the reference to its value',
+    fix: (label) => `Remove the backslash, or write two of them: \\\\"${label}".`,
   },
   dollar: {
-    why: 'stands behind a dollar sign',
+    why: 'stands after a dollar sign',
     fix: (label) =>
-      `Take the dollar sign away; for the text ${'$'}{{ itself write ${'$$'}{{. As a text with a dollar: "\\$${label}".`,
+      `Remove the dollar sign; for the text ${'$'}{{ itself write ${'$$'}{{. As a text with a dollar: "\\$${label}".`,
   },
   command: {
     why: 'decides which command runs',
@@ -45,10 +45,10 @@ export const reasons = {
   },
   expression_name: {
     why: 'would set a variable that the script declares as a number or a reference, and its text would be evaluated',
-    fix: () => 'Take the -i, -n or -A of its declaration away, or use another variable.',
+    fix: () => 'Remove -i, -n or -A from its declaration, or use another variable.',
   },
   backtick: {
-    why: 'stands in backticks, which take backslashes and quotes apart once more',
+    why: 'stands in backticks, which interpret backslashes and quotes a second time',
     fix: (label) => `Use $(…): $(command "${label}").`,
   },
   brace: {
@@ -69,7 +69,7 @@ export const reasons = {
   quoted_heredoc: {
     why: 'stands in a here-document whose delimiter is quoted, where the shell expands nothing',
     fix: () =>
-      'Take the quotes of the delimiter away (and put a backslash before each $ and ` that is meant as it is), or set the value in the environment of the step.',
+      'Remove the quotes from the delimiter (and put a backslash before each $ and ` that is meant as it is), or set the value in the environment of the step.',
   },
   delimiter: {
     why: 'stands in the delimiter of a here-document',
@@ -80,7 +80,7 @@ export const reasons = {
     fix: (label) => `Compare instead: if [ "$x" = "${label}" ]; then ….`,
   },
   arithmetic: {
-    why: 'is no number and stands in arithmetic, where some shells run commands that its text names',
+    why: 'is not a number and stands in arithmetic, where some shells run commands that its text names',
     fix: () => 'Declare the parameter as an integer.',
   },
   arithmetic_neighbor: {
@@ -93,15 +93,15 @@ export const reasons = {
     fix: () => 'Use case, or a name of your own for each value.',
   },
   descriptor: {
-    why: 'stands behind >& or <&, which takes a number for a descriptor',
+    why: 'stands after >& or <&, which takes a number for a descriptor',
     fix: (label) => `Write >"${label}" 2>&1.`,
   },
   glob: {
-    why: 'stands unquoted in a word with a pattern, so that it is not told which of it is meant',
+    why: 'stands unquoted in a word with a pattern, so that it is unclear which part is the pattern',
     fix: (label) => `Put the value in quotes and leave the pattern outside: "${label}"*.log.`,
   },
   tilde: {
-    why: 'stands behind a tilde, which the shell expands before it puts values in',
+    why: 'stands after a tilde, which the shell expands before it inserts values',
     fix: () => 'Write the folder itself, or $(getent passwd "…" | cut -d: -f6).',
   },
   option_name: {
@@ -118,7 +118,7 @@ export const reasons = {
     fix: () => `Put it in double quotes: "$name".`,
   },
   comment: {
-    why: 'stands in a comment, where nothing comes of it',
+    why: 'stands in a comment, where it has no effect',
     fix: () => `Take it out of the comment, or write ${'$$'}{{ for the text.`,
   },
   function_name: { why: 'stands in the name of a function', fix: () => 'Use a plain name.' },
@@ -131,7 +131,7 @@ export const reasons = {
     fix: (label) => `Write two tests: [ "${label}" = a ] && [ … ].`,
   },
   number_test: {
-    why: 'is no number and is compared as one, which evaluates its text in some shells',
+    why: 'is not a number and is compared as one, which evaluates its text in some shells',
     fix: () => 'Declare the parameter as an integer, or compare texts with = and !=.',
   },
   name_test: {

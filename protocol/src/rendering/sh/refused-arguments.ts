@@ -1,8 +1,8 @@
-// Which arguments of an interpreter a value must not stand in.
+// Determines in which arguments of an interpreter no value may stand.
 import type { Interpreter } from './interpreters.ts';
 import { literalOf, literalStart, type Word } from './syntax.ts';
 
-/** Conversions of printf that take a text as it is; the others evaluate it in some shells. */
+/** Formats whose conversions take text as it is; all others are evaluated by some shells. */
 const plainFormat = /^(?:[^%]|%%|%-?\d*(?:\.\d+)?[sbqc])*$/s;
 
 export function refusedArguments(
@@ -34,7 +34,7 @@ export function refusedArguments(
   }
 }
 
-/** The index behind the script file; behind everything where none is named. */
+/** Returns the index after the script file; the number of words if none is named. */
 function scriptAt({ harmless }: Interpreter, words: readonly Word[]): number {
   for (const [at, word] of words.entries()) {
     const text = literalOf(word);

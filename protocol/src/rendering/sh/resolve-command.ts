@@ -1,19 +1,19 @@
-// Which program a command runs in the end: behind `sudo -u x`, `timeout 5`, `env A=b`, and whatever its path is.
+// Determines the program that a command finally runs: behind `sudo -u x`, `timeout 5`, `env A=b`, whatever its path.
 import { baseName, interpreterOf, type Wrapper, wrappers } from './interpreters.ts';
 import { literalOf, literalStart, type Word } from './syntax.ts';
 
 export interface Resolved {
-  /** Name of the program; undefined where only the run of the script will tell, or there is none. */
+  /** Name of the program; `undefined` if only the run of the script decides it, or there is none. */
   name?: string;
-  /** Index of the word that names it; the words behind it are its arguments. */
+  /** Index of the word that names it; the words after it are its arguments. */
   index: number;
-  /** Words before it that name a program or decide which: nothing but literal text may stand there. */
+  /** Preceding words that name or select a program: only literal text may stand there. */
   leading: number[];
-  /** An option that hands a text to a shell, or that is not known here. */
+  /** An option that passes a text to a shell, or that is unknown here. */
   obstacle?: { word: Word; wrapper: string; why: 'shell' | 'unknown_option' };
 }
 
-/** A command is looked at several times; its words stay what they are. */
+/** Cache, because a command is looked at several times; its words never change. */
 const resolved = new WeakMap<readonly Word[], Resolved>();
 
 /** Follows wrappers to the program. */
@@ -76,7 +76,7 @@ function behind(
   return { index };
 }
 
-/** How many further words an option takes; undefined for one that isn't known. */
+/** Returns how many more words an option takes; `undefined` for an unknown one. */
 function optionTakes(text: string, isLiteral: boolean, { short, long = [] }: Wrapper): number | undefined {
   if (text.startsWith('--')) {
     const [name = '', value] = text.slice(2).split('=', 2);
@@ -96,7 +96,7 @@ function optionTakes(text: string, isLiteral: boolean, { short, long = [] }: Wra
   return isLiteral ? 0 : undefined;
 }
 
-/** The program that a word names, where that can be told: literal text, or a variable's folder with a literal end. */
+/** Returns the program that a word names, if known: literal text, or a literal end after a variable for the folder. */
 export function programName(word: Word | undefined): string | undefined {
   const literal = literalOf(word);
   if (word === undefined || word.segments.some((segment) => segment.quoting === 'ansi')) return undefined;

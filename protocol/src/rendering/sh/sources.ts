@@ -1,9 +1,9 @@
-// Where values are in a part of a script, however deep: placeholders, and variables that hold one.
+// Finds values in a part of a script at any depth: placeholders, and variables that hold one.
 import type { Command, List, Redirect, Segment, Word } from './syntax.ts';
 
 export type Source = { kind: 'hole'; at: number } | { kind: 'variable'; name: string; at: number };
 
-/** Tells of a variable whether it holds a value. */
+/** Returns whether a variable holds a value. */
 export type Holds = (name: string) => boolean;
 
 export function* inSegments(segments: readonly Segment[], holds: Holds): Generator<Source> {
@@ -36,7 +36,7 @@ export function* inSegments(segments: readonly Segment[], holds: Holds): Generat
   }
 }
 
-/** Their text was read by itself, so that offsets within it say nothing. */
+/** Their text was parsed separately, so offsets within it are meaningless. */
 function* inBackticks(body: List, holes: readonly number[], at: number, holds: Holds): Generator<Source> {
   for (const hole of holes) yield { kind: 'hole', at: hole };
   for (const source of inList(body, holds)) if (source.kind === 'variable') yield { ...source, at };
@@ -53,7 +53,7 @@ export function* inRedirects(redirects: readonly Redirect[], holds: Holds): Gene
   }
 }
 
-/** What arrives by standard input: here-documents, here-strings and files. */
+/** Yields what arrives on standard input: here-documents, here-strings and files. */
 export function* inInput(redirects: readonly Redirect[], holds: Holds): Generator<Source> {
   yield* inRedirects(
     redirects.filter(({ operator }) => operator.startsWith('<')),
@@ -77,7 +77,7 @@ export function* inList(list: List, holds: Holds): Generator<Source> {
   for (const { commands } of list.pipelines) for (const command of commands) yield* inCommand(command, holds);
 }
 
-/** Every list within a command, those of substitutions too. */
+/** Yields every command in a list at any depth, including those in substitutions. */
 export function* commandsIn(list: List): Generator<Command> {
   for (const { commands } of list.pipelines) {
     for (const command of commands) {
@@ -87,7 +87,7 @@ export function* commandsIn(list: List): Generator<Command> {
   }
 }
 
-/** The lists right inside a command: of its body, and of substitutions in its words. */
+/** Yields the lists directly inside a command: its body, and substitutions in its words. */
 export function* listsIn(command: Command): Generator<List> {
   const words =
     command.kind === 'simple'

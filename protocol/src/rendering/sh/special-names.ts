@@ -1,4 +1,4 @@
-// Variables that tell the shell, the loader or common programs what to run.
+// Variables that determine what the shell, the loader or common programs run.
 
 export const namesThatRun: ReadonlySet<string> = new Set([
   ...[
@@ -25,7 +25,7 @@ export const namesThatRun: ReadonlySet<string> = new Set([
     'SHELL',
     'FCEDIT',
   ],
-  // Their value is an expression to bash.
+  // bash evaluates their value as an expression.
   ...[
     'RANDOM',
     'SRANDOM',

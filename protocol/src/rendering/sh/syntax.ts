@@ -1,7 +1,7 @@
-// The parts of a shell script that decide what becomes of a value: words with their quoting, the commands they are of, and
-// what feeds what. Offsets are those of the text that is read, in which each placeholder is one `holeMark`.
+// The parts of a shell script that determine what happens to a value: words with their quoting, their commands, and the
+// flow of input. Offsets are those in the parsed text, in which each placeholder is one `holeMark`.
 
-/** Stands for a placeholder in the text that is read: a character that Unicode will never give a meaning to. */
+/** Stands for a placeholder in the parsed text: a character to which Unicode will never assign a meaning. */
 export const holeMark = '\uFDD0';
 
 export type Quoting = 'bare' | 'double' | 'single' | 'ansi' | 'heredoc' | 'arithmetic' | 'escaped';
@@ -11,9 +11,9 @@ export type Segment =
   | { kind: 'hole'; quoting: Quoting; at: number }
   | {
       kind: 'parameter';
-      /** `x` of `$x` and `${x:-…}`; `1`, `@`, `*` too. */
+      /** `x` in `$x` and `${x:-…}`; also `1`, `@`, `*`. */
       name: string;
-      /** From behind the name to the closing brace; absent for `$x` and `${x}`. */
+      /** From after the name to the closing brace; missing for `$x` and `${x}`. */
       operator?: Segment[];
       /** `${#x}`, `${!x}` */
       prefix?: '#' | '!';
@@ -24,14 +24,14 @@ export type Segment =
       kind: 'command';
       style: 'dollar' | 'backtick' | 'process';
       body: List;
-      /** Of backticks, whose text is read by itself: the placeholders in it. */
+      /** For backticks, whose text is parsed separately: the placeholders in it. */
       holes?: number[];
       quoting: Quoting;
       at: number;
     }
   | { kind: 'arithmetic'; inner: Segment[]; at: number; quoting: Quoting }
   | { kind: 'array'; words: Word[]; at: number; quoting: Quoting }
-  /** Something that a value must never stand in, by the name that the messages have for it. */
+  /** Something in which no value may stand, by the name used in messages. */
   | {
       kind: 'group';
       what: 'extglob' | 'subscript' | 'old_arithmetic';
@@ -50,7 +50,7 @@ export interface Redirect {
   operator: string;
   /** The file, the descriptor, or the delimiter of a here-document. */
   word: Word;
-  /** Of a here-document. */
+  /** For a here-document. */
   body?: { segments: Segment[]; quoted: boolean };
   at: number;
 }
@@ -65,15 +65,15 @@ export interface Simple {
 export interface Compound {
   kind: 'compound';
   what: 'group' | 'subshell' | 'if' | 'loop' | 'for' | 'case' | 'arithmetic' | 'test' | 'function';
-  /** What runs inside it. */
+  /** Lists of commands that run inside it. */
   lists: List[];
-  /** `for`: the name that is set; `function`: its name. */
+  /** For `for`, the variable that is set; for `function`, its name. */
   name?: string;
-  /** `for … in`: the words; `case`: the subject; `[[`: its words, operators among them. */
+  /** For `for … in`, the words; for `case`, the subject; for `[[`, its words including operators. */
   words: Word[];
-  /** Of `case`. */
+  /** For `case`. */
   patterns: Word[];
-  /** Of `((` and `for ((`. */
+  /** For `((` and `for ((`. */
   arithmetic: Segment[];
   redirects: Redirect[];
   at: number;
@@ -88,13 +88,13 @@ export interface List {
 
 export interface Script {
   list: List;
-  /** Holes in comments. */
+  /** Placeholders in comments. */
   commented: number[];
-  /** Where and why reading had to stop. */
+  /** Where and why parsing had to stop. */
   unreadable?: { at: number; why: string };
 }
 
-/** The text of a word that is nothing but literal text, whatever its quoting; undefined for any other. */
+/** Returns the text of a word that consists only of literal text, whatever its quoting; otherwise `undefined`. */
 export function literalOf(word: Word | undefined): string | undefined {
   if (word === undefined) return undefined;
   let text = '';
@@ -105,7 +105,7 @@ export function literalOf(word: Word | undefined): string | undefined {
   return text;
 }
 
-/** The literal text that a word begins with. */
+/** Returns the literal text with which a word begins. */
 export function literalStart(word: Word): string {
   let text = '';
   for (const segment of word.segments) {
@@ -115,7 +115,7 @@ export function literalStart(word: Word): string {
   return text;
 }
 
-/** The text of a word that is one unquoted piece: what may be a reserved word or an operator of `[[`. */
+/** Returns the text of a word that is one unquoted piece: possibly a reserved word, or an operator of `[[`. */
 export function bareText(word: Word | undefined): string | undefined {
   const [only, more] = word?.segments ?? [];
   return only?.kind === 'text' && only.quoting === 'bare' && more === undefined ? only.text : undefined;

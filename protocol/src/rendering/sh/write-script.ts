@@ -1,9 +1,9 @@
-// The text of a shell script with references in place of its placeholders, and the statements that give them their values.
+// The text of a shell script with references instead of placeholders, and the assignments that give them their values.
 import type { Binding } from '../bindings.ts';
 import type { Site } from '../sites.ts';
 import { textOf } from '../values.ts';
 
-/** What stands in the script for a value. */
+/** Returns what stands in the script for a value. */
 export function shellReference(name: string, site: Site): string {
   switch (site.as) {
     case 'word':
@@ -16,21 +16,21 @@ export function shellReference(name: string, site: Site): string {
 }
 
 /**
- * Statements of their own, to run in the same shell ahead of the script. Nothing in a value has a meaning there: it stands
- * in single quotes.
+ * Returns separate statements, to be run in the same shell before the script. They are in single quotes, so nothing in
+ * a value has a meaning there.
  */
 export function shellAssignments(bindings: readonly Binding[]): string[] {
   return bindings.map(({ name, value }) => `${name}=${shellWord(textOf(value))}`);
 }
 
-/** A value as a person would have written it where it stands. */
+/** Returns a value the way a person would have written it at this place. */
 export function readableInShell(value: unknown, site: Site): string {
   const text = textOf(value);
   if (site.as === 'word') return /^[\w@%+=:,./-]+$/.test(text) ? text : shellWord(text);
   return site.as === 'quoted' ? text.replaceAll(/[\\"$`]/g, '\\$&') : text;
 }
 
-/** A text as one word of a POSIX shell. */
+/** Quotes a text as one word of a POSIX shell. */
 export function shellWord(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -1,11 +1,13 @@
-/** What the literal text of a word says of a value behind it. Each character is looked at once, however many values follow. */
+/**
+ * What the literal text of a word means for a value after it. Looks at each character once, however many values follow.
+ */
 export class WrittenText {
-  /** `~`, `name=~user`: what follows would be a part of the user's name. */
+  /** `~`, `name=~user`: what follows would be part of the user's name. */
   isBehindTilde = false;
   endsWithDollar = false;
   /** `-`, `--`, `-x`: what follows completes an option. */
   beginsOption = false;
-  /** `NAME=` and nothing else. */
+  /** Exactly `NAME=`. */
   isNameAndEquals = false;
   isEmpty = true;
   #length = 0;
@@ -24,7 +26,7 @@ export class WrittenText {
     this.isEmpty = false;
     this.endsWithDollar = text.endsWith('$');
     this.#length += text.length;
-    // A name that is longer than this is none that anybody wrote.
+    // Nobody writes a longer name than this.
     if (this.#start.length < 1_000) this.#start += text.slice(0, 1_000);
     this.beginsOption = this.#onlyDashes || (this.#length === 2 && /^-[A-Za-z0-9]$/.test(this.#start));
     this.isNameAndEquals = this.#length < 1_000 && /^[A-Za-z_]\w*\+?=$/.test(this.#start);

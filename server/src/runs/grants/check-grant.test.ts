@@ -55,7 +55,7 @@ test('a grant that has expired or is not a grant is refused', async () => {
   const draft = await drafted();
   const expired = await signed(draft, Date.now() - 1);
   await expect(started(expired)).rejects.toEqual(refused('grant.terms', 'has expired'));
-  await expect(started({ ...expired, terms: '{}' })).rejects.toEqual(refused('grant.terms', 'no terms'));
+  await expect(started({ ...expired, terms: '{}' })).rejects.toEqual(refused('grant.terms', 'not the terms'));
 });
 
 test('a grant for another run is refused, naming the difference', async () => {
@@ -89,7 +89,7 @@ test('for a job that can’t be signed, the error names the step, the reason and
   await expect(prepareGrant(t, { jobId: id, selection: { targetIds } }, t.caller)).rejects.toEqual(
     refused(
       'steps[1]',
-      '(“use”) uses what an earlier step has handed on, which nobody knows when signing. Ask for',
+      '(“use”) uses what an earlier step has handed on, which is unknown when signing. Ask for',
     ),
   );
 });
