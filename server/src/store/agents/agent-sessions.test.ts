@@ -15,7 +15,7 @@ function beat({ agentId, sessionNumber }: TestAgent) {
   return { agentId, sessionNumber, rssBytes: 1, spoolBytes: null, loadAverage: 0.5 };
 }
 
-test('a heartbeat renews the sessions of many agents, but no expired one', async () => {
+test('a heartbeat renews the sessions of many agents, but none that has been superseded', async () => {
   await using t = await setupRuns();
   const other = await t.addAgent('agent-b');
   const renewed = await t.connect(other);
