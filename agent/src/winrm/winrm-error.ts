@@ -1,8 +1,8 @@
-// Why a WinRM host could not be reached, opened or used, in words for a person. Holds no secret.
+// Why a WinRM host could not be reached, opened or used, in words for a person. Contains no secret.
 
 /**
- * `ambiguous`: the connection was lost after a message was sent, so that the host may have acted on it.
- * `fault`: the host refused one request, with a code. `quota`, `shell_gone`, `poll_again` and `bad_directory` are faults, too.
+ * `ambiguous`: the connection was lost after a message was sent, so the host may have acted on it. `fault`: the host
+ * refused one request, with a code. `quota`, `shell_gone`, `poll_again` and `bad_directory` are faults, too.
  */
 export type WinrmErrorKind =
   | 'name_not_found'
@@ -33,9 +33,9 @@ export interface WinrmErrorDetails {
   message: string;
   /** One sentence: what to try. */
   advice: string;
-  /** Of a fault, as Windows numbers them. */
+  /** Code of a fault, as Windows numbers them. */
   code?: number;
-  /** It is certain that the host has acted on nothing: the same request may be sent again. */
+  /** It is certain that the host has not acted on anything: the same request may be sent again. */
   notExecuted?: boolean;
   cause?: unknown;
 }
@@ -55,7 +55,7 @@ export class WinrmError extends Error {
     this.notExecuted = details.notExecuted ?? false;
   }
 
-  /** The same, where more is known of whether the host has acted. */
+  /** Returns the same error with more precise knowledge of whether the host has acted. */
   as({ notExecuted }: { notExecuted: boolean }): WinrmError {
     if (notExecuted === this.notExecuted) return this;
     const { kind, message, advice, code, cause } = this;
@@ -70,9 +70,12 @@ export class WinrmError extends Error {
   }
 }
 
-/** Of a user whose login was right, and who may not run commands by WinRM. Remote Management Users opens the endpoints of PowerShell alone. */
+/**
+ * For a user who could log in but may not run commands through WinRM. Remote Management Users grants only PowerShell's
+ * endpoints.
+ */
 export const rightsAdvice =
-  'Make the user an administrator of the host, or allow it there Read and Execute (winrm configSDDL default); Remote Management Users is not enough. A local administrator other than the built-in one also needs LocalAccountTokenFilterPolicy = 1 on the host.';
+  'Make the user an administrator of the host, or allow the user Read and Execute there (winrm configSDDL default); Remote Management Users is not enough. A local administrator other than the built-in one also needs LocalAccountTokenFilterPolicy = 1 on the host.';
 
 /** What a host sent that no WinRM host sends. */
 export function protocolError(what: string, cause?: unknown): WinrmError {

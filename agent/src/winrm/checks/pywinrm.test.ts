@@ -1,4 +1,5 @@
-// pywinrm against the same host in the same run: what the host accepts and refuses is not what suits our client.
+// pywinrm against the same host in the same run: shows that what the host accepts and refuses is not tailored to our
+// client.
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -34,7 +35,7 @@ async function ask(cases: Record<string, unknown>[]): Promise<Answer[]> {
 }
 
 winrmTest(
-  'another client runs commands by every authentication, and is refused where it should be',
+  'another client runs commands with every authentication, and is refused when it should be',
   async () => {
     const { fixture } = host;
     const http = `http://127.0.0.1:${fixture.port('http')}/wsman`;
@@ -76,9 +77,9 @@ winrmTest(
   },
 );
 
-// As Windows does: docs/windows.md names the sources.
+// As Windows does; docs/windows.md names the sources.
 winrmTest(
-  'input is a pipe only for a client that asks for one; else a console whose lines end with Enter',
+  'input is a pipe only for a client that asks for one; otherwise it is a console whose lines end with Enter',
   async () => {
     const endpoint = `http://127.0.0.1:${host.fixture.port('http')}/wsman`;
     const way = { endpoint, transport: 'ntlm', message_encryption: 'always' };

@@ -1,4 +1,5 @@
-// Each cause that a test of a target tells apart, made on the host of the tests. docs/windows.md has the same table for people.
+// Each cause that a test of a target distinguishes, produced on the host of the tests. docs/windows.md has the same
+// table for people.
 import { powershellBootstrap } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import type { ConnectionOptions } from '../connection/connection.ts';
@@ -31,18 +32,15 @@ const host = hostOfFile({
 const tested = (listener: WinrmListener = 'http', more: Partial<ConnectionOptions> = {}) =>
   testHost(withoutPool(optionsFor(host.fixture, listener, more)), new AbortController().signal);
 
-winrmTest(
-  'a host that can be used tells its version and that of PowerShell, and keeps no shell',
-  async () => {
-    expect(await tested()).toEqual({ product: 'OS: 0.0.0 SP: 0.0 Stack: 3.0', powershell: '5.1.20348.1' });
-    expect((await host.fixture.stats()).shells).toBe(0);
-  },
-);
+winrmTest('a usable host reports its version and that of PowerShell, and keeps no shell', async () => {
+  expect(await tested()).toEqual({ product: 'OS: 0.0.0 SP: 0.0 Stack: 3.0', powershell: '5.1.20348.1' });
+  expect((await host.fixture.stats()).shells).toBe(0);
+});
 
 interface Cause {
   is: string;
   kind: WinrmErrorKind;
-  /** In what is advised. */
+  /** What the advice must match. */
   advice: RegExp;
   listener?: WinrmListener;
   more?: (fixture: WinrmFixture) => Partial<ConnectionOptions>;
@@ -78,7 +76,7 @@ const causes: readonly Cause[] = [
     more: () => ({ tls: {} }),
   },
   {
-    is: 'HTTPS where the host speaks HTTP',
+    is: 'HTTPS to a port where the host speaks HTTP',
     kind: 'unreachable',
     advice: /5986 is for HTTPS and 5985 for HTTP/,
     more: () => ({ tls: {} }),
@@ -98,7 +96,7 @@ const causes: readonly Cause[] = [
     more: () => ({ login: { ...login, password: 'wrong' } }),
   },
   {
-    is: 'a user who may make no shell',
+    is: 'a user who may not create a shell',
     kind: 'not_authorized',
     advice: /configSDDL.*Remote Management Users is not enough/,
     made: (fixture) => fixture.mishap({ action: 'Create', what: 'fault:denied', times: 2 }),
@@ -110,9 +108,9 @@ const causes: readonly Cause[] = [
     made: (fixture) => fixture.reset({ ...usual, noAccess: true }),
   },
   {
-    is: 'a user of Basic who is none of the host’s own, or may not use WinRM',
+    is: 'a Basic user who is not one of the host’s own, or may not use WinRM',
     kind: 'auth_failed',
-    advice: /its own users alone, by their name without a domain.*may not use WinRM/,
+    advice: /its own users, by their name without a domain.*may use WinRM/,
     listener: 'https',
     more: () => ({ login: { method: 'basic', user: `FIXTURE\\${winrmUser}`, password: winrmPassword } }),
   },
@@ -123,7 +121,7 @@ const causes: readonly Cause[] = [
     made: (fixture) => fixture.mishap({ moment: 'http', what: '403', times: 9 }),
   },
   {
-    is: 'no place for a further shell',
+    is: 'no room for another shell',
     kind: 'quota',
     advice: /MaxShellsPerUser/,
     made: (fixture) => fixture.reset({ ...usual, maxShells: 0 }),
@@ -132,11 +130,11 @@ const causes: readonly Cause[] = [
     is: 'too many operations of the user',
     kind: 'quota',
     advice: /MaxConcurrentOperationsPerUser/,
-    // A shell that is new is tried once.
+    // A new shell is tried once.
     made: (fixture) => fixture.mishap({ action: 'Command', what: 'fault:operations_quota', times: 2 }),
   },
   {
-    is: 'a proxy in the host’s place',
+    is: 'a proxy instead of the host',
     kind: 'protocol',
     advice: /proxy/,
     made: (fixture) => fixture.mishap({ moment: 'http', what: 'html', times: 9 }),
@@ -155,18 +153,21 @@ const causes: readonly Cause[] = [
   },
 ];
 
-winrmTest.for(causes)('$is is told from the rest, with what to change', async (cause) => {
-  const { fixture } = host;
-  await cause.made?.(fixture);
-  const error = await errorOf(tested(cause.listener, cause.more?.(fixture)));
-  expect({ kind: error.kind, advice: error.advice }).toEqual({
-    kind: cause.kind,
-    advice: expect.stringMatching(cause.advice),
-  });
-  expect((await fixture.stats()).shells).toBe(0);
-});
+winrmTest.for(causes)(
+  '$is is distinguished from the other causes, with advice on what to change',
+  async (cause) => {
+    const { fixture } = host;
+    await cause.made?.(fixture);
+    const error = await errorOf(tested(cause.listener, cause.more?.(fixture)));
+    expect({ kind: error.kind, advice: error.advice }).toEqual({
+      kind: cause.kind,
+      advice: expect.stringMatching(cause.advice),
+    });
+    expect((await fixture.stats()).shells).toBe(0);
+  },
+);
 
-// In the words that MIT Kerberos has for them.
+// In the words of MIT Kerberos.
 test.each([
   ['Clock skew too great', /clocks/],
   ["Cannot find KDC for realm 'CORP.EXAMPLE'", /domain controllers/],
@@ -174,10 +175,10 @@ test.each([
   ['Server HTTP/win-1@CORP.EXAMPLE not found in Kerberos database', /service principal/],
   ['Ticket expired', /kinit/],
   ["Client's credentials have been revoked", /locked/],
-])('of Kerberos “%s” says what to look at', (problem, advice) => {
+])('the Kerberos error “%s” says what to check', (problem, advice) => {
   expect(loginFailure(problem)).toMatchObject({ kind: 'auth_failed', advice: expect.stringMatching(advice) });
 });
 
-test('what is asked is PowerShell', async () => {
+test('the question is valid PowerShell', async () => {
   expect(await isSoundPowershell(versionQuestion)).toBe(true);
 });

@@ -1,4 +1,4 @@
-// A look at a WinRM host outside of any command: whether it can be reached, logged in to and used, and has the PowerShell
+// Checks a WinRM host outside of any command: whether it can be reached, logged in to and used, and has the PowerShell
 // that steps need.
 import { powershellInput } from '@opsconductor/protocol';
 import { runCommand } from '../commands/run-command.ts';
@@ -12,28 +12,32 @@ import { powershellLine } from '../powershell/powershell.ts';
 import { WinrmError } from '../winrm-error.ts';
 
 export interface TestedHost {
-  /** Version of Windows and WinRM, as the host gives it. */
+  /** Version of Windows and WinRM, as the host reports it. */
   product: string;
   powershell: string;
 }
 
-/** What the host is asked by PowerShell. */
+/** The script that asks the host for its version. */
 export const versionQuestion = '[string]$PSVersionTable.PSVersion';
 const idleTimeoutS = 60;
-/** Of what it says, no more is of interest. */
+/** More of its output than this is of no interest. */
 const maxSaidBytes = 8_192;
 
 /**
- * Logs in, asks what the host is, and runs a script that changes nothing, as steps run theirs: that takes the right to use
- * WinRM, a free place among the user's shells, and PowerShell in its full language mode.
+ * Logs in, asks what the host is, and runs a script that changes nothing, in the way steps run theirs. That takes the
+ * right to use WinRM, room for a shell of the user, and PowerShell in its full language mode.
  *
- * @throws {WinrmError} the first thing that is in the way; the signal's reason.
+ * @throws {WinrmError} for the first thing that stands in the way; the signal's reason.
  */
 export async function testHost(connections: ConnectionSource, signal: AbortSignal): Promise<TestedHost> {
   return { product: await identify(connections, signal), powershell: await askVersion(connections, signal) };
 }
 
-/** Logs in, and gives the host's version. @throws {WinrmError} @throws the signal's reason. */
+/**
+ * Logs in, and returns the host's version.
+ *
+ * @throws {WinrmError} or the signal's reason.
+ */
 export async function identify(connections: ConnectionSource, signal: AbortSignal): Promise<string> {
   const connection = connections.connect();
   try {
@@ -45,7 +49,11 @@ export async function identify(connections: ConnectionSource, signal: AbortSigna
   }
 }
 
-/** Gives PowerShell's version, by a script. @throws {WinrmError} @throws the signal's reason. */
+/**
+ * Returns PowerShell's version, by running a script.
+ *
+ * @throws {WinrmError} or the signal's reason.
+ */
 export async function askVersion(connections: ConnectionSource, signal: AbortSignal): Promise<string> {
   const said = { stdout: '', stderr: '' };
   const errors = new ClixmlDecoder();
@@ -72,8 +80,8 @@ function withoutPowershell(exitCode: number | undefined, said: string): WinrmErr
   const words = said.replaceAll(/\s+/g, ' ').trim().slice(0, 500) || 'nothing.';
   return new WinrmError({
     kind: 'no_powershell',
-    message: `The host makes shells for the user, and PowerShell does not run in them as steps need it. It ended with exit code ${exitCode ?? 'unknown'} and said: ${words}`,
+    message: `The host creates shells for the user, but PowerShell does not run in them as steps need it. It ended with exit code ${exitCode ?? 'unknown'} and said: ${words}`,
     advice:
-      'Install Windows PowerShell 5.1 on the host. Where AppLocker or WDAC hold it to the constrained language mode, allow the full one for this user.',
+      'Install Windows PowerShell 5.1 on the host. If AppLocker or WDAC restrict it to the constrained language mode, allow this user the full one.',
   });
 }

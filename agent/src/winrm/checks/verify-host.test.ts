@@ -11,7 +11,8 @@ import { hostOfFile, optionsFor, winrmTest } from '../testing/winrm-setup.ts';
 import { versionQuestion } from './test-host.ts';
 import { endless, trials, type Verified, verifyHost, whoAmI } from './verify-host.ts';
 
-// What a Windows host would do, said to /bin/sh; by the trial's place, and last the one that is stopped.
+// What a Windows host would do, written for /bin/sh, in the order of the trials; the last one is the one that is
+// stopped.
 const onWindows = [
   'printf "%s\\r\\n" "$OPSVERIFY_1"',
   'printf "ä€𝄞\\r\\n"',
@@ -35,7 +36,7 @@ const host = hostOfFile({
     scripts: {
       ...scripts,
       [versionQuestion]: 'echo 5.1.20348.1',
-      // A shell that is about to start its program loses a Ctrl+C that comes then.
+      // A shell that is about to start its program loses a Ctrl+C that arrives at that moment.
       [endless]: 'echo begun; exec sleep 600',
       [whoAmI]: 'echo S-1-5-18',
     },
@@ -52,13 +53,13 @@ async function verified(limitMs = 60_000): Promise<Verified[]> {
   return all;
 }
 
-winrmTest('everything is told of a host, good and bad apart, and no shell is left', async () => {
+winrmTest('everything about a host is reported, good and bad apart, and no shell is left', async () => {
   const temp = join(host.fixture.drive, 'Windows/Temp');
   await mkdir(temp, { recursive: true });
   const all = await verified();
-  // The stand-in runs the batch file by /bin/sh, to which %OPSVERIFY% is no variable.
+  // The stand-in runs the batch file with /bin/sh, for which %OPSVERIFY% is not a variable.
   expect(all.filter(({ ok }) => !ok).map(({ what }) => what)).toEqual([
-    'a batch file runs, and its exit code is told',
+    'a batch file runs, and its exit code is reported',
   ]);
   expect(all).toHaveLength(trials.length + 5);
   expect(all.filter(({ isNews }) => isNews).map(({ found }) => found)).toEqual([
@@ -70,13 +71,13 @@ winrmTest('everything is told of a host, good and bad apart, and no shell is lef
   expect((await host.fixture.stats()).shells).toBe(0);
 });
 
-winrmTest('a command that ends before it is stopped is none that was stopped', async () => {
+winrmTest('a command that ends before it is stopped does not count as stopped', async () => {
   await host.fixture.mishap({ action: 'Command', what: 'fault:not_found', skip: trials.length + 1 });
   expect((await verified()).at(-3)).toMatchObject({ ok: false });
 });
 
 winrmTest(
-  'a host that hands Ctrl+C on to no command is told from one that does, and ends them all the same',
+  'a host that passes Ctrl+C on to no command is distinguished from one that does, and its commands end anyway',
   async () => {
     await host.fixture.reset({ noCtrlC: true });
     const stop = (await verified()).find(({ what }) => what.includes('is stopped'));
@@ -88,22 +89,22 @@ winrmTest(
   },
 );
 
-winrmTest('a host that can not be used is told once, with what to do', async () => {
+winrmTest('a host that can not be used is reported once, with what to do', async () => {
   await host.fixture.mishap({ action: 'Create', what: 'fault:denied', times: 2 });
   const [login, shell, ...more] = await verified();
   expect([login?.ok, more]).toEqual([true, []]);
   expect(shell).toMatchObject({ ok: false, found: expect.stringContaining('configSDDL') });
 });
 
-winrmTest('a host whose PowerShell reads nothing is told within the limit, behind its login', async () => {
+winrmTest('a host whose PowerShell reads nothing is reported within the limit, after its login', async () => {
   await host.fixture.reset({ deafPowershell: true });
   const [login, shell, ...more] = await verified(3_000);
   expect([login?.ok, more]).toEqual([true, []]);
-  expect(shell).toMatchObject({ ok: false, found: 'There was no end of it within 3 s.' });
+  expect(shell).toMatchObject({ ok: false, found: 'It did not end within 3 s.' });
   expect((await host.fixture.stats()).shells).toBe(0);
 });
 
-winrmTest('a trial that comes to no end is told, with what was printed until then', async () => {
+winrmTest('a trial that does not end is reported, with what was printed until then', async () => {
   expect.assertions(2);
   const connections = withoutPool(optionsFor(host.fixture, 'http'));
   for await (const { what, ok, found } of verifyHost(connections, { limitMs: 3_000 })) {
@@ -111,14 +112,14 @@ winrmTest('a trial that comes to no end is told, with what was printed until the
     if (what !== trials[0]?.what) continue;
     expect({ ok, found }).toEqual({
       ok: false,
-      found: 'There was no end of it within 3 s; until then: stdout "", stderr ""',
+      found: 'It did not end within 3 s; until then: stdout "", stderr ""',
     });
     break;
   }
   expect((await host.fixture.stats()).shells).toBe(0);
 });
 
-winrmTest('what is tried is PowerShell', async () => {
+winrmTest('the trials are valid PowerShell', async () => {
   for (const { text, shell } of trials) if (shell !== 'cmd') expect(await isSoundPowershell(text)).toBe(true);
   for (const text of [endless, whoAmI]) expect(await isSoundPowershell(text)).toBe(true);
 });

@@ -1,5 +1,5 @@
-// Tries everything that steps rely on against a host, and says of each whether it is so. For hosts that nobody has tried
-// this against yet: it changes nothing there but a folder for temporary files, a file and a scheduled task, which it removes.
+// Tries everything that steps rely on against a host, and reports each result. Meant for hosts that nobody has tried
+// before: it changes nothing there except for a temporary folder, a file and a scheduled task, all of which it removes.
 import { createHash, randomBytes } from 'node:crypto';
 import { type Binding, powershellInput } from '@opsconductor/protocol';
 import { type CommandEnd, runCommand } from '../commands/run-command.ts';
@@ -14,9 +14,9 @@ import { askVersion, identify } from './test-host.ts';
 export interface Verified {
   what: string;
   ok: boolean;
-  /** What was seen: evidence where it is not as it should be. */
+  /** What was seen; the evidence if something is not as it should be. */
   found: string;
-  /** Of interest in any case. */
+  /** Set if `found` is of interest even if all is well. */
   isNews?: true;
 }
 
@@ -24,7 +24,7 @@ const text = 'ä€𝄞 "quoted" \'single\' %PATH% !x! $HOME `tick` <&> ';
 const value: Binding = { name: 'OPSVERIFY_1', type: 'string', value: text, secret: false };
 const lines = 20_000;
 const taskMs = 120_000;
-/** For anything else: a host of which nothing comes is told, too. */
+/** Limit for every other trial: a host that never replies is reported, too. */
 const defaultLimitMs = 60_000;
 
 interface Ran {
@@ -43,7 +43,7 @@ const exits = (code: number) => (ran: Ran) => ran.code === code;
 const prints = (expected: string) => (ran: Ran) =>
   ran.code === 0 && ran.stdout.trimEnd() === expected.trimEnd() && ran.stderr === '';
 
-/** Scripts and what they must come to; exported for tests, whose host is no Windows. */
+/** Scripts and what they must result in. Exported for tests, whose host is not Windows. */
 export const trials: readonly Trial[] = [
   {
     what: 'a value arrives as it is',
@@ -70,7 +70,7 @@ export const trials: readonly Trial[] = [
     isGood: exits(-1_073_741_819),
   },
   {
-    what: 'an error that ends a script is told as text',
+    what: 'an error that ends a script is reported as text',
     text: "throw 'it went wrong'",
     isGood: ({ code, stderr }) =>
       code === 1 &&
@@ -79,7 +79,7 @@ export const trials: readonly Trial[] = [
       !stderr.includes('_x000'),
   },
   {
-    what: 'warnings, errors and what programs write to standard error are told as text, each of them',
+    what: 'warnings, errors and what programs write to standard error are all reported as text',
     text: `Write-Warning 'it is hot'
 Write-Error 'it is bad'
 & "$env:SystemRoot\\System32\\cmd.exe" /c 'echo of a program 1>&2'
@@ -101,7 +101,7 @@ exit 0`,
     isGood: prints(text),
   },
   {
-    what: 'a batch file runs, and its exit code is told',
+    what: 'a batch file runs, and its exit code is reported',
     text: 'echo %OPSVERIFY%\r\nexit /b 5',
     shell: 'cmd',
     environment: { OPSVERIFY: 'ä€ of cmd' },
@@ -118,16 +118,16 @@ exit 0`,
         .every((line, at) => line === `line ${at + 1}`),
   },
 ];
-/** Of the one that is stopped. */
+/** The script of the trial that is stopped. */
 export const endless = "Write-Output 'begun'; Start-Sleep -Seconds 600";
 
-/** One after the other; after what makes the rest pointless nothing more comes. */
+/** Runs the trials one after the other. If one makes the rest pointless, nothing follows it. */
 export async function* verifyHost(
   connections: ConnectionSource,
   { limitMs = defaultLimitMs }: { limitMs?: number } = {},
 ): AsyncGenerator<Verified> {
   const first = [
-    { what: 'the host is reached, and logs in', ask: identify },
+    { what: 'the host is reached, and the login works', ask: identify },
     { what: 'it makes a shell, and PowerShell reads what it is given', ask: askVersion },
   ];
   for (const { what, ask } of first) {
@@ -157,7 +157,7 @@ async function asked(
 }
 
 function late(limitMs: number): string {
-  return `There was no end of it within ${limitMs / 1_000} s`;
+  return `It did not end within ${limitMs / 1_000} s`;
 }
 
 async function verify(connections: ConnectionSource, trial: Trial, limitMs: number): Promise<Verified> {
@@ -188,7 +188,7 @@ async function verifyStop(connections: ConnectionSource, limitMs: number): Promi
   if (stoppedAtMs === undefined)
     return { what, ok: false, found: `Nothing was printed within ${limitMs / 1_000} s` };
   if (!end.confirmed) return { what, ok: false, found: end.why ?? 'not confirmed' };
-  // Which of the two it was is not known of Windows where the input of a command is a pipe.
+  // Where a command's input is a pipe, it is not known which of the two Windows does.
   const how =
     end.onCtrlC === true
       ? `by Ctrl+C, with exit code ${end.exitCode ?? 'unknown'}`
@@ -201,7 +201,7 @@ async function verifyStop(connections: ConnectionSource, limitMs: number): Promi
   };
 }
 
-/** A file goes there, is compared, comes back and is removed. */
+/** Copies a file there, compares it, copies it back and removes it. */
 async function verifyFiles(connections: ConnectionSource, limitMs: number): Promise<Verified> {
   const what = 'a file is copied there and back, and removed';
   const content = randomBytes(300_000);
@@ -224,7 +224,7 @@ async function verifyFiles(connections: ConnectionSource, limitMs: number): Prom
     await session.ask('delete', final);
     const isSame = Buffer.from(data, 'base64').equals(content);
     const isHashed = sha256 === createHash('sha256').update(content).digest('hex');
-    return { what, ok: isSame && isHashed, found: isSame ? 'another SHA-256' : 'other bytes came back' };
+    return { what, ok: isSame && isHashed, found: isSame ? 'a different SHA-256' : 'other bytes came back' };
   } catch (error) {
     if (error instanceof WinrmError || error instanceof FileRefused)
       return { what, ok: false, found: error.message };
@@ -235,7 +235,7 @@ async function verifyFiles(connections: ConnectionSource, limitMs: number): Prom
   }
 }
 
-/** Of the one that runs as the system; exported for tests. */
+/** The script that runs as the system. Exported for tests. */
 export const whoAmI = '[Security.Principal.WindowsIdentity]::GetCurrent().User.Value';
 const systemSid = 'S-1-5-18';
 
@@ -279,7 +279,7 @@ async function run(
   end: CommandEnd | string;
   stdout: string;
   stderr: string;
-  /** How long before the end the first of it could be told; undefined where there was none. */
+  /** How many ms before the end the first part of it arrived; undefined if there was none. */
   stderrBeforeEndMs: number | undefined;
 }> {
   const { line, input } = scriptCommand({

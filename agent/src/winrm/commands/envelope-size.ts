@@ -1,4 +1,4 @@
-// How large messages to a host may be. Without its word they are as small as the oldest hosts take them.
+// Finds out how large messages to a host may be. Until the host says so, they are as small as the oldest hosts require.
 import { defaultMaxEnvelopeBytes, type WinrmConnection } from '../connection/connection.ts';
 import { namespaces } from '../messages/namespaces.ts';
 import { readReply } from '../messages/replies.ts';
@@ -7,13 +7,13 @@ import { childOf } from '../messages/xml.ts';
 import { WinrmError } from '../winrm-error.ts';
 import { addressingOf } from './shell.ts';
 
-/** What Windows has had since 2012; more would only take memory. */
+/** The default of Windows since 2012; more would only take memory. */
 const mostBytes = 512_000;
 
 /**
- * Asks the host, and has the connection use what it says. A host tells administrators; to others messages stay small.
+ * Asks the host, and makes the connection use the answer. Only administrators get one; for others messages stay small.
  *
- * @throws {WinrmError} where the host is not to be had.
+ * @throws {WinrmError} if the host can't be reached.
  */
 export async function learnEnvelopeSize(connection: WinrmConnection, signal?: AbortSignal): Promise<void> {
   if (connection.maxEnvelopeBytes !== defaultMaxEnvelopeBytes) return;

@@ -47,7 +47,7 @@ winrmTest('environment, directory and input reach the command as they are', asyn
   expect(stdout.toString()).toBe(`${value}|/usr\nin\0put`);
 });
 
-winrmTest('what XML can not carry is refused by name, and nothing is sent', async () => {
+winrmTest('characters that XML can not carry are refused by name, and nothing is sent', async () => {
   const settings = { environment: { A: 'bell\u0007' }, workingDirectory: undefined, idleTimeoutS: 600 };
   const error = await errorOf(runOn(host.fixture, 'true', { settings }));
   expect(error.kind).toBe('invalid');
@@ -55,7 +55,7 @@ winrmTest('what XML can not carry is refused by name, and nothing is sent', asyn
   expect((await host.fixture.stats()).requests).toEqual([]);
 });
 
-winrmTest('characters that are parted between replies arrive whole, and both streams in full', async () => {
+winrmTest('characters that are split between replies arrive whole, and both streams completely', async () => {
   const block =
     "i=0; while [ $i -lt 4000 ]; do echo '€€€€€€€€€€ out'; echo '𝄞𝄞𝄞𝄞𝄞𝄞 err' >&2; i=$((i+1)); done";
   const { end, stdout, stderr } = await runOn(host.fixture, block);
@@ -64,7 +64,7 @@ winrmTest('characters that are parted between replies arrive whole, and both str
   expect(stderr.toString()).toBe('𝄞𝄞𝄞𝄞𝄞𝄞 err\n'.repeat(4000));
 });
 
-winrmTest('more input than a message holds goes in while the output comes out', async () => {
+winrmTest('more input than a message holds is sent while the output arrives', async () => {
   const input = Buffer.alloc(3_000_000, 'input that is echoed\n');
   const { end, stdout } = await runOn(host.fixture, 'cat', { input });
   expect(end).toEqual(exited(0));
@@ -76,7 +76,7 @@ winrmTest('a command that ends without reading its input has ended well', async 
   expect(end).toEqual(exited(4));
 });
 
-winrmTest('a quiet command is waited for, poll after poll', async () => {
+winrmTest('the agent waits for a quiet command, poll after poll', async () => {
   await host.fixture.mishap({ action: 'Receive', what: 'fault:poll_again', times: 3 });
   const { end, stdout } = await runOn(host.fixture, 'echo late');
   expect(end).toEqual(exited(0));
@@ -99,7 +99,7 @@ winrmTest('the output comes while the command runs', async () => {
   expect(seen.join('')).toBe('first\nsecond\n');
 });
 
-winrmTest('a command that is stopped is asked first, then ended, and its shell is gone', async () => {
+winrmTest('a command that is stopped gets Ctrl+C first, then is ended, and its shell is gone', async () => {
   const stop = new AbortController();
   let pid: string | undefined;
   const { end } = await runOn(host.fixture, 'echo pid $$; sleep 1000', {
@@ -115,7 +115,7 @@ winrmTest('a command that is stopped is asked first, then ended, and its shell i
   expect((await host.fixture.stats()).shells).toBe(0);
 });
 
-winrmTest('one that ignores ctrl_c is terminated after its time', async () => {
+winrmTest('a command that ignores ctrl_c is terminated after its grace period', async () => {
   const stop = new AbortController();
   let pid: string | undefined;
   const { end } = await runOn(host.fixture, 'trap "" INT; echo pid $$; while :; do sleep 0.05; done', {
@@ -146,7 +146,7 @@ winrmTest('a stop does not wait for input that the command does not take', async
   expect(requests).toContain('Signal');
 });
 
-winrmTest('a command that cleans up on ctrl_c keeps its exit code and its last words', async () => {
+winrmTest('a command that cleans up on ctrl_c keeps its exit code and its last output', async () => {
   const stop = new AbortController();
   const output: string[] = [];
   const { end } = await runOn(
@@ -164,7 +164,7 @@ winrmTest('a command that cleans up on ctrl_c keeps its exit code and its last w
   expect(output.join('')).toContain('cleaned');
 });
 
-winrmTest('a stop that the host does not confirm is said to be none', async () => {
+winrmTest('a stop that the host does not confirm is reported as unconfirmed', async () => {
   const stop = new AbortController();
   await host.fixture.mishap({ action: 'Signal', what: '503', times: 9 });
   await host.fixture.mishap({ action: 'Delete', what: '503', times: 9 });
@@ -176,7 +176,7 @@ winrmTest('a stop that the host does not confirm is said to be none', async () =
   await host.fixture.loseShells();
 });
 
-winrmTest('one that was stopped before its start is not begun', async () => {
+winrmTest('a command that was stopped before its start is not begun', async () => {
   const stop = new AbortController();
   const run = runOn(host.fixture, 'true', {
     signal: stop.signal,
@@ -188,7 +188,7 @@ winrmTest('one that was stopped before its start is not begun', async () => {
   expect(requests).not.toContain('Command');
 });
 
-winrmTest('what `beforeStart` refuses is not begun, and leaves no shell', async () => {
+winrmTest('a command that `beforeStart` refuses is not begun, and leaves no shell', async () => {
   const run = runOn(host.fixture, 'true', {
     beforeStart: async () => {
       throw new Error('the lease is over');
@@ -198,7 +198,7 @@ winrmTest('what `beforeStart` refuses is not begun, and leaves no shell', async 
   expect(await host.fixture.stats()).toMatchObject({ shells: 0, requests: ['Create', 'Delete'] });
 });
 
-// ---- connections that are lost
+// ---- lost connections
 
 winrmTest('a command whose start was not answered is lost, and is not begun again', async () => {
   const mark = join(host.fixture.dir, 'mark');
@@ -264,7 +264,7 @@ winrmTest('a fault from a host whose certificate was not checked proves nothing'
   expect((await host.fixture.stats()).created).toBe(1);
 });
 
-winrmTest('input that is answered with HTTP 401 is not given twice', async () => {
+winrmTest('input that is answered with HTTP 401 is not sent twice', async () => {
   await host.fixture.mishap({ action: 'Send', moment: 'after', what: '401' });
   const { end } = await runOn(host.fixture, 'cat; sleep 1000', { input: Buffer.from('x') });
   expect(end).toMatchObject({ how: 'lost', error: { kind: 'ambiguous' } });
@@ -291,15 +291,18 @@ winrmTest('a host that can not be reached before the start leaves nothing begun'
   await host.fixture.loseShells();
 });
 
-winrmTest('a session that the host has forgotten under a running command is made anew', async () => {
-  await host.fixture.mishap({ action: 'Receive', what: '401', skip: 1 });
-  const { end, stdout } = await runOn(host.fixture, 'echo one; sleep 0.3; echo two');
-  expect(end).toEqual(exited(0));
-  expect(stdout.toString()).toBe('one\ntwo\n');
-});
+winrmTest(
+  'a session that the host has forgotten under a running command is replaced by a new one',
+  async () => {
+    await host.fixture.mishap({ action: 'Receive', what: '401', skip: 1 });
+    const { end, stdout } = await runOn(host.fixture, 'echo one; sleep 0.3; echo two');
+    expect(end).toEqual(exited(0));
+    expect(stdout.toString()).toBe('one\ntwo\n');
+  },
+);
 
 winrmTest(
-  'a connection that is lost while the command is quiet is made anew, and output that may lack is told',
+  'a connection that is lost while the command is quiet is replaced, and possibly missing output is reported',
   async () => {
     await host.fixture.mishap({ action: 'Receive', what: 'drop', times: 2 });
     const { end, stdout } = await runOn(host.fixture, 'sleep 0.2; echo here');
@@ -308,27 +311,27 @@ winrmTest(
   },
 );
 
-winrmTest('the time that a host may be out of reach begins when it is', async () => {
+winrmTest('the time that a host may be unreachable begins when it becomes unreachable', async () => {
   await host.fixture.mishap({ action: 'Receive', what: 'drop' });
   const { end } = await runOn(host.fixture, 'exit 6', { limits: { reconnectMs: 0, retryMs: 10 } });
   expect(end).toMatchObject({ how: 'exited', exitCode: 6 });
 });
 
-winrmTest('a host that stays away is given up on, and its command is lost', async () => {
+winrmTest('a host that stays away is given up, and its command is lost', async () => {
   await host.fixture.mishap({ action: 'Receive', what: 'drop', times: 100_000 });
   const { end } = await runOn(host.fixture, 'sleep 1000', { limits: { reconnectMs: 200, retryMs: 10 } });
   expect(end).toMatchObject({ how: 'lost', error: { kind: 'ambiguous' } });
   expect((await host.fixture.stats()).shells).toBe(0);
 });
 
-winrmTest('a shell that is gone under its command is told', async () => {
+winrmTest('a shell that disappears under its command is reported', async () => {
   const { end } = await runOn(host.fixture, 'echo ready; sleep 1000', {
     onOutput: () => host.fixture.loseShells(),
   });
   expect(end).toMatchObject({ how: 'lost', error: { kind: 'shell_gone' } });
 });
 
-winrmTest('a shell whose removal is not answered is removed all the same', async () => {
+winrmTest('a shell whose removal is not answered is removed anyway', async () => {
   await host.fixture.mishap({ action: 'Delete', moment: 'after', what: 'drop' });
   const { end } = await runOn(host.fixture, 'true');
   expect(end).toEqual(exited(0));
@@ -339,18 +342,21 @@ winrmTest('a shell whose removal is not answered is removed all the same', async
 
 const sends = async () => (await host.fixture.stats()).requests.filter((action) => action === 'Send');
 
-winrmTest('input that the host is slow to hand on is not lost: the end of its command is told', async () => {
-  await host.fixture.reset({ ...usual, maxSendSeconds: 0.1 });
-  // More than a pipe holds.
-  const { end, stdout } = await runOn(host.fixture, 'sleep 1; cat | wc -c; exit 6', {
-    input: Buffer.alloc(100_000),
-  });
-  expect([end, stdout.toString().trim()]).toEqual([exited(6), '100000']);
-  expect(await sends()).toHaveLength(1);
-});
+winrmTest(
+  'input that the host is slow to pass on is not lost: the end of its command is reported',
+  async () => {
+    await host.fixture.reset({ ...usual, maxSendSeconds: 0.1 });
+    // More than a pipe holds.
+    const { end, stdout } = await runOn(host.fixture, 'sleep 1; cat | wc -c; exit 6', {
+      input: Buffer.alloc(100_000),
+    });
+    expect([end, stdout.toString().trim()]).toEqual([exited(6), '100000']);
+    expect(await sends()).toHaveLength(1);
+  },
+);
 
 winrmTest.for(['poll_again', 'winrs_timeout'])(
-  'the last of the input that is answered with the fault %s may have arrived: it is not given again',
+  'the last part of the input, if answered with the fault %s, may have arrived: it is not sent again',
   async (fault) => {
     await host.fixture.mishap({ action: 'Send', what: `fault:${fault}` });
     const { end } = await runOn(host.fixture, 'sleep 1; exit 6', { input: Buffer.from('x') });
@@ -359,7 +365,7 @@ winrmTest.for(['poll_again', 'winrs_timeout'])(
   },
 );
 
-winrmTest('behind a part of the input that may not have arrived whole no other goes', async () => {
+winrmTest('no more input is sent after a part that may not have arrived completely', async () => {
   await host.fixture.mishap({ action: 'Send', what: 'fault:poll_again' });
   const { end } = await runOn(host.fixture, 'cat; sleep 1000', { input: Buffer.alloc(200_000) });
   expect(end).toMatchObject({ how: 'lost', error: { kind: 'ambiguous' } });
@@ -367,16 +373,16 @@ winrmTest('behind a part of the input that may not have arrived whole no other g
   expect(await host.fixture.stats()).toMatchObject({ shells: 0 });
 });
 
-winrmTest('input that a host refuses because it is busy is given again until it is taken', async () => {
+winrmTest('input that a host refuses because it is busy is sent again until it is accepted', async () => {
   await host.fixture.mishap({ action: 'Send', what: 'fault:busy', times: 5 });
   const { end, stdout } = await runOn(host.fixture, 'cat; exit 6', { input: Buffer.from('once') });
   expect([end, stdout.toString()]).toEqual([exited(6), 'once']);
 });
 
 winrmTest(
-  'what a host was too busy for is given again without waiting for a look at the output',
+  'input that a host was too busy for is sent again without waiting for a poll of the output',
   async () => {
-    // A look at a command that prints nothing, as it has no input yet, is as long as on Windows: a minute.
+    // As on Windows, a poll of a command that prints nothing because it has no input yet takes a minute.
     await host.fixture.reset({ ...usual, maxPollSeconds: 60 });
     await host.fixture.mishap({ action: 'Send', what: 'fault:busy', times: 2 });
     const { end, stdout } = await runOn(host.fixture, 'cat; exit 6', { input: Buffer.from('once') });
@@ -384,7 +390,7 @@ winrmTest(
   },
 );
 
-winrmTest('that a host is busy proves nothing where its certificate was not checked', async () => {
+winrmTest('that a host says it is busy proves nothing if its certificate was not checked', async () => {
   await host.fixture.mishap({ action: 'Send', what: 'fault:busy' });
   const { end } = await runOn(host.fixture, 'cat; sleep 1000', {
     input: Buffer.from('x'),
@@ -408,14 +414,14 @@ winrmTest('a stop does not wait for a host that is busy', async () => {
 });
 
 winrmTest(
-  'a command whose input this machine can not give is lost, and nothing else ends by that',
+  'a command whose input this machine can not send is lost, and nothing else ends with it',
   async () => {
     const noLogin = { addressesOf: () => Promise.reject(new Error('The system has no thread')) };
     let made = 0;
     const connections = {
       connect: () => {
         made += 1;
-        // The second is the one that input goes by.
+        // The second connection is the one for input.
         return new WinrmConnection(optionsFor(host.fixture, 'http', made === 2 ? noLogin : {}));
       },
       release: (connection: WinrmConnection) => connection.close(),
@@ -425,7 +431,7 @@ winrmTest(
       how: 'lost',
       error: {
         kind: 'ambiguous',
-        message: 'Its input could not be given to it whole: The system has no thread.',
+        message: 'Its input could not be delivered completely: The system has no thread.',
       },
     });
     expect(await host.fixture.stats()).toMatchObject({ shells: 0 });
@@ -453,7 +459,7 @@ winrmTest('a shell that is gone before its command began is replaced', async () 
   expect((await runOn(host.fixture, 'exit 6')).end).toEqual(exited(6));
 });
 
-winrmTest('too many shells of one user are told, with what to change', async () => {
+winrmTest('too many shells of one user are reported, with what to change', async () => {
   await host.fixture.reset({ maxShells: 0 });
   const error = await errorOf(runOn(host.fixture, 'true'));
   expect(error).toMatchObject({ kind: 'quota' });
@@ -467,7 +473,7 @@ winrmTest.for([
   ['Command', 'shell_gone', 'shell_gone', 'restart'],
   ['Command', 'not_found', 'fault', 'installed'],
   ['Create', 'schema', 'fault', 'event log'],
-] as const)('a %s that is refused as %s is told as %s', async ([action, fault, kind, advice]) => {
+] as const)('a %s that is refused with %s is reported as %s', async ([action, fault, kind, advice]) => {
   await host.fixture.mishap({ action, what: `fault:${fault}`, times: 2 });
   const error = await errorOf(runOn(host.fixture, 'true'));
   expect(error.kind).toBe(kind);
@@ -475,18 +481,21 @@ winrmTest.for([
   expect((await host.fixture.stats()).shells).toBe(0);
 });
 
-winrmTest('a user whose profile the host does not load gets a shell without it, asked for once', async () => {
-  await host.fixture.reset({ ...usual, noProfiles: true });
-  const connection = connectionTo(host.fixture, 'http');
-  const connections = { connect: () => connection, release: () => {} };
-  for (let n = 0; n < 2; n += 1) {
-    expect((await runOn(host.fixture, 'exit 6', { connections })).end).toEqual(exited(6));
-  }
-  const { requests, shells } = await host.fixture.stats();
-  expect([requests.filter((action) => action === 'Create').length, shells]).toEqual([3, 0]);
-});
+winrmTest(
+  'a user whose profile the host does not load gets a shell without it, and the host is asked to load it only once',
+  async () => {
+    await host.fixture.reset({ ...usual, noProfiles: true });
+    const connection = connectionTo(host.fixture, 'http');
+    const connections = { connect: () => connection, release: () => {} };
+    for (let n = 0; n < 2; n += 1) {
+      expect((await runOn(host.fixture, 'exit 6', { connections })).end).toEqual(exited(6));
+    }
+    const { requests, shells } = await host.fixture.stats();
+    expect([requests.filter((action) => action === 'Create').length, shells]).toEqual([3, 0]);
+  },
+);
 
-winrmTest('a directory that is not there starts nothing', async () => {
+winrmTest('with a missing directory nothing is started', async () => {
   const settings = { environment: {}, workingDirectory: '/nowhere/at/all', idleTimeoutS: 600 };
   expect(await errorOf(runOn(host.fixture, 'true', { settings }))).toMatchObject({ kind: 'bad_directory' });
 });

@@ -1,5 +1,5 @@
-// A command on a WinRM host from its start to its end: its input goes in while its output comes out, it can be stopped, and
-// its shell is removed whatever happens.
+// Runs a command on a WinRM host from its start to its end: its input is sent while its output arrives, it can be
+// stopped, and its shell is removed whatever happens.
 import type { WinrmConnection } from '../connection/connection.ts';
 import type { ConnectionSource } from '../connection/pool.ts';
 import { signals } from '../messages/namespaces.ts';
@@ -14,43 +14,43 @@ export interface RunOptions {
   settings: ShellSettings;
   line: CommandLine;
   /**
-   * Given to the command, then closed. The end of it may be cut where the host is under load: it must be such that nothing is done
-   * then.
+   * Sent to the command, which then sees the end of its input. Under load a host may cut off the end of it, so the
+   * input must be such that a cut makes the command do nothing.
    */
   input: Buffer;
-  /** Awaited before more is asked for. */
+  /** Awaited before more output is requested. */
   onOutput(stream: 'stdout' | 'stderr', bytes: Buffer): void | Promise<void>;
-  /** Called when all is ready and nothing was started; what it rejects with ends the run. */
+  /** Called when all is ready and nothing was started. If it rejects, the run ends with that. */
   beforeStart?(): Promise<void>;
-  /** Aborted to stop the command, or not to start it. */
+  /** Aborted to stop the command, or to keep it from being started. */
   signal: AbortSignal;
-  /** Between ctrl_c and the end, read when the command is stopped. */
+  /** Time between ctrl_c and the end, read when the command is stopped. */
   killGraceMs(): number;
   /**
-   * Asked when the reply to a look at the output was lost, and what was in it is gone: whether to look again. Else the
-   * command is lost. Unless told, it is looked at again.
+   * Called when the reply to a poll was lost, and the output in it is gone. If it returns false, the command is lost;
+   * otherwise, and by default, the output is polled again.
    */
   mayLack?(): boolean;
   /**
-   * What it does may be begun again. Then input that the host may not have taken is told as lost also where it was the last: else
-   * that counts as given, and a command that never got it is waited for until it is stopped.
+   * Whether the command may be begun again. If so, the last part of the input counts as lost, too, if the host may not
+   * have taken it. Otherwise it counts as sent, and a command that never got it is waited for until it is stopped.
    */
   mayBeginAgain?: boolean;
   limits?: Partial<RunLimits>;
 }
 
 export interface RunLimits {
-  /** How long a host may be out of reach while its command runs before it counts as lost. */
+  /** How long a host may be unreachable while its command runs before the command counts as lost. */
   reconnectMs: number;
-  /** Between two tries to reach it. */
+  /** Time between two tries to reach it. */
   retryMs: number;
-  /** Between two tries to give it input that it is too busy for. */
+  /** Time between two tries to send it input that it is too busy for. */
   busyMs: number;
-  /** For the host to say that a shell is removed. */
+  /** How long the host may take to say that a shell is removed. */
   deleteMs: number;
 }
 
-/** For the answer to input that is no longer of interest. */
+/** How long to wait for the reply to input that is no longer of interest. */
 const settleMs = 1_000;
 
 const defaultLimits: RunLimits = { reconnectMs: 30_000, retryMs: 1_000, busyMs: 5_000, deleteMs: 20_000 };
@@ -58,24 +58,24 @@ const defaultLimits: RunLimits = { reconnectMs: 30_000, retryMs: 1_000, busyMs: 
 export type CommandEnd =
   /** It ended by itself. */
   | { how: 'exited'; exitCode: number | undefined; outputMayLack: boolean }
-  /** `confirmed`: the host said that it is gone; `why` not, where it isn't. */
+  /** `confirmed`: the host said that it is gone. `why` says why that is not confirmed. */
   | {
       how: 'stopped';
       confirmed: boolean;
       why?: string;
-      /** It ended by itself when it was told Ctrl+C. */
+      /** Whether it ended by itself after Ctrl+C. */
       onCtrlC?: boolean;
       exitCode: number | undefined;
       outputMayLack: boolean;
     }
-  /** It was begun, and how it ended is not known. */
+  /** It was begun, and it is not known how it ended. */
   | { how: 'lost'; error: WinrmError };
 
 /**
  * Runs one command.
  *
- * @throws {WinrmError} where it was not begun; whatever `beforeStart` rejects with; the signal's reason where that was
- * aborted before the start.
+ * @throws {WinrmError} if it was not begun; whatever `beforeStart` rejects with; the signal's reason if it was aborted
+ * before the start.
  */
 export async function runCommand(options: RunOptions): Promise<CommandEnd> {
   const connections = new Connections(options);
@@ -86,7 +86,7 @@ export async function runCommand(options: RunOptions): Promise<CommandEnd> {
   }
 }
 
-/** One that waits for output, and one beside it for what must not wait. */
+/** One connection that waits for output, and one for messages that must not wait behind that. */
 class Connections {
   readonly #source: ConnectionSource;
   #main: WinrmConnection | undefined;
@@ -106,13 +106,13 @@ class Connections {
     return this.#side;
   }
 
-  /** For what is not worth a login of its own. */
+  /** For messages that are not worth a login of their own. */
   get sideOrMain(): WinrmConnection {
     this.#side ??= this.#source.connectWarm?.();
     return this.#side ?? this.main;
   }
 
-  /** Whoever waits for the command's end need not wait for its shell's, where somebody else does. */
+  /** If the source can wait for the removal of the shell, whoever waits for the command's end doesn't have to. */
   async finish(removal: Promise<void>, settings: ShellSettings): Promise<void> {
     const main = this.#main;
     if (this.#source.finish === undefined || main === undefined) return removal;
@@ -120,12 +120,12 @@ class Connections {
     this.#source.finish(main, removal, settings);
   }
 
-  /** One that was made ahead. */
+  /** A shell that was made ahead. */
   spareShell(settings: ShellSettings): WinrmShell | undefined {
     return this.main.isWarm ? this.#source.takeShell?.(settings) : undefined;
   }
 
-  /** Whether there may be room now for a shell that there was none for. */
+  /** Returns whether there may now be room for a shell that there was no room for before. */
   async settle(): Promise<boolean> {
     await this.#source.settle?.();
     return this.#source.settle !== undefined;
@@ -163,7 +163,7 @@ async function begin(options: RunOptions, connections: Connections): Promise<Beg
       const isKnown = error instanceof WinrmError;
       if (asked && isKnown && !error.notExecuted) return { shell, error };
       await remove(options, connections, shell);
-      // The host counts a user's operations by shell, and a new one starts at none.
+      // The host counts a user's operations per shell, and a new shell starts at zero.
       const mayPass = isKnown && (error.kind === 'quota' || error.kind === 'shell_gone');
       if (!mayPass || tries === 2) throw error;
     }
@@ -180,14 +180,15 @@ async function makeShell(
     return await WinrmShell.create(connections.main, settings, signal);
   } catch (error) {
     if (!(error instanceof WinrmError)) throw error;
-    // A host may close a connection that was idle in the moment it is used. What came of it there goes when it is idle.
+    // A host may close an idle connection at the moment it is used. Whatever it created in that case it removes when
+    // idle.
     const isOfConnection = wasWarm && error.kind === 'ambiguous';
     if (!isOfConnection && !(error.kind === 'quota' && (await connections.settle()))) throw error;
     return WinrmShell.create(connections.main, settings, signal);
   }
 }
 
-/** Never rejects: how the command ended is known already, and an idle shell goes by itself. */
+/** Never rejects: how the command ended is already known, and the host removes idle shells by itself. */
 async function remove(options: RunOptions, connections: Connections, shell: WinrmShell): Promise<void> {
   const { deleteMs } = { ...defaultLimits, ...options.limits };
   await shell.delete(connections.main, AbortSignal.timeout(deleteMs)).catch(() => undefined);
@@ -199,9 +200,9 @@ class Running {
   readonly #connections: Connections;
   readonly #shell: WinrmShell;
   readonly #command: string;
-  /** Ends what waits for the host, once nothing more is wanted of it. */
+  /** Ends everything that waits for the host, once nothing more is needed from it. */
   readonly #over = new AbortController();
-  /** Ends what is still given to the command. */
+  /** Ends the sending of input. */
   readonly #fed = new AbortController();
   #outputMayLack = false;
   #hasEnded = false;
@@ -222,7 +223,7 @@ class Running {
     try {
       const first = await Promise.race([ending, stopping.promise]);
       if (first === undefined) return await this.#stop(ending);
-      // The message with input that is under way is let come to its end: its connection is of use then.
+      // Input that is being sent is allowed to complete, so that its connection can be reused.
       this.#hasEnded = true;
       await within(settleMs, feeding);
       return first;
@@ -235,8 +236,8 @@ class Running {
   }
 
   /**
-   * Small input before the first look at the output, or beside it; more of it beside, since the command may print meanwhile.
-   * Never rejects: what keeps a login from being made may be anything.
+   * Sends the input. Small input is sent before the first poll of the output or in parallel with it. Larger input is
+   * always sent in parallel, since the command may print meanwhile. Never rejects: a failed login can have any cause.
    */
   async #feed(): Promise<WinrmError | undefined> {
     const { input } = this.#options;
@@ -248,15 +249,16 @@ class Running {
         const isLast = at + most >= input.length;
         const bytes = input.subarray(at, at + most);
         const isTaken = await this.#shell.send(
-          // Behind a look at the output what is given again would wait for as long as that: a command without its input is quiet.
+          // On the connection that polls the output, a retry would wait for a whole poll: a command without its input
+          // is quiet.
           (tries) => (tries === 1 ? connection : this.#connections.side),
           this.#command,
           { bytes, isLast },
           { signal: this.#fed.signal, busyMs: this.#limits.busyMs },
         );
-        // What lacks its end runs nothing; what lacked something in the midst might.
+        // A command whose input lacks its end does nothing; if a part in the middle is missing, it might do something.
         if (!isTaken && !(isLast && this.#options.mayBeginAgain !== true))
-          return notGiven('The host did not say in time that it has taken a part of it.');
+          return notGiven('The host did not confirm in time that it has taken a part of it.');
       }
       return undefined;
     } catch (error) {
@@ -265,14 +267,14 @@ class Running {
     }
   }
 
-  /** Asks for output until the command is done. */
+  /** Polls for output until the command is done. */
   async #read(feeding: Promise<WinrmError | undefined>): Promise<CommandEnd> {
     let fed: WinrmError | undefined;
     void feeding.then((error) => {
       fed = error;
     });
     for (;;) {
-      // Whether the command ended although, or because, its input did not arrive is told by one more look.
+      // One more poll tells whether the command ended although, or because, its input did not arrive.
       const failedBefore = fed;
       const received = await this.#receive();
       if ('how' in received) return received;
@@ -284,9 +286,9 @@ class Running {
     }
   }
 
-  /** A look whose reply was lost is made again; the output that was in it is gone. */
+  /** Polls again if a reply was lost; the output in that reply is gone. */
   async #receive() {
-    // A look at a quiet command lasts a minute: only from the first that fails on the host is out of reach.
+    // A poll of a quiet command takes a minute, so the host counts as unreachable only from the first failed poll on.
     let deadline: number | undefined;
     for (;;) {
       try {
@@ -306,7 +308,7 @@ class Running {
 
   async #stop(ending: Promise<CommandEnd>): Promise<CommandEnd> {
     const { side } = this.#connections;
-    // What stops it would wait behind input that the command does not read.
+    // The signal would wait behind input that the command does not read.
     this.#fed.abort(new Error('The command is stopped'));
     let why: string | undefined;
     let end = await this.#signalled(signals.ctrl_c, ending, this.#options.killGraceMs());
@@ -316,8 +318,8 @@ class Running {
       await this.#shell.signal(side, this.#command, signals.terminate, timeout).catch(() => undefined);
     }
     try {
-      // Whatever runs in a shell is in one job object on the host, and goes with it: also what a command has left behind, if it has
-      // not left the job, and was not started by a service in its stead.
+      // Everything in a shell belongs to one job object on the host and ends with it. That includes what a command has
+      // left behind, unless it left the job or was started by a service instead.
       await this.#shell.delete(side, timeout);
     } catch (error) {
       why = error instanceof WinrmError ? error.message : 'the host did not say so in time';
@@ -333,7 +335,7 @@ class Running {
     };
   }
 
-  /** The command's end, where it comes by itself in time. */
+  /** Returns the command's end if it comes by itself in time. */
   async #signalled(
     code: (typeof signals)[keyof typeof signals],
     ending: Promise<CommandEnd>,
@@ -354,7 +356,7 @@ class Running {
   }
 }
 
-/** Of a failed look at a running command: whether the next one may go well. */
+/** Whether the next poll of a running command may succeed after this error. */
 function mayPass(error: WinrmError): boolean {
   return (
     isLost(error) ||
@@ -366,8 +368,8 @@ function notGiven(cause: unknown): WinrmError {
   const why = cause instanceof Error ? cause.message : String(cause);
   return new WinrmError({
     kind: 'ambiguous',
-    message: `Its input could not be given to it whole: ${why.replace(/\.$/, '')}.`,
-    advice: 'Look on the host what the command did with as much as it got, before running it again.',
+    message: `Its input could not be delivered completely: ${why.replace(/\.$/, '')}.`,
+    advice: 'Check on the host what the command did with what it got before you run it again.',
     cause,
   });
 }

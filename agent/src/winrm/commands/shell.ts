@@ -1,4 +1,4 @@
-// A shell on a WinRM host, and the operations on it (MS-WSMV 3.1.4). Which of them may be made twice is decided here.
+// A shell on a WinRM host, and the operations on it (MS-WSMV 3.1.4). Decides which of them may be sent twice.
 import type { RequestOptions, WinrmConnection } from '../connection/connection.ts';
 import { faultCodes } from '../messages/faults.ts';
 import type { signals } from '../messages/namespaces.ts';
@@ -17,13 +17,13 @@ import {
 import { WinrmError } from '../winrm-error.ts';
 import { pause } from './pause.ts';
 
-/** After this long without news the host answers all the same. */
+/** After this long without news the host replies anyway. */
 const operationTimeoutS = 60;
-/** Above the operation's, so that it is the host that ends a poll. */
+/** Longer than the operation's timeout, so that the host ends a poll. */
 const pollTimeoutMs = 90_000;
-/** How long a host may say that it is too busy for input. */
+/** How long a host may keep saying that it is too busy for input. */
 const maxBusyMs = 600_000;
-/** For what ought to be answered at once. */
+/** For requests that should be answered at once. */
 const answerTimeoutMs = 30_000;
 
 export function addressingOf(connection: WinrmConnection): Addressing {
@@ -39,7 +39,7 @@ export class WinrmShell {
     this.id = id;
   }
 
-  /** Makes one. One whose reply was lost is left to the host, which removes it when it is idle. */
+  /** Creates a shell. If the reply is lost, the shell is left to the host, which removes it when it is idle. */
   static async create(
     connection: WinrmConnection,
     settings: ShellSettings,
@@ -55,7 +55,7 @@ export class WinrmShell {
       const isDenied =
         error instanceof WinrmError && error.kind === 'not_authorized' && error.code !== undefined;
       if (!isDenied || !connection.loadsProfile) throw error;
-      // Windows is said to load none for a user who is no administrator.
+      // Windows is said to load no profile for a user who is not an administrator.
       const shell = await create(false).catch(() => {
         throw error;
       });
@@ -65,9 +65,9 @@ export class WinrmShell {
   }
 
   /**
-   * Begins a command and gives its name. Never sent twice: the host may have begun it although no reply came.
+   * Begins a command and returns its id. Never sent twice: the host may have begun it although no reply came.
    *
-   * @throws {WinrmError} `notExecuted` where the command was certainly not begun: the message was not sent, or the host
+   * @throws {WinrmError} `notExecuted` if the command was certainly not begun: the message was not sent, or the host
    * itself refused it with a fault that says so.
    */
   async start(connection: WinrmConnection, line: CommandLine): Promise<string> {
@@ -81,7 +81,9 @@ export class WinrmShell {
     }
   }
 
-  /** What the command has printed since the last time, as soon as there is any; nothing after a minute without. */
+  /**
+   * Returns what the command has printed since the last poll, as soon as there is any; nothing after a minute without.
+   */
   async receive(connection: WinrmConnection, command: string, signal?: AbortSignal): Promise<Received> {
     const message = receiveMessage(addressingOf(connection), this.id, command);
     try {
@@ -93,10 +95,11 @@ export class WinrmShell {
   }
 
   /**
-   * Never sent twice, as the host may have given a part of it to the command, but where the host itself says that it was too busy
-   * to take it. A host under load answers in time although it is not done: it goes on, as others have seen.
+   * Sends input. It is not sent twice, because the host may have passed a part of it to the command, except if the host
+   * itself says that it was too busy to take it. A host under load may reply in time although it is not done; it then
+   * goes on, as others have observed.
    *
-   * @param connectionOf gives the one for each try, from 1 on.
+   * @param connectionOf returns the connection for each try, counted from 1.
    * @returns whether the host said that it has taken it all.
    */
   async send(
@@ -137,7 +140,7 @@ export class WinrmShell {
     );
   }
 
-  /** Ends everything in it. Resolves when the host says that it is gone. */
+  /** Ends everything in the shell. Resolves when the host says that the shell is gone. */
   async delete(connection: WinrmConnection, signal?: AbortSignal): Promise<void> {
     if (this.#deleted) return;
     try {
@@ -159,12 +162,12 @@ export class WinrmShell {
   }
 }
 
-/** The host may have acted on it, and what it answered is lost. */
+/** The host may have acted on the request, but its reply is lost. */
 export function isLost(error: WinrmError): boolean {
   return error.kind === 'ambiguous' || error.kind === 'no_answer';
 }
 
-/** How much of a command's input one message holds: a multiple of three, in base64 within the envelope. */
+/** How much of a command's input one message holds: a multiple of three, which fits into the envelope as base64. */
 export function inputBytesPerMessage(connection: WinrmConnection): number {
   const overhead = 3_000;
   return Math.floor(((connection.maxEnvelopeBytes - overhead) * 3) / 4 / 3) * 3;

@@ -1,5 +1,5 @@
-// A listener that asks for the client's certificate when it has read a request, as Windows does: by renegotiation, which TLS 1.3
-// does not have. In Node, since Python has none.
+// A listener that asks for the client's certificate after it has read a request, as Windows does: by renegotiation,
+// which TLS 1.3 does not have. It is written in Node, since Python can't do it.
 import { constants } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
@@ -14,7 +14,7 @@ const identified = `<s:Envelope xmlns:s="${namespaces.soap}"><s:Body/></s:Envelo
 
 interface Listener {
   port: number;
-  /** What each request came with. */
+  /** How each request arrived. */
   asked: { protocol: string | null; inHandshake: boolean; shown: boolean }[];
 }
 
@@ -22,7 +22,7 @@ async function listenerLikeWindows(more: TlsOptions = {}): Promise<Listener> {
   const { certificate: cert, privateKey: key } = host.fixture.certificate('sha256');
   const asked: Listener['asked'] = [];
   const ca = host.fixture.certificate('client').certificate;
-  // With a session that is gone on with nothing would be asked for.
+  // With a resumed session it would not ask for anything.
   const secureOptions = constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION;
   const server = createServer({ cert, key, ca, secureOptions, ...more });
   const sockets = new Set<TLSSocket>();
@@ -67,7 +67,7 @@ winrmTest.for([
   ['a small request', 0],
   ['a request that is still under way', 140_000],
 ] as const)(
-  'a certificate that is asked for after the header of %s is shown, by TLS 1.2',
+  'a certificate that the host requests after the header of %s is sent, with TLS 1.2',
   async ([, bytes]) => {
     const { port, asked } = await listenerLikeWindows();
     const connection = connectionWith('client', port);
@@ -77,7 +77,7 @@ winrmTest.for([
 );
 
 winrmTest(
-  'a host that breaks the connection in place of taking a certificate is told, with what to check',
+  'a host that breaks the connection instead of accepting a certificate is reported, with what to check',
   async () => {
     const { port } = await listenerLikeWindows();
     const error = await errorOf(connectionWith('sha384', port).request(identifyMessage()));
@@ -86,7 +86,7 @@ winrmTest(
   },
 );
 
-winrmTest('a host that has TLS 1.3 alone takes no certificates, and is told so', async () => {
+winrmTest('a host with only TLS 1.3 accepts no certificates, and the error says so', async () => {
   const { port } = await listenerLikeWindows({ minVersion: 'TLSv1.3' });
   const error = await errorOf(connectionWith('client', port).request(identifyMessage()));
   expect(error).toMatchObject({ kind: 'auth_unavailable', notExecuted: true });

@@ -58,7 +58,7 @@ winrmTest('many requests need one authentication', async () => {
   expect((await host.fixture.stats()).handshakes).toBe(1);
 });
 
-winrmTest('requests that are made at once go one after the other', async () => {
+winrmTest('requests that are made at the same time are sent one after the other', async () => {
   const connection = connectionTo(host.fixture, 'http');
   const replies = await Promise.all(Array.from({ length: 20 }, () => connection.request(identifyMessage())));
   expect(replies).toHaveLength(20);
@@ -77,42 +77,42 @@ winrmTest('a wrong password is refused, with advice', async () => {
   }
 });
 
-winrmTest('an authentication that the host does not offer is told, with those that it does', async () => {
-  const tls = { ca: [host.fixture.certificate('sha256').certificate] };
-  const error = await errorOf(
-    connectionTo(host.fixture, 'http', { login: basic, tls }).request(identifyMessage()),
-  );
-  expect(error.kind).toBe('unreachable');
-  expect(error.message).toContain('did not answer with TLS');
-});
-
-winrmTest('a password never crosses the network in clear', () => {
-  expect(() => connectionTo(host.fixture, 'plain', { login: basic })).toThrow(/needs HTTPS/);
-});
-
 winrmTest(
-  'a certificate that is not trusted, or for another name, is refused; insecure takes it',
+  'an authentication that the host does not offer is reported, with those that it does offer',
   async () => {
-    const request = (more: Partial<ConnectionOptions>) =>
-      connectionTo(host.fixture, 'https', more).request(identifyMessage());
-    expect(await errorOf(request({ tls: {} }))).toMatchObject({ kind: 'certificate' });
-    const other = { ca: [host.fixture.certificate('sha384').certificate] };
-    expect(await errorOf(request({ tls: other }))).toMatchObject({ kind: 'certificate' });
-    const renamed = { host: 'elsewhere.example', addressesOf: async () => ['127.0.0.1'] };
-    const error = await errorOf(request(renamed));
-    expect(error.kind).toBe('certificate');
-    expect(error.message).toContain('elsewhere.example');
-    readReply(await request({ tls: { insecure: true } }));
+    const tls = { ca: [host.fixture.certificate('sha256').certificate] };
+    const error = await errorOf(
+      connectionTo(host.fixture, 'http', { login: basic, tls }).request(identifyMessage()),
+    );
+    expect(error.kind).toBe('unreachable');
+    expect(error.message).toContain('did not answer with TLS');
   },
 );
 
-winrmTest('a host that nobody listens on is told from one that does not answer', async () => {
+winrmTest('a password never crosses the network unencrypted', () => {
+  expect(() => connectionTo(host.fixture, 'plain', { login: basic })).toThrow(/needs HTTPS/);
+});
+
+winrmTest('a certificate that is not trusted, or for another name, is refused, unless insecure', async () => {
+  const request = (more: Partial<ConnectionOptions>) =>
+    connectionTo(host.fixture, 'https', more).request(identifyMessage());
+  expect(await errorOf(request({ tls: {} }))).toMatchObject({ kind: 'certificate' });
+  const other = { ca: [host.fixture.certificate('sha384').certificate] };
+  expect(await errorOf(request({ tls: other }))).toMatchObject({ kind: 'certificate' });
+  const renamed = { host: 'elsewhere.example', addressesOf: async () => ['127.0.0.1'] };
+  const error = await errorOf(request(renamed));
+  expect(error.kind).toBe('certificate');
+  expect(error.message).toContain('elsewhere.example');
+  readReply(await request({ tls: { insecure: true } }));
+});
+
+winrmTest('a port that nobody listens on is distinguished from a host that does not answer', async () => {
   const refused = await errorOf(connectionTo(host.fixture, 'http', { port: 1 }).request(identifyMessage()));
   expect(refused.kind).toBe('connection_refused');
   expect(refused.message).toContain('127.0.0.1 port 1');
 });
 
-winrmTest('addresses that may not be dialled are not', async () => {
+winrmTest('addresses that may not be dialed are not dialed', async () => {
   const connection = connectionTo(host.fixture, 'http', {
     addressesOf: async () => {
       throw new Error('out of bounds');
@@ -122,7 +122,7 @@ winrmTest('addresses that may not be dialled are not', async () => {
   expect((await host.fixture.stats()).requests).toEqual([]);
 });
 
-winrmTest('the next address is tried where one refuses', async () => {
+winrmTest('the next address is tried if one refuses', async () => {
   const connection = connectionTo(host.fixture, 'http', {
     addressesOf: async () => ['127.0.0.9', '127.0.0.1'],
   });
@@ -130,7 +130,7 @@ winrmTest('the next address is tried where one refuses', async () => {
 });
 
 winrmTest(
-  'a session that the host has forgotten is made anew, and the request is executed once',
+  'a session that the host has forgotten is replaced by a new one, and the request is executed once',
   async () => {
     const connection = connectionTo(host.fixture, 'http');
     await connection.request(identifyMessage());
@@ -151,7 +151,7 @@ winrmTest('an idle connection is replaced before the host may have dropped it', 
   expect((await host.fixture.stats()).handshakes).toBe(2);
 });
 
-// ---- what is broken on purpose, and must be refused by an acceptor that is not ours
+// ---- broken on purpose; an acceptor that is not ours must refuse it
 
 interface Breakage {
   token?(token: Buffer): Buffer;
@@ -205,7 +205,7 @@ winrmTest.for([
   ['an integrity code that is wrong', (token: Buffer) => flip(token, micOffset)],
   ['no integrity code although it is announced', (token: Buffer) => token.fill(0, micOffset, micOffset + 16)],
   ['a proof that is wrong', (token: Buffer) => flip(token, token.readUInt32LE(24))],
-  ['another session key than is told', (token: Buffer) => flip(token, token.readUInt32LE(56))],
+  ['a session key other than the one announced', (token: Buffer) => flip(token, token.readUInt32LE(56))],
   ['flags that were changed on the way', (token: Buffer) => flip(token, 61)],
 ] as const)('a login with %s is refused', async ([, token]) => {
   const connection = connectionTo(host.fixture, 'http', {
@@ -228,7 +228,7 @@ winrmTest.for(['https', 'strict'] as const)(
   },
 );
 
-winrmTest('a login bound to no channel is refused where the host is strict', async () => {
+winrmTest('a login bound to no channel is refused if the host is strict', async () => {
   const securityContext = async () => new NtlmContext(ntlmOptions);
   const strict = connectionTo(host.fixture, 'strict', { securityContext });
   expect(await errorOf(strict.request(identifyMessage()))).toMatchObject({ kind: 'auth_failed' });
@@ -270,7 +270,7 @@ winrmTest('a message that was sealed once is not executed twice', async () => {
   expect((await host.fixture.stats()).requests).toEqual(['Identify']);
 });
 
-winrmTest('a message in clear is refused by a host that wants it sealed', async () => {
+winrmTest('an unsealed message is refused by a host that wants it sealed', async () => {
   const { port } = optionsFor(host.fixture, 'http');
   const options = optionsFor(host.fixture, 'http');
   const agent = new OneSocketAgent(() =>
@@ -298,7 +298,7 @@ winrmTest('a message in clear is refused by a host that wants it sealed', async 
   expect((await host.fixture.stats()).requests).toEqual([]);
 });
 
-// ---- replies that are not what they should be
+// ---- invalid replies
 
 winrmTest.for([
   ['was changed on its way', 'tampered', 'protocol'],
@@ -308,14 +308,14 @@ winrmTest.for([
   ['is no XML', 'latin', 'protocol'],
   ['has a document type', 'bomb', 'protocol'],
   ['is nested without end', 'deep', 'protocol'],
-  ['has more elements than any', 'many', 'protocol'],
+  ['has too many elements', 'many', 'protocol'],
 ] as const)('a reply that %s is refused', async ([, what, kind]) => {
   const connection = connectionTo(host.fixture, 'http');
   await connection.request(identifyMessage());
   await host.fixture.mishap({ moment: 'after', what });
   const error = await errorOf(connection.request(identifyMessage()).then(readReply));
   expect(error.kind).toBe(kind);
-  // And the next one goes well.
+  // The next one succeeds.
   readReply(await connection.request(identifyMessage()));
 });
 
@@ -339,7 +339,7 @@ winrmTest.for([
   ['headers', 'ambiguous'],
   ['short', 'ambiguous'],
   ['drop', 'ambiguous'],
-] as const)('a host that answers with %s is told so', async ([what, kind]) => {
+] as const)('a host that answers with %s is reported', async ([what, kind]) => {
   for (const [listener, moment] of [
     ['https', 'before'],
     ['http', 'http'],
@@ -351,7 +351,7 @@ winrmTest.for([
   }
 });
 
-winrmTest('a host that does not answer is given up on', async () => {
+winrmTest('a host that does not answer is given up', async () => {
   await host.fixture.mishap({ what: 'hang' });
   const connection = connectionTo(host.fixture, 'http');
   expect(await errorOf(connection.request(identifyMessage(), { timeoutMs: 300 }))).toMatchObject({
@@ -365,23 +365,26 @@ winrmTest('a request larger than an envelope is not sent', async () => {
   expect(error).toMatchObject({ kind: 'too_large', notExecuted: true });
 });
 
-winrmTest('a host that takes smaller messages than it should says nothing; its limit is named', async () => {
-  await host.fixture.reset({ maxEnvelope: 100 * 1_024, maxPollSeconds: 0.2 });
-  for (const listener of ['http', 'https'] as const) {
-    const { end } = await runOn(host.fixture, 'cat; sleep 1000', { listener, input: Buffer.alloc(100_000) });
-    expect(end).toMatchObject({ how: 'lost', error: { kind: 'too_large', notExecuted: false } });
-    expect(end).toHaveProperty('error.advice', expect.stringContaining('MaxEnvelopeSizekb="500"'));
-    expect((await host.fixture.stats()).shells).toBe(0);
-  }
-  await host.fixture.reset({ maxEnvelope: 512_000, maxPollSeconds: 60 });
-});
-
-winrmTest.for(['spaced', 'openEnded'])(
-  'boundaries as only some hosts write them, %s, are read',
-  async (how) => {
-    await host.fixture.reset({ [how]: true });
-    const { end } = await runOn(host.fixture, 'exit 6');
-    expect(end).toMatchObject({ how: 'exited', exitCode: 6 });
-    await host.fixture.reset({ [how]: false });
+winrmTest(
+  'a host that accepts only smaller messages than it should gives no reason; the error names its limit',
+  async () => {
+    await host.fixture.reset({ maxEnvelope: 100 * 1_024, maxPollSeconds: 0.2 });
+    for (const listener of ['http', 'https'] as const) {
+      const { end } = await runOn(host.fixture, 'cat; sleep 1000', {
+        listener,
+        input: Buffer.alloc(100_000),
+      });
+      expect(end).toMatchObject({ how: 'lost', error: { kind: 'too_large', notExecuted: false } });
+      expect(end).toHaveProperty('error.advice', expect.stringContaining('MaxEnvelopeSizekb="500"'));
+      expect((await host.fixture.stats()).shells).toBe(0);
+    }
+    await host.fixture.reset({ maxEnvelope: 512_000, maxPollSeconds: 60 });
   },
 );
+
+winrmTest.for(['spaced', 'openEnded'])('boundaries that only some hosts write, %s, are read', async (how) => {
+  await host.fixture.reset({ [how]: true });
+  const { end } = await runOn(host.fixture, 'exit 6');
+  expect(end).toMatchObject({ how: 'exited', exitCode: 6 });
+  await host.fixture.reset({ [how]: false });
+});

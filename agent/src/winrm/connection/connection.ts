@@ -1,5 +1,5 @@
-// A connection to a WinRM listener: one socket, one security context, one request at a time. It authenticates when it has
-// to: at first, and anew when the host has forgotten the session or the socket is gone.
+// A connection to a WinRM listener: one socket, one security context, one request at a time. It authenticates when it
+// has to: at first, and again when the host has forgotten the session or the socket is gone.
 import type { Socket } from 'node:net';
 import { channelBindingOf } from '../login/cbt.ts';
 import type { KerberosTickets } from '../login/kerberos/kerberos-tickets.ts';
@@ -17,24 +17,24 @@ export interface ConnectionOptions {
   login: Login;
   /** Undefined for HTTP: then every message is sealed. */
   tls?: TlsOptions;
-  /** 10 s unless told. */
+  /** 10 s by default. */
   connectTimeoutMs?: number;
-  /** The host's addresses, in the order to try; rejects for those that may not be dialled. */
+  /** Returns the host's addresses in the order to try; rejects for those that may not be dialed. */
   addressesOf(host: string): Promise<readonly string[]>;
-  /** Largest message in either direction; 153,600 unless told, which every Windows takes. */
+  /** Largest message in either direction; by default 153,600, which every Windows accepts. */
   maxEnvelopeBytes?: number;
-  /** Kerberos tickets that other connections of the same credential have. */
+  /** Kerberos tickets of other connections with the same credential. */
   tickets?: KerberosTickets;
-  /** In place of the login's own, for tests that break it. */
+  /** Replaces the login's own, for tests that break it. */
   securityContext?: typeof securityContextFor;
-  /** In place of the clock. */
+  /** Replaces the clock. */
   monotonicMs?: () => number;
 }
 
 export interface RequestOptions {
-  /** 90 s unless told. */
+  /** 90 s by default. */
   timeoutMs?: number;
-  /** What it asks for must not be done twice: once it was sent it is not sent again, whatever the reply. */
+  /** The request must not be executed twice: once sent, it is not sent again, whatever the reply. */
   once?: boolean;
   signal?: AbortSignal | undefined;
 }
@@ -43,7 +43,10 @@ export const defaultMaxEnvelopeBytes = 153_600;
 const defaultTimeoutMs = 90_000;
 const path = '/wsman';
 const soapType = 'application/soap+xml;charset=UTF-8';
-/** Windows drops an idle session after about two minutes; a message on one that it just drops would be ambiguous. */
+/**
+ * Windows drops an idle session after about two minutes; a message on a session that is just being dropped would be
+ * ambiguous.
+ */
 const freshMs = 60_000;
 const maxSteps = 8;
 
@@ -54,24 +57,24 @@ interface Session {
 
 export class WinrmConnection {
   readonly options: ConnectionOptions;
-  /** What the host takes may be more, and is told by it: `learnEnvelopeSize`. */
+  /** The host may accept more, and says how much: see `learnEnvelopeSize`. */
   maxEnvelopeBytes: number;
-  /** Whether the host loads the user's profile for a shell, as far as it has told. */
+  /** Whether the host loads the user's profile for a shell, as far as is known. */
   loadsProfile = true;
   readonly #agent: OneSocketAgent;
   readonly #monotonicMs: () => number;
   #socket: Socket | undefined;
-  /** Dialled, and not used yet. */
+  /** Dialed, and not used yet. */
   #waiting: Socket | undefined;
   #session: Session | undefined;
   #usedAtMs = 0;
-  /** Of the request that is under way. */
+  /** The signal of the current request. */
   #signal: AbortSignal | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #closed = false;
-  /** The host has answered something. */
+  /** Whether the host has replied to anything yet. */
   #isKnown = false;
-  /** How often it has authenticated. */
+  /** How many times it has authenticated. */
   handshakes = 0;
 
   constructor(options: ConnectionOptions) {
@@ -82,7 +85,7 @@ export class WinrmConnection {
     refuseInClear(options.login, options.tls !== undefined);
   }
 
-  /** Where requests say that they go. */
+  /** The address that requests carry. */
   get url(): string {
     const { host, port, tls } = this.options;
     const name = host.includes(':') ? `[${host.replaceAll(/[[\]]/g, '')}]` : host;
@@ -90,11 +93,12 @@ export class WinrmConnection {
   }
 
   /**
-   * Sends one message and gives the reply, whatever it says: a fault is a reply, too. A message that is answered with the
-   * wish for a login is sent again after one, unless it must go `once`: over HTTP that answer may come from anybody on the
-   * way, after the host has acted.
+   * Sends one message and returns the reply, whatever it says: a fault is a reply, too. If the host asks for a login,
+   * the message is sent again after logging in, unless it is marked `once`: over HTTP, anybody on the way may have sent
+   * that reply after the host has acted.
    *
-   * @throws {WinrmError} `notExecuted` where the message was not sent; never so for what is answered to one that goes `once`.
+   * @throws {WinrmError} `notExecuted` if the message was not sent; never for a reply to a message that is marked
+   * `once`.
    */
   request(envelope: string, options: RequestOptions = {}): Promise<string> {
     const result = this.#queue.then(() => this.#request(envelope, options));
@@ -120,18 +124,18 @@ export class WinrmConnection {
     if (message.length > this.maxEnvelopeBytes) {
       throw new WinrmError({
         kind: 'too_large',
-        message: `A request of ${message.length} bytes is larger than the ${this.maxEnvelopeBytes} that the host takes.`,
+        message: `A request of ${message.length} bytes is larger than the ${this.maxEnvelopeBytes} that the host accepts.`,
         advice: 'Give the command less environment, or shorter values.',
         notExecuted: true,
       });
     }
     this.#signal = options.signal;
-    // Also so that what must go once does not meet a session that the host has forgotten.
+    // Also keeps a `once` message from meeting a session that the host has forgotten.
     if (this.#isStale) this.#drop();
     try {
       return await this.#send(message, options);
     } catch (error) {
-      // What the session's state is now is not known: sealing counts messages.
+      // The session's state is unknown now, since sealing counts messages.
       this.#drop();
       throw error;
     } finally {
@@ -212,20 +216,20 @@ export class WinrmConnection {
         );
       }
     }
-    // A fault is SOAP and comes with 400 or 500.
+    // A fault is SOAP and comes with status 400 or 500.
     if (reply.status !== 200 && reply.status !== 400 && reply.status !== 500) {
       throw statusError(this.#place, reply) ?? protocolError(`it answered with HTTP ${reply.status}`);
     }
     return text;
   }
 
-  /** The context of this connection's socket; undefined where each request says who it is. */
+  /** Returns the context of this connection's socket; undefined if each request carries its own authentication. */
   async #authenticated(options: RequestOptions): Promise<SecurityContext | undefined> {
     const { login } = this.options;
     if (login.method === 'basic' || login.method === 'certificate') return undefined;
     if (this.#session !== undefined && !this.#session.socket.destroyed) return this.#session.security;
     this.#drop();
-    // Before the first request: the channel binding is of this socket's certificate.
+    // Dials before the first request, because the channel binding is made of this socket's certificate.
     this.#waiting = await this.#dial();
     const certificate = certificateOf(this.#waiting);
     const makeContext = this.options.securityContext ?? securityContextFor;
@@ -245,7 +249,10 @@ export class WinrmConnection {
     }
   }
 
-  /** With empty requests: nothing is sent before the host knows who sends it. Gives the socket that is authenticated now. */
+  /**
+   * Authenticates with empty requests: nothing is sent before the host knows the sender. Returns the authenticated
+   * socket.
+   */
   async #handshake(security: SecurityContext, options: RequestOptions): Promise<Socket> {
     let token = await security.step(undefined, options.signal);
     let socket: Socket | undefined;
@@ -256,7 +263,7 @@ export class WinrmConnection {
       };
       const reply = await this.#exchange(headers, Buffer.alloc(0), options);
       if (socket !== undefined && reply.socket !== socket) {
-        throw protocolError('it closed the connection while it authenticated the agent');
+        throw protocolError('it closed the connection while authenticating the agent');
       }
       socket = reply.socket;
       const received = tokenIn(reply, security.scheme);
@@ -267,7 +274,7 @@ export class WinrmConnection {
       token = await security.step(received, options.signal);
       if (reply.status === 200 && token === undefined && security.complete) return socket;
     }
-    throw protocolError('the authentication came to no end');
+    throw protocolError('the authentication did not end');
   }
 
   #exchange(headers: Record<string, string>, body: Buffer, options: RequestOptions): Promise<HttpReply> {
@@ -280,14 +287,14 @@ export class WinrmConnection {
       headers: { 'User-Agent': 'OpsConductor', ...headers },
       body,
       timeoutMs: options.timeoutMs ?? defaultTimeoutMs,
-      // Sealing adds little; a host may add some to what it was asked for.
+      // Sealing adds little, and a host may exceed the requested size somewhat.
       maxReplyBytes: 4 * this.maxEnvelopeBytes,
       signal: options.signal,
     });
   }
 
   async #take(): Promise<Socket> {
-    // A message that is sealed for one socket is worth nothing on another.
+    // A message that is sealed for one socket is useless on another.
     if (this.#session !== undefined) throw new SessionGone(this.options.host);
     const waiting = this.#waiting;
     this.#waiting = undefined;
@@ -311,7 +318,7 @@ export class WinrmConnection {
               ...(passphrase === undefined ? {} : { passphrase }),
             },
       connectTimeoutMs,
-      // However many addresses a name has.
+      // Regardless of how many addresses a name has.
       totalTimeoutMs: Math.max(connectTimeoutMs, 30_000),
       addressesOf,
       signal: this.#signal,
@@ -331,7 +338,7 @@ export class WinrmConnection {
   }
 
   /**
-   * Whether nobody but the host can have written its replies: they are sealed, or came by TLS whose certificate was checked.
+   * Whether only the host can have written its replies: they are sealed, or came over TLS with a checked certificate.
    */
   get areRepliesProven(): boolean {
     const { tls } = this.options;
@@ -348,7 +355,7 @@ export class WinrmConnection {
   }
 }
 
-/** The socket of a session ended before a message was written to it. */
+/** The socket of a session was closed before a message was written to it. */
 class SessionGone extends WinrmError {
   constructor(host: string) {
     super({
@@ -363,8 +370,8 @@ class SessionGone extends WinrmError {
 function loginWanted(host: string): WinrmError {
   return new WinrmError({
     kind: 'ambiguous',
-    message: `A request to ${host} on a session that was open was answered with the wish for a login (HTTP 401), which may not be the host’s own.`,
-    advice: 'Look on the host what became of the request before it is made again.',
+    message: `A request to ${host} on an open session was answered with a demand to log in (HTTP 401), which may not come from the host.`,
+    advice: 'Check on the host what became of the request before you send it again.',
   });
 }
 

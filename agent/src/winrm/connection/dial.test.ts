@@ -8,7 +8,7 @@ import { createServer as createTlsServer } from 'node:tls';
 import { expect, onTestFinished, test } from 'vitest';
 import { type DialOptions, dial } from './dial.ts';
 
-/** What listens and never says anything, and how to dial it. */
+/** A listener that never says anything, and how to dial it. */
 async function silentHost(): Promise<{ sockets: Socket[]; accepted: Promise<Socket>; options: DialOptions }> {
   const sockets: Socket[] = [];
   const server = createServer((socket) => sockets.push(socket.on('error', () => undefined)));
@@ -31,7 +31,7 @@ async function silentHost(): Promise<{ sockets: Socket[]; accepted: Promise<Sock
   return { sockets, accepted, options };
 }
 
-test('a connection that is reset while nobody uses it harms nobody', async () => {
+test('a connection that is reset while nobody uses it does no harm', async () => {
   const { accepted, options } = await silentHost();
   const socket = await dial(options);
   const closed = new Promise((resolve) => {
@@ -42,7 +42,7 @@ test('a connection that is reset while nobody uses it harms nobody', async () =>
   expect(socket.destroyed).toBe(true);
 });
 
-test('a certificate that has expired is told as such, and nothing is sent', async () => {
+test('an expired certificate is reported as such, and nothing is sent', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'opsconductor-expired-'));
   onTestFinished(() => rmSync(dir, { recursive: true }));
   const [key, cert] = [join(dir, 'key'), join(dir, 'cert')];
@@ -64,7 +64,7 @@ test('a certificate that has expired is told as such, and nothing is sent', asyn
   });
 });
 
-test('dialling ends when it is no longer wanted', async () => {
+test('dialing ends when it is no longer wanted', async () => {
   const { accepted, options } = await silentHost();
   const stop = new AbortController();
   const dialling = dial({ ...options, tls: {}, signal: stop.signal });
@@ -73,7 +73,7 @@ test('dialling ends when it is no longer wanted', async () => {
   await expect(dialling).rejects.toThrow('stopped');
 });
 
-test('many addresses do not make dialling last longer than it may in all', async () => {
+test('many addresses do not make dialing take longer than the total limit', async () => {
   const { sockets, options } = await silentHost();
   const addressesOf = async () => Array.from({ length: 20 }, () => '127.0.0.1');
   const dialling = dial({ ...options, tls: {}, connectTimeoutMs: 20, totalTimeoutMs: 1, addressesOf });

@@ -1,4 +1,4 @@
-// A socket to a WinRM listener: the first of the host's addresses that answers, with TLS where it is HTTPS.
+// Opens a socket to a WinRM listener: to the first of the host's addresses that answers, with TLS for HTTPS.
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { abortable } from '../../dialling/abortable.ts';
@@ -8,9 +8,9 @@ import { WinrmError } from '../winrm-error.ts';
 export interface TlsOptions {
   /** PEM certificates that are trusted instead of the public ones. */
   ca?: string[];
-  /** Whatever certificate the host shows is taken: whoever is in between can read along. */
+  /** Accept whatever certificate the host shows: anyone in between can then read along. */
   insecure?: boolean;
-  /** Of the client, as PEM: how it authenticates. */
+  /** The client's certificate as PEM, if it authenticates with one. */
   certificate?: string;
   privateKey?: string;
   passphrase?: string;
@@ -21,17 +21,19 @@ export interface DialOptions {
   port: number;
   /** Undefined for HTTP. */
   tls: TlsOptions | undefined;
-  /** For one address to answer, TLS included. */
+  /** How long one address may take to answer, TLS included. */
   connectTimeoutMs: number;
-  /** For all of them. */
+  /** How long all addresses together may take. */
   totalTimeoutMs: number;
-  /** The host's addresses, in the order to try; rejects for those that may not be dialled. */
+  /** Returns the host's addresses in the order to try; rejects for those that may not be dialed. */
   addressesOf(host: string): Promise<readonly string[]>;
   signal: AbortSignal | undefined;
 }
 
 /**
- * @throws {WinrmError} `notExecuted` where none answers; whatever `addressesOf` rejects with; the signal's reason.
+ * Returns a connected socket.
+ *
+ * @throws {WinrmError} `notExecuted` if no address answers; whatever `addressesOf` rejects with; the signal's reason.
  */
 export async function dial(options: DialOptions): Promise<Socket> {
   const { host, signal, totalTimeoutMs, connectTimeoutMs } = options;
@@ -55,7 +57,7 @@ export async function dial(options: DialOptions): Promise<Socket> {
   });
 }
 
-/** DER of what the host showed on a TLS connection; undefined for HTTP. */
+/** Returns the DER of the host's certificate on a TLS connection; undefined for HTTP. */
 export function certificateOf(socket: Socket): Buffer | undefined {
   const { getPeerCertificate } = socket as Partial<TLSSocket>;
   return getPeerCertificate?.call(socket, false).raw;
@@ -85,8 +87,8 @@ async function dialAddress(options: DialOptions, address: string): Promise<Socke
 }
 
 /**
- * A socket may wait for a KDC, or for the next request, with nobody else listening: an error would end the agent. Whoever
- * uses it next finds it destroyed.
+ * A listener for errors. A socket may wait for a KDC or for the next request with nobody else listening, and an
+ * unhandled error would end the agent. Whoever uses the socket next finds it destroyed.
  */
 function heard(): void {}
 
@@ -94,13 +96,13 @@ async function secure(tcp: Socket, { host }: DialOptions, tls: TlsOptions): Prom
   const { ca, insecure, certificate, privateKey, passphrase } = tls;
   const secured = connectTls({
     socket: tcp,
-    // An address is no server name (RFC 6066); the certificate must be for it all the same.
+    // An IP address is not a server name (RFC 6066), but the certificate must be for it anyway.
     ...(isIP(host) ? { host } : { servername: host, host }),
     rejectUnauthorized: insecure !== true,
     minVersion: 'TLSv1.2',
     ...(ca === undefined ? {} : { ca }),
-    // Windows asks for it when it has read a request: by renegotiation. What TLS 1.3 has in its place OpenSSL does only for who
-    // asks it to, which Node has no way to.
+    // Windows asks for the certificate after it has read a request, by renegotiation. OpenSSL supports the TLS 1.3
+    // replacement only for callers that enable it, which Node can't do.
     ...(certificate === undefined
       ? {}
       : { cert: certificate, key: privateKey, passphrase, maxVersion: 'TLSv1.2' as const }),
@@ -162,7 +164,7 @@ function dialError(options: DialOptions, address: string, cause: unknown, timedO
   if (tls?.certificate !== undefined && /PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL/.test(code)) {
     return new WinrmError({
       kind: 'auth_unavailable',
-      message: `${place} takes no TLS 1.2, by which alone a client certificate is shown (${message}).`,
+      message: `${place} does not accept TLS 1.2, which a client certificate requires (${message}).`,
       advice: 'Allow TLS 1.2 on the host, or use another credential for the target.',
       notExecuted: true,
       cause,

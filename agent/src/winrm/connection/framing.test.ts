@@ -6,7 +6,7 @@ import { readSealed, sealedContentType, writeSealed } from './framing.ts';
 const protocol = 'application/HTTP-SPNEGO-session-encrypted';
 const sealed = { signature: Buffer.alloc(16, 1), data: Buffer.from('data'), plainLength: 4 };
 
-test('a sealed message is written as Windows wants it', () => {
+test('a sealed message is written the way Windows wants it', () => {
   expect(sealedContentType(protocol)).toBe(
     'multipart/encrypted;protocol="application/HTTP-SPNEGO-session-encrypted";boundary="Encrypted Boundary"',
   );
@@ -20,7 +20,7 @@ test('a sealed message is written as Windows wants it', () => {
   );
 });
 
-test('what is written is read, whatever is sealed: boundaries within it are nothing', () => {
+test('a written message is read back, whatever is sealed: boundaries inside it have no effect', () => {
   const part = fc.oneof(
     fc.uint8Array().map((bytes) => Buffer.from(bytes)),
     fc
@@ -54,13 +54,13 @@ test.each([
   ['nothing', Buffer.alloc(0)],
   ['another protocol', replaced(protocol, 'application/HTTP-Kerberos-session-encrypted')],
   ['no length', replaced(';Length=4', '')],
-  ['a length that is no number', replaced('Length=4', 'Length=-4')],
+  ['a length that is not a number', replaced('Length=4', 'Length=-4')],
   ['a longer length', replaced('Length=4', 'Length=5')],
   ['a shorter length', replaced('Length=4', 'Length=3')],
   ['a huge length', replaced('Length=4', 'Length=999999999')],
   ['a huge signature', replaced('\x10\0\0\0', '\xff\xff\xff\x7f')],
   ['no end', replaced('--Encrypted Boundary--\r\n', '')],
-  ['something behind the end', Buffer.concat([whole, Buffer.from('x')])],
+  ['something after the end', Buffer.concat([whole, Buffer.from('x')])],
   ['no second part', whole.subarray(0, 150)],
 ])('a reply with %s is refused', (_, body) => {
   expect(() => readSealed(body, protocol)).toThrow(WinrmError);

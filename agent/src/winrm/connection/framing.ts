@@ -1,5 +1,5 @@
-// Sealed messages over HTTP (MS-WSMV 2.2.9.1): MIME in two parts, of which the second is read by its lengths and never by
-// looking for the boundary, which may be anywhere in what is sealed.
+// Sealed messages over HTTP (MS-WSMV 2.2.9.1): MIME in two parts. The second part is read by its lengths and never by
+// looking for the boundary, which may occur anywhere in sealed data.
 import { protocolError } from '../winrm-error.ts';
 
 const boundary = 'Encrypted Boundary';
@@ -8,7 +8,7 @@ const soapType = 'application/soap+xml;charset=UTF-8';
 export interface Sealed {
   signature: Buffer;
   data: Buffer;
-  /** Of what is sealed. */
+  /** Length of the plain message. */
   plainLength: number;
 }
 
@@ -42,17 +42,17 @@ const head = new RegExp(
     '[ \\t]*Content-Type:[ \\t]*application/octet-stream\\r\\n',
   'i',
 );
-/** The last two dashes are left out at times. */
+/** Some hosts leave out the last two dashes. */
 const tail = new RegExp(`^-- ?${boundary}(?:--)?(?:\\r\\n)?$`, 'i');
 const maxHeadBytes = 1_024;
 const maxSignatureBytes = 1_024;
 
-/** @throws {WinrmError} of kind `protocol` for what is not one message that is sealed so. */
+/** @throws {WinrmError} of kind `protocol` for anything that is not exactly one sealed message. */
 export function readSealed(body: Buffer, protocol: string): Sealed {
   const match = head.exec(body.subarray(0, maxHeadBytes).toString('latin1'));
   const headers = match?.[1] ?? '';
   if (match === null || !headers.toLowerCase().includes(protocol.toLowerCase())) {
-    throw protocolError('the sealed reply has no such parts as it should');
+    throw protocolError('the sealed reply does not have the parts that it should');
   }
   const plainLength = Number(/;Length=(\d{1,9})\s*$/im.exec(headers)?.[1] ?? Number.NaN);
   const start = match[0].length + 4;

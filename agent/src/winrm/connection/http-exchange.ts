@@ -1,13 +1,13 @@
-// One HTTP request and its bounded reply, over an agent that has one socket at a time: NTLM and Kerberos authenticate the
-// socket and not the request.
+// One HTTP request and its bounded reply, over an agent that has one socket at a time: NTLM and Kerberos authenticate
+// the socket and not the request.
 import { Agent, type IncomingHttpHeaders, request } from 'node:http';
 import type { Socket } from 'node:net';
 import { protocolError, WinrmError } from '../winrm-error.ts';
 
-/** Wraps what dialling failed with: nothing was sent then. */
+/** Wraps a failure to dial, which means that nothing was sent. */
 class DialFailure extends Error {}
 
-/** Also for HTTPS: the socket that `dial` gives is secure already. */
+/** Also used for HTTPS, because the socket from `dial` is already secure. */
 export class OneSocketAgent extends Agent {
   readonly #dial: () => Promise<Socket>;
 
@@ -22,7 +22,7 @@ export class OneSocketAgent extends Agent {
   ): undefined {
     this.#dial().then(
       (socket) => callback?.(null, socket as never),
-      (error) => callback?.(new DialFailure('dialling failed', { cause: error }), undefined as never),
+      (error) => callback?.(new DialFailure('dialing failed', { cause: error }), undefined as never),
     );
   }
 }
@@ -43,13 +43,15 @@ export interface HttpReply {
   status: number;
   headers: IncomingHttpHeaders;
   body: Buffer;
-  /** Over which it went. */
+  /** The socket that carried the request. */
   socket: Socket;
 }
 
 /**
- * @throws {WinrmError} `no_answer` or `ambiguous` where the host may have acted on it, `protocol` for a reply that is too
- * long; whatever dialling failed with, where nothing was sent; the signal's reason.
+ * Sends the request and returns the reply.
+ *
+ * @throws {WinrmError} `no_answer` or `ambiguous` if the host may have acted on it, `protocol` for a reply that is too
+ * long; whatever dialing failed with, in which case nothing was sent; the signal's reason.
  */
 export function exchange(options: Exchange): Promise<HttpReply> {
   const { agent, host, port, path, headers, body, timeoutMs, signal } = options;
@@ -99,7 +101,7 @@ function failureOf(error: Error, host: string, signal: AbortSignal | undefined):
   return new WinrmError({
     kind: 'ambiguous',
     message: `The connection to ${host} was lost before it answered (${(error as NodeJS.ErrnoException).code ?? error.message}).`,
-    advice: 'Look on the host what became of the request before it is made again.',
+    advice: 'Check on the host what became of the request before you send it again.',
     cause: error,
   });
 }
@@ -108,6 +110,6 @@ function noAnswer(host: string, timeoutMs: number): WinrmError {
   return new WinrmError({
     kind: 'no_answer',
     message: `${host} did not answer a request within ${timeoutMs / 1000} s.`,
-    advice: 'Look whether the host is overloaded, or its WinRM service hangs.',
+    advice: 'Check whether the host is overloaded or its WinRM service hangs.',
   });
 }

@@ -10,7 +10,7 @@ import {
 import { WinrmPool, type WinrmPoolOptions } from './pool.ts';
 
 const host = hostOfFile({ settings: { maxPollSeconds: 0.2, maxShells: 30 } });
-/** However busy the machine is. */
+/** Long enough for a busy machine. */
 const patiently = { timeout: 30_000 };
 const exited = (exitCode: number) => ({ how: 'exited', exitCode, outputMayLack: false });
 
@@ -23,7 +23,7 @@ function setup(options: WinrmPoolOptions = {}) {
     pool,
     of,
     run,
-    /** And waits until the shell is removed. */
+    /** Also waits until the shell is removed. */
     async runWhole(command: string) {
       const ran = await run(command);
       await pool.settled();
@@ -32,12 +32,12 @@ function setup(options: WinrmPoolOptions = {}) {
   };
 }
 
-winrmTest('commands that follow one another share logins, and leave no shell', async () => {
+winrmTest('consecutive commands share logins, and leave no shell', async () => {
   const t = setup();
   for (let n = 0; n < 4; n += 1) expect((await t.runWhole(`exit ${n}`)).end).toEqual(exited(n));
   expect(t.pool.idle).toBe(2);
   await t.pool.close();
-  // From the second one on a shell is made ahead, on another connection.
+  // From the second command on, a shell is made ahead on another connection.
   const actions = ['Create', 'Command', 'Send', 'Receive', 'Delete'];
   const { requests, ...counted } = await host.fixture.stats();
   expect(counted).toMatchObject({ handshakes: 2, created: 5, shells: 0 });
@@ -60,7 +60,7 @@ winrmTest('no connection is lent again after the pool was told to retire them', 
   expect(t.pool.idle).toBeGreaterThan(0);
 });
 
-winrmTest('a shell that was made ahead and is gone, or in the way of another, costs nothing', async () => {
+winrmTest('a shell that was made ahead and is gone, or takes the room of another, does no harm', async () => {
   const t = setup();
   for (let n = 0; n < 2; n += 1) await t.runWhole('exit 0');
   await host.fixture.loseShells();
@@ -71,7 +71,7 @@ winrmTest('a shell that was made ahead and is gone, or in the way of another, co
   expect(end).toEqual(exited(4));
 });
 
-winrmTest('who waits for room on a host does not wait for what goes on at another', async () => {
+winrmTest('a command that waits for room on one host does not wait for work on another', async () => {
   const t = setup();
   const other = t.of('2 1');
   let remove = () => {};
@@ -87,7 +87,7 @@ winrmTest('a shell that was made ahead is removed when nothing follows', async (
   await expect.poll(async () => (await host.fixture.stats()).shells, patiently).toBe(0);
 });
 
-winrmTest('commands at the same time have connections of their own', async () => {
+winrmTest('concurrent commands have connections of their own', async () => {
   const t = setup();
   const ends = await Promise.all([1, 2, 3, 4].map((n) => t.run(`exit ${n}`)));
   await t.pool.settled();
@@ -111,15 +111,18 @@ winrmTest('another credential, or another version of it, gets another connection
   expect((await host.fixture.stats()).handshakes).toBe(4);
 });
 
-winrmTest('a session that the host has forgotten is made anew, and the command runs once', async () => {
-  const t = setup();
-  await t.runWhole('exit 0');
-  await host.fixture.forgetSessions();
-  expect((await t.run('exit 5')).end).toEqual(exited(5));
-  const { handshakes, requests } = await host.fixture.stats();
-  expect(handshakes).toBe(2);
-  expect(requests.filter((action) => action === 'Command')).toHaveLength(2);
-});
+winrmTest(
+  'a session that the host has forgotten is replaced by a new one, and the command runs once',
+  async () => {
+    const t = setup();
+    await t.runWhole('exit 0');
+    await host.fixture.forgetSessions();
+    expect((await t.run('exit 5')).end).toEqual(exited(5));
+    const { handshakes, requests } = await host.fixture.stats();
+    expect(handshakes).toBe(2);
+    expect(requests.filter((action) => action === 'Command')).toHaveLength(2);
+  },
+);
 
 winrmTest('a command that was begun on a session that is then refused is not begun again', async () => {
   const t = setup();
@@ -129,7 +132,7 @@ winrmTest('a command that was begun on a session that is then refused is not beg
   expect((await host.fixture.stats()).requests.filter((action) => action === 'Command')).toHaveLength(2);
 });
 
-winrmTest('what a shell is asked beside its command is asked again on a new session', async () => {
+winrmTest('requests to a shell other than the command itself are sent again on a new session', async () => {
   const t = setup();
   await t.runWhole('exit 0');
   for (const action of ['Receive', 'Delete', 'Create']) {
@@ -150,18 +153,18 @@ winrmTest('what a shell is asked beside its command is asked again on a new sess
   expect((await host.fixture.stats()).shells).toBe(0);
 });
 
-winrmTest('a connection that the host closes in the moment it is used costs no command', async () => {
+winrmTest('a connection that the host closes at the moment it is used costs no command', async () => {
   const t = setup();
   await t.runWhole('exit 0');
   await host.fixture.mishap({ action: 'Create', what: 'drop' });
   expect((await t.run('exit 4')).end).toEqual(exited(4));
-  // The first login of a command tells of the host itself.
+  // The first login of a command reveals the host's state.
   await t.pool.close();
   await host.fixture.mishap({ action: 'Create', what: 'drop' });
   await expect(t.run('exit 4')).rejects.toMatchObject({ kind: 'ambiguous' });
 });
 
-winrmTest('no more is kept than was allowed, and nothing after the pool is closed', async () => {
+winrmTest('no more connections are kept than allowed, and none after the pool is closed', async () => {
   const t = setup({ maxIdlePerHost: 2, maxIdle: 3 });
   await Promise.all([1, 2, 3].map((n) => t.run(`exit ${n}`)));
   await t.pool.settled();
@@ -176,7 +179,7 @@ winrmTest('no more is kept than was allowed, and nothing after the pool is close
 });
 
 const hosts = 50;
-/** Many names for the one host: what is kept is kept by the name. */
+/** Many names for the one host, because connections are kept by name. */
 const addressesOf = async () => [host.fixture.host];
 
 winrmTest(
@@ -192,7 +195,7 @@ winrmTest(
       }
     };
     await Promise.all(Array.from({ length: hosts }, (_, n) => onHost(`win-${n}.example`)));
-    // Two for each host: one waits for output while the other is told what must not wait.
+    // Two for each host: one waits for output while the other carries what must not wait.
     expect(t.pool.idle).toBeLessThanOrEqual(2 * hosts);
     await t.pool.close();
     const { requests, ...counted } = await host.fixture.stats();
@@ -203,9 +206,9 @@ winrmTest(
 );
 
 winrmTest(
-  'of fifty hosts that print faster than their output is kept no more is read than is taken',
+  'from fifty hosts that print faster than their output is stored, no more is read than is consumed',
   async () => {
-    // Who is slow to print is waited for, and not asked again.
+    // A host that prints slowly is waited for, and not polled again.
     await host.fixture.reset({ maxShells: hosts, maxPollSeconds: 5 });
     const t = setup();
     const stop = new AbortController();
@@ -220,7 +223,7 @@ winrmTest(
         connections: t.of('1 1', { host: name, addressesOf }),
         signal: stop.signal,
         killGraceMs: () => 0,
-        // As when the agent's disk does not keep up: nothing more is taken until the command is stopped.
+        // As if the agent's disk did not keep up: nothing more is taken until the command is stopped.
         onOutput: async (_stream, bytes) => {
           taken.set(name, (taken.get(name) ?? 0) + bytes.length);
           seen();
@@ -234,7 +237,7 @@ winrmTest(
     await expect.poll(() => taken.size, patiently).toBe(hosts);
     const { requests } = await host.fixture.stats();
     expect(requests.filter((action) => action === 'Receive')).toHaveLength(hosts);
-    // One reply of each, which fits an envelope.
+    // One reply for each, which fits into an envelope.
     expect(Math.max(...taken.values())).toBeLessThan(153_600);
     stop.abort(new Error('enough'));
     for (const run of running) expect((await run).end.how).toBe('stopped');
@@ -243,7 +246,7 @@ winrmTest(
   },
 );
 
-winrmTest('a connection that nobody uses is closed', async () => {
+winrmTest('an unused connection is closed', async () => {
   const t = setup({ idleMs: 0 });
   await t.run('exit 0');
   await expect.poll(() => t.pool.idle, patiently).toBe(0);

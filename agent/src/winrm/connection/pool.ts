@@ -1,36 +1,37 @@
-// Connections that stay logged in between commands. Each is lent to one command at a time: sealed messages are numbered, and
-// a look at output keeps a connection busy for a minute.
+// Connections that stay logged in between commands. Each is lent to one command at a time: sealed messages are
+// numbered, and a poll of the output keeps a connection busy for a minute.
 import { createHash } from 'node:crypto';
 import { WinrmShell } from '../commands/shell.ts';
 import { KerberosTickets } from '../login/kerberos/kerberos-tickets.ts';
 import type { ShellSettings } from '../messages/soap.ts';
 import { type ConnectionOptions, WinrmConnection } from './connection.ts';
 
-/** Where connections to one host, as one user, come from and go back to. */
+/** Source of connections to one host as one user. */
 export interface ConnectionSource {
   connect(): WinrmConnection;
-  /** One that needs no login, where there is one. */
+  /** Returns a connection that needs no login, if there is one. */
   connectWarm?(): WinrmConnection | undefined;
-  /** Takes one back that nothing is under way on, in whatever state. */
+  /** Takes back an idle connection, in whatever state. */
   release(connection: WinrmConnection): void;
-  /** Takes one back on which a command's shell is being removed. */
+  /** Takes back a connection on which a command's shell is being removed. */
   finish?(connection: WinrmConnection, removal: Promise<void>, settings: ShellSettings): void;
-  /** A shell with such settings that was made ahead. Nothing was run in it, and only one command is. */
+  /** Returns a shell with these settings that was made ahead. Nothing was run in it, and only one command will be. */
   takeShell?(settings: ShellSettings): WinrmShell | undefined;
-  /** Gives the host back the places for shells that nothing runs in. */
+  /** Removes shells that nothing runs in, to make room on the host. */
   settle?(): Promise<void>;
 }
 
 export interface WinrmPoolOptions {
-  /** How long an unused connection is kept, in ms; 50 s unless told. */
+  /** How long an unused connection is kept, in ms; 50 s by default. */
   idleMs?: number;
-  /** Unused connections to one host as one user; 8 unless told. */
+  /** Unused connections to one host as one user; 8 by default. */
   maxIdlePerHost?: number;
-  /** Unused connections in all; 256 unless told. */
+  /** Unused connections in all; 256 by default. */
   maxIdle?: number;
   /**
-   * How long a shell is kept that was made ahead, in ms; 5 s unless told. Short: the first message in it begins a command,
-   * which can't be sent again where the host has forgotten the login meanwhile. And a host has few places for shells.
+   * How long a shell that was made ahead is kept, in ms; 5 s by default. This is short because the first message in it
+   * begins a command, which can't be sent again if the host has forgotten the login meanwhile, and because a host has
+   * little room for shells.
    */
   spareMs?: number;
 }
@@ -48,38 +49,40 @@ interface Spare {
   timer: NodeJS.Timeout;
 }
 
-/** For the host to say that a shell is removed. */
+/** How long the host may take to say that a shell is removed. */
 const deleteMs = 10_000;
 
 export class WinrmPool {
   readonly #options: Required<WinrmPoolOptions>;
-  /** The longest unused first. */
+  /** The one unused for the longest time comes first. */
   readonly #idle = new Set<Idle>();
-  /** By what connections are told apart by, as are those that are being made. */
+  /** By key of the connection, like the shells that are being made. */
   readonly #spares = new Map<string, Spare>();
   readonly #making = new Set<string>();
-  /** What goes on although nobody waits for it, with the key of its host. */
+  /** Work that nobody waits for, with the key of its host. */
   readonly #work = new Map<Promise<void>, string>();
   readonly #tickets = new KerberosTickets('');
   /** Connections that have carried a command before. */
   readonly #used = new WeakSet<WinrmConnection>();
-  /** Those that were made since the rules last changed. */
+  /** Connections that were made since the rules last changed. */
   #usable = new WeakSet<WinrmConnection>();
   #closed = false;
 
   constructor(options: WinrmPoolOptions = {}) {
-    // Below what a connection itself takes for fresh.
+    // Less than the time after which a connection considers itself stale.
     this.#options = { idleMs: 50_000, maxIdlePerHost: 8, maxIdle: 256, spareMs: 5_000, ...options };
   }
 
-  /** Connections that nobody uses at the moment. */
+  /** Number of unused connections. */
   get idle(): number {
     return this.#idle.size;
   }
 
   /**
-   * @param owner tells apart what must not share a connection although all else is the same: every credential that the host
-   * is told of, with its version, whose bounds were checked when the connection was made.
+   * Returns the source of connections to one host.
+   *
+   * @param owner distinguishes what must not share a connection although everything else is the same: every credential
+   * that the host gets, with its version. Their bounds were checked when the connection was made.
    */
   of(options: ConnectionOptions, owner: string): ConnectionSource {
     const key = keyOf(options, owner);
@@ -91,13 +94,13 @@ export class WinrmPool {
       takeShell: (settings) => this.#takeShell(key, settings),
       settle: async () => {
         this.#dropShell(key);
-        // Of this host, and what goes on now: there is always something of others.
+        // Only this host's, and only current work: there is always some for other hosts.
         await Promise.all([...this.#work].filter(([, each]) => each === key).map(([work]) => work));
       },
       finish: (connection, removal, settings) => {
         const follows = this.#used.has(connection);
         this.#used.add(connection);
-        // Only where one command has followed another: no shell for nothing.
+        // Only if one command has followed another, so that no shell is made in vain.
         const ahead = () => (follows ? this.#makeShell(key, source, settings) : undefined);
         this.#do(
           key,
@@ -108,23 +111,23 @@ export class WinrmPool {
     return source;
   }
 
-  /** Resolves when nothing goes on any more: shells that were used are removed. */
+  /** Resolves when no work is left: used shells are removed. */
   async settled(): Promise<void> {
     while (this.#work.size > 0) await Promise.all(this.#work.keys());
   }
 
   /**
-   * Lends none of the connections any more that there are: where they lead was checked by rules that are no more. Those that
-   * a command uses are closed when it has ended.
+   * Stops lending the present connections, because the rules by which their destinations were checked no longer hold.
+   * Those that a command uses are closed when it has ended.
    */
   retire(): void {
-    // On connections that are there still.
+    // On connections that still exist.
     for (const key of this.#spares.keys()) this.#dropShell(key);
     for (const each of this.#idle) this.#discard(each);
     this.#usable = new WeakSet();
   }
 
-  /** Closes connections that nobody uses, and removes shells that were made ahead. */
+  /** Closes unused connections, and removes shells that were made ahead. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const key of this.#spares.keys()) this.#dropShell(key);
@@ -150,7 +153,7 @@ export class WinrmPool {
     return spare.shell;
   }
 
-  /** On another connection: the next command has two that are logged in then. */
+  /** Makes a shell on another connection, so that the next command has two that are logged in. */
   async #makeShell(key: string, source: ConnectionSource, settings: ShellSettings): Promise<void> {
     if (this.#closed || this.#spares.has(key) || this.#making.has(key)) return;
     this.#making.add(key);
@@ -179,7 +182,7 @@ export class WinrmPool {
   }
 
   #take(key: string): WinrmConnection | undefined {
-    // The last one that was used is the most likely to be open still.
+    // The last one used is the most likely to be still open.
     for (const each of [...this.#idle].reverse()) {
       if (each.key !== key) continue;
       if (each.connection.isWarm) {
@@ -229,7 +232,7 @@ function keyOf({ host, port, login, tls, connectTimeoutMs }: ConnectionOptions, 
   return createHash('sha256').update(same).digest('base64');
 }
 
-/** A new one each time, which is closed afterwards. */
+/** A new connection each time, which is closed afterwards. */
 export function withoutPool(options: ConnectionOptions): ConnectionSource {
   return { connect: () => new WinrmConnection(options), release: (connection) => connection.close() };
 }

@@ -1,4 +1,4 @@
-// What it means when a host answers with an HTTP status and no SOAP.
+// Explains replies of a host with an HTTP status and no SOAP.
 
 import type { Place } from '../login/login.ts';
 import { rightsAdvice, WinrmError } from '../winrm-error.ts';
@@ -11,18 +11,21 @@ const names = {
   certificate: 'a client certificate',
 } as const;
 
-/** What Kerberos allows for unless a domain says otherwise, and how old an answer's time may be when it is read. */
+/**
+ * The clock skew that Kerberos allows unless a domain says otherwise, and how old a reply's time may be when it is
+ * read.
+ */
 const maxClockSkewMs = 300_000;
 const answerMs = 15_000;
 
-/** Of a 401 that no further try can help. */
+/** Explains a 401 that no further try can help. */
 export function authenticationError({ host, method, isTls }: Place, reply: HttpReply): WinrmError {
   const offered = schemesIn(reply);
   const wanted = { ntlm: 'negotiate', kerberos: 'kerberos', basic: 'basic', certificate: '' }[method];
   if (wanted !== '' && offered.length > 0 && !offered.some((scheme) => scheme.toLowerCase() === wanted)) {
     return new WinrmError({
       kind: 'auth_unavailable',
-      message: `${host} takes no authentication by ${names[method]}; it offers ${offered.join(', ')}.`,
+      message: `${host} does not accept authentication by ${names[method]}; it offers ${offered.join(', ')}.`,
       advice: `Allow it on the host (winrm set winrm/config/service/auth), or choose another authentication for the target.`,
       notExecuted: true,
     });
@@ -33,7 +36,7 @@ export function authenticationError({ host, method, isTls }: Place, reply: HttpR
       kind: 'auth_failed',
       message: `${host} refused the login by Basic.`,
       advice:
-        'Check user and password. Windows takes Basic of its own users alone, by their name without a domain, and of no user who may not use WinRM (an administrator of the host may).',
+        'Check user and password. Windows accepts Basic only from its own users, by their name without a domain, and only if they may use WinRM (an administrator of the host may).',
       notExecuted: true,
     });
   }
@@ -41,37 +44,42 @@ export function authenticationError({ host, method, isTls }: Place, reply: HttpR
     kind: 'auth_failed',
     message: `${host} refused the login by ${names[method]}.`,
     advice: isTls
-      ? 'Check user and password, that the user may log on over the network, and whether a proxy stands between agent and host (channel binding).'
+      ? 'Check user and password, that the user may log on over the network, and whether there is a proxy between agent and host (channel binding).'
       : 'Check user and password, and that the user may log on over the network.',
     notExecuted: true,
   });
 }
 
 /**
- * Of a 401 for a message behind a login that was taken just before. Windows has two gates: the login, and the list of who may use
- * the listener (`RootSDDL`), which is asked with the first message.
+ * Explains a 401 for a message right after a successful login. Windows has two gates: the login, and the list of who
+ * may use the listener (`RootSDDL`), which is checked with the first message.
  */
 export function notAllowed({ host, method }: Place): WinrmError {
   return new WinrmError({
     kind: 'not_authorized',
-    message: `${host} took the login by ${names[method]}, and does not let this user use WinRM (HTTP 401).`,
+    message: `${host} accepted the login by ${names[method]}, but does not let this user use WinRM (HTTP 401).`,
     advice: rightsAdvice,
     notExecuted: true,
   });
 }
 
-/** Windows asks for the certificate when it has read the first request, and breaks the connection where it does not get one. */
+/**
+ * Windows asks for the certificate after reading the first request, and breaks the connection if it does not get one.
+ */
 export function certificateNotTaken({ host }: Place, cause: WinrmError): WinrmError {
   return new WinrmError({
     kind: cause.kind,
-    message: `${host} ended the connection in place of an answer to the first request, with which it asks for the client certificate.`,
+    message: `${host} ended the connection instead of answering the first request, for which it asks for the client certificate.`,
     advice:
-      'Check on the host that certificates are taken (winrm set winrm/config/service/auth @{Certificate="true"}), and that this one is mapped to a user there and issued by an authority that it trusts for that.',
+      'Check on the host that certificates are accepted (winrm set winrm/config/service/auth @{Certificate="true"}), and that this one is mapped to a user there and issued by an authority that it trusts for that.',
     cause,
   });
 }
 
-/** The domain has given a ticket for the host, so that user and password are right; the host says no more than that it is not. */
+/**
+ * The domain has issued a ticket for the host, so user and password are right. The host only says that it refuses the
+ * ticket.
+ */
 function ticketRefused(host: string, { headers }: HttpReply): WinrmError {
   const aheadMs = Date.parse(headers.date ?? '') - Date.now();
   const isSkewed = Math.abs(aheadMs) > maxClockSkewMs - answerMs;
@@ -87,7 +95,7 @@ function ticketRefused(host: string, { headers }: HttpReply): WinrmError {
   });
 }
 
-/** Undefined for a status that says nothing by itself. */
+/** Returns undefined for a status that says nothing by itself. */
 export function statusError({ host, port }: Place, reply: HttpReply): WinrmError | undefined {
   const { status } = reply;
   const place = `${host} port ${port}`;
@@ -104,14 +112,14 @@ export function statusError({ host, port }: Place, reply: HttpReply): WinrmError
     return new WinrmError({
       kind: 'not_winrm',
       message: `At ${place} there is ${what} (HTTP ${status}).`,
-      advice: 'Check port and transport of the target, and what stands between agent and host.',
+      advice: 'Check port and transport of the target, and what is between agent and host.',
       notExecuted: true,
     });
   }
   if (status === 413) {
     return new WinrmError({
       kind: 'too_large',
-      message: `${place} takes no messages of that size (HTTP 413).`,
+      message: `${place} accepts no messages of that size (HTTP 413).`,
       advice:
         'Its MaxEnvelopeSizekb is below the 150 KB that Windows has had since 2008: run winrm set winrm/config @{MaxEnvelopeSizekb="500"} on the host.',
       notExecuted: true,
@@ -120,7 +128,7 @@ export function statusError({ host, port }: Place, reply: HttpReply): WinrmError
   if (status === 500 && reply.body.length === 0) {
     return new WinrmError({
       kind: 'unencrypted_refused',
-      message: `${place} refused the message without a word (HTTP 500), as Windows does with traffic that is not encrypted as it wants.`,
+      message: `${place} refused the message without a reason (HTTP 500), as Windows does if traffic is not encrypted the way it wants.`,
       advice: 'Use NTLM or Kerberos, which seal every message, or HTTPS.',
       notExecuted: true,
     });

@@ -1,19 +1,19 @@
-// What does the work of a copy on the host: one PowerShell process that reads requests from standard input and answers on
-// standard output, for as many files as there are. Starting PowerShell takes longer than copying a file.
+// The program on the host that does the work of a copy: one PowerShell process that reads requests from standard input
+// and writes replies to standard output, for any number of files. Starting PowerShell takes longer than copying a file.
 
 /**
- * A line for each request and answer, of ASCII words parted by blanks; texts are base64 of UTF-8.
+ * One line for each request and reply, of ASCII words separated by blanks; texts are base64 of UTF-8.
  *
  *     request   NUMBER VERB ARGUMENT…
  *     answer    NUMBER ok WORD…            the end of it
  *               NUMBER more WORD…          before that, one for each entry of a list
  *               NUMBER no CODE TEXT        what went wrong
  *
- * `write` is answered only where it failed; the file can not be committed then. Windows PowerShell 5.1, .NET 4.5.
+ * `write` is answered only if it failed; the file can not be committed then. Windows PowerShell 5.1, .NET 4.5.
  */
 export const fileServer = `$ErrorActionPreference = 'Stop'
 try {
-  # Paths that begin with \\\\?\\ may be longer than 260 characters; Windows PowerShell refuses them unless told.
+  # Paths that begin with \\\\?\\ may be longer than 260 characters; Windows PowerShell refuses them by default.
   $opsSwitches = [object].Assembly.GetType('System.AppContextSwitches')
   foreach ($opsName in @('_useLegacyPathHandling', '_blockLongPaths')) {
     $opsField = $opsSwitches.GetField($opsName, [Reflection.BindingFlags]'NonPublic, Static')
@@ -32,7 +32,7 @@ function OpsSeconds($time) { return [long][Math]::Floor(($time - $opsEpoch).Tota
 function OpsIsLink($item) {
   if (-not ($item.Attributes -band [IO.FileAttributes]::ReparsePoint)) { return $false }
   if ($item -is [IO.DirectoryInfo]) { return $true }
-  # Deduplicated files and the like are reparse points, and no links.
+  # Deduplicated files and the like are reparse points, but not links.
   $link = (Get-Item -LiteralPath $item.FullName -Force).LinkType
   return ($link -eq 'SymbolicLink') -or ($link -eq 'Junction')
 }

@@ -14,22 +14,25 @@ const host = hostOfFile({
   settings: { maxSendSeconds: 60 },
 });
 
-winrmTest('a host that is slower to take a file than it may answer loses nothing of it', async () => {
-  await mkdir(host.fixture.drive, { recursive: true });
-  // Every message that is larger than a pipe is answered as late, and the one behind it as too early.
-  await host.fixture.reset({ maxSendSeconds: 0 });
-  const session = await FileSession.open({
-    connections: withoutPool(optionsFor(host.fixture, 'http')),
-    busyMs: 5,
-  });
-  onTestFinished(() => session.close());
-  const content = randomBytes(5_000_000);
-  const [handle = ''] = await session.ask('create', wordOf('C:\\unfinished'), 'new');
-  await session.write(handle, 0, content);
-  const size = String(content.length);
-  expect(await session.ask('hash', handle, size)).toEqual([
-    createHash('sha256').update(content).digest('hex'),
-  ]);
-  await session.ask('commit', handle, wordOf('C:\\file'), size, '-');
-  expect((await readFile(join(host.fixture.drive, 'file'))).equals(content)).toBe(true);
-});
+winrmTest(
+  'nothing of a file is lost on a host that takes it more slowly than its reply timeout',
+  async () => {
+    await mkdir(host.fixture.drive, { recursive: true });
+    // Every message that is larger than a pipe is answered as too late, and the one after it as too early.
+    await host.fixture.reset({ maxSendSeconds: 0 });
+    const session = await FileSession.open({
+      connections: withoutPool(optionsFor(host.fixture, 'http')),
+      busyMs: 5,
+    });
+    onTestFinished(() => session.close());
+    const content = randomBytes(5_000_000);
+    const [handle = ''] = await session.ask('create', wordOf('C:\\unfinished'), 'new');
+    await session.write(handle, 0, content);
+    const size = String(content.length);
+    expect(await session.ask('hash', handle, size)).toEqual([
+      createHash('sha256').update(content).digest('hex'),
+    ]);
+    await session.ask('commit', handle, wordOf('C:\\file'), size, '-');
+    expect((await readFile(join(host.fixture.drive, 'file'))).equals(content)).toBe(true);
+  },
+);

@@ -1,4 +1,4 @@
-// A file server that runs on a host, and what is asked of it: many requests at a time, as few messages as may be.
+// A file server that runs on a host, and requests to it: many at a time, in as few messages as possible.
 import { powershellInput } from '@opsconductor/protocol';
 import { learnEnvelopeSize } from '../commands/envelope-size.ts';
 import { inputBytesPerMessage, WinrmShell } from '../commands/shell.ts';
@@ -13,7 +13,7 @@ import { fileServer } from './file-server.ts';
 export interface FileSessionOptions {
   connections: ConnectionSource;
   signal?: AbortSignal | undefined;
-  /** Between two tries to give the host what it is too busy for. */
+  /** Time between two tries to send the host what it is too busy for. */
   busyMs?: number | undefined;
 }
 
@@ -39,12 +39,12 @@ interface Outgoing {
   sent: (() => void) | undefined;
 }
 
-/** Nobody but this agent knows of the shell: the host removes it when nothing was heard for so long. */
+/** Only this agent knows the shell: the host removes it after hearing nothing for this long. */
 const idleTimeoutS = 300;
 const deleteMs = 10_000;
-/** For it to end by itself. */
+/** How long it may take to end by itself. */
 const endMs = 2_000;
-/** What the host was given and has not told of, so that its memory does not fill. */
+/** How many bytes the host may have received without replying, so that its memory does not fill. */
 const unansweredBytes = 4 * 1024 * 1024;
 const maxLineBytes = 1024 * 1024;
 const maxRows = 500_000;
@@ -90,7 +90,11 @@ export class FileSession {
     this.#busyMs = parts.busyMs;
   }
 
-  /** Starts one. @throws {WinrmError} */
+  /**
+   * Starts a file server on the host.
+   *
+   * @throws {WinrmError}
+   */
   static async open({ connections, signal, busyMs }: FileSessionOptions): Promise<FileSession> {
     const main = connections.connect();
     const side = connections.connect();
@@ -123,9 +127,10 @@ export class FileSession {
   }
 
   /**
-   * The words of the answer's lines, the last one's last.
+   * Returns the words of each line of the reply, the last line's last.
    *
-   * @throws {FileRefused} @throws {WinrmError} where the host is gone.
+   * @throws {FileRefused}
+   * @throws {WinrmError} if the host is gone.
    */
   request(verb: string, ...words: string[]): Promise<string[][]> {
     return new Promise((resolve, reject) => {
@@ -135,12 +140,12 @@ export class FileSession {
     });
   }
 
-  /** The words of an answer of one line. */
+  /** Returns the words of a reply of one line. */
   async ask(verb: string, ...words: string[]): Promise<string[]> {
     return (await this.request(verb, ...words)).at(-1) ?? [];
   }
 
-  /** Resolves when the bytes were sent; what the host makes of them is told by `refusalOf`. */
+  /** Resolves when the bytes were sent. If the host could not write them, `refusalOf` says so. */
   async write(handle: string, position: number, bytes: Buffer): Promise<void> {
     for (let at = 0; at < bytes.length; at += this.pieceBytes) {
       if (this.#lost !== undefined) throw this.#lost;
@@ -155,19 +160,19 @@ export class FileSession {
     if (refusal !== undefined) throw refusal;
   }
 
-  /** Why a part of the file could not be written, where that is known. */
+  /** Returns why a part of the file could not be written, if that is known. */
   refusalOf(handle: string): FileRefused | undefined {
     return this.#spoilt.get(handle);
   }
 
-  /** Ends the file server, and what it has open with it. Never rejects. */
+  /** Ends the file server, with everything it has open. Never rejects. */
   async close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
   }
 
   async #close(): Promise<void> {
-    // Where it ends by itself its connection stays logged in.
+    // If it ends by itself, its connection stays logged in.
     const timer = setTimeout(() => this.#lose(closed()), endMs);
     if (this.#lost === undefined) await this.#end();
     clearTimeout(timer);
@@ -197,7 +202,7 @@ export class FileSession {
     return this.#last;
   }
 
-  /** Waits until the host has told of enough of what it was given. */
+  /** Waits until the host has acknowledged enough of what it was sent. */
   async #room(bytes: number): Promise<void> {
     this.#written += bytes;
     if (this.#written < unansweredBytes) return;
@@ -210,7 +215,7 @@ export class FileSession {
     await before;
   }
 
-  /** The host answers in order: what it has not complained of by then went well. */
+  /** The host replies in order: writes that it has not complained of by then went well. */
   #forgetWrites(upTo: number): void {
     for (const number of this.#writes.keys()) if (number < upTo) this.#writes.delete(number);
   }
@@ -220,13 +225,13 @@ export class FileSession {
     this.#sending ??= this.#send();
   }
 
-  /** What gathers while a message is under way goes in the next one. */
+  /** What gathers while a message is being sent goes into the next one. */
   async #send(): Promise<void> {
     while (this.#outbox.length > 0 && this.#lost === undefined) {
       const batch = this.#nextBatch();
       const bytes = Buffer.from(batch.map(({ line }) => line).join(''), 'latin1');
       try {
-        // Where it may not have arrived whole the numbers of requests, the answers and the files' SHA-256 tell.
+        // If it may not have arrived completely, the numbers of requests, the replies and the files' SHA-256 reveal it.
         await this.#shell.send(
           () => this.#side,
           this.#command,
@@ -275,7 +280,7 @@ export class FileSession {
     return new WinrmError({
       kind: 'ambiguous',
       message: `The program that copies files on the host has ended${said === '' ? '.' : `: ${said}`}`,
-      advice: 'Look at memory and PowerShell of the host, and whether something ends its programs.',
+      advice: 'Check the memory and PowerShell of the host, and whether something ends its programs.',
     });
   }
 
@@ -295,7 +300,7 @@ export class FileSession {
     }
     const asked = this.#asked.get(number);
     if (asked === undefined || (kind !== 'ok' && kind !== 'more' && kind !== 'no')) {
-      throw protocolError('it answered what was not asked of it');
+      throw protocolError('it answered something that was not asked');
     }
     if (kind !== 'no') asked.rows.push(words);
     if (asked.rows.length > maxRows) throw protocolError('it lists too many files');
@@ -323,7 +328,7 @@ function refusal([code = 'failed', text = '']: string[]): FileRefused {
   return new FileRefused(code, textOf(text).slice(0, maxComplaint));
 }
 
-/** A text as a word of a request. */
+/** Encodes a text as a word of a request. */
 export function wordOf(text: string): string {
   return Buffer.from(text).toString('base64');
 }

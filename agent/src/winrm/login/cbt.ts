@@ -1,8 +1,8 @@
-// Channel bindings of type tls-server-end-point (RFC 5929): authentication that is passed on over another TLS connection
-// is refused, since that one has another certificate.
+// Channel bindings of type tls-server-end-point (RFC 5929): an authentication that is relayed over another TLS
+// connection is refused, because that one has another certificate.
 import { createHash } from 'node:crypto';
 
-/** By object identifier of the certificate's signature. MD5 and SHA-1 count as SHA-256 (RFC 5929 4.1). */
+/** Hashes by the object identifier of the certificate's signature. MD5 and SHA-1 count as SHA-256 (RFC 5929 4.1). */
 const hashes: Readonly<Record<string, string>> = {
   '1.2.840.113549.1.1.12': 'sha384',
   '1.2.840.113549.1.1.13': 'sha512',
@@ -10,21 +10,24 @@ const hashes: Readonly<Record<string, string>> = {
   '1.2.840.10045.4.3.1': 'sha224',
   '1.2.840.10045.4.3.3': 'sha384',
   '1.2.840.10045.4.3.4': 'sha512',
-  // As the hash of RSASSA-PSS.
+  // Used as the hash of RSASSA-PSS.
   '2.16.840.1.101.3.4.2.2': 'sha384',
   '2.16.840.1.101.3.4.2.3': 'sha512',
   '2.16.840.1.101.3.4.2.4': 'sha224',
 };
 const pss = '1.2.840.113549.1.1.10';
 
-/** The application data of the bindings, for a host's certificate in DER. */
+/** Returns the application data of the bindings, for a host's certificate in DER. */
 export function channelBindingOf(certificate: Buffer): Buffer {
   const hash = hashes[hashIdentifier(certificate)] ?? 'sha256';
   const digest = createHash(hash).update(certificate).digest();
   return Buffer.concat([Buffer.from('tls-server-end-point:', 'latin1'), digest]);
 }
 
-/** Node's X509Certificate does not tell how it was signed: of Certificate ::= { tbs, signatureAlgorithm, signature }. */
+/**
+ * Node's X509Certificate does not say how it was signed, so this reads Certificate ::= { tbs, signatureAlgorithm,
+ * signature }.
+ */
 function hashIdentifier(certificate: Buffer): string {
   const [, algorithm] = elementsOf(elementsOf(certificate)[0]?.content);
   const [identifier, parameters] = elementsOf(algorithm?.content);
@@ -41,7 +44,7 @@ interface Element {
   content: Buffer;
 }
 
-/** The DER elements that stand beside each other. What is no DER has none. */
+/** Returns the DER elements in sequence; none if the bytes are not DER. */
 function elementsOf(bytes: Buffer | undefined): Element[] {
   const elements: Element[] = [];
   for (let at = 0; bytes !== undefined && at + 2 <= bytes.length; ) {

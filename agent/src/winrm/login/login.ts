@@ -1,4 +1,4 @@
-// Ways to authenticate to a WinRM host, and which of them need what.
+// The ways to authenticate to a WinRM host, and what each of them needs.
 
 import { WinrmError } from '../winrm-error.ts';
 import { KerberosContext } from './kerberos/kerberos-context.ts';
@@ -11,8 +11,8 @@ export type Login =
   /** `user`: `DOMAIN\name`, `name@domain`, or the name of a user of the host. */
   | { method: 'ntlm'; user: string; password: string }
   /**
-   * `user`: `name@REALM` or `REALM\\name`. A keytab is the content of the file, a cache the name of one on this machine
-   * (`FILE:/…`). `principal` of the host: `HTTP/name@REALM`.
+   * `user`: `name@REALM` or `REALM\\name`. A keytab is the content of the file, a cache is the name of one on this
+   * machine (`FILE:/…`). `principal` is the host's: `HTTP/name@REALM`.
    */
   | {
       method: 'kerberos';
@@ -34,7 +34,7 @@ export interface Place {
   method: LoginMethod;
 }
 
-/** What authenticates a connection, for the methods that do that. */
+/** Creates what authenticates a connection, for the methods that authenticate connections. */
 export async function securityContextFor(
   login: Login,
   place: Place,
@@ -60,7 +60,7 @@ export async function securityContextFor(
   return KerberosContext.create(options, signal);
 }
 
-/** @throws {WinrmError} for a password that would cross the network in clear. */
+/** @throws {WinrmError} for a password that would cross the network unencrypted. */
 export function refuseInClear(login: Login, isTls: boolean): void {
   if (isTls || (login.method !== 'basic' && login.method !== 'certificate')) return;
   throw new WinrmError({

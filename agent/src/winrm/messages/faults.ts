@@ -1,4 +1,4 @@
-// Faults of a host, by their code, in words. They come in two forms: WSManFault, and MSFT_WmiError for some of the quotas.
+// Explains a host's faults by their code. They come in two forms: WSManFault, and MSFT_WmiError for some of the quotas.
 
 import { rightsAdvice, WinrmError, type WinrmErrorKind } from '../winrm-error.ts';
 import { namespaces } from './namespaces.ts';
@@ -7,7 +7,7 @@ import { allOf, childOf, type XmlElement } from './xml.ts';
 interface KnownFault {
   kind: WinrmErrorKind;
   advice: string;
-  /** A host that answers so to the start of a command has not begun it. */
+  /** A host that replies with this to the start of a command has not begun it. */
   notExecuted?: true;
 }
 
@@ -30,12 +30,12 @@ const denied: KnownFault = {
   advice: rightsAdvice,
 };
 
-/** Of what the shell's own program (winrscmd.dll) says of input, on hosts under load. */
+/** What the shell's own program (winrscmd.dll) says about input on hosts under load. */
 export const faultCodes = { busy: 170, timeout: 1460 } as const;
 
 const known: Readonly<Record<number, KnownFault>> = {
   2150858793: pollAgain,
-  // No shell of that name: nothing can have been begun in it. The others come while the host is at it.
+  // No shell of that name: nothing can have been begun in it. The others may come after the host has begun.
   2150858843: { ...shellGone, notExecuted: true },
   // The user's part of the registry was unloaded under the shell.
   2147943418: shellGone,
@@ -62,7 +62,7 @@ const known: Readonly<Record<number, KnownFault>> = {
   2147942606: { kind: 'fault', advice: 'Shorten the command line.', notExecuted: true },
 };
 
-/** A SOAP fault as an error. */
+/** Converts a SOAP fault to an error. */
 export function faultOf(fault: XmlElement): WinrmError {
   const text = reasonOf(fault);
   const code = codeOf(fault);
@@ -79,7 +79,7 @@ export function faultOf(fault: XmlElement): WinrmError {
     bySubcode(subcode) ?? {
       kind: 'fault' as const,
       advice:
-        'Look the code up in the documentation of WinRM, and at the host’s event log (Windows Remote Management).',
+        'Look up the code in the documentation of WinRM, and check the host’s event log (Windows Remote Management).',
     };
   const named = code === undefined ? '' : ` (fault ${code}, 0x${(code >>> 0).toString(16).toUpperCase()})`;
   return new WinrmError({

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Lines } from './lines.ts';
 
-test('lines are whole, however their text is parted', () => {
+test('lines are whole, however their text is split', () => {
   fc.assert(
     fc.property(fc.array(fc.stringMatching(/^[a\n]{0,5}$/), { maxLength: 10 }), (pieces) => {
       const lines = new Lines(1_000);
@@ -12,7 +12,7 @@ test('lines are whole, however their text is parted', () => {
   );
 });
 
-test('of a line that is too long what is held is bounded, and the next one is whole', () => {
+test('what is held of a line that is too long is bounded, and the next line is whole', () => {
   const lines = new Lines(10);
   lines.take('0123456789');
   expect(lines.isTooLong).toBe(false);

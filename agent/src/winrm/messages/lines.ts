@@ -1,21 +1,21 @@
-// Text that comes in pieces, as lines. Each piece is looked at once, however long the line is that it belongs to.
+// Splits text that arrives in pieces into lines. Each piece is looked at once, however long its line is.
 
 export class Lines {
   readonly #maxChars: number;
   #parts: string[] = [];
   #chars = 0;
 
-  /** @param maxChars What of a line is beyond them may be left out. */
+  /** @param maxChars what a line has beyond this may be left out. */
   constructor(maxChars: number) {
     this.#maxChars = maxChars;
   }
 
-  /** Whether the line whose end has not come is longer than it may be. */
+  /** Whether the unfinished line is longer than allowed. */
   get isTooLong(): boolean {
     return this.#chars > this.#maxChars;
   }
 
-  /** The lines that end in this piece, without their ends. */
+  /** Returns the lines that end in this piece, without their line ends. */
   take(piece: string): string[] {
     const lines = piece.split('\n');
     const [first = ''] = lines;

@@ -1,4 +1,4 @@
-// Names of MS-WSMV and of what it is built on.
+// Names of MS-WSMV and of the standards it builds on.
 
 export const namespaces = {
   soap: 'http://www.w3.org/2003/05/soap-envelope',

@@ -1,4 +1,4 @@
-// Replies in the shapes that Windows is published to give: written here from what others have recorded, not copied.
+// Replies in the forms that Windows is known to send: written here from what others have recorded, not copied.
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { WinrmError } from '../winrm-error.ts';
@@ -6,7 +6,7 @@ import { commandIdOf, readReply, receivedOf, shellIdOf } from './replies.ts';
 
 const shellNames = 'http://schemas.microsoft.com/wbem/wsman/1/windows/shell';
 
-/** As Windows Server 2012 and later write it: long prefixes for what is rarely used, an action and a relation. */
+/** As Windows Server 2012 and later write it: long prefixes for rarely used namespaces, an action and a relation. */
 const windows = (body: string) =>
   `<s:Envelope xml:lang="en-US" xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:a="http://schemas.xmlsoap.org/ws/2004/08/addressing" xmlns:x="http://schemas.xmlsoap.org/ws/2004/09/transfer" xmlns:w="http://schemas.dmtf.org/wbem/wsman/1/wsman.xsd" xmlns:rsp="${shellNames}" xmlns:p="http://schemas.microsoft.com/wbem/wsman/1/wsman.xsd"><s:Header><a:Action>urn:x</a:Action><a:MessageID>uuid:11111111-1111-1111-1111-111111111111</a:MessageID><p:OperationID s:mustUnderstand="false">uuid:2</p:OperationID><p:SequenceId>1</p:SequenceId><a:To>http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous</a:To></s:Header><s:Body>${body}</s:Body></s:Envelope>`;
 const read = (body: string) => readReply(windows(body));
@@ -26,11 +26,11 @@ const created = `<x:ResourceCreated><a:Address>http://win-1:5985/wsman</a:Addres
 
 test.each([
   [
-    'a shell as 2012 R2 and later tell of it',
+    'a shell as reported by 2012 R2 and later',
     `${created}<rsp:Shell><rsp:ShellId>7E2C9A10</rsp:ShellId><rsp:ResourceUri>${shellNames}/cmd</rsp:ResourceUri><rsp:Owner>WIN-1\\ann</rsp:Owner><rsp:ClientIP>192.0.2.7</rsp:ClientIP><rsp:IdleTimeOut>PT7200.000S</rsp:IdleTimeOut><rsp:InputStreams>stdin</rsp:InputStreams><rsp:OutputStreams>stdout stderr</rsp:OutputStreams></rsp:Shell>`,
   ],
-  ['a shell as 2008 R2 tells of it', created],
-])('%s is known by its name', (_, body) => {
+  ['a shell as reported by 2008 R2', created],
+])('the id of %s is read', (_, body) => {
   expect(shellIdOf(read(body))).toBe('7E2C9A10');
 });
 
@@ -76,7 +76,7 @@ test.each([
   ['an access violation', state('Done', '<rsp:ExitCode>3221225477</rsp:ExitCode>'), [], true, -1_073_741_819],
   ['the end without an exit code', state('Done'), [], true, undefined],
   [
-    'an exit code before the end, which is none',
+    'an exit code before the end, which does not count',
     state('Running', '<rsp:ExitCode>5</rsp:ExitCode>'),
     [],
     false,
@@ -90,11 +90,11 @@ test.each([
     false,
     undefined,
   ],
-] as const)('of a command is received: %s', (_, inner, output, isDone, exitCode) => {
+] as const)('%s is received from a command', (_, inner, output, isDone, exitCode) => {
   expect(received(inner)).toEqual({ output, isDone, exitCode });
 });
 
-test('an exit code that is no number is an error of the protocol', () => {
+test('an exit code that is not a number is an error of the protocol', () => {
   expect(errorOf(() => received(state('Done', '<rsp:ExitCode>many</rsp:ExitCode>'))).kind).toBe('protocol');
 });
 
@@ -162,14 +162,14 @@ test.each([
     'quota',
     2150859174,
   ],
-] as const)('%s is told as %s', (_, body, kind, code) => {
+] as const)('%s is reported as %s', (_, body, kind, code) => {
   const error = errorOf(() => read(body));
   expect(error).toMatchObject({ kind, code });
   expect(error.advice).not.toBe('');
   expect(error.message).not.toContain('gave no reason');
 });
 
-test('a fault without code, reason or detail is told all the same', () => {
+test('a fault without code, reason or detail is reported anyway', () => {
   const error = errorOf(() => read('<s:Fault/>'));
   expect(error).toMatchObject({ kind: 'fault', code: undefined });
   expect(error.message).toContain('it gave no reason');
@@ -192,11 +192,11 @@ test.each([
     '<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Header/></s:Envelope>',
   ],
   ['nothing', ''],
-])('%s is no reply', (_, text) => {
+])('%s is not a reply', (_, text) => {
   expect(errorOf(() => readReply(text)).kind).toBe('protocol');
 });
 
-test('whatever a host puts into a reply, it is read or refused', () => {
+test('whatever a host puts into a reply, the reply is read or refused', () => {
   const piece = fc.constantFrom(
     created,
     stream('stdout', 'x'),

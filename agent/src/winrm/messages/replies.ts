@@ -1,11 +1,15 @@
-// What a host answers, read. All of it comes from the host and may be anything.
+// Reads a host's replies. They come from the host and may contain anything.
 
 import { protocolError, type WinrmError } from '../winrm-error.ts';
 import { faultOf } from './faults.ts';
 import { commandDone, namespaces } from './namespaces.ts';
 import { allOf, childOf, childrenOf, parseXml, type XmlElement, XmlError } from './xml.ts';
 
-/** The body of a reply that is no fault. @throws {WinrmError} for a fault, and for what is no such reply. */
+/**
+ * Returns the body of a reply that is not a fault.
+ *
+ * @throws {WinrmError} for a fault, and for anything that is not a reply.
+ */
 export function readReply(text: string): XmlElement {
   const body = bodyOf(text);
   const fault = childOf(body, namespaces.soap, 'Fault');
@@ -13,7 +17,7 @@ export function readReply(text: string): XmlElement {
   return body;
 }
 
-/** The fault of a reply that HTTP calls an error; undefined where there is none in it. */
+/** Returns the fault in a reply with an HTTP error status; undefined if there is none. */
 export function faultIn(text: string): WinrmError | undefined {
   const fault = childOf(bodyOf(text), namespaces.soap, 'Fault');
   return fault === undefined ? undefined : faultOf(fault);
@@ -24,17 +28,17 @@ function bodyOf(text: string): XmlElement {
   try {
     document = parseXml(text);
   } catch (error) {
-    if (error instanceof XmlError) throw protocolError(`its reply is no XML (${error.message})`, error);
+    if (error instanceof XmlError) throw protocolError(`its reply is not XML (${error.message})`, error);
     throw error;
   }
   const body = childOf(document, namespaces.soap, 'Body');
   if (document.name !== 'Envelope' || document.namespace !== namespaces.soap || body === undefined) {
-    throw protocolError('its reply is no SOAP envelope');
+    throw protocolError('its reply is not a SOAP envelope');
   }
   return body;
 }
 
-/** Either of the two places where hosts say it. */
+/** Hosts name the shell in one of two places. */
 export function shellIdOf(body: XmlElement): string {
   const shell = childOf(childOf(body, namespaces.shell, 'Shell'), namespaces.shell, 'ShellId')?.text.trim();
   if (shell) return bounded(shell);
@@ -61,7 +65,7 @@ function bounded(id: string): string {
 export interface Received {
   output: { stream: 'stdout' | 'stderr'; bytes: Buffer }[];
   isDone: boolean;
-  /** Signed, as Windows programs give it; undefined where the host did not say. */
+  /** Signed, as Windows programs report it; undefined if the host did not say. */
   exitCode: number | undefined;
 }
 
@@ -83,7 +87,7 @@ export function receivedOf(body: XmlElement): Received {
 
 function exitCodeOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
-  if (!/^-?\d{1,10}$/.test(text)) throw protocolError('the exit code in its reply is no number');
-  // -1 comes as 4294967295.
+  if (!/^-?\d{1,10}$/.test(text)) throw protocolError('the exit code in its reply is not a number');
+  // -1 arrives as 4294967295.
   return Number(text) | 0;
 }

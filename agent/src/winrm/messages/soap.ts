@@ -1,4 +1,4 @@
-// The requests of a shell as SOAP (MS-WSMV 3.1.4), each with a message id of its own. Pure: no sockets here.
+// The requests of a shell as SOAP (MS-WSMV 3.1.4), each with its own message id. Pure: no sockets here.
 import { randomUUID } from 'node:crypto';
 import { WinrmError } from '../winrm-error.ts';
 import { actions, cmdShell, namespaces } from './namespaces.ts';
@@ -9,13 +9,13 @@ export interface Addressing {
   to: string;
   /** The largest reply that is asked for, in bytes. */
   maxEnvelopeBytes: number;
-  /** After this long the host answers in any case, in seconds. */
+  /** After this many seconds the host replies in any case. */
   operationTimeoutS: number;
 }
 
 interface Request {
   action: string;
-  /** A shell unless told. */
+  /** A shell by default. */
   resource?: string;
   body: string;
   shellId?: string;
@@ -25,7 +25,7 @@ interface Request {
 export interface ShellSettings {
   environment: Readonly<Record<string, string>>;
   workingDirectory: string | undefined;
-  /** Without a word from the client the host removes it after this long, in seconds. */
+  /** Seconds without a word from the client after which the host removes the shell. */
   idleTimeoutS: number;
 }
 
@@ -57,7 +57,7 @@ export function createMessage(
     '<rsp:OutputStreams>stdout stderr</rsp:OutputStreams>',
     '</rsp:Shell>',
   ].join('');
-  // 65001: UTF-8, whatever the host's own code page is.
+  // 65001 is UTF-8, whatever the host's own code page is.
   return envelope(addressing, {
     action: actions.create,
     body,
@@ -72,7 +72,7 @@ export function commandMessage(addressing: Addressing, shellId: string, line: Co
     action: actions.command,
     shellId,
     body: `<rsp:CommandLine>${command}${parts.join('')}</rsp:CommandLine>`,
-    // TRUE would be a console that somebody types at: its input has no end, and no line of it ends with LF.
+    // TRUE would be a console that somebody types at: its input has no end, and none of its lines ends with LF.
     options: { WINRS_CONSOLEMODE_STDIN: 'FALSE', WINRS_SKIP_CMD_SHELL: 'FALSE' },
   });
 }
@@ -117,7 +117,7 @@ export function deleteMessage(addressing: Addressing, shellId: string): string {
   return envelope(addressing, { action: actions.delete, shellId, body: '' });
 }
 
-/** Asks how WinRM is configured; administrators are told. */
+/** Asks how WinRM is configured; only administrators get an answer. */
 export function configurationMessage(addressing: Addressing): string {
   return envelope(addressing, { action: actions.get, resource: namespaces.config, body: '' });
 }

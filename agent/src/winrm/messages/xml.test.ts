@@ -13,7 +13,7 @@ test('elements are found by namespace, whatever their prefix', () => {
   expect(childOf(parseXml('<x xmlns="urn:1"><y xmlns="urn:2"/></x>'), 'urn:1', 'y')).toBeUndefined();
 });
 
-test('text is joined over comments, sections and entities', () => {
+test('text is joined across comments, sections and entities', () => {
   const { text, attributes } = parseXml(
     '<x a="&quot;&#x41;&#66;&gt;">1<!-- 9 -->&amp;<![CDATA[<2>]]>&#x1D11E;</x>',
   );
@@ -25,18 +25,18 @@ test.each([
   ['nothing', ''],
   ['text alone', 'no XML'],
   ['a document type', '<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>'],
-  ['an entity of its own', '<x>&a;</x>'],
+  ['an undeclared entity', '<x>&a;</x>'],
   ['an entity without an end', '<x>&amp</x>'],
-  ['a number that is no character', '<x>&#x110000;</x>'],
+  ['a number that is not a character', '<x>&#x110000;</x>'],
   ['an element that is not closed', '<x><y></x>'],
   ['an end without a beginning', '<x></x></x>'],
   ['two roots', '<x/><x/>'],
   ['a prefix that is not declared', '<a:x/>'],
   ['an attribute without quotes', '<x a=1/>'],
-  ['depth without end', '<x>'.repeat(100)],
-  ['elements without end', `<x>${'<y/>'.repeat(60_000)}</x>`],
-  ['attributes without end', `<x ${Array.from({ length: 300 }, (_, n) => `a${n}="1"`).join(' ')}/>`],
-  ['namespaces without end', `<x ${Array.from({ length: 200 }, (_, n) => `xmlns:a${n}="1"`).join(' ')}/>`],
+  ['endless depth', '<x>'.repeat(100)],
+  ['endless elements', `<x>${'<y/>'.repeat(60_000)}</x>`],
+  ['endless attributes', `<x ${Array.from({ length: 300 }, (_, n) => `a${n}="1"`).join(' ')}/>`],
+  ['endless namespaces', `<x ${Array.from({ length: 200 }, (_, n) => `xmlns:a${n}="1"`).join(' ')}/>`],
   ['a comment without an end', '<x><!-- </x>'],
 ])('%s is refused', (_, text) => {
   expect(() => parseXml(text)).toThrow(XmlError);
@@ -44,7 +44,7 @@ test.each([
 
 const unit = fc.integer({ min: 0, max: 0xffff }).map((code) => String.fromCharCode(code));
 
-test('what is written is read as it was', () => {
+test('written text is read back unchanged', () => {
   fc.assert(
     fc.property(fc.string({ unit }), fc.string({ unit }), (value, text) => {
       const all = [value, text].map((each) => (unwritable(each) === undefined ? each : 'plain'));
@@ -54,7 +54,7 @@ test('what is written is read as it was', () => {
   );
 });
 
-test('no text of chance does anything but be read or be refused', () => {
+test('any random text is either read or refused', () => {
   const part = fc.constantFrom(
     '<',
     '>',

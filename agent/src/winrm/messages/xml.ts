@@ -1,5 +1,5 @@
-// Just enough XML for what WinRM hosts send: elements by namespace, whatever their prefix. No document types, so no
-// entities of anybody's own; bounded depth and number of elements.
+// Just enough XML for what WinRM hosts send: elements by namespace, whatever their prefix. There are no document types,
+// so no custom entities; depth and number of elements are bounded.
 
 export interface XmlElement {
   namespace: string;
@@ -7,7 +7,7 @@ export interface XmlElement {
   /** By local name. */
   attributes: Map<string, string>;
   children: XmlElement[];
-  /** Of this element, that of its children left out. */
+  /** Text of this element, without its children's. */
   text: string;
 }
 
@@ -18,10 +18,10 @@ export class XmlError extends Error {
 const maxDepth = 64;
 const maxElements = 50_000;
 const maxAttributes = 256;
-/** In force at one place: each element that declares one copies them. */
+/** In force at one place: each element that declares one copies them all. */
 const maxNamespaces = 64;
 
-/** @throws {XmlError} for what is no such document. */
+/** @throws {XmlError} for anything that is not such a document. */
 export function parseXml(text: string): XmlElement {
   return new Reader(text).document();
 }
@@ -34,13 +34,13 @@ export function childrenOf(element: XmlElement | undefined, namespace: string, n
   return element?.children.filter((child) => child.name === name && child.namespace === namespace) ?? [];
 }
 
-/** The element and all below it, in the order of the document. */
+/** Yields the element and everything below it, in document order. */
 export function* allOf(element: XmlElement): Generator<XmlElement> {
   yield element;
   for (const child of element.children) yield* allOf(child);
 }
 
-/** Text as content or in double quotes. A carriage return would not survive as itself. */
+/** Escapes text for use as content or in double quotes. A carriage return would not survive unescaped. */
 export function escapeXml(text: string): string {
   return text.replaceAll(/[&<>"\r\n\t]/g, (found) => {
     const named = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' }[found];
@@ -48,7 +48,7 @@ export function escapeXml(text: string): string {
   });
 }
 
-/** The first character that no XML document can hold; undefined where there is none. */
+/** Returns the first character that no XML document can contain; undefined if there is none. */
 export function unwritable(text: string): string | undefined {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: those are meant
   return /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Surrogate}/u.exec(text)?.[0];
@@ -104,7 +104,7 @@ class Reader {
     else this.#start();
   }
 
-  /** Goes behind `end`, and gives what is before it. */
+  /** Moves past `end`, and returns what is before it. */
   #skip(end: string): string {
     const at = this.#text.indexOf(end, this.#at);
     if (at === -1) throw new XmlError(`there is no ${end}`);
@@ -189,7 +189,7 @@ function decode(text: string): string {
       numeric === null ? undefined : Number.parseInt(numeric[1] ?? numeric[2] ?? '', numeric[1] ? 16 : 10);
     const character =
       code === undefined ? entities[name] : code <= 0x10ffff ? String.fromCodePoint(code) : undefined;
-    if (character === undefined || !whole.endsWith(';')) throw new XmlError(`${whole} is no character`);
+    if (character === undefined || !whole.endsWith(';')) throw new XmlError(`${whole} is not a character`);
     return character;
   });
 }

@@ -32,7 +32,7 @@ test.each([
     'WARNING: hot\nbad\n',
   ],
   [
-    'verbose and debug with theirs',
+    'verbose and debug messages with theirs',
     block('<S S="verbose">v</S><S S="debug">d</S>'),
     'VERBOSE: v\nDEBUG: d\n',
   ],
@@ -48,11 +48,11 @@ test.each([
   ],
   ['entities, and characters of two units', block(error('a &lt;b&gt; _xD834__xDD1E_ ä')), 'a <b> 𝄞 ä'],
   ['an escaped escape', block(error('_x005F_x000A_')), '_x000A_'],
-  ['what is no record as it came', block('<S><I32>1</I32>'), '<S><I32>1</I32>'],
-  ['what is no header as it came', '#< CLIXML<!DOCTYPE a></Objs>', '#< CLIXML<!DOCTYPE a></Objs>'],
-  ['records alone as they came', error('bad_x000A_'), '<S S="Error">bad_x000A_</S>'],
+  ['invalid records unchanged', block('<S><I32>1</I32>'), '<S><I32>1</I32>'],
+  ['an invalid header unchanged', '#< CLIXML<!DOCTYPE a></Objs>', '#< CLIXML<!DOCTYPE a></Objs>'],
+  ['records without a header unchanged', error('bad_x000A_'), '<S S="Error">bad_x000A_</S>'],
   [
-    'what programs write before, between and behind records',
+    'what programs write before, between and after records',
     `${header}fatal: early\n${begin}${error('one_x000A_')}fatal: a < b && c\n${error('two_x000A_')}late\n</Objs>last\n`,
     'fatal: early\none\nfatal: a < b && c\ntwo\nlate\nlast\n',
   ],
@@ -62,7 +62,7 @@ test.each([
     '50 %\nWARNING: hot\n',
   ],
   [
-    'the errors of a PowerShell that one starts',
+    'the errors of a PowerShell started by another',
     `${header}${begin}${error('outer_x000A_')}${block(error('inner_x000A_'))}${error('outer_x000A_')}</Objs>`,
     'outer\ninner\nouter\n',
   ],
@@ -77,65 +77,69 @@ test.each([
     'bad\n',
   ],
   [
-    'what a program writes within an object',
+    'what a program writes inside an object',
     `${header}${begin}${information.slice(0, 31)}fatal: x\nhint: a < b\r\n\n${information.slice(31)}${error('bad_x000A_')}`,
     'fatal: x\nhint: a < b\r\n\nbad\n',
   ],
   [
-    'what a program writes within a text of an object, with what came of that',
+    'what a program writes inside a text of an object, with the part of that text that had arrived',
     `${header}${begin}<Obj S="information" RefId="0"><ToString>hel` +
       `fatal: x\nlo</ToString></Obj>${error('bad_x000A_')}`,
     'helfatal: x\nbad\n',
   ],
   [
-    'what a program writes within the end of an object',
+    'what a program writes inside the end of an object',
     `${header}${begin}${information.slice(0, -3)}fatal: x\nhint: y\nbj>${error('bad_x000A_')}`,
     'fatal: x\nhint: y\nbad\n',
   ],
   [
-    'what a program writes within the beginning of a record',
+    'what a program writes inside the beginning of a record',
     `${header}${begin}${error('one_x000A_')}<S S="Erfatal: x\nhint: y\nror">two_x000A_</S>`,
     'one\nfatal: x\nhint: y\ntwo\n',
   ],
   [
-    'what a program writes within the beginning of an object',
+    'what a program writes inside the beginning of an object',
     `${header}${begin}<Obj S="informfatal: x\n${information.slice('<Obj S="inform'.length)}${error('bad_x000A_')}`,
     'fatal: x\nbad\n',
   ],
   [
-    'what a program writes within a record, and within its end',
+    'what a program writes inside a record, and inside its end',
     `${header}${begin}<S S="Error">onefatal: x\n_x000A_</fatal: y\nS>${error('two_x000A_')}`,
     'onefatal: x\n\nfatal: y\ntwo\n',
   ],
   [
-    'what is no tag, of a program',
+    'text of a program that is not a tag',
     `${header}${begin}<S S="a\n<S b\n<Obj \n${error('bad_x000A_')}`,
     'a\n<S S="<S b\n\n<Obj bad\n',
   ],
-  ['the errors of one that was ended', `${header}${begin}${error('bad_x000A_')}<S S="Error">wor`, 'bad\nwor'],
   [
-    'a cut entity, and what is none, as it came',
+    'the errors of a PowerShell that was ended',
+    `${header}${begin}${error('bad_x000A_')}<S S="Error">wor`,
+    'bad\nwor',
+  ],
+  [
+    'a cut entity and an invalid one unchanged',
     block(error('a &lt &#x110000; &amp;lt; b')),
     'a &lt &#x110000; &lt; b',
   ],
-] as const)('gives %s, however it is parted', (_, text, told) => {
+] as const)('gives %s, however it is split', (_, text, told) => {
   for (const size of [1, 3, 7, 1 << 20]) expect(decode(text, size)).toBe(told);
 });
 
-test('what comes before a block is told at once', () => {
+test('text before a block is given out at once', () => {
   const decoder = new ClixmlDecoder();
   expect(decoder.write(Buffer.from('now #'))).toBe('now ');
   expect(decoder.write(Buffer.from('1\n'))).toBe('#1\n');
 });
 
-test('a record is told when it has come, while the block is open', () => {
+test('a record is given out when it is complete, while the block is open', () => {
   const decoder = new ClixmlDecoder();
   expect(decoder.write(Buffer.from(`${header}${begin}${error('bad_x000A_')}`))).toBe('bad\n');
   expect(decoder.write(Buffer.from('of a program\n'))).toBe('of a program\n');
   expect(decoder.write(Buffer.from(error('worse_x000A_')))).toBe('worse\n');
 });
 
-test('a record that grows without end is given as it is, and those behind it as text', () => {
+test('a record that grows without end is given out as it is, and those after it as text', () => {
   for (const tag of ['<S S="Error">', '<Obj S="progress" RefId="0">']) {
     const decoder = new ClixmlDecoder();
     decoder.write(Buffer.from(`${header}${begin}${tag}`));
@@ -144,17 +148,17 @@ test('a record that grows without end is given as it is, and those behind it as 
   }
 });
 
-test('where a program writes within an object, nothing of it is lost, and nothing of the object is shown', () => {
+test('if a program writes inside an object, none of its text is lost, and none of the object is shown', () => {
   const whole = `${begin}${information}${error('bad_x000A_')}`;
   const from = begin.length + '<Obj '.length;
   for (let at = from; at < begin.length + information.length; at += 1) {
     const told = decode(`${header}${whole.slice(0, at)}! fatal: x\n${whole.slice(at)}`, 7);
-    // What came of a text before it, or of the name of a tag, can't be told from it.
+    // What had arrived of a text before it, or of a tag's name, can't be distinguished from it.
     expect(told).toMatch(/^[^<>]*<?\w*! fatal: x\nbad\n$/);
   }
 });
 
-test('what programs write within one object may be more than any record', () => {
+test('what programs write inside one object may be larger than any record', () => {
   const lines = 'fatal: x\n'.repeat(200_000);
   const text = `${header}${begin}${information.slice(0, 31)}${lines}${information.slice(31)}${error('bad_x000A_')}`;
   expect(decode(text, 5_000) === `${lines}bad\n`).toBe(true);
@@ -172,7 +176,7 @@ test.each([
   ['an object', `<Obj S="progress">${'<Obj '.repeat(200_000)}`],
   ['a tag', `<Obj ${' '.repeat(1_000_000)}`],
   ['no record', '<'.repeat(1_000_000)],
-])('a host that prints %s without end in the smallest pieces holds nobody up', (_, text) => {
+])('a host that prints %s endlessly in the smallest pieces holds nobody up', (_, text) => {
   const decoder = new ClixmlDecoder();
   const before = process.cpuUsage();
   decoder.write(Buffer.from(`${header}${begin}${text}`));
@@ -183,7 +187,7 @@ test.each([
   expect(process.cpuUsage(before).user).toBeLessThan(2_000_000);
 });
 
-test('no bytes of chance break it or are lost without a block', () => {
+test('no random bytes break it, and none are lost outside of a block', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'grapheme' }), fc.integer({ min: 1, max: 5 }), (text, size) => {
       if (!text.includes('#< CLIXML')) expect(decode(text, size)).toBe(text.replace(/^\ufeff/, ''));

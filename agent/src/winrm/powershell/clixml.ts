@@ -1,9 +1,10 @@
-// What PowerShell writes to standard error when its program came encoded: CLIXML. It begins with the first error or warning and ends with
-// the process, so records are told one by one. Programs that the script starts write to the same handle: what stands between records is theirs.
-// PowerShell hands on what it has written at any place, also within a tag, so that theirs may stand there, too. It writes line breaks as _x000A_:
-// a line that ends in one is not its own.
+// What PowerShell writes to standard error when its program came encoded: CLIXML. It begins with the first error or
+// warning and ends with the process, so records are given out one by one. Programs that the script starts write to the
+// same handle, so text between records is theirs. PowerShell may pass its output on at any point, even inside a tag, so
+// their text may be there, too. PowerShell writes line breaks as _x000A_: a line that ends with a real line break is
+// not its own.
 
-/** Behind it is text in which records may stand. */
+/** After it comes text that may contain records. */
 const header = '#< CLIXML(?:\\r?\\n|(?=<Objs))';
 const inText = new RegExp(header, 'g');
 const recordTag = '<S S="(?<stream>[^"<>\\n]*)"[^<>\\n]*>';
@@ -14,23 +15,23 @@ const inRecords = new RegExp(
 );
 const inObject = new RegExp(`${objectTag}|</Obj>|(?<line>\\n)`, 'g');
 const inRecord = /<\/S>|(?<line>\n)/g;
-/** What else PowerShell writes within an object. */
+/** Names of the other elements that PowerShell writes inside an object. */
 const innerName =
   '(?:Obj|TNRef|TN|ToString|TS|T|MS|Props|SBK|SS|SB|Sg|S|Nil|C|By|BA|B|[IU](?:16|32|64)|Db|DCT|DT|D|G|URI|Version|XD|Ref|LST|IE|En|QUE|STK)';
 const innerTag = new RegExp(`</?${innerName}(?: [^<>\\n]*)?/?>`, 'g');
 /** With attributes that can't be known. */
 const beginOfInner = new RegExp(`^</?${innerName}(?: (?:[A-Za-z]+="[^"<>\\n]*" )*)?`);
-/** Tags that a line of a program may have come into the midst of. */
+/** Tags that may be interrupted by a line of a program. */
 const tagsOfRecords = [
   ...['Error', 'warning', 'verbose', 'debug'].map((stream) => `<S S="${stream}">`),
   ...['information', 'progress'].map((stream) => `<Obj S="${stream}" RefId="`),
 ];
 /** A tag that grows longer is text. */
 const maxTagChars = 1_000;
-/** A record that grows longer is given as it is. */
+/** A record that grows longer is given out as it is. */
 const maxRecordChars = 1_048_576;
 
-/** Errors as they are, warnings and the like named, progress left out. */
+/** Errors unchanged, warnings and the like with their name, progress left out. */
 const prefixes: Readonly<Record<string, string>> = {
   error: '',
   warning: 'WARNING: ',
@@ -38,35 +39,37 @@ const prefixes: Readonly<Record<string, string>> = {
   debug: 'DEBUG: ',
 };
 
-/** One whose end has not come. */
+/** A record or object whose end has not arrived. */
 interface Begun {
   tag: string;
-  /** Of what is text for people; undefined for an object, which may have others inside. */
+  /** The stream of text for people; undefined for an object, which may contain other objects. */
   stream: string | undefined;
   depth: number;
   parts: string[];
-  /** Of the parts those of a line that has not ended. */
+  /** Index of the first part of the unfinished line. */
   lineFrom: number;
   chars: number;
 }
 
-/** Turns the bytes of standard error into text for people, as they come. What is held of them is bounded, and looked at once. */
+/**
+ * Converts the bytes of standard error to text for people, as they arrive. What is held is bounded, and looked at once.
+ */
 export class ClixmlDecoder {
   readonly #decoder = new TextDecoder('utf-8');
   #hasRecords = false;
   #begun: Begun | undefined;
   /** What may be the beginning of a tag. */
   #held = '';
-  /** The beginning of a tag that a line of a program came into the midst of. */
+  /** The beginning of a tag that a line of a program has interrupted. */
   #broken = '';
   #isMidLine = false;
 
-  /** What can be told so far. */
+  /** Returns what can be given out so far. */
   write(bytes: Buffer): string {
     return this.#read(this.#decoder.decode(bytes, { stream: true }));
   }
 
-  /** The rest: of a record without its end what there is, and nothing of an object, which is for no people. */
+  /** Returns the rest: what there is of an unfinished record, and nothing of an object, which is not for people. */
   end(): string {
     const told = this.#read(this.#decoder.decode());
     const held = this.#broken + this.#held;
@@ -76,7 +79,7 @@ export class ClixmlDecoder {
     this.#begun = undefined;
     if (begun === undefined) return told + held;
     if (begun.stream === undefined) return told;
-    // Of what ends it a part may have come.
+    // A part of its end tag may have arrived.
     if (!held.startsWith('<')) begun.parts.push(held);
     return told + this.#record(begun);
   }
@@ -112,21 +115,21 @@ export class ClixmlDecoder {
       return this.#tell(cut.slice(this.#broken.length));
     }
     if (line === undefined) return this.#tag(found);
-    // It may have grown too long with what is before the line's end.
+    // It may have become too long with the text before the line's end.
     if (this.#begun === undefined) return this.#tell(line);
     return this.#begun.stream === undefined
       ? this.#lineInObject(this.#begun)
       : this.#lineInRecord(this.#begun);
   }
 
-  /** Of the object all that is whole is passed over. */
+  /** Everything complete in the object is skipped. */
   #lineInObject(begun: Begun): string {
     const written = begun.parts.join('');
     const whole = [...written.matchAll(innerTag)].at(-1);
     const line = `${written.slice(whole === undefined ? 0 : whole.index + whole[0].length)}\n`;
     const mark = line.indexOf('<');
     this.#broken = mark < 0 ? '' : beginOf(line.slice(mark), ['</Obj>', '<Obj ']);
-    // A single < may as well be the program's.
+    // A single < may just as well be the program's.
     const told = this.#broken.length < 2 ? line : line.slice(mark + this.#broken.length);
     begun.parts = [];
     begun.chars = Math.max(0, begun.chars - told.length);
@@ -142,7 +145,7 @@ export class ClixmlDecoder {
     return this.#add('\n');
   }
 
-  /** Looks for the rest of a tag, behind lines of a program. */
+  /** Looks for the rest of a tag, after lines of a program. */
   #mend(text: string, from: number): { told: string; at: number } {
     const ends = /[<>\n]/g;
     ends.lastIndex = from;
@@ -157,7 +160,7 @@ export class ClixmlDecoder {
       this.#held = piece;
       return { told: '', at };
     }
-    // A single < was told.
+    // A single < has already been given out.
     const lead = this.#broken === '<' && sign !== '>' ? piece : tag;
     this.#broken = '';
     const tags = this.#tags();
@@ -171,7 +174,11 @@ export class ClixmlDecoder {
     return this.#hasRecords ? inRecords : inText;
   }
 
-  /** Keeps what of the end of a text may be the beginning of a tag. @returns the length of what is before it. */
+  /**
+   * Holds back the end of a text if it may be the beginning of a tag.
+   *
+   * @returns the length of what is before it.
+   */
   #hold(text: string): number {
     const end = text.slice(-maxTagChars);
     const marks = [end.lastIndexOf('#'), end.lastIndexOf('<')].filter((at) => at >= 0).sort((a, b) => a - b);
@@ -181,7 +188,7 @@ export class ClixmlDecoder {
     return text.length - this.#held.length;
   }
 
-  /** What is no tag: of what has begun, or text of others. */
+  /** Adds text that is not a tag: to the current record, or as text of other programs. */
   #add(text: string): string {
     const begun = this.#begun;
     if (text === '') return '';
@@ -235,7 +242,7 @@ function mayBecomeTag(text: string, hasRecords: boolean): boolean {
   return tags.some((tag) => tag.startsWith(text) || (!tag.endsWith('>') && text.startsWith(tag)));
 }
 
-/** The longest beginning of a tag that a text begins with. */
+/** Returns the longest beginning of a tag that the text starts with. */
 function beginOf(text: string, tags: readonly string[]): string {
   let longest = beginOfInner.exec(text)?.[0] ?? '';
   for (const tag of tags) {
@@ -248,7 +255,7 @@ function beginOf(text: string, tags: readonly string[]): string {
 
 const entities: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
 
-/** What is none stays as it is. */
+/** Invalid entities stay as they are. */
 function withoutEntities(text: string): string {
   return text.replaceAll(/&(?:(amp|lt|gt|quot|apos)|#x([0-9A-Fa-f]{1,6})|#([0-9]{1,7}));/g, (...found) => {
     const [whole, name, hex, decimal] = found as [string, ...(string | undefined)[]];
@@ -258,7 +265,7 @@ function withoutEntities(text: string): string {
   });
 }
 
-/** `_x000A_` is a unit of UTF-16; two of them may be one character. */
+/** `_x000A_` is one UTF-16 unit; two of them may be one character. */
 export function unescapeClixml(text: string): string {
   return text.replaceAll(/_x([0-9A-Fa-f]{4})_/g, (_, code: string) =>
     String.fromCharCode(Number.parseInt(code, 16)),

@@ -1,12 +1,13 @@
-// What holds a command on a Windows host to less than the host would give it.
+// Limits a command on a Windows host to less than the host would give it.
 
-/** Of the variables that the program is given. */
+/** Names of the variables that the program is given. */
 export const limitsVariables = { memory: 'OPSRUN_memory', priority: 'OPSRUN_priority' } as const;
 
 /**
- * Run by the bootstrap before the script. A priority below the normal one is inherited by what the script starts. Memory, in
- * MiB, is that of a job object, which all of it belongs to: one within that of the shell, which takes Windows 8 or newer.
- * Add-Type compiles what calls it, which takes the full language mode. A host that can't keep a limit runs nothing.
+ * Run by the bootstrap before the script. A priority below normal is inherited by what the script starts. Memory, in
+ * MiB, is the limit of a job object to which all of that belongs; it is nested in the shell's, which takes Windows 8 or
+ * newer. Add-Type compiles the code that calls it, which takes the full language mode. A host that can't enforce a
+ * limit runs nothing.
  */
 export const limitsProgram = `$opsSelf = [Diagnostics.Process]::GetCurrentProcess()
 if ($OPSRUN_priority) { $opsSelf.PriorityClass = [Diagnostics.ProcessPriorityClass]$OPSRUN_priority }

@@ -1,10 +1,10 @@
-// How scripts get to a host: one constant program on the command line, and on its standard input whatever is to be run,
-// of any length and in no code page.
+// How scripts get to a host: one constant program on the command line reads whatever is to be run from its standard
+// input, which may have any length and is independent of code pages.
 import { powershellBootstrap, powershellEncoded } from '@opsconductor/protocol';
 import type { CommandLine } from '../messages/soap.ts';
 import { batchFiles, taskFolder, taskVariables } from '../tasks/task-program.ts';
 
-/** cmd.exe, which begins every command, expands it. */
+/** Expanded by cmd.exe, which starts every command. */
 const programs = {
   powershell: '%SystemRoot%\\System32\\WindowsPowerShell\\v1.0\\powershell.exe',
   pwsh: 'pwsh.exe',
@@ -17,28 +17,29 @@ export function powershellLine(shell: keyof typeof programs): CommandLine {
   };
 }
 
-/** The same as one line of cmd.exe; errors are told as text, and not as CLIXML. */
+/** The same as one line for cmd.exe; errors are reported as text, not as CLIXML. */
 export function powershellText(shell: keyof typeof programs): string {
   const { command, arguments: words } = powershellLine(shell);
   return [command, '-OutputFormat', 'Text', ...words].join(' ');
 }
 
-/** What `cmdRunner` is given: the batch file, what it reads, and where it is written. */
+/** Variables of `cmdRunner`: the batch file, its input, and where they are written. */
 export const batchVariables = {
   batch: 'OPSRUN_batch',
   input: 'OPSRUN_input',
   /** A folder of its own, among the user's temporary files. */
   folder: 'OPSRUN_folder',
-  /** Or that of the task that it runs as, which goes with the task. */
+  /** Or that of the task that it runs as, which is removed with the task. */
   task: taskVariables.name,
 } as const;
 
 const ownFolder = '[IO.Path]::Combine([IO.Path]::GetTempPath(), $OPSRUN_folder)';
 
 /**
- * Runs the batch file whose text is in `$OPSRUN_batch`. cmd.exe reads no batch file from its input, and what it is told on
- * its command line it reads by other rules. What the batch file reads, `$OPSRUN_input`, is a file beside it: a pipe of .NET could begin with a mark of its
- * encoding. It writes to the output by itself: PowerShell would read and rewrite every line.
+ * Runs the batch file whose text is in `$OPSRUN_batch`. cmd.exe reads no batch file from its input, and parses its
+ * command line by other rules. The input of the batch file, `$OPSRUN_input`, is a file next to it, because a pipe of
+ * .NET could begin with a byte order mark. The batch file writes to the output directly, since PowerShell would read
+ * and rewrite every line.
  */
 export const cmdRunner = `$ErrorActionPreference = 'Stop'
 if ($OPSRUN_task) { $opsFolder = ${taskFolder} }

@@ -1,5 +1,5 @@
-// A script of a step as what a WinRM host runs: the program on the command line, and what it reads. Its environment is there, too, so
-// that its shell is like any other.
+// Turns a step's script into what a WinRM host runs: the program on the command line, and its input. The environment is
+// part of the input, so that the shell is like any other.
 import { randomBytes } from 'node:crypto';
 import { type Binding, cmdInput, powershellInput } from '@opsconductor/protocol';
 import type { CommandLine } from '../messages/soap.ts';
@@ -12,7 +12,7 @@ export interface Script {
   /** Values that the text refers to. */
   bindings: readonly Binding[];
   environment: Readonly<Record<string, string>>;
-  /** What it reads: lines of `$input`, or the standard input of a batch file. */
+  /** Its input: lines of `$input`, or the standard input of a batch file. */
   stdin?: string;
   limits?: ScriptLimits;
   /** The name of the task that it runs as. */
@@ -27,7 +27,7 @@ export interface ScriptLimits {
 export interface ScriptCommand {
   line: CommandLine;
   input: Buffer;
-  /** What removes the files of a batch file where the command was ended from outside. */
+  /** Removes the files of a batch file if the command was ended from outside. */
   removal?: Omit<ScriptCommand, 'removal'>;
 }
 
@@ -40,7 +40,7 @@ export function scriptCommand(script: Script): ScriptCommand {
     return { line: powershellLine(shell), input: Buffer.from(input) };
   }
   const { batch, environment: values } = cmdInput(text, script.bindings);
-  // A name that nobody can have taken before.
+  // A name that nobody can have used before.
   const folder = bind(batchVariables.folder, `opsconductor-${randomBytes(16).toString('hex')}`);
   const bound = [
     bind(batchVariables.batch, batch),

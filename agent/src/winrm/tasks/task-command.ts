@@ -12,9 +12,9 @@ export interface TaskStart {
   /** What the shell reads: see `powershellInput`. */
   input: string;
   workingDirectory: string | undefined;
-  /** Of whom it runs as. */
+  /** Password of the user that it runs as. */
   password?: string;
-  /** 0 (most urgent) to 10, as the task scheduler counts; 7 is its own choice. */
+  /** 0 (most urgent) to 10, as the task scheduler counts; its own default is 7. */
   priority: number;
 }
 
@@ -22,9 +22,9 @@ export interface TaskOptions {
   connections: ConnectionSource;
   /** Names the task on the host: letters, digits, dots and hyphens. */
   name: string;
-  /** Whom it runs as where not as the system: what is stopped must be theirs. */
+  /** The user that it runs as, if not the system: a stopped process must belong to that user. */
   user: string | undefined;
-  /** Undefined for one that was begun by an earlier process. */
+  /** Undefined for a task that was begun by an earlier process. */
   start?: TaskStart;
   /** How much of its output was taken. */
   taken(): { stdout: number; stderr: number };
@@ -38,16 +38,18 @@ export interface TaskOptions {
 const idleTimeoutS = 300;
 const retryMs = 1_000;
 const stopMs = 30_000;
-/** How often in a row it may say nothing that makes sense. */
+/** How many times in a row it may say nothing that makes sense. */
 const maxSilences = 5;
-/** How often in a row it may be refused: more would lock the account, or log in each second for nothing. */
+/**
+ * How many times in a row the login may be refused: more would lock the account, or log in every second for nothing.
+ */
 const maxRefusals = 2;
 const maxLineChars = 1024 * 1024;
 
 /**
- * Runs one, or follows one that was begun, to its end. Connections may come and go meanwhile.
+ * Runs a task, or follows one that was begun, to its end. Connections may come and go meanwhile.
  *
- * @throws {WinrmError} where it was not begun; whatever `beforeStart` rejects with; the signal's reason.
+ * @throws {WinrmError} if it was not begun; whatever `beforeStart` rejects with; the signal's reason.
  */
 export async function runTask(options: TaskOptions): Promise<CommandEnd> {
   const following = new AbortController();
@@ -64,7 +66,8 @@ export async function runTask(options: TaskOptions): Promise<CommandEnd> {
     const end = await Promise.race([ending, stopped]);
     if (end !== undefined) return end;
     if (!state.isTold) {
-      // What is about to begin it on the host is ended first: it could come after the stop, which would have found nothing.
+      // End the program that may be about to begin the task first: the start could come after the stop, which would
+      // have found nothing.
       following.abort(options.signal.reason);
       const known = await ending.catch((error: unknown) => {
         if (!state.isBegun) throw error;
@@ -75,12 +78,16 @@ export async function runTask(options: TaskOptions): Promise<CommandEnd> {
     return await stop(options, state);
   } finally {
     options.signal.removeEventListener('abort', onStop);
-    following.abort(new Error('The task is followed no more'));
+    following.abort(new Error('The task is no longer followed'));
     await ending.catch(() => undefined);
   }
 }
 
-/** Leaves nothing of it on the host. @throws {WinrmError} */
+/**
+ * Removes everything of the task from the host.
+ *
+ * @throws {WinrmError}
+ */
 export async function removeTask(connections: ConnectionSource, name: string): Promise<void> {
   await ask({ connections, name, verb: 'remove', signal: AbortSignal.timeout(stopMs) }, ['removed']);
 }
@@ -90,7 +97,7 @@ interface State {
   isBegun: boolean;
   /** The host said so, or it was begun by an earlier process. */
   isTold: boolean;
-  /** What was to begin it on the host was ended, for certain. */
+  /** The program that would have begun it on the host has certainly ended. */
   isStartEnded: boolean;
 }
 
@@ -129,7 +136,7 @@ async function follow(options: TaskOptions, state: State, signal: AbortSignal): 
       if (signal.aborted || !state.isBegun || !(error instanceof WinrmError)) throw error;
       refusals = error.kind === 'auth_failed' || error.kind === 'not_authorized' ? refusals + 1 : 0;
       if (refusals >= maxRefusals) return { how: 'lost', error };
-      // Out of reach: it is asked again, until whoever waits has it stopped.
+      // Unreachable: asks again until the caller stops it.
     }
     const { last } = heard;
     if (last?.is === 'failed' && start !== undefined && !heard.isBegun) {
@@ -152,7 +159,7 @@ async function stop(
   const signal = AbortSignal.timeout(stopMs);
   try {
     const said = await ask({ connections, name, verb: 'stop', where: { user }, signal }, ['stopped', 'none']);
-    // That there is no trace of it means that it has not begun only where nothing can begin it any more.
+    // Finding no trace of it means that it has not begun only if nothing can begin it any more.
     if (said === 'none' && (isTold || !isStartEnded)) throw gone('none');
     return { how: 'stopped', confirmed: true, exitCode: undefined, outputMayLack: false };
   } catch (error) {
@@ -182,7 +189,11 @@ async function ask(said: Omit<Said, 'heard'>, wanted: readonly Word['is'][]): Pr
   );
 }
 
-/** Runs the program on the host, and hears what it says. @throws {WinrmError} also where it was lost. */
+/**
+ * Runs the program on the host, and reads its output.
+ *
+ * @throws {WinrmError} also if the program was lost.
+ */
 async function say({
   connections,
   name,
@@ -221,7 +232,7 @@ async function say({
     ...(beforeStart === undefined ? {} : { beforeStart }),
     signal,
     killGraceMs: () => 0,
-    // What the task prints is in files: who looks anew goes on behind what was handed on.
+    // The task's output is in files, so a new look continues after what was already passed on.
     ...(verb === 'follow' ? { mayLack: () => false, mayBeginAgain: true } : {}),
     ...(verb === 'start' ? { mayLack: () => heard.mayLack() } : {}),
     ...(limits === undefined ? {} : { limits }),
@@ -235,15 +246,15 @@ type Word =
   | { is: 'exit'; code: number }
   | { is: 'failed'; text: string };
 
-/** Reads the lines of the program. All of it comes from the host and may be anything. */
+/** Reads the lines of the program. They come from the host and may contain anything. */
 class Heard {
   last: Word | undefined;
   isBegun = false;
-  /** Anything that makes sense. */
+  /** Whether anything that makes sense was said. */
   isAny = false;
   readonly #onOutput: TaskOptions['onOutput'];
   readonly #lines = new Lines(maxLineChars);
-  /** Some of what was said is gone. */
+  /** Whether some of what was said is gone. */
   #lacks = false;
 
   readonly #onBegun: () => void;
@@ -254,8 +265,8 @@ class Heard {
   }
 
   /**
-   * Some of what the host said is gone: whether it may be asked for more all the same. Where it is about to begin the task it
-   * must be, or that would end half way.
+   * Called when some of what the host said is gone. Returns whether to ask for more anyway: that is necessary while the
+   * host is about to begin the task, or the start would end half way.
    */
   mayLack(): boolean {
     this.#lacks = true;
@@ -270,7 +281,7 @@ class Heard {
     const at = line.indexOf(' ');
     const [word, rest] = at === -1 ? [line, ''] : [line.slice(0, at), line.slice(at + 1)];
     if (this.#lacks && !this.isBegun && word !== 'begun') {
-      // That it has begun was in what is gone, or that it has not: and this may be half a line.
+      // The lost part may have said that it has begun, or that it has not, and this may be half a line.
       throw problem('ambiguous', 'Some of what the host said of its start did not arrive.');
     }
     switch (word) {
@@ -324,7 +335,7 @@ function problem(kind: 'ambiguous' | 'fault', message: string): WinrmError {
   return new WinrmError({
     kind,
     message,
-    advice: 'Look on the host what the step did, at its task scheduler, and whether it was restarted.',
+    advice: 'Check on the host what the step did, its task scheduler, and whether it was restarted.',
   });
 }
 

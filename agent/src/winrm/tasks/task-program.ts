@@ -1,7 +1,7 @@
-// What runs a script apart from the remote logon on a host, as a scheduled task that is there for it alone: as the system
-// where that is asked for, and whether or not anybody is connected.
+// Runs a script on a host outside the remote logon, as a scheduled task made only for it: as the system if that is
+// requested, and whether or not anybody is connected.
 
-/** Of the variables that the program is given. */
+/** Names of the variables that the program is given. */
 export const taskVariables = {
   verb: 'OPSRUN_do',
   name: 'OPSRUN_task',
@@ -16,21 +16,20 @@ export const taskVariables = {
   stderr: 'OPSRUN_stderr',
 } as const;
 
-/**
- * Of the task that `$OPSRUN_task` names. Nobody but the system can put something in its place there, as one could below
- * ProgramData.
- */
+/** Folder of the task that `$OPSRUN_task` names. Only the system can put something there, unlike below ProgramData. */
 export const taskFolder =
   "[IO.Path]::Combine([Environment]::GetFolderPath('Windows'), 'Temp', 'OpsConductor-' + $OPSRUN_task)";
 
-/** Of a batch file of the task, and of what that reads: they are in the folder, empty, from the start on. */
+/** The task's batch file and its input: empty files in the folder from the start. */
 export const batchFiles = { script: 'step.cmd', input: 'step.cmd.in' } as const;
 
 /**
- * Run by the bootstrap over WinRM. `start` makes the task and its folder, to which only administrators and the system have
- * access, and whom the task runs as to the files in it, and follows it; `follow` tells what it prints from the given places on, and its
- * end; `stop` ends everything in it; `remove` leaves nothing of it. It says lines: `begun`, `stdout BASE64`, `stderr BASE64`, `exit CODE`, `none` where there
- * is no such task, `ended` where it went without an exit code, `stopped` where its process was ended or had ended, `removed`, `failed TEXT`.
+ * Run by the bootstrap over WinRM. `start` creates the task and its folder, and follows the task. Only administrators
+ * and the system have access to the folder; the user that the task runs as has access to the files in it. `follow`
+ * reports what the task prints from the given positions on, and its end. `stop` ends everything in it. `remove` leaves
+ * nothing of it. The program prints lines: `begun`, `stdout BASE64`, `stderr BASE64`, `exit CODE`, `none` if there is
+ * no such task, `ended` if it ended without an exit code, `stopped` if its process was ended or had ended, `removed`,
+ * `failed TEXT`.
  */
 export const taskProgram = `$ErrorActionPreference = 'Stop'
 $opsOut = New-Object IO.StreamWriter ([Console]::OpenStandardOutput()), ([Text.Encoding]::ASCII), 65536
@@ -58,8 +57,8 @@ function OpsStart {
   $rights = New-Object Security.AccessControl.DirectorySecurity
   $sddl = 'O:BAG:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)'
   if ($OPSRUN_user -ne '') {
-    # To read and write the files that are made here: who could make or remove any, or the folder, could lead what an
-    # administrator reads and removes here to somewhere else.
+    # Only to read and write the files that are made here: a user who could create or remove files, or the folder,
+    # could redirect what an administrator reads and removes here.
     $sid = OpsSid
     $sddl += '(A;;0x1200a9;;;' + $sid + ')(A;OIIO;0x12019f;;;' + $sid + ')'
   }
@@ -102,7 +101,7 @@ function OpsRead($name, $from) {
     return $got
   } finally { $stream.Dispose() }
 }
-# Nothing, or half of something, is none; neither is what else stands there.
+# Nothing, half of a number, or anything else is not a number.
 function OpsNumber($name) {
   $path = OpsPath $name
   if (-not [IO.File]::Exists($path)) { return $null }
@@ -116,7 +115,7 @@ function OpsNumber($name) {
 }
 function OpsCode {
   $code = OpsNumber 'code'
-  # Of a task that an earlier version has begun.
+  # For a task that an earlier version has begun.
   if ($null -eq $code) { $code = OpsNumber 'exit' }
   return $code
 }
@@ -136,7 +135,7 @@ function OpsFollow {
     if ($null -ne $code) { OpsSay ('exit ' + $code); return }
     $task = OpsTask
     if ($null -eq $task -or $task.State -ne $opsRunning) { $idle++ } else { $idle = 0 }
-    # It may be about to begin, or its end to be written.
+    # It may be about to begin, or its end may be about to be written.
     if ($idle -gt 20) { OpsSay 'ended'; return }
     Start-Sleep -Milliseconds $wait
     $wait = [Math]::Min($wait * 2, 500)
@@ -147,10 +146,10 @@ function OpsProcess {
   if ($null -eq $id) { return $null }
   $process = Get-Process -Id ([int]$id) -ErrorAction SilentlyContinue
   if ($null -eq $process) { return $null }
-  # Once it has ended, or the host has restarted, another process may have its number: one that began later.
+  # Once it has ended, or the host has restarted, another process, which began later, may have its number.
   if ($process.StartTime.ToUniversalTime() -gt [IO.File]::GetLastWriteTimeUtc((OpsPath 'pid'))) { return $null }
   if ($OPSRUN_user -eq '') { return $id }
-  # Whom the task runs as may have written any number there: it ends no process of anybody else.
+  # The user that the task runs as may have written any number there: end only processes of that user.
   $found = Get-WmiObject Win32_Process -Filter ('ProcessId=' + $id)
   if ($null -eq $found -or $found.GetOwnerSid().Sid -ne (OpsSid)) { return $null }
   return $id
@@ -166,8 +165,8 @@ function OpsStop {
     Start-Sleep -Milliseconds 100
     $task = OpsTask
   }
-  # Its process may end with the task: what is gone then was ended, not looked for in vain.
-  # That looking for it fails, as where its owner can't be told, keeps nothing from being stopped.
+  # Looked up first, since its process may end with the task: it then counts as ended, not as missing.
+  # A failure to look it up, for example if its owner can't be determined, must not prevent the stop.
   $id = $null
   try { $id = OpsProcess } catch { }
   if ($null -ne $task) { $task.Stop(0) }
@@ -207,8 +206,8 @@ try {
 `;
 
 /**
- * What the task itself runs: the bootstrap with its input and output in files, by cmd.exe, which passes bytes on as they
- * are. That the exit code is there is the end of it.
+ * What the task itself runs: the bootstrap with its input and output in files, by way of cmd.exe, which passes bytes on
+ * unchanged. The task has ended once the exit code is there.
  */
 export const taskSupervisor = `$ErrorActionPreference = 'Stop'
 $opsFolder = 'OPSRUN_FOLDER'

@@ -1,4 +1,4 @@
-// For tests: the PowerShell that is shipped, read by the grammar of tree-sitter.
+// For tests: parses the PowerShell that is shipped with the tree-sitter grammar.
 import { createRequire } from 'node:module';
 import { Language, Parser } from 'web-tree-sitter';
 

@@ -23,7 +23,7 @@ export const winrmMissing = 'missing' in (await ensureWinrmFixture());
 /** A test that needs a WinRM host. */
 export const winrmTest = test.skipIf(winrmMissing);
 
-/** One host for all tests of a file; between them nothing goes wrong any more and its counters start at none. */
+/** One host for all tests of a file; between tests its faults are cleared and its counters reset. */
 export function hostOfFile(options: WinrmFixtureOptions = {}): { readonly fixture: WinrmFixture } {
   const held: { fixture?: WinrmFixture } = {};
   beforeAll(async () => {
@@ -41,7 +41,10 @@ export function hostOfFile(options: WinrmFixtureOptions = {}): { readonly fixtur
 
 const certificates = { https: 'sha256', strict: 'sha256', sha384: 'sha384', pss: 'pss' } as const;
 
-/** A host and a KDC for one test, whose clocks are ahead; Kerberos of this process knows that realm until the test ends. */
+/**
+ * A host and a KDC for one test, with clocks that are ahead. Kerberos in this process uses that realm until the test
+ * ends.
+ */
 export async function hostWithClocks(
   ahead: NonNullable<WinrmFixtureOptions['ahead']>,
 ): Promise<WinrmFixture> {
@@ -54,7 +57,7 @@ export async function hostWithClocks(
   return fixture;
 }
 
-/** What connecting to one of the host's listeners takes; NTLM unless told. */
+/** Options for connecting to one of the host's listeners; NTLM by default. */
 export function optionsFor(
   fixture: WinrmFixture,
   listener: WinrmListener,
@@ -113,7 +116,7 @@ export async function runOn(
   return { end, stdout: Buffer.concat(output.stdout), stderr: Buffer.concat(output.stderr) };
 }
 
-/** What a promise rejects with, which must be a WinrmError. */
+/** Returns what a promise rejects with, which must be a WinrmError. */
 export async function errorOf(attempt: Promise<unknown>): Promise<WinrmError> {
   const error = await attempt.then(
     () => new Error('it went well'),

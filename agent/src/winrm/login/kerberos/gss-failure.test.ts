@@ -8,13 +8,13 @@ test.each([
   ['Improper format of Kerberos configuration file', /krb5\.conf/],
   ['Configuration file does not specify default realm', /realm in the user’s name/],
   ['Included profile file could not be read', /krb5\.conf/],
-  ['No key table entry found for ann@CORP.TEST', /keytab anew/],
-  ['Keytab contains no suitable keys for ann@CORP.TEST', /keytab anew/],
+  ['No key table entry found for ann@CORP.TEST', /Recreate the keytab/],
+  ['Keytab contains no suitable keys for ann@CORP.TEST', /Recreate the keytab/],
   ['KDC has no support for encryption type', /Allow AES/],
   ['Cannot find KDC for realm "CORP.TEST"', /domain controllers/],
   ['Server HTTP/web@CORP.TEST not found in Kerberos database', /service principal/],
   ['Preauthentication failed', /user and password/],
-])('“%s” is told with what to look at', (problem, advice) => {
+])('“%s” is reported with what to check', (problem, advice) => {
   const failure = loginFailure(problem);
   expect(failure.message).toBe(`The login by Kerberos failed: ${problem}.`);
   expect(failure.advice).toMatch(advice);

@@ -1,7 +1,7 @@
 import { visibleText } from '../../../visible.ts';
 import { WinrmError } from '../../winrm-error.ts';
 
-/** What the library says went wrong, with what to look at. */
+/** Returns what the library says went wrong, with what to check. */
 export function loginFailure(problem: string): WinrmError {
   return new WinrmError({
     kind: 'auth_failed',
@@ -11,7 +11,7 @@ export function loginFailure(problem: string): WinrmError {
   });
 }
 
-/** What kept this machine from asking a KDC at all. */
+/** Returns what kept this machine from asking a KDC at all. */
 export function kerberosUnusable(cause: unknown): WinrmError {
   const why = cause instanceof Error ? cause.message : String(cause);
   return new WinrmError({
@@ -26,8 +26,8 @@ export function kerberosUnusable(cause: unknown): WinrmError {
 function unusableAdvice(cause: unknown): string {
   const { code = '', message = '' } = (cause ?? {}) as { code?: string; message?: string };
   if (/thread|resource|memory|EAGAIN|EMFILE|ENFILE|ENOMEM/i.test(`${code} ${message}`))
-    return 'Look at how many processes, threads and open files the agent may have (TasksMax and LimitNOFILE of its unit, ulimit -u) and at the memory of its machine; then try again.';
-  return 'Install libgssapi-krb5-2 (Debian) or krb5-libs (Red Hat) on the agent’s machine, with koffi 3.3.4 beside the agent, and restart the agent; or use NTLM.';
+    return 'Check how many processes, threads and open files the agent may have (TasksMax and LimitNOFILE of its unit, ulimit -u) and at the memory of its machine; then try again.';
+  return 'Install libgssapi-krb5-2 (Debian) or krb5-libs (Red Hat) on the agent’s machine, with koffi 3.3.4 next to the agent, and restart the agent; or use NTLM.';
 }
 
 function adviceFor(text: string): string {
@@ -36,16 +36,16 @@ function adviceFor(text: string): string {
   if (
     /ticket.*expired|credentials? (have |has )?expired|no credentials? cache|cache.*not found/i.test(text)
   ) {
-    return 'Renew the tickets in the cache on the agent’s machine (kinit, k5start), and see that the agent’s user may read it. With a password or a keytab: set that machine’s clock (NTP), by which new tickets are over already.';
+    return 'Renew the tickets in the cache on the agent’s machine (kinit, k5start), and check that the agent’s user may read it. With a password or a keytab: set that machine’s clock (NTP), by which new tickets have already expired.';
   }
   if (
     !/default realm/i.test(text) &&
     /configuration file|profile (file|section|library)|krb5\.conf/i.test(text)
   ) {
-    return 'Look at /etc/krb5.conf on the agent’s machine, and at what it includes: the agent’s user must be able to read it, and its form must be right.';
+    return 'Check /etc/krb5.conf on the agent’s machine, and what it includes: the agent’s user must be able to read it, and its form must be right.';
   }
   if (/key ?table|keytab|no suitable keys/i.test(text)) {
-    return 'Make the keytab anew for that very user and realm, with AES keys (ktutil, ktpass), and store it in the credential: klist -k shows whose keys it holds.';
+    return 'Recreate the keytab for exactly that user and realm, with AES keys (ktutil, ktpass), and store it in the credential: klist -k shows whose keys it holds.';
   }
   if (/encryption type|etype/i.test(text)) {
     return 'Allow AES for the accounts of user and host (msDS-SupportedEncryptionTypes), and in /etc/krb5.conf on the agent’s machine.';

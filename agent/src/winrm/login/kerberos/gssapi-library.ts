@@ -1,5 +1,5 @@
-// The system's libgssapi, by koffi: loaded when Kerberos is asked for, and only then. What may ask a KDC is done by threads
-// of their own; sealing is done here.
+// The system's libgssapi, called through koffi and loaded only when Kerberos is used. Calls that may ask a KDC are made
+// by separate threads; sealing is done here.
 import type koffiModule from 'koffi';
 import type { LibraryHandle, TypeObject } from 'koffi';
 import { WinrmError } from '../../winrm-error.ts';
@@ -14,7 +14,7 @@ export interface GssBuffer {
   value: Pointer | Buffer;
 }
 
-/** Results of calls: a routine error is in bits 16 to 23, an error of the caller above. */
+/** Results of calls: a routine error is in bits 16 to 23, an error of the caller above them. */
 export const continueNeeded = 1;
 export const isError = (major: number) => major >>> 16 !== 0;
 
@@ -23,7 +23,7 @@ const libraries = [
   'libgssapi_krb5.dylib',
   '/System/Library/Frameworks/GSS.framework/GSS',
 ];
-/** What the first of them is made of. */
+/** The library that the first one builds on. */
 const krb5 = 'libkrb5.so.3';
 
 export class GssapiLibrary {
@@ -39,7 +39,7 @@ export class GssapiLibrary {
 
   static #loaded: Promise<GssapiLibrary> | undefined;
 
-  /** @throws {WinrmError} of kind `auth_unavailable` where there is none. */
+  /** @throws {WinrmError} of kind `auth_unavailable` if there is no library. */
   static load(): Promise<GssapiLibrary> {
     GssapiLibrary.#loaded ??= GssapiLibrary.#load().catch((error) => {
       GssapiLibrary.#loaded = undefined;
@@ -67,12 +67,12 @@ export class GssapiLibrary {
       message:
         'This agent can not use Kerberos: its machine has no GSSAPI library, or the package koffi is missing.',
       advice:
-        'Install libgssapi-krb5-2 (Debian) or krb5-libs (Red Hat) there, and koffi beside the agent; or use NTLM.',
+        'Install libgssapi-krb5-2 (Debian) or krb5-libs (Red Hat) there, and koffi next to the agent; or use NTLM.',
       cause,
     });
   }
 
-  /** Bytes of a buffer that the library made, which is freed. */
+  /** Returns the bytes of a buffer that the library made, and frees the buffer. */
   take(buffer: GssBuffer): Buffer {
     const length = Number(buffer.length);
     if (length === 0 || buffer.value === null) return Buffer.alloc(0);

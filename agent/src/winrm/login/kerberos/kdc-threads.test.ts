@@ -2,11 +2,11 @@ import { expect, test } from 'vitest';
 import { KdcThreads } from './kdc-threads.ts';
 import { openMemoryFile } from './memory-file.ts';
 
-test('whoever asks is told that no thread can be started, and is not asked for again by the next that can', async () => {
+test('if no thread can be started the caller is told, and its request is not run by the next thread that can', async () => {
   let starts = 0;
   const names = {
     gssapi: 'libnone.so',
-    // What a thread is given is read when it is started.
+    // Read when a thread is started.
     get krb5() {
       starts += 1;
       if (starts <= 2) throw new Error('no more threads');
@@ -31,7 +31,7 @@ test('whoever asks is told that no thread can be started, and is not asked for a
   expect(starts).toBe(3);
 });
 
-test('a keytab for which the system has no file in memory is told as what this machine can not do', () => {
+test('a keytab for which the system has no in-memory file is reported as something that this machine can not do', () => {
   const koffi = { load: () => ({ func: () => () => -1 }) };
   expect(() => openMemoryFile(koffi as never, Buffer.from('key'))).toThrow(
     expect.objectContaining({ kind: 'auth_unavailable', advice: expect.any(String) }),

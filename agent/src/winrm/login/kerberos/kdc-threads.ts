@@ -1,18 +1,18 @@
-// Threads that wait for KDCs. A call to a KDC that does not answer takes half a minute and can't be called off; on the pool
-// that Node has for files and names, four of them would hold up everything else that this agent does.
+// Threads that wait for KDCs. A call to a KDC that does not answer takes half a minute and can't be cancelled. On
+// Node's thread pool for files and names, four such calls would hold up everything else that this agent does.
 import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import { kerberosUnusable } from './gss-failure.ts';
 import { type KdcReply, type KdcRequest, serveKdc } from './serve-kdc.ts';
 
-/** Of one realm no more than this many, so that another one's KDC is asked while the first does not answer. */
+/** At most this many threads for one realm, so that another realm's KDC is asked while the first does not answer. */
 const maxPerRealm = 2;
 const maxThreads = 4;
 const idleMs = 30_000;
 const maxHeapMb = 32;
 
-// A thread has no TypeScript of its own and the agent is one file: it is given the text of the function. What compilers
-// add to name functions by is nothing here.
+// A thread can't load TypeScript and the agent is a single file, so the thread is given the text of the function.
+// `__name`, which compilers add to name functions, does nothing here.
 const source = `
   const { parentPort, workerData } = require('node:worker_threads');
   const __name = (named) => named;
@@ -28,7 +28,7 @@ interface Asked {
 
 interface Thread {
   worker: Worker;
-  /** What it does. */
+  /** What the thread is doing. */
   asked: Asked | undefined;
   idle: NodeJS.Timeout | undefined;
 }
@@ -43,10 +43,11 @@ export class KdcThreads {
   }
 
   /**
-   * Answers when a thread has done it. What a thread has begun goes on when the signal is aborted: whoever asked has to take
-   * what comes of it, and need not wait for that (`abortable`).
+   * Resolves when a thread has done it. Work that a thread has begun goes on when the signal is aborted: the caller has
+   * to take care of the result, but need not wait for it (`abortable`).
    *
-   * @throws the signal's reason, where it had not begun; a {@link WinrmError} of kind `auth_unavailable` where no thread can do it.
+   * @throws the signal's reason, if it had not begun; a {@link WinrmError} of kind `auth_unavailable` if no thread can
+   * do it.
    */
   ask(request: KdcRequest, realm: string, signal?: AbortSignal): Promise<KdcReply> {
     if (signal?.aborted) return Promise.reject(signal.reason);
@@ -81,7 +82,7 @@ export class KdcThreads {
       try {
         thread = [...this.#threads].find(({ asked }) => asked === undefined) ?? this.#start();
       } catch (error) {
-        // The system has no thread for it: whoever asked is told, and the others are tried as well.
+        // The system has no thread for it: the caller is told, and the others are tried as well.
         this.#waiting.splice(at, 1)[0]?.reject(kerberosUnusable(error));
         continue;
       }
@@ -128,7 +129,7 @@ export class KdcThreads {
     thread.asked = undefined;
     thread.worker.unref();
     thread.idle = setTimeout(() => {
-      // It takes nothing more from here on, though it takes a moment to end.
+      // It takes no more work from here on, though it takes a moment to end.
       this.#threads.delete(thread);
       void thread.worker.terminate();
     }, idleMs);

@@ -1,5 +1,6 @@
-// Kerberos as the client of one connection, through the system's GSSAPI. Tickets are in memory, of one credential alone:
-// never in a cache that other processes, or other credentials of this agent, would use. Nothing is delegated.
+// Kerberos as the client of one connection, through the system's GSSAPI. Tickets are in memory and belong to one
+// credential: they are never in a cache that other processes or other credentials of this agent would use. Nothing is
+// delegated.
 import { abortable } from '../../../dialling/abortable.ts';
 import { protocolError, WinrmError } from '../../winrm-error.ts';
 import type { SecurityContext } from '../security-context.ts';
@@ -11,18 +12,21 @@ import type { KdcReply } from './serve-kdc.ts';
 
 export interface KerberosOptions extends KerberosClient {
   host: string;
-  /** Principal of the host, `HTTP/name@REALM`; `HTTP@<host>` unless told, which the system's configuration makes one of. */
+  /**
+   * Principal of the host, `HTTP/name@REALM`; by default `HTTP@<host>`, from which the system's configuration derives
+   * one.
+   */
   principal?: string;
-  /** What names the TLS connection that this goes over (`channelBindingOf`). */
+  /** Identifies the TLS connection that this goes over (`channelBindingOf`). */
   channelBinding?: Buffer;
-  /** Where what others have logged in with as the same user may be found; without it that is got anew. */
+  /** Store of tickets that others have obtained as the same user; without it new ones are requested. */
   tickets?: KerberosTickets;
 }
 
-/** Mutual, confidentiality, integrity. */
+/** Mutual authentication, confidentiality, integrity. */
 const needed = 2 | 16 | 32;
 
-/** Of a wrap token with AES (RFC 4121 4.2.6.2): a header of 16 bytes, then what is encrypted, then a checksum. */
+/** A wrap token with AES (RFC 4121 4.2.6.2): a header of 16 bytes, then the encrypted part, then a checksum. */
 const header = 16;
 const rotation = 28;
 const signature = header + rotation + 16;
@@ -44,7 +48,7 @@ export class KerberosContext implements SecurityContext {
     this.#credential = credential;
   }
 
-  /** @throws {WinrmError} where Kerberos can not be used, or the credential is no good; the signal's reason. */
+  /** @throws {WinrmError} if Kerberos can not be used, or the credential is refused; the signal's reason. */
   static async create(options: KerberosOptions, signal?: AbortSignal): Promise<KerberosContext> {
     const library = await GssapiLibrary.load();
     const { tickets } = options;
@@ -67,7 +71,7 @@ export class KerberosContext implements SecurityContext {
     });
     const { major, problem, token, flags } = await abortable(asking, signal);
     if (isError(major)) {
-      // What it holds may be out of date: the next login gets it anew.
+      // The credential's tickets may be out of date: the next login requests new ones.
       this.#options.tickets?.forget(this.#credential);
       throw loginFailure(problem);
     }
@@ -105,11 +109,11 @@ export class KerberosContext implements SecurityContext {
     const major = this.#library.call.wrap([0], this.#context[0], 1, 0, bufferOf(message), state, result);
     if (isError(major) || state[0] === 0) throw loginFailure('the session seals nothing any more');
     const token = this.#library.take(result);
-    // Tokens of other kinds of encryption have another shape, and no host of today needs them.
+    // Tokens of other encryption types have another shape, and no current host needs them.
     if (token[0] !== 5 || token[1] !== 4 || token.length !== signature + message.length) {
       throw new WinrmError({
         kind: 'auth_unavailable',
-        message: 'The Kerberos session is not encrypted by AES.',
+        message: 'The Kerberos session is not encrypted with AES.',
         advice: 'Allow AES for the accounts of user and host (msDS-SupportedEncryptionTypes).',
       });
     }
@@ -121,7 +125,7 @@ export class KerberosContext implements SecurityContext {
     const state: [number] = [0];
     const token = Buffer.concat([signed, data]);
     const major = this.#library.call.unwrap([0], this.#context[0], bufferOf(token), result, state, [0]);
-    // What came before or twice is a supplementary bit below the errors.
+    // Replays and old tokens are reported as a supplementary bit below the errors.
     if (major !== 0 || state[0] === 0) {
       if (!isError(major)) this.#library.take(result);
       throw protocolError('its reply was not sealed with the key of the session');
@@ -149,8 +153,8 @@ function bufferOf(bytes: Buffer): GssBuffer {
 }
 
 /**
- * From the order of gss_wrap to that of MS-WSMV, where the data comes last and alone: what is behind it goes before it, by a
- * rotation that the header tells of (RRC, RFC 4121 4.2.5).
+ * Reorders a token from gss_wrap's order to that of MS-WSMV, in which the data comes last and alone. What follows the
+ * data is moved before it, by a rotation that the header records (RRC, RFC 4121 4.2.5).
  */
 function rotated(token: Buffer): { signature: Buffer; data: Buffer } {
   const turned = Buffer.concat([

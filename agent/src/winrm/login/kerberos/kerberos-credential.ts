@@ -1,4 +1,4 @@
-// What Kerberos logs in with: the tickets of one credential, in memory that is no other's. Contexts share it.
+// What Kerberos logs in with: the tickets of one credential, in memory of their own. Contexts share it.
 import { randomUUID } from 'node:crypto';
 import { abortable } from '../../../dialling/abortable.ts';
 import { loginFailure } from './gss-failure.ts';
@@ -7,15 +7,18 @@ import { openMemoryFile } from './memory-file.ts';
 import type { CacheOrKeytab, KdcRequest } from './serve-kdc.ts';
 
 export interface KerberosClient {
-  /** `name@REALM` or `REALM\name`; the realm is put in upper case. Left out with a cache of tickets: whose it is. */
+  /**
+   * `name@REALM` or `REALM\name`; the realm is converted to upper case. May be left out with a ticket cache, which
+   * names its owner.
+   */
   user?: string;
-  /** Where the key comes from: a keytab is the content of the file, a cache the name of one on this machine. */
+  /** Where the key comes from: a keytab is the content of the file, a cache is the name of one on this machine. */
   from: { password: string } | { keytab: Buffer } | { cache: string };
 }
 
 export class KerberosCredential {
   readonly handle: bigint;
-  /** Of its user: whose KDC is asked; empty for the one that the machine's configuration names. */
+  /** The user's realm, whose KDC is asked; empty for the realm in the machine's configuration. */
   readonly realm: string;
   readonly #library: GssapiLibrary;
   readonly #cache: string | undefined;
@@ -33,7 +36,7 @@ export class KerberosCredential {
     this.#keytab = made.keytab;
   }
 
-  /** @throws {WinrmError} where the credential is no good; the signal's reason. */
+  /** @throws {WinrmError} if the credential is refused; the signal's reason. */
   static async acquire(
     library: GssapiLibrary,
     { user, from }: KerberosClient,
@@ -56,7 +59,7 @@ export class KerberosCredential {
     try {
       return await abortable(made, signal);
     } catch (error) {
-      // Of what nobody waits for any more.
+      // Nobody waits for this one any more.
       void made.then(
         (late) => late.release(),
         () => undefined,
@@ -65,13 +68,13 @@ export class KerberosCredential {
     }
   }
 
-  /** One more that uses it. */
+  /** Adds a user. */
   share(): this {
     this.#users += 1;
     return this;
   }
 
-  /** Its last user frees it, and with it the tickets. */
+  /** The last user frees it, and the tickets with it. */
   release(): void {
     this.#users -= 1;
     if (this.#users > 0) return;
@@ -96,7 +99,7 @@ function sourceOf(
   return { store };
 }
 
-/** `CORP\ann` means `ann@CORP`; realms are in upper case, and a KDC finds them no other way. */
+/** `CORP\ann` means `ann@CORP`. Realms are in upper case, and a KDC finds them only that way. */
 function principalOf(user: string): string {
   const slash = user.indexOf('\\');
   const at = user.lastIndexOf('@');

@@ -5,7 +5,7 @@ import type { KdcReply, KdcRequest } from './serve-kdc.ts';
 
 const client = { user: 'ann@CORP', from: { password: 'x' } };
 
-/** A library whose threads answer each request, and tell of it. */
+/** A library whose threads answer each request and record it. */
 function setup() {
   const asked: KdcRequest['do'][] = [];
   const realms: string[] = [];
@@ -18,7 +18,7 @@ function setup() {
   return { asked, realms, library, tickets: new KerberosTickets('owner') };
 }
 
-test('tickets that are dropped while somebody takes them are freed by their last user alone', async () => {
+test('tickets that are dropped while somebody takes them are freed only by their last user', async () => {
   const t = setup();
   const first = await t.tickets.take(t.library, client);
   first.release();
@@ -30,7 +30,7 @@ test('tickets that are dropped while somebody takes them are freed by their last
   expect(t.asked).toEqual(['acquire', 'release']);
 });
 
-test('whoever is called off while they are being got does not keep them', async () => {
+test('a caller that gives up while tickets are being requested does not keep them', async () => {
   const t = setup();
   const stopped = new AbortController();
   const taking = t.tickets.take(t.library, client, stopped.signal);
@@ -40,7 +40,7 @@ test('whoever is called off while they are being got does not keep them', async 
   await expect.poll(() => t.asked).toEqual(['acquire', 'release']);
 });
 
-test('users who name no realm wait for the same KDC, whatever they are called', async () => {
+test('users who name no realm wait for the same KDC, whatever their names', async () => {
   const t = setup();
   for (const user of ['ann', 'ben', 'CORP\\ann', 'ben@corp']) {
     (await t.tickets.take(t.library, { ...client, user })).release();

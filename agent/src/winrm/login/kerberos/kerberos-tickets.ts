@@ -1,16 +1,16 @@
-// Tickets that are kept for a while, each credential's by themselves: without them every connection would ask the KDC who
-// the user is, and fifty hosts at a time look to it like somebody who guesses passwords.
+// Tickets that are kept for a while, separately for each credential. Without them every connection would ask the KDC
+// who the user is, and fifty hosts at a time would look like somebody guessing passwords.
 import { createHash } from 'node:crypto';
 import { abortable } from '../../../dialling/abortable.ts';
 import type { GssapiLibrary } from './gssapi-library.ts';
 import { type KerberosClient, KerberosCredential } from './kerberos-credential.ts';
 
-/** Below the life of any ticket, and short after somebody's rights were taken away. */
+/** Below the lifetime of any ticket, and short enough after somebody's rights were taken away. */
 const keptMs = 300_000;
 
 interface Kept {
   credential: Promise<KerberosCredential>;
-  /** The same, once it is there. */
+  /** The same credential, once it is there. */
   made: KerberosCredential | undefined;
   timer: NodeJS.Timeout;
 }
@@ -19,18 +19,24 @@ export class KerberosTickets {
   readonly #kept: Map<string, Kept>;
   readonly #owner: string;
 
-  /** @param owner a credential, and which version of it: what must not be shared although all else is the same. */
+  /**
+   * @param owner a credential and its version: separates what must not be shared although everything else is the same.
+   */
   constructor(owner: string, kept = new Map<string, Kept>()) {
     this.#owner = owner;
     this.#kept = kept;
   }
 
-  /** The same store, for another owner: neither sees what the other has. */
+  /** Returns the same store for another owner: neither sees what the other has. */
   of(owner: string): KerberosTickets {
     return new KerberosTickets(owner, this.#kept);
   }
 
-  /** What logs in as this user; whoever takes it releases it. @throws as `KerberosCredential.acquire`. */
+  /**
+   * Returns what logs in as this user; whoever takes it releases it.
+   *
+   * @throws like `KerberosCredential.acquire`.
+   */
   async take(
     library: GssapiLibrary,
     client: KerberosClient,
@@ -38,7 +44,7 @@ export class KerberosTickets {
   ): Promise<KerberosCredential> {
     const key = keyOf(client, this.#owner);
     const kept = this.#kept.get(key) ?? this.#acquire(key, library, client);
-    // Shared in the turn in which it is there: later, whoever drops it might have freed it.
+    // Shared in the same turn in which it arrives: any later, somebody who drops it might have freed it.
     const shared = kept.credential.then((credential) => credential.share());
     try {
       return await abortable(shared, signal);
@@ -51,19 +57,19 @@ export class KerberosTickets {
     }
   }
 
-  /** It is not given out again. */
+  /** Stops giving it out. */
   forget(credential: KerberosCredential): void {
     for (const [key, { made }] of this.#kept) {
       if (made === credential) this.#drop(key);
     }
   }
 
-  /** Nothing is given out any more; what is in use is freed by its last user. */
+  /** Gives nothing out any more. What is in use is freed by its last user. */
   close(): void {
     for (const key of [...this.#kept.keys()]) this.#drop(key);
   }
 
-  /** For whoever asks meanwhile, too: no one's signal calls it off. */
+  /** Also serves others who ask meanwhile, so no single caller's signal cancels it. */
   #acquire(key: string, library: GssapiLibrary, { user, from }: KerberosClient): Kept {
     const client = user === undefined ? { from } : { user, from };
     const kept: Kept = {

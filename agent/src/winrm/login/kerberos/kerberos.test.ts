@@ -26,10 +26,10 @@ const user = `${winrmUser}@FIXTURE.TEST`;
 
 beforeAll(() => {
   if (winrmMissing) return;
-  // The library reads it when it is first used.
+  // The library reads it on first use.
   process.env.KRB5_CONFIG = host.fixture.krb5Config;
 });
-// Other files of tests run in this process.
+// Other test files run in this process.
 afterAll(() => {
   delete process.env.KRB5_CONFIG;
 });
@@ -38,7 +38,7 @@ const kerberos = (more: Partial<Extract<Login, { method: 'kerberos' }>> = {}) =>
   ({ method: 'kerberos', user, from: { password: winrmPassword }, ...more }) as const;
 
 winrmTest.for(['http', 'https', 'strict', 'sha384', 'pss'] as const)(
-  'a command runs over %s by Kerberos',
+  'a command runs over %s with Kerberos',
   async (listener) => {
     const input = Buffer.alloc(200_000, 'some input\n');
     const { end, stdout } = await runOn(host.fixture, 'cat; exit 3', {
@@ -56,7 +56,7 @@ winrmTest.for([
   [{ host: '+3600s' }, /its clock is 60 minutes ahead of this machine’s/, /domain controllers \(NTP\)/],
   [{ kdc: '+3600s' }, /refused the login by Kerberos\.$/, /accepted user and password.*clocks of host/],
 ] as const)(
-  'a host that refuses the ticket for the clocks, %j, is told from a wrong password',
+  'a host that refuses the ticket because of the clocks, %j, is distinguished from a wrong password',
   async ([ahead, message, advice]) => {
     const fixture = await hostWithClocks(ahead);
     const failed = runOn(fixture, 'exit 3', { connection: { login: kerberos() } });
@@ -68,33 +68,33 @@ winrmTest.for([
   },
 );
 
-winrmTest('an agent whose own clock is wrong logs in all the same: the KDC’s time is taken', async () => {
+winrmTest('an agent whose own clock is wrong logs in anyway, with the KDC’s time', async () => {
   const fixture = await hostWithClocks({ host: '-3600s', kdc: '-3600s' });
   const { end } = await runOn(fixture, 'exit 3', { connection: { login: kerberos() } });
   expect(end).toMatchObject({ how: 'exited', exitCode: 3 });
 });
 
-winrmTest('an agent whose clock is ahead by more than tickets last is told to set it', async () => {
-  const fixture = await hostWithClocks({ host: '-40000s', kdc: '-40000s' });
-  expect(await errorOf(runOn(fixture, 'exit 3', { connection: { login: kerberos() } }))).toMatchObject({
-    kind: 'auth_failed',
-    message: expect.stringContaining('Ticket expired'),
-    advice: expect.stringContaining('set that machine’s clock (NTP)'),
-  });
-});
-
 winrmTest(
-  'the realm is found however it is written, and the principal of the host may be given',
+  'an agent whose clock is ahead by more than the lifetime of tickets is told to set it',
   async () => {
-    for (const login of [
-      kerberos({ user: `${winrmUser}@fixture.test` }),
-      kerberos({ user: `fixture.test\\${winrmUser}` }),
-      kerberos({ principal: 'HTTP/localhost@FIXTURE.TEST' }),
-    ]) {
-      await connectionTo(host.fixture, 'http', { login }).request(identifyMessage());
-    }
+    const fixture = await hostWithClocks({ host: '-40000s', kdc: '-40000s' });
+    expect(await errorOf(runOn(fixture, 'exit 3', { connection: { login: kerberos() } }))).toMatchObject({
+      kind: 'auth_failed',
+      message: expect.stringContaining('Ticket expired'),
+      advice: expect.stringContaining('set that machine’s clock (NTP)'),
+    });
   },
 );
+
+winrmTest('the realm is found in any spelling, and the principal of the host may be given', async () => {
+  for (const login of [
+    kerberos({ user: `${winrmUser}@fixture.test` }),
+    kerberos({ user: `fixture.test\\${winrmUser}` }),
+    kerberos({ principal: 'HTTP/localhost@FIXTURE.TEST' }),
+  ]) {
+    await connectionTo(host.fixture, 'http', { login }).request(identifyMessage());
+  }
+});
 
 winrmTest('a keytab and a cache of tickets log in, too', async () => {
   await connectionTo(host.fixture, 'http', {
@@ -106,32 +106,35 @@ winrmTest('a keytab and a cache of tickets log in, too', async () => {
   await connectionTo(host.fixture, 'http', { login }).request(identifyMessage());
 });
 
-winrmTest('tickets are shared by the connections of one credential, and by no other’s', async () => {
-  const library = await GssapiLibrary.load();
-  const tickets = new KerberosTickets('one');
-  onTestFinished(() => tickets.close());
-  const client = { user, from: { keytab: readFileSync(host.fixture.keytab) } };
-  const [first, second] = await Promise.all([tickets.take(library, client), tickets.take(library, client)]);
-  expect(second).toBe(first);
-  const other = await tickets.of('two').take(library, client);
-  expect(other).not.toBe(first);
-  tickets.forget(first);
-  const third = await tickets.take(library, client);
-  expect(third).not.toBe(first);
-  for (const each of [first, second, other, third]) each.release();
-  for (const login of [kerberos({ from: client.from }), kerberos()]) {
-    for (const _ of [1, 2])
-      await connectionTo(host.fixture, 'http', { login, tickets }).request(identifyMessage());
-  }
-});
+winrmTest(
+  'tickets are shared by the connections of one credential, but with no other credential',
+  async () => {
+    const library = await GssapiLibrary.load();
+    const tickets = new KerberosTickets('one');
+    onTestFinished(() => tickets.close());
+    const client = { user, from: { keytab: readFileSync(host.fixture.keytab) } };
+    const [first, second] = await Promise.all([tickets.take(library, client), tickets.take(library, client)]);
+    expect(second).toBe(first);
+    const other = await tickets.of('two').take(library, client);
+    expect(other).not.toBe(first);
+    tickets.forget(first);
+    const third = await tickets.take(library, client);
+    expect(third).not.toBe(first);
+    for (const each of [first, second, other, third]) each.release();
+    for (const login of [kerberos({ from: client.from }), kerberos()]) {
+      for (const _ of [1, 2])
+        await connectionTo(host.fixture, 'http', { login, tickets }).request(identifyMessage());
+    }
+  },
+);
 
 winrmTest(
-  'a KDC that does not answer holds up nobody, and whoever does not want to wait is answered at once',
+  'a KDC that does not answer holds up nobody else, and a caller that gives up is answered at once',
   async () => {
     const silent = createSocket('udp4');
     const asked = new Promise<void>((resolve) => silent.once('message', () => resolve()));
     await new Promise<void>((resolve) => silent.bind(0, '127.0.0.1', resolve));
-    // The library sees that nobody is there then, and its threads end.
+    // The library then sees that nobody is there, and its threads end.
     onTestFinished(() => new Promise<void>((resolve) => silent.close(() => resolve())));
     const configuration = readFileSync(host.fixture.krb5Config, 'utf8');
     const realm = `  SILENT.TEST = {\n    kdc = 127.0.0.1:${silent.address().port}\n  }\n`;
@@ -143,7 +146,7 @@ winrmTest(
         .catch((error: unknown) => error),
     );
     await asked;
-    // Names and files have the threads of Node for themselves, and another realm’s KDC is asked meanwhile.
+    // Names and files still have Node's threads for themselves, and another realm's KDC is asked meanwhile.
     await Promise.all([lookup('localhost'), readFile(host.fixture.krb5Config)]);
     await connectionTo(host.fixture, 'http', { login: kerberos() }).request(identifyMessage());
     for (const each of controllers) each.abort(new Error('not wanted'));
@@ -151,7 +154,7 @@ winrmTest(
   },
 );
 
-winrmTest('what is no good is told, with what to look at', async () => {
+winrmTest('an unusable credential is reported, with what to check', async () => {
   const failing = async (login: Login) =>
     errorOf(connectionTo(host.fixture, 'http', { login }).request(identifyMessage()));
   const wrong = await failing(kerberos({ from: { password: 'wrong' } }));
@@ -165,7 +168,7 @@ winrmTest('what is no good is told, with what to look at', async () => {
   expect((await host.fixture.stats()).requests).toEqual([]);
 });
 
-winrmTest('a reply that was changed, repeated or in clear is refused', async () => {
+winrmTest('a reply that was changed, repeated or not sealed is refused', async () => {
   for (const what of ['tampered', 'bad_signature', 'unsealed', 'replayed', 'wrong_length']) {
     const connection = connectionTo(host.fixture, 'http', { login: kerberos() });
     await connection.request(identifyMessage());
@@ -186,7 +189,7 @@ winrmTest.for(['https', 'strict'] as const)(
   },
 );
 
-winrmTest('no tickets are left where other processes would use them', async () => {
+winrmTest('no tickets are left in a place where other processes would use them', async () => {
   await connectionTo(host.fixture, 'http', { login: kerberos() }).request(identifyMessage());
   expect(() => execFileSync('/usr/bin/klist', ['-s'])).toThrow();
 });

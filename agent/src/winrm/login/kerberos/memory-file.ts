@@ -3,14 +3,14 @@ import type koffiModule from 'koffi';
 import { WinrmError } from '../../winrm-error.ts';
 import { kerberosUnusable } from './gss-failure.ts';
 
-/** Closed in what this process starts. */
+/** Closed in child processes. */
 const closeOnExec = 1;
 
 /**
- * A file that is in memory only, for a library that takes nothing but a path: a keytab is as good as a password, and has no
- * business on a disk.
+ * Opens a file that exists only in memory, for a library that accepts only a path: a keytab is as good as a password
+ * and must not be on a disk.
  *
- * @throws {WinrmError} of kind `auth_unavailable` where the system has no such files.
+ * @throws {WinrmError} of kind `auth_unavailable` if the system has no such files.
  */
 export function openMemoryFile(
   koffi: typeof koffiModule,

@@ -1,5 +1,5 @@
-// What a thread does that may wait for a KDC: it asks for tickets, and makes tokens of them, through the system's GSSAPI.
-// What it makes are pointers, which the process shares.
+// What a thread does that may wait for a KDC: it asks for tickets and makes tokens from them, through the system's
+// GSSAPI. The results are pointers, which are valid in the whole process.
 import type { MessagePort } from 'node:worker_threads';
 import type koffiModule from 'koffi';
 import type { LibraryHandle, TypeObject } from 'koffi';
@@ -16,25 +16,25 @@ export type KdcRequest =
       credential: bigint;
       context: bigint | null;
       target: { name: string; isPrincipal: boolean };
-      /** Of the TLS connection. */
+      /** Channel binding of the TLS connection. */
       binding: Uint8Array | undefined;
       token: Uint8Array | undefined;
     }
-  /** `cache`: of this process's memory, and destroyed with it. */
+  /** `cache`: in this process's memory, and destroyed with it. */
   | { do: 'release'; credential: bigint; cache: string | undefined };
 
 export interface KdcReply {
-  /** A routine error is in bits 16 to 23, an error of the caller above. */
+  /** A routine error is in bits 16 to 23, an error of the caller above them. */
   major: number;
   /** What went wrong, in the library's words. */
   problem: string;
-  /** Of the credential or the context. */
+  /** Handle of the credential or the context. */
   handle: bigint | null;
   token: Uint8Array;
   flags: number;
 }
 
-/** The thread is given the text of this function, which therefore takes all it needs. */
+/** The thread is given the text of this function, which therefore gets everything it needs as parameters. */
 export function serveKdc(
   port: MessagePort,
   koffi: typeof koffiModule,
@@ -88,7 +88,7 @@ export function serveKdc(
   const krb5Principal = oidOf('2a864886f71201020201');
   const hostbasedService = oidOf('2a864886f71201020104');
   const initiate = 1;
-  // Mutual, replay and sequence detection, confidentiality, integrity; not delegation, which is 1.
+  // Mutual authentication, replay and sequence detection, confidentiality, integrity; but not delegation, which is 1.
   const asked = 2 | 4 | 8 | 16 | 32;
   const none = { length: 0, value: null };
   const bytesOf = (bytes: Uint8Array | string) => {
@@ -104,7 +104,7 @@ export function serveKdc(
   };
   const isError = (major: number) => major >>> 16 !== 0;
 
-  // In the thread that failed: the library keeps the words there.
+  // In the thread that failed, because the library keeps the texts there.
   function describe(major: number, minor: number): string {
     const texts: string[] = [];
     for (const [code, type] of [
@@ -188,7 +188,7 @@ export function serveKdc(
     });
   }
 
-  /** A cache in memory is there until somebody destroys it. */
+  /** A cache in memory exists until somebody destroys it. */
   function destroy(cache: string): void {
     const kerberos = koffi.load(names.krb5);
     const call = (name: string, types: unknown[]) => of(kerberos, name, 'int', types);

@@ -21,7 +21,7 @@ export function responseKey(user: string, domain: string, password: string): Buf
   return hmacMd5(hash, Buffer.from(upperCase(user) + domain, 'utf16le'));
 }
 
-/** As Windows does it: one unit for one unit, so that `ß` stays. */
+/** Converts like Windows, one unit to one unit, so that `ß` stays. */
 function upperCase(text: string): string {
   return Array.from(text, (unit) => {
     const upper = unit.toUpperCase();
@@ -35,7 +35,7 @@ export interface ResponseInput {
   clientChallenge: Buffer;
   /** FILETIME, 8 bytes. */
   timestamp: Buffer;
-  /** Attribute pairs, with their end. */
+  /** Attribute pairs, including their end. */
   pairs: Buffer;
 }
 

@@ -1,4 +1,4 @@
-// MD4 (RFC 1320): the NT hash of a password is one, and OpenSSL 3 no longer has it.
+// MD4 (RFC 1320): the NT hash of a password is an MD4 hash, and OpenSSL 3 no longer supports it.
 
 const rounds = [
   { shifts: [3, 7, 11, 19], add: 0, order: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15] },

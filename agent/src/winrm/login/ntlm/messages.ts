@@ -20,7 +20,7 @@ export const flags = {
 export const pairIds = { end: 0, flags: 6, timestamp: 7, targetName: 9, channelBindings: 10 } as const;
 
 const signature = Buffer.from('NTLMSSP\0', 'latin1');
-// Windows 10, NTLM revision 15: what any current client says.
+// Windows 10, NTLM revision 15: what every current client sends.
 const version = Buffer.from([10, 0, 0x61, 0x4a, 0, 0, 0, 15]);
 export const micOffset = 72;
 const authenticateHeader = 88;
@@ -49,10 +49,10 @@ export function negotiateMessage(asked: number): Buffer {
   return message;
 }
 
-/** @throws {NtlmMessageError} for anything that is no whole challenge. */
+/** @throws {NtlmMessageError} for anything that is not a complete challenge. */
 export function readChallenge(message: Buffer): Challenge {
   if (message.length < 48 || !message.subarray(0, 8).equals(signature) || message.readUInt32LE(8) !== 2) {
-    throw new NtlmMessageError('the answer is no NTLM challenge');
+    throw new NtlmMessageError('the answer is not an NTLM challenge');
   }
   const length = message.readUInt16LE(40);
   const offset = message.readUInt32LE(44);
@@ -97,7 +97,7 @@ export interface AuthenticateFields {
   encryptedSessionKey: Buffer;
 }
 
-/** With 16 zero bytes where the message integrity code belongs, at `micOffset`. */
+/** With 16 zero bytes in place of the message integrity code, at `micOffset`. */
 export function authenticateMessage(fields: AuthenticateFields): Buffer {
   const header = Buffer.alloc(authenticateHeader);
   signature.copy(header);

@@ -22,11 +22,11 @@ export interface NtlmOptions {
   /** `DOMAIN\user`, `user@domain` or the name of a local user. */
   user: string;
   password: string;
-  /** The host's name as it is dialled: the target of the authentication. */
+  /** The host's name as it is dialed: the target of the authentication. */
   host: string;
-  /** What names the TLS connection that this goes over (`channelBindingOf`). */
+  /** Identifies the TLS connection that this goes over (`channelBindingOf`). */
   channelBinding?: Buffer;
-  /** In place of chance and clock, for test vectors. */
+  /** Replaces random bytes and the clock, for test vectors. */
   random?: (bytes: number) => Buffer;
   now?: () => Date;
 }
@@ -43,7 +43,7 @@ const asked =
   flags.key128 |
   flags.keyExchange |
   flags.key56;
-/** Without these a session could be read, or changed on its way. */
+/** Without these flags a session could be read or changed in transit. */
 const needed = flags.unicode | flags.sign | flags.seal | flags.extendedSessionSecurity | flags.key128;
 
 export class NtlmContext implements SecurityContext {
@@ -103,7 +103,7 @@ export class NtlmContext implements SecurityContext {
     const sessionKey = exchanges ? random(16) : sessionBaseKey;
     const message = authenticateMessage({
       flags: agreed | flags.targetInfo,
-      // NTLMv2 stands alone (MS-NLMP 3.1.5.1.2).
+      // NTLMv2 sends no LM response (MS-NLMP 3.1.5.1.2).
       lmResponse: Buffer.alloc(24),
       ntResponse: response,
       domain,
@@ -137,7 +137,7 @@ export class NtlmContext implements SecurityContext {
     return challenge;
   }
 
-  /** The host's own, with what is ours: that there is an integrity code, which channel this is, and whom we mean. */
+  /** The host's own pairs plus ours: that there is an integrity code, which channel this is, and which host we mean. */
   #pairs(theirs: readonly AttributePair[]): AttributePair[] {
     const { host, channelBinding } = this.#options;
     const bound = channelBinding === undefined ? Buffer.alloc(16) : hashOfBinding(channelBinding);
@@ -150,7 +150,7 @@ export class NtlmContext implements SecurityContext {
   }
 }
 
-/** `.\name` means a user of the host, which is what no domain means. */
+/** `.\name` means a user of the host, like a name without a domain. */
 export function readUser(name: string): { user: string; domain: string } {
   const slash = name.indexOf('\\');
   if (slash === -1) return { user: name, domain: '' };
@@ -158,14 +158,14 @@ export function readUser(name: string): { user: string; domain: string } {
   return { user: name.slice(slash + 1), domain: domain === '.' ? '' : domain };
 }
 
-/** MD5 of a `gss_channel_bindings_struct` (RFC 2744) with no addresses, as MS-NLMP 2.2.2.1 has it. */
+/** MD5 of a `gss_channel_bindings_struct` (RFC 2744) without addresses, as MS-NLMP 2.2.2.1 defines it. */
 function hashOfBinding(data: Buffer): Buffer {
   const head = Buffer.alloc(20);
   head.writeUInt32LE(data.length, 16);
   return createHash('md5').update(head).update(data).digest();
 }
 
-/** 100 ns since 1601. */
+/** Units of 100 ns since 1601. */
 function fileTime(date: Date): Buffer {
   const bytes = Buffer.alloc(8);
   bytes.writeBigUInt64LE((BigInt(date.getTime()) + 11_644_473_600_000n) * 10_000n);

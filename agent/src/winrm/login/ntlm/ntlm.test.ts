@@ -1,4 +1,4 @@
-// The examples of MS-NLMP 4.2.4, of RFC 1320 and of the usual RC4 vectors.
+// The examples of MS-NLMP 4.2.4 and RFC 1320, and the usual RC4 vectors.
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -19,11 +19,11 @@ test.each([
   ['abc', 'a448017aaf21d8525fc10ae87aa6729d'],
   ['message digest', 'd9130a8164549fe818874806e1c7014b'],
   ['1234567890'.repeat(8), 'e33b4ddc9c38f2199c3e7b164fcc0536'],
-])('MD4 of %j is that of RFC 1320', (text, digest) => {
+])('MD4 of %j is as in RFC 1320', (text, digest) => {
   expect(md4(Buffer.from(text)).toString('hex')).toBe(digest);
 });
 
-test('RC4 gives the known stream, whole and in parts', () => {
+test('RC4 gives the known stream, at once and in parts', () => {
   expect(new Rc4(Buffer.from('Key')).apply(Buffer.from('Plaintext')).toString('hex')).toBe(
     'bbf316e8d940af0ad3',
   );
@@ -32,7 +32,7 @@ test('RC4 gives the known stream, whole and in parts', () => {
   expect(Buffer.concat(parts).toString('hex')).toBe('1021bf0420');
 });
 
-test('keys and response of NTLMv2 are those of MS-NLMP 4.2.4', () => {
+test('keys and response of NTLMv2 are as in MS-NLMP 4.2.4', () => {
   const key = responseKey('User', 'Domain', 'Password');
   expect(key.toString('hex')).toBe('0c868a403bfd7a93a3001ef22ef02e3f');
   const { response, sessionBaseKey } = ntlmv2Response({
@@ -50,7 +50,7 @@ test('keys and response of NTLMv2 are those of MS-NLMP 4.2.4', () => {
   expect(new Rc4(sessionBaseKey).apply(sessionKey).toString('hex')).toBe('c5dad2544fc9799094ce1ce90bc9d03e');
 });
 
-test('a sealed message is that of MS-NLMP 4.2.4.4', () => {
+test('a sealed message is as in MS-NLMP 4.2.4.4', () => {
   expect(signingKey(sessionKey, 'client-to-server').toString('hex')).toBe('4788dc861b4782f35d43fd98fe1a2d39');
   expect(sealingKey(sessionKey, 'client-to-server', agreed).toString('hex')).toBe(
     '59f600973cc4960a25480a7c196e4c58',
@@ -62,7 +62,7 @@ test('a sealed message is that of MS-NLMP 4.2.4.4', () => {
   expect(signature.toString('hex')).toBe('010000007fb38ec5c55d497600000000');
 });
 
-test('what one side seals the other unseals, in order; anything else is refused', () => {
+test('each side unseals what the other has sealed, in order; anything else is refused', () => {
   fc.assert(
     fc.property(
       fc.array(fc.uint8Array({ maxLength: 300 }), { minLength: 1 }),
@@ -75,7 +75,7 @@ test('what one side seals the other unseals, in order; anything else is refused'
           expect(other.unseal(signature, data)).toEqual(Buffer.from(messages[at] ?? []));
         }
         const [first] = sealed;
-        // The same once more: a replay.
+        // The same message again: a replay.
         expect(
           other.unseal(first?.signature ?? Buffer.alloc(0), first?.data ?? Buffer.alloc(0)),
         ).toBeUndefined();
@@ -103,7 +103,7 @@ function challenge(more: number, pairs = writePairs([])): Buffer {
 const strong =
   flags.unicode | flags.sign | flags.seal | flags.extendedSessionSecurity | flags.key128 | flags.keyExchange;
 
-test('the host’s own pairs are kept, and the target, the channel and the integrity code are told', async () => {
+test('the host’s own pairs are kept, and the target, the channel and the integrity code are added', async () => {
   const context = new NtlmContext({
     user: 'FIXTURE\\ann',
     password: 'secret',
@@ -140,7 +140,7 @@ test.each([
   expect(context.complete).toBe(false);
 });
 
-test('no challenge of chance breaks the reader', () => {
+test('no random challenge breaks the reader', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
       const message = Buffer.concat([Buffer.from('NTLMSSP\0\x02\0\0\0', 'latin1'), Buffer.from(bytes)]);
@@ -158,7 +158,7 @@ test.each([
   ['.\\ann', { user: 'ann', domain: '' }],
   ['CORP\\ann', { user: 'ann', domain: 'CORP' }],
   ['ann@corp.example', { user: 'ann@corp.example', domain: '' }],
-])('%s is read as user and domain', (name, read) => {
+])('%s is split into user and domain', (name, read) => {
   expect(readUser(name)).toEqual(read);
 });
 

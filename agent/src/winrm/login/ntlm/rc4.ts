@@ -1,4 +1,7 @@
-/** RC4: what NTLM seals with, and what OpenSSL 3 no longer has. One stream; each call goes on where the last one ended. */
+/**
+ * RC4, which NTLM seals with and which OpenSSL 3 no longer has. One stream: each call continues where the last one
+ * ended.
+ */
 export class Rc4 {
   readonly #state = new Uint8Array(256);
   #i = 0;
@@ -18,7 +21,7 @@ export class Rc4 {
     const state = this.#state;
     let i = this.#i;
     let j = this.#j;
-    // Megabytes pass here: no destructuring.
+    // Megabytes pass through here, so no destructuring.
     for (let at = 0; at < data.length; at += 1) {
       i = (i + 1) & 0xff;
       const a = state[i] as number;

@@ -23,7 +23,7 @@ export class NtlmSealer {
     return { signature: this.#sign(message), data };
   }
 
-  /** Undefined for what the other side has not sealed as its next message. */
+  /** Returns undefined for anything that the other side has not sealed as its next message. */
   unseal(signature: Buffer, data: Buffer): Buffer | undefined {
     const message = this.#stream.apply(data);
     const expected = this.#sign(message);
