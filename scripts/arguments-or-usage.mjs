@@ -1,8 +1,8 @@
 import { parseArgs } from 'node:util';
 
 /**
- * Arguments as `parseArgs` of Node reads them. With `--help`, or what is not among the options, the usage is shown and the
- * process ends.
+ * Parses arguments like Node's `parseArgs`. For `--help` and for unknown options, prints the usage and ends the
+ * process.
  *
  * @template {import('node:util').ParseArgsConfig} T
  * @param {string} usage

@@ -53,10 +53,10 @@ async function buildAgent(entryPoint, name) {
     platform: 'node',
     target: 'node20',
     format: 'esm',
-    // ssh2 and ws look for these at run time and do without, and Kerberos says that it can't be used; an empty stand-in
-    // would make them believe in it.
+    // ssh2 and ws try to load these at run time and work without them, and Kerberos reports that it is unavailable;
+    // empty stand-ins would be taken for the real packages.
     external: ['cpu-features', '*.node', 'bufferutil', 'utf-8-validate', 'koffi'],
-    // What CommonJS dependencies expect of a module's surroundings.
+    // The globals that CommonJS dependencies expect in a module.
     banner: {
       js: [
         "import { createRequire as __createRequire } from 'node:module';",
@@ -66,17 +66,18 @@ async function buildAgent(entryPoint, name) {
       ].join('\n'),
     },
     legalComments: 'inline',
-    // An agent keeps this text in memory twice: 7 MB less of it. In lines, as Node prints the one in which an error was thrown.
+    // An agent keeps this text in memory twice, so this saves 7 MB. Short lines, because Node prints the line that
+    // threw.
     minifyWhitespace: true,
     lineLimit: 160,
     logLevel: 'error',
   });
-  // V8 keeps a text of two bytes a letter, 8 MB of an agent's memory and not 4, when one letter is beyond Latin 1. esbuild leaves
-  // such letters in comments and regular expressions alone, where an escape means the same.
+  // A single character outside Latin 1 makes V8 store the text with two bytes per character: 8 MB of an agent's memory
+  // instead of 4. esbuild leaves such characters in comments and regular expressions, where an escape means the same.
   const text = readFileSync(unfinished, 'utf8');
   const escaped = (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`;
   writeFileSync(unfinished, text.replace(/[^\0-\xff]/g, escaped));
-  // Whole or not at all: another process may run it, or build it, at this moment.
+  // Replaced atomically, because another process may be running or building it right now.
   renameSync(unfinished, join(buildFolder, `${name}.mjs`));
 }
 
@@ -92,7 +93,7 @@ export async function buildAgentIfChanged() {
   );
 }
 
-/** The owner's program, as one file that is carried to their machine. */
+/** The owner's program as a single file, to be copied to the owner's machine. */
 export async function buildOpsconductorIfChanged() {
   mkdirSync(buildFolder, { recursive: true });
   await buildIfChanged('opsconductor', ['agent', 'protocol'], '.cache/build/opsconductor.mjs', () =>
@@ -100,7 +101,7 @@ export async function buildOpsconductorIfChanged() {
   );
 }
 
-/** An agent for tests that kill it, whose one step type is made for them. */
+/** An agent for tests that kill it, with a single step type made for them. */
 export async function buildKilledAgent() {
   mkdirSync(buildFolder, { recursive: true });
   await buildIfChanged('killed-agent', ['agent', 'protocol'], '.cache/build/killed-agent.mjs', () =>
@@ -116,7 +117,7 @@ export async function buildServerIfChanged() {
   );
 }
 
-/** What tests of the whole system need: the agent, and the server with the timings of a test. */
+/** Builds what tests of the whole system need: the agent, and the server with test timings. */
 export async function buildForTests() {
   await buildAgentIfChanged();
   const sources = ['server', 'protocol', 'scripts', 'test/support/server-main.ts'];
@@ -125,7 +126,7 @@ export async function buildForTests() {
   );
 }
 
-/** And of the fault harness: the agent on a clock that can be set. */
+/** Also builds what the fault harness needs: the agent with an adjustable clock. */
 export async function buildForFaults() {
   await buildForTests();
   const sources = ['agent', 'protocol', 'test/faults/agent-main.ts', 'test/faults/agent-clock.ts'];
@@ -134,7 +135,7 @@ export async function buildForFaults() {
   );
 }
 
-/** Brings all up to date. */
+/** Brings everything up to date. */
 export async function buildAll() {
   await buildAgentIfChanged();
   await buildServerIfChanged();

@@ -1,16 +1,17 @@
-// The server in one file: without a TypeScript compiler beside it in its process, it starts in a third of the time and
+// Bundles the server into one file. Without a TypeScript compiler in its process, it starts in a third of the time and
 // takes 80 MB less.
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 
 const root = resolve(import.meta.dirname, '..');
-// Packages of hundreds of small modules: to find and read each of them would be half of the server's start.
+// Packages of hundreds of small modules: finding and reading each of them would take half of the server's start.
 const ofManyFiles = /^(typebox|hono|@hpke\/\w+)(\/|$)/;
 const threadSource = /\bnew URL\('(\.\/[\w-]+-worker\.ts)', import\.meta\.url\)/g;
 
 /**
- * Our own files in one, each still knowing where its source is; other packages stay where they are. What runs in a thread
- * has a file of its own beside it. Whole or not at all, as another process may run or build it at this moment.
+ * Bundles our own files, each of which still knows where its source is; other packages are not bundled. Code that runs
+ * in a thread gets a file of its own. Files are replaced atomically, because another process may be running or building
+ * them.
  */
 export async function bundle(entryPoint, outfile) {
   const { build } = await import('esbuild');
@@ -35,7 +36,7 @@ export async function bundle(entryPoint, outfile) {
     write: false,
   });
   for (const [name, source] of threads) await bundle(source, join(folder, name));
-  // The source map before the program that names it.
+  // The source map must exist before the program that refers to it.
   const files = outputFiles.sort((a, b) => b.path.length - a.path.length);
   for (const { path, contents } of files) {
     await writeFile(`${path}.${process.pid}`, contents);

@@ -1,4 +1,5 @@
-// npm run check: format, lint, types and tests, all of them even where an early one fails. `--static` leaves the tests out.
+// npm run check: format, lint, types and tests, all of them even if an early one fails. `--static` leaves out the
+// tests.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join, resolve } from 'node:path';

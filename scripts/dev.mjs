@@ -1,5 +1,5 @@
-// npm run dev: everything, reloading. PostgreSQL stays up, the server and the demo's agent restart when their sources
-// change, and the console comes from Vite. Arguments go to the server.
+// npm run dev: runs everything and reloads on changes. PostgreSQL keeps running, the server and the demo's agent
+// restart when their sources change, and Vite serves the console. Arguments are passed to the server.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { watch } from 'node:fs';
@@ -21,7 +21,7 @@ function argument(flag) {
   return at >= 0 ? args[at + 1] : args.find((arg) => arg.startsWith(`${flag}=`))?.slice(flag.length + 1);
 }
 
-/** PostgreSQL of its own, so that a reload of the server is fast; the data is that of `npm start`. */
+/** Starts PostgreSQL separately, so that reloading the server is fast. Uses the data of `npm start`. */
 async function startDatabase() {
   if (process.env.DATABASE_URL) return { url: process.env.DATABASE_URL, stop: async () => {} };
   register();
@@ -47,7 +47,7 @@ async function startConsole(serverPort) {
   return { url: `http://127.0.0.1:${vite.httpServer.address().port}`, close: () => vite.close() };
 }
 
-/** The server's process: one at a time, and a restart waits for the orderly end of the one before. */
+/** The server's process: only one at a time; a restart waits until the previous one has shut down. */
 class ServerProcess {
   #env;
   #args;
@@ -62,7 +62,7 @@ class ServerProcess {
   restart() {
     this.#turn = this.#turn.then(async () => {
       await this.#end();
-      // In a process group of its own: the terminal's Ctrl-C comes to us, and we decide the order of the end.
+      // In its own process group: the terminal's Ctrl-C goes only to us, and we decide the order of shutdown.
       const child = spawn(
         process.execPath,
         ['--import', 'tsx', join(root, 'server/src/main.ts'), ...this.#args],
@@ -93,7 +93,7 @@ class ServerProcess {
   }
 }
 
-/** Calls `changed` once for a burst of changes; `agent` says whether the agent's program is concerned. */
+/** Calls `changed` once for a burst of changes; `agent` says whether the agent's program is affected. */
 function watchSources(changed) {
   let timer;
   let agent = false;

@@ -1,5 +1,5 @@
-// npm run fuzz -- [--mutations N] [--seed TEXT]: requests to every route and frames of every type that are nearly right, many
-// of them. The suite tries a few.
+// npm run fuzz -- [--mutations N] [--seed TEXT]: sends many slightly wrong requests to every route, and frames of every
+// type. The test suite tries only a few.
 import { spawn } from 'node:child_process';
 import { resolve } from 'node:path';
 import { argumentsOrUsage } from './arguments-or-usage.mjs';

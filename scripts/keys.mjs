@@ -1,4 +1,4 @@
-// npm run keys: another master key, while servers run.
+// npm run keys: changes to a new master key while servers are running.
 import { register } from 'tsx/esm/api';
 
 register();

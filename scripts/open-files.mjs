@@ -1,9 +1,12 @@
-// Loading the program alone opens more than a hundred files at a time, and each agent and reader is one more.
+// Loading the program opens more than a hundred files at once, and each agent and reader takes another one.
 import { readFileSync } from 'node:fs';
 
 const needed = 256;
 
-/** What is wrong with the limit of open files of this process, with the fix; undefined where nothing is, or where it can't be told. */
+/**
+ * Returns what is wrong with this process's limit of open files, and the fix; `undefined` if nothing is, or if it is
+ * unknown.
+ */
 export function openFilesProblem() {
   let limits;
   try {

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// node scripts/opsconductor.mjs …: the owner's program, from a checkout. `node scripts/build.mjs opsconductor` makes one
-// file of it.
+// node scripts/opsconductor.mjs …: the owner's program, from a checkout. `node scripts/build.mjs opsconductor` bundles
+// it into one file.
 import { register } from 'tsx/esm/api';
 
 register();

@@ -1,4 +1,4 @@
-// Ends with one line where packages are missing that a script is about to load; `--dev` with those for work on the code.
+// Exits with a one-line message if packages are missing that a script needs; `--dev` includes those for development.
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 

@@ -1,4 +1,4 @@
-// npm run restored: after a backup was restored, before a server is started on it.
+// npm run restored: run after restoring a backup, before a server is started on it.
 import { register } from 'tsx/esm/api';
 
 register();

@@ -1,5 +1,5 @@
-// npm run soak -- servers [--minutes 10] [--beside <checkout>]: the test of several servers for as long as told, with one
-// server and one agent of another version where a built checkout of it is named. Prints what it counted.
+// npm run soak -- servers [--minutes 10] [--beside <checkout>]: runs the test of several servers for the given time.
+// With `--beside`, one server and one agent come from another built checkout. Prints what it counted.
 import { spawn } from 'node:child_process';
 import { resolve } from 'node:path';
 import { argumentsOrUsage } from './arguments-or-usage.mjs';

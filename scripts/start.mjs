@@ -13,7 +13,7 @@ if (tooFewFiles !== undefined) {
   process.stderr.write(`${tooFewFiles}\n`);
   process.exit(1);
 }
-// In a process of its own: what building takes, the server would keep.
+// In a separate process, because the server would keep the memory that building takes.
 const build = spawnSync(process.execPath, [resolve(import.meta.dirname, 'build.mjs')], { stdio: 'inherit' });
 if (build.status !== 0) process.exit(build.status ?? 1);
 process.setSourceMapsEnabled(true);

@@ -1,4 +1,5 @@
-// npm test: gets what the suite needs and runs it. Further arguments go to vitest. The last line says what came out.
+// npm test: prepares what the suite needs, and runs it. Further arguments go to vitest. The last line summarizes the
+// result.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -13,11 +14,11 @@ function say(line) {
   process.stdout.write(`${line}\n`);
 }
 
-/** What can't be tried here, with the reason. */
+/** Returns what can't be tested here, with the reason. */
 async function prepare() {
   say('Preparing: building the console and the agent, finding what the tests run against');
   await buildAll();
-  // Else each worker of the first whole systems would.
+  // Otherwise each worker of the first whole-system tests would build them.
   await buildForTests();
   register();
   const {
@@ -46,10 +47,10 @@ async function prepare() {
   const chromium = await ensureChromium(options);
   if ('missing' in chromium) untried.notes.push(`the console in a browser: ${chromium.missing}`);
   else say(`  Chromium: ${chromium.path}`);
-  // What is missing of it is told by the test that compares with it.
+  // If anything of it is missing, the test that compares with it says so.
   const ansible = await ensureAnsible(options);
   if (!('missing' in ansible)) say(`  Ansible: ${ansible.path}`);
-  // As with Ansible, the test tells.
+  // As with Ansible, the test says if it is missing.
   await ensureStrace(options);
   for (const [name, shell] of await ensureShells(options)) {
     if ('missing' in shell) untried.notes.push(`scripts in ${name}: ${shell.missing}`);
@@ -63,7 +64,7 @@ async function prepare() {
   return untried;
 }
 
-/** Test files that start a real sshd, by themselves or through a module beside them. */
+/** Test files that start a real sshd, directly or through a neighboring module. */
 function filesWithSshd() {
   const sources = ['protocol/src', 'server/src', 'agent/src', 'test'].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true })
@@ -103,7 +104,7 @@ async function runVitest(excluded) {
     ],
     { cwd: root, stdio: 'inherit', env: { ...process.env, OPSCONDUCTOR_TEST_SUMMARY: summaryFile } },
   );
-  // The terminal's Ctrl-C reaches vitest itself, which tears its processes down before it ends.
+  // The terminal's Ctrl-C reaches vitest directly, which shuts its processes down before it ends.
   process.on('SIGINT', () => {});
   process.on('SIGTERM', () => child.kill('SIGTERM'));
   const [code] = await once(child, 'exit');
