@@ -1,5 +1,5 @@
-// A thousand agents on one server over TLS: what one costs while it waits, how soon all are back after the server was
-// killed, and how soon steps begin meanwhile and afterwards. The agents are real ones, many in a process.
+// A thousand agents on one server over TLS: what an idle one costs, how soon all are back after the server was killed,
+// and how soon steps begin meanwhile and afterwards. The agents are real, many of them in each process.
 import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -30,7 +30,7 @@ const agentsPerSegment = 50;
 const segmentCount = Math.ceil(agents / agentsPerSegment);
 const targetsPerSegment = 2;
 const nameOf = (n: number | '') => `agent-${n}`;
-/** Enrollment is limited by address: as many sites as it takes. */
+/** Enrollment is limited per address, so the agents are spread over as many addresses as necessary. */
 const agentsPerAddress = 25;
 const sleepers = 200;
 const sleepS = 60;
@@ -40,7 +40,7 @@ const serverBundle = resolve(import.meta.dirname, '../.cache/build/server.mjs');
 export async function benchAgents(): Promise<void> {
   const dir = await mkdtemp(join(tmpdir(), 'opsconductor-bench-'));
   const agentsDir = await mkdtemp(join(await agentsDisk(), 'opsconductor-bench-agents-'));
-  // PostgreSQL under root is another account and has to get in.
+  // Run by root, PostgreSQL uses another account, which needs access.
   await chmod(dir, 0o755);
   const bench = new AgentsBench({ dir, agentsDir }, await freePort());
   try {
@@ -51,30 +51,30 @@ export async function benchAgents(): Promise<void> {
   }
 }
 
-/** In memory where there is room: each agent has a disk of its own elsewhere, and none syncs on the server's. */
+/** In memory if there is room: in reality each agent has its own disk, and none of them syncs the server's. */
 async function agentsDisk(): Promise<string> {
   const memory = await statfs('/dev/shm').catch(() => undefined);
   return memory !== undefined && memory.bavail * memory.bsize > 2 ** 30 ? '/dev/shm' : tmpdir();
 }
 
-/** Milliseconds after each POST: to the begin of its step, and to its answer. */
+/** Milliseconds from each POST to the start of its step, and to its answer. */
 interface Dispatched {
   begunMs: number[];
   answeredMs: number[];
-  /** Steps whose segment had no agent yet when the POST was answered: these wait for one, whatever the server does. */
+  /** Steps whose segment had no agent yet when the POST was answered: they wait for one, whatever the server does. */
   withoutAgent: number;
 }
 
 interface Posted {
   step: number;
-  /** Of its target: by the order in which segments were made. */
+  /** Index of the target's segment, in the order in which segments were made. */
   segment: number;
   postedMs: number;
   answeredMs: number;
 }
 
 interface Answer {
-  /** 0 where there was none. */
+  /** 0 if there was none. */
   status: number;
   text: string;
 }
@@ -89,7 +89,7 @@ class AgentsBench {
   readonly #agentsDir: string;
   readonly #port: number;
   readonly #token = randomBytes(24).toString('hex');
-  // The benchmark trusts the server that it started itself; the agents check it by the pin in their tokens.
+  // The benchmark trusts the server that it started itself; agents verify it with the pin in their tokens.
   readonly #https = new HttpsAgent({ keepAlive: true, rejectUnauthorized: false });
   readonly #children: ChildProcess[] = [];
   #server: ChildProcess | undefined;
@@ -106,10 +106,10 @@ class AgentsBench {
     const idleBytes = this.#serverBytes();
     const enrolledS = await this.#startAgents(segments);
     const targets = await this.#targets(segments);
-    // Long enough for what connecting left behind to be collected.
+    // Long enough for the garbage of connecting to be collected.
     await new Promise((next) => setTimeout(next, 30_000));
     const perAgentKb = (this.#serverBytes() - idleBytes) / agents / 1024;
-    // Each process of agents loads what its first step needs.
+    // The first step makes each process of agents load the code that it needs.
     await this.#dispatch(targets, 5);
     const before = await this.#dispatch(targets, 10);
     const held = await this.#hold(targets);
@@ -198,7 +198,10 @@ class AgentsBench {
     return ids;
   }
 
-  /** Enrolls and connects all agents, the first of each segment first: it makes the segment's key. Returns seconds. */
+  /**
+   * Enrolls and connects all agents, the first of each segment first because it makes the segment's key. Returns
+   * seconds.
+   */
   async #startAgents(segments: readonly number[]): Promise<number> {
     const startedMs = monotonicMs();
     for (let n = 0; n < processes; n += 1) {
@@ -237,12 +240,15 @@ class AgentsBench {
     );
   }
 
-  /** All have had a session since then: asked of themselves, as the database takes those of a killed server for alive. */
+  /**
+   * Whether all have had a session since then. Asks the agents, because the database still lists those of a killed
+   * server.
+   */
   async #allBack(sinceMs: number): Promise<void> {
     await until(async () => (await this.#connected(sinceMs)).length === agents, 600_000);
   }
 
-  /** Connected, and with the segment's key: they can take steps. */
+  /** Waits until all are connected and have the segment's key, so that they can take steps. */
   async #allAble(): Promise<void> {
     await until(async () => {
       const { segments } = await this.#api<ExecutorStatus>('GET', '/executor/status');
@@ -300,9 +306,9 @@ class AgentsBench {
   }
 
   /**
-   * At a steady rate of runs over all targets.
+   * Starts runs at a steady rate over all targets.
    *
-   * @param sinceMs from when on agents are counted as there.
+   * @param sinceMs from when agents count as connected.
    */
   async #dispatch(targets: readonly number[], seconds: number, sinceMs = 0): Promise<Dispatched> {
     const jobId = await this.#job('true');
@@ -339,7 +345,7 @@ class AgentsBench {
     return { step: steps[0]?.id ?? 0, segment, postedMs, answeredMs };
   }
 
-  /** When the first agent of each segment had a session, of those that began since then. */
+  /** Returns when the first agent of each segment had a session, among sessions that began since then. */
   async #firstOfSegments(sinceMs: number): Promise<Map<number, number>> {
     const first = new Map<number, number>();
     for (const [name, ms] of await this.#connected(sinceMs)) {
@@ -361,7 +367,7 @@ class AgentsBench {
       .map(([marker, atMs]) => [Number(marker.split('.')[1]), atMs]);
   }
 
-  /** Runs of steps that go on while the server is killed; returns once all have begun. */
+  /** Starts runs whose steps last while the server is killed; returns once all have begun. */
   async #hold(targets: readonly number[]): Promise<number[]> {
     const jobId = await this.#job(`sleep ${sleepS}`);
     await this.#begun();
@@ -378,7 +384,7 @@ class AgentsBench {
     return runs;
   }
 
-  /** How many of these runs did not end well. */
+  /** Returns how many of these runs did not succeed. */
   async #lost(runs: readonly number[]): Promise<number> {
     let lost = 0;
     for (const id of runs) {
@@ -407,13 +413,13 @@ class AgentsBench {
     return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
   }
 
-  /** As a script would: asks again where there was no answer, by the same key. */
+  /** Behaves like a script: repeats a request that got no answer, with the same key. */
   async #api<T>(method: string, path: string, body?: unknown): Promise<T> {
     const key = randomUUID();
     for (;;) {
       const { status, text } = await this.#send(method, `/api/v1${path}`, body, key).catch(noAnswer);
       if (status >= 200 && status < 300) return (text === '' ? undefined : JSON.parse(text)) as T;
-      // An administrator's requests are limited too.
+      // An administrator's requests are rate-limited too.
       if (status !== 429 && status !== 0) throw new Error(`${method} ${path}: ${status} ${text}`);
       await new Promise((next) => setTimeout(next, 200));
     }
@@ -427,7 +433,7 @@ class AgentsBench {
       ...(key !== undefined && path.endsWith('/run') ? { 'Idempotency-Key': key } : {}),
     };
     const sent = request({ host: '127.0.0.1', port: this.#port, method, path, headers, agent: this.#https });
-    // A connection that is lost may tell of it twice.
+    // A lost connection may emit more than one error.
     sent.on('error', () => undefined);
     sent.end(json);
     const [reply] = await once(sent, 'response');
@@ -452,7 +458,7 @@ class AgentsBench {
 
 const asked = new WeakMap<ChildProcess, Promise<unknown>>();
 
-/** One question at a time: replies don't say to which. */
+/** One question at a time, because replies don't say which question they answer. */
 function ask(child: ChildProcess, message: ToAgents): Promise<FromAgents> {
   const answer = (asked.get(child) ?? Promise.resolve()).then(async () => {
     const reply = once(child, 'message');

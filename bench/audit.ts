@@ -1,5 +1,5 @@
-// What auditing costs: the same writes of the product with and without their audit row, in turns, while the log is
-// sealed. Requests are handed to the server's HTTP side without a socket, which would only hide it.
+// What auditing costs: the product's writes with and without their audit row, alternating, while the log is being
+// sealed. Requests go to the server's HTTP layer without a socket, which would only hide the difference.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -39,7 +39,7 @@ interface Bench {
   segmentId: number;
 }
 
-/** Writes that differ in how much else they do; each is given a number of its own. */
+/** Writes that differ in how much else they do; each gets a unique number. */
 type Write = (bench: Bench, side: Side, number: number) => Promise<unknown>;
 const steps = [{ name: 'only', type: 'ssh.exec', config: { command: 'uptime' } }];
 const writes: Record<string, Write> = {
@@ -165,7 +165,7 @@ async function compare(
     return writesPerRound / ((performance.now() - startedMs) / 1000);
   };
   for (let round = -1; round < rounds; round += 1) {
-    // Who begins changes, so that what grows with the tables is shared.
+    // The order alternates, so that both sides share the cost of growing tables.
     const first = await rateOf(round % 2 === 0 ? bench.audited : bench.unaudited);
     const second = await rateOf(round % 2 === 0 ? bench.unaudited : bench.audited);
     const [audited, unaudited] = round % 2 === 0 ? [first, second] : [second, first];
@@ -176,7 +176,7 @@ async function compare(
   return { audited: median(rates.map((pair) => pair.audited)), ratio };
 }
 
-/** The same pool, whose statements that write audit rows are left out. */
+/** The same pool, but statements that write audit rows are left out. */
 function withoutAudit<T extends object>(sql: T): T {
   return new Proxy(sql, {
     apply(target, self, args: unknown[]) {

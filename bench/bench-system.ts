@@ -1,5 +1,5 @@
-// The product as it is installed, for benchmarks: server and agent as processes of their own, embedded PostgreSQL with
-// its durable defaults, a real OpenSSH target, encryption and masking on.
+// The product as installed, for benchmarks: server and agent as separate processes, embedded PostgreSQL with its
+// durable defaults, a real OpenSSH target, encryption and masking on.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -12,7 +12,7 @@ import { decodeBase64, sealCredential } from '@opsconductor/protocol/sealing';
 import { accountsMissing, type SshdFixture, startSshd } from '../test/support/sshd.ts';
 import { isOk, readText, send } from './http-client.ts';
 
-/** What steps run on: OpenSSH, or a server that costs next to nothing (cheap-target.ts). */
+/** Where steps run: OpenSSH, or a server that costs next to nothing (cheap-target.ts). */
 export type BenchTarget = Pick<
   SshdFixture,
   'host' | 'port' | 'user' | 'privateKey' | 'hostKeyLine' | 'dir' | 'stop'
@@ -26,9 +26,9 @@ export interface BenchSystem {
   baseUrl: string;
   token: string;
   target: BenchTarget;
-  /** Folder for files of the benchmark; removed at the end. */
+  /** Folder for the benchmark's files; removed at the end. */
   dir: string;
-  /** Private key file of the target's user, for OpenSSH's client. */
+  /** Private key of the target's user, as a file for OpenSSH's client. */
   keyFile: string;
   knownHostsFile: string;
   serverPid: number;
@@ -38,7 +38,7 @@ export interface BenchSystem {
   api<T>(method: string, path: string, body?: unknown): Promise<T>;
   createJob(command: string, steps?: number): Promise<number>;
   startRun(jobId: number, targetIds?: number[]): Promise<RunDetail>;
-  /** With all that the start takes. */
+  /** Starts a run with all fields of a start request. */
   startWith(jobId: number, request: object): Promise<RunDetail>;
   stop(): Promise<void>;
 }
@@ -46,22 +46,22 @@ export interface BenchSystem {
 export interface BenchOptions {
   targets?: number;
   slots?: number;
-  /** Arguments of node that run the agent, in place of the product's; the data directory is added. */
+  /** Arguments for node to run a different agent than the product's; the data directory is added. */
   agentArgs?: string[];
-  /** Directories that steps may read and write on the agent. */
+  /** Directories on the agent that steps may read and write. */
   fileRoots?: string[];
-  /** In place of an OpenSSH server of the benchmark's own; stopped with the system. */
+  /** Used instead of the benchmark's own OpenSSH server; stopped with the system. */
   target?: BenchTarget;
-  /** In place of the product's embedded PostgreSQL. */
+  /** Used instead of the product's embedded PostgreSQL. */
   databaseUrl?: string;
-  /** The address of target number n; all have that of the server unless told. */
+  /** Returns the address of target n; by default all have the server's address. */
   hostOf?: (n: number) => string;
 }
 
 /** Starts everything; resolves when the agent can be given steps. */
 export async function startBenchSystem(options: BenchOptions = {}): Promise<BenchSystem> {
   const dir = await mkdtemp(join(tmpdir(), 'opsconductor-bench-'));
-  // PostgreSQL under root is another account and has to get in.
+  // Run by root, PostgreSQL uses another account, which needs access.
   await chmod(dir, 0o755);
   const port = await freePort();
   const token = randomBytes(24).toString('hex');
@@ -107,7 +107,7 @@ export async function startBenchSystem(options: BenchOptions = {}): Promise<Benc
   const agentArgs = options.agentArgs ?? [agentBundle, 'run', ...(await policyArgs(dir, options.fileRoots))];
   const agent = run([...agentArgs, '--data', agentData, '--slots', slots], {
     OPSCONDUCTOR_LOG_LEVEL: 'warn',
-    // As the unit in docs/operations.md has it.
+    // As in the unit file in docs/operations.md.
     MALLOC_ARENA_MAX: '1',
   });
   const credentialId = await createCredential(api, segment.id, target);
@@ -166,12 +166,12 @@ async function policyArgs(dir: string, fileRoots: readonly string[] | undefined)
   return ['--policy', file];
 }
 
-/** A user of its own with a plain shell: the time of somebody's ~/.bashrc is not what is measured. */
+/** A dedicated user with a plain shell, so that nobody's ~/.bashrc is part of the measurement. */
 export function benchAccount(): { account?: { name: string } } {
   return accountsMissing() === undefined ? { account: { name: 'bench' } } : {};
 }
 
-/** Arguments of OpenSSH's client for the same target, with a cold connection and the given cipher. */
+/** Arguments for OpenSSH's client to the same target, with a new connection and the given cipher. */
 export function sshArgs(system: BenchSystem, cipher = 'aes128-gcm@openssh.com'): string[] {
   const { target } = system;
   const options = [
@@ -257,7 +257,7 @@ async function createTargets(
   return ids;
 }
 
-/** With BENCH_CPU_PROFILE=<folder> server and agent leave a profile of their CPU time there. */
+/** With BENCH_CPU_PROFILE=<folder>, server and agent write a CPU profile there. */
 function run(args: string[], env: Record<string, string>): ChildProcess {
   const folder = process.env['BENCH_CPU_PROFILE'];
   const profiling = folder === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${folder}`];

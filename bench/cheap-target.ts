@@ -1,6 +1,6 @@
-// An SSH server that costs next to nothing, so that what a client costs shows: one process for all connections, and
-// what it is asked to execute is run by a /bin/sh that is there already: to start one takes Node longer than all else of a
-// connection. Started by fanout.ts, which tells it by a message to drop everybody and to have as many shells again.
+// An SSH server that costs next to nothing, so that a client's own cost shows. One process serves all connections, and
+// a /bin/sh started in advance runs each command, because starting one takes Node longer than everything else about a
+// connection. Started by fanout.ts, which tells it by message to drop all connections and prepare new shells.
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
@@ -32,7 +32,7 @@ const server = new ssh2.Server({ hostKeys: [host.private] }, (connection) => {
   });
 });
 
-/** Takes one command, its first line, and gives it what follows. */
+/** Reads one command from its first line; the lines after it are the command's input. */
 function startShell(): ChildProcessWithoutNullStreams {
   return spawn('/bin/sh', ['-c', 'IFS= read -r command && eval "$command"'], { stdio: 'pipe' });
 }

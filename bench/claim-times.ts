@@ -1,4 +1,5 @@
-// The claim's statement by itself: on empty tables and beside many finished steps in turns, then while a snapshot is open.
+// Times the claim statement alone: alternately on empty tables and next to many finished steps, then with an open
+// snapshot.
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,7 +19,7 @@ const stepsOfHistory = 10;
 export interface ClaimTimes {
   empty: number[];
   full: number[];
-  /** Of the last claims before the snapshot was closed. */
+  /** Times of the last claims before the snapshot was closed. */
   snapshot: number[];
   churned: number;
 }
@@ -30,7 +31,7 @@ export async function claimTimes(options: {
   claimsPerSecond: number;
 }): Promise<ClaimTimes> {
   const dir = await mkdtemp(join(tmpdir(), 'opsconductor-bench-'));
-  // PostgreSQL under root is another account and has to get in.
+  // Run by root, PostgreSQL uses another account, which needs access.
   await chmod(dir, 0o755);
   const queues: ClaimQueue[] = [];
   try {
@@ -64,10 +65,10 @@ export async function claimTimes(options: {
   }
 }
 
-/** A database with one agent and runs whose steps wait for it. */
+/** A database with one agent, and runs whose steps wait for it. */
 class ClaimQueue {
   readonly #sql: Sql;
-  /** As a server claims: statements planned once. */
+  /** Claims the way a server does, with statements that are planned once. */
   readonly #queue: Sql;
   readonly #claimer: Claimer;
   readonly #stopDatabase: () => Promise<void>;
@@ -107,7 +108,7 @@ class ClaimQueue {
     await this.#stopDatabase();
   }
 
-  /** Milliseconds of one claim, whose steps have then ended at once. */
+  /** Returns how many milliseconds one claim takes; its steps then end at once. */
   async claim(): Promise<number> {
     if (this.#waiting < slots) await this.#addRuns(liveRuns);
     const begunMs = monotonicMs();
@@ -122,7 +123,7 @@ class ClaimQueue {
     return elapsedMs;
   }
 
-  /** An open transaction that has read, as a report or a backup has one. */
+  /** Opens a transaction that has read something, as a report or a backup would. */
   async openSnapshot(): Promise<() => Promise<void>> {
     let close = () => {};
     const closed = new Promise<void>((resolve) => {
@@ -144,10 +145,10 @@ class ClaimQueue {
     };
   }
 
-  /** Runs that have ended, with all their rows but attempts and events. */
+  /** Adds runs that have ended, with all their rows except attempts and events. */
   async addHistory(steps: number): Promise<void> {
     const sql = this.#sql;
-    // Each row's reference would be looked up; what is written here keeps them.
+    // Checking each row's foreign keys would take too long, and the rows written here satisfy them.
     const references = await sql<{ name: string; definition: string }[]>`
       select conname as name, pg_get_constraintdef(oid) as definition from pg_constraint
       where conrelid = 'job_run_steps'::regclass and contype = 'f'`;
@@ -199,7 +200,7 @@ class ClaimQueue {
 
   async #fill(): Promise<void> {
     const sql = this.#sql;
-    // No claim reads it, and with millions of names alike adding them to it takes longer than all else.
+    // No claim reads this index, and filling it with millions of equal names takes longer than everything else.
     await sql`drop index if exists job_run_targets_name`;
     const [segment] = await sql<{ id: number }[]>`
       insert into segments (name, root_key, root_key_sealed, key_generation) values ('segment', '\\x00', '\\x00', 1)

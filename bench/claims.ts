@@ -1,12 +1,12 @@
-// A claim on empty tables, beside millions of steps that have ended, and while somebody's transaction stays open. By its
-// history and its minutes it takes as long as all of dispatch.ts several times.
+// Claims on empty tables, next to millions of ended steps, and while a transaction stays open. Separate from
+// dispatch.ts because the history and the waiting take several times as long as that.
 import { claimTimes } from './claim-times.ts';
 import { writeReport } from './report.ts';
 import { percentile } from './statistics.ts';
 
 const goalSteps = 10_000_000;
 const goalMinutes = 10;
-// A smaller one ends within minutes; the figures of the goals need the defaults, and the report says which it was.
+// Smaller values finish within minutes, but the goals refer to the defaults; the report says which were used.
 const finishedSteps = Number(process.env['BENCH_FINISHED_STEPS'] ?? goalSteps);
 const snapshotMinutes = Number(process.env['BENCH_SNAPSHOT_MINUTES'] ?? goalMinutes);
 const claims = Number(process.env['BENCH_CLAIMS'] ?? 2_000);

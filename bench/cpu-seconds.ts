@@ -1,7 +1,7 @@
-// CPU time of processes and all that they started: where several share few cores it says more than wall time.
+// CPU time of processes and everything they started. With few shared cores, this says more than wall time.
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** USER_HZ, which Linux fixes for /proc. */
+/** USER_HZ, which is fixed for /proc on Linux. */
 const ticksPerSecond = 100;
 
 interface ProcessTimes {
@@ -9,7 +9,10 @@ interface ProcessTimes {
   seconds: number;
 }
 
-/** Seconds used so far by each named process with its descendants, user and system. A nested name counts apart. */
+/**
+ * Returns seconds used so far by each named process and its descendants, user and system. Nested named ones are
+ * separate.
+ */
 export function cpuSeconds(roots: Readonly<Record<string, number>>): Record<string, number> {
   const processes = readProcesses();
   const nameOf = new Map(Object.entries(roots).map(([name, pid]) => [pid, name]));
@@ -23,7 +26,7 @@ export function cpuSeconds(roots: Readonly<Record<string, number>>): Record<stri
   return sums;
 }
 
-/** The first child whose command line begins like this. */
+/** Returns the first child whose command line begins like this. */
 export function childOf(parent: number, command: string): number {
   for (const [pid, process] of readProcesses()) {
     if (process.parent === parent && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(command))
@@ -38,9 +41,9 @@ function readProcesses(): Map<number, ProcessTimes> {
     if (!/^\d+$/.test(name)) continue;
     try {
       const text = readFileSync(`/proc/${name}/stat`, 'utf8');
-      // After the name, which may hold anything: state, parent, and from the 12th field on the times.
+      // After the name, which may contain anything: state, parent, and from the 12th field on the times.
       const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-      // Own and of children that have ended.
+      // Its own time and that of children that have ended.
       const ticks = fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0);
       found.set(Number(name), { parent: Number(fields[1]), seconds: ticks / ticksPerSecond });
     } catch {

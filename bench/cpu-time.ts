@@ -1,10 +1,10 @@
 // CPU time of process trees, as the kernel counts it (proc(5)).
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** Ticks of /proc in a second; Linux has shown 100 to programs on every architecture since 2.6. */
+/** Ticks per second in /proc; 100 on every architecture since Linux 2.6. */
 const ticksPerS = 100;
 
-/** Seconds of user and system time of these processes, of all below them, and of their ended children. */
+/** Returns seconds of user and system time of these processes, their descendants, and their ended children. */
 export function cpuSecondsOf(roots: readonly number[]): number {
   const parents = new Map<number, number>();
   const seconds = new Map<number, number>();
@@ -23,7 +23,7 @@ export function cpuSecondsOf(roots: readonly number[]): number {
   return sum;
 }
 
-/** The fields from the state on: the name before it may have spaces and parentheses. */
+/** Returns the fields from the state on; the name before it may contain spaces and parentheses. */
 function statOf(pid: number): string[] | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');

@@ -1,5 +1,5 @@
-// The queue in the product, from a run's POST through the real protocol to its end, against queues that are libraries:
-// throughput, start latency, enqueue. Claims beside much history are in claims.ts, as they take long.
+// The product's queue, from a run's POST through the real protocol to its end, compared with queue libraries:
+// throughput, start latency, enqueueing. Claims next to a long history are in claims.ts, because they take long.
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,13 +20,13 @@ const stepsPerTarget = 10;
 const steps = targets * stepsPerTarget;
 const stepsOfEnqueue = 100;
 const startRuns = 1_000;
-// For trying the benchmark out; the figures of the goals need the defaults.
+// For trying out the benchmark; the goals refer to the default.
 const rounds = Number(process.env['BENCH_ROUNDS'] ?? 5);
 
 interface Drained {
   perSecond: number;
   cpuS: number;
-  /** Without what putting the jobs into the queue took. */
+  /** Not counting the time for putting the jobs into the queue. */
   drainPerSecond?: number;
 }
 
@@ -35,7 +35,7 @@ type Peers = Record<'graphile' | 'pgboss', QueuePeer>;
 export async function benchDispatch(): Promise<void> {
   ensureQueuePeers();
   const dir = await mkdtemp(join(tmpdir(), 'opsconductor-bench-'));
-  // PostgreSQL under root is another account and has to get in.
+  // Run by root, PostgreSQL uses another account, which needs access.
   await chmod(dir, 0o755);
   const place = { systemFolder: join(dir, 'system'), log: () => {} };
   const database = await startEmbeddedPostgres({ dataDir: join(dir, 'product'), ...place });

@@ -1,4 +1,4 @@
-// A run of many steps, from its POST to the answer, against an INSERT … SELECT of as many rows into the same tables.
+// A run with many steps, from its POST to the answer, against an INSERT … SELECT of as many rows into the same tables.
 import type { Sql } from '../server/src/store/database/connection.ts';
 import type { BenchSystem } from './bench-system.ts';
 import { monotonicMs } from './start-times.ts';
@@ -8,7 +8,7 @@ export interface EnqueuePair {
   theirs: number;
 }
 
-/** Milliseconds of both, in turns. No agent may take steps meanwhile. */
+/** Returns milliseconds of both, alternating. No agent may take steps meanwhile. */
 export async function enqueueTimes(
   system: BenchSystem,
   sql: Sql,

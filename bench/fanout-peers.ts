@@ -1,4 +1,4 @@
-// What fan-out is compared with: a loop over the bare library, OpenSSH's client started by xargs, and ansible.
+// What fan-out is compared with: a loop over the bare library, OpenSSH's client started by xargs, and Ansible.
 import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
@@ -9,7 +9,7 @@ import type { LoopRound } from './ssh2-loop.ts';
 
 export interface Measured {
   elapsedMs: number;
-  /** User and system time of the client alone. */
+  /** User and system time of the client only. */
   cpuS: number;
 }
 
@@ -76,7 +76,7 @@ export class FanoutPeers {
     return measure(`xargs -a ${this.#folder}/hosts -P${concurrency} -I{} ${ssh} ${user}@{} true`);
   }
 
-  /** `raw`, which runs a command without Python on the target. Warm: over connections that it keeps itself. */
+  /** Uses `raw`, which runs a command without Python on the target. Warm: over connections that Ansible keeps open. */
   ansibleRaw(forks: number, { warm }: { warm: boolean }): Promise<Measured> {
     const keep = warm ? 'ControlMaster=auto -o ControlPersist=600s' : 'ControlMaster=no';
     return measure(
@@ -90,13 +90,13 @@ export class FanoutPeers {
     );
   }
 
-  /** Ends the connections that ansible keeps. */
+  /** Closes the connections that Ansible keeps open. */
   async endAnsibleMasters(): Promise<void> {
     await measure(`pkill -f ${this.#folder}/[c]ontrol || true`);
   }
 }
 
-/** A command of the shell, with the CPU time of all that it starts and waits for. */
+/** Runs a shell command and measures the CPU time of everything that it starts and waits for. */
 async function measure(command: string, env: Record<string, string> = {}): Promise<Measured> {
   const startedMs = performance.now();
   const child = spawn('bash', ['-c', `${command}\ncode=$?; times; exit $code`], {

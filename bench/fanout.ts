@@ -1,5 +1,5 @@
-// A trivial step on 300 targets, from the POST to every result stored, cold and warm, against real sshd and against
-// targets that cost next to nothing.
+// A trivial step on 300 targets, from the POST until every result is stored, cold and warm, against real sshd and
+// against targets that cost next to nothing.
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -12,16 +12,16 @@ import { createSecretJob, plainCommands, type SecretJob, secretCount } from './s
 import { readRun } from './sse-reader.ts';
 import { median, percentile } from './statistics.ts';
 
-// With ansible a round takes most of a minute; as many as end within some minutes.
+// With Ansible a round takes most of a minute, so only a few.
 const rounds = Number(process.env['BENCH_ROUNDS'] ?? 3);
 const hostCount = 300;
 const concurrency = 50;
-// All of 127/8 is this machine; each is a host of its own to every client.
+// All of 127/8 is this machine, but to every client each address is a separate host.
 const hosts = Array.from({ length: hostCount }, (_, n) => `127.1.${Math.floor(n / 250)}.${(n % 250) + 1}`);
 
 interface Server {
   target: BenchTarget;
-  /** Ends all connections to it. */
+  /** Closes all connections to it. */
   dropAll(): Promise<void>;
 }
 

@@ -15,7 +15,7 @@ import type { Ssh2Transfer } from './ssh2-file.ts';
 import { median, medianRatio } from './statistics.ts';
 
 const rounds = 5;
-/** Of transfers with secrets beside those without. */
+/** Rounds for transfers with secrets, compared with those without. */
 const secretRounds = 3;
 const largeBytes = 2 ** 30;
 const smallFiles = 5_000;
@@ -221,7 +221,7 @@ async function syncPairs(
   );
 }
 
-/** One after the other, in turn; the first is not counted. */
+/** Runs both alternately; the first pair isn't counted. */
 async function pairs(ours: Timed, theirs: Timed, counted = rounds): Promise<Pair[]> {
   const all: Pair[] = [];
   for (let round = 0; round <= counted; round += 1) all.push({ ours: await ours(), theirs: await theirs() });
@@ -232,7 +232,7 @@ async function secretPairs(withSecrets: Timed, without: Timed): Promise<Pair[]> 
   return pairs(withSecrets, without, secretRounds);
 }
 
-/** What uploads in a run that is given secrets; they are sealed before it is timed. */
+/** An upload in a run with secrets, which are sealed before the timing starts. */
 async function transferWithSecrets(
   system: BenchSystem,
   localPath: string,
@@ -296,7 +296,7 @@ async function timeRsync(system: BenchSystem, from: string, to: string, ...more:
   const host = `${target.user}@${target.host}`;
   const shell = ['ssh', '-p', String(target.port), ...clientOptions(system)].join(' ');
   const [source, destination] = [from, to].map((path) => (path.startsWith(':') ? host + path : path));
-  // The user there is not the owner of what was made here.
+  // The user there is not the owner of the files created here.
   return timed('rsync', [
     '-a',
     '--no-owner',

@@ -1,4 +1,4 @@
-// Which goals are reached: the mark of a row, and the table at the top of docs/benchmarks.md of those that are not.
+// Which goals are met: the mark of a row, and the table at the top of docs/benchmarks.md of goals that were missed.
 
 export type Mark = 'yes' | '**no**' | '?' | '';
 
@@ -10,8 +10,9 @@ const limits: Record<string, (measured: number, limit: number) => boolean> = {
 };
 
 /**
- * The goal is `at least`, `at most`, `under` or nothing (exactly) before a number, and `p99` before these where it is of
- * the number behind the first p99 of what was measured; else it is of the first number there. `?` where it is no such text.
+ * A goal is `at least`, `at most`, `under` or nothing (meaning exactly) before a number. With `p99` before these it
+ * refers to the number after the first p99 in what was measured; otherwise to the first number. Returns `?` for any
+ * other text.
  */
 export function markOf(measured: string, goal: string): Mark {
   if (goal === '') return '';
@@ -26,7 +27,7 @@ const begin = '<!-- missed -->\n';
 const end = '<!-- /missed -->';
 const unexplained = 'not looked for yet';
 
-/** The page with its table of missed goals as its sections have them. Reasons stay; people write them. */
+/** Updates the page's table of missed goals from its sections. Keeps the reasons, which people write. */
 export function withMissedGoals(page: string): string {
   const from = page.indexOf(begin);
   const to = page.indexOf(end);
@@ -53,7 +54,7 @@ export function rowText(cells: readonly string[]): string {
   return `| ${cells.join(' | ')} |`;
 }
 
-/** The cells of a table's rows, without those of its head. */
+/** Returns the cells of a table's rows, without its header. */
 function rowsOf(text: string): string[][] {
   return [...text.matchAll(/^\| (.*) \|$/gm)].slice(1).map(([, cells = '']) => cells.split(' | '));
 }

@@ -1,18 +1,21 @@
-// A lean HTTP client on kept connections: what a benchmark measures is not its own client.
+// A lean HTTP client on kept connections, so that benchmarks don't measure their own client.
 import { once } from 'node:events';
 import { Agent, type IncomingMessage, request } from 'node:http';
 
-/** Connections are let go of before the server closes them, after 5 s: a request on one that is being closed would be lost. */
+/**
+ * Closes idle connections before the server does, after 5 s: a request on a connection that is being closed would be
+ * lost.
+ */
 const agent = new Agent({ keepAlive: true, noDelay: true, timeout: 4_000 });
 
-/** Sends a request, with a JSON body where there is one; resolves with the answer once its head is there. */
+/** Sends a request, with a JSON body if given; resolves once the headers of the answer have arrived. */
 export async function send(
   method: string,
   url: string,
   token: string,
   body?: unknown,
   accept?: string,
-  /** The address it is sent from. */
+  /** The address that it is sent from. */
   localAddress?: string,
 ): Promise<IncomingMessage> {
   const text = body === undefined ? undefined : JSON.stringify(body);

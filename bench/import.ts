@@ -1,4 +1,5 @@
-// 12,000 hosts from one file: planned, applied, planned again without a change, and with one in each host.
+// 12,000 hosts from one file: planned, applied, planned again without changes, and planned with one change in each
+// host.
 import { type InventoryPlan, limits } from '@opsconductor/protocol';
 import { type BenchSystem, startBenchSystem } from './bench-system.ts';
 import { writeReport } from './report.ts';

@@ -1,5 +1,5 @@
-// 50,000 jobs: lists, searches, filters and counts, from the parsed query to the JSON of the answer; and a file of 10,000
-// jobs imported into a running server, with what others notice of that.
+// 50,000 jobs: lists, searches, filters and counts, from the parsed query to the JSON of the answer; and a file of
+// 10,000 jobs imported into a running server, with the effect on other requests.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -61,8 +61,8 @@ async function benchLists(): Promise<[string, string, string][]> {
 }
 
 /**
- * As a site has them: rows that were written one by one, and so no tables and indexes that statements over all of their rows
- * have left full of holes. One job in fifty never ran.
+ * Fills the tables as in real use: rows written one by one, so that tables and indexes aren't full of the holes that
+ * statements over all rows leave behind. One job in fifty never ran.
  */
 async function fill(sql: Sql): Promise<void> {
   await sql`insert into users (name) select 'author-' || n from generate_series(1, 40) n`;
@@ -160,7 +160,7 @@ async function measure(sql: Sql, postgresPid: number): Promise<[string, string, 
   return rows;
 }
 
-/** p50 and p99 of the work after a few rounds to warm up, and what a round of it costs. */
+/** Returns p50 and p99 of the work after a few warm-up rounds, and what a round costs. */
 async function timed(postgresPid: number, work: (n: number) => Promise<unknown>): Promise<string> {
   const round = async (n: number) => JSON.stringify(await work(n));
   for (let n = 5; n > 0; n -= 1) await round(n);
@@ -205,7 +205,7 @@ async function measureFiles(url: string, token: string): Promise<[string, string
     'yaml',
   );
   const api = apiOf(url, token);
-  // A server that runs from its sources compiles the program of its thread at the first file; a built one has it.
+  // A server run from sources compiles its thread's program at the first file; a built one already has it.
   const few = writeBundle(
     Array.from({ length: 300 }, (_, n) => bundled(n)),
     'yaml',
@@ -308,7 +308,7 @@ async function until(api: Api, id: string, status: string): Promise<JobImport> {
   }
 }
 
-/** Time of the work, and the longest time that the event loop stood still. */
+/** Returns the time of the work, and the longest stall of the event loop. */
 async function stalls<T>(work: () => Promise<T>): Promise<{ result: T; ms: number; stallMs: number }> {
   const resolution = 5;
   const histogram = monitorEventLoopDelay({ resolution });

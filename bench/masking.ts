@@ -1,4 +1,4 @@
-// What masking costs: 600 patterns over ordinary logs, and over logs that are made of almost all of a pattern.
+// What masking costs: 600 patterns over ordinary logs, and over logs made of near matches of a pattern.
 import { createHash } from 'node:crypto';
 import { secretDetector } from '../agent/src/detectors/secret-detector.ts';
 import { PatternSet } from '../agent/src/spool/pattern-set.ts';
@@ -10,7 +10,7 @@ import { median } from './statistics.ts';
 
 const patternCount = 600;
 const logBytes = 16_000_000;
-/** As a step's output comes from its connection. */
+/** The way a step's output arrives from its connection. */
 const pieceBytes = 64 * 1024;
 const rounds = 9;
 

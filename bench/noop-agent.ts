@@ -1,5 +1,5 @@
-// The real agent (connection, journal, leases, credentials) with a step type that does nothing: what is measured is
-// everything but the target. On SIGUSR2 it writes when it began which step into the file that BENCH_STARTS names.
+// The real agent (connection, journal, leases, credentials) with a step type that does nothing, to measure everything
+// except the target. On SIGUSR2 it writes when each step began to the file named by BENCH_STARTS.
 import { renameSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { pino } from 'pino';

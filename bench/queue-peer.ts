@@ -1,5 +1,5 @@
-// One of the queues that dispatch is compared with, in a process of its own: jobs that do nothing, at the settings that
-// its makers recommend for throughput. Started and told what to do by queue-peers.ts.
+// One of the queues that dispatch is compared with, in its own process: jobs that do nothing, with the settings that
+// its makers recommend for throughput. Started and controlled by queue-peers.ts.
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import postgres from 'postgres';
@@ -9,19 +9,19 @@ export type PeerRequest = { do: 'drain'; jobs: number } | { do: 'starts'; jobs: 
 export interface PeerReply {
   /** Until all jobs were in the queue. */
   enqueueMs?: number;
-  /** Until all were completed, durably. */
+  /** Until all were durably completed. */
   elapsedMs?: number;
   /** From the call that adds a job to its start. */
   startsMs?: number[];
 }
 
 interface Peer {
-  /** Adds so many jobs, which carry their numbers. */
+  /** Adds jobs that carry these numbers. */
   add(numbers: readonly number[]): Promise<void>;
   openJobs(): Promise<number>;
 }
 
-/** What is used of the packages, which are not there when this project is compiled. */
+/** The parts of the packages that are used; the packages are absent when this project is compiled. */
 interface GraphileWorker {
   run(options: {
     preset: object;
@@ -150,7 +150,7 @@ async function starts({ jobs, perSecond }: { jobs: number; perSecond: number }):
 
 async function allDone(jobs: number): Promise<void> {
   while (startedAt.size < jobs) await pause(2);
-  // Not often: each look reads the rows that are dead by now.
+  // Infrequently, because each check reads rows that are dead by then.
   while ((await peer.openJobs()) > 0) await pause(20);
 }
 

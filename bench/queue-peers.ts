@@ -1,5 +1,5 @@
-// The queues that dispatch is compared with, which are no dependencies of the project: installed into a cache when the
-// benchmark wants them.
+// The queues that dispatch is compared with. They are not dependencies of the project; the benchmark installs them into
+// a cache when it needs them.
 import { type ChildProcess, execFileSync, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
@@ -14,13 +14,13 @@ export function ensureQueuePeers(): void {
   const missing = Object.entries(packages).filter(([name, version]) => installed(name)?.version !== version);
   if (missing.length === 0) return;
   mkdirSync(folder, { recursive: true });
-  // Both ask for a newer Node than they need: npm says so, and installs them.
+  // Both declare a newer Node than they need: npm warns, but installs them.
   const wanted = Object.entries(packages).map(([name, version]) => `${name}@${version}`);
   const args = ['install', '--prefix', folder, '--no-save', '--no-audit', '--no-fund', ...wanted];
   execFileSync('npm', args, { stdio: ['ignore', 'ignore', 'inherit'] });
 }
 
-/** Which versions were run by which Node, and which Node they ask for: for who reads the figures. */
+/** The versions, the Node that ran them and the Node they require, for readers of the figures. */
 export function queuePeerVersions(): string {
   const each = Object.keys(packages).map((name) => {
     const { version, engines } = installed(name) ?? {};
@@ -50,7 +50,7 @@ export class QueuePeer {
     return new QueuePeer(child, database.pid);
   }
 
-  /** What it answers, and the CPU seconds of it and its database. */
+  /** Returns the answer, and the CPU seconds of the peer and its database. */
   async ask(request: PeerRequest): Promise<PeerReply & { cpuS: number }> {
     const before = this.#cpuS();
     this.#child.send(request);

@@ -75,7 +75,7 @@ export async function benchQueue(): Promise<void> {
   }
 }
 
-/** Steps per second, from before the POST to the end of the run. */
+/** Returns steps per second, from just before the POST to the end of the run. */
 async function productRate(system: BenchSystem, jobId: number, request: object): Promise<number> {
   const startedMs = performance.now();
   const run = await system.startWith(jobId, request);

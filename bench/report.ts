@@ -1,4 +1,4 @@
-// Writes a benchmark's section of docs/benchmarks.md in place of the one that was there, and the table of missed goals.
+// Replaces a benchmark's section in docs/benchmarks.md, and updates the table of missed goals.
 import { readFile, writeFile } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';
 import { resolve } from 'node:path';
@@ -7,10 +7,10 @@ import { markOf, rowText, withMissedGoals } from './goals.ts';
 const file = resolve(import.meta.dirname, '../docs/benchmarks.md');
 
 export interface Report {
-  /** Key of the section, and the name after `npm run bench`. */
+  /** Key of the section, and the argument of `npm run bench`. */
   name: string;
   title: string;
-  /** A goal is of the first number of the value, or of the one behind its first p99 (see `markOf`). */
+  /** A goal refers to the first number of the value, or to the one after its first p99 (see `markOf`). */
   rows: readonly (readonly [figure: string, value: string, goal: string])[];
   notes: readonly string[];
 }

@@ -1,5 +1,5 @@
-// Runs that are given secrets, sealed as any client seals them: all of them are masked in what every step prints, whether
-// it uses them or not.
+// Runs with secrets, sealed the way any client seals them. All of them are masked in the output of every step, whether
+// or not the step uses them.
 import { randomUUID } from 'node:crypto';
 import type { RunSealingKeys, SecretParameters } from '@opsconductor/protocol';
 import { decodeBase64, sealRunValue } from '@opsconductor/protocol/sealing';
@@ -10,7 +10,10 @@ export const secretCount = 50;
 
 export interface SecretJob {
   id: number;
-  /** What a start takes: targets, the first unless told, and the secrets sealed for their segment and this run alone. */
+  /**
+   * Returns a start request: for these targets (by default the first), with secrets sealed for their segment and this
+   * run.
+   */
   request(targetIds?: number[]): Promise<SecretStart>;
 }
 
@@ -26,10 +29,10 @@ const values: ReadonlyMap<string, string> = new Map(
 );
 const names = [...values.keys()];
 
-/** Steps as in a job's definition, but for their names. */
+/** Steps as in a job's definition, but without names. */
 export type StepsOfSecretJob = readonly { type: string; config: object }[];
 
-/** A command that has all secrets in its environment. */
+/** A command that has all the secrets in its environment. */
 export function commandWithSecrets(command: string): StepsOfSecretJob {
   const environment = Object.fromEntries(
     names.map((name) => [name.toUpperCase(), `\${{ parameters.${name} }}`]),
@@ -37,7 +40,7 @@ export function commandWithSecrets(command: string): StepsOfSecretJob {
   return [{ type: 'ssh.exec', config: { command, timeout: 300, environment } }];
 }
 
-/** Commands as those of `createJob`, which use no secret. */
+/** Commands like those of `createJob`, which use no secrets. */
 export function plainCommands(command: string, count = 1): StepsOfSecretJob {
   return Array.from({ length: count }, () => ({ type: 'ssh.exec', config: { command, timeout: 300 } }));
 }

@@ -1,5 +1,5 @@
-// Many real agents in one process, each with its own keys, journal and connection, and a step type that needs no target:
-// told by messages of agents.ts whom to enroll, it tells what each began, and when.
+// Many real agents in one process, each with its own keys, journal and connection, and a step type that needs no
+// target. Messages from agents.ts say which agents to enroll; replies say what each began, and when.
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
@@ -10,14 +10,14 @@ import { enroll } from '../agent/src/enrollment/enroll.ts';
 import { monotonicMs } from './start-times.ts';
 
 export interface NewAgent {
-  /** The server's. */
+  /** The server's port. */
   port: number;
-  /** From which it connects. */
+  /** The address that it connects from. */
   localAddress: string;
   token: string;
   name: string;
 }
-/** `connectedSince`: which have a session that began after this moment. */
+/** `connectedSince`: asks which agents have a session that began after this moment. */
 export type ToAgents = { dir: string; agents: NewAgent[] } | { connectedSince: number } | 'begun' | 'stop';
 export type FromAgents =
   | { connected: [name: string, atMs: number][] }
@@ -27,7 +27,7 @@ export type FromAgents =
 
 const log = pino({ level: 'error' }, pino.destination(2));
 const running: RunningAgent[] = [];
-/** When the newest session of each was resumed. */
+/** When the newest session of each agent was resumed. */
 const connectedMs = new Map<string, number>();
 const begun: [string, number][] = [];
 
@@ -47,7 +47,7 @@ const stepType = {
 
 const relays = new Map<string, Promise<string>>();
 
-/** Where the agents of an address connect to: what arrives there goes on to the server from that address. */
+/** Returns where the agents of an address connect to: traffic there is forwarded to the server from that address. */
 function relay({ port, localAddress }: NewAgent): Promise<string> {
   const known = relays.get(localAddress) ?? startRelay(port, localAddress);
   relays.set(localAddress, known);
@@ -83,7 +83,7 @@ async function start(dir: string, agent: NewAgent): Promise<void> {
   await started.connected;
 }
 
-/** Of an agent's sessions after the first only its log tells. */
+/** Sessions of an agent after its first are visible only in its log. */
 function sessionLog(name: string) {
   const write = (line: string) => {
     if (line.includes('"msg":"connected"')) connectedMs.set(name, monotonicMs());

@@ -1,4 +1,4 @@
-// A reader of a run's live stream, as a browser is one: events are parsed and chunks inflated.
+// Reads a run's live stream the way a browser does: parses events and decompresses chunks.
 import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { gunzipSync } from 'node:zlib';
@@ -8,7 +8,7 @@ import { isOk, send } from './http-client.ts';
 export interface ReadRun {
   status: string;
   bytes: number;
-  /** Of all output; taken when it is asked for. */
+  /** Hash of all output; computed on demand. */
   sha256(): string;
   /** performance.now() of the first output byte. */
   firstByteMs: number;
@@ -20,14 +20,14 @@ export async function readRun(url: string, token: string): Promise<ReadRun> {
   return readStream(url, await send('GET', url, token));
 }
 
-/** Starts a run by a request that is answered with its stream, and reads that until it ends. */
+/** Starts a run with a request that is answered with its stream, and reads that until it ends. */
 export async function startAndRead(url: string, token: string, body: unknown): Promise<ReadRun> {
   return readStream(url, await send('POST', url, token, body, 'text/event-stream'));
 }
 
 async function readStream(url: string, reply: IncomingMessage): Promise<ReadRun> {
   if (!isOk(reply)) throw new Error(`${url}: ${reply.statusCode}`);
-  // Compared by its hash afterwards: no peer hashes what it reads.
+  // Hashed only afterwards, because the peers don't hash what they read.
   const chunks: ChunkEvent[] = [];
   const result: ReadRun = {
     status: '',
@@ -50,7 +50,7 @@ async function readStream(url: string, reply: IncomingMessage): Promise<ReadRun>
       const change = JSON.parse(event.data) as RunChange;
       result.status = change.run?.status ?? result.status;
     }
-    // Read on after the end, so that the connection serves the next reader.
+    // Reads on after the end, so that the connection can serve the next reader.
   }
   result.endedMs = performance.now();
   return result;
@@ -62,12 +62,12 @@ function inflated({ data, rawLength }: ChunkEvent): Buffer {
 
 const frameEnd = '\n\n';
 
-/** Bytes become text event by event: decoding and cutting up the stream as one text took as long as hashing it. */
+/** Decodes bytes event by event: decoding and splitting the stream as one text took as long as hashing it. */
 async function* events(body: AsyncIterable<Buffer>): AsyncGenerator<{ type: string; data: string }> {
   let parts: Buffer[] = [];
   for await (const piece of body) {
     parts.push(piece);
-    // A frame's end may be cut in two, and is then seen with the next piece.
+    // A delimiter may be cut in two, and is then found with the next piece.
     if (!piece.includes(frameEnd) && piece.length > 1) continue;
     const bytes = parts.length === 1 ? piece : Buffer.concat(parts);
     let at = 0;

@@ -1,5 +1,5 @@
-// The bare library that the agent is built on, with one file: a process of its own, which keeps its connection as an agent
-// does; each message asks for a transfer.
+// The bare library that the agent is built on, with one file, in its own process, which keeps its connection as an
+// agent does. Each message requests a transfer.
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { Client, type SFTPWrapper } from 'ssh2';
@@ -18,7 +18,7 @@ export interface Ssh2Transfer {
   to: string;
 }
 
-/** As large and as many as OpenSSH's server takes at a time without a limit in between. */
+/** The largest and most requests that OpenSSH's server handles at a time without running into a limit. */
 const settings = { concurrency: 16, chunkSize: 255 * 1024 };
 
 let kept: Promise<SFTPWrapper> | undefined;

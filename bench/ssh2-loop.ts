@@ -1,5 +1,5 @@
-// The bare library that the agent is built on, in a loop: as many hosts at a time as it is told, one `true` on each.
-// A process of its own, started once; each message asks for a round.
+// The bare library that the agent is built on, in a loop: runs `true` on each host, as many hosts at a time as
+// requested. A separate process, started once; each message requests a round.
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { Client } from 'ssh2';
@@ -10,7 +10,7 @@ export interface LoopRound {
   user: string;
   privateKey: string;
   concurrency: number;
-  /** Keeps the connections, and uses those of the round before. */
+  /** Keeps connections open, and uses those of the previous round. */
   warm: boolean;
 }
 

@@ -1,9 +1,9 @@
-// From a run's POST to the start of its step in the agent, at a steady rate of runs.
+// Measures from a run's POST to the start of its step in the agent, at a steady rate of runs.
 import { readFile, rm } from 'node:fs/promises';
 import type { Sql } from '../server/src/store/database/connection.ts';
 import { type BenchSystem, until } from './bench-system.ts';
 
-/** Milliseconds of the clock that all processes of a machine share. */
+/** Milliseconds of the clock shared by all processes of a machine. */
 export function monotonicMs(): number {
   return Number(process.hrtime.bigint()) / 1e6;
 }
@@ -14,7 +14,7 @@ export class StartTimes {
   readonly #jobId: number;
   readonly #file: string;
 
-  /** @param file where the agent writes what it has started. */
+  /** @param file where the agent writes which steps it has started. */
   constructor(system: BenchSystem, sql: Sql, jobId: number, file: string) {
     this.#system = system;
     this.#sql = sql;
@@ -22,7 +22,9 @@ export class StartTimes {
     this.#file = file;
   }
 
-  /** Runs of one step that a few clients get through in a second, each waiting for its answer before it goes on. */
+  /**
+   * Returns how many single-step runs a few clients complete per second, each waiting for its answer before the next.
+   */
   async sustained(runs: number, clients: number): Promise<number> {
     const begunMs = monotonicMs();
     const left = Array.from({ length: runs }, (_, n) => n);
@@ -35,9 +37,9 @@ export class StartTimes {
     return runs / ((monotonicMs() - begunMs) / 1000);
   }
 
-  /** Milliseconds from each POST to the start of its step. */
+  /** Returns milliseconds from each POST to the start of its step. */
   async at(perSecond: number, runs: number): Promise<number[]> {
-    await this.#startsOfSteps(); // Those before are of no interest, and it keeps only so many.
+    await this.#startsOfSteps(); // Discards earlier ones, as only a limited number is kept.
     const begunMs = monotonicMs();
     const posts: Promise<{ runId: number; postedMs: number }>[] = [];
     for (let n = 0; n < runs; n += 1) {

@@ -1,4 +1,4 @@
-// Medians and percentiles of samples, and ratios pair by pair: absolute times drift with other load, ratios hold.
+// Medians and percentiles of samples, and ratios of pairs: absolute times drift with other load, ratios don't.
 
 export function percentile(samples: readonly number[], p: number): number {
   const sorted = [...samples].sort((a, b) => a - b);
@@ -9,7 +9,7 @@ export function median(samples: readonly number[]): number {
   return percentile(samples, 50);
 }
 
-/** Median of ours/theirs over pairs measured right after each other. */
+/** Returns the median of ours/theirs over pairs that were measured right after each other. */
 export function medianRatio(pairs: readonly { ours: number; theirs: number }[]): number {
   return median(pairs.map((pair) => pair.ours / pair.theirs));
 }

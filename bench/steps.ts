@@ -1,5 +1,5 @@
-// Many steps one after another on one host, against a loop of OpenSSH's client over one connection that it keeps; and a
-// connection anew, against OpenSSH's.
+// Many steps in sequence on one host, against a loop of OpenSSH's client over one kept connection; and a new connection
+// against OpenSSH's.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -13,14 +13,14 @@ import { median, medianRatio, percentile } from './statistics.ts';
 
 const rounds = 5;
 const stepCount = 300;
-/** What one job may have at most. */
+/** The most steps that one job may have. */
 const stepsPerRun = 100;
 const connects = 60;
-/** Until the code is compiled. */
+/** Until the code has been compiled. */
 const warmingConnects = 10;
 
 type Pair = { ours: number; theirs: number };
-/** With how long it takes where the runs have secrets. */
+/** Also includes the time for runs with secrets. */
 type StepTimes = Pair & { masked: number };
 
 export async function benchSteps(): Promise<void> {

@@ -95,7 +95,7 @@ async function timeRun(
   return { run, read, elapsedMs: read.endedMs - startedMs };
 }
 
-/** What the reader got, and what is stored, is the file. */
+/** Checks that both the reader's bytes and the stored ones equal the file. */
 async function checkRun(system: BenchSystem, runId: number, read: ReadRun, sha256: string): Promise<void> {
   if (read.status !== 'succeeded' || read.sha256() !== sha256)
     throw new Error(`the reader got ${read.bytes} bytes, ${read.status}`);
@@ -129,7 +129,7 @@ const messages = [
   'Processing triggers for man-db (2.12.0-4build2)',
 ];
 
-/** A line as a package manager or a service writes it: a time, a source, a message, numbers that vary. */
+/** A line such as a package manager or a service would write: a time, a source, a message, varying numbers. */
 function logLine(n: number): string {
   const at = new Date(1_795_000_000_000 + n * 7).toISOString();
   const noise = (n * 2_654_435_761) % 100_003;

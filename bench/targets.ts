@@ -1,5 +1,5 @@
-// Lists, filters and selections over many targets: what the server does for one request, from the parsed query to the
-// JSON of the answer, on embedded PostgreSQL.
+// Lists, filters and selections over many targets: the server's work for one request, from the parsed query to the JSON
+// of the answer, on embedded PostgreSQL.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -174,7 +174,7 @@ async function measure(sql: Sql, caller: Caller): Promise<[string, string, strin
   ];
 }
 
-/** p50 and p99 of the work, after a few rounds to warm up. */
+/** Returns p50 and p99 of the work, after a few warm-up rounds. */
 async function timed(work: (n: number) => Promise<unknown>, times = rounds): Promise<string> {
   const samples: number[] = [];
   for (let n = -Math.min(5, times); n < times; n += 1) {

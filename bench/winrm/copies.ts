@@ -1,4 +1,4 @@
-// Files to and from a Windows target, by the step type and by commands that append to a file.
+// Files to and from a Windows target: with the step type, and with commands that append to a file.
 import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

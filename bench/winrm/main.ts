@@ -1,5 +1,5 @@
-// The WinRM client beside pywinrm, on one host that is not ours (gss-ntlmssp, OpenSSL): a command on a new connection and on
-// a warm one, and files beside the way that has no other need than commands.
+// The WinRM client compared with pywinrm, on a host that isn't our own code (gss-ntlmssp, OpenSSL): a command on a new
+// and on a warm connection, and files compared with a method that needs only commands.
 import { powershellBootstrap } from '@opsconductor/protocol';
 import { runCommand } from '../../agent/src/winrm/commands/run-command.ts';
 import { WinrmPool } from '../../agent/src/winrm/connection/pool.ts';
@@ -56,7 +56,7 @@ async function timeCommands(host: WinrmFixture, peer: PywinrmPeer): Promise<[Pai
     const startedMs = performance.now();
     await runTrue(host, own);
     const tookMs = performance.now() - startedMs;
-    // The peer's time is not to be taken by what is left to do here.
+    // Work left over here must not slow down the peer.
     await (isNew ? own.close() : own.settled());
     return tookMs;
   };

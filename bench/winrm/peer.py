@@ -22,7 +22,7 @@ def protocol():
 
 
 def run(client, shell, line="true"):
-    # As we ask for it: a host would open a terminal for pywinrm's default.
+    # The same mode as ours; with pywinrm's default, a host would open a terminal.
     command = client.run_command(shell, line, console_mode_stdin=False)
     _, _, code = client.get_command_output(shell, command)
     client.cleanup_command(shell, command)

@@ -1,4 +1,4 @@
-// Another WinRM client in a process of its own, that answers each line with how long it took.
+// Another WinRM client in its own process, which answers each line with the time that it took.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ export class PywinrmPeer {
     this.#lines = createInterface(this.#child.stdout)[Symbol.asyncIterator]();
   }
 
-  /** Milliseconds. */
+  /** Returns milliseconds. */
   async time(task: PeerTask): Promise<number> {
     this.#child.stdin.write(`${task}\n`);
     const { value, done } = await this.#lines.next();
