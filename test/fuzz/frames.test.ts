@@ -1,6 +1,6 @@
-// An agent that proved itself sends each type of frame nearly right, by a seed: its connection may be closed, and the server
-// goes on, serves its next connection, and has no error of its own in the log.
-// `npm run fuzz -- --mutations 500` tries more of them.
+// An authenticated agent sends slightly wrong frames of each type, generated from a seed. Its connection may be closed,
+// but the server keeps running, serves its next connection, and logs no error of its own. `npm run fuzz -- --mutations
+// 500` tries more of them.
 import { type AgentMessage, agentToServer, encodeFrame, type Lease, limits } from '@opsconductor/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
@@ -24,10 +24,10 @@ beforeAll(async () => {
 });
 afterAll(() => t?.[Symbol.asyncDispose]());
 
-/** A connection of the agent, and what it is leased. What an earlier one has done to the agent is taken back. */
+/** A connection of the agent, and a step leased to it. Undoes what an earlier connection did to the agent. */
 async function connected(): Promise<{ socket: AgentSocket; lease: Lease | undefined }> {
   await t.sql`update agents set state = 'active', generation_acked = true, drain_requested_at = null`;
-  // A command that was said to survive its agent keeps its slot until it is taken over or given up.
+  // A command reported as surviving its agent keeps its slot until it is taken over or given up.
   const socket = await t.connectAgent({ slots: limits.maxSlots });
   const [left] = await t.sql`select from job_run_steps where status = 'ready' limit 1`;
   if (left === undefined) await t.start();
@@ -38,7 +38,7 @@ async function connected(): Promise<{ socket: AgentSocket; lease: Lease | undefi
   return { socket, lease };
 }
 
-/** Whether the connection still holds once all that was sent is handled. */
+/** Whether the connection is still open once everything sent has been handled. */
 async function holds(socket: AgentSocket, lease: Lease | undefined): Promise<boolean> {
   sequence += 1;
   const mine = sequence;
@@ -51,7 +51,7 @@ async function holds(socket: AgentSocket, lease: Lease | undefined): Promise<boo
   return Promise.race([acknowledged().catch(() => false), socket.closed.then(() => false)]);
 }
 
-/** A good message of the type, as far as its schema says what is good. */
+/** A valid message of the type, as far as its schema can tell. */
 function goodMessage(type: string, schema: Schema, lease: Lease | undefined, random: Prng): object {
   const { step, epoch, leaseToken } = lease ?? { step: 1, epoch: 1, leaseToken: 'x'.repeat(16) };
   const known: Record<string, unknown> = { step, epoch, leaseToken, targetId: lease?.target.id ?? 1 };
@@ -74,7 +74,7 @@ test(`${mutations} frames of each type that are nearly right end no server (seed
     const random = new Prng(seed, type);
     for (let n = 0; n < mutations; n++) {
       const message = mutated(goodMessage(type, schema as Schema, lease, random), schema as Schema, random);
-      // Of another type it would be a mutation of that one.
+      // With a different type it would be a mutation of that type.
       socket.sendText(JSON.stringify(random.chance(0.9) ? { ...Object(message), type } : message) ?? 'null');
       await again(await holds(socket, lease));
     }

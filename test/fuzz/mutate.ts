@@ -1,8 +1,8 @@
-// Seeded values that are nearly what a schema asks for: good ones with a few things in them altered, at the bounds that the
-// schema names and in ways that parsers and databases stumble over.
+// Seeded values that almost satisfy a schema: valid ones with a few changes, at the limits that the schema names and in
+// ways that trip up parsers and databases.
 import type { Prng } from '../faults/prng.ts';
 
-/** What of JSON Schema is looked at. */
+/** The parts of JSON Schema that are used. */
 export interface Schema {
   type?: string;
   const?: unknown;
@@ -54,7 +54,7 @@ const others: unknown[] = [
 ];
 const maxLongArray = 2_000;
 
-/** A value that the schema allows, or nearly. */
+/** Returns a value that the schema allows, or almost. */
 export function sampleOf(schema: Schema | undefined, random: Prng, depth = 0): unknown {
   if (schema === undefined || depth > 6) return random.pick(others);
   if ('const' in schema) return schema.const;
@@ -87,7 +87,7 @@ export function sampleOf(schema: Schema | undefined, random: Prng, depth = 0): u
   }
 }
 
-/** The value with one to three things in it altered. */
+/** Returns the value with one to three changes. */
 export function mutated(value: unknown, schema: Schema | undefined, random: Prng): unknown {
   let result = value;
   for (let edits = random.between(1, 3); edits > 0; edits--) result = edited(result, schema, random);
@@ -147,7 +147,7 @@ function atBounds(
   return [];
 }
 
-/** Of several schemas one that fits the kind of the value, or any. */
+/** From several schemas, returns one that fits the kind of the value, or any. */
 function alternative(schema: Schema | undefined, value: unknown, random: Prng): Schema | undefined {
   if (schema?.anyOf === undefined) return schema;
   const kind = Array.isArray(value) ? 'array' : typeof value;

@@ -1,5 +1,5 @@
-// Every route is sent requests that are nearly right, by a seed: none ends the server, and none is answered 500.
-// `npm run fuzz -- --mutations 500` tries more of them.
+// Every route gets slightly wrong requests, generated from a seed: none stops the server, and none is answered with
+// 500. `npm run fuzz -- --mutations 500` tries more of them.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { routeNeeds } from '../../server/src/http/authorization/authorization-needs.ts';
 import { enter, makeWorld, type World } from '../../server/src/http/authorization/authorization-world.ts';
@@ -10,7 +10,7 @@ import { fuzzSettings } from './settings.ts';
 
 const { seed, mutations } = fuzzSettings(process.env);
 const isLong = mutations > 10;
-/** What a caller may ask at once, nearly. */
+/** Slightly fewer requests than one caller may make at once. */
 const perToken = 1_500;
 
 let world: World;
@@ -64,7 +64,7 @@ function hostileQuery(route: RouteSpec, random: Prng): string {
     .join('&');
 }
 
-/** In a URL; what has no UTF-8 as its bytes. */
+/** Encodes a value for a URL; anything that isn't valid UTF-8 as its bytes. */
 function spelled(value: unknown): string {
   const text = typeof value === 'string' ? value : JSON.stringify(value);
   return encodeURIComponent(text.slice(0, 3_000).toWellFormed());
@@ -105,7 +105,7 @@ function hostileBody(json: string, random: Prng): Pick<Sent, 'body' | 'headers'>
   ]);
 }
 
-/** What is wrong with the answer; undefined when nothing is. */
+/** Returns what is wrong with the answer; `undefined` if nothing is. */
 async function surprise({ method, path, body, headers }: Sent): Promise<string | undefined> {
   if (sent % perToken === 0) {
     token = await enter(world, { name: `everything ${sent}`, grants: [{ role: 'admin', scope: null }] });
@@ -118,7 +118,7 @@ async function surprise({ method, path, body, headers }: Sent): Promise<string |
   });
   const { status } = response;
   answers.set(status, (answers.get(status) ?? 0) + 1);
-  // A stream that was begun has no end.
+  // A stream never ends by itself.
   if (response.headers.get('content-type')?.startsWith('text/event-stream')) await response.body?.cancel();
   else await response.arrayBuffer();
   if (status < 500 || status === 503) return undefined;
@@ -128,9 +128,9 @@ async function surprise({ method, path, body, headers }: Sent): Promise<string |
 test(`no route is surprised by ${mutations} requests that are nearly right (seed ${seed})`, async () => {
   const wrong: string[] = [];
   for (const route of world.services.routes) {
-    // What changes the caller, or ends the world, has no second request.
+    // After a request that changes the caller or ends the world, there could be no further one.
     if (/^\/api\/v1\/(me|session|auth)\b/.test(route.path)) continue;
-    // It waits for an agent, which there is none of: all of its requests at once, and none in the suite.
+    // It waits for an agent, and there is none: all its requests are sent at once, and none in the suite.
     const waits = route.path.endsWith('/targets/:id/test');
     if (waits && !isLong) continue;
     const random = new Prng(seed, nameOf(route));
@@ -152,7 +152,7 @@ async function inTurn<T>(tried: readonly (() => Promise<T>)[]): Promise<T[]> {
   return results;
 }
 
-/** What many requests have left is no world for the next route. */
+/** What many requests leave behind must not affect the next route. */
 async function renewed(): Promise<void> {
   await world.close();
   world = await makeWorld();

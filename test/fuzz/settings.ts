@@ -1,7 +1,7 @@
-// How much is tried, and by which seed: a little in the suite, more by `npm run fuzz`.
+// How much is tried, and with which seed: a little in the suite, more with `npm run fuzz`.
 export interface FuzzSettings {
   seed: string;
-  /** Mutations of each route, and of each type of frame. */
+  /** Mutations of each route and of each frame type. */
   mutations: number;
 }
 

@@ -1,30 +1,32 @@
-// What one kind of hostile client does, and what must come of it.
+// What one kind of hostile client does, and what must happen to it.
 import type { Prng } from '../faults/prng.ts';
 import { Line, type LineEnd } from './line.ts';
 
 export interface Field {
   port: number;
-  /** An API token that holds. */
+  /** A valid API token. */
   token: string;
-  /** A run with much output that is kept. */
+  /** A run whose stored output is large. */
   runId: number;
-  /** The data directory of an agent that is enrolled and not started. */
+  /** The data directory of an agent that is enrolled but not running. */
   agentDir: string;
   random: Prng;
 }
 
 export interface Attack {
   name: string;
-  /** Within which each connection is answered or closed; undefined for one that does nothing which must end. */
+  /**
+   * The time within which each connection is answered or closed; `undefined` for one that does nothing that must end.
+   */
   boundMs: number | undefined;
-  /** What it opens; `untilMs` is when it may leave off. */
+  /** Carries out the attack until `untilMs`, and returns what it opened. */
   run(field: Field): Promise<Tally> | Tally;
 }
 
-/** What its connections came to. */
+/** What happened to its connections. */
 export interface Tally {
   lines: Line[];
-  /** Requests beyond one for each connection: by status. */
+  /** Further requests on the same connections, by status. */
   statuses?: Map<number, number>;
 }
 
@@ -33,12 +35,12 @@ export interface Result {
   opened: number;
   /** By status of the answer; 0 for those without one. */
   statuses: [number, number][];
-  /** Open and unanswered when the time was up. */
+  /** Connections still open and unanswered when the time was up. */
   left: number;
   longestMs: number;
 }
 
-/** Carries an attack out: for as long as its connections last, `leastMs` at least and its bound at most. */
+/** Carries out an attack for as long as its connections last, at least `leastMs` and at most its bound. */
 export async function carryOut(attack: Attack, field: Field, leastMs: number): Promise<Result> {
   const beganMs = performance.now();
   const { lines, statuses: more } = await attack.run(field);
@@ -59,7 +61,7 @@ export async function carryOut(attack: Attack, field: Field, leastMs: number): P
   };
 }
 
-/** Opens so many connections, some at a time, and begins each. */
+/** Opens a number of connections, some at a time, and starts each. */
 export async function openLines(
   { port }: Field,
   count: number,

@@ -1,4 +1,4 @@
-// The hostile clients, in a process of their own: it is told of one attack after the other, and tells what came of each.
+// The hostile clients, in their own process: it is told which attack to carry out next, and reports the result of each.
 import { Prng } from '../faults/prng.ts';
 import { carryOut, type Field, type Result } from './attack.ts';
 import { attacks } from './attacks.ts';

@@ -2,5 +2,5 @@ import type { Attack } from './attack.ts';
 import { insiders } from './insiders.ts';
 import { strangers } from './strangers.ts';
 
-/** Those of strangers first, as they cost their author least. */
+/** Strangers' attacks come first, because they cost the attacker least. */
 export const attacks: readonly Attack[] = [...strangers, ...insiders];

@@ -1,4 +1,5 @@
-// What attacks are carried out on: jobs to list, a run with output to read, and a token and an agent that attackers have.
+// The environment of the attacks: jobs to list, a run with output to read, and a token and an agent that attackers
+// have.
 import { join } from 'node:path';
 import type { EnrollmentTokenReply } from '@opsconductor/protocol';
 import { pino } from 'pino';
@@ -9,7 +10,7 @@ import { readRun } from '../../bench/sse-reader.ts';
 import type { Field } from './attack.ts';
 
 const jobs = 60;
-/** Of a kind that nothing can be compressed of, as a reader that takes nothing then holds most. */
+/** Incompressible, because a reader that takes nothing then ties up the most memory. */
 const outputCommand = 'head -c 24000000 /dev/urandom | base64';
 
 export async function prepareField(system: BenchSystem): Promise<Omit<Field, 'random'>> {
@@ -20,7 +21,7 @@ export async function prepareField(system: BenchSystem): Promise<Omit<Field, 'ra
   return { port, runId: run.id, token: await attackersToken(system), agentDir: await attackersAgent(system) };
 }
 
-/** Of a user of its own: what one user uses up is not taken from another. */
+/** For a user of its own, so that the attackers' limits don't count against another user. */
 async function attackersToken({ api }: BenchSystem): Promise<string> {
   const user = await api<{ id: number }>('POST', '/users', { name: 'attacker', kind: 'service' });
   await api('POST', '/grants', { userId: user.id, role: 'author' });

@@ -1,5 +1,5 @@
-// A client that behaves: it asks for a page of jobs on a kept connection, at a steady pace, and says how long that took.
-// Beside that it has somebody sign in now and then.
+// A well-behaved client: it requests a page of jobs on a kept connection at a steady pace, and measures how long that
+// takes. Now and then it also has somebody sign in.
 import { readFileSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { BenchSystem } from '../../bench/bench-system.ts';
@@ -7,21 +7,21 @@ import { isOk, readText, send } from '../../bench/http-client.ts';
 import { percentile } from '../../bench/statistics.ts';
 
 const everyMs = 20;
-/** No more often than an address may for good. */
+/** No more often than one address may permanently. */
 const signInEveryMs = 4_000;
-/** Nobody's who means no good: who shares an address with them waits, as is meant. */
+/** An address that no attacker uses: anyone who shares theirs has to wait, by design. */
 const ownAddress = '127.0.0.9';
 
 export interface Served {
   requests: number;
   p50Ms: number;
   p99Ms: number;
-  /** So long the server's event loop was at work while each was waited for: that does not depend on what else the machine does. */
+  /** How long the server's event loop was busy during each wait: this doesn't depend on other load of the machine. */
   workP50Ms: number;
   workP99Ms: number;
-  /** For so long this process itself did nothing, once: what was waited then is not the server's doing. */
+  /** How long this process itself was stalled at most: waiting during that time isn't the server's fault. */
   heldUpMs: number;
-  /** What was refused, and by which answer. */
+  /** What was refused, and with which answer. */
   refused: string[];
 }
 
@@ -45,14 +45,14 @@ export class GoodClient {
     this.#serverPid = serverPid;
     this.#loopDelay.enable();
     this.#newcomer = newcomer;
-    // Asked whether or not the one before is answered: a client that waits would not meet a server that hangs.
+    // Sent whether or not the previous one has been answered: a client that waits would not notice a server that hangs.
     this.#timers = [
       setInterval(() => this.#begin(() => this.#ask()), everyMs),
       setInterval(() => this.#begin(() => this.#signIn()), signInEveryMs),
     ];
   }
 
-  /** What came of all that was asked since this was last called. */
+  /** Returns the results of all requests since the last call. */
   async served(): Promise<Served> {
     await Promise.all(this.#underWay);
     const [tookMs, workMs, refused] = [this.#tookMs, this.#workMs, this.#refused];
@@ -97,7 +97,7 @@ export class GoodClient {
     }
   }
 
-  /** One at a time: a newer link ends the one before. */
+  /** One at a time, because a newer link invalidates the previous one. */
   async #signIn(): Promise<void> {
     if (this.#isSigningIn) return;
     this.#isSigningIn = true;
@@ -114,7 +114,7 @@ export class GoodClient {
     await this.#send('POST', '/sign-in/exchange', { code: url.split('#code=')[1] }, ownAddress);
   }
 
-  /** What was answered; rejects with what was refused. */
+  /** Returns the answer; rejects with what was refused. */
   async #send(method: string, path: string, body?: unknown, from?: string): Promise<string> {
     const reply = await send(method, `${this.#baseUrl}${path}`, this.#token, body, undefined, from);
     const text = await readText(reply);
@@ -123,7 +123,7 @@ export class GoodClient {
   }
 }
 
-/** For so long the first thread of a process has had a processor. */
+/** Returns how long the main thread of a process has been on a processor. */
 function mainThreadMs(pid: number): number {
   return Number(readFileSync(`/proc/${pid}/schedstat`, 'latin1').split(' ')[0]) / 1e6;
 }

@@ -1,4 +1,4 @@
-// What those do whose token or agent's key holds.
+// Attacks by those who have a valid token or an agent's key.
 import { deflateRawSync } from 'node:zlib';
 import type { WebSocket } from 'ws';
 import { performHandshake } from '../../agent/src/connection/handshake.ts';
@@ -13,7 +13,7 @@ import { unreadConnections } from './strangers.ts';
 import { deflatedFrame, frameHead, postHead, requestHead } from './wire.ts';
 
 const requestMs = 75_000;
-/** A session that says nothing is silent after 20 s, and is looked for every few. */
+/** A session that sends nothing is silent after 20 s, and is checked for every few seconds. */
 const sessionMs = 40_000;
 
 const bearer = ({ token }: Field) => `Authorization: Bearer ${token}`;
@@ -56,7 +56,7 @@ export const insiders: Attack[] = [
   },
 ];
 
-/** On 16 connections, each asking again at once. */
+/** On 16 connections, each sending the next request as soon as it is answered. */
 async function asFastAsAnswered(field: Field): Promise<Tally> {
   const statuses = new Map<number, number>();
   const lines = Array.from({ length: 16 }, () => new Line(field.port));
@@ -74,7 +74,7 @@ async function asFastAsAnswered(field: Field): Promise<Tally> {
   return { lines, statuses };
 }
 
-/** One session after the other, as there is one of an agent at a time; statuses are close codes. */
+/** One session after another, because an agent has only one at a time; statuses are close codes. */
 async function agents(field: Field): Promise<Tally> {
   const statuses = new Map<number, number>();
   const deeds: ((say: (data: Uint8Array) => void) => void)[] = [
@@ -110,6 +110,6 @@ async function session(field: Field, deed: (say: (data: Uint8Array) => void) => 
   deed((bytes) => stream.writable && stream.write(bytes));
   const end = await Promise.race([socket.ended, delay(sessionMs)]);
   if (end === undefined) socket.terminate();
-  // 1006: closed without a word; 0: not at all.
+  // 1006: closed without a close frame; 0: not closed at all.
   return end === undefined ? 0 : (end.code ?? 1006);
 }

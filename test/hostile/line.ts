@@ -1,11 +1,11 @@
-// One connection of a hostile client: says what it likes when it likes, reads or does not, and knows how it was ended.
+// One connection of a hostile client: sends what it likes when it likes, reads or doesn't, and knows how it was ended.
 import { connect, type Socket } from 'node:net';
 
 /** How a connection went. */
 export interface LineEnd {
-  /** The status of the first answer, where there was one. */
+  /** The status of the first answer, if there was one. */
   status: number | undefined;
-  /** From its opening to its end; undefined where it was still open when the time was up. */
+  /** Time from its opening to its end; `undefined` if it was still open when the time was up. */
   endedMs: number | undefined;
 }
 
@@ -16,7 +16,7 @@ export class Line {
   #endedMs: number | undefined;
   #dripping: NodeJS.Timeout | undefined;
 
-  /** `reads`: false for one that takes nothing of what is sent to it; `from`: its own address. */
+  /** `reads`: `false` for one that reads nothing of what is sent to it. `from`: its own address. */
   constructor(
     port: number,
     { reads = true, from = '127.0.0.1' }: { reads?: boolean; from?: string | undefined } = {},
@@ -40,12 +40,12 @@ export class Line {
     if (this.socket.writable) this.socket.write(data);
   }
 
-  /** Says the piece again and again. */
+  /** Sends the piece repeatedly. */
   drip(piece: string | Uint8Array, everyMs: number): void {
     this.#dripping = setInterval(() => this.say(piece), everyMs);
   }
 
-  /** Goes on saying it as fast as it is taken. */
+  /** Keeps sending the piece as fast as it is accepted. */
   pour(piece: Uint8Array): void {
     const more = () => {
       while (this.socket.writable && this.socket.write(piece));
@@ -54,7 +54,7 @@ export class Line {
     more();
   }
 
-  /** Ends it, where the other side has not. */
+  /** Ends the connection, unless the other side has. */
   end(): LineEnd {
     const end = { status: this.#status, endedMs: this.#endedMs };
     this.socket.destroy();

@@ -1,6 +1,6 @@
-// npm run hostile -- [--seed TEXT] [--only WORD] [--least SECONDS] [--elsewhere]: hostile clients of many kinds, one after the other,
-// against the product as it is installed, and beside them one that behaves. Prints what came of each; ends with 1 where
-// something was not as it must be.
+// npm run hostile -- [--seed TEXT] [--only WORD] [--least SECONDS] [--elsewhere]: many kinds of hostile clients, one
+// after another, against the product as installed, next to one client that behaves. Prints the result of each; exits
+// with 1 if anything was not as it must be.
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { constants, setPriority } from 'node:os';
@@ -52,7 +52,7 @@ function readOptions() {
         seed: { type: 'string', default: '1' },
         only: { type: 'string', default: '' },
         least: { type: 'string', default: '12' },
-        // Their machine is another one in earnest: they do not take the processors of the server and of who behaves.
+        // In reality they run on another machine: they must not take processors from the server and the good client.
         elsewhere: { type: 'boolean', default: false },
       },
     }).values;
@@ -71,7 +71,7 @@ async function attackAll(at: BenchSystem): Promise<number> {
   const memory = new PeakMemory(at.serverPid);
   const serverSeconds = () => cpuSeconds({ server: at.serverPid }).server ?? 0;
   try {
-    // What is compiled and cached at first is none of what is compared.
+    // What is compiled and cached at first is not part of the comparison.
     for (const path of ['/agent.mjs', '/api/v1/openapi.json', '/api/docs'])
       await fetch(`${at.baseUrl}${path}`).then((reply) => reply.arrayBuffer());
     await pause(leastMs / 2);
@@ -81,7 +81,7 @@ async function attackAll(at: BenchSystem): Promise<number> {
     );
     let count = 0;
     for (const attack of chosen) {
-      // The baseline is taken before each: the machine has other work too, and that changes.
+      // The baseline is measured before each attack, because the machine's other load changes.
       await pause(leastMs);
       const before = await client.served();
       memory.restart();

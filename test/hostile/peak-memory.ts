@@ -1,4 +1,4 @@
-// The most memory that a process had since it was last asked, looked at ten times a second.
+// The peak memory of a process since the last query, sampled ten times a second.
 import { readFileSync } from 'node:fs';
 
 const everyMs = 100;
@@ -26,7 +26,7 @@ export class PeakMemory {
     clearInterval(this.#timer);
   }
 
-  /** Throws where the process is gone, which ends what is measured. */
+  /** Throws if the process is gone, which ends the measurement. */
   #look(): void {
     const status = readFileSync(this.#file, 'utf8');
     this.#peakMb = Math.max(this.#peakMb, Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1_024);

@@ -1,15 +1,17 @@
-// What those do who have neither token nor key.
+// Attacks by those who have neither token nor key.
 import { gzipSync } from 'node:zlib';
 import { type Attack, delay, type Field, openLines, type Tally } from './attack.ts';
 import { Line } from './line.ts';
 import { fragment, frameHead, postHead, requestHead, upgradeHead } from './wire.ts';
 
-/** Headers and a request have so long, and are looked at every few seconds; a handshake less. */
+/** Time limits for headers and requests, which are checked every few seconds; handshakes have less. */
 const headersMs = 35_000;
 const requestMs = 75_000;
 const handshakeMs = 40_000;
 const answerMs = 10_000;
-/** Of those that fill their buffers: the system holds up to ten megabytes of each, both ends being on one machine. */
+/**
+ * For attacks that fill buffers: with both ends on one machine, the system holds up to ten megabytes per connection.
+ */
 export const unreadConnections = 120;
 
 export const strangers: Attack[] = [
@@ -101,7 +103,7 @@ export const strangers: Attack[] = [
   { name: '400 wrong tokens a second', boundMs: undefined, run: wrongTokens },
 ];
 
-/** 200 a second, each gone as soon as it is there. */
+/** 200 a second, each closed as soon as it is open. */
 async function churn(field: Field): Promise<Tally> {
   const lines: Line[] = [];
   for (const endMs = performance.now() + 12_000; performance.now() < endMs; ) {
@@ -118,7 +120,7 @@ async function churn(field: Field): Promise<Tally> {
   return { lines };
 }
 
-/** On 20 kept connections, each request with another token. */
+/** On 20 kept connections, each request with a different token. */
 async function wrongTokens(field: Field): Promise<Tally> {
   const statuses = new Map<number, number>();
   const lines = Array.from({ length: 20 }, () => new Line(field.port));

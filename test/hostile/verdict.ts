@@ -1,5 +1,5 @@
-// What must come of hostile clients: each is answered or closed in time and never with a 500, the server stays small, and
-// one that behaves waits no more than twice as long as before.
+// What must be true of hostile clients: each is answered or closed in time and never with a 500, the server stays
+// small, and a good client waits at most twice as long as before.
 import type { Result } from './attack.ts';
 import type { Served } from './good-client.ts';
 
@@ -8,11 +8,11 @@ const maxSlower = 2;
 
 export interface AttackOutcome {
   result: Result;
-  /** Of the client that behaves, before and during it. */
+  /** Results of the good client before and during the attack. */
   before: Served;
   during: Served;
   peakMb: number;
-  /** Of the server and its database: on a busy machine it says more than the time that anybody waited. */
+  /** CPU time of the server and its database: on a busy machine it says more than waiting times. */
   cpuS: number;
 }
 

@@ -1,4 +1,4 @@
-// Requests and frames as they are on the wire: what no client library would send.
+// Requests and frames as bytes, including ones that no client library would send.
 import { subprotocol } from '@opsconductor/protocol';
 import type { Prng } from '../faults/prng.ts';
 
@@ -6,7 +6,7 @@ export function requestHead(path: string, headers: readonly string[] = [], metho
   return [`${method} ${path} HTTP/1.1`, 'Host: 127.0.0.1', ...headers, '', ''].join('\r\n');
 }
 
-/** Of a JSON body of that length, or of one that does not say how long it is. */
+/** With a JSON body of that length, or one that doesn't state its length. */
 export function postHead(path: string, length: number | undefined, headers: readonly string[] = []): string {
   const framing = length === undefined ? 'Transfer-Encoding: chunked' : `Content-Length: ${length}`;
   return requestHead(path, ['Content-Type: application/json', framing, ...headers], 'POST');
@@ -23,7 +23,7 @@ export function upgradeHead(): string {
   ]);
 }
 
-/** The head of a masked text frame of that length. */
+/** The header of a masked text frame of that length. */
 export function frameHead(length: number): Buffer {
   const head = Buffer.alloc(14);
   head[0] = 0x81;
@@ -32,7 +32,7 @@ export function frameHead(length: number): Buffer {
   return head;
 }
 
-/** The first bytes of a text frame that goes on and does not: it says to be longer than it is. */
+/** The first bytes of a text frame that never continues: it claims to be longer than it is. */
 export function fragment(text: string, random: Prng): Buffer {
   const bytes = Buffer.from(text);
   return Buffer.concat([
@@ -41,7 +41,7 @@ export function fragment(text: string, random: Prng): Buffer {
   ]);
 }
 
-/** A whole masked text frame whose content is said to be deflated (RFC 7692), though nobody agreed to that. */
+/** A complete masked text frame that claims its content is deflated (RFC 7692), though nobody negotiated that. */
 export function deflatedFrame(bytes: Uint8Array): Buffer {
   const head = frameHead(bytes.length);
   head[0] = 0xc1;

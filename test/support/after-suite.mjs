@@ -1,14 +1,14 @@
-// Outlives the suite that started it, however that ends: a signal, or kill -9, leaves it no time to end its PostgreSQL and
-// what tests had running. Reads its standard input, which the suite holds open, to the end; then ends each process that
-// has to do with the suite's folder, and removes that.
+// Outlives the suite that started it, however that ends: a signal or kill -9 leaves the suite no time to end its
+// PostgreSQL and what tests were running. Reads standard input, which the suite keeps open, to its end; then ends each
+// process that belongs to the suite's folder, and removes the folder.
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 
 const [folder] = process.argv.slice(2);
-// Without it everything that names a path would be in it.
+// Otherwise every process that names a path would count as belonging to it.
 if (!folder?.startsWith('/') || folder.length < 2) throw new Error('after-suite.mjs FOLDER');
 const pollMs = 100;
-/** PostgreSQL that is told to end at once, and gives its shared memory back, does not take as long. */
+/** PostgreSQL that is told to stop immediately, and frees its shared memory, takes less than this. */
 const patienceMs = 10_000;
 
 for await (const _ of process.stdin);
@@ -20,7 +20,7 @@ for (let left = ownProcesses(); left.length > 0; left = ownProcesses()) {
 }
 rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
 
-/** Those that name something in the folder, or were given it for their temporary files. */
+/** Processes that name something in the folder, or were given it for their temporary files. */
 function ownProcesses() {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
@@ -47,6 +47,6 @@ function end(pid, signal) {
   try {
     process.kill(pid, signal);
   } catch {
-    // It ended by itself meanwhile.
+    // It ended by itself in the meantime.
   }
 }

@@ -1,4 +1,4 @@
-// The REST API as a script calls it, over HTTP or over TLS with a CA that only the caller knows.
+// The REST API as a script uses it, over HTTP, or over TLS with a CA that only the caller knows.
 import { type IncomingMessage, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { connect } from 'node:net';
@@ -13,24 +13,24 @@ export interface ApiReply<T> {
 }
 
 export interface ApiClientOptions {
-  /** `http://127.0.0.1:7700` */
+  /** Such as `http://127.0.0.1:7700`. */
   url: string;
-  /** API token; none for calls without authentication. */
+  /** API token; `undefined` for requests without authentication. */
   token?: string;
   /** PEM. */
   ca?: string;
-  /** A Unix socket that leads to the server, where there is no route to it. */
+  /** A Unix socket that leads to the server, if there is no route to it. */
   socketPath?: string;
 }
 
 export interface EndedRun {
   status: string;
   steps: Step[];
-  /** Text of each step, both streams. */
+  /** The text of each step, both streams. */
   output: string[];
 }
 
-/** Streams have heartbeats, so that nothing may be silent for this long. */
+/** Streams have heartbeats, so nothing may be silent for this long. */
 const timeoutMs = 30_000;
 
 export class ApiClient {
@@ -53,7 +53,7 @@ export class ApiClient {
     this.send<T>('POST', path, JSON.stringify(body), headers);
   put = <T>(path: string, body: unknown) => this.send<T>('PUT', path, JSON.stringify(body));
 
-  /** Like `post`, for what must succeed: throws with the server's words otherwise. */
+  /** Like `post`, for requests that must succeed: otherwise throws with the server's message. */
   async made<T>(path: string, body: unknown = {}): Promise<T> {
     const reply = await this.post<T>(path, body);
     if (reply.status >= 300) throw new Error(`POST ${path} was answered ${reply.status}: ${reply.text}`);
@@ -131,7 +131,7 @@ export class ApiClient {
         target,
         {
           method,
-          // An agent would make its connections itself.
+          // An agent would open its connections itself.
           ...(socketPath === undefined ? { agent: false } : {}),
           timeout: timeoutMs,
           ...(ca === undefined ? {} : { ca }),
@@ -139,7 +139,8 @@ export class ApiClient {
             ? {}
             : { createConnection: () => through(socketPath, isTls, target, ca) }),
           headers: {
-            // As most clients say: a server that refuses a body then still reads the rest, and its answer arrives.
+            // As most clients send: a server that refuses a body then still reads the rest of it, and its answer
+            // arrives.
             connection: 'keep-alive',
             ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
             ...(body === undefined

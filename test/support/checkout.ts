@@ -1,5 +1,5 @@
-// A copy of the sources in a folder of its own, as a clone would be after `npm ci`: nothing is built in it yet, unless asked
-// for, but the console, which takes longer than all else.
+// A copy of the sources in its own folder, like a clone after `npm ci`. Nothing is built in it unless requested, except
+// the console, which takes longer than everything else.
 import { spawnSync } from 'node:child_process';
 import { existsSync, lstatSync } from 'node:fs';
 import { chmod, chown, cp, mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
@@ -13,9 +13,9 @@ export interface Account {
 }
 
 export interface Checkout {
-  /** The repository's copy. */
+  /** The copy of the repository. */
   readonly folder: string;
-  /** A folder beside it for data, owned by the same account. */
+  /** A folder next to it for data, owned by the same account. */
   readonly home: string;
   remove(): Promise<void>;
 }
@@ -27,15 +27,15 @@ const consoleBuild = ['ui/dist', '.cache/build/console.sha256'];
 const built: ReadonlySet<string> = new Set(['node_modules', 'dist', '.cache']);
 
 export interface CheckoutOptions {
-  /** Whom it belongs to; this process's own unless told. */
+  /** Owner of the copy; by default this process's user. */
   account?: Account | undefined;
-  /** With the agent and the server as they were built here. */
+  /** Includes the agent and the server as built here. */
   isBuilt?: boolean;
 }
 
 export async function makeCheckout({ account, isBuilt = false }: CheckoutOptions = {}): Promise<Checkout> {
   const base = await mkdtemp(join(tmpdir(), 'opsconductor-checkout-'));
-  // PostgreSQL under root is another account, and would else be placed outside.
+  // Run by root, PostgreSQL uses another account, and would otherwise be placed outside.
   await chmod(base, 0o755);
   const folder = join(base, 'repository');
   const home = join(base, 'home');
@@ -56,7 +56,7 @@ export async function makeCheckout({ account, isBuilt = false }: CheckoutOptions
   return { folder, home, remove: () => rm(base, { recursive: true, force: true }) };
 }
 
-/** What is not that of these sources is built again there. */
+/** Builds that don't match these sources are built again there. */
 async function takeBuilds(folder: string, paths: readonly string[]): Promise<void> {
   for (const path of paths) {
     if (existsSync(join(repository, path)))
@@ -64,7 +64,7 @@ async function takeBuilds(folder: string, paths: readonly string[]): Promise<voi
   }
 }
 
-/** Links to the installed packages, or copies them where the account can't reach them; workspaces are the copy's own. */
+/** Links the installed packages, or copies them if the account can't reach them; workspaces are the copy's own. */
 async function linkPackages(folder: string, account: Account | undefined): Promise<void> {
   const installed = join(repository, 'node_modules');
   const place = join(folder, 'node_modules');
@@ -73,7 +73,7 @@ async function linkPackages(folder: string, account: Account | undefined): Promi
     return;
   }
   await mkdir(place);
-  // Hidden entries are caches, but for the programs.
+  // Hidden entries are caches, except for the programs.
   const isPackage = (name: string) => !name.startsWith('.') || name === '.bin';
   for (const name of (await readdir(installed)).filter(isPackage)) {
     if (!name.startsWith('@')) {

@@ -1,4 +1,4 @@
-// Load on a cluster while its servers come and go, and what must hold afterwards.
+// Puts load on a cluster while its servers come and go, and checks what must hold afterwards.
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -6,33 +6,36 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Cluster } from './cluster.ts';
 import type { RunReader } from './run-reader.ts';
 
-/** Each step writes down that it ran, by step and try, and its output is what this makes of it. */
+/** Lines that each step prints. It also records on the target that it ran, by step and try. */
 const lines = 40;
 const stepsPerRun = 2;
 
 export interface LoadReport {
   runs: number;
   steps: number;
-  /** Steps by status. */
+  /** Number of steps by status. */
   statuses: Record<string, number>;
   /** Why steps did not succeed. */
   reasons: string[];
-  /** Effects on the target, and those that are there more than once. */
+  /** Effects on the target, and those that occurred more than once. */
   effects: number;
   doubled: number;
   missing: number;
-  /** Streams of which all output arrived, in order; and the connections that broke meanwhile. */
+  /** Streams whose complete output arrived in order, and connections that broke meanwhile. */
   wholeStreams: number;
   breaks: number;
-  /** Steps whose stored output is not what the step wrote, and attempts whose output is not complete. */
+  /** Steps whose stored output differs from what they wrote, and attempts whose output is incomplete. */
   wrongOutputs: number;
   incompleteOutputs: number;
   attemptsAgain: number;
-  /** Requests that were answered by an error of the load balancer or the server. */
+  /** Requests answered with an error by the load balancer or the server. */
   failedRequests: number;
 }
 
-/** Starts runs, `atATime` of them open at once, until `over` says so; then waits for all and looks at everything. */
+/**
+ * Starts runs, with `atATime` open at once, until `over` returns true; then waits for all of them and checks
+ * everything.
+ */
 export async function runUnderLoad(
   t: Cluster,
   { atATime, over }: { atATime: number; over: () => boolean },
@@ -78,7 +81,7 @@ async function lookAtAll(
   effectsFile: string,
 ): Promise<Omit<LoadReport, 'failedRequests'>> {
   const { sql } = t.database;
-  // Also the runs of requests whose answer was lost.
+  // Includes runs whose start request got no answer.
   await waitFor(async () => {
     const [row] = await sql<{ open: number }[]>`
       select count(*)::int as open from job_runs where job_id = ${jobId} and status in ('queued', 'running')`;

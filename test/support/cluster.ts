@@ -19,7 +19,7 @@ export interface Cluster {
   agents: TestAgent[];
   /** Through the load balancer. */
   api: ApiClient;
-  /** To each server past it. */
+  /** To each server directly, bypassing the load balancer. */
   direct: ApiClient[];
   sshd: SshdFixture;
   database: TestDatabase;
@@ -29,7 +29,7 @@ export interface Cluster {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Starts it; resolves when all agents can be given steps. */
+/** Starts the cluster; resolves when all agents can be given steps. */
 export async function setupCluster({
   servers: count = 2,
   agents: agentCount = 2,
@@ -37,14 +37,14 @@ export async function setupCluster({
 }: {
   servers?: number;
   agents?: number;
-  /** Sources of another version, built: the last server and the last agent are of it. */
+  /** A built checkout of another version, used for the last server and the last agent. */
   oldCheckout?: string | undefined;
 } = {}): Promise<Cluster> {
   await buildPrograms();
   const dir = await mkdtemp(join(tmpdir(), 'opsconductor-cluster-'));
   await chmod(dir, 0o711);
   const closers: (() => Promise<unknown>)[] = [() => rm(dir, { recursive: true, force: true })];
-  /** Closes everything, whatever fails, and tells of the first failure. */
+  /** Closes everything, even if something fails, and reports the first failure. */
   const close = async () => {
     const failures: unknown[] = [];
     for (const closer of closers.splice(0).reverse()) await closer().catch((error) => failures.push(error));

@@ -1,4 +1,4 @@
-// `tsx test/support/ensure-packages.ts`: gets what the suite wants to try itself against, and says what is missing.
+// `tsx test/support/ensure-packages.ts`: gets the programs that the suite tests against, and reports what is missing.
 import {
   ensureAnsible,
   ensureChromium,

@@ -1,17 +1,17 @@
-// Ports for servers of tests that are to have the same one when they are started again.
+// Ports for test servers that need the same port again after a restart.
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 
-// Below those that the kernel gives to whoever asks for any, and to each connection: while a server is down, its port
-// would be somebody else's. Processes that run side by side have ranges of their own.
+// Below the range from which the kernel assigns ports: while a server is down, its port could otherwise be taken.
+// Parallel processes use separate ranges.
 const first = 10_240;
 const perWorker = 2_000;
 const ranges = 11;
 const range = first + (Number(process.env.VITEST_POOL_ID ?? process.pid) % ranges) * perWorker;
 let next = randomInt(perWorker);
 
-/** A port that nobody listens on, and that this process has not been given before. */
+/** Returns a port that nobody listens on, and that this process has not returned before. */
 export async function freePort(host = '127.0.0.1'): Promise<number> {
   for (let tried = 0; tried < perWorker; tried += 1) {
     const port = range + next;

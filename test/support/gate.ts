@@ -1,11 +1,11 @@
-// A FIFO on the target: the command waits in it until the test lets it through.
+// A FIFO on the target: a command waits in it until the test lets it through.
 import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { promisify } from 'node:util';
 
 export class Gate {
-  /** Shell that waits here, once for each opening. */
+  /** Shell code that waits here, once for each opening. */
   readonly wait: string;
   readonly #file: FileHandle;
 
@@ -16,7 +16,7 @@ export class Gate {
 
   static async make(path: string): Promise<Gate> {
     await promisify(execFile)('mkfifo', ['-m', '666', path]);
-    // Both ways, so that neither side waits for the other to open it.
+    // Opened for reading and writing, so that neither side waits for the other to open it.
     return new Gate(path, await open(path, constants.O_RDWR | constants.O_NONBLOCK));
   }
 

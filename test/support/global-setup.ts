@@ -1,6 +1,6 @@
-// One PostgreSQL for the whole suite: the embedded one, or the server at OPSCONDUCTOR_TEST_DATABASE_URL (a role that
-// may create databases). Tests clone a migrated template database; where there is a superuser, also one whose clones are
-// emptied and lent on.
+// One PostgreSQL for the whole suite: the embedded one, or the server at OPSCONDUCTOR_TEST_DATABASE_URL (with a role
+// that may create databases). Tests clone a migrated template database. If there is a superuser, there is also a
+// template whose clones are emptied and reused.
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdir, mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
@@ -23,9 +23,9 @@ declare module 'vitest' {
   }
 }
 
-// What a power cut would need: nothing here outlives the suite, and a clone waits for the disk without it. Tests that
-// kill PostgreSQL have their own, with the product's settings. Its databases are small and soon emptied: to vacuum them is
-// no use, and plans that change when they are analyzed at some moment are of harm.
+// These settings protect against power loss, but nothing here outlives the suite, and without them a clone has to wait
+// for the disk. Tests that kill PostgreSQL have their own, with the product's settings. The databases are small and
+// soon emptied: vacuuming them is useless, and plans that change after an analyze are harmful.
 const settings = { fsync: 'off', full_page_writes: 'off', max_wal_size: '512MB', autovacuum: 'off' };
 const prefix = 'opsconductor-test-';
 const memoryDisk = '/dev/shm';
@@ -35,9 +35,9 @@ const execFileAsync = promisify(execFile);
 export default async function setup(project: Pick<TestProject, 'provide'>): Promise<() => Promise<void>> {
   const given = process.env.OPSCONDUCTOR_TEST_DATABASE_URL;
   const dataDir = (await inMemory()) ?? (await mkdtemp(join(tmpdir(), prefix)));
-  // PostgreSQL under root is another account: where that can't enter, the database would be placed outside, and stay.
+  // Run by root, PostgreSQL uses another account: without access, its database would be placed outside and left behind.
   await chmod(dataDir, 0o755);
-  // What a killed process or worker leaves behind goes with the folder, too.
+  // Whatever a killed process or worker leaves behind is removed with the folder.
   const afterSuite = startAfterSuite(dataDir);
   const temporary = join(dataDir, 'tmp');
   await mkdir(temporary);
@@ -57,7 +57,7 @@ export default async function setup(project: Pick<TestProject, 'provide'>): Prom
   project.provide('databaseTemplate', template);
   project.provide('lendableTemplate', isLending ? lendable : undefined);
   return async () => {
-    // Those that are lent end with nobody.
+    // Nobody else removes those that are reused.
     await dropDatabases(superuser, [template, lendable]);
     await embedded?.stop();
     const ended = once(afterSuite, 'exit');
@@ -66,7 +66,7 @@ export default async function setup(project: Pick<TestProject, 'provide'>): Prom
   };
 }
 
-/** What ends all that is in the folder when this process is gone; it is in nobody's process group. */
+/** Ends everything in the folder once this process is gone; it belongs to nobody's process group. */
 function startAfterSuite(folder: string): ChildProcess {
   const program = join(import.meta.dirname, 'after-suite.mjs');
   const child = spawn(process.execPath, [program, folder], {
@@ -85,8 +85,8 @@ async function superuserUrl(url: string, dataDir: string): Promise<string> {
 }
 
 /**
- * A folder in memory, where there is room and programs may be run from it. Hundreds of databases of a thousand files each
- * come and go: on ext4 each new file searches past the inodes that were freed in the last seconds.
+ * Returns a folder in memory, if there is room and programs may be run from it. Hundreds of databases with a thousand
+ * files each come and go: on ext4, each new file would search past the inodes freed in the last seconds.
  */
 async function inMemory(): Promise<string | undefined> {
   const disk = await statfs(memoryDisk).catch(() => undefined);
@@ -112,7 +112,7 @@ async function makeTemplate(url: string, template: string): Promise<void> {
   await sql.end();
 }
 
-/** Returns whether that could be done: a server that is given may have no superuser for us. */
+/** Returns whether it worked: on a given server, we may have no superuser. */
 async function makeLendableTemplate(
   url: string,
   { template, lendable }: { template: string; lendable: string },
@@ -124,7 +124,7 @@ async function makeLendableTemplate(
     const [{ owner } = { owner: '' }] = await admin<{ owner: string }[]>`
       select pg_get_userbyid(datdba) as owner from pg_database where datname = ${template}`;
     await admin.unsafe(`create database ${lendable} template ${template} owner ${owner}`);
-    // The server's role clones it, who is another one where the server is ours.
+    // The server's role clones it, which is a different one if the server is ours.
     const sql = connect(urlOf(url, lendable), { max: 1 });
     await makeLendable(sql);
     await sql.end();
@@ -137,12 +137,12 @@ function urlOf(url: string, database: string): string {
   return Object.assign(new URL(url), { pathname: `/${database}` }).href;
 }
 
-/** Databases of these names, and those that were made from them. */
+/** Drops databases with these names, and those made from them. */
 async function dropDatabases(url: string, names: readonly string[]): Promise<void> {
   const admin = connect(url, { max: 1 });
   const found = await admin<{ name: string }[]>`
     select datname as name from pg_database where datname ~ ${`^(${names.join('|')})(_|$)`}`;
-  // Without FORCE the drop itself ends an autovacuum worker, whom our role may not terminate.
+  // Without FORCE, the drop itself ends an autovacuum worker, which our role may not terminate.
   for (const { name } of found) {
     await admin.unsafe(`drop database if exists ${name}`).catch(() => {
       return admin.unsafe(`drop database if exists ${name} with (force)`);

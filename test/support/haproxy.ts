@@ -1,4 +1,4 @@
-// HAProxy in front of several servers, with the configuration that docs/deployment.md shows.
+// HAProxy in front of several servers, with the configuration shown in docs/deployment.md.
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ensureHaproxy } from './packages.ts';
@@ -7,13 +7,15 @@ import { WatchedProcess } from './watched-process.ts';
 export interface HaproxyOptions {
   dir: string;
   port: number;
-  /** Certificate chain and key, one PEM file. */
+  /** Certificate chain and key in one PEM file. */
   certFile: string;
   /** Ports of the servers on this machine. */
   servers: readonly number[];
 }
 
-/** What a load balancer in front of the servers needs to know; the documentation shows the same, a test compares. */
+/**
+ * The configuration for a load balancer in front of the servers. A test checks that the documentation shows the same.
+ */
 export function haproxyConfiguration(bind: string, servers: readonly string[]): string {
   return `defaults
   mode http
@@ -42,7 +44,7 @@ ${servers.map((address, n) => `  server s${n + 1} ${address}`).join('\n')}
 `;
 }
 
-/** Starts it; resolves when it listens. */
+/** Starts HAProxy; resolves when it is listening. */
 export async function startHaproxy(options: HaproxyOptions): Promise<{ stop(): Promise<void> }> {
   const program = await ensureHaproxy();
   if ('missing' in program) throw new Error(program.missing);

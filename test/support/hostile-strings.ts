@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the texts are shells'
-// Values that would do harm if anything took them for more than text. Each payload makes a file called `canary…` where it
-// runs; a seed makes the same strings again.
+// Values that would do harm if anything treated them as more than text. Each payload creates a file called `canary…`
+// where it runs. The same seed gives the same strings.
 
 const payloads = [
   '$(touch canary1)',
@@ -156,7 +156,7 @@ const fragments = [
   ],
 ];
 
-/** A generator of numbers from 0 up to 1 that a seed makes again (mulberry32). */
+/** A generator of numbers from 0 up to 1, determined by the seed (mulberry32). */
 export function seeded(seed: number): () => number {
   let state = seed;
   return () => {
@@ -167,7 +167,7 @@ export function seeded(seed: number): () => number {
   };
 }
 
-/** So many strings: each fragment and payload by itself, then mixtures, one in two thousand of them of 100 KB. */
+/** Returns this many strings: each fragment and payload alone, then mixtures; one in two thousand has 100 KB. */
 export function hostileStrings(count: number, seed: number): string[] {
   const random = seeded(seed);
   const pick = (from: readonly string[]) => from[Math.floor(random() * from.length)] as string;
@@ -181,7 +181,7 @@ export function hostileStrings(count: number, seed: number): string[] {
   return strings.slice(0, count);
 }
 
-/** 100,000 bytes or a few less, since a system takes 128 KiB for an argument. */
+/** 100,000 bytes or slightly less, because a system accepts 128 KiB for an argument. */
 function largeText(unit: string): string {
   const bytes = Buffer.byteLength(unit);
   return unit.repeat(Math.floor(100_000 / bytes));

@@ -1,4 +1,4 @@
-// All places where what runs had to do with can be read afterwards.
+// All places where traces of runs can be read afterwards.
 import { execFileSync } from 'node:child_process';
 import { dumpRows, openAllAtRest, readMasterKey } from './open-at-rest.ts';
 import type { TestSystem } from './system.ts';
@@ -7,11 +7,11 @@ export interface LookedAtRun {
   jobId: number;
   runId: number;
   steps: readonly { id: number }[];
-  /** What the stream gave of each step. */
+  /** What the stream contained for each step. */
   streamed: readonly string[];
 }
 
-/** What is written in each, by its name. `parameters`: with which a preview is asked for. */
+/** The content of each place, by its name. `parameters`: the values with which a preview is requested. */
 export async function leakPlaces(
   t: TestSystem,
   runs: readonly LookedAtRun[],
@@ -33,13 +33,13 @@ export function masterKeyOf(t: TestSystem) {
   return readMasterKey(`${t.serverDataDir}-keys/master-key.json`);
 }
 
-/** Files of folders, one behind the other. */
+/** The concatenated files of folders. */
 export function filesIn(dir: string): string {
   const cat = ['-c', `find ${dir} -type f -exec cat {} +`];
   return execFileSync('sh', cat, { maxBuffer: 1 << 28 }).toString('latin1');
 }
 
-/** What the API tells of a run and of all that happened, in every form that it has. */
+/** What the API says about a run and everything that happened, in all its formats. */
 async function toldOf(
   t: TestSystem,
   { jobId, runId, steps }: LookedAtRun,
@@ -64,7 +64,7 @@ async function toldOf(
   return [...read, whole(path, preview)].join('\n');
 }
 
-/** What was answered; a refusal would have nothing in it, and pass. */
+/** Returns the body of an answer. Throws on a refusal, which contains nothing and would pass. */
 function whole(path: string, { status, text }: { status: number; text: string }): string {
   if (status !== 200) throw new Error(`${path} was answered ${status}: ${text.slice(0, 300)}`);
   return text;

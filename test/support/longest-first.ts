@@ -1,5 +1,6 @@
-// The order of the suite: whole systems first, then what starts PostgreSQL, so that no worker is left with a minute of
-// them when the others have ended. Files that share a process follow one another. Within a kind vitest's own order holds.
+// The order of the suite: whole systems first, then tests that start PostgreSQL, so that no worker is left with a
+// minute of them after the others have ended. Files that share a process are adjacent. Within a kind, vitest's own
+// order is kept.
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 const projects = ['system', 'alone', 'console'];

@@ -1,5 +1,5 @@
-// Test files that replace a module for themselves. In a process that others share they would be given what is imported
-// already, and leave the others their replacement.
+// Test files that mock a module. In a process shared with other files, they would get modules that are already
+// imported, and their mocks would affect the others.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 

@@ -1,6 +1,6 @@
-// Runs inside a network namespace, for a test that is outside. Says `ready` when it listens.
-//   socket <path> <host> <port>   hands connections of a Unix socket on to a TCP address
-//   proxy <host> <port>           an HTTP proxy that knows CONNECT only, and says where each one leads
+// Runs inside a network namespace, for a test outside of it. Prints `ready` when it is listening.
+//   socket <path> <host> <port>   forwards connections of a Unix socket to a TCP address
+//   proxy <host> <port>           an HTTP proxy that supports only CONNECT, and prints the target of each connection
 import { createServer as createHttpServer } from 'node:http';
 import { connect, createServer, type Socket } from 'node:net';
 

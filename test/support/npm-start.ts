@@ -1,19 +1,19 @@
-// `npm start` in a checkout, as one of its users runs it.
+// `npm start` in a checkout, as a user runs it.
 import { join } from 'node:path';
 import type { Account, Checkout } from './checkout.ts';
 import { kill, WatchedProcess } from './watched-process.ts';
 
 export interface NpmStartOptions {
   checkout: Checkout;
-  /** Absolute. */
+  /** Absolute path. */
   dataDir: string;
   args: readonly string[];
   env?: Record<string, string>;
-  /** Who runs it; this process's own user unless told. */
+  /** The account that runs it; by default this process's user. */
   account?: Account;
-  /** From where; the checkout unless told. */
+  /** Working directory; by default the checkout. */
   cwd?: string;
-  /** Not by npm, whose own start takes as long as the server's. */
+  /** Without npm, whose own start takes as long as the server's. */
   isDirect?: boolean;
 }
 
@@ -31,12 +31,12 @@ export class NpmStart extends WatchedProcess {
       command: [...asAccount, ...start, '--data', dataDir, ...args],
       cwd,
       env: { HOME: checkout.home, ...env },
-      // PostgreSQL gets an environment of its own; its command line names the data directory.
+      // PostgreSQL has a different environment, but its command line names the data directory.
       marks: [`${dataDir}/`],
     });
   }
 
-  /** kill -9 of the server's own process, and nothing else. Resolves when npm has ended too. */
+  /** Sends kill -9 to the server's own process only. Resolves when npm has ended too. */
   async killServer(): Promise<void> {
     const [server] = this.processes(/^\S*node \S*scripts\/start\.mjs/);
     if (server === undefined) throw new Error(`there is no server process:\n${this.output}`);

@@ -1,4 +1,4 @@
-// All that whoever has a database and its master key can read of it: what a thief does who has both.
+// Everything that a thief with a database and its master key can read in it.
 import { readFile } from 'node:fs/promises';
 import { gunzipSync } from 'node:zlib';
 import { unwrapDataKey } from '../../server/src/credentials/at-rest/data-key.ts';
@@ -15,7 +15,7 @@ export async function readMasterKey(file: string): Promise<MasterKey> {
   return { id, key: Buffer.from(key, 'base64') };
 }
 
-/** Every row of every table, as JSON: what a dump has. */
+/** Every row of every table as JSON: what a dump contains. */
 export async function dumpRows(sql: Sql): Promise<string> {
   const tables = await sql<{ name: string }[]>`
     select table_name as name from information_schema.tables
@@ -28,7 +28,10 @@ export async function dumpRows(sql: Sql): Promise<string> {
   return rows.join('\n');
 }
 
-/** Definitions, parameters, outputs of steps, output (inflated) and names of files, as text; and the data keys of it all. */
+/**
+ * Definitions, parameters, outputs of steps, command output (decompressed) and file names as text; and all their data
+ * keys.
+ */
 export async function openAllAtRest(
   sql: Sql,
   masterKey: MasterKey,
@@ -58,7 +61,7 @@ async function openRun(sql: Sql, runId: number, key: Buffer): Promise<string[]> 
   const chunks = await sql<{ stepId: number; epoch: number; seq: number; sealed: Buffer }[]>`
     select job_run_step_id as step_id, epoch, seq, sealed from run_output where job_run_step_id in (${steps})
     order by job_run_step_id, epoch, stream, seq`;
-  // One behind the other: a secret that is cut in two is one still.
+  // Concatenated, because a secret that is cut in two is still a secret.
   const text = Buffer.concat(
     chunks.map((chunk) => gunzipSync(openAtRest(key, chunk.sealed, chunkAad(chunk)))),
   );

@@ -1,5 +1,5 @@
-// SSH servers other than OpenSSH, for one test: own port, own host key, and a user of their own in a private mount
-// namespace (see `accountsMissing()` of sshd.ts).
+// SSH servers other than OpenSSH, for one test: own port, own host key, and a separate user in a private mount
+// namespace (see `accountsMissing()` in sshd.ts).
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -19,11 +19,11 @@ const host = '127.0.0.1';
 const user = 'opsdeploy';
 const uid = 20001;
 
-/** Starts a server and waits until it listens. Rejects with the reason where there is none. */
+/** Starts a server and waits until it is listening. Rejects with the reason if there is none. */
 export async function startOtherSshd(name: OtherSshd): Promise<OtherSshdFixture> {
   const program = await ensureOtherSshd(name);
   if ('missing' in program) throw new Error(program.missing);
-  // TinySSH reads no keys below a directory that others may write to, as /tmp is.
+  // TinySSH reads no keys below a directory that others may write to, such as /tmp.
   const dir = mkdtempSync(`/run/opsconductor-${name}-`);
   chmodSync(dir, 0o755);
   const remove = () => rmSync(dir, { recursive: true, force: true });
@@ -62,7 +62,9 @@ const servers: Record<OtherSshd, (path: string, dir: string) => Promise<Running>
   tinyssh: startTinyssh,
 };
 
-/** The program with the account's user database. Ended with its parent, where a killed test runs no handler. */
+/**
+ * Runs the program with the account's user database. It ends with its parent, because a killed test runs no handler.
+ */
 function inside(dir: string, command: string[], stdio: ('ignore' | 'pipe' | Socket)[]): ChildProcess {
   const script = `${overlayEtc(join(dir, 'etc'))} && exec "$@"`;
   const args = ['--mount', '--propagation', 'private', '/bin/sh', '-c', script, 'sh', ...command];
@@ -89,7 +91,7 @@ async function startDropbear(path: string, dir: string): Promise<Running> {
   return { port, hostKeyLine, log: () => log, stop: () => end([child]) };
 }
 
-/** tinysshd serves one connection, as its standard input and output. */
+/** tinysshd serves one connection, on its standard input and output. */
 async function startTinyssh(path: string, dir: string): Promise<Running> {
   const keys = join(dir, 'keys');
   execFileSync(`${path}-makekey`, ['-q', keys], { stdio: 'pipe' });

@@ -1,4 +1,4 @@
-// A file on the target whose bytes a step prints.
+// A file on the target that a step prints.
 import { createHash, randomBytes } from 'node:crypto';
 import { open } from 'node:fs/promises';
 
@@ -10,7 +10,9 @@ export interface OutputFile {
 
 const pieceBytes = 1_000_000;
 
-/** Writes it: of each megabyte the share is random, which nothing can compress, and the rest are lines like a log's. */
+/**
+ * Writes the file: of each megabyte, a share is random and incompressible, and the rest are lines like those of a log.
+ */
 export async function writeOutputFile(path: string, bytes: number, randomShare: number): Promise<OutputFile> {
   const file = await open(path, 'w', 0o644);
   const hash = createHash('sha256');

@@ -1,4 +1,4 @@
-// The owner of a segment at their machine: the program `opsconductor`, with its keys, without one more process.
+// The owner of a segment at their machine: the program `opsconductor` with its keys, without a separate process.
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
@@ -12,7 +12,7 @@ import { addSegmentCommands } from '../../agent/src/owner/segments/segment-comma
 import type { TestAgent } from './system.ts';
 
 const passphrase = 'correct horse battery';
-/** What a guess costs is not tried here. */
+/** Cheap key derivation: the cost of guessing isn't tested here. */
 const cheap = { N: 16, r: 8, p: 1 };
 
 export class Owner {
@@ -50,7 +50,7 @@ export class Owner {
     return writeFile(this.file(name), text, { mode: 0o600 });
   }
 
-  /** What the machine of an agent shows. */
+  /** The fingerprint shown on an agent's machine. */
   admits = async (agent: TestAgent): Promise<string[]> => {
     return ['--admit', `${agent.name}=${await fingerprintOf(dataDirectory(agent.dataDir))}`];
   };

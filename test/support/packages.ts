@@ -1,5 +1,6 @@
-// Finds the Debian programs that the tests run against (OpenSSH's sshd, Chromium, Ansible, shells, tools for networks, strace,
-// what makes a WinRM host), and gets them where they are missing: root installs the package, a plain user unpacks it below .cache. No service is ever started.
+// Finds the Debian programs that the tests run against (OpenSSH's sshd, Chromium, Ansible, shells, network tools,
+// strace, the parts of a WinRM host), and gets those that are missing: root installs the package, other users unpack it
+// below .cache. Never starts a service.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
@@ -7,29 +8,29 @@ import { fileURLToPath } from 'node:url';
 
 export interface Program {
   path: string;
-  /** To add to the environment of the program: where its libraries are, where it was unpacked. */
+  /** Additions to the program's environment: where its libraries are, if it was unpacked. */
   env: Record<string, string>;
-  /** Where the package's files are: `/`, or the folder it was unpacked into. */
+  /** Where the package's files are: `/`, or the folder that it was unpacked into. */
   root: string;
 }
 export type Ensured = Program | { missing: string };
 
 interface Package {
   name: string;
-  /** Paths of the program below the root; the first that exists is taken. */
+  /** Paths of the program below the root; the first that exists is used. */
   paths: string[];
 }
 
 const sshd: Package = { name: 'openssh-server', paths: ['usr/sbin/sshd'] };
 const sudo: Package = { name: 'sudo', paths: ['usr/bin/sudo'] };
-/** Other SSH servers than OpenSSH. */
+/** SSH servers other than OpenSSH. */
 const otherSshds = {
   dropbear: { name: 'dropbear-bin', paths: ['usr/sbin/dropbear'] },
   tinyssh: { name: 'tinysshd', paths: ['usr/sbin/tinysshd'] },
 } satisfies Record<string, Package>;
 export type OtherSshd = keyof typeof otherSshds;
 const chromium: Package = { name: 'chromium', paths: ['usr/lib/chromium/chromium', 'usr/bin/chromium'] };
-/** The same engine without the rest of a browser: a page takes it a third of the processor time. */
+/** The same engine without the rest of a browser: a page takes a third of the processor time. */
 const headlessShell: Package = {
   name: 'chromium-headless-shell',
   paths: ['usr/lib/chromium/chromium-headless-shell'],
@@ -43,11 +44,14 @@ const shells: Package[] = [
   { name: 'busybox', paths: ['usr/bin/busybox', 'bin/busybox'] },
   { name: 'zsh', paths: ['usr/bin/zsh', 'bin/zsh'] },
 ];
-/** Where programs are given another clock by; the folder is that of the machine's architecture. */
+/** Libraries that give programs a different clock; the folder depends on the machine's architecture. */
 export const faketimeLibraries = ['x86_64-linux-gnu', 'aarch64-linux-gnu'].map(
   (triple) => `usr/lib/${triple}/faketime/libfaketimeMT.so.1`,
 );
-/** Python is the program; what it imports, and the mechanism that GSSAPI loads, are found in the system's places only. */
+/**
+ * The program is Python; what it imports, and the mechanism that GSSAPI loads, must be installed in the system's
+ * folders.
+ */
 const winrmFixture: Package[] = [
   { name: 'python3', paths: ['usr/bin/python3'] },
   { name: 'python3-gssapi', paths: ['usr/lib/python3/dist-packages/gssapi/__init__.py'] },
@@ -66,28 +70,28 @@ const networkTools: Package[] = [
 ];
 
 export interface EnsureOptions {
-  /** Where packages are unpacked; `<repository>/.cache/debian` unless told. */
+  /** Where packages are unpacked; by default `<repository>/.cache/debian`. */
   cacheDir?: string;
   print?: (line: string) => void;
 }
 
-/** The path of a real sshd, or why there is none. */
+/** Returns the path of a real sshd, or why there is none. */
 export function ensureSshd(options: EnsureOptions = {}): Promise<Ensured> {
   return ensure(sshd, options);
 }
 
-/** The path of sudo, or why there is none: set-uid programs are installed by root only. */
+/** Returns the path of sudo, or why there is none: only root can install set-uid programs. */
 export async function ensureSudo(options: EnsureOptions = {}): Promise<Ensured> {
   if (process.getuid?.() !== 0) return { missing: 'sudo is installed by root' };
   return ensure(sudo, options);
 }
 
-/** The path of another SSH server, or why there is none. */
+/** Returns the path of another SSH server, or why there is none. */
 export function ensureOtherSshd(name: OtherSshd, options: EnsureOptions = {}): Promise<Ensured> {
   return ensure(otherSshds[name], options);
 }
 
-/** The path of Chromium, of its headless shell where it can be had, or why there is none. */
+/** Returns the path of Chromium, preferably of its headless shell, or why there is none. */
 export async function ensureChromium(options: EnsureOptions = {}): Promise<Ensured> {
   const present = find(headlessShell, options) ?? find(chromium, options);
   if (present !== undefined) return present;
@@ -95,17 +99,17 @@ export async function ensureChromium(options: EnsureOptions = {}): Promise<Ensur
   return 'missing' in shell ? ensure(chromium, options) : shell;
 }
 
-/** The path of `ansible-inventory`, or why there is none. */
+/** Returns the path of `ansible-inventory`, or why there is none. */
 export function ensureAnsible(options: EnsureOptions = {}): Promise<Ensured> {
   return ensure(ansible, options);
 }
 
-/** The path of HAProxy, or why there is none. */
+/** Returns the path of HAProxy, or why there is none. */
 export function ensureHaproxy(options: EnsureOptions = {}): Promise<Ensured> {
   return ensure(haproxy, options);
 }
 
-/** strace, where it may look at processes that it has not started itself, or why there is none. */
+/** Returns strace, if it may trace processes that it didn't start, or why there is none. */
 export async function ensureStrace(options: EnsureOptions = {}): Promise<Ensured> {
   const found = await ensure(strace, options);
   if ('missing' in found) return found;
@@ -116,7 +120,7 @@ export async function ensureStrace(options: EnsureOptions = {}): Promise<Ensured
   return { missing: `strace may not look at other processes here: ${lastLines(probe.output)}` };
 }
 
-/** The Python that can be a WinRM host and speak to one, or why there is none. */
+/** Returns the Python that can act as a WinRM host and connect to one, or why there is none. */
 export async function ensureWinrmFixture(options: EnsureOptions = {}): Promise<Ensured> {
   let python: Ensured | undefined;
   for (const wanted of winrmFixture) {
@@ -132,14 +136,17 @@ export async function ensureWinrmFixture(options: EnsureOptions = {}): Promise<E
   return python ?? { missing: 'nothing was asked for' };
 }
 
-/** The shells that scripts of steps meet on targets, by name. */
+/** Returns the shells that scripts may meet on targets, by name. */
 export async function ensureShells(options: EnsureOptions = {}): Promise<Map<string, Ensured>> {
   const found = new Map<string, Ensured>();
   for (const shell of shells) found.set(shell.name, await ensure(shell, options));
   return found;
 }
 
-/** Whether network namespaces with a firewall can be had (`ip`, `nft`, `curl`, and the right to use them), or why not. */
+/**
+ * Whether network namespaces with a firewall are available (`ip`, `nft`, `curl`, and the right to use them), or why
+ * not.
+ */
 export async function ensureNetworkTools(
   options: EnsureOptions = {},
 ): Promise<{ missing: string } | undefined> {
@@ -170,7 +177,7 @@ async function ensure(wanted: Package, options: EnsureOptions): Promise<Ensured>
       : `Unpacking the Debian package ${wanted.name} into ${unpacked} …`,
   );
   const script = root ? installScript : unpackScript;
-  // One worker at a time; whoever waited finds the program present.
+  // One worker at a time; the others then find the program present.
   const result = await run('flock', [
     `${cacheDir}/lock`,
     '/bin/sh',
@@ -215,7 +222,7 @@ function libraryPath(base: string): string {
   return ['/usr/lib', '/lib'].flatMap((dir) => [`${base}${dir}/${triple}`, `${base}${dir}`]).join(':');
 }
 
-// A package's scripts start its service in three ways: through invoke-rc.d (which asks the runlevel), through
+// A package's scripts start its service in three ways: through invoke-rc.d (which asks for the runlevel), through
 // systemd (which a runtime mask stops), and at the next boot (which disabling stops).
 const installScript = `
 case "$1" in
@@ -237,8 +244,8 @@ if [ "$1" = openssh-server ] && [ -s /run/sshd.pid ]; then kill "$(cat /run/sshd
 [ -z "\${failed:-}" ]
 `;
 
-// The simulation names the package and those of its dependencies that this machine lacks. The lists go to the
-// cache, since a plain user can't refresh the system's.
+// The simulation lists the package and those of its dependencies that this machine lacks. The package lists go to the
+// cache, because ordinary users can't refresh the system's.
 const unpackScript = `
 package=$1 cache=$2
 [ ! -e "$cache/$package" ] || exit 0

@@ -6,7 +6,7 @@ import { RunReader } from './run-reader.ts';
 
 const change = { run: { status: 'running' }, steps: [{ id: 7, status: 'running' }] };
 
-/** A stream that says this much and no more. */
+/** A stream that sends this much and no more. */
 async function startStream(): Promise<string> {
   const server = createServer((_, reply) => {
     reply.writeHead(200, { 'content-type': 'text/event-stream' });

@@ -1,5 +1,5 @@
-// A reader of a run's live stream, as a browser is one: resumes by the last id after every break, and refuses a chunk
-// that comes twice or with one missing before it.
+// Reads a run's live stream the way a browser does: resumes with the last id after every break, and rejects a chunk
+// that arrives twice or after a gap.
 import { createHash } from 'node:crypto';
 import { type IncomingMessage, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
@@ -9,14 +9,14 @@ import type { ChunkEvent, RunChange } from '@opsconductor/protocol';
 import { TestRunner } from 'vitest';
 
 export interface RunReaderOptions {
-  /** Of the events, with their query. */
+  /** URL of the events, with their query. */
   url: string;
   token: string;
-  /** PEM of the CA, where the server is reached by TLS. */
+  /** PEM of the CA, if the server is reached by TLS. */
   ca?: string;
-  /** By which it is known how long the test can still wait, in ms. */
+  /** The clock for deciding how long the test can still wait, in ms. */
   now?: () => number;
-  /** Called before each piece is taken off the connection: a slow reader waits here. */
+  /** Called before each piece is read from the connection: a slow reader waits here. */
   beforePiece?: () => Promise<void>;
 }
 
@@ -27,18 +27,18 @@ interface StepOutput {
   last: string;
   bytes: number;
   hash: ReturnType<typeof createHash>;
-  /** `stdout` and `stderr` chunks as they came, while they are few. */
+  /** `stdout` and `stderr` chunks in order of arrival, as long as they are few. */
   parts: { stream: string; text: string }[];
 }
 
 const maxKeptBytes = 1024 * 1024;
 const retryMs = 50;
 const maxWaitMs = 90_000;
-// Before the test itself is out of time, which does not say what it waited for.
+// Fails before the test's own timeout, whose message wouldn't say what was being waited for.
 const beforeTestEndsMs = 2_000;
 
 export class RunReader {
-  /** Newest of each step, by id. */
+  /** Newest state of each step, by id. */
   readonly steps = new Map<number, { status?: string; reason?: string | null }>();
   status = '';
   errorMessage: string | null = null;
@@ -65,7 +65,7 @@ export class RunReader {
     return [...this.#output.values()].reduce((sum, output) => sum + output.bytes, 0);
   }
 
-  /** Text of a step's output, of one stream or both in the order they came; for outputs under 1 MiB. */
+  /** Returns the text of a step's output, of one stream or both in order of arrival; for outputs under 1 MiB. */
   text(stepId: number, stream?: string): string {
     const parts = this.#output.get(stepId)?.parts ?? [];
     return parts
@@ -78,7 +78,7 @@ export class RunReader {
     return (this.#output.get(stepId)?.hash ?? createHash('sha256')).copy().digest('hex');
   }
 
-  /** What was heard of each step, with the begin of its output. */
+  /** Describes what was received for each step, with the beginning of its output. */
   #stepWords(): string {
     const words = [...this.steps].map(
       ([id, { status }]) => `step ${id} ${status}: ${this.text(id).slice(0, 80)}`,
@@ -86,7 +86,7 @@ export class RunReader {
     return JSON.stringify(words);
   }
 
-  /** Resolves when the condition holds after an event; rejects after a bounded time, or when the stream is at fault. */
+  /** Resolves when the condition holds after an event; rejects after a limited time, or if the stream is faulty. */
   until(condition: () => boolean, what: string): Promise<void> {
     return new Promise((resolve, reject) => {
       const done = (settle: () => void) => {
@@ -117,7 +117,7 @@ export class RunReader {
     });
   }
 
-  /** The run has ended and all of its output was read. */
+  /** Waits until the run has ended and all of its output has been read. */
   async end(): Promise<string> {
     await this.until(() => this.#isEnded, 'the end of the stream');
     return this.status;
@@ -137,7 +137,7 @@ export class RunReader {
       }
       if (this.#isEnded || signal.aborted) return;
       this.breaks += 1;
-      // As EventSource does; shorter than the server asks for.
+      // As EventSource does, but sooner than the server asks for.
       await delay(retryMs, undefined, { signal }).catch(() => undefined);
     }
   }
@@ -197,7 +197,7 @@ export class RunReader {
         ? known
         : { epoch: chunk.epoch, seq: 0, last: '', bytes: 0, hash: createHash('sha256'), parts: [] };
     this.#output.set(chunk.stepId, output);
-    // Shown before it had an id, and the stream ended in between (docs/adr/0037).
+    // Sent before it had an id, and the stream ended in between (docs/adr/0037).
     if (chunk.seq === output.seq && chunk.data === output.last) return;
     if (chunk.seq !== output.seq + 1)
       throw new StreamFault(`chunk ${chunk.seq} of step ${chunk.stepId} came after ${output.seq}`);
@@ -221,15 +221,15 @@ export class RunReader {
   }
 }
 
-/** How long the test that runs can still wait. */
+/** Returns how long the current test can still wait. */
 function waitMs(now: () => number): number {
   const test = TestRunner.getCurrentTest();
   const startedMs = test?.result?.startTime;
-  // Without a limit of its own, or none runs: a hook.
+  // It has no timeout, or no test is running: a hook.
   if (!test?.timeout || startedMs === undefined) return maxWaitMs;
   const leftMs = startedMs + test.timeout - beforeTestEndsMs - now();
   return Math.min(maxWaitMs, Math.max(0, Math.floor(leftMs)));
 }
 
-/** The stream said what it must never say; no resumption mends that. */
+/** The stream sent something that it must never send; resuming can't fix that. */
 class StreamFault extends Error {}

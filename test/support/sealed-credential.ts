@@ -1,4 +1,4 @@
-// Seals a credential as console and CLI do, and stores it: the server sees nothing but the seal.
+// Seals a credential as console and CLI do, and stores it: the server sees only the sealed form.
 import { randomUUID } from 'node:crypto';
 import type { SealingKey } from '@opsconductor/protocol';
 import { type CredentialSecret, decodeBase64, sealCredential } from '@opsconductor/protocol/sealing';

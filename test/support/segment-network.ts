@@ -1,9 +1,9 @@
-// A segment as a firewall sees it, in three network namespaces of this machine:
+// A segment from a firewall's point of view, in three network namespaces of this machine:
 //
 //   server 10.201.1.1 ──── 10.201.1.2 agent 10.201.2.1 ──── 10.201.2.2 target
 //
-// Nobody forwards and nobody has a default route, so that server and target can't reach each other. The agent's host
-// lets nothing in, and out only to the one port it is told and to SSH in the segment.
+// Nobody forwards and nobody has a default route, so server and target can't reach each other. The agent's host lets
+// nothing in, and nothing out except to one given port and to SSH in the segment.
 import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
@@ -18,13 +18,13 @@ export interface SegmentNetwork {
   readonly server: string;
   readonly agent: string;
   readonly target: string;
-  /** The only port outside the segment that the agent's host may connect to, at the server's address. */
+  /** Sets the only port outside the segment that the agent's host may connect to, at the server's address. */
   allowOut(port: number): Promise<void>;
-  /** Packets that the agent's host wanted to send elsewhere. */
+  /** Returns how many packets the agent's host tried to send elsewhere. */
   refusedOut(): Promise<number>;
-  /** TCP sockets in a namespace, as `ss -Htnp` lists them. */
+  /** Returns TCP sockets in a namespace, as `ss -Htnp` lists them. */
   sockets(namespace: string, state: 'listening' | 'established'): Promise<Socket[]>;
-  /** Tries a TCP connection from a namespace: the error code, or `connected`. */
+  /** Tries a TCP connection from a namespace; returns the error code, or `connected`. */
   tryConnect(namespace: string, address: string, port: number): Promise<string>;
   remove(): Promise<void>;
 }
@@ -35,7 +35,7 @@ export interface Socket {
   process: string;
 }
 
-/** The command line that runs a program inside a namespace; the mounts it makes are its own. */
+/** Returns the command line that runs a program inside a namespace. Its mounts are private. */
 export function inside(namespace: string, command: readonly string[]): string[] {
   return ['ip', 'netns', 'exec', namespace, ...command];
 }

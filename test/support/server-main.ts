@@ -1,5 +1,5 @@
-// The server as a process that a test may kill: the product's own start, with shorter timings where a test asks for
-// them. Says `listening at <url>` when it is ready; everything else is its log.
+// The server as a process that a test may kill: the product's own start, with shorter timings if a test asks for them.
+// Prints `listening at <url>` when it is ready; everything else is its log.
 import { join, resolve } from 'node:path';
 import { readConfig, readEnvironment } from '../../server/src/config.ts';
 import { createLog } from '../../server/src/log.ts';

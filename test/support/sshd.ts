@@ -1,6 +1,6 @@
-// A real OpenSSH server for one test file: own port, own host keys, own configuration. Run by root it can give
-// the server a user database of its own inside a private mount namespace, so that passwords, login shells and
-// plain users can be tried without changing the machine.
+// A real OpenSSH server for one test file, with its own port, host keys and configuration. Run by root, it can give the
+// server a separate user database in a private mount namespace, so that passwords, login shells and ordinary users can
+// be tested without changing the machine.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import {
   appendFileSync,
@@ -23,36 +23,38 @@ import { ensureSshd, type Program } from './packages.ts';
 
 export type HostKeyType = 'ed25519' | 'ecdsa' | 'rsa';
 
-/** A user that exists for this server only. Needs root and mount namespaces: see `accountsMissing()`. */
+/** A user that exists only for this server. Needs root and mount namespaces: see `accountsMissing()`. */
 export interface FixtureAccount {
   name: string;
-  /** 20001 unless told. */
+  /** Default: 20001. */
   uid?: number;
-  /** /bin/sh unless told. */
+  /** Default: /bin/sh. */
   shell?: string;
-  /** The server's sessions are told this boot id, until `boots` changes it. */
+  /** The boot id that the server's sessions see, until `boots` changes it. */
   bootId?: string;
-  /** Lines of the server's own sudoers file; with them there is a second user, `opsother`, with the same password. */
+  /** Lines of the server's own sudoers file. With them there is a second user, `opsother`, with the same password. */
   sudoers?: string[];
-  /** Paths of programs that the server and its sessions do not have. */
+  /** Paths of programs that don't exist for the server and its sessions. */
   without?: string[];
 }
 
 export interface SshdOptions {
-  /** 127.0.0.1 unless told. */
+  /** Default: 127.0.0.1. */
   address?: string;
-  /** Free unless told. */
+  /** Default: a free port. */
   port?: number;
-  /** A named network namespace to run in; address and port are of that one, and both must be given then. */
+  /** A named network namespace to run in; address and port then refer to it, and both must be given. */
   networkNamespace?: string;
-  /** One Ed25519 key unless told. */
+  /** Default: one Ed25519 key. */
   hostKeys?: HostKeyType[];
   account?: FixtureAccount;
-  /** Without an account: sessions begin in the home of who runs this, and are told one in the fixture's folder. */
+  /**
+   * Without an account: sessions start in the home of the user who runs this, but see a HOME in the fixture's folder.
+   */
   ownHome?: boolean;
-  /** How the user may log in; public key unless told. `keyboard` asks for the password through PAM. */
+  /** How the user may log in; default: public key. `keyboard` asks for the password through PAM. */
   login?: ('key' | 'password' | 'keyboard')[];
-  /** Further lines for sshd_config, ahead of ours: the first setting of a keyword wins. */
+  /** Additional lines for sshd_config, before ours: the first setting of a keyword wins. */
   config?: string[];
 }
 
@@ -60,7 +62,7 @@ export interface SshdFixture {
   readonly host: string;
   readonly port: number;
   readonly user: string;
-  /** OpenSSH text of a key that may log in. */
+  /** A key that may log in, in OpenSSH format. */
   readonly privateKey: string;
   /** The first host key as a public key line, and all of them. */
   readonly hostKeyLine: string;
@@ -70,26 +72,26 @@ export interface SshdFixture {
   log(): string;
   /** Pids of the processes that serve the open connections. */
   sessionPids(): number[];
-  /** Freezes the server and its connections with SIGSTOP, and tells which processes; `stop()` still ends them. */
+  /** Freezes the server and its connections with SIGSTOP, and returns their pids; `stop()` still ends them. */
   suspend(): number[];
-  /** Ends every open connection with SIGKILL; the server goes on listening. */
+  /** Ends every open connection with SIGKILL; the server keeps listening. */
   killSessions(): void;
   /** Ends server and connections with SIGKILL, and waits until they are gone. */
   stop(): Promise<void>;
-  /** Of an account with a boot id: from now on the machine was started so long ago, as this boot. */
+  /** For an account with a boot id: pretends that the machine was started this long ago, with this boot id. */
   boots(id: string, upSeconds: number): void;
-  /** Listens again on the same port, with the same keys, after `stop()`. */
+  /** Listens again on the same port with the same keys, after `stop()`. */
   restart(): Promise<void>;
 }
 
 /** The password of every fixture account. */
 export const fixturePassword = 'correct horse battery staple';
-// crypt(3) of it, SHA-512.
 const otherAccount = 'opsother';
+// Its hash in crypt(3) format, SHA-512.
 const fixturePasswordHash =
   '$6$opsconductor$3LbdlB1zR1giaaENEfvXlwyY8CZbhzUEwl8QeQozJXkrzSLW0QBWzyuuyCHA7EBRaIZMjGvk5jMPnOdr.5QcW/';
 
-/** Why accounts can't be had here, or undefined where they can. */
+/** Returns why accounts are unavailable here, or `undefined` if they are available. */
 export function accountsMissing(): string | undefined {
   if (process.getuid?.() !== 0) return 'fixture accounts need root';
   accountsPossible ??= spawnSync('unshare', ['--mount', '/bin/sh', '-c', overlayEtc('/usr')]).status === 0;
@@ -99,30 +101,30 @@ export function accountsMissing(): string | undefined {
 }
 let accountsPossible: boolean | undefined;
 
-/** A user of the server's own where that can be had; in any case a home of its own, `home` in the fixture's folder. */
+/** A separate user of the server if possible; in any case a separate home, `home` in the fixture's folder. */
 export function ownUser(account: FixtureAccount): Pick<SshdOptions, 'account' | 'ownHome'> {
   return accountsMissing() === undefined ? { account } : { ownHome: true };
 }
 
-/** Lays a folder over /etc. Not file by file: a file that somebody replaces loses what is mounted on it. */
+/** Mounts a folder over /etc. Not file by file, because a file that somebody replaces loses its mount. */
 export function overlayEtc(dir: string): string {
   return `mount -t overlay overlay -o lowerdir=${dir}:/etc /etc`;
 }
 
-/** Lays files over what the kernel tells of its start, where there are any. */
+/** Mounts files over what the kernel reports about its boot, if there are any. */
 function bindBoot(dir: string): string {
   const bind = (file: string, over: string) =>
     `{ [ ! -e ${dir}/${file} ] || mount --bind ${dir}/${file} ${over}; }`;
   return `${bind('boot_id', '/proc/sys/kernel/random/boot_id')} && ${bind('uptime', '/proc/uptime')}`;
 }
 
-/** In place: what is laid over something is the file, not its name. */
+/** Written in place, because a mount refers to the file, not to its name. */
 function writeBoot(dir: string, id: string, upSeconds: number): void {
   writeFileSync(join(dir, 'boot_id'), `${id}\n`);
   writeFileSync(join(dir, 'uptime'), `${upSeconds}.00 0.00\n`);
 }
 
-/** Starts a server and waits until it listens. Rejects with the reason where no sshd is to be had. */
+/** Starts a server and waits until it is listening. Rejects with the reason if there is no sshd. */
 export async function startSshd(options: SshdOptions = {}): Promise<SshdFixture> {
   const program = await ensureSshd();
   if ('missing' in program) throw new Error(program.missing);
@@ -187,7 +189,7 @@ class Server {
     running.add(this);
   }
 
-  /** What can be done while the process exits: no waiting. */
+  /** What can be done while the process exits, that is, without waiting. */
   end(): void {
     for (const pid of this.#pids()) kill(pid);
     rmSync(this.#dir, { recursive: true, force: true });
@@ -197,7 +199,7 @@ class Server {
     const inside =
       this.#networkNamespace === undefined ? [] : ['ip', 'netns', 'exec', this.#networkNamespace];
     const command = [...inside, this.#program.path, '-D', '-e', '-f', join(this.#dir, 'sshd_config')];
-    // The namespace is private, so the mount is seen by this server and its sessions only.
+    // The namespace is private, so only this server and its sessions see the mount.
     const hidden = this.#hidden.map((program) => `mount --bind /dev/null ${program} && `).join('');
     const script = `${overlayEtc(join(this.#dir, 'etc'))} && ${bindBoot(this.#dir)} && ${hidden}exec "$@"`;
     const argv = this.#ownUsers
@@ -222,7 +224,7 @@ class Server {
     });
   }
 
-  /** Each connection is served by two processes, of which either may hold the socket. */
+  /** Each connection is served by two processes, either of which may hold the socket. */
   sessionPids(): number[] {
     return this.#pids()
       .slice(1)
@@ -235,7 +237,7 @@ class Server {
     return pids;
   }
 
-  /** The server and everything below it: sessions, and the commands they run. */
+  /** The server and all its descendants: sessions, and the commands they run. */
   #pids(): number[] {
     const found: number[] = [];
     const child = this.#child;
@@ -269,7 +271,7 @@ function configuration(
   const login = options.login ?? ['key'];
   const yes = (method: 'key' | 'password' | 'keyboard') => (login.includes(method) ? 'yes' : 'no');
   const libexec = `${program.root === '/' ? '' : program.root}/usr/lib/openssh`;
-  // OpenSSH 9.8 was split into programs whose compiled-in paths are the installed ones, and punishes addresses for
+  // OpenSSH 9.8 was split into programs whose compiled-in paths are the installed ones, and it penalizes addresses for
   // what tests do on purpose.
   const split = existsSync(`${libexec}/sshd-session`);
   const unpacked = split && program.root !== '/';
@@ -287,7 +289,7 @@ function configuration(
     `KbdInteractiveAuthentication ${yes('keyboard')}`,
     'PermitRootLogin yes',
     'MaxStartups 100:30:200',
-    // bash reads ~/.bashrc over ssh at its first level only: what somebody has there is no part of a test.
+    // Over ssh, bash reads ~/.bashrc only at its first level; nobody's own file should be part of a test.
     `SetEnv SHLVL=1${options.ownHome === true ? ` HOME=${dir}/home` : ''}`,
     'PrintMotd no',
     'UseDNS no',
@@ -325,7 +327,7 @@ export function writeUserDatabase(dir: string, account: FixtureAccount): void {
   if (account.sudoers !== undefined) {
     const other = join(dir, 'other');
     mkdirSync(other);
-    // What becomes root on this server has no business in the machine's own /root.
+    // Processes that become root on this server must not use the machine's own /root.
     mkdirSync(join(dir, 'root'), { mode: 0o700 });
     const passwd = join(dir, 'etc/passwd');
     const withRoot = readFileSync(passwd, 'utf8').replace(/^(root:(?:[^:]*:){4})[^:]*/m, `$1${dir}/root`);
@@ -362,7 +364,7 @@ function readProcess(pid: number, file: 'stat' | 'comm'): string {
   try {
     return readFileSync(`/proc/${pid}/${file}`, 'utf8');
   } catch {
-    // It ended meanwhile.
+    // It has ended in the meantime.
     return '';
   }
 }

@@ -1,15 +1,15 @@
-// A vitest reporter for `npm test`: leaves counts, and what was skipped and why, in the file that
-// OPSCONDUCTOR_TEST_SUMMARY names, for the closing lines.
+// A vitest reporter for `npm test`: writes the counts, and what was skipped and why, to the file named by
+// OPSCONDUCTOR_TEST_SUMMARY, for the closing lines.
 import { writeFileSync } from 'node:fs';
 import type { SerializedError } from 'vitest';
 import type { Reporter, TestModule } from 'vitest/node';
 
 export interface TestSummary {
   passed: number;
-  /** Failed tests, files that could not be loaded or set up, and errors outside any test. */
+  /** Failed tests, files that could not be loaded or set up, and errors outside of tests. */
   failed: number;
   skipped: number;
-  /** `file: reason or name`, once each. */
+  /** Each `file: reason or name`, once. */
   skips: string[];
 }
 
@@ -31,7 +31,7 @@ function add(summary: TestSummary, module: TestModule): void {
     const result = test.result();
     if (result.state === 'passed' || result.state === 'failed') summary[result.state] += 1;
     if (result.state !== 'skipped') continue;
-    // A failed beforeAll leaves its tests skipped; the file has been counted as failed then.
+    // A failed beforeAll leaves its tests skipped; the file has then already been counted as failed.
     summary.skipped += 1;
     summary.skips.push(`${module.relativeModuleId}: ${result.note ?? test.fullName}`);
   }

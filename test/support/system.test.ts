@@ -1,4 +1,4 @@
-// What the whole systems of tests promise to these.
+// Tests of the whole-system test fixtures themselves.
 import { expect, test } from 'vitest';
 import { setup } from './system.ts';
 

@@ -1,5 +1,5 @@
-// The whole product for one test: a server and its agents as processes that may be killed, a real OpenSSH target, and
-// a database of its own.
+// The whole product for one test: a server and its agents as processes that may be killed, a real OpenSSH target, and a
+// separate database.
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { chmod, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -34,11 +34,13 @@ const serverFile = join(root, '.cache/build/test-server.mjs');
 const waitMs = 30_000;
 
 export interface SystemOptions {
-  /** An embedded PostgreSQL of its own, which may be killed; otherwise a clone in the suite's. */
+  /** A separate embedded PostgreSQL, which may be killed; otherwise a clone in the suite's. */
   ownPostgres?: boolean;
-  /** Steps at a time of each agent; 4 unless told. */
+  /** Concurrent steps of each agent; default: 4. */
   slots?: number;
-  /** The target's user is one of its own, where the machine has that; in any case with a home of its own, `home` there. */
+  /**
+   * The target has a separate user if the machine supports it, and in any case a separate home, `home` in its folder.
+   */
   account?: boolean;
   /** Lines of the target's own sudoers file. */
   sudoers?: string[];
@@ -46,7 +48,7 @@ export interface SystemOptions {
   proxy?: boolean;
   /** The first agent may read and write below a directory of its own: `filesDir`. */
   files?: boolean;
-  /** What the server is set to, beside what it is in every test. */
+  /** Additional settings of the server. */
   serverEnvironment?: Record<string, string>;
 }
 
@@ -54,12 +56,14 @@ export interface SystemOptions {
 const timings = { heartbeatIntervalMs: 500, leaseTtlMs: 4_000 };
 export const { leaseTtlMs } = timings;
 
-/** A program of the system that a test ends and starts as it likes. */
+/** A program of the system that a test can end and start at will. */
 class Restartable {
   protected process: WatchedProcess | undefined;
   readonly #past: WatchedProcess[] = [];
 
-  /** `mark`: in the command lines of what it starts, and of nothing else's: a folder with the slash that ends its name. */
+  /**
+   * `mark`: appears in the command lines of everything it starts and of nothing else; a folder with its final slash.
+   */
   protected spawn(command: string[], env: Record<string, string>, mark: string): WatchedProcess {
     if (this.process !== undefined) this.#past.push(this.process);
     this.process = new WatchedProcess({
@@ -75,7 +79,7 @@ class Restartable {
     return this.process?.pid ?? 0;
   }
 
-  /** All that this life of it has said. */
+  /** Everything that the current process has printed. */
   get output(): string {
     return this.process?.output ?? '';
   }
@@ -94,13 +98,13 @@ class Restartable {
     await this.process?.ended();
   }
 
-  /** Peak resident memory of its life, in bytes. */
+  /** Peak resident memory of the current process, in bytes. */
   async peakRssBytes(): Promise<number> {
     const status = await readFile(`/proc/${this.pid}/status`, 'utf8');
     return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? Number.NaN) * 1024;
   }
 
-  /** Ends it in order, and tells what it left behind. */
+  /** Stops it in an orderly way, and returns what it left behind. */
   async stop(): Promise<string[]> {
     if (this.process === undefined) return [];
     try {
@@ -124,7 +128,7 @@ export class TestServer extends Restartable {
   readonly #env: Record<string, string>;
   readonly #dir: string;
 
-  /** `checkout`: where its sources are, for one of another version. */
+  /** `checkout`: where its sources are, for another version. */
   constructor(port: number, dir: string, env: Record<string, string>, checkout?: string) {
     super();
     this.#dir = dir;
@@ -148,7 +152,7 @@ export class TestAgent extends Restartable {
   readonly #file: string;
   /** What its owner allows. */
   policy: string | undefined;
-  /** Of its next life, beside what every agent has. */
+  /** Additions to the environment of its next process. */
   environment: Record<string, string> = {};
 
   constructor(name: string, dataDir: string, slots: number, file = agentFile) {
@@ -159,7 +163,7 @@ export class TestAgent extends Restartable {
     this.#slots = slots;
   }
 
-  /** As its program does, without one more process; a program of another version does it itself. */
+  /** Enrolls as its program does, but without another process; a program of another version does it itself. */
   async enroll(server: string, token: string, caFile?: string): Promise<void> {
     if (this.#file === agentFile) {
       const { name, dataDir } = this;
@@ -174,7 +178,7 @@ export class TestAgent extends Restartable {
     if ((await enrolling.ended()) !== 0) throw new Error(`not enrolled: ${enrolling.output}`);
   }
 
-  /** Starts it; resolves when it is connected unless told. */
+  /** Starts it; by default resolves when it is connected. */
   async start({ connected = true } = {}): Promise<void> {
     const policy = this.policy === undefined ? [] : ['--policy', this.policy];
     const args = ['run', '--data', this.dataDir, '--slots', String(this.#slots), ...policy];
@@ -183,7 +187,7 @@ export class TestAgent extends Restartable {
     if (connected) await child.says(/"msg":"connected"/);
   }
 
-  /** Resolves when its journal has such a record of the step. */
+  /** Resolves when its journal contains such a record for the step. */
   async hasJournaled(record: 'leased' | 'starting' | 'finished', stepId: number): Promise<void> {
     await vi.waitFor(
       async () => {
@@ -210,7 +214,7 @@ export class TestSystem {
   readonly segmentId: number;
   readonly targetId: number;
   readonly proxy: TcpProxy | undefined;
-  /** Of the suite's PostgreSQL; undefined where the system has its own. */
+  /** URL in the suite's PostgreSQL; `undefined` if the system has its own. */
   readonly databaseUrl: string | undefined;
   readonly #parts: Parts;
   readonly #agents: TestAgent[] = [];
@@ -231,24 +235,24 @@ export class TestSystem {
     this.#agents.push(parts.agent);
   }
 
-  /** What the first agent may read and write, where the system has that. */
+  /** The folder that the first agent may read and write, if enabled. */
   get filesDir(): string {
     return join(this.#parts.dir, 'files');
   }
 
-  /** What the server keeps beside its database. */
+  /** What the server stores outside its database. */
   get serverDataDir(): string {
     return join(this.#parts.dir, 'data');
   }
 
-  /** A line of shell that waits on the target until the test opens the gate. */
+  /** A shell line that waits on the target until the test opens the gate. */
   async gate(): Promise<Gate> {
     const gate = await Gate.make(join(this.sshd.dir, `gate-${randomUUID()}`));
     this.#gates.push(gate);
     return gate;
   }
 
-  /** Another agent of the segment, connected. */
+  /** Adds another agent to the segment, connected. */
   async addAgent(name: string): Promise<TestAgent> {
     const agent = new TestAgent(name, join(this.#parts.dir, name), this.#parts.slots);
     this.#agents.push(agent);
@@ -256,7 +260,7 @@ export class TestSystem {
     return agent;
   }
 
-  /** An agent of any segment: enrolled, and not started. */
+  /** Adds an agent to any segment: enrolled, but not started. */
   async enrollAgent(name: string, segmentId: number): Promise<TestAgent> {
     const agent = new TestAgent(name, join(this.#parts.dir, name), this.#parts.slots);
     this.#agents.push(agent);
@@ -264,7 +268,7 @@ export class TestSystem {
     return agent;
   }
 
-  /** An agent on a copy of another one's data directory. */
+  /** Adds an agent with a copy of another one's data directory. */
   async copyAgent(from: TestAgent): Promise<TestAgent> {
     const copy = new TestAgent(from.name, `${from.dataDir}-copy`, this.#parts.slots);
     this.#agents.push(copy);
@@ -278,9 +282,9 @@ export class TestSystem {
     options: {
       targetIds?: number[];
       startWithin?: number;
-      /** Of each step, beside its command. */
+      /** For each step, in addition to its command. */
       config?: Record<string, unknown>;
-      /** What each step says beside its type and configuration. */
+      /** Fields of each step in addition to type and configuration. */
       rules?: readonly Record<string, unknown>[];
     } & Pick<RunReaderOptions, 'beforePiece'> = {},
   ): Promise<{ id: number; stepIds: number[]; reader: RunReader }> {
@@ -308,7 +312,7 @@ export class TestSystem {
     return reader;
   }
 
-  /** Runs a job of these steps, written whole, on the target; returns the run's id. */
+  /** Runs a job of these complete steps on the target; returns the run's id. */
   async runSteps(steps: readonly Record<string, unknown>[]): Promise<number> {
     const job = await this.api.made<{ id: number }>('/api/v1/jobs', { name: `job ${randomUUID()}`, steps });
     const run = await this.api.made<RunDetail>(`/api/v1/jobs/${job.id}/run`, { targetIds: [this.targetId] });
@@ -333,7 +337,7 @@ export class TestSystem {
     return (await this.api.get<RunSteps>(`/api/v1/runs/${runId}/steps`)).body.steps;
   }
 
-  /** The stored bytes of a step, as a download gives them. */
+  /** Returns the stored bytes of a step, as downloaded. */
   async stored(runId: number, stepId: number): Promise<{ bytes: number; sha256: string }> {
     const url = `${this.#parts.url}/api/v1/runs/${runId}/steps/${stepId}/output?format=raw`;
     const reply = await fetch(url, { headers: { authorization: `Bearer ${this.#parts.token}` } });
@@ -347,7 +351,7 @@ export class TestSystem {
     return { bytes, sha256: hash.digest('hex') };
   }
 
-  /** Waits, for a bounded time, until the assertions hold. */
+  /** Waits for a limited time until the assertions hold. */
   until(assertions: () => Promise<void>): Promise<void> {
     return vi.waitFor(assertions, { timeout: waitMs, interval: 100 });
   }
@@ -435,13 +439,13 @@ async function writePolicy(dir: string): Promise<string> {
   return policy;
 }
 
-/** The agent and the server, as they are now. */
+/** Builds the agent and the server from the current sources. */
 export async function buildPrograms(): Promise<void> {
   const build = await import(join(root, 'scripts/build.mjs'));
   await (build as { buildForTests(): Promise<void> }).buildForTests();
 }
 
-/** Enrolls the agent and makes the target. */
+/** Enrolls the agent and creates the target. */
 async function fill(parts: Parts): Promise<TestSystem> {
   const { api, agent, sshd, proxy, url } = parts;
   const { id: segmentId } = await api.made<{ id: number }>('/api/v1/segments', { name: 'dmz' });
@@ -490,7 +494,7 @@ async function enrollAndStart(
   );
 }
 
-/** The target's key, sealed as a new credential or as the next version of one. */
+/** Seals the target's key as a new credential, or as the next version of one. */
 export async function sealedCredential(
   key: SealingKey,
   sshd: SshdFixture,
@@ -518,9 +522,9 @@ export async function sealedCredential(
   return { id, kind, sealed };
 }
 
-/** Stops what runs, in order. Throws when a process of the product outlived its end. */
+/** Stops everything in order. Throws if a process of the product has survived. */
 async function endSystem(parts: Parts, agents: readonly TestAgent[]): Promise<void> {
-  // Without its target an agent has nothing to wait for.
+  // Without its target, an agent has nothing to wait for.
   await parts.sshd.stop();
   const left: string[] = [];
   for (const agent of agents) left.push(...(await agent.stop()));

@@ -1,10 +1,10 @@
-// A TCP relay on loopback between an agent and its server: a cable that a test can pull.
+// A TCP relay on loopback between an agent and its server: a cable that a test can unplug.
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 
 export class TcpProxy {
   readonly port: number;
-  /** Bytes that were relayed towards the server. */
+  /** Bytes relayed toward the server. */
   upBytes = 0;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
@@ -23,7 +23,7 @@ export class TcpProxy {
     return proxy;
   }
 
-  /** Breaks what is connected, with everything that is on the way, and refuses what comes until `mend`. */
+  /** Breaks all connections, dropping everything in transit, and refuses new ones until `mend`. */
   cut(): void {
     this.#isCut = true;
     for (const socket of this.#sockets) socket.resetAndDestroy();

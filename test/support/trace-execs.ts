@@ -1,11 +1,11 @@
-// Writes down every program that processes, and those that they start, are executed as.
+// Records every program that processes and their children execute.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Program } from './packages.ts';
 
-/** Pids of processes with this in their command line. */
+/** Pids of processes with this text in their command line. */
 export function pidsWith(mark: string): number[] {
   return readdirSync('/proc').flatMap((name) => {
     if (!/^\d+$/.test(name)) return [];
@@ -25,12 +25,12 @@ export class ExecTrace {
     this.#child = child;
   }
 
-  /** Resolves when all of them are traced by this strace. */
+  /** Resolves when all of them are being traced by this strace. */
   static async of(pids: readonly number[], strace: Program): Promise<ExecTrace> {
     const args = ['-f', '-xx', '-s', '131072', '-e', 'trace=execve,execveat', '-e', 'signal=none'];
     const child = spawn(strace.path, [...args, ...pids.flatMap((pid) => ['-p', String(pid)])], {
       stdio: ['ignore', 'ignore', 'pipe'],
-      // What it says of itself begins with it.
+      // Its own messages begin with this.
       argv0: 'strace',
       env: { ...process.env, ...strace.env },
     });
@@ -48,7 +48,7 @@ export class ExecTrace {
     return trace;
   }
 
-  /** What was executed, with its arguments as they are; nothing is traced any more. */
+  /** Stops tracing, and returns what was executed, with literal arguments. */
   async end(): Promise<string> {
     const ended = once(this.#child, 'close');
     this.#child.kill('SIGINT');

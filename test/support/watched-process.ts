@@ -1,4 +1,5 @@
-// A program as a person runs it in a terminal: its output is watched, Ctrl-C ends it, and all that it started is known.
+// Runs a program like a person in a terminal: its output is watched, Ctrl-C ends it, and everything it started is
+// known.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -8,11 +9,11 @@ import { tmpdir } from 'node:os';
 export interface WatchedProcessOptions {
   command: readonly string[];
   cwd: string;
-  /** Beside PATH, LANG and TMPDIR; nothing else of this process's environment is handed on. */
+  /** In addition to PATH, LANG and TMPDIR; nothing else of this process's environment is passed on. */
   env?: Record<string, string>;
-  /** Written to its standard input, which is empty otherwise. */
+  /** Written to its standard input, which is otherwise empty. */
   input?: string;
-  /** Processes whose command line has one of these belong to it too, whatever their environment says. */
+  /** Processes with one of these in their command line also belong to it, whatever their environment is. */
   marks?: readonly string[];
 }
 
@@ -21,7 +22,7 @@ const exitTimeoutMs = 30_000;
 const markName = 'OPSCONDUCTOR_TEST_MARK';
 
 export class WatchedProcess {
-  /** All that it printed so far, both streams. */
+  /** Everything printed so far, both streams. */
   output = '';
   readonly exited: Promise<number | null>;
   readonly #child: ChildProcess;
@@ -34,7 +35,7 @@ export class WatchedProcess {
     const [file = '', ...args] = command;
     this.#child = spawn(file, args, {
       cwd,
-      // A process group, as a terminal makes one of a command line.
+      // A process group, as a terminal creates one for a command line.
       detached: true,
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { PATH: process.env.PATH, TMPDIR: tmpdir(), LANG: 'C.UTF-8', ...env, [markName]: this.#mark },
@@ -45,7 +46,7 @@ export class WatchedProcess {
         for (const check of this.#waiting) check();
       });
     }
-    // A program that does not read its input may be gone before it is written.
+    // A program that doesn't read its input may be gone before it is written.
     this.#child.stdin?.on('error', () => {});
     this.#child.stdin?.end(input);
     this.exited = once(this.#child, 'close').then(([code]) => code as number | null);
@@ -58,7 +59,7 @@ export class WatchedProcess {
     return this.#child.pid ?? 0;
   }
 
-  /** Resolves when the output has it; rejects, with all that was printed, when it ends before or takes too long. */
+  /** Resolves when the output matches; rejects, with everything printed, if it ends before that or takes too long. */
   says(pattern: RegExp, timeoutMs = lineTimeoutMs): Promise<RegExpExecArray> {
     return new Promise((resolve, reject) => {
       const done = (settle: () => void) => {
@@ -79,13 +80,13 @@ export class WatchedProcess {
     });
   }
 
-  /** Ctrl-C: the signal goes to the whole process group. Returns the exit code. */
+  /** Ctrl-C: sends the signal to the whole process group. Returns the exit code. */
   async interrupt(): Promise<number | null> {
     process.kill(-this.pid, 'SIGINT');
     return this.ended();
   }
 
-  /** The exit code, within a bounded time. */
+  /** Returns the exit code, within a limited time. */
   async ended(timeoutMs = exitTimeoutMs): Promise<number | null> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
@@ -97,7 +98,7 @@ export class WatchedProcess {
     return Promise.race([this.exited, late]).finally(() => clearTimeout(timer));
   }
 
-  /** Living processes that this one has made, directly or not, whose command line matches. */
+  /** Running processes created by this one, directly or not, whose command line matches. */
   processes(pattern = /(?:)/): { pid: number; command: string }[] {
     const isOwn = (pid: number, command: string) =>
       this.#marks.some((mark) => command.includes(mark)) ||
@@ -111,7 +112,7 @@ export class WatchedProcess {
       .filter(({ pid, command }) => command !== '' && pattern.test(command) && isOwn(pid, command));
   }
 
-  /** For the end of a test: nothing of it may outlive the test, however that went. */
+  /** For the end of a test: nothing may outlive the test, however that ended. */
   async killAll(): Promise<void> {
     for (const { pid } of this.processes()) kill(pid);
     if (!this.#hasEnded()) kill(this.pid);
@@ -123,12 +124,12 @@ export class WatchedProcess {
   }
 }
 
-/** SIGKILL, to a process that may be gone already. */
+/** Sends SIGKILL to a process that may already be gone. */
 export function kill(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');
   } catch {
-    // It ended by itself meanwhile.
+    // It ended by itself in the meantime.
   }
 }
 

@@ -1,5 +1,6 @@
-// A WinRM host for one test file: `test/winrm-fixture/serve.py`, whose cryptography is gss-ntlmssp's, MIT Kerberos' and
-// OpenSSL's. Commands run by /bin/sh. It is no Windows: see docs/windows.md for what that leaves untried.
+// A WinRM host for one test file: `test/winrm-fixture/serve.py`, whose cryptography is that of gss-ntlmssp, MIT
+// Kerberos and OpenSSL. Commands run in /bin/sh. It is not Windows: see docs/windows.md for what remains untested
+// because of that.
 import { type ChildProcess, type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -11,23 +12,23 @@ import { freePort } from './free-port.ts';
 import { ensureWinrmFixture, faketimeLibraries } from './packages.ts';
 
 export const winrmUser = 'opsdeploy';
-// No double quote: kadmin reads it in some.
+// No double quote, because kadmin interprets it.
 export const winrmPassword = "Gülden & 'Süß'!";
 export const winrmDomain = 'FIXTURE';
 export const winrmRealm = 'FIXTURE.TEST';
 
-/** `http` wants every message sealed; `plain` takes it in clear, as Windows after AllowUnencrypted. */
+/** `http` requires every message to be sealed; `plain` accepts clear text, like Windows with AllowUnencrypted. */
 export const winrmListeners = ['http', 'plain', 'https', 'strict', 'sha384', 'pss'] as const;
 export type WinrmListener = (typeof winrmListeners)[number];
 
 export interface Mishap {
-  /** Of the message, `Receive`; any unless told. */
+  /** The action of the message, such as `Receive`; by default any. */
   action?: string;
-  /** Before the host acts on it, after that, or before it even looks who sends it. */
+  /** Before the host acts on it, after that, or even before it checks who sent it. */
   moment?: 'before' | 'after' | 'http';
   what: string;
   times?: number;
-  /** How many such messages go well first. */
+  /** How many such messages succeed first. */
   skip?: number;
 }
 
@@ -40,7 +41,10 @@ export interface WinrmStats {
 }
 
 export interface WinrmFixtureOptions {
-  /** Programs that stand-ins for powershell.exe know, by their whole text, and what of /bin/sh stands for which script. */
+  /**
+   * Programs that stand in for powershell.exe recognize, by their full text; and which /bin/sh code replaces which
+   * script.
+   */
   emulated?: {
     bootstrap: string;
     cmdRunner: string;
@@ -51,17 +55,23 @@ export interface WinrmFixtureOptions {
     taskSupervisor?: string;
     limitsProgram?: string;
   };
-  /** With a KDC of its own; `KRB5_CONFIG` of whoever is to log in by Kerberos must be its `krb5Config`. */
+  /** With its own KDC; whoever logs in by Kerberos must use its `krb5Config` as `KRB5_CONFIG`. */
   kerberos?: boolean;
-  /** How far the clocks of the host and of its KDC are ahead of this machine's, as `+3600s`. */
+  /** How far the clocks of the host and of its KDC are ahead of this machine's, such as `+3600s`. */
   ahead?: { host?: string; kdc?: string };
-  /** Whom scheduled tasks may run as, with their passwords, beside the system: `taskUsers`. Hosts that refuse their users (`noAccess`; `noProfiles`: a shell with their profile) or lack something: `noBasic`, `noPowershell`, `deafPowershell` (it reads no input), `noCtrlC` (it reaches no command, as some say of Windows where input is a pipe). What they have configured: `tellsConfiguration`, `driveBytes`, `maxShells`, `maxPollSeconds`, `maxSendSeconds`, `maxEnvelope`, `spaced`, `openEnded` (boundaries of sealed replies). */
+  /**
+   * Settings of the host. `taskUsers`: users besides the system that scheduled tasks may run as, with their passwords.
+   * Hosts that refuse users: `noAccess`; `noProfiles` (a shell with their profile). Hosts that lack something:
+   * `noBasic`, `noPowershell`, `deafPowershell` (doesn't read input), `noCtrlC` (never reaches a command, as reported
+   * of Windows if input is a pipe). Configured values: `tellsConfiguration`, `driveBytes`, `maxShells`,
+   * `maxPollSeconds`, `maxSendSeconds`, `maxEnvelope`, `spaced`, `openEnded` (boundaries of sealed replies).
+   */
   settings?: Record<string, unknown>;
 }
 
 const folder = join(import.meta.dirname, '../winrm-fixture');
 
-/** Starts one and waits until it listens. Rejects with the reason where what it needs is not to be had. */
+/** Starts a host and waits until it is listening. Rejects with the reason if something it needs is unavailable. */
 export async function startWinrm(options: WinrmFixtureOptions = {}): Promise<WinrmFixture> {
   const program = await ensureWinrmFixture();
   if ('missing' in program) throw new Error(program.missing);
@@ -109,7 +119,7 @@ export async function startWinrm(options: WinrmFixtureOptions = {}): Promise<Win
   return fixture;
 }
 
-/** What a program is started with whose wall clock is ahead. */
+/** Environment for a program whose clock should be ahead. */
 function clockOf(ahead: string | undefined): Record<string, string> {
   if (ahead === undefined) return {};
   const library = faketimeLibraries.map((path) => `/${path}`).find((path) => existsSync(path));
@@ -117,7 +127,7 @@ function clockOf(ahead: string | undefined): Record<string, string> {
   return { LD_PRELOAD: library, FAKETIME: ahead, FAKETIME_DONT_FAKE_MONOTONIC: '1' };
 }
 
-/** A realm with the user and the host in it, and its KDC. */
+/** Starts a realm containing the user and the host, and its KDC. */
 async function startRealm(
   dir: string,
   ahead: string | undefined,
@@ -135,7 +145,7 @@ async function startRealm(
     KRB5_KDC_PROFILE: join(dir, 'kdc.conf'),
     KRB5_KTNAME: join(dir, 'host.keytab'),
   };
-  // In the foreground, and its log to us.
+  // In the foreground, logging to us.
   const kdc = spawn('/usr/sbin/krb5kdc', ['-n', '-r', winrmRealm], {
     env: { ...process.env, ...env, ...clockOf(ahead) },
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -204,30 +214,30 @@ export class WinrmFixture {
     });
   }
 
-  /** For `KRB5_CONFIG`. */
+  /** Value for `KRB5_CONFIG`. */
   get krb5Config(): string {
     return join(this.dir, 'krb5.conf');
   }
 
-  /** What the host calls `C:\\`; made by whoever uses it. */
+  /** The folder that the host calls `C:\\`; created by the test that uses it. */
   get drive(): string {
     return join(this.dir, 'drives/C');
   }
 
-  /** Names of the scheduled tasks that are there. */
+  /** Names of the existing scheduled tasks. */
   get tasks(): string[] {
     const folder = join(this.dir, 'tasks');
     return existsSync(folder) ? readdirSync(folder) : [];
   }
 
-  /** Paths of its files that hold a text, below its folder. */
+  /** Paths of its files that contain a text, relative to its folder. */
   filesWith(text: string): string[] {
     const all = readdirSync(this.dir, { recursive: true, withFileTypes: true });
     const paths = all.filter((each) => each.isFile()).map(({ parentPath, name }) => join(parentPath, name));
     return paths.filter((path) => readFileSync(path).includes(text));
   }
 
-  /** Of the user. */
+  /** The user's keytab. */
   get keytab(): string {
     return join(this.dir, 'user.keytab');
   }
@@ -236,7 +246,7 @@ export class WinrmFixture {
     return this.#ports[listener] ?? 0;
   }
 
-  /** PEM of a listener's certificate, or of what a client may show, with its key. */
+  /** PEM of a listener's certificate, or of one for clients, with its key. */
   certificate(name: 'sha256' | 'sha384' | 'pss' | 'client'): { certificate: string; privateKey: string } {
     const read = (file: string) => readFileSync(join(this.dir, file), 'utf8');
     return { certificate: read(`${name}.pem`), privateKey: read(`${name}.key`) };
@@ -246,22 +256,22 @@ export class WinrmFixture {
     return this.#ask({ do: 'stats' }) as Promise<WinrmStats>;
   }
 
-  /** Lets something go wrong with messages to come. */
+  /** Makes something go wrong with future messages. */
   async mishap(mishap: Mishap): Promise<void> {
     await this.#ask({ do: 'mishap', mishap });
   }
 
-  /** Nothing goes wrong any more, and everything is counted anew. */
+  /** Ends all mishaps, and resets all counters. */
   async reset(settings: Record<string, unknown> = {}): Promise<void> {
     await this.#ask({ do: 'reset', settings });
   }
 
-  /** All sessions are forgotten, as when they were idle for long. */
+  /** Forgets all sessions, as after a long idle time. */
   async forgetSessions(): Promise<void> {
     await this.#ask({ do: 'forget' });
   }
 
-  /** All shells are gone, as when the service was restarted. */
+  /** Drops all shells, as when the service is restarted. */
   async loseShells(): Promise<void> {
     await this.#ask({ do: 'lose_shells' });
   }
@@ -274,7 +284,7 @@ export class WinrmFixture {
     rmSync(this.dir, { recursive: true, force: true });
   }
 
-  /** At once, while the process exits. */
+  /** Kills it immediately, while this process exits. */
   kill(): void {
     this.#child.kill('SIGKILL');
     this.#kdc?.kill('SIGKILL');
