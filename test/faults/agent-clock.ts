@@ -1,5 +1,5 @@
-// The clock of an agent under test: the machine's, and what a file says that it is ahead. The harness writes the file;
-// the agent reads it at each look, so that a step of the clock is there at once, also when the process wakes.
+// The clock of an agent under test: the machine's clock plus an offset from a file. The harness writes the file; the
+// agent reads it each time, so that a step of the clock takes effect at once, even when the process wakes up.
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import type { Clock } from '../../agent/src/execution/lease-deadline.ts';
@@ -22,7 +22,7 @@ export class ClockFile {
     this.#write();
   }
 
-  /** The machine slept: its monotonic clock stood still. */
+  /** Simulates that the machine slept, during which its monotonic clock stood still. */
   slept(ms: number): void {
     this.#monotonicMs -= ms;
     this.#write();

@@ -1,4 +1,4 @@
-// The agent as a process under test: the product's own, on a clock that the harness can step.
+// The agent as a process under test: the product's own, with a clock that the harness can step.
 //   <data directory> <slots> <clock file>
 import { startAgent } from '../../agent/src/agent.ts';
 import { createLog } from '../../agent/src/log.ts';

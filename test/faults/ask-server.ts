@@ -1,9 +1,9 @@
-// How the harness asks a server, as a script or a person would.
+// How the harness queries a server, as a script or a person would.
 import type { ApiClient } from '../support/api-client.ts';
 import type { Cluster } from './cluster.ts';
 import { pause, until } from './waiting.ts';
 
-/** A frozen server answers nothing; a person would try the other one. */
+/** Limits the wait: a frozen server doesn't answer, and a person would try the other one. */
 export async function within<T>(api: ApiClient, ask: (api: ApiClient) => Promise<T>): Promise<T> {
   return Promise.race([
     ask(api),

@@ -1,14 +1,14 @@
-// Processes that were left behind on the target.
+// Checks for processes left behind on the target.
 import { readdir, readFile } from 'node:fs/promises';
 import type { Violation } from './check-round.ts';
 import type { Cluster } from './cluster.ts';
 import type { RoundFacts, StepFacts } from './round-facts.ts';
 import { patiently, signalPid, until } from './waiting.ts';
 
-/** An agent that is there has so long to clean up. */
+/** How long a connected agent may take to clean up. */
 const cleanUpMs = 30_000;
 
-/** Processes of this system's steps, and of no other on the machine, by the attempt that they belong to: `step.epoch`. */
+/** Returns processes of this system's steps (not of other systems on the machine) by their attempt: `step.epoch`. */
 export async function processesOnTarget({ installationId }: Cluster): Promise<Map<string, number[]>> {
   const found = new Map<string, number[]>();
   for (const name of await readdir('/proc')) {
@@ -22,7 +22,7 @@ export async function processesOnTarget({ installationId }: Cluster): Promise<Ma
   return found;
 }
 
-/** What ended for certain has left nothing behind; a process that is just ending is given a moment. */
+/** Checks that attempts known to have ended left nothing behind; gives processes that are ending a moment. */
 export async function checkLeftovers(cluster: Cluster, facts: RoundFacts): Promise<Violation[]> {
   const certain = new Map<string, StepFacts>();
   for (const step of facts.steps) {
@@ -58,7 +58,7 @@ async function describe(pid: number): Promise<string> {
   return `${pid} (${state}, of ${parent}) ${command?.replaceAll('\0', ' ')}`;
 }
 
-/** Attempts that an agent is still to clean up after: `step.epoch` → since when it is due, in ms. */
+/** Returns attempts that an agent still has to clean up after: `step.epoch` → when that became due, in ms. */
 export async function openCleanUps({ sql }: Cluster): Promise<Map<string, { dueMs: number; text: string }>> {
   const rows = await patiently(
     () => sql<{ attempt: string; dueMs: number; row: unknown }[]>`
@@ -69,7 +69,7 @@ export async function openCleanUps({ sql }: Cluster): Promise<Map<string, { dueM
   return new Map(rows.map(({ attempt, dueMs, row }) => [attempt, { dueMs, text: JSON.stringify(row) }]));
 }
 
-/** What was cut off and is nobody's any more is ended within its time by the next agent, of this round and those before. */
+/** Checks that the next agent cleans up in time after attempts that were cut off, in this round or earlier ones. */
 export async function checkCleanUps(cluster: Cluster): Promise<Violation[]> {
   const open = await openCleanUps(cluster);
   const found: Violation[] = [];
@@ -77,7 +77,7 @@ export async function checkCleanUps(cluster: Cluster): Promise<Violation[]> {
     const { dueMs, text } = open.get(attempt) ?? { dueMs: 0, text: '' };
     if (dueMs < cleanUpMs) continue;
     found.push({ rule: 'clean-up', text: `processes ${pids} of attempt ${attempt} live: ${text}` });
-    // Told once.
+    // Reported once.
     for (const pid of pids) signalPid(pid, 'SIGKILL');
   }
   return found;

@@ -1,4 +1,4 @@
-// Stored output against what the commands were made to say.
+// Compares stored output with what the commands were told to print.
 import type { ApiReply } from '../support/api-client.ts';
 import type { Violation } from './check-round.ts';
 import type { Cluster } from './cluster.ts';
@@ -11,7 +11,7 @@ const maxReads = 10;
 
 export interface LostDisk {
   agentId: number;
-  /** From its end to the start of the one that finds nothing. */
+  /** From its end to the start of the agent that finds nothing. */
   fromMs: number;
   toMs: number;
 }
@@ -43,13 +43,13 @@ function mayHaveGaps(
   { step, attempt }: { step: StepFacts; attempt: AttemptFacts },
   lostDisks: readonly LostDisk[],
 ): boolean {
-  // In the time that was lost its agent may have told everything, and kept nothing.
+  // In the lost period, its agent may have reported everything and kept nothing.
   if (isRestored && attempt.status === 'unknown') return true;
   const own = edges.filter(
     ({ kind, rowId, epoch }) => kind === 'step' && rowId === step.id && epoch === attempt.epoch,
   );
   const leasedMs = own.find(({ to }) => to === 'running')?.at.getTime() ?? 0;
-  // What is unknown may be told, with its output, at any time after.
+  // For an unknown attempt, the result and output may arrive at any later time.
   const isToldAtEnd = attempt.status !== 'unknown';
   const endedMs = isToldAtEnd ? own.find(({ from }) => from === 'running')?.at.getTime() : undefined;
   return lostDisks.some(
@@ -81,7 +81,7 @@ async function wrongOutput(
     const same = isWhole
       ? stored.equals(expected[stream])
       : expected[stream].subarray(0, stored.length).equals(stored);
-    // Where a disk was lost, what is there may have a hole.
+    // If a disk was lost, the output may have gaps.
     if (!same && !hasGaps)
       wrong.push(
         `${stream} has ${stored.length} bytes, ${isWhole ? 'not' : 'no prefix of'} the ${expected[stream].length} that were said`,
@@ -90,7 +90,9 @@ async function wrongOutput(
   return wrong;
 }
 
-/** A server that has just lost its database says so; a reader asks again. One that says nothing is told of. */
+/**
+ * A server that has just lost its database says so, and a reader retries. A server that doesn't answer is a violation.
+ */
 async function read(
   cluster: Cluster,
   member: number,

@@ -12,14 +12,14 @@ export interface Violation {
   stepId?: number;
 }
 
-/** What keeps an agent from being heard. */
+/** Faults that keep an agent from being heard. */
 const silencing: readonly FaultKind[] = faultKinds.filter(
   (kind) => kind !== 'clock-stepped' && kind !== 'target-cut' && kind !== 'database-cut',
 );
 
 const endingAgents: readonly FaultKind[] = ['agent-killed', 'agent-disk-lost', 'agent-gone'];
 
-/** Reasons that are true only where something was done that leads to them. */
+/** Reasons that can only be true if one of these faults occurred. */
 const causes: Record<string, readonly FaultKind[]> = {
   agent_silent: silencing,
   database_restored: ['database-restored'],
@@ -31,13 +31,13 @@ const causes: Record<string, readonly FaultKind[]> = {
   connect_timed_out: ['target-cut', 'agent-stopped', 'suspended'],
   connection_refused: ['target-cut'],
 };
-/** These come from the plan alone. */
+/** Reasons that follow from the plan alone. */
 const planned: Record<string, (run: PlannedRun, step: PlannedStep, facts: RunFacts) => boolean> = {
   exit_code: (_, step) => step.exitCode !== 0,
   timed_out: (_, step) => step.timeout !== undefined,
   run_timeout: (run) => run.job.timeout !== undefined,
   condition_false: (_, step) => step.rules.when !== undefined,
-  // A run that waits for the lock of an unknown attempt is cancelled, too.
+  // A run that waits for the lock of an unknown attempt is also cancelled.
   cancelled: (_, __, { cancelRequestedAt }) => cancelRequestedAt !== null,
   cancel_unconfirmed: (_, __, { cancelRequestedAt }) => cancelRequestedAt !== null,
   cancel_forced: (run) => run.isForced,
@@ -45,7 +45,7 @@ const planned: Record<string, (run: PlannedRun, step: PlannedStep, facts: RunFac
   predecessor: () => true,
   when_status: () => true,
 };
-/** With these the command never began. */
+/** With these reasons, the command never began. */
 const neverBegan: ReadonlySet<string> = new Set([
   'unreachable',
   'name_not_found',
@@ -113,7 +113,7 @@ function checkOutcome(run: RunFacts, isRestored: boolean, say: (rule: string, te
   const { succeeded = 0, failed = 0, cancelled = 0, timed_out: timedOut = 0, unknown = 0 } = run.counts;
   const counts = { succeeded, failed, cancelled, timedOut, unknown };
   const { maxFailures } = run;
-  // Between a cancel and its end every other target run may have ended by itself.
+  // Between a cancel and its end, all other target runs may have ended by themselves.
   const mayTimeOut = run.planned.job.timeout !== undefined;
   const halted = run.isHalted;
   const allowed = [false, isRestored || run.cancelRequestedAt !== null].flatMap((cancelling) => [
@@ -124,7 +124,7 @@ function checkOutcome(run: RunFacts, isRestored: boolean, say: (rule: string, te
     say('outcome', `is ${run.status} with ${JSON.stringify(run.counts)}, max_failures ${maxFailures}`);
 }
 
-/** A reader who follows the events must come to see what the tables say. */
+/** A reader who follows the events must end up with the same state as the tables. */
 function checkEvents(
   run: RunFacts,
   steps: readonly StepFacts[],
@@ -162,13 +162,13 @@ function checkLines(step: StepFacts, { edges, runs, isRestored }: RoundFacts): V
     if (times > 1) say('once', `attempt ${epoch} began ${times} times`);
     const attempt = attempts.find((each) => each.epoch === epoch);
     if (attempt === undefined) {
-      // Of the time that was lost the books know nothing.
+      // The database knows nothing about the lost period.
       if (!isRestored) say('once', `attempt ${epoch} began on the target and is not in the books`);
     } else if (attempt.reason !== null && neverBegan.has(attempt.reason) && attempt.lateStatus === null)
       say('reason', `attempt ${epoch} began on the target and is called ${attempt.reason}`);
   }
   const isDecided = attempts.some(({ decision }) => decision === 'retry');
-  // What a person decided in the time that was lost the books don't know.
+  // The database doesn't know what a person decided in the lost period.
   const run = runs.find(({ id }) => id === step.jobRunId);
   const mayBeDecided = isRestored && run !== undefined && mayRepeat(run.planned, planned);
   const isRepeatable = planned.rules.retry !== undefined || planned.rules.on_unknown === 'retry';
@@ -177,7 +177,7 @@ function checkLines(step: StepFacts, { edges, runs, isRestored }: RoundFacts): V
   for (const { epoch, status, decision } of attempts) {
     if (status !== 'unknown' || decision === 'retry' || planned.rules.idempotent === true) continue;
     if (isRestored) continue;
-    // What came late told how it ended, and so that it may be tried again.
+    // A late result said how it ended, and so allowed another try.
     const wasTold = edges.some(
       (edge) =>
         edge.kind === 'step' &&
@@ -196,7 +196,7 @@ function checkLines(step: StepFacts, { edges, runs, isRestored }: RoundFacts): V
   return found;
 }
 
-/** Across everything that was lost and forgotten: what may not be repeated has begun once at most on each target. */
+/** Even with everything lost and forgotten, a step that must not be repeated has begun at most once on each target. */
 function checkBegun({ all, begun }: RoundFacts): Violation[] {
   const repeatable = new Set(
     all.flatMap(({ planned: run, keys }) => keys.filter((_, at) => mayRepeat(run, run.steps[at]))),
@@ -234,7 +234,7 @@ function checkReasons(step: StepFacts, { runs }: RoundFacts, faults: ReadonlySet
   return [...found, ...checkEnds(step, runs.find(({ id }) => id === step.jobRunId)?.planned)];
 }
 
-/** The agent was gone before what starts a command that survives it was on the target. */
+/** Whether the agent was gone before the code that starts a surviving command was on the target. */
 function mayHaveBeenCutOff(
   { reason, exitCode }: AttemptFacts,
   { planned: { survives } }: StepFacts,
@@ -270,8 +270,8 @@ function checkEnds(step: StepFacts, run: PlannedRun | undefined): Violation[] {
 }
 
 /**
- * When a target is opened, no more than `max_parallel` are open with it. One that a late result reopens goes on beside
- * those that were opened since, and counts from then on.
+ * When a target is opened, at most `max_parallel` are open, including that one. A target reopened by a late result
+ * continues next to those opened since, and counts from then on.
  */
 function checkParallel({ runs, edges, steps }: RoundFacts): Violation[] {
   return runs.flatMap((run) => {
@@ -310,7 +310,7 @@ function checkParallel({ runs, edges, steps }: RoundFacts): Violation[] {
   });
 }
 
-/** In the order of their first change. */
+/** Groups of edges in the order of their first change. */
 function byTransaction(edges: readonly Edge[]): Edge[][] {
   const groups = new Map<string, Edge[]>();
   for (const edge of edges) groups.set(edge.transaction, [...(groups.get(edge.transaction) ?? []), edge]);

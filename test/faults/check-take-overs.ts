@@ -1,12 +1,12 @@
-// Commands that survive their agent, where that was gone and others were there.
+// Checks commands that survive their agent, if their agent was gone and others were available.
 import type { Violation } from './check-round.ts';
 import type { FaultInForce } from './edge-recorder.ts';
 import { agents } from './plan-round.ts';
 import type { RoundFacts } from './round-facts.ts';
 
 /**
- * Nothing but agents was gone, and not all of them: what the books knew to go on by itself was taken up by another agent, or
- * by its own when that was back, and told its end.
+ * If only agents failed, and not all of them: each command known to survive was taken over by another agent, or resumed
+ * by its own when that was back, and its end was reported.
  */
 export function checkTakeOvers(
   { steps, runs, survivors }: RoundFacts,

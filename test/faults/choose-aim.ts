@@ -1,17 +1,17 @@
-// Which changes of status the next round is to lead to, and under which faults: those that came together most seldom so
-// far.
+// Chooses which status changes the next round should provoke, and under which faults: those that have coincided least
+// often so far.
 import { statusEdges } from '@opsconductor/protocol';
 import { type Aim, type FaultKind, faultKinds } from './plan-round.ts';
 import { type ShapeName, shapeNames, shapeOf } from './shapes/shapes.ts';
 
-/** By fault and change, how often they came together. */
+/** By fault and change, how often they coincided. */
 export type Coverage = Record<string, Record<string, number>>;
 
-/** So often every fault is to meet every change. */
+/** How often every fault should coincide with every change. */
 export const wantedMeetings = 20;
-/** More of them leave too little time in which anything comes about. */
+/** With more of them, too little time is left for anything to happen. */
 const faultsAtATime = 3;
-/** While one of these is in force nothing comes about; all does in its wake, where no other one begins. */
+/** While one of these is in force nothing happens; everything happens after it, when no other fault begins. */
 const stilling: ReadonlySet<FaultKind> = new Set([
   'postgres-killed',
   'postgres-stopped',
@@ -20,14 +20,14 @@ const stilling: ReadonlySet<FaultKind> = new Set([
   'standby-promoted',
 ]);
 
-/** Every change that the table allows, as `step ready>running`. */
+/** Every change in the table of allowed ones, as `step ready>running`. */
 export const allEdges: readonly string[] = (['step', 'target_run', 'run'] as const).flatMap((kind) =>
   Object.entries<readonly string[]>(statusEdges[kind]).flatMap(([from, to]) =>
     to.map((each) => `${kind} ${from}>${each}`),
   ),
 );
 
-/** What the table allows and nothing leads to, with why; a round in which one of these comes about is a finding. */
+/** Changes that the table allows but nothing leads to, with the reason; a round in which one occurs is a finding. */
 export const neverMet: Readonly<Record<string, string>> = {
   'step ready>skipped':
     'of a host’s steps one at a time is ready, running or held: what its end skips is still pending',
@@ -41,7 +41,7 @@ export const neverMet: Readonly<Record<string, string>> = {
   ),
 };
 
-/** Changes that are to be met by each fault. */
+/** Changes that each fault should coincide with. */
 export const wantedEdges = allEdges.filter((edge) => neverMet[edge] === undefined);
 
 export function missingMeetings(coverage: Coverage, fault: string, edge: string): number {
@@ -52,7 +52,7 @@ const shapes = new Map(shapeNames.map((name) => [name, shapeOf(name)]));
 
 export class AimChooser {
   readonly #coverage: Coverage;
-  /** How often a shape was aimed at a fault: where that fills nothing, others have their turn. */
+  /** How often a shape was aimed at a fault: if that adds nothing, others get their turn. */
   readonly #tries = new Map<string, number>();
 
   constructor(coverage: Coverage) {
@@ -67,7 +67,7 @@ export class AimChooser {
     }
   }
 
-  /** Undefined once nothing is missing that any shape leads to. */
+  /** Returns `undefined` once nothing is missing that any shape leads to. */
   next(): Aim | undefined {
     const [best] = shapeNames
       .map((shape) => {
@@ -101,7 +101,7 @@ export class AimChooser {
   }
 }
 
-/** As it is given on the command line. */
+/** In the notation of the command line. */
 export function aimText({ shape, faults }: Aim): string {
   return `${shape}:${faults.join(',')}`;
 }

@@ -1,5 +1,5 @@
-// The system under test, kept up over many rounds: two servers on one PostgreSQL, three agents of one segment, an OpenSSH
-// server that is four targets, and a relay on every connection that the product makes between machines.
+// The system under test, kept running over many rounds: two servers on one PostgreSQL, three agents of one segment, an
+// OpenSSH server that acts as four targets, and a relay on every connection between machines.
 import { createHash } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -29,7 +29,7 @@ const token = createHash('sha256').update('faults').digest('hex');
 
 export interface Member {
   program: Program;
-  /** Of an agent towards the servers, of a server towards PostgreSQL. */
+  /** Between an agent and the servers, or between a server and PostgreSQL. */
   relay: Relay;
 }
 export interface ServerMember extends Member {
@@ -47,19 +47,19 @@ export class Cluster {
   readonly servers: ServerMember[] = [];
   readonly agents: AgentMember[] = [];
   readonly targetIds: number[] = [];
-  /** Its markers begin with it, so that processes of other systems on the machine are told apart. */
+  /** The prefix of its markers, to distinguish its processes from those of other systems on the machine. */
   installationId = '';
-  /** What the commands of the steps write to, and where their long outputs are read from. */
+  /** Where the steps' commands write their lines, and where their long outputs are read from. */
   readonly linesDir: string;
   readonly blobPath: string;
   readonly gatePath: string;
   readonly blob: Buffer;
-  /** Told of each frame between agents and servers. */
+  /** Called for each frame between agents and servers. */
   onFrame: (direction: Direction, type: string, when: 'before' | 'after') => void = () => undefined;
   sshd!: SshdFixture;
-  /** How often the database was set back. */
+  /** How often the database was restored. */
   restores = 0;
-  /** The harness's own way to the database. */
+  /** The harness's own connection to the database. */
   sql!: Sql;
   database!: FaultDatabase;
   #sqlRelay: Relay | undefined;
@@ -90,7 +90,7 @@ export class Cluster {
     return cluster;
   }
 
-  /** Starts what is down and heals what is broken, and waits until every agent can be given steps. */
+  /** Starts what is down, heals what is broken, and waits until every agent can be given steps. */
   async heal(): Promise<void> {
     for (const { relay } of [...this.servers, ...this.agents]) relay.heal();
     for (const { program } of [...this.servers, ...this.agents]) program.signal('SIGCONT');
@@ -106,7 +106,7 @@ export class Cluster {
     });
   }
 
-  /** A server that answers now; the other one where the first does not. */
+  /** Returns a server that is answering now; the other one if the first doesn't. */
   api(member: number): ApiClient {
     const { servers } = this;
     const wanted = servers[member % servers.length];
@@ -178,7 +178,7 @@ export class Cluster {
 
   async #makeAgent(n: number, segmentId: number): Promise<AgentMember> {
     let turn = n;
-    // As a load balancer: in turn, the next one where one does not answer.
+    // Like a load balancer: in turn, skipping servers that don't answer.
     const targets = () => {
       turn += 1;
       return this.servers.map((_, at) => this.servers[(at + turn) % this.servers.length]?.port ?? 0);
@@ -261,7 +261,7 @@ export class Cluster {
   }
 }
 
-/** Half of it compresses. */
+/** Half of it is compressible. */
 function makeBlob(): Buffer {
   const random = new Prng('blob');
   const blob = Buffer.alloc(blobBytes);

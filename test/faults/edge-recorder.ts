@@ -1,10 +1,10 @@
-// Writes down every change of status, with triggers that only this harness installs, and tells which faults were in
-// force when it came.
+// Records every status change, with triggers that only this harness installs, and determines which faults were in force
+// at the time.
 import type { Sql } from '../../server/src/store/database/connection.ts';
 import type { FaultKind, PlannedFault } from './plan-round.ts';
 import { patiently } from './waiting.ts';
 
-/** A fault is met by what changes in it and shortly after. */
+/** A change counts for a fault if it occurs during the fault or this soon after it. */
 const aftermathMs = 2_500;
 
 export interface Edge {
@@ -16,7 +16,7 @@ export interface Edge {
   from: string;
   to: string;
   at: Date;
-  /** What one transaction changed becomes so at once. */
+  /** Changes of one transaction take effect together. */
   transaction: string;
 }
 export interface FaultInForce {
@@ -70,13 +70,13 @@ export async function installRecorder(sql: Sql): Promise<void> {
       when (old.status = 'queued' and new.status = 'running') execute function refuse_fault_note()`);
 }
 
-/** That runs of these jobs have become running is refused from now on. */
+/** From now on, prevents runs of these jobs from being recorded as running. */
 export async function refuseNotes(sql: Sql, jobIds: readonly number[]): Promise<void> {
   if (jobIds.length === 0) return;
   await sql`insert into fault_unnoted select unnest(${jobIds as number[]}::bigint[])`;
 }
 
-/** Until now. */
+/** Stops preventing that. */
 export async function noteAgain(sql: Sql): Promise<void> {
   await patiently(() => sql`delete from fault_unnoted`);
 }
@@ -88,7 +88,7 @@ export async function edgesOfRuns(sql: Sql, runIds: readonly number[]): Promise<
     where run_id = any(${runIds as number[]}::bigint[]) order by id`;
 }
 
-/** Attempts that the books knew to go on without their agent, as `step.epoch`. */
+/** Returns attempts that the database knew to survive their agent, as `step.epoch`. */
 export async function survivorsOfRuns(sql: Sql, runIds: readonly number[]): Promise<Set<string>> {
   const rows = await sql<{ attempt: string }[]>`
     select f.step_id || '.' || f.epoch as attempt from fault_survivors f join job_run_steps st on st.id = f.step_id
@@ -96,7 +96,7 @@ export async function survivorsOfRuns(sql: Sql, runIds: readonly number[]): Prom
   return new Set(rows.map(({ attempt }) => attempt));
 }
 
-/** How often each fault met each edge: `agent-killed` → `step running>unknown` → 3. */
+/** Returns how often each fault coincided with each edge: `agent-killed` → `step running>unknown` → 3. */
 export function coverage(
   edges: readonly Edge[],
   faults: readonly FaultInForce[],

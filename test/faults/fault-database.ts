@@ -1,4 +1,5 @@
-// The PostgreSQL of the system under test: kept running, frozen, set back to a copy of itself, and replaced by a standby.
+// The PostgreSQL of the system under test: kept running, frozen, restored from a copy of itself, and replaced by a
+// standby.
 import { execFile } from 'node:child_process';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,7 +10,7 @@ import { connect, type Sql } from '../../server/src/store/database/connection.ts
 import { signalPid, until } from './waiting.ts';
 
 const run = promisify(execFile);
-// Nothing here outlives the machine, and what is copied is to be small.
+// Nothing here outlives the machine, and copies should be small.
 const settings = { fsync: 'off', min_wal_size: '32MB', max_wal_size: '128MB' };
 const standbyName = 'standby';
 
@@ -18,7 +19,7 @@ export class FaultDatabase {
   readonly #say: (text: string) => void;
   #postgres!: EmbeddedPostgres;
   #isStopping = false;
-  /** Of the one that serves. */
+  /** Data directory of the one in service. */
   #home: string;
   #standbys = 0;
   #turn: Promise<unknown> = Promise.resolve();
@@ -51,7 +52,7 @@ export class FaultDatabase {
     return this.#postgres.pid;
   }
 
-  /** The postmaster and its children. */
+  /** Pids of the postmaster and its children. */
   async pids(): Promise<number[]> {
     const children: number[] = [];
     for (const name of await readdir('/proc')) {
@@ -67,11 +68,14 @@ export class FaultDatabase {
     for (const pid of await this.pids()) signalPid(pid, name);
   }
 
-  /** Of one that was killed just now the next one is waited for: what is left of it may still answer, and nobody is stopped with it. */
+  /**
+   * Waits for the successor of one that was just killed: its remains may still answer, and stopping them would stop
+   * nobody.
+   */
   async #stopAll(): Promise<void> {
     await until('PostgreSQL stands still', async () => {
       const pid = this.postmasterPid;
-      // First, so that it makes no more children while they are looked for.
+      // First, so that it creates no more children during the search.
       signalPid(pid, 'SIGSTOP');
       await this.signal('SIGSTOP');
       const stat = await readFile(`/proc/${pid}/stat`, 'latin1');
@@ -79,19 +83,19 @@ export class FaultDatabase {
     });
   }
 
-  /** One thing at a time is done to it. */
+  /** Serializes the operations on it. */
   async inTurn<T>(work: () => Promise<T>): Promise<T> {
     const mine = this.#turn.then(work);
     this.#turn = mine.catch(() => undefined);
     return mine;
   }
 
-  /** Keeps a copy of everything as it is in one moment. */
+  /** Makes a copy of everything as of one moment. */
   async backUp(): Promise<void> {
     await this.#copyTo(join(this.#dir, 'backup'));
   }
 
-  /** Everything since `backUp` is gone. No server may run. */
+  /** Discards everything since `backUp`. No server may be running. */
   async restore(): Promise<void> {
     await this.#end('SIGINT');
     await rm(this.#home, { recursive: true, force: true, maxRetries: 5 });
@@ -99,7 +103,7 @@ export class FaultDatabase {
     await this.#open(this.#port);
   }
 
-  /** A standby that has everything which was acknowledged takes the place of the primary, which is killed. */
+  /** A standby with everything that was acknowledged replaces the primary, which is killed. */
   async failOver(): Promise<void> {
     this.#standbys += 1;
     const home = join(this.#dir, `standby-${this.#standbys}`);
@@ -154,7 +158,7 @@ export class FaultDatabase {
     this.#serve(postgres);
   }
 
-  /** Its supervisor gives up on one that is killed again and again; a person would start it anew. */
+  /** Its supervisor gives up on one that is killed repeatedly; a person would start it again. */
   #serve(postgres: EmbeddedPostgres): void {
     this.#postgres = postgres;
     this.#port = Number(new URL(postgres.url).port);
@@ -170,12 +174,12 @@ export class FaultDatabase {
     this.#isStopping = true;
     const pids = await this.pids();
     const stopped = this.#postgres.stop();
-    // Before it can do anything about having been asked to stop.
+    // Before it can react to being asked to stop.
     if (how === 'SIGKILL') for (const pid of pids) signalPid(pid, 'SIGKILL');
     await stopped;
   }
 
-  /** As a snapshot of its disk: while nothing of it moves. */
+  /** Like a snapshot of its disk: made while nothing in it changes. */
   async #copyTo(home: string): Promise<void> {
     await rm(home, { recursive: true, force: true });
     await mkdir(home, { mode: 0o711 });

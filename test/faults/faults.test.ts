@@ -1,11 +1,11 @@
-// A fixed round of the fault harness; `npm run faults` runs as many as one likes (docs/faults.md).
+// A fixed round of the fault harness; `npm run faults` runs any number of rounds (docs/faults.md).
 import { expect, test } from 'vitest';
 import { Cluster } from './cluster.ts';
 import { installRecorder } from './edge-recorder.ts';
 import { writeFindings } from './report.ts';
 import { runRound } from './run-round.ts';
 
-/** With the start of the system about as much as a suite can spare. */
+/** Including the start of the system, about as much as the suite can afford. */
 const rounds = [{ seed: 7, round: 18 }];
 
 test('whatever is done to the system, what must hold holds', { timeout: 180_000 }, async () => {

@@ -1,4 +1,5 @@
-// A gate that commands on the targets wait at: a pipe, which nobody can open to read until somebody has opened it to write.
+// A gate at which commands on the targets wait: a pipe that nobody can open for reading until somebody opens it for
+// writing.
 import { execFile } from 'node:child_process';
 import { chmod, type FileHandle, open, rm } from 'node:fs/promises';
 import { promisify } from 'node:util';
@@ -13,7 +14,7 @@ export class Gate {
     this.#path = path;
   }
 
-  /** Closed. */
+  /** Makes a closed gate. */
   static async make(path: string): Promise<Gate> {
     await rm(path, { force: true });
     await run('mkfifo', [path]);
@@ -21,9 +22,9 @@ export class Gate {
     return new Gate(path);
   }
 
-  /** Whoever waits goes on, and whoever comes does not wait. */
+  /** Lets everything that waits continue; whatever arrives later doesn't wait. */
   async open(): Promise<void> {
-    // To read as well, since that waits for nobody.
+    // Also for reading, because that doesn't wait for anybody.
     this.#open ??= open(this.#path, 'r+');
     await this.#open;
   }

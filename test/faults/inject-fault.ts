@@ -1,4 +1,4 @@
-// Does to the system what a planned fault says, and undoes it.
+// Carries out a planned fault, and undoes it.
 import { readdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { runRestoredCommand } from '../../server/src/restore/restored-command.ts';
@@ -10,9 +10,9 @@ import { fail, pause, signalPid } from './waiting.ts';
 const migrations = resolve(import.meta.dirname, '../../migrations');
 
 /**
- * Begins at once, in the very turn of the event loop that calls it; resolves when the fault is over.
+ * Begins immediately, in the caller's turn of the event loop; resolves when the fault is over.
  *
- * @param lasts resolves when it is to end, of a process that is frozen or a network that is disturbed.
+ * @param lasts resolves when a frozen process or a disturbed network should recover.
  */
 export async function injectFault(
   cluster: Cluster,
@@ -119,7 +119,7 @@ async function freeze(
   program.signal('SIGCONT');
 }
 
-/** As a machine that slept: its monotonic clock knows nothing of it. */
+/** Simulates a machine that slept: its monotonic clock doesn't notice. */
 async function suspend(agent: AgentMember, ms: number): Promise<void> {
   const from = performance.now();
   agent.program.signal('SIGSTOP');
@@ -134,7 +134,7 @@ async function freezePostgres(cluster: Cluster, ms: number): Promise<void> {
   await cluster.database.signal('SIGCONT');
 }
 
-/** As a person would: stops the servers, restores the backup, says so to the database, starts the servers. */
+/** As a person would: stops the servers, restores the backup, tells the database about it, starts the servers. */
 async function restoreDatabase(cluster: Cluster, lostMs: number): Promise<void> {
   const { database, servers } = cluster;
   await cluster.databaseAnswers();

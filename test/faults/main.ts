@@ -9,7 +9,7 @@ import type { Aim } from './plan-round.ts';
 import { coverageSoFar, keepInLedger, recordRound, report, writeFindings, writeLogs } from './report.ts';
 import { type RoundResult, runRound } from './run-round.ts';
 
-// The driver's own: what the harness asks itself is met where it asks.
+// From the database driver itself; errors of the harness's own queries are handled where they occur.
 process.on('unhandledRejection', (error) => {
   if (isLostTypeQuery(error)) return;
   process.stderr.write(`nobody met ${error instanceof Error ? error.stack : String(error)}\n`);
@@ -17,7 +17,7 @@ process.on('unhandledRejection', (error) => {
 });
 
 const slowMs = 15_000;
-/** Of a round that aims: agents are away for long in some. */
+/** For an aimed round: in some, agents are away for long. */
 const slowAimedMs = 60_000;
 
 const say = (text: string) => process.stdout.write(`${text}\n`);
@@ -74,7 +74,7 @@ async function runRounds({
     if (isSlow || result.violations.length > 0) say(`  ${await writeFindings(system, result)}`);
     if (result.violations.length > 0) isGood = false;
   };
-  /** Rounds on one system, and on a new one where the harness itself could not go on. */
+  /** Runs rounds on one system, and on a new one if the harness itself could not continue. */
   const work = async (first: Cluster): Promise<void> => {
     for (let system: Cluster | undefined = first; system !== undefined; ) {
       systems.add(system);
@@ -95,7 +95,7 @@ async function runRounds({
       system = mayGoOn() ? await Cluster.start(() => undefined) : undefined;
     }
   };
-  // What is built for them is built once.
+  // The first start builds the programs for all.
   const first = await Cluster.start(() => undefined);
   const others = Array.from({ length: parallel - 1 }, () => Cluster.start(() => undefined));
   await Promise.all([first, ...(await Promise.all(others))].map(work));
@@ -116,7 +116,7 @@ function summary({ seed, round, aim, ms, phases, steps, attempts, ...result }: R
   return `${seed}/${round}: ${(ms / 1000).toFixed(1)} s (${parts.join(', ')}), ${steps} steps, ${attempts} attempts${more.join('')}, ${kinds}: ${end}`;
 }
 
-/** What a round waited for that took long. */
+/** What a slow round waited for. */
 function lastEnd({ facts }: RoundResult): string {
   const edge = facts?.edges.filter(({ kind }) => kind === 'step').at(-1);
   const step = facts?.steps.find(({ id }) => id === edge?.rowId);

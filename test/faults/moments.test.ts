@@ -10,7 +10,7 @@ import type { Moment } from './plan-round.ts';
 
 test('of a frame behind another moment those count that pass after it', async () => {
   const linesDir = await mkdtemp(join(tmpdir(), 'opsconductor-moments-'));
-  // No connection is made before something is asked.
+  // It only connects when something is queried.
   const sql = connect('postgres://nobody@127.0.0.1:1/nothing');
   const watched: Pick<Cluster, 'sql' | 'linesDir' | 'onFrame'> = { sql, linesDir, onFrame: () => undefined };
   const moments = new Moments(watched, 60_000, () => []);

@@ -1,24 +1,24 @@
-// Waits for the moments that a plan names: a frame that passes a relay, a command that begins on a target, a time.
+// Waits for the moments named in a plan: a frame that passes a relay, a command that begins on a target, a time.
 import { type FSWatcher, watch } from 'node:fs';
 import type { Sql } from '../../server/src/store/database/connection.ts';
 import type { Cluster } from './cluster.ts';
 import type { Moment } from './plan-round.ts';
 import { pause } from './waiting.ts';
 
-/** How often it is looked how many rows are in a status, while somebody waits for that. */
+/** How often the number of rows in a status is checked, while something waits for it. */
 const lookMs = 150;
 
-/** Of the system under test, what tells of moments. */
+/** The parts of the system under test that reveal moments. */
 type Watched = Pick<Cluster, 'sql' | 'linesDir' | 'onFrame'>;
 
 type FrameMoment = Extract<Moment, { at: 'frame' }>;
 
 interface Waiting {
   moment: Moment;
-  /** Runs in the very turn in which the moment comes. */
+  /** Called in the very turn of the event loop in which the moment comes. */
   act(): void;
   timer: NodeJS.Timeout | undefined;
-  /** How many frames of its kind had passed that don't count. */
+  /** How many frames of its kind had already passed, and don't count. */
   before: number;
 }
 
@@ -30,13 +30,13 @@ export class Moments {
   readonly #watcher: FSWatcher;
   readonly #runIds: () => readonly number[];
   #lines = 0;
-  /** The files of steps, each on its target. */
+  /** The files of steps, one for each target. */
   readonly #commands = new Set<string>();
   #begun = false;
   #isOver = false;
 
   /**
-   * @param latestMs a moment that has not come by then is taken at that time.
+   * @param latestMs a moment that has not come by then is treated as having come.
    * @param runIds the round's runs so far.
    */
   constructor(cluster: Watched, latestMs: number, runIds: () => readonly number[]) {
@@ -47,7 +47,7 @@ export class Moments {
     this.#watcher = watch(cluster.linesDir, (_, name) => this.#onLine(name ?? ''));
   }
 
-  /** Resolves when what was done at the moment is over. */
+  /** Resolves when the action at the moment is finished. */
   async when(moment: Moment, act: () => Promise<void>): Promise<void> {
     if (moment.at !== 'frame' || moment.behind === undefined) return this.#when(moment, 0, act);
     let before = 0;
@@ -69,12 +69,12 @@ export class Moments {
       };
       this.#waiting.add(waiting);
       if (this.#begun) this.#setTimer(waiting);
-      // What it counts may have passed meanwhile.
+      // The frames it counts may have passed in the meantime.
       if (moment.at === 'frame' && moment.behind !== undefined) this.#takeIfPassed(waiting, moment);
     });
   }
 
-  /** Time counts from here. */
+  /** Starts the clock for moments. */
   begin(): void {
     this.#begun = true;
     for (const waiting of this.#waiting) this.#setTimer(waiting);
@@ -116,7 +116,7 @@ export class Moments {
     }
   }
 
-  /** Until the end. Where the database does not answer it is asked again. */
+  /** Runs until the end. Asks again if the database doesn't answer. */
   async #look(): Promise<void> {
     while (!this.#isOver) {
       await pause(lookMs);

@@ -1,4 +1,4 @@
-// What the runs of a round that have not ended wait for.
+// What the round's unfinished runs are waiting for.
 import type { RunExplanation } from '@opsconductor/protocol';
 import type { Sql } from '../../server/src/store/database/connection.ts';
 import { cancelRun, within } from './ask-server.ts';
@@ -10,8 +10,9 @@ export interface OpenRun {
   /** Some of its steps wait for a decision. */
   isHeld: boolean;
   /**
-   * Runs with an unknown attempt whose locks all that is left of it waits for (docs/adr/0019): they are free when that is
-   * settled or cleaned up after, or an hour after its deadline. Empty where it waits for anything else too.
+   * Runs with an unknown attempt whose locks everything left of this run waits for (docs/adr/0019): the locks become
+   * free when that attempt is settled or cleaned up, or an hour after its deadline. Empty if this run waits for
+   * anything else too.
    */
   lockHolders: number[];
 }
@@ -40,7 +41,7 @@ export async function openRuns(sql: Sql, runIds: readonly number[]): Promise<Ope
     from open order by open.id`;
 }
 
-/** Looks whether the reason that a reader is told is that one, and cancels the run as a person would who can't wait. */
+/** Checks that readers are told this reason, and cancels the run like a person who can't wait. */
 export async function giveUpWaiting(
   cluster: Cluster,
   runId: number,
@@ -56,7 +57,7 @@ export async function giveUpWaiting(
     ...(message.includes('other targets of this run') ? [runId] : []),
   ]);
   const isTold = holders.some((holder) => named.includes(holder));
-  // Meanwhile the target may have been cleaned up, which frees the lock.
+  // In the meantime the target may have been cleaned up, which frees the lock.
   const [now] = await openRuns(cluster.sql, [runId]);
   if (!isTold && !holders.some((holder) => now?.lockHolders.includes(holder))) return [];
   await cancelRun(cluster, runId, false);

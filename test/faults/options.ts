@@ -1,4 +1,4 @@
-// What `npm run faults` is told on its command line.
+// Options on the command line of `npm run faults`.
 import { parseArgs } from 'node:util';
 import { parseAim } from './choose-aim.ts';
 import { type Aim, type FaultKind, faultKinds } from './plan-round.ts';
@@ -21,7 +21,7 @@ export interface RoundOptions {
   only: FaultKind[] | undefined;
   minutes: number | undefined;
   parallel: number;
-  /** Nothing after the first violation. */
+  /** Stop after the first violation. */
   stop: boolean;
   results: string;
   aim: Aim | 'auto' | undefined;
@@ -33,7 +33,7 @@ export type Options =
   | { does: 'keep'; files: string[] }
   | { does: 'rounds'; rounds: RoundOptions };
 
-/** Throws with what is wrong, in one line. */
+/** Throws a one-line description of what is wrong. */
 export function readOptions(args: string[]): Options {
   const { values, positionals } = parseArgs({
     args,

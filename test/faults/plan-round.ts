@@ -1,5 +1,5 @@
-// What happens in a round, as a pure function of its seed and number: which runs, which faults, when, and what the
-// operator does. "When" is an event of the system, so that a fault meets the moment it is meant for on any machine.
+// The events of a round, as a pure function of its seed and number: which runs, which faults, when, and what the
+// operator does. "When" refers to an event in the system, so that a fault hits the intended moment on any machine.
 import { Prng } from './prng.ts';
 import { longRun } from './shapes/brief.ts';
 import { after } from './shapes/parts.ts';
@@ -31,8 +31,9 @@ export const faultKinds = [
 export type FaultKind = (typeof faultKinds)[number];
 
 /**
- * A moment: so long after the start of the round, a frame that passes, a command that begins on a target (a line is heard of
- * once or twice), so many steps that have begun there, so many rows of the round in a status; or so long after these.
+ * A moment: a time after the start of the round, a passing frame, a command that begins on a target (a line may be
+ * noticed once or twice), a number of steps begun there, a number of the round's rows in a status; or a time after one
+ * of these.
  */
 export type Moment =
   | { at: 'time'; ms: number }
@@ -43,7 +44,7 @@ export type Moment =
       nth: number;
       when: 'before' | 'after';
       plusMs?: number;
-      /** Only those count that pass once this moment has come. */
+      /** Only those that pass after this moment count. */
       behind?: Moment;
     }
   | { at: 'line'; nth: number; plusMs?: number }
@@ -61,53 +62,53 @@ export interface PlannedFault {
   kind: FaultKind;
   moment: Moment;
   forMs: number;
-  /** Of a helper: it ends at this moment instead. */
+  /** For a helper: it ends at this moment instead. */
   until: Moment | undefined;
   /** Which of the agents or servers. */
   member: number;
   direction: Direction | 'both';
-  /** How far a clock is stepped, or how long a frame is delayed. */
+  /** By how much a clock is stepped, or how long a frame is delayed. */
   amountMs: number;
-  /** Of a half-open network: the side that is gone without a word; none: one direction is silent. */
+  /** For a half-open network: the side that is silently gone; `undefined`: one direction is silent. */
   gone: 'agent' | 'server' | undefined;
 }
 
 export interface PlannedStep {
   output: { kind: 'small' | 'both' | 'drip'; lines: number } | { kind: 'large'; from: number; bytes: number };
   exitCode: number;
-  /** After its output it waits for the round's gate to be opened. */
+  /** After its output it waits until the round's gate is opened. */
   isGated: boolean;
-  /** Seconds that it sleeps then. */
+  /** How long it then sleeps, in seconds. */
   sleepS: number;
-  /** Seconds. */
+  /** In seconds. */
   timeout: number | undefined;
-  /** Its command goes on without an agent. */
+  /** Its command survives its agent. */
   survives: boolean;
   rules: Record<string, unknown>;
 }
 
 export interface PlannedRun {
   startMs: number;
-  /** It is started at this moment, whatever `startMs` says. */
+  /** If set, it is started at this moment, regardless of `startMs`. */
   startAt: Moment | undefined;
   targets: number;
   steps: PlannedStep[];
   job: Record<string, unknown>;
   cancel: Moment | undefined;
-  /** The cancel waits for no agent. */
+  /** The cancel doesn't wait for agents. */
   isForced: boolean;
-  /** What the operator decides of steps that are held. */
+  /** The operator's decision about held steps. */
   decision: 'succeeded' | 'failed' | 'retry' | 'cancel';
-  /** When they decide; when all faults are over unless told. */
+  /** When they decide; by default when all faults are over. */
   decideAt: Moment | undefined;
-  /** That it runs can't be noted for as long as faults are done: the database refuses it. */
+  /** It can't be recorded as running as long as faults are injected: the database refuses it. */
   isUnnoted: boolean;
 }
 
 export interface RoundPlan {
   runs: PlannedRun[];
   faults: PlannedFault[];
-  /** When commands that wait for it go on; at the end of the faults unless told. */
+  /** When commands that wait for the gate continue; by default at the end of the faults. */
   gate: Moment | undefined;
 }
 
@@ -128,7 +129,7 @@ const frames: readonly { type: string; direction: Direction; most: number }[] = 
   { type: 'heartbeat_ack', direction: 'down', most: 6 },
 ];
 
-/** Changes of status that a round is to lead to, and the faults that are to be in force meanwhile. */
+/** Status changes that a round should provoke, and the faults that should be in force meanwhile. */
 export interface Aim {
   shape: ShapeName;
   faults: readonly FaultKind[];
@@ -162,14 +163,14 @@ function planAimed(random: Prng, { shape, faults }: Aim): RoundPlan {
       }),
     ),
   );
-  // What is there for the number of steps comes when the others have begun.
+  // Runs that only fill up the number of steps start after the others have begun.
   const all = fillUp(random, runs).map((run, at) =>
     at < runs.length ? run : { ...run, startMs: run.startMs + 3_000 },
   );
   return { runs: all, faults: [...helpers, ...aimed], gate };
 }
 
-/** What is over soon is done again, so that each fault is in force for most of the time in which changes come about. */
+/** Short faults are repeated, so that each is in force for most of the time in which changes occur. */
 function timesOf(kind: FaultKind): readonly number[] {
   switch (kind) {
     case 'agent-disk-lost':
@@ -260,7 +261,7 @@ function planStep(random: Prng, at: number, isCancelled: boolean): PlannedStep {
     output: planOutput(random),
     exitCode: random.chance(0.08) ? 3 : 0,
     isGated: false,
-    // What runs after a failure is not stopped by a cancel.
+    // Steps that run after a failure are not stopped by a cancel.
     sleepS: isTimedOut
       ? 60
       : isCancelled && rules.when_status === undefined && random.chance(0.4)
@@ -297,7 +298,7 @@ function planFault(random: Prng, only: readonly FaultKind[]): PlannedFault {
   };
 }
 
-/** Else it is of an agent, or of the one database. */
+/** Otherwise it affects an agent, or the only database. */
 function isOfServer(kind: FaultKind): boolean {
   return kind === 'server-killed' || kind === 'server-stopped' || kind === 'database-cut';
 }
@@ -308,17 +309,17 @@ function forMsOf(kind: FaultKind, random: Prng): number {
     case 'database-outage':
     case 'suspended':
       return random.between(2_300, 4_000);
-    // Their end is their doing.
+    // They end by themselves.
     case 'clock-stepped':
     case 'target-cut':
     case 'postgres-killed':
     case 'database-cut':
     case 'standby-promoted':
       return 0;
-    // Longer than it takes the others to be asked for what it has begun.
+    // Longer than it takes until other agents are asked to take over what it began.
     case 'agent-gone':
       return random.between(11_000, 14_000);
-    // What is lost.
+    // How much is lost.
     case 'database-restored':
       return random.between(200, 1_500);
     case 'frames-delayed':
@@ -326,7 +327,7 @@ function forMsOf(kind: FaultKind, random: Prng): number {
     case 'frames-reordered':
       return random.between(1_000, 3_000);
     default:
-      // One in three outlives the TTL, a few of those `unknown_after`.
+      // One in three outlasts the TTL, and a few of those outlast `unknown_after`.
       return random.chance(0.33) ? random.between(2_100, 5_500) : random.between(50, 1_500);
   }
 }

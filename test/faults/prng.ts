@@ -1,4 +1,4 @@
-// Seeded random numbers: the same seed gives the same round, on every machine.
+// Seeded random numbers: the same seed gives the same round on every machine.
 import { createHash } from 'node:crypto';
 
 export class Prng {
@@ -9,7 +9,7 @@ export class Prng {
     this.#state = Uint32Array.from([0, 4, 8, 12], (at) => digest.readUInt32LE(at));
   }
 
-  /** From 0 to 1, without 1 (sfc32). */
+  /** From 0 (included) to 1 (excluded); sfc32. */
   next(): number {
     const [a = 0, b = 0, c = 0, d = 0] = this.#state;
     const sum = (a + b + d) >>> 0;

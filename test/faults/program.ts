@@ -1,34 +1,34 @@
-// A process of the system under test: started, killed, frozen and started again; the tail of what it says is kept.
+// A process of the system under test: started, killed, frozen and restarted; keeps the end of its output.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 
 const tailChars = 300_000;
-/** Also while the servers are away, or a backup is restored, on a busy machine. */
+/** Enough even while the servers are away or a backup is being restored, on a busy machine. */
 const readyMs = 180_000;
 const setpriv = '/usr/bin/setpriv';
 
 export interface ProgramOptions {
   name: string;
-  /** Arguments of node. */
+  /** Arguments for node. */
   args: readonly string[];
   env: Record<string, string>;
-  /** What it says when it is ready. */
+  /** Matches its output when it is ready. */
   ready: RegExp;
   cwd: string;
 }
 
 export class Program {
   readonly name: string;
-  /** The newest of what all its lives have said. */
+  /** The newest output over all its restarts. */
   log = '';
   readonly #options: ProgramOptions;
   #child: ChildProcess | undefined;
   #ended: Promise<unknown> = Promise.resolve();
   #isReady = false;
   #isToEnd = false;
-  /** It is not started, whoever asks. */
+  /** While set, it isn't started. */
   isHeld = false;
   #endedByItself: string[] = [];
   #wake: () => void = () => undefined;
@@ -42,7 +42,7 @@ export class Program {
     return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
-  /** Ready to be used, as far as it said. */
+  /** Whether it is ready for use, according to its output. */
   get isReady(): boolean {
     return this.isRunning && this.#isReady;
   }
@@ -52,7 +52,7 @@ export class Program {
     if (this.isRunning || this.isHeld) return;
     const { args, env, cwd, ready } = this.#options;
     const command = [process.execPath, ...args];
-    // Whatever ends this process ends it too.
+    // Whatever ends this process also ends the child.
     const argv = existsSync(setpriv) ? [setpriv, '--pdeathsig', 'KILL', ...command] : command;
     const [file = '', ...rest] = argv;
     const child = spawn(file, rest, {
@@ -74,14 +74,14 @@ export class Program {
     }
     this.#ended = once(child, 'close').then(([code, signal]) => {
       this.note(`ended: ${signal ?? code}`);
-      // One that can't start yet tries again; one that was ready ends because it was told to, or for a fault of its own.
+      // One that can't start yet tries again; one that was ready ends only when told to, or because of its own fault.
       if (this.#isReady && !this.#isToEnd)
         this.#endedByItself.push(`${this.name} ended by itself: ${signal ?? code}`);
       this.#wake();
     });
   }
 
-  /** Starts it, and again where it ends by itself, until it is ready. */
+  /** Starts it, repeatedly if it ends by itself, until it is ready. */
   async start(): Promise<void> {
     this.launch();
     const deadline = performance.now() + readyMs;
@@ -99,7 +99,7 @@ export class Program {
     }
   }
 
-  /** As the kernel tells it. */
+  /** As reported by the kernel. */
   #state(): string {
     const pid = this.#child?.pid;
     if (!this.isRunning || pid === undefined) return 'not running';
@@ -116,14 +116,14 @@ export class Program {
     if (this.isRunning) this.#child?.kill(name);
   }
 
-  /** SIGKILL; resolves when it is gone. */
+  /** Sends SIGKILL; resolves when it is gone. */
   async kill(): Promise<void> {
     this.#isToEnd = true;
     this.signal('SIGKILL');
     await this.#ended;
   }
 
-  /** What it was found to have ended of by itself since the last look. */
+  /** Returns the times it ended by itself since the last call. */
   takeEnds(): string[] {
     return this.#endedByItself.splice(0);
   }

@@ -5,7 +5,7 @@ import { WebSocket, WebSocketServer } from 'ws';
 import { Prng } from './prng.ts';
 import { Relay } from './relay.ts';
 
-/** A WebSocket through a relay; `heard` is what its server was sent. */
+/** A WebSocket through a relay; `heard` is what its server received. */
 async function setup() {
   const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
   await once(server, 'listening');

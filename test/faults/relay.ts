@@ -1,5 +1,5 @@
-// A relay between two parts of the system: it can cut, stall, go half-open, delay; and of a WebSocket it can send
-// frames twice and let them pass each other.
+// A relay between two parts of the system. It can cut, stall, make half-open or delay connections; for a WebSocket, it
+// can also duplicate and reorder frames.
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import type { Direction } from './plan-round.ts';
@@ -7,18 +7,18 @@ import type { Prng } from './prng.ts';
 import { FrameSplitter, type RelayedFrame } from './websocket-frames.ts';
 
 export interface RelayOptions {
-  /** Ports to connect to, the first one that answers. */
+  /** Ports to try, in order; the first that answers is used. */
   targets(): readonly number[];
-  /** Whether what passes is a WebSocket, to be told of frame by frame. */
+  /** Whether the traffic is a WebSocket, to be reported frame by frame. */
   isFramed: boolean;
-  /** Called for each frame, before and after it was sent on. */
+  /** Called for each frame, before and after it is forwarded. */
   onFrame?: (direction: Direction, type: string, when: 'before' | 'after') => void;
 }
 
-/** What is wrong with the frames of one direction. */
+/** Disturbance of the frames in one direction. */
 export interface Trouble {
   delayMs?: number;
-  /** Of how many in a hundred frames. */
+  /** Percentage of frames affected. */
   duplicated?: number;
   reordered?: number;
   random: Prng;
@@ -47,24 +47,24 @@ export class Relay {
     return new Relay(server, options);
   }
 
-  /** Breaks what is connected and refuses what comes, until `heal`. */
+  /** Breaks existing connections and refuses new ones, until `heal`. */
   cut(): void {
     this.#isCut = true;
     this.reset();
   }
 
-  /** Breaks what is connected, with everything that is on the way. */
+  /** Breaks existing connections, losing everything in transit. */
   reset(): void {
     for (const link of this.#links) link.break();
   }
 
-  /** Lets nothing pass in these directions, and says so to nobody, until `heal`. */
+  /** Silently drops everything in these directions, until `heal`. */
   silence(directions: readonly Direction[]): void {
     this.#silent = new Set(directions);
     for (const link of this.#links) link.silence(this.#silent);
   }
 
-  /** One side is gone without a word to the other; new connections are made as ever. */
+  /** Removes one side without notice to the other; new connections work as usual. */
   loseSide(side: 'agent' | 'server'): void {
     for (const link of this.#links) link.loseSide(side);
   }
@@ -164,9 +164,9 @@ class Link {
   }
 
   #onClose(): void {
-    // Of a lost side nothing is said to the other one until the network is whole again.
+    // The end of a lost side isn't reported to the other one until the network is healed.
     if (this.#isBroken && !(this.#near.destroyed && this.#far.destroyed)) return;
-    // What has arrived may still have to be written.
+    // Data that has arrived may still have to be written.
     for (const socket of [this.#near, this.#far]) if (!socket.destroyed) socket.end(() => socket.destroy());
     this.#over();
   }
@@ -187,7 +187,7 @@ class Way {
   readonly #splitter = new FrameSplitter();
   #held: RelayedFrame | undefined;
   readonly #timers = new Set<NodeJS.Timeout>();
-  /** What is delayed, in the order in which it came. */
+  /** Delayed data, in order of arrival. */
   readonly #queue: { dueMs: number; send(): void }[] = [];
   #isSilent = false;
   #isFull = false;
@@ -235,7 +235,7 @@ class Way {
     const isOurs = frame.type !== 'protocol';
     if (isOurs && held === undefined && trouble?.random.chance((trouble.reordered ?? 0) / 100)) {
       this.#held = frame;
-      // The last frame of all must not be held for ever.
+      // The very last frame must not be held forever.
       this.#after(250, () => {
         if (this.#held !== frame) return;
         this.#held = undefined;

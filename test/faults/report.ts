@@ -1,4 +1,4 @@
-// What rounds have shown: a record of each in a file, a report over all of them, and everything about one that went wrong.
+// Results of rounds: a record of each in a file, a report over all of them, and all details of one that went wrong.
 import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import {
@@ -15,7 +15,7 @@ import type { RoundResult } from './run-round.ts';
 import { patiently } from './waiting.ts';
 
 const folder = resolve(import.meta.dirname, '../../.cache/faults');
-/** What all rounds so far have shown, with the code. */
+/** Results of all rounds so far, kept with the code. */
 const ledger = join(import.meta.dirname, 'ledger.json');
 export const defaultResults = join(folder, 'rounds.jsonl');
 const tailChars = 40_000;
@@ -26,13 +26,13 @@ interface RoundRecord
     'seed' | 'round' | 'ms' | 'phases' | 'steps' | 'attempts' | 'lines' | 'coverage'
   > {
   aim?: string;
-  /** Not in records of before it was counted. */
+  /** Missing in records from before it was counted. */
   takeOvers?: number;
   faults: string[];
   violations: string[];
 }
 
-/** Adds a round to a file of results. */
+/** Appends a round to a file of results. */
 export async function recordRound(file: string, result: RoundResult): Promise<void> {
   const { seed, round, aim, ms, phases, steps, attempts, lines, takeOvers, coverage } = result;
   const record: RoundRecord = {
@@ -45,30 +45,30 @@ export async function recordRound(file: string, result: RoundResult): Promise<vo
   await appendFile(file, `${JSON.stringify(record)}\n`);
 }
 
-/** What many rounds have shown together. */
+/** Combined results of many rounds. */
 interface Totals {
   rounds: number;
   steps: number;
   attempts: number;
   minutes: number;
-  /** Commands that another agent went on with. */
+  /** Commands that another agent took over. */
   takeOvers?: number;
   /** Rounds by seed. */
   seeds: Record<string, number>;
   faults: Record<string, number>;
-  /** By fault and edge, how often that change of status came about while that fault was in force. */
+  /** By fault and edge, how often that status change occurred while that fault was in force. */
   coverage: Coverage;
-  /** Rounds that broke a rule, as seed/round, with what they broke. */
+  /** Rounds with violations, as seed/round, and the violations. */
   violations: Record<string, string[]>;
 }
 
-/** Adds the rounds of these files to the ledger, which is kept with the code. */
+/** Adds the rounds in these files to the ledger, which is kept with the code. */
 export async function keepInLedger(files: readonly string[]): Promise<void> {
   const totals = addRounds(await readLedger(), await readRounds(files));
   await writeFile(ledger, `${JSON.stringify(totals, undefined, 2)}\n`);
 }
 
-/** The report over the ledger and all rounds of these files, as Markdown. */
+/** Returns the report over the ledger and all rounds in these files, as Markdown. */
 export async function report(files: readonly string[]): Promise<string> {
   const totals = addRounds(await readLedger(), await readRounds(files));
   const sum = Object.values(totals.faults).reduce((all, times) => all + times, 0);
@@ -151,18 +151,18 @@ function missingLines({ coverage }: Totals): string[] {
   ];
 }
 
-/** Of the ledger and of the rounds in this file, where there are any. */
+/** Returns the coverage of the ledger and of the rounds in this file, if it exists. */
 export async function coverageSoFar(file: string): Promise<Coverage> {
   const rounds = await readRounds([file]).catch(() => []);
   return addRounds(await readLedger(), rounds).coverage;
 }
 
-/** Stacks are long and all alike. */
+/** Stack traces are long and all alike. */
 function shortened(log: string): string {
   return log.replaceAll(/"stack":"(?:[^"\\\\]|\\\\.)*"/g, '"stack":"…"');
 }
 
-/** What the programs of a system have said last; returns the file that it was written to. */
+/** Writes the latest output of a system's programs to a file, and returns its name. */
 export async function writeLogs(cluster: Cluster, seed: number): Promise<string> {
   const file = join(folder, `logs-${seed}-${Date.now()}.txt`);
   await mkdir(folder, { recursive: true });
@@ -177,7 +177,7 @@ function logsOf({ servers, agents }: Cluster): string[] {
   ]);
 }
 
-/** Everything about a round that broke a rule; returns the file that it was written to. */
+/** Writes all details of a round with violations to a file, and returns its name. */
 export async function writeFindings(cluster: Cluster, result: RoundResult): Promise<string> {
   const { seed, round, aim, violations, faults, facts } = result;
   const at = (ms: number) => new Date(ms).toISOString().slice(11);
@@ -222,7 +222,7 @@ export async function writeFindings(cluster: Cluster, result: RoundResult): Prom
   return file;
 }
 
-/** The rows that decide whether a step is leased, as they are now. */
+/** Returns the rows that decide whether a step is leased, as they are now. */
 async function whatHolds({ sql }: Cluster, runIds: ReadonlySet<number | undefined>): Promise<string[]> {
   const ids = [...runIds].filter((id) => id !== undefined);
   const rows = await Promise.all([

@@ -7,10 +7,10 @@ import { type Edge, edgesOfRuns, survivorsOfRuns } from './edge-recorder.ts';
 import type { PlannedRun, PlannedStep } from './plan-round.ts';
 import { fail } from './waiting.ts';
 
-/** A run that was to be started. */
+/** A run that was supposed to be started. */
 export interface KeyedRun {
   planned: PlannedRun;
-  /** Of each step's file of lines. */
+  /** Keys of the steps' files of lines. */
   keys: string[];
 }
 
@@ -30,10 +30,10 @@ export interface StepFacts {
   outputState: string;
   planned: PlannedStep;
   key: string;
-  /** Of its run's strategy. */
+  /** From its run's strategy. */
   maxParallel: number | undefined;
   attempts: AttemptFacts[];
-  /** Epochs whose commands began on the target, as they wrote themselves. */
+  /** Epochs whose commands began on the target, according to the lines they wrote. */
   lines: number[];
 }
 
@@ -70,18 +70,18 @@ export interface RunFacts {
 }
 
 export interface RoundFacts {
-  /** The database was set back in the round. */
+  /** Whether the database was restored during the round. */
   isRestored: boolean;
-  /** All runs of the round, those too that a restored database does not know any more. */
+  /** All runs of the round, including those unknown to a restored database. */
   all: readonly KeyedRun[];
-  /** How often the command of a step began on a target, whatever the books say. */
+  /** How often a step's command began on a target, whatever the database says. */
   begun: { key: string; file: string; times: number }[];
   runs: RunFacts[];
   steps: StepFacts[];
   edges: Edge[];
-  /** Attempts that the books knew to go on without their agent, as `step.epoch`. */
+  /** Attempts that the database knew to survive their agent, as `step.epoch`. */
   survivors: Set<string>;
-  /** Lock slots that target runs hold which have ended and are not unknown. */
+  /** Lock slots held by target runs that have ended and are not unknown. */
   heldLocks: { lockKey: string; targetRunId: number }[];
 }
 

@@ -1,4 +1,4 @@
-// One round: starts its runs, lets its faults happen, heals, waits until everything has ended, and checks.
+// One round: starts its runs, injects its faults, heals, waits until everything has ended, and checks.
 import { randomUUID } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -18,13 +18,13 @@ import { gatherFacts, type RoundFacts, type StartedRun } from './round-facts.ts'
 import { stepCommand } from './step-command.ts';
 import { fail, patiently, pause, signalPid, until } from './waiting.ts';
 
-/** Above every bound that the product gives an attempt that is silent: timeout, kill grace, TTL and grace. */
+/** Longer than any time that the product allows a silent attempt: timeout, kill grace, TTL and grace. */
 const endsWithinMs = 75_000;
-/** An agent gives up a connection that is not made after 15 s: it may have tried twice. */
+/** An agent gives up connecting after 15 s, and may have tried twice. */
 const lateResultsWithinMs = 45_000;
-/** A moment that does not come is taken at this time. */
+/** A moment that doesn't come is treated as having come at this time. */
 const latestMomentMs = 2_500;
-/** Of a round that aims: what it waits for is led to, and comes late on a busy machine. */
+/** For an aimed round: its moments are provoked, but come late on a busy machine. */
 const latestAimedMs = 45_000;
 const jobsAtOnce = 6;
 
@@ -36,13 +36,13 @@ export interface RoundResult {
   steps: number;
   attempts: number;
   lines: number;
-  /** Commands that another agent went on with. */
+  /** Commands that another agent took over. */
   takeOvers: number;
   faults: FaultInForce[];
   coverage: Record<string, Record<string, number>>;
   violations: Violation[];
   facts: RoundFacts | undefined;
-  /** How long each part of the round took, in ms. */
+  /** Duration of each part of the round, in ms. */
   phases: Record<string, number>;
 }
 
@@ -190,7 +190,7 @@ function definitionOf(
   const { locks, ...rest } = job as { locks?: { name: string }[] };
   return {
     ...rest,
-    // An unknown attempt keeps its locks for long: not from the rounds that follow.
+    // An unknown attempt keeps its locks for long, which must not affect later rounds.
     ...(locks === undefined
       ? {}
       : { locks: locks.map((lock) => ({ ...lock, name: `${lock.name}-${round}` })) }),
@@ -209,7 +209,7 @@ function definitionOf(
   };
 }
 
-/** Runs that the database does not know any more, and what goes on of them on the targets. */
+/** Drops runs that the database no longer knows, and what continues of them on the targets. */
 async function forgetLostRuns(cluster: Cluster, started: StartedRun[]): Promise<void> {
   const ids = started.map(({ id }) => id);
   const kept = await patiently(
@@ -217,7 +217,8 @@ async function forgetLostRuns(cluster: Cluster, started: StartedRun[]): Promise<
   );
   const known = new Set(kept.map(({ id }) => id));
   started.splice(0, started.length, ...started.filter(({ id }) => known.has(id)));
-  // Of what ended with the restore nobody is waited for; what sleeps would hold up its agent. What began since then goes on.
+  // Nobody waits for runs that ended with the restore, and their sleeps would delay their agents. Whatever began since
+  // goes on.
   const onTarget = await processesOnTarget(cluster);
   const open = await openCleanUps(cluster);
   const running = await patiently(
@@ -230,7 +231,7 @@ async function forgetLostRuns(cluster: Cluster, started: StartedRun[]): Promise<
   }
 }
 
-/** As a script would: asks again where there was no answer, with the same key. */
+/** Like a script: retries with the same key if there is no answer. */
 async function startRun(
   cluster: Cluster,
   jobId: number,
@@ -242,7 +243,7 @@ async function startRun(
   const requestKey = randomUUID();
   let runId: number | undefined;
   await until(`job ${jobId} is started`, async () => {
-    // It may have been started in the time that is lost: nobody can know, so it is not started again.
+    // It may have been started in the lost period, which nobody can know, so it isn't started again.
     if (cluster.restores > restoresBefore) return true;
     const reply = await within(cluster.api(at), (api) =>
       api.post<{ id: number }>(`/api/v1/jobs/${jobId}/run`, { targetIds }, { 'idempotency-key': requestKey }),
@@ -255,14 +256,14 @@ async function startRun(
   return runId;
 }
 
-/** While faults are in force, as a person would: again until there is an answer. */
+/** Like a person while faults are in force: retries until there is an answer. */
 async function decidePatiently(
   cluster: Cluster,
   runId: number,
   decision: PlannedRun['decision'],
 ): Promise<void> {
   await until(`what run ${runId} holds is decided`, async () => {
-    // A result may have come meanwhile, or the run be lost with a restore.
+    // A result may have arrived in the meantime, or the run may have been lost with a restore.
     const { status, text } = await askToDecide(cluster, runId, decision);
     if (status >= 500) throw new Error(`answered ${status}: ${text}`);
     return true;
@@ -271,7 +272,7 @@ async function decidePatiently(
 
 async function decide(cluster: Cluster, runId: number, decision: PlannedRun['decision']): Promise<void> {
   const reply = await askToDecide(cluster, runId, decision);
-  // A result may have come meanwhile.
+  // A result may have arrived in the meantime.
   if (reply.status !== 200 && reply.status !== 409 && reply.status < 500)
     throw new Error(`a decision was answered ${reply.status}: ${reply.text}`);
 }
@@ -304,7 +305,7 @@ async function inject(
   entry.toMs = Date.now();
 }
 
-/** Every run has ended; held steps were decided, and what waits for the lock of an unknown attempt was cancelled. */
+/** Waits until every run has ended. Decides held steps, and cancels what waits for the lock of an unknown attempt. */
 async function runsEnd(cluster: Cluster, started: readonly StartedRun[]): Promise<Violation[]> {
   const runIds = started.map(({ id }) => id);
   const found: Violation[] = [];
@@ -341,14 +342,14 @@ async function spoolsAreEmpty(cluster: Cluster): Promise<Violation[]> {
   }
 }
 
-/** What an agent knows of an attempt that was given up it tells after it has come back; where it can't, a check says so. */
+/** Once an agent is back, it must report what it knows of attempts that were given up; if it can't, a check says so. */
 async function lateResultsAreTold(
   cluster: Cluster,
   started: readonly StartedRun[],
   lostDisks: readonly LostDisk[],
 ): Promise<void> {
   const runIds = started.map(({ id }) => id);
-  // What such an agent was leased before its disk was lost it can tell nothing of.
+  // It can't report anything about leases from before its disk was lost.
   const lost = lostDisks.map(({ agentId, toMs }) => ({ agentId, until: new Date(toMs).toISOString() }));
   const isTold = async () => {
     const rows = await cluster.sql`
@@ -363,7 +364,7 @@ async function lateResultsAreTold(
   await until('every late result is told', isTold, lateResultsWithinMs).catch(() => undefined);
 }
 
-/** What the round leaves that is no part of the next one. What an agent is still to clean up is left to it. */
+/** Removes what must not affect the next round. What an agent still has to clean up is left to it. */
 async function clear(cluster: Cluster): Promise<void> {
   const open = await openCleanUps(cluster);
   for (const [attempt, pids] of await processesOnTarget(cluster)) {

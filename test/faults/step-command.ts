@@ -1,16 +1,16 @@
-// What a step does on its target: it appends one line to a file of its own, then says what it was made to say.
+// What a step does on its target: appends one line to a file of its own, then prints what it was told to.
 import type { PlannedStep } from './plan-round.ts';
 
 export interface StepPlace {
   linesDir: string;
   blobPath: string;
-  /** A pipe: who reads it waits until somebody writes. */
+  /** A pipe: whoever reads it waits until somebody writes. */
   gatePath: string;
-  /** Of the step in its round; the file's name ends with the target's port. */
+  /** Key of the step in its round; the file's name ends with the target's port. */
   key: string;
 }
 
-/** The first thing it does is one append of the attempt's own marker, so that a second start would be seen. */
+/** First appends the attempt's own marker in a single write, so that a second start would be noticed. */
 export function stepCommand(step: PlannedStep, { linesDir, blobPath, gatePath, key }: StepPlace): string {
   const lines = [`echo "$OPSCONDUCTOR_ATTEMPT" >> ${linesDir}/${key}-\${SSH_CONNECTION##* }`];
   const { output } = step;
@@ -29,7 +29,7 @@ export function stepCommand(step: PlannedStep, { linesDir, blobPath, gatePath, k
   return lines.join('\n');
 }
 
-/** All that the step says on a stream, if it comes to its end. */
+/** Everything that the step prints on a stream if it finishes. */
 export function expectedOutput(
   step: PlannedStep,
   { key, blob }: { key: string; blob: Buffer },

@@ -16,7 +16,7 @@ export async function until(what: string, holds: () => Promise<boolean>, timeout
   }
 }
 
-/** Does it again where it fails, for a while: a connection of the harness may not have outlived what it did. */
+/** Retries for a while if it fails: a connection of the harness may have been broken by its own faults. */
 export async function patiently<T>(work: () => Promise<T>, tries = 20): Promise<T> {
   for (let left = tries; ; left -= 1) {
     try {
@@ -38,7 +38,7 @@ export function signalPid(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
   } catch {
-    // It has ended meanwhile.
+    // It has ended in the meantime.
   }
 }
 

@@ -1,10 +1,10 @@
-// Takes a WebSocket connection apart into whole frames (RFC 6455 section 5.2), so that a relay can hold one back, send
-// it twice or let another one pass it.
+// Splits a WebSocket connection into whole frames (RFC 6455 section 5.2), so that a relay can hold one back, send it
+// twice, or let another one pass it.
 
 export interface RelayedFrame {
-  /** As they travelled, mask and all. */
+  /** As transmitted, including the mask. */
   bytes: Buffer;
-  /** `type` of a control message of ours, `output` for a binary frame, `protocol` for WebSocket's own. */
+  /** `type` for one of our control messages, `output` for a binary frame, `protocol` for WebSocket's own frames. */
   type: string;
 }
 
@@ -15,7 +15,7 @@ export class FrameSplitter {
   #rest: Buffer = Buffer.alloc(0);
   #is: 'http' | 'frames' | 'other' = 'http';
 
-  /** The HTTP head that precedes the frames comes as one of type `protocol`; so does whatever is no WebSocket. */
+  /** The HTTP head before the frames is returned as type `protocol`; so is anything that isn't a WebSocket. */
   push(bytes: Buffer): RelayedFrame[] {
     this.#rest = this.#rest.length === 0 ? bytes : Buffer.concat([this.#rest, bytes]);
     const frames: RelayedFrame[] = [];
@@ -48,7 +48,7 @@ export class FrameSplitter {
   }
 }
 
-/** Infinity while even the length is not there yet. */
+/** Infinity if even the length has not arrived yet. */
 function frameLength(bytes: Buffer): number {
   const head = headOf(bytes);
   return head === undefined ? Number.POSITIVE_INFINITY : head.payloadAt + head.payloadBytes;

@@ -60,7 +60,7 @@ def run_batch(batch, given, task):
     folder = batch_folder() if task is None else os.path.join(settings["dir"], "tasks", task)
     if task is None:
         os.makedirs(folder)
-    # Who runs a task makes no files in its folder.
+    # The user who runs a task can't create files in its folder.
     mode = "w" if task is None else "r+"
     path = os.path.join(folder, "step.cmd")
     try:
@@ -69,7 +69,7 @@ def run_batch(batch, given, task):
         if given is not None:
             with open(path + ".in", mode, encoding="utf-8") as file:
                 file.write(given)
-        # It waits on for what it runs.
+        # It keeps waiting for the program it runs.
         signal.signal(signal.SIGINT, lambda *_: None)
         with open(os.devnull if given is None else path + ".in", "rb") as source:
             return subprocess.run(["/bin/sh", path], check=False, stdin=source).returncode
@@ -121,7 +121,7 @@ first, _, rest = script.partition("\n")
 if first.strip() != "# sh":
     refuse("the script is not known")
 if data is not None:
-    # Where a script has its lines in $input, this one reads them.
+    # What a script would have as lines in $input, this one reads.
     file = tempfile.TemporaryFile()
     file.write(data.encode() + b"\n")
     file.seek(0)

@@ -69,7 +69,7 @@ def entry(path):
 
 def opened(path, flags):
     global last
-    # Unbuffered, as it has no other place for what it holds.
+    # Unbuffered, because it keeps its content nowhere else.
     stream = os.fdopen(os.open(path, flags, 0o644), "r+b" if flags & os.O_RDWR else "rb", buffering=0)
     last += 1
     files[str(last)] = {"stream": stream, "path": path, "failed": False}

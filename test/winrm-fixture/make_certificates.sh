@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes in the current folder what the fixture's TLS listeners show, and what a client may show them.
+# Makes, in the current folder, the certificates of the fixture's TLS listeners and those for clients.
 set -eu
 san='subjectAltName=DNS:localhost,IP:127.0.0.1'
 make() { # name, key options, signature options of the request

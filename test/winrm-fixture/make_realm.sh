@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes a Kerberos realm in the current folder: make_realm.sh <port> <user> <password> <service principal>…
-# What it prints is nothing; krb5.conf, kdc.conf, host.keytab, user.keytab and the database are left there.
+# Makes a Kerberos realm in the current folder: make_realm.sh <port> <user> <password> <service principal>… Prints
+# nothing; leaves krb5.conf, kdc.conf, host.keytab, user.keytab and the database there.
 set -eu
 port=$1 user=$2 password=$3
 shift 3
@@ -35,7 +35,7 @@ PATH=/usr/sbin:/usr/bin:$PATH
 kdb5_util create -s -r FIXTURE.TEST -P master >/dev/null 2>&1
 {
   printf 'addprinc -pw "%s" %s\n' "$password" "$user"
-  # -norandkey leaves the password as it is.
+  # -norandkey keeps the password.
   printf 'ktadd -k %s -norandkey %s\n' "$PWD/user.keytab" "$user"
   for principal; do
     printf 'addprinc -randkey %s\nktadd -k %s %s\n' "$principal" "$PWD/host.keytab" "$principal"

@@ -15,7 +15,7 @@ warnings.simplefilter("ignore")
 def run(case):
     command, given, console = case.pop("command"), case.pop("input", None), case.pop("console", False)
     if case["transport"] == "basic":
-        # Text would go as Latin-1.
+        # Text would be sent as Latin-1.
         case["password"] = case["password"].encode()
     protocol = winrm.Protocol(**case)
     try:

@@ -34,7 +34,7 @@ class Acceptor:
 
     @property
     def user(self):
-        # The initiator of gss-ntlmssp ends with a NUL.
+        # gss-ntlmssp ends the initiator's name with a NUL.
         return str(self.context.initiator_name).rstrip("\0")
 
     def step(self, token):
@@ -72,7 +72,7 @@ class Acceptor:
 def has_binding(authenticate):
     """Whether an AUTHENTICATE message carries channel bindings that are not all zero."""
     length, _, offset = struct.unpack_from("<HHI", authenticate, 20)
-    # NTProofStr and the head of the blob.
+    # NTProofStr and the blob's header.
     at, end = offset + 16 + 28, offset + length
     while at + 4 <= end:
         number, size = struct.unpack_from("<HH", authenticate, at)
@@ -94,7 +94,7 @@ def basic_user(header, users):
         name, _, password = base64.b64decode(header, validate=True).decode().partition(":")
     except ValueError as error:
         raise Refused("the header is not Basic") from error
-    # Its own users alone, by their bare names.
+    # Only its own users, by their names without domain.
     if "\\" in name or users.get(name) != password:
         raise Refused("wrong user or password")
     return name

@@ -57,7 +57,7 @@ class Host:
         if request.is_identify:
             return 200, soap.IDENTIFIED
         if request.is_configuration:
-            # Administrators alone may read it.
+            # Only administrators may read it.
             most = self.settings.get("maxEnvelope", 512_000)
             told = self.settings.get("tellsConfiguration", True)
             return (200, soap.configuration(most)) if told else (500, soap.fault("denied"))
@@ -70,7 +70,7 @@ class Host:
                 return 500, soap.fault("denied")
         if request.action == "Create":
             if self.settings.get("noProfiles") and not request.without_profile:
-                # Of a user who is no administrator.
+                # For a user who isn't an administrator.
                 return 500, soap.fault("denied")
             environment, directory = request.created()
             shell = Shell(owner, environment, directory or self.settings["dir"])
@@ -98,7 +98,7 @@ class Host:
         if command is None:
             return 500, soap.fault("shell_gone")
         if request.action == "Receive":
-            # Base64, and what is around it.
+            # Base64, and what surrounds it.
             most = min(request.most, self.settings.get("maxEnvelope", 512_000)) * 3 // 4 - 4096
             seconds = min(request.seconds, self.settings.get("maxPollSeconds", 60))
             got = command.receive(seconds, most)
@@ -147,7 +147,7 @@ class Handler(BaseHTTPRequestHandler):
             if not body:
                 return self.reply(200, b"")
             if host.settings.get("noAccess"):
-                # The login is good. Whom RootSDDL does not name is refused so with the first message.
+                # The login is valid. A user whom RootSDDL doesn't name is refused this way with the first message.
                 return self.unauthorized(listener)
             return self.message(listener, host, owner, body)
         except Refused as error:
@@ -205,10 +205,10 @@ class Handler(BaseHTTPRequestHandler):
     def message(self, listener, host, owner, body):
         sealed = self.headers.get("Content-Type", "").startswith("multipart/encrypted")
         if len(body) > host.settings.get("maxEnvelope", 512_000):
-            # Before anything of it is read.
+            # Before any of it is read.
             return self.reply(413, b"")
         if not sealed and not listener["tls"] and not listener["plain"]:
-            # As Windows does with what is not encrypted.
+            # Like Windows for unencrypted messages.
             return self.reply(500, b"")
         if sealed:
             body = self.unseal(body)
@@ -364,7 +364,7 @@ class Server(ThreadingHTTPServer):
         listener["binding"] = binding_of(der, listener["digest"])
 
     def finish_request(self, request, client_address):
-        # In the connection's own thread: a client that does not shake hands holds nobody up.
+        # In the connection's own thread: a client that doesn't complete the handshake blocks nobody.
         if self.tls is not None:
             request = self.tls.wrap_socket(request, server_side=True)
         super().finish_request(request, client_address)

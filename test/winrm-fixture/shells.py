@@ -43,7 +43,7 @@ class Command:
             if console:
                 os.close(given)
         for name, stream in (("stdout", self.process.stdout), ("stderr", self.process.stderr)):
-            # Without waiting for it to run, as threading would: that is half of the time of a small command.
+            # Doesn't wait for the thread to run, as threading would: that takes half of the time of a small command.
             _thread.start_new_thread(self.read, (name, stream))
 
     def read(self, name, stream):
@@ -98,7 +98,7 @@ class Command:
         """
         try:
             if self.console is not None:
-                # There is no end of what is typed.
+                # Typed input has no end.
                 os.write(self.console, data)
                 return None
             with self.lock:
@@ -146,7 +146,7 @@ class Command:
 
     def end(self):
         self.signal(signal.SIGKILL)
-        # A host says that a shell is gone when it is.
+        # A host reports that a shell is gone only when it is.
         self.process.wait(10)
         if self.console is not None:
             os.close(self.console)
@@ -161,7 +161,7 @@ def console_pair():
     """A console that nobody sees, and the standard input of a program that reads it. A line of it ends with Enter, a CR."""
     keyboard, read = os.openpty()
     mode = termios.tcgetattr(read)
-    # Both together: each stands for the other.
+    # Both flags together swap carriage return and line feed.
     mode[0] |= termios.ICRNL | termios.INLCR
     mode[3] = (mode[3] | termios.ICANON) & ~termios.ECHO
     mode[6][termios.VEOF] = b"\0"

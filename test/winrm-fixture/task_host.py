@@ -79,7 +79,7 @@ def read(folder, name, start_at):
         return 0
     locked = os.path.join(os.path.dirname(os.path.dirname(folder)), "locked")
     if data and os.path.exists(locked):
-        # By another process, a virus scanner.
+        # Simulates another process, such as a virus scanner.
         os.unlink(locked)
         raise OSError(f"{name} is used by another process.")
     if data:

@@ -1,6 +1,6 @@
-// Shapes in which everything comes about at once, and the fault begins just then. For what meets changes only in its first
-// moments: of a database that is restored nothing is kept that came about between its backup and its end, and what was
-// open in the backup ends there and then.
+// Shapes in which everything happens at once, just when the fault begins. They are for faults that coincide with
+// changes only in their first moments: a restored database keeps nothing of what happened between its backup and its
+// end, and whatever was open in the backup ends immediately.
 import type { FaultKind, Moment, PlannedRun } from '../plan-round.ts';
 import {
   after,
@@ -20,19 +20,19 @@ import {
 } from './parts.ts';
 
 const aimedAt: readonly FaultKind[] = ['database-restored'];
-/** The first ends that are told after that: others are told right behind them. */
+/** The first ends reported after that; others are reported right after them. */
 const firstEnds = (behind: Moment): Moment => ({
   ...{ at: 'frame', type: 'complete', direction: 'up', nth: 3, when: 'after' },
   behind,
 });
-/** As many commands as agents take at a time, nearly. */
+/** Almost as many commands as agents run at a time. */
 const count = 44;
 const allBegun = begun(most(count), 500);
 
-/** The n-th of what persons do at once, some of it before the fault and some of it in its first moments. */
+/** The n-th of several actions by people at once, some before the fault and some in its first moments. */
 const around = (moment: Moment, n: number): Moment => after(moment, 6 * n - 100);
 
-/** Connections to the targets are cut: all that ran comes to be held. */
+/** Connections to the targets are cut: everything that was running becomes held. */
 export function heldAtOnce(): Shape {
   return {
     only: [...aimedAt, 'server-stopped'],
@@ -45,7 +45,7 @@ export function heldAtOnce(): Shape {
   };
 }
 
-/** The same of runs of which it was never noted that they run. */
+/** The same for runs that were never recorded as running. */
 export function heldUntoldAtOnce(): Shape {
   return {
     only: aimedAt,
@@ -65,7 +65,7 @@ function cutOff(fields: Partial<PlannedRun>): Omit<Shape, 'only' | 'edges'> {
   };
 }
 
-/** Persons decide of all that is held. */
+/** People decide everything that is held. */
 export function decidedAtOnce(): Shape {
   const isHeld = found(most(count), 'run', 'held', 700);
   return {
@@ -88,7 +88,7 @@ export function decidedAtOnce(): Shape {
   };
 }
 
-/** Persons cancel all runs that are held while what they do on other hosts was never noted. */
+/** People cancel all runs that are held while their steps on other hosts were never recorded. */
 export function heldCancelledAtOnce(): Shape {
   const runs = 15;
   const targets = 3;
@@ -109,7 +109,9 @@ export function heldCancelledAtOnce(): Shape {
   };
 }
 
-/** What is held ends as its time is over: agents are heard again by then, and what had begun one after the other ends so. */
+/**
+ * Held steps end when their time is over: by then agents are heard again, and what began in sequence ends in sequence.
+ */
 export function heldTimedOutAtOnce(): Shape {
   const isHeld = found(most(count), 'run', 'held', 200);
   return {
@@ -128,7 +130,7 @@ export function heldTimedOutAtOnce(): Shape {
   };
 }
 
-/** What is unknown ends once its agents are heard again, twenty in a second. */
+/** Unknown attempts end once their agents are heard again, twenty per second. */
 export function lateAtOnce(): Shape {
   const again = { retry: { attempts: 2, delay: 0 } };
   const kindOf = (n: number) => {
@@ -153,7 +155,10 @@ export function lateAtOnce(): Shape {
   };
 }
 
-/** What is unknown in a run that is being cancelled is stopped as its agents go on: the run is open for a clean-up that waits for its next try. */
+/**
+ * Unknown attempts in a run that is being cancelled are stopped when their agents continue; a clean-up waiting for its
+ * next try keeps the run open.
+ */
 export function lateCancelAtOnce(): Shape {
   const runs = 20;
   const here = 'target.name == "host-1" || target.name == "host-2"';
@@ -162,7 +167,7 @@ export function lateCancelAtOnce(): Shape {
     step({ exitCode: 3 }),
     step({ exitCode: 3, rules: { when_status: 'always', retry: { attempts: 2, delay: 20 } } }),
   ];
-  // On the third host they fail, and the first goes on on the others.
+  // They fail on the third host, and the first step goes on on the others.
   const isReady = found(most(2 * runs), 'attempt', 'failed', 500);
   const isUnknown = found(most(2 * runs), 'target_run', 'unknown', 300);
   return {

@@ -1,9 +1,9 @@
-// Shapes of runs that are over soon, one after the other, while the faults that are aimed are in force.
+// Shapes of short runs, one after another, while the aimed faults are in force.
 import { begun, ends, lock, never, paced, run, type Shape, step, tolerant } from './parts.ts';
 
-/** Runs that end by themselves once it is noted that they run: what takes too long, and what fails. */
+/** Runs that end by themselves once they are recorded as running, because they time out or fail. */
 export function ended(): Shape {
-  // Connections to the hosts are open then.
+  // By then, connections to the hosts are open.
   const warm = 6;
   const moment = begun(warm);
   const kinds = [
@@ -32,7 +32,7 @@ export function ended(): Shape {
   };
 }
 
-/** Runs that can't begin in time, since another one holds their lock. */
+/** Runs that can't begin in time, because another one holds their lock. */
 export function lateStart(): Shape {
   const moment = begun(1, 500);
   const count = 28;
@@ -71,7 +71,7 @@ export function skipped(): Shape {
   };
 }
 
-/** Commands that go on while their agent is gone for good, as far as the others can know. */
+/** Commands that continue while their agent is gone permanently, as far as the others can know. */
 export function longRun(exitCode: number) {
   return run([step({ output: { kind: 'drip', lines: 20 }, exitCode, sleepS: 9, survives: true })]);
 }

@@ -49,7 +49,7 @@ export function cancelled(): Shape {
   };
 }
 
-/** Runs that are cancelled while they do nothing: their steps wait to be tried again, or for a lock. */
+/** Runs that are cancelled while idle: their steps wait for the next try or for a lock. */
 export function idleCancelled(): Shape {
   const idle = 34;
   const waiting = 10;
@@ -79,7 +79,9 @@ export function idleCancelled(): Shape {
   };
 }
 
-/** Runs that are cancelled while they clean up after what had failed before: they end as that did, one after the other. */
+/**
+ * Runs that are cancelled while they clean up after an earlier failure: they end with that failure, one after another.
+ */
 export function cleaningCancelled(): Shape {
   const count = 30;
   const cleaningFor = (sleepS: number) => step({ sleepS, rules: { when_status: 'always' } });
@@ -88,7 +90,7 @@ export function cleaningCancelled(): Shape {
     { first: failing, job: tolerant },
     { first: step({ sleepS: 60, timeout: 1 }), job: {} },
   ];
-  // What times out does so a second later.
+  // Steps that time out do so a second later.
   const isCleaning = found(most((2 * count) / 3), 'attempt', 'failed', 1_800);
   return {
     timesEach: 10,
@@ -104,7 +106,10 @@ export function cleaningCancelled(): Shape {
   };
 }
 
-/** Runs that are cancelled when what they do is over, and nobody has been told yet: what agents say is lost until all are cancelled. */
+/**
+ * Runs that are cancelled after their work is over but not yet reported: agents' messages are lost until all are
+ * cancelled.
+ */
 export function overUntold(): Shape {
   const count = 24;
   const all = most(count);
@@ -119,7 +124,7 @@ export function overUntold(): Shape {
   };
 }
 
-/** Runs that take longer than they may. */
+/** Runs that exceed their timeout. */
 export function runTimeout(): Shape {
   const long = step({ sleepS: 60 });
   const job = { timeout: 3 };

@@ -20,7 +20,10 @@ import {
   tolerant,
 } from './parts.ts';
 
-/** Agents are killed while they run what a person is to decide of, who does so of one run after the other. */
+/**
+ * Agents are killed while they run steps about which a person must decide; the person does so for one run after
+ * another.
+ */
 export function held(): Shape {
   const long = gated({ rules: hold });
   const kinds = [
@@ -43,7 +46,7 @@ export function held(): Shape {
     runs: Array.from({ length: count }, (_, n) => {
       const kind = kinds[n % (kinds.length + 1)];
       const at = paced(moment, n, count);
-      // One in seven is cancelled instead, and what is tried again once all is over.
+      // One in seven is cancelled instead, and so is everything that is tried again once all is over.
       if (kind === undefined) return run([long], { targets: 1, cancel: at });
       const isAgain = kind.decision === 'retry';
       return { ...kind, targets: 1, decideAt: at, ...(isAgain ? { cancel: after(moment, 10_000) } : {}) };
@@ -54,7 +57,7 @@ export function held(): Shape {
   };
 }
 
-/** Agents are killed, and what they ran comes to be held while the faults are in force. */
+/** Agents are killed, and what they ran becomes held while the faults are in force. */
 export function beingHeld(): Shape {
   const long = gated({ rules: hold });
   const count = 24;
@@ -77,7 +80,7 @@ export function beingHeld(): Shape {
   };
 }
 
-/** What is held while its run is cancelled, with force and without. */
+/** Held steps whose run is cancelled, with and without force. */
 export function heldAndCancelled(): Shape {
   const long = step({ sleepS: 8, rules: hold });
   return {
@@ -100,7 +103,7 @@ export function heldAndCancelled(): Shape {
   };
 }
 
-/** What has become held without its agents, which are frozen, ends by itself once they go on, one after the other. */
+/** Steps that became held while their agents were frozen end by themselves once these continue, one after another. */
 export function lateHeld(): Shape {
   const count = 24;
   const isHeld = found(most(count), 'run', 'held', 500);
@@ -110,7 +113,7 @@ export function lateHeld(): Shape {
     if (kind === 3) return run([gated(inTurn)]);
     if (kind === 5) return run([gated({ ...inTurn, exitCode: 3 })]);
     if (kind === 7) return run([gated(inTurn), step()]);
-    // Half of these go on without their connection, so that it may be cut.
+    // Half of these survive the loss of their connection, so that it may be cut.
     const survives = n % 4 === 0;
     return run([step({ sleepS: 60, timeout: lateTimeout(n, count), rules: hold, survives })]);
   };
@@ -134,12 +137,15 @@ export function lateHeld(): Shape {
   };
 }
 
-/** How long the n-th command goes on once the gate is open: some end while their agents are frozen, the others after that in turn. */
+/**
+ * How long the n-th command continues once the gate is open: some end while their agents are frozen, the others later,
+ * in turn.
+ */
 export function lateS(n: number, count: number): number {
   return Math.round((130 * n) / count) / 10;
 }
 
-/** Of one that does not wait for the gate: agents are frozen for some five seconds once all have begun. */
+/** Timeout of one that doesn't wait for the gate: agents are frozen for about five seconds once all have begun. */
 export function lateTimeout(n: number, count: number): number {
   return 10 + Math.round((12 * n) / count);
 }

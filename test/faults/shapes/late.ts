@@ -1,4 +1,4 @@
-// Shapes in which what agents know is told late: of steps that are unknown or held by then.
+// Shapes in which agents report late, when their steps are already unknown or held.
 import type { PlannedStep } from '../plan-round.ts';
 import { lateS, lateTimeout } from './held.ts';
 import {
@@ -22,7 +22,10 @@ import {
   unheard,
 } from './parts.ts';
 
-/** Agents are frozen until nobody knows what became of what they run, and then tell: at once what has ended meanwhile, and the rest in its turn. */
+/**
+ * Agents are frozen until nobody knows the state of what they run, and then report: first what has ended meanwhile,
+ * then the rest in turn.
+ */
 export function late(): Shape {
   const count = 25;
   const again = { retry: { attempts: 2, delay: 0 } };
@@ -30,7 +33,7 @@ export function late(): Shape {
     const inTurn = { sleepS: lateS(n, count) };
     if (kind === 0) return [gated(inTurn)];
     if (kind === 1) return [gated({ ...inTurn, exitCode: 3 })];
-    // Half of these go on without their connection, so that it may be cut.
+    // Half of these survive the loss of their connection, so that it may be cut.
     if (kind === 2) return [step({ sleepS: 60, timeout: lateTimeout(n, count), survives: n % 2 === 0 })];
     if (kind === 3) return [gated({ ...inTurn, exitCode: 3, rules: again })];
     return [gated(inTurn), step({ sleepS: 60 })];
@@ -57,7 +60,7 @@ export function late(): Shape {
   };
 }
 
-/** The same of steps that run out of their time alone: half of them go on without their connection, so that it may be cut. */
+/** The same, only for steps that time out; half of them survive the loss of their connection, so that it may be cut. */
 export function lateTimedOut(): Shape {
   const count = 24;
   const isUnknown = found(most(count), 'target_run', 'unknown', 500);
@@ -76,11 +79,14 @@ export function lateTimedOut(): Shape {
   };
 }
 
-/** Agents are frozen while the run is cancelled, and stop what they run when they go on: the run is open for a clean-up that waits for its next try. */
+/**
+ * Agents are frozen while the run is cancelled, and stop what they run when they continue; a clean-up waiting for its
+ * next try keeps the run open.
+ */
 export function lateCancel(): Shape {
   const count = 11;
   const here = 'target.name == "host-1" || target.name == "host-2"';
-  // Half of what is stopped late goes on without its connection, so that it may be cut.
+  // Half of those that are stopped late survive the loss of their connection, so that it may be cut.
   const steps = (n: number) => [
     step({ sleepS: 60, survives: n % 2 === 0, rules: { when: here } }),
     step({ exitCode: 3 }),
@@ -91,7 +97,7 @@ export function lateCancel(): Shape {
   const cancelled = Array.from({ length: count }, (_, n) =>
     run(steps(n), { cancel: after(isReady, 300 + 60 * n) }),
   );
-  // These are cancelled once their agents are back, and clean up where it is told late.
+  // These are cancelled once their agents are back, and clean up on hosts whose result comes late.
   const cleaned = Array.from({ length: 5 }, (_, n) =>
     run([step({ sleepS: 40 }), cleanUp], {
       targets: 2,
@@ -108,7 +114,9 @@ export function lateCancel(): Shape {
   };
 }
 
-/** Steps whose own condition is false: they are leased, and what their agents say of them is lost until nobody waits for it. */
+/**
+ * Steps whose own condition is false: they are leased, and their agents' reports are lost until nobody waits for them.
+ */
 export function skippedLate(): Shape {
   const unknown = 18;
   const held = 20;

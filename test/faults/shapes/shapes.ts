@@ -1,5 +1,5 @@
-// Rounds that aim: runs that are led through changes of status which come about seldom by chance, and what is done to
-// them for it, so that other faults can be in force just then. Pure, as the whole plan.
+// Aimed rounds: runs that are led through status changes that rarely occur by chance, and what is done to them for
+// that, so that other faults can be in force at that moment. Pure, like the whole plan.
 import {
   decidedAtOnce,
   heldAtOnce,
@@ -16,7 +16,7 @@ import { late, lateCancel, lateTimedOut, skippedLate } from './late.ts';
 import { begun, fault, type Shape } from './parts.ts';
 import { heldUntold, untold } from './untold.ts';
 
-/** Commands that go on while their agent is gone for good, as far as the others can know. */
+/** Commands that continue while their agent is gone permanently, as far as the others can know. */
 function takenOver(): Shape {
   return {
     timesEach: 1,

@@ -1,4 +1,4 @@
-// Shapes of runs that the database refuses to note as running: they end, or are held, as they were born.
+// Shapes of runs that the database refuses to record as running: they end or are held without ever having been running.
 import {
   after,
   begun,
@@ -18,7 +18,7 @@ import {
 
 const unnoted = { targets: 1, isUnnoted: true };
 
-/** Runs that end one after the other, and others whose agents are killed one after the other. */
+/** Runs that end one after another, and others whose agents are killed one after another. */
 export function untold(): Shape {
   const kinds = [
     run([step()], unnoted),
@@ -53,7 +53,7 @@ export function untold(): Shape {
   };
 }
 
-/** Runs that are held while what they do on other hosts was never noted, and are cancelled one after the other. */
+/** Runs that are held while their steps on other hosts were never recorded, and are cancelled one after another. */
 export function heldUntold(): Shape {
   const count = 13;
   const targets = 3;
