@@ -36,7 +36,7 @@ function setup(more: Partial<AttemptCleanerOptions> = {}) {
   return { cleaner, told, opened, ask, askAs };
 }
 
-test('what can not be reached is told so, and the next has its turn', async () => {
+test('an unreachable target is reported as such, and the next one has its turn', async () => {
   const t = setup({ atATime: 1 });
   t.ask(1, 2);
   t.ask(1, 2);
@@ -52,7 +52,7 @@ test('what can not be reached is told so, and the next has its turn', async () =
   expect(await t.told.take(() => true)).toMatchObject({ results: [{ step: 2 }] });
 });
 
-test('an attempt that runs here is stopped and tells its end itself', async () => {
+test('an attempt that runs on this agent is stopped and reports its end itself', async () => {
   const stopped: number[] = [];
   const t = setup({ stopOwn: ({ step }) => step === 1 && stopped.push(step) > 0 });
   t.ask(1, 2);
@@ -62,14 +62,14 @@ test('an attempt that runs here is stopped and tells its end itself', async () =
   expect(await t.told.take(() => true)).toMatchObject({ results: [{ step: 2 }] });
 });
 
-test('what waits when a session ends is dropped: the server asks again', async () => {
+test('attempts that wait when a session ends are dropped: the server asks again', async () => {
   const t = setup({ atATime: 1 });
   t.ask(1, 2);
   t.cleaner.ended();
   t.cleaner.began((message) => t.told.put(message));
   t.askAs('r2', 3);
   t.opened[0]?.();
-  // What was under way is told in the new session, and behind it comes what was asked for there.
+  // What was in progress is reported in the new session, followed by what was asked for there.
   expect(await t.told.take(() => true)).toMatchObject({ requestId: 'r1', results: [{ step: 1 }] });
   t.opened[1]?.();
   expect(await t.told.take(() => true)).toMatchObject({ requestId: 'r2', results: [{ step: 3 }] });

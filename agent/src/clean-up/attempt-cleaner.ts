@@ -1,5 +1,5 @@
-// Cleans up after attempts that the server names, some at a time, and tells of each as soon as it is done. What was not
-// told when a connection ended the server asks for again.
+// Cleans up after attempts that the server names, several at a time, and reports each as soon as it is done. The server
+// asks again for those that were not reported when a connection ended.
 import type { AgentMessage, AgentMessageOf, ServerMessageOf } from '@opsconductor/protocol';
 import type { OpenForTarget } from '../execution/secrets/credential-opener.ts';
 import type { Logger } from '../log.ts';
@@ -16,7 +16,7 @@ export interface AttemptCleanerOptions extends Partial<CleanUpTimes> {
   pool: SshPool;
   open: OpenForTarget;
   policy: Pick<PolicyGuard, 'checkBecome'>;
-  /** Stops the attempt where it still runs here, which then tells its end itself. */
+  /** Stops the attempt if it still runs on this agent; it then reports its end itself. */
   stopOwn(attempt: { step: number; epoch: number }): boolean;
   log: Logger;
   atATime?: number;
@@ -36,12 +36,12 @@ export class AttemptCleaner {
     this.#options = { ...defaults, ...options };
   }
 
-  /** A session began; results go there. */
+  /** A session began: results are sent there. */
   began(send: (message: AgentMessage) => void): void {
     this.#send = send;
   }
 
-  /** The session is over: what has not begun is asked for again. */
+  /** The session is over: drops what has not begun, as the server will ask for it again. */
   ended(): void {
     this.#send = undefined;
     this.#waiting.length = 0;
@@ -70,7 +70,7 @@ export class AttemptCleaner {
     }
   }
 
-  /** Never rejects: what can't be asked is unreachable, and asked again later. */
+  /** Never rejects: a target that can't be asked is reported as unreachable, and the server asks again later. */
   async #cleanUp({
     step,
     epoch,
@@ -80,7 +80,7 @@ export class AttemptCleaner {
     uncollected,
   }: Asked): Promise<Omit<Result, 'step' | 'epoch'>> {
     const { installationId, pool, open, policy, log, giveUpAfterMs } = this.#options;
-    // A shell of WinRM is known to the agent that made it alone; the host ends it, and all in it, when it is idle.
+    // Only the agent that made a WinRM shell knows of it; the host ends an idle shell with everything in it.
     if (target.winrm !== undefined) return { found: 'unreachable' };
     try {
       if (become !== undefined) policy.checkBecome(become, target);

@@ -27,7 +27,7 @@ function newMarker(): string {
 }
 
 sshTest(
-  'a command that was cut off is ended, with what has left its session and what is stopped',
+  'a command that was cut off is ended, with processes that left its session or are stopped',
   async () => {
     const t = await setupExec({}, { giveUpAfterMs: 200 });
     const marker = newMarker();
@@ -56,27 +56,30 @@ sshTest(
   },
 );
 
-accountTest('what a command that goes on by itself has left is removed, whatever its token was', async () => {
-  const t = await setupExec({}, { giveUpAfterMs: 200 });
-  const marker = newMarker();
-  const config = { command: `setsid sleep 1000 & ${waits}`, survive_agent_restart: true };
-  const running = t.run(config, { marker, directoryName: `${marker}.0123456789abcdef` });
-  const [, pid] = await t.sink.seen(/ready (\d+)/);
-  await t.warm.close();
-  await running;
-  expect(runs(pid)).toBe(true);
-  expect(await cleanUpAttempt(reach(t), marker, times)).toEqual({ found: 'ended' });
-  expect(runs(pid)).toBe(false);
-  // The fence stays.
-  const attempts = join(t.sshd.dir, 'home/.opsconductor/attempts');
-  expect(readdirSync(attempts)).toEqual([`${marker}.0123456789abcdef`]);
-  expect(readdirSync(join(attempts, `${marker}.0123456789abcdef`))).toEqual([]);
-});
+accountTest(
+  'the files of a command that survived its agent are removed, whatever its token was',
+  async () => {
+    const t = await setupExec({}, { giveUpAfterMs: 200 });
+    const marker = newMarker();
+    const config = { command: `setsid sleep 1000 & ${waits}`, survive_agent_restart: true };
+    const running = t.run(config, { marker, directoryName: `${marker}.0123456789abcdef` });
+    const [, pid] = await t.sink.seen(/ready (\d+)/);
+    await t.warm.close();
+    await running;
+    expect(runs(pid)).toBe(true);
+    expect(await cleanUpAttempt(reach(t), marker, times)).toEqual({ found: 'ended' });
+    expect(runs(pid)).toBe(false);
+    // The empty directory stays: it prevents a second start.
+    const attempts = join(t.sshd.dir, 'home/.opsconductor/attempts');
+    expect(readdirSync(attempts)).toEqual([`${marker}.0123456789abcdef`]);
+    expect(readdirSync(join(attempts, `${marker}.0123456789abcdef`))).toEqual([]);
+  },
+);
 
-accountTest('what can not be ended is named', async () => {
+accountTest('processes that can not be ended are named', async () => {
   const t = await setupExec({}, { giveUpAfterMs: 200 });
   const marker = newMarker();
-  // As with sudo: a process of root's, which the user may not signal, found by descent.
+  // As with sudo: a process of root, which the user may not signal; it is found by descent.
   const asRoot = join(t.sshd.dir, 'as-root');
   copyFileSync('/usr/bin/setpriv', asRoot);
   chmodSync(asRoot, 0o4755);

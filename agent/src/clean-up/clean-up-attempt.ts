@@ -1,4 +1,4 @@
-// After a cut: ends what an attempt has left running on its target, and removes what it has left lying there.
+// After an agent was cut off: ends the processes that an attempt left on its target, and removes its files there.
 import type { AgentMessageOf } from '@opsconductor/protocol';
 import { detachedLeader, removeAllDetached } from '../detached/clean-up-detached.ts';
 import { stopNote } from '../detached/supervisor-script.ts';
@@ -9,16 +9,16 @@ import type { StopTarget } from '../ssh/run-script.ts';
 export type Found = Pick<AgentMessageOf<'cleaned_up'>['results'][number], 'found' | 'survivors'>;
 
 export interface CleanUpTimes {
-  /** Between TERM and KILL. */
+  /** Time between TERM and KILL, in ms. */
   graceMs: number;
-  /** Between the first KILL and giving up. */
+  /** Time between the first KILL and giving up, in ms. */
   killMs: number;
 }
 
 /**
- * Rejects where the target can't be asked.
+ * Cleans up after the attempt with this marker. Rejects if the target can't be asked.
  *
- * @param how `keepsOutput`: what the command has written stays where it is, for the agent that is to collect it.
+ * @param how `keepsOutput`: keeps what the command has written, for the agent that will collect it
  */
 export async function cleanUpAttempt(
   target: StopTarget,
@@ -42,13 +42,13 @@ export async function cleanUpAttempt(
     },
   };
   const first = await endProcesses(command, times);
-  // It ends by itself when its command has, unless something that can't be seen holds the output.
+  // The supervisor ends after its command, unless a process that can't be seen holds the output.
   const watching = await endProcesses(supervisor, {
     graceMs: 0,
     killMs: times.killMs,
     ...(keepsOutput ? { waitMs: times.killMs } : {}),
   });
-  // One that was just about to start the command has done so, or never will.
+  // A supervisor that was about to start the command has done so by now, or never will, so look once more.
   const last = watching.found ? await endProcesses(command, { graceMs: 0, killMs: times.killMs }) : first;
   const survivors = [...last.survivors, ...watching.survivors];
   if (survivors.length > 0) return { found: 'survivors', survivors: survivors.slice(0, 100).map(told) };

@@ -1,7 +1,7 @@
 import type { ContentAnswer } from '@opsconductor/protocol';
 import { TransferError } from '../sftp/tree/transfer-error.ts';
 
-/** A part of an answer that must be there where the server says of no problem. */
+/** Returns a part of the server's answer. Throws the problem if the answer has one, or if the part is missing. */
 export function requireAnswer<K extends 'file' | 'data' | 'artifact'>(
   { problem, ...answer }: ContentAnswer,
   part: K,
@@ -11,7 +11,7 @@ export function requireAnswer<K extends 'file' | 'data' | 'artifact'>(
   if (value !== undefined) return value;
   throw new TransferError({
     reason: 'transfer_failed',
-    message: `The server has answered without ${part}.`,
+    message: `The server answered without ${part}.`,
     advice: 'Update the agent, or the server, if their versions differ.',
   });
 }

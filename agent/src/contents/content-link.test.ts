@@ -6,7 +6,7 @@ import { ContentLink } from './content-link.ts';
 const attempt = { step: 1, epoch: 1, leaseToken: 'a'.repeat(16) };
 const piece: ContentRequest = { do: 'read_file', file: 'f', part: 0 };
 const never = new AbortController().signal;
-/** Long enough for all that waits for nothing else. */
+/** Long enough for everything that doesn't wait for something else. */
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 function setup() {
@@ -18,7 +18,7 @@ function setup() {
   return { link, sent, begin, reply };
 }
 
-test('what a cut has left without an answer is asked again on the next connection', async () => {
+test('requests that a lost connection left unanswered are sent again on the next one', async () => {
   const { link, sent, begin, reply } = setup();
   const answer = link.ask(attempt, piece, never);
   await turn();
@@ -29,12 +29,12 @@ test('what a cut has left without an answer is asked again on the next connectio
   begin();
   await turn();
   expect(sent).toHaveLength(2);
-  // An answer to what was asked on the lost one says nothing.
+  // An answer to a request of the lost connection is ignored.
   for (const message of sent) reply(message);
   expect(await answer).toEqual({ data: 'AA==' });
 });
 
-test('no more pieces are asked for than the server takes, also where one was given up', async () => {
+test('no more pieces are asked for than the server accepts, even after one was given up', async () => {
   const { link, sent, begin, reply } = setup();
   begin();
   const stop = new AbortController();

@@ -1,5 +1,5 @@
-// Asks the server for files and hands artifacts over, on whatever connection there is: what a cut has left without an answer
-// is asked again on the next one.
+// Asks the server for files and gives it artifacts, on whichever connection there is. Requests that a lost connection
+// left unanswered are sent again on the next one.
 import { randomUUID } from 'node:crypto';
 import {
   type AgentMessageOf,
@@ -13,17 +13,17 @@ import { Slots } from '../sftp/copy/slots.ts';
 type Send = (message: AgentMessageOf<'content'>) => void;
 type AttemptName = Pick<AgentMessageOf<'content'>, 'step' | 'epoch' | 'leaseToken'>;
 
-/** What a step asks for its attempt. */
+/** Sends a request of a step, on behalf of its attempt. */
 export type AskServer = (request: ContentRequest) => Promise<ContentAnswer>;
 
 export class ContentLink {
   #send: Send | undefined;
   readonly #pending = new Map<string, (answer: ContentAnswer | undefined) => void>();
   readonly #arrivals = new Set<() => void>();
-  /** The server takes so many before it has answered the first. */
+  /** Limits the unanswered requests for pieces to what the server accepts. */
   readonly #pieces = new Slots(limits.maxContentRequests);
 
-  /** A session with a server that answers. */
+  /** A session began with a server that supports these requests. */
   began(send: Send): void {
     this.#send = send;
     for (const arrive of [...this.#arrivals]) arrive();
@@ -38,7 +38,7 @@ export class ContentLink {
     this.#pending.get(requestId)?.(answer);
   }
 
-  /** Rejects with the signal's reason alone. */
+  /** Sends a request until it is answered. Rejects only with the signal's reason. */
   async ask(attempt: AttemptName, request: ContentRequest, signal: AbortSignal): Promise<ContentAnswer> {
     for (;;) {
       const answer = await this.#askOnce(attempt, request, signal);
@@ -46,7 +46,7 @@ export class ContentLink {
     }
   }
 
-  /** Undefined where the connection ended before the answer. */
+  /** Returns undefined if the connection ended before the answer. */
   async #askOnce(
     attempt: AttemptName,
     request: ContentRequest,
@@ -68,7 +68,7 @@ export class ContentLink {
       const requestId = randomUUID();
       const onAbort = () => reject(signal.reason);
       signal.addEventListener('abort', onAbort, { once: true });
-      // Of one that is given up, the answer still gives its place back.
+      // If the caller gives up, the slot is still freed only by the answer.
       this.#pending.set(requestId, (answer) => {
         this.#pending.delete(requestId);
         signal.removeEventListener('abort', onAbort);

@@ -9,7 +9,7 @@ import { FileCache } from './file-cache.ts';
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 const never = new AbortController().signal;
 
-/** A server with files, and what it was asked for. */
+/** A server with files, which records what it was asked for. */
 async function setup(files: Record<string, Buffer>, maxBytes = 10_000_000) {
   const folder = await mkdtemp(join(tmpdir(), 'opsconductor-cache-'));
   onTestFinished(() => rm(folder, { recursive: true }));
@@ -40,7 +40,7 @@ async function setup(files: Record<string, Buffer>, maxBytes = 10_000_000) {
   return { folder, asked, sent, open, hold, blobs };
 }
 
-test('a file is fetched once for all that want it, and is there under its name while it is held', async () => {
+test('a file is fetched once for all steps that want it, and is there under its name while it is held', async () => {
   const bytes = randomBytes(3 * limits.contentPartBytes + 1);
   const t = await setup({ 'app.tar': bytes });
   const cache = await t.open();
@@ -53,12 +53,12 @@ test('a file is fetched once for all that want it, and is there under its name w
   }
   for (const { release } of held) await release();
   expect(await readdir(join(t.folder, 'held'))).toEqual([]);
-  // The next process has it still.
+  // The next process still has it.
   await t.hold(await t.open(), 'app.tar');
   expect(t.asked).toHaveLength(4);
 });
 
-test('what is not what the server said is not used, nor what was changed on the disk', async () => {
+test('content that differs from what the server said, or was changed on disk, is not used', async () => {
   const bytes = Buffer.from('right');
   const t = await setup({ f: bytes });
   t.sent.set('f', Buffer.from('wrong'));
@@ -72,7 +72,7 @@ test('what is not what the server said is not used, nor what was changed on the 
   expect(await readFile(join(directory, 'f'), 'utf8')).toBe('right');
 });
 
-test('what was not used for longest makes room, but never what is held', async () => {
+test('the least recently used files make room, but never those that are held', async () => {
   const files = Object.fromEntries(['a', 'b', 'c'].map((name) => [name, randomBytes(400)]));
   const t = await setup(files, 1_000);
   const cache = await t.open();
@@ -88,7 +88,7 @@ test('what was not used for longest makes room, but never what is held', async (
   expect(t.asked).toEqual(['a 0', 'b 0', 'c 0', 'b 0']);
 });
 
-test('one that stops waiting leaves the file to the others', async () => {
+test('a step that stops waiting leaves the file to the others', async () => {
   const t = await setup({ f: Buffer.from('f') });
   const cache = await t.open();
   const stop = new AbortController();
@@ -97,7 +97,7 @@ test('one that stops waiting leaves the file to the others', async () => {
   expect([first.status, second.status]).toEqual(['fulfilled', 'rejected']);
 });
 
-test('a file that the server has not is told of', async () => {
+test('a file that the server does not have is reported', async () => {
   const t = await setup({});
   await expect(t.hold(await t.open(), 'f')).rejects.toMatchObject({ reason: 'path_missing' });
 });

@@ -1,5 +1,5 @@
-// Files of the server on this agent's disk, by the SHA-256 of what is in them: fetched once, whoever asks, and let go of when
-// others need the room.
+// Caches files of the server on the agent's disk, by the SHA-256 of their content. A file is fetched once for all steps
+// that want it, and removed when others need the room.
 import { createHash, randomUUID } from 'node:crypto';
 import { link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,11 +10,11 @@ import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
 import { requireAnswer } from './answer-problem.ts';
 import type { AskServer } from './content-link.ts';
 
-/** Of one file; all of an agent share what the server takes at a time. */
+/** Pieces requested ahead for one file. All files together are limited by what the server accepts at a time. */
 const piecesAhead = 4;
 
 export interface HeldFile {
-  /** Holds the file under its name, and nothing else. */
+  /** A directory that contains only the file, under its name. */
   directory: string;
   release(): Promise<void>;
 }
@@ -23,16 +23,16 @@ export interface FileWish {
   name: string;
   ask: AskServer;
   signal: AbortSignal;
-  /** Told of how much there is to fetch, where it is not here yet; and of bytes as they come. */
+  /** Called with the size if the file has to be fetched; then `moved` is called with the bytes as they arrive. */
   found(size: number): void;
   moved(bytes: number): void;
 }
 
 interface Blob {
   size: number;
-  /** Steps that hold it. */
+  /** Number of steps that hold it. */
   held: number;
-  /** It was hashed by this process. */
+  /** Whether this process has verified its hash. */
   isVerified: boolean;
 }
 
@@ -41,7 +41,7 @@ type ServerFile = { id: string; sha256: string; size: number };
 export class FileCache {
   readonly #folder: string;
   readonly #maxBytes: number;
-  /** The one that was used last is the last. */
+  /** In order of use, the most recently used last. */
   readonly #blobs = new Map<string, Blob>();
   readonly #fetching = new Map<string, Promise<void>>();
 
@@ -50,7 +50,7 @@ export class FileCache {
     this.#maxBytes = maxBytes;
   }
 
-  /** Takes over what an earlier process has left whole, and removes the rest. */
+  /** Opens the cache. Keeps complete files of an earlier process, and removes everything else. */
   static async open(folder: string, maxBytes: number): Promise<FileCache> {
     const cache = new FileCache(folder, maxBytes);
     for (const name of ['held', 'partial']) await rm(join(folder, name), { recursive: true, force: true });
@@ -68,9 +68,9 @@ export class FileCache {
   }
 
   /**
-   * Has the file of this name in a directory of its own, until it is released.
+   * Provides the file of this name in a directory of its own until it is released.
    *
-   * @throws {TransferError} where the server has no such file, or it can't be kept here.
+   * @throws TransferError if the server has no such file, or it can't be kept here
    */
   async hold(wish: FileWish): Promise<HeldFile> {
     const file = requireAnswer(await wish.ask({ do: 'find_file', name: wish.name }), 'file');
@@ -93,23 +93,23 @@ export class FileCache {
     };
   }
 
-  /** The blob with one more hold on it, fetched where it is not here. */
+  /** Returns the blob with one more hold on it, fetching it if it isn't here. */
   async #take(file: ServerFile, wish: FileWish): Promise<Blob> {
     for (;;) {
       const known = this.#blobs.get(file.sha256);
       if (known !== undefined) {
         known.held += 1;
         if (known.isVerified || (await this.#isSound(file, known))) return this.#used(file.sha256, known);
-        // What an earlier process has left may not be all that it wrote.
+        // A file of an earlier process may be damaged or incomplete.
         this.#give(known);
-        // Another step that looked at the same has fetched it anew already.
+        // Another step may have noticed the same and fetched it again already.
         if (this.#blobs.get(file.sha256) !== known) continue;
         this.#blobs.delete(file.sha256);
         await rm(this.#blobPath(file.sha256), { force: true });
       }
       const others = this.#fetching.get(file.sha256);
       if (others !== undefined) {
-        // It may end with the step that fetches; then it is this one's turn.
+        // That fetch may end because its step does; then this step fetches.
         await Promise.race([others.catch(() => undefined), rejection(wish.signal)]);
         continue;
       }
@@ -135,7 +135,7 @@ export class FileCache {
     this.#blobs.set(file.sha256, { size: file.size, held: 0, isVerified: true });
   }
 
-  /** Asks a few pieces ahead; returns the SHA-256 of what came. */
+  /** Fetches the file a few pieces ahead; returns the SHA-256 of what arrived. */
   async #write(path: string, { id, size }: ServerFile, { ask, moved }: FileWish): Promise<string> {
     const handle = await open(path, 'wx', 0o600);
     const hash = createHash('sha256');
@@ -146,7 +146,7 @@ export class FileCache {
       const piece = ask({ do: 'read_file', file: id, part: next }).then((answer) =>
         Buffer.from(requireAnswer(answer, 'data'), 'base64'),
       );
-      // One that fails after another has failed is nobody's news.
+      // Errors after the first one are ignored.
       piece.catch(() => undefined);
       coming.push(piece);
       next += 1;
@@ -191,7 +191,7 @@ export class FileCache {
     blob.held -= 1;
   }
 
-  /** Lets go of what was not used for longest, as far as nobody holds it. */
+  /** Removes the least recently used files that nobody holds. */
   async #makeRoom(bytes: number): Promise<void> {
     let kept = bytes;
     for (const { size } of this.#blobs.values()) kept += size;
@@ -219,8 +219,8 @@ function rejection(signal: AbortSignal): Promise<never> {
 function mismatch(name: string): TransferError {
   return new TransferError({
     reason: 'checksum_mismatch',
-    message: `${name} has come from the server with another SHA-256 than it has there.`,
-    advice: 'Look at disk and memory of the agent, and run the step again.',
+    message: `${name} arrived from the server with a different SHA-256 from the one it has there.`,
+    advice: 'Check the disk and the memory of the agent’s machine, and run the step again.',
     retryable: true,
   });
 }

@@ -8,7 +8,7 @@ import { sendArtifacts } from './staged-artifacts.ts';
 
 const untold = { began: () => {}, moved: () => {}, ended: () => {}, left: () => {} };
 
-test('a path that no message of the protocol takes is refused with its reason, and the server asked nothing', async () => {
+test('a path that is too long for the protocol is refused with its reason, without asking the server', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'opsconductor-staged-'));
   onTestFinished(() => rm(directory, { recursive: true }));
   const deep = Array.from({ length: 5 }, () => 'd'.repeat(200)).join('/');
@@ -27,7 +27,7 @@ test('a path that no message of the protocol takes is refused with its reason, a
   expect(asked).toEqual([]);
 });
 
-test('a name that is no text is told as not kept, and keeps none of the others from being kept', async () => {
+test('a name that is not text is reported as not kept, and the other files are kept', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'opsconductor-staged-'));
   onTestFinished(() => rm(directory, { recursive: true }));
   await writeFile(join(directory, 'good'), '');

@@ -1,4 +1,4 @@
-// What is downloaded to become artifacts lies in a directory of the agent's own until the server has it.
+// Keeps downloads that become artifacts in a private directory of the agent until the server has them.
 import { createHash, randomUUID } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ export interface ArtifactSending {
   began(name: string, size: number): void;
   moved(bytes: number): void;
   ended(name: string): void;
-  /** Of a file whose name is no text, and which is therefore not handed over. */
+  /** Called for a file that is not sent because its name is not text. */
   left(name: string): void;
 }
 
@@ -28,14 +28,14 @@ export class StagedArtifacts {
     this.#folder = folder;
   }
 
-  /** Removes what an earlier process has left: the server keeps none of it. */
+  /** Removes what an earlier process left, which the server no longer expects. */
   static async open(folder: string): Promise<StagedArtifacts> {
     await rm(folder, { recursive: true, force: true });
     await makePrivateFolder(folder);
     return new StagedArtifacts(folder);
   }
 
-  /** An empty directory, to be released. */
+  /** Returns a new empty directory; the caller must release it. */
   async stage(): Promise<{ directory: string; release(): Promise<void> }> {
     const directory = join(this.#folder, randomUUID());
     await mkdir(directory, { mode: 0o700 });
@@ -43,7 +43,10 @@ export class StagedArtifacts {
   }
 }
 
-/** Hands over all files in a directory, by their paths below it; links are left out. Rejects where not all could be. */
+/**
+ * Sends all files in a directory to the server, named by their paths below it, and returns their number. Links are left
+ * out. Rejects if a file could not be sent.
+ */
 export async function sendArtifacts(directory: string, sending: ArtifactSending): Promise<number> {
   const files: string[] = [];
   const visit = async (below: string): Promise<void> => {
@@ -56,7 +59,8 @@ export async function sendArtifacts(directory: string, sending: ArtifactSending)
   };
   await visit('');
   if (files.length > limits.maxArtifactsPerAttempt) throw tooMany(files.length);
-  // The server would end the connection, and with it disturb all that the agent does, again and again.
+  // Checked here, because the server would close the connection, again and again, and disturb everything the agent
+  // does.
   const tooLong = files.find((name) => name.length > limits.maxArtifactNameLength);
   if (tooLong !== undefined) throw nameTooLong(tooLong);
   const unnamed = files.filter((name) => !isText(name));
@@ -72,8 +76,8 @@ export async function sendArtifacts(directory: string, sending: ArtifactSending)
       });
     }
   };
-  // Each waits for its answers: several fill the time that these take. All of them, also when one has failed: nothing is
-  // under way when the directory is removed.
+  // Several at a time, because each one waits for answers. Wait for all of them, even if one has failed: nothing may be
+  // in progress when the directory is removed.
   const ends = await Promise.allSettled(Array.from({ length: limits.maxArtifactsAtATime }, send));
   const failed = ends.find((end) => end.status === 'rejected');
   if (failed !== undefined) throw failed.reason;
@@ -119,7 +123,7 @@ async function sendParts(
 function tooMany(count: number): TransferError {
   return new TransferError({
     reason: 'no_space',
-    message: `${count} files were downloaded; a step keeps ${limits.maxArtifactsPerAttempt} artifacts at most.`,
+    message: `${count} files were downloaded; a step keeps at most ${limits.maxArtifactsPerAttempt} artifacts.`,
     advice: 'Leave some out with exclude, or pack them into one file on the target first.',
   });
 }
@@ -127,7 +131,7 @@ function tooMany(count: number): TransferError {
 function nameIsNoText(name: string): TransferError {
   return new TransferError({
     reason: 'path_refused',
-    message: `The path ${shownPath(name).slice(0, 100)} has bytes that are no UTF-8 text; an artifact's has none. The others were kept.`,
+    message: `The path ${shownPath(name).slice(0, 100)} contains bytes that are not UTF-8 text, which an artifact's path can't. The others were kept.`,
     advice: 'Rename it, leave it out with exclude, or pack the files into one on the target first.',
   });
 }
@@ -135,7 +139,7 @@ function nameIsNoText(name: string): TransferError {
 function nameTooLong(name: string): TransferError {
   return new TransferError({
     reason: 'path_refused',
-    message: `The path ${shownPath(name).slice(0, 100)}… has ${name.length} characters; an artifact's has ${limits.maxArtifactNameLength} at most.`,
+    message: `The path ${shownPath(name).slice(0, 100)}… has ${name.length} characters; an artifact's has at most ${limits.maxArtifactNameLength}.`,
     advice: 'Leave it out with exclude, or pack the files into one on the target first.',
   });
 }

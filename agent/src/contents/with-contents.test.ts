@@ -12,7 +12,7 @@ const refused = (reason: 'path_missing' | 'no_space' | 'checksum_mismatch'): Con
   problem: { reason, message: `It is ${reason}.`, advice: 'Mend it.' },
 });
 
-/** A server with one file, that takes artifacts. */
+/** A server that has one file and accepts artifacts. */
 function server(file: Buffer) {
   const taken = new Map<string, Buffer>();
   const kept = new Map<string, string>();
@@ -45,7 +45,7 @@ function server(file: Buffer) {
 const leftIn = async (local: string, name: string) => readdir(join(dirname(local), name));
 
 sshTest.each(['upload', 'copy'] as const)(
-  'an %s takes a file of the server, without any policy and with a mode of its own',
+  'an %s copies a file of the server, without any policy and with a mode of its own',
   async (type) => {
     const t = await setupTransfers({}, noPolicy);
     const bytes = randomBytes(70_000);
@@ -62,7 +62,7 @@ sshTest.each(['upload', 'copy'] as const)(
   },
 );
 
-sshTest('where there is no SFTP a file of the server is copied by SCP', async () => {
+sshTest('without SFTP a file of the server is copied by SCP', async () => {
   const t = await setupTransfers({ config: ['Subsystem sftp /bin/false'] }, noPolicy);
   const { answer } = server(Buffer.from('by scp'));
   const config = { file: 'app.tar', remote_path: join(t.remote, 'app.tar') };
@@ -70,7 +70,7 @@ sshTest('where there is no SFTP a file of the server is copied by SCP', async ()
   expect(await readFile(join(t.remote, 'app.tar'), 'utf8')).toBe('by scp');
 });
 
-sshTest('a file that the server does not give is told before anything is begun on the target', async () => {
+sshTest('a file that the server does not give is reported before anything starts on the target', async () => {
   const t = await setupTransfers({}, noPolicy);
   const { answer } = server(Buffer.from('x'));
   const begun: string[] = [];
@@ -85,24 +85,27 @@ sshTest('a file that the server does not give is told before anything is begun o
   expect(begun).toEqual([]);
 });
 
-sshTest('what is downloaded becomes artifacts by its paths, links left out, and stays nowhere', async () => {
-  const t = await setupTransfers({}, noPolicy);
-  const bytes = randomBytes(600_000);
-  await t.put('remote', 'logs/deep/large', bytes);
-  await t.put('remote', 'logs/empty', '');
-  await mkdir(join(t.remote, 'logs/none'));
-  const { answer, kept, taken } = server(Buffer.alloc(0));
-  const config = { remote_path: join(t.remote, 'logs'), artifact: true };
-  const { outcome, stdout } = await t.run('download', config, { askServer: answer });
-  expect(outcome).toMatchObject({ status: 'succeeded' });
-  expect(stdout).toContain('2 artifacts kept with the run.');
-  expect(Object.fromEntries(kept)).toEqual({
-    'logs/deep/large': sha256(bytes),
-    'logs/empty': sha256(Buffer.alloc(0)),
-  });
-  expect(taken.get('logs/deep/large')?.equals(bytes)).toBe(true);
-  expect(await leftIn(t.local, 'artifacts')).toEqual([]);
-});
+sshTest(
+  'downloaded files become artifacts named by their paths, without links, and leave nothing behind',
+  async () => {
+    const t = await setupTransfers({}, noPolicy);
+    const bytes = randomBytes(600_000);
+    await t.put('remote', 'logs/deep/large', bytes);
+    await t.put('remote', 'logs/empty', '');
+    await mkdir(join(t.remote, 'logs/none'));
+    const { answer, kept, taken } = server(Buffer.alloc(0));
+    const config = { remote_path: join(t.remote, 'logs'), artifact: true };
+    const { outcome, stdout } = await t.run('download', config, { askServer: answer });
+    expect(outcome).toMatchObject({ status: 'succeeded' });
+    expect(stdout).toContain('2 artifacts kept with the run.');
+    expect(Object.fromEntries(kept)).toEqual({
+      'logs/deep/large': sha256(bytes),
+      'logs/empty': sha256(Buffer.alloc(0)),
+    });
+    expect(taken.get('logs/deep/large')?.equals(bytes)).toBe(true);
+    expect(await leftIn(t.local, 'artifacts')).toEqual([]);
+  },
+);
 
 sshTest.each(['open_artifact', 'write_artifact', 'close_artifact'] as const)(
   'a server that refuses %s makes the step fail with its reason, and nothing stays behind',
@@ -120,7 +123,7 @@ sshTest.each(['open_artifact', 'write_artifact', 'close_artifact'] as const)(
   },
 );
 
-sshTest('a cancel ends the handing over, also where the server says nothing', async () => {
+sshTest('a cancel ends the sending of artifacts, even if the server does not answer', async () => {
   const t = await setupTransfers({}, noPolicy);
   await t.put('remote', 'log', 'a line');
   const stop = new AbortController();

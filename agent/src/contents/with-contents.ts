@@ -1,5 +1,5 @@
-// Step types whose end on the agent's side is a file of the server, or artifacts of the run: before or behind a transfer
-// between the target and a directory of the agent's own, which no policy need allow.
+// For step types that copy a file of the server to the target, or files of the target to artifacts of the run. The
+// transfer itself uses a private directory of the agent, which the policy file need not allow.
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { AgentPolicy } from '../policy/agent-policy.ts';
 import { ProgressMeter } from '../sftp/report/progress-meter.ts';
@@ -15,10 +15,10 @@ export interface Contents {
   staged: StagedArtifacts;
 }
 
-/** A transfer whose path on the agent is in the one directory that this policy allows. */
+/** Runs a transfer whose path on the agent is in the only directory that this policy allows. */
 type RunTransfer = (policy: AgentPolicy, localPath: string, context: StepContext) => Promise<StepOutcome>;
 
-/** Has a file of the server here before anything is begun on the target, and copies it from there. */
+/** Fetches a file of the server to the agent before anything is started on the target, and copies it from there. */
 export async function fromServerFile(
   { cache }: Contents,
   name: string,
@@ -52,7 +52,7 @@ export async function fromServerFile(
   }
 }
 
-/** Copies into an empty directory and hands what came over to the server, also where not all of it came. */
+/** Copies into an empty directory and gives the server what arrived, even if not everything did. */
 export async function toArtifacts(
   { staged }: Contents,
   remotePath: string,
@@ -73,7 +73,7 @@ export async function toArtifacts(
   }
 }
 
-/** What went wrong, as an outcome; undefined where the server has everything. */
+/** Sends the artifacts. Returns the outcome of a failure; undefined if the server has everything. */
 async function send(
   directory: string,
   context: StepContext,
@@ -91,12 +91,12 @@ async function send(
       moved: (bytes) => meter.moved(bytes),
       ended: (name) => meter.ended(name),
       left: (name) => {
-        const line = `${shownPath(name)}: not kept, since its name is no UTF-8 text.\n`;
+        const line = `${shownPath(name)}: not kept, because its name is not UTF-8 text.\n`;
         context.output.write('stderr', Buffer.from(line));
       },
     });
     const what = count === 1 ? '1 artifact' : `${count} artifacts`;
-    // Of a transfer that came to nothing its outcome says enough.
+    // If the transfer failed and brought nothing, its outcome says enough.
     if (count > 0 || !hasFailed) context.output.write('stdout', Buffer.from(`${what} kept with the run.\n`));
     return undefined;
   } catch (error) {
@@ -110,7 +110,7 @@ function failureOf(error: unknown, context: StepContext, hasBegun: boolean): Ste
   return failureOutcome(error, { context, report: new TransferReport(), hasBegun });
 }
 
-/** What is told of paths in a directory of ours names what they stand for. */
+/** Replaces paths of the private directory, in reports and messages, by what they stand for. */
 function shownAs(
   context: StepContext,
   directory: string,

@@ -1,10 +1,13 @@
-// What a detached attempt has left on its target, for somebody who knows its marker only: not the token in its name.
+// Finds and removes what a surviving command has left on its target, knowing only its marker, not the token in the name
+// of its directory.
 
 import { runScript, type StopTarget } from '../ssh/run-script.ts';
 import { newNonce } from '../steps/ssh-exec/bootstrap-report.ts';
 import { leaderScript, removeAllScript } from './supervisor-script.ts';
 
-/** Pid of the command's first process, where the attempt has a directory and the target was not restarted since. */
+/**
+ * Returns the pid of the command's first process, if the attempt has a directory and the target wasn't restarted since.
+ */
 export async function detachedLeader(target: StopTarget, marker: string): Promise<number | undefined> {
   const nonce = newNonce();
   const said = await runScript(target, leaderScript(marker, nonce));

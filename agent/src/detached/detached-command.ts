@@ -1,5 +1,5 @@
-// One command that goes on without us on its target: its start, its output from wherever it is to be read on, its end.
-// Connections come and go meanwhile; only a target that says so itself ends it.
+// One command that survives its agent: its start, its output from any position on, and its end. Connections may come
+// and go; only the target's own statement ends it.
 import { performance } from 'node:perf_hooks';
 import type { ClientChannel } from 'ssh2';
 import type { Become } from '../ssh/become/become.ts';
@@ -14,28 +14,34 @@ import { type ReadEvent, ReadStream, type RefusedEvent } from './read-stream.ts'
 import type { StopNote } from './stop-note.ts';
 import { readScript, stopNote } from './supervisor-script.ts';
 
-/** Between looks whether the target is to be told how far the output is stored: at once when it is much, which it may wait for. */
+/**
+ * Interval, in ms, of checks whether to tell the target how much output is stored: at once if it is a lot, because the
+ * command may be waiting for that, otherwise every `ackEveryLooks` checks.
+ */
 const lookMs = 100;
 const ackEveryLooks = 10;
 const ackAtOnceBytes = 4 * 1024 * 1024;
-/** For more to arrive of a shell that has ended. What a startup file has left running may hold the channel open for as long as it likes. */
+/**
+ * Time for more output to arrive from a shell that has ended, in ms. A process that a startup file left running may
+ * hold the channel open indefinitely.
+ */
 const leftWithinMs = 1_000;
-/** Makes the reader look whether its supervisor is alive. */
+/** A ping makes the reader check whether its supervisor is alive. */
 const pingEveryAcks = 15;
 const maxPauseMs = 10_000;
-/** As many as there are: two of times, one of memory. */
+/** The number of lines there are: two of times, one of memory. */
 const maxUseLines = 3;
-/** How often a directory without a supervisor is looked at again. */
+/** How often a directory that is not ready yet is checked again. */
 const maxEarly = 12;
-/** How often the target is asked whether a start has arrived, where its shells end without a word. */
+/** How often the target is asked whether a start arrived, if its shells end without saying anything. */
 const maxMute = 5;
 
-/** Why there is no end to tell. */
+/** Why the end of the command is not known. */
 export type NoEnd =
   | RefusedEvent
   | { is: 'exists' | 'never' | 'taken' | 'rebooted' | 'supervisor' | 'mute' | 'closed' };
 
-/** `mute`: a shell has ended by itself, and said nothing of what it was sent. */
+/** `mute`: a shell ended by itself without answering what it was sent. */
 type ChannelEnd = ReadEvent | { is: 'mute' } | undefined;
 
 export interface DetachedCommandOptions {
@@ -45,41 +51,41 @@ export interface DetachedCommandOptions {
   become: Become | undefined;
   sink: OutputSink;
   kept: KeptOutput;
-  /** When it was begun, where an earlier process did that. */
+  /** When it began, if an earlier process began it. */
   begunAt?: Date;
-  /** How often another agent has taken it up; 0 for the one that began it. */
+  /** How often it has been taken over; 0 for the agent that began it. */
   collector?: number;
-  /** The channel whose shell is to start it; without one it is looked for. */
+  /** The channel whose shell is to start it; if left out, a running command is looked for. */
   start?: { lease: Lease<ClientChannel>; script: Buffer; nonce: string };
 }
 
 export class DetachedCommand implements RunningCommand {
   readonly ended: Promise<AttemptEnd>;
   readonly reported: Promise<BootstrapReport | undefined>;
-  /** Resolves once the target has said that it runs, or why it does not. */
+  /** Resolves once the target has said that it runs, or why it doesn't. */
   readonly begun: Promise<void>;
   report: BootstrapReport | undefined;
   over = false;
   discardedBytes = 0;
   noEnd: NoEnd | undefined;
-  /** Streams whose rest the target had no room for. */
+  /** Streams whose remaining output the target's disk had no room for. */
   readonly cutStreams: OutputStream[] = [];
   /** The connection it was last seen on. */
   seenOn: { connection: SshConnection; reused: boolean } | undefined;
   readonly #options: DetachedCommandOptions;
   #code: number | undefined;
-  /** Of the last channel that told of the end: what was measured, line by line. */
+  /** The last lines of measurements that arrived. */
   #used: string[] = [];
   #startedAt: number | undefined;
   #endedAt: number | undefined;
   #stopping = false;
   #stoppedFor: StopNote | undefined;
   #paused = false;
-  /** The last channel was closed by us, as its shell had ended and nothing more came: there may have been more. */
+  /** Whether we closed the last channel because its shell had ended and nothing more came: there may have been more. */
   #isLetGo = false;
   #isStartMute = false;
   readonly #closed = new AbortController();
-  /** The one whose bytes are the output's: what an earlier one still has is sent again. */
+  /** The channel whose bytes are used. What an earlier channel still holds is sent again on this one. */
   #reading: ClientChannel | undefined;
   #onReport: (report: BootstrapReport | undefined) => void = () => {};
   #onBegun: () => void = () => {};
@@ -106,7 +112,7 @@ export class DetachedCommand implements RunningCommand {
     return Math.max(0, Math.round((this.#endedAt ?? performance.now()) - this.#startedAt));
   }
 
-  /** What its target has measured of it. */
+  /** CPU time and memory, as measured on the target. */
   get use(): MeasuredUse {
     return measuredUse(this.#used);
   }
@@ -136,7 +142,7 @@ export class DetachedCommand implements RunningCommand {
         if (last?.is === 'mute') mute += 1;
         else if (last?.is === 'early') {
           early += 1;
-          // Who has answered is none that says nothing.
+          // The target has answered, so it is not mute.
           mute = 0;
         } else if (last !== undefined) return this.#end(last);
         if (early > maxEarly) return this.#end({ is: 'lost', why: 'supervisor' });
@@ -147,7 +153,7 @@ export class DetachedCommand implements RunningCommand {
         const now = this.#options.kept.written();
         if (now.stdout + now.stderr > seen.stdout + seen.stderr) tries = 0;
       } catch {
-        // Out of reach, or what it printed made no sense: it is asked again, until the step's time is up.
+        // Out of reach, or its answer made no sense: ask again until the step's time is up.
       }
       start = undefined;
       await pause(Math.min(100 * 2 ** Math.min(tries, 10), maxPauseMs), this.#closed.signal);
@@ -168,13 +174,15 @@ export class DetachedCommand implements RunningCommand {
     if (code === undefined) return { connectionLost: true };
     const stoppedFor = this.#stoppedFor === undefined ? {} : { stoppedFor: this.#stoppedFor };
     const isStopped = this.#stopping || this.#stoppedFor !== undefined;
-    // A shell tells of its child's signal so; of one that was stopped that is what happened.
+    // A shell reports a child's signal as 128 plus its number. For a stopped command it is certain that this is meant.
     if (isStopped && code === 143) return { signal: 'TERM', ...stoppedFor, connectionLost: false };
     if (isStopped && code === 137) return { signal: 'KILL', ...stoppedFor, connectionLost: false };
     return { exitCode: code, ...stoppedFor, connectionLost: false };
   }
 
-  /** Reads on one channel. Resolves with the event that ends it all, or with undefined when only the channel ended. */
+  /**
+   * Reads on one channel. Resolves with the event that ends the command, or with undefined if only the channel ended.
+   */
   async #readOnce(start: DetachedCommandOptions['start'], fresh: boolean): Promise<ChannelEnd> {
     const { pool, request, name, become, kept, collector = 0 } = this.#options;
     const signal = this.#closed.signal;
@@ -195,7 +203,7 @@ export class DetachedCommand implements RunningCommand {
     }
   }
 
-  /** It is let run dry: while it is paused it keeps up to its window, and its close waits behind that. */
+  /** Closes a channel and drains it: a paused channel holds up to its window, and its close would wait behind that. */
   #leave(channel: ClientChannel): void {
     this.#reading = undefined;
     channel.removeAllListeners('data');
@@ -203,22 +211,23 @@ export class DetachedCommand implements RunningCommand {
     channel.close();
   }
 
-  /** Of a shell that said nothing of what it was sent: where it has ended by itself, it was none that reads a script. */
+  /** Interprets the end of a shell that didn't answer: one that ended by itself was not a shell that reads a script. */
   #endOfShell({ channel, connection }: Lease<ClientChannel>, isStart: boolean): ChannelEnd {
     const code = exitOf(channel)?.code;
-    // From 128 on a signal ended it, which may have been at any moment.
+    // Codes from 128 mean that a signal ended it, possibly at any moment.
     if (!connection.open || this.seenOn !== undefined || typeof code !== 'number' || code >= 128)
       return undefined;
-    // Later shells tell something of the start only where it went the same way.
+    // Later shells only say something about the start if that ended in the same way.
     if (!isStart) return this.#isStartMute && code === 0 ? { is: 'mute' } : undefined;
-    // One that has read the script ends with 0, too, and one that has left that to what holds its output: the target is asked.
+    // A shell that has read the script also ends with 0, as does one that left the script to the process that holds its
+    // output. In that case the target is asked.
     this.#isStartMute = code === 0 && this.#isLetGo;
     if (this.#isStartMute) return { is: 'mute' };
     const why = 'its login shell ended without reading what was sent';
     return { is: 'refused', why, shellEnded: `exit code ${code}` };
   }
 
-  /** How far the output is stored for good, so that the target can let go of it. */
+  /** Keeps telling the target how much output the server has stored, so that the target can delete that. */
   #keepTelling(channel: ClientChannel): NodeJS.Timeout {
     let told = 0;
     let looks = 0;
@@ -242,7 +251,7 @@ export class DetachedCommand implements RunningCommand {
     let quiet: NodeJS.Timeout | undefined;
     const onExit = () => {
       quiet = setTimeout(() => {
-        // One that is paused has more to give.
+        // A paused channel may hold more output.
         if (channel.isPaused()) return void quiet?.refresh();
         this.#isLetGo = true;
         channel.close();

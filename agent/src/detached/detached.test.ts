@@ -1,4 +1,4 @@
-// Commands that go on without their agent, on a real sshd.
+// Commands that survive their agent, on a real sshd.
 import { execFileSync } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -27,43 +27,46 @@ function attemptsOf(t: ExecSetup): string {
   return join(t.sshd.dir, 'home/.opsconductor/attempts');
 }
 
-/** Processes that carry the marker, of the command or of what watches it. */
+/** Returns the processes that carry the marker of the command or of its supervisor. */
 function leftOver(marker: string): number {
   const listed = execFileSync('sh', ['-c', `grep -laF '${marker}' /proc/[0-9]*/environ 2>/dev/null | wc -l`]);
   return Number(listed.toString());
 }
 
-/** For what a test leaves running. */
+/** Kills what a test leaves running. */
 function killMarked(marker: string): void {
   const found = `grep -laF '${marker}' /proc/[0-9]*/environ 2>/dev/null`;
   execFileSync('sh', ['-c', `for f in $(${found}); do p=\${f#/proc/}; kill -9 \${p%/environ}; done; true`]);
 }
 
-accountTest('a command ends with its exit code, and its output comes whole and by stream', async () => {
-  const t = await setupExec();
-  const outcome = await t.run(
-    {
-      ...survives,
-      command: 'echo out; sleep 0.1; echo err >&2; sleep 0.1; printf last; umask; pwd; exit 7',
-      expected_exit_codes: [7],
-    },
-    { marker: 'm.1.1' },
-  );
-  expect(outcome).toMatchObject({ status: 'succeeded', exitCode: 7 });
-  // How much comes at a time is for chance to say.
-  const text = t.sink.parts
-    .map(({ stream, bytes }, n) => `${stream === t.sink.parts[n - 1]?.stream ? '' : `|${stream} `}${bytes}`)
-    .join('')
-    .slice(1);
-  expect(text).toBe(`stdout out\n|stderr err\n|stdout last0022\n${join(t.sshd.dir, 'home')}\n`);
-  const place = join(attemptsOf(t), 'm.1.1');
-  expect(statSync(place).mode & 0o777).toBe(0o700);
-  expect(existsSync(join(place, 'script'))).toBe(false);
-  for (const file of readdirSync(place)) expect(statSync(join(place, file)).mode & 0o077).toBe(0);
-  await expect.poll(() => leftOver('m.1.1')).toBe(0);
-});
+accountTest(
+  'a command ends with its exit code, and its output arrives complete, stream by stream',
+  async () => {
+    const t = await setupExec();
+    const outcome = await t.run(
+      {
+        ...survives,
+        command: 'echo out; sleep 0.1; echo err >&2; sleep 0.1; printf last; umask; pwd; exit 7',
+        expected_exit_codes: [7],
+      },
+      { marker: 'm.1.1' },
+    );
+    expect(outcome).toMatchObject({ status: 'succeeded', exitCode: 7 });
+    // How much arrives at a time is random.
+    const text = t.sink.parts
+      .map(({ stream, bytes }, n) => `${stream === t.sink.parts[n - 1]?.stream ? '' : `|${stream} `}${bytes}`)
+      .join('')
+      .slice(1);
+    expect(text).toBe(`stdout out\n|stderr err\n|stdout last0022\n${join(t.sshd.dir, 'home')}\n`);
+    const place = join(attemptsOf(t), 'm.1.1');
+    expect(statSync(place).mode & 0o777).toBe(0o700);
+    expect(existsSync(join(place, 'script'))).toBe(false);
+    for (const file of readdirSync(place)) expect(statSync(join(place, file)).mode & 0o077).toBe(0);
+    await expect.poll(() => leftOver('m.1.1')).toBe(0);
+  },
+);
 
-accountTest('a command whose agent is gone is read on by another from any byte', async () => {
+accountTest('another agent continues reading a command whose agent is gone, from any byte', async () => {
   const t = await setupExec({}, { giveUpAfterMs: 200 });
   const config = { ...survives, command: `echo started; cat "$HOME/gate"; seq 1 40000; exit 3` };
   execFileSync('mkfifo', ['-m', '666', join(t.sshd.dir, 'home/gate')]);
@@ -82,54 +85,48 @@ accountTest('a command whose agent is gone is read on by another from any byte',
   await first;
 });
 
-accountTest(
-  'a connection that breaks costs neither output nor outcome, and the command runs once',
-  async () => {
-    const t = await setupExec();
-    const seconds = 'for i in 1 2 3 4 5 6 7 8 9 10; do head -c 400000 "$HOME/data"; sleep 0.1; done';
-    const data = join(t.sshd.dir, 'home/data');
-    execFileSync('sh', ['-c', `head -c 400000 /dev/urandom >${data}; chmod 644 ${data}`]);
-    const running = t.run({ ...survives, command: `echo ran >>"$HOME/ran"; ${seconds}; exit 5` });
-    await expect.poll(() => t.sink.written.stdout, { timeout: 20_000 }).toBeGreaterThan(500_000);
-    t.sshd.killSessions();
-    expect(await running).toMatchObject({ status: 'failed', exitCode: 5 });
-    const whole = createHash('sha256');
-    for (let n = 0; n < 10; n += 1) whole.update(readFileSync(data));
-    expect(createHash('sha256').update(t.sink.bytes('stdout')).digest()).toEqual(whole.digest());
-    expect(readFileSync(join(t.sshd.dir, 'home/ran'), 'utf8')).toBe('ran\n');
-  },
-);
+accountTest('a broken connection costs neither output nor outcome, and the command runs once', async () => {
+  const t = await setupExec();
+  const seconds = 'for i in 1 2 3 4 5 6 7 8 9 10; do head -c 400000 "$HOME/data"; sleep 0.1; done';
+  const data = join(t.sshd.dir, 'home/data');
+  execFileSync('sh', ['-c', `head -c 400000 /dev/urandom >${data}; chmod 644 ${data}`]);
+  const running = t.run({ ...survives, command: `echo ran >>"$HOME/ran"; ${seconds}; exit 5` });
+  await expect.poll(() => t.sink.written.stdout, { timeout: 20_000 }).toBeGreaterThan(500_000);
+  t.sshd.killSessions();
+  expect(await running).toMatchObject({ status: 'failed', exitCode: 5 });
+  const whole = createHash('sha256');
+  for (let n = 0; n < 10; n += 1) whole.update(readFileSync(data));
+  expect(createHash('sha256').update(t.sink.bytes('stdout')).digest()).toEqual(whole.digest());
+  expect(readFileSync(join(t.sshd.dir, 'home/ran'), 'utf8')).toBe('ran\n');
+});
 
-accountTest(
-  'a connection that breaks while its output finds no room costs no byte, and doubles none',
-  async () => {
-    const t = await setupExec();
-    t.sink.blocked = true;
-    const opened = vi.spyOn(t.warm, 'open');
-    const running = t.run({ ...survives, command: 'seq 1 400000' }, { marker: 'm.19.1' });
-    await t.sink.seen(/^1\n/);
-    const lease = (await opened.mock.results[0]?.value) as Lease<ClientChannel>;
-    // Read from the connection, and by nobody yet.
-    await expect.poll(() => lease.channel.readableLength).toBeGreaterThan(1_000_000);
-    const reader = () => readFileSync(join(attemptsOf(t), 'm.19.1/tailer'), 'utf8');
-    const first = reader();
-    t.sshd.killSessions();
-    await expect.poll(reader, { timeout: 20_000 }).not.toBe(first);
-    t.sink.unblock();
-    expect(await running).toMatchObject({ status: 'succeeded' });
-    const numbers = Array.from({ length: 400_000 }, (_, n) => `${n + 1}\n`).join('');
-    expect(t.sink.written.stdout).toBe(numbers.length);
-    expect(t.sink.stdout === numbers).toBe(true);
-  },
-);
+accountTest('a connection that breaks while the sink is full loses no byte and duplicates none', async () => {
+  const t = await setupExec();
+  t.sink.blocked = true;
+  const opened = vi.spyOn(t.warm, 'open');
+  const running = t.run({ ...survives, command: 'seq 1 400000' }, { marker: 'm.19.1' });
+  await t.sink.seen(/^1\n/);
+  const lease = (await opened.mock.results[0]?.value) as Lease<ClientChannel>;
+  // Bytes that were received from the connection but not read yet.
+  await expect.poll(() => lease.channel.readableLength).toBeGreaterThan(1_000_000);
+  const reader = () => readFileSync(join(attemptsOf(t), 'm.19.1/tailer'), 'utf8');
+  const first = reader();
+  t.sshd.killSessions();
+  await expect.poll(reader, { timeout: 20_000 }).not.toBe(first);
+  t.sink.unblock();
+  expect(await running).toMatchObject({ status: 'succeeded' });
+  const numbers = Array.from({ length: 400_000 }, (_, n) => `${n + 1}\n`).join('');
+  expect(t.sink.written.stdout).toBe(numbers.length);
+  expect(t.sink.stdout === numbers).toBe(true);
+});
 
-accountTest('a command tells the processor time and the memory that it has used', async () => {
+accountTest('the processor time and memory that a command used are reported', async () => {
   const t = await setupExec();
   const seen = '"$HOME/.opsconductor/attempts/m.14.1/memory"';
   const command = [
     'i=0; while [ $i -lt 60000 ]; do i=$((i + 1)); done',
     "x=$(head -c 24000000 /dev/zero | tr '\\0' x)",
-    // It holds them until the supervisor has looked.
+    // It holds the memory until the supervisor has measured it.
     `until [ "$(cat ${seen} 2>/dev/null || echo 0)" -gt 5800 ]; do sleep 0.1; done`,
   ].join('\n');
   const outcome = await t.run({ ...survives, command }, { marker: 'm.14.1' });
@@ -138,14 +135,14 @@ accountTest('a command tells the processor time and the memory that it has used'
   expect(outcome.peakMemoryBytes).toBeGreaterThan(24_000_000);
 });
 
-accountTest('a command whose use can not be written down ends as any other', async () => {
+accountTest('a command whose measurements can not be written ends like any other', async () => {
   const t = await setupExec();
   const command = 'mkdir "$HOME/.opsconductor/attempts/m.18.1/used"; exit 3';
   const outcome = await t.run({ ...survives, command }, { marker: 'm.18.1' });
   expect(outcome).toMatchObject({ status: 'failed', reason: 'exit_code', exitCode: 3 });
 });
 
-accountTest('a second start of the same attempt is refused by its directory', async () => {
+accountTest('the directory of an attempt prevents a second start', async () => {
   const t = await setupExec();
   await t.run({ ...survives, command: 'echo ran >>"$HOME/ran"' }, { marker: 'm.3.1' });
   const outcome = await t.run({ ...survives, command: 'echo ran >>"$HOME/ran"' }, { marker: 'm.3.1' });
@@ -153,7 +150,7 @@ accountTest('a second start of the same attempt is refused by its directory', as
   expect(readFileSync(join(t.sshd.dir, 'home/ran'), 'utf8')).toBe('ran\n');
 });
 
-accountTest('what was never begun is known not to have run, and can not begin afterwards', async () => {
+accountTest('a command that never began is known not to have run, and can not begin afterwards', async () => {
   const t = await setupExec();
   const config = { ...survives, command: 'echo ran' };
   expect(await t.reattach(config, { marker: 'm.4.1' })).toMatchObject({
@@ -164,10 +161,10 @@ accountTest('what was never begun is known not to have run, and can not begin af
   expect(t.sink.stdout).toBe('');
 });
 
-accountTest('a home that others may write to, or a link in its place, is not used', async () => {
+accountTest('a home directory that others may write to, or a link in its place, is not used', async () => {
   const t = await setupExec();
   const home = join(t.sshd.dir, 'home');
-  // Outside of the fixture's folder, where the fence of each attempt stays.
+  // Outside the fixture's folder, where the empty directory of each attempt stays.
   const name = `m.${randomUUID()}`;
   const place = '/var/tmp/opsconductor-20001/attempts';
   symlinkSync('/tmp', join(home, '.opsconductor'));
@@ -194,7 +191,7 @@ accountTest('a cancel ends the command with all its processes', async () => {
   await expect.poll(() => leftOver('m.6.1')).toBe(0);
 });
 
-accountTest('a target that lets go of nothing unconfirmed makes the command wait', async () => {
+accountTest('a command waits if its target keeps too much unconfirmed output', async () => {
   const t = await setupExec();
   t.sink.blocked = true;
   const running = t.run(
@@ -214,11 +211,11 @@ accountTest('a target that lets go of nothing unconfirmed makes the command wait
   expect(kept()).toBeLessThan(32 * 1024 * 1024);
 });
 
-accountTest('a target that was restarted meanwhile is said to have been', async () => {
+accountTest('a restart of the target in the meantime is reported', async () => {
   const t = await setupExec();
   const running = t.run({ ...survives, command: 'echo up; sleep 1000' }, { marker: 'm.8.1' });
   await t.sink.seen(/up/);
-  // As after a restart: the command was begun under another boot's number.
+  // As after a restart: the command began under another boot id.
   writeFileSync(join(attemptsOf(t), 'm.8.1/boot'), 'another boot\n');
   t.sshd.killSessions();
   const outcome = await running;
@@ -227,7 +224,7 @@ accountTest('a target that was restarted meanwhile is said to have been', async 
   killMarked('m.8.1');
 });
 
-accountTest('a supervisor that was killed leaves the end unknown, and says so', async () => {
+accountTest('a killed supervisor leaves the end unknown, and that is reported', async () => {
   const t = await setupExec();
   const running = t.run({ ...survives, command: 'echo up; sleep 1000' }, { marker: 'm.9.1' });
   await t.sink.seen(/up/);
@@ -239,7 +236,7 @@ accountTest('a supervisor that was killed leaves the end unknown, and says so', 
 });
 
 accountTest(
-  'what a command prints last before it is quiet is shown at once, however much came before',
+  'the last output before a command goes quiet is shown at once, however much came before',
   async () => {
     const t = await setupExec();
     execFileSync('mkfifo', ['-m', '666', join(t.sshd.dir, 'home/gate')]);
@@ -265,7 +262,7 @@ accountTest(
 );
 
 accountTest(
-  'the shell for the next command waits, and one that has gone meanwhile costs nothing',
+  'a shell waits for the next command, and one that has gone in the meantime costs nothing',
   async () => {
     const t = await setupExec();
     await t.run({ command: 'echo $PPID $$' });
@@ -276,7 +273,7 @@ accountTest(
         { marker, ...(beforeStart === undefined ? {} : { beforeStart }) },
       );
     const shellOf = (marker: string) => Number(readFileSync(join(attemptsOf(t), marker, 'tailer'), 'utf8'));
-    // A command's end is told before its shell is gone.
+    // A command's end is reported before its shell is gone.
     const waiting = () => shellsOf(connectionPid).filter((pid) => !used.includes(pid));
     await run('m.11.1');
     used.push(shellOf('m.11.1'));
@@ -286,13 +283,13 @@ accountTest(
     expect(shellOf('m.11.2')).toBe(shell);
     used.push(shell);
     await expect.poll(waiting).toHaveLength(1);
-    // 0 would be all processes of the suite.
+    // Never 0: signals to pid 0 go to all processes of the suite.
     const next = waiting()[0] ?? expect.fail('no shell waits');
     const outcome = await run('m.11.3', async () => {
       if (!existsSync(`/proc/${next}`)) return;
       process.kill(next, 'SIGKILL');
       await expect.poll(() => existsSync(`/proc/${next}`)).toBe(false);
-      // Its end is told on the connection before that of a command that is run after it.
+      // Its end arrives on the connection before that of a command that is run later.
       const probe = await t.warm.open(t.request, (connection) => connection.exec('exec sleep 0.1'));
       await once(probe.channel.resume(), 'close');
       probe.release();
@@ -302,7 +299,7 @@ accountTest(
   },
 );
 
-/** Shells that a connection's process on the target has started and that were given no name of their own. */
+/** Returns plain shells that a connection's process on the target has started. */
 function shellsOf(connectionPid: number): number[] {
   return readdirSync('/proc').flatMap((name) => {
     try {
@@ -316,7 +313,7 @@ function shellsOf(connectionPid: number): number[] {
 }
 
 accountTest(
-  'another agent reads on where the output is stored, and the first one leaves it to that',
+  'another agent continues where the stored output ends, and the first one leaves it the command',
   async () => {
     const t = await setupExec();
     const gate = join(t.sshd.dir, 'home/gate-15');
@@ -340,7 +337,7 @@ accountTest(
 );
 
 accountTest(
-  'a command that one agent was ending when it went away has not ended by itself, for the next',
+  'a command that an agent was ending when it went away is not taken by the next one for ended by itself',
   async () => {
     const t = await setupExec();
     const attempt = { marker: 'm.16.1', directoryName: 'm.16.1.0123456789abcdef' };
@@ -358,7 +355,7 @@ accountTest(
 );
 
 accountTest(
-  'what a command that was cleaned up after has written is there for the agent that comes back',
+  'the output of a command that was cleaned up after is there for the agent that comes back',
   async () => {
     const t = await setupExec();
     const attempt = { marker: 'm.17.1', directoryName: 'm.17.1.0123456789abcdef' };

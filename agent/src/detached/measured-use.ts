@@ -1,4 +1,4 @@
-// What the supervisor of a command has measured of it: lines of the shell's `times`, and of memory in pages.
+// Parses what a command's supervisor measured: lines of the shell's `times`, and a line with memory in pages.
 
 export interface MeasuredUse {
   cpuMs?: number;
@@ -9,8 +9,8 @@ const cpuPattern = /^(\d{1,9})m(\d{1,2}(?:[.,]\d{1,6})?)s (\d{1,9})m(\d{1,2}(?:[
 const memoryPattern = /^(\d{1,12}) (\d{4,7})$/;
 
 /**
- * Of the lines as they come: user and system time of the shell itself, then of what it has waited for, then the most pages
- * at a time and the bytes of one. What is none of these a target can print too: it is left out.
+ * Parses the lines in order: user and system time of the shell itself, then of its children (the last one counts), then
+ * the peak number of pages and the bytes per page. Any other line is ignored, because a target can print anything.
  */
 export function measuredUse(lines: readonly string[]): MeasuredUse {
   const use: MeasuredUse = {};
@@ -25,7 +25,7 @@ export function measuredUse(lines: readonly string[]): MeasuredUse {
   return use;
 }
 
-/** Some shells write the seconds as the user's language has them. */
+/** Some shells write the seconds with a decimal comma, depending on the user's language. */
 function millisecondsOf(minutes = '0', seconds = '0'): number {
   return Number(minutes) * 60_000 + Math.round(Number(seconds.replace(',', '.')) * 1_000);
 }

@@ -9,7 +9,7 @@ function read(...parts: string[]): ReadEvent[] {
   return parts.flatMap((part) => [...stream.push(Buffer.from(part))]);
 }
 
-test('pieces of output are taken as they are framed, wherever the bytes were split', () => {
+test('pieces of output are read by their frames, wherever the bytes were split', () => {
   const text = `${begin}r start 17\nd 1 4\none\nd 2 4\nx 9\nx 3\nend\n`;
   const whole = read(text);
   expect(whole.map(({ is }) => is)).toEqual(['begin', 'report', 'output', 'output', 'exit', 'end']);
@@ -19,7 +19,7 @@ test('pieces of output are taken as they are framed, wherever the bytes were spl
   expect(bytes(read(...text))).toBe('one\nx 9\n');
 });
 
-test('why a command was ended is told before its exit, in words that are known', () => {
+test('the reason why a command was ended comes before its exit, and only known reasons count', () => {
   const events = read(begin, 'w timed_out\nw whatever\nx 143\n');
   expect(events.slice(1)).toEqual([
     { is: 'stopped', why: 'timed_out' },
@@ -43,6 +43,6 @@ test.each([
   expect(() => read(begin, `${line}\nmore`)).toThrow('something else than output');
 });
 
-test('a line that does not end is not gathered', () => {
+test('a line that never ends is not buffered', () => {
   expect(() => read(begin, 'd '.repeat(4_096))).toThrow('something else than output');
 });

@@ -1,4 +1,4 @@
-// Takes apart what the reader on the target prints: lines that tell, and framed pieces of the command's output.
+// Parses what the reader on the target prints: lines of status, and framed pieces of the command's output.
 import { type BootstrapReport, parseReport } from '../steps/ssh-exec/bootstrap-report.ts';
 import type { OutputStream } from '../steps/step-type.ts';
 import { isStopNote, type StopNote } from './stop-note.ts';
@@ -7,20 +7,20 @@ import { isStopNote, type StopNote } from './stop-note.ts';
 export interface RefusedEvent {
   is: 'refused';
   why: string;
-  /** How the shell has ended by itself, as `exit code 1`, where that is why. */
+  /** How the shell ended by itself, for example `exit code 1`, if that is the reason. */
   shellEnded?: string;
 }
 
 export type ReadEvent =
-  /** taken: another agent collects. */
+  /** `taken`: another agent collects the output. */
   | { is: 'begin' | 'exists' | 'never' | 'early' | 'end' | 'taken' }
   | RefusedEvent
   | { is: 'output'; stream: OutputStream; bytes: Buffer }
   | { is: 'report'; report: BootstrapReport }
-  /** Comes before the exit of a command that was ended. */
+  /** Comes before the exit of a command that was ended from outside. */
   | { is: 'stopped'; why: StopNote }
   | { is: 'exit'; code: number }
-  /** A line of what was measured of the command; before its exit. */
+  /** A line of measurements of the command; comes before its exit. */
   | { is: 'used'; line: string }
   /** The target's disk was full: the rest of the stream is lost. */
   | { is: 'full'; stream: OutputStream }
@@ -32,7 +32,7 @@ export class ReadStream {
   readonly #nonce: string;
   #begun = false;
   #held: Buffer = Buffer.alloc(0);
-  /** Bytes of a piece that are still to come. */
+  /** Bytes of the current piece that have not arrived yet. */
   #pieceBytes = 0;
   #pieceStream: OutputStream = 'stdout';
 
@@ -40,7 +40,7 @@ export class ReadStream {
     this.#nonce = nonce;
   }
 
-  /** Throws for what can't be from the reader. */
+  /** Parses bytes into events. Throws if they can't be from the reader. */
   *push(bytes: Buffer): Generator<ReadEvent> {
     let rest = this.#held.length > 0 ? Buffer.concat([this.#held, bytes]) : bytes;
     this.#held = Buffer.alloc(0);
@@ -95,7 +95,7 @@ export class ReadStream {
     throw new Error('the target printed something else than output');
   }
 
-  /** A login shell's own words may come before. */
+  /** The login shell's own output may come first, so lines without the nonce are skipped. */
   #first(line: string): ReadEvent | undefined {
     const at = line.indexOf(this.#nonce);
     if (at === -1) return undefined;

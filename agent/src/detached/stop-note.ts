@@ -1,4 +1,4 @@
-// Why a command was ended from outside, as its directory on the target says it.
+// Why a command was ended from outside, as noted in its directory on the target.
 
 export const stopNotes = ['cancelled', 'timed_out', 'output_limit', 'clean_up'] as const;
 export type StopNote = (typeof stopNotes)[number];

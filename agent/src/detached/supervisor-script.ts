@@ -1,17 +1,20 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the text is a shell's
-// The text that starts a command on a target so that it goes on without us, and the text that reads what it printed.
-// Nothing but a POSIX shell, dd, find, mkfifo and setsid is asked for. docs/architecture.md tells how the parts meet.
+// Builds the script that starts a command on a target so that it survives its agent, and the script that reads its
+// output. They need only a POSIX shell, dd, find, id, mkfifo and setsid. docs/architecture.md explains how the parts
+// work together.
 import { quote } from '../ssh/quote.ts';
 import type { StopNote } from './stop-note.ts';
 
-/** Bytes of one stream in one file. */
+/** Size of one file of a stream. */
 const segmentBytes = 1024 * 1024;
-/** What is read of a stream at a time: as much as a pipe holds; of one that is written quickly up to so many. */
+/**
+ * How much is read of a stream at a time: a pipe's capacity, or up to `maxBlocks` times that if it is written quickly.
+ */
 const blockBytes = 64 * 1024;
 const maxBlocks = 16;
-/** So much of a stream may lie on the target unread or unconfirmed; then the command waits. */
+/** How much unconfirmed output of a stream the target keeps before the command has to wait. */
 const keptBytes = 32 * 1024 * 1024;
-/** Above so many pieces small ones are gathered for a tenth of a second, so that the index of pieces stays small. */
+/** Above this many pieces, small ones are gathered for a tenth of a second, so that the index of pieces stays small. */
 const gatherAbovePieces = 2_000_000;
 
 export interface DetachedStart {
@@ -19,21 +22,23 @@ export interface DetachedStart {
   name: string;
   marker: string;
   nonce: string;
-  /** What the command's shell reads; it reports on descriptor 8 and wakes the reader by descriptor 9. */
+  /** The script for the command's shell; it reports on descriptor 8 and wakes the reader through descriptor 9. */
   script: string;
 }
 
 export interface DetachedRead {
   name: string;
   nonce: string;
-  /** Read on from here. */
+  /** Positions to continue reading from. */
   stdout: number;
   stderr: number;
-  /** How often another agent has taken the command up: the one with the highest number collects. */
+  /** How often the command has been taken over: the agent with the highest number collects its output. */
   collector: number;
 }
 
-/** Starts the command in a directory that nobody else can have made, and reads on from its beginning. */
+/**
+ * Returns a script that starts the command in a directory that nobody else can have made, and reads from the beginning.
+ */
 export function startScript({ name, marker, nonce, script }: DetachedStart): Buffer {
   const end = `END_${nonce}`;
   return compound([
@@ -56,29 +61,32 @@ export function startScript({ name, marker, nonce, script }: DetachedStart): Buf
   ]);
 }
 
-/** Reads on where an earlier reader stopped. Makes the directory where there is none, so that no start can follow. */
+/**
+ * Returns a script that continues reading where an earlier reader stopped. If there is no directory it makes one, so
+ * that a delayed start can't run the command later.
+ */
 export function readScript({ name, nonce, stdout, stderr, collector }: DetachedRead): Buffer {
   return compound([
     ...prelude(name, nonce),
     'umask 077',
     'locate || { make && echo "$n never"; exit 0; }',
     'cd "$d" || exit 1',
-    // A start may be at it just now.
+    // A start may be in progress right now.
     '[ -p wake ] && [ -e boot ] || { echo "$n early"; exit 0; }',
     ...reader(stdout, stderr, collector),
   ]);
 }
 
 /**
- * Removes what is kept of attempts: all but the directory of a command, which stays empty for the longest time a start
- * could be under way, and all of what it has handed on.
+ * Returns a script that removes the files of an attempt. The directory of a command stays, empty, for longer than a
+ * delayed start could take to arrive; the directory of its output file is removed completely.
  */
 export function removeScript(names: { command?: string; handedOn?: string }, nonce: string): string {
   const { command, handedOn } = names;
   return compound([
     ...prelude(command ?? handedOn ?? '', nonce),
-    // Where it is called from is a directory that `locate` has looked at. Of the empty ones of earlier attempts, and of
-    // what was never collected.
+    // `old` removes empty directories of earlier attempts, and output that was never collected. It is only called in a
+    // directory that `locate` has checked.
     'old() { find ./* -prune -type d -mtime +8 -exec rmdir {} \\; 2>/dev/null',
     'find ./* -prune -type d -mtime +30 -exec rm -rf {} \\; 2>/dev/null; }',
     ...(handedOn === undefined
@@ -89,7 +97,9 @@ export function removeScript(names: { command?: string; handedOn?: string }, non
   ]).toString();
 }
 
-/** Says the pid of the command's first process; of every attempt with this marker, whatever its token was. */
+/**
+ * Returns a script that prints the pid of the command's first process, for any token of an attempt with this marker.
+ */
 export function leaderScript(marker: string, nonce: string): string {
   return eachOf(marker, nonce, [
     '[ -e "$d/boot" ] && booted "$d" && read -r w p <"$d/report" && [ "$w" = start ] && k=$p',
@@ -98,8 +108,9 @@ export function leaderScript(marker: string, nonce: string): string {
 }
 
 /**
- * What goes before the signals that end a command: says in its directory for what, so that whoever collects it does not
- * take them for its own end. The first word stays, and of a command that has ended none is said.
+ * Returns shell text to run before the signals that end a command. It notes the reason in the command's directory, so
+ * that an agent that collects the command doesn't take this for its own end. The first note wins, and none is made for
+ * a command that has already ended.
  */
 export function stopNote(marker: string, why: StopNote): string {
   const lines = [
@@ -113,12 +124,12 @@ export function stopNote(marker: string, why: StopNote): string {
   return ['(', ...lines, ') 2>/dev/null'].join('\n');
 }
 
-/** Removes all but the empty directories of attempts with this marker. */
+/** Returns a script that empties the directories of all attempts with this marker; the empty directories stay. */
 export function removeAllScript(marker: string, nonce: string): string {
   return eachOf(marker, nonce, ['(cd "$d" && rm -rf ./*)', 'echo "$n removed"']);
 }
 
-/** The first line runs for each directory `d`, the second at the end. */
+/** Runs the first line for each directory `d`, and the second one at the end. */
 function eachOf(marker: string, nonce: string, [each, last]: [string, string]): string {
   return compound([
     ...prelude(marker, nonce),
@@ -144,22 +155,22 @@ export function prelude(name: string, nonce: string): string[] {
     'booted() { boot; IFS= read -r x <"$1/boot" && [ "$B" = "$x" ]; }',
     'refuse() { echo "$n refused $1"; exit 0; }',
     'abandon() { rm -rf "$d"; refuse "its disk takes no files"; }',
-    // One `find` for all directories of a question: it names those that are as they should be, in the order given.
-    // Owned by the user or root; written by others only where they can't rename what isn't theirs.
+    // One `find` checks several directories: it prints those that are safe, in the given order. Safe means owned by the
+    // user or root, and writable by others only if the sticky bit keeps them from renaming what isn't theirs.
     'nl="\n"; safe() { l=; for q; do l=$l$nl$q; done; [ "$nl$(find "$@" -prune -type d \\( -user 0 -o -user "$u" \\) \\( ! -perm -0020 ! -perm -0002 -o -perm -1000 \\) 2>/dev/null)" = "$l" ]; }',
     'own() { l=; for q; do l=$l$nl$q; done; [ "$nl$(find "$@" -prune -type d -user "$u" ! -perm -0020 ! -perm -0002 2>/dev/null)" = "$l" ]; }',
     'above() { q=$1; set --; while [ -n "$q" ]; do set -- "$@" "$q"; q=${q%/*}; done; safe "$@" /; }',
-    // Sets b to the base, and r to where that is.
+    // Sets b to the base directory, and r to the directory that holds it.
     'base() { case $1 in (1) r=$r1; b=${r%/}/.opsconductor;; (2) r=$r2; b=${r%/}/opsconductor-$u;; esac; [ -n "$r" ]; }',
     'bases() { base $1 && above "${r%/}"; }',
     'locate() { for i in 1 2; do base $i && [ -d "$b/attempts/$a" ] && above "${r%/}" && own "$b" "$b/attempts" "$b/attempts/$a" && d=$b/attempts/$a && return 0; done; return 1; }',
-    // `mkdir` without -p is the fence.
+    // `mkdir` without -p fails if the directory exists: that prevents a second start of the attempt.
     'make() { for i in 1 2; do bases $i && [ ! -h "$b" ] || continue; for q in "$b" "$b/attempts"; do [ -d "$q" ] || mkdir "$q" 2>/dev/null; done',
     'own "$b" "$b/attempts" && mkdir "$b/attempts/$a" 2>/dev/null && d=$b/attempts/$a && return 0; done; return 1; }',
   ];
 }
 
-/** Runs beside the command, outside its session: keeps its output, and writes down how it ended. */
+/** The supervisor runs next to the command, outside its session: it keeps its output and records how it ended. */
 function supervisor(marker: string): string {
   return `m=$1; h=$2; d=$(pwd -P)
 OPSCONDUCTOR_SUPERVISOR='${marker}'; export OPSCONDUCTOR_SUPERVISOR
@@ -227,16 +238,16 @@ wait $c1 $c2
 echo over >over; echo >&4`;
 }
 
-/** Prints what there is and what comes, until the end or until nobody reads it. */
+/** The reader prints existing and new output until the end, or until nobody reads it any more. */
 function reader(stdout: number, stderr: number, collector: number): string[] {
   return [
-    // Whoever was told later to collect leaves a file with a higher number: made first and looked for afterwards, so that of
-    // two who come at once the higher one goes on.
+    // An agent that takes over leaves a file with a higher number. It makes its file before it looks for others, so
+    // that of two that come at the same time the one with the higher number continues.
     `ours() { for f in collector.*; do case $f in *'*') ;; *) [ "${'$'}{f#*.}" -le ${collector} ] || return 1;; esac; done; }`,
     ...(collector === 0 ? [] : [`: >collector.${collector}`]),
     'ours || { echo "$n taken"; exit 0; }',
     't=$$; echo $t >tailer; echo "$n begin"',
-    // What the agent says: how far its server has confirmed; anything else makes the loop look again.
+    // Input from the agent: how much its server has stored. Any other line makes the loop check again.
     'exec 7<&0',
     `drop() { e=$2; set -- "s$1".*; for f; do q=${'$'}{f##*.}; shift; [ "$q" = '*' ] || [ $(((q + 1) * ${segmentBytes})) -gt "$e" ] || set -- "$@" "$f"; done; [ $# = 0 ] || rm -f "$@"; }`,
     '( while read -r v x y <&7; do',
@@ -256,15 +267,15 @@ function reader(stdout: number, stderr: number, collector: number): string[] {
     'piece() {',
     'case $2 in 0) flush; eval "e$1=1"; return;; -1) flush; echo "f $1"; return;; esac',
     'w=$((w$1 + $2)); eval "w$1=$w"',
-    // What the other stream has written before comes before.
+    // What the other stream wrote earlier comes first.
     '[ "$ps" = "$1" ] || grown $((3 - $1)); upto $1 $w; }',
     'upto() {',
-    // Pending bytes are not in p1 and p2 yet.
+    // p1 and p2 don't include pending bytes yet.
     '[ "$ps" = "$1" ] || flush; ps=$1; p=$((p$1 + pn)); s=$(($2 - p))',
     '[ $s -gt 0 ] || return 0; pn=$((pn + s))',
     `[ $(((p + s) % ${segmentBytes})) != 0 ] || flush`,
     '}',
-    // While a stream is read by many blocks at a time, its file has more than the index says.
+    // While a stream is read many blocks at a time, its file holds more than the index says.
     'grown() {',
     '[ -s "bulk$1" ] || return 0; [ "$ps" = "$1" ] || flush; ps=$1',
     `f=$(((p$1 + pn) / ${segmentBytes})); q=$(wc -c 2>/dev/null <"s$1.$f") && upto $1 $((f * ${segmentBytes} + q)); }`,

@@ -1,4 +1,7 @@
-/** The promise's end, or the signal's reason where that comes first: what can't be called off goes on unheard. */
+/**
+ * Settles like the promise, or rejects with the signal's reason if that comes first; the promise's work itself
+ * continues.
+ */
 export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise;
   return new Promise((resolve, reject) => {

@@ -10,7 +10,7 @@ function deferred() {
   return { promise, resolve, reject };
 }
 
-/** Addresses that are answered when the test says so. */
+/** Addresses that answer when the test says so. */
 function setup(addresses: readonly string[], more: Partial<DialEach<string>> = {}) {
   const tried: string[] = [];
   const discarded: string[] = [];
@@ -33,7 +33,7 @@ function setup(addresses: readonly string[], more: Partial<DialEach<string>> = {
   return { dialling, tried, discarded, signals, answer, refuse };
 }
 
-test('an address that stays silent does not hold up the next one', async () => {
+test('an address that stays silent does not delay the next one', async () => {
   const t = setup(['2001:db8::1', '192.0.2.1']);
   t.answer('192.0.2.1');
   expect(await t.dialling).toBe('192.0.2.1');
@@ -41,7 +41,7 @@ test('an address that stays silent does not hold up the next one', async () => {
   expect(t.signals.get('2001:db8::1')?.aborted).toBe(true);
 });
 
-test('one that answers after another has is closed', async () => {
+test('a connection that comes after another one is closed', async () => {
   const t = setup(['2001:db8::1', '192.0.2.1']);
   t.answer('192.0.2.1');
   await t.dialling;
@@ -50,21 +50,21 @@ test('one that answers after another has is closed', async () => {
   expect(t.discarded).toEqual(['2001:db8::1']);
 });
 
-test('one that answers at once is the only one that is tried', async () => {
+test('an address that answers at once is the only one tried', async () => {
   const t = setup(['2001:db8::1', '192.0.2.1'], { headStartMs: 60_000 });
   t.answer('2001:db8::1');
   expect(await t.dialling).toBe('2001:db8::1');
   expect(t.tried).toEqual(['2001:db8::1']);
 });
 
-test('one that refuses gives way at once', async () => {
+test('after an address that refuses, the next one is tried at once', async () => {
   const t = setup(['2001:db8::1', '192.0.2.1'], { headStartMs: 60_000 });
   t.refuse('2001:db8::1');
   t.answer('192.0.2.1');
   expect(await t.dialling).toBe('192.0.2.1');
 });
 
-test('where none answers the last address says why, whoever was done last', async () => {
+test('if none answers, the error is that of the last address, whichever failed last', async () => {
   const t = setup(['2001:db8::1', '192.0.2.1']);
   t.refuse('192.0.2.1');
   t.refuse('2001:db8::1');
@@ -72,7 +72,7 @@ test('where none answers the last address says why, whoever was done last', asyn
   await expect(setup([]).dialling).rejects.toThrow('No address to dial');
 });
 
-test('all end when it is no longer wanted, and none is begun any more', async () => {
+test('an abort ends all attempts, and no other is started', async () => {
   const stop = new AbortController();
   const t = setup(['2001:db8::1', '192.0.2.1'], { headStartMs: 60_000, signal: stop.signal });
   stop.abort(new Error('stopped'));

@@ -1,24 +1,25 @@
-// Of a host's addresses the first that answers. A name often has addresses of both families where only one of them is
-// reachable, and the other swallows what is sent: who waited for each in turn would wait its whole time-out.
+// Connects to the first of a host's addresses that answers. A name often has addresses of both families of which only
+// one is reachable; trying them strictly in turn would wait the whole time-out of the other.
 
-/** For how long an address is waited for alone before the next one is tried beside it (RFC 8305, section 5). */
+/** How long one address is tried alone before the next one is tried as well, in ms (RFC 8305, section 5). */
 const usualHeadStartMs = 250;
 
 export interface DialEach<Connection> {
   /** In the order to try. */
   addresses: readonly string[];
-  /** Connects, or rejects; the signal says that it is no longer wanted. */
+  /** Connects or rejects. The signal aborts if the connection is no longer wanted. */
   connect(address: string, signal: AbortSignal): Promise<Connection>;
   /** Closes a connection that came too late. */
   discard(connection: Connection): void;
-  /** Ends it all. */
+  /** Aborts everything. */
   signal: AbortSignal | undefined;
   headStartMs?: number;
 }
 
 /**
- * Tries the addresses in their order, the next one as soon as one before has failed or has not answered for a moment.
- * Rejects with the signal's reason, or with what the last address has rejected with, once all have.
+ * Tries the addresses in order, the next one as soon as an earlier one has failed or the last one has not answered for
+ * a moment. Rejects with the signal's reason, or, once all addresses have failed, with the error of the last one in the
+ * list.
  */
 export function firstToAnswer<Connection>(dialling: DialEach<Connection>): Promise<Connection> {
   const { addresses, signal, headStartMs = usualHeadStartMs } = dialling;

@@ -1,4 +1,4 @@
-// A copy by the SCP protocol, for targets that have no SFTP. It needs a shell and scp there.
+// Copies with the SCP protocol, for targets without SFTP. The target needs a shell and scp.
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { ClientChannel } from 'ssh2';
 import { findDestination } from '../sftp/find-ends.ts';
@@ -22,7 +22,7 @@ import { ScpChannel } from './scp-channel.ts';
 import { takeEntry } from './scp-download.ts';
 import { sendEntry } from './scp-upload.ts';
 
-/** How long a clean-up may take that nobody waits for. */
+/** Time limit for a clean-up after a failure, in ms. */
 const cleanUpMs = 5_000;
 
 export async function runScp(
@@ -88,14 +88,16 @@ class ScpCopy {
       const final = remotePathOf(intoDirectory ? `${remotePath}${entry.name}` : remotePath);
       const directory = final.slice(0, final.lastIndexOf('/')) || '/';
       if (createDirectories) await this.#script(`mkdir -p -- ${quote(directory)}`, directory, 'created');
-      // What a directory that is there hands on, as its group, goes to what is new in it.
+      // If the destination is an existing directory, the temporary one is made in it, so that new files inherit its
+      // group.
       const isThere =
         entry.kind !== 'file' &&
         (await this.#script(isDirectory(final), final, 'looked at')).includes(thereIs);
       const room = `${isThere ? final : directory}/${temporaryName(undefined)}`;
       const temporary = `${room}/new`;
       try {
-        // Open to its user alone: what comes has the permissions that it is to have in its place, where others may not get to it.
+        // Closed to other users: what arrives already has its final permissions, under which others might be able to
+        // read it although they can't reach its final place.
         await this.#script(makeRoom(room), directory, 'written to');
         await this.#scp(`scp -rpt -- ${quote(temporary)}`, async (channel) => {
           await channel.answer(directory, 'written to');
@@ -114,7 +116,7 @@ class ScpCopy {
         const script = placeScript({ room, from: temporary, to: final }, keepsModes);
         await this.#script(script, remotePath, 'put in its place');
       } catch (error) {
-        // Also of a step that was stopped, whose own signal would let nothing be done any more.
+        // With a signal of its own, because the signal of a stopped step would prevent the clean-up.
         const signal = AbortSignal.timeout(cleanUpMs);
         await this.#script(`room=${absolute(room)}; ${removeRoom}`, room, 'removed', signal).catch(
           () => undefined,
@@ -141,7 +143,9 @@ class ScpCopy {
     });
   }
 
-  /** Runs an scp on the target, and talks to it. The shell says the first word: from then on it reads no more of what is sent. */
+  /**
+   * Runs scp on the target and talks to it. Once the shell has printed `x`, it has become scp and reads no more script.
+   */
   async #scp(command: string, talk: (channel: ScpChannel) => Promise<void>): Promise<void> {
     const { signal, target } = this.#context;
     const lease = await this.#shell();
@@ -190,9 +194,10 @@ class ScpCopy {
 }
 
 /**
- * Gives what has arrived the permissions of the file whose place it takes, as POSIX has them told: not every target has `stat`,
- * and `chmod` takes those of another file on few. In bytes, as a name may be no text in the target's locale; and only where they
- * differ, as some file systems have no permissions to be changed.
+ * Shell functions that give what has arrived the permissions of the file that it replaces. They use only POSIX tools:
+ * not every target has `stat`, and few have a `chmod` that copies another file's permissions. LC_ALL=C, because a name
+ * may not be text in the target's locale. They act only if the permissions differ, because some file systems can't
+ * change them.
  */
 const takeOver = [
   "permissions() { LC_ALL=C ls -ldn -- \"$1\" | LC_ALL=C sed -n '1s/^-\\(...\\)\\(...\\)\\(...\\).*/u=\\1,g=\\2,o=\\3/p' | sed 's/s/xs/g; s/S/s/g; s/t/xt/g; s/T/t/g; s/-//g'; }",
@@ -200,8 +205,9 @@ const takeOver = [
 ].join('; ');
 
 /**
- * The umask says nothing where the directory hands on an ACL. What says permissions, `mkdir -m` on some targets and `chmod` everywhere,
- * takes away the bit that hands on a group which the user is not in.
+ * Makes the temporary directory. The umask has no effect if the parent has a default ACL, so the permissions are
+ * checked. They are only changed if needed, because `chmod` (and `mkdir -m` on some targets) clears the set-group-id
+ * bit for a group that the user is not in.
  */
 function makeRoom(room: string): string {
   const quoted = quote(room);
@@ -209,27 +215,28 @@ function makeRoom(room: string): string {
   return `umask 077; mkdir -- ${quoted} && ${isClosed}`;
 }
 
-/** No word that a target's start-up files would print. */
+/** A word that a target's startup files won't print. */
 const thereIs = 'opsconductor-there-is-one';
 
-/** Says so where it is one, and no link to one. */
+/** Returns a script that prints `thereIs` if the path is a directory and not a link to one. */
 function isDirectory(path: string): string {
   const quoted = quote(path);
   return `if [ -d ${quoted} ] && [ ! -h ${quoted} ]; then echo ${thereIs}; fi`;
 }
 
-/** A directory moves to another only where it may be written itself, as its `..` changes. */
+/** Moves a file or directory. Moving a directory requires write permission on it, because its `..` changes. */
 const move =
   'move() { if [ -d "$1" ] && [ ! -h "$1" ] && [ ! -w "$1" ]; then chmod u+w -- "$1" && mv -- "$1" "$2" && chmod u-w -- "$2"; else mv -f -- "$1" "$2"; fi; }';
 
 /**
- * Puts what has arrived in its place: a file over a file, a directory's files over those of one that is there. A directory that
- * is not there yet comes whole, with its permissions and times.
+ * Returns a script that puts what has arrived in its place: a file over a file, and a directory's files over those of
+ * an existing directory. A directory that does not exist yet is moved as a whole, with its permissions and times.
  */
 function placeScript(paths: { room: string; from: string; to: string }, keepsModes: boolean): string {
   const [from, to] = ['"$from"', '"$to"'];
   const prepare = `${keepsModes ? takeOver : 'like() { :; }'}; ${move}`;
-  // What is left of the others is moved out of them.
+  // Moves a directory that doesn't exist there yet. Otherwise makes it writable, so that its files can be moved out of
+  // it.
   const moveNew = `${move}; if [ -e "$1/$2" ] || [ -h "$1/$2" ]; then [ -w "$2" ] || chmod u+w -- "$2"; exit 1; fi; move "$2" "$1/$2"`;
   const areThere =
     'to=$1; shift; for d; do [ -d "$to/$d" ] || { echo "$to/$d: not a directory"; exit 1; }; done';
@@ -250,21 +257,21 @@ function placeScript(paths: { room: string; from: string; to: string }, keepsMod
   ].join('\n');
 }
 
-/** Also where what it holds may not be written by its own user. */
+/** Removes the temporary directory, even if it contains directories that its own user may not write to. */
 const removeRoom = 'cd / && { [ ! -d "$room" ] || chmod -R u+rwx -- "$room"; rm -rf -- "$room"; }';
 
-/** As a word of a script that goes elsewhere: from where the script begins. */
+/** Returns the path as a shell word that stays valid when the script changes its directory. */
 function absolute(path: string): string {
   return path.startsWith('/') ? quote(path) : `"$PWD"/${quote(path)}`;
 }
 
-/** A path as a command there takes it: `~/` is where a session begins. */
+/** Returns a path for commands on the target; `~/` is dropped because sessions begin in the home directory. */
 function remotePathOf(path: string): string {
   const plain = partsOf(path.replace(/^~\//, '/')).join('/');
   return path.startsWith('~/') ? `./${plain}` : `/${plain}`;
 }
 
-/** Rejects when the signal says so, whether or not the target answers. */
+/** Runs a script on the channel and returns its end. Rejects on abort, whether or not the target answers. */
 function endOf(
   channel: ClientChannel,
   script: string,
@@ -292,7 +299,8 @@ function cut(host: string): TransferError {
   return new TransferError({
     reason: 'transfer_cut',
     message: `The connection to ${host} was lost during the transfer.`,
-    advice: 'Look at the network between agent and target, and run the step again: no file is there half.',
+    advice:
+      'Look at the network between agent and target, and run the step again: no file is incomplete under its name.',
     retryable: true,
   });
 }

@@ -3,7 +3,7 @@ import { PassThrough } from 'node:stream';
 import { expect, test } from 'vitest';
 import { ScpChannel } from './scp-channel.ts';
 
-/** A channel that is full at each write. */
+/** A channel that is full after each write. */
 class FullChannel extends EventEmitter {
   readonly stderr = new PassThrough();
 
@@ -13,7 +13,7 @@ class FullChannel extends EventEmitter {
   }
 }
 
-test('what waits for room leaves nothing behind on the channel', async () => {
+test('a write that waits for room leaves no listener on the channel', async () => {
   const full = new FullChannel();
   const channel = new ScpChannel(full as never, 'web-1');
   const before = full.listenerCount('close') + full.listenerCount('drain');
@@ -21,7 +21,7 @@ test('what waits for room leaves nothing behind on the channel', async () => {
   expect(full.listenerCount('close') + full.listenerCount('drain')).toBe(before);
 });
 
-test('what waits for a target that is silent ends when it is told to stop', async () => {
+test('waiting for a silent target ends on a stop', async () => {
   const channel = new ScpChannel(new FullChannel() as never, 'web-1');
   const waiting = channel.exactly(1);
   channel.stop();

@@ -1,5 +1,5 @@
-// The two ends of an `scp` on the target: lines and bytes with an answer to each (0 well, 1 a warning, 2 the end, with a
-// line of text). The protocol is rcp's; no standard has it.
+// Talks to an `scp` on the target: lines and bytes, each with an answer (0: success; 1: a warning, 2: a fatal error,
+// both with a line of text). The protocol is that of rcp; there is no standard for it.
 import type { ClientChannel } from 'ssh2';
 import { bytesOf, nameOf } from '../sftp/tree/name-bytes.ts';
 import { shownPath } from '../sftp/tree/shown-path.ts';
@@ -33,20 +33,20 @@ export class ScpChannel {
     for (const event of ['end', 'close', 'error']) channel.on(event, () => this.stop());
   }
 
-  /** Nothing more is waited for: a target that is silent does not answer a close either. */
+  /** Stops waiting for anything: a silent target would not answer a close either. */
   stop(): void {
     this.#isOver = true;
     this.#wake();
   }
 
-  /** Waits for the answer to what was sent last. Rejects with what the target says against it. */
+  /** Waits for the answer to what was sent last. Rejects with the target's objection. */
   async answer(path: string, doing: string): Promise<void> {
     const [code] = await this.exactly(1);
     if (code === 0) return;
     throw this.refusal(await this.line(), path, doing);
   }
 
-  /** What the other side said in place of going on. */
+  /** Returns the error for a message that the other side sent instead of continuing. */
   refusal(text: string, path: string, doing: string): TransferError {
     const said = text.replace(/^scp: /, '').trim();
     const known: [RegExp, string][] = [
@@ -69,7 +69,7 @@ export class ScpChannel {
     while (this.#isFull && !this.#isOver) await this.#news();
   }
 
-  /** A line without its end. */
+  /** Reads a line; returns it without the line break. */
   async line(): Promise<string> {
     const bytes: number[] = [];
     for (;;) {
@@ -80,7 +80,7 @@ export class ScpChannel {
     }
   }
 
-  /** The next byte; undefined at the end. */
+  /** Reads the next byte; undefined at the end. */
   async byte(): Promise<number | undefined> {
     while (this.#length === 0 && !this.#isOver) await this.#news();
     return this.#length === 0 ? undefined : (await this.exactly(1))[0];
@@ -92,7 +92,7 @@ export class ScpChannel {
     return Buffer.concat([part, await this.exactly(count - part.length)]);
   }
 
-  /** At least one of the next bytes. */
+  /** Reads at least one and at most `count` of the next bytes. */
   async upTo(count: number): Promise<Buffer> {
     while (this.#length === 0) {
       if (this.#isOver) throw this.#cut();
@@ -117,7 +117,7 @@ export class ScpChannel {
     return new TransferError({
       reason: 'transfer_cut',
       message: `scp on ${this.#host} ended before everything was copied.`,
-      advice: 'Look whether scp is installed there, and at the network between agent and target.',
+      advice: 'Check that scp is installed there, and look at the network between agent and target.',
       retryable: true,
     });
   }
@@ -127,7 +127,7 @@ export class ScpChannel {
       reason: 'transfer_failed',
       message: `What answers on ${this.#host} is not scp.`,
       advice:
-        "Look at the start-up files of the user's shell: they must print nothing where there is no terminal.",
+        "Look at the startup files of the user's shell: they must print nothing if there is no terminal.",
     });
   }
 }

@@ -1,5 +1,5 @@
-// Takes files and directories from an `scp -f` on the target. What it says is hostile input: names lead nowhere but into
-// the directory that was asked for, and nothing is taken that was not.
+// Receives files and directories from an `scp -f` on the target. Its input is treated as hostile: names can't lead out
+// of the destination, and nothing is accepted that was not asked for.
 
 import { directoryAttributes, fileAttributes } from '../sftp/copy/new-attributes.ts';
 import type { TransferReport } from '../sftp/report/transfer-report.ts';
@@ -30,10 +30,11 @@ interface Record {
 }
 
 /**
- * Takes one file or directory.
+ * Receives one file or directory.
  *
- * @param path what was asked for.
- * @param placeFor where it goes once it is known which of the two it is; what is in a directory, where the place has no name.
+ * @param path what was asked for
+ * @param placeFor returns where it goes, once it is known which of the two it is. If the place has no name, the content
+ * of the directory goes there.
  */
 export async function takeEntry(
   download: ScpDownload,
@@ -43,7 +44,7 @@ export async function takeEntry(
   await go(download);
   const record = await nextRecord(download, path);
   if (record === undefined) {
-    // What it could not read is in the report.
+    // If it could not read something, that is already in the report.
     if (download.report.firstFailure === undefined) throw odd('it sent nothing');
     return;
   }
@@ -73,7 +74,7 @@ async function take(download: ScpDownload, to: Directory, record: Record, depth:
   try {
     await takeContents(download, inside, depth);
   } catch (error) {
-    // The next try leaves permissions of what is there, and has to be able to fill it.
+    // The next try keeps the permissions of an existing directory, so set them now, but keep it fillable.
     if (there === undefined && attributes?.mode !== undefined)
       await to.setAttributes(record.name, { mode: attributes.mode | 0o700 }).catch(() => undefined);
     throw error;
@@ -110,7 +111,7 @@ async function takeFile(download: ScpDownload, to: Directory, record: Record): P
       at += piece.length;
       download.moved(piece.length);
     }
-    // What it ran into while it read stands in place of a good end.
+    // If it had an error while reading, it sends that instead of the confirmation.
     await channel.answer(`${to.path}/${name}`, 'read');
     await sink.commit(fileAttributes(plan, record, there), size);
     isCommitted = true;
@@ -132,7 +133,7 @@ async function takeFile(download: ScpDownload, to: Directory, record: Record): P
   await go(download);
 }
 
-/** The next file or directory; undefined at the end of a directory, or of everything. */
+/** Reads the next file or directory record; undefined at the end of a directory, or of everything. */
 async function nextRecord(download: ScpDownload, path: string): Promise<Record | undefined> {
   const { channel } = download;
   let mtimeS: number | undefined;
@@ -152,7 +153,7 @@ async function nextRecord(download: ScpDownload, path: string): Promise<Record |
     }
     if (letter === 'T') {
       mtimeS = Number(/^(\d{1,12}) /.exec(line)?.[1] ?? Number.NaN);
-      if (Number.isNaN(mtimeS)) throw odd('it sent a time that is none');
+      if (Number.isNaN(mtimeS)) throw odd('it sent an invalid time');
       await go(download);
       continue;
     }

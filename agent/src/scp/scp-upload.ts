@@ -15,16 +15,16 @@ export interface ScpUpload {
   moved(bytes: number): void;
 }
 
-/** Directories inside one another. */
+/** Limit on nested directories. */
 const maxDepth = 128;
 
-/** Sends one entry under a name. What ends it all is thrown; a file that can't be sent is in the report. */
+/** Sends one entry under a name. Throws an error that ends the transfer; a file that can't be sent is in the report. */
 export async function sendEntry(
   upload: ScpUpload,
   from: Directory,
   entry: Entry,
   name: string,
-  /** Paths of the directories that it lies in. */
+  /** Paths of the directories that contain it. */
   above: readonly string[] = [],
 ): Promise<void> {
   const { report, signal } = upload;
@@ -43,7 +43,7 @@ export async function sendEntry(
   if (name.includes('\n') || entry.kind === 'other')
     return void report.fail(
       path,
-      notSent('scp has no way to send it: a device, or a name that is no line of text.'),
+      notSent('scp can’t send it: it is a device, or its name contains a line break.'),
       rowOf(path),
     );
   if (entry.kind === 'directory') await sendDirectory(upload, from, { entry, name, above });
@@ -118,7 +118,7 @@ async function sendTimes({ channel, plan }: ScpUpload, mtimeS: number, path: str
 async function sendBytes({ channel, signal, moved }: ScpUpload, source: Source): Promise<void> {
   for (let at = 0; at < source.size; ) {
     signal.throwIfAborted();
-    // The channel may hold on to what it was given.
+    // A new buffer each time, because the channel may keep what it was given.
     const buffer = Buffer.allocUnsafe(Math.min(chunkBytes, source.size - at));
     const got = await source.read(buffer, buffer.length, at);
     if (got < buffer.length) throw changed();
@@ -152,8 +152,8 @@ function notSent(message: string): TransferError {
 function endless(): TransferError {
   return new TransferError({
     reason: 'path_refused',
-    message: `It lies in itself by way of a link, or more than ${maxDepth} directories deep.`,
-    advice: 'Remove the link that leads in a circle, or transfer a directory further below.',
+    message: `Through a link it contains itself, or it is more than ${maxDepth} directories deep.`,
+    advice: 'Remove the circular link, or transfer a directory further below.',
   });
 }
 

@@ -18,7 +18,7 @@ function setup() {
   const dir = realpathSync(mkdtempSync(join(tmpdir(), 'opsconductor-ends-')));
   onTestFinished(() => rmSync(dir, { recursive: true }));
   const tree = new LocalTree({ fileRoots: [{ path: dir, mayWrite: true }] });
-  /** Descriptors of this process that are of the directory. */
+  /** Returns this process's descriptors of the directory. */
   const held = () =>
     readdirSync('/proc/self/fd').filter((fd) => {
       try {
@@ -32,14 +32,14 @@ function setup() {
 
 const plan = syncPlan({ local_path: '/', remote_path: '/' });
 
-test('a destination whose name can not be looked at holds no directory open', async () => {
+test('a destination whose name can not be looked up leaves no directory open', async () => {
   const t = setup();
   const finding = findDestination(t.tree, `${t.dir}/`, 'x'.repeat(300), plan);
   await expect(finding).rejects.toMatchObject({ reason: 'transfer_failed' });
   expect(t.held()).toEqual([]);
 });
 
-test('a link to a file in place of a directory that is to be compared holds none open', async () => {
+test('a link to a file in place of a directory to compare leaves no directory open', async () => {
   const t = setup();
   writeFileSync(join(t.dir, 'f'), '');
   symlinkSync('f', join(t.dir, 'link'));

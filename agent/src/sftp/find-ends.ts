@@ -1,4 +1,4 @@
-// Where a transfer begins and ends: what the source is, and what it is to be called at the destination.
+// Finds both ends of a transfer: what the source is, and which name it gets at the destination.
 
 import type { TransferPlan } from './transfer-plan.ts';
 import { fileError } from './tree/transfer-error.ts';
@@ -7,11 +7,11 @@ import type { Directory, Entry, Place, Tree } from './tree/tree.ts';
 export interface Ends {
   from: Directory;
   to: Directory;
-  /** What is copied; undefined where it is all that is in `from`. */
+  /** What is copied; undefined if it is everything in `from`. */
   entry: Entry | undefined;
-  /** What it is called in `to`; undefined where it goes into `to` itself. */
+  /** Its name in `to`; undefined if it goes into `to` itself. */
   toName: string | undefined;
-  /** What is there by that name. */
+  /** What already has that name there. */
   there: Entry | undefined;
 }
 
@@ -21,7 +21,7 @@ export async function findEnds(plan: TransferPlan, trees: { local: Tree; remote:
   const [sourceTree, tree] = isPush ? [trees.local, trees.remote] : [trees.remote, trees.local];
   const { from, entry, name } = await findSource(sourceTree, sourcePath, plan);
   try {
-    // By the name that was asked for: what a link leads to is called as the source has it, which may be hostile.
+    // Use the name that was asked for: the name of a link's target comes from the source, which may be hostile.
     const file = entry?.kind === 'directory' ? undefined : name;
     return { from, entry, ...(await findDestination(tree, path, file, plan)) };
   } catch (error) {
@@ -45,7 +45,7 @@ async function findSource(
   try {
     const entry = await parent.look(name);
     if (entry === undefined) throw fileError({ code: 'ENOENT' }, tree.where, path, 'found');
-    // Who names a link means what it leads to.
+    // A path that names a link means what the link leads to.
     const found = entry.kind === 'link' ? await followed(tree, parent, name, path) : { from: parent, entry };
     if (plan.isSync && found.entry.kind !== 'directory') {
       if (found.from !== parent) await found.from.close();
@@ -68,13 +68,13 @@ async function followed(tree: Tree, parent: Directory, name: string, path: strin
 export async function findDestination(
   tree: Tree,
   path: string,
-  /** What a file is called; undefined for a directory. */
+  /** The file's name; undefined for a directory. */
   fileName: string | undefined,
   { createDirectories, dryRun }: TransferPlan,
 ): Promise<Pick<Ends, 'to' | 'toName' | 'there'>> {
   const options = { write: !dryRun, create: createDirectories && !dryRun };
   const endsInSlash = path.endsWith('/');
-  // A slash at the end puts a file into the directory; a directory has its name there anyway.
+  // A slash at the end puts a file into that directory; for a directory, the path is its name in any case.
   if (endsInSlash && fileName !== undefined) {
     const place = await tree.locate(`${path}${fileName}`, options);
     try {

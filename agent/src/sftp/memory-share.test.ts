@@ -7,10 +7,10 @@ vi.mock('node:v8', () => ({ setFlagsFromString: vi.fn(), getHeapSpaceStatistics:
 
 const flags = () => vi.mocked(setFlagsFromString).mock.calls.map(([flag]) => flag);
 const lastOf = (name: string) => flags().findLast((flag) => flag.startsWith(`--${name}=`));
-/** When the next full collection begins. */
+/** The flag that decides when the next full collection begins. */
 const growth = () => lastOf('incremental-marking-hard-trigger');
 
-test('the heap is kept small from the hundredth entry of the transfers under way until fewer are', () => {
+test('the heap is kept small from the hundredth entry of the running transfers until there are fewer', () => {
   letHeapGrow();
   const wide = growth();
   const [few, one, many] = [new MemoryShare(), new MemoryShare(), new MemoryShare()];
@@ -28,7 +28,7 @@ test('the heap is kept small from the hundredth entry of the transfers under way
   expect(growth()).toBe(wide);
 });
 
-test('what a transfer looks at after its end changes nothing', () => {
+test('entries that a transfer counts after its end change nothing', () => {
   const share = new MemoryShare();
   share.release();
   const before = growth();
@@ -37,7 +37,7 @@ test('what a transfer looks at after its end changes nothing', () => {
   expect(growth()).toBe(before);
 });
 
-test('the young generation is kept from growing while many entries are looked at, once it is large enough', () => {
+test('once it is large enough, the young generation is kept from growing while many entries are counted', () => {
   letHeapGrow();
   const mb = 1024 * 1024;
   const isOf = (bytes: number) =>

@@ -1,24 +1,27 @@
-// What transfers that go on at once have of the agent's memory: each has a part of what all may have together.
+// Divides memory among the transfers that run at the same time: each gets a part of what all may use together.
 import { boundYoungGeneration, keepHeapSmall } from '../heap-growth.ts';
 
 const underWay = new Set<MemoryShare>();
 
 export interface Shared {
-  /** What one has while it is alone, or nearly so. */
+  /** The most that one transfer gets, when there are few. */
   most: number;
-  /** What all have together. */
+  /** What all of them get together. */
   together: number;
-  /** What one has however many there are. */
+  /** What each gets at least, however many there are. */
   least: number;
 }
 
-/** Fewer entries are large files, or soon over: of large ones every packet counts towards the next collection. */
+/**
+ * With fewer entries, the files are large, so that their packets cause collections anyway, or the transfer is soon
+ * over.
+ */
 const many = 100;
-/** That the transfers under way have looked at. */
+/** Number of entries that the running transfers have looked at. */
 let entriesUnderWay = 0;
 let letHeapGrow: (() => void) | undefined;
 
-/** Of one transfer, from its beginning until `release`. */
+/** The share of one transfer, from its beginning until `release`. */
 export class MemoryShare {
   readonly #letHeapGrow = keepHeapSmall('files');
   #entries = 0;
@@ -28,18 +31,21 @@ export class MemoryShare {
     underWay.add(this);
   }
 
-  /** Of buffers, bytes or whatever takes memory, as many as are this transfer's at this moment. */
+  /** Returns how many buffers, bytes or other units of memory this transfer may have at this moment. */
   partOf({ most, together, least }: Shared): number {
     return Math.min(most, Math.max(least, Math.floor(together / Math.max(1, underWay.size))));
   }
 
-  /** Told of whatever is made as often as there are entries or chunks: many of them make the young generation grow. */
+  /** Counts an object made for each entry or chunk. Many of them would make the young generation grow. */
   countMade(): void {
     this.#made += 1;
     if (this.#made % many === 0) boundYoungGeneration();
   }
 
-  /** Each of many entries leaves what lives just long enough to be taken for lasting: it is collected sooner from then on. */
+  /**
+   * Counts an entry of the source. Each entry leaves objects that live just long enough to reach the old generation, so
+   * with many entries that is collected sooner.
+   */
   countEntry(): void {
     if (!underWay.has(this)) return;
     this.#entries += 1;

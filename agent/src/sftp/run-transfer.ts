@@ -1,4 +1,5 @@
-// A transfer from its plan to its outcome: finds both ends, copies, deletes what a mirror is to delete, and says how it went.
+// Carries out a transfer from its plan to its outcome: finds both ends, copies, deletes what a mirror has to delete,
+// reports.
 import { setMaxListeners } from 'node:events';
 import type { StepOutcome, TransferRow } from '@opsconductor/protocol';
 import type { AgentPolicy } from '../policy/agent-policy.ts';
@@ -25,7 +26,7 @@ import { TarUpload } from './stream/tar-upload.ts';
 import type { TransferPlan } from './transfer-plan.ts';
 import type { Tree } from './tree/tree.ts';
 
-/** How long a stop waits for what is under way on the target. */
+/** How long a stop waits for requests that are in progress on the target, in ms. */
 const stopGraceMs = 3_000;
 
 export interface TransferDeps {
@@ -33,17 +34,17 @@ export interface TransferDeps {
   policy: AgentPolicy;
 }
 
-/** The target's end of a transfer: over SFTP, or by what can do the same. */
+/** The target's end of a transfer, over SFTP or something that can do the same. */
 export interface TargetEnd {
   readonly tree: Tree;
-  /** The connection that carried it last, where that is told. */
+  /** The connection used last, if known. */
   readonly carrier?: StepOutcome['ssh'];
   /** Reaches the target. Rejects with an `SshError`, or with the signal's reason. */
   open(): Promise<unknown>;
   close(): void | Promise<void>;
-  /** What moves many small files together, where something can. */
+  /** Creates what moves many small files together, if this end supports that. */
   mover?(options: MoverOptions): Mover;
-  /** A path as people write it there; as it is, unless told. */
+  /** Returns a path as people write it there; unchanged by default. */
   shownPath?(path: string): string;
 }
 
@@ -65,7 +66,7 @@ export function runTransfer(
   });
 }
 
-/** The same to whatever end. */
+/** The same as `runTransfer`, for any target end. */
 export async function transferBetween(
   deps: Pick<TransferDeps, 'policy'>,
   plan: TransferPlan,
@@ -77,12 +78,12 @@ export async function transferBetween(
   const share = new MemoryShare();
   const meter = new ProgressMeter((progress) => context.transfers.progress(progress));
   let beganMs: number | undefined;
-  // A server that says nothing more must not hold up a stop; until then what is half is removed.
+  // A server that no longer answers must not delay a stop. Until the timer fires, unfinished files are removed.
   let stopTimer: NodeJS.Timeout | undefined;
   const onStop = () => {
     stopTimer = setTimeout(() => void end.close(), stopGraceMs);
   };
-  // Every file that waits listens to it.
+  // Every waiting file listens to the signal.
   setMaxListeners(0, context.signal);
   context.signal.addEventListener('abort', onStop);
   let outcome: StepOutcome;
@@ -111,7 +112,7 @@ export async function transferBetween(
     const trees = { local: new LocalTree(deps.policy), remote: end.tree };
     let ends: Ends | undefined;
     try {
-      // What this agent may not do needs no connection.
+      // Checked first: what the policy forbids needs no connection.
       await trees.local.check(plan.localPath, plan.direction === 'pull' && !plan.dryRun);
       await end.open();
       await context.beforeStart();
@@ -173,7 +174,7 @@ export async function transferBetween(
   }
 }
 
-/** What is checked, slowed down or given to others file by file goes file by file. */
+/** Whether small files may be moved together. Checksums, rate limits, owners and dry runs need them one by one. */
 function mayGoTogether({ verify, bytesPerSecond, preserveOwner, dryRun }: TransferPlan): boolean {
   return verify === 'size' && bytesPerSecond === undefined && preserveOwner !== true && !dryRun;
 }

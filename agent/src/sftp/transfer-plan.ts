@@ -1,7 +1,7 @@
-// What a transfer is to do, whichever step type asked for it.
+// What a transfer has to do, for every step type that moves files.
 import type { PathFilter } from './tree/path-filter.ts';
 
-/** Which of two files is kept where both are there. `update`: the newer one. */
+/** Which file is kept if there is one at the destination already. `update` keeps the newer one. */
 export type Overwrite = 'always' | 'different' | 'newer' | 'never' | 'fail' | 'update';
 
 export interface TransferPlan {
@@ -10,12 +10,12 @@ export interface TransferPlan {
   remotePath: string;
   createDirectories: boolean;
   overwrite: Overwrite;
-  /** What tells whether two files are different. */
+  /** How two files are compared. */
   compare: 'time' | 'checksum';
   preservePermissions: boolean;
   preserveTimes: boolean;
   preserveOwner?: boolean;
-  /** Permission bits in place of those of the source. */
+  /** Permission bits to use instead of the source's. */
   fileMode: number | undefined;
   directoryMode: number | undefined;
   filter: PathFilter;
@@ -24,13 +24,13 @@ export interface TransferPlan {
   resume: boolean;
   retries: number;
   bytesPerSecond: number | undefined;
-  /** Both ends are directories. */
+  /** Whether both ends must be directories. */
   isSync: boolean;
   dryRun: boolean;
-  /** How many things may be deleted that the source does not have; undefined deletes none. */
+  /** Limit on deletions of what the source does not have; undefined deletes nothing. */
   maxDelete: number | undefined;
-  /** Bytes of all files together; what is beyond is not transferred. */
+  /** Limit on the bytes of all files together; files beyond it fail. */
   maxBytes?: number | undefined;
-  /** The same of their number. */
+  /** Limit on the number of files; files beyond it fail. */
   maxFiles?: number | undefined;
 }

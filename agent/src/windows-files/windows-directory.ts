@@ -1,4 +1,4 @@
-// A directory of a Windows host, by its path: what is asked of it goes to the file server there.
+// A directory of a Windows host, addressed by its path. Requests go to the file server that runs there.
 import { isSafeName } from '../sftp/tree/safe-name.ts';
 import { temporaryName } from '../sftp/tree/temporary-name.ts';
 import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
@@ -8,18 +8,18 @@ import { numberOf, WindowsSink, WindowsSource } from './windows-file.ts';
 import type { WindowsLink } from './windows-link.ts';
 import { askedPath, joined, requireWindowsName, windowsPath } from './windows-path.ts';
 
-/** What files from there are given on the agent: permission bits mean nothing there. */
+/** Permission bits that files from Windows get on the agent, since Windows has none. */
 const modes = { file: 0o644, directory: 0o755 } as const;
 
 interface WindowsEntry extends Entry {
-  /** Of a link; else what it is itself. */
+  /** The kind of a link's target; for anything else, its own kind. */
   leadsTo: 'file' | 'directory';
 }
 
 export class WindowsDirectory implements Directory {
   readonly path: string;
   readonly #link: WindowsLink;
-  /** Links in it may be entered: that was asked for. */
+  /** Whether links in it may be entered, because the step follows links. */
   readonly #follows: boolean;
 
   constructor(link: WindowsLink, path: string, follows = false) {
@@ -28,7 +28,7 @@ export class WindowsDirectory implements Directory {
     this.#follows = follows;
   }
 
-  /** Letter by letter, as NTFS compares: ß is not SS there. */
+  /** Converts letter by letter, as NTFS compares names: ß is not SS there. */
   sameName(name: string): string {
     return [...name].map(upperCase).join('');
   }
@@ -47,7 +47,7 @@ export class WindowsDirectory implements Directory {
     return this.#look(this.#at(name), name);
   }
 
-  /** What it is; undefined where it is not there. */
+  /** Returns the directory's own entry; undefined if it doesn't exist. */
   self(): Promise<WindowsEntry | undefined> {
     return this.#look(this.path, '');
   }
@@ -107,7 +107,7 @@ export class WindowsDirectory implements Directory {
     await this.#asked(this.#at(name), 'given its time', 'time', String(mtimeS));
   }
 
-  /** Windows knows no permission bits. */
+  /** Does nothing: Windows has no permission bits. */
   async leave(): Promise<void> {}
 
   async freeBytes(): Promise<number | undefined> {
@@ -168,7 +168,7 @@ function entryOf(name: string, [kind = '', size = '', mtimeS = '']: string[]): W
 function linkKept(name: string): TransferError {
   return new TransferError({
     reason: 'path_refused',
-    message: `${name} is a link, and links are not made anew on or from a Windows host.`,
+    message: `${name} is a link, and links are not copied to or from a Windows host.`,
     advice: 'Set symlinks to follow to get what it leads to, or to skip.',
   });
 }

@@ -1,4 +1,4 @@
-// Files of a Windows host that are read or written, by the file server that has them open.
+// Reads and writes files of a Windows host through the file server, which holds them open.
 import type { Attributes, Sink, Source } from '../sftp/tree/tree.ts';
 import { type FileSession, wordOf } from '../winrm/files/file-session.ts';
 import { protocolError } from '../winrm/winrm-error.ts';
@@ -54,7 +54,7 @@ export class WindowsSource implements Source {
   }
 
   async close(): Promise<void> {
-    // What a lost session held open it holds no more.
+    // A lost session has closed it anyway.
     await this.#file.session.ask('close', this.#file.handle).catch(() => undefined);
   }
 }
@@ -68,7 +68,7 @@ export class WindowsSink implements Sink {
     this.keptBytes = keptBytes;
   }
 
-  /** @param mayGoOn whether what an earlier try has left under the temporary name is gone on with. */
+  /** @param mayGoOn whether to resume what an earlier try left under the temporary name */
   static async open(
     link: WindowsLink,
     { temporary, final }: { temporary: string; final: string },
@@ -108,7 +108,7 @@ export class WindowsSink implements Sink {
   }
 }
 
-/** Asks about an open file. That a part of it could not be written is told before all else. */
+/** Sends a request about an open file. An earlier failed write of the file takes precedence over any other error. */
 async function asked(
   { link, session, handle, path }: OpenFile,
   doing: string,
@@ -125,9 +125,9 @@ async function asked(
   }
 }
 
-/** A size or a time, as the host tells it. */
+/** Parses a size or a time from the host's answer. */
 export function numberOf(word: string): number {
   const number = Number(word);
-  if (!/^-?\d{1,15}$/.test(word)) throw protocolError('a number in its answer is none');
+  if (!/^-?\d{1,15}$/.test(word)) throw protocolError('a number in its answer is invalid');
   return number;
 }

@@ -1,4 +1,4 @@
-// The file server of a transfer on its target, started again when it was lost.
+// The file server of a transfer on its target, restarted when it is lost.
 import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import type { StepContext } from '../steps/step-type.ts';
@@ -24,7 +24,10 @@ export class WindowsLink {
     return `on ${this.#context.target.host}`;
   }
 
-  /** Rejects with an `SshError`, or with the signal's reason. */
+  /**
+   * Returns the running file server's session, starting one if needed. Rejects with an `SshError` or the signal's
+   * reason.
+   */
   async session(): Promise<FileSession> {
     this.#context.signal.throwIfAborted();
     if (this.#current?.isOpen === true) return this.#current;
@@ -54,7 +57,7 @@ export class WindowsLink {
     }
   }
 
-  /** What went wrong with a path, for a person. `doing` is the verb: `read`, `written`. */
+  /** Converts an error about a path for people. `doing` is the participle: `read`, `written`. */
   problem(error: unknown, path: string, doing: string): unknown {
     if (error instanceof WinrmError) return this.#cut(error);
     if (!(error instanceof FileRefused)) return error;

@@ -1,20 +1,20 @@
-// Paths of Windows as a transfer goes through them: with slashes, which no name there can have in it.
+// Windows paths as transfers use them: with slashes, which can't occur in a name on Windows.
 import { isText } from '../sftp/tree/name-bytes.ts';
 import { shownPath } from '../sftp/tree/shown-path.ts';
 import { TransferError } from '../sftp/tree/transfer-error.ts';
 
-/** Without the prefix for long ones, programs take no more. */
+/** Longer paths need the prefix for long paths. */
 const plainLength = 240;
 
-/** `C:/` or `//server/share/`, and the names below it. */
+/** Splits a path into its root, `C:/` or `//server/share/`, and the names below it. */
 export function partsOfWindowsPath(path: string): { root: string; parts: string[] } {
   const slashed = path.replaceAll('\\', '/');
-  // Of no device, as \\.\ and \\?\ name them.
+  // Excludes device paths, which begin with \\.\ or \\?\.
   const root = /^(?:[A-Za-z]:\/|\/\/[^/?.][^/]*\/[^/]+(?:\/|$))/.exec(slashed)?.[0];
   if (root === undefined) {
     throw refused(
-      `${path.slice(0, 300)} is no absolute path of Windows.`,
-      'Begin it with a drive, as C:\\, or with \\\\server\\share.',
+      `${path.slice(0, 300)} is not an absolute Windows path.`,
+      'Begin it with a drive, such as C:\\, or with \\\\server\\share.',
     );
   }
   const parts = slashed
@@ -29,29 +29,35 @@ export function joined(path: string, name: string): string {
   return path.endsWith('/') ? path + name : `${path}/${name}`;
 }
 
-/** As people write it. */
+/** Returns a path as people write it. */
 export function windowsPath(path: string): string {
   return path.replaceAll('/', '\\');
 }
 
-/** As the host is asked for it. */
+/** Returns a path as it is sent to the host, with the prefix for long paths if needed. */
 export function askedPath(path: string): string {
   const plain = windowsPath(path);
   if (plain.length < plainLength) return plain;
   return plain.startsWith('\\\\') ? `\\\\?\\UNC\\${plain.slice(2)}` : `\\\\?\\${plain}`;
 }
 
-/** Windows reads `a:b` as a stream of `a`, drops dots and blanks at the end, and has devices in every directory. */
+/**
+ * Throws if a name is not a plain file name on Windows, which reads `a:b` as a stream of `a`, drops dots and spaces at
+ * the end, and has device names in every directory.
+ */
 export function requireWindowsName(name: string): void {
   const shown = shownPath(name).slice(0, 300);
-  if (!isText(name)) throw refused(`${shown} is no text, which every name on Windows is.`, rename);
+  if (!isText(name)) throw refused(`${shown} is not valid text, as names on Windows must be.`, rename);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what Windows forbids
   const letter = /[\u0000-\u001f<>:"/\\|?*]/.exec(name)?.[0];
   if (letter !== undefined) {
-    throw refused(`${shown} has ${JSON.stringify(letter)} in it, which no name on Windows may.`, rename);
+    throw refused(
+      `${shown} contains ${JSON.stringify(letter)}, which is not allowed in names on Windows.`,
+      rename,
+    );
   }
   if (/[. ]$/.test(name)) {
-    throw refused(`${shown} ends with a dot or a blank, which Windows would leave out.`, rename);
+    throw refused(`${shown} ends with a dot or a space, which Windows would drop.`, rename);
   }
   if (/^(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])(\.|$)/i.test(name)) {
     throw refused(`${shown} is the name of a device on Windows.`, rename);

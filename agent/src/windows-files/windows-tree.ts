@@ -1,4 +1,4 @@
-// The target's side of a transfer where it is a Windows host that is reached by WinRM.
+// The target's side of a transfer with a Windows host that is reached by WinRM.
 import { fileError } from '../sftp/tree/transfer-error.ts';
 import type { LocateOptions, Place, Tree } from '../sftp/tree/tree.ts';
 import { WindowsDirectory } from './windows-directory.ts';

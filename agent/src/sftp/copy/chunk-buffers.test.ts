@@ -13,7 +13,7 @@ function begin(): MemoryShare {
   return share;
 }
 
-/** As many as are given without one being given back. */
+/** Takes as many buffers as are available until one is given back. */
 async function takeAll(buffers: ChunkBuffers): Promise<Buffer[]> {
   const taken: Buffer[] = [];
   for (;;) {
@@ -26,7 +26,7 @@ async function takeAll(buffers: ChunkBuffers): Promise<Buffer[]> {
   }
 }
 
-test('many transfers at once have no more buffers together than a few have, and each has two', async () => {
+test('many transfers at once have no more buffers together than a few, but at least two each', async () => {
   const alone = await takeAll(new ChunkBuffers(begin()));
   for (let more = 1; more < 16; more += 1) begin();
   const oneOfMany = await takeAll(new ChunkBuffers(shares[0] as MemoryShare));
@@ -35,7 +35,7 @@ test('many transfers at once have no more buffers together than a few have, and 
   expect([alone.length, oneOfMany.length, oneOfVeryMany.length]).toEqual([32, 4, 2]);
 });
 
-test('a transfer gives up buffers when others begin, and who waits for one gets one of the rest', async () => {
+test('a transfer gives up buffers when others begin, and a waiter gets one of the rest', async () => {
   const buffers = new ChunkBuffers(begin());
   const taken = await Promise.all(Array.from({ length: 32 }, () => buffers.take()));
   for (let more = 1; more < 16; more += 1) begin();
@@ -45,7 +45,7 @@ test('a transfer gives up buffers when others begin, and who waits for one gets 
   expect(await takeAll(buffers)).toHaveLength(3);
 });
 
-test('what a transfer had is given to others when it ends', async () => {
+test('when a transfer ends, others get its buffers', async () => {
   for (let n = 0; n < 4; n += 1) begin();
   const [first] = shares as [MemoryShare];
   expect(first.partOf({ most: 100, together: 100, least: 1 })).toBe(25);

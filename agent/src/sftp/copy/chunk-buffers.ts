@@ -1,10 +1,10 @@
-// The memory that transfers' bytes go through: so many buffers and no more, whatever the number and size of files, and of
-// transfers.
+// The buffers that transfers use to move bytes. Their number is limited, whatever the number and size of files and the
+// number of transfers.
 import type { MemoryShare, Shared } from '../memory-share.ts';
 
-/** What OpenSSH takes in one request, and reads in one. */
+/** The most that OpenSSH writes or reads in one request. */
 export const chunkBytes = 255 * 1024;
-/** Two are enough to read one while the other is written. */
+/** At least two, so that one can be read while the other is written. */
 const buffers: Shared = { most: 32, together: 64, least: 2 };
 
 export class ChunkBuffers {
@@ -28,7 +28,7 @@ export class ChunkBuffers {
   }
 
   give(buffer: Buffer): void {
-    // Others have begun since it was made. Whoever waits gets one of those that are left.
+    // Other transfers have begun since it was made, so this one is dropped; waiters get one of those that remain.
     if (this.#made > this.#most) {
       this.#made -= 1;
       return;

@@ -1,5 +1,5 @@
-// Faults at each stage of a file, by sides that are kept in memory: what real servers and disks do of this is in
-// steps/sftp-faults.test.ts.
+// Faults at each stage of copying a file, with sides that are kept in memory. Faults of real servers and disks are
+// tested in steps/sftp/sftp-faults.test.ts.
 import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { temporaryName, temporaryPrefix } from '../tree/temporary-name.ts';
@@ -22,10 +22,10 @@ type Stage = (typeof stages)[number];
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 const fault = (reason: TransferReason) =>
   new TransferError({ reason, message: reason, advice: 'Mend it.', retryable: reason === 'transfer_cut' });
-/** Large enough to be gone on with: what came last of a broken one is not counted on. */
+/** Large enough to be resumed, although the last chunks of an interrupted file are not counted. */
 const content = Buffer.alloc(24 * chunkBytes + 17, 'what is copied, again and again');
 
-/** A side whose stages fail when they are told to. */
+/** A side that fails at the stages that it is told to. */
 class Side {
   readonly files = new Map<string, Buffer>();
   fails: { stage: Stage; reason: TransferReason; times: number } | undefined;
@@ -80,7 +80,7 @@ class Side {
     return {
       keptBytes,
       write: async (buffer, length, position) => {
-        // Most of it is there by then.
+        // By then most of the file is there.
         if (position > 20 * chunkBytes) this.at('write');
         buffer.copy(written, position, 0, length);
         const before = this.files.get(temporary)?.length ?? 0;
@@ -142,13 +142,13 @@ test.each(stages)(
     side.moved = 0;
     expect(await copyFile(copy, conduct)).toMatchObject({ size: content.length, movedBytes: side.moved });
     expectWhole(side);
-    // What was sound of it is not sent again, also where it was whole and could not be looked at any more.
+    // The good part is not sent again, even if the file was complete and could only not be checked any more.
     if (['write', 'look again', 'hash'].includes(stage)) expect(side.moved).toBeLessThan(content.length);
   },
 );
 
 test.each<TransferReason>(['file_changed', 'checksum_mismatch'])(
-  'what ends with %s is not gone on with',
+  'a copy that ended with %s is not resumed',
   async (reason) => {
     const { side, copy } = setup({ stage: 'look again', reason, times: 1 });
     await expect(copyFile(copy, conduct)).rejects.toMatchObject({ reason });
@@ -156,7 +156,7 @@ test.each<TransferReason>(['file_changed', 'checksum_mismatch'])(
   },
 );
 
-test('a cut is tried again, as often as it may be', async () => {
+test('a lost connection is retried, but only as often as allowed', async () => {
   const twice = setup({ stage: 'commit', reason: 'transfer_cut', times: 2 });
   await expect(copyFile(twice.copy, { ...conduct, retries: 1 })).rejects.toMatchObject({
     reason: 'transfer_cut',

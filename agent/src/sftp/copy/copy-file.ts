@@ -1,4 +1,5 @@
-// One file from one side to the other: in chunks, several in flight, under a name of its own until it is whole.
+// Copies one file from one side to the other: in chunks, several in flight, under a temporary name until it is
+// complete.
 
 import { shownPath } from '../tree/shown-path.ts';
 import { TransferError, type TransferReason } from '../tree/transfer-error.ts';
@@ -8,15 +9,15 @@ import { pause } from './pause.ts';
 import type { RateLimit } from './rate-limit.ts';
 
 const chunksInFlight = 16;
-/** A smaller file is sent again sooner than it is compared. */
+/** Sending a smaller file again is faster than comparing it. */
 const resumeBytes = 4 * 1024 * 1024;
-/** Before this much, free space is not asked for. */
+/** Free space is not checked for smaller files. */
 const spaceBytes = 1024 * 1024;
 const firstPauseMs = 250;
-/** What has arrived is not the file: nothing of it is gone on with. */
+/** Reasons that mean that what has arrived is not the file, so that it is not resumed. */
 const ofContent: ReadonlySet<string> = new Set<TransferReason>(['file_changed', 'checksum_mismatch']);
 
-/** How files are copied: of the whole transfer. */
+/** How files are copied; the same for the whole transfer. */
 export interface Conduct {
   readonly buffers: ChunkBuffers;
   readonly rateLimit: RateLimit | undefined;
@@ -24,11 +25,11 @@ export interface Conduct {
   readonly verify: 'size' | 'checksum';
   readonly resume: boolean;
   readonly retries: number;
-  /** Tells both ends apart from those of other transfers. */
+  /** Identifies both ends among those of other transfers. */
   readonly ends: string;
-  /** Told of each entry of the source, whether it is moved or not. */
+  /** Called for each entry of the source, whether it is moved or not. */
   looksAt(): void;
-  /** Told of bytes as they have arrived. */
+  /** Called with the number of bytes that have arrived. */
   moved(bytes: number): void;
 }
 
@@ -38,29 +39,29 @@ export interface FileCopy {
   to: Directory;
   toName: string;
   /**
-   * Set where `to` was just made by this transfer, and gets its attributes when all is in it: the nearest directory above
-   * that was there before.
+   * Set if this transfer has just made `to`, which gets its attributes once it is complete: the path of the nearest
+   * directory above it that existed before.
    */
   madeUnder?: string | undefined;
   attributes(source: Pick<Source, 'mode' | 'mtimeS' | 'owner'>): Attributes;
-  /** Told what the file says of itself once it is open, at each try. Throws where that is too much. */
+  /** Called on each try with the opened file's own data. Throws if the file is too large. */
   admit?(source: Pick<Source, 'size'>): void;
 }
 
 export interface CopiedFile {
   size: number;
-  /** Bytes that were moved; fewer where an earlier try was gone on with. */
+  /** Bytes that were moved; fewer than `size` if an earlier try was resumed. */
   movedBytes: number;
 }
 
-/** Files that are being written by a resume key, of all transfers of this agent: two never share one. */
+/** Resume keys of the files being written, over all transfers of this agent: no two files may share one. */
 const inUse = new Set<string>();
 
 export async function copyFile(copy: FileCopy, conduct: Conduct): Promise<CopiedFile> {
   return withRetries(conduct, () => copyOnce(copy, conduct));
 }
 
-/** Tries again what may be different a moment later, with growing pauses. */
+/** Retries after retryable errors, with growing pauses. */
 export async function withRetries<T>(
   conduct: Pick<Conduct, 'retries' | 'signal'>,
   act: () => Promise<T>,
@@ -108,7 +109,7 @@ async function copyFrom(source: Source, copy: FileCopy, conduct: Conduct): Promi
       isCommitted = true;
       return { size: source.size, movedBytes: source.size - from };
     } catch (error) {
-      // Of a cut, or a right that was lost, what has arrived is none the worse.
+      // If a connection or a permission was lost, what has arrived is still good.
       if (error instanceof TransferError && ofContent.has(error.reason)) isSound = false;
       throw error;
     } finally {
@@ -119,7 +120,7 @@ async function copyFrom(source: Source, copy: FileCopy, conduct: Conduct): Promi
   }
 }
 
-/** What the same file, copied to the same place, is found by again. */
+/** Returns the key by which a later copy of the same file to the same place finds what this one left. */
 function keyOf(source: Source, copy: FileCopy, { resume, ends }: Conduct): string | undefined {
   if (!resume || source.size < resumeBytes) return undefined;
   const { from, fromName, to, toName } = copy;
@@ -138,7 +139,10 @@ async function requireSpace({ to, toName }: FileCopy, size: number, keptBytes: n
   });
 }
 
-/** How much of what an earlier try has left is the same. Its last chunks may have come in any order, with holes. */
+/**
+ * Returns how many bytes left by an earlier try match the source. The last chunks are not counted: they may have
+ * arrived in any order, leaving holes.
+ */
 async function comparedBytes(source: Source, sink: Sink): Promise<number> {
   const length = Math.min(sink.keptBytes - chunksInFlight * chunkBytes, source.size);
   if (length < chunkBytes) return 0;
@@ -152,7 +156,7 @@ async function moveBytes(source: Source, sink: Sink, from: number, conduct: Cond
   let hasFailed = false;
   const carryOne = async (buffer: Buffer) => {
     conduct.signal.throwIfAborted();
-    // Others may have taken the last ones while this one waited for a buffer.
+    // Others may have taken the last chunks while this one waited for a buffer.
     if (next >= size || hasFailed) return;
     const position = next;
     const length = Math.min(chunkBytes, size - position);
@@ -177,7 +181,7 @@ async function moveBytes(source: Source, sink: Sink, from: number, conduct: Cond
     }
   };
   const carriers = Math.min(chunksInFlight, Math.ceil((size - from) / chunkBytes));
-  // All of them, also when one has failed: nothing of it is under way when the file is let go.
+  // Wait for all of them, even if one has failed: nothing may be in progress when the file is closed.
   const ends = await Promise.allSettled(Array.from({ length: carriers }, carry));
   const failed = ends.find((end) => end.status === 'rejected');
   if (failed !== undefined) throw failed.reason;
@@ -195,8 +199,8 @@ async function requireSame(
   if (ours === theirs) return;
   throw new TransferError({
     reason: 'checksum_mismatch',
-    message: `${shownPath(toName)} has arrived with another SHA-256 than it was sent with.`,
-    advice: 'Look at disk and memory of both machines, and whether something else writes there.',
+    message: `${shownPath(toName)} has arrived with a different SHA-256 from the one it was sent with.`,
+    advice: 'Check the disks and the memory of both machines, and whether something else writes there.',
     retryable: true,
   });
 }

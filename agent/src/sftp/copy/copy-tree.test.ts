@@ -1,4 +1,4 @@
-// What of a tree goes wrong by its names, on sides that are directories of this machine.
+// Problems with the names and sizes in a tree, with two local directories as sides.
 import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ async function setup() {
   const progress: string[] = [];
   return {
     dir,
-    /** As it was told, of all copies. */
+    /** The progress that was reported, for all copies. */
     progress,
     put: (name: string) => writeFile(join(dir, 'from', name), name),
     async copy(plan: object, seen = asItIs, listed = asItIs) {
@@ -71,7 +71,7 @@ function asItIs(directory: Directory): Directory {
   return directory;
 }
 
-/** As a hostile server tells of its files. */
+/** Acts like a hostile server that lists sizes too small. */
 function understating(directory: Directory): Directory {
   return new Proxy(directory, {
     get(target, key) {
@@ -82,7 +82,7 @@ function understating(directory: Directory): Directory {
   });
 }
 
-/** As a side that does not tell capital letters from small ones has it, and does not say so. */
+/** Acts like a side that ignores case, but does not say so. */
 function caseless(directory: Directory): Directory {
   return new Proxy(directory, {
     get(target, key) {
@@ -94,14 +94,14 @@ function caseless(directory: Directory): Directory {
   });
 }
 
-test('names that differ in case alone are all copied where they are names of their own', async () => {
+test('names that differ only in case are all copied if the destination distinguishes them', async () => {
   const t = await setup();
   for (const name of ['README', 'readme', 'ReadMe']) await t.put(name);
   expect((await t.copy({})).totals).toMatchObject({ created: 3, failed: 0 });
   expect((await t.copy({})).totals).toMatchObject({ created: 0, failed: 0 });
 });
 
-test('where they are one name, one is copied and the others fail', async () => {
+test('if the destination does not distinguish them, one is copied and the others fail', async () => {
   const t = await setup();
   for (const name of ['README', 'readme', 'other']) await t.put(name);
   const { totals, commonReason, firstFailure } = await t.copy({}, caseless);
@@ -111,7 +111,7 @@ test('where they are one name, one is copied and the others fail', async () => {
   expect((await readdir(join(t.dir, 'to'))).sort()).toEqual(['other', 'readme']);
 });
 
-test('what is there by a name that the destination takes for the same is neither replaced nor made anew', async () => {
+test('an existing file with a name that the destination takes for the same is neither replaced nor duplicated', async () => {
   const t = await setup();
   await t.put('README');
   await writeFile(join(t.dir, 'to', 'readme'), 'theirs');
@@ -128,7 +128,7 @@ test('no more than the given number of bytes is copied', async () => {
   expect(commonReason).toBe('no_space');
 });
 
-test('no more than the given number of files is copied, however little is in them', async () => {
+test('no more than the given number of files is copied, however small they are', async () => {
   const t = await setup();
   for (const name of ['a', 'b', 'c', 'd']) await t.put(name);
   const { totals, firstFailure } = await t.copy({ maxFiles: 3 });
@@ -137,7 +137,7 @@ test('no more than the given number of files is copied, however little is in the
   expect(await readdir(join(t.dir, 'to'))).toHaveLength(3);
 });
 
-test('what a side lists as smaller than it is counts for what it is once it is open', async () => {
+test('a file that is listed too small counts with its real size once it is open', async () => {
   const t = await setup();
   for (const name of ['aaaa', 'bbbb', 'cccc']) await t.put(name);
   const { totals, commonReason } = await t.copy({ maxBytes: 8 }, undefined, understating);
@@ -145,7 +145,7 @@ test('what a side lists as smaller than it is counts for what it is once it is o
   expect(commonReason).toBe('no_space');
 });
 
-test('what a tree comes to is known once it is listed, with most of its files still to be moved', async () => {
+test('the total of a tree is known once it is listed, while most files have yet to be moved', async () => {
   const t = await setup();
   await mkdir(join(t.dir, 'from/below'));
   for (let n = 100; n < 200; n += 1) await t.put(`${n % 2 === 0 ? 'below/' : ''}${n}`);

@@ -1,5 +1,5 @@
-// Goes through a directory of the source beside the one at the destination, decides about each entry and has it done,
-// many at a time. What goes wrong with one is told and keeps none of the others from being done.
+// Walks a directory of the source together with the one at the destination, and decides about and copies each entry,
+// many at a time. An error with one entry is reported and doesn't affect the others.
 import type { Ends } from '../find-ends.ts';
 import { type NewRow, rowOf, type TransferReport } from '../report/transfer-report.ts';
 import type { SmallFiles } from '../stream/small-files.ts';
@@ -34,9 +34,9 @@ import {
 const filesAtATime = 48;
 const largeFilesAtATime = 3;
 const directoriesAtATime = 8;
-/** Of which the small files are gathered. */
+/** The same if small files are gathered and moved together. */
 const directoriesAtATimeTogether = 40;
-/** While a directory is filled it must be open to whom it is filled by. */
+/** While a directory is being filled, its owner must have access to it. */
 const fillMode = 0o700;
 
 export interface TreeCopyOptions {
@@ -44,9 +44,9 @@ export interface TreeCopyOptions {
   conduct: Conduct;
   report: TransferReport;
   progress: TreeProgress;
-  /** Of directories that were looked at just now. */
+  /** Listings of directories that were just looked at. */
   listings?: Listings;
-  /** Small files are moved together where that is told. */
+  /** If given, small files are moved together. */
   smallFiles?: ((top: () => string) => SmallFiles) | undefined;
 }
 
@@ -62,15 +62,15 @@ interface Item {
   to: Directory;
   toName: string;
   there: Entry | undefined;
-  /** From the top of what is transferred. */
+  /** Path from the top of what is transferred. */
   relative: string;
-  /** Paths of the directories of the source that it was found in, from the top. */
+  /** Paths of the source's directories that contain it, from the top. */
   above: readonly string[];
-  /** What it adds to the whole. */
+  /** Its part of the total. */
   part: Part;
-  /** As of a `FileCopy`. */
+  /** As in `FileCopy`. */
   madeUnder?: string | undefined;
-  /** Where it has a place among the files that are copied at a time. */
+  /** The slots that it occupies one of, if it does. */
   slots: Slots | undefined;
 }
 
@@ -81,10 +81,10 @@ export class TreeCopy {
   readonly #directories: Slots;
   readonly #smallFiles: SmallFiles | undefined;
   readonly #reckoning: Reckoning;
-  /** Paths of what is copied, of what it becomes, and of the directory that this is in. */
+  /** Paths of what is copied, of its copy, and of the directory that holds the copy. */
   #tops = { from: '', to: '', holds: '' };
   #isOver = false;
-  /** Files that were begun, and their bytes. */
+  /** Number of files started, and their bytes. */
   #begun = 0;
   #bytes = 0;
 
@@ -100,7 +100,7 @@ export class TreeCopy {
     );
   }
 
-  /** Rejects with what ends it all; what goes wrong with one file is in the report. */
+  /** Copies everything. Rejects only with an error that ends the whole transfer; others are in the report. */
   async copy(ends: Ends): Promise<void> {
     const { from, entry, to, toName } = ends;
     this.#tops = { from: pathIn(from, entry?.name), to: pathIn(to, toName), holds: to.path };
@@ -128,7 +128,7 @@ export class TreeCopy {
     }
   }
 
-  /** All that is in a directory, where one of the two is an outermost one and has no attributes to be given. */
+  /** Copies the content of a directory if one of the two is an outermost directory, whose attributes are not copied. */
   async #intoDirectory({ from, to, toName, there }: Omit<Ends, 'entry'>, part: Part): Promise<void> {
     const { plan, report } = this.#options;
     const top = { relative: '', above: [], part };
@@ -174,7 +174,7 @@ export class TreeCopy {
       return;
     }
     const work: Promise<void>[] = [];
-    /** Names that a side may take for one another. */
+    /** Names by their folded form: a side may not distinguish two names with the same one. */
     const likely = new Map<string, string>();
     try {
       const inside = [...above, from.path];
@@ -193,7 +193,7 @@ export class TreeCopy {
         }),
       );
       for (const item of wanted) this.#foresee(item);
-      // From here on each of them tells for itself.
+      // From here on each item counts for itself.
       this.#reckoning.close(part);
       for (const item of wanted) {
         if (this.#isOver) break;
@@ -221,7 +221,7 @@ export class TreeCopy {
     await Promise.all(work);
   }
 
-  /** What of a directory is transferred, with its path from the top. */
+  /** Returns the entries of a directory that are transferred, with their paths from the top. */
   #wanted(entries: readonly Entry[], relative: string): { entry: Entry; path: string }[] {
     return entries
       .filter(({ name }) => !name.startsWith(temporaryPrefix))
@@ -229,13 +229,13 @@ export class TreeCopy {
       .filter(({ entry, path }) => this.#options.plan.filter(path, entry.kind === 'directory'));
   }
 
-  /** A file that is not there yet is moved for certain: it counts before its turn comes. */
+  /** Counts a file that is missing at the destination before its turn comes, because it will certainly be moved. */
   #foresee({ entry, there, part }: Item): void {
     const isMoved = entry.kind === 'file' && there === undefined && isSafeName(entry.name);
     if (isMoved && !this.#options.plan.dryRun) this.#reckoning.found(part, entry.size);
   }
 
-  /** One that ends everything keeps others from being begun; whoever waits for it hears of it. */
+  /** Starts work; if that fails in a way that ends the transfer, nothing more is started. */
   #watched(begin: () => Promise<void>): Promise<void> {
     const work = begin();
     work.catch(() => {
@@ -244,7 +244,7 @@ export class TreeCopy {
     return work;
   }
 
-  /** Waits until there is room for work on an entry; what it resolves to begins it, and resolves at its end. */
+  /** Waits for room to work on an entry. Resolves with a function that starts the work and resolves when it is done. */
   async #roomFor(item: Item, depth: number): Promise<() => Promise<void>> {
     const { entry } = item;
     const mayBeDeep =
@@ -252,7 +252,7 @@ export class TreeCopy {
     if (mayBeDeep) {
       if (this.#directories.tryTake())
         return () => this.#entry(item, depth + 1).finally(() => this.#directories.give());
-      // A directory never waits for a place that the one above it has: without one it is done right here.
+      // A directory must not wait for a slot that its parent may hold, so without a free slot it is done right here.
       await this.#entry(item, depth + 1);
       return async () => undefined;
     }
@@ -262,7 +262,7 @@ export class TreeCopy {
     return () => this.#entry(item, depth).finally(() => slots.give());
   }
 
-  /** Rejects only with what ends the whole transfer. */
+  /** Transfers one entry. Rejects only with an error that ends the whole transfer. */
   async #entry(item: Item, depth: number): Promise<void> {
     const { conduct } = this.#options;
     try {
@@ -330,11 +330,11 @@ export class TreeCopy {
     }
   }
 
-  /** Together with others where that can be done, and otherwise by itself. */
+  /** Moves a file together with others if possible, and otherwise by itself. */
   async #move({ entry, slots }: Item, copy: FileCopy): Promise<CopiedFile> {
     const file = { copy, size: entry.size, mtimeS: entry.mtimeS };
     if (slots !== undefined && this.#smallFiles?.takes(file) === true) {
-      // Whoever goes with others needs no place among those that are copied by themselves.
+      // A file that goes with others doesn't need a slot, which is for files that are copied by themselves.
       const copied = await this.#smallFiles.move(file, () => slots.give());
       await slots.take();
       if (copied !== undefined) return copied;
@@ -343,10 +343,11 @@ export class TreeCopy {
   }
 
   /**
-   * By the size of the opened file: what a hostile server lists may be less.
+   * Counts a file towards the limits. Uses the size of the opened file, because a hostile server may list a smaller
+   * one.
    *
-   * @param counted what an earlier try of the same file counted for.
-   * @returns what it counts for by now.
+   * @param counted the size with which an earlier try counted this file
+   * @returns the size with which it counts now
    */
   #countWithin(name: string, size: number, counted: number | undefined): number {
     const { maxBytes = Infinity, maxFiles = Infinity } = this.#options.plan;
@@ -359,7 +360,7 @@ export class TreeCopy {
     return size;
   }
 
-  /** Its bytes are there already. */
+  /** Handles a file whose bytes are already at the destination: only its attributes may change. */
   async #sameFile({ entry, to, toName }: Item, there: Entry): Promise<void> {
     const { plan, report, conduct } = this.#options;
     const attributes = changedAttributes(plan, entry, there);
@@ -389,7 +390,7 @@ export class TreeCopy {
       if (attributes === undefined || plan.dryRun) return;
       await withRetries(conduct, () => to.setAttributes(toName, attributes));
     } catch (error) {
-      // The next try leaves permissions of what is there, and has to be able to fill it.
+      // The next try keeps the permissions of an existing directory, so set them now, but keep it fillable.
       if (isNew && !plan.dryRun && attributes?.mode !== undefined)
         await to.leave(toName, attributes.mode | fillMode);
       throw error;
@@ -401,7 +402,7 @@ export class TreeCopy {
     const { entry, from, to, toName } = item;
     const source = await withRetries(conduct, () => from.enter(entry.name));
     try {
-      // Where nothing is made there is nothing to enter either.
+      // A dry run doesn't make the directory, so there is nothing to enter.
       const inside = isNew && plan.dryRun ? to : await withRetries(conduct, () => to.enter(toName));
       try {
         const madeUnder = isNew ? (item.madeUnder ?? to.path) : undefined;
@@ -426,7 +427,7 @@ export class TreeCopy {
     const { plan, report, conduct } = this.#options;
     const { entry, from, to, toName, there, relative } = item;
     const target = await withRetries(conduct, () => from.readLink(entry.name));
-    // On the agent a link must not lead out of what was transferred: others would follow it.
+    // On the agent a link must not lead out of what was transferred, because others would follow it.
     if (plan.direction === 'pull' && leadsOut(relative, target)) throw linkLeadsOut(target);
     if (there?.kind === 'directory') throw fileError({ code: 'EISDIR' }, '', toName, 'replaced');
     if (there?.kind === 'link' && (await to.readLink(toName)) === target) {
@@ -475,12 +476,12 @@ export class TreeCopy {
   }
 }
 
-/** What no other file would fare better with: the target is gone, and was waited for. */
+/** Whether an error would hit every other file too: an unexpected one, or a target still gone after all retries. */
 function endsAll(error: unknown): boolean {
   return !(error instanceof TransferError) || error.reason === 'transfer_cut';
 }
 
-/** A try whose answer was lost may have made it. */
+/** Makes a directory. An earlier try whose answer was lost may have made it already. */
 async function makeIfMissing(directory: Directory, name: string, mode: number): Promise<void> {
   try {
     await directory.make(name, mode);

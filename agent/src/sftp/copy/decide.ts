@@ -1,8 +1,8 @@
-// Whether a file that is at the destination is to be replaced by the one of the source.
+// Decides whether a file of the source replaces the one at the destination.
 import type { Overwrite } from '../transfer-plan.ts';
 import type { Directory, Entry } from '../tree/tree.ts';
 
-/** By what listings say of them. Where it says yes, they may still be the same. */
+/** Decides from what listings say. Even if it returns true, the files may still turn out to be the same. */
 export function mayReplace(overwrite: Overwrite, source: Entry, there: Entry): boolean {
   switch (overwrite) {
     case 'always':
@@ -18,7 +18,7 @@ export function mayReplace(overwrite: Overwrite, source: Entry, there: Entry): b
   }
 }
 
-/** Whether two files differ, by size and time, or by their bytes. */
+/** Returns whether two files differ in size and time, or in size and content. */
 export async function isDifferent(
   {
     entry,

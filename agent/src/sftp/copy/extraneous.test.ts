@@ -3,7 +3,7 @@ import type { Directory, Entry } from '../tree/tree.ts';
 import { findExtraneous } from './extraneous.ts';
 import { Listings } from './listings.ts';
 
-/** As a hostile server has it: in each directory there is another one. */
+/** As from a hostile server: each directory contains another one. */
 function endless(path: string): Directory {
   const entry: Entry = { name: 'd', kind: 'directory', size: 0, mode: 0o755, mtimeS: 0 };
   return {
@@ -17,14 +17,14 @@ function endless(path: string): Directory {
   } as unknown as Directory;
 }
 
-test('directories inside one another without end are refused', async () => {
+test('endlessly nested directories are refused', async () => {
   const bounds = { most: 10_000, signal: new AbortController().signal, listings: new Listings() };
   await expect(findExtraneous(endless('/a'), endless('/b'), { filter: () => true }, bounds)).rejects.toThrow(
     /more than 128 directories deep/,
   );
 });
 
-test('what the destination lists by another name than the source has, and takes for the same, stays', async () => {
+test('an entry that the destination lists under another name but takes for the same one stays', async () => {
   const entry = (name: string, kind: Entry['kind']): Entry => ({
     name,
     kind,
@@ -36,7 +36,7 @@ test('what the destination lists by another name than the source has, and takes 
     ({
       path,
       list: async () => names.map((name) => entry(name, name.toLowerCase() === 'src' ? 'directory' : 'file')),
-      // A disk that does not tell capital letters from small ones.
+      // A disk that ignores case.
       look: async (name: string) =>
         names.some((each) => each.toLowerCase() === name.toLowerCase()) ? entry(name, 'file') : undefined,
       enter: async () => inside,

@@ -1,4 +1,4 @@
-// What a mirror has to delete: what the destination has and the source has not.
+// Finds and deletes what a mirror has to delete: what the destination has and the source doesn't.
 
 import type { TransferPlan } from '../transfer-plan.ts';
 import { isSafeName } from '../tree/safe-name.ts';
@@ -9,19 +9,19 @@ import { takenFor } from './same-names.ts';
 import { Slots } from './slots.ts';
 import { maxDepth, tooDeep } from './tree-refusals.ts';
 
-/** Others wait for those, or are visited by whoever has found them. */
+/** Further directories are visited one at a time by the visit that has found them. */
 const directoriesAtATime = 16;
 
 export interface Extraneous {
-  /** Directories on the way to it, from the top. */
+  /** Names of the directories that lead to it, from the top. */
   parents: string[];
   name: string;
   isDirectory: boolean;
 }
 
 /**
- * In the order in which it can be deleted, and no more than the given number. What a pattern leaves out of the transfer
- * is left at the destination too.
+ * Returns what has to be deleted, in an order in which it can be deleted, and at most `most`. What a pattern excludes
+ * from the transfer is kept at the destination too.
  */
 export async function findExtraneous(
   from: Directory,
@@ -57,7 +57,7 @@ export async function findExtraneous(
         const hasPlace = slots.tryTake();
         const work = inside().finally(() => hasPlace && slots.give());
         found.push(work);
-        // What fails is told once all have ended.
+        // An error is reported once all visits have ended.
         work.catch(() => undefined);
         if (!hasPlace) await Promise.allSettled([work]);
       }
@@ -65,7 +65,7 @@ export async function findExtraneous(
       count += 1;
       found.push([{ parents, name, isDirectory: kind === 'directory' }]);
     }
-    // All of them, also when one has failed: none is under way when directories are closed.
+    // Wait for all of them, even if one has failed: none may be in progress when directories are closed.
     await Promise.allSettled(found);
     return (await Promise.all(found)).flat();
   };
@@ -90,7 +90,7 @@ export async function findExtraneous(
   return (await visit(from, to, [])).slice(0, most);
 }
 
-/** Deletes one of them. */
+/** Deletes one file, or one directory that is empty by now. */
 export async function deleteExtraneous(
   top: Directory,
   { parents, name, isDirectory }: Extraneous,

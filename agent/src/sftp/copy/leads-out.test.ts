@@ -9,7 +9,7 @@ test.each([
   ['link', '/etc/passwd', true],
   ['link', '..', true],
   ['a/link', '../../file', true],
-  // a/b/c/up may be a link to the top, and above that is elsewhere.
+  // a/b/c/up may be a link to the top, and `..` of that leads out.
   ['z', 'a/b/c/up/../..', true],
   ['a/z', '../b/..', true],
 ])('a link %s to %s: leads out is %s', (relative, target, expected) => {

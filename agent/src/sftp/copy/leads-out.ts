@@ -1,6 +1,6 @@
 /**
- * Whether a link at a path of the transfer may lead out of it. A `..` after a name does: what has that name may be a
- * link too, and then it is not the directory above that is meant.
+ * Returns whether a link at a path of the transfer may lead out of it. A `..` after a name counts as leading out: that
+ * name may be a link itself, and then `..` is not the directory that the text suggests.
  */
 export function leadsOut(relative: string, target: string): boolean {
   if (target.startsWith('/')) return true;

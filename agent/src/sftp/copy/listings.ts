@@ -1,8 +1,8 @@
-// What directories had in them a moment ago, so that who has just looked at all of them need not ask again.
+// Keeps listings of directories for a moment, so that a copy that follows a comparison need not list them again.
 import { boundYoungGeneration } from '../../heap-growth.ts';
 import type { Directory, Entry } from '../tree/tree.ts';
 
-/** Beyond these, directories are listed again: a tree may be larger than memory. */
+/** Limit on kept entries, since a tree may be larger than memory. Further directories are listed again. */
 const maxEntries = 50_000;
 
 export type Side = 'from' | 'to';
@@ -21,7 +21,7 @@ export class Listings {
     return entries;
   }
 
-  /** Once; from then on it is asked for again. */
+  /** Returns a kept listing, and forgets it. */
   take(side: Side, { path }: Directory): Entry[] | undefined {
     const key = `${side} ${path}`;
     const entries = this.#kept.get(key);

@@ -11,7 +11,7 @@ import type { Conduct } from './copy-file.ts';
 import { Listings } from './listings.ts';
 import { mirrorDeletions } from './mirror-deletions.ts';
 
-/** A destination with a directory and a file in it that the source has not, both of this machine. */
+/** Sets up two local directories; the destination has a directory with a file that the source doesn't have. */
 async function setup(retries: number) {
   const dir = realpathSync(mkdtempSync(join(tmpdir(), 'opsconductor-mirror-')));
   onTestFinished(() => rmSync(dir, { recursive: true }));
@@ -41,7 +41,7 @@ async function setup(retries: number) {
 
 type Deletion = 'removeFile' | 'removeDirectory';
 
-/** As over a connection that is lost at the first deletion of each kind, before its answer is here or before it is done. */
+/** Acts like a connection that is lost at the first deletion of each kind, after or before the deletion is done. */
 function cutting(directory: Directory, isDone: boolean, cut = new Set<unknown>()): Directory {
   return new Proxy(directory, {
     get(target, key) {
@@ -65,7 +65,7 @@ function lost(): TransferError {
 test.each([
   ['was done before its answer was lost', true],
   ['was lost', false],
-])('a deletion that %s is made good, and counts once', async (_, isDone) => {
+])('a deletion that %s is done in the end, and counts once', async (_, isDone) => {
   const t = await setup(1);
   const report = await t.mirror((to) => cutting(to, isDone));
   expect(report.totals).toMatchObject({ deleted: 2, failed: 0 });

@@ -1,4 +1,5 @@
-// The deletions of a mirror: found and counted before anything is changed, carried out when everything else went well.
+// The deletions of a mirror: found and counted before anything is changed, and carried out only if everything else
+// succeeded.
 
 import type { Ends } from '../find-ends.ts';
 import type { TransferReport } from '../report/transfer-report.ts';
@@ -10,7 +11,7 @@ import { type Conduct, withRetries } from './copy-file.ts';
 import { deleteExtraneous, type Extraneous, findExtraneous } from './extraneous.ts';
 import type { Listings } from './listings.ts';
 
-/** Rejects where there is more to delete than may be. */
+/** Finds what to delete; `carryOut` deletes it. Rejects if there is more to delete than allowed. */
 export async function mirrorDeletions(
   ends: Ends,
   plan: TransferPlan,
@@ -53,7 +54,7 @@ async function deleteOne(
   }
 }
 
-/** A try whose answer was lost may have deleted it. */
+/** On a retry, "missing" counts as success: an earlier try whose answer was lost may have deleted it. */
 async function deleteWithRetries(top: Directory, each: Extraneous, conduct: Conduct): Promise<void> {
   let hasTried = false;
   await withRetries(conduct, async () => {
@@ -68,7 +69,7 @@ async function deleteWithRetries(top: Directory, each: Extraneous, conduct: Cond
   });
 }
 
-/** Calls `act` with the two directories that are compared; not where the destination is not there yet. */
+/** Calls `act` with the two directories to compare, unless the destination doesn't exist yet. */
 async function atBothTops(
   { from, entry, to, toName, there }: Ends,
   act: (from: Directory, to: Directory) => Promise<Extraneous[]>,
@@ -92,6 +93,6 @@ function tooMany(maxDelete: number): TransferError {
     reason: 'delete_limit',
     message: `More than ${maxDelete} files and directories would be deleted, which max_delete does not allow. Nothing was changed.`,
     advice:
-      'Look at what is there with dry_run and a higher max_delete, and whether the source is the right one.',
+      'Look at what would be deleted, with dry_run and a higher max_delete, and check that the source is the right one.',
   });
 }

@@ -1,16 +1,19 @@
-// The permissions, times and owner that a copy gets.
+// Decides the permissions, times and owner that a copy gets.
 import type { TransferPlan } from '../transfer-plan.ts';
 import type { Attributes, Entry, Owner } from '../tree/tree.ts';
 
-/** What is copied. */
+/** Attributes of what is copied. */
 export interface Original {
   mode: number;
-  /** Not every scp tells it. */
+  /** Undefined if an scp doesn't send it. */
   mtimeS: number | undefined;
   owner?: Owner | undefined;
 }
 
-/** Of a file, as scp does where nothing is said: the source's bits, but nobody else may write. What is replaced keeps its own. */
+/**
+ * Returns the attributes of a copied file. By default, as with scp, a new file gets the source's bits, but only the
+ * owner may write; a file that is replaced keeps its own bits.
+ */
 export function fileAttributes(plan: TransferPlan, source: Original, there: Entry | undefined): Attributes {
   const kept = there?.kind === 'file' ? there.mode : source.mode & 0o755;
   const mode = plan.fileMode ?? (plan.preservePermissions ? source.mode : kept);
@@ -21,7 +24,7 @@ export function fileAttributes(plan: TransferPlan, source: Original, there: Entr
   };
 }
 
-/** Of a file whose bytes are there already; undefined where all is as it should be. */
+/** Returns what to change on a file whose bytes are there already; undefined if nothing. */
 export function changedAttributes(plan: TransferPlan, entry: Entry, there: Entry): Attributes | undefined {
   return orNone({
     ...(plan.preservePermissions && entry.mode !== there.mode ? { mode: entry.mode } : {}),
@@ -30,7 +33,7 @@ export function changedAttributes(plan: TransferPlan, entry: Entry, there: Entry
   });
 }
 
-/** Of a directory that was filled; undefined where they stay. */
+/** Returns the attributes of a directory that has been filled; undefined if they stay. */
 export function directoryAttributes(
   plan: TransferPlan,
   entry: Original,
@@ -52,7 +55,7 @@ function newTimes({ preserveTimes }: TransferPlan, { mtimeS }: Original): Pick<A
   return preserveTimes && mtimeS !== undefined ? { mtimeS } : {};
 }
 
-/** Nothing where it stays, or has it already. */
+/** Returns nothing if the owner isn't preserved, or is right already. */
 function newOwner(
   { preserveOwner }: TransferPlan,
   { owner }: Pick<Original, 'owner'>,

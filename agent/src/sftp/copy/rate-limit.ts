@@ -1,10 +1,10 @@
 import { pause } from './pause.ts';
 
-/** Holds a transfer to so many bytes a second, over any second. */
+/** Limits a transfer to a number of bytes per second. */
 export class RateLimit {
   readonly #bytesPerMs: number;
   readonly #nowMs: () => number;
-  /** When what was let through so far has had its time. */
+  /** When everything admitted so far has used up its time. */
   #paidMs = 0;
 
   constructor(bytesPerSecond: number, nowMs: () => number = () => performance.now()) {
@@ -12,7 +12,7 @@ export class RateLimit {
     this.#nowMs = nowMs;
   }
 
-  /** How long the bytes have to wait, in ms; they count as let through. */
+  /** Admits the bytes and returns how long they have to wait, in ms. */
   waitMs(bytes: number): number {
     const now = this.#nowMs();
     const begin = Math.max(this.#paidMs, now);

@@ -1,4 +1,5 @@
-// How much a tree comes to, and when that is known: before, more may be found in what was not listed or compared yet.
+// Adds up the total of a tree, and notices when it is final: until everything is listed and compared, it may still
+// grow.
 
 /** One entry of the tree. */
 export interface Part {
@@ -7,9 +8,9 @@ export interface Part {
 }
 
 export interface Reckoned {
-  /** A file that is moved. */
+  /** Called for each file that is moved. */
   found(bytes: number): void;
-  /** All that there is has been found. */
+  /** Called when everything has been found, so that the total is final. */
   counted(): void;
 }
 
@@ -21,20 +22,20 @@ export class Reckoning {
     this.#tell = tell;
   }
 
-  /** Of an entry it is not known yet what it comes to. */
+  /** Adds an entry whose contribution isn't known yet. */
   open(): Part {
     this.#open += 1;
     return { isOpen: true, isFound: false };
   }
 
-  /** It is a file that is moved. Once. */
+  /** Counts the entry as a file that is moved. Counts it only once. */
   found(part: Part, bytes: number): void {
     if (!part.isFound) this.#tell.found(bytes);
     part.isFound = true;
     this.close(part);
   }
 
-  /** What it comes to is told by now, if anything. */
+  /** Marks the entry's contribution as known. */
   close(part: Part): void {
     if (!part.isOpen) return;
     part.isOpen = false;

@@ -1,8 +1,8 @@
-// Names that a destination takes for one.
+// Handles names that differ at the source and are the same name for the destination.
 import type { TransferPlan } from '../transfer-plan.ts';
 import type { Directory, Entry } from '../tree/tree.ts';
 
-/** What is listed in the destination, by the names that it is looked for by. */
+/** Returns the destination's entries, by the names under which the source's entries look for them. */
 export async function entriesOf(
   to: Directory,
   sources: readonly Entry[],
@@ -14,8 +14,8 @@ export async function entriesOf(
 }
 
 /**
- * What the destination lists under other names than the source has, and yet takes for the same: as `readme` where README
- * was put, on a disk that does not tell them apart. With the name that the source has.
+ * Returns the entries that the destination lists under a different name but takes for one of the source's names, each
+ * with the source's name. For example, `readme` for README on a disk that ignores case.
  */
 export async function takenFor(
   to: Directory,
@@ -38,12 +38,12 @@ export async function takenFor(
   return taken;
 }
 
-/** What names have in common that differ in case, or in how their letters are composed. */
+/** Returns a form that is the same for names that differ only in case or Unicode composition. */
 export function folded(name: string): string {
   return name.normalize('NFC').toLowerCase();
 }
 
-/** Whether the destination has by this name what was just put there by a name that is like it. */
+/** Returns whether this name at the destination is already what was just put there under the name `alike`. */
 export async function isTaken(
   { to, toName, there }: { to: Directory; toName: string; there: Entry | undefined },
   alike: string,

@@ -1,4 +1,4 @@
-/** Places of which so many may be taken at a time. */
+/** A counting semaphore. */
 export class Slots {
   #free: number;
   readonly #waiting: (() => void)[] = [];

@@ -1,10 +1,10 @@
-// Why something of a tree is not transferred, in words that a person can act on.
+// Errors for entries of a tree that are not transferred, in words that a person can act on.
 import { shownPath } from '../tree/shown-path.ts';
 import { TransferError } from '../tree/transfer-error.ts';
 
 export function badName(): TransferError {
   return refused(
-    'The server tells of a name that leads elsewhere.',
+    'The server lists a name that leads elsewhere.',
     'Look at the SFTP server of the target: no file can have such a name.',
   );
 }
@@ -27,7 +27,7 @@ export function notTransferred(name: string): TransferError {
 
 export function linkRefused(name: string): TransferError {
   return refused(
-    `${shownPath(name)} is a symbolic link, and symlinks is fail.`,
+    `${shownPath(name)} is a symbolic link, and symlinks is set to fail.`,
     'Choose another value of symlinks, or exclude it.',
   );
 }
@@ -41,7 +41,7 @@ export function linkLeadsOut(target: string): TransferError {
 
 export function linkNotFollowed(name: string): TransferError {
   return refused(
-    `${shownPath(name)} is a symbolic link that leads nowhere, or where nothing may be read.`,
+    `${shownPath(name)} is a symbolic link that leads nowhere, or to a place that may not be read.`,
     'Correct the link, allow what it leads to in the policy file of the agent, or set symlinks to skip.',
   );
 }
@@ -69,7 +69,7 @@ export function linkInCircle(name: string): TransferError {
   );
 }
 
-/** Directories inside one another, so that no tree takes a file for each level without end. */
+/** Limit on nested directories, so that a tree can't occupy an unlimited number of open files, one for each level. */
 export const maxDepth = 128;
 
 export function tooDeep(path: string): TransferError {

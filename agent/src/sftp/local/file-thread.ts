@@ -1,14 +1,14 @@
-// The one thread of this agent that reads and writes small files, while any transfer needs it.
+// The agent's one thread for reading and writing small files; it exists while a transfer needs it.
 import { Worker } from 'node:worker_threads';
 import { type FilesReply, type FilesRequest, serveFiles } from './serve-files.ts';
 
-// A thread has no TypeScript of its own and the agent is one file: it is given the text of the function. What compilers
-// add to name functions by is nothing here.
+// The thread is given the text of the function, because the agent is a single file and a worker can't load TypeScript.
+// `__name`, which bundlers insert to name functions, does nothing here.
 const source = `
   const __name = (named) => named;
   (${serveFiles.toString()})(require('node:worker_threads').parentPort, require('node:fs'));
 `;
-/** Its lists of names are soon gone: what V8 would give it unasked is memory for nothing. */
+/** Its lists of names are short-lived, so V8's default limits would only waste memory. */
 const resourceLimits = { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 2 };
 
 export class FileThread {
@@ -35,7 +35,7 @@ export class FileThread {
     });
   }
 
-  /** The thread that others use, or a new one. Give it back with `release`. */
+  /** Returns the running thread, or a new one. The caller must `release` it. */
   static take(): FileThread {
     FileThread.#current ??= new FileThread();
     FileThread.#current.#users += 1;
@@ -49,7 +49,7 @@ export class FileThread {
     await this.#worker.terminate();
   }
 
-  /** Undefined where the thread is over, or something is wrong that is told of by doing it without. */
+  /** Returns undefined if the thread has ended or failed; doing the same without the thread then shows the error. */
   ask(request: FilesRequest): Promise<FilesReply | undefined> {
     if (this.#isOver) return Promise.resolve(undefined);
     return new Promise((resolve) => {

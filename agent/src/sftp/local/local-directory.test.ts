@@ -26,7 +26,7 @@ async function setup(more: { path: string; mayWrite: boolean }[] = []) {
   return { dir, parent };
 }
 
-test('a link in one root is followed though another root is gone', async () => {
+test('a link in one root is followed although another root is missing', async () => {
   const { dir, parent } = await setup([{ path: '/nowhere/unmounted', mayWrite: false }]);
   onTestFinished(() => parent.close());
   writeFileSync(join(dir, 'f'), '');
@@ -36,12 +36,12 @@ test('a link in one root is followed though another root is gone', async () => {
   await followed?.directory.close();
 });
 
-test('what a disk says against one file is told of that file', async () => {
+test('an error of the disk is reported for the file that it is about', async () => {
   const { dir, parent } = await setup();
   writeFileSync(join(dir, 'f'), '');
   const source = await parent.openSource('f');
   const sink = await parent.openSink('g', { size: 1, mode: 0o600 });
-  // In place of a disk that fails: descriptors that are no more.
+  // Closed descriptors stand in for a failing disk.
   await Promise.all([source.close(), sink.discard(false), parent.close()]);
   await expect(source.hasChanged()).rejects.toMatchObject({
     reason: 'transfer_failed',
@@ -54,7 +54,7 @@ test('what a disk says against one file is told of that file', async () => {
   expect(await parent.freeBytes()).toBeUndefined();
 });
 
-test('of small files that are read together, one that has no room is left, and those behind it are read', async () => {
+test('among small files read together, one that does not fit is left out, and those after it are read', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'opsconductor-local-'));
   onTestFinished(() => rmSync(dir, { recursive: true }));
   const tree = new LocalTree({ fileRoots: [{ path: dir, mayWrite: false }] });
@@ -70,7 +70,7 @@ test('of small files that are read together, one that has no room is left, and t
   expect(Buffer.from(memory).toString()).toBe('\0\0onetwo\0\0\0\0');
 });
 
-test('what was put in the place of a listed file leads nowhere: no link is followed, and no pipe waited for', async () => {
+test('a link in place of a listed file is not followed, and a pipe is not waited for', async () => {
   const { dir, parent } = await setup();
   onTestFinished(() => parent.close());
   const elsewhere = mkdtempSync(join(tmpdir(), 'opsconductor-elsewhere-'));
@@ -92,7 +92,7 @@ test('what was put in the place of a listed file leads nowhere: no link is follo
 
 const unfinished = { size: 9, mode: 0o600, resumeKey: 'k' };
 
-test('what an earlier try has left is gone on with', async () => {
+test('what an earlier try left is resumed', async () => {
   const { dir, parent } = await setup();
   onTestFinished(() => parent.close());
   const first = await parent.openSink('g', unfinished);
@@ -107,7 +107,7 @@ test('what an earlier try has left is gone on with', async () => {
   expect(readFileSync(join(dir, 'g'), 'utf8')).toBe('firstnext');
 });
 
-test('what is in the place of an unfinished file and is not ours alone is not written to', async () => {
+test('a file that has the name of an unfinished one but is not ours alone is not written to', async () => {
   const { dir, parent } = await setup();
   onTestFinished(() => parent.close());
   const [place, victim] = [join(dir, temporaryName('k')), join(dir, 'victim')];
@@ -136,7 +136,7 @@ test('what is in the place of an unfinished file and is not ours alone is not wr
   expect(readFileSync(victim, 'utf8')).toBe('untouched');
 });
 
-test('no file or directory is set-uid on the agent, whatever it was where it comes from', async () => {
+test('no file or directory becomes set-uid on the agent, whatever it was at the source', async () => {
   const { dir, parent } = await setup();
   onTestFinished(() => parent.close());
   const sink = await parent.openSink('large', { size: 0, mode: 0o4755 });

@@ -1,6 +1,6 @@
-// A directory of the agent that is held open. Names are looked up in the directory that was opened (by way of
-// /proc/self/fd, which is what openat does), and no link is followed: whoever puts a link in its place meanwhile leads
-// nobody astray.
+// A directory of the agent that is held open. Names are looked up in the opened directory (through /proc/self/fd, which
+// is what openat does), and no link is followed, so that replacing the directory by a link in the meantime has no
+// effect.
 import { constants } from 'node:fs';
 import {
   type FileHandle,
@@ -47,12 +47,12 @@ import type { Looked } from './serve-files.ts';
 
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, S_IFMT, S_IFREG, S_IFDIR, S_IFLNK } = constants;
 const statsAtATime = 64;
-/** Fewer names are looked up as soon without it. */
+/** Fewer names are looked up just as fast without the thread. */
 const fewestForThread = 64;
 
-/** What the agent's owner allows, for a directory and all below it. */
+/** What the agent's owner allows for a directory and everything below it. */
 export interface LocalAccess {
-  /** Throws where a path may not be used as the directory is. */
+  /** Throws if a path may not be used in the same way as the directory. */
   require(path: string): void;
   locateReal(path: string, use: { write: boolean }): Promise<Place | undefined>;
   /** The thread for many small files. */
@@ -78,14 +78,14 @@ export class LocalDirectory implements Directory {
     if (looked !== undefined) return looked;
     for (let at = 0; at < names.length; at += statsAtATime) {
       const some = names.slice(at, at + statsAtATime);
-      // One that is gone by now is no entry.
+      // Skip files that are gone by now.
       const found = await Promise.all(some.map((name) => this.look(name)));
       for (const entry of found) if (entry !== undefined) entries.push(entry);
     }
     return entries;
   }
 
-  /** Undefined where the thread can't. */
+  /** Returns undefined if the thread can't do it. */
   async #lookAll(names: readonly string[]): Promise<Entry[] | undefined> {
     const reply = await this.#access
       .files()
@@ -107,7 +107,7 @@ export class LocalDirectory implements Directory {
     this.#access.require(this.#pathOf(name));
     const handle = await this.#told(name, 'entered', () =>
       open(this.#at(name), O_RDONLY | O_DIRECTORY | O_NOFOLLOW).catch(async (error: unknown) => {
-        // Linux says of a link that it is no directory.
+        // For a link, Linux reports ENOTDIR.
         throw (await this.look(name))?.kind === 'link' ? { code: 'ELOOP' } : error;
       }),
     );
@@ -119,7 +119,7 @@ export class LocalDirectory implements Directory {
   }
 
   async openSource(name: string): Promise<Source> {
-    // Without waiting, should it be a pipe by now.
+    // O_NONBLOCK, in case it has become a pipe.
     const handle = await this.#told(name, 'read', () =>
       open(this.#at(name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK),
     );
@@ -298,7 +298,7 @@ function kindOf({ mode }: Looked): EntryKind {
   }
 }
 
-/** As the thread is told it, which knows nothing of how names are kept. */
+/** Returns a name for the thread, which doesn't know the agent's form of names that are not text. */
 function askedName(name: string): string | Uint8Array {
   return isText(name) ? name : bytesOf(name);
 }

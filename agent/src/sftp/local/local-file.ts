@@ -1,4 +1,4 @@
-// Files of the agent that are open: read, or written under a name of their own until they are whole.
+// Open files of the agent: read, or written under a temporary name until they are complete.
 import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
 import { hashBytes } from '../tree/hash-bytes.ts';
@@ -8,7 +8,7 @@ import type { Attributes, Owner, Sink, SinkOptions, Source } from '../tree/tree.
 
 const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = constants;
 export const where = 'on the agent';
-/** A file of a target is never set-uid on the agent. */
+/** Files from a target never become set-uid on the agent. */
 export const modeMask = 0o777;
 
 export class LocalSource implements Source {
@@ -98,7 +98,7 @@ export class LocalSink implements Sink {
   async commit({ mode, ...others }: Attributes, size: number): Promise<void> {
     const { handle, temporary, final, path } = this.#writing;
     try {
-      // An earlier try may have left more than there is now.
+      // An earlier try may have left more than the file has now.
       if (this.keptBytes > size) await handle.truncate(size);
       await setAttributes(handle, { mode: mode ?? this.#writing.mode, ...others });
       await handle.close();
@@ -114,7 +114,7 @@ export class LocalSink implements Sink {
   }
 }
 
-/** A file of its own; one that an earlier try has left is gone on with where it is ours alone. */
+/** Opens the temporary file. One that an earlier try left is resumed, but only if nobody else owns or has linked it. */
 export async function openTemporary(
   path: string | Buffer,
   { resumeKey }: SinkOptions,
@@ -131,7 +131,7 @@ export async function openTemporary(
   await handle?.close();
   throw new TransferError({
     reason: 'path_refused',
-    message: 'Something else is in the place of the unfinished file.',
+    message: 'Something else has the name of the unfinished file.',
     advice: `Look at ${path.toString().split('/').pop()} in that directory, and remove it.`,
   });
 }
@@ -164,7 +164,7 @@ export function ownerOf({ uid, gid }: Owner): Owner {
 export function notAFile(path: string): TransferError {
   return new TransferError({
     reason: 'transfer_failed',
-    message: `${shownPath(path)} ${where} is no file.`,
+    message: `${shownPath(path)} ${where} is not a regular file.`,
     advice: 'Devices, pipes and sockets are not transferred.',
   });
 }

@@ -1,4 +1,4 @@
-// The agent's side: paths inside the roots that its owner allows.
+// The agent's side of a transfer: paths inside the file roots that its owner allows.
 import { constants } from 'node:fs';
 import { type FileHandle, open, realpath } from 'node:fs/promises';
 import type { AgentPolicy } from '../../policy/agent-policy.ts';
@@ -16,11 +16,11 @@ export class LocalTree implements Tree {
   #files: FileThread | undefined;
 
   constructor(policy: AgentPolicy) {
-    // As it is when the transfer begins: one that goes on is not cut off by what its owner says later.
+    // A copy of the roots at this moment: a later change of the policy doesn't end a running transfer.
     this.#policy = { fileRoots: policy.fileRoots };
   }
 
-  /** Rejects where the path may not be used so. */
+  /** Rejects if the path may not be used in this way. */
   async check(path: string, write: boolean): Promise<void> {
     this.#rootOf(`/${partsOf(path).join('/')}`, write);
   }
@@ -46,16 +46,16 @@ export class LocalTree implements Tree {
     }
   }
 
-  /** The directory that holds what a link leads to, where that is allowed; and its name there. */
+  /** Returns the directory that holds what a link leads to, and its name there; undefined if that is not allowed. */
   async locateReal(path: string, { write }: { write: boolean }): Promise<Place | undefined> {
     const roots = await Promise.all(
       this.#policy.fileRoots.map(async (root) => {
-        // Nothing is in one that is gone, as where its disk is not mounted.
+        // A root may be missing, for example because its disk is not mounted.
         const real = await realpath(root.path).catch(() => undefined);
         return real === undefined ? [] : [{ root, real }];
       }),
     );
-    // Of roots inside one another the innermost says what may be done.
+    // The innermost of nested roots decides.
     const [nearest] = roots
       .flat()
       .filter(({ real }) => path !== real && isInside(path, real))
@@ -65,7 +65,7 @@ export class LocalTree implements Tree {
     return this.locate(`${nearest.root.path}/${inside.join('/')}`, { write, create: false });
   }
 
-  /** Gives back what its directories took. */
+  /** Releases the thread, if its directories used one. */
   async close(): Promise<void> {
     await this.#files?.release();
     this.#files = undefined;
@@ -90,7 +90,7 @@ export class LocalTree implements Tree {
     if (!write || nearest.mayWrite) return nearest;
     throw new TransferError({
       reason: 'path_refused',
-      message: `${shownPath(path)} may be read only: the agent's policy file says so.`,
+      message: `${shownPath(path)} may only be read: the agent's policy file says so.`,
       advice: 'Write to another directory, or allow it with access: write in the policy file of the agent.',
     });
   }
@@ -98,7 +98,7 @@ export class LocalTree implements Tree {
   async #openRoot({ path }: FileRoot, write: boolean): Promise<LocalDirectory> {
     let handle: FileHandle;
     try {
-      // Links on the way to a root are its owner's.
+      // Links on the path of a root are followed: the owner of the machine made them.
       handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
     } catch (error) {
       throw fileError(error, this.where, path, 'opened');

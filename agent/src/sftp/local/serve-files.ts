@@ -1,5 +1,5 @@
-// What the thread does that reads and writes small files: each call of the file system waits for its end, which costs a
-// fraction of what asking for it by turns of the event loop does. A slow disk holds up nobody but the transfer.
+// The program of the thread that reads and writes small files, with synchronous calls: they cost a fraction of
+// asynchronous ones, and in a thread a slow disk delays nothing but the transfer.
 import type { MessagePort } from 'node:worker_threads';
 
 export type FilesRequest =
@@ -7,7 +7,7 @@ export type FilesRequest =
   | { do: 'read'; fd: number; names: readonly FileName[]; into: Uint8Array<SharedArrayBuffer> }
   | { do: 'write'; fd: number; temporary: string; files: readonly WrittenFile[]; bytes: ArrayBuffer };
 
-/** Bytes where it is no text. */
+/** Bytes if the name is not text. */
 export type FileName = string | Uint8Array;
 
 export interface WrittenFile {
@@ -25,7 +25,7 @@ export interface ReadFile {
   gid: number;
 }
 
-/** As `lstat` has it; all that an entry is made of. */
+/** The fields of `lstat` that an entry is made of. */
 export interface Looked {
   mode: number;
   size: number;
@@ -40,8 +40,8 @@ export type FilesReply =
   | { did: 'write'; files: boolean[] };
 
 /**
- * Runs in a thread that is given this function's text alone: it uses nothing from around it. Directories are those that the
- * main thread holds open, and names are one part of a path.
+ * Runs in a thread that is given only the text of this function, so it must not use anything from outside. Directories
+ * are descriptors that the main thread holds open, and names are single parts of a path.
  */
 export function serveFiles(port: MessagePort, fs: typeof import('node:fs')): void {
   const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
@@ -94,11 +94,11 @@ export function serveFiles(port: MessagePort, fs: typeof import('node:fs')): voi
     try {
       fs.unlinkSync(path);
     } catch {
-      // It was never there, or is gone by its new name.
+      // It was never made, or already has its final name.
     }
   };
 
-  // `temporary` is what each of them is called until it is whole: one after the other has that name.
+  // `temporary` is the name of each file, one after the other, until it is complete.
   const write = ({ fd, temporary, files, bytes }: Extract<FilesRequest, { do: 'write' }>): FilesReply => {
     let next = 0;
     const writeOne = ({ name, length, mode, mtimeS }: WrittenFile): boolean => {
@@ -130,7 +130,7 @@ export function serveFiles(port: MessagePort, fs: typeof import('node:fs')): voi
         request.do === 'look' ? look(request) : request.do === 'read' ? read(request) : write(request);
       port.postMessage({ id, reply });
     } catch {
-      // Whoever asked does it one by one then, and is told what is wrong.
+      // The caller then does it file by file and sees the error.
       port.postMessage({ id, reply: undefined });
     }
   });

@@ -5,7 +5,7 @@ import type { Become } from '../../ssh/become/become.ts';
 import type { SshConnection } from '../../ssh/connection.ts';
 import { endedAtOnce, openSftp, sessionOn } from './open-sftp.ts';
 
-test('a server that ends what it sends, and says of no end, is not waited for without one', async () => {
+test('a server that ends its output without an exit status is not waited for indefinitely', async () => {
   vi.useFakeTimers();
   onTestFinished(() => void vi.useRealTimers());
   const channel = Object.assign(new EventEmitter(), {
@@ -24,7 +24,7 @@ test('a server that ends what it sends, and says of no end, is not waited for wi
 
 const asRoot = { method: 'sudo', user: 'root' } as Become;
 
-test('of a program that ends as another user the advice is not about the subsystem, which has no part in it', () => {
+test('if a program that runs as another user ends, the advice is not about the subsystem', () => {
   const exit = { code: 127, signal: undefined };
   const told = endedAtOnce(exit, { host: 'web-1', become: asRoot });
   expect(told).toMatchObject({ reason: 'sftp_missing', advice: expect.stringContaining('as root') });
@@ -36,10 +36,10 @@ test('of a program that ends as another user the advice is not about the subsyst
 });
 
 test.each([
-  { become: undefined, advice: "A start-up file of the user's shell" },
+  { become: undefined, advice: "A startup file of the user's shell" },
   { become: asRoot, advice: 'Start sftp-server as root' },
 ])(
-  'what answers in place of SFTP is looked for where it was started: $advice',
+  'the advice for an answer that is not SFTP fits how the server was started: $advice',
   async ({ become, advice }) => {
     const channel = Object.assign(new EventEmitter(), {
       stderr: { resume: () => undefined },

@@ -1,4 +1,4 @@
-// From a connection to an SFTP session on it: with the server's subsystem, or with its program as another user.
+// Opens an SFTP session on a connection: through the server's subsystem, or by running sftp-server as another user.
 import type { ClientChannel } from 'ssh2';
 import type { Become } from '../../ssh/become/become.ts';
 import { startAs } from '../../ssh/become/start-as.ts';
@@ -7,7 +7,7 @@ import { SshError } from '../../ssh/ssh-error.ts';
 import { SftpSession } from './sftp-session.ts';
 import { SftpWire, WireOver } from './wire/sftp-wire.ts';
 
-/** Where distributions and systems have OpenSSH's program for SFTP. */
+/** Paths of OpenSSH's sftp-server on the various systems. */
 const programs = [
   '/usr/lib/openssh/sftp-server',
   '/usr/libexec/openssh/sftp-server',
@@ -17,16 +17,16 @@ const programs = [
   '/usr/local/libexec/sftp-server',
 ];
 
-/** For a server to say how what it started has ended. */
+/** Time for a server to report how the program it started ended, in ms. */
 const endMs = 5_000;
 
-/** Where the session is, and as whom it goes where that isn't who logs in. */
+/** The session's host, and its user if that isn't the login user. */
 interface Served {
   host: string;
   become: Become | undefined;
 }
 
-/** Rejects with `sftp_missing` where the server has none, or with what opening a channel fails with. */
+/** Opens a session. Rejects with `sftp_missing` if the server has no SFTP, or with the error of opening a channel. */
 export async function openSftp(
   connection: SshConnection,
   host: string,
@@ -55,7 +55,7 @@ async function programAs(connection: SshConnection, become: Become, host: string
   throw programMissing(host, become);
 }
 
-/** What a channel talks to becomes a session. Rejects as `openSftp` does. */
+/** Makes a session of a channel. Rejects as `openSftp` does. */
 export async function sessionOn(
   channel: ClientChannel,
   { serverVersion }: Pick<SshConnection, 'serverVersion'>,
@@ -63,7 +63,7 @@ export async function sessionOn(
 ): Promise<SftpSession> {
   channel.stderr.resume();
   const closed = new Promise((resolve) => channel.once('close', resolve));
-  // Dropbear brings none of its own, and is given OpenSSH's.
+  // Dropbear has no SFTP server of its own and uses OpenSSH's.
   const isOpenSsh = /^SSH-2\.0-(OpenSSH|dropbear)/.test(serverVersion);
   try {
     return new SftpSession(await SftpWire.open(channel, { isOpenSsh }), host, { isOpenSsh });
@@ -71,7 +71,8 @@ export async function sessionOn(
     channel.close();
     if (!(error instanceof WireOver)) throw error;
     if (error.why !== 'closed') throw noSftp(error, become);
-    // What ends by itself says how, after the end of what it sends; a connection that is lost doesn't.
+    // If the program ended by itself, its exit status follows the end of its output; after a lost connection none
+    // comes.
     let timer: NodeJS.Timeout | undefined;
     await Promise.race([closed, new Promise((resolve) => (timer = setTimeout(resolve, endMs)))]);
     clearTimeout(timer);
@@ -90,20 +91,20 @@ function programMissing(host: string, { user }: Become): SshError {
     reason: 'sftp_missing',
     message: `There is no sftp-server on ${host} that ${user} could run.`,
     advice:
-      'Install the one of OpenSSH (openssh-sftp-server on Debian), or use ssh.copy, which can do without.',
+      'Install the one of OpenSSH (openssh-sftp-server on Debian), or use ssh.copy, which works without it.',
   });
 }
 
-/** What was started has ended before it said anything. */
+/** Returns the error for a program that ended before it said anything. */
 export function endedAtOnce({ signal, code }: ChannelExit, { host, become }: Served): SshError {
   const cause = new Error(`it ended with ${signal ?? `exit code ${code}`}`);
   if (become === undefined) return sftpMissing(cause);
   const { user } = become;
-  // The subsystem of sshd_config has no part in it: it is the program itself that doesn't stay.
+  // The subsystem of sshd_config plays no part here: the program itself ended.
   return new SshError({
     reason: 'sftp_missing',
     message: `The sftp-server that was started as ${user} on ${host} ended at once (${cause.message}).`,
-    advice: `Start it as ${user} there by hand to see why: what is in its place, or what that user may not run or read. ssh.copy can do without.`,
+    advice: `Start it as ${user} there by hand to see why: what is in its place, or what that user may not run or read. ssh.copy works without it.`,
     cause,
   });
 }
@@ -111,7 +112,7 @@ export function endedAtOnce({ signal, code }: ChannelExit, { host, become }: Ser
 function noSftp(cause: WireOver, become: Become | undefined): SshError {
   return new SshError({
     reason: 'sftp_missing',
-    message: `What answered in place of SFTP is something else (${cause.message}).`,
+    message: `Something other than SFTP answered (${cause.message}).`,
     advice: become === undefined ? adviceOnSubsystem(cause) : adviceOnProgram(become),
     cause,
   });
@@ -119,12 +120,12 @@ function noSftp(cause: WireOver, become: Become | undefined): SshError {
 
 function adviceOnSubsystem({ why }: WireOver): string {
   return why === 'noise'
-    ? "A start-up file of the user's shell prints something: it must be quiet where there is no terminal."
-    : "Look at the Subsystem line in sshd_config, and at the user's shell: something there waits for ever.";
+    ? "A startup file of the user's shell prints something: it must print nothing if there is no terminal."
+    : "Look at the Subsystem line in sshd_config, and at the user's shell: something there waits forever.";
 }
 
 function adviceOnProgram({ user }: Become): string {
-  return `Start sftp-server as ${user} there by hand to see what is in its place, or use ssh.copy, which can do without.`;
+  return `Start sftp-server as ${user} there by hand to see what is in its place, or use ssh.copy, which works without it.`;
 }
 
 function sftpMissing(cause: Error): SshError {
@@ -132,7 +133,7 @@ function sftpMissing(cause: Error): SshError {
     reason: 'sftp_missing',
     message: `The server has no SFTP for this user (${cause.message}).`,
     advice:
-      'Enable the sftp subsystem in sshd_config (Subsystem sftp internal-sftp), or use ssh.copy, which can do without.',
+      'Enable the sftp subsystem in sshd_config (Subsystem sftp internal-sftp), or use ssh.copy, which works without it.',
     cause,
   });
 }

@@ -1,5 +1,5 @@
-// A directory of the target, by its path. SFTP has no way to hold one open; links inside what is transferred are looked
-// for before anything is entered.
+// A directory of the target, addressed by its path, since SFTP can't hold one open. Before a directory inside what is
+// transferred is entered, it is checked not to be a link.
 import { constants } from 'node:fs';
 import { chunkBytes } from '../copy/chunk-buffers.ts';
 import { hashBytes } from '../tree/hash-bytes.ts';
@@ -23,11 +23,11 @@ import type { SftpLink } from './sftp-link.ts';
 import { type FileAttributes, NotReplaced, type SetAttributes, type SftpSession } from './sftp-session.ts';
 
 const { S_IFMT, S_IFREG, S_IFDIR, S_IFLNK } = constants;
-// Of SSH_FXP_OPEN.
+// Flags of SSH_FXP_OPEN; `ours` is create and exclusive.
 const forReading = 0x01;
 const forWriting = 0x02;
 const ours = 0x08 | 0x20;
-/** Smaller files are read back: that takes less than a command. */
+/** Smaller files are read back, which is faster than running a command. */
 const hashThereBytes = 1024 * 1024;
 const modeMask = 0o7777;
 
@@ -218,7 +218,7 @@ class RemoteSource implements Source {
   }
 
   async close(): Promise<void> {
-    // What a lost session held open it holds no more.
+    // A lost session has closed it anyway.
     await this.#file.session.closeFile(this.#file.handle).catch(() => undefined);
   }
 }
@@ -226,7 +226,7 @@ class RemoteSource implements Source {
 class RemoteSink implements Sink {
   readonly keptBytes: number;
   readonly #file: OpenFile & { keptBytes: number; final: string; mode: number };
-  /** What it was to replace is gone, and there is nothing else of either. */
+  /** Whether the file that it was to replace is gone, so that this is the only copy. */
   #isLastCopy = false;
 
   constructor(file: OpenFile & { keptBytes: number; final: string; mode: number }) {
@@ -251,13 +251,13 @@ class RemoteSink implements Sink {
     const { session, handle, path, final } = this.#file;
     const attributes = { mode: mode ?? this.#file.mode, ...others };
     try {
-      // A server takes requests in order: none of these waits for the one before.
+      // A server handles requests in order, so these are sent without waiting for one another.
       const [, found] = await Promise.all([
         session.setAttributes(handle, {
           ...sftpAttributes(attributes),
           ...(this.keptBytes > size ? { size } : {}),
         }),
-        // What went in one request was taken whole, or refused.
+        // A file that was written in one request was taken completely or refused.
         size <= chunkBytes && this.keptBytes === 0 ? undefined : session.fstat(handle),
         session.closeFile(handle),
       ]);
@@ -281,7 +281,7 @@ class RemoteSink implements Sink {
     return `on ${this.#file.link.host}`;
   }
 
-  /** SFTP has no word for a full disk. */
+  /** SFTP has no status for a full disk, so free space is checked after a general failure. */
   async #writeError(error: unknown): Promise<TransferError> {
     const { session, path, final } = this.#file;
     const mayBeFull = (error as { code?: unknown }).code === sftpStatus.failure;
@@ -292,18 +292,18 @@ class RemoteSink implements Sink {
   }
 }
 
-/** What a lost session has left, or made without its answer having come, is removed by the next one. Never rejects. */
+/** Removes a file that a lost session left, or may have made without its answer arriving. Never rejects. */
 async function removeLeft(link: SftpLink, session: SftpSession, path: string): Promise<void> {
   const open = session.open ? session : await link.session().catch(() => session);
   await open.removeFile(path).catch(() => undefined);
 }
 
-/** Whether it can't be known what the server did. */
+/** Returns whether the answer was lost, so that nobody knows what the server did. */
 function isCut(error: unknown): boolean {
   return error instanceof TransferError && error.reason === 'transfer_cut';
 }
 
-/** A file of its own; one that an earlier try has left is gone on with where it is this user's. */
+/** Opens the temporary file. One that an earlier try left is resumed, but only if this user owns it. */
 async function openTemporary(
   link: SftpLink,
   session: SftpSession,
@@ -316,20 +316,20 @@ async function openTemporary(
     if (resumeKey === undefined || error instanceof TransferError) throw error;
     const found = await session.lstat(path).catch(() => undefined);
     if (found === undefined) throw error;
-    // Opening by its name would follow a link that somebody has put there: it must be a file, and of this user.
+    // Opening it would follow a link that someone put there, so it must be a regular file and belong to this user.
     const isFile = ((found.mode ?? 0) & S_IFMT) === S_IFREG;
     if (isFile && found.uid === (await ownUid(link, session, path))) {
       return { handle: await session.openFile(path, forReading | forWriting), keptBytes: found.size ?? 0 };
     }
     throw new TransferError({
       reason: 'path_refused',
-      message: 'Something else is in the place of the unfinished file.',
+      message: 'Something else has the name of the unfinished file.',
       advice: `Look at ${shownPath(path)}, and remove it.`,
     });
   }
 }
 
-/** Who owns what this user makes there. */
+/** Returns the owner of files that this user makes there, by making one. */
 async function ownUid(link: SftpLink, session: SftpSession, path: string): Promise<number | undefined> {
   const probe = `${path.slice(0, path.lastIndexOf('/'))}/${temporaryName(undefined)}`;
   try {
@@ -373,7 +373,7 @@ function sftpAttributes({ mode, mtimeS, owner }: Attributes): SetAttributes {
   };
 }
 
-/** Servers may leave it out. */
+/** Servers may leave out the owner. */
 function ownerOf({ uid, gid }: FileAttributes): Owner | undefined {
   return uid === undefined || gid === undefined ? undefined : { uid, gid };
 }
@@ -390,7 +390,7 @@ function entryOf(name: string, attributes: FileAttributes, longname?: string): E
   };
 }
 
-/** Servers that leave the mode out write a line as `ls -l` does. */
+/** Servers that leave out the mode send a line like that of `ls -l`. */
 function kindOf(mode: number | undefined, longname = ''): EntryKind {
   const letters: Record<string, EntryKind> = { '-': 'file', d: 'directory', l: 'link' };
   if (mode === undefined) return letters[longname.charAt(0)] ?? 'other';
@@ -409,8 +409,8 @@ function kindOf(mode: number | undefined, longname = ''): EntryKind {
 function wrongSize(where: string, path: string, found: number, expected: number): TransferError {
   return new TransferError({
     reason: 'checksum_mismatch',
-    message: `${shownPath(path)} ${where} has ${found} bytes in place of ${expected}.`,
-    advice: 'Look whether something else writes there.',
+    message: `${shownPath(path)} ${where} has ${found} bytes instead of ${expected}.`,
+    advice: 'Check whether something else writes there.',
     retryable: true,
   });
 }

@@ -1,8 +1,10 @@
-// Asks a target for the SHA-256 of a file, so that its bytes need not come back.
 import { quote } from '../../ssh/quote.ts';
 import type { SftpLink } from './sftp-link.ts';
 
-/** The hash of a file's first bytes, in hex; undefined where the target has no shell or no program for it. */
+/**
+ * Asks the target for the SHA-256 of a file's first bytes, in hex, so that they need not be read back. Undefined if the
+ * target has no shell or no program for that.
+ */
 export async function remoteHash(link: SftpLink, path: string, length: number): Promise<string | undefined> {
   const output = await link.run(`${script(path, length)}\n`);
   return output === undefined ? undefined : /\b[0-9a-f]{64}\b/.exec(output)?.[0];

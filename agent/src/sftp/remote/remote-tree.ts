@@ -1,4 +1,4 @@
-// The target's side, over SFTP. Everything goes by paths there; what may be done with them is for the target to say.
+// The target's side of a transfer, over SFTP. Everything is addressed by paths; the target decides what is allowed.
 
 import { joinPath } from '../tree/join-path.ts';
 import { partsOf } from '../tree/safe-name.ts';

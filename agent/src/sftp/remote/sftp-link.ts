@@ -1,5 +1,5 @@
-// The SFTP session of a transfer, opened again when it was lost. It and what else the transfer asks of the target go over
-// the agent's pool of warm connections.
+// The SFTP session of a transfer, reopened when it is lost. The session and the transfer's commands use the agent's
+// pool of warm connections.
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { ClientChannel } from 'ssh2';
 import { startShell } from '../../ssh/become/start-as.ts';
@@ -31,12 +31,14 @@ export class SftpLink {
     return this.#context.target.host;
   }
 
-  /** The connection that carried it last. */
+  /** The connection used last. */
   get carrier(): NonNullable<StepOutcome['ssh']> | undefined {
     return this.#carrier;
   }
 
-  /** The session, a new one where the last is over. Rejects with an `SshError`, or with the signal's reason. */
+  /**
+   * Returns the session, opening a new one if the last has ended. Rejects with an `SshError` or the signal's reason.
+   */
   async session(): Promise<SftpSession> {
     this.#context.signal.throwIfAborted();
     if (this.#current?.channel.open === true) return this.#current.channel;
@@ -48,12 +50,12 @@ export class SftpLink {
     return (await this.#opening).channel;
   }
 
-  /** The session as far as there is one, also when the transfer is to stop. */
+  /** The session if one is open, also while the transfer is being stopped. */
   get openSession(): SftpSession | undefined {
     return this.#current?.channel.open === true ? this.#current.channel : undefined;
   }
 
-  /** The stdout of a script of ours, or undefined where the target runs none. */
+  /** Runs a script of our own and returns its stdout; undefined if the target doesn't run it successfully. */
   async run(script: string): Promise<string | undefined> {
     const lease = await this.shell('exec /bin/sh');
     if (lease === undefined) return undefined;
@@ -66,9 +68,10 @@ export class SftpLink {
   }
 
   /**
-   * A command in the login shell, or in that of whom it becomes, which starts with `exec`; or undefined where the target takes none. The channel is for whoever asked to close.
+   * Runs a command that begins with `exec` in the login shell, or in the shell of the user it becomes; undefined if the
+   * target doesn't run commands. The caller closes the channel.
    *
-   * @param patience ends the waiting for it, which then rejects.
+   * @param patience ends the wait, and the promise then rejects
    */
   async shell(command: string, patience?: AbortSignal): Promise<ShellLease | undefined> {
     const request = this.#request();

@@ -8,7 +8,7 @@ import { SftpWire, type WireChannel } from './wire/sftp-wire.ts';
 const ok = 0;
 const failure = 4;
 
-/** A server without the extensions of OpenSSH, where no file can be given another name. */
+/** A server without OpenSSH's extensions, on which no file can be renamed. */
 class BareServer extends EventEmitter implements WireChannel {
   readonly unlinked: string[] = [];
   readonly closed: string[] = [];
@@ -30,7 +30,7 @@ class BareServer extends EventEmitter implements WireChannel {
     this.emit('close');
   }
 
-  /** Told in a later turn, as over a network. */
+  /** Sends in a later turn, as over a network. */
   send(type: number, ...fields: readonly Buffer[]): void {
     const packet = Buffer.concat([Buffer.of(type), ...fields]);
     setImmediate(() => this.emit('data', Buffer.concat([uint32(packet.length), packet])));
@@ -45,7 +45,7 @@ class BareServer extends EventEmitter implements WireChannel {
     if (type === requests.remove) this.unlinked.push(body.name());
     if (type === requests.open) this.send(replies.handle, uint32(id), string('file'));
     else if (type === requests.opendir) this.send(replies.handle, uint32(id), string('directory'));
-    // Never comes to an end.
+    // The listing never ends.
     else if (type === requests.readdir) {
       const names = Array.from({ length: 100 }, (_, at) => [string(`f${at}`), string(''), attributes({})]);
       this.send(replies.name, uint32(id), uint32(100), ...names.flat());
@@ -53,7 +53,7 @@ class BareServer extends EventEmitter implements WireChannel {
   }
 }
 
-/** Does what it is asked to, and is gone before it says so. */
+/** Does what it is asked to, and closes before it answers. */
 class CutServer extends BareServer {
   override answer(_type: number, _id: number, body: PacketReader): void {
     this.made.push(body.name());
@@ -66,7 +66,7 @@ async function sessionWith(server: BareServer, most?: { entries: number; nameByt
   return new SftpSession(wire, 'web-1', most === undefined ? {} : { most });
 }
 
-test('a directory that does not end is given up on, and let go of', async () => {
+test('an endless directory is given up on, and closed', async () => {
   const server = new BareServer();
   const session = await sessionWith(server, { entries: 1_000, nameBytes: 1_000_000 });
   await expect(session.list('/d')).rejects.toMatchObject({
@@ -78,7 +78,7 @@ test('a directory that does not end is given up on, and let go of', async () => 
   await expect(short.list('/d')).rejects.toMatchObject({ reason: 'transfer_failed' });
 });
 
-test('a directory is over where a server names no more, whether or not it says that it is', async () => {
+test('a listing ends if the server sends no more names, whether or not it says so', async () => {
   const server = new BareServer();
   const session = await sessionWith(server);
   const pieces = [1, 0, 1];
@@ -93,7 +93,7 @@ test('a directory is over where a server names no more, whether or not it says t
   expect(pieces).toEqual([1]);
 });
 
-test('what was to replace a file that is gone by now is kept, and named', async () => {
+test('the replacement of a file that is already gone is kept, and named', async () => {
   const server = new BareServer();
   const session = await sessionWith(server);
   const directory = new RemoteDirectory({ host: 'web-1', session: async () => session } as never, '/d');
@@ -105,7 +105,7 @@ test('what was to replace a file that is gone by now is kept, and named', async 
   expect(server.unlinked).toEqual(['/d/f']);
 });
 
-test('a file of which the server tells nothing more once it was read fails by itself', async () => {
+test('a file whose attributes can not be read again after reading it fails alone', async () => {
   const server = new BareServer();
   const session = await sessionWith(server);
   server.answer = (type, id) => {
@@ -114,7 +114,7 @@ test('a file of which the server tells nothing more once it was read fails by it
   };
   const directory = new RemoteDirectory({ host: 'web-1', session: async () => session } as never, '/d');
   const source = await directory.openSource('f');
-  // As of one on a network's disk that was removed meanwhile.
+  // As for a file on a network disk that was removed in the meantime.
   server.answer = (_type, id) => server.status(id, failure);
   await expect(source.hasChanged()).rejects.toMatchObject({
     reason: 'transfer_failed',
@@ -122,7 +122,7 @@ test('a file of which the server tells nothing more once it was read fails by it
   });
 });
 
-test('a file that is opened, and of which the server then tells nothing, is let go of', async () => {
+test('a file that was opened, but whose attributes can not be read, is closed', async () => {
   const server = new BareServer();
   const session = await sessionWith(server);
   const { answer } = server;
@@ -139,7 +139,7 @@ test.each([
   ['file', (directory: RemoteDirectory) => directory.openSink('f', { size: 0, mode: 0o600 })],
   ['link', (directory: RemoteDirectory) => directory.makeLink('f', 'to')],
 ])(
-  'a %s whose making was not answered before the connection was lost is removed by the next one',
+  'a %s that was made without an answer before the connection was lost is removed over the next one',
   async (_, make) => {
     const lost = new CutServer();
     const next = new BareServer();
@@ -164,7 +164,7 @@ test.each([
     (server: BareServer, id: number) => server.send(replies.name, uint32(id), uint32(0)),
   ],
   ['less than a packet has', (server: BareServer, id: number) => server.send(replies.status, uint32(id))],
-])('a server that answers %s ends what was asked of it, and is let go of', async (_, say) => {
+])('a server that answers %s fails the request, and its session is closed', async (_, say) => {
   const server = new BareServer();
   const session = await sessionWith(server);
   server.answer = (_type, id) => void say(server, id);
@@ -176,7 +176,7 @@ test.each([
   expect(memory.equals(Buffer.alloc(200))).toBe(true);
 });
 
-test('packets are understood however they are cut, bytes go where they were asked to', async () => {
+test('packets are understood however they are split, and bytes go into the right buffer', async () => {
   const server = new BareServer();
   const session = await sessionWith(server);
   server.answer = (_type, id) => {
@@ -188,7 +188,7 @@ test('packets are understood however they are cut, bytes go where they were aske
   expect(memory.toString()).toBe('some bytes..');
 });
 
-test('one that says nothing is given up on', async () => {
+test('a server that says nothing is given up on', async () => {
   const silent = new BareServer();
   silent.send = () => undefined;
   await expect(SftpWire.open(silent, { timeoutMs: 1 })).rejects.toMatchObject({ why: 'silence' });

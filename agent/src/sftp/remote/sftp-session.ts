@@ -1,4 +1,4 @@
-// One SFTP session, by the verbs of its protocol. However it ends, each request does.
+// One SFTP session, with a method for each operation of the protocol. Every request settles, however the session ends.
 import { shownPath } from '../tree/shown-path.ts';
 import { sftpStatus, TransferError } from '../tree/transfer-error.ts';
 import {
@@ -16,34 +16,34 @@ export type { FileAttributes, SetAttributes } from './wire/packets.ts';
 
 const posixRename = 'posix-rename@openssh.com';
 const statvfs = 'statvfs@openssh.com';
-/** Of OpenSSH's own servers alone, whatever stands before them. */
+/** Only OpenSSH's sftp-server has this extension, whichever SSH server runs it. */
 const lsetstat = 'lsetstat@openssh.com';
 
-/** A name of a directory, and what is told with it. */
+/** An entry of a directory listing. */
 export interface ListedFile {
   name: string;
-  /** As a line of `ls -l`. */
+  /** A line like that of `ls -l`. */
   line: string;
   attributes: FileAttributes;
 }
 
-/** How much of one directory is taken. */
+/** Limits on the listing of one directory. */
 export interface ListBounds {
   entries: number;
-  /** Characters of names, and of the lines that go with them. */
+  /** Characters of all names and lines together. */
   nameBytes: number;
 }
 
 const listBounds: ListBounds = { entries: 500_000, nameBytes: 128 * 1024 * 1024 };
 
-/** A file was removed to be replaced, and what was to replace it did not get its name: it is all there is. */
+/** A file was removed to be replaced, and its replacement, now the only copy, could not be renamed. */
 export class NotReplaced extends TransferError {}
 
 export class SftpSession {
   readonly #wire: SftpWire;
   readonly #host: string;
   readonly #most: ListBounds;
-  /** It takes both paths of a link the other way round than the protocol has them. */
+  /** OpenSSH's server expects the two paths of a symlink request in the opposite order to the protocol. */
   readonly #isOpenSsh: boolean;
 
   constructor(
@@ -74,7 +74,7 @@ export class SftpSession {
     return this.#act(requests.close, string(handle));
   }
 
-  /** Bytes read; 0 at the end of the file. */
+  /** Returns the number of bytes read; 0 at the end of the file. */
   read(handle: Buffer, buffer: Buffer, length: number, position: number): Promise<number> {
     return this.#told(() => this.#wire.read(handle, buffer, length, position));
   }
@@ -100,7 +100,7 @@ export class SftpSession {
     return this.#act(type, string(to), attributes(set));
   }
 
-  /** Piece by piece: a server may go on naming files without end. */
+  /** Lists a directory piece by piece, within limits: a server may list files endlessly. */
   async list(path: string): Promise<ListedFile[]> {
     const handle = await this.#handle(requests.opendir, [string(path)]);
     const entries: ListedFile[] = [];
@@ -108,10 +108,10 @@ export class SftpSession {
     try {
       for (;;) {
         const piece = await this.#piece(handle);
-        // A server may have no more names to tell and say so for ever.
+        // An empty piece counts as the end: a server may send empty pieces forever.
         if (piece === undefined || piece.length === 0) return entries;
         for (const entry of piece) {
-          // Itself and the one above are listed too.
+          // The directory itself and its parent are listed too.
           if (entry.name !== '.' && entry.name !== '..') entries.push(entry);
           nameBytes += entry.name.length + entry.line.length;
         }
@@ -123,7 +123,7 @@ export class SftpSession {
     }
   }
 
-  /** The next files of a directory, or undefined at its end. */
+  /** Returns the next entries of a directory, or undefined at its end. */
   async #piece(handle: Buffer): Promise<ListedFile[] | undefined> {
     try {
       return await this.#names(requests.readdir, string(handle));
@@ -146,9 +146,10 @@ export class SftpSession {
   }
 
   /**
-   * In place of what is there. Servers without OpenSSH's extension have no such step: there it is removed first.
+   * Renames `from` to `to`, replacing what is there. Without OpenSSH's extension a server can't do that in one step, so
+   * the old file is removed first.
    *
-   * @throws {NotReplaced} when it was removed, and `from` is all that is left.
+   * @throws NotReplaced if the old file was removed and `from` could not be renamed
    */
   async replace(from: string, to: string): Promise<void> {
     if (this.#wire.extensions.get(posixRename) === '1')
@@ -178,7 +179,7 @@ export class SftpSession {
     return this.#name(requests.realpath, path);
   }
 
-  /** Bytes that are free for this user where the path lies; undefined where the server doesn't tell. */
+  /** Returns the free bytes for this user in the path's file system; undefined if the server doesn't tell. */
   async freeBytes(path: string): Promise<number | undefined> {
     if (this.#wire.extensions.get(statvfs) !== '2') return undefined;
     return this.#ask(requests.extended, [string(statvfs), string(path)], ({ body }) => {
@@ -205,7 +206,7 @@ export class SftpSession {
       const body = expected(reply, replies.name);
       const count = body.uint32();
       const files: ListedFile[] = [];
-      // What each of them has is told by the packet: a count alone takes no memory.
+      // Read one by one from the packet, so that a false count can't allocate memory.
       while (files.length < count)
         files.push({ name: body.name(), line: body.name(), attributes: body.attributes() });
       return files;
@@ -222,7 +223,7 @@ export class SftpSession {
     return this.#told(async () => read(await this.#wire.ask(type, ...fields)));
   }
 
-  /** A no of the server is told as it is; all else means that the session is of no more use. */
+  /** Passes on a refusal of the server unchanged; any other error ends the session. */
   async #told<T>(act: () => Promise<T>): Promise<T> {
     try {
       return await act();
@@ -235,14 +236,14 @@ export class SftpSession {
 }
 
 function expected({ type, body }: Reply, wanted: number): Reply['body'] {
-  if (type !== wanted) throw new Error(`a reply of type ${type} in place of ${wanted}`);
+  if (type !== wanted) throw new Error(`a reply of type ${type} instead of ${wanted}`);
   return body;
 }
 
 function listTooLong(host: string, path: string, most: ListBounds): TransferError {
   return new TransferError({
     reason: 'transfer_failed',
-    message: `${shownPath(path)} on ${host} has more than ${most.entries} files, or names without end: more than is taken of one directory.`,
+    message: `${shownPath(path)} on ${host} has more than ${most.entries} files, or names that are too long: more than is accepted from one directory.`,
     advice: 'Transfer the directories in it one by one, or spread its files over several.',
   });
 }
@@ -253,8 +254,8 @@ function notReplaced(
 ): NotReplaced {
   return new NotReplaced({
     reason: 'transfer_failed',
-    message: `${shownPath(to)} on ${host} was removed to be replaced, but what was to replace it could not be renamed. It is there whole, as ${shownPath(from)}.`,
-    advice: `Rename it by hand, and look at who may write there.`,
+    message: `${shownPath(to)} on ${host} was removed to be replaced, but what was to replace it could not be renamed. The replacement is there, complete, as ${shownPath(from)}.`,
+    advice: `Rename it by hand, and check who may write there.`,
     cause,
   });
 }
@@ -264,7 +265,7 @@ function cut(host: string, cause: unknown): TransferError {
     reason: 'transfer_cut',
     message: `The connection to ${host} was lost during the transfer.`,
     advice:
-      'Look at the network between agent and target, and run the step again: no file is there half, and large ones are gone on with.',
+      'Look at the network between agent and target, and run the step again: no file is incomplete under its name, and large ones are resumed.',
     retryable: true,
     cause,
   });

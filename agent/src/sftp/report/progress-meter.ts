@@ -1,9 +1,9 @@
-// How far a transfer is: counted as it goes, told once in a while.
+// Counts the progress of a transfer and reports it at intervals.
 import { limits, type TransferProgress } from '@opsconductor/protocol';
 import type { TreeProgress } from '../copy/copy-tree.ts';
 import { shownPath } from '../tree/shown-path.ts';
 
-/** A rate over this long: steady enough to read, and soon true again after a pause. */
+/** The rate covers this time: steady enough to read, and soon right again after a pause. */
 const rateWindowMs = 5_000;
 
 export class ProgressMeter implements TreeProgress {
@@ -24,7 +24,7 @@ export class ProgressMeter implements TreeProgress {
   }
 
   start(): void {
-    // What is told first has a rate, too.
+    // A first sample, so that the first report has a rate.
     this.sample();
     this.#timer = setInterval(() => this.#tell(this.sample()), limits.transferProgressMs);
     this.#timer.unref();
@@ -39,7 +39,7 @@ export class ProgressMeter implements TreeProgress {
     this.#bytesTotal += bytes;
   }
 
-  /** All that there is has been found. */
+  /** Everything has been found: the totals are final. */
   counted(): void {
     this.#isCounted = true;
   }
@@ -57,7 +57,7 @@ export class ProgressMeter implements TreeProgress {
     this.#files += 1;
   }
 
-  /** How far it is now. */
+  /** Returns the current progress. */
   sample(): TransferProgress {
     const atMs = this.#nowMs();
     this.#samples.push({ atMs, bytes: this.#bytes });

@@ -4,7 +4,7 @@ import { shownPath } from '../tree/shown-path.ts';
 import { ProgressMeter } from './progress-meter.ts';
 import { TransferReport } from './transfer-report.ts';
 
-test('progress has what is done, what is known to be left, and the rate of the last seconds', () => {
+test('progress contains what is done, what is known to be left, and the rate of the last seconds', () => {
   let now = 0;
   const meter = new ProgressMeter(
     () => undefined,
@@ -29,7 +29,7 @@ test('progress has what is done, what is known to be left, and the rate of the l
   expect(meter.sample()).toMatchObject({ bytesPerSecond: 0 });
 });
 
-test('what is told first has the rate since the beginning', () => {
+test('the first report has the rate since the beginning', () => {
   let now = 0;
   const meter = new ProgressMeter(
     () => undefined,
@@ -42,7 +42,7 @@ test('what is told first has the rate since the beginning', () => {
   expect(meter.sample()).toMatchObject({ bytesPerSecond: 2_000 });
 });
 
-test('a limit lets the first bytes through and holds the rest to their time', () => {
+test('a limit admits the first bytes at once and delays the rest', () => {
   let now = 0;
   const limit = new RateLimit(1_000, () => now);
   expect(limit.waitMs(500)).toBe(0);
@@ -51,12 +51,12 @@ test('a limit lets the first bytes through and holds the rest to their time', ()
   expect(limit.waitMs(100)).toBe(0);
 });
 
-test('names that are no plain line are shown with escapes', () => {
+test('names that are not plain text on one line are shown with escapes', () => {
   expect(shownPath('/srv/a b')).toBe('/srv/a b');
   expect(shownPath('a\nb\u001b[2Jc\u202ed\\')).toBe('"a\\nb\\x1b[2Jc\\u202ed\\\\"');
 });
 
-test('a report counts everything and tells a bounded part of it, failures first', () => {
+test('a report counts everything and lists a limited part of it, failures first', () => {
   const report = new TransferReport();
   for (let n = 0; n < 2_000; n += 1) {
     report.count('created');

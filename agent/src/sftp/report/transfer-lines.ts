@@ -1,11 +1,11 @@
-// What a transfer prints: what a dry run would do, what failed, and one line that sums it up.
+// The output of a transfer: what a dry run would do, what failed, and a summary line.
 import type { TransferTotals } from '@opsconductor/protocol';
 import type { OutputSink } from '../../steps/step-type.ts';
 import type { TransferPlan } from '../transfer-plan.ts';
 import { shownPath } from '../tree/shown-path.ts';
 import type { Failure } from './transfer-report.ts';
 
-/** Of each kind; what is more is counted. */
+/** Limit on lines of each kind; further ones are only counted. */
 const maxLines = 5_000;
 
 export class TransferLines {
@@ -59,7 +59,7 @@ export function summaryLine(
   return `${lead}: ${parts.join(', ')}.`;
 }
 
-/** In the decimal units in which the console has sizes: `312 B`, `9.4 kB`, `200 MB`. */
+/** Formats a size in decimal units, as the console does: `312 B`, `9.4 kB`, `200 MB`. */
 export function sizeWord(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB'];
   let at = 0;

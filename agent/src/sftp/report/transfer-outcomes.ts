@@ -1,4 +1,4 @@
-// What is said of how a transfer ended.
+// Turns the end of a transfer into an outcome.
 import type { StepOutcome } from '@opsconductor/protocol';
 import { SshError } from '../../ssh/ssh-error.ts';
 import { failedBeforeStart, stoppedBeforeStart, stoppedStatus } from '../../steps/before-start-outcomes.ts';
@@ -9,7 +9,7 @@ import { TransferError } from '../tree/transfer-error.ts';
 import { sizeWord } from './transfer-lines.ts';
 import type { TransferReport } from './transfer-report.ts';
 
-/** Of one that went through: well, or with files that failed. */
+/** Returns the outcome of a transfer that ran to its end, with or without failed files. */
 export function endOutcome(report: TransferReport, { direction }: TransferPlan): StepOutcome {
   const { firstFailure, totals } = report;
   if (firstFailure === undefined) return { status: 'succeeded' };
@@ -21,7 +21,10 @@ export function endOutcome(report: TransferReport, { direction }: TransferPlan):
   return failedWith(report.commonReason, `${lead}${firstFailure.error.message}`, firstFailure.error.advice);
 }
 
-/** Of one that was ended by what `error` tells. Throws what is no word of a side, nor of who stopped it. */
+/**
+ * Returns the outcome of a transfer that `error` or a stop ended. Throws errors that are neither from a side nor a
+ * stop.
+ */
 export function failureOutcome(
   error: unknown,
   { context, report, hasBegun }: { context: StepContext; report: TransferReport; hasBegun: boolean },
@@ -37,7 +40,7 @@ export function failureOutcome(
   if (!hasBegun) return failedBeforeStart(error);
   return failedWith(
     'transfer_cut',
-    `The connection to ${target.host} was lost during the transfer, and could not be had again: ${error.message}${soFar(report)}`,
+    `The connection to ${target.host} was lost during the transfer and could not be reopened: ${error.message}${soFar(report)}`,
     error.advice,
   );
 }
@@ -47,7 +50,7 @@ function stoppedOutcome(request: StopRequest, report: TransferReport): StepOutco
   return {
     status: stoppedStatus(request),
     reason: request.cause,
-    message: `The transfer ${cause}.${soFar(report)} No file is there half.`,
+    message: `The transfer ${cause}.${soFar(report)} No file is incomplete under its name.`,
   };
 }
 

@@ -1,19 +1,19 @@
-// What a transfer has come to: totals of everything, and a row for each file up to a bound. Failures come first.
+// The result of a transfer: totals of everything, and a row per file up to a limit. Failures come first.
 import { limits, type TransferRow, type TransferTotals } from '@opsconductor/protocol';
 import type { TransferPlan } from '../transfer-plan.ts';
 import { toldPath } from '../tree/shown-path.ts';
 import { fileError, TransferError, type TransferReason } from '../tree/transfer-error.ts';
 
-/** Half of the rows are kept for failures, however much goes well before. */
+/** Half of the rows are reserved for failures, however many files succeed before. */
 const maxRowsOfOthers = limits.maxTransferRows / 2;
 
-/** As JSON: they go in one message with everything else of the attempt's end. */
+/** Limit on the rows as JSON: they share one message with the rest of the attempt's end. */
 const maxRowsBytes = 1024 * 1024;
 
-/** Without a status it is one of something that went well. */
+/** A row without a status stands for success. */
 export type NewRow = Omit<TransferRow, 'status'> & { status?: TransferRow['status'] };
 
-/** What is told of something before it was done. */
+/** Returns a row for something that has not been done yet. */
 export function rowOf(
   { direction }: Pick<TransferPlan, 'direction'>,
   { source, destination, fileSize }: { source: string; destination: string; fileSize: number | undefined },
@@ -65,12 +65,12 @@ export class TransferReport {
     return tooLong === -1 ? all : all.slice(0, tooLong);
   }
 
-  /** Of the first thing that failed. */
+  /** The first failure. */
   get firstFailure(): Failure | undefined {
     return this.#first;
   }
 
-  /** The reason that all failures have in common. */
+  /** The reason that all failures share, or `transfer_failed` if there are several. */
   get commonReason(): TransferReason {
     const [[reason] = ['transfer_failed' as const], second] = [...this.#reasons];
     return second === undefined ? reason : 'transfer_failed';
@@ -80,7 +80,7 @@ export class TransferReport {
     this.totals[what] += by;
   }
 
-  /** @param row of something that went well; asked for while there is room for more. */
+  /** @param row makes the row of something that succeeded; only called if there is room for it */
   done(row: () => NewRow): void {
     if (this.#others.length < maxRowsOfOthers) this.#others.push({ status: 'completed', ...row() });
   }

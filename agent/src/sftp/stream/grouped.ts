@@ -1,4 +1,4 @@
-/** In the order in which the keys come first. */
+/** Groups values by key. Groups come in the order in which their keys first appear. */
 export function grouped<T, Key>(all: readonly T[], keyOf: (each: T) => Key): Map<Key, T[]> {
   const groups = new Map<Key, T[]>();
   for (const each of all) {

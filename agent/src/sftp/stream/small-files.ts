@@ -1,52 +1,56 @@
-// Gathers small files that are to be copied, and has many of them moved together while the next ones are gathered. What can't
-// be moved so, for whatever reason, is told as not moved and goes by itself, which also says what is wrong with it.
+// Gathers small files and has many of them moved together while the next ones are gathered. A file that can't be moved
+// this way, for whatever reason, is reported as not moved; it is then copied by itself, which also reports what is
+// wrong with it.
 import type { CopiedFile, FileCopy } from '../copy/copy-file.ts';
 import { Slots } from '../copy/slots.ts';
 import type { MemoryShare, Shared } from '../memory-share.ts';
 
-/** Larger ones go as fast by themselves. */
+/** Larger files are copied just as fast by themselves. */
 export const maxSmallBytes = 128 * 1024;
-/** Fewer go as fast by themselves. */
+/** Fewer files are copied just as fast by themselves. */
 const fewestAtOnce = 12;
 const mostAtOnce = 500;
-/** No fewer than are worth it, however large they are: otherwise none would be moved together where transfers are many. */
+/**
+ * At least enough for `fewestAtOnce` files of any small size: otherwise many transfers at once could move none
+ * together.
+ */
 const bytesAtOnce: Shared = {
   most: 2 * 1024 * 1024,
   together: 6 * 1024 * 1024,
   least: fewestAtOnce * maxSmallBytes,
 };
-/** One is moved while the one before is put in its places. */
+/** One batch is moved while the files of the previous one are put in their places. */
 const movesAtATime = 2;
-/** Wherever so many went wrong as a whole, the next ones would too. */
+/** After this many batches that failed entirely, further ones are expected to fail too. */
 const maxFailures = 3;
-/** That wait or are under way: a bound for what is held of them. */
+/** Limit on files that wait or are in progress, so that the memory they hold is limited. */
 const waiting: Shared = { most: 2_000, together: 8_000, least: 200 };
 
 export interface SmallFile {
   copy: FileCopy;
-  /** As it was listed. */
+  /** Size in the listing. */
   size: number;
   mtimeS: number;
 }
 
 /** Moves files to or from a target together. */
 export interface Mover {
-  /** What became of each; undefined for those that were not moved. All of them where it can't be done at all. */
+  /** Returns the result for each file; undefined for those that were not moved, which may be all of them. */
   move(files: readonly SmallFile[]): Promise<(CopiedFile | undefined)[]>;
-  /** Whether it can do anything with a file that lies and goes there. */
+  /** Whether it can move a file with this source and destination. */
   takes(file: SmallFile): boolean;
-  /** Lets go of the target, with nothing left there. */
+  /** Ends its use of the target and leaves nothing behind there. */
   end(): Promise<void>;
-  /** Ends what is under way. */
+  /** Aborts what is in progress. */
   stop(): Promise<void>;
 }
 
 export interface MoverOptions {
-  /** The directory of the target that all of it lies below; known once something is moved. */
+  /** The directory of the target that contains everything; known once something is moved. */
   top(): string;
-  /** Files get the times of their sources. */
+  /** Whether files get the times of their sources. */
   keepsTimes: boolean;
-  /** Told of bytes as they are in their places. */
+  /** Called with the bytes of files that have reached their places. */
   moved(bytes: number): void;
 }
 
@@ -77,7 +81,7 @@ export class SmallFiles {
     return !this.#isOff && file.size <= maxSmallBytes && this.#mover.takes(file);
   }
 
-  /** Undefined where it was not moved. `gathered` is called when the file is in the queue. Never rejects. */
+  /** Moves a file; undefined if it was not moved. `gathered` is called when the file is in the queue. Never rejects. */
   async move(file: SmallFile, gathered: () => void): Promise<CopiedFile | undefined> {
     await this.#places.take();
     gathered();
@@ -96,12 +100,12 @@ export class SmallFiles {
     await this.#mover.end();
   }
 
-  /** Whether nothing more is moved so. */
+  /** Whether nothing more is moved together. */
   get #isOff(): boolean {
     return this.#failures >= maxFailures || this.#signal.aborted;
   }
 
-  /** When whoever gathers has nothing more to gather at once. */
+  /** Starts the next batch in a later turn, when no more files are added at once. */
   #beginSoon(): void {
     if (this.#isDue || this.#moving >= movesAtATime) return;
     this.#isDue = true;

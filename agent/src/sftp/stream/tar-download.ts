@@ -1,5 +1,5 @@
-// Many small files of the target in one tar stream. The list of what is wanted goes there; what comes back is looked for in
-// that list, must be what was listed, and is written once tar has said that it read all of it as it was.
+// Fetches many small files of the target in one tar stream. The list of wanted files is sent to the target. What comes
+// back must be in that list and match the listing, and is written only once tar has succeeded.
 import type { CopiedFile } from '../copy/copy-file.ts';
 import type { SftpLink } from '../remote/sftp-link.ts';
 import { joinPath } from '../tree/join-path.ts';
@@ -12,11 +12,14 @@ import { blockBytes, regularFile } from './tar-header.ts';
 import { BadTarStream, type TarMember, TarReader } from './tar-reader.ts';
 import { TargetShell } from './target-shell.ts';
 
-/** What tar writes at a time: 5,000 files of 4 KiB cost a target 0.04 s of CPU time so, and 0.14 s by single blocks. */
+/**
+ * Blocks that tar writes at a time. For 5,000 files of 4 KiB the target needs 0.04 s of CPU time, 0.14 s by single
+ * blocks.
+ */
 const recordBlocks = 64;
 
-// Names begin with a dot, so that none is taken for an option. A block of ours behind the archive says that tar went well,
-// and where it did not the shell ends.
+// Names begin with a dot, so that none is taken for an option. A block of ours after the archive confirms that tar
+// succeeded; if it didn't, the shell exits.
 const script = [
   'echo "$word ready"',
   [
@@ -25,7 +28,7 @@ const script = [
     `s=$?; cat >/dev/null; exit $s; } || exit 1; printf "%-${blockBytes - 1}s\\n" "$word"; done`,
   ].join(' '),
 ];
-/** Header, padding, and a record for a long name with as much again. */
+/** Limit for the header, the padding, and a record with a long name. */
 const maxOverheadBytes = 8 * blockBytes + 4_096;
 
 interface Wanted extends SmallFile {
@@ -36,7 +39,7 @@ export class TarDownload implements Mover {
   readonly #link: SftpLink;
   readonly #options: MoverOptions;
   #shell: Promise<TargetShell | undefined> | undefined;
-  /** The stream that is read: one at a time. */
+  /** Settles when the current stream has been read: one at a time. */
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(link: SftpLink, options: MoverOptions) {
@@ -62,7 +65,10 @@ export class TarDownload implements Mover {
     (await this.#shell)?.close();
   }
 
-  /** By the number of each file; empty where something was not as it should be. */
+  /**
+   * Returns the members by the index of their file; empty if the target has no such shell. Rejects if the stream is
+   * bad.
+   */
   async #fetch(files: readonly SmallFile[]): Promise<Map<number, TarMember>> {
     this.#shell ??= TargetShell.open(this.#link, script, this.#options.top());
     const shell = await this.#shell;
@@ -93,7 +99,7 @@ export class TarDownload implements Mover {
       if ((await reading) === wentWell) return found;
       throw new BadTarStream('something else follows the archive');
     } catch (error) {
-      // Whatever is wrong, the next stream begins anew.
+      // Whatever is wrong, the next stream starts with a new shell.
       shell.close();
       this.#shell = undefined;
       throw error;
@@ -120,14 +126,14 @@ export class TarDownload implements Mover {
     return copied;
   }
 
-  /** Below the top; undefined where it lies elsewhere, behind a link that is followed. */
+  /** Returns the name below the top; undefined if the file is elsewhere, behind a followed link. */
   #nameOf({ from, fromName }: SmallFile['copy']): string | undefined {
     const [path, top] = [joinPath(from.path, fromName), joinPath(this.#options.top(), '')];
     return path.startsWith(top) ? `./${path.slice(top.length)}` : undefined;
   }
 }
 
-/** A shell may see other directories than SFTP shows, by the same names; and files change. */
+/** Checked because files change, and because a shell and SFTP may see different directories under the same names. */
 function isAsListed({ type, size, mtimeS }: TarMember, listed: SmallFile): boolean {
   return type === regularFile && size === listed.size && mtimeS === listed.mtimeS;
 }
@@ -136,7 +142,7 @@ function newFileOf({ copy }: SmallFile, { bytes, size, mode, mtimeS }: TarMember
   try {
     copy.admit?.({ size });
   } catch (error) {
-    // Copied by itself it is refused again, and told.
+    // When the file is then copied by itself, it is refused again and reported.
     if (error instanceof TransferError) return [];
     throw error;
   }

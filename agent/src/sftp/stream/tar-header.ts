@@ -1,20 +1,20 @@
-// Headers of tar archives (POSIX ustar, and GNU's records for long names), as far as regular files go.
+// Reads and writes headers of tar archives (POSIX ustar, and GNU's records for long names) for regular files.
 
 export const blockBytes = 512;
-/** The end of an archive. */
+/** The two zero blocks that end an archive. */
 export const endBlocks = Buffer.alloc(2 * blockBytes);
 
 export const regularFile = '0';
-/** A record of GNU's with the name of the member that follows. */
+/** Type of the GNU record that holds the name of the next member. */
 export const gnuLongName = 'L';
 const nameBytes = 100;
-/** As POSIX and GNU write it; the version is different and of no use. */
+/** The same in POSIX and GNU headers; the version after it differs and is ignored. */
 const magic = 'ustar';
 const blank = 0x20;
 const zeroDigit = 0x30;
 
 export interface TarHeader {
-  /** As it stands there, in bytes. */
+  /** The bytes of the name, exactly as in the header. */
   name: Buffer;
   type: string;
   size: number;
@@ -22,7 +22,7 @@ export interface TarHeader {
   mtimeS: number;
 }
 
-/** Of a regular file: its header, behind a record of GNU's with its name where that is a long one. */
+/** Returns the header of a regular file. If its name is long, a GNU record with the name comes first. */
 export function writeHeader(file: Omit<TarHeader, 'type'>): Buffer {
   if (file.name.length <= nameBytes) return headerOf({ ...file, type: regularFile });
   const text = Buffer.concat([file.name, Buffer.alloc(1)]);
@@ -41,24 +41,24 @@ function headerOf({ name, type, size, mode, mtimeS }: TarHeader): Buffer {
   const header = Buffer.alloc(blockBytes);
   name.copy(header, 0, 0, nameBytes);
   writeOctal(header, 100, 8, mode);
-  // Whose it was is of no account: it becomes the login user's.
+  // The owner doesn't matter: files will belong to the user who unpacks them.
   writeOctal(header, 108, 8, 0);
   writeOctal(header, 116, 8, 0);
   writeOctal(header, 124, 12, size);
   writeOctal(header, 136, 12, mtimeS);
   header.write(type, 156, 'latin1');
-  // GNU's own form, whose records for long names go with it.
+  // GNU's form of the magic, because the records for long names are GNU's.
   header.write(`${magic}  `, 257, 'latin1');
   writeOctal(header, 148, 8, checksumOf(header));
   return header;
 }
 
-/** Zero bytes that fill the last block of a file. */
+/** Returns how many zero bytes fill the last block of a file. */
 export function paddingOf(size: number): number {
   return (blockBytes - (size % blockBytes)) % blockBytes;
 }
 
-/** Undefined for a block that is no header. */
+/** Parses a header; undefined if the block isn't one. */
 export function readHeader(block: Buffer): TarHeader | undefined {
   const sum = readNumber(block, 148, 8);
   const [size, mode, mtimeS] = [
@@ -77,7 +77,7 @@ export function isZero(block: Buffer): boolean {
   return block.equals(endBlocks.subarray(0, blockBytes));
 }
 
-/** Up to the first zero byte. */
+/** Returns a field up to its first zero byte. */
 export function textAt(block: Buffer, start: number, length: number): Buffer {
   const field = block.subarray(start, start + length);
   const end = field.indexOf(0);
@@ -88,15 +88,15 @@ function writeOctal(header: Buffer, at: number, length: number, value: number): 
   header.write(value.toString(8).padStart(length - 1, '0'), at, 'latin1');
 }
 
-/** Octal digits, or GNU's binary numbers for what these can't hold; undefined for what is neither. */
+/** Reads octal digits, or a GNU binary number for values that don't fit; undefined if it is neither. */
 function readNumber(block: Buffer, at: number, length: number): number | undefined {
   const first = block[at] ?? 0;
   if (first === 0x80 || first === 0xff) {
-    // As many bytes as a number holds exactly; those before only repeat the sign.
+    // The last six bytes, which a number holds exactly; those before only repeat the sign.
     const low = block.readIntBE(at + length - 6, 6);
     return first === 0xff && low > 0 ? undefined : low;
   }
-  // Digit by digit: two pieces of text for each of thousands of headers are more garbage than all else of them.
+  // Digit by digit, because parsing text would create more garbage than everything else about a header.
   let next = at;
   while (next < at + length && block[next] === blank) next += 1;
   let value = 0;
@@ -109,7 +109,7 @@ function readNumber(block: Buffer, at: number, length: number): number | undefin
   return value;
 }
 
-/** The sum of all bytes, those of the sum itself taken for blanks. */
+/** Returns the sum of all bytes, counting those of the checksum field as spaces. */
 function checksumOf(header: Buffer): number {
   let sum = 8 * blank;
   for (let at = 0; at < blockBytes; at += 1) sum += header[at] as number;

@@ -1,5 +1,5 @@
-// Reads a tar stream of a target. Nothing in it is believed: it is held to the bounds of what was asked for, its names are
-// only compared, and whoever reads it opens nothing by them.
+// Reads a tar stream from a target without trusting it: the stream is limited to what was asked for, and its names are
+// only compared, never used to open anything.
 import {
   blockBytes,
   gnuLongName,
@@ -10,7 +10,7 @@ import {
   textAt,
 } from './tar-header.ts';
 
-/** Longer than any path that Linux takes. */
+/** Longer than any path that Linux accepts. */
 const maxNameBytes = 8_192;
 
 export interface TarMember extends TarHeader {
@@ -18,15 +18,15 @@ export interface TarMember extends TarHeader {
 }
 
 export interface TarReaderOptions {
-  /** The most that one member, and all of them together, may have. */
+  /** Limits on one member and, below, on all of them together with their headers. */
   maxMemberBytes: number;
   maxBytes: number;
-  /** What the archive's length is a multiple of: zeros are behind its end. */
+  /** The archive's length is a multiple of this; zeros fill the rest after its end. */
   recordBytes: number;
   onMember(member: TarMember): void;
 }
 
-/** What a target sends as a tar stream is none, or more than was asked for. */
+/** What a target sent isn't a tar stream, or is more than was asked for. */
 export class BadTarStream extends Error {}
 
 export class TarReader {
@@ -40,9 +40,9 @@ export class TarReader {
   #longName: Buffer | undefined;
   #taken = 0;
   #zeroBlocks = 0;
-  /** Bytes of the archive up to the piece that is read. */
+  /** Bytes of the archive before the current chunk. */
   #archived = 0;
-  /** Behind the end of the archive, to be skipped. */
+  /** Bytes after the end of the archive that are still to be skipped; undefined before its end. */
   #missingOfRecord: number | undefined;
 
   constructor(options: TarReaderOptions) {
@@ -54,15 +54,15 @@ export class TarReader {
     let at = this.#missingOfRecord === undefined ? this.#members(chunk) : 0;
     if (this.#missingOfRecord === undefined) return undefined;
     const skipped = Math.min(this.#missingOfRecord, chunk.length - at);
-    // Of a tar that writes shorter records than it was told to: what follows would be waited for.
+    // Anything but zeros comes from a tar that writes shorter records than told; waiting for the rest would never end.
     if (chunk.subarray(at, at + skipped).some((byte) => byte !== 0))
-      throw new BadTarStream('something else stands in the last record of the archive');
+      throw new BadTarStream('the last record of the archive contains something else');
     this.#missingOfRecord -= skipped;
     at += skipped;
     return this.#missingOfRecord === 0 ? chunk.subarray(at) : undefined;
   }
 
-  /** Returns how much of it belongs to members and the archive's end. */
+  /** Reads members. Returns how many bytes of the chunk belong to members and the archive's end. */
   #members(chunk: Buffer): number {
     let at = 0;
     while (at < chunk.length) {
@@ -91,7 +91,7 @@ export class TarReader {
     return at;
   }
 
-  /** A whole block from what was left over and what has come. */
+  /** Completes a block from what was left over and what has arrived; `whole` is undefined if it is still incomplete. */
   #block(piece: Buffer): { whole: Buffer | undefined; taken: number } {
     const whole = this.#rest.length === 0 ? piece : Buffer.concat([this.#rest, piece]);
     const isWhole = whole.length === blockBytes;
@@ -106,12 +106,12 @@ export class TarReader {
       return this.#zeroBlocks === 2;
     }
     const header = this.#zeroBlocks === 0 ? readHeader(block) : undefined;
-    if (header === undefined) throw new BadTarStream('what came is no tar stream');
+    if (header === undefined) throw new BadTarStream('what arrived is not a tar stream');
     const { maxMemberBytes, maxBytes } = this.#options;
     const most = header.type === gnuLongName ? maxNameBytes : maxMemberBytes;
     this.#taken += blockBytes + header.size;
     if (header.size < 0 || header.size > most || this.#taken > maxBytes)
-      throw new BadTarStream('more came than was asked for');
+      throw new BadTarStream('more arrived than was asked for');
     this.#header = { ...header, name: Buffer.from(header.name) };
     this.#missing = header.size;
     if (this.#missing === 0) this.#end();

@@ -1,5 +1,6 @@
-// Many small files to the target in one tar stream: unpacked into directories of their own beside where they go, and renamed
-// to their places from there. A directory that the transfer has just made is replaced with all its files at once.
+// Sends many small files to the target in one tar stream. They are unpacked into temporary directories next to their
+// destinations and renamed from there. A directory that the transfer has just made is replaced with all its files at
+// once.
 import type { CopiedFile, FileCopy } from '../copy/copy-file.ts';
 import type { SftpLink } from '../remote/sftp-link.ts';
 import { joinPath } from '../tree/join-path.ts';
@@ -11,9 +12,9 @@ import type { Mover, MoverOptions, SmallFile } from './small-files.ts';
 import { blockBytes, endBlocks, paddingOf, writeHeader } from './tar-header.ts';
 import { TargetShell } from './target-shell.ts';
 
-// A line is a directory to be removed at the end, behind the word that no content knows, or a number of bytes to be unpacked.
-// What is unpacked lies in directories that are emptied as it gets its places; what is left of them goes with the shell, also
-// when its connection is lost. Nothing that was sent to be unpacked may be read as lines, however tar goes wrong.
+// Each line is either a directory to be removed at the end, after the word that no file's content can know, or a number
+// of bytes to be unpacked. The temporary directories empty as their files are renamed; the shell removes what is left
+// of them when it ends, even if its connection is lost. Content must never be read as lines, however tar fails.
 const scriptOf = (flags: string) => [
   `set --; trap 'rm -rf "$@"' EXIT; trap "exit 1" HUP INT TERM`,
   'echo "$word ready"',
@@ -25,17 +26,17 @@ const scriptOf = (flags: string) => [
     'esac; done',
   ].join(' '),
 ];
-/** A shell holds so many names of directories, and then another one goes on. */
+/** How many names of directories a shell holds before it is replaced by another. */
 const maxStages = 2_000;
 const zeros = Buffer.alloc(blockBytes);
 
-/** What goes to one directory: where it is unpacked, below the top. */
+/** The files for one directory. Paths are relative to the top. */
 interface Group {
   to: Directory;
-  /** To be removed once it is empty. */
+  /** Temporary directory, removed once it is empty. */
   stage: string;
   unpackedIn: string;
-  /** It takes the place of the whole directory. */
+  /** Whether it replaces the whole directory. */
   replaces: boolean;
   files: { at: number; copy: FileCopy; file: WholeFile }[];
 }
@@ -46,10 +47,10 @@ export class TarUpload implements Mover {
   readonly #script: readonly string[];
   #shell: Promise<TargetShell | undefined> | undefined;
   #stages = 0;
-  /** The unpacking that is under way: one at a time. */
+  /** Settles when the current unpacking is done: one at a time. */
   #turn: Promise<unknown> = Promise.resolve();
   #placing: Promise<unknown> = Promise.resolve();
-  /** What files are read into, of batches that are done: as many as there are batches at a time. */
+  /** Memory of finished batches, for reuse; as many pieces as there are batches at a time. */
   readonly #free: SharedArrayBuffer[] = [];
 
   constructor(link: SftpLink, options: MoverOptions) {
@@ -59,7 +60,7 @@ export class TarUpload implements Mover {
   }
 
   takes({ copy, mtimeS }: SmallFile): boolean {
-    // Of directories, what is sent to the shell is one line.
+    // The shell is sent the path of each directory as one line.
     return copy.from.readWhole !== undefined && mtimeS >= 0 && !copy.to.path.includes('\n');
   }
 
@@ -128,7 +129,7 @@ export class TarUpload implements Mover {
     });
   }
 
-  /** Whether all of it is there, whole. */
+  /** Unpacks the groups on the target. Returns whether everything was unpacked. */
   async #unpack(groups: readonly Group[]): Promise<boolean> {
     if (this.#stages >= maxStages) {
       await this.#placing;
@@ -148,16 +149,16 @@ export class TarUpload implements Mover {
     for (const stage of stages) shell.write(bytesOf(`${shell.word} ${stage}\n`));
     shell.send([...groups.flatMap(archived), endBlocks]);
     if ((await ended) === `${shell.word} unpacked`) return true;
-    // What was sent may not have been read yet, and its memory is for the next batch.
+    // Close the shell: it may not have read everything yet, and the memory is reused for the next batch.
     shell.close();
     this.#shell = undefined;
     return false;
   }
 
-  /** Returns what of it is in its place. */
+  /** Renames the files to their places. Returns those that succeeded. */
   async #place(group: Group): Promise<Group['files']> {
     const { to, stage, unpackedIn, replaces, files } = group;
-    // Where it has something in it by now the server refuses.
+    // The server refuses this if the directory has become non-empty.
     const isReplaced = replaces && (await this.#rename(unpackedIn, to.path));
     const renamed = await Promise.all(
       files.map(
@@ -166,7 +167,7 @@ export class TarUpload implements Mover {
       ),
     );
     const session = await this.#link.session();
-    // Others may have files in it still; the last one finds it empty.
+    // Other groups may still have files in the stage; the last group finds it empty.
     if (!isReplaced && replaces) await session.removeDirectory(this.#path(unpackedIn)).catch(() => undefined);
     await session.removeDirectory(this.#path(stage)).catch(() => undefined);
     return files.filter((_, n) => renamed[n] === true);

@@ -41,7 +41,7 @@ function member(header: Partial<TarHeader> = {}, bytes = Buffer.alloc(0)): Buffe
   return Buffer.concat([writeHeader(whole), bytes, Buffer.alloc(paddingOf(bytes.length))]);
 }
 
-/** With another type, its checksum mended. */
+/** Returns a header of another type, with a correct checksum. */
 function typed(type: string): Buffer {
   const block = member();
   const sum = Number.parseInt(block.toString('latin1', 148, 155), 8) - 0x30 + type.charCodeAt(0);
@@ -102,7 +102,7 @@ test.each(pieces.flatMap((bytes) => [1, 64].map((blocks) => [bytes, blocks] as c
   },
 );
 
-test('members of other kinds are told as what they are', () => {
+test('members of other types are reported with their types', () => {
   const { read, members } = reader();
   for (const type of ['1', '2', '3', '5', '6']) read.push(typed(type));
   expect(members.map(({ type }) => type)).toEqual(['1', '2', '3', '5', '6']);

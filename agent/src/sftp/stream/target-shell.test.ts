@@ -4,7 +4,7 @@ import { TargetShell } from './target-shell.ts';
 
 afterEach(() => vi.useRealTimers());
 
-test('a shell that a target has no room for is done without after a while', async () => {
+test('if the target has no room for a shell, the transfer does without one after a while', async () => {
   vi.useFakeTimers();
   const link = {
     shell: (_: string, signal: AbortSignal) =>
@@ -17,7 +17,7 @@ test('a shell that a target has no room for is done without after a while', asyn
   expect(await opened).toBeUndefined();
 });
 
-test('a stop while a shell is opened is no error of the shell', async () => {
+test('a stop while a shell is being opened is not an error of the shell', async () => {
   const link = { shell: () => Promise.reject({ cause: 'cancelled', killGraceMs: 0 }) };
   expect(await TargetShell.open(link as unknown as SftpLink, ['true'], '/srv')).toBeUndefined();
 });

@@ -1,24 +1,25 @@
-// A shell of ours on the target that works on tar streams for the length of a transfer. It is had where the target has a
-// shell, GNU tar and a `head` that takes no byte too many; elsewhere there is none, and files go by SFTP.
+// A shell on the target that handles tar streams during a transfer. It needs GNU tar and a `head` that doesn't read too
+// many bytes; without them there is no such shell, and files are copied over SFTP.
 import { randomBytes } from 'node:crypto';
 import type { ClientChannel } from 'ssh2';
 import type { SftpLink, ShellLease } from '../remote/sftp-link.ts';
 import { bytesOf } from '../tree/name-bytes.ts';
 
-/** For the shell to begin: one that takes longer is not faster than SFTP. */
+/** Time for the shell to start, in ms. A slower one wouldn't be faster than SFTP. */
 const beginMs = 10_000;
-/** For it to remove what it made and to end. */
+/** Time for it to remove what it made and to end, in ms. */
 const endMs = 10_000;
 const maxLineBytes = 1_000;
-/** What start-up files of a shell may print before that. */
+/** Limit on what startup files of the shell may print before it is ready. */
 const maxNoiseBytes = 64 * 1024;
 
-// One line that any login shell takes as it is; what it reads is a script for /bin/sh in one line.
+// Works in any login shell. It reads one line: a script for /bin/sh.
 const command = `exec /bin/sh -c 'IFS= read -r s; eval "$s"'`;
 
 /**
- * Ahead of what a stream does: the word by which it is known, and what it is to work in. A shell whose connection is
- * gone gets no signal but the end of its input, and goes on to what is to be removed.
+ * Runs before the stream's own script: reads the word that identifies the shell's answers and the directory to work in,
+ * and checks the tools. SIGPIPE is ignored so that a shell whose connection is lost only sees the end of its input, and
+ * still removes what has to be removed.
  */
 const preamble = [
   'LC_ALL=C; export LC_ALL; unset TAR_OPTIONS; umask 077',
@@ -30,14 +31,14 @@ const preamble = [
 ];
 
 export class TargetShell {
-  /** By chance; it knows it too. */
+  /** A random word that the shell knows too. */
   readonly word: string;
   readonly #lease: ShellLease;
   readonly #channel: ClientChannel;
   #onData: ((bytes: Buffer) => void) | undefined;
   #onEnd: ((error: Error) => void) | undefined;
   #isOver = false;
-  /** What is sent, kept from one time to the next: an agent's peak was lower so (ADR 0064). */
+  /** Buffer for sending, kept for reuse: that lowered an agent's peak memory (ADR 0064). */
   #memory = Buffer.alloc(0);
 
   private constructor(lease: ShellLease, word: string) {
@@ -50,8 +51,10 @@ export class TargetShell {
   }
 
   /**
-   * @param script for /bin/sh, statement by statement; works in the directory `top`, and says `$word ready`.
-   * @returns undefined where the target has no such shell, or none in time. Never rejects.
+   * Starts a shell.
+   *
+   * @param script statements for /bin/sh; they run in the directory `top` and print `$word ready`
+   * @returns undefined if the target has no such shell, or not in time. Never rejects.
    */
   static async open(
     link: SftpLink,
@@ -61,7 +64,7 @@ export class TargetShell {
     const word = randomBytes(16).toString('hex');
     const lines = [[...preamble, ...script].join('; '), word, top];
     if (lines.some((line) => line.includes('\n'))) return undefined;
-    // Places on connections are few: the last one may be held by the transfer that waits for another one.
+    // Limited, because places on connections are few: this transfer may hold the last one while it waits for another.
     const patience = new AbortController();
     const timer = setTimeout(() => patience.abort(), beginMs);
     let shell: TargetShell | undefined;
@@ -75,7 +78,7 @@ export class TargetShell {
       await begun;
       return shell;
     } catch {
-      // Also where the transfer is stopped: what goes by SFTP then says so.
+      // Also if the transfer is being stopped: copying over SFTP then reports that.
       shell?.close();
       return undefined;
     } finally {
@@ -83,7 +86,7 @@ export class TargetShell {
     }
   }
 
-  /** Sends a number of bytes and these; a script reads both, and has answered before it is sent more. */
+  /** Sends the number of bytes and then the bytes. The script must have answered before more is sent. */
   send(pieces: readonly Buffer[]): void {
     const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
     if (length > this.#memory.length) this.#memory = Buffer.allocUnsafeSlow(length);
@@ -97,7 +100,7 @@ export class TargetShell {
     this.#channel.write(bytes);
   }
 
-  /** The next line that it says. */
+  /** Returns the next line that the shell prints. */
   line(): Promise<string> {
     let said = '';
     return this.read((bytes) => {
@@ -107,7 +110,7 @@ export class TargetShell {
     });
   }
 
-  /** Hands over what the target sends until `take` returns something. Rejects when the shell is over before. */
+  /** Passes what the target sends to `take` until that returns something. Rejects if the shell ends before. */
   read<T>(take: (bytes: Buffer) => T | undefined): Promise<T> {
     return new Promise((resolve, reject) => {
       const finish = (settle: () => void) => {
@@ -131,7 +134,7 @@ export class TargetShell {
     });
   }
 
-  /** Ends its input, and waits for it to have removed what it made. */
+  /** Ends its input, and waits until it has removed what it made. */
   async end(): Promise<void> {
     if (!this.#isOver) {
       const over = new Promise<void>((resolve) => {

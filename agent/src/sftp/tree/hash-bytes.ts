@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 const pieceBytes = 255 * 1024;
 const ahead = 4;
 
-/** SHA-256 of the first bytes of something that is read piece by piece, a few pieces ahead. */
+/** Returns the SHA-256 of the first `length` bytes, in hex. Reads piece by piece, a few pieces ahead. */
 export async function hashBytes(
   length: number,
   read: (buffer: Buffer, length: number, position: number) => Promise<number>,
@@ -14,7 +14,7 @@ export async function hashBytes(
   const ask = (buffer: Buffer) => {
     const wanted = Math.min(pieceBytes, length - next);
     const got = read(buffer, wanted, next);
-    // One that fails after another has failed is nobody's news.
+    // Errors after the first one are ignored.
     got.catch(() => undefined);
     pieces.push({ buffer, length: wanted, got });
     next += wanted;
@@ -23,7 +23,7 @@ export async function hashBytes(
   for (let piece = pieces.shift(); piece !== undefined; piece = pieces.shift()) {
     const got = await piece.got;
     hash.update(piece.buffer.subarray(0, got));
-    // The file ended early: its hash is that of what there is.
+    // The file ended early: the hash covers what there is.
     if (got < piece.length) break;
     if (next < length) ask(piece.buffer);
   }

@@ -1,18 +1,18 @@
-// Names of files are bytes. Inside the agent they are text in which a lone surrogate (U+DC80 to U+DCFF, as Python has it)
-// stands for each byte that is no UTF-8, so that every name goes back as it came.
+// File names are bytes. Inside the agent they are text in which a lone surrogate (U+DC80 to U+DCFF, as in Python)
+// stands for each byte that is not valid UTF-8, so that every name can be converted back exactly.
 
 const rawByte = /[\udc80-\udcff]/u;
 const firstRaw = 0xdc00;
 
-/** Whether a name, a path or a script says all of its bytes as text. */
+/** Returns whether a name, path or script is plain text, with no stand-ins for bytes. */
 export function isText(text: string): boolean {
   return !rawByte.test(text);
 }
 
-/** The name that the bytes are. */
+/** Converts bytes to a name. */
 export function nameOf(bytes: Buffer): string {
   const text = bytes.toString('utf8');
-  // What is no UTF-8 becomes this; so does the character itself, which has bytes of its own.
+  // Invalid UTF-8 is decoded to U+FFFD, but so is a real U+FFFD, which has valid bytes.
   if (!text.includes('\ufffd')) return text;
   let name = '';
   for (let at = 0; at < bytes.length; ) {
@@ -23,7 +23,7 @@ export function nameOf(bytes: Buffer): string {
   return name;
 }
 
-/** The bytes of a name, or of any text that has names in it. */
+/** Converts a name, or any text that contains names, to its bytes. */
 export function bytesOf(text: string): Buffer {
   if (isText(text)) return Buffer.from(text);
   return Buffer.concat(
@@ -34,7 +34,7 @@ export function bytesOf(text: string): Buffer {
   );
 }
 
-/** As Node takes a path: bytes where it has any that are no text. */
+/** Returns a path for Node's functions: as bytes if it is not plain text. */
 export function pathBytes(path: string): string | Buffer {
   return isText(path) ? path : bytesOf(path);
 }

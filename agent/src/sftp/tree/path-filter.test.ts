@@ -24,7 +24,7 @@ test.each<[pattern: string, out: string[], stays: string[]]>([
   for (const path of stays) expect([path, kept([], [pattern], path)]).toEqual([path, true]);
 });
 
-test('includes are looked at first, and what nothing matches is in', () => {
+test('includes are checked first, and what nothing matches is included', () => {
   const filter = pathFilter(['*/', '*.conf'], ['*']);
   expect(filter('etc', true)).toBe(true);
   expect(filter('etc/a.conf', false)).toBe(true);
@@ -33,7 +33,7 @@ test('includes are looked at first, and what nothing matches is in', () => {
   expect(pathFilter()('anything', false)).toBe(true);
 });
 
-test('a pattern of many stars costs no more than its length', () => {
+test('the cost of a pattern with many stars stays in proportion to its length', () => {
   const filter = pathFilter([], [`${'*a'.repeat(50)}b`]);
   expect(filter('a'.repeat(1_000), false)).toBe(true);
 });

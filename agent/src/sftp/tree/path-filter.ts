@@ -1,5 +1,5 @@
-// Include and exclude patterns in rsync's manner: the first that matches decides, and what none matches is transferred.
-// Includes are looked at before excludes.
+// Include and exclude patterns as in rsync: the first one that matches decides, and what none matches is transferred.
+// Includes are checked before excludes.
 
 type Token =
   | { kind: 'text'; text: string }
@@ -10,15 +10,15 @@ type Token =
 
 interface Pattern {
   tokens: Token[];
-  /** Begins at the top of what is transferred. */
+  /** Whether it begins at the top of what is transferred. */
   isAnchored: boolean;
-  /** Matches directories alone. */
+  /** Whether it matches directories only. */
   isDirectory: boolean;
-  /** Is held against the whole path, and not against the last name of it. */
+  /** Whether it is matched against the whole path, not just its last name. */
   isPath: boolean;
 }
 
-/** Whether what is at a path, relative to the top, is transferred. */
+/** Returns whether the entry at a path, relative to the top, is transferred. */
 export type PathFilter = (path: string, isDirectory: boolean) => boolean;
 
 export function pathFilter(include: readonly string[] = [], exclude: readonly string[] = []): PathFilter {
@@ -32,7 +32,7 @@ export function pathFilter(include: readonly string[] = [], exclude: readonly st
 }
 
 function parsePattern(text: string): Pattern[] {
-  // `name/***` is the directory and all in it.
+  // `name/***` means the directory and everything in it.
   if (text.endsWith('/***')) {
     const directory = text.slice(0, -4);
     return [...parsePattern(`${directory}/`), ...parsePattern(`${directory}/**`)];
@@ -46,7 +46,7 @@ function parsePattern(text: string): Pattern[] {
 }
 
 function tokensOf(text: string): Token[] {
-  // A backslash is one where there is nothing to escape.
+  // In a pattern without wildcards a backslash stands for itself.
   const hasWildcard = /[*?[]/.test(text);
   const tokens: Token[] = [];
   const characters = [...text];
@@ -73,7 +73,7 @@ function tokensOf(text: string): Token[] {
   return tokens;
 }
 
-/** `[a-z]` and `[!a-z]`; undefined where the bracket is not closed. */
+/** Reads `[a-z]` or `[!a-z]`; undefined if the bracket is not closed. */
 function readSet(characters: readonly string[], open: number): { token: Token; end: number } | undefined {
   let at = open + 1;
   const isNegated = characters[at] === '!' || characters[at] === '^';
@@ -99,7 +99,7 @@ function matches(
   if (isDirectory && !onDirectory) return false;
   if (isAnchored) return fits(tokens, path);
   if (!isPath) return fits(tokens, path.slice(path.lastIndexOf('/') + 1));
-  // Of a pattern that is not anchored, any end of the path that begins with a name will do.
+  // A pattern that is not anchored may match any tail of the path that begins at a name.
   for (let at = 0; ; at += 1) {
     if (fits(tokens, path.slice(at))) return true;
     at = path.indexOf('/', at);
@@ -107,7 +107,7 @@ function matches(
   }
 }
 
-/** All places that a pattern can have come to are carried along, so that its cost is its length times the text's. */
+/** Tracks all positions that the pattern can have reached, so that the cost is at most its length times the text's. */
 function fits(tokens: readonly Token[], text: string): boolean {
   let places = withSkips(tokens, new Set([0]));
   for (const character of text) {
@@ -124,9 +124,9 @@ function fits(tokens: readonly Token[], text: string): boolean {
   return places.has(tokens.length);
 }
 
-/** Stars may stand for nothing. */
+/** Adds the positions after stars, which may match nothing. */
 function withSkips(tokens: readonly Token[], places: Set<number>): Set<number> {
-  // A set that grows while it is gone through has its new members visited too.
+  // Iterating over a set also visits what is added during the iteration.
   for (const place of places) {
     const kind = tokens[place]?.kind;
     if (kind === 'star' || kind === 'deep') places.add(place + 1);

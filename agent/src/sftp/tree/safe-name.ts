@@ -1,7 +1,7 @@
 import { shownPath } from './shown-path.ts';
 import { TransferError } from './transfer-error.ts';
 
-/** Whether a name from a listing is one: what came from elsewhere must not lead anywhere. */
+/** Returns whether a name from a listing is a single plain name: names from the other side must not lead elsewhere. */
 export function isSafeName(name: string): boolean {
   return name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name);
 }
@@ -10,7 +10,7 @@ export function assertSafeName(name: string): void {
   if (!isSafeName(name)) throw unsafePath(name);
 }
 
-/** The parts of an absolute path, without `.` and empty ones. Refuses `..`. */
+/** Returns the parts of an absolute path, without `.` and empty ones. Throws for `..`. */
 export function partsOf(path: string): string[] {
   const parts = path.split('/').filter((part) => part !== '' && part !== '.');
   if (parts.some((part) => !isSafeName(part))) throw unsafePath(path);
@@ -20,7 +20,7 @@ export function partsOf(path: string): string[] {
 function unsafePath(path: string): TransferError {
   return new TransferError({
     reason: 'path_refused',
-    message: `${shownPath(path)} is no path for a transfer: it has .. or no name in it.`,
+    message: `${shownPath(path)} is not a path for a transfer: it contains .. or an invalid name.`,
     advice: 'Write the path without ..',
   });
 }

@@ -1,12 +1,12 @@
-// Names of files come from elsewhere: in messages and output they are one line of visible text.
+// File names come from the other side, so in messages and output they are shown as one line of visible text.
 import { isText } from './name-bytes.ts';
 
-/** Line ends, terminal escapes, marks that turn the direction of text, and what is no text at all. */
+/** Line breaks, terminal escapes, marks that change the direction of text, and surrogates that stand for bytes. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const unseen = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]/u;
 const unseenAll = new RegExp(unseen.source, 'gu');
 
-/** The path as it is shown: in quotes with escapes where it has anything that is not plain text. */
+/** Returns the path as it is shown to people: in quotes and with escapes if it contains anything but visible text. */
 export function shownPath(path: string): string {
   if (!unseen.test(path)) return path;
   const escaped = path.replaceAll('\\', '\\\\').replaceAll(unseenAll, (character) => {
@@ -20,7 +20,7 @@ export function shownPath(path: string): string {
   return `"${escaped}"`;
 }
 
-/** The path as a program is told it: with escapes only where it has bytes that are no text. */
+/** Returns the path as it is given to programs: with escapes only if it contains bytes that are not text. */
 export function toldPath(path: string): string {
   return isText(path) ? path : shownPath(path);
 }

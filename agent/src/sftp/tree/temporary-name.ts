@@ -1,9 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
 
-/** What unfinished files begin with, on both sides. Never transferred, and never deleted as extraneous. */
+/** Prefix of unfinished files on both sides. They are never transferred, and never deleted as extraneous. */
 export const temporaryPrefix = '.opsconductor-';
 
-/** The same for the same key, so that a later try finds what an earlier one left. */
+/**
+ * Returns a name that is always the same for a key, so that a later try finds what an earlier one left; else random.
+ */
 export function temporaryName(resumeKey: string | undefined): string {
   const tail =
     resumeKey === undefined

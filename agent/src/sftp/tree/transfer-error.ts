@@ -1,4 +1,4 @@
-// What goes wrong with a file, in a reason and two sentences that a person can act on.
+// Errors of a transfer: a reason, and two sentences that a person can act on.
 import type { StepReason } from '@opsconductor/protocol';
 import { shownPath } from './shown-path.ts';
 
@@ -20,7 +20,7 @@ export class TransferError extends Error {
   override readonly name = 'TransferError';
   readonly reason: TransferReason;
   readonly advice: string;
-  /** Whether the same may go well a moment later. */
+  /** Whether the same may succeed a moment later. */
   readonly retryable: boolean;
 
   constructor(details: {
@@ -40,7 +40,7 @@ export class TransferError extends Error {
 /** Status codes of SFTP (draft-ietf-secsh-filexfer-02, section 7). */
 export const sftpStatus = { eof: 1, noSuchFile: 2, permissionDenied: 3, failure: 4, unsupported: 8 } as const;
 
-/** What a side said of a path. `doing` is the verb: `read`, `written`, `created`. */
+/** Converts an error of one side into a TransferError about a path. `doing` is the participle: `read`, `written`. */
 export function fileError(cause: unknown, where: string, path: string, doing: string): TransferError {
   if (cause instanceof TransferError) return cause;
   const shown = shownPath(path);
@@ -68,7 +68,7 @@ export function fileError(cause: unknown, where: string, path: string, doing: st
       return told(
         'permission_denied',
         'permission denied',
-        'Check who may do this there, or log in as another user.',
+        'Check the permissions there, or log in as another user.',
       );
     case 'ENOSPC':
     case 'EDQUOT':
@@ -76,7 +76,7 @@ export function fileError(cause: unknown, where: string, path: string, doing: st
     case 'ELOOP':
       return told('path_refused', 'a symbolic link is in the way', 'Name the path that the link leads to.');
     case 'ENOTDIR':
-      return told('path_missing', 'something in its path is no directory', 'Check the path.');
+      return told('path_missing', 'something in its path is not a directory', 'Check the path.');
     case 'EISDIR':
       return told(
         'transfer_failed',

@@ -1,5 +1,5 @@
-// One side of a transfer, the agent's or the target's: what the engine asks of directories and files, so that a copy in
-// either direction, and a comparison, are written once.
+// The interface of one side of a transfer, the agent or the target. Copies in both directions, and comparisons, are
+// written once against it.
 
 export type EntryKind = 'file' | 'directory' | 'link' | 'other';
 
@@ -9,9 +9,9 @@ export interface Entry {
   size: number;
   /** Permission bits. */
   mode: number;
-  /** Modification time in whole seconds, as SFTP has it. */
+  /** Modification time in whole seconds since 1970, as in SFTP. */
   mtimeS: number;
-  /** Where the side has numbers for them. */
+  /** Undefined if the side has no numeric owners. */
   owner?: Owner | undefined;
 }
 
@@ -27,114 +27,114 @@ export interface Attributes {
   owner?: Owner;
 }
 
-/** A file that is read. */
+/** A file that is open for reading. */
 export interface Source {
   readonly size: number;
   readonly mode: number;
   readonly mtimeS: number;
   readonly owner?: Owner | undefined;
-  /** Bytes that were read; fewer than asked for at the end of the file only. */
+  /** Returns the number of bytes read: fewer than asked for only at the end of the file. */
   read(buffer: Buffer, length: number, position: number): Promise<number>;
   /** SHA-256 of the first bytes, in hex. */
   hash(length: number): Promise<string>;
-  /** Whether size or time is not what it was when the file was opened. */
+  /** Returns whether size or time has changed since the file was opened. */
   hasChanged(): Promise<boolean>;
   close(): Promise<void>;
 }
 
-/** A small file, read at one go. */
+/** A small file, read in one go. */
 export interface WholeFile extends Pick<Source, 'mode' | 'mtimeS' | 'owner'> {
   bytes: Buffer;
 }
 
-/** One that is written at one go. */
+/** A small file, written in one go. */
 export interface NewWholeFile {
   name: string;
   bytes: Buffer;
   attributes: Attributes & { mode: number };
 }
 
-/** A file that is written under a name of its own, and appears under its name whole or not at all. */
+/** A file that is written under a temporary name, and appears under its final name complete or not at all. */
 export interface Sink {
-  /** What an earlier try has left, which may be gone on with once it was compared; 0 where there is nothing. */
+  /** Bytes that an earlier try left, which can be resumed after comparing them; 0 if none. */
   readonly keptBytes: number;
   write(buffer: Buffer, length: number, position: number): Promise<void>;
-  /** SHA-256 of the first bytes of what was written, in hex. */
+  /** Returns the SHA-256 of the first `length` bytes of what was written, in hex. */
   hash(length: number): Promise<string>;
-  /** Puts the file in its place, cut to its size. */
+  /** Truncates the file to `size` and gives it its final name. */
   commit(attributes: Attributes, size: number): Promise<void>;
-  /** Lets go of what was written: removes it, or leaves it for a later try. Never rejects. */
+  /** Gives up: removes what was written, or keeps it for a later try. Never rejects. */
   discard(keep: boolean): Promise<void>;
 }
 
 export interface SinkOptions {
   size: number;
-  /** Permission bits while it is written, and after unless told. */
+  /** Permission bits while it is written, and afterwards unless `commit` sets others. */
   mode: number;
-  /** Names what is written, so that a later try can go on with it; undefined for a name by chance. */
+  /** Determines the temporary name, so that a later try can resume; undefined for a random name. */
   resumeKey?: string | undefined;
 }
 
 export interface Directory {
-  /** For people. */
+  /** Path, for people. */
   readonly path: string;
-  /** The same for all names that are one name there; the name itself unless told. */
+  /** Returns the same text for all names that are one name there; by default the name itself. */
   sameName?(name: string): string;
   list(): Promise<Entry[]>;
-  /** What is there under the name, links not followed. */
+  /** Returns the entry with this name, without following links; undefined if there is none. */
   look(name: string): Promise<Entry | undefined>;
-  /** A directory in this one. Refuses a link. */
+  /** Opens a directory inside this one. Refuses a link. */
   enter(name: string): Promise<Directory>;
   make(name: string, mode: number): Promise<void>;
   openSource(name: string): Promise<Source>;
   openSink(name: string, options: SinkOptions): Promise<Sink>;
   /**
-   * Many small files, where the side can do it faster than one by one, one behind the other into the memory; undefined for
-   * each that it could not read, or that there is no room for.
+   * Reads many small files into the memory, one after the other, if the side can do that faster than one by one.
+   * Returns undefined for each file that it could not read or that there is no room for.
    */
   readWhole?(
     names: readonly string[],
     into: Uint8Array<SharedArrayBuffer>,
   ): Promise<(WholeFile | undefined)[]>;
-  /** Puts them in their places as a sink does. Returns of each whether it is there. */
+  /** Writes small files, each through a temporary name as a sink does. Returns for each whether it succeeded. */
   writeWhole?(files: readonly NewWholeFile[]): Promise<boolean[]>;
   readLink(name: string): Promise<string>;
   /**
-   * What a link leads to: where to find it, and what it is. Refuses a way out of what is allowed, which where something
-   * is to be written there is less than for reading.
+   * Returns what a link leads to, and the directory that holds it; undefined if it leads nowhere or out of what is
+   * allowed. Less is allowed for writing than for reading.
    */
   follow(name: string, use: { write: boolean }): Promise<{ directory: Directory; entry: Entry } | undefined>;
-  /** Puts a link in its place, also of a file or link that is there. */
+  /** Makes a link, replacing a file or link that is there. */
   makeLink(name: string, to: string): Promise<void>;
   removeFile(name: string): Promise<void>;
   removeDirectory(name: string): Promise<void>;
-  /** Of something in this directory, links not followed. */
+  /** Sets attributes of an entry of this directory, without following links. */
   setAttributes(name: string, attributes: Attributes): Promise<void>;
   /**
-   * Permissions of a directory that is left as it is, also where the transfer was stopped. As far as it can be done without
-   * waiting for anybody; never rejects.
+   * Sets the permissions of a directory that remains incomplete, even after the transfer was stopped. Best effort,
+   * without opening a connection; never rejects.
    */
   leave(name: string, mode: number): Promise<void>;
-  /** Bytes that are free where it lies; undefined where that is not told. */
+  /** Returns the free bytes of the file system; undefined if unknown. */
   freeBytes(): Promise<number | undefined>;
   close(): Promise<void>;
 }
 
-/** The whole of a side. */
+/** All of one side. */
 export interface Tree {
-  /** In a message: `on the agent` or the target's name. */
+  /** Where it is, for messages: `on the agent`, or `on` and the host. */
   readonly where: string;
   /**
-   * The directory that holds what the path names, and its name there. The name is undefined where the path is that of
-   * an outermost directory, which is then the parent.
+   * Returns the directory that holds what the path names, and its name there. If the path is that of an outermost
+   * directory, that is the parent and the name is undefined.
    */
   locate(path: string, options: LocateOptions): Promise<Place>;
 }
 
 export interface LocateOptions {
-  /** Whether something is to be written there. */
+  /** Whether something will be written there. */
   write: boolean;
-  /** Makes the directories above it that are missing. */
+  /** Whether to make missing directories above it. */
   create: boolean;
 }
 

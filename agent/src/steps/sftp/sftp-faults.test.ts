@@ -203,7 +203,7 @@ sshTest.each(['upload', 'download'] as const)(
 
 sshTest.each([
   ['a server without SFTP', 'Subsystem sftp /bin/false', 'sshd_config'],
-  ['something else in its place', 'Subsystem sftp /bin/echo hello there, this is no SFTP', 'start-up file'],
+  ['something else in its place', 'Subsystem sftp /bin/echo hello there, this is no SFTP', 'startup file'],
 ])('%s has its own message', async (_, line, advice) => {
   const t = await setupTransfers({ config: [line] });
   const file = await t.put('local', 'f', 'x');

@@ -1,4 +1,4 @@
-// What SFTP says, as bytes: version 3 (draft-ietf-secsh-filexfer-02), which OpenSSH and nearly all others speak.
+// Encodes and decodes the packets of SFTP version 3 (draft-ietf-secsh-filexfer-02), which nearly all servers speak.
 import { bytesOf, nameOf } from '../../tree/name-bytes.ts';
 
 export const requests = {
@@ -34,10 +34,10 @@ export const replies = {
   extended: 201,
 } as const;
 
-// Of attributes (section 5).
+// Flags of attributes (section 5).
 const flags = { size: 0x1, owner: 0x2, mode: 0x4, times: 0x8, extended: 0x80000000 } as const;
 
-/** Of what SFTP says of a file; servers may leave any of it out. */
+/** Attributes of a file; servers may leave out any of them. */
 export interface FileAttributes {
   size?: number;
   uid?: number;
@@ -46,7 +46,7 @@ export interface FileAttributes {
   mtime?: number;
 }
 
-/** What is set of a file; user and group go together, and so do times. */
+/** Attributes to set; user and group must be given together, and so must both times. */
 export interface SetAttributes extends FileAttributes {
   atime?: number;
 }
@@ -63,7 +63,7 @@ export function uint64(value: number): Buffer {
   return bytes;
 }
 
-/** A string of the protocol, behind its length. */
+/** Encodes a string: its length, then its bytes. */
 export function string(value: string | Buffer): Buffer {
   const bytes = typeof value === 'string' ? bytesOf(value) : value;
   return Buffer.concat([uint32(bytes.length), bytes]);
@@ -91,15 +91,15 @@ export function attributes({ size, uid, gid, mode, atime, mtime }: SetAttributes
   return Buffer.concat([uint32(said), ...fields]);
 }
 
-/** Version 3 has seconds from 1970 to 2106. */
+/** Version 3 has unsigned seconds since 1970, so times until 2106. */
 function timeWithin(seconds: number): number {
   return Math.min(Math.max(seconds, 0), 0xffff_ffff);
 }
 
-/** A packet ends before it has said what it should. */
+/** A packet that ends before its fields do. */
 export class ShortPacket extends Error {}
 
-/** Reads the fields of a packet in their order. Throws a `ShortPacket`. */
+/** Reads the fields of a packet in order. Throws `ShortPacket` if it ends too early. */
 export class PacketReader {
   readonly #bytes: Buffer;
   #at = 0;

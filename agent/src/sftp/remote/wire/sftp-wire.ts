@@ -1,22 +1,22 @@
-// Requests and replies of SFTP on a channel, whichever way its other end was started. What a server sends is held to what it
-// was asked: every request ends, at the latest with the channel.
+// Sends SFTP requests on a channel and matches the replies to them. A server may send only what it was asked for, and
+// every request settles, at the latest when the channel ends.
 import type { EventEmitter } from 'node:events';
 import { sftpStatus } from '../../tree/transfer-error.ts';
 import { PacketReader, replies, requests, string, uint32, uint64 } from './packets.ts';
 
-/** What OpenSSH takes and sends at most. */
+/** The largest packet that OpenSSH accepts and sends. */
 const maxPacketBytes = 256 * 1024;
-/** What every server takes and sends in one request (section 3 of the draft). */
+/** What every server must accept and send in one request (section 3 of the draft). */
 const leastBytes = 32 * 1024;
-/** Of OpenSSH before it told its limits. */
+/** What an OpenSSH that doesn't announce its limits accepts in one request. */
 const opensshBytes = 255 * 1024;
 const headBytes = 9;
-/** For a server to say hello. */
+/** Time for a server to send its version, in ms. */
 const helloMs = 30_000;
 const statusOk = 0;
 const limitsExtension = 'limits@openssh.com';
 
-/** What of a channel is used. */
+/** The parts of a channel that are used here. */
 export interface WireChannel extends Pick<EventEmitter, 'on'> {
   write(bytes: Buffer): unknown;
   close(): void;
@@ -27,7 +27,7 @@ export interface Reply {
   body: PacketReader;
 }
 
-/** The server says no, by a status of the protocol. */
+/** The server refused a request with a status of the protocol. */
 export class SftpStatus extends Error {
   readonly code: number;
 
@@ -37,7 +37,7 @@ export class SftpStatus extends Error {
   }
 }
 
-/** The channel is over, something came over it that is no SFTP, or nothing did. */
+/** The channel was closed, or something other than SFTP arrived on it, or nothing did. */
 export class WireOver extends Error {
   readonly why: 'closed' | 'noise' | 'silence';
 
@@ -48,7 +48,7 @@ export class WireOver extends Error {
 }
 
 interface Pending {
-  /** Where bytes that are read go to, and nowhere before. */
+  /** For a read: the bytes of the reply are received directly into this buffer. */
   into?: Buffer;
   resolve(reply: Reply | number): void;
   reject(error: Error): void;
@@ -57,14 +57,14 @@ interface Pending {
 export class SftpWire {
   readonly #channel: WireChannel;
   readonly #pending = new Map<number, Pending>();
-  /** What is being filled from what comes, and what is done once it is full. */
+  /** The buffer that incoming bytes fill, and below it what happens once it is full. */
   #target: Buffer;
   #filled = 0;
   #next: () => void;
   #id = 0;
   #over: WireOver | undefined;
   #extensions = new Map<string, string>();
-  /** Bytes that one request may move. */
+  /** How many bytes one request may move. */
   #most = { read: leastBytes, write: leastBytes };
 
   private constructor(channel: WireChannel, opened: (error?: Error) => void) {
@@ -84,9 +84,9 @@ export class SftpWire {
   }
 
   /**
-   * Says hello, and waits for the answer. Rejects with a `WireOver`.
+   * Exchanges versions with the server. Rejects with a `WireOver`.
    *
-   * @param isOpenSsh what the server calls itself: one that does not tell its limits has OpenSSH's.
+   * @param isOpenSsh whether the server identifies itself as OpenSSH; without announced limits, OpenSSH's are assumed
    */
   static async open(
     channel: WireChannel,
@@ -110,12 +110,12 @@ export class SftpWire {
     }
   }
 
-  /** Why it is over; undefined while it is not. */
+  /** Why the channel is over; undefined while it is open. */
   get over(): WireOver | undefined {
     return this.#over;
   }
 
-  /** Of the server, by name, with their versions. */
+  /** The server's extensions: versions by name. */
   get extensions(): ReadonlyMap<string, string> {
     return this.#extensions;
   }
@@ -125,12 +125,12 @@ export class SftpWire {
     this.#channel.close();
   }
 
-  /** Rejects with a `SftpStatus` for a no, or a `WireOver`. */
+  /** Sends a request. Rejects with an `SftpStatus` if the server refuses it, or with a `WireOver`. */
   ask(type: number, ...fields: readonly Buffer[]): Promise<Reply> {
     return this.#asked(type, fields) as Promise<Reply>;
   }
 
-  /** Bytes read, of which the server may give fewer than asked for; 0 at the end of the file. */
+  /** Returns the number of bytes read: possibly fewer than asked for, and 0 at the end of the file. */
   async read(handle: Buffer, into: Buffer, length: number, position: number): Promise<number> {
     const most = Math.min(length, this.#most.read);
     const fields = [string(handle), uint64(position), uint32(most)];
@@ -139,11 +139,11 @@ export class SftpWire {
     throw this.#fail('it sent something else than the bytes of a file');
   }
 
-  /** All of them; where the server takes fewer in one request, in several. */
+  /** Writes all bytes, in several requests if the server doesn't accept them in one. */
   async write(handle: Buffer, bytes: Buffer, position: number): Promise<void> {
     for (let done = 0; done < bytes.length; ) {
       const piece = bytes.subarray(done, done + this.#most.write);
-      // As they are, without a copy: they are let alone until the server has answered.
+      // Not copied: the caller leaves them unchanged until the server has answered.
       const fields = [string(handle), uint64(position + done), uint32(piece.length), piece];
       await this.#asked(requests.write, fields);
       done += piece.length;
@@ -171,7 +171,7 @@ export class SftpWire {
       if (error instanceof SftpStatus) return undefined;
       throw error;
     });
-    // It has no more to say than that it would have.
+    // The server announced the extension, but refused to say its limits.
     if (told === undefined) return;
     const [read, write] = this.#limitsIn(told);
     const within = (told: number | undefined) => (told ? Math.min(told, opensshBytes) : leastBytes);
@@ -181,11 +181,11 @@ export class SftpWire {
   #limitsIn({ type, body }: Reply): [number, number] {
     try {
       if (type !== replies.extended) throw new Error(`a reply of type ${type}`);
-      // Of a packet, which both others are within.
+      // Skip the limit on packets; the other two are within it.
       body.uint64();
       return [body.uint64(), body.uint64()];
     } catch {
-      throw this.#fail('it told its limits by a packet that is none');
+      throw this.#fail('it sent its limits in an invalid packet');
     }
   }
 
@@ -197,7 +197,7 @@ export class SftpWire {
       try {
         while (this.#filled === this.#target.length && this.#over === undefined) this.#next();
       } catch {
-        this.#fail('it sent a packet that is none');
+        this.#fail('it sent an invalid packet');
       }
     }
   }
@@ -208,11 +208,11 @@ export class SftpWire {
     this.#next = next;
   }
 
-  /** Length, type and number of the next packet. */
+  /** Returns length, type and request id of the next packet. */
   #head(): { rest: number; type: number; id: number } | undefined {
     const rest = this.#target.readUInt32BE(0) - 5;
     if (rest < 0 || rest > maxPacketBytes) {
-      this.#fail('it sent a packet that is none');
+      this.#fail('it sent an invalid packet');
       return undefined;
     }
     return { rest, type: this.#target[4] ?? 0, id: this.#target.readUInt32BE(5) };
@@ -222,7 +222,7 @@ export class SftpWire {
     const head = this.#head();
     if (head === undefined) return;
     if (head.type !== replies.version) {
-      this.#fail('it did not say what version it speaks');
+      this.#fail('it did not say which version it speaks');
       return;
     }
     const body = Buffer.allocUnsafe(head.rest);
@@ -244,7 +244,7 @@ export class SftpWire {
     const { rest, type, id } = head;
     const pending = this.#pending.get(id);
     if (pending === undefined) {
-      this.#fail('it answered what it was not asked');
+      this.#fail('it answered a request that was not made');
       return;
     }
     if (type === replies.data && pending.into !== undefined) this.#data(id, pending, rest);
@@ -276,7 +276,7 @@ export class SftpWire {
     this.#await(bytes, () => {
       const body = new PacketReader(bytes);
       const code = type === replies.status ? body.uint32() : statusOk;
-      // Servers of the first versions say nothing beside the code.
+      // Servers of early versions send only the code.
       const message = code === statusOk || body.isAtEnd ? `status ${code}` : body.name();
       this.#pending.delete(id);
       this.#awaitHead();
