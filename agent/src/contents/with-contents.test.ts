@@ -108,7 +108,7 @@ sshTest(
 );
 
 sshTest.each(['open_artifact', 'write_artifact', 'close_artifact'] as const)(
-  'a server that refuses %s makes the step fail with its reason, and nothing stays behind',
+  'a server that refuses %s fails the step with its reason, and nothing is left behind',
   async (refusing) => {
     const t = await setupTransfers({}, noPolicy);
     await t.put('remote', 'log', 'a line');

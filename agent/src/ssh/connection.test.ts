@@ -94,7 +94,7 @@ sshTest('a key other than the accepted one is refused before the credential is u
 });
 
 for (const type of ['ed25519', 'ecdsa', 'rsa'] as const) {
-  sshTest(`of a host with several keys the accepted ${type} key is asked for`, async () => {
+  sshTest(`a host with several keys is asked for the accepted ${type} key`, async () => {
     const t = await setupSshd({ hostKeys: ['rsa', 'ecdsa', 'ed25519'] });
     const accepted = t.sshd.hostKeyLines.filter((line) => line.includes(type));
     expect(accepted).toHaveLength(1);

@@ -98,10 +98,10 @@ test.each<[string, (socket: Socket) => void]>([
   ['never ends its first line', (socket) => greetForEver(socket, 'x')],
   ['says what it is and no more', (socket) => socket.write('SSH-2.0-Hostile\r\n')],
   [
-    'sends a packet without end after that',
+    'then sends an endless packet',
     (socket) => socket.write(Buffer.concat([Buffer.from('SSH-2.0-Hostile\r\n'), Buffer.alloc(64, 0xff)])),
   ],
-])('a server that %s is given up with words', async (_, serveSo) => {
+])('a server that %s is given up on with a message', async (_, serveSo) => {
   const target = await listen(serveSo);
   const error = await refusalOf(
     connectSsh(target, credential, { checkAddresses: () => {}, authTimeoutMs: 300 }),

@@ -12,7 +12,7 @@ function jumpOf({ target, credential }: SshSetup, name: string, more: Partial<Ju
   return { target: { ...target, name }, credential, checkAddresses: () => {}, ...more };
 }
 
-sshTest('a target behind two jump hosts is reached, and each is held to its own host key', async () => {
+sshTest('a target behind two jump hosts is reached, and each one must have its own host key', async () => {
   const [t, hop] = await Promise.all([setupSshd(), setupSshd()]);
   const outer = jumpOf(hop, 'outer');
   const inner = jumpOf(hop, 'inner');

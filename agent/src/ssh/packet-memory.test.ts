@@ -23,7 +23,7 @@ async function send(connection: SshConnection): Promise<string | undefined> {
 
 for (const cipher of [...gcm, 'aes256-ctr']) {
   sshTest(
-    `what is sent by ${cipher} arrives as it was, through key exchanges, on connections at once`,
+    `data sent with ${cipher} arrives unchanged, across key exchanges, on several connections at once`,
     async () => {
       const t = await setupSshd({ config: [`Ciphers ${cipher}`, 'RekeyLimit 1M'] });
       const connections = await Promise.all([t.connect(), t.connect()]);
@@ -44,31 +44,28 @@ sshTest('data sent through a jump host is encrypted by both connections, and arr
 });
 
 for (const cipher of gcm) {
-  sshTest(
-    `two packets for ${cipher} are made in one piece of memory, with padding of their own`,
-    async () => {
-      const t = await setupSshd({ config: [`Ciphers ${cipher}`] });
-      const client = new ssh2.Client();
-      onTestFinished(() => void client.destroy());
-      const { host, port, user: username, privateKey } = t.sshd;
-      client.connect({ host, port, username, privateKey });
-      await once(client, 'ready');
-      reusePacketMemory(client);
-      const { _protocol } = client as unknown as {
-        _protocol: { _cipher: { allocPacket(bytes: number): Buffer } };
-      };
-      const [first, second, large] = [100, 100, 200_000].map((bytes) => {
-        const made = _protocol._cipher.allocPacket(bytes);
-        return { made, padding: made.subarray(5 + bytes).toString('hex') };
-      });
-      expect(second?.made.buffer).toBe(first?.made.buffer);
-      expect(large?.made.buffer).not.toBe(first?.made.buffer);
-      for (const { made } of [first, second, large].filter((one) => one !== undefined)) {
-        expect(made.readUInt32BE(0)).toBe(made.length - 4);
-        expect((made.length - 4) % 16).toBe(0);
-      }
-      expect(first?.padding).toHaveLength(2 * (first?.made[4] ?? 0));
-      expect(first?.padding).not.toBe(second?.padding);
-    },
-  );
+  sshTest(`two packets for ${cipher} are made in the same memory, each with its own padding`, async () => {
+    const t = await setupSshd({ config: [`Ciphers ${cipher}`] });
+    const client = new ssh2.Client();
+    onTestFinished(() => void client.destroy());
+    const { host, port, user: username, privateKey } = t.sshd;
+    client.connect({ host, port, username, privateKey });
+    await once(client, 'ready');
+    reusePacketMemory(client);
+    const { _protocol } = client as unknown as {
+      _protocol: { _cipher: { allocPacket(bytes: number): Buffer } };
+    };
+    const [first, second, large] = [100, 100, 200_000].map((bytes) => {
+      const made = _protocol._cipher.allocPacket(bytes);
+      return { made, padding: made.subarray(5 + bytes).toString('hex') };
+    });
+    expect(second?.made.buffer).toBe(first?.made.buffer);
+    expect(large?.made.buffer).not.toBe(first?.made.buffer);
+    for (const { made } of [first, second, large].filter((one) => one !== undefined)) {
+      expect(made.readUInt32BE(0)).toBe(made.length - 4);
+      expect((made.length - 4) % 16).toBe(0);
+    }
+    expect(first?.padding).toHaveLength(2 * (first?.made[4] ?? 0));
+    expect(first?.padding).not.toBe(second?.padding);
+  });
 }

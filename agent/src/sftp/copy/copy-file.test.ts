@@ -134,7 +134,7 @@ function expectWhole(side: Side): void {
 }
 
 test.each(stages)(
-  'a fault at the stage "%s" leaves the old file, and the next copy is whole',
+  'a fault at the stage "%s" leaves the old file, and the next copy is complete',
   async (stage) => {
     const { side, copy } = setup({ stage, reason: 'no_space', times: 1 });
     await expect(copyFile(copy, conduct)).rejects.toMatchObject({ reason: 'no_space' });

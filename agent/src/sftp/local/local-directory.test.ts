@@ -82,7 +82,7 @@ test('a link in place of a listed file is not followed, and a pipe is not waited
   expect(await parent.readWhole?.(['link', 'pipe'], into())).toEqual([undefined, undefined]);
   await expect(parent.openSource('link')).rejects.toMatchObject({ reason: 'path_refused' });
   await expect(parent.openSource('pipe')).rejects.toMatchObject({
-    message: expect.stringContaining('pipe on the agent is no file'),
+    message: expect.stringContaining('pipe on the agent is not a regular file'),
   });
   await expect(parent.setAttributes('link', { mode: 0o666 })).rejects.toMatchObject({
     reason: 'path_refused',

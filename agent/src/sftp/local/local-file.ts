@@ -131,7 +131,7 @@ export async function openTemporary(
   await handle?.close();
   throw new TransferError({
     reason: 'path_refused',
-    message: 'Something else has the name of the unfinished file.',
+    message: 'Something else is in the place of the unfinished file.',
     advice: `Look at ${path.toString().split('/').pop()} in that directory, and remove it.`,
   });
 }

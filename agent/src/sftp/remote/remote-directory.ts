@@ -323,7 +323,7 @@ async function openTemporary(
     }
     throw new TransferError({
       reason: 'path_refused',
-      message: 'Something else has the name of the unfinished file.',
+      message: 'Something else is in the place of the unfinished file.',
       advice: `Look at ${shownPath(path)}, and remove it.`,
     });
   }

@@ -99,7 +99,7 @@ test('the replacement of a file that is already gone is kept, and named', async 
   const directory = new RemoteDirectory({ host: 'web-1', session: async () => session } as never, '/d');
   const sink = await directory.openSink('f', { size: 0, mode: 0o600 });
   await expect(sink.commit({}, 0)).rejects.toMatchObject({
-    message: expect.stringMatching(/It is there whole, as \/d\/\.opsconductor-[0-9a-f]+\.$/),
+    message: expect.stringMatching(/The replacement is there, complete, as \/d\/\.opsconductor-[0-9a-f]+\.$/),
   });
   await sink.discard(false);
   expect(server.unlinked).toEqual(['/d/f']);
@@ -160,7 +160,7 @@ test.each([
     (server: BareServer, id: number) => server.send(replies.data, uint32(id), string(Buffer.alloc(101))),
   ],
   [
-    'a name in place of bytes',
+    'a name instead of bytes',
     (server: BareServer, id: number) => server.send(replies.name, uint32(id), uint32(0)),
   ],
   ['less than a packet has', (server: BareServer, id: number) => server.send(replies.status, uint32(id))],
@@ -204,7 +204,7 @@ test.each([
     { why: 'noise' },
   ],
   ['something else', (server: BareServer, id: number) => server.status(id, ok), { why: 'noise' }],
-])('a server that answers the question for its limits with %s', async (_, say, error) => {
+])('a server that answers the request for its limits with %s', async (_, say, error) => {
   const server = new BareServer();
   server.answer = (_type, id) => void say(server, id);
   const send = server.send.bind(server);

@@ -65,7 +65,7 @@ test('tar unpacks what was written, with its names, modes and times', () => {
 
 const pieces = [1, 7, 511, 512, 4_096, 1_000_000];
 test.each(pieces.flatMap((bytes) => [1, 64].map((blocks) => [bytes, blocks] as const)))(
-  'what tar packs is read in pieces of %i bytes, from records of %i blocks',
+  'archives of tar are read in pieces of %i bytes, from records of %i blocks',
   (pieceBytes, recordBlocks) => {
     const dir = setup();
     mkdirSync(join(dir, 'd'));

@@ -79,7 +79,7 @@ test('a target that invents its process table does not slow the agent down', () 
   );
 });
 
-sshTest('a real table holds the processes of the target', async () => {
+sshTest('a real table contains the processes of the target', async () => {
   const t = await setupSshd();
   const table = await listProcesses(stopTarget(t), 'no.such.marker');
   expect(table.processes.map(({ pid }) => pid)).toEqual(expect.arrayContaining([process.pid]));

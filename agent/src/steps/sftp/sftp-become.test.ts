@@ -94,7 +94,7 @@ sudoTest('failures to become another user are reported as for a command', async 
 });
 
 sudoTest(
-  'without the program of SFTP a copy goes by the SCP protocol as that user, and an upload says so',
+  'without sftp-server a copy uses the SCP protocol as that user, and an upload says what is missing',
   async () => {
     const t = await setup(undefined, { without: ['/usr/lib/openssh/sftp-server'] });
     const file = await t.put('local', 'set/d/f1', 'again');

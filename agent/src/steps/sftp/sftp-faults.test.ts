@@ -236,7 +236,7 @@ sshTest('a link in place of a directory is not entered, on either side', async (
   expect(await readdir(join(t.remote, 'elsewhere'))).toEqual([]);
 });
 
-sshTest('links of a target that lead out fail alone', async () => {
+sshTest('links of a target that lead out of the tree fail alone', async () => {
   const t = await setupTransfers();
   await t.put('remote', 'set/good', 'x');
   await symlink('/etc/passwd', join(t.remote, 'set/absolute'));

@@ -62,7 +62,7 @@ async function thereAndBack(
 sshTest.each([
   ['in a tar stream', {}],
   ['file by file, compared by their bytes', { verify: 'checksum' }],
-])('names of any bytes go up and come back as they are, %s', async (_, more) => {
+])('names of any bytes go up and come back unchanged, %s', async (_, more) => {
   const t = await setupTransfers();
   await fill(`${t.local}/set`, [...odd, ...lines]);
   await symlink(bytes('dir\xe9/caf\xe9'), under(t.local, 'set/link\xe9'));
@@ -109,7 +109,7 @@ sshTest(
 );
 
 sshTest(
-  'without SFTP such names go by the SCP protocol, and one with a line end is told as not sent',
+  'without SFTP such names use the SCP protocol, and one with a line break is reported as not sent',
   async () => {
     const t = await setupTransfers({ config: ['Subsystem sftp /bin/false'] });
     await fill(`${t.local}/set`, odd);

@@ -20,7 +20,7 @@ async function putSmallFiles(t: SftpSetup, side: 'local' | 'remote'): Promise<vo
 }
 
 mountTest.each(['upload', 'download'] as const)(
-  'a disk that runs full in mid %s is told, and nothing is there half',
+  'a disk that becomes full during the %s is reported, and no file is left incomplete',
   async (type) => {
     const [source, destination] =
       type === 'upload' ? (['local', 'remote'] as const) : (['remote', 'local'] as const);

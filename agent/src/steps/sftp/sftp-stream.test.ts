@@ -122,7 +122,7 @@ sshTest.each([
   ['prints something else', 'cat >/dev/null; yes | head -c 3000000'],
   ['packs other files', 'cat >/dev/null; cd /etc && exec $tar -c -f - -b 1 --format=gnu ./passwd ./hosts'],
   ['packs links and ways out', 'cat >/dev/null; cd ../ways-out && exec $tar -c -f - -b 1 --format=gnu -P .'],
-])('where tar %s, files go one by one', async (_, tar) => {
+])('if tar %s, files are copied one by one', async (_, tar) => {
   const t = await setup(tar);
   await mkdir(join(t.remote, 'ways-out'));
   await symlink('/etc/passwd', join(t.remote, 'ways-out/d0'));

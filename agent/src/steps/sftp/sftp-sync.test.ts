@@ -35,7 +35,7 @@ async function setupSync() {
 }
 
 sshTest(
-  'a mirror has what the source has, deletes what it has not, and leaves out what is excluded',
+  'a mirror copies what the source has, deletes what it doesn’t have, and skips what is excluded',
   async () => {
     const t = await setupSync();
     expect((await t.sync()).outcome).toMatchObject({ status: 'succeeded' });

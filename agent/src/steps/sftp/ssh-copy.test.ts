@@ -58,33 +58,30 @@ sshTest('a tree is copied by SCP if there is no SFTP, and comes back unchanged',
   expect((await stat(join(t.local, 'back/large'))).mtimeMs).toBe(1_600_000_000_000);
 });
 
-sshTest(
-  'a file replaces one that is there, and files of a directory those of one that is there',
-  async () => {
-    const t = await setupTransfers(withoutSftp);
-    const file = await t.put('local', 'set/f', 'new');
-    await t.put('remote', 'set/f', 'old');
-    await t.put('remote', 'set/other', 'stays');
-    await chmod(join(t.remote, 'set'), 0o777);
-    const one = await t.run('copy', {
-      local_path: file,
-      remote_path: `${t.remote}/new/`,
-      create_directories: true,
-    });
-    expect(one.outcome).toMatchObject({ status: 'succeeded' });
-    expect(await readFile(join(t.remote, 'new/f'), 'utf8')).toBe('new');
-    const all = await t.run('copy', { local_path: join(t.local, 'set'), remote_path: join(t.remote, 'set') });
-    expect(all.outcome).toMatchObject({ status: 'succeeded' });
-    expect(await readFile(join(t.remote, 'set/f'), 'utf8')).toBe('new');
-    expect((await readdir(join(t.remote, 'set'))).sort()).toEqual(['f', 'other']);
-    expect((await readdir(t.remote)).sort()).toEqual(['new', 'set']);
-  },
-);
+sshTest('a file replaces an existing one, and files of a directory those of an existing one', async () => {
+  const t = await setupTransfers(withoutSftp);
+  const file = await t.put('local', 'set/f', 'new');
+  await t.put('remote', 'set/f', 'old');
+  await t.put('remote', 'set/other', 'stays');
+  await chmod(join(t.remote, 'set'), 0o777);
+  const one = await t.run('copy', {
+    local_path: file,
+    remote_path: `${t.remote}/new/`,
+    create_directories: true,
+  });
+  expect(one.outcome).toMatchObject({ status: 'succeeded' });
+  expect(await readFile(join(t.remote, 'new/f'), 'utf8')).toBe('new');
+  const all = await t.run('copy', { local_path: join(t.local, 'set'), remote_path: join(t.remote, 'set') });
+  expect(all.outcome).toMatchObject({ status: 'succeeded' });
+  expect(await readFile(join(t.remote, 'set/f'), 'utf8')).toBe('new');
+  expect((await readdir(join(t.remote, 'set'))).sort()).toEqual(['f', 'other']);
+  expect((await readdir(t.remote)).sort()).toEqual(['new', 'set']);
+});
 
 sshTest.each([
   ['by SFTP', {}],
   ['by SCP', withoutSftp],
-])('what comes %s goes where a slash at the end of its path says', async (_, how) => {
+])('a slash at the end of the path decides where a copy %s goes', async (_, how) => {
   const t = await setupTransfers(how);
   await t.put('remote', 'app/f', 'x');
   const pull = async (remote: string, local: string) => {
@@ -110,7 +107,7 @@ sshTest.each([
   ['by SFTP', {}],
   ['by SCP', withoutSftp],
 ])(
-  'what is there keeps its permissions when its contents come %s, unless they are to be kept',
+  'existing files keep their permissions when they are replaced %s, unless the source’s are preserved',
   async (_, how) => {
     const t = await setupTransfers(how);
     await t.put('remote', 'app/d/f', 'new');
@@ -146,7 +143,7 @@ sshTest.each([
   ['by SFTP', {}],
   ['by SCP', { config: [...withoutSftp.config, 'SetEnv SHLVL=1 LC_ALL=C.UTF-8'] }],
 ])(
-  'a file of the target keeps its permissions when its contents come %s, unless they are told',
+  'a target’s file keeps its permissions when it is replaced %s, unless the step sets others',
   async (_, how) => {
     const t = await setupTransfers(how);
     await t.put('local', 'set/d/f', 'new');
@@ -205,7 +202,7 @@ sshTest('a file that arrives by SCP is open only to its user until it is in its 
 });
 
 sshTest(
-  'directories that come by SCP into one that is there have the permissions that were asked for',
+  'directories copied by SCP into an existing one have the permissions that were asked for',
   async () => {
     const t = await setupTransfers(withoutSftp);
     await t.put('local', 'set/old/f', 'first');
@@ -270,7 +267,7 @@ sshTest.each([
   ['a file that may not be read', 'pull', { remote_path: '/etc/shadow' }, 'permission_denied'],
   ['a directory that is missing', 'push', { remote_path: '/nowhere/deep/x' }, 'path_missing'],
   ['a place that may not be written', 'push', { remote_path: '/usr/opsconductor-test' }, 'permission_denied'],
-])('%s is told by its reason', async (_, direction, paths, reason) => {
+])('%s is reported with its reason', async (_, direction, paths, reason) => {
   const t = await setupTransfers(withoutSftp);
   await t.put('local', 'f', 'x');
   const { outcome } = await t.run('copy', { direction, local_path: join(t.local, 'f'), ...paths });
@@ -301,7 +298,7 @@ sshTest('what a hostile scp sends goes nowhere but into the destination', async 
 });
 
 sshTest(
-  'a directory goes over one that is there, also where it is named from the home directory',
+  'a directory is merged into an existing one, also if its path begins in the home directory',
   async () => {
     const t = await setupTransfers(withoutSftp);
     await t.put('local', 'set/f', 'x');

@@ -130,7 +130,7 @@ sudoTest('a cancel ends processes of root, including those that left the session
 });
 
 sudoTest(
-  'a command of root that survives its agent is collected, and what a cut has left is ended',
+  'a command of root that survives its agent is collected, and what is left after a cut is ended',
   async () => {
     const t = await setup(undefined, { giveUpAfterMs: 500 });
     const marker = `become-${process.pid}.${Date.now()}.1`;

@@ -90,7 +90,7 @@ for (const which of ['first', 'second'] as const) {
 }
 
 sshTest(
-  'a shell that has the script while the start is recorded begins the command after that, and keeps no output from it',
+  'a shell that gets the script while the start is recorded begins the command afterwards, with all its output',
   async () => {
     // As a login shell's startup file may do.
     const t = await setupExec({ config: ['ForceCommand echo hello; eval "$SSH_ORIGINAL_COMMAND"'] });
@@ -120,7 +120,7 @@ sshTest(
 );
 
 sshTest(
-  '1 MiB that a shell prints before its command may begin arrives once, as there is room for it, and is not all read before that',
+  '1 MiB that a shell prints before its command may begin arrives once, when there is room, and is not all read before that',
   async () => {
     const t = await setupExec({ config: [printsMuch] });
     await t.run({ command: 'echo $PPID' });

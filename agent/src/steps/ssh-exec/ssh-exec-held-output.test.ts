@@ -91,7 +91,7 @@ for (const [how, ends, config, expected] of brokenShells) {
 }
 
 accountTest(
-  'a command that may survive is not waited for where each shell ends with 0 and leaves what holds its output',
+  'a command that may survive is not waited for if each shell ends with 0 and leaves a process that holds its output',
   async () => {
     const { t, flag } = await setupHolder({ ends: 'exit 0;', each: true });
     mkdirSync(flag);
@@ -125,7 +125,7 @@ sshTest(
 );
 
 accountTest(
-  'what a command prints is read on when the shell that read it is killed and its output held',
+  'reading a command’s output continues when the shell that read it is killed and its output held',
   async () => {
     const { t, flag, holder } = await setupHolder();
     mkdirSync(flag);

@@ -23,7 +23,7 @@ for (const survive_agent_restart of [false, true]) {
 }
 
 sshTest(
-  'the shell of a command itself is told of too, and an exit code that is expected counts',
+  'a limit hit by the command’s own shell is reported too, and an expected exit code takes precedence',
   async () => {
     const t = await setupExec();
     const limits = { cpu_seconds: 1 };

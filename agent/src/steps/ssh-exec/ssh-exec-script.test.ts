@@ -181,7 +181,7 @@ for (const shell of shells) {
   });
 
   test.runIf(existsSync('/usr/bin/perl'))(
-    `${shell} hands a program to its interpreter, and its input beside it`,
+    `${shell} passes a program to its interpreter, and its input separately`,
     async () => {
       const command = 'print "$ENV{A} <", join("", <STDIN>), ">\\n"; exit 3;';
       const environment = { A: "it's $x" };

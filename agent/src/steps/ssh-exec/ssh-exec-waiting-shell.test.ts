@@ -31,7 +31,7 @@ sshTest('the shell for the next command waits on the target, without a marker', 
 });
 
 sshTest(
-  'a waiting shell makes ready while the start is recorded, and runs nothing when it may not',
+  'a waiting shell prepares while the start is recorded, and runs nothing if the start is refused',
   async () => {
     const t = await setupExec();
     await t.run({ command: 'echo $PPID' });
@@ -117,7 +117,7 @@ sshTest('a waiting shell that has gone costs neither the command nor the next on
 });
 
 sshTest(
-  'a waiting shell that has gone leaves no session open, though what it started holds its output',
+  'a waiting shell that has gone leaves no session open, although a process it started holds its output',
   async () => {
     const { t, waiting, holder } = await setupHeldOutput();
     const closed = () => t.sshd.log().match(/Close session: /g)?.length ?? 0;

@@ -205,7 +205,7 @@ for (const shell of ['/bin/bash', '/bin/dash', '/usr/bin/fish', '/bin/csh', '/us
 }
 
 sshTest(
-  'a server that does not know survive_agent_restart gets plain commands, and a refusal by name',
+  'with a server that does not know survive_agent_restart, commands run plainly, and the option is refused by name',
   async () => {
     const t = await setupExec();
     const asked = { command: 'echo ran', survive_agent_restart: true };
@@ -222,7 +222,7 @@ sshTest(
 );
 
 accountTest(
-  'a command has a terminal where its step asks for one, and its script arrives in it as it is',
+  'a command has a terminal if its step asks for one, and its script arrives there unchanged',
   async () => {
     const t = await setupExec();
     const command = `# ${'x'.repeat(20_000)}\n[ -t 1 ] && echo terminal; echo "it's $A" >&2; cat; exit 3`;

@@ -237,25 +237,22 @@ winrmTest('a stopped copy leaves no incomplete file and no shell', async () => {
   expect((await host.fixture.stats()).shells).toBe(0);
 });
 
-winrmTest(
-  'a full disk, a missing directory and a path that is not allowed are told as what they are',
-  async () => {
-    const t = await setup();
-    await t.put('file', randomBytes(600_000));
-    const config = { local_path: `${t.local}/file`, remote_path: 'C:\\not\\there\\file' };
-    expect((await t.run(config)).outcome).toMatchObject({ status: 'failed', reason: 'path_missing' });
-    expect(existsSync(join(t.drive, 'not'))).toBe(false);
-    const outside = await t.run({ ...config, local_path: '/etc/passwd' });
-    expect(outside.outcome).toMatchObject({ status: 'failed', reason: 'path_refused' });
-    expect((await t.run({ ...config, remote_path: '\\\\?\\C:\\x' })).outcome).toMatchObject({
-      reason: 'path_refused',
-    });
-    await host.fixture.reset({ driveBytes: 300_000 });
-    const full = await t.run({ ...config, remote_path: 'C:\\file' });
-    expect(full.outcome).toMatchObject({ status: 'failed', reason: 'no_space' });
-    expect(await readdir(t.drive)).toEqual([]);
-  },
-);
+winrmTest('a full disk, a missing directory and a forbidden path have their own reasons', async () => {
+  const t = await setup();
+  await t.put('file', randomBytes(600_000));
+  const config = { local_path: `${t.local}/file`, remote_path: 'C:\\not\\there\\file' };
+  expect((await t.run(config)).outcome).toMatchObject({ status: 'failed', reason: 'path_missing' });
+  expect(existsSync(join(t.drive, 'not'))).toBe(false);
+  const outside = await t.run({ ...config, local_path: '/etc/passwd' });
+  expect(outside.outcome).toMatchObject({ status: 'failed', reason: 'path_refused' });
+  expect((await t.run({ ...config, remote_path: '\\\\?\\C:\\x' })).outcome).toMatchObject({
+    reason: 'path_refused',
+  });
+  await host.fixture.reset({ driveBytes: 300_000 });
+  const full = await t.run({ ...config, remote_path: 'C:\\file' });
+  expect(full.outcome).toMatchObject({ status: 'failed', reason: 'no_space' });
+  expect(await readdir(t.drive)).toEqual([]);
+});
 
 winrmTest(
   'a host that can not be reached, or has no such user, fails the step before it starts',

@@ -118,7 +118,7 @@ winrmTest(
 );
 
 winrmTest(
-  'where the host is outside of the bounds of the other credential it is told no password, whoever was connected before',
+  'a host outside the bounds of the other credential is sent no password, even over a connection that exists already',
   async () => {
     const plain = setup();
     expect(await plain.step.execute({ command: sh('true') }, plain.context)).toMatchObject({
@@ -176,7 +176,7 @@ winrmTest('a lost connection costs neither output nor a second start', async () 
 });
 
 winrmTest.for([true, false])(
-  'output that was in a reply that is lost comes with another look, whole and once (followed: %s)',
+  'output in a reply that was lost comes with the next poll, complete and once (followed: %s)',
   async (maySurvive) => {
     const t = setup({ maySurvive });
     await host.fixture.mishap({ action: 'Receive', moment: 'after', what: 'drop', skip: 1, times: 2 });
@@ -256,7 +256,7 @@ winrmTest('an account that may no longer use WinRM is not logged in again and ag
 });
 
 winrmTest(
-  'a follower whose input the host may have lost is begun again, and the task ends as it ended',
+  'a follower whose input the host may have lost is started again, and the task’s own end is reported',
   async () => {
     const t = setup();
     const goOn = join(host.fixture.dir, 'go-on-behind');
@@ -399,7 +399,7 @@ winrmTest('a stopped batch file leaves neither itself nor its input on the host'
 });
 
 winrmTest(
-  'one that runs as the user of a credential ends with what is theirs, whoever stops it',
+  'a task that runs as another user is ended with that user’s processes, whichever agent stops it',
   async () => {
     const t = setup({ runAs: worker });
     const config = { command: sh('echo ready; sleep 1000'), run_as_credential: 'worker' };
@@ -415,7 +415,7 @@ winrmTest(
 );
 
 winrmTest(
-  'a host that makes no task for the user, or has no such directory, fails the step before it starts',
+  'a host that can not make a task for the user, or has no such directory, fails the step before it starts',
   async () => {
     const t = setup();
     expect(await t.run({ command: sh('true'), working_directory: '/not/there' })).toMatchObject({

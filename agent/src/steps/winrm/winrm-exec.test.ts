@@ -78,7 +78,7 @@ winrmTest('a PowerShell script is read whole from standard input, with its value
 });
 
 winrmTest(
-  'that the name of its host is not found for a while is no failure of a command that runs',
+  'a running command does not fail because the name of its host is not found for a while',
   async () => {
     let unknown = 2;
     const t = setup({
@@ -107,23 +107,20 @@ winrmTest('the runner runs a batch file, with its values in the environment', as
   expect(t.sink.stdout).toBe('text of it of the step\n/usr\n');
 });
 
-winrmTest(
-  'a command reads what its step gives it, line by line and with no more line than that',
-  async () => {
-    const t = setup({ bindings });
-    const stdin = 'first "line" ä𝄞\nsecond; echo $OPS_2\n';
-    expect(await t.run({ command: sh('cat; echo "[$OPS_2]"'), stdin })).toMatchObject({
-      status: 'succeeded',
-    });
-    expect(t.sink.stdout).toBe(`${stdin}[42]\n`);
-    const cmd = setup();
-    expect(await cmd.run({ shell: 'cmd', command: 'cat', stdin })).toMatchObject({ status: 'succeeded' });
-    expect(cmd.sink.stdout).toBe(stdin);
-    const none = setup();
-    expect(await none.run({ command: sh('cat') })).toMatchObject({ status: 'succeeded' });
-    expect(none.sink.stdout).toBe('');
-  },
-);
+winrmTest('a command reads its input line by line, without an extra line at the end', async () => {
+  const t = setup({ bindings });
+  const stdin = 'first "line" ä𝄞\nsecond; echo $OPS_2\n';
+  expect(await t.run({ command: sh('cat; echo "[$OPS_2]"'), stdin })).toMatchObject({
+    status: 'succeeded',
+  });
+  expect(t.sink.stdout).toBe(`${stdin}[42]\n`);
+  const cmd = setup();
+  expect(await cmd.run({ shell: 'cmd', command: 'cat', stdin })).toMatchObject({ status: 'succeeded' });
+  expect(cmd.sink.stdout).toBe(stdin);
+  const none = setup();
+  expect(await none.run({ command: sh('cat') })).toMatchObject({ status: 'succeeded' });
+  expect(none.sink.stdout).toBe('');
+});
 
 winrmTest('limits are in force before the script begins, in every kind of shell', async () => {
   const limits = { memory_mb: 200, priority: 'idle' } as const;
@@ -153,7 +150,7 @@ winrmTest('expected exit codes are success, with or without a sign', async () =>
 });
 
 winrmTest.for(['cancelled', 'timed_out', 'output_limit'] as const)(
-  'a step that is %s ends so',
+  'a step that is %s ends with that status',
   async (cause) => {
     const t = setup();
     const running = t.run({ command: sh('echo ready; sleep 1000') });
@@ -220,7 +217,7 @@ winrmTest('a stop that is not confirmed leaves the step unknown', async () => {
 });
 
 winrmTest(
-  'a command that ends on Ctrl+C, and of whose shell the host does not say that it is gone, leaves the step unknown',
+  'a command that ends on Ctrl+C leaves the step unknown if the host does not confirm that its shell is gone',
   async () => {
     const t = setup();
     const running = t.run({ command: sh('trap "exit 5" INT; echo ready; while :; do sleep 0.02; done') });
@@ -295,15 +292,12 @@ winrmTest('a missing working directory fails the step before it starts', async (
   expect(outcome).toMatchObject({ status: 'failed', reason: 'working_directory' });
 });
 
-winrmTest(
-  'the shipped programs are PowerShell of the grammar, and fit a command line of cmd.exe',
-  async () => {
-    for (const program of [powershellBootstrap, cmdRunner, batchRemover, limitsProgram, fileServer]) {
-      expect(await isSoundPowershell(program)).toBe(true);
-      // Not in Windows PowerShell 5.1: the operators ?? ?. ?: && ||, and the parameters -Parallel and -AsUTC.
-      expect(program).not.toMatch(/\?\?|\?\.|&&|\|\||\s\?\s|-Parallel/);
-    }
-    const { command, arguments: words } = powershellLine('powershell');
-    expect([command, ...words].join(' ').length).toBeLessThan(8_000);
-  },
-);
+winrmTest('the shipped programs are valid PowerShell, and fit a command line of cmd.exe', async () => {
+  for (const program of [powershellBootstrap, cmdRunner, batchRemover, limitsProgram, fileServer]) {
+    expect(await isSoundPowershell(program)).toBe(true);
+    // Not in Windows PowerShell 5.1: the operators ?? ?. ?: && ||, and the parameters -Parallel and -AsUTC.
+    expect(program).not.toMatch(/\?\?|\?\.|&&|\|\||\s\?\s|-Parallel/);
+  }
+  const { command, arguments: words } = powershellLine('powershell');
+  expect([command, ...words].join(' ').length).toBeLessThan(8_000);
+});
