@@ -4,14 +4,14 @@ import { countMatches, looksLikeError, markMatches, shownText } from './find.ts'
 const esc = '\u001b';
 
 describe('finding in output', () => {
-  it('searches what is shown: without escapes, the last drawing, in any case', () => {
+  it('searches the shown text: without escapes, after redraws, ignoring case', () => {
     expect(shownText(`${esc}[31mE${esc}[0mrror`)).toBe('Error');
     expect(shownText(' 10%\r100% Done\r')).toBe('100% Done');
     expect(countMatches('nginx Nginx-common NGINX', 'nginx')).toBe(3);
     expect(countMatches('aaaa', 'aa')).toBe(2);
   });
 
-  it('marks a match that runs over several spans as one', () => {
+  it('marks a match across several spans as one', () => {
     const spans = [
       { text: 'the ng', style: 1 },
       { text: 'inx and NGINX', style: 2 },
@@ -32,7 +32,7 @@ describe('finding in output', () => {
     'sh: 1: foo: command not found',
     'make: *** failed',
     'rm: Permission denied',
-  ])('takes “%s” for an error', (line) => expect(looksLikeError(line)).toBe(true));
+  ])('recognizes “%s” as an error', (line) => expect(looksLikeError(line)).toBe(true));
 
   it.each(['0 errors', 'terror', 'Setting up libgpg-error0', 'The default is fine'])(
     'does not take “%s” for one',

@@ -1,7 +1,7 @@
-// Finding text in output: what a reader sees is searched, without escapes, whatever the case.
+// Finding text in output. The search covers what the reader sees, without escape sequences, and ignores case.
 import { readLine, type Span } from './sgr.ts';
 
-/** Text of a line as shown. */
+/** Returns the text of a line as it is shown. */
 export function shownText(text: string): string {
   const drawn = text.includes('\r')
     ? (text
@@ -23,7 +23,7 @@ export function countMatches(text: string, query: string): number {
   return found;
 }
 
-/** Words with which programs announce that something went wrong, at the start of a line or after its prefix. */
+/** Words by which programs announce an error, most of them only at the start of a line or after a prefix. */
 const trouble =
   /(?:^|[\s:[(])(?:error|fatal|panic|critical|traceback|exception|segmentation fault)\b|^E: |\bfailed\b|command not found|permission denied/i;
 
@@ -32,11 +32,11 @@ export function looksLikeError(text: string): boolean {
 }
 
 export interface MarkedSpan extends Span {
-  /** Which match this piece belongs to. */
+  /** Index of the match that this piece belongs to. */
   match?: number;
 }
 
-/** Splits spans at the matches of a query; a match may run over several spans. */
+/** Splits spans at the matches of a query. A match may extend over several spans. */
 export function markMatches(spans: readonly Span[], query: string): MarkedSpan[] {
   if (query === '') return [...spans];
   const haystack = spans

@@ -1,6 +1,6 @@
-// Output chunks come as gzip in base64. What a chunk inflates to is bounded by the length that it states.
+// Output chunks arrive as gzip in base64. Inflating stops at the length that the chunk states.
 
-/** The chunk is not what its length says, or no gzip at all. */
+/** The chunk's length is not what it states, or it isn't gzip or base64. */
 export class UnreadableChunk extends Error {
   override name = 'UnreadableChunk';
 }
@@ -9,7 +9,7 @@ export async function inflateChunk(base64: string, rawLength: number): Promise<U
   const packed = bytesOfBase64(base64);
   const stream = new DecompressionStream('gzip');
   const writer = stream.writable.getWriter();
-  // Both settle through the reader: an error there is the same error here.
+  // If the data is bad, both promises reject with the error that the reader also throws.
   const written = Promise.allSettled([writer.write(packed), writer.close()]);
   const raw = new Uint8Array(rawLength);
   const reader = stream.readable.getReader();

@@ -3,7 +3,7 @@ import { lastLineOf } from './last-line.ts';
 
 const last = (text: string) => lastLineOf(new TextEncoder().encode(text));
 
-it('is the last line that has anything in it, whether or not it is finished', () => {
+it('is the last line that isn’t blank, whether or not it is finished', () => {
   expect(last('one\ntwo\n')).toBe('two');
   expect(last('one\ntwo')).toBe('two');
   expect(last('one\n\n  \n')).toBe('one');
@@ -11,12 +11,12 @@ it('is the last line that has anything in it, whether or not it is finished', ()
   expect(last('')).toBe('');
 });
 
-it('is what a terminal would show: no styles, no overwritten text, and hostile characters as what they are', () => {
+it('is what a terminal would show, without styles or overwritten text, and with hostile characters named', () => {
   expect(last('\u001b[31mred\u001b[0m\n')).toBe('red');
   expect(last(' 10%\r 20%\r 30%\r\n')).toBe(' 30%');
   expect(last('user\u202egpj.exe\n')).not.toContain('\u202e');
 });
 
-it('is cut where it has no end', () => {
+it('is cut if it is endless', () => {
   expect(last('x'.repeat(5_000))).toHaveLength(300);
 });

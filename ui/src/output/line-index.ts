@@ -1,9 +1,9 @@
-// Where every line of one attempt's output is, without holding its text: per chunk a few numbers. A line belongs to
-// the chunk in which it begins; a chunk is of one stream, so lines of both streams keep their true order.
+// Where every line of one attempt's output is, without its text: a few numbers per chunk. A line belongs to the chunk
+// in which it begins. Each chunk is of one stream, so the lines of both streams keep their true order.
 import { type StyleState, styleAfterBytes } from './style-carry.ts';
 
 export type StreamName = 'stdout' | 'stderr';
-/** Which rows a reader sees. Markers belong to every view. */
+/** Which rows a view shows. Markers are in every view. */
 export type StreamFilter = 'both' | StreamName;
 export type MarkerKind = 'gap' | 'truncated' | 'unreadable';
 
@@ -19,26 +19,26 @@ export interface Entry {
   kind: StreamName | 'marker';
   elapsedMs: number;
   rawLength: number;
-  /** The chunk's first bytes go on with a line that began earlier. */
+  /** Whether the chunk's first bytes continue a line that began earlier. */
   continues: boolean;
-  /** Rows that begin here. */
+  /** Number of rows that begin here. */
   rows: number;
-  /** Style word in which its first byte stands. */
+  /** Style word in effect at the first byte. */
   style: number;
-  /** Unfinished bytes of its stream before its first byte that bear on the style; rarely any. */
+  /** Unfinished bytes of the stream before the first byte that may affect the style; rarely any. */
   carry?: Uint8Array;
   marker?: { kind: MarkerKind; text: string };
 }
 
 export interface RowPlace {
   entry: number;
-  /** Which of the rows that begin in the entry. */
+  /** Index among the rows that begin in the entry. */
   line: number;
 }
 
 const newline = 10;
 
-/** Offsets at which rows begin in a chunk. */
+/** Returns the byte offsets at which rows begin in a chunk. */
 export function rowStarts(bytes: Uint8Array, continues: boolean): Uint32Array {
   const starts: number[] = continues || bytes.length === 0 ? [] : [0];
   for (
@@ -53,7 +53,7 @@ export function rowStarts(bytes: Uint8Array, continues: boolean): Uint32Array {
 
 export class LineIndex {
   readonly #entries: Entry[] = [];
-  /** Rows before each entry, per view; one longer than the entries. */
+  /** Number of rows before each entry, per view; one element more than the entries, for the total. */
   readonly #before: Record<StreamFilter, number[]> = { both: [0], stdout: [0], stderr: [0] };
   readonly #markersBefore: number[] = [0];
   readonly #open: Record<StreamName, boolean> = { stdout: false, stderr: false };
@@ -72,7 +72,7 @@ export class LineIndex {
     return this.#entries.at(-1)?.seq ?? 0;
   }
 
-  /** Whether the newest line of the stream may still grow. */
+  /** Returns whether the newest line of the stream may still grow. */
   isOpen(stream: StreamName): boolean {
     return this.#open[stream];
   }
@@ -83,7 +83,10 @@ export class LineIndex {
     return entry;
   }
 
-  /** Adds the next chunk; chunks come in order of seq. */
+  /**
+   * Adds the next chunk and returns the offsets at which rows begin in it.
+   * @throws RangeError if the chunk's seq is not higher than the last one.
+   */
   append(chunk: RawChunk): Uint32Array {
     if (chunk.seq <= this.lastSeq) throw new RangeError(`chunk ${chunk.seq} after ${this.lastSeq}`);
     const { stream, bytes } = chunk;
@@ -105,7 +108,7 @@ export class LineIndex {
     return starts;
   }
 
-  /** Adds a row that says something about the output itself. It stands for everything up to `seq`. */
+  /** Adds a row that says something about the output itself and covers everything up to `seq`. */
   mark(seq: number, kind: MarkerKind, text: string): void {
     this.#push({
       seq,
@@ -117,7 +120,7 @@ export class LineIndex {
       style: 0,
       marker: { kind, text },
     });
-    // What came before a gap does not go on after it.
+    // A line or escape sequence from before a gap doesn't continue after it.
     for (const stream of ['stdout', 'stderr'] as const) {
       this.#open[stream] = false;
       this.#style[stream] = { style: this.#style[stream].style };
@@ -128,7 +131,7 @@ export class LineIndex {
     return this.#before[filter].at(-1) ?? 0;
   }
 
-  /** Numbered lines; markers have no number. */
+  /** Number of lines, without markers: those have no line number. */
   get lineCount(): number {
     return this.rowCount('both') - (this.#markersBefore.at(-1) ?? 0);
   }
@@ -140,12 +143,12 @@ export class LineIndex {
     return { entry, line: row - (before[entry] ?? 0) };
   }
 
-  /** Number of the line that begins at a place, from 1; the same whatever the view. */
+  /** Returns the number, from 1, of the line that begins at a place. It is the same in every view. */
   lineNumber(place: RowPlace): number {
     return (this.#before.both[place.entry] ?? 0) - (this.#markersBefore[place.entry] ?? 0) + place.line + 1;
   }
 
-  /** The row of a line number in a view; where the view leaves it out, the next row that it has. */
+  /** Returns the row of a line number in a view; if the view leaves that line out, the next row that it has. */
   rowOfLine(filter: StreamFilter, lineNumber: number): number {
     let low = 0;
     let high = this.#entries.length - 1;
@@ -162,7 +165,7 @@ export class LineIndex {
     return Math.max(0, Math.min(row, this.rowCount(filter) - 1));
   }
 
-  /** First entry of a stream, if any. */
+  /** Returns the first entry of a stream in which a row begins, if any. */
   firstOf(stream: StreamName): number | undefined {
     const index = this.#entries.findIndex((entry) => entry.kind === stream && entry.rows > 0);
     return index < 0 ? undefined : index;
@@ -172,7 +175,7 @@ export class LineIndex {
     return this.#before[filter][entry] ?? 0;
   }
 
-  /** The entry that holds a seq. */
+  /** Returns the index of the chunk with this seq, if any. */
   entryOfSeq(seq: number): number | undefined {
     let low = 0;
     let high = this.#entries.length - 1;
@@ -196,7 +199,7 @@ export class LineIndex {
   }
 }
 
-/** Index of the last value that is at most `wanted`, of a rising list. Equal neighbours are empty entries: the last wins. */
+/** Returns the index of the last value that is at most `wanted`, in an ascending list. Empty entries repeat a value. */
 function lastAtMost(rising: number[], wanted: number): number {
   let low = 0;
   let high = rising.length - 1;

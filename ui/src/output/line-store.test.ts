@@ -22,17 +22,17 @@ const allText = (store: LineStore) =>
   store.lines('both', 0, store.index.rowCount('both')).map((line) => textOf(line));
 
 describe('lines of an output', () => {
-  it('splits a chunk at newlines and gives no row to what follows the last', () => {
+  it('splits a chunk at newlines and adds no empty row after the last one', () => {
     expect(allText(storeOf([chunk(1, 'one\n\ntwo\n')]))).toEqual(['one', '', 'two']);
   });
 
-  it('joins a line that goes on in the next chunk, at its first place', () => {
+  it('joins a line that continues in the next chunk, at the place where it began', () => {
     const store = storeOf([chunk(1, 'one\ntw'), chunk(2, 'o\nthree')]);
     expect(allText(store)).toEqual(['one', 'two', 'three']);
     expect(store.index.isOpen('stdout')).toBe(true);
   });
 
-  it('keeps both streams in true order and each line whole', () => {
+  it('keeps the true order of both streams and each line whole', () => {
     const store = storeOf([chunk(1, 'out be'), chunk(2, 'warning\n', 'stderr'), chunk(3, 'gins\nnext\n')]);
     expect(
       store.lines('both', 0, 9).map((line) => [textOf(line), line.kind === 'line' && line.stream]),
@@ -43,12 +43,12 @@ describe('lines of an output', () => {
     ]);
   });
 
-  it('joins a character that is cut in two between chunks', () => {
+  it('joins a character that is split between two chunks', () => {
     const bytes = encoder.encode('größe\n');
     expect(allText(storeOf([chunk(1, bytes.slice(0, 3)), chunk(2, bytes.slice(3))]))).toEqual(['größe']);
   });
 
-  it('shows one stream alone under the same line numbers', () => {
+  it('keeps the line numbers when only one stream is shown', () => {
     const store = storeOf([chunk(1, 'a\nb\n'), chunk(2, 'E\n', 'stderr'), chunk(3, 'c\n')]);
     const errors = store.lines('stderr', 0, 9);
     expect(errors.map((line) => line.kind === 'line' && line.number)).toEqual([3]);
@@ -56,7 +56,7 @@ describe('lines of an output', () => {
     expect(store.index.rowOfLine('both', 3)).toBe(2);
   });
 
-  it('numbers lines past a marker as if it were not there', () => {
+  it('doesn’t count a marker in the line numbers', () => {
     const store = storeOf([chunk(1, 'a\nbro')]);
     store.index.mark(4, 'gap', 'chunks 2 to 4 are lost');
     store.append(chunk(5, 'ken\nz\n'));
@@ -72,13 +72,13 @@ describe('lines of an output', () => {
     expect(store.index.rowOfLine('both', 4)).toBe(4);
   });
 
-  it('shows the last drawing of a progress line and says how many came before', () => {
+  it('shows the last version of a redrawn progress line and how many came before', () => {
     const line = storeOf([chunk(1, ' 10%\r 50%'), chunk(2, '\r100%\r\n')]).line('both', 0);
     expect(textOf(line)).toBe('100%');
     expect(line.kind === 'line' && line.redraws).toBe(2);
   });
 
-  it('carries a color on from line to line and from chunk to chunk', () => {
+  it('carries a color from line to line and from chunk to chunk', () => {
     const store = storeOf([chunk(1, '\u001b[31mred\nstill'), chunk(2, ' red\nand red\u001b[0m\nplain\n')]);
     const styles = store
       .lines('both', 0, 9)
@@ -97,7 +97,7 @@ describe('lines of an output', () => {
     expect(textOf(store.line('both', 1))).toBe('end');
   });
 
-  it('drops the longest unread text over its budget and asks for it again', () => {
+  it('drops the least recently used text beyond its budget and requests it again', () => {
     const store = storeOf([chunk(1, 'one\n'), chunk(2, 'two\n'), chunk(3, 'three\n')], 10);
     expect(store.residentBytes).toBe(10);
     expect(allText(store)).toEqual(['<pending>', 'two', 'three']);
@@ -107,7 +107,7 @@ describe('lines of an output', () => {
     expect(store.residentBytes).toBeLessThanOrEqual(10);
   });
 
-  it('names the rows that may hold a text: those that do, and the last, which may go on', () => {
+  it('returns the rows that may contain a text: those that do, and the last one, which may continue', () => {
     const store = storeOf([
       chunk(1, 'tail of nothing\nEins\nzwei größe\ndrei eins eins\nvier\nfünf ei'),
       chunk(2, 'ns\nsechs\n'),
@@ -187,7 +187,7 @@ describe('styles and controls, however the bytes are cut', () => {
     return starts.map((from, at) => chunk(at + 1, bytes.slice(from, starts[at + 1])));
   }
 
-  it('no control character reaches the page, and each row looks as it does in one piece', () => {
+  it('no control character reaches the page, and each row looks as if the output had come in one piece', () => {
     fc.assert(
       fc.property(hostile, fc.array(fc.nat(200), { maxLength: 6 }), (bytes, places) => {
         const cutStore = storeOf(cutAt(bytes, places));
@@ -200,7 +200,7 @@ describe('styles and controls, however the bytes are cut', () => {
     );
   });
 
-  it('a row begins in the style that the rows before it leave', () => {
+  it('a row begins in the style at the end of the rows before it', () => {
     fc.assert(
       fc.property(hostile, (bytes) => {
         let style = 0;

@@ -1,5 +1,5 @@
-// The text of one attempt's output over a bounded memory: the index knows every line, the newest and the last read
-// chunks are held, what was dropped is asked for again.
+// The text of one attempt's output in bounded memory. The index knows every line; only the newest and the most recently
+// used chunks are held, and a chunk that was dropped is requested again when it is needed.
 import {
   LineIndex,
   type MarkerKind,
@@ -18,7 +18,7 @@ export interface TextLine {
   stream: StreamName;
   elapsedMs: number;
   spans: Span[];
-  /** Bytes of this line that are not shown: it is longer than a line may be. */
+  /** Bytes at the end that are not shown because the line is longer than `maxLineBytes`. */
   cutBytes: number;
   /** Earlier versions of this line that a carriage return overwrote. */
   redraws: number;
@@ -29,7 +29,7 @@ export interface MarkerLine {
   marker: MarkerKind;
   text: string;
 }
-/** Text that was dropped from memory and is on its way. */
+/** A line whose text was dropped from memory and has to be read again. */
 export interface PendingLine {
   kind: 'pending';
   row: number;
@@ -40,7 +40,7 @@ export type Line = TextLine | MarkerLine | PendingLine;
 interface Resident {
   bytes: Uint8Array;
   starts: Uint32Array;
-  /** Style at each row's start; made when a row of a styled chunk is first shown. */
+  /** Style at the start of each row; computed when a row of a styled chunk is first shown. */
   styles?: Uint32Array;
 }
 
@@ -55,7 +55,7 @@ export class LineStore {
   #residentBytes = 0;
   readonly #wanted = new Set<number>();
 
-  /** @param budgetBytes raw bytes of text held at most (one chunk more while it is being read) */
+  /** @param budgetBytes most raw bytes of text to hold; a single chunk larger than that is still held. */
   constructor(budgetBytes: number) {
     this.#budgetBytes = budgetBytes;
   }
@@ -69,7 +69,7 @@ export class LineStore {
     this.#keep(this.index.entryCount - 1, { bytes: chunk.bytes, starts });
   }
 
-  /** Takes a chunk that was read again. */
+  /** Puts back a chunk that was dropped and has been read again. */
   restore(chunk: RawChunk): void {
     const entry = this.index.entryOfSeq(chunk.seq);
     if (entry === undefined || this.#resident.has(entry)) return;
@@ -80,7 +80,7 @@ export class LineStore {
     });
   }
 
-  /** Seqs that rows asked for and that are not held, lowest first. */
+  /** Returns, and clears, the seqs of chunks that were needed but not held, lowest first. */
   takeWanted(): number[] {
     const seqs = [...this.#wanted].map((entry) => this.index.entry(entry).seq).sort((a, b) => a - b);
     this.#wanted.clear();
@@ -117,15 +117,15 @@ export class LineStore {
     };
   }
 
-  /** The line's text with escapes, as search sees it; undefined while it is not held. */
+  /** Returns the line's text, escape sequences included, for searching; undefined while it is not held. */
   text(entry: number, line: number): string | undefined {
     const gathered = this.#gather(entry, line);
     return gathered === undefined ? undefined : decoder.decode(gathered.bytes);
   }
 
   /**
-   * Rows of an entry that may match: all of them where escapes, redraws or cuts make lines differ from their bytes,
-   * else those in which the text stands. Undefined while the chunk is not held.
+   * Returns the rows of an entry that may contain `needle`, or undefined while the chunk is not held. If escape
+   * sequences or carriage returns make the shown text differ from the bytes, that is every row.
    */
   rowsWith(entry: number, needle: string): number[] | undefined {
     const held = this.#touch(entry);
@@ -134,17 +134,17 @@ export class LineStore {
     if (rows.length < 2 || mayStyle(held.bytes) || held.bytes.includes(0x0d)) return rows;
     const last = rows.length - 1;
     const found = rowsContaining(held, needle.toLowerCase());
-    // Its last line may go on in the next chunk.
+    // The last line may continue in the next chunk.
     if (found.at(-1) !== last) found.push(last);
     return found;
   }
 
-  /** Whether the entry's chunk is held; asks for it when not. */
+  /** Returns whether the entry's chunk is held; if not, marks it as wanted. */
   has(entry: number): boolean {
     return this.index.entry(entry).kind === 'marker' || this.#touch(entry) !== undefined;
   }
 
-  /** Bytes of a row: from the chunk where it begins, on through later chunks of its stream to its newline. */
+  /** Returns a row's bytes: from the chunk in which it begins, through later chunks of its stream, to its newline. */
   #gather(entryIndex: number, line: number): { bytes: Uint8Array; cutBytes: number } | undefined {
     const first = this.#touch(entryIndex);
     if (first === undefined) return undefined;
@@ -161,7 +161,7 @@ export class LineStore {
       if (entry.kind === 'marker') break;
       if (entry.kind !== stream) continue;
       if (length > maxLineBytes) {
-        // The rest is only counted: it may be gigabytes without a newline.
+        // Only count the rest: it may be gigabytes without a newline.
         if (entry.rows > 0) break;
         length += entry.rawLength;
         continue;
@@ -209,7 +209,7 @@ export class LineStore {
 function cut(bytes: Uint8Array, length = bytes.length): { bytes: Uint8Array; cutBytes: number } {
   if (length <= maxLineBytes) return { bytes, cutBytes: 0 };
   let end = Math.min(maxLineBytes, bytes.length);
-  // Not within a UTF-8 character.
+  // Don't cut inside a UTF-8 character.
   while (end > 0 && ((bytes[end] ?? 0) & 0xc0) === 0x80) end -= 1;
   return { bytes: bytes.subarray(0, end), cutBytes: length - end };
 }
@@ -226,7 +226,7 @@ function joined(parts: Uint8Array[]): Uint8Array {
   return whole;
 }
 
-/** What a terminal would show of a line that was redrawn with carriage returns, and how often it was. */
+/** Returns what a terminal would show of a line redrawn with carriage returns, and how often it was redrawn. */
 function lastDrawing(text: string): { visible: string; redraws: number } {
   if (!text.includes('\r')) return { visible: text, redraws: 0 };
   const drawings = text.split('\r').filter((drawing) => drawing !== '');
@@ -245,7 +245,7 @@ function rowStyles({ bytes, starts }: Resident, before: StyleState): Uint32Array
   return styles;
 }
 
-/** Rows of a chunk whose bytes contain a text, in any case; each once, rising. */
+/** Returns the rows of a chunk that contain `needle` (lower case), ignoring case; ascending, each once. */
 function rowsContaining({ bytes, starts }: Resident, needle: string): number[] {
   const rows: number[] = [];
   const from = starts[0] ?? 0;
@@ -254,7 +254,7 @@ function rowsContaining({ bytes, starts }: Resident, needle: string): number[] {
   let lineEnd = -1;
   let at = text.indexOf(needle);
   while (at >= 0) {
-    // Lines are counted in the decoded text: its offsets are not those of the bytes.
+    // Count lines in the decoded text: its offsets differ from those of the bytes.
     while (lineEnd < at) {
       line += 1;
       const end = text.indexOf('\n', lineEnd + 1);

@@ -18,20 +18,20 @@ describe('reading a line of output', () => {
     ]);
   });
 
-  it('takes an empty parameter for a reset', () => {
+  it('treats an empty parameter as a reset', () => {
     expect(shown(`${esc}[32mok${esc}[m done`)).toEqual([
       ['ok', 'f2'],
       [' done', ''],
     ]);
   });
 
-  it('brings 256 and 24-bit colors to the nearest legible one', () => {
+  it('maps 256 and 24-bit colors to the nearest legible one', () => {
     expect(shown(`${esc}[38;5;196mred`)).toEqual([['red', 'f9']]);
     expect(shown(`${esc}[38;2;10;160;20mgreen`)).toEqual([['green', 'f2']]);
     expect(shown(`${esc}[38:2:250:250:250mwhite`)).toEqual([['white', 'f15']]);
   });
 
-  it('goes on with the parameters after an extended color', () => {
+  it('applies the parameters that follow an extended color', () => {
     expect(shown(`${esc}[38;5;4;1mx`)).toEqual([['x', 'f4 g-bold']]);
   });
 
@@ -57,7 +57,7 @@ describe('reading a line of output', () => {
     expect(shown(`a${esc}]0;never`)).toEqual([['a', '']]);
   });
 
-  it('shows each of Unicode’s bidirectional controls (UAX 9, 2), so that no text turns round', () => {
+  it('shows each of Unicode’s bidirectional controls (UAX 9, 2), so that no text is reversed', () => {
     const controls = [
       0x061c, 0x200e, 0x200f, 0x202a, 0x202b, 0x202c, 0x202d, 0x202e, 0x2066, 0x2067, 0x2068, 0x2069,
     ];
@@ -71,7 +71,7 @@ describe('reading a line of output', () => {
     }
   });
 
-  it('shows other control characters and bidirectional overrides as what they are', () => {
+  it('shows the names of other control characters and of bidirectional overrides', () => {
     expect(readLine('a\u0008b\u202ec', 0).spans).toEqual([
       { text: 'a', style: 0 },
       { text: '␈', style: 0, control: true },
@@ -81,7 +81,7 @@ describe('reading a line of output', () => {
     ]);
   });
 
-  it('leaves the style in which the next line begins', () => {
+  it('returns the style in which the next line begins', () => {
     const first = readLine(`${esc}[33mone`, 0);
     expect(styleClasses(first.style)).toBe('f3');
     expect(readLine('two', first.style).spans).toEqual([{ text: 'two', style: first.style }]);

@@ -1,15 +1,16 @@
-// Turns one line of hostile terminal output into plain spans. SGR (ECMA-48 8.3.117) sets style; every other escape
-// sequence is dropped, other control characters and bidirectional overrides are shown as what they are.
+// Turns one line of possibly hostile terminal output into plain spans. SGR (ECMA-48 8.3.117) sets the style. Every
+// other escape sequence is dropped; other control characters and bidirectional overrides are replaced by a visible
+// name.
 
 export interface Span {
   text: string;
-  /** Style word, see `styleClasses`; 0 is plain. */
+  /** Style word (see `styleClasses`); 0 is plain. */
   style: number;
-  /** The text stands for a character that is not shown itself. */
+  /** The text is the name of a character that is not shown itself. */
   control?: true;
 }
 
-// A style in one small integer, so that an index of a million lines can keep them in a typed array:
+// A style is one small integer, so that an index of a million lines can keep styles in a typed array:
 // bits 0-4 foreground + 1, bits 5-9 background + 1, then flags.
 const foregroundShift = 0;
 const backgroundShift = 5;
@@ -23,7 +24,7 @@ const flags = {
 };
 const colorMask = 0b11111;
 
-/** CSS classes of a style word. */
+/** Returns the CSS classes of a style word. */
 export function styleClasses(style: number): string {
   if (style === 0) return '';
   const classes: string[] = [];
@@ -40,7 +41,7 @@ export function styleClasses(style: number): string {
   return classes.join(' ');
 }
 
-/** Spans of a line that begins in `style`, and the style that it leaves. */
+/** Returns the spans of a line that begins in `style`, and the style in effect at its end. */
 export function readLine(text: string, style: number): { spans: Span[]; style: number } {
   const spans: Span[] = [];
   let current = style;
@@ -70,7 +71,7 @@ export function readLine(text: string, style: number): { spans: Span[]; style: n
   return { spans, style: current };
 }
 
-/** The style after `text`, without making spans. A sequence ends with its line, as in `readLine`. */
+/** Returns the style after `text` without making spans. A sequence ends at the end of its line, as in `readLine`. */
 export function styleAfter(text: string, style: number): number {
   let current = style;
   for (const line of text.split('\n')) {
@@ -79,7 +80,7 @@ export function styleAfter(text: string, style: number): number {
   return current;
 }
 
-/** Where in one line a sequence begins that the line's end cuts off; undefined where there is none. */
+/** Returns where the escape sequence begins that the end of the line cuts off; undefined if none is cut off. */
 export function cutSequence(line: string): number | undefined {
   let cut: number | undefined;
   for (const { from, isWhole } of sequencesIn(line)) if (!isWhole) cut = from;
@@ -95,10 +96,10 @@ function* sequencesIn(line: string): Generator<Sequence & { from: number }> {
   }
 }
 
-/** ESC and C1 controls: what `readEscape` reads. */
+/** ESC and the C1 controls: the characters at which `readEscape` can begin. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it looks for
 const sequenceStart = /[\u001b\u0080-\u009f]/g;
-/** No SGR has this many parameters; a longer one is dropped like any other sequence. */
+/** Longest parameter text of an SGR sequence that is applied. No real one is longer; a longer one is dropped. */
 export const maxSequenceLength = 256;
 
 const escapeCode = 0x1b;
@@ -109,7 +110,7 @@ const isBidi = (code: number) =>
   code === 0x061c ||
   code === 0x200e ||
   code === 0x200f ||
-  // Line and paragraph separators: a browser breaks the line there.
+  // Line and paragraph separators: browsers break the line there.
   code === 0x2028 ||
   code === 0x2029;
 
@@ -132,12 +133,12 @@ function push(spans: Span[], text: string, style: number) {
 
 interface Sequence {
   end: number;
-  /** False where the text ended within it. */
+  /** False if the text ended inside the sequence. */
   isWhole: boolean;
   sgr?: string;
 }
 
-/** Reads the escape sequence that starts at `at`; one that never ends takes the rest of the line. */
+/** Reads the escape sequence that starts at `at`. One that never ends takes up the rest of the line. */
 function readEscape(text: string, at: number): Sequence {
   let code = text.charCodeAt(at);
   let next = at + 1;
@@ -197,7 +198,7 @@ function withBackground(style: number, color: number | undefined): number {
   );
 }
 
-/** Applies the parameters of one SGR sequence. Conceal (8) and blink (5, 6) are ignored: text is never hidden. */
+/** Applies the parameters of one SGR sequence. Conceal (8) and blink (5, 6) are ignored, so that no text is hidden. */
 export function applySgr(style: number, parameters: string): number {
   const codes = parameters.split(/[;:]/).map((part) => (part === '' ? 0 : Number(part)));
   let current = style;
@@ -255,7 +256,7 @@ function applyCode(style: number, code: number): number {
   }
 }
 
-/** `5;n` or `2;r;g;b` after 38 or 48, brought to the nearest of the 16 colors that are legible on our grounds. */
+/** Reads `5;n` or `2;r;g;b` after 38 or 48, as the nearest of the 16 colors that are legible on our backgrounds. */
 function extendedColor(codes: number[], from: number): { color: number | undefined; used: number } {
   if (codes[from] === 5) {
     const index = codes[from + 1] ?? 0;

@@ -1,10 +1,10 @@
-// The style in which bytes leave the line they end in, though chunks cut lines, escape sequences and UTF-8 characters
-// anywhere: what a chunk leaves unfinished goes before the next one's bytes.
+// Tracks the style from chunk to chunk. Chunks may cut lines, escape sequences and UTF-8 characters anywhere, so what
+// one chunk leaves unfinished is put in front of the next one's bytes.
 import { cutSequence, maxSequenceLength, styleAfter } from './sgr.ts';
 
 export interface StyleState {
   style: number;
-  /** Bytes of an escape sequence or a character that is not whole yet; undefined for none, which is the rule. */
+  /** Bytes of an incomplete escape sequence or character; usually undefined. */
   carry?: Uint8Array;
 }
 
@@ -12,7 +12,9 @@ const newline = 10;
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 
-/** Whether bytes could change a style: an ESC, or the first byte of a C1 control in UTF-8 with a second one that fits. */
+/**
+ * Returns whether bytes could change the style: they have an ESC, or a C1 control in UTF-8 (possibly cut at the end).
+ */
 export function mayStyle(bytes: Uint8Array): boolean {
   if (bytes.includes(0x1b)) return true;
   for (let at = bytes.indexOf(0xc2); at >= 0; at = bytes.indexOf(0xc2, at + 1)) {
@@ -22,7 +24,7 @@ export function mayStyle(bytes: Uint8Array): boolean {
   return false;
 }
 
-/** The style after bytes that follow on `before`, and what they leave unfinished. */
+/** Returns the style after `bytes`, given the state before them, and what they leave unfinished. */
 export function styleAfterBytes(bytes: Uint8Array, before: StyleState): StyleState {
   if (before.carry === undefined && !mayStyle(bytes)) return { style: before.style };
   const whole = before.carry === undefined ? bytes : joinedBytes(before.carry, bytes);
@@ -45,7 +47,7 @@ function withCarry(style: number, carry: Uint8Array): StyleState {
   return carry.length === 0 ? { style } : { style, carry };
 }
 
-/** An unfinished sequence in a few characters that end like it: what a long one holds has no effect on the style. */
+/** Shortens an unfinished sequence to one that ends the same way, since one this long can't affect the style. */
 function shortened(sequence: string): string {
   if (sequence.length <= maxSequenceLength + 2) return sequence;
   const introducer = sequence.slice(0, sequence.startsWith('\u001b') ? 2 : 1);
@@ -53,13 +55,13 @@ function shortened(sequence: string): string {
   const last = sequence.slice(-1);
   if (isControlSequence)
     return introducer + '0'.repeat(maxSequenceLength + 1) + (isParameter(last) ? '' : last);
-  // The first half of a string's terminator may be there already.
+  // The first half of a string's terminator (ESC \) may already be there.
   return introducer + (last === '\u001b' ? last : '');
 }
 
 const isParameter = (character: string) => character >= '0' && character <= '?';
 
-/** Where the UTF-8 character begins that the end of the bytes cuts off; their length where none does. */
+/** Returns where the UTF-8 character begins that the end of the bytes cuts off; their length if none is cut off. */
 function cutCharacter(bytes: Uint8Array, from: number): number {
   for (let back = 1; back <= 3 && bytes.length - back >= from; back += 1) {
     const byte = bytes[bytes.length - back] ?? 0;
