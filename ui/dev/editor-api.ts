@@ -1,4 +1,4 @@
-// What the editor asks for: a job with parameters, and saves that are checked as the server checks them.
+// The mock API's answers for the editor: a job with parameters, and saves that are checked as the server checks them.
 import { checkDefinition, type Job, type JobDefinition, type Parameters } from '@opsconductor/protocol';
 
 const parameters: Parameters = {

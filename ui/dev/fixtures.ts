@@ -1,4 +1,4 @@
-// What the mock API serves: an installation at 02:27 in the night, and runs of several sizes.
+// What the mock API serves: an installation at 02:27 at night, and runs of several sizes.
 import type {
   Agent,
   AgentDetail,
@@ -347,12 +347,12 @@ const stepStates: Record<string, StepStatus[]> = {
 
 function stateOf(status: string, index: number, steps: number): StepStatus {
   if (status === 'running' && steps === 1) return 'running';
-  // A long job is near its end.
+  // A job with many steps is near its end.
   if (steps > 4) return stepStates[status]?.[index < steps - 3 ? 0 : index - steps + 4] ?? 'pending';
   return stepStates[status]?.[index] ?? 'pending';
 }
 
-/** A run with its hosts; `counts` says how many are in which state. */
+/** Makes a run with its hosts; `counts` says how many are in which state. */
 export function makeRun(
   id: number,
   jobAt: number,
@@ -512,7 +512,7 @@ function runOf(
   };
 }
 
-/** An agent's page: busy where it is connected; `idle` leaves out what it runs. */
+/** Returns what an agent's page needs; with `idle`, the agent runs nothing. */
 export function agentDetail(id: number, idle: boolean): AgentDetail | undefined {
   const agent = agents.find((one) => one.id === id);
   if (agent === undefined) return undefined;

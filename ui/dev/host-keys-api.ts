@@ -203,7 +203,7 @@ function plan(): KnownHostsPlan {
   return { segmentId: 1, counts, targets: counts.accept, digest: '0'.repeat(64), items: lines };
 }
 
-/** Undefined for what is not about host keys in bulk. */
+/** Answers a request about host keys in bulk; undefined for any other. */
 export function hostKeysAnswer(
   method: string,
   path: string,

@@ -1,5 +1,5 @@
-// The mock API's answers about lists of jobs, what is done to many of them, imports and site rules; undefined for what is
-// none of these.
+// The mock API's answers about lists of jobs, bulk actions on them, imports and site rules; undefined for anything
+// else.
 import {
   type BulkJobRequest,
   type JobCounts,

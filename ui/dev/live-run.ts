@@ -1,5 +1,5 @@
-// A run of the mock API that goes on while one looks: each step is leased, begins a moment later, writes, and ends; the
-// third one fails. It begins anew with POST /dev/live.
+// A run of the mock API that progresses while one watches: each step is leased, begins a moment later, prints, and
+// ends; the third one fails. POST /dev/live starts it again.
 import type { ChunkEvent, RunChange, RunDetail, Step, TargetRun } from '@opsconductor/protocol';
 import { makeRun } from './fixtures.ts';
 import { pack } from './outputs.ts';
@@ -8,7 +8,7 @@ type Listener = (event: 'change' | 'chunk' | 'end', id: string, data: unknown) =
 
 const leaseMs = 1_200;
 const lineMs = 250;
-/** Lines that each step writes. */
+/** Number of lines that each step prints. */
 const lines = [6, 3, 24];
 
 export class LiveRun {
@@ -43,7 +43,7 @@ export class LiveRun {
     return this.#chunks.get(stepId) ?? [];
   }
 
-  /** Answers what ends it. */
+  /** Adds a listener and returns the function that removes it. */
   listen(listener: Listener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

@@ -1,6 +1,6 @@
-// A stand-in for the server while one works on the console: `npx tsx ui/dev/mock-api.ts [port]` serves ui/dist with
-// the server's content security policy, and fixtures. POST /dev/<scenario> switches: full, empty, slow, failing, down;
-// POST /dev/live begins run 6002 anew; POST /dev/as-<admin|scoped|nobody> changes who is signed in.
+// A stand-in for the server for work on the console: `npx tsx ui/dev/mock-api.ts [port]` serves ui/dist with the
+// server's content security policy, and fixtures. POST /dev/<scenario> switches to full, empty, slow, failing or down;
+// POST /dev/live starts run 6002 again; POST /dev/as-<admin|scoped|nobody> changes who is signed in.
 import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { extname, join } from 'node:path';
@@ -225,7 +225,7 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
   }
 }
 
-/** Twelve thousand targets when asked for `full`: the fixtures, over and over. */
+/** Makes the overview; with `isEmpty`, no step is held. */
 function overview(isEmpty: boolean): ExecutorOverview {
   const having = (health: Segment['health']) => segments.filter((one) => one.health === health).length;
   return {
@@ -420,7 +420,7 @@ function runApi(request: IncomingMessage, response: ServerResponse, url: URL, id
   });
 }
 
-/** Beats, and for run 6000 produces output as fast as the reader takes it. */
+/** Sends heartbeats and, for run 6000, output as fast as the reader takes it. */
 async function streamEvents(request: IncomingMessage, response: ServerResponse, url: URL, id: number) {
   response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
   response.write('retry: 1000\n\n');

@@ -1,4 +1,5 @@
-// The mock API's answers about what follows an attempt: decisions, attempts, batches, reruns; and the runs to look at.
+// The mock API's answers about what follows an attempt: decisions, attempts, batches and reruns, with runs to try them
+// on.
 import {
   type Attempt,
   decisionConsequences,
@@ -31,7 +32,7 @@ const strategy = {
   haltedReason: null as string | null,
 };
 
-/** Gives the runs what makes them worth looking at: strategies, locks, a halt, a cancel, attempts. */
+/** Gives the runs something to show: strategies, locks, a halt, a cancel, attempts. */
 export function arrangeOutcomes(runs: Map<number, MockRun>): void {
   const change = (id: number, fields: Partial<RunDetail>) => Object.assign(runs.get(id)?.run ?? {}, fields);
   const locks = [{ name: 'lb-pool', mode: 'shared' as const, slots: 8, per: 'segment' as const }];
@@ -129,7 +130,7 @@ function heldGroups({ run, targetRuns, steps }: MockRun): HeldGroup[] {
   });
 }
 
-/** Somebody else was quicker: each decision is refused. */
+/** Refuses any decision, as if somebody else had decided first. */
 function stale({ targetRuns }: MockRun) {
   const message = `Step 3 on “${targetRuns[0]?.targetName ?? ''}” is succeeded now, with attempt 1.`;
   const details = [{ path: 'steps[0]', message, found: 'attempt 1' }];

@@ -1,4 +1,4 @@
-// Output for the mock API: one that a person would read, one that is hostile, and one of 200 MB as fast as it goes.
+// Output for the mock API: a realistic one, a hostile one, and one of 200 MB as fast as possible.
 import { gzipSync } from 'node:zlib';
 import type { OutputChunk } from '@opsconductor/protocol';
 
@@ -114,7 +114,7 @@ export function pack(seq: number, stream: 'stdout' | 'stderr', elapsedMs: number
   };
 }
 
-/** The seq-th chunk of 256 KiB of a fast producer; every line names itself. */
+/** Returns the seq-th chunk of 256 KiB from a fast producer. Every line says which one it is. */
 export function fastChunk(seq: number): OutputChunk {
   const lines: string[] = [];
   const perChunk = 2_600;

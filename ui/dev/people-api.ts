@@ -1,4 +1,4 @@
-// The mock API's answers about people, categories and the audit log; undefined for what is none of these.
+// The mock API's answers about people, categories and the audit log; undefined for anything else.
 import type { Me } from '@opsconductor/protocol';
 import {
   accessOf,
@@ -17,7 +17,10 @@ export interface Answer {
   body?: unknown;
 }
 
-/** Who is signed in: `admin` holds all; `scoped` runs jobs of one category in one segment; `nobody` holds nothing. */
+/**
+ * Changes who is signed in: `admin` has all rights, `scoped` may run jobs of one category in one segment, `nobody` may
+ * do nothing.
+ */
 export function meAs(me: Me, who: string): Me {
   if (who === 'nobody') return { ...me, name: 'd.tanaka', roles: [], permissions: ['self'], reach: [] };
   if (who !== 'scoped') return me;

@@ -355,7 +355,7 @@ const happened: [string, string, string | null, string | null, Record<string, un
   ['audit.exported', 'f.auditor', null, null, { format: 'jsonl', from: '2026-01-01T00:00:00Z' }],
 ];
 export const auditTotal = 1_480;
-/** Rows of a log that goes back 1,480 rows, newest first. */
+/** Returns a row of the log by id, from 1 to `auditTotal`. */
 export function auditRow(id: number): AuditRow {
   const [action, actorName, objectKind, objectId, detail] = happened[
     id % happened.length

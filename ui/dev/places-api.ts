@@ -288,7 +288,7 @@ function select(body: Record<string, unknown>, all: readonly Target[]): Answer {
   return { status: 200, body: reply };
 }
 
-/** Undefined for what is not about places. */
+/** Answers a request about these; undefined for any other. */
 export function placesAnswer(
   method: string,
   path: string,

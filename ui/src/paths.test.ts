@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { apiPaths, lineAnchor, paths, readLineAnchor, readSignInCode, safeReturnPath } from './paths.ts';
 
 describe('paths', () => {
-  it('leaves out what is not asked for', () => {
+  it('leaves out undefined query parameters', () => {
     expect(paths.runs({ status: '', jobId: undefined })).toBe('/runs');
     expect(paths.runs({ status: 'failed,unknown', jobId: 4 })).toBe('/runs?status=failed,unknown&jobId=4');
   });
@@ -13,12 +13,12 @@ describe('paths', () => {
     );
   });
 
-  it('escapes what comes from users', () => {
+  it('escapes text that comes from users', () => {
     expect(paths.jobs({ search: 'a&b=c' })).toBe('/jobs?search=a%26b%3Dc');
     expect(apiPaths.credential('../me')).toBe('/api/v1/credentials/..%2Fme');
   });
 
-  it('reads line anchors back, in either order, and nothing else', () => {
+  it('reads line anchors back, in either order, and rejects anything else', () => {
     expect(readLineAnchor(`#${lineAnchor({ from: 5, to: 5 })}`)).toEqual({ from: 5, to: 5 });
     expect(readLineAnchor('#L9-4')).toEqual({ from: 4, to: 9 });
     for (const other of ['', '#L0', '#L', '#l5', '#L5-', '#L5x', '#code=abc']) {

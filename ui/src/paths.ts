@@ -7,13 +7,13 @@ function withQuery(path: string, query: Query): string {
   for (const [key, value] of Object.entries(query)) {
     if (value !== undefined && value !== null && value !== '') search.set(key, String(value));
   }
-  // Commas separate values in ours; they are legal in a query (RFC 3986, 3.4) and read better bare.
+  // Our queries separate values by commas, which are legal in a query (RFC 3986, 3.4) and read better unescaped.
   const text = search.toString().replaceAll('%2C', ',');
   return text === '' ? path : `${path}?${text}`;
 }
 
 export interface RunPlace {
-  /** Target run. */
+  /** Id of the target run. */
   host?: number | undefined;
   step?: number | undefined;
   attempt?: number | undefined;
@@ -25,10 +25,10 @@ export interface LineRange {
 }
 
 export interface PeopleQuery {
-  /** `service` shows service accounts, else users are shown. */
+  /** `service` shows service accounts; otherwise users are shown. */
   kind?: string | undefined;
   search?: string | undefined;
-  /** `inactive` or `all`; else those that are active. */
+  /** `inactive` or `all`; otherwise the active ones are shown. */
   show?: string | undefined;
   userGroupId?: number | undefined;
 }
@@ -41,12 +41,12 @@ export interface JobsQuery {
   stepType?: string | undefined;
   state?: string | undefined;
   author?: string | undefined;
-  /** Statuses with commas; `none` for never run. */
+  /** Statuses, separated by commas; `none` for jobs that were never run. */
   lastResult?: string | undefined;
   /** `yes` or `no`. */
   template?: string | undefined;
   madeFrom?: number | undefined;
-  /** `changed` or `created`, with `since`, or with `from` and `to`. */
+  /** `changed` or `created`; goes with `since`, or with `from` and `to`. */
   when?: string | undefined;
   since?: string | undefined;
   from?: string | undefined;
@@ -82,7 +82,7 @@ export interface AgentsQuery {
 export interface RunsQuery {
   search?: string | undefined;
   category?: string | undefined;
-  /** With commas. */
+  /** Statuses, separated by commas. */
   status?: string | undefined;
   createdBy?: string | undefined;
   target?: string | undefined;
@@ -102,7 +102,7 @@ export const paths = {
   starters: (query: { search?: string | undefined } = {}) => withQuery('/jobs/starters', query),
   jobsHealth: () => '/jobs/health',
   fromStarter: (id: number) => `/jobs/starters/${id}`,
-  /** With `plan` one that was planned. */
+  /** Importing jobs; with `plan`, an import that was already planned. */
   jobImports: (query: { plan?: string | undefined } = {}) => withQuery('/jobs/import', query),
   siteRules: () => '/jobs/rules',
   newSiteRule: () => '/jobs/rules/new',
@@ -110,7 +110,7 @@ export const paths = {
   job: (id: number) => `/jobs/${id}`,
   jobVersions: (id: number) => `/jobs/${id}/versions`,
   jobVersion: (id: number, version: number) => `/jobs/${id}/versions/${version}`,
-  /** Without `to`: with the current version. */
+  /** Without `to`, compares with the current version. */
   jobComparison: (
     id: number,
     query: { from?: string | number | undefined; to?: string | number | undefined } = {},
@@ -131,7 +131,7 @@ export const paths = {
   newTargetGroup: () => '/targets/groups/new',
   editTargetGroup: (id: number) => `/targets/groups/${id}/edit`,
   inventories: () => '/targets/inventories',
-  /** An inventory's import; with `plan` one that was planned. */
+  /** An inventory's import; with `plan`, one that was already planned. */
   inventory: (id: number, query: { plan?: string | undefined } = {}) =>
     withQuery(`/targets/inventories/${id}`, query),
   newInventory: () => '/targets/inventories/new',
@@ -167,12 +167,12 @@ export function readLineAnchor(hash: string): LineRange | undefined {
   return from <= to ? { from, to } : { from: to, to: from };
 }
 
-/** The code of a one-time sign-in link, `/#code=…`: in the fragment, so that no server or proxy logs it. */
+/** Reads the code of a one-time sign-in link, `/#code=…`. It is in the fragment so that no server or proxy logs it. */
 export function readSignInCode(hash: string): string | undefined {
   return new URLSearchParams(hash.replace(/^#/, '')).get('code') ?? undefined;
 }
 
-/** A path within the console to return to after signing in; anything else is the home page. */
+/** Returns `back` if it is a path within the console to return to after signing in, else the home page. */
 export function safeReturnPath(back: string | null | undefined): string {
   if (back === null || back === undefined || !/^\/(?![/\\])/.test(back) || back.startsWith('/sign-in')) {
     return paths.home();

@@ -38,7 +38,7 @@ describe('the map of pages', () => {
     expect(matchRoute(path(paths.signIn('/runs')))).toEqual({ page: 'sign-in' });
   });
 
-  it('takes a trailing slash, and refuses ids that are none', () => {
+  it('accepts a trailing slash, and rejects invalid ids', () => {
     expect(matchRoute('/runs/7/')).toEqual({ page: 'run', id: 7 });
     expect(matchRoute('/')).toEqual({ page: 'jobs' });
     for (const path of ['/runs/0', '/runs/07', '/runs/x', '/runs/7/steps', '/nothing']) {

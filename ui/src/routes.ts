@@ -1,4 +1,4 @@
-// The map of the console: which page stands at which path, and what one must be allowed for it.
+// The map of the console: which page is at which path, and which permission it needs.
 import type { Permission } from '@opsconductor/protocol';
 
 export type PageName =
@@ -49,7 +49,7 @@ export type PageName =
 
 export interface Route {
   page: PageName;
-  /** Id in the path, where the page has one. */
+  /** Id in the path, if the page has one. */
   id?: number;
   /** A second number in the path: the version of a job. */
   version?: number;
@@ -102,8 +102,8 @@ const table: readonly (readonly [RegExp, PageName])[] = [
 ];
 
 /**
- * What a page can't do without, held anywhere. Who lacks it isn't shown the page, so that it asks for nothing in vain:
- * each refusal is recorded.
+ * The permission that each page needs, held on any scope. A person without it isn't shown the page, so that the page
+ * sends no requests that would be refused: every refusal is recorded in the audit log.
  */
 export const pageNeeds: Readonly<Partial<Record<PageName, Permission>>> = {
   jobs: 'read',
@@ -148,7 +148,7 @@ export const pageNeeds: Readonly<Partial<Record<PageName, Permission>>> = {
   audit: 'audit.read',
 };
 
-/** Whether it is one of the pages of one job. */
+/** Returns whether the page is one of those about a single job. */
 export function isJobPart(page: PageName): boolean {
   return page === 'job' || page.startsWith('job-');
 }

@@ -7,7 +7,7 @@ export function searchAudit(query: AuditQuery, signal?: AbortSignal): Promise<Pa
   return request('GET', apiPaths.audit({ ...query }), { signal });
 }
 
-/** Null before the first checkpoint. */
+/** Returns the latest checkpoint; null before the first one. */
 export async function fetchCheckpoint(signal?: AbortSignal): Promise<AuditCheckpoint | null> {
   try {
     return await request<AuditCheckpoint>('GET', apiPaths.auditCheckpoint(), { signal });

@@ -13,7 +13,7 @@ async function failed(asked: Promise<unknown>) {
 }
 const body = (code: string) => ({ error: { code, message: 'No.', requestId: 'r' } });
 
-test('a change without an answer may be done; one that was refused is not, nor is what only looks', async () => {
+test('a change without an answer may have been made; a refused one or a mere look has not changed anything', async () => {
   await serveApi({
     '/cut': (_request, response) => void response.destroy(),
     '/half': (_request, response) => {

@@ -1,10 +1,9 @@
-// The one way to the server: errors become ApiError, a lost session and a lost connection are told to whoever
-// asked to know.
+// The one way to the server. Errors become ApiError; a watcher hears of a lost session or connection.
 import type { ErrorBody, ErrorCode, ErrorDetail } from '@opsconductor/protocol';
 
 /**
- * `offline`: no answer came. `untrusted`: what the server offers to seal to is not what the segment's root has signed. The
- * rest are the server's codes.
+ * `offline`: no answer came. `untrusted`: the sealing key that the server offers is not the one that the segment's root
+ * signed. The others are the server's codes.
  */
 export type ApiErrorCode = ErrorCode | 'offline' | 'untrusted';
 
@@ -14,11 +13,11 @@ export class ApiError extends Error {
   readonly status: number;
   readonly requestId: string | undefined;
   readonly details: readonly ErrorDetail[];
-  /** Both sides, of a save that another one came before. */
+  /** Of a save that lost to another one: both sides. */
   readonly conflict: unknown;
-  /** It was to change something, and whether it did is not known. */
+  /** Whether the request may have changed something although it failed. */
   readonly mayBeDone: boolean;
-  /** Whoever asked asks again without being told to. */
+  /** Whether the caller retries by itself. */
   asksAgain = false;
 
   constructor(
@@ -43,19 +42,22 @@ export class ApiError extends Error {
   }
 }
 
-/** Whether the same may go well a while later, with nobody doing anything. */
+/** Returns whether a retry may succeed after a while without anyone doing anything. */
 export function isPassing({ code }: ApiError): boolean {
   return code === 'offline' || code === 'unavailable' || code === 'rate_limited';
 }
 
 export interface Watcher {
-  /** The session is gone or never was. */
+  /** Called when there is no session (any more). */
   onUnauthenticated(): void;
-  /** While the session is over whose page stands: resolves when its user is back, never for another. */
+  /**
+   * Returns a promise while the session has ended but its page is still shown, else undefined. It resolves when the
+   * same user is back, and never for another user.
+   */
   whenBack?(): Promise<void> | undefined;
-  /** The person may not do this, or not there. */
+  /** Called when the person lacks the right to do something, or to do it there. */
   onForbidden?(): void;
-  /** Whether the last request got any answer. */
+  /** Called after each request with whether the server answered it. */
   onReachable(reachable: boolean): void;
 }
 
@@ -66,23 +68,24 @@ export function watchApi(next: Watcher): void {
 
 export interface RequestOptions {
   body?: unknown;
-  /** A file as it is, in place of a body. */
+  /** A file to send unchanged, instead of `body`. */
   file?: { content: Blob; type: string };
   signal?: AbortSignal | undefined;
   headers?: Record<string, string>;
-  /** Asking twice does no more than asking once, though it is no GET: it looks, tries or plans. */
+  /** Not a GET, but safe to repeat: it only looks, tries or plans. */
   harmless?: boolean;
-  /** Who is signed in: asked and answered whoever that is. */
+  /** The request is about the session itself, so it is sent even if the session has ended. */
   isOfSession?: boolean;
 }
 
-/** Whether what gets no answer may have changed something. */
+/** Returns whether a request may have changed something if it got no answer. */
 const mayChange = (method: string, { harmless }: RequestOptions) => method !== 'GET' && harmless !== true;
 
 /**
- * Sends a request and answers the response once it is a success. Throws ApiError, or AbortError when aborted. While the
- * session is over nothing is asked: what a page reads waits until its user is back. What changes something is refused,
- * and what is read on the way to that, which nobody gives up by a signal: it is to be asked for by someone who is there.
+ * Sends a request and returns a successful response. Once the session has ended, nothing is sent: reads with a signal
+ * (those of a page) wait until the user is back. Changes are refused, and so are reads without a signal, since they
+ * prepare a change: a change needs someone who is there.
+ * @throws ApiError; the signal's reason if aborted
  */
 export async function send(method: string, url: string, options: RequestOptions = {}): Promise<Response> {
   if (options.isOfSession === true) return sendOnce(method, url, options);
@@ -137,7 +140,7 @@ async function sendOnce(method: string, url: string, options: RequestOptions): P
     const mayBeDone = mayChange(method, options);
     throw new ApiError('offline', 'The server did not answer.', { mayBeDone, cause: error });
   }
-  // A gateway that answers for a server that is down is no answer of the server.
+  // A gateway's answer on behalf of a server that is down doesn't count as an answer.
   const reached = response.status !== 502 && response.status !== 504;
   watcher?.onReachable(reached);
   if (response.ok) return response;
@@ -147,7 +150,7 @@ async function sendOnce(method: string, url: string, options: RequestOptions): P
   throw error;
 }
 
-/** Sends a request and reads the JSON of its answer; undefined for 204. */
+/** Sends a request and returns the JSON of its answer; undefined for 204. */
 export async function request<T>(method: string, url: string, options: RequestOptions = {}): Promise<T> {
   const response = await send(method, url, options);
   if (response.status === 204) return undefined as T;
@@ -179,7 +182,7 @@ const codeOfStatus: Record<number, ApiErrorCode> = {
 
 async function errorOf(response: Response, mayChange: boolean): Promise<ApiError> {
   const text = await response.text().catch(() => '');
-  // A server that has lost its database may have lost it after the commit.
+  // A server that lost its database (503) may have lost it after the commit.
   const { status } = response;
   const mayBeDone = mayChange && (status === 502 || status === 503 || status === 504);
   try {
@@ -192,7 +195,7 @@ async function errorOf(response: Response, mayChange: boolean): Promise<ApiError
       mayBeDone,
     });
   } catch {
-    // Not ours: a proxy's page, or nothing.
+    // Not an error of our server: a proxy's page, or nothing.
     const code = codeOfStatus[status] ?? 'internal';
     return new ApiError(code, `The answer was HTTP ${status}.`, { status, mayBeDone });
   }

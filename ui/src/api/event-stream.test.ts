@@ -9,7 +9,7 @@ afterEach(async () => {
   for (const close of closing.splice(0)) await close();
 });
 
-/** A server that answers one request after the other as told. */
+/** Starts a server that answers its requests, in order, with `answers`. */
 async function setup(...answers: ((request: IncomingMessage, response: ServerResponse) => void)[]) {
   const asked: (string | undefined)[] = [];
   const server = createServer((request, response) => {
@@ -45,7 +45,7 @@ function stream(response: ServerResponse, text: string) {
 const end = 'event: end\ndata: {}\n\n';
 
 describe('following events', () => {
-  it('goes on after a cut from the last whole event, and stops at the end', async () => {
+  it('resumes from the last complete event after a cut, and stops at the end', async () => {
     const t = await setup(
       (_request, response) => {
         stream(response, 'id: 5\ndata: one\n\nid: 6\ndata: br');
@@ -65,7 +65,7 @@ describe('following events', () => {
     expect(t.asked).toEqual(['12~5.1.40']);
   });
 
-  it('asks again when the server is not ready, and gives up when it is refused', async () => {
+  it('retries while the server is not ready, and gives up when it is refused', async () => {
     const t = await setup(
       (_request, response) => response.writeHead(503).end(),
       (_request, response) => response.writeHead(404).end(),

@@ -1,4 +1,4 @@
-// Follows a server's event stream over fetch: resumes with the last id, backs off, and notices a silent connection.
+// Follows a server's event stream over fetch: resumes from the last id, backs off, and detects a silent connection.
 import { ApiError, send } from './client.ts';
 import { pause, pauseMs } from './pauses.ts';
 import { type ServerEvent, SseParser } from './sse-parser.ts';
@@ -7,7 +7,7 @@ export type StreamState = 'connecting' | 'live' | 'waiting' | 'ended' | 'failed'
 
 export interface EventStreamOptions {
   url: string;
-  /** Where to begin; '' for where the URL says. */
+  /** Id of the event to resume after; '' to begin where the URL says. */
   lastEventId: string;
   /** Awaited before the next event is read, so that a slow reader slows its source. */
   onEvent(event: ServerEvent, lastEventId: string): void | Promise<void>;
@@ -15,12 +15,10 @@ export interface EventStreamOptions {
   signal: AbortSignal;
 }
 
-/** Three beats of a server that beats each 15 s. */
+/** Three heartbeats: the server sends one every 15 s. */
 const silenceMs = 45_000;
 
-/**
- * Follows the stream until its `end` event, a refusal, or the signal. Never rejects: how it goes is told by onState.
- */
+/** Follows the stream until its `end` event, a refusal, or the signal. Never rejects: it reports by `onState`. */
 export async function followEvents(options: EventStreamOptions): Promise<void> {
   const { signal } = options;
   let lastEventId = options.lastEventId;
@@ -51,7 +49,7 @@ export async function followEvents(options: EventStreamOptions): Promise<void> {
   }
 }
 
-/** Asking again would be answered the same. */
+/** Returns whether a retry would get the same answer. */
 function isRefusal(error: ApiError): boolean {
   return ['invalid', 'unauthenticated', 'forbidden', 'not_found'].includes(error.code);
 }

@@ -30,7 +30,7 @@ export function createFile(file: NewFile & { size: number }): Promise<StoredFile
 
 const busyPauseMs = 1_000;
 
-/** Sends what is missing of a file, and has the server look at it whole. */
+/** Uploads the missing part of a file, then has the server check the whole file. */
 export async function uploadContent(
   { id, size, receivedBytes }: Pick<StoredFile, 'id' | 'size' | 'receivedBytes'>,
   content: Blob,
@@ -61,7 +61,7 @@ export function getFile(id: string, signal?: AbortSignal): Promise<StoredFile> {
   return request('GET', apiPaths.file(id), { signal });
 }
 
-/** Of an attempt; as many as it may have. */
+/** Returns all artifacts of an attempt. */
 export function listArtifacts(
   runId: number,
   of: { stepId: number; attempt: number },

@@ -11,7 +11,7 @@ export type PageQuery = {
   cursor?: string | undefined;
 };
 
-/** Reads a list to its end, or to `atMost` items. `build` makes the URL of a page. */
+/** Reads a list to its end, or up to `atMost` items. `build` makes the URL of a page. */
 export async function readAll<T>(
   build: (query: PageQuery) => string,
   options: { atMost?: number; signal?: AbortSignal | undefined } = {},
@@ -28,7 +28,7 @@ export async function readAll<T>(
   return items;
 }
 
-/** Reads a list that has one page only, and takes no query. */
+/** Reads a list that has only one page and takes no query. */
 export async function readWhole<T>(url: string, signal?: AbortSignal): Promise<T[]> {
   const page: Page<T> = await request('GET', url, { signal });
   return page.items;

@@ -39,12 +39,12 @@ export function fetchRunSteps(
   return request('GET', apiPaths.runSteps(id, { ...query }), { signal });
 }
 
-/** Hosts without their steps. */
+/** Returns a page of a run's hosts, without their steps. */
 export function fetchTargetRuns(id: number, query: PageQuery, signal?: AbortSignal): Promise<TargetRunPage> {
   return request('GET', apiPaths.targetRuns(id, { ...query }), { signal });
 }
 
-/** Steps of some hosts, 100 at most. */
+/** Returns the steps of some hosts, at most 100. */
 export async function fetchStepsOf(
   id: number,
   targetRunIds: readonly number[],
@@ -63,24 +63,27 @@ export async function fetchStepsOf(
   } catch (error) {
     if (!(error instanceof ApiError) || error.code !== 'invalid') throw error;
   }
-  // A server of an earlier version, which answers too in the midst of an upgrade, is asked for one after the other.
+  // During an upgrade, a server of an earlier version may answer: it takes only one host at a time.
   const all: Step[] = [];
   for (const targetRunId of targetRunIds)
     all.push(...(await fetchRunSteps(id, { targetRunId }, signal)).steps);
   return all;
 }
 
-/** Without waiting for any agent when forced. */
+/** Cancels a run; with `force`, without waiting for any agent. */
 export function cancelRun(id: number, force = false): Promise<Run> {
   return request('POST', apiPaths.cancelRun(id, force ? { force } : {}));
 }
 
-/** Runs the run's version again on some of its targets. `requestKey`: another request with it makes no second run. */
+/**
+ * Runs the run's version again on some of its targets.
+ * @param requestKey a repeated request with the same key doesn't start a second run
+ */
 export function rerun(id: number, choice: RerunRequest, requestKey: string): Promise<RunDetail> {
   return request('POST', apiPaths.rerun(id), { body: choice, headers: { 'idempotency-key': requestKey } });
 }
 
-/** Why what waits of a run waits. */
+/** Explains why the waiting parts of a run are waiting. */
 export function fetchExplanation(id: number, signal?: AbortSignal): Promise<RunExplanation> {
   return request('GET', apiPaths.runExplanation(id), { signal });
 }
@@ -89,7 +92,7 @@ export function fetchHeldSteps(id: number, signal?: AbortSignal): Promise<HeldSt
   return request('GET', apiPaths.runDecisions(id), { signal });
 }
 
-/** All or none; `conflict` when something is not as it was seen. */
+/** Decides all of the given held steps or none; `conflict` if one of them has changed since it was shown. */
 export function decideHeldSteps(id: number, decision: DecideRequest): Promise<Decided> {
   return request('POST', apiPaths.runDecisions(id), { body: decision });
 }

@@ -12,14 +12,14 @@ const events: ServerEvent[] = [
 ];
 
 describe('an event stream', () => {
-  it('gives whole events, leaves out comments, and keeps the last id and the retry wait', () => {
+  it('returns complete events, skips comments, and keeps the last id and the retry wait', () => {
     const parser = new SseParser();
     expect(parser.feed(stream)).toEqual(events);
     expect(parser.lastEventId).toBe('13');
     expect(parser.retryMs).toBe(2000);
   });
 
-  it('gives the same events wherever it is cut', () => {
+  it('returns the same events wherever the text is cut', () => {
     fc.assert(
       fc.property(fc.array(fc.nat(stream.length), { maxLength: 10 }), (cuts) => {
         const at = [0, ...cuts.sort((a, b) => a - b), stream.length];
@@ -30,13 +30,13 @@ describe('an event stream', () => {
     );
   });
 
-  it('does not move on to the id of an event that broke off', () => {
+  it('does not take the id of an event that was cut off', () => {
     const parser = new SseParser('11');
     expect(parser.feed('id: 12\nevent: change\ndata: {"se')).toEqual([]);
     expect(parser.lastEventId).toBe('11');
   });
 
-  it('keeps the last id through events that have none', () => {
+  it('keeps the last id when later events have none', () => {
     const parser = new SseParser('11');
     parser.feed('event: output\ndata: {}\n\n');
     expect(parser.lastEventId).toBe('11');

@@ -1,4 +1,4 @@
-// Reads a text/event-stream (WHATWG HTML 9.2.6) out of decoded pieces, wherever they are cut.
+// Parses a text/event-stream (WHATWG HTML 9.2.6) from decoded pieces, wherever they are cut.
 
 export interface ServerEvent {
   event: string;
@@ -6,9 +6,9 @@ export interface ServerEvent {
 }
 
 export class SseParser {
-  /** Id of the last whole event that had one; sent as Last-Event-ID to go on from there. */
+  /** Id of the last complete event that had one; sent as Last-Event-ID to resume from there. */
   lastEventId: string;
-  /** Wait before connecting again that the server asked for, in ms. */
+  /** Wait before reconnecting that the server asked for, in ms. */
   retryMs: number | undefined;
   #rest = '';
   #event = '';
@@ -19,7 +19,7 @@ export class SseParser {
     this.lastEventId = lastEventId;
   }
 
-  /** Events that are whole with this piece. */
+  /** Returns the events that this piece completes. */
   feed(piece: string): ServerEvent[] {
     const events: ServerEvent[] = [];
     const text = this.#rest + piece;
@@ -59,7 +59,7 @@ export class SseParser {
   }
 }
 
-/** A line ends with CR, LF or both; a CR at the very end may still be followed by its LF. */
+/** A line ends with CR, LF or CRLF. A CR at the very end is not taken yet: its LF may still come. */
 function endOfLine(text: string, from: number): { at: number; next: number } | undefined {
   const feed = text.indexOf('\n', from);
   const carriage = text.indexOf('\r', from);

@@ -3,10 +3,10 @@ import { apiPaths } from '../../paths.ts';
 import { request } from '../client.ts';
 import { readAll } from '../page.ts';
 
-/** What is decided about an agent. */
+/** What a person can decide about an agent. */
 export type AgentDecision = 'drain' | 'undrain' | 'disable' | 'enable' | 'new-keys' | 'revoke';
 
-/** All agents but revoked ones, or those alone; of one segment where it is named. */
+/** Returns all agents except revoked ones, or only the revoked ones; of one segment if `segmentId` is given. */
 export function listAgents(
   signal?: AbortSignal,
   among: { state?: 'revoked'; segmentId?: number } = {},

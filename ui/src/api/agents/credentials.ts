@@ -18,7 +18,7 @@ export function replaceCredential(id: string, body: unknown): Promise<Credential
   return request('POST', apiPaths.credentialVersions(id), { body });
 }
 
-/** What is written beside the seal. */
+/** Updates the fields that are not sealed. */
 export function updateCredential(
   id: string,
   beside: { description: string; expiresOn: string | null },

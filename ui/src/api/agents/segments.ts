@@ -25,7 +25,7 @@ export function createSegment(segment: {
   return request('POST', apiPaths.segments(), { body: segment });
 }
 
-/** What the segment gives to its targets. */
+/** Returns the settings that the segment's targets inherit. */
 export function fetchSegmentSettings(id: number, signal?: AbortSignal): Promise<SegmentSettings> {
   return request('GET', apiPaths.segmentSettings(id), { signal });
 }

@@ -19,12 +19,12 @@ export function updateCategory(id: number, category: UpdateCategoryRequest): Pro
   return request('PUT', apiPaths.category(id), { body: category });
 }
 
-/** With those below it, whose jobs move elsewhere; all of it or nothing. */
+/** Deletes a category and those below it, after moving their jobs to `moveJobsTo`; all of it or nothing. */
 export function deleteCategory(id: number, moveJobsTo?: string): Promise<void> {
   return request('DELETE', apiPaths.category(id, { below: true, moveJobsTo }));
 }
 
-/** Moves a job, its runs with it. */
+/** Moves a job together with its runs. */
 export function moveJob(id: number, category: string): Promise<Job> {
   return request('PUT', apiPaths.jobCategory(id), { body: { category } });
 }

@@ -10,7 +10,7 @@ import { apiPaths } from '../../paths.ts';
 import { request } from '../client.ts';
 import type { PageQuery } from '../page.ts';
 
-/** Begins to read a file; its plan is there once that is done. */
+/** Uploads a file and starts reading it. The plan is there once the server has read it. */
 export function planJobImport(
   file: Blob,
   type: 'application/json' | 'application/yaml',
@@ -22,7 +22,7 @@ export function planJobImport(
   });
 }
 
-/** The newest ones of who asks. */
+/** Returns the caller's newest imports. */
 export async function listJobImports(signal?: AbortSignal): Promise<JobImportHead[]> {
   const reply = await request<{ items: JobImportHead[] }>('GET', apiPaths.importsOfJobs(), { signal });
   return reply.items;
@@ -48,7 +48,7 @@ export function chooseForImport(id: string, body: ImportChoicesRequest): Promise
   return request('POST', apiPaths.chooseForImport(id), { body });
 }
 
-/** Begins to apply it. */
+/** Starts applying an import; doesn't wait until it is done. */
 export function applyJobImport(id: string): Promise<JobImport> {
   return request('POST', apiPaths.applyImportOfJobs(id), { body: {} });
 }

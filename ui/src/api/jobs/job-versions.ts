@@ -1,4 +1,4 @@
-// Versions of a job, their names, and what becomes of a job as a whole.
+// A job's versions and their names, its history, statistics and health, its state, and its deletion.
 import type {
   Job,
   JobHealth,
@@ -41,7 +41,7 @@ export function compareVersions(
   return request('GET', apiPaths.jobComparison(id, query), { signal });
 }
 
-/** Makes a new version that says what an earlier one said. */
+/** Makes a new version with the content of an earlier one. */
 export function rollBack(
   id: number,
   body: { version: number; expectedVersion: number; note?: string },
@@ -77,7 +77,7 @@ export function fetchJobHealth(id: number, signal?: AbortSignal): Promise<JobHea
   return request('GET', apiPaths.jobHealth(id), { signal });
 }
 
-/** Of all jobs that may be seen; a page of those that are not well. */
+/** Returns the health of all jobs that the caller may see, with a page of the unhealthy ones. */
 export function fetchJobsHealth(query: PageQuery, signal?: AbortSignal): Promise<JobsHealth> {
   return request('GET', apiPaths.jobsHealth({ ...query }), { signal });
 }

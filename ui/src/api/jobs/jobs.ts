@@ -42,7 +42,7 @@ export function listJobLabels(signal?: AbortSignal): Promise<JobLabelsInUse['ite
   return readWhole(apiPaths.jobLabels(), signal);
 }
 
-/** One action on many jobs: on all of them, or on none. */
+/** Applies one action to many jobs: to all of them or to none. */
 export function changeJobs(body: BulkJobRequest, signal?: AbortSignal): Promise<BulkJobReply> {
   return request('POST', apiPaths.bulkJobs(), { body, harmless: body.dryRun === true, signal });
 }
@@ -55,12 +55,12 @@ export function createJob(definition: JobDefinition, note = ''): Promise<Job> {
   return request('POST', apiPaths.jobs(), { body: note === '' ? definition : { definition, note } });
 }
 
-/** A job from a template, which the console calls a starter. */
+/** Creates a job from a template (the console says "starter"). */
 export function createFromTemplate(body: CreateJobFromTemplate): Promise<Job> {
   return request('POST', apiPaths.jobs(), { body });
 }
 
-/** The next version; refused where another one was saved since the expected one. */
+/** Saves the next version. Refused if another one has been saved since `expectedVersion`. */
 export async function saveJob(
   id: number,
   { note, ...body }: { definition: JobDefinition; expectedVersion: number; note: string },
@@ -68,7 +68,7 @@ export async function saveJob(
   return await request('PUT', apiPaths.job(id), { body: { ...body, ...(note === '' ? {} : { note }) } });
 }
 
-/** What a save would say of a definition. */
+/** Checks a definition as a save would, without saving it. */
 export function checkJob(
   { note, ...body }: { definition: JobDefinition; jobId?: number | undefined; note: string },
   signal?: AbortSignal,
@@ -80,12 +80,12 @@ export function checkJob(
   });
 }
 
-/** `requestKey`: another request with it makes no second run. */
+/** @param requestKey a repeated request with the same key doesn't start a second run */
 export function startRun(jobId: number, body: StartRunRequest, requestKey: string): Promise<RunDetail> {
   return request('POST', apiPaths.jobRun(jobId), { body, headers: { 'idempotency-key': requestKey } });
 }
 
-/** What is to be signed of a run; refused as its start would be. */
+/** Returns what a signer has to sign for a run. Refused if starting the run would be refused. */
 export function fetchGrantDraft(jobId: number, body: GrantDraftRequest): Promise<GrantDraft> {
   return request('POST', apiPaths.jobGrantDraft(jobId), { body, harmless: true });
 }

@@ -20,7 +20,7 @@ export function createSiteRule(body: CreateSiteRuleRequest): Promise<SiteRule> {
   return request('POST', apiPaths.siteRules(), { body });
 }
 
-/** Refused where it was changed again since the version that was changed. */
+/** Updates a rule. Refused if it has changed again since the version that this change is based on. */
 export function updateSiteRule(id: number, body: UpdateSiteRuleRequest): Promise<SiteRule> {
   return request('PUT', apiPaths.siteRule(id), { body });
 }
@@ -29,7 +29,7 @@ export function deleteSiteRule(id: number): Promise<void> {
   return request('DELETE', apiPaths.siteRule(id));
 }
 
-/** Which jobs would break a rule that is not saved, or not as it is now. */
+/** Returns the jobs that would break a rule whose current text isn't saved. */
 export function trySiteRule(
   rule: CreateSiteRuleRequest,
   { limit, cursor }: PageQuery,

@@ -3,7 +3,7 @@ import { apiPaths } from '../../paths.ts';
 import { request } from '../client.ts';
 import { readAll } from '../page.ts';
 
-/** What a user was granted, or a user group, not what a user holds through groups; or what was granted on a scope. */
+/** Returns the grants of a user (without those of the user's groups), of a user group, or on a scope. */
 export function listGrants(
   of: { userId: number } | { userGroupId: number } | { scopeKind: ScopeKind; scopeId: number },
   signal?: AbortSignal,

@@ -13,7 +13,7 @@ export function listUserGroups(query: UserGroupQuery, signal?: AbortSignal): Pro
   return request('GET', apiPaths.userGroups({ ...query }), { signal });
 }
 
-/** All of them, up to `atMost`. */
+/** Reads all user groups, up to `atMost`. */
 export function readUserGroups(atMost: number, signal?: AbortSignal): Promise<UserGroup[]> {
   return readAll((query) => apiPaths.userGroups(query), { atMost, signal });
 }

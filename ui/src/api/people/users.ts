@@ -43,7 +43,7 @@ export function unlockUser(id: number): Promise<void> {
   return request('POST', apiPaths.userUnlock(id));
 }
 
-/** Whose sessions, tokens and rights: a user by id, or who is signed in. */
+/** Whose sessions, tokens and rights: a user's, by id, or one's own. */
 export type Whose = number | 'me';
 
 export function listSessions(whose: Whose, signal?: AbortSignal): Promise<Session[]> {
@@ -54,7 +54,7 @@ export function endSession(whose: Whose, id: number): Promise<void> {
   return request('DELETE', whose === 'me' ? apiPaths.ownSession(id) : apiPaths.userSession(whose, id));
 }
 
-/** All of them; never the one that asks. */
+/** Ends all sessions except the one that makes this request. */
 export function endSessions(whose: Whose): Promise<{ ended: number }> {
   return request('DELETE', whose === 'me' ? apiPaths.ownSessions() : apiPaths.userSessions(whose));
 }
@@ -73,7 +73,7 @@ export function deleteToken(whose: Whose, id: number): Promise<void> {
   return request('DELETE', whose === 'me' ? apiPaths.token(id) : apiPaths.userToken(whose, id));
 }
 
-/** What they may do, and why. */
+/** Returns what the user may do, and why. */
 export function fetchAccess(whose: Whose, query: AccessQuery, signal?: AbortSignal): Promise<Access> {
   const url = whose === 'me' ? apiPaths.ownAccess({ ...query }) : apiPaths.userAccess(whose, { ...query });
   return request('GET', url, { signal });

@@ -11,7 +11,7 @@ import { apiPaths } from '../../paths.ts';
 import { request } from '../client.ts';
 import type { Page, PageQuery } from '../page.ts';
 
-/** Scans of the last 30 days, the newest first. */
+/** Lists the scans of the last 30 days, newest first. */
 export function listScans(query: PageQuery, signal?: AbortSignal): Promise<Page<HostScan>> {
   return request('GET', apiPaths.hostScans({ ...query }), { signal });
 }
@@ -26,12 +26,12 @@ export function fetchScan(id: number, signal?: AbortSignal): Promise<HostScanDet
 
 export interface ScanItemFilter {
   finding?: ScanFinding | undefined;
-  /** Only targets that share a key with another. */
+  /** Only targets that share a key with another target. */
   shared?: boolean | undefined;
   search?: string | undefined;
 }
 
-/** Targets of a scan by name. */
+/** Lists the targets of a scan, by name. */
 export function listScanItems(
   id: number,
   query: PageQuery & ScanItemFilter,
@@ -40,12 +40,12 @@ export function listScanItems(
   return request('GET', apiPaths.hostScanItems(id, { ...query }), { signal });
 }
 
-/** Ends a scan; what was found stays. */
+/** Cancels a scan. What it has found so far is kept. */
 export function cancelScan(id: number): Promise<HostScanDetail> {
   return request('POST', apiPaths.cancelHostScan(id), { body: {} });
 }
 
-/** Accepts exactly what was shown, or nothing. */
+/** Accepts exactly the keys that the person was shown, or none of them. */
 export function approveKeys(id: number, keys: ApproveHostKeysRequest): Promise<ApproveHostKeysReply> {
   return request('POST', apiPaths.approveHostScan(id), { body: keys });
 }

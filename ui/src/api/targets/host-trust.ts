@@ -9,7 +9,7 @@ import { apiPaths } from '../../paths.ts';
 import { request } from '../client.ts';
 import { readWhole } from '../page.ts';
 
-/** Host authorities and revoked host keys of a segment. */
+/** Returns the host authorities and revoked host keys of a segment. */
 export function listHostTrust(segmentId: number, signal?: AbortSignal): Promise<HostTrust[]> {
   return readWhole(apiPaths.hostTrust(segmentId), signal);
 }
@@ -22,12 +22,12 @@ export function removeHostTrust(segmentId: number, entry: number): Promise<void>
   return request('DELETE', apiPaths.hostTrustEntry(segmentId, entry));
 }
 
-/** What a known_hosts file would do; nothing changes. */
+/** Returns what applying a known_hosts file would do; changes nothing. */
 export function planKnownHosts(file: PlanKnownHostsRequest, signal?: AbortSignal): Promise<KnownHostsPlan> {
   return request('POST', apiPaths.planKnownHosts(), { body: file, harmless: true, signal });
 }
 
-/** Does what a plan has shown, or nothing. */
+/** Does exactly what the plan showed, or nothing. */
 export function applyKnownHosts(file: ApplyKnownHostsRequest): Promise<KnownHostsPlan> {
   return request('POST', apiPaths.applyKnownHosts(), { body: file });
 }

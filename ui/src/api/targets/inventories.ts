@@ -28,7 +28,7 @@ export function updateInventory(id: number, inventory: UpdateInventoryRequest): 
   return request('PUT', apiPaths.inventory(id), { body: inventory });
 }
 
-/** Its targets stay, as if made by hand. */
+/** Deletes an inventory. Its targets stay, as if they had been created by hand. */
 export function deleteInventory(id: number): Promise<void> {
   return request('DELETE', apiPaths.inventory(id, { targets: 'keep' }));
 }
@@ -41,7 +41,7 @@ export function planImport(
   return request('POST', apiPaths.inventoryPlans(id), { body: plan, harmless: true, signal });
 }
 
-/** The newest plans, applied or not; none for who may not import. */
+/** Returns the newest plans, applied or not; none if the caller may not import. */
 export function listPlans(id: number, signal?: AbortSignal): Promise<InventoryPlanHead[]> {
   return readWhole(apiPaths.inventoryPlanHeads(id), signal);
 }

@@ -10,7 +10,7 @@ export function listTargetGroups(
   return request('GET', apiPaths.targetGroups({ ...query }), { signal });
 }
 
-/** All of them, up to `atMost`. */
+/** Reads all target groups, up to `atMost`. */
 export function readTargetGroups(atMost: number, signal?: AbortSignal): Promise<TargetGroup[]> {
   return readAll((query) => apiPaths.targetGroups(query), { atMost, signal });
 }
@@ -19,7 +19,7 @@ export function fetchTargetGroup(id: number, signal?: AbortSignal): Promise<Targ
   return request('GET', apiPaths.targetGroup(id), { signal });
 }
 
-/** Targets that were put on the group's list or excluded from it, all of them. */
+/** Reads all targets that are listed in the group or excluded from it. */
 export function readGroupEntries(id: number, signal?: AbortSignal): Promise<GroupEntry[]> {
   return readAll((query) => apiPaths.targetGroupEntries(id, { ...query }), { signal });
 }
@@ -28,7 +28,7 @@ export function createTargetGroup(group: TargetGroupRequest): Promise<TargetGrou
   return request('POST', apiPaths.targetGroups(), { body: group });
 }
 
-/** What is left out stays as it is. */
+/** Updates a group. Fields that are left out stay unchanged. */
 export function updateTargetGroup(id: number, group: TargetGroupRequest): Promise<TargetGroup> {
   return request('PUT', apiPaths.targetGroup(id), { body: group });
 }

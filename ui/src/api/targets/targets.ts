@@ -29,7 +29,7 @@ export interface TargetFilter {
   groupId?: number | undefined;
 }
 
-/** A page of targets by name; `count` asks how many there are on all pages. */
+/** Lists a page of targets, by name. `count` asks for the total over all pages. */
 export function listTargets(
   query: PageQuery & TargetFilter & { count?: boolean },
   signal?: AbortSignal,
@@ -37,7 +37,7 @@ export function listTargets(
   return request('GET', apiPaths.targets({ ...query }), { signal });
 }
 
-/** All targets, up to `atMost`. */
+/** Reads all targets, up to `atMost`. */
 export function readTargets(
   atMost: number,
   filter: TargetFilter = {},
@@ -54,7 +54,7 @@ export function updateTarget(id: number, target: UpdateTargetRequest): Promise<T
   return request('PUT', apiPaths.target(id), { body: target });
 }
 
-/** What a selection would come to if it were run now. */
+/** Returns what a selection would resolve to now. */
 export function selectTargets(
   selection: SelectTargetsRequest,
   signal?: AbortSignal,
@@ -62,7 +62,7 @@ export function selectTargets(
   return request('POST', apiPaths.selectTargets(), { body: selection, harmless: true, signal });
 }
 
-/** One change to all selected targets; with `dryRun` it is only counted. */
+/** Applies one change to all selected targets; with `dryRun`, only counts them. */
 export function changeTargets(change: BulkTargetRequest, signal?: AbortSignal): Promise<BulkTargetReply> {
   return request('POST', apiPaths.changeTargets(), {
     body: change,
@@ -71,7 +71,7 @@ export function changeTargets(change: BulkTargetRequest, signal?: AbortSignal): 
   });
 }
 
-/** Labels in use, of each the most used values. */
+/** Returns the labels in use, each with its most used values. */
 export async function listLabels(signal?: AbortSignal): Promise<LabelsInUse['items']> {
   return (await request<LabelsInUse>('GET', apiPaths.targetLabels(), { signal })).items;
 }
@@ -80,7 +80,7 @@ export function fetchTarget(id: number, signal?: AbortSignal): Promise<Target> {
   return request('GET', apiPaths.target(id), { signal });
 }
 
-/** What applies to a target, and where each setting comes from; no job looked at. */
+/** Returns a target's effective settings and where each comes from, without regard to any job. */
 export function fetchEffectiveSettings(id: number, signal?: AbortSignal): Promise<EffectiveSettings> {
   return request('GET', apiPaths.targetEffectiveSettings(id), { signal });
 }
@@ -93,7 +93,7 @@ export function testTarget(id: number, signal?: AbortSignal): Promise<TestResult
   return request('POST', apiPaths.targetTest(id), { body: {}, harmless: true, signal });
 }
 
-/** Accepts a host key that an agent saw; `replaces` names the accepted key that it takes the place of. */
+/** Accepts a host key that an agent saw. `replaces` is the fingerprint of the accepted key that it replaces. */
 export function acceptHostKey(id: number, fingerprint: string, replaces?: string): Promise<Target> {
   return request('POST', apiPaths.targetHostKeys(id), {
     body: replaces === undefined ? { fingerprint } : { fingerprint, replaces },
