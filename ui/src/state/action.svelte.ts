@@ -1,11 +1,11 @@
-// Something that a person asked for and that may take a moment or fail.
+// Something that a person asked for and that may take a moment or may fail.
 import { ApiError } from '../api/client.ts';
 
 export class Action {
   busy = $state(false);
   error = $state.raw<ApiError>();
 
-  /** Runs it unless it is running; answers whether it went well. */
+  /** Runs `work` unless something is already running. Resolves with whether it succeeded. */
   async run(work: () => Promise<void>): Promise<boolean> {
     if (this.busy) return false;
     this.busy = true;

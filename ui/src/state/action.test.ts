@@ -5,7 +5,7 @@ const { Action } = await load<typeof import('./action.svelte.ts')>('state/action
 const { ApiError } = await load<typeof import('../api/client.ts')>('api/client.ts');
 
 describe('an action', () => {
-  it('is not done a second time while it is under way', async () => {
+  it('does not run a second time while it is under way', async () => {
     const action = new Action();
     let open = () => {};
     const gate = new Promise<void>((resolve) => {
@@ -27,7 +27,7 @@ describe('an action', () => {
     expect([done, action.busy]).toEqual([1, false]);
   });
 
-  it('keeps why it failed until it is tried again, and gives what is no answer of the server a code', async () => {
+  it('keeps why it failed until it is retried, and gives a failure that isn’t from the server a code', async () => {
     const action = new Action();
     const refused = new ApiError('conflict', 'It is in use.');
     expect(await action.run(() => Promise.reject(refused))).toBe(false);

@@ -1,8 +1,8 @@
-/** Says things to screen readers: changes of state and page, never output. */
+/** Announces things to screen readers: changes of state and page, never output. */
 class Announcer {
   text = $state('');
 
-  /** What is said twice is heard twice: a text that stays the same is no change that is read out. */
+  /** Announces a text. A repeated text gets a space added, as an unchanged text would not be read out again. */
   say(text: string): void {
     this.text = text === this.text ? `${text}\u00a0` : text;
   }

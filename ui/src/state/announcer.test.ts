@@ -3,7 +3,7 @@ import { load } from './testing.ts';
 
 const { announcer } = await load<typeof import('./announcer.svelte.ts')>('state/announcer.svelte.ts');
 
-it('what is said again is another text, so that it is heard again', () => {
+it('a repeated announcement is a different text, so that it is read out again', () => {
   const heard = ['Saved', 'Saved', 'Saved', 'Deleted'].map((text) => {
     announcer.say(text);
     return announcer.text;

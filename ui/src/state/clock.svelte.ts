@@ -1,9 +1,9 @@
-// The present, to the second, for everything that says how long ago or how long.
+// The current time, to the second, for everything that shows a duration or how long ago something was.
 
 class Clock {
   now = $state(Date.now());
 
-  /** Ticks until what it answers is called. */
+  /** Ticks until the returned function is called. */
   run(): () => void {
     const timer = setInterval(() => {
       this.now = Date.now();

@@ -1,10 +1,10 @@
-// Whether the server answers, and since when what is on the screen may be old.
+// Whether the server answers, and since when what is on the screen may be out of date.
 
 export type LiveState = 'live' | 'reconnecting';
 
 class Connection {
   #reachable = $state(true);
-  /** A page's event stream that waits to connect again. */
+  /** Number of event streams that wait to reconnect. */
   #streamsDown = $state(0);
   #asOf = $state(Date.now());
 
@@ -17,7 +17,7 @@ class Connection {
     if (reachable) this.#asOf = Date.now();
   }
 
-  /** Something arrived on a stream. */
+  /** Called when something arrived on a stream. */
   heard(): void {
     this.#asOf = Date.now();
   }

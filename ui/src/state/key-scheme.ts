@@ -1,12 +1,12 @@
-// The one scheme of keys: what a key does is the same wherever it does anything. Pages bind its actions, never keys.
+// The only key bindings: a key does the same wherever it does anything. Pages bind these actions, never keys.
 
 export interface KeyAction {
   /**
-   * `event.key` values that do it: `j`, `Enter`, `?`. A chord, with `Ctrl+` or `Alt+` in front, and a function key work
-   * while typing too.
+   * `event.key` values that trigger it: `j`, `Enter`, `?`. A chord (with `Ctrl+` or `Alt+` in front) or a function key
+   * also works while someone types.
    */
   keys: readonly string[];
-  /** What it does, where no page says it more exactly. */
+  /** What it does, unless a page says it more exactly. */
   what: string;
 }
 
@@ -39,7 +39,7 @@ export const keyScheme = {
 
 export type KeyActionName = keyof typeof keyScheme;
 
-/** How a key is written for people: `Ctrl K`. */
+/** Returns a key as it is written for people: `Ctrl K`. */
 export function keyLabel(key: string): string {
   const chord = /^(Ctrl|Alt)\+(.+)$/.exec(key);
   return chord === null ? key : `${chord[1]} ${chord[2]?.toUpperCase()}`;

@@ -1,21 +1,21 @@
-// The keyboard. A page binds actions of the scheme while it is shown; single keys rest while someone types, while a
-// dialog is open, and when they are turned off.
+// The keyboard. A page binds actions of the scheme while it is shown. Single keys do nothing while someone types, while
+// a dialog is open, or when they are turned off.
 import { untrack } from 'svelte';
 import { type KeyActionName, keyScheme } from './key-scheme.ts';
 import { keepPreference, readPreference } from './preference.ts';
 
 export interface KeyBinding {
   does: KeyActionName;
-  /** What it does here; the scheme's own words unless told. */
+  /** What it does here; the scheme's words by default. */
   label?: string;
   run(event: KeyboardEvent): void;
-  /** Whether there is anything to do; always unless told. A key without anything to do is not shown. */
+  /** Whether there is anything to do; by default, always. If not, the key is not shown. */
   ready?(): boolean;
   /** Shown in the footer. */
   hint?: boolean;
 }
 
-/** An action as it is shown: by its keys and words. */
+/** An action as it is shown: its keys and a label. */
 export interface ShownKey {
   does: KeyActionName;
   keys: readonly string[];
@@ -28,7 +28,7 @@ class Keys {
   #groups = $state.raw<{ bindings: KeyBinding[] }[]>([]);
   singleKeys = $state(readPreference('single-keys') !== 'off');
 
-  /** What works now, in the scheme's order; an action that two have bound is the newest one's. */
+  /** What works now, in the scheme's order. If an action is bound twice, the newest binding wins. */
   readonly bindings: readonly KeyBinding[] = $derived.by(() => {
     const taken = new Map<KeyActionName, KeyBinding>();
     for (const { bindings } of this.#groups) {
@@ -50,10 +50,10 @@ class Keys {
       .map((does) => ({ does, keys: keyScheme[does].keys, label: keyScheme[does].what }));
   });
 
-  /** Adds bindings; the newest wins an action. Answers what takes them away. */
+  /** Adds bindings, which win over older ones. Returns the function that removes them. */
   register(bindings: KeyBinding[]): () => void {
     const group = { bindings };
-    // Untracked: it is called from effects, which must not run again because of it.
+    // Untracked, because effects call this and must not run again because of it.
     untrack(() => {
       this.#groups = [group, ...this.#groups];
     });
@@ -95,15 +95,15 @@ function nameOf(event: KeyboardEvent): string {
   return event.ctrlKey || event.metaKey ? `Ctrl+${event.key.toLowerCase()}` : event.key;
 }
 
-/** Keys that nobody types text with. */
+/** Returns whether it is a key that can't type text. */
 function isChord(name: string): boolean {
   return /^(?:Ctrl\+|Alt\+|F\d)/.test(name);
 }
 
-/** Someone types, or a dialog has the floor, or the key belongs to the control in focus. */
+/** Returns whether someone types, a dialog is open, or the focused control uses the key itself. */
 function isBusy(event: KeyboardEvent): boolean {
   if (document.querySelector('dialog[open]') !== null) return true;
-  // Of a field in a shadow root the window sees the host alone.
+  // For a field in a shadow root, the event's target is only the host.
   const [target] = event.composedPath();
   if (!(target instanceof HTMLElement)) return false;
   if (

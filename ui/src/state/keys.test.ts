@@ -4,7 +4,7 @@ import { load } from './testing.ts';
 
 const { keys } = await load<typeof import('./keys.svelte.ts')>('state/keys.svelte.ts');
 
-/** What of an element the keyboard looks at. */
+/** Stands in for an element, as far as the keyboard looks at it. */
 class Element extends EventTarget {
   readonly kind: string;
   isContentEditable = false;
@@ -44,7 +44,7 @@ function press(key: string, { on = 'page', ctrl = false }: { on?: string; ctrl?:
     altKey: false,
     isComposing: false,
   });
-  // The window sees the host of a shadow root as the target; what is typed into is the first of the path.
+  // The window sees the host of a shadow root as the target. The real element is the first one in the path.
   const element = new Element(on);
   Object.defineProperties(event, {
     target: { value: new Element('page') },
@@ -53,7 +53,7 @@ function press(key: string, { on = 'page', ctrl = false }: { on?: string; ctrl?:
   window.dispatchEvent(event);
   return event.defaultPrevented;
 }
-/** Binds actions; answers what was done, and what takes them away. */
+/** Binds actions. Returns what was done, and the function that removes the bindings. */
 function bind(...names: KeyActionName[]) {
   const did: string[] = [];
   const away = keys.register(names.map((does) => ({ does, run: (event) => void did.push(event.key) })));
@@ -69,7 +69,7 @@ describe('the scheme of keys', () => {
 });
 
 describe('keys', () => {
-  it('do what the newest page has bound them to, and after it what was bound before', () => {
+  it('do what the newest page bound, and once it is gone, what was bound before', () => {
     const frame = bind('add', 'move');
     const page = bind('add');
     expect(press('a')).toBe(true);
@@ -82,7 +82,7 @@ describe('keys', () => {
     expect(press('x')).toBe(false);
   });
 
-  it('rest while one types, in a dialog, and where a control in focus has its own use for them', () => {
+  it('do nothing while someone types, in a dialog, or if the focused control uses them itself', () => {
     const { did } = bind('add', 'open');
     expect(press('a', { on: 'input' })).toBe(false);
     expect(press('Enter', { on: 'button' })).toBe(false);
@@ -94,14 +94,14 @@ describe('keys', () => {
     expect(did).toEqual(['Enter', 'a']);
   });
 
-  it('with Ctrl act while one types, too, and are not the letter alone', () => {
+  it('with Ctrl work while someone types, and differ from the letter alone', () => {
     const { did } = bind('goTo', 'save');
     expect(press('k', { ctrl: true, on: 'input' })).toBe(true);
     expect(press('k')).toBe(false);
     expect(did).toEqual(['k']);
   });
 
-  it('alone can be turned off, chords not', () => {
+  it('that are single can be turned off, chords can’t', () => {
     const { did } = bind('add', 'goTo');
     keys.setSingleKeys(false);
     press('a');
@@ -109,7 +109,7 @@ describe('keys', () => {
     expect(did).toEqual(['K']);
   });
 
-  it('with nothing to do are neither shown nor taken from what was bound before', () => {
+  it('with nothing to do are not shown, and leave older bindings in effect', () => {
     const frame = bind('run');
     let ready = false;
     const run = vi.fn();
@@ -123,7 +123,7 @@ describe('keys', () => {
     expect(keys.hints).toEqual([{ does: 'run', keys: ['r'], label: 'run again' }]);
   });
 
-  it('are shown as the whole scheme, each once, what works here apart from the rest', () => {
+  it('are all shown, each once, with those that work here apart from the rest', () => {
     bind('add');
     undo.push(keys.register([{ does: 'add', label: 'add an agent', run: () => {} }]));
     expect(keys.here).toEqual([{ does: 'add', keys: ['a'], label: 'add an agent' }]);

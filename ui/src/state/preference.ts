@@ -1,4 +1,4 @@
-// Small choices kept in this browser. A browser that keeps nothing is fine.
+// Small choices, kept in this browser. It works without storage, too.
 
 export function readPreference(name: string): string | null {
   try {
@@ -12,6 +12,6 @@ export function keepPreference(name: string, value: string): void {
   try {
     localStorage.setItem(`opsconductor.${name}`, value);
   } catch {
-    // Not kept; it holds for this page.
+    // Not stored; the choice holds for this page only.
   }
 }

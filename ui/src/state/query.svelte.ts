@@ -1,17 +1,17 @@
-// Something read from the server: old data stays while new is read, and stays when reading fails.
+// Something read from the server. Old data stays while new data is read, and when reading fails.
 import { ApiError, isPassing } from '../api/client.ts';
 import { pauseMs } from '../api/pauses.ts';
 
-/** After so long without data, grey rows say that something is coming. */
+/** How long there may be no data before grey rows show that some is coming. */
 const slowAfterMs = 400;
 
 export class Query<T> {
   data = $state.raw<T>();
   error = $state.raw<ApiError>();
   loading = $state(false);
-  /** Nothing to show yet, and it takes its time. */
+  /** Whether there is nothing to show yet and reading takes long. */
   slow = $state(false);
-  /** An error that the page has to show: not that the connection is gone while old data stands, which the footer says. */
+  /** The error that the page has to show; not a lost connection while there is old data, as the footer shows that. */
   readonly trouble = $derived(
     this.error !== undefined && (this.data === undefined || this.error.code !== 'offline')
       ? this.error
@@ -29,8 +29,8 @@ export class Query<T> {
   }
 
   /**
-   * Reads now, and again each `everyMs` while the page is visible; what failed in passing sooner, also without that. Answers
-   * what stops it.
+   * Reads now, and again every `everyMs` while the page is visible. After a passing failure it retries sooner, even if
+   * `everyMs` is undefined. Returns the function that stops it.
    */
   start(everyMs?: number): () => void {
     this.#started = true;
@@ -48,7 +48,7 @@ export class Query<T> {
     };
   }
 
-  /** Reads once; what was read before stays until the answer is there. */
+  /** Reads once. Earlier data stays until the answer is here. */
   async load(): Promise<void> {
     this.#current?.abort();
     clearTimeout(this.#timer);
@@ -81,7 +81,7 @@ export class Query<T> {
     }
   }
 
-  /** Forgets what was read, for a page that now shows something else. */
+  /** Forgets the data, for a page that now shows something else. */
   reset(): void {
     this.data = undefined;
     this.error = undefined;
@@ -90,7 +90,7 @@ export class Query<T> {
   #waitMs(): number | undefined {
     const { error } = this;
     if (error === undefined || !isPassing(error)) return this.#everyMs;
-    // Who asks too often does not ask sooner.
+    // After a rate limit, don't retry sooner.
     if (error.code === 'rate_limited' && this.#everyMs !== undefined) return this.#everyMs;
     return Math.min(pauseMs(this.#failures - 1), this.#everyMs ?? Number.POSITIVE_INFINITY);
   }

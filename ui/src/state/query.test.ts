@@ -8,7 +8,7 @@ const { PagedList } = await load<typeof import('./lists/paged-list.svelte.ts')>(
 );
 const { ApiError } = await load<typeof import('../api/client.ts')>('api/client.ts');
 
-/** What a page's visibility is told by. */
+/** Stands in for `document`, as far as visibility goes. */
 class Page extends EventTarget {
   visibilityState: 'visible' | 'hidden' = 'visible';
   turn(to: 'visible' | 'hidden') {
@@ -27,7 +27,7 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-/** Answers each read when the test says, in any order. */
+/** Reads that the test answers when it wants, in any order. */
 function answers<T>() {
   const reads: { signal: AbortSignal; answer(value: T): void; fail(error: unknown): void }[] = [];
   const read = (signal: AbortSignal) =>
@@ -55,7 +55,7 @@ describe('something read from the server', () => {
     expect([query.data, query.slow, query.loading]).toEqual(['data', false, true]);
   });
 
-  it('stays when reading it again fails, and a lost connection is then no trouble of the page', async () => {
+  it('stays when reading it again fails, and then the page does not report a lost connection', async () => {
     const { reads, read } = answers<string>();
     const query = new Query(read);
     const load = async (settle: (at: (typeof reads)[number]) => void) => {
@@ -74,7 +74,7 @@ describe('something read from the server', () => {
     expect([query.data, query.trouble?.code]).toEqual(['data', 'forbidden']);
   });
 
-  it('is what was asked for last, whichever answer comes first', async () => {
+  it('is the answer to the last request, whichever comes first', async () => {
     const { reads, read } = answers<string>();
     const query = new Query(read);
     const loads = [query.load(), query.load()];
@@ -84,7 +84,7 @@ describe('something read from the server', () => {
     expect([query.data, reads[0]?.signal.aborted]).toEqual(['new', true]);
   });
 
-  it('is read again and again while the page is visible, and at once when it is so again', async () => {
+  it('is read regularly while the page is visible, and at once when the page becomes visible again', async () => {
     const { reads, read } = answers<number>();
     const query = new Query(read);
     const stop = query.start(1_000);
@@ -107,7 +107,7 @@ describe('something read from the server', () => {
     expect(reads).toHaveLength(3);
   });
 
-  it('that failed in passing is read again by itself, also where it is read once', async () => {
+  it('is retried by itself after a passing failure, even if it is not read regularly', async () => {
     const { reads, read } = answers<string>();
     const query = new Query(read);
     const stop = query.start();
@@ -124,7 +124,7 @@ describe('something read from the server', () => {
     stop();
   });
 
-  it('is not waited for once its page is gone', async () => {
+  it('is no longer read once its page is gone', async () => {
     const { reads, read } = answers<number>();
     const query = new Query(read);
     query.start(1_000)();
@@ -136,7 +136,7 @@ describe('something read from the server', () => {
 });
 
 describe('a list in pages', () => {
-  /** Reads of a list of `size` numbers; the cursor is where a page begins. */
+  /** A list of the numbers below `size`; the cursor is where a page begins. */
   function listOf(size: number) {
     const asked: (string | undefined)[] = [];
     const read = async ({ limit = 50, cursor }: PageQuery) => {
@@ -151,7 +151,7 @@ describe('a list in pages', () => {
     return { asked, read };
   }
 
-  it('shows as much as was asked for, in order and whole after more was asked for', async () => {
+  it('shows as much as was asked for, in order and complete after more was requested', async () => {
     const { asked, read } = listOf(420);
     const list = new PagedList(read);
     await list.load();
@@ -163,7 +163,7 @@ describe('a list in pages', () => {
     expect(asked).toEqual(['0+50', '0+200', '200+50', '0+200', '200+200', '400+50']);
   });
 
-  it('keeps what the list before it showed until it is read itself', async () => {
+  it('keeps what the previous list showed until it is read itself', async () => {
     const before = new PagedList(listOf(3).read);
     await before.load();
     const { reads, read } = answers<{ items: number[]; nextCursor: null }>();

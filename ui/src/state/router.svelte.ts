@@ -8,10 +8,10 @@ class Router {
   readonly path = $derived(this.#url.pathname);
   readonly query = $derived(this.#url.searchParams);
   readonly hash = $derived(this.#url.hash);
-  /** Path, query and fragment, as one writes them in a link. */
+  /** Path, query and fragment, as in a link. */
   readonly place = $derived(this.#url.pathname + this.#url.search + this.#url.hash);
 
-  /** Asked before a page is left; what answers false has asked someone, and navigates itself when they agree. */
+  /** Asked before a page is left. One that returns false asks the person, and navigates itself if they agree. */
   #guard: ((to: string) => boolean) | undefined;
 
   navigate(to: string): void {
@@ -20,7 +20,7 @@ class Router {
     this.#read();
   }
 
-  /** Asks `mayLeave` before the page is left, by a link or the history. Answers what ends that. */
+  /** Asks `mayLeave` before the page is left, by a link or the history. Returns the function that ends this. */
   guard(mayLeave: (to: string) => boolean): () => void {
     this.#guard = mayLeave;
     return () => {
@@ -28,19 +28,19 @@ class Router {
     };
   }
 
-  /** Changes the address without a new entry in the history. */
+  /** Changes the address without adding an entry to the history. */
   replace(to: string): void {
     history.replaceState(history.state, '', to);
     this.#read();
   }
 
-  /** A whole id in the query, or undefined. */
+  /** Returns an id from the query; undefined if there is none or it is invalid. */
   queryId(name: string): number | undefined {
     const value = this.query.get(name);
     return value !== null && /^[1-9][0-9]{0,14}$/.test(value) ? Number(value) : undefined;
   }
 
-  /** Follows the history and links within the console. Answers what ends it. */
+  /** Follows the history and links within the console. Returns the function that ends this. */
   listen(): () => void {
     const onPop = () => {
       const to = location.pathname + location.search + location.hash;
@@ -67,7 +67,7 @@ class Router {
   }
 }
 
-/** The target of a plain click on a link to another page of the console. */
+/** Returns where a click leads if it is a plain click on a link within the console, else undefined. */
 function linkWithin(event: MouseEvent): string | undefined {
   if (event.defaultPrevented || event.button !== 0) return undefined;
   if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return undefined;

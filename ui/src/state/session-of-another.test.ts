@@ -1,4 +1,4 @@
-// A page that one user left standing, and another one who signs in there.
+// A page whose user's session has ended, and another user who signs in there.
 import { afterAll, expect, it } from 'vitest';
 import { eventually, json, load, serveApi } from './testing.ts';
 
@@ -10,10 +10,10 @@ watchApi({
   whenBack: () => session.whenBack(),
   onReachable: () => {},
 });
-// The next file has the same module.
+// The next test file shares this module.
 afterAll(() => watchApi({ onUnauthenticated: () => {}, onReachable: () => {} }));
 
-it('another user than the one before replaces them, and nothing that waited is asked in their name', async () => {
+it('a different user replaces the one before, and no waiting request is sent in the new user’s name', async () => {
   let user = 1;
   let isOver = false;
   const { asked } = await serveApi({

@@ -1,4 +1,4 @@
-// Who is signed in, and what they may do where. Rights change while one works: they are read again and again.
+// Who is signed in, and what they may do where. Rights may change at any time, so they are read again regularly.
 import type { Me, Permission, Scope } from '@opsconductor/protocol';
 import { ApiError } from '../api/client.ts';
 import { exchangeCode, fetchMe, signIn, signOut } from '../api/people/session.ts';
@@ -9,17 +9,17 @@ export type SessionState = 'checking' | 'signed-out' | 'signed-in' | 'unreachabl
 
 export class Session {
   state = $state<SessionState>('checking');
-  /** Also while the session is over: what stands on the page is theirs. */
+  /** Kept after the session has ended, as what is on the page is still theirs. */
   me = $state.raw<Me>();
-  /** It ended not by choice: the page stands until its user is back. */
+  /** The session ended without a sign-out. The page stays until its user is back. */
   ended = $state(false);
-  /** Another user came in: nothing of this document is for them. */
+  /** Another user has signed in. Nothing in this document is meant for them. */
   replaced = $state(false);
-  /** Who had this document first, also once they have signed out. */
+  /** Id of the first user of this document, kept after they sign out. */
   #owner: number | undefined;
   #back: { promise: Promise<void>; resolve: () => void } | undefined;
 
-  /** Whether it is held anywhere: what to offer at all. */
+  /** Returns whether the permission is held anywhere; decides what to offer at all. */
   may(permission: Permission): boolean {
     return this.me?.permissions.includes(permission) ?? false;
   }
@@ -28,7 +28,10 @@ export class Session {
     return this.#reach(permission)?.everywhere ?? false;
   }
 
-  /** Whether it is held on a thing that lies in these scopes: a job's category, a target's segment and target groups. */
+  /**
+   * Returns whether the permission is held on something in these scopes: a job's category, or a target's segment and
+   * target groups.
+   */
   mayOn(permission: Permission, scopes: readonly Scope[]): boolean {
     const reach = this.#reach(permission);
     if (reach === undefined) return false;
@@ -37,35 +40,38 @@ export class Session {
     return reach.everywhere || (reach.within.length > 0 && reach.within.every(lies));
   }
 
-  /** Reads again what the person may do. What is known stays where no answer comes. */
+  /** Reads the person's rights again. If no answer comes, what is known stays. */
   async refresh(): Promise<void> {
     if (this.state !== 'signed-in') return;
     const before = this.me;
     try {
       const me = await fetchMe();
-      // Who came in meanwhile is known better.
+      // If someone signed in in the meantime, what that set is newer than this answer.
       if (this.me === before && this.state === 'signed-in') this.#enter(me);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
     }
   }
 
-  /** Something was refused: what was offered may no longer be allowed. */
+  /** Called after a request was refused: the person's rights may have changed, so it reads them again. */
   refused(): void {
     void this.refresh();
   }
 
-  /** Undefined unless the session is over while its page stands; resolves when the same user is signed in again. */
+  /**
+   * Returns a promise while the session has ended but its page is still shown, else undefined. It resolves when the
+   * same user has signed in again, and never if another user has.
+   */
   whenBack(): Promise<void> | undefined {
     return this.replaced ? new Promise(() => {}) : this.#back?.promise;
   }
 
-  /** Follows the person's rights while the console is looked at. Answers what ends it. */
+  /** Keeps the person's rights up to date while the console is visible. Returns the function that stops this. */
   watch(): () => void {
     const look = () => {
       if (document.visibilityState !== 'visible') return;
       void this.refresh();
-      // They may have signed in in another tab.
+      // The user may have signed in in another tab.
       if (this.ended) void this.#comeBack();
     };
     const timer = setInterval(() => {
@@ -78,7 +84,7 @@ export class Session {
     };
   }
 
-  /** Asks the server who this is. */
+  /** Asks the server who is signed in. */
   async check(): Promise<void> {
     this.ended = false;
     try {
@@ -101,7 +107,7 @@ export class Session {
     try {
       await signOut();
     } catch (error) {
-      // It had ended before: it is left all the same.
+      // The session had already ended, so this counts as signed out.
       if (!(error instanceof ApiError && error.code === 'unauthenticated')) throw error;
     }
     this.me = undefined;
@@ -112,7 +118,7 @@ export class Session {
 
   /** The server no longer knows this session. */
   lost(): void {
-    // Every request that was under way finds out: only the first ends a session.
+    // Every request under way finds out; only the first one ends the session.
     if (this.state === 'signed-in') {
       this.ended = true;
       let resolve = () => {};
@@ -146,7 +152,7 @@ export class Session {
       return;
     }
     this.#owner = me.id;
-    // The same answer is no news: pages would follow it in vain.
+    // Don't replace `me` if nothing changed: pages would react for nothing.
     if (JSON.stringify(me) !== JSON.stringify(this.me)) this.me = me;
     this.state = 'signed-in';
     this.#back?.resolve();

@@ -13,11 +13,11 @@ watchApi({
 const me = { id: 1, name: 'admin', permissions: ['run'] };
 const refusal = { error: { code: 'unauthenticated', message: 'No.', requestId: 'r' } };
 afterEach(() => session.lost());
-// The next file has the same module.
+// The next test file shares this module.
 afterAll(() => watchApi({ onUnauthenticated: () => {}, onReachable: () => {} }));
 
 describe('a session', () => {
-  it('is who the server says, with what they may', async () => {
+  it('is the user that the server says, with their rights', async () => {
     await serveApi({ '/api/v1/me': (_request, response) => json(response, me) });
     await session.check();
     expect([session.state, session.me?.name, session.may('run'), session.may('jobs.edit')]).toEqual([
@@ -28,13 +28,13 @@ describe('a session', () => {
     ]);
   });
 
-  it('that never was is no session that ended', async () => {
+  it('that never existed does not count as ended', async () => {
     await serveApi({ '/api/v1/me': (_request, response) => json(response, refusal, 401) });
     await session.check();
     expect([session.state, session.ended, session.may('run')]).toEqual(['signed-out', false, false]);
   });
 
-  it('that the server no longer knows has ended, whichever request found out', async () => {
+  it('that the server no longer knows has ended, whichever request finds out', async () => {
     await serveApi({
       '/api/v1/sign-in': (_request, response) => json(response, me),
       '/api/v1/me': (_request, response) => json(response, refusal, 401),
@@ -45,11 +45,11 @@ describe('a session', () => {
     const asked = [fetchMe(), fetchMe()];
     expect((await Promise.allSettled(asked)).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
     expect([session.state, session.ended]).toEqual(['signed-out', true]);
-    // What stands on the page is of who was signed in, and by their rights.
+    // What is on the page still belongs to the user who was signed in, with their rights.
     expect([session.me?.name, session.may('run')]).toEqual(['admin', true]);
   });
 
-  it('that ended asks nothing: what reads waits for its user, what changes something is refused', async () => {
+  it('that ended sends nothing: reads of a page wait for its user, changes are refused', async () => {
     let isOver = false;
     const { asked } = await serveApi({
       '/api/v1/sign-in': (_request, response) => {
@@ -66,7 +66,7 @@ describe('a session', () => {
     await eventually(() => session.ended).toBe(true);
     const change = request('POST', '/api/v1/segments', { body: { name: 'dmz' } });
     await expect(change).rejects.toMatchObject({ code: 'unauthenticated' });
-    // On the way to a change.
+    // A read without a signal, which prepares a change.
     await expect(request('GET', '/api/v1/segments')).rejects.toMatchObject({ code: 'unauthenticated' });
     const abort = new AbortController();
     const left = request('GET', '/api/v1/segments', { signal: abort.signal });
@@ -80,7 +80,7 @@ describe('a session', () => {
     expect(session.me).toBe(before);
   });
 
-  it('may do on a thing what holds on one scope that it lies in; with an API token, on one of its scopes as well', async () => {
+  it('allows what is held on one scope that the object is in; with an API token, on one of the token’s scopes too', async () => {
     const [segment, group, category] = [
       { kind: 'segment' as const, id: 1 },
       { kind: 'target_group' as const, id: 1 },
@@ -103,7 +103,7 @@ describe('a session', () => {
     expect([session.mayEverywhere('targets.edit'), session.mayEverywhere('run')]).toEqual([true, false]);
   });
 
-  it('hears that its rights changed, and keeps what it knows where no answer comes', async () => {
+  it('picks up changed rights, and keeps what it knows if no answer comes', async () => {
     let may = ['run'];
     let answers = true;
     await serveApi({
@@ -113,7 +113,7 @@ describe('a session', () => {
     await session.check();
     const before = session.me;
     await session.refresh();
-    // Not a new object for the same answer: pages would follow it in vain.
+    // The same answer doesn't make a new object: pages would react for nothing.
     expect(session.me).toBe(before);
     may = ['run', 'people.edit'];
     await session.refresh();
@@ -123,7 +123,7 @@ describe('a session', () => {
     expect([session.state, session.may('people.edit')]).toEqual(['signed-in', true]);
   });
 
-  it('that someone left has not ended by itself', async () => {
+  it('that someone signed out of does not count as ended', async () => {
     await serveApi({
       '/api/v1/sign-in/exchange': (_request, response) => json(response, me),
       '/api/v1/sign-out': (_request, response) => response.writeHead(204).end(),
@@ -133,7 +133,7 @@ describe('a session', () => {
     expect([session.state, session.ended]).toEqual(['signed-out', false]);
   });
 
-  it('that had ended before someone left it is left all the same, and nothing of it stays', async () => {
+  it('that had ended before the sign-out is left all the same, and nothing of it stays', async () => {
     await serveApi({
       '/api/v1/sign-in/exchange': (_request, response) => json(response, me),
       '/api/v1/sign-out': (_request, response) => json(response, refusal, 401),
@@ -148,7 +148,7 @@ describe('a session', () => {
     ]);
   });
 
-  it('is not left where the server did not say so', async () => {
+  it('is not left if the server did not confirm the sign-out', async () => {
     await serveApi({
       '/api/v1/sign-in/exchange': (_request, response) => json(response, me),
       '/api/v1/sign-out': (request) => request.socket.destroy(),
@@ -158,7 +158,7 @@ describe('a session', () => {
     expect([session.state, session.me?.name]).toEqual(['signed-in', 'admin']);
   });
 
-  it('of a server that does not answer is neither, and the connection says so until it answers', async () => {
+  it('is neither signed in nor out while the server does not answer, and the connection shows it', async () => {
     await serveApi({ '/api/v1/me': (request) => request.socket.destroy() });
     await session.check();
     expect([session.state, connection.state]).toEqual(['unreachable', 'reconnecting']);
@@ -169,7 +169,7 @@ describe('a session', () => {
 });
 
 describe('the connection', () => {
-  it('is live again only when all that was down is up', () => {
+  it('is live again only when everything that was down is up', () => {
     connection.answered(true);
     connection.streamDown();
     connection.streamDown();

@@ -1,4 +1,4 @@
-// What the frame around every page says of the whole installation.
+// What the frame around every page shows about the whole installation.
 import type { ExecutorOverview } from '@opsconductor/protocol';
 import { fetchExecutorOverview } from '../api/runs.ts';
 import { count, counted } from '../format/quantity.ts';
@@ -11,12 +11,12 @@ class Shell {
   helpOpen = $state(false);
   goToOpen = $state(false);
 
-  /** Steps that wait for a person. */
+  /** Number of steps that wait for a person. */
   readonly held = $derived(this.#overview.data?.heldSteps ?? 0);
   /** `4 segments, 1 degraded, 1 offline` */
   readonly segments = $derived(describeSegments(this.#overview.data?.segments));
 
-  /** For who may read anything. */
+  /** Keeps it up to date; only for a person who may read anything. Returns the function that ends this. */
   watch(): () => void {
     return this.#overview.start(everyMs);
   }

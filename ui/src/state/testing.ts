@@ -1,18 +1,18 @@
-// For tests of the state classes: stands in for what a browser gives them: frames that a test draws, and requests that go
-// to a server of the test.
+// For tests of the state classes. Stands in for what a browser provides: animation frames that the test draws, and
+// requests that go to the test's server.
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, onTestFinished, vi } from 'vitest';
 
-/** A module of the console by its path below `src`; every test of a file gets the same one. */
+/** Imports a module of the console by its path below `src`. All tests in a file get the same instance. */
 export function load<T>(path: string): Promise<T> {
   return import(/* @vite-ignore */ `../${path}`) as Promise<T>;
 }
 
 export type Answer = (request: IncomingMessage, response: ServerResponse, url: URL) => void;
 
-/** Answers the console's requests at paths of `answers`; all else is 404. */
+/** Answers the console's requests to the paths in `answers`, and any other with 404. */
 export async function serveApi(answers: Record<string, Answer>): Promise<{ asked: string[] }> {
   const asked: string[] = [];
   const server = createServer((request, response) => {
@@ -41,7 +41,7 @@ export function json(response: ServerResponse, body: unknown, status = 200): voi
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
 }
 
-/** Frames come when the test says. */
+/** Replaces animation frames: they come when the test calls `draw`. */
 export function stubFrames(): { draw(): void; waiting(): number } {
   let waiting = new Map<number, () => void>();
   let last = 0;
@@ -61,5 +61,5 @@ export function stubFrames(): { draw(): void; waiting(): number } {
   };
 }
 
-/** Expects of what it answers, as soon as that holds; on a busy machine that takes its time. */
+/** Polls until an expectation about `answer()` holds; with a long timeout, for busy machines. */
 export const eventually = <T>(answer: () => T) => expect.poll(answer, { timeout: 10_000, interval: 10 });

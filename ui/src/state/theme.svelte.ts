@@ -1,6 +1,6 @@
 import { keepPreference, readPreference } from './preference.ts';
 
-/** Light or dark: the system's, until someone switches. */
+/** Light or dark: as the system, until someone switches. */
 class Theme {
   #chosen = $state(readPreference('theme'));
 

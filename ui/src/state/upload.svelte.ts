@@ -1,4 +1,4 @@
-// One file on its way to the server. What broke off goes on where it stands, as long as the page has the file.
+// The upload of one file. An interrupted upload resumes where it stopped, as long as the page still has the file.
 import type { StoredFile } from '@opsconductor/protocol';
 import { createFile, getFile, type NewFile, uploadContent } from '../api/files.ts';
 import { Action } from './action.svelte.ts';
@@ -9,12 +9,12 @@ export class Upload {
   #begun = $state.raw<StoredFile>();
   readonly #abort = new AbortController();
 
-  /** Whether the server knows of it, so that going on sends only the rest. */
+  /** Whether the server already knows the file, so that resuming sends only the rest. */
   get begun(): boolean {
     return this.#begun !== undefined;
   }
 
-  /** Begins it or goes on with it; answers whether the file is there whole. */
+  /** Starts or resumes the upload. Resolves with whether the server has the whole file. */
   run(file: File, fields: NewFile): Promise<boolean> {
     return this.action.run(async () => {
       const { signal } = this.#abort;

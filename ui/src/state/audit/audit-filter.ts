@@ -1,11 +1,11 @@
-// What of the audit log is asked for: as it stands in the address, and as the API takes it.
+// The filter of the audit log: as it is in the address, and as the API takes it.
 import { type AuditActorKind, type AuditQuery, auditActorKinds } from '@opsconductor/protocol';
 
 const texts = ['actor', 'action', 'objectKind', 'objectId', 'address', 'text'] as const;
 const ids = ['segmentId', 'categoryId'] as const;
 const moments = ['from', 'to'] as const;
 
-/** Spans of time that are asked for most; a filter has one of these or `from` and `to`. */
+/** Common spans of time, in ms. A filter has one of these, or `from` and `to`. */
 export const spans = {
   '1h': 3_600_000,
   '24h': 86_400_000,
@@ -31,15 +31,15 @@ export interface AuditFilter {
   segmentId?: number;
   categoryId?: number;
   since?: Span;
-  /** RFC 3339, UTC, to the minute or finer. */
+  /** Time in UTC (RFC 3339), to the minute or finer. */
   from?: string;
   to?: string;
 }
 
-/** Undefined takes a part of the filter away. */
+/** `undefined` removes a part of the filter. */
 export type AuditFilterChange = { [Name in keyof AuditFilter]?: AuditFilter[Name] | undefined };
 
-/** Reads a filter out of an address; what is not valid there is left out. */
+/** Reads a filter from an address, without what is not valid there. */
 export function readAuditFilter(query: URLSearchParams): AuditFilter {
   const filter: AuditFilter = {};
   for (const name of texts) {
@@ -65,24 +65,24 @@ export function isEmptyFilter(filter: AuditFilter): boolean {
   return Object.values(filter).every((value) => value === undefined);
 }
 
-/** As the API takes it; spans count back from `now`, in ms. */
+/** Returns the filter as the API takes it. A span counts back from `now` (ms since the epoch). */
 export function auditQuery({ since, action, ...filter }: AuditFilter, now: number): AuditQuery {
   return {
     ...filter,
-    // Actions are lowercase: who types otherwise means the same.
+    // Actions are lowercase; someone who types capitals means the same.
     ...(action === undefined ? {} : { action: action.toLowerCase().replace(/[^a-z0-9_.]/g, '') }),
     ...(since === undefined ? {} : { from: new Date(now - spans[since]).toISOString() }),
   };
 }
 
-/** `2026-11-24T02:14` of a date field that is meant as UTC, as RFC 3339; undefined when it is empty. */
+/** Converts the value of a date field, `2026-11-24T02:14` in UTC, to RFC 3339; undefined if empty or invalid. */
 export function fromDateField(text: string): string | undefined {
   if (text === '') return undefined;
   const date = new Date(`${text}Z`);
   return Number.isNaN(date.getTime()) ? undefined : date.toISOString();
 }
 
-/** For a date field, UTC. */
+/** Converts an RFC 3339 time in UTC to the value of a date field. */
 export function toDateField(moment: string | undefined): string {
   return moment === undefined ? '' : moment.slice(0, 16);
 }

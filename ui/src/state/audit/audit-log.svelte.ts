@@ -1,5 +1,5 @@
-// The audit log as far as a reader has gone back in it. It only grows at its newer end, so that what was read is kept
-// and new rows are counted until the reader asks for them: no row moves under a pointer.
+// The audit log as far as a reader has gone back in it. It only grows at the newer end, so what was read is kept. New
+// rows are only counted until the reader asks for them, so that no row moves under the pointer.
 import type { AuditRow } from '@opsconductor/protocol';
 import { ApiError, isPassing } from '../../api/client.ts';
 import type { Page, PageQuery } from '../../api/page.ts';
@@ -10,15 +10,15 @@ type Read = (query: PageQuery, signal: AbortSignal) => Promise<Page<AuditRow>>;
 
 export class AuditLog {
   rows = $state.raw<readonly AuditRow[]>();
-  /** Older rows are there. */
+  /** Whether there are older rows. */
   more = $state(false);
   loading = $state(false);
   slow = $state(false);
   error = $state.raw<ApiError>();
-  /** Newer than the first row shown. */
+  /** Rows that are newer than the first one shown. */
   #newer = $state.raw<Page<AuditRow>>();
   readonly newerCount = $derived(this.#newer?.items.length ?? 0);
-  /** There are more new rows than were counted. */
+  /** Whether there may be more new rows than were counted. */
   readonly newerMore = $derived(this.#newer !== undefined && this.#newer.items.length >= pageItems);
 
   readonly #read: Read;
@@ -30,7 +30,7 @@ export class AuditLog {
     this.#read = read;
   }
 
-  /** Reads the newest rows, in place of what was shown. */
+  /** Reads the newest rows, which replace what was shown. */
   async load(): Promise<void> {
     const reading = async (signal: AbortSignal) => {
       const page = await this.#read({ limit: pageItems }, signal);
@@ -39,7 +39,7 @@ export class AuditLog {
     await this.#reading(reading, () => this.load());
   }
 
-  /** Reads older rows on. */
+  /** Reads the next page of older rows. */
   async loadMore(): Promise<void> {
     const cursor = this.#cursor;
     if (cursor === undefined || this.loading) return;
@@ -52,12 +52,15 @@ export class AuditLog {
     await this.#reading(reading, () => this.loadMore());
   }
 
-  /** What failed, once more. */
+  /** Retries what failed. */
   again(): Promise<void> {
     return this.#failed?.() ?? this.load();
   }
 
-  /** Looks for newer rows, or for the first ones where they could not be read. Rows that were shown before they were sealed get their place. */
+  /**
+   * Looks for newer rows, or reads the first ones if that has failed. Rows that were sealed after they were shown get
+   * their position.
+   */
   async look(): Promise<void> {
     const { rows } = this;
     if (this.loading) return;
@@ -78,7 +81,7 @@ export class AuditLog {
     }
   }
 
-  /** Shows the new rows that were counted; all anew when there are more than those. */
+  /** Shows the new rows that were counted; reloads if there may be more than those. */
   async showNewer(): Promise<void> {
     const newer = this.#newer;
     if (newer === undefined) return;

@@ -6,7 +6,7 @@ import { load } from '../testing.ts';
 const { AuditLog } = await load<typeof import('./audit-log.svelte.ts')>('state/audit/audit-log.svelte.ts');
 const { ApiError } = await load<typeof import('../../api/client.ts')>('api/client.ts');
 
-/** A log that has rows 1 to `last`, newest first, of which the newest `open` are not sealed. */
+/** A log with the rows 1 to `last`, newest first. The newest `server.open` of them are not sealed. */
 function setup(last: number) {
   const server = { last, open: 0, failing: false, asked: [] as PageQuery[] };
   const read = async (query: PageQuery): Promise<Page<AuditRow>> => {
@@ -27,7 +27,7 @@ function setup(last: number) {
 const down = (from: number, to: number) => Array.from({ length: from - to + 1 }, (_, at) => from - at);
 
 describe('the audit log', () => {
-  it('is read on as far as one scrolls, each row once, down to the first', async () => {
+  it('is read as far as one scrolls, each row once, down to the first', async () => {
     const { log, ids } = setup(230);
     await log.load();
     expect([ids(), log.more]).toEqual([down(230, 131), true]);
@@ -38,7 +38,7 @@ describe('the audit log', () => {
     expect(ids()).toHaveLength(230);
   });
 
-  it('counts new rows and moves none until they are asked for', async () => {
+  it('counts new rows, but moves no row until they are asked for', async () => {
     const { server, log, ids } = setup(20);
     await log.load();
     server.last = 23;
@@ -48,7 +48,7 @@ describe('the audit log', () => {
     expect([ids(), log.newerCount]).toEqual([down(23, 1), 0]);
   });
 
-  it('begins anew where more has happened than was counted, so that none is left out', async () => {
+  it('starts over if there are more new rows than were counted, so that none is left out', async () => {
     const { server, log, ids } = setup(20);
     await log.load();
     server.last = 400;
@@ -58,7 +58,7 @@ describe('the audit log', () => {
     expect([ids(), log.more]).toEqual([down(400, 301), true]);
   });
 
-  it('tells the place of rows that were sealed since they were shown', async () => {
+  it('shows the position of rows that were sealed after they were shown', async () => {
     const { server, log } = setup(5);
     server.open = 2;
     await log.load();
@@ -68,7 +68,7 @@ describe('the audit log', () => {
     expect(log.rows?.map((row) => row.position)).toEqual([4, 3, 2, 1, 0]);
   });
 
-  it('keeps what was read when reading on fails, and goes on from there', async () => {
+  it('keeps what was read when reading more fails, and continues from there', async () => {
     const { server, log, ids } = setup(150);
     await log.load();
     server.failing = true;
@@ -79,7 +79,7 @@ describe('the audit log', () => {
     expect([log.error, ids()]).toEqual([undefined, down(150, 1)]);
   });
 
-  it('what failed is what is tried again: a look for newer rows, a reading anew, or reading on', async () => {
+  it('retries what failed: a look for newer rows, a reload, or reading more', async () => {
     const { server, log, ids } = setup(250);
     const failing = async (work: () => Promise<void>) => {
       server.failing = true;
@@ -101,7 +101,7 @@ describe('the audit log', () => {
     expect(ids()).toEqual(down(400, 201));
   });
 
-  it('that could not be read at first is read when it is looked at', async () => {
+  it('is read at the next look if the first reading failed', async () => {
     const { server, log, ids } = setup(3);
     server.failing = true;
     await log.load();

@@ -7,12 +7,12 @@ const tree = [
   { id: 3, parentId: 2 },
 ];
 
-describe('what lies in a category lies', () => {
-  test('in all above it too', () => {
+describe('something in a category is', () => {
+  test('in all categories above it too', () => {
     expect(categoryScopes(tree, 3).map(({ id }) => id)).toEqual([3, 2, 1]);
     expect(categoryScopes(tree, 1).map(({ id }) => id)).toEqual([1]);
   });
-  test('in it alone while nothing is known of the others', () => {
+  test('only in that category while the others are not known', () => {
     expect(categoryScopes(undefined, 3)).toEqual([{ kind: 'category', id: 3 }]);
   });
 });

@@ -1,9 +1,9 @@
-// Where a job lies: in its category and in all above it, for a grant on a category reaches those below.
+// The scopes that a job is in: its category and all above it, since a grant on a category includes those below.
 import type { Category, Scope } from '@opsconductor/protocol';
 
 type Placed = Pick<Category, 'id' | 'parentId'>;
 
-/** The scopes of what lies in a category; the category alone while the others are not known. */
+/** Returns the scopes of something in a category; only that category while the others are not known. */
 export function categoryScopes(categories: readonly Placed[] | undefined, id: number): Scope[] {
   const scopes: Scope[] = [];
   const parents = new Map((categories ?? []).map((one) => [one.id, one.parentId]));

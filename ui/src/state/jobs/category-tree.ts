@@ -1,17 +1,17 @@
-// Categories as the tree that their paths make.
+// Categories as a tree.
 import type { Category } from '@opsconductor/protocol';
 
 export interface TreeRow<C extends Placed = Category> {
   category: C;
-  /** 0 at the top, also for one whose parents the reader does not see. */
+  /** Depth in the tree; 0 at the top, and for a category whose parent the reader can't see. */
   depth: number;
-  /** The last part of its path; all of it where nothing that it lies in is seen. */
+  /** Last part of the path; the whole path if the reader can't see the parent. */
   label: string;
   hasBelow: boolean;
 }
 type Placed = Pick<Category, 'id' | 'name' | 'parentId'>;
 
-/** Each category followed by those below it, each level by name. */
+/** Returns each category followed by those below it, each level sorted by name. */
 export function categoryTree<C extends Placed>(categories: readonly C[]): TreeRow<C>[] {
   const seen = new Set(categories.map(({ id }) => id));
   const below = new Map<number | null, C[]>();
@@ -32,7 +32,7 @@ export function categoryTree<C extends Placed>(categories: readonly C[]): TreeRo
   return rows;
 }
 
-/** Of numbers by path, what each path comes to with all below it. */
+/** Sums numbers by path, so that each path's total includes everything below it. */
 export function rolledUp(own: ReadonlyMap<string, number>): Map<string, number> {
   const totals = new Map<string, number>();
   for (const [path, number] of own) {
@@ -45,22 +45,22 @@ export function rolledUp(own: ReadonlyMap<string, number>): Map<string, number> 
   return totals;
 }
 
-/** Whether a path is the other, or lies below it. */
+/** Returns whether `path` is `other` or below it. */
 export function liesIn(path: string, other: string): boolean {
   return path === other || path.startsWith(`${other}/`);
 }
 
-/** Path of what a category lies in; empty at the top. */
+/** Returns the path of the parent category; '' at the top. */
 export function pathAbove(path: string): string {
   return path.slice(0, Math.max(0, path.lastIndexOf('/')));
 }
 
-/** The path of a name in a category; an empty one is the top. */
+/** Returns the path of a name in the category `above`; '' is the top. */
 export function namedIn(above: string, name: string): string {
   return above === '' ? name : `${above}/${name}`;
 }
 
-/** A category and all below it, the deepest first: the order in which they can be deleted. */
+/** Returns a category and all below it, deepest first: the order in which they can be deleted. */
 export function deepestFirst<C extends Placed>(categories: readonly C[], top: C): C[] {
   const depth = ({ name }: C) => name.split('/').length;
   return categories.filter(({ name }) => liesIn(name, top.name)).toSorted((a, b) => depth(b) - depth(a));

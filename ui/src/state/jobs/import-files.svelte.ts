@@ -1,5 +1,5 @@
-// The files that inventories are planned from, for as long as the console is open: the server doesn't keep them, and to
-// plan again they are sent again.
+// The files that inventories are planned from, kept while the console is open. The server doesn't keep them, so
+// planning again means sending them again.
 import type { Adoption, InventoryFile } from '@opsconductor/protocol';
 
 class ImportFiles {
@@ -12,7 +12,7 @@ class ImportFiles {
   }
 
   keep(inventoryId: number, files: readonly InventoryFile[], adopt: Adoption): void {
-    // Of one inventory at a time: it may be many megabytes.
+    // Keep those of one inventory only: they may be many megabytes.
     this.#byInventory = new Map([[inventoryId, { files, adopt }]]);
   }
 }

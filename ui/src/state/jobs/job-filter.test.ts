@@ -5,7 +5,7 @@ import { apiFilter, type JobFilter, jobQuery, narrowing, readJobFilter } from '.
 const now = Date.parse('2026-11-24T02:27:12.000Z');
 const read = (url: string) => readJobFilter(new URL(url, 'https://console.example').searchParams);
 
-it('a filter in the address is what was filtered by', () => {
+it('a filter read from its address is the same filter', () => {
   const filter: JobFilter = {
     search: 'tls & more',
     category: 'prod/db',
@@ -26,7 +26,7 @@ it('a filter in the address is what was filtered by', () => {
   expect(narrowing({ sort: 'updated' })).toEqual([]);
 });
 
-it('what the address can’t mean is left out', () => {
+it('invalid parts of an address are left out', () => {
   const url =
     '/jobs?search=%20&state=asleep&lastResult=fine,none&template=maybe&madeFrom=x&sort=name&when=changed&from=soon';
   expect(read(url)).toEqual({ lastResult: 'none' });
@@ -34,7 +34,7 @@ it('what the address can’t mean is left out', () => {
   expect(read('/jobs?when=changed&from=2026-13-45')).toEqual({});
 });
 
-it('days are whole ones in UTC, and spans count back from now', () => {
+it('days are whole days in UTC, and spans count back from now', () => {
   expect(apiFilter(read('/jobs?when=created&from=2026-11-01&to=2026-11-02'), now)).toEqual({
     createdAfter: '2026-11-01T00:00:00.000Z',
     createdBefore: '2026-11-03T00:00:00.000Z',

@@ -1,4 +1,4 @@
-// Which jobs are asked for: as it stands in the address, and as the API takes it.
+// The filter of the list of jobs: as it is in the address, and as the API takes it.
 import {
   type BulkJobRequest,
   type JobQuery,
@@ -13,36 +13,36 @@ import { type Span, spans } from '../audit/audit-filter.ts';
 const texts = ['search', 'category', 'label', 'stepType', 'author'] as const;
 const lastResults: readonly string[] = [...runStatuses, 'none'];
 
-/** Which moment of a job a span of time is held against. */
+/** Which time of a job the span of time applies to. */
 export type JobMoment = 'changed' | 'created';
 
 export interface JobFilter {
   search?: string;
-  /** A category by its path, with all below it. */
+  /** Path of a category; includes all below it. */
   category?: string;
   /** `name` or `name=value`. */
   label?: string;
   stepType?: string;
   state?: JobState;
-  /** Name of who created it. */
+  /** Name of the job's creator. */
   author?: string;
-  /** Statuses with commas; `none` for never run. */
+  /** Statuses, separated by commas; `none` for jobs that were never run. */
   lastResult?: string;
   template?: 'yes' | 'no';
-  /** Made from this template. */
+  /** Id of the template that the job was made from. */
   madeFrom?: number;
   when?: JobMoment;
   since?: Span;
-  /** Days in UTC, `2026-11-25`, both included. */
+  /** First and last day, both included, in UTC: `2026-11-25`. */
   from?: string;
   to?: string;
-  /** By name unless told. */
+  /** By name if undefined. */
   sort?: Exclude<JobSort, 'name'>;
 }
-/** Undefined takes a part of the filter away. */
+/** `undefined` removes a part of the filter. */
 export type JobFilterChange = { [Name in keyof JobFilter]?: JobFilter[Name] | undefined };
 
-/** Reads a filter out of an address; what is not valid there is left out. */
+/** Reads a filter from an address, without what is not valid there. */
 export function readJobFilter(query: URLSearchParams): JobFilter {
   const filter: JobFilter = {};
   for (const name of texts) {
@@ -80,7 +80,7 @@ function dayOf(text: string | null): string | undefined {
   return Number.isNaN(day.getTime()) ? undefined : text;
 }
 
-/** What narrows the list; how it is sorted does not. */
+/** Returns the parts that narrow the list: all that are set except the sort order. */
 export function narrowing(filter: JobFilter): (keyof JobFilter)[] {
   return (Object.keys(filter) as (keyof JobFilter)[]).filter(
     (name) => name !== 'sort' && filter[name] !== undefined,
@@ -90,7 +90,9 @@ export function narrowing(filter: JobFilter): (keyof JobFilter)[] {
 type ApiFilter = NonNullable<BulkJobRequest['filter']>;
 const dayMs = 86_400_000;
 
-/** As lists, bulk actions and exports take it; spans count back from `now`, in ms. */
+/**
+ * Returns the filter as lists, bulk actions and exports take it. A span counts back from `now` (ms since the epoch).
+ */
 export function apiFilter(filter: JobFilter, now: number): ApiFilter {
   const { when, since, from, to, sort: _, template, search, ...same } = filter;
   const after =
@@ -109,7 +111,7 @@ export function apiFilter(filter: JobFilter, now: number): ApiFilter {
   };
 }
 
-/** As the list takes it. */
+/** Returns the filter as the list takes it, with its sort order. */
 export function jobQuery(filter: JobFilter, now: number): JobQuery {
   return { ...apiFilter(filter, now), ...(filter.sort === undefined ? {} : { sort: filter.sort }) };
 }

@@ -1,5 +1,5 @@
-// One import of jobs: how far it is, and the jobs of its file as far as a reader has scrolled into them. While the server
-// is at it, it is asked for again.
+// One import of jobs: its progress, and the jobs of its file as far as a reader has scrolled. It is read again for as
+// long as the server is working on it.
 import type { JobImport, JobImportItem } from '@opsconductor/protocol';
 import { untrack } from 'svelte';
 import { ApiError } from '../../api/client.ts';
@@ -10,7 +10,7 @@ const askAgainMs = 600;
 
 type Read = (query: PageQuery, signal: AbortSignal) => Promise<JobImport>;
 
-/** Whether the server is at it. */
+/** Returns whether the server is still working on it. */
 export function isUnderWay(plan: Pick<JobImport, 'status'>): boolean {
   return plan.status === 'reading' || plan.status === 'applying';
 }
@@ -28,7 +28,7 @@ export class JobImportView {
   #failed: (() => Promise<void>) | undefined;
   #again: ReturnType<typeof setTimeout> | undefined;
 
-  /** What `before` showed stays until this one is read. */
+  /** @param before the view that this one replaces; what it showed stays until this one is read */
   constructor(read: Read, before?: JobImportView | undefined) {
     this.#read = read;
     this.#stale = untrack(() => before?.items);
@@ -42,7 +42,7 @@ export class JobImportView {
     return this.#next !== undefined;
   }
 
-  /** Reads its first page, and again while the server is at it. */
+  /** Reads the first page, and again while the server is working on the import. */
   async load(): Promise<void> {
     clearTimeout(this.#again);
     const grey = setTimeout(() => {
@@ -51,14 +51,14 @@ export class JobImportView {
     await this.#page(undefined);
     clearTimeout(grey);
     this.slow = false;
-    // A lost connection comes back; anything else is for the reader to see.
+    // A lost connection will come back; any other error is shown and not retried.
     const goesOn = this.error === undefined || this.error.code === 'offline';
     if (goesOn && !this.#owner.signal.aborted && this.plan !== undefined && isUnderWay(this.plan)) {
       this.#again = setTimeout(() => void this.load(), askAgainMs);
     }
   }
 
-  /** What failed, once more. */
+  /** Retries what failed. */
   again(): Promise<void> {
     return this.#failed?.() ?? this.load();
   }

@@ -15,7 +15,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** A server that answers with these statuses, one after the other, the last one from then on. */
+/** Stands in for a server that answers with these statuses in turn, and then keeps giving the last one. */
 function served(statuses: (ImportStatus | 'offline' | 'not_found')[], jobs = 3) {
   const asked: PageQuery[] = [];
   const read = async (query: PageQuery): Promise<JobImport> => {
@@ -33,7 +33,7 @@ function served(statuses: (ImportStatus | 'offline' | 'not_found')[], jobs = 3) 
   return { asked, read };
 }
 
-it('is asked for again until the server is done, and not after', async () => {
+it('is read again until the server is done, and not after that', async () => {
   const server = served(['reading', 'offline', 'reading', 'planned']);
   const view = new JobImportView(server.read);
   await view.load();
@@ -42,7 +42,7 @@ it('is asked for again until the server is done, and not after', async () => {
   expect([view.plan?.status, view.error, server.asked.length]).toEqual(['planned', undefined, 4]);
 });
 
-it('an import that is gone is not asked for again', async () => {
+it('an import that is gone is not read again', async () => {
   const server = served(['reading', 'not_found']);
   const view = new JobImportView(server.read);
   await view.load();
@@ -50,7 +50,7 @@ it('an import that is gone is not asked for again', async () => {
   expect([view.error?.code, server.asked.length]).toEqual(['not_found', 2]);
 });
 
-it('is not asked for when nobody looks any more', async () => {
+it('is not read again once nobody looks at it any more', async () => {
   const server = served(['applying']);
   const view = new JobImportView(server.read);
   await view.load();
@@ -59,7 +59,7 @@ it('is not asked for when nobody looks any more', async () => {
   expect(server.asked).toHaveLength(1);
 });
 
-it('its jobs are read on, and stay while they are filtered anew', async () => {
+it('more of its jobs are read on request, and stay while a new filter is read', async () => {
   const server = served(['planned'], 450);
   const view = new JobImportView(server.read);
   await view.load();
@@ -72,7 +72,7 @@ it('its jobs are read on, and stay while they are filtered anew', async () => {
   expect(narrowed.items?.length).toBe(2);
 });
 
-it('shows nothing of another filter once it could not be read, and is read when it is tried again', async () => {
+it('shows nothing of the previous filter once reading has failed, and is read when it is retried', async () => {
   const before = new JobImportView(served(['planned']).read);
   await before.load();
   const view = new JobImportView(served(['not_found', 'planned'], 2).read, before);
@@ -83,7 +83,7 @@ it('shows nothing of another filter once it could not be read, and is read when 
   expect([view.items?.length, view.error]).toEqual([2, undefined]);
 });
 
-it('a look at how far it is that failed is what is tried again, not the page after what was read', async () => {
+it('a retry after a failed look at the progress repeats that look and doesn’t read the next page', async () => {
   const server = served(['applying', 'not_found', 'planned'], 450);
   const view = new JobImportView(server.read);
   await view.load();
@@ -97,7 +97,7 @@ it('a look at how far it is that failed is what is tried again, not the page aft
   ]);
 });
 
-it('a page that could not be read on is what is tried again', async () => {
+it('a retry after a page failed reads that page', async () => {
   const server = served(['planned', 'not_found', 'planned'], 450);
   const view = new JobImportView(server.read);
   await view.load();

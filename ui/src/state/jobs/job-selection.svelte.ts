@@ -1,4 +1,4 @@
-// Jobs chosen for one action on all of them. They stay chosen while the list is filtered anew.
+// Jobs selected for a bulk action. They stay selected when the list's filter changes.
 
 type Named = { id: number; name: string };
 

@@ -10,7 +10,7 @@ const jobs = [
   { id: 9, name: 'Rotate' },
 ];
 
-it('jobs are chosen and left one by one and together, each once', () => {
+it('jobs are selected and deselected one by one and together, each once', () => {
   const selection = new JobSelection();
   selection.choose(jobs, true);
   selection.choose(jobs.slice(1, 2), true);
@@ -21,7 +21,7 @@ it('jobs are chosen and left one by one and together, each once', () => {
   expect(selection.size).toBe(0);
 });
 
-it('what stands in the way of an action is left out, the rest stays chosen', () => {
+it('jobs that prevent an action are left out, and the rest stay selected', () => {
   const selection = new JobSelection();
   selection.choose(jobs, true);
   selection.leaveOut([7, 100]);

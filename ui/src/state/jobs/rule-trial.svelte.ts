@@ -1,4 +1,5 @@
-// Which jobs would break a rule as it is written now: looked up as one types, and looked on as far as one asks.
+// Which jobs would break a rule as it is written now. It is looked up while someone types; further jobs are checked on
+// request.
 import type { CreateSiteRuleRequest, SiteRuleViolationPage } from '@opsconductor/protocol';
 import { ApiError } from '../../api/client.ts';
 import type { PageQuery } from '../../api/page.ts';
@@ -16,7 +17,7 @@ export class RuleTrial {
   items: SiteRuleViolationPage['items'] = $state.raw([]);
   looked = $state(0);
   inScope = $state(0);
-  /** Whether what is shown is of the rule as it is now. */
+  /** Whether the result shown is for the rule as it is now. */
   settled = $state(false);
   error = $state.raw<ApiError>();
   loading = $state(false);
@@ -31,7 +32,7 @@ export class RuleTrial {
     this.#try = tryRule;
   }
 
-  /** Looks once nothing was typed for a moment; undefined for a rule that is not whole yet. */
+  /** Tries the rule once nothing has been typed for a moment. `undefined` stands for an incomplete rule. */
   follow(rule: CreateSiteRuleRequest | undefined): void {
     this.stop();
     this.#rule = rule;

@@ -28,7 +28,7 @@ function trial() {
   return { one, asked };
 }
 
-it('is looked up once, when nothing was typed for a moment', async () => {
+it('is looked up once, after nothing has been typed for a moment', async () => {
   const { one, asked } = trial();
   for (const text of ['j', 'jo', 'job.x']) one.follow(rule(text));
   expect(one.settled).toBe(false);
@@ -37,7 +37,7 @@ it('is looked up once, when nothing was typed for a moment', async () => {
   expect([one.settled, one.more, one.looked]).toEqual([true, true, 100]);
 });
 
-it('is looked on where it stopped, and adds up', async () => {
+it('continues where it stopped, and adds up', async () => {
   const { one, asked } = trial();
   one.follow(rule('job.x'));
   await vi.advanceTimersByTimeAsync(1_000);
@@ -48,7 +48,7 @@ it('is looked on where it stopped, and adds up', async () => {
   expect([one.looked, one.inScope, one.more]).toEqual([120, 45, false]);
 });
 
-it('what can’t be read is told of, and what stood before is of another rule', async () => {
+it('a failure is reported, and the earlier result no longer counts as that of this rule', async () => {
   const { one } = trial();
   one.follow(rule('job.x'));
   await vi.advanceTimersByTimeAsync(1_000);

@@ -16,7 +16,7 @@ export class ListCursor {
     this.#at = Math.max(0, index);
   }
 
-  /** Moves as far as there are rows, and brings the row of `rows` into view. */
+  /** Moves by up to `by` rows, within the list, and scrolls that child of `rows` into view. */
   move(by: number, rows?: HTMLElement): void {
     this.at = Math.min(this.#count() - 1, this.at + by);
     rows?.children[this.at]?.scrollIntoView({ block: 'nearest' });

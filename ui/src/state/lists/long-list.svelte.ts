@@ -1,5 +1,5 @@
-// Things as far as a reader has scrolled into their list. Only the pages in view are read again while the page stands, so
-// that a list of thousands costs no more than a short one.
+// A list, as far as a reader has scrolled. Only the pages in view are read again while the list is shown, so that a
+// list of thousands costs no more than a short one.
 import { untrack } from 'svelte';
 import { ApiError, isPassing } from '../../api/client.ts';
 import type { Page, PageQuery } from '../../api/page.ts';
@@ -16,7 +16,7 @@ interface ReadPage<T> {
 }
 
 export class LongList<T extends { id: number }> {
-  /** What the list before it showed; it stays on the screen until this one is read. */
+  /** What the previous list showed; it stays on the screen until this one is read. */
   readonly #stale: { rows: readonly T[] | undefined; total: number } | undefined;
   #pages = $state.raw<readonly ReadPage<T>[]>();
   #total = $state<number>();
@@ -41,20 +41,23 @@ export class LongList<T extends { id: number }> {
   get rows(): readonly T[] | undefined {
     return this.#items ?? this.#waiting?.rows;
   }
-  /** On all pages, as of the last reading of the first. */
+  /** Total over all pages, as of the last reading of the first one. */
   get total(): number {
     return this.#total ?? this.#waiting?.total ?? 0;
   }
-  /** An error that the page has to show: not that the connection is gone while the list's own rows stand, which the footer says. */
+  /** The error that the page has to show; not a lost connection while the list has rows, as the footer shows that. */
   get trouble(): ApiError | undefined {
     return this.#pages !== undefined && this.error?.code === 'offline' ? undefined : this.error;
   }
-  /** What failed to be read shows nothing of another list; a filter that is wrong is being typed, and says so itself. */
+  /**
+   * What to show until the first page is read. After an error that is nothing, so that rows of another list aren't
+   * taken for this one's; except after an invalid filter, which is still being typed and reports itself.
+   */
   get #waiting() {
     return this.error === undefined || this.error.code === 'invalid' ? this.#stale : undefined;
   }
 
-  /** Reads the first page, in place of what was shown. */
+  /** Reads the first page, which replaces what was shown. */
   async load(): Promise<void> {
     this.loading = true;
     const grey = setTimeout(() => {
@@ -71,7 +74,7 @@ export class LongList<T extends { id: number }> {
     this.slow = false;
   }
 
-  /** Reads on. */
+  /** Reads the next page. */
   async loadMore(): Promise<void> {
     const cursor = this.#pages?.at(-1)?.next;
     if (cursor === undefined || this.loading) return;
@@ -86,12 +89,15 @@ export class LongList<T extends { id: number }> {
     this.loading = false;
   }
 
-  /** What failed, once more. */
+  /** Retries what failed. */
   again(): Promise<void> {
     return this.#failed?.() ?? this.load();
   }
 
-  /** Reads again the pages that these rows are on. Where some came or went, all that was read. What was never read is read. */
+  /**
+   * Reads the first page and those with these rows again; if rows came or went, also all read pages after them. If the
+   * first reading failed in passing, it is retried.
+   */
   async look(first: number, last: number): Promise<void> {
     const before = this.#pages;
     if (this.loading || this.#looking) return;
@@ -116,19 +122,19 @@ export class LongList<T extends { id: number }> {
           break;
         }
       }
-      // What was read on, or changed here, in the meantime is newer than this.
+      // If more was read or something was changed here in the meantime, that is newer than this.
       if (this.#pages === before) this.#pages = pages;
     };
     await this.#trying(looking, () => this.look(first, last));
     this.#looking = false;
   }
 
-  /** Shows one as it is after a change. */
+  /** Replaces an item that has changed. */
   put(changed: T): void {
     this.#change((items) => items.map((one) => (one.id === changed.id ? changed : one)));
   }
 
-  /** Takes a deleted one off. */
+  /** Removes a deleted item. */
   drop(id: number): void {
     this.#change((items) => items.filter((one) => one.id !== id));
     this.#total = Math.max(0, this.total - 1);

@@ -6,7 +6,7 @@ import { load } from '../testing.ts';
 const { LongList } = await load<typeof import('./long-list.svelte.ts')>('state/lists/long-list.svelte.ts');
 const { ApiError } = await load<typeof import('../../api/client.ts')>('api/client.ts');
 
-/** A list on a server with so many targets; a cursor is the name after which it goes on. */
+/** A list from a server with `size` targets. A cursor is the name after which the next page begins. */
 function served(size: number) {
   const names = Array.from({ length: size }, (_, at) => at * 10);
   const asked: (string | undefined)[] = [];
@@ -33,7 +33,7 @@ function served(size: number) {
 const ids = (list: InstanceType<typeof LongList<Target>>) => list.rows?.map(({ id }) => id);
 
 describe('a list of many', () => {
-  it('reads one page, tells how many there are, and reads on when asked', async () => {
+  it('reads one page, says how many there are, and reads more when asked', async () => {
     const server = served(500);
     const list = new LongList<Target>(server.read);
     await list.load();
@@ -56,7 +56,7 @@ describe('a list of many', () => {
     expect(server.asked).toEqual([undefined, '3990']);
   });
 
-  it('has every target once after some came and went before those in view', async () => {
+  it('has every target once after some before those in view came and went', async () => {
     const server = served(500);
     const list = new LongList<Target>(server.read);
     await list.load();
@@ -69,7 +69,7 @@ describe('a list of many', () => {
     expect(list.total).toBe(501);
   });
 
-  it('keeps what the list before it showed until it is read', async () => {
+  it('keeps what the previous list showed until it is read', async () => {
     const before = new LongList<Target>(served(3).read);
     await before.load();
     const list = new LongList<Target>(served(2).read, before);
@@ -88,7 +88,7 @@ describe('a list of many', () => {
     expect(list.error?.code).toBe('offline');
   });
 
-  it('shows nothing of the list before it once it could not be read, and is read when it is looked at', async () => {
+  it('shows nothing of the previous list once reading has failed, and is read at the next look', async () => {
     const before = new LongList<Target>(served(3).read);
     await before.load();
     const server = served(2);
@@ -101,7 +101,7 @@ describe('a list of many', () => {
     expect([list.rows?.length, list.total, list.trouble]).toEqual([2, 2, undefined]);
   });
 
-  it('keeps what stood there beside a filter that is refused, which is not asked for again', async () => {
+  it('keeps what was shown if a filter is refused, which is not retried', async () => {
     const before = new LongList<Target>(served(3).read);
     await before.load();
     const server = served(2);
@@ -112,7 +112,7 @@ describe('a list of many', () => {
     expect([list.rows?.length, list.trouble?.code, server.asked.length]).toEqual([3, 'invalid', 1]);
   });
 
-  it('does once more what failed', async () => {
+  it('retries what failed', async () => {
     const server = served(500);
     const list = new LongList<Target>(server.read);
     server.breakDown();

@@ -1,4 +1,4 @@
-// A cursor list that is read again while the page stands, as far as the reader has asked for more.
+// A cursor list that is read again while it is shown, as far as the reader has asked for more.
 import { untrack } from 'svelte';
 import type { Page, PageQuery } from '../../api/page.ts';
 import { Query } from '../query.svelte.ts';
@@ -10,7 +10,7 @@ export class PagedList<T> {
   #wanted = firstItems;
   readonly #query: Query<{ items: T[]; more: boolean }>;
 
-  /** What the list before it showed; it stays on the screen until this one is read. */
+  /** What the previous list showed; it stays on the screen until this one is read. */
   readonly #stale: { items: T[]; more: boolean } | undefined;
 
   constructor(

@@ -13,7 +13,7 @@ function typed() {
   return { told, changes: new TypedChanges<{ person?: string; target?: string }>((one) => told.push(one)) };
 }
 
-it('is told of once, when nobody types any more, with what went into the field before', () => {
+it('is applied once, when nobody types any more, together with what was typed into the other field', () => {
   const { told, changes } = typed();
   changes.add({ person: 'a' });
   changes.add({ person: 'ada' });
@@ -26,7 +26,7 @@ it('is told of once, when nobody types any more, with what went into the field b
   expect(told[1]).toEqual({ target: 'db' });
 });
 
-it('is not told of when it is forgotten', () => {
+it('is not applied if it was forgotten', () => {
   const { told, changes } = typed();
   changes.add({ person: 'ada' });
   changes.forget();
@@ -35,7 +35,7 @@ it('is not told of when it is forgotten', () => {
   expect(told).toEqual([{ target: 'web' }]);
 });
 
-it('of one field alone is forgotten without the others', () => {
+it('in a single field can be forgotten without the others', () => {
   const { told, changes } = typed();
   changes.forget('person');
   changes.add({ person: 'ada' });

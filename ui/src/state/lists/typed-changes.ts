@@ -1,6 +1,6 @@
 /**
- * What is typed into the fields of a filter, told of once nobody has typed for a moment: all of it, so that what one field
- * was given is not lost when the next one is typed into.
+ * Collects what is typed into the fields of a filter and applies it once nobody has typed for a moment. It applies all
+ * fields together, so that a change to one field isn't lost when someone goes on typing in the next.
  */
 export class TypedChanges<T extends object> {
   readonly #apply: (change: T) => void;
@@ -23,7 +23,7 @@ export class TypedChanges<T extends object> {
     }, this.#afterMs);
   }
 
-  /** What waits is not told of: all of it, or what one field was given. */
+  /** Discards what is waiting: all of it, or only the change to one field. */
   forget(field?: keyof T): void {
     const others = Object.entries(this.#waiting ?? {}).filter(
       ([name]) => field !== undefined && name !== field,

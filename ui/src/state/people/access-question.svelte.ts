@@ -1,4 +1,4 @@
-// May they do this there? What is asked, and about which things it can be asked.
+// The question "may this user do this there?", and which kinds of things it can be asked about.
 import {
   type AccessQuery,
   type grantablePermissions,
@@ -24,11 +24,11 @@ export class AccessQuestion {
   target = $state.raw<FoundPlace>();
 
   readonly #reach: readonly string[] = $derived(permissionReach[this.permission]);
-  /** Empty where the permission means nothing on jobs. */
+  /** Empty if the permission doesn't apply to jobs. */
   readonly jobKinds: readonly PlaceKind[] = $derived(
     this.#reach.includes('jobs') ? ['job', 'category', 'run'] : [],
   );
-  /** Empty where the permission means nothing on targets and segments. */
+  /** Empty if the permission applies neither to targets nor to segments. */
   readonly targetKinds: readonly PlaceKind[] = $derived(
     this.#reach.includes('targets')
       ? ['target', 'segment', 'target_group']
@@ -37,7 +37,7 @@ export class AccessQuestion {
         : [],
   );
 
-  /** What was picked for another permission and can't be asked about for this one is left out. */
+  /** Leaves out what was picked for another permission and doesn't apply to this one. */
   readonly query: AccessQuery = $derived.by(() => {
     const places = [
       this.job !== undefined && this.jobKinds.includes(this.job.kind) ? this.job : undefined,

@@ -15,7 +15,7 @@ it('running can be asked about a job and a target together', () => {
   expect(question.query).toEqual({ permission: 'run', job: 4, target: 9 });
 });
 
-it('only what the permission means something on can be asked about', () => {
+it('only things that the permission applies to can be asked about', () => {
   const question = new AccessQuestion();
   question.job = job;
   question.target = group;

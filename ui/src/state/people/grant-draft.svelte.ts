@@ -1,4 +1,4 @@
-// A grant in the making: what it would give, and why it can't be given.
+// A grant that is being put together: what it would give, and why it can't be given.
 import {
   type CreateGrantRequest,
   type grantablePermissions,
@@ -18,15 +18,15 @@ export class GrantDraft {
   role = $state<Role>('viewer');
   permission = $state<Grantable>('read');
   everywhere = $state(false);
-  /** The scope picked, where it isn't everywhere. */
+  /** The scope that was picked, unless the grant is everywhere. */
   picked = $state.raw<NamedScope>();
 
-  /** On which kinds of scope it means anything; on none: it is granted everywhere or not at all. */
+  /** Kinds of scope that it applies to. If there are none, it can only be granted everywhere. */
   readonly scopeKinds = $derived(
     scopeKinds.filter((kind) => this.#named.some((permission) => reachesInto(permission, kind))),
   );
   readonly isEverywhere = $derived(this.everywhere || this.scopeKinds.length === 0);
-  /** Null: everywhere. Undefined: none is picked, or one on which it means nothing. */
+  /** `null` means everywhere. `undefined`: no scope is picked, or one that the grant doesn't apply to. */
   readonly scope = $derived.by((): NamedScope | null | undefined => {
     if (this.isEverywhere) return null;
     return this.picked !== undefined && this.scopeKinds.includes(this.picked.kind) ? this.picked : undefined;
@@ -34,11 +34,11 @@ export class GrantDraft {
   readonly gives: readonly Permission[] = $derived(
     this.#named.filter((permission) => this.#means(permission)),
   );
-  /** Of the role, what means nothing on that scope. */
+  /** The role's permissions that don't apply to that scope. */
   readonly without: readonly Permission[] = $derived(
     this.scope === undefined ? [] : this.#named.filter((permission) => !this.#means(permission)),
   );
-  /** Nobody grants what they don't hold there. */
+  /** Permissions that the granting person doesn't hold there, and therefore can't grant. */
   readonly beyond: readonly Permission[] = $derived.by(() => {
     const { scope } = this;
     if (scope === undefined) return [];

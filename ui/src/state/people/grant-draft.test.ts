@@ -11,7 +11,7 @@ const segment = { kind: 'segment', id: 1, name: 'dmz-1' } as const;
 const category = { kind: 'category', id: 2, name: 'patching' } as const;
 const user = { kind: 'user', id: 7 } as const satisfies Partial<RoleGrant['subject']>;
 
-/** Signs in as someone with these rights. */
+/** Signs in as a user with these rights. */
 async function holding(reach: Me['reach']) {
   const me = { id: 1, name: 'admin', permissions: reach.map(({ permission }) => permission), reach };
   await serveApi({ '/api/v1/me': (_request, response) => json(response, me) });
@@ -21,8 +21,8 @@ const everything = permissions.map((permission) => ({ permission, everywhere: tr
 beforeEach(() => holding(everything));
 afterEach(() => session.lost());
 
-describe('a grant in the making', () => {
-  it('of a role on a scope gives what means something there, and says what it leaves out', () => {
+describe('a grant draft', () => {
+  it('of a role on a scope gives what applies there, and says what it leaves out', () => {
     const draft = new GrantDraft();
     draft.role = 'author';
     draft.picked = segment;
@@ -45,7 +45,7 @@ describe('a grant in the making', () => {
     });
   });
 
-  it('is not ready without a scope, nor with one on which the permission means nothing', () => {
+  it('is not ready without a scope, or with one that the permission doesn’t apply to', () => {
     const draft = new GrantDraft();
     draft.of = 'permission';
     draft.permission = 'jobs.edit';
@@ -56,7 +56,7 @@ describe('a grant in the making', () => {
     expect([draft.ready, draft.request(user).scope]).toEqual([true, { kind: 'segment', id: 1 }]);
   });
 
-  it('of what belongs to no scope is everywhere, whatever was picked before', () => {
+  it('of a permission that applies to no scope is everywhere, whatever was picked before', () => {
     const draft = new GrantDraft();
     draft.of = 'permission';
     draft.picked = segment;
@@ -68,7 +68,7 @@ describe('a grant in the making', () => {
     ]);
   });
 
-  it('is refused for what one does not hold there oneself', async () => {
+  it('is refused for permissions that the granting person doesn’t hold there', async () => {
     session.lost();
     const within = [[{ kind: 'segment' as const, id: 1 }]];
     await holding([

@@ -1,4 +1,4 @@
-// An API token in the making: all that its user may do, or less.
+// An API token that is being put together: with all rights of its user, or fewer.
 import type { CreateApiTokenRequest, grantablePermissions, NamedScope } from '@opsconductor/protocol';
 
 type Grantable = (typeof grantablePermissions)[number];
@@ -11,7 +11,7 @@ export class TokenDraft {
   anywhere = $state(true);
   scopes = $state.raw<readonly NamedScope[]>([]);
 
-  /** What is left to choose; undefined when it can be made. */
+  /** What still has to be chosen; undefined if the token can be created. */
   readonly missing = $derived.by(() => {
     if (!this.allPermissions && this.permissions.length === 0) return 'Choose at least one permission.';
     if (!this.anywhere && this.scopes.length === 0) return 'Choose at least one place.';

@@ -6,13 +6,13 @@ const { TokenDraft } = await load<typeof import('./token-draft.svelte.ts')>(
 );
 const segment = { kind: 'segment', id: 1, name: 'dmz-1' } as const;
 
-it('a token has all that its user may, unless it is bounded', () => {
+it('a token has all of its user’s rights unless it is limited', () => {
   const draft = new TokenDraft();
   draft.name = ' pipeline ';
   expect(draft.request()).toEqual({ name: 'pipeline', expiresInDays: 90, permissions: null, scopes: null });
 });
 
-it('bounds must leave something: a permission, and a place', () => {
+it('limits must leave at least one permission and one place', () => {
   const draft = new TokenDraft();
   draft.allPermissions = false;
   draft.anywhere = false;
@@ -30,7 +30,7 @@ it('bounds must leave something: a permission, and a place', () => {
   expect(draft.missing).toBe('Choose at least one place.');
 });
 
-it('what was chosen counts only where the token is bounded', () => {
+it('what was chosen counts only if the token is limited', () => {
   const draft = new TokenDraft();
   draft.choose('run', true);
   draft.addScope(segment);

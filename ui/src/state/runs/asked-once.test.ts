@@ -24,7 +24,7 @@ function setup() {
   return { sent, answers, ask, asked };
 }
 
-test('what got no answer goes out again as it was, with its key', async () => {
+test('a request without an answer is sent again unchanged, with its key', async () => {
   const t = setup();
   t.answers.push(
     new ApiError('offline', 'The server did not answer.'),
@@ -38,7 +38,7 @@ test('what got no answer goes out again as it was, with its key', async () => {
   expect(t.sent[0]?.key).toMatch(/^[0-9a-f]{32}$/);
 });
 
-test('what was refused before the key was looked at keeps it', async () => {
+test('a retry that was refused before the server looked at the key keeps the key', async () => {
   const t = setup();
   t.answers.push(
     new ApiError('offline', 'The server did not answer.'),
@@ -51,7 +51,7 @@ test('what was refused before the key was looked at keeps it', async () => {
   expect(new Set(t.sent.map(({ key }) => key)).size).toBe(1);
 });
 
-test('what was refused each time is not told as lost, and what was lost still is once it was refused after that', async () => {
+test('a request that was always refused is not lost, and a lost one stays lost if a retry is refused', async () => {
   const t = setup();
   const refusals = [
     new ApiError('rate_limited', 'Too often.', { status: 429 }),
@@ -73,7 +73,7 @@ test('what was refused each time is not told as lost, and what was lost still is
   expect(t.asked.lostAt).toBeUndefined();
 });
 
-test('what is refused while the same is under way keeps its key', async () => {
+test('a request that is refused while the same one is under way keeps its key', async () => {
   const asked = new AskedOnce<string>();
   const keys: string[] = [];
   let lose = (_: Error) => {};
@@ -101,7 +101,7 @@ test('what is refused while the same is under way keeps its key', async () => {
   expect(new Set(keys).size).toBe(1);
 });
 
-test('what was answered, refused or changed is a request of its own', async () => {
+test('after an answer, a refusal or a change, the next request is a new one', async () => {
   const t = setup();
   await t.ask('run');
   t.answers.push(new ApiError('invalid', 'No.', { status: 400 }));

@@ -1,29 +1,33 @@
-// A request whose answer was lost may have been done. Asked again, it goes out as it was, with the key by which the
-// server knows it.
+// A request whose answer was lost may have been carried out. A retry sends the same body with the same key, so that the
+// server recognizes it and doesn't do it twice.
 import { ApiError } from '../../api/client.ts';
 
 interface Asked<Body> {
   key: string;
   body: Body;
   at: number;
-  /** Tries of it that may have been done: under way, or without an answer. */
+  /** Number of tries that may have been carried out: those under way or without an answer. */
   open: number;
 }
 
 export class AskedOnce<Body> {
   readonly #unanswered = new Map<string, Asked<Body>>();
 
-  /** When the last one without an answer went out, ms since the epoch. */
+  /** When the last request without an answer was sent, ms since the epoch. */
   get lostAt(): number | undefined {
     return [...this.#unanswered.values()].at(-1)?.at;
   }
 
-  /** What got no answer is not meant by what is asked from now on. */
+  /** Forgets the requests without an answer: later ones are new, not retries. */
   forget(): void {
     this.#unanswered.clear();
   }
 
-  /** `what` tells requests apart; `make` is asked for the body where this is not the one that got no answer. */
+  /**
+   * Sends a request, as a retry if the same one got no answer before.
+   * @param what identifies the request
+   * @param make makes the body; called only if this isn't a retry
+   */
   async ask<T>(
     what: string,
     make: () => Body | Promise<Body>,
@@ -51,14 +55,14 @@ export class AskedOnce<Body> {
   }
 }
 
-/** Then it was not done. */
+/** Returns whether the server refused the request, which means that it did not carry it out. */
 function wasRefused({ status }: ApiError): boolean {
   return status >= 400 && status < 500;
 }
 
 /**
- * Who calls too often, or is not signed in any more, is refused before the server looks at the key: an earlier request
- * with it may have been done.
+ * Returns whether the refusal came before the server looked at the key (rate limit, sign-in, rights). If so, an earlier
+ * request with that key may still have been carried out.
  */
 function isBeforeKey({ status }: ApiError): boolean {
   return [401, 403, 429].includes(status);

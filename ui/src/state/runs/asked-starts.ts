@@ -1,5 +1,5 @@
-// Starts of runs whose answer was lost: whoever asked may have closed the dialog and opened it again, so that they are kept
-// as long as the page lives, for each user.
+// Starts of runs whose answer was lost. The person may have closed the dialog and opened it again, so they are kept for
+// as long as the document lives, per user.
 import type { RerunRequest, StartRunRequest } from '@opsconductor/protocol';
 import { AskedOnce } from './asked-once.ts';
 
@@ -22,7 +22,7 @@ function kept<Body>(of: Map<string, AskedOnce<Body>>, key: string): AskedOnce<Bo
 
 let key: Promise<CryptoKey> | undefined;
 
-/** Tells values apart and does not say them, for what stays in memory; no script can read the key. */
+/** Returns a keyed hash of secrets, to compare them without keeping them in memory. No script can read the key. */
 export async function unreadable(secrets: Readonly<Record<string, string>>): Promise<string> {
   if (Object.keys(secrets).length === 0) return '';
   key ??= crypto.subtle.generateKey({ name: 'HMAC', hash: 'SHA-256' }, false, ['sign']) as Promise<CryptoKey>;

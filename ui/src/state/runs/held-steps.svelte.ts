@@ -1,4 +1,5 @@
-// What of a run waits for a person: read again whenever a step is held or is no longer, and now and then between.
+// The steps of a run that wait for a person. They are read again whenever a step becomes held or stops being held, and
+// regularly in between.
 import type { HeldSteps, Step } from '@opsconductor/protocol';
 import { fetchHeldSteps, fetchOutput } from '../../api/runs.ts';
 import { inflateChunk } from '../../output/inflate.ts';
@@ -6,7 +7,7 @@ import { lastLineOf } from '../../output/last-line.ts';
 import { Query } from '../query.svelte.ts';
 import type { Host } from './run-view.svelte.ts';
 
-/** Who may decide, and what answers lead to, may change without a step changing. */
+/** Who may decide, and what a decision leads to, may change without any step changing. */
 const againAfterMs = 30_000;
 
 export class HeldStepsView {
@@ -16,7 +17,10 @@ export class HeldStepsView {
     this.query = new Query((signal) => fetchHeldSteps(runId, signal));
   }
 
-  /** Reads for what is held now; nothing is asked where nothing is. Answers what ends it. */
+  /**
+   * Follows the held steps; `marks` is from `heldMarks`. Returns the function that ends this, or undefined if none is
+   * held.
+   */
   follow(marks: string): (() => void) | undefined {
     if (marks !== '') return this.query.start(againAfterMs);
     this.query.reset();
@@ -25,9 +29,9 @@ export class HeldStepsView {
 }
 
 /**
- * Changes whenever another step is held, or another attempt of one; '' when none is.
+ * Returns a text that changes whenever another step, or another attempt of one, is held; '' if none is.
  *
- * @param holds where not all steps are known: grows with each step that is held.
+ * @param holds if not all steps are known: a number that grows with each step that becomes held
  */
 export function heldMarks(hosts: readonly Host[], holds?: number): string {
   const marks: string[] = [];
@@ -40,7 +44,7 @@ export function heldMarks(hosts: readonly Host[], holds?: number): string {
   return marks.length === 0 || holds === undefined ? marks.join() : `${marks.join()}.${holds}`;
 }
 
-/** The last line that a step has written, as far as it is stored. */
+/** Reads the last line that a step has printed, as far as its output is stored. */
 export async function readLastLine(
   runId: number,
   step: Pick<Step, 'id' | 'attempt' | 'outputSeq'>,

@@ -1,4 +1,4 @@
-// A run with more steps than a tab has room for: its hosts are read, and steps of those that somebody looks at.
+// A run with more steps than a tab has room for: all hosts are read, but only the steps of those in view.
 import type { ServerResponse } from 'node:http';
 import type { RunChange, RunDetail, Step, TargetRun } from '@opsconductor/protocol';
 import { expect, it, onTestFinished } from 'vitest';
@@ -26,7 +26,7 @@ const stepsOf = (id: number): Step[] =>
 const invalid = { error: { code: 'invalid', message: 'Unknown.', requestId: 'r' } };
 const missing = { error: { code: 'not_found', message: 'No such route.', requestId: 'r' } };
 
-/** `knows`: what the server of the test does not know of, as one of an earlier version. */
+/** With `knowsHosts` or `knowsSome` false, the server lacks that request, like one of an earlier version. */
 async function setup({ knowsHosts = true, knowsSome = true } = {}) {
   let stream: ServerResponse | undefined;
   let held: (() => void)[] | undefined;
@@ -92,13 +92,13 @@ async function setup({ knowsHosts = true, knowsSome = true } = {}) {
     stepsAsked: () => asked.filter((line) => line.includes('/steps')),
     send: (change: Partial<RunChange> & { seq: number }) =>
       stream?.write(`event: change\nid: ${change.seq}\ndata: ${JSON.stringify({ at: '', ...change })}\n\n`),
-    /** Draws until it holds. */
+    /** Draws frames until it holds. */
     seen: (holds: () => unknown) =>
       eventually(() => {
         frames.draw();
         return holds();
       }).toBeTruthy(),
-    /** Answers steps with this status, or with steps again. */
+    /** Makes requests for steps fail with this status; without one, succeed again. */
     fail: (status?: number) => {
       failing = status;
     },
@@ -114,7 +114,7 @@ async function setup({ knowsHosts = true, knowsSome = true } = {}) {
   };
 }
 
-it('reads its hosts, in the order of their names, and no step before somebody looks', async () => {
+it('reads its hosts, by name, and no steps before somebody looks', async () => {
   const t = await setup();
   expect([t.view.complete, t.view.hasAllSteps, t.view.hosts.length]).toEqual([true, false, hosts]);
   expect(t.view.hosts.map(({ targetRun }) => targetRun.id)).toEqual(
@@ -128,7 +128,7 @@ it('reads its hosts, in the order of their names, and no step before somebody lo
   ]);
 });
 
-it('reads the steps of hosts that are looked at, the first ones first, and each once', async () => {
+it('reads the steps of hosts in view, in order, each once', async () => {
   const t = await setup();
   t.view.show([5, 3]);
   await t.seen(() => t.view.host(3)?.steps.length === stepsEach);
@@ -142,7 +142,7 @@ it('reads the steps of hosts that are looked at, the first ones first, and each 
   ]);
 });
 
-it('takes what becomes of hosts and of steps that are known, and learns of others when they are looked at', async () => {
+it('applies changes to hosts and to steps that were read, and reads other steps when they come into view', async () => {
   const t = await setup();
   t.view.show([3]);
   await t.seen(() => t.view.host(3)?.steps.length === stepsEach);
@@ -160,7 +160,7 @@ it('takes what becomes of hosts and of steps that are known, and learns of other
   expect(t.view.holds).toBe(1);
 });
 
-it('keeps what became of a step while it was read', async () => {
+it('keeps a change to a step that came while it was read', async () => {
   const t = await setup();
   t.hold();
   t.view.show([3]);
@@ -173,7 +173,7 @@ it('keeps what became of a step while it was read', async () => {
   expect(t.view.host(3)?.steps[1]).toMatchObject({ id: 302, status: 'succeeded', attempt: 1 });
 });
 
-it('forgets steps of hosts that nobody looks at any more, and reads them again when somebody does', async () => {
+it('drops the steps of hosts out of view, and reads them again when needed', async () => {
   const t = await setup();
   for (let from = 1; from <= 561; from += 40) {
     const ids = Array.from({ length: 40 }, (_, n) => from + n);
@@ -187,13 +187,13 @@ it('forgets steps of hosts that nobody looks at any more, and reads them again w
   await t.seen(() => t.view.host(1)?.steps.length === stepsEach);
 });
 
-it('is read whole from a server of before', async () => {
+it('is read completely from a server of an earlier version', async () => {
   const { view } = await setup({ knowsHosts: false });
   expect([view.hasAllSteps, view.complete, view.hosts.length]).toEqual([true, true, hosts]);
   expect(view.host(hosts)?.steps).toHaveLength(stepsEach);
 });
 
-it('is read host by host where a server of before answers in the midst of an upgrade', async () => {
+it('is read host by host if a server of an earlier version answers during an upgrade', async () => {
   const t = await setup({ knowsSome: false });
   t.view.show([5, 3]);
   await t.seen(() => t.view.host(3)?.steps.length === stepsEach);
@@ -204,12 +204,12 @@ it('is read host by host where a server of before answers in the midst of an upg
   ]);
 });
 
-it('says that steps could not be read where that will not pass, and reads them when somebody asks again', async () => {
+it('reports a permanent failure to read steps, and reads them when somebody retries', async () => {
   const t = await setup();
   t.fail(500);
   t.view.show([5]);
   await eventually(() => t.view.stepsError?.code).toBe('internal');
-  // A picture shows the same hosts again: it is no reason to ask.
+  // A redraw shows the same hosts again, which is no reason to retry.
   t.view.show([5]);
   t.send({ seq: 41, run: { completedSteps: 1 } });
   await eventually(() => t.view.run?.completedSteps).toBe(1);
@@ -220,7 +220,7 @@ it('says that steps could not be read where that will not pass, and reads them w
   expect(t.stepsAsked()).toHaveLength(2);
 });
 
-it('goes on trying to read steps where that may pass, and says so when it takes some time', async () => {
+it('keeps retrying to read steps after passing failures, and reports them if they last', async () => {
   const t = await setup();
   t.fail(503);
   t.view.show([5]);

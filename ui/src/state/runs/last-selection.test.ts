@@ -28,7 +28,7 @@ const serve = (selection: object | null, pages: HostPage[] = [], isEarlier = fal
   });
 };
 
-test('groups and selectors are offered as they were asked for', async () => {
+test('groups and selectors are offered as they were given', async () => {
   await serve({
     ...none,
     groups: [{ id: 3, name: 'web' }],
@@ -69,7 +69,7 @@ test.each([
   },
 );
 
-test('nothing is offered where the reader may not see what was asked for', async () => {
+test('nothing is offered if the reader may not see the selection', async () => {
   await serve(null);
   expect(await readLastSelection(1)).toBeUndefined();
 });

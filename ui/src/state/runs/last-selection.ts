@@ -1,4 +1,4 @@
-// What a job was last run on, and with which values, as far as that can be asked for again.
+// What a job was last run on, and with which values, as far as that can be repeated.
 import type { RunDetail, RunSteps, TargetRun } from '@opsconductor/protocol';
 import { ApiError } from '../../api/client.ts';
 import { fetchRun, fetchRunSteps, fetchTargetRuns, listRuns } from '../../api/runs.ts';
@@ -8,14 +8,14 @@ import type { SelectionDraft } from '../targets/selection-draft.svelte.ts';
 type Named = { id: number; name: string };
 export interface LastSelection {
   runId: number;
-  /** `group web, less canary` */
+  /** Description of the selection: `group web, less canary`. */
   words: string;
-  /** Values that were given; no secret is among them, and no default. */
+  /** Values that were given, without secrets and defaults. */
   parameters: Readonly<Record<string, unknown>>;
   applyTo(draft: SelectionDraft): void;
 }
 
-/** Of the newest run that the reader sees; undefined where there is none, or what it was is not to be seen. */
+/** Reads it from the newest run that the reader may see; undefined if there is none, or its selection is hidden. */
 export async function readLastSelection(
   jobId: number,
   signal?: AbortSignal,
@@ -27,13 +27,16 @@ export async function readLastSelection(
   return asAsked(run) ?? (await byHosts(run, signal));
 }
 
-/** The values that someone gave a run, to give them again. */
+/** Returns the values that someone gave a run, to use them again. */
 export function givenValues({ parameters }: Pick<RunDetail, 'parameters'>): Record<string, unknown> {
   const given = (parameters ?? []).filter(({ secret, isDefault }) => !secret && !isDefault);
   return Object.fromEntries(given.map(({ name, value }) => [name, value]));
 }
 
-/** Groups and selectors, resolved anew. What was given by id is kept in a run as a number only. */
+/**
+ * Offers a run's groups and selectors, to be resolved again; undefined if targets were given by id, as a run keeps only
+ * their number.
+ */
 export function asAsked(run: Pick<RunDetail, 'id' | 'selection' | 'parameters'>): LastSelection | undefined {
   const { id, selection } = run;
   if (selection === null || selection.targets > 0 || selection.exclude.targets > 0) return undefined;
@@ -53,7 +56,7 @@ export function asAsked(run: Pick<RunDetail, 'id' | 'selection' | 'parameters'>)
   };
 }
 
-/** All of a run, without their steps: of a large run these are a million. */
+/** Reads all hosts of a run without their steps, of which a large run has a million. */
 async function readTargetRuns(runId: number, signal: AbortSignal | undefined): Promise<TargetRun[]> {
   try {
     return await readPages(async (at) => {
@@ -63,7 +66,7 @@ async function readTargetRuns(runId: number, signal: AbortSignal | undefined): P
   } catch (error) {
     if (!(error instanceof ApiError) || error.code !== 'not_found') throw error;
   }
-  // A server of an earlier version, which answers too in the midst of an upgrade, lists them with their steps only.
+  // A server of an earlier version, which may answer during an upgrade, lists hosts only together with their steps.
   return readPages((at) => fetchRunSteps(runId, { limit: 200, ...at }, signal));
 }
 
@@ -80,7 +83,7 @@ async function readPages(
 }
 
 async function byHosts(run: RunDetail, signal: AbortSignal | undefined): Promise<LastSelection | undefined> {
-  // A target that was deleted since can't be asked for again.
+  // A target that has been deleted since can't be selected again.
   const hosts: Named[] = (await readTargetRuns(run.id, signal)).flatMap(({ targetId, targetName }) =>
     targetId === null ? [] : { id: targetId, name: targetName },
   );

@@ -1,4 +1,4 @@
-// Searches all that is stored of an output, not only what is in memory, in slices that let the page breathe.
+// Searches the whole stored output, not only what is in memory, in slices short enough to keep the page responsive.
 import { countMatches, looksLikeError, shownText } from '../../output/find.ts';
 import type { OutputView } from './output-view.svelte.ts';
 
@@ -14,22 +14,22 @@ export class OutputSearch {
   query = $state('');
   found = $state.raw<FoundRow[]>([]);
   total = $state(0);
-  /** Index of the current match among all; -1 for none. */
+  /** Index of the current match among all matches; -1 if there is none. */
   current = $state(-1);
   searching = $state(false);
-  /** More matched than are listed. */
+  /** Whether there are more matches than are listed. */
   capped = $state(false);
   readonly #view: OutputView;
   #generation = 0;
   #nextEntry = 0;
-  /** What was searched so far: a new attempt of a step is another output. */
+  /** The output that was searched so far. A new attempt of a step has a new one. */
   #store: OutputView['store'] | undefined;
 
   constructor(view: OutputView) {
     this.#view = view;
   }
 
-  /** Row and the match within it that is current. */
+  /** Row of the current match, and which match in that row it is. */
   readonly place = $derived.by(() => {
     let left = this.current;
     if (left < 0) return undefined;
@@ -46,7 +46,7 @@ export class OutputSearch {
     await this.extend();
   }
 
-  /** Searches what came since. */
+  /** Searches the output that came since. */
   async extend(): Promise<void> {
     if (this.query === '' || this.searching) return;
     if (this.#store !== this.#view.store) this.#begin();
@@ -76,7 +76,7 @@ export class OutputSearch {
       this.current < 0 ? (by > 0 ? 0 : this.total - 1) : (this.current + by + this.total) % this.total;
   }
 
-  /** Starts at the first match at or after a row. */
+  /** Makes the first match at or after a row the current one. */
   startAt(row: number): void {
     let before = 0;
     for (const found of this.found) {
@@ -86,7 +86,7 @@ export class OutputSearch {
     if (this.total > 0) this.current = Math.min(before, this.total - 1);
   }
 
-  /** Row of the first line that says that something went wrong, else of the first on stderr. */
+  /** Returns the row of the first line that looks like an error, else of the first line on stderr, if any. */
   async firstError(): Promise<number | undefined> {
     const { store, filter } = this.#view;
     const { index } = store;
@@ -111,7 +111,7 @@ export class OutputSearch {
       : index.rowOfLine(filter, index.lineNumber({ entry: first, line: 0 }));
   }
 
-  /** Makes an entry's text present; false where the reader has gone on, with whom what is read ends. */
+  /** Makes an entry's text available; returns false if the reader has left the output meanwhile. */
   async #bring(entry: number): Promise<boolean> {
     try {
       await this.#view.bring(entry);

@@ -9,7 +9,7 @@ const { OutputSearch } = await load<typeof import('./output-search.svelte.ts')>(
   'state/runs/output-search.svelte.ts',
 );
 
-/** A search in an output of these chunks, which is not following the server. */
+/** Makes a search in an output with these chunks. The output doesn't follow the server. */
 async function setup(...chunks: (readonly [stream: 'stdout' | 'stderr', text: string])[]) {
   let isHeld = false;
   let held = 0;
@@ -38,7 +38,7 @@ async function setup(...chunks: (readonly [stream: 'stdout' | 'stderr', text: st
     frames.draw();
   };
   for (const [stream, text] of chunks) await add(stream, text);
-  /** Nothing that is read again comes. */
+  /** From now on, chunks that are read again don't arrive. */
   const hold = () => {
     isHeld = true;
   };
@@ -46,7 +46,7 @@ async function setup(...chunks: (readonly [stream: 'stdout' | 'stderr', text: st
 }
 
 describe('finding in an output', () => {
-  it('finds every match in its row, whatever colors are between its letters, and goes round', async () => {
+  it('finds every match with its row, even across color changes, and wraps around', async () => {
     const t = await setup(
       ['stdout', 'error, Error\nnothing\n'],
       ['stderr', 'an \u001b[31mer\u001b[1mror\u001b[0m\n'],
@@ -72,7 +72,7 @@ describe('finding in an output', () => {
     expect(t.search.place).toEqual({ row: 2, nth: 0 });
   });
 
-  it('begins at the first match from where the reader is', async () => {
+  it('starts at the first match from where the reader is', async () => {
     const t = await setup(['stdout', 'a\nb\na\nb\na\n']);
     await t.search.search('a');
     t.search.startAt(1);
@@ -81,7 +81,7 @@ describe('finding in an output', () => {
     expect(t.search.place).toEqual({ row: 4, nth: 0 });
   });
 
-  it('goes on in what came since, and keeps its place', async () => {
+  it('continues in output that came since, and keeps its place', async () => {
     const t = await setup(['stdout', 'one fish\n']);
     await t.search.search('fish');
     t.search.step(1);
@@ -91,7 +91,7 @@ describe('finding in an output', () => {
     expect(t.search.found.map((found) => found.row)).toEqual([0, 1, 2]);
   });
 
-  it('begins anew in the output of a new attempt, of which nothing is known from the one before', async () => {
+  it('starts over in the output of a new attempt, without matches from the previous one', async () => {
     const t = await setup(['stdout', 'one fish\ntwo fish\n'], ['stdout', 'red fish\n']);
     await t.search.search('fish');
     t.search.step(1);
@@ -102,7 +102,7 @@ describe('finding in an output', () => {
     expect(t.search.found).toEqual([{ row: 1, matches: 1 }]);
   });
 
-  it('of a query that is replaced while it is searched gives only what the last one finds', async () => {
+  it('gives only the matches of the last query if it changed during the search', async () => {
     const t = await setup(['stdout', 'cat\ndog\ncat\n']);
     await Promise.all([t.search.search('cat'), t.search.search('dog')]);
     expect([t.search.query, t.search.total, t.search.searching]).toEqual(['dog', 1, false]);
@@ -110,16 +110,16 @@ describe('finding in an output', () => {
     expect([t.search.total, t.search.found]).toEqual([0, []]);
   });
 
-  it('looks only in the stream that is shown', async () => {
+  it('searches only the stream that is shown', async () => {
     const t = await setup(['stdout', 'x\n'], ['stderr', 'x\nx\n']);
     t.view.setFilter('stderr');
     await t.search.search('x');
     expect(t.search.found.map((found) => found.row)).toEqual([0, 1]);
   });
 
-  it('of which a part is on its way ends with its reader', async () => {
+  it('ends with its reader, even while it waits for a part of the output', async () => {
     const megabyte = `${'x'.repeat(1023)}\n`.repeat(1024);
-    // More than its memory holds: the beginning is to be read again.
+    // More than memory holds, so the beginning has to be read again.
     const t = await setup(...Array.from({ length: 36 }, () => ['stdout', megabyte] as const));
     expect(t.view.store.has(0)).toBe(false);
     t.hold();
@@ -131,7 +131,7 @@ describe('finding in an output', () => {
     expect([t.search.searching, t.held()]).toEqual([false, 2]);
   });
 
-  it('leads to the first line that names an error, else to the first on stderr, else nowhere', async () => {
+  it('goes to the first line that names an error, else to the first one on stderr, else nowhere', async () => {
     const named = await setup(['stdout', 'fine\n'], ['stderr', 'a note\n'], ['stdout', 'E: failed\n']);
     expect(await named.search.firstError()).toBe(2);
     const noted = await setup(['stdout', 'fine\n'], ['stderr', 'a note\n']);

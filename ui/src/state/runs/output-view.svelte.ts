@@ -1,4 +1,4 @@
-// One attempt's output under a reader: reads what is stored, takes what comes, follows or stays, and finds.
+// One attempt's output as a reader sees it: reads what is stored, takes live chunks, and follows the end or stays.
 import type { ChunkEvent, OutputChunk, OutputState } from '@opsconductor/protocol';
 import { ApiError, isPassing } from '../../api/client.ts';
 import { pause, pauseMs } from '../../api/pauses.ts';
@@ -9,7 +9,7 @@ import type { StreamFilter } from '../../output/line-index.ts';
 import { type Line, LineStore } from '../../output/line-store.ts';
 import type { OutputListener } from './run-view.svelte.ts';
 
-/** Text held of one output; the rest is read again when someone scrolls there. */
+/** Most text to hold of one output; the rest is read again when someone scrolls there. */
 const budgetBytes = 32 * 1024 * 1024;
 const readAheadBytes = 4 * 1024 * 1024;
 const rangeBytes = 1024 * 1024;
@@ -21,16 +21,16 @@ export class OutputView implements OutputListener {
   readonly stepId: number;
   phase = $state<OutputPhase>('idle');
   error = $state.raw<ApiError>();
-  /** Since when output is kept here, in the server's words, where that is after this one: it was removed. */
+  /** The server's sentence on the retention of output if this output was removed by it. */
   expired = $state.raw<string>();
   filter = $state<StreamFilter>('both');
   following = $state(true);
-  /** Changes whenever rows were added or text came back. */
+  /** Changes whenever rows were added or dropped text came back. */
   version = $state(0);
   outputState = $state<OutputState>('open');
-  /** Raw bytes stored, of which `readBytes` are indexed here. */
+  /** Raw bytes that the server has stored; `readBytes` of them are indexed here. */
   storedBytes = $state(0);
-  /** Rows when the reader stopped following. */
+  /** Number of rows when the reader stopped following. */
   #pausedAt = $state(0);
   attempt = $state<number>();
 
@@ -46,9 +46,9 @@ export class OutputView implements OutputListener {
     void this.version;
     return this.#store.index.rawBytes;
   });
-  /** Lines that came since following was paused. */
+  /** Number of rows that came since the reader stopped following. */
   readonly newLines = $derived(this.following ? 0 : Math.max(0, this.rowCount - this.#pausedAt));
-  /** All that is stored is indexed. */
+  /** Whether everything that is stored is indexed. */
   readonly caughtUp = $derived(this.phase === 'ready');
 
   #store = new LineStore(budgetBytes);
@@ -56,7 +56,7 @@ export class OutputView implements OutputListener {
   #chain: Promise<void> = Promise.resolve();
   #frame: number | undefined;
   #fetching = false;
-  /** The marker at the end of a truncated output is set. */
+  /** Whether the marker at the end of a truncated output has been added. */
   #ended = false;
   #failures = 0;
   #pausing = false;
@@ -71,7 +71,7 @@ export class OutputView implements OutputListener {
     return this.#store;
   }
 
-  /** Reads what is stored. `started` is false for a step without an attempt, which has none yet. */
+  /** Reads what is stored. `started` is false for a step without an attempt, which has no output yet. */
   start(started: boolean): void {
     if (!started) {
       this.phase = 'ready';
@@ -85,7 +85,7 @@ export class OutputView implements OutputListener {
     if (this.#frame !== undefined) cancelAnimationFrame(this.#frame);
   }
 
-  /** Its reader has gone on: nothing more of it is read. */
+  /** Whether the reader has left, so that nothing more is read. */
   get isLeft(): boolean {
     return this.#owner.signal.aborted;
   }
@@ -97,7 +97,7 @@ export class OutputView implements OutputListener {
       : `${this.stepId}.${this.attempt}.${lastSeq}`;
   }
 
-  /** Takes an event of the run's stream; resolves once it is indexed, so that a fast producer is slowed to us. */
+  /** Takes an event of the run's stream. Resolves once it is indexed, so that a fast producer is slowed down. */
   take(event: ServerEvent): Promise<void> {
     if (event.event === 'chunk') {
       const chunk = JSON.parse(event.data) as ChunkEvent;
@@ -107,7 +107,7 @@ export class OutputView implements OutputListener {
     return Promise.resolve();
   }
 
-  /** The step ended: reads its last chunks and how complete the output is. */
+  /** Called when the step has ended: reads its last chunks, and whether the output is complete. */
   settle(): void {
     void this.#enqueue(() => this.#readOn());
   }
@@ -137,7 +137,7 @@ export class OutputView implements OutputListener {
     return this.#store.index.rowOfLine(this.filter, lineNumber);
   }
 
-  /** Makes the chunk of an entry present, reading it again when it was dropped. */
+  /** Makes an entry's chunk available, reading it again if it was dropped. */
   async bring(entry: number): Promise<void> {
     if (this.#store.has(entry)) return;
     await this.#restore(this.#store.index.entry(entry).seq, readAheadBytes);
@@ -169,7 +169,7 @@ export class OutputView implements OutputListener {
     return this.#chain;
   }
 
-  /** Nothing else reads on what could not be read: while that fails, the stream has no output. */
+  /** Retries a failed reading after a pause. Nothing else would: while it fails, the stream carries no output. */
   async #readOnLater(): Promise<void> {
     if (this.#pausing) return;
     this.#pausing = true;
@@ -180,7 +180,7 @@ export class OutputView implements OutputListener {
     if (this.phase === 'failed') await this.#enqueue(() => this.#readOn());
   }
 
-  /** Reads pages until all that is stored is here. */
+  /** Reads pages until everything that is stored is here. */
   async #readOn(): Promise<void> {
     if (this.phase !== 'ready') this.phase = 'reading';
     for (;;) {
@@ -203,7 +203,7 @@ export class OutputView implements OutputListener {
     }
     this.error = undefined;
     this.#failures = 0;
-    // What was there before the reader could see it is not new.
+    // Rows that were there before the reader saw the output are not new.
     if (this.phase !== 'ready') this.#pausedAt = this.#store.index.rowCount(this.filter);
     this.phase = 'ready';
   }
@@ -211,7 +211,7 @@ export class OutputView implements OutputListener {
   async #takeChunk(chunk: ChunkEvent): Promise<void> {
     if (this.attempt !== undefined && chunk.epoch < this.attempt) return;
     if (this.attempt !== chunk.epoch) {
-      // A new attempt: its output is another.
+      // A new attempt has a new output.
       if (this.attempt !== undefined) this.#store = new LineStore(budgetBytes);
       this.attempt = chunk.epoch;
       this.#ended = false;
@@ -268,7 +268,7 @@ export class OutputView implements OutputListener {
     this.#fetching = true;
     this.#restore(seq, rangeBytes)
       .catch(() => {
-        // Asked for again when the rows are next drawn.
+        // Read again when the rows are next drawn.
       })
       .finally(() => {
         this.#fetching = false;
@@ -290,7 +290,7 @@ export class OutputView implements OutputListener {
   }
 
   #changed() {
-    // What was asked for comes to an end after its reader, too.
+    // A request may end after its reader has left.
     if (this.#owner.signal.aborted) return;
     this.#frame ??= requestAnimationFrame(() => {
       this.#frame = undefined;

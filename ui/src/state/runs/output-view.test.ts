@@ -13,7 +13,7 @@ const chunk = (seq: number, text: string, more: Partial<OutputChunk> = {}): Outp
   return { epoch: 1, seq, stream: 'stdout', elapsedMs: seq, rawLength: raw.length, data, ...more };
 };
 
-/** What the server has stored of step 5; a page has at most `pageChunks` of it. */
+/** What the server has stored for step 5, in pages of at most `pageChunks`. */
 interface Stored {
   chunks: OutputChunk[];
   gaps?: [number, number][];
@@ -72,7 +72,7 @@ async function setup(stored: Stored) {
 }
 
 describe('the output of a step', () => {
-  it('is read in pages until all that is stored is here, and says from where to go on', async () => {
+  it('is read in pages until everything stored is here, and says where to resume', async () => {
     const t = await setup({ chunks: [1, 2, 3, 4, 5].map((seq) => chunk(seq, `${seq}\n`)), pageChunks: 2 });
     expect(t.view.position()).toBeUndefined();
     await t.read();
@@ -82,7 +82,7 @@ describe('the output of a step', () => {
     expect(t.asked).toHaveLength(3);
   });
 
-  it('takes live chunks in their order, each once', async () => {
+  it('takes live chunks in order, each once', async () => {
     const t = await setup({ chunks: [chunk(1, 'one\n')] });
     await t.read();
     await t.take(chunk(2, 'two\n'), chunk(2, 'two\n'), chunk(1, 'one\n'), chunk(3, 'three\n'));
@@ -90,7 +90,7 @@ describe('the output of a step', () => {
     expect(t.asked).toHaveLength(1);
   });
 
-  it('reads from the store what a live chunk shows to be missing', async () => {
+  it('reads stored chunks that turn out to be missing when a live chunk arrives', async () => {
     const t = await setup({ chunks: [chunk(1, 'one\n')] });
     await t.read();
     t.stored.chunks = [1, 2, 3, 4].map((seq) => chunk(seq, `${seq}\n`));
@@ -98,7 +98,7 @@ describe('the output of a step', () => {
     expect(t.texts()).toEqual(['one', '2', '3', '4']);
   });
 
-  it('joins a line that came in two chunks, and keeps the streams apart', async () => {
+  it('joins a line that came in two chunks, and keeps the streams separate', async () => {
     const t = await setup({
       chunks: [chunk(1, 'he'), chunk(2, 'oops\n', { stream: 'stderr' }), chunk(3, 'llo\n')],
     });
@@ -109,7 +109,7 @@ describe('the output of a step', () => {
     expect(t.texts().join('')).toBe('hello');
   });
 
-  it('says where chunks were lost with an agent’s disk, in the midst and at the end', async () => {
+  it('says where chunks were lost with an agent’s disk, in the middle and at the end', async () => {
     const t = await setup({
       chunks: [chunk(1, 'one\n'), chunk(4, 'four\n')],
       gaps: [
@@ -139,7 +139,7 @@ describe('the output of a step', () => {
     expect(t.texts()).toEqual(['one', expect.stringMatching(/^\[truncated\]/)]);
   });
 
-  it('says of a chunk that can’t be read that it can’t, and goes on', async () => {
+  it('marks a chunk that can’t be read, and continues', async () => {
     const broken = chunk(2, 'two\n', { data: Buffer.from('not gzip').toString('base64') });
     const longer = chunk(3, 'three\n', { rawLength: 3 });
     const t = await setup({ chunks: [chunk(1, 'one\n'), broken, longer, chunk(4, 'four\n')] });
@@ -152,7 +152,7 @@ describe('the output of a step', () => {
     ]);
   });
 
-  it('of a new attempt takes the place of the one before, of which nothing more is taken', async () => {
+  it('is replaced by that of a new attempt, and takes nothing more of the previous one', async () => {
     const t = await setup({ chunks: [chunk(1, 'first\n'), chunk(2, 'try\n')] });
     await t.read();
     await t.take(chunk(1, 'second\n', { epoch: 2 }), chunk(3, 'late\n'), chunk(2, 'go\n', { epoch: 2 }));
@@ -160,7 +160,7 @@ describe('the output of a step', () => {
     expect(t.view.position()).toBe('5.2.2');
   });
 
-  it('of another step is not taken', async () => {
+  it('does not take output of another step', async () => {
     const t = await setup({ chunks: [] });
     t.view.start(false);
     await t.view.take({ event: 'chunk', data: JSON.stringify({ stepId: 6, ...chunk(1, 'other\n') }) });
@@ -169,7 +169,7 @@ describe('the output of a step', () => {
     expect(t.asked).toEqual([]);
   });
 
-  it('tells a reader who stays how much is new, from where they stopped', async () => {
+  it('says how many lines are new since the reader stopped following', async () => {
     const t = await setup({ chunks: [chunk(1, 'one\n')] });
     await t.read();
     expect(t.view.newLines).toBe(0);
@@ -182,7 +182,7 @@ describe('the output of a step', () => {
     expect([t.view.following, t.view.newLines]).toEqual([true, 0]);
   });
 
-  it('that could not be read says so, and is read when it is asked for again', async () => {
+  it('says so if it could not be read, and is read when it is retried', async () => {
     const t = await setup({ chunks: [chunk(1, 'one\n')], failing: true });
     await t.read();
     expect([t.view.phase, t.view.error?.code]).toEqual(['failed', 'unavailable']);
@@ -194,7 +194,7 @@ describe('the output of a step', () => {
     expect(t.texts()).toEqual(['one']);
   });
 
-  it('that could not be read in passing is read on by itself', async () => {
+  it('resumes by itself after a passing failure', async () => {
     const t = await setup({ chunks: [chunk(1, 'one\n')], failing: true });
     await t.read();
     expect([t.view.phase, t.view.error?.asksAgain]).toEqual(['failed', true]);
@@ -204,7 +204,7 @@ describe('the output of a step', () => {
     expect([t.view.error, t.texts()]).toEqual([undefined, ['one']]);
   });
 
-  it('that was removed while it could not be read is expired, and no failure any more', async () => {
+  it('that was removed while reading failed is shown as expired, not as a failure', async () => {
     const t = await setup({ chunks: [], failing: true });
     await t.read();
     expect(t.view.error?.code).toBe('unavailable');
@@ -214,7 +214,7 @@ describe('the output of a step', () => {
     expect([t.view.error, t.view.expired]).toEqual([undefined, 'The output of 2026-01-02 was removed.']);
   });
 
-  it('no longer changes once its reader is gone', async () => {
+  it('no longer changes once its reader has left', async () => {
     const t = await setup({ chunks: [chunk(1, 'one\n')] });
     await t.read();
     const { version } = t.view;
@@ -224,7 +224,7 @@ describe('the output of a step', () => {
     expect([t.view.version, t.view.error]).toEqual([version, undefined]);
   });
 
-  it('larger than its memory drops what is far away, keeps the line numbers, and reads it again when it is shown', async () => {
+  it('larger than memory drops what is far away, keeps the line numbers, and reads it again when it is shown', async () => {
     const line = `${'x'.repeat(8190)}\n`;
     const perChunk = 64;
     const chunks = Array.from({ length: 80 }, (_, at) =>
@@ -247,7 +247,7 @@ describe('the output of a step', () => {
     expect(t.view.lines(0, 1)).toMatchObject([{ number: 1, spans: [{ text: '1 starts' }] }]);
   });
 
-  it('is expired where the output was removed, which is no failure', async () => {
+  it('that was removed is expired, which is not a failure', async () => {
     const { view, read } = await setup({ chunks: [], expired: true });
     await read();
     expect([view.phase, view.error]).toEqual(['ready', undefined]);

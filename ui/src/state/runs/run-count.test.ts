@@ -18,7 +18,7 @@ test('runs are counted with the first page, and again after a minute', () => {
   expect(count.after(page(50, { nextCursor: 'next', total: 701 }))).toBe(701);
 });
 
-test('what is all on one page needs no count, until there is a second', () => {
+test('a list on one page needs no count until there is a second page', () => {
   const count = new RunCount();
   expect(count.isDue(0)).toBe(true);
   expect(count.after(page(50, { total: 50 }))).toBe(50);
@@ -27,7 +27,7 @@ test('what is all on one page needs no count, until there is a second', () => {
   expect(count.isDue(6_000)).toBe(false);
 });
 
-test('a count that could not be had is not asked for with each page', () => {
+test('a count that failed is not requested again with each page', () => {
   const count = new RunCount();
   expect(count.isDue(0)).toBe(true);
   expect(count.isDue(3_000)).toBe(false);

@@ -3,7 +3,7 @@ import { narrowing, readRunFilter, runQuery } from './run-filter.ts';
 
 const read = (text: string) => readRunFilter(new URLSearchParams(text));
 
-test('an address says the filter, and what is not valid there is left out', () => {
+test('a filter is read from an address without what is not valid there', () => {
   expect(
     read(
       'search=Patch&category=ops&status=failed,lost,unknown&createdBy=nina&target=web&version=stable&jobId=7&targetId=0&sort=oldest&from=2026-11-01&to=tomorrow',
@@ -22,7 +22,7 @@ test('an address says the filter, and what is not valid there is left out', () =
   expect(read('status=lost&search=%20&jobId=x&since=1y&sort=name')).toEqual({});
 });
 
-test('how a list is sorted does not narrow it', () => {
+test('the sort order does not narrow a list', () => {
   expect(narrowing(read('sort=oldest'))).toEqual([]);
   expect(narrowing(read('sort=oldest&since=24h'))).toEqual(['since']);
 });

@@ -1,4 +1,4 @@
-// Which runs are asked for: as it stands in the address, and as the API takes it.
+// The filter of the list of runs: as it is in the address, and as the API takes it.
 import { type RunQuery, type RunStatus, runStatuses } from '@opsconductor/protocol';
 import { type Span, spans } from '../audit/audit-filter.ts';
 
@@ -8,29 +8,29 @@ const ids = ['jobId', 'targetId'] as const;
 export interface RunFilter {
   /** Part of the job's name. */
   search?: string;
-  /** A category by its path, with all below it. */
+  /** Path of a category; includes all below it. */
   category?: string;
-  /** With commas. */
+  /** Statuses, separated by commas. */
   status?: string;
-  /** Name of who started it. */
+  /** Name of the person who started the run. */
   createdBy?: string;
   /** Part of a target's name. */
   target?: string;
-  /** Number, tag or channel. */
+  /** Version of the job: number, tag or channel. */
   version?: string;
   jobId?: number;
   targetId?: number;
   since?: Span;
-  /** Days in UTC, `2026-11-25`, both included. */
+  /** First and last day, both included, in UTC: `2026-11-25`. */
   from?: string;
   to?: string;
-  /** From the newest on unless told. */
+  /** Newest first if undefined. */
   sort?: 'oldest';
 }
-/** Undefined takes a part of the filter away. */
+/** `undefined` removes a part of the filter. */
 export type RunFilterChange = { [Name in keyof RunFilter]?: RunFilter[Name] | undefined };
 
-/** Reads a filter out of an address; what is not valid there is left out. */
+/** Reads a filter from an address, without what is not valid there. */
 export function readRunFilter(query: URLSearchParams): RunFilter {
   const filter: RunFilter = {};
   for (const name of texts) {
@@ -63,7 +63,7 @@ function dayOf(text: string | null): string | undefined {
   return Number.isNaN(Date.parse(`${text}T00:00:00Z`)) ? undefined : text;
 }
 
-/** What narrows the list; how it is sorted does not. */
+/** Returns the parts that narrow the list: all that are set except the sort order. */
 export function narrowing(filter: RunFilter): (keyof RunFilter)[] {
   return (Object.keys(filter) as (keyof RunFilter)[]).filter(
     (name) => name !== 'sort' && filter[name] !== undefined,
@@ -72,7 +72,7 @@ export function narrowing(filter: RunFilter): (keyof RunFilter)[] {
 
 const dayMs = 86_400_000;
 
-/** As the list takes it; spans count back from `now`, in ms. */
+/** Returns the filter as the list takes it. A span counts back from `now` (ms since the epoch). */
 export function runQuery({ since, from, to, ...same }: RunFilter, now: number): RunQuery {
   const after =
     since === undefined ? from && `${from}T00:00:00.000Z` : new Date(now - spans[since]).toISOString();

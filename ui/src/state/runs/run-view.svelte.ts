@@ -1,4 +1,4 @@
-// One run as it goes: read once, then kept by its event stream.
+// One run as it progresses: read once, then kept up to date by its event stream.
 import type {
   RunChange,
   RunDetail,
@@ -28,48 +28,50 @@ type StepChange = NonNullable<RunChange['steps']>[number];
 
 export interface Host {
   targetRun: TargetRun;
-  /** By step number, from index 0; none of a host of a large run that nobody has looked at. */
+  /** By step number, from index 0; empty for a host of a large run that nobody has looked at. */
   steps: Step[];
 }
 
-/** Of a run with more steps only those of hosts that are looked at are read: a tab has no room for a million. */
+/** For a run with more steps, only those of hosts in view are read: a tab has no room for a million. */
 const maxStepsRead = 5_000;
-/** Steps that are kept of hosts that were looked at. */
+/** Most steps to keep of hosts that were in view. */
 const maxStepsKept = 20_000;
-/** Hosts whose steps are asked for at once: as many as a server answers, of jobs with few steps. */
+/** Most hosts whose steps are requested at once. Of a job with few steps, one answer holds those of all of them. */
 const maxHostsAsked = 40;
 const hostsPerPage = 1_000;
-/** Pictures of a run with more hosts than this are drawn less often: each takes tens of milliseconds. */
+/** A run with more hosts than this is redrawn less often, since each redraw takes tens of milliseconds. */
 const maxHostsPerFrame = 1_000;
 const slowPictureMs = 250;
-/** So often reading steps fails in passing before anybody is told. */
+/** How many passing failures to read steps are retried before the reader is told. */
 const failuresUntold = 2;
 
-/** Takes the live output of the step that a reader looks at. */
+/** Receives the live output of the step that the reader looks at. */
 export interface OutputListener {
   stepId: number;
-  /** What it has, for the stream to go on from: `step.epoch.seq`; undefined when it has nothing. */
+  /** How far it has read, `step.epoch.seq`, for the stream to resume from; undefined if it has nothing. */
   position(): string | undefined;
   take(event: ServerEvent): void | Promise<void>;
 }
 
-/** What only the run itself says, as batches, reruns and what may be done with it, is read again so long after something changed. */
+/**
+ * How long after a change to read again what events don't carry: batches, reruns, what the person may do with the run.
+ */
 const detailAfterMs = 1_000;
-/** So is what may still run of one that has ended: no event tells of it any more. */
+/** How often to check what may still run of an ended run, since no event reports it any more. */
 const untoldAfterMs = 5_000;
 
 export class RunView {
   readonly id: number;
   run = $state.raw<RunDetail>();
   error = $state.raw<ApiError>();
-  /** Why steps of hosts that are shown are not there. */
+  /** Why steps of hosts in view are missing. */
   stepsError = $state.raw<ApiError>();
   stream = $state<StreamState>('connecting');
-  /** All hosts are read. */
+  /** Whether all hosts have been read. */
   complete = $state(false);
-  /** With all their steps. Otherwise these are read of the hosts that are `show`n. */
+  /** Whether that includes all their steps. If not, only those of hosts passed to `show` are read. */
   hasAllSteps = $state(true);
-  /** Grows with each step that is held: of steps that were not read nothing else tells. */
+  /** Grows with each step that becomes held. Nothing else tells of held steps that have not been read. */
   holds = $state(0);
   #version = $state(0);
   readonly hosts: Host[] = $derived.by(() => {
@@ -82,27 +84,27 @@ export class RunView {
   readonly #owner = new AbortController();
   #connection: AbortController | undefined;
   #isReading = false;
-  /** Before reading goes on where it failed. */
+  /** Ends the pause before a failed reading is retried. */
   #pausing: AbortController | undefined;
-  /** The page of hosts at which it goes on. */
+  /** Page of hosts at which reading continues. */
   #cursor: string | undefined;
-  /** Hosts on the pages before. */
+  /** Ids of the hosts on the pages before that. */
   #seen = new Set<number>();
-  /** Hosts whose steps are wanted, in the order in which they are. */
+  /** Ids of the hosts in view, in the order in which to read their steps. */
   #shown: readonly number[] = [];
-  /** Hosts whose steps were read, in the order in which that was. */
+  /** Ids of the hosts whose steps have been read, in the order of reading. */
   readonly #read = new Set<number>();
   #isReadingSteps = false;
-  /** Before reading steps goes on where it failed. */
+  /** Ends the pause before a failed reading of steps is retried. */
   #stepsPausing: AbortController | undefined;
-  /** Grows when the run is read anew: what was asked for before is nothing any more. */
+  /** Grows when the run is read from the start, so that answers to earlier requests are ignored. */
   #reading = 0;
-  /** What became of steps while some were read: the answer may be older. */
+  /** Changes to steps that came while steps were being read, since the answer may be older than they are. */
   readonly #meanwhile = new Map<number, StepChange>();
   #listener: OutputListener | undefined;
-  /** Id of the newest event that is in what is shown, without its positions in output. */
+  /** Id of the newest event that is applied, without the positions in outputs. */
   #eventId = '';
-  /** Servers of an earlier version, which answer too in the midst of an upgrade, do not say of which part it is. */
+  /** Servers of an earlier version, which may answer during an upgrade, don't say which part of the run it is. */
   #isPartKnown = false;
   #frame: number | undefined;
   #slowFrame: ReturnType<typeof setTimeout> | undefined;
@@ -114,7 +116,7 @@ export class RunView {
     this.id = id;
   }
 
-  /** Reads the run, however often that fails in passing, then follows it until `stop`. */
+  /** Reads the run, retrying passing failures without limit, then follows it until `stop`. */
   async start(): Promise<void> {
     const { signal } = this.#owner;
     if (this.#isReading) return;
@@ -131,7 +133,7 @@ export class RunView {
         if (signal.aborted) return;
         const failed = failureOf(error);
         this.error = failed;
-        // Nothing of it moves until it is read whole.
+        // The run is not live until it has been read completely.
         this.#setDown(failed.asksAgain);
         if (!failed.asksAgain) break;
         this.#pausing = new AbortController();
@@ -142,13 +144,13 @@ export class RunView {
     this.#isReading = false;
   }
 
-  /** Tries what failed at once. */
+  /** Retries at once what failed. */
   again(): void {
     if (this.#pausing === undefined) void this.start();
     else this.#pausing.abort();
   }
 
-  /** Tries at once to read the steps that could not be read. */
+  /** Retries at once to read the steps that could not be read. */
   readStepsAgain(): void {
     this.#stepsPausing?.abort();
     this.stepsError = undefined;
@@ -167,13 +169,13 @@ export class RunView {
     this.#setDown(false);
   }
 
-  /** Of a run whose steps are not all read: reads those of these hosts, the first ones first. */
+  /** Says which hosts are in view. If not all steps are read, reads the steps of these, in this order. */
   show(hosts: readonly number[]): void {
     this.#shown = hosts;
     void this.#readSteps();
   }
 
-  /** Lets the stream carry a step's output too, or no longer. */
+  /** Makes the stream carry a step's output too; with `undefined`, no longer. */
   listen(listener: OutputListener | undefined): void {
     if (this.#listener?.stepId === listener?.stepId && this.#listener === listener) return;
     this.#listener = listener;
@@ -185,7 +187,7 @@ export class RunView {
     return targetRunId === undefined ? undefined : this.#hosts.get(targetRunId);
   }
 
-  /** How far the current attempt of a step is; undefined for one that moves no files. */
+  /** Returns the transfer progress of a step's current attempt; undefined if it moves no files. */
   progressOf(step: Step): TransferProgress | undefined {
     const event = this.#transfers.get(step.id);
     return event?.attempt === step.attempt ? event.progress : undefined;
@@ -211,7 +213,7 @@ export class RunView {
     if (this.hasAllSteps) await this.#readHostsWithSteps();
     for (const id of this.#hosts.keys()) if (!this.#seen.has(id)) this.#hosts.delete(id);
     if (!this.hasAllSteps) this.#sort();
-    // Together: whoever acts on completeness sees all hosts.
+    // Set both together: whatever reacts to `complete` must see all hosts.
     this.#version += 1;
     this.complete = true;
     this.stepsError = undefined;
@@ -231,7 +233,7 @@ export class RunView {
     } while (this.#cursor !== undefined);
   }
 
-  /** False where the server does not know of it: in the midst of an upgrade one of an earlier version may answer. */
+  /** Returns false if the server lacks this route: during an upgrade, one of an earlier version may answer. */
   async #readHosts(): Promise<boolean> {
     do {
       const query = { limit: hostsPerPage, ...this.#at() };
@@ -254,7 +256,7 @@ export class RunView {
     return true;
   }
 
-  /** Once by name, so that each picture, which is by name too, finds them in order: of ten thousand that takes long. */
+  /** Sorts the hosts by name once, as sorting ten thousand unsorted ones for each redraw would take too long. */
   #sort(): void {
     const sorted = [...this.#hosts.values()].sort(byName);
     this.#hosts.clear();
@@ -265,10 +267,10 @@ export class RunView {
     return this.#cursor === undefined ? {} : { cursor: this.#cursor };
   }
 
-  /** Reads steps of hosts that are shown, until all have theirs; others that are shown meanwhile come next. */
+  /** Reads steps until all hosts in view have theirs, including hosts that come into view meanwhile. */
   async #readSteps(): Promise<void> {
     const { signal } = this.#owner;
-    // What will not pass is tried again when somebody asks for it, not with each picture.
+    // A permanent failure is retried when somebody asks for it, not with each redraw.
     if (this.#isReadingSteps || this.hasAllSteps || this.stepsError !== undefined) return;
     this.#isReadingSteps = true;
     try {
@@ -314,7 +316,7 @@ export class RunView {
     this.#drawSoon();
   }
 
-  /** What was looked at first is read again when it is looked at again. */
+  /** Drops steps of hosts out of view, those read first, down to the limit. They are read again when needed. */
   #forgetUnseen(): void {
     const most = Math.ceil(maxStepsKept / Math.max(1, this.run?.steps.length ?? 1));
     const shown = new Set(this.#shown);
@@ -372,7 +374,7 @@ export class RunView {
     });
   }
 
-  /** The reader sees another part of the run than before: numbers and hosts are those of that part. */
+  /** Starts over because the reader now sees another part of the run, with other hosts and numbers. */
   #startAnew() {
     this.#connection?.abort();
     this.#connection = undefined;
@@ -389,7 +391,8 @@ export class RunView {
   }
 
   #apply(change: RunChange) {
-    // What was read after the change happened already has it; whole new values make a second time harmless.
+    // What was read after the change already includes it. Changes carry whole values, so applying one twice is
+    // harmless.
     if (change.run !== undefined && this.run !== undefined) this.run = { ...this.run, ...change.run };
     if (this.#hasMoreToSay(change)) this.readDetailSoon();
     for (const changed of change.targetRuns ?? []) {
@@ -412,7 +415,7 @@ export class RunView {
     this.#bump();
   }
 
-  /** Events don't say how far batches are, nor who stopped a run and why, nor what may still run of one that ended. */
+  /** Events don't carry the progress of batches, who stopped a run and why, or what may still run once it has ended. */
   #hasMoreToSay(change: RunChange): boolean {
     if (change.run === undefined && change.targetRuns === undefined) return false;
     if (this.run !== undefined && isRunEnded(this.run.status) && this.run.targetsUnknown > 0) return true;
@@ -420,7 +423,7 @@ export class RunView {
     return isStopping || (this.run?.strategy ?? null) !== null || (this.run?.timeoutS ?? null) !== null;
   }
 
-  /** However many changes come, it is read once a second. */
+  /** Reads the run's details again, at most once a second. */
   readDetailSoon() {
     this.#detailTimer ??= setTimeout(() => void this.#readDetail(), detailAfterMs);
   }
@@ -443,7 +446,7 @@ export class RunView {
         ...(untoldAttempts === undefined ? {} : { untoldAttempts }),
       };
     } catch (error) {
-      // The next change asks again; that the server is away, the stream says.
+      // The next change reads again, and the stream shows if the server is away.
       if (!(error instanceof ApiError) && !signal.aborted) throw error;
     } finally {
       this.#detailTimer = undefined;
@@ -451,7 +454,7 @@ export class RunView {
     }
   }
 
-  /** While attempts of an ended run are not told of: an agent that comes back tells of them at any time. */
+  /** Keeps checking an ended run with unreported attempts: an agent that comes back may report them at any time. */
   #lookAgainIfUntold() {
     const { status, untoldAttempts = 0 } = this.run ?? {};
     if (status === undefined || !isRunEnded(status) || untoldAttempts === 0 || this.#owner.signal.aborted)
@@ -460,7 +463,7 @@ export class RunView {
     this.#untoldTimer = setTimeout(() => void this.#readDetail(), untoldAfterMs);
   }
 
-  /** At most one new picture per frame, however fast changes come. */
+  /** Redraws soon: at most once per frame, however fast changes come. */
   #bump() {
     if (this.#hosts.size <= maxHostsPerFrame) this.#drawSoon();
     else
@@ -478,7 +481,7 @@ export class RunView {
   }
 }
 
-/** The tag that ids have for who sees only a part of the run. */
+/** Returns the tag that event ids have if the reader sees only a part of the run. */
 function partOf(eventId: string): string | undefined {
   return eventId.includes('.') ? eventId.split('.')[0] : undefined;
 }

@@ -17,7 +17,7 @@ const run = (fields: Partial<RunDetail> = {}) =>
     cancelRequestedAt: null,
     ...fields,
   }) as RunDetail;
-/** As a server of an earlier version answers, in the midst of an upgrade. */
+/** What a server of an earlier version answers, during an upgrade. */
 const beforeEventId = { eventId: undefined, eventSeq: 40 } as unknown as Partial<RunDetail>;
 const targetRun = (id: number) =>
   ({ id, targetName: `host-${id}`, status: 'running', startedAt: null }) as TargetRun;
@@ -27,13 +27,13 @@ const step = (id: number, targetRunId: number, stepNumber: number, fields: Parti
 interface Script {
   run?: Partial<RunDetail>;
   pages?: Omit<RunSteps, 'nextCursor'>[];
-  /** So often the steps can't be read at first. */
+  /** How often reading the steps fails at first. */
   failures?: number;
-  /** From this page on. */
+  /** The page from which on it fails. */
   failsAt?: number;
 }
 
-/** A run of two hosts with two steps unless told, and its stream, in the hands of the test. */
+/** Sets up a run, by default of two hosts with two steps, and its stream, which the test controls. */
 async function setup(script: Script = {}) {
   const pages = script.pages ?? [
     {
@@ -71,7 +71,7 @@ async function setup(script: Script = {}) {
     streams
       .at(-1)
       ?.response.write(`event: change\nid: ${id}\ndata: ${JSON.stringify({ at: '', ...change })}\n\n`);
-  /** Draws until it holds. */
+  /** Draws frames until it holds. */
   const seen = (holds: () => unknown) =>
     eventually(() => {
       frames.draw();
@@ -91,8 +91,8 @@ async function setup(script: Script = {}) {
   return { view, answers, cut, restore, asked, streams, frames, connected, send, seen };
 }
 
-describe('a run as it goes', () => {
-  it('has all hosts with their steps in order at once when it says that it is complete', async () => {
+describe('a run as it progresses', () => {
+  it('has all hosts with their steps, in order, as soon as it says that it is complete', async () => {
     const t = await setup({
       pages: [
         { targetRuns: [targetRun(1)], steps: [step(12, 1, 2), step(11, 1, 1)] },
@@ -101,7 +101,7 @@ describe('a run as it goes', () => {
     });
     expect(t.view.hosts).toEqual([]);
     await t.view.start();
-    // No frame was drawn yet.
+    // No frame has been drawn yet.
     expect(t.view.complete).toBe(true);
     expect(t.view.hosts.map((host) => host.steps.map((one) => one.id))).toEqual([
       [11, 12],
@@ -109,7 +109,7 @@ describe('a run as it goes', () => {
     ]);
   });
 
-  it('is followed from the event that reading it had seen', async () => {
+  it('is followed from the last event that its reading included', async () => {
     const t = await setup();
     await t.view.start();
     await t.connected(1);
@@ -117,7 +117,7 @@ describe('a run as it goes', () => {
     expect(t.streams[0]?.url.searchParams.has('output')).toBe(false);
   });
 
-  it('takes of a change what it says and leaves the rest: a leased step that begins gets its time', async () => {
+  it('takes from a change what it contains and leaves the rest: a leased step that begins gets its start time', async () => {
     const t = await setup();
     await t.view.start();
     await t.connected(1);
@@ -136,7 +136,7 @@ describe('a run as it goes', () => {
     expect(t.view.host(2)).toBe(before);
   });
 
-  it('gives one new picture per frame, however many changes came', async () => {
+  it('is redrawn once per frame, however many changes came', async () => {
     const t = await setup();
     await t.view.start();
     await t.connected(1);
@@ -152,7 +152,7 @@ describe('a run as it goes', () => {
     expect(t.view.host(1)?.steps[0]?.outputSeq).toBe(60);
   });
 
-  it('lets be what it does not know', async () => {
+  it('ignores what it does not know', async () => {
     const t = await setup();
     await t.view.start();
     await t.connected(1);
@@ -167,7 +167,7 @@ describe('a run as it goes', () => {
     expect(t.view.host(1)?.targetRun.status).toBe('running');
   });
 
-  it('goes on after a cut from the last change, and says meanwhile that it may be old', async () => {
+  it('resumes after a cut from the last change, and says meanwhile that it may be out of date', async () => {
     const t = await setup();
     await t.view.start();
     await t.connected(1);
@@ -183,7 +183,7 @@ describe('a run as it goes', () => {
     await eventually(() => connection.state).toBe('live');
   });
 
-  it('leaves nothing behind when it is stopped while it waits', async () => {
+  it('leaves nothing behind when it is stopped while waiting', async () => {
     const t = await setup();
     await t.view.start();
     await t.connected(1);
@@ -194,7 +194,7 @@ describe('a run as it goes', () => {
     expect(t.frames.waiting()).toBe(0);
   });
 
-  it('asks for the output of the step that is looked at, from where its reader is', async () => {
+  it('requests the output of the step in view, from where its reader is', async () => {
     const t = await setup();
     const events: string[] = [];
     const listener: OutputListener = {
@@ -218,7 +218,7 @@ describe('a run as it goes', () => {
     expect(t.streams[2]?.url.searchParams.has('output')).toBe(false);
   });
 
-  it('names the part that is seen of it wherever it is gone on with, so that nothing is sent twice', async () => {
+  it('names the reader’s part of the run whenever it resumes, so that nothing is sent twice', async () => {
     const t = await setup({ run: { eventId: '0badcafe.3' } });
     const listener: OutputListener = { stepId: 12, position: () => '12.1.30', take: () => {} };
     await t.view.start();
@@ -235,11 +235,11 @@ describe('a run as it goes', () => {
     expect(t.streams[2]?.lastEventId).toBe('0badcafe.8');
   });
 
-  it('is read anew when another part of it is seen: hosts that are seen no more go, and numbers are that part’s', async () => {
+  it('is read again when the reader’s part changes: hosts outside of it go, and the numbers are those of the new part', async () => {
     const t = await setup({ run: { eventId: '5000', targetsTotal: 2 } });
     await t.view.start();
     await t.connected(1);
-    // A right was taken: the server cuts the stream, and gives the part from its first event on.
+    // A right was revoked: the server cuts the stream, and sends the new part from its first event.
     t.answers(
       { eventId: '0badcafe.300', targetsTotal: 1 },
       { targetRuns: [targetRun(2)], steps: [step(21, 2, 1, { status: 'running' }), step(22, 2, 2)] },
@@ -259,7 +259,7 @@ describe('a run as it goes', () => {
     await t.seen(() => t.view.host(2)?.steps[0]?.status === 'succeeded');
   });
 
-  it('is followed by its number where a server of an earlier version does not name the event that it was read with', async () => {
+  it('is followed by event number if a server of an earlier version does not name the event that its answer includes', async () => {
     const t = await setup({ run: beforeEventId });
     await t.view.start();
     await t.connected(1);
@@ -271,7 +271,7 @@ describe('a run as it goes', () => {
     expect(t.streams[1]?.lastEventId).toBe('41~12.1.30');
   });
 
-  it('is shown as it goes of a part that such a server did not name when it was read', async () => {
+  it('is kept up to date even if such a server did not name the part when it was read', async () => {
     const t = await setup({ run: beforeEventId });
     await t.view.start();
     await t.connected(1);
@@ -292,7 +292,7 @@ describe('a run as it goes', () => {
     expect(t.streams).toEqual([]);
   });
 
-  it('is read on where that failed, until it is whole, and says meanwhile why and that it is not live', async () => {
+  it('continues reading where it failed until it is complete, and meanwhile says why and that it is not live', async () => {
     const t = await setup({
       pages: [
         { targetRuns: [targetRun(1)], steps: [step(11, 1, 1)] },
@@ -317,7 +317,7 @@ describe('a run as it goes', () => {
     ]);
   });
 
-  it('asks who cancelled it when it is told only that it is cancelling, and no more once it knows', async () => {
+  it('reads who cancelled it when an event only says that it is cancelling, and stops once it knows', async () => {
     const t = await setup();
     await t.view.start();
     await t.connected(1);
@@ -328,12 +328,12 @@ describe('a run as it goes', () => {
     t.answers({ status: 'running', cancelRequestedAt: '2026-11-24T02:27:12.000Z', cancelRequestedBy: 'ada' });
     t.send({ seq: 42, run: { status: 'cancelling' } });
     await t.seen(() => t.view.run?.cancelRequestedBy === 'ada');
-    // What the stream says stands: the run was read before or after.
+    // What the stream said stays, whether the run was read before or after.
     expect(t.view.run?.status).toBe('cancelling');
     expect(reads()).toBe(2);
   });
 
-  it('is asked for what may be done with it when somebody’s rights have changed, also where it has ended', async () => {
+  it('is checked for what the person may do with it when their rights have changed, even if it has ended', async () => {
     const t = await setup({ run: { status: 'succeeded', mayRun: false, mayCancel: true } });
     await t.view.start();
     t.answers({ status: 'succeeded', mayRun: true, mayCancel: false });
@@ -342,7 +342,7 @@ describe('a run as it goes', () => {
     expect(t.view.run?.mayCancel).toBe(false);
   });
 
-  it('asks what may still run once it has ended with hosts of which nothing is known', async () => {
+  it('reads what may still run once it has ended with hosts in an unknown state', async () => {
     const t = await setup();
     await t.view.start();
     await t.connected(1);

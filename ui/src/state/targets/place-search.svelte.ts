@@ -1,4 +1,4 @@
-// Finds what a right can be given on or asked about: by a part of its name, or a run by its number.
+// Finds what a right can be granted on or asked about: by a part of its name, or a run by its number.
 import type { PlaceKind } from '@opsconductor/protocol';
 import { listSegments } from '../../api/agents/segments.ts';
 import { ApiError } from '../../api/client.ts';
@@ -17,17 +17,17 @@ interface Named {
   name: string;
 }
 
-/** Shown of each kind: who finds more types more. */
+/** Results shown per kind; someone who finds too many types more. */
 const perKind = 8;
 
 export class PlaceSearch {
   found = $state.raw<readonly FoundPlace[]>();
   error = $state.raw<ApiError>();
   #current: AbortController | undefined;
-  /** Short lists that have no search of their own; read once. */
+  /** Short lists that the server can't search; read once. */
   readonly #lists = new Map<PlaceKind, Promise<Named[]>>();
 
-  /** Reads what fits; an older search is given up. */
+  /** Searches, and cancels any search under way. */
   async search(text: string, kinds: readonly PlaceKind[]): Promise<void> {
     this.#current?.abort();
     const current = new AbortController();
@@ -77,7 +77,7 @@ export class PlaceSearch {
     if (known !== undefined) return known;
     const reading = read();
     this.#lists.set(kind, reading);
-    // What failed is read again by the next search; this one hears of it.
+    // Forget a list that failed, so that the next search reads it again. This search gets the error.
     reading.catch(() => this.#lists.delete(kind));
     return reading;
   }
@@ -88,7 +88,7 @@ function matching(all: readonly Named[], text: string): Named[] {
   return all.filter(({ name }) => name.toLowerCase().includes(wanted));
 }
 
-/** Whether there is such a run, the server says when it is asked about it. */
+/** Returns a run by its number. Whether it exists, the server says when asked about it. */
 function runOf(text: string): Named[] {
   const number = /^(?:run )?#?([1-9][0-9]{0,14})$/.exec(text)?.[1];
   return number === undefined ? [] : [{ id: Number(number), name: number }];

@@ -6,7 +6,7 @@ const { PlaceSearch } = await load<typeof import('./place-search.svelte.ts')>(
 );
 const page = (...items: { id: number; name: string }[]) => ({ items, nextCursor: null });
 
-it('finds in all kinds by a part of the name; short lists are read once, long ones searched by the server', async () => {
+it('finds all kinds by a part of the name; short lists are read once, long ones are searched by the server', async () => {
   const { asked } = await serveApi({
     '/api/v1/categories': (_request, response) =>
       json(response, page({ id: 2, name: 'Patching' }, { id: 3, name: 'other' })),
@@ -23,7 +23,7 @@ it('finds in all kinds by a part of the name; short lists are read once, long on
   expect(asked).toEqual(['GET /api/v1/categories', 'GET /api/v1/target-groups?search=patch&limit=8']);
 });
 
-it('knows a run by its number', async () => {
+it('finds a run by its number', async () => {
   const search = new PlaceSearch();
   await search.search('#4127', ['run']);
   expect(search.found).toEqual([{ kind: 'run', id: 4127, name: '4127' }]);
@@ -31,7 +31,7 @@ it('knows a run by its number', async () => {
   expect(search.found).toEqual([]);
 });
 
-it('shows what was asked for last, whichever answer comes first', async () => {
+it('shows the result of the last search, whichever answer comes first', async () => {
   let answerFirst: (() => void) | undefined;
   await serveApi({
     '/api/v1/jobs': (_request, response, url) => {
@@ -50,7 +50,7 @@ it('shows what was asked for last, whichever answer comes first', async () => {
   expect(search.found?.map(({ name }) => name)).toEqual(['ab']);
 });
 
-it('says what failed, and reads it again with the next search', async () => {
+it('reports a failure, and reads again with the next search', async () => {
   let fails = true;
   await serveApi({
     '/api/v1/segments': (_request, response) =>

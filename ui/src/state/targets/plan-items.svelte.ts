@@ -1,4 +1,4 @@
-// The items of a plan as far as a reader has scrolled into them.
+// The items of a plan, as far as a reader has scrolled.
 import type { InventoryPlan, InventoryPlanItem } from '@opsconductor/protocol';
 import { untrack } from 'svelte';
 import { ApiError } from '../../api/client.ts';
@@ -17,7 +17,7 @@ export class PlanItems {
   readonly #read: (query: PageQuery, signal: AbortSignal) => Promise<InventoryPlan>;
   readonly #owner = new AbortController();
 
-  /** What `before` showed stays until this one is read. */
+  /** @param before the list that this one replaces; what it showed stays until this one is read */
   constructor(
     read: (query: PageQuery, signal: AbortSignal) => Promise<InventoryPlan>,
     before?: PlanItems | undefined,
@@ -43,7 +43,7 @@ export class PlanItems {
     this.slow = false;
   }
 
-  /** What failed, once more. */
+  /** Retries what failed. */
   again(): Promise<void> {
     return this.#own === undefined || !this.more ? this.load() : this.loadMore();
   }

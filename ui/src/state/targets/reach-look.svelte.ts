@@ -1,4 +1,4 @@
-// A look at one target without a login: a scan of it alone, followed until an agent has told.
+// A look at one target without logging in: a scan of only this target, followed until an agent has reported.
 import type { CreateHostScanRequest, HostScanDetail } from '@opsconductor/protocol';
 import { ApiError } from '../../api/client.ts';
 
@@ -9,7 +9,7 @@ export class ReachLook {
   busyWith = $state<number>();
   lastId = $state<number>();
   error = $state.raw<ApiError>();
-  /** No agent has told in time; the scan goes on. */
+  /** Set if no agent has reported in time; the scan continues. */
   waits = $state.raw<{ targetId: number; scanId: number }>();
   readonly #start: (scan: CreateHostScanRequest) => Promise<HostScanDetail>;
   readonly #fetch: (id: number, signal?: AbortSignal) => Promise<HostScanDetail>;
@@ -26,7 +26,7 @@ export class ReachLook {
     this.#pause = pause;
   }
 
-  /** Resolves true when the look is over. */
+  /** Looks at a target. Resolves true when the look is over. */
   async at(targetId: number): Promise<boolean> {
     if (this.busyWith !== undefined) return false;
     this.busyWith = targetId;

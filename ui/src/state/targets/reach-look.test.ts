@@ -28,7 +28,7 @@ it('follows a scan of one target until it is over', async () => {
   expect(look.busyWith).toBeUndefined();
 });
 
-it('says that it waits where no agent tells in time, and asks no more', async () => {
+it('says that it is still waiting if no agent answers in time, and stops asking', async () => {
   let looks = 0;
   const look = new ReachLook(
     async () => scan(null),

@@ -1,4 +1,4 @@
-// The targets of a scan as far as a reader has scrolled into them; read again when something has changed.
+// The targets of a scan, as far as a reader has scrolled; read again when something has changed.
 import type { HostScanItem } from '@opsconductor/protocol';
 import { untrack } from 'svelte';
 import { ApiError } from '../../api/client.ts';
@@ -18,7 +18,7 @@ export class ScanItems {
   readonly #read: (query: PageQuery, signal: AbortSignal) => Promise<Page<HostScanItem>>;
   readonly #owner = new AbortController();
 
-  /** What `before` showed stays until this one is read. */
+  /** @param before the list that this one replaces; what it showed stays until this one is read */
   constructor(
     read: (query: PageQuery, signal: AbortSignal) => Promise<Page<HostScanItem>>,
     before?: ScanItems | undefined,
@@ -35,7 +35,7 @@ export class ScanItems {
     return this.#next !== undefined;
   }
 
-  /** Reads from the beginning, as far as `atLeast`; what was read before stays until then. */
+  /** Reads from the beginning, at least `atLeast` items. What was read before stays until then. */
   async load(atLeast = pageItems): Promise<void> {
     this.#round += 1;
     const round = this.#round;
@@ -59,7 +59,7 @@ export class ScanItems {
     this.#next = next;
   }
 
-  /** What failed, once more. */
+  /** Retries what failed. */
   again(): Promise<void> {
     return this.#failed?.() ?? this.load(this.#own?.length);
   }
@@ -88,7 +88,7 @@ export class ScanItems {
     );
   }
 
-  /** False for what failed, or was overtaken by another reading. */
+  /** Returns false if `work` failed or another reading overtook it. */
   async #try(round: number, work: () => Promise<void>, again: () => Promise<void>): Promise<boolean> {
     this.loading = true;
     try {

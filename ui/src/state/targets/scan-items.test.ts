@@ -8,7 +8,7 @@ const { ScanItems } = await load<typeof import('./scan-items.svelte.ts')>(
 const { ApiError } = await load<typeof import('../../api/client.ts')>('api/client.ts');
 const item = (targetId: number) => ({ targetId }) as HostScanItem;
 
-it('reads page by page, and again as far as it was read', async () => {
+it('reads page by page, and reloads as far as it had been read', async () => {
   const asked: (string | undefined)[] = [];
   const list = new ScanItems(async ({ cursor }) => {
     asked.push(cursor);
@@ -27,7 +27,7 @@ it('reads page by page, and again as far as it was read', async () => {
   expect(asked).toEqual([undefined, '1', undefined, '1']);
 });
 
-it('a reading that was overtaken changes nothing', async () => {
+it('the answer to an overtaken reading changes nothing', async () => {
   const answers: ((page: { items: HostScanItem[]; nextCursor: null }) => void)[] = [];
   const list = new ScanItems(() => new Promise((answer) => answers.push(answer)));
   const first = list.load();
@@ -40,7 +40,7 @@ it('a reading that was overtaken changes nothing', async () => {
   expect(list.loading).toBe(false);
 });
 
-it('shows nothing of another filter once it could not be read, and is read when it is tried again', async () => {
+it('shows nothing of the previous filter once reading has failed, and is read when it is retried', async () => {
   const before = new ScanItems(async () => ({ items: [item(1)], nextCursor: null }));
   await before.load();
   let fails = true;
@@ -56,7 +56,7 @@ it('shows nothing of another filter once it could not be read, and is read when 
   expect([list.items, list.error]).toEqual([[item(2)], undefined]);
 });
 
-it('a re-read that failed is what is tried again, not the page after what was read', async () => {
+it('a retry after a failed reload repeats the reload and doesn’t read the next page', async () => {
   let fails = false;
   const asked: (string | undefined)[] = [];
   const list = new ScanItems(async ({ cursor }) => {

@@ -1,4 +1,4 @@
-// A selection as a person puts it together: by picking, by groups, by a selector, less exclusions of the same kinds.
+// A selection as a person puts it together: picked targets, groups and a selector, minus exclusions of the same kinds.
 import type { TargetSelection } from '@opsconductor/protocol';
 import { unreadable } from '../../forms/selection/selector-problem.ts';
 
@@ -9,11 +9,11 @@ interface Named {
 type Terms = Pick<TargetSelection, 'targetIds' | 'groupIds' | 'selector'>;
 
 export class SelectionPart {
-  /** Names by id. */
+  /** Names of the picked targets by id. */
   targets = $state.raw<ReadonlyMap<number, string>>(new Map());
   groups = $state.raw<readonly Named[]>([]);
   selector = $state('');
-  /** As it is sent; nothing for what is empty. */
+  /** As it is sent, without empty parts. */
   readonly terms: Terms = $derived({
     ...(this.targets.size === 0 ? {} : { targetIds: [...this.targets.keys()] }),
     ...(this.groups.length === 0 ? {} : { groupIds: this.groups.map(({ id }) => id) }),
@@ -34,7 +34,7 @@ export class SelectionDraft {
   readonly isReadable = $derived(
     unreadable(this.include.selector) === undefined && unreadable(this.exclude.selector) === undefined,
   );
-  /** Undefined while it comes to nothing, or a selector can't be read. */
+  /** Undefined while nothing is included or a selector can't be parsed. */
   readonly selection: TargetSelection | undefined = $derived(
     this.include.isEmpty || !this.isReadable
       ? undefined
@@ -45,7 +45,7 @@ export class SelectionDraft {
     this.include.targets = new Map(targets.map(({ id, name }) => [id, name]));
   }
 
-  /** Leaves these out: what was picked is no longer picked, of the rest they are excluded. */
+  /** Leaves targets out: unpicks them and, if there are groups or a selector, excludes them. */
   leaveOut(targets: readonly Named[]): void {
     const ids = new Set(targets.map(({ id }) => id));
     this.include.targets = new Map([...this.include.targets].filter(([id]) => !ids.has(id)));

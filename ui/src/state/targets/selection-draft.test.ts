@@ -5,14 +5,14 @@ const { SelectionDraft } = await load<typeof import('./selection-draft.svelte.ts
   'state/targets/selection-draft.svelte.ts',
 );
 
-test('nothing chosen is no selection, nor are exclusions alone', () => {
+test('there is no selection if nothing is chosen, or only exclusions', () => {
   const draft = new SelectionDraft();
   expect(draft.selection).toBeUndefined();
   draft.exclude.selector = 'canary';
   expect(draft.selection).toBeUndefined();
 });
 
-test('what is chosen is sent, and nothing for what is empty', () => {
+test('what is chosen is sent, without empty parts', () => {
   const draft = new SelectionDraft();
   draft.pick([{ id: 3, name: 'c' }]);
   expect(draft.selection).toEqual({ targetIds: [3] });
@@ -29,14 +29,14 @@ test('what is chosen is sent, and nothing for what is empty', () => {
   expect(draft.selection).toBeUndefined();
 });
 
-test('a selector that can’t be read is not sent', () => {
+test('a selector that can’t be parsed is not sent', () => {
   const draft = new SelectionDraft();
   draft.pick([{ id: 3, name: 'c' }]);
   draft.exclude.selector = 'env=';
   expect(draft.selection).toBeUndefined();
 });
 
-test('what is left out is unpicked, and excluded where a group or selector would bring it back', () => {
+test('a target that is left out is unpicked, and excluded if a group or selector could bring it back', () => {
   const draft = new SelectionDraft();
   draft.pick([
     { id: 1, name: 'a' },

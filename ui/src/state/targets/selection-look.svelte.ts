@@ -1,4 +1,4 @@
-// Follows a selection that is being put together with what it comes to, a moment after each change.
+// Looks up which targets a selection resolves to while someone edits it, a moment after each change.
 import type { SelectedTarget, SelectTargetsReply, TargetSelection } from '@opsconductor/protocol';
 import { untrack } from 'svelte';
 import { ApiError, isPassing } from '../../api/client.ts';
@@ -10,13 +10,13 @@ const pageItems = 200;
 export class SelectionLook {
   reply = $state.raw<SelectTargetsReply>();
   error = $state.raw<ApiError>();
-  /** Reply and error are of the selection as it is now. */
+  /** Whether reply and error belong to the selection as it is now. */
   settled = $state(true);
-  /** The selectors' own fields show it. */
+  /** Whether the error is about a selector, whose own field shows it. */
   readonly isAboutSelectors = $derived(
     this.error?.details.some(({ path }) => path === 'selector' || path === 'exclude.selector') ?? false,
   );
-  /** What it comes to is not known: it could not be looked up, and is looked up again. */
+  /** Whether the last look failed in passing, so that the result isn't known; it is retried. */
   readonly isLost = $derived(this.error !== undefined && isPassing(this.error));
   readonly #read: (selection: TargetSelection, signal: AbortSignal) => Promise<SelectTargetsReply>;
   #followed = '';
@@ -74,7 +74,7 @@ export class SelectionLook {
   }
 }
 
-/** The selected targets that can't be run on, page by page. */
+/** Reads all selected targets that can't be run on. */
 export async function readBlocked(
   read: (query: { limit: number; cursor?: string }) => Promise<SelectTargetsReply>,
 ): Promise<SelectedTarget[]> {

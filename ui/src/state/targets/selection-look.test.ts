@@ -17,7 +17,7 @@ const reply = (total: number, more: Partial<SelectTargetsReply> = {}): SelectTar
   ...more,
 });
 
-test('only the last of several changes is asked for, and until then nothing counts as seen', async () => {
+test('only the last of several changes is looked up, and until then the selection counts as unsettled', async () => {
   const asked: TargetSelection[] = [];
   const look = new SelectionLook(async (selection) => {
     asked.push(selection);
@@ -35,7 +35,7 @@ test('only the last of several changes is asked for, and until then nothing coun
   expect(look.reply).toBeUndefined();
 });
 
-test('the answer to what is no longer chosen is not shown', async () => {
+test('the answer for a selection that has since changed is not shown', async () => {
   const answers: ((reply: SelectTargetsReply) => void)[] = [];
   const look = new SelectionLook(() => new Promise((resolve) => answers.push(resolve)));
   look.follow({ selector: 'a' });
@@ -48,7 +48,7 @@ test('the answer to what is no longer chosen is not shown', async () => {
   await eventually(() => look.reply?.total).toBe(2);
 });
 
-test('what could not be looked up is looked up again; what was refused is not', async () => {
+test('a failed look is retried; a refused one is not', async () => {
   const asked: TargetSelection[] = [];
   const answers = [
     new ApiError('offline', 'The server did not answer.'),
@@ -72,7 +72,7 @@ test('what could not be looked up is looked up again; what was refused is not', 
   look.stop();
 });
 
-test('those in the way are read until all are found, and no further', async () => {
+test('blocked targets are read until all are found, and no further', async () => {
   const item = (id: number, problem: 'inactive' | null) => ({
     id,
     name: `${id}`,

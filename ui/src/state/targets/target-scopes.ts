@@ -1,4 +1,4 @@
-// Where a target lies: in its segment and in its target groups. A grant on one of them reaches it.
+// The scopes that a target is in: its segment and its target groups. A grant on any of them includes the target.
 import type { Scope, Target } from '@opsconductor/protocol';
 
 export function segmentScopes(id: number): Scope[] {
