@@ -77,7 +77,7 @@ export class WinrmError extends Error {
 export const rightsAdvice =
   'Make the user an administrator of the host, or allow the user Read and Execute there (winrm configSDDL default); Remote Management Users is not enough. A local administrator other than the built-in one also needs LocalAccountTokenFilterPolicy = 1 on the host.';
 
-/** What a host sent that no WinRM host sends. */
+/** Returns the error for a reply that no WinRM host sends. */
 export function protocolError(what: string, cause?: unknown): WinrmError {
   return new WinrmError({
     kind: 'protocol',

@@ -36,10 +36,7 @@ export class Attempt {
   /** Its command was begun by an earlier process and has to be found again. */
   toReattach = false;
   reattaching = false;
-  /**
-   * Another agent began its command, and it is not known yet whether this one may continue it; until then nothing is
-   * done.
-   */
+  /** Another agent began its command. Nothing is done until it is known whether this one may continue it. */
   takingUp = false;
   /** Its command was given a file for its outputs, which is still on the target. */
   hasOutputFile = false;

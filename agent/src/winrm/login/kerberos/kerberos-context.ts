@@ -48,7 +48,7 @@ export class KerberosContext implements SecurityContext {
     this.#credential = credential;
   }
 
-  /** @throws {WinrmError} if Kerberos can not be used, or the credential is refused; the signal's reason. */
+  /** @throws {WinrmError} if Kerberos can not be used, or the credential can not be used; the signal's reason. */
   static async create(options: KerberosOptions, signal?: AbortSignal): Promise<KerberosContext> {
     const library = await GssapiLibrary.load();
     const { tickets } = options;

@@ -36,7 +36,7 @@ export class KerberosCredential {
     this.#keytab = made.keytab;
   }
 
-  /** @throws {WinrmError} if the credential is refused; the signal's reason. */
+  /** @throws {WinrmError} if the credential can not be used; the signal's reason. */
   static async acquire(
     library: GssapiLibrary,
     { user, from }: KerberosClient,
