@@ -1,4 +1,5 @@
-// Inventories as they are found in practice, read by us and by Ansible itself: the same hosts, groups and connections.
+// Reads realistic inventories with our code and with Ansible itself: both must find the same hosts, groups and
+// connections.
 import { execFile } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

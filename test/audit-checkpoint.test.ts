@@ -1,4 +1,5 @@
-// The audit log's checkpoints leave the server's reach: an agent keeps them, and shows that a database was rolled back.
+// Checkpoints of the audit log leave the server's reach: an agent keeps them, and detects that a database was rolled
+// back.
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -22,7 +23,7 @@ async function status(t: TestSystem): Promise<string> {
   return (await run(process.execPath, [agent, 'status', '--data', t.agent.dataDir])).stdout;
 }
 
-/** `npm run audit -- verify`, with what the agent keeps. */
+/** Runs `npm run audit -- verify` with the checkpoint that the agent keeps. */
 async function verify(t: TestSystem): Promise<{ code: number; output: string }> {
   const args = [join(root, 'scripts/audit.mjs'), 'verify', '--checkpoint', kept(t)];
   const env = { ...process.env, DATABASE_URL: t.databaseUrl };
@@ -32,7 +33,7 @@ async function verify(t: TestSystem): Promise<{ code: number; output: string }> 
   );
 }
 
-/** As if the database of a while ago was restored, by somebody who may do anything to it. */
+/** Simulates that somebody with full access restored an earlier state of the database. */
 async function rollBack(t: TestSystem, size: number): Promise<void> {
   const tables = ['audit_log', 'audit_leaves', 'audit_nodes', 'audit_checkpoints'];
   await t.sql.begin(async (tx) => {

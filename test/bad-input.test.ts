@@ -1,4 +1,4 @@
-// What is wrong is refused with words that say what to do, and leaves nothing behind.
+// Invalid input is refused with a message that says what to do, and leaves nothing behind.
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -20,7 +20,7 @@ vi.setConfig({ testTimeout: 90_000 });
 
 const repository = resolve(import.meta.dirname, '..');
 const agentFile = join(repository, '.cache/build/agent.mjs');
-/** Change by themselves, or record that something was refused. */
+/** Tables that change by themselves, or that record refusals. */
 const ownWay = [
   'agent_sessions',
   'api_tokens',
@@ -33,7 +33,7 @@ const ownWay = [
   'server_master_keys',
   'sessions',
 ];
-/** What an agent that connects anew, as on a busy machine, has another of. */
+/** Columns that differ after an agent reconnects, as may happen on a busy machine. */
 const ofConnecting = ['generation', 'generation_acked', 'session_number'];
 
 let t: TestSystem;
@@ -42,7 +42,7 @@ beforeAll(async () => {
 });
 afterAll(() => t?.[Symbol.asyncDispose]());
 
-/** A digest of the rows of each table. */
+/** Returns a digest of the rows of each table. */
 async function stored(sql: Sql): Promise<Record<string, string>> {
   const tables = await sql<{ name: string }[]>`
     select format('%I.%I', table_schema, table_name) as name from information_schema.tables
@@ -59,7 +59,7 @@ async function stored(sql: Sql): Promise<Record<string, string>> {
   return found;
 }
 
-/** Does what must be refused, and checks that the database is as before. */
+/** Does something that must be refused, and checks that the database is unchanged. */
 async function leavingNothing<T>(act: () => Promise<T>, sql = t.sql): Promise<T> {
   const before = await stored(sql);
   expect(Object.keys(before).length).toBeGreaterThan(15);
@@ -176,7 +176,7 @@ describe('an enrollment', () => {
   });
 
   test('with a token that another agent used is refused', async () => {
-    // In a segment of its own: elsewhere a peer would give it the segment key meanwhile, which is a change in order.
+    // In a segment of its own: elsewhere a peer would legitimately give it the segment key, which is a change.
     const { id } = await t.api.made<Segment>('/api/v1/segments', { name: 'used-up' });
     const { token } = await invite(id);
     expect((await enroll(token, t.api.url, ['--name', 'first'])).code).toBe(0);
@@ -338,7 +338,7 @@ function fingerprintOf({ hostKeyLine = '' }: { hostKeyLine?: string }): string {
   return `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`;
 }
 
-/** That of the system's target, known to the server after a run. */
+/** The fingerprint of the system's target, known to the server after a run. */
 async function acceptedFingerprint(): Promise<string> {
   expect((await runOn(t.targetId, 'before')).status).toBe('succeeded');
   const { body } = await t.api.get<Target>(`/api/v1/targets/${t.targetId}`);

@@ -1,4 +1,4 @@
-// docs/benchmarks.md says of each goal whether it is reached, and lists at its top those that are not.
+// docs/benchmarks.md says for each goal whether it is met, and lists the missed ones at its top.
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';

@@ -1,4 +1,4 @@
-// What a cut leaves on a target is ended by the next agent to reach it.
+// Processes left on a target after a cut are ended by the next agent that reaches it.
 import { execFileSync } from 'node:child_process';
 import type { Attempt } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';

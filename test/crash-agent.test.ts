@@ -1,4 +1,4 @@
-// The agent is killed at once, and comes back or does not.
+// The agent is killed, and comes back or doesn't.
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ test('what an agent ran when it was killed is unknown when it is back, with the 
   const gate = await t.gate();
   const { id, stepIds, reader } = await t.run([`echo one; echo two >&2; ${gate.wait}`, 'echo never']);
   const [first = 0] = stepIds;
-  // Which of two streams comes first is up to the target's SSH server.
+  // The target's SSH server decides which of the two streams comes first.
   const isWhole = () => reader.text(first, 'stdout') === 'one\n' && reader.text(first, 'stderr') === 'two\n';
   await reader.until(isWhole, 'the first lines');
   await t.agent.kill9();
@@ -112,7 +112,7 @@ test('a run that is cancelled while its agent is dead ends unknown within the gr
   await t.agent.kill9();
   expect(await t.api.send('DELETE', `/api/v1/runs/${id}`)).toMatchObject({ status: 202 });
   await reader.until(() => reader.status === 'cancelling', 'the cancel');
-  // Of the 30 seconds of grace all but a few have passed.
+  // All but a few of the 30 seconds of grace have passed.
   await t.sql`update job_runs set cancel_requested_at = cancel_requested_at - interval '28 seconds'`;
   expect(await reader.end()).toBe('unknown');
   expect(await t.steps(id)).toMatchObject([

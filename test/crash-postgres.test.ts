@@ -1,4 +1,5 @@
-// The embedded PostgreSQL dies under the running server: as a whole, one of its processes, or together with it.
+// The embedded PostgreSQL dies under the running server: as a whole, only one of its processes, or together with the
+// server.
 import { randomUUID } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => t?.[Symbol.asyncDispose]());
 
-/** A process of PostgreSQL that serves a connection of the server. */
+/** Returns the pid of the PostgreSQL process that serves a connection of the server. */
 async function backendPid(): Promise<number> {
   const postmaster = await t.postmasterPid();
   for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
@@ -53,7 +54,7 @@ test.each<[string, () => Promise<void>]>([
   expect(await t.stored(id, first)).toEqual({ bytes: file.bytes, sha256: file.sha256 });
   expect(await t.steps(id)).toMatchObject([
     { status: 'succeeded', attempt: 1, outputState: 'complete', outputBytes: file.bytes },
-    // Its lease may have been lost with the database and made again; by its output it has run once.
+    // Its lease may have been lost with the database and made again; its output shows that it ran once.
     { status: 'succeeded', outputState: 'complete' },
   ]);
 });

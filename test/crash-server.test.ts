@@ -1,4 +1,4 @@
-// The server is killed at once, as by a power cut, and started again on the same data.
+// The server is killed, as by a power cut, and restarted on the same data.
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';

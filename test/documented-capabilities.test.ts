@@ -1,4 +1,4 @@
-// Whoever writes an agent by docs/protocol.md finds all that one can do, and what servers can.
+// docs/protocol.md lists all capabilities of agents and servers, for anyone who writes an agent.
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { agentCapabilities, agentDemands, serverCapabilities } from '@opsconductor/protocol';
@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 
 const page = readFileSync(join(resolve(import.meta.dirname, '..'), 'docs/protocol.md'), 'utf8');
 
-/** The names in the first column of the table with this head. */
+/** Returns the names in the first column of the table with this header. */
 function tableOf(head: string): string[] {
   const [, table = ''] = page.split(`\n| ${head} |`);
   return (table.split('\n\n')[0] ?? '')

@@ -1,4 +1,4 @@
-// What the documentation has people type to call the API: the token reaches the server, and is no argument of curl, which
+// Runs the API calls in the documentation: the token must reach the server, and must not be an argument of curl, which
 // every user of the machine can read.
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
@@ -24,7 +24,7 @@ const texts = new Map(
     ].map(async (name) => [name, await readFile(join(root, name), 'utf8')] as const),
   ),
 );
-/** The lines that make the file of headers, and what calls the API with it. */
+/** The lines that make the file of headers, and those that call the API with it. */
 const setUps = [...texts].flatMap(([name, text]) => {
   const lines = text.split('\n').filter((line) => /^(\(umask 077; printf|HEADERS=|api\(\) )/.test(line));
   return lines.some((line) => line.startsWith('(umask')) ? [[name, lines] as const] : [];
@@ -54,7 +54,7 @@ test.each(setUps)('%s: its lines send the token, and show it to nobody', async (
     await writeFile(join(dir, 'token'), 'oct_secret\n');
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
     const call = lines.some((line) => line.startsWith('api()')) ? 'api' : 'curl -sS -H @headers';
-    // What curl is given is written down on its way.
+    // Records the arguments of curl.
     const noting = `curl() { printf '%s\\n' "$@" >>arguments; command curl "$@"; }`;
     await run('sh', ['-euc', [noting, ...lines, `${call} ${url} >answer`].join('\n')], { cwd: dir });
     expect(got).toEqual(['Bearer oct_secret']);

@@ -1,4 +1,4 @@
-// Whoever reads the documents finds every option of the agent's and the owner's program, and each variable that they read.
+// The documentation covers every option of the agent's and the owner's program, and every variable that they read.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { expect, test } from 'vitest';

@@ -1,5 +1,5 @@
-// What the documentation points at is there: the files and folders of code that it names, and the pages, headings and files
-// that it links to. Of the code's own texts: the commands that they tell to type.
+// Everything that the documentation refers to exists: files and folders of code, and the pages, headings and files that
+// it links to. In the code's own texts, commands that they tell people to type must exist.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, posix, resolve } from 'node:path';
 import { expect, test } from 'vitest';
@@ -12,10 +12,10 @@ const pages = new Map(
     .map((name) => [name, readFileSync(join(root, name), 'utf8')] as const),
 );
 
-/** What a server hands out, and a folder of an agent's data. */
+/** Files that a server hands out, and a folder of an agent's data. */
 const notOurs = new Set(['agent.mjs', '/agent.mjs', 'cache/']);
 
-/** A file is known by its ending, a folder by its slash or by the package that it begins with. */
+/** Recognizes a file by its extension, and a folder by its slash or by the package at its beginning. */
 const codePath =
   /^(?=[\w./{},*<>-]+$)(?:.*[\w}*>]\.(?:ts|mjs|svelte|sql)|[a-z][\w./{},-]*\/|(?:agent|server|protocol|ui|test|bench|scripts|migrations)\/.+)$/;
 
@@ -61,7 +61,7 @@ function filesBelow(folder: string): string[] {
   });
 }
 
-/** Pages leave out what is plain from their subject, so a path may begin at any folder. */
+/** Pages omit folders that are obvious from their subject, so a path may begin at any folder. */
 function isThere(path: string): boolean {
   return alternatives(path.replace(/\/$/, '')).every((one) => {
     const pattern = one

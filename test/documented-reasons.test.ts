@@ -1,4 +1,4 @@
-// Whoever looks a reason of a step up in docs/operations.md finds it.
+// docs/operations.md explains every reason of a step.
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { stepReasons } from '@opsconductor/protocol';
@@ -9,7 +9,7 @@ const section = page.split('\n### Reasons of a step\n')[1] ?? '';
 
 test('each reason that a step may have is in the table of reasons, and no other is', () => {
   const rows = [...section.matchAll(/^\| `([a-z_]+)` \|/gm)].map(([, reason]) => reason);
-  // Reported only for a late result; below the table.
+  // It is only reported for late results, which the text below the table explains.
   const inTable = stepReasons.filter((reason) => reason !== 'lease_expired');
   expect(rows.toSorted()).toEqual(inTable.toSorted());
   expect(section).toContain('\n`lease_expired` is reported only for a late result');

@@ -1,4 +1,4 @@
-// Files on their way between agent and target, with a server that is told of them.
+// File transfers between agent and target, with a server that is told about them.
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -36,7 +36,7 @@ test('an upload is told of while it runs and listed afterwards; a later step fin
   await writeFile(join(t.filesDir, 'site/small'), 'small');
   const config = {
     local_path: `${t.filesDir}/site`,
-    // The host is called so.
+    // The host's actual name.
     remote_path: `${directory}/\${{ target.name }}`,
     bandwidth_limit: 1_000,
     verify: 'checksum',
@@ -60,7 +60,7 @@ test('an upload is told of while it runs and listed afterwards; a later step fin
   expect(sha256(await readFile(`${directory}/host/large`))).toBe(sha256(bytes));
   const [context] = await t.sql`select files_transferred, total_bytes_transferred from ssh_execution_context`;
   expect(context).toMatchObject({ filesTransferred: 2 });
-  // Names are in no table in clear.
+  // No table contains names in the clear.
   const [row] = await t.sql<
     { text: string }[]
   >`select string_agg(f::text, ' ') as text from sftp_file_transfers f`;
@@ -111,7 +111,7 @@ test('a file of the server goes to a target, and comes back as artifacts of the 
     return t.api.get(`/api/v1/runs/${runId}/artifacts/${id}/content`);
   };
   expect((await contentOf('.txt')).text).toBe(text);
-  // A page that a target made is saved, and shown nowhere.
+  // A page made by a target is offered as a download, and never displayed.
   expect(await contentOf('.html')).toMatchObject({
     text: 'small\n',
     headers: {

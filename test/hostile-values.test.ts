@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// Hostile values in every kind of place that a script has for them, through real shells, byte for byte. What the agent would
-// send is what runs here: its renderer makes the script, its delivery wraps it. A value that were more than text would make
+// Hostile values in every kind of place in a script, through real shells, byte for byte. Runs exactly what the agent
+// would send: its renderer makes the script, and its delivery wraps it. A value treated as more than text would create
 // a file where the script runs.
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -21,12 +21,16 @@ import { valuesFor } from '../protocol/src/rendering/testing.ts';
 import { hostileStrings, seeded } from './support/hostile-strings.ts';
 import { ensureShells } from './support/packages.ts';
 
-// For a longer look: OPSCONDUCTOR_HOSTILE_STRINGS=200000 OPSCONDUCTOR_HOSTILE_SEED=7 OPSCONDUCTOR_HOSTILE_EVERYWHERE=1
-// The first of them renders for the others, too: some seconds of a core, of which a busy machine has a part.
+// For a longer search: OPSCONDUCTOR_HOSTILE_STRINGS=200000 OPSCONDUCTOR_HOSTILE_SEED=7
+// OPSCONDUCTOR_HOSTILE_EVERYWHERE=1. The first test also renders for the others, which takes a core several seconds,
+// and more on a busy machine.
 vi.setConfig({ testTimeout: 180_000 });
 
 const count = Number(process.env.OPSCONDUCTOR_HOSTILE_STRINGS ?? 10_000);
-/** Each string in each place of each shell: 6 times as long. Else only in the first three, and a third of them elsewhere. */
+/**
+ * Each string in each place of each shell, which takes 6 times as long; otherwise only in the first three, and a third
+ * of them elsewhere.
+ */
 const everywhere = process.env.OPSCONDUCTOR_HOSTILE_EVERYWHERE === '1';
 const seed = Number(process.env.OPSCONDUCTOR_HOSTILE_SEED ?? 1);
 const batchSize = 250;
@@ -36,9 +40,9 @@ interface Shell {
   name: string;
   path: string;
   env: Record<string, string>;
-  /** What it is called, which decides how it behaves. */
+  /** The name it is called by, which determines how it behaves. */
   as: string;
-  /** What the step asks for; `sh` unless told. */
+  /** The shell that the step names; by default `sh`. */
   shell?: 'bash';
 }
 const shells = await findShells();
@@ -75,7 +79,7 @@ function scopeOf(names: readonly string[], type: 'string' | 'integer' | 'number'
   };
 }
 
-/** Renders as an agent does and runs what it would send, in `folder`. */
+/** Renders as an agent does, and runs what it would send, in `folder`. */
 function run(shell: Shell, config: SshExecConfig, scope: RenderScope, values: Record<string, unknown>) {
   return runRendered(shell, render(shell, config, scope, values));
 }
@@ -100,12 +104,12 @@ async function runRendered(shell: Shell, { config, bindings }: ReturnType<typeof
 
 const separator = '\x02 end of one value \x02';
 
-/** A kind of place: what is written once or for each value there, and what comes out for one. */
+/** A kind of place: what is written there once or for each value, and what is printed for one. */
 interface Place {
   what: string;
   write(placeholders: readonly string[]): string;
   expected(value: string): string;
-  /** What comes out behind all of them. */
+  /** What is printed after all of them. */
   end?: string;
   shells?: (shell: Shell) => boolean;
 }
@@ -183,7 +187,7 @@ interface Batch {
   names: string[];
   values: string[];
   given: Record<string, string>;
-  /** Of it in every place that it is tried in, for sh and for bash. */
+  /** The rendered step with each value in every place where it is tried, for sh and for bash. */
   rendered: Map<string, { places: Place[]; step: ReturnType<typeof render> }>;
 }
 const batches: Batch[] = Array.from({ length: Math.ceil(strings.length / batchSize) }, (_, at) => {
@@ -197,7 +201,7 @@ const batches: Batch[] = Array.from({ length: Math.ceil(strings.length / batchSi
   };
 });
 
-/** A step that puts each value of the batch into the places that it is tried in. */
+/** A step that puts each value of the batch into the places where it is tried. */
 function stepOf(shell: Shell, batch: Batch, at: number) {
   const key = shell.shell ?? 'sh';
   const before = batch.rendered.get(key);
@@ -252,7 +256,7 @@ describe.each(shells)('$name', (shell) => {
 
   test('carries them in the environment of the step, to the shell and to its children', async () => {
     for (const { names, values, given } of batches.filter((_, at) => everywhere || at % 4 === 0)) {
-      // A system takes some 2 MB of environment.
+      // A system accepts about 2 MB of environment.
       const environment = Object.fromEntries(
         names.map((name) => [`E_${name}`, `\${{ parameters.${name} }}`]),
       );
@@ -314,7 +318,7 @@ test('a value with a NUL is refused before anything is sent, and so is half a su
   }
 });
 
-// That what is refused is refused for a reason: written as the renderer would, it runs what is in the value.
+// Shows that refusals are justified: written the way the renderer would, these run what is in the value.
 const run1 = '$(touch canary)';
 const subscript = `a[${run1}]`;
 describe.skipIf(shells.length < 6).each([
@@ -354,7 +358,7 @@ describe.skipIf(shells.length < 6).each([
       command: text,
       ...(shell.shell === undefined ? {} : { shell: shell.shell }),
     };
-    // How it ends is no matter.
+    // How it ends doesn't matter.
     await runRendered(shell, {
       config,
       bindings: [{ name: 'OPS_1', type: 'string', value, secret: false }],

@@ -1,4 +1,5 @@
-// Host keys in bulk, by a server, an agent and two real OpenSSH servers, one of them with a host certificate.
+// Bulk handling of host keys, with a server, an agent and two real OpenSSH servers, one of them with a host
+// certificate.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,7 +9,7 @@ import { storeCredential } from './support/sealed-credential.ts';
 import { type SshdFixture, startSshd } from './support/sshd.ts';
 import { setup, type TestSystem } from './support/system.ts';
 
-/** Gives an sshd a host certificate; answers the public key line of the authority. */
+/** Gives an sshd a host certificate; returns the authority's public key line. */
 async function certify(sshd: SshdFixture): Promise<string> {
   const authority = join(sshd.dir, 'ca');
   const hostKey = join(sshd.dir, 'host_ed25519');

@@ -1,12 +1,12 @@
-// What a run shows over the real wire while a step runs, also where the way between agent and server is cut or the agent
-// stands still.
+// What a run shows while a step runs over the real network, including when the connection between agent and server is
+// cut, or the agent is suspended.
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { writeOutputFile } from './support/output-file.ts';
 import { setup, type TestSystem } from './support/system.ts';
 
-// Longer than a reader waits, which then says what it has heard.
+// Longer than a reader waits, so that the reader reports what it has received.
 vi.setConfig({ testTimeout: 100_000 });
 
 let t: TestSystem;
@@ -18,7 +18,7 @@ afterAll(() => t?.[Symbol.asyncDispose]());
 const countDisconnects = () => t.server.output.split('"msg":"agent disconnected"').length - 1;
 
 test('output is shown while the command runs, both streams in their order, and nothing is added at the end', async () => {
-  // Of what is printed to both in the same moment, either can be read first on the target.
+  // If something is printed to both streams at the same moment, the target may read either first.
   const [one, two] = [await t.gate(), await t.gate()];
   const { id, stepIds, reader } = await t.run([
     `echo one; ${one.wait}; echo two >&2; ${two.wait}; echo three`,
@@ -101,6 +101,6 @@ test('a step that was leased to an agent standing still is not begun after its l
   t.agent.signal('SIGCONT');
   expect(await reader.end()).toBe('succeeded');
   expect(reader.text(stepId)).toBe('ran\n');
-  // The first lease ran out before it was read: it went back unbegun, and the second one counted.
+  // The first lease expired before it was read: it was returned unbegun, and the second one counted.
   expect(await t.steps(id)).toMatchObject([{ status: 'succeeded', attempt: 2 }]);
 });

@@ -1,4 +1,4 @@
-// Several agents of one segment, copies of one, and none.
+// A segment with several agents, with copies of one, and with none.
 import type { RunExplanation } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { setup, type TestSystem } from './support/system.ts';
@@ -65,7 +65,7 @@ describe('a segment with one agent', () => {
     await t.api.post(`${agent}/undrain`, {});
   });
 
-  // The last one: no agent of this segment is of use any more.
+  // This test comes last, because afterwards the segment has no usable agent.
   test('a copy of an agent is found out when both have connected, and neither is given steps', async () => {
     await t.agent.stop();
     const copy = await t.copyAgent(t.agent);
@@ -73,7 +73,7 @@ describe('a segment with one agent', () => {
     await t.agent.start({ connected: false });
     expect(await t.agent.ended()).toBe(78);
     expect(t.agent.output).toMatch(/quarantined/);
-    // The copy was connected; its session is over too.
+    // The copy was connected; its session has ended too.
     expect(await copy.ended()).toBe(78);
     expect(await t.agentState('agent-a')).toBe('quarantined');
     const { reader } = await t.run(['echo never'], { startWithin: 1 });

@@ -1,5 +1,5 @@
-// Two servers on one database behind HAProxy: agents, readers and requests come to either, and servers are replaced
-// while work goes on. `npm run soak -- servers --minutes 10` is the same for longer.
+// Two servers on one database behind HAProxy: agents, readers and requests reach either, and servers are replaced
+// during work. `npm run soak -- servers --minutes 10` does the same for longer.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -10,7 +10,7 @@ import { type LoadReport, runUnderLoad } from './support/cluster-load.ts';
 import { haproxyConfiguration } from './support/haproxy.ts';
 
 const soakMinutes = Number(readEnvironment().OPSCONDUCTOR_SOAK_MINUTES ?? 0);
-/** One of the servers, and one of the agents, are of the version that is there. */
+/** A checkout of another version, for one of the servers and one of the agents. */
 const oldCheckout = readEnvironment().OPSCONDUCTOR_SOAK_BESIDE;
 
 function expectNothingLost(report: LoadReport): void {
@@ -27,7 +27,7 @@ function expectNothingLost(report: LoadReport): void {
 }
 
 let t: Cluster;
-// With one agent, what one of the servers asks of it goes over the other.
+// With only one agent, requests from one of the servers have to go through the other.
 beforeAll(async () => {
   t = await setupCluster({ agents: soakMinutes > 0 ? 3 : 1, oldCheckout });
 });
@@ -62,7 +62,7 @@ test('servers that are stopped, killed and started in turn under load lose nothi
   const load = runUnderLoad(t, { atATime: soakMinutes > 0 ? 6 : 3, over: () => isOver });
   const replace = async () => {
     for (const end of ['stop', 'kill9'] as const) {
-      // For short, one is stopped and the other one killed.
+      // In the short test, one is stopped and the other killed.
       for (const server of soakMinutes > 0
         ? t.servers
         : t.servers.slice(end === 'stop' ? 0 : 1).slice(0, 1)) {

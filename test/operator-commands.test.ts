@@ -1,4 +1,4 @@
-// What an operator types beside a server: help, and output that goes into another program.
+// Commands that an operator uses next to a server: their help, and output piped into another program.
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { resolve } from 'node:path';

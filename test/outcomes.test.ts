@@ -1,4 +1,5 @@
-// What follows an attempt, on real parts: tries, holds and decisions, late results, a cancel that needs no agent.
+// What follows an attempt, on a real system: tries, holds and decisions, late results, and a cancel that needs no
+// agent.
 import { join } from 'node:path';
 import type { Attempts, HeldSteps } from '@opsconductor/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -72,7 +73,7 @@ test('while an agent is frozen a person cancels and decides without it, and what
   expect(late.reader.text(late.stepIds[0] ?? 0)).toBe('begun\ntold\n');
   expect(late.reader.text(late.stepIds[1] ?? 0)).toBe('after\n');
   expect(decided.reader.text(decided.stepIds[1] ?? 0)).toBe('after\n');
-  // It was told to stop what had been given up, and that is noted beside the outcome.
+  // It was told to stop what had been given up, and that is recorded next to the outcome.
   await t.until(async () => {
     const path = `/api/v1/runs/${forced.id}/steps/${forced.stepIds[0]}/attempts`;
     const { items: attempts } = (await t.api.get<Attempts>(path)).body;

@@ -1,4 +1,4 @@
-// 200 MB of output arrive byte for byte, and neither agent nor server holds them in memory.
+// 200 MB of output arrive byte for byte, without agent or server holding them in memory.
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { setup } from './support/system.ts';
 
 const run = promisify(execFile);
 const outputBytes = 200_000_000;
-/** Nothing can be compressed of two thirds. */
+/** Two thirds are incompressible. */
 const randomShare = 0.67;
 const maxRssBytes = { agent: 300 * 1024 * 1024, server: 260 * 1024 * 1024 };
 const tickMs = 1;
@@ -23,7 +23,7 @@ test('200 MB arrive whole in the store, at a reader and at a slow one, within bo
 
   const { id, stepIds, reader } = await t.run([`cat ${file.path}`]);
   const [stepId = 0] = stepIds;
-  // Takes a little, then nothing until the run is over, then a piece a tick to the end.
+  // Reads a little, then nothing until the run is over, then one piece per tick to the end.
   const ticks = every(tickMs);
   const slow = t.read(id, {
     beforePiece: async () => {
@@ -40,7 +40,7 @@ test('200 MB arrive whole in the store, at a reader and at a slow one, within bo
   expect(await t.stored(id, stepId)).toEqual({ bytes: file.bytes, sha256: file.sha256 });
   expect(await t.steps(id)).toMatchObject([{ outputState: 'complete', outputBytes }]);
 
-  // The peaks of their whole lives, so that no moment is missed.
+  // Peaks over their whole lifetime, so that no moment is missed.
   expect(await t.agent.peakRssBytes()).toBeLessThan(maxRssBytes.agent);
   expect(await t.server.peakRssBytes()).toBeLessThan(maxRssBytes.server);
 }, 240_000);

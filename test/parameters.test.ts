@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// The way of a value: given with a run, filled in on the agent, used on a real host, handed on to the next step; and of a
-// secret one, which is nowhere to be read on its way.
+// The path of a value: given with a run, filled in by the agent, used on a real host, and handed on to the next step.
+// And the path of a secret value, which must not be readable anywhere along the way.
 import { execFileSync } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -31,7 +31,7 @@ async function makeJob(steps: StepOfTest[], parameters: object = {}): Promise<nu
     steps: steps.map(({ command, config, ...more }, at) => ({
       name: `step ${at + 1}`,
       type: 'ssh.exec',
-      // Where the user is who runs the suite, its own home is no place for files of tests.
+      // If the target's user is the one who runs the suite, their own home must not receive files of tests.
       config: { working_directory: home, ...config, command },
       ...more,
     })),
@@ -177,7 +177,7 @@ test('what a step hands on by pattern, JSON and file is there for the steps afte
     { name: 'version', value: '1.2.3', secret: false },
   ]);
   expect(id).toBeGreaterThan(0);
-  // Nothing of it stays on the target.
+  // Nothing of it remains on the target.
   await t.until(async () => {
     expect(readdirSync(join(home, '.opsconductor/attempts')).filter((name) => name.endsWith('.out'))).toEqual(
       [],
@@ -247,7 +247,7 @@ test('a condition decides on each host whether a step runs; one that can not be 
   expect(steps[5]?.errorMessage).not.toContain('prod');
 });
 
-/** Everything that the system has written down anywhere, as text. */
+/** Everything that the system has written anywhere, as text. */
 async function everythingWritten(): Promise<string> {
   const tables = await t.sql<{ name: string }[]>`
     select table_name as name from information_schema.tables where table_schema = 'public' and table_type = 'BASE TABLE'`;
@@ -302,7 +302,7 @@ test('a secret is used on the host and is nowhere else to be read', async () => 
   );
   const reader = t.read(id);
   await t.until(async () => expect(existsSync(join(home, 'used'))).toBe(true));
-  // While it runs: no argument of any process has it.
+  // While it runs, no process has it among its arguments.
   const commandLines = execFileSync('sh', [
     '-c',
     'cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\\0" " "',
@@ -454,7 +454,7 @@ test('an agent that can not fill in a step is not given it, and explain says so'
   const [before] = await t.sql<
     { capabilities: string[] }[]
   >`select capabilities from agent_sessions order by session_number desc limit 1`;
-  // As an agent of the version before would have told.
+  // As an agent of the previous version would have reported.
   await t.sql`update agent_sessions set capabilities = '{}'`;
   const id = await start(jobId, { x: 'hello' });
   const { body } = await t.api.get<RunExplanation>(`/api/v1/runs/${id}/explain`);
@@ -515,7 +515,7 @@ test('a rerun from a later step has what the steps before it had handed on', asy
     },
   ]);
   expect(first).toMatchObject({ status: 'failed', output: [expect.anything(), '7 ********\n'] });
-  // Twice: the second has it from the first, which has not run the step either.
+  // Twice: the second rerun gets it from the first, which hasn't run the step either.
   let from = first.id;
   for (const _ of [1, 2]) {
     rmSync(join(home, 'hidden'));

@@ -1,5 +1,5 @@
-// A backup is restored, as an operator does it. In the lost time agents were enrolled and revoked: their peers have seen
-// rosters that the database knows nothing of.
+// Restores a backup the way an operator does. In the lost period, agents were enrolled and revoked: their peers have
+// seen rosters that the database doesn't know.
 import { execFile } from 'node:child_process';
 import { readFile, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -12,7 +12,7 @@ import { setup, type TestAgent, type TestSystem } from './support/system.ts';
 const run = promisify(execFile);
 const root = resolve(import.meta.dirname, '..');
 
-/** Where the embedded database is. */
+/** Folder of the embedded database. */
 async function homeOf(t: TestSystem): Promise<string> {
   const dataDir = join(t.serverDataDir, 'postgres');
   const placed = await readFile(join(dataDir, 'placement.json'), 'utf8').catch(() => undefined);
@@ -48,7 +48,7 @@ async function startAll(t: TestSystem, others: readonly TestAgent[]): Promise<vo
   for (const agent of [t.agent, ...others]) await agent.start();
 }
 
-/** Puts the copy back and says so: what the command printed. */
+/** Restores the copy and runs the command for that; returns what it printed. */
 async function restore(t: TestSystem, copy: string): Promise<string> {
   const home = await homeOf(t);
   await rm(home, { recursive: true });
@@ -99,7 +99,7 @@ test('after a restore agents take the next roster of a managed root, and an owne
     expect(await rosterNumber(t.agent)).toBeGreaterThan(4);
     expect(t.agent.output).not.toContain('was refused: Roster');
 
-    // Nobody else can sign this one. It says so until its owner has.
+    // Nobody else can sign this one. The segment says so until its owner has signed.
     await hasKey(t, 'kept');
     expect(await segment(t, owned)).toMatchObject({
       lostRoster: { agents: [{ name: 'kept', rosterNumber: 2 }] },
@@ -108,7 +108,7 @@ test('after a restore agents take the next roster of a managed root, and an owne
     await owner.sign('owned', '--remove', 'second');
     await t.until(async () => expect(await rosterNumber(kept)).toBe(3));
     expect(await segment(t, owned)).toMatchObject({ lostRoster: null, toSign: null });
-    // Its machine, enrolled anew, is another agent: the root has signed the number of the one before as removed.
+    // Enrolled again, its machine is a different agent: the root has signed the previous agent's removal.
     const again = await t.enrollAgent('second-again', owned);
     await owner.sign('owned', ...(await owner.admits(again)));
     await again.start();

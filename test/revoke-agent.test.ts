@@ -1,4 +1,4 @@
-// An agent that is revoked while it works: what it ran, what it can still open, and who goes on.
+// An agent that is revoked while it works: what happens to its step, what it can still open, and who continues.
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Agent, Credential, SealingKey } from '@opsconductor/protocol';
@@ -33,7 +33,7 @@ test('a revoked agent is cut off, its step says why, and its key opens nothing t
   ]);
   await t.agent.says(/does not accept this agent/);
 
-  // Its peer makes the next generation, which credentials are sealed to from then on.
+  // Its peer makes the next generation, to which credentials are sealed from then on.
   await t.until(async () => {
     const { status, body } = await t.api.get<SealingKey>(sealingKey);
     expect([status, body.generation]).toEqual([200, before.generation + 1]);
@@ -80,12 +80,12 @@ test('a revoked agent is cut off, its step says why, and its key opens nothing t
   expect(await next.reader.end()).toBe('succeeded');
   expect(await t.steps(next.id)).toMatchObject([{ agentName: 'agent-b' }]);
 
-  // It is as much cut off after a restart, and its machine is told what to do.
+  // It stays cut off after a restart, and its machine is told what to do.
   await gate.open();
   await t.agent.kill9();
   await t.agent.start({ connected: false });
   await t.agent.says(/does not accept this agent/);
   expect(t.agent.output).not.toMatch(/"msg":"connected"/);
-  // In order it would wait for a server that takes what it has to tell.
+  // An orderly stop would wait for a server that accepts its reports.
   await t.agent.kill9();
 });

@@ -1,4 +1,4 @@
-// The reason for this product: nothing connects into a segment, and an agent needs one way out.
+// The reason for this product: nothing connects into a segment, and an agent needs only one way out.
 import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -91,7 +91,7 @@ function runRelay(args: string[]): WatchedProcess {
   ]);
 }
 
-/** A machine in the segment: a working folder, and a /var/lib of its own. */
+/** A machine in the segment: a working folder, and its own /var/lib. */
 async function makeMachine(name: string) {
   const home = join(folder, name);
   await mkdir(join(home, 'lib'), { recursive: true });
@@ -114,7 +114,7 @@ async function makeSegment(name: string): Promise<{ segment: Segment; invitation
   return { segment, invitation };
 }
 
-/** The host in the segment, as a target that its key opens. */
+/** The host in the segment as a target, with the credential for it. */
 async function makeTarget(segment: Segment): Promise<Target> {
   const credentialId = await storeCredential(api, segment.id, `key for ${segment.name}`, {
     kind: 'ssh_private_key',
@@ -158,7 +158,7 @@ async function runOn(target: Target) {
   return api.run(id, [target.id]);
 }
 
-/** Where the agent's host has connections to, outside the segment. */
+/** Connections from the agent's host to anywhere outside the segment. */
 async function waysOut(): Promise<string[]> {
   const peers = (await network.sockets(network.agent, 'established')).map((socket) => socket.peer);
   return [...new Set(peers)].filter((peer) => peer !== `${targetAddress}:22`);
@@ -176,7 +176,7 @@ test('an agent that was enrolled by the printed lines runs a job where the serve
   const agent = machine.shell(lines.at(-1) ?? '');
   await agent.says(/"msg":"connected"/);
 
-  // The pin that the server printed is that of the authority which the agent was made to trust.
+  // The pin that the server printed is that of the authority which the agent was told to trust.
   const ca = await readFile(join(machine.home, 'lib/opsconductor-agent/ca.pem'), 'utf8');
   expect(server.output).toContain(`Certificate authority pin: ${pinOfCertificate(ca)}`);
 
@@ -192,7 +192,7 @@ test('an agent that was enrolled by the printed lines runs a job where the serve
   expect(await network.sockets(network.agent, 'listening')).toEqual([]);
   expect(await waysOut()).toEqual([`${serverAddress}:${serverPort}`]);
   expect(await network.refusedOut()).toBe(0);
-  // The test of all this: the agent's host itself can't go anywhere else.
+  // Checks the test itself: the agent's host really can't connect to anything else.
   expect(await network.tryConnect(network.agent, serverAddress, serverPort)).toBe('connected');
   expect(await network.tryConnect(network.agent, serverAddress, serverPort + 1)).toBe('ECONNREFUSED');
   expect(await network.refusedOut()).toBeGreaterThan(0);

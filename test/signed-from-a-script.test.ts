@@ -1,5 +1,5 @@
-// What docs/signed-runs.md says that a script does, as it is printed there: a service account's start in a segment whose
-// owner holds the root and whose two agents run only what is signed for one of them.
+// Runs the script from docs/signed-runs.md exactly as printed: a service account starts a run in a segment whose owner
+// holds the root, and whose two agents run only what is signed for one of them.
 import { createHash, randomUUID } from 'node:crypto';
 import { access, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer, request } from 'node:http';
@@ -21,7 +21,7 @@ beforeAll(async () => {
 }, 240_000);
 afterAll(() => t?.[Symbol.asyncDispose]());
 
-/** The lines of shell of the section, block by block. */
+/** The shell lines of the section, block by block. */
 async function printedLines(): Promise<[once: string, each: string]> {
   const text = await readFile(join(root, 'docs/signed-runs.md'), 'utf8');
   const [, section = ''] = text.split('## From a script\n');
@@ -30,7 +30,7 @@ async function printedLines(): Promise<[once: string, each: string]> {
   return [once, each];
 }
 
-/** An owner's segment with a target, and two agents that its owner has admitted. */
+/** An owner's segment with a target, and two agents admitted by the owner. */
 async function ownedSegment() {
   const owner = await Owner.at(join(t.serverDataDir, '../owner'), t.api);
   await owner.segment('init', 'vault');
@@ -70,7 +70,7 @@ async function serviceAccount(): Promise<string> {
   return token;
 }
 
-/** A way to the server on which the answer to the first start is lost. */
+/** A connection to the server on which the answer to the first start is lost. */
 async function lossyWay() {
   const bodies: string[] = [];
   const server = createServer(async (asked, reply) => {
@@ -141,10 +141,10 @@ test('the lines of the documentation make a key, and start what is signed; a tok
   await writeFile(join(dir, 'token'), `${token}\n`);
   await writeFile(join(dir, 'reviewed'), 'of another job\n');
   expect(await shell(filledIn)).toMatchObject({ code: 1 });
-  // The draft that was not signed says what was to be read.
+  // The draft that was not signed says what should have been read.
   const draft = JSON.parse(await readFile(join(dir, 'draft.json'), 'utf8')) as { job: { checksum: string } };
   await writeFile(join(dir, 'reviewed'), `${draft.job.checksum}\n`);
-  // Its first start is one whose answer is lost; called again the script tells of the run that there is.
+  // The answer to its first start is lost; called again, the script reports the run that already exists.
   const runs = async () =>
     (await t.api.get<{ items: unknown[] }>(`/api/v1/runs?jobId=${jobId}`)).body.items.length;
   expect(await shell(filledIn)).toMatchObject({ code: 52 });
@@ -163,7 +163,7 @@ test('the lines of the documentation make a key, and start what is signed; a tok
     await expect(access(join(dir, 'start.json'))).rejects.toThrow('ENOENT');
   }
   expect(begun.size).toBe(2);
-  // What was signed started its run, and no other; nobody else starts it either.
+  // What was signed started its own run only, and nobody else can start it.
   expect(way.bodies).toHaveLength(3);
   const start = JSON.parse(way.bodies.at(-1) ?? '') as object;
   const again = await asScript.post(`/api/v1/jobs/${jobId}/run`, start);

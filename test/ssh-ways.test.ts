@@ -1,4 +1,4 @@
-// The whole way to a target that is reached through another one, as root, through a restart.
+// The whole path to a target that is reached through another one, as root, across a restart.
 import type { HostScanDetail, RunDetail, TestResult } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { ensureSudo } from './support/packages.ts';
@@ -30,7 +30,7 @@ async function makeTarget(t: TestSystem, sshd: SshdFixture, settings: object): P
   return (await t.api.made<{ id: number }>('/api/v1/targets', target)).id;
 }
 
-/** Has the target looked at through its jump host, and what it shows accepted. */
+/** Scans the target through its jump host, and accepts the keys found. */
 async function acceptScanned(t: TestSystem, targetId: number): Promise<void> {
   const scans = '/api/v1/host-scans';
   const { id } = await t.api.made<HostScanDetail>(scans, {

@@ -1,4 +1,4 @@
-// What a command prints to one stream and then to the other, in the moment it begins: read in that order.
+// A command that prints to one stream and then to the other right at its start: the output keeps that order.
 import { expect, onTestFinished } from 'vitest';
 import {
   type ServerFixture,

@@ -1,4 +1,4 @@
-// A command that goes on while its agent is gone.
+// A command that continues while its agent is gone.
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';

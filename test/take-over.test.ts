@@ -1,4 +1,4 @@
-// A command whose agent is gone is taken up by another one of the segment, or by the same one without its disk.
+// A command whose agent is gone is taken over by another agent of the segment, or by the same one without its disk.
 import { createHash, randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ const sudoTest = test.skipIf('missing' in (await ensureSudo()) || accountsMissin
 const pieces = 8;
 const pieceBytes = 400_000;
 
-/** A run whose command prints the same piece again and again and waits in the middle, once that is stored. */
+/** A run whose command prints the same text repeatedly, and waits in the middle until that part is stored. */
 async function begun(t: TestSystem, name: string, config: Record<string, unknown> = {}) {
   const gate = await t.gate();
   const data = join(t.sshd.dir, 'home', `data-${name}`);
@@ -55,7 +55,7 @@ test('a command whose agent is gone is finished by another one, and one that com
   agents.set('agent-b', await t.addAgent('agent-b'));
   await t.sql`update segments set unknown_after_s = 8`;
 
-  // It is stopped, the other one takes its command up, and it goes on reading where it stood.
+  // It is stopped, the other one takes over its command, and then it continues reading where it was.
   const first = await begun(t, 'first');
   const stopped = await first.holder();
   agents.get(stopped)?.signal('SIGSTOP');
@@ -65,7 +65,7 @@ test('a command whose agent is gone is finished by another one, and one that com
   await first.gate.open();
   await first.isWhole();
 
-  // It is killed and does not come back.
+  // It is killed and doesn't come back.
   const second = await begun(t, 'second');
   const killed = await second.holder();
   const left = [...agents.values()].find(({ name }) => name !== killed);
@@ -74,7 +74,7 @@ test('a command whose agent is gone is finished by another one, and one that com
   await second.gate.open();
   await second.isWhole();
 
-  // The only one that is left loses what it had written down.
+  // The only one left loses its journal.
   const third = await begun(t, 'third');
   await left?.kill9();
   const data = dataDirectory(left?.dataDir ?? '');

@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// Each column that shapes a run, altered behind the server's back: what the server then hands out, an agent whose owner asks
-// for signed runs refuses. A column that is new has to be put into one of the lists.
+// Alters each column that shapes a run behind the server's back. An agent whose owner requires signed runs must refuse
+// what the server then hands out. A new column has to be added to one of the lists.
 import { agentCapabilities, type Lease } from '@opsconductor/protocol';
 import { signGrant } from '@opsconductor/protocol/grants';
 import { encodeBase64, generateSigningKeyPair } from '@opsconductor/protocol/sealing';
@@ -19,7 +19,7 @@ import { makeSegment, sealedCredentialRequest } from '../server/src/segments/tes
 import type { Sql } from '../server/src/store/database/connection.ts';
 import { createTarget } from '../server/src/targets/edit-targets.ts';
 
-/** What becomes of it: the agent refuses; nothing is handed out; or what is handed out is what was signed. */
+/** What happens: the agent refuses it; nothing is handed out; or what is handed out is what was signed. */
 type Fate = 'refused' | 'not handed out' | 'as signed';
 interface Alteration {
   set: string;
@@ -28,7 +28,7 @@ interface Alteration {
 const refused = (set: string): Alteration => ({ set, fate: 'refused' });
 const notHandedOut = (set: string): Alteration => ({ set, fate: 'not handed out' });
 const asSigned = (set: string): Alteration => ({ set, fate: 'as signed' });
-/** The server keeps it for itself: when a step is handed out and to whom, what has become of it, what people are shown. */
+/** Used only by the server: when and to whom a step is handed out, what happened to it, and what people are shown. */
 const unread = undefined;
 
 const text = `'other'`;
@@ -52,10 +52,10 @@ const columns: Record<string, Record<string, Alteration | undefined>> = {
       file_names: unread,
     },
     definition: notHandedOut(bytes),
-    // Of the definition itself the agent makes it anew.
+    // The agent computes it from the definition itself.
     checksum: asSigned(bytes),
     step_credentials: refused(`array['second']::text[]`),
-    // Whom a command runs as is in its step's configuration; the credential is signed.
+    // The user of a command is in its step's configuration; the credential is signed.
     run_as_credentials: asSigned(`array['second']::text[]`),
     step_rules: asSigned(`'[]'`),
   },
@@ -88,7 +88,7 @@ const columns: Record<string, Record<string, Alteration | undefined>> = {
     ...{ late_results: unread, is_trial: unread, version_ref: unread, reason: unread, request_key: unread },
     ...{ request_digest: unread, grant_nonce: unread },
     job_id: notHandedOut('(select max(id) from jobs)'),
-    // Bound to its place: a copy of the definition opens in no other.
+    // Bound to its place: a copy of the definition can't be opened elsewhere.
     job_version: notHandedOut('2'),
     data_key: notHandedOut(text),
     created_by: refused('(select max(id) from users)'),
@@ -106,7 +106,7 @@ const columns: Record<string, Record<string, Alteration | undefined>> = {
     target_name: refused(text),
   },
   job_run_steps: {
-    // Names of an attempt, and when it is handed out.
+    // Identifies an attempt, and says when it is handed out.
     ...{
       id: unread,
       target_run_id: unread,
@@ -141,7 +141,7 @@ const columns: Record<string, Record<string, Alteration | undefined>> = {
       time_budget_s: unread,
     },
     job_run_id: notHandedOut('999'),
-    // The lease says which step of the definition it is: the next one, which is signed as well, in its order.
+    // The lease says which step of the definition it is: the next one, which is also signed, in its order.
     step_number: asSigned('2'),
     step_type: refused(`'winrm.exec'`),
   },
@@ -174,7 +174,7 @@ const columns: Record<string, Record<string, Alteration | undefined>> = {
     ...{ last_probe_ms: unread, is_active: unread },
     id: unread,
     segment_id: refused('(select max(id) from segments)'),
-    // The run has its own note of it.
+    // The run has its own copy of it.
     name: asSigned(`case name when 'web-1' then 'other' else name end`),
     host: refused(text),
     port: refused('2022'),
@@ -196,7 +196,7 @@ const columns: Record<string, Record<string, Alteration | undefined>> = {
     id: unread,
     name: refused(text),
     settings: refused(`'{"keepalive_interval": 99}'`),
-    // The target has one of its own, which comes first.
+    // The target has its own, which takes precedence.
     credential_id: asSigned(`(select id from credentials where name = 'second')`),
   },
   target_groups: {
@@ -331,7 +331,7 @@ beforeAll(async () => {
   const claimed = await t.claimOne();
   const { details: _, ...bare } = claimed;
   leaseBy = async (db) => {
-    // Nothing that this process has read before.
+    // Not using anything that this process has read before.
     const builder = new LeaseBuilder({ sql: db, masterKey: { ...t.masterKey } });
     const [row] = await db<{ stepNumber: number; stepType: string; jobRunId: number }[]>`
       select step_number, step_type, job_run_id from job_run_steps where id = ${claimed.id}`;
@@ -349,7 +349,7 @@ beforeAll(async () => {
     select job_id, 2, definition, checksum, step_names, step_types, step_credentials, step_rules, created_by from job_versions where job_id = ${jobId}`;
   await liftConstraints(sql);
 });
-/** Who writes to the database can leave out its constraints and triggers, too. */
+/** Anyone who can write to the database can also remove its constraints and triggers. */
 async function liftConstraints(sql: Sql): Promise<void> {
   const tables = Object.keys(columns);
   const found = await sql<{ table: string; name: string }[]>`
@@ -408,7 +408,7 @@ async function fateOf(sql: Sql): Promise<Fate | string> {
     return 'as signed';
   } catch (error) {
     expect(error).toMatchObject({ reason: 'policy_refused' });
-    // The owner of the machine has it in writing, whatever the server makes of it.
+    // The owner of the machine has a record of it, whatever the server does with it.
     expect(refusals.length).toBe(before + 1);
     return 'refused';
   }

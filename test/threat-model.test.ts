@@ -1,4 +1,4 @@
-// The threat model claims what tests show: each one that it names is there.
+// The threat model claims only what tests show: each test that it names exists.
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
@@ -16,7 +16,7 @@ test('each test that the threat model names is there', () => {
   expect(missing).toEqual([]);
 });
 
-/** Whole files are about what these rows say. */
+/** Whole files that are about what these rows say. */
 const wholeFiles = [
   'server/src/listener/hostile-clients.test.ts',
   'server/src/http/bodies/body-room.test.ts',

@@ -1,4 +1,4 @@
-// `npm start` as a newcomer meets it: real processes from a fresh copy of the sources.
+// `npm start` as a newcomer experiences it: real processes from a fresh copy of the sources.
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { type Account, type Checkout, makeCheckout } from './support/checkout.ts
 import { NpmStart, type NpmStartOptions } from './support/npm-start.ts';
 import { kill } from './support/watched-process.ts';
 
-// Each waits for its own lines, and says what was printed when one does not come.
+// Each step waits for its own lines, and reports what was printed if they don't appear.
 vi.setConfig({ testTimeout: 180_000 });
 
 const nobody: Account = { uid: 65_534, gid: 65_534 };
@@ -55,7 +55,7 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
   let checkout: Checkout;
 
   beforeAll(async () => {
-    // What a first start builds is seen at one of them.
+    // Only one of them shows what a first start builds.
     if (missing === undefined) checkout = await makeCheckout({ account, isBuilt: account !== undefined });
   });
   afterAll(async () => {
@@ -76,7 +76,7 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
     skip,
   }) => {
     if (missing !== undefined) skip(missing);
-    // Once from the beginning, and once from where an earlier one was cut off.
+    // Once from the beginning, and once from where an earlier start was interrupted.
     if (account === undefined) {
       const cutOff = startHere([]);
       await cutOff.says(/First start: making a segment/);
@@ -85,7 +85,7 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
     const product = startHere([]);
     const [, url = ''] = await product.says(/OpsConductor is at (http:\/\/127\.0\.0\.1:\d+)/);
     await product.says(/ {3}account {2}(?!root)\w+/);
-    // Live: a line is there before the next one is written, a second later.
+    // Live: a line appears before the next one is written, a second later.
     await product.says(/^ +3 …$/m);
     expect(product.output).not.toMatch(/^ +1 …$/m);
     await product.says(/This line came through the agent, live\./);
@@ -112,7 +112,7 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
     await everythingIsGone(product);
   });
 
-  // That a plain user's PostgreSQL is found again and adopted is in embedded-postgres-placement.test.ts.
+  // That PostgreSQL of an ordinary user is found again and adopted is tested in embedded-postgres-placement.test.ts.
   if (account !== undefined) return;
 
   test('a second start keeps all data and ignores a new bootstrap token; killed with -9, it is taken over, or begun anew', async () => {
@@ -130,7 +130,7 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
     ]);
     expect((await runSample(api, 'Look around')).output.join('')).toContain('through the agent, live.');
 
-    // Of the server alone.
+    // Only the server.
     const postgres = product.processes(/bin\/postgres /);
     const demo = product.processes(/agent\.mjs run|ssh-server-main/);
     expect(postgres).toHaveLength(1);
@@ -148,7 +148,7 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
     expect(run.steps[0]?.status).toMatch(/succeeded|failed/);
     expect(run.steps[0]?.reason ?? 'exit_code').toBe('exit_code');
 
-    // Of all that there is.
+    // Everything.
     for (const { pid } of heir.processes()) kill(pid);
     await heir.ended();
     await everythingIsGone(heir);
@@ -164,7 +164,7 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
 
   test('--no-demo starts empty, and so does every later start, also beside a damaged demo', async () => {
     const dataDir = join(checkout.home, 'empty');
-    // Ctrl-C is heard in mid start, too, and what is begun then is gone on with.
+    // Ctrl-C also works in mid start, and what was begun is continued later.
     const cutOff = startHere(['--no-demo'], { dataDir, isDirect: true });
     await cutOff.says(/Creating the database/);
     expect(await cutOff.interrupt()).toBe(0);
@@ -182,7 +182,7 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
       expect(product.processes(/agent\.mjs|ssh-server-main/)).toEqual([]);
       expect(await product.interrupt()).toBe(0);
       await everythingIsGone(product);
-      // As a disk leaves it that failed.
+      // The way a failed disk would leave it.
       await mkdir(join(dataDir, 'demo'), { recursive: true });
       await writeFile(join(dataDir, 'demo/demo.json'), '');
     }

@@ -1,6 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// The leak hunt: 200 secrets through steps that fail and that succeed, and where they can be read afterwards. The theft
-// drill: what a dump gives, what a dump and the server's disk give. And what the owner of an agent's machine does not allow.
+// The leak hunt: 200 secrets go through steps that fail and succeed, and afterwards are searched for everywhere. The
+// theft drill: what a database dump reveals, alone and with the server's disk. And what the owner of an agent's machine
+// forbids.
 import { createHash, randomUUID } from 'node:crypto';
 import { chmod, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -46,7 +47,9 @@ all; all >&2; all | base64; all | od -An -v -tx1 | tr -d ' \\n'; echo`;
 
 const printOne = 'echo "${{ parameters.s0 }}"; echo "${{ parameters.s0 }}" >&2';
 
-/** Step types that take a secret where a secret can stand, among them paths that are told of when something fails. */
+/**
+ * Step types that accept secrets, with a secret wherever one is allowed, including paths that appear in error messages.
+ */
 function stepsWith(count: number): object[] {
   const environment = Object.fromEntries(
     Array.from({ length: count }, (_, n) => [`S${n}`, `\${{ parameters.s${n} }}`]),
@@ -92,7 +95,7 @@ async function runWith(secrets: readonly string[], isSecret: boolean) {
 
 const secrets = canaries().map(({ secret }) => secret);
 
-/** The hunt: the runs that use the secrets, and what was executed meanwhile, where that can be traced here. */
+/** The hunt: the runs that use the secrets, and a trace of what was executed meanwhile, if tracing is possible here. */
 let hunted: ReturnType<typeof huntOnce> | undefined;
 const hunt = () => (hunted ??= huntOnce());
 
@@ -142,7 +145,7 @@ test('no program that agent, server or SSH server executed had one of 200 secret
 
 const masterKey = () => masterKeyOf(t);
 
-/** What is no secret and nobody's business all the same: a script, values, output, names of files. */
+/** Things that are not secret but still confidential: a script, values, output, file names. */
 const confidential = canaries('of no secret')
   .map(({ secret }) => secret)
   .slice(0, 40);
@@ -189,7 +192,7 @@ test('no key of the server opens a sealed value; the key that is on agents alone
       unwrapDataKey(key, installation.serverKeySealed.toString(), `server-key/${installation.id}`),
     ],
     unwrapDataKey(key, segment.rootKeySealed.toString(), `segment-root/${segment.id}`),
-    // Whatever else of a key's size lies on the server's disk.
+    // Anything else of a key's size on the server's disk.
     ...(filesIn(`${t.serverDataDir}*`).match(/[A-Za-z0-9+/]{43}=/g) ?? []).map((text) =>
       Buffer.from(text, 'base64'),
     ),
@@ -259,7 +262,7 @@ test('an owner who holds the root admits agents, seals, and brings back a segmen
   const proof = 'generation 1 of the segment key opens, and is the key that the roster names';
   await t.until(async () => expect(await owner.recovery('prove', 'vault')).toEqual([proof]));
 
-  // The machine is gone, and with it all that could open anything.
+  // The machine is gone, and everything that could open credentials with it.
   await first.stop();
   await rm(first.dataDir, { recursive: true });
   const second = await t.enrollAgent('vault-b', segmentId);
@@ -272,7 +275,7 @@ test('an owner who holds the root admits agents, seals, and brings back a segmen
   await hasKey('vault-b');
   expect(await t.api.run(jobId, [targetId])).toMatchObject({ ...ran, steps: [{ agentName: 'vault-b' }] });
 
-  // It replaces its own keys, and is killed before it has heard that its owner has signed them.
+  // It replaces its own keys, and is killed before it hears that its owner has signed them.
   expect(await newKeys(second.dataDir)).toContain('were made');
   await t.until(async () => {
     const { body } = await t.api.get<Segment>(`/api/v1/segments/${segmentId}`);
@@ -308,7 +311,7 @@ test('an agent replaces its keys while it works, and a copy of those before open
   });
   await copy.start({ connected: false });
   await copy.says(/does not accept this agent/);
-  // Not asked to end: it would wait for what its journal says was going on.
+  // Killed, because when asked to end it would wait for what its journal says was in progress.
   await copy.kill9();
   await t.agent.stop();
   await t.agent.start();
@@ -414,7 +417,7 @@ test('what is signed is carried out; what is not, or was altered since, is refus
   const { id } = await t.api.made<RunDetail>(run, await signedStart('start.json'));
   expect((await t.api.runEnds(id)).steps).toMatchObject([{ status: 'succeeded' }]);
   expect((await t.api.get(`/api/v1/runs/${id}`)).text).toContain('"signature":{"fingerprint":"SHA256:');
-  // Between its start and its lease, behind the server's back.
+  // Altered between its start and its lease, behind the server's back.
   await t.agent.stop();
   const { id: altered } = await t.api.made<RunDetail>(run, await signedStart('altered.json'));
   await t.sql`update targets set settings = settings || '{"keepalive_interval": 77}' where id = ${t.targetId}`;

@@ -28,9 +28,9 @@ afterAll(() => t[Symbol.asyncDispose]());
 
 interface Marks {
   file: string;
-  /** `+name` for each command that began, `-name` for each that ended, in order. */
+  /** Returns `+name` for each command that began and `-name` for each that ended, in order. */
   read(): string[];
-  /** A command that says both, and does something between. */
+  /** A command that logs both, and does something in between. */
   around(between: string): string;
 }
 
@@ -50,7 +50,7 @@ interface Job {
   [field: string]: unknown;
 }
 
-/** Starts a run of one step. The command finds its target's name in `NAME`. */
+/** Starts a run with one step. The command finds its target's name in `NAME`. */
 async function start({ command, on = hosts, ...job }: Job): Promise<number> {
   const config = { command, environment: { NAME: '${{ target.name }}' }, timeout: 120 };
   const { id } = await t.api.made<{ id: number }>('/api/v1/jobs', {
@@ -101,7 +101,7 @@ test('no more hosts than max_parallel are at work, in the order that was asked f
 
 test('a batch begins when the one before has ended, and none after a failure too many', async () => {
   const log = marks();
-  // It fails once the other one of its batch has begun.
+  // It fails once the other one in its batch has begun.
   const fails = `while ! grep -q +charlie ${log.file}; do sleep 0.05; done; false`;
   const command = log.around(`[ "$NAME" != bravo ] || { ${fails}; }`);
   const strategy = { batches: [1, 2], max_failures: 0 };

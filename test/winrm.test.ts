@@ -1,5 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// Jobs on targets that are reached by WinRM, through server and agent, on a host whose cryptography is not ours.
+// Jobs on targets reached by WinRM, through server and agent, on a host whose cryptography isn't our own code.
 import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -117,7 +117,7 @@ test.skipIf(missing)(
           {
             name: 'one',
             type: 'winrm.exec',
-            // What stands in for PowerShell reads it by /bin/sh, to which ${OPS_1} is the variable, too.
+            // PowerShell's stand-in runs it with /bin/sh, in which ${OPS_1} is also the variable.
             config: { command: '# sh\necho "one: ${{ parameters.word }}"' },
             outputs: { first: { pattern: 'one: (\\S+)' } },
           },
@@ -179,7 +179,7 @@ test.skipIf(missing)(
 test.skipIf(missing)(
   'of secrets that steps on Windows used and printed none is to be read anywhere',
   async () => {
-    // One of each shape; a batch file can't have what its interpreter would read otherwise.
+    // One of each shape; a batch file can't contain what its interpreter would interpret.
     const secrets = canaries().flatMap(({ shape, secret }) => (shape.endsWith('size 0') ? [secret] : []));
     await mkdir(host.drive, { recursive: true });
     await writeFile(join(t.filesDir, 'page.txt'), 'page');
@@ -253,7 +253,7 @@ test.skipIf(missing)(
     await writeFile(join(t.filesDir, `page-${token}.txt`), 'page');
     const print = `# sh\ncat ${keyFile}; echo "then $(cat ${tokenFile})"; cat ${tokenFile} >&2`;
     const missingFile = join(t.filesDir, `none-${token}`);
-    // The definition keeps what its author wrote: the token comes as a value.
+    // The definition keeps what its author wrote, so the token is passed as a value.
     const named = (name: string, type: string, config: object) => ({
       ...{ name, type, config, when_status: 'always' as const },
     });
@@ -314,7 +314,7 @@ test.skipIf(missing)(
 );
 
 test.skipIf(missing)('what does not fit is refused: protocols, bounds, unverified certificates', async () => {
-  // What the agent has made ahead is gone by then, and it does nothing there any more.
+  // By then, shells that the agent opened in advance are gone, and it does nothing else there.
   await expect.poll(async () => (await host.stats()).shells, { timeout: 20_000 }).toBe(0);
   await host.reset();
   const winrmStep = { name: 'w', type: 'winrm.exec', config: { command: 'Get-Date' } };
@@ -350,7 +350,7 @@ test.skipIf(missing)('what does not fit is refused: protocols, bounds, unverifie
   expect((await host.stats()).handshakes).toBe(0);
 });
 
-// The shell that the killed agent had goes only when it is idle: nothing after this counts them.
+// The killed agent's shell is removed only when it is idle: nothing after this counts shells.
 test.skipIf(missing)(
   'a script that runs as the system goes on while its agent is killed, and its task is removed',
   async () => {
@@ -388,7 +388,7 @@ test.skipIf(missing)(
     await writeFile(go, '');
     expect(await reader.end()).toBe('failed');
     expect(reader.text(step?.id ?? 0)).toBe('ready\nSYSTEM\n');
-    // The password of whom it runs as is masked, as any secret is.
+    // The password of the user that it runs as is masked like any secret.
     expect(reader.text(second?.id ?? 0)).toBe('worker\n********, for win-http\n0\n');
     expect(await t.steps(id)).toMatchObject([
       { status: 'succeeded', exitCode: 3, attempt: 1 },
