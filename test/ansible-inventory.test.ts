@@ -48,7 +48,7 @@ for (const [format, name, source, inventory] of [
   ['ansible_yaml', 'yaml-site', 'site.yml', 'site.yml'],
   ['ansible_json', 'json-cloud', 'list.sh', 'inventory.json'],
 ] as const) {
-  test(`${name} comes to what ansible-inventory says`, async ({ skip }) => {
+  test(`${name} gives the same result as ansible-inventory`, async ({ skip }) => {
     if (missing !== undefined) skip(missing);
     const theirs = await listByAnsible(join(folder, name, source));
     const ours = readInventory(format, filesOf(join(folder, name), inventory), {

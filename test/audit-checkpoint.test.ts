@@ -47,7 +47,7 @@ async function rollBack(t: TestSystem, size: number): Promise<void> {
   });
 }
 
-test('an agent keeps the newest checkpoint and shows with it that the database was rolled back', async () => {
+test('an agent keeps the newest checkpoint, which proves that the database was rolled back', async () => {
   await using t = await setup();
   let earlier = 0;
   await t.until(async () => {

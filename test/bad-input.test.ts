@@ -82,7 +82,7 @@ describe('a request', () => {
     });
   });
 
-  test('with an unknown step type is refused with its place and the types there are', async () => {
+  test('with an unknown step type is refused, naming its place and the known types', async () => {
     const steps = [goodStep, { ...goodStep, name: 'other', type: 'ssh.exce' }];
     const reply = await leavingNothing(() => t.api.post<ErrorBody>('/api/v1/jobs', { name: 'typo', steps }));
     expect(reply.status).toBe(400);
@@ -109,7 +109,7 @@ describe('a request', () => {
     expect(reply.body.error.details?.map((detail) => detail.path).sort()).toEqual(places);
   });
 
-  test('with a definition of 10 MB is refused by its size, and the server goes on', async () => {
+  test('with a definition of 10 MB is refused because of its size, and the server keeps running', async () => {
     const command = 'x'.repeat(10 * 1024 * 1024);
     const definition = { name: 'big', steps: [{ ...goodStep, config: { command } }] };
     const reply = await leavingNothing(() => t.api.post<ErrorBody>('/api/v1/jobs', definition));
@@ -121,7 +121,7 @@ describe('a request', () => {
     expect((await t.api.get('/api/v1/me')).status).toBe(200);
   });
 
-  test('to run on a target that is not there is refused whole', async () => {
+  test('to run on a target that does not exist is refused as a whole', async () => {
     const job = await makeJob('missing target');
     const reply = await leavingNothing(() =>
       t.api.post<ErrorBody>(`/api/v1/jobs/${job}/run`, { targetIds: [t.targetId, 999_999] }),
@@ -246,7 +246,7 @@ describe('a run', () => {
     expect(ended.output).toEqual(['']);
   });
 
-  test('with a wrong password fails as such, and the password is nowhere', async () => {
+  test('with a wrong password fails for that reason, and the password appears nowhere', async () => {
     const sshd = await startSshd({ login: ['password'] });
     onTestFinished(() => sshd.stop());
     const password = 'wrong-password-of-this-test';

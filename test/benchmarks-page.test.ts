@@ -23,7 +23,7 @@ test.each([
   expect(markOf(measured, goal)).toBe(mark);
 });
 
-test('each row of the page has the mark that its figures give, and none has a goal that can not be read', () => {
+test('each row of the page has the mark that follows from its figures, and every goal can be parsed', () => {
   const rows = [...page.matchAll(/^\| (.*) \|$/gm)]
     .map(([, cells = '']) => cells.split(' | '))
     .filter((cells) => cells.length === 4 && cells[0] !== 'figure');
@@ -35,11 +35,11 @@ test('each row of the page has the mark that its figures give, and none has a go
   expect(wrong).toEqual([]);
 });
 
-test('the table at the top of the page has each goal that is not reached, and no other', () => {
+test('the table at the top of the page lists exactly the goals that are not met', () => {
   expect(withMissedGoals(page)).toBe(page);
 });
 
-test('a new run of a benchmark renews the figures at the top, leaves out what is reached and keeps the reasons', () => {
+test('a new run of a benchmark updates the figures at the top, drops goals that are met, and keeps the reasons', () => {
   const written = (ratio: string, mark: string, missed: string) =>
     [
       '<!-- missed -->',

@@ -17,7 +17,7 @@ function alive(pid: number): boolean {
   }
 }
 
-test('a command whose agent is gone for good is ended by another agent once its time is over, and the attempt says so', async () => {
+test('a command whose agent is permanently gone is ended by another agent after its deadline, and the attempt says so', async () => {
   await using t = await setup();
   await t.sql`update segments set unknown_after_s = 2`;
   const { id, stepIds, reader } = await t.run([`trap '' HUP; echo pid $$; while :; do sleep 1000; done`]);

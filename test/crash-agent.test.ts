@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => t?.[Symbol.asyncDispose]());
 
-test('what an agent ran when it was killed is unknown when it is back, with the output so far', async () => {
+test('a step that a killed agent was running is unknown once the agent is back, with the output so far', async () => {
   const gate = await t.gate();
   const { id, stepIds, reader } = await t.run([`echo one; echo two >&2; ${gate.wait}`, 'echo never']);
   const [first = 0] = stepIds;
@@ -30,7 +30,7 @@ test('what an agent ran when it was killed is unknown when it is back, with the 
   ]);
 });
 
-test('what a killed agent ran is unknown after its time when it does not come back, and annotated when it does', async () => {
+test('a step of a killed agent becomes unknown after the deadline, and gets a late result if the agent comes back', async () => {
   await t.sql`update segments set unknown_after_s = 2`;
   onTestFinished(async () => void (await t.sql`update segments set unknown_after_s = default`));
   const gate = await t.gate();
@@ -52,7 +52,7 @@ test('what a killed agent ran is unknown after its time when it does not come ba
   });
 });
 
-test('what goes on of a run that has ended unknown is stopped when somebody asks for that', async () => {
+test('commands that still run after their run ended unknown are stopped on request', async () => {
   await t.sql`update segments set unknown_after_s = 2`;
   onTestFinished(async () => void (await t.sql`update segments set unknown_after_s = default`));
   const gate = await t.gate();
@@ -74,7 +74,7 @@ test('what goes on of a run that has ended unknown is stopped when somebody asks
   expect([status, body.error.message]).toEqual([409, `Run ${id} has already ended: it is unknown.`]);
 });
 
-test('a step that a killed agent was leased and had not begun runs when it is back, once', async () => {
+test('a step leased to a killed agent but not begun runs exactly once when the agent is back', async () => {
   const ran = join(t.sshd.dir, randomUUID());
   t.agent.signal('SIGSTOP');
   const { id, stepIds, reader } = await t.run([`echo ran >> ${ran}; cat ${ran}`]);
@@ -88,7 +88,7 @@ test('a step that a killed agent was leased and had not begun runs when it is ba
   expect(await t.steps(id)).toMatchObject([{ status: 'succeeded', attempt: 2 }]);
 });
 
-test('an outcome that a killed agent had written down is told by its next process', async () => {
+test('an outcome that a killed agent had recorded is reported by its next process', async () => {
   const gate = await t.gate();
   const { id, stepIds, reader } = await t.run([`echo one; ${gate.wait}; echo two; exit 3`]);
   const [stepId = 0] = stepIds;
@@ -104,7 +104,7 @@ test('an outcome that a killed agent had written down is told by its next proces
   expect(await t.steps(id)).toMatchObject([{ status: 'failed', exitCode: 3, outputState: 'complete' }]);
 });
 
-test('a run that is cancelled while its agent is dead ends unknown within the grace', async () => {
+test('a run that is cancelled while its agent is dead ends unknown within the grace period', async () => {
   const gate = await t.gate();
   const { id, stepIds, reader } = await t.run([`echo one; ${gate.wait}`, 'echo never']);
   const [first = 0] = stepIds;

@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => t?.[Symbol.asyncDispose]());
 
-test('output that is under way when the server is killed arrives once and whole', async () => {
+test('output in transit when the server is killed arrives exactly once and complete', async () => {
   const file = await writeOutputFile(join(t.sshd.dir, randomUUID()), 24_000_000, 0.5);
   const gate = await t.gate();
   const { id, stepIds, reader } = await t.run([
@@ -35,7 +35,7 @@ test('output that is under way when the server is killed arrives once and whole'
   ]);
 });
 
-test('a step that ends while the server is down is told to the next one, and the next step follows', async () => {
+test('a step that ends while the server is down is reported to the restarted server, and the next step follows', async () => {
   const ran = join(t.sshd.dir, randomUUID());
   const gate = await t.gate();
   const { id, stepIds, reader } = await t.run([
@@ -55,7 +55,7 @@ test('a step that ends while the server is down is told to the next one, and the
   expect((await t.steps(id)).map((step) => step.attempt)).toEqual([1, 1]);
 });
 
-test('an agent that is restarted while the server is down tells the next one what it does not know', async () => {
+test('an agent restarted while the server is down tells the restarted server what it does not know', async () => {
   const gate = await t.gate();
   const { id, stepIds, reader } = await t.run([`echo begun; ${gate.wait}`, 'echo never']);
   const [first = 0] = stepIds;
@@ -72,7 +72,7 @@ test('an agent that is restarted while the server is down tells the next one wha
   ]);
 });
 
-test('a run that was started just before the server was killed runs when it is back', async () => {
+test('a run started just before the server was killed runs after the restart', async () => {
   t.agent.signal('SIGSTOP');
   const { stepIds, reader } = await t.run(['echo ran']);
   await t.server.kill9();

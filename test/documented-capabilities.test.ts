@@ -15,7 +15,7 @@ function tableOf(head: string): string[] {
     .flatMap((row) => [...(row.split('|')[1] ?? '').matchAll(/`([^`]+)`/g)].map(([, name]) => name ?? ''));
 }
 
-test('each capability of agents, and each of servers, is in its table, and no other is', () => {
+test('the tables list exactly the capabilities of agents and of servers', () => {
   const ofAgents = tableOf('capability').filter((name) => name !== 'agentDemands');
   expect(ofAgents.toSorted()).toEqual([...agentCapabilities, ...agentDemands].toSorted());
   expect(tableOf('capability of servers').toSorted()).toEqual([...serverCapabilities].toSorted());

@@ -30,7 +30,7 @@ const setUps = [...texts].flatMap(([name, text]) => {
   return lines.some((line) => line.startsWith('(umask')) ? [[name, lines] as const] : [];
 });
 
-test('no line of the documentation has curl take a token as an argument', () => {
+test('no line of the documentation passes a token to curl as an argument', () => {
   const wrong = [...texts].flatMap(([name, text]) =>
     text
       .split('\n')
@@ -42,7 +42,7 @@ test('no line of the documentation has curl take a token as an argument', () => 
   expect(wrong).toEqual([]);
 });
 
-test.each(setUps)('%s: its lines send the token, and show it to nobody', async (_, lines) => {
+test.each(setUps)('%s: its lines send the token without showing it to anybody', async (_, lines) => {
   const dir = await mkdtemp(join(tmpdir(), 'opsconductor-curl-'));
   const got: (string | undefined)[] = [];
   const server = createServer((request, response) => {

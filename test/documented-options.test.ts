@@ -11,7 +11,7 @@ const readAll = (folder: string, fits: (name: string) => boolean) =>
     .map((name) => read(join(folder, name)))
     .join('\n');
 
-test('each option and each variable of the programs on other machines stands in a document', () => {
+test('each option and each variable of the programs on other machines is documented', () => {
   const documents = readAll('docs', (name) => /^[^/]+\.md$/.test(name));
   const programs = readAll('agent/src', (name) => name.endsWith('.ts') && !name.endsWith('.test.ts'));
   const options = [...programs.matchAll(/[oO]ption\(\s*'(?:-\w, )?(--[a-z-]+)/g)].map(([, option]) => option);

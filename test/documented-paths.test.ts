@@ -21,7 +21,7 @@ const codePath =
 
 const folders = new Set(files.flatMap((name) => [...ancestors(name)]));
 
-test('each path of code that the documentation names is there', () => {
+test('each path of code that the documentation names exists', () => {
   const named = [...pages].flatMap(([page, text]) =>
     [...text.matchAll(/`([^`\s]+)`/g)].map(([, path = '']) => ({ page, path })),
   );
@@ -30,7 +30,7 @@ test('each path of code that the documentation names is there', () => {
   expect(paths.filter(({ path }) => !isThere(path)).map(({ page, path }) => `${page}: ${path}`)).toEqual([]);
 });
 
-test('each link of the documentation leads to a file, and to a heading where it names one', () => {
+test('each link of the documentation leads to an existing file, and to an existing heading if it names one', () => {
   const dead: string[] = [];
   for (const [page, text] of pages)
     for (const [, link = ''] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
@@ -44,7 +44,7 @@ test('each link of the documentation leads to a file, and to a heading where it 
   expect(dead).toEqual([]);
 });
 
-test('no text tells to type a command that is on nobody’s PATH', () => {
+test('no text tells people to type a command that is on nobody’s PATH', () => {
   const sources = files.filter((name) =>
     /^(agent|server|protocol|ui)\/.*(?<!\.test)\.(ts|svelte)$/.test(name),
   );

@@ -28,7 +28,7 @@ async function ended(runId: number, status: string): Promise<void> {
   });
 }
 
-test('an upload is told of while it runs and listed afterwards; a later step finds the files', async () => {
+test('an upload is reported while it runs and listed afterwards; a later step finds the files', async () => {
   const directory = await inbox();
   const bytes = randomBytes(3_000_000);
   await mkdir(join(t.filesDir, 'site'));
@@ -128,7 +128,7 @@ test('a file of the server goes to a target, and comes back as artifacts of the 
   ]);
 }, 180_000);
 
-test('an agent killed in mid transfer leaves no half file, and its retry goes on with what is there', async () => {
+test('an agent killed in mid transfer leaves no half file, and the retry continues with the part that is there', async () => {
   const directory = await inbox();
   const bytes = randomBytes(9_000_000);
   await writeFile(join(t.filesDir, 'large'), bytes);

@@ -229,7 +229,7 @@ function expectSame(got: Buffer, wanted: Buffer, what: () => string): void {
   );
 }
 
-test('there are shells to try them in', () => {
+test('there are shells to test', () => {
   expect(shells.map(({ name }) => name)).toContain('dash as sh');
 });
 
@@ -254,7 +254,7 @@ describe.each(shells)('$name', (shell) => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  test('carries them in the environment of the step, to the shell and to its children', async () => {
+  test('passes them in the environment of the step to the shell and its children', async () => {
     for (const { names, values, given } of batches.filter((_, at) => everywhere || at % 4 === 0)) {
       // A system accepts about 2 MB of environment.
       const environment = Object.fromEntries(
@@ -291,7 +291,7 @@ describe.each(shells)('$name', (shell) => {
     expect(readdirSync(folder)).toEqual(['in']);
   });
 
-  test('counts with numbers of any sign, whatever stands around them', async () => {
+  test('calculates with numbers of any sign, whatever surrounds them', async () => {
     const numbers = [0, 1, -1, 7, -7, 4_294_967_296, -4_294_967_296, 1_000_000_000_000];
     const names = numbers.map((_, at) => `n${at}`);
     const command = names

@@ -37,7 +37,7 @@ test('output is shown while the command runs, both streams in their order, and n
   expect(await t.stored(id, first)).toMatchObject({ bytes: 14, sha256: reader.sha256(first) });
 });
 
-test('output goes on where it was after each cut of the connection, and arrives once and whole', async () => {
+test('output continues after each cut of the connection, and arrives exactly once and complete', async () => {
   const file = await writeOutputFile(join(t.sshd.dir, randomUUID()), 24_000_000, 0.5);
   const gate = await t.gate();
   const { id, stepIds, reader } = await t.run([
@@ -57,7 +57,7 @@ test('output goes on where it was after each cut of the connection, and arrives 
   expect(await t.steps(id)).toMatchObject([{ attempt: 1, outputState: 'complete', outputBytes: file.bytes }]);
 });
 
-test('a step that ends while its agent is cut off is told when the connection is back', async () => {
+test('a step that ends while its agent is cut off is reported when the connection is back', async () => {
   const gate = await t.gate();
   const { stepIds, reader } = await t.run([`echo one; ${gate.wait}; echo two`, 'echo three']);
   const [first = 0, second = 0] = stepIds;
@@ -72,7 +72,7 @@ test('a step that ends while its agent is cut off is told when the connection is
   expect(reader.text(second)).toBe('three\n');
 });
 
-test('an agent that stood still beyond its lease time goes on with what ran, and gets new steps again', async () => {
+test('an agent suspended for longer than its lease time continues what it was running, and gets new steps again', async () => {
   const gate = await t.gate();
   const { id, stepIds, reader } = await t.run([`echo one; ${gate.wait}; echo two`, 'echo three']);
   const [first = 0, second = 0] = stepIds;
@@ -90,7 +90,7 @@ test('an agent that stood still beyond its lease time goes on with what ran, and
   expect((await t.steps(id)).map((step) => step.attempt)).toEqual([1, 1]);
 });
 
-test('a step that was leased to an agent standing still is not begun after its lease time', async () => {
+test('a step leased to a suspended agent is not begun after its lease time', async () => {
   const ran = join(t.sshd.dir, randomUUID());
   const disconnects = countDisconnects();
   t.agent.signal('SIGSTOP');

@@ -10,7 +10,7 @@ describe('a segment with one agent', () => {
   });
   afterAll(() => t?.[Symbol.asyncDispose]());
 
-  test('an agent takes no more steps at a time than it has slots', async () => {
+  test('an agent never takes more steps at a time than it has slots', async () => {
     const gate = await t.gate();
     const first = await t.run([`echo first; ${gate.wait}`]);
     await first.reader.until(() => first.reader.bytes > 0, 'the first run');
@@ -48,7 +48,7 @@ describe('a segment with one agent', () => {
     ]);
   });
 
-  test('a later step that no agent takes within start_within ends, and is told until when it waits', async () => {
+  test('a later step that no agent takes within start_within ends, and until then shows how long it waits', async () => {
     const gate = await t.gate();
     const { id, reader } = await t.run([`echo begun; ${gate.wait}`, 'echo never'], { startWithin: 3 });
     await reader.until(() => reader.bytes > 0, 'the first step');
@@ -66,7 +66,7 @@ describe('a segment with one agent', () => {
   });
 
   // This test comes last, because afterwards the segment has no usable agent.
-  test('a copy of an agent is found out when both have connected, and neither is given steps', async () => {
+  test('a copied agent is detected once both copies have connected, and neither is given steps', async () => {
     await t.agent.stop();
     const copy = await t.copyAgent(t.agent);
     await copy.start();

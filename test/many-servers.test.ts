@@ -33,7 +33,7 @@ beforeAll(async () => {
 });
 afterAll(() => t[Symbol.asyncDispose]());
 
-test('cancels and tests of targets reach from any server to any other', async () => {
+test('cancels and tests of targets work across servers', async () => {
   const [first, second] = t.direct;
   if (first === undefined || second === undefined) throw new Error('two servers are needed');
   for (const api of [first, second]) {
@@ -92,7 +92,7 @@ test('servers that are stopped, killed and started in turn under load lose nothi
   expect(report.breaks).toBeGreaterThan(0);
 });
 
-test('the documentation shows the configuration that is tried here', async () => {
+test('the documentation shows the configuration that is tested here', async () => {
   const text = await readFile(join(import.meta.dirname, '../docs/deployment.md'), 'utf8');
   const shown = haproxyConfiguration(':443 ssl crt /etc/haproxy/ops.example.com.pem alpn http/1.1', [
     '10.0.0.11:7700',

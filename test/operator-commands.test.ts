@@ -10,16 +10,13 @@ import { setupDatabase } from '../server/src/store/database/testing.ts';
 const run = promisify(execFile);
 const cwd = resolve(import.meta.dirname, '..');
 
-test.each(['restored', 'keys'])(
-  '%s tells of itself where help is asked for, and that is no failure',
-  async (name) => {
-    const { stdout, stderr } = await run(process.execPath, [`scripts/${name}.mjs`, '--help'], { cwd });
-    expect(stdout).toMatch(new RegExp(`^npm run ${name}`));
-    expect(stderr).toBe('');
-  },
-);
+test.each(['restored', 'keys'])('%s describes itself if asked for help, and succeeds', async (name) => {
+  const { stdout, stderr } = await run(process.execPath, [`scripts/${name}.mjs`, '--help'], { cwd });
+  expect(stdout).toMatch(new RegExp(`^npm run ${name}`));
+  expect(stderr).toBe('');
+});
 
-test('restored does all of it where nobody reads what it says', async () => {
+test('restored does all its work even if nobody reads its output', async () => {
   const database = await setupDatabase();
   try {
     await insertInstallation(database.sql, {

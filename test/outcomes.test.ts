@@ -11,7 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => t?.[Symbol.asyncDispose]());
 
-test('a step that fails is tried again after a while, and each try keeps its outcome and its output', async () => {
+test('a step that fails is tried again after a delay, and each try keeps its outcome and its output', async () => {
   const mark = join(t.sshd.dir, 'tried');
   const flaky = `if [ -e ${mark} ]; then echo second; else echo first; touch ${mark}; exit 3; fi`;
   const retry = { attempts: 3, delay: 0.3, on: ['exit_code'] };
@@ -32,7 +32,7 @@ test('a step that fails is tried again after a while, and each try keeps its out
   expect(reader.text(after)).toBe('after\n');
 });
 
-test('while an agent is frozen a person cancels and decides without it, and what it tells late decides the rest', async () => {
+test('while an agent is frozen, a person can cancel and decide without it, and its late results decide the rest', async () => {
   const gates = [await t.gate(), await t.gate(), await t.gate()] as const;
   const rules = [{ on_unknown: 'hold' }];
   const late = await t.run([`echo begun; ${gates[0].wait}; echo told`, 'echo after'], { rules });

@@ -126,7 +126,7 @@ test('a parameter of each type reaches the target byte for byte, in a script, a 
   expect(existsSync('/tmp/canary')).toBe(false);
 });
 
-test('what a step hands on by pattern, JSON and file is there for the steps after it, exactly', async () => {
+test('values handed on by pattern, JSON and file reach later steps exactly', async () => {
   const text = 'x;$(id) `y` "z" \\ \'q\' ü';
   const { id, status, steps, output } = await run([
     {
@@ -185,7 +185,7 @@ test('what a step hands on by pattern, JSON and file is there for the steps afte
   });
 });
 
-test('a step whose output is not there has failed, and says which and why', async () => {
+test('a step whose output is missing fails, and says which one and why', async () => {
   const { status, steps } = await run([
     {
       id: 'a',
@@ -215,7 +215,7 @@ test('a file of outputs that is a link, a device or too long is refused', async 
   expect(await why(`printf 'x=a\\000b' >"$OPSCONDUCTOR_OUTPUT"`)).toMatch(/contains a NUL/);
 });
 
-test('a condition decides on each host whether a step runs; one that can not be told fails it', async () => {
+test('a condition decides on each host whether a step runs; if it can not be evaluated, the step fails', async () => {
   const declared = { env: { type: 'string' }, note: { type: 'string', required: false } };
   const { status, steps } = await run(
     [
@@ -262,7 +262,7 @@ async function everythingWritten(): Promise<string> {
   return [...rows, t.server.output, t.agent.output, agentFiles.toString('latin1')].join('\n');
 }
 
-test('a secret is used on the host and is nowhere else to be read', async () => {
+test('a secret is used on the host and can be read nowhere else', async () => {
   const secret = `s3cr3t-${randomBytes(12).toString('hex')}`;
   const derived = `d3rived-${randomBytes(12).toString('hex')}`;
   const json = `j3on-${randomBytes(12).toString('hex')}`;
@@ -353,7 +353,7 @@ test('a secret is used on the host and is nowhere else to be read', async () => 
   }
 });
 
-test('what has the form of a secret is masked where the job asks for it, and the run says what it was', async () => {
+test('text in the form of a secret is masked if the job asks for that, and the run says what it was', async () => {
   const token = `ghp_${randomBytes(18).toString('hex')}`;
   const written = [...token].reverse().join('');
   const job = {
@@ -382,7 +382,7 @@ test('what has the form of a secret is masked where the job asks for it, and the
   expect(JSON.stringify(body)).not.toContain(token);
 }, 60_000);
 
-test('a secret that its client seals reaches the host; a seal of something else does not open', async () => {
+test('a secret sealed by the client reaches the host; a value sealed for something else can not be opened', async () => {
   const secret = `sealed-${randomBytes(9).toString('hex')}`;
   const jobId = await makeJob([{ command: 'printf %s "${{ parameters.token }}" >sealed-used' }], {
     token: { type: 'string', secret: true },
@@ -449,7 +449,7 @@ function stepIdOf(steps: readonly { id: number }[], at: number): number {
   return steps[at]?.id ?? 0;
 }
 
-test('an agent that can not fill in a step is not given it, and explain says so', async () => {
+test('an agent that can not fill in placeholders is not given such a step, and explain says so', async () => {
   const jobId = await makeJob([{ command: 'echo ${{ parameters.x }}' }], { x: { type: 'string' } });
   const [before] = await t.sql<
     { capabilities: string[] }[]
@@ -464,7 +464,7 @@ test('an agent that can not fill in a step is not given it, and explain says so'
   expect(await t.api.runEnds(id)).toMatchObject({ status: 'succeeded', output: ['hello\n'] });
 });
 
-test('what a step has handed on outlives its agent', async () => {
+test('values that a step has handed on survive its agent', async () => {
   const gate = await t.gate();
   const id = await start(
     await makeJob(
@@ -502,7 +502,7 @@ test('what a step has handed on outlives its agent', async () => {
   });
 });
 
-test('a rerun from a later step has what the steps before it had handed on', async () => {
+test('a rerun from a later step has the values that earlier steps had handed on', async () => {
   const first = await run([
     {
       id: 'find',
@@ -531,7 +531,7 @@ test('a rerun from a later step has what the steps before it had handed on', asy
   }
 });
 
-test('a run that is run again has the values that it had', async () => {
+test('a rerun has the same values as its run', async () => {
   const declared = {
     x: { type: 'string' },
     y: { type: 'integer', default: 3 },

@@ -8,7 +8,7 @@ import { dataDirectory } from '../agent/src/identity/data-directory.ts';
 import { readKey } from '../agent/src/identity/identity.ts';
 import { sealedCredential, setup } from './support/system.ts';
 
-test('a revoked agent is cut off, its step says why, and its key opens nothing that is sealed from then on', async () => {
+test('a revoked agent is cut off, its step says why, and its key opens nothing sealed after that', async () => {
   await using t = await setup();
   const gate = await t.gate();
   const { id, stepIds, reader } = await t.run([`echo begun; ${gate.wait}`, 'echo never']);

@@ -164,7 +164,7 @@ async function waysOut(): Promise<string[]> {
   return [...new Set(peers)].filter((peer) => peer !== `${targetAddress}:22`);
 }
 
-test('an agent that was enrolled by the printed lines runs a job where the server has no way to', async () => {
+test('an agent enrolled with the printed lines runs a job where the server can not connect', async () => {
   const { segment, invitation } = await makeSegment('dmz');
   const machine = await makeMachine('machine');
   const lines = invitation.steps.map((step) => step.command);

@@ -98,7 +98,7 @@ async function lossyWay() {
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, bodies };
 }
 
-test('the lines of the documentation make a key, and start what is signed; a token alone starts nothing', async () => {
+test('the documented lines make a key and start what is signed; a token alone starts nothing', async () => {
   const { targetId, agents, known } = await ownedSegment();
   const token = await serviceAccount();
   const dir = await mkdtemp(join(tmpdir(), 'opsconductor-script-'));

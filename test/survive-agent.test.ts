@@ -28,7 +28,7 @@ function leftOvers(t: TestSystem): { files: string[]; processes: number } {
   return { files, processes: Number(execFileSync('sh', ['-c', grep]).toString()) };
 }
 
-test('an agent killed in mid step takes its command up again: all output, true exit code', async () => {
+test('an agent killed in mid step resumes its command: complete output, real exit code', async () => {
   await using t = await setup({ account: true });
   const gate = await t.gate();
   const { command, ran, sha256 } = noisyCommand(t, gate.wait);

@@ -49,7 +49,7 @@ function filesLeft(t: TestSystem, home = 'home'): string[] {
   return readdirSync(attempts).flatMap((name) => readdirSync(join(attempts, name)));
 }
 
-test('a command whose agent is gone is finished by another one, and one that comes back leaves it to that', async () => {
+test('a command whose agent is gone is finished by another agent, and an agent that comes back leaves it to that one', async () => {
   await using t = await setup({ account: true });
   const agents = new Map<string | null | undefined, TestAgent>([['agent-a', t.agent]]);
   agents.set('agent-b', await t.addAgent('agent-b'));

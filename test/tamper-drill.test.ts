@@ -362,7 +362,7 @@ async function liftConstraints(sql: Sql): Promise<void> {
 
 afterAll(() => t[Symbol.asyncDispose]());
 
-test('as it was signed, the run is carried out', async () => {
+test('unaltered, the signed run is carried out', async () => {
   const lease = await leaseBy(t.sql);
   if (lease === undefined) throw new Error('Nothing was handed out');
   expect(lease.target.jumps).toHaveLength(1);
@@ -370,7 +370,7 @@ test('as it was signed, the run is carried out', async () => {
   expect(refusals).toEqual([]);
 });
 
-test('every column of the tables that shape a run is in a list', async () => {
+test('every column of the tables that shape a run is in one of the lists', async () => {
   const rows = await t.sql<{ table: string; column: string }[]>`
     select table_name as "table", column_name as "column" from information_schema.columns
     where table_schema = 'public' and table_name = any(${Object.keys(columns)})`;

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 
 const root = resolve(import.meta.dirname, '..');
 
-test('each test that the threat model names is there', () => {
+test('each test that the threat model names exists', () => {
   const text = readFileSync(join(root, 'docs/security.md'), 'utf8');
   const missing: string[] = [];
   let file = '';
@@ -24,7 +24,7 @@ const wholeFiles = [
   'server/src/http/answers/held-bytes.test.ts',
 ];
 
-test('each claim of the threat model names its test by title, as a file has many', () => {
+test('each claim of the threat model names its test by title, because files have many tests', () => {
   const rows = readFileSync(join(root, 'docs/security.md'), 'utf8').matchAll(/^\|.*$/gm);
   const untitled = [...rows].flatMap(([row]) =>
     [...row.matchAll(/`([^`\s]+\.test\.ts)`(?! “)/g)].map(([, path]) => path),

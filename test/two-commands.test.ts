@@ -72,7 +72,7 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
       ...rest,
     });
 
-  test('the first start shows a run live, gives a sign-in for once, and Ctrl-C leaves nothing behind', async ({
+  test('the first start shows a run live and gives a one-time sign-in, and Ctrl-C leaves nothing behind', async ({
     skip,
   }) => {
     if (missing !== undefined) skip(missing);
@@ -115,7 +115,7 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
   // That PostgreSQL of an ordinary user is found again and adopted is tested in embedded-postgres-placement.test.ts.
   if (account !== undefined) return;
 
-  test('a second start keeps all data and ignores a new bootstrap token; killed with -9, it is taken over, or begun anew', async () => {
+  test('a second start keeps all data and ignores a new bootstrap token; after kill -9, the next start takes over or starts again', async () => {
     const other = randomBytes(24).toString('hex');
     const product = startHere([], { cwd: '/', env: { OPSCONDUCTOR_BOOTSTRAP_TOKEN: other } });
     const [, url = ''] = await product.says(/OpsConductor is at (\S+)/);
@@ -162,7 +162,7 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
     await everythingIsGone(last);
   });
 
-  test('--no-demo starts empty, and so does every later start, also beside a damaged demo', async () => {
+  test('--no-demo starts empty, and so does every later start, even with a damaged demo', async () => {
     const dataDir = join(checkout.home, 'empty');
     // Ctrl-C also works in mid start, and what was begun is continued later.
     const cutOff = startHere(['--no-demo'], { dataDir, isDirect: true });
@@ -188,7 +188,7 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
     }
   });
 
-  test('a busy port is said with the way out, and nothing stays running', async () => {
+  test('a busy port is reported with a fix, and nothing stays running', async () => {
     const dataDir = join(checkout.home, 'empty');
     const other = createServer().listen(0, '127.0.0.1');
     await once(other, 'listening');
@@ -204,7 +204,7 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
     await everythingIsGone(product);
   });
 
-  test('every wrong setting is named at once, and nothing is begun', async () => {
+  test('all wrong settings are named at once, and nothing is started', async () => {
     const dataDir = join(checkout.home, 'wrong');
     const product = start({
       checkout,

@@ -109,7 +109,7 @@ async function huntOnce() {
   return { runs, executed, hunter: new SecretHunter([...secrets, t.sshd.privateKey, fixturePassword]) };
 }
 
-test('of 200 secrets that steps used and printed none is to be read anywhere', async () => {
+test('of 200 secrets that steps used and printed, none can be read anywhere', async () => {
   const { runs, hunter } = await hunt();
   const places = await leakPlaces(t, runs, { s0: secrets[0], s1: secrets[1] });
   for (const [place, written] of Object.entries(places)) expect(hunter.find(written), place).toEqual([]);
@@ -150,7 +150,7 @@ const confidential = canaries('of no secret')
   .map(({ secret }) => secret)
   .slice(0, 40);
 
-test('a dump gives no definition, no value and no output; with the master key it gives them all, and no secret', async () => {
+test('a dump reveals no definition, value or output; with the master key it reveals all of them, but no secret', async () => {
   const script = `script-${randomUUID()}`;
   const file = `file-${randomUUID()}`;
   const { id: jobId } = await t.api.made<{ id: number }>('/api/v1/jobs', {
@@ -179,7 +179,7 @@ test('a dump gives no definition, no value and no output; with the master key it
   expect(new SecretHunter([...secrets, t.sshd.privateKey]).find(opened)).toEqual([]);
 }, 120_000);
 
-test('no key of the server opens a sealed value; the key that is on agents alone does', async () => {
+test('no key of the server opens a sealed value; only the key on agents does', async () => {
   const key = await masterKey();
   const { keys } = await openAllAtRest(t.sql, key);
   const [installation] = await t.sql<{ id: string; serverKeySealed: Buffer }[]>`select * from installation`;
@@ -291,7 +291,7 @@ test('an owner who holds the root admits agents, seals, and brings back a segmen
   expect(await t.api.run(jobId, [targetId])).toMatchObject({ ...ran, steps: [{ agentName: 'vault-b' }] });
 }, 120_000);
 
-test('an agent replaces its keys while it works, and a copy of those before opens no connection any more', async () => {
+test('an agent replaces its keys while it works, and a copy of the previous keys can no longer connect', async () => {
   const copy = new TestAgent('copy', join(t.serverDataDir, '../copy'), 1);
   await cp(t.agent.dataDir, copy.dataDir, { recursive: true });
   await rm(join(copy.dataDir, 'lock'));
@@ -319,7 +319,7 @@ test('an agent replaces its keys while it works, and a copy of those before open
   expect(audit).toContain(t.agent.name);
 }, 60_000);
 
-test('what the owner of the machine does not allow is refused, and both sides keep it', async () => {
+test('what the owner of the machine does not allow is refused, and both sides record that', async () => {
   const policy = t.agent.policy ?? '';
   await writeFile(policy, `file_roots: [${t.filesDir}]\nstep_types: [ssh.exec]\nusers: [nobody-else]\n`);
   await t.agent.stop();
@@ -390,7 +390,7 @@ test('a secret that the agent’s machine keeps opens a target within the policy
   expect((await t.api.get('/api/v1/audit?action=agent.policy_reloaded')).text).toContain(t.agent.name);
 }, 60_000);
 
-test('what is signed is carried out; what is not, or was altered since, is refused by the agent', async () => {
+test('signed runs are carried out; the agent refuses those that are unsigned or altered', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'opsconductor-signer-'));
   onTestFinished(() => rm(dir, { recursive: true }));
   const [key, draft] = [join(dir, 'signer.key'), join(dir, 'draft.json')];

@@ -74,7 +74,7 @@ async function openFor(gate: Gate, count: number): Promise<void> {
   for (let n = 0; n < count; n += 1) await gate.open();
 }
 
-test('no more hosts than max_parallel are at work, in the order that was asked for', async () => {
+test('at most max_parallel hosts work at a time, in the requested order', async () => {
   const [log, gate] = [marks(), await t.gate()];
   const id = await start({ command: log.around(gate.wait), strategy: { max_parallel: 2, order: 'reverse' } });
   await begun(log, 2);
@@ -99,7 +99,7 @@ test('no more hosts than max_parallel are at work, in the order that was asked f
   }
 });
 
-test('a batch begins when the one before has ended, and none after a failure too many', async () => {
+test('a batch begins when the previous one has ended, and none begins after too many failures', async () => {
   const log = marks();
   // It fails once the other one in its batch has begun.
   const fails = `while ! grep -q +charlie ${log.file}; do sleep 0.05; done; false`;
@@ -122,7 +122,7 @@ test('a batch begins when the one before has ended, and none after a failure too
   expect(await run(tolerant)).toMatchObject({ targetsSucceeded: 4, targetsFailed: 1, targetsCancelled: 0 });
 });
 
-test('a lock keeps runs of different jobs apart, and lets those share it that say so', async () => {
+test('a lock keeps runs of different jobs apart, and can be shared by those that allow it', async () => {
   const [log, gate] = [marks(), await t.gate()];
   const locks = (mode: string) => [{ name: 'database', mode }];
   const command = log.around(gate.wait);
@@ -139,7 +139,7 @@ test('a lock keeps runs of different jobs apart, and lets those share it that sa
   for (const id of [first, second, third]) await ended(id, 'succeeded');
 });
 
-test('of runs that wait for a slot the one with the higher priority begins first', async () => {
+test('among runs that wait for a slot, the one with the higher priority begins first', async () => {
   const [busy, log, gate] = [marks(), marks(), await t.gate()];
   const filling = await start({ command: busy.around(gate.wait), on: ['alpha', 'bravo', 'charlie'] });
   await begun(busy, slots);
@@ -153,7 +153,7 @@ test('of runs that wait for a slot the one with the higher priority begins first
   await ended(filling, 'succeeded');
 });
 
-test('a run that takes longer than its timeout is stopped on its hosts, and begins nothing more', async () => {
+test('a run that exceeds its timeout is stopped on its hosts, and begins nothing more', async () => {
   const [log, gate] = [marks(), await t.gate()];
   const id = await start({ command: log.around(gate.wait), timeout: 3, strategy: { max_parallel: 1 } });
   await begun(log, 1);

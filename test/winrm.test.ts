@@ -177,7 +177,7 @@ test.skipIf(missing)(
 );
 
 test.skipIf(missing)(
-  'of secrets that steps on Windows used and printed none is to be read anywhere',
+  'of secrets that steps on Windows used and printed, none can be read anywhere',
   async () => {
     // One of each shape; a batch file can't contain what its interpreter would interpret.
     const secrets = canaries().flatMap(({ shape, secret }) => (shape.endsWith('size 0') ? [secret] : []));
@@ -241,7 +241,7 @@ test.skipIf(missing)(
 );
 
 test.skipIf(missing)(
-  'what has the form of a secret is masked that Windows hosts print and that transfers tell of, and the run says what it was',
+  'text in the form of a secret is masked in the output of Windows hosts and in reports of transfers, and the run says what it was',
   async () => {
     await mkdir(host.drive, { recursive: true });
     const token = `ghp_${randomBytes(18).toString('hex')}`;
@@ -313,46 +313,53 @@ test.skipIf(missing)(
   },
 );
 
-test.skipIf(missing)('what does not fit is refused: protocols, bounds, unverified certificates', async () => {
-  // By then, shells that the agent opened in advance are gone, and it does nothing else there.
-  await expect.poll(async () => (await host.stats()).shells, { timeout: 20_000 }).toBe(0);
-  await host.reset();
-  const winrmStep = { name: 'w', type: 'winrm.exec', config: { command: 'Get-Date' } };
-  const job = await t.api.made<{ id: number }>('/api/v1/jobs', { name: 'by winrm', steps: [winrmStep] });
-  const refused = await t.api.post(`/api/v1/jobs/${job.id}/run`, { targetIds: [t.targetId] });
-  expect(refused.status).toBe(400);
-  expect(JSON.stringify(refused.body)).toContain(
-    'is set to be reached by SSH, and a step of the job needs WinRM',
-  );
-  const other = await t.api.made<{ id: number }>('/api/v1/jobs', {
-    name: 'by ssh',
-    steps: [{ name: 's', type: 'ssh.exec', config: { command: 'true' } }],
-  });
-  const wrong = await t.api.post(`/api/v1/jobs/${other.id}/run`, { targetIds: [windows.sealed] });
-  expect(JSON.stringify(wrong.body)).toContain(
-    'is set to be reached by WinRM, and a step of the job needs SSH',
-  );
+test.skipIf(missing)(
+  'protocols, bounds and unverified certificates that do not fit are refused',
+  async () => {
+    // By then, shells that the agent opened in advance are gone, and it does nothing else there.
+    await expect.poll(async () => (await host.stats()).shells, { timeout: 20_000 }).toBe(0);
+    await host.reset();
+    const winrmStep = { name: 'w', type: 'winrm.exec', config: { command: 'Get-Date' } };
+    const job = await t.api.made<{ id: number }>('/api/v1/jobs', { name: 'by winrm', steps: [winrmStep] });
+    const refused = await t.api.post(`/api/v1/jobs/${job.id}/run`, { targetIds: [t.targetId] });
+    expect(refused.status).toBe(400);
+    expect(JSON.stringify(refused.body)).toContain(
+      'is set to be reached by SSH, and a step of the job needs WinRM',
+    );
+    const other = await t.api.made<{ id: number }>('/api/v1/jobs', {
+      name: 'by ssh',
+      steps: [{ name: 's', type: 'ssh.exec', config: { command: 'true' } }],
+    });
+    const wrong = await t.api.post(`/api/v1/jobs/${other.id}/run`, { targetIds: [windows.sealed] });
+    expect(JSON.stringify(wrong.body)).toContain(
+      'is set to be reached by WinRM, and a step of the job needs SSH',
+    );
 
-  // A row that sends the credential elsewhere gets nothing.
-  const elsewhere = await windows.make('elsewhere', host.port('plain'), { winrm_transport: 'http' });
-  const basic = await windows.make('basic', host.port('https'), { winrm_authentication: 'basic' });
-  const unverified = await windows.make('unverified', host.port('https'), {
-    winrm_certificate_check: 'skip',
-  });
-  const { id, reader } = await windows.start({ steps: [winrmStep] }, [elsewhere.id, basic.id, unverified.id]);
-  expect(await reader.end()).toBe('failed');
-  const steps = await t.steps(id);
-  expect(steps.map(({ reason }) => reason).sort()).toEqual([
-    'credential_bounds',
-    'credential_bounds',
-    'policy_refused',
-  ]);
-  expect((await host.stats()).handshakes).toBe(0);
-});
+    // A row that sends the credential elsewhere gets nothing.
+    const elsewhere = await windows.make('elsewhere', host.port('plain'), { winrm_transport: 'http' });
+    const basic = await windows.make('basic', host.port('https'), { winrm_authentication: 'basic' });
+    const unverified = await windows.make('unverified', host.port('https'), {
+      winrm_certificate_check: 'skip',
+    });
+    const { id, reader } = await windows.start({ steps: [winrmStep] }, [
+      elsewhere.id,
+      basic.id,
+      unverified.id,
+    ]);
+    expect(await reader.end()).toBe('failed');
+    const steps = await t.steps(id);
+    expect(steps.map(({ reason }) => reason).sort()).toEqual([
+      'credential_bounds',
+      'credential_bounds',
+      'policy_refused',
+    ]);
+    expect((await host.stats()).handshakes).toBe(0);
+  },
+);
 
 // The killed agent's shell is removed only when it is idle: nothing after this counts shells.
 test.skipIf(missing)(
-  'a script that runs as the system goes on while its agent is killed, and its task is removed',
+  'a script that runs as the system continues when its agent is killed, and its task is removed',
   async () => {
     const go = join(host.dir, 'go');
     const wait = `until [ -e ${go} ]; do sleep 0.1; done`;
@@ -399,7 +406,7 @@ test.skipIf(missing)(
 );
 
 test.skipIf(missing)(
-  'a client certificate, a keytab and a cache of tickets on the agent’s machine log in, too',
+  'a client certificate, a keytab and a ticket cache on the agent’s machine can be used to log in',
   async () => {
     execFileSync('/usr/bin/kinit', ['-k', '-t', host.keytab, '-c', `FILE:${host.dir}/tickets`, principal], {
       env: { KRB5_CONFIG: host.krb5Config },

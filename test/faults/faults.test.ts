@@ -8,7 +8,7 @@ import { runRound } from './run-round.ts';
 /** Including the start of the system, about as much as the suite can afford. */
 const rounds = [{ seed: 7, round: 18 }];
 
-test('whatever is done to the system, what must hold holds', { timeout: 180_000 }, async () => {
+test('the invariants hold, whatever is done to the system', { timeout: 180_000 }, async () => {
   const cluster = await Cluster.start(() => undefined);
   try {
     await installRecorder(cluster.sql);

@@ -8,7 +8,7 @@ import type { Cluster } from './cluster.ts';
 import { Moments } from './moments.ts';
 import type { Moment } from './plan-round.ts';
 
-test('of a frame behind another moment those count that pass after it', async () => {
+test('for a frame after another moment, only frames that pass after that moment count', async () => {
   const linesDir = await mkdtemp(join(tmpdir(), 'opsconductor-moments-'));
   // It only connects when something is queried.
   const sql = connect('postgres://nobody@127.0.0.1:1/nothing');

@@ -6,7 +6,7 @@ const roundsOf = (...args: string[]) => {
   return options.does === 'rounds' ? options.rounds : undefined;
 };
 
-test('one round is that round; many are from the first on, on no more systems than there are rounds', () => {
+test('--round selects a single round; several rounds start with the first, on at most as many systems as rounds', () => {
   expect(roundsOf('--seed', '3', '--round', '7', '--parallel', '4')).toMatchObject({
     seed: 3,
     from: 7,
@@ -23,7 +23,7 @@ test('one round is that round; many are from the first on, on no more systems th
   );
 });
 
-test('results are reported or kept, by the files that are named', () => {
+test('results from the named files are reported or kept', () => {
   expect(readOptions(['--report', 'a', 'b'])).toEqual({ does: 'report', files: ['a', 'b'] });
   expect(readOptions(['--keep', 'a'])).toEqual({ does: 'keep', files: ['a'] });
   expect(readOptions(['--help'])).toEqual({ does: 'help' });

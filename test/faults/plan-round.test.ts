@@ -3,13 +3,13 @@ import { AimChooser, aimText, allEdges, parseAim, wantedEdges } from './choose-a
 import { faultKinds, type Moment, planRound } from './plan-round.ts';
 import { shapeNames, shapeOf } from './shapes/shapes.ts';
 
-test('a round is the same each time, and another one for another number or seed', () => {
+test('a round is the same each time, and differs for a different number or seed', () => {
   expect(planRound(1, 2)).toEqual(planRound(1, 2));
   expect(planRound(1, 2)).not.toEqual(planRound(1, 3));
   expect(planRound(1, 2)).not.toEqual(planRound(2, 2));
 });
 
-test('every round has 50 steps and three faults, and over a hundred of them each kind comes', () => {
+test('every round has 50 steps and three faults, and in a hundred rounds every kind occurs', () => {
   const plans = Array.from({ length: 100 }, (_, at) => planRound(7, at));
   for (const { runs, faults } of plans) {
     expect(runs.reduce((sum, { targets, steps }) => sum + targets * steps.length, 0)).toBeGreaterThanOrEqual(
@@ -21,12 +21,12 @@ test('every round has 50 steps and three faults, and over a hundred of them each
   expect([...kinds].sort()).toEqual([...faultKinds].sort());
 });
 
-test('only the kinds that were asked for are planned', () => {
+test('only the requested kinds are planned', () => {
   const { faults } = planRound(1, 1, { only: ['network-cut'] });
   expect(new Set(faults.map(({ kind }) => kind))).toEqual(new Set(['network-cut']));
 });
 
-test('a round that aims is the same each time, and holds what it aims with', () => {
+test('an aimed round is the same each time, and contains what its aim requires', () => {
   const aim = parseAim('late:clock-stepped,server-killed');
   const plan = planRound(1, 2, { aim });
   expect(plan).toEqual(planRound(1, 2, { aim }));
@@ -42,11 +42,11 @@ test('a round that aims is the same each time, and holds what it aims with', () 
   expect(() => parseAim('late:nothing')).toThrow('SHAPE:FAULT');
 });
 
-test('every shape leads through changes that there are', () => {
+test('every shape leads only through existing changes', () => {
   for (const name of shapeNames) expect(allEdges).toEqual(expect.arrayContaining([...shapeOf(name).edges]));
 });
 
-test('what leads to the changes of a shape is over before it is aimed, so that its end does not undo that', () => {
+test('what a shape requires is over before the aimed faults begin, so that its end does not undo them', () => {
   const plusMsOf = (moment: Moment) => {
     const { plusMs = 0, ...of } = { plusMs: 0, ...moment };
     return { plusMs, of: JSON.stringify(of) };
@@ -59,7 +59,7 @@ test('what leads to the changes of a shape is over before it is aimed, so that i
   }
 });
 
-test('a round aims at what was met most seldom, at others where that fills nothing, and at nothing once all is met', () => {
+test('a round aims at the rarest meetings, at others if that adds nothing, and at nothing once all are met', () => {
   const full = Object.fromEntries(
     faultKinds.map((kind) => [kind, Object.fromEntries(wantedEdges.map((edge) => [edge, 20]))]),
   );
@@ -75,7 +75,7 @@ test('a round aims at what was met most seldom, at others where that fills nothi
   expect(other.next()).toEqual({ shape: 'late-start', faults: ['clock-stepped'] });
 });
 
-test('a shape that is for some faults is aimed at no other', () => {
+test('a shape limited to some faults is never aimed at others', () => {
   const edges = shapeOf('held-cancelled-at-once').edges;
   const allBut = (missing: string) =>
     Object.fromEntries(
@@ -94,7 +94,7 @@ test('a shape that is for some faults is aimed at no other', () => {
   expect(new Set(shapesAt('database-cut'))).toEqual(new Set(['held-untold']));
 });
 
-test('one of the faults of a round at most keeps the whole database from working', () => {
+test('at most one of a round’s faults keeps the whole database from working', () => {
   const still = [
     'postgres-killed',
     'postgres-stopped',

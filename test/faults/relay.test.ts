@@ -34,7 +34,7 @@ async function setup() {
 
 const numbers = (heard: readonly string[]) => heard.map((text) => JSON.parse(text).n);
 
-test('frames of any length pass whole, and are called by their type', async () => {
+test('frames of any length pass whole, and are reported with their type', async () => {
   const { heard, passed, send, client } = await setup();
   for (const n of [1, 200, 70_000]) send('started', n);
   client.send(Buffer.alloc(300));
@@ -43,7 +43,7 @@ test('frames of any length pass whole, and are called by their type', async () =
   expect(passed).toEqual(['up started', 'up started', 'up started', 'up output']);
 });
 
-test('troubled frames are sent twice, pass each other or are late, and stay whole', async () => {
+test('disturbed frames are duplicated, reordered or delayed, but stay whole', async () => {
   const { relay, heard, send } = await setup();
   relay.setTrouble(['up'], { duplicated: 100, random: new Prng(1) });
   send('started', 1);
@@ -57,7 +57,7 @@ test('troubled frames are sent twice, pass each other or are late, and stay whol
   await expect.poll(() => numbers(heard)).toEqual([1, 1, 3, 2, 4, 5, 6]);
 });
 
-test('in silence nothing passes and nobody is told, until it is healed', async () => {
+test('a silenced direction drops everything without notice until it is healed', async () => {
   const { relay, heard, send, client } = await setup();
   relay.silence(['up']);
   send('started', 1);
@@ -67,7 +67,7 @@ test('in silence nothing passes and nobody is told, until it is healed', async (
   await expect.poll(() => numbers(heard)).toEqual([1]);
 });
 
-test('of a side that is gone the other one hears nothing until the network is healed', async () => {
+test('if one side is gone, the other one hears nothing until the network is healed', async () => {
   const { relay, server, client } = await setup();
   relay.loseSide('server');
   const [socket] = server.clients;
@@ -77,7 +77,7 @@ test('of a side that is gone the other one hears nothing until the network is he
   await once(client, 'close');
 });
 
-test('a cut breaks what is connected and refuses what comes', async () => {
+test('a cut breaks existing connections and refuses new ones', async () => {
   const { relay, client } = await setup();
   relay.cut();
   await once(client, 'close');

@@ -62,7 +62,7 @@ function goodMessage(type: string, schema: Schema, lease: Lease | undefined, ran
 
 const types = Object.entries(agentToServer).filter(([type]) => type !== 'authenticate' && type !== 'resume');
 
-test(`${mutations} frames of each type that are nearly right end no server (seed ${seed})`, async () => {
+test(`${mutations} slightly wrong frames of each type do not stop the server (seed ${seed})`, async () => {
   let { socket, lease } = await connected();
   let closed = 0;
   const again = async (isOpen: boolean) => {
@@ -93,7 +93,7 @@ test(`${mutations} frames of each type that are nearly right end no server (seed
   expect(errorsLogged()).toEqual([]);
 }, 3_600_000);
 
-test('a handshake that is nearly right is refused, and the next one is served', async () => {
+test('a slightly wrong handshake is refused, and the next one is served', async () => {
   const random = new Prng(seed, 'handshake');
   for (let n = 0; n < mutations; n++) {
     const first = t.dial();

@@ -125,7 +125,7 @@ async function surprise({ method, path, body, headers }: Sent): Promise<string |
   return `${status}: ${method} ${path.slice(0, 300)} ${String(body).slice(0, 2_000)}`;
 }
 
-test(`no route is surprised by ${mutations} requests that are nearly right (seed ${seed})`, async () => {
+test(`no route is surprised by ${mutations} slightly wrong requests (seed ${seed})`, async () => {
   const wrong: string[] = [];
   for (const route of world.services.routes) {
     // After a request that changes the caller or ends the world, there could be no further one.

@@ -21,7 +21,7 @@ async function startStream(): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
 }
 
-test('a wait that would outlast its test fails before, with what it waited for and what it had seen', async () => {
+test('a wait that would outlast its test fails earlier, with what it waited for and what it had seen', async () => {
   let passedMs = 0;
   const now = () => Date.now() + passedMs;
   const reader = new RunReader({ url: await startStream(), token: 'token', now });

@@ -10,7 +10,7 @@ const isAlive = (pid: number) => {
   }
 };
 
-test('a server that is stopped, with a database of its own, takes no agent with it, and an agent no copy of itself', async () => {
+test('stopping a server with its own database does not stop an agent, and stopping an agent does not stop a copy of it', async () => {
   await using t = await setup({ ownPostgres: true });
   const copy = await t.copyAgent(t.agent);
   const [server, agent, postmaster] = [t.server.pid, t.agent.pid, await t.postmasterPid()];
