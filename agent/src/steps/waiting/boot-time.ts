@@ -37,7 +37,7 @@ export function hasRestarted(
   // restarted.
   if (upMs !== undefined) return upMs < askedMsAgo && !(isOfClock(id) && isSame);
   if (/^clock (\{|\d+$)/.test(id ?? '')) return false;
-  // Here the id is the record that `who -b` prints, whose text stays the same until the next boot.
+  // A record of the boot, as `who -b` prints it, keeps its text until the next boot.
   return id === undefined || !isOfClock(before) ? undefined : !isSame;
 }
 
