@@ -211,7 +211,7 @@ test('a file of outputs that is a link, a device or too long is refused', async 
   expect(await why(`${replaced} ln -s /etc/passwd "$OPSCONDUCTOR_OUTPUT"`)).toMatch(/no longer a regular/);
   expect(await why(`${replaced} mkfifo "$OPSCONDUCTOR_OUTPUT"`)).toMatch(/no longer a regular/);
   expect(await why('yes x=1 | head -c 2000000 >"$OPSCONDUCTOR_OUTPUT"')).toMatch(/longer than 1024 KiB/);
-  expect(await why(`printf 'x=a\\377b' >"$OPSCONDUCTOR_OUTPUT"`)).toMatch(/no UTF-8/);
+  expect(await why(`printf 'x=a\\377b' >"$OPSCONDUCTOR_OUTPUT"`)).toMatch(/not UTF-8/);
   expect(await why(`printf 'x=a\\000b' >"$OPSCONDUCTOR_OUTPUT"`)).toMatch(/contains a NUL/);
 });
 

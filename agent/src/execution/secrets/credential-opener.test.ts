@@ -182,7 +182,7 @@ describe('a password that would be sent to a host behind a jump host', () => {
   const names = (host: string) => ({
     reason: 'credential_bounds',
     message: expect.stringContaining(`jump host “hop” (${host}), which is outside the credential's bounds`),
-    advice: expect.stringContaining('log in by a key'),
+    advice: expect.stringContaining('log in with a key'),
   });
   const byHosts = { bounds: { ...bounds, networks: [] } };
   const byNetworks = { bounds: { ...bounds, hosts: [], networks: ['10.1.0.0/16'] } };

@@ -9,8 +9,8 @@ export interface SecurityContext {
   /**
    * Returns the next token for the host, given its last one; undefined if there is none to send.
    *
-   * @throws {WinrmError} if the host's token or the credential can not be used; the signal's reason, without waiting for a
-   * KDC that is being asked.
+   * @throws {WinrmError} if the host's token or the credential can not be used; the signal's reason, without waiting for
+   * a KDC that is being asked.
    */
   step(received?: Buffer, signal?: AbortSignal): Promise<Buffer | undefined>;
   seal(message: Buffer): { signature: Buffer; data: Buffer };
