@@ -266,9 +266,11 @@ test('a lease that was superseded before it began is not begun', async () => {
   connection.send({ type: 'leases', leases: [lease(1)] });
   const step = await t.nextStep();
   connection.cut();
-  await t.server.nextSession({
+  const next = await t.server.nextSession({
     verdict: ({ step: id, epoch }) => ({ step: id, epoch, verdict: 'superseded', ackedSeq: 0 }),
   });
+  // The agent has read the verdict.
+  await next.connection.next('heartbeat');
   await expect(step.context.beforeStart()).rejects.toThrow('revoked');
 });
 

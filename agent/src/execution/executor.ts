@@ -16,7 +16,7 @@ import type { Journal } from '../journal/journal.ts';
 import { attemptKey } from '../journal/replay.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
 import type { AttemptOutput } from '../spool/attempt-output.ts';
-import { Attempt, type Completion } from './attempts/attempt.ts';
+import { Attempt, attemptMarker, type Completion } from './attempts/attempt.ts';
 import { AttemptOutputs } from './attempts/attempt-outputs.ts';
 import { AttemptStarts } from './attempts/attempt-starts.ts';
 import { HeldAttempts } from './attempts/held-attempts.ts';
@@ -167,6 +167,15 @@ export class Executor {
     if (refused.length === 0) return;
     const attempts = refused.map(({ step, epoch, leaseToken }) => ({ step, epoch, leaseToken }));
     this.#session?.send({ type: 'return', attempts, reason: 'draining' });
+  }
+
+  /** Prepares for steps that may be leased next. This is only a hint: nothing begins, and the leases may never come. */
+  onPrepare({ steps }: ServerMessageOf<'prepare'>): void {
+    const { stepTypes, installationId } = this.#options;
+    for (const { step, epoch, target } of steps)
+      stepTypes
+        .get('ssh.exec')
+        ?.prepare?.({ targetId: target, marker: attemptMarker(installationId, { step, epoch }) });
   }
 
   /**

@@ -211,6 +211,9 @@ export class SessionHolder {
       case 'leases':
         executor.onLeases(message.leases);
         break;
+      case 'prepare':
+        executor.onPrepare(message);
+        break;
       case 'take_over':
         executor.onTakeOver(message);
         break;

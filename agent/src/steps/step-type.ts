@@ -182,6 +182,8 @@ export interface StopRequest {
 export interface StepType<Config> {
   readonly type: string;
   execute(config: Config, context: StepContext): Promise<StepOutcome>;
+  /** Prepares for an attempt that may be leased next. Best effort: the attempt may never come, and nothing may begin. */
+  prepare?(coming: { targetId: number; marker: string }): void;
   /** Continues an attempt that an earlier process began, on this agent or another one. */
   reattach?(config: Config, context: StepContext): Promise<StepOutcome>;
   /** Returns the part of a configuration that `reattach` needs, to be written to this agent's disk. */

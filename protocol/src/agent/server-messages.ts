@@ -48,6 +48,18 @@ export const TakeOverSchema = message('take_over', {
     { minItems: 1 },
   ),
 });
+/** Most steps that one `prepare` names. When more start at once, preparing does not pay. */
+export const maxPreparedSteps = 16;
+/**
+ * Steps of type `ssh.exec` that may be leased to this agent next; sent to agents with the capability `prepare`. This is only
+ * a hint: it allows nothing to begin, and the leases may never come.
+ */
+export const PrepareSchema = message('prepare', {
+  steps: Type.Array(Type.Object({ step: Id, epoch: Epoch, target: Id }), {
+    minItems: 1,
+    maxItems: maxPreparedSteps,
+  }),
+});
 export const CancelSchema = message('cancel', { step: Id, epoch: Epoch });
 export const OutputAckSchema = message('output_ack', {
   /** Highest contiguous seq that is stored for good. */

@@ -60,6 +60,8 @@ export const agentCapabilities = [
   'new_keys',
   /** Masks what has the form of a secret, on `detectSecrets` of a lease. */
   'detect_secrets',
+  /** Starts shells for the steps that `prepare` names. */
+  'prepare',
 ] as const;
 export type AgentCapability = (typeof agentCapabilities)[number];
 /** Named among them: the agent's owner lets it run only what is signed; and only what is signed for it alone. */

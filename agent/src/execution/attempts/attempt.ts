@@ -20,6 +20,14 @@ export interface Completion {
   transfers?: TransferReport;
 }
 
+/** Marks the processes of an attempt on its target. */
+export function attemptMarker(
+  installationId: string,
+  { step, epoch }: { step: number; epoch: number },
+): string {
+  return `${installationId}.${step}.${epoch}`;
+}
+
 export class Attempt {
   readonly step: number;
   readonly epoch: number;
@@ -73,7 +81,7 @@ export class Attempt {
 
   /** The marker by which its processes are found on a target. */
   marker(installationId: string): string {
-    return `${installationId}.${this.step}.${this.epoch}`;
+    return attemptMarker(installationId, this);
   }
 
   /** The name of its directory on a target. The token is part of it because numbers repeat after a database restore. */

@@ -19,6 +19,7 @@ import { winrmExec } from '../../steps/winrm/winrm-exec.ts';
 /** A step type, with the check that its configuration passes before it runs. */
 export interface KnownStepType {
   execute: StepType<unknown>['execute'];
+  prepare?: NonNullable<StepType<unknown>['prepare']>;
   reattach?: NonNullable<StepType<unknown>['reattach']>;
   readOutputFile?: NonNullable<StepType<unknown>['readOutputFile']>;
   remove?: NonNullable<StepType<unknown>['remove']>;
@@ -34,6 +35,7 @@ export function knownStepType<Config>(stepType: StepType<Config>, configSchema: 
   let validate: ValidateFunction | undefined;
   return {
     execute: (config, context) => stepType.execute(config as Config, context),
+    ...(stepType.prepare && { prepare: stepType.prepare }),
     ...(stepType.reattach && {
       reattach: (config: unknown, context: StepContext) =>
         (stepType.reattach as NonNullable<typeof stepType.reattach>)(config as Config, context),

@@ -236,6 +236,41 @@ sshTest('a request for a channel of its own leaves the spare to the next request
   expect([own, next].map(({ prepared }) => prepared)).toEqual([false, true]);
 });
 
+sshTest(
+  'a reserved spare channel serves only the request it is reserved for, and was told of it',
+  async () => {
+    const t = await setupSshd();
+    const pool = t.pool();
+    const first = await pool.open(t.request, cat);
+    first.prepareNext(watch);
+    const targetId = t.target.id;
+    pool.reserve({ targetId: targetId + 1, name: 'elsewhere' }, cat, (channel) => channel.write('elsewhere'));
+    pool.reserve({ targetId, name: 'ours' }, cat, (channel) => channel.write('ours, '));
+    pool.reserve({ targetId, name: 'late' }, cat, (channel) => channel.write('late'));
+    const late = await pool.open({ ...t.request, name: 'late' }, cat);
+    const nameless = await pool.open(t.request, cat);
+    const ours = await pool.open({ ...t.request, name: 'ours' }, cat);
+    expect([late, nameless, ours].map(({ reserved }) => reserved)).toEqual([false, false, true]);
+    ours.channel.end('and nobody else’s');
+    expect(await text(ours.channel)).toBe('ours, and nobody else’s');
+  },
+);
+
+sshTest(
+  'nothing is reserved on a target with spares of two credentials, as it is not known which one the step will use',
+  async () => {
+    const t = await setupSshd();
+    const pool = t.pool();
+    const others = { ...t.request, credential: { ...t.credential, version: t.credential.version + 1 } };
+    for (const request of [t.request, others]) (await pool.open(request, cat)).prepareNext(watch);
+    pool.reserve({ targetId: t.target.id, name: 'ours' }, cat, () => {});
+    expect(await pool.open({ ...t.request, name: 'ours' }, cat)).toMatchObject({
+      prepared: true,
+      reserved: false,
+    });
+  },
+);
+
 sshTest('during a rush, a spare channel is opened only if requests follow one another', async () => {
   const t = await setupSshd();
   const pool = t.pool({ rush: { most: 1, windowMs: 60_000 }, seriesGapMs: 60_000 });

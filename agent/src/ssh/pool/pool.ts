@@ -52,6 +52,8 @@ export interface OpenRequest {
   fresh?: boolean;
   /** Opens a new channel even if there is a spare. For when the spare was found to be gone. */
   ownChannel?: boolean;
+  /** Identifies the request; a channel that `reserve` kept under this name is used for it, and for no other request. */
+  name?: string;
 }
 
 export interface Lease<Channel> {
@@ -61,6 +63,8 @@ export interface Lease<Channel> {
   reused: boolean;
   /** Whether the channel was a spare, opened in advance: its other end may have gone since. */
   prepared: boolean;
+  /** Whether `reserve` had kept the channel for this request, and `tell` was called on it. */
+  reserved: boolean;
   /**
    * Opens a spare channel with the same `start` for the next request: at once if requests follow one another on this
    * connection, otherwise when no rush is on. Best effort. `watch` must call `gone` as soon as that channel has become
@@ -73,6 +77,7 @@ export interface Lease<Channel> {
 
 interface Entry {
   key: string;
+  targetId: number;
   /** Places taken, including those of requests that wait for the connection. */
   channels: number;
   maxChannels: number;
@@ -89,6 +94,13 @@ interface Entry {
   idleTimer: NodeJS.Timeout | undefined;
   /** Whether it was opened under older rules, so that nothing new begins on it. */
   isRetired: boolean;
+}
+
+/** Which spare channels can serve a request. */
+interface Ahead {
+  /** Undefined if the request wants a channel of its own. */
+  start: unknown;
+  name: string | undefined;
 }
 
 interface ClosableChannel {
@@ -147,7 +159,7 @@ export class SshPool {
     for (;;) {
       request.signal?.throwIfAborted();
       const ahead = request.ownChannel === true ? undefined : start;
-      const entry = await this.#place(key, request, ahead);
+      const entry = await this.#place(key, request, { start: ahead, name: request.name });
       const reused = entry.used;
       entry.used = true;
       this.#rush.arrive();
@@ -158,8 +170,8 @@ export class SshPool {
         this.#release(entry);
         throw error;
       }
-      const spare = takeSpare(entry, ahead);
-      const opening = spare ?? start(connection);
+      const spare = takeSpare(entry, { start: ahead, name: request.name });
+      const opening = spare?.opening ?? start(connection);
       try {
         const channel = await abortable(opening, request.signal);
         return {
@@ -167,6 +179,7 @@ export class SshPool {
           connection,
           reused,
           prepared: spare !== undefined,
+          reserved: spare?.isReserved === true,
           prepareNext: (watch) => this.#prepareSoon(entry, start, watch),
           release: once(() => this.#release(entry)),
         };
@@ -199,6 +212,23 @@ export class SshPool {
         this.#discard(entry);
       }
     }
+  }
+
+  /**
+   * Keeps the spare channel that was opened with `start` to this target for the request of that name, and calls `tell` on
+   * it. Does nothing if there is no such channel, or more than one: the target may have connections with several
+   * credentials, and which of them the request will use is not known yet.
+   */
+  reserve<Channel extends ClosableChannel>(
+    { targetId, name }: { targetId: number; name: string },
+    start: Start<SshConnection, Channel>,
+    tell: (channel: Channel) => void,
+  ): void {
+    const spares = [...this.#entries.values()]
+      .flatMap((set) => [...set])
+      .filter((entry) => entry.targetId === targetId && entry.spare?.isFor(start, undefined) === true)
+      .map(({ spare }) => spare);
+    if (spares.length === 1) spares[0]?.reserve(name, tell as (channel: ClosableChannel) => void);
   }
 
   /** Checks that a target's port accepts connections. Rejects with an `SshError` if not. */
@@ -250,7 +280,7 @@ export class SshPool {
   }
 
   /** Takes a place on a connection, waiting for one if the limits are reached. */
-  async #place(key: string, request: OpenRequest, ahead: unknown): Promise<Entry> {
+  async #place(key: string, request: OpenRequest, ahead: Ahead): Promise<Entry> {
     for (;;) {
       if (this.#closed) throw poolClosed();
       const own = this.#entries.get(key);
@@ -289,6 +319,7 @@ export class SshPool {
     });
     const entry: Entry = {
       key,
+      targetId: request.target.id,
       channels: 1,
       maxChannels: request.isJumpHost === true ? this.#options.maxForwards : this.#options.maxChannels,
       used: false,
@@ -431,11 +462,11 @@ export class SshPool {
  * Returns a connection that has a fitting spare; otherwise one with a free place; otherwise one whose spare is dropped
  * to free its place.
  */
-function freeEntry(own: readonly Entry[], ahead: unknown): Entry | undefined {
+function freeEntry(own: readonly Entry[], { start, name }: Ahead): Entry | undefined {
   const usable = own.filter(
     (entry) => entry.channels < entry.maxChannels && entry.connection?.open !== false,
   );
-  const ready = usable.find((entry) => entry.spare?.isFor(ahead));
+  const ready = usable.find((entry) => entry.spare?.isFor(start, name));
   const roomy = usable.find(({ channels, maxChannels, spare }) => channels + (spare ? 1 : 0) < maxChannels);
   const free = ready ?? roomy ?? usable[0];
   if (free !== undefined && free !== ready && free !== roomy) free.spare?.drop();
@@ -445,12 +476,15 @@ function freeEntry(own: readonly Entry[], ahead: unknown): Entry | undefined {
 /** Takes the entry's spare channel; undefined if it has none for this `start`. */
 function takeSpare<Channel>(
   entry: Entry,
-  ahead: Start<SshConnection, Channel> | undefined,
-): Promise<Channel> | undefined {
-  if (entry.spare?.isFor(ahead) !== true) return undefined;
-  const taken = entry.spare.take() as unknown as Promise<Channel>;
+  { start, name }: { start: Start<SshConnection, Channel> | undefined; name: string | undefined },
+): { opening: Promise<Channel>; isReserved: boolean } | undefined {
+  const { spare } = entry;
+  if (spare?.isFor(start, name) !== true) return undefined;
   entry.spare = undefined;
-  return taken;
+  return {
+    opening: spare.take() as unknown as Promise<Channel>,
+    isReserved: spare.reservedFor !== undefined,
+  };
 }
 
 function poolKey(target: StepTarget, credential: OpenedCredential): string {

@@ -24,6 +24,7 @@ export class SpareChannel<Connection, Channel extends Closable> {
   readonly #options: SpareOptions<Connection, Channel>;
   readonly #timer: NodeJS.Timeout;
   #isOver = false;
+  #reservedFor: string | undefined;
 
   constructor(options: SpareOptions<Connection, Channel>) {
     this.#options = options;
@@ -35,8 +36,20 @@ export class SpareChannel<Connection, Channel extends Closable> {
     );
   }
 
-  isFor(start: unknown): boolean {
-    return this.#options.start === start;
+  /** @param name identifies the request; a reserved channel serves only the request it is reserved for. */
+  isFor(start: unknown, name: string | undefined): boolean {
+    return this.#options.start === start && (this.#reservedFor ?? name) === name;
+  }
+
+  get reservedFor(): string | undefined {
+    return this.#reservedFor;
+  }
+
+  /** Keeps the channel for one request, and calls `tell` once it is open. If that request never comes, the channel expires as any other. */
+  reserve(name: string, tell: (channel: Channel) => void): void {
+    if (this.#isOver || this.#reservedFor !== undefined) return;
+    this.#reservedFor = name;
+    this.opening.then(tell, () => undefined);
   }
 
   /** Hands the channel over; the caller owns it from then on. */

@@ -110,10 +110,10 @@ export async function openShell(
   start: (connection: SshConnection) => Promise<ClientChannel>,
   how: Pick<OpenRequest, 'ownChannel'> = {},
 ): Promise<Lease<ClientChannel> | StepOutcome> {
-  const { target, credential, signal } = context;
+  const { target, credential, signal, marker } = context;
   const checkAddresses = (found: readonly string[]) => context.checkAddresses(found);
   try {
-    return await pool.open({ target, credential, checkAddresses, signal, ...how }, start);
+    return await pool.open({ target, credential, checkAddresses, signal, name: marker, ...how }, start);
   } catch (error) {
     if (signal.aborted) return stoppedBeforeStart(signal.reason as StopRequest);
     if (error instanceof SshError) return failedBeforeStart(error);

@@ -65,6 +65,8 @@ export interface ExecSetup<Server extends ServerFixture = SshSetup['sshd']> exte
   /** Continues an attempt as if an earlier process had begun it. */
   reattach(config: SshExecConfig, more: Partial<StepContext>): ReturnType<ExecSetup['run']>;
   run(config: SshExecConfig, more?: Partial<StepContext>): ReturnType<ReturnType<typeof sshExec>['execute']>;
+  /** Announces a step on the target. */
+  prepare(marker: string): void;
   /** Stops the running step, as the executor does. */
   stop(cause?: StopRequest['cause'], killGraceMs?: number): void;
 }
@@ -115,6 +117,7 @@ export function setupExecOn<Server extends ServerFixture>(
       if (other.reattach === undefined) throw new Error('the step type can not reattach');
       return other.reattach(config, contextOf(more));
     },
+    prepare: (marker) => step.prepare?.({ targetId: t.target.id, marker }),
     stop: (cause = 'cancelled', killGraceMs = 5000) =>
       controller.abort({ cause, killGraceMs } satisfies StopRequest),
   };

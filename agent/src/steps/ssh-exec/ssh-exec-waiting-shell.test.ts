@@ -57,6 +57,25 @@ sshTest(
   },
 );
 
+sshTest('the waiting shell prepares at once for a step that is announced, and runs no other', async () => {
+  const t = await setupExec();
+  await t.run({ command: 'echo $PPID' });
+  const connectionPid = Number(t.sink.stdout);
+  await t.run({ command: 'true' });
+  await expect.poll(() => waitingShells(connectionPid)).toHaveLength(1);
+  const [shell] = waitingShells(connectionPid);
+  t.prepare('announced.1.1');
+  await expect
+    .poll(() => readFileSync(`/proc/${shell}/environ`, 'utf8'))
+    .toContain('OPSCONDUCTOR_ATTEMPT=announced.1.1');
+  const marks = 'tr "\\0" "\\n" </proc/$$/environ | grep ATTEMPT';
+  await t.run({ command: `echo "not in $$"; ${marks}` }, { marker: 'other.1.1' });
+  expect(t.sink.stdout).not.toContain(`not in ${shell}\n`);
+  expect(t.sink.stdout).toContain('OPSCONDUCTOR_ATTEMPT=other.1.1\n');
+  await t.run({ command: `echo "ran in $$"; ${marks}` }, { marker: 'announced.1.1' });
+  expect(t.sink.stdout).toContain(`ran in ${shell}\nOPSCONDUCTOR_ATTEMPT=announced.1.1\n`);
+});
+
 for (const [how, config] of [
   ['', []],
   [', though it tells why behind what it printed', [printsMuch]],

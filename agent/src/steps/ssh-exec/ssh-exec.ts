@@ -42,6 +42,9 @@ export function sshExec(pool: SshPool, options: SshExecOptions = {}): StepType<S
       // The target can't keep it running, the step doesn't insist on it, and nothing was started yet.
       return outcome ?? execute(pool, options, config, context);
     },
+    // The waiting shell replaces itself with the one that reads the script, which is half of the time until a command begins.
+    prepare: ({ targetId, marker }) =>
+      pool.reserve({ targetId, name: marker }, startShell, (channel) => channel.write(markerLine(marker))),
     reattach: (config, context) => reattachDetached({ pool, options, config, context }),
     toReattach: whatReattachNeeds,
     readOutputFile: (context) => readOutputFile(pool, context),
@@ -69,9 +72,9 @@ async function execute(
   try {
     // While the start is recorded, a shell known to be ours prepares and waits for the word. Any other gets no script
     // yet.
-    let attempt = !pty && mayGoAhead(lease, context) ? startAttempt(true, false) : undefined;
-    let isMarked = asOther !== undefined;
-    if (attempt === undefined && lease.prepared) {
+    let isMarked = asOther !== undefined || lease.reserved;
+    let attempt = !pty && mayGoAhead(lease, context) ? startAttempt(true, isMarked) : undefined;
+    if (attempt === undefined && lease.prepared && !isMarked) {
       lease.channel.write(markerLine(marker));
       isMarked = true;
     }

@@ -188,11 +188,38 @@ test('steps leased by a commit whose answer was lost go back, and are leased aga
   });
   const runId = await t.start();
   await inTransaction(t.sql, async (tx) =>
-    along?.claim(tx, { jobRunId: runId, claimRank: 0, segmentIds: [t.segmentId] }),
+    along?.claim(tx, { jobRunId: runId, claimRank: 0, segmentIds: [t.segmentId], hasLocks: false }),
   );
   expect((await t.steps(runId))[0]).toMatchObject({ status: 'running', epoch: 1 });
   along?.over(false);
   expect((await agent.next('leases')).leases).toMatchObject([{ runId, epoch: 2 }]);
+});
+
+test.each([
+  ['that can prepare is told of a step before its lease is on disk', ['prepare']],
+  ['that can not prepare is told of a step only by its lease', ['clean_up']],
+])('an agent %s', async (_, capabilities) => {
+  await using t = await setupGateway({}, undefined, noPoll);
+  const agent = await t.connectAgent({ capabilities });
+  const news = { runs: [], segments: [t.segmentId], cancel: [] };
+  let along: ReturnType<typeof t.gateway.claimAlong>;
+  await vi.waitUntil(() => {
+    along = t.gateway.claimAlong(news);
+    return along;
+  });
+  const runId = await t.start();
+  const [step] = await t.steps(runId);
+  const claiming = inTransaction(t.sql, async (tx) => {
+    await along?.claim(tx, { jobRunId: runId, claimRank: 0, segmentIds: [t.segmentId], hasLocks: false });
+    if (capabilities.includes('prepare'))
+      expect((await agent.next('prepare')).steps).toMatchObject([{ step: step?.id, epoch: 1 }]);
+    throw new Error('rolled back');
+  });
+  await expect(claiming).rejects.toThrow('rolled back');
+  along?.over(false);
+  // The hint leased nothing: the step is leased in the usual way.
+  expect((await agent.next('leases')).leases).toMatchObject([{ runId, epoch: 1 }]);
+  expect(agent.untaken).not.toContain('prepare');
 });
 
 test('a step that can’t be leased leaves its slot to the next one', async () => {

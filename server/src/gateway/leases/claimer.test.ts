@@ -134,10 +134,30 @@ test('a run that starts alone is leased by its own transaction without a look at
   const other = await t.start();
   const runId = await t.start({ targets: 2 });
   const claim = await inTransaction(t.sql, (tx) =>
-    t.claimer.along(tx, newClaimId(), { jobRunId: runId, claimRank: 0, segmentIds: [t.segmentId] }),
+    t.claimer.along(tx, newClaimId(), {
+      jobRunId: runId,
+      claimRank: 0,
+      segmentIds: [t.segmentId],
+      hasLocks: false,
+    }),
   );
   expect(runsOf(claim.steps)).toEqual([runId, runId]);
   expect((await t.steps(other))[0]?.status).toBe('ready');
+});
+
+test('a run with locks takes them with its claim, and leases no step whose lock another run holds', async () => {
+  await using t = await setupClaimer();
+  const job = { locks: [{ name: 'database', mode: 'exclusive' as const }] };
+  const along = (jobRunId: number) =>
+    inTransaction(t.sql, (tx) =>
+      t.claimer.along(tx, newClaimId(), {
+        ...{ jobRunId, claimRank: 0, segmentIds: [t.segmentId], hasLocks: true },
+      }),
+    );
+  const first = await t.start({ job });
+  const second = await t.start({ job });
+  expect(runsOf((await along(first)).steps)).toEqual([first]);
+  expect((await along(second)).steps).toEqual([]);
 });
 
 test('an agent whose steps are not known here yet is given nothing more', async () => {
@@ -146,7 +166,7 @@ test('an agent whose steps are not known here yet is given nothing more', async 
   await t.endAll(await t.next());
   t.isAgentReady = false;
   const runId = await t.start();
-  const alone = { jobRunId: runId, claimRank: 0, segmentIds: [t.segmentId] };
+  const alone = { jobRunId: runId, claimRank: 0, segmentIds: [t.segmentId], hasLocks: false };
   const claim = await inTransaction(t.sql, (tx) => t.claimer.along(tx, newClaimId(), alone));
   expect(claim.steps).toEqual([]);
   expect(await t.next()).toEqual([]);

@@ -4,7 +4,7 @@
 // taken from each.
 import type { StartedRun } from '../../runs/leases/claim-along.ts';
 import type { Sql, Tx } from '../../store/database/connection.ts';
-import { type Claim, type ClaimAmong, claimOnce, claimSteps } from '../../store/queue/claims.ts';
+import { type Claim, type ClaimAmong, claimNewRun, claimOnce, claimSteps } from '../../store/queue/claims.ts';
 
 const nothing: Claim = {
   steps: [],
@@ -85,8 +85,12 @@ export class Claimer {
   }
 
   /** Claims steps of a run as part of the transaction that creates it, provided that nothing else waits. */
-  async along(tx: Tx, claimId: string, { segmentIds, ...run }: StartedRun): Promise<Claim> {
-    const runs = segmentIds.map((segmentId) => ({ ...run, segmentId, inFlight: 0, afterId: 0 }));
+  async along(tx: Tx, claimId: string, run: StartedRun): Promise<Claim> {
+    if (!run.hasLocks) {
+      const held = this.#deps.held(new Set(run.segmentIds));
+      return claimNewRun(tx, this.#deps.serverId, { claimId, run, held });
+    }
+    const runs = run.segmentIds.map((segmentId) => ({ ...run, segmentId, inFlight: 0, afterId: 0 }));
     return claimOnce(tx, this.#deps.serverId, { claimId, among: this.#among(runs) });
   }
 

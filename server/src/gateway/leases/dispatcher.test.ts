@@ -19,6 +19,7 @@ test('if undelivered steps can’t be taken back at once, delivered ones stay wi
     sessionNumber: there.sessionNumber,
     can: () => true,
     canTell: () => true,
+    prepare: () => {},
     lease: (leases: readonly { claimed: { id: number } }[]) =>
       given.push(...leases.map(({ claimed }) => claimed.id)),
   };
@@ -40,7 +41,7 @@ test('if undelivered steps can’t be taken back at once, delivered ones stay wi
     when (old.status = 'running' and new.status = 'ready') execute function refuse()`;
   const along = dispatcher.claimAlong();
   await inTransaction(t.sql, async (tx) =>
-    along?.claim(tx, { jobRunId: runId, claimRank: 0, segmentIds: [t.segmentId] }),
+    along?.claim(tx, { jobRunId: runId, claimRank: 0, segmentIds: [t.segmentId], hasLocks: false }),
   );
   along?.over(true);
   await vi.waitFor(() => expect(given).toHaveLength(1), { timeout: 10_000 });

@@ -235,6 +235,11 @@ export class AgentLink {
     for (const text of leaseMessages(leases.map(({ lease }) => lease))) this.#said.say(text);
   }
 
+  /** Announces steps that may be leased to this agent next, unless the agent is too old for it. */
+  prepare(steps: ServerMessageOf<'prepare'>['steps']): void {
+    if (this.isReady && this.can('prepare')) this.send({ type: 'prepare', steps });
+  }
+
   /** Hands over a command that another agent has begun. From here on this agent may report on it. */
   takeOver(claimed: ClaimedStep, taken: ServerMessageOf<'take_over'>['attempts'][number]): void {
     const { seq: ackedSeq, rawBytes: outputBytes } = taken.output;

@@ -2,13 +2,12 @@
 // ready also leases them. It claims only steps of that run, unless others may be waiting for a slot; then it claims
 // whatever is due, of any run.
 import type { Tx } from '../../store/database/connection.ts';
+import type { NewRunToClaim } from '../../store/queue/claims.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';
 
-/** `claimRank` is the run's priority negated. */
-export interface StartedRun {
-  jobRunId: number;
-  claimRank: number;
-  segmentIds: readonly number[];
+export interface StartedRun extends NewRunToClaim {
+  /** Whether its steps take locks. */
+  hasLocks: boolean;
 }
 
 export interface ClaimAlong {

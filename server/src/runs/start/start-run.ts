@@ -241,7 +241,14 @@ async function queueRun(deps: QueueDeps, request: StartRun, caller: Caller): Pro
         notifyProgress(tx, news),
       ];
       if (along !== undefined)
-        sent.push(along.claim(tx, { jobRunId: runId, claimRank: -newRun.priority, segmentIds: segments }));
+        sent.push(
+          along.claim(tx, {
+            jobRunId: runId,
+            claimRank: -newRun.priority,
+            segmentIds: segments,
+            hasLocks: newRun.locks.length > 0,
+          }),
+        );
       sent.push(commitWithThese(tx));
       const run = findRun(tx, runId);
       // Handled by the caller, unless nothing was committed.

@@ -138,26 +138,7 @@ export async function claimOnce(
 ): Promise<Claim> {
   const rows = await sql<ClaimRow[]>`
     with waiting as materialized (${among === undefined ? segmentsWithReadySteps(sql) : segmentsOf(sql, among)}
-    ), able as (
-      select s.agent_id, s.session_number, a.segment_id, s.capabilities, s.slots,
-        ${among === undefined ? liveLeases(sql) : sql`held.steps`} as taken,
-        dense_rank() over (partition by a.segment_id order by cardinality(s.capabilities), s.capabilities) as kind
-      from waiting g
-      join agents a on a.segment_id = g.id
-      join agent_sessions s on s.agent_id = a.id
-      ${among === undefined ? sql`` : heldSteps(sql, among)}
-      where s.server_id = ${serverId} and s.busy_reason is null and ${isAble(sql)}
-    ), credit as materialized (
-      select able.*, least(${limits.maxClaimBatch}, slots - taken)::int as free, max(kind) over () as kinds from able
-    ), slots as (
-      select segment_id, agent_id, session_number,
-        row_number() over (partition by segment_id order by taken + n, agent_id) as place
-      from credit cross join lateral generate_series(1, free) as n
-      where kind = ${kind + 1}
-    ), demand as materialized (
-      select segment_id, capabilities, kinds, least(sum(greatest(free, 0)), ${limits.maxClaimBatch})::int as total
-      from credit where kind = ${kind + 1} group by segment_id, capabilities, kinds
-    ), due as materialized (
+    ), ${freeSlots(sql, { serverId, kind, held: among?.held })}, due as materialized (
       select due.id from demand cross join lateral (
         select id from job_run_steps d
         where d.segment_id = demand.segment_id and d.status = 'ready' and d.not_before <= (select clock_timestamp())
@@ -178,17 +159,7 @@ export async function claimOnce(
         limit shares.n
         for update of st skip locked
       ) ready
-    ), paired as materialized (
-      select p.*, slots.agent_id, slots.session_number
-      from (select *, row_number() over (partition by segment_id order by id) as place from picked) p
-      join slots using (segment_id, place)
-    ), fenced as materialized (
-      select a.id, a.session_number from agents a
-      join (select distinct agent_id, session_number from paired) p
-        on p.agent_id = a.id and p.session_number = a.session_number
-      where a.state = 'active' and a.drain_requested_at is null
-      for share of a
-    ), tried as materialized (
+    ), ${pairedWithSlots(sql)}, tried as materialized (
       select paired.*,
         case when paired.has_locks then take_locks(paired.target_run_id) end as short
       from paired join fenced on fenced.id = paired.agent_id and fenced.session_number = paired.session_number
@@ -197,27 +168,49 @@ export async function claimOnce(
       update job_run_steps st set not_before = 'infinity', waits_lock = waiting.short
       from waiting_for_locks waiting
       where st.id = waiting.id and st.id = any(array(select id from waiting_for_locks)) returning st.id
-    ), leased as (
-      update job_run_steps st set
-        status = 'running', epoch = st.epoch + 1, lease_token = ${claimId}::text || right(replace(gen_random_uuid()::text, '-', ''), ${-claimIdLength}::int),
-        agent_id = tried.agent_id, session_number = tried.session_number,
-        leased_at = clock_timestamp(), started_at = null, cancel_sent_at = null,
-        attempt_day = (clock_timestamp() at time zone 'UTC')::date,
-        deadline_at = clock_timestamp() + make_interval(secs => st.time_budget_s + ${attemptSlackS}),
-        output_state = 'open', output_seq = 0, output_bytes = 0
-      from tried
-      where st.id = tried.id and tried.short is null and st.id = any(array(select id from tried))
-      returning st.id, st.epoch, st.lease_token, st.job_run_id, st.target_run_id, st.segment_id, st.step_number,
-        st.step_type, st.agent_id, st.session_number, st.attempt_day
-    )
-    select demand.segment_id as of_segment_id, demand.total as free, (
-        (select count(*) from released) + (select count(*) from parked))::int as moved, demand.kinds,
-      st.id, st.epoch, st.lease_token, st.job_run_id,
-      st.target_run_id, st.segment_id, st.step_number, st.step_type, st.agent_id, st.session_number,
-      st.attempt_day::text as attempt_day, ${leaseDetailColumns(sql)},
-      ${among === undefined ? candidatesOnce(sql) : sql`null`} as candidates
-    from demand left join (leased st ${leaseDetailJoins(sql)}) on st.segment_id = demand.segment_id
-    order by st.id`;
+    ), ${leasedTo(sql, claimId)}
+    select (
+        (select count(*) from released) + (select count(*) from parked))::int as moved,
+      ${among === undefined ? candidatesOnce(sql) : sql`null`} as candidates, ${leasedColumns(sql)}`;
+  return claimOf(rows, among === undefined);
+}
+
+/**
+ * Leases the ready steps of a run that the transaction itself has created, up to the free slots of this server's agents. None of them
+ * may have locks. It decides as `claimOnce` does for that run alone; as a much smaller statement it takes the database
+ * half of the time, and whoever started the run is waiting for it.
+ */
+export async function claimNewRun(
+  tx: Queryable,
+  serverId: string,
+  { claimId, run, held }: { claimId: string; run: NewRunToClaim; held: ClaimAmong['held'] },
+): Promise<Claim> {
+  const rows = await tx<ClaimRow[]>`
+    with waiting as materialized (
+      select g.id, g.key_generation from segments g where g.id = any(${run.segmentIds as number[]}::bigint[])
+    ), ${freeSlots(tx, { serverId, kind: 0, held })}, picked as materialized (
+      select ready.* from demand cross join lateral (
+        select st.segment_id, st.id from job_run_steps st
+        where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
+          and st.claim_rank = ${run.claimRank} and st.job_run_id = ${run.jobRunId}
+          and (st.needs is null or st.needs <@ demand.capabilities)
+        order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id, st.id limit demand.total) ready
+    ), ${pairedWithSlots(tx)}, tried as (
+      select paired.*, null as short
+      from paired join fenced on fenced.id = paired.agent_id and fenced.session_number = paired.session_number
+    ), ${leasedTo(tx, claimId)}
+    select 0 as moved, null as candidates, ${leasedColumns(tx)}`;
+  return claimOf(rows, false);
+}
+
+export interface NewRunToClaim {
+  jobRunId: number;
+  /** The run's priority, negated. */
+  claimRank: number;
+  segmentIds: readonly number[];
+}
+
+function claimOf(rows: readonly ClaimRow[], hasCandidates: boolean): Claim {
   const leased = rows.filter((row) => row.id !== null);
   const left = new Map(rows.map((row) => [row.ofSegmentId, row.free]));
   for (const { segmentId } of leased) left.set(segmentId, (left.get(segmentId) ?? 0) - 1);
@@ -234,7 +227,79 @@ export async function claimOnce(
     hasRoom: rooms.some((free) => free > 0),
     full: [...new Set(rows.filter((row) => row.free === 0).map((row) => row.ofSegmentId))],
   };
-  return among === undefined ? { ...claim, candidates } : claim;
+  return hasCandidates ? { ...claim, candidates } : claim;
+}
+
+interface SlotsOptions {
+  serverId: string;
+  kind: number;
+  held: ClaimAmong['held'] | undefined;
+}
+
+/** Common table expressions from `waiting` segments to their agents' free `slots`, and how many each segment can take in all (`demand`). */
+function freeSlots(db: Queryable, { serverId, kind, held }: SlotsOptions) {
+  return db`able as (
+      select s.agent_id, s.session_number, a.segment_id, s.capabilities, s.slots,
+        ${held === undefined ? liveLeases(db) : db`held.steps`} as taken,
+        dense_rank() over (partition by a.segment_id order by cardinality(s.capabilities), s.capabilities) as kind
+      from waiting g
+      join agents a on a.segment_id = g.id
+      join agent_sessions s on s.agent_id = a.id
+      ${held === undefined ? db`` : heldSteps(db, held)}
+      where s.server_id = ${serverId} and s.busy_reason is null and ${isAble(db)}
+    ), credit as materialized (
+      select able.*, least(${limits.maxClaimBatch}, slots - taken)::int as free, max(kind) over () as kinds from able
+    ), slots as (
+      select segment_id, agent_id, session_number,
+        row_number() over (partition by segment_id order by taken + n, agent_id) as place
+      from credit cross join lateral generate_series(1, free) as n
+      where kind = ${kind + 1}
+    ), demand as materialized (
+      select segment_id, capabilities, kinds, least(sum(greatest(free, 0)), ${limits.maxClaimBatch})::int as total
+      from credit where kind = ${kind + 1} group by segment_id, capabilities, kinds
+    )`;
+}
+
+/** Pairs `picked` steps with slots (`paired`), and locks those agents that may still be given steps (`fenced`). */
+function pairedWithSlots(db: Queryable) {
+  return db`paired as materialized (
+      select p.*, slots.agent_id, slots.session_number
+      from (select *, row_number() over (partition by segment_id order by id) as place from picked) p
+      join slots using (segment_id, place)
+    ), fenced as materialized (
+      select a.id, a.session_number from agents a
+      join (select distinct agent_id, session_number from paired) p
+        on p.agent_id = a.id and p.session_number = a.session_number
+      where a.state = 'active' and a.drain_requested_at is null
+      for share of a
+    )`;
+}
+
+/** Leases those steps of `tried` that got all their locks (`leased`). */
+function leasedTo(db: Queryable, claimId: string) {
+  return db`leased as (
+      update job_run_steps st set
+        status = 'running', epoch = st.epoch + 1, lease_token = ${claimId}::text || right(replace(gen_random_uuid()::text, '-', ''), ${-claimIdLength}::int),
+        agent_id = tried.agent_id, session_number = tried.session_number,
+        leased_at = clock_timestamp(), started_at = null, cancel_sent_at = null,
+        attempt_day = (clock_timestamp() at time zone 'UTC')::date,
+        deadline_at = clock_timestamp() + make_interval(secs => st.time_budget_s + ${attemptSlackS}),
+        output_state = 'open', output_seq = 0, output_bytes = 0
+      from tried
+      where st.id = tried.id and tried.short is null and st.id = any(array(select id from tried))
+      returning st.id, st.epoch, st.lease_token, st.job_run_id, st.target_run_id, st.segment_id, st.step_number,
+        st.step_type, st.agent_id, st.session_number, st.attempt_day
+    )`;
+}
+
+/** The end of the select list, and its tables: one row for each lease, and one for each segment without any. */
+function leasedColumns(db: Queryable) {
+  return db`demand.segment_id as of_segment_id, demand.total as free, demand.kinds,
+      st.id, st.epoch, st.lease_token, st.job_run_id,
+      st.target_run_id, st.segment_id, st.step_number, st.step_type, st.agent_id, st.session_number,
+      st.attempt_day::text as attempt_day, ${leaseDetailColumns(db)}
+    from demand left join (leased st ${leaseDetailJoins(db)}) on st.segment_id = demand.segment_id
+    order by st.id`;
 }
 
 /** Of a segment that has as many as a claim takes from there may be others. */
@@ -265,7 +330,7 @@ function liveLeases(db: Queryable) {
           select count(*) from job_run_steps l where l.agent_id = s.agent_id and l.status = 'running')`;
 }
 
-function heldSteps(db: Queryable, { held }: ClaimAmong) {
+function heldSteps(db: Queryable, held: ClaimAmong['held']) {
   const agentIds = held.map(({ agentId }) => agentId);
   const steps = held.map((each) => each.steps);
   return db`join unnest(${agentIds}::bigint[], ${steps}::int[]) as held(agent_id, steps) on held.agent_id = a.id`;

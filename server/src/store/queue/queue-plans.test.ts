@@ -32,7 +32,7 @@ import {
   writeSettledSteps,
   writeTargetRuns,
 } from '../runs/run-progress.ts';
-import { claimOnce } from './claims.ts';
+import { claimNewRun, claimOnce, newClaimId } from './claims.ts';
 import { agentsForDueCleanUps, takeDueCleanUps, unheardAttempts, wantCleanUps } from './clean-ups.ts';
 import {
   detachedOfServer,
@@ -212,6 +212,16 @@ type Reading = [string, string[], (db: Sql) => Promise<unknown>];
  */
 const ofQueue: Reading[] = [
   ['claimOnce', [running, 'job_run_steps_ready'], (db) => claimOnce(db, testServerId)],
+  [
+    'claimNewRun',
+    ['job_run_steps_ready'],
+    (db) =>
+      claimNewRun(db, testServerId, {
+        claimId: newClaimId(),
+        run: { jobRunId: openRunId, claimRank: 0, segmentIds: [t.segmentId] },
+        held: [{ agentId: t.agent.agentId, steps: 0 }],
+      }),
+  ],
   ['leaseDetails', ['job_run_steps_pkey'], (db) => leaseDetails(db, [1, 2])],
   ['lockTargetRuns', ['job_run_steps_pkey'], (db) => lockTargetRuns(db as unknown as Tx, [1, 2])],
   ['lockStepsAndNext', ['job_run_steps_pkey'], (db) => lockStepsAndNext(db as unknown as Tx, [1, 2])],
