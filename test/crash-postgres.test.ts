@@ -36,7 +36,7 @@ test.each<[string, () => Promise<void>]>([
       await t.server.start();
     },
   ],
-])('output that is under way when %s arrives once and whole', async (_, crash) => {
+])('output in transit when %s arrives exactly once and complete', async (_, crash) => {
   const file = await writeOutputFile(join(t.sshd.dir, randomUUID()), 24_000_000, 0.5);
   const ran = join(t.sshd.dir, randomUUID());
   const gate = await t.gate();

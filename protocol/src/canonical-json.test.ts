@@ -8,7 +8,7 @@ it('writes properties sorted, without white space, in arrays their order', () =>
   );
 });
 
-it('reads back as the same value, and its spelling does not depend on the order of properties', () => {
+it('parses back to the same value, and does not depend on the order of properties', () => {
   fc.assert(
     fc.property(fc.jsonValue(), (value) => {
       const text = canonicalJson(value);
@@ -23,7 +23,7 @@ it('keeps a property named __proto__', () => {
   expect(canonicalJson(JSON.parse('{"__proto__":{"a":1}}'))).toBe('{"__proto__":{"a":1}}');
 });
 
-it('leaves out what is undefined, as JSON does, and refuses what is no value', () => {
+it('leaves out undefined properties, as JSON does, and refuses what is not a JSON value', () => {
   expect(canonicalJson({ a: undefined, b: 1 })).toBe('{"b":1}');
   expect(() => canonicalJson(undefined)).toThrow(TypeError);
 });

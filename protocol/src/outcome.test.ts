@@ -5,7 +5,7 @@ import { validatorOptions } from './validation.ts';
 
 const lost = { status: 'unknown', reason: 'supervisor_lost', message: 'It was ended.' } as const;
 
-test('a server is told reasons that it knows, and the words stay', () => {
+test('a server is sent reasons that it knows, and the messages stay the same', () => {
   expect(outcomeInReasons(lost, stepReasons)).toEqual(lost);
   expect(outcomeInReasons(lost)).toEqual({ ...lost, reason: 'connection_lost' });
   expect(outcomeInReasons(lost, ['connection_lost'])).toEqual({ ...lost, reason: 'connection_lost' });
@@ -14,14 +14,14 @@ test('a server is told reasons that it knows, and the words stay', () => {
   });
 });
 
-test('a reason that has no older one becomes internal where it is not known', () => {
+test('an unknown reason without an older equivalent becomes internal', () => {
   expect(outcomeInReasons({ status: 'failed', reason: 'exit_code' }, ['internal'])).toMatchObject({
     reason: 'internal',
   });
   expect(outcomeInReasons({ status: 'succeeded' }, [])).toEqual({ status: 'succeeded' });
 });
 
-test('a step ends with kinds of secrets that only a later agent knows, and with no other text in their place', () => {
+test('a step can end with kinds of secrets that only a later agent knows, but not with any other text as a kind', () => {
   const isOutcome = new Ajv2020(validatorOptions).compile(StepOutcomeSchema);
   const ending = (kind: string) => ({
     status: 'succeeded',

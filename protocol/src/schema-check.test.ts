@@ -11,7 +11,7 @@ const ajv = new Ajv2020({ ...validatorOptions, allErrors: true, useDefaults: fal
 const schemas = { JobDefinitionSchema, SshExecConfigSchema, WinrmExecConfigSchema };
 const compiled = new Map(Object.values(schemas).map((schema) => [schema, ajv.compile(schema)]));
 
-/** What the server tells. */
+/** What the server reports. */
 function byAjv(schema: (typeof schemas)[keyof typeof schemas], value: unknown) {
   const check = compiled.get(schema);
   check?.(value);
@@ -42,12 +42,12 @@ const good = {
   ],
 };
 
-test('a right definition has no errors', () => {
+test('a valid definition has no errors', () => {
   expect(checkBySchema(JobDefinitionSchema, good)).toEqual([]);
 });
 
 describe('tells what the server tells', () => {
-  test('of each place of a definition that is made wrong', () => {
+  test('about each place where a definition is made wrong', () => {
     const wrong = fc.oneof(
       fc.constantFrom(
         null,

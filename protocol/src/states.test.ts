@@ -36,7 +36,7 @@ test.each<[string, Partial<TargetCounts>, { maxFailures?: number; cancelling?: b
   );
 });
 
-test('a run that has ended stays as it is; a step that is unknown may still be told', () => {
+test('an ended run never changes; an unknown step may still get a result', () => {
   for (const status of runStatuses) if (isRunEnded(status)) expect(statusEdges.run[status]).toEqual([]);
   for (const status of stepStatuses)
     if (isStepEnded(status) && status !== 'unknown' && status !== 'skipped')
@@ -47,7 +47,7 @@ test('a run that has ended stays as it is; a step that is unknown may still be t
   expect(mayBecome('step', 'running', 'ready')).toBe(true);
 });
 
-test('of target runs only one that is unknown goes on after its end', () => {
+test('only unknown target runs can continue after their end', () => {
   for (const status of runStatuses)
     if (isRunEnded(status) && status !== 'unknown') expect(statusEdges.target_run[status]).toEqual([]);
   expect(mayBecome('target_run', 'unknown', 'running')).toBe(true);
@@ -66,7 +66,7 @@ test('every status that has not ended can end, and every status but the first ca
   }
 });
 
-test('a target run ends as the step that ended it; a step that only waits ends none', () => {
+test('a target run ends with the status of the step that ended it; a waiting step ends none', () => {
   for (const status of ['succeeded', 'failed', 'cancelled', 'timed_out', 'unknown', 'held'] as const)
     expect(targetRunStatus(status)).toBe(status);
   for (const status of ['pending', 'ready', 'running', 'skipped'] as const)

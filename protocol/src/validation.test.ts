@@ -17,14 +17,14 @@ function detailsOf(schema: TSchema, value: unknown, options = {}): ErrorDetail[]
 }
 
 describe('places', () => {
-  test('a path reads like code', () => {
+  test('a path looks like code', () => {
     expect(readablePath('/steps/2/config/timeout')).toBe('steps[2].config.timeout');
     expect(readablePath('/labels/a~1b c/x~0y')).toBe('labels["a/b c"]["x~y"]');
     expect(readablePath('/steps/0', 'body')).toBe('body.steps[0]');
     expect(readablePath('')).toBe('');
   });
 
-  test('a missing or unknown property is told at its own place', () => {
+  test('a missing or unknown property is reported at its own place', () => {
     const details = detailsOf(JobDefinitionSchema, {
       name: 'x',
       steps: [{ name: 'a', type: 'ssh.exec', konfig: 1 }],
@@ -41,7 +41,7 @@ describe('places', () => {
     expect(JSON.stringify(detail).length).toBeLessThan(300);
   });
 
-  // A pass over all errors for each of them took a minute, in which the server answered nobody.
+  // A pass over all errors for each union took a minute, during which the server answered nobody.
   test('thousands of failed unions are settled in one pass', () => {
     const schema = Type.Array(Type.Union([Type.Integer(), Type.String({ pattern: '^[0-9]+%$' })]));
     const details = detailsOf(schema, Array(20_000).fill('x'));
@@ -49,7 +49,7 @@ describe('places', () => {
     expect(details[19]).toMatchObject({ path: '[19]', found: '"x"' });
   });
 
-  test('no more than the first few places are told', () => {
+  test('only the first few places are reported', () => {
     const many = Array.from({ length: 100 }, () => 'x');
     expect(detailsOf(Type.Array(Type.Integer()), many)).toHaveLength(20);
     expect(detailsOf(Type.Array(Type.Integer()), many, { max: 3 }).map((one) => one.path)).toEqual([
@@ -148,7 +148,7 @@ describe('sentences', () => {
     expect(more).toEqual([]);
   });
 
-  test('a name that is nearly right is suggested', () => {
+  test('the nearest valid name is suggested', () => {
     const schema = Closed({ timeout: Type.Optional(Type.Integer()), port: Type.Optional(Type.Integer()) });
     const suggestions = ['tmeout', 'timeoutt', 'timeuot', 'Timeout', 'timeoux', 'time'].map(
       (name) => detailsOf(schema, { [name]: 1 })[0]?.message,
@@ -176,7 +176,7 @@ describe('unions', () => {
     Closed({ type: Type.Literal('copy'), from: Type.String(), to: Type.String() }),
   ]);
 
-  test('what may be null is told of as what it should be', () => {
+  test('a nullable value is described by its other type', () => {
     const schema = Closed({ credentialId: Nullable(Type.String({ format: 'uuid' })) });
     expect(detailsOf(schema, { credentialId: 'x' })).toEqual([
       { path: 'credentialId', message: 'Must be a UUID.', found: '"x"', allowed: 'a UUID, or null' },
@@ -191,7 +191,7 @@ describe('unions', () => {
     ]);
   });
 
-  test('of tagged branches only the one that was meant is told of', () => {
+  test('only the intended one of tagged branches is reported', () => {
     const details = detailsOf(Type.Array(Step), [
       { type: 'exec', command: 'id' },
       { type: 'copy', from: 'a', too: 'b' },
@@ -204,13 +204,13 @@ describe('unions', () => {
     ]);
   });
 
-  test('a tag that none of the branches has is told of once, with the tags there are', () => {
+  test('a tag of none of the branches is reported once, with the known tags', () => {
     expect(detailsOf(Step, { type: 'move', from: 'a' })).toEqual([
       { path: 'type', message: 'Must be one of "exec", "copy".', found: '"move"', allowed: '"exec", "copy"' },
     ]);
   });
 
-  test('errors beside a union stay', () => {
+  test('errors next to a union are kept', () => {
     const schema = Closed({ a: Type.Integer(), step: Step, z: Type.Integer() });
     const details = detailsOf(schema, { a: 'x', step: { type: 'exec' }, z: 'y' });
     expect(details.map((one) => one.path)).toEqual(['a', 'step.command', 'z']);
@@ -235,7 +235,7 @@ describe('secrets', () => {
     expect(JSON.stringify(details)).not.toMatch(/hunter|7 char/);
   });
 
-  test('names are told apart by word', () => {
+  test('names are compared word by word', () => {
     expect(['user_password', 'sealed.ciphertext', 'steps[0].apiToken', 'Secret'].every(isSecretPath)).toBe(
       true,
     );

@@ -14,7 +14,7 @@ const anyToken: fc.Arbitrary<EnrollmentToken> = fc
     pin === undefined ? { secret, rootSha256 } : { secret, rootSha256, caPin: `sha256:${pin}` },
   );
 
-test('any token is read back as it was written, with white space around it', () => {
+test('any token is parsed back to what was formatted, even with white space around it', () => {
   fc.assert(
     fc.property(anyToken, fc.constantFrom('', ' ', '\n', '\t\r\n'), (token, space) => {
       expect(parseEnrollmentToken(`${space}${formatEnrollmentToken(token)}${space}`)).toEqual(token);
@@ -30,7 +30,7 @@ test('a token is one word of letters, digits, hyphens, underscores and dots', ()
   );
 });
 
-test('text of any other form is no token', () => {
+test('text of any other form is not a token', () => {
   const part = 'A'.repeat(43);
   for (const text of [
     '',

@@ -42,7 +42,7 @@ test('any frame is read back as it was written, wherever it lies in a buffer', (
   );
 });
 
-test('bytes of any kind are read as a frame or refused, and never throw', () => {
+test('any bytes are either decoded as a frame or refused, without throwing', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => {
       const decoded = decodeFrame(bytes, maxRaw);
@@ -71,17 +71,17 @@ test.each<[string, (bytes: Uint8Array, view: DataView) => void]>([
   expect(decodeFrame(bytes, maxRaw)).toBeUndefined();
 });
 
-test('a header without a chunk is no frame', () => {
+test('a header without a chunk is not a frame', () => {
   expect(decodeFrame(encodeFrameHeader(frame), maxRaw)).toBeUndefined();
   expect(decodeFrame(new Uint8Array(frameHeaderBytes - 1), maxRaw)).toBeUndefined();
 });
 
-test('time beyond what the field holds is written as its greatest value', () => {
+test('time beyond the range of the field is written as its maximum', () => {
   const decoded = decodeFrame(encodeFrame({ ...frame, elapsedMs: 2 ** 40 }), maxRaw);
   expect(decoded?.elapsedMs).toBe(0xffff_ffff);
 });
 
-test('a link of the digest chain differs in each thing that it holds', () => {
+test('a link of the digest chain differs if any of its fields differs', () => {
   const sha256 = new Uint8Array(32).fill(9);
   const chunk = { seq: 1, stream: 'stdout' as const, rawLength: 5, sha256 };
   const links = [

@@ -63,7 +63,7 @@ describe('a name', () => {
     expect(name('').map((detail) => detail.message)).toEqual(['Must not be empty.']);
   });
 
-  test('that is found wrong is shown without the characters that are wrong with it', () => {
+  test('that is invalid is shown without the offending characters', () => {
     const any = fc.string({
       unit: fc.constantFrom('a', '\u202e', '\u009b', '\u001b', '\n', ' ', '\u{e0041}'),
       maxLength: 30,
@@ -83,7 +83,7 @@ describe('a name', () => {
   });
 });
 
-test('a description has lines and tabs, and nothing else that cannot be seen', () => {
+test('a description may have line breaks and tabs, but no other invisible characters', () => {
   expect(description('')).toEqual([]);
   expect(description(' one\r\n\ttwo \u200d\n')).toEqual([]);
   expect(description('one\n\u009b31mtwo')[0]).toMatchObject({
@@ -93,7 +93,7 @@ test('a description has lines and tabs, and nothing else that cannot be seen', (
   });
 });
 
-test('every name and description that a request brings is held to it', () => {
+test('every name and description in a request is checked by these rules', () => {
   const bad = 'a\u202eb';
   const step = { name: bad, type: 'ssh.exec', config: {} };
   const places = (schema: TSchema, value: object) => {

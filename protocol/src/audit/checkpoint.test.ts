@@ -51,7 +51,7 @@ describe('a checkpoint', () => {
     expect(read).toEqual({ ...checkpoint, note: signed.note, hash: signed.hash });
   });
 
-  it('is refused when anything in it was altered', async () => {
+  it('is refused if anything in it was altered', async () => {
     const alterations: [string, string][] = [
       ['\n42\n', '\n41\n'],
       ['number 7', 'number 8'],
@@ -66,7 +66,7 @@ describe('a checkpoint', () => {
     }
   });
 
-  it('is refused of another key and of another installation', async () => {
+  it('is refused for another key and for another installation', async () => {
     const other = await generateSigningKeyPair();
     await expect(verifyCheckpoint(other.publicKey, installationId, signed.note)).rejects.toMatchObject({
       reason: 'wrong_signature',
@@ -77,7 +77,7 @@ describe('a checkpoint', () => {
     });
   });
 
-  it('with a further signature of a witness still holds', async () => {
+  it('with a further signature of a witness is still valid', async () => {
     const witnessed = `${signed.note}— witness.example/w1 AAAAAAAA\n`;
     await expect(verifyCheckpoint(key.publicKey, installationId, witnessed)).resolves.toMatchObject({
       size: 42,

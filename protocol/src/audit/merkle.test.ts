@@ -9,7 +9,7 @@ import {
   type Range,
 } from './merkle-proof.ts';
 
-/** The leaves and roots that implementations of RFC 6962 test with. */
+/** The leaves and roots in the tests of other RFC 6962 implementations. */
 const leaves = [
   '',
   '00',
@@ -31,7 +31,7 @@ const roots = [
   '5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328',
 ];
 
-/** MTH of RFC 9162 section 2.1.1, as it is defined. */
+/** MTH of RFC 9162 section 2.1.1, exactly as defined. */
 function treeHash(hashes: readonly Hash[]): Hash {
   const [only] = hashes;
   if (only === undefined) return foldHashes([]);
@@ -55,7 +55,7 @@ describe('the tree', () => {
     expect(found).toEqual(roots);
   });
 
-  it('tells of each perfect subtree once, with its hash', () => {
+  it('reports each perfect subtree once, with its hash', () => {
     const frontier = new Frontier();
     const seen: string[] = [];
     for (const leaf of manyLeaves.slice(0, 100)) {
@@ -68,7 +68,7 @@ describe('the tree', () => {
     expect(seen).toHaveLength(50 + 25 + 12 + 6 + 3 + 1);
   });
 
-  it('goes on from the subtrees of any size', () => {
+  it('continues from the subtrees of any size', () => {
     for (let size = 0; size < 70; size++) {
       const hashes = subtreesOf(0, size).map(({ level, index }) =>
         rangeHash([index * 2 ** level, (index + 1) * 2 ** level]),

@@ -19,13 +19,13 @@ const short = (before: JobDefinition, after: JobDefinition) =>
     ].join(' '),
   );
 
-test('definitions that say the same have no changes, whatever the order of their fields', () => {
+test('equal definitions have no changes, whatever the order of their fields', () => {
   const before = { ...job(step('a')), timeout: 60, description: 'x' };
   const after = { description: 'x', timeout: 60, ...job(step('a')) };
   expect(compareDefinitions(before, after)).toEqual([]);
 });
 
-test('each field is named by its path, with what was and what is there', () => {
+test('each changed field is named by its path, with its old and new values', () => {
   const before = {
     ...job(step('a', { config: { command: 'uptime', environment: { 'A-B': '1' } } })),
     timeout: 60,
@@ -51,7 +51,7 @@ test('texts of several lines come with the lines that differ', () => {
   ]);
 });
 
-test('a step that was put in between leaves the others as they are', () => {
+test('a step inserted between others leaves them unchanged', () => {
   expect(short(job(step('a'), step('b')), job(step('a'), step('new'), step('b')))).toEqual([
     'added steps[1] new',
   ]);
@@ -60,7 +60,7 @@ test('a step that was put in between leaves the others as they are', () => {
   ]);
 });
 
-test('one that was moved is told once, and its changes at its new place', () => {
+test('a moved step is reported once, with its changes at its new place', () => {
   const before = job(step('a'), step('b'), step('c'));
   const after = job(step('c', { config: { command: 'id', timeout: 300 } }), step('a'), step('b'));
   expect(compareDefinitions(before, after)).toEqual([
@@ -76,7 +76,7 @@ test('one that was moved is told once, and its changes at its new place', () => 
   ]);
 });
 
-test('a step is known by its id when its name changes, and by its place where it has none', () => {
+test('a renamed step is recognized by its id, or by its place if it has none', () => {
   expect(
     short(job(step('a', { id: 'ask' }), step('b')), job(step('b'), step('renamed', { id: 'ask' }))),
   ).toEqual(['moved steps[1] from steps[0] renamed', 'changed steps[1].name from steps[0].name renamed']);
@@ -90,7 +90,7 @@ test('a step is known by its id when its name changes, and by its place where it
   ]);
 });
 
-test('a property named as those that every object has is one like others', () => {
+test('a property with the name of a built-in one is treated like any other', () => {
   const env = (text: string) => job(step('a', { config: { environment: JSON.parse(text) } }));
   expect(short(env('{}'), env('{"constructor":"x","__proto__":"y"}'))).toEqual([
     'added steps[0].config.environment.constructor a',

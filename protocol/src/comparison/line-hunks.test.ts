@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { type LineHunk, lineHunks } from './line-hunks.ts';
 
 const text = (...lines: string[]) => lines.join('\n');
-/** Makes the later text of the earlier one, by the hunks alone. */
+/** Makes the later text from the earlier one, using only the hunks. */
 function apply(before: string, hunks: readonly LineHunk[]): string {
   const lines = before.split('\n');
   const result: string[] = [];
@@ -43,7 +43,7 @@ test('a changed line comes with the three lines around it', () => {
   expect(lineHunks(before, before)).toEqual([]);
 });
 
-test('changes far from each other are hunks of their own', () => {
+test('changes far from each other are in separate hunks', () => {
   const lines = Array.from({ length: 40 }, (_, n) => `line ${n}`);
   const after = lines.map((line, n) => (n === 3 || n === 30 ? 'other' : line));
   const hunks = lineHunks(lines.join('\n'), after.join('\n'));
@@ -53,7 +53,7 @@ test('changes far from each other are hunks of their own', () => {
   ]);
 });
 
-test('hunks make the later text of the earlier one, with the fewest lines changed', () => {
+test('hunks turn the earlier text into the later one, with the fewest changed lines', () => {
   const word = fc.constantFrom('a', 'b', 'c', '');
   const lines = fc.array(word, { maxLength: 30 });
   fc.assert(
@@ -81,7 +81,7 @@ function longestCommon(a: readonly string[], b: readonly string[]): number {
   return row[b.length] ?? 0;
 }
 
-test('texts that have little in common are replaced whole, without delay', () => {
+test('texts with little in common are replaced as a whole, without delay', () => {
   const lines = (word: string) => Array.from({ length: 20_000 }, (_, n) => `${word} ${n}`).join('\n');
   const [before, after] = [lines('before'), lines('after')];
   const started = performance.now();

@@ -9,7 +9,7 @@ const value = '${{ parameters.p }}';
 const named = <T>(count: number, name: string, of: (n: number) => T) =>
   Object.fromEntries(many(count, (n) => [`${name}${n}`, of(n)]));
 
-/** Nothing else may be looked at where there is too much. */
+/** If a definition is too large, nothing else may be checked. */
 const problemsOf = (definition: object) =>
   checkDefinition(definition, {
     checkSchema: () => {
@@ -17,7 +17,7 @@ const problemsOf = (definition: object) =>
     },
   });
 
-describe('a definition of which there is too much in all', () => {
+describe('a definition that is too large as a whole', () => {
   it.each<[string, object, string, RegExp]>([
     [
       'values, wherever they are',
@@ -77,14 +77,14 @@ describe('a definition of which there is too much in all', () => {
       '',
       /come to 127 % of what is allowed together\. Shorten/,
     ],
-  ])('is told of that alone, at once: %s', (_, definition, path, message) => {
+  ])('gets only that problem, at once: %s', (_, definition, path, message) => {
     const problems = problemsOf({ name: 'job', ...definition });
     expect(problems).toMatchObject([
       { path, message: expect.stringMatching(message), allowed: expect.any(String) },
     ]);
   });
 
-  it('says how much there is of what, where it is all together that is too much', () => {
+  it('lists the sizes of its parts if only their sum is too large', () => {
     const steps = [{ ...step, config: { command: `echo ${value}`.padEnd(100_000) } }];
     const rules = many(10, () => ({ check: 'x'.repeat(1_500), message: 'no' }));
     expect(problemsOf({ name: 'job', steps, rules })[0]?.found).toBe(
@@ -92,7 +92,7 @@ describe('a definition of which there is too much in all', () => {
     );
   });
 
-  it('is looked at whole up to the limit', () => {
+  it('is checked completely up to the limit', () => {
     const outputs = named(25, 'o', () => ({ pattern: 'a{20}' }));
     const steps = many(7, (n) => ({ ...step, name: `step ${n}`, outputs }));
     const when = `"${'x'.repeat(limits.maxExpressionLength - 13)}" != "y"`;
@@ -102,7 +102,7 @@ describe('a definition of which there is too much in all', () => {
     expect(checkDefinition({ name: 'job', steps: [long] })).toEqual([]);
   });
 
-  it('is one whose parts are what they are not, which the schema tells', () => {
+  it('may have parts of the wrong type, which the schema reports', () => {
     const odd = {
       name: 'job',
       steps: [null, { when: 1, outputs: [{ pattern: 2 }] }],

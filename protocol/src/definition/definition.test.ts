@@ -20,8 +20,8 @@ describe('a definition', () => {
     expect(told({ parameters, steps: [step({ ...config, working_directory: 'relative' })] })).toHaveLength(1);
   });
 
-  it('is not looked at beyond what it may have, however much that is', () => {
-    // Each step is held against those before it: looked at whole, some ten thousand take minutes.
+  it('is not checked beyond its limits, however large it is', () => {
+    // Each step is compared with those before it: checking some ten thousand of them completely takes minutes.
     const many = Array.from({ length: 5_000 }, () => step({ command: '${{ parameters.x }}' }));
     const problems = told({ steps: many, rules: many, locks: many, parameters: { ...many } });
     expect(problems.length).toBeLessThan(1_000);
@@ -43,7 +43,7 @@ describe('a definition', () => {
     ]);
   });
 
-  it('is told which form a field must have', () => {
+  it('gets a message that describes the form of a field', () => {
     const only = (type: string, config: object) => told({ steps: [step(config, { type })] });
     expect(only('winrm.copy', { local_path: '/srv/a', remote_path: 'temp' })).toEqual([
       expect.stringMatching(/remote_path: Must be an absolute path, such as C:/),
@@ -59,7 +59,7 @@ describe('a definition', () => {
     ]);
   });
 
-  it('has one thing on the agent’s side of a transfer: a path, a file of the server, or artifacts', () => {
+  it('has exactly one of these on the agent’s side of a transfer: a path, a file of the server, or artifacts', () => {
     const transfer = (type: string, config: object) =>
       told({ steps: [step({ remote_path: '/opt/x', ...config }, { type })] });
     expect(transfer('sftp.upload', { file: 'app-1.tar' })).toEqual([]);
@@ -81,7 +81,7 @@ describe('a definition', () => {
     expect(transfer('sftp.upload', { file: '../a' })).toHaveLength(1);
   });
 
-  it('has no placeholder where a number stands, or where nothing is filled in', () => {
+  it('has no placeholder in place of a number, or where nothing is filled in', () => {
     const parameters = { n: { type: 'integer' } };
     const config = { command: 'true', timeout: '${{ parameters.n }}' };
     expect(
@@ -97,7 +97,7 @@ describe('a definition', () => {
     ]);
   });
 
-  it('is not asked about a parameter that is wrong in itself more than once', () => {
+  it('reports a parameter that is itself wrong only once', () => {
     const parameters = { n: { type: 'integr' }, m: { type: 'integer', minLength: 1 } };
     const steps = [
       step({ command: 'echo "${{ parameters.n }}"' }, { when: 'parameters.n == 1 && parameters.m == 1' }),
@@ -108,7 +108,7 @@ describe('a definition', () => {
     ]);
   });
 
-  it('has no secret that would be lost with its agent, and no more secrets than a step can be given', () => {
+  it('has no secret that would be lost with its agent, and at most as many secrets as a step can be given', () => {
     const kept = { command: 'true', survive_agent_restart: true };
     const outputs = { a: { json: '/a', secret: true }, b: { file: true, secret: true }, c: { json: '/c' } };
     expect(told({ steps: [step({ command: 'true' }, { outputs })] })).toEqual([]);

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { effectiveDefinition } from './effective.ts';
 
-test('what servers are set to holds where the definition does not say it, and is told as such', () => {
+test('server settings apply if the definition omits them, and are listed as defaults', () => {
   const steps = [{ name: 'one', type: 'ssh.exec' as const, config: { command: 'true' } }];
   const given = effectiveDefinition({ name: 'job', steps }, { detect_secrets: true });
   expect(given.definition.detect_secrets).toBe(true);

@@ -150,18 +150,18 @@ describe('an expression', () => {
     ['size(steps.probe.outputs) == 1', 'Column 6: Name an output: `steps.<id>.outputs.<name>`.'],
     ['size(parameters) == 1', 'Column 6: Name one of them: `parameters.<name>`.'],
     ['parameters[target.name] == ""', 'Column 1: Name one of them: `parameters.<name>`.'],
-  ])('%s is told: %s', (text, message) => {
+  ])('%s gets the message: %s', (text, message) => {
     expect(told(text)).toEqual([message]);
   });
 
-  it('tells of all that it names wrongly, at once', () => {
+  it('reports all wrong names at once', () => {
     expect(told('parameters.x == 1 &&\nparameters.y == 2')).toEqual([
       'Column 1: parameters has no x.',
       'Line 2, column 1: parameters has no y.',
     ]);
   });
 
-  it('need not ask at run time, and says then what is absent', () => {
+  it('needs no has() at run time, and then reports what is absent', () => {
     const read = readExpression('parameters.maybe == "x"', scope, { mayBeAbsent: true });
     const result = 'expression' in read ? read.expression.evaluate(values) : undefined;
     expect(result).toMatchObject({
@@ -170,7 +170,7 @@ describe('an expression', () => {
     });
   });
 
-  it('speaks of no secret, in whatever way', () => {
+  it('can not refer to a secret in any way', () => {
     for (const text of [
       'parameters.password == "x"',
       'has(parameters.password)',
@@ -186,13 +186,13 @@ describe('an expression', () => {
       expect(told(text).join()).toContain('Name one of them');
   });
 
-  it('is not changed by names that every object of JavaScript has', () => {
+  it('is not affected by names that every JavaScript object has', () => {
     expect(told('parameters.toString == ""')).toEqual(['Column 1: parameters has no toString.']);
     expect(told('toString(parameters.count) == ""').join()).toContain('There is no function toString');
     expect(evaluate('has(parameters.free.constructor)')).toMatchObject({ ok: true, value: false });
   });
 
-  it('whose values are not as it takes them for says so, with its place', () => {
+  it('whose values have unexpected types says so, with its place', () => {
     expect(evaluate('parameters.free.nothing == 1')).toMatchObject({
       ok: false,
       message: 'Column 17: There is no value for nothing; ask `has(…)` first.',
@@ -240,7 +240,7 @@ describe('the cost of an expression', () => {
     expect(result.steps).toBeLessThanOrEqual(limits.maxExpressionSteps);
   });
 
-  it('leaves room for what rules do', () => {
+  it('leaves enough room for ordinary rules', () => {
     expect(evaluate('parameters.numbers.all(n, n >= 0 && n < 100000)', large)).toMatchObject({
       ok: true,
       value: true,
@@ -253,7 +253,7 @@ describe('the cost of an expression', () => {
     });
   });
 
-  it('is refused where it is written: too long, too deep, too many parts', () => {
+  it('is refused when it is written: too long, too deep, too many parts', () => {
     expect(told(`${'('.repeat(40)}true${')'.repeat(40)}`)).toEqual([
       'Column 33: Is nested deeper than 32 levels.',
     ]);
@@ -277,7 +277,7 @@ it.each([
   'parameters.open[parameters.text] == 1',
   'target.labels[parameters.text] == ""',
   'parameters.count + 9223372036854775807 > 1',
-])('%s fails without a word of the value', (text) => {
+])('%s fails without revealing the value', (text) => {
   const scope = {
     parameters: {
       text: { type: 'string' as const },

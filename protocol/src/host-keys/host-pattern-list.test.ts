@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { knownHostName, matchesHostPattern, matchesHostPatternList } from './host-pattern-list.ts';
 
-test('a star is any text, a question mark one character, and case is no matter', () => {
+test('a star matches any text, a question mark one character, and case is ignored', () => {
   expect(matchesHostPattern('Web-1.example.com', '*.EXAMPLE.com')).toBe(true);
   expect(matchesHostPattern('web-1', 'web-?')).toBe(true);
   expect(matchesHostPattern('web-12', 'web-?')).toBe(false);
@@ -10,15 +10,15 @@ test('a star is any text, a question mark one character, and case is no matter',
   expect(matchesHostPattern('web', 'web*b')).toBe(false);
 });
 
-test('a negated pattern takes a host out, wherever it is in the list', () => {
+test('a negated pattern excludes a host, wherever it is in the list', () => {
   expect(matchesHostPatternList('web-1.example.com', '*.example.com,!web-2.example.com')).toBe(true);
   expect(matchesHostPatternList('web-2.example.com', '!web-2.example.com,*.example.com')).toBe(false);
   expect(matchesHostPatternList('web-2.example.com', '*.example.com,!web-2.example.com')).toBe(false);
-  // Only negations name nobody.
+  // A list of only negations matches no host.
   expect(matchesHostPatternList('web-1', '!web-2')).toBe(false);
 });
 
-test('a pattern of many stars is done at once', () => {
+test('a pattern with many stars is matched quickly', () => {
   const startedAt = performance.now();
   expect(matchesHostPattern('a'.repeat(2_000), `${'*a'.repeat(200)}*b`)).toBe(false);
   expect(performance.now() - startedAt).toBeLessThan(1_000);

@@ -43,7 +43,7 @@ describe('what a run is given', () => {
     key: { type: 'string', secret: true, minLength: 8, required: false },
   };
 
-  it('comes back with defaults, also inside objects, and is left as it was', () => {
+  it('is returned with defaults, also inside objects, and is not modified', () => {
     const given = { name: 'ada', box: { size: 1 } };
     const { values, problems } = compileParameters(parameters).check(given);
     expect(problems).toEqual([]);
@@ -57,7 +57,7 @@ describe('what a run is given', () => {
     expect(given).toEqual({ name: 'ada', box: { size: 1 } });
   });
 
-  it('is told of all that is wrong with it at once: the place, what was found, what is allowed', () => {
+  it('gets all its problems at once: the place, what was found, what is allowed', () => {
     const given = {
       name: 'a',
       level: 'fulll',
@@ -126,7 +126,7 @@ describe('what a run is given', () => {
     ]);
   });
 
-  it('is no array, text or nothing', () => {
+  it('is never an array, text or nothing', () => {
     for (const given of [[], 'x', null, 7])
       expect(told(parameters, given).join()).toContain('parameters: Must be an object.');
     expect(told(parameters, {})).toEqual(['parameters.name: Is missing.']);
@@ -137,7 +137,7 @@ describe('what a run is given', () => {
     ]);
   });
 
-  it('is never brought to another type', () => {
+  it('is never converted to another type', () => {
     const one = (type: ValueDefinition['type'], value: unknown) =>
       told({ x: { type } as ValueDefinition }, { x: value });
     expect(one('integer', 3.0)).toEqual([]);
@@ -161,7 +161,7 @@ describe('what a run is given', () => {
     ]);
   });
 
-  it('has no text that nothing can take, however deep and wherever nothing is declared', () => {
+  it('has no text that no program can take, at any depth and even where nothing is declared', () => {
     const free: Parameters = { x: { type: 'object' } };
     expect(told(free, { x: { a: [{ b: 'c\0' }] } })).toEqual([
       'parameters.x.a[0].b: Must not contain the NUL character (U+0000); remove it. ("c\\u0000")',
@@ -172,7 +172,7 @@ describe('what a run is given', () => {
     expect(told(free, JSON.parse('{"__proto__":{"x":{}}}'))).toHaveLength(2);
   });
 
-  it('takes the time that is allowed, whatever its patterns are', () => {
+  it('takes no more than the allowed time, whatever its patterns are', () => {
     const slow: Parameters = {
       x: { type: 'array', items: { type: 'string', pattern: '^([a-z]+)*$', maxLength: 200_000 } },
     };
@@ -183,13 +183,13 @@ describe('what a run is given', () => {
     ]);
   });
 
-  it('is bounded in bytes, all together', () => {
+  it('is limited in bytes as a whole', () => {
     const wide = Object.fromEntries(['a', 'b', 'c'].map((name) => [name, { type: 'string' as const }]));
     const given = Object.fromEntries(['a', 'b', 'c'].map((name) => [name, 'x'.repeat(100_000)]));
     expect(told(wide, given)).toEqual([expect.stringContaining('All parameters together have 300')]);
   });
 
-  it('may have secrets that were given sealed, whose values are not looked at', () => {
+  it('may have secrets that were given sealed, whose values are not checked', () => {
     const secret: Parameters = {
       key: { type: 'string', secret: true },
       open: { type: 'string', required: false },
@@ -332,7 +332,7 @@ describe('parameters that are saved', () => {
     ).toEqual([]);
   });
 
-  it('are looked at however wrong they are otherwise', () => {
+  it('are checked however wrong they are otherwise', () => {
     for (const parameters of [
       null,
       7,
@@ -380,7 +380,7 @@ describe('rules', () => {
     expect(problems({ from: 1, to: 2, mode: 'custom', script: '/x' }, { sealed: ['key'] })).toEqual([]);
   });
 
-  it('that do not hold are told in the author’s words, with what was found', () => {
+  it('that do not hold are reported in the author’s words, with what was found', () => {
     expect(problems({ from: 3, to: 2, mode: 'custom', script: 'x' })).toEqual([
       {
         path: 'parameters',
@@ -398,7 +398,7 @@ describe('rules', () => {
     ]);
   });
 
-  it('say nothing of parameters that are wrong in themselves, and of others as ever', () => {
+  it('are skipped for parameters that are wrong in themselves, and apply to others as usual', () => {
     expect(problems({ from: '3', mode: 'custom' }).map(({ path, message }) => `${path}: ${message}`)).toEqual(
       [
         'parameters.from: Must be an integer; write it without quotes.',
@@ -423,7 +423,7 @@ describe('what is hostile', () => {
     expect(skipped.length).toBeGreaterThan(90);
   });
 
-  it('is compared with patterns within one budget for the whole definition', () => {
+  it('is matched against patterns within one budget for the whole definition', () => {
     const pattern = '(a+)+$';
     const value = `${'a'.repeat(5_000)}b`;
     const many = Object.fromEntries(
@@ -446,6 +446,6 @@ it.each<[Parameters[string], string | undefined]>([
   [{ type: 'string' }, undefined],
   [{ type: 'string', enum: ['a'] }, undefined],
   [{ type: 'object', properties: { a: { type: 'string' } } }, undefined],
-])('a form tells beforehand what %j may be', (definition, told) => {
+])('a hint in a form says what %j may be', (definition, told) => {
   expect(describeValue(definition)).toBe(told);
 });

@@ -44,7 +44,7 @@ describe('a pattern', () => {
     expect(told(source)).toEqual(tooLarge);
   });
 
-  it('of ordinary size is not taken for a large one', () => {
+  it('of ordinary size is not considered too large', () => {
     const host = '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$';
     for (const source of [
       host,
@@ -69,7 +69,7 @@ describe('a pattern', () => {
     expect(matches('^a$', 'a\n')).toBe(false);
   });
 
-  it('costs no more than is counted: its size times the length of the text', () => {
+  it('costs no more than what is counted: its size times the length of the text', () => {
     const budget = new PatternBudget();
     const pattern = compilePattern('^(a|a)*$');
     if (!isPattern(pattern)) throw new Error('refused');
@@ -79,7 +79,7 @@ describe('a pattern', () => {
     expect(budget.left).toBeLessThan(pattern.size);
   });
 
-  it('of random characters is answered, and its program is near what was counted', () => {
+  it('of random characters gets an answer, and its program has about the estimated size', () => {
     const part = fc.constantFrom(
       'a',
       '.',

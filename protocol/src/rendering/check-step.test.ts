@@ -19,7 +19,7 @@ test('a placeholder becomes a reference, and its value a binding', () => {
   });
 });
 
-test('every problem of a step is told at once, with its place and the way to write it', () => {
+test('every problem of a step is reported at once, with its place and the right way to write it', () => {
   const config = {
     command: 'echo \'${{ parameters.text }}\'\nsh -c "${{ parameters.nothing }}"',
     working_directory: '${{ parameters.list }}',
@@ -50,7 +50,7 @@ test('every problem of a step is told at once, with its place and the way to wri
   ]);
 });
 
-test('names of variables are none that the step itself has', () => {
+test('names of variables never occur in the step itself', () => {
   const step = {
     type: 'ssh.exec',
     config: { command: 'echo ${{parameters.text}} $OPS_1', environment: { ops__x: 'a' } },
@@ -59,7 +59,7 @@ test('names of variables are none that the step itself has', () => {
   expect(result.rendered?.bindings[0]?.name).toBe('OPS___1');
 });
 
-test('a value that may be absent asks for a condition', () => {
+test('a value that may be absent requires a condition', () => {
   const parameters = { note: { type: 'string' as const, required: false } };
   const step = { name: 's', type: 'ssh.exec' as const, config: { command: 'echo ${{ parameters.note }}' } };
   const check = (more: object) => {
@@ -100,7 +100,7 @@ test('a leading dash is refused where it could be an option', () => {
   }
 });
 
-test('a name, and a field that is no text, take no placeholder', () => {
+test('names and fields that are not text can not contain placeholders', () => {
   const config = {
     command: 'true',
     environment: { '${{parameters.text}}': 'x', PATH: '/x:${{ parameters.text }}' },
@@ -111,7 +111,7 @@ test('a name, and a field that is no text, take no placeholder', () => {
   ]);
 });
 
-test('a value is data in what a command reads, and code nowhere', () => {
+test('a value is data in what a command reads, and never code', () => {
   const fed = (command: string, more: object = {}) =>
     checkStep({ type: 'ssh.exec', config: { command, stdin: 'x ${{ parameters.text }}\n', ...more } }, scope);
   expect(fed('while read -r line; do echo "$line"; done')).toEqual([]);
@@ -134,7 +134,7 @@ test('a value is data in what a command reads, and code nowhere', () => {
   for (const [interpreter, command] of [
     ['bash', 'read -r line; eval "$line"'],
     ['/usr/local/bin/zsh', 'cat | sh'],
-    // These may run what comes by their input, whatever file they are called with.
+    // These may run what arrives on their input, whatever file they are called with.
     ['fish', 'cat'],
     ['psql', 'select 1'],
     ['ssh', 'true'],
@@ -166,7 +166,7 @@ test('a shell that a step names as its interpreter does not run what its environ
   expect(check('import os; print(os.environ["WHAT"])', 'python3')).toEqual([]);
 });
 
-test('a value chooses no files beside those that the step names', () => {
+test('a value can not select other files than the step names', () => {
   const render = (config: object, text: string) =>
     renderStep({ type: 'winrm.copy', config }, scope, valuesFor({ text }));
   const push = { local_path: '/srv/${{ parameters.text }}/*.zip', remote_path: 'C:\\in' };

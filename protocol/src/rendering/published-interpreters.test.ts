@@ -1,4 +1,4 @@
-// `npx vitest run --update=all protocol/src/rendering/published-interpreters.test.ts` writes the tables again.
+// `npx vitest run --update=all protocol/src/rendering/published-interpreters.test.ts` rewrites the tables.
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
@@ -34,7 +34,7 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
     .join('\n');
 }
 
-test('docs/substitution.md has the interpreters of this version', async () => {
+test('docs/substitution.md lists the interpreters of this version', async () => {
   const [prose] = (await readFile(file, 'utf8')).split(mark);
   const parts = [
     '## Interpreters',

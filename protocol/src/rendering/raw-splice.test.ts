@@ -14,11 +14,11 @@ test.each([
   ['^start|stop$', false],
   ['^a$|b$', false],
   ['^(a|b)|c$', false],
-  // A bracket in a class opens none.
+  // A bracket inside a character class doesn't open another one.
   ['^[a[]b|c]$', false],
   ['^[^a[]b|c]$', false],
   ['^[[]b|c]$', false],
-  // What stands behind the name of a class is a part of the same one.
+  // What follows the name of a class belongs to the same class.
   ['^[[:alpha:](]b|c[[:alpha:])]$', false],
   ['^a\\$', false],
   ['(?m)^a$', false],

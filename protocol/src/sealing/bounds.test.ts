@@ -20,7 +20,7 @@ const attempt: BoundsAttempt = {
 };
 
 describe('checkBounds', () => {
-  it('admits an attempt that is inside in everything', () => {
+  it('admits an attempt that is within all bounds', () => {
     expect(checkBounds(bounds, attempt)).toEqual({ ok: true });
   });
 
@@ -55,7 +55,7 @@ describe('checkBounds', () => {
     expect(checkBounds(bounds, { ...attempt, addresses: ['::ffff:10.1.9.9'] })).toEqual({ ok: true });
   });
 
-  it('asks for both host and network when both are given, and for one when one is', () => {
+  it('requires both host and network if both are given, and only one if one is', () => {
     const elsewhere = { ...attempt, addresses: ['203.0.113.9'] };
     expect(checkBounds(bounds, elsewhere)).toMatchObject({ ok: false, field: 'networks' });
     expect(checkBounds({ ...bounds, networks: [] }, elsewhere)).toEqual({ ok: true });
@@ -69,7 +69,7 @@ describe('checkBounds', () => {
     expect(checkBounds(open, { ...attempt, host: 'x', addresses: ['::1'], user: 'y' })).toEqual({ ok: true });
   });
 
-  it('never admits a set of addresses of which one alone is refused', () => {
+  it('never admits a set of addresses if any one of them is refused', () => {
     const address = fc.oneof(
       fc.constantFrom('10.1.0.0', '10.1.255.255', '10.2.0.0', '::ffff:10.1.0.1', '2001:db8::1', 'nonsense'),
       fc.ipV4(),

@@ -69,7 +69,7 @@ describe('a sealed credential', () => {
     expect(await open()).toEqual(password('correct horse'));
   });
 
-  it('opens whatever case its UUID is written in', async () => {
+  it('opens regardless of the case of its UUID', async () => {
     expect(await open({ credentialId: binding.credentialId.toUpperCase() })).toEqual(
       password('correct horse'),
     );
@@ -99,7 +99,7 @@ describe('a sealed credential', () => {
     ).rejects.toMatchObject({ reason: 'unopenable' });
   });
 
-  // Also the top bit of `enc`, which X25519 itself ignores (RFC 7748 section 5).
+  // Including the top bit of `enc`, which X25519 itself ignores (RFC 7748 section 5).
   it('is refused with any bit flipped, in any part', async () => {
     const topBitOfEnc = { ...sealed, enc: flipped(sealed.enc, 255) };
     await expect(open({}, topBitOfEnc)).rejects.toMatchObject({ reason: 'unopenable' });
@@ -135,7 +135,7 @@ describe('a sealed credential', () => {
     }
   });
 
-  it('does not tell how long the password is', async () => {
+  it('does not reveal how long the password is', async () => {
     const lengths = await Promise.all(
       ['a', 'a'.repeat(20), 'a'.repeat(64)].map(async (text) => {
         const value = await sealCredential({
@@ -149,7 +149,7 @@ describe('a sealed credential', () => {
     expect(new Set(lengths).size).toBe(1);
   });
 
-  it('gives back any secret that it takes', async () => {
+  it('returns any secret that it accepts', async () => {
     const text = fc
       .string({ unit: 'binary', minLength: 1, maxLength: 300 })
       .filter((s) => !/\p{Surrogate}/u.test(s));
@@ -173,7 +173,7 @@ describe('a sealed credential', () => {
     );
   });
 
-  it('takes the largest credential there may be', async () => {
+  it('accepts the largest possible credential', async () => {
     const large: CredentialSecret = {
       kind: 'ssh_private_key',
       user: 'deploy',
@@ -186,7 +186,7 @@ describe('a sealed credential', () => {
     expect(await open(told, value)).toEqual(large);
   });
 
-  it('is refused when it opens to something that is no credential', async () => {
+  it('is refused if it opens to something that is not a credential', async () => {
     const context = {
       domain: 'credential',
       fields: ['inst-1', binding.credentialId, 3, 'ssh_password', 7],
@@ -202,7 +202,7 @@ describe('a sealed credential', () => {
 });
 
 describe('credentialProblems', () => {
-  it('knows the kinds that the API names', () => {
+  it('accepts the kinds that the API names', () => {
     expect(credentialProblems({})[0]?.message).toBe(`must be one of ${credentialKinds.join(', ')}`);
   });
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { decodeBase64, encodeBase64, encodeFields, equalBytes, type Field } from './encoding.ts';
 
 const bytes = fc.uint8Array({ maxLength: 8 });
-/** Small alphabets, so that generated lists often differ only in where a field ends or what type it has. */
+/** Small alphabets, so that generated lists often differ only in where a field ends or in its type. */
 const { fields } = fc.letrec<{ field: Field; fields: Field[] }>((tie) => ({
   field: fc.oneof(
     { depthSize: 'small' },
@@ -44,12 +44,12 @@ describe('encodeFields', () => {
     expect(encodeFields('d', one)).not.toEqual(encodeFields('d', other));
   });
 
-  it('separates domains, also from the first field', () => {
+  it('separates domains, even from the first field', () => {
     expect(encodeFields('a', ['b'])).not.toEqual(encodeFields('ab', []));
     expect(encodeFields('a', [])).not.toEqual(encodeFields('b', []));
   });
 
-  it('keeps its bytes: they are in signatures and seals that are already stored', () => {
+  it('never changes its bytes, which are in signatures and seals that are already stored', () => {
     const hex = Array.from(encodeFields('d', ['é', 258, Uint8Array.of(7), [1]]), (byte) =>
       byte.toString(16).padStart(2, '0'),
     ).join('');
@@ -93,16 +93,16 @@ describe('base64', () => {
     );
   });
 
-  it('writes values larger than an argument list may be', () => {
+  it('encodes values larger than the longest argument list', () => {
     const large = new Uint8Array(200_000).fill(255);
     expect(decodeBase64(encodeBase64(large))).toEqual(large);
   });
 
-  it.each(['YQ', 'YR==', 'YQ==\n', ' YQ==', 'YQ===', 'Y-_=', '!'])('refuses the spelling %j', (text) => {
+  it.each(['YQ', 'YR==', 'YQ==\n', ' YQ==', 'YQ===', 'Y-_=', '!'])('refuses the form %j', (text) => {
     expect(() => decodeBase64(text)).toThrow(/base64/);
   });
 
-  it('refuses another length than asked for, and names the value', () => {
+  it('refuses a different length than requested, and names the value', () => {
     expect(() => decodeBase64('YQ==', 2, 'nonce')).toThrow('nonce has 1 bytes; it must have 2');
   });
 });

@@ -59,7 +59,7 @@ describe('a handshake signature', () => {
     expect(() => handshakeTranscript({ ...handshake, chosen })).toThrow('not offered by both sides');
   });
 
-  it('is made for no version only where the offers share none', async () => {
+  it('is made for no version only if the offers share none', async () => {
     expect(() => handshakeTranscript({ ...handshake, chosen: 0 })).toThrow('not offered by both sides');
     const apart = { ...handshake, offeredByServer: [3], offeredByAgent: [1, 2], chosen: 0 };
     const signature = await signHandshake('agent', key.privateKey, handshakeTranscript(apart));

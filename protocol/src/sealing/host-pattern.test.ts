@@ -92,7 +92,7 @@ describe('matchesHost', () => {
     );
   });
 
-  it('matches every host that a * is filled in to', () => {
+  it('matches every host made by filling in a *', () => {
     fc.assert(
       fc.property(pattern, label, (text, filling) => {
         expect(matchesHost(text, text.replaceAll('*', filling))).toBe(true);

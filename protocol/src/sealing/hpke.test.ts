@@ -83,7 +83,7 @@ describe('hpkeSeal and hpkeOpen', () => {
     );
   });
 
-  it('refuse any altered byte, another key, another info, another aad', async () => {
+  it('refuse any altered byte, a different key, a different info, and a different aad', async () => {
     const pair = await generateEncryptionKeyPair();
     const [info, aad] = [hex('01'), hex('02')];
     const sealed = await hpkeSeal({ recipientPublicKey: pair.publicKey, info, aad, plaintext: hex('0304') });

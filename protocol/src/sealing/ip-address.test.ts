@@ -9,7 +9,7 @@ const contains = (network: string, address: string) => {
     throw new Error(`${network} or ${address} is invalid`);
   return networkContains(read, parsed);
 };
-/** Text near addresses: valid ones of every form, and pieces in any order. */
+/** Text similar to addresses: valid ones in every form, and pieces in any order. */
 const nearAddress = fc.oneof(
   fc.ipV4(),
   fc.ipV6(),
@@ -22,7 +22,7 @@ const nearAddress = fc.oneof(
 );
 
 describe('parseAddress', () => {
-  it('takes exactly what the platform takes for an address', () => {
+  it('accepts exactly what the platform accepts as an address', () => {
     fc.assert(
       fc.property(nearAddress, (text) => {
         expect(parseAddress(text) !== undefined).toBe(isIPv4(text) || isIPv6(text));
@@ -50,7 +50,7 @@ describe('parseAddress', () => {
     expect(parseAddress(text)).toBeUndefined();
   });
 
-  it('takes a mapped address for the IPv4 address it reaches, in each of its spellings', () => {
+  it('treats a mapped address as its IPv4 address, in each notation', () => {
     const plain = parseAddress('10.1.2.3');
     expect(plain).toEqual({ family: 4, value: 0x0a010203n });
     expect(parseAddress('::ffff:10.1.2.3')).toEqual(plain);

@@ -51,7 +51,7 @@ describe('Ed25519', () => {
     expect(await verify(pair.publicKey, message, altered)).toBe(false);
   });
 
-  it('says false, and does not throw, for keys and signatures that are none', async () => {
+  it('returns false, without throwing, for invalid keys and signatures', async () => {
     const { publicKey, privateKey } = await generateSigningKeyPair();
     const signature = await sign(privateKey, hex('01'));
     expect(await verify(publicKey.subarray(1), hex('01'), signature)).toBe(false);

@@ -39,7 +39,7 @@ beforeAll(async () => {
   signed = await signRoster(root.privateKey, roster);
 });
 
-/** Signs as a root that skips the checks would: what must be refused although its signature holds. */
+/** Signs like a root that skips the checks: such rosters must be refused although their signatures are valid. */
 async function signUnchecked(value: unknown): Promise<SignedRoster> {
   const payload = typeof value === 'string' ? value : JSON.stringify(value);
   const signature = await sign(root.privateKey, encodeFields('segment-roster', [payload]));
@@ -81,13 +81,13 @@ describe('verifyRoster', () => {
     });
   });
 
-  it('refuses a lower number than was seen', async () => {
+  it('refuses a lower number than the last one seen', async () => {
     await expect(verifyRoster(root.publicKey, signed, { ...expected, minNumber: 6 })).rejects.toMatchObject({
       reason: 'rolled_back',
     });
   });
 
-  it('refuses a second roster under the number that is held, and takes the held one again', async () => {
+  it('refuses a different roster with the number of the held one, and accepts the held one again', async () => {
     const second = await signRoster(root.privateKey, { ...roster, agents: roster.agents.slice(0, 1) });
     const held = { ...expected, heldPayload: signed.payload };
     await expect(verifyRoster(root.publicKey, second, held)).rejects.toMatchObject({ reason: 'rolled_back' });
@@ -133,7 +133,7 @@ describe('verifyRoster', () => {
     await expect(signRoster(root.privateKey, bad)).rejects.toMatchObject({ reason: 'malformed' });
   });
 
-  it('refuses signed text that is no JSON', async () => {
+  it('refuses signed text that is not JSON', async () => {
     await expect(verifyRoster(root.publicKey, await signUnchecked('{'), expected)).rejects.toMatchObject({
       reason: 'malformed',
     });
@@ -141,7 +141,7 @@ describe('verifyRoster', () => {
 });
 
 describe('a roster', () => {
-  it('knows its members, and not the revoked', () => {
+  it('knows its members, but not revoked ones', () => {
     expect(rosterMember(roster, 42)?.name).toBe('edge-b');
     expect(rosterMember(roster, 40)).toBeUndefined();
   });

@@ -66,7 +66,7 @@ describe('a wrapped segment key', () => {
   });
 
   it('is refused when the key inside is not the one that the roster names', async () => {
-    // Anybody can wrap to a public key: here a thief wraps a key of their own under the true binding.
+    // Anybody can wrap to a public key: here, a thief wraps their own key with the real binding.
     const thief = await generateSegmentKey();
     const sealed = await hpkeSeal({
       recipientPublicKey: agent.publicKey,
@@ -91,7 +91,7 @@ describe('a wrapped segment key', () => {
     await expect(unwrap({}, encodeBase64(version2))).rejects.toThrow('version 2; 1 is known');
   });
 
-  it('opens for the recovery key where it was wrapped for that', async () => {
+  it('opens for the recovery key if it was wrapped for that', async () => {
     const recovery = await generateEncryptionKeyPair();
     const forRecovery: SegmentKeyBinding = { ...binding, recipient: 'recovery' };
     const text = await wrapSegmentKey({

@@ -17,7 +17,7 @@ const web: SelectableTarget = {
 };
 const matches = (text: string) => matchesSelector(parseSelector(text), web);
 
-/** Without columns: they say where a term stood, not what it asks. */
+/** Without columns, which say where a term was written, not what it tests. */
 function bare(selector: Selector): Selector {
   switch (selector.kind) {
     case 'and':
@@ -67,7 +67,7 @@ describe('a selector', () => {
     '!(env=stage absent)',
     '!env=stage',
     'absent env=prod or canary',
-  ])('%s takes a target that is like that', (text) => {
+  ])('%s matches such a target', (text) => {
     expect(matches(text)).toBe(true);
   });
 
@@ -94,11 +94,11 @@ describe('a selector', () => {
     '!(env=prod)',
     'constructor',
     'toString=x',
-  ])('%s leaves it', (text) => {
+  ])('%s does not match it', (text) => {
     expect(matches(text)).toBe(false);
   });
 
-  it('binds or less than the terms beside it', () => {
+  it('gives or a lower precedence than adjacent terms', () => {
     expect(bare(parseSelector('a b or c'))).toEqual({
       kind: 'or',
       terms: [
@@ -124,7 +124,7 @@ describe('a selector', () => {
     expect(patternsOf(selector, 'segment')).toEqual([]);
   });
 
-  it('is read again as it was written', () => {
+  it('is parsed back to what was printed', () => {
     fc.assert(
       fc.property(anySelector(), (selector) => {
         const text = printSelector(selector);
@@ -134,7 +134,7 @@ describe('a selector', () => {
     );
   });
 
-  it('is read or refused with a column in the text, whatever is written', () => {
+  it('is parsed, or refused with a column in the text, whatever the text is', () => {
     const piece = fc.constantFrom(
       'a',
       'os',
@@ -173,7 +173,7 @@ describe('a selector', () => {
   });
 });
 
-describe('what is no selector is refused, with the column and what to write:', () => {
+describe('invalid selectors are refused, with the column and what to write:', () => {
   it.each([
     ['', 1, 'name:*'],
     ['  ', 1, 'name:*'],

@@ -112,7 +112,7 @@ describe('refused', () => {
     expect(message).toContain(fix);
   });
 
-  test('variables of the environment where their text would be read', () => {
+  test('variables of the environment in places where their text would be parsed', () => {
     const more = { environment: { Name: T } };
     expect(messagesOf('echo !NAME!', more)).toEqual([]);
     for (const [command, why] of [
@@ -164,7 +164,7 @@ test('values that cmd.exe can’t quote are refused at the run', () => {
   });
 });
 
-test('a large batch script is read once', () => {
+test('a large batch script is parsed once', () => {
   for (const text of [
     '"',
     '^',

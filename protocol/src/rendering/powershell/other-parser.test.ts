@@ -15,7 +15,8 @@ const rendered = (command: string, parameters: Record<string, unknown> = {}) => 
   return renderStep(stepOf(command), scope, values);
 };
 
-// What `powershell.test.ts` says of accepted scripts is said by our own reader; here another one looks at them.
+// `powershell.test.ts` relies on our own parser for what it says about accepted scripts; this one uses a different
+// parser.
 const accepted: [string, string][] = [
   [
     'Install-WindowsUpdate -AcceptAll -AutoReboot:${{parameters.flag}}',
@@ -78,7 +79,7 @@ const heads = [
   'iex ',
   '& iex ',
 ];
-/** Pieces that mean something to PowerShell, in any order. */
+/** Pieces with a meaning in PowerShell, in any order. */
 const pieces = [
   ...[
     ' ',
@@ -107,7 +108,7 @@ const scripts = fc
   .tuple(fc.constantFrom(...heads), some(3), fc.constantFrom(text, `"${text}"`), some(4))
   .map(([head, before, value, after]) => [head, ...before, value, ...after].join(''));
 
-test('what is accepted is a reference that expands, and no argument of what runs it', () => {
+test('accepted placeholders become references that expand, and are not arguments of anything that runs them', () => {
   const numRuns = Number(process.env.SUBSTITUTION_RUNS ?? 8_000);
   let looked = 0;
   fc.assert(

@@ -23,7 +23,7 @@ const step = (command: string, more = {}) => ({
 const messagesOf = (command: string, more = {}) =>
   checkStep(step(command, more), scopeFor()).map(({ message }) => message);
 
-test('the specification’s example is accepted as it stands, and its boolean is one', () => {
+test('the specification’s example is accepted as it stands, and its boolean stays a boolean', () => {
   const command = 'Install-WindowsUpdate -AcceptAll -AutoReboot:${{parameters.reboot_required}}';
   const scope = {
     ...scopeFor(),
@@ -300,7 +300,7 @@ describe('refused', () => {
     expect(message).toContain(fix);
   });
 
-  test('what can’t be read, with where', () => {
+  test('scripts that can’t be parsed, with the place', () => {
     for (const [command, why] of [
       [
         'Write-Output «T» "',
@@ -308,7 +308,7 @@ describe('refused', () => {
       ],
       ['if («T» { }', "Line 1, column 4: The script can't be read from here on (( is not closed)"],
       ['Write-Output «T» }', '} closes nothing'],
-      // Some take the text for an argument of iex.
+      // Some take the text as an argument of iex.
       ['iex `\n\n"«T»"', "can't be read from here on (a ` goes on with an empty line)"],
       ['Write-Output $x#«T»', 'may be text or a comment'],
     ] as const) {
@@ -316,7 +316,7 @@ describe('refused', () => {
     }
   });
 
-  test('the environment of the step where its text would run', () => {
+  test('the environment of the step in places where its text would run', () => {
     const more = { environment: { name: T } };
     expect(messagesOf('Get-Item $env:NAME', more)).toEqual([]);
     expect(messagesOf('iex $env:NAME', more)[0]).toContain(
@@ -326,7 +326,7 @@ describe('refused', () => {
   });
 });
 
-test('values that a program would misread are refused at the run, and taken by cmdlets', () => {
+test('values that a program would misread are refused at the run, but accepted for cmdlets', () => {
   const render = (command: string, text: string, parameter = {}) =>
     renderStep(step(command), scopeFor(parameter), valuesFor({ text }));
   const hostile = ['a"b', 'a\\', '', '/c', '-rf', 'a&b', 'a%PATH%b', "a'b", 'a\nb', '$(x)', '日本'];
@@ -345,7 +345,7 @@ test('values that a program would misread are refused at the run, and taken by c
   });
 });
 
-test('what is sent is ASCII, whatever the values, and carries each of them whole', () => {
+test('what is sent is ASCII, whatever the values, and contains each of them completely', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme' }), (value, script) => {
       fc.pre(value.isWellFormed() && script.isWellFormed());
@@ -358,18 +358,18 @@ test('what is sent is ASCII, whatever the values, and carries each of them whole
     }),
   );
   expect(Buffer.from(powershellEncoded('a“b'), 'base64').toString('utf16le')).toBe('a“b');
-  // A command line of Windows is 8,191 characters at most.
+  // A Windows command line has at most 8,191 characters.
   expect(powershellEncoded(powershellBootstrap).length).toBeLessThan(6_000);
   expect(() => readItems(powershellBootstrap)).not.toThrow();
 });
 
-test('a value that is shown stands in its quotes, and can’t end them', () => {
+test('a value that is shown stays inside its quotes, and can’t end them', () => {
   const shown = readableInPowershell("it's ‘so’", { as: 'word', mayBeOption: false });
   expect(shown).toBe("'it''s ‘‘so’’'");
   expect(readableInPowershell('a"$b`c”', { as: 'quoted', mayBeOption: false })).toBe('a`"`$b``c`”');
 });
 
-test('a large script of PowerShell is read once', () => {
+test('a large PowerShell script is parsed once', () => {
   for (const text of [
     '(',
     '{',

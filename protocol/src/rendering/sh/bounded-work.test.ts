@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// Scripts that are made to hold the server up. Work is counted, since time depends on the machine; each of these took
-// minutes, or all of the stack, in a reader that goes back or an analysis that goes over everything again.
+// Scripts designed to stall the server. Work is counted, because time depends on the machine. Each of these took
+// minutes, or the whole stack, in a parser that backtracks or an analysis that starts over.
 import { afterEach, expect, test, vi } from 'vitest';
 import { checkStep } from '../index.ts';
 import { scopeFor } from '../testing.ts';
@@ -47,14 +47,14 @@ function workOf(command: string): number {
 }
 
 for (const [name, text] of Object.entries(hostile)) {
-  test(`${name}: twice the text is twice the work`, () => {
+  test(`${name}: twice the text takes twice the work`, () => {
     const [small, large] = [workOf(text(4_000)), workOf(text(8_000))];
     expect(large).toBeLessThan(2.5 * small + 1_000);
     expect(large).toBeLessThan(400_000);
   });
 }
 
-test('a definition as large as they get is answered for each of them', () => {
+test('the largest possible definition is checked for each of them', () => {
   const scope = scopeFor();
   for (const text of Object.values(hostile)) {
     const command = text(131_000).slice(0, 131_072);
@@ -62,7 +62,7 @@ test('a definition as large as they get is answered for each of them', () => {
   }
 });
 
-test('an ordinary script with many placeholders is looked at a few times', () => {
+test('an ordinary script with many placeholders is scanned only a few times', () => {
   const line = `echo ${value} "${'word '.repeat(60)}"\n`;
   const command = line.repeat(200);
   expect(command.length).toBeGreaterThan(64 * 1024);

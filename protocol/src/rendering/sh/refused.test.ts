@@ -1,11 +1,11 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// Places that a value must not stand in: refused at save, with the place, the reason and the way to write it instead.
+// Places where no value may stand: refused when saving, with the place, the reason and how to write it instead.
 import { describe, expect, test } from 'vitest';
 import { checkStep } from '../index.ts';
 import { scopeFor } from '../testing.ts';
 
 const T = '${{ parameters.text }}';
-/** `⟦` stands before what is refused; `T` for a placeholder of a string. Then words of the reason, and of the fix. */
+/** `⟦` precedes what is refused; `T` stands for a placeholder of a string. Then words of the reason and of the fix. */
 type Refused = readonly [command: string, why: string, fix: string];
 
 const quoting: Refused[] = [
@@ -152,14 +152,14 @@ for (const [kind, cases] of Object.entries(all)) {
       const { message = '', path } = problems.find((problem) => problem.message.startsWith(place)) ?? {};
       expect(path).toBe('steps[0].config.command');
       expect(message).toContain(why);
-      // Behind the reason comes the way to write it.
+      // The reason is followed by how to write it instead.
       expect(message.slice(message.indexOf(why) + why.length)).toMatch(/\. \S/);
       expect(message).toContain(fix);
     });
   });
 }
 
-/** A `T` that is no part of a word. */
+/** A `T` that isn't part of a word. */
 function isPlaceholder(text: string, at: number): boolean {
   return !/[A-Za-z_]/.test(text[at - 1] ?? '') && !/[A-Z_a-z]/.test(text[at + 1] ?? '');
 }
@@ -169,7 +169,7 @@ test('at least sixty different places are refused', () => {
   expect(new Set(commands).size).toBeGreaterThanOrEqual(60);
 });
 
-// What must stay possible beside them.
+// Similar scripts that must remain possible.
 test.each([
   'systemctl restart -- T',
   'echo "$(cat -- T)" && test -n "T"',
