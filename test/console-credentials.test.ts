@@ -18,9 +18,9 @@ test('what uses a credential is told beside it, and a day that it expires on is 
   if (missing !== undefined) skip(missing);
   const { page, faults } = await c.signedIn();
   await page.goto(`${c.url}/credentials`);
-  await page.getByRole('button', { name: /what uses key$/ }).click();
+  await page.getByRole('button', { name: /show uses of key$/i }).click();
   const dialog = page.getByRole('dialog');
-  await dialog.getByRole('heading', { name: /^Targets that it is chosen for \d/ }).waitFor();
+  await dialog.getByRole('heading', { name: /^Targets that use it \d/ }).waitFor();
   await dialog.getByRole('link', { name: 'host', exact: true }).waitFor();
   await page.keyboard.press('Escape');
   await page.getByRole('button', { name: 'Edit key' }).click();
@@ -29,7 +29,7 @@ test('what uses a credential is told beside it, and a day that it expires on is 
   await page.getByText(/^expired .* days ago$/).waitFor();
   // Those of a revocation are linked to.
   await page.goto(`${c.url}/credentials?toRotate=true`);
-  await page.getByText('No credential is to be rotated here').waitFor();
+  await page.getByText('No credentials to rotate here').waitFor();
   await page.getByRole('link', { name: 'Show all credentials' }).click();
   await page.getByRole('button', { name: 'Edit key' }).waitFor();
   expect(faults).toEqual([]);
@@ -61,7 +61,7 @@ test('before a credential is deleted it is said who gives it, and which jobs fai
   await sql`update segments set credential_id = ${id} where id = ${segmentId}`;
   const { page, faults } = await c.signedIn();
   await page.goto(`${c.url}/credentials`);
-  await page.getByRole('button', { name: 'what uses it: widely used' }).waitFor();
+  await page.getByRole('button', { name: 'Show uses of widely used' }).waitFor();
   const ask = page.getByRole('table').getByRole('button', { name: 'Delete widely used' });
   const dialog = page.getByRole('dialog');
   const remove = dialog.getByRole('button', { name: 'Delete widely used' });
@@ -73,7 +73,7 @@ test('before a credential is deleted it is said who gives it, and which jobs fai
 
   await sql`update segments set credential_id = null where id = ${segmentId}`;
   await ask.click();
-  await dialog.getByText('1 job asks for a credential of this name.').waitFor();
+  await dialog.getByText('1 job asks for a credential by this name.').waitFor();
   await dialog.getByRole('link', { name: 'Asks for it' }).waitFor();
   await remove.click();
   await ask.waitFor({ state: 'detached' });

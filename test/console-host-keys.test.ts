@@ -21,7 +21,7 @@ test('a target is scanned from the list, its new key accepted in one step, and i
   await api.made('/api/v1/targets', { segmentId, name: 'unseen', host: sshd.host, port: sshd.port });
   const { page, faults } = await c.signedIn();
   await page.goto(`${c.url}/targets`);
-  await page.getByRole('checkbox', { name: 'Choose unseen', exact: true }).check();
+  await page.getByRole('checkbox', { name: 'Select unseen', exact: true }).check();
   await page.getByRole('button', { name: 'Scan…' }).click();
   const dialog = page.getByRole('dialog');
   await dialog.getByRole('button', { name: 'Scan 1 target' }).click();
@@ -36,7 +36,7 @@ test('a target is scanned from the list, its new key accepted in one step, and i
   await page.getByRole('button', { name: /^unseen / }).click();
   const panel = page.getByRole('complementary');
   await panel.getByText('accepted', { exact: true }).waitFor();
-  await panel.getByRole('button', { name: 'Look now' }).click();
+  await panel.getByRole('button', { name: 'Check now' }).click();
   await panel.getByText(/^answers, \d+ ms$/).waitFor();
   // Back to where it was opened, not to the top of the page.
   await panel.getByRole('button', { name: 'Close' }).click();
@@ -66,7 +66,7 @@ test('a known_hosts file is planned by line before it is imported, and an author
   await page.getByRole('button', { name: 'Trust an authority…' }).click();
   const dialog = page.getByRole('dialog');
   await dialog.getByRole('textbox', { name: 'Public key' }).fill(`* ${key}`);
-  await dialog.getByText(/Leave out what stands before the key type/).waitFor();
+  await dialog.getByText(/Leave out what comes before the key type/).waitFor();
   await dialog.getByRole('textbox', { name: 'Public key' }).fill(key);
   await dialog.getByRole('button', { name: 'Trust it' }).click();
   const authorities = page.getByRole('region', { name: 'Host authorities' });
@@ -136,7 +136,7 @@ test('a changed host key is shown beside the known one where agents are, replace
   await panel.getByRole('button', { name: 'Test connection' }).click();
   await panel.getByText(/^Connected/).waitFor();
   await page.getByRole('combobox', { name: 'Host key' }).selectOption('changed');
-  await page.getByText('No target fits').waitFor();
+  await page.getByText('No targets match').waitFor();
   expect(faults).toEqual([]);
 });
 

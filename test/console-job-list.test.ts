@@ -47,10 +47,10 @@ test('jobs are found by their filters, and changed together once what stands in 
   await eventually(names).toEqual(['Patch web', 'Restart shop']);
   await page.keyboard.press('j');
   await page.keyboard.press('x');
-  await page.getByText('1 chosen').waitFor();
+  await page.getByText('1 selected').waitFor();
   await page.getByLabel('State', { exact: true }).selectOption('archived');
   await eventually(names).toEqual(['Try shop']);
-  await page.getByRole('checkbox', { name: 'Choose Try shop' }).check();
+  await page.getByRole('checkbox', { name: 'Select Try shop' }).check();
   await page.getByRole('button', { name: 'Change…' }).click();
   await page.getByLabel('Deactivate').check();
   await page.getByText('Job “Try shop” is archived: use restore.').waitFor();
@@ -81,7 +81,7 @@ test('a job is made from a starter with a value that nobody who runs it can chan
   await page.getByLabel('Name', { exact: true }).fill('Patch Lyon');
   await page.getByLabel('Site').first().fill('lyon');
   await page.getByRole('checkbox', { name: 'Site' }).check();
-  await page.getByRole('button', { name: /Make the job/ }).click();
+  await page.getByRole('button', { name: /Create job/ }).click();
   await page.getByRole('heading', { name: 'Patch Lyon' }).waitFor();
   await page.getByText('Made from').waitFor();
   const { id } = (await c.system.sql<Made[]>`select id from jobs where name = 'Patch Lyon'`)[0] ?? { id: 0 };
@@ -104,7 +104,7 @@ test('a category is moved with what lies in it, and deleted once its jobs have m
   await page.goto(`${c.url}/categories`);
   await page.getByRole('button', { name: 'Change old', exact: true }).click();
   await page.getByRole('menuitem', { name: 'Rename or move…' }).click();
-  await page.getByLabel('Lies in').selectOption('new');
+  await page.getByLabel('Parent category').selectOption('new');
   await page.getByRole('button', { name: 'Save and move' }).click();
   await page.getByRole('button', { name: 'Change new/old', exact: true }).click();
   await page.getByRole('menuitem', { name: 'Delete…' }).click();
@@ -132,11 +132,11 @@ test('a site rule shows which jobs break it before it is made, and is kept from 
   await page.getByLabel('What must be true').fill('has(job.tiemout');
   await page.getByText(/^Column \d+:/).waitFor();
   await page.getByLabel('What must be true').fill('has(job.timeout)');
-  await page.getByLabel('What whoever breaks it is told').fill('Set a timeout: runs here must end.');
+  await page.getByLabel('Message if it is broken').fill('Set a timeout: runs here must end.');
   const broken = page.getByRole('region', { name: 'Jobs that break it' });
   await broken.getByRole('link', { name: 'Endless' }).waitFor();
   expect(await broken.getByRole('link').allTextContents()).toEqual(['Endless']);
-  await page.getByRole('button', { name: /Make the rule/ }).click();
+  await page.getByRole('button', { name: /Create rule/ }).click();
   await page.getByText('version 1').waitFor();
   const refused = await c.system.api.post('/api/v1/jobs', { name: 'More', category: 'strict', steps });
   expect(refused.status).toBe(400);

@@ -89,7 +89,7 @@ test('a job is written from nothing, broken, its errors read and mended, preview
   await page.getByRole('link', { name: 'Greet', exact: true }).click();
   await page.getByRole('heading', { name: 'Definition' }).waitFor();
   await page.keyboard.press('r');
-  await dialog.getByRole('button', { name: 'Choose again' }).click();
+  await dialog.getByRole('button', { name: 'Use again' }).click();
   expect(await dialog.getByLabel(/^who/).inputValue()).toBe('World; touch canary');
   expect(faults).toEqual([]);
 });
@@ -121,7 +121,7 @@ test('YAML is completed from the schema, comments stay, and steps move by keyboa
   expect(await text.textContent()).toMatch(/asked for by the board.*check root.*name: list/);
   // What was not saved is asked about, and survives a reload.
   await page.getByRole('link', { name: 'Runs', exact: true }).first().click();
-  await page.getByRole('button', { name: 'Go on editing' }).click();
+  await page.getByRole('button', { name: 'Keep editing' }).click();
   expect(faults).toEqual([]);
 });
 
@@ -189,7 +189,7 @@ test('a save that came second shows both sides, and merges them', async ({ skip 
   await command(page).fill('echo new');
   await page.keyboard.press('Control+s');
   await page.getByRole('button', { name: 'Save version 2', exact: true }).click();
-  const dialog = page.getByRole('dialog', { name: 'Version 2 was saved meanwhile' });
+  const dialog = page.getByRole('dialog', { name: 'Version 2 was saved while you were editing' });
   await dialog.getByText(/“Disks are full”/).waitFor();
   expect(await dialog.getByRole('region', { name: 'What they changed' }).textContent()).toContain('Daily');
   expect(await dialog.getByRole('region', { name: 'What you changed' }).textContent()).toContain('echo new');
@@ -220,7 +220,7 @@ test('what only the server knows is told before the save; a rule that asks for a
   await page.keyboard.press('Control+Home');
   await page.keyboard.insertText('category: nowhere\nlabels: { ruled: yes }\n');
   await page.locator('.cm-message').getByText('There is no category of this name').waitFor();
-  await page.getByRole('button', { name: '1 error, says the server' }).waitFor();
+  await page.getByRole('button', { name: '1 error found by the server' }).waitFor();
   await page.getByRole('button', { name: 'Job', exact: true }).click();
   await page.getByLabel('Category', { exact: true }).selectOption('general');
 
@@ -279,7 +279,7 @@ test('two versions are compared, the earlier one is brought back, and a tag of i
   await text.getByText('timeout: 300').waitFor();
   // As this server is set, for jobs that do not say it: of a version as of the job.
   await text.getByText('detect_secrets: true').waitFor();
-  await page.getByText('masked by form (as the server is set)').waitFor();
+  await page.getByText('masked if recognized by form (server default)').waitFor();
   await page.goto(`${c.url}/jobs/${job.id}/versions/1`);
   await page.getByRole('button', { name: 'YAML', exact: true }).click();
   expect(await text.textContent()).not.toContain('detect_secrets');
@@ -379,12 +379,12 @@ test('the history of runs is narrowed by job, person, state and version, and its
   await page.getByRole('button', { name: 'failed', exact: true }).click();
   await page.getByRole('button', { name: 'More', exact: true }).click();
   await page.getByLabel('Started by').fill('nobody');
-  await page.getByText('No run fits the filter').waitFor();
+  await page.getByText('No runs match the filter').waitFor();
   await page.getByLabel('Started by').fill('ADMIN');
   const onTarget = page.getByLabel('On target');
   await onTarget.pressSequentially('nowhere ');
   await page.waitForURL(/createdBy=ADMIN.*target=nowhere/);
-  await page.getByText('No run fits the filter').waitFor();
+  await page.getByText('No runs match the filter').waitFor();
   // More is about to follow.
   expect(await onTarget.inputValue()).toBe('nowhere ');
   await onTarget.fill('');
@@ -423,11 +423,11 @@ test('jobs come back from a file that was downloaded: one is new, two differ and
   await page.goto(`${c.url}/jobs/import`);
   await page.getByRole('button', { name: 'Paste…' }).click();
   await page.getByLabel('Text of the file').fill(text);
-  await page.getByRole('button', { name: 'Take this text' }).click();
-  await page.getByLabel('Jobs that are there already and differ').selectOption('ask');
+  await page.getByRole('button', { name: 'Use this text' }).click();
+  await page.getByLabel('Existing jobs that differ').selectOption('ask');
   await page.getByRole('button', { name: /^Plan/ }).click();
 
-  await page.getByText('2 conflicts to settle first.').waitFor();
+  await page.getByText('2 conflicts to resolve first.').waitFor();
   const apply = page.getByRole('button', { name: 'Create 1 job', exact: true });
   expect(await apply.isDisabled()).toBe(true);
   const search = page.getByRole('searchbox', { name: 'Search jobs' });
@@ -437,15 +437,15 @@ test('jobs come back from a file that was downloaded: one is new, two differ and
   expect(await search.inputValue()).toBe('other ');
   await search.fill('');
   await page.getByRole('button', { name: 'Show only conflicts' }).click();
-  await page.getByLabel('What becomes of Web checks').selectOption('update');
-  await page.getByText('1 conflict to settle first.').waitFor();
+  await page.getByLabel('What to do with Web checks').selectOption('update');
+  await page.getByText('1 conflict to resolve first.').waitFor();
   // It stands in the row of the one that is settled, and nothing is chosen for it yet.
-  expect(await page.getByLabel('What becomes of Web other').inputValue()).toBe('');
+  expect(await page.getByLabel('What to do with Web other').inputValue()).toBe('');
   await page.getByRole('button', { name: /Web other/ }).click();
   const dialog = page.getByRole('dialog', { name: 'Web other' });
   await dialog.getByText('echo changed since').first().waitFor();
-  await dialog.getByRole('radio', { name: 'Leave the job that is there' }).check();
-  await dialog.getByRole('button', { name: 'Choose this' }).click();
+  await dialog.getByRole('radio', { name: 'Leave the existing job as it is' }).check();
+  await dialog.getByRole('button', { name: 'Use this choice' }).click();
   await page.getByRole('button', { name: 'Create 1 job, update 1' }).click();
   await page.getByText('Imported', { exact: true }).waitFor();
 

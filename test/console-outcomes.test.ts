@@ -79,7 +79,7 @@ test('an unknown step is decided by a person who says why, and the run goes on',
   const dialog = page.getByRole('dialog');
   const decide = dialog.getByRole('button', { name: 'Count step 1 as succeeded on 1 host' });
   await decide.click();
-  await dialog.getByText('Say why: whoever reads the run later has only this.').waitFor();
+  await dialog.getByText('Say why: anyone who reads the run later has only this to go on.').waitFor();
   await dialog.getByLabel('Why').fill('uname says that the new kernel runs.');
   await decide.click();
 
@@ -104,7 +104,7 @@ test('a decision that somebody else has made meanwhile is refused, and says what
   const { page, faults } = await c.signedIn();
   await page.goto(`${c.url}/runs/${id}`);
   await cutOff(page);
-  await page.getByRole('button', { name: 'It succeeded, go on…' }).click();
+  await page.getByRole('button', { name: 'It succeeded, continue…' }).click();
   const dialog = page.getByRole('dialog');
   await dialog.getByLabel('Why').fill('Looked.');
   const other = await c.system.api.post(`/api/v1/runs/${id}/decisions`, {
@@ -149,7 +149,7 @@ test('a rolling run halts at its limit, and is run again on the host that failed
   await page.goto(`${c.url}/runs/${id}`);
   await ended(page, 'failed');
   await page.getByText('Halted.').waitFor();
-  await page.getByText('2 hosts never start.').waitFor();
+  await page.getByText('2 hosts will never start.').waitFor();
   await page.getByRole('img', { name: '3 batches: 1 done, 2 stopped' }).waitFor();
   await page.getByText('batch 1 of 3 (1 host)').waitFor();
 
@@ -332,7 +332,7 @@ test('a cancel that no agent confirms can be forced, and says what becomes unkno
   await page.getByRole('dialog').waitFor({ state: 'hidden' });
   await page.keyboard.press('c');
   await page.getByText('What was given to an agent on 1 host ends unknown at once').waitFor();
-  await page.getByRole('button', { name: `Force the cancel of run ${id}` }).click();
+  await page.getByRole('button', { name: `Force-cancel run ${id}` }).click();
   await ended(page, 'unknown');
   await page
     .getByText(/^What happened on the host isn’t known. admin forced the cancel while the step ran/)
@@ -353,20 +353,23 @@ test('a step whose agent is not heard is not called followed, and what it printe
   await page.locator('.lines').getByText('begun', { exact: true }).waitFor();
   await page.locator('.live').getByText('Following').waitFor();
   await c.system.agent.kill9();
-  const unheard = page.getByRole('region', { name: 'Not heard of' });
-  await unheard.getByText('1 host is not heard of.').waitFor();
-  await unheard.getByText(/has the step and is not heard.*Last heard.*Its time is up at/).waitFor();
-  await page.getByRole('gridcell', { name: 'unheard: running, agent not heard' }).waitFor();
+  const unheard = page.getByRole('region', { name: 'No contact' });
+  await unheard.getByText('No contact with the agent of 1 host.').waitFor();
+  await unheard.getByText(/has the step and is not heard.*Last contact.*Its time is up at/).waitFor();
+  await page.getByRole('gridcell', { name: 'unheard: running, no contact with its agent' }).waitFor();
   await page
     .locator('.live')
-    .getByText(/^Nothing heard since/)
+    .getByText(/^No contact since/)
     .waitFor();
-  await page.locator('.live').getByText('as far as its agent was heard').waitFor();
+  await page.locator('.live').getByText('as far as its agent sent it').waitFor();
   expect(await page.locator('.live').getByText('Following').count()).toBe(0);
 
   await c.system.agent.start();
   await ended(page, 'unknown');
-  await page.locator('.live').getByText('as far as its agent heard it; it may have printed more').waitFor();
+  await page
+    .locator('.live')
+    .getByText('as far as its agent received it; it may have printed more')
+    .waitFor();
   expect(await unheard.count()).toBe(0);
   await gate.open();
   expect(faults).toEqual([]);
@@ -385,15 +388,19 @@ test('what may still run of a run that has ended unknown is stopped, and the pag
   await page.locator('.lines').getByText('begun', { exact: true }).waitFor();
   c.system.agent.signal('SIGSTOP');
   await ended(page, 'unknown');
-  await page.getByRole('button', { name: 'Stop what may still run' }).waitFor();
+  await page.getByRole('button', { name: 'Stop what may still be running' }).waitFor();
   await page.keyboard.press('c');
   const dialog = page.getByRole('dialog');
   await dialog.getByText('The run keeps its outcome; what is found is added to the attempts.').waitFor();
-  await dialog.getByRole('button', { name: `Stop what may still run of run ${id}` }).click();
-  await page.getByText('Agents go on being told to stop what may still run.').waitFor();
-  await eventually(() => page.getByRole('button', { name: 'Stop what may still run' }).count()).toBe(0);
+  await dialog.getByRole('button', { name: `Stop what may still be running of run ${id}` }).click();
+  await page.getByText('Agents are still being told to stop what may still be running.').waitFor();
+  await eventually(() => page.getByRole('button', { name: 'Stop what may still be running' }).count()).toBe(
+    0,
+  );
   c.system.agent.signal('SIGCONT');
-  await page.getByText('Agents go on being told to stop what may still run.').waitFor({ state: 'hidden' });
+  await page
+    .getByText('Agents are still being told to stop what may still be running.')
+    .waitFor({ state: 'hidden' });
   await ended(page, 'unknown');
   expect(faults).toEqual([]);
 });

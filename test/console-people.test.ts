@@ -120,10 +120,10 @@ test('an administrator of one segment is offered nothing that they may not do on
   const about = page.getByRole('complementary');
   await page.getByText('host', { exact: true }).click();
   await about.getByRole('heading', { name: 'host', exact: true }).waitFor();
-  expect(await about.getByRole('button', { name: /Test|Edit|Delete|Look now/ }).count()).toBe(0);
+  expect(await about.getByRole('button', { name: /Test|Edit|Delete|Check now/ }).count()).toBe(0);
   await page.getByText('lab-1', { exact: true }).click();
   await about.getByRole('heading', { name: 'lab-1' }).waitFor();
-  expect(await about.getByRole('button', { name: /Test|Edit|Delete|Look now/ }).count()).toBe(4);
+  expect(await about.getByRole('button', { name: /Test|Edit|Delete|Check now/ }).count()).toBe(4);
   await page.getByRole('button', { name: /^Add target/ }).click();
   const form = page.getByRole('dialog', { name: 'Add a target' });
   expect(await form.getByLabel('Segment').locator('option').allTextContents()).toEqual(['lab']);
@@ -161,7 +161,7 @@ test('who makes a segment without the right to enroll agents there is not shown 
   await page.goto(`${c.url}/agents`);
   await page.getByRole('button', { name: 'New segment…' }).click();
   await page.getByRole('dialog').getByLabel('Name', { exact: true }).fill('annex');
-  await page.getByRole('button', { name: 'Make segment' }).click();
+  await page.getByRole('button', { name: 'Create segment' }).click();
   await page.getByRole('heading', { name: 'annex' }).waitFor();
   expect(await page.getByRole('region', { name: 'Add an agent' }).count()).toBe(0);
   expect(faults).toEqual([]);
@@ -195,7 +195,7 @@ test('where a server of an earlier version answers, which says of no run and sca
 
   await page.goto(`${c.url}/targets/scans/${scanId}`);
   await page.getByRole('button', { name: 'Accept the keys of all 1 new target…' }).waitFor();
-  await page.getByRole('checkbox', { name: 'Choose unseen' }).waitFor();
+  await page.getByRole('checkbox', { name: 'Select unseen' }).waitFor();
   expect(faults).toEqual([]);
 });
 
@@ -224,12 +224,12 @@ test('what an administrator grants opens the other browser’s pages, and what i
   if (missing !== undefined) skip(missing);
   await makeUser('grace');
   const other = await c.signedInAs('grace');
-  await other.page.getByRole('heading', { name: 'Nothing is granted to you yet' }).waitFor();
+  await other.page.getByRole('heading', { name: 'You have no permissions yet' }).waitFor();
 
   const { page, faults } = await c.signedIn();
   await page.getByRole('link', { name: 'People' }).click();
   await page.getByRole('link', { name: 'grace' }).click();
-  await page.getByText('grace can sign in, and sees nothing.').waitFor();
+  await page.getByText('grace can sign in, but sees nothing.').waitFor();
   await page.getByRole('button', { name: 'Grant…' }).click();
   const dialog = page.getByRole('dialog', { name: 'Grant to grace' });
   await dialog.getByLabel('Role', { exact: true }).selectOption('viewer');
@@ -238,10 +238,10 @@ test('what an administrator grants opens the other browser’s pages, and what i
   await dialog.getByRole('combobox', { name: 'On', exact: true }).fill('dm');
   await dialog.getByRole('listbox').getByRole('option', { name: 'dmz' }).click();
   await grant.click();
-  await page.getByRole('button', { name: 'Take back role viewer, segment dmz' }).waitFor();
+  await page.getByRole('button', { name: 'Revoke role viewer, segment dmz' }).waitFor();
 
   // The page that was closed opens; what is in the segment is there.
-  await other.page.getByRole('button', { name: 'Look again' }).click();
+  await other.page.getByRole('button', { name: 'Check again' }).click();
   await other.page.getByRole('heading', { name: 'Jobs', exact: true }).waitFor();
   await other.page.getByRole('link', { name: 'Targets' }).click();
   await other.page.getByText('host', { exact: true }).waitFor();
@@ -255,13 +255,11 @@ test('what an administrator grants opens the other browser’s pages, and what i
   await why.getByText('grace may: read on target “host”.').waitFor();
   expect(await why.locator('.answer').textContent()).toMatch(/role viewer\s+segment dmz/);
 
-  await page.getByRole('button', { name: 'Take back role viewer, segment dmz' }).click();
-  await page.getByRole('button', { name: 'Take it back' }).click();
-  await page.getByText('grace can sign in, and sees nothing.').waitFor();
+  await page.getByRole('button', { name: 'Revoke role viewer, segment dmz' }).click();
+  await page.getByRole('button', { name: 'Revoke it' }).click();
+  await page.getByText('grace can sign in, but sees nothing.').waitFor();
   // Without a reload: the next refusal says it.
-  await other.page
-    .getByRole('heading', { name: 'Nothing is granted to you yet' })
-    .waitFor({ timeout: 45_000 });
+  await other.page.getByRole('heading', { name: 'You have no permissions yet' }).waitFor({ timeout: 45_000 });
 
   await page.getByRole('link', { name: 'Audit' }).click();
   await page.getByLabel('Action').fill('grant.');
@@ -290,11 +288,11 @@ test('a sign-in link is shown once, signs its user in, and their session is ende
   await page.getByText('Users', { exact: true }).first().waitFor();
   await page.keyboard.press('a');
   await page.getByRole('dialog', { name: 'New user' }).getByLabel('Name', { exact: true }).fill('nina');
-  await page.getByRole('button', { name: 'Make user' }).click();
+  await page.getByRole('button', { name: 'Create user' }).click();
   await page.getByRole('heading', { name: 'nina', exact: true }).waitFor();
   await page.getByText('no way in').waitFor();
   await page.getByRole('button', { name: 'Sign-in link…' }).click();
-  await page.getByRole('button', { name: 'Make link' }).click();
+  await page.getByRole('button', { name: 'Create link' }).click();
   const link = await page.getByRole('dialog').locator('code').textContent();
   await page.getByRole('button', { name: 'Done' }).click();
   await page.getByRole('dialog').waitFor({ state: 'detached' });
@@ -302,12 +300,12 @@ test('a sign-in link is shown once, signs its user in, and their session is ende
 
   const other = await c.newPage();
   await other.page.goto(link ?? '');
-  await other.page.getByRole('heading', { name: 'Nothing is granted to you yet' }).waitFor();
+  await other.page.getByRole('heading', { name: 'You have no permissions yet' }).waitFor();
   await page.reload();
   await page.getByRole('button', { name: /^End the session of Chrome on Linux/ }).click();
   await page.getByRole('button', { name: 'End it' }).click();
-  await page.getByText('nina is signed in nowhere.').waitFor();
-  await other.page.getByText('Look again').click();
+  await page.getByText('nina has no open sessions.').waitFor();
+  await other.page.getByText('Check again').click();
   await other.page.getByText('Your session ended.').waitFor();
   expect([...faults, ...other.faults]).toEqual([]);
 });
@@ -351,7 +349,7 @@ test('what was typed outlives the session for who typed it; another user who sig
   await page.getByRole('textbox', { name: 'Selector' }).fill('team=night');
   await sessionEnds();
   // It is covered, and neither keys nor links reach it.
-  expect(await page.getByRole('button', { name: /^Make target group/ }).isVisible()).toBe(true);
+  expect(await page.getByRole('button', { name: /^Create target group/ }).isVisible()).toBe(true);
   expect(await page.evaluate(`document.elementFromPoint(720, 20)?.closest('dialog')?.ariaLabel`)).toBe(
     'Sign in',
   );
@@ -400,7 +398,7 @@ test('a form that something was typed in asks before its page is left', async ({
   await name.fill('half a thought');
   await page.locator('header').getByRole('link', { name: 'Agents' }).click();
   const ask = page.getByRole('dialog', { name: 'Leave without saving?' });
-  await ask.getByRole('button', { name: 'Go on editing' }).click();
+  await ask.getByRole('button', { name: 'Keep editing' }).click();
   expect(await name.inputValue()).toBe('half a thought');
   await page.locator('header').getByRole('link', { name: 'Agents' }).click();
   await ask.getByRole('button', { name: 'Discard and leave' }).click();

@@ -29,18 +29,18 @@ test('a target gets a label, and a group that selects it has it as a member at o
   await page.getByRole('complementary').getByText('tier=web', { exact: true }).waitFor();
 
   await page.goto(`${c.url}/targets/groups`);
-  await page.getByRole('link', { name: 'Make the first target group' }).click();
+  await page.getByRole('link', { name: 'Create the first target group' }).click();
   await page.getByRole('textbox', { name: 'Name', exact: true }).fill('Web servers');
   // What can't be read is told of at its column, and can't be saved.
   await page.getByRole('textbox', { name: 'Selector' }).fill('tier in (web');
   await page.locator('.note[data-state="failed"] mark').waitFor();
-  expect(await page.getByRole('button', { name: /^Make target group/ }).isDisabled()).toBe(true);
+  expect(await page.getByRole('button', { name: /^Create target group/ }).isDisabled()).toBe(true);
   await page.getByRole('textbox', { name: 'Selector' }).fill('tier=web');
   await page
     .getByRole('region', { name: 'What it comes to' })
     .getByText('1 target', { exact: true })
     .waitFor();
-  await page.getByRole('spinbutton', { name: 'Connect timeout, seconds' }).fill('7');
+  await page.getByRole('spinbutton', { name: 'Connect timeout (seconds)' }).fill('7');
   await page.keyboard.press('Control+s');
 
   await page.getByRole('heading', { name: 'Web servers' }).waitFor();
@@ -57,9 +57,9 @@ test('how long the agents of a segment may be silent is changed on its panel', a
   if (missing !== undefined) skip(missing);
   const { page, faults } = await c.signedIn();
   await page.goto(`${c.url}/agents`);
-  await page.getByRole('button', { name: /^Change after which time agents of / }).click();
-  const form = page.getByRole('dialog', { name: /^Unknown after, of / });
-  const seconds = form.getByRole('spinbutton', { name: 'Unknown after, seconds' });
+  await page.getByRole('button', { name: /^Change how long agents of / }).click();
+  const form = page.getByRole('dialog', { name: /^Unknown after: / });
+  const seconds = form.getByRole('spinbutton', { name: 'Unknown after (seconds)' });
   expect(await seconds.inputValue()).toBe('300');
   await seconds.fill('5400');
   await form.getByRole('button', { name: 'Save' }).click();
@@ -117,7 +117,7 @@ test('what somebody else has changed meanwhile is said, what was entered stays, 
 
   await page.goto(`${c.url}/agents`);
   await page.getByRole('button', { name: 'Settings…' }).first().click();
-  await form.getByRole('spinbutton', { name: 'Connect timeout, seconds' }).fill('7');
+  await form.getByRole('spinbutton', { name: 'Connect timeout (seconds)' }).fill('7');
   await put(`segments/${segmentId}/settings`, { settings: { connect_timeout: 9 } });
   await form.getByRole('button', { name: 'Save' }).click();
   await meanwhile.waitFor();
@@ -143,7 +143,7 @@ test('what somebody else has changed meanwhile is said, what was entered stays, 
   await page.goto(`${c.url}/targets/inventories/${inventory.id}`);
   await page.getByRole('button', { name: 'Paste…' }).click();
   await page.getByRole('textbox', { name: 'Text of the inventory' }).fill('name,host,segment\n');
-  await page.getByRole('button', { name: 'Take this text' }).click();
+  await page.getByRole('button', { name: 'Use this text' }).click();
   await page.getByRole('textbox', { name: 'Name of the inventory' }).fill('attic');
   await put(`inventories/${inventory.id}`, { name: 'basement', segmentId });
   await page.getByRole('button', { name: /^Plan the import/ }).click();
@@ -179,8 +179,8 @@ test('a run is started by a selector, and what it was started on is offered agai
   await page.goto(`${c.url}/jobs/${job.id}`);
   await page.getByRole('heading', { name: 'Say hello' }).waitFor();
   await page.keyboard.press('r');
-  await dialog.getByText(/^Last, in run \d+: name:host\* !nosuch$/).waitFor();
-  await dialog.getByRole('button', { name: 'Choose again' }).click();
+  await dialog.getByText(/^Last time, in run \d+: name:host\* !nosuch$/).waitFor();
+  await dialog.getByRole('button', { name: 'Use again' }).click();
   await dialog.getByRole('button', { name: 'Run on 1 target' }).waitFor();
   expect(faults).toEqual([]);
 });
@@ -227,7 +227,7 @@ test('what is typed for a start stays, with the focus, while what the job ran on
   const selector = dialog.getByRole('textbox', { name: 'Selector' });
   await selector.fill('name:host');
   release();
-  await dialog.getByText(`Last, in run ${runId}: target host`).waitFor();
+  await dialog.getByText(`Last time, in run ${runId}: target host`).waitFor();
   expect(await selector.inputValue()).toBe('name:host');
   expect(await selector.evaluate((field) => field.matches(':focus'))).toBe(true);
   expect(faults).toEqual([]);
@@ -247,7 +247,7 @@ test('a pasted list is imported; what has changed since it was planned is shown,
   const paste = async (text: string) => {
     await page.getByRole('button', { name: 'Paste…' }).click();
     await page.getByRole('textbox', { name: 'Text of the inventory' }).fill(text);
-    await page.getByRole('button', { name: 'Take this text' }).click();
+    await page.getByRole('button', { name: 'Use this text' }).click();
   };
   const plan = page.getByRole('button', { name: /^Plan the import/ });
   await paste('name;host;prot\nweb-1;10.0.0.1;22\n');
@@ -269,8 +269,8 @@ test('a pasted list is imported; what has changed since it was planned is shown,
   await page.getByText('Nothing was applied.').waitFor();
   await page.getByRole('alert').getByText(`${segment.segmentName}: web-2`).waitFor();
   await page.getByRole('button', { name: 'Plan again' }).click();
-  await page.getByText('1 conflict to settle first.').waitFor();
-  await page.getByRole('button', { name: 'Take over targets made by hand' }).click();
+  await page.getByText('1 conflict to resolve first.').waitFor();
+  await page.getByRole('button', { name: 'Take over targets created by hand' }).click();
   await page.getByRole('button', { name: 'Apply to 2 targets' }).click();
   await page.getByText(/1 created, 1 updated\./).waitFor();
 
@@ -299,7 +299,7 @@ test('an import whose plan got no answer goes on with the inventory that was mad
   await page.goto(`${c.url}/targets/inventories/new`);
   await page.getByRole('button', { name: 'Paste…' }).click();
   await page.getByRole('textbox', { name: 'Text of the inventory' }).fill('name;host\nlost-1;10.0.1.1\n');
-  await page.getByRole('button', { name: 'Take this text' }).click();
+  await page.getByRole('button', { name: 'Use this text' }).click();
   await page.getByRole('textbox', { name: 'Name of the inventory' }).fill('slow office');
   const segment = target.body.items[0]?.segmentName ?? '';
   await page.getByRole('combobox', { name: 'Segment' }).selectOption({ label: segment });
@@ -311,7 +311,7 @@ test('an import whose plan got no answer goes on with the inventory that was mad
   const plan = page.getByRole('button', { name: /^Plan the import/ });
   await plan.click();
   await page.getByRole('alert').getByText('No plan was made.').waitFor();
-  await page.getByText('The inventory slow office is made; planning again goes on with it.').waitFor();
+  await page.getByText('The inventory slow office was created; planning again continues with it.').waitFor();
   await page.unroute(plans);
   await plan.click();
   await page.getByRole('button', { name: /create 1/ }).waitFor();
@@ -329,7 +329,7 @@ test('an import whose inventory somebody has deleted meanwhile makes it anew', a
   const paste = async (text: string) => {
     await page.getByRole('button', { name: 'Paste…' }).click();
     await page.getByRole('textbox', { name: 'Text of the inventory' }).fill(text);
-    await page.getByRole('button', { name: 'Take this text' }).click();
+    await page.getByRole('button', { name: 'Use this text' }).click();
   };
   await paste('name;host\ngone-1;10.0.2.1\n');
   await page.getByRole('textbox', { name: 'Name of the inventory' }).fill('short-lived');
@@ -348,7 +348,9 @@ test('an import whose inventory somebody has deleted meanwhile makes it anew', a
   const madeAndDeleted = async () => {
     await page.route(plans, (route) => route.fulfill({ status: 503, json: unavailable }));
     await plan.click();
-    await page.getByText('The inventory short-lived is made; planning again goes on with it.').waitFor();
+    await page
+      .getByText('The inventory short-lived was created; planning again continues with it.')
+      .waitFor();
     await page.unroute(plans);
     const [made] = await ofThisName();
     expect((await api.send('DELETE', `/api/v1/inventories/${made?.id}`)).status).toBe(204);
@@ -376,17 +378,17 @@ test('a list that could not be read shows no rows of another filter, and is read
   const unavailable = { error: { code: 'unavailable', message: 'No database.', requestId: 'r' } };
   await page.route(targets, (route) => route.fulfill({ status: 503, json: unavailable }));
   await page.getByRole('searchbox').first().fill('host');
-  await page.getByText('The targets could not be read.').waitFor();
+  await page.getByText('The targets could not be loaded.').waitFor();
   expect(await rows.count()).toBe(0);
   await page.unroute(targets);
   await rows.getByRole('listitem').first().waitFor();
-  expect(await page.getByText('The targets could not be read.').count()).toBe(0);
+  expect(await page.getByText('The targets could not be loaded.').count()).toBe(0);
 
   // What is read once is read again too: without the segments nobody could add a target.
   const segments = /\/api\/v1\/segments\b/;
   await page.route(segments, (route) => route.fulfill({ status: 503, json: unavailable }));
   await page.reload();
-  await page.getByText('The segments could not be read, so that no target can be added.').waitFor();
+  await page.getByText('The segments could not be loaded, so no target can be added.').waitFor();
   await page.unroute(segments);
   await page.getByRole('button', { name: /^Add target/ }).waitFor();
   expect(faults).toEqual([]);
@@ -396,7 +398,7 @@ test('many targets are changed at once, after it was said how many', async ({ sk
   if (missing !== undefined) skip(missing);
   const { page, faults } = await c.signedIn();
   await page.goto(`${c.url}/targets`);
-  await page.getByRole('checkbox', { name: 'Choose host', exact: true }).check();
+  await page.getByRole('checkbox', { name: 'Select host', exact: true }).check();
   await page.getByRole('button', { name: 'Change…' }).click();
   const dialog = page.getByRole('dialog');
   await dialog.getByRole('combobox', { name: 'Set' }).fill('rack=r1');

@@ -66,7 +66,7 @@ test('a run is started, its output is read live, and the page goes along with th
   // Whoever picks a step stays with it, and is led back.
   await page.getByRole('gridcell', { name: /^hello: succeeded/ }).click();
   await page.locator('.lines').getByText('hello', { exact: true }).waitFor();
-  await page.getByRole('button', { name: 'Step 2 runs' }).waitFor();
+  await page.getByRole('button', { name: 'Step 2 is running' }).waitFor();
   await second.open();
   await page.getByRole('gridcell', { name: 'goodbye: failed, exit 3' }).waitFor();
   await page.getByRole('gridcell', { name: 'never: skipped' }).waitFor();
@@ -105,7 +105,7 @@ test('a start whose answer is lost is not told as none, and asked again in anoth
   await page.unroute(start);
 
   await page.getByRole('dialog').waitFor({ state: 'detached' });
-  await begin('Start the same here and it is that run');
+  await begin('If you start the same here, it is that run');
   await page.locator('.title').getByText('succeeded').waitFor();
   const { body } = await c.system.api.get<{ items: { id: number }[] }>(`/api/v1/runs?jobId=${job.id}`);
   expect(body.items).toHaveLength(1);
@@ -207,8 +207,8 @@ test('output that could not be read is not called followed, and goes on by itsel
   const unavailable = { error: { code: 'unavailable', message: 'No database.', requestId: 'r' } };
   await page.route(output, (route) => route.fulfill({ status: 503, json: unavailable }));
   await page.goto(`${c.url}/runs/${id}`);
-  await page.getByText('The output could not be read.').waitFor();
-  await page.locator('.live').getByText('Not reading').waitFor();
+  await page.getByText('The output could not be loaded.').waitFor();
+  await page.locator('.live').getByText('Not loading').waitFor();
   expect(await page.locator('.live').textContent()).not.toMatch(/Following|complete/);
   await page.unroute(output);
   await hasLines(page, 20);
@@ -367,13 +367,13 @@ test('keys: `a` leads to adding an agent, `?` shows all of them, and none acts w
   await page.keyboard.type('a?');
   expect(await page.getByRole('searchbox').inputValue()).toBe('a?');
   await page.goto(`${c.url}/agents`);
-  const lines = page.getByRole('button', { name: 'Show the lines and a token' });
+  const lines = page.getByRole('button', { name: 'Show the commands and a token' });
   await lines.waitFor();
   await page.keyboard.press('a');
   await eventually(() => lines.evaluate((button) => button.matches(':focus'))).toBe(true);
   await page.keyboard.press('?');
-  const dialog = page.getByRole('dialog', { name: 'Keys' });
-  const here = await dialog.getByRole('region', { name: 'Here' }).textContent();
+  const dialog = page.getByRole('dialog', { name: 'Keyboard shortcuts' });
+  const here = await dialog.getByRole('region', { name: 'On this page' }).textContent();
   const elsewhere = await dialog.getByRole('region', { name: 'On other pages' }).textContent();
   expect(here).toMatch(/a\s+add an agent/);
   expect(elsewhere).toMatch(/c\s+cancel the run \(asks\)/);

@@ -159,7 +159,7 @@ export async function request<T>(method: string, url: string, options: RequestOp
   } catch (error) {
     if (options.signal?.aborted === true) throw error;
     const mayBeDone = mayChange(method, options);
-    throw new ApiError('offline', 'The answer broke off.', {
+    throw new ApiError('offline', 'The server’s answer was cut off.', {
       status: response.status,
       mayBeDone,
       cause: error,
@@ -197,6 +197,6 @@ async function errorOf(response: Response, mayChange: boolean): Promise<ApiError
   } catch {
     // Not an error of our server: a proxy's page, or nothing.
     const code = codeOfStatus[status] ?? 'internal';
-    return new ApiError(code, `The answer was HTTP ${status}.`, { status, mayBeDone });
+    return new ApiError(code, `The server answered with HTTP ${status}.`, { status, mayBeDone });
   }
 }

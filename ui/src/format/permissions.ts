@@ -13,23 +13,23 @@ export const permissionWords: Record<Permission, string> = {
   'host_keys.approve': 'Accept and replace host keys',
   'credentials.use': 'Run on targets with the credentials that open them',
   'credentials.edit': 'Seal and delete credentials',
-  'segments.edit': 'Make and change segments',
+  'segments.edit': 'Create and change segments',
   'agents.enroll': 'Enroll agents',
   'agents.manage': 'Drain, disable and revoke agents',
   'audit.read': 'Read the audit log',
-  'categories.edit': 'Make, rename and delete categories',
+  'categories.edit': 'Create, rename and delete categories',
   'site_rules.edit': 'Set the rules that job definitions have to keep',
-  'target_groups.edit': 'Make, change and delete target groups',
+  'target_groups.edit': 'Create, change and delete target groups',
   'people.edit': 'Edit users, user groups, grants, sessions and API tokens of others',
-  self: 'Edit one’s own account',
+  self: 'Edit your own account',
 };
 
 export const roleWords: Record<Role, string> = {
-  viewer: 'sees',
-  operator: 'runs jobs',
-  author: 'runs and writes jobs',
-  admin: 'may do all',
-  auditor: 'reads the audit log',
+  viewer: 'can read',
+  operator: 'can run jobs',
+  author: 'can run and write jobs',
+  admin: 'can do everything',
+  auditor: 'can read the audit log',
 };
 
 export const scopeKindWords: Record<ScopeKind, string> = {

@@ -29,7 +29,7 @@ export function settingWord(name: SettingName): string {
 /** `from group Web servers`; what is the target's own and what is built in have no name to tell. */
 export function sourceWords(source: EffectiveSetting['source']): string {
   if (source.kind === 'default') return 'built in';
-  if (source.kind === 'target') return 'of its own';
+  if (source.kind === 'target') return 'its own';
   return `from ${source.kind} ${source.name}`;
 }
 

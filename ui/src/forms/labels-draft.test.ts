@@ -10,9 +10,9 @@ test('a label is a name alone, or a name and a value', () => {
 test.each([
   ['', /Write a name/],
   ['=prod', /Write a name/],
-  ['os=linux', /word of selectors/],
-  ['two words', /is no name/],
-  ['-x', /is no name/],
+  ['os=linux', /reserved word in selectors/],
+  ['two words', /is not a valid name/],
+  ['-x', /is not a valid name/],
   ['n'.repeat(64), /at most 63/],
   [`n=${'v'.repeat(256)}`, /at most 255/],
 ])('%j is told of', (text, problem) => {

@@ -16,12 +16,12 @@ export function readLabel(text: string): ReadLabel {
   const value = at === -1 ? '' : text.slice(at + 1).trim();
   if (name === '') return { problem: 'Write a name, or name=value.' };
   if ((reservedLabelNames as readonly string[]).includes(name)) {
-    return { problem: `“${name}” is a word of selectors, so no label can be called so.` };
+    return { problem: `“${name}” is a reserved word in selectors, so it can’t be the name of a label.` };
   }
   if (name.length > maxNameLength) return { problem: `A name has at most ${maxNameLength} characters.` };
   if (!namePattern.test(name)) {
     return {
-      problem: `“${name}” is no name: letters, digits, dots, slashes, hyphens and underscores, a letter or digit at both ends.`,
+      problem: `“${name}” is not a valid name: use letters, digits, dots, slashes, hyphens and underscores, with a letter or digit at both ends.`,
     };
   }
   if (value.length > maxValueLength) return { problem: `A value has at most ${maxValueLength} characters.` };

@@ -35,7 +35,10 @@ async function verified(key: SealingKey): Promise<VerifiedKey> {
   });
   const segmentPublicKey = rosterSegmentKey(roster);
   if (segmentPublicKey === undefined || roster.currentGeneration !== key.generation) {
-    throw new SealingError('key_mismatch', 'The server offered another key than the segment’s roster names');
+    throw new SealingError(
+      'key_mismatch',
+      'The server offered a different key from the one that the segment’s roster names',
+    );
   }
   const { installationId, generation } = key;
   return { installationId, segmentId, generation, segmentPublicKey };

@@ -67,7 +67,9 @@ export class Query<T> {
     } catch (error) {
       if (current.signal.aborted) return;
       const failed =
-        error instanceof ApiError ? error : new ApiError('internal', 'The console failed.', { cause: error });
+        error instanceof ApiError
+          ? error
+          : new ApiError('internal', 'The console had an internal error.', { cause: error });
       failed.asksAgain = this.#started && (this.#everyMs !== undefined || isPassing(failed));
       this.error = failed;
       this.#failures += 1;

@@ -22,11 +22,11 @@ it('of a change without an answer it is said neither that it was done nor that i
   expect(leadFor(offline(true), 'The target was not deleted.')).toBe(
     'It is not known whether this was done.',
   );
-  expect(adviceFor(offline(true))).toBe('Look whether it was done, then try again.');
+  expect(adviceFor(offline(true))).toBe('Check whether it was done before you try again.');
   expect(leadFor(offline(true), 'The run did not start.', lostStart)).toBe(
     'It is not known whether the run started.',
   );
-  expect(adviceFor(offline(true), lostStart)).toContain('it is started once');
+  expect(adviceFor(offline(true), lostStart)).toContain('Press the button again: the run won’t start twice. Or check the list of runs.');
   expect(leadFor(offline(false), 'The run did not start.', lostStart)).toBe('The run did not start.');
 });
 
@@ -37,6 +37,6 @@ it.each(['offline', 'unavailable', 'rate_limited'] as const)(
     expect(adviceFor(read)).not.toContain('by itself');
     expect(adviceFor(read)).toMatch(/try again/i);
     read.asksAgain = true;
-    expect(adviceFor(read)).toMatch(/\. The console tries again by itself\.$/);
+    expect(adviceFor(read)).toMatch(/\. The console retries automatically\.$/);
   },
 );

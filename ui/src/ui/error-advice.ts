@@ -10,14 +10,14 @@ export interface LostAnswer {
 
 const lostAnswer: LostAnswer = {
   what: 'It is not known whether this was done.',
-  advice: 'Look whether it was done, then try again.',
+  advice: 'Check whether it was done before you try again.',
 };
 export const lostStart: LostAnswer = {
   what: 'It is not known whether the run started.',
-  advice: 'Press the button again: it is started once. Or look in the runs.',
+  advice: 'Press the button again: the run won’t start twice. Or check the list of runs.',
 };
 
-const againBySelf = '. The console tries again by itself.';
+const againBySelf = '. The console retries automatically.';
 
 /** `failed` where it is known that it failed. */
 export function leadFor({ mayBeDone }: ApiError, failed: string, lost = lostAnswer): string {
@@ -28,27 +28,27 @@ export function adviceFor(error: ApiError, lost = lostAnswer): string {
   if (error.mayBeDone) return lost.advice;
   switch (error.code) {
     case 'offline':
-      return `Check the network and whether the server runs${error.asksAgain ? againBySelf : ', then try again.'}`;
+      return `Check the network and whether the server is running${error.asksAgain ? againBySelf : ', then try again.'}`;
     case 'untrusted':
-      return 'Nothing was sealed or sent. Don’t try again: server or database may be somebody else’s by now. Tell whoever holds the root of the segment.';
+      return 'Nothing was sealed or sent. Don’t try again: someone else may control the server or its database. Tell the person who holds the root of the segment.';
     case 'unavailable':
-      return `The server is starting or has lost its database${error.asksAgain ? againBySelf : '. Try again in a moment.'}`;
+      return `The server is starting or can’t reach its database${error.asksAgain ? againBySelf : '. Try again in a moment.'}`;
     case 'rate_limited':
       return error.asksAgain
         ? `There were too many requests${againBySelf}`
         : 'Wait a moment, then try again.';
     case 'unauthenticated':
-      return 'It was not done. Sign in, then try again.';
+      return 'Nothing was done. Sign in, then try again.';
     case 'forbidden':
-      return 'Ask an administrator to grant it. What you may do, and why, stands in your account.';
+      return 'Ask an administrator to grant it. Your account page shows what you may do, and why.';
     case 'not_found':
-      return 'It was deleted, or you may not see it: that needs the permission read where it lies.';
+      return 'It was deleted, or you may not see it: you need the permission read in the place where it is.';
     case 'conflict':
-      return 'It changed meanwhile. Reload and look again.';
+      return 'It has changed in the meantime. Reload and check it again.';
     case 'too_large':
       return 'Make it smaller.';
     case 'invalid':
-      return 'Correct what is named and try again.';
+      return 'Correct it and try again.';
     default:
       return error.requestId === undefined
         ? 'Try again. If it fails again, reload the page.'

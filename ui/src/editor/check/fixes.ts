@@ -38,7 +38,7 @@ function nearName({ text }: DefinitionText, { place, message }: Problem): Candid
   if (near === undefined) return [];
   return [
     {
-      label: `Call it ${near}`,
+      label: `Rename to ${near}`,
       becomes: `${near}:`,
       text: editDefinition(text, { kind: 'rename', path: place, to: near }),
     },

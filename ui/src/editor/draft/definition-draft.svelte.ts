@@ -122,9 +122,7 @@ export class DefinitionDraft {
     this.setText(fix.text);
     this.check();
     announcer.say(
-      this.problems.length === 0
-        ? 'Mended; nothing is wrong any more'
-        : `Mended; ${this.problems.length} left`,
+      this.problems.length === 0 ? 'Fixed; no errors left' : `Fixed; ${this.problems.length} left`,
     );
   }
 

@@ -29,13 +29,13 @@ export const fieldsOfType: Record<ParameterType, Record<string, FieldSchema>> = 
   array: {
     minItems: count('Items, at least'),
     maxItems: count('Items, at most'),
-    uniqueItems: { type: 'boolean', title: 'No item twice' },
+    uniqueItems: { type: 'boolean', title: 'No duplicates' },
   },
   object: {
     additionalProperties: {
       type: 'boolean',
       title: 'Other properties',
-      description: 'Whether properties that are not named may be there',
+      description: 'Whether properties that are not listed are allowed',
     },
   },
 };
@@ -61,7 +61,7 @@ export function summaryOf(value: unknown): string {
   const parts = [parameter.secret === true ? 'secret' : type === undefined ? 'no type' : typeWords[type]];
   if (Array.isArray(parameter.enum)) parts.push(`one of ${parameter.enum.length}`);
   if (parameter.default !== undefined) parts.push(`default ${short(JSON.stringify(parameter.default))}`);
-  else if (parameter.required === false) parts.push('may be left out');
+  else if (parameter.required === false) parts.push('optional');
   return parts.join(', ');
 }
 

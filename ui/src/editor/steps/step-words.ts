@@ -14,7 +14,7 @@ export function unknownWords(onUnknown: unknown, holdFor: unknown): string {
 export const whenWords: Record<string, string> = {
   success: 'When all steps before it succeeded.',
   failure: 'When one before it failed, timed out or was cancelled.',
-  always: 'In both cases: to clean up.',
+  always: 'In either case: to clean up.',
 };
 
 /** What a new step of a type begins with. */

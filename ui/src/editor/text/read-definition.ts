@@ -60,11 +60,11 @@ export function readDefinition(text: string): DefinitionText {
 function sentence(code: string, message: string): string {
   switch (code) {
     case 'DUPLICATE_KEY':
-      return 'This key stands twice; leave one of them.';
+      return 'This key appears twice; remove one of them.';
     case 'TAB_AS_INDENT':
       return 'A tab can’t indent in YAML; use spaces.';
     case 'BAD_INDENT':
-      return `The indentation does not fit. ${message}.`;
+      return `The indentation is wrong. ${message}.`;
     case 'MISSING_CHAR':
       return /quote/.test(message) ? 'The quoted text does not end; close it.' : `${message}.`;
     case 'MULTIPLE_DOCS':

@@ -82,7 +82,7 @@ function keyOptions(schema: FieldSchema, siblings: readonly string[]): Completio
 }
 
 function defaultWords({ default: given, type }: FieldSchema): string {
-  return given === undefined ? (type ?? '') : `${JSON.stringify(given)} unless told`;
+  return given === undefined ? (type ?? '') : `default ${JSON.stringify(given)}`;
 }
 
 function valueOptions(schema: FieldSchema, typed: string): Completion[] {
@@ -92,6 +92,6 @@ function valueOptions(schema: FieldSchema, typed: string): Completion[] {
     .map((value) => ({
       label: String(value),
       type: 'constant',
-      ...(value === schema.default ? { detail: 'unless told' } : {}),
+      ...(value === schema.default ? { detail: 'default' } : {}),
     }));
 }

@@ -25,6 +25,6 @@ it('says what is wrong with a list of host patterns', () => {
   expect(hostPatternsProblem('a,,b')).toMatch(/nothing beside/);
   expect(hostPatternsProblem('a, b')).toMatch(/space/);
   expect(hostPatternsProblem('[web]:2222')).toMatch(/brackets/);
-  expect(hostPatternsProblem('web/1')).toMatch(/no host pattern/);
+  expect(hostPatternsProblem('web/1')).toMatch(/not a host pattern/);
   expect(hostPatternsProblem('!canary')).toMatch(/only hosts to leave out/);
 });

@@ -11,7 +11,7 @@ export function publicKeyProblem(text: string): string | undefined {
   const words = line.split(/\s+/);
   const [first = '', second] = words;
   if (first.startsWith('@') || (!keyTypes.test(first) && words.some((word) => keyTypes.test(word)))) {
-    return `Leave out what stands before the key type: it is a line of known_hosts. Begin with ${words.find((word) => keyTypes.test(word)) ?? 'ssh-ed25519'}.`;
+    return `Leave out what comes before the key type: this is a line of known_hosts. Begin with ${words.find((word) => keyTypes.test(word)) ?? 'ssh-ed25519'}.`;
   }
   if (/-cert-v01@openssh\.com$/.test(first)) {
     return 'This is a certificate. Paste the public key of the authority that signed it.';
@@ -20,7 +20,7 @@ export function publicKeyProblem(text: string): string | undefined {
     return `It has to begin with a key type: ssh-ed25519, ecdsa-sha2-nistp256, -384, -521 or ssh-rsa. Found ${first.slice(0, 40)}.`;
   }
   if (second === undefined || !/^AAAA[A-Za-z0-9+/]+={0,2}$/.test(second)) {
-    return `After ${first} the key in base64 is missing or cut off.`;
+    return `After ${first}, the key in base64 is missing or cut off.`;
   }
   return undefined;
 }
@@ -34,12 +34,12 @@ export function hostPatternsProblem(text: string): string | undefined {
   if (bad === undefined) {
     const onlyNot = text.split(',').every((one) => one.trim().startsWith('!'));
     return onlyNot
-      ? 'It names only hosts to leave out, so no host fits. Add one that fits, such as *.'
+      ? 'It names only hosts to leave out, so no host matches. Add one that matches, such as *.'
       : undefined;
   }
   if (bad === '') return 'There is a comma with nothing beside it.';
   if (/\s/.test(bad)) return `“${bad}” has a space. Separate hosts by commas alone.`;
   if (/[[\]]/.test(bad))
     return `“${bad}” has brackets. An authority is for hosts on every port; leave the port out.`;
-  return `“${bad}” is no host pattern: letters, digits, . - _ : and * or ? are allowed, ! in front.`;
+  return `“${bad}” is not a host pattern: letters, digits, . - _ : and * or ? are allowed, ! in front.`;
 }

@@ -40,6 +40,6 @@ test('a file takes the place of one at the same path; variables stand last', () 
 
 test('too many files and binary ones are told of before they are sent', () => {
   expect(filesProblem([file('hosts', 'web')])).toBeUndefined();
-  expect(filesProblem([file('logo.png', 'a\u0000b')])).toMatch(/logo.png is no text file/);
+  expect(filesProblem([file('logo.png', 'a\u0000b')])).toMatch(/logo.png is not a text file/);
   expect(filesProblem(Array.from({ length: 5001 }, (_, at) => file(`${at}`)))).toMatch(/5,001 files/);
 });

@@ -60,14 +60,14 @@ function firstLine(text: string): string {
 /** Why these files can't be sent; undefined for those that can. */
 export function filesProblem(files: readonly InventoryFile[]): string | undefined {
   if (files.length > limits.maxInventoryFiles) {
-    return `These are ${files.length.toLocaleString('en-US')} files; an inventory has at most ${limits.maxInventoryFiles.toLocaleString('en-US')}. Choose its folder, not one around it.`;
+    return `These are ${files.length.toLocaleString('en-US')} files; an inventory has at most ${limits.maxInventoryFiles.toLocaleString('en-US')}. Choose its folder, not a parent folder.`;
   }
   const bytes = files.reduce((sum, { content }) => sum + content.length, 0);
   if (bytes > limits.maxInventoryBytes) {
     return `These are ${Math.ceil(bytes / 1_048_576)} MB; an import takes ${limits.maxInventoryBytes / 1_048_576} MB.`;
   }
   const binary = files.find(({ content }) => content.includes('\u0000'));
-  return binary === undefined ? undefined : `${binary.path} is no text file. Leave it out.`;
+  return binary === undefined ? undefined : `${binary.path} is not a text file. Leave it out.`;
 }
 
 /** Adds files; those at a path that is there already take its place. */

@@ -73,7 +73,7 @@ describe('agents in words', () => {
 
   it('say what waits for an offline segment, and nothing of a healthy one', () => {
     const offline = segment({ health: 'offline', waitingSteps: 11 });
-    expect(consequencesOf(offline, [], now).map(({ lead }) => lead)).toEqual(['11 steps wait for it.']);
+    expect(consequencesOf(offline, [], now).map(({ lead }) => lead)).toEqual(['11 steps are waiting for an agent.']);
     expect(consequencesOf(segment({}), [agent({})], now)).toEqual([]);
   });
 
@@ -122,7 +122,7 @@ describe('agents in words', () => {
     });
     const [signing, ...others] = consequencesOf(waiting, [agent({})], now);
     expect(signing?.text).toMatch(
-      /dmz-1-b to be admitted, dmz-1-c to be taken out, the new keys of dmz-1-d to be named, a new segment key/,
+      /dmz-1-b to be admitted, dmz-1-c to be removed, the new keys of dmz-1-d to be named, a new segment key/,
     );
     expect(signing?.command).toMatch(/roster sign dmz-1 --admit dmz-1-b=SHA256:… --remove dmz-1-c --key/);
     expect(others).toEqual([]);
@@ -143,7 +143,7 @@ describe('agents in words', () => {
     expect(signing?.ways?.[0]?.text).toMatch(/where the owner signed that one, with --remove/);
     expect(signing?.ways?.[0]?.command).toMatch(/roster sign dmz-1 --key/);
     const [restored] = consequencesOf(segment({ root: 'managed', lostRoster }), [agent({})], now);
-    expect(restored?.lead).toBe('2 agents say that they have seen a newer roster.');
+    expect(restored?.lead).toBe('2 agents report that they have seen a newer roster.');
     expect(restored?.ways?.[0]).toEqual({
       lead: 'If a backup was restored',
       text: expect.stringMatching(/: stop every server, run npm run restored/),
@@ -155,13 +155,13 @@ describe('agents in words', () => {
     const lostRoster = { agents: [{ name: 'hostile', rosterNumber: 2_000_000_000 }] };
     const agents = [agent({ name: 'hostile' }), agent({ name: 'dmz-1-b' }), agent({ name: 'dmz-1-c' })];
     const [claimed] = consequencesOf(segment({ root: 'managed', lostRoster }), agents, now);
-    expect(claimed?.lead).toBe('An agent says that it has seen a newer roster.');
+    expect(claimed?.lead).toBe('An agent reports that it has seen a newer roster.');
     expect(claimed?.text).toMatch(
-      /^hostile names roster 2000000000, .* dmz-1-b, dmz-1-c say nothing of the kind/,
+      /^hostile names roster 2000000000, .* dmz-1-b, dmz-1-c don’t report this/,
     );
     expect(claimed?.ways?.[1]).toEqual({
       lead: 'If none was restored,',
-      text: expect.stringMatching(/^do nothing to the servers: look at the machine of that agent/),
+      text: expect.stringMatching(/^leave the servers alone: inspect the machine of that agent/),
     });
   });
 
@@ -176,7 +176,7 @@ describe('agents in words', () => {
     expect(claimed?.text).toMatch(
       /^a-0 names roster 7, a-1 names roster 7, a-2 names roster 7 and 147 more, /,
     );
-    expect(claimed?.text).toMatch(/ a-150, a-151, a-152 and 47 more say nothing of the kind\.$/);
+    expect(claimed?.text).toMatch(/ a-150, a-151, a-152 and 47 more don’t report this\.$/);
   });
 
   it('say nothing of a lost roster where a server of the version before tells of none', () => {
@@ -188,9 +188,9 @@ describe('agents in words', () => {
     const waiting = segment({ keyRotationWantedAt: '2026-11-24T02:20:00.000Z', credentialsToRotate: 2 });
     const [key, credentials] = consequencesOf(waiting, [], now);
     expect(key?.text).toMatch(/next agent that connects or enrolls/);
-    expect(credentials?.lead).toBe('2 credentials are to be rotated.');
+    expect(credentials?.lead).toBe('2 credentials must be rotated.');
     expect(consequencesOf(waiting, [agent({})], now)[0]?.text).toMatch(
-      /dmz-1-a may be of a version that can’t/,
+      /dmz-1-a may run a version that can’t/,
     );
   });
 

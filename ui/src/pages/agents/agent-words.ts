@@ -68,14 +68,14 @@ export function isMisunderstood(agent: Pick<Agent, 'lastClose'>, now: number): b
 }
 
 function whyBusy(reason: string): string {
-  return reason === 'disk' ? 'its disk refuses what it writes' : `its ${reason} is too high`;
+  return reason === 'disk' ? 'its disk refuses writes' : `its ${reason} is too high`;
 }
 
 /** The same for its own page, with what becomes of it. */
 export function busyNote(reason: string): string {
   return reason === 'disk'
-    ? 'Its disk refuses what it has to write down before it begins a step: make room where its data directory is, or make that writable. What it runs goes on, and it takes steps again by itself once it can write.'
-    : `Its ${reason} is above the limit that it was started with. What it runs goes on, and it takes steps again by itself when that is lower.`;
+    ? 'Its disk refuses what it must write before it starts a step: free up space where its data directory is, or make that directory writable. Its running steps continue, and it takes new ones automatically once it can write.'
+    : `Its ${reason} is above the limit that it was started with. Its running steps continue, and it takes new ones automatically once that is lower.`;
 }
 
 /** What an agent holds back, and where it is. */
@@ -142,13 +142,13 @@ function lostRosterOf(
   const against =
     others.length === 0
       ? ''
-      : ` ${listed(others.map(({ name: agent }) => agent))} ${others.length === 1 ? 'says' : 'say'} nothing of the kind.`;
+      : ` ${listed(others.map(({ name: agent }) => agent))} ${others.length === 1 ? 'doesn’t' : 'don’t'} report this.`;
   const restored = {
     lead: 'If a backup was restored',
     text:
       root === 'managed'
-        ? '(then more than one agent says it, as a rule): stop every server, run npm run restored, and start them again.'
-        : '(then more than one agent says it, as a rule): sign the next roster on the machine where the owner signed that one, with --remove for each agent that it names and the server no longer knows:',
+        ? '(then usually more than one agent reports it): stop every server, run npm run restored, and start them again.'
+        : '(then usually more than one agent reports it): sign the next roster on the machine where the owner signed that one, with --remove for each agent that it names and the server no longer knows:',
     ...(root === 'managed'
       ? {}
       : {
@@ -157,15 +157,15 @@ function lostRosterOf(
   };
   const otherwise = {
     lead: 'If none was restored,',
-    text: `do nothing to the servers: look at the ${one ? 'machine of that agent' : 'machines of those agents'}, and revoke ${one ? 'it' : 'them'} if you can’t tell why.`,
+    text: `leave the servers alone: inspect the ${one ? 'machine of that agent' : 'machines of those agents'}, and revoke ${one ? 'it' : 'them'} if you can’t find the reason.`,
   };
   return [
     {
       look: 'held',
       lead: one
-        ? 'An agent says that it has seen a newer roster.'
-        : `${count(lostRoster.agents.length)} agents say that they have seen a newer roster.`,
-      text: `${claims}, which the server does not have. Where that is so the agent refuses older ones, and gives a new agent no segment key; what runs goes on.${against}`,
+        ? 'An agent reports that it has seen a newer roster.'
+        : `${count(lostRoster.agents.length)} agents report that they have seen a newer roster.`,
+      text: `${claims}, which the server does not have. If that is true, the agent refuses older ones and gives no new agent the segment key; running steps continue.${against}`,
       ways: [restored, otherwise],
     },
   ];
@@ -177,7 +177,7 @@ function toSignOf({ name, toSign }: Segment, server: string): Consequence[] {
   const { admit, remove, rekey = [], newKey } = toSign;
   const waits = [
     ...(admit.length === 0 ? [] : [`${admit.join(', ')} to be admitted`]),
-    ...(remove.length === 0 ? [] : [`${remove.join(', ')} to be taken out`]),
+    ...(remove.length === 0 ? [] : [`${remove.join(', ')} to be removed`]),
     ...(rekey.length === 0 ? [] : [`the new keys of ${rekey.join(', ')} to be named`]),
     ...(newKey ? ['a new segment key to be named'] : []),
   ];
@@ -192,7 +192,7 @@ function toSignOf({ name, toSign }: Segment, server: string): Consequence[] {
   return [
     {
       look: 'held',
-      lead: 'Its owner is to sign the next roster.',
+      lead: 'Its owner must sign the next roster.',
       text: `It waits for ${waits.join(', ')}.${compare} On the owner’s machine:`,
       command: `node scripts/opsconductor.mjs segment roster sign ${name}${options} --key ROOT-KEY --server ${server}`,
     },
@@ -207,19 +207,19 @@ function rotationsOf(segment: Segment, agents: readonly Agent[]): Consequence[] 
     const old = agents.filter((agent) => agent.state === 'connected' || agent.state === 'draining');
     left.push({
       look: 'held',
-      lead: 'Its key waits to be replaced.',
+      lead: 'Its key must be replaced.',
       text:
         old.length === 0
           ? 'An agent that has it was revoked. The next agent that connects or enrolls makes the new one; until then nothing can be sealed to the segment.'
-          : `An agent that has it was revoked, and no connected agent made the new one: ${old.map(({ name }) => name).join(', ')} may be of a version that can’t. Give the machine this server’s agent.mjs and restart it.`,
+          : `An agent that has it was revoked, and no connected agent has made the new one: ${old.map(({ name }) => name).join(', ')} may run a version that can’t. Give its machine this server’s agent.mjs and restart it.`,
     });
   }
   const { credentialsToRotate: count } = segment;
   if (count > 0) {
     left.push({
       look: 'partial',
-      lead: `${counted(count, 'credential is', 'credentials are')} to be rotated.`,
-      text: `A revoked agent can open ${count === 1 ? 'it' : 'them'}: change ${count === 1 ? 'the secret' : 'the secrets'} on the targets, then seal the new.`,
+      lead: `${counted(count, 'credential')} must be rotated.`,
+      text: `A revoked agent can open ${count === 1 ? 'it' : 'them'}: change ${count === 1 ? 'the secret' : 'the secrets'} on the targets, then seal the new ${count === 1 ? 'one' : 'ones'}.`,
     });
   }
   return left;
@@ -241,13 +241,13 @@ export function misunderstoodWords(agent: Pick<Agent, 'name' | 'version' | 'last
     return {
       look: 'failed',
       lead: `${agent.name} and the server have no protocol version in common.`,
-      text: `The server refuses it${reason === '' ? '' : ` (${reason})`}, and the agent, last seen as version ${agent.version}, tries again every 2 to 5 minutes. Update the older of the two: give its machine this server’s agent.mjs and restart it. What it runs goes on, and its output waits on its disk.`,
+      text: `The server refuses it${reason === '' ? '' : ` (${reason})`}, and the agent, last seen as version ${agent.version}, tries again every 2 to 5 minutes. Update the older of the two: give its machine this server’s agent.mjs and restart it. Its running steps continue, and their output waits on its disk.`,
     };
   }
   return {
     look: 'failed',
     lead: `The server does not understand ${agent.name}.`,
-    text: `It closed the connection because of a message${reason === '' ? '' : ` (${reason})`}, and the agent, version ${agent.version}, tries again. Give its machine this server’s agent.mjs and restart it; if that is the one it has, report it with both logs. What it runs goes on, and its output waits on its disk.`,
+    text: `It closed the connection because of a message${reason === '' ? '' : ` (${reason})`}, and the agent, version ${agent.version}, tries again. Give its machine this server’s agent.mjs and restart it; if that is the one it has, report it with both logs. Its running steps continue, and their output waits on its disk.`,
   };
 }
 
@@ -268,15 +268,17 @@ function worstOf(segment: Segment, agents: readonly Agent[]): Consequence | unde
     return {
       look: 'failed',
       lead:
-        waiting === 0 ? 'Nothing can run here.' : `${counted(waiting, 'step waits', 'steps wait')} for it.`,
-      text: 'No agent of this segment is connected. See on its machine whether the agent runs and reaches the server.',
+        waiting === 0
+          ? 'Nothing can run here.'
+          : `${counted(waiting, 'step is', 'steps are')} waiting for an agent.`,
+      text: 'No agent of this segment is connected. Check on its machine whether the agent is running and can reach the server.',
     };
   }
   if (quarantined !== undefined) {
     return {
       look: 'held',
       lead: `${quarantined.name} is quarantined.`,
-      text: 'An older copy of its identity connected: it was cloned or restored from a backup. It gets no steps until it is enrolled anew.',
+      text: 'An older copy of its identity connected: it was cloned or restored from a backup. It gets no steps until it is enrolled again.',
     };
   }
   return undefined;

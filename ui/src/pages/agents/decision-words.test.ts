@@ -44,14 +44,14 @@ describe('what a decision would do, in words', () => {
 
   it('says what becomes of steps that a disabled agent has begun and not begun', () => {
     const text = disableWords(outlook(busy, [peer])).join(' ');
-    expect(text).toMatch(/hands back the 1 step that it has not begun/);
-    expect(text).toMatch(/2 steps that it has begun keep running.*Enable it within 5 min/);
+    expect(text).toMatch(/hands back the 1 step that it has not started/);
+    expect(text).toMatch(/2 steps that it has started keep running.*Enable it within 5 min/);
   });
 
   it('says that a revoked agent’s steps are unknown at once, who makes the key, and what to rotate', () => {
     const revocation = { remainingAgents: 1, credentials: 2 };
     const text = revokeWords(outlook({ ...busy, revocation }, [peer])).join(' ');
-    expect(text).toMatch(/2 steps that it has begun become unknown at once/);
+    expect(text).toMatch(/2 steps that it has started become unknown at once/);
     expect(text).toMatch(/by dmz-1-b, at once/);
     expect(text).toMatch(/can open 2 credentials/);
     expect(revokeWords(outlook({ keyGenerations: [] })).join(' ')).not.toMatch(/key of dmz-1/);
@@ -72,9 +72,9 @@ describe('what a decision would do, in words', () => {
     expect(closeWords({ code: 4001, reason: 'agent is disabled' })).toBe(
       'The server refused it (agent is disabled).',
     );
-    expect(closeWords({ code: 4001, reason: 'the key was replaced' })).toMatch(/otherwise a copy/);
-    expect(closeWords({ code: 4011, reason: 'x' })).toMatch(/anew, to tell of a policy/);
-    expect(closeWords({ code: 1006, reason: '' })).toMatch(/broke without a word/);
+    expect(closeWords({ code: 4001, reason: 'the key was replaced' })).toMatch(/Otherwise it was a copy/);
+    expect(closeWords({ code: 4011, reason: 'x' })).toMatch(/to report a policy/);
+    expect(closeWords({ code: 1006, reason: '' })).toMatch(/broke without a closing message/);
     expect(closeWords({ code: 4711, reason: '' })).toBe('Close code 4711.');
   });
 });
@@ -89,6 +89,6 @@ describe('labels as text', () => {
 
   it('name the line that is wrong', () => {
     expect(readLabels('a\n=b')).toEqual({ problem: 'Line 2 has no name before “=”.' });
-    expect(readLabels('a\na=1')).toEqual({ problem: 'Line 2: “a” is there already.' });
+    expect(readLabels('a\na=1')).toEqual({ problem: 'Line 2: “a” is already listed.' });
   });
 });

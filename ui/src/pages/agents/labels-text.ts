@@ -18,7 +18,7 @@ export function readLabels(text: string): { labels: Labels } | { problem: string
     const equals = entry.indexOf('=');
     const name = (equals < 0 ? entry : entry.slice(0, equals)).trim();
     if (name === '') return { problem: `Line ${at + 1} has no name before “=”.` };
-    if (Object.hasOwn(labels, name)) return { problem: `Line ${at + 1}: “${name}” is there already.` };
+    if (Object.hasOwn(labels, name)) return { problem: `Line ${at + 1}: “${name}” is already listed.` };
     labels[name] = equals < 0 ? '' : entry.slice(equals + 1).trim();
   }
   return { labels };

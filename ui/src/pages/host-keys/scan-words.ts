@@ -29,31 +29,31 @@ export const findingLooks: Readonly<
     look: 'failed',
     word: 'revoked',
     strong: true,
-    meaning: 'Show a key that was revoked in their segment. It is refused and can’t be approved.',
+    meaning: 'They show a key that was revoked in their segment. It is refused and can’t be approved.',
   },
   changed: {
     look: 'failed',
     word: 'changed',
     strong: true,
     meaning:
-      'Show another key than the accepted one: reinstalled, or another machine answers. Refused until replaced.',
+      'They show a different key from the accepted one: reinstalled, or another machine answers. Refused until replaced.',
   },
   unreachable: { look: 'timed_out', word: 'unreachable', meaning: 'No SSH server answered. Each says why.' },
   new: { look: 'held', word: 'new', meaning: 'No key is accepted yet. Steps there fail until one is.' },
   added: {
     look: 'held',
     word: 'added',
-    meaning: 'Show an accepted key, and others of types of which none is accepted.',
+    meaning: 'They show an accepted key, and others of types for which none is accepted.',
   },
-  waiting: { look: 'queued', word: 'waiting', meaning: 'Not looked at yet.' },
+  waiting: { look: 'queued', word: 'waiting', meaning: 'Not checked yet.' },
   certified: {
     look: 'succeeded',
     word: 'certified',
-    meaning: 'Their certificate is signed by a host authority of the segment: nothing is to be approved.',
+    meaning: 'Their certificate is signed by a host authority of the segment: there is nothing to approve.',
   },
-  same: { look: 'succeeded', word: 'same', meaning: 'Show only accepted keys.' },
+  same: { look: 'succeeded', word: 'same', meaning: 'They show only accepted keys.' },
   reachable: { look: 'succeeded', word: 'reachable', meaning: 'An SSH server answered.' },
-  cancelled: { look: 'cancelled', word: 'cancelled', meaning: 'Not looked at: the scan was cancelled.' },
+  cancelled: { look: 'cancelled', word: 'cancelled', meaning: 'Not checked: the scan was cancelled.' },
 };
 
 export const scanKindWords = { keys: 'Host keys', reach: 'Reachability' } as const;

@@ -7,7 +7,7 @@ test('a change tells the old and the new value, and of what is new only what it 
   expect(changeWords({ field: 'host', from: 'a', to: 'b' }, false)).toBe('host a → b');
   expect(changeWords({ field: 'port', from: 2222, to: null }, false)).toBe('port 2222 → none');
   expect(changeWords({ field: 'labels.canary', from: null, to: '' }, true)).toBe('labels.canary set');
-  expect(changeWords({ field: 'groups.web', from: true, to: null }, false)).toBe('out of group web');
+  expect(changeWords({ field: 'groups.web', from: true, to: null }, false)).toBe('removed from group web');
 });
 
 test('what was done is told with what became of the gone', () => {

@@ -41,15 +41,18 @@ export const findingWords: Record<Finding['kind'], string> = {
 };
 
 export const goneWords: Record<GoneTreatment, { word: string; consequence: string }> = {
-  keep: { word: 'Keep them', consequence: 'They stay as they are, and are gone again in the next plan.' },
+  keep: {
+    word: 'Keep them',
+    consequence: 'They stay as they are, and are listed as gone again in the next plan.',
+  },
   deactivate: {
     word: 'Deactivate them',
-    consequence: 'No run takes them; they are taken up again when the inventory names them again.',
+    consequence: 'No run uses them; they are activated again if the inventory names them again.',
   },
   delete: {
     word: 'Delete them',
     consequence:
-      'Their labels, settings and accepted host keys go along. Refused while open runs have work on one.',
+      'Their labels, settings and accepted host keys are deleted too. Refused while an open run has work on one of them.',
   },
 };
 
@@ -61,7 +64,8 @@ function valueWords(value: FieldChange['from']): string {
 
 /** `host 10.0.0.1 → 10.0.0.2`; of what is new only the new value. */
 export function changeWords({ field, from, to }: FieldChange, isNew: boolean): string {
-  if (field.startsWith('groups.')) return `${to === true ? 'into' : 'out of'} group ${field.slice(7)}`;
+  if (field.startsWith('groups.'))
+    return `${to === true ? 'added to' : 'removed from'} group ${field.slice(7)}`;
   return isNew ? `${field} ${valueWords(to)}` : `${field} ${valueWords(from)} → ${valueWords(to)}`;
 }
 

@@ -40,14 +40,14 @@ export const actionOrder = [
 ] as const satisfies readonly ImportAction[];
 
 export const choiceWords: Record<ImportChoice, string> = {
-  update: 'Update the job that is there',
-  skip: 'Leave the job that is there',
-  copy: 'Make a copy beside it',
+  update: 'Update the existing job',
+  skip: 'Leave the existing job as it is',
+  copy: 'Create a copy next to it',
 };
 export const treatmentWords: Record<ExistingTreatment, string> = {
-  update: 'are updated: a new version of each',
+  update: 'are updated, each with a new version',
   skip: 'are left as they are',
-  copy: 'stay, and copies are made beside them',
+  copy: 'stay, and copies are created next to them',
   ask: 'are asked about, one by one',
 };
 

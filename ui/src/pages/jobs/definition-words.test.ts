@@ -19,18 +19,18 @@ describe('a job in words', () => {
         locks: [{ name: 'lb', mode: 'exclusive', per: 'segment' }],
       }),
     ).toEqual([
-      'In batches of 1, then 10%, and 10% from there on: one opens when the one before has ended.',
+      'In batches of 1, then 10%, and 10% from there on: each opens when the previous one has ended.',
       'At most 8 hosts at a time.',
-      'Hosts in the order of their names.',
-      'Tolerates failures on 5% of the hosts, and 1 failure in a batch; beyond that no further host starts.',
-      'Each host holds the lock lb, alone in its segment, from its first step to its end.',
+      'Hosts in order of name.',
+      'Tolerates failures on 5% of the hosts, and 1 failure per batch; beyond that, no further host starts.',
+      'Each host holds the lock lb, exclusive in its segment, from its first step to its end.',
     ]);
     expect(runRules({ strategy: { on_exceeded: 'continue' } })).toEqual([
-      'Tolerates no failure; beyond that it goes on, and ends failed.',
+      'Tolerates no failure; beyond that, the run continues but ends failed.',
     ]);
     // With a limit for batches alone, only that counts.
     expect(runRules({ strategy: { batch_max_failures: 2 } })).toEqual([
-      'Tolerates 2 failures in a batch; beyond that no further host starts.',
+      'Tolerates 2 failures per batch; beyond that, no further host starts.',
     ]);
   });
 });
@@ -50,8 +50,8 @@ describe('a step in words', () => {
       }),
     ).toEqual([
       'Runs only when a step before it failed, timed out or was cancelled.',
-      'Tried up to 3 times, again after 30 s, each time 2 times longer, 1 h at most, on exit code, connect timed out.',
-      'When nobody knows how it ended, it waits for a decision for 2 h.',
+      'Tried up to 3 times, again after 30 s, then 2 times as long each time, at most 1 h, on exit code, connect timed out.',
+      'If nobody knows how it ended, it waits for a decision for 2 h.',
       'Running it twice does no harm (idempotent).',
     ]);
     expect(stepRules({ ...step, retry: { attempts: 2, delay: 0, on: ['signal'] } })).toEqual([
@@ -73,7 +73,7 @@ describe('a step in words', () => {
       ['timeout', '30 min'],
       ['environment', 'A=1 B=2'],
       ['expected exit codes', '0, 3'],
-      ['survive agent restart', 'yes: it goes on without an agent'],
+      ['survive agent restart', 'yes: it continues without an agent'],
       ['limits', 'memory mb 512, nice 5'],
     ]);
   });

@@ -31,13 +31,13 @@ function strategyRules(strategy: Strategy): string[] {
     const [last] = batches.slice(-1);
     const sizes = batches.map(share).join(', then ');
     rules.push(
-      `In batches of ${sizes}${batches.length > 1 ? `, and ${share(last ?? 1)} from there on` : ''}: one opens when the one before has ended.`,
+      `In batches of ${sizes}${batches.length > 1 ? `, and ${share(last ?? 1)} from there on` : ''}: each opens when the previous one has ended.`,
     );
   }
   if (parallel !== undefined) rules.push(`At most ${counted(parallel, 'host')} at a time.`);
   if (order !== 'selection')
     rules.push(
-      `Hosts in ${order === 'random' ? 'random order' : order === 'name' ? 'the order of their names' : 'the reverse order of their names'}.`,
+      `Hosts in ${order === 'random' ? 'random order' : order === 'name' ? 'order of name' : 'reverse order of name'}.`,
     );
   rules.push(failureRule(strategy, onExceeded));
   return rules;
@@ -47,9 +47,11 @@ function failureRule(strategy: Strategy, onExceeded: 'stop' | 'continue'): strin
   const { max_failures: most, batch_max_failures: ofBatch } = strategy;
   const limitsOf: string[] = [];
   if (most !== undefined || ofBatch === undefined) limitsOf.push(tolerance(most ?? 0));
-  if (ofBatch !== undefined) limitsOf.push(`${tolerance(ofBatch)} in a batch`);
+  if (ofBatch !== undefined) limitsOf.push(`${tolerance(ofBatch)} per batch`);
   const then =
-    onExceeded === 'stop' ? 'beyond that no further host starts' : 'beyond that it goes on, and ends failed';
+    onExceeded === 'stop'
+      ? 'beyond that, no further host starts'
+      : 'beyond that, the run continues but ends failed';
   return `Tolerates ${limitsOf.join(', and ')}; ${then}.`;
 }
 
@@ -87,7 +89,7 @@ function retryRule({
     delay === 0
       ? 'at once'
       : growing
-        ? `after ${seconds(delay)}, each time ${backoff} times longer, ${seconds(Math.max(delay, maxDelay))} at most`
+        ? `after ${seconds(delay)}, then ${backoff} times as long each time, at most ${seconds(Math.max(delay, maxDelay))}`
         : `after ${seconds(Math.min(delay, maxDelay))}`;
   const reasons = on ?? defaultRetryReasons;
   return `Tried up to ${attempts} times, again ${pause}, on ${reasons.map(reasonWord).join(', ')}.`;
@@ -99,11 +101,11 @@ function unknownRule({
 }: StepDefinition): string | undefined {
   switch (onUnknown) {
     case 'hold':
-      return `When nobody knows how it ended, it waits for a decision for ${seconds(holdFor)}.`;
+      return `If nobody knows how it ended, it waits for a decision for ${seconds(holdFor)}.`;
     case 'retry':
-      return 'When nobody knows how it ended, it is run again.';
+      return 'If nobody knows how it ended, it is run again.';
     case 'fail':
-      return 'When nobody knows how it ended, it ends unknown.';
+      return 'If nobody knows how it ended, it ends unknown.';
     default:
       return undefined;
   }
@@ -128,7 +130,7 @@ export function configWords(config: unknown): ConfigWords[] {
 function configValue(name: string, value: unknown, config: Partial<SshExecConfig>): string {
   if (name === 'timeout' || name === 'kill_grace') return seconds(Number(value));
   if (name === 'survive_agent_restart')
-    return survivesAgentRestart(config) ? 'yes: it goes on without an agent' : 'no';
+    return survivesAgentRestart(config) ? 'yes: it continues without an agent' : 'no';
   if (Array.isArray(value)) return value.join(', ');
   if (typeof value === 'object' && value !== null) {
     const join = name === 'environment' ? '=' : ' ';

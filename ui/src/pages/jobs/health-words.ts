@@ -4,7 +4,7 @@ import type { JobProblemKind } from '@opsconductor/protocol';
 export const kindWords: Readonly<Record<JobProblemKind, string>> = {
   unknown_credential: 'no such credential',
   unknown_step_type: 'unknown step type',
-  deprecated_step_type: 'old step type',
+  deprecated_step_type: 'deprecated step type',
   segment_without_agents: 'no agent',
   failing: 'failing',
   invalid: 'invalid',

@@ -35,15 +35,15 @@ export interface ResultChoice {
 }
 /** What lists are narrowed to most, trouble first. */
 export const resultChoices: readonly ResultChoice[] = [
-  { results: 'failed,timed_out', word: 'failed last', look: 'failed' },
-  { results: 'unknown', word: 'unknown last', look: 'unknown' },
+  { results: 'failed,timed_out', word: 'last run failed', look: 'failed' },
+  { results: 'unknown', word: 'last run unknown', look: 'unknown' },
   { results: 'held', word: 'held now', look: 'held' },
   { results: 'queued,running,cancelling', word: 'running now', look: 'running' },
 ];
 const moreResults: readonly [results: string, word: string][] = [
-  ['partial', 'partial last'],
-  ['cancelled', 'cancelled last'],
-  ['succeeded', 'succeeded last'],
+  ['partial', 'last run partial'],
+  ['cancelled', 'last run cancelled'],
+  ['succeeded', 'last run succeeded'],
   ['none', 'never run'],
 ];
 

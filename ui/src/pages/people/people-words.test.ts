@@ -42,8 +42,8 @@ it.each<[string, Partial<User>, string, string | undefined]>([
   [
     'to whom a link was given',
     { hasPassword: false, signInLinkExpiresAt: later },
-    'link waits',
-    'to be used, in 11 min',
+    'link unused',
+    'expires in 11 min',
   ],
   [
     'whose link has run out',
@@ -55,7 +55,7 @@ it.each<[string, Partial<User>, string, string | undefined]>([
     'after wrong passwords',
     { lockedUntil: later, lockedAddresses: 2 },
     'locked',
-    'for 2 addresses, lifts in 11 min',
+    'for 2 addresses, unlocks in 11 min',
   ],
   [
     'whose lock is over',
@@ -84,15 +84,15 @@ it.each<[Pick<User, 'kind' | 'sessions' | 'tokens'>, string]>([
   [{ kind: 'person', sessions: 0, tokens: 0 }, ''],
   [
     { kind: 'person', sessions: 1, tokens: 0 },
-    '1 session ends, for good: it doesn’t come back with the user.',
+    '1 session ends, permanently: it doesn’t come back if the user is activated again.',
   ],
   [
     { kind: 'person', sessions: 1, tokens: 1 },
-    '1 session ends and 1 API token is deleted, for good: they don’t come back with the user.',
+    '1 session ends and 1 API token is deleted, permanently: they don’t come back if the user is activated again.',
   ],
   [
     { kind: 'service', sessions: 0, tokens: 2 },
-    '2 API tokens are deleted, for good: they don’t come back with the user.',
+    '2 API tokens are deleted, permanently: they don’t come back if the user is activated again.',
   ],
 ])('what deactivating %o ends is told, and only what there is', (of, words) =>
   expect(endedWith(of)).toBe(words),

@@ -17,7 +17,7 @@ export function userState(user: User, now: number): StateWords {
     return {
       look: 'held',
       word: 'locked',
-      detail: `for ${counted(user.lockedAddresses, 'address', 'addresses')}, lifts ${until(user.lockedUntil, now)}`,
+      detail: `for ${counted(user.lockedAddresses, 'address', 'addresses')}, unlocks ${until(user.lockedUntil, now)}`,
     };
   }
   if (user.kind === 'service') {
@@ -28,8 +28,8 @@ export function userState(user: User, now: number): StateWords {
   if (user.signInLinkExpiresAt !== null && Date.parse(user.signInLinkExpiresAt) > now) {
     return {
       look: 'queued',
-      word: 'link waits',
-      detail: `to be used, ${until(user.signInLinkExpiresAt, now)}`,
+      word: 'link unused',
+      detail: `expires ${until(user.signInLinkExpiresAt, now)}`,
     };
   }
   if (!user.hasPassword) return { look: 'pending', ...withoutPassword(user) };
@@ -61,5 +61,5 @@ export function endedWith({ kind, sessions, tokens }: Pick<User, 'kind' | 'sessi
     ...(tokens > 0 ? [counted(tokens, 'API token is deleted', 'API tokens are deleted')] : []),
   ];
   if (parts.length === 0) return '';
-  return `${parts.join(' and ')}, for good: ${ended + tokens === 1 ? 'it doesn’t' : 'they don’t'} come back with the user.`;
+  return `${parts.join(' and ')}, permanently: ${ended + tokens === 1 ? 'it doesn’t' : 'they don’t'} come back if the user is activated again.`;
 }

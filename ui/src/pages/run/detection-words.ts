@@ -19,7 +19,7 @@ const kinds: Record<DetectedKind, [one: string, many: string]> = {
 const places: Record<DetectionPlace, string> = {
   stdout: 'in standard output',
   stderr: 'in standard error',
-  text: 'in messages, names of files or what it hands on',
+  text: 'in messages, file names or values handed on',
 };
 
 /** One for each kind and place: `2 GitHub tokens in standard output`. */

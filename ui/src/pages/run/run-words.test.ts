@@ -14,11 +14,15 @@ describe('cancelling a run, in words', () => {
     [
       1,
       3,
-      'Steps that run on 1 host are stopped with TERM, then KILL. 3 hosts are still queued and will not start. Steps that ended stay as they are.',
+      'Steps running on 1 host are stopped with TERM, then KILL. 3 hosts are still queued and will not start. Steps that have ended stay as they are.',
     ],
-    [2, 0, 'Steps that run on 2 hosts are stopped with TERM, then KILL. Steps that ended stay as they are.'],
-    [0, 1, '1 host is still queued and will not start. Steps that ended stay as they are.'],
-    [0, 0, 'Steps that ended stay as they are.'],
+    [
+      2,
+      0,
+      'Steps running on 2 hosts are stopped with TERM, then KILL. Steps that have ended stay as they are.',
+    ],
+    [0, 1, '1 host is still queued and will not start. Steps that have ended stay as they are.'],
+    [0, 0, 'Steps that have ended stay as they are.'],
   ])(
     'with %i running and %i queued hosts says only what there is',
     (targetsRunning, targetsQueued, words) => {
@@ -46,7 +50,7 @@ describe('what was given up of a run that has ended', () => {
     const given = { untoldAttempts: 2, cancelRequestedAt: null };
     expect(mayStillRun(given)).toBe(true);
     expect(untoldWords(given)).toBe(
-      '2 attempts were given up, and nobody has told how they ended: what was begun may still run.',
+      '2 attempts were given up, and no agent has reported how they ended: what was started may still be running.',
     );
     expect(mayStillRun({ untoldAttempts: 1, cancelRequestedAt: asked })).toBe(false);
     expect(untoldWords({ untoldAttempts: 1, cancelRequestedAt: asked })).toMatch(

@@ -6,12 +6,12 @@ import { counted } from '../../format/quantity.ts';
 export function cancelWords(run: Pick<Run, 'targetsRunning' | 'targetsQueued'>): string {
   const parts: string[] = [];
   if (run.targetsRunning > 0) {
-    parts.push(`Steps that run on ${counted(run.targetsRunning, 'host')} are stopped with TERM, then KILL.`);
+    parts.push(`Steps running on ${counted(run.targetsRunning, 'host')} are stopped with TERM, then KILL.`);
   }
   if (run.targetsQueued > 0) {
     parts.push(`${counted(run.targetsQueued, 'host is', 'hosts are')} still queued and will not start.`);
   }
-  parts.push('Steps that ended stay as they are.');
+  parts.push('Steps that have ended stay as they are.');
   return parts.join(' ');
 }
 
@@ -22,10 +22,10 @@ export function forceCancelWords(run: Open & { stopping?: number }): string[] {
   const begun = run.targetsRunning + (run.targetsHeld ?? 0) + (run.stopping ?? 0);
   return [
     begun > 0
-      ? `What was given to an agent on ${counted(begun, 'host')} ends unknown at once: nobody is waited for, so whether it was stopped isn’t known.`
-      : 'What was given to an agent ends unknown at once: nobody is waited for, so whether it was stopped isn’t known.',
-    'Agents go on being told to stop, and what they report is added to the attempts.',
-    'No step cleans up. What has not begun ends cancelled.',
+      ? `What was given to an agent on ${counted(begun, 'host')} ends unknown at once: no agent is waited for, so it isn’t known whether it was stopped.`
+      : 'What was given to an agent ends unknown at once: no agent is waited for, so it isn’t known whether it was stopped.',
+    'Agents are still told to stop, and what they report is added to the attempts.',
+    'No clean-up step runs. What has not started ends cancelled.',
   ];
 }
 
@@ -39,15 +39,15 @@ export function mayStillRun({ untoldAttempts = 0, cancelRequestedAt }: Untold): 
 /** Of a run that has ended: what may still run of it; undefined for nothing. */
 export function untoldWords({ untoldAttempts = 0, cancelRequestedAt }: Untold): string | undefined {
   if (untoldAttempts === 0) return undefined;
-  const given = `${counted(untoldAttempts, 'attempt was', 'attempts were')} given up, and nobody has told how ${untoldAttempts === 1 ? 'it' : 'they'} ended`;
+  const given = `${counted(untoldAttempts, 'attempt was', 'attempts were')} given up, and no agent has reported how ${untoldAttempts === 1 ? 'it' : 'they'} ended`;
   return cancelRequestedAt === null
-    ? `${given}: what was begun may still run.`
-    : `${given} yet. Agents go on being told to stop what may still run.`;
+    ? `${given}: what was started may still be running.`
+    : `${given} yet. Agents are still being told to stop what may still be running.`;
 }
 
 /** What stopping that does, sentence by sentence. */
 export const stopUntoldWords = [
-  'Agents are told to stop what they still run of it, and look on the targets for what is left.',
+  'Agents are told to stop what is still running of it, and to look on the targets for what is left.',
   'The run keeps its outcome; what is found is added to the attempts.',
 ];
 

@@ -55,7 +55,7 @@ describe('a step in words', () => {
     });
     expect(stepNote(waited, { segment: 'dmz' })).toEqual({
       state: 'timed_out',
-      lead: 'Not begun in time.',
+      lead: 'Not started in time.',
       text: 'No agent in segment “dmz” took the step in time (start_within).',
     });
   });
@@ -109,11 +109,11 @@ describe('a step in words', () => {
     const heard = { isCutOff: false, isUnheard: false };
     expect(outputWords('complete', heard)).toBe('complete, no gaps');
     expect(outputWords('complete', { ...heard, isCutOff: true })).toBe(
-      'as far as its agent heard it; it may have printed more',
+      'as far as its agent received it; it may have printed more',
     );
     expect(outputWords('gapped', { ...heard, isCutOff: true })).toBe('with gaps; it may have printed more');
     expect(outputWords('open', heard)).toBe('complete so far');
-    expect(outputWords('open', { ...heard, isUnheard: true })).toBe('as far as its agent was heard');
+    expect(outputWords('open', { ...heard, isUnheard: true })).toBe('as far as its agent sent it');
   });
 
   it('says once of an unknown step that its agent may come back, and no more once it has reported', () => {
@@ -174,7 +174,7 @@ describe('a step in words', () => {
     expect(cellText(waits, now)).toBe('in 1:00');
     expect(stepNote(waits, { segment: 'dmz-1', now })).toEqual({
       state: 'ready',
-      lead: 'It is tried again in 1 min, at 02:28:12.',
+      lead: 'It will be retried in 1 min, at 02:28:12.',
       text: 'Try 1 of 3 failed.',
     });
     const due = step({ status: 'ready', notBefore: null });

@@ -35,7 +35,7 @@ export function cellText(step: Step, now: number): string {
     case 'ready': {
       const at = nextTryAt(step);
       if (at === undefined) return '';
-      return at <= now ? 'again' : `in ${clockDuration(at - now)}`;
+      return at <= now ? 'retry' : `in ${clockDuration(at - now)}`;
     }
     default:
       return '';
@@ -82,9 +82,9 @@ export function outputWords(
   const more = isCutOff ? '; it may have printed more' : '';
   switch (state) {
     case 'open':
-      return isUnheard ? 'as far as its agent was heard' : 'complete so far';
+      return isUnheard ? 'as far as its agent sent it' : 'complete so far';
     case 'complete':
-      return isCutOff ? `as far as its agent heard it${more}` : 'complete, no gaps';
+      return isCutOff ? `as far as its agent received it${more}` : 'complete, no gaps';
     case 'truncated':
       return 'truncated at its limit';
     default:
@@ -119,7 +119,7 @@ export function stepNote(
     case 'timed_out':
       return {
         state: 'timed_out',
-        lead: step.reason === 'start_within_expired' ? 'Not begun in time.' : 'Stopped at its time limit.',
+        lead: step.reason === 'start_within_expired' ? 'Not started in time.' : 'Stopped at its time limit.',
         text: message,
       };
     case 'held':
@@ -128,7 +128,7 @@ export function stepNote(
       return {
         state: step.status,
         lead: 'What happened on the host isn’t known.',
-        text: `${message === '' ? 'The agent was cut off while the step ran. It may have finished, stopped half way, or still be running.' : message} Nothing has been run again.`,
+        text: `${message === '' ? 'The agent was cut off while the step ran. It may have finished, stopped halfway, or still be running.' : message} Nothing has been run again.`,
       };
     case 'cancelled':
       return {
@@ -172,7 +172,7 @@ function heldNote(step: Step, message: string, now: number | undefined): StepNot
   const { heldUntil } = step;
   const deadline =
     heldUntil === undefined || heldUntil === null || now === undefined
-      ? 'until somebody decides'
+      ? 'until someone decides'
       : `for a decision until ${moment(heldUntil, now)}, ${until(heldUntil, now)}; then the step ends unknown`;
   return {
     state: 'unknown',
@@ -188,7 +188,7 @@ function retryNote(step: Step, message: string, more: { segment: string; now?: n
     at === undefined || left <= 0
       ? `as soon as an agent in ${more.segment} can take it`
       : `in ${longDuration(left)}, at ${moment(at, more.now ?? at)}`;
-  return { state: 'ready', lead: `It is tried again ${when}.`, text: message };
+  return { state: 'ready', lead: `It will be retried ${when}.`, text: message };
 }
 
 function failureLead(step: Step): string {

@@ -43,7 +43,7 @@ it('a strategy is told in words, with only what it has', () => {
     order: 'reverse',
   });
   expect(strategyWords(whole, batchesOf(whole, 10, false))).toBe(
-    'batch 2 of 3 (4 hosts), at most 8 at a time, up to 10% failures a batch, in reverse order of names',
+    'batch 2 of 3 (4 hosts), at most 8 at a time, up to 10% failures per batch, in reverse order of name',
   );
   expect(strategyWords(strategy(), [])).toBe('');
 });
@@ -59,8 +59,8 @@ it.each([
 });
 
 it('a lock says whom it keeps out, and where', () => {
-  expect(lockWords({ name: 'lb', mode: 'exclusive' })).toBe('lb, alone');
-  expect(lockWords({ name: 'lb', mode: 'exclusive', per: 'target' })).toBe('lb, alone on its host');
+  expect(lockWords({ name: 'lb', mode: 'exclusive' })).toBe('lb, exclusive');
+  expect(lockWords({ name: 'lb', mode: 'exclusive', per: 'target' })).toBe('lb, exclusive on its host');
   expect(lockWords({ name: 'mirror', mode: 'shared', slots: 3, per: 'segment' })).toBe(
     'mirror, shared by up to 3 in its segment',
   );

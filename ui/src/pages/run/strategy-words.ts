@@ -46,15 +46,15 @@ export function strategyWords(strategy: ShownStrategy, batches: readonly Batch[]
   if (strategy.maxParallel !== null) parts.push(`at most ${count(strategy.maxParallel)} at a time`);
   if (strategy.batchMaxFailures !== null) {
     parts.push(
-      `up to ${typeof strategy.batchMaxFailures === 'number' ? counted(strategy.batchMaxFailures, 'failure') : `${strategy.batchMaxFailures} failures`} a batch`,
+      `up to ${typeof strategy.batchMaxFailures === 'number' ? counted(strategy.batchMaxFailures, 'failure') : `${strategy.batchMaxFailures} failures`} per batch`,
     );
   }
-  if (strategy.onExceeded === 'continue') parts.push('goes on beyond its limit');
+  if (strategy.onExceeded === 'continue') parts.push('continues beyond its limit');
   if (strategy.order !== 'selection')
     parts.push(
       strategy.order === 'random'
         ? 'in random order'
-        : `in ${strategy.order === 'name' ? '' : 'reverse '}order of names`,
+        : `in ${strategy.order === 'name' ? '' : 'reverse '}order of name`,
     );
   return parts.join(', ');
 }
@@ -79,6 +79,6 @@ const scopes = { installation: '', segment: ' in its segment', target: ' on its 
 /** `lb-pool, alone in its segment`; `mirror, shared by up to 3` */
 export function lockWords(lock: Lock): string {
   const where = scopes[lock.per ?? 'installation'];
-  if (lock.mode === 'exclusive') return `${lock.name}, alone${where}`;
+  if (lock.mode === 'exclusive') return `${lock.name}, exclusive${where}`;
   return `${lock.name}, shared${lock.slots === undefined ? '' : ` by up to ${count(lock.slots)}`}${where}`;
 }

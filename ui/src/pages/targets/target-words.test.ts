@@ -32,7 +32,7 @@ describe('a target in words', () => {
   it('says where a setting comes from', () => {
     expect(sourceWords({ kind: 'group', id: 1, name: 'Web servers' })).toBe('from group Web servers');
     expect(sourceWords({ kind: 'default', id: null, name: '' })).toBe('built in');
-    expect(sourceWords({ kind: 'target', id: 4, name: 'web-01' })).toBe('of its own');
+    expect(sourceWords({ kind: 'target', id: 4, name: 'web-01' })).toBe('its own');
   });
 
   it('tells inactive before healthy, and why it is failing', () => {

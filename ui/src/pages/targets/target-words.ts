@@ -18,7 +18,7 @@ export function testAnswer(result: TestResult): TestAnswer {
     case 'no_credential':
       return { state: 'held', lead: 'Not tested: the target has no credential' };
     case 'host_key_unknown':
-      return { state: 'held', lead: 'Reached, its host key is not accepted yet' };
+      return { state: 'held', lead: 'Reached, but its host key is not accepted yet' };
     case 'host_key_mismatch':
       return { state: 'failed', lead: 'Refused: the host key changed' };
     case 'auth_failed':
@@ -28,7 +28,7 @@ export function testAnswer(result: TestResult): TestAnswer {
     case 'credential_unusable':
       return { state: 'failed', lead: 'The agent can’t use the credential' };
     case 'name_not_found':
-      return { state: 'failed', lead: 'The agent finds no such host name' };
+      return { state: 'failed', lead: 'The agent can’t resolve the host name' };
     case 'connection_refused':
       return { state: 'failed', lead: 'The host refuses connections on this port' };
     case 'connect_timed_out':

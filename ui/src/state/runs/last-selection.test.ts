@@ -36,7 +36,7 @@ test('groups and selectors are offered as they were given', async () => {
     selected: 9,
   });
   const last = await readLastSelection(1);
-  expect(last?.words).toBe('group web, less canary');
+  expect(last?.words).toBe('group web, without canary');
   const draft = new SelectionDraft();
   draft.pick([{ id: 99, name: 'other' }]);
   last?.applyTo(draft);

@@ -44,7 +44,7 @@ export function asAsked(run: Pick<RunDetail, 'id' | 'selection' | 'parameters'>)
   const without = termWords(exclude);
   return {
     runId: id,
-    words: termWords(selection) + (without === '' ? '' : `, less ${without}`),
+    words: termWords(selection) + (without === '' ? '' : `, without ${without}`),
     parameters: givenValues(run),
     applyTo(draft) {
       draft.clear();

@@ -244,11 +244,7 @@ export class OutputView implements OutputListener {
     const known = gaps.some(([first, last]) => first <= from && to <= last);
     const chunks = from === to ? `Chunk ${from} is` : `Chunks ${from} to ${to} are`;
     const why = known ? 'lost with an agent’s disk' : 'not stored';
-    this.#store.index.mark(
-      to,
-      'gap',
-      `${chunks} missing: ${why}. The lines before and after are as they came.`,
-    );
+    this.#store.index.mark(to, 'gap', `${chunks} missing: ${why}. The lines before and after are unchanged.`);
   }
 
   #markEnd(gaps: readonly (readonly [number, number])[]) {
@@ -257,7 +253,7 @@ export class OutputView implements OutputListener {
     if (trailing !== undefined) this.#markGap(trailing[0], trailing[1], gaps);
     if (this.outputState !== 'truncated' || this.#ended) return;
     this.#ended = true;
-    index.mark(index.lastSeq, 'truncated', 'The output went on. What came after its limit was not kept.');
+    index.mark(index.lastSeq, 'truncated', 'There was more output. What came after the limit was not kept.');
     this.#changed();
   }
 

@@ -19,7 +19,9 @@ import { byName } from './by-name.ts';
 
 function failureOf(error: unknown): ApiError {
   const failed =
-    error instanceof ApiError ? error : new ApiError('internal', 'The console failed.', { cause: error });
+    error instanceof ApiError
+      ? error
+      : new ApiError('internal', 'The console had an internal error.', { cause: error });
   failed.asksAgain = isPassing(failed);
   return failed;
 }

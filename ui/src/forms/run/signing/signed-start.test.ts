@@ -12,9 +12,9 @@ it('starts what was signed, with what is chosen beside it', () => {
 });
 
 it.each([
-  ['{', 'no JSON'],
+  ['{', 'not JSON'],
   ['[]', 'no grant'],
-  [JSON.stringify({ definition: {}, targets: [] }), 'what is to be signed'],
+  [JSON.stringify({ definition: {}, targets: [] }), 'file to be signed'],
 ])('says of %s what it is', (text, problem) => {
   expect(readSignedStart(text, {})).toMatchObject({ problem: expect.stringContaining(problem) });
 });

@@ -11,11 +11,11 @@ export function readSignedStart(text: string, chosen: StartRunRequest): SignedSt
   try {
     value = JSON.parse(text);
   } catch {
-    return { problem: 'This file is no JSON. Choose the one that --out named.' };
+    return { problem: 'This file is not JSON. Choose the one that --out named.' };
   }
   const { grant, definition } = Object(value) as { grant?: unknown; definition?: unknown };
   if (definition !== undefined) {
-    return { problem: 'This is what is to be signed. Choose the file that --out named, which is signed.' };
+    return { problem: 'This is the file to be signed. Choose the signed one, which --out named.' };
   }
   if (typeof grant !== 'object' || grant === null) {
     return { problem: 'There is no grant in this file. Choose the one that --out named.' };

@@ -48,7 +48,7 @@ it('says what came late, who decided what and why, and what an agent found on th
     now,
   );
   expect(facts).toEqual([
-    'Its agent reported succeeded at 02:20:00, after it had been given up.',
+    'Its agent reported succeeded at 02:20:00, after the attempt had been given up.',
     'ada decided at 02:20:00 that it counts as succeeded: “The package is there.”',
     'An agent could not end what it left on the host at 02:20:00: 1 process is still alive.',
   ]);
@@ -61,10 +61,10 @@ it('tells of clean-up in each of its states', () => {
       attempt({ cleanUp: { state: 'done', found: null, survivors: [], at: null, ...cleanUp } }),
       now,
     ).join();
-  expect(words({ state: 'waits' })).toMatch(/will look.*when the time of the attempt is up; at once where/);
+  expect(words({ state: 'waits' })).toMatch(/will look.*when the attempt’s time is up; at once if/);
   expect(words({ state: 'waits', due: '2026-11-24T23:59:00.000Z' })).toMatch(/is up, at 23:59:00; at once/);
-  expect(words({ state: 'waits', due: '2026-11-24T00:00:01.000Z' })).toMatch(/as soon as one of the segment/);
-  expect(words({ state: 'asked' })).toMatch(/looks for/);
+  expect(words({ state: 'waits', due: '2026-11-24T00:00:01.000Z' })).toMatch(/as soon as one in the segment/);
+  expect(words({ state: 'asked' })).toMatch(/is looking for/);
   expect(words({ found: 'nothing', at })).toMatch(/found nothing left of it on the host at 02:20:00/);
   expect(words({ found: 'ended' })).toMatch(/ended it/);
   expect(words({ found: 'unreachable' })).toMatch(/could not reach/);

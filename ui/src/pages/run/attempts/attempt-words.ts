@@ -33,7 +33,7 @@ export function attemptFacts(attempt: Attempt, now: number): string[] {
 
 function lateWords({ late }: Attempt, now: number): string | undefined {
   if (late === null) return undefined;
-  return `Its agent reported ${statusWord(late.status)} at ${moment(late.at, now)}, after it had been given up.`;
+  return `Its agent reported ${statusWord(late.status)} at ${moment(late.at, now)}, after the attempt had been given up.`;
 }
 
 function decisionWords({ decision }: Attempt, now: number): string | undefined {
@@ -48,11 +48,11 @@ function cleanUpWords({ cleanUp }: Attempt, now: number): string | undefined {
   switch (cleanUp.state) {
     case 'waits':
       if (cleanUp.due !== undefined && Date.parse(cleanUp.due) <= now) {
-        return 'An agent looks for what it left on the host as soon as one of the segment can.';
+        return 'An agent will look for what it left on the host as soon as one in the segment can.';
       }
-      return `An agent will look for what it left on the host when the time of the attempt is up${cleanUp.due === undefined ? '' : `, at ${moment(cleanUp.due, now)}`}; at once where the run is cancelled or the step is run again.`;
+      return `An agent will look for what it left on the host when the attempt’s time is up${cleanUp.due === undefined ? '' : `, at ${moment(cleanUp.due, now)}`}; at once if the run is cancelled or the step is run again.`;
     case 'asked':
-      return 'An agent looks for what it left on the host.';
+      return 'An agent is looking for what it left on the host.';
     case 'done':
       switch (cleanUp.found) {
         case 'ended':

@@ -15,13 +15,13 @@ export function groupKey({ stepNumber, agentName, reason }: HeldGroup): string {
 export function answerWords(decision: Decision, { stepNumber }: Pick<HeldGroup, 'stepNumber'>): string {
   switch (decision) {
     case 'succeeded':
-      return 'It succeeded, go on…';
+      return 'It succeeded, continue…';
     case 'failed':
       return 'It failed…';
     case 'retry':
       return `Run step ${stepNumber} again…`;
     case 'cancel':
-      return 'Give it up…';
+      return 'Give up…';
   }
 }
 
@@ -39,7 +39,7 @@ export function decideWords(
     case 'retry':
       return `Run step ${stepNumber} again ${where}`;
     case 'cancel':
-      return `Give step ${stepNumber} up ${where}`;
+      return `Give up step ${stepNumber} ${where}`;
   }
 }
 
@@ -57,7 +57,7 @@ export function questionWords(hosts: number, mayDecide: boolean): string {
   const them = hosts === 1 ? 'it' : 'them';
   return mayDecide
     ? `${what} unknown. Decide what happened on ${them}.`
-    : `${what} unknown. Somebody has to decide what happened on ${them}.`;
+    : `${what} unknown. Someone has to decide what happened on ${them}.`;
 }
 
 /** Why nobody knows: `Agent dmz-1-b went silent while step 3, apply, ran.` */
