@@ -51,7 +51,7 @@ export interface Route {
   page: PageName;
   /** Id in the path, if the page has one. */
   id?: number;
-  /** A second number in the path: the version of a job. */
+  /** Second number from the path: the version of a job. */
   version?: number;
 }
 

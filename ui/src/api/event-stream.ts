@@ -9,7 +9,7 @@ export interface EventStreamOptions {
   url: string;
   /** Id of the event to resume after; '' to begin where the URL says. */
   lastEventId: string;
-  /** Awaited before the next event is read, so that a slow reader slows its source. */
+  /** Awaited before the next event is read, so that a slow reader slows down its source. */
   onEvent(event: ServerEvent, lastEventId: string): void | Promise<void>;
   onState(state: StreamState, error?: ApiError): void;
   signal: AbortSignal;

@@ -1,11 +1,11 @@
-// Messages name what is written in backticks; shown, that is code.
+// Messages put what should be shown as code in backticks.
 
 export interface TextPart {
   text: string;
   isCode: boolean;
 }
 
-/** A text in parts: those that stood in backticks are code. A backtick without its other one stays a character. */
+/** Splits a text into plain and code parts; an unpaired backtick stays as it is. */
 export function codeParts(text: string): TextPart[] {
   return text
     .split(/(`[^`]+`)/)

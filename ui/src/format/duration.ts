@@ -1,4 +1,4 @@
-// Durations in words and figures. All take milliseconds.
+// Formats durations, given in milliseconds.
 
 const two = (value: number) => String(value).padStart(2, '0');
 

@@ -1,8 +1,8 @@
-// How long a secret is still good for, in words that call for something only when that is near.
+// How much longer a secret is valid, in words that ask for attention only when the end is near.
 import { counted } from './quantity.ts';
 
 const dayMs = 86_400_000;
-/** From so many days before it is told. */
+/** Days before the expiry from which it is shown. */
 const warnDays = 30;
 
 export interface Expiry {
@@ -10,7 +10,10 @@ export interface Expiry {
   state: 'failed' | 'partial';
 }
 
-/** @param expiresOn the last day on which it is good; undefined is answered where nothing is due. */
+/**
+ * @param expiresOn last day on which the secret is valid
+ * @returns undefined if the expiry is not near
+ */
 export function expiryOf(expiresOn: string | null, nowMs: number): Expiry | undefined {
   if (expiresOn === null) return undefined;
   const today = Math.floor(nowMs / dayMs);

@@ -1,4 +1,4 @@
-// Moments in UTC: operators of one installation read the same figures wherever they are.
+// Formats moments in UTC, so that all operators of an installation read the same figures wherever they are.
 import { longDuration } from './duration.ts';
 
 const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
@@ -15,12 +15,12 @@ export function fullMoment(at: string | number | Date): string {
   return `${dayAndMonth(date)} ${date.getUTCFullYear()}, ${clockTime(date)} UTC`;
 }
 
-/** A text of the server's, its moments as the console writes them: `since 24 Nov 2026, 02:14:07 UTC`. */
+/** Replaces the ISO timestamps in a text from the server: `since 24 Nov 2026, 02:14:07 UTC`. */
 export function withMoments(text: string): string {
   return text.replaceAll(/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z/g, fullMoment);
 }
 
-/** The clock alone on the same UTC day, with the day otherwise: `02:14:07`, `23 Nov 02:14`. */
+/** Only the time on the same UTC day, otherwise with the date: `02:14:07`, `23 Nov 02:14`. */
 export function moment(at: string | number | Date, now: number): string {
   const date = new Date(at);
   if (Math.floor(date.getTime() / dayMs) === Math.floor(now / dayMs)) return clockTime(date);
@@ -42,7 +42,7 @@ export function ago(at: string | number | Date, now: number): string {
   return `${dayAndMonth(date)} ${date.getUTCFullYear()}`;
 }
 
-/** `in 57 min 10 s`, or `now` when it is past. */
+/** `in 57 min 10 s`, or `now` if it is in the past. */
 export function until(at: string | number | Date, now: number): string {
   const left = new Date(at).getTime() - now;
   return left <= 0 ? 'now' : `in ${longDuration(left)}`;

@@ -1,7 +1,7 @@
 // Permissions, roles and scopes in words.
 import type { Permission, PlaceKind, Role, ScopeKind } from '@opsconductor/protocol';
 
-/** What one may do with it. */
+/** What each permission allows. */
 export const permissionWords: Record<Permission, string> = {
   read: 'See jobs and their runs, targets, agents, and the names of credentials',
   run: 'Start and cancel runs; needed for the job and for every target',

@@ -1,4 +1,4 @@
-// Counts and sizes.
+// Formats counts and sizes.
 
 const grouped = new Intl.NumberFormat('en-US');
 
@@ -7,12 +7,12 @@ export function count(value: number): string {
   return grouped.format(value);
 }
 
-/** `1 host`, `24 hosts`; a plural that is not plain s is given whole. */
+/** `1 host`, `24 hosts`; pass the plural if it isn't the singular with an s. */
 export function counted(value: number, one: string, many = `${one}s`): string {
   return `${count(value)} ${value === 1 ? one : many}`;
 }
 
-/** `99.9 %` of a share: neither all nor nothing is said of what is a little less or more. */
+/** `99.9 %` for a share from 0 to 1; only exactly 0 and 1 are shown as 0 % and 100 %. */
 export function percent(share: number): string {
   const rounded = Math.round(share * 1000) / 10;
   return `${share > 0 && share < 1 ? Math.min(99.9, Math.max(0.1, rounded)) : rounded} %`;
@@ -31,7 +31,7 @@ export function byteSize(bytes: number): string {
   return `${value < 9.95 ? value.toFixed(1) : Math.round(value)} ${unit}`;
 }
 
-/** A few by name, and how many more. */
+/** The first few names, and how many more there are. */
 export function listed(names: readonly string[], most = 3): string {
   return names.length > most
     ? `${names.slice(0, most).join(', ')} and ${count(names.length - most)} more`

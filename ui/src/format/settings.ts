@@ -1,4 +1,4 @@
-// Connection settings in words: what each is called, where a value comes from, and what would apply without it.
+// Connection settings in words: their names, where a value comes from, and what would apply without it.
 import type {
   EffectiveSetting,
   EffectiveSettings,
@@ -26,14 +26,14 @@ export function settingWord(name: SettingName): string {
   return settingWords[name];
 }
 
-/** `from group Web servers`; what is the target's own and what is built in have no name to tell. */
+/** `from group Web servers`; the target's own values and the built-in ones have no source to name. */
 export function sourceWords(source: EffectiveSetting['source']): string {
   if (source.kind === 'default') return 'built in';
   if (source.kind === 'target') return 'its own';
   return `from ${source.kind} ${source.name}`;
 }
 
-/** What applies to a target that has no value of its own: `30 s, from group Web servers`. */
+/** What applies to a target without a value of its own: `30 s, from group Web servers`. */
 export function inheritedOf({ settings }: EffectiveSettings, name: SettingName): string {
   const setting = settings.find((one) => one.name === name);
   if (setting === undefined) return 'inherited';
@@ -41,7 +41,7 @@ export function inheritedOf({ settings }: EffectiveSettings, name: SettingName):
   return given === undefined ? 'none' : `${given.display}, ${sourceWords(given.source)}`;
 }
 
-/** What a place gives, one pair each. */
+/** The settings that a segment or group passes on, as name and value. */
 export function givenSettings(settings: InheritedSettings): { name: string; value: string }[] {
   const seconds = (value: number | undefined) => (value === undefined ? undefined : `${value} s`);
   const all: [SettingName, string | undefined][] = [

@@ -1,9 +1,9 @@
-// The words and the order of states. A status is its own word but for its underscores.
+// The words for statuses and their order. A status is its own word, without underscores.
 import type { RunStatus, StepStatus } from '@opsconductor/protocol';
 
 export type AnyStatus = RunStatus | StepStatus;
 
-/** Trouble first; within a list what needs a person comes before what does not. */
+/** Trouble first; in a list, what needs a person comes before what does not. */
 const order: readonly AnyStatus[] = [
   'unknown',
   'held',
@@ -29,12 +29,12 @@ export function compareStatus(a: AnyStatus, b: AnyStatus): number {
   return (rank.get(a) ?? order.length) - (rank.get(b) ?? order.length);
 }
 
-/** Shown solid: a person is needed, or was. */
+/** Returns whether a status is shown as a solid badge: it needs or needed a person. */
 export function isLoud(status: AnyStatus): boolean {
   return ['unknown', 'held', 'failed', 'timed_out', 'partial'].includes(status);
 }
 
-/** A step reason in words for a cell that has no exit code: `host_key_unknown` is `host key unknown`. */
+/** A step's reason in words, for a cell without an exit code: `host_key_unknown` becomes `host key unknown`. */
 export function reasonWord(reason: string): string {
   return reason.replaceAll('_', ' ');
 }

@@ -1,4 +1,4 @@
-// Which browser and system a session is of, in two words: enough to know one’s own again, no more.
+// Names the browser and operating system of a session in a few words: just enough for users to recognize their own.
 
 const browsers: readonly (readonly [RegExp, string])[] = [
   [/\bEdgA?\//, 'Edge'],
@@ -17,7 +17,7 @@ const systems: readonly (readonly [RegExp, string])[] = [
   [/\bLinux\b/, 'Linux'],
 ];
 
-/** `Firefox on Linux`; what it said itself, shortened, where that is none of them. */
+/** `Firefox on Linux`, or the start of the user agent string if it is unknown. */
 export function userAgentWords(userAgent: string): string {
   const find = (table: typeof browsers) => table.find(([pattern]) => pattern.test(userAgent))?.[1];
   const browser = find(browsers);

@@ -1,30 +1,31 @@
-// A change of what has no versions sends only the fields that a person has changed, and what these were. Where somebody
-// else has changed one of them meanwhile, it is told, what was typed stays, and saving again puts it in place.
+// Saves changes of things that have no versions: sends only the fields that a person has changed, with their previous
+// values. If somebody else has changed one of them in the meantime, it says so and keeps what was typed; saving again
+// overwrites the other change.
 import { ApiError } from '../api/client.ts';
 
-/** A field that two people have changed. */
+/** A field that both have changed. */
 export interface FieldConflict<T> {
   field: keyof T & string;
-  /** What it is by now, by somebody else. */
+  /** The value that somebody else has saved. */
   now: T[keyof T];
 }
 
 export class ChangedFields<T extends object> {
   conflicts = $state.raw<FieldConflict<T>[]>([]);
   readonly #read: () => Promise<T>;
-  /** What a change is compared with: as the form shows what was opened. */
+  /** What changes are detected against: the opened values as the form shows them. */
   #first: T;
-  /** As the server had it. */
+  /** The values that the server had. */
   #was: T;
 
-  /** `read` answers what the thing is by now. */
+  /** @param read returns the current state of the thing */
   constructor(opened: T, asShown: T, read: () => Promise<T>) {
     this.#was = opened;
     this.#first = asShown;
     this.#read = read;
   }
 
-  /** What is to be sent; undefined where nothing differs. */
+  /** Returns what to send, or undefined if nothing has changed. */
   change(typed: T): (Partial<T> & { expected: Partial<T> }) | undefined {
     const fields = (Object.keys(typed) as (keyof T & string)[]).filter(
       (field) => canonical(typed[field]) !== canonical(this.#first[field]),
@@ -34,10 +35,10 @@ export class ChangedFields<T extends object> {
   }
 
   /**
-   * Sends what differs, if anything does; `send` answers the thing as it is then. What is by now as it was entered, as where
-   * the answer to an earlier try was lost, is saved already.
+   * Sends the changed fields, if any; `send` returns the saved thing. A conflicting field that already has the typed
+   * value counts as saved: an earlier attempt may have succeeded although its answer was lost.
    *
-   * @throws {ApiError} of `send`; where it says that fields are others by now, `conflicts` has them then.
+   * @throws {ApiError} from `send`; if fields conflict, `conflicts` lists them
    */
   async save<R extends T>(
     typed: T,
@@ -77,7 +78,7 @@ function pick<T extends object>(from: T, fields: readonly (keyof T)[]): Partial<
   return Object.fromEntries(fields.map((field) => [field, from[field]])) as Partial<T>;
 }
 
-/** As text that does not go by the order of names. */
+/** As text that doesn't depend on the order of keys. */
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_, inner: unknown) =>
     typeof inner === 'object' && inner !== null && !Array.isArray(inner)

@@ -30,7 +30,7 @@ test('only what a person has changed is sent, with what it was', async () => {
   expect(sent).toEqual([]);
   await changed.save({ ...opened, host: '10.0.0.9', port: 2222 }, send);
   expect(sent).toEqual([{ host: '10.0.0.9', port: 2222, expected: { host: '10.0.0.5', port: null } }]);
-  // From then on it is compared with what was saved.
+  // From then on, changes are detected against what was saved.
   await changed.save({ ...opened, host: '10.0.0.9', port: 22 }, send);
   expect(sent[1]).toEqual({ port: 22, expected: { port: 2222 } });
 });
@@ -55,7 +55,7 @@ test('a field that somebody else has changed is told, and saving again is a chan
     return { ...now, ...typed };
   });
   expect(changed.conflicts).toEqual([]);
-  // The port that somebody else has changed is left alone.
+  // The port that somebody else has changed is not sent.
   expect(sent).toEqual([
     { host: '10.0.0.9', labels: {}, expected: { host: '10.0.0.7', labels: opened.labels } },
   ]);

@@ -1,11 +1,11 @@
-// Labels as a person types them: `env=prod`, or a name alone.
+// Labels as people type them: `env=prod`, or only a name.
 import { type Labels, labelNamePattern, reservedLabelNames } from '@opsconductor/protocol';
 
 const namePattern = new RegExp(labelNamePattern);
 const maxNameLength = 63;
 const maxValueLength = 255;
 
-/** A name that is in use, with its most used values. */
+/** A name in use, with its most common values. */
 export type LabelInUse = { name: string; values: readonly string[] };
 
 export type ReadLabel = { name: string; value: string } | { problem: string };
@@ -28,7 +28,7 @@ export function readLabel(text: string): ReadLabel {
   return { name, value };
 }
 
-/** What to offer for what is typed: names in use, and behind `=` the values of that name. */
+/** Returns suggestions for what has been typed: names in use, or after `=` the values of that name. */
 export function labelOffers(text: string, inUse: readonly LabelInUse[], most = 12): string[] {
   const at = text.indexOf('=');
   const wanted = text.toLowerCase().trim();

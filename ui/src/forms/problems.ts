@@ -1,13 +1,13 @@
 // What the server said about the fields of a form.
 import type { ApiError } from '../api/client.ts';
 
-/** The message for a field, by its path in the request. */
+/** Returns the message for a field, by its path in the request. */
 export function problemAt(error: ApiError | undefined, path: string): string | undefined {
   const detail = error?.details.find((one) => one.path === path || one.path.startsWith(`${path}[`));
   return detail?.message;
 }
 
-/** The error without what the fields of the form show themselves; undefined when they show it all. */
+/** Returns the error without the problems that the form's fields show themselves; undefined if nothing remains. */
 export function restOf(error: ApiError | undefined, paths: readonly string[]): ApiError | undefined {
   if (error === undefined) return undefined;
   const shown = error.details.filter((one) =>

@@ -1,4 +1,4 @@
-// The key that a segment's secrets are sealed to, as its signed roster names it.
+// Fetches and verifies the key that a segment's secrets are sealed to, as named by its signed roster.
 import type { SealingKey } from '@opsconductor/protocol';
 import { decodeBase64, rosterSegmentKey, SealingError, verifyRoster } from '@opsconductor/protocol/sealing';
 import { fetchSealingKey } from '../api/agents/segments.ts';
@@ -11,7 +11,7 @@ export interface VerifiedKey {
   segmentPublicKey: Uint8Array;
 }
 
-/** @throws {ApiError} `untrusted` when the roster is not the root's, or the key not the one that it names. */
+/** @throws {ApiError} `untrusted` if the roster isn't signed by the root, or names another key */
 export async function fetchVerifiedKey(segmentId: number): Promise<VerifiedKey> {
   return verifiedKey({ ...(await fetchSealingKey(segmentId)), segmentId });
 }

@@ -20,7 +20,7 @@ export interface TextLine {
   spans: Span[];
   /** Bytes at the end that are not shown because the line is longer than `maxLineBytes`. */
   cutBytes: number;
-  /** Earlier versions of this line that a carriage return overwrote. */
+  /** Number of earlier versions of this line that carriage returns overwrote. */
   redraws: number;
 }
 export interface MarkerLine {

@@ -1,4 +1,4 @@
-// Where the console's main places are, and which pages belong to each. Those that the person may not see are not shown.
+// The console's navigation and which pages belong to each item. Items that the user may not see are left out.
 import type { Permission } from '@opsconductor/protocol';
 import { paths } from '../paths.ts';
 import { type PageName, pageNeeds } from '../routes.ts';
@@ -6,7 +6,7 @@ import { type PageName, pageNeeds } from '../routes.ts';
 export interface NavItem {
   label: string;
   href: string;
-  /** The first is the place itself. */
+  /** The first is the page that the item links to. */
   pages: readonly [PageName, ...PageName[]];
 }
 

@@ -9,7 +9,7 @@ class Connection {
   #asOf = $state(Date.now());
 
   readonly state: LiveState = $derived(this.#reachable && this.#streamsDown === 0 ? 'live' : 'reconnecting');
-  /** When the server last answered, ms since the epoch. */
+  /** When the server last answered, in ms since the epoch. */
   readonly asOf = $derived(this.#asOf);
 
   answered(reachable: boolean): void {

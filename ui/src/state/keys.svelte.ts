@@ -11,7 +11,7 @@ export interface KeyBinding {
   run(event: KeyboardEvent): void;
   /** Whether there is anything to do; by default, always. If not, the key is not shown. */
   ready?(): boolean;
-  /** Shown in the footer. */
+  /** Whether to show it in the footer. */
   hint?: boolean;
 }
 

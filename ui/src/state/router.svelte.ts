@@ -1,4 +1,4 @@
-// Where the console is: the address bar, as state.
+// The location of the console: the URL as state.
 import { matchRoute } from '../routes.ts';
 
 class Router {

@@ -116,7 +116,7 @@ export class Session {
     this.state = 'signed-out';
   }
 
-  /** The server no longer knows this session. */
+  /** Call when the server no longer knows the session. */
   lost(): void {
     // Every request under way finds out; only the first one ends the session.
     if (this.state === 'signed-in') {

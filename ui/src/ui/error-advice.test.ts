@@ -26,7 +26,9 @@ it('of a change without an answer it is said neither that it was done nor that i
   expect(leadFor(offline(true), 'The run did not start.', lostStart)).toBe(
     'It is not known whether the run started.',
   );
-  expect(adviceFor(offline(true), lostStart)).toContain('Press the button again: the run won’t start twice. Or check the list of runs.');
+  expect(adviceFor(offline(true), lostStart)).toContain(
+    'Press the button again: the run won’t start twice. Or check the list of runs.',
+  );
   expect(leadFor(offline(false), 'The run did not start.', lostStart)).toBe('The run did not start.');
 });
 

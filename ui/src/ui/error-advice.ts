@@ -1,8 +1,8 @@
-// What a person is told of a request that failed, beside its message: what to try, and what is wrong where.
+// What to tell a person about a failed request in addition to its message: what to try, and what is wrong where.
 import type { ErrorDetail } from '@opsconductor/protocol';
 import type { ApiError } from '../api/client.ts';
 
-/** What to say of a change whose answer was lost: neither that it was done nor that it was not. */
+/** Wording for a change whose answer was lost: neither that it was done nor that it wasn't. */
 export interface LostAnswer {
   what: string;
   advice: string;
@@ -19,7 +19,7 @@ export const lostStart: LostAnswer = {
 
 const againBySelf = '. The console retries automatically.';
 
-/** `failed` where it is known that it failed. */
+/** Returns `failed` if it is known to have failed. */
 export function leadFor({ mayBeDone }: ApiError, failed: string, lost = lostAnswer): string {
   return mayBeDone ? lost.what : failed;
 }
@@ -56,7 +56,7 @@ export function adviceFor(error: ApiError, lost = lostAnswer): string {
   }
 }
 
-/** What the details say that the message does not: of one alone it often has all. */
+/** Returns the details that the message doesn't already contain, as it often does if there is only one. */
 export function detailsBeside({
   message,
   details,

@@ -1,15 +1,15 @@
-// Arithmetic of virtual lists. Browsers give up on elements higher than some 16 million pixels, so that beyond
-// `maxSpacerPx` a scroll position stands for a share of the rows and not for pixels.
+// Arithmetic of virtual lists. Browsers fail with elements higher than some 16 million pixels, so beyond `maxSpacerPx`,
+// a scroll position stands for a share of the rows instead of pixels.
 
 export const maxSpacerPx = 8_000_000;
 
 export interface RowWindow {
-  /** First row that is drawn, and the one after the last. */
+  /** First drawn row, and the one after the last. */
   first: number;
   last: number;
 }
 
-/** Rows of one height: what to draw at a scroll position. */
+/** Rows of equal height: returns what to draw at a scroll position. */
 export function fixedWindow(list: {
   scrollTop: number;
   viewportPx: number;
@@ -23,18 +23,18 @@ export function fixedWindow(list: {
   return { first, last: Math.max(first, Math.min(list.count, bottom + list.overscan)) };
 }
 
-/** Where to scroll so that a part of the content is in view: as little as needed, its beginning first. */
+/** Returns where to scroll to show a part of the content: as little as necessary, preferring its beginning. */
 export function scrollToSpan(view: { from: number; to: number; scroll: number; viewportPx: number }): number {
   const wanted = view.to > view.scroll + view.viewportPx ? view.to - view.viewportPx : view.scroll;
   return Math.max(0, Math.min(wanted, view.from));
 }
 
-/** Height that a list of `count` rows claims when a row is at least `rowPx` high. */
+/** Height that a list of `count` rows reserves if a row is at least `rowPx` high. */
 export function spacerPx(count: number, rowPx: number): number {
   return Math.min(count * rowPx, maxSpacerPx);
 }
 
-/** Row that stands for a scroll position in a list whose rows differ in height. */
+/** Returns the row that a scroll position stands for in a list whose rows differ in height. */
 export function rowAtScroll(
   scrollTop: number,
   list: { count: number; rowPx: number; viewportPx: number },
@@ -45,7 +45,7 @@ export function rowAtScroll(
   return Math.min(list.count - 1, Math.floor(share * Math.max(0, list.count - list.viewportPx / list.rowPx)));
 }
 
-/** Scroll position that stands for a row; the inverse of rowAtScroll. */
+/** Returns the scroll position that stands for a row; the inverse of rowAtScroll. */
 export function scrollOfRow(row: number, list: { count: number; rowPx: number; viewportPx: number }): number {
   const range = spacerPx(list.count, list.rowPx) - list.viewportPx;
   const rows = list.count - list.viewportPx / list.rowPx;
@@ -53,7 +53,10 @@ export function scrollOfRow(row: number, list: { count: number; rowPx: number; v
   return Math.max(0, Math.min(range, (row / rows) * range));
 }
 
-/** Rows to draw around one that is at the top of the view. A row is at least `rowPx` high, so these always fill it. */
+/**
+ * Returns the rows to draw around the one at the top of the view. Each is at least `rowPx` high, so they always fill
+ * the view.
+ */
 export function windowAround(
   row: number,
   list: { count: number; rowPx: number; viewportPx: number; overscan: number },
@@ -64,8 +67,8 @@ export function windowAround(
 }
 
 /**
- * Where the drawn block stands within the spacer, and the spacer's height. At either end the block is pinned to it;
- * between, it stands where the scrollbar says that its rows are.
+ * Returns where to put the drawn block within the spacer, and the spacer's height. At both ends of the list, the block
+ * is pinned to the end; in between, it is where the scrollbar says its rows are.
  */
 export function placeBlock(block: {
   window: RowWindow;
@@ -73,7 +76,7 @@ export function placeBlock(block: {
   rowPx: number;
   viewportPx: number;
   blockPx: number;
-  /** Row at the top of the view and how far below the block's top it begins. */
+  /** Row at the top of the view, and how far below the block's top it begins. */
   anchorRow: number;
   anchorPx: number;
 }): { top: number; spacer: number } {

@@ -1,4 +1,4 @@
-// Mending what is wrong: a fix is offered where trying it shows that the problem is gone and none comes in its place.
+// Suggested fixes: a fix is offered only if trying it shows that the problem disappears and no new one appears.
 import { checkDefinition } from '@opsconductor/protocol';
 import { editDefinition } from '../text/edit-definition.ts';
 import { type Path, valueAt } from '../text/path.ts';
@@ -12,7 +12,7 @@ interface Candidate {
   text: string;
 }
 
-/** The first fix that helps; undefined where a person must decide. */
+/** Returns the first fix that works, or undefined if a person has to decide. */
 export function fixFor(read: DefinitionText, problem: Problem): Fix | undefined {
   const before = checkDefinition(read.value).length;
   for (const candidate of candidates(read, problem)) {
@@ -32,7 +32,7 @@ function candidates(read: DefinitionText, problem: Problem): Candidate[] {
   return [...nearName(read, problem), ...unknownRetry(read, problem), ...inShell(read, problem)];
 }
 
-/** `timout` where `timeout` is meant. */
+/** `timout` for `timeout`. */
 function nearName({ text }: DefinitionText, { place, message }: Problem): Candidate[] {
   const near = /did you mean ([\w-]+)\?/.exec(message)?.[1];
   if (near === undefined) return [];
@@ -71,7 +71,7 @@ function unknownRetry({ text }: DefinitionText, { place }: Problem): Candidate[]
     : [];
 }
 
-/** A placeholder in single quotes, or without quotes, goes into double quotes. */
+/** Moves a placeholder out of single quotes, or out of no quotes, into double quotes. */
 function inShell({ text, value }: DefinitionText, { place, message }: Problem): Candidate[] {
   const script = valueAt(value, place);
   const at = /^Line (\d+), column (\d+)/.exec(message);
@@ -93,7 +93,7 @@ function inShell({ text, value }: DefinitionText, { place, message }: Problem): 
   });
 }
 
-/** The single quotes around a column as double quotes, what they would expand escaped. */
+/** Turns the single quotes around a column into double quotes and escapes what those would expand. */
 export function inDoubleQuotes(line: string, column: number): string | undefined {
   for (const found of line.matchAll(/'[^']*'/g)) {
     const [from, to] = [found.index, found.index + found[0].length];
@@ -108,7 +108,7 @@ export function inDoubleQuotes(line: string, column: number): string | undefined
   return undefined;
 }
 
-/** The placeholder at a column with quotes of its own around it. */
+/** Puts quotes around the placeholder at a column. */
 export function quoted(line: string, column: number): string | undefined {
   const from = line.startsWith('${{', column) ? column : line.lastIndexOf('${{', column);
   const end = from === -1 ? -1 : line.indexOf('}}', from);

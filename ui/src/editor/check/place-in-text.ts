@@ -1,10 +1,13 @@
-// Where a character of a value stands in the text of the definition: a line of a block, a column of a quoted text.
+// Finds where a character of a value is in the definition's text: a line of a block scalar, a column of a quoted one.
 import { isScalar } from 'yaml';
 import type { Path } from '../text/path.ts';
 import { type DefinitionText, lineEnd, lineStart, nodeAt } from '../text/read-definition.ts';
 import { isBlockScalar } from '../text/regions.ts';
 
-/** The offset in the text of a line and column (from 1) of a text value; undefined where that can't be told. */
+/**
+ * Returns the offset in the text of a line and column (from 1) of a string value, or undefined if it can't be
+ * determined.
+ */
 export function offsetInValue(
   read: DefinitionText,
   path: Path,
@@ -31,7 +34,10 @@ export function blockIndent(body: string): number {
   return /^( *)\S/m.exec(body)?.[1]?.length ?? 0;
 }
 
-/** In double quotes a line break is written `\n`. */
+/**
+ * In double quotes, a line break is written as `
+ * `.
+ */
 function inDoubleQuotes(text: string, from: number, to: number, line: number, column: number): number {
   let at = from + 1;
   for (let current = 1; current < line && at < to; at += 1) {
@@ -42,7 +48,7 @@ function inDoubleQuotes(text: string, from: number, to: number, line: number, co
   return Math.min(to, at + escapedLength(text.slice(at - 1, to), 1, column - 1));
 }
 
-/** How long so many characters of a quoted text are with their escapes. */
+/** Length in the source of the first characters of a quoted string, escapes included. */
 function escapedLength(source: string, quote: number, characters: number): number {
   let at = quote;
   const escaping = source[0] === "'" ? "''" : '\\';
@@ -54,7 +60,7 @@ function escapedLength(source: string, quote: number, characters: number): numbe
   return at - quote;
 }
 
-/** Line and column of an offset, from 1. */
+/** Returns line and column of an offset, both from 1. */
 export function lineAndColumn(text: string, offset: number): { line: number; column: number } {
   const before = text.slice(0, offset);
   return { line: before.split('\n').length, column: offset - lineStart(text, offset) + 1 };

@@ -1,20 +1,21 @@
-// What is wrong with a definition, at its place in the text: one list for the text, the fields and the header's count.
+// The problems of a definition and where they are in the text: one list for the text, the fields and the count in the
+// header.
 import type { ErrorDetail } from '@opsconductor/protocol';
 import { isWithin, type Path, parsePath } from '../text/path.ts';
 import { type DefinitionText, markOf, nodeAt } from '../text/read-definition.ts';
 import { lineAndColumn, offsetInValue } from './place-in-text.ts';
 
 export interface Fix {
-  /** What it does, for the button. */
+  /** Text of the button. */
   label: string;
-  /** The line as it will be. */
+  /** The line after the fix. */
   becomes?: string | undefined;
-  /** The text of the definition, mended. */
+  /** The whole definition after the fix. */
   text: string;
 }
 
 export interface Problem {
-  /** As the server writes it; empty for the text itself. */
+  /** Path as the server writes it; empty for the definition as a whole. */
   path: string;
   place: Path;
   message: string;
@@ -26,7 +27,7 @@ export interface Problem {
   column: number;
 }
 
-/** Puts details where they belong in the text, in the order of the text, each once. */
+/** Locates problems in the text, in text order and without duplicates. */
 export function placeProblems(read: DefinitionText, details: readonly ErrorDetail[]): Problem[] {
   const placed = details.map((detail) => placed1(read, detail));
   const seen = new Set<string>();
@@ -59,7 +60,7 @@ function placed1(read: DefinitionText, { path, message, found, allowed }: ErrorD
   };
 }
 
-/** To the end of the placeholder that begins here, or of the line. */
+/** Returns the end of the placeholder that begins here, or of the line if there is none. */
 function placeholderEnd(text: string, from: number, lineTo: number): number {
   const end = text.startsWith('${{', from) ? text.indexOf('}}', from) : -1;
   return end === -1 || end > lineTo ? lineTo : end + 2;
@@ -76,16 +77,16 @@ export function textProblems(read: DefinitionText): Problem[] {
   }));
 }
 
-/** Those of a place, and of what is inside of it that no field of its own shows. */
+/** Returns the problems of a place and, unless `inside` is false, of everything within it. */
 export function problemsAt(problems: readonly Problem[], place: Path, inside = true): Problem[] {
   return problems.filter((one) =>
     inside ? isWithin(one.place, place) : one.place.length === place.length && isWithin(one.place, place),
   );
 }
 
-/** All that a problem says, in one text. */
+/** Everything that a problem says, in one sentence. */
 export function problemText({ place, message, found, allowed }: Problem): string {
-  // What is missing has no place of its own in the text: it is told by name where it should be.
+  // Something missing has no place in the text, so its name is in the message.
   const missing = /^Is missing\b/.test(message) ? place.at(-1) : undefined;
   const parts = [missing === undefined ? message : message.replace(/^Is/, `\`${missing}\` is`)];
   if (found !== undefined && !/^Line \d+/.test(message) && found !== 'undefined')
@@ -95,7 +96,7 @@ export function problemText({ place, message, found, allowed }: Problem): string
   return parts.join(' ');
 }
 
-/** Whether a place is in the definition, to be shown. */
+/** Returns whether the definition has a place to show. */
 export function isThere(read: DefinitionText, place: Path): boolean {
   return nodeAt(read, place) !== undefined;
 }

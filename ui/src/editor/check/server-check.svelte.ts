@@ -1,14 +1,14 @@
-// What only the server knows of a definition: its category, its credentials, the site rules. Asked once nothing was typed
-// for a moment; of what is wrong in itself, the server tells what of that can be told.
+// Asks the server about what only it knows of a definition: category, credentials, site rules. It asks when typing has
+// paused; if the definition itself has mistakes, the server checks as much of it as it can.
 import type { DefinitionProblem, JobDefinition, ValidateJobReply } from '@opsconductor/protocol';
 import { ApiError } from '../../api/client.ts';
 
 const quietMs = 500;
-/** A server that could not be asked is asked again so much later. */
+/** Delay before retrying when the server could not be asked, in ms. */
 const againMs = 3_000;
 
 export interface Asked {
-  /** As it was sent, so that what comes back is of this text. */
+  /** The text as it was sent, so that the answer can be matched to it. */
   text: string;
   definition: JobDefinition;
   note: string;
@@ -27,16 +27,16 @@ export class ServerCheck {
     this.#ask = ask;
   }
 
-  /** The text that the answer is of. */
+  /** The text that the current problems belong to. */
   get text(): string {
     return this.#of;
   }
-  /** Of places in the definition: a category that is not there, a credential that may not be used. */
+  /** Problems at places in the definition, such as a missing category or a credential that may not be used. */
   readonly places: readonly DefinitionProblem[] = $derived(this.#problems.filter((one) => !isAdvice(one)));
-  /** What it breaks of the site rules, and warnings. */
+  /** Broken site rules, and warnings. */
   readonly advice: readonly DefinitionProblem[] = $derived(this.#problems.filter(isAdvice));
 
-  /** Undefined for what can't be read, or needs no look. */
+  /** `undefined` if the text can't be read or needs no check. */
   follow(asked: Asked | undefined): void {
     this.stop();
     if (asked === undefined) this.#problems = [];
@@ -60,13 +60,13 @@ export class ServerCheck {
       if (signal.aborted) return;
       if (!(error instanceof ApiError)) throw error;
       if (error.code === 'invalid' || error.code === 'too_large') return;
-      // What it would have said it says when it is saved, should it not be back before.
+      // Saving runs the same checks, in case the server is not back before.
       this.#timer = setTimeout(() => void this.#look(asked), againMs);
     }
   }
 }
 
-/** To be told with the save: not of a place that must be mended first. */
+/** Shown when saving, as it doesn't name a place that has to be fixed first. */
 function isAdvice({ rule, severity }: DefinitionProblem): boolean {
   return rule !== undefined || severity === 'warning';
 }

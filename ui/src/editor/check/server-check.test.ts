@@ -28,7 +28,7 @@ test('the server is asked once nothing was typed for a moment, of the text as it
   await vi.advanceTimersByTimeAsync(600);
   expect(ask).toHaveBeenCalledTimes(1);
   expect([check.text, check.places, check.advice]).toEqual(['two', [missing], [early, ruled]]);
-  // What can't be read is not asked about, and nothing is told of it.
+  // Text that can't be read is not sent, and nothing is shown about it.
   check.follow(undefined);
   await vi.runAllTimersAsync();
   expect([ask.mock.calls.length, check.places, check.advice]).toEqual([1, [], []]);

@@ -1,15 +1,15 @@
-// How two definitions differ, in words for a list.
+// The differences between two definitions, in words for a list.
 import { compareDefinitions, type DefinitionChange, type JobDefinition } from '@opsconductor/protocol';
 import { withoutDefaults } from '../draft/first-text.ts';
 
 export type { DefinitionChange };
 
-/** What changes from one to the other; defaults that one has filled in are no difference. */
+/** Lists the changes from one definition to another; defaults that only one of them spells out don't count. */
 export function changesBetween(before: JobDefinition, after: JobDefinition): DefinitionChange[] {
   try {
     return compareDefinitions(withoutDefaults(before), withoutDefaults(after));
   } catch {
-    // One that is not right yet can't be compared.
+    // An invalid definition can't be compared.
     return [];
   }
 }

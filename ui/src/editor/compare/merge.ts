@@ -1,26 +1,26 @@
-// Three sides of a definition: what editing began with, what is edited, and what someone else saved meanwhile. What they
-// changed and I did not is taken over; where both changed the same place differently, a person chooses.
+// Three-way merge of definitions: the one that editing began with, mine, and the one that someone else saved in
+// between. What only they changed is taken over; where both changed a place differently, a person chooses.
 import type { JobDefinition } from '@opsconductor/protocol';
 import { sameValue } from '../text/apply-edit.ts';
 import type { Edit } from '../text/edit-definition.ts';
 import { type Path, printPath } from '../text/path.ts';
 
 export interface Side {
-  /** For people, and as the key of a choice: `step apply: config.timeout`. */
+  /** Shown to people, and the key of a choice: `step apply: config.timeout`. */
   label: string;
   base: unknown;
   mine: unknown;
   theirs: unknown;
-  /** Both changed it, and differently. */
+  /** Both sides changed it, differently. */
   contested: boolean;
-  /** Makes my text as theirs here. */
+  /** Edits that give my text their value here. */
   edits: readonly Edit[];
 }
 
 type Fields = Record<string, unknown>;
 type Step = Fields & { name: string; id?: string };
 
-/** The places that they changed, in the order of their definition. */
+/** Returns the places that they changed, in the order of their definition. */
 export function theirChanges(base: JobDefinition, mine: JobDefinition, theirs: JobDefinition): Side[] {
   const { steps: baseSteps, ...baseRest } = base;
   const { steps: mySteps, ...myRest } = mine;
@@ -123,8 +123,8 @@ function isFields(value: unknown): boolean {
 }
 
 /**
- * The changes to take over, in an order in which places stay right: values first, then steps that go, from the last,
- * then those that come, from the first.
+ * Returns the edits of the changes to take over, in an order that keeps paths valid: values first, then removed steps
+ * from last to first, then added steps from first to last.
  */
 export function editsToTake(sides: readonly Side[]): Edit[] {
   const edits = sides.flatMap((side) => side.edits);

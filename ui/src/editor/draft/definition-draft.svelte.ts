@@ -1,5 +1,5 @@
-// A definition while it is edited. Its text is the one truth; forms read the value that the text says, and change the
-// text. Beside it: what is wrong, what is selected, and what can be taken back.
+// A definition while it is edited. Its text is the only source of truth: forms show the value that is read from the
+// text and edit the text. Also holds the problems, the selection, and what can be undone.
 import { checkDefinition, type ErrorDetail, type JobDefinition } from '@opsconductor/protocol';
 import { announcer } from '../../state/announcer.svelte.ts';
 import { fixFor } from '../check/fixes.ts';
@@ -10,10 +10,10 @@ import { isWithin, type Path, valueAt } from '../text/path.ts';
 import { type DefinitionText, pathAtOffset, readDefinition, spanOf } from '../text/read-definition.ts';
 import { orderOf } from '../text/write-definition.ts';
 
-/** What the left side shows. */
+/** What the left pane shows. */
 export type Part = 'steps' | 'parameters' | 'job';
 
-/** A place of the text to show and go to. */
+/** A place in the text to scroll to. */
 export interface Reveal {
   from: number;
   to: number;
@@ -25,26 +25,26 @@ export interface Undoable {
   undo(): void;
 }
 
-/** Typing pauses so long before all is checked again. */
+/** Pause in typing before everything is checked again, in ms. */
 const checkAfterMs = 150;
 
 export class DefinitionDraft {
   #text = $state.raw('');
-  /** What was read of the text as it is. */
+  /** The current text, parsed. */
   read: DefinitionText = $state.raw(readDefinition(''));
-  /** As it was read last without a mistake in the text. */
+  /** The value from the last time that the text could be parsed. */
   value: unknown = $state.raw({});
   /** The text that counts as saved. */
   saved = $state.raw('');
   checked: readonly Problem[] = $state.raw([]);
   #told: { text: string; details: readonly ErrorDetail[] } = $state.raw({ text: '', details: [] });
   part: Part = $state('steps');
-  /** The step that is open, by its place; -1 for none. */
+  /** Index of the open step; -1 for none. */
   step = $state(0);
-  /** Keys of the steps, that stay with them when they move. */
+  /** Keys of the steps, which stay with them when they move. */
   stepIds: readonly number[] = $state.raw([]);
   cursor = $state.raw({ offset: 0, line: 1, column: 1 });
-  /** A place that the text should show now. */
+  /** A place that the text editor should scroll to now. */
   reveal: Reveal | undefined = $state.raw();
   undoable: Undoable | undefined = $state.raw();
   #nextId = 1;
@@ -56,7 +56,7 @@ export class DefinitionDraft {
     Array.isArray(this.definition.steps) ? (this.definition.steps as unknown[]).map(asRecord) : [],
   );
   readonly changed = $derived(this.#text !== this.saved);
-  /** All that is wrong with it, in the order of the text. */
+  /** All problems, in text order. */
   readonly problems: readonly Problem[] = $derived.by(() => {
     if (this.read.problems.length > 0) return textProblems(this.read);
     const told = this.#told.text === this.#text ? placeProblems(this.read, this.#told.details) : [];
@@ -65,9 +65,12 @@ export class DefinitionDraft {
       (a, b) => a.from - b.from,
     );
   });
-  /** Whether there is no use in asking the server: something is wrong in itself. What the server told may be mended elsewhere. */
+  /**
+   * Whether the definition itself is wrong, so that asking the server is pointless. Problems that the server found
+   * don't count, as they may be fixed elsewhere.
+   */
   readonly broken = $derived(this.read.problems.length > 0 || this.checked.length > 0);
-  /** The one whose message stands in the text: at the cursor, else the first. */
+  /** The problem whose message is shown in the text: the one at the cursor, otherwise the first. */
   readonly current: Problem | undefined = $derived.by(() => {
     const { line } = this.cursor;
     return this.problems.find((one) => one.line === line) ?? this.problems[0];
@@ -97,7 +100,7 @@ export class DefinitionDraft {
     this.#timer = setTimeout(() => this.check(), checkAfterMs);
   }
 
-  /** Checks now. */
+  /** Checks immediately. */
   check(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -109,7 +112,7 @@ export class DefinitionDraft {
     clearTimeout(this.#timer);
   }
 
-  /** What the server says of the text as it was sent. */
+  /** Takes what the server said about the text that was sent to it. */
   tell(text: string, details: readonly ErrorDetail[]): void {
     this.#told = { text, details };
   }
@@ -131,7 +134,7 @@ export class DefinitionDraft {
     this.setText(editDefinition(this.#text, edit, { orderOf }));
   }
 
-  /** Sets what a field says; nothing takes the key away, and the map around it when that was its last. */
+  /** Sets the value of a field; `undefined` removes the key, and its parent map if that becomes empty. */
   set(path: Path, value: unknown): void {
     if (value !== undefined) {
       this.edit({ kind: 'set', path, value });
@@ -148,7 +151,7 @@ export class DefinitionDraft {
     return valueAt(this.value, path);
   }
 
-  /** Selects what is at an offset of the text. */
+  /** Selects what is at an offset in the text. */
   moveCursor(offset: number, line: number, column: number): void {
     this.cursor = { offset, line, column };
     const path = pathAtOffset(this.read, offset);
@@ -159,7 +162,7 @@ export class DefinitionDraft {
     else if (path.length > 0 && path[0] !== 'steps') this.part = 'job';
   }
 
-  /** Shows a place in the text; the cursor goes there. */
+  /** Scrolls the text to a place and puts the cursor there. */
   show(path: Path, focus = false): void {
     const { from, to } = spanOf(this.read, path);
     this.reveal = { from, to: Math.min(to, from), focus };
@@ -172,7 +175,7 @@ export class DefinitionDraft {
     announcer.say(`Line ${problem.line}: ${problem.message}`);
   }
 
-  /** The next problem after the cursor, and the first after the last. */
+  /** Goes to the next problem after the cursor, wrapping around. */
   nextProblem(): void {
     const next = this.problems.find(({ from }) => from > this.cursor.offset) ?? this.problems[0];
     if (next !== undefined) this.goTo(next);
@@ -258,7 +261,7 @@ export class DefinitionDraft {
     announcer.say(`Step ${name} is deleted; Undo brings it back`);
   }
 
-  /** Takes something else of the definition away, so that it can be brought back. */
+  /** Removes any other part of the definition such that it can be restored. */
   removeWhole(path: Path, words: string): void {
     const before = this.#text;
     this.edit({ kind: 'remove', path, whole: true });
@@ -280,7 +283,7 @@ export class DefinitionDraft {
   }
 
   #spliceId(at: number, gone: number, ...ids: number[]) {
-    // The text was read before: ids may have been matched to its number of steps at the end of the list.
+    // Reading the text has already adjusted the ids to its number of steps, at the end of the list.
     const expected = this.steps.length;
     const kept = [...this.#before];
     kept.splice(at, gone, ...ids);
@@ -297,7 +300,7 @@ export class DefinitionDraft {
   }
 }
 
-/** Maps and lists that are there only for what is in them. */
+/** Maps and lists that are removed when they become empty. */
 const prunable = new Set([
   'strategy',
   'locks',
@@ -316,7 +319,7 @@ function asRecord(value: unknown): Record<string, unknown> {
   return Object(value) as Record<string, unknown>;
 }
 
-/** Problems as they were, where they stand now, until all is checked again. */
+/** The previous problems, moved to where they are now, until everything has been checked again. */
 function shiftedTo(read: DefinitionText, problems: readonly Problem[]): Problem[] {
   return placeProblems(
     read,

@@ -1,4 +1,4 @@
-// Where editing begins: with a starter, with a copy of another job, or with what a job's current version says.
+// The text that editing starts with: a starter, a copy of another job, or the job's current version.
 import {
   generalCategory,
   type JobDefinition,
@@ -28,19 +28,19 @@ const starter: JobDefinition = {
   ],
 };
 
-/** Names a category only where that is not the general one. */
+/** Names the category unless it is the general one. */
 export function starterText(category?: string): string {
   return writeDefinition({ ...starter, ...(category === undefined ? {} : { category }) });
 }
 
-/** The definition of another job, to begin a new one from. */
+/** Returns the definition of another job as the start of a new one. */
 export function copyText(definition: JobDefinition, category?: string): string {
   const { category: _, ...rest } = withoutDefaults(definition);
   const name = `${definition.name} (copy)`.slice(0, 100);
   return writeDefinition({ ...rest, name, ...(category === undefined ? {} : { category }) });
 }
 
-/** A stored definition has its defaults filled in; the text says what someone would write. */
+/** Returns the text as a person would write it: a stored definition has all defaults filled in. */
 export function textOf(definition: JobDefinition): string {
   return writeDefinition(withoutDefaults(definition));
 }

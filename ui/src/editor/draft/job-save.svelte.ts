@@ -1,11 +1,11 @@
-// Saving a definition: as a new job or as the next version, unless another one came before.
+// Saves a definition as a new job or as the next version, and detects a conflicting save.
 import { generalCategory, type Job, type JobDefinition, type SaveJobReply } from '@opsconductor/protocol';
 import { ApiError } from '../../api/client.ts';
 import { createJob, saveJob } from '../../api/jobs/jobs.ts';
 import { Action } from '../../state/action.svelte.ts';
 import type { DefinitionDraft } from './definition-draft.svelte.ts';
 
-/** Another version was saved since editing began. */
+/** Someone else saved a version since editing began. */
 export interface Conflict {
   theirs: { version: number; createdBy: string; createdAt: string; note: string; definition: JobDefinition };
 }
@@ -14,7 +14,7 @@ export class JobSave {
   readonly action = new Action();
   conflict: Conflict | undefined = $state.raw();
 
-  /** Answers what became of it once it is saved; tells the draft what the server found wrong. */
+  /** Returns the saved job, if it was saved; passes the problems that the server found to the draft. */
   async save(
     draft: DefinitionDraft,
     job: Job | undefined,
@@ -50,7 +50,10 @@ function created(job: Job): Pick<SaveJobReply, 'job' | 'message'> {
   return { job, message: `Job ${job.name} created` };
 }
 
-/** What the text leaves out is gone; the server would keep what belongs to the job and is not named. */
+/**
+ * Spells out the defaults of what the text leaves out: the server keeps fields of the job that a request doesn't name,
+ * but here, leaving one out means removing it.
+ */
 export function definitionToSave(definition: JobDefinition, job: Job | undefined): JobDefinition {
   if (job === undefined) return definition;
   return {

@@ -1,10 +1,11 @@
-// Unsaved changes, kept for a reload of this tab, for who made them. A definition holds no secrets; values of parameters are never kept.
+// Unsaved changes, kept per user in this tab to survive a reload. A definition holds no secrets; parameter values are
+// never kept.
 import type { JobDefinition } from '@opsconductor/protocol';
 import { session } from '../../state/session.svelte.ts';
 
 export interface KeptDraft {
   text: string;
-  /** The version that it was begun from; undefined for a new job. */
+  /** The version that it is based on; undefined for a new job. */
   version?: number | undefined;
 }
 
@@ -25,7 +26,7 @@ export function keepDraft(id: number | undefined, draft: KeptDraft): void {
   try {
     sessionStorage.setItem(key(id), JSON.stringify({ ...draft, userId }));
   } catch {
-    // No room, or not allowed: then it does not survive a reload, and leaving asks all the same.
+    // Storage is full or not allowed: the draft won't survive a reload, but leaving the page still asks.
   }
 }
 
@@ -35,7 +36,7 @@ export function keptDraft(id: number | undefined): KeptDraft | undefined {
     if (typeof kept !== 'object' || kept === null) return undefined;
     const { text, version, userId } = kept as Partial<KeptDraft> & { userId?: number };
     if (userId === undefined || userId !== session.me?.id) {
-      // Another user wrote it in this tab.
+      // Written by another user in this tab.
       forgetDraft(id);
       return undefined;
     }
@@ -49,6 +50,6 @@ export function forgetDraft(id: number | undefined): void {
   try {
     sessionStorage.removeItem(key(id));
   } catch {
-    // Nothing was kept.
+    // Nothing is stored.
   }
 }

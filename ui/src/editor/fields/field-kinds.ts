@@ -1,4 +1,4 @@
-// What control a field gets, by its JSON Schema.
+// Which control a field gets, by its JSON Schema.
 
 export interface FieldSchema {
   type?: string | undefined;
@@ -53,7 +53,10 @@ export function kindOf(schema: FieldSchema): FieldKind {
   }
 }
 
-/** What was typed, as the value that the schema takes; as text where it is none, so that the check can tell. */
+/**
+ * Converts what was typed to the type that the schema takes. What can't be converted stays text, so that the check
+ * reports it.
+ */
 export function readTyped(schema: FieldSchema, typed: string): unknown {
   const text = typed.trim();
   if (text === '') return undefined;

@@ -1,11 +1,11 @@
-// Which words of a parameter go with its type, for the builder.
+// Which fields of a parameter belong to which type, for the parameter form.
 import { type ParameterType, parameterFormats, parameterTypes } from '@opsconductor/protocol';
 import type { FieldSchema } from '../fields/field-kinds.ts';
 
 const number = (title: string): FieldSchema => ({ type: 'number', title });
 const count = (title: string): FieldSchema => ({ type: 'integer', title });
 
-/** Fields beside type, title, description, choices, default and required. */
+/** Fields other than type, title, description, choices, default and required. */
 export const fieldsOfType: Record<ParameterType, Record<string, FieldSchema>> = {
   string: {
     pattern: {
@@ -54,7 +54,7 @@ export function typeOf(value: unknown): ParameterType | undefined {
   return parameterTypes.find((one) => one === type);
 }
 
-/** In a few words, for the head of a parameter. */
+/** A short summary for the heading of a parameter. */
 export function summaryOf(value: unknown): string {
   const parameter = Object(value) as Record<string, unknown>;
   const type = typeOf(value);
@@ -69,7 +69,7 @@ function short(text: string): string {
   return text.length > 24 ? `${text.slice(0, 23)}…` : text;
 }
 
-/** What was typed for a default or a choice, in the type of the parameter; as text where it is none. */
+/** Converts what was typed as a default or choice to the parameter's type; it stays text if it can't be converted. */
 export function readValue(type: ParameterType | undefined, typed: string): unknown {
   const text = typed.trim();
   if (text === '') return undefined;

@@ -1,4 +1,4 @@
-// What a step comes to on one host, with the values someone tries: by the preview that the server answers too.
+// Renders a step for one host with values to try, with the same code as the server's preview.
 import {
   defaultRebootCommand,
   type EffectiveSettings,
@@ -13,9 +13,9 @@ import {
 import { settingWord, sourceWords } from '../../format/settings.ts';
 
 export interface ShownStep extends Pick<StepPreview, 'values' | 'problems' | 'runs' | 'waitsForSteps'> {
-  /** The script, with values in it. */
+  /** The script with values filled in. */
   command: string;
-  /** What else the step is about, and other texts that values were put into: name and text. */
+  /** Other main settings of the step, and other texts with values filled in: name and text. */
   others: { name: string; text: string }[];
 }
 
@@ -38,7 +38,7 @@ export function showStep(definition: JobDefinition, at: number, on: PreviewOn): 
   const filledIn = fields
     .filter((field) => !isCommand(field))
     .map(({ keys, text }) => ({ name: keys.join('.'), text }));
-  // Where there is no command, these are what the step is about, with values in them or not.
+  // For steps without a command, these say what the step does, with or without values filled in.
   const about = ['local_path', 'file', 'remote_path', 'artifact', 'port', 'state', 'seconds'].flatMap(
     (name) => {
       const value = config[name];
@@ -84,7 +84,7 @@ export interface ShownSetting {
   problem?: string | undefined;
 }
 
-/** Settings of the host as they stand for this step: what the step and the job say stands before all else. */
+/** Settings of the host as they apply to this step: the step's own value wins, then the job's. */
 export function settingsFor(
   effective: EffectiveSettings,
   job: JobDefinition,
@@ -111,7 +111,9 @@ export function settingsFor(
   return shown;
 }
 
-/** What reads the command of a step, and as whom it or a transfer runs; empty where there is nothing to say of either. */
+/**
+ * Says which shell reads a step's command and which user it or a transfer runs as; empty if there is nothing to say.
+ */
 export function runsBy({ type, config }: { type?: unknown; config?: unknown }): string {
   const given = Object(config) as Record<string, unknown>;
   const { command, shell, interpreter, become, run_as: runAs, run_as_credential: credential } = given;

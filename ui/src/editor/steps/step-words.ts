@@ -1,9 +1,9 @@
-// Words of the step form that no schema has: what a choice comes to.
+// Wording of the step form that no schema has: what each choice leads to.
 import { limits } from '@opsconductor/protocol';
 import { longDuration } from '../../format/duration.ts';
 import type { FieldSchema } from '../fields/field-kinds.ts';
 
-/** What follows an attempt of which nobody knows how it ended. */
+/** What happens after an attempt whose outcome is unknown. */
 export function unknownWords(onUnknown: unknown, holdFor: unknown): string {
   const waits = longDuration((typeof holdFor === 'number' ? holdFor : limits.holdForS) * 1000);
   if (onUnknown === 'hold') return `Waits up to ${waits} for a person.`;
@@ -17,7 +17,7 @@ export const whenWords: Record<string, string> = {
   always: 'In either case: to clean up.',
 };
 
-/** What a new step of a type begins with. */
+/** Returns a new step of a type. */
 export function newStep(
   type: string,
   schema: FieldSchema | undefined,
@@ -39,7 +39,7 @@ function newConfig(type: string, schema: FieldSchema | undefined): Record<string
   return type === 'sftp.download' ? { remote_path: paths.remote_path, local_path: paths.local_path } : paths;
 }
 
-/** Fields that most steps have; the others fold. */
+/** Fields that most steps have; the others are folded away. */
 export const commonConfig = [
   'command',
   'shell',

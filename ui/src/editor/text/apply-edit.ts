@@ -1,14 +1,14 @@
-// What a change means for the value; the text must come to the same.
+// Applies an edit to the value. Editing the text must lead to the same value.
 import type { Path, PathPart } from './path.ts';
 
 export type Edit =
   | { kind: 'set'; path: Path; value: unknown }
-  /** `whole`: with the comments that belong to it. */
+  /** `whole`: remove the comments that belong to it as well. */
   | { kind: 'remove'; path: Path; whole?: boolean }
   | { kind: 'insert'; path: Path; at: number; value: unknown }
-  /** An entry of a list or map to another place in it. */
+  /** Moves an entry of a list or map to another position in it. */
   | { kind: 'move'; path: Path; from: number; to: number }
-  /** The last key of the path. */
+  /** Renames the last key of the path. */
   | { kind: 'rename'; path: Path; to: string };
 
 type Container = Record<PathPart, unknown>;
@@ -68,7 +68,7 @@ function parentOf(root: Container, path: Path): { parent: Container; key: PathPa
   return { parent, key: path.at(-1) as PathPart };
 }
 
-/** Equal, whatever the order of keys. */
+/** Returns whether two values are equal, ignoring the order of keys. */
 export function sameValue(a: unknown, b: unknown): boolean {
   if (Object.is(a, b)) return true;
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;

@@ -50,7 +50,7 @@ const order = () => [
   'config',
 ];
 
-/** Fails where the text had to be written anew. */
+/** Applies an edit; fails if the whole text had to be rewritten. */
 function edited(text: string, edit: Edit): string {
   return editDefinition(text, edit, {
     orderOf: order,
@@ -60,7 +60,7 @@ function edited(text: string, edit: Edit): string {
   });
 }
 
-/** Lines that are gone, and lines that are new. */
+/** Lines that were removed and lines that were added. */
 function difference(before: string, after: string): string[] {
   const [a, b] = [before.split('\n'), after.split('\n')];
   const [left, right] = [a.filter((line) => !b.includes(line)), b.filter((line) => !a.includes(line))];
@@ -194,7 +194,7 @@ test('a step that was deleted comes back as it was written', () => {
       applyEdit(readDefinition(patch).value, { kind: 'remove', path: ['steps', at] }),
     );
     const back = restoreEntry(without, ['steps'], at, raw, { kind: 'insert', path: ['steps'], at, value });
-    // Its own lines are as they were; only blank lines between steps may stand elsewhere.
+    // The step's own lines are unchanged; only blank lines between steps may have moved.
     expect(back.replaceAll(/\n+/g, '\n')).toBe(patch.replaceAll(/\n+/g, '\n'));
   }
 });
@@ -349,7 +349,7 @@ describe('whatever the form changes', () => {
           const expected = applyEdit(readDefinition(text).value, one);
           const next = edited(text, one);
           expect(sameValue(readDefinition(next).value, expected), printPath(one.path)).toBe(true);
-          // A command in a block has no comments of its own: a line of it that begins with # is not one.
+          // A command in a block has no comments of its own: lines of it that begin with # are text.
           if (one.kind !== 'set' || typeof one.value !== 'object')
             expect(commentsOf(next).toSorted()).toEqual(commentsOf(text).toSorted());
           text = next;
@@ -372,7 +372,7 @@ describe('whatever the form changes', () => {
   });
 });
 
-/** Whether the place is there to be removed or moved. */
+/** Returns whether the edit's place exists, so that it can be removed or moved. */
 function fits(value: unknown, edit: Edit): boolean {
   if (edit.kind === 'set')
     return edit.path[0] !== 'steps' || stepsOf(value)[Number(edit.path[1])] !== undefined;
@@ -388,7 +388,7 @@ function stepsOf(value: unknown): unknown[] {
   return Object(value).steps ?? [];
 }
 
-/** Comments as the reader sees them: not what looks like one inside of a text. */
+/** Comments as the parser sees them, without text that only looks like one. */
 function commentsOf(text: string): string[] {
   const { doc } = readDefinition(text);
   const found: string[] = [];

@@ -1,5 +1,5 @@
-// Changes of a definition in its text: what is not changed stays as it was written, comments, order and quotes included.
-// Each change is read back; where it did not come to what was meant, the document is written anew with its comments.
+// Edits a definition in its text: what doesn't change stays as written, with comments, order and quotes. The result is
+// parsed again after each edit; if it isn't what was meant, the document is written out again, keeping its comments.
 import { isMap, isScalar, isSeq, type Pair, type ParsedNode, type YAMLMap, type YAMLSeq } from 'yaml';
 import { applyEdit, type Edit, sameValue } from './apply-edit.ts';
 import { entryText, insertItem, insertRaw, moveEntry, removeEntry } from './edit-entries.ts';
@@ -11,13 +11,13 @@ import { writtenKey } from './write-value.ts';
 export type { Edit } from './apply-edit.ts';
 
 export interface EditOptions {
-  /** In what order the keys of a map stand, for where a new one goes. */
+  /** Order of the keys of a map, for where to insert a new one. */
   orderOf?: (path: Path) => readonly string[];
-  /** Told when a change could not be made in place. */
+  /** Called when an edit could not be made in place. */
   onRewrite?: (edit: Edit) => void;
 }
 
-/** The text with a change. A text that can't be read is left as it is. */
+/** Returns the text after an edit. Text that can't be parsed is returned unchanged. */
 export function editDefinition(text: string, edit: Edit, options: EditOptions = {}): string {
   const read = readDefinition(text);
   if (read.problems.length > 0) return text;
@@ -28,13 +28,13 @@ export function editDefinition(text: string, edit: Edit, options: EditOptions = 
   return rewritten(text, edit, expected);
 }
 
-/** The text that one entry of a list or map has, to put it back later. */
+/** Returns the text of one entry of a list or map, to restore it later. */
 export function textOfEntry(text: string, path: Path, at: number): string | undefined {
   const node = nodeAt(readDefinition(text), path);
   return isMap(node) || isSeq(node) ? entryText(text, node as YAMLMap.Parsed, at) : undefined;
 }
 
-/** Puts the text of an entry back, or the value where the text does not fit there any more. */
+/** Puts the text of an entry back, or its value if that text doesn't fit there anymore. */
 export function restoreEntry(text: string, path: Path, at: number, raw: string, edit: Edit): string {
   const read = readDefinition(text);
   if (read.problems.length > 0) return text;
@@ -89,7 +89,7 @@ function entryIndex(parent: unknown, part: string | number | undefined): number 
   return at === -1 ? undefined : at;
 }
 
-/** Changes as little as makes the value so: what is inside and equal stays. */
+/** Changes as little as possible to reach the value: equal parts inside stay untouched. */
 function setValue(
   read: DefinitionText,
   path: Path,
@@ -122,7 +122,7 @@ function setValue(
       { value: node } as unknown as Pair,
       value,
     );
-  // A parent that is not there yet, or holds nothing.
+  // The parent doesn't exist yet, or is empty.
   return setValue(read, path.slice(0, -1), wrap(path.at(-1), value), options);
 }
 

@@ -1,4 +1,4 @@
-// Entries of lists and maps in the text: taken away, put in, moved. Each takes its own lines and comments along.
+// Removes, inserts and moves entries of lists and maps in the text, each with its own lines and comments.
 import { isMap, type Pair, type ParsedNode, type YAMLMap, type YAMLSeq } from 'yaml';
 import { lineEnd, lineStart } from './read-definition.ts';
 import { isFlow, type Region, regionsOf } from './regions.ts';
@@ -6,7 +6,7 @@ import { writtenItem, writtenScalarOrFlow } from './write-value.ts';
 
 type Collection = YAMLMap.Parsed | YAMLSeq.Parsed;
 
-/** Without one entry. Comments above it stay unless it goes `whole`; one that follows on its line stays too. */
+/** Returns the text without one entry. Unless `whole`, comments above it and at the end of its line stay. */
 export function removeEntry(text: string, node: Collection, at: number, whole: boolean): string | undefined {
   if (isFlow(node)) return removeFlow(text, node, at);
   const regions = regionsOf(text, node);
@@ -20,20 +20,20 @@ export function removeEntry(text: string, node: Collection, at: number, whole: b
   return text.slice(0, from) + kept + text.slice(Math.min(to + 1, text.length));
 }
 
-/** What follows the entry on its last line, as a line of its own at the entry's column. */
+/** The comment at the end of the entry's last line, as a line of its own at the entry's column. */
 function keptComments(text: string, region: Region): string {
   const comment = /^[ \t]*(#.*)$/.exec(text.slice(region.contentTo, region.bodyTo))?.[1];
   return comment === undefined ? '' : `${' '.repeat(region.column)}${comment}\n`;
 }
 
-/** The first entry stands behind a dash: the next one takes its place there. */
+/** The first entry follows a dash on its line; the next entry takes its place there. */
 function removeInline(text: string, regions: readonly Region[], at: number): string | undefined {
   const [region, next] = [regions[at], regions[at + 1]];
   if (region === undefined || next === undefined || !next.ownLine) return undefined;
   const between = text.slice(Math.min(region.bodyTo + 1, text.length), next.headLine);
   const comment = keptComments(text, region);
   const head = text.slice(0, region.head);
-  // A comment can't stand between the dash and the entry that is now the first; it goes above the dash.
+  // No comment can be between the dash and the entry that is now first, so it goes above the dash.
   const above = lineStart(text, region.head);
   const moved = (comment + between).replaceAll(/^[ \t]*(?=#)/gm, ' '.repeat(indentOf(text, above)));
   return text.slice(0, above) + moved + head.slice(above) + text.slice(next.head);
@@ -43,7 +43,7 @@ function indentOf(text: string, from: number): number {
   return /^ */.exec(text.slice(from, lineEnd(text, from)))?.[0].length ?? 0;
 }
 
-/** The last entry is gone: what is left is `{}` or `[]`. */
+/** The only entry is removed: `{}` or `[]` is left. */
 function emptied(text: string, node: Collection, region: Region, whole: boolean): string | undefined {
   if (!region.ownLine) return undefined;
   const lead = text.slice(0, region.headLine).replace(/\s+$/, '');
@@ -53,7 +53,7 @@ function emptied(text: string, node: Collection, region: Region, whole: boolean)
   return `${lead}${brackets}\n${kept}${text.slice(Math.min((whole ? region.to : region.bodyTo) + 1, text.length))}`;
 }
 
-/** A new item before the one at a place, or at the end. */
+/** Inserts a new item at an index, or at the end. */
 export function insertItem(
   text: string,
   list: YAMLSeq.Parsed,
@@ -66,7 +66,7 @@ export function insertItem(
   return insertRaw(text, list, at, writtenItem(value, { flow: false, json: false, indent: column }));
 }
 
-/** The text of an entry before the one at a place, or at the end. */
+/** Inserts the text of an entry at an index, or at the end. */
 export function insertRaw(text: string, node: Collection, at: number, raw: string): string | undefined {
   if (isFlow(node)) return insertFlow(text, node, at, raw);
   const regions = regionsOf(text, node);
@@ -88,7 +88,7 @@ export function entryText(text: string, node: Collection, at: number): string | 
   return region === undefined || !region.ownLine ? undefined : text.slice(region.from, region.to);
 }
 
-/** Entries change places; what is between them stays where it is. */
+/** Moves an entry; what is between the entries stays where it is. */
 export function moveEntry(text: string, node: Collection, from: number, to: number): string | undefined {
   const spans = isFlow(node) ? flowSpans(node) : regionsOf(text, node);
   if (!isFlow(node) && (spans as Region[]).some(({ ownLine }) => !ownLine)) return undefined;
@@ -134,7 +134,7 @@ function removeFlow(text: string, node: Collection, at: number): string | undefi
   return /#/.test(gone) ? undefined : text.slice(0, from) + text.slice(to);
 }
 
-/** Between brackets, on a line of its own where the others have theirs. */
+/** Inserts between brackets, on a line of its own if the other entries have theirs. */
 export function insertFlow(text: string, node: Collection, at: number, written: string): string | undefined {
   const spans = flowSpans(node);
   const [open, close] = [node.range[0] + 1, node.range[1] - 1];
@@ -153,7 +153,7 @@ export function insertFlow(text: string, node: Collection, at: number, written: 
   return `${text.slice(0, last.to)},${gap}${written}${text.slice(last.to)}`;
 }
 
-/** Whether keys and strings around here are written as JSON: all of them in double quotes. */
+/** Returns whether the keys and strings around are written as JSON, all in double quotes. */
 export function isJsonLike(text: string, node: Collection): boolean {
   if (isMap(node) && node.items.length > 0)
     return (node.items as Pair[]).every((pair) => text[(pair.key as ParsedNode).range[0]] === '"');

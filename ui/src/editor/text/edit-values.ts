@@ -1,4 +1,4 @@
-// Single values in the text: replaced in the manner they are written in, and added with their key.
+// Replaces single values in the text in the style they are written in, and adds keys with values.
 import {
   isMap,
   isScalar,
@@ -25,7 +25,7 @@ import {
 
 type Collection = YAMLMap.Parsed | YAMLSeq.Parsed;
 
-/** With another value for a key, or for an item that is given as a pair without one. */
+/** Replaces the value of a key, or an item, which is given as a pair without a key. */
 export function replaceValue(
   text: string,
   parent: Collection,
@@ -55,7 +55,7 @@ export function replaceValue(
       typeof value === 'string'
         ? asBefore(text, node as Scalar.Parsed, value, manner)
         : writtenScalarOrFlow(value, manner);
-    // A comment that follows the value can only stand behind the header of a block.
+    // The comment after the value goes behind the block's header, the only place for it.
     const lines = written.split('\n');
     const whole = [`${lines[0]}${comment}`, ...lines.slice(1)].join('\n');
     return text.slice(0, from) + whole + text.slice(end + after.length);
@@ -85,7 +85,7 @@ function colonAfter(text: string, keyEnd: number): number | undefined {
   return found === null ? undefined : keyEnd + found[0].length;
 }
 
-/** The end of a node, without the line break that ends a block. */
+/** End of a node, without the line break that ends a block. */
 function endWithoutBreak(text: string, node: ParsedNode): number {
   let end = node.range[1];
   if (isScalar(node) && !isBlockScalar(node)) return end;
@@ -102,7 +102,7 @@ function asBefore(text: string, node: Scalar.Parsed, value: string, manner: Mann
     const pad = /\n( +)\S/.exec(source.slice(header.length))?.[1]?.length;
     const column = manner.indent + 2;
     const isIndented = /^[|>]\d|^[|>][-+]\d/.test(header);
-    // The column that it has, where that can be read and need not be told.
+    // Keep the column that the block has, if it can be told and needs no explicit indicator.
     const keeps = pad !== undefined && pad > manner.indent && !isIndented && !/^[ \t\n]/.test(value);
     return writtenBlock(value, keeps ? pad : column);
   }
@@ -125,7 +125,7 @@ function indentOfItem(text: string, parent: Collection, start: number): number {
   return region?.column ?? 0;
 }
 
-/** With a further key, after those that the order has before it. */
+/** Adds a key after those that precede it in the order. */
 export function addPair(
   text: string,
   map: YAMLMap.Parsed,
@@ -152,7 +152,7 @@ export function addPair(
   const written = `${writtenKey(key, manner)}:${writtenAfterKey(value, manner)}`;
   const pad = ' '.repeat(first.column);
   if (after === -1) {
-    // Before the first: on its own line above it, or in its place behind the dash.
+    // Before the first key: on a line of its own above it, or in its place after the dash.
     return first.ownLine
       ? `${text.slice(0, first.from)}${pad}${written}\n${text.slice(first.from)}`
       : `${text.slice(0, first.head)}${written}\n${pad}${text.slice(first.head)}`;

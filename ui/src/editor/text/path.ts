@@ -1,4 +1,4 @@
-// Places in a definition: `steps[2].config.environment["a b"]` as the server writes them, and as the parts they have.
+// Paths in a definition: `steps[2].config.environment["a b"]` as the server writes them, and as an array of parts.
 
 export type PathPart = string | number;
 export type Path = readonly PathPart[];
@@ -24,7 +24,7 @@ export function printPath(path: Path): string {
   return text;
 }
 
-/** Whether a place is another one or inside of it. */
+/** Returns whether a path is the same as another one or inside it. */
 export function isWithin(path: Path, outer: Path): boolean {
   return outer.length <= path.length && outer.every((part, at) => part === path[at]);
 }

@@ -1,5 +1,5 @@
-// The text of a definition, read: its value, where each part of it stands, and what keeps it from being read. YAML 1.2;
-// JSON is a part of that.
+// Parses the text of a definition: its value, where each part is, and what can't be read. YAML 1.2, of which JSON is a
+// subset.
 import {
   type Document,
   isMap,
@@ -24,12 +24,12 @@ export interface TextProblem extends Span {
 export interface DefinitionText {
   readonly text: string;
   readonly doc: Document.Parsed<ParsedNode>;
-  /** Plain data; undefined where the text can't be read. */
+  /** Plain data; undefined if the text can't be parsed. */
   readonly value: unknown;
   readonly problems: readonly TextProblem[];
 }
 
-/** Aliases may make so many nodes of few; a text beyond that is no definition. */
+/** Aliases can expand a few nodes to very many; no real definition exceeds this. */
 const maxAliases = 100;
 
 export function readDefinition(text: string): DefinitionText {
@@ -56,7 +56,7 @@ export function readDefinition(text: string): DefinitionText {
   }
 }
 
-/** What the reader means, for those who write YAML seldom. */
+/** Rewords the parser's message for people who seldom write YAML. */
 function sentence(code: string, message: string): string {
   switch (code) {
     case 'DUPLICATE_KEY':
@@ -82,7 +82,7 @@ export function keyText(pair: Pair): string {
   return isScalar(pair.key) ? String(pair.key.value) : String(pair.key);
 }
 
-/** The node at a place; undefined where there is none, or where it is behind an alias. */
+/** Returns the node at a path, or undefined if there is none or it is behind an alias. */
 export function nodeAt({ doc }: DefinitionText, path: Path): ParsedNode | undefined {
   let node: unknown = doc.contents;
   for (const part of path) {
@@ -93,7 +93,7 @@ export function nodeAt({ doc }: DefinitionText, path: Path): ParsedNode | undefi
   return (node ?? undefined) as ParsedNode | undefined;
 }
 
-/** Where a place stands in the text, or the nearest place around it that does: its key and value. */
+/** Returns where a path is in the text (key and value), or the nearest enclosing path that exists. */
 export function spanOf(read: DefinitionText, path: Path): Span {
   for (let length = path.length; length > 0; length -= 1) {
     const part = path[length - 1];
@@ -113,14 +113,14 @@ export function spanOf(read: DefinitionText, path: Path): Span {
   return range ? { from: range[0], to: trimmedEnd(read.text, range[1]) } : { from: 0, to: 0 };
 }
 
-/** Of a key the key alone, of an item its first line: what is marked where the whole would be too much. */
+/** Returns what to mark when the whole would be too much: only the key, or the first line of an item. */
 export function markOf(read: DefinitionText, path: Path): Span {
   const span = spanOf(read, path);
   const lineEnd = read.text.indexOf('\n', span.from);
   return { from: span.from, to: lineEnd === -1 ? span.to : Math.min(span.to, lineEnd) };
 }
 
-/** The innermost place that an offset is in. */
+/** Returns the innermost path that contains an offset. */
 export function pathAtOffset(read: DefinitionText, offset: number): Path {
   const path: (string | number)[] = [];
   let node: unknown = read.doc.contents;

@@ -1,22 +1,22 @@
-// The lines that belong to each entry of a list or map that is written in lines: its own, the comments right above it,
-// and those within it. What is between two entries (blank lines, comments that stand alone) belongs to neither.
+// Finds the lines that belong to each entry of a block list or map: its own, the comments right above it, and those
+// inside it. What is between two entries (blank lines, detached comments) belongs to neither.
 import { isMap, isScalar, isSeq, type Pair, type ParsedNode, type YAMLMap, type YAMLSeq } from 'yaml';
 import { lineEnd, lineStart } from './read-definition.ts';
 
 export interface Region {
-  /** Where its first line begins, comments above included. */
+  /** Start of its first line, including the comments above. */
   from: number;
-  /** Where the last of its lines ends, before the line break. */
+  /** End of its last line, before the line break. */
   to: number;
-  /** Its key or dash. */
+  /** Offset of its key or dash. */
   head: number;
-  /** Where the line of its head begins. */
+  /** Start of the line that has its key or dash. */
   headLine: number;
-  /** Where the lines of the entry itself end, before the line break. */
+  /** End of the last line of the entry itself, before the line break. */
   bodyTo: number;
-  /** Where its content ends, before a comment that follows on the line. */
+  /** End of its content, before a trailing comment. */
   contentTo: number;
-  /** Whether nothing stands before its head on the line. */
+  /** Whether its key or dash is the first thing on the line. */
   ownLine: boolean;
   column: number;
 }
@@ -27,7 +27,7 @@ export function isFlow(node: Collection): boolean {
   return node.flow === true;
 }
 
-/** Entries of a block map or list with what belongs to them. */
+/** Returns the entries of a block map or list with what belongs to each. */
 export function regionsOf(text: string, node: Collection): Region[] {
   const heads = isMap(node) ? mapHeads(node) : seqHeads(node as YAMLSeq.Parsed);
   const bodies = heads.map(({ head, end }) => {
@@ -71,7 +71,7 @@ function seqHeads(seq: YAMLSeq.Parsed) {
   });
 }
 
-/** Where the content of a node ends; its last line break is left out unless it is kept as text. */
+/** End of a node's content, without its last line break unless that is part of the value. */
 function endOf(node: ParsedNode | null | undefined): number | undefined {
   if (node === null || node === undefined) return undefined;
   if (isMap(node) && !isFlow(node as YAMLMap.Parsed)) {
@@ -101,7 +101,7 @@ function withCommentsAbove(text: string, headLine: number, floor: number): numbe
   return from;
 }
 
-/** Comments below that stand deeper than the entry's head are of the entry. */
+/** Comments below the entry belong to it if they are indented deeper than its key or dash. */
 function withCommentsBelow(text: string, bodyTo: number, column: number, next: number): number {
   let to = bodyTo;
   for (let at = to + 1; at < next && at < text.length; ) {
@@ -114,7 +114,7 @@ function withCommentsBelow(text: string, bodyTo: number, column: number, next: n
   return to;
 }
 
-/** Whether a scalar is a block that keeps the line breaks at its end. */
+/** Returns whether a scalar is a block scalar. */
 export function isBlockScalar(node: unknown): boolean {
   return isScalar(node) && (node.type === 'BLOCK_LITERAL' || node.type === 'BLOCK_FOLDED');
 }

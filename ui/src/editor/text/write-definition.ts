@@ -1,4 +1,4 @@
-// A definition as text, where there is none yet: keys in the order that people read them in, commands as blocks.
+// Writes a definition as new text: keys in reading order, commands as blocks.
 import {
   configKeys,
   definitionKeys,
@@ -8,7 +8,7 @@ import {
 } from '@opsconductor/protocol';
 import { writtenAfterKey, writtenItem, writtenKey } from './write-value.ts';
 
-/** In what order the keys of a map stand, for where a new one goes. */
+/** Order of the keys of a map, for where to insert a new one. */
 export function orderOf(path: readonly (string | number)[]): readonly string[] {
   const [first, , third] = path;
   if (path.length === 0) return definitionKeys;
@@ -38,12 +38,12 @@ function inner(step: object): object {
     : step;
 }
 
-/** Parameters as their form asks for them: by `order`, then as they stand. Each with its keys in the order of reading. */
+/** Parameters in the order of their form: by `order`, then as written. The keys of each one are in reading order. */
 function inFormOrder(parameters: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(parametersInOrder(parameters).map(([name, one]) => [name, inReadingOrder(one)]));
 }
 
-/** As forms show them: by `order` first, then as they stand. */
+/** Parameters as forms show them: by `order`, then as written. */
 export function parametersInOrder(parameters: Record<string, unknown>): [string, unknown][] {
   const placeOf = (one: unknown) => {
     const { order } = Object(one) as { order?: unknown };

@@ -1,21 +1,25 @@
-// Values as they are written into the text of a definition: in the manner of what stands around them.
+// Writes values into the text of a definition, in the style of their surroundings.
 import { stringify } from 'yaml';
 
 export type Quoting = 'plain' | 'single' | 'double';
 
 export interface Manner {
-  /** Inside of brackets, where a value must not span lines by its indentation. */
+  /** Inside brackets, where a value can't use indentation. */
   flow: boolean;
-  /** As JSON: keys and strings in double quotes. */
+  /** Write JSON: keys and strings in double quotes. */
   json: boolean;
-  /** Of the key or dash that the value belongs to, in columns. */
+  /** Column of the key or dash that the value belongs to. */
   indent: number;
 }
 
 const controls = /[\p{Cc}\u2028\u2029\ufeff]/u;
 const maxFlowLength = 60;
 
-/** A value after its key, with what stands between: ` 5`, ` |\n  text`, `\n  a: 1`. */
+/**
+ * Returns a value as it follows its key's colon: ` 5`, ` |
+ *   text`, `
+ *   a: 1`.
+ */
 export function writtenAfterKey(value: unknown, manner: Manner): string {
   if (isNested(value) && !manner.flow) {
     if (isShortList(value)) return ` ${writtenFlow(value, manner)}`;
@@ -24,7 +28,7 @@ export function writtenAfterKey(value: unknown, manner: Manner): string {
   return ` ${writtenScalarOrFlow(value, manner)}`;
 }
 
-/** A value after the dash of its item, the dash included. */
+/** Returns a list item: the dash and the value. */
 export function writtenItem(value: unknown, manner: Manner): string {
   const text = isNested(value)
     ? indented(block(value), manner.indent + 2).trimStart()
@@ -52,21 +56,21 @@ export function writtenString(value: string, quoting: Quoting, manner: Manner): 
   if (quoting === 'double') return JSON.stringify(value);
   if (quoting === 'single') return `'${value.replaceAll("'", "''")}'`;
   const plain = stringify(value, { lineWidth: 0, version: '1.2', schema: 'core' }).trimEnd();
-  // The library writes for a block; brackets and commas end a plain text inside of others.
+  // The library writes plain text for block context; in flow context, brackets and commas would end it.
   if (manner.flow && /[[\]{},]/.test(plain) && !/^["']/.test(plain)) return JSON.stringify(value);
   return plain.includes('\n') ? JSON.stringify(value) : plain;
 }
 
 /**
- * Text that a literal block can hold as it is, and keeps when the block is moved: line breaks at its end would be
- * those that stand before the next entry.
+ * Returns whether a literal block can hold a text unchanged, and keep it when the block moves: line breaks at its end
+ * would mix with those before the next entry.
  */
 export function canBeBlock(value: string): boolean {
   if (!/\S/.test(value) || /^[ \t]+$/m.test(value) || /\n\n$/.test(value)) return false;
   return !controls.test(value.replaceAll(/[\n\t]/g, ''));
 }
 
-/** A literal block, its lines at a column. */
+/** Returns a literal block with its lines at a column. */
 export function writtenBlock(value: string, column: number): string {
   const chomping = value.endsWith('\n') ? '' : '-';
   const lines = value.replace(/\n$/, '').split('\n');
@@ -86,7 +90,7 @@ function writtenFlow(value: unknown, manner: Manner): string {
   return manner.json ? `{${entries.join(', ')}}` : `{ ${entries.join(', ')} }`;
 }
 
-/** The block form, beginning at the left edge and without a line break at the end. */
+/** The block form, starting at column 0, without a line break at the end. */
 function block(value: unknown): string {
   const manner: Manner = { flow: false, json: false, indent: 0 };
   if (Array.isArray(value)) {
@@ -98,7 +102,7 @@ function block(value: unknown): string {
   return entries.map(([key, one]) => `${writtenKey(key, manner)}:${writtenAfterKey(one, manner)}`).join('\n');
 }
 
-/** Whether a value that is nested has lines of its own: an empty one has not. */
+/** Returns whether a value takes lines of its own; empty lists and maps don't. */
 function isNested(value: unknown): value is object {
   return typeof value === 'object' && value !== null;
 }

@@ -1,5 +1,5 @@
-// The text editor: CodeMirror in a shadow root, where its styles are constructed sheets, which the console's content
-// security policy allows. Loaded only when a definition is edited.
+// The text editor: CodeMirror in a shadow root, where its styles are constructed style sheets, which the console's
+// content security policy allows. Loaded only when a definition is edited.
 import {
   autocompletion,
   closeBrackets,
@@ -37,7 +37,7 @@ export interface CodeEditorOptions {
   onFix(fix: Fix): void;
 }
 
-/** A change that came from outside, not from who types. */
+/** Marks a change that did not come from typing. */
 const outside = Annotation.define<boolean>();
 
 const placeholder = Decoration.mark({ class: 'cm-placeholder-mark' });
@@ -58,8 +58,8 @@ const placeholders = ViewPlugin.define(
 );
 
 /**
- * What is typed over selected lines, or deletes them. The browser would join what is left of them in elements with styles of
- * their own, which the content security policy forbids and reports.
+ * Handles typing over or deleting several selected lines. The browser would join the remaining pieces in elements with
+ * inline styles, which the content security policy blocks and reports.
  */
 const overLines = EditorView.domEventHandlers({
   beforeinput(event, view) {
@@ -92,7 +92,7 @@ export class CodeEditor {
     });
   }
 
-  /** Takes a text over with the least change, so that undo, cursor and scroll stay. */
+  /** Replaces the text with the smallest change, so that undo history, cursor and scroll position stay. */
   setText(text: string): void {
     const before = this.#view.state.doc.toString();
     if (before === text) return;
@@ -105,7 +105,7 @@ export class CodeEditor {
     this.#showMessage();
   }
 
-  /** Scrolls to a place and puts the cursor there. */
+  /** Scrolls to a range and puts the cursor there. */
   reveal(from: number, focus: boolean): void {
     const at = Math.min(from, this.#view.state.doc.length);
     this.#view.dispatch({
@@ -117,7 +117,7 @@ export class CodeEditor {
     this.#showMessage();
   }
 
-  /** Scrolls so that a message below the line of the cursor is there whole: the editor itself brings the line alone into sight. */
+  /** Scrolls so that a message below the cursor's line is fully visible; the editor itself only reveals the line. */
   #showMessage(): void {
     const view = this.#view;
     const missing = (): number => {
@@ -129,7 +129,7 @@ export class CodeEditor {
     const write = (pixels: number) => {
       if (pixels > 0) view.scrollDOM.scrollTop += pixels;
     };
-    // After the scrolling that is asked for already, which the first look comes before.
+    // Wait one more measure phase: the first one comes before the scrolling that is already scheduled.
     view.requestMeasure({ read: () => view.requestMeasure({ read: missing, write }) });
   }
 
@@ -176,7 +176,7 @@ function extensions(options: CodeEditorOptions) {
     keymap.of([
       { key: 'Enter', run: indentBelowKey },
       ...closeBracketsKeymap,
-      // F8 and Ctrl . are the page's.
+      // F8 and Ctrl . belong to the page.
       ...defaultKeymap.filter(({ key }) => key !== 'F8'),
       ...searchKeymap,
       ...historyKeymap,
@@ -191,7 +191,7 @@ function extensions(options: CodeEditorOptions) {
   ];
 }
 
-/** After a key that has its value below, the next line begins within it. */
+/** After a key whose value comes below it, the next line is indented. */
 function indentBelowKey({ state, dispatch }: EditorView): boolean {
   const { from, to, empty } = state.selection.main;
   const line = state.doc.lineAt(from);

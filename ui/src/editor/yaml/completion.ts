@@ -1,4 +1,5 @@
-// What is offered while one writes: keys and choices of the schema with what they mean, and what a placeholder may name.
+// Completion while typing: keys and choices from the schema with their meaning, and the names that a placeholder may
+// use.
 import type { Completion, CompletionContext, CompletionResult } from '@codemirror/autocomplete';
 import type { Parameters } from '@opsconductor/protocol';
 import type { FieldSchema } from '../fields/field-kinds.ts';
@@ -8,7 +9,7 @@ export interface CompletionScope {
   parameters(): Parameters;
   /** Outputs of steps, as `name.outputs.value`. */
   outputs(): string[];
-  /** Type of the step that an offset is in. */
+  /** Type of the step at an offset. */
   stepTypeAt(offset: number): string | undefined;
 }
 
@@ -74,7 +75,7 @@ function keyOptions(schema: FieldSchema, siblings: readonly string[]): Completio
             : `${name}: `,
         type: 'property',
         detail: required ? 'required' : defaultWords(field),
-        // In the order of the schema, which is the order that people read them in; what is required first.
+        // Required keys first, otherwise in the order of the schema, which is the reading order.
         boost: (required ? 50 : 0) - Math.min(at, 40),
         ...(field.description === undefined ? {} : { info: field.description }),
       };

@@ -1,5 +1,5 @@
-// What is wrong, in the text: the place underlined, its line marked, and below the line of the current one its message
-// with the fix as a button.
+// Shows problems in the text: the place underlined, its line marked, and below the line of the current problem its
+// message, with the fix as a button.
 import { type Range, RangeSet, StateEffect, StateField } from '@codemirror/state';
 import {
   Decoration,
@@ -89,7 +89,7 @@ function element(name: string, className: string, text?: string): HTMLElement {
   return made;
 }
 
-/** A text with what stands in backticks as code. */
+/** Splits a text so that what is in backticks becomes code. */
 function withCode(text: string): (string | HTMLElement)[] {
   return codeParts(text).map((part) => (part.isCode ? element('code', '', part.text) : part.text));
 }

@@ -1,19 +1,19 @@
-// What may stand at a place of a text that is being written: found by its indentation, because such a text can seldom be
-// read whole.
+// Finds what may be written at a place, by indentation, because text that is being typed can seldom be parsed as a
+// whole.
 import { JobDefinitionSchema, stepConfigSchema } from '@opsconductor/protocol';
 import type { FieldSchema } from '../fields/field-kinds.ts';
 
 export interface Place {
-  /** Keys and item numbers that lead to where the cursor is; the key that is written is not in it. */
+  /** Keys and item indexes that lead to the cursor, without the key that is being written. */
   path: (string | number)[];
-  /** The key whose value is written, where one is. */
+  /** The key whose value is being written, if any. */
   key?: string;
-  /** What is written of a key or value so far, and where that begins. */
+  /** What has been typed of a key or value, and where that starts. */
   typed: string;
   from: number;
-  /** Keys that are there beside it. */
+  /** Keys that already exist in the same map. */
   siblings: string[];
-  /** Of the step that the place is in. */
+  /** Type of the step that contains the place. */
   stepType?: string;
 }
 
@@ -33,7 +33,7 @@ function readLine(text: string): Line | undefined {
   return key === undefined ? line : { ...line, key };
 }
 
-/** The place of a cursor, in the text before and after it. */
+/** Returns the place of a cursor, found from the text before and after it. */
 export function placeAt(text: string, offset: number): Place | undefined {
   const lineFrom = text.lastIndexOf('\n', offset - 1) + 1;
   const before = text.slice(lineFrom, offset);
@@ -110,7 +110,7 @@ function pathAbove(above: string[], indent: number, onDash: boolean, after: stri
   return { path, siblings, stepType };
 }
 
-/** The schema of a place; undefined where anything may stand. */
+/** Returns the schema of a path, or undefined if anything is allowed there. */
 export function schemaAt(path: readonly (string | number)[], stepType?: string): FieldSchema | undefined {
   let schema: FieldSchema | undefined = JobDefinitionSchema as FieldSchema;
   for (const [at, part] of path.entries()) {

@@ -1,4 +1,4 @@
-// How the text looks: the console's tokens, which pass into the editor's own root as custom properties do.
+// The look of the text: the console's design tokens, which reach the editor's shadow root as custom properties.
 import { HighlightStyle, syntaxHighlighting } from '@codemirror/language';
 import { EditorView } from '@codemirror/view';
 import { tags } from '@lezer/highlight';
@@ -31,7 +31,7 @@ export const look = EditorView.theme({
   },
   '.cm-placeholder-mark, .cm-placeholder-mark *': { color: 'var(--ansi-5)' },
   '.cm-placeholder-mark': { backgroundColor: 'var(--run-tint)', borderRadius: '2px' },
-  // Its height is measured without margins: what is around the box is padding of the place it stands in.
+  // The editor measures its height without margins, so the space around the box is padding of its container.
   '.cm-message-place': { padding: '2px 16px 6px 0' },
   '.cm-message': {
     padding: '8px 12px',

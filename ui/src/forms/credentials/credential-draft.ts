@@ -1,4 +1,4 @@
-// What a person enters for a credential, and the secret with its bounds that is made of it.
+// What a person enters for a credential, and how that becomes the secret with its bounds.
 import type { BoundAuthentication, CredentialKind, CredentialSecret } from '@opsconductor/protocol/sealing';
 
 export interface CredentialDraft {
@@ -8,20 +8,20 @@ export interface CredentialDraft {
   privateKey: string;
   passphrase: string;
   certificate: string;
-  /** In base64. */
+  /** The file in base64. */
   keytab: string;
   /** Name of a ticket cache in the agent's policy file. */
   cache: string;
   /** Name of a source in the agent's policy file. */
   source: string;
   becomePassword: string;
-  /** One host pattern or network per line or comma. */
+  /** Host patterns or networks, separated by line breaks or commas. */
   hosts: string;
   networks: string;
   ports: string;
-  /** Of a WinRM password: it may also go over as it is, in HTTPS. */
+  /** For a WinRM password: it may also be sent as is, over HTTPS. */
   mayBasic: boolean;
-  /** Of a WinRM password: hosts may be told it, to run commands as its user. */
+  /** For a WinRM password: it may be passed to hosts, to run commands as its user. */
   mayRunAs: boolean;
 }
 
@@ -55,12 +55,12 @@ const usualPorts: Record<CredentialKind, string> = {
   winrm_password_source: '5985, 5986',
 };
 
-/** Which can be used in several ways. */
+/** Returns whether a kind is a WinRM password, which can be used in several ways. */
 export function isWinrmPassword(kind: CredentialKind): boolean {
   return kind === 'winrm_password' || kind === 'winrm_password_source';
 }
 
-/** By what they open, in the words of the list and the form. */
+/** Named after what they open, as in the list and the form. */
 export const kindNames: Record<CredentialKind, string> = {
   ssh_private_key: 'SSH private key',
   ssh_password: 'SSH password',
@@ -77,12 +77,12 @@ export function isWinrm(kind: CredentialKind): boolean {
   return kind.startsWith('winrm_');
 }
 
-/** Whose secret is read on the agents' machines, from what their policy files name. */
+/** Returns whether the agents read the secret on their own machine, from a source that their policy file names. */
 export function hasSource(kind: CredentialKind): boolean {
   return kind.endsWith('_source');
 }
 
-/** Ports that nobody has changed follow the kind. */
+/** Changes the kind; ports follow unless somebody has changed them. */
 export function withKind(draft: CredentialDraft, kind: CredentialKind): CredentialDraft {
   const isUsual = draft.ports === usualPorts[draft.kind];
   return { ...draft, kind, ports: isUsual ? usualPorts[kind] : draft.ports };
@@ -92,7 +92,7 @@ export function splitList(text: string): string[] {
   return text.split(/[\s,]+/).filter(Boolean);
 }
 
-/** The secret as it is sealed. Ports that are no numbers stay NaN, so that the check names them. */
+/** Returns the secret to seal. Ports that are no numbers become NaN, so that validation reports them. */
 export function secretOf(draft: CredentialDraft): CredentialSecret {
   const bounds = {
     hosts: splitList(draft.hosts),
@@ -105,7 +105,7 @@ export function secretOf(draft: CredentialDraft): CredentialSecret {
   const user = draft.user.trim();
   const become = draft.becomePassword === '' ? {} : { becomePassword: draft.becomePassword };
   const key = draft.privateKey.trim();
-  // OpenSSH refuses a key file whose last line has no end.
+  // OpenSSH refuses a key file whose last line has no line break.
   const privateKey = key === '' ? '' : `${key}\n`;
   const passphrase = draft.passphrase === '' ? {} : { passphrase: draft.passphrase };
   const certificate = draft.certificate.trim();
@@ -147,7 +147,7 @@ function authenticationOf({ kind, mayBasic, mayRunAs }: CredentialDraft): BoundA
   ];
 }
 
-/** A line for the list: what the author wrote, then the bounds as entered. */
+/** Description for the list: what the author wrote, then the bounds as entered. */
 export function describeBounds(draft: CredentialDraft): string {
   const hosts = splitList(draft.hosts);
   const networks = splitList(draft.networks);
@@ -155,7 +155,7 @@ export function describeBounds(draft: CredentialDraft): string {
   return `${draft.user.trim()} on ${places}, port ${splitList(draft.ports).join(', ')}`.slice(0, 1000);
 }
 
-/** Which field of the form a problem's path belongs to. */
+/** Returns the form field that a problem's path belongs to. */
 export function fieldOf(path: string): keyof CredentialDraft | undefined {
   const name = path.replace(/^bounds\./, '').replace(/\[.*$/, '');
   const fields = [

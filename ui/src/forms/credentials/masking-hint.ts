@@ -1,6 +1,6 @@
 import { limits } from '@opsconductor/protocol';
 
-/** What to tell of a secret that is too short to be masked; undefined for any other. */
+/** Returns a warning if a secret is too short to be masked, otherwise undefined. */
 export function maskingHint(secret: string): string | undefined {
   const bytes = new TextEncoder().encode(secret).length;
   if (bytes === 0 || bytes >= limits.minMaskedBytes) return undefined;

@@ -1,21 +1,22 @@
-// Seals a credential in this browser, to the key that the segment's signed roster names. Only the seal is sent.
+// Seals a credential in this browser, to the key that the segment's signed roster names. Only the sealed secret is
+// sent.
 import { type CredentialSecret, sealCredential } from '@opsconductor/protocol/sealing';
 import { createCredential, replaceCredential } from '../../api/agents/credentials.ts';
 import { fetchVerifiedKey } from '../verified-key.ts';
 
 /**
- * Checks the roster, seals and saves a new credential, or the next version of one that is there.
+ * Checks the roster, then seals and saves a new credential or the next version of an existing one.
  *
- * @throws {SealingError} when the roster is not the root's, or the key not the one that it names.
+ * @throws {ApiError} `untrusted` if the roster isn't signed by the root, or names another key
  */
 export async function saveSealed(credential: {
   segmentId: number;
   name: string;
   description: string;
-  /** The last day on which the secret is good. */
+  /** Last day on which the secret is valid. */
   expiresOn: string | null;
   secret: CredentialSecret;
-  /** Whose secret it takes the place of. */
+  /** The credential that gets a new secret, and its current version. */
   replacing?: { id: string; version: number } | undefined;
 }): Promise<void> {
   const key = await fetchVerifiedKey(credential.segmentId);

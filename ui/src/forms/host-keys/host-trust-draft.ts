@@ -1,8 +1,8 @@
-// What is wrong with an authority or a revoked key as it is typed, in words.
+// Checks an authority or a revoked key while it is typed.
 
 const keyTypes = /^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa)$/;
 
-/** Undefined for what looks like an OpenSSH public key; the server reads it whole. */
+/** Returns undefined for what looks like an OpenSSH public key; the server parses it fully. */
 export function publicKeyProblem(text: string): string | undefined {
   const line = text.trim();
   if (/PRIVATE KEY/.test(line))
@@ -25,7 +25,7 @@ export function publicKeyProblem(text: string): string | undefined {
   return undefined;
 }
 
-/** Undefined for an OpenSSH pattern list. */
+/** Returns undefined for a valid OpenSSH pattern list. */
 export function hostPatternsProblem(text: string): string | undefined {
   const bad = text
     .trim()

@@ -1,9 +1,11 @@
-// Files of an inventory as a person gives them: what belongs to it, what it is called there, and which format it is.
+// The files of an inventory as a person provides them: which ones belong to it, their paths there, and the format.
 import { type InventoryFile, type InventoryFormat, limits } from '@opsconductor/protocol';
 
 export type FileFormat = Exclude<InventoryFormat, 'api'>;
 
-/** Paths below the inventory's folder; hidden files and what an inventory doesn't read are left out. */
+/**
+ * Makes paths relative to the inventory's folder, and leaves out hidden files and those that an inventory doesn't use.
+ */
 export function tidyFiles(files: readonly InventoryFile[]): InventoryFile[] {
   const kept = files
     .map(({ path, content }) => ({ path: path.replace(/^(?:\.?\/)+/, ''), content }))
@@ -15,7 +17,7 @@ export function tidyFiles(files: readonly InventoryFile[]): InventoryFile[] {
     );
   const tops = new Set(kept.map(({ path }) => (path.includes('/') ? path.slice(0, path.indexOf('/')) : '')));
   const [top] = tops;
-  // The folder that was dropped is not part of the paths in it.
+  // A dropped folder is not part of the paths inside it.
   const isFolder = tops.size === 1 && top !== undefined && top !== '' && !isVariables(`${top}/`);
   return isFolder
     ? tidyFiles(kept.map(({ path, content }) => ({ path: path.slice(top.length + 1), content })))
@@ -26,7 +28,7 @@ function isVariables(path: string): boolean {
   return /(?:^|\/)(?:group_vars|host_vars)\//.test(path);
 }
 
-/** The format of what isn't a file of variables; undefined where there is nothing to tell it by. */
+/** Returns the format of the files, leaving aside variable files; undefined if it can't be told. */
 export function guessFormat(files: readonly InventoryFile[]): FileFormat | undefined {
   const main = files.find(({ path }) => !isVariables(path));
   if (main === undefined) return undefined;
@@ -42,7 +44,7 @@ export function guessFormat(files: readonly InventoryFile[]): FileFormat | undef
 }
 
 const delimiters = [',', ';', '\t'] as const;
-/** What divides the fields of a CSV file's head. */
+/** Returns the delimiter that the header of a CSV file uses. */
 export function guessDelimiter(content: string): (typeof delimiters)[number] | undefined {
   const line = firstLine(content.trimStart());
   const counted = delimiters
@@ -57,7 +59,7 @@ function firstLine(text: string): string {
   ).trim();
 }
 
-/** Why these files can't be sent; undefined for those that can. */
+/** Returns why these files can't be sent, or undefined if they can. */
 export function filesProblem(files: readonly InventoryFile[]): string | undefined {
   if (files.length > limits.maxInventoryFiles) {
     return `These are ${files.length.toLocaleString('en-US')} files; an inventory has at most ${limits.maxInventoryFiles.toLocaleString('en-US')}. Choose its folder, not a parent folder.`;
@@ -70,7 +72,7 @@ export function filesProblem(files: readonly InventoryFile[]): string | undefine
   return binary === undefined ? undefined : `${binary.path} is not a text file. Leave it out.`;
 }
 
-/** Adds files; those at a path that is there already take its place. */
+/** Adds files, replacing existing ones with the same path. */
 export function withFiles(before: readonly InventoryFile[], more: readonly InventoryFile[]): InventoryFile[] {
   const byPath = new Map([...before, ...more].map((file) => [file.path, file]));
   return [...byPath.values()].toSorted(

@@ -1,4 +1,4 @@
-// Reads what a person chose or dropped, folders with all that is in them.
+// Reads files that a person chose or dropped, including everything in folders.
 import { type InventoryFile, limits } from '@opsconductor/protocol';
 
 export async function readChosen(list: Iterable<File>): Promise<InventoryFile[]> {
@@ -8,14 +8,14 @@ export async function readChosen(list: Iterable<File>): Promise<InventoryFile[]>
     const path = file.webkitRelativePath === '' ? file.name : file.webkitRelativePath;
     if (path.split('/').some((part) => part.startsWith('.'))) continue;
     bytes += file.size;
-    // More than can be sent is not worth reading; that it is too much is told of.
+    // Stop reading once it is more than can be sent; `filesProblem` reports that.
     if (files.length > limits.maxInventoryFiles || bytes > 2 * limits.maxInventoryBytes) break;
     files.push({ path, content: await file.text() });
   }
   return files;
 }
 
-/** Called while the drop is handled: what it holds is gone afterwards. */
+/** Call while the drop event is handled: its contents are gone afterwards. */
 export async function readDropped(transfer: DataTransfer): Promise<InventoryFile[]> {
   const entries = [...transfer.items].flatMap((item) => item.webkitGetAsEntry() ?? []);
   const files: File[] = [];
@@ -37,7 +37,7 @@ async function walk(entry: FileSystemEntry, found: InventoryFile[], files: File[
   }
   const reader = (entry as FileSystemDirectoryEntry).createReader();
   for (;;) {
-    // A hundred at a time, until there are none.
+    // Returns up to a hundred entries per call, and none at the end.
     const some = await new Promise<FileSystemEntry[]>((resolve, reject) =>
       reader.readEntries(resolve, reject),
     );

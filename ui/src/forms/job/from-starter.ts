@@ -1,9 +1,9 @@
-// What a starter’s parameters ask of whoever makes a job from it.
+// What a starter's parameters ask for when a job is created from it.
 import type { CreateJobFromTemplate, Parameter, Parameters } from '@opsconductor/protocol';
 
 /**
- * The parameters that may be filled now: secrets are given when a job runs, and what is left out stays to be given then,
- * so nothing is required here.
+ * Returns the parameters that can be filled in now. Secrets are given when the job runs. Nothing is required here: what
+ * is left out is asked for when the job runs.
  */
 export function fillable(parameters: Parameters): Parameters {
   const entries = Object.entries(parameters)
@@ -16,7 +16,7 @@ export function secretNames(parameters: Parameters): string[] {
   return Object.keys(parameters).filter((name) => parameters[name]?.secret === true);
 }
 
-/** Values and what is fixed of them, as the API takes them; nothing where nothing is given. */
+/** Returns values and which of them are fixed, as the API takes them; nothing if no value is given. */
 export function filledPart(
   values: Readonly<Record<string, unknown>>,
   fixed: ReadonlySet<string>,

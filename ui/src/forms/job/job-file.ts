@@ -1,11 +1,11 @@
-// A file of jobs as a person gives it: what it is, and how it is sent.
+// Recognizes a file of jobs and prepares it for sending.
 import { bundleMark, type ImportFormat, limits } from '@opsconductor/protocol';
 import { byteSize } from '../../format/quantity.ts';
 
-/** So much of a file tells what it is. */
+/** Number of bytes from the start of a file that are enough to recognize it. */
 export const beginningBytes = 65_536;
 
-/** What a file is, by its beginning; undefined where there is nothing to tell it by. */
+/** Guesses the format of a file from its beginning; undefined if it can't be told. */
 export function guessImportFormat(beginning: string): ImportFormat | undefined {
   if (new RegExp(`["']?format["']?\\s*:\\s*["']?${bundleMark}\\b`).test(beginning)) return 'bundle';
   const isList = /^(?:\s|#.*\n|---.*\n)*(?:-\s|\[)/.test(beginning);

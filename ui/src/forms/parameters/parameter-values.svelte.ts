@@ -1,4 +1,4 @@
-// Values for the parameters of a job while someone gives them: checked as the server checks them, secrets kept only here.
+// Values for a job's parameters while someone fills them in: validated as on the server; secrets are kept only here.
 import {
   compileParameters,
   type ErrorDetail,
@@ -13,12 +13,12 @@ export type ValuePath = readonly (string | number)[];
 export class ParameterValues {
   parameters: Parameters = $state.raw({});
   rules: readonly ParameterRule[] = $state.raw([]);
-  /** What was given, without secrets; what is left to its default is not in it. */
+  /** The values given, without secrets and without those left to their default. */
   values: Readonly<Record<string, unknown>> = $state.raw({});
-  /** Secret values, by name: in this tab's memory and nowhere else. */
+  /** Secret values by name, kept only in this tab's memory. */
   secrets: Readonly<Record<string, string>> = $state.raw({});
   #touched: ReadonlySet<string> = $state.raw(new Set());
-  /** Whether what is missing is told too: once someone wanted to go on. */
+  /** Whether missing values are reported too: set once the user tries to proceed. */
   showAll = $state(false);
 
   /** In the order of forms. */
@@ -31,19 +31,19 @@ export class ParameterValues {
   readonly #compiled = $derived(compileParameters(this.parameters, this.rules));
   readonly #check = $derived.by(() => {
     const secrets = Object.entries(this.secrets).filter(([name]) => this.parameters[name]?.secret === true);
-    // A secret is held against its own words while it can be seen here.
+    // Check secrets against their definitions here, as the server only sees them sealed.
     return this.#compiled.check({ ...this.values, ...Object.fromEntries(secrets) });
   });
   readonly problems: readonly ErrorDetail[] = $derived(this.#check.problems);
   readonly isRight = $derived(this.problems.length === 0);
-  /** With defaults, and with secrets: for a preview that masks them. */
+  /** Includes defaults and secrets, for a preview that masks the latter. */
   readonly filled: Readonly<Record<string, unknown>> = $derived(this.#check.values);
 
   constructor(parameters: Parameters = {}, rules: readonly ParameterRule[] = []) {
     this.set(parameters, rules);
   }
 
-  /** Takes other parameters over; values stay where they still have a place. */
+  /** Switches to other parameters; values stay if their parameter still exists. */
   set(parameters: Parameters, rules: readonly ParameterRule[]): void {
     this.parameters = parameters;
     this.rules = rules;
@@ -55,7 +55,10 @@ export class ParameterValues {
       this.secrets = Object.fromEntries(Object.entries(this.secrets).filter(isSecret));
   }
 
-  /** What was given for a parameter; of what is inside of one that is left to its default, what that has there. */
+  /**
+   * Returns the value given for a parameter. For something inside a parameter that has no value yet, returns what the
+   * default has there.
+   */
   at([name, ...rest]: ValuePath): unknown {
     let at = rest.length === 0 ? this.#given(String(name)) : this.#givenOrDefault(String(name));
     for (const part of rest) at = Object(at)[part];
@@ -71,8 +74,8 @@ export class ParameterValues {
   }
 
   /**
-   * Gives a value; undefined takes it away. What is around it is made as it is needed: of a list or an object that was
-   * left to its default all the rest stays as the default has it.
+   * Sets a value; `undefined` removes it. Missing parents are created; if the parameter was left to its default, the
+   * rest of that default is kept.
    */
   give(path: ValuePath, value: unknown): void {
     const name = String(path[0]);
@@ -92,7 +95,7 @@ export class ParameterValues {
     this.touch(name);
   }
 
-  /** Gives values of before, where they still have a place. */
+  /** Takes over earlier values whose parameters still exist. */
   giveAll(values: Readonly<Record<string, unknown>>): void {
     const fitting = Object.entries(values).filter(
       ([name]) => Object.hasOwn(this.parameters, name) && this.parameters[name]?.secret !== true,
@@ -106,7 +109,7 @@ export class ParameterValues {
     this.secrets = value === '' ? others : { ...others, [name]: value };
   }
 
-  /** From here on what is wrong with it is told. */
+  /** From now on, problems of this parameter are shown. */
   touch(name: string): void {
     if (!this.#touched.has(name)) this.#touched = new Set([...this.#touched, name]);
   }
@@ -115,7 +118,7 @@ export class ParameterValues {
     this.secrets = {};
   }
 
-  /** What is wrong at a place, where it is to be told already. */
+  /** Returns the problems of a value that should be shown already. */
   problemsAt(path: ValuePath): readonly ErrorDetail[] {
     const [name = ''] = path;
     if (!this.showAll && !this.#touched.has(String(name))) return [];
@@ -123,7 +126,7 @@ export class ParameterValues {
     return this.problems.filter((one) => one.path === written);
   }
 
-  /** Of rules, and of nothing that a field shows. */
+  /** Problems of rules, and others that no field shows. */
   readonly general: readonly ErrorDetail[] = $derived.by(() => {
     const names = new Set(Object.keys(this.parameters).map((name) => `parameters.${name}`));
     const others = this.problems.filter(
@@ -143,7 +146,10 @@ function pathText(path: ValuePath): string {
   return text;
 }
 
-/** What was typed, in the type of the value; as text where it is none, so that the check can tell. */
+/**
+ * Converts what was typed to the type of the value; it stays text if it can't be converted, so that the check reports
+ * it.
+ */
 export function readTyped({ type }: ValueDefinition, typed: string): unknown {
   if (type === 'string') return typed;
   const text = typed.trim();
@@ -157,7 +163,7 @@ export function readTyped({ type }: ValueDefinition, typed: string): unknown {
   }
 }
 
-/** What a list's new item, or an object that is begun, has at first. */
+/** Initial value of a new list item or of an object that is added. */
 export function firstValue({ type, default: given, enum: choices }: ValueDefinition): unknown {
   if (given !== undefined) return structuredClone(given);
   if (choices !== undefined) return choices[0];

@@ -1,15 +1,15 @@
-// A run as someone puts it together, beside its targets: which version, with which values, and how it goes.
+// A run while someone puts it together, apart from its targets: version, values and options.
 import type { JobDefinition, StartRunRequest, Strategy, TargetSelection } from '@opsconductor/protocol';
 import { ParameterValues } from '../parameters/parameter-values.svelte.ts';
 
-/** What a person types for a number; empty for what the job says. */
+/** Number fields as typed; empty means what the job says. */
 export type OptionName = 'priority' | 'timeout' | 'start_within' | 'max_parallel' | 'max_failures';
 
 export class RunDraft {
   readonly form = new ParameterValues();
-  /** Number, tag or channel; undefined for the current one. */
+  /** Number, tag or channel; undefined for the current version. */
   version: string | undefined = $state();
-  /** Of the version that is chosen, once it is read. */
+  /** Definition of the selected version, once it is loaded. */
   definition: JobDefinition | undefined = $state.raw();
   options: Readonly<Partial<Record<OptionName, string>>> = $state.raw({});
   reason = $state('');
@@ -21,7 +21,7 @@ export class RunDraft {
     this.definition !== undefined && this.form.isRight && this.wrongOptions.length === 0,
   );
 
-  /** Takes over what a version asks for; what was given stays where it still has a place. */
+  /** Takes over the definition of a version; values stay if their parameter still exists. */
   take(definition: JobDefinition): void {
     this.definition = definition;
     this.form.set(definition.parameters ?? {}, definition.rules ?? []);
@@ -36,7 +36,7 @@ export class RunDraft {
     this.options = text.trim() === '' ? others : { ...others, [name]: text };
   }
 
-  /** As it is sent, without secrets: those are sealed at the moment of the start. */
+  /** Returns the request without secrets, which are sealed only at the moment of the start. */
   request(selection: TargetSelection): StartRunRequest {
     const strategy = this.#strategy();
     const { version, reason } = this;
@@ -56,7 +56,7 @@ export class RunDraft {
     return this.option(name) === '' ? {} : { [name]: Number(this.option(name)) };
   }
 
-  /** What is set here stands in place of the same word of the job's; its other words stay. */
+  /** What is set here overrides single fields of the job's strategy; its other fields stay. */
   #strategy(): Strategy | undefined {
     const [parallel, failures] = [this.option('max_parallel'), this.option('max_failures')];
     if (parallel === '' && failures === '') return undefined;

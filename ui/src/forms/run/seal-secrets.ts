@@ -1,13 +1,13 @@
-// Secret values of a run, sealed in this browser for each segment that it goes to.
+// Seals the secret values of a run in this browser, for each segment that it goes to.
 import type { RunSealingKeysRequest, SecretParameters } from '@opsconductor/protocol';
 import { sealRunValue } from '@opsconductor/protocol/sealing';
 import { fetchRunSealingKeys } from '../../api/jobs/jobs.ts';
 import { verifiedKey } from '../verified-key.ts';
 
 /**
- * Undefined where there are no secrets.
+ * Returns undefined if there are no secrets.
  *
- * @throws {ApiError} `untrusted` when a segment's key can't be trusted; else as the start would be refused.
+ * @throws {ApiError} `untrusted` if a segment's key can't be trusted; otherwise refused like the start itself
  */
 export async function sealSecrets(
   jobId: number,

@@ -1,14 +1,14 @@
-// What is wrong with a selector and where, whether the console's own parser found it or the server.
+// What is wrong with a selector and where, found by the console's own parser or by the server.
 import { parseSelector, SelectorError } from '@opsconductor/protocol';
 import type { ApiError } from '../../api/client.ts';
 
 export interface SelectorProblem {
   message: string;
-  /** From 1, in characters; undefined where the whole is meant. */
+  /** From 1, in characters; undefined if it is about the whole selector. */
   column: number | undefined;
 }
 
-/** Undefined for what can be read, and for nothing at all. */
+/** Returns undefined for a selector that can be parsed, and for an empty one. */
 export function unreadable(text: string): SelectorProblem | undefined {
   if (text.trim() === '') return undefined;
   try {
@@ -20,7 +20,7 @@ export function unreadable(text: string): SelectorProblem | undefined {
   }
 }
 
-/** What the server said about a selector: names that aren't there only it knows. */
+/** Returns what the server said about a selector; only the server knows which names exist. */
 export function refused(error: ApiError | undefined, at?: string): SelectorProblem | undefined {
   const detail = error?.details.find(({ path }) =>
     at === undefined ? path === 'selector' || path.endsWith('.selector') : path === at,
@@ -30,7 +30,7 @@ export function refused(error: ApiError | undefined, at?: string): SelectorProbl
   return { message: detail.message, column: column === undefined ? undefined : Number(column) };
 }
 
-/** The text before the column, the character there (a blank behind the end), and what follows. */
+/** Splits a text into what is before a column, the character there (a blank at the end of the text), and the rest. */
 export function splitAt(text: string, column: number): [before: string, at: string, after: string] {
   const characters = [...text];
   const at = Math.min(column - 1, characters.length);

@@ -1,4 +1,4 @@
-// Connection settings as a person enters them; what is left empty is inherited.
+// Connection settings as a person enters them; empty fields inherit.
 import type {
   ConnectionProtocol,
   InheritedSettings,
@@ -11,11 +11,11 @@ import type {
 export interface ConnectionDraft {
   protocol: ConnectionProtocol | '';
   username: string;
-  /** Null and undefined: empty. */
+  /** `null` and `undefined` mean empty. */
   port: number | null | undefined;
   connect_timeout: number | null | undefined;
   keepalive_interval: number | null | undefined;
-  /** Names with commas, or `noJumpHosts`. */
+  /** Comma-separated names, or `noJumpHosts`. */
   jump_hosts: string;
   ssh_algorithms: SshAlgorithmPolicy | '';
   max_connections: number | null | undefined;
@@ -26,7 +26,7 @@ export interface ConnectionDraft {
   winrm_ca: string;
 }
 
-/** Entered in place of names: none, whatever would be inherited. No target can have this name. */
+/** Entered instead of names: use none, even if some would be inherited. No target can have this name. */
 export const noJumpHosts = '-';
 
 export function connectionDraft(settings: InheritedSettings): ConnectionDraft {
@@ -47,7 +47,7 @@ export function connectionDraft(settings: InheritedSettings): ConnectionDraft {
   };
 }
 
-/** What was entered, and nothing for what was left empty. */
+/** Returns the settings that were entered, leaving out the empty fields. */
 export function settingsOf(draft: ConnectionDraft): InheritedSettings {
   const username = draft.username.trim();
   const principal = draft.winrm_principal.trim();
@@ -71,12 +71,12 @@ export function settingsOf(draft: ConnectionDraft): InheritedSettings {
   };
 }
 
-/** Whether the target is reached by WinRM. */
+/** Returns whether the target is reached by WinRM. */
 export function isWinrm({ protocol }: ConnectionDraft, inherited: string | undefined): boolean {
   return (protocol === '' ? inherited : protocol) === 'winrm';
 }
 
-/** Whether what is of WinRM alone belongs in the form: it applies, or something of it is given. */
+/** Returns whether the form should show the WinRM settings: WinRM applies, or one of them is set. */
 export function isAboutWinrm(draft: ConnectionDraft, inherited: string | undefined): boolean {
   const { winrm_transport, winrm_authentication, winrm_principal, winrm_certificate_check, winrm_ca } = draft;
   const isGiven = [

@@ -73,7 +73,9 @@ describe('agents in words', () => {
 
   it('say what waits for an offline segment, and nothing of a healthy one', () => {
     const offline = segment({ health: 'offline', waitingSteps: 11 });
-    expect(consequencesOf(offline, [], now).map(({ lead }) => lead)).toEqual(['11 steps are waiting for an agent.']);
+    expect(consequencesOf(offline, [], now).map(({ lead }) => lead)).toEqual([
+      '11 steps are waiting for an agent.',
+    ]);
     expect(consequencesOf(segment({}), [agent({})], now)).toEqual([]);
   });
 
@@ -156,9 +158,7 @@ describe('agents in words', () => {
     const agents = [agent({ name: 'hostile' }), agent({ name: 'dmz-1-b' }), agent({ name: 'dmz-1-c' })];
     const [claimed] = consequencesOf(segment({ root: 'managed', lostRoster }), agents, now);
     expect(claimed?.lead).toBe('An agent reports that it has seen a newer roster.');
-    expect(claimed?.text).toMatch(
-      /^hostile names roster 2000000000, .* dmz-1-b, dmz-1-c don’t report this/,
-    );
+    expect(claimed?.text).toMatch(/^hostile names roster 2000000000, .* dmz-1-b, dmz-1-c don’t report this/);
     expect(claimed?.ways?.[1]).toEqual({
       lead: 'If none was restored,',
       text: expect.stringMatching(/^leave the servers alone: inspect the machine of that agent/),

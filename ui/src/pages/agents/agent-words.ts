@@ -1,10 +1,10 @@
-// Agents and segments in words: their health and what it causes.
+// Agents and segments in words: their health and what that causes.
 import { type Agent, closeCodes, type Segment } from '@opsconductor/protocol';
 import { longDuration } from '../../format/duration.ts';
 import { byteSize, count, counted, listed } from '../../format/quantity.ts';
 
 export interface Words {
-  /** State whose shape and color it has. */
+  /** The status whose shape and color it gets. */
   look: string;
   word: string;
 }
@@ -34,7 +34,7 @@ export function agentWords(agent: Agent, now: number): Words {
   }
 }
 
-/** It was enrolled, and its program was not started since, or can't reach the server. */
+/** The agent is enrolled, but its program hasn't been started since or can't reach the server. */
 export function hasNeverConnected({
   state,
   lastHeartbeatAt,
@@ -55,10 +55,13 @@ export function segmentWords(segment: Segment): Words {
   }
 }
 
-/** An agent that is misunderstood connects again within 5 minutes; this long after the last time it is over. */
+/**
+ * An agent that the server can't talk to reconnects within 5 minutes, so after this long without a close, the trouble
+ * is over.
+ */
 const misunderstoodMs = 10 * 60_000;
 
-/** The server closed its connection, not long ago, because the two do not speak one language. */
+/** Returns whether the server recently closed the agent's connection because the two have no common protocol. */
 export function isMisunderstood(agent: Pick<Agent, 'lastClose'>, now: number): boolean {
   const { lastClose } = agent;
   return (
@@ -71,19 +74,19 @@ function whyBusy(reason: string): string {
   return reason === 'disk' ? 'its disk refuses writes' : `its ${reason} is too high`;
 }
 
-/** The same for its own page, with what becomes of it. */
+/** The same for the agent's own page, with what happens next. */
 export function busyNote(reason: string): string {
   return reason === 'disk'
     ? 'Its disk refuses what it must write before it starts a step: free up space where its data directory is, or make that directory writable. Its running steps continue, and it takes new ones automatically once it can write.'
     : `Its ${reason} is above the limit that it was started with. Its running steps continue, and it takes new ones automatically once that is lower.`;
 }
 
-/** What an agent holds back, and where it is. */
+/** What holds an agent back, and where it runs. */
 export function agentDetail(agent: Agent): string {
   const parts: string[] = [];
   if (agent.state === 'quarantined') parts.push('an older copy of it connected');
   if (agent.busyReason !== null) parts.push(`takes nothing new: ${whyBusy(agent.busyReason)}`);
-  // Of one that is away they are of another time.
+  // Figures from an agent that is away are outdated.
   const isLive = agent.state === 'connected' || agent.state === 'draining';
   if (isLive && agent.rssBytes !== null) parts.push(byteSize(agent.rssBytes));
   if (isLive && agent.loadAverage !== null) parts.push(`load ${agent.loadAverage.toFixed(2)}`);
@@ -98,13 +101,16 @@ export interface Consequence {
   look: string;
   lead: string;
   text: string;
-  /** What to run, and where it is not the agent's machine, the text says where. */
+  /** The command to run; if not on the agent's machine, the text says where. */
   command?: string;
-  /** What to do, where that hangs on what only people know. */
+  /** What to do in each case, when only people know which one applies. */
   ways?: { lead: string; text: string; command?: string }[];
 }
 
-/** What a segment's state means for runs, and what to do, the worst first; nothing when all is well. `server` is its address, for commands. */
+/**
+ * Returns what the state of a segment means for its runs and what to do, the worst first; empty if all is well.
+ * `server`: its address, for commands.
+ */
 export function consequencesOf(
   segment: Segment,
   agents: readonly Agent[],
@@ -123,8 +129,9 @@ export function consequencesOf(
 }
 
 /**
- * Agents refuse what is older than they have seen: nobody new is let in, and nobody gets a segment key. They only say so: one
- * whose machine is hostile must not have anybody stop the servers.
+ * Agents refuse rosters older than the newest that they have seen: the segment takes no new agents, and nobody new gets
+ * its key. But this is only what an agent reports, and one on a compromised machine must not be able to make people
+ * stop their servers.
  */
 function lostRosterOf(
   { name, root, lostRoster }: Segment,
@@ -171,7 +178,7 @@ function lostRosterOf(
   ];
 }
 
-/** What waits for the owner of a root that the server doesn't have. */
+/** What waits to be signed by the owner of a root key that the server doesn't have. */
 function toSignOf({ name, toSign }: Segment, server: string): Consequence[] {
   if (toSign === null) return [];
   const { admit, remove, rekey = [], newKey } = toSign;
@@ -199,10 +206,10 @@ function toSignOf({ name, toSign }: Segment, server: string): Consequence[] {
   ];
 }
 
-/** What a revocation leaves to do. */
+/** What a revocation leaves to be done. */
 function rotationsOf(segment: Segment, agents: readonly Agent[]): Consequence[] {
   const left: Consequence[] = [];
-  // One that was made waits for its owner, which is said.
+  // If one has been made, it waits for the owner, which is said elsewhere.
   if (segment.keyRotationWantedAt !== null && segment.toSign?.newKey !== true) {
     const old = agents.filter((agent) => agent.state === 'connected' || agent.state === 'draining');
     left.push({
@@ -225,7 +232,7 @@ function rotationsOf(segment: Segment, agents: readonly Agent[]): Consequence[] 
   return left;
 }
 
-/** Whether an agent fits what was typed: a part of name, machine, address, state or a label. */
+/** Returns whether an agent matches a search: part of its name, machine, address, state or a label. */
 export function agentFits(agent: Agent, wanted: string): boolean {
   const labels = Object.entries(agent.labels).map(([name, value]) =>
     value === '' ? name : `${name}=${value}`,

@@ -1,4 +1,4 @@
-// What draining, disabling and revoking an agent would do, said before it is done.
+// What draining, disabling or revoking an agent does, to be shown before doing it.
 import type { Agent, AgentClose, AgentDetail, Segment } from '@opsconductor/protocol';
 import { closeCodes } from '@opsconductor/protocol';
 import { longDuration } from '../../format/duration.ts';
@@ -7,11 +7,11 @@ import { counted, listed } from '../../format/quantity.ts';
 export interface Outlook {
   agent: AgentDetail;
   segment: Pick<Segment, 'name' | 'unknownAfter' | 'root'>;
-  /** Agents of the segment, this one or not. */
+  /** All agents of the segment; may include this one. */
   agents: readonly Pick<Agent, 'id' | 'name' | 'state'>[];
 }
 
-/** Each decision in paragraphs; the last of a revocation is what must not be missed. */
+/** Each decision in paragraphs; the last one for a revocation is the one that must not be missed. */
 export function drainWords(outlook: Outlook): string[] {
   const { agent } = outlook;
   const has = agent.slotsInUse;
@@ -76,7 +76,7 @@ export function revokeWords(outlook: Outlook): string[] {
   return words;
 }
 
-/** That nothing is left after the agent; undefined where others are. */
+/** Says that no agent remains in the segment; undefined if one does. */
 export function lastAgentWords({ agent, segment }: Outlook): { lead: string; text: string } | undefined {
   if (agent.revocation.remainingAgents > 0) return undefined;
   const { credentials } = agent.revocation;
@@ -109,12 +109,15 @@ function stepsOf(agent: AgentDetail): { begun: number; unbegun: number } {
   return { begun: agent.slotsInUse - unbegun, unbegun };
 }
 
-/** It was refused for a key that was replaced since: by a copy of the agent, unless it was cut off meanwhile itself. */
+/**
+ * The agent was refused because its key has been replaced since: a copy of it has connected, or it lost its connection
+ * during the replacement.
+ */
 export function isOldKey({ code, reason }: Pick<AgentClose, 'code' | 'reason'>): boolean {
   return code === closeCodes.unauthenticated && reason === 'the key was replaced';
 }
 
-/** How a connection ended and what to do about it, to a person. */
+/** Explains how a connection ended and what to do about it. */
 export function closeWords({ code, reason }: Pick<AgentClose, 'code' | 'reason'>): string {
   const said = reason === '' ? '' : ` (${reason})`;
   switch (code) {

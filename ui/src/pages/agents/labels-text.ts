@@ -1,4 +1,4 @@
-// Labels as text, one a line: `name=value`, or `name` alone for an empty value.
+// Labels as text, one per line: `name=value`, or only `name` for an empty value.
 import type { Labels } from '@opsconductor/protocol';
 
 export function labelsText(labels: Labels): string {
@@ -9,7 +9,7 @@ export function labelText([name, value]: readonly [string, string]): string {
   return value === '' ? name : `${name}=${value}`;
 }
 
-/** The labels, or what is wrong with which line. */
+/** Returns the labels, or which line is wrong and why. */
 export function readLabels(text: string): { labels: Labels } | { problem: string } {
   const labels: Labels = {};
   for (const [at, line] of text.split('\n').entries()) {

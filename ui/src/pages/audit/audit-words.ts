@@ -1,25 +1,25 @@
-// Rows of the audit log in words: what it was about, what changed, and where the console shows it.
+// Audit rows in words: what they are about, what changed, and where the console shows it.
 import type { AuditRow } from '@opsconductor/protocol';
 import { paths } from '../../paths.ts';
 
-/** What was refused or went wrong: it stands out among what was done. */
+/** Returns whether a row records something that was refused or failed, so that it stands out. */
 export function isRefusal({ action }: Pick<AuditRow, 'action'>): boolean {
   return /(?:^|[._])(?:refused|failed|denied|quarantined|mismatch|missing)(?:$|[._])/.test(action);
 }
 
-/** The same in a word. */
+/** The same as a word. */
 export function refusalWord({ action }: Pick<AuditRow, 'action'>): string {
   return action.endsWith('_missing') ? 'missing' : 'refused';
 }
 
-/** Rows that say that the log itself is not what it was: what a server found, before what an agent says. */
+/** Rows which say that the log itself was altered: those found by a server come before those reported by an agent. */
 export const alterations = [
   { action: 'audit.row_missing' },
   { action: 'audit.checkpoint_refused', actorKind: 'system' },
   { action: 'audit.checkpoint_refused', actorKind: 'agent' },
 ] as const;
 
-/** What was found of the log itself, and by whom: an agent only says so. */
+/** What was found about the log itself, and by whom: an agent only reports it. */
 export function alteredWords({
   action,
   actorKind,
@@ -31,7 +31,7 @@ export function alteredWords({
     : 'This is not the log that the server saw before.';
 }
 
-/** `user 7`, with the name that the detail has: `user night-shift`. */
+/** `user 7`, or with the name from the detail: `user night-shift`. */
 export function objectWords(row: Pick<AuditRow, 'objectKind' | 'objectId' | 'detail'>): string {
   if (row.objectKind === null) return '';
   const kind = row.objectKind.replaceAll('_', ' ');
@@ -40,13 +40,13 @@ export function objectWords(row: Pick<AuditRow, 'objectKind' | 'objectId' | 'det
   return row.objectId === null ? kind : `${kind} ${row.objectId}`;
 }
 
-/** A change keeps names in what it was and what it became. */
+/** A change has names in its old and new values. */
 function nameIn({ name, to, from }: AuditRow['detail']): unknown {
   if (name !== undefined) return name;
   return (isRecord(to) && to.name) || (isRecord(from) && from.name);
 }
 
-/** Where the console shows what the row is about; undefined where it has no page for it. */
+/** Returns the page that shows what the row is about, or undefined if there is none. */
 export function objectPath({
   objectKind,
   objectId,
@@ -64,7 +64,7 @@ export function objectPath({
   return objectKind === null ? undefined : pages[objectKind]?.(id);
 }
 
-/** The detail in one line, shortened; without what the row says otherwise. Of a change only what differs. */
+/** The detail in one shortened line, without what the row already shows. For a change, only what differs. */
 export function detailWords(detail: AuditRow['detail'], atMost = 160): string {
   const { from, to, name: _, ...said } = detail;
   const isChange = isRecord(from) && isRecord(to);
@@ -84,14 +84,14 @@ export function detailWords(detail: AuditRow['detail'], atMost = 160): string {
 
 export interface DetailField {
   name: string;
-  /** Of a change what it was; undefined of what was only said. */
+  /** The old value of a change; undefined if the row records no change. */
   from: string | undefined;
   to: string;
-  /** Differs from what it was. */
+  /** Whether it differs from the old value. */
   changed: boolean;
 }
 
-/** The detail field by field: `from` and `to` objects of a change are set beside each other. */
+/** Returns the detail field by field; the `from` and `to` objects of a change become old and new values. */
 export function detailFields(detail: AuditRow['detail']): DetailField[] {
   const { from, to, ...rest } = detail;
   const said = Object.entries(rest).map(([name, value]) => ({
@@ -111,7 +111,7 @@ export function detailFields(detail: AuditRow['detail']): DetailField[] {
     const [before, after] = [long(from[name]), long(to[name])];
     return { name, from: before, to: after, changed: before !== after };
   });
-  // What changed first: the rest is there to be compared.
+  // Changed fields first; the others are there for comparison.
   return [...changes.toSorted((a, b) => Number(b.changed) - Number(a.changed)), ...said];
 }
 

@@ -1,6 +1,6 @@
 import type { Credential } from '@opsconductor/protocol';
 
-/** When the newest version was sealed, as far as the server tells it. */
+/** When the newest version was sealed, if the server says so. */
 export function savedAt(credential: Pick<Credential, 'createdAt' | 'savedAt'>): string {
   return credential.savedAt ?? credential.createdAt;
 }

@@ -1,4 +1,4 @@
-// What uses a credential, in words: what keeps it from being deleted, and what fails once it is gone.
+// What uses a credential, in words: what prevents its deletion, and what fails once it is gone.
 import type { Credential, CredentialUsage } from '@opsconductor/protocol';
 import { counted } from '../../format/quantity.ts';
 
@@ -6,12 +6,12 @@ export function isUsed({ targets, groups, segment, jobs }: CredentialUsage): boo
   return segment || targets.total + groups.total + jobs.total > 0;
 }
 
-/** `2 targets, 1 group and segment dmz`: what has or gives it, for which the server keeps it; empty where nothing does. */
+/** `2 targets, 1 group and segment dmz`: users for which the server refuses to delete it; empty if there are none. */
 export function keepersOf(
   { targetCount, segmentName }: Pick<Credential, 'targetCount' | 'segmentName'>,
   { targets, groups, segment }: CredentialUsage,
 ): string {
-  // The list counts also those targets that one may not see.
+  // The count includes targets that the user may not see.
   const targetsTotal = Math.max(targetCount, targets.total);
   const parts = [
     ...(targetsTotal > 0 ? [counted(targetsTotal, 'target')] : []),

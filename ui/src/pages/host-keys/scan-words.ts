@@ -1,4 +1,4 @@
-// Scans, their findings and plans of known_hosts in words.
+// Scans, their findings and known_hosts plans in words.
 import type {
   HostScan,
   HostScanItem,
@@ -8,7 +8,7 @@ import type {
 } from '@opsconductor/protocol';
 import { count, counted } from '../../format/quantity.ts';
 
-/** What needs a person first. */
+/** What needs a person comes first. */
 export const findingOrder: readonly ScanFinding[] = [
   'revoked',
   'changed',
@@ -58,7 +58,7 @@ export const findingLooks: Readonly<
 
 export const scanKindWords = { keys: 'Host keys', reach: 'Reachability' } as const;
 
-/** The state whose glyph a scan has, and its word. */
+/** The status whose glyph a scan gets, and its word. */
 export function scanState({ completedAt, cancelledAt, done, total }: HostScan): {
   look: string;
   word: string;
@@ -68,7 +68,7 @@ export function scanState({ completedAt, cancelledAt, done, total }: HostScan): 
   return { look: 'running', word: `${count(done)} of ${count(total)}` };
 }
 
-/** How the targets of a scan were asked for; null where that is not told. */
+/** How the targets of a scan were selected; null if the server doesn't say. */
 export function selectionWords(selection: RunSelection | null): string {
   if (selection === null) return '';
   const { targets, groups, selector, exclude } = selection;
@@ -85,17 +85,17 @@ export function selectionWords(selection: RunSelection | null): string {
   return parts.join(' + ') + (left.length === 0 ? '' : ` without ${left.join(', ')}`);
 }
 
-/** Keys of an item that a person could accept now. */
+/** Returns the keys of an item that a person could accept now. */
 export function acceptable(item: HostScanItem): HostScanItem['keys'] {
   return item.keys.filter((key) => !key.accepted && !key.revoked);
 }
 
-/** May be picked for approval: with others, or as a changed one by itself. */
+/** Returns whether an item can be selected for approval, with others or, if changed, on its own. */
 export function isPickable(item: HostScanItem): boolean {
   return ['new', 'added', 'changed'].includes(item.finding) && acceptable(item).length > 0;
 }
 
-/** What is behind a finding, in a line. */
+/** What is behind a finding, in one line. */
 export function itemWords(item: HostScanItem): string {
   if (item.finding === 'unreachable') return item.message ?? item.reason ?? '';
   if (item.finding === 'reachable') return item.serverVersion ?? '';
@@ -104,7 +104,7 @@ export function itemWords(item: HostScanItem): string {
   return '';
 }
 
-/** With whom a key is shared: `with web-2, web-3 and 4 more`. */
+/** The targets that share a key: `with web-2, web-3 and 4 more`. */
 export function sharedWords({ sharedBy, sharedWith }: HostScanItem['keys'][number]): string {
   if (sharedBy === 0) return '';
   const more = sharedBy - sharedWith.length;

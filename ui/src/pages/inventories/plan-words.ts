@@ -1,4 +1,4 @@
-// A plan in words.
+// Inventory plans in words.
 import type {
   FieldChange,
   Finding,
@@ -25,7 +25,7 @@ export const actionLooks: Record<PlanAction, { look: string; word: string }> = {
   update: { look: 'partial', word: 'update' },
   unchanged: { look: 'succeeded', word: 'unchanged' },
 };
-/** What needs a person first. */
+/** What needs a person comes first. */
 export const actionOrder = [
   'conflict',
   'gone',
@@ -62,14 +62,14 @@ function valueWords(value: FieldChange['from']): string {
   return typeof value === 'boolean' ? (value ? 'yes' : 'no') : String(value);
 }
 
-/** `host 10.0.0.1 → 10.0.0.2`; of what is new only the new value. */
+/** `host 10.0.0.1 → 10.0.0.2`; only the new value if there was none before. */
 export function changeWords({ field, from, to }: FieldChange, isNew: boolean): string {
   if (field.startsWith('groups.'))
     return `${to === true ? 'added to' : 'removed from'} group ${field.slice(7)}`;
   return isNew ? `${field} ${valueWords(to)}` : `${field} ${valueWords(from)} → ${valueWords(to)}`;
 }
 
-/** What applying a plan did: `12 created, 3 updated, 2 deactivated`. */
+/** What applying a plan has done: `12 created, 3 updated, 2 deactivated`. */
 export function doneWords({ counts, gone }: Pick<InventoryPlanHead, 'counts' | 'gone'>): string {
   const parts = [
     ...(counts.create > 0 ? [`${count(counts.create)} created`] : []),
@@ -83,7 +83,7 @@ export function doneWords({ counts, gone }: Pick<InventoryPlanHead, 'counts' | '
   return parts.length === 0 ? 'nothing to do' : parts.join(', ');
 }
 
-/** What applying it would do, on the button. */
+/** Text of the button that applies a plan. */
 export function applyWords({ counts }: Pick<InventoryPlanHead, 'counts'>, gone: GoneTreatment): string {
   const changes = counts.create + counts.update + (gone === 'keep' ? 0 : counts.gone);
   return changes === 0 ? 'Apply: nothing changes' : `Apply to ${counted(changes, 'target')}`;

@@ -1,4 +1,4 @@
-// An import of jobs in words.
+// Job imports in words.
 import type {
   DefinitionChange,
   ExistingTreatment,
@@ -24,13 +24,13 @@ export const actionLooks: Record<ImportAction, { look: string; word: string }> =
   skip: { look: 'skipped', word: 'left as it is' },
   unchanged: { look: 'succeeded', word: 'unchanged' },
 };
-/** Once applied. */
+/** After it was applied. */
 export const doneLooks: typeof actionLooks = {
   ...actionLooks,
   create: { look: 'succeeded', word: 'created' },
   update: { look: 'succeeded', word: 'updated' },
 };
-/** What needs a person first. */
+/** What needs a person comes first. */
 export const actionOrder = [
   'conflict',
   'create',
@@ -67,14 +67,14 @@ export const statusLooks: Record<ImportStatus, { look: string; word: string }> =
   interrupted: { look: 'unknown', word: 'interrupted' },
 };
 
-/** What applying it does, on the button: `Create 12 jobs, update 3`. */
+/** Text of the button that applies it: `Create 12 jobs, update 3`. */
 export function applyWords({ create, update }: ImportCounts): string {
   if (create > 0 && update > 0) return `Create ${counted(create, 'job')}, update ${count(update)}`;
   if (create > 0) return `Create ${counted(create, 'job')}`;
   return update > 0 ? `Update ${counted(update, 'job')}` : 'Nothing to apply';
 }
 
-/** What a plan comes to: `12 to create, 3 to update, 1 in conflict`. */
+/** What a plan amounts to: `12 to create, 3 to update, 1 in conflict`. */
 export function countWords(counts: ImportCounts, isApplied = false): string {
   const parts = [
     [counts.conflict, 'in conflict'],
@@ -87,7 +87,7 @@ export function countWords(counts: ImportCounts, isApplied = false): string {
   return told.length === 0 ? 'no jobs' : told.join(', ');
 }
 
-/** What it is about at a glance: the conflict, or the fields that differ. */
+/** An item at a glance: its conflict, or the fields that differ. */
 export function itemSummary(item: JobImportItem): string {
   if (item.conflict !== null) return item.conflict.message;
   if (item.action === 'create') {

@@ -5,7 +5,7 @@ import { plain } from './parameter-words.ts';
 type Change = VersionComparison['changes'][number];
 const maxCharacters = 160;
 
-/** What stood there and what stands there now; texts of several lines are shown line by line instead. */
+/** Old and new value; multi-line texts are shown as a line diff instead. */
 export function sidesOf(change: Change): { before: string; after: string } | undefined {
   if (change.hunks !== undefined) return undefined;
   if (change.kind === 'moved') return { before: `step ${change.before}`, after: `step ${change.after}` };

@@ -1,4 +1,4 @@
-// A parameter in words: what it takes, for a line beside its name.
+// A parameter in words: what it accepts, for a line beside its name.
 import type { ValueDefinition } from '@opsconductor/protocol';
 import { counted } from '../../format/quantity.ts';
 
@@ -8,7 +8,7 @@ export function parameterWords(value: ValueDefinition): string {
   return [typeWord(value), ...bounds(value)].join(', ');
 }
 
-/** A value as it is written in a definition: text as it is, the rest as JSON. */
+/** A value as a definition has it: text as is, anything else as JSON. */
 export function plain(value: unknown): string {
   return typeof value === 'string' && value !== '' ? value : JSON.stringify(value);
 }

@@ -1,4 +1,4 @@
-// Two texts beside each other: lines that differ face each other, and what is alike between them is folded.
+// Aligns two texts side by side: lines that differ face each other, equal lines between them are folded.
 import { type DiffLine, lineHunks } from '@opsconductor/protocol';
 
 export interface SideLine {
@@ -7,10 +7,10 @@ export interface SideLine {
 }
 export type SideRow =
   | { kind: 'same' | 'changed'; before: SideLine | undefined; after: SideLine | undefined }
-  /** So many lines alike that are not shown. */
+  /** Number of equal lines that are not shown. */
   | { kind: 'fold'; lines: number; key: string };
 
-/** Rows of both texts, each hunk with the lines around it; empty where the texts are the same. */
+/** Returns the rows of both texts, each hunk with its context lines; empty if the texts are equal. */
 export function sideBySide(before: string, after: string): SideRow[] {
   const rows: SideRow[] = [];
   let nextBefore = 1;

@@ -28,7 +28,7 @@ describe('a job in words', () => {
     expect(runRules({ strategy: { on_exceeded: 'continue' } })).toEqual([
       'Tolerates no failure; beyond that, the run continues but ends failed.',
     ]);
-    // With a limit for batches alone, only that counts.
+    // If only batches have a limit, only that one counts.
     expect(runRules({ strategy: { batch_max_failures: 2 } })).toEqual([
       'Tolerates 2 failures per batch; beyond that, no further host starts.',
     ]);

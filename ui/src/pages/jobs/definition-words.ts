@@ -1,4 +1,4 @@
-// A job's definition in words: how a run of it opens its hosts, and what follows when a step does not end well.
+// A job's definition in words: how a run goes through its hosts, and what happens if a step doesn't succeed.
 import {
   defaultRetryReasons,
   type JobDefinition,
@@ -16,7 +16,7 @@ import { lockWords } from '../run/strategy-words.ts';
 
 const seconds = (value: number) => longDuration(value * 1000);
 
-/** How a run goes through its hosts, a sentence each; empty when all start at once and nothing holds them up. */
+/** How a run goes through its hosts, one sentence each; empty if all start at once and nothing holds them up. */
 export function runRules({ strategy, locks }: Pick<JobDefinition, 'strategy' | 'locks'>): string[] {
   const rules = strategy === undefined ? [] : strategyRules(strategy);
   for (const lock of locks ?? [])
@@ -64,7 +64,7 @@ function share(value: number | string): string {
   return typeof value === 'number' ? count(value) : value;
 }
 
-/** When a step runs, and what follows when it does not end well; empty for a step that says nothing of it. */
+/** When a step runs, and what happens if it doesn't succeed; empty if the step doesn't say. */
 export function stepRules(step: StepDefinition): string[] {
   const rules: string[] = [];
   if (step.when_status === 'failure')
@@ -117,7 +117,7 @@ export interface ConfigWords {
   value: string;
 }
 
-/** Configuration but for the command, in a few words each. */
+/** The configuration without the command, a few words for each setting. */
 export function configWords(config: unknown): ConfigWords[] {
   const { command: _, ...rest } = Object(config) as Record<string, unknown>;
   return Object.entries(rest).map(([field, value]) => ({

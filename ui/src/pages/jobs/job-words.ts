@@ -1,18 +1,18 @@
-// What a list says of a job’s last runs, and of what it is narrowed to.
+// What the list says about a job's latest runs and about its filters.
 import type { JobListItem, JobState, RunStatus } from '@opsconductor/protocol';
 import { roundDuration } from '../../format/duration.ts';
 import { statusWord } from '../../format/status.ts';
 
 const open: readonly RunStatus[] = ['queued', 'running', 'cancelling', 'held'];
 
-/** Middle duration of the last runs; empty where none ended. */
+/** Median duration of the latest runs; empty if none has ended. */
 export function medianWord(runs: JobListItem['lastRuns']): string {
   const took = runs.flatMap((run) => run.executionTimeMs ?? []).sort((a, b) => a - b);
   const middle = took[Math.floor(took.length / 2)];
   return middle === undefined ? '' : roundDuration(middle);
 }
 
-/** How many of the last runs that ended did so well, cancelled ones left out as statistics do. */
+/** How many of the latest finished runs succeeded; as in statistics, cancelled ones don't count. */
 export function successWord(runs: JobListItem['lastRuns']): string {
   const ended = runs.filter(({ status }) => status !== 'cancelled' && !open.includes(status));
   if (ended.length === 0) return '';
@@ -27,13 +27,13 @@ export function labelsWord(labels: JobListItem['labels']): string {
 }
 
 export interface ResultChoice {
-  /** As filters have it. */
+  /** As in the filters. */
   results: string;
   word: string;
-  /** The state whose shape and color it has. */
+  /** The status whose shape and color it gets. */
   look: RunStatus;
 }
-/** What lists are narrowed to most, trouble first. */
+/** The most used filters, trouble first. */
 export const resultChoices: readonly ResultChoice[] = [
   { results: 'failed,timed_out', word: 'last run failed', look: 'failed' },
   { results: 'unknown', word: 'last run unknown', look: 'unknown' },

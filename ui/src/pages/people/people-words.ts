@@ -1,16 +1,16 @@
-// What a user's state is called, and how it looks.
+// How a user's state is called and shown.
 import type { User } from '@opsconductor/protocol';
 import { until } from '../../format/moment.ts';
 import { counted } from '../../format/quantity.ts';
 
 export interface StateWords {
-  /** The status whose shape and color it has. */
+  /** The status whose shape and color it gets. */
   look: string;
   word: string;
   detail: string | undefined;
 }
 
-/** Trouble first: what keeps someone out comes before how they come in. */
+/** Trouble first: what keeps someone from signing in comes before how they do it. */
 export function userState(user: User, now: number): StateWords {
   if (!user.isActive) return { look: 'cancelled', word: 'inactive', detail: undefined };
   if (user.lockedUntil !== null && Date.parse(user.lockedUntil) > now) {
@@ -40,7 +40,7 @@ export function userState(user: User, now: number): StateWords {
   };
 }
 
-/** Of who can't sign in again, but may still be signed in or have programs that are. */
+/** For users who can't sign in again, but may still be signed in or have programs that use their tokens. */
 function withoutPassword({ sessions, tokens }: User): Pick<StateWords, 'word' | 'detail'> {
   if (sessions + tokens === 0) return { word: 'no way in', detail: 'neither password nor link' };
   const still = [
@@ -53,7 +53,7 @@ function withoutPassword({ sessions, tokens }: User): Pick<StateWords, 'word' | 
   };
 }
 
-/** What deactivating a user ends for good; empty where there is nothing to end. */
+/** What deactivating a user ends permanently; empty if there is nothing to end. */
 export function endedWith({ kind, sessions, tokens }: Pick<User, 'kind' | 'sessions' | 'tokens'>): string {
   const ended = kind === 'person' ? sessions : 0;
   const parts = [

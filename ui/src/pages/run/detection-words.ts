@@ -1,4 +1,4 @@
-// What was masked in a step's output though nobody had named it, in words.
+// What was masked in a step's output without having been declared, in words.
 import type { DetectedKind, DetectionPlace, Step } from '@opsconductor/protocol';
 import { counted } from '../../format/quantity.ts';
 
@@ -22,7 +22,7 @@ const places: Record<DetectionPlace, string> = {
   text: 'in messages, file names or values handed on',
 };
 
-/** One for each kind and place: `2 GitHub tokens in standard output`. */
+/** One text per kind and place: `2 GitHub tokens in standard output`. */
 export function detectionTexts(detections: Step['detections'] = []): string[] {
   return detections.map(({ kind, place, count }) => `${counted(count, ...wordsFor(kind))} ${places[place]}`);
 }

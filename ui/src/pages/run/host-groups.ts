@@ -1,4 +1,4 @@
-// How the hosts of a run are grouped, ordered and filtered for the matrix and the map.
+// How the hosts of a run are grouped, ordered and filtered, for the matrix and the map.
 import type { RunStatus, Step } from '@opsconductor/protocol';
 import { count } from '../../format/quantity.ts';
 import { compareStatus, statusWord } from '../../format/status.ts';
@@ -10,12 +10,12 @@ export interface HostGroup {
   hosts: Host[];
 }
 
-/** Groups with more hosts than this begin folded. */
+/** Groups with more hosts than this start folded. */
 export const foldAbove = 50;
 /** Runs with more hosts than this open as a map. */
 export const mapAbove = 200;
 
-/** What a group is shown as: hosts are held because something is unknown. */
+/** The status that a group is shown as: held hosts are shown as unknown, since that is why they are held. */
 export function groupLook(status: RunStatus): RunStatus {
   return status === 'held' ? 'unknown' : status;
 }
@@ -24,19 +24,19 @@ export function groupWord(status: RunStatus): string {
   return status === 'held' ? 'unknown, held' : statusWord(status);
 }
 
-/** Hosts that are still what their group is called: they go on while rows keep their places. */
+/** Returns the hosts that still have the group's status; they may have changed while rows keep their places. */
 export function stillIn(group: HostGroup): Host[] {
   return group.hosts.filter(({ targetRun }) => targetRun.status === group.status);
 }
 
-/** What a group is headed by. */
+/** The heading of a group. */
 export function groupText(group: HostGroup): string {
   const still = stillIn(group).length;
   const gone = group.hosts.length - still;
   return `${count(still)} ${groupWord(group.status)}${gone === 0 ? '' : `, ${count(gone)} no longer`}`;
 }
 
-/** Trouble first; within running the longest first, elsewhere by name. */
+/** Trouble first; running hosts by longest time, others by name. */
 export function groupHosts(hosts: readonly Host[]): HostGroup[] {
   const groups = new Map<RunStatus, Host[]>();
   for (const host of hosts) {
@@ -53,7 +53,7 @@ function byStart(a: Host, b: Host): number {
   return (a.targetRun.startedAt ?? '~').localeCompare(b.targetRun.startedAt ?? '~') || byName(a, b);
 }
 
-/** Words narrow by name; `segment:dmz-1` and `state:failed` by those. */
+/** Filters by part of the name; `segment:dmz-1` and `state:failed` filter by those. */
 export function filterHosts(hosts: readonly Host[], text: string): readonly Host[] {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   if (words.length === 0) return hosts;
@@ -71,12 +71,17 @@ export function filterHosts(hosts: readonly Host[], text: string): readonly Host
   );
 }
 
-/** The host that a reader most likely wants first: one that is in trouble, else one that runs, else the first. */
+/**
+ * Returns the host that a reader most likely wants first: one in trouble, otherwise one that runs, otherwise the first.
+ */
 export function firstToShow(groups: readonly HostGroup[]): Host | undefined {
   return groups.find((group) => group.hosts.length > 0)?.hosts[0];
 }
 
-/** The step of a host to show: the one that runs, else the first that went wrong, else the last that began. */
+/**
+ * Returns the step of a host to show: the one that runs, otherwise the first that went wrong, otherwise the last that
+ * began.
+ */
 export function stepToShow(host: Host): number {
   const running = host.steps.findIndex((step) => step.status === 'running' || step.status === 'held');
   if (running >= 0) return running + 1;
@@ -87,8 +92,8 @@ export function stepToShow(host: Host): number {
 }
 
 /**
- * The step of a host that is on the screen: the one that was picked; else the one that a reader stays with; else the one
- * to show now, which changes as the host goes on.
+ * Returns the step of a host to display: the one that was selected; otherwise the one that a reader stays with;
+ * otherwise the one to show now, which changes as the host goes on.
  */
 export function stepInView(
   host: Host,
@@ -98,7 +103,7 @@ export function stepInView(
   return reader.stays && reader.shown !== undefined ? reader.shown : stepToShow(host);
 }
 
-/** The step that a host is at while another one is on the screen, to lead there; undefined when there is none. */
+/** Returns the step that a host is at while another one is displayed, to link to it; undefined if there is none. */
 export function stepElsewhere(host: Host, stepNumber: number): Step | undefined {
   const at = host.steps[stepToShow(host) - 1];
   return at === undefined || at.stepNumber === stepNumber || at.status !== 'running' ? undefined : at;

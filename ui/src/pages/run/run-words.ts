@@ -1,8 +1,8 @@
-// What is said of a whole run.
+// Wording about whole runs.
 import type { RerunChoice, Run, RunDetail } from '@opsconductor/protocol';
 import { counted } from '../../format/quantity.ts';
 
-/** What cancelling a run does, with only what there is to do. */
+/** What cancelling a run does, leaving out what doesn't apply. */
 export function cancelWords(run: Pick<Run, 'targetsRunning' | 'targetsQueued'>): string {
   const parts: string[] = [];
   if (run.targetsRunning > 0) {
@@ -17,7 +17,7 @@ export function cancelWords(run: Pick<Run, 'targetsRunning' | 'targetsQueued'>):
 
 type Open = Pick<Run, 'targetsRunning' | 'targetsQueued' | 'targetsHeld'>;
 
-/** What forcing a cancel does, sentence by sentence: what becomes unknown first. */
+/** What forcing a cancel does, sentence by sentence: first what becomes unknown. */
 export function forceCancelWords(run: Open & { stopping?: number }): string[] {
   const begun = run.targetsRunning + (run.targetsHeld ?? 0) + (run.stopping ?? 0);
   return [
@@ -31,12 +31,12 @@ export function forceCancelWords(run: Open & { stopping?: number }): string[] {
 
 type Untold = Pick<RunDetail, 'untoldAttempts' | 'cancelRequestedAt'>;
 
-/** Whether it has ended with something that nobody has asked to stop, and that may go on. */
+/** Returns whether an ended run has something that may still be running and that nobody has asked to stop. */
 export function mayStillRun({ untoldAttempts = 0, cancelRequestedAt }: Untold): boolean {
   return untoldAttempts > 0 && cancelRequestedAt === null;
 }
 
-/** Of a run that has ended: what may still run of it; undefined for nothing. */
+/** For an ended run: what of it may still be running; undefined for nothing. */
 export function untoldWords({ untoldAttempts = 0, cancelRequestedAt }: Untold): string | undefined {
   if (untoldAttempts === 0) return undefined;
   const given = `${counted(untoldAttempts, 'attempt was', 'attempts were')} given up, and no agent has reported how ${untoldAttempts === 1 ? 'it' : 'they'} ended`;
@@ -51,7 +51,7 @@ export const stopUntoldWords = [
   'The run keeps its outcome; what is found is added to the attempts.',
 ];
 
-/** Hosts of an ended run that each choice runs on again, and why a choice is none. */
+/** For each choice, the number of hosts to run on again, and why a choice isn't available. */
 export function rerunHosts(
   run: Pick<
     Run,
@@ -73,13 +73,13 @@ export const rerunWords: Record<RerunChoice, string> = {
   all: 'all of them',
 };
 
-/** The choice that a person most likely wants: what failed, else what is not well. */
+/** Returns the choice that a person most likely wants: the failed hosts, otherwise all that didn't succeed. */
 export function likelyRerun(hosts: Record<RerunChoice, number>): RerunChoice {
   if (hosts.failed > 0) return 'failed';
   return hosts.not_succeeded > 0 ? 'not_succeeded' : 'all';
 }
 
-/** How far a cancel is. */
+/** How far a cancel has come. */
 export function cancellingWords(stopping: number): string {
   return stopping === 0
     ? 'Nothing is left to stop.'

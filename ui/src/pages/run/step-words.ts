@@ -1,16 +1,16 @@
-// What a step's cell and its output pane say of it.
+// What a step's cell and its output pane say about it.
 import type { OutputState, Step, StepStatus, Wait } from '@opsconductor/protocol';
 import { cellDuration, clockDuration, longDuration } from '../../format/duration.ts';
 import { moment, until } from '../../format/moment.ts';
 import { byteSize } from '../../format/quantity.ts';
 import { reasonWord, statusWord } from '../../format/status.ts';
 
-/** The state whose shape and color a step has: what is held after an unknown attempt is still unknown. */
+/** The status whose shape and color a step gets: a step held after an unknown attempt is shown as unknown. */
 export function stepLook({ status, attempt }: Pick<Step, 'status' | 'attempt'>): StepStatus {
   return status === 'held' && attempt > 0 ? 'unknown' : status;
 }
 
-/** When a step that waits is tried again; undefined for one that does not. */
+/** When a waiting step is tried again; undefined if it isn't. */
 export function nextTryAt({ status, attempt, notBefore }: Step): number | undefined {
   if (status !== 'ready' || attempt === 0 || notBefore === undefined || notBefore === null) return undefined;
   return Date.parse(notBefore);
@@ -24,7 +24,7 @@ export function cellText(step: Step, now: number): string {
     case 'cancelled':
       return tookText(step);
     case 'running':
-      // A clock of whole seconds: tenths would jump by whatever passed between two ticks.
+      // Show whole seconds: tenths would jump by whatever time passed between two ticks.
       return step.startedAt === null ? 'starting' : clockDuration(now - Date.parse(step.startedAt));
     case 'failed':
       return shortReason(step);
@@ -42,14 +42,14 @@ export function cellText(step: Step, now: number): string {
   }
 }
 
-/** How long it took; nothing for a step that never began. */
+/** How long it took; empty for a step that never began. */
 function tookText(step: Step): string {
   if (step.executionTimeMs !== null) return cellDuration(step.executionTimeMs);
   if (step.startedAt === null || step.completedAt === null) return '';
   return cellDuration(Date.parse(step.completedAt) - Date.parse(step.startedAt));
 }
 
-/** What its command has used on the host, where that was told: `CPU 3.2 s, 140 MB`; empty where it was not. */
+/** What its command used on the host, if known: `CPU 3.2 s, 140 MB`; otherwise empty. */
 export function usedText({ cpuMs, peakMemoryBytes }: Pick<Step, 'cpuMs' | 'peakMemoryBytes'>): string {
   const parts = [
     ...(cpuMs === undefined || cpuMs === null ? [] : [`CPU ${cellDuration(cpuMs)}`]),
@@ -67,14 +67,14 @@ export function cellLabel(step: Step, now: number): string {
   return `${step.name}: ${text === '' || text === 'held' || text === word ? word : `${word}, ${text}`}${more}`;
 }
 
-/** Why a step did not end well, in a few characters. */
+/** Why a step didn't succeed, in a few characters. */
 export function shortReason(step: Step): string {
   if (step.signal !== null) return step.signal;
   if (step.exitCode !== null) return `exit ${step.exitCode}`;
   return step.reason === null ? 'failed' : reasonWord(step.reason);
 }
 
-/** How complete the output is that is shown. */
+/** How complete the shown output is. */
 export function outputWords(
   state: OutputState,
   { isCutOff, isUnheard }: { isCutOff: boolean; isUnheard: boolean },
@@ -94,18 +94,18 @@ export function outputWords(
 
 export interface StepNote {
   state: string;
-  /** What is the case. */
+  /** What the situation is. */
   lead: string;
   text: string;
 }
 
-/** What a reader has to know about a step before its output; undefined when the output says it all. */
+/** What a reader has to know about a step before its output; undefined if the output says it all. */
 export function stepNote(
   step: Step,
   more: {
     segment: string;
     now?: number;
-    /** Of a ready step: what the server says that it waits for. */
+    /** For a ready step: what it waits for, according to the server. */
     wait?: Pick<Wait, 'message' | 'advice'> | undefined;
   },
 ): StepNote | undefined {

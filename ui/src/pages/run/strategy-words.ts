@@ -1,4 +1,4 @@
-// How a run opens its targets, in words and in batches.
+// How a run goes through its targets, in words and in batches.
 import { batchSize, type Lock, type RunDetail } from '@opsconductor/protocol';
 import { count, counted } from '../../format/quantity.ts';
 
@@ -7,11 +7,11 @@ export type ShownStrategy = NonNullable<RunDetail['strategy']>;
 export interface Batch {
   number: number;
   hosts: number;
-  /** How far it is. `stopped`: it never opens, because the run halted or ended before. */
+  /** `stopped`: it never opens, because the run halted or ended first. */
   state: 'done' | 'open' | 'to come' | 'stopped';
 }
 
-/** All batches in order; none without batches. */
+/** Returns all batches in order; empty for a run without batches. */
 export function batchesOf(strategy: ShownStrategy, total: number, ended: boolean): Batch[] {
   if (strategy.batches.length === 0) return [];
   const all: Batch[] = [];
@@ -31,7 +31,7 @@ function stateOf(number: number, { batch, haltedReason }: ShownStrategy, ended: 
   return ended || haltedReason !== null ? 'stopped' : 'to come';
 }
 
-/** `batch 2 of 4, at most 8 at a time, order by name` */
+/** `batch 2 of 4 (8 hosts), at most 8 at a time, in order of name` */
 export function strategyWords(strategy: ShownStrategy, batches: readonly Batch[]): string {
   const parts: string[] = [];
   if (batches.length > 0) {
@@ -59,13 +59,13 @@ export function strategyWords(strategy: ShownStrategy, batches: readonly Batch[]
   return parts.join(', ');
 }
 
-/** How many failures count against the limit, and how many it tolerates: `1 of 2 failures tolerated`. */
+/** How many failures count towards the limit, and how many it tolerates: `1 of 2 failures tolerated`. */
 export function failureWords(
   { maxFailures }: Pick<ShownStrategy, 'maxFailures'>,
   failures: number,
   total: number,
 ): string | undefined {
-  // With a limit for batches alone, the run's own never counts.
+  // If batches have a limit of their own, the run's never counts.
   if (maxFailures >= total) return undefined;
   if (maxFailures === 0)
     return failures === 0 ? 'no failure tolerated' : `${counted(failures, 'failure')}, none tolerated`;
@@ -76,7 +76,7 @@ export function failureWords(
 
 const scopes = { installation: '', segment: ' in its segment', target: ' on its host' } as const;
 
-/** `lb-pool, alone in its segment`; `mirror, shared by up to 3` */
+/** `lb-pool, exclusive in its segment`; `mirror, shared by up to 3` */
 export function lockWords(lock: Lock): string {
   const where = scopes[lock.per ?? 'installation'];
   if (lock.mode === 'exclusive') return `${lock.name}, exclusive${where}`;

@@ -1,12 +1,12 @@
-// Why a target is in a target group or not, and which groups are made of others.
+// Why a target is in a target group or not, and which groups build on others.
 import { type GroupEntry, parseSelector, patternsOf, type TargetGroup } from '@opsconductor/protocol';
 
-/** Why it is a member: because it is listed, or because the selector selects it. */
+/** Why a target is a member: it is listed, or the selector selects it. */
 export function whyMember(targetId: number, entries: readonly GroupEntry[]): 'listed' | 'selected' {
   return entries.some((entry) => entry.targetId === targetId && !entry.excluded) ? 'listed' : 'selected';
 }
 
-/** Groups whose selector names this one. */
+/** Returns the groups whose selector names this one. */
 export function groupsSelecting(name: string, groups: readonly TargetGroup[]): TargetGroup[] {
   return groups.filter(({ selector }) => selector !== null && namesGroup(selector, name));
 }

@@ -1,4 +1,4 @@
-// A target's labels and health in words, and the answers of a connection test, each told apart.
+// A target's labels and health in words, and the kinds of answers to a connection test.
 import type { Target, TestResult } from '@opsconductor/protocol';
 import { reasonWord } from '../../format/status.ts';
 
@@ -7,7 +7,7 @@ export interface TestAnswer {
   lead: string;
 }
 
-/** What kind of answer it was, in a few words; message and advice say the rest. */
+/** The kind of answer in a few words; message and advice say the rest. */
 export function testAnswer(result: TestResult): TestAnswer {
   if (result.ok) return { state: 'succeeded', lead: 'Connected' };
   switch (result.reason) {
@@ -46,7 +46,7 @@ export function testAnswer(result: TestResult): TestAnswer {
   }
 }
 
-/** The state whose glyph and color it has, and its word. */
+/** The status whose glyph and color it gets, and its word. */
 export function healthWords({
   health,
   lastContact,
@@ -62,13 +62,13 @@ export function healthWords({
   return { look: 'failed', word: reason === null || reason === undefined ? 'failing' : reasonWord(reason) };
 }
 
-/** How a look without a login ended: `answers, 12 ms`. */
+/** Outcome of a check without login: `answers, 12 ms`. */
 export function probeWords({ ok, reason, latencyMs }: NonNullable<Target['lastProbe']>): string {
   if (!ok) return reason === null ? 'no answer' : reasonWord(reason);
   return latencyMs === null ? 'answers' : `answers, ${Math.max(1, Math.round(latencyMs))} ms`;
 }
 
-/** `env=prod`, or the name alone for a label without a value. */
+/** `env=prod`, or only the name for a label without a value. */
 export function labelWords(labels: Target['labels']): string[] {
   return Object.entries(labels).map(([name, value]) => (value === '' ? name : `${name}=${value}`));
 }

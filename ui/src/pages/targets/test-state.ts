@@ -1,4 +1,4 @@
-// Where the test of a target's connection stands.
+// State of a target's connection test.
 import type { TestResult } from '@opsconductor/protocol';
 import type { ApiError } from '../../api/client.ts';
 

@@ -1,4 +1,4 @@
-// Which row of a list the keyboard is on.
+// The row of a list that the keyboard is on.
 
 export class ListCursor {
   #at = $state(0);

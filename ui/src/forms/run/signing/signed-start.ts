@@ -1,7 +1,7 @@
-// What a signer's program has written: a run's request with its grant, for this console to start.
+// Reads the file that a signer's program wrote: a run's request with its grant, to be started here.
 import type { StartRunRequest } from '@opsconductor/protocol';
 
-/** What was chosen beside what is signed: it goes along as it is chosen now. */
+/** Not covered by the signature: sent as it is set now. */
 const unsigned = ['start_within', 'priority', 'strategy', 'timeout', 'reason'] as const;
 
 export type SignedStart = { request: StartRunRequest } | { problem: string };

@@ -1,4 +1,4 @@
-// The attempts of a step in words: how each ended, what came after it, and what it left on the target.
+// The attempts of a step in words: how each one ended, what came after it, and what it left on the target.
 import type { Attempt } from '@opsconductor/protocol';
 import { cellDuration } from '../../../format/duration.ts';
 import { moment } from '../../../format/moment.ts';
@@ -24,7 +24,7 @@ export function attemptText(attempt: Attempt): string {
   }
 }
 
-/** What there is to know of an attempt beside how it ended, a sentence each; empty where nothing followed. */
+/** What else there is to know about an attempt, one sentence each; empty if nothing followed. */
 export function attemptFacts(attempt: Attempt, now: number): string[] {
   return [lateWords(attempt, now), decisionWords(attempt, now), cleanUpWords(attempt, now)].filter(
     (words) => words !== undefined,
@@ -74,7 +74,7 @@ export function survivorsOf(attempt: Attempt): Attempt['survivors'] {
   return cleanUp.survivors;
 }
 
-/** Whether a step’s attempts tell more than the step does. */
+/** Returns whether a step's attempts say more than the step itself. */
 export function wantsAttempts(step: { attempt: number; status: string; reason: string | null }): boolean {
   if (step.attempt === 0) return false;
   return (

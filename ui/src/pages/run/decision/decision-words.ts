@@ -6,12 +6,12 @@ import { reasonWord, statusWord } from '../../../format/status.ts';
 /** In the order in which they are offered. */
 export const answers: readonly Decision[] = ['succeeded', 'failed', 'retry', 'cancel'];
 
-/** One question each: the same step, agent and reason. */
+/** One question per step, agent and reason. */
 export function groupKey({ stepNumber, agentName, reason }: HeldGroup): string {
   return JSON.stringify([stepNumber, agentName, reason]);
 }
 
-/** What the button says. */
+/** Text of the button. */
 export function answerWords(decision: Decision, { stepNumber }: Pick<HeldGroup, 'stepNumber'>): string {
   switch (decision) {
     case 'succeeded':
@@ -25,7 +25,7 @@ export function answerWords(decision: Decision, { stepNumber }: Pick<HeldGroup, 
   }
 }
 
-/** What one does with it, as the title of the dialog and its button. */
+/** What a person is about to do, for the title of the dialog and its button. */
 export function decideWords(
   decision: Decision,
   { stepNumber, hosts }: { stepNumber: number; hosts: number },
@@ -43,7 +43,7 @@ export function decideWords(
   }
 }
 
-/** What was decided, of an attempt or a step. */
+/** What was decided about an attempt or a step. */
 export const decidedWords: Record<Decision, string> = {
   succeeded: 'it counts as succeeded',
   failed: 'it counts as failed',
@@ -60,7 +60,7 @@ export function questionWords(hosts: number, mayDecide: boolean): string {
     : `${what} unknown. Someone has to decide what happened on ${them}.`;
 }
 
-/** Why nobody knows: `Agent dmz-1-b went silent while step 3, apply, ran.` */
+/** Why the outcome is unknown: `Agent dmz-1-b went silent while step 3, apply, ran.` */
 export function causeWords({ agentName, reason, stepNumber, stepName }: HeldGroup): string {
   const agent = agentName === null ? 'Its agent' : `Agent ${agentName}`;
   const step = `step ${stepNumber}, ${stepName}, ran`;
@@ -78,12 +78,12 @@ export function causeWords({ agentName, reason, stepNumber, stepName }: HeldGrou
   }
 }
 
-/** Most steps that a request may name. */
+/** Maximum number of steps that a request may name. */
 const maxNamed = 100;
 
 /**
- * The request: by the steps as they were seen where all of them were, else by what they have in common and how many
- * they were. Either is refused when it is not so any more.
+ * Returns the request: it names the steps if all of them were shown, otherwise what they have in common and how many
+ * they were. The server refuses either if that no longer holds.
  */
 export function decideRequest(
   group: HeldGroup,
@@ -105,7 +105,7 @@ export function decideRequest(
   };
 }
 
-/** What steps are now that are not held any more: `dmz-web-09: succeeded, dmz-web-10: running again`. */
+/** What has become of steps that are no longer held: `dmz-web-09: succeeded, dmz-web-10: running again`. */
 export function nowWords(steps: readonly { host: string; step: Step; attempt: number }[]): string {
   const shown = steps.slice(0, 5).map(({ host, step, attempt }) => {
     const again = step.attempt > attempt ? `, with attempt ${step.attempt}` : '';

@@ -1,4 +1,4 @@
-// A transfer in words: how far it is, and what it has come to.
+// A transfer in words: progress and result.
 import type { Transfer, TransferProgress, TransferTotals } from '@opsconductor/protocol';
 import { longDuration } from '../../../format/duration.ts';
 import { byteSize, count, counted } from '../../../format/quantity.ts';
@@ -7,7 +7,7 @@ export function movesFiles(stepType: string): boolean {
   return stepType.startsWith('sftp.') || stepType.endsWith('.copy');
 }
 
-/** Of 1; undefined while nobody knows how much there is. */
+/** From 0 to 1; undefined while the total is unknown. */
 export function shareOf({ bytes, bytesTotal, isCounted, filesTotal }: TransferProgress): number | undefined {
   const isKnown = isCounted || filesTotal === 1;
   return !isKnown || bytesTotal === 0 ? undefined : Math.min(1, bytes / bytesTotal);
@@ -43,13 +43,13 @@ export function totalsWords(totals: TransferTotals): string {
   return `${shown.length === 0 ? 'nothing to do' : shown.join(', ')}; ${byteSize(bytes)}`;
 }
 
-/** Files that are counted, and have no line of their own. */
+/** Number of files that are counted but have no line of their own. */
 export function leftOut(totals: TransferTotals, items: readonly Transfer[]): number {
   const { created, changed, deleted, failed, links } = totals;
   return Math.max(0, created + changed + deleted + failed + links - items.length);
 }
 
-/** What was written, or read where nothing was. */
+/** The file that was written, or the one that was read if none was written. */
 export function nameOf({ operation, localPath, remotePath }: Transfer): string {
   return (operation === 'download' ? localPath : (remotePath ?? localPath)) ?? '';
 }

@@ -1,4 +1,4 @@
-// Where a wait leads to: what one can do about it, as a link.
+// What one can do about a wait, as a link.
 import type { Step, TargetRun, Wait } from '@opsconductor/protocol';
 import { counted } from '../../../format/quantity.ts';
 import { paths } from '../../../paths.ts';
@@ -8,7 +8,7 @@ export interface WaitLink {
   href: string;
 }
 
-/** Pages where something can be done about it, the nearest first; none where it ends by itself. */
+/** Returns pages where something can be done about it, the most direct first; empty if it ends by itself. */
 export function waitLinks(wait: Wait): WaitLink[] {
   const runs = wait.runs.map((id) => ({ text: `Run ${id}`, href: paths.run(id) }));
   switch (wait.code) {
@@ -33,13 +33,13 @@ function agentsLink({ segmentId, segmentName }: Wait): WaitLink {
   return { text: `Agents${where}`, href: paths.agents({ segmentId: segmentId ?? undefined }) };
 }
 
-/** Hosts that are not named: `and 3 more`. */
+/** The hosts that are not named: `and 3 more`. */
 export function restWords({ targets, examples }: Pick<Wait, 'targets' | 'examples'>): string {
   const rest = targets - examples.length;
   return rest > 0 ? `and ${counted(rest, 'more host')}` : '';
 }
 
-/** What steps wait for that a host has ready; another host of the segment may wait for something else. */
+/** What a host's ready step may wait for; another host of the same segment may wait for something else. */
 const readyCodes: ReadonlySet<Wait['code']> = new Set([
   'no_agent',
   'agents_offline',
@@ -57,7 +57,7 @@ const readyCodes: ReadonlySet<Wait['code']> = new Set([
   'lock',
 ]);
 
-/** What a host with a ready step waits for; undefined where it is one of several things. */
+/** What a host with a ready step waits for; undefined if it could be one of several things. */
 export function waitOf(
   waits: readonly Wait[],
   { id, segmentId }: Pick<TargetRun, 'id' | 'segmentId'>,
@@ -67,12 +67,15 @@ export function waitOf(
   return named ?? (here.length === 1 ? here[0] : undefined);
 }
 
-/** What holds a host up before it begins, or between its steps; what runs is no wait, heard of or not. */
+/**
+ * Whether it holds a host up before it begins or between its steps. A running step is not a wait, whether its agent has
+ * contact or not.
+ */
 export function isWait({ code }: Pick<Wait, 'code'>): boolean {
   return code !== 'leased' && code !== 'agent_unheard';
 }
 
-/** Of a step that runs: what is known of its agent where that is not heard. */
+/** For a running step: what is known about its agent if that has no contact. */
 export function unheardOf(
   waits: readonly Wait[],
   { segmentId }: Pick<TargetRun, 'segmentId'>,
