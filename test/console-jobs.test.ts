@@ -136,9 +136,9 @@ test('an output that its step can’t have is told of beside it', async ({ skip 
   await page.getByRole('button', { name: /^Steps/ }).click();
   const output = page.getByRole('group', { name: 'Output v', exact: true });
   await output.getByRole('button', { name: 'file' }).click();
-  await output.getByText('Only a step of type ssh.exec has the file').waitFor();
+  await output.getByText('Only a step of type ssh.exec can use a file').waitFor();
   await output.getByRole('button', { name: 'JSON' }).click();
-  await eventually(() => output.getByText('has the file').count()).toBe(0);
+  await eventually(() => output.getByText('can use a file').count()).toBe(0);
   expect(faults).toEqual([]);
 });
 

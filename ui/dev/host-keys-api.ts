@@ -1,4 +1,4 @@
-// The mock API of scans, known_hosts files and host authorities.
+// The mock API for scans, known_hosts files and host authorities.
 import {
   type HostScanDetail,
   type HostScanItem,

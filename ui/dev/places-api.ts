@@ -1,4 +1,4 @@
-// The mock API of target groups, inventories, selections and settings.
+// The mock API for target groups, inventories, selections and settings.
 import {
   type InventoryPlan,
   type InventoryPlanItem,

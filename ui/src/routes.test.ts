@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { paths } from './paths.ts';
 import { matchRoute } from './routes.ts';
 
-describe('the map of pages', () => {
+describe('the routes', () => {
   it('finds the page of every path that the console builds', () => {
     const path = (url: string) => new URL(url, 'https://console.example').pathname;
     expect(matchRoute(path(paths.home()))).toEqual({ page: 'jobs' });

@@ -59,7 +59,7 @@ describe('following events', () => {
     expect(t.states).toEqual(['connecting', 'live', 'waiting', 'waiting', 'live', 'ended']);
   });
 
-  it('begins where it is told', async () => {
+  it('begins where asked to', async () => {
     const t = await setup((_request, response) => stream(response, end));
     await t.follow('12~5.1.40');
     expect(t.asked).toEqual(['12~5.1.40']);
@@ -75,7 +75,7 @@ describe('following events', () => {
     expect(t.states.at(-1)).toBe('failed');
   });
 
-  it('ends when its owner no longer wants it', async () => {
+  it('ends when its owner aborts it', async () => {
     const t = await setup((_request, response) => stream(response, 'data: one\n\n'));
     const followed = t.follow();
     await expect.poll(() => t.events).toEqual(['one']);

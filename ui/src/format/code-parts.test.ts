@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { codeParts } from './code-parts.ts';
 
-test('what stands in backticks is code, and a lone backtick is a character', () => {
+test('text in backticks is code, and an unpaired backtick is a character', () => {
   expect(codeParts('say `idempotent: true` or `hold`.')).toEqual([
     { text: 'say ', isCode: false },
     { text: 'idempotent: true', isCode: true },

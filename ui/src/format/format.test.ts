@@ -37,7 +37,7 @@ describe('durations', () => {
 });
 
 describe('moments, in UTC', () => {
-  it('are a clock today and a day otherwise', () => {
+  it('show the time if today, otherwise the day, too', () => {
     expect(clockTime(now)).toBe('02:27:12');
     expect(moment('2026-11-24T00:00:00.000Z', now)).toBe('00:00:00');
     expect(moment('2026-11-23T23:59:59.000Z', now)).toBe('23 Nov 23:59');
@@ -55,12 +55,12 @@ describe('moments, in UTC', () => {
     [400 * 86_400_000, '20 Oct 2025'],
   ])('%i ms ago is %s', (past, text) => expect(ago(now - past, now)).toBe(text));
 
-  it('to come are how long until', () => {
+  it('in the future show how long until then', () => {
     expect(until(now + 57 * 60_000, now)).toBe('in 57 min');
     expect(until(now - 1, now)).toBe('now');
   });
 
-  it('in a text of the server read as elsewhere in the console', () => {
+  it('in a text from the server look as elsewhere in the console', () => {
     expect(withMoments('Not taken since 2026-11-24T02:14:07.879Z. Version 2026-11-24 is in use.')).toBe(
       'Not taken since 24 Nov 2026, 02:14:07 UTC. Version 2026-11-24 is in use.',
     );
@@ -84,7 +84,7 @@ describe('quantities', () => {
     [0, '0 %'],
   ])('a share of %f is %s', (share, text) => expect(percent(share)).toBe(text));
 
-  it('are grouped and have their plural', () => {
+  it('have separators and plurals', () => {
     expect(count(1842)).toBe('1,842');
     expect(counted(1, 'host')).toBe('1 host');
     expect(counted(2_400, 'host is', 'hosts are')).toBe('2,400 hosts are');
@@ -92,7 +92,7 @@ describe('quantities', () => {
 });
 
 describe('states', () => {
-  it('stand with trouble first, and only trouble is loud', () => {
+  it('list trouble first, and only trouble is loud', () => {
     const order = (['succeeded', 'queued', 'failed', 'running', 'unknown', 'held'] as const).toSorted(
       compareStatus,
     );

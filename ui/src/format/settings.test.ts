@@ -32,7 +32,7 @@ test('what is inherited is the nearest value that is not the target’s own, wit
   expect(inheritedOf(effective, 'credential')).toBe('none');
 });
 
-test('only what a place gives is told', () => {
+test('only the settings that a place passes on are shown', () => {
   expect(givenSettings({})).toEqual([]);
   expect(givenSettings({ port: 22, connect_timeout: 5 })).toEqual([
     { name: 'Port', value: '22' },

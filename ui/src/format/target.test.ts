@@ -13,7 +13,7 @@ describe('the address of a target', () => {
     );
   });
 
-  it('names any other port, also an inherited one', () => {
+  it('names any other port, including an inherited one', () => {
     expect(addressOf({ host: 'web-01', effective: { ...effective, protocol: 'ssh', port: 2222 } })).toBe(
       'web-01:2222',
     );

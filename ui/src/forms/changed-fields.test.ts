@@ -18,7 +18,7 @@ const refusal = (...paths: string[]) =>
     details: paths.map((path) => ({ path, message: 'Is another by now.' })),
   });
 
-test('only what a person has changed is sent, with what it was', async () => {
+test('only the fields that a person has changed are sent, with their previous values', async () => {
   const changed = changedTo(opened);
   const sent: object[] = [];
   const send = async (change: Partial<Fields>) => {
@@ -35,14 +35,14 @@ test('only what a person has changed is sent, with what it was', async () => {
   expect(sent[1]).toEqual({ port: 22, expected: { port: 2222 } });
 });
 
-test('what the form shows in another form than the server has it is no change', () => {
+test('a value that the form shows in a different form from the server’s is not a change', () => {
   const shown = { ...opened, host: opened.host.trim() };
   const changed = new ChangedFields<Fields>({ ...opened, host: '10.0.0.5 ' }, shown, async () => opened);
   expect(changed.change(shown)).toBeUndefined();
   expect(changed.change({ ...shown, host: 'x' })).toEqual({ host: 'x', expected: { host: '10.0.0.5 ' } });
 });
 
-test('a field that somebody else has changed is told, and saving again is a change of that', async () => {
+test('a field that somebody else has changed is reported, and saving again overwrites it', async () => {
   const now = { ...opened, host: '10.0.0.7', port: 22 };
   const changed = changedTo(now);
   const typed = { ...opened, host: '10.0.0.9', labels: {} };
@@ -61,7 +61,7 @@ test('a field that somebody else has changed is told, and saving again is a chan
   ]);
 });
 
-test('who then enters what it was at first puts that back, and who takes over what it is sends nothing', async () => {
+test('after a conflict, entering the original value restores it, and entering the other’s value sends nothing', async () => {
   const changed = changedTo({ ...opened, host: '10.0.0.7' });
   await changed
     .save({ ...opened, host: '10.0.0.9' }, () => Promise.reject(refusal('expected.host')))
@@ -70,7 +70,7 @@ test('who then enters what it was at first puts that back, and who takes over wh
   expect(changed.change({ ...opened, host: '10.0.0.7' })).toBeUndefined();
 });
 
-test('what is by now as it was entered is saved already: the answer to it was lost', async () => {
+test('a conflicting field that already has the entered value counts as saved: the answer was lost', async () => {
   const typed = { ...opened, host: '10.0.0.9', port: 22 };
   const changed = changedTo({ ...opened, host: '10.0.0.9' });
   const sent: object[] = [];
@@ -83,7 +83,7 @@ test('what is by now as it was entered is saved already: the answer to it was lo
   expect(changed.conflicts).toEqual([]);
 });
 
-test('another refusal is nobody else’s change', async () => {
+test('other refusals are not reported as somebody else’s change', async () => {
   const changed = changedTo(opened);
   const taken = changed.save({ ...opened, host: 'x' }, () => Promise.reject(refusal('name')));
   await expect(taken).rejects.toMatchObject({ code: 'conflict' });

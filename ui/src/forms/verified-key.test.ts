@@ -9,7 +9,7 @@ import { expect, test } from 'vitest';
 import { adviceFor } from '../ui/error-advice.ts';
 import { verifiedKey } from './verified-key.ts';
 
-test('what the root has not signed is told apart from a hiccup: nothing is sealed, and it is not to be tried again', async () => {
+test('a key that the root has not signed is told apart from a temporary failure: nothing is sealed, and nothing retried', async () => {
   const [root, other, agent] = [
     await generateSigningKeyPair(),
     await generateSigningKeyPair(),

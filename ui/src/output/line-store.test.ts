@@ -87,7 +87,7 @@ describe('lines of an output', () => {
     expect(styles).toEqual([styles[0], styles[0], styles[0], 0]);
   });
 
-  it('cuts a line that is too long and says by how much', () => {
+  it('cuts a line that is too long and says how much is missing', () => {
     const store = storeOf(
       [1, 2, 3, 4].map((seq) => chunk(seq, 'x'.repeat(maxLineBytes - 1))).concat(chunk(5, '\nend\n')),
     );

@@ -6,14 +6,14 @@ import { navItemsFor } from './nav.ts';
 const shownTo = (...held: Permission[]) =>
   navItemsFor((permission) => held.includes(permission)).map(({ label }) => label);
 
-it('places are shown to those who may see them', () => {
+it('navigation items are shown to those who may see them', () => {
   expect(shownTo('read')).toEqual(['Runs', 'Jobs', 'Targets', 'Agents', 'Credentials']);
   expect(shownTo('audit.read')).toEqual(['Audit']);
   expect(shownTo('read', 'people.edit', 'audit.read').slice(5)).toEqual(['People', 'Audit']);
   expect(shownTo('self')).toEqual([]);
 });
 
-it('every page that needs a right belongs to one place, which is marked as the current one there', () => {
+it('every page that needs a permission belongs to one navigation item, which is marked as current there', () => {
   const places = navItemsFor(() => true);
   const pages = Object.keys(pageNeeds);
   const of = (page: string) => places.filter((place) => place.pages.some((one) => one === page));

@@ -61,7 +61,7 @@ function bind(...names: KeyActionName[]) {
   return { did, away };
 }
 
-describe('the scheme of keys', () => {
+describe('the keyboard scheme', () => {
   it('gives no key to two actions', () => {
     const all = Object.values(keyScheme).flatMap((action): readonly string[] => action.keys);
     expect(all.toSorted()).toEqual([...new Set(all)].toSorted());

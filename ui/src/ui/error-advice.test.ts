@@ -4,7 +4,7 @@ import { adviceFor, detailsBeside, leadFor, lostStart } from './error-advice.ts'
 
 const whole = { path: 'grant.terms', message: 'The grant has expired.' };
 
-it('tells a single detail once: the message has it already', () => {
+it('leaves out a single detail that the message already contains', () => {
   expect(detailsBeside({ message: 'grant.terms: The grant has expired.', details: [whole] })).toEqual([]);
 });
 
@@ -18,7 +18,7 @@ it.each([
 
 const offline = (mayBeDone: boolean) => new ApiError('offline', 'The server did not answer.', { mayBeDone });
 
-it('of a change without an answer it is said neither that it was done nor that it was not', () => {
+it('a change without an answer is reported neither as done nor as not done', () => {
   expect(leadFor(offline(true), 'The target was not deleted.')).toBe(
     'It is not known whether this was done.',
   );

@@ -19,7 +19,7 @@ describe('a list of rows of one height', () => {
     });
   });
 
-  it('stays within the rows that there are, also scrolled past the end or bounced above the top', () => {
+  it('stays within the existing rows, even if scrolled past the end or bounced above the top', () => {
     expect(fixedWindow({ scrollTop: 99_999, viewportPx: 100, rowPx: 26, count: 10, overscan: 3 })).toEqual({
       first: 7,
       last: 10,
@@ -34,14 +34,14 @@ describe('a list of rows of one height', () => {
     });
   });
 
-  it('scrolls no further than it takes to show a row', () => {
+  it('scrolls no further than necessary to show a row', () => {
     const view = { scroll: 100, viewportPx: 100 };
     expect(scrollToSpan({ ...view, from: 120, to: 140 })).toBe(100);
     expect(scrollToSpan({ ...view, from: 40, to: 60 })).toBe(40);
     expect(scrollToSpan({ ...view, from: 400, to: 420 })).toBe(320);
   });
 
-  it('shows the beginning of what is larger than the view, and never scrolls below nothing', () => {
+  it('shows the beginning of what is larger than the view, and never scrolls to a negative position', () => {
     expect(scrollToSpan({ scroll: 0, viewportPx: 100, from: 300, to: 500 })).toBe(300);
     expect(scrollToSpan({ scroll: 50, viewportPx: 100, from: -20, to: 10 })).toBe(0);
   });
@@ -55,7 +55,7 @@ describe('a list of lines of any height', () => {
     expect(spacerPx(50_000_000, 18)).toBe(maxSpacerPx);
   });
 
-  it('finds every row of a huge list back from its scroll position, to within one screen', () => {
+  it('maps the scroll position of every row of a huge list back to that row, to within one screen', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 100, max: 50_000_000 }),
@@ -77,7 +77,7 @@ describe('a list of lines of any height', () => {
     expect(windowAround(last, { ...geometry, overscan: 10 }).last).toBe(3_000_000);
   });
 
-  it('shows a short list whole, as high as it is', () => {
+  it('shows a short list whole, at its real height', () => {
     expect(
       placeBlock({
         ...list,
@@ -112,7 +112,7 @@ describe('a list of lines of any height', () => {
     expect(end.top + 3000).toBe(end.spacer);
   });
 
-  it('leaves room to scroll on both sides anywhere between', () => {
+  it('leaves room to scroll in both directions anywhere in between', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 41, max: 99_000 }),

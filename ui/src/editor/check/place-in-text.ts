@@ -34,10 +34,7 @@ export function blockIndent(body: string): number {
   return /^( *)\S/m.exec(body)?.[1]?.length ?? 0;
 }
 
-/**
- * In double quotes, a line break is written as `
- * `.
- */
+/** In double quotes, a line break is written as `\n`. */
 function inDoubleQuotes(text: string, from: number, to: number, line: number, column: number): number {
   let at = from + 1;
   for (let current = 1; current < line && at < to; at += 1) {

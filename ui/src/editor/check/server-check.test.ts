@@ -19,7 +19,7 @@ const missing: DefinitionProblem = { path: 'category', message: 'There is none.'
 const early: DefinitionProblem = { path: 'connection.credential', message: 'None yet.', severity: 'warning' };
 const ruled: DefinitionProblem = { path: '', message: 'Say why.', severity: 'error', rule: 'Say why' };
 
-test('the server is asked once nothing was typed for a moment, of the text as it is by then', async () => {
+test('the server is asked after a pause in typing, about the text as it is then', async () => {
   const ask = vi.fn(async () => ({ problems: [missing, early, ruled] }));
   const check = new ServerCheck(ask);
   check.follow(asked('one'));
@@ -34,7 +34,7 @@ test('the server is asked once nothing was typed for a moment, of the text as it
   expect([ask.mock.calls.length, check.places, check.advice]).toEqual([1, [], []]);
 });
 
-test('an answer that comes after the text has changed is not taken, and a server that is away is asked again', async () => {
+test('an answer that arrives after the text has changed is dropped, and a server that does not answer is asked again', async () => {
   const answers: ((problems: DefinitionProblem[]) => void)[] = [];
   const check = new ServerCheck(
     () => new Promise((resolve) => answers.push((problems) => resolve({ problems }))),
@@ -56,7 +56,7 @@ test('an answer that comes after the text has changed is not taken, and a server
   expect([ask.mock.calls.length, away.places]).toEqual([2, [missing]]);
 });
 
-test('a server that will not look at it is not asked again', async () => {
+test('a server that refuses to check it is not asked again', async () => {
   const ask = vi.fn(async (): Promise<{ problems: DefinitionProblem[] }> => {
     throw new ApiError('too_large', 'Too large.');
   });

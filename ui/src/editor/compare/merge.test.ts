@@ -10,7 +10,7 @@ const job = (steps: readonly ReturnType<typeof step>[], more: Partial<JobDefinit
 
 const base = job([step('a', { timeout: 1 }), step('b'), step('c')], { description: 'old' });
 
-test('what only they changed is taken over, what only I changed stays', () => {
+test('what only they changed is taken over, and what only I changed stays', () => {
   const mine = job([step('a', { timeout: 1 }), step('b', { timeout: 9 }), step('c')], { description: 'old' });
   const theirs = job([step('a', { timeout: 2 }), step('b'), step('c')], { description: 'new', timeout: 60 });
   const sides = theirChanges(base, mine, theirs);
@@ -27,7 +27,7 @@ test('what only they changed is taken over, what only I changed stays', () => {
   );
 });
 
-test('a place that both changed differently is contested; one that both changed alike is no change', () => {
+test('a place that both changed differently is contested; one that both changed equally is not a change', () => {
   const mine = job([step('a', { timeout: 5 }), step('b'), step('c')], { description: 'same' });
   const theirs = job([step('a', { timeout: 2 }), step('b'), step('c')], { description: 'same' });
   expect(theirChanges(base, mine, theirs)).toMatchObject([
@@ -35,7 +35,7 @@ test('a place that both changed differently is contested; one that both changed 
   ]);
 });
 
-test('steps come, go and are found again wherever I moved them', () => {
+test('added and removed steps are merged, and moved steps are recognized', () => {
   const mine = job([step('c'), step('a', { timeout: 1 }), step('b')], { description: 'old' });
   const theirs = job([step('a', { timeout: 3 }), step('new'), step('c')], { description: 'old' });
   const sides = theirChanges(base, mine, theirs);

@@ -134,7 +134,7 @@ export class DefinitionDraft {
     this.setText(editDefinition(this.#text, edit, { orderOf }));
   }
 
-  /** Sets the value of a field; `undefined` removes the key, and its parent map if that becomes empty. */
+  /** Sets the value of a field; `undefined` removes the key, and its parent if that is `prunable` and becomes empty. */
   set(path: Path, value: unknown): void {
     if (value !== undefined) {
       this.edit({ kind: 'set', path, value });

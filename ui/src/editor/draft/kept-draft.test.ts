@@ -9,7 +9,7 @@ afterEach(() => {
   session.me = undefined;
 });
 
-it('a kept draft is for who wrote it: another user in the same tab does not get it, and it is gone', () => {
+it('a kept draft belongs to its author: another user in the same tab does not get it, and it is discarded', () => {
   const kept = new Map<string, string>();
   vi.stubGlobal('sessionStorage', {
     getItem: (key: string) => kept.get(key) ?? null,

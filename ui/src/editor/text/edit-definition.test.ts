@@ -158,7 +158,7 @@ describe('changes only the line of', () => {
   });
 });
 
-test('a step takes the comments above and inside along, and leaves those that stand alone', () => {
+test('a step takes the comments above and inside it along, and leaves detached ones', () => {
   const moved = edited(patch, { kind: 'move', path: ['steps'], from: 1, to: 0 });
   expect(moved.split('steps:\n')[1]).toBe(`  # keeps local configuration files, see the patching guide
   - name: apply
@@ -185,7 +185,7 @@ test('a step takes the comments above and inside along, and leaves those that st
   expect(edited(moved, { kind: 'move', path: ['steps'], from: 0, to: 1 })).toBe(patch);
 });
 
-test('a step that was deleted comes back as it was written', () => {
+test('a deleted step is restored as it was written', () => {
   for (const at of [0, 1, 2]) {
     const raw = textOfEntry(patch, ['steps'], at) ?? '';
     const value = (readDefinition(patch).value as { steps: unknown[] }).steps[at];
@@ -243,7 +243,7 @@ test('JSON stays JSON', () => {
   expect(text.split('\n').slice(0, 3)).toEqual(['{', '  "name": "Check",', '  "description": "Lists",']);
 });
 
-describe('whatever the form changes', () => {
+describe('whatever a form changes', () => {
   const text = fc.oneof(
     fc.string({ maxLength: 12 }),
     fc.constantFrom(
@@ -340,7 +340,7 @@ describe('whatever the form changes', () => {
     }),
   );
 
-  test('every comment stays, the value is what was meant, and nothing is written anew', () => {
+  test('every comment stays, the value is as meant, and the text is not rewritten', () => {
     fc.assert(
       fc.property(fc.array(edit, { minLength: 1, maxLength: 6 }), (edits) => {
         let text = patch;
@@ -359,7 +359,7 @@ describe('whatever the form changes', () => {
     );
   });
 
-  test('every line that the change is not about stays as it is', () => {
+  test('lines that the change is not about stay as they are', () => {
     fc.assert(
       fc.property(edit, (one) => {
         if (one.kind !== 'set' || typeof one.value === 'object') return;

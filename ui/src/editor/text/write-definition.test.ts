@@ -13,7 +13,7 @@ const stored = {
   name: 'Patch',
 } as unknown as JobDefinition;
 
-test('a stored definition is written in the order that people read, its parameters in that of their form', () => {
+test('a stored definition is written in reading order, its parameters in the order of their form', () => {
   const text = writeDefinition(stored);
   expect(text).toBe(`name: Patch
 parameters:

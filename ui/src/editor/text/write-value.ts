@@ -15,11 +15,7 @@ export interface Manner {
 const controls = /[\p{Cc}\u2028\u2029\ufeff]/u;
 const maxFlowLength = 60;
 
-/**
- * Returns a value as it follows its key's colon: ` 5`, ` |
- *   text`, `
- *   a: 1`.
- */
+/** Returns a value as it follows its key's colon: ` 5`, ` |\n  text`, `\n  a: 1`. */
 export function writtenAfterKey(value: unknown, manner: Manner): string {
   if (isNested(value) && !manner.flow) {
     if (isShortList(value)) return ` ${writtenFlow(value, manner)}`;

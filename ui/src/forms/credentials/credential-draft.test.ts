@@ -12,7 +12,7 @@ const draft = (fields: Partial<CredentialDraft>): CredentialDraft => ({
 });
 
 describe('a credential as entered', () => {
-  it('becomes a secret whose bounds admit just what was entered', () => {
+  it('becomes a secret whose bounds allow exactly what was entered', () => {
     const secret = secretOf(draft({ networks: '10.20.0.0/16, 10.30.0.0/16' }));
     expect(credentialProblems(secret)).toEqual([]);
     expect(secret.bounds).toEqual({
@@ -25,7 +25,7 @@ describe('a credential as entered', () => {
     });
   });
 
-  it('has the certificate of its key and a password for sudo where they are given', () => {
+  it('has the certificate of its key and a password for sudo if they are given', () => {
     const certificate = 'ssh-ed25519-cert-v01@openssh.com AAAA deploy';
     const secret = secretOf(draft({ certificate: `${certificate}\n`, becomePassword: 'for sudo' }));
     expect(secret).toMatchObject({ certificate, becomePassword: 'for sudo' });
@@ -56,14 +56,14 @@ describe('a credential as entered', () => {
     expect(JSON.stringify(secret)).not.toMatch(/password":|privateKey/);
   });
 
-  it('tells hosts a password only where that is said', () => {
+  it('passes a password to hosts only if that is allowed', () => {
     const allowed = (more: Partial<CredentialDraft>) =>
       secretOf(draft({ kind: 'winrm_password', password: 'x', ...more })).bounds.authentication;
     expect(allowed({})).toEqual(['ntlm', 'kerberos']);
     expect(allowed({ mayBasic: true, mayRunAs: true })).toEqual(['ntlm', 'kerberos', 'basic', 'run_as']);
   });
 
-  it('gives a pasted key its last line end back', () => {
+  it('restores the final line break of a pasted key', () => {
     const secret = secretOf(draft({}));
     expect(secret.kind === 'ssh_private_key' && secret.privateKey.endsWith('KEY-----\n')).toBe(true);
   });

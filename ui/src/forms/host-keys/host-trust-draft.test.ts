@@ -8,7 +8,7 @@ it('takes public key lines, with a comment or without', () => {
   expect(publicKeyProblem(key.replace('ssh-ed25519', 'ecdsa-sha2-nistp384'))).toBeUndefined();
 });
 
-it('says of each other thing that is pasted what it is', () => {
+it('says what it is if something else is pasted', () => {
   expect(publicKeyProblem('-----BEGIN OPENSSH PRIVATE KEY-----\nabc')).toMatch(/private key/);
   expect(publicKeyProblem(`${key}\n${key}`)).toMatch(/several lines/);
   expect(publicKeyProblem(`@cert-authority *.example ${key}`)).toMatch(

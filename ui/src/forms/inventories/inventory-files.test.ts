@@ -27,18 +27,18 @@ test.each([
   expect(guessFormat([file('group_vars/all.json', '{}'), file(path, content)])).toBe(format);
 });
 
-test('the delimiter is what divides the head most', () => {
+test('the delimiter is the one that occurs most in the header', () => {
   expect(guessDelimiter('name;host;a,b\n')).toBe(';');
   expect(guessDelimiter('name\thost')).toBe('\t');
   expect(guessDelimiter('name')).toBeUndefined();
 });
 
-test('a file takes the place of one at the same path; variables stand last', () => {
+test('a file replaces one with the same path; variable files come last', () => {
   const files = withFiles([file('group_vars/a.yml'), file('hosts', 'old')], [file('hosts', 'new')]);
   expect(files).toEqual([file('hosts', 'new'), file('group_vars/a.yml')]);
 });
 
-test('too many files and binary ones are told of before they are sent', () => {
+test('too many files and binary files are reported before they are sent', () => {
   expect(filesProblem([file('hosts', 'web')])).toBeUndefined();
   expect(filesProblem([file('logo.png', 'a\u0000b')])).toMatch(/logo.png is not a text file/);
   expect(filesProblem(Array.from({ length: 5001 }, (_, at) => file(`${at}`)))).toMatch(/5,001 files/);

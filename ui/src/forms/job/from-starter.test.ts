@@ -7,7 +7,7 @@ const parameters = {
   token: { type: 'string', secret: true },
 } as const;
 
-it('nothing is required of a starter’s values, and a secret is not asked for', () => {
+it('no value of a starter is required, and secrets are not asked for', () => {
   expect(fillable(parameters)).toEqual({
     site: { type: 'string', required: false },
     wave: { type: 'integer', default: 8, required: false },

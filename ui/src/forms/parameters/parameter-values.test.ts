@@ -31,7 +31,7 @@ test('an object that is left to its default keeps its other properties when one 
   expect(form.filled).toEqual({ limits: { memory: 512, swap: 0 } });
 });
 
-test('what is around a value is made where there is none', () => {
+test('missing parents of a value are created', () => {
   const form = new ParameterValues({
     rows: { type: 'array', items: { type: 'object', properties: { name: { type: 'string' } } } },
   });

@@ -21,7 +21,7 @@ function setup() {
   return draft;
 }
 
-test('only what someone gave is sent, and no secret with it', () => {
+test('only values that someone gave are sent, without secrets', () => {
   const draft = setup();
   expect(draft.request({ targetIds: [1] })).toEqual({ targetIds: [1] });
   draft.form.give(['ticket'], 'CHG-20418');
@@ -43,7 +43,7 @@ test('only what someone gave is sent, and no secret with it', () => {
   expect(draft.request({ targetIds: [1] }).version).toBe(3);
 });
 
-test('a missing or wrong value, and an option that is no number, keep it from starting', () => {
+test('a missing or wrong value, or an option that is not a number, prevents the start', () => {
   const draft = setup();
   expect(draft.isRight).toBe(false);
   draft.form.give(['ticket'], 'CHG-1');
@@ -65,7 +65,7 @@ test('a missing or wrong value, and an option that is no number, keep it from st
   expect(draft.request({ targetIds: [1] }).strategy).toEqual({ ...job.strategy, max_failures: '10%' });
 });
 
-test('values of an earlier run are given again where they have a place; secrets and strangers are not', () => {
+test('values of an earlier run are used again if their parameter still exists; secrets and others are not', () => {
   const draft = setup();
   draft.form.giveAll({ ticket: 'CHG-20418', gone: 1, password: 'never' });
   expect(draft.form.values).toEqual({ ticket: 'CHG-20418' });

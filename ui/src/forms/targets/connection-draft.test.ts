@@ -2,13 +2,13 @@ import type { InheritedSettings } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { connectionDraft, isAboutWinrm, settingsOf } from './connection-draft.ts';
 
-test('what is left empty is not set, so that it is inherited', () => {
+test('empty fields are not set, so that they are inherited', () => {
   expect(settingsOf(connectionDraft({}))).toEqual({});
   const cleared = { ...connectionDraft({ port: 2222, username: 'deploy' }), port: undefined, username: '  ' };
   expect(settingsOf(cleared)).toEqual({});
 });
 
-test('what is set comes out as it went in', () => {
+test('settings survive the form unchanged', () => {
   const settings = {
     protocol: 'ssh',
     port: 2222,
@@ -32,7 +32,7 @@ test('what is set comes out as it went in', () => {
   expect(settingsOf(connectionDraft(winrm))).toEqual(winrm);
 });
 
-test('what is of WinRM alone is asked for where it applies, or was given', () => {
+test('WinRM settings are shown if WinRM applies or one of them is set', () => {
   expect(isAboutWinrm(connectionDraft({}), undefined)).toBe(false);
   expect(isAboutWinrm(connectionDraft({}), 'winrm')).toBe(true);
   expect(isAboutWinrm(connectionDraft({ protocol: 'ssh' }), 'winrm')).toBe(false);

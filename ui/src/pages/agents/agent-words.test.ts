@@ -71,7 +71,7 @@ describe('agents in words', () => {
     ]);
   });
 
-  it('say what waits for an offline segment, and nothing of a healthy one', () => {
+  it('say what waits for an offline segment, and nothing about a healthy one', () => {
     const offline = segment({ health: 'offline', waitingSteps: 11 });
     expect(consequencesOf(offline, [], now).map(({ lead }) => lead)).toEqual([
       '11 steps are waiting for an agent.',
@@ -79,7 +79,7 @@ describe('agents in words', () => {
     expect(consequencesOf(segment({}), [agent({})], now)).toEqual([]);
   });
 
-  it('advise on an agent whose messages the server refused, after what is worse, until it is long past', () => {
+  it('advise on an agent whose messages the server refused, after worse problems, until it is long ago', () => {
     const lastClose = {
       code: closeCodes.invalidMessage,
       reason: 'heartbeat: held is missing',
@@ -114,7 +114,7 @@ describe('agents in words', () => {
     expect(refused?.text).toMatch(/the server speaks 2, the agent 1.*version 0\.1\.0.*agent\.mjs/);
   });
 
-  it('say what the owner of a root is to sign, and by which command', () => {
+  it('say what the owner of a root has to sign, and with which command', () => {
     const toSign = { admit: ['dmz-1-b'], remove: ['dmz-1-c'], rekey: ['dmz-1-d'], newKey: true };
     const waiting = segment({
       name: 'dmz-1',
@@ -130,7 +130,7 @@ describe('agents in words', () => {
     expect(others).toEqual([]);
   });
 
-  it('say that agents claim a newer roster, what may be the cause, and who can do something about it', () => {
+  it('say that agents report a newer roster, what may be the cause, and what to do about it', () => {
     const lostRoster = {
       agents: [
         { name: 'dmz-1-a', rosterNumber: 6 },
@@ -153,7 +153,7 @@ describe('agents in words', () => {
     expect(restored?.text).not.toMatch(/nothing of the kind/);
   });
 
-  it('say of one agent that claims a newer roster that the others do not, and to do nothing to the servers for it', () => {
+  it('say that only one agent reports a newer roster, and advise not to touch the servers because of it', () => {
     const lostRoster = { agents: [{ name: 'hostile', rosterNumber: 2_000_000_000 }] };
     const agents = [agent({ name: 'hostile' }), agent({ name: 'dmz-1-b' }), agent({ name: 'dmz-1-c' })];
     const [claimed] = consequencesOf(segment({ root: 'managed', lostRoster }), agents, now);
@@ -165,7 +165,7 @@ describe('agents in words', () => {
     });
   });
 
-  it('name a few of many agents that claim a newer roster, and count the others', () => {
+  it('name a few of many agents that report a newer roster, and count the others', () => {
     const names = Array.from({ length: 200 }, (_, at) => `a-${at}`);
     const lostRoster = { agents: names.slice(0, 150).map((name) => ({ name, rosterNumber: 7 })) };
     const [claimed] = consequencesOf(
@@ -179,12 +179,12 @@ describe('agents in words', () => {
     expect(claimed?.text).toMatch(/ a-150, a-151, a-152 and 47 more don’t report this\.$/);
   });
 
-  it('say nothing of a lost roster where a server of the version before tells of none', () => {
+  it('say nothing about a lost roster if a server of the previous version reports none', () => {
     const { lostRoster: _, ...told } = segment({ root: 'managed' });
     expect(consequencesOf(told as Segment, [agent({})], now)).toEqual([]);
   });
 
-  it('say what a revocation left to do, and who can’t do it', () => {
+  it('say what a revocation leaves to be done, and who can’t do it', () => {
     const waiting = segment({ keyRotationWantedAt: '2026-11-24T02:20:00.000Z', credentialsToRotate: 2 });
     const [key, credentials] = consequencesOf(waiting, [], now);
     expect(key?.text).toMatch(/next agent that connects or enrolls/);
@@ -209,13 +209,13 @@ it('an agent that takes nothing new for its memory or load says so', () => {
   );
 });
 
-it('memory and load are told only of an agent that is there', () => {
+it('memory and load are shown only for an agent that is connected', () => {
   const use = { rssBytes: 61_000_000, loadAverage: 0.4, address: '10.0.0.1' };
   expect(agentDetail(agent({ ...use, state: 'draining' }))).toBe('61 MB, load 0.40, 10.0.0.1');
   expect(agentDetail(agent({ ...use, state: 'disabled' }))).toBe('10.0.0.1');
 });
 
-it('an agent that is busy says so beside that it is connected', () => {
+it('a busy agent is shown as busy in addition to connected', () => {
   expect(agentWords(agent({ state: 'connected', busyReason: 'memory' }), 0).word).toBe('connected, busy');
   expect(agentWords(agent({ state: 'connected' }), 0).word).toBe('connected');
 });

@@ -55,13 +55,13 @@ export function segmentWords(segment: Segment): Words {
   }
 }
 
-/**
- * An agent that the server can't talk to reconnects within 5 minutes, so after this long without a close, the trouble
- * is over.
- */
+/** Such an agent reconnects within 5 minutes, so if it hasn't happened again for this long, it is over. */
 const misunderstoodMs = 10 * 60_000;
 
-/** Returns whether the server recently closed the agent's connection because the two have no common protocol. */
+/**
+ * Returns whether the server recently closed the agent's connection because it couldn't understand the agent or they
+ * have no common protocol version.
+ */
 export function isMisunderstood(agent: Pick<Agent, 'lastClose'>, now: number): boolean {
   const { lastClose } = agent;
   return (
@@ -209,7 +209,7 @@ function toSignOf({ name, toSign }: Segment, server: string): Consequence[] {
 /** What a revocation leaves to be done. */
 function rotationsOf(segment: Segment, agents: readonly Agent[]): Consequence[] {
   const left: Consequence[] = [];
-  // If one has been made, it waits for the owner, which is said elsewhere.
+  // A new key that waits for its owner's signature is reported by `toSignOf`.
   if (segment.keyRotationWantedAt !== null && segment.toSign?.newKey !== true) {
     const old = agents.filter((agent) => agent.state === 'connected' || agent.state === 'draining');
     left.push({

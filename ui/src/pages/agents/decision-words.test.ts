@@ -42,7 +42,7 @@ describe('what a decision would do, in words', () => {
     expect(drainWords(outlook({})).join(' ')).toMatch(/No other agent of dmz-1 is connected: new steps wait/);
   });
 
-  it('says what becomes of steps that a disabled agent has begun and not begun', () => {
+  it('says what happens to steps that a disabled agent has and has not begun', () => {
     const text = disableWords(outlook(busy, [peer])).join(' ');
     expect(text).toMatch(/hands back the 1 step that it has not started/);
     expect(text).toMatch(/2 steps that it has started keep running.*Enable it within 5 min/);
@@ -58,7 +58,7 @@ describe('what a decision would do, in words', () => {
     expect(revokeWords(outlook({})).join(' ')).toMatch(/by the next agent that connects or enrolls/);
   });
 
-  it('says so where it is the last agent, before and after', () => {
+  it('says so if it is the last agent, before and after', () => {
     expect(lastAgentWords(outlook({}, [peer]))).toBeUndefined();
     const revocation = { remainingAgents: 0, credentials: 1 };
     expect(lastAgentWords(outlook({ revocation }))).toMatchObject({ lead: 'It is the last agent of dmz-1.' });
@@ -80,7 +80,7 @@ describe('what a decision would do, in words', () => {
 });
 
 describe('labels as text', () => {
-  it('are one a line and read back the same', () => {
+  it('are one per line and parse back to the same', () => {
     const labels = { rack: '7', spare: '', note: 'a=b' };
     expect(labelsText(labels)).toBe('rack=7\nspare\nnote=a=b');
     expect(readLabels(labelsText(labels))).toEqual({ labels });

@@ -110,8 +110,8 @@ function stepsOf(agent: AgentDetail): { begun: number; unbegun: number } {
 }
 
 /**
- * The agent was refused because its key has been replaced since: a copy of it has connected, or it lost its connection
- * during the replacement.
+ * A connection was refused because its key had been replaced: it came from a copy of the agent, unless the agent itself
+ * was cut off during the replacement.
  */
 export function isOldKey({ code, reason }: Pick<AgentClose, 'code' | 'reason'>): boolean {
   return code === closeCodes.unauthenticated && reason === 'the key was replaced';

@@ -19,14 +19,14 @@ describe('a row of the audit log', () => {
     ['run.cancel_requested', false],
   ])('%s is a refusal: %s', (action, refused) => expect(isRefusal({ action })).toBe(refused));
 
-  it('says what was found of the log itself, and of an agent that it only says so', () => {
+  it('says what was found about the log itself, and that an agent only reports it', () => {
     const refused = { action: 'audit.checkpoint_refused', actorName: 'dmz-1-a' };
     expect(alteredWords({ ...refused, actorKind: 'agent' })).toMatch(/^Agent dmz-1-a says/);
     expect(alteredWords({ ...refused, actorKind: 'system' })).toMatch(/the server saw before/);
     expect(alteredWords({ ...refused, action: 'audit.row_missing', actorKind: 'system' })).toMatch(/missing/);
   });
 
-  it('calls its object by name where the detail has one, also in a change', () => {
+  it('names its object if the detail has a name, including in a change', () => {
     const object = { objectKind: 'user_group', objectId: '7' };
     expect(objectWords({ ...object, detail: { name: 'night-shift' } })).toBe('user group night-shift');
     expect(objectWords({ ...object, detail: { from: { name: 'a' }, to: { name: 'b' } } })).toBe(
@@ -36,7 +36,7 @@ describe('a row of the audit log', () => {
     expect(objectWords({ objectKind: null, objectId: null, detail: { name: 'x' } })).toBe('');
   });
 
-  it('leads to the page of its object, where there is one', () => {
+  it('links to the page of its object, if there is one', () => {
     expect(objectPath({ objectKind: 'run', objectId: '12' })).toBe('/runs/12');
     expect(objectPath({ objectKind: 'user_group', objectId: '3' })).toBe('/people/groups/3');
     expect(objectPath({ objectKind: 'agent', objectId: '4' })).toBe('/agents/4');
@@ -45,7 +45,7 @@ describe('a row of the audit log', () => {
     expect(objectPath({ objectKind: 'job', objectId: '../x' })).toBeUndefined();
   });
 
-  it('is one line of what differs and what was said, shortened', () => {
+  it('is one shortened line of what differs and what else it records', () => {
     const change = {
       from: { name: 'a', isActive: true },
       to: { name: 'a', isActive: false },
@@ -59,7 +59,7 @@ describe('a row of the audit log', () => {
     expect(detailWords({ text: 'y'.repeat(50) }, 20)).toBe(`text ${'y'.repeat(14)}…`);
   });
 
-  it('shows a change field by field, what changed first, and what was not changed too', () => {
+  it('shows a change field by field, changed fields first, then the unchanged ones', () => {
     const fields = detailFields({ from: { a: '', b: 1 }, to: { a: '', b: 2, c: [1] }, note: 'x' });
     expect(fields).toEqual([
       { name: 'b', from: '1', to: '2', changed: true },

@@ -12,7 +12,7 @@ const usage = (fields: Partial<CredentialUsage>): CredentialUsage => ({
 });
 const credential = { targetCount: 0, segmentName: 'dmz' };
 
-it('what keeps a credential is named: targets, groups and its segment, those unseen with them', () => {
+it('what keeps a credential from being deleted is named: targets, groups and its segment, including those that are not visible', () => {
   expect(keepersOf(credential, usage({}))).toBe('');
   expect(keepersOf(credential, usage({ segment: true }))).toBe('segment dmz');
   expect(keepersOf({ ...credential, targetCount: 1 }, usage({}))).toBe('1 target');
@@ -24,7 +24,7 @@ it('what keeps a credential is named: targets, groups and its segment, those uns
   expect(keepersOf({ ...credential, targetCount: 4 }, all)).toBe('4 targets, 2 groups and segment dmz');
 });
 
-it('jobs that ask for it by name use it, and do not keep it', () => {
+it('jobs that ask for it by name use it, but do not keep it from being deleted', () => {
   const asked = usage({ jobs: { total: 1, items: [{ id: 7, name: 'Rotate logs' }] } });
   expect(isUsed(asked)).toBe(true);
   expect(keepersOf(credential, asked)).toBe('');

@@ -6,7 +6,10 @@ export function isUsed({ targets, groups, segment, jobs }: CredentialUsage): boo
   return segment || targets.total + groups.total + jobs.total > 0;
 }
 
-/** `2 targets, 1 group and segment dmz`: users for which the server refuses to delete it; empty if there are none. */
+/**
+ * `2 targets, 1 group and segment dmz`: what uses the credential, so that the server refuses to delete it; empty if
+ * nothing does.
+ */
 export function keepersOf(
   { targetCount, segmentName }: Pick<Credential, 'targetCount' | 'segmentName'>,
   { targets, groups, segment }: CredentialUsage,

@@ -9,7 +9,7 @@ const item = (finding: HostScanItem['finding'], keys: object[]) =>
     keys: keys.map((one, at) => ({ ...key, fingerprint: `SHA256:${at}`, ...one })),
   }) as unknown as HostScanItem;
 
-it('offers for approval what nobody accepted and nobody revoked, of targets that are new, added or changed', () => {
+it('offers keys for approval that are neither accepted nor revoked, of targets that are new, added or changed', () => {
   const mixed = [{}, { accepted: true }, { revoked: true }];
   expect(acceptable(item('added', mixed)).map(({ fingerprint }) => fingerprint)).toEqual(['SHA256:0']);
   expect(isPickable(item('new', [{}]))).toBe(true);
@@ -19,7 +19,7 @@ it('offers for approval what nobody accepted and nobody revoked, of targets that
   expect(isPickable(item('added', [{ accepted: true }]))).toBe(false);
 });
 
-it('tells how targets were asked for, and with whom a key is shared', () => {
+it('says how targets were selected, and which targets share a key', () => {
   const exclude = { targets: 0, groups: [], selector: null };
   expect(selectionWords(null)).toBe('');
   expect(

@@ -11,7 +11,7 @@ it('the button says what it does', () => {
   expect(applyWords({ ...none, unchanged: 9 })).toBe('Nothing to apply');
 });
 
-it('a plan comes to what it has, trouble first', () => {
+it('a plan is summed up by its counts, trouble first', () => {
   expect(countWords({ ...none, create: 12, conflict: 1 })).toBe('1 in conflict, 12 to create');
   expect(countWords(none)).toBe('no jobs');
   expect(countWords({ ...none, create: 12, update: 1, skip: 2 }, true)).toBe(

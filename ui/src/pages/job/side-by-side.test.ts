@@ -13,7 +13,7 @@ function shown(rows: readonly SideRow[]): string[] {
 }
 
 describe('two texts beside each other', () => {
-  test('are nothing where they are the same', () => {
+  test('are empty if they are the same', () => {
     expect(sideBySide('a\nb', 'a\nb')).toEqual([]);
   });
 
@@ -26,7 +26,7 @@ describe('two texts beside each other', () => {
     ]);
   });
 
-  test('fold what is alike away from any change, at the beginning, between and at the end', () => {
+  test('fold equal lines away from any change, at the beginning, in between and at the end', () => {
     const lines = Array.from({ length: 30 }, (_, at) => `line ${at + 1}`);
     const changed = lines.with(9, 'other').with(19, 'other');
     const rows = shown(sideBySide(lines.join('\n'), changed.join('\n')));
@@ -37,7 +37,7 @@ describe('two texts beside each other', () => {
     ]);
   });
 
-  test('give both texts back, whatever they are', () => {
+  test('contain both texts completely, whatever they are', () => {
     const anyText = fc.array(fc.constantFrom('a', 'b', 'c', ''), { minLength: 1, maxLength: 20 });
     fc.assert(
       fc.property(anyText, anyText, (before, after) => {

@@ -4,7 +4,7 @@ import { configWords, runRules, stepRules } from './definition-words.ts';
 const step = { name: 'apply', type: 'ssh.exec' as const, config: {} };
 
 describe('a job in words', () => {
-  it('says nothing where all hosts start at once', () => expect(runRules({})).toEqual([]));
+  it('is empty if all hosts start at once', () => expect(runRules({})).toEqual([]));
 
   it('says how batches grow, how many failures it tolerates and what then', () => {
     expect(
@@ -36,9 +36,9 @@ describe('a job in words', () => {
 });
 
 describe('a step in words', () => {
-  it('says nothing where it says nothing', () => expect(stepRules(step)).toEqual([]));
+  it('is empty if the step has no rules', () => expect(stepRules(step)).toEqual([]));
 
-  it('says when it runs, how it is tried again, and what follows when nobody knows', () => {
+  it('says when it runs, how it is retried, and what follows an unknown outcome', () => {
     expect(
       stepRules({
         ...step,
@@ -59,7 +59,7 @@ describe('a step in words', () => {
     ]);
   });
 
-  it('tells its configuration but for the command, whatever new there is in it', () => {
+  it('shows its configuration without the command, including unknown settings', () => {
     expect(
       configWords({
         command: 'true',

@@ -23,7 +23,7 @@ it('the median is of the runs that ended', () => {
   expect(medianWord([])).toBe('');
 });
 
-it('a result that no list offers is told in its own words', () => {
+it('a result that no list offers is shown in its own words', () => {
   expect(resultWord('failed,timed_out')).toBe('last run failed');
   expect(resultWord('timed_out,partial')).toBe('timed out or partial');
 });

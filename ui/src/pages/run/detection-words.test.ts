@@ -11,7 +11,7 @@ test('says what was masked by kind, number and place', () => {
   expect(detectionTexts()).toEqual([]);
 });
 
-test('a kind that only a later agent knows is called by its name', () => {
+test('a kind that only a later agent knows is shown by its name', () => {
   expect(detectionTexts([{ kind: 'later_token', place: 'stdout', count: 2 }])).toEqual([
     '2 secrets (later_token) in standard output',
   ]);

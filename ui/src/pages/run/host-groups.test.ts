@@ -44,7 +44,7 @@ function host(
 const names = (hosts: readonly Host[]) => hosts.map((one) => one.targetRun.targetName);
 
 describe('the hosts of a run', () => {
-  it('stand with trouble first and what succeeded last', () => {
+  it('list trouble first and succeeded ones last', () => {
     const groups = groupHosts([
       host('a', 'succeeded'),
       host('b', 'running'),
@@ -64,7 +64,7 @@ describe('the hosts of a run', () => {
     expect(names([firstToShow(groups) as Host])).toEqual(['c']);
   });
 
-  it('are ordered by name as people count, running ones by how long they run', () => {
+  it('are sorted by name in natural order, running ones by how long they have been running', () => {
     const [running, ended] = groupHosts([
       host('web-10', 'succeeded'),
       host('web-9', 'succeeded'),
@@ -75,7 +75,7 @@ describe('the hosts of a run', () => {
     expect(names(ended?.hosts ?? [])).toEqual(['web-9', 'web-10']);
   });
 
-  it('are counted as what they are by now, where they stay in the group that they were in', () => {
+  it('are counted by their current status while they stay in their previous group', () => {
     const group = (...statuses: RunStatus[]) => ({
       status: 'running' as const,
       hosts: statuses.map((status) => host('a', status)),
@@ -93,7 +93,7 @@ describe('the hosts of a run', () => {
     expect(filterHosts(hosts, '  ')).toBe(hosts);
   });
 
-  it('open at the step that runs, else the one that failed, else the last that began', () => {
+  it('open at the step that runs, otherwise the one that failed, otherwise the last that began', () => {
     expect(stepToShow(host('a', 'running', ['succeeded', 'running', 'pending']))).toBe(2);
     expect(stepToShow(host('a', 'failed', ['succeeded', 'failed', 'skipped']))).toBe(2);
     expect(stepToShow(host('a', 'succeeded', ['succeeded', 'succeeded']))).toBe(2);
@@ -104,7 +104,7 @@ describe('the hosts of a run', () => {
 describe('the step on the screen', () => {
   const nobody = { picked: undefined, shown: undefined, stays: false };
 
-  it('is the one that runs, as the host goes on, and at the end the first that failed', () => {
+  it('is the one that runs while the host makes progress, and at the end the first that failed', () => {
     const inTurn: StepStatus[][] = [
       ['ready', 'pending', 'pending'],
       ['running', 'pending', 'pending'],
@@ -128,7 +128,7 @@ describe('the step on the screen', () => {
     expect(stepInView(going, { picked: undefined, shown: undefined, stays: true })).toBe(2);
   });
 
-  it('leads to the one that runs while another one is shown', () => {
+  it('links to the one that runs while another one is shown', () => {
     const going = host('a', 'running', ['succeeded', 'running']);
     expect(stepElsewhere(going, 1)?.stepNumber).toBe(2);
     expect(stepElsewhere(going, 2)).toBeUndefined();

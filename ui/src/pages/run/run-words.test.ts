@@ -38,14 +38,14 @@ describe('forcing a cancel', () => {
     expect(forceCancelWords({ targetsRunning: 0, targetsQueued: 1 })[0]).not.toMatch(/0 hosts/);
   });
 
-  it('is not needed where nothing is left to stop', () => {
+  it('is not needed if nothing is left to stop', () => {
     expect(cancellingWords(0)).toBe('Nothing is left to stop.');
     expect(cancellingWords(1)).toMatch(/^1 host has not confirmed yet/);
   });
 });
 
 describe('what was given up of a run that has ended', () => {
-  it('may still run until somebody asked to stop it, and is told of until agents have told', () => {
+  it('may still be running until somebody asks to stop it, and is reported until agents have reported it', () => {
     const asked = '2026-11-27T08:00:00.000Z';
     const given = { untoldAttempts: 2, cancelRequestedAt: null };
     expect(mayStillRun(given)).toBe(true);
@@ -70,11 +70,11 @@ describe('running again', () => {
     targetsUnknown: 2,
   };
 
-  it('counts the hosts of each choice, cancelled ones among those that did not succeed', () => {
+  it('counts the hosts of each choice, with cancelled ones among those that did not succeed', () => {
     expect(rerunHosts(run)).toEqual({ failed: 4, unknown: 2, not_succeeded: 12, all: 24 });
   });
 
-  it('begins with what failed, else with what did not succeed, else with all', () => {
+  it('starts with the failed hosts, otherwise those that did not succeed, otherwise all', () => {
     expect(likelyRerun({ failed: 4, unknown: 2, not_succeeded: 12, all: 24 })).toBe('failed');
     expect(likelyRerun({ failed: 0, unknown: 2, not_succeeded: 2, all: 24 })).toBe('not_succeeded');
     expect(likelyRerun({ failed: 0, unknown: 0, not_succeeded: 0, all: 24 })).toBe('all');

@@ -51,7 +51,7 @@ export const stopUntoldWords = [
   'The run keeps its outcome; what is found is added to the attempts.',
 ];
 
-/** For each choice, the number of hosts to run on again, and why a choice isn't available. */
+/** Returns how many hosts of an ended run each choice runs on again; 0 if it isn't available. */
 export function rerunHosts(
   run: Pick<
     Run,

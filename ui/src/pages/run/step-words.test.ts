@@ -47,7 +47,7 @@ describe('a step in words', () => {
     expect(cellText(step({ status: 'pending' }), now)).toBe('');
   });
 
-  it('does not say of a step that nobody took in time that it was stopped', () => {
+  it('does not say that a step was stopped if no agent took it in time', () => {
     const waited = step({
       status: 'timed_out',
       reason: 'start_within_expired',
@@ -60,7 +60,7 @@ describe('a step in words', () => {
     });
   });
 
-  it('says that a leased step is starting until it began, and then counts whole seconds', () => {
+  it('says that a leased step is starting until it begins, and then counts whole seconds', () => {
     expect(cellText(step({ status: 'running' }), now)).toBe('starting');
     const begun = step({ status: 'running', startedAt: '2026-11-24T02:27:08.300Z' });
     expect(cellText(begun, now)).toBe('0:04');
@@ -69,7 +69,7 @@ describe('a step in words', () => {
     expect(cellText(step({ status: 'running', startedAt: '2026-11-24T02:27:14.000Z' }), now)).toBe('0:00');
   });
 
-  it('says how long a cancelled step had run, and nothing of one that never began', () => {
+  it('says how long a cancelled step ran, and nothing for one that never began', () => {
     expect(cellText(step({ status: 'cancelled', executionTimeMs: 4_200 }), now)).toBe('4.2 s');
     const times = { startedAt: '2026-11-24T02:27:00.000Z', completedAt: '2026-11-24T02:27:03.100Z' };
     expect(cellText(step({ status: 'cancelled', ...times }), now)).toBe('3.1 s');
@@ -79,7 +79,7 @@ describe('a step in words', () => {
     );
   });
 
-  it('says what its command has used, as far as the host told', () => {
+  it('says which resources its command used, as far as the host reported them', () => {
     expect(usedText(step({ cpuMs: 3_200, peakMemoryBytes: 140_000_000 }))).toBe('CPU 3.2 s, 140 MB');
     expect(usedText(step({ cpuMs: 40, peakMemoryBytes: null }))).toBe('CPU 40 ms');
     expect(usedText(step({}))).toBe('');
@@ -93,7 +93,7 @@ describe('a step in words', () => {
     }
   });
 
-  it('gives the reason where there was no exit code', () => {
+  it('gives the reason if there is no exit code', () => {
     expect(shortReason(step({ status: 'failed', reason: 'host_key_unknown' }))).toBe('host key unknown');
     expect(shortReason(step({ status: 'failed', signal: 'KILL', exitCode: 137 }))).toBe('KILL');
   });
@@ -105,7 +105,7 @@ describe('a step in words', () => {
     expect(`${note?.lead} ${note?.text}`).not.toMatch(/fail/i);
   });
 
-  it('does not call output complete of which nobody knows the end', () => {
+  it('does not call output complete if its end is unknown', () => {
     const heard = { isCutOff: false, isUnheard: false };
     expect(outputWords('complete', heard)).toBe('complete, no gaps');
     expect(outputWords('complete', { ...heard, isCutOff: true })).toBe(
@@ -116,7 +116,7 @@ describe('a step in words', () => {
     expect(outputWords('open', { ...heard, isUnheard: true })).toBe('as far as its agent sent it');
   });
 
-  it('says once of an unknown step that its agent may come back, and no more once it has reported', () => {
+  it('says once that an unknown step’s agent may come back, and no longer after it has reported', () => {
     const text = (advice: string) =>
       stepNote(step({ status: 'unknown', errorMessage: 'Agent a has been silent.', advice }), {
         segment: 'a',
@@ -127,7 +127,7 @@ describe('a step in words', () => {
     expect(text('The agent has since reported: unknown')).not.toMatch(/comes back/);
   });
 
-  it('says of a ready step what the server says that it waits for', () => {
+  it('says what a ready step waits for, according to the server', () => {
     const ready = step({ status: 'ready', attempt: 0 });
     const wait = { message: 'The only agent in segment “a” is offline.', advice: 'Start an agent.' };
     expect(stepNote(ready, { segment: 'a', wait })?.text).toBe(
@@ -136,7 +136,7 @@ describe('a step in words', () => {
     expect(stepNote(ready, { segment: 'a' })?.text).toBe('It waits for an agent in a to take it.');
   });
 
-  it('says what a failed step’s message says once, and leaves succeeded steps alone', () => {
+  it('shows a failed step’s message once, and nothing for succeeded steps', () => {
     const note = stepNote(
       step({ status: 'failed', exitCode: 5, errorMessage: 'It ended with 5.', advice: 'Look.' }),
       { segment: 'a' },
@@ -146,7 +146,7 @@ describe('a step in words', () => {
     expect(stepNote(step({ outputState: 'gapped' }), { segment: 'a' })).toBeUndefined();
   });
 
-  it('says why a succeeded step lacks output, where that is known', () => {
+  it('says why a succeeded step lacks output, if that is known', () => {
     const note = stepNote(step({ outputState: 'gapped', advice: 'Its output is not kept.' }), {
       segment: 'a',
     });
@@ -157,7 +157,7 @@ describe('a step in words', () => {
     });
   });
 
-  it('keeps the shape of what is unknown while it is held, and says until when', () => {
+  it('keeps the look of an unknown step while it is held, and says until when', () => {
     const held = step({ status: 'held', reason: 'agent_silent', heldUntil: '2026-11-24T03:24:12.000Z' });
     expect(stepLook(held)).toBe('unknown');
     expect(stepNote(held, { segment: 'dmz-1', now })?.text).toMatch(
@@ -198,7 +198,7 @@ describe('a step in words', () => {
     });
   });
 
-  it('tells a step that its own condition left out from one whose predecessor failed', () => {
+  it('distinguishes a step that its own condition skipped from one whose predecessor failed', () => {
     const left = step({ status: 'skipped', reason: 'condition_false', errorMessage: 'Not met.' });
     expect(cellLabel(left, now)).toBe('apply: skipped, by its condition');
     expect(stepNote(left, { segment: 'a' })?.lead).toBe('Skipped: its condition is not met on this host.');

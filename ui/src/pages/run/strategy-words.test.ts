@@ -22,19 +22,19 @@ describe('the batches of a run', () => {
     expect(batchesOf(strategy(), 30, false)).toEqual([]);
   });
 
-  it('are done, open and to come while the run goes on', () => {
+  it('are done, open and to come while the run is going on', () => {
     const states = batchesOf(strategy({ batches: [10], batch: 2 }), 30, false).map(({ state }) => state);
     expect(states).toEqual(['done', 'open', 'to come']);
   });
 
-  it('that never open are stopped, from the halt on and after the end', () => {
+  it('are stopped if they never open, after a halt and after the end', () => {
     const halted = strategy({ batches: [10], batch: 1, haltedReason: 'Too many.' });
     expect(batchesOf(halted, 30, false).map(({ state }) => state)).toEqual(['open', 'stopped', 'stopped']);
     expect(batchesOf(halted, 30, true).map(({ state }) => state)).toEqual(['done', 'stopped', 'stopped']);
   });
 });
 
-it('a strategy is told in words, with only what it has', () => {
+it('a strategy is put in words, with only the parts that it has', () => {
   const whole = strategy({
     batches: [2, 4],
     batch: 2,

@@ -10,13 +10,13 @@ const entry = (targetId: number, excluded: boolean): GroupEntry => ({
   excluded,
 });
 
-test('a member is listed, or else the selector selects it', () => {
+test('a member is either listed or selected by the selector', () => {
   const entries = [entry(1, false), entry(2, true)];
   expect(whyMember(1, entries)).toBe('listed');
   expect(whyMember(3, entries)).toBe('selected');
 });
 
-test('a group is part of those whose selector names it whole', () => {
+test('a group is used by those whose selector contains its whole name', () => {
   const groups = [
     { id: 1, name: 'all', selector: 'group:"Web servers" or group:db' },
     { id: 2, name: 'others', selector: '!group:db' },

@@ -35,7 +35,7 @@ describe('a target in words', () => {
     expect(sourceWords({ kind: 'target', id: 4, name: 'web-01' })).toBe('its own');
   });
 
-  it('tells inactive before healthy, and why it is failing', () => {
+  it('says inactive before healthy, and why it is failing', () => {
     const lastContact = { at: '2026-11-24T02:00:00Z', ok: false, reason: 'auth_failed' };
     expect(healthWords({ health: 'ok', lastContact: null, isActive: false }).word).toBe('inactive');
     expect(healthWords({ health: 'failing', lastContact, isActive: true }).look).toBe('failed');
@@ -43,7 +43,7 @@ describe('a target in words', () => {
     expect(healthWords({ health: 'failing', lastContact: null, isActive: true }).word).toBe('failing');
   });
 
-  it('leaves out the value that a label has not', () => {
+  it('leaves out the value of a label without one', () => {
     expect(labelWords({ env: 'prod', canary: '' })).toEqual(['env=prod', 'canary']);
   });
 });

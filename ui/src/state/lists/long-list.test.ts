@@ -46,7 +46,7 @@ describe('a list of many', () => {
     expect(server.asked).toEqual([undefined, '1990', '3990']);
   });
 
-  it('looks again only at the first page and those in view', async () => {
+  it('refreshes only the first page and those in view', async () => {
     const server = served(800);
     const list = new LongList<Target>(server.read);
     await list.load();
@@ -78,7 +78,7 @@ describe('a list of many', () => {
     expect([list.rows?.length, list.total]).toEqual([2, 2]);
   });
 
-  it('keeps what it shows when it can’t be read again', async () => {
+  it('keeps what it shows when refreshing fails', async () => {
     const server = served(20);
     const list = new LongList<Target>(server.read);
     await list.load();

@@ -285,7 +285,7 @@ describe('a run as it progresses', () => {
     expect(t.asked.filter((line) => line === 'GET /api/v1/runs/7')).toHaveLength(1);
   });
 
-  it('is not followed when it had ended before', async () => {
+  it('is not followed if it has already ended', async () => {
     const t = await setup({ run: { status: 'succeeded' } });
     await t.view.start();
     expect(t.view.stream).toBe('ended');

@@ -8,7 +8,7 @@ const { ReachLook } = await load<typeof import('./reach-look.svelte.ts')>(
 const scan = (completedAt: string | null) => ({ id: 5, completedAt }) as HostScanDetail;
 const noPause = () => Promise.resolve();
 
-it('follows a scan of one target until it is over', async () => {
+it('follows a scan of one target until it is complete', async () => {
   const asked: unknown[] = [];
   let left = 3;
   const look = new ReachLook(

@@ -55,7 +55,7 @@ it('says what came late, who decided what and why, and what an agent found on th
   expect(attemptFacts(attempt({}), now)).toEqual([]);
 });
 
-it('tells of clean-up in each of its states', () => {
+it('describes each state of the clean-up', () => {
   const words = (cleanUp: Partial<NonNullable<Attempt['cleanUp']>>) =>
     attemptFacts(
       attempt({ cleanUp: { state: 'done', found: null, survivors: [], at: null, ...cleanUp } }),
@@ -70,7 +70,7 @@ it('tells of clean-up in each of its states', () => {
   expect(words({ found: 'unreachable' })).toMatch(/could not reach/);
 });
 
-it('survivors are those that were seen last', () => {
+it('survivors are the processes that were last seen', () => {
   const before = [{ pid: 7, command: 'dpkg' }];
   const done = { state: 'done' as const, survivors: [], at: null };
   expect(survivorsOf(attempt({ survivors: before }))).toEqual(before);
@@ -80,7 +80,7 @@ it('survivors are those that were seen last', () => {
   );
 });
 
-it('attempts are asked for where they tell more than the step', () => {
+it('attempts are loaded if they say more than the step', () => {
   expect(wantsAttempts({ attempt: 1, status: 'succeeded', reason: null })).toBe(false);
   expect(wantsAttempts({ attempt: 1, status: 'succeeded', reason: 'decided' })).toBe(true);
   expect(wantsAttempts({ attempt: 2, status: 'running', reason: null })).toBe(true);

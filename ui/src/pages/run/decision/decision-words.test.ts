@@ -42,7 +42,7 @@ describe('what is asked of the server', () => {
     });
   });
 
-  it('goes by agent, step and reason with the number that was seen where not all were named', () => {
+  it('names agent, step and reason with the number of steps that was shown if not all can be named', () => {
     expect(decideRequest(group(300), 'succeeded', 'All there.')).toEqual({
       decision: 'succeeded',
       note: 'All there.',
@@ -59,12 +59,12 @@ describe('what is asked of the server', () => {
     });
   });
 
-  it('is of one host alone where only that is meant, however many there are', () => {
+  it('is about a single host if only that is meant, however many there are', () => {
     expect(decideRequest(group(300), 'cancel', 'x', heldStep(7)).steps).toEqual([{ id: 7, attempt: 1 }]);
   });
 });
 
-it('each answer has words of its own, and the dialog says for how many hosts', () => {
+it('each answer has its own wording, and the dialog says for how many hosts it is', () => {
   expect(new Set(answers.map((answer) => answerWords(answer, group(2)))).size).toBe(4);
   expect(decideWords('succeeded', { stepNumber: 3, hosts: 300 })).toBe(
     'Count step 3 as succeeded on 300 hosts',
@@ -72,7 +72,7 @@ it('each answer has words of its own, and the dialog says for how many hosts', (
   expect(decideWords('retry', { stepNumber: 3, hosts: 1 })).toBe('Run step 3 again on 1 host');
 });
 
-it('why nobody knows follows the reason, and names one that has no words', () => {
+it('the cause depends on the reason, and a reason without wording is named', () => {
   expect(causeWords(group(1))).toBe('Agent dmz-1-b went silent while step 3, apply, ran.');
   expect(causeWords(group(1, { agentName: null, reason: 'supervisor_lost' }))).toBe(
     'Its agent was cut off while step 3, apply, ran (supervisor lost).',

@@ -20,12 +20,12 @@ const totals = {
   bytes: 12_000,
 };
 
-test('progress says how much of all is done, and how long the rest takes', () => {
+test('progress says how much of the total is done, and how long the rest takes', () => {
   expect(progressWords(progress)).toBe('3 of 12 files, 45 MB of 120 MB, 12 MB/s, 7 s left');
   expect(shareOf(progress)).toBe(0.375);
 });
 
-test('while files are still being found there is no whole to be a part of', () => {
+test('there is no percentage while files are still being found', () => {
   const open = { ...progress, isCounted: false };
   expect(progressWords(open)).toBe('3 files, 45 MB, 12 MB/s');
   expect(shareOf(open)).toBeUndefined();

@@ -5,7 +5,7 @@ import { isWait, restWords, unheardOf, waitLinks, waitOf } from './wait-words.ts
 const wait = (fields: Partial<Wait>) =>
   ({ code: 'lock', segmentId: 3, segmentName: 'dmz-1', runs: [], ...fields }) as Wait;
 
-it('what an agent is needed for leads to the agents of that segment', () => {
+it('a wait for an agent links to the agents of that segment', () => {
   expect(waitLinks(wait({ code: 'agents_offline' }))).toEqual([
     { text: 'Agents of dmz-1', href: '/agents?segmentId=3' },
   ]);
@@ -14,12 +14,12 @@ it('what an agent is needed for leads to the agents of that segment', () => {
   ]);
 });
 
-it('what another run holds leads to that run, and what ends by itself leads nowhere', () => {
+it('a wait for another run links to that run, and one that ends by itself has no link', () => {
   expect(waitLinks(wait({ runs: [12] }))).toEqual([{ text: 'Run 12', href: '/runs/12' }]);
   expect(waitLinks(wait({ code: 'max_parallel' }))).toEqual([]);
 });
 
-it('a step is not heard of while it runs and its agent is silent; that is no wait', () => {
+it('a running step with a silent agent has no contact, which is not a wait', () => {
   const silent = wait({ code: 'agent_unheard', agentName: 'a' });
   const step = { status: 'running', agentName: 'a' } as const;
   expect(unheardOf([silent], { segmentId: 3 }, step)).toBe(silent);
@@ -30,7 +30,7 @@ it('a step is not heard of while it runs and its agent is silent; that is no wai
   expect(isWait(silent)).toBe(false);
 });
 
-it('a host waits for what names it, or for the only thing that hosts of its segment wait for', () => {
+it('a host has the wait that names it, or the only one that hosts of its segment have', () => {
   const offline = wait({ code: 'agents_offline', examples: [{ targetRunId: 1, targetName: 'a' }] });
   const lock = wait({ code: 'lock', examples: [{ targetRunId: 2, targetName: 'b' }] });
   const silent = wait({ code: 'agent_unheard', examples: [{ targetRunId: 9, targetName: 'c' }] });
