@@ -11,7 +11,7 @@ import { hashPassword } from './passwords.ts';
 import type { Principal } from './principal.ts';
 
 /**
- * @throws AppError `forbidden` with an API token: it would outlive itself; `invalid` for a wrong present password;
+ * @throws AppError `forbidden` with an API token: it would outlive itself; `invalid` for a wrong current password;
  * `rate_limited`; `conflict` when the password was changed meanwhile.
  */
 export async function setPassword(
@@ -65,12 +65,12 @@ async function checkCurrent(
   { address }: Origin,
 ): Promise<void> {
   if (current === undefined) {
-    throw invalidField('current', 'Is missing: give the present password.', {
-      allowed: 'the present password',
+    throw invalidField('current', 'Is missing: give the current password.', {
+      allowed: 'the current password',
     });
   }
   const attempt = { name: user.name, password: current, stored: user.passwordHash, address };
   if (!(await checkPassword(deps, attempt, { isSignedIn: true }))) {
-    throw invalidField('current', 'Is not the present password.');
+    throw invalidField('current', 'Is not the current password.');
   }
 }

@@ -120,7 +120,7 @@ function ownAccountRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       permission: 'self',
       summary: 'Set one’s password',
       description:
-        'In a session only. Asks for the present password, unless the session was opened by a one-time code within 30 minutes. Ends one’s other sessions; API tokens stay.',
+        'In a session only. Asks for the current password, unless the session was opened by a one-time code within 30 minutes. Ends one’s other sessions; API tokens stay.',
       tag,
       body: PasswordRequestSchema,
       success: { status: 204 },

@@ -90,7 +90,7 @@ describe('wrong passwords', () => {
     expect(statuses.sort()).toEqual([401, 401, 429, 429, 429, 429]);
   });
 
-  test('given as the present password in a session count too', async () => {
+  test('given as the current password in a session count too', async () => {
     await withPassword('ada');
     const browser = t.browser(home);
     expect((await browser.signIn('ada', password)).status).toBe(200);

@@ -117,7 +117,7 @@ function wayInRoutes(deps: PeopleDeps): RouteSpec[] {
       permission,
       summary: 'Make a one-time sign-in link, in place of the password',
       description:
-        'Signs in once within 24 hours, to set a password then. Takes the present password away, ends sessions, locks and earlier links. Shown once.',
+        'Signs in once within 24 hours, to set a password then. Takes the current password away, ends sessions, locks and earlier links. Shown once.',
       tag,
       params,
       success: { status: 201, schema: SignInLinkSchema },
