@@ -161,6 +161,19 @@ sshTest('stopping what runs ignores the limits', async () => {
   await echo(pool, t, { urgent: true });
 });
 
+sshTest('of several unused connections, the one that was unused for longest makes room', async () => {
+  const t = await setupSshd();
+  const pool = t.pool({ maxConnections: 2 });
+  const use = async (id: number) => {
+    const lease = await pool.open({ ...t.request, target: { ...t.target, id } }, cat);
+    lease.channel.close();
+    lease.release();
+    return lease.reused;
+  };
+  for (const id of [1, 2, 1, 3]) await use(id);
+  expect([await use(1), await use(2)]).toEqual([true, false]);
+});
+
 sshTest('an unused connection makes room for another target', async () => {
   const t = await setupSshd();
   const pool = t.pool({ maxConnections: 1 });

@@ -391,17 +391,25 @@ export class SshPool {
     entry.spare = spare as unknown as SpareChannel<SshConnection, ClosableChannel>;
   }
 
-  /** Returns whether another connection may be opened. Closes an unused one if that is needed to make room. */
+  /**
+   * Returns whether another connection may be opened. If that is needed to make room, closes the one that has been unused
+   * for longest.
+   */
   #makeRoom(): boolean {
     if (this.#count < this.#options.maxConnections) return true;
+    let longest: Entry | undefined;
     for (const set of this.#entries.values()) {
       for (const entry of set) {
-        if (entry.channels > 0) continue;
-        this.#discard(entry);
-        return true;
+        if (
+          entry.channels === 0 &&
+          (entry.releasedAt ?? 0) < (longest?.releasedAt ?? Number.POSITIVE_INFINITY)
+        )
+          longest = entry;
       }
     }
-    return false;
+    if (longest === undefined) return false;
+    this.#discard(longest);
+    return true;
   }
 
   #release(entry: Entry): void {
