@@ -35,7 +35,7 @@ const benchmarks: Record<string, () => Promise<void>> = {
 const names = process.argv.slice(2);
 if (names.includes('--help') || names.includes('-h')) {
   process.stdout.write(
-    `Usage: npm run bench [-- ${Object.keys(benchmarks).join('|')} …]; all of them unless told.\n`,
+    `Usage: npm run bench [-- ${Object.keys(benchmarks).join('|')} …]; by default all of them.\n`,
   );
   process.exit(0);
 }

@@ -1,4 +1,4 @@
-// A lease: a step as an agent is given it, with all that it takes to run it.
+// A lease: a step as given to an agent, with everything needed to run it.
 import { type Static, Type } from 'typebox';
 import { SealedEnvelopeSchema } from '../api/agents/sealed-envelope.ts';
 import { StepOutputsSchema } from '../api/jobs/parameters.ts';
@@ -25,12 +25,12 @@ export type LeaseCredential = Static<typeof LeaseCredentialSchema>;
 export const HostAuthoritySchema = Type.Object({
   /** OpenSSH public key line. */
   key: Type.String({ maxLength: 16_384 }),
-  /** Hosts that it may speak for: an OpenSSH pattern list. */
+  /** Hosts that it may certify: an OpenSSH pattern list. */
   hosts: Type.String({ maxLength: 1_000 }),
 });
 export type HostAuthority = Static<typeof HostAuthoritySchema>;
 export const hostTrust = {
-  /** An older agent leaves them out, and refuses a host for which no key was accepted. */
+  /** Ignored by older agents, which then refuse a host for which no key was accepted. */
   hostAuthorities: Type.Optional(
     Type.Array(HostAuthoritySchema, { maxItems: limits.maxHostAuthoritiesPerSegment }),
   ),
@@ -39,14 +39,14 @@ export const hostTrust = {
     Type.Array(Type.String({ maxLength: 64 }), { maxItems: limits.maxRevokedHostKeysPerSegment }),
   ),
 };
-/** How a target is reached that speaks WinRM. */
+/** How to reach a target by WinRM. */
 export const LeaseWinrmSchema = Type.Object({
   transport: Type.Enum(winrmTransports),
   authentication: Type.Enum(winrmAuthentications),
   certificateCheck: Type.Enum(winrmCertificateChecks),
-  /** Of the host, for Kerberos. */
+  /** Service principal of the host, for Kerberos. */
   principal: Type.Optional(Type.String({ maxLength: 512 })),
-  /** PEM, instead of the public ones. */
+  /** PEM certificates, used instead of the public authorities. */
   ca: Type.Optional(Type.String({ maxLength: 32_768 })),
 });
 export type LeaseWinrm = Static<typeof LeaseWinrmSchema>;
@@ -57,18 +57,18 @@ const place = {
   port: Type.Integer({ minimum: 1, maximum: 65_535 }),
   hostKeys: Type.Array(Type.String({ maxLength: 16_384 }), { maxItems: 16 }),
   ...hostTrust,
-  /** Whom to log in as instead of the credential's own user; its bounds must allow that. */
+  /** User to log in as instead of the credential's own; its bounds must allow that. */
   username: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })),
-  /** For one address to answer; the agent's own unless told. */
+  /** How long to wait for one address to answer; by default the agent's own setting. */
   connectTimeoutS: Type.Optional(Type.Integer({ minimum: 1, maximum: 300 })),
-  /** Between probes on a silent connection; the agent's own unless told. */
+  /** Time between probes on a silent connection; by default the agent's own setting. */
   keepaliveIntervalS: Type.Optional(Type.Integer({ minimum: 5, maximum: 600 })),
-  /** Which algorithms of SSH it may be reached with; current ones unless told. */
+  /** SSH algorithms that may be used; by default only current ones. */
   algorithms: Type.Optional(Type.Enum(sshAlgorithmPolicies)),
-  /** SSH connections to it at the same time; the agent's own bound unless told. */
+  /** Maximum number of simultaneous SSH connections to it; by default the agent's own limit. */
   maxConnections: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.maxConnectionsPerTarget })),
 };
-/** An SSH server on the way to a target: a target itself. */
+/** A jump host, which is itself a target. */
 export const LeaseJumpSchema = Type.Object({
   target: Type.Object(place),
   credential: LeaseCredentialSchema,
@@ -76,32 +76,32 @@ export const LeaseJumpSchema = Type.Object({
 export type LeaseJump = Static<typeof LeaseJumpSchema>;
 export const LeaseTargetSchema = Type.Object({
   ...place,
-  /** What the way leads through, the first one first. */
+  /** Jump hosts on the way to it, in order. */
   jumps: Type.Optional(Type.Array(LeaseJumpSchema, { minItems: 1, maxItems: limits.maxJumpHosts })),
-  /** Where it is not reached by SSH. */
+  /** Present if it is reached by WinRM instead of SSH. */
   winrm: Type.Optional(LeaseWinrmSchema),
 });
 export type LeaseTarget = Static<typeof LeaseTargetSchema>;
-/** A secret value that the agent opens: of a parameter, or of an output of an earlier step. */
+/** A secret value that the agent opens: a parameter, or an output of an earlier step. */
 export const LeaseSecretSchema = Type.Object({
-  /** Id of the step that handed it on; left out for a parameter. */
+  /** Id of the step that handed it on; missing for a parameter. */
   step: Type.Optional(Type.String({ maxLength: 64 })),
   name: Type.String({ maxLength: 64 }),
-  /** What it was sealed for, beside its name. */
+  /** What it was sealed for, in addition to its name. */
   id: Type.String({ maxLength: 64 }),
   sealed: SealedEnvelopeSchema,
 });
 export type LeaseSecret = Static<typeof LeaseSecretSchema>;
 /**
- * What a step is rendered with. Only where it has placeholders, a condition or outputs, or where its run has secrets; an
- * agent that would pass it over is not given such a step.
+ * The data for rendering a step. Only present if the step has placeholders, a condition or outputs, or its run has
+ * secrets; an agent that would ignore it is never given such a step.
  */
 export const LeaseRenderingSchema = Type.Object({
   values: StepValuesSchema,
   secrets: Type.Array(LeaseSecretSchema, { maxItems: limits.maxSecretsPerLease }),
-  /** What is known of what it may refer to: the job's parameters as they are declared, outputs of the steps before it. */
+  /** What is known about the things it may refer to: the job's declared parameters, and outputs of earlier steps. */
   scope: Type.Object({
-    /** Where the step is in its job: `steps[2]`. */
+    /** Position of the step in its job, such as `steps[2]`. */
     path: Type.String({ maxLength: 64 }),
     parameters: Type.Record(Type.String(), Type.Unknown()),
     steps: Type.Record(
@@ -119,7 +119,7 @@ export const LeaseRenderingSchema = Type.Object({
     ),
   }),
   when: Type.Optional(Type.String({ maxLength: limits.maxExpressionLength })),
-  /** What later steps call this one by; left out where they can't. */
+  /** The name by which later steps refer to this one; missing if they can't. */
   step: Type.Optional(Type.String({ maxLength: 64 })),
   outputs: Type.Optional(StepOutputsSchema),
 });
@@ -128,17 +128,17 @@ export const LeaseSchema = Type.Object({
   ...attempt,
   runId: Id,
   stepType: Type.String({ maxLength: 64 }),
-  /** Validated by the step type's own schema on the agent too, once it is rendered. */
+  /** Also validated on the agent with the step type's schema, once it is rendered. */
   config: Type.Unknown(),
   target: LeaseTargetSchema,
   credential: LeaseCredentialSchema,
-  /** Whom its command runs as, where its configuration names a credential for that. */
+  /** The user that its command runs as, if its configuration names a credential for that. */
   runAs: Type.Optional(LeaseCredentialSchema),
   rendering: Type.Optional(LeaseRenderingSchema),
-  /** What has the form of a secret is masked in its output, and not only what is known to be one. */
+  /** Also masks text in the form of a secret in its output, not only known secrets. */
   detectSecrets: Type.Optional(Type.Boolean()),
-  /** Where the run was signed: an agent whose owner asks for it holds all the rest to it. */
+  /** Present if the run was signed: an agent whose owner requires that checks everything else against it. */
   grant: Type.Optional(LeaseGrantSchema),
 });
 export type Lease = Static<typeof LeaseSchema>;
-/** Steps leased to this session; the server sends them unasked, up to the agent's free slots. */
+/** Steps leased to this session. The server sends them unasked, up to the number of free slots. */

@@ -1,21 +1,21 @@
-// What messages are made of.
+// Building blocks of messages.
 import { type TSchema, Type } from 'typebox';
 import { maxSeq } from './frames.ts';
 
 export const Id = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
-/** A size or a number that only grows; beyond this neither JSON nor the database counts exactly. */
+/** A size or a growing number; beyond the maximum, neither JSON nor the database counts exactly. */
 export const Count = (minimum = 0) => Type.Integer({ minimum, maximum: Number.MAX_SAFE_INTEGER });
-/** Of a chunk of output, as its frame carries it. */
+/** Sequence number of a chunk of output, as in its frame. */
 export const Seq = (minimum: number) => Type.Integer({ minimum, maximum: maxSeq });
-/** Of a segment key or a roster; the database counts these in 32 bits. */
+/** Generation of a segment key or number of a roster; the database stores these in 32 bits. */
 export const Generation = (minimum = 1) => Type.Integer({ minimum, maximum: 2_147_483_647 });
 export const Epoch = Type.Integer({ minimum: 1, maximum: 2_147_483_647 });
-/** Compared and kept as it is: nothing that a database or a log could take for something else. */
+/** Compared and stored unchanged, so nothing that a database or a log could interpret differently is allowed. */
 export const Opaque = (minLength: number) => Type.String({ minLength, maxLength: 64, pattern: '^[!-~]*$' });
 export const LeaseToken = Opaque(16);
 export const RequestId = Opaque(1);
 export const message = <T extends string, P extends Record<string, TSchema>>(type: T, properties: P) =>
   Type.Object({ type: Type.Literal(type), ...properties });
 
-/** Names one attempt and proves the lease. */
+/** Identifies one attempt and proves the lease. */
 export const attempt = { step: Id, epoch: Epoch, leaseToken: LeaseToken };

@@ -1,4 +1,4 @@
-// An agent's own keys take the place of those before: cross-signed, on the connection that those before have opened.
+// An agent replaces its own keys: cross-signed, on the connection opened with the previous keys.
 import { Type } from 'typebox';
 import { limits } from '../limits.ts';
 import { Bytes32, Signature } from './encodings.ts';
@@ -6,9 +6,9 @@ import { Bytes32, Signature } from './encodings.ts';
 export const newKeysFields = {
   signingKey: Bytes32,
   encryptionKey: Bytes32,
-  /** By the signing key that the agent has been known by, over the key change statement (docs/protocol.md). */
+  /** Made with the signing key that the agent has been known by, over the key change statement (docs/protocol.md). */
   signature: Signature,
-  /** By the new one over the same: that its private half is there. */
+  /** Made with the new signing key over the same statement; proves that the agent has its private half. */
   ownSignature: Signature,
   /** The segment keys that the agent has, each wrapped for its new encryption key. */
   wraps: Type.Array(

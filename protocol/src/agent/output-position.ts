@@ -1,21 +1,23 @@
-// Where in what a command printed a chunk ends, carried inside the chunk: as an extra field of its gzip header (RFC
-// 1952 section 2.3.1.1), which readers of the output skip. Whoever holds the last chunk, an agent's spool or the
-// server, can tell from where a command's kept output is to be read on, so that nothing is lost or doubled.
+// The position in a command's output at which a chunk ends. It is stored inside the chunk, as an extra field of its
+// gzip header (RFC 1952 section 2.3.1.1), which readers of the output ignore. So whoever has the last chunk, an agent's
+// spool or the server, knows where to continue reading a command's kept output, without losing or repeating anything.
 
-/** What of each stream has gone into chunks, up to and with one of them. Bytes are those of the command, unmasked. */
+/**
+ * What has gone into chunks, for each stream, up to and including one chunk. Counts the command's own, unmasked bytes.
+ */
 export interface OutputPosition {
   stdout: StreamPosition;
   stderr: StreamPosition;
-  /** The output was cut at its cap with this chunk: what follows is not wanted. */
+  /** The output reached its limit with this chunk: what follows is dropped. */
   cut: boolean;
 }
 
 export interface StreamPosition {
-  /** Read on from this byte. */
+  /** Continue reading at this byte. */
   offset: number;
-  /** So many bytes from there on are the end of a secret whose mask was given out already. */
+  /** Number of bytes from there on that are the rest of a secret whose mask has already been written. */
   masked: number;
-  /** So many bytes of what comes next, once masked, are in chunks already. */
+  /** Number of bytes of what follows, after masking, that are already in chunks. */
   skip: number;
 }
 
@@ -31,7 +33,7 @@ export const startOfOutput: OutputPosition = {
   cut: false,
 };
 
-/** The gzip member with the position in its header. */
+/** Returns the gzip member with the position in its header. */
 export function withPosition(gzip: Uint8Array, position: OutputPosition): Uint8Array {
   const extra = new Uint8Array(2 + 4 + dataBytes);
   const view = new DataView(extra.buffer);
@@ -52,7 +54,7 @@ export function withPosition(gzip: Uint8Array, position: OutputPosition): Uint8A
   return whole;
 }
 
-/** The position in a gzip member's header; undefined where there is none. */
+/** Returns the position in a gzip member's header; `undefined` if there is none. */
 export function positionOf(gzip: Uint8Array): OutputPosition | undefined {
   if (gzip.length < gzipHeaderBytes + 6 + dataBytes || ((gzip[3] ?? 0) & extraFlag) === 0) return undefined;
   const view = new DataView(gzip.buffer, gzip.byteOffset + gzipHeaderBytes);

@@ -1,4 +1,4 @@
-// What a server says to an agent, once the handshake is done.
+// Messages from a server to an agent, after the handshake.
 import { type Static, Type } from 'typebox';
 import { limits } from '../limits.ts';
 import { BecomeSchema } from '../steps/ssh-exec.ts';
@@ -19,25 +19,25 @@ const StreamPositionSchema = Type.Object({
   masked: Count(),
   skip: Count(),
 });
-/** What of an attempt's output is stored, so that another agent can go on behind it. */
+/** The stored part of an attempt's output, so that another agent can continue after it. */
 export const StoredOutputSchema = Type.Object({
-  /** All of 1..seq. */
+  /** All of 1..seq are stored. */
   seq: Seq(0),
   rawBytes: Count(),
   /** Digest chain over these chunks. */
   digest: Bytes32,
-  /** Of the last of them: where in what the command prints to read on. */
+  /** The position of the last chunk: where to continue reading what the command prints. */
   position: Type.Object({ stdout: StreamPositionSchema, stderr: StreamPositionSchema, cut: Type.Boolean() }),
 });
 export type StoredOutput = Static<typeof StoredOutputSchema>;
-/** A command that another agent, or this one before it lost its disk, has begun and that goes on by itself. */
+/** A command that another agent began, or this one before it lost its disk, and that survives its agent. */
 export const TakenOverSchema = Type.Object({
-  /** Raised by each take-over: on the target the higher one collects. */
+  /** Incremented by each take-over: on the target, the agent with the higher number collects the output. */
   collector: Count(1),
   output: StoredOutputSchema,
 });
 export type TakenOver = Static<typeof TakenOverSchema>;
-/** Attempts to take up, to agents with the capability `take_over`. From here on they are this session's. */
+/** Attempts to take over, for agents with the capability `take_over`. From now on they belong to this session. */
 export const TakeOverSchema = message('take_over', {
   attempts: Type.Array(
     Type.Object({
@@ -62,7 +62,7 @@ export const PrepareSchema = message('prepare', {
 });
 export const CancelSchema = message('cancel', { step: Id, epoch: Epoch });
 export const OutputAckSchema = message('output_ack', {
-  /** Highest contiguous seq that is stored for good. */
+  /** Highest seq up to which all chunks are durably stored. */
   acks: Type.Array(Type.Object({ step: Id, epoch: Epoch, seq: Type.Integer({ minimum: 0 }) })),
 });
 export const CompletedSchema = message('completed', {
@@ -70,9 +70,11 @@ export const CompletedSchema = message('completed', {
   step: Id,
   epoch: Epoch,
   /**
-   * settled: outcome and output are stored; drop spool and journal entry · resend: the digests differ, send chunks
-   * again from `fromSeq` and complete again (same outcome, new request id) · superseded: the attempt is settled, a
-   * newer one decides the step · forget: no such attempt.
+   * - `settled`: outcome and output are stored; drop spool and journal entry.
+   * - `resend`: the digests differ; send chunks again from `fromSeq`, and complete again (same outcome, new request
+   *   id).
+   * - `superseded`: the attempt is settled; a newer one decides the step.
+   * - `forget`: there is no such attempt.
    */
   result: Type.Enum(['settled', 'resend', 'superseded', 'forget']),
   fromSeq: Type.Optional(Type.Integer({ minimum: 1 })),
@@ -91,17 +93,17 @@ export const TestTargetSchema = message('test_target', {
   credential: Type.Optional(LeaseCredentialSchema),
   timeoutMs: Type.Integer({ minimum: 100, maximum: 60_000 }),
 });
-/** What a scan looks for: `keys` reads the host keys that targets offer, `reach` only whether an SSH server answers. */
+/** Kind of scan: `keys` reads the host keys that targets offer, `reach` only checks whether an SSH server answers. */
 export const scanKinds = ['keys', 'reach'] as const;
 export type ScanKind = (typeof scanKinds)[number];
-/** Targets to look at, to agents with the capability `scan_hosts`. Nobody logs in there. */
+/** Targets to look at without logging in, for agents with the capability `scan_hosts`. */
 export const ScanHostsSchema = message('scan_hosts', {
   scanId: Id,
   kind: Type.Enum(scanKinds),
   targets: Type.Array(
     Type.Object({
       id: Id,
-      /** Where the way leads through jump hosts. */
+      /** Present if the connection goes through jump hosts. */
       name: Type.Optional(Type.String()),
       host: Type.String(),
       port: Type.Integer({ minimum: 1, maximum: 65_535 }),
@@ -109,17 +111,17 @@ export const ScanHostsSchema = message('scan_hosts', {
     }),
     { minItems: 1, maxItems: limits.maxScansGiven },
   ),
-  /** What the way to all of them leads through, the first one first; only to agents with the capability `scan_jumps`. */
+  /** The jump hosts for all of these targets, in order; only for agents with the capability `scan_jumps`. */
   jumps: Type.Optional(Type.Array(LeaseJumpSchema, { minItems: 1, maxItems: limits.maxJumpHosts })),
   ...hostTrust,
 });
-/** Ends a scan: what it has left is not looked at any more. */
+/** Ends a scan: its remaining targets are skipped. */
 export const ScanCancelSchema = message('scan_cancel', { scanId: Id });
 export const SignedRosterSchema = Type.Object({
   payload: Type.String({ maxLength: 1_000_000 }),
   signature: Type.String({ maxLength: 128 }),
 });
-/** The newest roster, and the segment key wrapped for this agent where a peer (or itself) has wrapped it. */
+/** The newest roster, and the segment key wrapped for this agent, if a peer (or the agent itself) has wrapped it. */
 export const SegmentStateSchema = message('segment_state', {
   roster: SignedRosterSchema,
   wraps: Type.Array(
@@ -127,25 +129,27 @@ export const SegmentStateSchema = message('segment_state', {
   ),
   /** Members of the roster that still need the segment key from a peer that has it. */
   wanting: Type.Array(Type.Object({ agentId: Id, generation: Type.Integer({ minimum: 1 }) })),
-  /** A new generation is wanted, this one: an agent that has the last one was revoked. */
+  /** Requests this new generation, because an agent that has the last one was revoked. */
   makeGeneration: Type.Optional(Type.Integer({ minimum: 2 })),
-  /** Generations that nobody has wrapped for the recovery key yet that the roster names. */
+  /** Generations that nobody has wrapped yet for the recovery key in the roster. */
   wantedForRecovery: Type.Optional(Type.Array(Type.Integer({ minimum: 1 }))),
-  /** New keys of the agent itself are wanted; only to agents with the capability `new_keys`. */
+  /** Requests new keys of the agent itself; only for agents with the capability `new_keys`. */
   newKeysWanted: Type.Optional(Type.Boolean()),
 });
-/** The newest checkpoint of the audit log, to keep; only to agents that say which one they hold. */
+/** The newest checkpoint of the audit log, for the agent to keep; only for agents that report which one they hold. */
 export const AuditCheckpointMessageSchema = message('audit_checkpoint', {
-  /** The size that the agent had said it holds, which the proof begins at. */
+  /** The size that the agent reported, at which the proof begins. */
   from: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
   /** A signed note (docs/audit.md). */
   note: Type.String({ maxLength: 2_000 }),
-  /** That it only adds to the checkpoint that the agent said it holds (RFC 9162 section 2.1.4); empty for the first. */
+  /**
+   * Proves that it only extends the checkpoint that the agent holds (RFC 9162 section 2.1.4); empty for the first one.
+   */
   proof: Type.Array(Bytes32, { maxItems: 128 }),
 });
 /**
- * Attempts that were cut off and may still run on their targets: find their processes by the attempt's marker, end them
- * and tell what was found. Only to agents with the capability `clean_up`.
+ * Attempts that were cut off and may still run on their targets: find their processes by the attempt's marker, end
+ * them, and report what was found. Only for agents with the capability `clean_up`.
  */
 export const CleanUpSchema = message('clean_up', {
   requestId: RequestId,
@@ -155,26 +159,26 @@ export const CleanUpSchema = message('clean_up', {
       epoch: Epoch,
       target: LeaseTargetSchema,
       credential: LeaseCredentialSchema,
-      /** Whom its command ran as. */
+      /** The user that its command ran as. */
       become: Type.Optional(BecomeSchema),
-      /** Its output is not all stored, and the agent that had it may yet bring it: what of it is there is to stay. */
+      /** Not all of its output is stored, and its former agent may still deliver it: whatever is there must be kept. */
       uncollected: Type.Optional(Type.Boolean()),
     }),
     { minItems: 1, maxItems: limits.maxCleanUpsPerMessage },
   ),
 });
-/** The server stops or asks this agent to take nothing new. */
+/** The server is stopping, or asks this agent to take nothing new. */
 export const DrainSchema = message('drain', {
   reason: Type.String({ maxLength: 200 }),
   /**
-   * The connection ends for long: what is leased and not begun is to be handed back at once (`return`), and
-   * `agent_drain` says that this is done.
+   * The connection will end for a long time: hand back at once what is leased but not begun (`return`), and confirm
+   * with `agent_drain`.
    */
   handBack: Type.Optional(Type.Boolean()),
 });
-/** Answers a heartbeat; the lease deadline counts from when that heartbeat was sent. */
+/** Answers a heartbeat. The lease deadline counts from when that heartbeat was sent. */
 export const HeartbeatAckSchema = message('heartbeat_ack', {
   sequence: Type.Integer({ minimum: 1 }),
-  /** The server has so many agents that they are to come back over this time, should it be gone, and not all at once. */
+  /** If the server is lost, its agents should reconnect spread over this time, because there are many of them. */
   reconnectWithinMs: Type.Optional(Type.Integer({ minimum: 0 })),
 });

@@ -1,10 +1,10 @@
-// What a step of a run is rendered with.
+// The values for rendering a step of a run.
 import { type Static, Type } from 'typebox';
 import { Id, Timestamp } from '../api/common.ts';
 
-/** What placeholders and conditions of a step refer to. No secrets: those come sealed beside. */
+/** What placeholders and conditions of a step refer to. Contains no secrets, which are sent separately and sealed. */
 export const StepValuesSchema = Type.Object({
-  /** Given, or their defaults; one without a value is left out. */
+  /** Given values or defaults; parameters without a value are missing. */
   parameters: Type.Record(Type.String(), Type.Unknown()),
   target: Type.Object({
     name: Type.String(),
@@ -16,7 +16,7 @@ export const StepValuesSchema = Type.Object({
   }),
   run: Type.Object({ id: Id, created_at: Timestamp, created_by: Type.String() }),
   job: Type.Object({ id: Id, name: Type.String(), version: Type.Integer() }),
-  /** By step id, of those before it that have handed on anything. */
+  /** Outputs of earlier steps that have handed on any, by step id. */
   steps: Type.Record(Type.String(), Type.Object({ outputs: Type.Record(Type.String(), Type.String()) })),
 });
 export type StepValues = Static<typeof StepValuesSchema>;

@@ -1,5 +1,5 @@
-// What an agent tells of a transfer: how far it is, and what it has come to. Names in it come from file systems, and are
-// hostile like any output.
+// What an agent reports about a transfer: its progress and its result. File names in it come from file systems, and are
+// untrusted like any output.
 import { type Static, Type } from 'typebox';
 import { limits } from '../limits.ts';
 
@@ -7,20 +7,20 @@ const Count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 const Path = Type.String({ maxLength: 1_000 });
 
 export const TransferTotalsSchema = Type.Object({
-  /** Files that were not there before. */
+  /** Files that did not exist before. */
   created: Count,
-  /** Files that were replaced, or given other attributes. */
+  /** Files that were replaced, or whose attributes were changed. */
   changed: Count,
-  /** Files that were left as they are. */
+  /** Files that were left unchanged. */
   unchanged: Count,
   /** Files, links and directories that the source did not have. */
   deleted: Count,
   failed: Count,
-  /** Directories that were made. */
+  /** Directories that were created. */
   directories: Count,
-  /** Links that were made. */
+  /** Links that were created. */
   links: Count,
-  /** Bytes of files that were moved. */
+  /** Bytes of files that were transferred. */
   bytes: Count,
 });
 export type TransferTotals = Static<typeof TransferTotalsSchema>;
@@ -34,7 +34,7 @@ export const TransferRowSchema = Type.Object({
   remotePath: Type.Optional(Path),
   fileSize: Type.Optional(Count),
   bytesTransferred: Count,
-  /** `planned`: by a dry run. */
+  /** `planned`: only listed, by a dry run. */
   status: Type.Enum(transferStatuses),
   startedAt: Type.Optional(Type.String({ maxLength: 40 })),
   completedAt: Type.Optional(Type.String({ maxLength: 40 })),
@@ -44,7 +44,7 @@ export type TransferRow = Static<typeof TransferRowSchema>;
 
 export const TransferReportSchema = Type.Object({
   totals: TransferTotalsSchema,
-  /** Failures first, then others, up to a bound. */
+  /** Failures first, then others, up to a limit. */
   rows: Type.Array(TransferRowSchema, { maxItems: limits.maxTransferRows }),
 });
 export type TransferReport = Static<typeof TransferReportSchema>;
@@ -52,13 +52,13 @@ export type TransferReport = Static<typeof TransferReportSchema>;
 export const TransferProgressSchema = Type.Object({
   files: Count,
   bytes: Count,
-  /** Of what is known so far; `isCounted` says whether that is all. */
+  /** Totals known so far; `isCounted` says whether they are final. */
   filesTotal: Count,
   bytesTotal: Count,
   isCounted: Type.Boolean(),
-  /** Over the last seconds. */
+  /** Averaged over the last seconds. */
   bytesPerSecond: Count,
-  /** A file that is under way. */
+  /** A file that is being transferred. */
   current: Type.Optional(Path),
 });
 export type TransferProgress = Static<typeof TransferProgressSchema>;

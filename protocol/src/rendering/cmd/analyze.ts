@@ -216,11 +216,11 @@ class CmdAnalysis {
     const said =
       char === '!'
         ? {
-            message: 'An exclamation mark stands here, which cmd.exe takes away in a script with values',
+            message: 'An exclamation mark stands here, which cmd.exe removes in a script with values',
             fix: 'Write ^^! for it, and ^! in double quotes; !NAME! is the value of a variable.',
           }
         : {
-            message: 'A caret stands in double quotes, which cmd.exe takes away on a line with values',
+            message: 'A caret stands in double quotes, which cmd.exe removes on a line with values',
             fix: 'Write two of them: ^^.',
           };
     this.#refusals.set(at, { at, ...said });
