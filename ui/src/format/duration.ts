@@ -11,7 +11,7 @@ export function cellDuration(ms: number): string {
   return clockDuration(ms);
 }
 
-/** As a stopwatch shows it: `0:09`, `10:41`, `1:02:03`. */
+/** Like a stopwatch: `0:09`, `10:41`, `1:02:03`. */
 export function clockDuration(ms: number): string {
   const seconds = Math.round(Math.max(0, ms) / 1000);
   const hours = Math.floor(seconds / 3600);
@@ -20,7 +20,7 @@ export function clockDuration(ms: number): string {
   return `${minutes}:${two(seconds % 60)}`;
 }
 
-/** In words, to the second below an hour: `41 s`, `13 min 05 s`, `2 h 06 min`, `3 d 4 h`. */
+/** In words, with seconds below an hour: `41 s`, `13 min 05 s`, `2 h 06 min`, `3 d 4 h`. */
 export function longDuration(ms: number): string {
   const seconds = Math.round(Math.max(0, ms) / 1000);
   if (seconds < 60) return `${seconds} s`;

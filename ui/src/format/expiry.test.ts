@@ -11,6 +11,6 @@ test.each([
   ['2026-11-27', 'expires today'],
   ['2026-11-26', 'expired 1 day ago'],
   ['2026-10-28', 'expired 30 days ago'],
-])('a secret whose last day is %s says %s', (day, word) => {
+])('a secret with the last day %s is described as %s', (day, word) => {
   expect(expiryOf(day, now)?.word).toBe(word);
 });

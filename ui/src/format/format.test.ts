@@ -26,7 +26,7 @@ describe('durations', () => {
     [93_600_000, '1 d 2 h'],
   ])('in words: %i ms is %s', (ms, text) => expect(longDuration(ms)).toBe(text));
 
-  it('as a stopwatch, rounded, and beside an output line', () => {
+  it('like a stopwatch, rounded, and beside an output line', () => {
     expect(clockDuration(641_000)).toBe('10:41');
     expect(roundDuration(4_320_000)).toBe('1 h 12 min');
     expect(roundDuration(40_400)).toBe('40 s');

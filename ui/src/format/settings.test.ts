@@ -26,7 +26,7 @@ const effective: EffectiveSettings = {
   ],
 };
 
-test('what is inherited is the nearest value that is not the target’s own, with its source', () => {
+test('the inherited value is the nearest one that is not the target’s own, with its source', () => {
   expect(inheritedOf(effective, 'port')).toBe('2022, from group Web');
   expect(inheritedOf(effective, 'protocol')).toBe('ssh, built in');
   expect(inheritedOf(effective, 'credential')).toBe('none');

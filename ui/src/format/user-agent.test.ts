@@ -23,4 +23,4 @@ it.each([
   ],
   ['curl/8.9.1', 'curl/8.9.1'],
   ['', 'unknown browser'],
-])('a session of %s is of %s', (userAgent, words) => expect(userAgentWords(userAgent)).toBe(words));
+])('%s is described as %s', (userAgent, words) => expect(userAgentWords(userAgent)).toBe(words));

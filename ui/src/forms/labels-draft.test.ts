@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { labelOffers, readLabel } from './labels-draft.ts';
 
-test('a label is a name alone, or a name and a value', () => {
+test('a label is a name, or a name and a value', () => {
   expect(readLabel(' canary ')).toEqual({ name: 'canary', value: '' });
   expect(readLabel('env = prod')).toEqual({ name: 'env', value: 'prod' });
   expect(readLabel('url=a=b')).toEqual({ name: 'url', value: 'a=b' });
@@ -15,11 +15,11 @@ test.each([
   ['-x', /is not a valid name/],
   ['n'.repeat(64), /at most 63/],
   [`n=${'v'.repeat(256)}`, /at most 255/],
-])('%j is told of', (text, problem) => {
+])('%j is rejected with a reason', (text, problem) => {
   expect(readLabel(text)).toEqual({ problem: expect.stringMatching(problem) });
 });
 
-test('names in use are offered, and behind = the values of that name', () => {
+test('names in use are suggested, and after = the values of that name', () => {
   const inUse = [
     { name: 'canary', targets: 1, values: [] },
     { name: 'env', targets: 9, values: ['prod', 'stage'] },

@@ -1,4 +1,4 @@
-// What the server said about the fields of a form.
+// The server's messages about the fields of a form.
 import type { ApiError } from '../api/client.ts';
 
 /** Returns the message for a field, by its path in the request. */

@@ -16,7 +16,10 @@ export async function fetchVerifiedKey(segmentId: number): Promise<VerifiedKey> 
   return verifiedKey({ ...(await fetchSealingKey(segmentId)), segmentId });
 }
 
-/** @throws {ApiError} `untrusted` */
+/**
+ * Checks a sealing key against its roster.
+ * @throws {ApiError} `untrusted`
+ */
 export async function verifiedKey(key: SealingKey): Promise<VerifiedKey> {
   try {
     return await verified(key);

@@ -9,10 +9,10 @@ it('leaves out a single detail that the message already contains', () => {
 });
 
 it.each([
-  ['where the message does not', 'The grant has expired.', [whole]],
-  ['what may be there', 'grant.terms: The grant has expired.', [{ ...whole, allowed: 'a new one' }]],
-  ['one of several', 'grant.terms: The grant has expired.', [whole, { ...whole, path: 'grant' }]],
-])('tells %s', (_what, message, details) => {
+  ['a detail that the message lacks', 'The grant has expired.', [whole]],
+  ['what is allowed', 'grant.terms: The grant has expired.', [{ ...whole, allowed: 'a new one' }]],
+  ['each of several details', 'grant.terms: The grant has expired.', [whole, { ...whole, path: 'grant' }]],
+])('shows %s', (_what, message, details) => {
   expect(detailsBeside({ message, details })).toEqual(details);
 });
 

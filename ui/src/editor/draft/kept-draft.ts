@@ -9,7 +9,7 @@ export interface KeptDraft {
   version?: number | undefined;
 }
 
-/** What editing began with. */
+/** The definition that editing began with. */
 export interface Base {
   /** 0 for a new job. */
   version: number;

@@ -85,7 +85,7 @@ export function shownText(value: unknown): string {
   return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
-/** `working_directory` as `Working directory`. */
+/** Returns the label of a field: its title, or `working_directory` as `Working directory`. */
 export function wordsOf(name: string, schema: FieldSchema): string {
   if (schema.title !== undefined) return schema.title;
   const words = name.replaceAll('_', ' ');

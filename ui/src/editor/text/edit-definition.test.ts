@@ -199,7 +199,7 @@ test('a deleted step is restored as it was written', () => {
   }
 });
 
-test('a step is added in lines, its command as a block', () => {
+test('a step is added in block style, with its command as a block', () => {
   const value = { name: 'report', type: 'ssh.exec', config: { command: 'a\n  b\n', timeout: 5 } };
   const added = edited(patch, { kind: 'insert', path: ['steps'], at: 3, value });
   expect(difference(patch, added)).toEqual([

@@ -7,7 +7,7 @@ import { placeAt, schemaAt } from './schema-at.ts';
 
 export interface CompletionScope {
   parameters(): Parameters;
-  /** Outputs of steps, as `name.outputs.value`. */
+  /** Outputs of steps, each as `name.outputs.value`. */
   outputs(): string[];
   /** Type of the step at an offset. */
   stepTypeAt(offset: number): string | undefined;

@@ -3,7 +3,7 @@ import { hostPatternsProblem, publicKeyProblem } from './host-trust-draft.ts';
 
 const key = `ssh-ed25519 AAAA${'C3'.repeat(30)}`;
 
-it('takes public key lines, with a comment or without', () => {
+it('accepts public key lines, with or without a comment', () => {
   expect(publicKeyProblem(`  ${key} ca@example\n`)).toBeUndefined();
   expect(publicKeyProblem(key.replace('ssh-ed25519', 'ecdsa-sha2-nistp384'))).toBeUndefined();
 });

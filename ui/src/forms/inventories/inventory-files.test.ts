@@ -4,7 +4,7 @@ import { filesProblem, guessDelimiter, guessFormat, tidyFiles, withFiles } from 
 const file = (path: string, content = '') => ({ path, content });
 const pathsOf = (files: { path: string }[]) => files.map(({ path }) => path);
 
-test('the folder that was dropped is not part of the paths, and hidden files stay out', () => {
+test('the dropped folder is not part of the paths, and hidden files are left out', () => {
   const dropped = ['prod/hosts', 'prod/group_vars/web.yml', 'prod/.git/config', 'prod/hosts~'].map((path) =>
     file(path),
   );

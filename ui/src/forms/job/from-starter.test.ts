@@ -15,7 +15,7 @@ it('no value of a starter is required, and secrets are not asked for', () => {
   expect(secretNames(parameters)).toEqual(['token']);
 });
 
-it('only what has a value is fixed', () => {
+it('only parameters with a value are fixed', () => {
   expect(filledPart({ site: 'lyon', wave: 4 }, new Set(['site', 'token']))).toEqual({
     parameters: { site: 'lyon', wave: 4 },
     fixed: ['site'],

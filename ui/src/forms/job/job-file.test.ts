@@ -20,11 +20,11 @@ it.each([
   ['a Rundeck export with a comment', '# from prod\n- name: x\n  sequence:\n', 'rundeck', 'application/yaml'],
   ['a definition alone', 'name: x\nsteps:\n  - name: sequence: no\n', undefined, 'application/yaml'],
   ['a list of something', '- a\n- b\n', undefined, 'application/yaml'],
-])('%s is told by its beginning', (_, text, format, type) => {
+])('%s is recognized by its beginning', (_, text, format, type) => {
   expect([guessImportFormat(text), contentTypeOf(text)]).toEqual([format, type]);
 });
 
-it('what can’t be imported is not sent', () => {
+it('a file that can’t be imported is not sent', () => {
   expect(fileProblem({ size: 0 })).toBe('The file is empty.');
   expect(fileProblem({ size: limits.maxBundleBytes })).toBeUndefined();
   expect(fileProblem({ size: limits.maxBundleBytes + 1 })).toMatch(/at most can be imported/);

@@ -21,7 +21,7 @@ export class ParameterValues {
   /** Whether missing values are reported too: set once the user tries to proceed. */
   showAll = $state(false);
 
-  /** In the order of forms. */
+  /** Parameters in the order of the form. */
   readonly fields: readonly (readonly [string, Parameter])[] = $derived(
     Object.entries(this.parameters)
       .map((entry, at) => ({ entry, at }))

@@ -21,7 +21,7 @@ test('a list that is left to its default shows its items, and keeps the others w
   expect(hosts.default).toEqual(['a', 'b']);
 });
 
-test('an object that is left to its default keeps its other properties when one is changed, and goes back to it', () => {
+test('an object that is left to its default keeps its other properties when one is changed, and can return to the default', () => {
   const form = new ParameterValues({ limits });
   expect(form.at(['limits', 'memory'])).toBe(512);
   form.give(['limits', 'swap'], 64);
