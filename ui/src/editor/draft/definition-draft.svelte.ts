@@ -66,8 +66,8 @@ export class DefinitionDraft {
     );
   });
   /**
-   * Whether the definition itself is wrong, so that asking the server is pointless. Problems that the server found
-   * don't count, as they may be fixed elsewhere.
+   * Whether the definition itself is wrong, which blocks saving. Problems that the server found don't count, as they
+   * may be fixed elsewhere.
    */
   readonly broken = $derived(this.read.problems.length > 0 || this.checked.length > 0);
   /** The problem whose message is shown in the text: the one at the cursor, otherwise the first. */

@@ -113,7 +113,7 @@ export function spanOf(read: DefinitionText, path: Path): Span {
   return range ? { from: range[0], to: trimmedEnd(read.text, range[1]) } : { from: 0, to: 0 };
 }
 
-/** Returns what to mark when the whole would be too much: only the key, or the first line of an item. */
+/** Returns what to mark of a place when the whole would be too much: its first line. */
 export function markOf(read: DefinitionText, path: Path): Span {
   const span = spanOf(read, path);
   const lineEnd = read.text.indexOf('\n', span.from);

@@ -98,7 +98,6 @@ function block(value: unknown): string {
   return entries.map(([key, one]) => `${writtenKey(key, manner)}:${writtenAfterKey(one, manner)}`).join('\n');
 }
 
-/** Returns whether a value takes lines of its own; empty lists and maps don't. */
 function isNested(value: unknown): value is object {
   return typeof value === 'object' && value !== null;
 }

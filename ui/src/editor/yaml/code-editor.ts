@@ -105,7 +105,7 @@ export class CodeEditor {
     this.#showMessage();
   }
 
-  /** Scrolls to a range and puts the cursor there. */
+  /** Scrolls to an offset and puts the cursor there. */
   reveal(from: number, focus: boolean): void {
     const at = Math.min(from, this.#view.state.doc.length);
     this.#view.dispatch({

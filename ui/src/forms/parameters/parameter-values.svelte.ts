@@ -95,7 +95,7 @@ export class ParameterValues {
     this.touch(name);
   }
 
-  /** Takes over earlier values whose parameters still exist. */
+  /** Takes over earlier values whose parameters still exist and are not secret. */
   giveAll(values: Readonly<Record<string, unknown>>): void {
     const fitting = Object.entries(values).filter(
       ([name]) => Object.hasOwn(this.parameters, name) && this.parameters[name]?.secret !== true,
