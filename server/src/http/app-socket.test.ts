@@ -1,4 +1,4 @@
-// What only a real connection shows: bodies that are cut off, the peer's address, requests that name other hosts.
+// What only a real connection shows: truncated bodies, the peer's address, and requests that name other hosts.
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
@@ -85,7 +85,10 @@ afterAll(async () => {
   await new Promise((done) => server.close(done));
 });
 
-/** Sends bytes as they are; the answer as it came until the server closed, or said all that it announced. */
+/**
+ * Sends raw bytes. Returns what was answered until the server closed the connection or the announced length was
+ * complete.
+ */
 async function raw(...parts: string[]): Promise<string> {
   const socket = connect(port, '127.0.0.1');
   let answer = '';
@@ -107,18 +110,18 @@ async function raw(...parts: string[]): Promise<string> {
 const head = (more: string, host = `127.0.0.1`) =>
   `POST /api/v1/echo HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\n${more}\r\n`;
 
-test('a body is read and the peer’s address is its own', async () => {
+test('a body is read, and the address is that of the peer', async () => {
   const body = '{"text":"hello"}';
   const answer = await raw(head(`Content-Length: ${body.length}\r\nX-Forwarded-For: 6.6.6.6\r\n`), body);
   expect(answer).toContain('200 OK');
   expect(answer).toContain('{"length":5,"address":"127.0.0.1"}');
 });
 
-test('a body that announces too much is refused before it is sent', async () => {
+test('a body that announces too large a size is refused before it is sent', async () => {
   expect(await raw(head('Content-Length: 5000000\r\n'))).toContain('413 Payload Too Large');
 });
 
-test('a body that does not say how long it is is refused once it is too long', async () => {
+test('a body of unannounced length is refused as soon as it is too long', async () => {
   const before = handled;
   const chunk = `1f4\r\n${' '.repeat(500)}\r\n`;
   expect(await raw(head('Transfer-Encoding: chunked\r\n'), chunk, chunk, chunk)).toContain(
@@ -127,7 +130,7 @@ test('a body that does not say how long it is is refused once it is too long', a
   expect(handled).toBe(before);
 });
 
-test('the answer to a body that has become too long has its connection, also where it takes a moment', async () => {
+test('the answer to a body that became too long still reaches the client, even after a delay', async () => {
   const answer = appListener(async (request) => {
     const refused = await readRequestFile(request, 1_000).catch(String);
     for (let turn = 0; turn < 10; turn += 1) await setImmediate();
@@ -144,7 +147,7 @@ test('the answer to a body that has become too long has its connection, also whe
   expect(String(told)).toContain('413 Payload Too Large');
 });
 
-/** Resolves with what is logged from now on, up to a request's end. */
+/** Resolves with the lines that are logged from now on, up to the end of a request. */
 function answered(): Promise<Record<string, unknown>[]> {
   logged.length = 0;
   return new Promise((done) => {
@@ -157,19 +160,22 @@ function answered(): Promise<Record<string, unknown>[]> {
 test.each([
   ['its length announced', 'Content-Length: 900\r\n', '{"text":"he'],
   ['its length not told', 'Transfer-Encoding: chunked\r\n', '1f4\r\n{"text":"he'],
-])('an upload with %s that its client breaks off is no failure of this server', async (_, length, part) => {
-  const before = handled;
-  const lines = answered();
-  const arrived = once(server, 'request');
-  const socket = connect(port, '127.0.0.1');
-  socket.write(head(length) + part);
-  await arrived;
-  socket.resetAndDestroy();
-  expect(await lines).toMatchObject([{ level: 'info', status: 400, path: '/api/v1/echo' }]);
-  expect(handled).toBe(before);
-});
+])(
+  'an upload with %s that the client breaks off is not logged as a server failure',
+  async (_, length, part) => {
+    const before = handled;
+    const lines = answered();
+    const arrived = once(server, 'request');
+    const socket = connect(port, '127.0.0.1');
+    socket.write(head(length) + part);
+    await arrived;
+    socket.resetAndDestroy();
+    expect(await lines).toMatchObject([{ level: 'info', status: 400, path: '/api/v1/echo' }]);
+    expect(handled).toBe(before);
+  },
+);
 
-test('the host is taken from where HTTP says, with names allowed by hand', async () => {
+test('the host is read from where HTTP specifies it; additional names can be allowed', async () => {
   const body = '{"text":"hello"}';
   const length = `Content-Length: ${body.length}\r\n`;
   expect(await raw(head(length, 'ops.example:7700'), body)).toContain('200 OK');
@@ -178,7 +184,7 @@ test('the host is taken from where HTTP says, with names allowed by hand', async
   expect(await raw(head(`${length}Host: 127.0.0.1\r\n`, 'evil.example'), body)).not.toContain('200 OK');
 });
 
-test('a small body that is refused may come long after its answer, and its connection is kept', async () => {
+test('a small refused body may arrive long after its answer, and the connection stays open', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout'] });
   onTestFinished(() => void vi.useRealTimers());
   const socket = connect(port, '127.0.0.1');
@@ -198,14 +204,14 @@ test('a small body that is refused may come long after its answer, and its conne
   await vi.waitFor(() => expect(told).toContain('{"length":5,'));
 });
 
-test('a compressed body is refused, whatever it would come to', async () => {
+test('a compressed body is refused, whatever its size', async () => {
   const answer = await raw(head('Content-Length: 2\r\nContent-Encoding: gzip\r\n'), '{}');
   expect(answer).toContain('415 Unsupported Media Type');
   expect(answer).toContain('send it as it is, without Content-Encoding');
 });
 
-// The last one, as it uses up what strangers may ask.
-test('from an address that floods, wrong tokens are looked up no more, and one that was good is', async () => {
+// Must run last: it uses up the allowance of unknown callers.
+test('an address that floods gets no more look-ups of wrong tokens; a known good token still works', async () => {
   const ask = (token: string) =>
     raw(`GET /api/v1/mine HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ${token}\r\n\r\n`);
   const wrong = (n: number) => `oct_wrong-token-number-${n}`;

@@ -113,7 +113,7 @@ describe('bodies', () => {
     expect(await response.json()).toEqual({ got: { name: 'a', port: 22 } });
   });
 
-  test('every wrong field is told of, with what was found and what is allowed', async () => {
+  test('every wrong field is reported, with what was found and what is allowed', async () => {
     const json = { port: '22', password: 'hunter2', nmae: 'x' };
     const error = await refusal(await t.request('POST', '/api/v1/echo', { token: author, json }), 400);
     expect(error.code).toBe('invalid');
@@ -142,7 +142,7 @@ describe('bodies', () => {
     expect(JSON.stringify(error)).not.toContain('hunter2');
   });
 
-  test('a body with very many mistakes gets a short answer', async () => {
+  test('a body with a very large number of mistakes gets a short answer', async () => {
     const json = { name: 'a', tags: Array.from({ length: 12_000 }, () => 'x') };
     const error = await refusal(await t.request('POST', '/api/v1/echo', { token: author, json }), 400);
     expect(error.details).toHaveLength(1);
@@ -151,7 +151,7 @@ describe('bodies', () => {
     expect(fewer.details).toHaveLength(20);
   });
 
-  test('malformed JSON is refused with line and column, and none of it is repeated', async () => {
+  test('malformed JSON is refused with line and column, and none of it is quoted', async () => {
     const body = '{\n  "name": "s3cret",\n  "port": 22,,\n}';
     const error = await refusal(await t.request('POST', '/api/v1/echo', { token: author, body }), 400);
     expect(error.message).toBe(
@@ -160,7 +160,7 @@ describe('bodies', () => {
     expect(JSON.stringify(error)).not.toContain('s3cret');
   });
 
-  test('a too large body is refused while it is read', async () => {
+  test('a body that is too large is refused while it is read', async () => {
     let pulled = 0;
     const body = new ReadableStream({
       pull(controller) {
@@ -174,7 +174,7 @@ describe('bodies', () => {
     expect(pulled).toBeLessThan(20);
   });
 
-  test('another content type, bytes that are not UTF-8, deep nesting and NUL are refused', async () => {
+  test('other content types, bytes that are not UTF-8, deep nesting and NUL are refused', async () => {
     const headers = { 'Content-Type': 'text/plain' };
     await refusal(await t.request('POST', '/api/v1/echo', { token: author, body: '{}', headers }), 415);
     const latin = new ReadableStream({
@@ -195,16 +195,16 @@ describe('bodies', () => {
     expect((await refusal(withNul, 400)).details?.[0]?.path).toBe('name');
   });
 
-  test('a name that stands twice in an object is refused with its place, and not quoted', async () => {
+  test('a name that occurs twice in an object is refused with its position, and not quoted', async () => {
     const body = '{"name": "seen",\n "name": "kept"}';
     const error = await refusal(await t.request('POST', '/api/v1/echo', { token: author, body }), 400);
     expect(error).toMatchObject({
-      message: 'The request body is not clear: Line 2, column 2: This key is there already.',
+      message: 'The request body is ambiguous: Line 2, column 2: This key is there already.',
       details: [{ line: 2, column: 2 }],
     });
   });
 
-  test('no body at all says which fields are missing', async () => {
+  test('a request without a body is told which fields are missing', async () => {
     const error = await refusal(await t.request('POST', '/api/v1/echo', { token: author }), 400);
     expect(error.message).toBe('name: Is missing.');
   });
@@ -242,7 +242,7 @@ describe('paths and queries', () => {
     await refusal(proto, 400);
   });
 
-  test('what is wrong in path, query and body is told at once', async () => {
+  test('mistakes in path, query and body are reported together', async () => {
     const path = '/api/v1/things/x?limit=5.0&limt=1&deep=yes&deep=no';
     const error = await refusal(
       await t.request('PUT', path, { token: author, json: { name: 5, port: 0, password: 'a\0 long one' } }),
@@ -267,7 +267,7 @@ describe('paths and queries', () => {
   });
 });
 
-describe('addresses that are not there', () => {
+describe('unknown addresses', () => {
   test('an unknown API path is 404 in JSON and another method 405 with Allow', async () => {
     expect((await refusal(await t.request('GET', '/api/v1/nothing'), 404)).code).toBe('not_found');
     const response = await t.request('DELETE', '/api/v1/things/1', { token: viewer });
@@ -287,21 +287,21 @@ describe('addresses that are not there', () => {
 });
 
 describe('errors', () => {
-  test('an unexpected error is logged whole and shown as a request id', async () => {
+  test('an unexpected error is logged in full and answered with a request id', async () => {
     const error = await refusal(await t.request('GET', '/api/v1/broken'), 500);
     expect(error).toEqual({ code: 'internal', message: 'Internal error.', requestId: error.requestId });
     const line = t.logged.find((one) => one.includes('db.internal'));
     expect(line).toContain(error.requestId);
   });
 
-  test('a rate limit says when to come back', async () => {
+  test('a rate limit says when to try again', async () => {
     const response = await t.request('GET', '/api/v1/busy');
     expect(response.headers.get('retry-after')).toBe('4');
     await refusal(response, 429);
   });
 });
 
-test('every answer carries the security headers, also errors', async () => {
+test('every answer carries the security headers, even errors', async () => {
   for (const path of [
     '/api/v1/things/health',
     '/api/v1/nothing',
@@ -323,7 +323,7 @@ test('every answer carries the security headers, also errors', async () => {
   expect(api.headers.get('cache-control')).toBe('no-store');
 });
 
-test('a reply that differs from its schema is an error where replies are checked', async () => {
+test('a reply that differs from its schema is an error if replies are checked', async () => {
   const broken = route({
     method: 'GET',
     path: '/api/v1/wrong',
@@ -341,7 +341,7 @@ test('a reply that differs from its schema is an error where replies are checked
   }
 });
 
-describe('mistakes in the table end the start', () => {
+describe('mistakes in the table keep the server from starting', () => {
   const base = {
     permission: 'public',
     summary: 's',
@@ -370,24 +370,24 @@ describe('mistakes in the table end the start', () => {
     });
   };
 
-  test('a route that is there twice', () => {
+  test('a duplicate route', () => {
     const one = route({ ...base, method: 'GET', path: '/api/v1/a/:id', params: Closed({ id: Id }) });
     const other = route({ ...base, method: 'GET', path: '/api/v1/a/:name', params: Closed({ name: Id }) });
     expect(() => start(one, other)).toThrow('twice');
   });
 
-  test('a path parameter without schema', () => {
+  test('a path parameter without a schema', () => {
     expect(() => start(route({ ...base, method: 'GET', path: '/api/v1/a/:id' }))).toThrow('params differ');
   });
 
-  test('a schema that ajv does not take in strict mode', () => {
+  test('a schema that ajv refuses in strict mode', () => {
     const body = Type.Unsafe({ type: 'object', maxmum: 3 });
     expect(() => checkSchemas([route({ ...base, method: 'POST', path: '/api/v1/a', body })])).toThrow(
       'maxmum',
     );
   });
 
-  test('a schema that is none', () => {
+  test('a schema that is not one', () => {
     const body = Type.Unsafe({ type: 'object', required: 'name' });
     expect(() => checkSchemas([route({ ...base, method: 'POST', path: '/api/v1/a', body })])).toThrow(
       'required',

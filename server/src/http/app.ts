@@ -1,5 +1,5 @@
-// The HTTP side of the server, built from one table of routes. Nothing else is reachable, but for what probes, console
-// and API documentation serve to everyone.
+// The HTTP side of the server, built from one table of routes. Apart from that table, only the probes, the console and
+// the API documentation are reachable, and those are public.
 import { randomBytes } from 'node:crypto';
 import { type Context, Hono } from 'hono';
 import { AppError } from '../errors.ts';
@@ -24,7 +24,7 @@ export interface AppDeps extends RouteDeps {
 
 type AppEnv = { Variables: { requestId: string } };
 
-/** @throws AssertionError for a mistake in the table. */
+/** @throws AssertionError if the table contains a mistake. */
 export function createApp(deps: AppDeps): Hono<AppEnv> {
   checkRoutes(deps.routes);
   const routes = orderRoutes(deps.routes);

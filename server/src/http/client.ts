@@ -1,4 +1,4 @@
-// What a request says of where it comes from: the peer's address, the host it meant, the site it was sent by.
+// What a request says about its origin: the peer's address, the host it was meant for, the site that sent it.
 import type { Socket } from 'node:net';
 import type { Context } from 'hono';
 import { AppError } from '../errors.ts';
@@ -6,17 +6,17 @@ import { forwardedAddress } from '../peer-address.ts';
 import { RefusedRequest } from './answers/refused-request.ts';
 
 export interface Access {
-  /** Host names, beside IP addresses and localhost, under which this server may be asked; lower case, no port. */
+  /** Host names besides IP addresses and localhost that this server answers to; lower case, without a port. */
   hosts: readonly string[];
-  /** Origins of the console beside the one the request itself was sent to: the public URL. */
+  /** Origins of the console besides the one that the request was sent to: the public URL. */
   origins: readonly string[];
-  /** Browsers see https: TLS here, or a proxy in front that ends it. */
+  /** Whether browsers see https: TLS ends here, or at a proxy in front. */
   https: boolean;
-  /** A proxy in front adds the client's address to X-Forwarded-For. */
+  /** Whether a proxy in front adds the client's address to X-Forwarded-For. */
   behindTlsProxy: boolean;
 }
 
-/** The peer's address, or the one that the proxy in front saw. */
+/** Returns the peer's address, or the one that the proxy in front saw. */
 export function addressOf(context: Context, access: Pick<Access, 'behindTlsProxy'>): string {
   if (access.behindTlsProxy) {
     const forwarded = forwardedAddress(context.req.header('x-forwarded-for'));
@@ -25,7 +25,7 @@ export function addressOf(context: Context, access: Pick<Access, 'behindTlsProxy
   return (socketOf(context)?.remoteAddress ?? 'unknown').replace(/^::ffff:(?=\d+\.)/, '');
 }
 
-/** Ends the connection that the request came by, with all that waits to be sent on it. */
+/** Closes the request's connection and discards whatever is still waiting to be sent on it. */
 export function cutConnection(context: Context): void {
   socketOf(context)?.destroy();
 }
@@ -35,8 +35,8 @@ function socketOf(context: Context): Socket | undefined {
 }
 
 /**
- * Refuses a request for a host that this server isn't: a page whose name an attacker points at us (DNS rebinding)
- * would otherwise be of our origin. An IP address in the Host header can't be rebound.
+ * Refuses a request for a host that is not this server. Otherwise a page whose name an attacker points at us (DNS
+ * rebinding) would share our origin. An IP address in the Host header can't be rebound.
  */
 export function checkHost(context: Context, access: Pick<Access, 'hosts'>): void {
   const host = hostOf(context);
@@ -48,7 +48,7 @@ export function checkHost(context: Context, access: Pick<Access, 'hosts'>): void
   );
 }
 
-/** Whether a Host header means this server. */
+/** Returns whether a Host header names this server. */
 export function isKnownHost(host: string, access: Pick<Access, 'hosts'>): boolean {
   const name = hostName(host);
   return name !== undefined && (isIpAddress(name) || name === 'localhost' || access.hosts.includes(name));
@@ -68,9 +68,9 @@ function isIpAddress(name: string): boolean {
 }
 
 /**
- * Refuses an unsafe request that another site's page sent. Browsers say so in Origin, or in Sec-Fetch-Site.
- *
- * @param needed Whether one of the two must be there: with a cookie yes, since only browsers hold cookies.
+ * Refuses an unsafe request that another site's page sent. Browsers say so in Origin or in Sec-Fetch-Site.
+ * @param needed Whether one of the two headers must be present. It must with a cookie, since only browsers hold
+ * cookies.
  * @throws AppError `forbidden`
  */
 export function checkOrigin(

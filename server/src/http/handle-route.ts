@@ -1,4 +1,5 @@
-// One request through one route: who calls, may they, is what they sent valid; then the handler.
+// Takes one request through one route: who is calling, whether they may, whether the request is valid; then the
+// handler.
 import { type ErrorDetail, limits } from '@opsconductor/protocol';
 import type { Context } from 'hono';
 import { type TSchema, Type } from 'typebox';
@@ -20,11 +21,11 @@ const nothing = Type.Object({}, { additionalProperties: false });
 const replySchemas = new WeakMap<TSchema, TSchema>();
 
 export interface Authenticates {
-  /** Whether the session or token was a good one when it was last asked for here, so that it is not guessed. */
+  /** Returns whether the session or token was valid when it was last looked up here, so that it is not a guess. */
   wasGood(via: Principal['via'], token: string): boolean;
   bySession(token: string, address: string): Promise<Principal | undefined>;
   byApiToken(token: string, address: string): Promise<Principal | undefined>;
-  /** The principal as it is by now; undefined when its session or token has ended. */
+  /** Returns the principal as it is now; undefined if its session or token has ended. */
   again(principal: Principal): Promise<Principal | undefined>;
 }
 
@@ -33,14 +34,14 @@ export interface RouteDeps {
   access: Access;
   cookieName: string;
   limits: RequestLimits;
-  /** Told of what a signed-in caller was refused; for the audit log. */
+  /** Called with every request that a signed-in caller was refused, for the audit log. */
   onForbidden(refusal: {
     principal: Principal;
     route: RouteSpec;
     address: string;
     requestId: string;
   }): Promise<void>;
-  /** Replies that differ from their schema are errors; for tests. */
+  /** Whether a reply that differs from its schema is an error; for tests. */
   checkReplies: boolean;
 }
 
@@ -63,7 +64,7 @@ export async function handleRoute(
   }
 }
 
-/** A place among those that are held in memory whole; what it returns gives it back. */
+/** Takes a place among the bodies that are held in memory whole. Returns a function that gives it back. */
 function holdPlace(deps: RouteDeps, { takesFile, takesBytes }: RouteSpec): (() => void) | undefined {
   if (takesFile === true) return deps.limits.holdFile();
   return takesBytes === true ? deps.limits.holdUpload() : undefined;
@@ -100,7 +101,7 @@ async function carryOut(
   return context.body(text, status, { 'Content-Type': 'application/json; charset=utf-8' });
 }
 
-/** Says of what is wrong with a body of YAML where it stands there. */
+/** Adds to the errors of a YAML body where in it they are. */
 async function located<T>({ places }: RequestBody, run: () => Promise<T>): Promise<T> {
   try {
     return await run();
@@ -113,12 +114,14 @@ async function located<T>({ places }: RequestBody, run: () => Promise<T>): Promi
   }
 }
 
-/** Of the query or a header: a line of the body would say that it stands there. */
+/** An error of the query or a header; a line number would wrongly point into the body. */
 function isOfAddress({ path }: ErrorDetail): boolean {
   return path.startsWith('query.') || path === 'If-Match';
 }
 
-/** The handler's reply; what it finds the caller not allowed to do there is recorded as a refusal. */
+/**
+ * Returns the handler's reply. If the handler finds that the caller lacks a permission, that is recorded as a refusal.
+ */
 async function answer(
   deps: RouteDeps,
   route: RouteSpec,
@@ -136,7 +139,9 @@ async function answer(
   }
 }
 
-/** Asks again who calls, for an answer that goes on: undefined once the session, the token or the right has ended. */
+/**
+ * Looks the caller up again, for an answer that goes on. Returns undefined once the session, token or right has ended.
+ */
 async function authorityNow(
   deps: RouteDeps,
   route: RouteSpec,
@@ -146,7 +151,10 @@ async function authorityNow(
   return now !== undefined && mayCall(route, now.authority) ? now.authority : undefined;
 }
 
-/** Whether the caller has the route's permission: somewhere, where the handler asks on what; otherwise everywhere. */
+/**
+ * Returns whether the caller has the route's permission: somewhere, if the handler checks on what; otherwise
+ * everywhere.
+ */
 function mayCall(route: RouteSpec, authority: Authority): boolean {
   if (route.permission === 'public') return true;
   return route.scoped === true
@@ -154,7 +162,7 @@ function mayCall(route: RouteSpec, authority: Authority): boolean {
     : authority.holdsEverywhere(route.permission);
 }
 
-/** Undefined only for public routes. */
+/** Returns undefined only for public routes. */
 async function authorize(
   deps: RouteDeps,
   route: RouteSpec,
@@ -184,8 +192,8 @@ async function authorize(
 }
 
 /**
- * Undefined, and counted as a stranger, where nothing that holds is presented. A bearer token that does not hold is a refusal,
- * whatever cookie comes with it.
+ * Returns undefined, and counts the request as one of an unknown caller, if it presents nothing valid. A bearer token
+ * that isn't valid is refused, whatever cookie comes with it.
  */
 async function authenticate(
   deps: RouteDeps,
@@ -197,7 +205,7 @@ async function authenticate(
     { authorization: context.req.header('authorization'), cookie: context.req.header('cookie') },
     cookieName,
   );
-  // Counted before it is looked up: a flood of wrong ones, at once too, must not cost a query each.
+  // Counted before it is looked up, so that a flood of wrong tokens, even concurrent ones, does not cost a query each.
   const isCounted = presented === undefined || !authenticator.wasGood(presented.via, presented.token);
   if (isCounted) limits.countStranger(address);
   if (presented === undefined) return undefined;
@@ -211,7 +219,7 @@ async function authenticate(
   return principal;
 }
 
-/** Path, query and body, with defaults filled in; what is wrong in any of them is told at once. */
+/** Returns path, query and body with defaults filled in. Mistakes in any of them are reported together. */
 function readParts(route: RouteSpec, context: Context, body: unknown) {
   const problems: ErrorDetail[] = [];
   const params = readText(route.params, context.req.param());
@@ -224,7 +232,7 @@ function readParts(route: RouteSpec, context: Context, body: unknown) {
   return { params, query, body };
 }
 
-/** Whether its handler looks at the body by itself. */
+/** Returns whether the route's handler checks the body itself. */
 function checksItself({ checksBody, takesFile, takesBytes }: RouteSpec): boolean {
   return checksBody === true || takesFile === true || takesBytes === true;
 }
@@ -247,7 +255,7 @@ async function readBody(route: RouteSpec, context: Context, room: BodyShare): Pr
   return readRequestBody(context.req.raw, { maxBytes, takesYaml: route.takesYaml === true, room });
 }
 
-/** A mistake of ours, so not an `invalid` that would blame the caller. */
+/** A difference is our own mistake, so it is not an `invalid`, which would blame the caller. */
 function checkReply(route: RouteSpec, schema: TSchema, text: string | undefined): void {
   const modern = replySchemas.get(schema) ?? (jsonSchemaOf(schema) as TSchema);
   replySchemas.set(schema, modern);

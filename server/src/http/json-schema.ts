@@ -2,7 +2,7 @@ import type { TSchema } from 'typebox';
 
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json | undefined };
 
-/** A TypeBox schema as JSON Schema 2020-12. TypeBox writes tuples in the older form: `items` as a list. */
+/** Returns a TypeBox schema as JSON Schema 2020-12. TypeBox writes tuples in the older form, with `items` as a list. */
 export function jsonSchemaOf(schema: TSchema): Json {
   return modernized(JSON.parse(JSON.stringify(schema)) as Json);
 }

@@ -1,4 +1,4 @@
-// The tables in docs/permissions.md are what the code says. `-u` writes them again.
+// Compares the tables in docs/permissions.md with the code. `-u` rewrites them.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {

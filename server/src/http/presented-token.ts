@@ -1,4 +1,4 @@
-// What a request says by which its caller is known: a bearer token or a session's cookie.
+// What a request identifies its caller by: a bearer token or a session cookie.
 import type { IncomingMessage } from 'node:http';
 import { parse } from 'hono/utils/cookie';
 import type { Principal } from '../auth/principal.ts';
@@ -8,7 +8,10 @@ export interface PresentedToken {
   token: string;
 }
 
-/** A bearer token where there is one, whatever cookie comes with it; undefined where it can't be one of ours. */
+/**
+ * Returns the bearer token, if there is one, whatever cookie comes with it; otherwise the session token of the cookie.
+ * Returns undefined for a token that can't be one of ours.
+ */
 export function presentedToken(
   { authorization, cookie }: Pick<IncomingMessage['headers'], 'authorization' | 'cookie'>,
   cookieName: string,

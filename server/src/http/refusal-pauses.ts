@@ -1,13 +1,16 @@
-// A refusal costs the server nearly what an answer does, so who asks on and on although they are refused gets one at a time, with
-// a pause before each.
+// A refusal costs the server almost as much as an answer. A caller who keeps asking although refused therefore gets one
+// refusal at a time, with a pause before each.
 const pauseMs = 20;
-/** Who asks on so many connections that it would come to more than this is answered all the same. */
+/** Upper limit of a wait, for callers who ask on very many connections. */
 const mostMs = 2_000;
 
 export class RefusalPauses {
   readonly #waiting = new Map<string, number>();
 
-  /** For so long as those of the same caller take that wait already, and one pause more; `caller`: a session or a token. */
+  /**
+   * Waits one pause longer than all requests of the same caller that are waiting already. `caller`: a session or a
+   * token.
+   */
   async take(caller: string): Promise<void> {
     const waiting = (this.#waiting.get(caller) ?? 0) + 1;
     this.#waiting.set(caller, waiting);

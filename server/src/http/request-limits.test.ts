@@ -25,7 +25,7 @@ const refusalOf = async (call: () => unknown): Promise<AppError | undefined> => 
   }
 };
 
-test('a caller past the limit is told when to come back, with whichever token, and then may again', async () => {
+test('a caller over the limit is told when to try again, whichever token they use, and then may continue', async () => {
   const limits = start();
   await limits.countCaller(caller(1, 1));
   await limits.countCaller(caller(1, 2));
@@ -35,7 +35,7 @@ test('a caller past the limit is told when to come back, with whichever token, a
   expect(await refusalOf(() => limits.countCaller(caller(1)))).toBeUndefined();
 });
 
-test('callers do not use up each other’s share, nor does a stranger at their address', async () => {
+test('callers do not use up each other’s share, and nor does an unknown caller at their address', async () => {
   const limits = start();
   for (let i = 0; i < 5; i++) {
     await refusalOf(() => limits.countCaller(caller(1)));
@@ -46,7 +46,7 @@ test('callers do not use up each other’s share, nor does a stranger at their a
   expect((await refusalOf(() => limits.countStranger('192.0.2.1')))?.code).toBe('rate_limited');
 });
 
-test('who asks on past the limit is refused one request at a time, and nobody else waits for that', async () => {
+test('a caller who keeps asking over the limit is refused one request at a time, and nobody else waits', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout'] });
   onTestFinished(() => void vi.useRealTimers());
   const limits = start();
@@ -66,7 +66,7 @@ test('who asks on past the limit is refused one request at a time, and nobody el
 test.each([
   ['token', {}],
   ['session', { via: 'session', viaId: 1 } as const],
-])('who is refused by another %s does not wait for the refusals of the first', async (_, other) => {
+])('a caller refused with another %s does not wait for the refusals of the first', async (_, other) => {
   vi.useFakeTimers({ toFake: ['setTimeout'] });
   onTestFinished(() => void vi.useRealTimers());
   const limits = start();
@@ -82,7 +82,7 @@ test.each([
   expect((await refused)?.code).toBe('rate_limited');
 });
 
-test('a stranger who turned out to be none is as if they had not been counted', async () => {
+test('a request counted as unknown is uncounted once its caller turns out to be known', async () => {
   const limits = start();
   for (let i = 0; i < 5; i++) {
     limits.countStranger('192.0.2.3');
@@ -93,7 +93,7 @@ test('a stranger who turned out to be none is as if they had not been counted', 
   expect(await refusalOf(() => limits.countStranger('192.0.2.3'))).toMatchObject({ retryAfterS: 1 });
 });
 
-test('few files are read at a time, and a place that is given back is free', async () => {
+test('only a few files are read at a time, and a released place is free again', async () => {
   const limits = start();
   const [first] = [limits.holdFile(), limits.holdFile()];
   expect(await refusalOf(() => limits.holdFile())).toMatchObject({ code: 'rate_limited', retryAfterS: 5 });

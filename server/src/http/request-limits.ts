@@ -1,4 +1,4 @@
-// How much of the API one caller, or one address that nobody has signed in from, may use up.
+// Limits how much of the API one caller, or one address that nobody has signed in from, may use.
 
 import { limits } from '@opsconductor/protocol';
 import { type RateLimit, RateLimiter, rateLimitKeyOf, refuseAfter } from '../auth/rate-limiter.ts';
@@ -7,25 +7,30 @@ import { BodyRoom, type BodyShare } from './bodies/body-room.ts';
 import { RefusalPauses } from './refusal-pauses.ts';
 import type { Principal } from './route.ts';
 
-/** A program that asks as fast as it can stays below this on one connection; a loop gone wild on many does not. */
+/**
+ * A program that sends requests as fast as it can on one connection stays below this; a runaway loop on many does not.
+ */
 const ofCaller: RateLimit = { burst: 2_000, refillMs: 2 };
-/** What doesn't say who it is, or not rightly. Sign-in and enrollment have limits of their own below this one. */
+/** Requests without a valid session or token. Sign-in and enrollment have stricter limits of their own. */
 const ofStranger: RateLimit = { burst: 600, refillMs: 100 };
 
-/** Files that are read at a time: each is held in memory until its request is answered. */
+/** Files that are read at a time. Each is held in memory until its request is answered. */
 const maxFilesAtOnce = 2;
-/** The same of uploads, which are smaller. */
+/** The same for uploads, which are smaller. */
 const maxUploadsAtOnce = 8;
 /**
- * Of all other bodies. Who sends the largest that a route takes can send others beside it, and small ones, such as that
- * of a cancel, are read however full it is.
+ * For all other bodies. A caller who sends the largest body that a route takes can send others meanwhile, and small
+ * ones, such as that of a cancel, are read however full the room is.
  */
 const roomOfCallers = {
   maxBytes: 96 * 1024 * 1024,
   maxBytesEach: limits.maxInventoryBytes + 4 * 1024 * 1024,
   freeBytes: 16 * 1024,
 };
-/** Strangers have room of their own: they can't fill that of who has signed in. No route takes more than 16 KiB of them. */
+/**
+ * Unknown callers have a room of their own, so that they can't fill that of signed-in ones. No route takes more than 16
+ * KiB from them.
+ */
 const roomOfStrangers = { maxBytes: 16 * 1024 * 1024, maxBytesEach: 256 * 1024, freeBytes: 0 };
 
 export class RequestLimits {
@@ -44,9 +49,9 @@ export class RequestLimits {
 
   /** @throws AppError `rate_limited` with Retry-After, after a pause. */
   async countCaller(principal: Principal): Promise<void> {
-    // By user: more sessions or tokens are not more of it.
+    // By user, so that several sessions or tokens don't add up to more.
     const waitMs = this.#callers.take(String(principal.userId));
-    // Not by user: their browser would wait for what their script asks.
+    // Not by user, or people's browsers would wait for what their scripts do.
     if (waitMs > 0) await this.#pauses.take(`${principal.via} ${principal.viaId}`);
     refuseAfter(waitMs);
   }
@@ -56,12 +61,12 @@ export class RequestLimits {
     refuseAfter(this.#strangers.take(rateLimitKeyOf(address)));
   }
 
-  /** One that was counted has turned out to be none. */
+  /** Takes back the count of a request whose caller turned out to be known. */
   uncountStranger(address: string): void {
     this.#strangers.giveBack(rateLimitKeyOf(address));
   }
 
-  /** What the body of a request by this caller may take of memory, to be released when the request is answered. */
+  /** Returns the memory share for the body of this caller's request; release it when the request is answered. */
   shareOfBodies(principal: Principal | undefined, address: string): BodyShare {
     return principal === undefined
       ? this.#roomOfStrangers.share(rateLimitKeyOf(address))
@@ -69,13 +74,12 @@ export class RequestLimits {
   }
 
   /**
-   * Takes a file's place; what it returns gives it back.
-   *
+   * Takes a place for a file. Returns a function that gives it back.
    * @throws AppError `rate_limited` with Retry-After.
    */
   holdFile(): () => void {
     if (this.#files >= maxFilesAtOnce) {
-      throw new AppError('rate_limited', 'Other files are being read; try again in some seconds.', {
+      throw new AppError('rate_limited', 'Other files are being read; try again in a few seconds.', {
         retryAfterS: 5,
       });
     }
@@ -86,8 +90,7 @@ export class RequestLimits {
   }
 
   /**
-   * The same for bytes of an upload.
-   *
+   * The same for the bytes of an upload.
    * @throws AppError `rate_limited` with Retry-After.
    */
   holdUpload(): () => void {

@@ -1,14 +1,14 @@
-// The table of routes in the order they are matched, checked for mistakes of ours when the server starts.
+// The table of routes in the order in which they are matched, checked for programming mistakes when the server starts.
 import assert from 'node:assert/strict';
 import { requireSchema } from '../schema-problems.ts';
 import type { RouteSpec } from './route.ts';
 
-/** Literal segments before parameters, so that `jobs/health` is not a job named health. */
+/** Sorts literal segments before parameters, so that `jobs/health` is not taken for a job named health. */
 export function orderRoutes(routes: readonly RouteSpec[]): RouteSpec[] {
   return [...routes].sort((a, b) => compare(sortKey(a.path), sortKey(b.path)));
 }
 
-/** Throws for a route that is there twice, or whose path parameters and schema differ. */
+/** Throws for a duplicate route, and for one whose path parameters differ from its schema. */
 export function checkRoutes(routes: readonly RouteSpec[]): void {
   const seen = new Set<string>();
   for (const route of routes) {
@@ -27,18 +27,19 @@ export function checkRoutes(routes: readonly RouteSpec[]): void {
 }
 
 /**
- * Throws for a schema that isn't one. For the tests to call: to compile all of them would be most of a server's start,
- * which compiles each when it is first asked.
+ * Throws for an invalid schema. Only tests call it: compiling all schemas would take most of a server's start, so the
+ * server compiles each on first use.
  */
 export function checkSchemas(routes: readonly RouteSpec[]): void {
   for (const route of routes) {
-    // What a handler checks by itself may be of one shape or another, whose defaults the validator could not fill.
+    // A body that the handler checks itself may have one of several shapes, whose defaults the validator could not fill
+    // in.
     const body = route.checksBody === true || route.takesFile === true ? undefined : route.body;
     for (const schema of [route.params, route.query, body]) if (schema !== undefined) requireSchema(schema);
   }
 }
 
-/** Methods of each path, for 405. */
+/** Returns the methods of each path, for 405. */
 export function methodsByPath(routes: readonly RouteSpec[]): Map<string, string[]> {
   const methods = new Map<string, string[]>();
   for (const route of routes) {

@@ -1,4 +1,5 @@
-// A route says who may call it and what it takes and answers; validation, authorization and OpenAPI come from that.
+// A route declares who may call it, what it takes and what it answers. Validation, authorization and OpenAPI come from
+// that.
 import type { ErrorCode, ErrorDetail, Permission } from '@opsconductor/protocol';
 import type { Context } from 'hono';
 import type { Static, TSchema } from 'typebox';
@@ -17,22 +18,22 @@ export interface RouteRequest<P, Q, B> {
   /** Address of the peer, for rate limits and audit. */
   address: string;
   context: Context;
-  /** Adds to details of a body of YAML where they stand in it; errors of the handler are located without it. */
+  /** Adds their position in the YAML body to error details. Errors that the handler throws are located without it. */
   locate(details: readonly ErrorDetail[]): ErrorDetail[];
   /**
-   * For an answer that goes on for long: what the caller may do by now; undefined once their session, API token or
-   * right to call the route has ended.
+   * For an answer that goes on for long: returns what the caller may do now, or undefined once their session, API token
+   * or right to call the route has ended.
    */
   authorityNow(): Promise<Authority | undefined>;
 }
 
-/** An answer beside the usual one. */
+/** An answer besides the usual one. */
 export interface OtherAnswer {
   status: 200 | 201 | 204 | 206 | 416;
   contentType?: string;
 }
 
-/** Schema or, for a missing part, undefined → an empty object. */
+/** Static type of the schema; an empty object if the part is missing. */
 type Part<S> = S extends TSchema ? Static<S> : Record<string, never>;
 
 export interface RouteSpec<
@@ -45,8 +46,8 @@ export interface RouteSpec<
   path: string;
   permission: Permission | 'public';
   /**
-   * True where the handler asks in its queries where the permission holds (`principal.authority`). Without it the
-   * permission must hold everywhere.
+   * True if the handler's queries check where the permission holds (`principal.authority`). Otherwise the permission
+   * must hold everywhere.
    */
   scoped?: boolean;
   /** One line for OpenAPI. */
@@ -56,35 +57,38 @@ export interface RouteSpec<
   params?: P;
   query?: Q;
   body?: B;
-  /** A body as it may be sent, for the description. */
+  /** Example of a body, for the description. */
   example?: unknown;
   /**
-   * True where the handler checks the body whole, because more can be wrong with it than its schema says and all of it
-   * is told at once. To the handler the body is then unknown.
+   * True if the handler checks the whole body, because more can be wrong with it than its schema can express, and all
+   * problems are reported together. The handler gets the body as `unknown`.
    */
   checksBody?: boolean;
-  /** True where the body may also be YAML; what is wrong with it is then told with line and column. */
+  /** True if the body may also be YAML; problems are then reported with line and column. */
   takesYaml?: boolean;
-  /** True where the body is a file of JSON or YAML that is handed on as its bytes. `body` then only describes it. */
+  /** True if the body is a file of JSON or YAML that is passed on unparsed. `body` then only documents it. */
   takesFile?: boolean;
-  /** True where an Idempotency-Key keeps a request that is sent again from being done twice. */
+  /** True if an Idempotency-Key keeps a repeated request from being carried out twice. */
   takesRequestKey?: boolean;
-  /** True where If-Match may say which version was changed. */
+  /** True if If-Match may name the version that was changed. */
   takesIfMatch?: boolean;
-  /** True where the body is bytes of any kind (application/octet-stream), handed on as they are. */
+  /** True if the body is bytes of any kind (application/octet-stream), passed on unparsed. */
   takesBytes?: boolean;
-  /** Bytes; limits.maxRequestBodyBytes by default. */
+  /** In bytes; limits.maxRequestBodyBytes by default. */
   maxBodyBytes?: number;
-  /** Success status and schema; no schema for 204 and for streams. `example`: as it may come, for the description. */
+  /** Status and schema of success; no schema for 204 and for streams. `example`: an answer for the description. */
   success: {
     status: 200 | 201 | 202 | 204;
     schema?: TSchema;
     contentType?: string;
     example?: unknown;
-    /** What it may answer in place of that: without a type no body. With 206 among them it heeds Range. */
+    /**
+     * Possible answers instead of that one; without a content type, they have no body. If 206 is among them, the route
+     * heeds Range.
+     */
     others?: readonly OtherAnswer[];
   };
-  /** Error codes that it answers with beyond those that any route of its kind does. */
+  /** Error codes besides those that any route of its kind may answer. */
   errors?: readonly ErrorCode[];
   /** Returns the body as an object (sent as JSON with the success status), or a Response of its own. */
   handle(request: RouteRequest<Part<P>, Part<Q>, Part<B>>): Promise<unknown> | unknown;

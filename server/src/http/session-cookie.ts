@@ -1,5 +1,5 @@
-// The session cookie. Cookies don't tell ports apart, so its name carries the installation: two servers on one host
-// must not sign each other's users out.
+// The session cookie. Cookies don't distinguish ports, so its name includes the installation: two servers on one host
+// must not sign out each other's users.
 import type { Context } from 'hono';
 import { setCookie } from 'hono/cookie';
 
@@ -8,13 +8,13 @@ export interface SessionCookie {
   secure: boolean;
 }
 
-/** With https the `__Host-` prefix makes browsers refuse one that a sibling domain or plain http set. */
+/** With https, the `__Host-` prefix makes browsers refuse a cookie that a sibling domain or plain http set. */
 export function sessionCookie(options: { installationId: string; https: boolean }): SessionCookie {
   const name = `opsc_session_${options.installationId.replaceAll('-', '').slice(0, 12)}`;
   return { name: options.https ? `__Host-${name}` : name, secure: options.https };
 }
 
-/** A cookie of the browser session; the server holds the limits. */
+/** Sets a cookie without an expiry, which lasts as long as the browser session; the server enforces the limits. */
 export function setSessionCookie(context: Context, cookie: SessionCookie, token: string): void {
   setCookie(context, cookie.name, token, attributes(cookie));
 }

@@ -1,4 +1,4 @@
-// The HTTP side on a real database, for tests: routes as given, a clock to set, signed-in callers by role.
+// The HTTP side on a real database, for tests: given routes, a clock to set, signed-in callers by role.
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Role } from '@opsconductor/protocol';
@@ -35,11 +35,11 @@ export interface TestApp {
   sql: Sql;
   clock: TestClock;
   authenticator: Authenticator;
-  /** Lines that were logged. */
+  /** Logged lines. */
   logged: string[];
   /** Sends a request; an object as `json` becomes the body, `token` the bearer token. */
   request(method: string, path: string, options?: TestRequest): Promise<Response>;
-  /** A user with these roles, and an API token of theirs. */
+  /** Creates a user with these roles, and an API token of theirs. */
   user(name: string, roles: readonly Role[]): Promise<{ id: number; token: string }>;
   close(): Promise<void>;
 }
@@ -109,7 +109,10 @@ function requestInit(method: string, request: TestRequest): RequestInit {
   };
 }
 
-/** Every `…Routes` function of `routes/` and this folder; what they are given is only for handlers, which don't run here. */
+/**
+ * Calls every `…Routes` function of `routes/` and this folder. They get a dummy as dependencies, which only handlers
+ * use, and handlers don't run here.
+ */
 export async function wholeTable(): Promise<RouteSpec[]> {
   const anything: unknown = new Proxy(() => anything, { get: () => anything });
   const names = await readdir(import.meta.dirname, { recursive: true });

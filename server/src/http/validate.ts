@@ -1,4 +1,4 @@
-// Values from outside against their schemas: of bodies, and of paths and queries, which are text.
+// Checks values from outside against their schemas: bodies, and paths and queries, which are text.
 import type { ErrorDetail } from '@opsconductor/protocol';
 import type { TSchema } from 'typebox';
 import { AppError } from '../errors.ts';
@@ -7,24 +7,26 @@ import { schemaProblems } from '../schema-problems.ts';
 type Properties = Record<string, { type?: unknown; minimum?: number; maximum?: number }>;
 
 /**
- * Fills the defaults of a value in place and checks it.
- *
+ * Fills in the defaults of a value in place and checks it.
  * @throws AppError `invalid`, with a detail for each place that is wrong.
  */
 export function validate(schema: TSchema, value: unknown): void {
   refuseProblems(schemaProblems(schema, value));
 }
 
-/** @throws AppError `invalid` when there are any. */
+/** @throws AppError `invalid` if there are any. */
 export function refuseProblems(details: readonly ErrorDetail[]): void {
   const [only, ...more] = details;
   if (only === undefined) return;
   const told = only.path === '' ? only.message : `${only.path}: ${only.message}`;
-  const message = more.length === 0 ? told : `${details.length} fields are not valid.`;
+  const message = more.length === 0 ? told : `${details.length} fields are invalid.`;
   throw new AppError('invalid', message, { details });
 }
 
-/** Query or path values, which are text, as the types their schema asks for; what is not in canonical form stays text. */
+/**
+ * Converts query or path values, which are text, to the types of their schema. What is not in canonical form stays
+ * text.
+ */
 export function readText(
   schema: TSchema | undefined,
   values: Record<string, string | string[]>,
@@ -38,7 +40,9 @@ export function readText(
   );
 }
 
-/** Like `schemaProblems`, of values that `readText` has read: what it left as text is no number in plain digits. */
+/**
+ * Like `schemaProblems`, for values that `readText` has read: a number that it left as text was not in plain digits.
+ */
 export function textProblems(schema: TSchema, values: Record<string, unknown>, root = ''): ErrorDetail[] {
   const properties = propertiesOf(schema);
   return schemaProblems(schema, values, { root }).map((detail) => {

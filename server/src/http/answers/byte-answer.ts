@@ -1,20 +1,20 @@
-// Bytes of what may be hostile, as an answer: with ranges, and never as something that a browser would show or run.
+// Answers with bytes that may be hostile: supports ranges, and never lets a browser display or run the content.
 import type { OtherAnswer } from '../route.ts';
 import { parseByteRange } from './byte-range.ts';
 
 export interface Bytes {
   length: number;
   headers: Record<string, string>;
-  /** From `start` up to and not including `end`; read on as they are taken. */
+  /** Reads from `start` (inclusive) to `end` (exclusive), as fast as the reader takes the pieces. */
   read(range: { start: number; end: number }): AsyncGenerator<Uint8Array>;
 }
 
-/** What `answerBytes` may answer beside 200, for the description of a route whose bytes are of these types. */
+/** What `answerBytes` may answer besides 200, for the description of a route that returns these content types. */
 export function partAnswers(...contentTypes: string[]): OtherAnswer[] {
   return [...contentTypes.map((contentType) => ({ status: 206 as const, contentType })), { status: 416 }];
 }
 
-/** All of it, or the one range that a Range header asks for (RFC 9110 section 14). */
+/** Answers with everything, or with the one range that a Range header asks for (RFC 9110 section 14). */
 export function answerBytes(rangeHeader: string | undefined, { length, headers, read }: Bytes): Response {
   const range = parseByteRange(rangeHeader, length);
   const all = { 'Accept-Ranges': 'bytes', ...headers };
@@ -31,10 +31,12 @@ export function answerBytes(rangeHeader: string | undefined, { length, headers, 
   });
 }
 
-/** Headers of a file that is saved under the last part of this name, whatever is in it. */
+/**
+ * Returns headers that make a browser save the answer under the last segment of this name, whatever the name contains.
+ */
 export function attachmentHeaders(name: string): Record<string, string> {
   const last = name.split('/').at(-1) ?? '';
-  // Whoever does not read RFC 8187 gets what is left of the name in ASCII.
+  // Clients that do not support RFC 8187 get what is left of the name in ASCII.
   const plain = last.replaceAll(/[^\w.-]/g, '_') || 'file';
   const encoded = encodeURIComponent(last.toWellFormed()).replaceAll(
     /['()*]/g,

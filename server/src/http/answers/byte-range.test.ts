@@ -20,21 +20,21 @@ describe('a range of ten bytes', () => {
   });
 
   test.each(['bytes=10-', 'bytes=10-12', 'bytes=-0', ...huge.map((n) => `bytes=${n}-`)])(
-    '%s has none of it',
+    '%s is beyond the content',
     (header) => {
       expect(parseByteRange(header, 10)).toEqual({ kind: 'unsatisfiable' });
     },
   );
 
   test.each([undefined, '', 'bytes=-', 'bytes=5-4', 'bytes=a-b', 'bytes=0-1,3-4', 'lines=0-3', 'bytes=1e3-'])(
-    '%s is no range that counts: the whole is sent',
+    '%s is ignored, and everything is sent',
     (header) => {
       expect(parseByteRange(header, 10)).toEqual({ kind: 'whole' });
     },
   );
 });
 
-test('nothing has no parts', () => {
+test('empty content has no ranges', () => {
   for (const header of ['bytes=0-', 'bytes=-1']) {
     expect(parseByteRange(header, 0)).toEqual({ kind: 'unsatisfiable' });
   }

@@ -1,4 +1,4 @@
-// RFC 9110 section 14: one byte range, or none. More than one range, or another unit, is answered with the whole.
+// One byte range, or none (RFC 9110 section 14). Several ranges, or another unit, are answered with the whole content.
 
 export type ByteRange =
   | { kind: 'whole' }
@@ -9,7 +9,7 @@ export type ByteRange =
 export function parseByteRange(header: string | undefined, length: number): ByteRange {
   const match = /^bytes=(\d*)-(\d*)$/i.exec(header ?? '');
   if (match === null) return { kind: 'whole' };
-  // A number beyond 2^53 loses its last digits here, and is beyond any content all the same.
+  // A number above 2^53 loses its last digits here, but it is beyond the end of any content anyway.
   const [, first = '', last = ''] = match;
   if (first === '' && last === '') return { kind: 'whole' };
   if (first === '') {

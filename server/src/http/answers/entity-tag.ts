@@ -1,6 +1,6 @@
 import { invalidField } from '../../errors.ts';
 
-/** Whether the client already has what carries this entity tag (If-None-Match, RFC 9110 section 13.1.2). */
+/** Returns whether the client already has the version with this entity tag (If-None-Match, RFC 9110 section 13.1.2). */
 export function isCurrent(request: Request, etag: string): boolean {
   const given = request.headers.get('if-none-match');
   if (given === null) return false;
@@ -8,8 +8,8 @@ export function isCurrent(request: Request, etag: string): boolean {
 }
 
 /**
- * The version that a change was made from, by If-Match (RFC 9110 section 13.1.1): `"3"`; undefined without that header.
- *
+ * Returns the version that a change was made from, as If-Match names it (RFC 9110 section 13.1.1): `"3"` is 3. Returns
+ * undefined without that header.
  * @throws {AppError} `invalid` for anything else.
  */
 export function expectedVersionOf(request: Request): number | undefined {
@@ -17,7 +17,7 @@ export function expectedVersionOf(request: Request): number | undefined {
   if (given === null) return undefined;
   const version = /^(?:W\/)?"([1-9][0-9]{0,8})"$/.exec(given.trim())?.[1];
   if (version !== undefined) return Number(version);
-  throw invalidField('If-Match', 'Is no version.', {
+  throw invalidField('If-Match', 'Is not a version.', {
     found: given,
     allowed: 'the number of a version in quotes: "3"',
   });

@@ -24,7 +24,7 @@ test('a full disk of the database is answered 503 and named', async () => {
   expect(await reply.text()).toContain('The disk of the database is full');
 });
 
-test('what nobody thought of is answered 500 and shows nothing of itself', async () => {
+test('an unexpected error is answered 500 without any details', async () => {
   const t = setup();
   const reply = t.reply(new Error('secret'));
   expect(reply.status).toBe(500);

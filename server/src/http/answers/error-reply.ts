@@ -1,4 +1,4 @@
-// The one table from errors to HTTP answers.
+// The only place where errors become HTTP answers.
 import type { ErrorBody } from '@opsconductor/protocol';
 import { AppError, httpStatusOf } from '../../errors.ts';
 import type { Log } from '../../log.ts';
@@ -8,11 +8,11 @@ import { RefusedRequest } from './refused-request.ts';
 const retryAfterS = 1;
 const retryWhenFullS = 10;
 
-/** What may be shown is shown; anything else is logged whole and answered with the request id alone. */
+/** Answers with the message of an `AppError`. Anything else is logged in full and answered with the request id only. */
 export function errorReply(error: unknown, requestId: string, log: Log): Response {
   const shown = error instanceof AppError ? error : toAppError(error);
   if (shown.code === 'internal') log.error({ err: error, requestId }, 'request failed');
-  else if (shown !== error) log.warn({ err: error, requestId }, 'request failed for the database');
+  else if (shown !== error) log.warn({ err: error, requestId }, 'request failed because of the database');
   const body: ErrorBody = {
     error: {
       code: shown.code,
@@ -35,12 +35,13 @@ export function errorReply(error: unknown, requestId: string, log: Log): Respons
 
 function toAppError(error: unknown): AppError {
   if (isDatabaseFull(error)) {
-    const message = 'The disk of the database is full: nothing was changed. Make room there, and try again.';
+    const message =
+      'The disk of the database is full: nothing was changed. Make room there, and try again.';
     return new AppError('unavailable', message, { cause: error, retryAfterS: retryWhenFullS });
   }
   if (!isDatabaseLost(error)) return new AppError('internal', 'Internal error.', { cause: error });
-  // It may have gone between the commit and its answer.
+  // The connection may have been lost after the commit but before its answer arrived.
   const message =
-    'The database does not answer just now. Try again; where something was to be changed, look first whether it was.';
+    'The database is not answering right now. Try again; if this was a change, first check whether it was made.';
   return new AppError('unavailable', message, { cause: error, retryAfterS });
 }

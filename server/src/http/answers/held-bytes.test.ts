@@ -2,14 +2,17 @@ import { setImmediate } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { answerHeldBytes } from './held-bytes.ts';
 
-test.each([10, 64 * 1024, 200_000])('%i bytes come as they are, and their length is told', async (length) => {
-  const bytes = Uint8Array.from({ length }).map((_, at) => at % 251);
-  const answer = answerHeldBytes(bytes, { ETag: '"x"' });
-  expect(answer.headers.get('etag')).toBe('"x"');
-  expect(Buffer.from(await answer.arrayBuffer()).equals(bytes)).toBe(true);
-});
+test.each([10, 64 * 1024, 200_000])(
+  '%i bytes arrive unchanged, with their length in a header',
+  async (length) => {
+    const bytes = Uint8Array.from({ length }).map((_, at) => at % 251);
+    const answer = answerHeldBytes(bytes, { ETag: '"x"' });
+    expect(answer.headers.get('etag')).toBe('"x"');
+    expect(Buffer.from(await answer.arrayBuffer()).equals(bytes)).toBe(true);
+  },
+);
 
-test('who takes nothing of a large answer is given no more than a piece of it', async () => {
+test('a client that does not read a large answer is given at most one piece of it', async () => {
   const bytes = new Uint8Array(1_000_000);
   const answer = answerHeldBytes(bytes, {});
   expect(answer.headers.get('content-length')).toBe('1000000');
@@ -18,7 +21,7 @@ test('who takes nothing of a large answer is given no more than a piece of it', 
   expect(value?.buffer).toBe(bytes.buffer);
 });
 
-test('between the pieces of an answer that is taken at once everybody else has a turn', async () => {
+test('other work gets a turn between the pieces of an answer that is read at full speed', async () => {
   const answer = answerHeldBytes(new Uint8Array(1_000_000), {});
   let turns = 0;
   let isTaken = false;
@@ -31,7 +34,7 @@ test('between the pieces of an answer that is taken at once everybody else has a
   expect(turns).toBeGreaterThan(10);
 });
 
-test('of a hundred answers that are taken at once a few pieces are handed on in a turn', async () => {
+test('a hundred answers that are read at full speed are given only a few pieces per turn', async () => {
   const readers = Array.from({ length: 100 }, () =>
     answerHeldBytes(new Uint8Array(1_000_000), {}).body?.getReader(),
   );
@@ -40,7 +43,7 @@ test('of a hundred answers that are taken at once a few pieces are handed on in 
     while ((await reader?.read())?.done === false) pieces += 1;
   });
   await setImmediate();
-  // The first piece of each has come with its headers.
+  // The first piece of each answer arrived with its headers.
   let most = 0;
   for (let turn = 0; turn < 20; turn += 1) {
     const before = pieces;

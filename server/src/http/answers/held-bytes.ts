@@ -1,8 +1,8 @@
-// Bytes that this server keeps in memory, as an answer: by pieces, as they are taken. Given whole, each answer has a copy of
-// them, and clients that ask and take nothing would fill the memory with those.
+// Answers with bytes that this server keeps in memory, piece by piece, as the client reads them. If they were passed on
+// whole, each answer would hold its own copy, and clients that ask but never read would fill the memory.
 
 const pieceBytes = 64 * 1024;
-/** Of all answers together: where connections take piece after piece, nothing else would have a turn until they take no more. */
+/** Across all answers. Without this limit, connections that keep reading would starve the rest of the event loop. */
 const piecesInATurn = 8;
 
 export function answerHeldBytes(
@@ -26,7 +26,7 @@ export function answerHeldBytes(
   return new Response(body, { headers: { ...headers, 'Content-Length': String(bytes.length) } });
 }
 
-/** A few in each turn of the event loop, first come first served. */
+/** Hands out a few pieces in each turn of the event loop, first come, first served. */
 class PieceTurns {
   #waiting: (() => void)[] = [];
 

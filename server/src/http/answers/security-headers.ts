@@ -1,4 +1,4 @@
-// Headers of every answer. The console needs no inline script or style, so none is allowed.
+// Headers of every answer. The console needs no inline scripts or styles, so none are allowed.
 const contentSecurityPolicy = [
   "default-src 'none'",
   "script-src 'self'",

@@ -1,4 +1,4 @@
-// The audit log.
+// What the routes of the audit log need.
 import { everywhere, type Needs, sides } from './needs.ts';
 
 export const auditNeeds: Record<string, Needs> = {

@@ -1,5 +1,5 @@
-// What every route needs, and on what: the permission matrix as the walk tests it and docs/permissions.md shows it. A
-// route that is not here fails the suite.
+// What every route needs, and on what: the permission matrix that the walk tests and docs/permissions.md shows. A route
+// that is missing here fails the suite.
 import { auditNeeds } from './audit.ts';
 import { fileNeeds } from './files.ts';
 import { jobNeeds } from './jobs.ts';
@@ -11,7 +11,10 @@ import { targetNeeds } from './targets.ts';
 
 export type { Case, Needs, Requirement } from './needs.ts';
 
-/** By method and path below `/api/v1/`. The path of a case is what stands for the parameters, or goes on after them. */
+/**
+ * Keyed by method and path below `/api/v1/`. The path of a case replaces the route's parameters and whatever follows
+ * them.
+ */
 export const routeNeeds: Record<string, Needs> = {
   ...peopleNeeds,
   ...jobNeeds,

@@ -1,5 +1,6 @@
-// Every route, as everybody: each role everywhere, on a category, a segment and a target group, as nobody in particular,
-// and by API tokens that leave less. What is answered, and that no answer has a word of what its reader may not see.
+// Calls every route as every persona: each role everywhere, on a category, on a segment and on a target group, without
+// any role, and with API tokens that narrow a role. Checks each answer's status, and that no answer contains anything
+// its reader may not see.
 import { isDeepStrictEqual } from 'node:util';
 import { type Permission, roles } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -66,11 +67,11 @@ function personas({ alfa }: World): Persona[] {
 const nameOf = (route: { method: string; path: string }) =>
   `${route.method} ${route.path.replace('/api/v1/', '')}`;
 
-test('every route says here what it needs, and nothing is here that is no route', () => {
+test('the table lists every route and nothing else', () => {
   expect(Object.keys(routeNeeds).sort()).toEqual(world.services.routes.map(nameOf).sort());
 });
 
-test('what a route needs by this table is what it asks for', () => {
+test('a route requires what this table says it needs', () => {
   for (const route of world.services.routes) {
     const needs = routeNeeds[nameOf(route)];
     if (needs === undefined) continue;
@@ -94,7 +95,7 @@ describe('the numbers', () => {
   const seenOf = (persona: Persona, run: WalkedRun) =>
     run.targetRuns.filter(({ place }) => holds(persona, 'read', place));
 
-  /** Asks as each reader, and compares a few of the answer's numbers with what the model of rights says. */
+  /** Asks as each reader, and compares some of the numbers in the answer with those from the model of rights. */
   async function compare(path: string, due: (persona: Persona) => object): Promise<string[]> {
     return walk(async ({ persona, token }) => {
       if (!reader(persona)) return [];
@@ -104,7 +105,7 @@ describe('the numbers', () => {
     });
   }
 
-  test('of queue and health count what is seen', async () => {
+  test('of queue and health count only what the reader may see', async () => {
     const { alfa, zeta, shared, open } = world;
     const openOf = (persona: Persona) => open.filter((run) => seenOf(persona, run).length > 0).length;
     const queue = await compare('executor/status', (persona) => ({
@@ -126,7 +127,7 @@ describe('the numbers', () => {
     expect([...queue, ...overview, ...health]).toEqual([]);
   });
 
-  test('and the status of a run are those of the target runs that are seen', async () => {
+  test('and the status of a run come from the target runs that the reader may see', async () => {
     for (const run of world.ended) {
       const wrong = await compare(`runs/${run.id}`, (persona) => {
         const seen = seenOf(persona, run);
@@ -148,7 +149,7 @@ describe('the numbers', () => {
     }
   });
 
-  test('of pages and filters tell nothing of the rest', async () => {
+  test('of pages and filters reveal nothing about the rest', async () => {
     const { ended, zeta } = world;
     const idsOf = (runs: readonly WalkedRun[]) => runs.map(({ id }) => ({ id })).reverse();
     const failed = (persona: Persona, run: WalkedRun) =>
@@ -176,7 +177,7 @@ describe('the numbers', () => {
   });
 });
 
-/** The parts of a value that another one has. */
+/** Returns only those parts of a value that `like` also has. */
 function pick(value: unknown, like: unknown): unknown {
   if (Array.isArray(value) && Array.isArray(like)) return value.map((one) => pick(one, like[0]));
   if (typeof like !== 'object' || like === null || typeof value !== 'object' || value === null) return value;
@@ -205,7 +206,7 @@ async function ask(
   return { status: response.status, text: await response.text() };
 }
 
-/** What is wrong with the answers to everybody, one line each; empty when all is right. */
+/** Returns what is wrong with the answers to every persona, one line each; empty if all is right. */
 async function walk(
   check: (one: { persona: Persona; token: string }) => Promise<(string | undefined)[]>,
 ): Promise<string[]> {
@@ -223,19 +224,19 @@ describe.each(Object.entries(routeNeeds))('%s', (name, needs) => {
   const isRefused = ({ status }: Answer) => status === 401 || status === 403;
 
   if ('public' in needs) {
-    test('looks at the request whoever calls', async () => {
+    test('looks at the request, whoever calls', async () => {
       const body = method === 'GET' ? undefined : {};
       const status = needs.answers ?? 400;
       expect(await ask('a token that nobody has', method, pattern, body)).toMatchObject({ status });
     });
   } else if ('self' in needs || 'everywhere' in needs) {
-    test('is for who may, everywhere, and refused to all others', async () => {
+    test('is open to those with the permission everywhere, and refused to all others', async () => {
       const permission: Permission = 'self' in needs ? 'self' : needs.everywhere;
       const wrong = await walk(async ({ persona, token }) => {
         const answer = await ask(token, method, pattern.replaceAll(/:\w+/g, '999999'), bodyOf(method));
         const may = permission === 'self' ? isUnbounded(persona) : holdsEverywhere(persona, permission);
         return [
-          // Of one's account some things are for sessions only.
+          // Parts of a caller's own account are for sessions only.
           (may ? isRefused(answer) && permission !== 'self' : answer.status !== 403)
             ? `${answer.status} ${answer.text}`
             : undefined,
@@ -245,7 +246,7 @@ describe.each(Object.entries(routeNeeds))('%s', (name, needs) => {
       expect(wrong).toEqual([]);
     });
   } else if ('list' in needs) {
-    test('has what its reader may see, and no word of the rest', async () => {
+    test('lists what its reader may see, and nothing about the rest', async () => {
       const wrong = await walk(async ({ persona, token }) => {
         const answer = await ask(token, method, `${pattern}?${needs.query ?? ''}`);
         const may = holdsSomewhere(persona, needs.permission);
@@ -264,7 +265,7 @@ describe.each(Object.entries(routeNeeds))('%s', (name, needs) => {
       expect(wrong).toEqual([]);
     });
   } else {
-    test('is answered where it may be seen, refused where more is needed, and not there for all others', async () => {
+    test('is answered if the reader may see it, refused if more is needed, and not found for all others', async () => {
       const head = pattern.split('/:')[0] ?? '';
       const wrong = await walk(({ persona, token }) =>
         Promise.all(
@@ -310,7 +311,7 @@ function dueTo(
   return needs.every(([needed, place]) => meets(persona, needed, place)) ? 'allowed' : 403;
 }
 
-/** Who has nothing to do with zeta must not read its name, but where they wrote it themselves. */
+/** A reader without rights on zeta must not see its name, except where they wrote it themselves (`found`). */
 function strayWord(persona: Persona, { status, text }: Answer): string | undefined {
   const isLimited =
     persona.grants.every(({ scope }) => scope !== null) || persona.token?.scopes !== undefined;

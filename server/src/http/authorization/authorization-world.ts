@@ -1,6 +1,6 @@
-// A world for the walk over all routes: two segments, categories and target groups, named alfa and zeta, with an agent,
-// targets, a job and runs in each; and runs on targets of both, of a job that is in a third category. Whatever belongs to
-// one side has its name in it, so that a stray word in an answer shows.
+// The world for the walk over all routes: two segments, categories and target groups, named alfa and zeta, each with an
+// agent, targets, a job and runs; and runs on targets of both, of a job in a third category. Everything that belongs to
+// one side has that side's name in it, so that a leak shows in an answer.
 import { createHash, randomBytes } from 'node:crypto';
 import {
   bundleMark,
@@ -46,7 +46,10 @@ import { giveItems } from '../../store/targets/host-scans.ts';
 import { createTarget } from '../../targets/edit-targets.ts';
 import { getTarget } from '../../targets/list-targets.ts';
 
-/** A scope as text, `segment:3`. What may be granted on lies in some of these. */
+/**
+ * A scope as text, such as `segment:3`. A `Place` lists the scopes that a thing lies in, which are those it can be
+ * granted on.
+ */
 export type ScopeKey = `${ScopeKind}:${number}`;
 export type Place = readonly ScopeKey[];
 
@@ -56,26 +59,26 @@ export interface Side {
   categoryId: number;
   groupId: number;
   agentId: number;
-  /** Was revoked before it had the segment key. */
+  /** Was revoked before it received the segment key. */
   revokedAgentId: number;
   credentialId: string;
   /** Has a label, the tag `kept` and the channel `moving`. */
   jobId: number;
-  /** In a category below that of the other job. Names the file. */
+  /** In a subcategory of the other job's category. Refers to the file. */
   deepJobId: number;
-  /** Whole, and in the category of the first job. */
+  /** Fully uploaded, and in the category of the first job. */
   fileId: string;
-  /** In the group. */
+  /** In the target group. */
   targetId: number;
-  /** In no group, without a credential. */
+  /** In no target group, and without a credential. */
   bareTargetId: number;
-  /** Has the bare target, by this plan. */
+  /** Contains the bare target, through the plan `planId`. */
   inventoryId: number;
   planId: string;
-  /** Of the target, which has shown a key. */
+  /** A scan of the target, which has shown a key. */
   scanId: number;
   category: Place;
-  /** What is granted on the category above is granted here. */
+  /** Includes the parent category, as grants on it apply here too. */
   deepCategory: Place;
   segment: Place;
   group: Place;
@@ -88,7 +91,7 @@ export interface WalkedRun {
   id: number;
   jobName: string;
   category: Place;
-  /** The artifact of one that has ended. */
+  /** `artifactId` is set only in runs that have ended. */
   targetRuns: { id: number; stepId: number; place: Place; artifactId: string }[];
 }
 
@@ -97,20 +100,20 @@ export interface World {
   services: Services;
   alfa: Side;
   zeta: Side;
-  /** Of the third category. */
+  /** In the third category. */
   shared: { categoryId: number; jobId: number; place: Place };
-  /** Of alfa, of zeta, of both; ended with output, the second side of the last failed. */
+  /** Runs of alfa, of zeta, and of both. All ended with output; the second side of the last one failed. */
   ended: WalkedRun[];
-  /** The same, waiting. */
+  /** The same, but waiting. */
   open: WalkedRun[];
-  /** Of a user who is none of those that walk. */
+  /** Owned by a user who is none of the personas of the walk. */
   importId: string;
   close(): Promise<void>;
 }
 
 export async function makeWorld(): Promise<World> {
   const t = await setupOutput();
-  // Its own agent would take steps that are to wait.
+  // The set-up's own agent would take steps that are meant to wait.
   await t.sql`update agents set state = 'disabled' where id = ${t.agent.agentId}`;
   const alfa = await makeSide(t, 'alfa');
   const zeta = await makeSide(t, 'zeta');
@@ -205,7 +208,7 @@ async function enrollOnly(t: TestOutput, segmentId: number, name: string): Promi
   return (await enrollAgent(t, request, testOrigin)).agentId;
 }
 
-/** An inventory with the target in it. */
+/** Imports an inventory that contains the target. */
 async function importTarget(
   t: TestOutput,
   inventory: { name: string; segmentId: number },
@@ -239,7 +242,7 @@ async function planImport(t: TestOutput): Promise<string> {
   return id;
 }
 
-/** A scan that the agent has told of. */
+/** Creates a scan that the agent has reported on. */
 export async function scanTarget(
   t: TestOutput,
   { segmentId, agentId, targetId }: { segmentId: number; agentId: number; targetId: number },
@@ -259,7 +262,7 @@ export async function scanTarget(
 
 const plainSteps = [{ name: 'only', type: 'ssh.exec', config: { command: 'uptime' } }];
 
-/** Of the job that names its side's file. */
+/** The steps of the job that refers to its side's file. */
 export function deepStepsOf(name: string): object[] {
   const config = { file: `${name}-file`, remote_path: '/tmp/copy' };
   return [...plainSteps, { name: 'copy', type: 'sftp.upload', config }];
@@ -325,7 +328,7 @@ async function makeRun(
   };
 }
 
-/** Runs what waits: each side prints its name; where there are two, the second fails. */
+/** Runs whatever is waiting: each side prints its name; if a run has two sides, the second fails. */
 async function finish(t: TestOutput, sides: readonly Side[]): Promise<void> {
   for (const lease of await t.claim()) {
     const side = sides.find(({ agentId }) => agentId === lease.agentId);
@@ -337,7 +340,7 @@ async function finish(t: TestOutput, sides: readonly Side[]): Promise<void> {
   }
 }
 
-/** The whole server on this database, without a listener; what it logs as wrong goes to stderr unless told. */
+/** Returns the whole server on this database, without a listener. By default it logs errors only, to stderr. */
 export async function servicesOf(t: TestOutput, level: LogLevel = 'error'): Promise<Services> {
   return createServices({
     sql: t.sql,
@@ -360,15 +363,15 @@ export async function servicesOf(t: TestOutput, level: LogLevel = 'error'): Prom
   });
 }
 
-/** Someone who calls: a role where it was granted, and what their API token leaves of it. */
+/** A caller: the roles they were granted and where, and how an API token narrows these. */
 export interface Persona {
   name: string;
-  /** Each on that scope; null: everywhere. */
+  /** Each role with its scope; `null` means everywhere. */
   grants: { role: Role; scope: ScopeKey | null }[];
   token?: { permissions?: Permission[]; scopes?: ScopeKey[] };
 }
 
-/** Gives the persona a user and an API token; returns the token. */
+/** Creates a user and an API token for the persona; returns the token. */
 export async function enter({ t }: World, persona: Persona): Promise<string> {
   const secret = makeSecretToken('oct_');
   const userId = await insertUser(t.sql, persona.name, []);
@@ -394,7 +397,10 @@ const columnOf = { category: 'categoryId', segment: 'segmentId', target_group: '
 const kindOf = (scope: ScopeKey) => scope.split(':')[0] as ScopeKind;
 const idOf = (scope: ScopeKey) => Number(scope.split(':')[1]);
 
-/** Whether the model of rights gives the permission on what lies in these scopes; written apart from the server's. */
+/**
+ * Returns whether, by the model of rights, the persona holds the permission on what lies in these scopes. Deliberately
+ * written independently of the server's own check.
+ */
 export function holds(persona: Persona, permission: Permission, place: Place): boolean {
   const { permissions, scopes } = persona.token ?? {};
   if (permissions !== undefined && !permissions.includes(permission)) return false;
@@ -406,7 +412,9 @@ export function holds(persona: Persona, permission: Permission, place: Place): b
   );
 }
 
-/** Whether it holds on anything at all, so that the route looks at the request. */
+/**
+ * Returns whether the persona holds the permission on anything at all; only then does the route look at the request.
+ */
 export function holdsSomewhere(persona: Persona, permission: Permission): boolean {
   const { permissions, scopes } = persona.token ?? {};
   if (permissions !== undefined && !permissions.includes(permission)) return false;

@@ -1,4 +1,4 @@
-// Walks the whole table: nothing but what is named public here answers someone who may not ask.
+// Walks the whole table: only routes that are named public here answer a caller without rights.
 import { permissions } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Authority } from '../../auth/authority.ts';
@@ -59,7 +59,7 @@ describe.each(
     const others = permissions.filter((permission) => permission !== route.permission);
     const admin = { role: 'admin', permission: null, scope: null } as const;
     const authority = new Authority([admin], { permissions: others, scopes: null });
-    // One for each route: of one caller not all refusals are written down.
+    // A different caller for each route, because not every refusal of the same caller is recorded.
     caller = { userId: table.indexOf(route) + 1, name: 'eve', authority, via: 'api_token', viaId: 1 };
     const malformed = route.method === 'GET' ? {} : { body: '{' };
     const reply = await t.request(route.method, path, { token: 'x'.repeat(40), ...malformed });

@@ -1,4 +1,4 @@
-// Files on the server.
+// What the routes of files on the server need.
 import { type Case, changing, each, listing, type Needs, reading, sides } from './needs.ts';
 
 const theFilesCategory = 'the file’s category';
@@ -11,7 +11,7 @@ export const fileNeeds: Record<string, Needs> = {
   'POST files': {
     permission: 'jobs.edit',
     on: 'the category',
-    // Of names that are taken, which is told last.
+    // The names are taken; that is checked last, after the rights.
     cases: (world) =>
       sides(world).map(
         (side): Case => ({
@@ -41,7 +41,7 @@ export const fileNeeds: Record<string, Needs> = {
     path: `${side.fileId}/finish`,
     place: side.category,
   })),
-  // A job names it, so that it stays.
+  // A job refers to the file, so that it is not deleted.
   'DELETE files/:id': changing('jobs.edit', theFilesCategory, (side) => ({
     path: side.fileId,
     place: side.category,

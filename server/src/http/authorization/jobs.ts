@@ -1,4 +1,4 @@
-// Jobs, their files, categories and site rules.
+// What the routes of jobs, imports and exports of jobs, categories and site rules need.
 import { deepStepsOf } from './authorization-world.ts';
 import { type Case, changing, each, everywhere, listing, type Needs, reading, sides } from './needs.ts';
 
@@ -10,7 +10,7 @@ const theFile =
 const theImport = 'one’s own, and each category that it affects';
 const steps = [{ name: 'only', type: 'ssh.exec', config: { command: 'uptime' } }];
 
-/** Asked with nothing that could be seen. */
+/** A request that refers to nothing whose visibility matters. */
 const somewhere = (on: string, path: string): Needs => ({
   permission: 'jobs.edit',
   on,
@@ -24,7 +24,7 @@ const ofAnother = (on: string, tail: string): Needs => ({
   cases: ({ importId }) => [{ path: `${importId}${tail}`, reads: [{ one: [] }] }],
 });
 
-/** What prepares a start: needs what the start needs. */
+/** A request that prepares a start, and needs what the start itself needs. */
 const asOfAStart = (tail: string): Needs => ({
   permission: 'run',
   on: 'the job’s category and each target, and `credentials.use` on each and on the jump hosts in front of it',
@@ -33,7 +33,7 @@ const asOfAStart = (tail: string): Needs => ({
       sides(world).map(
         (targetOf): Case => ({
           path: `${jobOf.jobId}/${tail}`,
-          // It has no credential, so that it is refused.
+          // The target has no credential, so that the request is refused.
           json: { targetIds: [targetOf.bareTargetId] },
           reads: [each(jobOf.category), each(targetOf.bareTarget)],
           needs: [
@@ -76,7 +76,7 @@ export const jobNeeds: Record<string, Needs> = {
   'POST jobs/convert/rundeck': somewhere('any category, as nothing is saved', ''),
   'POST job-imports': somewhere(theFile, ''),
   'GET job-imports': listing('one’s own', () => [], '', 'jobs.edit'),
-  // Everybody's own: another's is not there.
+  // People see only their own imports; another person's is not found.
   'GET job-imports/:id': ofAnother(theImport, ''),
   'GET job-imports/:id/items/:position': ofAnother(theImport, '/items/1'),
   'POST job-imports/:id/choices': ofAnother(theImport, '/choices'),
@@ -197,7 +197,8 @@ export const jobNeeds: Record<string, Needs> = {
     path: `${side.jobId}/history`,
     place: side.category,
   })),
-  // None of these changes anything: what is asked for is so already, or is refused when all else is right.
+  // None of these changes anything: the request asks for the current state, or is refused after all rights were
+  // checked.
   'PUT jobs/:id': changing('jobs.edit', savedWhere, (side) => ({
     path: `${side.deepJobId}`,
     json: {
@@ -251,7 +252,7 @@ export const jobNeeds: Record<string, Needs> = {
         sides(world).map(
           (targetOf): Case => ({
             path: `${jobOf.jobId}/run`,
-            // It has no credential, so nothing starts.
+            // The target has no credential, so that nothing starts.
             json: { targetIds: [targetOf.bareTargetId] },
             reads: [each(jobOf.category), each(targetOf.bareTarget)],
             needs: [

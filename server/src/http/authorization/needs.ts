@@ -1,34 +1,37 @@
-// What the permission matrix of the routes is written in: places, cases, and how one thing on each side is read or changed.
+// The vocabulary of the routes' permission matrix: places, cases, and reading or changing one thing on each side.
 import type { Permission } from '@opsconductor/protocol';
 import type { Place, Side, WalkedRun, World } from './authorization-world.ts';
 
-/** One request, with what must be read for it to find anything, and what is then needed. */
+/**
+ * One request: what the caller must be able to read for it to find anything (`reads`), and what is needed then
+ * (`needs`).
+ */
 export interface Case {
   path: string;
   json?: unknown;
-  /** What it is sent as, where that is not JSON. */
+  /** Content type, if it is not JSON. */
   contentType?: string;
   reads?: Requirement[];
   needs?: [Permission, Requirement][];
-  /** Answer to who may not read it, where the request only refers to it. */
+  /** The answer to a caller who may not read it, if the request only refers to it. */
   unseen?: 400;
 }
-/** The right holds on one of these places at least, or on each of them. */
+/** The permission is needed on at least one of these places (`one`), or on every one of them (`each`). */
 export type Requirement = { one: readonly Place[] } | { each: readonly Place[] };
 
-/** What a list has: its text is in the answer for who may read one of the places, and for nobody else. */
+/** An entry of a list: its text is in the answer for a caller who may read one of the places, and for nobody else. */
 export interface Listed {
   text: string;
   seen: readonly Place[];
 }
 
 export type Needs =
-  /** `answers`: what a request without anything in it gets. */
+  /** `answers`: the status that an empty request gets. */
   | { public: true; answers?: 200 | 404 }
-  /** Of anybody who is signed in, for their own account. */
+  /** Open to anyone who is signed in, for their own account. */
   | { self: true }
   | { everywhere: Permission }
-  /** `on` is what docs/permissions.md says. */
+  /** `on` is the text that docs/permissions.md shows. */
   | { permission: Permission; on: string; cases: (world: World) => Case[] }
   | { permission: Permission; on: string; list: (world: World) => Listed[]; query?: string };
 
@@ -56,7 +59,7 @@ export function reading(on: string, cases: (side: Side) => { path: string | numb
   };
 }
 
-/** Changes one thing on each side, which must be seen. */
+/** Changes one thing on each side; the caller must be able to see it. */
 export function changing(
   permission: Permission,
   on: string,

@@ -1,4 +1,4 @@
-// Signing in, one’s own account, users, groups and grants.
+// What the routes of signing in, the caller's own account, users, user groups and grants need.
 import { everywhere, type Needs, ofPublic, self } from './needs.ts';
 
 export const peopleNeeds: Record<string, Needs> = {

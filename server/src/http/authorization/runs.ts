@@ -1,4 +1,4 @@
-// Runs, with their output, artifacts and decisions, and what executes them.
+// What the routes of runs, their output, artifacts and decisions, and the queue need.
 import {
   allOf,
   type Case,
@@ -12,7 +12,7 @@ import {
   theSegment,
 } from './needs.ts';
 
-/** Of ended runs, so that who may cancel hears that it is too late. */
+/** On ended runs, so that a caller who may cancel is told that it is too late. */
 const cancelsRuns: Needs = {
   permission: 'run',
   on: 'the job’s category, or each target of the run; with `purge=true` also `runs.purge` on the category',
@@ -76,7 +76,7 @@ export const runNeeds: Record<string, Needs> = {
       ),
   },
   'GET runs/:id/decisions': readsRuns((run) => `${run.id}/decisions`),
-  /** Of ended runs, so that who may decide hears that it is too late. */
+  /** On ended runs, so that a caller who may decide is told that it is too late. */
   'POST runs/:id/decisions': {
     permission: 'run',
     on: 'the job’s category, or each target of the run',

@@ -1,9 +1,9 @@
-// Segments, agents, credentials, and whom a segment trusts.
+// What the routes of segments, agents, credentials, host trust and scans need.
 import { changing, everywhere, listing, type Needs, reading, sides, theSegment } from './needs.ts';
 
 const theScan = 'any target of the scan; shows the targets that are seen';
 
-/** What is decided about an agent; none of these change the world that others walk. */
+/** A decision about an agent. None of them changes the world for the rest of the walk. */
 function managing(verb: string, json?: unknown, which: 'live' | 'revoked' = 'live'): Needs {
   return changing('agents.manage', theSegment, (side) => ({
     path: `${which === 'live' ? side.agentId : side.revokedAgentId}/${verb}`,
@@ -30,7 +30,7 @@ export const segmentNeeds: Record<string, Needs> = {
     path: `${side.segmentId}/roster`,
     place: side.segment,
   })),
-  // Their roots are managed.
+  // These segments have managed roots, so that a roster is refused.
   'POST segments/:id/roster': changing('agents.manage', 'the segment', (side) => ({
     path: `${side.segmentId}/roster`,
     json: { payload: '{}', signature: 'A'.repeat(88) },
@@ -40,7 +40,7 @@ export const segmentNeeds: Record<string, Needs> = {
     path: `${side.segmentId}/recovery`,
     place: side.segment,
   })),
-  // There is no such agent.
+  // No agent has this number.
   'POST segments/:id/recovery': changing('agents.manage', 'the segment', (side) => ({
     path: `${side.segmentId}/recovery`,
     json: {
@@ -70,7 +70,7 @@ export const segmentNeeds: Record<string, Needs> = {
   'PUT agents/:id/labels': managing('labels', { labels: {} }),
   'POST agents/:id/undrain': managing('undrain'),
   'POST agents/:id/enable': managing('enable'),
-  // Of one that was revoked long ago, so that the others stay as they are.
+  // On an agent that was revoked long ago, so that the others stay as they are.
   'POST agents/:id/drain': managing('drain', undefined, 'revoked'),
   'POST agents/:id/disable': managing('disable', undefined, 'revoked'),
   'POST agents/:id/new-keys': managing('new-keys', undefined, 'revoked'),
@@ -80,13 +80,13 @@ export const segmentNeeds: Record<string, Needs> = {
     path: `${side.segmentId}/host-trust`,
     place: side.segment,
   })),
-  // It is no key.
+  // This is not a key.
   'POST segments/:id/host-trust': changing('host_keys.approve', 'the segment', (side) => ({
     path: `${side.segmentId}/host-trust`,
     json: { kind: 'authority', publicKey: 'none' },
     place: side.segment,
   })),
-  // There is none of that number.
+  // No entry has this number.
   'DELETE segments/:id/host-trust/:entry': changing('host_keys.approve', 'the segment', (side) => ({
     path: `${side.segmentId}/host-trust/999999`,
     place: side.segment,
@@ -96,7 +96,7 @@ export const segmentNeeds: Record<string, Needs> = {
     json: { segmentId: side.segmentId, content: '# empty' },
     place: side.segment,
   })),
-  // It has another digest.
+  // The file has another digest.
   'POST known-hosts/apply': changing('host_keys.approve', 'the segment', (side) => ({
     path: '',
     json: { segmentId: side.segmentId, content: '# empty', digest: '0'.repeat(64) },
@@ -124,7 +124,7 @@ export const segmentNeeds: Record<string, Needs> = {
     path: `${side.scanId}/cancel`,
     place: side.target,
   })),
-  // It has shown no such key.
+  // The target has shown no such key.
   'POST host-scans/:id/approve': changing('host_keys.approve', 'each of the targets', (side) => ({
     path: `${side.scanId}/approve`,
     json: { keys: [{ targetId: side.targetId, fingerprint: `SHA256:${'A'.repeat(43)}` }] },
@@ -156,14 +156,14 @@ export const segmentNeeds: Record<string, Needs> = {
     json: { version: 2, sealed: staleCredential(side.segmentId).sealed },
     place: side.segment,
   })),
-  // A target uses it, so it stays.
+  // A target uses it, so that it is not deleted.
   'DELETE credentials/:id': changing('credentials.edit', theSegment, (side) => ({
     path: side.credentialId,
     place: side.segment,
   })),
 };
 
-/** Of a generation that never was, so that it is refused when all else is right. */
+/** Sealed to a generation that never existed, so that it is refused after all rights were checked. */
 function staleCredential(segmentId: number) {
   const bytes = (length: number) => Buffer.alloc(length).toString('base64');
   return {

@@ -1,4 +1,4 @@
-// Targets, target groups and inventories.
+// What the routes of targets, target groups and inventories need.
 import {
   type Case,
   changing,
@@ -82,7 +82,7 @@ export const targetNeeds: Record<string, Needs> = {
     json: { name: `${side.name}-host`, host: `${side.name}.example` },
     place: side.target,
   })),
-  // An open run uses it, so it stays.
+  // An open run uses it, so that it is not deleted.
   'DELETE targets/:id': changing('targets.edit', theTarget, (side) => ({
     path: `${side.targetId}`,
     place: side.target,
@@ -143,7 +143,7 @@ export const targetNeeds: Record<string, Needs> = {
     json: { name: `${side.name} inventory` },
     place: side.segment,
   })),
-  // It has a target, so it stays.
+  // A target belongs to it, so that it is not deleted.
   'DELETE inventories/:id': changing('targets.edit', theInventory, (side) => ({
     path: `${side.inventoryId}`,
     place: side.segment,
@@ -166,7 +166,7 @@ export const targetNeeds: Record<string, Needs> = {
     path: `${side.inventoryId}/plans/${side.planId}`,
     place: side.segment,
   })),
-  // It was applied.
+  // This plan was already applied.
   'POST inventories/:id/plans/:plan/apply': changing('targets.edit', thePlan, (side) => ({
     path: `${side.inventoryId}/plans/${side.planId}/apply`,
     json: { gone: 'keep' },

@@ -4,7 +4,7 @@ import { BodyRoom } from './body-room.ts';
 const start = () => new BodyRoom({ maxBytes: 100, maxBytesEach: 60, freeBytes: 10 });
 const refused = expect.objectContaining({ code: 'rate_limited', retryAfterS: 1 });
 
-test('what one caller takes leaves room for another, and not for more than there is', () => {
+test('one caller’s share leaves room for another, but never more than there is in all', () => {
   const room = start();
   const [ada, again, bob] = [room.share('ada'), room.share('ada'), room.share('bob')];
   ada.take(40);
@@ -14,7 +14,7 @@ test('what one caller takes leaves room for another, and not for more than there
   expect(() => bob.take(1)).toThrow(refused);
 });
 
-test('what is given back is there again, once', () => {
+test('released room is available again, and only once', () => {
   const room = start();
   const [ada, bob] = [room.share('ada'), room.share('bob')];
   ada.take(30);

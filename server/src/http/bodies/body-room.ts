@@ -1,26 +1,26 @@
-// Room for request bodies that are held in memory: bodies that never end would fill it otherwise. What one caller may take
-// of it leaves the rest to others.
+// Limits the memory for request bodies that are still being read; bodies that never end would fill it otherwise. One
+// caller's limit is smaller than the whole, so that others can still send.
 import { AppError } from '../../errors.ts';
 
 export interface RoomLimits {
-  /** Of all bodies together. */
+  /** For all bodies together. */
   maxBytes: number;
-  /** Of one caller's. */
+  /** For the bodies of one caller. */
   maxBytesEach: number;
-  /** A body that says that it is no longer than this takes nothing of the room. */
+  /** A body that announces at most this length takes no room. */
   freeBytes: number;
 }
 
-/** What one request has of the room. */
+/** What one request takes of the room. */
 export interface BodyShare {
   readonly freeBytes: number;
   /**
-   * Takes so much more, of what has come: what is only promised would keep others out by silence.
-   *
+   * Takes room for bytes that have arrived. Bytes that are only announced don't count, or a silent client could keep
+   * others out.
    * @throws AppError `rate_limited` with Retry-After.
    */
   take(bytes: number): void;
-  /** Gives all of it back. */
+  /** Gives everything back. */
   release(): void;
 }
 
@@ -33,7 +33,7 @@ export class BodyRoom {
     this.#limits = limits;
   }
 
-  /** `caller`: whose bodies count together. */
+  /** `caller`: whose bodies are counted together. */
   share(caller: string): BodyShare {
     let taken = 0;
     return {

@@ -1,4 +1,4 @@
-// What bodies that are under way take of the room for them.
+// How much of the body room requests take while their bodies are being read.
 import { limits } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { Authority } from '../../auth/authority.ts';
@@ -8,7 +8,7 @@ import { readRequestBody } from './read-body.ts';
 
 const kib = 1024;
 
-/** A request of a body that tells its length, of which so much has come when the promise is there. */
+/** Sends a request whose body announces `told` bytes; the promise resolves once `sent` bytes have arrived. */
 async function send(room: BodyShare, told: number, sent: number) {
   let come = () => {};
   const hasCome = new Promise<void>((resolve) => {
@@ -21,7 +21,7 @@ async function send(room: BodyShare, told: number, sent: number) {
   let toSend = sent;
   const body = new ReadableStream<Uint8Array>(
     {
-      // Asked for anew only when what was there before is taken, as nothing is kept ahead.
+      // Called again only after the previous piece was read, because nothing is buffered.
       async pull(controller) {
         if (toSend > 0) {
           controller.enqueue(Buffer.from('{}'.padEnd(toSend)));
@@ -56,7 +56,7 @@ function setup() {
   return { stranger: (address: string) => requests.shareOfBodies(undefined, address), caller };
 }
 
-test('bodies that are promised and do not come keep nobody from signing in', async () => {
+test('bodies that are announced but never arrive keep nobody from signing in', async () => {
   const { stranger } = setup();
   for (let n = 0; n < 100; n++) await send(stranger(`192.0.2.${n % 4}`), 16 * kib, 0);
   const { answer, end } = await send(stranger('192.0.2.1'), 16 * kib, 16 * kib);
@@ -64,7 +64,7 @@ test('bodies that are promised and do not come keep nobody from signing in', asy
   expect(await answer).toEqual({ value: {} });
 });
 
-test('a stranger who does send fills their own share, not that of another address', async () => {
+test('an unknown caller who does send fills only the share of their own address', async () => {
   const { stranger } = setup();
   for (let n = 0; n < 16; n++) await send(stranger(`2001:db8::${n}`), 16 * kib, 16 * kib);
   await expect(send(stranger('2001:db8::ffff'), 16 * kib, 1)).rejects.toMatchObject({ code: 'rate_limited' });
@@ -73,7 +73,7 @@ test('a stranger who does send fills their own share, not that of another addres
   expect(await other.answer).toEqual({ value: {} });
 });
 
-test('who sends the largest inventory can do all else beside it', async () => {
+test('a caller who sends the largest inventory can do everything else meanwhile', async () => {
   const { caller } = setup();
   await send(caller(1), limits.maxInventoryBytes, limits.maxInventoryBytes);
   const beside = await send(caller(1), limits.maxRequestBodyBytes, limits.maxRequestBodyBytes);
@@ -81,7 +81,7 @@ test('who sends the largest inventory can do all else beside it', async () => {
   expect(await beside.answer).toEqual({ value: {} });
 });
 
-test('where the room is full, small bodies are still read, such as that of a cancel', async () => {
+test('if the room is full, small bodies such as that of a cancel are still read', async () => {
   const { caller } = setup();
   for (const userId of [1, 2, 3]) caller(userId).take(32 * kib * kib);
   await expect(send(caller(4), 17 * kib, 17 * kib)).rejects.toMatchObject({ code: 'rate_limited' });

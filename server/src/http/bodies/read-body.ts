@@ -1,4 +1,4 @@
-// A request's body, counted while it is read, so that a too large one is never held in memory.
+// Reads a request's body and counts it meanwhile, so that a body that is too large is never held in memory.
 import { AppError } from '../../errors.ts';
 import { findJsonError } from '../../yaml/json-error.ts';
 import { jsonShape } from '../../yaml/json-shape.ts';
@@ -11,17 +11,16 @@ import type { BodyShare } from './body-room.ts';
 const maxDepth = 64;
 
 export interface RequestBody {
-  /** Undefined where there is no body. */
+  /** Undefined if there is no body. */
   value: unknown;
-  /** Of a body of YAML: where its parts stand. */
+  /** Positions of the values in a YAML body. */
   places?: Places;
 }
 
 /**
- * The parsed body: JSON, and where the route takes it, YAML.
- *
- * @throws AppError `too_large`; `rate_limited` where the bodies that are being read are too much together; `invalid` (415 for
- * another content type, and for a compressed body) with line and column of a syntax error, or when the client went away
+ * Returns the parsed body: JSON or, if the route takes it, YAML.
+ * @throws AppError `too_large`; `rate_limited` if the bodies that are being read are too large together; `invalid` with
+ * line and column of a syntax error, for another content type or a compressed body (415), or if the client went away
  * before the end.
  */
 export async function readRequestBody(
@@ -37,8 +36,7 @@ export async function readRequestBody(
 }
 
 /**
- * A file of JSON or YAML, as it is.
- *
+ * Returns a file of JSON or YAML, unparsed.
  * @throws AppError `too_large`; `invalid` (415 for another content type).
  */
 export async function readRequestFile(request: Request, maxBytes: number): Promise<Uint8Array> {
@@ -48,8 +46,7 @@ export async function readRequestFile(request: Request, maxBytes: number): Promi
 }
 
 /**
- * Bytes of any kind, as they are.
- *
+ * Returns bytes of any kind, unparsed.
  * @throws AppError `too_large`; `invalid` (415 for another content type).
  */
 export async function readRequestBytes(request: Request, maxBytes: number): Promise<Uint8Array> {
@@ -98,14 +95,15 @@ async function readAtMost(
     new AppError('too_large', `The request body is larger than the ${maxBytes} bytes that are allowed here.`);
   const told = request.headers.get('content-length');
   if (Number(told ?? 0) > maxBytes) throw tooLarge();
-  // HTTP holds a body to the length that it tells, and without a stream it is there half a millisecond sooner.
+  // HTTP holds a body to its announced length, and reading it at once is half a millisecond faster than as a stream.
   if (told !== null && (room === undefined || Number(told) <= room.freeBytes))
     return readWhole(request, tooLarge, maxBytes);
   if (request.body === null) return new Uint8Array();
   const parts: Uint8Array[] = [];
   let length = 0;
   try {
-    // The rest is not read where the loop is left early. To cancel the stream would take the request from its connection before the answer.
+    // `preventCancel`: if the loop ends early, the rest stays unread. Canceling the stream would close the request's
+    // connection before the answer.
     for await (const part of request.body.values({ preventCancel: true })) {
       length += part.length;
       if (length > maxBytes) throw tooLarge();
@@ -118,12 +116,12 @@ async function readAtMost(
   return parts.length === 1 ? (parts[0] ?? new Uint8Array()) : Buffer.concat(parts);
 }
 
-/** What is compressed may come to any size, and nothing of ours sends it. */
+/** A compressed body may expand to any size, and none of our clients send one. */
 function refuseEncoded(request: Request): void {
   const encoding = request.headers.get('content-encoding')?.trim().toLowerCase() ?? 'identity';
   if (encoding === 'identity' || encoding === '') return;
   const message = 'The request body is compressed: send it as it is, without Content-Encoding.';
-  // RFC 9110 section 15.5.16 tells by this header that it is the encoding that is refused.
+  // By RFC 9110 section 15.5.16 this header says that it is the encoding that was refused.
   throw new RefusedRequest(415, 'invalid', message, { 'Accept-Encoding': 'identity' });
 }
 
@@ -133,7 +131,7 @@ async function readWhole(request: Request, tooLarge: () => AppError, maxBytes: n
   return new Uint8Array(bytes);
 }
 
-/** The client went away (RFC 9112 section 8): nobody reads this answer, and nothing here has failed. */
+/** The client went away (RFC 9112 section 8): nobody reads this answer, and the server is not at fault. */
 function hungUp(cause: unknown): AppError {
   return new AppError('invalid', 'The connection ended before the request body was whole.', { cause });
 }
@@ -147,14 +145,14 @@ function parseJson(bytes: Uint8Array): unknown {
     throw new AppError('invalid', `The request body is nested deeper than ${maxDepth} levels.`);
   const read = readJsonValue(text);
   const details = 'problems' in read ? read.problems : [];
-  throw new AppError('invalid', `The request body is not clear: ${details[0]?.message ?? ''}`, { details });
+  throw new AppError('invalid', `The request body is ambiguous: ${details[0]?.message ?? ''}`, { details });
 }
 
 function parseJsonText(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    // The engine's message quotes the body, which may hold secrets; ours tells the place.
+    // The engine's message quotes the body, which may contain secrets; ours gives only the position.
     const { line, column, expected } = findJsonError(text);
     const message = `The request body is not JSON: line ${line}, column ${column}: ${expected}.`;
     throw new AppError('invalid', message, { details: [{ path: '', message, allowed: 'JSON (RFC 8259)' }] });

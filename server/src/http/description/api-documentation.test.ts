@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => t.close());
 
-/** As the specification has them. */
+/** As the specification names them. */
 const specified = [
   'POST jobs',
   'GET jobs',
@@ -35,7 +35,7 @@ async function description(): Promise<ApiDescription> {
   return (await (await t.request('GET', '/api/v1/openapi.json')).json()) as ApiDescription;
 }
 
-test('every route of the table is described, once, under a name of its own', async () => {
+test('every route of the table is described exactly once, under a unique name', async () => {
   const { paths } = await description();
   const described = Object.entries(paths).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path.replaceAll(/\{(\w+)\}/g, ':$1')}`),
@@ -54,7 +54,7 @@ test('docs/api.md names the path of every route', async () => {
   expect([...new Set(paths)].filter((path) => !named.has(path))).toEqual([]);
 });
 
-test('docs/api.md tells of every event of the live stream', async () => {
+test('docs/api.md describes every event of the live stream', async () => {
   const here = import.meta.dirname;
   const sources = ['../../runs/live/run-stream.ts', '../routes/runs/run-events.ts'];
   const written = (await Promise.all(sources.map((source) => readFile(join(here, source), 'utf8')))).flatMap(
@@ -62,7 +62,7 @@ test('docs/api.md tells of every event of the live stream', async () => {
   );
   expect(written).toContain('end');
   const page = await readFile(join(here, '../../../../docs/api.md'), 'utf8');
-  // `started` comes only where a start is answered with the stream.
+  // `started` is sent only if a start is answered with the stream.
   const told = [...page.matchAll(/^\| `(\w+)` \| .* \| (?:yes|no).* \|$/gm)].map(([, event]) => event);
   expect(new Set(told)).toEqual(new Set(written.filter((event) => event !== 'started')));
 });
@@ -83,7 +83,7 @@ test('every schema in the description is JSON Schema 2020-12', async () => {
   expect(schemas).toBeGreaterThan(table.length);
 });
 
-test('every example is one that its route takes or answers', () => {
+test('every example is valid for what its route takes or answers', () => {
   for (const { method, path, body, example, success } of table) {
     const route = `${method} ${path}`;
     const examples = [
@@ -130,7 +130,7 @@ test('every error code is described, in the description and on the page', async 
   for (const code of errorCodes) expect(html).toContain(`<code>${code}</code>`);
 });
 
-test('what needs a sign-in says so, and which permission', async () => {
+test('a route that needs a sign-in says so, and names the permission', async () => {
   const { paths } = await description();
   expect(paths['/api/v1/sign-in']?.post).toMatchObject({ security: [] });
   const me = paths['/api/v1/me']?.get;
@@ -139,7 +139,7 @@ test('what needs a sign-in says so, and which permission', async () => {
   expect(Object.keys(me?.responses ?? {})).toEqual(['200', '400', '401', '403', '429', '500', '503']);
 });
 
-test('the page for people names every route and has neither script nor inline style', async () => {
+test('the page for people lists every route and has neither scripts nor inline styles', async () => {
   const response = await t.request('GET', '/api/docs');
   expect(response.headers.get('content-type')).toBe('text/html; charset=utf-8');
   const html = await response.text();
@@ -151,7 +151,7 @@ test('the page for people names every route and has neither script nor inline st
   for (const link of styles) expect((await t.request('GET', link)).status).toBe(200);
 });
 
-test('who has the description already gets none', async () => {
+test('a client that already has the description is not sent it again', async () => {
   const etag = (await t.request('GET', '/api/v1/openapi.json')).headers.get('etag') ?? '';
   const again = await t.request('GET', '/api/v1/openapi.json', {
     headers: { 'If-None-Match': `W/"x", ${etag}` },
@@ -159,7 +159,7 @@ test('who has the description already gets none', async () => {
   expect([again.status, await again.text()]).toEqual([304, '']);
 });
 
-test('a change of a version names the header that says which one', async () => {
+test('a route that changes a version describes the header that names the version', async () => {
   const { paths } = await description();
   const taking = Object.entries(paths).flatMap(([path, operations]) =>
     Object.entries(operations).flatMap(([method, { parameters = [] }]) =>
@@ -169,7 +169,7 @@ test('a change of a version names the header that says which one', async () => {
   expect(taking).toEqual(['put /api/v1/jobs/{id}', 'put /api/v1/site-rules/{id}']);
 });
 
-test('an answer of another status, or of another type, is described beside the usual one', async () => {
+test('answers with another status or another type are described besides the usual one', async () => {
   const { paths } = await description();
   const answersOf = (method: string, path: string) =>
     Object.entries(paths[`/api/v1/${path}`]?.[method]?.responses ?? {}).flatMap(([status, answer]) => {
@@ -191,7 +191,7 @@ test('an answer of another status, or of another type, is described beside the u
     expect(answersOf('post', path)).toEqual(['201 application/json', '201 text/event-stream']);
 });
 
-test('what is answered in part where it is asked for takes a Range', async () => {
+test('a route that can answer with a part takes a Range', async () => {
   const { paths } = await description();
   for (const operations of Object.values(paths))
     for (const { operationId, parameters = [], responses } of Object.values(operations)) {

@@ -1,4 +1,4 @@
-// The API's description, made from the table of routes when it is first asked for: for machines, and as a page for people.
+// The API's description, generated from the table of routes on first use: for machines, and as a page for people.
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -30,7 +30,7 @@ export function apiDocumentation(routes: readonly RouteSpec[]): [path: string, a
 }
 
 function fixed(text: string, contentType: string): Answer {
-  // As bytes they take half as much, outside of the heap that is collected.
+  // Bytes take half as much memory as the text, and outside of the garbage-collected heap.
   const body = Buffer.from(text);
   const headers = {
     'Content-Type': contentType,

@@ -1,4 +1,4 @@
-// The table of error codes in docs/api.md is what the code says. `-u` writes it anew.
+// Compares the table of error codes in docs/api.md with the code. `-u` rewrites the table.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -8,7 +8,7 @@ const file = join(import.meta.dirname, '../../../../docs/api.md');
 const begin = '<!-- errors: generated from server/src/http/description/error-catalogue.ts -->\n';
 const end = '<!-- end of errors -->';
 
-test('docs/api.md has every error code with when it comes and what to do', async () => {
+test('docs/api.md lists every error code with its cause and what to do', async () => {
   const text = await readFile(file, 'utf8');
   const [before = '', rest = ''] = text.split(begin);
   const after = rest.split(end)[1] ?? '';

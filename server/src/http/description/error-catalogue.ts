@@ -1,11 +1,11 @@
-// What each error code means and how to fix it: in the API's description, and in docs/api.md.
+// What each error code means and how to fix it, for the API's description and docs/api.md.
 import { type ErrorCode, errorCodes } from '@opsconductor/protocol';
 import { httpStatusOf } from '../../errors.ts';
 
 interface Meaning {
   when: string;
   fix: string;
-  /** Statuses that it comes with in some cases. */
+  /** Other HTTP statuses that it has in some cases. */
   also?: string;
 }
 

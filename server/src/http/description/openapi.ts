@@ -1,4 +1,4 @@
-// OpenAPI 3.1 of a table of routes. Its schemas are JSON Schema 2020-12, which is what ours are but for tuples.
+// Generates OpenAPI 3.1 from a table of routes. Its schemas are JSON Schema 2020-12, as ours are, except for tuples.
 import type { ErrorCode } from '@opsconductor/protocol';
 import { ErrorBodySchema, limits } from '@opsconductor/protocol';
 import type { TSchema } from 'typebox';
@@ -15,7 +15,7 @@ export interface ApiDescription {
   paths: Record<string, Record<string, Operation>>;
   components: { [name: string]: Json };
   tags: { name: string }[];
-  /** Every error code: when it comes, and what to do. */
+  /** Every error code, with its cause and what to do. */
   'x-error-codes': readonly CataloguedError[];
 }
 export interface Operation {
@@ -31,19 +31,19 @@ export interface Operation {
 
 const reasons: Record<string, string> = {
   '204': 'Done',
-  '206': 'The part that `Range` asks for; `Content-Range` says which of how much',
+  '206': 'The part that `Range` asks for; `Content-Range` says which part, and how much there is in all',
   '416': '`Range` begins beyond the end; `Content-Range` says how much there is',
-  '400': 'Something in the request is not valid; `details` names each place',
-  '401': 'Not signed in, or the token does not hold',
-  '403': 'Signed in without the permission this needs',
-  '404': 'There is no such thing, or it may not be seen',
-  '409': 'It contradicts what is there',
-  '410': 'It was removed, as it is older than such things are kept',
+  '400': 'Something in the request is invalid; `details` names each place',
+  '401': 'Not signed in, or the token is not valid',
+  '403': 'Signed in, but without the permission that this needs',
+  '404': 'It does not exist, or the caller may not see it',
+  '409': 'It conflicts with the current state',
+  '410': 'It was removed because it was past its retention',
   '413': 'The body is too large',
   '429': 'Too many attempts; Retry-After says when to try again',
-  '500': 'Internal error; the request id finds it in the log',
+  '500': 'Internal error; look it up in the log by the request id',
   '503':
-    'Not just now: the database does not answer, or the server is overloaded (then without a body) or stopping; Retry-After says when to try again',
+    'Temporary: the database does not answer, or the server is overloaded (then without a body) or stopping; Retry-After says when to try again',
 };
 
 export function describeApi(routes: readonly RouteSpec[]): ApiDescription {
@@ -75,7 +75,7 @@ export function describeApi(routes: readonly RouteSpec[]): ApiDescription {
           type: 'apiKey',
           in: 'cookie',
           name: 'opsc_session',
-          description: 'Set by signing in; the name ends with the installation',
+          description: 'Set by signing in; the name ends with the id of the installation',
         },
       },
     },
@@ -89,7 +89,7 @@ const requestKeyParameter: Json = {
   in: 'header',
   required: false,
   description:
-    'A text of your own for this one request, 16 to 255 visible ASCII characters, such as a UUID. Sent again with the same key, because the answer was lost, the request makes no second run: the answer is the run that the first one has made, with `Idempotent-Replayed: true`. The same key with another request is 409. A key is remembered as long as its run.',
+    'A text that you choose for this one request, 16 to 255 visible ASCII characters, such as a UUID. If the answer is lost and the request is sent again with the same key, it makes no second run: the answer is the run that the first request made, with `Idempotent-Replayed: true`. The same key with a different request is answered 409. A key is remembered as long as its run.',
   schema: { type: 'string', minLength: 16, maxLength: 257 },
 };
 
@@ -97,7 +97,8 @@ const rangeParameter: Json = {
   name: 'Range',
   in: 'header',
   required: false,
-  description: 'One range of bytes, `bytes=0-1023`: answered 206 with that part. Others are passed over.',
+  description:
+    'One range of bytes, such as `bytes=0-1023`: answered 206 with that part. Anything else is ignored.',
   schema: { type: 'string' },
 };
 
@@ -106,7 +107,7 @@ const ifMatchParameter: Json = {
   in: 'header',
   required: false,
   description:
-    'The version that was changed, in quotes: `"3"`. Instead of `expectedVersion` in the body; one of the two must be there. Where another version is current by now the answer is 409.',
+    'The version that the change was made from, in quotes: `"3"`. It replaces `expectedVersion` in the body; one of the two is required. If another version is current by now, the answer is 409.',
   schema: { type: 'string', pattern: '^(W/)?"[1-9][0-9]{0,8}"$' },
 };
 
@@ -215,7 +216,7 @@ function partParameters(part: TSchema | undefined, where: 'path' | 'query'): Jso
   });
 }
 
-/** `GET /api/v1/runs/:id/steps` is `getRunsIdSteps`. */
+/** `GET /api/v1/runs/:id/steps` becomes `getRunsIdSteps`. */
 function operationIdOf(route: RouteSpec): string {
   const words = route.path
     .replace('/api/v1/', '')

@@ -1,5 +1,5 @@
-// Every route that changes something: it leaves a row in the audit log, and changes nothing where that row can't be
-// written. Each request is made twice, the first time while the log refuses all rows.
+// Every route that changes something leaves a row in the audit log, and changes nothing if that row can't be written.
+// Each request is made twice, the first time while the log refuses all rows.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CreatedApiToken, Target, UserGroup } from '@opsconductor/protocol';
@@ -55,10 +55,10 @@ afterAll(async () => {
 interface Act {
   path: string;
   json?: unknown;
-  /** A session instead of the administrator's API token. */
+  /** A session to use instead of the administrator's API token. */
   cookie?: string;
   isPublic?: boolean;
-  /** Waits until what goes on beside the answer is over. */
+  /** Waits until work that continues after the answer is over. */
   settled?: () => Promise<void>;
 }
 
@@ -66,7 +66,7 @@ const freshName = (what: string) => `${what}-${++made}`;
 const steps = [{ name: 'only', type: 'ssh.exec', config: { command: 'uptime' } }];
 const password = 'correct horse battery';
 
-/** What each needs first, and the request that succeeds. By method and path below `/api/v1/`. */
+/** Sets up what each route needs, and returns the request that succeeds. Keyed by method and path below `/api/v1/`. */
 const acts: Record<string, () => Promise<Act>> = {
   'POST agent/enroll': async () => {
     const enrollment = await makeToken(world.t, world.alfa.segmentId);
@@ -395,7 +395,7 @@ const acts: Record<string, () => Promise<Act>> = {
   'DELETE files/:id': async () => ({ path: `files/${await newFile()}` }),
 };
 
-/** Not audited, and why. */
+/** Routes that are not audited, and why. */
 const exempt: Record<string, string> = {
   'PUT files/:id/content': 'bytes of an upload, of which the beginning and the end are written down',
   'POST jobs/preview': 'reads only: what steps would come to',
@@ -413,7 +413,7 @@ const exempt: Record<string, string> = {
   'POST jobs/convert/rundeck': 'reads only: what an import would make of a file',
 };
 
-test('docs/audit.md names what is not audited', async () => {
+test('docs/audit.md lists the routes that are not audited', async () => {
   const page = await readFile(join(import.meta.dirname, '../../../../docs/audit.md'), 'utf8');
   const [, told = ''] = page.split('## Not audited');
   const named = [...(told.split('\n## ')[0] ?? '').matchAll(/`((?:GET|POST|PUT|DELETE) [^`]+)`/g)];
@@ -457,7 +457,7 @@ async function newVersionName(kind: 'tags' | 'channels'): Promise<string> {
   await send({ path, json: { version: 1 } }, 'PUT');
   return path;
 }
-/** Uploaded, and not finished. */
+/** Returns a file that was uploaded but not finished. */
 async function newFile(): Promise<string> {
   const { id } = await make<{ id: string }>('files', { name: freshName('file'), size: 1 });
   const reply = await services.app.request(`/api/v1/files/${id}/content?offset=0`, {
@@ -532,10 +532,10 @@ async function newest(table: string): Promise<number> {
   return row?.id ?? 0;
 }
 
-/** Of these only the number of rows: that they were used is noted in them. */
+/** Only the rows of these tables are counted, because their use is recorded in the rows themselves. */
 const counted = ['api_tokens', 'sessions', 'sign_in_attempts'];
 
-/** Rows of every table, as a digest of each. */
+/** Returns a digest of the rows of each table. */
 async function stored(): Promise<Record<string, string>> {
   const { sql } = world.t;
   const tables = await sql<{ name: string }[]>`
@@ -563,22 +563,25 @@ async function whileAuditIsRefused<T>(work: () => Promise<T>): Promise<T> {
 const nameOf = (route: { method: string; path: string }) =>
   `${route.method} ${route.path.replace('/api/v1/', '')}`;
 
-test('every route that may change something is walked here, or says why it is not audited', () => {
+test('every route that may change something is tested here, or is listed with the reason why it is not audited', () => {
   const changing = services.routes.filter((route) => route.method !== 'GET').map(nameOf);
   expect([...Object.keys(acts), ...Object.keys(exempt)].sort()).toEqual(changing.sort());
 });
 
-test.each(Object.entries(acts))('%s is done with its audit row, or not at all', async (name, prepare) => {
-  const [method = ''] = name.split(' ');
-  const act = await prepare();
-  const before = await stored();
-  const refused = await whileAuditIsRefused(() => send(act, method));
-  expect(refused.status).toBe(500);
-  expect(await stored()).toEqual(before);
-  const done = await send(act, method);
-  expect(`${done.status} ${await done.text()}`).toMatch(/^20/);
-  const rows = await world.t.sql<{ action: string; actorName: string }[]>`
+test.each(Object.entries(acts))(
+  '%s is carried out with its audit row, or not at all',
+  async (name, prepare) => {
+    const [method = ''] = name.split(' ');
+    const act = await prepare();
+    const before = await stored();
+    const refused = await whileAuditIsRefused(() => send(act, method));
+    expect(refused.status).toBe(500);
+    expect(await stored()).toEqual(before);
+    const done = await send(act, method);
+    expect(`${done.status} ${await done.text()}`).toMatch(/^20/);
+    const rows = await world.t.sql<{ action: string; actorName: string }[]>`
     select action, actor_name from audit_log where request_id = ${done.headers.get('x-request-id')}`;
-  expect(rows.length).toBeGreaterThan(0);
-  await act.settled?.();
-});
+    expect(rows.length).toBeGreaterThan(0);
+    await act.settled?.();
+  },
+);

@@ -71,7 +71,7 @@ async function search(query = '', as = token): Promise<AuditRow[]> {
 const names = (rows: AuditRow[]) => rows.map((row) => row.action.replace('test.', ''));
 
 describe('GET /api/v1/audit', () => {
-  it('tells of all, newest first, with where it was and its place in the sealed log', async () => {
+  it('lists everything, newest first, with where it happened and its place in the sealed log', async () => {
     const rows = await search();
     expect(names(rows)).toEqual(['session.sign_in_failed', 'target', 'category', 'lan', 'dmz']);
     expect(rows[4]).toMatchObject({
@@ -105,7 +105,7 @@ describe('GET /api/v1/audit', () => {
     expect(names(await search(`?categoryId=${ids.category}`))).toEqual(['category']);
   });
 
-  it('pages by cursor, without gap or overlap', async () => {
+  it('pages by cursor, without gaps or overlaps', async () => {
     const found: string[] = [];
     for (let cursor = ''; ; ) {
       const response = await app.request('GET', `/api/v1/audit?limit=2${cursor}`, { token });
@@ -117,7 +117,7 @@ describe('GET /api/v1/audit', () => {
     expect(found).toEqual(['session.sign_in_failed', 'target', 'category', 'lan', 'dmz']);
   });
 
-  it('shows of a scope what happened there, and nothing else', async () => {
+  it('shows a reader with a right on one scope only what happened there', async () => {
     const inDmz = await scopedToken('dmz-auditor', 'segment_id', ids.dmz);
     expect(names(await search('', inDmz))).toEqual(['dmz']);
     const ofCategory = await scopedToken('category-auditor', 'category_id', ids.category);
@@ -127,7 +127,7 @@ describe('GET /api/v1/audit', () => {
     expect(names(await search('?text=dmz', ofGroup))).toEqual([]);
   });
 
-  it('refuses who may not read it, and times that do not exist', async () => {
+  it('refuses callers who may not read it, and times that do not exist', async () => {
     const { token: viewer } = await app.user('viewer', ['viewer']);
     expect((await app.request('GET', '/api/v1/audit', { token: viewer })).status).toBe(403);
     const impossible = await app.request('GET', '/api/v1/audit?from=2026-13-01T00:00:00Z', { token });
@@ -136,7 +136,7 @@ describe('GET /api/v1/audit', () => {
 });
 
 describe('GET /api/v1/audit/checkpoints/latest', () => {
-  it('gives the signed checkpoint and how much waits', async () => {
+  it('returns the signed checkpoint and how many rows wait to be sealed', async () => {
     const response = await app.request('GET', '/api/v1/audit/checkpoints/latest', { token });
     const checkpoint = (await response.json()) as AuditCheckpoint;
     const key = Buffer.from(checkpoint.publicKey, 'base64');
@@ -145,7 +145,7 @@ describe('GET /api/v1/audit/checkpoints/latest', () => {
     expect(checkpoint.unsealedRows).toBeGreaterThanOrEqual(0);
   });
 
-  it('is only for who may read the whole log, whose length it tells', async () => {
+  it('is only for callers who may read the whole log, because it reveals its length', async () => {
     const scoped = await scopedToken('dmz-auditor-2', 'segment_id', ids.dmz);
     const response = await app.request('GET', '/api/v1/audit/checkpoints/latest', { token: scoped });
     expect(response.status).toBe(403);
@@ -153,7 +153,7 @@ describe('GET /api/v1/audit/checkpoints/latest', () => {
 });
 
 describe('GET /api/v1/audit/export', () => {
-  it('as CSV has what was asked for, oldest first, and no formulas', async () => {
+  it('as CSV has the requested rows, oldest first, and no formulas', async () => {
     await recordAudit(t.sql, {
       actor: { kind: 'anonymous', name: '=HYPERLINK("http://x")' },
       action: 'test.formula',
@@ -167,7 +167,7 @@ describe('GET /api/v1/audit/export', () => {
     expect(lines[5]).toContain(`"'=HYPERLINK(""http://x"")"`);
   });
 
-  it('of a scope has only what happened there', async () => {
+  it('with a right on one scope has only what happened there', async () => {
     const scoped = await scopedToken('dmz-auditor-3', 'segment_id', ids.dmz);
     const response = await app.request('GET', '/api/v1/audit/export', { token: scoped });
     const lines = (await response.text())
@@ -178,7 +178,7 @@ describe('GET /api/v1/audit/export', () => {
     expect(lines[0]?.kind).toBe('excerpt');
   });
 
-  it('is audited, with what was asked for', async () => {
+  it('is audited, with its filters', async () => {
     await (await app.request('GET', '/api/v1/audit/export?actor=ada', { token })).text();
     const [row] = await search('?action=audit.exported&limit=1');
     expect(row).toMatchObject({ actorName: 'all-seeing', detail: { actor: 'ada' } });

@@ -17,7 +17,7 @@ import { countUnsealed, latestCheckpoint } from '../../store/audit/audit-seals.t
 import { type RouteSpec, route } from '../route.ts';
 
 const tag = 'audit';
-/** An export is handed on in pieces of about this length. */
+/** An export is sent in pieces of about this length. */
 const pieceChars = 64 * 1024;
 
 export function auditRoutes(deps: ExportDeps): RouteSpec[] {
@@ -30,7 +30,7 @@ export function auditRoutes(deps: ExportDeps): RouteSpec[] {
       scoped: true,
       summary: 'Search the audit log, newest first',
       description:
-        'Where the right is on a segment, a target group or a category: what happened there. `position` is the place in the sealed log; null for about a second.',
+        'If your right is limited to a segment, a target group or a category, only what happened there. `position` is the place in the sealed log; it is null for about a second.',
       tag,
       query: AuditQuerySchema,
       success: { status: 200, schema: Page(AuditRowSchema) },
@@ -43,7 +43,7 @@ export function auditRoutes(deps: ExportDeps): RouteSpec[] {
       scoped: true,
       summary: 'Export the audit log, oldest first, to verify or to keep',
       description:
-        '`jsonl` is what `audit verify --export` reads: without filters, to who may read all, the whole log with its checkpoints; otherwise each row with the proof that it is in the log. `csv` is for people and proves nothing. Streamed; audited.',
+        '`jsonl` is what `audit verify --export` reads: without filters, and if you may read everything, it is the whole log with its checkpoints; otherwise each row has the proof that it is in the log. `csv` is for people and proves nothing. The export is streamed and audited.',
       tag,
       query: AuditExportQuerySchema,
       success: {
@@ -74,9 +74,9 @@ export function auditRoutes(deps: ExportDeps): RouteSpec[] {
       method: 'GET',
       path: '/api/v1/audit/checkpoints/latest',
       permission: 'audit.read',
-      summary: 'Get the newest signed checkpoint, to keep elsewhere',
+      summary: 'Get the newest signed checkpoint, to store elsewhere',
       description:
-        'What is kept outside shows later that the log was cut off or the database rolled back: `audit verify --checkpoint`. 404 before the first checkpoint.',
+        'A checkpoint stored outside can later prove that the log was truncated or the database rolled back: `audit verify --checkpoint`. 404 before the first checkpoint.',
       tag,
       success: { status: 200, schema: AuditCheckpointSchema },
       handle: () => latest(deps),
@@ -100,7 +100,9 @@ async function latest({ sql, installation }: ExportDeps): Promise<AuditCheckpoin
   };
 }
 
-/** Pull-driven, so that a slow reader fills no memory. Breaks off when the caller's right has ended. */
+/**
+ * Returns a pull-driven stream, so that a slow reader fills no memory. It breaks off once the caller's right has ended.
+ */
 function streamOf(
   pieces: AsyncGenerator<string>,
   authorityNow: () => Promise<Authority | undefined>,

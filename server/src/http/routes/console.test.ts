@@ -26,21 +26,21 @@ async function get(path: string, headers: Record<string, string> = {}): Promise<
   return response;
 }
 
-test('hashed assets are kept forever, everything else is asked for again', async () => {
+test('hashed assets are cached forever, everything else is revalidated', async () => {
   const kept = async (path: string) => (await get(path)).headers.get('cache-control');
   expect(await kept('/assets/index-DAbc1234.js')).toBe('public, max-age=31536000, immutable');
   expect(await kept('/favicon.svg')).toBe('no-cache');
   expect(await kept('/')).toBe('no-cache');
 });
 
-test('every other address is the console’s page, but a missing asset is nothing', async () => {
+test('every other address gets the console’s page, except missing assets', async () => {
   for (const path of ['/', '/runs/12', '/index.html'])
     expect(await (await get(path)).text()).toContain('Console');
   expect(site.answer(new Request('http://localhost/assets/index-old.js'))).toBeUndefined();
   expect(site.answer(new Request('http://localhost/', { method: 'POST' }))).toBeUndefined();
 });
 
-test('a script goes out compressed to who takes gzip, and whole to who does not', async () => {
+test('a script is sent compressed to clients that accept gzip, and uncompressed to others', async () => {
   const packed = await get('/assets/index-DAbc1234.js', { 'Accept-Encoding': 'br, gzip' });
   expect(packed.headers.get('content-encoding')).toBe('gzip');
   expect(gunzipSync(Buffer.from(await packed.arrayBuffer())).toString()).toBe(script);
@@ -51,12 +51,12 @@ test('a script goes out compressed to who takes gzip, and whole to who does not'
   expect(await refused.text()).toBe(script);
 });
 
-test('who has it already gets 304', async () => {
+test('a client that already has it gets 304', async () => {
   const etag = (await get('/favicon.svg')).headers.get('etag') ?? '';
   expect((await get('/favicon.svg', { 'If-None-Match': etag })).status).toBe(304);
 });
 
-test('no path leaves the folder, and links in it are not followed', async () => {
+test('no path leads out of the folder, and links in it are not followed', async () => {
   const paths = [
     '/../secret.txt',
     '/..%2fsecret.txt',
@@ -72,7 +72,7 @@ test('no path leaves the folder, and links in it are not followed', async () => 
   }
 });
 
-test('without a built console a page says how to build it', async () => {
+test('if the console was not built, a page says how to build it', async () => {
   const empty = await loadConsole(join(folder, 'none'));
   expect(await (await empty.answer(new Request('http://localhost/')))?.text()).toContain('npm start');
 });

@@ -1,4 +1,5 @@
-// The built console, read whole when the server starts: a request only looks a name up, so no path can leave the folder.
+// Serves the built console, which is read completely when the server starts. A request only looks up a name, so no path
+// can lead out of the folder.
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { extname, join, sep } from 'node:path';
@@ -8,13 +9,16 @@ import { isCurrent } from '../answers/entity-tag.ts';
 import { answerHeldBytes } from '../answers/held-bytes.ts';
 
 export interface Console {
-  /** The file at the request's path, or the console's page for any other GET; undefined: there is nothing. */
+  /**
+   * Returns the file at the request's path, or the console's page for any other GET; undefined if there is nothing to
+   * serve.
+   */
   answer(request: Request): Promise<Response> | undefined;
 }
 
 interface Asset {
   body: Uint8Array<ArrayBuffer>;
-  /** Undefined for what compression would gain nothing of. */
+  /** Undefined for types that compression would not make smaller. */
   gzip: (() => Promise<Uint8Array<ArrayBuffer>>) | undefined;
   headers: Record<string, string>;
 }
@@ -34,9 +38,9 @@ const contentTypes: Record<string, string> = {
 const minGzipBytes = 1024;
 const notBuilt =
   '<!doctype html><html lang="en"><title>OpsConductor</title><h1>The console is not built</h1>' +
-  '<p>Stop the server, and start it by <code>npm start</code>, which builds it. The API works: <a href="/api/docs">its documentation</a>.</p></html>';
+  '<p>Stop the server, and start it with <code>npm start</code>, which builds it. The API works: <a href="/api/docs">its documentation</a>.</p></html>';
 
-/** Reads the folder that the console was built into; where there is none, a page says so. */
+/** Reads the folder that the console was built into. If there is none, a page says so. */
 export async function loadConsole(folder: string): Promise<Console> {
   const assets = await readAssets(folder);
   const index = assets.get('/index.html') ?? makeAsset('/index.html', Buffer.from(notBuilt));
@@ -46,7 +50,7 @@ export async function loadConsole(folder: string): Promise<Console> {
       const { pathname } = new URL(request.url);
       const asset = assets.get(pathname);
       if (asset !== undefined) return send(request, asset);
-      // A missing script answered with a page would be a riddle in the browser's console.
+      // A missing script answered with an HTML page would cause a puzzling error in the browser.
       return pathname.startsWith('/assets/') ? undefined : send(request, index);
     },
   };
@@ -87,7 +91,7 @@ function makeAsset(name: string, content: Buffer): Asset {
   };
 }
 
-/** When it is first asked for: all files together would take longer than the rest of a server's start. */
+/** On first use, because compressing all files would take longer than the rest of a server's start. */
 function compressOnce(body: Uint8Array): () => Promise<Uint8Array<ArrayBuffer>> {
   let compressed: Promise<Uint8Array<ArrayBuffer>> | undefined;
   return () => {

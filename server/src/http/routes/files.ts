@@ -34,7 +34,7 @@ const bytesOnly = {
   others: partAnswers('application/octet-stream'),
 } as const;
 const downloadDescription =
-  'With HTTP ranges, as an attachment of the type application/octet-stream, whatever is in it.';
+  'Takes HTTP ranges. Sent as an attachment of type application/octet-stream, whatever its content.';
 
 export interface FileRouteDeps extends FileDeps {
   keys: RunKeys;
@@ -52,7 +52,7 @@ function reads(deps: FileRouteDeps): RouteSpec[] {
       path: '/api/v1/files',
       permission: 'read',
       scoped: true,
-      summary: 'List the files that were uploaded, by name',
+      summary: 'List uploaded files by name',
       tag,
       query: FileQuerySchema,
       success: { status: 200, schema: Page(StoredFileSchema) },
@@ -63,7 +63,7 @@ function reads(deps: FileRouteDeps): RouteSpec[] {
       path: '/api/v1/files/:id',
       permission: 'read',
       scoped: true,
-      summary: 'Get a file, and how far its upload is',
+      summary: 'Get a file and the progress of its upload',
       tag,
       params,
       success: { status: 200, schema: StoredFileSchema },
@@ -93,7 +93,10 @@ function reads(deps: FileRouteDeps): RouteSpec[] {
       handle: async ({ params, principal, context }) => {
         const file = await getFile(sql, params.id, principal.authority.reach('read'));
         if (file.state !== 'ready')
-          throw new AppError('conflict', 'The file is still being uploaded; there is nothing whole to give.');
+          throw new AppError(
+            'conflict',
+            'The file is still being uploaded; download it once the upload is finished.',
+          );
         return download(deps, file, context.req.header('range'));
       },
     }),
@@ -109,7 +112,7 @@ function uploads(deps: FileRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'Begin the upload of a file',
       description:
-        'Takes the name: a file never changes, so another content needs another one. Then send its bytes (`PUT …/content`) and finish it (`POST …/finish`). What was not gone on with for a day is given up.',
+        'Reserves the name: a file never changes, so different content needs a different name. Then send its bytes (`PUT …/content`) and finish it (`POST …/finish`). An upload that makes no progress for a day is discarded.',
       tag,
       body: CreateFileRequestSchema,
       example: { name: 'app-1.4.tar', size: 10_485_760, category: 'prod' },
@@ -122,7 +125,7 @@ function uploads(deps: FileRouteDeps): RouteSpec[] {
       permission: 'jobs.edit',
       scoped: true,
       summary: 'Send the next bytes of a file',
-      description: `From \`offset\`, which is the file’s \`receivedBytes\`: a multiple of ${limits.contentPartBytes} bytes, ${limits.maxUploadBytes} at most, or all up to its end. After a request without an answer, get the file and go on from where it stands.`,
+      description: `Starts at \`offset\`, which must equal the file’s \`receivedBytes\`. Send a multiple of ${limits.contentPartBytes} bytes, at most ${limits.maxUploadBytes}, or everything up to the end of the file. If a request was not answered, get the file and continue at its \`receivedBytes\`.`,
       tag,
       params,
       query: UploadQuerySchema,
@@ -145,9 +148,9 @@ function uploads(deps: FileRouteDeps): RouteSpec[] {
       path: '/api/v1/files/:id/finish',
       permission: 'jobs.edit',
       scoped: true,
-      summary: 'Finish the upload of a file, from where on steps get it',
+      summary: 'Finish the upload of a file, so that steps can use it',
       description:
-        'All of it is read again, and the answer has its SHA-256. With `sha256` another one is refused. May be sent again.',
+        'The whole file is read again, and the answer has its SHA-256. If `sha256` is given and differs, the request is refused. It can be repeated safely.',
       tag,
       params,
       body: FinishFileRequestSchema,
@@ -159,7 +162,7 @@ function uploads(deps: FileRouteDeps): RouteSpec[] {
       path: '/api/v1/files/:id',
       permission: 'jobs.edit',
       scoped: true,
-      summary: 'Delete a file that no job names, or an upload that is not finished',
+      summary: 'Delete a file that no job uses, or an unfinished upload',
       tag,
       params,
       success: { status: 204 },
@@ -176,7 +179,7 @@ function artifacts(deps: FileRouteDeps): RouteSpec[] {
       permission: 'read',
       scoped: true,
       summary: 'List the artifacts of a run',
-      description: 'Those that are whole. They are kept as long as the run.',
+      description: 'Only complete artifacts. They are kept as long as the run.',
       tag,
       params: Closed({ id: Id }),
       query: ArtifactQuerySchema,

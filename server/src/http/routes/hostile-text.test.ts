@@ -1,5 +1,5 @@
-// Every route is sent texts and numbers that no database, file or header can keep, in each place that it takes some: it
-// refuses them, or takes them, and is never surprised.
+// Every route is sent texts and numbers that no database, file or header can store, in every place where it takes text
+// or numbers. It must refuse or accept them, and never fail unexpectedly.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { routeNeeds } from '../authorization/authorization-needs.ts';
 import { enter, makeWorld, type World } from '../authorization/authorization-world.ts';
@@ -25,7 +25,7 @@ const tokens: string[] = [];
 let sent = 0;
 beforeAll(async () => {
   world = await makeWorld();
-  // Each has a limit of its own on how much it may ask.
+  // Each user has a rate limit of their own.
   for (let n = 0; n < 30; n += 1) {
     tokens.push(await enter(world, { name: `everything ${n}`, grants: [{ role: 'admin', scope: null }] }));
   }
@@ -42,7 +42,7 @@ function nameOf({ method, path }: RouteSpec): string {
   return `${method} ${path.replace('/api/v1/', '')}`;
 }
 
-/** Good requests of the route, as the walk over all routes has them. */
+/** Valid requests of the route, from the walk over all routes. */
 function goodRequests(route: RouteSpec): Sent[] {
   const name = nameOf(route);
   const needs = routeNeeds[name];
@@ -97,7 +97,7 @@ function* hostileBodies(route: RouteSpec): Generator<Sent> {
   }
 }
 
-/** The value with one thing in it replaced, for each of them; and with a name more. */
+/** Yields the value with one thing in it replaced, for each thing in it, and with an additional name. */
 function* spoiled(value: unknown): Generator<unknown> {
   if (typeof value === 'string') yield* [...texts, ...others];
   else if (typeof value === 'number') yield* [...numbers, '1', null];
@@ -114,7 +114,7 @@ function* spoiled(value: unknown): Generator<unknown> {
   }
 }
 
-/** What is wrong with the answer; undefined when nothing is. */
+/** Returns what is wrong with the answer; undefined if nothing is. */
 async function surprise({ method, path, json }: Sent): Promise<string | undefined> {
   sent += 1;
   const token = tokens[sent % tokens.length];
@@ -124,17 +124,17 @@ async function surprise({ method, path, json }: Sent): Promise<string | undefine
     ...(json === undefined ? {} : { body: JSON.stringify(json) }),
   });
   const { status } = response;
-  // A stream that was begun has no end.
+  // A live stream does not end by itself.
   if (response.headers.get('content-type')?.startsWith('text/event-stream')) await response.body?.cancel();
   else await response.text();
   if (status < 500 || status === 503) return undefined;
   return `${status}: ${method} ${path.slice(0, 100)} ${JSON.stringify(json)?.slice(0, 200) ?? ''}`;
 }
 
-test('no route is surprised by what stands in its path, its query or its body', async () => {
+test('no route fails unexpectedly, whatever its path, query or body contains', async () => {
   const wrong: string[] = [];
   for (const route of world.services.routes) {
-    // What changes the caller, or ends the world, has no second request.
+    // Routes that change the caller or end their session would make every later request fail.
     if (/^\/api\/v1\/(me|session|auth)\b/.test(route.path)) continue;
     for (const walk of [hostilePaths, hostileQueries, hostileBodies]) {
       for (const request of walk(route)) {
@@ -144,6 +144,6 @@ test('no route is surprised by what stands in its path, its query or its body', 
     }
   }
   expect(wrong).toEqual([]);
-  // The requests above are the walk's own: without them nothing would have been asked.
+  // The valid requests come from the walk; without them nothing would have been sent.
   expect(sent).toBeGreaterThan(3_000);
 }, 240_000);

@@ -25,7 +25,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
-test('a live process is healthy; it is ready when nothing is missing, and keeps what is missing to itself', async () => {
+test('a live process is healthy; it is ready when nothing is missing, and does not reveal what is missing', async () => {
   expect((await t.request('GET', '/healthz')).status).toBe(200);
   expect((await t.request('GET', '/readyz')).status).toBe(200);
   problems = ['postgres://db.internal does not answer'];
@@ -47,11 +47,11 @@ test('a database that does not answer keeps no probe waiting', async () => {
   await expect.poll(async () => (await t.request('GET', '/readyz')).status).toBe(200);
 });
 
-test('the private CA’s certificate is there for who wants to pin it', async () => {
+test('the private CA’s certificate can be fetched for pinning', async () => {
   expect(await (await t.request('GET', '/ca.pem')).text()).toContain('BEGIN CERTIFICATE');
 });
 
-test('the agent comes with its digest, and again when it was built anew', async () => {
+test('the agent is served with its digest, and again after it was rebuilt', async () => {
   for (const source of ['first build', 'second build!']) {
     await writeFile(join(folder, 'agent.mjs'), source);
     const digest = createHash('sha256').update(source);

@@ -1,24 +1,24 @@
-// What load balancers and agents fetch before they could sign in.
+// What load balancers and agents fetch before they could sign in: probes, the CA certificate and the agent program.
 import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { isCurrent } from '../answers/entity-tag.ts';
 import { answerHeldBytes } from '../answers/held-bytes.ts';
 
 export interface ProbeDeps {
-  /** What keeps this server from working, in words; empty when nothing does. */
+  /** Returns what keeps this server from working, in words; empty if nothing does. */
   notReady(): Promise<readonly string[]>;
-  /** How long `/readyz` waits for that; 3 s by default. */
+  /** How long `/readyz` waits for `notReady`; 3 s by default. */
   readyWithinMs?: number;
-  /** Certificate of the private CA, PEM, where it is in use. */
+  /** Certificate of the private CA as PEM, if one is in use. */
   caPem: string | undefined;
-  /** Path of the bundled agent, made if need be. */
+  /** Returns the path of the bundled agent, which is built if necessary. */
   agentBundle(): Promise<string>;
 }
 
 /** Answers a GET. */
 export type Answer = (request: Request) => Response | Promise<Response>;
 
-/** Load balancers ask every few seconds and take silence for an answer, but not all of them soon. */
+/** Load balancers ask every few seconds and take silence for an answer, but some of them only after a long time. */
 const defaultReadyWithinMs = 3_000;
 
 export function probeAnswers(deps: ProbeDeps): [path: string, answer: Answer][] {
@@ -32,10 +32,10 @@ export function probeAnswers(deps: ProbeDeps): [path: string, answer: Answer][] 
   ];
 }
 
-/** 503 keeps a load balancer away. What is wrong is for the log and the console, not for everyone. */
+/** Answers 503 to keep load balancers away. What is wrong is in the log and the console; it is not for everyone. */
 class Readiness {
   readonly #deps: ProbeDeps;
-  /** The look that goes on, shared: a database that hangs must not gather those of every probe. */
+  /** The check in progress, shared by all probes, so that they don't pile up when the database hangs. */
   #looking: Promise<readonly string[]> | undefined;
 
   constructor(deps: ProbeDeps) {
@@ -51,7 +51,7 @@ class Readiness {
   }
 }
 
-/** What a promise came to, undefined when it takes longer. */
+/** Resolves with the promise's value, or with undefined if it takes longer than `ms`. */
 async function within<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<undefined>((resolve) => {
@@ -85,7 +85,7 @@ class AgentBundle {
     this.#path = path;
   }
 
-  /** The digest is in Repr-Digest (RFC 9530) and, in hex, as entity tag. */
+  /** The digest is in Repr-Digest (RFC 9530) and, in hex, in the entity tag. */
   async answer(request: Request): Promise<Response> {
     const { body, sha256 } = await this.#read();
     const headers = {

@@ -1,4 +1,5 @@
-// The API documentation as one page of plain HTML: no script, so nothing to allow for it.
+// The API documentation as one page of plain HTML, without scripts, so that it needs no exception from the security
+// headers.
 import type { Json } from '../../json-schema.ts';
 import type { ApiDescription, Operation } from '../openapi.ts';
 import { escapeHtml, inlineCode } from './html.ts';

@@ -1,4 +1,4 @@
-// A JSON Schema as nested lists that a person reads.
+// Renders a JSON Schema as nested lists for people to read.
 import { describeSchema } from '@opsconductor/protocol';
 import type { Json } from '../../json-schema.ts';
 import { escapeHtml, inlineCode } from './html.ts';

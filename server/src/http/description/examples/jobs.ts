@@ -1,4 +1,4 @@
-// Answers of the routes of jobs as they may come, for the description. A test holds them to the schemas.
+// Example answers of the routes of jobs, for the description. A test checks them against the schemas.
 import {
   exampleJobs,
   type Job,

@@ -1,4 +1,4 @@
-// Answers of the routes of runs and of the queue as they may come, for the description. A test holds them to the schemas.
+// Example answers of the routes of runs and the queue, for the description. A test checks them against the schemas.
 import type {
   ExecutorOverview,
   ExecutorStatus,

@@ -33,7 +33,7 @@ const definition = (name: string, category?: string) => ({
 const save = (name: string, category?: string, token = admin) =>
   call<Job>('POST', 'jobs', definition(name, category), token);
 
-/** Someone with the role on these categories. */
+/** Returns the token of a user with the role on these categories. */
 async function on(role: Role, ...categories: Category[]): Promise<string> {
   const { id, token } = await t.user(`${role} ${categories.map(({ name }) => name).join()}`, []);
   for (const { id: categoryId } of categories)
@@ -42,7 +42,7 @@ async function on(role: Role, ...categories: Category[]): Promise<string> {
 }
 
 describe('categories', () => {
-  test('are made, described anew, listed by name, and deleted with the grants on them', async () => {
+  test('are created, given a new description, listed by name, and deleted with the grants on them', async () => {
     const ops = await create('ops');
     expect(ops).toMatchObject({ name: 'ops', description: '', jobCount: 0 });
     await on('viewer', ops);
@@ -70,7 +70,7 @@ describe('categories', () => {
     ]);
   });
 
-  test('what was stored under other rules can be put right by who says what it was', async () => {
+  test('values stored under older rules can be corrected by a caller who names the old value', async () => {
     const { id } = await create('prod');
     const before = 'a\u200b';
     await t.sql`update categories set description = ${before} where id = ${id}`;
@@ -79,7 +79,7 @@ describe('categories', () => {
     expect([status, body.description]).toEqual([200, 'a']);
   });
 
-  test('are changed by what a request has; the rest stays, and what is expected must be so', async () => {
+  test('change only in the fields of a request, and only if the expected values still hold', async () => {
     for (const name of ['prod', 'secure']) await create(name);
     const web = await create('prod/web');
     const put = (json: object) => call<Category & ErrorBody>('PUT', `categories/${web.id}`, json);
@@ -95,7 +95,7 @@ describe('categories', () => {
     expect((await put({ name: 'secure/www' })).body.description).toBe('The shop');
   });
 
-  test('have names of their own', async () => {
+  test('have unique names', async () => {
     await create('ops');
     const { status, body } = await call<ErrorBody>('POST', 'categories', { name: 'ops' });
     expect({ status, details: body.error.details }).toMatchObject({
@@ -106,7 +106,7 @@ describe('categories', () => {
     expect((await call('PUT', `categories/${lab.id}`, { name: 'ops' })).status).toBe(409);
   });
 
-  test('in which jobs are stay, as does the one for jobs that name none', async () => {
+  test('that contain jobs can’t be deleted, nor can the one for jobs that name none', async () => {
     const ops = await create('ops');
     await save('in ops', 'ops');
     const refused = await call<ErrorBody>('DELETE', `categories/${ops.id}`);
@@ -118,8 +118,8 @@ describe('categories', () => {
   });
 });
 
-describe('a category with what is in it', () => {
-  test('is deleted at once: those below go along, and all jobs move first, also archived and deleted ones', async () => {
+describe('a category with its contents', () => {
+  test('is deleted in one step with those below it; all jobs move first, including archived and deleted ones', async () => {
     const ops = await create('ops');
     const night = await create('ops/night');
     const lab = await create('lab');
@@ -166,7 +166,7 @@ describe('a category with what is in it', () => {
     ]);
   });
 
-  test('stays as it is where one thing stands against it', async () => {
+  test('stays as it is if a single thing prevents the deletion', async () => {
     const ops = await create('ops');
     await create('ops/night');
     const { id } = (await save('one', 'ops')).body;
@@ -185,7 +185,7 @@ describe('a category with what is in it', () => {
 });
 
 describe('a job', () => {
-  test('is in the category that its definition names, whatever that comes to be called', async () => {
+  test('is in the category that its definition names, even after that is renamed', async () => {
     const ops = await create('ops');
     const job = (await save('in ops', 'ops')).body;
     expect(job).toMatchObject({ category: 'ops', definition: { category: 'ops' } });
@@ -199,7 +199,7 @@ describe('a job', () => {
     expect((await call<{ items: unknown[] }>('GET', 'jobs?category=nowhere')).body.items).toEqual([]);
   });
 
-  test('of a category that is not there, or not for its author to know, is refused alike', async () => {
+  test('is refused in the same words if its category does not exist or its author may not see it', async () => {
     const ops = await create('ops');
     await create('secret');
     const author = await on('author', ops);
@@ -221,7 +221,7 @@ describe('a job', () => {
     expect(refused.body.error.message).toContain('jobs.edit on category “general”');
   });
 
-  test('is moved by who may edit in both categories, and by nobody else', async () => {
+  test('is moved only by callers who may edit in both categories', async () => {
     const [ops, lab] = [await create('ops'), await create('lab')];
     const job = (await save('a job', 'ops')).body;
     const move = (category: string, token: string) =>
@@ -241,7 +241,7 @@ describe('a job', () => {
     ]);
   });
 
-  test('that its author may not move into a category they see is refused by name, and that is written down', async () => {
+  test('that its author may not move into a category they see is refused with its name, and that is audited', async () => {
     const [ops, lab] = [await create('ops'), await create('lab')];
     const job = (await save('a job', 'ops')).body;
     const { id, token } = await t.user('eve', []);
@@ -272,7 +272,7 @@ describe('the tree of categories', () => {
       ({ name }) => name,
     );
 
-  test('has each at its path, which moves with what it lies in', async () => {
+  test('has each at its path, which follows when its parent moves', async () => {
     const prod = await create('prod');
     const db = await create('prod/db');
     await create('prod/db/oracle');
@@ -286,10 +286,10 @@ describe('the tree of categories', () => {
     expect(body.items.map(({ name }) => name)).toEqual(['tuned']);
   });
 
-  test('reaches with what is granted to all that lies below, and nowhere else', async () => {
+  test('extends grants to everything below, and nowhere else', async () => {
     const prod = await create('prod');
     const token = await on('author', prod);
-    // Below it before and after the grant, and beside it.
+    // Below the category before the grant, below it after the grant, and next to it.
     await create('prod/db');
     await create('production');
     expect(await names(token)).toEqual(['prod', 'prod/db']);
@@ -300,7 +300,7 @@ describe('the tree of categories', () => {
     });
   });
 
-  test('tells who sees a category, and not what it lies in, no more than its path', async () => {
+  test('reveals only the path of the parents to a reader who sees just one category', async () => {
     await create('prod');
     const db = await create('prod/db');
     const token = await on('viewer', db);
@@ -334,7 +334,7 @@ describe('the tree of categories', () => {
     expect(await names()).toEqual(before);
   });
 
-  test('keeps one that has others below it, or whose deleted jobs have runs', async () => {
+  test('keeps a category that has others below it, or whose deleted jobs have runs', async () => {
     const prod = await create('prod');
     const db = await create('prod/db');
     expect((await call<ErrorBody>('DELETE', `categories/${prod.id}`)).body.error.message).toMatch(
@@ -356,7 +356,7 @@ describe('the tree of categories', () => {
     expect((await call('DELETE', `categories/${prod.id}`)).status).toBe(204);
   });
 
-  test('makes no circle of two moves at once', async () => {
+  test('makes no cycle from two simultaneous moves', async () => {
     const one = await create('one');
     const two = await create('two');
     const moved = await Promise.all([rename(one, 'two/one'), rename(two, 'one/two')]);
@@ -364,7 +364,7 @@ describe('the tree of categories', () => {
     expect(await names()).toHaveLength(3);
   });
 
-  test('leaves a category with a slash in its name, from before there was a tree, where it was', async () => {
+  test('leaves a category with a slash in its name, from before there was a tree, where it is', async () => {
     await create('prod');
     await t.sql`insert into categories (name) values ('prod/old')`;
     const token = await on(

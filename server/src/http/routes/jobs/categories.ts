@@ -21,7 +21,7 @@ const params = Closed({ id: Id });
 export interface CategoryRouteDeps {
   sql: Sql;
   masterKey: MasterKey;
-  /** Called when the tree has changed: what is granted on a category reaches those below it. */
+  /** Called when the tree has changed, because grants on a category apply to those below it. */
   forgetEverybody(): void;
 }
 
@@ -51,7 +51,7 @@ export function categoryRoutes({ sql, masterKey, forgetEverybody }: CategoryRout
       permission: 'categories.edit',
       summary: 'Create a category',
       description:
-        'At its path: `prod/db` lies in `prod`, which must be there. What is granted on a category reaches those below it.',
+        'The name is its path: `prod/db` lies in `prod`, which must exist. What is granted on a category also applies to those below it.',
       tag,
       body: CreateCategoryRequestSchema,
       example: { name: 'prod/web', description: 'What serves the shop' },
@@ -75,7 +75,7 @@ export function categoryRoutes({ sql, masterKey, forgetEverybody }: CategoryRout
       permission: 'categories.edit',
       summary: 'Change a category',
       description:
-        'What is left out stays as it is. Its jobs and the grants on it stay, whatever it is called. Another path moves it, with all below it: who has rights on it by what it lay in loses them, and gets those of where it lies. `expected` says what fields were when the change was made: where one is another by now it is 409, with a detail for each.',
+        'Fields that are left out stay unchanged. Its jobs and the grants on it stay, whatever its name. A different path moves it with everything below it: rights that it inherited from its former parent are lost, and those of the new parent apply. `expected` gives the values that fields had before the change; if any of them differs by now, the answer is 409, with a detail for each.',
       tag,
       params,
       body: UpdateCategoryRequestSchema,
@@ -90,7 +90,7 @@ export function categoryRoutes({ sql, masterKey, forgetEverybody }: CategoryRout
       permission: 'categories.edit',
       summary: 'Delete a category, and the grants on it',
       description:
-        'One in which no job and no category is; with `below` those below it go along, and with `moveJobsTo` all jobs in them move to that category first, archived ones too, their runs with them. All of it or nothing.',
+        'It must contain no jobs and no categories. With `below`, those below it are deleted too; with `moveJobsTo`, all their jobs, including archived ones, first move to that category with their runs. All of it or nothing.',
       tag,
       params,
       query: DeleteCategoryQuerySchema,

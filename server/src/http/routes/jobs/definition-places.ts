@@ -1,12 +1,12 @@
-// What is wrong with a definition is told by paths that begin at it, also where it stands in an envelope
-// (`{definition: …, note: …}`). Of a body of YAML this finds it all the same.
+// Errors of a definition have paths that begin at the definition, even if the body wraps it in an envelope
+// (`{definition: …, note: …}`). This file finds their position in a YAML body in both cases.
 import type { ErrorDetail } from '@opsconductor/protocol';
 import { AppError } from '../../../errors.ts';
 import type { RouteRequest } from '../../route.ts';
 
 type Located = Pick<RouteRequest<unknown, unknown, unknown>, 'body' | 'locate'>;
 
-/** Adds line and column, as far as the body was YAML. */
+/** Adds line and column to the details, if the body was YAML. */
 export function placesInDefinition<D extends ErrorDetail>(
   { body, locate }: Located,
   details: readonly D[],
@@ -22,7 +22,7 @@ export function placesInDefinition<D extends ErrorDetail>(
   });
 }
 
-/** Runs what saves a definition; its errors say where in the body. */
+/** Runs a save of a definition, and adds to its errors their position in the body. */
 export async function withPlaces<T>(request: Located, save: () => Promise<T>): Promise<T> {
   try {
     return await save();

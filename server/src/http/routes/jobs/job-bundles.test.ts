@@ -45,7 +45,7 @@ const bundle = (count: number, format: 'yaml' | 'json' = 'yaml') =>
     format,
   );
 
-it('a large file is read in a thread of its own, planned, looked through, applied and exported again', async () => {
+it('a large file is read in its own thread, planned, paged through, applied and exported again', async () => {
   const text = bundle(80);
   expect(text.length).toBeGreaterThan(128 * 1024);
   const begun = await call<JobImport>('POST', 'job-imports?existing=skip', text);
@@ -80,7 +80,7 @@ it('a large file is read in a thread of its own, planned, looked through, applie
   expect((await call('GET', `job-imports/${id}`)).status).toBe(404);
 });
 
-it('an import that is given up while its file is read leaves nothing', async () => {
+it('an import that is abandoned while its file is read leaves nothing behind', async () => {
   const { body } = await call<JobImport>('POST', 'job-imports', bundle(700));
   expect((await call('DELETE', `job-imports/${body.id}`)).status).toBe(204);
   await imports.settled(body.id);
@@ -99,7 +99,7 @@ it('Rundeck’s jobs are converted without being saved', async () => {
   });
 });
 
-it('other types of content, empty files and files that are too large are refused', async () => {
+it('other content types, empty files and files that are too large are refused', async () => {
   expect(await call('POST', 'job-imports', 'x', 'text/plain')).toMatchObject({ status: 415 });
   expect(await call('POST', 'job-imports', '')).toMatchObject({ status: 400 });
   const tooLarge = await call('POST', 'jobs/convert/rundeck', ' '.repeat(limits.maxConvertedBytes + 1));

@@ -29,7 +29,7 @@ export interface JobBundleRouteDeps {
   imports: JobImports;
 }
 
-/** Of what is asked of every import. */
+/** Shared by all routes of imports. */
 const edits = { permission: 'jobs.edit', scoped: true, tag: 'jobs' } as const;
 const Uuid = Type.String({ pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$', maxLength: 36 });
 const params = Closed({ id: Uuid });
@@ -55,7 +55,7 @@ function fileRoutes({ sql, masterKey, imports }: JobBundleRouteDeps): RouteSpec[
       permission: 'read',
       scoped: true,
       summary: 'Export jobs as one file, a bundle, in YAML or JSON',
-      description: `By \`ids\`, or by the filters that the list has; archived jobs with \`state=archived\` only. At most ${limits.maxJobsPerBundle} jobs, by name, each in its current version with category, labels, state, the tags and channels of that version and the name of its template. Nothing in it is of this installation, and no secret.`,
+      description: `Choose jobs by \`ids\`, or by the filters of the list; archived jobs only with \`state=archived\`. At most ${limits.maxJobsPerBundle} jobs, sorted by name, each in its current version with category, labels, state, the tags and channels of that version and the name of its template. The file contains nothing specific to this installation, and no secrets.`,
       tag: 'jobs',
       query: ExportJobsQuerySchema,
       success: {
@@ -103,9 +103,9 @@ function importRoutes({ imports }: JobBundleRouteDeps): RouteSpec[] {
       method: 'POST',
       path: '/api/v1/job-imports',
       ...edits,
-      summary: 'Plan an import of a file of jobs: what it would create, update and leave',
+      summary: 'Plan the import of a file of jobs: what it would create, update and leave unchanged',
       description:
-        'Nothing changes. The file, a bundle or with `format=rundeck` what Rundeck exports, is read beside other requests: ask for the import until its status is `planned`, or `refused` with all that is wrong, by line and column. A plan holds for 24 hours; the newest 10 of each user are kept.',
+        'Nothing changes yet. The file, a bundle or with `format=rundeck` an export from Rundeck, is read in the background: get the import until its status is `planned`, or `refused` with all problems by line and column. A plan is valid for 24 hours; the newest 10 of each user are kept.',
       query: CreateJobImportQuerySchema,
       body: JobBundleSchema,
       example: {
@@ -123,7 +123,7 @@ function importRoutes({ imports }: JobBundleRouteDeps): RouteSpec[] {
       method: 'GET',
       path: '/api/v1/job-imports',
       ...edits,
-      summary: 'List one’s own newest imports of jobs, applied or not',
+      summary: 'List your own newest imports of jobs, applied or not',
       success: { status: 200, schema: JobImportHeadsSchema },
       handle: (request) => imports.list(callerOf(request)),
     }),
@@ -131,9 +131,9 @@ function importRoutes({ imports }: JobBundleRouteDeps): RouteSpec[] {
       method: 'GET',
       path: '/api/v1/job-imports/:id',
       ...edits,
-      summary: 'Say how far an import is, and page through the jobs of its file',
+      summary: 'Get the progress of an import, and page through the jobs of its file',
       description:
-        'Conflicts, updates and the like with `action`. Seen by who began it, while they may edit jobs in all categories concerned.',
+        'Filter by `action` for conflicts, updates and so on. Only the user who began it sees it, while they may edit jobs in all categories concerned.',
       params,
       query: JobImportQuerySchema,
       success: { status: 200, schema: JobImportSchema },
@@ -143,7 +143,7 @@ function importRoutes({ imports }: JobBundleRouteDeps): RouteSpec[] {
       method: 'GET',
       path: '/api/v1/job-imports/:id/items/:position',
       ...edits,
-      summary: 'Get one job of an import as it would be saved, with what is told of it',
+      summary: 'Get one job of an import as it would be saved, with its findings',
       params: itemParams,
       success: { status: 200, schema: JobImportItemDetailSchema },
       handle: (request) => imports.getItem(request.params.id, request.params.position, callerOf(request)),
@@ -157,9 +157,9 @@ function decisionRoutes({ imports }: JobBundleRouteDeps): RouteSpec[] {
       method: 'POST',
       path: '/api/v1/job-imports/:id/choices',
       ...edits,
-      summary: 'Choose what becomes of jobs that are there already: update, skip or copy',
+      summary: 'Choose what to do with jobs that already exist: update, skip or copy',
       description:
-        'For all of them with `existing`, and for single ones with `items`, which stand before. What is chosen is planned again.',
+        'For all of them with `existing`, and for single ones with `items`, which take precedence. The import is then planned again.',
       params,
       body: ImportChoicesRequestSchema,
       example: { existing: 'skip', items: [{ position: 3, choice: 'copy', name: 'Patch web (new)' }] },
@@ -172,7 +172,7 @@ function decisionRoutes({ imports }: JobBundleRouteDeps): RouteSpec[] {
       ...edits,
       summary: 'Apply an import, whole or not at all',
       description:
-        'Once, in one transaction, beside other requests: ask for the import until its status is `applied`. Refused with 409 while jobs are in conflict, and where one has changed since it was planned, saying which. Needs what saving each job needs; new categories need `categories.edit` and `jobs.edit` everywhere.',
+        'Only once, in one transaction, in the background: get the import until its status is `applied`. Refused with 409 while jobs are in conflict, or if one has changed since it was planned; the message says which. Needs the permissions that saving each job needs; new categories need `categories.edit` and `jobs.edit` everywhere.',
       params,
       body: ApplyJobImportRequestSchema,
       example: { note: 'From the test installation' },
@@ -183,7 +183,7 @@ function decisionRoutes({ imports }: JobBundleRouteDeps): RouteSpec[] {
       method: 'DELETE',
       path: '/api/v1/job-imports/:id',
       ...edits,
-      summary: 'Forget an import, or give up reading its file',
+      summary: 'Delete an import, or stop reading its file',
       params,
       success: { status: 204 },
       handle: (request) => imports.remove(request.params.id, callerOf(request)),

@@ -1,4 +1,4 @@
-// Versions of jobs: what there are, how they differ, bringing one back, and their names.
+// Versions of jobs: listing and comparing them, restoring one, and their names.
 import {
   Closed,
   CompareVersionsQuerySchema,
@@ -36,9 +36,9 @@ export function jobVersionRoutes(deps: JobRouteDeps): RouteSpec[] {
       path: '/api/v1/jobs/:id/rollback',
       permission: 'jobs.edit',
       scoped: true,
-      summary: 'Bring an earlier version back, as a new one',
+      summary: 'Restore an earlier version as a new one',
       description:
-        'The new version has the very definition of the earlier one. Refused, with what is wrong, where that is not valid under today’s rules. Category, labels, template and state stay.',
+        'The new version has exactly the definition of the earlier one. Refused, with all problems, if that is not valid under today’s rules. Category, labels, template and state stay unchanged.',
       tag,
       params,
       body: RollBackRequestSchema,
@@ -48,13 +48,13 @@ export function jobVersionRoutes(deps: JobRouteDeps): RouteSpec[] {
     }),
     ...nameRoutes(deps, 'tag', '/api/v1/jobs/:id/tags/:name', {
       set: 'Tag a version',
-      description: 'A tag never moves: set again it must name the same version.',
+      description: 'A tag never moves: if it is set again, it must name the same version.',
       remove: 'Delete a tag',
     }),
     ...nameRoutes(deps, 'channel', '/api/v1/jobs/:id/channels/:name', {
       set: 'Set a channel to a version',
       description:
-        'A channel moves each time that it is set; runs keep to the version that it named when they started.',
+        'A channel moves each time it is set; runs keep the version that it named when they started.',
       remove: 'Delete a channel',
     }),
   ];
@@ -94,7 +94,7 @@ function readRoutes(deps: JobRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'Compare two versions, field by field',
       description:
-        'Each change has its path, kind, and what was there before and after; texts of several lines also the lines that differ. Steps are compared by id or name, wherever they stand.',
+        'Each change has its path, its kind and the values before and after; multi-line texts also have the lines that differ. Steps are matched by id or name, whatever their position.',
       tag,
       params,
       query: CompareVersionsQuerySchema,
@@ -107,9 +107,9 @@ function readRoutes(deps: JobRouteDeps): RouteSpec[] {
       path: '/api/v1/jobs/:id/history',
       permission: 'read',
       scoped: true,
-      summary: 'List all that was done to a job, newest first',
+      summary: 'List everything that was done to a job, newest first',
       description:
-        'Versions are told of for as long as the job is there; moves, states, labels, tags and channels for as long as the audit log is kept.',
+        'Versions are listed as long as the job exists; moves, states, labels, tags and channels as long as their audit rows are kept.',
       tag,
       params,
       query: JobHistoryQuerySchema,

@@ -50,7 +50,7 @@ describe('jobs', () => {
     expect((await call('GET', 'jobs/999999')).status).toBe(404);
   });
 
-  test('the specification’s example is saved as it stands, and shown with what it leaves out', async () => {
+  test('the specification’s example is saved unchanged, and shown with the defaults that it leaves out', async () => {
     const checked = await call<ValidateJobReply>('POST', 'jobs/validate', specificationExample);
     expect(checked.body).toMatchObject({ valid: true, problems: [] });
     const { status, body } = await call<Job>('POST', 'jobs', specificationExample);
@@ -63,13 +63,13 @@ describe('jobs', () => {
       on_unknown: 'fail',
       config: { shell: 'powershell', timeout: 1800, kill_grace: 10 },
     });
-    // The job that is there says its category.
+    // A saved job states its category.
     expect(['category', ...shown.body.defaults].sort()).toEqual([...checked.body.defaults].sort());
     expect(shown.body.defaults).toContain('steps[1].config.kill_grace');
     expect(shown.body.defaults).not.toContain('steps[1].config.timeout');
   });
 
-  test('are checked and shown as the server that answers is set to mask secrets by their form', async () => {
+  test('are checked and shown according to the server’s setting for masking secrets by their form', async () => {
     const set = await setupApp(({ sql }) =>
       jobRoutes({ sql, masterKey: newMasterKey(), detectsSecrets: true }),
     );
@@ -99,7 +99,7 @@ describe('jobs', () => {
     }
   });
 
-  test('are checked without being saved, in the words of a save; of YAML with line and column', async () => {
+  test('are checked without being saved, with the same messages as a save; for YAML with line and column', async () => {
     const wrong = { name: 'wrong', steps: [step('a', { command: 'uptime', timeout: '5m' })] };
     const refused = await call<ErrorBody>('POST', 'jobs', wrong);
     const checked = await call<ValidateJobReply>('POST', 'jobs/validate', { definition: wrong, note: 'why' });
@@ -119,7 +119,7 @@ describe('jobs', () => {
     ]);
   });
 
-  test('are saved as they are created: bare, with the version that was changed in the header', async () => {
+  test('are saved like they are created: as the bare definition, with the changed version in the header', async () => {
     const { body: job } = await call<Job>('POST', 'jobs', {
       name: 'bare',
       steps: [step('a', { command: 'uptime' })],
@@ -133,7 +133,7 @@ describe('jobs', () => {
     const yaml = 'name: bare\nsteps:\n  - { name: a, type: ssh.exec, config: { command: id } }\n';
     const wrong = (await (await put(`${yaml}timout: 5\n`)).json()) as ErrorBody;
     expect(wrong.error.details).toMatchObject([{ path: 'timout', line: 4, column: 9 }]);
-    // What stands in the address has no line in the body.
+    // A problem in the address has no line in the body.
     const misplaced = (await (await put(yaml, '?note=why')).json()) as ErrorBody;
     expect(misplaced.error.details).toEqual([
       { path: 'query.note', message: 'Is not known here.', allowed: 'no properties' },
@@ -147,7 +147,7 @@ describe('jobs', () => {
     expect((await put(yaml.replace('id', 'date'))).status).toBe(409);
   });
 
-  test('hear before a save that their name is taken, unless it is their own', async () => {
+  test('are told before a save that their name is taken, unless it is their own', async () => {
     const definition = { name: 'taken', steps: [step('a', { command: 'uptime' })] };
     const { body: job } = await call<Job>('POST', 'jobs', definition);
     const check = async (beside: object) =>
@@ -162,7 +162,7 @@ describe('jobs', () => {
     expect(await check({})).toMatchObject({ valid: true, problems: [] });
   });
 
-  test('with several mistakes in several steps hear of all of them at once', async () => {
+  test('with several mistakes in several steps are told all of them at once', async () => {
     const steps = [
       step('a', { command: '', timeout: 0 }),
       step('b', { comand: 'uptime' }),
@@ -181,7 +181,7 @@ describe('jobs', () => {
     for (const detail of body.error.details ?? []) expect(detail.message).toMatch(/^[A-Z].*[.?]$/);
   });
 
-  test('hear of what is wrong inside their steps together with what is wrong around them', async () => {
+  test('are told mistakes inside their steps together with those outside', async () => {
     const steps = [
       { name: 'a', type: 'carrier.pigeon', config: {}, extra: 1 },
       step('b', { command: 5, timeout: 0 }),
@@ -209,7 +209,7 @@ describe('jobs', () => {
     for (const { found, allowed } of body.error.details ?? []) expect(found ?? allowed).toBeDefined();
   });
 
-  test('of an unknown step type are told the known ones', async () => {
+  test('with an unknown step type are told the known ones', async () => {
     const steps = [{ name: 'a', type: 'carrier.pigeon', config: {} }];
     const { body } = await call<ErrorBody>('POST', 'jobs', { name: 'wrong', steps });
     expect(body.error.details).toMatchObject([
@@ -217,7 +217,7 @@ describe('jobs', () => {
     ]);
   });
 
-  test('of ten megabytes, nested without end or with NUL characters are refused, and nothing is logged as a failure', async () => {
+  test('of ten megabytes, nested very deeply or with NUL characters are refused, and nothing is logged as a failure', async () => {
     const huge = { name: 'huge', steps: [step('a', { command: 'x'.repeat(10 * 1024 * 1024) })] };
     expect((await call('POST', 'jobs', huge)).status).toBe(413);
     const body = `{"name":"deep","steps":[{"name":"a","type":"ssh.exec","config":${'['.repeat(10_000)}${']'.repeat(10_000)}}]}`;
@@ -233,7 +233,7 @@ describe('jobs', () => {
     expect(t.logged.filter((line) => JSON.parse(line).level === 'error')).toEqual([]);
   });
 
-  test('are kept by those who may, and their health is told to all who may read', async () => {
+  test('are edited only with the permission, and their health is shown to everyone who may read', async () => {
     const operator = (await t.user('operator', ['operator'])).token;
     const definition = { name: 'mine', steps: [step('a', { command: 'id' })] };
     expect((await call('POST', 'jobs', definition, operator)).status).toBe(403);
@@ -247,7 +247,7 @@ describe('jobs', () => {
     });
   });
 
-  test('with a raw splice are saved by those alone who hold the permission for it', async () => {
+  test('with a raw splice are saved only by callers who hold the permission for it', async () => {
     const name = 'Restart';
     const action = { type: 'string', enum: ['start', 'stop --now'] };
     const withCommand = (command: string) => ({
@@ -279,7 +279,7 @@ describe('jobs', () => {
     expect(checked.problems).toEqual(
       refused.body.error.details?.map((detail) => ({ ...detail, severity: 'error' })),
     );
-    // The same right is asked of whoever saves it again, whatever they changed.
+    // Anyone who saves the job again needs the same permission, whatever they changed.
     const mine = await call<Job>('POST', 'jobs', withCommand('echo ${{ parameters.action }}'));
     expect(mine.status).toBe(201);
     const save = { definition: raw, expectedVersion: 1 };
@@ -288,7 +288,7 @@ describe('jobs', () => {
     expect((await call('PUT', `jobs/${mine.body.id}`, save, admin)).status).toBe(200);
     const changed = { definition: { ...raw, description: 'Mine now' }, expectedVersion: 2 };
     expect((await call('PUT', `jobs/${mine.body.id}`, changed)).status).toBe(403);
-    // Any text for a splice is refused to everybody.
+    // A splice that allows any text is refused for everyone.
     const free = { ...raw, parameters: { action: { type: 'string', pattern: 'start|stop' } } };
     expect(
       await call<ErrorBody>('PUT', `jobs/${mine.body.id}`, { ...changed, definition: free }, admin),

@@ -52,7 +52,7 @@ import { placesInDefinition, withPlaces } from './definition-places.ts';
 export interface JobRouteDeps {
   sql: Sql;
   masterKey: MasterKey;
-  /** What holds for jobs that do not say `detect_secrets`; not unless told. */
+  /** The default for jobs that do not set `detect_secrets`; false unless set. */
   detectsSecrets?: boolean;
 }
 
@@ -60,7 +60,7 @@ const tag = 'jobs';
 const params = Closed({ id: Id });
 
 export function jobRoutes(deps: JobRouteDeps): RouteSpec[] {
-  // What is at jobs/health and the like comes before what is at jobs/:id.
+  // Routes such as jobs/health come before jobs/:id.
   return [...listRoutes(deps), ...bulkRoutes(deps), ...editRoutes(deps), ...insightRoutes(deps)];
 }
 
@@ -73,7 +73,7 @@ function listRoutes(deps: JobRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'List and search jobs, each with its last 20 runs',
       description:
-        'Filters hold together. A category stands for those below it as well. Archived jobs come with `state=archived` only. `count=true` says in `total` how many there are on all pages.',
+        'Filters are combined with “and”. A category includes those below it. Archived jobs are listed only with `state=archived`. With `count=true`, `total` is the number on all pages.',
       tag,
       query: JobQuerySchema,
       success: { status: 200, schema: JobPageSchema, example: jobPageExample },
@@ -86,7 +86,7 @@ function listRoutes(deps: JobRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'Create a job from its definition, or from a template',
       description:
-        'Each step’s `config` is checked by the schema of its type; all that is wrong is told at once. From a template: `{"from_template": {"id": 7}, "name": "Patch Lyon", "parameters": {"site": "lyon"}, "fixed": ["site"]}`; values become defaults, those of `fixed` the only ones allowed.',
+        'Each step’s `config` is checked by the schema of its type; all problems are reported together. From a template: `{"from_template": {"id": 7}, "name": "Patch Lyon", "parameters": {"site": "lyon"}, "fixed": ["site"]}`; values become defaults, those of `fixed` the only ones allowed.',
       tag,
       body: CreateJobRequestSchema,
       example: exampleJobs[0],
@@ -102,7 +102,7 @@ function listRoutes(deps: JobRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'Check a definition without saving it',
       description:
-        'Answers all that is wrong, in the words of a save: the definition in itself, its category and credentials, and, where that is right, what it breaks of the site rules. Takes the bare definition, or `{"definition": …, "jobId": 7, "note": "why"}` for one that would be saved as a job that is there. `definition` is what would be saved, with defaults filled in; `defaults` says where.',
+        'Returns all problems, with the messages that a save would give: of the definition itself, its category and its credentials and, if all that is right, the site rules that it breaks. Takes the bare definition, or `{"definition": …, "jobId": 7, "note": "why"}` for one that would be saved to an existing job. `definition` is what would be saved, with defaults filled in; `defaults` lists where.',
       tag,
       body: ValidateJobBodySchema,
       example: { definition: exampleJobs[0], note: 'Asked for by the web team' },
@@ -119,7 +119,7 @@ function listRoutes(deps: JobRouteDeps): RouteSpec[] {
       path: '/api/v1/jobs/health',
       permission: 'read',
       scoped: true,
-      summary: 'Whether jobs can run, what keeps them from it, and which active jobs are not well',
+      summary: 'Whether jobs can run, what prevents it, and which active jobs are unhealthy',
       tag,
       query: JobsHealthQuerySchema,
       success: { status: 200, schema: JobsHealthSchema, example: jobsHealthExample },
@@ -130,7 +130,7 @@ function listRoutes(deps: JobRouteDeps): RouteSpec[] {
       path: '/api/v1/jobs/labels',
       permission: 'read',
       scoped: true,
-      summary: 'List the labels in use on jobs, of each the most used values',
+      summary: 'List the labels in use on jobs, with the most used values of each',
       tag,
       success: { status: 200, schema: JobLabelsInUseSchema },
       handle: ({ principal }) => jobLabels(deps.sql, principal.authority.reach('read')),
@@ -174,9 +174,9 @@ function bulkRoutes(deps: JobRouteDeps): RouteSpec[] {
       path: '/api/v1/jobs/bulk',
       permission: 'jobs.edit',
       scoped: true,
-      summary: 'Do one thing to many jobs: to all of them, or to none',
+      summary: 'Change many jobs in one way: all of them, or none',
       description:
-        'Jobs by `ids`, or by a `filter` as the list has it. `dryRun` says what would be done and what stands against it. Each job’s change is in its history and in the audit log.',
+        'Choose jobs by `ids`, or by a `filter` with the filters of the list. `dryRun` returns what would be done and what prevents it. Each job’s change is in its history and in the audit log.',
       tag,
       body: BulkJobRequestSchema,
       example: { ids: [7, 12], action: 'label', labels: { team: 'web' }, dryRun: true },
@@ -195,7 +195,7 @@ function editRoutes(deps: JobRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'Save a job as a new version',
       description:
-        'Takes the bare definition, or one with a note beside it. Says which version was changed, in `expectedVersion` or `If-Match: "3"`: when another one is current by now it is 409, with both sides in `error.conflict`. A definition that is that of the current version makes no new one. Category, labels and template change where the definition names them, without a new version.',
+        'Takes the bare definition, or one with a note next to it. Name the version that you changed, in `expectedVersion` or `If-Match: "3"`: if another one is current by now, the answer is 409, with both sides in `error.conflict`. A definition equal to that of the current version makes no new version. Category, labels and template change if the definition names them, without a new version.',
       tag,
       params,
       body: SaveJobBodySchema,
@@ -205,7 +205,7 @@ function editRoutes(deps: JobRouteDeps): RouteSpec[] {
       takesYaml: true,
       success: { status: 200, schema: SaveJobReplySchema, example: savedJobExample },
       handle: (request) => {
-        // Outside: what is wrong in a header has no place in the body.
+        // Outside `withPlaces`, because an error in a header has no position in the body.
         const ifMatch = expectedVersionOf(request.context.req.raw);
         return withPlaces(request, () =>
           saveJob(deps, request.params.id, request.body, callerOf(request), ifMatch),
@@ -219,7 +219,7 @@ function editRoutes(deps: JobRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'Delete a job without open runs',
       description:
-        'One that never ran is gone wholly. Of one that ran the runs stay, with its name and the versions they ran. Its name is free at once.',
+        'A job that never ran is removed completely. If it has runs, these stay, with its name and the versions they ran. Its name is free at once.',
       tag,
       params,
       success: { status: 204 },
@@ -232,7 +232,7 @@ function editRoutes(deps: JobRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'Activate, deactivate, archive or restore a job',
       description:
-        'A draft becomes active or archived; active and inactive become each other or archived; archived becomes inactive. Open runs go on.',
+        'A draft becomes active or archived; active and inactive become each other or archived; archived becomes inactive. Open runs continue.',
       tag,
       params,
       body: JobStateRequestSchema,
@@ -247,7 +247,7 @@ function editRoutes(deps: JobRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'Move a job to another category',
       description:
-        'Needs `jobs.edit` on both categories. Who may see, run and edit the job follows the category; so does who may see its runs.',
+        'Needs `jobs.edit` on both categories. The new category decides who may see, run and edit the job, and who may see its runs.',
       tag,
       params,
       body: MoveJobRequestSchema,
@@ -265,9 +265,9 @@ function insightRoutes(deps: JobRouteDeps): RouteSpec[] {
       path: '/api/v1/jobs/:id/health',
       permission: 'read',
       scoped: true,
-      summary: 'Whether one job can run, and what keeps it from it',
+      summary: 'Whether one job can run, and what prevents it',
       description:
-        'Its definition is held against today’s rules, too. Of segments it says where it ran last: which it runs on next is for the run to say.',
+        'Its definition is also checked against today’s rules. The segments shown are those of its last run; the next run may choose others.',
       tag,
       params,
       success: { status: 200, schema: JobHealthSchema },
@@ -278,8 +278,8 @@ function insightRoutes(deps: JobRouteDeps): RouteSpec[] {
       path: '/api/v1/jobs/:id/statistics',
       permission: 'read',
       scoped: true,
-      summary: 'What a job’s runs of the last days come to',
-      description: 'Success rate, durations and each day, of the newest 10,000 runs at most.',
+      summary: 'Statistics of a job’s runs in recent days',
+      description: 'Success rate, durations and figures per day, from at most the newest 10,000 runs.',
       tag,
       params,
       query: JobStatisticsQuerySchema,

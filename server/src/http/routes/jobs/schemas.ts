@@ -1,4 +1,5 @@
-// The schemas of definitions, for editors and other programs: `# yaml-language-server: $schema=…/api/v1/schemas/job`.
+// Serves the schemas of definitions, for editors and other programs: `# yaml-language-server:
+// $schema=…/api/v1/schemas/job`.
 import { Closed, jobJsonSchema, stepJsonSchema, stepTypes } from '@opsconductor/protocol';
 import { Type } from 'typebox';
 import { notFound } from '../../../errors.ts';
@@ -16,7 +17,7 @@ export function schemaRoutes(): RouteSpec[] {
       permission: 'public',
       summary: 'Get the JSON Schema of job definitions',
       description:
-        'For an editor, such as one with a YAML language server: titles, descriptions, defaults and examples of every field. The server checks more than a schema can say: `POST /api/v1/jobs/validate` says all of it.',
+        'For an editor, such as one with a YAML language server: titles, descriptions, defaults and examples of every field. The server checks more than a schema can express; `POST /api/v1/jobs/validate` reports everything.',
       tag,
       success: { status: 200, schema: JsonSchemaReply, contentType: 'application/json' },
       handle: () => job,

@@ -1,4 +1,4 @@
-// What an installation asks of job definitions, for administrators.
+// Site rules: what an installation requires of job definitions. Only administrators edit them.
 import {
   Closed,
   CreateSiteRuleRequestSchema,
@@ -65,7 +65,7 @@ function editRoutes({ sql }: SiteRuleRouteDeps): RouteSpec[] {
       permission,
       summary: 'Create a site rule',
       description:
-        'Definitions are held against it from now on, whenever they are saved, imported, moved to another category, labelled or checked. Jobs that break it already stay as they are and run; `GET /api/v1/jobs/health` tells of them. The condition is CEL over `job`, `note` and, asked per step, `step`; it is true of what keeps the rule.',
+        'From now on, definitions are checked against it whenever they are saved, imported, moved to another category, labeled or validated. Jobs that already break it stay as they are and still run; `GET /api/v1/jobs/health` lists them. The condition is CEL over `job`, `note` and, if evaluated per step, `step`; it is true for what complies with the rule.',
       tag,
       body: CreateSiteRuleRequestSchema,
       example,
@@ -88,7 +88,7 @@ function editRoutes({ sql }: SiteRuleRouteDeps): RouteSpec[] {
       permission,
       summary: 'Change a site rule as a whole',
       description:
-        'Says which version was changed, in `expectedVersion` or `If-Match: "3"`: when it was changed again since it is 409. What is left out takes its default.',
+        'Name the version that you changed, in `expectedVersion` or `If-Match: "3"`: if it was changed again since, the answer is 409. Fields that are left out take their defaults.',
       tag,
       params,
       body: UpdateSiteRuleRequestSchema,
@@ -125,7 +125,7 @@ function violationRoutes(deps: SiteRuleRouteDeps): RouteSpec[] {
       permission,
       summary: 'List the jobs that break a site rule now',
       description:
-        'Archived jobs are left out. A page looks at so many jobs at most: it may have few items or none, and go on at `nextCursor`.',
+        'Archived jobs are left out. Each page examines a limited number of jobs, so it may have few items or none and still continue at `nextCursor`.',
       tag,
       params,
       query: SiteRuleViolationQuerySchema,
@@ -137,7 +137,7 @@ function violationRoutes(deps: SiteRuleRouteDeps): RouteSpec[] {
       method: 'POST',
       path: `${path}/try`,
       permission,
-      summary: 'List the jobs that would break a site rule, which is not saved',
+      summary: 'List the jobs that would break a site rule, without saving it',
       tag,
       body: TrySiteRuleRequestSchema,
       example: { rule: example, limit: 20 },

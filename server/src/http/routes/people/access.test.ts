@@ -1,4 +1,4 @@
-// What may this user do, and why: the answer is held against the model of rights and against what the routes do.
+// What may this user do, and why? The answers are compared with the model of rights and with what the routes do.
 import { type Access, type Permission, permissions, reachesInto, roles } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
@@ -56,7 +56,7 @@ async function answerOf(userId: number, query: string): Promise<NonNullable<Acce
   return body.answer;
 }
 
-/** Each kind of thing on both sides, with the scopes that it lies in. */
+/** Returns each kind of thing on both sides, with the scopes that it lies in. */
 function things({ alfa, zeta }: World): { query: string; place: Place; kinds: ScopeKey[] }[] {
   return [alfa, zeta].flatMap((side) => [
     { query: `job=${side.jobId}`, place: side.category, kinds: ['category:0'] },
@@ -73,7 +73,7 @@ function things({ alfa, zeta }: World): { query: string; place: Place; kinds: Sc
   ]);
 }
 
-/** The first of those that are asked for by the same word. */
+/** Returns the first thing for each query word. */
 function oneOfEachKind(all: ReturnType<typeof things>): ReturnType<typeof things> {
   const words = all.map(({ query }) => query.split('=')[0]);
   return all.filter((_, at) => words.indexOf(words[at]) === at);
@@ -82,11 +82,11 @@ function oneOfEachKind(all: ReturnType<typeof things>): ReturnType<typeof things
 test('the answer for every role, scope, permission and thing is what the model of rights says', async () => {
   for (const { persona, id } of everybody) {
     for (const permission of permissions.filter((one) => one !== 'self')) {
-      // Who has it nowhere has it on nothing: one thing of each kind says so.
+      // A persona who has the permission nowhere has it on nothing, so one thing of each kind is enough.
       const asked = holdsSomewhere(persona, permission) ? things(world) : oneOfEachKind(things(world));
       for (const { query, place, kinds } of asked) {
         const means = kinds.some((key) => reachesInto(permission, key.split(':')[0] as 'segment'));
-        // Names of segments and groups are seen through the targets in them, too: told in a test of its own.
+        // Names of segments and groups can also be seen through the targets in them, which has its own test.
         if (!means || (permission === 'read' && /^(segment|targetGroup)=/.test(query))) continue;
         const needed: Permission[] =
           permission === 'run' && query.startsWith('target=') ? ['run', 'credentials.use'] : [permission];
@@ -103,7 +103,7 @@ test('the answer for every role, scope, permission and thing is what the model o
   }
 });
 
-test('what it says of reading is what the routes do', async () => {
+test('what it says about reading is what the routes do', async () => {
   const paths: [string, string][] = [world.alfa, world.zeta].flatMap((side): [string, string][] => [
     [`job=${side.jobId}`, `jobs/${side.jobId}`],
     [`target=${side.targetId}`, `targets/${side.targetId}`],
@@ -120,7 +120,7 @@ test('what it says of reading is what the routes do', async () => {
 });
 
 describe('the reasons', () => {
-  test('name the grant and whom it comes through, of own and of a group’s', async () => {
+  test('name the grant and, for a grant of a group, the group it comes through', async () => {
     const { alfa, t } = world;
     const { id } = await add({
       name: 'alma',
@@ -159,7 +159,7 @@ describe('the reasons', () => {
     ]);
   });
 
-  test('say what is missing to run that job on that target', async () => {
+  test('say what is missing to run a given job on a given target', async () => {
     const { alfa } = world;
     const { id } = await add({
       name: 'bea',
@@ -182,7 +182,7 @@ describe('the reasons', () => {
     expect(await answerOf(id, query)).toMatchObject({ isAllowed: true });
   });
 
-  test('of a right without a scope ask for it everywhere', async () => {
+  test('for a permission without scopes require it everywhere', async () => {
     const [admin, local] = ['admin everywhere', `admin segment:${world.alfa.segmentId}`].map(
       (name) => everybody.find(({ persona }) => persona.name === name)?.id ?? 0,
     );
@@ -193,7 +193,7 @@ describe('the reasons', () => {
     });
   });
 
-  test('of a run that two grants cover only together name both', async () => {
+  test('for a run that two grants cover only together name both', async () => {
     const { alfa, zeta, t } = world;
     const { id } = await add({
       name: 'cy',
@@ -207,7 +207,7 @@ describe('the reasons', () => {
     expect(await answerOf(id, `permission=read&run=${both?.id}`)).toMatchObject({ isAllowed: true });
   });
 
-  test('of who is not active are none that count', async () => {
+  test('for an inactive user list no grants that count', async () => {
     const { id } = await add({ name: 'di', grants: [{ role: 'admin', scope: null }] });
     await world.t.sql`update users set is_active = false where id = ${id}`;
     expect(await answerOf(id, `permission=run&job=${world.alfa.jobId}`)).toMatchObject({
@@ -217,8 +217,8 @@ describe('the reasons', () => {
   });
 });
 
-describe('who asks', () => {
-  test('about themselves is told the same, and nothing of what they may not see', async () => {
+describe('a caller who asks', () => {
+  test('about themselves is told the same, and nothing about what they may not see', async () => {
     const { alfa, zeta } = world;
     const viewer = everybody.find(({ persona }) => persona.name === `viewer category:${alfa.categoryId}`);
     const ask = (query: string) => get(`me/access?${query}`, viewer?.token);
@@ -234,7 +234,7 @@ describe('who asks', () => {
     }
   });
 
-  test('what means nothing is told so', async () => {
+  test('a question that makes no sense is answered so', async () => {
     const { id } = everybody[0] ?? { id: 0 };
     const { alfa } = world;
     for (const query of [

@@ -1,4 +1,4 @@
-// API tokens that may do less than their user, end, and are told in the audit log.
+// API tokens that may do less than their user, that expire, and that the audit log names.
 import type { ApiToken, CreatedApiToken, ErrorBody } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { setupPeople, type TestPeople } from './identity-testing.ts';
@@ -15,7 +15,7 @@ afterEach(() => t.close());
 const make = (json: object, token = admin.token, status?: number) =>
   t.call<CreatedApiToken>('POST', 'tokens', token, json, status);
 
-test('a token with bounds does what they leave, and never touches its user’s account', async () => {
+test('a restricted token can do what its restrictions leave, and never touches its user’s account', async () => {
   const scope = { kind: 'category', id: 1 };
   const reads = await make({ name: 'reads people', permissions: ['people.edit'] });
   expect(reads).toMatchObject({ permissions: ['people.edit'], scopes: null });
@@ -31,7 +31,7 @@ test('a token with bounds does what they leave, and never touches its user’s a
   }
 });
 
-test('bounds that leave nothing, or that the user does not have, are refused without a word of what is there', async () => {
+test('restrictions that leave nothing, or that the user does not hold, are refused without revealing what exists', async () => {
   const { token } = await t.user('ada', ['viewer']);
   const told = async (json: object) => {
     const reply = (await make({ name: 'x', ...json }, token, 400)) as unknown as ErrorBody;
@@ -55,7 +55,7 @@ test('bounds that leave nothing, or that the user does not have, are refused wit
   expect(await refusal(other[0]?.id ?? 0)).toBe(await refusal(999));
 });
 
-test('a token lasts 90 days unless told, and no longer than the server allows', async () => {
+test('a token lasts 90 days by default, and no longer than the server allows', async () => {
   await t.close();
   t = await setupPeople({ session: { idleMs: dayMs, absoluteMs: dayMs }, apiTokenMaxDays: 30 });
   admin = await t.user('root', ['admin']);
@@ -67,7 +67,7 @@ test('a token lasts 90 days unless told, and no longer than the server allows', 
   expect(reply.error.details?.[0]).toMatchObject({ path: 'expiresInDays', found: '31', allowed: '1 to 30' });
 });
 
-test('an expired token stays in the list for a month, and its name is free', async () => {
+test('an expired token stays in the list for a month, and its name is free at once', async () => {
   const old = await make({ name: 'ci', expiresInDays: 1 });
   t.clock.advance(dayMs);
   await t.call('GET', 'me', old.token, undefined, 401);
@@ -80,7 +80,7 @@ test('an expired token stays in the list for a month, and its name is free', asy
   expect(await names()).toEqual(['next', 'ci', 'test']);
 });
 
-test('where and when it was last used is told', async () => {
+test('its last use is shown with time and address', async () => {
   const { token } = await make({ name: 'ci' });
   const used = await t.request('GET', '/api/v1/me', {
     token,
@@ -96,7 +96,7 @@ test('where and when it was last used is told', async () => {
 });
 
 describe('the audit log', () => {
-  test('names the token by which something was done, and none where it was done in a session', async () => {
+  test('names the token that was used for an action, and none for an action in a session', async () => {
     const { token } = await make({ name: 'provisioning' });
     await t.call('POST', 'users', token, { name: 'ada' });
     const browser = await t.browser().enter('root');

@@ -26,7 +26,7 @@ async function category(name: string): Promise<{ kind: 'category'; id: number; n
 const idOf = ({ kind, id }: { kind: string; id: number }) => ({ kind, id });
 
 describe('a grant', () => {
-  test('holds at once, is told with its scope’s name, and ends at once', async () => {
+  test('takes effect at once, is listed with its scope’s name, and ends at once', async () => {
     const ada = await t.user('ada', []);
     const ops = await category('ops');
     expect(await me(ada.token)).toMatchObject({ permissions: ['self'], roles: [] });
@@ -47,7 +47,7 @@ describe('a grant', () => {
     expect((await t.audited()).map(({ action }) => action)).toEqual(['grant.created', 'grant.deleted']);
   });
 
-  test('is for one subject, of one role or permission, on something that exists', async () => {
+  test('has one subject, one role or permission, and a scope that exists', async () => {
     const { id } = await t.user('ada', []);
     const group = await makeGroup('ops');
     for (const wrong of [
@@ -67,7 +67,7 @@ describe('a grant', () => {
     expect(await listed('')).toHaveLength(1);
   });
 
-  test('of a permission is refused where it means nothing', async () => {
+  test('of a permission is refused on a scope where it has no meaning', async () => {
     const { id } = await t.user('ada', []);
     const scope = idOf(await category('ops'));
     const refused = async (permission: string) => {
@@ -80,14 +80,14 @@ describe('a grant', () => {
     await grant({ userId: id, permission: 'jobs.edit', scope });
   });
 
-  test('is there once', async () => {
+  test('exists only once', async () => {
     const { id } = await t.user('ada', []);
     await grant({ userId: id, role: 'viewer' });
     await grant({ userId: id, role: 'viewer' }, 409);
     await grant({ userId: id, role: 'viewer', scope: idOf(await category('ops')) });
   });
 
-  test('ends with what it was on, and never becomes one everywhere', async () => {
+  test('ends with its scope, and never becomes a grant everywhere', async () => {
     const ada = await t.user('ada', []);
     const ops = await category('ops');
     await grant({ userId: ada.id, role: 'operator', scope: idOf(ops) });
@@ -117,7 +117,7 @@ describe('a grant', () => {
   });
 });
 
-test('nobody grants or takes back what they do not hold there', async () => {
+test('nobody grants or revokes what they do not hold there', async () => {
   const caller = await t.user('lead', ['operator']);
   await grant({ userId: caller.id, permission: 'people.edit' });
   const ops = await category('ops');
@@ -146,13 +146,13 @@ describe('the last administrator', () => {
   const conflict = (method: string, path: string, json?: object) =>
     t.call<ErrorBody>(method, path, admin.token, json, 409);
 
-  test('can not be taken by grant, group, membership, deactivation, deletion or the loss of a password', async () => {
+  test('can not be removed by grant, group, membership, deactivation, deletion or the loss of a password', async () => {
     const bea = await t.user('bea', []);
     const group = await makeGroup('admins', [bea.id]);
     const byGroup = await grant({ userGroupId: group.id, role: 'admin' });
     const [own] = await listed(`userId=${admin.id}`);
     await t.call('DELETE', `grants/${own}`, bea.token, undefined, 204);
-    // Now bea is the only one, by the group.
+    // Now bea is the only administrator, through the group.
     await t.call('DELETE', `grants/${byGroup.id}`, bea.token, undefined, 409);
     await t.call('DELETE', `user-groups/${group.id}`, bea.token, undefined, 409);
     await t.call('DELETE', `user-groups/${group.id}/members/${bea.id}`, bea.token, undefined, 409);
@@ -162,7 +162,7 @@ describe('the last administrator', () => {
     expect(await me(bea.token)).toMatchObject({ roles: ['admin'] });
   });
 
-  test('must be one who can sign in, where there is one', async () => {
+  test('must be someone who can sign in, if there is one', async () => {
     await setPasswordHash(t.sql, admin.id, 'scrypt$x');
     const robot = await t.call<{ id: number }>('POST', 'users', admin.token, {
       name: 'robot',
@@ -177,14 +177,14 @@ describe('the last administrator', () => {
     await t.call('DELETE', `grants/${own}`, admin.token, undefined, 204);
   });
 
-  test('on a scope is none', async () => {
+  test('does not count if the grant is on a scope', async () => {
     const bea = await t.user('bea', []);
     await grant({ userId: bea.id, role: 'admin', scope: idOf(await category('ops')) });
     const [own] = await listed(`userId=${admin.id}`);
     await conflict('DELETE', `grants/${own}`);
   });
 
-  test('stays when two take each other’s grant at once', async () => {
+  test('remains when two revoke each other’s grant at once', async () => {
     const bea = await t.user('bea', ['admin']);
     const [ofRoot, ofBea] = [await listed(`userId=${admin.id}`), await listed(`userId=${bea.id}`)];
     const release = await holdRows(t.sql, 'select from role_grants for update');
@@ -202,7 +202,7 @@ describe('the last administrator', () => {
 });
 
 describe('a user group', () => {
-  test('is made, changed, listed and deleted with its grants; its members stay', async () => {
+  test('is created, changed, listed and deleted with its grants; its members stay', async () => {
     const ada = await t.user('ada', []);
     const group = await makeGroup('ops', [ada.id]);
     expect(group).toMatchObject({ name: 'ops', description: '', members: 1, grants: 0 });
@@ -227,7 +227,7 @@ describe('a user group', () => {
     ]);
   });
 
-  test('gives and takes its rights with the membership, at once', async () => {
+  test('gives its rights with membership and takes them back without it, at once', async () => {
     const ada = await t.user('ada', []);
     const group = await makeGroup('ops');
     await grant({ userGroupId: group.id, role: 'operator' });
@@ -264,7 +264,7 @@ describe('a user group', () => {
     await t.call('GET', 'user-groups/999/members', admin.token, undefined, 404);
   });
 
-  test('has a name that no other has, and members that exist', async () => {
+  test('has a unique name, and members that exist', async () => {
     await makeGroup('Ops');
     const other = await makeGroup('web');
     await t.call('POST', 'user-groups', admin.token, { name: 'ops' }, 409);
@@ -273,7 +273,7 @@ describe('a user group', () => {
     await t.call('PUT', 'user-groups/999', admin.token, {}, 404);
   });
 
-  test('that holds more than the caller is not changed, joined or left by them', async () => {
+  test('that holds more than the caller can’t be changed by them, nor its members', async () => {
     const { id, token } = await t.user('helpdesk', []);
     await grant({ userId: id, permission: 'people.edit' });
     const group = await makeGroup('ops', [admin.id]);

@@ -1,4 +1,4 @@
-// Grants: roles and permissions for users and user groups.
+// Routes of grants: roles and permissions of users and user groups.
 import {
   Closed,
   CreateGrantRequestSchema,
@@ -22,7 +22,8 @@ export function grantRoutes(deps: PeopleDeps): RouteSpec[] {
       path: '/api/v1/grants',
       permission,
       summary: 'List grants, newest first',
-      description: 'With `userId` those of the user alone; what their groups give is in `/users/:id/access`.',
+      description:
+        'With `userId`, only the user’s own grants; those through their groups are in `/users/:id/access`.',
       tag,
       query: GrantQuerySchema,
       success: { status: 200, schema: RoleGrantPageSchema },
@@ -44,8 +45,8 @@ export function grantRoutes(deps: PeopleDeps): RouteSpec[] {
       method: 'DELETE',
       path: '/api/v1/grants/:id',
       permission,
-      summary: 'Take a grant back',
-      description: 'Holds at once. Refused for the last administrator’s.',
+      summary: 'Revoke a grant',
+      description: 'Takes effect at once. Refused for the last administrator’s grant.',
       tag,
       params: Closed({ id: Id }),
       success: { status: 204 },

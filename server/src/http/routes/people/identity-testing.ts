@@ -1,4 +1,4 @@
-// Signing in and editing people over HTTP, for tests: browsers with a cookie and an address of their own.
+// Signing in and editing people over HTTP, for tests: browsers with a cookie and their own address.
 
 import { Authenticator } from '../../../auth/authenticator.ts';
 import { defaultIdentitySettings, type IdentitySettings } from '../../../auth/identity-deps.ts';
@@ -18,15 +18,17 @@ const cookie = sessionCookie({ installationId: testInstallationId, https: false 
 export interface TestPeople extends TestApp {
   settings: IdentitySettings;
   signInLimits: SignInLimits;
-  /** A browser at that address. */
+  /** Returns a browser at that address. */
   browser(address?: string): TestBrowser;
-  /** The reply's JSON; fails the test on another status than this. */
+  /** Returns the JSON of the reply; fails the test if it has another status than `status`. */
   call<T>(method: string, path: string, token: string, json?: unknown, status?: number): Promise<T>;
   /** Actions of the audit log, oldest first. */
   audited(): Promise<{ action: string; actorName: string; detail: Record<string, unknown> }[]>;
 }
 
-/** The routes of identity and people. Addresses are taken from X-Forwarded-For, so that tests can choose them. */
+/**
+ * Sets up the routes of identity and people. Addresses are taken from X-Forwarded-For, so that tests can choose them.
+ */
 export async function setupPeople(settings = defaultIdentitySettings): Promise<TestPeople> {
   const database = await borrowDatabase();
   const clock = testClock();
@@ -109,7 +111,7 @@ export class TestBrowser {
     return (await this.request(method, path, json === undefined ? {} : { json })).status;
   }
 
-  /** Signs in with a code made for the occasion. */
+  /** Signs in with a newly created code. */
   async enter(name: string): Promise<this> {
     const { code } = await createSignInCode({ sql: this.#t.sql, now: this.#t.clock.now }, name);
     const status = await this.status('POST', 'sign-in/exchange', { code });
@@ -122,7 +124,7 @@ export class TestBrowser {
   }
 }
 
-/** Locks rows in a transaction of its own; what it returns ends that, after a change. */
+/** Locks rows in a separate transaction. The function it returns makes a change there, then commits. */
 export async function holdRows(sql: Sql, query: string): Promise<(change: string) => Promise<void>> {
   const connection = await sql.reserve();
   await connection.unsafe('begin');
@@ -134,7 +136,7 @@ export async function holdRows(sql: Sql, query: string): Promise<(change: string
   };
 }
 
-/** Comes back when so many transactions wait for a lock. */
+/** Resolves once this many transactions wait for a lock. */
 export async function untilWaiting(sql: Sql, count: number): Promise<void> {
   for (;;) {
     const rows = await sql`

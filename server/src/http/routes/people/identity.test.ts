@@ -81,7 +81,7 @@ async function messageOf(response: Response): Promise<string> {
 }
 
 describe('sign-in codes', () => {
-  test('a code signs in once, and the cookie is closed to scripts and other sites', async () => {
+  test('a code signs in once, and scripts and other sites can’t use the cookie', async () => {
     await insertUser(t.sql, 'ada', ['operator']);
     const { code } = await createSignInCode({ sql: t.sql, now: t.clock.now }, 'ada');
     const first = await t.request('POST', '/api/v1/sign-in/exchange', { json: { code } });
@@ -95,7 +95,7 @@ describe('sign-in codes', () => {
     expect(await audited()).toEqual(['sign_in_code.created', 'session.signed_in', 'session.sign_in_failed']);
   });
 
-  test('of several at once only one gets in with a code', async () => {
+  test('of several simultaneous sign-ins with a code only one succeeds', async () => {
     await insertUser(t.sql, 'ada', ['operator']);
     const { code } = await createSignInCode({ sql: t.sql, now: t.clock.now }, 'ada');
     const replies = await Promise.all(
@@ -112,7 +112,7 @@ describe('sign-in codes', () => {
     expect(reply.status).toBe(401);
   });
 
-  test('a code of a user who is not active any more is refused', async () => {
+  test('a code of a user who is no longer active is refused', async () => {
     await insertUser(t.sql, 'ada', ['operator']);
     const { code } = await createSignInCode({ sql: t.sql, now: t.clock.now }, 'ada');
     await t.sql`update users set is_active = false`;
@@ -120,7 +120,7 @@ describe('sign-in codes', () => {
     await expect(createSignInCode({ sql: t.sql, now: t.clock.now }, 'ada')).rejects.toThrow('no active user');
   });
 
-  test('neither code nor session token is stored as it is', async () => {
+  test('neither codes nor session tokens are stored in clear', async () => {
     const browser = await signedIn('ada');
     const token = browser.cookie.split('=')[1] ?? '';
     const { code } = await createSignInCode({ sql: t.sql, now: t.clock.now }, 'ada');
@@ -135,7 +135,7 @@ describe('sign-in codes', () => {
 });
 
 describe('passwords', () => {
-  test('name and password sign in; wrong ones are told alike', async () => {
+  test('name and password sign in; a wrong name and a wrong password get the same answer', async () => {
     await withPassword('ada', 'correct horse battery');
     const good = { name: 'ada', password: 'correct horse battery' };
     expect((await t.request('POST', '/api/v1/sign-in', { json: good })).status).toBe(200);
@@ -147,18 +147,18 @@ describe('passwords', () => {
       select actor_kind, actor_name from audit_log where action = 'session.sign_in_failed' order by id`;
     expect(failed.map((row) => ({ ...row }))).toEqual([
       { actorKind: 'anonymous', actorName: 'ada' },
-      // A name that nobody has may be a password in the wrong place: it is not written down.
+      // A name that nobody has may be a password in the wrong field, so it is not recorded.
       { actorKind: 'anonymous', actorName: 'unknown' },
     ]);
   });
 
-  test('a user without a password can not sign in by one', async () => {
+  test('a user without a password can not sign in with one', async () => {
     await insertUser(t.sql, 'ada', ['admin']);
     const reply = await t.request('POST', '/api/v1/sign-in', { json: { name: 'ada', password: 'null' } });
     expect(reply.status).toBe(401);
   });
 
-  test('after ten wrong passwords the name is locked, also for the right one, and opens again with time', async () => {
+  test('after ten wrong passwords the name is locked, even for the right one, and unlocked again after a while', async () => {
     await withPassword('ada', 'correct horse battery');
     const attempt = (password: string) =>
       t.request('POST', '/api/v1/sign-in', { json: { name: 'ada', password } });
@@ -190,14 +190,14 @@ describe('passwords', () => {
       { access: { hosts: [], origins: [], https: true, behindTlsProxy: true } },
     );
     for (let i = 0; i < 20; i++) expect((await from('6.6.6.6, 10.0.0.9', `code${i}`)).status).toBe(401);
-    // What the client itself claims in front of the proxy's entry does not help.
+    // What the client itself puts in front of the proxy's entry has no effect.
     expect((await from('7.7.7.7, 10.0.0.9', 'other')).status).toBe(429);
     expect((await from('10.0.0.8', 'other')).status).toBe(401);
   });
 
-  test('changing the password needs the present one and ends the other sessions', async () => {
+  test('changing the password needs the current one and ends the other sessions', async () => {
     const browser = await withPassword('ada', 'correct horse battery');
-    // Soon after a one-time code it isn't asked for.
+    // Soon after a one-time code, the current password isn't asked for.
     t.clock.advance(30 * minuteMs);
     const other = new Browser();
     await other.exchange('ada');
@@ -296,7 +296,7 @@ describe('requests from other sites', () => {
     }
   });
 
-  test('a page of another site can not sign its reader in', async () => {
+  test('a page of another site can not sign its visitor in', async () => {
     await insertUser(t.sql, 'ada', ['admin']);
     const { code } = await createSignInCode({ sql: t.sql, now: t.clock.now }, 'ada');
     const headers = { Origin: 'https://evil.example' };
@@ -306,7 +306,7 @@ describe('requests from other sites', () => {
     expect((await t.request('POST', '/api/v1/sign-in/exchange', { json: { code } })).status).toBe(200);
   });
 
-  test('a bearer token needs no origin, and one that does not hold is not saved by a cookie', async () => {
+  test('a bearer token needs no origin, and a cookie does not help an invalid one', async () => {
     const browser = await signedIn('ada');
     const { token } = await t.user('bea', ['viewer']);
     expect((await t.request('POST', '/api/v1/tokens', { token, json: { name: 'x' } })).status).toBe(201);
@@ -326,7 +326,7 @@ describe('API tokens', () => {
     return (await reply.json()) as CreatedApiToken;
   }
 
-  test('a token is shown once, works, says when it was used, and ends when it is revoked', async () => {
+  test('a token is shown once, works, shows when it was used, and ends when it is revoked', async () => {
     const { token } = await t.user('ada', ['viewer']);
     const made = await makeToken(token, { name: 'ci' });
     expect(made.token).toMatch(/^oct_[\w-]{43}$/);
@@ -341,7 +341,7 @@ describe('API tokens', () => {
     expect(await audited()).toEqual(['api_token.created', 'api_token.revoked']);
   });
 
-  test('a token ends when it expires, also while it is remembered', async () => {
+  test('a token ends when it expires, even while it is cached', async () => {
     const { token } = await t.user('ada', ['viewer']);
     const made = await makeToken(token, { name: 'ci', expiresInDays: 1 });
     t.clock.advance(dayMs - 1_000);
@@ -357,7 +357,7 @@ describe('API tokens', () => {
     expect(child.expiresAt).toBe(parent.expiresAt);
   });
 
-  test('another user’s token is not there', async () => {
+  test('another user’s token is not found', async () => {
     const ada = await t.user('ada', ['viewer']);
     const bea = await t.user('bea', ['admin']);
     const made = await makeToken(ada.token, { name: 'ci' });
@@ -382,7 +382,7 @@ describe('API tokens', () => {
     expect((await t.request('GET', '/api/v1/tokens?cursor=zzz', { token })).status).toBe(400);
   });
 
-  test('a hundred tokens are the most a user can have', async () => {
+  test('a user can have at most a hundred tokens', async () => {
     const { token } = await t.user('ada', ['viewer']);
     for (let i = 0; i < 99; i++) await makeToken(token, { name: `t${i}` });
     const reply = await t.request('POST', '/api/v1/tokens', { token, json: { name: 'one more' } });

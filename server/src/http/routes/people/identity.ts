@@ -1,4 +1,4 @@
-// Who am I, signing in and out, one's password, sessions and API tokens.
+// Routes of the caller's own account: who they are, signing in and out, password, sessions and API tokens.
 import {
   ApiTokenSchema,
   Closed,
@@ -34,7 +34,7 @@ export interface IdentityRouteDeps extends IdentityDeps {
 
 const tag = 'identity';
 const params = Closed({ id: Id });
-/** Anybody may send these: the longest name and password as JSON has them at most, and no more. */
+/** Enough for the longest name and password in JSON, and no more, because anyone may send these requests. */
 const maxSignInBytes = 16 * 1024;
 
 export function identityRoutes(deps: IdentityRouteDeps): RouteSpec[] {
@@ -53,7 +53,8 @@ function signInRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       path: '/api/v1/sign-in/exchange',
       permission: 'public',
       summary: 'Sign in with a one-time code',
-      description: 'Uses the code up and sets the session cookie. A session that the browser had ends.',
+      description:
+        'Uses up the code and sets the session cookie. Ends the session that the browser had, if any.',
       tag,
       body: ExchangeRequestSchema,
       maxBodyBytes: maxSignInBytes,
@@ -70,7 +71,7 @@ function signInRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       permission: 'public',
       summary: 'Sign in with name and password',
       description:
-        'Sets the session cookie. A session that the browser had ends. Ten wrong passwords lock the name for the address that they came from.',
+        'Sets the session cookie. Ends the session that the browser had, if any. Ten wrong passwords lock the name for the address that they came from.',
       tag,
       body: SignInRequestSchema,
       maxBodyBytes: maxSignInBytes,
@@ -86,7 +87,7 @@ function signInRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       path: '/api/v1/sign-out',
       permission: 'self',
       summary: 'End this session',
-      description: 'With an API token nothing ends: delete the token instead.',
+      description: 'With an API token, nothing is ended: delete the token instead.',
       tag,
       success: { status: 204 },
       async handle(request) {
@@ -120,7 +121,7 @@ function ownAccountRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       permission: 'self',
       summary: 'Set one’s password',
       description:
-        'In a session only. Asks for the current password, unless the session was opened by a one-time code within 30 minutes. Ends one’s other sessions; API tokens stay.',
+        'Only in a session. Needs the current password, unless the session was opened with a one-time code within the last 30 minutes. Ends your other sessions; API tokens stay valid.',
       tag,
       body: PasswordRequestSchema,
       success: { status: 204 },
@@ -137,7 +138,7 @@ function ownSessionRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       method: 'GET',
       path: '/api/v1/me/sessions',
       permission: 'self',
-      summary: 'Where one is signed in, the session used last first',
+      summary: 'List where you are signed in, the session used last first',
       tag,
       success: { status: 200, schema: SessionListSchema },
       handle: ({ principal }) => listSessionsOf(deps, principal, principal.userId),
@@ -146,7 +147,7 @@ function ownSessionRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       method: 'DELETE',
       path: '/api/v1/me/sessions',
       permission: 'self',
-      summary: 'End all of one’s sessions but the one that asks',
+      summary: 'End all your sessions except the one that asks',
       tag,
       success: { status: 200, schema: EndedSessionsSchema },
       handle: (request) =>
@@ -156,7 +157,7 @@ function ownSessionRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       method: 'DELETE',
       path: '/api/v1/me/sessions/:id',
       permission: 'self',
-      summary: 'End one of one’s sessions',
+      summary: 'End one of your sessions',
       tag,
       params,
       success: { status: 204 },
@@ -174,7 +175,7 @@ function ownTokenRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       method: 'GET',
       path: '/api/v1/tokens',
       permission: 'self',
-      summary: 'One’s API tokens, newest first',
+      summary: 'List your API tokens, newest first',
       tag,
       query: Closed(pageQuery),
       success: { status: 200, schema: Page(ApiTokenSchema) },
@@ -188,9 +189,9 @@ function ownTokenRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       method: 'POST',
       path: '/api/v1/tokens',
       permission: 'self',
-      summary: 'Make an API token',
+      summary: 'Create an API token',
       description:
-        'The token is shown once. `permissions` and `scopes` leave it less than its user may do. Made with an API token it expires with that one at the latest.',
+        'The token is shown once. `permissions` and `scopes` restrict it to less than its user may do. If it is created with an API token, it expires with that one at the latest.',
       tag,
       body: CreateApiTokenRequestSchema,
       success: { status: 201, schema: CreatedApiTokenSchema },
@@ -200,7 +201,7 @@ function ownTokenRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       method: 'DELETE',
       path: '/api/v1/tokens/:id',
       permission: 'self',
-      summary: 'Revoke one of one’s API tokens',
+      summary: 'Revoke one of your API tokens',
       tag,
       params,
       success: { status: 204 },

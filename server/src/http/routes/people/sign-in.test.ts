@@ -1,4 +1,4 @@
-// What stands between a guesser and a password, and that it doesn't stand in its owner's way.
+// What keeps a guesser from a password, without getting in the way of its owner.
 import type { ErrorBody, Me } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { passwordCost } from '../../../auth/password-cost.ts';
@@ -28,7 +28,7 @@ async function withPassword(name: string): Promise<number> {
   return id;
 }
 
-/** The name is locked for the address as it is after so many wrong passwords. */
+/** Locks the name for the address as this many wrong passwords would. */
 async function failed(name: string, address: string, failures: number): Promise<void> {
   await t.sql`
     insert into sign_in_attempts (name_digest, address, failures, last_attempt_at)
@@ -48,7 +48,7 @@ describe('wrong passwords', () => {
     expect((await t.browser(home).signIn('ada', password)).status).toBe(200);
   });
 
-  test('lock for twice as long with each further one, up to a quarter of an hour', async () => {
+  test('lock for twice as long each further time, up to a quarter of an hour', async () => {
     await withPassword('ada');
     await failed('ada', home, 9);
     const waits: number[] = [];
@@ -61,7 +61,7 @@ describe('wrong passwords', () => {
     expect(waits).toEqual([60, 120, 240, 480, 900, 900]);
   });
 
-  test('are forgotten by a right one, and after an hour without any', async () => {
+  test('are forgotten after a right one, and after an hour without any', async () => {
     await withPassword('ada');
     await failed('ada', home, 9);
     expect((await t.browser(home).signIn('ada', password)).status).toBe(200);
@@ -73,7 +73,7 @@ describe('wrong passwords', () => {
     expect((await t.browser(away).signIn('ada', password)).status).toBe(200);
   });
 
-  test('lock names that nobody has alike, in whatever case they are written', async () => {
+  test('lock names that nobody has in the same way, in whatever case they are written', async () => {
     await failed('nobody', home, 9);
     expect((await t.browser(home).signIn('Nobody', 'wrong')).status).toBe(401);
     const locked = await t.browser(home).signIn('NOBODY', 'wrong');
@@ -81,7 +81,7 @@ describe('wrong passwords', () => {
     expect(((await locked.json()) as ErrorBody).error.message).toBe('Too many attempts. Try again in 60 s.');
   });
 
-  test('of several at once no more are tried than one after the other', async () => {
+  test('sent at once are tried no more often than one after the other', async () => {
     await withPassword('ada');
     await failed('ada', home, 8);
     const statuses = await Promise.all(
@@ -101,10 +101,10 @@ describe('wrong passwords', () => {
     expect(await change(password)).toBe(429);
   });
 
-  test('many strangers guess no faster together, while an address that is known is not slowed down', async () => {
+  test('are not guessed faster by many unknown addresses together, while a known address is not slowed down', async () => {
     await withPassword('ada');
     expect((await t.browser(home).signIn('ada', password)).status).toBe(200);
-    // The one above was a stranger too.
+    // The sign-in above came from an unknown address too.
     for (let i = 0; i < 99; i++) t.signInLimits.countStrangersAttempt('ADA', 0);
     const stranger = await t.browser(away).signIn('ada', password);
     expect([stranger.status, stranger.headers.get('retry-after')]).toEqual([429, '1']);
@@ -113,7 +113,7 @@ describe('wrong passwords', () => {
     expect((await t.browser(away).signIn('ada', password)).status).toBe(200);
   });
 
-  test('of addresses that try often leave room for one that tries first', async () => {
+  test('from addresses that try often leave room for an address that tries for the first time', async () => {
     await withPassword('ada');
     for (let i = 0; i < 100; i++) t.signInLimits.countStrangersAttempt('ada', 3);
     await failed('ada', home, 3);
@@ -143,10 +143,10 @@ describe('wrong passwords', () => {
 });
 
 describe('a flood of sign-ins', () => {
-  test('takes bounded memory, and the right password from another address comes through', async () => {
+  test('takes bounded memory, and the right password from another address gets through', async () => {
     const cheap = { ...passwordCost };
     onTestFinished(() => void Object.assign(passwordCost, cheap));
-    // As much memory as in earnest, in a third of the time.
+    // As much memory as in production, in a third of the time.
     Object.assign(passwordCost, { ...real, p: 1 });
     await setPasswordHash(t.sql, await insertUser(t.sql, 'ada', ['viewer']), await hashPassword(password));
     const before = process.memoryUsage().rss;
@@ -162,21 +162,22 @@ describe('a flood of sign-ins', () => {
     const triedBefore = tried;
     const replies = await Promise.all(flood);
     expect(right.status).toBe(200);
-    // It waits for one password of each of the 20 other addresses at most, for those that are tried two at a time before
-    // and beside it, and for those that are while its session is stored; the rest of the flood is tried after it.
+    // The right password waits at most for one password of each of the 20 other addresses, for those that are tried two
+    // at a time before and alongside it, and for those that are tried while its session is stored. The rest of the
+    // flood comes later.
     expect(triedBefore).toBeLessThanOrEqual(32);
     expect(tried).toBeGreaterThan(triedBefore);
     const statuses = new Set(replies.map((reply) => reply.status));
     expect([...statuses].every((status) => [401, 429, 503].includes(status))).toBe(true);
     const unavailable = replies.find((reply) => reply.status === 503);
     expect(unavailable?.headers.get('retry-after')).toBe('5');
-    // Two passwords of 32 MiB are computed at once; the rest is requests.
+    // Two passwords of 32 MiB each are hashed at once; the rest is requests.
     expect(process.memoryUsage().rss - before).toBeLessThan(300 * 1024 * 1024);
   });
 });
 
 describe('a session', () => {
-  test('is a new one at each sign-in, and a cookie that the browser came with is never taken over', async () => {
+  test('is a new one at each sign-in, and never adopts a cookie that the browser already had', async () => {
     await withPassword('ada');
     await withPassword('eve');
     const planted = await t.browser(away).enter('eve');
@@ -193,12 +194,12 @@ describe('a session', () => {
     expect(made.cookie).not.toBe(chosen);
   });
 
-  test('opens with whatever case the name is written in', async () => {
+  test('opens in whatever case the name is written', async () => {
     await withPassword('Ada');
     expect((await t.browser().signIn('aDA', password)).status).toBe(200);
   });
 
-  test('does not open for a user who was deactivated, nor with an old password, at the very moment', async () => {
+  test('does not open for a user who is being deactivated, nor with a password that is being replaced', async () => {
     const id = await withPassword('ada');
     const release = await holdRows(t.sql, `select from users where id = ${id} for update`);
     const signingIn = t.browser().signIn('ada', password);
@@ -207,7 +208,7 @@ describe('a session', () => {
     expect((await signingIn).status).toBe(401);
   });
 
-  test('is told with address, browser and times, and which one asks', async () => {
+  test('is listed with address, browser and times, and marked if it is the one that asks', async () => {
     await withPassword('ada');
     const laptop = t.browser(home);
     const phone = t.browser(away);
@@ -228,7 +229,7 @@ describe('a session', () => {
     expect(items.find(({ isCurrent }) => !isCurrent)).toMatchObject({ address: away, userAgent: '' });
   });
 
-  test('is ended one by one or all others at once, and never another user’s', async () => {
+  test('is ended one by one, or all others at once, and never those of another user', async () => {
     await withPassword('ada');
     await insertUser(t.sql, 'eve', ['viewer']);
     const [one, two, three] = [
@@ -253,8 +254,8 @@ describe('a session', () => {
   });
 });
 
-describe('who lost the password', () => {
-  test('sets another one soon after a one-time code, without the one before', async () => {
+describe('a user who lost their password', () => {
+  test('sets a new one soon after a one-time code, without the previous one', async () => {
     await withPassword('ada');
     const browser = await t.browser().enter('ada');
     const needed = async () =>
@@ -268,7 +269,7 @@ describe('who lost the password', () => {
     expect(await change('a third good password')).toBe(400);
   });
 
-  test('gives the present one in a session that a password opened', async () => {
+  test('must give the current one in a session that was opened with a password', async () => {
     await withPassword('ada');
     const browser = t.browser();
     const me = (await (await browser.signIn('ada', password)).json()) as Me;
@@ -278,7 +279,7 @@ describe('who lost the password', () => {
 });
 
 describe('the limits of a session', () => {
-  test('are as the server is told: unused for so long it ends, and after so long at the latest', async () => {
+  test('are set on the server: how long it may be unused, and how long it may last at all', async () => {
     await t.close();
     const session = { idleMs: 5 * minuteMs, absoluteMs: 12 * minuteMs };
     t = await setupPeople({ session, apiTokenMaxDays: 365 });
@@ -295,7 +296,7 @@ describe('the limits of a session', () => {
     expect(await used.status('GET', 'me')).toBe(401);
   });
 
-  test('hold for sessions that were opened when they were longer', async () => {
+  test('also apply to sessions that were opened when they were longer', async () => {
     await insertUser(t.sql, 'ada', ['viewer']);
     const browser = await t.browser().enter('ada');
     await t.sql`update sessions set created_at = created_at - interval '8 days', expires_at = expires_at + interval '1 year'`;

@@ -1,4 +1,4 @@
-// User groups and who is in them.
+// Routes of user groups and their members.
 import {
   Closed,
   CreateUserGroupRequestSchema,
@@ -50,7 +50,7 @@ function editRoutes(deps: PeopleDeps): RouteSpec[] {
       path: '/api/v1/user-groups',
       permission,
       summary: 'Create a user group',
-      description: 'What is granted to a group, all its members hold.',
+      description: 'All members of a group hold what is granted to it.',
       tag,
       body: CreateUserGroupRequestSchema,
       success: { status: 201, schema: UserGroupSchema },
@@ -82,7 +82,7 @@ function editRoutes(deps: PeopleDeps): RouteSpec[] {
       path: '/api/v1/user-groups/:id',
       permission,
       summary: 'Delete a user group with its grants',
-      description: 'Its members stay users. Refused where the last administrator is one by this group.',
+      description: 'Its members stay users. Refused if the last administrator is one through this group.',
       tag,
       params,
       success: { status: 204 },
@@ -108,8 +108,9 @@ function memberRoutes(deps: PeopleDeps): RouteSpec[] {
       method: 'PUT',
       path: '/api/v1/user-groups/:id/members/:user',
       permission,
-      summary: 'Put a user into a user group',
-      description: 'Who is in it already stays. Refused for a group that holds more than the caller.',
+      summary: 'Add a user to a user group',
+      description:
+        'Does nothing for a user who is already in it. Refused for a group that holds more than the caller.',
       tag,
       params: memberParams,
       success: { status: 204 },
@@ -120,7 +121,7 @@ function memberRoutes(deps: PeopleDeps): RouteSpec[] {
       method: 'DELETE',
       path: '/api/v1/user-groups/:id/members/:user',
       permission,
-      summary: 'Take a user out of a user group',
+      summary: 'Remove a user from a user group',
       tag,
       params: memberParams,
       success: { status: 204 },

@@ -28,7 +28,7 @@ const update = (id: number, json: object, status?: number) =>
 const names = async (query: string) =>
   (await t.call<{ items: User[] }>('GET', `users?${query}`, admin.token)).items.map(({ name }) => name);
 
-/** Someone who may edit people and nothing else. */
+/** Returns a user who may edit people and nothing else. */
 async function helpdesk(): Promise<{ id: number; token: string }> {
   const caller = await t.user('helpdesk', []);
   await t.sql`insert into role_grants ${t.sql({ userId: caller.id, permission: 'people.edit' })}`;
@@ -36,7 +36,7 @@ async function helpdesk(): Promise<{ id: number; token: string }> {
 }
 
 describe('users', () => {
-  test('are made, changed, found and listed by name in pages', async () => {
+  test('are created, changed, found and listed by name in pages', async () => {
     const group = await t.call<UserGroup>('POST', 'user-groups', admin.token, { name: 'night shift' });
     const ada = await create({ name: 'ada', displayName: 'Ada L.', userGroupIds: [group.id] });
     expect(ada).toMatchObject({
@@ -70,7 +70,7 @@ describe('users', () => {
     await update(999, {}, 404);
   });
 
-  test('have names that no other has, in whatever case or Unicode form', async () => {
+  test('have unique names, whatever their case or Unicode form', async () => {
     const zoe = await create({ name: 'Zo\u00eb' });
     await create({ name: 'zo\u00eb' }, 409);
     await create({ name: 'Zoe\u0308' }, 409);
@@ -83,7 +83,7 @@ describe('users', () => {
     await create({ name: 'x', password: 'chosen by an administrator' }, 400);
   });
 
-  test('are asked for by nobody without the permission everywhere', async () => {
+  test('are hidden from anyone without the permission everywhere', async () => {
     const { token } = await t.user('bea', ['author', 'auditor']);
     for (const path of ['users', `users/${admin.id}`, `users/${admin.id}/access`, 'user-groups', 'grants']) {
       await t.call('GET', path, token, undefined, 403);
@@ -92,7 +92,7 @@ describe('users', () => {
 });
 
 describe('deactivating', () => {
-  test('ends sessions, links and tokens at once, and nothing of it comes back with the user', async () => {
+  test('ends sessions, links and tokens at once, and activating the user brings none of them back', async () => {
     const { id, token } = await t.user('ada', ['operator']);
     const browser = await t.browser().enter('ada');
     expect(await browser.status('GET', 'me')).toBe(200);
@@ -113,7 +113,7 @@ describe('deactivating', () => {
     expect(told[0]?.detail).toMatchObject({ endedSessions: 1, deletedTokens: 1, to: { isActive: false } });
   });
 
-  test('is not for oneself, nor is deleting', async () => {
+  test('one’s own account is refused, and so is deleting it', async () => {
     await t.user('other', ['admin']);
     await update(admin.id, { isActive: false }, 409);
     await t.call('DELETE', `users/${admin.id}`, admin.token, undefined, 409);
@@ -122,7 +122,7 @@ describe('deactivating', () => {
 });
 
 describe('deleting', () => {
-  test('takes who has done nothing; the audit log keeps the name', async () => {
+  test('removes a user who has done nothing; the audit log keeps the name', async () => {
     const ada = await create({ name: 'ada' });
     await t.sql`insert into role_grants ${t.sql({ userId: ada.id, role: 'viewer' })}`;
     await t.call('DELETE', `users/${ada.id}`, admin.token, undefined, 204);
@@ -137,7 +137,7 @@ describe('deleting', () => {
     ]);
   });
 
-  test('is refused for who is named by anything that they made', async () => {
+  test('is refused for a user who is named by anything that they made', async () => {
     const ada = await create({ name: 'ada' });
     await t.sql`insert into target_groups ${t.sql({ name: 'web', createdBy: ada.id })}`;
     const reply = await t.request('DELETE', `/api/v1/users/${ada.id}`, { token: admin.token });
@@ -153,7 +153,7 @@ describe('a sign-in link', () => {
   const codeOf = ({ url }: SignInLink) => new URL(url).hash.replace('#code=', '');
   const exchange = (code: string) => t.browser().status('POST', 'sign-in/exchange', { code });
 
-  test('signs in once within a day, in place of the old password, and ends what was open', async () => {
+  test('signs in once within a day, replaces the old password, and ends open sessions', async () => {
     const ada = await create({ name: 'ada' });
     const first = await link(ada.id);
     expect(first.url).toMatch(/^https:\/\/ops\.example\.com\/#code=[\w-]{43}$/);
@@ -176,12 +176,12 @@ describe('a sign-in link', () => {
       select (select json_agg(a) from audit_log a)::text || (select json_agg(c) from sign_in_codes c)::text as all`,
     );
     expect(stored).not.toContain(codeOf(third));
-    // Bytes are shown so, those of its text and those that it is a text of.
+    // As bytes, both those of the code's text and those that the text encodes.
     for (const encoding of ['utf8', 'base64url'] as const)
       expect(stored).not.toContain(Buffer.from(codeOf(third), encoding).toString('hex'));
   });
 
-  test('is not made for oneself, a service account or who is not active', async () => {
+  test('is not made for oneself, a service account or an inactive user', async () => {
     await link(admin.id, 409);
     await link((await create({ name: 'ci', kind: 'service' })).id, 409);
     const ada = await create({ name: 'ada' });
@@ -190,7 +190,7 @@ describe('a sign-in link', () => {
     await link(999, 404);
   });
 
-  test('ends the locks that wrong passwords brought, as unlocking does', async () => {
+  test('lifts the locks caused by wrong passwords, as unlocking does', async () => {
     const ada = await create({ name: 'ada' });
     const lock = async () => {
       await t.sql`
@@ -222,7 +222,7 @@ describe('a sign-in link', () => {
 });
 
 describe('service accounts', () => {
-  test('have API tokens that are made for them, and no other way in', async () => {
+  test('have only the API tokens that are made for them, and no other way in', async () => {
     const ci = await create({ name: 'ci', kind: 'service' });
     const make = (json: object, status?: number) =>
       t.call<CreatedApiToken>('POST', `users/${ci.id}/tokens`, admin.token, json, status);
@@ -249,7 +249,7 @@ describe('service accounts', () => {
     await make({ name: 'late' }, 409);
   });
 
-  test('are the only ones that tokens are made for: people make their own, and an administrator revokes', async () => {
+  test('are the only users whose tokens others make; people make their own, which an administrator can revoke', async () => {
     const { id, token } = await t.user('ada', ['viewer']);
     await t.call('POST', `users/${id}/tokens`, admin.token, { name: 'x' }, 409);
     const own = await t.call<CreatedApiToken>('POST', 'tokens', token, { name: 'mine' });
@@ -259,7 +259,7 @@ describe('service accounts', () => {
   });
 });
 
-test('sessions of others are listed and ended', async () => {
+test('sessions of other users can be listed and ended', async () => {
   const { id } = await t.user('ada', []);
   const one = await t.browser('10.0.0.1').enter('ada');
   const two = await t.browser('10.0.0.2').enter('ada');
@@ -280,8 +280,8 @@ test('sessions of others are listed and ended', async () => {
   await t.call('GET', 'users/999/tokens', admin.token, undefined, 404);
 });
 
-describe('who may edit people and holds no more', () => {
-  test('decides over nobody who holds more, and is recorded as refused', async () => {
+describe('a caller who may edit people and holds nothing else', () => {
+  test('can’t change anyone who holds more, and the refusal is recorded', async () => {
     const { token } = await helpdesk();
     await t.browser().enter('root');
     const path = `users/${admin.id}`;
@@ -311,7 +311,7 @@ describe('who may edit people and holds no more', () => {
     });
   });
 
-  test('puts nobody into a group that holds more, and helps everybody else', async () => {
+  test('adds nobody to a group that holds more, and helps everybody else', async () => {
     const { token } = await helpdesk();
     const group = await t.call<UserGroup>('POST', 'user-groups', admin.token, { name: 'admins' });
     await t.call('POST', 'grants', admin.token, { userGroupId: group.id, role: 'admin' });
@@ -322,7 +322,7 @@ describe('who may edit people and holds no more', () => {
     await t.call('PUT', `users/${friend.id}`, token, { isActive: false });
   });
 
-  test('holds no more by an API token that has bounds', async () => {
+  test('holds less with a restricted API token', async () => {
     const bounded = await t.call<CreatedApiToken>('POST', 'tokens', admin.token, {
       name: 'people only',
       permissions: ['people.edit'],

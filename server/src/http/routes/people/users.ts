@@ -1,4 +1,4 @@
-// Users and service accounts: who they are, their ways in, what they may do and why.
+// Routes of users and service accounts: who they are, how they get in, what they may do and why.
 import {
   AccessQuerySchema,
   AccessSchema,
@@ -87,7 +87,7 @@ function editRoutes(deps: PeopleDeps): RouteSpec[] {
       permission,
       summary: 'Change, activate or deactivate a user',
       description:
-        'What is left out stays. Deactivating ends sessions and sign-in links and deletes API tokens, for good. Refused for who holds more than the caller, and for the last administrator.',
+        'Fields that are left out stay unchanged. Deactivating ends sessions and sign-in links and deletes API tokens, permanently. Refused for users who hold more than the caller, and for the last administrator.',
       tag,
       params,
       body: UpdateUserRequestSchema,
@@ -98,9 +98,9 @@ function editRoutes(deps: PeopleDeps): RouteSpec[] {
       method: 'DELETE',
       path: '/api/v1/users/:id',
       permission,
-      summary: 'Delete a user that has done nothing yet',
+      summary: 'Delete a user who has done nothing yet',
       description:
-        'Who is named by a run, a job, a grant or anything else stays for that: deactivate instead. The audit log keeps the name.',
+        'Refused for a user whom a run, a job, a grant or anything else names: deactivate them instead. The audit log keeps the name.',
       tag,
       params,
       success: { status: 204 },
@@ -115,9 +115,9 @@ function wayInRoutes(deps: PeopleDeps): RouteSpec[] {
       method: 'POST',
       path: '/api/v1/users/:id/sign-in-link',
       permission,
-      summary: 'Make a one-time sign-in link, in place of the password',
+      summary: 'Create a one-time sign-in link that replaces the password',
       description:
-        'Signs in once within 24 hours, to set a password then. Takes the current password away, ends sessions, locks and earlier links. Shown once.',
+        'It signs in once within 24 hours, to set a new password. The current password is removed, and sessions, locks and earlier links end. The link is shown once.',
       tag,
       params,
       success: { status: 201, schema: SignInLinkSchema },
@@ -127,7 +127,7 @@ function wayInRoutes(deps: PeopleDeps): RouteSpec[] {
       method: 'POST',
       path: '/api/v1/users/:id/unlock',
       permission,
-      summary: 'Lift the locks that wrong passwords brought',
+      summary: 'Lift the locks caused by wrong passwords',
       tag,
       params,
       success: { status: 204 },
@@ -142,7 +142,7 @@ function sessionRoutes(deps: PeopleDeps): RouteSpec[] {
       method: 'GET',
       path: '/api/v1/users/:id/sessions',
       permission,
-      summary: 'Where a user is signed in, the session used last first',
+      summary: 'List where a user is signed in, the session used last first',
       tag,
       params,
       success: { status: 200, schema: SessionListSchema },
@@ -156,7 +156,7 @@ function sessionRoutes(deps: PeopleDeps): RouteSpec[] {
       path: '/api/v1/users/:id/sessions',
       permission,
       summary: 'End all sessions of a user',
-      description: 'Of oneself all but the one that asks.',
+      description: 'If the user is yourself, all except the one that asks.',
       tag,
       params,
       success: { status: 200, schema: EndedSessionsSchema },
@@ -189,7 +189,7 @@ function tokenRoutes(deps: PeopleDeps): RouteSpec[] {
       method: 'GET',
       path: '/api/v1/users/:id/tokens',
       permission,
-      summary: 'API tokens of a user or service account, newest first',
+      summary: 'List the API tokens of a user or service account, newest first',
       tag,
       params,
       query: Closed(pageQuery),
@@ -204,8 +204,9 @@ function tokenRoutes(deps: PeopleDeps): RouteSpec[] {
       method: 'POST',
       path: '/api/v1/users/:id/tokens',
       permission,
-      summary: 'Make an API token for a service account',
-      description: 'Shown once. People make their own. Refused for who holds more than the caller.',
+      summary: 'Create an API token for a service account',
+      description:
+        'The token is shown once. People create their own. Refused for accounts that hold more than the caller.',
       tag,
       params,
       body: CreateApiTokenRequestSchema,
@@ -215,7 +216,10 @@ function tokenRoutes(deps: PeopleDeps): RouteSpec[] {
           ownerId: request.params.id,
           async admit(tx, owner) {
             if (owner.kind !== 'service') {
-              throw new AppError('conflict', `${owner.name} is a person, who makes API tokens alone.`);
+              throw new AppError(
+                'conflict',
+                `${owner.name} is a person; people create their API tokens themselves.`,
+              );
             }
             await holdsAtLeast(request)(tx, owner);
           },
@@ -240,7 +244,7 @@ function tokenRoutes(deps: PeopleDeps): RouteSpec[] {
 
 function accessRoutes(deps: PeopleDeps): RouteSpec[] {
   const description =
-    'Without `permission`: each right with the grants that give it. With it, and a job, target, run, category, segment or target group: may they do that there, by which grants, or what is missing. What the caller may not see is not found.';
+    'Without `permission`: each right with the grants that give it. With `permission`, and a job, target, run, category, segment or target group: whether they may do that there, and by which grants, or what is missing. What the caller may not see is answered as not found.';
   return [
     route({
       method: 'GET',
@@ -270,7 +274,7 @@ function accessRoutes(deps: PeopleDeps): RouteSpec[] {
   ];
 }
 
-/** Refuses a change to who holds more than the caller. */
+/** Returns a check that refuses changes to a user who holds more than the caller. */
 function holdsAtLeast(
   request: Pick<RouteRequest<unknown, unknown, unknown>, 'principal' | 'address' | 'requestId'>,
 ) {

@@ -6,7 +6,7 @@ import { setupRunsApp, type TestRunsApp } from './runs-testing.ts';
 
 const holding = [{ on_unknown: 'hold' }, {}] as const;
 
-/** A run on so many hosts, all of them held at their first step. */
+/** Starts a run on this many hosts, all of them held at their first step. */
 async function held(t: TestRunsApp, targets: number): Promise<{ runId: number; stepIds: number[] }> {
   const runId = await t.start({ rules: holding, targets });
   const leases = await t.claim();
@@ -18,7 +18,7 @@ async function statuses(t: TestRunsApp, runId: number): Promise<string> {
   return (await t.steps(runId)).map((step) => step.status).join(' ');
 }
 
-test('held steps of one agent and step are one decision, with what each choice leads to', async () => {
+test('held steps of one agent and step are one decision, with the consequence of each choice', async () => {
   await using t = await setupRunsApp();
   const { runId, stepIds } = await held(t, 3);
   const { body } = (await t.ask('GET', `runs/${runId}/decisions`)) as { body: HeldSteps };
@@ -64,7 +64,7 @@ test.each([
   expect(await t.run(runId)).toMatchObject({ status: run });
 });
 
-test('a decision that is late, or about other steps than were seen, is refused whole and says what is so now', async () => {
+test('a late decision, or one about other steps than were shown, is refused as a whole with the current state', async () => {
   await using t = await setupRunsApp();
   const { runId, stepIds } = await held(t, 3);
   const [first, second] = stepIds;
@@ -96,7 +96,7 @@ test('a decision that is late, or about other steps than were seen, is refused w
   expect(await decide({ reason: 'unreachable' })).toMatchObject({ status: 409 });
 });
 
-test('a held step that nobody decides in time ends unknown, not before', async () => {
+test('a held step that nobody decides in time ends unknown, and not earlier', async () => {
   await using t = await setupRunsApp();
   const { runId, stepIds } = await held(t, 1);
   await expireHolds(t.sql, stepIds);
@@ -109,7 +109,7 @@ test('a held step that nobody decides in time ends unknown, not before', async (
   expect(await t.run(runId)).toMatchObject({ status: 'unknown', completedSteps: 2 });
 });
 
-test('each attempt is told with what a person decided of it and what its agent said later', async () => {
+test('each attempt is listed with the decision about it and what its agent reported later', async () => {
   await using t = await setupRunsApp();
   const runId = await t.start({ rules: holding });
   const lease = await t.claimOne();
@@ -134,7 +134,7 @@ test('each attempt is told with what a person decided of it and what its agent s
   expect(await t.ask('GET', `runs/${runId + 1}/steps/${lease.id}/attempts`)).toMatchObject({ status: 404 });
 });
 
-test('bad decisions name the field', async () => {
+test('errors of a decision name the field', async () => {
   await using t = await setupRunsApp();
   const json = { decision: 'maybe', note: ' ' };
   const { status, body } = await t.ask('POST', 'runs/1/decisions', { json });

@@ -1,4 +1,4 @@
-// Steps that wait for a person, and the attempts of a step.
+// Routes of steps that wait for a decision, and of a step's attempts.
 import {
   AttemptsSchema,
   Closed,
@@ -26,9 +26,9 @@ export function decisionRoutes(deps: { sql: Sql; publish(news: ProgressNews): vo
       path: '/api/v1/runs/:id/decisions',
       permission: 'read',
       scoped: true,
-      summary: 'List what of a run waits for a decision',
+      summary: 'List what in a run waits for a decision',
       description:
-        'Held steps by step, agent and reason, with what each decision leads to and until when there is time. Who sees a part of the run sees what is held in it.',
+        'Held steps grouped by step, agent and reason, with the consequence of each decision and the deadline. A caller who sees only a part of the run sees what is held in that part.',
       tag,
       params,
       success: { status: 200, schema: HeldStepsSchema },
@@ -39,9 +39,9 @@ export function decisionRoutes(deps: { sql: Sql; publish(news: ProgressNews): vo
       path: '/api/v1/runs/:id/decisions',
       permission: 'run',
       scoped: true,
-      summary: 'Decide held steps of a run: one, many, or all that fit',
+      summary: 'Decide held steps of a run: one, many, or all that match',
       description:
-        'Needs `run` on the job’s category or on all targets of the run. Of `steps`, or of all held steps that fit `agentName`, `stepNumber` and `reason`. All or none: 409 says what a step is now that is not held any more.',
+        'Needs `run` on the job’s category or on all targets of the run. Decides the given `steps`, or all held steps that match `agentName`, `stepNumber` and `reason`. All or none: if a step is no longer held, the answer is 409 with its current state.',
       tag,
       params,
       body: DecideRequestSchema,
@@ -64,7 +64,7 @@ export function decisionRoutes(deps: { sql: Sql; publish(news: ProgressNews): vo
       permission: 'read',
       scoped: true,
       summary: 'List the attempts of a step',
-      description: 'The output of each is at `…/output?attempt=`.',
+      description: 'The output of each attempt is at `…/output?attempt=`.',
       tag,
       params: Closed({ id: Id, step: Id }),
       success: { status: 200, schema: AttemptsSchema },

@@ -1,4 +1,4 @@
-// What the queue says of itself, while agents come, go silent and drain.
+// What the queue reports about itself while agents come, go silent and drain.
 import type { ExecutorOverview, ExecutorStatus, WorkerStatus } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { endOf, givenUp } from '../../../runs/testing.ts';
@@ -15,7 +15,10 @@ afterEach(() => t[Symbol.asyncDispose]());
 const queue = async () => (await t.ask('GET', 'executor/status')).body as ExecutorStatus;
 const workers = async () => (await t.ask('GET', 'worker/status')).body as WorkerStatus;
 
-/** The agent's heartbeats are missing since so long; its session has expired `ttl` later. */
+/**
+ * Sets the agent's last heartbeat to `forS` seconds ago; its session expired `ttlS` seconds after that. Returns the
+ * expiry.
+ */
 async function missHeartbeats(agentId: number, forS: number, ttlS = 20): Promise<string> {
   const [row] = await t.sql<{ at: Date }[]>`
     update agent_sessions set last_heartbeat_at = clock_timestamp() - ${forS} * interval '1 second',
@@ -54,7 +57,7 @@ describe('the queue', () => {
     });
   });
 
-  test('is ok while all slots are busy: the rest waits its turn', async () => {
+  test('is ok while all slots are busy: the rest wait their turn', async () => {
     await t.connect(t.agent, { slots: 1 });
     await t.start({ targets: 2 });
     expect(await t.claim()).toHaveLength(1);
@@ -64,7 +67,7 @@ describe('the queue', () => {
     });
   });
 
-  test('says since when nobody can take steps whose only agent is silent, also while that one holds leases', async () => {
+  test('says since when no agent can take steps whose only agent is silent, even while that one holds leases', async () => {
     await t.connect(t.agent, { slots: 1 });
     await t.start({ targets: 2 });
     await t.claim();
@@ -80,7 +83,7 @@ describe('the queue', () => {
     });
   });
 
-  test('says since when the steps wait that came after the last agent had gone', async () => {
+  test('says since when steps wait that became ready after the last agent had gone', async () => {
     const gone = await missHeartbeats(t.agent.agentId, 7_200);
     const runId = await t.start({ targets: 2 });
     const [run] = await t.sql<{ at: Date }[]>`select created_at as at from job_runs where id = ${runId}`;
@@ -90,7 +93,7 @@ describe('the queue', () => {
     expect(problems[0]).toMatch(/^Segment “dmz-1”: 2 steps are ready .* Agent agent-a is offline\.$/);
   });
 
-  test('takes a step for ready since the one before it ended', async () => {
+  test('counts a step as ready from the end of the one before it', async () => {
     const runId = await t.start({ steps: 2 });
     const lease = await t.claimOne();
     await t.sql`update job_runs set created_at = clock_timestamp() - interval '1 hour'`;
@@ -101,7 +104,7 @@ describe('the queue', () => {
     expect((await queue()).segments[0]?.stuckSince).toBe(first?.at.toISOString());
   });
 
-  test('knows an agent that is connected but drains, has no segment key, or lost its session from one that can', async () => {
+  test('tells an agent that can take steps from one that drains, has no segment key, or lost its session', async () => {
     await t.start();
     await setDraining(t.sql, t.agent.agentId, t.agent.sessionNumber);
     await t.addAgent('agent-b', { hasSegmentKey: false });
@@ -115,12 +118,12 @@ describe('the queue', () => {
     );
   });
 
-  test('is not stuck for want of agents where nothing waits', async () => {
+  test('is not stuck for lack of agents if nothing waits', async () => {
     await missHeartbeats(t.agent.agentId, 90);
     expect(await queue()).toMatchObject({ status: 'ok', segments: [{ ableAgents: 0, stuckSince: null }] });
   });
 
-  test('gives no slot of one agent away for what runs on another', async () => {
+  test('does not take a slot from one agent for what runs on another', async () => {
     await t.start({ targets: 5 });
     expect(await t.claim()).toHaveLength(5);
     await missHeartbeats(t.agent.agentId, 90);
@@ -146,7 +149,7 @@ test('in numbers: segments by health, and steps that are held', async () => {
 });
 
 describe('the agents', () => {
-  test('are counted by state, and their leases until they are settled', async () => {
+  test('are counted by state, and their leases are counted until they are settled', async () => {
     const second = await t.addAgent('agent-b');
     const third = await t.addAgent('agent-c');
     await t.start({ targets: 3 });
@@ -197,7 +200,7 @@ describe('the agents', () => {
   });
 });
 
-test('both are for those who may read', async () => {
+test('both need the permission to read', async () => {
   for (const path of ['executor/status', 'executor/overview', 'worker/status'])
     expect((await t.app.request('GET', `/api/v1/${path}`)).status).toBe(401);
 });

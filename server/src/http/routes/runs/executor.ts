@@ -18,7 +18,7 @@ export function executorRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       scoped: true,
       summary: 'Queue statistics, by segment',
       description:
-        '`degraded` where steps are ready in a segment and none of its agents can take them; `problems` says which, since when and why.',
+        '`degraded` if steps are ready in a segment and none of its agents can take them; `problems` says which, since when and why.',
       tag: 'queue',
       success: { status: 200, schema: ExecutorStatusSchema, example: executorStatusExample },
       handle: ({ principal }) => executorStatus(sql, principal.authority),
@@ -29,7 +29,7 @@ export function executorRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       permission: 'read',
       scoped: true,
       summary: 'Segments by health, and how many steps are held',
-      description: 'Numbers alone, for who asks again and again.',
+      description: 'Numbers only, for programs that poll.',
       tag: 'queue',
       success: { status: 200, schema: ExecutorOverviewSchema, example: executorOverviewExample },
       handle: ({ principal }) => executorOverview(sql, principal.authority),

@@ -1,4 +1,5 @@
-// The live stream of a run as server-sent events. Pull-driven: what a slow reader hasn't taken stays in the database.
+// Serves the live stream of a run as server-sent events. It is pull-driven: what a slow reader hasn't taken stays in
+// the database.
 import {
   Closed,
   Id,
@@ -31,9 +32,12 @@ export interface RunEventsDeps {
   keys: RunKeys;
   /** Ends the streams when the server stops. */
   stopping: AbortSignal;
-  /** 15 s by default. */
+  /** Interval of keep-alive comments; 15 s by default. */
   keepAliveMs?: number;
-  /** Calls the listener when sessions, tokens or rights have changed, with whose; returns the unsubscribe. */
+  /**
+   * Calls the listener when sessions, tokens or rights have changed, with a function that says whose. Returns the
+   * unsubscribe function.
+   */
   onForgotten?(listener: (isAffected: (principal: Principal) => boolean) => void): () => void;
 }
 
@@ -44,7 +48,9 @@ const streamHeaders = {
   'X-Accel-Buffering': 'no',
 };
 
-/** Comments at this interval keep proxies from closing a quiet stream, and rights are asked for again. */
+/**
+ * Comments at this interval keep proxies from closing a quiet stream. The reader's rights are also checked again then.
+ */
 const defaultKeepAliveMs = 15_000;
 
 export function runEventRoutes(deps: RunEventsDeps): RouteSpec[] {
@@ -56,7 +62,7 @@ export function runEventRoutes(deps: RunEventsDeps): RouteSpec[] {
       scoped: true,
       summary: 'Follow a run live (server-sent events, resumable by Last-Event-ID)',
       description:
-        'Events: `change` (what changed, as whole new values), `chunk` (stored output, gzip in base64, of the steps in `output`), `transfer` (how far a step that moves files is: the newest, without an id), `end` (the run has ended and everything was sent).',
+        'Events: `change` (what changed, as whole new values), `chunk` (stored output, gzip in base64, of the steps in `output`), `transfer` (the latest progress of a step that moves files, without an id), `end` (the run has ended and everything was sent).',
       tag: 'runs',
       params: Closed({ id: Id }),
       query: RunEventsQuerySchema,
@@ -86,14 +92,14 @@ export function runEventRoutes(deps: RunEventsDeps): RouteSpec[] {
 
 export type Asker = Pick<RouteRequest<unknown, unknown, unknown>, 'principal' | 'context' | 'authorityNow'>;
 
-/** Whether the caller would rather follow what they start than be told of it. */
+/** Returns whether the caller asks for the stream of what they start instead of a plain answer. */
 export function wantsEvents(accept: string | undefined): boolean {
   return (accept ?? '').split(',').some((type) => type.split(';')[0]?.trim().toLowerCase() === eventStream);
 }
 
 /**
- * The answer to a start by who may read the run's job: its stream from the first event on, so that the start and what
- * it prints take one request. A stream that breaks is gone on with by GET of the run's events.
+ * Answers a start by a caller who may read the run's job with the run's stream from the first event on, so that the
+ * start and its output take one request. If that stream breaks, the caller continues with GET of the run's events.
  */
 export async function followStarted(
   deps: RunEventsDeps,
@@ -119,7 +125,10 @@ export async function followStarted(
   });
 }
 
-/** Where the reader goes on. A number that is not of what they see now is worth nothing: they get all again. */
+/**
+ * Returns where the reader continues. The event number of another view of the run (whole, or another part) is
+ * meaningless, so that reader gets all events again.
+ */
 function startOf(
   lastId: string | undefined,
   after: number | undefined,
@@ -129,13 +138,13 @@ function startOf(
   if (lastId === undefined || lastId === '') return { afterSeq: after ?? 0, ...tag, output: new Map() };
   const position = parsePosition(lastId);
   if (position === undefined) {
-    throw invalidField('Last-Event-ID', 'Is not an id that this stream gave out; start again without it.');
+    throw invalidField('Last-Event-ID', 'Is not an id that this stream issued; start again without it.');
   }
   const { part: _, afterSeq, output } = position;
   return { afterSeq: position.part === part?.tag ? afterSeq : 0, ...tag, output };
 }
 
-/** Whether the caller still sees of the run what they saw when the stream began. */
+/** Returns whether the caller still sees the same part of the run as when the stream began. */
 async function isSeenAs(
   sql: Sql,
   { seen, part }: { seen: SeenRun; part: RunPart | undefined },
@@ -159,7 +168,7 @@ function tooManySteps(query: string): AppError {
   });
 }
 
-/** `isStill` says whether the reader may go on; it is asked at each keep-alive at the latest. */
+/** `isStill` says whether the reader may continue; it is called at each keep-alive at the latest. */
 function streamOf(
   deps: RunEventsDeps,
   { principal, context }: Pick<Asker, 'principal' | 'context'>,
@@ -179,7 +188,7 @@ function streamOf(
   const end = () => stream.close();
   stopping.addEventListener('abort', end, { once: true });
   gone.addEventListener('abort', end, { once: true });
-  // Who asks a server that stops is told to ask again.
+  // The server is stopping: the stream ends at once, so that the reader reconnects.
   if (stopping.aborted) end();
   const release = () => {
     stream.close();
@@ -199,7 +208,7 @@ function streamOf(
     {
       async pull(controller) {
         if (isFirst) {
-          // Headers and this line go out at once, so that the reader knows that it is connected.
+          // Sent at once together with the headers, so that the reader knows it is connected.
           isFirst = false;
           controller.enqueue(encoder.encode(first));
           return;
@@ -208,7 +217,7 @@ function streamOf(
         try {
           pieces = await next();
         } catch (error) {
-          // The database is away. A stream that errs is not cancelled by its reader, so it is released here.
+          // The database is away. The reader does not cancel a stream that fails, so it is released here.
           release();
           throw error;
         }

@@ -1,4 +1,4 @@
-// Before a run: what its steps would come to, and what its secret values are sealed to.
+// What is asked before a run starts: a preview of its steps, the keys for its secret values, and what is to be signed.
 import {
   Closed,
   DraftPreviewRequestSchema,
@@ -35,9 +35,9 @@ export function runPreparationRoutes(deps: {
       path: '/api/v1/jobs/preview',
       permission: 'jobs.edit',
       scoped: true,
-      summary: 'Show what the steps of a definition that is not saved would come to',
+      summary: 'Preview the steps of a definition that is not saved',
       description:
-        'As for a saved job. What is wrong with the definition is in `problems`, in the words of a save, and no step is shown then.',
+        'As for a saved job. If the definition is invalid, `problems` has the messages that a save would give, and no steps are shown.',
       tag,
       body: DraftPreviewRequestSchema,
       example: { definition: exampleJobs[0], parameters: { service: 'nginx' } },
@@ -55,9 +55,9 @@ export function runPreparationRoutes(deps: {
       path: '/api/v1/jobs/:id/preview',
       permission: 'read',
       scoped: true,
-      summary: 'Show what the steps of a job would come to on a target',
+      summary: 'Preview the steps of a job on a target',
       description:
-        'Rendered as agents render, and written as a person would have: values in the text, secrets masked, outputs of earlier steps by their placeholders. Values that a run would refuse are in `problems`. Nothing runs and nothing is kept; the run’s number is made up, and so is the target unless one is named.',
+        'Rendered as agents render them, but shown for people to read: with the values in the text, secrets masked, and placeholders for the outputs of earlier steps. Values that a run would refuse are in `problems`. Nothing runs and nothing is kept; the run’s number is invented, and so is the target unless one is named.',
       tag,
       params,
       body: JobPreviewRequestSchema,
@@ -72,7 +72,7 @@ export function runPreparationRoutes(deps: {
       scoped: true,
       summary: 'Get the keys that secret parameters of a run are sealed to',
       description:
-        'One for each segment that the selection has targets in; permissions and refusals are those of a start. Verify each key against the segment’s root before use, seal each value to each key, and start the run with `secretParameters`.',
+        'One for each segment with targets in the selection; permissions and refusals are those of a start. Verify each key against the segment’s root before use, seal each value to each key, and start the run with `secretParameters`.',
       tag,
       params,
       body: RunSealingKeysRequestSchema,
@@ -88,9 +88,9 @@ export function runPreparationRoutes(deps: {
       path: '/api/v1/jobs/:id/grant-draft',
       permission: 'run',
       scoped: true,
-      summary: 'Get what is to be signed of a run',
+      summary: 'Get what must be signed for a run',
       description:
-        'For segments whose agents run only what is signed; permissions and refusals are those of a start. It says exactly what the run’s steps will be given, on the targets as they are reached now. `node scripts/opsconductor.mjs grant sign` shows it, signs it and makes the grant that the run is started with: with the same targets, version and values.',
+        'For segments whose agents run only what is signed; permissions and refusals are those of a start. It states exactly what the run’s steps will be given, on the targets as they are reached now. `node scripts/opsconductor.mjs grant sign` shows it, signs it and makes the grant that the run is started with: with the same targets, version and values.',
       tag,
       params,
       body: GrantDraftRequestSchema,

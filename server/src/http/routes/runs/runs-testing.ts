@@ -1,4 +1,4 @@
-// Runs, queue and output over HTTP, on a segment whose steps and output the test itself moves.
+// Runs, queue and output over HTTP, on a segment whose steps and output the test itself drives.
 import { setupOutput, type TestOutput } from '../../../runs/output/output-testing.ts';
 import type { ProgressNews } from '../../../runs/progress/run-ledger.ts';
 import { setupApp, type TestApp, type TestRequest } from '../../testing.ts';
@@ -9,9 +9,9 @@ import { runRoutes } from './runs.ts';
 
 export interface TestRunsApp extends TestOutput {
   app: TestApp;
-  /** Asks as the first user who may do everything; the body as JSON where there is one. */
+  /** Sends a request as the first user, who may do everything. `body` is parsed JSON, if there is a body. */
   ask(method: string, path: string, request?: TestRequest): Promise<{ status: number; body: unknown }>;
-  /** The same, with the response as it came. */
+  /** The same, but returns the raw response. */
   request(method: string, path: string, request?: TestRequest): Promise<Response>;
 }
 

@@ -1,4 +1,4 @@
-// Runs over HTTP: cancelling, purging, reading output in ranges, following from any position.
+// Runs over HTTP: canceling, purging, reading output in ranges, following from any position.
 import type { ErrorBody, OutputPage, Run, RunDetail, RunSteps, TargetRunPage } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AppError } from '../../../errors.ts';
@@ -17,7 +17,7 @@ afterEach(() => t[Symbol.asyncDispose]());
 const audited = async (action: string) =>
   t.sql`select actor_name, object_id, detail from audit_log where action = ${action} order by id`;
 
-/** A run that printed ten bytes in two chunks and has ended. */
+/** Returns a run that printed ten bytes in two chunks and has ended. */
 async function endedRun(): Promise<{ runId: number; lease: ClaimedStep }> {
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -26,7 +26,7 @@ async function endedRun(): Promise<{ runId: number; lease: ClaimedStep }> {
   return { runId, lease };
 }
 
-test('a run says whether its reader may run its job, and cancel it', async () => {
+test('a run says whether its reader may run its job and cancel the run', async () => {
   const runId = await t.start();
   const told = async (token?: string) => {
     const { body } = await t.ask('GET', `runs/${runId}`, token === undefined ? {} : { token });
@@ -44,7 +44,7 @@ test('a run says whether its reader may run its job, and cancel it', async () =>
 });
 
 describe('the hosts of a large run', () => {
-  test('are listed without their steps, many on a page', async () => {
+  test('are listed without their steps, many per page', async () => {
     const runId = await t.start({ steps: 3 });
     await growRun(t.sql, runId, 1_500);
     const page = async (query: string) =>
@@ -60,7 +60,7 @@ describe('the hosts of a large run', () => {
     expect(await t.ask('GET', `runs/${runId}/target-runs?limit=1001`)).toMatchObject({ status: 400 });
   });
 
-  test('have their steps read for some of them, and no answer has more than a few thousand', async () => {
+  test('can be read with their steps for some of them, and no answer has more than a few thousand', async () => {
     const runId = await t.start({ steps: 50 });
     await growRun(t.sql, runId, 120);
     const read = async (query: string) =>
@@ -74,7 +74,7 @@ describe('the hosts of a large run', () => {
     expect(some.nextCursor).toBeNull();
     const one = await read(`?targetRunIds=${second},${first}&targetRunId=${first}`);
     expect(one.targetRuns.map(({ id }) => id)).toEqual([first]);
-    // Hosts of another run are not of this one.
+    // Target runs of another run are not found through this one.
     const other = await t.start();
     expect((await t.ask('GET', `runs/${other}/steps?targetRunIds=${first}`)).body).toMatchObject({
       steps: [],
@@ -88,7 +88,7 @@ describe.each([
   ['POST', (id: number | string) => `executor/cancel/${id}`],
   ['DELETE', (id: number | string) => `runs/${id}`],
 ])('a cancel by %s', (method, path) => {
-  test('ends what waits at once and asks what runs to stop; asking again changes nothing', async () => {
+  test('ends what waits at once and tells what runs to stop; a second cancel changes nothing', async () => {
     const waiting = await t.start();
     expect(await t.ask(method, path(waiting))).toMatchObject({
       status: 202,
@@ -107,7 +107,7 @@ describe.each([
     expect(await t.run(runId)).toMatchObject({ status: 'cancelled' });
   });
 
-  test('of a run that has ended, or is none, is refused and told why', async () => {
+  test('of a run that has ended, or that does not exist, is refused with the reason', async () => {
     const { runId } = await endedRun();
     const ended = await t.ask(method, path(runId));
     expect(ended).toMatchObject({
@@ -122,7 +122,7 @@ describe.each([
     expect(await audited('run.cancel_requested')).toEqual([]);
   });
 
-  test('is for those who may run', async () => {
+  test('needs the permission to run', async () => {
     const runId = await t.start();
     const { token } = await t.app.user('looks', ['viewer']);
     expect((await t.request(method, path(runId), { token })).status).toBe(403);
@@ -148,7 +148,7 @@ describe('a purge', () => {
     return counts;
   };
 
-  test('takes an ended run with all that is of it, leaves others, and is written down', async () => {
+  test('deletes an ended run with everything that belongs to it, leaves others, and is audited', async () => {
     const { runId: kept } = await endedRun();
     const before = await rowsOf();
     expect(Object.values(before).every((n) => n > 0)).toBe(true);
@@ -162,7 +162,7 @@ describe('a purge', () => {
     ]);
   });
 
-  test('of an open run is refused, and nothing of it is gone', async () => {
+  test('of an open run is refused, and deletes nothing', async () => {
     const runId = await t.start();
     const before = await rowsOf();
     const refused = await t.ask('DELETE', `runs/${runId}?purge=true`);
@@ -173,7 +173,7 @@ describe('a purge', () => {
     expect(await rowsOf()).toEqual(before);
   });
 
-  test('that several ask for at once is done once: one is told so, the others that it is gone', async () => {
+  test('requested several times at once is done once: one request succeeds, the others find nothing', async () => {
     const { runId } = await endedRun();
     const replies = await Promise.all(
       Array.from({ length: 6 }, () => t.request('DELETE', `runs/${runId}?purge=true`)),
@@ -182,7 +182,7 @@ describe('a purge', () => {
     expect(await audited('run.purged')).toHaveLength(1);
   });
 
-  test('and a late result at once leave nothing half', async () => {
+  test('at the same time as a late result leaves nothing half done', async () => {
     const runId = await t.start();
     const lease = await t.claimOne();
     await t.settle(givenUp(lease));
@@ -194,7 +194,7 @@ describe('a purge', () => {
     expect(Object.values(await rowsOf())).toEqual([0, 0, 0, 0, 0, 0]);
   });
 
-  test('needs a permission of its own', async () => {
+  test('needs its own permission', async () => {
     const { runId } = await endedRun();
     const { token } = await t.app.user('runs', ['operator']);
     const refused = await t.request('DELETE', `runs/${runId}?purge=true`, { token });
@@ -208,7 +208,7 @@ describe('the bytes of an output', () => {
     `runs/${runId}/steps/${lease.id}/output?format=text`;
   const range = (text: string) => ({ headers: { Range: text } });
 
-  test('come whole, or the range that is asked for', async () => {
+  test('are sent whole, or as the requested range', async () => {
     const run = await endedRun();
     const whole = await t.request('GET', path(run));
     expect([whole.status, await whole.text()]).toEqual([200, 'one\nthree\n']);
@@ -234,7 +234,7 @@ describe('the bytes of an output', () => {
     }
   });
 
-  test('of a step that is none are refused, naming the part of the address that is wrong', async () => {
+  test('of a step that does not exist are refused, naming the wrong part of the address', async () => {
     const { runId, lease } = await endedRun();
     for (const id of ['9007199254740992', '1e3', '-', '%00']) {
       const { status, body } = await t.ask('GET', `runs/${runId}/steps/${id}/output`);
@@ -284,7 +284,7 @@ describe('the SSH connections of a run', () => {
     ssh: { sessionId, establishedAt, reused },
   });
 
-  test('are written down once each, with the commands and bytes that each carried', async () => {
+  test('are recorded once each, with the commands and bytes that each carried', async () => {
     const runId = await t.start({ steps: 3 });
     const first = await t.claimOne();
     await t.send(first, chunkOf(first, 1, 'one\n'));
@@ -316,7 +316,7 @@ describe('the SSH connections of a run', () => {
     ]);
   });
 
-  test('carry a command once, however often its end is reported', async () => {
+  test('count a command once, however often its end is reported', async () => {
     const runId = await t.start();
     const lease = await t.claimOne();
     const end = endOf(lease, over('ssh-1'), { requestId: 'same' });
@@ -326,7 +326,7 @@ describe('the SSH connections of a run', () => {
     expect(await contexts(runId)).toMatchObject([{ sessionId: 'ssh-1', commandsExecuted: 1 }]);
   });
 
-  test('are those of the run even where an agent calls the connections to two targets alike', async () => {
+  test('belong to the run even if an agent gives the connections to two targets the same name', async () => {
     const runId = await t.start({ targets: 2 });
     const leases = await t.claim();
     await t.settle(...leases.map((lease) => endOf(lease, over('same'))));
@@ -334,7 +334,7 @@ describe('the SSH connections of a run', () => {
     expect(await contexts(runId)).toMatchObject([{ sessionId: 'same', commandsExecuted: 2 }]);
   });
 
-  test('are none where a step never got one, and go with their run', async () => {
+  test('do not exist for a step that never got one, and are deleted with their run', async () => {
     const { runId: without } = await endedRun();
     expect(await contexts(without)).toEqual([]);
     const runId = await t.start();
@@ -349,7 +349,7 @@ describe('a start with an Idempotency-Key', () => {
   const key = '5f0c9a34-0000-4000-8000-000000000001';
   const keyed = (json: unknown, given = key) => ({ json, headers: { 'idempotency-key': given } });
 
-  /** A job that was run once, on its target. */
+  /** Returns a job that has run once, on its target. */
   async function startable(): Promise<{ path: string; body: { targetIds: number[] }; firstRun: number }> {
     const firstRun = await t.start();
     const [row] = await t.sql<{ jobId: number; targetId: number }[]>`
@@ -358,7 +358,7 @@ describe('a start with an Idempotency-Key', () => {
   }
   const runsThere = async () => (await t.sql<{ n: number }[]>`select count(*)::int as n from job_runs`)[0]?.n;
 
-  test('that is sent again makes no second run: the answer is the first one, and says so', async () => {
+  test('that is repeated makes no second run: the answer is the first one, and says so', async () => {
     const { path, body } = await startable();
     const first = await t.request('POST', path, keyed(body));
     const run = (await first.json()) as Run;
@@ -370,7 +370,7 @@ describe('a start with an Idempotency-Key', () => {
     expect(await audited('run.started')).toHaveLength(2);
   });
 
-  test('takes the stream of the first run where it asks for one, which says so too', async () => {
+  test('gets the stream of the first run if it asks for a stream, which says so too', async () => {
     const { path, body } = await startable();
     const { id } = (await t.ask('POST', path, keyed(body))).body as Run;
     const { json, headers } = keyed(body);
@@ -391,13 +391,14 @@ describe('a start with an Idempotency-Key', () => {
     expect(await runsThere()).toBe(2);
   });
 
-  test('is answered by the run of one that was faster, whatever that one made this one fail of', async () => {
+  test('is answered with the run of a faster one, whatever that one made this one fail on', async () => {
     const { path, body } = await startable();
     const [root] = await t.sql<{ userId: number }[]>`select id as user_id from users where name = 'root'`;
     const asker = { ...t.caller, ...root };
     const requested = requestKeyOf(key, asker, [`/api/v1/${path}`, body]);
     let first = 0;
-    // Between the look for a run and the look at what was given, as with a grant, which starts one run.
+    // The other request gets in between the look-up of the run and the check of what was given, such as a grant, which
+    // is good for only one run.
     const started = await startOnce(t, requested, asker, async () => {
       first = ((await t.ask('POST', path, keyed(body))).body as Run).id;
       throw new AppError('invalid', 'Was used.');
@@ -408,7 +409,7 @@ describe('a start with an Idempotency-Key', () => {
     await expect(failing).rejects.toThrow('Was used.');
   });
 
-  test('is refused with another request, and is of its user alone', async () => {
+  test('is refused with a different request, and belongs to its user alone', async () => {
     const { path, body } = await startable();
     const { id } = (await t.ask('POST', path, keyed(body))).body as Run;
     expect(await t.ask('POST', path, keyed({ ...body, reason: 'once more' }))).toMatchObject({
@@ -425,7 +426,7 @@ describe('a start with an Idempotency-Key', () => {
     expect(await runsThere()).toBe(3);
   });
 
-  test('tells nothing of its run to who may not see that any more', async () => {
+  test('reveals nothing about its run to a caller who may no longer see it', async () => {
     const { path, body } = await startable();
     const { id, token } = await t.app.user('was-operator', ['operator']);
     expect(await t.ask('POST', path, { ...keyed(body), token })).toMatchObject({ status: 201 });
@@ -448,7 +449,7 @@ describe('a start with an Idempotency-Key', () => {
     expect((await t.ask('POST', path, { ...keyed(both), token })).status).toBe(404);
   });
 
-  test('may start again what was purged with its run', async () => {
+  test('may start the run again after it was purged', async () => {
     const { path, body } = await startable();
     const { id } = (await t.ask('POST', path, keyed(body))).body as Run;
     await t.ask('DELETE', `runs/${id}`);
@@ -456,7 +457,7 @@ describe('a start with an Idempotency-Key', () => {
     expect((await t.ask('POST', path, keyed(body))).body).not.toMatchObject({ id });
   });
 
-  test('holds for running again too', async () => {
+  test('works for running again too', async () => {
     const { firstRun } = await startable();
     await t.ask('DELETE', `runs/${firstRun}`);
     const rerun = () => t.ask('POST', `runs/${firstRun}/rerun`, keyed({ which: 'not_succeeded' }));
@@ -465,7 +466,7 @@ describe('a start with an Idempotency-Key', () => {
   });
 
   test.each(['too-short', 'with blanks in it, but long enough', 'with"quotes"within-it'])(
-    'that is no key is refused: %s',
+    'that is not a valid key is refused: %s',
     async (given) => {
       const { path, body } = await startable();
       expect(await t.ask('POST', path, keyed(body, given))).toMatchObject({

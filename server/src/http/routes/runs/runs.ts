@@ -1,4 +1,4 @@
-// Runs, their steps and their output.
+// Routes of runs, their steps and their output.
 import {
   CancelQuerySchema,
   Closed,
@@ -83,7 +83,7 @@ export interface RunRouteDeps {
 }
 
 const tag = 'runs';
-/** The stream is for who asks for it by `Accept`. */
+/** The stream is sent only if `Accept` asks for it. */
 const startAnswers = {
   status: 201,
   schema: RunDetailSchema,
@@ -93,7 +93,7 @@ const startAnswers = {
 const params = Closed({ id: Id });
 const stepParams = Closed({ id: Id, step: Id });
 const maxTargetRunsPerPage = 100;
-/** So many are made into an answer in one go: a page of a job with more steps has fewer target runs. */
+/** Limit on the steps of one answer. If a job has many steps, a page holds fewer target runs. */
 const maxStepsPerPage = 2_000;
 
 export function runRoutes(deps: RunRouteDeps): RouteSpec[] {
@@ -109,7 +109,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'Start a run of a version of the job on targets',
       description:
-        'On what `targetIds`, `groupIds` and `selector` name together, less `exclude`: resolved now and kept in the run. Needs `run` on the job’s category, `run` and `credentials.use` on each target, and `credentials.use` on the jump hosts that lead to it. Where agents ask for signed runs it needs a `grant`. Refused whole when a target that is named is not there or inactive, or when one has no credential or is in a segment that never had an agent. A segment whose agents are offline queues its steps until `start_within`. With `Accept: text/event-stream` the answer is the run’s stream, as of `GET /api/v1/runs/:id/events?output=all`, after one event `started` with the run’s id.',
+        'Runs on what `targetIds`, `groupIds` and `selector` name together, minus `exclude`: this is resolved now and kept in the run. Needs `run` on the job’s category, `run` and `credentials.use` on each target, and `credentials.use` on the jump hosts that lead to it. If agents require signed runs, it needs a `grant`. Refused as a whole if a named target does not exist or is inactive, or if one has no credential or is in a segment that never had an agent. In a segment whose agents are offline, steps wait until `start_within`. With `Accept: text/event-stream`, the answer is the run’s stream, as from `GET /api/v1/runs/:id/events?output=all`, after one event `started` with the run’s id.',
       tag,
       params,
       body: StartRunRequestSchema,
@@ -155,7 +155,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'Run again on targets of an ended run',
       description:
-        'A new run of the same version on those targets, as they are now; permissions and refusals are those of a start. The two name each other (`rerunOf`, `reruns`). With `Accept: text/event-stream` the answer is the run’s stream, as of a start.',
+        'A new run of the same version on those targets, as they are now; permissions and refusals are those of a start. The two name each other (`rerunOf`, `reruns`). With `Accept: text/event-stream`, the answer is the run’s stream, as for a start.',
       tag,
       params,
       body: RerunRequestSchema,
@@ -172,9 +172,9 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       path: '/api/v1/runs/:id',
       permission: 'run',
       scoped: true,
-      summary: 'Cancel a run that is going on; with `purge=true` delete an ended one with its output',
+      summary: 'Cancel an open run; with `purge=true`, delete an ended one with its output',
       description:
-        'Of a run that has ended, what was given up and not told of since (`untoldAttempts`) is stopped as soon as an agent can; its outcome stays. Cancelling needs `run` on the job’s category or on all targets of the run; deleting needs `runs.purge` on the category.',
+        'If the run has ended, attempts that were given up and have not been reported since (`untoldAttempts`) are stopped as soon as an agent can; their outcomes stay. Canceling needs `run` on the job’s category or on all targets of the run; deleting needs `runs.purge` on the category.',
       tag,
       params,
       query: PurgeQuerySchema,
@@ -185,7 +185,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
         if (isPurge && force) {
           throw invalidField(
             'query.force',
-            'What has ended is deleted as it is: leave out one of `purge` and `force`.',
+            '`purge` deletes an ended run and `force` cancels an open one: leave out one of them.',
             {
               found: 'true',
               allowed: 'without `purge`',
@@ -204,7 +204,7 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'Cancel a run',
       description:
-        'Needs `run` on the job’s category or on all targets of the run. What waits ends cancelled at once; what runs is told to stop, and steps for a failure still run. With `force=true` no agent is waited for: what has been given to an agent ends `unknown`, the rest `cancelled`, nothing cleans up, and agents go on being told to stop. Of a run that has ended, what was given up and not told of since is stopped.',
+        'Needs `run` on the job’s category or on all targets of the run. Waiting steps end `cancelled` at once; running ones are told to stop, and clean-up steps still run. With `force=true`, no agent is waited for: steps that were given to an agent end `unknown`, the others `cancelled`, no clean-up steps run, and agents are still told to stop. If the run has ended, attempts that were given up and have not been reported since are stopped.',
       tag: 'queue',
       params,
       query: CancelQuerySchema,
@@ -214,12 +214,12 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
   ];
 }
 
-/** What a start asks for before it looks at targets. */
+/** Returns whether the caller passes what a start checks before it looks at targets. */
 function mayRunAgain({ categoryId }: RunRecord, authority: Authority): boolean {
   return (['read', 'run'] as const).every((permission) => authority.holdsOnCategory(permission, categoryId));
 }
 
-/** Values are for who sees all of the run. */
+/** Parameter values are shown only to callers who see the whole run. */
 async function detailOf(deps: RunRouteDeps, { run, isWhole, partTag }: SeenRun): Promise<RunDetail> {
   const detail = runDetailView(run, partTag);
   if (!isWhole) return { ...detail, versionRef: null, runReason: null };
@@ -241,9 +241,9 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
       path: '/api/v1/runs',
       permission: 'read',
       scoped: true,
-      summary: 'List runs of all jobs, newest first unless told',
+      summary: 'List runs of all jobs, newest first by default',
       description:
-        'Who may read neither the job nor all targets of a run sees the part on the targets that they may read: status, counters and times are those of that part. Filters hold together. `count=true` says in `total` how many there are on all pages: ask for it now and then, not with each look; where that takes over 3 s it is left out. What takes over 10 s to find is refused (503).',
+        'A caller who may read neither the job nor all targets of a run sees the part on the targets that they may read: status, counters and times are those of that part. Filters are combined with “and”. With `count=true`, `total` is the number on all pages: ask for it now and then, not every time; it is left out if counting takes over 3 s. A query that takes over 10 s is refused (503).',
       tag,
       query: RunQuerySchema,
       success: { status: 200, schema: RunPageSchema, example: runPageExample },
@@ -272,9 +272,9 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
       path: '/api/v1/runs/:id/explain',
       permission: 'read',
       scoped: true,
-      summary: 'Say why what waits of a run waits',
+      summary: 'Explain why parts of a run are waiting',
       description:
-        'Grouped by reason and place: what the run waits for, since when, until when, and what to do. The same conditions decide the queue. The agent that has a step is named to everybody who sees the step. Why the agents of a segment take none is told to those who may read the segment, and other runs to those who may read them. Who sees a part of the run sees what waits of it.',
+        'Grouped by reason and place: what the run waits for, since when, until when, and what to do. The queue decides by the same conditions. The agent that has a step is named to everyone who sees the step. Why the agents of a segment take no steps is shown to callers who may read the segment, and other runs to callers who may read them. A caller who sees only a part of the run sees what waits in that part.',
       tag,
       params,
       success: { status: 200, schema: RunExplanationSchema },
@@ -286,7 +286,7 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
       permission: 'read',
       scoped: true,
       summary: 'List a run’s steps, whole target runs at a time',
-      description: `\`limit\` counts target runs, ${maxTargetRunsPerPage} at most, and fewer where these have many steps. \`targetRunId\` or \`targetRunIds\`: those of these alone.`,
+      description: `\`limit\` counts target runs: at most ${maxTargetRunsPerPage}, and fewer if they have many steps. \`targetRunId\` or \`targetRunIds\` restrict the list to these.`,
       tag,
       params,
       query: RunStepsQuerySchema,
@@ -320,7 +320,7 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
       permission: 'read',
       scoped: true,
       summary: 'List a run’s target runs, without their steps',
-      description: `Up to ${limits.maxTargetRunsPerPage} on a page, in the order of their ids.`,
+      description: `Up to ${limits.maxTargetRunsPerPage} per page, in the order of their ids.`,
       tag,
       params,
       query: TargetRunQuerySchema,
@@ -344,12 +344,12 @@ function targetRunsOnPage({ limit }: { limit?: number }, stepNames: readonly str
   return Math.min(limit ?? limits.defaultPageItems, maxTargetRunsPerPage, few);
 }
 
-/** The id behind which a page of target runs begins. */
+/** Returns the id after which a page of target runs begins. */
 function aboveOf({ cursor }: { cursor?: string }): number {
   return cursor === undefined ? 0 : (decodeCursor(cursor, ['number'])[0] ?? 0);
 }
 
-/** The target runs that a query names; undefined for all. */
+/** Returns the target runs that a query names; undefined for all. */
 function asked(query: { targetRunId?: number; targetRunIds?: string }): number[] | undefined {
   const { targetRunId, targetRunIds } = query;
   if (targetRunIds === undefined) return targetRunId === undefined ? undefined : [targetRunId];
@@ -363,9 +363,9 @@ function transfersRoute(deps: RunRouteDeps): RouteSpec {
     path: '/api/v1/runs/:id/steps/:step/transfers',
     permission: 'read',
     scoped: true,
-    summary: 'List the files that an attempt of a step has moved',
+    summary: 'List the files that an attempt of a step has transferred',
     description:
-      'Once the attempt has ended: totals of all files, and up to 500 of them one by one, those that failed first. While it runs the run’s stream tells how far it is (`transfer`).',
+      'Available once the attempt has ended: totals of all files, and up to 500 of them individually, failed ones first. While it runs, the run’s stream shows its progress (`transfer`).',
     tag,
     params: stepParams,
     query: StepTransfersQuerySchema,
@@ -383,7 +383,7 @@ function outputRoute(deps: RunRouteDeps): RouteSpec {
     path: '/api/v1/runs/:id/steps/:step/output',
     permission: 'read',
     scoped: true,
-    summary: 'Read a step’s output: numbered chunks, or the bytes with HTTP ranges',
+    summary: 'Read a step’s output: as numbered chunks, or as bytes with HTTP ranges',
     tag,
     params: stepParams,
     query: OutputQuerySchema,
@@ -418,7 +418,7 @@ function outputRoute(deps: RunRouteDeps): RouteSpec {
   });
 }
 
-/** Output is hostile: it is never rendered as anything but text, and `raw` is always a download. */
+/** Output is hostile: it is only ever shown as text, and `raw` is always a download. */
 function bytesHeaders(format: 'text' | 'raw', name: string): Record<string, string> {
   return {
     'Content-Type': format === 'text' ? 'text/plain; charset=utf-8' : 'application/octet-stream',
@@ -426,7 +426,10 @@ function bytesHeaders(format: 'text' | 'raw', name: string): Record<string, stri
   };
 }
 
-/** Starts a run, or finds the one that the same request has started before; its stream for who asks for one. */
+/**
+ * Starts a run, or finds the one that the same request started before. Answers with the run's stream if the caller asks
+ * for it.
+ */
 async function start(
   deps: RunRouteDeps,
   request: Asker & Parameters<typeof callerOf>[0] & { body: unknown },
@@ -445,7 +448,7 @@ async function start(
   return request.context.json(await detailOf(deps, { run, isWhole: true }), 201, repeated);
 }
 
-/** What the caller has just made, whatever they may read. */
+/** Returns the run that the caller has just started, whatever they may read. */
 async function startedRun(sql: Sql, started: Started): Promise<RunRecord> {
   const { runId } = started;
   const run = await started.run.catch(() => findRun(sql, runId));
@@ -460,7 +463,7 @@ async function cancel(deps: RunRouteDeps, runId: number, caller: Caller, force: 
 
 async function purge(sql: Sql, runId: number, caller: Caller): Promise<void> {
   await inTransaction(sql, async (tx) => {
-    // Locked first: of several purges one finds it.
+    // Locked first, so that only one of several purges finds it.
     await lockRun(tx, runId);
     const { run } = await seeRun(tx, runId, caller.authority);
     if (!caller.authority.holdsOnCategory('runs.purge', run.categoryId)) {

@@ -44,7 +44,7 @@ function printed(events: readonly Event[]): string {
   return chunks.map(textOf).join('');
 }
 
-/** Carries out the next step of the one run that there is, and announces it; false where there is none. */
+/** Carries out and announces the next step of the only run; returns false if there is none. */
 async function carryOutOne(): Promise<boolean> {
   const [lease] = await t.claim();
   if (lease === undefined) return false;
@@ -63,7 +63,7 @@ function startedOf(events: readonly Event[]): RunStarted {
   return events[0]?.data as RunStarted;
 }
 
-test('says first which run it is, then all that happens and is printed, and ends with the run', async () => {
+test('first names the run, then sends everything that happens and is printed, and ends with the run', async () => {
   const reply = await post(`jobs/${jobId}/run`, { targetIds });
   expect(reply.status).toBe(201);
   expect(reply.headers.get('content-type')).toBe('text/event-stream; charset=utf-8');
@@ -81,7 +81,7 @@ test('says first which run it is, then all that happens and is printed, and ends
   expect((await t.run(id)).status).toBe('succeeded');
 });
 
-test('is gone on with by GET where it broke, and nothing is missed or doubled', async () => {
+test('is continued by GET where it broke, and nothing is missed or repeated', async () => {
   const reply = await post(`jobs/${jobId}/run`, { targetIds });
   const reader = reply.body?.pipeThrough(new TextDecoderStream()).getReader();
   let text = '';
@@ -104,7 +104,7 @@ test('is gone on with by GET where it broke, and nothing is missed or doubled', 
   expect(seqs).toEqual(seqs.map((_, index) => index + 1));
 });
 
-test('also answers a run that is run again', async () => {
+test('also answers running a run again', async () => {
   await post(`jobs/${jobId}/run`, { targetIds }).then((reply) => reply.body?.cancel());
   await carryOut();
   const [run] = await t.sql<{ id: number }[]>`select id from job_runs`;
@@ -114,7 +114,7 @@ test('also answers a run that is run again', async () => {
   expect(eventsOf(await body).at(-1)?.type).toBe('end');
 });
 
-test('is refused as any start, as an error and with nothing started', async () => {
+test('is refused like any start, with an error and nothing started', async () => {
   const reply = await post(`jobs/${jobId}/run`, { targetIds: [] });
   expect(reply.status).toBe(400);
   expect(((await reply.json()) as ErrorBody).error.code).toBe('invalid');
@@ -136,7 +136,7 @@ test('ends with the API token that started it, while the run goes on', { timeout
   expect((await t.run(run?.id ?? 0)).status).toBe('queued');
 });
 
-test('of a run with too many steps comes without their output, and says so', async () => {
+test('for a run with too many steps comes without their output, and says so', async () => {
   const many = [...targetIds];
   while (many.length < 33) many.push(await t.addTarget());
   const reply = await post(`jobs/${jobId}/run`, { targetIds: many });

@@ -1,4 +1,4 @@
-// A live stream goes on no longer than the right to it.
+// A live stream lasts no longer than the right to it.
 import type { RunDetail } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { endOf } from '../../../runs/testing.ts';
@@ -8,13 +8,13 @@ let t: TestRunsApp;
 afterEach(() => t[Symbol.asyncDispose]());
 
 interface Open {
-  /** The next piece of text; undefined when the stream has ended. */
+  /** Returns the next piece of text; undefined once the stream has ended. */
   next(): Promise<string | undefined>;
-  /** All that still comes until it ends. */
+  /** Returns everything up to the end of the stream. */
   rest(): Promise<string>;
 }
 
-/** Opens the stream of a run; returns once its first line is there. */
+/** Opens the stream of a run; returns once its first line has arrived. */
 async function open(runId: number, token: string): Promise<Open> {
   const response = await t.request('GET', `runs/${runId}/events?output=all`, { token });
   expect(response.status).toBe(200);
@@ -32,7 +32,7 @@ async function open(runId: number, token: string): Promise<Open> {
   };
 }
 
-/** A run on two targets, of which one has begun. */
+/** Returns a run on two targets, one of which has begun. */
 async function going(): Promise<{ runId: number; targetIds: number[] }> {
   const runId = await t.start({ targets: 2 });
   const rows = await t.sql<{ targetId: number }[]>`
@@ -40,8 +40,8 @@ async function going(): Promise<{ runId: number; targetIds: number[] }> {
   return { runId, targetIds: rows.map((row) => row.targetId) };
 }
 
-// A stream that only noticed at its next keep-alive would be too late for this limit.
-describe('when it is announced', { timeout: 12_000 }, () => {
+// A stream that noticed only at its next keep-alive would exceed this limit.
+describe('when the change is announced', { timeout: 12_000 }, () => {
   beforeEach(async () => {
     t = await setupRunsApp();
   });
@@ -55,7 +55,7 @@ describe('when it is announced', { timeout: 12_000 }, () => {
     expect(await stream.rest()).not.toContain('event: end');
   });
 
-  test('a stream ends with its reader’s last grant, and is not there again', async () => {
+  test('a stream ends with its reader’s last grant, and can not be opened again', async () => {
     const { runId } = await going();
     const { id, token } = await t.app.user('eve', ['viewer']);
     const stream = await open(runId, token);
@@ -65,7 +65,7 @@ describe('when it is announced', { timeout: 12_000 }, () => {
     expect((await t.request('GET', `runs/${runId}/events`, { token })).status).toBe(403);
   });
 
-  test('a stream ends when its reader may see less of the run, and begins anew with that', async () => {
+  test('a stream ends when its reader may see less of the run, and starts over with that part', async () => {
     const { runId, targetIds } = await going();
     const { id, token } = await t.app.user('eve', ['viewer']);
     const stream = await open(runId, token);
@@ -79,7 +79,7 @@ describe('when it is announced', { timeout: 12_000 }, () => {
     expect(seen).toContain('event: end');
   });
 
-  test('a stream with the id that its run was read with has nothing twice, also of who sees only a part', async () => {
+  test('a stream that starts at the id its run was read with repeats nothing, even for a reader of only a part', async () => {
     const { runId, targetIds } = await going();
     const { id, token } = await t.app.user('eve', []);
     await restrictTo(id, targetIds.slice(0, 1));
@@ -107,7 +107,7 @@ describe('when it is announced', { timeout: 12_000 }, () => {
   });
 });
 
-describe('when another server did it, of which nothing is announced', () => {
+describe('when another server made the change, which is not announced', () => {
   beforeEach(async () => {
     t = await setupRunsApp({ keepAliveMs: 20 });
   });
@@ -121,7 +121,7 @@ describe('when another server did it, of which nothing is announced', () => {
     const stream = await open(runId, token);
     expect(await stream.next()).toBe(': still here\n\n');
     await t.sql.unsafe(statement);
-    // The authenticator remembers for a few seconds.
+    // The authenticator caches for a few seconds.
     t.app.clock.advance(10_000);
     expect(await stream.rest()).not.toContain('event: end');
   });
@@ -137,7 +137,7 @@ describe('when another server did it, of which nothing is announced', () => {
   });
 });
 
-/** Leaves the user the right to read these targets. */
+/** Leaves the user only the right to read these targets. */
 async function restrictTo(userId: number, targetIds: readonly number[]): Promise<number> {
   await t.sql`delete from role_grants where user_id = ${userId}`;
   const [group] = await t.sql<{ id: number }[]>`

@@ -1,4 +1,5 @@
-// What an agent asks for before it may connect. Public: the token, and then the agent's signature, are inside.
+// What an agent requests before it can connect. The routes are public because the requests themselves contain the
+// token, and later the agent's signature.
 import {
   EnrollRequestSchema,
   EnrollResponseSchema,
@@ -27,7 +28,7 @@ export function agentEnrollmentRoutes(deps: AgentEnrollmentRouteDeps): RouteSpec
       permission: 'public',
       summary: 'Enroll an agent with a token',
       description:
-        'May be sent again with the same token and keys until the agent has connected. Limited by address and by token.',
+        'Can be repeated with the same token and keys until the agent has connected. Rate-limited by address and by token.',
       tag,
       body: EnrollRequestSchema,
       maxBodyBytes,
@@ -47,7 +48,7 @@ export function agentEnrollmentRoutes(deps: AgentEnrollmentRouteDeps): RouteSpec
       path: '/api/v1/agent/segment-key',
       permission: 'public',
       summary: 'Offer the segment key that the first agent made',
-      description: 'Limited by address.',
+      description: 'Rate-limited by address.',
       tag,
       body: SegmentKeyRequestSchema,
       maxBodyBytes,

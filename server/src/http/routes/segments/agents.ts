@@ -48,7 +48,7 @@ export function agentRoutes(deps: AgentDeps): RouteSpec[] {
       path: '/api/v1/agents/:id/labels',
       permission: 'agents.manage',
       scoped: true,
-      summary: 'Give an agent these labels in place of those it has',
+      summary: 'Replace the labels of an agent',
       tag,
       params,
       body: PutAgentLabelsRequestSchema,
@@ -59,7 +59,7 @@ export function agentRoutes(deps: AgentDeps): RouteSpec[] {
   ];
 }
 
-/** Each may be asked for again: what is so already stays so. */
+/** Every decision can be repeated: it changes nothing if it already applies. */
 function decisionRoutes(deps: AgentDeps): RouteSpec[] {
   const decide = (
     verb: string,
@@ -82,15 +82,18 @@ function decisionRoutes(deps: AgentDeps): RouteSpec[] {
     decide(
       'drain',
       {
-        summary: 'Have an agent take nothing new',
+        summary: 'Drain an agent, so that it takes nothing new',
         description:
-          'It finishes the steps that it has and stays connected. It holds until `undrain`, through reconnects and restarts.',
+          'It finishes the steps that it has and stays connected. This lasts until `undrain`, even across reconnects and restarts.',
       },
       (id, caller) => drainAgent(deps.sql, id, caller),
     ),
     decide(
       'undrain',
-      { summary: 'Let a drained agent take steps again', description: 'At once, where it is connected.' },
+      {
+        summary: 'Let a drained agent take steps again',
+        description: 'Takes effect at once if it is connected.',
+      },
       (id, caller) => undrainAgent(deps.sql, id, caller),
     ),
     decide(
@@ -98,7 +101,7 @@ function decisionRoutes(deps: AgentDeps): RouteSpec[] {
       {
         summary: 'Cut an agent off until it is enabled',
         description:
-          'It hands back what it has not begun, which other agents take at once. What it has begun goes on on the targets; its results count when it is enabled within the segment’s `unknownAfter`, and are added to the unknown attempts after that.',
+          'It hands back the steps that it has not begun, which other agents take at once. What it has begun continues on the targets; the results count if it is enabled within the segment’s `unknownAfter`, and are added to the unknown attempts after that.',
       },
       (id, caller) => disableAgent(deps, id, caller),
     ),
@@ -106,7 +109,7 @@ function decisionRoutes(deps: AgentDeps): RouteSpec[] {
       'enable',
       {
         summary: 'Let a disabled agent connect again',
-        description: 'It tries every 2 to 5 minutes; restarted, at once.',
+        description: 'It tries every 2 to 5 minutes, and at once when it is restarted.',
       },
       (id, caller) => enableAgent(deps, id, caller),
     ),
@@ -115,16 +118,16 @@ function decisionRoutes(deps: AgentDeps): RouteSpec[] {
       {
         summary: 'Have an agent replace its own keys',
         description:
-          'It makes them at once where it is connected, or when it connects next; those before open no connection any more. Where an owner holds the segment’s root, the new ones wait for a roster of theirs, and those before serve until then.',
+          'It makes them at once if it is connected, otherwise when it next connects; the previous keys then no longer open connections. If an owner holds the segment’s root, the new keys wait for a roster signed by the owner, and the previous ones remain valid until then.',
       },
       (id, caller) => wantNewKeys(deps, id, caller),
     ),
     decide(
       'revoke',
       {
-        summary: 'Cut an agent off for good',
+        summary: 'Cut an agent off permanently',
         description:
-          'What it has begun becomes unknown at once. A new generation of the segment key is made by an agent of the segment that is connected, or by the next that connects or enrolls; until then nothing can be sealed to the segment. Credentials that the agent can open are `toRotate` until they are replaced.',
+          'What it has begun becomes unknown at once. A connected agent of the segment, or the next one that connects or enrolls, makes a new generation of the segment key; until then, nothing can be sealed to the segment. Credentials that the revoked agent can open are `toRotate` until they are replaced.',
       },
       (id, caller) => revokeAgent(deps, id, caller),
     ),

@@ -1,4 +1,4 @@
-// Rosters of segments whose root is held by their owner, and the way back from their recovery key.
+// Rosters of segments with an owner-held root, and recovery of a segment with its recovery key.
 import {
   Closed,
   Id,
@@ -20,7 +20,7 @@ const tag = 'segments';
 const path = '/api/v1/segments/:id/roster';
 const recoveryPath = '/api/v1/segments/:id/recovery';
 const params = Closed({ id: Id });
-/** A roster names 256 agents, 1024 generations and 4096 revoked agents at most. */
+/** A roster names at most 256 agents, 1024 generations and 4096 revoked agents. */
 const maxBodyBytes = 2 * 1024 * 1024;
 
 export function segmentRosterRoutes(deps: { sql: Sql; installationId: string }): RouteSpec[] {
@@ -30,9 +30,8 @@ export function segmentRosterRoutes(deps: { sql: Sql; installationId: string }):
       path,
       permission: 'read',
       scoped: true,
-      summary: 'Get the roster of a segment, and what its owner may sign next',
-      description:
-        'Agents and segment keys that the roster does not name yet are among `agents` and `offers`.',
+      summary: 'Get the roster of a segment, and what its owner can sign next',
+      description: '`agents` and `offers` include agents and segment keys that the roster does not name yet.',
       tag,
       params,
       success: { status: 200, schema: SegmentRosterSchema },
@@ -45,7 +44,7 @@ export function segmentRosterRoutes(deps: { sql: Sql; installationId: string }):
       scoped: true,
       summary: 'Store a roster that the owner of the segment’s root has signed',
       description:
-        'Agents that it names no more are revoked. 409 for a managed root, for a roster that is older than the stored one, and for one that names what is not there. The same one again changes nothing.',
+        'Agents that it no longer names are revoked. 409 for a managed root, for a roster that is older than the stored one, and for one that names something that does not exist. Sending the same roster again changes nothing.',
       tag,
       params,
       body: PostRosterRequestSchema,
@@ -58,7 +57,7 @@ export function segmentRosterRoutes(deps: { sql: Sql; installationId: string }):
       path: recoveryPath,
       permission: 'agents.manage',
       scoped: true,
-      summary: 'Get the segment key as it is wrapped for the recovery key',
+      summary: 'Get the segment key wrapped for the recovery key',
       tag,
       params,
       success: { status: 200, schema: SegmentRecoverySchema },
@@ -69,7 +68,7 @@ export function segmentRosterRoutes(deps: { sql: Sql; installationId: string }):
       path: recoveryPath,
       permission: 'agents.manage',
       scoped: true,
-      summary: 'Give an agent the segment key that was recovered, wrapped for it',
+      summary: 'Give an agent the recovered segment key, wrapped for it',
       tag,
       params,
       body: PostRecoveredKeysRequestSchema,

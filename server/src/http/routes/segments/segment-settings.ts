@@ -28,7 +28,7 @@ export function segmentSettingsRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       scoped: true,
       summary: 'Change the connection settings that a segment gives to its targets',
       description:
-        'They are for targets to which nothing nearer gives a setting: target and target groups win. What is left out stays as it is; `settings` are replaced as one. `expected` says what fields were when the change was made: where one is another by now it is 409, with a detail for each.',
+        'They apply to targets for which nothing more specific has the setting: targets and target groups win. Fields that are left out stay unchanged; `settings` are replaced as a whole. `expected` gives the values that fields had before the change; if any of them differs by now, the answer is 409, with a detail for each.',
       tag,
       params,
       body: PutSegmentSettingsRequestSchema,

@@ -110,7 +110,7 @@ async function sealed(segmentId: number) {
 }
 
 describe('a new segment', () => {
-  test('gets its first agent by a token, then a credential, then a target that uses it', async () => {
+  test('gets its first agent with a token, then a credential, then a target that uses it', async () => {
     const { segment, enrolled } = await enrolledSegment();
     const agents = await call<{ items: Agent[]; nextCursor: null }>('GET', 'agents');
     expect(agents.body.items).toMatchObject([{ id: enrolled.agentId, name: 'agent-a', state: 'offline' }]);
@@ -147,7 +147,7 @@ describe('a new segment', () => {
     expect((await call('GET', `segments/${segment.id}/sealing-key`)).status).toBe(409);
   });
 
-  test('is refused with a name that is none, or taken', async () => {
+  test('is refused with a name that is invalid or taken', async () => {
     await makeSegment();
     for (const name of ['', 'DMZ', 'a b', '-x', 'ä', 'x'.repeat(64), "x'; drop table segments", 7]) {
       const reply = await call<ErrorBody>('POST', 'segments', { name });
@@ -159,7 +159,7 @@ describe('a new segment', () => {
 });
 
 describe('an enrollment', () => {
-  test('token is not in the lines to paste, but their answer', async () => {
+  test('token is not in the lines to paste, but is pasted when they ask for it', async () => {
     const segment = await makeSegment();
     const { status, body } = await call<EnrollmentTokenReply>(
       'POST',
@@ -172,7 +172,7 @@ describe('an enrollment', () => {
     expect(t.logged.join('')).not.toContain(body.token.slice(4, 40));
   });
 
-  test('is refused without a token that holds, and never answers what it was sent', async () => {
+  test('is refused without a valid token, and never repeats what it was sent', async () => {
     const { request } = await enrolledSegment();
     const other = await enrollRequest(request.token, 'agent-b', await makeAgentKeys());
     const used = await t.request('POST', '/api/v1/agent/enroll', { json: other });
@@ -192,7 +192,7 @@ describe('an enrollment', () => {
       expect(await reply.text()).not.toContain(request.token.slice(4, 40));
   });
 
-  test('that is tried too often is put off, as is the offer of a segment key, and says for how long', async () => {
+  test('that is tried too often is refused for a stated time, as is the offer of a segment key', async () => {
     const { request } = await enrolledSegment();
     const stranger = { ...request, token: `oce_${'A'.repeat(43)}.${'A'.repeat(43)}` };
     const enroll = (json: object) => t.request('POST', '/api/v1/agent/enroll', { json });
@@ -220,7 +220,7 @@ describe('an enrollment', () => {
     expect((await enroll(stranger)).status).toBe(401);
   });
 
-  test('of agents is for those who may', async () => {
+  test('of agents needs the permission', async () => {
     const segment = await makeSegment();
     const author = (await t.user('author', ['author'])).token;
     const path = `segments/${segment.id}/enrollment-tokens`;
@@ -232,7 +232,7 @@ describe('an enrollment', () => {
 });
 
 describe('a credential', () => {
-  test('with a secret beside the seal is refused, and the secret is not repeated', async () => {
+  test('with a secret outside the sealed part is refused, and the secret is not repeated', async () => {
     const { segment } = await enrolledSegment();
     const request = await sealed(segment.id);
     const leaky = { ...request, password: 'hunter2-hunter2' };

@@ -39,7 +39,7 @@ export function segmentRoutes(deps: SegmentRouteDeps): RouteSpec[] {
       summary: 'List the segments, all on one page',
       tag,
       description:
-        'Whole for who may read the segment; who may read only some of its targets, through a target group, finds its name under `named`.',
+        'In full for callers who may read the segment; those who may only read some of its targets, through a target group, find its name under `named`.',
       success: { status: 200, schema: SegmentListSchema },
       handle: ({ principal }) => listSegments(sql, principal.authority.reach('read')),
     }),
@@ -69,9 +69,10 @@ export function segmentRoutes(deps: SegmentRouteDeps): RouteSpec[] {
       path: '/api/v1/segments/:id/unknown-after',
       permission: 'segments.edit',
       scoped: true,
-      summary: 'Change how long agents of a segment may be silent before what they have begun is unknown',
+      summary:
+        'Change how long agents of a segment may be silent before what they have begun becomes unknown',
       description:
-        'In seconds. It holds at once, also for agents that are silent already: a shorter time may make attempts of theirs unknown, or have another agent take them up, within a second.',
+        'In seconds. It applies at once, even to agents that are already silent: a shorter time may make their attempts unknown, or have another agent take them over, within a second.',
       tag,
       params,
       body: PutUnknownAfterRequestSchema,
@@ -84,8 +85,8 @@ export function segmentRoutes(deps: SegmentRouteDeps): RouteSpec[] {
       path: '/api/v1/segments/:id/enrollment-tokens',
       permission: 'agents.enroll',
       scoped: true,
-      summary: 'Make a token that enrolls one agent within the hour',
-      description: 'The token is shown once. `steps` are the shell lines for the new machine, in order.',
+      summary: 'Create a token that enrolls one agent within the hour',
+      description: 'The token is shown once. `steps` are the shell commands for the new machine, in order.',
       tag,
       params,
       success: { status: 201, schema: EnrollmentTokenSchema },

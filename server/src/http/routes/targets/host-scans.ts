@@ -19,7 +19,7 @@ import { type RouteSpec, route } from '../../route.ts';
 
 const tag = 'host keys';
 const params = Closed({ id: Id });
-/** Picked keys of all the targets that one scan may have. */
+/** Enough to pick keys for all targets that one scan may have. */
 const maxApprovalBytes = 4 * 1024 * 1024;
 
 export function hostScanRoutes({ sql }: { sql: Sql }): RouteSpec[] {
@@ -31,7 +31,7 @@ export function hostScanRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       scoped: true,
       summary: 'Scan targets through the agents of their segments, without logging in',
       description:
-        '`keys` reads every host key that a target offers, `reach` only sees whether an SSH server answers. Results come in as agents tell them; targets of a segment whose agents are away wait for an hour.',
+        '`keys` reads every host key that a target offers; `reach` only checks whether an SSH server answers. Results appear as agents report them; targets of a segment whose agents are away wait for an hour.',
       tag,
       body: CreateHostScanRequestSchema,
       success: { status: 201, schema: HostScanDetailSchema },
@@ -54,7 +54,7 @@ export function hostScanRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       path: '/api/v1/host-scans/:id',
       permission: 'read',
       scoped: true,
-      summary: 'Get a scan: how far it is, what it found, what could be approved',
+      summary: 'Get a scan: its progress, what it found, and what could be approved',
       tag,
       params,
       success: { status: 200, schema: HostScanDetailSchema },
@@ -68,7 +68,7 @@ export function hostScanRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       scoped: true,
       summary: 'Page through the targets of a scan by name',
       description:
-        'Each with its finding, compared with what is accepted now. `shared=true`: those that show a key which another shows as well.',
+        'Each with its finding, compared with the keys accepted now. `shared=true` lists those that show a key that another target shows too.',
       tag,
       params,
       query: HostScanItemQuerySchema,
@@ -81,7 +81,7 @@ export function hostScanRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       path: '/api/v1/host-scans/:id/cancel',
       permission: 'targets.test',
       scoped: true,
-      summary: 'End a scan; what it found so far stays',
+      summary: 'End a scan; what it has found so far stays',
       tag,
       params,
       success: { status: 200, schema: HostScanDetailSchema },
@@ -94,7 +94,7 @@ export function hostScanRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       scoped: true,
       summary: 'Accept host keys that a scan has found: exactly those shown, or none',
       description:
-        '`all` takes every key of a finding by the digest under which it was shown, `keys` picked ones. A changed target needs an entry of its own in `replace`. What is not as it was shown is refused with 409, by name.',
+        '`all` accepts every key of a finding, by the digest with which it was shown; `keys` accepts individual ones. A changed target needs its own entry in `replace`. If something is no longer as it was shown, the answer is 409 and names it.',
       tag,
       params,
       body: ApproveHostKeysRequestSchema,

@@ -22,7 +22,7 @@ async function call<T>(method: string, path: string, json?: unknown): Promise<{ 
   return { status: reply.status, body: (text === '' ? undefined : JSON.parse(text)) as T };
 }
 
-it('an Ansible inventory is planned, looked through and applied', async () => {
+it('an Ansible inventory is planned, paged through and applied', async () => {
   const made = await call<Inventory>('POST', '', { name: 'site', format: 'ansible_ini', segmentId });
   expect(made).toMatchObject({ status: 201, body: { segmentName: 'dmz', options: {}, targetCount: 0 } });
   const { id } = made.body;
@@ -54,7 +54,7 @@ it('an Ansible inventory is planned, looked through and applied', async () => {
   expect((await call('GET', path)).status).toBe(404);
 });
 
-it('all that is wrong with a file is told with its lines', async () => {
+it('all problems of a file are reported with their lines', async () => {
   const { body } = await call<Inventory>('POST', '', { name: 'wrong', format: 'csv', segmentId });
   const files = [{ path: 'hosts.csv', content: 'name,port\na,x\nb c!,1\n' }];
   expect(await call('POST', `/${body.id}/plan`, { files })).toMatchObject({
@@ -63,7 +63,10 @@ it('all that is wrong with a file is told with its lines', async () => {
   });
 });
 
-it.each(['../x', '/etc/hosts', 'a/../b', 'a\\b', '.'])('the path %j is none of a file', async (path) => {
-  const reply = await call('POST', '/1/plan', { files: [{ path, content: '' }] });
-  expect(reply).toMatchObject({ status: 400, body: { error: { details: [{ path: 'files[0].path' }] } } });
-});
+it.each(['../x', '/etc/hosts', 'a/../b', 'a\\b', '.'])(
+  'the path %j is refused as a file name',
+  async (path) => {
+    const reply = await call('POST', '/1/plan', { files: [{ path, content: '' }] });
+    expect(reply).toMatchObject({ status: 400, body: { error: { details: [{ path: 'files[0].path' }] } } });
+  },
+);

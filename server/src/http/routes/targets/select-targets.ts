@@ -1,4 +1,4 @@
-// What concerns many targets at once, and what one target inherits.
+// Routes that concern many targets at once, and the settings that a target inherits.
 import {
   BulkTargetReplySchema,
   BulkTargetRequestSchema,
@@ -29,8 +29,8 @@ export function selectTargetsRoutes(deps: { sql: Sql; masterKey: MasterKey }): R
       path: '/api/v1/targets/labels',
       permission: 'read',
       scoped: true,
-      summary: 'List the labels in use, of each the most used values',
-      description: 'The first 500 names, of each 50 values; of targets that the caller may see.',
+      summary: 'List the labels in use, with the most used values of each',
+      description: 'The first 500 names with up to 50 values each, of targets that the caller may see.',
       tag,
       success: { status: 200, schema: LabelsInUseSchema },
       handle: async ({ principal }) => ({
@@ -42,9 +42,9 @@ export function selectTargetsRoutes(deps: { sql: Sql; masterKey: MasterKey }): R
       path: '/api/v1/targets/select',
       permission: 'read',
       scoped: true,
-      summary: 'Preview a selection: what it comes to, and what of it can’t be run on',
+      summary: 'Preview a selection: which targets it names, and which of them can’t be run on',
       description:
-        'Changes nothing. Resolved as starting a run would resolve it now; with `jobId` as a run of that job. `signing` of a segment names its agents that run only what is signed, also to those who see its targets by a target group alone: a run may have to be signed for one of them. `waitsForAgent` says of a segment that it has agents and none that could take a step now: a run there waits for one, for the job’s `start_within`.',
+        'Changes nothing. Resolved as starting a run would resolve it now; with `jobId`, as a run of that job. A segment’s `signing` names its agents that run only what is signed, even to callers who see its targets only through a target group: a run may have to be signed for one of them. `waitsForAgent` means that a segment has agents but none that could take a step now: a run there waits for one, at most for the job’s `start_within`.',
       tag,
       body: SelectTargetsRequestSchema,
       success: { status: 200, schema: SelectTargetsReplySchema },
@@ -57,7 +57,7 @@ export function selectTargetsRoutes(deps: { sql: Sql; masterKey: MasterKey }): R
       scoped: true,
       summary: 'Change all selected targets, or none',
       description:
-        'Takes inactive targets as well. With `dryRun` it counts what would change. Putting targets into groups or taking them out needs `target_groups.edit` as well.',
+        'Includes inactive targets. With `dryRun`, only counts what would change. Adding targets to groups or removing them also needs `target_groups.edit`.',
       tag,
       body: BulkTargetRequestSchema,
       success: { status: 200, schema: BulkTargetReplySchema },
@@ -70,7 +70,7 @@ export function selectTargetsRoutes(deps: { sql: Sql; masterKey: MasterKey }): R
       scoped: true,
       summary: 'Get the connection settings that apply to a target, and where each comes from',
       description:
-        'The most particular wins: step, job, target, group (by priority, then name), segment, built in.',
+        'The most specific wins: step, job, target, group (by priority, then name), segment, built-in default.',
       tag,
       params: Closed({ id: Id }),
       query: EffectiveSettingsQuerySchema,

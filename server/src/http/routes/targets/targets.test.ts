@@ -77,7 +77,7 @@ describe('targets', () => {
     expect((await call('DELETE', `targets/${id}`)).status).toBe(404);
   });
 
-  test('with hostile fields are refused at the field', async () => {
+  test('with hostile fields are refused, naming the field', async () => {
     const wrong: [string, unknown][] = [
       ['host', '-oProxyCommand=touch /tmp/x'],
       ['host', 'a b'],
@@ -101,7 +101,7 @@ describe('targets', () => {
     expect((await create({ credentialId: '1c9e0f6e-3d0b-4f6e-9d6d-0a0b0c0d0e0f' })).status).toBe(400);
   });
 
-  test('lists refuse a query that is none', async () => {
+  test('lists refuse an invalid query', async () => {
     for (const query of [
       'limit=0',
       'limit=201',
@@ -115,7 +115,7 @@ describe('targets', () => {
     }
   });
 
-  test('are tested by who may, and say that no agent was ever there', async () => {
+  test('are tested by callers with the permission, who are told if there never was an agent', async () => {
     const { body } = await create({});
     const viewer = (await t.user('viewer', ['viewer'])).token;
     const operator = (await t.user('operator', ['operator'])).token;
@@ -126,7 +126,7 @@ describe('targets', () => {
 });
 
 describe('a host key', () => {
-  test('is accepted as seen, and replaced only by who names the accepted one', async () => {
+  test('is accepted as shown, and replaced only if the request names the accepted one', async () => {
     const { body: target } = await create({});
     const see = (key: { line: string }) =>
       inTransaction(t.sql, (tx) => recordSeenHostKey(tx, { targetId: target.id, hostKeyLine: key.line }));

@@ -39,7 +39,7 @@ function readRoutes({ sql }: TargetRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'List targets by name',
       description:
-        '`selector` is a selector as groups have it; `count=true` says in `total` how many there are on all pages.',
+        '`selector` is a selector as in groups; with `count=true`, `total` is the number on all pages.',
       tag,
       query: TargetQuerySchema,
       success: { status: 200, schema: TargetPageSchema },
@@ -79,7 +79,7 @@ function editRoutes({ sql }: TargetRouteDeps): RouteSpec[] {
       scoped: true,
       summary: 'Change a target',
       description:
-        'What is left out stays as it is; null takes away a port or a credential of its own, so that it inherits one. Another host or port is another machine: its host keys are forgotten. `expected` says what fields were when the change was made: where one is another by now it is 409, with a detail for each.',
+        'Fields that are left out stay unchanged; null removes its own port or credential, so that it inherits one. Another host or port counts as another machine: its host keys are forgotten. `expected` gives the values that fields had before the change; if any of them differs by now, the answer is 409, with a detail for each.',
       tag,
       params,
       body: UpdateTargetRequestSchema,
@@ -120,7 +120,7 @@ function connectionRoutes(deps: TargetRouteDeps): RouteSpec[] {
       permission: 'host_keys.approve',
       scoped: true,
       summary: 'Accept the host key that a target showed',
-      description: 'To put a changed key in place of an accepted one, name the accepted one in `replaces`.',
+      description: 'To replace an accepted key with a changed one, name the accepted one in `replaces`.',
       tag,
       params,
       body: AcceptHostKeyRequestSchema,
