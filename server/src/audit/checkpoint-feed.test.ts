@@ -21,13 +21,13 @@ async function seal(...names: string[]): Promise<SignedCheckpoint> {
   return made;
 }
 
-it('offers nothing before the first checkpoint, and nothing to who was given the newest and holds it', async () => {
+it('offers nothing before the first checkpoint, and nothing to an agent that holds the newest', async () => {
   expect(await feed().offer(agent, 0)).toBeUndefined();
   const { size } = await seal('a');
   expect(await feed().offer(agent, size, size)).toBe('has newest');
 });
 
-it('gives an agent that holds as many rows the newest once on its connection: a log that was cut off may have grown to that length again', async () => {
+it('sends an agent that holds the same size the newest once per connection: a truncated log may have grown to that size again', async () => {
   const made = await seal('a');
   for (const given of [undefined, made.size - 1]) {
     expect(await feed().offer(agent, made.size, given)).toEqual({
@@ -37,7 +37,7 @@ it('gives an agent that holds as many rows the newest once on its connection: a 
   }
 });
 
-it('offers the newest, with the proof that it continues the one that is held', async () => {
+it('offers the newest, with the proof that it continues the held one', async () => {
   const held = await seal('a', 'b', 'c');
   await seal('d');
   const newest = await seal('e', 'f', 'g');
@@ -54,7 +54,7 @@ it('offers the newest, with the proof that it continues the one that is held', a
   expect(provesConsistency(treeOf(held), treeOf(readCheckpoint(next.message.note)), proof)).toBe(true);
 });
 
-it('looks again before it takes an agent for being ahead', async () => {
+it('looks again before it concludes that an agent is ahead', async () => {
   const offers = feed();
   await seal('a');
   await offers.offer(agent, 0);
@@ -62,7 +62,7 @@ it('looks again before it takes an agent for being ahead', async () => {
   expect(await offers.offer(agent, newer.size, newer.size)).toBe('has newest');
 });
 
-it('gives an agent that is ahead the lower one, so that it tells', async () => {
+it('sends an agent that is ahead the lower one, so that it refuses it', async () => {
   const lower = await seal('a');
   expect(await feed().offer(agent, 9, 9)).toEqual({
     size: lower.size,
@@ -70,7 +70,7 @@ it('gives an agent that is ahead the lower one, so that it tells', async () => {
   });
 });
 
-it('logs and audits once what an agent refused, and whether it was ours', async () => {
+it('logs and audits a refusal once, and whether the checkpoint was ours', async () => {
   const offers = feed();
   const lower = await seal('a');
   const held = (await seal('b')).note;
@@ -94,7 +94,7 @@ it('logs and audits once what an agent refused, and whether it was ours', async 
   expect(t.logged.filter((line) => line.includes('an agent refused'))).toHaveLength(1);
 });
 
-it('tells, by an agent that holds a checkpoint, that there is none any more: once, and of none to an agent that is new', async () => {
+it('reports once that an agent holds a checkpoint while there is none, but not for a new agent', async () => {
   const offers = feed();
   expect(await offers.offer(agent, 0)).toBeUndefined();
   expect(await t.sql`select from audit_log`).toHaveLength(0);
@@ -109,12 +109,12 @@ it('tells, by an agent that holds a checkpoint, that there is none any more: onc
     },
   ]);
   expect(t.logged.join()).toContain('there is none here: the log was emptied or rolled back');
-  // What was written is sealed, and offered: what the agent refuses then has its signed note.
+  // That row is sealed and offered, so that the agent refuses it with a signed note.
   const [made] = await t.sealer.seal();
   expect(await new CheckpointFeed(t.deps).offer(agent, 9)).toMatchObject({ message: { note: made?.note } });
 });
 
-it('tries again in 30 s to write down that there is no checkpoint for an agent that holds one, where the log took no row', async () => {
+it('retries after 30 s to record that there is no checkpoint for an agent that holds one, if the log took no row', async () => {
   onTestFinished(async () => {
     vi.useRealTimers();
     await t.sql`alter table audit_log drop constraint if exists no_rows`;

@@ -1,5 +1,5 @@
-// Hands the newest checkpoint to agents, with the proof that it only adds to the one they hold; and hears of those
-// that an agent refused: a database that was rolled back, or a log that was rewritten.
+// Hands the newest checkpoint to agents, with the proof that it only adds to the one they hold, and records checkpoints
+// that an agent refused: these mean a database that was rolled back, or a log that was rewritten.
 
 import type { AgentMessageOf, ServerMessageOf } from '@opsconductor/protocol';
 import { CheckpointError, readCheckpoint, verifyCheckpoint } from '@opsconductor/protocol/audit';
@@ -22,24 +22,27 @@ interface Agent {
 }
 
 interface Offer {
-  /** Rows that the checkpoint covers. */
+  /** Number of rows that the checkpoint covers. */
   size: number;
   message: ServerMessageOf<'audit_checkpoint'>;
 }
 type Refusal = AgentMessageOf<'audit_checkpoint_refused'>;
 
-/** The newest checkpoint is asked for no more often than this. */
+/** The newest checkpoint is read at most this often. */
 const freshMs = 1_000;
 const maxProofs = 256;
-/** An agent that holds a longer log than there is says so again and again. */
+/** An agent that holds a longer log than the server would otherwise report it again and again. */
 const complainMs = 3_600_000;
-/** What the database did not take is tried again this much later: each heartbeat of each agent would be another try. */
+/**
+ * A failed write to the database is retried only after this time; otherwise every heartbeat of every agent would try
+ * again.
+ */
 const retryMs = 30_000;
 
 export class CheckpointFeed {
   readonly #deps: FeedDeps;
   #latest: { at: number; row: Promise<CheckpointRow | undefined> } | undefined;
-  /** Of the newest checkpoint: by the size that an agent holds. */
+  /** Proofs to the newest checkpoint, keyed by the size that an agent holds. */
   #proofs = new Map<number, Promise<Offer | undefined>>();
   #proofsOf = 0;
   readonly #complainedAt = new Map<number, number>();
@@ -51,12 +54,12 @@ export class CheckpointFeed {
   }
 
   /**
-   * What an agent that holds the checkpoint of this size is to be sent; 'has newest' where that is the newest, undefined where
-   * there is none, or none can be had. One that is ahead gets the newest all the same: it refuses that, and tells. So does one that holds as many rows, once: a log that was
-   * cut off and has grown to the same length since is another. Where there is none for who holds one, the log was emptied:
-   * that is written down, and what is written is sealed and offered.
-   *
-   * @param givenSize of the last one that it was sent on its connection.
+   * Returns what to send to an agent that holds a checkpoint of this size; 'has newest' if that is the newest,
+   * undefined if there is none or none can be read. An agent that is ahead is sent the newest anyway: it refuses that,
+   * and reports it. An agent with the same size is sent it once too, because a log that was truncated and grew to the
+   * same size again is a different one. If there is no checkpoint but the agent holds one, the log was emptied: that is
+   * recorded, and the record is sealed and offered.
+   * @param givenSize size of the last checkpoint that was sent on the agent's connection.
    */
   async offer(agent: Agent, heldSize: number, givenSize?: number): Promise<Offer | 'has newest' | undefined> {
     try {
@@ -75,7 +78,7 @@ export class CheckpointFeed {
     }
   }
 
-  /** Writes down that an agent refused a checkpoint; once an hour for each agent. */
+  /** Records that an agent refused a checkpoint; once an hour per agent. */
   async refused(agent: Agent, refusal: Refusal): Promise<void> {
     const { log, sql } = this.#deps;
     const isRecent = performance.now() - (this.#complainedAt.get(agent.agentId) ?? -complainMs) < complainMs;
@@ -94,14 +97,14 @@ export class CheckpointFeed {
     }).catch((error) => log.error({ err: error }, 'a refused checkpoint could not be audited'));
   }
 
-  /** Once an hour, whoever says it: what an agent holds is its claim until it has refused another. */
+  /** Once an hour, whichever agent says it: what an agent holds is only its claim until it has refused another one. */
   async #tellOfNone({ agentId, name }: Agent, heldSize: number): Promise<void> {
     const now = performance.now();
     if (now - this.#loggedNoneAt >= complainMs) {
       this.#loggedNoneAt = now;
       this.#deps.log.error(
         { agent: name, held: heldSize },
-        'an agent holds a checkpoint of the audit log, and there is none here: the log was emptied or rolled back',
+        'an agent holds a checkpoint of the audit log, but there is none here: the log was emptied or rolled back',
       );
     }
     if (now - this.#auditedNoneAt < complainMs) return;
@@ -123,13 +126,16 @@ export class CheckpointFeed {
       return offerOf(latest, heldSize, proof);
     } catch (error) {
       if (!(error instanceof TreeDamaged)) throw error;
-      // The agent refuses what is not proven, and says so: the log is damaged.
-      this.#deps.log.error({ err: error }, 'the audit log can not be shown to be unbroken');
+      // The agent refuses an unproven checkpoint and reports it: the log is damaged.
+      this.#deps.log.error({ err: error }, 'the audit log could not be proven to be unbroken');
       return offerOf(latest, heldSize, []);
     }
   }
 
-  /** Another server may have sealed since: an agent that is ahead of what is known here is no proof of anything yet. */
+  /**
+   * Another server may have sealed since, so an agent that seems to be ahead proves nothing before the newest is read
+   * again.
+   */
   async #newest(heldSize: number): Promise<CheckpointRow | undefined> {
     if (this.#latest === undefined || performance.now() - this.#latest.at >= freshMs) this.#ask();
     const latest = await this.#latest?.row;

@@ -31,7 +31,7 @@ async function seal(name: string): Promise<string> {
 
 const append = () => new CheckpointFile(path, t.deps).append();
 
-it('gets every checkpoint once, in order, over restarts', async () => {
+it('gets every checkpoint once, in order, across restarts', async () => {
   const file = new CheckpointFile(path, t.deps);
   const notes = [await seal('a'), await seal('b')];
   await file.append();
@@ -43,7 +43,7 @@ it('gets every checkpoint once, in order, over restarts', async () => {
   expect(await readNotes(path)).toEqual(notes);
 });
 
-it('goes on after a note that a crash left half written', async () => {
+it('continues after a note that a crash left half written', async () => {
   const first = await seal('a');
   await append();
   await appendFile(path, first.slice(0, 60));
@@ -72,7 +72,7 @@ it.each([
   expect(t.logged.join()).toContain('was cut off or rolled back');
 });
 
-it('is told by the running server that the log was emptied, and gets the checkpoints of what is written then', async () => {
+it('is checked again by the running server if the log was emptied, and gets the checkpoints of what is written then', async () => {
   const file = new CheckpointFile(path, t.deps);
   await seal('a');
   await seal('b');
@@ -87,7 +87,7 @@ it('is told by the running server that the log was emptied, and gets the checkpo
   expect((await readNotes(path)).at(-1)).toBe(next);
 });
 
-it('says once that the log does not continue it, also where that can not be written down at first', async () => {
+it('reports once that the log does not continue it, even if that can not be recorded at first', async () => {
   onTestFinished(async () => {
     await t.sql`alter table audit_log drop constraint if exists no_rows`;
   });

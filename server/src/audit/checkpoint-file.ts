@@ -1,5 +1,5 @@
-// Appends every checkpoint to a file (--audit-checkpoints), best on a volume that the server can only append to. What
-// is in it is compared with the log at the start: a log behind it was cut off or rolled back.
+// Appends every checkpoint to a file (--audit-checkpoints), best on a volume that the server can only append to. At
+// start-up, the file is compared with the log: a log that is behind the file was truncated or rolled back.
 import { open } from 'node:fs/promises';
 import { CheckpointError, readCheckpoint, type SignedCheckpoint } from '@opsconductor/protocol/audit';
 import type { Log } from '../log.ts';
@@ -15,11 +15,14 @@ export class CheckpointFile {
   readonly #path: string;
   readonly #sql: Sql;
   readonly #log: Log;
-  /** Of the newest in the file; undefined before the file was looked at. */
+  /** Number of the newest checkpoint in the file; undefined until the file was read. */
   #number: number | undefined;
-  /** A crash left a note half written: the next one begins on a line of its own. */
+  /** A crash left a half-written note, so the next one begins on a new line. */
   #isTorn = false;
-  /** What was logged of a log that does not continue the file: said once, however often it can not be written down. */
+  /**
+   * What was logged about a log that does not continue the file, so that it is logged once, however often recording it
+   * fails.
+   */
   #told = '';
 
   constructor(path: string, deps: { sql: Sql; log: Log }) {
@@ -28,7 +31,7 @@ export class CheckpointFile {
     this.#log = deps.log;
   }
 
-  /** Appends what is new; on disk when this resolves. */
+  /** Appends new checkpoints. They are on disk when this resolves. */
   async append(): Promise<void> {
     this.#number ??= await this.#compare();
     for (;;) {
@@ -47,14 +50,14 @@ export class CheckpointFile {
     }
   }
 
-  /** The log is another than it was: what is in the file is compared with it again. */
+  /** The log was replaced by another: the file is compared with it again. */
   compareAgain(): void {
     this.#number = undefined;
   }
 
   /**
-   * Number from which to go on. A log that does not continue the file is told of; one that is behind it goes on after what it
-   * has by now, of another from the checkpoint that differs.
+   * Returns the number after which to continue. Reports a log that does not continue the file. If the log is behind the
+   * file, it continues after the log's newest checkpoint; if it differs, from the checkpoint that differs.
    */
   async #compare(): Promise<number> {
     const kept = await this.#newest();
@@ -94,7 +97,7 @@ export class CheckpointFile {
         try {
           return readCheckpoint(note);
         } catch (error) {
-          // The last one may be half written, and the first of the tail half read.
+          // The last note may be half written, and the first of the tail may be cut.
           if (!(error instanceof CheckpointError)) throw error;
         }
       }

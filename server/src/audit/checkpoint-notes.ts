@@ -1,17 +1,17 @@
-// Checkpoints in a file, as they are kept elsewhere: an agent's audit-checkpoint.json, the file that the server appends
-// to, or the answer of the API.
+// Reads checkpoints from a file, in every form in which they are kept: an agent's audit-checkpoint.json, the file that
+// the server appends to, or an answer of the API.
 import { readFile } from 'node:fs/promises';
 
 const start = /^(?=opsconductor\.audit\/)/m;
 
-/** All signed notes of a file, unverified. */
+/** Returns all signed notes of a file, unverified. */
 export async function readNotes(file: string): Promise<string[]> {
   const text = await readFile(file, 'utf8');
   if (text.trimStart().startsWith('{')) return notesOfJson(text);
   return splitNotes(text);
 }
 
-/** Notes that were written one after another, with blank lines between them or without. */
+/** Splits notes that were written one after another, with or without blank lines between them. */
 export function splitNotes(text: string): string[] {
   return text
     .split(start)

@@ -1,5 +1,5 @@
-// Rows as CSV (RFC 4180). Names and details come from anybody: what a spreadsheet would run as a formula gets an
-// apostrophe before it.
+// Writes rows as CSV (RFC 4180). Names and details come from anyone, so what a spreadsheet would run as a formula gets
+// an apostrophe in front.
 import type { SealedRow } from './leaf.ts';
 
 const columns = [

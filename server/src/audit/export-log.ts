@@ -1,5 +1,5 @@
-// Exports: the whole log with its checkpoints, or an excerpt in which each row carries the proof that it is in the log.
-// One JSON object a line (docs/audit.md), or CSV for people. Made page by page, as the reader takes it.
+// Exports the whole log with its checkpoints, or an excerpt in which each row has the proof that it is in the log: as
+// one JSON object per line (docs/audit.md), or as CSV for people. Written page by page, as the reader takes it.
 import type { AuditExportQuery } from '@opsconductor/protocol';
 import { readCheckpoint } from '@opsconductor/protocol/audit';
 import { latestCheckpoint, retentionNotes } from '../store/audit/audit-seals.ts';
@@ -19,7 +19,9 @@ export interface ExportDeps {
 const rowsPerQuery = 500;
 const maxUnsealedRows = 100_000;
 
-/** Pieces of the export. A caller who may read the whole log, and filters nothing, gets all of it to verify. */
+/**
+ * Yields the pieces of the export. A caller who may read the whole log and uses no filters gets all of it, to verify.
+ */
 export async function* exportLog(
   deps: ExportDeps,
   query: AuditExportQuery,

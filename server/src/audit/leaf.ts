@@ -1,5 +1,5 @@
-// The bytes of a row that the seal covers: its columns as canonical JSON (RFC 8785), so that anybody can write them
-// again from an export.
+// The bytes of a row that the seal covers: its columns as canonical JSON (RFC 8785), so that anyone can reproduce them
+// from an export.
 import { canonicalJson } from '@opsconductor/protocol';
 import { type Hash, leafHash } from '@opsconductor/protocol/audit';
 
@@ -21,7 +21,7 @@ export interface SealedRow {
   categoryId: number | null;
 }
 
-/** What is hashed of a row. `v` is the version of this list of fields. */
+/** Returns what is hashed of a row. `v` is the version of this list of fields. */
 export function leafBytes(row: SealedRow): string {
   const { id, at, actorKind, actorId, actorName, action, objectKind, objectId, detail } = row;
   const { address, requestId, segmentId, categoryId } = row;

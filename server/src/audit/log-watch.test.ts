@@ -19,19 +19,22 @@ const emptied = 'truncate audit_unsealed, audit_log, audit_leaves, audit_nodes, 
 const told = () => t.sql<{ action: string; detail: object }[]>`
   select action, detail from audit_log where action like 'audit.%' order by id`;
 
-/** Looks, and counts how often others were told that the log is another. */
+/** Returns a watch, and how often it announced that the log was replaced. */
 function setupWatch() {
   const heard: string[] = [];
   const watch = new LogWatch({ ...t.deps, onOtherLog: () => void heard.push('other') });
   return { look: () => watch.look(), heard };
 }
 
-/** The database takes no row of the log, as where it is out of reach for a moment, or whoever emptied it keeps it from that. */
+/**
+ * Keeps the log from taking rows, as if the database were unreachable for a moment, or as an attacker who emptied the
+ * log might do.
+ */
 const refusal = 'alter table audit_log add constraint no_rows check (false) not valid';
 const endOfRefusal = 'alter table audit_log drop constraint if exists no_rows';
 
 describe('a look at the log', () => {
-  it('finds nothing in one that is new, grows, or has lost to retention what a signed note says', async () => {
+  it('finds nothing wrong if it is new, grows, or lost only rows that a signed note of retention names', async () => {
     const { look, heard } = setupWatch();
     await look();
     for (const name of ['a', 'b']) {
@@ -40,7 +43,7 @@ describe('a look at the log', () => {
     }
     await t.attack(`update audit_checkpoints set sealed_at = sealed_at - interval '40 days'`);
     expect(await applyRetention(t.deps, 30)).toBe(2);
-    // Of the newest that is sealed the row is gone by now.
+    // By now, the row of the newest sealed position is gone.
     await setupWatch().look();
     expect(heard).toEqual([]);
     expect(await told()).toMatchObject([{ action: 'audit.retained' }]);
@@ -61,7 +64,7 @@ describe('a look at the log', () => {
       'lower',
       { number: 1, size: 1 },
     ],
-  ])('tells once of one that was %s, without a row more', async (how, statements, more, reason, found) => {
+  ])('reports once that it was %s, without another row', async (how, statements, more, reason, found) => {
     const { look, heard } = setupWatch();
     await seal('a');
     if (how === 'cut off') await seal('b');
@@ -90,10 +93,10 @@ describe('a look at the log', () => {
       ['delete from audit_log', `insert into audit_retention (below, note) values (9, 'removed below 9')`],
       '2',
     ],
-  ])('tells once of rows that were removed %s', async (_, statements, objectId) => {
+  ])('reports once that rows were removed %s', async (_, statements, objectId) => {
     await seal('a', 'b');
     await t.attack(...statements);
-    // Also when it begins only now.
+    // Even if the watch only begins now.
     const { look } = setupWatch();
     for (let times = 0; times < 3; times++) await look();
     const rows = await t.sql`select action, object_id, detail from audit_log`;
@@ -112,14 +115,14 @@ describe('a look at the log', () => {
       0,
     ],
   ])(
-    'tells of %s as soon as the log takes rows again, though it goes on in order by then',
+    'reports %s as soon as the log takes rows again, even if it is in order by then',
     async (_, statements, entry, times) => {
       onTestFinished(async () => void (await t.sql.unsafe(endOfRefusal)));
       const { look, heard } = setupWatch();
       await seal('a', 'b');
       await look();
       await t.attack(...statements, refusal);
-      // The file is compared all the same.
+      // The file is compared anyway.
       await expect(look()).rejects.toThrow('no_rows');
       expect(heard).toHaveLength(times);
       await t.sql.unsafe(endOfRefusal);
@@ -132,11 +135,11 @@ describe('a look at the log', () => {
   );
 });
 
-it('a server that runs tells within its next round, and has the file compared again', async () => {
+it('a running server reports it within its next round, and has the file compared again', async () => {
   const heard: string[] = [];
   const sealer = new AuditSealer({ ...t.deps, onOtherLog: () => void heard.push('other') });
   await seal('a');
-  // What it does each second, and once more at its end.
+  // What it does every second, and once more when it stops.
   await sealer.stop();
   await t.attack(emptied);
   await sealer.stop();

@@ -1,5 +1,5 @@
-// Looks, each second, whether the log is still the one that this server saw the second before, and whether its newest sealed
-// row is there: a log that was emptied or cut off is told of though nobody writes to it any more.
+// Checks every second whether the log is still the one that this server saw a second before, and whether its newest
+// sealed row exists. So a log that was emptied or truncated is reported even if nobody writes to it any more.
 import type { KeyPair } from '@opsconductor/protocol/sealing';
 import type { Log } from '../log.ts';
 import {
@@ -17,28 +17,30 @@ export interface LogWatchDeps {
   sql: Sql;
   installation: { installationId: string; serverKey: KeyPair };
   log: Log;
-  /** Told when the log is another than at the look before. */
+  /** Called if the log is a different one than at the last look. */
   onOtherLog?(): void;
 }
 
-/** Findings that wait for the database, at most: it may be kept from taking any. */
+/** Maximum number of findings that wait for the database, which may be kept from taking any. */
 const maxUnwritten = 100;
 const actor = { kind: 'system', name: 'audit' } as const;
 
 export class LogWatch {
   readonly #deps: LogWatchDeps;
-  /** The newest checkpoint when it looked last. */
+  /** The newest checkpoint at the last look. */
   #seen: CheckpointRow | undefined;
   /** Position of the row that was found missing. */
   #missing: number | undefined;
-  /** Found, and not in the audit log yet: the next look may find a log that is in order again. */
+  /**
+   * Found, but not in the audit log yet. They are kept, because the next look may find a log that is in order again.
+   */
   readonly #unwritten: AuditEntry[] = [];
 
   constructor(deps: LogWatchDeps) {
     this.#deps = deps;
   }
 
-  /** Tells of what is not as it was, once. */
+  /** Reports each difference once. */
   async look(): Promise<void> {
     const latest = await latestCheckpoint(this.#deps.sql);
     await this.#compareWithSeen(latest);
@@ -97,7 +99,7 @@ export class LogWatch {
     }
   }
 
-  /** Whether a signed note says that it may be gone. */
+  /** Returns whether a signed note of retention says that it may be gone. */
   async #isRetained(position: number): Promise<boolean> {
     const { installationId, serverKey } = this.#deps.installation;
     const by = { installationId, publicKey: serverKey.publicKey };

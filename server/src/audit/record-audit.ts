@@ -1,14 +1,15 @@
-// What changed, who changed it, from where: written in the transaction of the change, so that neither exists alone.
+// Records what changed, who changed it, and from where, in the transaction of the change, so that neither exists
+// without the other.
 import { insertAuditRow, type NewAuditRow } from '../store/audit/audit-log.ts';
 import type { Queryable } from '../store/database/connection.ts';
 import { waitWithCommit } from '../store/database/transaction.ts';
 
 export type AuditActor =
   | { kind: 'agent'; id: number; name: string }
-  /** With `tokenName` it was by that API token of theirs. */
+  /** `tokenName`: the API token that they used, if any. */
   | { kind: 'user'; id: number; name: string; tokenName?: string }
   | { kind: 'system'; name: string }
-  /** Someone who isn't signed in; the name is what they claimed, where they did. */
+  /** Someone who isn't signed in; the name is the one they claimed, if any. */
   | { kind: 'anonymous'; name: string };
 
 export interface AuditEntry {
@@ -16,9 +17,12 @@ export interface AuditEntry {
   /** `noun.verb` in the past tense: `job.created`. */
   action: string;
   object?: { kind: string; id: string | number };
-  /** What a reader of the log needs, never a secret. */
+  /** What a reader of the log needs; never a secret. */
   detail?: Record<string, unknown>;
-  /** Where the object lies: readers whose right is on that segment or category see the row. Neither: only auditors of all. */
+  /**
+   * Where the object lies: readers with a right on that segment or category see the row. Without either, only readers
+   * of the whole log see it.
+   */
   scope?: { segmentId?: number; categoryId?: number };
   /** Where it came from; absent for what the server does by itself. */
   origin?: { address: string; requestId: string };
@@ -26,12 +30,12 @@ export interface AuditEntry {
 
 const maxNameChars = 200;
 
-/** Writes one audit row. Pass the transaction of the change, so that both commit or none. */
+/** Writes one audit row. Pass the transaction of the change, so that both commit or neither does. */
 export async function recordAudit(tx: Queryable, entry: AuditEntry): Promise<void> {
   await waitWithCommit(tx, insertAuditRow(tx, rowOf(entry)));
 }
 
-/** As it is stored. */
+/** Returns the row as it is stored. */
 export function rowOf(entry: AuditEntry): NewAuditRow {
   const { actor } = entry;
   return {
@@ -49,7 +53,7 @@ export function rowOf(entry: AuditEntry): NewAuditRow {
   };
 }
 
-/** The actor of a request. */
+/** Returns the actor of a request. */
 export function userActor(principal: { userId: number; name: string; tokenName?: string }): AuditActor {
   const { userId, name, tokenName } = principal;
   return { kind: 'user', id: userId, name, ...(tokenName === undefined ? {} : { tokenName }) };

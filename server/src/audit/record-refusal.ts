@@ -1,5 +1,5 @@
-// Refusals of signed-in callers go to the audit log too, but no faster than a person would read: who asks in a loop
-// must not fill it.
+// Records refusals of signed-in callers in the audit log, but only as fast as a person could read, so that a caller who
+// asks in a loop can't fill it.
 import { RateLimiter, rateLimitKeyOf } from '../auth/rate-limiter.ts';
 import { AppError } from '../errors.ts';
 import type { Queryable } from '../store/database/connection.ts';
@@ -15,7 +15,7 @@ export interface Refusal {
   requestId: string;
 }
 
-/** Makes the function that the HTTP side tells of each refusal. */
+/** Returns the function that the HTTP side calls for each refusal. */
 export function refusalRecorder(deps: {
   sql: Queryable;
   now: () => Date;
@@ -32,7 +32,10 @@ export function refusalRecorder(deps: {
   };
 }
 
-/** Makes the function that is told why an agent was not enrolled; what is no refusal it passes over. */
+/**
+ * Returns the function that is called with the reason why an agent was not enrolled; it ignores errors that are not
+ * refusals.
+ */
 export function enrollmentRefusalRecorder(deps: {
   sql: Queryable;
   now: () => Date;

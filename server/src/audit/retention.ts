@@ -1,5 +1,5 @@
-// Removes old rows, and says so: in a signed note that a verifier accepts for their absence, and in the log itself.
-// Their hashes stay, so everything that is left is as provable as before.
+// Removes old rows, and records that: in a signed note, because of which a verifier accepts their absence, and in the
+// log itself. Their hashes stay, so everything that is left remains provable.
 import { isSignedNote, maxNoteLength, originOf, signNote } from '@opsconductor/protocol/audit';
 import {
   deleteRetained,
@@ -12,13 +12,16 @@ import { recordAudit } from './record-audit.ts';
 import type { SealDeps } from './seal-rows.ts';
 
 const positionsPerDelete = 2_000;
-/** Where rows are gone already, so many portions are gone past at once. */
+/** Number of portions to skip at once if their rows are already gone. */
 const deletesAtOnce = 50;
 
-/** Removes rows a portion at a time, as nothing is sealed meanwhile. */
+/** Removes rows in portions, because nothing is sealed meanwhile. */
 export class Retention {
   readonly #deps: SealDeps;
-  /** Rows go in the order of their positions, and their leaves stay: where the next ones are is kept, not looked for. */
+  /**
+   * Everything below this position is gone. Rows go in the order of their positions while their leaves stay, so the
+   * next ones don't have to be searched for.
+   */
   #goneBelow = 0;
   #removed = 0;
 
@@ -26,7 +29,7 @@ export class Retention {
     this.#deps = deps;
   }
 
-  /** Notes that what was sealed longer ago than so many days is removed. */
+  /** Signs a note that rows sealed more than `days` ago are removed. */
   async note(days: number): Promise<void> {
     const { sql, installation } = this.#deps;
     const below = await sizeSealedBefore(sql, days);
@@ -43,11 +46,11 @@ export class Retention {
     });
   }
 
-  /** Removes the next rows that are noted; says how many, and whether there may be more. */
+  /** Removes the next rows that a note names. Returns how many, and whether there may be more. */
   async removeSome(): Promise<{ rows: number; more: boolean }> {
     const { sql, log } = this.#deps;
     const below = await retainedBelow(sql);
-    // Less than before: it is another log, as one that was restored.
+    // Lower than before: this is another log, such as a restored one.
     if (below < this.#goneBelow) this.#goneBelow = 0;
     let rows = 0;
     for (let n = 0; n < deletesAtOnce && rows === 0 && this.#goneBelow < below; n++) {
@@ -65,7 +68,9 @@ export class Retention {
   }
 }
 
-/** The position below which a note says that rows may be gone; undefined where the installation did not sign it. */
+/**
+ * Returns the position below which a note says that rows may be gone; undefined if the installation did not sign it.
+ */
 export async function readRetentionNote(
   installation: { publicKey: Uint8Array; installationId: string },
   note: string,
@@ -79,7 +84,7 @@ export async function readRetentionNote(
   return isTrue ? below : undefined;
 }
 
-/** Key name of the notes of retention, so that a checkpoint is never taken for one. */
+/** Returns the key name for notes of retention, so that a checkpoint is never taken for one. */
 function retentionName(installationId: string): string {
   return `${originOf(installationId)}/retention`;
 }

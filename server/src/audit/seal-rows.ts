@@ -1,7 +1,7 @@
-// Seals what was written since the last checkpoint: gives each row its place in the tree and signs the new root.
-// A row is found by the queue that its own transaction put it in. So nothing is concluded from ids or transaction
-// numbers: a row that commits late is sealed late, one that rolls back was never queued, and a restored dump brings
-// its queue along.
+// Seals what was written since the last checkpoint: gives each row its place in the tree and signs the new root. Rows
+// are found through a queue that the transaction of each row fills. Nothing is concluded from ids or transaction
+// numbers: a row that commits late is sealed late, one that rolls back was never queued, and a restored dump brings its
+// queue along.
 import {
   Frontier,
   type Hash,
@@ -34,14 +34,14 @@ export interface SealDeps {
   log: Log;
 }
 
-/** Rows of one checkpoint at most, which bounds the memory and the transaction. */
+/** Maximum number of rows per checkpoint, which bounds memory and the transaction. */
 export const maxRowsPerCheckpoint = 5_000;
 
 /**
- * Makes one checkpoint over what waits.
- *
- * @returns the checkpoint, and whether more waits; undefined where nothing waited or another server seals just now.
- * @throws {TreeDamaged} when the stored tree is not the one that the last checkpoint signed: nothing is signed on top.
+ * Makes one checkpoint over the rows that wait.
+ * @returns the checkpoint, and whether more rows wait; undefined if none waited or another server is sealing.
+ * @throws {TreeDamaged} if the stored tree is not the one that the last checkpoint signed: nothing is signed on top of
+ * that.
  */
 export async function sealRows(
   deps: SealDeps,
@@ -93,11 +93,11 @@ async function frontierAfter(tx: Tx, before: SignedCheckpoint | undefined): Prom
   if (before === undefined) return new Frontier();
   const frontier = await readFrontier(tx, before.size);
   if (!frontier.root.equals(before.rootHash))
-    throw new TreeDamaged(`it has not the root that checkpoint ${before.number} signed`);
+    throw new TreeDamaged(`it does not have the root that checkpoint ${before.number} signed`);
   return frontier;
 }
 
-/** Somebody deleted the row past the triggers before it was sealed; that it was there is all that is known of it. */
+/** Somebody bypassed the triggers and deleted the row before it was sealed; all that is known is that it existed. */
 async function reportMissing(deps: SealDeps, tx: Tx, id: number): Promise<void> {
   deps.log.error({ auditRow: id }, 'a row of the audit log was removed before it was sealed');
   await recordAudit(tx, {

@@ -60,7 +60,7 @@ describe('sealing', () => {
     expect(await t.sealer.seal()).toEqual([]);
   });
 
-  it('seals a row that committed late, after rows with higher ids, whatever else is open', async () => {
+  it('seals a row that committed late after rows with higher ids, whatever other transactions are open', async () => {
     let commit = () => {};
     const held = new Promise<void>((done) => {
       commit = done;
@@ -153,7 +153,7 @@ describe('sealing', () => {
     expect(await countUnsealed(t.sql)).toBe(1);
   });
 
-  it('tells of a row that was removed before it was sealed', async () => {
+  it('reports a row that was removed before it was sealed', async () => {
     const [id] = await t.write('gone');
     await t.attack('delete from audit_log');
     await t.sealer.seal();
@@ -163,7 +163,7 @@ describe('sealing', () => {
     expect(t.logged.join()).toContain('removed before it was sealed');
   });
 
-  it('does not seal a row twice that a restored queue names again', async () => {
+  it('does not seal a row twice if a restored queue names it again', async () => {
     const [id] = await t.write('a');
     await t.sealer.seal();
     await t.sql`insert into audit_unsealed values (${id ?? 0})`;
@@ -171,7 +171,7 @@ describe('sealing', () => {
     expect(await countUnsealed(t.sql)).toBe(0);
   });
 
-  it('has at its end sealed what was written', async () => {
+  it('has sealed everything when it stops', async () => {
     await t.write('a');
     await t.sealer.stop();
     expect((await latestCheckpoint(t.sql))?.size).toBe(1);
@@ -228,7 +228,7 @@ describe('the stored tree', () => {
 });
 
 describe('retention', () => {
-  it('removes rows that were sealed long ago, leaves a signed note, and seals on', async () => {
+  it('removes rows that were sealed long ago, leaves a signed note, and continues to seal', async () => {
     await t.write('old');
     await t.sealer.seal();
     await t.attack(`update audit_checkpoints set sealed_at = sealed_at - interval '40 days'`);
@@ -241,18 +241,18 @@ describe('retention', () => {
     expect(await applyRetention(t.deps, 30)).toBe(0);
   });
 
-  it('is the sealer’s own work, where rows are not to be kept for ever', async () => {
+  it('is done by the sealer, unless rows are kept forever', async () => {
     await t.write('old');
     await t.sealer.seal();
     await t.attack(`update audit_checkpoints set sealed_at = sealed_at - interval '40 days'`);
     await new AuditSealer(t.deps).stop();
     expect((await positions()).map((row) => row.action)).toEqual(['test.old']);
-    // Its last round is as any other.
+    // Its last round is like any other.
     await new AuditSealer({ ...t.deps, retentionDays: 30 }).stop();
     expect((await positions()).map((row) => row.action)).toEqual(['audit.retained']);
   });
 
-  /** Rows of the log, sealed 40 days ago, of which the first `gone` are not there any more. */
+  /** Writes rows that were sealed 40 days ago, the first `gone` of which no longer exist. */
   async function oldLog(rows: number, gone = 0): Promise<void> {
     await t.sql`insert into audit_log (actor_kind, actor_name, action)
       select 'system', 'x', 'n.' || n from generate_series(1, ${rows}) n`;
@@ -268,7 +268,7 @@ describe('retention', () => {
   const touchedBefore = (time: string) =>
     t.sql`update cluster_clock set touched_at = clock_timestamp() - ${time}::interval, leapt_at = null`;
 
-  it('removes nothing for a day after the clock has gone on by more than a day at once', async () => {
+  it('removes nothing for a day after the clock jumped ahead by more than a day', async () => {
     await oldLog(2);
     await touchedBefore('25 hours');
     await new AuditSealer({ ...t.deps, retentionDays: 30 }).stop();
@@ -291,7 +291,7 @@ describe('retention', () => {
     expect((await positions()).map((row) => row.action)).toEqual(['audit.retained']);
   });
 
-  it('removes many rows a portion at a time, and seals in between', async () => {
+  it('removes many rows in portions, and seals in between', async () => {
     await oldLog(5_000);
     await touchedBefore('1 second');
     const sealer = new AuditSealer({ ...t.deps, retentionDays: 30 });
@@ -309,7 +309,7 @@ describe('retention', () => {
     }
   });
 
-  it('goes past what is gone once, however much that is', async () => {
+  it('skips what is already gone only once, however much that is', async () => {
     await oldLog(30_000, 20_000);
     const deps = { ...t.deps };
     const retention = new Retention(deps);
@@ -319,12 +319,12 @@ describe('retention', () => {
       deps.sql = tx as Sql;
       expect(await retention.removeSome()).toEqual({ rows: 2_000, more: true });
     });
-    // By the statement, and by the trigger that each row has to pass.
+    // Counted twice: by the statement, and by the trigger that each row passes.
     expect(rows).toBeGreaterThan(2_000);
     expect(rows).toBeLessThanOrEqual(2 * 2_000);
   });
 
-  it('reads of notes and checkpoints the newest, however many there are', async () => {
+  it('reads only the newest notes and checkpoints, however many there are', async () => {
     await oldLog(3_000);
     await t.attack(`
       insert into audit_checkpoints
@@ -339,7 +339,7 @@ describe('retention', () => {
     expect(checkpoints.rows).toBeLessThan(10);
   });
 
-  it('begins anew in a log that is another than before', async () => {
+  it('starts over in a different log', async () => {
     await oldLog(3);
     const retention = new Retention(t.deps);
     await retention.note(30);

@@ -1,5 +1,5 @@
-// Each second: looks whether the log is still what it was, seals what was written, removes what retention allows to remove.
-// Any server may seal; one does at a time.
+// Every second: checks whether the log is still the same, seals what was written, and removes what retention allows.
+// Any server may seal; only one does at a time.
 import type { SignedCheckpoint } from '@opsconductor/protocol/audit';
 import { leaptMessage, removalClock } from '../store/queue/sweep.ts';
 import { LogWatch, type LogWatchDeps } from './log-watch.ts';
@@ -8,13 +8,13 @@ import { type SealDeps, sealRows } from './seal-rows.ts';
 
 const sealMs = 1_000;
 const hourMs = 3_600_000;
-/** What fails each second is told of this often. */
+/** How often something that fails every second is logged. */
 const complainMs = 60_000;
 
 export interface SealerDeps extends SealDeps, Pick<LogWatchDeps, 'onOtherLog'> {
-  /** Undefined: rows are kept for ever. */
+  /** Undefined: rows are kept forever. */
   retentionDays: number | undefined;
-  /** Told after each round on this server, whoever sealed. */
+  /** Called after each round on this server, whichever server sealed. */
   onRound?(): Promise<void>;
 }
 
@@ -25,7 +25,7 @@ export class AuditSealer {
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<unknown> | undefined;
   readonly #complainedAt = new Map<string, number>();
-  /** By a clock that nobody sets. */
+  /** By a monotonic clock. */
   #retainDueAt = 0;
   #hasOldRows = false;
 
@@ -43,14 +43,14 @@ export class AuditSealer {
     }, sealMs);
   }
 
-  /** Seals once more, so that a server that was stopped in good order leaves nothing unsealed. */
+  /** Seals once more, so that a server that stops in an orderly way leaves nothing unsealed. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     await this.#running;
     await this.#round();
   }
 
-  /** Seals all that waits; returns the checkpoints that were made. */
+  /** Seals everything that waits; returns the checkpoints that were made. */
   async seal(): Promise<SignedCheckpoint[]> {
     const made: SignedCheckpoint[] = [];
     for (let more = true; more; ) {
@@ -62,10 +62,10 @@ export class AuditSealer {
   }
 
   async #round(): Promise<void> {
-    // Before it is sealed: a log that goes on is told of by what it was, too.
-    await this.#attempt('the audit log could not be looked at', () => this.#watch.look());
+    // Looks before sealing, so that a log that continues is still compared with what it was.
+    await this.#attempt('the audit log could not be checked', () => this.#watch.look());
     await this.#attempt('the audit log could not be sealed', () => this.seal());
-    await this.#attempt('checkpoints could not be handed on', async () => this.#deps.onRound?.());
+    await this.#attempt('checkpoints could not be passed on', async () => this.#deps.onRound?.());
     await this.#attempt('old audit rows could not be removed', () => this.#retain());
   }
 
@@ -84,7 +84,7 @@ export class AuditSealer {
     if (retentionDays === undefined) return;
     if (performance.now() >= this.#retainDueAt) {
       this.#retainDueAt = performance.now() + hourMs;
-      // Where the clock may be ahead no more is noted; what was before still goes.
+      // While the clock may be ahead, no new note is written; rows that earlier notes name are still removed.
       const { now, mayBeAhead } = await removalClock(this.#deps.sql);
       if (mayBeAhead) this.#deps.log.warn({ now }, `${leaptMessage}: old audit rows stay for a day`);
       else await this.#retention.note(retentionDays);

@@ -1,4 +1,4 @@
-// A page of the audit log.
+// Searches the audit log, page by page.
 import type { AuditQuery, AuditRow } from '@opsconductor/protocol';
 import { limits } from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
@@ -9,7 +9,10 @@ import { decodeCursor, pageOf } from '../store/database/cursor.ts';
 
 const queryCancelled = '57014';
 
-/** Newest first. @throws {AppError} `unavailable` where the search would read too much. */
+/**
+ * Newest first.
+ * @throws {AppError} `unavailable` if the search would read too much.
+ */
 export async function searchLog(
   sql: Sql,
   query: AuditQuery,
@@ -58,7 +61,7 @@ function momentOf(text: string | undefined, name: string): Date | undefined {
   if (text === undefined) return undefined;
   const moment = new Date(text);
   if (Number.isNaN(moment.getTime()))
-    throw invalidField(`query.${name}`, 'Is no time that exists.', { found: text, allowed: 'RFC 3339' });
+    throw invalidField(`query.${name}`, 'Is not a time that exists.', { found: text, allowed: 'RFC 3339' });
   return moment;
 }
 

@@ -1,4 +1,4 @@
-// A database with an installation and its sealer, for tests; and the attacker who may do anything to its tables.
+// A database with an installation and its sealer, for tests, and an attacker who can do anything to its tables.
 import { randomUUID } from 'node:crypto';
 import { generateSigningKeyPair, type KeyPair } from '@opsconductor/protocol/sealing';
 import { createLog } from '../log.ts';
@@ -15,20 +15,20 @@ export interface TestAudit {
   installation: { installationId: string; serverKey: KeyPair };
   sealer: AuditSealer;
   deps: SealerDeps;
-  /** Lines that were logged. */
+  /** Logged lines. */
   logged: string[];
   /** Writes rows `test.<name>`, and returns their ids. */
   write(...names: string[]): Promise<number[]>;
-  /** Runs statements as somebody who has the server's database role, and switches its triggers off. */
+  /** Runs statements as somebody who has the server's database role and switches its triggers off. */
   attack(...statements: string[]): Promise<void>;
-  /** Makes the log as new: cheaper than a database for each test. */
+  /** Makes the log like new, which is cheaper than a database for each test. */
   empty(): Promise<void>;
   close(): Promise<void>;
 }
 
 const tables = ['audit_log', 'audit_leaves', 'audit_nodes', 'audit_checkpoints', 'audit_retention'];
 
-/** @param like Another log, whose installation this one is as well: a restored copy of it. */
+/** @param like Another log whose installation this one shares, like a restored copy of it. */
 export async function setupAudit(like?: TestAudit): Promise<TestAudit> {
   const { sql, url, close } = await borrowDatabase();
   const installation = like?.installation ?? {
@@ -78,7 +78,7 @@ export async function setupAudit(like?: TestAudit): Promise<TestAudit> {
   };
 }
 
-/** Removes all that was sealed longer ago than so many days; how many rows that were. */
+/** Removes everything that was sealed more than `days` ago; returns the number of rows. */
 export async function applyRetention(deps: SealerDeps, days: number): Promise<number> {
   const retention = new Retention(deps);
   await retention.note(days);

@@ -1,4 +1,4 @@
-// Hashes of any part of the stored tree, from few rows: of every fourth level all nodes are stored.
+// Computes hashes of any part of the stored tree from few rows: every fourth level is stored completely.
 import {
   consistencyRanges,
   Frontier,
@@ -25,7 +25,10 @@ export class TreeDamaged extends Error {
   }
 }
 
-/** The right edge of the stored tree at a size. @throws {TreeDamaged} */
+/**
+ * Returns the right edge of the stored tree at a size.
+ * @throws {TreeDamaged}
+ */
 export async function readFrontier(sql: Queryable, size: number): Promise<Frontier> {
   const subtrees = subtreesOf(0, size);
   const hashes = await readSubtrees(sql, subtrees);
@@ -35,14 +38,20 @@ export async function readFrontier(sql: Queryable, size: number): Promise<Fronti
   );
 }
 
-/** That the tree of `second` only adds to that of `first`. @throws {TreeDamaged} */
+/**
+ * Returns the proof that the tree of size `second` only adds to that of size `first`.
+ * @throws {TreeDamaged}
+ */
 export async function consistencyProof(sql: Queryable, first: number, second: number): Promise<Hash[]> {
   if (first === 0 || first === second) return [];
   const [proof] = await proofs(sql, [consistencyRanges(first, second)]);
   return proof ?? [];
 }
 
-/** That the rows at these positions are in the tree of that size. @throws {TreeDamaged} */
+/**
+ * Returns the proofs that the rows at these positions are in the tree of that size.
+ * @throws {TreeDamaged}
+ */
 export async function inclusionProofs(
   sql: Queryable,
   positions: readonly number[],
@@ -84,7 +93,7 @@ function storedRange({ level, index }: Subtree): NodeRange {
   return { level: level - (level % storedEvery), from: index * count, to: (index + 1) * count };
 }
 
-/** The root over a power of two of hashes. */
+/** Returns the root over a number of hashes that is a power of two. */
 function combine(hashes: readonly Hash[]): Hash {
   let row = [...hashes];
   while (row.length > 1) {

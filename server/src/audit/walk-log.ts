@@ -1,5 +1,5 @@
-// The sealed log in its own order: places, and after those that it covers each checkpoint. Short queries one after
-// another, so that nothing is held up however long the reader takes.
+// Reads the sealed log in its own order: places, and each checkpoint after those that it covers. It uses short queries
+// one after another, so that a slow reader holds nothing up.
 import { readCheckpoint } from '@opsconductor/protocol/audit';
 import { type CheckpointRow, checkpointsAfter, latestCheckpoint } from '../store/audit/audit-seals.ts';
 import { type PlaceRow, readPlaces } from '../store/audit/audit-verification.ts';
@@ -11,8 +11,8 @@ const placesPerQuery = 1_000;
 const checkpointsPerQuery = 500;
 
 /**
- * Everything up to what is the newest checkpoint at the beginning, a batch for each query. Places after it follow
- * only where no later checkpoint came about meanwhile: no checkpoint covers them then.
+ * Yields everything up to the checkpoint that is the newest at the beginning, in one batch per query. Places after it
+ * follow only if no later checkpoint has been made meanwhile, because then no checkpoint covers them.
  */
 export async function* walkLog(sql: Sql): AsyncGenerator<LogItem[]> {
   const newest = (await latestCheckpoint(sql))?.number ?? 0;
@@ -34,7 +34,10 @@ export async function* walkLog(sql: Sql): AsyncGenerator<LogItem[]> {
     yield interleave(places, []);
 }
 
-/** Puts each checkpoint after the places that it covers, and takes it from the list. Without places: all that is left. */
+/**
+ * Inserts each checkpoint after the places that it covers, and removes it from the list. Without places, returns all
+ * that are left.
+ */
 function interleave(places: readonly PlaceRow[], checkpoints: CheckpointRow[]): LogItem[] {
   const items: LogItem[] = [];
   const takeCheckpoints = (upTo: number) => {
@@ -51,7 +54,7 @@ function interleave(places: readonly PlaceRow[], checkpoints: CheckpointRow[]): 
   return items;
 }
 
-/** As it was signed; the column, which anybody may have altered, only where the note can't be read. */
+/** Returns the signed size; the column, which anyone may have altered, only if the note can't be read. */
 function sizeOf({ note, size }: CheckpointRow): number {
   try {
     return readCheckpoint(note).size;

@@ -33,16 +33,15 @@ const shownPrefixChars = apiTokenPrefix.length + 6;
 const maxTokensPerUser = 100;
 const defaultDays = 90;
 const dayMs = 86_400_000;
-/** So long an expired token stays in its owner's list. */
+/** How long an expired token stays in its owner's list. */
 const expiredKeptMs = 30 * dayMs;
 
 /**
- * Makes a token of the principal, or of the user `ownerId`. One that is asked for with a token ends with that token at
- * the latest: a leaked one can't renew itself.
- *
- * @param admit Looks at the owner, locked, and throws to refuse.
+ * Creates a token for the principal, or for the user `ownerId`. A token that is created with a token expires with that
+ * one at the latest, so that a leaked one can't renew itself.
+ * @param admit Looks at the owner, who is locked, and throws to refuse.
  * @throws AppError `not_found`; `invalid` for a time, permission or scope that the owner can't have; `conflict` for a
- * name that is taken, when the owner has too many, or is not active.
+ * name that is taken, or if the owner has too many tokens or is not active.
  */
 export async function createApiToken(
   deps: IdentityDeps,
@@ -107,7 +106,7 @@ export async function listApiTokensOf(
   return pageOf(rows, page.limit, (row) => [row.id], describeApiToken);
 }
 
-/** @throws AppError `not_found`, also for a token of another user than `ownerId`. */
+/** @throws AppError `not_found`, even if the token only belongs to another user than `ownerId`. */
 export async function revokeApiToken(
   deps: IdentityDeps,
   principal: Principal,
@@ -146,11 +145,14 @@ async function checkOwner(tx: Tx, owner: UserRow, name: string, now: Date): Prom
     );
   }
   if (isNameTaken) {
-    throw new AppError('conflict', `${owner.name} has an API token named “${name}” already.`);
+    throw new AppError('conflict', `${owner.name} already has an API token named “${name}”.`);
   }
 }
 
-/** A bound that leaves nothing is a mistake; and what lies outside of the owner's rights is told no name of. */
+/**
+ * Refuses bounds that leave nothing, which are a mistake, and does not reveal the names of scopes outside of the
+ * owner's rights.
+ */
 async function checkBounds(
   tx: Tx,
   owner: UserRow,

@@ -46,7 +46,7 @@ async function lastUsed(id: number): Promise<string | undefined> {
   return rows[0]?.lastUsedAt?.toISOString();
 }
 
-test('when a token was used is noted at most once a minute', async () => {
+test('the last use of a token is recorded at most once a minute', async () => {
   const authenticator = new Authenticator({ sql: database.sql, now, sessionIdleMs: 1_000 });
   const { id, token } = await makeToken();
   await authenticator.byApiToken(token);
@@ -58,12 +58,12 @@ test('when a token was used is noted at most once a minute', async () => {
   expect(await lastUsed(id)).toBe('2026-01-01T00:01:00.000Z');
 });
 
-test('a token revoked while it is being looked up is not remembered', async () => {
+test('a token revoked while it is being looked up is not cached', async () => {
   const { id, token } = await makeToken();
   const found = signal();
   const goOn = signal();
   let asked = 0;
-  // The real query, whose answer waits on its way back; what is only a part of one is left as it is.
+  // Runs the real query, but holds back its answer. Fragments of a query are passed through.
   const slow = new Proxy(database.sql, {
     apply: (sql, _this, args: Parameters<Sql>) => {
       const answer = Reflect.apply(sql, undefined, args) as Promise<unknown>;
@@ -88,7 +88,7 @@ test('a token revoked while it is being looked up is not remembered', async () =
   expect(asked).toBeGreaterThan(askedBefore);
 });
 
-test('a wrong token is asked for each time and never remembered as right', async () => {
+test('a wrong token is looked up each time and never cached as valid', async () => {
   const authenticator = new Authenticator({ sql: database.sql, now, sessionIdleMs: 1_000 });
   const token = makeSecretToken('oct_');
   expect(await authenticator.byApiToken(token)).toBeUndefined();
@@ -105,7 +105,7 @@ test('a wrong token is asked for each time and never remembered as right', async
   expect((await authenticator.byApiToken(token))?.name).toBe('late');
 });
 
-test('a token was good until it is found to be none, also where all are to be looked up again', async () => {
+test('a token counts as known to be good until a look-up fails, even if all have to be looked up again', async () => {
   const authenticator = new Authenticator({ sql: database.sql, now, sessionIdleMs: 1_000 });
   const { token } = await makeToken();
   expect(authenticator.wasGood('api_token', token)).toBe(false);
@@ -118,7 +118,7 @@ test('a token was good until it is found to be none, also where all are to be lo
   expect(authenticator.wasGood('api_token', token)).toBe(false);
 });
 
-test('a session token is no API token, and the other way round', async () => {
+test('a session token is not accepted as an API token, nor the other way round', async () => {
   const authenticator = new Authenticator({ sql: database.sql, now, sessionIdleMs: 1_000 });
   const { token } = await makeToken();
   expect(await authenticator.bySession(token, '::1')).toBeUndefined();
@@ -126,7 +126,7 @@ test('a session token is no API token, and the other way round', async () => {
   expect(await authenticator.bySession(token, '::1')).toBeUndefined();
 });
 
-test('what is forgotten is told to who listens, until they stop', async () => {
+test('listeners are told what is forgotten, until they stop', async () => {
   const authenticator = new Authenticator({ sql: database.sql, now, sessionIdleMs: 1_000 });
   const one = await authenticator.byApiToken((await makeToken()).token);
   const other = await authenticator.byApiToken((await makeToken()).token);
@@ -146,7 +146,7 @@ test('what is forgotten is told to who listens, until they stop', async () => {
   expect(told).toHaveLength(4);
 });
 
-test('what another server changed holds here within five seconds, for requests and for what goes on', async () => {
+test('a change by another server applies here within five seconds, for requests and for open streams', async () => {
   const authenticator = new Authenticator({ sql: database.sql, now, sessionIdleMs: 60_000 });
   const { id, token } = await makeToken();
   const principal = await authenticator.byApiToken(token);
@@ -164,7 +164,7 @@ test('what another server changed holds here within five seconds, for requests a
   expect(await authenticator.byApiToken(token)).toBeUndefined();
 });
 
-test('looking again does not keep a session from idling', async () => {
+test('looking a session up again does not count as using it', async () => {
   const authenticator = new Authenticator({ sql: database.sql, now, sessionIdleMs: 120_000 });
   const token = makeSecretToken();
   const userId = await insertUser(database.sql, 'ada', ['viewer']);
@@ -185,7 +185,7 @@ test('looking again does not keep a session from idling', async () => {
   expect(await authenticator.again(principal)).toBeUndefined();
 });
 
-test('what one server revokes another one has forgotten when the bus has told it', async () => {
+test('what one server revokes is forgotten by another as soon as the bus announces it', async () => {
   const here = new Authenticator({
     sql: database.sql,
     now,
@@ -218,7 +218,7 @@ test('what one server revokes another one has forgotten when the bus has told it
   await heard.promise;
   await bus.stop();
   expect(await there.byApiToken(token)).toBeUndefined();
-  // Not told of, so it is believed for its few seconds.
+  // The change was not announced, so the cached principal is used for a few seconds.
   expect(await there.byApiToken(other.token)).toBeDefined();
   there.forgetAll();
   expect(await there.byApiToken(other.token)).toBeUndefined();

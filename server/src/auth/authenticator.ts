@@ -1,6 +1,6 @@
-// From a presented session or API token to a principal. A principal is remembered for a few seconds, so that most
-// requests cost no query. What is revoked is forgotten at once here, and on the other servers when the bus has told them,
-// within that time at the latest.
+// Resolves a presented session or API token to a principal. A principal is cached for a few seconds, so that most
+// requests cost no query. Whatever is revoked is forgotten at once on this server, and on the others as soon as the bus
+// tells them, or when their cache expires.
 import { limits } from '@opsconductor/protocol';
 import type { Sql } from '../store/database/connection.ts';
 import type { ForgetNotice } from '../store/database/notifications.ts';
@@ -14,13 +14,13 @@ const rememberedMs = 5_000;
 const maxRemembered = 10_000;
 const touchEveryMs = 60_000;
 
-/** Whose a session or token is, with what they may do. */
+/** Whose a session or token is, and what they may do. */
 interface Found {
   id: number;
   userId: number;
   userName: string;
   grants: Grant[];
-  /** Of an API token. */
+  /** Name of the API token. */
   name?: string;
   bounds?: TokenBounds;
   expiresAt: Date | null;
@@ -34,9 +34,9 @@ interface Remembered {
 export interface AuthenticatorDeps {
   sql: Sql;
   now: () => Date;
-  /** Sessions that were not used for this long have ended. */
+  /** Sessions that have not been used for this long have ended. */
   sessionIdleMs: number;
-  /** Sessions end after this, used or not. */
+  /** Sessions end after this time, used or not. */
   sessionAbsoluteMs?: number;
   /** Tells the other servers. */
   tell?(notice: ForgetNotice): void;
@@ -48,10 +48,13 @@ export class Authenticator {
   readonly #deps: AuthenticatorDeps;
   readonly #limits: SessionLimits;
   readonly #remembered = new Map<string, Remembered>();
-  /** Whose the sessions and tokens are that held when they were looked up last; forgetting leaves them, as it says nothing against them. */
+  /**
+   * Owners of the sessions and tokens that were valid at their last look-up. Forgetting a principal does not remove it
+   * here, because it says nothing against the token.
+   */
   readonly #good = new Map<string, number>();
   readonly #listeners = new Set<(isAffected: Matches) => void>();
-  /** Raised by each `forget`, so that a query that began before it is not remembered after it. */
+  /** Raised by each `forget`, so that the result of a query that began before it is not cached after it. */
   #forgetCount = 0;
 
   constructor(deps: AuthenticatorDeps) {
@@ -62,17 +65,20 @@ export class Authenticator {
     };
   }
 
-  /** Also where it is to be looked up again; false once it was found to have ended, or after ten thousand others. */
+  /**
+   * Returns whether the token was valid at its last look-up, even if it must be looked up again. False once it was
+   * found to have ended, or after ten thousand others.
+   */
   wasGood(via: Principal['via'], token: string): boolean {
     return this.lastOwner(via, token) !== undefined;
   }
 
-  /** The user whose it was when it was looked up last, as far as `wasGood` tells. */
+  /** Returns the owner at the last look-up, if `wasGood` is true. */
   lastOwner(via: Principal['via'], token: string): number | undefined {
     return this.#good.get(keyOf(via, hashSecretToken(token).toString('base64')));
   }
 
-  /** Whose the session is; undefined for one that is unknown, expired, idle for too long, or of an inactive user. */
+  /** Returns whose session it is; undefined if it is unknown, expired, idle for too long, or of an inactive user. */
   async bySession(token: string, address: string): Promise<Principal | undefined> {
     const tokenHash = hashSecretToken(token);
     return this.#authenticate('session', tokenHash.toString('base64'), async (now) => {
@@ -84,7 +90,7 @@ export class Authenticator {
     });
   }
 
-  /** Whose the API token is; undefined for one that is unknown, expired, or of an inactive user. */
+  /** Returns whose API token it is; undefined if it is unknown, expired, or of an inactive user. */
   async byApiToken(token: string, address = 'unknown'): Promise<Principal | undefined> {
     const tokenHash = hashSecretToken(token);
     return this.#authenticate('api_token', tokenHash.toString('base64'), async (now) => {
@@ -98,8 +104,8 @@ export class Authenticator {
   }
 
   /**
-   * The principal as it is now, for what outlives a request: undefined when its session or token has ended. Looking is
-   * not using: it keeps no session from idling.
+   * Returns the principal as it is now, for what outlives a request; undefined if its session or token has ended. This
+   * does not count as use, so it does not keep a session from expiring.
    */
   async again(principal: Principal): Promise<Principal | undefined> {
     const { via, viaId: id } = principal;
@@ -111,40 +117,41 @@ export class Authenticator {
   }
 
   /**
-   * Calls the listener whenever principals are forgotten on this server, with what tells whether one is among them:
-   * their sessions or tokens have ended or their rights have changed. What another server revokes is told as well, unless
-   * the notice was lost; ask `again` now and then.
-   *
-   * @returns what ends it.
+   * Calls the listener whenever principals are forgotten on this server, because their sessions or tokens have ended or
+   * their rights have changed. Its argument tells whether a given principal is affected. Revocations by other servers
+   * are announced too, unless the notice was lost; so call `again` from time to time.
+   * @returns the function that removes the listener.
    */
   onForgotten(listener: (isAffected: Matches) => void): () => void {
-    // Wrapped, so that the same function added twice is ended once at a time.
+    // Wrapped, so that a function added twice is removed once at a time.
     const own = (isAffected: Matches) => listener(isAffected);
     this.#listeners.add(own);
     return () => this.#listeners.delete(own);
   }
 
-  /** Makes the next request with that session or token ask the database. */
+  /** Makes the next request with this session or token query the database. */
   forget(via: Principal['via'], viaId: number): void {
     this.#forget({ kind: via, ids: [viaId] });
   }
 
-  /** The same for all sessions and tokens of a user: grants or password have changed. */
+  /** The same for all sessions and tokens of a user, whose grants or password have changed. */
   forgetUser(userId: number): void {
     this.forgetUsers([userId]);
   }
 
-  /** The same for many: a group or its grants have changed. */
+  /** The same for many users, after a change to a group or its grants. */
   forgetUsers(userIds: readonly number[]): void {
     if (userIds.length > 0) this.#forget({ kind: 'user', ids: userIds });
   }
 
-  /** The same for all, on every server: what is granted on a category reaches elsewhere since the tree has changed. */
+  /**
+   * The same for everyone, on every server: after a change of the category tree, grants on categories apply elsewhere.
+   */
   forgetEverybody(): void {
     this.#forget({ kind: 'everybody', ids: [0] });
   }
 
-  /** Another server has revoked something, or changed rights. */
+  /** Handles a notice from another server that it has revoked something or changed rights. */
   heard({ kind, ids: listed }: ForgetNotice): void {
     const ids = new Set(listed);
     if (kind === 'everybody') this.forgetAll();
@@ -154,7 +161,7 @@ export class Authenticator {
       );
   }
 
-  /** Notices may have been missed: everybody is looked up again. */
+  /** Forgets everyone, because notices may have been missed. */
   forgetAll(): void {
     this.#forgetWhere(() => true);
   }
@@ -206,13 +213,15 @@ export class Authenticator {
   }
 }
 
-/** For one more, by leaving out what was put there longest ago. */
+/** Makes room for one entry by removing the oldest. */
 function makeRoomIn(keys: Map<string, unknown>): void {
   const oldest = keys.keys().next();
   if (keys.size >= maxRemembered && !oldest.done) keys.delete(oldest.value);
 }
 
-/** A token in the cookie must not pass as what it was remembered as when it was a bearer token. */
+/**
+ * Includes how the token was presented: a bearer token sent as a cookie must not hit the entry that was cached for it.
+ */
 function keyOf(via: Principal['via'], presented: string): string {
   return `${via} ${presented}`;
 }

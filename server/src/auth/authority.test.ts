@@ -4,7 +4,7 @@ import { Authority, type Grant } from './authority.ts';
 const segment = (id: number) => ({ kind: 'segment', id }) as const;
 const operator = (scope: Grant['scope']): Grant => ({ role: 'operator', permission: null, scope });
 
-test('a role granted on a scope holds there and not everywhere', () => {
+test('a role granted on a scope applies there and not everywhere', () => {
   const authority = new Authority([operator(segment(7))]);
   expect(authority.holdsSomewhere('run')).toBe(true);
   expect(authority.holdsEverywhere('run')).toBe(false);
@@ -13,7 +13,7 @@ test('a role granted on a scope holds there and not everywhere', () => {
   expect(authority.holdsOnCategory('run', 7)).toBe(false);
 });
 
-test('grants add up, and one that is everywhere covers the rest', () => {
+test('grants add up, and one everywhere covers the others', () => {
   const two = new Authority([operator(segment(1)), operator({ kind: 'category', id: 2 })]);
   expect(two.reach('run')).toEqual([
     { everywhere: false, categoryIds: [2], segmentIds: [1], targetGroupIds: [] },
@@ -22,7 +22,7 @@ test('grants add up, and one that is everywhere covers the rest', () => {
   expect(all.holdsEverywhere('run')).toBe(true);
 });
 
-test('a single permission can be granted beside roles', () => {
+test('a single permission can be granted in addition to roles', () => {
   const authority = new Authority([
     operator(null),
     { role: null, permission: 'host_keys.approve', scope: segment(3) },
@@ -31,7 +31,7 @@ test('a single permission can be granted beside roles', () => {
   expect(authority.holdsEverywhere('host_keys.approve')).toBe(false);
 });
 
-test('an API token leaves its user no more than both allow', () => {
+test('a request with an API token may do only what both the token and its user may', () => {
   const authority = new Authority([operator(null), operator(segment(1))], {
     permissions: ['read'],
     scopes: [segment(4)],
@@ -42,7 +42,7 @@ test('an API token leaves its user no more than both allow', () => {
   expect(authority.holdsEverywhere('read')).toBe(false);
 });
 
-test('an API token with bounds cannot touch its user’s account, so it cannot make itself a wider one', () => {
+test('a restricted API token cannot touch its user’s account, so it cannot create a wider one', () => {
   const admin: Grant = { role: 'admin', permission: null, scope: null };
   expect(new Authority([admin]).holdsEverywhere('self')).toBe(true);
   expect(new Authority([]).holdsEverywhere('self')).toBe(true);
@@ -59,7 +59,7 @@ test('a token whose list of scopes is empty may do nothing', () => {
   expect([...authority.permissions()]).toEqual([]);
 });
 
-test('of a role on a scope only what means something there is held', () => {
+test('a role on a scope gives only permissions that have a meaning there', () => {
   const admin = (scope: Grant['scope']): Grant => ({ role: 'admin', permission: null, scope });
   const onCategory = new Authority([admin({ kind: 'category', id: 1 })]).permissions();
   const onGroup = new Authority([admin({ kind: 'target_group', id: 1 })]).permissions();
@@ -74,7 +74,7 @@ test('of a role on a scope only what means something there is held', () => {
   expect(onSegment.has('people.edit')).toBe(false);
 });
 
-test('nobody hands out what they do not hold, nor where they do not hold it', () => {
+test('nobody grants what they do not hold, or where they do not hold it', () => {
   const author = new Authority([{ role: 'author', permission: null, scope: null }]);
   expect(author.firstBeyond([operator(null), operator(segment(1))])).toBeUndefined();
   expect(author.firstBeyond([{ role: 'admin', permission: null, scope: segment(1) }])).toEqual({
@@ -87,14 +87,14 @@ test('nobody hands out what they do not hold, nor where they do not hold it', ()
   expect(local.firstBeyond([operator(null)])).toEqual({ permission: 'read', scope: null });
 });
 
-test('a bounded API token hands out no more than it may do itself', () => {
+test('a restricted API token grants no more than it may do itself', () => {
   const admin: Grant = { role: 'admin', permission: null, scope: null };
   const bounded = new Authority([admin], { permissions: ['people.edit', 'read'], scopes: null });
   expect(bounded.firstBeyond([{ role: 'viewer', permission: null, scope: null }])).toBeUndefined();
   expect(bounded.firstBeyond([operator(null)])).toMatchObject({ permission: 'run' });
 });
 
-test('what is granted on a category reaches those below it, of a grant and of an API token', () => {
+test('grants and API tokens on a category also apply to those below it', () => {
   const scope = { kind: 'category', id: 1 } as const;
   const granted: Grant = { role: 'author', permission: null, scope, categoryIds: [1, 2, 3] };
   const authority = new Authority([granted]);

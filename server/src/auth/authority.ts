@@ -8,13 +8,13 @@ import {
   type Scope,
 } from '@opsconductor/protocol';
 
-/** A role or one permission, everywhere or on one scope. */
+/** A role or a single permission, everywhere or on one scope. */
 export interface Grant {
   role: Role | null;
   permission: Permission | null;
-  /** Null: everywhere. */
+  /** `null` means everywhere. */
   scope: Scope | null;
-  /** Of a scope that is a category: itself and all below it. */
+  /** If the scope is a category: itself and all below it. */
   categoryIds?: readonly number[] | null;
 }
 
@@ -26,11 +26,11 @@ export interface Reach {
   targetGroupIds: readonly number[];
 }
 
-/** What an API token leaves of its user's rights; null: all. */
+/** What an API token leaves of its user's rights; `null` means all. */
 export interface TokenBounds {
   permissions: readonly Permission[] | null;
   scopes: readonly Scope[] | null;
-  /** Of those scopes that are categories: themselves and all below them. */
+  /** For those scopes that are categories: themselves and all below them. */
   categoryIds?: readonly number[] | null;
 }
 
@@ -52,8 +52,8 @@ export class Authority {
   }
 
   /**
-   * Where the permission holds: what is asked for must lie in each of these. The empty reach, alone, where it holds
-   * nowhere.
+   * Returns where the permission holds: a thing must lie in every one of these reaches. If it holds nowhere, returns
+   * only the empty reach.
    */
   reach(permission: Permission): readonly Reach[] {
     const granted = permission === 'self' ? everywhere : this.#granted.get(permission);
@@ -61,17 +61,17 @@ export class Authority {
     return this.#tokenReach.everywhere ? [granted] : [granted, this.#tokenReach];
   }
 
-  /** Whether it holds everywhere: what belongs to no scope (people, categories) needs that. */
+  /** Returns whether it holds everywhere. What belongs to no scope (people, categories) needs that. */
   holdsEverywhere(permission: Permission): boolean {
     return this.reach(permission).every((reach) => reach.everywhere);
   }
 
-  /** Whether it holds on anything at all; on what, is for the query to say. */
+  /** Returns whether it holds on anything at all; the query decides on what. */
   holdsSomewhere(permission: Permission): boolean {
     return !this.reach(permission).some(isNowhere);
   }
 
-  /** For the console: what to offer at all. */
+  /** For the console, which offers nothing that is impossible anyway. */
   permissions(): ReadonlySet<Permission> {
     return new Set(permissions.filter((permission) => this.holdsSomewhere(permission)));
   }
@@ -86,7 +86,7 @@ export class Authority {
     return this.reach(permission).every((reach) => reach.everywhere || reach.segmentIds.includes(segmentId));
   }
 
-  /** Whether it was granted on that very scope, or everywhere; null: everywhere. */
+  /** Returns whether it was granted on exactly this scope, or everywhere; a `null` scope means everywhere. */
   holdsOn(permission: Permission, scope: Scope | null): boolean {
     if (scope === null) return this.holdsEverywhere(permission);
     const ids = { category: 'categoryIds', segment: 'segmentIds', target_group: 'targetGroupIds' } as const;
@@ -95,7 +95,7 @@ export class Authority {
     );
   }
 
-  /** The first thing that these grants give and this caller doesn't hold, which they therefore may not hand out. */
+  /** Returns the first permission in these grants that this caller doesn't hold, and therefore may not grant. */
   firstBeyond(grants: readonly Grant[]): { permission: Permission; scope: Scope | null } | undefined {
     for (const grant of grants) {
       const { scope } = grant;
@@ -106,7 +106,10 @@ export class Authority {
   }
 }
 
-/** What a grant gives: of a role on a scope, only what means something there. Nobody is granted `self`: all have it. */
+/**
+ * Returns what a grant gives. A role on a scope gives only permissions that have a meaning there. `self` is never
+ * granted, because everyone has it.
+ */
 export function grantedPermissions(grant: Grant): Permission[] {
   const { role, permission, scope } = grant;
   const named = permission !== null ? [permission] : role !== null ? rolePermissions[role] : [];
@@ -125,7 +128,7 @@ function reachByPermission(grants: readonly Grant[]): ReadonlyMap<Permission, Re
   return new Map([...granted].map(([permission, list]) => [permission, reachOf(list)]));
 }
 
-/** What is granted on a category reaches those below it. */
+/** Grants on a category also apply to those below it. */
 function reachOf(grants: readonly Pick<Grant, 'scope' | 'categoryIds'>[]): Reach {
   if (grants.some(({ scope }) => scope === null)) return everywhere;
   const ids = (kind: Scope['kind']) => [

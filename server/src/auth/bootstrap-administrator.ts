@@ -1,4 +1,4 @@
-// The first start makes the first user. Later ones change nothing, whatever the environment says.
+// The first start creates the first user. Later starts change nothing, whatever the environment says.
 import { recordAudit } from '../audit/record-audit.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { markBootstrapped } from '../store/database/installation.ts';
@@ -11,9 +11,9 @@ export const administratorName = 'admin';
 const shownPrefixChars = 4;
 
 /**
- * Makes the user `admin` once per installation, and the bootstrap token its first API token, which does not expire.
- *
- * @returns whether this call made it.
+ * Creates the user `admin` once per installation, with the bootstrap token as its first API token, which does not
+ * expire.
+ * @returns whether this call created it.
  */
 export async function bootstrapAdministrator(deps: {
   sql: Sql;
@@ -29,7 +29,7 @@ export async function bootstrapAdministrator(deps: {
       await insertApiToken(tx, {
         userId,
         name: 'bootstrap',
-        // Chosen by a person, so that fewer of its characters are told.
+        // A person chose this token, so fewer of its characters are shown.
         prefix: bootstrapToken.slice(0, shownPrefixChars),
         tokenHash: hashSecretToken(bootstrapToken),
         createdAt: now,

@@ -1,5 +1,5 @@
-// Whether a password is a user's, under the rule that keeps others from guessing it without letting them lock its owner
-// out: wrong ones count for the name at the address that they came from.
+// Checks whether a password is a user's. Wrong ones are counted per name and address: this keeps others from guessing
+// the password without letting them lock its owner out.
 import type { LockRule } from '../store/people/sign-in-attempts.ts';
 import { countAttempt, findStanding, noteSuccess } from '../store/people/sign-in-attempts.ts';
 import type { IdentityDeps } from './identity-deps.ts';
@@ -16,12 +16,11 @@ export const lockRule: LockRule = {
 };
 
 /**
- * Checks a password, and counts it.
- *
+ * Checks a password, and counts the attempt.
  * @param attempt.stored Undefined or null for a name that nobody has or that has no password: never right, after the
- * same work and under the same limits.
- * @throws AppError `rate_limited` while the name is locked for the address, or strangers try it too often;
- * `unavailable` when too many are checked at once.
+ * same work and with the same limits.
+ * @throws AppError `rate_limited` while the name is locked for the address, or unknown addresses try it too often;
+ * `unavailable` if too many are being checked.
  */
 export async function checkPassword(
   deps: Pick<IdentityDeps, 'sql' | 'now' | 'signInLimits'>,
@@ -36,7 +35,8 @@ export async function checkPassword(
   const isKnown = options.isSignedIn || standing.isKnown;
   const applicant = { address: of.address, isKnown };
   const isRight = await verifyPassword(attempt.password, attempt.stored, applicant, async () => {
-    // Only who has a place is counted: who is turned away guessed nothing, and each row costs the work of a password.
+    // Counted only once it has a place in the queue: an attempt that was turned away has guessed nothing, and each row
+    // should cost its sender the work of a password.
     if (!isKnown) {
       const { failures } = await findStanding(sql, of, deps.now());
       signInLimits.countStrangersAttempt(attempt.name, failures);

@@ -19,7 +19,7 @@ function setup() {
 const token = (letter: string, root = 'ab') =>
   formatEnrollmentToken({ secret: letter.repeat(43), rootSha256: root.repeat(32) });
 
-test('an address has a burst for a site of agents, then one request a second', () => {
+test('an address has a burst large enough for a site of agents, then one request a second', () => {
   const { counts, advance } = setup();
   for (let n = 0; n < 60; n += 1) expect(counts('192.0.2.1')).toBe(0);
   expect(counts('192.0.2.1')).toBe(1);
@@ -28,14 +28,14 @@ test('an address has a burst for a site of agents, then one request a second', (
   expect([counts('192.0.2.1'), counts('192.0.2.1')]).toEqual([0, 1]);
 });
 
-test('of an IPv6 network all addresses count as one', () => {
+test('all addresses of an IPv6 network count as one', () => {
   const { counts } = setup();
   for (let n = 0; n < 60; n += 1) counts(`2001:db8::${n.toString(16)}`);
   expect(counts('2001:db8::ffff')).toBe(1);
   expect(counts('2001:db8:0:1::1')).toBe(0);
 });
 
-test('a token is tried a few times only, from however many addresses and however it is dressed', () => {
+test('a token can be tried only a few times, from any number of addresses and in any disguise', () => {
   const { counts, advance } = setup();
   for (let n = 0; n < 10; n += 1)
     expect(counts(`192.0.2.${n}`, token('A', n % 2 === 0 ? 'ab' : 'cd'))).toBe(0);
@@ -45,7 +45,7 @@ test('a token is tried a few times only, from however many addresses and however
   expect(counts('198.51.100.1', token('A'))).toBe(0);
 });
 
-test('what is no token counts for the address alone', () => {
+test('a malformed token counts only for the address', () => {
   const { counts } = setup();
   for (let n = 0; n < 20; n += 1) expect(counts(`192.0.2.${n}`, 'no token')).toBe(0);
 });

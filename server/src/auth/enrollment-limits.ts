@@ -1,11 +1,11 @@
-// How often one may try to enroll an agent: by address, and by token, so that many addresses try one no faster.
+// How often enrollment may be tried: by address, and by token, so that many addresses can't try one token faster.
 import { parseEnrollmentToken } from '@opsconductor/protocol';
 import { RateLimiter, rateLimitKeyOf, refuseAfter } from './rate-limiter.ts';
 import { hashSecretToken } from './secret-token.ts';
 
-/** Two requests make an agent, and a site's agents may share one address. */
+/** Enrolling an agent takes two requests, and the agents of a site may share one address. */
 const perAddress = { burst: 60, refillMs: 1_000 };
-/** One agent's tries again after lost replies. */
+/** For one agent that repeats requests after lost replies. */
 const perToken = { burst: 10, refillMs: 30_000 };
 
 export class EnrollmentLimits {
@@ -18,8 +18,7 @@ export class EnrollmentLimits {
   }
 
   /**
-   * Counts a request, with the token that it brings where there is one.
-   *
+   * Counts a request, and the token in it, if there is one.
    * @throws AppError `rate_limited`
    */
   countRequest(address: string, token?: string): void {

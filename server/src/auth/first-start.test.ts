@@ -22,7 +22,7 @@ afterEach(async () => {
 });
 
 describe('the installation', () => {
-  test('is made once and is the same at every start, also when two servers start at once', async () => {
+  test('is created once and is the same at every start, even if two servers start at once', async () => {
     const file = join(folder, 'master-key.json');
     const [one, other] = await Promise.all([
       openInstallation(database.sql, file),
@@ -50,7 +50,7 @@ describe('the installation', () => {
     }
   });
 
-  test('does not start on a row whose public key was exchanged', async () => {
+  test('does not start on a row whose public key was replaced', async () => {
     const file = join(folder, 'a.json');
     await openInstallation(database.sql, file);
     await database.sql`update installation set server_key = ${Buffer.alloc(32, 7)}`;
@@ -61,7 +61,7 @@ describe('the installation', () => {
 describe('the administrator', () => {
   beforeEach(() => openInstallation(database.sql, join(folder, 'a.json')));
 
-  test('is made once, also when two servers start at once', async () => {
+  test('is created once, even if two servers start at once', async () => {
     const made = await Promise.all(
       [1, 2, 3].map(() => bootstrapAdministrator({ sql: database.sql, now, bootstrapToken: undefined })),
     );
@@ -70,7 +70,7 @@ describe('the administrator', () => {
     expect(users.map((user) => user.name)).toEqual(['admin']);
   });
 
-  test('has the bootstrap token from the first start on, and a later one opens nothing', async () => {
+  test('has the bootstrap token of the first start, and a later one is not accepted', async () => {
     const { sql } = database;
     const authenticator = new Authenticator({ sql, now, sessionIdleMs: 1_000 });
     await bootstrapAdministrator({ sql, now, bootstrapToken });
@@ -83,7 +83,7 @@ describe('the administrator', () => {
     expect(stored).not.toContain(bootstrapToken.slice(0, 10));
   });
 
-  test('is not made again after it was deleted', async () => {
+  test('is not created again after it was deleted', async () => {
     const { sql } = database;
     await bootstrapAdministrator({ sql, now, bootstrapToken });
     await sql`delete from users`;

@@ -1,4 +1,4 @@
-// What the features of this folder share.
+// Dependencies that the features of this folder share.
 import { limits } from '@opsconductor/protocol';
 import type { Sql } from '../store/database/connection.ts';
 import type { SessionLimits } from '../store/people/sessions.ts';
@@ -7,7 +7,7 @@ import type { SignInLimits } from './sign-in-limits.ts';
 
 export interface IdentitySettings {
   session: SessionLimits;
-  /** The longest that an API token may be asked for. */
+  /** The longest lifetime that an API token may have. */
   apiTokenMaxDays: number;
 }
 

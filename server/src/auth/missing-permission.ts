@@ -1,4 +1,5 @@
-// What a caller sees but may not do there: told with the permission and the scope, and recorded as a refusal.
+// The error for something that a caller sees but may not do there. It names the permission and the scope, and is
+// recorded as a refusal.
 import type { ErrorDetail, Permission } from '@opsconductor/protocol';
 import { AppError } from '../errors.ts';
 

@@ -1,4 +1,4 @@
-// The identity of this installation: made at the first start, opened with the master key at every other.
+// The identity of this installation: created at the first start, opened with the master key at every later one.
 import { randomUUID } from 'node:crypto';
 import { generateSigningKeyPair, type KeyPair, signingPublicKeyOf } from '@opsconductor/protocol/sealing';
 import { unwrapDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
@@ -24,9 +24,8 @@ export interface Installation {
 }
 
 /**
- * Reads the installation, or makes it and its master key file where the database has none.
- *
- * @throws AtRestError `missing` or `wrong_master_key` where the file isn't the one of this database; `damaged`.
+ * Reads the installation, or creates it and its master key file if the database has none.
+ * @throws AtRestError `missing` or `wrong_master_key` if the file doesn't belong to this database; `damaged`.
  */
 export async function openInstallation(
   sql: Sql,

@@ -1,2 +1,2 @@
-/** What a new password costs to hash, and so to guess: 32 MiB and about a quarter of a second. */
+/** What hashing a new password, and so guessing it, costs: 32 MiB and about a quarter of a second. */
 export const passwordCost = { N: 2 ** 15, r: 8, p: 3 };

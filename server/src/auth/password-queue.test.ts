@@ -3,7 +3,7 @@ import { type Applicant, PasswordQueue } from './password-queue.ts';
 
 const limits = { maxConcurrent: 1, maxKnown: 2, maxOthers: 5, maxPerAddress: 2 };
 
-/** A queue whose work is done when the test says so. */
+/** Returns a queue whose work ends when the test says so. */
 function setup() {
   const queue = new PasswordQueue(limits);
   const begun: string[] = [];
@@ -14,7 +14,7 @@ function setup() {
       await new Promise<void>((resolve) => ends.push(resolve));
       return name;
     });
-  /** Ends the work that goes on; the next has begun when it returns. */
+  /** Ends the work in progress; when it returns, the next one has begun. */
   const endOne = async (work: Promise<unknown>) => {
     ends.shift()?.();
     await work;
@@ -25,7 +25,7 @@ function setup() {
 const from = (address: string): Applicant => ({ address, isKnown: false });
 const known: Applicant = { address: '10.0.0.1', isKnown: true };
 
-test('addresses take turns, and who is known goes first', async () => {
+test('addresses take turns, and known applicants go first', async () => {
   const { ask, begun, endOne } = setup();
   const works = [
     ask('a1', from('a')),
@@ -41,7 +41,7 @@ test('addresses take turns, and who is known goes first', async () => {
   expect(begun).toEqual(['a1', 'known', 'a2', 'b1', 'a3']);
 });
 
-test('an address that floods fills its own places only, and gives one up to an address that has none', async () => {
+test('an address that floods fills only its own places, and loses one to an address that has none', async () => {
   const { ask } = setup();
   void ask('a1', from('a'));
   void ask('a2', from('a'));
@@ -50,12 +50,12 @@ test('an address that floods fills its own places only, and gives one up to an a
   for (const address of ['b', 'c', 'd']) void ask(address, from(address));
   void ask('e', from('e'));
   await expect(last).rejects.toMatchObject({ code: 'unavailable', retryAfterS: 5 });
-  // Now each of five has one place: there is nobody to take from.
+  // Each of the five has one place now, so there is nobody to take one from.
   await expect(ask('f', from('f'))).rejects.toMatchObject({ code: 'unavailable' });
   await expect(ask('b2', from('b'))).rejects.toMatchObject({ code: 'unavailable' });
 });
 
-test('strangers who fill their places leave those of the known', async () => {
+test('unknown applicants can’t take the places of known ones', async () => {
   const { ask } = setup();
   for (const address of ['a', 'b', 'c', 'd', 'e', 'f']) void ask(address, from(address));
   void ask('k1', known);

@@ -1,18 +1,20 @@
-// Passwords cost memory and time by design, so few are computed at once and few may wait. Who floods must not shut
-// others out: who is known is taken before who is not, addresses take turns, and where all places are taken the address
-// that has most gives one up to an address that has fewer.
+// Hashing passwords costs memory and time by design, so only a few run at once and only a few may wait. A flood must
+// not shut others out: known applicants go before unknown ones, addresses take turns, and if all places are taken, the
+// address with the most gives one up to an address with fewer.
 import { AppError } from '../errors.ts';
 
 export interface QueueLimits {
   maxConcurrent: number;
-  /** Who may wait, of those that are known and of all others. */
+  /** How many may wait: of known applicants, and of all others. */
   maxKnown: number;
   maxOthers: number;
-  /** Of one address. */
+  /** How many may wait from one address. */
   maxPerAddress: number;
 }
 
-/** Who asks for a place. Known: signed in already, or from an address that the password was right from before. */
+/**
+ * Someone who asks for a place. Known: already signed in, or from an address from which the password was right before.
+ */
 export interface Applicant {
   address: string;
   isKnown: boolean;
@@ -28,7 +30,7 @@ const retryAfterS = 5;
 export class PasswordQueue {
   readonly #limits: QueueLimits;
   readonly #known: Waiting[] = [];
-  /** By address, the one that is next first. */
+  /** Keyed by address, the next in turn first. */
   readonly #others = new Map<string, Waiting[]>();
   #waitingOthers = 0;
   #running = 0;
@@ -37,7 +39,7 @@ export class PasswordQueue {
     this.#limits = limits;
   }
 
-  /** @throws AppError `unavailable`, with when to try again, where too many wait already. */
+  /** @throws AppError `unavailable`, with when to try again, if too many are waiting already. */
   async run<T>(applicant: Applicant, work: () => Promise<T>): Promise<T> {
     if (this.#running < this.#limits.maxConcurrent) this.#running++;
     else await new Promise<void>((enter, refuse) => this.#wait(applicant, { enter, refuse }));
@@ -63,7 +65,10 @@ export class PasswordQueue {
     this.#others.set(applicant.address, own);
   }
 
-  /** Turns away the last of the address that has most waiting, unless that would only change who is turned away. */
+  /**
+   * Turns away the last applicant of the address with the most waiting, unless that would only exchange one for
+   * another.
+   */
   #displaceFor(ownCount: number): void {
     let most: Waiting[] = [];
     for (const others of this.#others.values()) if (others.length > most.length) most = others;
@@ -72,7 +77,7 @@ export class PasswordQueue {
     most.pop()?.refuse(tooMany());
   }
 
-  /** The place goes to the next in turn, without ever being free. */
+  /** Passes the place on to the next in turn, without ever freeing it in between. */
   #leave(): void {
     const next = this.#known.shift() ?? this.#nextOther();
     if (next === undefined) this.#running--;

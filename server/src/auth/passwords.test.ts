@@ -5,7 +5,7 @@ import { hashCheaply } from './testing.ts';
 
 const real = hashCheaply();
 
-/** Passwords cost what they cost until the test has ended. */
+/** Uses the real password cost until the test has ended. */
 function inEarnest(): void {
   const cheap = { ...passwordCost };
   onTestFinished(() => void Object.assign(passwordCost, cheap));
@@ -27,7 +27,7 @@ test('one password in two Unicode forms is one password', async () => {
   expect(await verifyPassword('Zo\u00eb Cafe\u0301 Straße', stored)).toBe(true);
 });
 
-test('the test vector of the standard verifies, at its own cost', async () => {
+test('the standard’s test vector verifies, at its own cost', async () => {
   // RFC 7914 section 12, the first 32 bytes of scrypt("password", "NaCl", N=1024, r=8, p=16).
   const hash = Buffer.from('fdbabe1c9d3472007856e7190d01e9fe7c6ad7cbc8237830e77376634b373162', 'hex');
   const stored = `scrypt$1024$8$16$${Buffer.from('NaCl').toString('base64url')}$${hash.toString('base64url')}`;
@@ -35,12 +35,12 @@ test('the test vector of the standard verifies, at its own cost', async () => {
   expect(await verifyPassword('passwort', stored)).toBe(false);
 });
 
-test('without a stored hash nothing verifies, after the same work', async () => {
-  // Long enough to be told from all else.
+test('without a stored hash nothing verifies, and it takes the same work', async () => {
+  // Long enough to stand out from everything else.
   Object.assign(passwordCost, { N: 2 ** 14 });
   onTestFinished(() => void Object.assign(passwordCost, { N: 2 ** 10 }));
   const stored = await hashPassword('x');
-  // Of this process, whatever else the machine does meanwhile.
+  // CPU time of this process, whatever else the machine does.
   const timed = async (work: () => Promise<unknown>) => {
     const before = process.cpuUsage();
     await work();
@@ -53,7 +53,7 @@ test('without a stored hash nothing verifies, after the same work', async () => 
   expect(await timed(() => verifyPassword('y', null))).toBeGreaterThan(known / 4);
 });
 
-test('what was hashed at another cost verifies and is told to be outdated', async () => {
+test('a hash with another cost verifies and is reported as outdated', async () => {
   inEarnest();
   const stored = await hashPassword('x');
   expect(isOutdated(stored)).toBe(false);
@@ -62,7 +62,7 @@ test('what was hashed at another cost verifies and is told to be outdated', asyn
   expect(isOutdated('')).toBe(true);
 });
 
-test('of one address few wait, and an attempt that is not admitted costs no work', async () => {
+test('only a few attempts from one address wait, and one that is not admitted costs no work', async () => {
   const stored = await hashPassword('x');
   const stranger = { address: '6.6.6.6', isKnown: false };
   let admitted = 0;

@@ -1,5 +1,5 @@
-// Passwords by scrypt (RFC 7914). Not by argon2id, although newer Nodes have it: servers of one installation may run on different ones, and each must verify what the
-// other hashed.
+// Passwords hashed with scrypt (RFC 7914). Not with argon2id, although newer versions of Node have it: servers of one
+// installation may run on different versions, and each must verify what the others hashed.
 import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
 import { passwordCost } from './password-cost.ts';
 import { type Applicant, PasswordQueue } from './password-queue.ts';
@@ -9,7 +9,7 @@ const saltBytes = 16;
 const queue = new PasswordQueue({ maxConcurrent: 2, maxKnown: 16, maxOthers: 32, maxPerAddress: 4 });
 const signedIn: Applicant = { address: 'signed in', isKnown: true };
 
-/** `scrypt$N$r$p$salt$hash`, base64url. For who is signed in: known to the queue. */
+/** Returns `scrypt$N$r$p$salt$hash`, base64url. For signed-in users, so the queue treats them as known. */
 export async function hashPassword(password: string): Promise<string> {
   return queue.run(signedIn, async () => {
     const salt = randomBytes(saltBytes);
@@ -26,11 +26,10 @@ export async function hashPassword(password: string): Promise<string> {
 }
 
 /**
- * Whether the password is the one. Without a stored hash it takes as long and is false, so that time doesn't tell
- * which names exist.
- *
- * @param admit Called once there is a place in the queue; what it throws refuses the attempt before any work.
- * @throws AppError `unavailable` when too many wait already.
+ * Returns whether the password is right. Without a stored hash it takes as long and returns false, so that the time
+ * doesn't reveal which names exist.
+ * @param admit Called once there is a place in the queue; if it throws, the attempt is refused before any work.
+ * @throws AppError `unavailable` if too many are waiting already.
  */
 export async function verifyPassword(
   password: string,
@@ -50,7 +49,10 @@ export async function verifyPassword(
   });
 }
 
-/** Whether it was hashed at another cost than is used now: to be hashed again when its password is at hand. */
+/**
+ * Returns whether it was hashed with another cost than the current one; it is then hashed again the next time its
+ * password is known.
+ */
 export function isOutdated(stored: string): boolean {
   const known = parse(stored)?.cost;
   return known?.N !== passwordCost.N || known.r !== passwordCost.r || known.p !== passwordCost.p;
@@ -70,7 +72,7 @@ function parse(
 
 async function derive(password: string, salt: Buffer, parameters: typeof passwordCost): Promise<Buffer> {
   return new Promise<Buffer>((resolve, reject) => {
-    // NFKC, so that one password typed on two keyboards is one (NIST SP 800-63B section 5.1.1.2).
+    // NFKC, so that the same password typed on different keyboards matches (NIST SP 800-63B section 5.1.1.2).
     const text = password.normalize('NFKC');
     const maxmem = 256 * parameters.N * parameters.r;
     scrypt(text, salt, hashBytes, { ...parameters, maxmem }, (error, key) => {

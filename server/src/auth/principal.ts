@@ -1,15 +1,15 @@
-// Who calls, and what that one may do.
+// Who is calling, and what they may do.
 import type { Authority } from './authority.ts';
 
-/** A signed-in user, by session or API token. */
+/** A user who is signed in by a session or an API token. */
 export interface Principal {
   userId: number;
   name: string;
   /** What they may do and where. */
   authority: Authority;
   via: 'session' | 'api_token';
-  /** The session or token row, for sign-out and audit. */
+  /** Id of the session or token row, for signing out and for the audit log. */
   viaId: number;
-  /** What the API token is called, for the audit log. */
+  /** Name of the API token, for the audit log. */
   tokenName?: string;
 }

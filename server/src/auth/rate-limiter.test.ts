@@ -7,7 +7,7 @@ function setup(limit: { burst: number; refillMs: number; maxKeys?: number }) {
   return { limiter, advance: (ms: number) => (nowMs += ms) };
 }
 
-test('a burst is let through, then one per refill, and the wait is told', () => {
+test('a burst is let through, then one per refill, and the wait is returned', () => {
   const { limiter, advance } = setup({ burst: 2, refillMs: 1_000 });
   expect([limiter.take('a'), limiter.take('a'), limiter.take('a')]).toEqual([0, 0, 1_000]);
   expect(limiter.take('b')).toBe(0);
@@ -17,7 +17,7 @@ test('a burst is let through, then one per refill, and the wait is told', () => 
   expect([limiter.take('a'), limiter.take('a')]).toEqual([0, 1_000]);
 });
 
-test('asking while it is empty does not put the refill off', () => {
+test('asking while it is empty does not delay the refill', () => {
   const { limiter, advance } = setup({ burst: 1, refillMs: 1_000 });
   limiter.take('a');
   for (let i = 0; i < 9; i++) {
@@ -28,7 +28,7 @@ test('asking while it is empty does not put the refill off', () => {
   expect(limiter.take('a')).toBe(0);
 });
 
-test('a clock set back gives nothing away and takes nothing', () => {
+test('a clock that is set back neither adds nor removes anything', () => {
   const { limiter, advance } = setup({ burst: 1, refillMs: 1_000 });
   limiter.take('a');
   advance(-60_000);
@@ -37,7 +37,7 @@ test('a clock set back gives nothing away and takes nothing', () => {
   expect(limiter.take('a')).toBe(0);
 });
 
-test('memory is bounded; what was used longest ago is forgotten first', () => {
+test('memory is bounded; the least recently used key is forgotten first', () => {
   const { limiter } = setup({ burst: 1, refillMs: 1_000, maxKeys: 2 });
   limiter.take('a');
   limiter.take('b');
@@ -47,7 +47,7 @@ test('memory is bounded; what was used longest ago is forgotten first', () => {
   expect(limiter.take('b')).toBe(0);
 });
 
-test('an IPv6 client is its /64', () => {
+test('an IPv6 client is identified by its /64', () => {
   expect(rateLimitKeyOf('10.0.0.1')).toBe('10.0.0.1');
   expect(rateLimitKeyOf('2001:db8:1:2:3:4:5:6')).toBe('2001:db8:1:2::/64');
   expect(rateLimitKeyOf('2001:db8:0001:2::ffff')).toBe('2001:db8:1:2::/64');

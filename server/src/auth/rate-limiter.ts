@@ -1,18 +1,18 @@
-// Token buckets by key, in bounded memory: what was used longest ago is forgotten first.
+// Token buckets by key, in bounded memory: the least recently used key is forgotten first.
 import { AppError } from '../errors.ts';
 
 export interface RateLimit {
-  /** So many at once. */
+  /** How many may pass at once. */
   burst: number;
-  /** Then one in so many ms. */
+  /** After the burst, one more may pass every `refillMs`. */
   refillMs: number;
   maxKeys?: number;
 }
 
 interface Bucket {
-  /** When it will be full again, were nothing more taken. */
+  /** When it will be full again if nothing more is taken. */
   fullMs: number;
-  /** When it was last looked at, to notice a clock set back. */
+  /** When it was last looked at, to notice a clock that was set back. */
   atMs: number;
 }
 
@@ -26,7 +26,7 @@ export class RateLimiter {
     this.#now = now;
   }
 
-  /** Takes one; 0 when it was there, otherwise the ms until one is. */
+  /** Takes one. Returns 0 if there was one, otherwise the ms until there is. */
   take(key: string): number {
     const { burst, refillMs, maxKeys } = this.#limit;
     const nowMs = this.#now().getTime();
@@ -54,9 +54,8 @@ export class RateLimiter {
 }
 
 /**
- * Refuses what has to wait; lets through what need not.
- *
- * @throws AppError `rate_limited`, with when to try again.
+ * Refuses a request that has to wait.
+ * @throws AppError `rate_limited`, with when to try again, unless the wait is 0.
  */
 export function refuseAfter(waitMs: number): void {
   if (waitMs === 0) return;
@@ -64,7 +63,7 @@ export function refuseAfter(waitMs: number): void {
   throw new AppError('rate_limited', `Too many attempts. Try again in ${retryAfterS} s.`, { retryAfterS });
 }
 
-/** An IPv6 client has a whole /64 to itself, so that is what is counted. */
+/** Returns the key to count by. An IPv6 client usually has a whole /64, so that is what counts. */
 export function rateLimitKeyOf(address: string): string {
   if (!address.includes(':')) return address;
   const [head = '', tail] = address.split('%', 1)[0]?.split('::') ?? [];

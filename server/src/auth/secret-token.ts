@@ -1,12 +1,13 @@
-// Random secrets that clients present: 256 bits, stored only as SHA-256. A fast hash is enough for what can't be guessed.
+// Random secrets that clients present: 256 bits, stored only as SHA-256. A fast hash is enough for what can't be
+// guessed.
 import { createHash, randomBytes } from 'node:crypto';
 
-/** 256 random bits, base64url, after an optional prefix. */
+/** Returns 256 random bits as base64url, after an optional prefix. */
 export function makeSecretToken(prefix = ''): string {
   return prefix + randomBytes(32).toString('base64url');
 }
 
-/** What the database keeps of a token. */
+/** Returns what the database keeps of a token. */
 export function hashSecretToken(token: string): Buffer {
   return createHash('sha256').update(token, 'utf8').digest();
 }

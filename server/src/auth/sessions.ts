@@ -1,4 +1,4 @@
-// Where a user is signed in, and ending that.
+// Lists where a user is signed in, and ends sessions.
 import type { Session } from '@opsconductor/protocol';
 import { recordAudit, userActor } from '../audit/record-audit.ts';
 import { notFound } from '../errors.ts';
@@ -9,7 +9,7 @@ import { lockUser, type UserRow } from '../store/people/users.ts';
 import type { IdentityDeps, Origin } from './identity-deps.ts';
 import type { Principal } from './principal.ts';
 
-/** The open sessions of a user, the one used last first; `principal` is who asks. */
+/** Returns the open sessions of a user, the one used last first; `principal` is the caller. */
 export async function listSessionsOf(
   deps: IdentityDeps,
   principal: Principal,
@@ -26,13 +26,13 @@ export async function listSessionsOf(
   return { items };
 }
 
-/** Whose sessions are ended; `admit` looks at the user, locked, and throws to refuse. */
+/** Whose sessions are ended; `admit` looks at the user, who is locked, and throws to refuse. */
 interface OfUser {
   userId: number;
   admit?: (tx: Tx, user: UserRow) => Promise<void>;
 }
 
-/** @throws AppError `not_found`, also for a session of another user. */
+/** @throws AppError `not_found`, even if the session only belongs to another user. */
 export async function endSession(
   deps: IdentityDeps,
   principal: Principal,
@@ -56,7 +56,7 @@ export async function endSession(
   deps.authenticator.forget('session', id);
 }
 
-/** Ends all sessions of a user but the one that asks; how many. */
+/** Ends all sessions of a user except the one that asks; returns how many. */
 export async function endOtherSessions(
   deps: IdentityDeps,
   principal: Principal,

@@ -1,4 +1,4 @@
-// Setting one's password. It ends the user's other sessions: whoever had the old one is out.
+// Sets the caller's own password and ends their other sessions, so that anyone who knew the old one is out.
 import { limits } from '@opsconductor/protocol';
 import { recordAudit, userActor } from '../audit/record-audit.ts';
 import { AppError, invalidField } from '../errors.ts';
@@ -11,8 +11,8 @@ import { hashPassword } from './passwords.ts';
 import type { Principal } from './principal.ts';
 
 /**
- * @throws AppError `forbidden` with an API token: it would outlive itself; `invalid` for a wrong current password;
- * `rate_limited`; `conflict` when the password was changed meanwhile.
+ * @throws AppError `forbidden` with an API token, which could otherwise gain access that outlives it; `invalid` for a
+ * wrong current password; `rate_limited`; `conflict` if the password was changed meanwhile.
  */
 export async function setPassword(
   deps: IdentityDeps,
@@ -47,7 +47,7 @@ export async function setPassword(
   deps.authenticator.forgetUser(principal.userId);
 }
 
-/** Who lost the password comes in by a one-time code, and must be able to set another. */
+/** A user who lost their password signs in with a one-time code, and must be able to set a new one. */
 export async function needsCurrentPassword(
   deps: Pick<IdentityDeps, 'sql' | 'now'>,
   principal: Principal,

@@ -10,7 +10,7 @@ beforeEach(async () => {
 });
 afterEach(() => database.close());
 
-test('the terminal lets an administrator in, whatever became of the first one', async () => {
+test('the terminal lets an administrator in, whatever happened to the first one', async () => {
   const { sql } = database;
   const entering = async () => (await createAdministratorCode({ sql, now }))?.name;
   expect(await entering()).toBeUndefined();

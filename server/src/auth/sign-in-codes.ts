@@ -1,5 +1,5 @@
-// One-time sign-in codes: the way in before there is a password, and after it was lost. Who can read the server's
-// terminal may have one.
+// One-time sign-in codes: the way in before there is a password, and after it was lost. Anyone who can read the
+// server's terminal can have one.
 import { limits } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { AppError } from '../errors.ts';
@@ -10,7 +10,7 @@ import { insertSignInCode } from '../store/people/sign-in-codes.ts';
 import { findUserByName } from '../store/people/users.ts';
 import { hashSecretToken, makeSecretToken } from './secret-token.ts';
 
-/** The same for an administrator, whoever is one by now; undefined where nobody is. */
+/** The same for an administrator, whoever that is now; undefined if there is none. */
 export async function createAdministratorCode(deps: {
   sql: Sql;
   now: () => Date;
@@ -20,9 +20,8 @@ export async function createAdministratorCode(deps: {
 }
 
 /**
- * Makes a code that signs the user in once within 30 minutes.
- *
- * @throws AppError `not_found` where no active user has that name.
+ * Creates a code that signs the user in once within 30 minutes.
+ * @throws AppError `not_found` if no active user has that name.
  */
 export async function createSignInCode(
   deps: { sql: Sql; now: () => Date },

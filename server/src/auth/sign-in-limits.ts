@@ -1,17 +1,18 @@
-// How often one may try to sign in. Three bounds: by address; by name and address, which locks (docs/people.md); and by
-// name from addresses that it never came in from, so that many addresses guess no faster than a few.
+// How often signing in may be tried. There are three limits: by address; by name and address, which locks
+// (docs/people.md); and by name for addresses from which it never signed in, so that many addresses can't guess faster
+// than a few.
 import { AppError } from '../errors.ts';
 import { RateLimiter, rateLimitKeyOf } from './rate-limiter.ts';
 
 const perAddress = { burst: 20, refillMs: 3_000 };
 const perName = { burst: 100, refillMs: 1_000 };
-/** So many tries of an address at a name count as its first. */
+/** Up to this many tries of an address at a name count as first tries. */
 const firstTries = 3;
 const failureRows = { burst: 200, refillMs: 500 };
 
 export class SignInLimits {
   readonly #byAddress: RateLimiter;
-  /** By name: addresses that have hardly tried, and those that have. */
+  /** By name: for addresses that have hardly tried, and for those that have. */
   readonly #firstTries: RateLimiter;
   readonly #furtherTries: RateLimiter;
   readonly #failureRows: RateLimiter;
@@ -30,11 +31,10 @@ export class SignInLimits {
   }
 
   /**
-   * For names that don't exist alike. Not asked for an address that the name came in from before: no flood of others
-   * keeps its owner out there. Few addresses that try often don't use up what is left for those that try first, as the
-   * owner does from a new place.
-   *
-   * @param failures How often the address was wrong about the name already.
+   * Counts an attempt at a name from an address from which it never signed in; names that don't exist are treated the
+   * same. It is not called for known addresses, so that no flood of others keeps the owner out there. A few addresses
+   * that try often can't use up what is reserved for first tries, such as the owner's from a new place.
+   * @param failures How often the address was already wrong about the name.
    * @throws AppError `rate_limited`
    */
   countStrangersAttempt(name: string, failures: number): void {
@@ -43,7 +43,8 @@ export class SignInLimits {
   }
 
   /**
-   * Whether this failure gets an audit row of its own, and how many before it got none: a flood must not fill the log.
+   * Returns undefined if this failure gets no audit row, because a flood must not fill the log; otherwise how many
+   * before it got none.
    */
   tellFailure(): { untold: number } | undefined {
     if (this.#failureRows.take('') > 0) {

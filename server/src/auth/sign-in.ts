@@ -1,5 +1,5 @@
-// Signing in and out. Each way in ends in a session: a random token in the browser's cookie, its hash in the database.
-// It is always a new one; the one that the browser came with ends.
+// Signing in and out. Each way in leads to a session: a random token in the browser's cookie, and its hash in the
+// database. It is always a new session; the one that the browser came with ends.
 import type { Me } from '@opsconductor/protocol';
 import { recordAudit, userActor } from '../audit/record-audit.ts';
 import { AppError } from '../errors.ts';
@@ -38,10 +38,10 @@ export interface SignedIn {
   sessionToken: string;
 }
 
-/** A request to sign in. */
+/** Origin of a sign-in request. */
 export interface SignInOrigin extends Origin {
   userAgent: string;
-  /** The session cookie that the browser came with, whoever's it is. */
+  /** Token of the session cookie that the browser came with, whoever's session that is. */
   oldSessionToken?: string;
 }
 
@@ -65,7 +65,7 @@ export async function signInByPassword(
   const betterHash = isOutdated(stored ?? '') ? await hashIfThereIsRoom(password) : undefined;
   const signedIn = await openSession(deps, 'password', origin, async (tx) => {
     const now = await lockUser(tx, user.id);
-    // It was changed, or the user deactivated, while the password was checked.
+    // The password was changed, or the user deactivated, while the password was being checked.
     if (now === undefined || !maySignIn(now) || now.passwordHash !== user.passwordHash) return undefined;
     if (betterHash !== undefined) await setPasswordHash(tx, user.id, betterHash);
     return now;
@@ -76,7 +76,6 @@ export async function signInByPassword(
 
 /**
  * Uses up a one-time code.
- *
  * @throws AppError `unauthenticated` for a code that is unknown, used or expired; `rate_limited`.
  */
 export async function signInByCode(
@@ -98,7 +97,7 @@ export async function signInByCode(
   );
 }
 
-/** Ends the session of the principal. An API token is not a session: it stays. */
+/** Ends the session of the principal. An API token is not a session, and is not ended. */
 export async function signOut(deps: IdentityDeps, principal: Principal, origin: Origin): Promise<void> {
   if (principal.via !== 'session') return;
   await inTransaction(deps.sql, async (tx) => {
@@ -117,7 +116,7 @@ function maySignIn(user: UserRow): boolean {
   return user.isActive && user.kind === 'person';
 }
 
-/** Opens a session for the user that `admit` finds, in its transaction; undefined when it finds none. */
+/** Opens a session for the user that `admit` finds, in the same transaction; returns undefined if it finds none. */
 async function openSession(
   deps: IdentityDeps,
   by: 'password' | 'code',
@@ -163,12 +162,12 @@ async function openSession(
   return { me: describeMe(user, { via: 'session', authority, needsCurrentPassword }), sessionToken };
 }
 
-/** What the browser calls itself, in one line. */
+/** Returns the browser's User-Agent as one line. */
 function visibleText(text: string): string {
   return text.replaceAll(/[^\x20-\x7e]/g, '');
 }
 
-/** A better hash is no reason to refuse a right password when the queue is full. */
+/** A right password must not be refused only because the queue has no room to improve its hash. */
 async function hashIfThereIsRoom(password: string): Promise<string | undefined> {
   try {
     return await hashPassword(password);
@@ -182,7 +181,7 @@ function wrongPassword(): AppError {
   return new AppError('unauthenticated', 'Name or password is wrong.');
 }
 
-/** A name that nobody has isn't recorded: people type passwords where names belong. */
+/** A name that nobody has isn't recorded, because people type passwords into the wrong field. */
 async function recordFailure(
   deps: IdentityDeps,
   userName: string | undefined,

@@ -1,8 +1,8 @@
-// For tests in which passwords are hashed and their cost is not the point.
+// For tests that hash passwords but do not test their cost.
 import { afterAll, beforeAll } from 'vitest';
 import { passwordCost } from './password-cost.ts';
 
-/** Makes passwords cheap to hash for the tests of this file. Returns what they cost in earnest. */
+/** Makes passwords cheap to hash for the tests of this file. Returns their real cost. */
 export function hashCheaply(): typeof passwordCost {
   const real = { ...passwordCost };
   beforeAll(() => void Object.assign(passwordCost, { N: 2 ** 10, p: 1 }));

@@ -7,10 +7,9 @@ import type { Tx } from '../store/database/connection.ts';
 import { holdCategory } from '../store/jobs/categories.ts';
 
 /**
- * The category into which the caller puts a job, held until the transaction ends.
- *
- * @throws {AppError} `invalid` for a category that is not there or of which they may know nothing; `forbidden` where
- * they may not edit jobs.
+ * Returns the category into which the caller puts a job, locked until the transaction ends.
+ * @throws {AppError} `invalid` for a category that does not exist or that they may not see; `forbidden` if they may not
+ * edit jobs in it.
  */
 export async function categoryForJobs(
   tx: Tx,

@@ -1,4 +1,4 @@
-// What belongs to a job and not to a version: category, labels, template.
+// Changes what belongs to a job and not to a version: category, labels, template.
 import type { Labels } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
@@ -8,10 +8,9 @@ import { categoryForJobs } from './category-for-jobs.ts';
 import type { JobSettings } from './split-definition.ts';
 
 /**
- * Changes what differs, each with its audit row. The job is locked and the caller may edit it. Returns what changed, in
- * words.
- *
- * @throws {AppError} `invalid` for a category that is not there; `forbidden` without `jobs.edit` on it.
+ * Changes what differs, each change with its audit row. The job must be locked, and the caller allowed to edit it.
+ * Returns in words what changed.
+ * @throws {AppError} `invalid` for a category that does not exist; `forbidden` without `jobs.edit` on it.
  */
 export async function changeSettings(
   tx: Tx,
@@ -26,7 +25,7 @@ export async function changeSettings(
     await setJobSettings(tx, job.id, { categoryId: to.id }, caller.userId);
     const detail = { name: job.name, from: job.category, to: to.name };
     const moved = { ...auditedBy(caller), action: 'job.moved', object, detail };
-    // Readers of either category are to see it.
+    // Readers of both categories should see the move.
     await recordAudit(tx, { ...moved, scope: { categoryId: job.categoryId } });
     await recordAudit(tx, { ...moved, scope: { categoryId: to.id } });
     changed.push(`moved to ${to.name}`);
@@ -42,7 +41,7 @@ export async function changeSettings(
     await setJobSettings(tx, job.id, { isTemplate }, caller.userId);
     const detail = { name: job.name, isTemplate };
     await recordAudit(tx, { ...auditedBy(caller), action: 'job.template_changed', object, scope, detail });
-    changed.push(isTemplate ? 'made a template' : 'no template any more');
+    changed.push(isTemplate ? 'made a template' : 'no longer a template');
   }
   return changed;
 }

@@ -1,5 +1,5 @@
-// What stands around a definition in a request. The definition itself is checked by validateDefinition, so that all that
-// is wrong with it is told in one way: its paths begin at the definition.
+// Checks what surrounds a definition in a request. `validateDefinition` checks the definition itself, so that its
+// problems always read the same: their paths begin at the definition.
 import { type Static, type TObject, type TProperties, type TSchema, Type } from 'typebox';
 import { AppError } from '../errors.ts';
 import { schemaProblems } from '../schema-problems.ts';

@@ -1,4 +1,4 @@
-// A new job: from its bare definition, from one with a state and a note, or from a template.
+// Creates a job: from its bare definition, from a definition with a state and a note, or from a template.
 import {
   type CreatedJob,
   CreateJobFromDefinitionSchema,
@@ -34,7 +34,7 @@ interface CreateJobDeps {
   masterKey: MasterKey;
 }
 
-/** A definition to save as a job, and what is said beside it. */
+/** A definition to save as a job, and what comes with it. */
 export interface NewJobRequest {
   definition: JobDefinition;
   state?: JobState | undefined;
@@ -43,13 +43,11 @@ export interface NewJobRequest {
 }
 
 /**
- * Saves a new job as version 1 of its definition, in the category that it names. Category, labels and template are kept
- * beside the version: they may change without another one.
- *
- * @throws {AppError} `invalid` with everything that is wrong with it, or the site rules that it breaks; `too_large`; `conflict` when the name is taken;
- * `forbidden` without `jobs.edit` on the category, `credentials.use` on a credential that it names, or `jobs.raw_splice`
- * where it has a raw splice; `not_found` for
- * a template that the caller does not see.
+ * Saves a new job as version 1 of its definition, in the category that it names. Category, labels and template are
+ * stored with the job, not with the version: they may change without a new one.
+ * @throws {AppError} `invalid` with all its problems, or the site rules that it breaks; `too_large`; `conflict` if the
+ * name is taken; `forbidden` without `jobs.edit` on the category, `credentials.use` on a credential that it names, or
+ * `jobs.raw_splice` if it has a raw splice; `not_found` for a template that the caller does not see.
  */
 export async function createJob(deps: CreateJobDeps, request: unknown, caller: Caller): Promise<CreatedJob> {
   const asked = await readRequest(deps, request, caller);
@@ -80,8 +78,7 @@ async function readRequest(deps: CreateJobDeps, request: unknown, caller: Caller
 
 /**
  * Inserts a job whose definition is valid, with its audit row.
- *
- * @throws {AppError} as `createJob`; a database error of the constraint `jobs_name_key` when the name is taken.
+ * @throws {AppError} as `createJob`; a database error of the constraint `jobs_name_key` if the name is taken.
  */
 export async function insertNewJob(
   tx: Tx,

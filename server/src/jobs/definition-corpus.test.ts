@@ -1,6 +1,6 @@
-// Wrong definitions, and all that is told of each: by the server, and by the console, which checks without generated
-// code. The files in protocol/src/definition/corpus have both what is wrong and what is told; `-u` writes them anew, to be
-// read as whoever wrote such a definition would.
+// Wrong definitions, and everything that the server reports about each, and the console, which checks without generated
+// code. The files in protocol/src/definition/corpus have both the mistakes and the messages. `-u` rewrites them; read
+// the result like the author of such a definition would.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkDefinition, type ErrorDetail } from '@opsconductor/protocol';
@@ -11,14 +11,14 @@ import { definitionOf, type Wrong } from './definition-corpus.ts';
 import { examineDefinition } from './validate-definition.ts';
 
 const corpus = join(import.meta.dirname, '../../../protocol/src/definition/corpus');
-/** As a route that takes YAML tells it. */
+/** Returns the problems as a route that takes YAML reports them. */
 function toldOfYaml(text: string): ErrorDetail[] {
   const read = readYamlValue(text);
   if ('problems' in read) return read.problems;
   return read.places.locate(examineDefinition(read.value).problems);
 }
 
-test('a wrong definition in YAML is told of with line and column', async () => {
+test('problems of a YAML definition are reported with line and column', async () => {
   const file = join(corpus, 'yaml.yaml');
   const cases = parse(readFileSync(file, 'utf8')) as Wrong[];
   const told = cases.map(({ is, text = '' }) => ({ is, text, told: toldOfYaml(text) }));
@@ -29,7 +29,7 @@ test('a wrong definition in YAML is told of with line and column', async () => {
   await expect(stringify(told, { lineWidth: 0 })).toMatchFileSnapshot(file);
 });
 
-test('the corpus has 250 definitions and more', () => {
+test('the corpus has at least 250 definitions', () => {
   const files = readdirSync(corpus).map((name) => parse(readFileSync(join(corpus, name), 'utf8')) as Wrong[]);
   expect(files.flat().length).toBeGreaterThanOrEqual(250);
 });
@@ -38,7 +38,7 @@ describe.each(['job', 'steps', 'parameters', 'placeholders'])('wrong %s', (topic
   const file = join(corpus, `${topic}.yaml`);
   const cases = parse(readFileSync(file, 'utf8')) as Wrong[];
 
-  test('are told of as it stands in the corpus', async () => {
+  test('are reported as in the corpus', async () => {
     const told = cases.map((wrong) => {
       const { problems } = examineDefinition(definitionOf(wrong));
       const { told: _, ...rest } = wrong;
@@ -48,7 +48,7 @@ describe.each(['job', 'steps', 'parameters', 'placeholders'])('wrong %s', (topic
     await expect(stringify(told, { lineWidth: 0 })).toMatchFileSnapshot(file);
   });
 
-  test('are told of alike by the console', () => {
+  test('are reported in the same way by the console', () => {
     for (const wrong of cases) {
       expect(checkDefinition(definitionOf(wrong)), wrong.is).toEqual(wrong.told);
     }

@@ -6,13 +6,13 @@ type Json = Record<string, unknown>;
 export interface Wrong {
   /** What is wrong, in words. */
   is: string;
-  /** Fields in place of those of a right job, of its first step, and of that one's configuration. */
+  /** Fields that replace those of a valid job, of its first step, and of that step's configuration. */
   given?: Json;
   step?: Json;
   config?: Json;
-  /** Paths of what is left out: `steps.0.config.command`. */
+  /** Paths of what is left out, such as `steps.0.config.command`. */
   absent?: string[];
-  /** The definition itself, as a value or as JSON; or one that is too large to be written here. */
+  /** The definition itself, as a value or as JSON; or the name of one that is too large to be written here. */
   whole?: unknown;
   json?: string;
   make?: string;

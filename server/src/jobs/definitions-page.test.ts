@@ -1,4 +1,4 @@
-// Every example of docs/definitions.md is one that the server takes.
+// The server accepts every example in docs/definitions.md.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
@@ -17,7 +17,7 @@ const blocks = (language: string) =>
 
 describe('docs/definitions.md', () => {
   test.each(blocks('yaml').map((text, at) => [at + 1, text] as const))(
-    'definition %i is right',
+    'definition %i is valid',
     (_, text) => {
       const read = readYamlValue(text);
       expect(read).toHaveProperty('value');
@@ -25,7 +25,7 @@ describe('docs/definitions.md', () => {
     },
   );
 
-  test('has definitions, and a site rule that is right', () => {
+  test('has definitions, and a valid site rule', () => {
     expect(blocks('yaml').length).toBeGreaterThanOrEqual(5);
     const rules = blocks('json').map((text) => JSON.parse(text));
     expect(rules).toHaveLength(1);

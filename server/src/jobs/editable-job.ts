@@ -5,9 +5,8 @@ import type { Tx } from '../store/database/connection.ts';
 import { findJob, type JobDetailRow, lockJob, lockJobAgainstRuns } from '../store/jobs/jobs.ts';
 
 /**
- * The job, locked, for somebody who may change it.
- *
- * @throws {AppError} `not_found` where the caller does not see it; `forbidden` without `jobs.edit` on its category.
+ * Returns the job, locked, for a caller who may change it.
+ * @throws {AppError} `not_found` if the caller does not see it; `forbidden` without `jobs.edit` on its category.
  */
 export async function editableJob(
   tx: Tx,
@@ -22,7 +21,7 @@ export async function editableJob(
   return job;
 }
 
-/** The same without a lock, for what only looks. */
+/** The same without a lock, for callers that only read. */
 export async function findEditableJob(tx: Tx, id: number, caller: Caller): Promise<JobDetailRow> {
   const job = await findJob(tx, id, caller.authority.reach('read'));
   if (job === undefined) throw notFound('Job');

@@ -25,7 +25,7 @@ const make = (request: object, caller = t.caller) =>
   createJob(t, { from_template: { id: template }, name: 'Patch Lyon', ...request }, caller);
 
 describe('a job from a template', () => {
-  it('has its definition with the values given as defaults, and knows what it was made from', async () => {
+  it('has its definition with the given values as defaults, and records what it was made from', async () => {
     const job = await make({ parameters: { site: 'lyon', reboot: true }, fixed: ['site'], note: 'for Lyon' });
     expect(job).toMatchObject({
       name: 'Patch Lyon',
@@ -40,12 +40,12 @@ describe('a job from a template', () => {
       password: { secret: true },
     });
     expect(job.definition).not.toHaveProperty('template');
-    // The template goes on; the job says so.
+    // The template is changed afterwards; the job still says which version it was made from.
     await t.change(template, { timeout: 600 });
     expect((await t.get(job.id)).madeFrom).toMatchObject({ version: 1, newestVersion: 2 });
   });
 
-  it('is made from the version that is named', async () => {
+  it('is made from the named version', async () => {
     await setVersionName(t.sql, template, { name: 'stable', kind: 'channel', version: 1 }, t.caller);
     const job = await make({ name: 'of stable', from_template: { id: template, version: 'stable' } });
     expect(job.madeFrom?.version).toBe(1);
@@ -69,7 +69,7 @@ describe('a job from a template', () => {
     });
   });
 
-  it('is refused with all names that are wrong at once', async () => {
+  it('is refused with all wrong names at once', async () => {
     const parameters = { town: 'lyon', password: 'hunter2' };
     await expect(make({ name: 'refused', parameters, fixed: ['reboot'] })).rejects.toMatchObject({
       message: expect.stringMatching(/^3 fields are not valid\. The first: parameters\.town: /),
@@ -84,7 +84,7 @@ describe('a job from a template', () => {
     });
   });
 
-  it('needs a template that its maker sees', async () => {
+  it('needs a template that its author may see', async () => {
     const plain = await t.create({ name: 'no template' });
     await expect(make({ name: 'x', from_template: { id: plain.id } })).rejects.toMatchObject({
       code: 'conflict',

@@ -1,4 +1,4 @@
-// A job from a template: its definition, with the values that were given as defaults of its parameters.
+// Makes a job from a template: its definition, with the given values as defaults of its parameters.
 import type { CreateJobFromTemplate, ErrorDetail, JobDefinition, Parameter } from '@opsconductor/protocol';
 import type { Caller } from '../caller.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
@@ -10,10 +10,10 @@ import { joinDefinition } from './split-definition.ts';
 import { resolveVersion } from './versions/resolve-version.ts';
 
 /**
- * The definition of the new job, still to be validated: that is where a value that a parameter does not allow is refused.
- *
- * @throws {AppError} `not_found` for a template that the caller does not see; `conflict` for a job that is none, or an
- * archived one; `invalid` for values of parameters that are not there or secret.
+ * Returns the definition of the new job. It must still be validated; that is where a value that its parameter does not
+ * allow is refused.
+ * @throws {AppError} `not_found` for a template that the caller does not see; `conflict` for a job that is not a
+ * template, or an archived one; `invalid` for values of parameters that do not exist or are secret.
  */
 export async function fillTemplate(
   deps: { sql: Sql; masterKey: MasterKey },
@@ -26,11 +26,14 @@ export async function fillTemplate(
   if (!template.isTemplate) {
     throw new AppError(
       'conflict',
-      `Job “${template.name}” is no template: say \`template: true\` in it first.`,
+      `Job “${template.name}” is not a template: set \`template: true\` in it first.`,
     );
   }
   if (template.state === 'archived') {
-    throw new AppError('conflict', `Template “${template.name}” is archived: restore it, or take another.`);
+    throw new AppError(
+      'conflict',
+      `Template “${template.name}” is archived: restore it, or use another one.`,
+    );
   }
   const version =
     reference === undefined
@@ -64,7 +67,7 @@ function parametersOf(
   return { parameters: Object.fromEntries(entries) };
 }
 
-/** @throws {AppError} `invalid`, with a detail for each name that is wrong. */
+/** @throws {AppError} `invalid`, with a detail for each wrong name. */
 function refuseUnknown(
   parameters: Record<string, Parameter>,
   values: Record<string, unknown>,
@@ -92,7 +95,7 @@ function refuseUnknown(
   const told = `${first.path}: ${first.message}`;
   throw new AppError(
     'invalid',
-    details.length === 1 ? first.message : `${details.length} fields are not valid. The first: ${told}`,
+    details.length === 1 ? first.message : `${details.length} fields are invalid. The first: ${told}`,
     {
       details,
     },
@@ -100,4 +103,4 @@ function refuseUnknown(
 }
 
 const secretMessage =
-  'A secret is not kept in a definition, which all can read who may see the job; give it when the job runs.';
+  'A secret is not kept in a definition, which everyone who may see the job can read; give it when the job runs.';

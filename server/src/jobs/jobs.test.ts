@@ -69,7 +69,7 @@ describe('saving a job', () => {
     expect(await getJob(t, job.id, unrestricted)).toEqual(job);
   });
 
-  it('keeps parameters in the order in which they were written, and says no other thing for it', async () => {
+  it('keeps parameters in the order in which they were written, without affecting the checksum', async () => {
     const address = { type: 'object', properties: { street: { type: 'string' }, city: { type: 'string' } } };
     const asked = { zone: { type: 'string' }, address, Area: { type: 'string' } };
     const turned = Object.fromEntries(Object.entries(asked).reverse());
@@ -90,7 +90,7 @@ describe('saving a job', () => {
     await expect(save({ name })).rejects.toMatchObject({ code: 'conflict', details: [{ path: 'name' }] });
   });
 
-  it('keeps nothing of a job that was refused', async () => {
+  it('stores nothing of a refused job', async () => {
     const count = async () => (await t.sql`select 1 from jobs`).length;
     const before = await count();
     await save({ name: 'twice' });
@@ -120,7 +120,7 @@ describe('saving a job', () => {
         { ...t.caller, authority: new Authority(grants) },
       );
 
-    it('is refused to an author who may use none of the name, at each place, and nothing is kept', async () => {
+    it('is refused at each place if the author may use none of that name, and nothing is stored', async () => {
       const grants = [edits, uses({ kind: 'segment', id: segmentId + 1_000 })];
       const saving = saveBy('not mine', grants, { connection: { credential: 'nowhere' } });
       await expect(saving).rejects.toMatchObject({
@@ -134,7 +134,7 @@ describe('saving a job', () => {
       expect(await t.sql`select from jobs where name = 'not mine'`).toHaveLength(0);
     });
 
-    it('is saved by who may use one in a segment, or on a target there', async () => {
+    it('is saved if the author may use one in a segment, or on a target there', async () => {
       await saveBy('by segment', [edits, uses({ kind: 'segment', id: segmentId })], {});
       const target = await createTarget(t.sql, { segmentId, name: 'in a group', host: '10.0.0.1' }, t.caller);
       const [group] = await t.sql<{ id: number }[]>`
@@ -146,7 +146,7 @@ describe('saving a job', () => {
       await saveBy('by group', grants, {});
     });
 
-    it('that its commands run as is held to the same, and told of like any other', async () => {
+    it('that its commands run as needs the same, and is reported like any other', async () => {
       const runAs = (name: string, credential: string, grants: Grant[]) =>
         saveBy(name, grants, {
           steps: [
@@ -173,11 +173,11 @@ describe('saving a job', () => {
       const question = { knownStepTypes: [], deprecatedStepTypes: [], endedRuns: 1, failuresInARow: 1 };
       const found = await findJobFindings(t.sql, later.id, question, unrestricted);
       expect(found?.absentCredentials).toEqual([{ name: 'to come', step: 2 }]);
-      // Its health is no longer of interest.
+      // An inactive job no longer counts for health.
       await t.sql`update jobs set state = 'inactive' where id = ${later.id}`;
     });
 
-    it('that are not there yet is saved by who may use all', async () => {
+    it('that do not exist yet is saved if the author may use all', async () => {
       expect((await save({ name: 'ahead', connection: { credential: 'later' } })).version).toBe(1);
     });
   });
@@ -194,11 +194,11 @@ describe('opening a version', () => {
     const version = await loadJobVersion(t, job.id, 1);
     expect({ ...version.definition, category: 'general' }).toEqual(job.definition);
     expect(version.stepConfigs[1]).toMatchObject({ command: 'id', timeout: 5 });
-    // From memory: the same object.
+    // From memory: it is the same object.
     expect(await loadJobVersion(t, job.id, 1)).toBe(version);
   });
 
-  it('fails for a row that was put in another’s place, and under another master key', async () => {
+  it('fails for a row that was put in another job’s place, and with another master key', async () => {
     const [mine, other] = [await save({ name: 'mine' }), await save({ name: 'other' })];
     await t.sql`delete from job_versions where job_id = ${mine.id}`;
     await t.sql`
@@ -220,14 +220,14 @@ describe('opening a version', () => {
     await expect(loadJobVersion(t, id, 2)).rejects.toThrow(/altered or moved/);
   });
 
-  it('of a job or version that is not there is not found', async () => {
+  it('of a job or version that does not exist is not found', async () => {
     await expect(loadJobVersion(t, 999_999, 1)).rejects.toMatchObject({ code: 'not_found' });
     await expect(getJob(t, 999_999, unrestricted)).rejects.toMatchObject({ code: 'not_found' });
   });
 });
 
 describe('listing jobs', () => {
-  it('has the last 20 runs of each, newest first, and none for a job that never ran', async () => {
+  it('includes the last 20 runs of each, newest first, and none for a job that never ran', async () => {
     const [ran, idle] = [await save({ name: 'list ran' }), await save({ name: 'list idle' })];
     await addRuns(ran.id, 25);
     const { items } = await listJobs(t.sql, { search: 'list ' }, unrestricted);
@@ -239,7 +239,7 @@ describe('listing jobs', () => {
     expect(Math.abs(Date.parse(marks[0]?.createdAt ?? '') - Date.now())).toBeLessThan(60_000);
   });
 
-  it('searches name and description literally, and pages through the rest', async () => {
+  it('searches name and description literally, and pages through the results', async () => {
     for (const n of [1, 2, 3]) await save({ name: `paged_${n}`, description: `100% of ${n}` });
     await save({ name: 'pagedX' });
     const names = async (search: string, limit = 50) =>
@@ -269,9 +269,9 @@ describe('listing jobs', () => {
 });
 
 describe('the health of jobs', () => {
-  it('is ok, until work waits where no agent is connected or a run can no longer begin', async () => {
+  it('is ok until work waits without a connected agent, or a run can no longer begin', async () => {
     const before = await jobsHealth(t.sql, {}, unrestricted);
-    expect(before.problems).toEqual(['1 active job names a credential that is not there.']);
+    expect(before.problems).toEqual(['1 active job names a credential that does not exist.']);
     expect(before.items).toMatchObject([{ name: 'ahead', problems: [{ kind: 'unknown_credential' }] }]);
     await t.sql`update jobs set state = 'inactive' where name = 'ahead'`;
     expect(await jobsHealth(t.sql, {}, unrestricted)).toMatchObject({ status: 'ok', problems: [] });
@@ -291,9 +291,9 @@ describe('the health of jobs', () => {
     expect(health).toMatchObject({ status: 'degraded', openRuns: 1 });
     expect(health.problems).toEqual([
       expect.stringMatching(
-        /^Segment “jobs-health”: 1 step is ready and no agent can take it since \S+Z\. It has no agent: add one\.$/,
+        /^Segment “jobs-health”: 1 step is ready, but no agent has been able to take it since \S+Z\. It has no agent: add one\.$/,
       ),
-      '1 run has not begun although its time to start is over.',
+      '1 run has not begun, although the deadline for its start has passed.',
       '1 active job uses a step type that this server does not know.',
     ]);
     expect(health.items).toMatchObject([

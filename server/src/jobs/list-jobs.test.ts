@@ -70,7 +70,7 @@ describe('the list of jobs', () => {
   });
 
   it.each(['name', 'updated', 'lastRun'] as const)(
-    'sorted by %s goes on where the page before ended',
+    'sorted by %s continues where the previous page ended',
     async (sort) => {
       const whole = await names({ sort });
       expect(whole).toHaveLength(4);
@@ -85,7 +85,7 @@ describe('the list of jobs', () => {
     },
   );
 
-  it('puts what ran last, or was changed last, first', async () => {
+  it('puts the job that ran last, or was changed last, first', async () => {
     expect((await names({ sort: 'lastRun' })).slice(0, 2)).toEqual(['Check disks', 'Patch hosts']);
     await t.change(patch, { timeout: 77 });
     expect((await names({ sort: 'updated' }))[0]).toBe('Patch hosts');
@@ -104,7 +104,7 @@ describe('the list of jobs', () => {
     });
   });
 
-  it('counts them by state, last result and category, and leaves archived ones to their state', async () => {
+  it('counts them by state, last result and category, archived ones only by state', async () => {
     const counts = await jobCounts(t.sql, unrestricted);
     const kinds = (await listJobs(t.sql, { state: jobStates.join(',') }, unrestricted)).items;
     expect(kinds.length).toBeGreaterThan(3);
@@ -124,7 +124,7 @@ describe('the list of jobs', () => {
     expect(counts.categories.reduce((sum, { jobs }) => sum + jobs, 0)).toBe(counts.total);
   });
 
-  it('tells which labels there are', async () => {
+  it('lists the labels in use', async () => {
     expect((await jobLabels(t.sql, unrestricted)).items).toEqual([
       { name: 'critical', jobs: 1, values: [] },
       { name: 'env', jobs: 3, values: ['prod', 'test'] },

@@ -33,7 +33,10 @@ import { joinDefinition } from './split-definition.ts';
 const maxLabelValues = 50;
 const lastResults = [...runStatuses, 'none'] as const;
 
-/** A page of the jobs within the reaches that fit, with their last runs. Archived ones only where their state is asked for. */
+/**
+ * Returns a page of the jobs within the reaches that match, with their last runs. Archived ones only if their state is
+ * asked for.
+ */
 export async function listJobs(sql: Queryable, query: JobQuery, reaches: readonly Reach[]): Promise<JobPage> {
   refuseUnstorableText(query, 'query');
   const { sort = 'name', cursor, limit = limits.defaultPageItems, count } = query;
@@ -51,7 +54,7 @@ export async function listJobs(sql: Queryable, query: JobQuery, reaches: readonl
   return total === undefined ? page : { ...page, total };
 }
 
-/** How many jobs lie within the reaches: by state, last result and category. */
+/** Returns how many jobs lie within the reaches: by state, last result and category. */
 export async function jobCounts(sql: Queryable, reaches: readonly Reach[]): Promise<JobCounts> {
   const { kinds, lastResults: ran } = await countJobsByKind(sql, reaches);
   const shown = kinds.filter(({ state }) => state !== 'archived');
@@ -74,13 +77,13 @@ export async function jobCounts(sql: Queryable, reaches: readonly Reach[]): Prom
   };
 }
 
-/** Labels in use among the jobs within the reaches. */
+/** Returns the labels in use on the jobs within the reaches. */
 export async function jobLabels(sql: Queryable, reaches: readonly Reach[]) {
   const rows = await listJobLabels(sql, reaches, maxLabelValues);
   return { items: rows.map((row) => ({ ...row, values: row.values ?? [] })), nextCursor: null };
 }
 
-/** @throws {AppError} `invalid`, naming the field, for lists of words that are none of those known. */
+/** @throws {AppError} `invalid`, naming the field, for lists with unknown words. */
 export function readJobFilter(query: JobQuery, path = 'query.'): JobFilter {
   const { label, state, lastResult, template, createdAfter, createdBefore, updatedAfter, updatedBefore } =
     query;
@@ -113,10 +116,9 @@ function readLabel(text: string): { name: string; value: string | undefined } {
 }
 
 /**
- * A job with its current definition.
- *
- * @param seen where the caller may read: the template that it was made from is named where that lies there.
- * @throws {AppError} `not_found`, also for one outside the reaches.
+ * Returns a job with its current definition.
+ * @param seen where the caller may read: the template that it was made from is named only if it lies there.
+ * @throws {AppError} `not_found`, even if the job only lies outside the reaches.
  */
 export async function getJob(
   deps: { sql: Queryable; masterKey: MasterKey },
@@ -147,7 +149,7 @@ export async function getJob(
   };
 }
 
-/** What may follow a job's state. */
+/** Returns the states that may follow a job's state. */
 export function nextStatesOf(state: JobState): readonly JobState[] {
   return statusEdges.job[state];
 }

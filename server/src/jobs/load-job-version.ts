@@ -6,11 +6,11 @@ import { findJobVersion } from '../store/jobs/job-versions.ts';
 import { openDefinition } from './seal-definition.ts';
 
 export interface JobVersion {
-  /** With defaults filled in. Shared by all who load it: not to be changed. */
+  /** With defaults filled in. Shared by all who load it, so it must not be changed. */
   definition: JobDefinition;
-  /** Configuration of each step by its number minus one. */
+  /** Configuration of each step, by its number minus one. */
   stepConfigs: readonly unknown[];
-  /** SHA-256 of the definition as stored, hex. */
+  /** SHA-256 of the definition as stored, in hex. */
   checksum: string;
 }
 
@@ -19,9 +19,9 @@ const maxCachedVersions = 500;
 const caches = new WeakMap<MasterKey, Map<string, JobVersion>>();
 
 /**
- * Opens a version of a job. Versions are immutable and ids are never used again, so those opened before come from
- * memory. Inside a transaction that creates the version it must not be called: a rollback would leave it in memory.
- *
+ * Opens a version of a job. Versions are immutable and ids are never reused, so versions that were opened before come
+ * from memory. It must not be called inside the transaction that creates the version: a rollback would leave it in
+ * memory.
  * @throws {AppError} `not_found`; an `AtRestError` for a row that was altered.
  */
 export async function loadJobVersion(

@@ -12,9 +12,9 @@ import { editableJob } from './editable-job.ts';
 import { getJob } from './list-jobs.ts';
 
 /**
- * Moves a job to another category, its runs with it: who may see, run and edit them follows.
- *
- * @throws {AppError} `not_found`; `invalid` for a category that is not there, or whose site rules it would break; `forbidden` without `jobs.edit` on both.
+ * Moves a job with its runs to another category, which then decides who may see, run and edit them.
+ * @throws {AppError} `not_found`; `invalid` for a category that does not exist, or whose site rules it would break;
+ * `forbidden` without `jobs.edit` on both.
  */
 export async function moveJob(
   deps: { sql: Sql; masterKey: MasterKey },

@@ -47,7 +47,7 @@ const definition = {
   ],
 };
 
-test('steps are shown with their values, secrets masked and what is not known yet by its placeholder', async () => {
+test('steps are shown with their values, masked secrets, and placeholders for what is not known yet', async () => {
   const parameters = { who: "it's me", token: 'open-sesame' };
   const shown = await previewJob(t, jobId, { parameters, targetId }, t.caller);
   expect(shown.problems).toEqual([]);
@@ -78,7 +78,7 @@ test('steps are shown with their values, secrets masked and what is not known ye
   expect(JSON.stringify(shown)).not.toContain('open-sesame');
 });
 
-test('what a run would be refused for is told, and nothing of a secret is in it', async () => {
+test('what a run would be refused for is reported, without revealing secrets', async () => {
   const parameters = { who: 7, token: ['open-sesame'], other: 1 };
   const shown = await previewJob(t, jobId, { parameters }, t.caller);
   expect(shown.problems.map(({ path }) => path).sort()).toEqual([
@@ -92,7 +92,7 @@ test('what a run would be refused for is told, and nothing of a secret is in it'
   expect(missing.problems.map(({ path }) => path)).toEqual(['parameters.who']);
 });
 
-test('a definition that is not saved is shown, or what is wrong with it', async () => {
+test('a definition that is not saved is previewed, or its problems are reported', async () => {
   const parameters = { who: 'x' };
   expect((await previewDraft(t, { definition, parameters }, t.caller)).steps).toHaveLength(3);
   const wrong = {
@@ -104,7 +104,7 @@ test('a definition that is not saved is shown, or what is wrong with it', async 
   expect(shown.problems).toMatchObject([{ path: 'steps[0].config.command' }]);
 });
 
-test('a job or target that may not be read is not there', async () => {
+test('a job or target that the caller may not read is not found', async () => {
   const nobody = { ...t.caller, authority: new Authority([]) };
   await expect(previewJob(t, jobId, {}, nobody)).rejects.toMatchObject({ code: 'not_found' });
   await expect(previewJob(t, jobId, { targetId: 999 }, t.caller)).rejects.toMatchObject({

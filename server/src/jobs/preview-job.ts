@@ -1,5 +1,5 @@
-// What a job's steps would come to on one target with the values given, by the renderer that agents have. Nothing runs,
-// and nothing is kept.
+// Previews the steps of a job on one target with given values, using the renderer of the agents. Nothing runs, and
+// nothing is kept.
 import {
   compileParameters,
   type JobDefinition,
@@ -31,14 +31,13 @@ interface PreviewAsked {
   parameters?: Record<string, unknown> | undefined;
   targetId?: number | undefined;
 }
-/** Of a job that is not saved yet. */
+/** Stands for a job that is not saved yet. */
 const newJob = { id: 1, version: 1 };
 
 /**
- * A version of a job.
- *
- * @throws {AppError} `not_found` for a job or target that the caller may not read; `invalid` for a version that there
- * is not.
+ * Previews a version of a job.
+ * @throws {AppError} `not_found` for a job or target that the caller may not read; `invalid` for a version that does
+ * not exist.
  */
 export async function previewJob(
   deps: PreviewDeps,
@@ -56,7 +55,10 @@ export async function previewJob(
   return preview(definition, { ...request, target, job: { id: jobId, version } }, caller);
 }
 
-/** A definition that is not saved; what is wrong with it is in the answer. @throws {AppError} `not_found`, `forbidden`. */
+/**
+ * Previews a definition that is not saved; its problems are in the answer.
+ * @throws {AppError} `not_found`, `forbidden`.
+ */
 export async function previewDraft(
   { sql }: Pick<PreviewDeps, 'sql'>,
   request: PreviewAsked & { definition: unknown; jobId?: number | undefined },
@@ -80,7 +82,7 @@ interface On extends PreviewAsked {
 function preview(definition: JobDefinition, on: On, caller: Caller): JobPreview {
   const { parameters: declared = {}, rules } = definition;
   const given = on.parameters ?? {};
-  // Of secrets nothing is needed: one that is not given counts as given sealed.
+  // A preview needs no secrets: one that is not given counts as given in sealed form.
   const sealed = Object.keys(declared).filter(
     (name) => declared[name]?.secret === true && !Object.hasOwn(given, name),
   );
@@ -115,7 +117,7 @@ function stepOf(definition: JobDefinition, at: number, values: RenderValues): Jo
   };
 }
 
-/** As an agent would be given them, but for the run, which there is none of. */
+/** Returns the values that an agent would be given, except that the run is invented. */
 function valuesOf(
   definition: JobDefinition,
   at: number,

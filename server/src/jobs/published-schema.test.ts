@@ -1,4 +1,5 @@
-// The published schema, as a strict validator and an editor read it, against what the server says of the same definitions.
+// Compares the published schema, as a strict validator and an editor read it, with what the server says about the same
+// definitions.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
@@ -21,7 +22,9 @@ const ajv = new Ajv2020({ strict: true, strictRequired: false, allErrors: true, 
 const accepts = ajv.compile(jobJsonSchema());
 const corpus = join(import.meta.dirname, '../../../protocol/src/definition/corpus');
 
-/** Of what no schema says: that names differ, that fields agree, placeholders, patterns, expressions. */
+/**
+ * Messages about what no schema can express: unique names, fields that must agree, placeholders, patterns, expressions.
+ */
 const beyondSchemas: RegExp[] = [
   /placeholder/i,
   /^Column|^Line|^Character|\bpattern\b|RE2|repetitions|^A `[([]/,
@@ -34,7 +37,7 @@ const beyondSchemas: RegExp[] = [
 ];
 
 describe('the published schema', () => {
-  test('accepts the specification’s example as it stands, and all examples of its own', () => {
+  test('accepts the specification’s example unchanged, and all its own examples', () => {
     for (const example of [specificationExample, ...exampleJobs]) {
       expect(accepts(structuredClone(example)), JSON.stringify(accepts.errors)).toBe(true);
       expect(examineDefinition(example).problems).toEqual([]);
@@ -76,7 +79,7 @@ describe('the published schema', () => {
       );
       const isRefused = !accepts(definitionOf(wrong));
       if (isRefused) refused += 1;
-      // Where a placeholder may stand, the schema takes any text: what it comes to is checked when it is filled in.
+      // Where a placeholder is allowed, the schema accepts any text; its value is checked when it is filled in.
       expect(isRefused || sayable.length === 0, wrong.is).toBe(true);
     }
     expect(refused).toBeGreaterThan(cases.length / 3);

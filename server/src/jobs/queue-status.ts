@@ -18,7 +18,10 @@ import { listOpenRunParts } from '../store/runs/run-parts.ts';
 
 const maxNamedAgents = 5;
 
-/** The queue as far as it may be read; `degraded` where steps are ready in a segment none of whose agents can take them. */
+/**
+ * Returns the queue as far as the caller may read it; `degraded` if steps are ready in a segment and none of its agents
+ * can take them.
+ */
 export async function executorStatus(sql: Queryable, authority: Authority): Promise<ExecutorStatus> {
   const reaches = authority.reach('read');
   const [steps, runs, oldest, segments] = await Promise.all([
@@ -41,14 +44,14 @@ export async function executorStatus(sql: Queryable, authority: Authority): Prom
   };
 }
 
-/** What the console's frame says on every page: numbers alone, as each open console asks for them again and again. */
+/** Returns what the console's frame shows on every page: only numbers, because every open console polls them. */
 export async function executorOverview(sql: Queryable, authority: Authority): Promise<ExecutorOverview> {
   const reaches = authority.reach('read');
   const [segments, held] = await Promise.all([countSegments(sql, reaches), heldSteps(sql, reaches)]);
   return { segments, heldSteps: held };
 }
 
-/** Open runs by status; of a run that is seen in part, the status of that part. */
+/** Counts open runs by status; for a run that is seen in part, the status of that part counts. */
 async function seenOpenRuns(sql: Queryable, reaches: readonly Reach[]): Promise<ExecutorStatus['runs']> {
   if (reachesEverything(reaches)) return openRunCounts(sql);
   const statuses = (await listOpenRunParts(sql, reaches)).map((part) => partStatus(part.targets, part));
@@ -56,7 +59,10 @@ async function seenOpenRuns(sql: Queryable, reaches: readonly Reach[]): Promise<
   return { queued: count('queued'), running: count('running'), cancelling: count('cancelling') };
 }
 
-/** One sentence for each segment with ready steps that nobody can take, saying what keeps each of its agents. */
+/**
+ * Returns one sentence for each segment with ready steps that no agent can take, saying what prevents each of its
+ * agents.
+ */
 export async function stuckSegmentProblems(
   sql: Queryable,
   segments: readonly SegmentQueueRow[],
@@ -68,7 +74,7 @@ export async function stuckSegmentProblems(
   return stuck.map(({ id, name, ready, stuckSince }) => {
     const here = agents.filter((agent) => agent.segmentId === id);
     const steps = ready === 1 ? '1 step is' : `${ready} steps are`;
-    return `Segment “${name}”: ${steps} ready and no agent can take ${ready === 1 ? 'it' : 'them'} since ${stuckSince?.toISOString()}. ${whyNot(here)}`;
+    return `Segment “${name}”: ${steps} ready, but no agent has been able to take ${ready === 1 ? 'it' : 'them'} since ${stuckSince?.toISOString()}. ${whyNot(here)}`;
   });
 }
 
@@ -81,10 +87,13 @@ function whyNot(agents: readonly AgentOverviewRow[]): string {
 
 function hindranceOf(agent: AgentOverviewRow): string {
   if (agent.state !== 'connected') return `is ${agent.state}`;
-  return agent.hasSegmentKey ? 'is just connecting' : 'has no segment key yet';
+  return agent.hasSegmentKey ? 'is still connecting' : 'has no segment key yet';
 }
 
-/** The agents and their slots. Leases count until they are settled, whatever became of the agent that has them. */
+/**
+ * Returns the agents and their slots. Leases count until they are settled, whatever happened to the agent that holds
+ * them.
+ */
 export async function workerStatus(sql: Queryable, authority: Authority): Promise<WorkerStatus> {
   const agents = await listAgentOverviews(sql, authority.reach('read'));
   const inState = (...states: AgentOverviewRow['state'][]) =>

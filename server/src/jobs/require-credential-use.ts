@@ -6,10 +6,9 @@ import { unrestricted } from '../store/people/visibility.ts';
 import { usableCredentialNames } from '../store/targets/credentials.ts';
 
 /**
- * For whoever saves a definition: each credential that it names must be one that they may use, in a segment or on a
- * target of it. Where a run uses it is asked again, of its runner. A name that no credential has yet is for those who
- * may use all: to others it looks like one that they may not use.
- *
+ * Checks a definition that is about to be saved: the caller must be able to use each credential that it names, in some
+ * segment or on a target there. When a run uses a credential, its runner is checked again. A name that no credential
+ * has yet is allowed only for callers who may use all credentials; to others it looks like one that they may not use.
  * @throws {MissingPermission} with a detail for each place that names one (`steps[2].connection.credential`).
  */
 export async function requireCredentialUse(
@@ -28,8 +27,8 @@ export async function requireCredentialUse(
 }
 
 /**
- * Names that no credential has, as warnings: a credential may come after the job that names it, as with imports and
- * templates. Only who may use all credentials is told, as to others it is an error.
+ * Returns warnings for names that no credential has: a credential may be created after the job that names it, as with
+ * imports and templates. Only callers who may use all credentials get them; for others such a name is an error.
  */
 export async function unknownCredentials(
   sql: Queryable,
@@ -45,34 +44,34 @@ export async function unknownCredentials(
   }));
 }
 
-/** A detail for each place that names a credential that is not there. */
+/** Returns a detail for each place that names a credential that does not exist. */
 export function absentCredentials(definition: Definition, isThere: (name: string) => boolean): ErrorDetail[] {
   return placesOf(definition)
     .filter(({ name }) => !isThere(name))
     .map(({ path, name }) => ({
       path,
-      message: `No segment has a credential named “${name}” yet; until one has, what asks for it fails.`,
+      message: `No segment has a credential named “${name}” yet; until one has, whatever asks for it fails.`,
       found: name,
     }));
 }
 
-/** What of a definition names credentials. */
+/** The parts of a definition that can name credentials. */
 interface Definition extends Pick<JobDefinition, 'connection'> {
   steps: readonly Pick<JobDefinition['steps'][number], 'connection' | 'config'>[];
 }
 
-/** Of the credential that a step's command runs as, where it names one. */
+/** Returns the name of the credential that a step's command runs as, if there is one. */
 export function runAsCredential({ config }: { config: unknown }): string | undefined {
   const { run_as_credential: name } = Object(config) as { run_as_credential?: unknown };
   return typeof name === 'string' ? name : undefined;
 }
 
-/** Names of credentials in a definition, each once. */
+/** Returns the names of credentials in a definition, each once. */
 export function credentialsNamed(definition: Definition): string[] {
   return [...new Set(placesOf(definition).map(({ name }) => name))];
 }
 
-/** A detail for each place that names a credential that may not be used. */
+/** Returns a detail for each place that names a credential that the caller may not use. */
 export function credentialProblems(definition: Definition, mayUse: (name: string) => boolean): ErrorDetail[] {
   return placesOf(definition).flatMap(({ path, name }): ErrorDetail[] =>
     mayUse(name)
@@ -81,9 +80,9 @@ export function credentialProblems(definition: Definition, mayUse: (name: string
           {
             path,
             message:
-              'There is no credential of this name that you may use: that needs the permission credentials.use on a segment that has one, or on a target there.',
+              'There is no credential of this name that you may use. Using one needs the permission credentials.use on a segment that has it, or on a target there.',
             found: name,
-            allowed: 'the name of a credential that you may use, or none',
+            allowed: 'the name of a credential that you may use, or leave it out',
           },
         ],
   );

@@ -3,9 +3,8 @@ import { MissingPermission } from '../auth/missing-permission.ts';
 import type { Caller } from '../caller.ts';
 
 /**
- * For whoever saves a version whose steps put values into the text of a script: they answer for the whole version, so it is
- * asked of each that has such a splice, whoever wrote it first.
- *
+ * Checks the permission for a version whose steps put values into the text of a script. The saver answers for the whole
+ * version, so every save of a version with such a splice needs it, whoever wrote the splice first.
  * @throws {MissingPermission} with a detail for each splice.
  */
 export function requireRawSplice(
@@ -17,7 +16,7 @@ export function requireRawSplice(
   const details = steps.flatMap(({ type, config }, at): ErrorDetail[] =>
     rawSplicesOf({ type, config }, `steps[${at}]`).map(({ path, place, raw, plain }) => ({
       path,
-      message: `${place}: ${raw} makes its value a part of the script. That needs the permission jobs.raw_splice on category “${category.name}”. Without it write ${plain}, which is data wherever it stands.`,
+      message: `${place}: ${raw} makes its value part of the script. That needs the permission jobs.raw_splice on category “${category.name}”. Without it write ${plain}, which is data wherever it stands.`,
       found: raw,
       allowed: plain,
     })),

@@ -1,5 +1,5 @@
-// A definition at rest: JSON under the job's own data key, bound to job and version. Its parameters stay in the order in
-// which they were written, which is that of forms; what a definition says, and so its checksum, does not go by order.
+// A definition at rest: JSON encrypted with the job's own data key and bound to job and version. Parameters stay in the
+// order in which they were written, because forms show them in it; the checksum does not depend on the order.
 
 import { createHash } from 'node:crypto';
 import type { JobDefinition } from '@opsconductor/protocol';
@@ -9,7 +9,7 @@ import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { aadOf, openAtRest, sealAtRest } from '../credentials/at-rest/seal-at-rest.ts';
 import type { JobVersionRow } from '../store/jobs/job-versions.ts';
 
-/** Bytes of a definition at most, as JSON. */
+/** Maximum size of a definition as JSON, in bytes. */
 export const maxDefinitionBytes = 1024 * 1024;
 
 export interface EncodedDefinition {
@@ -25,7 +25,7 @@ export function encodeDefinition(definition: JobDefinition): EncodedDefinition {
   };
 }
 
-/** Seals a definition under a data key of its own, for a new job. */
+/** Seals a definition with a new data key, for a new job. */
 export function sealNewDefinition(
   masterKey: MasterKey,
   jobId: number,
@@ -43,7 +43,7 @@ export function sealNewDefinition(
   }
 }
 
-/** Seals another version under the data key that the job has. */
+/** Seals another version with the job's existing data key. */
 export function sealDefinition(
   masterKey: MasterKey,
   jobId: number,
@@ -60,8 +60,7 @@ export function sealDefinition(
 
 /**
  * Opens a stored version.
- *
- * @throws {AtRestError} when the row was altered or moved, or is under another master key.
+ * @throws {AtRestError} if the row was altered or moved, or belongs to another master key.
  */
 export function openDefinition(
   masterKey: MasterKey,
@@ -77,7 +76,7 @@ export function openDefinition(
   }
 }
 
-/** Binds the wrapped key of a job to it. */
+/** Binds a job's wrapped key to that job. */
 export function jobKeyContext(jobId: number): string {
   return `job/${jobId}`;
 }

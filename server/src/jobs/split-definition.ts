@@ -1,5 +1,5 @@
-// A definition as it is written and as it is stored: category, labels and whether it is a template belong to the job and
-// may change without another version.
+// Converts between a definition as it is written and as it is stored: category, labels and whether it is a template
+// belong to the job and can change without a new version.
 import type { JobDefinition, Labels } from '@opsconductor/protocol';
 import { AppError } from '../errors.ts';
 import type { insertJobVersion } from '../store/jobs/job-versions.ts';
@@ -7,7 +7,7 @@ import { runAsCredential } from './require-credential-use.ts';
 import { type EncodedDefinition, encodeDefinition, maxDefinitionBytes } from './seal-definition.ts';
 import { stepRulesOf } from './step-rules.ts';
 
-/** What of a definition belongs to the job; undefined where it doesn't say. */
+/** The parts of a definition that belong to the job; undefined if the definition does not name them. */
 export interface JobSettings {
   category: string | undefined;
   labels: Labels | undefined;
@@ -22,7 +22,7 @@ export function splitDefinition(definition: JobDefinition): {
   return { stored, settings: { category, labels, isTemplate: template } };
 }
 
-/** The definition as people write it, with what the job says by now. */
+/** Returns the definition as people write it, with the current settings of the job. */
 export function joinDefinition(
   stored: JobDefinition,
   job: { category: string; labels: Labels; isTemplate: boolean },
@@ -41,11 +41,11 @@ export function encodeWithinLimit(stored: JobDefinition): EncodedDefinition {
   if (encoded.bytes.length <= maxDefinitionBytes) return encoded;
   throw new AppError(
     'too_large',
-    `The job definition has ${encoded.bytes.length} bytes; ${maxDefinitionBytes} are allowed.`,
+    `The job definition has ${encoded.bytes.length} bytes; at most ${maxDefinitionBytes} are allowed.`,
   );
 }
 
-/** The columns of a version that are in clear, for the server to work by. */
+/** Returns the columns of a version that are stored in clear, because the server needs them. */
 export function clearColumnsOf(
   definition: JobDefinition,
 ): Pick<
@@ -63,7 +63,7 @@ export function clearColumnsOf(
   };
 }
 
-/** Files that steps name in so many words; which one a placeholder comes to, only its run knows. */
+/** Returns the files that steps name literally. A name with a placeholder is only known in a run. */
 function fileNamesOf(steps: JobDefinition['steps']): string[] | null {
   const names = steps.flatMap(({ config }) => {
     const { file } = config as { file?: unknown };
@@ -72,7 +72,7 @@ function fileNamesOf(steps: JobDefinition['steps']): string[] | null {
   return names.length === 0 ? null : [...new Set(names)].sort();
 }
 
-/** Each step type once. */
+/** Returns each step type once. */
 export function stepTypesOf({ steps }: JobDefinition): string[] {
   return [...new Set(steps.map((step) => step.type))].sort();
 }

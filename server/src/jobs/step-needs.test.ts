@@ -7,7 +7,7 @@ const steps = ['one', 'two'].map((name) => ({
   config: { command: 'true' },
 }));
 
-test('each step of a job that asks for masking by form is for agents that can do it', () => {
+test('each step of a job that asks for masking by form goes only to agents that can do it', () => {
   expect(stepNeedsOf({ steps, detect_secrets: true })).toEqual([['detect_secrets'], ['detect_secrets']]);
   expect(stepNeedsOf({ steps, detect_secrets: false })).toEqual([null, null]);
   expect(stepNeedsOf({ steps })).toEqual([null, null]);

@@ -1,4 +1,4 @@
-// What an agent must be able to do to be given a step, beyond what agents of the first version can.
+// What an agent must be able to do to be given a step, beyond what agents of the first version can do.
 import type { AgentCapability, JobDefinition } from '@opsconductor/protocol';
 
 /** A capability, or the name of a step type. */
@@ -7,13 +7,13 @@ export type StepNeed = AgentCapability | (string & {});
 const firstStepType = 'ssh.exec';
 const known = new WeakMap<object, readonly (readonly StepNeed[] | null)[]>();
 
-/** By step number minus one, each sorted; null for a step that any agent can run. */
+/** Returns the needs of each step by its number minus one, each list sorted; null for a step that any agent can run. */
 export function stepNeedsOf(
   definition: Pick<JobDefinition, 'steps' | 'parameters' | 'detect_secrets'>,
 ): readonly (readonly StepNeed[] | null)[] {
   const before = known.get(definition);
   if (before !== undefined) return before;
-  // What a step prints may be a secret that it was never given: it is masked in every step of the run.
+  // A step may print a secret that it was never given, so secrets are masked in every step of the run.
   const hasSecrets = Object.values(definition.parameters ?? {}).some(({ secret }) => secret === true);
   let handsOnSecrets = false;
   const needs = definition.steps.map(({ type, config, when, outputs }) => {
@@ -47,7 +47,7 @@ function movesFiles(type: string): boolean {
   return type.startsWith('sftp.') || type === 'ssh.copy';
 }
 
-/** Whether a text in it has a placeholder, or something that reads as its literal. */
+/** Returns whether one of its texts has a placeholder, or the escape for a literal one. */
 function hasPlaceholder(config: unknown): boolean {
   if (typeof config === 'string') return config.includes('${{');
   if (typeof config !== 'object' || config === null) return false;

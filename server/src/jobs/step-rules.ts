@@ -1,5 +1,5 @@
-// What of a step's definition the server settles attempts by, kept in clear beside the sealed version: one row has the
-// rules of all steps, so that nothing is opened to settle one.
+// The parts of a step's definition by which the server settles attempts, stored in clear next to the sealed version.
+// One row has the rules of all steps, so that settling one opens nothing.
 import {
   defaultRetryReasons,
   type JobDefinition,
@@ -12,7 +12,7 @@ import {
 } from '@opsconductor/protocol';
 
 export interface RetryRule {
-  /** Tries in all. */
+  /** Total number of tries. */
   attempts: number;
   delayS: number;
   backoff: number;
@@ -28,7 +28,7 @@ export interface StepRules {
   when: WhenStatus;
 }
 
-/** Of a step that says nothing. */
+/** Rules of a step that sets none. */
 export const plainRules: StepRules = {
   onUnknown: 'fail',
   idempotent: false,
@@ -37,7 +37,7 @@ export const plainRules: StepRules = {
   when: 'success',
 };
 
-/** By step number minus one; null for a job none of whose steps has rules of its own. */
+/** Returns the rules by step number minus one; null for a job in which no step has its own rules. */
 export function stepRulesOf(definition: Pick<JobDefinition, 'steps'>): StepRules[] | null {
   const hasRules = definition.steps.some(
     ({ on_unknown: onUnknown, idempotent, retry, when_status: when }) =>

@@ -1,4 +1,4 @@
-// Jobs for tests, made and changed as people do.
+// Jobs for tests, created and changed through the same functions as by people.
 import type { Job, JobDefinition, SaveJobReply } from '@opsconductor/protocol';
 import { Authority, type Grant } from '../auth/authority.ts';
 import type { Caller } from '../caller.ts';
@@ -15,13 +15,13 @@ export const step = (name: string, config: object = { command: 'uptime' }) => ({
 });
 
 export interface TestJobs extends TestInstallation {
-  /** Someone with these grants only. */
+  /** Returns a caller with only these grants. */
   callerWith(...grants: Grant[]): Caller;
   create(definition: object, beside?: object): Promise<Job>;
   get(id: number): Promise<Job>;
-  /** Saves the current definition with these fields in place of its own, from the version that is current. */
+  /** Saves the current definition with these fields replaced, based on the current version. */
   change(id: number, fields: Partial<JobDefinition>, beside?: object): Promise<SaveJobReply>;
-  /** Ended runs of a job, in the order given, one minute apart, the last one now. */
+  /** Adds ended runs of a job, in the given order, one minute apart, the last one now. */
   addRuns(jobId: number, statuses: readonly string[], version?: number): Promise<number[]>;
 }
 

@@ -20,14 +20,14 @@ function problems(definition: unknown): AppError {
 const paths = (definition: unknown) => problems(definition).details.map((detail) => detail.path);
 
 describe('a job definition', () => {
-  it('comes back with defaults, and the one given is not changed', () => {
+  it('is returned with defaults, and the given value is not changed', () => {
     const given = { name: 'job', steps: [step('a')] };
     const before = structuredClone(given);
     expect(validateDefinition(given).steps[0]?.config).toMatchObject({ command: 'uptime', timeout: 300 });
     expect(given).toEqual(before);
   });
 
-  it('is refused with everything that is wrong at once, each at its path', () => {
+  it('is refused with all problems at once, each at its path', () => {
     const definition = {
       name: ' padded',
       surprise: true,
@@ -49,7 +49,7 @@ describe('a job definition', () => {
     ]);
   });
 
-  it('with an unknown step type is told which there are', () => {
+  it('with an unknown step type is told the known ones', () => {
     const error = problems({ name: 'job', steps: [step('a', {}, 'ssh.exce'), step('b', { timeout: 0 })] });
     const detail = error.details.find(({ path }) => path === 'steps[0].type');
     expect(detail?.allowed).toContain('ssh.exec');
@@ -57,7 +57,7 @@ describe('a job definition', () => {
     expect(error.details.map(({ path }) => path)).toContain('steps[1].config.timeout');
   });
 
-  it('whose rules contradict one another is told of each what is wrong and what to do', () => {
+  it('whose rules contradict one another is told for each what is wrong and what to do', () => {
     const definition = {
       name: 'job',
       steps: [
@@ -103,7 +103,7 @@ describe('a job definition', () => {
     ]);
   });
 
-  it('hears of rules with values that no rule has together with those that contradict one another', () => {
+  it('is told of rules with invalid values together with rules that contradict one another', () => {
     const definition = {
       name: 'job',
       steps: [
@@ -131,13 +131,13 @@ describe('a job definition', () => {
     }
   });
 
-  it('with two steps of one name is told which', () => {
+  it('with two steps of the same name is told which', () => {
     const error = problems({ name: 'job', steps: [step('same'), step('other'), step('same')] });
     expect(error.details).toMatchObject([{ path: 'steps[2].name', found: '"same"' }]);
     expect(error.message).toContain('Step 1');
   });
 
-  it('with text that cannot be stored is refused where it is', () => {
+  it('with text that cannot be stored is refused at its path', () => {
     expect(paths({ name: 'job', description: 'a\0b', steps: [step('x\0')] })).toEqual([
       'description',
       'steps[0].name',
@@ -150,7 +150,7 @@ describe('a job definition', () => {
     ]);
   });
 
-  it('with locks that are the same one, or slots of a lock held alone, is told which', () => {
+  it('with duplicate locks, or slots of an exclusive lock, is told which', () => {
     const locks = [
       { name: 'db', mode: 'exclusive', slots: 2 },
       { name: 'db', mode: 'shared' },
@@ -166,7 +166,7 @@ describe('a job definition', () => {
     ]);
   });
 
-  it('that is no definition at all is refused, not a crash', () => {
+  it('that is not a definition at all is refused without a crash', () => {
     for (const value of [
       null,
       undefined,

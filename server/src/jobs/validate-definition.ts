@@ -10,8 +10,7 @@ import { schemaProblems } from '../schema-problems.ts';
 import { withUnstorableText } from '../storable-text.ts';
 
 /**
- * Checks a definition whole and returns it with defaults filled in. The value given is left as it is.
- *
+ * Checks a whole definition and returns it with defaults filled in. The given value is not changed.
  * @throws {AppError} `invalid`, with a detail for each place that is wrong (`steps[2].config.timeout`).
  */
 export function validateDefinition(value: unknown): JobDefinition {
@@ -20,7 +19,7 @@ export function validateDefinition(value: unknown): JobDefinition {
   return definition as JobDefinition;
 }
 
-/** The definition with defaults filled in as far as it is right, and what is wrong with it. */
+/** Returns the definition with defaults filled in as far as it is valid, and its problems. */
 export function examineDefinition(value: unknown): { definition: unknown; problems: ErrorDetail[] } {
   const excess = sizeProblems(value);
   if (excess.length > 0) return { definition: value, problems: excess };
@@ -29,7 +28,7 @@ export function examineDefinition(value: unknown): { definition: unknown; proble
   return { definition, problems: withUnstorableText(problems, definition) };
 }
 
-/** @throws {AppError} `invalid` where there is a problem; its message counts them and tells the first. */
+/** @throws {AppError} `invalid` if there are problems; its message counts them and quotes the first. */
 export function refuseDefinition(problems: readonly ErrorDetail[]): void {
   const [first] = problems;
   if (first === undefined) return;

@@ -1,4 +1,4 @@
-// What the audit log says of grants: also of those that end with what they were on, or with whom they were for.
+// Audit rows of grants, including grants that end with their scope or with their user or group.
 import type { Scope } from '@opsconductor/protocol';
 import type { AuditEntry } from '../audit/record-audit.ts';
 import { recordAudits } from '../audit/record-audits.ts';
@@ -6,7 +6,7 @@ import { auditedBy, type Caller } from '../caller.ts';
 import type { Tx } from '../store/database/connection.ts';
 import { type GrantRow, listGrantsLike } from '../store/people/grants.ts';
 
-/** The row of a grant that is made or taken back. */
+/** Returns the audit row for a grant that is created or revoked. */
 export function grantEntry(
   caller: Caller,
   action: 'grant.created' | 'grant.deleted',
@@ -21,9 +21,9 @@ export function grantEntry(
 }
 
 /**
- * To be called when what is about to be deleted is locked against further grants: each that goes along has its row.
- *
- * @returns how many go.
+ * Writes a row for each grant that ends with what is about to be deleted. Call it once that is locked against further
+ * grants.
+ * @returns how many end.
  */
 export async function recordGoingGrants(
   tx: Tx,

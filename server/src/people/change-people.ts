@@ -1,5 +1,5 @@
-// The frame of every change to users, user groups and grants: one after the other, never beyond what the caller holds,
-// and never without an administrator left.
+// The frame of every change to users, user groups and grants: one at a time, never beyond what the caller holds, and
+// never without an administrator left.
 import type { Scope } from '@opsconductor/protocol';
 import type { Grant } from '../auth/authority.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
@@ -14,8 +14,7 @@ import type { PeopleDeps } from './people-deps.ts';
 
 /**
  * Runs a change in one transaction.
- *
- * @throws AppError `conflict` where it would take the last active administrator, or the last who can sign in.
+ * @throws AppError `conflict` if it would remove the last active administrator, or the last one who can sign in.
  */
 export async function changePeople<T>(
   deps: Pick<PeopleDeps, 'sql' | 'now'>,
@@ -39,20 +38,22 @@ export async function changePeople<T>(
 }
 
 /**
- * Nobody hands out what they don't hold, nor changes who holds more than they do: else who may edit people would hold
- * everything.
- *
+ * Nobody grants what they don't hold, or changes someone who holds more than they do: otherwise anyone who may edit
+ * people could gain every right.
  * @throws MissingPermission
  */
 export async function requireAtLeast(tx: Tx, caller: Caller, grants: readonly Grant[]): Promise<void> {
   const beyond = caller.authority.firstBeyond(grants);
   if (beyond === undefined) return;
   throw new MissingPermission(caller, beyond.permission, await wordsOf(tx, beyond.scope), [
-    { path: '', message: 'Nobody grants, or changes who holds, what they do not hold themselves.' },
+    {
+      path: '',
+      message: 'Nobody can grant what they do not hold themselves, or change someone who holds it.',
+    },
   ]);
 }
 
-/** A user, locked, over whom the caller may decide. */
+/** Returns the user, locked, if the caller may change them. */
 export async function lockUserFor(tx: Tx, caller: Caller, id: number): Promise<UserRow> {
   const user = await lockUser(tx, id);
   if (user === undefined) throw notFound('User');

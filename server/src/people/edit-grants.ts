@@ -1,4 +1,4 @@
-// Granting and taking back.
+// Grants roles and permissions, and revokes grants.
 import {
   type CreateGrantRequest,
   type GrantQuery,
@@ -46,10 +46,9 @@ export async function listGrants(
 
 /**
  * Grants a role or one permission.
- *
- * @throws AppError `invalid` unless there is one subject and one of role and permission, for what does not exist, and
- * for a permission that means nothing on that kind of scope; `forbidden` for what the caller does not hold there;
- * `conflict` where it was granted already.
+ * @throws AppError `invalid` unless there is exactly one subject and either a role or a permission, for something that
+ * does not exist, and for a permission that has no meaning on that kind of scope; `forbidden` for what the caller does
+ * not hold there; `conflict` if it was already granted.
  */
 export async function createGrant(
   deps: PeopleDeps,
@@ -71,18 +70,17 @@ export async function createGrant(
     return { id, affected };
   }).catch((error) => {
     if (violatedConstraint(error) === 'role_grants_once') {
-      throw new AppError('conflict', 'This was granted already.', { cause: error });
+      throw new AppError('conflict', 'This is already granted.', { cause: error });
     }
     if (sqlState(error) !== foreignKeyViolation) throw error;
-    throw new AppError('conflict', 'What it was granted on was deleted meanwhile.', { cause: error });
+    throw new AppError('conflict', 'The scope of the grant was deleted meanwhile.', { cause: error });
   });
   deps.authenticator.forgetUsers(affected);
   return describeGrant(await mustFind(deps.sql, id));
 }
 
 /**
- * Takes a grant back.
- *
+ * Revokes a grant.
  * @throws AppError `not_found`; `forbidden` for what the caller does not hold there; `conflict` for the last
  * administrator's.
  */
@@ -102,15 +100,15 @@ export async function deleteGrant(deps: PeopleDeps, id: number, caller: Caller):
 
 function checkShape({ userId, userGroupId, role, permission, scope }: CreateGrantRequest): void {
   if ((userId === undefined) === (userGroupId === undefined)) {
-    throw invalidField('', 'Give a userId or a userGroupId, one of them.');
+    throw invalidField('', 'Give either a userId or a userGroupId.');
   }
   if ((role === undefined) === (permission === undefined)) {
-    throw invalidField('', 'Give a role or a permission, one of them.');
+    throw invalidField('', 'Give either a role or a permission.');
   }
   if (permission === undefined || scope === undefined || scope === null) return;
   if (!reachesInto(permission, scope.kind)) {
     const kinds = permissionReach[permission];
-    throw invalidField('scope', `${permission} means nothing on a ${scope.kind.replace('_', ' ')}.`, {
+    throw invalidField('scope', `${permission} has no meaning on a ${scope.kind.replace('_', ' ')}.`, {
       found: scope.kind,
       allowed:
         kinds.length === 0
@@ -133,7 +131,7 @@ async function scopeOf(tx: Tx, { scope }: CreateGrantRequest): Promise<NamedScop
   return named;
 }
 
-/** Whose rights change. */
+/** Returns the users whose rights change. */
 async function subjectOf(tx: Tx, { userId, userGroupId }: CreateGrantRequest): Promise<number[]> {
   if (userGroupId !== undefined) {
     const groups = await existingUserGroups(tx, [userGroupId]);
@@ -147,7 +145,7 @@ async function subjectOf(tx: Tx, { userId, userGroupId }: CreateGrantRequest): P
 
 async function mustFind(sql: Queryable, id: number): Promise<GrantRow> {
   const grant = await findGrant(sql, id);
-  if (grant === undefined) throw new AppError('conflict', 'The grant was taken back meanwhile.');
+  if (grant === undefined) throw new AppError('conflict', 'The grant was revoked meanwhile.');
   return grant;
 }
 

@@ -1,4 +1,4 @@
-// Making, changing and deleting users and service accounts.
+// Creates, changes and deletes users and service accounts.
 import type { CreateUserRequest, UpdateUserRequest, User } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
@@ -22,8 +22,7 @@ import { nameOf, nameTaken } from './names.ts';
 import type { PeopleDeps } from './people-deps.ts';
 
 /**
- * Makes a user without a password (a sign-in link lets them set one), or a service account.
- *
+ * Creates a user without a password (a sign-in link lets them set one), or a service account.
  * @throws AppError `conflict` for a taken name; `invalid` for a group that does not exist; `forbidden` for a group that
  * holds more than the caller.
  */
@@ -51,11 +50,10 @@ export async function createUser(
 }
 
 /**
- * Changes a user; what the request leaves out stays as it is. Deactivating ends all sessions and sign-in links and
- * deletes all API tokens, so that nothing of it comes back to life with the user.
- *
- * @throws AppError `not_found`; `conflict` for a taken name, for the last administrator and for oneself; `invalid` and
- * `forbidden` like `createUser`.
+ * Changes a user; what the request leaves out stays unchanged. Deactivating ends all sessions and sign-in links and
+ * deletes all API tokens, so that none of them comes back when the user is activated again.
+ * @throws AppError `not_found`; `conflict` for a taken name, for the last administrator and for the caller themselves;
+ * `invalid` and `forbidden` as in `createUser`.
  */
 export async function updateUser(
   deps: PeopleDeps,
@@ -94,11 +92,10 @@ export async function updateUser(
 }
 
 /**
- * Deletes a user that nothing tells of but the audit log, which keeps the name. Others are deactivated: who started a
- * run or wrote a job must stay to be seen there.
- *
- * @throws AppError `not_found`; `conflict` for who is named elsewhere, for the last administrator and for oneself;
- * `forbidden` for who holds more than the caller.
+ * Deletes a user whom nothing names except the audit log, which keeps the name. Others can only be deactivated: the
+ * name of a user who started a run or wrote a job must stay visible there.
+ * @throws AppError `not_found`; `conflict` for a user who is named elsewhere, for the last administrator and for the
+ * caller themselves; `forbidden` for a user who holds more than the caller.
  */
 export async function deleteUser(deps: PeopleDeps, id: number, caller: Caller): Promise<void> {
   await changePeople(deps, async (tx) => {
@@ -109,7 +106,7 @@ export async function deleteUser(deps: PeopleDeps, id: number, caller: Caller): 
       const where = named.map((table) => table.replaceAll('_', ' ')).join(', ');
       throw new AppError(
         'conflict',
-        `${user.name} is named in what was done (${where}) and stays for that. Deactivate the user instead.`,
+        `${user.name} is named in past actions (${where}) and can’t be deleted. Deactivate the user instead.`,
       );
     }
     const grants = await recordGoingGrants(tx, { kind: 'user', id }, caller);
@@ -142,7 +139,7 @@ async function joinGroups(
   return groups.map(({ name }) => name).sort();
 }
 
-/** What the user leaves, the caller holds already: it is among the user's own grants. */
+/** Groups that the user leaves need no check: their grants are among the user's own, which the caller holds already. */
 async function changeGroups(
   deps: PeopleDeps,
   tx: Tx,

@@ -1,5 +1,5 @@
-// What may this user do, and why: each right with the grants that give it; and whether they may do one thing in one
-// place, or what is missing.
+// Answers what a user may do, and why: each right with the grants that give it; or whether they may do one thing in one
+// place, and what is missing if not.
 import {
   type Access,
   type AccessNeed,
@@ -19,7 +19,7 @@ import { type FoundPlace, findPlace, type Place } from '../store/people/access-p
 import { type GrantRow, listGrantsOf } from '../store/people/grants.ts';
 import { findUserById, type UserRow } from '../store/people/users.ts';
 
-/** Which kinds of scope count for a kind of thing. */
+/** The kinds of scope that matter for a kind of thing. */
 const scopeKindsOf: Record<PlaceKind, readonly ScopeKind[]> = {
   job: ['category'],
   category: ['category'],
@@ -38,11 +38,10 @@ const words: Record<PlaceKind, string> = {
 };
 
 /**
- * Explains a user's rights. API tokens may have less: their bounds are not looked at.
- *
- * @param asking Where who asks may read: of what lies elsewhere nothing is told.
- * @throws AppError `not_found` for the user and for what may not be seen; `invalid` for a permission that means nothing
- * there, or a place without a permission.
+ * Explains a user's rights. API tokens may have less: their bounds are ignored here.
+ * @param asking Where the caller may read; nothing is revealed about what lies elsewhere.
+ * @throws AppError `not_found` for the user and for what the caller may not see; `invalid` for a permission that has no
+ * meaning there, or a place without a permission.
  */
 export async function explainAccess(
   deps: { sql: Sql },
@@ -108,7 +107,7 @@ async function answer(
       };
 }
 
-/** Running on a target uses its credential, too. */
+/** Running on a target also uses its credential. */
 function neededOn(permission: Permission, place: Place): Permission[] {
   return permission === 'run' && place.kind === 'target' ? ['run', 'credentials.use'] : [permission];
 }
@@ -130,7 +129,7 @@ async function needOn(
   asking: readonly Reach[],
 ): Promise<AccessNeed> {
   if (!scopeKindsOf[place.kind].some((kind) => reachesInto(permission, kind))) {
-    throw invalidField('query.permission', `${permission} is no right on a ${words[place.kind]}.`, {
+    throw invalidField('query.permission', `${permission} is not a right on a ${words[place.kind]}.`, {
       found: permission,
     });
   }
@@ -145,7 +144,7 @@ async function needOn(
     permission,
     on: { kind: found.kind, id: found.id, name: found.name },
     isHeld,
-    // On a run several may hold it only together: each for some of its targets.
+    // On a run, several grants may give the permission only together, each for some of its targets.
     grants: giving.filter((_, i) => each[i] === true || (isHeld && !each.includes(true))).map(reasonOf),
     missing: isHeld ? null : missingOn(permission, found),
   };

@@ -5,7 +5,7 @@ import { decodeCursor, pageOf } from '../store/database/cursor.ts';
 import { findPerson, type PersonRow, searchPeople } from '../store/people/people.ts';
 import type { PeopleDeps } from './people-deps.ts';
 
-/** Users and service accounts by name. */
+/** Returns users and service accounts by name. */
 export async function listUsers(
   deps: PeopleDeps,
   query: UserQuery,
@@ -22,7 +22,7 @@ export async function getUser(deps: PeopleDeps, id: number): Promise<User> {
   return describeUser(row);
 }
 
-/** Where a list by name goes on. */
+/** Returns where a list by name continues. */
 export function afterOf(cursor: string | undefined): { after?: { name: string; id: number } } {
   if (cursor === undefined) return {};
   const [name, id] = decodeCursor(cursor, ['string', 'number'] as const);

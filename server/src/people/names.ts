@@ -1,4 +1,4 @@
-// One rule for names of users and user groups: what looks alike is alike.
+// The rule for names of users and user groups: names that look the same are the same.
 import { AppError } from '../errors.ts';
 import { violatedConstraint } from '../store/database/connection.ts';
 
@@ -9,15 +9,17 @@ const unique = new Set([
   'user_groups_name_any_case',
 ]);
 
-/** One form for what can be typed in two (Unicode NFC), so that no second user looks like the first. */
+/**
+ * Returns one form for text that can be typed in several (Unicode NFC), so that no second user looks like the first.
+ */
 export function nameOf(text: string): string {
   return text.normalize('NFC');
 }
 
-/** The error of a query, or `conflict` where it was about a name that is taken. */
+/** Returns `conflict` if the error of a query is about a name that is taken; otherwise the error itself. */
 export function nameTaken(error: unknown, name: string | undefined): unknown {
   return unique.has(violatedConstraint(error) ?? '')
-    ? new AppError('conflict', `The name “${name}” is taken, in whatever case of its letters.`, {
+    ? new AppError('conflict', `The name “${name}” is taken, regardless of upper and lower case.`, {
         cause: error,
       })
     : error;

@@ -1,4 +1,4 @@
-// What the features of this folder share.
+// Dependencies that the features of this folder share.
 import type { IdentityDeps } from '../auth/identity-deps.ts';
 
 export interface PeopleDeps extends IdentityDeps {

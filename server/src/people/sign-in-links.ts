@@ -1,5 +1,5 @@
-// Ways back in that an administrator gives: a one-time link instead of a password of the administrator's choice, and the
-// end of a lock.
+// Ways back in that an administrator provides: a one-time link, instead of a password that the administrator would
+// choose, and unlocking.
 import { limits, type SignInLink } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { hashSecretToken, makeSecretToken } from '../auth/secret-token.ts';
@@ -13,11 +13,10 @@ import { changePeople, lockUserFor } from './change-people.ts';
 import type { PeopleDeps } from './people-deps.ts';
 
 /**
- * Makes a link that signs the user in once within 24 hours, to set a password then. The password that they had, their
- * sessions, their locks and earlier links end: whoever knew it is out.
- *
- * @throws AppError `not_found`; `conflict` for oneself, a service account or an inactive user; `forbidden` for who holds
- * more than the caller, who else could become that user.
+ * Creates a link that signs the user in once within 24 hours, to set a new password. Their previous password, their
+ * sessions, their locks and earlier links end, so anyone who knew the password is out.
+ * @throws AppError `not_found`; `conflict` for the caller themselves, a service account or an inactive user;
+ * `forbidden` for a user who holds more than the caller, who could otherwise become that user.
  */
 export async function createSignInLink(deps: PeopleDeps, id: number, caller: Caller): Promise<SignInLink> {
   const code = makeSecretToken();
@@ -55,9 +54,8 @@ export async function createSignInLink(deps: PeopleDeps, id: number, caller: Cal
 }
 
 /**
- * Lifts every lock that wrong passwords brought.
- *
- * @throws AppError `not_found`; `forbidden` for who holds more than the caller.
+ * Lifts every lock that wrong passwords caused.
+ * @throws AppError `not_found`; `forbidden` for a user who holds more than the caller.
  */
 export async function unlockUser(deps: PeopleDeps, id: number, caller: Caller): Promise<void> {
   await changePeople(deps, async (tx) => {

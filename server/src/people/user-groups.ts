@@ -1,4 +1,4 @@
-// User groups: what is granted to one, all its members hold.
+// User groups: all members hold what is granted to the group.
 import {
   type CreateUserGroupRequest,
   limits,
@@ -37,7 +37,7 @@ interface Page {
   cursor?: string;
 }
 
-/** By name. */
+/** Sorted by name. */
 export async function listUserGroups(
   deps: PeopleDeps,
   query: UserGroupQuery,
@@ -84,7 +84,9 @@ export async function createUserGroup(
   return getUserGroup(deps, id);
 }
 
-/** @throws AppError `not_found`; `conflict` for a taken name; `forbidden` for a group that holds more than the caller. */
+/**
+ * @throws AppError `not_found`; `conflict` for a taken name; `forbidden` for a group that holds more than the caller.
+ */
 export async function updateUserGroup(
   deps: PeopleDeps,
   id: number,
@@ -111,8 +113,7 @@ export async function updateUserGroup(
 
 /**
  * Deletes a group with its grants; its members stay users.
- *
- * @throws AppError `not_found`; `conflict` where the last administrator is one by this group; `forbidden`.
+ * @throws AppError `not_found`; `conflict` if the last administrator is one through this group; `forbidden`.
  */
 export async function deleteUserGroup(deps: PeopleDeps, id: number, caller: Caller): Promise<void> {
   const members = await changePeople(deps, async (tx) => {
@@ -149,8 +150,7 @@ export async function listUserGroupMembers(
 }
 
 /**
- * Puts a user into a group; who is in it already stays.
- *
+ * Adds a user to a group; does nothing for a user who is already in it.
  * @throws AppError `not_found`; `forbidden` for a group that holds more than the caller.
  */
 export async function addUserGroupMember(
@@ -165,9 +165,8 @@ export async function addUserGroupMember(
 }
 
 /**
- * Takes a user out of a group.
- *
- * @throws AppError `not_found`, also for who is not in it; `conflict` for the last administrator; `forbidden`.
+ * Removes a user from a group.
+ * @throws AppError `not_found`, also for a user who is not in it; `conflict` for the last administrator; `forbidden`.
  */
 export async function removeUserGroupMember(
   deps: PeopleDeps,
@@ -204,7 +203,7 @@ async function changeMember(
   deps.authenticator.forgetUser(userId);
 }
 
-/** A group that holds no more than the caller. */
+/** Returns a group that holds no more than the caller. */
 async function findGroupFor(tx: Tx, caller: Caller, id: number): Promise<UserGroupRow> {
   const group = await findUserGroup(tx, id);
   if (group === undefined) throw notFound('User group');

@@ -1,5 +1,5 @@
-// Checks the sealed log against its checkpoints, row by row, from whatever source they come: the database or an export.
-// It trusts nothing but the public key; what the source says of hashes only helps to name the row that is wrong.
+// Checks the sealed log against its checkpoints, row by row, whether it comes from the database or an export. It trusts
+// nothing but the public key; the stored hashes only help to name the row that is wrong.
 import {
   CheckpointError,
   Frontier,
@@ -21,15 +21,15 @@ export type FindingKind =
 export interface Finding {
   kind: FindingKind;
   message: string;
-  /** Id of the row that is wrong, where one can be named. */
+  /** Id of the wrong row, if one can be named. */
   auditId?: number;
 }
 
-/** A place in the log: whose it is, and the row where it is still there. */
+/** A place in the log: the id of its row, and the row itself if it still exists. */
 export interface Place {
   position: number;
   auditId: number;
-  /** As it is kept beside the row. */
+  /** The hash that is stored with the row. */
   leafHash: Uint8Array;
   row: SealedRow | undefined;
 }
@@ -37,15 +37,15 @@ export interface Place {
 export interface LogVerifierOptions {
   publicKey: Uint8Array;
   installationId: string;
-  /** Checkpoints that were kept elsewhere, verified. */
+  /** Verified checkpoints that were kept elsewhere. */
   external: readonly SignedCheckpoint[];
-  /** What is read is a file of some time ago, and not what there is now. */
+  /** Whether a file of some time ago is read, and not the current log. */
   isExport?: boolean;
-  /** The stored tree at a size, to go on from after a place that is wrong; undefined where there is none. */
+  /** Returns the stored tree at a size, to continue from after a wrong place; undefined if there is none. */
   frontierAt?(size: number): Promise<Frontier | undefined>;
 }
 
-/** A row dated this long before the checkpoint before its own was sealed is told of. */
+/** A row is remarked on if it is dated at least this long before the sealing of the checkpoint before its own. */
 const lateMs = 15 * 60_000;
 const maxNamedRows = 20;
 
@@ -54,13 +54,13 @@ export class LogVerifier {
   /** What is unusual but proves nothing. */
   readonly remarks: string[] = [];
   rows = 0;
-  /** Rows below this position may be gone: a signed note of retention says so. */
+  /** Rows below this position may be gone, by a signed note of retention. */
   retainedBelow = 0;
   removedByRetention = 0;
   last: SignedCheckpoint | undefined;
   readonly #options: LogVerifierOptions;
   readonly #externalBySize = new Map<number, SignedCheckpoint[]>();
-  /** Undefined while it can't be known, after places that are missing or wrong. */
+  /** Undefined while it can't be known, after missing or wrong places. */
   #frontier: Frontier | undefined = new Frontier();
   #size = 0;
   /** Ids of the rows since the last checkpoint. */
@@ -75,7 +75,7 @@ export class LogVerifier {
     }
   }
 
-  /** The checkpoints kept elsewhere that it is compared with. */
+  /** The checkpoints kept elsewhere that the log is compared with. */
   get external(): readonly SignedCheckpoint[] {
     return this.#options.external;
   }
@@ -114,7 +114,7 @@ export class LogVerifier {
     this.last = checkpoint;
   }
 
-  /** Call it last. */
+  /** Finishes the check. Call it last. */
   end(): void {
     const covered = this.last?.size ?? 0;
     if (this.#size > covered)
@@ -126,12 +126,12 @@ export class LogVerifier {
       if (checkpoint.size <= this.#size) continue;
       this.#find(
         'truncated',
-        `The log ends after ${this.#size} rows. Checkpoint ${checkpoint.number} of ${checkpoint.sealedAt}, kept elsewhere, covers ${checkpoint.size}: the last ${checkpoint.size - this.#size} were cut off, or the whole database is an older one.${this.#options.isExport ? ' Or it was exported before that checkpoint: export again, and compare.' : ''}`,
+        `The log ends after ${this.#size} rows. Checkpoint ${checkpoint.number} of ${checkpoint.sealedAt}, kept elsewhere, covers ${checkpoint.size}: the last ${checkpoint.size - this.#size} were cut off, or the whole database is from an earlier time.${this.#options.isExport ? ' Or it was exported before that checkpoint: export again, and compare.' : ''}`,
       );
     }
   }
 
-  /** Tells of what only the source can see. */
+  /** Adds a finding that only the source can make. */
   find(finding: Finding): void {
     this.findings.push(finding);
   }
@@ -162,7 +162,7 @@ export class LogVerifier {
     } catch (error) {
       if (!(error instanceof CheckpointError)) throw error;
       const after = this.last?.number ?? 0;
-      this.#find('checkpoint', `The checkpoint after number ${after} does not hold: ${error.message}.`);
+      this.#find('checkpoint', `The checkpoint after number ${after} is not valid: ${error.message}.`);
       return undefined;
     }
   }
@@ -179,7 +179,7 @@ export class LogVerifier {
     }
   }
 
-  /** Compares what was computed with what was signed; after a difference goes on from the stored tree. */
+  /** Compares the computed root with the signed one; after a difference, continues from the stored tree. */
   async #compareRoot(checkpoint: SignedCheckpoint): Promise<void> {
     if (this.#frontier?.root.equals(checkpoint.rootHash)) return;
     const wasKnown = this.#frontier !== undefined;
@@ -209,7 +209,7 @@ export class LogVerifier {
       else if (!this.#frontier.root.equals(checkpoint.rootHash))
         this.#find(
           'forked',
-          `The first ${checkpoint.size} rows are not the ones that ${where}, covers: the log was rewritten, or the database was rolled back and went on.`,
+          `The first ${checkpoint.size} rows are not the ones that ${where}, covers: the log was rewritten, or the database was rolled back and written to again.`,
         );
     }
   }
@@ -217,7 +217,7 @@ export class LogVerifier {
   #remarkLate(row: SealedRow): void {
     if (this.last === undefined || Date.parse(row.at) > Date.parse(this.last.sealedAt) - lateMs) return;
     this.remarks.push(
-      `Row ${row.id} is dated ${row.at}, long before it was sealed (after ${this.last.sealedAt}): written late, or dated back.`,
+      `Row ${row.id} is dated ${row.at}, long before it was sealed (after ${this.last.sealedAt}): it was written late, or backdated.`,
     );
   }
 
@@ -226,7 +226,7 @@ export class LogVerifier {
   }
 }
 
-/** Verifies checkpoints that were kept elsewhere; what is none of this installation's is a finding. */
+/** Verifies checkpoints that were kept elsewhere. One that is not from this installation becomes a finding. */
 export async function verifyExternal(
   options: Pick<LogVerifierOptions, 'publicKey' | 'installationId'>,
   notes: readonly { file: string; note: string }[],

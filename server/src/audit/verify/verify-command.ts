@@ -1,4 +1,4 @@
-// `audit verify`: reads a database or an export, and says what holds, what doesn't, and what can't be known.
+// `audit verify`: reads a database or an export, and says what is proven, what is wrong, and what can't be known.
 import { decodeBase64, fingerprint, publicKeyBytes, SealingError } from '@opsconductor/protocol/sealing';
 import { Command, CommanderError } from 'commander';
 import { startEmbeddedPostgres } from '../../database/embedded-postgres.ts';
@@ -10,7 +10,7 @@ import { type VerifyOptions, verifyDatabase } from './verify-database.ts';
 import { readExportHead, verifyExport } from './verify-export.ts';
 import { describeVerification, type Verification } from './verify-report.ts';
 
-/** 0: all holds. */
+/** 0: everything holds. */
 export const exitCodes = { holds: 0, findings: 1, wrongUse: 2, notVerified: 3 } as const;
 
 interface Flags {
@@ -22,7 +22,7 @@ interface Flags {
 }
 
 export interface CommandContext {
-  /** `DATABASE_URL`; it holds a password, so it is no argument. */
+  /** `DATABASE_URL`. It contains a password, so it is not an argument. */
   databaseUrl: string | undefined;
   write(text: string): void;
 }
@@ -69,7 +69,9 @@ Exit codes: 0 all holds, 1 something does not, 2 wrong use, 3 it could not be ve
 async function verify(flags: Flags, context: CommandContext): Promise<number> {
   const given = [flags.export, flags.data, context.databaseUrl].filter((source) => source !== undefined);
   if (given.length === 0 || (flags.export !== undefined && flags.data !== undefined)) {
-    context.write('Say what to verify: DATABASE_URL in the environment, --data, or --export; one of them.\n');
+    context.write(
+      'Say what to verify: give exactly one of DATABASE_URL in the environment, --data, and --export.\n',
+    );
     return exitCodes.wrongUse;
   }
   let publicKey: Uint8Array | undefined;

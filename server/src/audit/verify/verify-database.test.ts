@@ -1,4 +1,4 @@
-// Each attack is made with SQL by somebody who has the server's database role and switches its triggers off.
+// Each attack uses SQL by somebody who has the server's database role and switches its triggers off.
 import { generateSigningKeyPair } from '@opsconductor/protocol/sealing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { latestCheckpoint } from '../../store/audit/audit-seals.ts';
@@ -29,7 +29,7 @@ async function findings(...notes: string[]): Promise<Finding[]> {
 
 const newestNote = async () => (await latestCheckpoint(t.sql))?.note ?? '';
 
-/** Three checkpoints: rows a b, then c d e, then f. */
+/** Makes three checkpoints: rows a b, then c d e, then f. */
 async function threeCheckpoints(): Promise<number[]> {
   const ids: number[] = [];
   for (const names of [['a', 'b'], ['c', 'd', 'e'], ['f']]) {
@@ -49,7 +49,7 @@ describe('a log that nobody touched', () => {
     expect(verifier.last?.number).toBe(3);
   });
 
-  it('tells of rows that are not sealed yet, which is no finding', async () => {
+  it('reports rows that are not sealed yet, which is not a finding', async () => {
     await threeCheckpoints();
     await t.write('g');
     const verifier = await verify();
@@ -57,13 +57,13 @@ describe('a log that nobody touched', () => {
     expect(verifier.remarks).toEqual(['1 rows are not sealed yet and not protected.']);
   });
 
-  it('goes on in another cluster into which it was dumped, whatever its transaction numbers', async () => {
+  it('continues in another cluster after a dump and restore, whatever its transaction numbers', async () => {
     await threeCheckpoints();
     const kept = await newestNote();
     await t.write('not sealed yet');
     const restored = await setupAudit(t);
     try {
-      // As a restore of data alone does it: each row goes through the triggers, so the queue gets all of them anew.
+      // Like a restore of the data alone: each row goes through the triggers, so all of them are queued again.
       for (const table of ['audit_log', 'audit_leaves', 'audit_checkpoints', 'audit_unsealed']) {
         const rows = await t.sql<{ row: object }[]>`select to_jsonb(x) as row from ${t.sql(table)} x`;
         await restored.sql`insert into ${t.sql(table)} overriding system value
@@ -168,7 +168,7 @@ describe('an attacker', () => {
     expect(found[0]?.message).toContain('checkpoint 1');
   });
 
-  it('who swaps what two rows say is found, and both named', async () => {
+  it('who swaps the contents of two rows is found, and both are named', async () => {
     const ids = await threeCheckpoints();
     await t.attack(
       `update audit_log a set action = b.action, detail = b.detail, at = b.at from audit_log b
@@ -191,7 +191,7 @@ describe('an attacker', () => {
     expect(found[0]?.message).toContain('checkpoint 2');
   });
 
-  it('who puts a row in past the log is found, and the row named', async () => {
+  it('who inserts a row that bypasses the log is found, and the row named', async () => {
     await threeCheckpoints();
     await t.attack(
       `insert into audit_log (actor_kind, actor_name, action) values ('user', 'mallory', 'job.created')`,
@@ -231,7 +231,7 @@ describe('an attacker', () => {
     expect(found.map((one) => one.kind)).toContain('checkpoint');
   });
 
-  it('who signs with a key of their own is found', async () => {
+  it('who signs with their own key is found', async () => {
     const forger = { ...t.installation, serverKey: await generateSigningKeyPair() };
     await t.write('a');
     await sealRows({ ...t.deps, installation: forger });
@@ -248,14 +248,14 @@ describe('an attacker', () => {
   });
 });
 
-describe('against a checkpoint that was kept elsewhere', () => {
+describe('compared with a checkpoint that was kept elsewhere', () => {
   const cutTail = [
     'delete from audit_log where id in (select audit_id from audit_leaves where position >= 5)',
     'delete from audit_leaves where position >= 5',
     'delete from audit_checkpoints where number = 3',
   ];
 
-  it('a tail that was cut off is found, which the database alone can not show', async () => {
+  it('a cut-off tail is found, which the database alone can not show', async () => {
     await threeCheckpoints();
     const kept = await newestNote();
     await t.attack(...cutTail);
@@ -265,7 +265,7 @@ describe('against a checkpoint that was kept elsewhere', () => {
     expect(found[0]?.message).toContain('the last 1 were cut off');
   });
 
-  it('a database that was rolled back and went on is found', async () => {
+  it('a database that was rolled back and written to again is found', async () => {
     await threeCheckpoints();
     const kept = await newestNote();
     await t.attack(...cutTail);
@@ -275,13 +275,13 @@ describe('against a checkpoint that was kept elsewhere', () => {
     expect(await findings(kept)).toMatchObject([{ kind: 'forked' }]);
   });
 
-  it('rows whose seals were left when their checkpoints were removed are found without it', async () => {
+  it('rows with seals but without their checkpoints are found even without it', async () => {
     await threeCheckpoints();
     await t.attack('delete from audit_checkpoints where number = 3');
     expect(await findings()).toMatchObject([{ kind: 'truncated' }]);
   });
 
-  it('one of another installation or key is refused', async () => {
+  it('a checkpoint of another installation or key is refused', async () => {
     await threeCheckpoints();
     const other = await setupAudit();
     try {

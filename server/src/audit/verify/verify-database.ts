@@ -1,4 +1,4 @@
-// `audit verify --database-url`: every row of a database against its checkpoints and those kept elsewhere.
+// `audit verify --database-url`: checks every row of a database against its checkpoints and those kept elsewhere.
 import type { Frontier } from '@opsconductor/protocol/audit';
 import { retentionNotes } from '../../store/audit/audit-seals.ts';
 import { strayRows, unsealedRows } from '../../store/audit/audit-verification.ts';
@@ -16,10 +16,10 @@ export interface VerifyOptions {
 }
 
 const maxStrayRows = 100;
-/** Longer than this a row waits only where no server seals. */
+/** A row waits longer than this only if no server is sealing. */
 const maxUnsealedAgeS = 60;
 
-/** Reads the whole log once; the memory it takes does not depend on its length. */
+/** Reads the whole log once; memory use does not depend on its length. */
 export async function verifyDatabase(sql: Sql, options: VerifyOptions): Promise<LogVerifier> {
   const { external, findings } = await verifyExternal(options, options.notes);
   const verifier = new LogVerifier({
@@ -44,7 +44,7 @@ async function checkUnsealed(sql: Sql, verifier: LogVerifier): Promise<void> {
   for (const id of await strayRows(sql, maxStrayRows))
     verifier.find({
       kind: 'inserted',
-      message: `Row ${id} was never sealed and does not wait to be: it was put in past the log, or its seal was removed.`,
+      message: `Row ${id} was never sealed and does not wait to be: it was inserted outside of the log, or its seal was removed.`,
       auditId: id,
     });
   const { count, oldestAgeS, missing } = await unsealedRows(sql);

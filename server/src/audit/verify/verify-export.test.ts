@@ -71,7 +71,7 @@ describe('an export of the whole log', () => {
     expect(verifier.removedByRetention).toBe(2);
   });
 
-  it('shows what was altered, removed, swapped or put in', async () => {
+  it('shows what was altered, removed, swapped or inserted', async () => {
     await writeLog();
     const lines = await exported();
     const at = (name: string) => lines.findIndex(isOf(name));
@@ -93,7 +93,7 @@ describe('an export of the whole log', () => {
     expect(finding).toMatchObject({ kind: 'altered', auditId: 3 });
   });
 
-  it('that ends before a checkpoint kept elsewhere was cut off, or is older than it', async () => {
+  it('that ends before a checkpoint kept elsewhere was truncated, or is older than that checkpoint', async () => {
     await writeLog();
     const earlier = await exported();
     await t.write('f');
@@ -104,7 +104,7 @@ describe('an export of the whole log', () => {
 });
 
 describe('an excerpt', () => {
-  it('proves each row, and says that it proves no more', async () => {
+  it('proves each row, and says that it proves nothing more', async () => {
     await writeLog();
     const lines = await exported({ action: 'test.c' });
     const verifier = await verifyLines(lines);
@@ -113,7 +113,7 @@ describe('an excerpt', () => {
     expect(verifier.remarks.join()).toContain('that none was left out is not');
   });
 
-  it('shows a row that was altered, moved, or is of no log', async () => {
+  it('shows a row that was altered, moved, or is not from the log', async () => {
     await writeLog();
     const lines = await exported({ action: 'test.' });
     for (const [what, instead] of [
@@ -140,7 +140,7 @@ describe('audit verify', () => {
   }
   const keyOf = () => Buffer.from(t.installation.serverKey.publicKey).toString('base64');
 
-  it('ends with 0 where all holds, and says what that does not show', async () => {
+  it('ends with 0 if everything holds, and says what that does not show', async () => {
     await writeLog();
     const { code, output } = await run('verify');
     expect(output).toContain('All that is sealed holds.');
@@ -150,7 +150,7 @@ describe('audit verify', () => {
     expect(code).toBe(exitCodes.holds);
   });
 
-  it('takes a kept checkpoint and the key, and then says up to when the log is proven', async () => {
+  it('takes a kept checkpoint and the key, and says up to when the log is proven', async () => {
     await t.write('a');
     const [kept] = await t.sealer.seal();
     const file = join(folder, 'agent.json');
@@ -161,7 +161,7 @@ describe('audit verify', () => {
     expect(code).toBe(exitCodes.holds);
   });
 
-  it('ends with 1 and names the row where one is wrong', async () => {
+  it('ends with 1 and names the row if one is wrong', async () => {
     await writeLog();
     await t.attack('delete from audit_log where id = 2');
     const { code, output } = await run('verify');
@@ -185,7 +185,7 @@ describe('audit verify', () => {
     expect((await run('verify', '--export', file)).code).toBe(exitCodes.holds);
   });
 
-  it('ends with 2 for a wrong use and 3 for what can not be read', async () => {
+  it('ends with 2 for wrong use and 3 for something that can not be read', async () => {
     expect((await run('verify', '--no-such-flag')).code).toBe(exitCodes.wrongUse);
     expect((await run('verify', '--public-key', 'x')).code).toBe(exitCodes.wrongUse);
     expect((await run('verify', '--export', join(folder, 'none'))).code).toBe(exitCodes.notVerified);

@@ -1,5 +1,5 @@
-// `audit verify --export`: an exported file, line by line. A whole log is verified as the database is; of an excerpt
-// each row is shown to be in the log, while what was left out can't be.
+// `audit verify --export`: checks an exported file, line by line. A whole log is verified like a database; for an
+// excerpt, each row is shown to be in the log, but nothing can show what was left out.
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import {
@@ -63,7 +63,7 @@ const LineSchema = Type.Union([
 type Line = Static<typeof LineSchema>;
 export type ExportHead = Static<typeof HeadSchema>;
 
-/** The file is no export of ours. */
+/** The file is not an export of an audit log. */
 export class NotAnExport extends Error {
   constructor(message: string) {
     super(message);
@@ -71,7 +71,10 @@ export class NotAnExport extends Error {
   }
 }
 
-/** The first line of an export. @throws {NotAnExport} */
+/**
+ * Reads the first line of an export.
+ * @throws {NotAnExport}
+ */
 export async function readExportHead(file: string): Promise<ExportHead> {
   for await (const text of linesOf(file)) {
     const head = parse(text);
@@ -114,7 +117,7 @@ class ExportReader {
 
   async line(line: unknown, number: number): Promise<void> {
     if (!Check(LineSchema, line) || this.#hasEnded) {
-      this.#verifier.find({ kind: 'malformed', message: `Line ${number} is not of an export.` });
+      this.#verifier.find({ kind: 'malformed', message: `Line ${number} is not a line of an export.` });
     } else if (line.type === 'end') {
       this.#hasEnded = true;
     } else if (line.type === 'unsealed') {
@@ -128,7 +131,7 @@ class ExportReader {
 
   end(): void {
     const verifier = this.#verifier;
-    if (!this.#hasEnded) verifier.find({ kind: 'truncated', message: 'The file breaks off before its end.' });
+    if (!this.#hasEnded) verifier.find({ kind: 'truncated', message: 'The file is truncated.' });
     if (this.#unsealed > 0)
       verifier.remarks.push(
         `${this.#unsealed} rows were not sealed yet when they were exported: they are not proven.`,
@@ -173,7 +176,7 @@ class ExportReader {
       if (!provesInclusion(hashRow(row as SealedRow), position, tree, proof.map(bytesOf)))
         verifier.find({
           kind: 'altered',
-          message: `Row ${row.id} is not at position ${position} of the log as checkpoint ${this.#tree.number} signed it: it was altered, or is none of it.`,
+          message: `Row ${row.id} is not at position ${position} of the log as checkpoint ${this.#tree.number} signed it: it was altered, or is not from this log.`,
           auditId: row.id,
         });
     }
@@ -189,7 +192,7 @@ class ExportReader {
       if (!(error instanceof CheckpointError)) throw error;
       this.#verifier.find({
         kind: 'checkpoint',
-        message: `The export’s checkpoint does not hold: ${error.message}.`,
+        message: `The export’s checkpoint is not valid: ${error.message}.`,
       });
       return undefined;
     }

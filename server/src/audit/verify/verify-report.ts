@@ -1,4 +1,4 @@
-// The result of `audit verify` in words: exactly what is shown by it, and what is not.
+// The result of `audit verify` in words: exactly what it proves, and what it does not.
 import type { Finding } from './log-verifier.ts';
 
 interface Sealed {
@@ -11,7 +11,7 @@ export interface Verification {
   source: 'database' | 'log' | 'excerpt';
   installationId: string;
   keyFingerprint: string;
-  /** False: the key was read from what it verifies. */
+  /** False if the key was read from what it verifies. */
   keyIsGiven: boolean;
   rows: number;
   removedByRetention: number;
@@ -56,11 +56,11 @@ function shown(result: Verification): string[] {
   if (result.source === 'excerpt')
     return ['Each row that carries a proof is in the log as it was sealed, word for word.'];
   return [
-    'Of the sealed rows none was altered, removed, swapped or put in, other than told above.',
+    'None of the sealed rows was altered, removed, swapped or inserted, except as listed above.',
     ...(newest === undefined
       ? []
       : [
-          `Up to ${newest.sealedAt} (${newest.size} rows) it is the log that was there then: not cut off, rolled back or rewritten, other than told above.`,
+          `Up to ${newest.sealedAt} (${newest.size} rows) it is the log that existed then: not truncated, rolled back or rewritten, except as listed above.`,
         ]),
   ];
 }
@@ -74,11 +74,11 @@ function notShown(result: Verification): string[] {
           `The key is the one that the ${result.source === 'database' ? 'database' : 'file'} names. Compare its fingerprint with \`node agent.mjs status\`, or give --public-key.`,
         ]),
     newest === undefined
-      ? 'No checkpoint from elsewhere was given: a log that was cut off at its end, or a whole database of an earlier day, would look the same.'
+      ? 'No checkpoint from elsewhere was given: a truncated log, or a whole database of an earlier day, would look the same.'
       : `What was sealed after ${newest.sealedAt} and cut off again.`,
-    'Rows of about the last second before a look, which no checkpoint covers yet.',
-    'That what a row says was true, or that everything was written: who controls a server writes what they like from then on.',
-    'Anything against somebody who has the signing key (database and master key file together), but what checkpoints kept elsewhere cover.',
+    'Rows of about the last second, which no checkpoint covers yet.',
+    'That what a row says was true, or that everything was recorded: anyone who controls a server can write what they like from then on.',
+    'Anything against somebody who has the signing key (database and master key file together), except for what checkpoints kept elsewhere cover.',
   ];
 }
 

@@ -1,4 +1,4 @@
-// Applies what was planned: all of it in one transaction, or nothing. It is refused when a job that it is about has changed
+// Applies a planned import: all of it in one transaction, or nothing. It is refused if one of its jobs has changed
 // since, or a name has been taken.
 import { setImmediate } from 'node:timers/promises';
 import { type ErrorDetail, generalCategory, type JobDefinition } from '@opsconductor/protocol';
@@ -56,20 +56,20 @@ interface Applying {
   seal: ImportSeal;
   note: string;
   caller: Caller;
-  /** Told after each few jobs; throws where it is to end. */
+  /** Called after every few jobs; throws if the import should stop. */
   onProgress(jobsDone: number): Promise<void>;
 }
 
 /**
- * @throws {AppError} `conflict` where something has changed since it was planned; `forbidden` where the caller may not do
- * it any more. Nothing has then changed.
+ * @throws {AppError} `conflict` if something has changed since it was planned; `forbidden` if the caller may no longer
+ * do it. Nothing has changed then.
  */
 export async function applyImport(deps: ApplyDeps, applying: Applying): Promise<void> {
   await inTransaction(deps.sql, (tx) => new Application(tx, deps.masterKey, applying).run()).catch(
     (error) => {
       const constraint = violatedConstraint(error);
       if (constraint !== 'jobs_name_key' && constraint !== 'categories_name_key') throw error;
-      throw new AppError('conflict', 'A name of the file was taken just now; import the file again.', {
+      throw new AppError('conflict', 'A name in the file has just been taken; import the file again.', {
         cause: error,
       });
     },
@@ -77,9 +77,8 @@ export async function applyImport(deps: ApplyDeps, applying: Applying): Promise<
 }
 
 /**
- * Compares what was planned with what is there now.
- *
- * @throws {AppError} `conflict`, with a detail for each job that is not what it was.
+ * Compares the jobs as they were planned with the jobs as they are now.
+ * @throws {AppError} `conflict`, with a detail for each job that has changed.
  */
 export async function refuseChanged(sql: Queryable, importId: string): Promise<void> {
   const items = await listImportBases(sql, importId);
@@ -98,7 +97,7 @@ export async function refuseChanged(sql: Queryable, importId: string): Promise<v
   }
   const [first] = details;
   if (first === undefined) return;
-  const others = details.length === 1 ? '' : ` ${details.length - 1} more have changed as well.`;
+  const others = details.length === 1 ? '' : ` ${details.length - 1} more have changed too.`;
   throw new AppError('conflict', `${first.message}${others} Import the file again.`, {
     details: details.slice(0, maxTold),
   });
@@ -109,9 +108,7 @@ function changeOf(
   row: Parameters<typeof baseOf>[0] | undefined,
 ): string | undefined {
   if (action === 'create') {
-    return row === undefined
-      ? undefined
-      : `There is a job named ${name} by now, which was not there when this was planned.`;
+    return row === undefined ? undefined : `A job named ${name} has been created since this was planned.`;
   }
   if (action === 'skip' || action === 'conflict' || base === null) return undefined;
   if (row === undefined) return `Job “${fileName}” has been renamed or deleted since this was planned.`;
@@ -164,7 +161,7 @@ class Application {
       },
     });
     if (!(await endApplying(this.#tx, row.id))) {
-      throw new AppError('conflict', 'The import was given up meanwhile; nothing was changed.');
+      throw new AppError('conflict', 'The import was abandoned meanwhile; nothing was changed.');
     }
   }
 
@@ -187,7 +184,7 @@ class Application {
     }
   }
 
-  /** Links to make when all jobs are there. */
+  /** Returns the links to templates that remain to be made once all jobs exist. */
   async #apply(items: readonly JobImportItemRow[]): Promise<{ jobId: number; template: string }[]> {
     const opened: Opened[] = [];
     for (const item of items) {
@@ -209,7 +206,7 @@ class Application {
     );
   }
 
-  /** What may have changed since it was planned: rights, and the rules for definitions. */
+  /** Checks again what may have changed since the plan: rights, and the site rules. */
   async #requireSavable(opened: readonly Opened[]): Promise<void> {
     await this.#rights.prepare(opened.map(({ entry }) => entry.definition));
     this.#rules ??= await loadSiteRules(this.#tx);

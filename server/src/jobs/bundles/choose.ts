@@ -1,4 +1,5 @@
-// What becomes of jobs that are there already: chosen for all of an import, or one by one. What is chosen is planned again.
+// Choices about jobs that already exist: for a whole import, or one by one. After a choice, the affected jobs are
+// planned again.
 import type { ExistingTreatment, ImportChoicesRequest } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
 import { invalidField } from '../../errors.ts';
@@ -20,7 +21,7 @@ import type { ImportSeal } from './seal-import.ts';
 
 const itemsAtATime = 200;
 
-/** @throws {AppError} `invalid` for a position that the file has not, or a name that is taken. */
+/** @throws {AppError} `invalid` for a position that the file does not have, or a name that is taken. */
 export async function choose(
   tx: Tx,
   { masterKey }: Pick<PlanDeps, 'masterKey'>,
@@ -34,9 +35,11 @@ export async function choose(
   for (const [n, { position, choice, name }] of items.entries()) {
     const item = await findImportItem(tx, row.id, position);
     if (item === undefined)
-      throw invalidField(`items[${n}].position`, 'The file has no such job.', { found: String(position) });
+      throw invalidField(`items[${n}].position`, 'The file has no job at this position.', {
+        found: String(position),
+      });
     if (name !== undefined && choice !== 'copy') {
-      throw invalidField(`items[${n}].name`, 'A name is for a copy; leave it out.', { found: name });
+      throw invalidField(`items[${n}].name`, 'Only a copy takes a name; leave it out.', { found: name });
     }
     if (name !== undefined) await again.requireFree(`items[${n}].name`, name, item);
     await again.plan([{ ...item, choice, copyName: name ?? null }]);
@@ -57,7 +60,7 @@ class Chooser {
   readonly #masterKey: PlanDeps['masterKey'];
   readonly #target: { row: JobImportRow; seal: ImportSeal; existing: ExistingTreatment };
   readonly #caller: Caller;
-  /** By the name that each has or will have. */
+  /** Positions by the name that each job has or will have. */
   readonly #names = new Map<string, number>();
 
   constructor(
@@ -84,10 +87,10 @@ class Chooser {
     if (!isTaken && (other === undefined || other === item.position)) return;
     throw invalidField(
       path,
-      isTaken ? 'There is a job of this name already.' : `Job ${other} of the file has this name.`,
+      isTaken ? 'A job of this name already exists.' : `Job ${other} of the file has this name.`,
       {
         found: name,
-        allowed: 'a name that no job has',
+        allowed: 'a name that no other job has',
       },
     );
   }

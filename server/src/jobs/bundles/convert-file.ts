@@ -12,7 +12,7 @@ import type { ReadBatch } from './read-batches.ts';
 import type { BundleEntry } from './read-jobs.ts';
 import { writeBundle } from './write-bundle.ts';
 
-/** A bundle of what is read, with what was lost on the way. */
+/** Returns a bundle of the jobs read so, with what was lost in the conversion. */
 export async function convertFile(batches: AsyncIterable<ReadBatch>): Promise<ConvertedJobs> {
   const jobs: BundledJob[] = [];
   const problems: ImportProblem[] = [];
@@ -30,7 +30,7 @@ export async function convertFile(batches: AsyncIterable<ReadBatch>): Promise<Co
     const message =
       problems.length === 1
         ? first.message
-        : `${problems.length} things are wrong with the file. The first: ${first.message}`;
+        : `${problems.length} problems were found in the file. The first: ${first.message}`;
     const details = problems.slice(0, limits.maxImportProblems).map(({ job: _, ...detail }) => detail);
     throw new AppError('invalid', message, { details });
   }

@@ -1,4 +1,4 @@
-// What an import does with one job of its file, by the job of that name that is there.
+// Decides what an import does with one job of its file, given the existing job of that name.
 import {
   compareDefinitions,
   type DefinitionChange,
@@ -19,13 +19,13 @@ export interface ExistingJob {
   definition: JobDefinition;
   /** Whether the importer may read and change it. */
   isOurs: boolean;
-  /** Why its definition can't be opened, where it can't. */
+  /** Why its definition can't be opened, if it can't. */
   unopened?: string | undefined;
 }
 
 export interface Decision {
   action: ImportAction;
-  /** Of a job that is compared. */
+  /** Set if the job was compared with an existing one. */
   changes: DefinitionChange[];
   conflict: { reason: ImportConflictReason; message: string } | null;
   choices: ImportChoice[];
@@ -34,8 +34,8 @@ export interface Decision {
 const none: Omit<Decision, 'action'> = { changes: [], conflict: null, choices: [] };
 
 /**
- * @param existing the job that has the name; undefined where there is none.
- * @param duplicateOf position in the file of an earlier job of that name.
+ * @param existing the job that has the name; undefined if there is none.
+ * @param duplicateOf position of an earlier job in the file with the same name.
  */
 export function decideItem(
   {
@@ -56,7 +56,7 @@ export function decideItem(
     return unlessChosen(treatment, { reason: 'name_taken', message });
   }
   if (existing.unopened !== undefined) {
-    const message = `The job named ${name} that is there can’t be compared. ${existing.unopened} Skip this one, make a copy of it, or delete that job and import again.`;
+    const message = `The existing job ${name} can’t be compared. ${existing.unopened} Skip this one, make a copy of it, or delete that job and import again.`;
     return unlessChosen(treatment, { reason: 'unreadable', message });
   }
   const changes = changesOf(entry, existing);
@@ -69,7 +69,7 @@ export function decideItem(
     return { action: 'conflict', changes, conflict: obstacle, choices: ['skip', 'copy'] };
   }
   if (treatment === 'update') return { action: 'update', changes, conflict: null, choices };
-  const message = `There is a job named ${name} already, which differs; update it, leave it, or make a copy.`;
+  const message = `A different job named ${name} already exists; update it, skip this one, or make a copy.`;
   return { action: 'conflict', changes, conflict: { reason: 'exists', message }, choices };
 }
 
@@ -80,7 +80,10 @@ function unlessChosen(treatment: ExistingTreatment, conflict: NonNullable<Decisi
   return { action: 'conflict', changes: [], conflict, choices };
 }
 
-/** Field by field what differs. A bundle says all of a definition; of the rest only what it names. */
+/**
+ * Returns the differences field by field. A bundle contains the whole definition; of the rest, only what it names is
+ * compared.
+ */
 function changesOf(entry: BundleEntry, { row, definition }: ExistingJob): DefinitionChange[] {
   const changes = compareDefinitions(
     { ...definition, category: row.category, labels: row.labels, template: row.isTemplate },
@@ -109,7 +112,7 @@ function changesOf(entry: BundleEntry, { row, definition }: ExistingJob): Defini
   return changes;
 }
 
-/** With what a bundle leaves out: no labels, no template, the category of jobs that name none. */
+/** Fills in what a bundle leaves out: no labels, not a template, and the default category. */
 export function wholeDefinition(definition: JobDefinition): JobDefinition & { category: string } {
   return {
     ...definition,
@@ -119,7 +122,7 @@ export function wholeDefinition(definition: JobDefinition): JobDefinition & { ca
   };
 }
 
-/** What keeps the job that is there from becoming what the file has. */
+/** Returns what keeps the existing job from becoming what the file has. */
 function obstacleOf(entry: BundleEntry, { row }: ExistingJob): Decision['conflict'] | undefined {
   if (row.state === 'archived') {
     const message = `Job “${row.name}” is archived: restore it and import again, skip this one, or make a copy of it.`;

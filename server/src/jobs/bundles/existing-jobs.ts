@@ -1,4 +1,4 @@
-// The jobs that are there, as imports compare with them.
+// The existing jobs that imports are compared with.
 
 import { createHash } from 'node:crypto';
 import { canonicalJson, type JobDefinition } from '@opsconductor/protocol';
@@ -11,7 +11,7 @@ import { type BundledJobRow, findJobsNamed, readDefinitions } from '../../store/
 import { openDefinition } from '../seal-definition.ts';
 import type { ExistingJob } from './decide-item.ts';
 
-/** Those that have one of the names, by name. */
+/** Returns the jobs that have one of the names, keyed by name. */
 export async function existingJobs(
   { sql, masterKey }: { sql: Queryable; masterKey: MasterKey },
   names: readonly string[],
@@ -38,7 +38,7 @@ export async function existingJobs(
   );
 }
 
-/** A digest of all that an import compares: another one means that the job has changed. */
+/** Returns a digest of everything that an import compares: if it differs, the job has changed. */
 export function baseOf(row: BundledJobRow): string {
   return createHash('sha256').update(canonicalJson(row)).digest('base64url');
 }

@@ -1,4 +1,4 @@
-// Jobs as a bundle, written as it is read: each as it was when the export began, as versions never change.
+// Writes jobs as a bundle while they are read. Each is as it was when the export began, because versions never change.
 import { setImmediate } from 'node:timers/promises';
 import { type BundledJob, type ExportJobsQuery, limits } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
@@ -26,9 +26,9 @@ export interface ExportDeps {
 }
 
 /**
- * The jobs within the reaches that are named, or that fit, by their names.
- *
- * @throws {AppError} `invalid` for a filter beside ids, ids that are not seen, or more jobs than a bundle may have.
+ * Exports the jobs within the reaches that are named, or that match the filters, sorted by name.
+ * @throws {AppError} `invalid` for both ids and filters, ids that the caller does not see, or more jobs than a bundle
+ * may have.
  */
 export async function exportJobs(
   deps: ExportDeps,
@@ -42,7 +42,7 @@ export async function exportJobs(
   if (jobs.length > limits.maxJobsPerBundle) {
     throw new AppError(
       'invalid',
-      `More than ${limits.maxJobsPerBundle} jobs fit, which is the most for one file; narrow the filter.`,
+      `More than ${limits.maxJobsPerBundle} jobs match, which is the most for one file; narrow the filter.`,
     );
   }
   const found = new Set(jobs.map(({ id }) => id));
@@ -56,10 +56,10 @@ export async function exportJobs(
 function readIds(list: string, filters: object): number[] {
   const other = Object.keys(filters)[0];
   if (other !== undefined)
-    throw invalidField(`query.${other}`, 'Say which jobs: give ids or filters, one of them.');
+    throw invalidField(`query.${other}`, 'Say which jobs: give either ids or filters.');
   const ids = [...new Set(list.split(',').map(Number))];
   if (ids.length <= limits.maxExportedIds) return ids;
-  throw invalidField('query.ids', `Are more than ${limits.maxExportedIds}; use filters.`);
+  throw invalidField('query.ids', `More than ${limits.maxExportedIds} ids; use filters.`);
 }
 
 async function* write(
@@ -77,7 +77,7 @@ async function* write(
     let text = '';
     for (const job of some) {
       const row = sealed.get(job.id);
-      // Deleted since the export began.
+      // The job was deleted after the export began.
       if (row === undefined) continue;
       await setImmediate();
       const opened = openOrWhy(masterKey, job, row);
@@ -93,7 +93,10 @@ async function* write(
   yield writer.foot(isFirst, leftOut);
 }
 
-/** Why it can't be opened is told in the file, which has begun: without the jobs behind it, it would be the half of one. */
+/**
+ * Returns the definition, or why it can't be opened. The file has already begun, so the reason is written into it;
+ * stopping here would leave a truncated file.
+ */
 function openOrWhy(
   masterKey: MasterKey,
   { id, version }: BundledJobRow,

@@ -1,4 +1,4 @@
-// What the importer needs for each job of a file: jobs.edit on its category, and what whoever saves a job needs.
+// What the importer needs for each job of a file: `jobs.edit` on its category, and whatever saving the job would need.
 import { type ErrorDetail, generalCategory, type JobDefinition, limits } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
 import { noSuchCategory } from '../../categories/no-such-category.ts';
@@ -10,7 +10,7 @@ import { usableCredentialNames } from '../../store/targets/credentials.ts';
 import { absentCredentials, credentialProblems, credentialsNamed } from '../require-credential-use.ts';
 import { requireRawSplice } from '../require-raw-splice.ts';
 
-/** Of a category that isn't there yet. */
+/** Id that stands for a category that does not exist yet. */
 const toBeMade = 0;
 
 export class ImportRights {
@@ -18,7 +18,7 @@ export class ImportRights {
   readonly #caller: Caller;
   readonly #categories = new Map<string, number | undefined>();
   readonly #credentials = new Map<string, boolean>();
-  /** Those that are not there, for who may use all. */
+  /** Credentials that do not exist yet. Known only for importers who may use all credentials. */
   readonly #absent = new Set<string>();
   readonly #concerned = new Set<number>();
 
@@ -27,18 +27,18 @@ export class ImportRights {
     this.#caller = caller;
   }
 
-  /** Categories that must be made, each after the one that it lies in. */
+  /** Categories to create, each after its parent. */
   get newCategories(): string[] {
     const made = [...this.#categories].flatMap(([name, id]) => (id === toBeMade ? [name] : []));
     return made.sort((a, b) => (a < b ? -1 : 1));
   }
 
-  /** Ids of those that are there and that jobs go into. */
+  /** Ids of the existing categories that jobs go into. */
   get categoryIds(): number[] {
     return [...this.#concerned];
   }
 
-  /** Looks up all that these definitions name. */
+  /** Looks up everything that these definitions name. */
   async prepare(definitions: readonly JobDefinition[]): Promise<void> {
     const names = definitions.map(({ category = generalCategory.name }) => category);
     const paths = [...new Set(names.flatMap(pathsAbove))].filter((path) => !this.#categories.has(path));
@@ -59,7 +59,7 @@ export class ImportRights {
     }
   }
 
-  /** What the caller may not do with a definition that was prepared; paths begin at it. */
+  /** Returns what the caller may not do with a prepared definition; paths begin at the definition. */
   problemsOf(definition: JobDefinition): ErrorDetail[] {
     const category = definition.category ?? generalCategory.name;
     const problem = this.#categoryProblem(category);
@@ -71,7 +71,7 @@ export class ImportRights {
     ];
   }
 
-  /** Credentials of a definition that was prepared that are not there yet; paths begin at it. */
+  /** Returns the credentials of a prepared definition that do not exist yet; paths begin at the definition. */
   absentIn(definition: JobDefinition): ErrorDetail[] {
     return absentCredentials(definition, (name) => !this.#absent.has(name));
   }
@@ -113,7 +113,7 @@ export class ImportRights {
   }
 }
 
-/** `a`, `a/b` and `a/b/c` of `a/b/c`. */
+/** Returns `a`, `a/b` and `a/b/c` for `a/b/c`. */
 function pathsAbove(path: string): string[] {
   const parts = path.split('/');
   return parts.map((_, n) => parts.slice(0, n + 1).join('/'));
@@ -129,7 +129,7 @@ function badPath(path: string): { message: string; allowed: string } | undefined
   }
   if (parts.length <= limits.maxCategoryDepth) return undefined;
   return {
-    message: `Lies deeper than ${limits.maxCategoryDepth} categories inside one another.`,
-    allowed: `paths of ${limits.maxCategoryDepth} names at most`,
+    message: `Is nested deeper than ${limits.maxCategoryDepth} categories.`,
+    allowed: `paths of at most ${limits.maxCategoryDepth} names`,
   };
 }

@@ -1,4 +1,4 @@
-// An import as people see it.
+// An import as the API shows it.
 import type { ImportCounts, JobImportHead, JobImportItem, JobImportItemDetail } from '@opsconductor/protocol';
 import type { JobImportItemRow, JobImportRow } from '../../store/jobs/job-imports.ts';
 import type { ImportSeal } from './seal-import.ts';
@@ -30,17 +30,17 @@ function messageOf(row: JobImportRow): string {
   const { status, percent, jobsDone, jobsTotal, problemCount, counts, isExpired } = row;
   switch (status) {
     case 'reading':
-      return `The file is read: ${percent} %, ${jobsDone} jobs so far.`;
+      return `The file is being read: ${percent} %, ${jobsDone} jobs so far.`;
     case 'refused':
       return problemCount === 1
-        ? 'One thing is wrong with the file; nothing is planned.'
-        : `${problemCount} things are wrong with the file; nothing is planned.`;
+        ? 'The file has one problem; nothing is planned.'
+        : `The file has ${problemCount} problems; nothing is planned.`;
     case 'planned':
       if (isExpired) return 'This plan is too old; import the file again.';
-      if (counts.conflict > 0) return `${planInWords(counts)} Settle the conflicts, then apply it.`;
+      if (counts.conflict > 0) return `${planInWords(counts)} Resolve the conflicts, then apply it.`;
       return `${planInWords(counts)} Nothing has changed yet.`;
     case 'applying':
-      return `It is applied: ${jobsDone} of ${jobsTotal ?? 0} jobs. Until the last one nothing has changed.`;
+      return `It is being applied: ${jobsDone} of ${jobsTotal ?? 0} jobs. Nothing changes until the last one is done.`;
     case 'applied':
       return `Applied: ${planInWords(counts)}`;
     case 'interrupted':
@@ -57,7 +57,7 @@ function planInWords({ create, update, unchanged, skip, conflict }: ImportCounts
     [conflict, 'in conflict'],
   ] as const;
   const told = parts.flatMap(([count, what]) => (count === 0 ? [] : [`${count} ${what}`]));
-  return told.length === 0 ? 'There are no jobs in it.' : `${told.join(', ')}.`;
+  return told.length === 0 ? 'It contains no jobs.' : `${told.join(', ')}.`;
 }
 
 export function itemOf(row: JobImportItemRow, seal: ImportSeal): JobImportItem {

@@ -1,5 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// Imports on a real database: planned, looked at, applied once and whole, refused when the jobs are no longer what they were.
+// Imports on a real database: planned, paged through, applied once and whole, and refused if the jobs have changed.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
@@ -29,7 +29,7 @@ const short = (planned: Awaited<ReturnType<TestImports['plan']>>) =>
   );
 
 describe('a plan', () => {
-  it('is made of two files at a time, however many come at once; the others are told to come again', async () => {
+  it('is made for two files at a time; further ones are told to try again', async () => {
     const text = Buffer.from(bundle(...Array.from({ length: 300 }, (_, n) => job(`job ${n}`))));
     const asked = await Promise.allSettled(
       Array.from({ length: 8 }, () => t.imports.create({}, text, t.caller)),
@@ -44,7 +44,7 @@ describe('a plan', () => {
     expect((await t.plan(bundle(job('one')))).status).toBe('planned');
   });
 
-  it('says of each job what would be done, and changes nothing', async () => {
+  it('says for each job what would be done, and changes nothing', async () => {
     const same = await t.create({ name: 'same' });
     await t.create({ name: 'other', description: 'before' }, { state: 'draft' });
     const text = bundle(
@@ -76,7 +76,7 @@ describe('a plan', () => {
     expect(await t.sql`select 1 from categories where name = 'prod'`).toEqual([]);
   });
 
-  it('is refused where a definition or a step is left empty', async () => {
+  it('is refused if a definition or a step is empty', async () => {
     const text =
       'format: opsconductor-jobs\nversion: 1\njobs:\n- definition:\n- definition:\n    name: x\n    steps:\n    -\n';
     const { status, problems } = await t.plan(text);
@@ -87,7 +87,7 @@ describe('a plan', () => {
     ]);
   });
 
-  it('is refused with everything that is wrong with the file, by line and column', async () => {
+  it('is refused with all problems of the file, by line and column', async () => {
     const text = `format: opsconductor-jobs
 version: 1
 jobs:
@@ -106,7 +106,7 @@ jobs:
 `;
     const planned = await t.plan(text);
     expect(planned).toMatchObject({ status: 'refused', problemCount: 5, items: [], counts: { create: 0 } });
-    expect(planned.message).toBe('5 things are wrong with the file; nothing is planned.');
+    expect(planned.message).toBe('The file has 5 problems; nothing is planned.');
     expect(planned.problems.map(({ path, job: of, line, column }) => ({ path, of, line, column }))).toEqual([
       { path: 'jobs[0].definition.steps[0].config.timeout', of: 'one', line: 9, column: 47 },
       { path: 'jobs[1]', of: null, line: expect.any(Number), column: expect.any(Number) },
@@ -115,11 +115,11 @@ jobs:
       { path: 'jobs[2].definition.steps', of: 'three', line: 13, column: 7 },
     ]);
     await expect(t.imports.apply(planned.id, {}, t.caller)).rejects.toThrow(
-      'Something is wrong with the file',
+      'The file has problems',
     );
   });
 
-  it('tells that a file is no bundle of this version', async () => {
+  it('says if a file is not a bundle of this version', async () => {
     const told = async (text: string) => (await t.plan(text)).problems.map(({ message }) => message);
     expect(await told('jobs: []')).toEqual([
       'A bundle begins with `format: opsconductor-jobs` and `version: 1`.',
@@ -131,12 +131,12 @@ jobs:
     expect(await told('{"format":"opsconductor-jobs","version":1,"jobs":[]}')).toEqual([]);
   });
 
-  it('refuses a name that is tag and channel at once', async () => {
+  it('refuses a name that is both tag and channel', async () => {
     const planned = await t.plan(bundle(job('one', {}, { tags: ['a', 'b'], channels: ['c', 'b'] })));
     expect(planned.problems).toMatchObject([{ path: 'jobs[0].channels[1]', found: 'b', job: 'one' }]);
   });
 
-  it('is for whoever may save each of its jobs', async () => {
+  it('needs the rights to save each of its jobs', async () => {
     const ours = await createCategory(t.sql, { name: 'ours' }, t.caller);
     await createCategory(t.sql, { name: 'theirs' }, t.caller);
     await t.create({ name: 'taken', category: 'theirs' });
@@ -189,7 +189,7 @@ jobs:
     expect(JSON.stringify(mine)).not.toContain('theirs');
   });
 
-  it('keeps the rules of the site: an error is a problem, a warning is told', async () => {
+  it('applies the site rules: an error is a problem, a warning is a finding', async () => {
     await createCategory(t.sql, { name: 'prod' }, t.caller);
     const rule = { condition: 'has(job.timeout)', path: 'timeout' };
     await createSiteRule(
@@ -221,7 +221,7 @@ jobs:
     await t.sql`delete from site_rules`;
   });
 
-  it('tells of a credential that is not there yet, and where it is named', async () => {
+  it('reports a credential that does not exist yet, and where it is named', async () => {
     const planned = await t.plan(bundle(job('early', { connection: { credential: 'to come' } })));
     expect([planned.status, planned.findings]).toMatchObject([
       'planned',
@@ -237,7 +237,7 @@ jobs:
     expect(planned.findings[0]?.line).toBeGreaterThan(4);
   });
 
-  it('is its creator’s own, and only while they may change all that it is about', async () => {
+  it('is visible only to its creator, and only while they may change all of its jobs', async () => {
     const ours = await createCategory(t.sql, { name: 'ours' }, t.caller);
     const author = t.callerWith({
       role: 'author',
@@ -304,7 +304,7 @@ describe('an import that is applied', () => {
     expect(short(await t.plan(text))).toEqual(['starter: unchanged', 'new: unchanged', 'other: unchanged']);
   });
 
-  it('is refused when a job has changed since, or a name was taken', async () => {
+  it('is refused if a job has changed since, or a name was taken', async () => {
     const { id } = await t.create({ name: 'other' });
     const text = bundle(job('new'), job('other', { description: 'after' }), job('third'));
     const planned = await t.plan(text);
@@ -314,13 +314,13 @@ describe('an import that is applied', () => {
       code: 'conflict',
       details: [
         { path: 'jobs[1]', message: 'Job “other” has changed since this was planned.' },
-        { path: 'jobs[2]', message: expect.stringContaining('There is a job named third by now') },
+        { path: 'jobs[2]', message: expect.stringContaining('A job named third has been created') },
       ],
     });
     expect(await t.sql`select 1 from jobs where name = 'new'`).toEqual([]);
   });
 
-  it('leaves nothing where one job can’t be made', async () => {
+  it('leaves nothing if one job can’t be created', async () => {
     const planned = await t.plan(bundle(...Array.from({ length: 120 }, (_, n) => job(`job ${n}`))));
     await t.sql.unsafe(`create function refuse_one() returns trigger language plpgsql as $$
       begin if new.name = 'job 110' then raise exception 'no'; end if; return new; end $$;
@@ -331,7 +331,7 @@ describe('an import that is applied', () => {
     expect(await t.sql`select 1 from jobs`).toEqual([]);
   });
 
-  it('counts as interrupted when its server is silent, and can’t end well after that', async () => {
+  it('counts as interrupted if its server is silent, and can’t succeed after that', async () => {
     const planned = await t.plan(bundle(...Array.from({ length: 120 }, (_, n) => job(`job ${n}`))));
     let isSilent = false;
     await t.sql.unsafe(`create function wait_for_it() returns trigger language plpgsql as $$
@@ -354,10 +354,10 @@ describe('an import that is applied', () => {
   });
 });
 
-describe('a job that is there already', () => {
+describe('a job that already exists', () => {
   const text = bundle(job('one', { description: 'new' }), job('two', { description: 'new' }), job('one'));
 
-  it('is updated, left or copied, as is chosen for all or for one', async () => {
+  it('is updated, skipped or copied, as chosen for all or for one', async () => {
     await t.create({ name: 'one' });
     const two = await t.create({ name: 'two' });
     await t.create({ name: 'one (copy)' });
@@ -398,14 +398,14 @@ describe('a job that is there already', () => {
     const { id } = await t.plan(text);
     const choose = (name: string) =>
       t.imports.choose(id, { items: [{ position: 1, choice: 'copy', name }] }, t.caller);
-    await expect(choose('taken')).rejects.toThrow('There is a job of this name already.');
+    await expect(choose('taken')).rejects.toThrow('A job of this name already exists.');
     await expect(choose('two')).rejects.toThrow('Job 2 of the file has this name.');
     await expect(
       t.imports.choose(id, { items: [{ position: 9, choice: 'skip' }] }, t.caller),
-    ).rejects.toThrow('The file has no such job.');
+    ).rejects.toThrow('The file has no job at this position.');
   });
 
-  it('can stand in the way: archived, in a state that does not follow, with its tag elsewhere', async () => {
+  it('can be an obstacle: archived, in a state that can’t follow, or with its tag elsewhere', async () => {
     const archived = await t.create({ name: 'archived' });
     await t.sql`update jobs set state = 'archived' where id = ${archived.id}`;
     await t.create({ name: 'active' });
@@ -436,14 +436,14 @@ const unopened = [
   ],
 ] as const;
 
-describe.each(unopened)('beside a job whose key %s', (_, key, why) => {
+describe.each(unopened)('next to a job whose key %s', (_, key, why) => {
   beforeEach(async () => {
     for (const name of ['a', 'b', 'c']) await t.create({ name, description: 'before' });
     await t.sql`update jobs set data_key = ${t.sql.unsafe(key)} where name = 'b'`;
   });
 
   it.each(['yaml', 'json'] as const)(
-    'an export as %s has all others and says so, and its import too',
+    'an export as %s has all others and reports the missing one, and so does its import',
     async (format) => {
       const text = await t.exportText({ format });
       const { jobs, left_out: leftOut, ...head } = parse(text);
@@ -477,7 +477,7 @@ describe.each(unopened)('beside a job whose key %s', (_, key, why) => {
     }
   });
 
-  it('an import changes the others, and has that one be skipped or copied', async () => {
+  it('an import changes the others, and lets that one be skipped or copied', async () => {
     const text = bundle(...['a', 'b', 'c'].map((name) => job(name, { description: 'after' })));
     const planned = await t.plan(text);
     expect(short(planned)).toEqual(['a: update', 'b: conflict (unreadable)', 'c: update']);

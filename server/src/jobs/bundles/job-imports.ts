@@ -1,6 +1,6 @@
-// Imports of files of jobs: each is read, planned and applied beside the requests that ask for that, which are answered at
-// once and tell how far it is. What is known of an import is in the database, so that any server tells of it; one whose
-// server has stopped is ended by whoever looks at it next.
+// Imports of job files: each is read, planned and applied in the background, while the requests for that are answered
+// at once and report the progress. The state of an import is in the database, so that any server can report it. If an
+// import's server has stopped, whoever looks at the import next ends it.
 import { randomUUID } from 'node:crypto';
 import {
   type ApplyJobImportRequest,
@@ -58,7 +58,7 @@ export interface JobImportsDeps {
 export class JobImports {
   readonly #deps: JobImportsDeps;
   readonly #tasks = new Map<string, { abort: AbortController; ended: Promise<void> }>();
-  /** Those that are about to begin. */
+  /** Imports that are about to begin. */
   #beginning = 0;
   #isStopped = false;
 
@@ -68,8 +68,7 @@ export class JobImports {
 
   /**
    * Begins to read a file.
-   *
-   * @throws {AppError} `rate_limited` while this server is at two others; `invalid` for an empty file.
+   * @throws {AppError} `rate_limited` while this server is busy with two others; `invalid` for an empty file.
    */
   async create(
     { format = 'bundle', existing = 'update', note = '' }: CreateJobImportQuery,
@@ -106,14 +105,14 @@ export class JobImports {
     return this.get(id, {}, caller);
   }
 
-  /** The newest imports of the caller. */
+  /** Returns the newest imports of the caller. */
   async list(caller: Caller): Promise<{ items: JobImportHead[] }> {
     await endSilentImports(this.#deps.sql, caller.userId);
     const rows = await listImports(this.#deps.sql, caller.userId, caller.authority.reach('jobs.edit'));
     return { items: rows.map(headOf) };
   }
 
-  /** @throws {AppError} `not_found`; `invalid` for a cursor that isn't one. */
+  /** @throws {AppError} `not_found`; `invalid` for a malformed cursor. */
   async get(id: string, query: JobImportQuery, caller: Caller): Promise<JobImport> {
     refuseUnstorableText(query, 'query');
     const { sql } = this.#deps;
@@ -158,8 +157,8 @@ export class JobImports {
 
   /**
    * Begins to apply a plan.
-   *
-   * @throws {AppError} `not_found`; `conflict` unless it is planned, without conflicts, and what is there is what it was.
+   * @throws {AppError} `not_found`; `conflict` unless it is planned, without conflicts, and the jobs have not changed
+   * since.
    */
   async apply(id: string, { note: told }: ApplyJobImportRequest, caller: Caller): Promise<JobImport> {
     refuseUnstorableText({ note: told });
@@ -198,7 +197,7 @@ export class JobImports {
     return this.get(id, {}, caller);
   }
 
-  /** @throws {AppError} `not_found`; `conflict` while it is applied. */
+  /** @throws {AppError} `not_found`; `conflict` while it is being applied. */
   async remove(id: string, caller: Caller): Promise<void> {
     await this.#find(this.#deps.sql, id, caller);
     await inTransaction(this.#deps.sql, async (tx) => {
@@ -207,7 +206,7 @@ export class JobImports {
       if (row.status === 'applying') {
         throw new AppError(
           'conflict',
-          'The import is applied just now; it is whole or not at all. Wait for its end.',
+          'The import is being applied, whole or not at all. Wait until it has ended.',
         );
       }
       await deleteImport(tx, id);
@@ -216,9 +215,9 @@ export class JobImports {
   }
 
   /**
-   * What becomes of jobs of another scheduler; nothing is kept.
-   *
-   * @throws {AppError} `rate_limited` while this server is at two files; `invalid` with all that is wrong with this one.
+   * Converts jobs of another scheduler; nothing is kept.
+   * @throws {AppError} `rate_limited` while this server is busy with two files; `invalid` with all problems of this
+   * one.
    */
   async convert(bytes: Uint8Array): Promise<ConvertedJobs> {
     if (bytes.length === 0) throw new AppError('invalid', 'The file is empty.');
@@ -234,12 +233,12 @@ export class JobImports {
     return converted.finally(() => this.#tasks.delete(id));
   }
 
-  /** Resolves when nothing is at this import here any more. */
+  /** Resolves once this server is no longer working on the import. */
   async settled(id: string): Promise<void> {
     await this.#tasks.get(id)?.ended;
   }
 
-  /** Gives up what is under way; it counts as interrupted. */
+  /** Abandons what is in progress; it counts as interrupted. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     const tasks = [...this.#tasks.values()];
@@ -261,14 +260,14 @@ export class JobImports {
   #refuseTooMany(): void {
     if (this.#isStopped) throw new AppError('unavailable', 'The server is stopping; try again.');
     if (this.#tasks.size + this.#beginning < maxAtOnce) return;
-    throw new AppError('rate_limited', 'Other imports are under way; try again in some seconds.', {
+    throw new AppError('rate_limited', 'Other imports are under way; try again in a few seconds.', {
       retryAfterS: 5,
     });
   }
 
   /**
-   * Prepares an import and begins it. It has its place from here on: otherwise all that ask at once would find the same
-   * place free.
+   * Prepares an import and begins it. The import takes its place before the first wait: otherwise simultaneous requests
+   * would all find the same place free.
    */
   async #start<T>(
     id: string,
@@ -304,7 +303,10 @@ export class JobImports {
     await interruptImport(this.#deps.sql, id, reason);
   }
 
-  /** Says how far an import is, now and then; throws where it was given up meanwhile. */
+  /**
+   * Returns a function that records the progress of an import from time to time. It throws if the import was abandoned
+   * meanwhile.
+   */
   #beats(id: string) {
     let beatenMs = performance.now();
     return async (progress: {
@@ -315,7 +317,7 @@ export class JobImports {
       if (performance.now() - beatenMs < beatEveryMs) return;
       beatenMs = performance.now();
       if (!(await beatImport(this.#deps.sql, id, progress))) {
-        throw new AppError('conflict', 'The import was given up meanwhile; nothing was changed.');
+        throw new AppError('conflict', 'The import was abandoned meanwhile; nothing was changed.');
       }
     };
   }
@@ -324,7 +326,7 @@ export class JobImports {
 function reasonOf(error: unknown, isStopped: boolean): string {
   if (isStopped) return 'The server was stopped; nothing was changed. Import the file again.';
   if (error instanceof AppError) return error.message;
-  return 'Something went wrong, which the log of the server tells; nothing was changed. Import the file again.';
+  return 'Something went wrong; the server’s log has the details. Nothing was changed. Import the file again.';
 }
 
 function isAbort(error: unknown): boolean {
@@ -333,10 +335,10 @@ function isAbort(error: unknown): boolean {
 
 function refuseUnplanned({ status, isExpired, appliedAt }: JobImportRow): void {
   const message = {
-    reading: 'The file is still read; wait for its plan.',
-    refused: 'Something is wrong with the file; mend it and import it again.',
+    reading: 'The file is still being read; wait for its plan.',
+    refused: 'The file has problems; fix it and import it again.',
     planned: isExpired ? 'This plan is too old; import the file again.' : undefined,
-    applying: 'It is applied already.',
+    applying: 'It is already being applied.',
     applied: `It was applied at ${appliedAt?.toISOString() ?? ''}; import the file again.`,
     interrupted: 'It was interrupted; import the file again.',
   }[status];
@@ -348,6 +350,6 @@ function refuseConflicts({ counts: { conflict } }: JobImportRow): void {
   const jobs = conflict === 1 ? 'one job is' : `${conflict} jobs are`;
   throw new AppError(
     'conflict',
-    `Of this import ${jobs} in conflict with what is there. Choose what becomes of them, then apply it.`,
+    `In this import, ${jobs} in conflict with existing jobs. Choose what to do with them, then apply it.`,
   );
 }

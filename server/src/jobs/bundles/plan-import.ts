@@ -1,4 +1,4 @@
-// Compares the jobs of a file with those that are there, some at a time, and keeps what an import would do.
+// Compares the jobs of a file with the existing ones, some at a time, and stores what an import would do.
 import { setImmediate } from 'node:timers/promises';
 import {
   type ErrorDetail,
@@ -74,7 +74,7 @@ export class ImportPlanner {
     this.#problems.push(...problems.slice(0, limits.maxImportProblems - this.#problems.length));
   }
 
-  /** Takes up some jobs of the file. */
+  /** Plans some jobs of the file. */
   async take(jobs: readonly ReadJob[]): Promise<void> {
     this.#jobs += jobs.length;
     for (const { problems, findings } of jobs) {
@@ -100,7 +100,7 @@ export class ImportPlanner {
     await insertImportItems(this.#deps.sql, this.#target.importId, rows);
   }
 
-  /** What it has come to, when all jobs were taken. */
+  /** Returns the plan as a whole, after all jobs were taken. */
   async end(): Promise<PlannedImport> {
     await this.#missTemplates();
     for (const id of this.#rights.categoryIds) this.#categoryIds.add(id);
@@ -126,7 +126,7 @@ export class ImportPlanner {
     if (length > maxDefinitionBytes) {
       problems.push({
         path: '',
-        message: `The job definition has ${length} bytes; ${maxDefinitionBytes} are allowed.`,
+        message: `The job definition has ${length} bytes; at most ${maxDefinitionBytes} are allowed.`,
       });
     }
     return problems.map((one) => {
@@ -149,7 +149,7 @@ export class ImportPlanner {
       this.#madeFrom.set(entry.madeFrom, [...(this.#madeFrom.get(entry.madeFrom) ?? []), job]);
     if (existing?.isOurs === true) this.#categoryIds.add(existing.row.categoryId);
     const decision = decideItem({ entry, existing, duplicateOf }, this.#target.existing);
-    // What stays as it is may break a rule that came later, as it did before.
+    // A job that stays unchanged may break a newer rule, as it did before the import.
     if (decision.action !== 'unchanged') await this.#holdAgainstRules(job, entry);
     const isCopy = decision.action === 'create' && (existing !== undefined || duplicateOf !== undefined);
     const copyName = isCopy ? await freeName(this.#deps.sql, name, this.#copies) : undefined;
@@ -191,7 +191,7 @@ export class ImportPlanner {
     }
   }
 
-  /** Of templates that are neither in the file nor here it is told that jobs lose them. */
+  /** Reports jobs that lose their template because it is neither in the file nor here. */
   async #missTemplates(): Promise<void> {
     const named = [...this.#madeFrom.keys()].filter((name) => !this.#templates.has(name));
     if (named.length === 0) return;
@@ -203,20 +203,20 @@ export class ImportPlanner {
           job: job.fileName,
           ...job.place,
           path: inJobs(job, 'made_from'),
-          message: `There is no template ${name}, here or in the file: the job is imported as one that was made from none.`,
+          message: `There is no template ${name}, neither here nor in the file: the job is imported without a template.`,
         })),
       );
     }
   }
 }
 
-/** What is said of a place of a definition, where that stands in the file. */
+/** Returns a finding about a place in a definition, with that place's position in the file. */
 function noteOf(job: ReadJob, { path, message }: ErrorDetail): Omit<ImportFinding, 'kind'> {
   const told = `definition.${path}`;
   return { message, ...(job.places[told] ?? job.place), path: inJobs(job, told), job: job.fileName };
 }
 
-/** What a decision means for an item. */
+/** Returns the fields of an item that follow from a decision. */
 export function plannedFields(
   decision: Decision,
   {
@@ -236,7 +236,7 @@ export function plannedFields(
   };
 }
 
-/** `Patch (copy)`, `Patch (copy 2)`: the first that no job has, and none of these. */
+/** Returns `Patch (copy)`, `Patch (copy 2)` and so on: the first name that no job has and that is not in `taken`. */
 export async function freeName(sql: Queryable, name: string, taken: ReadonlySet<string>): Promise<string> {
   for (let from = 1; ; from += 50) {
     const names = Array.from({ length: 50 }, (_, n) => copyOf(name, from + n));

@@ -5,14 +5,14 @@ import { type ReadJob, readJobs } from './read-jobs.ts';
 export interface ReadBatch {
   jobs: ReadJob[];
   problems: ImportProblem[];
-  /** Of the file as a whole. */
+  /** Findings about the file as a whole. */
   findings: ImportFinding[];
-  /** Part of the text that is read, from 0 to 1. */
+  /** Share of the text that has been read, from 0 to 1. */
   done: number;
   isLast: boolean;
 }
 
-/** Reads a file, at most so many jobs at a time and about so long. */
+/** Reads a file in batches of at most `maxJobs` jobs that each take about `maxMs` or less. */
 export function* readBatches(
   bytes: Uint8Array,
   format: ImportFormat,

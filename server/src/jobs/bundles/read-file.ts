@@ -6,10 +6,10 @@ import { ranOutOfMemory, startThread } from '../../threads/start-thread.ts';
 import { type ReadBatch, readBatches } from './read-batches.ts';
 
 const readingBounds = { batchTimeoutMs: 120_000, maxHeapMb: 1_024 };
-/** What a thread would take longer to start than to read. */
+/** Up to this size, reading takes less time than starting a thread. */
 const maxBytesHere = 128 * 1024;
 
-/** Reads a file, a few jobs at a time as they are taken: a small one here, others in a thread of their own. */
+/** Reads a file, a few jobs at a time as they are taken: a small one in this thread, others in their own. */
 export function readFile(
   bytes: Uint8Array,
   format: ImportFormat,
@@ -29,7 +29,7 @@ async function* readHere(
   }
 }
 
-/** Bounded in time and memory. */
+/** Reads a file in its own thread, with limits on time and memory. */
 export async function* readInThread(
   bytes: Uint8Array,
   format: ImportFormat,
@@ -37,7 +37,7 @@ export async function* readInThread(
   { batchTimeoutMs, maxHeapMb } = readingBounds,
 ): AsyncGenerator<ReadBatch> {
   const worker = startThread(new URL('./read-worker.ts', import.meta.url), { bytes, format }, maxHeapMb);
-  // Told of where it is waited for; between, nobody listens.
+  // Errors reach the waits below; in between, an unheard error event would end the process.
   worker.on('error', () => undefined);
   const nextBatch = async (): Promise<ReadBatch> => {
     const timeout = AbortSignal.any([signal, AbortSignal.timeout(batchTimeoutMs)]);
@@ -49,7 +49,7 @@ export async function* readInThread(
     for (;;) {
       const batch = await waited;
       if (!batch.isLast) {
-        // The next ones are read while these are taken, and no more than that.
+        // The next batch is read while this one is processed, but no more than one ahead.
         waited = nextBatch();
         waited.catch(() => undefined);
         worker.postMessage('next');

@@ -1,4 +1,4 @@
-// A file of jobs, job by job: each checked by itself, with everything that is wrong with it and where that stands.
+// Reads a file job by job: each is checked by itself, and all its problems are reported with their positions.
 import {
   BundledJobSchema,
   bundleMark,
@@ -21,12 +21,12 @@ import { type ListItem, type LongList, readLongList } from '../../yaml/read-long
 import { convertRundeckJob } from '../rundeck/convert-job.ts';
 import { examineDefinition } from '../validate-definition.ts';
 
-/** A job of a file as an import takes it. */
+/** A job of a file, as an import takes it. */
 export interface BundleEntry {
   definition: JobDefinition;
-  /** What it is to be in any case. */
+  /** The state that the job is set to, whether it exists or not. */
   state?: JobState;
-  /** What it begins as where it isn't there yet. */
+  /** The state that the job gets if it is created. */
   firstState?: JobState;
   tags: string[];
   channels: string[];
@@ -34,32 +34,31 @@ export interface BundleEntry {
 }
 
 export interface ReadJob {
-  /** From 1. */
+  /** Counted from 1. */
   position: number;
   place: Place;
   fileName: string;
-  /** Undefined where something is wrong with it. */
+  /** Undefined if the job has problems. */
   entry?: BundleEntry;
   problems: ImportProblem[];
   findings: ImportFinding[];
-  /** Where stands what only the database can tell to be wrong, by its path in the item. */
+  /** Positions of what only the database can find wrong, keyed by the path in the item. */
   places: Record<string, Place>;
 }
 
 export interface ReadStep {
   job?: ReadJob;
-  /** Of the file as a whole. */
+  /** Problems of the file as a whole. */
   problems: ImportProblem[];
   findings?: ImportFinding[];
-  /** Part of the text that is read, from 0 to 1. */
+  /** Share of the text that has been read, from 0 to 1. */
   done: number;
 }
 
 /** Reads a file, one job at a time. */
 export function* readJobs(text: string, format: ImportFormat): Generator<ReadStep> {
   if (format === 'rundeck' && text.trimStart().startsWith('<')) {
-    const message =
-      'This is XML, which is not read: export the jobs as YAML or JSON (`rd jobs list -F yaml`).';
+    const message = 'XML is not supported: export the jobs as YAML or JSON (`rd jobs list -F yaml`).';
     yield { problems: [{ path: '', message, job: null }], done: 1 };
     return;
   }
@@ -72,12 +71,12 @@ export function* readJobs(text: string, format: ImportFormat): Generator<ReadSte
     const problems = list.locateBeside(headProblems(list.beside));
     const findings = problems.length > 0 ? [] : leftOutFindings(list);
     yield { problems: problems.map((one) => ({ ...one, job: null })), findings, done: 0 };
-    // Written for another version, its jobs would only be told to be wrong.
+    // The file is for another version, so all its jobs would only seem wrong.
     if (problems.some(({ path }) => path === 'format' || path === 'version')) return;
   }
   for (const item of list.items) {
     if (item.position > limits.maxJobsPerBundle) {
-      const message = `There are more than ${limits.maxJobsPerBundle} jobs, which is the most for one file; divide it.`;
+      const message = `There are more than ${limits.maxJobsPerBundle} jobs, which is the most for one file; split it.`;
       yield { problems: [{ path: 'jobs', message, ...item.place, job: null }], done: 1 };
       return;
     }
@@ -107,7 +106,7 @@ function headProblems(beside: Record<string, unknown>): ErrorDetail[] {
   });
 }
 
-/** What the file was to have: who imports it in place of what was lost has to know. */
+/** Reports jobs that the exporting server could not put into the file, so that the importer knows they are missing. */
 function leftOutFindings({ beside, locateBeside }: LongList): ImportFinding[] {
   const { left_out: leftOut = [] } = beside as Pick<JobBundle, 'left_out'>;
   const located = locateBeside(
@@ -172,11 +171,17 @@ function readBundled(item: ListItem): ReadJob {
   };
 }
 
-/** Tags and channels share their names. */
+/** Tags and channels share one set of names. */
 function namedTwice({ tags = [], channels = [] }: { tags?: string[]; channels?: string[] }): ErrorDetail[] {
   return channels.flatMap((name, n) =>
     tags.includes(name)
-      ? [{ path: `channels[${n}]`, message: 'Is a tag as well; a name is one or the other.', found: name }]
+      ? [
+          {
+            path: `channels[${n}]`,
+            message: 'Is a tag too; a name is either a tag or a channel.',
+            found: name,
+          },
+        ]
       : [],
   );
 }
@@ -243,7 +248,7 @@ function toldOf(item: ListItem, fileName: string, problems: readonly ErrorDetail
     .map((one) => ({ ...one, path: inJobs(item, one.path), job: fileName || null }));
 }
 
-/** Of what may be wrong with a job that is right, for this caller or for what is here already. */
+/** Returns the positions of what may be wrong with a valid job, for this caller or next to existing jobs. */
 function placesOf(
   item: ListItem,
   definition: JobDefinition,

@@ -1,5 +1,5 @@
-// The thread that files of jobs are read and checked in: they may be large or hostile, and agents must not wait for them.
-// It goes on when it is asked to, so that what it has read doesn't pile up where it is stored.
+// The thread in which job files are read and checked: they may be large or hostile, and agents must not wait for them.
+// It continues only when asked to, so that results don't pile up before they are stored.
 import { parentPort, workerData } from 'node:worker_threads';
 import type { ImportFormat } from '@opsconductor/protocol';
 import { readBatches } from './read-batches.ts';

@@ -1,4 +1,4 @@
-// A bundle that is exported, imported where nothing is and exported again is the same file.
+// A bundle that is exported, imported into an empty installation and exported again is the same file.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { JobDefinition } from '@opsconductor/protocol';
@@ -22,7 +22,7 @@ async function empty(): Promise<void> {
   await t.sql`delete from categories where id <> 1`;
 }
 
-/** Text as commands may have it: what YAML could take for something else, and what it can't write plainly. */
+/** Text as it occurs in commands: what YAML could take for something else, and what it can't write plainly. */
 const awkward = fc.oneof(
   fc.string({ unit: 'binary', minLength: 1, maxLength: 60 }),
   fc.string({
@@ -107,7 +107,7 @@ const definition = fc.record({
 
 describe('a bundle', () => {
   it.each(['yaml', 'json'] as const)(
-    'as %s is read back as what was written, whatever is in it',
+    'as %s is read back as it was written, whatever it contains',
     (format) => {
       fc.assert(
         fc.property(fc.array(definition, { minLength: 1, maxLength: 3 }), (parts) => {
@@ -117,7 +117,7 @@ describe('a bundle', () => {
           const valid = read.flatMap(({ entry }) =>
             entry === undefined ? [] : [{ definition: entry.definition }],
           );
-          // What the schema of definitions refuses is told of; what it takes is the same text.
+          // What the definition schema refuses is reported; what it accepts is read back as the same text.
           expect(valid.length + read.filter(({ problems }) => problems.length > 0).length).toBe(jobs.length);
           for (const { definition: one } of valid) {
             const given = jobs.find(({ definition: other }) => other.name === one.name);
@@ -137,7 +137,7 @@ describe('a bundle', () => {
     },
   );
 
-  it('is the same after it was imported where nothing is', async () => {
+  it('is the same after an import into an empty installation', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(definition, { minLength: 1, maxLength: 4 }),
@@ -157,7 +157,7 @@ describe('a bundle', () => {
     );
   });
 
-  it('has states, tags, channels and templates, and nothing of its installation', async () => {
+  it('has states, tags, channels and templates, and nothing specific to its installation', async () => {
     const starter = await t.create({ name: 'starter', template: true });
     const made = await t.create({ name: 'made' }, { state: 'draft' });
     await t.sql`update jobs set made_from_job_id = ${starter.id}, made_from_version = 1 where id = ${made.id}`;
@@ -184,7 +184,7 @@ describe('a bundle', () => {
     expect(await t.exportText({ state: 'draft,active,archived' })).toBe(first);
   });
 
-  it('asks for parameters in the order of the job, and so does the job that comes of it', async () => {
+  it('has parameters in the order of the job, and so does the imported job', async () => {
     const text = { type: 'string', default: '' } as const;
     const inner = { type: 'object', required: false, properties: { z: text, a: text } } as const;
     await t.create({ name: 'asks', parameters: { zone: text, inner, area: text } });
@@ -196,13 +196,13 @@ describe('a bundle', () => {
     expect(await t.exportText({})).toBe(first);
   });
 
-  it('as docs/bundles.md shows it can be imported as it stands', async () => {
+  it('as shown in docs/bundles.md can be imported unchanged', async () => {
     const docs = await readFile(join(import.meta.dirname, '../../../../docs/bundles.md'), 'utf8');
     const text = /```yaml\n(format:[^`]*)```/.exec(docs)?.[1] ?? '';
     expect(await t.plan(text)).toMatchObject({ status: 'planned', counts: { create: 1 } });
   });
 
-  it('of some jobs is by their ids or by a filter, and of what may be seen', async () => {
+  it('of some jobs is chosen by ids or by a filter, among those that the caller sees', async () => {
     const { id } = await t.create({ name: 'one', labels: { env: 'prod' } });
     await t.create({ name: 'two' });
     expect(await t.exportText({ ids: String(id) })).toBe(await t.exportText({ label: 'env=prod' }));
@@ -233,7 +233,7 @@ function definitionOf(
   };
 }
 
-/** A bundle without the jobs that can't be saved. */
+/** Returns a bundle of only those jobs that can be saved. */
 function onlyValid(jobs: readonly { definition: JobDefinition }[]): string {
   const read = [...readJobs(writeBundle(jobs, 'yaml'), 'bundle')].flatMap(({ job }) => job ?? []);
   return writeBundle(

@@ -1,4 +1,5 @@
-// What an import keeps of a file: definitions, and what may quote them, under a data key of its own.
+// What an import keeps of a file: definitions, and messages that may quote them, encrypted with the import's own data
+// key.
 import type {
   DefinitionChange,
   ImportChoice,
@@ -17,7 +18,7 @@ export interface SealedItem {
   conflict: { reason: ImportConflictReason; message: string } | null;
   choices: ImportChoice[];
   findings: ImportFinding[];
-  /** Position of an earlier job of the file with that name. */
+  /** Position of an earlier job of the file with the same name. */
   duplicateOf: number | null;
 }
 
@@ -70,7 +71,7 @@ export class ImportSeal {
   }
 }
 
-/** Binds the wrapped key of an import to it. */
+/** Binds an import's wrapped key to that import. */
 export function importKeyContext(importId: string): string {
   return `job-import/${importId}`;
 }

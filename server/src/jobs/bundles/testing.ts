@@ -9,9 +9,9 @@ import { JobImports } from './job-imports.ts';
 
 export interface TestImports extends TestJobs {
   imports: JobImports;
-  /** Plans an import of a text, and waits for what comes of it. */
+  /** Plans an import of a text, and waits for the result. */
   plan(text: string, options?: object, caller?: Caller): Promise<JobImport>;
-  /** Applies what was planned, and waits for the end. */
+  /** Applies a plan, and waits until it has ended. */
   apply(planned: { id: string }, caller?: Caller): Promise<JobImport>;
   exportText(query?: ExportJobsQuery): Promise<string>;
 }

@@ -1,4 +1,4 @@
-// A bundle as a file: the same jobs give the same bytes, whatever installation they are in.
+// Writes a bundle as a file. The same jobs give the same bytes in every installation.
 import {
   type BundledJob,
   type BundleFormat,
@@ -21,7 +21,7 @@ export interface BundleWriter {
   foot(isEmpty: boolean, leftOut?: readonly LeftOut[]): string;
 }
 
-/** A job that the file was to have. */
+/** A job that should be in the file but could not be opened. */
 type LeftOut = NonNullable<JobBundle['left_out']>[number];
 
 export function bundleWriter(format: BundleFormat): BundleWriter {
@@ -36,7 +36,7 @@ export function writeBundle(jobs: readonly BundledJob[], format: BundleFormat): 
 const yamlOptions = {
   version: '1.2',
   schema: 'core',
-  // Readers of YAML 1.1, of which there are many, take yes and 2026-01-31 for no text.
+  // Many readers follow YAML 1.1 and take yes and 2026-01-31 for something other than text.
   compat: 'yaml-1.1',
   aliasDuplicateObjects: false,
 } as const;
@@ -45,13 +45,13 @@ const yamlWriter: BundleWriter = {
   head: `format: ${bundleMark}\nversion: ${bundleVersion}\njobs:`,
   job: (job, isFirst) => {
     const document = new Document([ordered(job)], yamlOptions);
-    // A block of blanks alone is not read back as it was.
+    // A block scalar of only white space is not read back unchanged.
     visit(document, {
       Scalar: (_, scalar) => {
         if (typeof scalar.value === 'string' && /^\s+$/.test(scalar.value)) scalar.type = 'QUOTE_DOUBLE';
       },
     });
-    // As a block only where it is read back byte for byte and is easier to read so.
+    // Block scalars are used only if they are read back byte for byte and are easier to read.
     const text = document.toString({ lineWidth: 0, blockQuote: 'literal' });
     return `${isFirst ? '\n' : ''}${indented(text, '  ')}`;
   },
@@ -69,7 +69,7 @@ const jsonWriter: BundleWriter = {
   },
 };
 
-/** Lines end with \n alone: U+2028 and the like are text. */
+/** Only \n ends a line here: U+2028 and the like are text. */
 function indented(text: string, indent: string): string {
   return text.replaceAll(/(^|\n)(?=[^\n])/g, (start) => `${start}${indent}`);
 }
@@ -98,13 +98,13 @@ function eachIn(object: object, change: (value: object) => object): object {
   return Object.fromEntries(Object.entries(object).map(([name, value]) => [name, change(value as object)]));
 }
 
-/** All others follow by name. */
+/** Names that are not in `order` follow. */
 function inOrder(object: object, order: readonly string[]): object {
   const rank = (name: string) => (order.indexOf(name) === -1 ? order.length : order.indexOf(name));
   return Object.fromEntries(Object.entries(object).sort(([a], [b]) => rank(a) - rank(b)));
 }
 
-/** All names in one order, without what is undefined; parameters as they stand, which is how forms ask for them. */
+/** Sorts all names and drops undefined values. Parameters keep their order, because forms ask for them in it. */
 function byName(value: unknown, name = ''): unknown {
   if (Array.isArray(value)) return value.map((one) => byName(one));
   if (typeof value !== 'object' || value === null) return value;

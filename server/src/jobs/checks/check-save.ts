@@ -1,5 +1,5 @@
-// Whether a definition could be saved, and what would be said of it, without saving it: the checks of a save and their
-// words.
+// Says whether a definition could be saved, and with which messages, without saving it. It uses the checks and the
+// wording of a save.
 import {
   type DefinitionProblem,
   type ErrorDetail,
@@ -19,7 +19,7 @@ import { problemsOfNamesIn, problemsOfPlace } from './problems-of-place.ts';
 
 export interface CheckDeps {
   sql: Sql;
-  /** What holds for jobs that do not say `detect_secrets`; not unless told. */
+  /** The default for jobs that do not set `detect_secrets`; false unless set. */
   detectsSecrets?: boolean;
 }
 
@@ -30,8 +30,8 @@ interface Asked {
 }
 
 /**
- * @throws {AppError} `invalid` for what stands around the definition; `not_found` and `forbidden` for a job that the
- * caller may not see or change.
+ * @throws {AppError} `invalid` for what surrounds the definition; `not_found` and `forbidden` for a job that the caller
+ * may not see or change.
  */
 export async function checkSave(
   { sql, detectsSecrets = false }: CheckDeps,

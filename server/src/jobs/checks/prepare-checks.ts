@@ -1,11 +1,11 @@
-// Whoever checks the first definition should not wait for what all of them are checked with: its validators take a few
-// hundred milliseconds to compile.
+// Prepares the checks of definitions at start-up, so that the first check does not have to wait: its validators take a
+// few hundred milliseconds to compile.
 import { setImmediate } from 'node:timers/promises';
 import { exampleJobs, JobDefinitionSchema, stepConfigSchemas } from '@opsconductor/protocol';
 import { prepareSchema } from '../../schema-problems.ts';
 import { examineDefinition } from '../validate-definition.ts';
 
-/** Makes what definitions are checked with, in pieces between which others come to their turn. */
+/** Prepares the checks in pieces, so that other work gets its turn in between. */
 export async function prepareDefinitionChecks(): Promise<void> {
   for (const _ of pieces()) await setImmediate();
 }
@@ -13,7 +13,7 @@ export async function prepareDefinitionChecks(): Promise<void> {
 function* pieces(): Generator<void> {
   for (const schema of [JobDefinitionSchema, ...Object.values(stepConfigSchemas)])
     yield* prepareSchema(schema);
-  // Patterns, conditions and placeholders: their code is read at its first use.
+  // Checking examples loads the code for patterns, conditions and placeholders, which is parsed on first use.
   for (const job of exampleJobs) {
     examineDefinition(job);
     yield;

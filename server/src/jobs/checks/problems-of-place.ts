@@ -1,5 +1,6 @@
-// What stands against a definition where it is to be saved: its size, name and category, what its author may use, the site
-// rules. It is told beside what is wrong with the definition itself, as far as that leaves something to be looked at.
+// Problems of a definition that depend on where it is saved: its size, name and category, what its author may use, the
+// site rules. They are reported together with problems of the definition itself, as far as those leave something to
+// check.
 import {
   type DefinitionProblem,
   type ErrorDetail,
@@ -18,12 +19,12 @@ import { requireRawSplice } from '../require-raw-splice.ts';
 import { encodeWithinLimit, splitDefinition } from '../split-definition.ts';
 
 export interface SavePlace {
-  /** The job that it would be saved as; undefined for a new one. */
+  /** The job that it would be saved to; undefined for a new one. */
   job: JobDetailRow | undefined;
   note: string;
 }
 
-/** Of a definition that is right in itself. */
+/** For a definition that is valid in itself. */
 export async function problemsOfPlace(
   tx: Tx,
   definition: JobDefinition,
@@ -40,7 +41,7 @@ export async function problemsOfPlace(
     ...(await refusalOf('category', async () => {
       const isMoved = category !== job?.category;
       const to = isMoved ? await categoryForJobs(tx, category, caller) : undefined;
-      // As a save does: a version is that of the job where it lies, and moves with it.
+      // As in a save: the version belongs to the category in which the job is now, and moves with the job.
       const lies = job === undefined ? to : { id: job.categoryId, name: job.category };
       if (lies !== undefined) requireRawSplice(caller, lies, stored);
     })),
@@ -51,7 +52,7 @@ export async function problemsOfPlace(
   return [...once(found).map(asError), ...warned, ...ruled];
 }
 
-/** Of one that is not, at places where nothing else was told. */
+/** For an invalid definition: checks only places that have no problem yet. */
 export async function problemsOfNamesIn(
   tx: Tx,
   definition: unknown,
@@ -84,7 +85,7 @@ export async function problemsOfNamesIn(
 
 type Named = { name?: string | undefined; category: string } & Parameters<typeof requireCredentialUse>[2];
 
-/** Its name, category and credentials. */
+/** Checks its name, category and credentials. */
 async function problemsOfNames(
   tx: Tx,
   definition: Named,
@@ -104,7 +105,7 @@ async function problemsOfNames(
   ];
 }
 
-/** What a check of a save refuses with, as details. */
+/** Returns the details of the refusal by a check that a save also makes. */
 async function refusalOf(path: string, check: () => unknown): Promise<readonly ErrorDetail[]> {
   try {
     await check();

@@ -24,7 +24,7 @@ const author = () => t.callerWith({ role: 'author', permission: null, scope: { k
 const elsewhere = { category: 'nowhere', connection: { credential: 'absent' } };
 const pathsOf = ({ details }: AppError) => details.map(({ path }) => path).sort();
 
-it('a definition that is wrong in itself is refused with what is wrong about its name, category and credentials', async () => {
+it('an invalid definition is also refused for problems of its name, category and credentials', async () => {
   const job = await t.create({ name: 'taken' });
   const own = await t.create({ name: 'own' });
   const definition = { name: 'taken', ...elsewhere, steps: [step('ask', { command: '' })] };
@@ -35,7 +35,7 @@ it('a definition that is wrong in itself is refused with what is wrong about its
   );
   const { valid, problems } = await checkSave(t, definition, author());
   expect([valid, problems.map(({ path }) => path).sort()]).toEqual([false, all]);
-  // What is wrong about it already is not told of twice, and its own name is its own.
+  // Fields that already have a problem are not reported twice, and the job's own name is not taken.
   const same = { definition: { ...definition, name: 'taken', category: ' ' }, expectedVersion: 1 };
   expect(pathsOf(await refusalOf(saveJob(t, job.id, same, author())))).toEqual([
     'category',
@@ -44,7 +44,7 @@ it('a definition that is wrong in itself is refused with what is wrong about its
   ]);
 });
 
-it('a right one is refused with all that stands against it where it is to be', async () => {
+it('a valid one is refused with all problems of the place where it is saved', async () => {
   await t.create({ name: 'held' });
   const definition = { name: 'held', ...elsewhere, steps: [step('ask')] };
   const refused = await refusalOf(createJob(t, definition, author()));
@@ -55,7 +55,7 @@ it('a right one is refused with all that stands against it where it is to be', a
   ]);
 });
 
-it('a credential that is not there yet is a warning to who may use all, and an error to others', async () => {
+it('a credential that does not exist yet is a warning to callers who may use all, and an error to others', async () => {
   const definition = {
     name: 'early',
     steps: [{ ...step('ask'), connection: { credential: 'to-come' } }],

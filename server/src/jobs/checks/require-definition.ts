@@ -1,4 +1,4 @@
-// What a save refuses with: everything that stands against a definition, whichever check finds it first.
+// A refused save reports everything that is wrong with a definition, whichever check fails first.
 import { type ErrorDetail, type JobDefinition, maxDefinitionProblems } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
 import { AppError } from '../../errors.ts';
@@ -10,11 +10,10 @@ import { examineDefinition, refuseDefinition } from '../validate-definition.ts';
 import { problemsOfNamesIn, problemsOfPlace } from './problems-of-place.ts';
 
 /**
- * Checks a definition that is to be saved and returns it with defaults filled in.
- *
- * @param jobId the job that it is saved as; undefined for a new one.
- * @throws {AppError} `invalid`, with a detail for each place that is wrong in itself, or that names what is not there or
- * may not be used; `not_found` and `forbidden` for the job.
+ * Checks a definition that is about to be saved and returns it with defaults filled in.
+ * @param jobId the job that it is saved to; undefined for a new one.
+ * @throws {AppError} `invalid`, with a detail for each place that is wrong in itself, or that names something that does
+ * not exist or may not be used; `not_found` and `forbidden` for the job.
  */
 export async function requireDefinition(
   sql: Sql,
@@ -33,10 +32,7 @@ export async function requireDefinition(
   return definition as JobDefinition;
 }
 
-/**
- * For a save of a valid definition that was refused: throws the refusal, with all else that stands against it among its
- * details.
- */
+/** For the refused save of a valid definition: throws the refusal, with all other problems added to its details. */
 export async function withAllProblems(
   sql: Sql,
   refusal: unknown,

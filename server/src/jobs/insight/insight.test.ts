@@ -13,7 +13,7 @@ beforeAll(async () => {
 afterAll(() => t.close());
 
 describe('statistics of a job', () => {
-  it('are of the days asked for: results, success, durations, each day', async () => {
+  it('cover the requested days: results, success, durations, each day', async () => {
     const job = await t.create({ name: 'counted' });
     const statuses = ['failed', 'succeeded', 'succeeded', 'cancelled', 'succeeded', 'running'];
     const ids = await t.addRuns(job.id, statuses);
@@ -38,7 +38,7 @@ describe('statistics of a job', () => {
     });
   });
 
-  it('have runs that ended unknown apart from those that failed', async () => {
+  it('count runs that ended unknown separately from failed ones', async () => {
     const job = await t.create({ name: 'cut off' });
     await t.addRuns(job.id, ['unknown', 'failed', 'timed_out', 'partial', 'unknown', 'cancelled']);
     expect((await jobStatistics(t.sql, job.id, {}, unrestricted)).byDay).toMatchObject([
@@ -46,7 +46,7 @@ describe('statistics of a job', () => {
     ]);
   });
 
-  it('of a job that never ran are empty', async () => {
+  it('are empty for a job that never ran', async () => {
     const job = await t.create({ name: 'never ran' });
     expect(await jobStatistics(t.sql, job.id, {}, unrestricted)).toMatchObject({
       runs: 0,
@@ -63,12 +63,12 @@ describe('the health of one job', () => {
   const kindsOf = async (id: number) =>
     (await jobHealth(t, id, unrestricted)).problems.map(({ kind }) => kind);
 
-  it('is ok where nothing is wrong', async () => {
+  it('is ok if nothing is wrong', async () => {
     const job = await t.create({ name: 'well' });
     expect(await jobHealth(t, job.id, unrestricted)).toEqual({ status: 'ok', problems: [] });
   });
 
-  it('tells of failures in a row, until a run succeeds', async () => {
+  it('reports failures in a row, until a run succeeds', async () => {
     const job = await t.create({ name: 'failing' });
     await t.addRuns(job.id, ['succeeded', 'failed', 'timed_out']);
     expect(await kindsOf(job.id)).toEqual([]);
@@ -77,14 +77,14 @@ describe('the health of one job', () => {
     expect((await jobsHealth(t.sql, {}, unrestricted)).items).toMatchObject([
       {
         name: 'failing',
-        problems: [{ kind: 'failing', message: 'Its last 3 runs failed, one after the other.' }],
+        problems: [{ kind: 'failing', message: 'Its last 3 runs all failed.' }],
       },
     ]);
     await t.addRuns(job.id, ['succeeded']);
     expect(await kindsOf(job.id)).toEqual([]);
   });
 
-  it('tells of credentials and step types that are not there, of segments without agents, and of broken rules', async () => {
+  it('reports missing credentials and step types, segments without agents, and broken rules', async () => {
     const lone = { ...step('b'), connection: { credential: 'gone' } };
     const job = await t.create({ name: 'unwell', steps: [step('a'), lone] });
     const segment = await makeSegment(t, 'empty');
@@ -107,13 +107,13 @@ describe('the health of one job', () => {
   });
 });
 
-it('jobs that are not well come in pages, and only to who may see them', async () => {
+it('unhealthy jobs are listed in pages, and only for callers who may see them', async () => {
   for (const name of ['p 1', 'p 2', 'p 3']) {
     await t.create({ name, connection: { credential: 'absent' } });
   }
   const first = await jobsHealth(t.sql, { limit: 2 }, unrestricted);
   expect(first.items.map(({ name }) => name)).toEqual(['p 1', 'p 2']);
-  expect(first.problems).toContain('At least 2 active jobs name credentials that are not there.');
+  expect(first.problems).toContain('At least 2 active jobs name credentials that do not exist.');
   const second = await jobsHealth(t.sql, { limit: 2, cursor: first.nextCursor ?? '' }, unrestricted);
   expect(second.items.map(({ name }) => name)).toEqual(['p 3', 'unwell']);
   const blind = t.callerWith({ role: 'viewer', permission: null, scope: { kind: 'category', id: 999_999 } });
@@ -124,7 +124,7 @@ it('jobs that are not well come in pages, and only to who may see them', async (
   });
 });
 
-it('the health of jobs is told by their current versions, however many there were before', async () => {
+it('the health of jobs is judged by their current versions, however many previous ones there are', async () => {
   const job = await t.create({ name: 'often saved', connection: { credential: 'of before' } });
   await t.change(job.id, { connection: {} });
   await t.sql`

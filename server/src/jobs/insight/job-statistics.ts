@@ -4,7 +4,10 @@ import type { Queryable } from '../../store/database/connection.ts';
 import { readJobStatistics } from '../../store/jobs/job-statistics.ts';
 import { seenJob } from '../versions/read-versions.ts';
 
-/** What the runs of a job come to that began within the last days. @throws {AppError} `not_found`. */
+/**
+ * Returns statistics of a job's runs that were created within the last `days`.
+ * @throws {AppError} `not_found`.
+ */
 export async function jobStatistics(
   sql: Queryable,
   jobId: number,

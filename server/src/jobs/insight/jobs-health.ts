@@ -1,4 +1,4 @@
-// Whether jobs can run, and what keeps them from it: of all that may be seen, and of one.
+// Says whether jobs can run and what prevents it: for all jobs that the caller sees, and for one.
 import {
   type DefinitionProblem,
   deprecatedStepTypes,
@@ -38,7 +38,9 @@ const question: HealthQuestion = {
   endedRuns: 2_000,
 };
 
-/** Whether the jobs within the reaches can run, and in words what keeps them from it; a page of those that are not well. */
+/**
+ * Returns whether the jobs within the reaches can run, what prevents it, in words, and a page of the unhealthy ones.
+ */
 export async function jobsHealth(
   sql: Queryable,
   { limit = limits.defaultPageItems, cursor }: { limit?: number; cursor?: string },
@@ -73,7 +75,7 @@ function problemsOf(row: JobsHealthRow, unwell: readonly UnwellJobRow[], limit: 
   const problems: string[] = [];
   if (row.overdueRuns > 0) {
     problems.push(
-      `${count(row.overdueRuns, 'run has', 'runs have')} not begun although its time to start is over.`,
+      `${count(row.overdueRuns, 'run has', 'runs have')} not begun, although the deadline for its start has passed.`,
     );
   }
   const more = unwell.length > limit;
@@ -88,18 +90,17 @@ function problemsOf(row: JobsHealthRow, unwell: readonly UnwellJobRow[], limit: 
     'uses a step type that this server does not know',
     'use step types that this server does not know',
   );
-  tell(
-    'deprecated_step_type',
-    'uses a step type that is to be replaced',
-    'use step types that are to be replaced',
-  );
-  tell('unknown_credential', 'names a credential that is not there', 'name credentials that are not there');
+  tell('deprecated_step_type', 'uses a deprecated step type', 'use deprecated step types');
+  tell('unknown_credential', 'names a credential that does not exist', 'name credentials that do not exist');
   tell('site_rule', 'breaks a site rule', 'break site rules');
   tell('failing', 'has failed in its last runs', 'have failed in their last runs');
   return problems;
 }
 
-/** Of one job, its definition held against today's rules as well. @throws {AppError} `not_found`. */
+/**
+ * Returns the health of one job, whose definition is also checked against today's rules.
+ * @throws {AppError} `not_found`.
+ */
 export async function jobHealth(
   deps: { sql: Queryable; masterKey: MasterKey },
   id: number,
@@ -144,7 +145,7 @@ function problemsOfJob({
         ? { kind: 'unknown_step_type', message: `This server does not know the step type ${type}.` }
         : {
             kind: 'deprecated_step_type',
-            message: `The step type ${type} is to be replaced: use ${instead}.`,
+            message: `The step type ${type} is deprecated: use ${instead}.`,
           };
     }),
     ...absentCredentials.map(
@@ -156,7 +157,7 @@ function problemsOfJob({
     ),
     ...(failures === 0
       ? []
-      : [{ kind: 'failing', message: `Its last ${failures} runs failed, one after the other.` } as const]),
+      : [{ kind: 'failing', message: `Its last ${failures} runs all failed.` } as const]),
   ];
 }
 

@@ -24,7 +24,7 @@ const auditOf = (ids: readonly number[], action: string) => t.sql<{ objectId: st
   select object_id, detail from audit_log where action = ${action} and object_id = any(${ids.map(String)})`;
 
 describe('one action on many jobs', () => {
-  it('is done to all, each with its audit row; a dry run does nothing and says the same', async () => {
+  it('changes all of them, each with its audit row; a dry run changes nothing and reports the same', async () => {
     const ids = await make('bulk');
     const request = { ids, action: 'archive', note: 'end of year' } as const;
     const dry = await bulk({ ...request, dryRun: true });
@@ -43,7 +43,7 @@ describe('one action on many jobs', () => {
     expect(await bulk(request)).toMatchObject({ selected: 3, changed: 0 });
   });
 
-  it('is done to none where one stands against it', async () => {
+  it('changes none if it is impossible for one', async () => {
     const ids = await make('all or none');
     await bulk({ ids: ids.slice(0, 1), action: 'archive' });
     const request = { ids, action: 'deactivate' } as const;
@@ -58,7 +58,7 @@ describe('one action on many jobs', () => {
     expect((await seen('all or none')).map(({ state }) => state)).toEqual(['archived', 'active', 'active']);
   });
 
-  it('takes jobs by a filter, and those of a category with what is below it', async () => {
+  it('selects jobs by a filter, and those of a category with all below it', async () => {
     await make('filtered', 4);
     await bulk({ filter: { search: 'filtered' }, action: 'categorise', category: 'night' });
     expect((await seen('filtered')).map(({ category }) => category)).toEqual(Array(4).fill('night'));
@@ -78,13 +78,13 @@ describe('one action on many jobs', () => {
     expect((await seen('filtered'))[0]?.labels).toEqual({ env: 'prod' });
   });
 
-  it('tells already in the dry run of a job that would have too many labels', async () => {
+  it('reports a job that would have too many labels even in the dry run', async () => {
     const [full = 0, other = 0] = await make('labelled', 2);
     const sixty = Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`l${n}`, '']));
     await bulk({ ids: [full], action: 'label', labels: sixty });
     const five = { l0: 'again', a: '', b: '', c: '', d: '', e: '' };
     const request: BulkJobRequest = { ids: [full, other], action: 'label', labels: five };
-    const message = 'Job “labelled 1” would have 65 labels; 64 are allowed. Take some of them away first.';
+    const message = 'Job “labelled 1” would have 65 labels; 64 are allowed. Remove some of them first.';
     expect((await bulk({ ...request, dryRun: true })).obstacles).toEqual([
       { id: full, name: 'labelled 1', message },
     ]);
@@ -107,7 +107,7 @@ describe('one action on many jobs', () => {
     expect(await auditOf(ids, 'job.deleted')).toHaveLength(3);
   });
 
-  it('is for who may edit each of them; others see none, or hear which', async () => {
+  it('needs the right to edit each job; others see no jobs, or are told which they may not edit', async () => {
     const ids = await make('guarded', 2);
     await bulk({ ids: ids.slice(0, 1), action: 'categorise', category: 'night' });
     const [night] = await t.sql<{ id: number }[]>`select id from categories where name = 'night'`;

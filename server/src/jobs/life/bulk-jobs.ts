@@ -1,5 +1,5 @@
-// One action on many jobs: on all that are selected, or on none. A dry run says what would be done, and what stands
-// against it.
+// Applies one action to many jobs: to all selected ones, or to none. A dry run reports what would be done and what
+// prevents it.
 import {
   type BulkJobAction,
   type BulkJobReply,
@@ -39,7 +39,7 @@ const stateAfter: Partial<Record<BulkJobAction, JobState>> = {
   archive: 'archived',
   restore: 'inactive',
 };
-/** The field that says more of an action; no other may be given with it. */
+/** The field that an action needs; no other may be given with it. */
 const fieldOf: Partial<Record<BulkJobAction, 'category' | 'labels' | 'labelNames'>> = {
   categorise: 'category',
   label: 'labels',
@@ -54,8 +54,9 @@ interface Planned {
 }
 
 /**
- * @throws {AppError} `invalid` for a request that contradicts itself, more jobs than can be changed at once, or ids that
- * are not seen; `forbidden` where one of the jobs may not be edited; `conflict` with what stands against it.
+ * @throws {AppError} `invalid` for a request that contradicts itself, more jobs than can be changed at once, or ids
+ * that the caller does not see; `forbidden` if they may not edit one of the jobs; `conflict` with what prevents the
+ * change.
  */
 export async function bulkChangeJobs(
   { sql, masterKey }: { sql: Sql; masterKey: MasterKey },
@@ -67,7 +68,7 @@ export async function bulkChangeJobs(
   return inTransaction(sql, (tx) => bulkChangeWithin(tx, masterKey, request, caller));
 }
 
-/** The same as a part of a transaction, for a request that is known to be sound. */
+/** The same as part of a transaction, for a request that was already checked. */
 export async function bulkChangeWithin(
   tx: Tx,
   masterKey: MasterKey,
@@ -101,7 +102,7 @@ export async function bulkChangeWithin(
 
 function refuseContradictions(request: BulkJobRequest): void {
   if ((request.ids === undefined) === (request.filter === undefined)) {
-    throw invalidField('ids', 'Say which jobs: give ids or a filter, one of them.');
+    throw invalidField('ids', 'Say which jobs: give either ids or a filter.');
   }
   const needed = fieldOf[request.action];
   for (const field of ['category', 'labels', 'labelNames'] as const) {
@@ -109,7 +110,7 @@ function refuseContradictions(request: BulkJobRequest): void {
       throw invalidField(field, `Is missing: the action ${request.action} needs it.`);
     }
     if (field !== needed && request[field] !== undefined) {
-      throw invalidField(field, `Means nothing with the action ${request.action}; leave it out.`);
+      throw invalidField(field, `Has no meaning for the action ${request.action}; leave it out.`);
     }
   }
 }
@@ -124,7 +125,7 @@ async function selectJobs(tx: Tx, request: BulkJobRequest, caller: Caller): Prom
   if (jobs.length > limit) {
     throw invalidField(
       'filter',
-      `More than ${limit} jobs fit, which is the most for one request; narrow it.`,
+      `More than ${limit} jobs match, which is the most for one request; narrow it.`,
     );
   }
   const found = new Set(jobs.map(({ id }) => id));
@@ -137,7 +138,7 @@ async function selectJobs(tx: Tx, request: BulkJobRequest, caller: Caller): Prom
   }));
   throw new AppError(
     'invalid',
-    `${missing.length} of the jobs ${missing.length === 1 ? 'is' : 'are'} not there.`,
+    `${missing.length} of the jobs ${missing.length === 1 ? 'does' : 'do'} not exist.`,
     { details },
   );
 }
@@ -156,7 +157,7 @@ function refuseForbidden(jobs: readonly BulkJobRow[], caller: Caller): void {
   throw new MissingPermission(caller, 'jobs.edit', `category “${first.category}”${others}`, details);
 }
 
-/** What the job is before and after, where the two differ. */
+/** Returns the job before and after the change, or undefined if both are equal. */
 function planOf(
   request: BulkJobRequest,
   job: BulkJobRow,
@@ -187,12 +188,12 @@ async function obstaclesOf(tx: Tx, request: BulkJobRequest, plan: readonly Plann
   const state = stateAfter[request.action];
   if (state !== undefined) {
     return plan.flatMap(({ job }) => {
-      // What is archived is restored, not deactivated, though both end in the same state.
+      // An archived job is restored, not deactivated, although both end in the same state.
       const message =
         request.action === 'deactivate' && job.state === 'archived'
           ? `Job “${job.name}” is archived: use restore.`
           : request.action === 'restore' && job.state !== 'archived'
-            ? `Job “${job.name}” is ${job.state} and not archived.`
+            ? `Job “${job.name}” is ${job.state}, not archived.`
             : stateProblem(job, state);
       return message === undefined ? [] : [{ id: job.id, name: job.name, message }];
     });
@@ -214,11 +215,11 @@ async function obstaclesOf(tx: Tx, request: BulkJobRequest, plan: readonly Plann
 function tooManyLabels(request: BulkJobRequest, { job: { id, name, labels } }: Planned): Obstacle[] {
   const count = Object.keys(labelsAfter(labels, request)).length;
   if (count <= limits.maxLabels) return [];
-  const message = `Job “${name}” would have ${count} labels; ${limits.maxLabels} are allowed. Take some of them away first.`;
+  const message = `Job “${name}” would have ${count} labels; ${limits.maxLabels} are allowed. Remove some of them first.`;
   return [{ id, name, message }];
 }
 
-/** Site rules that jobs would break in another category or with other labels. */
+/** Returns the site rules that jobs would break in another category or with other labels. */
 async function brokenBy(
   tx: Tx,
   masterKey: MasterKey,
@@ -247,7 +248,7 @@ function refuseObstacles(obstacles: readonly Obstacle[]): void {
   const details = obstacles
     .slice(0, maxObstacles)
     .map(({ name, message }) => ({ path: '', found: name, message }));
-  const others = obstacles.length === 1 ? '' : ` ${obstacles.length - 1} more stand against it as well.`;
+  const others = obstacles.length === 1 ? '' : ` ${obstacles.length - 1} more problems prevent it.`;
   throw new AppError('conflict', `Nothing was changed. ${first.message}${others}`, { details });
 }
 
@@ -276,7 +277,7 @@ async function apply(
   }
 }
 
-/** As the same change to one job would be told of. */
+/** Returns the audit rows that the same change to a single job would write. */
 function auditRowsOf(
   request: BulkJobRequest,
   { job, before, after }: Planned,

@@ -13,9 +13,9 @@ import { editableJob } from '../editable-job.ts';
 import { getJob, nextStatesOf } from '../list-jobs.ts';
 
 /**
- * Brings a job into another state. Runs that are open go on; asked for the state that it has, nothing changes.
- *
- * @throws {AppError} `not_found`; `forbidden` without `jobs.edit`; `conflict` for a state that may not follow.
+ * Brings a job into another state. Open runs continue. If the job already has the state, nothing changes.
+ * @throws {AppError} `not_found`; `forbidden` without `jobs.edit`; `conflict` for a state that can't follow the current
+ * one.
  */
 export async function changeState(
   deps: { sql: Sql; masterKey: MasterKey },
@@ -47,7 +47,7 @@ export async function changeState(
   return getJob(deps, id, unrestricted, caller.authority.reach('read'));
 }
 
-/** Why a job can't come into a state, and what to do; undefined where it can. */
+/** Returns why a job can't come into a state, and what to do; undefined if it can. */
 export function stateProblem(job: { name: string; state: JobState }, to: JobState): string | undefined {
   if (mayBecome('job', job.state, to)) return undefined;
   const next = nextStatesOf(job.state);

@@ -9,10 +9,9 @@ import { editableJob } from '../editable-job.ts';
 const maxNamedRuns = 20;
 
 /**
- * Deletes a job. One that never ran is gone wholly; of one that ran the versions stay for as long as its runs, which
+ * Deletes a job. A job that never ran is removed completely; otherwise its versions stay as long as its runs, which
  * keep its name. Its name is free at once.
- *
- * @throws {AppError} `not_found`; `forbidden` without `jobs.edit`; `conflict` while runs of it are open, naming them.
+ * @throws {AppError} `not_found`; `forbidden` without `jobs.edit`; `conflict` while it has open runs, naming them.
  */
 export async function deleteJob(sql: Sql, id: number, caller: Caller): Promise<void> {
   await inTransaction(sql, async (tx) => {

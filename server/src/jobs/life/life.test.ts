@@ -20,10 +20,10 @@ const become = (id: number, state: JobState, note?: string) =>
 
 describe('the state of a job', () => {
   it.each(jobStates.flatMap((from) => jobStates.map((to) => [from, to] as const)))(
-    'goes from %s to %s only where the table says so',
+    'goes from %s to %s only if the table allows it',
     async (from, to) => {
       const job = await t.create({ name: `${from} to ${to}` });
-      // As a test, past the trigger that guards the table.
+      // Only in this test: bypasses the trigger that guards the table.
       await t.sql`alter table jobs disable trigger jobs_state`;
       await t.sql`update jobs set state = ${from}, is_active = ${from === 'active'} where id = ${job.id}`;
       await t.sql`alter table jobs enable trigger jobs_state`;
@@ -49,7 +49,7 @@ describe('the state of a job', () => {
     },
   );
 
-  it('is what it was created as, active unless told', async () => {
+  it('is the one it was created with, active by default', async () => {
     expect((await t.create({ name: 'new' })).state).toBe('active');
     expect(await t.create({ name: 'first draft' }, { state: 'draft', note: 'not yet' })).toMatchObject({
       state: 'draft',
@@ -63,7 +63,7 @@ describe('the state of a job', () => {
     });
   });
 
-  it('archived keeps a job from changing and out of lists that don’t ask for it', async () => {
+  it('archived keeps a job from changing, and out of lists that don’t ask for it', async () => {
     const job = await t.create({ name: 'put away' });
     await become(job.id, 'archived');
     await expect(t.change(job.id, { timeout: 5 })).rejects.toMatchObject({ code: 'conflict' });
@@ -79,7 +79,7 @@ describe('the state of a job', () => {
 describe('deleting a job', () => {
   const rowsOf = async (id: number) => (await t.sql`select from jobs where id = ${id}`).length;
 
-  it('that never ran leaves nothing but what was written down', async () => {
+  it('that never ran leaves nothing but its audit rows', async () => {
     const job = await t.create({ name: 'never ran' });
     await deleteJob(t.sql, job.id, t.caller);
     expect(await rowsOf(job.id)).toBe(0);
@@ -89,7 +89,7 @@ describe('deleting a job', () => {
     expect(rows).toMatchObject([{ detail: { name: 'never ran', runsKept: false } }]);
   });
 
-  it('that ran keeps its runs readable by its name, which is free; the last of them takes the rest along', async () => {
+  it('that ran keeps its runs under its name, which is free; purging the last run removes the rest', async () => {
     const job = await t.create({ name: 'ran' });
     const [first = 0, second = 0] = await t.addRuns(job.id, ['succeeded', 'failed']);
     await deleteJob(t.sql, job.id, t.caller);

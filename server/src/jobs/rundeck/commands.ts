@@ -1,6 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// Rundeck's commands as steps. A value that can't safely stand where Rundeck puts it is handed over in the environment;
-// where that doesn't help either, the step becomes one that fails and says what is to be done, with the old text in it.
+// Converts Rundeck's commands to steps. A value that can't safely stand where Rundeck puts it is passed in the
+// environment. If that doesn't help either, the step becomes a stand-in that fails, says what to do, and contains the
+// old text.
 import {
   checkDefinition,
   limits,
@@ -14,9 +15,9 @@ import { Report } from './report.ts';
 
 export interface ConvertedStep {
   step: StepDefinition;
-  /** Where it stands in the job. */
+  /** Path in Rundeck's job. */
   path: string;
-  /** It only says what could not be carried over, and fails. */
+  /** Whether the step is a stand-in, which only says what could not be carried over, and fails. */
   isStandIn: boolean;
 }
 
@@ -26,14 +27,14 @@ export interface CommandContext {
   parameters: Parameters;
   /** Keys of log data that the job refers to. */
   dataKeys: ReadonlySet<string>;
-  /** Log filters of all commands. */
+  /** Log filters that apply to all commands. */
   filters: readonly { filter: Loose; path: string }[];
   keepsGoing: boolean;
 }
 
 type Config = { command: string; shell?: string; environment?: Record<string, string> };
 
-/** A command and its error handler. */
+/** Converts a command and its error handler. */
 export function convertCommand(
   value: unknown,
   path: string,
@@ -63,12 +64,12 @@ function handlerOf(
   step.when_status = 'failure';
   context.report.changed(
     path,
-    'The error handler is a step for failures: it runs as well when a step before that one has failed.',
+    'The error handler is a step for failures: it also runs if an earlier step has failed.',
   );
   if (asBoolean(handler.keepgoingOnSuccess)) {
     context.report.dropped(
       `${path}.keepgoingOnSuccess`,
-      'A handler that succeeds does not mend the failure: steps after it run only with when_status: always.',
+      'A handler that succeeds does not undo the failure: steps after it run only with when_status: always.',
     );
   }
   return { step, path, isStandIn };
@@ -86,10 +87,10 @@ function stepOf(
   const outputs = outputsOf(command, path, context);
   const base = { name, ...(outputs === undefined ? {} : { id: freeId(before), outputs }) };
   for (const key of Object.keys(command).filter((one) => !knownKeys.has(one))) {
-    context.report.dropped(`${path}.${key}`, `\`${key}\` of a command is not known and is left out.`);
+    context.report.dropped(`${path}.${key}`, `\`${key}\` of a command is unknown and is left out.`);
   }
   if (source.kind === 'other') {
-    context.report.leftOut(`${path}${source.at}`, `${source.why} The step fails until it is written anew.`);
+    context.report.leftOut(`${path}${source.at}`, `${source.why} The step fails until it is rewritten.`);
     return { step: { ...base, type: 'ssh.exec', config: standIn(source.why, source.text) }, isStandIn: true };
   }
   let first: string[] | undefined;
@@ -105,7 +106,7 @@ function stepOf(
     first ??= problems;
   }
   const why = `A value can’t be filled in where Rundeck does: ${first?.[0] ?? ''}`;
-  context.report.leftOut(path, `${why} The step fails until it is written anew.`);
+  context.report.leftOut(path, `${why} The step fails until it is rewritten.`);
   return { step: { ...base, type: 'ssh.exec', config: standIn(why, source.text) }, isStandIn: true };
 }
 
@@ -151,7 +152,7 @@ function kindOf(command: Loose): Source {
   if (url !== undefined) return { kind: 'url', text: url, args, interpreter, at: '.scripturl' };
   const file = asText(command.scriptfile);
   if (file !== undefined) {
-    const why = 'It ran a script that lies on Rundeck’s own server.';
+    const why = 'It ran a script that is on Rundeck’s own server.';
     return { kind: 'other', text: `${file} ${args}`.trim(), why, at: '.scriptfile' };
   }
   const jobref = asObject(command.jobref);
@@ -177,7 +178,7 @@ function kindOf(command: Loose): Source {
       at: '.type',
     };
   }
-  return { kind: 'other', text: '', why: 'It is no command that is known.', at: '' };
+  return { kind: 'other', text: '', why: 'It is not a known command.', at: '' };
 }
 
 function nameOf(command: Loose): string | undefined {
@@ -202,16 +203,16 @@ function freeId(before: readonly ConvertedStep[]): string {
   return `step_${before.length + 1}`;
 }
 
-// ------------------------------------------------------------------ how values are handed over
+// ------------------------------------------------------------------ how values are passed
 
 /**
- * As they stand in the text; the same, with single quotes around one made double; as arguments of a script that lies in a
- * file of its own, as Rundeck has it.
+ * Ways to pass values, tried in this order: where they stand in the text; the same, but with double quotes in place of
+ * single ones around a value; and as arguments of a script in its own file, as Rundeck does it.
  */
 const manners = ['in place', 'in double quotes', 'from a file'] as const;
 type Manner = (typeof manners)[number];
 
-/** Whether nothing is wrong but that a script splits its arguments, which is its own matter. */
+/** Returns whether the only problem is that a script splits its arguments, which is up to the script. */
 function isOnlySplit(source: Source, problems: readonly string[]): boolean {
   const isScript = source.kind === 'script' && source.args !== '';
   return isScript && problems.every((problem) => problem.includes('stands unquoted'));
@@ -221,7 +222,7 @@ interface Attempt {
   type: StepDefinition['type'];
   config: Config;
   problems: string[];
-  /** What is to be told, if this one is taken. */
+  /** What to report if this attempt is chosen. */
   report: Report;
 }
 
@@ -241,7 +242,7 @@ function attempt(
     if (isChanged)
       report.changed(
         at,
-        'Single quotes around a value of Rundeck are double ones: a shell fills nothing into single ones.',
+        'Single quotes around a Rundeck value became double quotes: a shell expands nothing in single quotes.',
       );
     return rewritten;
   };
@@ -268,7 +269,7 @@ function configOf(source: Exclude<Source, { kind: 'other' }>, at: string, writin
   references.readEnvironment(source.args, `${path}.args`);
   const args = references.inCommand(rewrite(source.args), `${path}.args`, placeholder);
   if (source.kind === 'url') {
-    report.changed(at, 'The target itself downloads the script, and must reach its address.');
+    report.changed(at, 'The target itself downloads the script, so it must be able to reach its address.');
     const url = references.inCommand(text, at, placeholder);
     return { command: fromFile(`curl -fsSL -o "$folder/rundeck-script" "${url}"`, args, source.interpreter) };
   }
@@ -286,10 +287,10 @@ function configOf(source: Exclude<Source, { kind: 'other' }>, at: string, writin
     const command = `${[...head, ...lines].join('\n').replace(/\s+$/, '')}\n`;
     return { command, ...(shell === 'bash' ? { shell } : {}) };
   }
-  // What is filled into the text of another language would be code there.
+  // In the text of another language, a filled-in value would be code.
   const filled = references.inScript(text, at, () => {
     references.problems.push(
-      'a script in another language than the shell’s has a value in its text; let it read the environment instead.',
+      'a script that is not a shell script has a value in its text; let it read the environment instead.',
     );
     return '';
   });
@@ -305,9 +306,9 @@ function configOf(source: Exclude<Source, { kind: 'other' }>, at: string, writin
   };
 }
 
-/** A script that is put into a file of its own first, and runs from there. */
+/** Writes a script to its own file first, and runs it from there. */
 function fromFile(make: string, args: string, interpreter: string | undefined): string {
-  // Another user reads the script as well.
+  // Another user must be able to read the script.
   const open = /\b(sudo|su|runuser|doas)\b/.test(interpreter ?? '') ? 'chmod 755 "$folder"\n' : '';
   const run =
     interpreter === undefined
@@ -329,7 +330,7 @@ function endMark(text: string): string {
   }
 }
 
-/** The shell that reads a script; undefined for another language. */
+/** Returns the shell that reads a script; undefined for another language. */
 function shellOf(interpreter: string | undefined, text: string): 'sh' | 'bash' | undefined {
   const line = interpreter ?? /^#!\s*(.*)/.exec(text)?.[1] ?? '/bin/sh';
   const name = /^(?:\/usr\/bin\/env\s+)?(?:\/\S*\/)?(sh|bash|dash|ash)(?:\s+-[a-z]+)*\s*$/.exec(
@@ -339,7 +340,7 @@ function shellOf(interpreter: string | undefined, text: string): 'sh' | 'bash' |
   return name === 'bash' ? 'bash' : 'sh';
 }
 
-/** `-e` of `#!/bin/bash -e`. */
+/** Returns the options of a shebang line: `-e` for `#!/bin/bash -e`. */
 function shebangOptions(line: string): string {
   return /^#!.*?\b(?:sh|bash|dash|ash)((?:\s+-[a-z]+)+)\s*$/.exec(line)?.[1]?.trim() ?? '';
 }
@@ -350,7 +351,7 @@ function isPowerShell(interpreter: string | undefined, text: string): boolean {
 
 const inSingleQuotes = /'([^'\n]*(?:\$\{[a-z]+\.[^}]+\}|@[a-z]+\.[\w.:-]+@)[^'\n]*)'/g;
 
-/** Single quotes around a reference as double ones, where nothing else in them means something there. */
+/** Replaces single quotes around a reference with double ones, unless other characters in them have a meaning there. */
 function doubleQuoted(text: string): { text: string; isChanged: boolean } {
   let isChanged = false;
   const changed = text.replaceAll(inSingleQuotes, (whole, inner: string) => {
@@ -361,7 +362,7 @@ function doubleQuoted(text: string): { text: string; isChanged: boolean } {
   return { text: changed, isChanged };
 }
 
-/** What is wrong with a step among those before it. */
+/** Returns the problems of a step that follows the given ones. */
 function problemsOf(
   step: StepDefinition,
   { parameters }: CommandContext,
@@ -373,7 +374,7 @@ function problemsOf(
   return problems.filter(({ path }) => path.startsWith(at)).map(({ message }) => message);
 }
 
-/** A step that fails and says why, with the text that it stands for. */
+/** Returns a step that fails and says why, with the text that it stands for. */
 function standIn(why: string, text: string): Config {
   const said = asDescription(why, 1_000).replaceAll(/['\n]/g, (one) => (one === '\n' ? ' ' : '’'));
   const lines = asDescription(text, 20_000)
@@ -391,7 +392,7 @@ function standIn(why: string, text: string): Config {
 
 // ------------------------------------------------------------------ data of logs
 
-/** Log filters that read data out of the output become outputs, of the keys that the job refers to. */
+/** Log filters that read data from the output become outputs, for the keys that the job refers to. */
 function outputsOf(
   command: Loose,
   path: string,
@@ -421,14 +422,11 @@ function outputsOf(
     for (const [name, output] of made.slice(0, limits.maxOutputsPerStep)) outputs[name] = output;
     if (!isOwn) continue;
     if (made.length === 0)
-      context.report.dropped(
-        at,
-        'Nothing later in the job refers to what this log filter reads; it is left out.',
-      );
+      context.report.dropped(at, 'Nothing later in the job uses what this log filter reads; it is left out.');
     else
       context.report.changed(
         at,
-        `The log filter is the outputs ${made.map(([name]) => name).join(', ')} of the step.`,
+        `The log filter became outputs of the step: ${made.map(([name]) => name).join(', ')}.`,
       );
   }
   return Object.keys(outputs).length === 0 ? undefined : outputs;
@@ -436,7 +434,7 @@ function outputsOf(
 
 const usualPattern = '^RUNDECK:DATA:\\s*([^\\s]+?)\\s*=\\s*(.+)$';
 
-/** The pattern with the key in place of the group that finds it. */
+/** Returns the pattern with the key in place of the group that captures it. */
 function patternFor(key: string, config: Loose): string | undefined {
   const regex = asText(config.regex) ?? usualPattern;
   const literal = key.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&');
@@ -454,7 +452,7 @@ function identifierOf(key: string): string {
     .slice(0, 64);
 }
 
-/** The nearest step before that hands on a key. */
+/** Returns a reference to the nearest previous step that hands on the key. */
 function dataReference(key: string, before: readonly ConvertedStep[]): string | undefined {
   const name = identifierOf(key);
   const step = before.findLast(({ step: one }) => {
@@ -465,7 +463,7 @@ function dataReference(key: string, before: readonly ConvertedStep[]): string | 
   return step?.id === undefined || output === undefined ? undefined : `steps.${step.id}.outputs.${output}`;
 }
 
-/** Keys of log data that any text of the job refers to. */
+/** Returns the keys of log data that any text of the job refers to. */
 export function dataKeysOf(value: unknown): Set<string> {
   const text = JSON.stringify(value ?? null);
   const keys = [

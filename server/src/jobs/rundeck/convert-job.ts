@@ -1,5 +1,5 @@
-// A job as Rundeck exports it, in YAML or JSON, as a definition of ours; and what could not be carried over, or was changed,
-// by where it stands.
+// Converts a job as Rundeck exports it, in YAML or JSON, to a definition; reports what could not be carried over or was
+// changed, by path.
 import type { ErrorDetail, JobDefinition, JobState, Labels, StepDefinition } from '@opsconductor/protocol';
 import { type CommandContext, type ConvertedStep, convertCommand, dataKeysOf } from './commands.ts';
 import { asBoolean, asDescription, asList, asName, asObject, asText, type Loose } from './loose.ts';
@@ -21,7 +21,7 @@ export interface ConvertedJob {
   state: JobState | undefined;
   findings: RundeckFinding[];
   problems: ErrorDetail[];
-  /** Where in Rundeck's file stands what a path of the item (`definition.steps[0].config`) was made of. */
+  /** Returns the path in Rundeck's file that a path of the item (`definition.steps[0].config`) was made from. */
   sourceOf(path: string): string;
 }
 
@@ -29,7 +29,7 @@ export function convertRundeckJob(value: unknown): ConvertedJob {
   const job = asObject(value);
   const commands = asList(asObject(job?.sequence)?.commands);
   const name = asName(asText(job?.name) ?? '');
-  if (job === undefined || name === '') return refused('', 'This is no job of Rundeck: it has no name.');
+  if (job === undefined || name === '') return refused('', 'This is not a Rundeck job: it has no name.');
   if (commands.length === 0)
     return refused('sequence', 'The job has no commands: `sequence.commands` is empty or missing.');
   const report = new Report();
@@ -83,7 +83,7 @@ function convertSteps(
   if (strategy !== 'node-first') {
     report.changed(
       'sequence.strategy',
-      `Steps go target by target, each target through all of them; the strategy was ${strategy}.`,
+      `Each target runs through all steps on its own; the strategy was ${strategy}.`,
     );
   }
   const filters = asList(asObject(sequence.pluginConfig)?.LogFilter).flatMap((one, n) => {
@@ -111,7 +111,7 @@ function convertSteps(
     ...{ path, isStandIn },
     step: {
       ...step,
-      // Where nothing was carried over, another try comes to the same.
+      // If nothing was carried over, retrying would give the same result.
       ...(retry === undefined || isStandIn ? {} : { retry }),
       config: { ...(step.config as object), timeout, ...(step.type === 'ssh.exec' ? limit : {}) },
     } as StepDefinition,
@@ -131,12 +131,12 @@ function tellFilters(
         `The log filter ${type} is left out: output is shown as it is, with secrets masked.`,
       );
     else if (dataKeys.size === 0)
-      report.dropped(path, 'Nothing in the job refers to what this log filter reads; it is left out.');
-    else report.changed(path, `The log filter is an output of each step: ${[...dataKeys].join(', ')}.`);
+      report.dropped(path, 'Nothing in the job uses what this log filter reads; it is left out.');
+    else report.changed(path, `The log filter became an output of each step: ${[...dataKeys].join(', ')}.`);
   }
 }
 
-/** Rundeck refuses a second execution of a job unless it is told to allow it. */
+/** Rundeck refuses a second simultaneous execution of a job unless the job allows it. */
 function locksOf(job: Loose, name: string, report: Report): Pick<JobDefinition, 'locks'> {
   if (asBoolean(job.multipleExecutions)) return {};
   const slug =
@@ -147,7 +147,7 @@ function locksOf(job: Loose, name: string, report: Report): Pick<JobDefinition, 
       .slice(0, 50) || 'job';
   report.changed(
     'multipleExecutions' in job ? 'multipleExecutions' : '',
-    'A second run is not refused while one goes on: it waits for the first, target by target, by a lock.',
+    'A second run is not refused while another is open: a lock makes it wait, target by target.',
   );
   return { locks: [{ name: slug, mode: 'exclusive', per: 'target' }] };
 }
@@ -168,10 +168,10 @@ function labelsOf(job: Loose, report: Report): Labels {
       .replaceAll(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, '')
       .slice(0, 63);
     if (name === '' || ['name', 'host', 'os', 'segment', 'group'].includes(name)) {
-      report.dropped('tags', `The tag “${text}” is left out: no label can be called so.`);
+      report.dropped('tags', `The tag “${text}” is left out: a label can’t have this name.`);
       continue;
     }
-    if (name !== text) report.changed('tags', `The tag “${text}” is the label ${name}.`);
+    if (name !== text) report.changed('tags', `The tag “${text}” became the label ${name}.`);
     labels[name] = '';
   }
   return labels;
@@ -191,20 +191,20 @@ function categoryOf(job: Loose, report: Report): string | undefined {
     .replace(/[\s/]+$/, '');
   if (path === '') return undefined;
   if (path !== group.replaceAll(/^\/+|\/+$/g, ''))
-    report.changed('group', `The group is the category ${path}.`);
+    report.changed('group', `The group became the category ${path}.`);
   return path;
 }
 
 function stateOf(job: Loose, report: Report): JobState {
   const isEnabled = !('executionEnabled' in job) || asBoolean(job.executionEnabled);
   if (report.findings.some(({ kind }) => kind === 'left_out')) {
-    report.note('', 'The job begins as a draft, because steps of it must be written anew.');
+    report.note('', 'The job begins as a draft, because some of its steps must be rewritten.');
     return 'draft';
   }
   return isEnabled ? 'active' : 'inactive';
 }
 
-/** These only say how Rundeck's own pages show a job. */
+/** These only affect how Rundeck's own pages show a job. */
 const ofPages = ['defaultTab', 'nodeFilterEditable', 'nodesSelectedByDefault', 'preserveOrder'];
 const known = new Set([
   ...ofPages,
@@ -225,13 +225,13 @@ const known = new Set([
 
 function tellUnknown(job: Loose, report: Report): void {
   for (const key of Object.keys(job)) {
-    if (!known.has(key)) report.dropped(key, `\`${asName(key, 60)}\` is not known and is left out.`);
+    if (!known.has(key)) report.dropped(key, `\`${asName(key, 60)}\` is unknown and is left out.`);
   }
   const sequence = asObject(job.sequence) ?? {};
   for (const key of Object.keys(sequence)) {
     if (['commands', 'keepgoing', 'strategy'].includes(key)) continue;
     if (key !== 'pluginConfig')
-      report.dropped(`sequence.${key}`, `\`${asName(key, 60)}\` is not known and is left out.`);
+      report.dropped(`sequence.${key}`, `\`${asName(key, 60)}\` is unknown and is left out.`);
   }
   for (const key of Object.keys(asObject(sequence.pluginConfig) ?? {})) {
     if (key !== 'LogFilter')

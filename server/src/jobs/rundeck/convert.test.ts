@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// Thirty exports of Rundeck as people have them, each with the bundle that comes of it and what is told of it. `-u` writes
-// them anew: read what has changed.
+// Thirty realistic exports from Rundeck, each with the resulting bundle and report. `-u` rewrites them: read what has
+// changed.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BundledJob, ImportFormat } from '@opsconductor/protocol';
@@ -43,14 +43,14 @@ describe.each(fixtures)('%s', (file) => {
   const text = readFileSync(join(folder, file), 'utf8');
   const name = file.replace(/\.\w+$/, '');
 
-  it('becomes this bundle, and this is told of it', async () => {
+  it('becomes this bundle, with this report', async () => {
     const jobs = read(text, 'rundeck');
     expect(jobs.flatMap(({ problems }) => problems)).toEqual([]);
     await expect(bundleOf(jobs)).toMatchFileSnapshot(join(folder, 'expected', `${name}.bundle.yml`));
     await expect(reportOf(jobs)).toMatchFileSnapshot(join(folder, 'expected', `${name}.report.txt`));
   });
 
-  it('is valid as a bundle, and comes to the same once more', () => {
+  it('is valid as a bundle, and unchanged when read and written again', () => {
     const bundle = bundleOf(read(text, 'rundeck'));
     const again = read(bundle, 'bundle');
     expect(again.flatMap(({ problems }) => problems)).toEqual([]);
@@ -58,7 +58,7 @@ describe.each(fixtures)('%s', (file) => {
     expect(bundleOf(jobs.map((entry) => ({ entry }) as ReadJob))).toBe(bundle);
   });
 
-  it('loses nothing that is told of nowhere: where it stands is in the file', () => {
+  it('loses nothing without a report, whose paths exist in the file', () => {
     const lines = text.split('\n').length;
     for (const { findings } of read(text, 'rundeck')) {
       expect(findings.map(({ line }) => line)).toEqual(
@@ -70,11 +70,11 @@ describe.each(fixtures)('%s', (file) => {
 });
 
 it.each([
-  ['{}', ['The delay of the retry is no time that is known beforehand.']],
-  ['${option.wait}', ['The delay ${option.wait} is no time that is known beforehand.']],
+  ['{}', ['The delay of the retry is not a fixed duration.']],
+  ['${option.wait}', ['The delay ${option.wait} is not a fixed duration.']],
   ['', []],
   ['2m', []],
-])('a retry whose delay is “%s” is told of so', (delay, told) => {
+])('a retry with the delay “%s” is reported like this', (delay, told) => {
   const [job] = read(
     `- name: Try\n  retry:\n    retry: 2\n    delay: ${delay}\n  sequence:\n    commands:\n    - exec: uptime\n`,
     'rundeck',
@@ -84,9 +84,9 @@ it.each([
   expect(messages).toEqual(told);
 });
 
-it('XML is told of by what it is', () => {
+it('XML is recognized and refused', () => {
   const steps = [...readJobs('\n<joblist><job/></joblist>', 'rundeck')];
   expect(steps.flatMap(({ problems }) => problems.map(({ message }) => message))).toEqual([
-    'This is XML, which is not read: export the jobs as YAML or JSON (`rd jobs list -F yaml`).',
+    'XML is not supported: export the jobs as YAML or JSON (`rd jobs list -F yaml`).',
   ]);
 });

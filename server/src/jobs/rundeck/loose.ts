@@ -1,5 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// Values as Rundeck's files have them: numbers and booleans may be texts.
+// Reads values as Rundeck's files have them: numbers and booleans may be texts.
 
 export type Loose = Record<string, unknown>;
 
@@ -12,7 +12,7 @@ export function asList(value: unknown): unknown[] {
   return value === undefined || value === null ? [] : [value];
 }
 
-/** Undefined for what is no text, number or boolean, and for the empty text. */
+/** Returns undefined for anything but text, numbers and booleans, and for the empty text. */
 export function asText(value: unknown): string | undefined {
   if (typeof value === 'string') return value === '' ? undefined : value;
   return typeof value === 'number' || typeof value === 'boolean' ? String(value) : undefined;
@@ -22,7 +22,7 @@ export function asBoolean(value: unknown): boolean {
   return value === true || (typeof value === 'string' && /^(true|yes|on)$/i.test(value.trim()));
 }
 
-/** One line of visible text, as names are. */
+/** Returns one line of visible text, as names require. */
 export function asName(text: string, maxChars = 100): string {
   const line = [
     ...inert(text)
@@ -37,7 +37,7 @@ export function asName(text: string, maxChars = 100): string {
         .trimEnd()}…`;
 }
 
-/** Text in several lines, as descriptions are. */
+/** Returns multi-line text, as descriptions allow. */
 export function asDescription(text: string, maxChars: number): string {
   const clean = inert(text)
     .replaceAll('\r\n', '\n')
@@ -46,12 +46,12 @@ export function asDescription(text: string, maxChars: number): string {
   return clean.length <= maxChars ? clean : `${clean.slice(0, maxChars - 1)}…`;
 }
 
-/** Without what would read as a placeholder of ours. */
+/** Changes what would read as one of our placeholders. */
 function inert(text: string): string {
   return text.replaceAll('${{', () => '$ {{');
 }
 
-/** `6h 30m`, `120`, `1d`: seconds. */
+/** Returns seconds for texts such as `6h 30m`, `120` and `1d`. */
 export function asSeconds(value: unknown): number | undefined {
   const text = asText(value)?.trim();
   if (text === undefined) return undefined;

@@ -1,14 +1,14 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// Rundeck's options as parameters. To Rundeck an option without a value is the empty text; so it is here.
+// Converts Rundeck's options to parameters. In Rundeck, an option without a value is the empty text; it is here too.
 import { compilePattern, isPattern, limits, type Parameter, type Parameters } from '@opsconductor/protocol';
 import { asBoolean, asDescription, asList, asName, asObject, asText, type Loose } from './loose.ts';
 import type { Report } from './report.ts';
 
 export interface ConvertedOptions {
   parameters: Parameters;
-  /** By the name of the option. */
+  /** Parameter names by option name. */
   names: Map<string, string>;
-  /** Where in the job each parameter comes from. */
+  /** Path in Rundeck's job that each parameter comes from. */
   paths: Map<string, string>;
 }
 
@@ -44,7 +44,7 @@ export function convertOptions(value: unknown, report: Report): ConvertedOptions
   return converted;
 }
 
-/** A list, or as older files have it a map by name. */
+/** Takes a list or, as in older files, a map by name. */
 function optionsOf(value: unknown): { option: Loose; path: string }[] {
   if (Array.isArray(value)) {
     return value.map((one, n) => ({ option: asObject(one) ?? {}, path: `options[${n}]` }));
@@ -64,14 +64,14 @@ function convertOption(option: Loose, path: string, report: Report, converted: C
   if (asBoolean(option.secure) && !asBoolean(option.valueExposed)) {
     report.dropped(
       path,
-      `Option “${optionName}” only logs Rundeck in to its nodes. Give the targets a credential instead.`,
+      `Rundeck uses option “${optionName}” only to log in to its nodes. Give the targets a credential instead.`,
     );
     return;
   }
   if (asText(option.type) === 'file') {
     report.dropped(
       path,
-      `Option “${optionName}” takes a file, which a run can’t be given: bring it to the targets otherwise.`,
+      `Option “${optionName}” takes a file, which can’t be given to a run: bring it to the targets in another way.`,
     );
     return;
   }
@@ -79,7 +79,7 @@ function convertOption(option: Loose, path: string, report: Report, converted: C
   if (name !== optionName) {
     report.changed(
       path,
-      `Option “${optionName}” is the parameter ${name}: names have letters, digits and underscores.`,
+      `Option “${optionName}” became the parameter ${name}: names consist of letters, digits and underscores.`,
     );
   }
   converted.names.set(optionName, name);
@@ -117,7 +117,7 @@ function parameterOf(option: Loose, name: string, path: string, report: Report, 
       const at = option.storagePath === undefined ? 'value' : 'storagePath';
       report.dropped(
         `${path}.${at}`,
-        `The value of “${name}” is secret and is not kept in a job: whoever runs it gives it.`,
+        `The value of “${name}” is secret and is not kept in a job: it must be given for each run.`,
       );
     }
   } else if (asBoolean(option.multivalued)) {
@@ -126,7 +126,7 @@ function parameterOf(option: Loose, name: string, path: string, report: Report, 
     parameter.enum = isRequired || default_ !== undefined ? values : [...values, ''];
   } else if (values.length > 0) {
     told.push(`Suggested: ${values.join(', ')}`);
-    report.changed(`${path}.values`, `Values that are only suggested stand in the description of “${name}”.`);
+    report.changed(`${path}.values`, `Suggested values are listed in the description of “${name}”.`);
   }
   if (
     asText(option.valuesUrl) !== undefined ||
@@ -136,7 +136,7 @@ function parameterOf(option: Loose, name: string, path: string, report: Report, 
     const at = option.valuesUrl === undefined ? '' : '.valuesUrl';
     report.dropped(
       `${path}${at}`,
-      `Values of “${name}” are not fetched from elsewhere: any can be given. Add an enum to bound them.`,
+      `Values of “${name}” are not fetched from elsewhere: any can be given. Add an enum to restrict them.`,
     );
   }
   if (parameter.enum === undefined) addPattern(parameter, { option, name, path, isRequired }, report);
@@ -144,13 +144,13 @@ function parameterOf(option: Loose, name: string, path: string, report: Report, 
   if (asBoolean(option.hidden))
     report.dropped(
       `${path}.hidden`,
-      `“${name}” is shown: parameters are not hidden from whoever runs the job.`,
+      `“${name}” is shown: parameters can’t be hidden from the person who runs the job.`,
     );
   if (!isSecret && [default_ ?? '', ...values].some((one) => one.startsWith('-'))) {
     parameter.allow_leading_dash = true;
     report.note(
       path,
-      `A value of “${name}” may begin with a hyphen, as its default or one of its values does.`,
+      `Values of “${name}” may begin with a hyphen, because its default or one of its values does.`,
     );
   }
   const description = told.filter((one) => one !== undefined).join('\n');
@@ -162,7 +162,7 @@ function parameterOf(option: Loose, name: string, path: string, report: Report, 
     report.changed(path, `“${name}” must be given: a secret has no default.`);
   }
   for (const key of Object.keys(option).filter((one) => !known.has(one))) {
-    report.dropped(`${path}.${key}`, `\`${key}\` of an option is not known and is left out.`);
+    report.dropped(`${path}.${key}`, `\`${key}\` of an option is unknown and is left out.`);
   }
   return parameter;
 }
@@ -188,17 +188,17 @@ function severalValues(
   const delimiter = asText(option.delimiter) ?? ',';
   report.changed(
     `${path}.multivalued`,
-    `Several values of “${name}” are given as one text with “${delimiter}” between them, as its scripts get them.`,
+    `Several values of “${name}” are given as one text, separated by “${delimiter}”, which is how scripts receive them.`,
   );
   if (asBoolean(option.multivalueAllSelected)) {
     report.dropped(
       `${path}.multivalueAllSelected`,
-      `Not all values of “${name}” are chosen by default: write them as its default.`,
+      `Values of “${name}” are not all chosen by default: list them as its default.`,
     );
   }
   if (values.length === 0) return;
   if (!asBoolean(option.enforced)) {
-    report.changed(`${path}.values`, `Values that are only suggested are not told of for “${name}”.`);
+    report.changed(`${path}.values`, `Suggested values of “${name}” are left out.`);
     return;
   }
   const one = `(?:${values.map(quoted).join('|')})`;
@@ -213,17 +213,21 @@ function addPattern(
   const regex = asText(option.regex);
   if (regex === undefined) return;
   if (parameter.pattern !== undefined) {
-    report.dropped(`${path}.regex`, `The pattern of “${name}” is left out: its values are bounded already.`);
+    report.dropped(
+      `${path}.regex`,
+      `The pattern of “${name}” is left out: its values are already restricted.`,
+    );
     return;
   }
-  // It may have its own ends, which stand around it here; those of alternatives belong to them.
+  // The pattern may have its own anchors, which are replaced by those added here; anchors inside alternatives belong to
+  // the alternatives.
   const own = /^\^([^|]*[^|\\])\$$/.exec(regex)?.[1] ?? regex;
   const whole = `^(?:${own})${isRequired ? '' : '?'}$`;
   if (isPattern(compilePattern(whole))) parameter.pattern = whole;
   else {
     report.dropped(
       `${path}.regex`,
-      `The pattern of “${name}” is none that can be checked in linear time (RE2): any value is taken. Write another one.`,
+      `The pattern of “${name}” can’t be checked in linear time (RE2): any value is accepted. Write another one.`,
     );
   }
 }
@@ -241,7 +245,7 @@ function addDate(
   told.push(`A date as ${format}`);
   report.changed(
     `${path}.isDate`,
-    `The date “${name}” is a text; its form, ${format}, stands in the description.`,
+    `The date “${name}” is a text; its format, ${format}, is in the description.`,
   );
 }
 
@@ -256,12 +260,12 @@ function addDefault(
 }
 
 function whyNoDefault(parameter: Parameter, value: string): string | undefined {
-  if (/\$\{[^}]+\}/.test(value)) return 'has a variable of Rundeck in it';
-  if (parameter.enum !== undefined && !parameter.enum.includes(value)) return 'is none of its values';
+  if (/\$\{[^}]+\}/.test(value)) return 'contains a Rundeck variable';
+  if (parameter.enum !== undefined && !parameter.enum.includes(value)) return 'is not one of its values';
   const pattern = parameter.pattern === undefined ? undefined : compilePattern(parameter.pattern);
   if (pattern !== undefined && isPattern(pattern) && !pattern.matches(value))
     return 'does not match its pattern';
-  if (parameter.format === 'date' && !/^\d{4}-\d{2}-\d{2}$/.test(value)) return 'is no date';
+  if (parameter.format === 'date' && !/^\d{4}-\d{2}-\d{2}$/.test(value)) return 'is not a date';
   return undefined;
 }
 

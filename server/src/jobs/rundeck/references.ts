@@ -1,21 +1,21 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
-// What Rundeck fills into commands and scripts, as placeholders: `${option.x}`, `@option.x@`, and variables of the
-// environment such as `$RD_OPTION_X`.
+// Converts what Rundeck fills into commands and scripts to placeholders: `${option.x}`, `@option.x@`, and environment
+// variables such as `$RD_OPTION_X`.
 import type { Parameters } from '@opsconductor/protocol';
 import type { Report } from './report.ts';
 
-/** What a job's texts can refer to. */
+/** What the texts of a job can refer to. */
 export interface Sources {
-  /** Parameters by the names of options. */
+  /** Parameter names by option name. */
   options: ReadonlyMap<string, string>;
   parameters: Parameters;
-  /** Where a value of the log of an earlier step is found: `steps.x.outputs.y`. */
+  /** Returns the reference to a value from an earlier step's log, such as `steps.x.outputs.y`. */
   data: (key: string) => string | undefined;
   group: string | undefined;
   project: string | undefined;
 }
 
-/** A reference, or a text that is known already, or neither, with why. */
+/** A reference; or a text that is known already; or why there is neither. */
 type Found = { reference: string } | { text: string } | { problem: string };
 
 const targetFields: ReadonlyMap<string, string> = new Map([
@@ -44,17 +44,17 @@ export class References {
     this.#report = report;
   }
 
-  /** A command line: `${option.x}`. */
+  /** Converts a command line, with references such as `${option.x}`. */
   inCommand(text: string, path: string, write: (reference: string) => string): string {
     return this.#replace(text, /\$\{([a-z]+)\.([^}\s]+)\}/g, path, write);
   }
 
-  /** The text of a script: `@option.x@`. */
+  /** Converts the text of a script, with references such as `@option.x@`. */
   inScript(text: string, path: string, write: (reference: string) => string): string {
     return this.#replace(text, /@([a-z]+)\.([A-Za-z0-9_.:-]+)@/g, path, write);
   }
 
-  /** Variables of the environment that the text reads. */
+  /** Finds the environment variables that the text reads. */
   readEnvironment(text: string, path: string): void {
     for (const name of new Set(text.match(/\bRD_[A-Z][A-Z0-9_]*\b/g) ?? [])) {
       const found = this.#variable(name);
@@ -65,14 +65,14 @@ export class References {
   }
 
   #replace(text: string, pattern: RegExp, path: string, write: (reference: string) => string): string {
-    // Text that would read as a placeholder of ours, before there are any.
+    // Escapes text that would read as one of our placeholders, before any are added.
     return text
       .replaceAll('${{', () => '$${{')
       .replaceAll(pattern, (whole, kind: string, name: string) => {
         const found = this.#find(kind.replace(/^unquoted/, ''), name, path);
         if (found === undefined) return whole;
         if (kind.startsWith('unquoted')) {
-          this.#report.changed(path, `${whole} was shell text; here it is data, whatever it holds.`);
+          this.#report.changed(path, `${whole} was shell text; here it is data, whatever it contains.`);
         }
         if ('reference' in found) return write(found.reference);
         if ('text' in found) return found.text;
@@ -101,7 +101,7 @@ export class References {
   #option(name: string): Found {
     const parameter = this.#sources.options.get(name);
     return parameter === undefined
-      ? { problem: 'the job has no such option, or one that is not carried over.' }
+      ? { problem: 'the job has no such option, or it was not carried over.' }
       : { reference: `parameters.${parameter}` };
   }
 
@@ -109,10 +109,10 @@ export class References {
     const field = targetFields.get(name);
     if (field !== undefined) return { reference: field };
     if (!/^[A-Za-z0-9](?:[A-Za-z0-9_./-]*[A-Za-z0-9])?$/.test(name))
-      return { problem: 'targets have nothing of this name.' };
+      return { problem: 'targets have nothing with this name.' };
     this.#report.changed(
       path,
-      `The attribute “${name}” of a node is the label ${name} of the target: give the targets one.`,
+      `The node attribute “${name}” became the target label ${name}: give the targets this label.`,
     );
     return { reference: /^[A-Za-z_]\w*$/.test(name) ? `target.labels.${name}` : `target.labels["${name}"]` };
   }
@@ -123,13 +123,13 @@ export class References {
     const { group, project } = this.#sources;
     if (name === 'group' && group !== undefined) return { text: group };
     if (name === 'project' && project !== undefined) return { text: project };
-    return { problem: 'there is nothing like it here.' };
+    return { problem: 'there is no equivalent here.' };
   }
 
   #data(name: string): Found {
     const output = this.#sources.data(name);
     return output === undefined
-      ? { problem: 'no earlier step hands it on: give one an output of that name.' }
+      ? { problem: 'no earlier step hands it on: give one an output with this name.' }
       : { reference: output };
   }
 
@@ -141,7 +141,7 @@ export class References {
     };
     this.#report.changed(
       path,
-      `The global variable “${name}” is the parameter ${parameter}: give it a default.`,
+      `The global variable “${name}” became the parameter ${parameter}: give it a default.`,
     );
     return { reference: `parameters.${parameter}` };
   }
@@ -152,17 +152,17 @@ export class References {
     if (kind === 'OPTION') {
       const option = [...this.#sources.options.keys()].find((one) => same(one) === rest);
       return option === undefined
-        ? { problem: 'no option that is carried over is called so.' }
+        ? { problem: 'no option with this name was carried over.' }
         : this.#option(option);
     }
     if (kind === 'NODE' || kind === 'JOB') {
       const fields = kind === 'NODE' ? targetFields : jobFields;
       const [, reference] = [...fields].find(([one]) => same(one) === rest) ?? [];
       if (reference !== undefined) return { reference };
-      return kind === 'JOB' ? this.#job(rest.toLowerCase()) : { problem: 'there is nothing like it here.' };
+      return kind === 'JOB' ? this.#job(rest.toLowerCase()) : { problem: 'there is no equivalent here.' };
     }
     if (kind === 'DATA') return this.#data(rest.toLowerCase());
-    return { problem: 'there is nothing like it here.' };
+    return { problem: 'there is no equivalent here.' };
   }
 }
 

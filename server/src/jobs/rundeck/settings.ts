@@ -1,4 +1,4 @@
-// What of a job of Rundeck's is around its commands: where it runs, how many at a time, when, and who is told.
+// Converts what surrounds the commands of a Rundeck job: where it runs, how many at a time, when, and who is notified.
 import { type JobDefinition, limits, type Strategy } from '@opsconductor/protocol';
 import { asBoolean, asList, asObject, asSeconds, asText, type Loose } from './loose.ts';
 import type { Report } from './report.ts';
@@ -8,7 +8,7 @@ export function convertNodes(job: Loose, report: Report): Strategy | undefined {
   if (nodes === undefined) {
     report.changed(
       '',
-      'Rundeck ran it on its own server; here it runs on the targets that are chosen when it is run.',
+      'Rundeck ran it on its own server; here it runs on targets that are chosen for each run.',
     );
     return undefined;
   }
@@ -16,14 +16,14 @@ export function convertNodes(job: Loose, report: Report): Strategy | undefined {
   const where = nodes.filter === undefined ? 'nodefilters' : 'nodefilters.filter';
   report.dropped(
     where,
-    `Targets are chosen when the job is run, and not in it. The filter was: ${filter}. Make a target group of it, with a selector.`,
+    `Targets are chosen for each run, not in the job. The filter was: ${filter}. Create a target group with a matching selector.`,
   );
   for (const key of ['filterExclude', 'excludeFilter']) {
     const text = asText(nodes[key] ?? job[key]);
     if (text !== undefined)
       report.dropped(
         `nodefilters.${key}`,
-        `Targets to leave out are chosen when the job is run. It was: ${text}.`,
+        `Targets to exclude are chosen for each run. The filter was: ${text}.`,
       );
   }
   const dispatch = asObject(nodes.dispatch) ?? {};
@@ -50,7 +50,7 @@ function strategyOf(job: Loose, dispatch: Loose, report: Report): Strategy {
     else
       report.dropped(
         'nodefilters.dispatch.threadcount',
-        `One target at a time: ${threads} is no number of targets that can be kept to.`,
+        `One target at a time: ${threads} can’t be used as a number of targets.`,
       );
   }
   if (!asBoolean(dispatch.keepgoing)) {
@@ -61,7 +61,7 @@ function strategyOf(job: Loose, dispatch: Loose, report: Report): Strategy {
   if (rank !== undefined && rank !== 'nodename' && rank !== 'name') {
     report.dropped(
       'nodefilters.dispatch.rankAttribute',
-      `Targets are not ordered by “${rank}”; they go by name.`,
+      `Targets are not ordered by “${rank}”, but by name.`,
     );
   }
   strategy.order = asText(dispatch.rankOrder) === 'descending' ? 'reverse' : 'name';
@@ -83,13 +83,13 @@ function convertOrchestrator(orchestrator: Loose | undefined, strategy: Strategy
     strategy.batches = [`${percent}%`];
     report.changed(
       'orchestrator',
-      `Not more than ${percent} % of the targets at a time: they go in batches of that size, one after the other.`,
+      `At most ${percent} % of the targets at a time: they run in batches of that size, one after the other.`,
     );
     return;
   }
   report.dropped(
     'orchestrator',
-    `The orchestrator ${type} is left out: targets go by the strategy of the job.`,
+    `The orchestrator ${type} is left out: targets follow the strategy of the job.`,
   );
 }
 
@@ -99,18 +99,18 @@ export function convertTimeout(job: Loose, report: Report): Pick<JobDefinition, 
   if (asText(job.timeout) === undefined) return {};
   const timeout = timeoutOf(job);
   if (timeout !== undefined) return { timeout };
-  report.dropped(
-    'timeout',
-    `The timeout ${asText(job.timeout)} is no time of up to 30 days that is known beforehand.`,
-  );
+  report.dropped('timeout', `The timeout ${asText(job.timeout)} is not a fixed duration of at most 30 days.`);
   return {};
 }
 
-/** A step has a timeout in any case; Rundeck's steps have none. */
+/** Returns the timeout in seconds. Our steps always have one; Rundeck's have none. */
 export function stepTimeout(job: Loose, report: Report): number {
   const timeout = timeoutOf(job);
   if (timeout !== undefined) return Math.min(timeout, maxStepTimeoutS);
-  report.changed('sequence', 'Rundeck waits for a step without end; here each may take a day.');
+  report.changed(
+    'sequence',
+    'Rundeck waits for a step without a limit; here each step may take up to a day.',
+  );
   return aDayS;
 }
 
@@ -121,7 +121,7 @@ function timeoutOf(job: Loose): number | undefined {
   return timeout !== undefined && timeout >= 1 && timeout <= 30 * aDayS ? timeout : undefined;
 }
 
-/** Tries of each step. */
+/** Returns the retry settings of each step. */
 export function convertRetry(job: Loose, report: Report): { attempts: number; delay?: number } | undefined {
   const { retry } = job;
   if (retry === undefined || retry === null) return undefined;
@@ -129,15 +129,15 @@ export function convertRetry(job: Loose, report: Report): { attempts: number; de
   const count = asText(told.retry);
   if (count === undefined || count === '0') return undefined;
   if (!/^\d{1,3}$/.test(count)) {
-    report.dropped('retry', `It is not tried again: ${count} is no number that is known beforehand.`);
+    report.dropped('retry', `There are no retries: ${count} is not a fixed number.`);
     return undefined;
   }
   const delay = asSeconds(told.delay);
   if (delay === undefined && told.delay !== undefined && told.delay !== null) {
     const written = asText(told.delay) ?? 'of the retry';
-    report.dropped('retry.delay', `The delay ${written} is no time that is known beforehand.`);
+    report.dropped('retry.delay', `The delay ${written} is not a fixed duration.`);
   }
-  report.changed('retry', 'The step that failed is tried again on its target, and not the job as a whole.');
+  report.changed('retry', 'A failed step is retried on its target, not the job as a whole.');
   return {
     attempts: Math.min(limits.maxTries, Number(count) + 1),
     ...(delay === undefined ? {} : { delay: Math.min(delay, limits.maxRetryDelayS) }),
@@ -146,7 +146,7 @@ export function convertRetry(job: Loose, report: Report): { attempts: number; de
 
 const megabytesOf: Record<string, number> = { G: 1_024, M: 1, K: 1 / 1_024, '': 1 / 1_048_576 };
 
-/** Limits of output, for the configuration of each step. */
+/** Returns the output limits for each step's configuration. */
 export function convertLogLimit(
   job: Loose,
   report: Report,
@@ -155,14 +155,11 @@ export function convertLogLimit(
   if (limit === undefined) return {};
   const [, count, unit] = /^(\d+)\s*([GMK]?)B$/i.exec(limit) ?? [];
   if (count === undefined) {
-    report.dropped('loglimit', `Output is bounded by its size and not by lines: ${limit} is left out.`);
+    report.dropped('loglimit', `Output is limited by size, not by lines: ${limit} is left out.`);
     return {};
   }
   const megabytes = Number(count) * (megabytesOf[(unit ?? '').toUpperCase()] ?? 1);
-  report.changed(
-    'loglimit',
-    'The limit holds for each step on each target, and not for all output together.',
-  );
+  report.changed('loglimit', 'The limit applies to each step on each target, not to all output together.');
   const status = asText(job.loglimitStatus);
   if (status !== undefined && status !== 'failed')
     report.dropped('loglimitStatus', `A step with too much output fails; the status ${status} is left out.`);
@@ -180,11 +177,11 @@ export function tellSchedule(job: Loose, report: Report): void {
     const state = 'scheduleEnabled' in job && !asBoolean(job.scheduleEnabled) ? ', and was switched off' : '';
     report.dropped(
       'schedule',
-      `Jobs are not run by a schedule here: have it started by the API. It was ${crontab}${state}.`,
+      `Jobs have no schedules here: start it through the API. The schedule was ${crontab}${state}.`,
     );
   }
   for (const [n] of asList(job.schedules).entries()) {
-    report.dropped(`schedules[${n}]`, 'Jobs are not run by a schedule here: have it started by the API.');
+    report.dropped(`schedules[${n}]`, 'Jobs have no schedules here: start it through the API.');
   }
   const zone = asText(job.timeZone);
   if (zone !== undefined) report.dropped('timeZone', `The time zone of its schedule was ${zone}.`);
@@ -197,20 +194,23 @@ export function tellNotifications(job: Loose, report: Report): void {
       for (const kind of Object.keys(asObject(one) ?? {})) {
         report.dropped(
           `${at}.${kind}`,
-          `Nobody is notified by the job (${trigger}, ${kind}): follow its runs by the API.`,
+          `Jobs send no notifications (${trigger}, ${kind}): follow its runs through the API.`,
         );
       }
     }
   }
   const threshold = asText(job.notifyAvgDurationThreshold);
   if (threshold !== undefined)
-    report.dropped('notifyAvgDurationThreshold', 'Nobody is notified of runs that take long.');
+    report.dropped('notifyAvgDurationThreshold', 'There are no notifications about long runs.');
 }
 
 export function tellRest(job: Loose, report: Report): void {
   const level = asText(job.loglevel);
   if (level !== undefined && level !== 'INFO') {
-    report.dropped('loglevel', `There are no log levels (it was ${level}): all that a step prints is kept.`);
+    report.dropped(
+      'loglevel',
+      `There are no log levels (it was ${level}): everything that a step prints is kept.`,
+    );
   }
   for (const [service, providers] of Object.entries(asObject(job.plugins) ?? {})) {
     for (const provider of Object.keys(asObject(providers) ?? {})) {
@@ -219,8 +219,5 @@ export function tellRest(job: Loose, report: Report): void {
   }
   const runs = asText(job.maxMultipleExecutions);
   if (runs !== undefined)
-    report.dropped(
-      'maxMultipleExecutions',
-      'How many runs of a job there are at a time is not bounded by a number.',
-    );
+    report.dropped('maxMultipleExecutions', 'The number of simultaneous runs of a job can’t be limited.');
 }

@@ -1,4 +1,4 @@
-// All that was done to a job, in words, newest first: its versions, and what the audit log has of it.
+// Everything that was done to a job, in words, newest first: its versions, and its rows of the audit log.
 import { type historyKinds, type JobHistoryEntry, limits } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
 import type { Queryable } from '../../store/database/connection.ts';
@@ -10,7 +10,7 @@ import { seenJob } from './read-versions.ts';
 
 type Kind = (typeof historyKinds)[number];
 
-/** Actions of the audit log that are told of, but for those that a version stands for. */
+/** Actions of the audit log that are shown, except those that a version already represents. */
 const kinds: Record<string, Kind> = {
   'job.moved': 'moved',
   'job.labelled': 'labelled',
@@ -41,7 +41,7 @@ export async function jobHistory(
   );
 }
 
-/** Names of categories that a reader may know; undefined where they may know all. */
+/** Returns the names of categories that the reader may know; undefined if they may know all. */
 async function categoriesSeen(
   sql: Queryable,
   rows: readonly HistoryRow[],
@@ -78,13 +78,13 @@ function summaryOf(kind: Kind, row: HistoryRow, named: ReadonlySet<unknown> | un
     case 'saved':
       return `Saved version ${version}`;
     case 'rolled_back':
-      return `Brought version ${restores} back as version ${version}`;
+      return `Restored version ${restores} as version ${version}`;
     case 'moved':
       return `Moved from ${category(detail.from)} to ${category(detail.to)}`;
     case 'labelled':
       return `Changed labels from ${labelsInWords(detail.from)} to ${labelsInWords(detail.to)}`;
     case 'template':
-      return detail.isTemplate === true ? 'Made it a template' : 'Made it no template any more';
+      return detail.isTemplate === true ? 'Made it a template' : 'Made it no longer a template';
     case 'state':
       return `Changed state from ${detail.from} to ${detail.to}`;
     case 'tagged':

@@ -1,4 +1,4 @@
-// What versions a job has, what is in one, and how two differ.
+// Lists a job's versions, reads one, and compares two.
 import {
   compareDefinitions,
   type JobVersion,
@@ -21,7 +21,10 @@ interface Deps {
   masterKey: MasterKey;
 }
 
-/** A page of a job's versions, newest first. @throws {AppError} `not_found`. */
+/**
+ * Returns a page of a job's versions, newest first.
+ * @throws {AppError} `not_found`.
+ */
 export async function listVersions(
   sql: Queryable,
   jobId: number,
@@ -39,7 +42,10 @@ export async function listVersions(
   );
 }
 
-/** @param reference number, tag or channel. @throws {AppError} `not_found`. */
+/**
+ * @param reference number, tag or channel.
+ * @throws {AppError} `not_found`.
+ */
 export async function getVersion(
   deps: Deps,
   jobId: number,

@@ -13,11 +13,11 @@ import { resolveVersion } from './resolve-version.ts';
 import { refuseArchived, refuseStale, type SaveJobDeps, saveVersion } from './save-job.ts';
 
 /**
- * Brings an earlier version back as a new one, byte for byte: what it rendered it renders again. Category, labels,
- * template and state stay as they are.
- *
- * @throws {AppError} `invalid` where it is not valid under today's rules, with what is not, or is not there; `conflict`
- * where it is what is current, its name is taken by now, or another version is current than expected; as a save does.
+ * Restores an earlier version as a new one, byte for byte, so that it renders exactly as before. Category, labels,
+ * template and state stay unchanged.
+ * @throws {AppError} `invalid` if it is not valid under today's rules, with the problems, or does not exist; `conflict`
+ * if it is current already, its name is taken by now, or another version than the expected one is current; otherwise as
+ * a save.
  */
 export async function rollBack(
   deps: SaveJobDeps,
@@ -40,7 +40,7 @@ export async function rollBack(
     if (version === undefined) {
       throw new AppError(
         'conflict',
-        `Version ${restores} says what version ${job.version} says, which is current.`,
+        `Version ${restores} is the same as the current version ${job.version}.`,
       );
     }
     const { category, labels } = job;
@@ -59,13 +59,13 @@ export async function rollBack(
   };
 }
 
-/** What was valid when it was saved may not be by now. */
+/** What was valid when it was saved may be invalid now. */
 function refuseOutdated(definition: unknown, version: number): void {
   try {
     validateDefinition(definition);
   } catch (error) {
     if (!(error instanceof AppError) || error.code !== 'invalid') throw error;
-    const message = `Version ${version} is not valid under today’s rules, so it can’t come back as it is: ${error.message}`;
+    const message = `Version ${version} is not valid under today’s rules, so it can’t be restored unchanged: ${error.message}`;
     throw new AppError('invalid', message, { cause: error, details: error.details });
   }
 }

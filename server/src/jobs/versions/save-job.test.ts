@@ -29,7 +29,7 @@ async function refusalOf(work: Promise<unknown>): Promise<AppError> {
 }
 
 describe('saving', () => {
-  it('adds a version with author, note and checksum; those before stay as they were', async () => {
+  it('adds a version with author, note and checksum; previous ones stay unchanged', async () => {
     const job = await t.create({ name: 'patch' }, { note: 'first' });
     const reply = await t.change(job.id, { description: 'Patches', timeout: 60 }, { note: 'with a timeout' });
     expect(reply).toMatchObject({ isNewVersion: true, message: 'Saved as version 2.' });
@@ -53,7 +53,7 @@ describe('saving', () => {
     );
   });
 
-  it('of the same definition makes no version, and says so', async () => {
+  it('of the same definition makes no new version, and says so', async () => {
     const job = await t.create({ name: 'same' });
     const reply = await t.change(job.id, {});
     expect(reply).toMatchObject({ isNewVersion: false, message: 'Nothing changed: this is version 1.' });
@@ -94,7 +94,7 @@ describe('saving', () => {
       'job.labelled',
       'job.template_changed',
     ]);
-    // What a definition doesn't name stays.
+    // What a definition doesn't name stays unchanged.
     const bare = { name: 'sorted', steps: [step('ask'), step('then')] };
     const { job: kept } = await saveJob(t, job.id, { definition: bare, expectedVersion: 1 }, t.caller);
     expect(kept).toMatchObject({
@@ -105,7 +105,7 @@ describe('saving', () => {
     });
   });
 
-  it('needs to know which version was changed, and its answer tells of everything that is wrong', async () => {
+  it('needs to know which version was changed, and its answer reports all problems', async () => {
     const job = await t.create({ name: 'wrong' });
     const definition = { name: 'wrong', steps: [step('a', { command: '' })] };
     const blind = await refusalOf(saveJob(t, job.id, { definition: job.definition }, t.caller));
@@ -123,7 +123,7 @@ describe('saving', () => {
     expect((await t.get(job.id)).version).toBe(1);
   });
 
-  it('under a name that another job has is refused whole; under a new name the old one is free', async () => {
+  it('under a name that another job has is refused as a whole; under a new name the old one is free', async () => {
     await t.create({ name: 'taken' });
     const job = await t.create({ name: 'before' });
     const refused = await refusalOf(t.change(job.id, { name: 'taken' }));
@@ -133,7 +133,7 @@ describe('saving', () => {
     expect((await t.create({ name: 'before' })).id).not.toBe(job.id);
   });
 
-  it('is for who may edit in the category, of what they see', async () => {
+  it('needs the right to edit in the category, and to see the job', async () => {
     const job = await t.create({ name: 'guarded' });
     const request = { definition: { ...job.definition, timeout: 5 }, expectedVersion: 1 };
     const elsewhere = editor({ kind: 'category', id: 999_999 });
@@ -180,7 +180,7 @@ describe('a stale save', () => {
     expect((await t.get(job.id)).version).toBe(2);
   });
 
-  it('that changes what the other one changed in the same way overlaps nowhere', async () => {
+  it('that makes the same change as the other one has no overlap', async () => {
     const job = await t.create({ name: 'agreed' });
     await t.change(job.id, { timeout: 60 });
     const mine = { ...job.definition, timeout: 60, description: 'mine' };
@@ -189,7 +189,7 @@ describe('a stale save', () => {
   });
 });
 
-it('twenty writers at once lose no change: each either saves from what is current, or hears that it is not', async () => {
+it('twenty writers at once lose no change: each saves from the current version, or is told that it is outdated', async () => {
   const job = await t.create({ name: 'busy', description: '' });
   let conflicts = 0;
   const saved: number[] = [];
@@ -204,7 +204,7 @@ it('twenty writers at once lose no change: each either saves from what is curren
         // As with the header If-Match.
         const reply = await saveJob(t, job.id, { definition: changed }, t.caller, version);
         ({ definition, version } = reply.job);
-        // The job may be another one's by now; the sentence is of this save.
+        // Another save may have changed the job by now; the sentence is about this save.
         saved.push(Number(/^Saved as version (\d+)\./.exec(reply.message)?.[1]));
         save += 1;
       } catch (error) {
@@ -222,7 +222,7 @@ it('twenty writers at once lose no change: each either saves from what is curren
   const all = Array.from({ length: 40 }, (_, n) => `writer ${n % 20}, ${Math.floor(n / 20) + 1}`);
   expect(lines.toSorted()).toEqual(all.sort());
   expect(conflicts).toBeGreaterThan(0);
-  // Each version is the one before with one line more.
+  // Each version is the previous one with one more line.
   for (let n = 2; n <= 41; n += 1) {
     const before = (await loadJobVersion(t, job.id, n - 1)).definition.description ?? '';
     const after = (await loadJobVersion(t, job.id, n)).definition.description ?? '';

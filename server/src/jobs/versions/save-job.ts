@@ -1,4 +1,4 @@
-// Saving a job: each change of its definition is a new, immutable version.
+// Saves a job: each change of its definition is a new, immutable version.
 
 import { isDeepStrictEqual } from 'node:util';
 import {
@@ -43,12 +43,11 @@ export interface SaveJobDeps {
 }
 
 /**
- * Saves a definition as a new version, unless it is that of the current one. Category, labels and template change where
- * it names them.
- *
- * @param ifMatch the version that was changed, where the request's header says it.
- * @throws {AppError} as `createJob`; `conflict` with both sides where another version is current than the one that was
- * changed; `not_found`.
+ * Saves a definition as a new version, unless it equals the current one. Category, labels and template change if the
+ * definition names them.
+ * @param ifMatch the version that was changed, if the request's header names it.
+ * @throws {AppError} as `createJob`; `conflict` with both sides if the changed version is not the current one;
+ * `not_found`.
  */
 export async function saveJob(
   deps: SaveJobDeps,
@@ -91,7 +90,7 @@ export async function saveJob(
   };
 }
 
-/** A bare definition is taken as by a creation; the version that was changed is then in the header. */
+/** Accepts a bare definition, as for a new job; the version that was changed is then in the header. */
 function readRequest(request: unknown): {
   definition: unknown;
   note?: string | undefined;
@@ -118,10 +117,9 @@ export function refuseArchived(job: JobDetailRow): void {
 }
 
 /**
- * Stores a valid definition as the next version and makes it the current one; nothing where the current one says the
- * same. The job is locked, the caller may edit it.
- *
- * @returns the number of the new version, undefined where nothing changed.
+ * Stores a valid definition as the next version and makes it the current one; does nothing if it equals the current
+ * one. The job must be locked, and the caller allowed to edit it.
+ * @returns the number of the new version; undefined if nothing changed.
  */
 export async function saveVersion(
   tx: Tx,
@@ -173,9 +171,8 @@ export async function saveVersion(
 }
 
 /**
- * Refuses a save of what was changed from another version than the current one, with what both changed.
- *
- * @throws {AppError} `conflict`; `invalid` for a version that is still to come.
+ * Refuses a save that was based on another version than the current one, and reports what both sides changed.
+ * @throws {AppError} `conflict`; `invalid` for a version that does not exist yet.
  */
 export async function refuseStale(
   deps: { sql: Tx; masterKey: MasterKey },
@@ -217,7 +214,7 @@ export async function refuseStale(
 
 type Changes = ReturnType<typeof compareDefinitions>;
 
-/** Paths of the common base at which both made something else of it, one inside the other included. */
+/** Returns the paths in the common base that both sides changed differently, including changes nested in each other. */
 function overlapOf(theirs: Changes, yours: Changes): string[] {
   const baseOf = (change: Changes[number]) => change.beforePath ?? change.path;
   const touches = (a: string, b: string) => a === b || a.startsWith(`${b}.`) || a.startsWith(`${b}[`);

@@ -1,4 +1,4 @@
-// Tags, which stay where they were set, and channels, which move. Both name versions, in one space of names.
+// Tags, which never move, and channels, which do. Both name versions and share one set of names.
 import { limits, type VersionName, type VersionNameKind } from '@opsconductor/protocol';
 import { recordAudit } from '../../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../../caller.ts';
@@ -16,10 +16,9 @@ import {
 import { editableJob } from '../editable-job.ts';
 
 /**
- * Gives a version a tag, or sets a channel to it. A tag that names the version already stays as it is.
- *
- * @throws {AppError} `not_found`; `invalid` for a version that is not there; `conflict` for a tag of another version, a
- * name of the other kind, or one name too many.
+ * Gives a version a tag, or sets a channel to it. A tag that already names the version stays unchanged.
+ * @throws {AppError} `not_found`; `invalid` for a version that does not exist; `conflict` for a tag of another version,
+ * a name of the other kind, or one name too many.
  */
 export async function setVersionName(
   sql: Sql,
@@ -41,7 +40,7 @@ export async function setVersionName(
     if (before === undefined && (await countVersionNames(tx, jobId)) >= limits.maxNamesPerJob) {
       throw new AppError(
         'conflict',
-        `A job has ${limits.maxNamesPerJob} tags and channels at most: delete some.`,
+        `A job can have at most ${limits.maxNamesPerJob} tags and channels: delete some.`,
       );
     }
     await putVersionName(tx, { jobId, name, kind, version, setBy: caller.userId });
@@ -59,7 +58,7 @@ export async function setVersionName(
     });
   });
   const set = (await listVersionNames(sql, jobId)).find((one) => one.name === name);
-  if (set === undefined) throw new AppError('conflict', `“${name}” was deleted just now.`);
+  if (set === undefined) throw new AppError('conflict', `“${name}” has just been deleted.`);
   return set;
 }
 
@@ -84,7 +83,7 @@ function refuseTaken(
   }
 }
 
-/** @throws {AppError} `not_found` for the job, or where it has no such name; `conflict` for a name of the other kind. */
+/** @throws {AppError} `not_found` for the job, or if it has no such name; `conflict` for a name of the other kind. */
 export async function removeVersionName(
   sql: Sql,
   jobId: number,

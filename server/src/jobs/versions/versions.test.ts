@@ -24,7 +24,7 @@ const channel = (id: number, name: string, version: number) =>
   setVersionName(t.sql, id, { name, kind: 'channel', version }, t.caller);
 
 describe('rolling back', () => {
-  it('to any version makes a new one that says the very same', async () => {
+  it('to any version makes a new one with exactly the same definition', async () => {
     const job = await t.create({ name: 'rolled', description: 'one' });
     const commands = ['id', 'echo \'$x\' "\u00e9" \\\n', 'cat <<END\n  two\nEND\n'];
     for (const command of commands) await t.change(job.id, { steps: [step('ask', { command })] as never });
@@ -59,7 +59,7 @@ describe('rolling back', () => {
     expect(back).toMatchObject({ version: 3, category: 'kept', labels: { env: 'prod' } });
   });
 
-  it('is refused where it changes nothing, is of a version that is not there, or comes too late', async () => {
+  it('is refused if it changes nothing, if the version does not exist, or if it comes too late', async () => {
     const job = await t.create({ name: 'refused' });
     await expect(rollBack(t, job.id, { version: 1 }, t.caller)).rejects.toMatchObject({ code: 'conflict' });
     await expect(rollBack(t, job.id, { version: 7 }, t.caller)).rejects.toMatchObject({
@@ -71,14 +71,14 @@ describe('rolling back', () => {
     await expect(stale).rejects.toMatchObject({ code: 'conflict', conflict: { theirs: { version: 2 } } });
   });
 
-  it('is refused where the name is taken by now, and where today’s rules would refuse the definition', async () => {
+  it('is refused if the name is taken by now, or if today’s rules would refuse the definition', async () => {
     const job = await t.create({ name: 'old name' });
     await t.change(job.id, { name: 'new name' });
     await t.create({ name: 'old name' });
     const taken = rollBack(t, job.id, { version: 1 }, t.caller);
     await expect(taken).rejects.toMatchObject({ code: 'conflict', details: [{ path: 'name' }] });
 
-    // As a version of before a rule was made would be: two steps of one name.
+    // Like a version from before a rule existed: two steps have the same name.
     const { encodeDefinition, sealDefinition } = await import('../seal-definition.ts');
     const outdated = { name: 'outdated', steps: [step('a'), step('a')] } as never;
     const [row] = await t.sql<{ dataKey: string }[]>`select data_key from jobs where id = ${job.id}`;
@@ -127,7 +127,7 @@ describe('tags and channels', () => {
     expect((await getVersion(t, job.id, 'stable', unrestricted)).version).toBe(2);
   });
 
-  it('share their names, name only versions that are there, and are deleted as what they are', async () => {
+  it('share one set of names, name only existing versions, and are deleted as the kind that they are', async () => {
     const job = await t.create({ name: 'shared names' });
     await tag(job.id, 'v1', 1);
     await expect(channel(job.id, 'v1', 1)).rejects.toMatchObject({ code: 'conflict' });
@@ -141,12 +141,12 @@ describe('tags and channels', () => {
     await expect(remove('v2', 'tag')).rejects.toMatchObject({ code: 'not_found' });
     await remove('v1', 'tag');
     expect(await listVersionNames(t.sql, job.id)).toEqual([]);
-    // Deleted on purpose, and written down: now the name may be used anew.
+    // It was deleted on purpose, which is audited, so the name may be used again.
     await channel(job.id, 'v1', 1);
   });
 });
 
-it('versions are compared by number or name, against the current one unless told', async () => {
+it('versions are compared by number or name, by default with the current one', async () => {
   const job = await t.create({ name: 'compared' });
   await t.change(job.id, { timeout: 60 }, { note: 'slower' });
   await t.change(job.id, { timeout: 90 });
@@ -181,7 +181,7 @@ it('versions come in pages, newest first', async () => {
 });
 
 describe('the history of a job', () => {
-  it('has all that was done to it, newest first, page by page', async () => {
+  it('lists everything that was done to it, newest first, page by page', async () => {
     const [night] = await t.sql<
       { id: number }[]
     >`insert into categories (name) values ('hidden') returning id`;

@@ -63,7 +63,7 @@ export const jobsHealthExample = {
   status: 'degraded',
   jobs: 128,
   openRuns: 2,
-  problems: ['1 active job names a credential that is not there.'],
+  problems: ['1 active job names a credential that does not exist.'],
   items: [
     {
       id: 12,

@@ -78,7 +78,7 @@ describe('the queue', () => {
       steps: { ready: 1, running: 1 },
       segments: [{ ready: 1, running: 1, ableAgents: 0, freeSlots: 0, stuckSince: since }],
       problems: [
-        `Segment “dmz-1”: 1 step is ready and no agent can take it since ${since}. Agent agent-a is silent.`,
+        `Segment “dmz-1”: 1 step is ready, but no agent has been able to take it since ${since}. Agent agent-a is silent.`,
       ],
     });
   });
@@ -114,7 +114,7 @@ describe('the queue', () => {
     const { segments, problems } = await queue();
     expect(segments).toMatchObject([{ ableAgents: 0, freeSlots: 0 }]);
     expect(problems[0]).toContain(
-      '. Agent agent-a is draining, agent-b has no segment key yet, agent-c is just connecting.',
+      '. Agent agent-a is draining, agent-b has no segment key yet, agent-c is still connecting.',
     );
   });
 
