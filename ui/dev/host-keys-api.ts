@@ -191,7 +191,7 @@ const lines: KnownHostsItem[] = Array.from({ length: 900 }, (_, at) => {
       action === 'conflict'
         ? `Of dmz-web-${at + 1} another key of this type is accepted: ${fingerprint(at)}.`
         : action === 'unusable'
-          ? 'Keys of type ssh-dss are not taken: agents don’t offer them.'
+          ? 'Keys of type ssh-dss are not accepted: agents don’t offer them.'
           : action === 'revoke'
             ? 'Refused for every host of the segment from then on.'
             : null,

@@ -376,7 +376,7 @@ export function placesAnswer(
           body: {
             error: {
               code: 'invalid',
-              message: '2 things are wrong with the inventory.',
+              message: 'The inventory has 2 problems.',
               requestId: 'req_7f',
               details,
             },

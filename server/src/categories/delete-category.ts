@@ -1,4 +1,4 @@
-// A category is deleted alone while nothing is in it; or with what is in it, all at once or not at all.
+// Deletes a category: alone only while nothing is in it, or with its contents, all at once or not at all.
 import { type DeleteCategoryQuery, generalCategory, jobStates, limits } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { recordAudits } from '../audit/record-audits.ts';
@@ -28,18 +28,17 @@ interface Deps {
   sql: Sql;
   masterKey: MasterKey;
 }
-/** Of these there may be any number: runs keep jobs that were deleted. */
+/** Their number is unlimited, because runs keep deleted jobs. */
 const movesToldAtATime = 500;
 
 type Going = { id: number; name: string };
 
 /**
- * Deletes a category and the grants on it: with `below` also all below it, with `moveJobsTo` after their jobs, archived ones
- * too, have moved there.
- *
- * @throws {AppError} `not_found`; `conflict` while something is in it that is not to go along, for the category of jobs that
- * name none, or with what keeps jobs from moving; `invalid` for a place to move to that goes as well or is not there;
- * `forbidden` without `jobs.edit` on jobs that are to move.
+ * Deletes a category and the grants on it: with `below` also all categories below it; with `moveJobsTo`, all its jobs,
+ * including archived ones, first move there.
+ * @throws {AppError} `not_found`; `conflict` while something is in it that would not be deleted or moved, for the
+ * default category, or with what prevents jobs from moving; `invalid` if the place to move to would be deleted too or
+ * does not exist; `forbidden` without `jobs.edit` on jobs that would move.
  */
 export async function deleteCategory(
   { sql, masterKey }: Deps,
@@ -54,7 +53,7 @@ export async function deleteCategory(
     if (category === undefined) throw notFound('Category');
     const { name } = category;
     if (id === generalCategory.id) {
-      throw new AppError('conflict', `${name} is where jobs go that name no category: it can’t be deleted.`);
+      throw new AppError('conflict', `${name} is the category of jobs that name none: it can’t be deleted.`);
     }
     if (!below) await refuseCategoriesIn(tx, category, moveJobsTo);
     const going = below ? await lockCategoriesFrom(tx, id) : [category];
@@ -75,7 +74,7 @@ export async function deleteCategory(
   });
 }
 
-/** Jobs that move do so with those below: the path that they are found by has these too. */
+/** Counts jobs in the categories below, because the path by which jobs to move are found includes those. */
 async function refuseCategoriesIn(
   tx: Tx,
   { id, name }: Going,
@@ -87,7 +86,7 @@ async function refuseCategoriesIn(
   const categories = below === 1 ? '1 category lies' : `${below} categories lie`;
   throw new AppError(
     'conflict',
-    `${categories} in ${name}. Move or delete what lies in it first, or delete it with below=true.`,
+    `${categories} in ${name}. Move or delete what is in it first, or delete it with below=true.`,
   );
 }
 
@@ -99,7 +98,9 @@ async function moveJobs(
   caller: Caller,
 ): Promise<void> {
   if (going.some(({ name }) => name === to)) {
-    throw invalidField('query.moveJobsTo', 'Is deleted as well; name a category that stays.', { found: to });
+    throw invalidField('query.moveJobsTo', 'Would be deleted too; name a category that stays.', {
+      found: to,
+    });
   }
   const ids = going.map(({ id }) => id);
   if ((await countJobsIn(tx, ids)) > limits.maxJobsPerBulk) {
@@ -116,7 +117,7 @@ async function moveJobs(
   await recordMoves(tx, 'file', await moveFiles(tx, ids, to), moved, caller);
 }
 
-/** Readers of either category are to see it. */
+/** Readers of both categories should see the move. */
 async function recordMoves(
   tx: Tx,
   kind: 'job' | 'file',
@@ -138,7 +139,7 @@ async function recordMoves(
   }
 }
 
-/** What would lose its place. */
+/** Refuses if something would lose its place. */
 async function refuseContent(tx: Tx, category: Going): Promise<void> {
   const { id, name } = category;
   await refuseJobs(tx, category);
@@ -147,7 +148,7 @@ async function refuseContent(tx: Tx, category: Going): Promise<void> {
     const jobs = deleted === 1 ? '1 job that was deleted' : `${deleted} jobs that were deleted`;
     throw new AppError(
       'conflict',
-      `Runs of ${jobs} from ${name} are kept, and who may see them goes by ${name}. Delete it with moveJobsTo, so that another category says who may, or keep it.`,
+      `Runs of ${jobs} from ${name} are kept, and rights on ${name} decide who may see them. Delete it with moveJobsTo, so that another category decides, or keep it.`,
     );
   }
   const files = await countFilesIn(tx, id);
@@ -155,13 +156,13 @@ async function refuseContent(tx: Tx, category: Going): Promise<void> {
     const what = files === 1 ? '1 file is' : `${files} files are`;
     throw new AppError(
       'conflict',
-      `${what} in ${name}. Delete them first, or delete it with moveJobsTo, with which they move too.`,
+      `${what} in ${name}. Delete them first, or delete it with moveJobsTo, which moves them too.`,
     );
   }
   const rules = await siteRulesOfCategory(tx, id);
   if (rules.length === 0) return;
   const told = rules.map((rule) => `“${rule}”`).join(', ');
-  throw new AppError('conflict', `Site rules are for ${name}: ${told}. Change or delete them first.`);
+  throw new AppError('conflict', `Site rules apply to ${name}: ${told}. Change or delete them first.`);
 }
 
 async function refuseJobs(tx: Tx, { id, name }: Going): Promise<void> {

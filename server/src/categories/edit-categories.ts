@@ -28,9 +28,8 @@ type CreateCategoryRequest = Static<typeof CreateCategoryRequestSchema>;
 const maxPathChars = 200;
 
 /**
- * Creates a category at its path. What is granted on those above it is granted on it.
- *
- * @throws {AppError} `conflict` when the path is taken; `invalid` where what it is to lie in is not there, or too deep.
+ * Creates a category at its path. Grants on the categories above it also apply to it.
+ * @throws {AppError} `conflict` if the path is taken; `invalid` if its parent does not exist, or it is nested too deep.
  */
 export async function createCategory(
   sql: Sql,
@@ -58,12 +57,11 @@ export async function createCategory(
 }
 
 /**
- * Changes a category; what the request leaves out stays as it is. Its jobs stay in it, whatever it is called; another path
- * moves it, with all below it.
- *
- * @throws {AppError} `not_found`; `conflict` for a taken path, another one for the category of jobs that name none, or
- * where something is not what the request expects;
- * `invalid` for a path inside itself, too deep or too long, or in a category that is not there.
+ * Changes a category; what the request leaves out stays unchanged. Its jobs stay in it, whatever its name; another path
+ * moves it, with everything below it.
+ * @throws {AppError} `not_found`; `conflict` for a taken path, for renaming the default category, or if a field does
+ * not have the value that the request expects; `invalid` for a path inside itself, too deep or too long, or below a
+ * category that does not exist.
  */
 export async function updateCategory(
   sql: Sql,
@@ -86,7 +84,7 @@ export async function updateCategory(
     if (id === generalCategory.id && isMoved) {
       throw new AppError(
         'conflict',
-        `${category.name} is where jobs go that name no category: it keeps its name.`,
+        `${category.name} is the category of jobs that name none: it keeps its name.`,
       );
     }
     let parentId = category.parentId;
@@ -109,14 +107,14 @@ export async function updateCategory(
   return getCategory(sql, id, unrestricted);
 }
 
-/** The category that one at this path lies in, which must be there; null for one at the top. */
+/** Returns the parent of a category at this path, which must exist; null at the top. */
 async function parentOf(tx: Tx, path: string): Promise<number | null> {
   const at = path.lastIndexOf('/');
   if (at < 0) return null;
   const above = path.slice(0, at);
   const parent = await holdCategory(tx, above);
   if (parent !== undefined) return parent.id;
-  throw invalidField('name', `There is no category ${above} for it to lie in; create that first.`, {
+  throw invalidField('name', `There is no category ${above} to put it in; create that first.`, {
     found: path,
     allowed: 'a name, or the path of a category, a slash and a name',
   });
@@ -136,7 +134,7 @@ function refuseBadPath(path: string): void {
 async function refuseTooLong(tx: Tx, id: number, from: string, to: string): Promise<void> {
   const longest = (await longestBelow(tx, id)) - from.length + to.length;
   if (longest <= maxPathChars) return;
-  throw invalidField('name', `With what lies in it the path would have ${longest} characters.`, {
+  throw invalidField('name', `Including what is below it, the path would have ${longest} characters.`, {
     found: to,
     allowed: `paths of ${maxPathChars} characters at most`,
   });
@@ -149,7 +147,7 @@ function refusalOf(error: unknown, name = ''): unknown {
       return new AppError('conflict', message, { cause: error, details: [{ path: 'name', message }] });
     }
     case 'categories_no_cycle':
-      return invalidField('name', 'The category would lie inside itself; move it elsewhere.', {
+      return invalidField('name', 'The category would be inside itself; move it elsewhere.', {
         found: name,
       });
     case 'categories_depth':
@@ -160,5 +158,7 @@ function refusalOf(error: unknown, name = ''): unknown {
 }
 
 function tooDeep(path: string): AppError {
-  return invalidField('name', `Categories lie ${limits.maxCategoryDepth} deep at most.`, { found: path });
+  return invalidField('name', `Categories can be nested at most ${limits.maxCategoryDepth} deep.`, {
+    found: path,
+  });
 }

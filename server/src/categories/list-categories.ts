@@ -8,7 +8,7 @@ import {
   listCategories as listCategoryRows,
 } from '../store/jobs/categories.ts';
 
-/** The categories within the reaches, by name: an installation has tens of them, so the list is whole. */
+/** Returns the categories within the reaches, by name. An installation has tens of them, so the list is not paged. */
 export async function listCategories(sql: Queryable, reaches: readonly Reach[]): Promise<Category[]> {
   return (await listCategoryRows(sql, reaches)).map(toCategory);
 }

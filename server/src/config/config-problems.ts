@@ -1,6 +1,6 @@
-// What a server's settings end in where it is not started by them.
+// Errors that end the reading of a server's settings without a start.
 
-/** All that is wrong, a line each. */
+/** All problems, one per line. */
 export class ConfigError extends Error {
   readonly problems: readonly string[];
 
@@ -11,7 +11,7 @@ export class ConfigError extends Error {
   }
 }
 
-/** Not a fault: `--help` was given. */
+/** Not an error: `--help` was given. */
 export class HelpRequested extends Error {
   readonly text: string;
 

@@ -1,4 +1,4 @@
-// The flags of a server: each with what `--help` says of it, and as it was given.
+// The flags of a server, with their `--help` texts, and their raw values.
 import { Command, CommanderError } from 'commander';
 import { logLevels } from '../log.ts';
 import { HelpRequested } from './config-problems.ts';
@@ -34,7 +34,7 @@ Variables without a flag:
   OPSCONDUCTOR_BOOTSTRAP_TOKEN  on the first start the administrator's first API token
   LOG_LEVEL                     ${logLevels.join(', ')} (default: info)`;
 
-/** As text; what is no flag is noted in `problems`. */
+/** Returns the flags as text; unknown ones are added to `problems`. */
 export function readFlags(argv: readonly string[], problems: string[]): Flags {
   let help = '';
   const command = new Command('npm start --')
@@ -135,7 +135,7 @@ export function readFlags(argv: readonly string[], problems: string[]): Flags {
   for (const argument of command.args) {
     problems.push(`${argument.split('=', 1)[0]}: there is no such flag; --help lists them`);
   }
-  // Commander's default for --no-demo is true; only an explicit flag may win over the variable.
+  // Commander's default for --no-demo is true, but only an explicit flag may win over the variable.
   const { demo, ...flags } = command.opts<Flags>();
   return demo === false ? { ...flags, demo } : flags;
 }

@@ -1,4 +1,4 @@
-// The names that this server may be asked under.
+// Reads the names by which this server may be addressed.
 import type { Flags } from './flags.ts';
 import { type Environment, filled } from './setting-reader.ts';
 

@@ -1,4 +1,4 @@
-// How long sessions and API tokens last, and how long output, runs and files are kept.
+// Reads how long sessions and API tokens last, and how long output, runs and files are kept.
 import { limits } from '@opsconductor/protocol';
 import type { IdentitySettings } from '../auth/identity-deps.ts';
 import type { Config } from '../config.ts';

@@ -1,4 +1,4 @@
-// Whether this server has TLS, and which; and that its public URL says the same.
+// Reads whether and how this server uses TLS, and checks that its public URL agrees.
 import type { Config } from '../config.ts';
 import type { Flags } from './flags.ts';
 import type { SettingReader } from './setting-reader.ts';
@@ -34,7 +34,7 @@ export function readTls(
   }
   if (where.behindTlsProxy) return { mode: 'off' };
   if (certFile !== undefined && keyFile !== undefined) return { mode: 'files', certFile, keyFile };
-  // Beyond loopback there is no plain HTTP: tokens and passwords would cross the network readable.
+  // Beyond loopback, plain HTTP is not offered: tokens and passwords would cross the network readable.
   return wantsTls || !where.isLoopback ? { mode: 'private_ca' } : { mode: 'off' };
 }
 
@@ -45,7 +45,7 @@ export function checkPublicUrl(publicUrl: string | undefined, isHttps: boolean, 
   );
 }
 
-/** Whether only this machine can connect. */
+/** Returns whether only this machine can connect. */
 export function isLoopback(address: string): boolean {
   return address === 'localhost' || address === '::1' || /^127\.\d+\.\d+\.\d+$/.test(address);
 }

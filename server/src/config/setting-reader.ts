@@ -1,5 +1,5 @@
-// Reads one setting at a time, by its flag or its variable, and notes what is wrong: its name, what was found, what is
-// allowed.
+// Reads one setting at a time, from its flag or its variable, and collects problems: the setting's name, what was
+// found, what is allowed.
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -29,7 +29,7 @@ export class SettingReader {
     return value;
   }
 
-  /** From the environment only: arguments are there for every user of the machine to read. */
+  /** Reads only the environment, because every user of the machine can read arguments. */
   secret(variable: string, isValid: (text: string) => boolean, allowed: string): string | undefined {
     const text = filled(this.#env[variable]);
     if (text === undefined || isValid(text)) return text;
@@ -52,7 +52,7 @@ export class SettingReader {
   }
 }
 
-/** An empty variable is none. */
+/** An empty variable counts as not set. */
 export function filled(text: string | undefined): string | undefined {
   return text === undefined || text.trim() === '' ? undefined : text;
 }

@@ -1,4 +1,4 @@
-// What single settings may be; undefined, or false, where a text is none of that.
+// Parsers of single settings; they return undefined, or false, for an invalid text.
 import { accessSync, constants } from 'node:fs';
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
@@ -40,7 +40,7 @@ export function readableFileOf(text: string): string | undefined {
   }
 }
 
-/** Of several hosts only the first would ever be dialled. */
+/** If there were several hosts, only the first would ever be dialed. */
 export function databaseUrlOf(text: string): boolean {
   const url = urlOf(text);
   return (

@@ -51,7 +51,7 @@ async function setup(job: object = {}) {
   };
 }
 
-test('an agent gets a file once it is whole, piece by piece', async () => {
+test('an agent gets a file piece by piece, once it is complete', async () => {
   const { t, ask, upload } = await setup();
   await using _ = t;
   const bytes = randomBytes(piece + 9);
@@ -87,7 +87,7 @@ test('a job uses files of its category, of those above it and of general, and no
   expect(found).toEqual([true, true, true, false, false]);
 });
 
-test('an artifact is listed when it is whole, whatever is asked twice, and goes with its run', async () => {
+test('an artifact is listed once it is complete, whatever is repeated, and is deleted with its run', async () => {
   const { t, runId, lease, open, write, ask, list } = await setup();
   await using _ = t;
   const bytes = randomBytes(piece + 5);
@@ -133,7 +133,7 @@ test.each([
     'under master key xx-',
   ],
 ])(
-  'an agent is told that a file or an artifact can not be read or kept where its key %s, once for all',
+  'an agent is told permanently that a file or an artifact can not be read or kept if its key %s',
   async (_, key, told) => {
     const { t, ask, upload } = await setup();
     await using __ = t;
@@ -152,7 +152,7 @@ test.each([
   },
 );
 
-test('of another attempt nothing is taken, and what is left half is given up', async () => {
+test('nothing is accepted for another attempt, and unfinished artifacts are discarded', async () => {
   const { t, lease, attempt, contents, open, write } = await setup();
   await using _ = t;
   const id = await open('a', 3);
@@ -162,7 +162,7 @@ test('of another attempt nothing is taken, and what is left half is given up', a
     { do: 'write_artifact', artifact: id, part: 0, data: 'YWJj' },
   ] as const)
     expect(await contents.answer(other, request)).toMatchObject({ problem: { reason: 'transfer_failed' } });
-  // More than was said, and a piece out of turn.
+  // A piece that is too long, and a piece out of order.
   expect(await write(id, 0, Buffer.from('abcd'))).toMatchObject({ problem: { reason: 'transfer_failed' } });
   expect(await write(id, 1, Buffer.from('abc'))).toMatchObject({ problem: { reason: 'transfer_failed' } });
   await t.settle(endOf(lease, success));
@@ -172,7 +172,7 @@ test('of another attempt nothing is taken, and what is left half is given up', a
   expect(await findContent(t.sql, id)).toBeUndefined();
 });
 
-test('what files and artifacts take is what there is of them, whatever is begun, given up and deleted', async () => {
+test('the recorded storage of files and artifacts is exact, whatever is begun, discarded and deleted', async () => {
   const { t, runId, lease, open, upload } = await setup();
   await using _ = t;
   const expectSum = async (bytes: number) => {
@@ -199,7 +199,7 @@ test('what files and artifacts take is what there is of them, whatever is begun,
   await expectSum(0);
 });
 
-test('an artifact is begun while another transaction has begun one and adds up what there is', async () => {
+test('an artifact is begun while another transaction has begun one and recounts the storage', async () => {
   const { t, open, upload } = await setup();
   await using _ = t;
   await upload('app.tar', Buffer.from('abcde'));
@@ -216,7 +216,7 @@ test('an artifact is begun while another transaction has begun one and adds up w
   expect(await storedContentBytes(t.sql)).toBe(1105);
 });
 
-test('of many changes one is made in passing', async () => {
+test('one of many changes is made in passing', async () => {
   const { t, open, upload } = await setup();
   await using _ = t;
   await upload('app.tar', Buffer.from('abcde'));

@@ -1,5 +1,5 @@
-// What agents ask for files and hand over as artifacts. An agent has a right to what the attempt that it runs has one to; all
-// of it may be asked again after a cut, and nothing is then done twice.
+// Serves agents that ask for files and upload artifacts. An agent may do what the attempt that it runs may do.
+// Everything can be asked again after a lost connection, and nothing is then done twice.
 import { createHmac, randomUUID } from 'node:crypto';
 import { type ContentAnswer, type ContentProblem, type ContentRequest, limits } from '@opsconductor/protocol';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
@@ -57,7 +57,7 @@ export class AgentContents {
     try {
       return await this.#answer(attempt, request);
     } catch (error) {
-      // Asked again it would be no other.
+      // Asking again would give the same result.
       return problem(
         'transfer_failed',
         whyUnreadableHere('The file, or the key of the run,', error),
@@ -88,7 +88,7 @@ export class AgentContents {
       return problem(
         'path_missing',
         `The server has no file ${JSON.stringify(name)} that this job may use.`,
-        'Look under Files: it must be uploaded whole, in general, in the category of the job or in one that this lies in.',
+        'Look under Files: it must be completely uploaded, in general, in the category of the job or in one above it.',
       );
     }
     await noteFileUse(sql, file.id);
@@ -118,7 +118,7 @@ export class AgentContents {
         return problem(
           'transfer_failed',
           `There is an artifact of this name with ${content.size} bytes, not ${size}.`,
-          'Give what is downloaded names that differ.',
+          'Give the downloaded files different names.',
         );
       }
       const { count, bytes } = await artifactTotals(tx, attempt);
@@ -126,7 +126,7 @@ export class AgentContents {
       if (count >= limits.maxArtifactsPerAttempt || bytes + size > most) {
         return problem(
           'no_space',
-          `A step keeps ${limits.maxArtifactsPerAttempt} artifacts with ${most} bytes at most.`,
+          `A step keeps ${limits.maxArtifactsPerAttempt} artifacts of ${most} bytes in all, at most.`,
           'Leave some out with exclude, or pack them into one file on the target first.',
         );
       }
@@ -153,7 +153,7 @@ export class AgentContents {
     return inTransaction(sql, async (tx): Promise<ContentAnswer> => {
       const content = (await isArtifactOf(tx, id, attempt)) ? await lockContent(tx, id) : undefined;
       if (content === undefined) return superseded();
-      // Sent again since its answer was lost.
+      // The piece was sent again because the answer was lost.
       if (part < content.parts) return { artifact: { id, parts: content.parts } };
       const stands = receivedBytes(content);
       const due = Math.min(limits.contentPartBytes, content.size - stands);
@@ -161,7 +161,7 @@ export class AgentContents {
         return problem(
           'transfer_failed',
           `The agent sent piece ${part} with ${bytes.length} bytes; piece ${content.parts} with ${due} was due.`,
-          'Update the agent if it is of another version than the server.',
+          'Update the agent if its version differs from the server’s.',
         );
       }
       await appendBytes(tx, masterKey, content, bytes);
@@ -190,7 +190,7 @@ export class AgentContents {
   }
 }
 
-/** The name of an artifact. */
+/** Returns the name of an artifact. */
 export function openArtifactName(dataKey: Buffer, id: string, sealed: Buffer): string {
   return openAtRest(dataKey, sealed, artifactAad(id)).toString('utf8');
 }
@@ -206,7 +206,7 @@ function problem(reason: ContentProblem, message: string, advice: string): Conte
 function superseded(): ContentAnswer {
   return problem(
     'transfer_failed',
-    'This attempt has ended for the server, which keeps nothing more of it.',
+    'This attempt has ended for the server, which keeps nothing more from it.',
     'Look at the attempt that came after it.',
   );
 }

@@ -1,4 +1,4 @@
-// Pieces of a content, encrypted one by one under its own data key, and its digest once all are there.
+// Stores a content in pieces, each encrypted under the content's own data key, and its digest once all are there.
 import { createHash } from 'node:crypto';
 import { limits } from '@opsconductor/protocol';
 import { newDataKey, unwrapDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
@@ -8,10 +8,10 @@ import type { Queryable, Tx } from '../store/database/connection.ts';
 import { appendParts, type ContentRow, insertContent, readParts } from '../store/files/contents.ts';
 
 const { contentPartBytes } = limits;
-/** Pieces that are read from the database together. */
+/** Pieces that are read from the database at once. */
 const partsAtATime = 4;
 
-/** Makes an empty content of this size, for the file or the artifact of the same id. */
+/** Creates an empty content of this size, for the file or artifact with the same id. */
 export async function beginContent(
   tx: Tx,
   masterKey: MasterKey,
@@ -31,12 +31,12 @@ export function partsOfSize(size: number): number {
   return Math.ceil(size / contentPartBytes);
 }
 
-/** Bytes that are stored of it. */
+/** Returns the number of bytes that are stored. */
 export function receivedBytes({ size, parts }: Pick<ContentRow, 'size' | 'parts'>): number {
   return Math.min(size, parts * contentPartBytes);
 }
 
-/** Adds bytes behind what there is: whole pieces, or up to its end. The content is locked. */
+/** Appends bytes: whole pieces, or everything up to the end. The content must be locked. */
 export async function appendBytes(
   tx: Tx,
   masterKey: MasterKey,
@@ -52,7 +52,7 @@ export async function appendBytes(
   if (sealed.length > 0) await appendParts(tx, content, sealed);
 }
 
-/** One piece; undefined where it is not there. */
+/** Returns one piece; undefined if it does not exist. */
 export async function readPart(
   db: Queryable,
   masterKey: MasterKey,
@@ -64,7 +64,7 @@ export async function readPart(
   return openAtRest(keyOf(masterKey, content), sealed, partAad(content.id, number));
 }
 
-/** The bytes from `start` up to and not including `end`, in pieces; reads on as they are taken. */
+/** Yields the bytes from `start` (inclusive) to `end` (exclusive) in pieces, reading on as they are taken. */
 export async function* readContent(
   db: Queryable,
   masterKey: MasterKey,
@@ -76,7 +76,7 @@ export async function* readContent(
   for (let from = Math.floor(start / contentPartBytes); from < last; from += partsAtATime) {
     const count = Math.min(partsAtATime, last - from);
     const parts = await readParts(db, content.id, from, count);
-    // Deleted meanwhile: who reads must not take what came for the whole.
+    // Deleted meanwhile: the reader must not take what has arrived for the whole.
     if (parts.length < count) throw new Error(`content ${content.id} has lost pieces from ${from} on`);
     for (const [at, sealed] of parts.entries()) {
       const number = from + at;
@@ -87,7 +87,7 @@ export async function* readContent(
   }
 }
 
-/** SHA-256 of all that is stored, in hex. */
+/** Returns the SHA-256 of everything that is stored, in hex. */
 export async function digestOfContent(
   db: Queryable,
   masterKey: MasterKey,
@@ -102,7 +102,7 @@ function keyOf(masterKey: MasterKey, { id, dataKey }: Pick<ContentRow, 'id' | 'd
   return unwrapDataKey(masterKey, dataKey, contentKeyContext(id));
 }
 
-/** Binds the wrapped data key of a content to it. */
+/** Binds a content's wrapped data key to that content. */
 export function contentKeyContext(id: string): string {
   return `content/${id}`;
 }

@@ -7,7 +7,7 @@ import { deleteFile as deleteFileRow, findFile, lockFile } from '../store/files/
 import { unrestricted } from '../store/people/visibility.ts';
 import { editableFile } from './upload-file.ts';
 
-/** @throws {AppError} `not_found`; `forbidden`; `conflict` while a job names it. */
+/** @throws {AppError} `not_found`; `forbidden`; `conflict` while a job uses it. */
 export async function deleteFile(sql: Sql, id: string, caller: Caller): Promise<void> {
   await editableFile(sql, id, caller);
   await inTransaction(sql, async (tx) => {

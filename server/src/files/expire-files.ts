@@ -1,4 +1,4 @@
-// Removes files that nobody uses any more, where that is asked for: what was removed is in the audit log.
+// Removes files that are no longer used, if the server is set to do so. What was removed is in the audit log.
 import { recordAudit } from '../audit/record-audit.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
@@ -10,10 +10,9 @@ const dayMs = 24 * 3_600_000;
 const filesPerBatch = 20;
 
 /**
- * Of whole files those that no job names, and that no step has asked for since so many days.
- *
- * @param signal what is left then is for the next time.
- * @returns how many were removed; where another server is at it, that is left to it.
+ * Removes complete files that no job uses, and that no step has asked for in the last `days`.
+ * @param signal if it is aborted, the rest is left for the next time.
+ * @returns how many were removed; if another server is doing it, that is left to it.
  */
 export async function expireFiles(sql: Sql, days: number, now: Date, signal?: AbortSignal): Promise<number> {
   const unusedSince = new Date(now.getTime() - days * dayMs);

@@ -37,7 +37,7 @@ async function setup(maxStoredBytes = 10_000_000) {
   };
 }
 
-test('a file comes in pieces, stands where it broke off, and is one when all of it was looked at', async () => {
+test('a file arrives in pieces, can be continued where it broke off, and is complete once it was checked', async () => {
   const { begin, send, finish, bytesOf } = await setup();
   const bytes = randomBytes(2 * piece + 777);
   const { id } = await begin('app.tar', bytes.length);
@@ -46,7 +46,7 @@ test('a file comes in pieces, stands where it broke off, and is one when all of 
     receivedBytes: piece,
     sha256: null,
   });
-  // Whoever lost an answer sends it again, and is told where it stands.
+  // A client that lost an answer sends the bytes again, and is told how far the upload is.
   await expect(send(id, 0, bytes.subarray(0, piece))).rejects.toMatchObject({
     code: 'conflict',
     details: [{ path: 'query.offset', allowed: String(piece) }],
@@ -68,7 +68,7 @@ test('a file comes in pieces, stands where it broke off, and is one when all of 
   await expect(send(id, bytes.length, new Uint8Array())).rejects.toMatchObject({ code: 'conflict' });
 });
 
-test('an empty file is one, and what is stored of any is not readable as it is', async () => {
+test('an empty file is possible, and stored bytes are not readable', async () => {
   const { t, begin, send, finish, bytesOf } = await setup();
   const empty = await begin('empty', 0);
   expect(await finish(empty.id)).toMatchObject({ state: 'ready', sha256: sha256(Buffer.alloc(0)) });
@@ -81,7 +81,7 @@ test('an empty file is one, and what is stored of any is not readable as it is',
   expect(row?.sealed.includes('plain-text-4711')).toBe(false);
 });
 
-test('a name is taken once, and there is no room beyond what is allowed', async () => {
+test('a name is used only once, and nothing is stored beyond the limit', async () => {
   const { begin } = await setup(1_000);
   await begin('a', 600);
   await expect(begin('a', 1)).rejects.toMatchObject({ code: 'conflict', details: [{ path: 'name' }] });
@@ -89,7 +89,7 @@ test('a name is taken once, and there is no room beyond what is allowed', async 
   await begin('b', 400);
 });
 
-test('a file that a job names stays; then it goes with all that is in it', async () => {
+test('a file that a job uses can’t be deleted; afterwards it is deleted with its content', async () => {
   const { t, begin, send, finish } = await setup();
   const { id } = await begin('app.tar', 3);
   await send(id, 0, Buffer.from('abc'));
@@ -110,7 +110,7 @@ test('a file that a job names stays; then it goes with all that is in it', async
   expect(await t.sql`select 1 from content_parts`).toHaveLength(0);
 });
 
-test('files that no job names and no step uses are removed once they are old, where that is asked for', async () => {
+test('files that no job and no step uses are removed once they are old, if the server is set to do so', async () => {
   const { t, begin, finish } = await setup();
   const ids: Record<string, string> = {};
   for (const name of ['named', 'used', 'unused', 'half']) ids[name] = (await begin(name, 0)).id;

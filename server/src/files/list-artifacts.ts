@@ -16,7 +16,10 @@ interface Deps {
   keys: RunKeys;
 }
 
-/** Whole artifacts of a run, of the target runs within the reaches. The run is one that may be seen. */
+/**
+ * Returns the complete artifacts of a run, from target runs within the reaches. The caller must have checked that the
+ * run is visible.
+ */
 export async function listArtifacts(
   { sql, keys }: Deps,
   runId: number,
@@ -35,7 +38,7 @@ export async function listArtifacts(
   );
 }
 
-/** @throws {AppError} `not_found`, also for one that may not be seen, or is not whole. */
+/** @throws {AppError} `not_found`, also for an artifact that is not visible or not complete. */
 export async function getArtifact(
   { sql, keys }: Deps,
   ref: { runId: number; id: string },

@@ -6,7 +6,7 @@ import { pageOf } from '../store/database/cursor.ts';
 import { type FileRow, findFile, listFiles as listFileRows, listFileUses } from '../store/files/files.ts';
 import { receivedBytes } from './content-pieces.ts';
 
-/** A page of the files within the reaches, by name. */
+/** Returns a page of the files within the reaches, by name. */
 export async function listFiles(
   sql: Sql,
   query: FileQuery,
@@ -17,12 +17,12 @@ export async function listFiles(
   return pageOf(rows, limit, (row) => [row.name], toFile);
 }
 
-/** @throws {AppError} `not_found`, also for one outside the reaches. */
+/** @throws {AppError} `not_found`, also for a file outside the reaches. */
 export async function getFile(sql: Sql, id: string, reaches: readonly Reach[]): Promise<StoredFile> {
   return toFile(await requireFile(sql, id, reaches));
 }
 
-/** Jobs whose current version names the file. */
+/** Returns the jobs whose current version uses the file. */
 export async function fileUses(sql: Sql, id: string, reaches: readonly Reach[]): Promise<FileUses> {
   const file = await requireFile(sql, id, reaches);
   const items = await listFileUses(sql, file.name, reaches, limits.maxPageItems);

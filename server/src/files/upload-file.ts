@@ -1,5 +1,5 @@
-// A file comes in three steps: its name and size, its bytes in any number of requests, and the look at all of it. What
-// broke off is gone on with where it stands.
+// Uploads a file in three steps: its name and size, its bytes in any number of requests, and a check of the whole. An
+// interrupted upload continues where it stopped.
 import { randomUUID } from 'node:crypto';
 import {
   type CreateFileRequest,
@@ -30,15 +30,14 @@ import { getFile } from './list-files.ts';
 export interface FileDeps {
   sql: Sql;
   masterKey: MasterKey;
-  /** Bytes that files and artifacts may take together. */
+  /** Maximum number of bytes that files and artifacts may take together. */
   maxStoredBytes: number;
 }
 
 /**
- * Begins an upload: the name is taken from here on.
- *
- * @throws {AppError} `conflict` for a name that is taken; `too_large` where there is no room for it; `invalid` for a category that
- * is not there; `forbidden` without `jobs.edit` on it.
+ * Begins an upload: the name is reserved from now on.
+ * @throws {AppError} `conflict` for a name that is taken; `too_large` if there is no room for it; `invalid` for a
+ * category that does not exist; `forbidden` without `jobs.edit` on it.
  */
 export async function createFile(
   { sql, masterKey, maxStoredBytes }: FileDeps,
@@ -72,9 +71,8 @@ export async function createFile(
 
 /**
  * Stores the next bytes of a file.
- *
- * @throws {AppError} `not_found`; `forbidden`; `conflict` where the upload stands elsewhere or has ended; `invalid` for bytes that
- * are no whole pieces, or go beyond its end.
+ * @throws {AppError} `not_found`; `forbidden`; `conflict` if the upload is at another offset or has ended; `invalid`
+ * for bytes that are not whole pieces, or that go beyond its end.
  */
 export async function uploadBytes(
   { sql, masterKey }: FileDeps,
@@ -88,7 +86,7 @@ export async function uploadBytes(
     if (content.sha256 !== null) throw alreadyWhole();
     const stands = receivedBytes(content);
     if (offset !== stands) {
-      const message = `The upload stands at ${stands}, not at ${offset}: go on from there.`;
+      const message = `The upload is at ${stands}, not at ${offset}: continue from there.`;
       throw new AppError('conflict', message, {
         details: [{ path: 'query.offset', message, found: String(offset), allowed: String(stands) }],
       });
@@ -100,9 +98,9 @@ export async function uploadBytes(
 }
 
 /**
- * Looks at all of a file and has it be one: from here on steps get it.
- *
- * @throws {AppError} `not_found`; `forbidden`; `conflict` while bytes are missing; `invalid` where it is another than was said.
+ * Checks the whole file and completes it: from now on steps can use it.
+ * @throws {AppError} `not_found`; `forbidden`; `conflict` while bytes are missing; `invalid` if its digest is not the
+ * expected one.
  */
 export async function finishFile(
   { sql, masterKey }: FileDeps,
@@ -113,7 +111,7 @@ export async function finishFile(
   const file = await editableFile(sql, id, caller);
   const content = await findContent(sql, id);
   if (content === undefined) throw notFound('File');
-  // A request whose answer was lost may come again.
+  // A request whose answer was lost may be repeated.
   const found = content.sha256 ?? (await wholeDigest({ sql, masterKey }, content));
   if (sha256 !== undefined && sha256 !== found) {
     throw invalidField(
@@ -140,7 +138,7 @@ export async function finishFile(
   return getFile(sql, id, caller.authority.reach('jobs.edit'));
 }
 
-/** A file that the caller may change, whether or not it is whole. */
+/** Returns a file that the caller may change, whether or not it is complete. */
 export async function editableFile(sql: Sql, id: string, caller: Caller): Promise<FileRow> {
   const file = await findFile(sql, id, caller.authority.reach('read'));
   if (file === undefined) throw notFound('File');
@@ -149,7 +147,9 @@ export async function editableFile(sql: Sql, id: string, caller: Caller): Promis
   return file;
 }
 
-/** Whether so many bytes more have room; of what is still to come, all of it counts. */
+/**
+ * Refuses if this many more bytes have no room. Uploads count with their full size, including what is still to come.
+ */
 export function requireRoom(stored: number, size: number, most: number): void {
   if (stored + size <= most) return;
   throw new AppError(
@@ -170,7 +170,7 @@ async function wholeDigest(
 
 function requireWholePieces({ size }: ContentRow, offset: number, length: number): void {
   if (offset + length > size)
-    throw new AppError('invalid', `The file has ${size} bytes by what was said; these go beyond its end.`);
+    throw new AppError('invalid', `The file was announced with ${size} bytes; these go beyond its end.`);
   if (offset + length === size || (length > 0 && length % limits.contentPartBytes === 0)) return;
   throw new AppError(
     'invalid',
@@ -179,5 +179,5 @@ function requireWholePieces({ size }: ContentRow, offset: number, length: number
 }
 
 function alreadyWhole(): AppError {
-  return new AppError('conflict', 'The file is whole already, and never changes.');
+  return new AppError('conflict', 'The file is already complete, and never changes.');
 }

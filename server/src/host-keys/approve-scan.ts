@@ -1,5 +1,5 @@
-// Accepts what a scan has found: exactly what was shown, or nothing. What is accepted is decided on locked targets, by
-// what they have shown and what is accepted for them now.
+// Accepts what a scan has found: exactly what was shown, or nothing. The decision is made on locked targets, by what
+// they have shown and what is accepted for them now.
 import { createHash } from 'node:crypto';
 import {
   type ApproveHostKeysReply,
@@ -27,8 +27,8 @@ interface Chosen extends ApprovableKey {
 }
 
 /**
- * @throws {AppError} `not_found`; `invalid` for a request of nothing; `forbidden` where keys of one of the targets may not
- * be approved; `conflict`, naming targets, where something is not as it was shown.
+ * @throws {AppError} `not_found`; `invalid` for an empty request; `forbidden` if the caller may not approve keys of one
+ * of the targets; `conflict`, naming targets, if something is no longer as it was shown.
  */
 export async function approveScan(
   sql: Sql,
@@ -38,7 +38,7 @@ export async function approveScan(
 ): Promise<ApproveHostKeysReply> {
   const { all, keys = [], replace = [] } = request;
   if (all === undefined && keys.length + replace.length === 0) {
-    const message = 'Nothing is to be approved: give all, keys or replace.';
+    const message = 'Nothing to approve: give all, keys or replace.';
     throw new AppError('invalid', message, { details: [{ path: '', message }] });
   }
   const read = caller.authority.reach('read');
@@ -128,13 +128,13 @@ function chooseReplacements(
       return [];
     }
     if (first.finding !== 'changed') {
-      problems.push({ path, message: `${first.targetName} is not changed but ${first.finding}.` });
+      problems.push({ path, message: `${first.targetName} is not changed, but ${first.finding}.` });
       return [];
     }
     if (replaces.toSorted().join() !== first.accepted.toSorted().join()) {
       problems.push({
         path: `${path}.replaces`,
-        message: `Of ${first.targetName} there is now accepted: ${first.accepted.join(', ')}. Compare with that.`,
+        message: `For ${first.targetName}, now accepted: ${first.accepted.join(', ')}. Compare with that.`,
       });
       return [];
     }
@@ -161,7 +161,7 @@ async function refuseForbidden(tx: Tx, chosen: readonly ApprovableKey[], caller:
   throw new MissingPermission(caller, 'host_keys.approve', `target “${first.name}”${others}`);
 }
 
-/** A target that has moved, or has shown another key since, is not what was looked at. */
+/** Refuses targets that have moved or shown another key since: they are not what the person looked at. */
 async function refuseUnfit(tx: Tx, chosen: readonly Chosen[]): Promise<void> {
   for (const segmentId of [...new Set(chosen.map((key) => key.segmentId))].sort((a, b) => a - b)) {
     await lockHostTrust(tx, segmentId);

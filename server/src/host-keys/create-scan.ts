@@ -1,4 +1,4 @@
-// Starts and cancels scans. What agents find is noted in record-scanned.ts, reviewed in read-scans.ts.
+// Starts and cancels scans. Results are recorded in record-scanned.ts and reviewed in read-scans.ts.
 import { type CreateHostScanRequest, type HostScanDetail, limits } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
@@ -14,10 +14,9 @@ import { readSelection, refuseTooMany, requireFound } from '../targets/read-sele
 import { getScan, requireScan } from './read-scans.ts';
 
 /**
- * Has the agents of the selected targets' segments look at them, logging in to nothing but the jump hosts on the way.
- *
- * @throws {AppError} `not_found` for ids that are not seen; `invalid` for a selection of nothing or of too much;
- * `forbidden` where one of the targets may not be tested, or a credential on a jump host not be used.
+ * Has the agents of the selected targets' segments look at these targets, logging in only to jump hosts on the way.
+ * @throws {AppError} `not_found` for ids that the caller does not see; `invalid` for an empty or too large selection;
+ * `forbidden` if the caller may not test one of the targets, or may not use the credential of a jump host.
  */
 export async function createScan(
   sql: Sql,
@@ -33,7 +32,7 @@ export async function createScan(
     const targetIds = targets.map((target) => target.id);
     requireFound(selection, targetIds, 'selection.');
     if (targets.length === 0) {
-      const message = 'The selection comes to no target. See what it selects, and change it.';
+      const message = 'The selection contains no targets. Check what it selects, and change it.';
       throw new AppError('invalid', message, { details: [{ path: 'selection', message }] });
     }
     refuseForbidden(targets, caller);
@@ -81,9 +80,8 @@ function refuseForbidden(targets: readonly ScanTargetRow[], caller: Caller): voi
 }
 
 /**
- * Ends a scan; what was found so far stays. One that is over stays as it is.
- *
- * @throws {AppError} `not_found`; `forbidden` where one of its targets may not be tested.
+ * Ends a scan; what it has found so far stays. A scan that is over stays unchanged.
+ * @throws {AppError} `not_found`; `forbidden` if the caller may not test one of its targets.
  */
 export async function stopScan(sql: Sql, id: number, caller: Caller): Promise<HostScanDetail> {
   const read = caller.authority.reach('read');
@@ -102,7 +100,7 @@ export async function stopScan(sql: Sql, id: number, caller: Caller): Promise<Ho
     };
     for (const { segmentId, targets } of segments)
       await recordAudit(tx, { ...entry, detail: { targets }, scope: { segmentId } });
-    // Its targets are all deleted.
+    // All its targets were deleted.
     if (segments.length === 0) await recordAudit(tx, entry);
   });
   return getScan(sql, id, read);

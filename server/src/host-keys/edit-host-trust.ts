@@ -29,10 +29,10 @@ export async function listTrust(
 }
 
 /**
- * Trusts an authority in a segment, or revokes a key there; a revoked key is accepted for no target of it any more.
- *
- * @throws {AppError} `not_found`; `forbidden`; `invalid` for what is no public key; `conflict` for what is there already,
- * or more than agents are told of.
+ * Trusts an authority in a segment, or revokes a key there. A revoked key is no longer accepted for any target of the
+ * segment.
+ * @throws {AppError} `not_found`; `forbidden`; `invalid` for something that is not a public key; `conflict` for an
+ * entry that already exists, or more entries than agents can be told.
  */
 export async function addTrust(
   sql: Sql,
@@ -43,7 +43,7 @@ export async function addTrust(
   await segmentFor(sql, segmentId, 'host_keys.approve', caller);
   const key = parseHostKeyLine(publicKey);
   if (key === undefined || !keyTypes.test(key.keyType)) {
-    throw invalidField('publicKey', 'This is no OpenSSH public key. Paste the line of a .pub file.', {
+    throw invalidField('publicKey', 'This is not an OpenSSH public key. Paste the line of a .pub file.', {
       found: publicKey.slice(0, 40),
       allowed: 'ssh-ed25519, ecdsa-sha2-nistp256, -384, -521 or ssh-rsa, and the key in base64',
     });
@@ -57,7 +57,7 @@ export async function addTrust(
     const added = await addTrustIn(tx, segmentId, { ...entry, publicKey: key.line }, caller);
     if (!added) {
       const what = kind === 'authority' ? 'trusted for these hosts' : 'revoked';
-      throw new AppError('conflict', `The key ${key.fingerprint} is ${what} in this segment already.`);
+      throw new AppError('conflict', `The key ${key.fingerprint} is already ${what} in this segment.`);
     }
     const row = (await listHostTrust(tx, segmentId)).find(
       (one) => one.kind === kind && one.fingerprint === key.fingerprint && one.hosts === entry.hosts,
@@ -67,7 +67,7 @@ export async function addTrust(
   });
 }
 
-/** Within a transaction that has locked the segment's trust. False where it was there already. */
+/** The same within a transaction that has locked the segment's trust. Returns false if the entry already exists. */
 export async function addTrustIn(
   tx: Tx,
   segmentId: number,
@@ -104,7 +104,7 @@ export async function addTrustIn(
   return true;
 }
 
-/** @throws {AppError} `not_found`; `forbidden`; `conflict` for what is not there any more. */
+/** @throws {AppError} `not_found`; `forbidden`; `conflict` for an entry that no longer exists. */
 export async function removeTrust(sql: Sql, segmentId: number, id: number, caller: Caller): Promise<void> {
   await inTransaction(sql, async (tx) => {
     await segmentFor(tx, segmentId, 'host_keys.approve', caller);

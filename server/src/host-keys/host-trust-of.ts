@@ -1,8 +1,8 @@
-// What an agent is told of a segment's host authorities and revoked keys.
+// What an agent is told about a segment's host authorities and revoked keys.
 import { type LeaseTarget, matchesHostPatternList } from '@opsconductor/protocol';
 import type { TrustEntry } from '../store/targets/host-trust.ts';
 
-/** For one host those that may speak for it; for a whole segment, without a host, all. */
+/** With a host, returns only the authorities that may speak for it; without one, all of the segment. */
 export function hostTrustOf(
   entries: readonly TrustEntry[],
   host?: string,

@@ -1,5 +1,5 @@
-// Imports known_hosts files into a segment: first a plan, line by line, then all of it or nothing. The plan is not kept:
-// applying makes it again from the same file and compares digests.
+// Imports known_hosts files into a segment: first a plan, line by line, then all of it or nothing. The plan is not
+// stored: applying makes it again from the same file and compares digests.
 import { createHash } from 'node:crypto';
 import {
   type ApplyKnownHostsRequest,
@@ -42,7 +42,10 @@ interface Planned {
 
 const checksPerTurn = 2_000;
 
-/** @throws {AppError} `not_found`; `forbidden` without `host_keys.approve` on the segment; `invalid` for too large files. */
+/**
+ * @throws {AppError} `not_found`; `forbidden` without `host_keys.approve` on the segment; `invalid` for files that are
+ * too large.
+ */
 export async function planKnownHosts(
   sql: Sql,
   { segmentId, content }: PlanKnownHostsRequest,
@@ -54,9 +57,8 @@ export async function planKnownHosts(
 }
 
 /**
- * Does what a plan has shown.
- *
- * @throws {AppError} `conflict` where the same file comes to something else by now, or has conflicts that are not to be
+ * Carries out what a plan has shown.
+ * @throws {AppError} `conflict` if the same file would give another plan by now, or has conflicts that should not be
  * skipped.
  */
 export async function applyKnownHosts(
@@ -66,7 +68,7 @@ export async function applyKnownHosts(
 ): Promise<KnownHostsPlan> {
   const parsed = read(content);
   await segmentFor(sql, segmentId, 'host_keys.approve', caller);
-  // Before anything is locked, as it takes its time.
+  // Before anything is locked, because it takes time.
   const matches = await matchHashed(sql, segmentId, parsed.lines);
   return inTransaction(sql, async (tx) => {
     const segment = await segmentFor(tx, segmentId, 'host_keys.approve', caller);
@@ -75,7 +77,7 @@ export async function applyKnownHosts(
     const planned = await makePlan(tx, segmentId, parsed, matches);
     const { plan } = planned;
     if (plan.digest !== digest) {
-      throw new AppError('conflict', 'This file comes to something else than was shown; plan it again.');
+      throw new AppError('conflict', 'The plan of this file is no longer what was shown; plan it again.');
     }
     const { conflict } = plan.counts;
     if (conflict > 0 && !skipConflicts) {
@@ -86,7 +88,7 @@ export async function applyKnownHosts(
       const keys = conflict === 1 ? 'One key is' : `${conflict} keys are`;
       throw new AppError(
         'conflict',
-        `${keys} in conflict with what is there. Settle that and plan again, or skip conflicts.`,
+        `${keys} in conflict with accepted keys. Resolve that and plan again, or skip conflicts.`,
         { details },
       );
     }
@@ -153,7 +155,7 @@ function read(content: string): ReturnType<typeof parseKnownHosts> {
   return parsed;
 }
 
-/** Which targets hashed names mean; refused before the work where that is too much. */
+/** Returns the targets that hashed names mean; refuses, before the work, if that would take too long. */
 async function matchHashed(
   sql: Queryable,
   segmentId: number,
@@ -164,7 +166,7 @@ async function matchHashed(
   if (hashed * targets.length > limits.maxHashedNameChecks) {
     throw invalidField(
       'content',
-      `Each of its ${hashed} hashed names would be tried on ${targets.length} targets, which takes too long. Import it in parts, or scan the targets.`,
+      `Each of its ${hashed} hashed names would have to be tried on ${targets.length} targets, which takes too long. Import it in parts, or scan the targets.`,
     );
   }
   return matchHashedNames(
@@ -247,7 +249,7 @@ function planTrust(
   if (kind === 'authority' && line.hashed !== undefined) {
     return {
       action: 'unusable',
-      message: 'An authority’s hosts can’t be hashed: nobody could tell whom it speaks for.',
+      message: 'An authority’s hosts can’t be hashed: nobody could tell which hosts it speaks for.',
     };
   }
   if (kind === 'authority' && !/^!?[A-Za-z0-9_.:*?-]+(,!?[A-Za-z0-9_.:*?-]+)*$/.test(line.hosts)) {
@@ -283,11 +285,14 @@ function planKey(
   if (accepted.some((one) => one.fingerprint === key.fingerprint)) return { action: 'known', message: null };
   const other = accepted.find((one) => one.keyType === key.keyType);
   if (other === undefined) return { action: 'accept', message: null };
-  const message = `Of ${target.name} another key of this type is accepted: ${other.fingerprint}.`;
+  const message = `For ${target.name}, another key of this type is accepted: ${other.fingerprint}.`;
   return { action: 'conflict', message };
 }
 
-/** The targets that a line names. Names in clear are looked up; patterns are tried on each target. */
+/**
+ * Returns a function that finds the targets that a line names. Plain names are looked up; patterns are tried on each
+ * target.
+ */
 function finder(
   targets: readonly SegmentTarget[],
   matches: HashedMatches,
@@ -296,7 +301,7 @@ function finder(
   const byName = grouped(targets, (target) => names.get(target) ?? '');
   const hasHashed = matches.byLine.size > 0;
   if (hasHashed && [...byName.keys()].some((name) => !matches.names.has(name))) {
-    throw new AppError('conflict', 'The segment has got other targets meanwhile; plan the file again.');
+    throw new AppError('conflict', 'The targets of the segment have changed meanwhile; plan the file again.');
   }
   let checks = 0;
   return async (line) => {
@@ -311,7 +316,7 @@ function finder(
     for (const [name, ofName] of byName) {
       if (namesHost(line, name)) found.push(...ofName);
       checks += 1;
-      // Others are served meanwhile.
+      // Lets other work have its turn.
       if (checks % checksPerTurn === 0) await new Promise((next) => setImmediate(next));
     }
     return found;

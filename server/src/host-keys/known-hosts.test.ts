@@ -1,4 +1,4 @@
-// Against files that OpenSSH's own tools make.
+// Tested with files that OpenSSH's own tools make.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -56,7 +56,7 @@ test('names that ssh-keygen -H hashed are found as ssh-keygen -F finds them', ()
     try {
       found = execFileSync('ssh-keygen', ['-F', name, '-f', path], { encoding: 'utf8' });
     } catch {
-      // It ends with 1 where it finds nothing.
+      // ssh-keygen exits with 1 if it finds nothing.
     }
     const ours = lines.filter((line) => namesHost(line, name)).map((line) => line.line);
     expect(ours).toEqual([...found.matchAll(/found: line (\d+)/g)].map((match) => Number(match[1])));
@@ -100,7 +100,7 @@ test('a file is planned line by line, and applied as it was shown', async () => 
   await expect(apply(content, planned.digest)).rejects.toMatchObject({ code: 'conflict' });
 });
 
-test('a key that differs from the accepted one is a conflict, told before and skipped only when asked', async () => {
+test('a key that differs from the accepted one is a conflict, planned as such and skipped only on request', async () => {
   const content = `web.example.com ${keys[4]}\n[10.0.0.5]:2222 ${keys[4]}\n`;
   const planned = await plan(content);
   expect(planned.items.map((item) => item.action)).toEqual(['conflict', 'accept']);
@@ -114,7 +114,7 @@ test('a key that differs from the accepted one is a conflict, told before and sk
   expect([await acceptedOf(web), await acceptedOf(db)]).toEqual([1, 2]);
 });
 
-test('a revoked key is taken from the targets that have it', async () => {
+test('a revoked key is removed from the targets that have it', async () => {
   const content = `@revoked * ${keys[4]}\nweb.example.com ${keys[4]}\n`;
   const planned = await plan(content);
   expect(planned.items.map((item) => item.action)).toEqual(['revoke', 'conflict']);
@@ -133,7 +133,7 @@ test('more hashed names than can be tried are refused with what to do', async ()
   ).rejects.toMatchObject({ code: 'invalid', details: [{ path: 'content' }] });
 });
 
-test('hashed names are found, while the server is free for others and takes no second such file', async () => {
+test('hashed names are found while the server stays responsive and accepts no second such file', async () => {
   const path = join(folder, 'many-hashed');
   writeFileSync(path, `web.example.com ${keys[0]}\n[10.0.0.5]:2222 ${keys[2]}\n`);
   execFileSync('ssh-keygen', ['-q', '-H', '-f', path], { stdio: 'pipe' });
@@ -152,7 +152,7 @@ test('hashed names are found, while the server is free for others and takes no s
   const second = planKnownHosts(t.sql, { segmentId: many, content: other }, t.caller);
   const [first, refused] = await Promise.allSettled([planning, second]);
   clearInterval(turning);
-  // Hashed here it would be done in a turn or two.
+  // If the hashing were done in this thread, it would take only a turn or two.
   expect(turns).toBeGreaterThan(20);
   expect([first.status, refused.status].sort()).toEqual(['fulfilled', 'rejected']);
   expect(
@@ -162,7 +162,7 @@ test('hashed names are found, while the server is free for others and takes no s
   });
 });
 
-test('what a segment trusted is removed once; the second who tries is told, and nothing is recorded', async () => {
+test('what a segment trusted is removed once; a second attempt is refused and not recorded', async () => {
   const { id } = await addTrust(
     t.sql,
     segmentId,
@@ -179,7 +179,7 @@ test('what a segment trusted is removed once; the second who tries is told, and 
   expect(rows).toHaveLength(1);
 });
 
-test('whatever the text, each line is a key or says why it is none', () => {
+test('whatever the text, each line is a key or says why it is not', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), (text) => {
       const { lines, unusable } = parseKnownHosts(text);

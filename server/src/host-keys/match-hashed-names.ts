@@ -1,12 +1,12 @@
-// Finds which hosts hashed names of a known_hosts file mean. Each must be tried on each host, up to millions of times: that
-// is done in a thread of its own, so that agents and people are served meanwhile, and for one file at a time.
+// Finds the hosts that hashed names of a known_hosts file mean. Each must be tried on each host, up to millions of
+// times. That is done in a separate thread, so that agents and people are served meanwhile, and for one file at a time.
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { AppError } from '../errors.ts';
 import type { KnownHostsLine } from './parse-known-hosts.ts';
 
 const bounds = { timeoutMs: 60_000, maxHeapMb: 256 };
-// Plain JavaScript: a thread has no TypeScript of its own.
+// Plain JavaScript, because a thread made from text does not understand TypeScript.
 const source = `
   const { parentPort, workerData } = require('node:worker_threads');
   const { createHmac } = require('node:crypto');
@@ -16,13 +16,13 @@ const source = `
 `;
 let isMatching = false;
 
-/** Hosts by the number of the line; `names` are those that were tried. */
+/** Hosts by line number; `names` are the names that were tried. */
 export interface HashedMatches {
   names: ReadonlySet<string>;
   byLine: ReadonlyMap<number, readonly string[]>;
 }
 
-/** @throws {AppError} `rate_limited` while another file is matched; `too_large` for what takes too long. */
+/** @throws {AppError} `rate_limited` while another file is being matched; `too_large` if it takes too long. */
 export async function matchHashedNames(
   lines: readonly KnownHostsLine[],
   names: readonly string[],
@@ -35,7 +35,7 @@ export async function matchHashedNames(
   if (isMatching) {
     throw new AppError(
       'rate_limited',
-      'Another known_hosts file is being matched; try again in some seconds.',
+      'Another known_hosts file is being matched; try again in a few seconds.',
       {
         retryAfterS: 5,
       },

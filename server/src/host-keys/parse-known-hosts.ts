@@ -1,4 +1,4 @@
-// Reads known_hosts as OpenSSH writes it (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT): names in clear or hashed, patterns and
+// Parses known_hosts as OpenSSH writes it (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT): plain or hashed names, patterns and
 // negations, `[host]:port`, the markers @cert-authority and @revoked, comments. A line that can't be used says why.
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { matchesHostPatternList } from '@opsconductor/protocol';
@@ -7,7 +7,7 @@ import { type HostKeyLine, parseHostKeyLine } from '../targets/host-key-line.ts'
 export interface KnownHostsLine {
   line: number;
   marker: 'key' | 'authority' | 'revoked';
-  /** The names as they are there. */
+  /** The names as written in the file. */
   hosts: string;
   /** Salt and HMAC-SHA1 of a hashed name. */
   hashed: { salt: Buffer; digest: Buffer } | undefined;
@@ -46,17 +46,17 @@ function parseLine(text: string, line: number): KnownHostsLine | UnusableLine {
   const first = words[0] ?? '';
   const marker = first.startsWith('@') ? markers[first] : 'key';
   const bad = (message: string, hosts = ''): UnusableLine => ({ line, hosts: shorten(hosts), message });
-  if (marker === undefined) return bad(`The marker ${shorten(first)} is none that OpenSSH knows.`);
+  if (marker === undefined) return bad(`The marker ${shorten(first)} is not one that OpenSSH knows.`);
   const [hosts, keyType, base64] = marker === 'key' ? words : words.slice(1);
   if (hosts === undefined || keyType === undefined || base64 === undefined) {
-    return bad('It is not host names, key type and key.', hosts);
+    return bad('It does not consist of host names, key type and key.', hosts);
   }
-  if (/^\d+$/.test(keyType)) return bad('It is a key of SSH version 1, which nobody uses any more.', hosts);
+  if (/^\d+$/.test(keyType)) return bad('It is a key of SSH version 1, which is obsolete.', hosts);
   if (!keyTypes.test(keyType)) {
-    return bad(`Keys of type ${shorten(keyType)} are not taken: agents don’t offer them.`, hosts);
+    return bad(`Keys of type ${shorten(keyType)} are not accepted: agents don’t offer them.`, hosts);
   }
   const key = parseHostKeyLine(`${keyType} ${base64}`);
-  if (key === undefined) return bad(`What follows ${keyType} is no key of that type.`, hosts);
+  if (key === undefined) return bad(`What follows ${keyType} is not a key of that type.`, hosts);
   if (!hosts.startsWith('|')) return { line, marker, hosts, hashed: undefined, key };
   const [, version, salt, digest, ...rest] = hosts.split('|');
   const hashed = { salt: Buffer.from(salt ?? '', 'base64'), digest: Buffer.from(digest ?? '', 'base64') };
@@ -66,7 +66,7 @@ function parseLine(text: string, line: number): KnownHostsLine | UnusableLine {
   return { line, marker, hosts: '(hashed)', hashed, key };
 }
 
-/** Whether a line names a host, as `knownHostName` calls it. */
+/** Returns whether a line names a host, in the form that `knownHostName` returns. */
 export function namesHost(
   { hosts, hashed }: Pick<KnownHostsLine, 'hosts' | 'hashed'>,
   name: string,

@@ -1,4 +1,4 @@
-// Scans as people see them: how far they are, what was found against what is accepted.
+// Scans as the API shows them: their progress, and what they found compared with what is accepted.
 import {
   type HostScan,
   type HostScanDetail,
@@ -25,7 +25,7 @@ import {
 } from '../store/targets/host-scan-review.ts';
 import { targetsOutside } from '../store/targets/targets.ts';
 
-/** Scans with a target that lies in these reaches, the newest first. */
+/** Returns the scans with a target that lies in these reaches, newest first. */
 export async function listScans(
   sql: Queryable,
   query: { limit?: number; cursor?: string },
@@ -41,14 +41,13 @@ export async function listScans(
   );
 }
 
-/** @throws {AppError} `not_found`, also for one none of whose targets lies in these reaches. */
+/** @throws {AppError} `not_found`, also for a scan with no target in these reaches. */
 export async function requireScan(sql: Queryable, id: number, reaches: readonly Reach[]): Promise<void> {
   if (!(await isScanSeen(sql, id, reaches))) throw notFound('Scan');
 }
 
 /**
- * `approvable`: where the reader may accept keys, if that is to be told.
- *
+ * `approvable`: where the reader may accept keys, if the answer should say so.
  * @throws {AppError} `not_found`.
  */
 export async function getScan(
@@ -101,7 +100,7 @@ function toScan(row: ScanRow, reaches: readonly Reach[]): HostScan {
   return {
     id: row.id,
     kind: row.kind,
-    // It names groups and labels of targets that the caller may not see.
+    // The selection names groups and labels of targets that the caller may not see.
     selection: reachesEverything(reaches) ? row.selection : null,
     createdAt: row.createdAt.toISOString(),
     createdBy: row.createdByName,
@@ -113,8 +112,7 @@ function toScan(row: ScanRow, reaches: readonly Reach[]): HostScan {
 }
 
 /**
- * A page of a scan's targets by name.
- *
+ * Returns a page of a scan's targets by name.
  * @throws {AppError} `not_found`.
  */
 export async function listItems(

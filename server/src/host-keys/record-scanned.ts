@@ -1,4 +1,4 @@
-// What agents tell of the targets that they were given to scan.
+// Records what agents report about the targets that they were given to scan.
 import type { ScannedHost } from '@opsconductor/protocol';
 import { recordAudits } from '../audit/record-audits.ts';
 import type { Sql, Tx } from '../store/database/connection.ts';
@@ -8,7 +8,7 @@ import { changedAmong, lockTargetsWithKeys, unchangedAmong } from '../store/targ
 import { type ScannedItem, writeScanned } from '../store/targets/host-scans.ts';
 import { parseHostKeyLine } from '../targets/host-key-line.ts';
 
-/** Notes results of a scan. `placeOf` is where the agent was sent for a target; without one the result is left. */
+/** Records results of a scan. `placeOf`: where the agent was sent for a target; without one, the result is ignored. */
 export async function recordScanned(
   sql: Sql,
   agentId: number,
@@ -23,7 +23,7 @@ export async function recordScanned(
   }
   if (items.size === 0) return;
   const ordered = [...items.values()].sort((a, b) => a.targetId - b.targetId);
-  // Only who shows a key that nobody accepted can have changed; targets are locked before anything of theirs.
+  // Only targets that show a key can have changed. They are locked before anything that belongs to them.
   const mayHaveChanged = ordered.filter((item) => item.keys.length > 0).map((item) => item.targetId);
   await inTransaction(sql, async (tx) => {
     const withKeys = await lockTargetsWithKeys(tx, mayHaveChanged);
@@ -33,8 +33,8 @@ export async function recordScanned(
 }
 
 /**
- * A changed key waits at its target as if a connection had met it, and is told in the audit log the first time; it is
- * over once an accepted one is shown again.
+ * Keeps a changed key at its target, as if a connection had met it, and audits it the first time. It is cleared once an
+ * accepted key is shown again.
  */
 async function noteChanged(tx: Tx, scanId: number, targetIds: readonly number[]): Promise<void> {
   await forgetChangedKeys(tx, await unchangedAmong(tx, scanId, targetIds));
@@ -79,7 +79,7 @@ function itemOf(scanned: ScannedHost, place: { host: string; port: number }): Sc
   };
 }
 
-/** PostgreSQL stores no NUL; lone surrogates are no text. */
+/** PostgreSQL can't store NUL, and lone surrogates are not valid text. */
 function storable(text: string | undefined): string | null {
   return text === undefined ? null : text.replaceAll('\0', '').toWellFormed();
 }

@@ -51,7 +51,7 @@ async function makeTargets(count: number): Promise<number[]> {
   return ids;
 }
 
-/** A scan of these targets, each of which shows what is said. */
+/** Makes a scan of these targets, each of which shows what is given. */
 async function scan(shown: Map<number, Partial<ScannedHost>>): Promise<number> {
   const targetIds = [...shown.keys()];
   const { id } = await createScan(t.sql, { kind: 'keys', selection: { targetIds } }, t.caller);
@@ -77,7 +77,7 @@ async function accept(targetId: number, line: string): Promise<void> {
   await approveScan(t.sql, id, { all: { finding: 'new', digest: review.new.digest } }, t.caller);
 }
 
-test('a scan tells new, same, added, changed and unreachable apart, and which hosts share a key', async () => {
+test('a scan distinguishes new, same, added, changed and unreachable, and which hosts share a key', async () => {
   const [fresh, twin, same, added, changed, gone] = (await makeTargets(6)) as [
     number,
     number,
@@ -104,7 +104,7 @@ test('a scan tells new, same, added, changed and unreachable apart, and which ho
     ]),
   );
   expect(await findings(id)).toEqual(['new', 'new', 'same', 'added', 'changed', 'unreachable']);
-  // Asking for one finding gives those that are counted under it.
+  // Filtering by a finding returns what is counted under it.
   for (const finding of scanFindings) {
     const all = (await listItems(t.sql, id, {}, unrestricted)).items.filter((one) => one.finding === finding);
     expect((await listItems(t.sql, id, { finding }, unrestricted)).items).toEqual(all);
@@ -121,7 +121,7 @@ test('a scan tells new, same, added, changed and unreachable apart, and which ho
   });
 });
 
-test('a scan says of which targets its reader may accept keys, and whether of all that are new', async () => {
+test('a scan says for which targets its reader may accept keys, and whether for all new ones', async () => {
   const [first, second] = (await makeTargets(2)) as [number, number];
   const id = await scan(new Map([first, second].map((target) => [target, { keys: [makeKey().line] }])));
   const [group] = await t.sql<
@@ -141,7 +141,7 @@ test('a scan says of which targets its reader may accept keys, and whether of al
   expect(await told({ everywhere: true })).toEqual([true, true, true]);
 });
 
-test('all that is new is approved in one request, with every fingerprint in the audit log, and the changed is not in it', async () => {
+test('all new keys are approved in one request, with every fingerprint in the audit log, but no changed ones', async () => {
   const [first, second, changed] = (await makeTargets(3)) as [number, number, number];
   const [a, b, before, now] = [1, 2, 3, 4].map(() => makeKey()) as [
     ReturnType<typeof makeKey>,
@@ -171,7 +171,7 @@ test('all that is new is approved in one request, with every fingerprint in the 
     select detail -> 'fingerprints' as fingerprints from audit_log
     where action = 'host_key.accepted' and detail ->> 'scan' = ${String(id)} order by id`;
   expect(rows.map((row) => row.fingerprints)).toEqual([[a.fingerprint], [b.fingerprint]]);
-  // The same again is not what was shown any more.
+  // Repeating it is refused: this is no longer what was shown.
   await expect(
     approveScan(t.sql, id, { all: { finding: 'new', digest: review.new.digest } }, t.caller),
   ).rejects.toMatchObject({ code: 'conflict' });
@@ -195,7 +195,7 @@ test('a key that has changed since it was shown is refused by name, and nothing 
     message: expect.stringContaining(`has shown another key since: ${other.fingerprint}`),
   });
   expect([await acceptedOf(first), await acceptedOf(second)]).toEqual([[], []]);
-  // What is picked beside it goes.
+  // A key that is picked individually is still accepted.
   await approveScan(t.sql, id, { keys: [{ targetId: first, fingerprint: a.fingerprint }] }, t.caller);
   expect(await acceptedOf(first)).toEqual([a.fingerprint]);
   await t.sql`update targets set host = 'elsewhere.example' where id = ${second}`;
@@ -204,7 +204,7 @@ test('a key that has changed since it was shown is refused by name, and nothing 
   ).rejects.toMatchObject({ code: 'conflict', message: expect.stringContaining('another host or port') });
 });
 
-test('a changed key needs its own confirmation that names what it replaces', async () => {
+test('a changed key needs its own confirmation, which names what it replaces', async () => {
   const [id] = (await makeTargets(1)) as [number];
   const [before, now] = [makeKey(), makeKey()];
   await accept(id, before.line);
@@ -232,7 +232,7 @@ test('a changed key needs its own confirmation that names what it replaces', asy
   expect(await acceptedOf(id)).toEqual([now.fingerprint]);
 });
 
-test('a changed key that scans find waits at its target, and is in the audit log exactly once', async () => {
+test('a changed key found by scans is kept at its target, and is in the audit log exactly once', async () => {
   const [id, same] = (await makeTargets(2)) as [number, number];
   const [before, now, kept] = [makeKey(), makeKey(), makeKey()];
   await accept(id, before.line);
@@ -249,7 +249,7 @@ test('a changed key that scans find waits at its target, and is in the audit log
       .map((key) => [key.state, key.fingerprint]);
   expect(await offered(id)).toEqual([['changed', now.fingerprint]]);
   expect(await offered(same)).toEqual([]);
-  // A step that meets it then has nothing new to tell.
+  // A step that then meets the key has nothing new to report.
   await inTransaction(t.sql, (tx) => recordSeenHostKey(tx, { targetId: id, hostKeyLine: now.line }));
   const rows = await t.sql<{ object: string; detail: unknown }[]>`
     select object_id::text as object, detail from audit_log
@@ -261,7 +261,7 @@ test('a changed key that scans find waits at its target, and is in the audit log
   expect(await offered(id)).toEqual([]);
 });
 
-test('pages of a finding follow each other by name, with who shares a key beyond the page', async () => {
+test('pages of a finding follow each other by name, and show who shares a key beyond the page', async () => {
   const ids = await makeTargets(5);
   const twin = makeKey();
   const other = makeKey();
@@ -301,7 +301,7 @@ test('pages of a finding follow each other by name, with who shares a key beyond
   expect(found.items.map((item) => item.targetId)).toEqual([ids[1]]);
 });
 
-test('a revoked key is forgotten where it was accepted, and found revoked', async () => {
+test('a revoked key is forgotten if it was accepted, and found as revoked', async () => {
   const [id] = (await makeTargets(1)) as [number];
   const key = makeKey();
   await accept(id, key.line);
@@ -329,7 +329,7 @@ test('a certified host needs no approval, for as long as its authority is truste
   expect(items).toMatchObject([{ targetId: id, certified: { authority: authority.fingerprint } }]);
 });
 
-test('what an agent held when it went away is given out again, and a cancelled scan takes nothing more', async () => {
+test('what an agent held when it went away is given out again, and a canceled scan accepts nothing more', async () => {
   const [id] = (await makeTargets(1)) as [number];
   const selection = { targetIds: [id] };
   const { id: scanId } = await createScan(t.sql, { kind: 'reach', selection }, t.caller);
@@ -346,7 +346,7 @@ test('what an agent held when it went away is given out again, and a cancelled s
   expect(await findings(scanId)).toEqual(['cancelled']);
 });
 
-test('who audits one of its segments sees that a scan was cancelled, and how much of it there', async () => {
+test('an auditor of one of its segments sees that a scan was canceled, and how much of it there', async () => {
   const here = await makeTargets(2);
   const other = (await makeSegment(t, 'scanned too')).id;
   const there = (await createTarget(t.sql, { segmentId: other, name: 'there', host: 'h' }, t.caller)).id;
@@ -368,7 +368,7 @@ test('who audits one of its segments sees that a scan was cancelled, and how muc
   }
 });
 
-test('what was given out and never told of waits again, and what nobody looks at is given up with a reason', async () => {
+test('what was given out and never reported waits again, and what nobody takes is given up with a reason', async () => {
   const [id] = (await makeTargets(1)) as [number];
   const { id: scanId } = await createScan(t.sql, { kind: 'keys', selection: { targetIds: [id] } }, t.caller);
   await giveItems(t.sql, { agentId, segmentId, sessionNumber: 9 }, 10);
@@ -384,7 +384,7 @@ test('what was given out and never told of waits again, and what nobody looks at
   expect((await getScan(t.sql, scanId, unrestricted)).completedAt).not.toBeNull();
 });
 
-test('a probe is told in the target, beside its last login', async () => {
+test('a probe is shown at the target, next to its last login', async () => {
   const [id] = (await makeTargets(1)) as [number];
   await scan(new Map([[id, { keys: [makeKey().line], latencyMs: 12.5 }]]));
   const target = await getTarget(t.sql, id, unrestricted);
@@ -392,7 +392,7 @@ test('a probe is told in the target, beside its last login', async () => {
   expect(target.health).toBe('never');
 });
 
-test('approving asks for the right on each target, and says on which it is missing', async () => {
+test('approving needs the right on each target, and says on which it is missing', async () => {
   const [id] = (await makeTargets(1)) as [number];
   const key = makeKey();
   const scanId = await scan(new Map([[id, { keys: [key.line] }]]));
@@ -403,13 +403,13 @@ test('approving asks for the right on each target, and says on which it is missi
   ).rejects.toMatchObject({ code: 'forbidden' });
 });
 
-test('scanning through a jump host asks for the right on its credential', async () => {
+test('scanning through a jump host needs the right on its credential', async () => {
   const [hop, other] = (await makeTargets(2)) as [number, number];
   const settings = { jump_hosts: [(await getTarget(t.sql, hop, unrestricted)).name] };
   const place = { segmentId, host: '10.0.0.9', settings };
   const behind = (await createTarget(t.sql, { ...place, name: 'behind' }, t.caller)).id;
   const may = (permission: Permission) => ({ role: null, permission, scope: null });
-  // By WinRM no jump host leads there.
+  // No jump host is used for WinRM.
   const ofWinrm = { ...place, settings: { ...settings, protocol: 'winrm' as const } };
   const windows = (await createTarget(t.sql, { ...ofWinrm, name: 'windows' }, t.caller)).id;
   const asker = (...more: Permission[]) => {

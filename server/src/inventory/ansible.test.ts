@@ -1,4 +1,4 @@
-// What is carried over from Ansible, what is told of the rest, and what no file can do to the server.
+// What is carried over from Ansible, what is reported about the rest, and that no file can harm the server.
 import type { InventoryFile, InventoryFormat, InventoryOptions } from '@opsconductor/protocol';
 import { describe, expect, it } from 'vitest';
 import { type ReadInventory, readInventory } from './parse-inventory.ts';
@@ -18,7 +18,7 @@ const told = ({ findings }: ReadInventory) =>
 const wrong = ({ errors }: ReadInventory) => errors.map(({ line, message }) => `${line} ${message}`);
 
 describe('what can’t be carried over', () => {
-  it('is told by line, and no secret with it', () => {
+  it('is reported by line, without secrets', () => {
     const inventory = ini(
       [
         'web ansible_password=hunter2 ansible_become_method=sudo',
@@ -32,9 +32,9 @@ describe('what can’t be carried over', () => {
       ].join('\n'),
     );
     expect(told(inventory)).toEqual([
-      'dropped hosts:1 “ansible_password” can’t be carried over: secrets are not taken from inventories: make a credential of it.',
+      'dropped hosts:1 “ansible_password” can’t be carried over: secrets are not taken from inventories: create a credential for it.',
       'dropped hosts:1 “ansible_become_method” can’t be carried over: becoming another user is part of a step, not of a target: write `become` into the job.',
-      'dropped hosts:2 “ansible_ssh_private_key_file” can’t be carried over: private keys are not taken from inventories. Make a credential of the key in “deploy.pem”, and give it to the segment, a target group or the target.',
+      'dropped hosts:2 “ansible_ssh_private_key_file” can’t be carried over: private keys are not taken from inventories. Create a credential of the key in “deploy.pem”, and give it to the segment, a target group or the target.',
       expect.stringMatching(
         /^dropped hosts:3 “ansible_ssh_common_args” .*name the jump hosts.* in `jump_hosts`/,
       ),
@@ -48,7 +48,7 @@ describe('what can’t be carried over', () => {
     expect(JSON.stringify(inventory)).not.toContain('hunter2');
   });
 
-  it('is told of files encrypted by Vault and of values encrypted in them', () => {
+  it('is reported for files encrypted by Vault and for encrypted values in them', () => {
     const inventory = yaml(
       'all: {hosts: {web: {ansible_password: !vault "$ANSIBLE_VAULT;1.1"}}, vars: {ansible_user: !vault "x"}}',
       undefined,
@@ -62,12 +62,12 @@ describe('what can’t be carried over', () => {
     expect(inventory.hosts).toMatchObject([{ name: 'web', settings: {} }]);
   });
 
-  it('hides what it takes precedence over: a template is not passed over for the value of a group', () => {
+  it('hides what it takes precedence over: a template does not give way to the value of a group', () => {
     const inventory = ini('[g]\nweb ansible_user="{{ me }}"\n[g:vars]\nansible_user=root\n');
     expect(inventory.hosts[0]?.settings).toEqual({});
   });
 
-  it('makes labels of the variables that were chosen, but of no secret', () => {
+  it('can become labels by choice of the variables, except secrets', () => {
     const inventory = ini('web rack=r1 db_password=x tier=front', {
       groups: 'none',
       labelVariables: ['rack', 'db_password'],
@@ -77,7 +77,7 @@ describe('what can’t be carried over', () => {
     expect(inventory.unusedVariables).toEqual([{ name: 'tier', count: 1 }]);
   });
 
-  it('tells of a JSON inventory in which line it is', () => {
+  it('is reported with its line in a JSON inventory', () => {
     const json =
       '{\n "web": {\n  "hosts": ["a", "b"]},\n "_meta": {"hostvars": {\n  "b": {\n   "ansible_become": true}}}}';
     const inventory = read('ansible_json', json);
@@ -90,20 +90,20 @@ describe('what can’t be carried over', () => {
 });
 
 describe('groups', () => {
-  it('become labels unless told otherwise, with those that they lie in', () => {
+  it('become labels by default, together with their parent groups', () => {
     const text = '[web]\na\n[front:children]\nweb\n';
     expect(ini(text, {}).hosts[0]?.labels).toEqual({ 'group/front': '', 'group/web': '' });
     expect(ini(text, { groups: 'target_groups' }).hosts[0]?.groups).toEqual(['front', 'web']);
   });
 
-  it('of a JSON inventory may be lists; an empty one is no host', () => {
+  it('in a JSON inventory may be lists; an empty one is not a host', () => {
     const inventory = read('ansible_json', '{"web": ["a"], "ungrouped": {}, "_meta": {"hostvars": {}}}');
     expect(inventory.hosts.map(({ name }) => name)).toEqual(['a']);
   });
 });
 
 describe('what is wrong with a file', () => {
-  it('is told all at once', () => {
+  it('is reported all at once', () => {
     const inventory = ini(
       [
         '[web',
@@ -132,7 +132,7 @@ describe('what is wrong with a file', () => {
     expect(inventory.hosts).toEqual([]);
   });
 
-  it('is told of hosts that could not be targets', () => {
+  it('is reported for hosts that could not be targets', () => {
     const inventory = ini('_a ansible_port=99999\nb ansible_host="x y"\nc ansible_port=ssh');
     expect(wrong(inventory)).toEqual([
       expect.stringMatching(/^1 The host “_a”: /),
@@ -216,7 +216,7 @@ describe('hostile files', () => {
     expect(yaml(children).errors[0]?.message).toMatch(/2000000 things/);
   });
 
-  it('tells the first hundred errors and counts the rest', () => {
+  it('are reported with the first hundred errors and a count of the rest', () => {
     const inventory = ini(Array.from({ length: 500 }, (_, n) => `web${n} junk`).join('\n'));
     expect(inventory.errors).toHaveLength(100);
     expect(inventory.errorCount).toBe(500);

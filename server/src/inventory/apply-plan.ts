@@ -1,5 +1,5 @@
-// Applies a plan: all of it in one transaction, or nothing. It is planned again from what is there now, and refused when
-// that comes to something else than what was shown.
+// Applies a plan: all of it in one transaction, or nothing. The plan is made again from the current targets, and
+// refused if the result differs from what was shown.
 import type { ApplyPlanRequestSchema, InventoryPlan } from '@opsconductor/protocol';
 import type { Static } from 'typebox';
 import { recordAudit } from '../audit/record-audit.ts';
@@ -30,9 +30,8 @@ const maxNamed = 20;
 
 /**
  * Applies a plan once.
- *
- * @throws {AppError} `not_found`; `forbidden`; `conflict` for a plan that was applied, has expired, has conflicts, or no
- * longer fits what is there (with what changed), and for gone targets in open runs that are to be deleted.
+ * @throws {AppError} `not_found`; `forbidden`; `conflict` for a plan that was applied, has expired, has conflicts, or
+ * no longer fits the current targets (with what changed), and for gone targets in open runs that would be deleted.
  */
 export async function applyPlan(
   sql: Sql,
@@ -88,13 +87,13 @@ function refuseUnfit({ appliedAt, isExpired, summary }: PlanRow): void {
       `This plan was applied at ${appliedAt.toISOString()}; plan the import again.`,
     );
   }
-  if (isExpired) throw new AppError('conflict', 'This plan is too old; plan the import again.');
+  if (isExpired) throw new AppError('conflict', 'This plan has expired; plan the import again.');
   const { conflict } = summary.counts;
   if (conflict > 0) {
     const hosts = conflict === 1 ? 'one host is' : `${conflict} hosts are`;
     throw new AppError(
       'conflict',
-      `Of this plan ${hosts} in conflict with what is there. Settle that, and plan again.`,
+      `In this plan, ${hosts} in conflict with existing targets. Resolve that, and plan again.`,
     );
   }
 }
@@ -120,7 +119,7 @@ async function planAgain(
   return items;
 }
 
-/** @throws {AppError} `conflict` with what would be done now where something else was shown. */
+/** @throws {AppError} `conflict`, with what would be done now, if something else was shown. */
 function refuseChanged(
   stored: readonly StoredItem[],
   items: readonly PlannedItem[],
@@ -139,7 +138,7 @@ function refuseChanged(
     details.push({ path: pathOf(item), message: `${describe(item)}; now nothing would be done.` });
   }
   if (groups.join('\n') !== groupsNow.join('\n')) {
-    details.push({ path: 'target groups', message: 'Others are there than when it was planned.' });
+    details.push({ path: 'target groups', message: 'Other targets exist than when it was planned.' });
   }
   const [first] = details;
   if (first === undefined) return;

@@ -29,7 +29,7 @@ import { requireInventory } from './inventory-rights.ts';
 export type CreateInventoryRequest = Static<typeof CreateInventoryRequestSchema>;
 export type UpdateInventoryRequest = Static<typeof UpdateInventoryRequestSchema>;
 
-/** A page of the inventories in these reaches, by name. */
+/** Returns a page of the inventories in these reaches, by name. */
 export async function listInventories(
   sql: Queryable,
   query: { limit?: number; cursor?: string },
@@ -40,7 +40,7 @@ export async function listInventories(
   return pageOf(rows, limit, (row) => [row.name, row.id], toInventory);
 }
 
-/** @throws {AppError} `not_found` for what is not in these reaches. */
+/** @throws {AppError} `not_found` for an inventory outside these reaches. */
 export async function getInventory(
   sql: Queryable,
   id: number,
@@ -50,10 +50,9 @@ export async function getInventory(
 }
 
 /**
- * Creates an inventory, of which nothing is imported yet.
- *
- * @throws {AppError} `invalid` for a segment that is not seen; `conflict` for a taken name; `forbidden` where the caller
- * may not edit targets in the segment, or everywhere without one.
+ * Creates an inventory, from which nothing is imported yet.
+ * @throws {AppError} `invalid` for a segment that the caller does not see; `conflict` for a taken name; `forbidden` if
+ * the caller may not edit targets in the segment, or everywhere if it has none.
  */
 export async function createInventory(
   sql: Sql,
@@ -81,11 +80,10 @@ export async function createInventory(
 }
 
 /**
- * Changes an inventory; what the request leaves out stays as it is. Its targets change with the next plan that is
+ * Changes an inventory; what the request leaves out stays unchanged. Its targets change with the next plan that is
  * applied.
- *
- * @throws {AppError} `not_found`; `conflict` where something is not what the request expects; and like `createInventory`,
- * for the segment before and after.
+ * @throws {AppError} `not_found`; `conflict` if a field does not have the value that the request expects; and like
+ * `createInventory`, for the segments before and after.
  */
 export async function updateInventory(
   sql: Sql,
@@ -110,7 +108,7 @@ export async function updateInventory(
       object: { kind: 'inventory', id },
       detail: { from, to },
     };
-    // Readers of either segment are to see it.
+    // Readers of both segments should see the change.
     const segments = [...new Set([before.segmentId, segmentId])].filter((one) => one !== null);
     for (const segmentId of segments) await recordAudit(tx, { ...entry, scope: { segmentId } });
     if (segments.length === 0) await recordAudit(tx, entry);
@@ -121,11 +119,10 @@ export async function updateInventory(
 }
 
 /**
- * Deletes an inventory and its plans; with `targets: 'keep'` also one that has targets, which then stay as if they had
- * been made by hand.
- *
- * @throws {AppError} `not_found`; `forbidden` where the caller may not edit targets in its segment; `conflict` for one
- * that has targets, without the choice.
+ * Deletes an inventory and its plans; with `targets: 'keep'` even one that has targets, which then stay as if they had
+ * been created by hand.
+ * @throws {AppError} `not_found`; `forbidden` if the caller may not edit targets in its segment; `conflict` for one
+ * that has targets, without that choice.
  */
 export async function deleteInventory(
   sql: Sql,
@@ -139,7 +136,7 @@ export async function deleteInventory(
     requireInventory(caller, segmentOfRow(inventory));
     if (choice.targets !== 'keep' && (await hasTargets(tx, id))) {
       const message =
-        'The inventory has targets. Delete it with targets=keep to leave them as if made by hand, or apply a plan of an empty inventory first.';
+        'The inventory has targets. Delete it with targets=keep to leave them as if created by hand, or apply a plan of an empty inventory first.';
       throw new AppError('conflict', message);
     }
     const targets = await deleteRow(tx, id);

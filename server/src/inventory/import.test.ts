@@ -1,4 +1,4 @@
-// Imports on a real database: planned, applied once and whole, refused when the targets are no longer what they were.
+// Imports on a real database: planned, applied once and whole, refused if the targets have changed.
 import { type InventoryOptions, limits } from '@opsconductor/protocol';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Authority, type Grant } from '../auth/authority.ts';
@@ -97,7 +97,7 @@ describe('an import', () => {
     expect(again.counts).toMatchObject({ create: 0, update: 0, unchanged: 2 });
   });
 
-  it('shows its items by page, action and search', async () => {
+  it('lists its items by page, action and search', async () => {
     await bring('name\na\nb\nold\n');
     const { id } = await plan('name,label:x\na,1\nb,\nc,\nd,\n');
     const page = (query: Parameters<typeof getPlan>[3]) =>
@@ -116,7 +116,7 @@ describe('an import', () => {
     expect(first.items[0]).toMatchObject({ file: 'hosts.csv', line: 2, targetId: expect.any(Number) });
   });
 
-  it('is listed with those before it, the newest first, for who may import', async () => {
+  it('is listed with previous ones, newest first, for callers who may import', async () => {
     const first = await bring('name,host\na,10.0.0.1\n', 'deactivate');
     const second = await plan('name,host\na,10.0.0.2\n');
     const { items } = await listPlanHeads(t.sql, inventoryId, t.caller.authority);
@@ -161,7 +161,7 @@ describe('an import', () => {
     ]);
   });
 
-  it('forgets the accepted host keys of what becomes another machine, and says so before', async () => {
+  it('forgets the accepted host keys of targets that become another machine, and says so beforehand', async () => {
     await bring('name,host\na,10.0.0.1\nb,10.0.0.2\n');
     const [a, b] = await targets();
     for (const target of [a, b]) {
@@ -231,8 +231,8 @@ describe('gone targets', () => {
   });
 });
 
-describe('a plan that no longer fits', () => {
-  it('is refused with what changed, and nothing of it is applied', async () => {
+describe('an outdated plan', () => {
+  it('is refused with what changed, and none of it is applied', async () => {
     await bring('name,host\na,10.0.0.1\nb,10.0.0.2\n');
     const { id } = await plan('name,host\na,10.0.0.9\nb,10.0.0.2\nc,10.0.0.3\n');
     const [a] = await targets();
@@ -252,7 +252,7 @@ describe('a plan that no longer fits', () => {
     ]);
   });
 
-  it('is applied once, also by two at the same moment', async () => {
+  it('is applied once, even by two callers at the same time', async () => {
     const { id } = await plan('name\na\nb\n');
     const results = await Promise.allSettled([apply(id), apply(id)]);
     expect(results.map((result) => result.status).sort()).toEqual(['fulfilled', 'rejected']);
@@ -271,10 +271,10 @@ describe('a plan that no longer fits', () => {
     });
   });
 
-  it('leaves no trace when the server dies in the midst of it, and can be applied afterwards', async () => {
+  it('leaves no trace if the server dies in the middle of it, and can be applied afterwards', async () => {
     await bring('name\na\nold\n');
     const { id } = await plan('name,label:x\na,1\nnew,\n');
-    // It waits to write to the audit log, when what is gone is deleted already.
+    // It waits to write to the audit log after what is gone has been deleted.
     const blocker = await t.sql.reserve();
     await blocker`begin`;
     await blocker`lock table audit_log in share mode`;
@@ -296,7 +296,7 @@ describe('a plan that no longer fits', () => {
   });
 });
 
-describe('targets that are there already', () => {
+describe('targets that already exist', () => {
   it('are in conflict, so that the plan can’t be applied, until they are adopted', async () => {
     await createTarget(
       t.sql,
@@ -324,7 +324,7 @@ describe('targets that are there already', () => {
     expect((await plan('name\nb\n')).counts).toMatchObject({ create: 1, gone: 0 });
   });
 
-  it('become as if made by hand when their inventory is deleted', async () => {
+  it('are as if created by hand after their inventory is deleted', async () => {
     await bring('name\na\n');
     await expect(deleteInventory(t.sql, inventoryId, {}, t.caller)).rejects.toMatchObject({
       code: 'conflict',
@@ -335,7 +335,7 @@ describe('targets that are there already', () => {
   });
 });
 
-it('an inventory that is moved is told of in the segment that it leaves and in its new one', async () => {
+it('moving an inventory is audited in its old segment and in its new one', async () => {
   const other = await makeSegment(t, `segment-to-${count}`);
   const { name } = await getInventory(t.sql, inventoryId, unrestricted);
   const move = (segmentId: number | null) =>
@@ -354,7 +354,7 @@ it('an inventory that is moved is told of in the segment that it leaves and in i
   expect((await told()).slice(before)).toEqual([segment.id, other.id, other.id, null]);
 });
 
-it('an inventory is changed by what a request has, where that is still what it was', async () => {
+it('an inventory changes in the fields of a request, if they still have the expected values', async () => {
   const { name } = await getInventory(t.sql, inventoryId, unrestricted);
   const update = (request: Parameters<typeof updateInventory>[2]) =>
     updateInventory(t.sql, inventoryId, request, t.caller);
@@ -367,7 +367,7 @@ it('an inventory is changed by what a request has, where that is still what it w
 });
 
 describe('groups of an inventory', () => {
-  it('become target groups: made where they are missing, left when the inventory leaves them', async () => {
+  it('become target groups: created if they are missing, and left when the inventory leaves them', async () => {
     inventoryId = await makeInventory({ groups: 'target_groups' });
     const [web, db] = [`web-${count}`, `db-${count}`];
     await createTargetGroup(t.sql, { name: db }, t.caller);
@@ -401,7 +401,7 @@ describe('groups of an inventory', () => {
     });
   });
 
-  it('bring nobody rights that the importer does not hold', async () => {
+  it('give nobody rights that the importer does not hold', async () => {
     const name = `prod-${count}`;
     const group = await createTargetGroup(
       t.sql,
@@ -448,7 +448,7 @@ describe('rights', () => {
     }
   });
 
-  it('are needed where the inventory has targets by now, and plans that concern more are not seen', async () => {
+  it('are needed wherever the inventory has targets by now, and plans that concern more are not visible', async () => {
     const hidden = await makeSegment(t, `secret-${count}`);
     const { id } = await plan(`name,segment\na,${hidden.name}\nb,${segment.name}\n`);
     const caller = granted({ role: 'admin', scope: segmentScope() });
@@ -462,7 +462,7 @@ describe('rights', () => {
     await expect(refused).rejects.not.toMatchObject({ message: expect.stringContaining(hidden.name) });
   });
 
-  it('decide which inventories are seen and how many of their targets', async () => {
+  it('decide which inventories are visible and how many of their targets', async () => {
     await bring('name\na\nb\n');
     const reach = (scope: Grant['scope']) => granted({ role: 'viewer', scope }).authority.reach('read');
     const seen = await listInventories(t.sql, {}, reach(segmentScope()));
@@ -476,7 +476,7 @@ describe('rights', () => {
     });
   });
 
-  it('are needed to make and change an inventory', async () => {
+  it('are needed to create and change an inventory', async () => {
     const caller = granted({ role: 'viewer' }, { permission: 'targets.edit', scope: segmentScope() });
     const request = { name: `eve ${count}`, format: 'csv' as const };
     await expect(createInventory(t.sql, request, caller)).rejects.toMatchObject({
@@ -491,7 +491,7 @@ describe('rights', () => {
 });
 
 describe('what can’t be imported', () => {
-  it('is told with file and line, and no plan is made', async () => {
+  it('is reported with file and line, and no plan is made', async () => {
     await expect(plan('name,host\na b!,x\nc,\n')).rejects.toMatchObject({
       code: 'invalid',
       details: [{ path: 'hosts.csv:2' }],
@@ -500,12 +500,12 @@ describe('what can’t be imported', () => {
     expect(await t.sql`select from inventory_plans where inventory_id = ${inventoryId}`).toHaveLength(0);
   });
 
-  it('are hosts of no segment', async () => {
+  it('are hosts without a segment', async () => {
     const { id } = await createInventory(t.sql, { name: `of none ${count}`, format: 'csv' }, t.caller);
     await expect(plan('name\na\n', 'none', id)).rejects.toMatchObject({ details: [{ path: 'hosts.csv:2' }] });
   });
 
-  it('are files for an inventory of a program, and hosts for one of files', async () => {
+  it('are files for an inventory of format api, and hosts for one of files', async () => {
     const api = await createInventory(t.sql, { name: `program ${count}`, format: 'api' }, t.caller);
     await expect(plan('name\na\n', 'none', api.id)).rejects.toMatchObject({ code: 'invalid' });
     await expect(putHosts(t.sql, inventoryId, { hosts: [] }, t.caller)).rejects.toMatchObject({
@@ -514,7 +514,7 @@ describe('what can’t be imported', () => {
   });
 });
 
-it('an import of as many hosts as a run may take is planned and applied whole', async () => {
+it('an import of as many hosts as a run may have is planned and applied whole', async () => {
   const rows = Array.from(
     { length: limits.maxTargetsPerRun },
     (_, n) => `h${n},10.0.${n >> 8}.${n & 255},${n % 9}`,

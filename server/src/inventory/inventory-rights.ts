@@ -1,19 +1,29 @@
 import { MissingPermission } from '../auth/missing-permission.ts';
 import type { Caller } from '../caller.ts';
 
-/** @throws {MissingPermission} unless targets may be edited in the inventory's segment; everywhere, when it has none. */
+/**
+ * @throws {MissingPermission} unless the caller may edit targets in the inventory's segment, or everywhere if it has
+ * none.
+ */
 export function requireInventory(caller: Caller, segment: { id: number; name: string } | null): void {
   const { authority } = caller;
   if (segment === null) {
     if (authority.holdsEverywhere('targets.edit')) return;
-    throw new MissingPermission(caller, 'targets.edit', 'everything, since the inventory is of no segment');
+    throw new MissingPermission(
+      caller,
+      'targets.edit',
+      'everything, because the inventory belongs to no segment',
+    );
   }
   if (!authority.holdsOnSegment('targets.edit', segment.id)) {
     throw new MissingPermission(caller, 'targets.edit', `segment “${segment.name}”`);
   }
 }
 
-/** @throws {MissingPermission} unless targets may be edited in each of these segments, which are named where seen. */
+/**
+ * @throws {MissingPermission} unless the caller may edit targets in each of these segments, which are named if they are
+ * visible.
+ */
 export function requireSegments(caller: Caller, segments: readonly { id: number; name: string }[]): void {
   const { authority } = caller;
   const refused = segments.find((segment) => !authority.holdsOnSegment('targets.edit', segment.id));
@@ -26,7 +36,7 @@ export function requireSegments(caller: Caller, segments: readonly { id: number;
   throw new MissingPermission(caller, 'targets.edit', where);
 }
 
-/** @throws {MissingPermission} when groups are to be changed and the caller may not. */
+/** @throws {MissingPermission} if groups would change and the caller may not edit them. */
 export function requireGroups(caller: Caller, changesGroups: boolean): void {
   if (!changesGroups || caller.authority.holdsEverywhere('target_groups.edit')) return;
   throw new MissingPermission(caller, 'target_groups.edit', 'everything');

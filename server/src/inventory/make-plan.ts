@@ -1,4 +1,4 @@
-// Reads an inventory, compares it with the targets that are there, and keeps what an import would change.
+// Reads an inventory, compares it with the existing targets, and stores what an import would change.
 import type {
   Adoption,
   InventoryPlan,
@@ -35,10 +35,9 @@ import { maxErrors } from './report.ts';
 type Reader = (...args: Parameters<typeof readInventory>) => Promise<ReadInventory> | ReadInventory;
 
 /**
- * Plans an import of files. Nothing changes but that the plan is there.
- *
- * @throws {AppError} `invalid` with all that is wrong with the files, by file and line; `not_found`; `forbidden` where
- * the caller may not edit targets in one of the segments concerned, or target groups where these would change.
+ * Plans an import of files. Only the plan is stored; nothing else changes.
+ * @throws {AppError} `invalid` with all problems of the files, by file and line; `not_found`; `forbidden` if the caller
+ * may not edit targets in one of the segments concerned, or target groups if these would change.
  */
 export async function planInventory(
   sql: Sql,
@@ -59,7 +58,7 @@ export async function planInventory(
   return getPlan(sql, id, planId, {}, caller.authority.reach('targets.edit'));
 }
 
-/** @throws {AppError} `not_found` for what is not in these reaches; `invalid` for a cursor that isn't one. */
+/** @throws {AppError} `not_found` for a plan outside these reaches; `invalid` for a malformed cursor. */
 export async function getPlan(
   sql: Queryable,
   inventoryId: number,
@@ -82,9 +81,8 @@ export async function getPlan(
 }
 
 /**
- * The newest plans of an inventory, as far as the caller may import what they are about.
- *
- * @throws {AppError} `not_found` for an inventory that is not seen.
+ * Returns the newest plans of an inventory, as far as the caller may apply them.
+ * @throws {AppError} `not_found` for an inventory that the caller does not see.
  */
 export async function listPlanHeads(
   sql: Queryable,
@@ -121,7 +119,7 @@ export async function requireSeen(sql: Queryable, id: number, caller: Caller): P
   return inventory;
 }
 
-/** Compares hosts with targets and stores what comes of it; returns the plan's id. */
+/** Compares hosts with targets and stores the result; returns the plan's id. */
 export async function planHosts(
   sql: Sql,
   inventory: InventoryRow,
@@ -160,7 +158,7 @@ export async function planHosts(
   });
 }
 
-/** What the wanted hosts mean for the targets as they are now. */
+/** Returns what the wanted hosts mean for the targets as they are now. */
 export async function compareWithTargets(
   tx: Tx,
   inventoryId: number,
@@ -181,14 +179,14 @@ export function concernedBy(inventoryId: number, wanted: readonly WantedHost[]) 
   };
 }
 
-/** Names of the target groups that are not there yet. */
+/** Returns the names of the target groups that do not exist yet. */
 export async function groupsToMake(tx: Tx, items: readonly PlannedItem[]): Promise<string[]> {
   const joined = [...new Set(items.flatMap(({ write }) => write?.join ?? []))];
   const known = new Set((await groupsNamed(tx, joined)).map(({ name }) => name));
   return joined.filter((name) => !known.has(name)).sort();
 }
 
-/** Ids of the segments in which something may change. */
+/** Returns the ids of the segments in which something may change. */
 function requireConcerned(inventory: InventoryRow, items: readonly PlannedItem[], caller: Caller): number[] {
   const segments = new Map(items.map(({ item }) => [item.segmentId, item.segmentName]));
   if (inventory.segmentId !== null) segments.set(inventory.segmentId, inventory.segmentName ?? '');
@@ -211,13 +209,12 @@ function refuseErrors(errors: ReadInventory['errors'], count: number): void {
     message,
   }));
   const [one] = details;
-  const told =
-    count === 1 ? `${one?.path}: ${first.message}` : `${count} things are wrong with the inventory.`;
+  const told = count === 1 ? `${one?.path}: ${first.message}` : `The inventory has ${count} problems.`;
   const shown = count > errors.length ? ` The first ${errors.length} are told.` : '';
   throw new AppError('invalid', told + shown, { details });
 }
 
-/** The hosts in the segments that they name, or in the inventory's own. */
+/** Returns the hosts with the segments that they name, or with the inventory's own. */
 async function inSegments(
   tx: Tx,
   inventory: InventoryRow,
@@ -237,7 +234,7 @@ async function inSegments(
     if (segment !== undefined) return [{ ...host, segmentId: segment.id, segmentName: segment.name }];
     const message =
       name === undefined
-        ? 'The host names no segment, and the inventory is of none.'
+        ? 'The host names no segment, and the inventory has none.'
         : `There is no segment “${name}”.`;
     errorCount += 1;
     if (errors.length < maxErrors) errors.push({ file: host.file ?? '', line: host.line, message });
@@ -247,7 +244,7 @@ async function inSegments(
   return wanted;
 }
 
-/** @throws {AppError} `invalid` for an inventory that is not of format `api`. */
+/** @throws {AppError} `invalid` for an inventory that does not have the format `api`. */
 export function requireApiFormat(inventory: InventoryRow): void {
   if (inventory.format === 'api') return;
   const message = `This inventory is read from files: POST /api/v1/inventories/${inventory.id}/plan.`;

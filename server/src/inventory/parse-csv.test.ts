@@ -7,7 +7,7 @@ const csv = (content: string, options = {}): ReadInventory =>
 const wrong = ({ errors }: ReadInventory) => errors.map(({ line, message }) => `${line} ${message}`);
 
 describe('a CSV file', () => {
-  it('has a host a row, with a byte order mark, CRLF, quotes and broken lines', () => {
+  it('has one host per row, and may have a byte order mark, CRLF, quotes and line breaks in fields', () => {
     const inventory = csv(
       '\ufeffName,Host,port,segment,os,label:env,labels,groups,description,username\r\n' +
         'web-1,10.0.0.1,2222,dmz-1,linux,prod,"tier=web;canary","web; front","says ""hi"",\nin two lines",deploy\r\n' +
@@ -34,7 +34,7 @@ describe('a CSV file', () => {
     ]);
   });
 
-  it('may be divided by semicolons', () => {
+  it('may be separated by semicolons', () => {
     expect(csv('name;host\na;b', { delimiter: ';' }).hosts).toMatchObject([{ name: 'a', host: 'b' }]);
   });
 
@@ -42,13 +42,16 @@ describe('a CSV file', () => {
     ['name;host;label:env\na;b;c', {}, 'semicolons'],
     ['name\thost\na\tb', {}, 'tabs'],
     ['name,host\na,b', { delimiter: ';' }, 'commas'],
-  ] as const)('says by what %j is divided, in place of what column it has not', (text, options, by) => {
-    expect(wrong(csv(text, options))).toEqual([
-      `1 The columns are divided by ${by}: say so in options.delimiter.`,
-    ]);
-  });
+  ] as const)(
+    'says what separates the columns of %j, instead of which column is missing',
+    (text, options, by) => {
+      expect(wrong(csv(text, options))).toEqual([
+        `1 The columns are separated by ${by}: set options.delimiter.`,
+      ]);
+    },
+  );
 
-  it('tells all rows that are wrong at once', () => {
+  it('reports all wrong rows at once', () => {
     const inventory = csv(
       [
         'name,host,port,os,label:in',
@@ -86,7 +89,7 @@ describe('a CSV file', () => {
     expect(inventory.hosts).toEqual([]);
   });
 
-  it('gives back what was written into it', () => {
+  it('is read back as it was written', () => {
     const cell = fc.stringMatching(/^[A-Za-z0-9 ",;ü'|-]{0,20}$/).map((text) => text.trim());
     const rows = fc.array(cell, { minLength: 1, maxLength: 8 });
     fc.assert(

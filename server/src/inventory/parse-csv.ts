@@ -1,4 +1,4 @@
-// Inventories as CSV (RFC 4180): a header row that names the columns, then a host a row.
+// Parses inventories in CSV (RFC 4180): a header row that names the columns, then one host per row.
 import type { ImportedHost, InventoryOptions } from '@opsconductor/protocol';
 import { limits } from '@opsconductor/protocol';
 import { CsvError, type Info, parse } from 'csv-parse/sync';
@@ -27,7 +27,7 @@ interface Row {
   place: Place;
 }
 
-/** The hosts of a file; all rows that can't be read are told. */
+/** Returns the hosts of a file; all unreadable rows are reported. */
 export function parseCsv(
   file: string,
   text: string,
@@ -65,7 +65,7 @@ function readRows(file: string, text: string, delimiter: string, report: Report)
       max_record_size: maxRecordBytes,
       on_record: (record: unknown) => {
         const { record: cells, info } = record as { record: string[]; info: Info };
-        // The parser counts to the end of the record; quoted fields may have broken lines.
+        // The parser counts lines up to the end of the record; quoted fields may contain line breaks.
         const broken = cells.reduce((count, cell) => count + (cell.match(/\r\n|\n|\r/g)?.length ?? 0), 0);
         rows.push({ cells, place: { file, line: info.lines - broken } });
         if (rows.length > limits.maxInventoryHosts + 1) {
@@ -90,7 +90,7 @@ function readRows(file: string, text: string, delimiter: string, report: Report)
 function messageOf(error: CsvError): string {
   switch (error.code) {
     case 'CSV_QUOTE_NOT_CLOSED':
-      return 'A quote is opened and not closed.';
+      return 'A quote is not closed.';
     case 'CSV_MAX_RECORD_SIZE':
       return `The row is longer than ${maxRecordBytes} characters; look for a quote that is not closed.`;
     default:
@@ -103,7 +103,7 @@ type Reader = { column: Column } | { label: string };
 function readHeader({ cells, place }: Row, report: Report): Reader[] | undefined {
   const divided = otherDelimiter(cells);
   if (divided !== undefined) {
-    report.error(place, `The columns are divided by ${divided}: say so in options.delimiter.`);
+    report.error(place, `The columns are separated by ${divided}: set options.delimiter.`);
     return undefined;
   }
   const before = report.errorCount;
@@ -113,7 +113,7 @@ function readHeader({ cells, place }: Row, report: Report): Reader[] | undefined
     const lower = text.toLowerCase();
     const isLabel = lower.startsWith(labelPrefix);
     const name = isLabel ? labelPrefix + text.slice(labelPrefix.length).trim() : lower;
-    if (seen.has(name)) report.error(place, `The column ${quoted(text)} is there twice.`);
+    if (seen.has(name)) report.error(place, `The column ${quoted(text)} occurs twice.`);
     seen.add(name);
     if (isLabel) return { label: name.slice(labelPrefix.length) };
     const column = columns.find((one) => one === lower);
@@ -129,7 +129,7 @@ function readHeader({ cells, place }: Row, report: Report): Reader[] | undefined
   return report.errorCount > before ? undefined : readers;
 }
 
-/** What seems to divide a header that was read as one column. */
+/** Returns what seems to separate the columns of a header that was read as one column. */
 function otherDelimiter([only = '', ...more]: readonly string[]): string | undefined {
   if (more.length > 0) return undefined;
   if (only.includes(';')) return 'semicolons';
@@ -165,7 +165,7 @@ function readRow(
     ...(username === undefined ? {} : { username }),
     ...numberOf('connect_timeout', fields.connect_timeout),
   };
-  // What is not valid in these is told by the check of the hosts.
+  // The later check of the hosts reports invalid values.
   return {
     name,
     host: host ?? name,
@@ -179,7 +179,7 @@ function readRow(
   } as ImportedHost;
 }
 
-/** Names are divided by semicolons, or by spaces where there is none: `env=prod; tier=web`. */
+/** Items are separated by semicolons, or by spaces if there is no semicolon: `env=prod; tier=web`. */
 function splitList(text: string | undefined): string[] {
   if (text === undefined) return [];
   const parts = text.includes(';') ? text.split(';') : text.split(/\s+/);

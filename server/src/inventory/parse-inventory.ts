@@ -1,4 +1,4 @@
-// From an inventory's files to hosts that are valid as targets. Pure: it reads nothing but what it is given.
+// Converts an inventory's files to hosts that are valid as targets. Pure: it uses nothing but its arguments.
 import {
   type Finding,
   type ImportedHost,
@@ -29,7 +29,7 @@ export interface ReadHost extends Omit<ImportedHost, 'key'> {
 
 export interface ReadInventory {
   hosts: ReadHost[];
-  /** Where there are any, nothing can be planned. */
+  /** If there are any, nothing can be planned. */
   errors: { file: string; line: number | null; message: string }[];
   errorCount: number;
   findings: Finding[];
@@ -40,7 +40,7 @@ export interface ReadInventory {
 const maxUnused = 200;
 const parsers = { ansible_ini: parseIni, ansible_yaml: parseYaml, ansible_json: parseJson };
 
-/** Reads all files of an inventory; everything that is wrong with them is told at once. */
+/** Reads all files of an inventory; all their problems are reported together. */
 export function readInventory(
   format: Exclude<InventoryFormat, 'api'>,
   files: readonly InventoryFile[],
@@ -58,7 +58,7 @@ export function readInventory(
   return finish(read.hosts, report, files, read.unused, options);
 }
 
-/** The same for hosts that came as hosts; their places are their places in the list. */
+/** The same for hosts that are given as JSON; their places are their positions in the list. */
 export function checkHosts(hosts: readonly ImportedHost[], options: InventoryOptions): ReadInventory {
   const placed = hosts.map((host, at) => ({ host, place: { file: `hosts[${at}]`, line: null } }));
   return finish(placed, new Report(), [], new Map(), options);
@@ -67,7 +67,7 @@ export function checkHosts(hosts: readonly ImportedHost[], options: InventoryOpt
 function refuseSamePaths(files: readonly InventoryFile[], report: Report): void {
   const seen = new Set<string>();
   for (const { path } of files) {
-    if (seen.has(path)) report.error({ file: path, line: null }, 'There are two files of this path.');
+    if (seen.has(path)) report.error({ file: path, line: null }, 'There are two files with this path.');
     seen.add(path);
   }
 }
@@ -89,7 +89,7 @@ function readAnsible(
   if (sorted.inventories.length === 0) {
     report.error(
       { file: files[0]?.path ?? '', line: null },
-      'There are variables only; give the inventory itself as well.',
+      'There are only variables; also give the inventory itself.',
     );
   }
   for (const { path, content } of sorted.inventories) {
@@ -138,7 +138,7 @@ function finish(
   };
 }
 
-/** What the options make of the groups that the inventory has. */
+/** Applies what the options say about groups to a host's groups. */
 function withGroups(
   { groups = [], ...host }: ImportedHost,
   { groups: treatment = 'labels' }: InventoryOptions,
@@ -173,7 +173,7 @@ function checkHost(host: ImportedHost, place: Place, report: Report): void {
   }
 }
 
-/** Of a JSON file the lines are looked up for what is told only, all at once. */
+/** Looks up lines in JSON files only for what is reported, all at once. */
 function resolveLines(places: readonly Place[], files: readonly InventoryFile[]): void {
   const wanted = new Map<string, Set<string>>();
   for (const { file, path } of places) {

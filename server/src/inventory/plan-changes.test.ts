@@ -45,7 +45,7 @@ const summary = (...args: Parameters<typeof plan>) =>
   });
 
 describe('a plan', () => {
-  it('leaves settings alone that no inventory gives', () => {
+  it('leaves settings alone that no inventory can give', () => {
     const settings: TargetSettings = {
       ...{ jump_hosts: ['gate'], ssh_algorithms: 'legacy', max_connections: 2 },
       ...{ winrm_transport: 'http', username: 'root' },
@@ -60,7 +60,7 @@ describe('a plan', () => {
     expect(schemaProblems(ImportedHostSchema, host)).toMatchObject([{ path: 'settings.jump_hosts' }]);
   });
 
-  it('creates, changes, leaves and misses', () => {
+  it('creates, changes, leaves unchanged and marks as gone', () => {
     expect(
       summary(
         [
@@ -78,7 +78,7 @@ describe('a plan', () => {
     ]);
   });
 
-  it('takes back what the inventory gave and gives no more, and leaves what people gave', () => {
+  it('removes what the inventory gave but no longer gives, and leaves what people gave', () => {
     const given = { fields: ['port', 'settings.username'], labels: ['env'], groups: ['web'] };
     const target = current('a', {
       given,
@@ -103,7 +103,7 @@ describe('a plan', () => {
     expect(item?.write?.leave).toEqual(['web']);
   });
 
-  it('writes nothing where all is as it was, and only notes what it gives by now', () => {
+  it('writes nothing if nothing differs, except which fields the inventory gives', () => {
     expect(plan([wanted('a')], [current('a')])[0]?.write).toBeUndefined();
     const [item] = plan([wanted('a', { labels: { env: 'x' } })], [current('a', { labels: { env: 'x' } })]);
     expect(item?.item).toMatchObject({ action: 'unchanged', changes: [] });
@@ -116,7 +116,7 @@ describe('a plan', () => {
     expect(item?.item.changes).toEqual([]);
   });
 
-  it('says which accepted host keys are forgotten, also when only the protocol changes the port', () => {
+  it('says which accepted host keys are forgotten, even if only the protocol changes the port', () => {
     const keys = { acceptedHostKeys: 2 };
     const forgotten = (host: Partial<WantedHost>, target: Partial<CurrentTarget>) =>
       plan([wanted('a', host)], [current('a', { ...keys, ...target })])[0]?.item.forgottenHostKeys;
@@ -128,7 +128,7 @@ describe('a plan', () => {
     expect(forgotten({ settings: { protocol: 'winrm' } }, {})).toBe(2);
   });
 
-  it('takes up again what it deactivated when it was gone, but not what people did', () => {
+  it('reactivates what it deactivated as gone, but not what people deactivated', () => {
     const given = { fields: [], labels: [], groups: [] };
     const target = (deactivated: boolean) =>
       current('a', {
@@ -143,7 +143,7 @@ describe('a plan', () => {
 });
 
 describe('conflicts', () => {
-  it('are hosts that are named twice, in each place', () => {
+  it('are hosts that are named twice, at each place', () => {
     const items = plan(
       [wanted('a', { line: 3 }), wanted('b'), wanted('a', { line: 9 })],
       [current('a'), current('b')],
@@ -194,7 +194,7 @@ describe('conflicts', () => {
 });
 
 describe('the same host', () => {
-  it('is found under another key by its name, when the inventory has that key no more', () => {
+  it('is found by its name under another key, if the inventory no longer has the old key', () => {
     const items = plan([wanted('a', { key: 'uuid-1' })], [current('a')]);
     expect(items.map(({ item }) => item.action)).toEqual(['unchanged']);
     expect(items[0]?.write?.key).toBe('uuid-1');

@@ -1,4 +1,4 @@
-// What an import would do to each target, host by host. Pure: applying a plan asks again and compares.
+// Says what an import would do to each target, host by host. Pure: applying a plan computes it again and compares.
 import {
   type Adoption,
   type FieldChange,
@@ -12,7 +12,7 @@ import {
 } from '@opsconductor/protocol';
 import { connectionOf } from '../targets/connection-of.ts';
 
-/** A host of the inventory, in a segment that is there. */
+/** A host of the inventory, in an existing segment. */
 export interface WantedHost {
   key: string;
   name: string;
@@ -29,12 +29,12 @@ export interface WantedHost {
   line: number | null;
 }
 
-/** What the inventory gave a target when it was last applied, by name. */
+/** Names of what the inventory gave a target when it was last applied. */
 export interface Given {
   fields: string[];
   labels: string[];
   groups: string[];
-  /** By the import, since the target was gone. */
+  /** Whether the import deactivated the target because it was gone. */
   deactivated?: boolean;
 }
 
@@ -54,20 +54,20 @@ export interface CurrentTarget extends TargetState {
   segmentId: number;
   segmentName: string;
   inventoryId: number | null;
-  /** Of another inventory, where the caller may see it. */
+  /** Name of another inventory that it belongs to, if the caller may see that. */
   inventoryName: string | null;
   inventoryKey: string | null;
   given: Given | null;
   isGone: boolean;
-  /** Names of target groups that list it, and that exclude it. */
+  /** Names of the target groups that list it, and of those that exclude it. */
   listed: string[];
   excluded: string[];
-  /** Settings that are not its own. */
+  /** Settings that it inherits. */
   inherited: InheritedSettings;
   acceptedHostKeys: number;
 }
 
-/** What is to be written; groups are those that it is to be listed in, and no more. */
+/** What to write. The groups are exactly those that should list it. */
 export interface Write {
   state: TargetState;
   given: Given;
@@ -81,7 +81,7 @@ export interface PlannedItem {
   item: InventoryPlanItem;
   wanted: WantedHost | null;
   target: CurrentTarget | null;
-  /** Undefined where nothing is to be written, and for what is gone or in conflict. */
+  /** Undefined if there is nothing to write, and for targets that are gone or in conflict. */
   write: Write | undefined;
 }
 
@@ -93,7 +93,7 @@ interface Match {
 
 const placeKey = (segmentId: number, text: string) => `${segmentId}\0${text}`;
 
-/** The items in the order of the files, then what is gone, by name. */
+/** Returns the items in the order of the files, then the targets that are gone, by name. */
 export function planChanges(
   inventoryId: number,
   adopt: Adoption,
@@ -134,7 +134,7 @@ export function countPlan(items: readonly PlannedItem[]): PlanCounts {
   return counts;
 }
 
-/** Finds the target of each host: by the key that the inventory knows it by, then by name. */
+/** Finds the target of each host: first by the key that the inventory knows it by, then by name. */
 class Matching {
   readonly #inventoryId: number;
   readonly #adopt: Adoption;
@@ -201,18 +201,18 @@ class Matching {
     const target = this.#byName.get(placeKey(host.segmentId, host.name));
     if (target === undefined) return { target: null, adoptedFrom: null, conflict: null };
     if (target.inventoryId === this.#inventoryId) {
-      // The same name under another key is the same host, unless the inventory has that key as well.
+      // The same name under another key is the same host, unless the inventory still has the old key as well.
       const isOther = this.#wantedKeys.has(placeKey(target.segmentId, target.inventoryKey ?? ''));
       return { target: isOther ? null : target, adoptedFrom: null, conflict: null };
     }
     if (target.inventoryId === null) {
       if (this.#adopt !== 'none') return { target, adoptedFrom: 'by hand', conflict: null };
-      const message = 'A target of this name was made by hand. Adopt it, or rename one of the two.';
+      const message = 'A target of this name was created by hand. Adopt it, or rename one of the two.';
       return { target, adoptedFrom: null, conflict: { reason: 'by_hand', message } };
     }
     const owner = target.inventoryName ?? 'another inventory';
     if (this.#adopt === 'any') return { target, adoptedFrom: owner, conflict: null };
-    const message = `A target of this name is of ${owner === 'another inventory' ? owner : `the inventory “${owner}”`}. Adopt it, or rename one of the two.`;
+    const message = `A target of this name belongs to ${owner === 'another inventory' ? owner : `the inventory “${owner}”`}. Adopt it, or rename one of the two.`;
     return { target, adoptedFrom: null, conflict: { reason: 'other_inventory', message } };
   }
 }
@@ -297,11 +297,14 @@ function goneItem(target: CurrentTarget): PlannedItem {
   };
 }
 
-/** Settings that an inventory can give; the others of a target are no business of it. */
+/** Settings that an inventory can give. It leaves the others alone. */
 const settingNames = ['protocol', 'username', 'connect_timeout', 'keepalive_interval'] as const;
 const newTarget = { port: null, operatingSystem: 'linux', description: '' } as const;
 
-/** What the inventory gives wins; what it gave last time and gives no more goes; the rest is other people's and stays. */
+/**
+ * What the inventory gives wins; what it gave last time but no longer gives is removed; everything else comes from
+ * people and stays.
+ */
 function compare(wanted: WantedHost, target: CurrentTarget | null): { changes: FieldChange[]; write: Write } {
   const given: Given = { fields: [], labels: Object.keys(wanted.labels ?? {}).sort(), groups: [] };
   const had = target?.given ?? { fields: [], labels: [], groups: [] };
@@ -363,7 +366,7 @@ function fieldChanges(target: CurrentTarget | null, state: TargetState): FieldCh
   return changes;
 }
 
-/** Another host or port is another machine. */
+/** Another host or port is another machine, whose accepted keys are forgotten. Returns how many. */
 function forgottenHostKeys(target: CurrentTarget, after: TargetState): number {
   if (target.acceptedHostKeys === 0) return 0;
   const isOther =
@@ -372,7 +375,7 @@ function forgottenHostKeys(target: CurrentTarget, after: TargetState): number {
   return isOther ? target.acceptedHostKeys : 0;
 }
 
-/** The port that applies, with these inherited settings. */
+/** Returns the port that applies with these inherited settings. */
 export function portOf(
   inherited: InheritedSettings,
   { settings, port }: Pick<TargetState, 'settings' | 'port'>,

@@ -1,4 +1,4 @@
-// Inventories of programs: all hosts at once as JSON, through the same plan.
+// Inventories of programs: all hosts at once as JSON, through the same kind of plan.
 import type { InventoryPlan, PutInventoryTargetsRequest } from '@opsconductor/protocol';
 import type { Caller } from '../caller.ts';
 import type { Sql } from '../store/database/connection.ts';
@@ -7,8 +7,7 @@ import { getPlan, planHosts, requireApiFormat, requireSeen } from './make-plan.t
 import { checkHosts } from './parse-inventory.ts';
 
 /**
- * Plans an import of these hosts and, where it is asked for, applies it.
- *
+ * Plans an import of these hosts and, if requested, applies it.
  * @throws {AppError} like `planInventory` and `applyPlan`.
  */
 export async function putHosts(

@@ -9,9 +9,8 @@ const readingBounds = { timeoutMs: 60_000, maxHeapMb: 1_024 };
 let reading = 0;
 
 /**
- * `readInventory` in a thread of its own, bounded in time and memory.
- *
- * @throws {AppError} `rate_limited` while two are being read; `too_large` for what can't be read within the bounds.
+ * Runs `readInventory` in its own thread, with limits on time and memory.
+ * @throws {AppError} `rate_limited` while two are being read; `too_large` for what can't be read within the limits.
  */
 export async function readInWorker(
   format: Exclude<InventoryFormat, 'api'>,
@@ -20,7 +19,7 @@ export async function readInWorker(
   { timeoutMs, maxHeapMb } = readingBounds,
 ): Promise<ReadInventory> {
   if (reading >= maxAtOnce) {
-    throw new AppError('rate_limited', 'Other inventories are being read; try again in some seconds.', {
+    throw new AppError('rate_limited', 'Other inventories are being read; try again in a few seconds.', {
       retryAfterS: 5,
     });
   }
@@ -32,7 +31,7 @@ export async function readInWorker(
     return read as ReadInventory;
   } catch (error) {
     if (!isOutOfBounds(error)) throw error;
-    const message = `The inventory takes more than ${timeoutMs / 1000} s or ${maxHeapMb} MB to read; divide it.`;
+    const message = `The inventory takes more than ${timeoutMs / 1000} s or ${maxHeapMb} MB to read; split it.`;
     throw new AppError('too_large', message, { cause: error });
   } finally {
     reading -= 1;

@@ -1,4 +1,4 @@
-// The thread that inventories are read in: what is uploaded may be large or hostile, and agents must not wait for it.
+// The thread in which inventories are read: uploads may be large or hostile, and agents must not wait for them.
 import { parentPort, workerData } from 'node:worker_threads';
 import { readInventory } from './parse-inventory.ts';
 

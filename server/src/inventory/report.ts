@@ -1,5 +1,5 @@
-// What reading an inventory has to say: errors, which keep it from being planned, and findings. All of it by file and
-// line, the first of it in full and the rest counted, so that a hostile file can't make the report large.
+// What reading an inventory reports: errors, which prevent a plan, and findings, both by file and line. The first ones
+// are kept in full and the rest only counted, so that a hostile file can't make the report large.
 import { type Finding, visibleJson } from '@opsconductor/protocol';
 
 export const maxErrors = 100;
@@ -8,9 +8,9 @@ const maxShown = 100;
 
 export interface Place {
   file: string;
-  /** Null where it is about no line. */
+  /** Null if it is not about a line. */
   line: number | null;
-  /** In a JSON file, instead of the line until that is looked up: keys from the root, joined by NUL. */
+  /** In a JSON file, until the line is looked up: keys from the root, joined by NUL. */
   path?: string;
 }
 
@@ -25,7 +25,7 @@ export class Report {
   readonly findings: { kind: Finding['kind']; place: Place; message: string }[] = [];
   findingCount = 0;
 
-  /** Keeps the inventory from being planned. */
+  /** Reports an error, which prevents a plan. */
   error(place: Place, message: string): void {
     this.errorCount += 1;
     if (this.errors.length < maxErrors) this.errors.push({ place, message });
@@ -37,7 +37,7 @@ export class Report {
   }
 }
 
-/** Ends the reading at once: going on could take without end. */
+/** Ends the reading at once, because continuing could take forever. */
 export class InventoryTooLarge extends Error {
   override readonly name = 'InventoryTooLarge';
   readonly place: Place;
@@ -48,7 +48,7 @@ export class InventoryTooLarge extends Error {
   }
 }
 
-/** A name out of the file, for a sentence. */
+/** Returns a name from the file, for use in a sentence. */
 export function quoted(text: string): string {
   const visible = visibleJson(text.slice(0, maxShown)).slice(1, -1);
   return `“${visible}${text.length > maxShown ? '…' : ''}”`;

@@ -1,4 +1,4 @@
-// Writes what a plan comes to: gone targets first, so that their names are free; then changes, new targets, groups.
+// Writes the changes of a plan: gone targets first, so that their names are free; then changes, new targets and groups.
 import type { FieldChange, GoneTreatment } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { recordAudits } from '../audit/record-audits.ts';
@@ -34,10 +34,9 @@ interface Written {
 }
 
 /**
- * Writes the items of a plan, whose targets and memberships the caller holds locked. Returns of how many targets
- * accepted host keys were forgotten.
- *
- * @throws {MissingPermission} where a target would come into a group on which others have rights that the caller has not.
+ * Writes the items of a plan. The caller must hold locks on its targets and their memberships. Returns for how many
+ * targets accepted host keys were forgotten.
+ * @throws {MissingPermission} if a target would join a group on which others have rights that the caller lacks.
  */
 export async function writePlan(tx: Tx, plan: PlanToWrite, caller: Caller): Promise<number> {
   await writeGone(tx, plan, caller);
@@ -115,7 +114,7 @@ async function writeTargets(tx: Tx, { inventory, items }: PlanToWrite): Promise<
 
 async function makeGroups(tx: Tx, { inventory, newGroups }: PlanToWrite, caller: Caller): Promise<void> {
   for (const name of newGroups) {
-    const description = `Of the inventory ${inventory.name}`;
+    const description = `From the inventory ${inventory.name}`;
     const fields = { name, description, selector: null, priority: 0, settings: {} };
     const id = await insertTargetGroup(tx, { ...fields, createdBy: caller.userId });
     await recordAudit(tx, {
@@ -146,7 +145,7 @@ async function writeEntries(tx: Tx, written: readonly Written[], caller: Caller)
   }
 }
 
-/** Of targets whose host or port became others, also where the port comes from a group that they are in now. */
+/** Forgets the keys of targets whose host or port changed, even if the port comes from a group that they joined. */
 async function forgetHostKeys(tx: Tx, written: readonly Written[]): Promise<Map<number, string[]>> {
   const kept = written.flatMap((one) => (one.target === null ? [] : [{ ...one, target: one.target }]));
   const inherited = await readInherited(

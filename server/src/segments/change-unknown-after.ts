@@ -9,9 +9,8 @@ import { getSegment } from './list-segments.ts';
 import { segmentFor } from './segment-for.ts';
 
 /**
- * Changes how long agents of a segment may be silent. Nothing is reckoned from it ahead: it holds at once, also for what
- * agents have begun, and for those that are silent already.
- *
+ * Changes how long agents of a segment may be silent. No deadlines are stored, so it applies at once, even to what
+ * agents have begun and to agents that are already silent.
  * @throws {AppError} `not_found`; `forbidden` without `segments.edit`.
  */
 export async function changeUnknownAfter(

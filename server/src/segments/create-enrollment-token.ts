@@ -12,17 +12,16 @@ export interface EnrollmentTokenDeps {
   sql: Sql;
   /** Where agents and browsers reach this installation: `https://ops.example.com`. */
   publicUrl: string;
-  /** `sha256:` + hex of the SubjectPublicKeyInfo of the CA that agents trust; undefined on loopback HTTP. */
+  /** `sha256:` + hex of the SubjectPublicKeyInfo of the CA that agents trust; undefined for HTTP on loopback. */
   caPin: string | undefined;
-  /** SHA-256 of the agent program that this server hands out, lowercase hex. */
+  /** Returns the SHA-256 of the agent program that this server serves, in lowercase hex. */
   agentSha256(): Promise<string>;
 }
 
 const secretBytes = 32;
 
 /**
- * Makes a token that enrolls one agent into a segment within the hour. Only its hash is kept.
- *
+ * Creates a token that enrolls one agent into a segment within an hour. Only its hash is kept.
  * @throws {AppError} `not_found`; `forbidden` without `agents.enroll` on the segment.
  */
 export async function createEnrollmentToken(
@@ -62,7 +61,7 @@ export async function createEnrollmentToken(
   });
 }
 
-/** What is stored of a token. It has 256 random bits, so a plain hash is enough. */
+/** Returns what is stored of a token. It has 256 random bits, so a plain hash is enough. */
 export function hashEnrollmentSecret(secret: string): Buffer {
   return createHash('sha256').update(secret).digest();
 }

@@ -16,9 +16,8 @@ import { sealRoot } from './segment-root.ts';
 export type CreateSegmentRequest = Static<typeof CreateSegmentRequestSchema>;
 
 /**
- * Creates a segment, with a managed root where no owner names theirs.
- *
- * @throws {AppError} `conflict` when the name is taken.
+ * Creates a segment, with a managed root unless the request names an owner's root.
+ * @throws {AppError} `conflict` if the name is taken.
  */
 export async function createSegment(
   sql: Sql,

@@ -1,4 +1,5 @@
-// A new agent proves that it was invited (the token) and that it holds its keys (the signature), and learns who it is.
+// A new agent proves that it was invited (with the token) and that it holds its keys (with the signature), and learns
+// its identity.
 import { type EnrollRequest, type EnrollResponse, parseEnrollmentToken } from '@opsconductor/protocol';
 import {
   decodeBase64,
@@ -31,7 +32,7 @@ export interface EnrollmentDeps {
   identity: ServerIdentity;
 }
 
-/** As many as a roster names. */
+/** A roster can't name more. */
 const maxAgentsPerSegment = 256;
 
 interface NewAgent {
@@ -44,11 +45,10 @@ interface NewAgent {
 }
 
 /**
- * Enrolls an agent and consumes its token. Sent again with the same token and keys, as after a lost reply, it answers
- * the same until the agent has connected.
- *
- * @throws {AppError} `unauthenticated` for a token that is unknown or expired, or a signature that does not hold;
- * `conflict` for a token that another agent used, or a name or key that is taken.
+ * Enrolls an agent and consumes its token. If the request is repeated with the same token and keys, as after a lost
+ * reply, the answer is the same until the agent has connected.
+ * @throws {AppError} `unauthenticated` for a token that is unknown or expired, or an invalid signature; `conflict` for
+ * a token that another agent used, or a name or key that is taken.
  */
 export async function enrollAgent(
   deps: EnrollmentDeps,
@@ -57,7 +57,8 @@ export async function enrollAgent(
 ): Promise<EnrollResponse> {
   refuseUnstorableText(request);
   const token = parseEnrollmentToken(request.token);
-  if (token === undefined) throw unauthenticated('This is not an enrollment token; copy it again, whole.');
+  if (token === undefined)
+    throw unauthenticated('This is not an enrollment token; copy the whole token again.');
   const agent = { ...(await verifiedAgent(request)), address: origin.address };
   try {
     return await inTransaction(deps.sql, async (tx) => {
@@ -78,7 +79,7 @@ export async function enrollAgent(
   }
 }
 
-/** @throws {AppError} `unauthenticated` when the signature is not by the key that the request names. */
+/** @throws {AppError} `unauthenticated` if the signature is not from the key that the request names. */
 async function verifiedAgent(request: EnrollRequest): Promise<Omit<NewAgent, 'address'>> {
   const signingKey = readKey(request.signingKey, 'signingKey');
   const encryptionKey = readKey(request.encryptionKey, 'encryptionKey');
@@ -108,12 +109,12 @@ async function admit(
   origin: { address: string; requestId: string },
 ): Promise<EnrollResponse> {
   const segment = await lockSegment(tx, invitation.segmentId);
-  if (segment === undefined) throw unauthenticated('The segment of this enrollment token is gone.');
+  if (segment === undefined) throw unauthenticated('The segment of this enrollment token no longer exists.');
   const members = (await listSegmentAgents(tx, segment.id)).filter(({ state }) => state === 'active');
   if (members.length >= maxAgentsPerSegment) {
     throw new AppError(
       'conflict',
-      `Segment ${segment.name} has ${maxAgentsPerSegment} agents, as many as it may.`,
+      `Segment ${segment.name} has ${maxAgentsPerSegment} agents, which is the maximum.`,
     );
   }
   const agentId = await insertAgent(tx, { segmentId: segment.id, ...agent });
@@ -139,7 +140,7 @@ async function admit(
   return answer(deps, segment, { id: agentId, name: agent.name });
 }
 
-/** The token was used: the same agent may have lost the reply, anyone else may not learn more. */
+/** The token was used: the same agent may have lost the reply; anyone else must learn nothing more. */
 async function answerAgain(
   tx: Tx,
   deps: EnrollmentDeps,
@@ -161,11 +162,11 @@ async function answerAgain(
   if (enrolled.sessionNumber > 0) {
     throw new AppError(
       'conflict',
-      `Agent ${enrolled.name} is enrolled and has connected; it need not enroll again.`,
+      `Agent ${enrolled.name} is enrolled and has connected; it does not need to enroll again.`,
     );
   }
   const segment = await lockSegment(tx, enrolled.segmentId);
-  if (segment === undefined) throw unauthenticated('The segment of this enrollment token is gone.');
+  if (segment === undefined) throw unauthenticated('The segment of this enrollment token no longer exists.');
   return answer(deps, segment, enrolled);
 }
 
@@ -209,7 +210,7 @@ function takenError(error: unknown, name: string): unknown {
     return new AppError('conflict', message, { cause: error, details: [{ path: 'name', message }] });
   }
   if (constraint === 'agents_signing_key_key') {
-    const message = 'An agent with this key is enrolled already; let this one make keys of its own.';
+    const message = 'An agent with this key is already enrolled; let this one make its own keys.';
     return new AppError('conflict', message, { cause: error, details: [{ path: 'signingKey', message }] });
   }
   return error;

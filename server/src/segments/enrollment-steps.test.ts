@@ -1,4 +1,4 @@
-// The lines are for a person's shell, so a real shell runs them here.
+// The commands are for a person's shell, so a real shell runs them here.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -38,7 +38,7 @@ async function run(command: string, stdin = ''): Promise<{ code: number; stdout:
   child.stdout.on('data', (bytes) => {
     stdout += bytes;
   });
-  // A line that reads nothing may be over before it is written to.
+  // A command that reads nothing may have ended before its input is written.
   child.stdin.on('error', () => {});
   child.stdin.end(stdin);
   const [code] = await once(child, 'close');
@@ -51,7 +51,7 @@ function steps(agentSha256 = sha256(program)) {
   return { all, fetch: fetch ?? '', save: save ?? '', enroll: enroll ?? '', start: start ?? '' };
 }
 
-describe('the lines for a new agent’s machine', () => {
+describe('the commands for a new agent’s machine', () => {
   it('fetch the agent, save the token for its owner only, enroll and start', async () => {
     const { all, fetch, save, enroll, start } = steps();
     expect((await run(fetch)).code).toBe(0);
@@ -68,13 +68,13 @@ describe('the lines for a new agent’s machine', () => {
     expect(all.map((step) => step.takesToken)).toEqual([false, true, false, false]);
   });
 
-  it('leave an agent that is there in place when the download is not what the console’s server has', async () => {
+  it('leave an existing agent program in place if the download is not what the console’s server has', async () => {
     await writeFile(join(directory, 'agent.mjs'), 'the old one');
     expect((await run(steps(sha256('another program')).fetch)).code).not.toBe(0);
     expect(await readFile(join(directory, 'agent.mjs'), 'utf8')).toBe('the old one');
   });
 
-  it('trust any certificate for the checked download only where the CA is private', () => {
+  it('accept any certificate for the checked download only if the CA is private', () => {
     const lines = (privateCa: boolean) =>
       enrollmentSteps({ publicUrl: 'https://ops.example.com', agentSha256: sha256(''), privateCa });
     expect(lines(true)[0]?.command).toMatch(/^curl -fsSLk /);

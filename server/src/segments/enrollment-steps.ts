@@ -1,5 +1,5 @@
-// The shell lines that a person pastes on a new agent's machine: POSIX sh, curl, sha256sum, node. The hash in the
-// first line came over the console's connection, so the download needs no trust of its own.
+// The shell commands that a person pastes on a new agent's machine, which has POSIX sh, curl, sha256sum and node. The
+// hash in the first command came over the console's connection, so the download itself needs no trust.
 import type { EnrollmentTokenReply } from '@opsconductor/protocol';
 
 type Steps = EnrollmentTokenReply['steps'];
@@ -10,7 +10,7 @@ export function enrollmentSteps(options: {
   publicUrl: string;
   /** Lowercase hex. */
   agentSha256: string;
-  /** The machine does not trust the server's certificate yet; the token's CA pin makes the agent trust it. */
+  /** Whether the machine does not trust the server's certificate yet; the token's CA pin makes the agent trust it. */
   privateCa: boolean;
 }): Steps {
   const url = options.publicUrl.replace(/\/+$/, '');
@@ -18,7 +18,7 @@ export function enrollmentSteps(options: {
   const download =
     `${curl} -o agent.mjs.new ${shellQuote(url + agentDownloadPath)} && ` +
     `echo '${options.agentSha256}  agent.mjs.new' | sha256sum -c - && mv agent.mjs.new agent.mjs`;
-  // umask and a fresh file: the token is never readable by others, and never on a command line.
+  // With umask and a new file, the token is never readable by others, and it is never on a command line.
   const save = '(umask 077; rm -f enrollment-token; head -n 1 > enrollment-token)';
   return [
     {

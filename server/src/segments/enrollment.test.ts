@@ -68,7 +68,7 @@ describe('an enrollment token', () => {
       expect(stored.includes(Buffer.from(token?.secret ?? '-', encoding))).toBe(false);
   });
 
-  it('is refused for a segment that is not there', async () => {
+  it('is refused for a segment that does not exist', async () => {
     await expect(makeToken(t, 999_999)).rejects.toMatchObject({ code: 'not_found' });
   });
 });
@@ -92,7 +92,7 @@ describe('enrolling', () => {
     expect(parseEnrollmentToken(token)).toBeDefined();
   });
 
-  it('answers the same again for the same keys, until the agent has connected', async () => {
+  it('gives the same answer again for the same keys, until the agent has connected', async () => {
     const segment = await makeSegment(t, 'again');
     const { keys, token, enrolled } = await makeAgent(segment.id, 'again-a');
     const request = await enrollRequest(token, 'again-a', keys);
@@ -192,7 +192,7 @@ describe('the segment key', () => {
     expect(state?.wanting).toEqual([]);
   });
 
-  it('is taken from one of two agents that offer at the same moment; the same offer again is still accepted', async () => {
+  it('is accepted from one of two agents that offer at the same time; repeating that offer is still accepted', async () => {
     const segment = await makeSegment(t, 'two-offers');
     const agents = [await makeAgent(segment.id, 'two-offers-a'), await makeAgent(segment.id, 'two-offers-b')];
     expect(agents.map((agent) => agent.enrolled.makesSegmentKey)).toEqual([true, true]);
@@ -207,7 +207,7 @@ describe('the segment key', () => {
     expect(key.publicKey).toBe(winner?.segmentPublicKey);
   });
 
-  it('is refused from an agent that does not sign it, or is not active', async () => {
+  it('is refused if the agent does not sign it, or is not active', async () => {
     const segment = await makeSegment(t, 'bad-offer');
     const { enrolled, keys } = await makeAgent(segment.id, 'bad-offer-a');
     const offer = await segmentKeyOffer(enrolled, keys, await generateSegmentKey());
@@ -244,7 +244,7 @@ describe('the segment key', () => {
     expect(next.enrolled.makesSegmentKey).toBe(true);
   });
 
-  it('cannot be sealed to before the first agent', async () => {
+  it('does not exist before the first agent, so nothing can be sealed', async () => {
     const segment = await makeSegment(t, 'no-key');
     await expect(sealingKeyOf(t.sql, t.identity.installationId, segment.id, t.caller)).rejects.toMatchObject({
       code: 'conflict',
@@ -260,7 +260,7 @@ describe('a second agent', () => {
     expect(second.enrolled.makesSegmentKey).toBe(false);
     const wanting = [{ agentId: second.enrolled.agentId, generation: 1 }];
     expect((await segmentStateFor(t.sql, first.enrolled.agentId))?.wanting).toEqual(wanting);
-    // Who holds no key yet can't wrap, so it is not asked to.
+    // An agent that does not hold the key yet can't wrap it, so it is not asked to.
     expect((await segmentStateFor(t.sql, second.enrolled.agentId))?.wanting).toEqual([]);
 
     const roster = JSON.parse((await segmentStateFor(t.sql, first.enrolled.agentId))?.roster.payload ?? '{}');
@@ -290,13 +290,13 @@ describe('a second agent', () => {
     expect((await segmentStateFor(t.sql, first.enrolled.agentId))?.wanting).toHaveLength(1);
     const fresh = { ...wrap, ...forKey(second.keys.encryption) };
     expect(await inTransaction(t.sql, (tx) => storeWrap(tx, fresh))).toBe(true);
-    // Its peers are asked all at once: the others' are not needed.
+    // All peers are asked at once; the wraps of the others are not needed.
     expect(await inTransaction(t.sql, (tx) => storeWrap(tx, wrap))).toBe(false);
     expect(await isWrappedFor(t.sql, wrap)).toBe(true);
     await t.sql`update segment_key_wraps set wrapped_at = wrapped_at - interval '1 minute'`;
     expect(await isWrappedFor(t.sql, wrap)).toBe(false);
     expect(await inTransaction(t.sql, (tx) => storeWrap(tx, wrap))).toBe(true);
-    // It has a wrap, but has not shown yet that it could open it.
+    // It has a wrap, but has not yet shown that it could open it.
     const third = (await makeAgent(segment.id, 'peers-c')).enrolled.agentId;
     expect((await segmentStateFor(t.sql, second.enrolled.agentId))?.wanting).toEqual([]);
     const received = (await segmentStateFor(t.sql, second.enrolled.agentId))?.wraps[0];
@@ -312,7 +312,7 @@ describe('a second agent', () => {
     }
   });
 
-  it('gets no wrap from another segment, from one without the key, or when it is not active', async () => {
+  it('gets no wrap from another segment or from an agent without the key, or if it is not active', async () => {
     const here = await makeSegment(t, 'wraps-here');
     const there = await makeSegment(t, 'wraps-there');
     const first = await makeFirstAgent(t, here.id, 'wraps-a');
@@ -331,7 +331,7 @@ describe('a second agent', () => {
     await expect(store(first.enrolled.agentId, newcomer.enrolled.agentId)).rejects.toMatchObject(forbidden);
   });
 
-  it('leaves the roster when it is revoked, and stays listed as revoked under the number that did so', async () => {
+  it('leaves the roster when it is revoked, and stays listed as revoked with the number of that roster', async () => {
     const segment = await makeSegment(t, 'revoking');
     const first = await makeFirstAgent(t, segment.id, 'revoking-a');
     const gone = await makeAgent(segment.id, 'revoking-b');

@@ -15,8 +15,8 @@ import { reachesEverything } from '../store/people/visibility.ts';
 import { toSign } from './owner-held/read-roster.ts';
 
 /**
- * The segments within the reaches by name, whole on one page; and the names of those where
- * only some targets may be seen.
+ * Returns the segments within the reaches by name, all on one page, and the names of those in which only some targets
+ * may be seen.
  */
 export async function listSegments(
   sql: Queryable,
@@ -29,7 +29,7 @@ export async function listSegments(
   return { items: await Promise.all(rows.map((row) => toSegment(sql, row))), named, nextCursor: null };
 }
 
-/** @throws {AppError} `not_found`, also for one outside the reaches. */
+/** @throws {AppError} `not_found`, also for a segment outside the reaches. */
 export async function getSegment(sql: Queryable, id: number, reaches: readonly Reach[]): Promise<Segment> {
   const [row] = await listSegmentOverviews(sql, reaches, id);
   if (row === undefined) throw notFound('Segment');
@@ -56,7 +56,7 @@ async function toSegment(sql: Queryable, row: SegmentOverviewRow): Promise<Segme
   };
 }
 
-/** How many segments within the reaches there are of each health. */
+/** Returns how many segments within the reaches have each health. */
 export async function countSegments(
   sql: Queryable,
   reaches: readonly Reach[],
@@ -66,7 +66,9 @@ export async function countSegments(
   return counts;
 }
 
-/** healthy: every active agent takes steps · degraded: some do, or those connected drain · offline: none is connected. */
+/**
+ * healthy: every active agent takes steps; degraded: some do, or the connected ones drain; offline: none is connected.
+ */
 export function healthOf(counts: AgentCounts): Segment['health'] {
   if (counts.activeAgents === 0) return 'no_agent';
   if (counts.connectedAgents === 0) return 'offline';

@@ -1,4 +1,4 @@
-// The first agent of a segment makes its key and offers the public half. Of several offers the first is taken.
+// The first agent of a segment makes its key and offers the public half. If several offer one, the first is accepted.
 import type { SegmentKeyRequest, SegmentKeyResponse } from '@opsconductor/protocol';
 import {
   decodeBase64,
@@ -21,9 +21,9 @@ import { requireWrap } from './segment-state.ts';
 const firstGeneration = 1;
 
 /**
- * Takes the segment key that an agent made, unless the segment has one. Sent again, it answers the same.
- *
- * @throws {AppError} `unauthenticated` for an agent that is unknown or not active, or a signature that does not hold.
+ * Takes the segment key that an agent made, unless the segment has one. If the offer is repeated, the answer is the
+ * same.
+ * @throws {AppError} `unauthenticated` for an agent that is unknown or not active, or an invalid signature.
  */
 export async function offerSegmentKey(
   deps: EnrollmentDeps,
@@ -49,7 +49,7 @@ export async function offerSegmentKey(
     if (!proven) throw notProven();
     const segment = await lockSegment(tx, agent.segmentId);
     if (segment === undefined) throw new Error(`agent ${agent.id} has no segment`);
-    // Read again under the lock: a revocation, or new keys, may have come between.
+    // Read again under the lock: the agent may have been revoked, or have new keys, meanwhile.
     const now = await findAgent(tx, agent.id);
     if (now?.state !== 'active' || !now.signingKey.equals(agent.signingKey)) throw notProven();
     if (segment.keyGeneration > 0) return { accepted: await isOwn(tx, segment, agent.id, publicKey) };
@@ -84,7 +84,7 @@ function notProven(): AppError {
   return new AppError('unauthenticated', 'This segment key is not signed by an active agent.');
 }
 
-/** Whether the key that the segment has is the one this agent offered before. */
+/** Returns whether the segment's key is the one that this agent offered before. */
 async function isOwn(tx: Tx, segment: SegmentRow, agentId: number, publicKey: Buffer): Promise<boolean> {
   const [first] = await listSegmentKeys(tx, segment.id);
   const wraps = await listWraps(tx, agentId);

@@ -11,10 +11,9 @@ import type { Tx } from '../store/database/connection.ts';
 import { openRoot } from './segment-root.ts';
 
 /**
- * Signs and stores the segment's next roster: its active agents, its key generations, who was revoked. Before the
- * segment has a key there is nothing to vouch for, and no roster. Where the root is held by its owner, the owner signs.
- *
- * @param segment as `lockSegment` gave it in this transaction: two rosters never share a number.
+ * Signs and stores the segment's next roster: its active agents, its key generations, and the revoked agents. Before
+ * the segment has a key there is nothing to vouch for, and so no roster. An owner-held root signs elsewhere.
+ * @param segment as `lockSegment` returned it in this transaction, so that two rosters never share a number.
  */
 export async function publishRoster(
   tx: Tx,

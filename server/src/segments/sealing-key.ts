@@ -7,10 +7,9 @@ import type { Queryable } from '../store/database/connection.ts';
 import { segmentFor } from './segment-for.ts';
 
 /**
- * What a client seals a credential to, and what it verifies that with.
- *
+ * Returns the key that a client seals a credential to, and what it needs to verify that key.
  * @throws {AppError} `not_found`; `forbidden` without `credentials.edit` on the segment; `conflict` before its first
- * agent made its key.
+ * agent has made the key.
  */
 export async function sealingKeyOf(
   sql: Queryable,
@@ -40,14 +39,13 @@ export async function sealingKeyOf(
 }
 
 /**
- * A revoked agent has the current generation: what is sealed now is to be sealed to the next.
- *
+ * Refuses to seal while a revoked agent has the current generation: sealing must wait for the next one.
  * @throws {AppError} `conflict`.
  */
 export function refuseWhileRotating(segment: Pick<SegmentRow, 'name' | 'keyRotationWantedAt'>): void {
   if (segment.keyRotationWantedAt === null) return;
   throw new AppError(
     'conflict',
-    `The key of segment ${segment.name} is being replaced, because an agent that has it was revoked. The next agent of the segment that connects makes the new one, and where an owner holds the root they name it in a roster; seal then.`,
+    `The key of segment ${segment.name} is being replaced, because an agent that has it was revoked. The next agent of the segment that connects makes the new one; if an owner holds the root, they must also name it in a roster. Seal after that.`,
   );
 }

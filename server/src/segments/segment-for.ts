@@ -6,9 +6,8 @@ import { findSegment, type SegmentRow } from '../store/agents/segments.ts';
 import type { Queryable } from '../store/database/connection.ts';
 
 /**
- * The segment, for what needs the permission on it.
- *
- * @throws {AppError} `not_found`, also where the caller may not read it; `forbidden` where they may no more than that.
+ * Returns the segment for something that needs the permission on it.
+ * @throws {AppError} `not_found`, also if the caller may not read it; `forbidden` if they may only read it.
  */
 export async function segmentFor(
   sql: Queryable,

@@ -1,11 +1,11 @@
-// The managed root: its private half is kept under the master key, so that a stolen database can't sign a roster.
+// The managed root: its private half is encrypted with the master key, so that a stolen database can't sign a roster.
 import type { KeyPair } from '@opsconductor/protocol/sealing';
 import { unwrapDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError } from '../errors.ts';
 import type { SegmentRow } from '../store/agents/segments.ts';
 
-/** Who this server is to agents: what it signs and what agents pin. */
+/** This server's identity for agents: what it signs with, and what agents pin. */
 export interface ServerIdentity {
   installationId: string;
   /** Ed25519. */
@@ -17,9 +17,8 @@ export function sealRoot(masterKey: MasterKey, segmentId: number, privateKey: Ui
 }
 
 /**
- * Opens the private half of a segment's root. The caller overwrites it after use.
- *
- * @throws {AppError} `conflict` where the root is held by its owner and not here.
+ * Opens the private half of a segment's root. The caller must overwrite it after use.
+ * @throws {AppError} `conflict` if its owner holds the root, so it is not here.
  */
 export function openRoot(
   masterKey: MasterKey,

@@ -27,11 +27,10 @@ export async function getSegmentSettings(
 }
 
 /**
- * Changes what a segment gives to its targets; what the request leaves out stays as it is.
- *
+ * Changes what a segment gives to its targets; what the request leaves out stays unchanged.
  * @throws {AppError} `not_found`; `forbidden` without `segments.edit`, or for another credential without
- * `credentials.use`; `invalid` for a credential of another segment; `conflict` where something is not what the request
- * expects.
+ * `credentials.use`; `invalid` for a credential of another segment; `conflict` if a field does not have the value that
+ * the request expects.
  */
 export async function putSegmentSettings(
   sql: Sql,

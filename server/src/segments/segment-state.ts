@@ -11,10 +11,10 @@ import type { Queryable, Tx } from '../store/database/connection.ts';
 
 export type SegmentState = Static<typeof SegmentStateSchema>;
 
-/** The `segment_state` message for an agent; undefined while the segment has no key and so no roster. */
+/** Returns the `segment_state` message for an agent; undefined while the segment has no key, and so no roster. */
 export async function segmentStateFor(sql: Queryable, agentId: number): Promise<SegmentState | undefined> {
   const segment = await findSegmentState(sql, agentId);
-  // Who is out hears nothing more.
+  // An agent that was shut out is told nothing more.
   if (segment?.state !== 'active' || segment.rosterPayload === null || segment.rosterSignature === null)
     return undefined;
   const { wraps, wanting, wantedForRecovery } = segment;
@@ -30,29 +30,28 @@ export async function segmentStateFor(sql: Queryable, agentId: number): Promise<
 }
 
 export interface PeerWrap {
-  /** The agent that wrapped, whose session sent this. */
+  /** The agent that wrapped the key; its session sent this. */
   byAgentId: number;
-  /** Whom it wrapped for. */
+  /** The agent that it was wrapped for. */
   agentId: number;
   generation: number;
   /** Base64, as `wrapSegmentKey` returns it. The server can't open it. */
   wrapped: string;
-  /** Base64, whose it was wrapped for; agents of the version before say nothing of it. */
+  /** Base64 of the key that it was wrapped to; agents of the previous version don't send it. */
   encryptionKey?: string | undefined;
 }
 
 /**
  * Stores the segment key that an agent wrapped for a peer of its segment.
- *
- * @returns false when the peer has opened one of that generation already, or was just given one, or has other keys since:
- * this one is not needed, or of no use.
- * @throws {AppError} `forbidden` for an agent of another segment, one that is not active, or one that never showed
- * that it holds this generation; `invalid` for what is no wrap.
+ * @returns false if this wrap is not needed or useless: the peer has already opened one of that generation, was just
+ * given one, or has other keys by now.
+ * @throws {AppError} `forbidden` for an agent of another segment, one that is not active, or one that never showed that
+ * it holds this generation; `invalid` for something that is not a wrap.
  */
 export async function storeWrap(tx: Tx, wrap: PeerWrap): Promise<boolean> {
   requireWrap(wrap.wrapped);
   const by = await findAgent(tx, wrap.byAgentId);
-  // Its keys are replaced by whoever has locked the segment.
+  // Whoever replaces an agent's keys has locked the segment.
   if (by !== undefined) await holdSegment(tx, by.segmentId);
   const agent = await findAgent(tx, wrap.agentId);
   const together = by !== undefined && agent !== undefined && by.segmentId === agent.segmentId;
@@ -65,7 +64,8 @@ export async function storeWrap(tx: Tx, wrap: PeerWrap): Promise<boolean> {
       `This agent does not hold generation ${wrap.generation} of the segment key.`,
     );
   }
-  // In flight while it replaced its keys. It could not open this one, and would not be asked for another.
+  // The wrap was on its way while the peer replaced its keys. The peer could not open it, and nobody would be asked for
+  // another.
   const { encryptionKey } = wrap;
   if (encryptionKey !== undefined && !agent.encryptionKey.equals(decodeBase64(encryptionKey))) return false;
   const { segmentId } = by;

@@ -22,7 +22,7 @@ beforeAll(async () => {
 afterAll(() => t.close());
 
 describe('creating a segment', () => {
-  it('keeps the private half of the root sealed, and it is the one of the public half', async () => {
+  it('keeps the private half of the root sealed, and it matches the public half', async () => {
     const segment = await makeSegment(t, 'sealed-root');
     const row = await findSegment(t.sql, segment.id);
     expect(row?.rootKeySealed).not.toBeNull();
@@ -36,7 +36,7 @@ describe('creating a segment', () => {
     expect(() => openRoot(t.masterKey, { id: 8, name: 'other', rootKeySealed: sealed })).toThrow(/altered/);
   });
 
-  it('answers what was stored, and starts without agent and key', async () => {
+  it('returns what was stored, and starts without agents and key', async () => {
     const segment = await createSegment(
       t.sql,
       t.masterKey,
@@ -57,7 +57,7 @@ describe('creating a segment', () => {
     expect(await getSegment(t.sql, segment.id, unrestricted)).toEqual(segment);
   });
 
-  it('changes how long its agents may be silent, with an audit row that says from what', async () => {
+  it('changes how long its agents may be silent, with an audit row that has the previous value', async () => {
     const { id, unknownAfter } = await makeSegment(t, 'patient');
     expect(await changeUnknownAfter(t.sql, id, 900, t.caller)).toMatchObject({ id, unknownAfter: 900 });
     const [row] = await t.sql`
@@ -73,7 +73,7 @@ describe('creating a segment', () => {
     });
   });
 
-  it('refuses text that PostgreSQL cannot hold, before it sees it', async () => {
+  it('refuses text that PostgreSQL cannot store, before it gets there', async () => {
     const create = (description: string) =>
       createSegment(t.sql, t.masterKey, { name: 'nul', description }, t.caller);
     for (const description of ['a\0b', 'half a pair: \ud800']) {
@@ -95,7 +95,7 @@ describe('creating a segment', () => {
 });
 
 describe('the health of a segment', () => {
-  it('is told by its active agents', () => {
+  it('depends on its active agents', () => {
     const health = (activeAgents: number, connectedAgents: number, drainingAgents: number) =>
       healthOf({ activeAgents, connectedAgents, drainingAgents });
     expect(health(0, 0, 0)).toBe('no_agent');
@@ -122,7 +122,7 @@ describe('the health of a segment', () => {
     expect(await health()).toBe('no_agent');
   });
 
-  it('is in the list too, which is by name', async () => {
+  it('is also in the list, which is sorted by name', async () => {
     const names = (await listSegments(t.sql, unrestricted)).items.map((segment) => segment.name);
     expect(names).toEqual([...names].sort());
     expect(names).toContain('health');

@@ -54,7 +54,7 @@ async function rowOf(segmentId: number) {
   return { ...row, signed, roster: JSON.parse(signed.payload) as Roster };
 }
 
-test('after a restore agents that have seen newer rosters take the one that a starting server signs', async () => {
+test('after a restore, agents that have seen newer rosters accept the one that a starting server signs', async () => {
   const segment = await makeSegment(t, 'restored');
   await makeFirstAgent(t, segment.id, 'restored-a');
   const copy = await rowOf(segment.id);
@@ -87,7 +87,7 @@ test('after a restore agents that have seen newer rosters take the one that a st
   expect((await rowOf(segment.id)).rosterNumber).toBe(after.rosterNumber);
 });
 
-test('the same copy restored again has higher rosters than after it was restored before', async () => {
+test('restoring the same backup again gives higher roster numbers than the first restore', async () => {
   const segment = await makeSegment(t, 'twice');
   await makeFirstAgent(t, segment.id, 'twice-a');
   const { rosterNumber } = await rowOf(segment.id);
@@ -101,7 +101,7 @@ test('the same copy restored again has higher rosters than after it was restored
   expect((numbers[1] ?? 0) - (numbers[0] ?? 0)).toBe(600);
 });
 
-test('an owner’s roster is left to its owner; the segment says which one its agents have seen', async () => {
+test('an owner’s roster is left to its owner; the segment says which number its agents have seen', async () => {
   const root = await generateSigningKeyPair();
   const ownerRoot = encodeBase64(root.publicKey);
   const segment = await createSegment(t.sql, t.masterKey, { name: 'owned-restored', ownerRoot }, t.caller);
@@ -127,14 +127,14 @@ test('an owner’s roster is left to its owner; the segment says which one its a
   expect(await getSegment(t.sql, segment.id, unrestricted)).toMatchObject({ lostRoster: null });
 });
 
-/** Sets the number higher, as whoever can write the database can. */
+/** Raises the number, as anyone with write access to the database can. */
 async function raise(segmentId: number): Promise<number> {
   const [row] = await t.sql<{ rosterNumber: number }[]>`
     update segments set roster_number = roster_number + 10 where id = ${segmentId} returning roster_number`;
   return row?.rosterNumber ?? 0;
 }
 
-test('who can write the database has no start sign an agent, or a key, that the root has not signed', async () => {
+test('write access to the database can make no start sign an agent or a key that the root has not signed', async () => {
   const segment = await makeSegment(t, 'attacked');
   const { enrolled } = await makeFirstAgent(t, segment.id, 'attacked-a');
   const before = await rowOf(segment.id);
@@ -151,7 +151,7 @@ test('who can write the database has no start sign an agent, or a key, that the 
   expect((await rowOf(segment.id)).roster).toEqual({ ...before.roster, number });
 });
 
-test('no start signs what another root has signed, whatever the database says the root is', async () => {
+test('no start signs what another root has signed, whatever root the database names', async () => {
   const segment = await makeSegment(t, 'swapped');
   await makeFirstAgent(t, segment.id, 'swapped-a');
   const before = await rowOf(segment.id);
@@ -165,7 +165,7 @@ test('no start signs what another root has signed, whatever the database says th
   expect((await rowOf(segment.id)).signed).toEqual(forged);
 });
 
-test('a segment whose roster can not be signed keeps no other from being, and the log says what to do', async () => {
+test('a segment whose roster can not be signed does not hold up others, and the log says what to do', async () => {
   const broken = await makeSegment(t, 'broken');
   await makeFirstAgent(t, broken.id, 'broken-a');
   const segment = await makeSegment(t, 'after-broken');
@@ -180,7 +180,7 @@ test('a segment whose roster can not be signed keeps no other from being, and th
   expect(ofBroken).toEqual([expect.stringMatching(/not signed by the root.*Compare its agents/)]);
 });
 
-test('of one that the database refuses to store the log tells, and those beside it are signed', async () => {
+test('one that the database refuses to store is logged, and the others are signed', async () => {
   const refused = await makeSegment(t, 'refused');
   await makeFirstAgent(t, refused.id, 'refused-a');
   const segment = await makeSegment(t, 'after-refused');
@@ -202,7 +202,7 @@ test('of one that the database refuses to store the log tells, and those beside 
   ]);
 });
 
-test('many are signed in few transactions', async () => {
+test('many are signed in a few transactions', async () => {
   const segment = await makeSegment(t, 'of-many');
   await makeFirstAgent(t, segment.id, 'of-many-a');
   const { roster, ...row } = await rowOf(segment.id);

@@ -1,4 +1,4 @@
-// After a restore the numbers of managed rosters are raised by a command that has no master key: a server signs them.
+// After a restore, a command that has no master key raises the numbers of managed rosters; a server then signs them.
 import { type Roster, signingPublicKeyOf, signRoster, verifyRoster } from '@opsconductor/protocol/sealing';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import type { Log } from '../log.ts';
@@ -21,12 +21,16 @@ export interface SigningDeps {
   log: Log;
 }
 
-/** One transaction for so many, however long their rosters are: with one for each, many took longer to write than to sign. */
+/**
+ * Segments per transaction, however long their rosters are: with one transaction each, writing many took longer than
+ * signing them.
+ */
 const perTransaction = 100;
 
 /**
- * Signs the rosters that the root has signed, under their raised numbers; of servers that start at once one does. Before any
- * agent is told of its segment. One that can't be signed is logged and left to the next start.
+ * Signs rosters that the root had already signed, now with their raised numbers. If several servers start at once, one
+ * does it. It must run before any agent is told the state of its segment. A roster that can't be signed is logged and
+ * left to the next start.
  */
 export async function signRaisedRosters(deps: SigningDeps): Promise<void> {
   const raised = await listRaisedSegments(deps.sql);
@@ -61,15 +65,15 @@ async function signTogether(deps: SigningDeps, raised: readonly Named[]): Promis
 function tellUnsigned({ log }: SigningDeps, { name }: Named, error: unknown): void {
   log.error(
     { err: error, segment: name },
-    'the roster of a segment could not be signed after a restore: its agents may refuse it, and who is enrolled there gets no key. Compare its agents with those that you know; where they are right, “New keys…” of one signs a roster of them. The next start tries this again.',
+    'the roster of a segment could not be signed after a restore: its agents may refuse it, and newly enrolled agents get no key. Compare its agents with those that you know; if they are right, “New keys…” of one of them signs a roster of them. The next start tries this again.',
   );
 }
 
 type Result = StoredRoster | { segment: Named; error: unknown } | Record<never, never>;
 
 /**
- * Nobody asked for this at a moment of their own, and who can write the database can bring it about. So nothing is signed
- * that the root has not signed before: not what the tables say now, nor by the key that they say the root is.
+ * Nobody explicitly requested this signature, and anyone who can write to the database can trigger it. So only what the
+ * root has signed before is signed: not what the tables say now, and not with the key that they name as the root.
  */
 async function signRaised(segment: SegmentRow, deps: SigningDeps): Promise<Result> {
   const { id, rosterNumber: number, rosterPayload: payload, rosterSignature: signature } = segment;

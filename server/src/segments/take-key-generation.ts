@@ -1,5 +1,5 @@
-// A new generation of the segment key, made by one of its agents after another was revoked. Of several offers the first
-// is taken; the others drop theirs when the roster names another.
+// Takes a new generation of the segment key, made by one of its agents after another was revoked. If several offer one,
+// the first is accepted; the others drop theirs when the roster names another.
 import { type AgentMessageOf, limits } from '@opsconductor/protocol';
 import {
   decodeBase64,
@@ -26,9 +26,8 @@ export interface GenerationDeps {
 }
 
 /**
- * Takes the generation that an agent made, where one is wanted and it is the next.
- *
- * @returns false where none is wanted any more.
+ * Takes the generation that an agent made, if one is wanted and it is the next.
+ * @returns false if none is wanted any more.
  * @throws {AppError} `unauthenticated` for an agent that is not active, or an offer that is not signed by it.
  */
 export async function takeKeyGeneration(
@@ -42,7 +41,7 @@ export async function takeKeyGeneration(
   return inTransaction(sql, async (tx) => {
     const found = await findAgent(tx, agentId);
     const segment = found && (await lockSegment(tx, found.segmentId));
-    // Read again under the lock: a revocation may have come between.
+    // Read again under the lock: the agent may have been revoked meanwhile.
     const agent = await findAgent(tx, agentId);
     if (segment === undefined || agent === undefined || agent.state !== 'active') throw notProven();
     const { id: segmentId } = segment;

@@ -1,4 +1,4 @@
-// A database with one user, and agents that enroll as real ones do: for the tests of features and routes.
+// A database with one user, and agents that enroll like real ones, for tests of features and routes.
 import { randomUUID } from 'node:crypto';
 import type { EnrollRequest, EnrollResponse, Segment } from '@opsconductor/protocol';
 import {
@@ -77,7 +77,7 @@ export async function makeAgentKeys(): Promise<AgentKeys> {
   return { signing: await generateSigningKeyPair(), encryption: await generateEncryptionKeyPair() };
 }
 
-/** An enrollment request as an agent sends it. */
+/** Returns an enrollment request as an agent sends it. */
 export async function enrollRequest(token: string, name: string, keys: AgentKeys): Promise<EnrollRequest> {
   const statement = enrollmentStatement({
     token,
@@ -96,7 +96,7 @@ export async function enrollRequest(token: string, name: string, keys: AgentKeys
   };
 }
 
-/** The first agent's offer of a segment key that it made. */
+/** Returns the first agent's offer of a segment key that it made. */
 export async function segmentKeyOffer(enrolled: EnrollResponse, keys: AgentKeys, segmentKey: KeyPair) {
   const { agentId, segmentId, installationId } = enrolled;
   const generation = 1;
@@ -127,7 +127,7 @@ export async function segmentKeyOffer(enrolled: EnrollResponse, keys: AgentKeys,
   };
 }
 
-/** Enrolls an agent that makes the segment's key and says that it holds it. */
+/** Enrolls an agent that makes the segment's key and reports that it holds it. */
 export async function makeFirstAgent(t: TestInstallation, segmentId: number, name = 'agent-a') {
   const keys = await makeAgentKeys();
   const token = await makeToken(t, segmentId);
@@ -138,7 +138,7 @@ export async function makeFirstAgent(t: TestInstallation, segmentId: number, nam
   return { enrolled, keys, segmentKey, token };
 }
 
-/** A further generation of the segment key, as the agent that makes it offers it. */
+/** Returns a further generation of the segment key, as the agent that makes it offers it. */
 export async function generationOffer(
   { installationId }: { installationId: string },
   agent: { enrolled: EnrollResponse; keys: AgentKeys },
@@ -171,7 +171,7 @@ export const testSecret: CredentialSecret = {
   },
 };
 
-/** A credential as the console sends it: sealed to the segment's current key. */
+/** Returns a credential as the console sends it: sealed to the segment's current key. */
 export async function sealedCredentialRequest(
   t: TestInstallation,
   segmentId: number,
@@ -211,7 +211,7 @@ export async function openSession(
            disconnected_at = null, clean_shutdown = false, last_heartbeat_at = clock_timestamp()`;
 }
 
-/** Resolves once so many connections to this test's database wait for a lock; fails when they never do. */
+/** Resolves once this many connections to this test's database wait for a lock; fails if they never do. */
 export async function waitUntilBlocked({ sql }: TestInstallation, count: number): Promise<void> {
   const deadline = Date.now() + 10_000;
   for (;;) {

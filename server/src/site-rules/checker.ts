@@ -1,5 +1,5 @@
-// Which jobs break rules, kept up to date for those who ask of the health of all: definitions are stored sealed, so that
-// no query can tell. A job is looked at again when it, the rules or the categories have changed. One server at a time.
+// Keeps track of which jobs break site rules, for the health of jobs: definitions are stored sealed, so no query can
+// tell. A job is checked again when it, the rules or the categories have changed. One server at a time does this.
 import { setImmediate } from 'node:timers/promises';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import type { Log } from '../log.ts';
@@ -17,7 +17,7 @@ import { heldJob } from './violations.ts';
 
 const portion = 200;
 const defaultPauseMs = 15_000;
-/** No revision: the job is looked at again. */
+/** Stands for no revision, so that the job is checked again. */
 const toBeLookedAt = '';
 
 export interface CheckerDeps {
@@ -29,7 +29,7 @@ export interface CheckerDeps {
 
 export class SiteRuleChecker {
   readonly #deps: CheckerDeps;
-  /** Jobs that could not be opened in the last whole round, or since: told once. */
+  /** Jobs that could not be opened in the last complete round, or since; each is logged once. */
   #unopened: ReadonlySet<number> = new Set();
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> | undefined;
@@ -66,20 +66,22 @@ export class SiteRuleChecker {
       while (looked === portion && !this.#stopped);
     } catch (error) {
       looked = undefined;
-      log.warn({ err: error }, 'jobs could not be held against the site rules; tried again later');
+      log.warn({ err: error }, 'jobs could not be checked against the site rules; will be retried later');
     }
     const jobs = [...unopened].filter((id) => !this.#unopened.has(id));
     this.#unopened = looked === undefined ? new Set([...this.#unopened, ...unopened]) : unopened;
     if (jobs.length === 0) return;
-    log.error({ jobs }, 'definitions of jobs can not be opened, and so not be held against the site rules');
+    log.error(
+      { jobs },
+      'definitions of jobs can not be opened, and so not be checked against the site rules',
+    );
   }
 }
 
 /**
- * Looks at some of the jobs that have to be looked at; returns how many, or undefined where another server is at it.
- *
- * @param unopened jobs that were looked at in this round and could not be opened: they are added to, and passed over. The
- * next round looks at them again, as nothing else tells when they can be opened.
+ * Checks some of the outdated jobs. Returns how many, or undefined if another server is doing it.
+ * @param unopened jobs of this round that could not be opened: new ones are added, and listed ones are skipped. The
+ * next round tries them again, because nothing announces that they can be opened.
  */
 export async function checkSome(
   { sql, masterKey }: Pick<CheckerDeps, 'sql' | 'masterKey'>,
@@ -98,7 +100,7 @@ async function check(tx: Tx, masterKey: MasterKey, revision: string, unopened: S
   const jobs = await staleJobs(tx, revision, { limit: portion, except: [...unopened] });
   const checks: Parameters<typeof saveChecks>[1][number][] = [];
   for (const job of jobs) {
-    // Rules are the site's, and may take their time: others have their turn between two jobs.
+    // Administrators write the rules, which may take long, so other work gets its turn between two jobs.
     await setImmediate();
     const held = heldJob(masterKey, job);
     const isOpened = 'definition' in held;

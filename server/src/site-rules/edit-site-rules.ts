@@ -32,8 +32,8 @@ import {
 import { getSiteRule } from './list-site-rules.ts';
 
 /**
- * @throws {AppError} `invalid` with all that is wrong with it; `conflict` for a taken name, or where there are as many as
- * there may be.
+ * @throws {AppError} `invalid` with all its problems; `conflict` for a taken name, or if the maximum number of rules
+ * exists.
  */
 export async function createSiteRule(
   sql: Sql,
@@ -65,10 +65,9 @@ export async function createSiteRule(
 }
 
 /**
- * Changes a rule as a whole.
- *
- * @param ifMatch the version that was changed, where the request's header says it.
- * @throws {AppError} as `createSiteRule`; `not_found`; `conflict` where it was changed again since.
+ * Replaces a rule as a whole.
+ * @param ifMatch the version that was changed, if the request's header names it.
+ * @throws {AppError} as `createSiteRule`; `not_found`; `conflict` if it was changed again since.
  */
 export async function updateSiteRule(
   sql: Sql,
@@ -122,9 +121,8 @@ export async function deleteSiteRule(sql: Sql, id: number, caller: Caller): Prom
 }
 
 /**
- * A rule that is only thought of, looked at as one that is to be saved.
- *
- * @throws {AppError} `invalid` with all that is wrong with it.
+ * Checks a rule that is only tried out, like one that is to be saved.
+ * @throws {AppError} `invalid` with all its problems.
  */
 export async function readSiteRule(
   sql: Sql,
@@ -136,7 +134,7 @@ export async function readSiteRule(
   return siteRuleText(request);
 }
 
-/** @throws {AppError} `invalid` for a selector or condition that is none. */
+/** @throws {AppError} `invalid` for an invalid selector or condition. */
 function refuseProblems(request: CreateSiteRuleRequest, root = ''): void {
   const details = [
     ...selectorProblems(request.selector ?? undefined, `${root}selector`),
@@ -213,7 +211,7 @@ function refuseStale({ version, updatedBy }: SiteRuleRow, expectedVersion: numbe
   }
   throw new AppError(
     'conflict',
-    `${updatedBy ?? 'Somebody'} changed the rule since you opened version ${expectedVersion}. Look at it as it is, then save again with expectedVersion ${version}.`,
+    `${updatedBy ?? 'Somebody'} changed the rule since you opened version ${expectedVersion}. Look at the current rule, then save again with expectedVersion ${version}.`,
   );
 }
 

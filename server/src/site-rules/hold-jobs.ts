@@ -1,4 +1,5 @@
-// What a change of a job's category or labels means for it: rules that it keeps now and would break then.
+// What changing a job's category or labels means for the site rules: rules that it complies with now and would then
+// break.
 import { setImmediate } from 'node:timers/promises';
 import type { DefinitionProblem, Labels } from '@opsconductor/protocol';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
@@ -8,7 +9,7 @@ import { jobsToHoldById } from '../store/jobs/site-rules.ts';
 import { loadSiteRules, type SiteRules, siteRuleDetail } from './site-rules.ts';
 import { heldJob } from './violations.ts';
 
-/** What jobs are put into; undefined where it stays as it is. */
+/** New place of a job; undefined if that part does not change. */
 export interface JobPlace {
   category?: string | undefined;
   labels?: Labels | undefined;
@@ -23,8 +24,8 @@ export interface NewlyBroken {
 const portion = 100;
 
 /**
- * Of the jobs those that would break rules of severity `error` which they keep now. What a job breaks already is no
- * reason against the change: it was so before.
+ * Returns the jobs that would break rules of severity `error` that they comply with now. Rules that a job already
+ * breaks do not prevent the change.
  */
 export async function newlyBroken(
   tx: Tx,
@@ -37,7 +38,7 @@ export async function newlyBroken(
   const broken: NewlyBroken[] = [];
   for (let at = 0; at < ids.length; at += portion) {
     for (const job of await jobsToHoldById(tx, ids.slice(at, at + portion))) {
-      // Rules may take their time: others have their turn between two jobs.
+      // Rules may take long, so other work gets its turn between two jobs.
       await setImmediate();
       const held = heldJob(masterKey, job);
       const { category = job.category, labels = job.labels } = places.get(job.id) ?? {};
@@ -52,7 +53,7 @@ export async function newlyBroken(
   return broken;
 }
 
-/** What a job breaks of the rules as it is. */
+/** Returns the site rules that a job breaks now. */
 export async function siteRulesBroken(
   { sql, masterKey }: { sql: Queryable; masterKey: MasterKey },
   jobId: number,
@@ -78,7 +79,7 @@ function keyOf({ rule, path }: DefinitionProblem): string {
   return `${rule}\n${path}`;
 }
 
-/** @throws {AppError} `invalid` where the job would break rules that it keeps now. */
+/** @throws {AppError} `invalid` if the job would break rules that it complies with now. */
 export async function refuseNewlyBroken(
   tx: Tx,
   masterKey: MasterKey,

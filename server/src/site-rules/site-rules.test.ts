@@ -38,7 +38,7 @@ const told = `Site rule “${strict.name}”: ${strict.message}`;
 const refused = { code: 'invalid', details: [{ path: 'timeout', message: told }] };
 
 describe('a site rule', () => {
-  test('refuses what breaks it, in its category and below, and lets the rest be saved', async () => {
+  test('refuses what breaks it, in its category and below, and allows the rest', async () => {
     await rule();
     await expect(job({ category: 'prod' })).rejects.toMatchObject(refused);
     await expect(job({ category: 'prod/db', timeout: 60 })).rejects.toMatchObject(refused);
@@ -46,14 +46,14 @@ describe('a site rule', () => {
     expect((await job({ category: 'lab' })).version).toBe(1);
   });
 
-  test('is for jobs with the labels that it names', async () => {
+  test('applies to jobs with the labels that it names', async () => {
     await rule({ category: null, selector: 'tier=gold !exempt' });
     await expect(job({ labels: { tier: 'gold' } })).rejects.toMatchObject(refused);
     await job({ labels: { tier: 'gold', exempt: '' } });
     await job({ labels: { tier: 'silver' } });
   });
 
-  test('asked per step says which step breaks it', async () => {
+  test('that is evaluated per step says which step breaks it', async () => {
     await rule({
       category: null,
       per: 'step',
@@ -66,7 +66,7 @@ describe('a site rule', () => {
     });
   });
 
-  test('that only warns lets it be saved, and the answer tells', async () => {
+  test('that only warns allows the save, and the answer has the warning', async () => {
     await rule({ severity: 'warning', category: null });
     const created = await job();
     const warning = { path: 'timeout', message: strict.message, severity: 'warning', rule: strict.name };
@@ -74,17 +74,17 @@ describe('a site rule', () => {
     expect((await t.change(created.id, { description: 'x' })).warnings).toEqual([warning]);
   });
 
-  test('that is not enabled asks nothing', async () => {
+  test('that is not enabled requires nothing', async () => {
     await rule({ isEnabled: false, category: null });
     expect(await job()).not.toHaveProperty('warnings');
   });
 
-  test('leaves jobs that were there as they are until they are saved again', async () => {
+  test('leaves existing jobs as they are until they are saved again', async () => {
     const before = await job({ category: 'prod' });
     await t.change(before.id, { description: 'v2' });
     await rule();
     expect((await t.get(before.id)).version).toBe(2);
-    // What is said already is no save.
+    // An unchanged definition is not saved, so it is not checked.
     expect((await t.change(before.id, {})).isNewVersion).toBe(false);
     await expect(t.change(before.id, { description: 'v3' })).rejects.toMatchObject(refused);
     await expect(rollBack(t, before.id, { version: 1 }, t.caller)).rejects.toMatchObject(refused);
@@ -92,7 +92,7 @@ describe('a site rule', () => {
     expect((await t.change(before.id, { timeout: 60 }, { note: 'bounded' })).isNewVersion).toBe(true);
   });
 
-  test('is no reason against another change of a job that breaks it already', async () => {
+  test('does not prevent another change of a job that already breaks it', async () => {
     const before = await job({ category: 'prod' });
     await rule();
     await moveJob(t, before.id, { category: 'prod/db' }, t.caller);
@@ -100,7 +100,7 @@ describe('a site rule', () => {
     expect(await t.get(before.id)).toMatchObject({ category: 'prod/db', labels: { a: '' } });
   });
 
-  test('keeps jobs out of its category that would break it there, one by one and in bulk', async () => {
+  test('keeps jobs that would break it out of its category, one by one and in bulk', async () => {
     const lab = await job({ category: 'lab' });
     await rule();
     const message = `Job “${lab.name}” would break site rule “${strict.name}”: ${strict.message}`;
@@ -116,7 +116,7 @@ describe('a site rule', () => {
     expect((await t.get(lab.id)).category).toBe('lab');
   });
 
-  test('that can not be told of a job is broken by it, and the reason is told', async () => {
+  test('that can not be evaluated for a job counts as broken, with the reason', async () => {
     await rule({ category: null, condition: 'job.labels.owner != ""' });
     await expect(job()).rejects.toMatchObject({
       details: [
@@ -138,7 +138,7 @@ describe('a site rule', () => {
 });
 
 describe('a site rule is saved', () => {
-  test('with everything that is wrong told at once', async () => {
+  test('with all problems reported at once', async () => {
     await expect(rule({ condition: 'job.tiemout > 3', selector: 'os=linux' })).rejects.toMatchObject({
       code: 'invalid',
       details: [
@@ -160,7 +160,7 @@ describe('a site rule is saved', () => {
     });
   });
 
-  test('under a name of its own, from the version that was changed, with its audit row', async () => {
+  test('under a unique name, based on the version that was changed, with its audit row', async () => {
     const first = await rule();
     await expect(rule()).rejects.toMatchObject({ code: 'conflict' });
     const changed = await updateSiteRule(
@@ -188,7 +188,7 @@ describe('a site rule is saved', () => {
     ]);
   });
 
-  test('and its category stays while it is there', async () => {
+  test('and its category can’t be deleted meanwhile', async () => {
     const category = await createCategory(t.sql, { name: 'short lived' }, t.caller);
     await rule({ category: 'short lived' });
     await expect(deleteCategory(t, category.id, {}, t.caller)).rejects.toMatchObject({
@@ -201,7 +201,7 @@ describe('a site rule is saved', () => {
 describe('jobs that break a rule', () => {
   const all = [] as const;
 
-  test('are listed page by page, also for a rule that is not saved', async () => {
+  test('are listed page by page, even for a rule that is not saved', async () => {
     const names = ['a', 'b', 'c'].map((name) => `listed ${name}`);
     for (const name of names) await job({ name, category: 'lab', labels: { listed: '' } });
     await job({ name: 'listed d', category: 'lab', labels: { listed: '' }, timeout: 5 }, { note: 'x' });
@@ -223,7 +223,7 @@ describe('jobs that break a rule', () => {
     expect((await findViolations(t, thought, {}, all)).items).toHaveLength(3);
   });
 
-  test('are named by the health of jobs once they were looked at, until they keep it', async () => {
+  test('are named in the health of jobs once they were checked, until they comply', async () => {
     const bad = await job({ name: 'unbounded', category: 'prod' });
     await rule();
     while ((await checkSome(t)) !== 0);
@@ -254,7 +254,7 @@ describe.each([
     "overlay(data_key placing 'xx' from 5 for 2)",
     'under master key xx-',
   ],
-] as const)('beside a job whose key %s', (_, key, why) => {
+] as const)('next to a job whose key %s', (_, key, why) => {
   let jobs: Job[];
   let before: string;
   beforeEach(async () => {
@@ -274,7 +274,7 @@ describe.each([
     new RegExp(`^.*“${strict.name}”: .* \\(This can’t be determined: .*${why}`),
   );
 
-  test('all others are held against the rules in force, and it counts as one that breaks them', async () => {
+  test('all others are checked against the rules in force, and that job counts as breaking them', async () => {
     await rule({ category: null, condition: 'has(job.timeout) || job.labels.tier == "gold"' });
     const unopened = new Set<number>();
     expect(await checkSome(t, unopened)).toBe(3);
@@ -286,7 +286,7 @@ describe.each([
     expect((await unwell()).map(([id]) => id).sort()).toEqual([others()[0], bad().id].sort());
   });
 
-  test('it is looked at again in each round, until it can be opened', async () => {
+  test('that job is checked again in each round, until it can be opened', async () => {
     await rule({ category: null, condition: 'job.labels.tier == "gold"' });
     await checkSome(t);
     expect(await unwell()).toEqual([[bad().id, untold]]);
@@ -297,7 +297,7 @@ describe.each([
     expect(await checkSome(t)).toBe(0);
   });
 
-  test('it is told of once, also when another server looks in between, or nothing can be looked at', async () => {
+  test('that job is logged once, even if another server checks in between, or nothing can be checked', async () => {
     await rule({ category: null, condition: 'job.labels.tier == "gold"' });
     const seconds = { timeout: 10_000 };
     const told: number[][] = [];
@@ -322,13 +322,13 @@ describe.each([
     await t.sql`alter table site_rule_checks rename to away`;
     await expect.poll(() => failures, seconds).toBeGreaterThan(0);
     await t.sql`alter table away rename to site_rule_checks`;
-    // Another one tells that all were looked at since.
+    // A report about another job shows that all were checked since.
     await t.sql`update jobs set updated_at = now(), data_key = ${t.sql.unsafe(key)} where id = ${others()[0] ?? 0}`;
     await expect.poll(() => told.length, seconds).toBe(2);
     expect(told[1]).toEqual([others()[0]]);
   });
 
-  test('what breaks a rule is listed to the end, it too', async () => {
+  test('everything that breaks a rule is listed to the end, including that job', async () => {
     const { id } = await rule({ category: 'lab', isEnabled: false });
     const { items, looked, nextCursor } = await violationsOf(t, id, {}, []);
     expect(items.map(({ jobId }) => jobId)).toEqual(jobs.map((one) => one.id));
@@ -336,9 +336,9 @@ describe.each([
     expect([looked, nextCursor]).toEqual([3, null]);
   });
 
-  test('its own health says that it can not be opened', async () => {
+  test('that job’s own health says that it can not be opened', async () => {
     await rule({ category: 'lab' });
-    // As of a server that has just been started: it has opened nothing before.
+    // Like a server that has just started and has no opened versions in memory.
     const { status, problems } = await jobHealth({ ...t, masterKey: { ...t.masterKey } }, bad().id, []);
     expect(status).toBe('degraded');
     expect(problems).toEqual([
@@ -347,7 +347,7 @@ describe.each([
     ]);
   });
 
-  test('jobs are moved and labelled, and it where no rule is for it that was not before', async () => {
+  test('jobs are moved and labeled, and that job too unless a rule would newly apply to it', async () => {
     await rule({ category: 'prod', condition: 'true' });
     const all = jobs.map(({ id }) => id);
     await bulkChangeJobs(t, { ids: all, action: 'label', labels: { a: '' } }, t.caller);

@@ -1,5 +1,5 @@
-// The rules that are in force, and what a definition breaks of them. They are looked at when a definition is saved,
-// imported, moved or checked; a job that is there already stays as it is and runs.
+// The rules in force, and which of them a definition breaks. A definition is checked when it is saved, imported, moved
+// or validated; an existing job stays as it is and runs.
 import {
   brokenSiteRules,
   type CompiledSiteRule,
@@ -15,13 +15,13 @@ import { AppError } from '../errors.ts';
 import type { Queryable } from '../store/database/connection.ts';
 import { enabledSiteRules, type SiteRuleRow } from '../store/jobs/site-rules.ts';
 
-/** A definition as it would be saved. Where it names no category it is for that of jobs that name none. */
+/** A definition as it would be saved. If it names no category, `category` is the default one. */
 export interface HeldDefinition {
   definition: JobDefinition & { category: string };
   note: string;
 }
 
-/** A stored job of which the definition can't be opened: what a rule asks of it can't be told. */
+/** A stored job whose definition can't be opened, so that nobody can say whether it complies. */
 export interface UnopenedJob {
   category: string;
   labels: Labels;
@@ -39,16 +39,15 @@ export class SiteRules {
     return this.#rules.length === 0;
   }
 
-  /** What a definition that is right in itself breaks. */
+  /** Returns the rules that a valid definition breaks. */
   problems(held: HeldDefinition | UnopenedJob): DefinitionProblem[] {
     return problemsOf(this.#rules, held);
   }
 
   /**
    * Refuses a definition that breaks a rule of severity `error`.
-   *
    * @returns the problems that are warnings.
-   * @throws {AppError} `invalid` with a detail for each rule that it breaks, and warnings beside them.
+   * @throws {AppError} `invalid` with a detail for each rule that it breaks, including warnings.
    */
   refuseBroken(held: HeldDefinition): DefinitionProblem[] {
     const problems = this.problems(held);
@@ -64,7 +63,7 @@ export class SiteRules {
   }
 }
 
-/** What a job breaks of these; as of a condition that can't be asked, that counts as broken, with the reason. */
+/** Returns which of these rules a job breaks. A condition that can't be evaluated counts as broken, with the reason. */
 export function problemsOf(
   rules: readonly CompiledSiteRule[],
   held: HeldDefinition | UnopenedJob,
@@ -79,7 +78,7 @@ export function problemsOf(
     }));
 }
 
-/** The rules in force now. */
+/** Loads the rules in force now. */
 export async function loadSiteRules(sql: Queryable): Promise<SiteRules> {
   return new SiteRules((await enabledSiteRules(sql)).map(textOf));
 }
@@ -89,7 +88,7 @@ export function textOf(row: SiteRuleRow): SiteRuleText {
   return { name, category, selector, per, condition, message, path, severity };
 }
 
-/** What breaks a rule, among the other details of an error: which rule it is stands in its sentence. */
+/** Returns a broken rule as a detail of an error; its sentence names the rule. */
 export function siteRuleDetail({ path, message, rule }: DefinitionProblem): ErrorDetail {
   return { path, message: `Site rule “${rule}”: ${message}` };
 }

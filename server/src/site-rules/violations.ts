@@ -1,5 +1,5 @@
-// Which jobs break a rule, whether it is in force or only thought of. Definitions are stored sealed, so each one is
-// opened: a page looks at so many jobs at most, in portions between which others get their turn.
+// Finds the jobs that break a rule, whether it is in force or only tried out. Definitions are stored sealed and must be
+// opened one by one, so a page examines a limited number of jobs, in portions between which other work gets its turn.
 import {
   compileSiteRule,
   isInScope,
@@ -41,7 +41,7 @@ export async function violationsOf(
   return findViolations(deps, textOf(row), page, reaches);
 }
 
-/** Jobs within the reaches that break the rule, by id. */
+/** Returns the jobs within the reaches that break the rule, by id. */
 export async function findViolations(
   { sql, masterKey }: Deps,
   rule: SiteRuleText,
@@ -68,7 +68,10 @@ export async function findViolations(
   return { ...page, nextCursor: encodeCursor([after]) };
 }
 
-/** A stored job as rules see it: one that was altered in the database is a trouble of its own, and of no other job. */
+/**
+ * Returns a stored job as rules see it. If its row was altered in the database, only this job counts as unopened;
+ * others are unaffected.
+ */
 export function heldJob(masterKey: MasterKey, job: HeldJobRow): HeldDefinition | UnopenedJob {
   const { category, labels, note } = job;
   try {

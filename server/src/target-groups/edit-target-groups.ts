@@ -35,9 +35,8 @@ const newGroup = { description: '', selector: null, priority: 0, settings: {} };
 
 /**
  * Creates a target group with its members.
- *
- * @throws {AppError} `invalid` for a selector, target or credential that isn't one; `conflict` for a taken name;
- * `forbidden` for a credential that the caller may not use.
+ * @throws {AppError} `invalid` for an invalid selector, target or credential; `conflict` for a taken name; `forbidden`
+ * for a credential that the caller may not use.
  */
 export async function createTargetGroup(
   sql: Sql,
@@ -66,10 +65,9 @@ export async function createTargetGroup(
 }
 
 /**
- * Changes a target group and its members; what the request leaves out stays as it is.
- *
- * @throws {AppError} like `createTargetGroup`; `not_found`; `conflict` for another name while groups select it by this
- * one; `forbidden` when a target would come in on which others would get rights that the caller doesn't hold.
+ * Changes a target group and its members; what the request leaves out stays unchanged.
+ * @throws {AppError} like `createTargetGroup`; `not_found`; `conflict` for another name while groups select it by the
+ * current one; `forbidden` if a target would join on which others would get rights that the caller doesn't hold.
  */
 export async function updateTargetGroup(
   sql: Sql,
@@ -111,8 +109,7 @@ export async function updateTargetGroup(
 }
 
 /**
- * Deletes a target group, and with it the rights that were granted on it.
- *
+ * Deletes a target group and the grants on it.
  * @throws {AppError} `not_found`; `conflict` while other groups select it.
  */
 export async function deleteTargetGroup(sql: Sql, id: number, caller: Caller): Promise<void> {
@@ -152,7 +149,9 @@ function partsDetail({ targetIds, excludedTargetIds, credentials }: TargetGroupR
   };
 }
 
-/** Other groups are named whole in a group's selector: what it selects must not depend on groups that come later. */
+/**
+ * A group's selector must name other groups in full: what it selects must not depend on groups that are created later.
+ */
 async function checkSelector(
   tx: Tx,
   group: TargetGroupFields,
@@ -163,7 +162,7 @@ async function checkSelector(
   const selector = await readSelector(tx, group.selector, 'selector', caller.authority.reach('read'));
   const pattern = patternsOf(selector, 'group').find((one) => one.pattern.includes('*'));
   if (pattern !== undefined) {
-    const message = `Column ${pattern.column}: A group names other groups whole. Write group:… without *.`;
+    const message = `Column ${pattern.column}: A group names other groups in full. Write group:… without *.`;
     throw invalidField('selector', message);
   }
   const others = (await listSelectingGroups(tx)).filter((other) => other.id !== id);

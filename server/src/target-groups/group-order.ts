@@ -1,4 +1,4 @@
-// The order in which groups are resolved: one that selects the members of others after those.
+// The order in which groups are resolved: a group that selects members of others comes after those.
 import { limits, parseSelector, patternsOf, type Selector } from '@opsconductor/protocol';
 
 export interface SelectingGroup {
@@ -24,9 +24,8 @@ export function selectingGroup(row: { id: number; name: string; selector: string
 }
 
 /**
- * Sorts groups into levels: each group selects only members of groups in levels before its own.
- *
- * @throws {GroupOrderError} for groups that select each other in a circle, or deeper than the limit.
+ * Sorts groups into levels: each group selects only members of groups in earlier levels.
+ * @throws {GroupOrderError} for groups that select each other in a cycle, or deeper than the limit.
  */
 export function orderGroups(groups: readonly SelectingGroup[]): SelectingGroup[][] {
   const byName = new Map(groups.map((group) => [group.name, group]));
@@ -38,7 +37,7 @@ export function orderGroups(groups: readonly SelectingGroup[]): SelectingGroup[]
     const way = [...path, group.name];
     if (path.includes(group.name)) {
       const circle = way.slice(path.indexOf(group.name)).join('” selects “');
-      throw new GroupOrderError(`Groups select each other in a circle: “${circle}”.`);
+      throw new GroupOrderError(`Groups select each other in a cycle: “${circle}”.`);
     }
     let depth = 1;
     for (const name of group.selects) {
@@ -47,7 +46,7 @@ export function orderGroups(groups: readonly SelectingGroup[]): SelectingGroup[]
     }
     if (depth > limits.maxGroupDepth) {
       throw new GroupOrderError(
-        `“${group.name}” selects groups in groups, deeper than ${limits.maxGroupDepth}.`,
+        `“${group.name}” selects groups nested deeper than ${limits.maxGroupDepth} levels.`,
       );
     }
     depths.set(group.name, depth);

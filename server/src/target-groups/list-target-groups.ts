@@ -23,7 +23,7 @@ interface PageOf<T> {
   nextCursor: string | null;
 }
 
-/** A page of the target groups that may be seen, by name. */
+/** Returns a page of the visible target groups, by name. */
 export async function listTargetGroups(
   sql: Queryable,
   query: Static<typeof TargetGroupQuerySchema>,
@@ -47,9 +47,8 @@ export async function getTargetGroup(
 }
 
 /**
- * A page of what people wrote of single targets, listed or excluded.
- *
- * @throws {AppError} `not_found`, also for a group of which only members may be seen.
+ * Returns a page of the group's entries for single targets, listed or excluded.
+ * @throws {AppError} `not_found`, also for a group of which the caller sees only members.
  */
 export async function listGroupEntries(
   sql: Queryable,
@@ -69,7 +68,7 @@ export async function listGroupEntries(
   );
 }
 
-/** Who sees only members of a group is not told what it is made of, which names other places. */
+/** A caller who sees only members of a group is not shown how it is composed, because that names other places. */
 function toTargetGroup(row: TargetGroupRow): TargetGroup {
   const times = { createdAt: row.createdAt.toISOString(), updatedAt: row.updatedAt.toISOString() };
   if (row.isWhole) return { ...row, ...times };

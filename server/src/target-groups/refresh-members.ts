@@ -1,5 +1,5 @@
-// Brings the members of target groups up to date, in the transaction of the change that made them out of date. The
-// caller holds `lockMembership` from before its change.
+// Updates the members of target groups, in the transaction of the change that made them outdated. The caller holds
+// `lockMembership` from before its change.
 import { type Permission, type Role, reachesInto, rolePermissions } from '@opsconductor/protocol';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import type { Caller } from '../caller.ts';
@@ -14,14 +14,13 @@ import {
 import { targetsOutside } from '../store/targets/targets.ts';
 import { orderGroups, selectingGroup } from './group-order.ts';
 
-/** Each brings its own condition into one statement. */
+/** Each group adds its own condition to one statement. */
 const maxGroupsAtOnce = 100;
 
 /**
- * After these targets changed in what selectors ask for, or are new.
- *
- * @throws {MissingPermission} when a target would come into a group on which others hold what the caller does not
- * hold on the target: that would be a grant.
+ * Updates memberships after these targets were created, or changed in something that selectors use.
+ * @throws {MissingPermission} if a target would join a group on which others hold what the caller does not hold on the
+ * target: that would be a grant.
  */
 export async function refreshMembersOfTargets(
   tx: Tx,
@@ -40,9 +39,9 @@ export async function refreshMembersOfTargets(
 }
 
 /**
- * After a group's entries, selector or name changed: its members and those of groups that select it.
- *
- * @param targetIds Those that the change can be about; all when left out.
+ * Updates memberships after a group's entries, selector or name changed: its own members and those of groups that
+ * select it.
+ * @param targetIds The targets that the change can affect; all if left out.
  * @throws {MissingPermission} like `refreshMembersOfTargets`.
  */
 export async function refreshMembersOfGroup(
@@ -64,7 +63,10 @@ export async function refreshMembersOfGroup(
   return changes;
 }
 
-/** Whoever puts a target into a group gives it to all who hold rights on the group, and can give only what they hold. */
+/**
+ * Adding a target to a group gives it to everyone who holds rights on the group, and callers can give only what they
+ * hold.
+ */
 async function refuseWidening(tx: Tx, changes: readonly MembershipChange[], caller: Caller): Promise<void> {
   const additions = changes.filter((change) => change.added);
   if (additions.length === 0) return;
@@ -78,7 +80,7 @@ async function refuseWidening(tx: Tx, changes: readonly MembershipChange[], call
     }
   }
   if (groupsOf.size === 0) return;
-  // What the caller holds on a target through the very membership that is in question does not count.
+  // What the caller holds on a target through the very membership in question does not count.
   await setMembers(tx, additions, false);
   for (const [permission, groups] of groupsOf) {
     const into = additions.filter((addition) => groups.has(addition.groupId));
@@ -90,7 +92,7 @@ async function refuseWidening(tx: Tx, changes: readonly MembershipChange[], call
     );
     if (outside === undefined) continue;
     const group = groups.get(into.find((one) => one.targetId === outside.id)?.groupId ?? 0);
-    const where = `target “${outside.name}”, since it comes into target group “${group}” and others have it there`;
+    const where = `target “${outside.name}”, because it would join target group “${group}”, on which others have it`;
     throw new MissingPermission(caller, permission, where);
   }
   await setMembers(tx, additions, true);

@@ -52,7 +52,7 @@ async function membersOf(groupId: number): Promise<number[]> {
   return rows.map((row) => row.targetId);
 }
 
-/** Someone with single permissions, each on a scope or everywhere. */
+/** Returns a caller with single permissions, each on a scope or everywhere. */
 async function somebody(...grants: [Permission, Scope | null][]): Promise<Caller> {
   const name = unique('somebody');
   const [user] = await t.sql<{ id: number }[]>`insert into users (name) values (${name}) returning id`;
@@ -61,7 +61,7 @@ async function somebody(...grants: [Permission, Scope | null][]): Promise<Caller
 }
 
 describe('the members of a group', () => {
-  it('are the listed and the selected, less the excluded', async () => {
+  it('are the listed and the selected, minus the excluded', async () => {
     const label = unique('app');
     const [listed, selected, excluded] = [
       await makeTarget(),
@@ -82,7 +82,7 @@ describe('the members of a group', () => {
     ]);
   });
 
-  it('follow a target that is made, changed and deleted', async () => {
+  it('follow a target that is created, changed and deleted', async () => {
     const label = unique('app');
     const group = await makeGroup({ selector: `${label}=a os=linux` });
     const target = await makeTarget({ labels: { [label]: 'a' } });
@@ -101,7 +101,7 @@ describe('the members of a group', () => {
     expect(await membersOf(group.id)).toEqual([]);
   });
 
-  it('follow the group’s selector and lists, and stay when a change leaves them out', async () => {
+  it('follow the group’s selector and lists, which stay if a change leaves them out', async () => {
     const label = unique('app');
     const [a, b] = [
       await makeTarget({ labels: { [label]: 'a' } }),
@@ -119,7 +119,7 @@ describe('the members of a group', () => {
     expect(await membersOf(id)).toEqual([a.id]);
   });
 
-  it('of a group that selects another follow that one, through all that lie between', async () => {
+  it('of a group that selects another follow that one, through all groups in between', async () => {
     const label = unique('app');
     const inner = await makeGroup({ selector: label });
     const middle = await makeGroup({ selector: `group:${inner.name} os=linux` });
@@ -133,14 +133,14 @@ describe('the members of a group', () => {
     expect(await membersOf(outer.id)).toEqual([listed.id]);
   });
 
-  it('are right when a target and the group’s selector change at the same time, whoever is first', async () => {
+  it('are right if a target and the group’s selector change at the same time, whichever is first', async () => {
     const label = unique('app');
     const group = await makeGroup({ selector: `${label}=a` });
     const { id, name, host } = await makeTarget();
     const relabelled = (labels: Labels) => updateTarget(t.sql, id, { name, host, labels }, t.caller);
     const reselected = (selector: string) =>
       updateTargetGroup(t.sql, group.id, { name: group.name, selector }, t.caller);
-    // Each first change is made and not committed yet when the second one comes.
+    // The first change is made but not committed when the second one comes.
     const commitLabel = await holdTransaction(t.sql, async (tx) => {
       await lockMembership(tx);
       await tx`update targets set labels = ${tx.json({ [label]: 'b' })} where id = ${id}`;
@@ -163,7 +163,7 @@ describe('the members of a group', () => {
     expect(await membersOf(group.id)).toEqual([id]);
   });
 
-  it('are right when two groups, one of which selects the other, and a target change at once', async () => {
+  it('are right if two groups, one of which selects the other, and a target change at once', async () => {
     const label = unique('app');
     const inner = await makeGroup({ selector: label });
     const outer = await makeGroup({ selector: `group:${inner.name}` });
@@ -186,7 +186,7 @@ describe('the members of a group', () => {
 });
 
 describe('a group that selects groups', () => {
-  it('is refused when that goes in a circle, or to itself', async () => {
+  it('is refused if that forms a cycle, or it selects itself', async () => {
     const a = await makeGroup();
     const b = await makeGroup({ selector: `group:${a.name}` });
     const refused = updateTargetGroup(t.sql, a.id, { name: a.name, selector: `!group:${b.name}` }, t.caller);
@@ -197,13 +197,13 @@ describe('a group that selects groups', () => {
     expect((await getTargetGroup(t.sql, a.id, unrestricted)).selector).toBeNull();
   });
 
-  it('is refused when it is nested deeper than eight', async () => {
+  it('is refused if it is nested deeper than eight levels', async () => {
     let { name } = await makeGroup();
     for (let depth = 2; depth <= 8; depth += 1) ({ name } = await makeGroup({ selector: `group:${name}` }));
     await expect(makeGroup({ selector: `group:${name}` })).rejects.toThrow(/deeper than 8/);
   });
 
-  it('names others whole, and only such as there are', async () => {
+  it('names others in full, and only existing ones', async () => {
     await expect(makeGroup({ selector: 'group:gr*' })).rejects.toThrow(/Column 1: .*without \*/);
     await expect(makeGroup({ selector: 'os=linux group:nowhere' })).rejects.toThrow(
       'Column 10: There is no target group “nowhere”',
@@ -211,7 +211,7 @@ describe('a group that selects groups', () => {
     await expect(makeGroup({ selector: 'segment:nowhere' })).rejects.toThrow('no segment “nowhere”');
   });
 
-  it('keeps what it selects from being renamed or deleted', async () => {
+  it('keeps the groups that it selects from being renamed or deleted', async () => {
     const inner = await makeGroup();
     const outer = await makeGroup({ selector: `group:${inner.name}` });
     await expect(deleteTargetGroup(t.sql, inner.id, t.caller)).rejects.toMatchObject({ code: 'conflict' });
@@ -224,7 +224,7 @@ describe('a group that selects groups', () => {
 });
 
 describe('a group is refused', () => {
-  it('with a taken name, a target that is not there, or one both listed and excluded', async () => {
+  it('with a taken name, a target that does not exist, or one both listed and excluded', async () => {
     const { name } = await makeGroup();
     const { id } = await makeTarget();
     await expect(makeGroup({ name })).rejects.toMatchObject({
@@ -291,7 +291,7 @@ it('the grants on a group that is deleted end with it, each with its row in the 
   ]);
 });
 
-it('a credential that is deleted before a group takes it is told as one that is not there', async () => {
+it('a credential that is deleted before a group takes it is reported as missing', async () => {
   const sealed = await sealedCredentialRequest(t, segmentId, 'going');
   const { id: credentialId } = await createCredential(t.sql, sealed, t.caller);
   const { id } = await makeGroup();
@@ -313,7 +313,7 @@ it('a credential that is deleted before a group takes it is told as one that is 
 });
 
 describe('who sees a group', () => {
-  it('is whole for who has the right on it, its name for who sees a member, nothing for others', async () => {
+  it('is shown in full with the right on it, by name to callers who see a member, and to no others', async () => {
     const [mine, foreign] = [await makeTarget(), await makeTarget({ segmentId: otherSegmentId })];
     const group = await makeGroup({ targetIds: [mine.id, foreign.id], settings: { port: 2222 } });
     const ofGroup = new Authority([
@@ -342,7 +342,7 @@ describe('who sees a group', () => {
   });
 });
 
-describe('whoever brings a target into a group', () => {
+describe('a caller who adds a target to a group', () => {
   it('must hold what others hold on the group, by label, by list and by selector', async () => {
     const label = unique('app');
     const group = await makeGroup({ selector: `${label}=dev` });
@@ -365,7 +365,7 @@ describe('whoever brings a target into a group', () => {
     expect(await membersOf(group.id)).toEqual([]);
     await updateTarget(t.sql, target.id, { name, host, labels }, runner);
     expect(await membersOf(group.id)).toEqual([target.id]);
-    // Who edits all groups and runs nothing can't hand out the right to run either.
+    // Somebody who edits all groups but may not run anything can't give others the right to run.
     const keeper = await somebody(['read', null], ['target_groups.edit', null]);
     const other = await makeTarget();
     const lists = { name: group.name, targetIds: [other.id] };
@@ -375,7 +375,7 @@ describe('whoever brings a target into a group', () => {
     expect(await membersOf(group.id)).toEqual([target.id]);
   });
 
-  it('gets nothing by a right on that group itself', async () => {
+  it('gains nothing from a right on that group itself', async () => {
     const label = unique('app');
     const group = await makeGroup({ selector: label });
     const segment = { kind: 'segment', id: segmentId } as const;

@@ -32,7 +32,7 @@ const bulk = (request: Parameters<typeof bulkChangeTargets>[1], caller = t.calle
 const targets = async (selector = 'name:*') => (await listTargets(t.sql, { selector }, unrestricted)).items;
 const namesOf = async (selector: string) => (await targets(selector)).map((target) => target.name);
 
-it('labels are set and unset on all that are selected, active or not', async () => {
+it('labels are set and unset on all selected targets, active or not', async () => {
   const request = {
     selection: { selector: 'env' },
     setLabels: { env: 'prod', new: 'x' },
@@ -50,7 +50,7 @@ it('labels are set and unset on all that are selected, active or not', async () 
   expect(await bulk(request)).toMatchObject({ selected: 3, changed: 0, targets: [] });
 });
 
-it('only those that differ count as changed, and only they are noted', async () => {
+it('only targets that differ count as changed, and only they are audited', async () => {
   const activate = {
     selection: { selector: 'name:*', exclude: { targetIds: [ids[1] ?? 0] } },
     isActive: true,
@@ -62,7 +62,7 @@ it('only those that differ count as changed, and only they are noted', async () 
   expect((await targets()).every((target) => target.isActive)).toBe(true);
 });
 
-it('targets are put into a group and taken out of it, also where its selector would bring them back', async () => {
+it('targets are added to a group and removed from it, even if its selector would bring them back', async () => {
   const group = await createTargetGroup(t.sql, { name: 'g', selector: 'env=stage' }, t.caller);
   const all = { selection: { targetIds: ids } };
   expect(await bulk({ ...all, addToGroupId: group.id })).toMatchObject({ changed: 4 });
@@ -82,7 +82,7 @@ it('targets are put into a group and taken out of it, also where its selector wo
   ]);
 });
 
-it('labels that are changed change groups', async () => {
+it('changed labels change group memberships', async () => {
   await createTargetGroup(t.sql, { name: 'g', selector: 'env=prod' }, t.caller);
   await bulk({ selection: { selector: 'env=stage' }, setLabels: { env: 'prod' } });
   expect(await namesOf('group:g')).toEqual(['a', 'b', 'c']);
@@ -108,7 +108,7 @@ it('all are deleted, or none while an open run uses one', async () => {
   expect(await namesOf('name:*')).toEqual(['d']);
 });
 
-it('each that is deleted is told by name and host in the audit log', async () => {
+it('each deleted target is in the audit log with name and host', async () => {
   await t.sql`update targets set host = name || '.example', port = 2222 where id = ${ids[0] ?? 0}`;
   await bulk({ selection: { selector: 'name:a or name:d' }, delete: true });
   const told = await t.sql`
@@ -148,7 +148,7 @@ it('a target can’t have more than 64 labels', async () => {
   expect(await namesOf('b0')).toEqual([]);
 });
 
-it('nothing changes where one of the selected may not be edited, and ids that are not seen are named', async () => {
+it('nothing changes if one of the selected may not be edited, and ids that are not visible are named', async () => {
   const other = (await makeSegment(t, 'lan')).id;
   const foreign = await createTarget(t.sql, { segmentId: other, name: 'x', host: 'h.example' }, t.caller);
   const scope = { kind: 'segment', id: segmentId } as const;
@@ -176,7 +176,7 @@ it('nothing changes where one of the selected may not be edited, and ids that ar
   await expect(bulk(intoGroup, as(admin))).rejects.toMatchObject({ permission: 'target_groups.edit' });
 });
 
-it('the labels in use are told with their most used values, of targets that one may see', async () => {
+it('the labels in use are listed with their most used values, of targets that the caller may see', async () => {
   expect(await labelsInUse(t.sql, { names: 9, values: 1 }, unrestricted)).toEqual([
     { name: 'env', targets: 3, values: ['stage'] },
     { name: 'old', targets: 3, values: [] },

@@ -1,4 +1,4 @@
-// One change to many targets: to all that are selected, or to none.
+// Makes one change to many targets: to all that are selected, or to none.
 import type { BulkTargetReply, BulkTargetRequest } from '@opsconductor/protocol';
 import { limits } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
@@ -40,11 +40,10 @@ const changes = [
 ] as const;
 
 /**
- * Changes all selected targets. Unlike a run, a change takes inactive ones as well.
- *
- * @throws {AppError} `invalid` for no change or ones that exclude each other; `not_found` for ids and groups that are not
- * seen; `forbidden` where one of the targets may not be edited; `conflict` for one that an open run uses, when it is to
- * be deleted.
+ * Changes all selected targets. Unlike a run, a change includes inactive ones.
+ * @throws {AppError} `invalid` for no change or changes that exclude each other; `not_found` for ids and groups that
+ * the caller does not see; `forbidden` if one of the targets may not be edited; `conflict` if a target to be deleted is
+ * used by an open run.
  */
 export async function bulkChangeTargets(
   sql: Sql,
@@ -86,17 +85,14 @@ interface Groups {
 function refuseContradictions(request: BulkTargetRequest): void {
   const given = changes.filter((name) => request[name] !== undefined);
   if (given.length === 0) {
-    throw new AppError('invalid', `Nothing is to be changed: give one of ${changes.join(', ')}.`);
+    throw new AppError('invalid', `Nothing to change: give one of ${changes.join(', ')}.`);
   }
   if (request.delete === true && given.length > 1) {
-    throw invalidField(
-      'delete',
-      'Targets that are deleted can’t be changed as well; ask for one of the two.',
-    );
+    throw invalidField('delete', 'Deleted targets can’t also be changed; ask for one of the two.');
   }
   const both = request.unsetLabels?.find((name) => Object.hasOwn(request.setLabels ?? {}, name));
   if (both !== undefined)
-    throw invalidField('unsetLabels', `Label ${both} is to be set and unset; choose one.`);
+    throw invalidField('unsetLabels', `Label ${both} is both to be set and to be unset; choose one.`);
   const { addToGroupId, removeFromGroupId } = request;
   if (addToGroupId !== undefined && addToGroupId === removeFromGroupId) {
     throw invalidField('removeFromGroupId', 'This is the group that they are to be added to; choose one.');
@@ -127,7 +123,7 @@ async function refuseForbidden(
   throw new MissingPermission(caller, 'targets.edit', `target “${first.name}”${others}`, details);
 }
 
-/** A credential is of one segment, and is used by whoever may say so on each target. */
+/** A credential belongs to one segment, and the caller must be allowed to use it on each target. */
 async function refuseCredential(
   tx: Tx,
   credentialId: string | null | undefined,
@@ -138,7 +134,7 @@ async function refuseCredential(
   const [segment, other] = await segmentsOfTargets(tx, ids);
   if (segment === undefined) return;
   if (other !== undefined) {
-    const message = `The targets are in several segments (${segment.name}, ${other.name}, …), and a credential is sealed to one: select those of one segment.`;
+    const message = `The targets are in several segments (${segment.name}, ${other.name}, …), and a credential is sealed to one: select targets of one segment.`;
     throw invalidField('credentialId', message);
   }
   await requireCredential(tx, credentialId, segment, caller);
@@ -199,8 +195,8 @@ async function apply(
 }
 
 /**
- * A row for each segment, so that who may see one segment's rows reads of its targets alone. Of those that are deleted each
- * has a row too, as its id means nothing to anybody any more.
+ * Writes one row per segment, so that readers of one segment's rows only read about its targets. Each deleted target
+ * also has its own row, because its id alone would mean nothing afterwards.
  */
 async function audit(
   tx: Tx,
@@ -247,7 +243,7 @@ async function audit(
   }
 }
 
-/** Off the list; and where the selector would bring a target back it is excluded. */
+/** Removes targets from the list, and excludes those that the selector would bring back. */
 async function removeFrom(
   tx: Tx,
   group: TargetGroupRow,

@@ -1,4 +1,4 @@
-// What applies to one step on one target, once its job has had its say.
+// What applies to one step on one target, once its job's settings are included.
 import {
   builtInPort,
   type ConnectionProtocol,
@@ -19,21 +19,21 @@ export interface Connection {
   /** Undefined: the agent's own. */
   connectTimeoutS: number | undefined;
   keepaliveIntervalS: number | undefined;
-  /** Names of the targets that the way leads through; none of a target that is reached by WinRM. */
+  /** Names of the targets that the way leads through; empty for a target that is reached by WinRM. */
   jumpHosts: readonly string[];
-  /** Undefined: current ones. */
+  /** Undefined: only current algorithms. */
   algorithms: SshAlgorithmPolicy | undefined;
   maxConnections: number | undefined;
-  /** Of a target that is reached by WinRM. */
+  /** For a target that is reached by WinRM. */
   winrm: LeaseWinrm | undefined;
 }
 
-/** What a step of this type reaches its target by. */
+/** Returns the protocol by which a step of this type reaches its target. */
 export function protocolOf(stepType: string): ConnectionProtocol {
   return stepType.startsWith('winrm.') ? 'winrm' : 'ssh';
 }
 
-/** `merged` is what `mergedSettings` gives, `ownPort` the target's own; of `asked` the first wins. */
+/** `merged`: the result of `mergedSettings`; `ownPort`: the target's own port; in `asked`, the first setting wins. */
 export function connectionOf(
   merged: InheritedSettings,
   ownPort: number | null,
@@ -70,7 +70,10 @@ function winrmOf(settings: InheritedSettings): LeaseWinrm {
   };
 }
 
-/** What an agent is told of a target: where it is, and how it is to be reached where that is not left to the agent. */
+/**
+ * Returns what an agent is told about a target: where it is, and how to reach it as far as that is not left to the
+ * agent.
+ */
 export function leaseTarget(
   target: Pick<LeaseTarget, 'id' | 'name' | 'host' | 'hostKeys' | 'hostAuthorities' | 'revokedHostKeys'>,
   connection: Connection,

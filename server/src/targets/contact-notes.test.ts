@@ -31,7 +31,7 @@ const healthOf = async (t: TestRuns, targetId: number | undefined) => {
   return [health, lastContact?.reason ?? null];
 };
 
-test('what ends an attempt tells whether its target was reached', async () => {
+test('the end of an attempt says whether its target was reached', async () => {
   await using t = await setupRuns();
   const { notes } = notesOf(t);
   const steps = await stepsOf(t, 4);
@@ -51,12 +51,12 @@ test('what ends an attempt tells whether its target was reached', async () => {
   ]);
 });
 
-test('an attempt over WinRM tells it by what the host came to do, one of another type not', async () => {
+test('an attempt over WinRM shows it by what the host did; one of another type does not', async () => {
   await using t = await setupRuns();
   const { notes } = notesOf(t);
   const outcomes: StepOutcome[] = [
     { status: 'succeeded', exitCode: 0, executionTimeMs: 5 },
-    // Of a task that another process of the agent began, how long it took is not told.
+    // For a task that another process of the agent began, no execution time is reported.
     { status: 'failed', exitCode: 3, reason: 'exit_code' },
     { status: 'failed', reason: 'path_missing', executionTimeMs: 5 },
     { status: 'timed_out', reason: 'timed_out', executionTimeMs: 5 },
@@ -70,11 +70,11 @@ test('an attempt over WinRM tells it by what the host came to do, one of another
     return Promise.all(steps.map(async (step) => (await healthOf(t, step.targetId))[0]));
   };
   expect(await healthsAfter('winrm.exec')).toEqual(['ok', 'ok', 'ok', 'ok', 'failing', 'never']);
-  // It may have waited for a port, or for a connection that never was.
+  // The step may have waited for a port, or for a connection that was never made.
   expect(await healthsAfter('wait_for')).toEqual(['never', 'never', 'never', 'never', 'failing', 'never']);
 });
 
-test('a Windows target that was away is well again with the next step that reaches it', async () => {
+test('a Windows target that was away is healthy again after the next step that reaches it', async () => {
   await using t = await setupRuns();
   const { notes } = notesOf(t);
   const [step] = await stepsOf(t, 1, 'winrm.exec');
@@ -83,7 +83,7 @@ test('a Windows target that was away is well again with the next step that reach
   await notes.flush();
   expect(await healthOf(t, targetId)).toEqual(['failing', 'connection_refused']);
   notes.note(stepId, { status: 'succeeded', exitCode: 0, executionTimeMs: 5 });
-  // What another step says nothing of takes nothing from it.
+  // An end that says nothing about the contact does not remove what an earlier one said.
   notes.note(stepId, { status: 'cancelled', reason: 'cancelled' });
   await notes.flush();
   expect(await healthOf(t, targetId)).toEqual(['ok', null]);
@@ -101,7 +101,7 @@ test.each(['certificate_refused', 'not_authorized', 'jump_host_failed'] as const
   },
 );
 
-test('an attempt that its agent’s owner does not allow tells nothing of the target', async () => {
+test('an attempt that its agent’s owner does not allow says nothing about the target', async () => {
   await using t = await setupRuns();
   const { notes } = notesOf(t);
   const [step] = await stepsOf(t, 1, 'winrm.exec');
@@ -110,7 +110,7 @@ test('an attempt that its agent’s owner does not allow tells nothing of the ta
   expect(await healthOf(t, step?.targetId)).toEqual(['never', null]);
 });
 
-test('the last of several attempts on a target counts, and the same again is not written for a while', async () => {
+test('the last of several attempts on a target counts; an equal result is not written again for a while', async () => {
   await using t = await setupRuns();
   const { notes } = notesOf(t);
   const [step] = await stepsOf(t, 1);
@@ -134,7 +134,7 @@ test('the last of several attempts on a target counts, and the same again is not
   expect(await versionOf()).not.toEqual(old);
 });
 
-test('a target that is being changed is not waited for, the others are written', async () => {
+test('a target that is being changed is not waited for; the others are written', async () => {
   await using t = await setupRuns();
   const { notes, logged } = notesOf(t);
   const steps = await stepsOf(t, 2);
@@ -148,7 +148,7 @@ test('a target that is being changed is not waited for, the others are written',
   expect(logged).toEqual([]);
 });
 
-test('what can’t be written is logged and keeps nothing from being written later', async () => {
+test('a failed write is logged and does not keep later ones from being written', async () => {
   await using t = await setupRuns();
   const { notes, logged } = notesOf(t);
   const [step] = await stepsOf(t, 1);
@@ -162,7 +162,7 @@ test('what can’t be written is logged and keeps nothing from being written lat
   expect(await healthOf(t, step?.targetId)).toEqual(['ok', null]);
 });
 
-test('a changed key is over once a step has met the accepted one anew, not by a connection from before', async () => {
+test('a changed key is cleared once a step meets the accepted one on a new connection, not an older one', async () => {
   await using t = await setupRuns();
   const { notes } = notesOf(t);
   const [before, anew, justSeen] = await stepsOf(t, 3);

@@ -1,5 +1,6 @@
-// Whether targets were reached, as the ends of attempts tell. Gathered and written beside the settling of attempts, which
-// must not wait for it; what a stopping server had not written yet is lost, and the next attempt tells it again.
+// Records whether targets were reached, as the ends of attempts show. It is collected and written separately from
+// settling attempts, which must not wait for it. If a server stops before writing, that is lost, and the next attempt
+// shows it again.
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { Log } from '../log.ts';
 import type { Sql } from '../store/database/connection.ts';
@@ -22,7 +23,7 @@ const failures: ReadonlySet<string> = new Set([
   'jump_host_failed',
 ]);
 
-/** What a reason says of reaching a target and logging in; undefined where it says nothing of that. */
+/** Returns what a reason says about reaching a target and logging in; undefined if it says nothing about that. */
 export function contactFailure(reason: string | null | undefined): Contact | undefined {
   return reason !== null && reason !== undefined && failures.has(reason) ? { ok: false, reason } : undefined;
 }
@@ -37,7 +38,7 @@ function contactOf({
   if (ssh !== undefined) return { ...reached, showedKey: !ssh.reused };
   const failure = contactFailure(reason);
   if (failure !== undefined) return { ...failure, showedKey: false };
-  // A connection of WinRM is told of in no outcome, and what the host came to do tells that there was one.
+  // No outcome reports a WinRM connection, but what the host did shows that there was one.
   const hasBegun = exitCode !== undefined || executionTimeMs !== undefined;
   return hasBegun ? { ...reached, showedKey: false, ifWinrm: true } : undefined;
 }
@@ -54,7 +55,7 @@ export class ContactNotes {
     this.#log = deps.log;
   }
 
-  /** Of an attempt that settled. */
+  /** Notes the end of a settled attempt. */
   note(stepId: number, outcome: StepOutcome): void {
     const contact = contactOf(outcome);
     if (contact === undefined || this.#gathered.length >= maxGathered) return;
@@ -62,7 +63,7 @@ export class ContactNotes {
     this.#timer ??= setTimeout(() => this.flush(), gatherMs).unref();
   }
 
-  /** Writes what was gathered. Never rejects: the log tells of what could not be written. */
+  /** Writes what was collected. Never rejects: what could not be written is logged. */
   flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;

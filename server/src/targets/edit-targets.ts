@@ -45,14 +45,14 @@ const newTarget: Omit<TargetFields, 'name' | 'host'> = {
 
 /**
  * Creates a target.
- *
  * @throws {AppError} `invalid` for a segment or credential that does not exist there; `conflict` for a name that is
- * taken in the segment, or a fingerprint that is revoked there; `forbidden` where the caller may not edit in the segment,
- * use the credential or accept the fingerprint there, or give others the rights that the target's groups would.
+ * taken in the segment, or a fingerprint that is revoked there; `forbidden` if the caller may not edit in the segment,
+ * use the credential or accept the fingerprint there, or give others the rights that the target's groups would give.
  */
 export async function createTarget(sql: Sql, request: CreateTargetRequest, caller: Caller): Promise<Target> {
   const fields = withChanges({ ...newTarget, name: request.name, host: request.host }, request);
-  // `lockMembership` is everybody's and comes before any row lock, so the wait for a long change of what the segment trusts is here.
+  // Everyone needs `lockMembership`, which precedes any row lock. So a long change of what the segment trusts is waited
+  // for here, before that lock is held.
   if (
     request.hostKeyFingerprint !== undefined &&
     caller.authority.holdsOnSegment('host_keys.approve', request.segmentId)
@@ -95,11 +95,10 @@ export async function createTarget(sql: Sql, request: CreateTargetRequest, calle
 }
 
 /**
- * Changes a target; what the request leaves out stays as it is. Another host or port is another machine: its host keys
- * are then forgotten, which shows in the answer and in the audit log.
- *
- * @throws {AppError} `not_found`; `invalid` for a credential of another segment; `conflict` for a taken name, or where
- * something is not what the request expects; `forbidden` like `createTarget`.
+ * Changes a target; what the request leaves out stays unchanged. Another host or port is another machine: its host keys
+ * are then forgotten, which the answer and the audit log show.
+ * @throws {AppError} `not_found`; `invalid` for a credential of another segment; `conflict` for a taken name, or if a
+ * field does not have the value that the request expects; `forbidden` like `createTarget`.
  */
 export async function updateTarget(
   sql: Sql,
@@ -145,8 +144,7 @@ export async function updateTarget(
 }
 
 /**
- * Deletes a target. The runs it had keep its name.
- *
+ * Deletes a target. Its past runs keep its name.
  * @throws {AppError} `not_found`; `forbidden`; `conflict` while an open run has work on it.
  */
 export async function deleteTarget(sql: Sql, id: number, caller: Caller): Promise<void> {
@@ -210,7 +208,7 @@ async function portOf(tx: Tx, id: number): Promise<number | undefined> {
   return target === undefined ? undefined : effectivePort(target);
 }
 
-/** @throws {AppError} `invalid` unless it is of the segment. */
+/** @throws {AppError} `invalid` unless it belongs to the segment. */
 export async function requireCredential(
   tx: Tx,
   credentialId: string | null,

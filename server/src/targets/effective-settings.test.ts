@@ -1,4 +1,4 @@
-// What a target inherits: the view that explains it, and the lease that an agent gets, which must say the same.
+// What a target inherits: the view that explains it and the lease that an agent gets must agree.
 import type {
   EffectiveSetting,
   JobConnection,
@@ -69,7 +69,7 @@ async function makeJob(connection?: JobConnection, ofStep?: JobConnection): Prom
   return (await createJob(t, definition, t.caller)).id;
 }
 
-/** `name: display (source)` of each setting, with what it stands before. */
+/** Returns `name: display (source)` for each setting, with what it overrides. */
 async function explained(targetId: number, query: { job?: number; step?: number } = {}) {
   const { settings } = await effectiveSettings(t, targetId, query, t.caller.authority);
   const from = ({ source }: Pick<EffectiveSetting, 'source'>) =>
@@ -82,7 +82,7 @@ async function explained(targetId: number, query: { job?: number; step?: number 
   ) as Record<SettingName, string>;
 }
 
-/** The lease of the first step of a run of the job on the target. */
+/** Returns the lease of the first step of a run of the job on the target. */
 async function leaseOf(targetId: number, jobId: number) {
   await startRun(t, { jobId, selection: { targetIds: [targetId] } }, t.caller);
   const steps = await t.claim();
@@ -93,7 +93,7 @@ async function leaseOf(targetId: number, jobId: number) {
 }
 
 describe('the effective settings of a target', () => {
-  it('are built in where nothing gives any', async () => {
+  it('are the built-in ones if nothing sets any', async () => {
     await giveSegment({});
     expect(await explained(await makeTarget())).toEqual({
       protocol: 'ssh (default)',
@@ -108,7 +108,7 @@ describe('the effective settings of a target', () => {
     });
   });
 
-  it('come from the most particular place that gives one, and tell of the others', async () => {
+  it('come from the most specific place that sets one, and list the others', async () => {
     await giveSegment({ port: 2200, username: 'segment', connect_timeout: 40 }, 'of-segment');
     const id = await makeTarget({
       port: 2222,
@@ -173,7 +173,7 @@ describe('the effective settings of a target', () => {
     expect(lease?.target).not.toHaveProperty('username');
   });
 
-  it('lead through jump hosts, each with what opens it, and to a jump host by those before it', async () => {
+  it('lead through jump hosts, each with its credential, and to a jump host through those before it', async () => {
     const outer = await makeTarget({ credentialId: credential('of-target'), settings: { username: 'hop' } });
     const inner = await makeTarget({ port: 2022 });
     const [outerName, innerName] = [`target-${made - 1}`, `target-${made}`];
@@ -198,13 +198,13 @@ describe('the effective settings of a target', () => {
     expect((await leaseOf(inner, job)).lease?.target.jumps).toHaveLength(1);
     expect((await leaseOf(outer, job)).lease?.target).not.toHaveProperty('jumps');
     await t.sql`update targets set name = 'renamed' where id = ${inner}`;
-    expect((await leaseOf(id, job)).refused).toContain(`no target of the name of jump host “${innerName}”`);
+    expect((await leaseOf(id, job)).refused).toContain(`no target with the name of jump host “${innerName}”`);
     const { settings } = await effectiveSettings(t, id, {}, t.caller.authority);
     expect(settings.find(({ name }) => name === 'jump_hosts')?.problem).toContain(innerName);
     await giveSegment({}, 'of-segment');
   });
 
-  it('take no jump host that is not there, or whose credential the caller may not use', async () => {
+  it('accept no jump host that does not exist, or whose credential the caller may not use', async () => {
     await giveSegment({});
     await expect(makeTarget({ settings: { jump_hosts: ['nobody'] } })).rejects.toMatchObject({
       details: [{ path: 'settings.jump_hosts[0]' }],
@@ -219,7 +219,7 @@ describe('the effective settings of a target', () => {
     const fields = { segmentId: t.segmentId, name: 'behind', host: '10.0.0.9' };
     const naming = { ...fields, settings: { jump_hosts: [hop.name] } };
     await expect(createTarget(t.sql, naming, editor)).rejects.toMatchObject({ code: 'forbidden' });
-    // Who may not see it does not learn that it is there.
+    // A caller who may not see it does not learn that it exists.
     const own = await getTarget(t.sql, await makeTarget(), unrestricted);
     const { id } = await createTargetGroup(t.sql, { name: 'few', targetIds: [own.id] }, t.caller);
     const ofFew = mayEdit.map((grant) => ({ ...grant, scope: { kind: 'target_group', id } as const }));
@@ -231,7 +231,7 @@ describe('the effective settings of a target', () => {
     });
   });
 
-  it('name a credential that the segment has none of, and no run is started with it', async () => {
+  it('can name a credential that the segment does not have, but no run is started with it', async () => {
     await giveSegment({}, 'of-segment');
     const id = await makeTarget();
     const job = await makeJob({ credential: 'nowhere' }, { credential: 'of-job' });
@@ -246,7 +246,7 @@ describe('the effective settings of a target', () => {
     await expect(refused).rejects.toThrow('has no credential named “nowhere”, which the job asks for');
   });
 
-  it('need no credential of the target where every step names one, and are looked up when a step is leased', async () => {
+  it('need no credential of the target if every step names one, and are looked up when a step is leased', async () => {
     await giveSegment({});
     const id = await makeTarget();
     const named = await makeJob({ credential: 'of-job' });
@@ -263,7 +263,7 @@ describe('the effective settings of a target', () => {
     ]);
   });
 
-  it('are for who may read target and job, and for a step that there is', async () => {
+  it('need the right to read target and job, and an existing step', async () => {
     const id = await makeTarget();
     const job = await makeJob();
     const scope = { kind: 'segment', id: t.segmentId } as const;
@@ -282,7 +282,7 @@ describe('the effective settings of a target', () => {
 });
 
 describe('the settings of a segment', () => {
-  it('take a credential of the segment only, of who may use it', async () => {
+  it('accept only a credential of the segment, and only from callers who may use it', async () => {
     const other = await makeSegment(t, 'other');
     const request = { settings: {}, credentialId: credential('of-segment') };
     await expect(putSegmentSettings(t.sql, other.id, request, t.caller)).rejects.toMatchObject({
@@ -310,8 +310,8 @@ describe('the settings of a segment', () => {
   });
 });
 
-describe('of two who change what a segment gives', () => {
-  it('neither undoes what the other has changed, and the later is told where it is the same field', async () => {
+describe('of two callers who change what a segment gives', () => {
+  it('neither undoes the other’s change, and the later one is refused if it is the same field', async () => {
     const segment = await makeSegment(t, 'two-hands');
     const put = (request: PutSegmentSettingsRequest) =>
       putSegmentSettings(t.sql, segment.id, request, t.caller);
@@ -329,7 +329,7 @@ describe('of two who change what a segment gives', () => {
     expect((await getSegmentSettings(t.sql, segment.id, t.caller)).settings).toEqual({ port: 24 });
   });
 
-  it('who may use no credentials can’t put one back that is taken away in the same moment', async () => {
+  it('a caller who may use no credentials can’t restore one that is removed at the same time', async () => {
     const scope = { kind: 'segment', id: t.segmentId } as const;
     const editor = {
       ...t.caller,
@@ -370,7 +370,7 @@ it('a credential that a group or the segment gives is not deleted', async () => 
   await deleting();
 });
 
-it('one credential is given to many targets of a segment, and taken away again', async () => {
+it('one credential is given to many targets of a segment, and removed again', async () => {
   const ids = [await makeTarget(), await makeTarget()];
   const selection = { targetIds: ids };
   const give = { selection, credentialId: credential('of-target') };
@@ -398,7 +398,7 @@ it('one credential is given to many targets of a segment, and taken away again',
   }
 });
 
-it('a credential is given only by who may use it on each of the targets', async () => {
+it('a credential is given only by callers who may use it on each of the targets', async () => {
   const id = await makeTarget();
   const scope = { kind: 'segment', id: t.segmentId } as const;
   const authority = new Authority(

@@ -1,4 +1,4 @@
-// What applies to a target, setting by setting: the value, where it comes from, and what it stands before.
+// What applies to a target, setting by setting: the value, where it comes from, and what it overrides.
 import {
   builtInPort,
   defaultConnectTimeoutS,
@@ -37,10 +37,9 @@ interface Given {
 }
 
 /**
- * The effective settings of a target, as it is or for a step of a job.
- *
+ * Returns the effective settings of a target, by itself or for a step of a job.
  * @throws {AppError} `not_found` for a target or job that the caller may not read; `invalid` for a step that the job
- * has not.
+ * does not have.
  */
 export async function effectiveSettings(
   deps: { sql: Queryable; masterKey: MasterKey },
@@ -52,7 +51,7 @@ export async function effectiveSettings(
   const target = await findTarget(sql, targetId, authority.reach('read'));
   if (target === undefined) throw notFound('Target');
   if (query.step !== undefined && query.job === undefined) {
-    throw invalidField('query.step', 'A step is one of a job: name the job as well.');
+    throw invalidField('query.step', 'A step belongs to a job: name the job too.');
   }
   const asked = query.job === undefined ? [] : await askedBy(deps, query.job, query.step ?? 1, authority);
   const places = await settingsPlaces(sql, targetId);

@@ -5,13 +5,13 @@ export interface HostKeyLine {
   keyType: string;
   /** `SHA256:` and unpadded base64, as OpenSSH prints it. */
   fingerprint: string;
-  /** The line without comment. */
+  /** The line without its comment. */
   line: string;
 }
 
 const maxLineLength = 16_384;
 
-/** Reads a line; undefined for what is no public key, or whose blob (RFC 4253 section 6.6) is of another type. */
+/** Reads a line. Returns undefined if it is not a public key, or its blob (RFC 4253 section 6.6) has another type. */
 export function parseHostKeyLine(text: string): HostKeyLine | undefined {
   if (text.length > maxLineLength) return undefined;
   const [keyType, base64] = text.trim().split(/[ \t]+/);

@@ -60,7 +60,7 @@ describe('a host key that a connection shows', () => {
     expect((await hostKeyLinesOf(t.sql, [id])).get(id)).toEqual([]);
   });
 
-  it('is changed when another is accepted, and leaves the accepted one in force', async () => {
+  it('is changed if another one is accepted, which stays in force', async () => {
     const id = await makeTarget();
     const [old, other] = [makeKey(), makeKey()];
     await see(id, old.line);
@@ -83,20 +83,20 @@ describe('a host key that a connection shows', () => {
     expect((await getTarget(t.sql, id, unrestricted)).hostKeys[0]?.keyType).toBe('ssh-ed25519');
   });
 
-  it('is changed when the fingerprint given in advance is another', async () => {
+  it('is changed if the fingerprint given in advance differs', async () => {
     const given = makeKey().fingerprint;
     const id = await makeTarget(given);
     expect(await see(id, makeKey().line)).toMatchObject({ state: 'changed' });
     expect((await hostKeyLinesOf(t.sql, [id])).get(id)).toEqual([given]);
   });
 
-  it('takes the place of the one shown before, so that an impostor cannot fill the table', async () => {
+  it('replaces the one shown before, so that an impostor cannot fill the table', async () => {
     const id = await makeTarget();
     for (let n = 0; n < 20; n += 1) await see(id, makeKey().line);
     expect(await keysOf(id)).toHaveLength(1);
   });
 
-  it('is nothing for a target that is gone or a line that is no key', async () => {
+  it('is ignored for a target that is gone or a line that is not a key', async () => {
     const id = await makeTarget();
     const key = makeKey();
     expect(await see(999_999, key.line)).toBeUndefined();
@@ -106,7 +106,7 @@ describe('a host key that a connection shows', () => {
 });
 
 describe('accepting a host key', () => {
-  it('notes who did so, and doing it twice is doing it once', async () => {
+  it('records who did so, and doing it twice has no further effect', async () => {
     const id = await makeTarget();
     const key = makeKey();
     await see(id, key.line);
@@ -120,7 +120,7 @@ describe('accepting a host key', () => {
     expect(rows).toHaveLength(1);
   });
 
-  it('is refused when the host shows another key than the person saw', async () => {
+  it('is refused if the host shows another key than the person saw', async () => {
     const id = await makeTarget();
     const [seen, now] = [makeKey(), makeKey()];
     await see(id, seen.line);
@@ -131,7 +131,7 @@ describe('accepting a host key', () => {
     expect(await keysOf(id)).toEqual([`pending ${now.fingerprint}`]);
   });
 
-  it('is refused where the host has shown none, without a word of one that it showed', async () => {
+  it('is refused if the host has shown none, without mentioning a shown one', async () => {
     const key = makeKey();
     const refused = accept(await makeTarget(), key.fingerprint);
     await expect(refused).rejects.toThrow(
@@ -139,7 +139,7 @@ describe('accepting a host key', () => {
     );
   });
 
-  it('is refused for a key that is revoked in the segment, though the host shows it', async () => {
+  it('is refused for a key that is revoked in the segment, even if the host shows it', async () => {
     const id = await makeTarget();
     const key = makeKey();
     await addTrust(t.sql, segmentId, { kind: 'revoked', publicKey: key.line }, t.caller);
@@ -149,7 +149,7 @@ describe('accepting a host key', () => {
     expect(await keysOf(id)).toEqual([`pending ${key.fingerprint}`]);
   });
 
-  it('replaces a changed key only when the accepted one is named', async () => {
+  it('replaces a changed key only if the accepted one is named', async () => {
     const id = await makeTarget();
     const [old, next, third] = [makeKey(), makeKey('ecdsa-sha2-nistp256'), makeKey()];
     await see(id, old.line);
@@ -163,7 +163,7 @@ describe('accepting a host key', () => {
     expect((await hostKeyLinesOf(t.sql, [id])).get(id)).toEqual([next.line]);
   });
 
-  it('is done by one of two people who replace the same key at the same moment', async () => {
+  it('succeeds for one of two people who replace the same key at the same time', async () => {
     const id = await makeTarget();
     const [old, next] = [makeKey(), makeKey()];
     await see(id, old.line);
@@ -187,7 +187,7 @@ describe('an OpenSSH key line', () => {
     expect(parseHostKeyLine(`  ${key.line}  a comment\n`)).toEqual({ keyType: 'ssh-ed25519', ...key });
   });
 
-  it('is refused when its blob is of another type, cut or no base64', () => {
+  it('is refused if its blob has another type, is truncated or is not base64', () => {
     const { line } = makeKey();
     const [type, base64] = line.split(' ');
     for (const text of [

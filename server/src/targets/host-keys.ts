@@ -21,16 +21,17 @@ import { requireOnTarget } from './require-on-target.ts';
 
 export type SeenHostKey = {
   fingerprint: string;
-  state: HostKeyRow['state'] /** Not known like this before. */;
+  state: HostKeyRow['state'];
+  /** Whether this key was not known in this state before. */
   isNews: boolean;
 };
 
 /**
- * Notes the host key that a connection to a target showed: pending where nothing is accepted yet, changed where
- * something else is. A fingerprint that was accepted in advance gets its key.
- *
- * @param seen.segmentId Where an agent tells it unasked: the agent's, which speaks for no other segment's targets.
- * @returns undefined for a target that is gone or elsewhere, or a line that is no public key.
+ * Records the host key that a connection to a target showed: pending if nothing is accepted yet, changed if another key
+ * is. A fingerprint that was accepted in advance gets its key.
+ * @param seen.segmentId The agent's segment, if the agent reports the key unasked: it can't speak for other segments'
+ * targets.
+ * @returns undefined for a target that is gone or elsewhere, or a line that is not a public key.
  */
 export async function recordSeenHostKey(
   tx: Tx,
@@ -67,11 +68,10 @@ export async function recordSeenHostKey(
 
 /**
  * Accepts the host key that a target showed last, as a person has seen it.
- *
- * @param keys.replaces The fingerprint accepted now, where a changed key is to take its place; all that was accepted
+ * @param keys.replaces The currently accepted fingerprint, if a changed key should replace it; everything accepted
  * before is then removed.
- * @throws {AppError} `not_found`; `forbidden`; `conflict` when what the target shows, or what is accepted, is not what the
- * person saw, and for a key that is revoked in the segment.
+ * @throws {AppError} `not_found`; `forbidden`; `conflict` if what the target shows, or what is accepted, is not what
+ * the person saw, and for a key that is revoked in the segment.
  */
 export async function acceptHostKey(
   tx: Tx,
@@ -103,9 +103,9 @@ export async function acceptHostKey(
 }
 
 /**
- * Accepts a fingerprint that the caller, who may do so in the segment, knows from elsewhere, for a new target.
- *
- * @throws {AppError} `conflict` for one that is revoked in the segment.
+ * Accepts a fingerprint that the caller knows from elsewhere, for a new target. The caller's right to do so in the
+ * segment was checked.
+ * @throws {AppError} `conflict` for a fingerprint that is revoked in the segment.
  */
 export async function acceptGivenKey(
   tx: Tx,
@@ -133,7 +133,7 @@ async function refuseRevoked(
   if ((await revokedAmong(tx, [{ segmentId, fingerprint }])).size === 0) return;
   throw keyConflict(
     path,
-    `The key ${fingerprint} is revoked in this segment, so it is accepted for no target there. Give the host another key.`,
+    `The key ${fingerprint} is revoked in this segment, so it can’t be accepted for any target there. Give the host another key.`,
   );
 }
 
@@ -163,7 +163,10 @@ function keyConflict(path: string, message: string): AppError {
   return new AppError('conflict', message, { details: [{ path, message }] });
 }
 
-/** The accepted host keys of targets as agents are given them: OpenSSH lines, or a fingerprint. Without any an empty list. */
+/**
+ * Returns the accepted host keys of targets as agents are given them: OpenSSH lines or fingerprints. A target without
+ * any has an empty list.
+ */
 export async function hostKeyLinesOf(
   sql: Queryable,
   targetIds: readonly number[],

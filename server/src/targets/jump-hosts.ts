@@ -1,5 +1,5 @@
-// The way to a target that is reached through jump hosts: targets of its segment, each with its own credential, host keys
-// and connection settings.
+// The way to a target that is reached through jump hosts: targets of its segment, each with its own credential, host
+// keys and connection settings.
 import type { LeaseJump } from '@opsconductor/protocol';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import type { Caller } from '../caller.ts';
@@ -15,9 +15,9 @@ import { requireOnTarget } from './require-on-target.ts';
 export type KnownJumpHosts = Map<string, JumpHostRow | undefined>;
 
 /**
- * What the way to a target leads through, the first one first; a text that says why there is no way. Settings that a
- * jump host inherits may name itself: what is named before it leads to it, and what comes after does not.
- *
+ * Returns the jump hosts on the way to a target, the first one first, or a text that says why there is no way. Settings
+ * that a jump host inherits may name the jump host itself: then what is named before it leads to it, and what comes
+ * after does not.
  * @param known filled with what is read.
  */
 export async function jumpsTo(
@@ -54,9 +54,8 @@ interface Reached {
 }
 
 /**
- * Whoever has agents go to a target has them log in to the jump hosts on the way.
- *
- * @throws {MissingPermission} where the caller may not use credentials on one of them.
+ * A caller who sends agents to a target makes them log in to the jump hosts on the way.
+ * @throws {MissingPermission} if the caller may not use credentials on one of them.
  */
 export async function requireWays(
   sql: Queryable,
@@ -88,10 +87,10 @@ export async function requireWays(
 }
 
 export function barredWay(name: string, jumpHost: string): string {
-  return `You may not use credentials on jump host “${jumpHost}”, which the way to target “${name}” leads through: that needs the permission credentials.use on it.`;
+  return `You may not use credentials on jump host “${jumpHost}”, which is on the way to target “${name}”: that needs the permission credentials.use on it.`;
 }
 
-/** The names before the target's own, or all. */
+/** Returns the names before the target's own, or all if it is not among them. */
 export function wayOf(targetName: string, jumpHosts: readonly string[]): readonly string[] {
   const own = jumpHosts.indexOf(targetName);
   return own < 0 ? jumpHosts : jumpHosts.slice(0, own);
@@ -99,10 +98,10 @@ export function wayOf(targetName: string, jumpHosts: readonly string[]): readonl
 
 function leaseJump(name: string, targetName: string, row: JumpHostRow | undefined): LeaseJump | string {
   const way = `jump host “${name}” of target “${targetName}”`;
-  if (row === undefined) return `The segment has no target of the name of ${way}.`;
+  if (row === undefined) return `The segment has no target with the name of ${way}.`;
   const connection = connectionOf(row.settings, row.port);
   if (connection.protocol !== 'ssh')
-    return `The ${way} is reached by ${connection.protocol}: only SSH leads on.`;
+    return `The ${way} is reached by ${connection.protocol}: only SSH can lead further.`;
   const { credentialId: id, credentialVersion: version, credentialKind: kind, sealed } = row;
   if (id === null || version === null || kind === null || sealed === null)
     return `The ${way} has no credential.`;
@@ -114,11 +113,11 @@ function leaseJump(name: string, targetName: string, row: JumpHostRow | undefine
 }
 
 /**
- * Holds new jump hosts to what is there, and to what the caller may use: whoever runs something behind one uses its
- * credential.
- *
- * @param segmentId undefined for a place whose targets may be of any segment.
- * @throws {AppError} `invalid` for a name that no target has; `forbidden` for one whose credential the caller may not use.
+ * Checks that new jump hosts exist, and that the caller may use their credentials, as anything that runs behind a jump
+ * host does.
+ * @param segmentId undefined for a place whose targets may be in any segment.
+ * @throws {AppError} `invalid` for a name that no target has; `forbidden` for one whose credential the caller may not
+ * use.
  */
 export async function requireJumpHosts(
   sql: Queryable,
@@ -136,7 +135,8 @@ export async function requireJumpHosts(
   const added = (names ?? []).filter((name) => !before?.includes(name));
   if (added.length === 0) return;
   const named = await findTargetsNamed(sql, added, segmentId);
-  // One that the caller may not see is as good as none. Without a segment the name may be that of others too, which count.
+  // A target that the caller may not see counts as missing. Without a segment, the name may also belong to targets
+  // elsewhere, all of which are checked.
   const ids = named.map(({ id }) => id);
   const hidden =
     segmentId === undefined ? [] : await targetsOutside(sql, ids, caller.authority.reach('read'));

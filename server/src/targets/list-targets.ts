@@ -23,9 +23,8 @@ import { connectionOf } from './connection-of.ts';
 import { readSelector } from './read-selector.ts';
 
 /**
- * A page of the targets in these reaches, by name; `search` is a part of name or host.
- *
- * @throws {AppError} `invalid` for a selector that can't be read, or names what is not there.
+ * Returns a page of the targets in these reaches, by name; `search` is a part of a name or host.
+ * @throws {AppError} `invalid` for a selector that can't be read, or that names something that does not exist.
  */
 export async function listTargets(
   sql: Queryable,
@@ -60,7 +59,7 @@ export async function listTargets(
   return { items, nextCursor: page.nextCursor, ...(total === undefined ? {} : { total }) };
 }
 
-/** @throws {AppError} `not_found` for what is not in these reaches. */
+/** @throws {AppError} `not_found` for a target outside these reaches. */
 export async function getTarget(sql: Queryable, id: number, reaches: readonly Reach[]): Promise<Target> {
   const row = await findTarget(sql, id, reaches);
   if (row === undefined) throw notFound('Target');

@@ -1,4 +1,4 @@
-// What a selection would come to if it were run now.
+// What a selection would resolve to if it were run now.
 import {
   labelNamesOf,
   limits,
@@ -22,9 +22,8 @@ import { summaryOf } from './selection-problems.ts';
 const maxNamed = 10;
 
 /**
- * Resolves a selection as starting a run would, and tells what it comes to.
- *
- * @throws {AppError} like starting the run, but for what can't be run on: that is told in the answer.
+ * Resolves a selection like starting a run would, and describes the result.
+ * @throws {AppError} like starting the run, except for targets that can't be run on: the answer lists these.
  */
 export async function previewSelection(
   sql: Queryable,
@@ -79,7 +78,7 @@ export async function previewSelection(
   };
 }
 
-/** What is asked of runs in each of these segments; nothing where their agents run what is not signed. */
+/** Returns what each of these segments requires of signed runs; nothing if its agents run unsigned ones. */
 async function signingOf(sql: Queryable, segmentIds: readonly number[]) {
   const agents = await findSigningAgents(sql, segmentIds);
   return (id: number) => {

@@ -1,5 +1,5 @@
-// What somebody asks to select, checked as a whole: ids that are there, groups that are there, selectors that can be
-// read. Nothing that is named and isn't there is left out silently.
+// Checks what somebody asks to select as a whole: ids and groups must exist, selectors must be readable. Nothing that
+// is named but missing is silently left out.
 import { limits, type RunSelection, type TargetSelection } from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
 import { AppError } from '../errors.ts';
@@ -14,7 +14,7 @@ import { readSelector } from './read-selector.ts';
 
 export interface ReadSelection {
   query: TargetQuery;
-  /** As it was asked, but for how many it comes to. */
+  /** As requested, without the number of targets that it resolves to. */
   asked: Omit<RunSelection, 'selected'>;
 }
 
@@ -22,9 +22,8 @@ type Terms = Pick<TargetSelection, 'targetIds' | 'groupIds' | 'selector'>;
 
 /**
  * Reads a selection for a caller who may see what lies in these reaches.
- *
- * @param path Of the selection within the request, with a dot behind; empty for the whole body.
- * @throws {AppError} `not_found` naming each id that is not seen; `invalid` for a selection of nothing, or a selector
+ * @param path Path of the selection within the request, with a dot at the end; empty if it is the whole body.
+ * @throws {AppError} `not_found` naming each id that is not visible; `invalid` for an empty selection, or a selector
  * that can't be read.
  */
 export async function readSelection(
@@ -47,7 +46,7 @@ export async function readSelection(
     selectorOf(sql, selection, path, reaches),
     selectorOf(sql, exclude, `${path}exclude.`, reaches),
   ]);
-  // Without exclusions, whoever selects sees by the answer which of the ids are not there: see requireFound.
+  // Without exclusions, the resolved targets show which of the ids are missing: see requireFound.
   const { targetIds: _, ...withoutTargets } = selection;
   refuseUnseen(selection.exclude === undefined ? withoutTargets : selection, path, groups, targets);
   refuseUnseen(exclude, `${path}exclude.`, groups, targets);
@@ -98,7 +97,7 @@ function refuseUnseen(
   throw new AppError('not_found', message, { details: details.slice(0, 100) });
 }
 
-/** @throws {AppError} `not_found` naming each id that the selection names and that was not found. */
+/** @throws {AppError} `not_found` naming each id in the selection that was not found. */
 export function requireFound(selection: TargetSelection, foundIds: readonly number[], path = ''): void {
   const { targetIds } = selection;
   if (selection.exclude !== undefined || targetIds === undefined) return;

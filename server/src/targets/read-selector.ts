@@ -1,5 +1,5 @@
-// Selectors as people write them. A segment or target group that is named and isn't there is an error and not an empty
-// selection: `!group:canray` must not select the canaries.
+// Reads selectors as people write them. A segment or target group that is named but does not exist is an error and not
+// an empty selection: the misspelled `!group:canray` must not select the canaries.
 import { parseSelector, patternsOf, type Selector, SelectorError } from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
 import { AppError, invalidField } from '../errors.ts';
@@ -9,9 +9,8 @@ import { namesOfGroups, namesOfSegments } from '../store/people/place-names.ts';
 
 /**
  * Reads a selector and looks up the segments and groups that it names.
- *
- * @param path Of the field, for the error.
- * @throws {AppError} `invalid` with the column of what is wrong; so, too, for a name that is not in these reaches.
+ * @param path Path of the field, for the error.
+ * @throws {AppError} `invalid` with the column of the mistake; also for a name outside these reaches.
  */
 export async function readSelector(
   sql: Queryable,

@@ -4,7 +4,7 @@ import type { Caller } from '../caller.ts';
 import type { Queryable } from '../store/database/connection.ts';
 import { targetsOutside } from '../store/targets/targets.ts';
 
-/** @throws {MissingPermission} when the caller, who sees the target, may not do this with it. */
+/** @throws {MissingPermission} if the caller, who sees the target, may not do this with it. */
 export async function requireOnTarget(
   sql: Queryable,
   caller: Caller,

@@ -3,7 +3,7 @@ import type { ConnectionProtocol, SelectionProblem } from '@opsconductor/protoco
 import type { SelectedRow } from '../store/targets/target-selection.ts';
 import { barredWay } from './jump-hosts.ts';
 
-/** The problem of one target, in a sentence. */
+/** Returns the problem of one target as a sentence. */
 export function sentenceOf(problem: SelectionProblem, row: SelectedRow): string {
   switch (problem) {
     case 'run_forbidden':
@@ -24,7 +24,7 @@ export function sentenceOf(problem: SelectionProblem, row: SelectedRow): string 
   }
 }
 
-/** Of a target that what is to run there does not reach. */
+/** Returns the problem of a target that the given step or command can't reach with its protocol. */
 export function wrongProtocol(target: string, protocol: ConnectionProtocol, what: string): string {
   const [has, needs] = protocol === 'winrm' ? ['WinRM', 'SSH'] : ['SSH', 'WinRM'];
   return `Target “${target}” is set to be reached by ${has}, and ${what} needs ${needs}.`;
@@ -41,7 +41,7 @@ const summaries: Record<SelectionProblem, string> = {
     'These have no credential, or not the one that the job names: choose one for them, a group or the segment.',
 };
 
-/** The problem of several targets, in a sentence. */
+/** Returns the problem of several targets as a sentence. */
 export function summaryOf(problem: SelectionProblem): string {
   return summaries[problem];
 }

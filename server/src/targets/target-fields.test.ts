@@ -41,7 +41,7 @@ beforeAll(async () => {
   groupId = group.id;
   await t.sql`update targets set last_contact_at = now(), last_contact_ok = name = 'web-1',
     last_contact_reason = 'unreachable' where name in ('web-1', 'db-1')`;
-  // web-1 has shown a further key, db-1 another in place of its own.
+  // web-1 has shown an additional key, db-1 another one instead of its own.
   await t.sql`
     insert into target_host_keys (target_id, fingerprint, key_type, state, accepted_at)
     select targets.id, key.state, key.type, key.state, now() from (values
@@ -74,17 +74,17 @@ describe('the list of targets', () => {
     [{ hostKey: 'pending' }, ['web-2']],
     [{ hostKey: 'none' }, ['win-1']],
     [{ search: 'WEB', isActive: true, selector: '!group:nowhere*' }, ['web-1']],
-  ] as const)('by %j has %j', async (query, names) => {
+  ] as const)('filtered by %j has %j', async (query, names) => {
     expect(await namesOf(query)).toEqual(names);
   });
 
-  it('by group and segment has what is in both', async () => {
+  it('filtered by group and segment has what is in both', async () => {
     expect(await namesOf({ groupId })).toEqual(['db-1', 'web-1']);
     expect(await namesOf({ groupId, segmentId: dmz })).toEqual(['web-1']);
     expect(await namesOf({ groupId: 999_999 })).toEqual([]);
   });
 
-  it('has for each caller only what they may see, in pages and counts as well', async () => {
+  it('has only what the caller may see, in pages and counts too', async () => {
     const ofLan = reader({ kind: 'segment', id: lan });
     const ofGroup = reader({ kind: 'target_group', id: groupId });
     const ofCategory = reader({ kind: 'category', id: 1 });
@@ -94,7 +94,7 @@ describe('the list of targets', () => {
     const page = await listTargets(t.sql, { limit: 1, count: true, selector: 'env' }, ofGroup);
     expect([page.items.length, page.total, page.nextCursor !== null]).toEqual([1, 2, true]);
     expect((await listTargets(t.sql, { limit: 1 }, ofGroup)).total).toBeUndefined();
-    // A segment that has none of one's targets is as good as none.
+    // For a reader, a segment without visible targets does not exist.
     await expect(namesOf({ selector: 'segment:dmz' }, ofLan)).rejects.toThrow('There is no segment “dmz”');
     expect(await namesOf({ selector: 'segment:dmz' }, ofGroup)).toEqual(['web-1']);
     expect(await namesOf({ selector: '!segment:dm*' }, ofLan)).toEqual(['db-1']);
@@ -113,7 +113,7 @@ describe('the list of targets', () => {
 });
 
 describe('a change of a target', () => {
-  it('leaves as it is what it leaves out, and null takes away', async () => {
+  it('leaves unchanged what it leaves out, and null removes', async () => {
     const fields = {
       port: 2222,
       credentialId,
@@ -134,7 +134,7 @@ describe('a change of a target', () => {
     await deleteTarget(t.sql, id, t.caller);
   });
 
-  it('is not found where it may not be seen, and names the right and the target where it may', async () => {
+  it('is not found if the target may not be seen, and otherwise names the right and the target', async () => {
     const { items } = await listTargets(t.sql, { search: 'web-1' }, unrestricted);
     const id = items[0]?.id ?? 0;
     const request = { name: 'web-1', host: 'x.example' };
@@ -168,7 +168,7 @@ describe('a change of a target', () => {
     await expect(createTarget(t.sql, create, seesAll)).rejects.toMatchObject({ code: 'forbidden' });
   });
 
-  it('to a credential needs the right to use it, and tells nothing of one that is elsewhere', async () => {
+  it('to a credential needs the right to use it, and reveals nothing about one that is elsewhere', async () => {
     const grants = (['read', 'targets.edit'] as const).map((permission) => ({
       role: null,
       permission,
@@ -187,7 +187,7 @@ describe('a change of a target', () => {
     await expect(createTarget(t.sql, foreign, t.caller)).rejects.toThrow('sealed to segment dmz');
   });
 
-  it('to an inherited port is another host for its keys only where the port is another', async () => {
+  it('to an inherited port makes it another host for its keys only if the port differs', async () => {
     const fingerprint = `SHA256:${'c'.repeat(43)}`;
     const request = { segmentId: dmz, name: 'same-port', host: 'x.example', hostKeyFingerprint: fingerprint };
     const { id } = await createTarget(t.sql, request, t.caller);

@@ -48,7 +48,7 @@ async function openRunOn(targetId: number, status: string): Promise<number> {
 }
 
 describe('creating a target', () => {
-  it('answers it with its defaults', async () => {
+  it('returns it with its defaults', async () => {
     const target = await create({ name: 'defaults' });
     expect(target).toMatchObject({
       segmentName: 'targets',
@@ -80,14 +80,14 @@ describe('creating a target', () => {
     expect((await create({ name: 'twice', segmentId: other.id })).segmentName).toBe('targets-other');
   });
 
-  it('refuses a segment that is not there', async () => {
+  it('refuses a segment that does not exist', async () => {
     await expect(create({ name: 'nowhere', segmentId: 999_999 })).rejects.toMatchObject({
       code: 'invalid',
       details: [{ path: 'segmentId' }],
     });
   });
 
-  it('takes a credential of its own segment only', async () => {
+  it('accepts only a credential of its own segment', async () => {
     const credential = await createCredential(
       t.sql,
       await sealedCredentialRequest(t, segmentId, 'own'),
@@ -116,7 +116,7 @@ describe('creating a target', () => {
     ]);
   });
 
-  it('takes a fingerprint only from who may accept host keys in the segment', async () => {
+  it('accepts a fingerprint only from callers who may accept host keys in the segment', async () => {
     const hostKeyFingerprint = `SHA256:${'c'.repeat(43)}`;
     const holding = (...permissions: Permission[]) => {
       const grants = permissions.map((permission): Grant => ({ role: null, permission, scope: null }));
@@ -134,7 +134,7 @@ describe('creating a target', () => {
     expect(approved.hostKeys).toHaveLength(1);
   });
 
-  it('takes no fingerprint that is revoked in its segment', async () => {
+  it('accepts no fingerprint that is revoked in its segment', async () => {
     const { id: strict } = await makeSegment(t, 'targets-revoked');
     const trust = { kind: 'revoked', publicKey: testHostKey, hosts: '*' } as const;
     const { fingerprint } = await addTrust(t.sql, strict, trust, t.caller);
@@ -147,7 +147,7 @@ describe('creating a target', () => {
     expect((await create(asked)).hostKeys).toHaveLength(1);
   });
 
-  it('with a fingerprint waits for who changes what its segment trusts, and keeps nobody else waiting', async () => {
+  it('with a fingerprint waits for a change of what its segment trusts, and keeps nobody else waiting', async () => {
     const { id: busy } = await makeSegment(t, 'targets-busy');
     const letGo = await holdTransaction(t.sql, (tx) => lockHostTrust(tx, busy));
     const asked = { name: 'later', segmentId: busy, hostKeyFingerprint: `SHA256:${'c'.repeat(43)}` };
@@ -187,7 +187,7 @@ describe('listing targets', () => {
     expect(pages).toBe(3);
   });
 
-  it('has no next page when the last one is exactly full', async () => {
+  it('has no next page if the last one is exactly full', async () => {
     const segment = await makeSegment(t, 'full-page');
     for (const name of ['a', 'b']) await create({ name, segmentId: segment.id });
     expect(
@@ -215,7 +215,7 @@ describe('listing targets', () => {
     });
   });
 
-  it('refuses a cursor that it did not give out', async () => {
+  it('refuses a cursor that it did not issue', async () => {
     const cursors = [
       'x',
       '!!!',
@@ -247,7 +247,7 @@ describe('changing a target', () => {
     expect(details.map((row) => row.detail.forgottenHostKeys)).toEqual([[], [fingerprint]]);
   });
 
-  it('keeps the credential when the request leaves it out, and takes it away for null', async () => {
+  it('keeps the credential if the request leaves it out, and removes it for null', async () => {
     const credential = await createCredential(
       t.sql,
       await sealedCredentialRequest(t, segmentId, 'kept'),
@@ -265,7 +265,7 @@ describe('changing a target', () => {
     expect((await change(null)).credentialId).toBeNull();
   });
 
-  it('leaves what the request leaves out, also where somebody has changed it since', async () => {
+  it('keeps what the request leaves out, even if somebody has changed it since', async () => {
     const { id } = await create({ name: 'shared', host: '10.0.0.5' });
     await updateTarget(t.sql, id, { host: '10.0.0.9', expected: { host: '10.0.0.5' } }, t.caller);
     const labelled = { labels: { tier: 'web' }, expected: { labels: {} } };
@@ -273,7 +273,7 @@ describe('changing a target', () => {
     expect(saved).toMatchObject({ name: 'shared', host: '10.0.0.9', labels: { tier: 'web' } });
   });
 
-  it('is refused where a field is another by now than the change was made from, and names each', async () => {
+  it('is refused if a field differs by now from what the change was based on, and names each', async () => {
     const { id } = await create({ name: 'contested', labels: { env: 'prod' }, settings: { username: 'a' } });
     await updateTarget(t.sql, id, { host: '10.0.0.9', labels: { env: 'prod', tier: 'web' } }, t.caller);
     const late = {
@@ -319,7 +319,7 @@ describe('deleting a target', () => {
     await expect(deleteTarget(t.sql, id, t.caller)).rejects.toMatchObject({ code: 'not_found' });
   });
 
-  it('writes nothing of what ran on it anew, however much that is', async () => {
+  it('rewrites nothing of what ran on it, however much that is', async () => {
     const { id } = await create({ name: 'busy' });
     const runId = await openRunOn(id, 'succeeded');
     await t.sql`insert into ssh_execution_context (job_run_id, target_id, session_id, agent_id) values (${runId}, ${id}, 's', 1)`;
@@ -330,7 +330,7 @@ describe('deleting a target', () => {
     expect(await versions()).toEqual(before);
   });
 
-  it('leaves no way to make a target run of it, nor is it deleted beside a transaction that makes one', async () => {
+  it('leaves no way to create a target run on it, and waits for a transaction that creates one', async () => {
     const [gone, begun] = [await create({ name: 'gone' }), await create({ name: 'begun' })];
     const runId = await openRunOn((await create({ name: 'another' })).id, 'succeeded');
     const targetRun = (sql: Queryable, targetId: number) => sql`

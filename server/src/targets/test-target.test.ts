@@ -45,7 +45,7 @@ async function makeTarget(more: { credentialId?: string; hostKeyFingerprint?: st
 
 type Answer = Omit<TargetTested, 'type' | 'requestId'> | 'no_agent' | 'offline';
 
-/** Stands for the agents' side of the interface: answers with what a host like this makes an agent say. */
+/** Stands in for the agents: answers with what a host like this makes an agent report. */
 async function test(targetId: number, answer: Answer | ((request: TargetTestRequest) => Answer)) {
   const requests: TargetTestRequest[] = [];
   const agents = {
@@ -60,7 +60,7 @@ async function test(targetId: number, answer: Answer | ((request: TargetTestRequ
 }
 
 describe('testing a target', () => {
-  it('gives the agent where to go and the sealed credential, and tells of the login', async () => {
+  it('gives the agent the address and the sealed credential, and reports the login', async () => {
     const id = await makeTarget({ credentialId });
     const { result, requests } = await test(id, {
       ok: true,
@@ -83,7 +83,7 @@ describe('testing a target', () => {
     });
   });
 
-  it('says which it is: never an agent, none connected, no credential, or what the agent found', async () => {
+  it('says what is wrong: never an agent, none connected, no credential, or what the agent found', async () => {
     const id = await makeTarget({ credentialId });
     const bare = await makeTarget({});
     const results = [
@@ -127,7 +127,7 @@ describe('testing a target', () => {
     expect(requests).toHaveLength(1);
   });
 
-  it('tells the agent of a fingerprint that was given in advance, so that another key is no unknown one', async () => {
+  it('gives the agent a fingerprint that was accepted in advance, so that another key counts as changed', async () => {
     const given = `SHA256:${'A'.repeat(43)}`;
     const id = await makeTarget({ credentialId, hostKeyFingerprint: given });
     const { result, requests } = await test(id, ({ target }) => ({
@@ -141,7 +141,7 @@ describe('testing a target', () => {
     expect(hostKeys.map(({ state }) => state)).toEqual(['accepted', 'changed']);
   });
 
-  it('no longer tells a key as changed once the accepted one is shown again', async () => {
+  it('no longer reports a key as changed once the accepted one is shown again', async () => {
     const given = `SHA256:${'B'.repeat(43)}`;
     const id = await makeTarget({ credentialId, hostKeyFingerprint: given });
     await test(id, { ok: false, reason: 'host_key_mismatch', offeredHostKey: hostKey });
@@ -164,7 +164,7 @@ describe('testing a target', () => {
     expect(result).toMatchObject({ ok: true, acceptedFingerprints: [fingerprint] });
   });
 
-  it('notes whether the target was reached, where the test came to know it', async () => {
+  it('records whether the target was reached, if the test could find out', async () => {
     const id = await makeTarget({ credentialId });
     const healthAfter = async (answer: Answer) => {
       await test(id, answer);
@@ -186,7 +186,7 @@ describe('testing a target', () => {
     }
   });
 
-  it('is refused where a jump host on the way is not theirs to use', async () => {
+  it('is refused if the caller may not use a jump host on the way', async () => {
     const hop = await makeTarget({});
     const settings = { jump_hosts: [(await getTarget(t.sql, hop, unrestricted)).name] };
     const place = { segmentId, name: 'behind', host: '10.0.0.2', settings };
@@ -203,7 +203,7 @@ describe('testing a target', () => {
     expect(await testTarget({ sql: t.sql, agents }, hop, caller)).toMatchObject({ reason: 'agents_offline' });
   });
 
-  it('is refused for a target that is not there', async () => {
+  it('is refused for a target that does not exist', async () => {
     await expect(test(999_999, { ok: true })).rejects.toMatchObject({ code: 'not_found' });
   });
 });

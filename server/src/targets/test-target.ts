@@ -1,4 +1,5 @@
-// The test of a target: an agent of its segment dials it, looks at the host key or certificate, logs in. Outside any run.
+// The test of a target, outside of any run: an agent of its segment dials it, checks the host key or certificate, and
+// logs in.
 import type { LeaseCredential, LeaseTarget, TargetTested, TestResult } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
@@ -25,12 +26,11 @@ export interface TargetTestRequest {
   timeoutMs: number;
 }
 
-/** How this feature reaches agents; the gateway is behind it. */
+/** How this feature reaches agents; the gateway implements it. */
 export interface TargetTester {
   /**
    * Has a connected agent of the segment test the target.
-   *
-   * @returns `no_agent` when the segment never had one, `offline` when none is connected or none answered in time.
+   * @returns `no_agent` if the segment never had one, `offline` if none is connected or none answered in time.
    */
   testTarget(
     request: TargetTestRequest,
@@ -39,7 +39,10 @@ export interface TargetTester {
 
 const timeoutMs = 20_000;
 
-/** @throws {AppError} `not_found`; `forbidden` where the caller may not test it, or use its credential or that of a jump host. */
+/**
+ * @throws {AppError} `not_found`; `forbidden` if the caller may not test it, or may not use its credential or that of a
+ * jump host.
+ */
 export async function testTarget(
   deps: { sql: Sql; agents: TargetTester },
   targetId: number,
@@ -56,7 +59,7 @@ export async function testTarget(
   const result = await testByAgent(deps, target);
   const contact = contactOf(result);
   if (contact !== undefined) await writeContact(deps.sql, targetId, contact);
-  // A login needs an accepted key, over a connection of its own.
+  // A login needs an accepted key, and the test uses a new connection.
   if (result.ok) await forgetChangedKeys(deps.sql, [targetId]);
   await recordAudit(deps.sql, {
     ...auditedBy(caller),
@@ -75,7 +78,7 @@ function contactOf({ ok, reason }: TestResult): Contact | undefined {
 
 async function testByAgent(deps: { sql: Sql; agents: TargetTester }, target: TargetRow): Promise<TestResult> {
   let { answer, seen } = await testOnce(deps, target);
-  // The fingerprint was given in advance and its key is now known: what the first test could not do, the next can.
+  // The key of a fingerprint that was given in advance is now known, so a second test can do what the first could not.
   if (seen?.state === 'accepted' && seen.isNews) ({ answer, seen } = await testOnce(deps, target));
   return describe(deps.sql, target, answer);
 }
@@ -165,7 +168,7 @@ function verdictOf(
   agentName: string,
 ): Pick<TestResult, 'ok' | 'reason' | 'message' | 'advice'> {
   const isHostKeyReason = tested.reason?.startsWith('host_key') ?? false;
-  // Without a credential there is no login to try; an answer that stops at the host or its key says more.
+  // Without a credential, no login can be tried; an answer that ends earlier, at the host or its key, says more.
   if (
     target.effectiveCredentialId === null &&
     (tested.ok || !failedBeforeLogin.has(tested.reason ?? '')) &&

@@ -30,7 +30,7 @@ describe('the place of a mistake', () => {
   });
 });
 
-test('whatever JSON.parse refuses has a place inside the text, and what comes before could have gone on', () => {
+test('whatever JSON.parse refuses has a place inside the text, and what comes before it is a valid beginning', () => {
   const broken = fc
     .tuple(fc.json(), fc.nat(), fc.constantFrom('', ',', '}', '"', '\\', 'x', '\n', ':'))
     .map(([json, at, insert]) => {
@@ -44,7 +44,7 @@ test('whatever JSON.parse refuses has a place inside the text, and what comes be
       const lines = text.split('\n');
       expect(line).toBeLessThanOrEqual(lines.length);
       expect(column).toBeLessThanOrEqual((lines[line - 1]?.length ?? 0) + 1);
-      // The engine stops at the same place, where it names one, or later inside the same number, word or escape.
+      // The engine stops at the same place, if it names one, or later within the same number, word or escape.
       const position = /position (\d+)/.exec(messageOf(text))?.[1];
       const offset = lines.slice(0, line - 1).reduce((sum, one) => sum + one.length + 1, 0) + column - 1;
       if (position === undefined) return;
@@ -55,7 +55,7 @@ test('whatever JSON.parse refuses has a place inside the text, and what comes be
   );
 });
 
-test('a megabyte of nesting or of one string is no trouble', () => {
+test('a megabyte of nesting or of one string is no problem', () => {
   expect(findJsonError('['.repeat(1_000_000)).column).toBe(1_000_001);
   expect(findJsonError(`"${'a'.repeat(1_000_000)}`).column).toBe(1_000_002);
   expect(findJsonError(`"${'\\n'.repeat(500_000)}`).column).toBe(1_000_002);

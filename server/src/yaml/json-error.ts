@@ -1,12 +1,12 @@
-// Where a text stops being JSON (RFC 8259). Runs only on text that JSON.parse refused: its own messages quote the text
-// and name no place for many mistakes.
+// Finds where a text stops being JSON (RFC 8259). Runs only on text that JSON.parse refused, whose own messages quote
+// the text and name no position for many mistakes.
 
 export interface JsonError {
-  /** From 1. */
+  /** Counted from 1. */
   line: number;
-  /** From 1, in UTF-16 units. */
+  /** Counted from 1, in UTF-16 units. */
   column: number;
-  /** `expected , or }`; nothing of the text itself. */
+  /** Such as `expected , or }`; never contains the text itself. */
   expected: string;
 }
 
@@ -14,10 +14,10 @@ type State = 'value' | 'value or ]' | 'name or }' | 'name' | ':' | 'after';
 
 const whitespace = /[ \t\n\r]*/y;
 const scalar = /(?:true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)(?![\w.+-])/y;
-// Anything from the space on but the quote and the backslash.
+// Any character from the space on, except the quote and the backslash; and escapes.
 const stringPart = /[ !#-[\]-\uffff]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[ !#-[\]-\uffff]*)*/y;
 
-/** The first place at which the text can't go on as JSON. */
+/** Returns the first position at which the text can't continue as JSON. */
 export function findJsonError(text: string): JsonError {
   const open: ('[' | '{')[] = [];
   let state = 'value' as State;

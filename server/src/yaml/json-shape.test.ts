@@ -18,11 +18,11 @@ describe('the shape of JSON', () => {
     ['after an object in between', '{"a":{"b":1},"a":2}'],
     ['in another spelling', '{"a":1,"\\u0061":2}'],
     ['with space before the colon', '{"a" :1,"a"\n\t:2}'],
-  ])('has a name %s', (_, text) => {
+  ])('has a name that occurs %s', (_, text) => {
     expect(jsonShape(text, 64)).toBe('repeated_name');
   });
 
-  it('is too deep beyond so many levels, brackets in texts not counted', () => {
+  it('is too deep beyond the given number of levels, not counting brackets in texts', () => {
     expect(jsonShape(`${'['.repeat(65)}${']'.repeat(65)}`, 64)).toBe('too_deep');
     expect(jsonShape(`["${'['.repeat(100)}"]`, 64)).toBe('sound');
   });

@@ -1,11 +1,11 @@
-// What JSON.parse lets pass in a text that is JSON: nesting without end, and a name that stands twice in one object, of
-// which it would keep the last while whoever read the text saw the first.
+// Detects what JSON.parse accepts in valid JSON but we refuse: endless nesting, and a name that occurs twice in one
+// object, of which it would keep the last while a reader of the text might see the first.
 
 export type JsonShape = 'sound' | 'too_deep' | 'repeated_name';
 
-/** Of a text that is known to be JSON. */
+/** The text must be valid JSON. */
 export function jsonShape(text: string, maxDepth: number): JsonShape {
-  /** The names so far of each object that is open; of a list nothing. */
+  /** The names so far of each open object; undefined for a list. */
   const open: (Set<string> | undefined)[] = [];
   for (let at = 0; at < text.length; at += 1) {
     const character = text[at];
@@ -34,7 +34,7 @@ function endOfString(text: string, start: number): number {
   return text.length;
 }
 
-/** Whether a colon follows. */
+/** Returns whether a colon follows. */
 function isName(text: string, end: number): boolean {
   let at = end + 1;
   while (text[at] === ' ' || text[at] === '\t' || text[at] === '\n' || text[at] === '\r') at += 1;

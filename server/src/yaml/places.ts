@@ -1,7 +1,7 @@
-// Where the parts of a value stand in the text that it was read from.
+// Positions of the parts of a value in the text that it was read from.
 import type { ErrorDetail } from '@opsconductor/protocol';
 
-/** From 1; columns in UTF-16 units. */
+/** Both count from 1; columns in UTF-16 units. */
 export interface Place {
   line: number;
   column: number;
@@ -26,7 +26,7 @@ export class Places {
     this.#parts.get(container)?.members.set(name, { value, key });
   }
 
-  /** The place of a path such as `steps[2].config["a b"]`, or of the nearest part around it that is there. */
+  /** Returns the position of a path such as `steps[2].config["a b"]`, or of the nearest part around it that exists. */
   find(path: string): Place | undefined {
     let container = this.#root;
     let place = container && this.#parts.get(container)?.own;

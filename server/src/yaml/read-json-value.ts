@@ -1,4 +1,5 @@
-// JSON as a value with the place of everything in it, so that what is wrong with it is told by line and column as of YAML.
+// Reads JSON to a value with the position of everything in it, so that problems can be reported by line and column, as
+// with YAML.
 import type { ErrorDetail } from '@opsconductor/protocol';
 import { findJsonError } from './json-error.ts';
 import { type Place, Places } from './places.ts';
@@ -6,7 +7,7 @@ import type { YamlValue } from './read-yaml-value.ts';
 
 const maxDepth = 64;
 
-/** Reads one value. The text itself is never repeated in what is told. */
+/** Reads one value. Messages never quote the text. */
 export function readJsonValue(text: string): YamlValue {
   try {
     JSON.parse(text);
@@ -23,7 +24,7 @@ function problem({ line, column }: Place, message: string): ErrorDetail {
   return { path: '', message: `Line ${line}, column ${column}: ${message}`, line, column };
 }
 
-/** Through text that is known to be JSON. */
+/** Walks through text that is known to be JSON. */
 class Walk {
   readonly places = new Places();
   readonly problems: ErrorDetail[] = [];
@@ -58,7 +59,7 @@ class Walk {
       const isContainer = this.#text[this.#at] === '{' || this.#text[this.#at] === '[';
       this.places.set(object, name, isContainer ? keyPlace : this.#place(), keyPlace);
       const value = this.value(depth + 1);
-      // A property of its own, whatever its name is.
+      // Defines an own property, whatever its name is.
       Object.defineProperty(object, name, { value, enumerable: true, writable: true, configurable: true });
     }
     return object;
@@ -74,7 +75,7 @@ class Walk {
     return list;
   }
 
-  /** Past a comma, or past the bracket that ends the container. */
+  /** Moves past a comma, or past the bracket that ends the container; returns whether it ended. */
   #ends(bracket: string): boolean {
     this.#skip();
     if (this.#text[this.#at] === ',') {

@@ -8,7 +8,7 @@ function read(text: string, key: string | null = 'jobs') {
   return { beside: list.beside, values: [...list.items].map(({ value }) => value) };
 }
 
-/** Where a path of an item stands, by the list and by the text read whole. */
+/** Returns the position of a path of an item, from the list and from the text read whole. */
 function placesOf(text: string, path: string, key: string | null = 'jobs') {
   const list = readLongList(text, key ?? undefined) as LongList;
   const places = [...list.items].map(({ locate }) => {
@@ -41,20 +41,20 @@ version: 1
 `;
 
 describe('a list in YAML', () => {
-  it('is read item by item as the whole would be', () => {
+  it('is read item by item with the same result as the whole', () => {
     const { jobs, ...beside } = (readYamlValue(yaml) as { value: { jobs: unknown[] } }).value;
     expect(read(yaml)).toEqual({ beside, values: jobs });
     expect(jobs).toHaveLength(3);
   });
 
-  it('says where things stand in the whole', () => {
+  it('reports positions in the whole text', () => {
     for (const path of ['name', 'steps[0].run', 'steps', 'nothing']) {
       const { places, whole } = placesOf(yaml, path);
       expect(places, path).toEqual(whole);
     }
   });
 
-  it('may be the whole text, without indents, and with lines that end as on Windows', () => {
+  it('may be the whole text, without indents, and with Windows line ends', () => {
     const text = '---\r\n- name: one\r\n  steps:\r\n  - run: x\r\n- name: two\r\n';
     expect(read(text, null)).toEqual({
       beside: {},
@@ -64,7 +64,7 @@ describe('a list in YAML', () => {
     expect(read(flat)).toEqual({ beside: { format: 'x' }, values: [{ name: 'one' }, { name: 'two' }] });
   });
 
-  it('tells of each item that can’t be read, and reads the others', () => {
+  it('reports each item that can’t be read, and reads the others', () => {
     const list = readLongList(
       'jobs:\n  - name: one\n  - name: "two\n  - name: three\n  - {\n',
       'jobs',
@@ -79,7 +79,7 @@ describe('a list in YAML', () => {
     ]);
   });
 
-  it('may refer from one item to another where it is short', () => {
+  it('may refer from one item to another if it is short', () => {
     const text = 'jobs:\n  - name: one\n    with: &shared { a: 1 }\n  - name: two\n    with: *shared\n';
     expect(read(text)).toEqual({
       beside: {},
@@ -91,20 +91,20 @@ describe('a list in YAML', () => {
     expect(placesOf(text, 'name').places).toEqual(placesOf(text, 'name').whole);
   });
 
-  it('may be written in brackets where it is short', () => {
+  it('may be written in brackets if it is short', () => {
     expect(read('format: x\njobs: [{ name: one }]\n')).toEqual({
       beside: { format: 'x' },
       values: [{ name: 'one' }],
     });
   });
 
-  it('is missed where it is not there', () => {
+  it('is reported if it is missing', () => {
     expect(read('format: x\n')).toEqual({ problems: ['Has no list `jobs`; the jobs are in it.'] });
     expect(read('name: x\n', null)).toEqual({ problems: ['Must be a list of jobs.'] });
     expect(read('')).toEqual({ problems: ['Line 1, column 1: There is nothing in it.'] });
   });
 
-  it('may have more lines than a text that is read whole, with something behind it', () => {
+  it('may have more lines than a text that is read whole, with something after it', () => {
     const item = `- run: |\n${'    line\n'.repeat(1_000)}`;
     const list = readLongList(`format: x\njobs:\n${item.repeat(100)}version: 2\n`, 'jobs') as LongList;
     expect(list.beside).toEqual({ format: 'x', version: 2 });
@@ -122,7 +122,7 @@ describe('a list in JSON', () => {
     z: 1,
   };
 
-  it('is read item by item as the whole would be', () => {
+  it('is read item by item with the same result as the whole', () => {
     const { jobs, ...beside } = value;
     for (const indent of [0, 2, 7])
       expect(read(JSON.stringify(value, null, indent))).toEqual({ beside, values: jobs });
@@ -130,7 +130,7 @@ describe('a list in JSON', () => {
     expect(read('{"jobs":[]}')).toEqual({ beside: {}, values: [] });
   });
 
-  it('says where things stand in the whole', () => {
+  it('reports positions in the whole text', () => {
     const text = JSON.stringify(
       { format: 'x', jobs: [{ name: 'one', steps: [{ run: 'a' }] }, { name: 'two' }] },
       null,
@@ -142,7 +142,7 @@ describe('a list in JSON', () => {
     }
   });
 
-  it('tells where it is no JSON, and of keys that are there twice', () => {
+  it('reports where it is not JSON, and duplicate keys', () => {
     const list = readLongList('{"format":"x",\n"jobs":[{"name":},\n{"a":1,\n "a":2}]}', 'jobs') as LongList;
     expect([...list.items].map(({ problems }) => problems.map(({ message }) => message))).toEqual([
       [expect.stringMatching(/^Line 2, column 17: /)],

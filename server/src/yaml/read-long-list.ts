@@ -1,29 +1,29 @@
-// A text with a long list in it, read item by item: a parser of YAML takes fifty times a text's size in memory, so that one
-// of thousands of jobs can't be read whole. Items are cut where YAML says that they begin, by the indent of their hyphen,
-// or in JSON by its brackets; each is then read by itself, with its place in the whole.
+// Reads a text with a long list in it, item by item: a YAML parser takes fifty times a text's size in memory, so a text
+// with thousands of jobs can't be read whole. The text is cut where items begin, by the indent of their hyphens or, in
+// JSON, by brackets. Each item is then read by itself, with its position in the whole.
 import type { ErrorDetail } from '@opsconductor/protocol';
 import type { Place, Places } from './places.ts';
 import { readJsonValue } from './read-json-value.ts';
 import { readYamlValue } from './read-yaml-value.ts';
 
-/** Adds to details where they stand in the text. Their paths begin at the item. */
+/** Adds their positions in the text to details. The paths begin at the item. */
 export type Locate = (details: readonly ErrorDetail[]) => ErrorDetail[];
 
 export interface ListItem {
-  /** From 1. */
+  /** Counted from 1. */
   position: number;
-  /** Where it begins. */
+  /** Where the item begins. */
   place: Place;
-  /** Undefined where it can't be read. */
+  /** Undefined if it can't be read. */
   value: unknown;
   problems: ErrorDetail[];
   locate: Locate;
-  /** How far the text is read, in its own characters. */
+  /** How far the text has been read, in characters. */
   readTo: number;
 }
 
 export interface LongList {
-  /** What stands beside the list, by name; empty where the text is the list itself. */
+  /** What stands next to the list, by name; empty if the text is the list itself. */
   beside: Record<string, unknown>;
   locateBeside: Locate;
   items: Iterable<ListItem>;
@@ -31,16 +31,16 @@ export interface LongList {
 
 interface Cut {
   text: string;
-  /** Of its first line, from 0. */
+  /** Number of its first line, from 0. */
   line: number;
-  /** Of its first character in that line, from 0. */
+  /** Column of its first character in that line, from 0. */
   column: number;
   end: number;
 }
 
 /**
- * @param key under which the list is; undefined where it is the whole text.
- * @returns what is wrong where there is no such list.
+ * @param key under which the list is; undefined if it is the whole text.
+ * @returns the problems if there is no such list.
  */
 export function readLongList(text: string, key: string | undefined): LongList | { problems: ErrorDetail[] } {
   const plain = text.replace(/^\ufeff/, '');
@@ -64,7 +64,8 @@ function cutYaml(text: string, key: string | undefined): LongList | { problems: 
     if (from === 0) return undefined;
     to = from;
     while (to < lines.length - 1 && /^(?:[ \t#\r\n]|-[ \t\r\n])/.test(lineAt(to))) to += 1;
-    // Without the list and its lines, of which there may be too many for a parser: they are counted in again.
+    // The list and its lines, of which there may be too many for a parser, are left out here; `withLines` corrects the
+    // line numbers.
     const rest = `${text.slice(0, lines[from - 1])}${text.slice(lines[to])}`;
     if (rest.trim() !== '') {
       const read = readYamlValue(rest);
@@ -87,7 +88,7 @@ function cutYaml(text: string, key: string | undefined): LongList | { problems: 
   return { beside, locateBeside, items: readYamlItems(cuts(), whole) };
 }
 
-/** Of what stands behind lines that were left out, from which line on. */
+/** Corrects the line numbers of details after the lines that were left out. */
 function withLines(details: readonly ErrorDetail[], before: number, left: number): ErrorDetail[] {
   return details.map((detail) => {
     const { line, column } = detail;
@@ -96,7 +97,7 @@ function withLines(details: readonly ErrorDetail[], before: number, left: number
   });
 }
 
-/** Lines on which items begin; undefined where something else stands there. */
+/** Returns the lines on which items begin; undefined if something else is there. */
 function itemStarts(lineAt: (n: number) => string, from: number, to: number): number[] | undefined {
   const starts: number[] = [];
   let indent: number | undefined;
@@ -134,7 +135,12 @@ function* readYamlItems(
     } else if (Array.isArray(read.value) && read.value.length === 1) {
       yield itemOf(cut, position, read.value[0], [], read.places);
     } else {
-      const problem = { line: cut.line + 1, column: 1, message: 'This is no item of the list.', path: '' };
+      const problem = {
+        line: cut.line + 1,
+        column: 1,
+        message: 'This is not an item of the list.',
+        path: '',
+      };
       yield itemOf(cut, position, undefined, [problem]);
     }
   }
@@ -166,7 +172,7 @@ function movedPlace({ line, column }: Place, cut: Cut): Place {
   return { line: line + cut.line, column: line === 1 ? column + cut.column : column };
 }
 
-/** From their places in the cut to those in the whole; with the paths that they had. */
+/** Converts positions in the cut to positions in the whole; `paths` are the original paths. */
 function moved(details: readonly ErrorDetail[], cut: Cut, paths?: readonly string[]): ErrorDetail[] {
   return details.map((detail, n) => {
     const { line, column } = detail;
@@ -176,7 +182,7 @@ function moved(details: readonly ErrorDetail[], cut: Cut, paths?: readonly strin
   });
 }
 
-/** The same at another place, which its message may name as well. */
+/** Returns the detail with another position, which is also replaced in its message. */
 function atPlace(detail: ErrorDetail, { line, column }: Place): ErrorDetail {
   const message = detail.message.replace(/^Line \d+, column \d+: /, `Line ${line}, column ${column}: `);
   return { ...detail, line, column, message };
@@ -197,7 +203,7 @@ function cutJson(text: string, key: string | undefined): LongList | { problems: 
   if (found === undefined) return undefined;
   const rest = `${text.slice(0, found.start + 1)}${'\n'.repeat(found.lines)}${text.slice(found.end)}`;
   const read = readJsonValue(rest);
-  // What is wrong with its brackets is told by reading it whole.
+  // Problems with its brackets are reported by reading it whole.
   if ('problems' in read) return undefined;
   const beside = key === undefined ? {} : { ...(read.value as Record<string, unknown>) };
   if (key !== undefined) delete beside[key];
@@ -230,16 +236,16 @@ function jsonItem(cut: Cut, position: number, value: unknown, places: Places): L
 }
 
 interface FoundList {
-  /** Of the opening bracket. */
+  /** Offset of the opening bracket. */
   start: number;
-  /** Of the closing one. */
+  /** Offset of the closing bracket. */
   end: number;
-  /** Line breaks in between. */
+  /** Number of line breaks in between. */
   lines: number;
   items: Cut[];
 }
 
-/** Finds a list by brackets and quotes alone. What isn't JSON is found out when the parts are parsed. */
+/** Finds a list only by brackets and quotes. Invalid JSON is found when the parts are parsed. */
 class JsonScan {
   readonly #text: string;
   #at = 0;
@@ -296,7 +302,7 @@ class JsonScan {
     }
   }
 
-  /** Past a value, whatever is in it. */
+  /** Moves past a value, whatever it contains. */
   #value(): void {
     let depth = 0;
     for (; this.#at < this.#text.length; ) {
@@ -345,7 +351,7 @@ class JsonScan {
 
 // ------------------------------------------------------------------ whole
 
-/** A text that is written in some other way, if it is not too long for that. */
+/** Reads a text that is written in some other way, if it is not too long for that. */
 function readWhole(
   text: string,
   key: string | undefined,

@@ -1,6 +1,6 @@
-// YAML 1.2 (core schema) as a JSON value, with the place of everything in it. Text comes from strangers: what is read is
-// counted and not nested without end, aliases are expanded within that count, and equal keys are refused by ourselves,
-// since the library compares each with each.
+// Reads YAML 1.2 (core schema) to a JSON value, with the position of everything in it. The text may be hostile: values
+// are counted and nesting is limited, aliases are expanded within that count, and we check for equal keys ourselves,
+// because the library compares each with every other.
 import type { ErrorDetail } from '@opsconductor/protocol';
 import {
   Composer,
@@ -19,7 +19,7 @@ import { type Place, Places } from './places.ts';
 
 export interface YamlLimits {
   maxTokens: number;
-  /** Values, those that aliases repeat included. */
+  /** Number of values, including those that aliases repeat. */
   maxValues: number;
   maxDepth: number;
 }
@@ -28,7 +28,7 @@ const maxProblems = 20;
 
 export type YamlValue = { value: unknown; places: Places } | { problems: ErrorDetail[] };
 
-/** Reads one document. What is wrong is told with line and column; the text itself is never repeated. */
+/** Reads one document. Problems are reported with line and column; messages never quote the text. */
 export function readYamlValue(text: string, limits: YamlLimits = defaultLimits): YamlValue {
   const lines = new LineCounter();
   const placeAt = (offset: number): Place => {
@@ -92,7 +92,7 @@ function compose(text: string, lines: LineCounter, limits: YamlLimits): Document
   let tokens = 0;
   for (const lexeme of new Lexer().lex(text.replace(/^\ufeff/, ''))) {
     tokens += 1;
-    // The parser's own count: the lexer's marks between lexemes are no characters of the text.
+    // The parser's own offset is used: the lexer's marks between lexemes are not characters of the text.
     const { offset } = parser;
     if (parser.stack.length > limits.maxDepth * 2) {
       throw new TooMuch(offset, `It is nested deeper than ${limits.maxDepth} levels.`);
@@ -218,7 +218,7 @@ class Reading {
       const place = isScalar(value) ? (value.range?.[0] ?? keyOffset) : keyOffset;
       this.places.set(object, name, this.#placeAt(place), this.#placeAt(keyOffset));
       const inner = this.value(value as Node | null, depth + 1);
-      // A property of its own, whatever its name is.
+      // Defines an own property, whatever its name is.
       Object.defineProperty(object, name, {
         value: inner,
         enumerable: true,

@@ -35,8 +35,7 @@ export function errorReply(error: unknown, requestId: string, log: Log): Respons
 
 function toAppError(error: unknown): AppError {
   if (isDatabaseFull(error)) {
-    const message =
-      'The disk of the database is full: nothing was changed. Make room there, and try again.';
+    const message = 'The disk of the database is full: nothing was changed. Make room there, and try again.';
     return new AppError('unavailable', message, { cause: error, retryAfterS: retryWhenFullS });
   }
   if (!isDatabaseLost(error)) return new AppError('internal', 'Internal error.', { cause: error });

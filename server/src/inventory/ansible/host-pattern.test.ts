@@ -39,7 +39,7 @@ describe('ranges of hosts', () => {
     expect(() => expandRanges(pattern, 50_000)).toThrow(HostPatternError);
   });
 
-  it('come to what they were made of, in order', () => {
+  it('expand to the names that they were made from, in order', () => {
     const range = fc.record({
       first: fc.integer({ min: 0, max: 400 }),
       count: fc.integer({ min: 1, max: 40 }),
@@ -57,7 +57,7 @@ describe('ranges of hosts', () => {
   });
 });
 
-describe('ports behind names', () => {
+describe('ports after names', () => {
   it.each([
     ['web:22', 'web', 22],
     ['web[1:3]:2222', 'web[1:3]', 2222],

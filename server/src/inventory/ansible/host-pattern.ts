@@ -11,23 +11,22 @@ const hostname = new RegExp(`^${label}(?:\\.${label})*$`, 'iu');
 const ipv6 = /^[0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*$/i;
 const maxPatternLength = 300;
 
-/** Takes a port off the end. What is no host name with a port is all name, as Ansible has it. */
+/** Splits off a port at the end. As in Ansible, text that is not a host name with a port is all name. */
 export function splitPort(text: string): { pattern: string; port: number | undefined } {
   if (text.length > maxPatternLength) throw new HostPatternError('The name is too long.');
   const match = /^\[(.+)\]:([0-9]+)$/.exec(text) ?? /^((?:[^:[\]]|\[[^\]]*\])*):([0-9]+)$/.exec(text);
   const [, pattern = '', port] = match ?? [];
   if (port === undefined || !(hostname.test(pattern) || ipv6.test(pattern))) {
     if (text.endsWith(':'))
-      throw new HostPatternError('The name ends in a colon: write the port after it, or take it away.');
+      throw new HostPatternError('The name ends in a colon: write the port after it, or remove it.');
     return { pattern: text, port: undefined };
   }
   return { pattern, port: Number(port) };
 }
 
 /**
- * The names that a pattern stands for, counted before any is made.
- *
- * @throws {HostPatternError} for a range that isn't one, and for more names than `max`.
+ * Returns the names that a pattern stands for. They are counted before any is made.
+ * @throws {HostPatternError} for an invalid range, and for more names than `max`.
  */
 export function expandRanges(pattern: string, max: number): string[] {
   const parts = pattern.split(/\[([^[\]]*)\]/);
@@ -71,7 +70,9 @@ function readRange(text: string): Range {
   }
   const isPadded = begin.length > 1 && begin.startsWith('0');
   if (isPadded && begin.length !== end.length) {
-    throw new HostPatternError('Of a range with leading zeros both ends have as many digits: [01:50].');
+    throw new HostPatternError(
+      'In a range with leading zeros, both ends have the same number of digits: [01:50].',
+    );
   }
   const width = isPadded ? begin.length : 1;
   return counted(Number(begin), Number(end), step, (n) => String(n).padStart(width, '0'));

@@ -1,4 +1,4 @@
-// What a host of an Ansible inventory becomes here: where it is, how it is reached, as whom, its groups and labels.
+// Converts the hosts of an Ansible inventory: address, connection, user, groups and labels.
 import type { ImportedHost } from '@opsconductor/protocol';
 import { type Place, quoted } from '../report.ts';
 import { type ResolvedHost, resolveTree } from './resolve-tree.ts';
@@ -22,7 +22,7 @@ const connections: Record<string, Connection> = {
   psrp: { plugin: 'winrm', protocol: 'winrm' },
 };
 
-/** The hosts in the order of the files; those that can't be imported are left out, which the report tells. */
+/** Returns the hosts in the order of the files. Those that can't be imported are left out and reported. */
 export function hostsOfTree(tree: AnsibleTree, labelVariables: readonly string[]): PlacedHost[] {
   const resolved = resolveTree(tree) ?? [];
   return resolved.flatMap((one) => {
@@ -50,7 +50,7 @@ function hostOf(
   if (address?.unusable !== undefined) {
     return leaveOut(
       address.place,
-      `its address can’t be carried over, since ${whyUnusable[address.unusable]}`,
+      `its address can’t be carried over because ${whyUnusable[address.unusable]}`,
     );
   }
   const port = last(names.port);
@@ -74,16 +74,16 @@ function hostOf(
   };
 }
 
-/** Or why the host can't be imported. */
+/** Returns the connection, or why the host can't be imported. */
 function connectionOf(value: Value | undefined): Connection | string {
   if (value === undefined) return { plugin: 'ssh', protocol: undefined };
   if (value.unusable !== undefined)
-    return `ansible_connection can’t be carried over, since ${whyUnusable[value.unusable]}`;
+    return `ansible_connection can’t be carried over because ${whyUnusable[value.unusable]}`;
   const name = (textOf(value) ?? 'smart').replace(/^ansible\.builtin\./, '');
   const known = Object.hasOwn(connections, name) ? connections[name] : undefined;
   if (known !== undefined) return known;
   if (name === 'local')
-    return 'ansible_connection=local runs on the machine where Ansible is, which is no target';
+    return 'ansible_connection=local runs on the machine where Ansible is, which is not a target';
   return `the connection ${quoted(name)} is neither SSH nor WinRM`;
 }
 
@@ -92,7 +92,7 @@ function textIn(value: Value | undefined): string | undefined {
   return text === '' ? undefined : text;
 }
 
-/** What is no number stays what it is: the check of the hosts tells it, with what is allowed. */
+/** What is not a number stays unchanged: the later check of the hosts reports it, with what is allowed. */
 function portOf({ scalar }: Value): number {
   const isDigits = typeof scalar === 'string' && /^[0-9]{1,6}$/.test(scalar);
   return (isDigits ? Number(scalar) : scalar) as number;

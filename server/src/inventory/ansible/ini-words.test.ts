@@ -1,4 +1,4 @@
-// The words and values of INI lines; what is expected was taken from Python's shlex and ast.literal_eval.
+// The words and values of INI lines. The expected results were taken from Python's shlex and ast.literal_eval.
 import { describe, expect, it } from 'vitest';
 import { ShellWordsError, splitShellWords } from './shell-words.ts';
 import { readPythonLiteral } from './values.ts';

@@ -1,9 +1,9 @@
-// The lines of what was found in a JSON text that was read already, by the keys that lead there from the root. Texts in a
-// list of names count as keys of it.
+// Finds the lines of things in a JSON text that was already parsed, by the keys that lead there from the root. The
+// texts in a list of names count as its keys.
 
 /**
- * @param paths Keys joined by NUL, at most four of them.
- * @returns The line of each that is there.
+ * @param paths Keys joined by NUL, at most four per path.
+ * @returns The line of each path that exists.
  */
 export function linesOfPaths(text: string, paths: ReadonlySet<string>): Map<string, number> {
   const lines = new Map<string, number>();

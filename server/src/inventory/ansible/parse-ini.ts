@@ -1,5 +1,5 @@
-// Ansible's INI inventories: sections of hosts, of child groups (`[web:children]`) and of variables (`[web:vars]`). Every
-// line that can't be read is told, and the rest read on.
+// Parses Ansible's INI inventories: sections of hosts, of child groups (`[web:children]`) and of variables
+// (`[web:vars]`). Every unreadable line is reported, and the rest is still read.
 import { limits } from '@opsconductor/protocol';
 import { type Place, quoted } from '../report.ts';
 import { expandRanges, HostPatternError, splitPort } from './host-pattern.ts';
@@ -9,11 +9,11 @@ import { readPythonLiteral } from './values.ts';
 
 type Section = { group: string; kind: 'hosts' | 'children' | 'vars' };
 
-/** Reads one file into the tree; what is wrong goes into the tree's report. */
+/** Reads one file into the tree; problems go into the tree's report. */
 export function parseIni(tree: AnsibleTree, file: string, text: string): void {
   let section: Section = { group: 'ungrouped', kind: 'hosts' };
   const declared = new Set(tree.groups.keys());
-  /** Groups that must be declared somewhere in the file, and where they are first named. */
+  /** Groups that must be declared somewhere in the file, and where each is first named. */
   const awaited = new Map<string, { place: Place; message: string }>();
   for (const [at, whole] of text.split(/\r\n|[\n\r\u2028\u2029]/).entries()) {
     const line = whole.trim();
@@ -24,13 +24,13 @@ export function parseIni(tree: AnsibleTree, file: string, text: string): void {
       section = readSection(tree, header, place) ?? section;
       if (section.kind !== 'vars') declared.add(section.group);
       else if (!declared.has(section.group) && !awaited.has(section.group)) {
-        const message = `Variables are set for the group ${quoted(section.group)}, which the file has not.`;
+        const message = `Variables are set for the group ${quoted(section.group)}, which the file does not have.`;
         awaited.set(section.group, { place, message });
       }
     } else if (line.startsWith('[') && line.endsWith(']')) {
       tree.report.error(
         place,
-        'This is no section: write [group], [group:children] or [group:vars], without spaces.',
+        'This is not a section: write [group], [group:children] or [group:vars], without spaces.',
       );
     } else if (section.kind === 'hosts') readHosts(tree, section.group, line, place);
     else if (section.kind === 'vars') readVariable(tree, section.group, line, place);
@@ -39,7 +39,7 @@ export function parseIni(tree: AnsibleTree, file: string, text: string): void {
       if (child === undefined) tree.report.error(place, 'A line of child groups is the name of one group.');
       else {
         tree.addChild(section.group, child, place);
-        const message = `The child group ${quoted(child)} is nowhere in the file.`;
+        const message = `The child group ${quoted(child)} is not in the file.`;
         if (!declared.has(child) && !awaited.has(child)) awaited.set(child, { place, message });
       }
     }

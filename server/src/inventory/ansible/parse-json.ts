@@ -1,12 +1,12 @@
-// What `ansible-inventory --list` and inventory scripts print: groups with hosts, children and vars, and the variables of
-// hosts in `_meta.hostvars`; also the old form, in which a group is a list of hosts.
+// Parses what `ansible-inventory --list` and inventory scripts print: groups with hosts, children and vars, and the
+// variables of hosts in `_meta.hostvars`; also the old form, in which a group is a list of hosts.
 import { type Place, quoted } from '../report.ts';
 import type { AnsibleGroup, AnsibleTree } from './tree.ts';
 import { scalarValue, unusable, type Value } from './values.ts';
 
 type Json = Record<string, unknown>;
 
-/** Reads one file into the tree; places have paths, of which `linesOfPaths` makes lines. */
+/** Reads one file into the tree. Places have paths, which `linesOfPaths` converts to lines. */
 export function parseJson(tree: AnsibleTree, file: string, text: string): void {
   const at = (...keys: string[]): Place => ({ file, line: null, path: keys.join('\0') });
   let root: unknown;
@@ -26,7 +26,7 @@ export function parseJson(tree: AnsibleTree, file: string, text: string): void {
   for (const [name, group] of entriesOf(root)) if (name !== '_meta') readGroup(tree, name, group, at);
   const meta = isObject(root._meta) ? root._meta.hostvars : undefined;
   if (meta === undefined) {
-    const message = 'There is no _meta.hostvars, so nothing is known of the hosts but their names.';
+    const message = 'There is no _meta.hostvars, so nothing is known about the hosts except their names.';
     tree.report.found('note', { file, line: null }, message);
     return;
   }
@@ -65,7 +65,7 @@ function readGroup(tree: AnsibleTree, name: string, given: unknown, at: (...keys
   for (const child of given.children as string[]) tree.addChild(name, child, at(name, 'children'));
 }
 
-/** An object without hosts, vars and children is taken for the variables of one host of that name, as by Ansible. */
+/** As in Ansible, an object without hosts, vars and children is taken for the variables of one host of that name. */
 function readMalformed(
   tree: AnsibleTree,
   group: AnsibleGroup,
@@ -74,7 +74,7 @@ function readMalformed(
 ): void {
   const { name } = group;
   if (Object.keys(given).length === 0) {
-    // `ansible-inventory` itself writes an empty group like this.
+    // `ansible-inventory` itself writes empty groups like this.
     return;
   }
   tree.addHost(name, name, at(name));

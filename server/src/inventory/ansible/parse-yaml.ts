@@ -1,4 +1,4 @@
-// Ansible's YAML inventories: groups with `hosts`, `children` and `vars`, inside each other.
+// Parses Ansible's YAML inventories: groups with `hosts`, `children` and `vars`, nested in each other.
 import { limits } from '@opsconductor/protocol';
 import { InventoryTooLarge, type Place, quoted } from '../report.ts';
 import { expandRanges, HostPatternError, splitPort } from './host-pattern.ts';
@@ -9,13 +9,13 @@ import { unusable, type Value } from './values.ts';
 const sections = ['vars', 'children', 'hosts'];
 const maxDepth = 64;
 
-/** Reads one file into the tree; what is wrong goes into the tree's report. */
+/** Reads one file into the tree; problems go into the tree's report. */
 export function parseYaml(tree: AnsibleTree, file: string, text: string): void {
   const before = tree.report.errorCount;
   const root = readYaml(file, text, tree.report);
   if (tree.report.errorCount > before) return;
   if (root === undefined) {
-    tree.report.error({ file, line: null }, 'The file has nothing in it.');
+    tree.report.error({ file, line: null }, 'The file is empty.');
     return;
   }
   if (root.kind !== 'map') {
@@ -31,11 +31,11 @@ export function parseYaml(tree: AnsibleTree, file: string, text: string): void {
   for (const entry of root.entries) readGroup(tree, entry, 1);
 }
 
-/** Name of the group; undefined where it is none, which is told. */
+/** Returns the name of the group; undefined, with a report, if it is not a group. */
 function readGroup(tree: AnsibleTree, { key, node, place }: YamlEntry, depth: number): string | undefined {
-  // By aliases groups can lie deeper than the text does.
+  // Through aliases, groups can be nested deeper than the text is.
   if (depth > maxDepth)
-    throw new InventoryTooLarge(place, `Groups lie inside each other deeper than ${maxDepth}.`);
+    throw new InventoryTooLarge(place, `Groups are nested deeper than ${maxDepth} levels.`);
   if (key === undefined || key === '') {
     tree.report.error(place, 'The name of a group is text; put it in quotes.');
     return undefined;
@@ -51,7 +51,7 @@ function readGroup(tree: AnsibleTree, { key, node, place }: YamlEntry, depth: nu
 
 function readSection(tree: AnsibleTree, group: AnsibleGroup, section: YamlEntry, depth: number): void {
   if (section.key === undefined || !sections.includes(section.key)) {
-    const message = `${quoted(section.key ?? '')} in the group ${quoted(group.name)} is passed over: only hosts, children and vars mean anything there.`;
+    const message = `${quoted(section.key ?? '')} in the group ${quoted(group.name)} is ignored: only hosts, children and vars have a meaning there.`;
     tree.report.found('note', section.place, message);
     return;
   }
@@ -70,7 +70,7 @@ function readSection(tree: AnsibleTree, group: AnsibleGroup, section: YamlEntry,
   }
 }
 
-/** A text alone stands for a mapping of it to nothing. */
+/** A text alone stands for a mapping from that text to nothing. */
 function entriesOf(node: YamlNode, place: Place): YamlEntry[] | undefined {
   if (node.kind === 'map') return node.entries;
   if (isNull(node)) return [];
@@ -104,7 +104,7 @@ function readHosts(tree: AnsibleTree, group: AnsibleGroup, { key, node, place }:
   }
 }
 
-/** Variables of a file in group_vars or host_vars. */
+/** Reads the variables of a file in group_vars or host_vars. */
 export function readVariables(
   tree: AnsibleTree,
   file: string,

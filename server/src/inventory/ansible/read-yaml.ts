@@ -1,5 +1,5 @@
-// YAML as Ansible reads it (1.1), with the line of everything. Aliases are looked up and never copied, so that a file of
-// a few lines can't become one of millions; nesting and size are bounded while the text is read.
+// Reads YAML like Ansible does (1.1), with the line of everything. Aliases are looked up and never copied, so that a
+// file of a few lines can't become one of millions. Nesting and size are limited while the text is read.
 import {
   Composer,
   type Document,
@@ -24,13 +24,13 @@ export type YamlNode =
   | { kind: 'list'; place: Place }
   | { kind: 'scalar'; value: Value; place: Place };
 export interface YamlEntry {
-  /** Undefined for a key that is no text: 42, null, a list. */
+  /** Undefined for a key that is not text: 42, null, a list. */
   key: string | undefined;
   node: YamlNode;
   place: Place;
 }
 
-/** The document's root; undefined when it is empty or can't be read, which the report then tells. */
+/** Returns the document's root; undefined, with a report, if it is empty or can't be read. */
 export function readYaml(file: string, text: string, report: Report): YamlNode | undefined {
   const lines = new LineCounter();
   const document = compose(file, text, lines);
@@ -50,7 +50,7 @@ export function readYaml(file: string, text: string, report: Report): YamlNode |
 
 function compose(file: string, text: string, lines: LineCounter): Document | 'many' | undefined {
   const parser = new Parser(lines.addNewLine);
-  // Equal keys are told by us: the library compares each with each.
+  // We check for equal keys ourselves: the library compares each key with every other.
   const composer = new Composer({
     version: '1.1',
     uniqueKeys: false,
@@ -108,7 +108,7 @@ class Reading {
   #read(node: Node, place: Place): YamlNode {
     if (isScalar(node)) return { kind: 'scalar', value: scalarOf(node, place), place };
     if (isSeq(node)) {
-      // Nothing is made of what is in a list, but there may be anchors in it.
+      // Items of a list are not used, but there may be anchors in them.
       for (const item of node.items) this.node(item as Node, place);
       return { kind: 'list', place };
     }
@@ -133,7 +133,7 @@ class Reading {
           this.#report.found(
             'note',
             keyPlace,
-            'This key is there twice in one mapping; the last one counts, as in Ansible.',
+            'This key occurs twice in one mapping; the last one counts, as in Ansible.',
           );
           entries.delete(key);
         }
@@ -146,7 +146,7 @@ class Reading {
     return [...entries.values(), ...others];
   }
 
-  /** What `<<` brings in: of one mapping, or of several, of which the first wins. */
+  /** Returns what `<<` merges: one mapping, or several, of which the first wins. */
   #merged(value: Node | null, place: Place): YamlEntry[] {
     const sources = isSeq(value) ? (value.items as Node[]) : [value];
     return sources.flatMap((source) => {
@@ -163,7 +163,7 @@ class Reading {
   #count(place: Place): void {
     this.#nodes += 1;
     if (this.#nodes > maxNodes)
-      throw new InventoryTooLarge(place, `The YAML comes to more than ${maxNodes} values.`);
+      throw new InventoryTooLarge(place, `The YAML has more than ${maxNodes} values, including merged ones.`);
   }
 }
 
@@ -174,7 +174,7 @@ function isPlain(node: Node): boolean {
 function keyOf(key: unknown): string | undefined {
   if (!isScalar(key)) return undefined;
   if (typeof key.value === 'string') return key.value;
-  // `<<` is a symbol to the library in some versions of the schema.
+  // In some versions of the schema, `<<` is a symbol to the library.
   if (key.source === '<<') return '<<';
   return /^[yYnN]$/.test(key.source ?? '') ? key.source : undefined;
 }

@@ -1,6 +1,6 @@
-// Which groups each host comes to be in, and what each of its variables comes to: everything of a child wins over its
-// parents, then the higher priority, then the name that sorts last; files of variables win over the inventory, and what
-// is said of a host over what is said of groups.
+// Resolves in which groups each host is, and the value of each of its variables. A child group wins over its parents,
+// then the higher priority, then the name that sorts last; files of variables win over the inventory, and variables of
+// a host over those of groups.
 import { InventoryTooLarge, quoted } from '../report.ts';
 import type { AnsibleGroup, AnsibleHost, AnsibleTree } from './tree.ts';
 import type { Value } from './values.ts';
@@ -10,12 +10,12 @@ const maxMemberships = 2_000_000;
 
 export interface ResolvedHost {
   host: AnsibleHost;
-  /** All but `all` and `ungrouped`, parents too, sorted. */
+  /** All groups except `all` and `ungrouped`, including parents, sorted. */
   groups: string[];
   variables: ReadonlyMap<string, Value>;
 }
 
-/** Undefined when groups are inside each other in a circle, which is then an error in the tree's report. */
+/** Returns undefined if groups contain each other in a cycle, which is then an error in the tree's report. */
 export function resolveTree(tree: AnsibleTree): ResolvedHost[] | undefined {
   const depths = depthsOf(tree);
   if (depths === undefined) return undefined;
@@ -61,7 +61,7 @@ function sharedBy(
   return { groups: [...names].sort(), variables };
 }
 
-/** How deep each group lies below `all`, by the longest way; each group comes after its parents. */
+/** Returns the depth of each group below `all`, by the longest path, with parents before their children. */
 function depthsOf(tree: AnsibleTree): Map<string, number> | undefined {
   const parents = new Map<string, number>();
   for (const group of tree.groups.values()) {
@@ -77,7 +77,7 @@ function depthsOf(tree: AnsibleTree): Map<string, number> | undefined {
     for (const [child, place] of tree.groups.get(name)?.children ?? []) {
       depths.set(child, Math.max(depths.get(child) ?? 1, depth + 1));
       if (depth + 1 > maxGroupNesting) {
-        throw new InventoryTooLarge(place, `Groups lie inside each other deeper than ${maxGroupNesting}.`);
+        throw new InventoryTooLarge(place, `Groups are nested deeper than ${maxGroupNesting} levels.`);
       }
       const left = (parents.get(child) ?? 0) - 1;
       parents.set(child, left);
@@ -95,7 +95,7 @@ function reportCircle(tree: AnsibleTree, sorted: ReadonlyMap<string, number>): v
     if (sorted.has(group.name)) continue;
     for (const child of group.children.keys()) if (!sorted.has(child)) parentOf.set(child, group.name);
   }
-  // Each of these has a parent among them, so going up must come around.
+  // Each of these has a parent among them, so going up must end in a cycle.
   const way: string[] = [];
   let name = parentOf.keys().next().value;
   while (name !== undefined && !way.includes(name)) {
@@ -106,7 +106,7 @@ function reportCircle(tree: AnsibleTree, sorted: ReadonlyMap<string, number>): v
   const [first = '', second = first] = circle;
   const place = tree.groups.get(first)?.children.get(second) ?? { file: '', line: null };
   const shown = [...circle.slice(0, 10), first].map(quoted).join(' has the child ');
-  tree.report.error(place, `Groups are inside each other in a circle: ${shown}.`);
+  tree.report.error(place, `Groups contain each other in a cycle: ${shown}.`);
 }
 
 function ancestorsOf(
@@ -115,7 +115,7 @@ function ancestorsOf(
   budget: { left: number },
 ): Map<string, Set<string>> {
   const ancestors = new Map<string, Set<string>>();
-  // In the order of `depths` parents come first, so theirs are whole already.
+  // In the order of `depths` parents come first, so their own ancestors are already complete.
   for (const name of depths.keys()) {
     const own = ancestors.get(name) ?? new Set<string>();
     ancestors.set(name, own);
@@ -132,5 +132,8 @@ function ancestorsOf(
 }
 
 function tooMany(place: { file: string; line: number | null }): InventoryTooLarge {
-  return new InventoryTooLarge(place, `Hosts and groups lie in more than ${maxMemberships} groups together.`);
+  return new InventoryTooLarge(
+    place,
+    `Hosts and groups together have more than ${maxMemberships} memberships.`,
+  );
 }

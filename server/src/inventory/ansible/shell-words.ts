@@ -1,5 +1,5 @@
-// Splits a line into words as Python's shlex does with its POSIX rules and comments, which is how Ansible reads the
-// lines of hosts in an INI inventory. Unlike in a shell a # begins a comment inside a word as well.
+// Splits a line into words like Python's shlex with POSIX rules and comments, which is how Ansible reads host lines of
+// an INI inventory. Unlike in a shell, a # begins a comment even inside a word.
 
 export class ShellWordsError extends Error {
   override readonly name = 'ShellWordsError';

@@ -1,5 +1,5 @@
-// The groups, hosts and variables of an Ansible inventory, whatever it was written in. Bounded in every direction: what
-// it would come to is counted before it is made.
+// The groups, hosts and variables of an Ansible inventory, whatever its format. Everything is limited: sizes are
+// counted before anything is built.
 import { limits } from '@opsconductor/protocol';
 import { InventoryTooLarge, type Place, quoted, type Report } from '../report.ts';
 import { scalarValue, textOf, type Value, whyUnusable } from './values.ts';
@@ -12,28 +12,28 @@ const maxMentions = 2_000_000;
 export interface AnsibleGroup {
   name: string;
   place: Place;
-  /** By the name of the child, where it is said. */
+  /** Where each child is named, by its name. */
   children: Map<string, Place>;
   priority: number;
   variables: Map<string, Value>;
-  /** Of `group_vars`. */
+  /** From `group_vars`. */
   fileVariables: Map<string, Value>;
 }
 
 export interface AnsibleHost {
   name: string;
   place: Place;
-  /** That it is put in itself. */
+  /** Groups that it is directly in. */
   groups: Set<string>;
   variables: Map<string, Value>;
-  /** Of `host_vars`. */
+  /** From `host_vars`. */
   fileVariables: Map<string, Value>;
 }
 
 export class AnsibleTree {
   readonly groups = new Map<string, AnsibleGroup>();
   readonly hosts = new Map<string, AnsibleHost>();
-  /** How often each variable is set that nothing is made of. */
+  /** How often each variable is set that has no meaning here. */
   readonly unused = new Map<string, number>();
   readonly report: Report;
   readonly #labels: ReadonlySet<string>;
@@ -67,7 +67,7 @@ export class AnsibleTree {
     return group;
   }
 
-  /** A port counts where the host is first named, as in Ansible. */
+  /** As in Ansible, a port counts only where the host is first named. */
   addHost(name: string, group: string, place: Place, port?: number): AnsibleHost {
     this.mention(place);
     let host = this.hosts.get(name);
@@ -101,7 +101,7 @@ export class AnsibleTree {
     if (this.#keeps(name, value, 1)) (isOfFile ? group.fileVariables : group.variables).set(name, value);
   }
 
-  /** Sets it for all hosts of one line, so that what is to be told of it is told once. */
+  /** Sets it for all hosts of one line, so that a report about it is made only once. */
   setVariableOfHosts(hosts: readonly AnsibleHost[], name: string, value: Value, isOfFile = false): void {
     const isKept = this.#keeps(name, value, hosts.length);
     if (!isKept) return;
@@ -111,7 +111,7 @@ export class AnsibleTree {
     }
   }
 
-  /** Whether anything is made of the variable; says so where not. */
+  /** Returns whether the variable is used; reports it if not. */
   #keeps(name: string, value: Value, count: number): boolean {
     this.mention(value.place);
     const treatment = treatmentOf(name, this.#labels);
@@ -138,20 +138,20 @@ export class AnsibleTree {
     }
   }
 
-  /** Counts one thing that the files say. */
+  /** Counts one thing that the files mention. */
   mention(place: Place): void {
     this.#mentions += 1;
     if (this.#mentions > maxMentions) {
-      throw new InventoryTooLarge(place, `The inventory says more than ${maxMentions} things; divide it.`);
+      throw new InventoryTooLarge(place, `The inventory mentions more than ${maxMentions} things; split it.`);
     }
   }
 }
 
-/** A host without its address is left out, which is told where the host is. */
+/** A host without a usable address is left out, which is reported for the host itself. */
 const addresses = new Set<string>([...carried.ssh.host, ...carried.winrm.host, 'ansible_connection']);
 
 function keyFileMessage(name: string, value: Value): string {
   const file = textOf(value)?.split(/[\\/]/).at(-1);
   const named = file === undefined || file === '' ? 'of this key' : `of the key in ${quoted(file)}`;
-  return `${quoted(name)} can’t be carried over: private keys are not taken from inventories. Make a credential ${named}, and give it to the segment, a target group or the target.`;
+  return `${quoted(name)} can’t be carried over: private keys are not taken from inventories. Create a credential ${named}, and give it to the segment, a target group or the target.`;
 }

@@ -1,12 +1,12 @@
-// Values of variables, as far as they can be carried over: one piece of text, a number, a boolean. Anything else stands
-// for itself as the reason why not; it still hides the values that it takes precedence over.
+// Values of variables, as far as they can be carried over: a text, a number, a boolean. Any other value is kept as the
+// reason why not; it still hides the values that it takes precedence over.
 import type { Place } from '../report.ts';
 
 export type Unusable = 'composite' | 'template' | 'vault';
 export type Scalar = string | number | boolean | null;
 
 export interface Value {
-  /** Undefined where it is unusable. */
+  /** Undefined if it is unusable. */
   scalar: Scalar | undefined;
   unusable: Unusable | undefined;
   place: Place;
@@ -24,17 +24,17 @@ export function unusable(why: Unusable, place: Place): Value {
 export const whyUnusable: Record<Unusable, string> = {
   composite: 'it is a list or a mapping, where one value is needed',
   template: 'it is a Jinja template, and templates are not evaluated; write the value itself',
-  vault: 'it is encrypted by Ansible Vault; make a credential instead',
+  vault: 'it is encrypted by Ansible Vault; create a credential instead',
 };
 
-/** As text; undefined for null and for what is unusable. */
+/** Returns the value as text; undefined for null and for unusable values. */
 export function textOf(value: Value): string | undefined {
   return value.scalar === undefined || value.scalar === null ? undefined : String(value.scalar);
 }
 
 /**
- * What Ansible takes a value in an INI inventory for: a Python literal where it is one, otherwise the text. Lists,
- * tuples and mappings are only told apart from text.
+ * Returns what Ansible takes a value in an INI inventory for: a Python literal if it is one, otherwise text. Lists,
+ * tuples and mappings are only distinguished from text.
  */
 export function readPythonLiteral(text: string, place: Place): Value {
   const trimmed = text.trim();

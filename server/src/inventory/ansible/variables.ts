@@ -1,7 +1,7 @@
-// What becomes of each of Ansible's variables: carried over, dropped with the reason, or of no meaning here unless the
-// inventory's options make labels of it.
+// What is done with each of Ansible's variables: it is carried over, dropped with a reason, or has no meaning here
+// unless the inventory's options make labels of it.
 
-/** In groups of which the last given wins, like Ansible's connection plugins have it. */
+/** In each list the last one that is given wins, as in Ansible's connection plugins. */
 export const carried = {
   ssh: {
     host: ['ansible_host', 'ansible_ssh_host'],
@@ -32,19 +32,19 @@ const reasons: [RegExp, string][] = [
   ],
   [
     /^ansible_(?:ssh_|scp_|sftp_)?(?:common_args|extra_args|args)$/,
-    'for ProxyJump or ProxyCommand name the jump hosts, targets themselves, in `jump_hosts` of the target, its group or its segment, or put an agent where the jump host is; other ssh options are settings there too',
+    'instead of ProxyJump or ProxyCommand, name the jump hosts, which must be targets, in `jump_hosts` of the target, its group or its segment, or put an agent where the jump host is; other ssh options are settings there too',
   ],
   [/host_key_checking$/, 'host keys are always checked: accept them once, or import known_hosts'],
   [
     /^ansible_(?:winrm|psrp)_/,
-    'of WinRM protocol, host, port and user are carried over: set `winrm_transport`, `winrm_authentication`, … of the target, its group or its segment',
+    'for WinRM, protocol, host, port and user are carried over: set `winrm_transport`, `winrm_authentication`, … of the target, its group or its segment',
   ],
-  [/_interpreter$/, 'nothing of OpsConductor runs on a target by an interpreter of its own'],
+  [/_interpreter$/, 'OpsConductor runs nothing on a target that needs an interpreter of its own'],
   [
     /^ansible_(?:ssh_|scp_|sftp_|pipelining|control_path|paramiko_|connection_|shell_|remote_tmp|executable|async_dir|facts?_)/,
     'it sets how Ansible itself works',
   ],
-  [/^ansible_group_priority$/, 'it counts only in the inventory itself, as in Ansible'],
+  [/^ansible_group_priority$/, 'as in Ansible, it counts only in the inventory itself'],
 ];
 
 const secretWords =
@@ -55,17 +55,17 @@ export type Treatment =
   | { use: 'key_file' }
   | { use: 'drop'; reason: string; isSecret: boolean };
 
-/** `labels` are the variables that the options make labels of. */
+/** `labels`: variables that the options turn into labels. */
 export function treatmentOf(name: string, labels: ReadonlySet<string>): Treatment {
   if (carriedNames.has(name)) return { use: 'carry' };
   if (keyFiles.has(name)) return { use: 'key_file' };
   const isAnsibles = name.startsWith('ansible_');
   if (secretWords.test(name) && (isAnsibles || labels.has(name))) {
-    const reason = 'secrets are not taken from inventories: make a credential of it';
+    const reason = 'secrets are not taken from inventories: create a credential for it';
     return { use: 'drop', reason, isSecret: true };
   }
   if (labels.has(name)) return { use: 'label' };
   if (!isAnsibles) return { use: 'none' };
-  const reason = reasons.find(([pattern]) => pattern.test(name))?.[1] ?? 'nothing here corresponds to it';
+  const reason = reasons.find(([pattern]) => pattern.test(name))?.[1] ?? 'it has no equivalent here';
   return { use: 'drop', reason, isSecret: false };
 }

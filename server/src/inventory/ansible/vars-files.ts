@@ -1,5 +1,5 @@
-// Which of the uploaded files are the inventory and which are variables beside it: `group_vars/web.yml`, or all files in
-// the folder `group_vars/web/`, found as Ansible finds them.
+// Sorts the uploaded files into inventories and files of variables, found like Ansible finds them:
+// `group_vars/web.yml`, or all files in the folder `group_vars/web/`.
 import type { InventoryFile } from '@opsconductor/protocol';
 import { quoted } from '../report.ts';
 import { readVariables } from './parse-yaml.ts';
@@ -9,7 +9,7 @@ const extensions = ['', '.yml', '.yaml', '.json'];
 const folders = ['group_vars', 'host_vars'] as const;
 
 export interface SortedFiles {
-  /** In the order they are read in. */
+  /** In the order in which they are read. */
   inventories: InventoryFile[];
   variables: { of: (typeof folders)[number]; name: string; file: InventoryFile }[];
 }
@@ -26,7 +26,7 @@ export function sortFiles(files: readonly InventoryFile[]): SortedFiles {
   return sorted;
 }
 
-/** Sets the variables of all files for the groups and hosts that the tree has. */
+/** Sets the variables of all files for the groups and hosts in the tree. */
 export function readVarsFiles(tree: AnsibleTree, { variables }: SortedFiles): void {
   const byName = new Map(variables.map((one) => [`${one.of}/${one.name}`, one]));
   const inFolder = new Map<string, SortedFiles['variables']>();
@@ -40,7 +40,7 @@ export function readVarsFiles(tree: AnsibleTree, { variables }: SortedFiles): vo
   for (const of of folders) {
     const names = of === 'group_vars' ? tree.groups.keys() : tree.hosts.keys();
     for (const name of names) {
-      // A folder of the plain name comes before files with an extension, and one of them is all that is read.
+      // A folder with the plain name wins over files with an extension, of which only one is read.
       const found =
         inFolder.get(`${of}/${name}`) ??
         extensions.flatMap((extension) => byName.get(`${of}/${name}${extension}`) ?? []).slice(0, 1);
@@ -56,7 +56,7 @@ export function readVarsFiles(tree: AnsibleTree, { variables }: SortedFiles): vo
     tree.report.found(
       'note',
       { file: file.path, line: null },
-      `The file is passed over: it is of no ${what} of the inventory, or another file comes before it.`,
+      `The file is ignored: it belongs to no ${what} of the inventory, or another file takes precedence.`,
     );
   }
 }
@@ -71,7 +71,7 @@ function isRead(path: readonly string[]): boolean {
 
 function readFile(tree: AnsibleTree, of: string, name: string, file: InventoryFile): void {
   if (file.content.startsWith('$ANSIBLE_VAULT;')) {
-    const message = `The file is encrypted by Ansible Vault and is not read. Make credentials of the secrets in it; write the rest of what ${quoted(name)} needs into a plain file.`;
+    const message = `The file is encrypted by Ansible Vault and is not read. Create credentials for the secrets in it; write the rest of what ${quoted(name)} needs into a plain file.`;
     tree.report.found('dropped', { file: file.path, line: 1 }, message);
     return;
   }

@@ -114,9 +114,7 @@ jobs:
       { path: 'jobs[2].state', of: 'three', line: 14, column: 12 },
       { path: 'jobs[2].definition.steps', of: 'three', line: 13, column: 7 },
     ]);
-    await expect(t.imports.apply(planned.id, {}, t.caller)).rejects.toThrow(
-      'The file has problems',
-    );
+    await expect(t.imports.apply(planned.id, {}, t.caller)).rejects.toThrow('The file has problems');
   });
 
   it('says if a file is not a bundle of this version', async () => {

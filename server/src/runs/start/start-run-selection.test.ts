@@ -268,7 +268,7 @@ describe('people who may run', () => {
       permission: 'credentials.use',
       details: ['behind', 'by group', 'way-on'].map((name) => ({
         found: name,
-        message: expect.stringContaining(`jump host “hop”, which the way to target “${name}” leads through`),
+        message: expect.stringContaining(`jump host “hop”, which is on the way to target “${name}”`),
       })),
     });
     expect(await preview({ targetIds }, withoutHop)).toMatchObject({

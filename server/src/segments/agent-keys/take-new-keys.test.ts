@@ -67,7 +67,7 @@ const audited = async (agentId: number) =>
       select action from audit_log where object_kind = 'agent' and object_id = ${String(agentId)} order by id`
   ).map(({ action }) => action);
 
-test('new keys take the place of those before, in the roster and in what is wrapped for the agent', async () => {
+test('new keys replace the previous ones, in the roster and in what is wrapped for the agent', async () => {
   const segment = await makeSegment(t, 'managed-1');
   const agent = await makeFirstAgent(t, segment.id, 'managed-a');
   const { agentId } = agent.enrolled;
@@ -89,7 +89,7 @@ test('new keys take the place of those before, in the roster and in what is wrap
   ]);
 });
 
-test('keys that those before have not signed, or whose private half nobody showed, are refused', async () => {
+test('keys that the previous ones have not signed, or without proof of the private half, are refused', async () => {
   const segment = await makeSegment(t, 'managed-2');
   const agent = await makeFirstAgent(t, segment.id, 'managed-b');
   const { agentId } = agent.enrolled;
@@ -114,7 +114,7 @@ test('keys that those before have not signed, or whose private half nobody showe
   await expect(wantNewKeys(deps, agentId, t.caller)).rejects.toMatchObject({ code: 'conflict' });
 });
 
-test('keys that are replaced sixteen times within two weeks are replaced no more until these are over', async () => {
+test('keys replaced sixteen times within two weeks are not replaced again until these weeks are over', async () => {
   const segment = await makeSegment(t, 'managed-4');
   let agent = await makeFirstAgent(t, segment.id, 'managed-d');
   const { agentId } = agent.enrolled;
@@ -131,7 +131,7 @@ test('keys that are replaced sixteen times within two weeks are replaced no more
   expect(await change()).toBe(true);
 });
 
-test('a key that was replaced is not taken again: two that take turns would be no end of changes, and count as none', async () => {
+test('a replaced key is not accepted again: two keys in turns would be endless changes that do not count', async () => {
   const segment = await makeSegment(t, 'managed-5');
   const first = await makeFirstAgent(t, segment.id, 'managed-e');
   const { agentId } = first.enrolled;
@@ -143,12 +143,12 @@ test('a key that was replaced is not taken again: two that take turns would be n
   await takeNewKeys(deps, agentId, await offerOf(second, third.keys));
   for (const { keys } of [first, second])
     await expect(takeNewKeys(deps, agentId, await offerOf(third, keys))).rejects.toMatchObject(refused);
-  // A server of an earlier version kept the last one in the agent's row alone.
+  // Servers of an earlier version kept the last key only in the agent's row.
   await t.sql`delete from former_agent_keys where agent_id = ${agentId}`;
   await expect(takeNewKeys(deps, agentId, await offerOf(third, second.keys))).rejects.toMatchObject(refused);
 });
 
-test('of keys from before two weeks those in use longest are kept, however long those of these weeks were', async () => {
+test('of keys older than two weeks, those used longest are kept, however long the newer ones were used', async () => {
   const segment = await makeSegment(t, 'managed-6');
   const agent = await makeFirstAgent(t, segment.id, 'managed-f');
   const { agentId } = agent.enrolled;
@@ -164,11 +164,11 @@ test('of keys from before two weeks those in use longest are kept, however long 
   const kept = await t.sql<{ minutes: number }[]>`
     select (extract(epoch from replaced_at - used_since) / 60)::int as minutes from former_agent_keys
      where agent_id = ${agentId} and replaced_at < clock_timestamp() - interval '14 days' order by 1`;
-  // Of seventeen all but the one that was in use for the shortest time.
+  // Of seventeen, all except the one that was in use for the shortest time.
   expect(kept.map(({ minutes }) => minutes)).toEqual(Array.from({ length: 16 }, (_, n) => 21 + n));
 });
 
-test('where an owner holds the root new keys wait for a roster of theirs, and those before serve until then', async () => {
+test('with an owner-held root new keys wait for the owner’s roster, and the previous ones stay valid until then', async () => {
   const root = await generateSigningKeyPair();
   const ownerRoot = encodeBase64(root.publicKey);
   const segment = await createSegment(t.sql, t.masterKey, { name: 'owned', ownerRoot }, t.caller);
@@ -209,13 +209,13 @@ test('where an owner holds the root new keys wait for a roster of theirs, and th
   const signature = encodeBase64(await sign(agent.keys.signing.privateKey, statement));
   const offered = { agentId, generation: 2, publicKey: Buffer.from(next.encryption.publicKey) };
   await inTransaction(t.sql, (tx) => putOffer(tx, segment.id, { ...offered, wrapped, signature }));
-  // A roster that is signed meanwhile may name those before still.
+  // A roster that was signed meanwhile may still name the previous keys.
   await take(2, agent.keys);
   expect((await findAgent(t.sql, agentId))?.signingKey.equals(agent.keys.signing.publicKey)).toBe(true);
   expect(await take(3, next)).toMatchObject({ toSign: null });
   expect((await findAgent(t.sql, agentId))?.signingKey.equals(next.signing.publicKey)).toBe(true);
   expect(await listWraps(t.sql, agentId)).toEqual([{ generation: 1, wrapped }]);
-  // What it has signed by those before nobody could check any more.
+  // What the agent signed with the previous keys can no longer be verified.
   expect(await listOffers(t.sql, segment.id)).toEqual([]);
   await expect(take(4, agent.keys)).rejects.toThrow('not enrolled here with these keys');
   expect((await findSegment(t.sql, segment.id))?.rosterNumber).toBe(3);

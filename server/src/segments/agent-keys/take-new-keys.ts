@@ -1,5 +1,6 @@
-// An agent replaces its own keys: signed by those that it has, so that nobody else can, and by the new. A managed root
-// names them at once; where the owner holds the root they wait for a roster of theirs.
+// Replaces an agent's keys with new ones that it has made. They are signed by its previous keys, so that nobody else
+// can do this, and by the new ones. With a managed root, a roster names them at once; with an owner-held one, they wait
+// for a roster signed by the owner.
 import type { AgentMessageOf } from '@opsconductor/protocol';
 import {
   decodeBase64,
@@ -28,10 +29,10 @@ import { publishRoster } from '../publish-roster.ts';
 import { requireWrap } from '../segment-state.ts';
 
 /**
- * Takes keys that an agent has made. The same again changes nothing, and where it has replaced its keys too often of late they
- * wait: it offers them again.
- *
- * @throws {AppError} `invalid` for keys that are not signed by those that it has and by the new, or that it has had before, or another agent has.
+ * Takes keys that an agent has made. The same keys again change nothing. If the agent has replaced its keys too often
+ * lately, the new ones wait: it will offer them again.
+ * @throws {AppError} `invalid` for keys that are not signed by both its current keys and the new ones, that it had
+ * before, or that another agent has.
  */
 export async function takeNewKeys(
   { sql, masterKey, installationId }: AgentDeps,
@@ -51,12 +52,12 @@ export async function takeNewKeys(
       const found = await findAgent(tx, agentId);
       const segment = found && (await lockSegment(tx, found.segmentId));
       await lockAgent(tx, agentId);
-      // Read again under the lock: somebody may have shut it out meanwhile.
+      // Read again under the lock: the agent may have been shut out meanwhile.
       const agent = await findAgent(tx, agentId);
       if (segment === undefined || agent?.state !== 'active') return;
       if (agent.signingKey.equals(change.signingKey)) return;
       await refuseUnsigned(installationId, agent, change, offer.ownSignature);
-      // Changes are counted by what they replace: two keys that take turns would count as two.
+      // Changes are counted by the keys that they replace, so two keys that take turns would always count as two.
       if (await isFormerKey(tx, agentId, change.signingKey))
         throw new AppError('invalid', 'The agent has had this key before.');
       if (segment.rootMode === 'owner_held') {
@@ -66,7 +67,7 @@ export async function takeNewKeys(
         await notifySegmentChanged(tx, segment.id);
         return;
       }
-      // A copy that replaces keys in quick succession would have those forgotten that it was made of.
+      // Otherwise a copy could replace keys in quick succession until the keys that it was copied with are forgotten.
       if (!(await mayChangeKeys(tx, agentId))) return;
       await changeKeys(tx, change);
       await publishRoster(tx, { segment, installationId, masterKey });
@@ -95,11 +96,13 @@ async function refuseUnsigned(
   if (!isSigned)
     throw new AppError(
       'invalid',
-      'The new keys are not signed by the key that the agent has and by the new.',
+      'The new keys are not signed by both the agent’s current key and the new one.',
     );
 }
 
-/** By their fingerprints; `by` is who has signed them into a roster, where that was not the agent's own doing. */
+/**
+ * The keys are named by their fingerprints. `by`: who signed them into a roster, if it was not the agent's own doing.
+ */
 async function audit(
   tx: Tx,
   action: string,
@@ -115,7 +118,7 @@ async function audit(
   });
 }
 
-/** A change as the owner of the root is shown it. */
+/** Returns a change as it is shown to the owner of the root. */
 export function shownChange({
   agentId,
   signingKey,

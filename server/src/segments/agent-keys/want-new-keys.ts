@@ -7,9 +7,9 @@ import { changeAgent, refuseRevoked } from '../agents/change-agent.ts';
 import type { AgentDeps } from '../agents/disable-agent.ts';
 
 /**
- * Has an agent make new keys of its own: at once where it is connected, or when it connects next.
- *
- * @throws {AppError} like `changeAgent`; `conflict` for an agent that is quarantined or revoked, or whose new keys wait for a signature.
+ * Has an agent make new keys of its own: at once if it is connected, otherwise when it next connects.
+ * @throws {AppError} like `changeAgent`; `conflict` for an agent that is quarantined or revoked, or whose new keys wait
+ * for a signature.
  */
 export function wantNewKeys(
   { sql }: Pick<AgentDeps, 'sql'>,
@@ -21,14 +21,14 @@ export function wantNewKeys(
     if (agent.state === 'quarantined') {
       throw new AppError(
         'conflict',
-        `A copy of agent ${agent.name} has its keys, and could make new ones. Revoke it and enroll its machine anew.`,
+        `A copy of agent ${agent.name} has its keys, and could make new ones. Revoke it and enroll its machine again.`,
       );
     }
     const changes = await listKeyChanges(tx, segment.id);
     if (changes.some(({ agentId }) => agentId === id)) {
       throw new AppError(
         'conflict',
-        `New keys of agent ${agent.name} wait already: the owner of the segment’s root is to sign a roster that names them.`,
+        `New keys of agent ${agent.name} are already waiting: the owner of the segment’s root must sign a roster that names them.`,
       );
     }
     if (agent.newKeysWantedAt !== null) return { action: undefined };

@@ -45,7 +45,7 @@ const audited = async (agentId: number) =>
         and actor_kind = 'user' order by id`
   ).map(({ action }) => action);
 
-/** A segment with its first agent and a second one that was wrapped for. */
+/** Makes a segment with its first agent and a second one that has the segment key. */
 async function makePair(name: string) {
   const segment = await makeSegment(t, name);
   const first = await makeFirstAgent(t, segment.id, `${name}-a`);
@@ -75,7 +75,7 @@ const rosterOf = async (segmentId: number) => {
 };
 
 describe('draining and labels', () => {
-  it('is noted once, undone once, and each is audited', async () => {
+  it('is done once, undone once, and each is audited', async () => {
     const { first } = await makePair('drain');
     const { agentId } = first.enrolled;
     const drained = await drainAgent(t.sql, agentId, t.caller);
@@ -88,7 +88,7 @@ describe('draining and labels', () => {
     expect(await audited(agentId)).toEqual(['agent.drained', 'agent.undrained', 'agent.labelled']);
   });
 
-  it('is for who may manage agents of the segment; who may not read it finds nothing', async () => {
+  it('needs the right to manage agents of the segment; without the right to read it, nothing is found', async () => {
     const { segmentId, first } = await makePair('rights');
     const { agentId } = first.enrolled;
     const on = (role: 'viewer' | 'admin', id: number) =>
@@ -101,12 +101,12 @@ describe('draining and labels', () => {
 });
 
 describe('disabling', () => {
-  it('keeps the agent out until it is enabled, and the roster names it again then', async () => {
+  it('keeps the agent out until it is enabled; then the roster names it again', async () => {
     const { segmentId, first, second } = await makePair('disable');
     const { agentId } = second.enrolled;
     expect((await disableAgent(t, agentId, t.caller)).state).toBe('disabled');
     expect(await segmentStateFor(t.sql, agentId)).toBeUndefined();
-    // Another change of the roster leaves it out.
+    // Another change of the roster leaves the agent out.
     await enrollAgent(
       t,
       await enrollRequest(await makeToken(t, segmentId), 'disable-c', await makeAgentKeys()),
@@ -120,7 +120,7 @@ describe('disabling', () => {
     expect(await audited(agentId)).toEqual(['agent.disabled', 'agent.enabled']);
   });
 
-  it('is not how a quarantined agent comes back: it is revoked, and its machine enrolled anew under its name', async () => {
+  it('does not bring back a quarantined agent: it is revoked, and its machine enrolled again under its name', async () => {
     const { segmentId, first, second } = await makePair('quarantine');
     const { agentId, agentName } = second.enrolled;
     await t.sql`update agents set state = 'quarantined' where id = ${agentId}`;
@@ -141,7 +141,7 @@ describe('disabling', () => {
 });
 
 describe('revoking', () => {
-  it('takes the agent off the roster, wants a new generation from the others, and lists what to rotate', async () => {
+  it('removes the agent from the roster, asks the others for a new generation, and lists what to rotate', async () => {
     const { segmentId, first, second } = await makePair('revoke');
     const gone = second.enrolled.agentId;
     const stays = first.enrolled.agentId;
@@ -203,7 +203,7 @@ describe('revoking', () => {
     });
   });
 
-  it('takes no generation from who is revoked, did not sign it, or was not asked', async () => {
+  it('accepts no generation from an agent that is revoked, did not sign it, or was not asked', async () => {
     const { first, second } = await makePair('offers');
     const stays = first.enrolled.agentId;
     const unasked = await generationOffer(deps, first, 2);
@@ -217,7 +217,7 @@ describe('revoking', () => {
     expect(await takeKeyGeneration(deps, stays, skipping)).toBe(false);
   });
 
-  it('needs no new key for an agent that was never given one, and frees the name', async () => {
+  it('needs no new key for an agent that never had it, and frees the name', async () => {
     const { segmentId, first } = await makePair('keyless');
     const keys = await makeAgentKeys();
     const enroll = async () =>

@@ -1,4 +1,4 @@
-// Every change of an agent goes through here: who may make it, that the row is held, and its line in the audit log.
+// The frame of every change of an agent: it checks the right, locks the rows, and writes the audit row.
 import type { AgentDetail, Permission } from '@opsconductor/protocol';
 import { recordAudit } from '../../audit/record-audit.ts';
 import { MissingPermission } from '../../auth/missing-permission.ts';
@@ -15,16 +15,15 @@ import { getAgent } from './list-agents.ts';
 const managing: Permission = 'agents.manage';
 
 export interface AgentChange {
-  /** `agent.drained` and so on; undefined where there was nothing to change. */
+  /** `agent.drained` and so on; undefined if there was nothing to change. */
   action: string | undefined;
   detail?: Record<string, unknown>;
 }
 
 /**
- * Changes one agent with its row and its segment's held, in the order in which enrollment and claims take them.
- *
- * @throws {AppError} `not_found`, also where the caller may not read it; `forbidden` without `agents.manage` on its
- * segment; what `change` throws.
+ * Changes one agent while its row and its segment's row are locked, in the same order as in enrollment and claims.
+ * @throws {AppError} `not_found`, also if the caller may not read it; `forbidden` without `agents.manage` on its
+ * segment; whatever `change` throws.
  */
 export async function changeAgent(
   sql: Sql,
@@ -57,9 +56,12 @@ export async function changeAgent(
   return getAgent(sql, id, unrestricted);
 }
 
-/** @throws {AppError} `conflict` for an agent that is out for good. */
+/** @throws {AppError} `conflict` for a revoked agent, which is out permanently. */
 export function refuseRevoked({ name, state }: Pick<AgentRow, 'name' | 'state'>): void {
   if (state === 'revoked') {
-    throw new AppError('conflict', `Agent ${name} was revoked, which is for good. Enroll its machine anew.`);
+    throw new AppError(
+      'conflict',
+      `Agent ${name} was revoked, which is permanent. Enroll its machine again.`,
+    );
   }
 }

@@ -1,6 +1,6 @@
-// A disabled agent may not connect until it is enabled. What it had not begun it hands back on the way out, and others
-// take that at once; what it had begun goes on, and its results count when it is enabled again. Until then the usual
-// rule holds: after the segment's `unknown_after` they are unknown.
+// A disabled agent can't connect until it is enabled. As it leaves, it hands back what it has not begun, which others
+// take at once. What it has begun continues, and the results count when it is enabled again. Until then the usual rule
+// applies: after the segment's `unknown_after`, its attempts are unknown.
 import type { AgentDetail } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
@@ -32,9 +32,8 @@ export function disableAgent(
 }
 
 /**
- * Lets a disabled agent connect again; it tries every few minutes. The roster names it again where it was left out of
- * one meanwhile.
- *
+ * Lets a disabled agent connect again; it tries every few minutes. If a roster left it out meanwhile, the next one
+ * names it again.
  * @throws {AppError} like `changeAgent`; `conflict` for an agent that is quarantined or revoked.
  */
 export function enableAgent(deps: AgentDeps, id: number, caller: Caller): Promise<AgentDetail> {
@@ -54,7 +53,7 @@ function refuseQuarantined({ name, state }: { name: string; state: string }): vo
   if (state === 'quarantined') {
     throw new AppError(
       'conflict',
-      `Agent ${name} is quarantined: a copy of it connected, and which of the two is the right one is not known. Revoke it and enroll its machine anew.`,
+      `Agent ${name} is quarantined: a copy of it connected, and nobody can tell which of the two is the original. Revoke it and enroll its machine again.`,
     );
   }
 }

@@ -1,5 +1,5 @@
-// A drained agent takes nothing new and finishes what it has: claims and completions look at the row, so that it holds
-// whatever server the agent is connected to and however often it reconnects.
+// A drained agent takes nothing new and finishes what it has. Claims and completions read its row, so this applies
+// whichever server it is connected to and however often it reconnects.
 import type { AgentDetail, Labels } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
 import { refuseUnstorableText } from '../../storable-text.ts';
@@ -29,7 +29,10 @@ export function undrainAgent(sql: Sql, id: number, caller: Caller): Promise<Agen
   });
 }
 
-/** Gives an agent these labels in place of those it has. @throws {AppError} like `changeAgent`. */
+/**
+ * Replaces the labels of an agent.
+ * @throws {AppError} like `changeAgent`.
+ */
 export function putAgentLabels(sql: Sql, id: number, labels: Labels, caller: Caller): Promise<AgentDetail> {
   refuseUnstorableText(labels, 'labels');
   return changeAgent(sql, id, caller, async (tx, agent) => {

@@ -24,7 +24,7 @@ async function theAgent() {
   return getAgent(t.sql, agentId, unrestricted);
 }
 
-/** One target run with one step of this agent, in an open or ended run. */
+/** Adds one target run with one step of this agent, in an open or ended run. */
 async function stepOf(run: { status: string; targetsUnknown: number }, step: { status: string }) {
   const name = `job ${Math.random()}`;
   const [job] = await t.sql<{ id: number }[]>`
@@ -75,7 +75,7 @@ describe('an agent’s state', () => {
     expect((await theAgent()).state).toBe('draining');
   });
 
-  it('is silent after its session expired, and offline once its attempts are unknown', async () => {
+  it('is silent after its session expires, and offline once its attempts are unknown', async () => {
     await openSession(t, agentId, { expiresInS: -1 });
     expect((await theAgent()).state).toBe('silent');
     await t.sql`update agent_sessions set last_heartbeat_at = clock_timestamp() - interval '301 seconds'`;
@@ -90,7 +90,7 @@ describe('an agent’s state', () => {
     expect(agent.since).not.toBeNull();
   });
 
-  it('is what was decided about it, connected or not', async () => {
+  it('is the decided one, connected or not', async () => {
     await openSession(t, agentId);
     for (const state of ['quarantined', 'disabled'] as const) {
       await t.sql`update agents set state = ${state} where id = ${agentId}`;
@@ -112,7 +112,7 @@ describe('what an agent has to do', () => {
     expect(await theAgent()).toMatchObject({ slotsInUse: 1, unknownSteps: 2 });
   });
 
-  it('no longer counts an attempt whose late result came', async () => {
+  it('no longer counts an attempt whose late result arrived', async () => {
     const before = (await theAgent()).unknownSteps;
     const stepId = await stepOf({ status: 'running', targetsUnknown: 1 }, { status: 'unknown' });
     expect((await theAgent()).unknownSteps).toBe(before + 1);
@@ -153,7 +153,7 @@ describe('how an agent’s last connection ended', () => {
   const closeOf = async () => (await getAgent(t.sql, agentId, unrestricted)).lastClose;
   const end = { code: 4000, reason: 'resume/slots: must be integer', address: '192.0.2.9' };
 
-  it('is told with code, reason and address, from its first time on', async () => {
+  it('is shown with code, reason, address and the time it first ended like this', async () => {
     expect(await closeOf()).toBeNull();
     await noteClose(t.sql, { agentId, ...end });
     const first = await closeOf();
@@ -161,7 +161,7 @@ describe('how an agent’s last connection ended', () => {
     expect(first?.since).toBe(first?.at);
   });
 
-  it('is written once for a change, and of like ends once a minute', async () => {
+  it('is written at each change, and for equal ends once a minute', async () => {
     const version = async () =>
       (await t.sql`select xmin::text, last_close_at from agents where id = ${agentId}`)[0];
     const before = await version();
@@ -180,7 +180,7 @@ describe('how an agent’s last connection ended', () => {
 });
 
 describe('an agent on a server’s own machine', () => {
-  it('is one that connects from its loopback and names the same host', async () => {
+  it('is one that connects over loopback and names the same host', async () => {
     await t.sql`
       insert into server_master_keys (server_id, host, active_id, key_ids) values (gen_random_uuid(), 'Ops-1', 'k', '{k}')`;
     const seen = async (hostname: string | null, address: string | null) => {

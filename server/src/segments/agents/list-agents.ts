@@ -16,8 +16,8 @@ import { pageOf } from '../../store/database/cursor.ts';
 const maxStepsShown = 100;
 
 /**
- * A page of the agents in segments within the reaches, by segment and name, their state as the database's clock has it.
- * Revoked ones are there where they are asked for.
+ * Returns a page of the agents in segments within the reaches, by segment and name, with their states by the database's
+ * clock. Revoked ones are included only if the query asks for them.
  */
 export async function listAgents(
   sql: Queryable,
@@ -53,7 +53,7 @@ function filterOf({ segmentId, state, label, search }: AgentQuery): AgentFilter 
   };
 }
 
-/** @throws {AppError} `not_found`, also for one outside the reaches. */
+/** @throws {AppError} `not_found`, also for an agent outside the reaches. */
 export async function getAgent(sql: Queryable, id: number, reaches: readonly Reach[]): Promise<AgentDetail> {
   const [row] = await listAgentOverviews(sql, reaches, { id });
   if (row === undefined) throw notFound('Agent');

@@ -1,5 +1,6 @@
-// Revoking is for good: the agent leaves the roster, and a new generation of the segment key is wanted, so that the key
-// it has opens nothing that is sealed from then on. What was sealed before it may have kept: that is to be rotated.
+// Revokes an agent permanently. It leaves the roster, and a new generation of the segment key is requested, so that the
+// key it has opens nothing that is sealed from then on. It may have kept what was sealed before, which therefore has to
+// be rotated.
 import type { AgentDetail } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
 import { shutOutAgent } from '../../store/agents/agent-lifecycle.ts';
@@ -11,10 +12,11 @@ import { changeAgent } from './change-agent.ts';
 import type { AgentDeps } from './disable-agent.ts';
 
 /**
- * Revokes an agent. The next generation is made by an agent of the segment that is connected, or by the next that
- * connects or enrolls; until then nothing can be sealed to the segment.
+ * Revokes an agent. A connected agent of the segment, or the next one that connects or enrolls, makes the next
+ * generation; until then nothing can be sealed to the segment.
  *
- * Where the owner holds the segment's root, it is the owner who takes the agent out of the roster and names the new generation.
+ * If the owner holds the segment's root, it is the owner who removes the agent from the roster and names the new
+ * generation.
  *
  * @throws {AppError} like `changeAgent`.
  */
@@ -24,7 +26,7 @@ export function revokeAgent(deps: AgentDeps, id: number, caller: Caller): Promis
     if (agent.state === 'revoked') return { action: undefined };
     const { remainingAgents, credentials } = await readAgentMore(tx, id);
     await shutOutAgent(tx, id, 'revoked');
-    // One that nobody ever wrapped the newest generation for has nothing that could open what is sealed to it.
+    // An agent for which nobody has wrapped the newest generation can't open anything that is sealed to it.
     const rotates = segment.keyGeneration > 0 && (await hasWrap(tx, id, segment.keyGeneration));
     if (rotates) await wantKeyRotation(tx, segment.id);
     await publishRoster(tx, { segment, installationId, masterKey });

@@ -1,11 +1,11 @@
-// Keeps a segment key that an agent has made, and signed, until the owner of the root names it in a roster.
+// Keeps a segment key that an agent has made and signed, until the owner of the root names it in a roster.
 import { recordAudit } from '../../audit/record-audit.ts';
 import type { AgentRow } from '../../store/agents/agents.ts';
 import { putOffer, type SegmentKeyOfferRow } from '../../store/agents/segment-key-offers.ts';
 import type { SegmentRow } from '../../store/agents/segments.ts';
 import type { Tx } from '../../store/database/connection.ts';
 
-/** @returns whether it is this agent's first of that generation: it offers the same again whenever it connects. */
+/** @returns whether it is this agent's first offer of that generation; it repeats the offer whenever it connects. */
 export async function keepOffer(
   tx: Tx,
   {

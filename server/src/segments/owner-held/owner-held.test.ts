@@ -1,4 +1,4 @@
-// A segment whose root its owner holds, from the server's side: what it keeps until it is signed, and what it does then.
+// A segment with an owner-held root, from the server's side: what it keeps until that is signed, and what it does then.
 import type { EnrollResponse, Segment } from '@opsconductor/protocol';
 import {
   encodeBase64,
@@ -58,7 +58,7 @@ async function makeOwned() {
   return { root, segment };
 }
 
-/** Enrolls an agent, which makes a segment key where there is none yet. */
+/** Enrolls an agent, which makes a segment key if there is none yet. */
 async function enrolled(segment: Segment): Promise<Member> {
   const keys = await makeAgentKeys();
   const request = await enrollRequest(await makeToken(t, segment.id), `owned-agent-${++made}`, keys);
@@ -99,7 +99,7 @@ async function take(segment: Segment, root: KeyPair, roster: Roster): Promise<Se
   return takeRoster(deps, segment.id, await signRoster(root.privateKey, roster), t.caller);
 }
 
-test('nothing of a root that its owner holds can sign here, and no roster is made', async () => {
+test('the server holds nothing that could sign for an owner-held root, and makes no roster', async () => {
   const { segment } = await makeOwned();
   expect(segment).toMatchObject({ root: 'owner_held', toSign: null, keyGeneration: 0 });
   expect((await findSegment(t.sql, segment.id))?.rootKeySealed).toBeNull();
@@ -126,13 +126,13 @@ test('a signed roster names members and the key; the agent that made it has its 
   });
   expect(await listWraps(t.sql, a.enrolled.agentId)).toHaveLength(1);
   expect(await listWraps(t.sql, b.enrolled.agentId)).toEqual([]);
-  // The same once more changes nothing.
+  // Repeating it changes nothing.
   expect(await take(segment, root, roster)).toMatchObject({ keyGeneration: 1 });
   expect(await take(segment, root, rosterOf(segment, 2, [a, b], [key]))).toMatchObject({ toSign: null });
   expect((await sealingKeyOf(t.sql, t.identity.installationId, segment.id, t.caller)).publicKey).toBe(key);
 });
 
-test('rosters that others signed, older ones and ones of strangers are refused', async () => {
+test('rosters that others signed, that are older, or that name unknown agents are refused', async () => {
   const { root, segment } = await makeOwned();
   const [a, b] = [await enrolled(segment), await enrolled(segment)];
   const key = encodeBase64(a.segmentKey.publicKey);
@@ -155,7 +155,7 @@ test('rosters that others signed, older ones and ones of strangers are refused',
   await expect(take(managed, root, { ...roster, segmentId: managed.id })).rejects.toThrow('is managed');
 });
 
-test('of rosters that went apart the one that drops a key is never taken, but one built on the other and numbered above both', async () => {
+test('of diverging rosters, one that drops a key is never accepted; one based on the other with a higher number is', async () => {
   const { root, segment } = await makeOwned();
   const [a, b] = [await enrolled(segment), await enrolled(segment)];
   const first = encodeBase64(a.segmentKey.publicKey);
@@ -171,7 +171,7 @@ test('of rosters that went apart the one that drops a key is never taken, but on
   expect(agents).toContainEqual(expect.objectContaining({ id: b.enrolled.agentId, state: 'revoked' }));
 });
 
-test('after a revocation peers offer the next key, and the owner names it without the agent', async () => {
+test('after a revocation peers offer the next key, and the owner names it without the revoked agent', async () => {
   const { root, segment } = await makeOwned();
   const [a, b] = [await enrolled(segment), await enrolled(segment)];
   const first = encodeBase64(a.segmentKey.publicKey);
@@ -180,7 +180,7 @@ test('after a revocation peers offer the next key, and the owner names it withou
   await revokeAgent(deps, a.enrolled.agentId, t.caller);
   const offer = await generationOffer(t.identity, b, 2);
   expect(await takeKeyGeneration(deps, b.enrolled.agentId, offer)).toBe(true);
-  // It offers the same again whenever it hears of its segment.
+  // It repeats the offer whenever it is told the state of its segment.
   expect(await takeKeyGeneration(deps, b.enrolled.agentId, offer)).toBe(false);
   expect(await getSegment(t.sql, segment.id, unrestricted)).toMatchObject({
     keyGeneration: 1,
@@ -197,7 +197,7 @@ test('after a revocation peers offer the next key, and the owner names it withou
   expect((await listWraps(t.sql, b.enrolled.agentId)).map(({ generation }) => generation)).toContain(2);
 });
 
-test('an agent that the owner leaves out is revoked, and its key is to be replaced', async () => {
+test('an agent that the owner leaves out is revoked, and its key must be replaced', async () => {
   const { root, segment } = await makeOwned();
   const [a, b] = [await enrolled(segment), await enrolled(segment)];
   const keys = [encodeBase64(a.segmentKey.publicKey)];
@@ -211,7 +211,7 @@ test('an agent that the owner leaves out is revoked, and its key is to be replac
   expect(agent?.state).toBe('revoked');
 });
 
-test('a newest key that only a revoked agent has, or nobody that is known of, is to be replaced', async () => {
+test('the newest key must be replaced if only a revoked agent has it, or no known agent', async () => {
   const { root, segment } = await makeOwned();
   const [a, b] = [await enrolled(segment), await enrolled(segment)];
   const first = encodeBase64(a.segmentKey.publicKey);
@@ -227,7 +227,7 @@ test('a newest key that only a revoked agent has, or nobody that is known of, is
     keyGeneration: 2,
     keyRotationWantedAt: expect.any(String),
   });
-  // As after a database was restored: the roster names a generation of which it has no offer.
+  // As after a restore of the database: the roster names a generation that was never offered here.
   const unknown = encodeBase64((await generateSegmentKey()).publicKey);
   expect(await take(segment, root, rosterOf(segment, 3, [c], [...keys, unknown]))).toMatchObject({
     keyGeneration: 3,
@@ -235,7 +235,7 @@ test('a newest key that only a revoked agent has, or nobody that is known of, is
   });
 });
 
-test('agents are asked for the recovery key’s wraps once, and what was recovered goes to one that is active', async () => {
+test('agents are asked once to wrap for the recovery key, and the recovered key goes to an active agent', async () => {
   const { root, segment } = await makeOwned();
   const [a, b] = [await enrolled(segment), await enrolled(segment)];
   const recovery = await generateEncryptionKeyPair();
@@ -259,11 +259,11 @@ test('agents are asked for the recovery key’s wraps once, and what was recover
   const give = (to: number, generation = 1) =>
     giveRecovered(t.sql, segment.id, { agentId: to, wraps: [{ generation, wrapped }] }, t.caller);
   expect(await give(b.enrolled.agentId)).toEqual({ stored: [1] });
-  // It has one of this generation already.
+  // The agent already has a wrap of this generation.
   expect(await give(agentId)).toEqual({ stored: [] });
   await expect(give(b.enrolled.agentId, 2)).rejects.toThrow('no generation 2');
   await expect(give(999_999)).rejects.toThrow('not active in this segment');
-  // Another recovery key: what was wrapped for the one before is of no use.
+  // With another recovery key, what was wrapped for the previous one is useless.
   const other = encodeBase64((await generateEncryptionKeyPair()).publicKey);
   await take(segment, root, { ...roster, number: 2, recoveryKey: other });
   expect((await segmentStateFor(t.sql, agentId))?.wantedForRecovery).toEqual([1]);

@@ -1,5 +1,5 @@
-// What an owner needs to sign the next roster of a segment. They believe none of it: keys of agents are compared with what
-// the machines show, and offers are signed by agents.
+// Returns what an owner needs to sign the next roster of a segment. The owner need not trust it: they compare the
+// agents' keys with what the machines show, and offers are signed by agents.
 import type { Segment, SegmentRoster } from '@opsconductor/protocol';
 import { encodeBase64, type Roster } from '@opsconductor/protocol/sealing';
 import type { Caller } from '../../caller.ts';
@@ -43,7 +43,7 @@ export async function readRoster(
   };
 }
 
-/** What the owner of a segment has to sign; null where nothing is. */
+/** Returns what the owner of a segment has to sign; null if there is nothing. */
 export async function toSign(
   sql: Queryable,
   segment: Pick<SegmentRow, 'id' | 'rootMode' | 'rosterPayload'>,
@@ -64,7 +64,7 @@ export async function toSign(
   return waits ? { admit, remove, rekey, newKey } : null;
 }
 
-/** The roster that is stored, which was verified when it came. */
+/** Returns the stored roster, which was verified when it arrived. */
 export function storedRoster({ rosterPayload }: Pick<SegmentRow, 'rosterPayload'>): Roster | undefined {
   return rosterPayload === null ? undefined : (JSON.parse(rosterPayload) as Roster);
 }

@@ -1,5 +1,5 @@
-// A roster that the owner of a segment has signed. What it says is done; what would leave the database at odds with it
-// is refused, with what is to be signed instead.
+// Takes a roster that the owner of a segment has signed, and carries it out. A roster that would contradict the
+// database is refused, with advice on what to sign instead.
 import type { Segment } from '@opsconductor/protocol';
 import { decodeBase64, type Roster, SealingError, verifyRoster } from '@opsconductor/protocol/sealing';
 import { recordAudit } from '../../audit/record-audit.ts';
@@ -34,11 +34,12 @@ export interface SignedByOwner {
 }
 
 /**
- * Takes the next roster of an owner-held segment: its members get the segment key, a generation that it names first is
- * the current one, and an agent that it names no more is revoked. The same roster once more changes nothing.
- *
+ * Takes the next roster of an owner-held segment: its members get the segment key, a generation that it is the first to
+ * name becomes the current one, and an agent that it no longer names is revoked. Repeating the same roster changes
+ * nothing.
  * @throws {AppError} `not_found`; `forbidden` without `agents.manage` on the segment; `invalid` for a roster that the
- * root did not sign or of another segment; `conflict` for a managed root, an older roster, or one that names what is not there.
+ * root did not sign, or of another segment; `conflict` for a managed root, an older roster, or one that names something
+ * that does not exist.
  */
 export async function takeRoster(
   { sql, installationId }: { sql: Sql; installationId: string },
@@ -69,7 +70,8 @@ export async function takeRoster(
     if (!(await isHeldByMembersAlone(tx, segmentId, roster))) await wantKeyRotation(tx, segmentId);
     await storeRoster(tx, segmentId, roster.number, signed, roster.recoveryKey);
     await deleteOffers(tx, segmentId, roster.currentGeneration);
-    // One may have come between what the owner was shown and what they signed: nobody could check it any more.
+    // A newer offer may have arrived between what the owner was shown and what they signed; with the new keys its
+    // signature could no longer be verified.
     await deleteOffersOf(
       tx,
       segmentId,
@@ -117,8 +119,8 @@ function namesOf(changes: readonly KeyChangeRow[], agents: readonly AgentRow[]):
 }
 
 /**
- * Members are agents of this segment with the keys that they are known by or have offered, and none that is out for good.
- *
+ * Refuses members that are not agents of this segment with the keys that they have or have offered, and members that
+ * were revoked.
  * @returns the offered keys that the roster names.
  */
 function refuseStrangers(
@@ -150,7 +152,7 @@ function refuseStrangers(
   return named;
 }
 
-/** Stores generations that the roster is the first to name, with the wrap that their maker sent. */
+/** Stores generations that the roster is the first to name, with the wraps that their makers sent. */
 async function takeGenerations(tx: Tx, segment: SegmentRow, roster: Roster): Promise<number[]> {
   const known = new Map(
     (await listSegmentKeys(tx, segment.id)).map((key) => [key.generation, key.publicKey]),
@@ -187,7 +189,7 @@ async function takeGenerations(tx: Tx, segment: SegmentRow, roster: Roster): Pro
   return taken;
 }
 
-/** Whom the owner has taken out of the roster is out for good, as one that was revoked here. */
+/** Revokes agents that the owner removed from the roster, permanently, like a revocation on the server. */
 async function revokeMissing(
   tx: Tx,
   segment: SegmentRow,
@@ -205,8 +207,8 @@ async function revokeMissing(
 }
 
 /**
- * Whether a member was given the newest generation and nobody else was. Another one is wanted also where who made it was
- * revoked meanwhile, and where a restored database knows of nobody who has it.
+ * Returns whether members, and nobody else, hold the newest generation. If not, another one is needed: also if its
+ * maker was revoked meanwhile, or if a restored database knows no holder.
  */
 async function isHeldByMembersAlone(tx: Tx, segmentId: number, roster: Roster): Promise<boolean> {
   const holders = await agentsWithWrap(tx, segmentId, roster.currentGeneration);

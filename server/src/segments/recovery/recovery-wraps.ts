@@ -1,4 +1,4 @@
-// The way of a segment key to its recovery key, and back to a new agent. The server opens neither.
+// Takes a segment key to its recovery key, and back to a new agent. The server can open neither.
 import type { PostRecoveredKeysRequestSchema, SegmentRecovery } from '@opsconductor/protocol';
 import type { Static } from 'typebox';
 import { recordAudit } from '../../audit/record-audit.ts';
@@ -15,10 +15,9 @@ import { requireWrap } from '../segment-state.ts';
 
 /**
  * Stores the segment key that an agent has wrapped for the recovery key.
- *
- * @returns false where the segment has no recovery key, or one of that generation already.
+ * @returns false if the segment has no recovery key, or already has a wrap of that generation.
  * @throws {AppError} `forbidden` for an agent that is not active or never showed that it holds this generation;
- * `invalid` for what is no wrap.
+ * `invalid` for something that is not a wrap.
  */
 export async function storeRecoveryWrap(
   tx: Tx,
@@ -56,11 +55,10 @@ export async function readRecovery(
 }
 
 /**
- * Gives an agent the segment key that was recovered and wrapped for it. The agent believes it only where it is the key that
+ * Gives an agent the segment key that was recovered and wrapped for it. The agent accepts it only if it is the key that
  * the roster names.
- *
- * @throws {AppError} `not_found`; `forbidden` without `agents.manage` on the segment; `conflict` for an agent that is not active in it,
- * or a generation that the segment doesn't have.
+ * @throws {AppError} `not_found`; `forbidden` without `agents.manage` on the segment; `conflict` for an agent that is
+ * not active in it, or a generation that the segment doesn't have.
  */
 export async function giveRecovered(
   sql: Sql,
