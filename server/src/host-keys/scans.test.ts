@@ -420,7 +420,7 @@ test('scanning through a jump host needs the right on its credential', async () 
     createScan(t.sql, { kind: 'reach', selection: { targetIds } }, caller);
   await expect(ask(asker(), other, behind)).rejects.toMatchObject({
     permission: 'credentials.use',
-    details: [{ found: 'behind', message: expect.stringContaining('leads through') }],
+    details: [{ found: 'behind', message: expect.stringContaining('which is on the way to') }],
   });
   for (const { id } of [
     await ask(asker(), hop, other, windows),

@@ -39,7 +39,7 @@ describe('what can’t be carried over', () => {
         /^dropped hosts:3 “ansible_ssh_common_args” .*name the jump hosts.* in `jump_hosts`/,
       ),
       expect.stringMatching(/^dropped hosts:6 “ansible_user” .*Jinja template/),
-      expect.stringMatching(/^dropped hosts:8 “ansible_frobnicate” .*nothing here corresponds/),
+      expect.stringMatching(/^dropped hosts:8 “ansible_frobnicate” .*it has no equivalent here/),
       expect.stringMatching(/^left_out hosts:4 The host “here” is left out: ansible_connection=local/),
       expect.stringMatching(/^left_out hosts:5 The host “box” .*neither SSH nor WinRM/),
       expect.stringMatching(/^left_out hosts:7 The host “gone” .*address/),
@@ -120,7 +120,7 @@ describe('what is wrong with a file', () => {
     );
     expect(wrong(inventory)).toEqual([
       '1 Brackets are for ranges: [01:50], [a:f] or [1:9:2].',
-      expect.stringMatching(/^2 This is no section/),
+      expect.stringMatching(/^2 This is not a section/),
       expect.stringMatching(/^3 There is no section of “what”/),
       expect.stringMatching(/^4 After the name of a host/),
       '5 A quote is not closed.',
@@ -169,11 +169,11 @@ describe('hostile files', () => {
 
   it.each<[string, ReadInventory | (() => ReadInventory), RegExp]>([
     [
-      'groups in a circle',
+      'groups in a cycle',
       () => ini('[a:children]\nb\n[b:children]\nc\n[c:children]\na\n'),
-      /in a circle: “.” has the child/,
+      /in a cycle: “.” has the child/,
     ],
-    ['a group inside itself', () => ini('[a:children]\na\n'), /in a circle/],
+    ['a group inside itself', () => ini('[a:children]\na\n'), /in a cycle/],
     ['ten million hosts', () => ini('web[0:9999999]'), /stands for 10000000 hosts/],
     ['many ranges', () => ini(nested('web[1:30000]\nx[1:30000]\n', 3)), /may have 50000 hosts/],
     ['deep lists', () => yaml(`all: ${nested('[', 100_000)}`), /nested deeper/],

@@ -267,7 +267,7 @@ describe('an outdated plan', () => {
     await t.sql`update inventory_plans set expires_at = now() where id = ${id}`;
     await expect(apply(id)).rejects.toMatchObject({
       code: 'conflict',
-      message: expect.stringMatching(/too old/),
+      message: expect.stringMatching(/has expired/),
     });
   });
 

@@ -72,7 +72,7 @@ describe('a job from a template', () => {
   it('is refused with all wrong names at once', async () => {
     const parameters = { town: 'lyon', password: 'hunter2' };
     await expect(make({ name: 'refused', parameters, fixed: ['reboot'] })).rejects.toMatchObject({
-      message: expect.stringMatching(/^3 fields are not valid\. The first: parameters\.town: /),
+      message: expect.stringMatching(/^3 fields are invalid\. The first: parameters\.town: /),
       details: [{ path: 'parameters.town' }, { path: 'parameters.password' }, { path: 'fixed[0]' }],
     });
   });

@@ -141,7 +141,7 @@ describe('enrolling', () => {
     expect(await tryToken(used)).toMatch(/^conflict: .*used already/);
     expect(await tryToken(expired)).toMatch(/^unauthenticated: .*expired/);
     expect(await tryToken(unknown)).toMatch(/^unauthenticated: .*not known/);
-    expect(await tryToken(`${'x'.repeat(60)}`)).toMatch(/^unauthenticated: .*copy it again/);
+    expect(await tryToken(`${'x'.repeat(60)}`)).toMatch(/^unauthenticated: .*copy the whole token again/);
   });
 
   it('refuses keys that the sender does not hold, and leaves the token usable', async () => {

@@ -122,9 +122,9 @@ it('each deleted target is in the audit log with name and host', async () => {
 });
 
 it.each([
-  [{}, 'Nothing is to be changed'],
-  [{ delete: true, isActive: true }, 'deleted can’t be changed'],
-  [{ setLabels: { a: '' }, unsetLabels: ['a'] }, 'set and unset'],
+  [{}, 'Nothing to change'],
+  [{ delete: true, isActive: true }, 'Deleted targets can’t also be changed'],
+  [{ setLabels: { a: '' }, unsetLabels: ['a'] }, 'both to be set and to be unset'],
   [{ addToGroupId: 1, removeFromGroupId: 1 }, 'choose one'],
 ] as const)('%j is refused', async (change, message) => {
   const { unsetLabels, ...rest } = { unsetLabels: undefined, ...change };

@@ -29,7 +29,7 @@ describe('ranges of hosts', () => {
     ['web[1:2:3:4]', /A range is/],
     ['web[1:9:0]', /step/],
     ['web[1:9:-1]', /step/],
-    ['web[01:100]', /as many digits/],
+    ['web[01:100]', /same number of digits/],
     ['web[a:5]', /number to number/],
     ['web[1:2', /Brackets/],
     ['web]1:2[', /Brackets/],

@@ -325,7 +325,7 @@ describe('an import that is applied', () => {
       create trigger refuse_one before insert on jobs for each row execute function refuse_one()`);
     const ended = await t.apply(planned).finally(() => t.sql.unsafe('drop function refuse_one cascade'));
     expect(ended.status).toBe('interrupted');
-    expect(ended.message).toMatch(/^Something went wrong.*nothing was changed/);
+    expect(ended.message).toMatch(/^Something went wrong.*Nothing was changed/);
     expect(await t.sql`select 1 from jobs`).toEqual([]);
   });
 

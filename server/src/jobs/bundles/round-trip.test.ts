@@ -210,7 +210,7 @@ describe('a bundle', () => {
       'format: opsconductor-jobs\nversion: 1\njobs: []\n',
     );
     await expect(t.exportText({ ids: `${id},999` })).rejects.toThrow('There is no such job.');
-    await expect(t.exportText({ ids: '1', search: 'one' })).rejects.toThrow('give ids or filters');
+    await expect(t.exportText({ ids: '1', search: 'one' })).rejects.toThrow('give either ids or filters');
   });
 });
 

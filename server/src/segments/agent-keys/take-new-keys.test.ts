@@ -195,7 +195,7 @@ test('with an owner-held root new keys wait for the owner’s roster, and the pr
   await takeNewKeys(deps, agentId, offer);
   await expect(wantNewKeys(deps, agentId, t.caller)).rejects.toMatchObject({
     code: 'conflict',
-    message: expect.stringContaining('wait already'),
+    message: expect.stringContaining('already waiting'),
   });
   expect(await getSegment(t.sql, segment.id, unrestricted)).toMatchObject({
     toSign: { admit: [], remove: [], rekey: ['owned-a'], newKey: false },

@@ -90,7 +90,7 @@ describe('the queue', () => {
     const { segments, problems } = await queue();
     expect(segments[0]?.stuckSince).toBe(run?.at.toISOString());
     expect(segments[0]?.stuckSince).not.toBe(gone);
-    expect(problems[0]).toMatch(/^Segment “dmz-1”: 2 steps are ready .* Agent agent-a is offline\.$/);
+    expect(problems[0]).toMatch(/^Segment “dmz-1”: 2 steps are ready, .* Agent agent-a is offline\.$/);
   });
 
   test('counts a step as ready from the end of the one before it', async () => {
