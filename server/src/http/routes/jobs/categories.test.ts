@@ -172,7 +172,7 @@ describe('a category with its contents', () => {
     const { id } = (await save('one', 'ops')).body;
     const refusals: [string, number, RegExp][] = [
       ['?moveJobsTo=general', 409, /1 category lies in ops\..*below=true/],
-      ['?below=true&moveJobsTo=ops%2Fnight', 400, /Is deleted as well/],
+      ['?below=true&moveJobsTo=ops%2Fnight', 400, /Would be deleted too/],
       ['?below=true&moveJobsTo=nowhere', 400, /There is no category of this name/],
     ];
     for (const [query, status, message] of refusals) {
@@ -317,7 +317,7 @@ describe('the tree of categories', () => {
     ['at a path that is taken', 'ops', 409, /already/],
     ['with an empty part', 'ops//db', 400, /empty/],
     ['with white space at a slash', 'ops/ db', 400, /white space/],
-    ['too deep', 'd/2/3/4/5/6/7/8', 400, /8 deep at most/],
+    ['too deep', 'd/2/3/4/5/6/7/8', 400, /at most 8 deep/],
     ['at too long a path', 'l'.repeat(195), 400, /198 characters|203 characters|path would have/],
   ])('refuses a move %s', async (_, path, status, message) => {
     const prod = await create('prod');

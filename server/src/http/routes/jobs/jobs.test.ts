@@ -141,7 +141,7 @@ describe('jobs', () => {
     const unquoted = (await (await put(yaml, '', '1')).json()) as ErrorBody;
     const allowed = 'the number of a version in quotes: "3"';
     expect(unquoted.error.details).toEqual([
-      { path: 'If-Match', message: 'Is no version.', found: '1', allowed },
+      { path: 'If-Match', message: 'Is not a version.', found: '1', allowed },
     ]);
     expect(await (await put(yaml)).json()).toMatchObject({ isNewVersion: true, job: { version: 2 } });
     expect((await put(yaml.replace('id', 'date'))).status).toBe(409);

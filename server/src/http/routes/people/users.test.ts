@@ -298,7 +298,7 @@ describe('a caller who may edit people and holds nothing else', () => {
     for (const [method, path, json] of tries) {
       const reply = await t.call<ErrorBody>(method, path, token, json, 403);
       expect(reply.error.message).toContain('permission read on everything');
-      expect(reply.error.details?.[0]?.message).toContain('Nobody grants');
+      expect(reply.error.details?.[0]?.message).toContain('Nobody can grant');
     }
     const robot = await create({ name: 'robot', kind: 'service' });
     await t.call('POST', 'grants', admin.token, { userId: robot.id, role: 'operator' });
