@@ -13,7 +13,7 @@ test('an agent that can’t log in as another user is not leased such a step, an
   await expect.poll(async () => (await t.run(refused)).status).toBe('failed');
   const [first, second] = await t.steps(refused);
   expect(first).toMatchObject({ status: 'failed', reason: 'agent_too_old' });
-  expect(first?.errorMessage).toContain('“host-1” is to be logged in to as “deploy”');
+  expect(first?.errorMessage).toContain('the user name for “host-1” is set to “deploy”');
   expect(first?.advice).toContain('Upgrade the agent');
   expect(second).toMatchObject({ status: 'skipped' });
   const target = { id: 1, name: 'host-1', host: '10.0.0.1', port: 22, hostKeys: [], username: 'deploy' };
