@@ -171,7 +171,7 @@ export async function updateCredential(
  * Deletes a credential with all its versions.
  *
  * @throws {AppError} `not_found`; `forbidden` without `credentials.edit` on its segment; `conflict` while targets,
- * target groups or the segment use it, with the number of users.
+ * target groups or the segment use it, saying how many.
  */
 export async function deleteCredential(sql: Sql, id: string, caller: Caller): Promise<void> {
   await inTransaction(sql, async (tx) => {

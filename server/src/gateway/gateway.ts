@@ -89,8 +89,8 @@ export interface GatewayDeps {
   /** Takes keys that an agent has made to replace its own. */
   takeNewKeys?(agentId: number, offer: AgentMessageOf<'new_keys'>): Promise<void>;
   /**
-   * Told whose sessions and tokens have changed, so that they must be read again; `undefined` if notices may be
-   * missing.
+   * Told whose sessions, tokens or rights have changed, so that they must be read again; `undefined` if notices may
+   * have been missed.
    */
   onForget?(notice: ForgetNotice | undefined): void;
   maxUnauthenticatedPerAddress?: number;

@@ -26,8 +26,8 @@ export const keysUsage = `npm run keys -- status                what is encrypte
 npm run keys -- add                   puts a new key into the master key file of this machine
 npm run keys -- activate mk-…         wraps with it from now on
 npm run keys -- rewrap                wraps everything with the active key
-npm run keys -- rewrap give-up        the same, and gives up keys that were altered: they no longer need another key
-npm run keys -- rewrap give-up mk-…   the same, and gives up what only that lost key can open: it no longer needs that key
+npm run keys -- rewrap give-up        the same, and gives up data keys that were altered: they then need no other master key
+npm run keys -- rewrap give-up mk-…   the same, and gives up data keys under that master key, which is lost: they then no longer need it
 npm run keys -- retire mk-…           takes a key that nothing needs any more out of the file
 
 Options are those of the server: --data, DATABASE_URL, OPSCONDUCTOR_MASTER_KEY_FILE.`;

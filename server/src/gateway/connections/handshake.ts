@@ -259,9 +259,9 @@ async function isOneOf(
 }
 
 /**
- * Refuses an agent that has its previous key. If the answer to its new keys was lost, it is the agent itself, which
- * then tries those. With an older generation it is one of two copies, and the other one has made the new keys; which of
- * the two is the right one isn't known.
+ * Refuses an agent that still signs with its previous key. If the answer to its new keys was lost, it is the agent
+ * itself, which then tries those. With an older generation it is one of two copies, and the other one has made the new
+ * keys; which of the two is the right one isn't known.
  */
 async function refuseOldKey(
   tx: Tx,

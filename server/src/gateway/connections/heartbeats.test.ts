@@ -8,7 +8,7 @@ import type { AgentLink } from '../link/agent-link.ts';
 import { setupGateway } from '../testing.ts';
 import { Heartbeats } from './heartbeats.ts';
 
-test('two agents of a segment are told to reconnect before all others, within a time that grows with the others’ number', async () => {
+test('two agents of a segment are told to reconnect first, and the others within a time that grows with the number of agents', async () => {
   await using t = await setupGateway();
   const agentIds: number[] = [];
   for (let n = 0; n < 4; n += 1) {

@@ -291,7 +291,7 @@ export class Dispatcher {
     for (const news of await returnLeases(sql, [leaseOf(step)])) onNews(news);
   }
 
-  /** Returns steps that are under a master key which another server may hold. */
+  /** Gives steps back for a server that holds their master key; for ten seconds, nobody is leased them. */
   async #leaveToOthers(steps: readonly ClaimedStep[]): Promise<void> {
     if (steps.length === 0) return;
     const { sql, log, onNews } = this.#deps;

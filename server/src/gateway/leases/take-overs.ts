@@ -131,8 +131,8 @@ export class TakeOvers {
   }
 
   /**
-   * Finds sessions that hold commands which their agents don't, because the answer that said so was lost. The commands
-   * wait for an agent again.
+   * Takes back commands that were given to sessions whose agents never heard of them, because the database's answer was
+   * lost. They wait for an agent again.
    */
   async #takeBackUntold(): Promise<void> {
     const { sql, serverId, linkOf, log } = this.#deps;

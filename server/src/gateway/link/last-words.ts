@@ -4,8 +4,8 @@
 import type { WebSocket } from 'ws';
 
 /**
- * What an agent has in flight at that moment may be more, if it is output. The agent is then cut off, but has the close
- * by then.
+ * Bytes that are read after the close was sent. Output that an agent has in flight may be more: then the agent is cut
+ * off, but by then it has the close.
  */
 const maxBytes = 256 * 1024;
 /** Time for the close to arrive, once nothing more is read, in ms. */

@@ -18,8 +18,8 @@ const maxDetails = 100;
 /**
  * Decides one, several or all held steps of a run. Either all steps asked for are decided or none.
  *
- * @throws {AppError} `not_found`; `forbidden` if the caller may not run it; `conflict` if a step is no longer held or
- * the number of held steps has changed, saying what is true now.
+ * @throws {AppError} `not_found`; `forbidden` if the caller may not run it; `conflict` if the run has ended, a step is
+ * no longer held or the number of held steps has changed, saying what is true now.
  */
 export async function decideHeld(
   sql: Sql,

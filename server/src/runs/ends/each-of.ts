@@ -1,5 +1,5 @@
 /**
- * Does the works one after the other. One that fails doesn't keep the others from being done; failures are thrown at
+ * Runs the functions one after the other. One that fails doesn't keep the others from running; failures are thrown at
  * the end.
  */
 export async function eachOf(works: readonly (() => Promise<void>)[]): Promise<void> {

@@ -145,7 +145,7 @@ test('a run signed for one agent waits for that agent', async () => {
   await expect(drafted({ agentIds: [999_999] })).rejects.toEqual(refused('agentIds[0]', 'no such agent'));
 });
 
-test('if agents run only what is signed for one of them, one has to be named', async () => {
+test('if each agent runs only what is signed for it alone, one agent has to be named', async () => {
   for (const agent of [t.agent, other]) {
     const demands = ['signed_runs_only', 'signed_for_one_agent'];
     await t.connect(agent, { capabilities: [...agentCapabilities, ...demands, agentNeed(agent.agentId)] });

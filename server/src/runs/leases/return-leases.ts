@@ -30,7 +30,7 @@ export interface ReturnedLeases {
 }
 
 /**
- * Returns those of these leases that are live to ready, and settles as unknown those that had begun.
+ * Sets the steps of those leases that are live to ready again, and settles as unknown those that had begun.
  *
  * @param options.inS time during which the steps aren't leased again, in seconds.
  */
@@ -44,7 +44,7 @@ export async function returnLeases(
   return [news, (await settleAttempts(sql, begun)).news];
 }
 
-/** Returns those of these leases that are live to ready. In a cancelling run they end cancelled instead. */
+/** Sets the steps of those leases that are live to ready again. In a cancelling run they end cancelled instead. */
 export async function returnLeasesIn(
   tx: Tx,
   leases: readonly UnbegunLease[],

@@ -138,7 +138,7 @@ test('only the agent that has a command can say that the command ends with its a
   expect(await t.takeOver()).toMatchObject([{ agentId: t.other.agentId }]);
 });
 
-test('when the former agent returns a command late, or reports its end, it stays with the agent that has taken it over', async () => {
+test('a command that its former agent returns late, or that is given up for that agent, stays with the one that took it over', async () => {
   await using t = await setup();
   await silence(t, t.holder);
   await t.sweep();

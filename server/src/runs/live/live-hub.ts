@@ -38,7 +38,10 @@ type TransferListener = (transfer: LiveTransfer) => void;
 /** Limits for one step and for all together. A reader that is further behind reads the database. */
 const maxRecentBytes = 4 * 1024 * 1024;
 const maxRecentBytesOfAll = 32 * 1024 * 1024;
-/** Notifications may arrive before this server knows that its own transaction has committed and hands the chunks on. */
+/**
+ * How long to wait before looking in the database, in ms: a notification may arrive before this server knows that its
+ * own transaction has committed and hands the chunks on.
+ */
 const ownNewsMs = 5;
 
 interface StepReaders {

@@ -36,7 +36,8 @@ export class ReadChunks {
   }
 
   /**
-   * Returns the chunks right after `seq`, as far as they are here: at least one, and no more after about `maxRawBytes`.
+   * Returns the chunks right after `seq`, up to the first that isn't here or until they have about `maxRawBytes`. The
+   * next chunk is always included if it is here.
    */
   after({ stepId, epoch }: Place, seq: number, maxRawBytes: number): ReadableChunk[] {
     const found: ReadableChunk[] = [];

@@ -1,6 +1,6 @@
 // Decides whose turn it is to read output from the database: a few reads at a time, users in turn. A user with few live
 // streams never waits for a user with many, and many streams of one user don't keep the server busy with nothing else
-// while their connections fill up.
+// while their connections fill up, whether anybody reads from these or not.
 
 const atATime = 3;
 /**

@@ -185,7 +185,7 @@ test('a holder of an exclusive lock on the output table is waited for no longer 
   expect(await partitions(t)).toEqual(before);
 });
 
-test('a partition has the owner and settings of its table, whoever made it', async () => {
+test('a partition has the columns, constraints and indexes of its table, whichever way it was made', async () => {
   await using t = await setupOutput();
   const [name = ''] = (await partitions(t)).slice(-1);
   const shape = async () => {

@@ -57,7 +57,7 @@ export function followStep<S extends LaterStep>(
   return cleanUp(first, later, cancelling);
 }
 
-/** Returns what follows in a target run that has begun and is stopped while it waits. */
+/** Returns what follows in a target run after a failure, or if it has begun and is stopped while it waits. */
 export function cleanUp<S extends LaterStep>(
   first: StepEnd,
   later: readonly S[],
@@ -70,7 +70,7 @@ export function cleanUp<S extends LaterStep>(
   return { next, isCleanUp: true, closed, firstFailure: first, end: undefined };
 }
 
-/** Ends a target run whose clean-up step was taken by nobody: no later step is waited for. */
+/** Returns the end of a target run whose clean-up step no agent took: no later step is waited for. */
 export function giveUpCleanUp<S extends LaterStep>(
   first: StepEnd,
   later: readonly S[],

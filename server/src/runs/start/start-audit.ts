@@ -19,7 +19,8 @@ export function overridesOf({ priority, strategy, timeoutS, version, rerun }: St
 }
 
 /**
- * Returns the names of the values that the run was given. The values themselves are left out: they may be confidential.
+ * Returns the names of the values that the run was given, without the values, which may be confidential; and the tag or
+ * channel and the reason that were given.
  */
 export function valuesTold(request: StartRun, { values, secrets }: GivenToRun) {
   const { reason } = request;

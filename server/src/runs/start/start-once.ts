@@ -85,8 +85,7 @@ async function startedBy(
   if (found === undefined) return undefined;
   const { runId, jobId, digest } = found;
   const { run, isWhole } = await seeRun(sql, runId, caller.authority);
-  // A caller sees the whole run that they start. If they no longer do, they have lost rights since, and this answer
-  // too.
+  // A caller sees the whole run that they start. If they don't, they have lost rights since and don't get the answer.
   if (!isWhole) throw notFound(`Run ${runId}`);
   const dataKey = unwrapDataKey(masterKey, found.dataKey, runKeyContext(jobId));
   if (!timingSafeEqual(digest, requestDigest(dataKey, requested))) {

@@ -114,7 +114,7 @@ function noAbleAgent(where: string): Why {
   return {
     code: 'no_able_agent',
     message: `No agent in ${where} can be given steps now.`,
-    advice: 'Ask who looks after the segment.',
+    advice: 'Ask the people who look after the segment.',
   };
 }
 
