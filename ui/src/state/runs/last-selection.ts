@@ -8,7 +8,7 @@ import type { SelectionDraft } from '../targets/selection-draft.svelte.ts';
 type Named = { id: number; name: string };
 export interface LastSelection {
   runId: number;
-  /** Description of the selection: `group web, less canary`. */
+  /** Description of the selection: `group web, without canary`. */
   words: string;
   /** Values that were given, without secrets and defaults. */
   parameters: Readonly<Record<string, unknown>>;
