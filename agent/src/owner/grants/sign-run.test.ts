@@ -68,7 +68,7 @@ test('nothing is signed without a yes, or if the definition does not match its c
   const draft = await draftOfTests();
   await expect(t.sign(draft, { confirm: async () => false })).rejects.toThrow('Nothing was signed');
   const other = { ...draft, definition: { ...Object(draft.definition), name: 'Other' } };
-  await expect(t.sign(other)).rejects.toThrow('not the one that its checksum is of');
+  await expect(t.sign(other)).rejects.toThrow('does not match its checksum');
   await expect(t.sign('{"targets":[]}')).rejects.toThrow('is not the draft of a run');
   await expect(readFile(t.out)).rejects.toThrow('ENOENT');
 });
