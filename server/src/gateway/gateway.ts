@@ -50,6 +50,7 @@ import { shutOut, shutOutOfLinks } from './connections/shut-outs.ts';
 import { HeardNews } from './heard-news.ts';
 import { HostScans } from './host-scans.ts';
 import { KeyMessages } from './key-messages.ts';
+import { announceSteps } from './leases/announce-steps.ts';
 import { CleanUpAsks } from './leases/clean-up-asks.ts';
 import { Dispatcher } from './leases/dispatcher.ts';
 import { LeaseNotes } from './leases/lease-notes.ts';
@@ -138,7 +139,12 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   constructor(deps: GatewayDeps) {
     this.#deps = deps;
     this.#settings = deps.settings ?? defaultSettings;
-    this.settler = new Settler(deps.sql, (news) => this.publish(news), deps.contacts);
+    this.settler = new Settler(
+      deps.sql,
+      (news) => this.publish(news),
+      deps.contacts,
+      (steps) => announceSteps(steps, (agentId) => this.#links.open(agentId)),
+    );
     this.#acceptor = new AgentAcceptor({
       ...deps,
       settings: this.#settings,

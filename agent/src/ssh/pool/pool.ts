@@ -119,6 +119,8 @@ export class SshPool {
   readonly #entries = new Map<string, Set<Entry>>();
   readonly #waiters = new Set<Waiter>();
   readonly #rush: Rush;
+  /** Spare channels that are reserved, by the name of the request. */
+  readonly #reserved = new Map<string, SpareChannel<SshConnection, ClosableChannel>>();
   #count = 0;
   #closed = false;
 
@@ -170,7 +172,7 @@ export class SshPool {
         this.#release(entry);
         throw error;
       }
-      const spare = takeSpare(entry, { start: ahead, name: request.name });
+      const spare = this.#takeSpare(entry, { start: ahead, name: request.name });
       const opening = spare?.opening ?? start(connection);
       try {
         const channel = await abortable(opening, request.signal);
@@ -228,7 +230,15 @@ export class SshPool {
       .flatMap((set) => [...set])
       .filter((entry) => entry.targetId === targetId && entry.spare?.isFor(start, undefined) === true)
       .map(({ spare }) => spare);
-    if (spares.length === 1) spares[0]?.reserve(name, tell as (channel: ClosableChannel) => void);
+    const [spare] = spares;
+    if (spare === undefined || spares.length > 1) return;
+    this.#reserved.set(name, spare);
+    spare.reserve(name, tell as (channel: ClosableChannel) => void);
+  }
+
+  /** Closes the spare channel that is reserved under this name, if the request has not taken it. */
+  dropReserved(name: string): void {
+    this.#reserved.get(name)?.drop();
   }
 
   /** Checks that a target's port accepts connections. Rejects with an `SshError` if not. */
@@ -385,6 +395,7 @@ export class SshPool {
       watch,
       keepMs: this.#options.idleMs,
       onGone: () => {
+        this.#forget(spare);
         if (entry.spare === spare) entry.spare = undefined;
       },
     });
@@ -410,6 +421,25 @@ export class SshPool {
     if (longest === undefined) return false;
     this.#discard(longest);
     return true;
+  }
+
+  /** Takes the entry's spare channel; undefined if it has none for this request. */
+  #takeSpare<Channel>(
+    entry: Entry,
+    { start, name }: { start: Start<SshConnection, Channel> | undefined; name: string | undefined },
+  ): { opening: Promise<Channel>; isReserved: boolean } | undefined {
+    const { spare } = entry;
+    if (spare?.isFor(start, name) !== true) return undefined;
+    entry.spare = undefined;
+    this.#forget(spare);
+    return {
+      opening: spare.take() as unknown as Promise<Channel>,
+      isReserved: spare.reservedFor !== undefined,
+    };
+  }
+
+  #forget({ reservedFor }: Pick<SpareChannel<SshConnection, ClosableChannel>, 'reservedFor'>): void {
+    if (reservedFor !== undefined) this.#reserved.delete(reservedFor);
   }
 
   #release(entry: Entry): void {
@@ -479,20 +509,6 @@ function freeEntry(own: readonly Entry[], { start, name }: Ahead): Entry | undef
   const free = ready ?? roomy ?? usable[0];
   if (free !== undefined && free !== ready && free !== roomy) free.spare?.drop();
   return free;
-}
-
-/** Takes the entry's spare channel; undefined if it has none for this `start`. */
-function takeSpare<Channel>(
-  entry: Entry,
-  { start, name }: { start: Start<SshConnection, Channel> | undefined; name: string | undefined },
-): { opening: Promise<Channel>; isReserved: boolean } | undefined {
-  const { spare } = entry;
-  if (spare?.isFor(start, name) !== true) return undefined;
-  entry.spare = undefined;
-  return {
-    opening: spare.take() as unknown as Promise<Channel>,
-    isReserved: spare.reservedFor !== undefined,
-  };
 }
 
 function poolKey(target: StepTarget, credential: OpenedCredential): string {

@@ -76,6 +76,21 @@ sshTest('the waiting shell prepares at once for a step that is announced, and ru
   expect(t.sink.stdout).toContain(`ran in ${shell}\nOPSCONDUCTOR_ATTEMPT=announced.1.1\n`);
 });
 
+sshTest(
+  'a shell that was prepared for a step that has no use for it is closed at the end of that step',
+  async () => {
+    const t = await setupExec();
+    await t.run({ command: 'echo $PPID' });
+    const connectionPid = Number(t.sink.stdout);
+    await t.run({ command: 'true' });
+    await expect.poll(() => waitingShells(connectionPid)).toHaveLength(1);
+    const [shell] = waitingShells(connectionPid);
+    t.prepare('announced.1.1');
+    await t.run({ command: 'true', pty: true }, { marker: 'announced.1.1' });
+    await isGone(shell);
+  },
+);
+
 for (const [how, config] of [
   ['', []],
   [', though it tells why behind what it printed', [printsMuch]],

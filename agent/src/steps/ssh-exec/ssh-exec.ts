@@ -34,13 +34,12 @@ export function sshExec(pool: SshPool, options: SshExecOptions = {}): StepType<S
   return {
     type: 'ssh.exec',
     execute: async (config, context) => {
-      const { kept } = context.output;
-      if (!context.maySurvive && config.survive_agent_restart === true) return serverTooOld();
-      if (kept === undefined || !context.maySurvive || !survivesAgentRestart(config))
-        return execute(pool, options, config, context);
-      const outcome = await startDetached({ pool, options, config, context, kept });
-      // The target can't keep it running, the step doesn't insist on it, and nothing was started yet.
-      return outcome ?? execute(pool, options, config, context);
+      try {
+        return await executeEitherWay(pool, options, config, context);
+      } finally {
+        // Of a step that had no use for it.
+        pool.dropReserved(context.marker);
+      }
     },
     // The waiting shell replaces itself with the one that reads the script, which is half of the time until a command begins.
     prepare: ({ targetId, marker }) =>
@@ -50,6 +49,22 @@ export function sshExec(pool: SshPool, options: SshExecOptions = {}): StepType<S
     readOutputFile: (context) => readOutputFile(pool, context),
     remove: (context, kept) => removeAttemptFiles(pool, context, kept),
   };
+}
+
+/** So that the command survives the agent, if it should and can; otherwise on the agent's channel. */
+async function executeEitherWay(
+  pool: SshPool,
+  options: SshExecOptions,
+  config: SshExecConfig,
+  context: StepContext,
+): Promise<StepOutcome> {
+  const { kept } = context.output;
+  if (!context.maySurvive && config.survive_agent_restart === true) return serverTooOld();
+  if (kept === undefined || !context.maySurvive || !survivesAgentRestart(config))
+    return execute(pool, options, config, context);
+  const outcome = await startDetached({ pool, options, config, context, kept });
+  // The target can't keep it running, the step doesn't insist on it, and nothing was started yet.
+  return outcome ?? execute(pool, options, config, context);
 }
 
 async function execute(

@@ -12,6 +12,7 @@ import { lockTargetsOfSegment } from '../../store/targets/known-hosts-targets.ts
 import { selectToChange } from '../../store/targets/target-bulk.ts';
 import { readSelection } from '../../targets/read-selection.ts';
 import { setupGateway, type TestGateway } from '../testing.ts';
+import { completion } from './leased-testing.ts';
 
 /** Nothing is looked for unless it is announced. */
 const noPoll = { claimPollMs: 3_600_000 };
@@ -220,6 +221,22 @@ test.each([
   // The hint leased nothing: the step is leased in the usual way.
   expect((await agent.next('leases')).leases).toMatchObject([{ runId, epoch: 1 }]);
   expect(agent.untaken).not.toContain('prepare');
+});
+
+test('an agent that can prepare is told of the next step before the answer that leases it', async () => {
+  await using t = await setupGateway();
+  const agent = await t.connectAgent({ capabilities: ['prepare'] });
+  const runId = await t.start({ steps: 2 });
+  const [lease] = (await agent.next('leases')).leases;
+  if (lease === undefined) throw new Error('no lease');
+  agent.send(completion(lease, []));
+  const { next } = await agent.next('completed');
+  const [, second] = await t.steps(runId);
+  expect(next?.step).toBe(second?.id);
+  expect(agent.untaken).toContain('prepare');
+  expect((await agent.next('prepare')).steps).toEqual([
+    { step: second?.id, epoch: 1, target: next?.target.id },
+  ]);
 });
 
 test('a step that can’t be leased leaves its slot to the next one', async () => {

@@ -1,6 +1,6 @@
 // Leases ready steps to the agents connected here. One claim is in flight at a time; it is woken by news and by a slow
 // poll.
-import { type Lease, maxPreparedSteps, type StepOutcome } from '@opsconductor/protocol';
+import type { Lease, StepOutcome } from '@opsconductor/protocol';
 import type { Log } from '../../log.ts';
 import type { ClaimAlong } from '../../runs/leases/claim-along.ts';
 import type { LeaseBuilder } from '../../runs/leases/lease-builder.ts';
@@ -19,6 +19,7 @@ import {
 } from '../../store/queue/claims.ts';
 import { leaseFor, type TooOld } from '../connections/agent-too-old.ts';
 import type { AgentLink } from '../link/agent-link.ts';
+import { announceSteps } from './announce-steps.ts';
 import { Claimer } from './claimer.ts';
 import type { LeaseNotes } from './lease-notes.ts';
 import type { Settler } from './settler.ts';
@@ -111,24 +112,10 @@ export class Dispatcher {
         claim = this.#leftSome
           ? await claimOnce(tx, this.#deps.serverId, { claimId })
           : await this.#claimer.along(tx, claimId, run);
-        this.#announce(claim.steps);
+        announceSteps(claim.steps, this.#deps.linkOf);
       },
       over,
     };
-  }
-
-  /**
-   * Lets agents prepare shells for claimed steps while the transaction is written to disk. When many steps start at once,
-   * the agents are too busy for it to help.
-   */
-  #announce(steps: readonly ClaimedStep[]): void {
-    if (steps.length > maxPreparedSteps) return;
-    for (const { id, epoch, agentId, sessionNumber, stepType, details } of steps) {
-      const target = details?.targetId;
-      const link = this.#deps.linkOf(agentId);
-      if (stepType !== 'ssh.exec' || target == null || link?.sessionNumber !== sessionNumber) continue;
-      link.prepare([{ step: id, epoch, target }]);
-    }
   }
 
   async #followUp(ended: Promise<boolean>, claimId: string, claimed: () => Claim | undefined): Promise<void> {

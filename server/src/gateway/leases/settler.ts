@@ -2,6 +2,7 @@
 import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
 import { type AttemptEnd, type SettleResult, settleAttempts } from '../../runs/progress/settle-attempts.ts';
 import type { Sql } from '../../store/database/connection.ts';
+import type { ClaimedStep } from '../../store/queue/claims.ts';
 import type { ContactNotes } from '../../targets/contact-notes.ts';
 import { Batches } from '../batches.ts';
 
@@ -10,7 +11,16 @@ export class Settler {
   /** Ends in a batch that failed: it may have committed all the same, with its answer lost. */
   readonly #unsure = new WeakSet<AttemptEnd>();
 
-  constructor(sql: Sql, onNews: (news: ProgressNews) => void, contacts?: Pick<ContactNotes, 'note'>) {
+  readonly #onLeasing: ((steps: readonly ClaimedStep[]) => void) | undefined;
+
+  /** @param onLeasing is called with next steps that are about to be leased, before that has committed. */
+  constructor(
+    sql: Sql,
+    onNews: (news: ProgressNews) => void,
+    contacts?: Pick<ContactNotes, 'note'>,
+    onLeasing?: (steps: readonly ClaimedStep[]) => void,
+  ) {
+    this.#onLeasing = onLeasing;
     this.#batches = new Batches({
       work: async (ends) => {
         const { results, news } = await this.#settle(sql, ends);
@@ -38,7 +48,7 @@ export class Settler {
 
   async #settle(sql: Sql, ends: readonly AttemptEnd[]): ReturnType<typeof settleAttempts> {
     try {
-      const settled = await settleAttempts(sql, ends);
+      const settled = await settleAttempts(sql, ends, { onLeasing: this.#onLeasing });
       for (const [index, end] of ends.entries())
         if (this.#unsure.has(end) && settled.results[index]?.isRepeated === true && mayLease(end))
           throw new Error(

@@ -77,11 +77,18 @@ interface Batch {
   ranks: ReadonlyMap<number, number>;
 }
 
-/** Settles every attempt that is current, and answers for each end what the agent is to do with the attempt. */
+/**
+ * Settles every attempt that is current, and answers for each end what the agent is to do with the attempt.
+ *
+ * @param options.onLeasing is called with the next steps that were leased, before the transaction has committed.
+ */
 export async function settleAttempts(
   sql: Sql,
   ends: readonly AttemptEnd[],
-  options: { random?: () => number } = {},
+  options: {
+    random?: () => number;
+    onLeasing?: ((steps: readonly ClaimedStep[]) => void) | undefined;
+  } = {},
 ): Promise<{ results: SettleResult[]; news: ProgressNews }> {
   return inTransaction(sql, async (tx) => {
     const batch = await openBatch(tx, ends, options.random);
@@ -101,7 +108,10 @@ export async function settleAttempts(
     for (const { end, attempt } of late.deciding) decideLate(batch, end, attempt);
     const leased = progress.writes.takeLeases();
     await progress.writes.closeSuccessors();
-    const reading = withDetails(tx, leased);
+    const reading = withDetails(tx, leased).then((next) => {
+      options.onLeasing?.([...next.values()]);
+      return next;
+    });
     const writes = [
       reading,
       ...progress.writes.send(),
