@@ -28,7 +28,7 @@ interface Deps {
   sql: Sql;
   masterKey: MasterKey;
 }
-/** Their number is unlimited, because runs keep deleted jobs. */
+/** Moves whose audit rows are written at once. There may be any number, because runs keep deleted jobs. */
 const movesToldAtATime = 500;
 
 type Going = { id: number; name: string };
@@ -74,7 +74,10 @@ export async function deleteCategory(
   });
 }
 
-/** Counts jobs in the categories below, because the path by which jobs to move are found includes those. */
+/**
+ * Refuses a category with others below it, even if its jobs are to move: jobs to move are found by the path, which
+ * includes those of the categories below.
+ */
 async function refuseCategoriesIn(
   tx: Tx,
   { id, name }: Going,

@@ -29,9 +29,9 @@ export type Flags = Partial<{
 
 const variablesAlone = `
 Variables without a flag:
-  DATABASE_URL                  an existing PostgreSQL in place of the embedded one
+  DATABASE_URL                  an existing PostgreSQL instead of the embedded one
   OPSCONDUCTOR_MASTER_KEY_FILE  the master key (default: master-key.json in the folder of --data with -keys at its end)
-  OPSCONDUCTOR_BOOTSTRAP_TOKEN  on the first start the administrator's first API token
+  OPSCONDUCTOR_BOOTSTRAP_TOKEN  the administrator's first API token, read on the first start
   LOG_LEVEL                     ${logLevels.join(', ')} (default: info)`;
 
 /** Returns the flags as text; unknown ones are added to `problems`. */
@@ -39,7 +39,7 @@ export function readFlags(argv: readonly string[], problems: string[]): Flags {
   let help = '';
   const command = new Command('npm start --')
     .description(
-      'The OpsConductor server. In brackets is the variable that says the same; the flag wins. All of it is in docs/operations.md.',
+      'The OpsConductor server. The variable in brackets sets the same; the flag wins. Everything is explained in docs/operations.md.',
     )
     .option('--port <number>', 'port to listen on; 0 takes any free one (default: 7700) [OPSCONDUCTOR_PORT]')
     .option(
@@ -48,7 +48,7 @@ export function readFlags(argv: readonly string[], problems: string[]): Flags {
     )
     .option(
       '--data <folder>',
-      'where embedded database, TLS files and demo are (default: .opsconductor beside the code) [OPSCONDUCTOR_DATA]',
+      'folder of the embedded database, TLS files and the demo (default: .opsconductor next to the code) [OPSCONDUCTOR_DATA]',
     )
     .option(
       '--no-demo',
@@ -60,10 +60,10 @@ export function readFlags(argv: readonly string[], problems: string[]): Flags {
     )
     .option(
       '--allowed-host <name>',
-      'a further host name to answer to; may be repeated [OPSCONDUCTOR_ALLOWED_HOSTS, with commas]',
+      'an additional host name to answer to; may be repeated [OPSCONDUCTOR_ALLOWED_HOSTS, with commas]',
       (name, names: string[] = []) => [...names, name],
     )
-    .option('--tls', 'use TLS with a private CA also on a loopback address [OPSCONDUCTOR_TLS=true]')
+    .option('--tls', 'use TLS with a private CA even on a loopback address [OPSCONDUCTOR_TLS=true]')
     .option('--tls-cert <file>', 'certificate chain, PEM [OPSCONDUCTOR_TLS_CERT]')
     .option('--tls-key <file>', 'its private key, PEM [OPSCONDUCTOR_TLS_KEY]')
     .option(
@@ -72,23 +72,23 @@ export function readFlags(argv: readonly string[], problems: string[]): Flags {
     )
     .option(
       '--drain-seconds <number>',
-      'when stopping, first say so to a load balancer for so long (default: 0) [OPSCONDUCTOR_DRAIN_SECONDS]',
+      'when stopping, first report not ready to load balancers for this long (default: 0) [OPSCONDUCTOR_DRAIN_SECONDS]',
     )
     .option(
       '--output-retention-days <number>',
-      'remove older output of runs (default: keep it for ever) [OPSCONDUCTOR_OUTPUT_RETENTION_DAYS]',
+      'remove older output of runs (default: keep it forever) [OPSCONDUCTOR_OUTPUT_RETENTION_DAYS]',
     )
     .option(
       '--run-retention-days <number>',
-      'remove older runs (default: keep them for ever) [OPSCONDUCTOR_RUN_RETENTION_DAYS]',
+      'remove older runs (default: keep them forever) [OPSCONDUCTOR_RUN_RETENTION_DAYS]',
     )
     .option(
       '--file-retention-days <number>',
-      'remove files that no job names and no step has used for so long (default: keep them for ever) [OPSCONDUCTOR_FILE_RETENTION_DAYS]',
+      'remove files that no job names and no step has used for this long (default: keep them forever) [OPSCONDUCTOR_FILE_RETENTION_DAYS]',
     )
     .option(
       '--detect-secrets',
-      'mask private keys and tokens of well-known forms in the output of jobs that do not say whether to [OPSCONDUCTOR_DETECT_SECRETS=true]',
+      'mask private keys and tokens of well-known forms in the output of jobs that do not set detect_secrets [OPSCONDUCTOR_DETECT_SECRETS=true]',
     )
     .option(
       '--file-storage-gb <number>',
@@ -100,15 +100,15 @@ export function readFlags(argv: readonly string[], problems: string[]): Flags {
     )
     .option(
       '--audit-retention-days <number>',
-      'remove older audit rows (default: keep them for ever) [OPSCONDUCTOR_AUDIT_RETENTION_DAYS]',
+      'remove older audit rows (default: keep them forever) [OPSCONDUCTOR_AUDIT_RETENTION_DAYS]',
     )
     .option(
       '--session-idle-minutes <number>',
-      'sign a browser out when it was not used for so long (default: 720) [OPSCONDUCTOR_SESSION_IDLE_MINUTES]',
+      'sign a browser out when it has not been used for this long (default: 720) [OPSCONDUCTOR_SESSION_IDLE_MINUTES]',
     )
     .option(
       '--session-max-hours <number>',
-      'sign a browser out after so long, used or not (default: 168) [OPSCONDUCTOR_SESSION_MAX_HOURS]',
+      'sign a browser out after this long, used or not (default: 168) [OPSCONDUCTOR_SESSION_MAX_HOURS]',
     )
     .option(
       '--api-token-max-days <number>',

@@ -46,7 +46,7 @@ export function readRetention(flags: Flags, read: SettingReader): Config['retent
   const { outputDays, runDays } = retention;
   if (runDays !== undefined && outputDays !== undefined && runDays < outputDays) {
     read.problems.push(
-      `--run-retention-days: found ${runDays}; allowed: ${outputDays} or more, as output is kept for so long and goes with its run`,
+      `--run-retention-days: found ${runDays}; allowed: ${outputDays} or more, because output is kept that long and is removed with its run`,
     );
   }
   return retention;

@@ -78,7 +78,7 @@ export async function previewSelection(
   };
 }
 
-/** Returns what each of these segments requires of signed runs; nothing if its agents run unsigned ones. */
+/** Returns what each of these segments requires of signed runs; nothing if none of its agents requires a signature. */
 async function signingOf(sql: Queryable, segmentIds: readonly number[]) {
   const agents = await findSigningAgents(sql, segmentIds);
   return (id: number) => {
