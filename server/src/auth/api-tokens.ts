@@ -106,7 +106,7 @@ export async function listApiTokensOf(
   return pageOf(rows, page.limit, (row) => [row.id], describeApiToken);
 }
 
-/** @throws AppError `not_found`, even if the token only belongs to another user than `ownerId`. */
+/** @throws AppError `not_found`, also for a token of a user other than `ownerId`. */
 export async function revokeApiToken(
   deps: IdentityDeps,
   principal: Principal,

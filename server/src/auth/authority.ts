@@ -71,7 +71,7 @@ export class Authority {
     return !this.reach(permission).some(isNowhere);
   }
 
-  /** For the console, which offers nothing that is impossible anyway. */
+  /** Returns what the caller holds on anything at all. The console offers nothing else. */
   permissions(): ReadonlySet<Permission> {
     return new Set(permissions.filter((permission) => this.holdsSomewhere(permission)));
   }

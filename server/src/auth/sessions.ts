@@ -32,7 +32,7 @@ interface OfUser {
   admit?: (tx: Tx, user: UserRow) => Promise<void>;
 }
 
-/** @throws AppError `not_found`, even if the session only belongs to another user. */
+/** @throws AppError `not_found`, also for a session of another user. */
 export async function endSession(
   deps: IdentityDeps,
   principal: Principal,

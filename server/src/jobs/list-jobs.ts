@@ -118,7 +118,7 @@ function readLabel(text: string): { name: string; value: string | undefined } {
 /**
  * Returns a job with its current definition.
  * @param seen where the caller may read: the template that it was made from is named only if it lies there.
- * @throws {AppError} `not_found`, even if the job only lies outside the reaches.
+ * @throws {AppError} `not_found`, also for a job outside the reaches.
  */
 export async function getJob(
   deps: { sql: Queryable; masterKey: MasterKey },

@@ -98,7 +98,7 @@ function eachIn(object: object, change: (value: object) => object): object {
   return Object.fromEntries(Object.entries(object).map(([name, value]) => [name, change(value as object)]));
 }
 
-/** Names that are not in `order` follow. */
+/** Puts the names in `order` first. The others follow in the order that they have, which is by name after `byName`. */
 function inOrder(object: object, order: readonly string[]): object {
   const rank = (name: string) => (order.indexOf(name) === -1 ? order.length : order.indexOf(name));
   return Object.fromEntries(Object.entries(object).sort(([a], [b]) => rank(a) - rank(b)));
