@@ -26,7 +26,7 @@ async function setup() {
   return t;
 }
 
-test('open runs end: steps that an agent had become unknown, the rest cancelled, and nothing is leased again', async () => {
+test('open runs end: leased steps become unknown, the rest cancelled, and nothing is leased again', async () => {
   await using t = await setup();
   const begun = await t.start({ steps: 2, rules: [{ on_unknown: 'retry', idempotent: true }, {}] });
   const leased = await t.claimOne();
@@ -155,7 +155,7 @@ test('an agent that still knows how a step ended may report it, and the run keep
   expect((await t.steps(runId))[0]?.advice).toContain('reported: succeeded');
 });
 
-test('an agent no longer knowing an attempt does not mean that it never began', async () => {
+test('an agent that no longer knows an attempt does not prove that it never began', async () => {
   await using t = await setup();
   const runId = await t.start();
   await t.claimOne();

@@ -18,7 +18,7 @@ import {
 } from '../store/database/restore.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 
-/** Adds to what was ended: sessions, sign-in codes and enrollment tokens. */
+/** What was done, besides how many sessions, sign-in codes and enrollment tokens were ended. */
 export interface MarkedRestore extends EndedAccess {
   timeline: number;
   /** Runs that were open, and how many of their steps an agent had. */

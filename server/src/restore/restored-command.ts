@@ -19,7 +19,7 @@ export interface RestoredCommand {
 }
 
 const again = `Everything else is as it was in the backup, including what was revoked since. Do again, as soon as the servers run:
-- deactivate users, reset passwords that were known to others, delete API tokens, revoke grants and memberships in groups;
+- deactivate users, reset passwords that were known to others, delete API tokens, remove grants and memberships in groups;
 - if an agent was revoked since the backup, revoke it again; revoke host keys; enter replaced credentials.`;
 
 /** Returns the exit code. If it is not 0, nothing was changed. */
