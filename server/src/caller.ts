@@ -1,4 +1,4 @@
-// The person who requests a change: what the audit row and `created_by` need, independent of HTTP.
+// The user who requests a change: what the audit row and `created_by` need, independent of HTTP.
 import { type AuditEntry, userActor } from './audit/record-audit.ts';
 import type { Authority } from './auth/authority.ts';
 

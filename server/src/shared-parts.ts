@@ -5,8 +5,8 @@ import type { TSchema } from 'typebox';
 type Json = { [word: string]: unknown };
 
 /**
- * Keywords that are not schemas, and unions. An error in a union is reported for the branch that was meant, which is
- * found by its position in the schema; so unions stay inline.
+ * Keywords whose values are not schemas, and unions. An error in a union is reported for the branch that was meant,
+ * which is found by its position in the schema; so unions stay inline.
  */
 const leftAlone = new Set(['anyOf', 'oneOf', 'enum', 'const', 'default']);
 

@@ -54,7 +54,7 @@ test('a postmaster killed in mid insert comes back on the same port with every a
   expect(t.messages.join('\n')).toMatch(/ended unexpectedly: signal SIGKILL\n(.*\n)*.*runs again on port/);
 });
 
-test('a postmaster killed seven times in a row, each time it is ready, comes back each time with every commit', async () => {
+test('a postmaster killed seven times in a row, each time as soon as it is ready, comes back each time with every commit', async () => {
   const t = await setup({ begun: true });
   const database = await t.start({ supervisorParts: { pause: async () => {} } });
   const sql = t.connect(database.url);

@@ -3,7 +3,7 @@
 // only themselves; if nobody else asks, requests are begun at once.
 
 /**
- * How many are begun in a normal turn. Each costs a fraction of a millisecond before it first waits for something, and
+ * How many may be begun in any turn. Each costs a fraction of a millisecond before it first waits for something, and
  * again after that.
  */
 const beginsInATurn = 2;
@@ -24,7 +24,7 @@ const underWayMs = 12;
  * An asker beyond its `atWill` rate gets a fifth of the time, so that other requests seldom meet one of its own.
  */
 const pausesPerWork = 4;
-/** How long a request holds back those that give way. */
+/** How long, at most, a request holds back those that give way. */
 const keepsBackMs = 100;
 /** Anyone who asked this recently is a reason to slow others down. */
 const othersMs = 1_000;

@@ -140,7 +140,7 @@ export async function lockCurrentSession(
 }
 
 /**
- * Records the loss of an agent's journal: from now on nothing is concluded from earlier attempts being missing in it.
+ * Records the loss of an agent's journal: from now on nothing is concluded from the absence of earlier attempts in it.
  * Repeated reports of the same loss (`journalLoss`) keep the time of the first.
  */
 export async function noteJournalLost(

@@ -23,8 +23,8 @@ export interface SegmentRow {
 }
 
 /**
- * Counts for one segment: active agents (neither disabled nor revoked), how many of these are connected, and how many
- * of those drain.
+ * Counts for one segment: active agents (not disabled, quarantined or revoked), how many of these are connected, and
+ * how many of those drain.
  */
 export interface AgentCounts {
   activeAgents: number;
@@ -134,7 +134,7 @@ export async function countSegmentsByAgents(
      group by active_agents, connected_agents, draining_agents`;
 }
 
-/** SQL: agents that are neither disabled nor revoked, and whether they are connected and drain. */
+/** SQL: active agents (not disabled, quarantined or revoked), and whether they are connected and drain. */
 function activeAgents(sql: Queryable) {
   return sql`
     select ag.id, ag.segment_id,

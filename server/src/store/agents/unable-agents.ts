@@ -10,9 +10,9 @@ export interface UnableLease {
 }
 
 /**
- * Adds the need to the steps of those of these live leases for which some agent of the segment has all that is needed
- * and has not been silent for longer than `unknown_after`. So no agent without it is given them again. Returns the ids
- * of these steps.
+ * Adds the missing capability to the needs of these steps, so that no agent without it is given them again. Steps are
+ * left out if their lease is over, or if no other agent of the segment has all that they need: an active one that is
+ * not drained and has not been silent for longer than `unknown_after`. Returns the ids of the changed steps.
  */
 export async function leaveToAbleAgents(
   sql: Queryable,

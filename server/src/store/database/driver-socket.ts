@@ -177,7 +177,7 @@ export class DriverSocket extends EventEmitter {
       plain.removeAllListeners();
       const { tls, host } = this.#address;
       if (answer[0] === 'S'.charCodeAt(0)) {
-        // The name is checked against `host` if `servername` is omitted, which must not be an IP address.
+        // `servername` must not be an IP address; if it is omitted, the certificate is checked against `host`.
         const names = isIP(host) === 0 ? { host, servername: host } : { host };
         const secure = connectTls({ socket: plain, ...names, rejectUnauthorized: tls === 'verify' });
         this.#use(secure);

@@ -108,9 +108,10 @@ export async function endAccess(tx: Tx): Promise<EndedAccess> {
 }
 
 /**
- * Lets each agent continue with a newer connect generation than the database knows: the next one it presents is
- * accepted if it is not older than the one stored. A negative generation marks this: -1 minus the oldest one that is
- * accepted. Returns how many agents are marked.
+ * Lets each agent continue with a newer connect generation than the database knows, because agents were given newer
+ * ones in the lost time: the next one that an agent presents is accepted, unless it is older than what the database
+ * knows. A negative number marks this: -1 minus the oldest generation that is accepted. Returns how many agents are
+ * marked.
  */
 export async function admitNewerGenerations(tx: Tx): Promise<number> {
   await tx`

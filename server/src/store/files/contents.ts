@@ -71,7 +71,7 @@ export async function finishContent(tx: Tx, id: string, sha256: string): Promise
   return rows.length === 1;
 }
 
-/** From how many recorded changes on they are added up; only those made at the same moment can be more. */
+/** Once more changes than this are recorded, they are added up, so that hardly more than this are ever read. */
 const maxChanges = 500;
 
 /** Returns how many bytes all files and artifacts take. Contents that are still arriving count with their full size. */

@@ -25,7 +25,7 @@ export interface Standing {
   failures: number;
 }
 
-/** Returns whether the name is locked for the address, and whether its password was ever right from there. */
+/** Returns whether the name is locked for the address, and whether its password was right from there before. */
 export async function findStanding(sql: Queryable, attempt: Attempt, now: Date): Promise<Standing> {
   const rows = await sql<Standing[]>`
     select case when locked_until > ${now} then locked_until end as locked_until,

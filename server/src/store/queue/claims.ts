@@ -17,65 +17,79 @@ export interface ClaimedStep {
   sessionNumber: number;
   /** `YYYY-MM-DD`, the partition of this attempt's output. */
   attemptDay: string;
-  /** What its lease needs beside, where that came along. */
+  /** What else its lease needs, if the claim has read that along. */
   details?: LeaseDetails;
 }
 
 export interface Claim {
   steps: ClaimedStep[];
-  /** Free slots are left over in every segment, so no ready step was left for want of one. */
+  /** No ready step was left behind: every segment still has free slots, no bound was reached, and nothing was moved. */
   tookAll: boolean;
-  /** Another claim may find more at once: this one ended at a bound, or moved steps. */
+  /** Another claim may find more at once, because this one reached a bound or moved steps. */
   again: boolean;
-  /** Free slots are left over in some segment. */
+  /** Some segment still has free slots. */
   hasRoom: boolean;
-  /** Segments with ready steps of which the agents had no free slot. */
+  /** Segments with ready steps whose agents had no free slot. */
   full: number[];
-  /** Steps that were moved out of the way or back into it: with none leased, others may be claimable. */
+  /**
+   * How many steps were parked (they wait for a lock) or released (their time has come). Even if none was leased,
+   * others may be claimable after that.
+   */
   moved: number;
-  /** Agents of one segment that can do different things are served one kind after the other: how many kinds there are. */
+  /**
+   * Largest number of kinds of agents in a segment. Agents of a segment with different capabilities are served one kind
+   * after the other.
+   */
   kinds: number;
-  /** Of which runs it could have taken steps; undefined where it was told among which. */
+  /** The runs from which it could have taken steps; `undefined` if the caller named the runs (`among`). */
   candidates?: CandidateRun[] | undefined;
 }
 
 /** A run with ready steps in a segment. */
 export interface CandidateRun {
   segmentId: number;
-  /** Its priority negated. */
+  /** The run's priority, negated. */
   claimRank: number;
   jobRunId: number;
-  /** Steps of it that agents of the segment have. */
+  /** How many of its steps agents of the segment have. */
   inFlight: number;
 }
 
 /**
- * Where to look for steps, in place of all that is ready: for who knows that. A claim then reads no more rows than it
- * takes, also where those that are ready no longer are still in the index (as long as a snapshot is open that may see them).
+ * Where to look for steps, for a caller who knows, instead of among all ready ones. The claim then reads no more rows
+ * than it takes, even while the index still contains steps that are no longer ready (as long as a snapshot is open that
+ * may see them).
  */
 export interface ClaimAmong {
-  /** `afterId`: only steps behind this one are looked at. */
+  /** `afterId`: only steps after this one are looked at. */
   runs: readonly (CandidateRun & { afterId: number })[];
-  /** The agents that may be given some, with how many steps each has. */
+  /** The agents that may be given steps, with how many each has. */
   held: readonly { agentId: number; steps: number }[];
 }
 
 /** Added to a step's own budget before the server calls its attempt unknown, in seconds. */
 export const attemptSlackS = Math.ceil(limits.leaseTtlMs / 1000) + 30;
 
-/** Runs of a segment that a claim looks at, by priority and age; it takes of those among them with the least in flight. */
+/**
+ * How many runs of a segment a claim looks at, by priority and age. It takes steps of those among them that have the
+ * highest priority and the least in flight.
+ */
 const maxRunsLookedAt = 256;
-/** Of those behind them with the same priority, from a place that is another each time: none waits for ever. */
+/**
+ * How many runs behind those, of the same priority as the last, it also looks at. They begin at a random place, so that
+ * no run waits forever.
+ */
 const maxYoungerRunsLookedAt = 64;
+/** How many runs of a segment a claim takes steps from. */
 const maxRunsTakenFrom = 64;
-/** Steps whose time has come that one statement makes claimable. */
+/** How many steps whose time has come one statement makes claimable, per segment. */
 const maxReleased = 1_000;
-/** Kinds of agents in one segment that a claim serves, one after the other. */
+/** How many kinds of agents in one segment a claim serves, one after the other. */
 const maxKinds = 8;
-/** A claim that only moved steps out of the way, or back into it, is made again at once; so often at most. */
+/** A claim that leased nothing but parked or released steps is repeated at once, up to this many tries in all. */
 const maxTries = 8;
 
-/** The tokens of a claim's leases begin with its id: by it they are found where the answer to the claim was lost. */
+/** The tokens of a claim's leases begin with its id, by which they are found if the answer to the claim was lost. */
 const claimIdLength = 16;
 
 export function newClaimId(): string {
@@ -83,10 +97,12 @@ export function newClaimId(): string {
 }
 
 /**
- * Leases ready steps to this server's agents, up to their free slots: of the runs with the highest priority those with
- * the least in flight in the segment, and of each its oldest steps. Credit is counted in SQL from live leases, of agents
- * in whose segment something is ready: a thousand idle ones elsewhere cost nothing. Locked steps are skipped. It waits only for an agent that is just opening a newer session, and then leases it nothing: what
- * a newer session's resume doesn't find must not be leased afterwards.
+ * Leases ready steps to this server's agents, up to their free slots: of the runs with the highest priority, those with
+ * the least in flight in the segment, and of each run its oldest steps. Free slots are counted in SQL from live leases,
+ * and only for agents in segments where something is ready, so a thousand idle agents elsewhere cost nothing. Steps
+ * whose rows are locked are skipped. The claim waits only for an agent that is opening a newer session at that moment,
+ * and then leases it nothing: what the newer session's resume did not find must not be leased to the older one after
+ * that.
  */
 export async function claimSteps(sql: Sql, serverId: string, claimId = newClaimId()): Promise<Claim> {
   const all: Claim = {
@@ -123,14 +139,17 @@ async function claimKind(sql: Sql, serverId: string, claimId: string, kind: numb
 export interface ClaimOptions {
   claimId?: string;
   /**
-   * In each segment the agents that can do the same: 0 those that can do least, so that the others are left for what only
-   * they can do. Nearly everywhere all are of one kind.
+   * Which agents of each segment are served. Agents with the same capabilities are of one kind; kind 0 has the fewest
+   * and comes first, so that the others are left for what only they can do. Nearly everywhere there is only one kind.
    */
   kind?: number;
   among?: ClaimAmong | undefined;
 }
 
-/** One try of it, also as part of a transaction. Of all claims for a server's agents one at a time may be in flight. */
+/**
+ * Makes a single try to claim, also as part of a transaction. Of all claims for a server's agents, only one may be in
+ * flight at a time.
+ */
 export async function claimOnce(
   sql: Queryable,
   serverId: string,
@@ -176,9 +195,9 @@ export async function claimOnce(
 }
 
 /**
- * Leases the ready steps of a run that the transaction itself has created, up to the free slots of this server's agents. None of them
- * may have locks. It decides as `claimOnce` does for that run alone; as a much smaller statement it takes the database
- * half of the time, and whoever started the run is waiting for it.
+ * Leases the ready steps of a run that the same transaction has created, up to the free slots of this server's agents.
+ * The run must not have locks. It decides as `claimOnce` would for that run alone, but its statement is much smaller
+ * and takes the database half as long; whoever started the run is waiting for it.
  */
 export async function claimNewRun(
   tx: Queryable,
@@ -236,7 +255,10 @@ interface SlotsOptions {
   held: ClaimAmong['held'] | undefined;
 }
 
-/** Common table expressions from `waiting` segments to their agents' free `slots`, and how many each segment can take in all (`demand`). */
+/**
+ * Common table expressions from `waiting` segments to the free `slots` of their agents, and how many steps each segment
+ * can take in total (`demand`).
+ */
 function freeSlots(db: Queryable, { serverId, kind, held }: SlotsOptions) {
   return db`able as (
       select s.agent_id, s.session_number, a.segment_id, s.capabilities, s.slots,
@@ -275,7 +297,7 @@ function pairedWithSlots(db: Queryable) {
     )`;
 }
 
-/** Leases those steps of `tried` that got all their locks (`leased`). */
+/** Leases those steps of `tried` that lack no lock (`leased`). */
 function leasedTo(db: Queryable, claimId: string) {
   return db`leased as (
       update job_run_steps st set
@@ -292,7 +314,7 @@ function leasedTo(db: Queryable, claimId: string) {
     )`;
 }
 
-/** The end of the select list, and its tables: one row for each lease, and one for each segment without any. */
+/** The end of the select list, and its tables: a row for each lease, and one for each segment without a lease. */
 function leasedColumns(db: Queryable) {
   return db`demand.segment_id as of_segment_id, demand.total as free, demand.kinds,
       st.id, st.epoch, st.lease_token, st.job_run_id,
@@ -302,14 +324,17 @@ function leasedColumns(db: Queryable) {
     order by st.id`;
 }
 
-/** Of a segment that has as many as a claim takes from there may be others. */
+/** Whether a segment has as many candidates as a claim takes steps from, so that there may be more. */
 function hasMoreRuns(candidates: readonly CandidateRun[]): boolean {
   const counts = new Map<number, number>();
   for (const { segmentId } of candidates) counts.set(segmentId, (counts.get(segmentId) ?? 0) + 1);
   return [...counts.values()].some((count) => count >= maxRunsTakenFrom);
 }
 
-/** One step of each is enough to see; of `exists … or exists …` the database may read all, to have them at hand. */
+/**
+ * One ready step of each segment is enough. `limit 1` in scalar subqueries, because for `exists … or exists …` the
+ * database may read all ready steps in advance.
+ */
 function segmentsWithReadySteps(db: Queryable) {
   return db`
       select g.id, g.key_generation from segments g
@@ -336,7 +361,7 @@ function heldSteps(db: Queryable, held: ClaimAmong['held']) {
   return db`join unnest(${agentIds}::bigint[], ${steps}::int[]) as held(agent_id, steps) on held.agent_id = a.id`;
 }
 
-/** In one row of all. */
+/** The candidates, in only one of the rows. */
 function candidatesOnce(db: Queryable) {
   return db`case when st.id is not distinct from (select min(id) from leased) then (
         select jsonb_agg(jsonb_build_object('segmentId', segment_id, 'claimRank', claim_rank, 'jobRunId', job_run_id,
@@ -346,7 +371,7 @@ function candidatesOnce(db: Queryable) {
 /** A lease that may never have reached its agent. */
 export type UntoldLease = Pick<ClaimedStep, 'id' | 'epoch' | 'leaseToken' | 'agentId' | 'sessionNumber'>;
 
-/** Live leases that these claims have made for this server's agents. */
+/** Returns the live leases that these claims have made for this server's agents. */
 export async function leasesOfClaims(
   sql: Sql,
   serverId: string,
@@ -361,8 +386,8 @@ export async function leasesOfClaims(
 }
 
 /**
- * The runs of which steps may be taken, with those in flight. They are found by skipping from one to the next in the
- * index of ready steps: the oldest ones, and where these are many some of those behind them.
+ * The runs from which steps may be taken, with how many each has in flight. They are found by skipping from one run to
+ * the next in the index of ready steps: the oldest ones, and if there are many, also some of those behind them.
  */
 function candidateRuns(db: Queryable) {
   return db`
@@ -425,11 +450,12 @@ function givenRuns(db: Queryable, { runs }: ClaimAmong) {
 }
 
 /**
- * How many steps to take of which run: a row (segment_id, capabilities, claim_rank, job_run_id, after_id, n) for each. They are
- * dealt one by one, always to the run with the least in flight.
+ * How many steps to take of which run: a row (segment_id, capabilities, claim_rank, job_run_id, after_id, n) for each
+ * run. The free slots are dealt one by one, always to the run with the least in flight.
  *
- * A run's steps are asked for as a range of the index of ready steps, and in its order: while the tables are small, or were
- * when they were analyzed, an index by run or by id looks as good to the database, and would be read whole once they are large.
+ * A run's steps are selected as a range of the index of ready steps, and in its order. Otherwise, while the tables are
+ * small, or were when they were analyzed, an index by run or by id would look just as good to the database, and would
+ * be read whole once they are large.
  */
 function sharesOfRuns(db: Queryable) {
   return db`
@@ -452,8 +478,8 @@ function sharesOfRuns(db: Queryable) {
 }
 
 /**
- * Steps whose locks were short, and of a lock that is not a target's the other steps of the same run in the segment, so
- * that they are not tried one by one.
+ * Steps that lack a lock. If the lock is not one per target, also the other ready steps of the same run in the segment,
+ * so that they are not tried one by one.
  */
 function waitingForLocks(db: Queryable) {
   return db`
@@ -474,7 +500,10 @@ function waitingForLocks(db: Queryable) {
     ) waiting group by id`;
 }
 
-/** Whether an agent can be given steps, full or not. Aliases: session `s`, agent `a`, segment `g`. */
+/**
+ * SQL condition: an agent can be given steps, even if it has no free slot. Aliases: session `s`, agent `a`, segment
+ * `g`.
+ */
 export function isAble(db: Queryable) {
   return db`(a.session_number = s.session_number and a.state = 'active' and a.drain_requested_at is null
     and s.ready and not s.draining and s.disconnected_at is null and s.expires_at > clock_timestamp()

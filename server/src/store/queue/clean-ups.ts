@@ -23,7 +23,7 @@ export async function wantCleanUps(
     on conflict do nothing`;
 }
 
-/** Makes clean-ups of these steps due now: nobody wants any more what their attempts may still be doing. */
+/** Makes the clean-ups of these steps due now, because nobody needs what their attempts may still be doing. */
 export async function hastenCleanUps(tx: Tx, stepIds: readonly number[]): Promise<void> {
   if (stepIds.length === 0) return;
   await tx`
@@ -98,8 +98,8 @@ const otherFirstS = 15;
 const maxTries = 20;
 
 /**
- * SQL condition: an agent should be asked now to clean up after `c`. If the agent that was asked no longer has the
- * session in which it was asked, the clean-up is due again at once, because nobody knows whether the request arrived.
+ * SQL condition: an agent should be asked now to clean up after `c`. If the agent that was asked lost its session
+ * before it answered, the clean-up is due again at once, because nobody knows whether the request arrived.
  */
 function isDue(sql: Queryable) {
   return sql`c.done_at is null and c.due_at < clock_timestamp() and c.tries < ${maxTries}

@@ -89,7 +89,7 @@ export async function readyRanks(tx: Tx, stepIds: readonly number[]): Promise<Ma
   return new Map(rows.map((row) => [row.segmentId, row.rank]));
 }
 
-/** Returns open runs that are past their timeout and have not been told to stop yet. */
+/** Returns open runs that are past their timeout and have not been stopped for it yet. */
 export async function runsPastTimeout(sql: Sql): Promise<number[]> {
   const rows = await sql<{ id: number }[]>`
     select id from job_runs

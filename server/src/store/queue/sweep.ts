@@ -103,7 +103,7 @@ export interface OverdueAttempt {
 
 /** Returns attempts that nobody can be expected to report on any more. */
 export async function overdueAttempts(sql: Sql, cancelGraceS: number): Promise<OverdueAttempt[]> {
-  // It can never report again. Its connection is given a moment to hand back what it had not begun.
+  // A revoked agent can never report again. Its connection is given a moment to hand back what it had not begun.
   const isCutOff = sql`(a.state = 'revoked'
     and (st.started_at is not null or st.leased_at < clock_timestamp() - make_interval(secs => ${untoldS}))
     and (s.disconnected_at is not null or s.expires_at < clock_timestamp() or s.agent_id is null))`;

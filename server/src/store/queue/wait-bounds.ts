@@ -11,8 +11,8 @@ const givenUp = 'start_within_expired';
 
 /**
  * SQL: the segments of a run where steps wait and nothing runs, with the time when something last ran there and when a
- * wait for its agents was last given up. For a step that is being retried or held, its attempts say when it last ran.
- * In other segments no ended step is read, because a run may have a million.
+ * wait for its agents was last given up. For a step that waits for a retry or is held, its attempts say when it last
+ * ran. In other segments no ended step is read, because a run may have a million.
  */
 export function idlePlaces(db: Queryable, runId: number) {
   return db`

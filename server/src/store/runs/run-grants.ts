@@ -36,7 +36,7 @@ export interface SigningAgentRow {
   oneAgent: boolean;
 }
 
-/** Returns agents of these segments that, at their last connection, ran only signed steps. */
+/** Returns agents of these segments that, when they last connected, ran only what is signed. */
 export async function findSigningAgents(
   db: Queryable,
   segmentIds: readonly number[],

@@ -28,8 +28,8 @@ export async function listRunParts(
   if (runIds.length === 0) return [];
   const ids = db`${runIds as number[]}::bigint[]`;
   const within = targetRunWithin(db, reaches);
-  // A run has the same steps on each target. Steps of a target run that succeeded need not be read; in 50 runs on
-  // 12,000 targets that is nearly all of them.
+  // A run has the same number of steps on each target, so those of a target run that succeeded can be counted without
+  // reading them; in 50 runs on 12,000 targets that is nearly all of them.
   const rows = await unprepared(db<RunPartRow[]>`
     with seen as materialized (
       select tr.job_run_id, tr.status, count(*) as number, min(tr.started_at) as started_at,

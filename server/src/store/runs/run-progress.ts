@@ -350,9 +350,10 @@ export async function closeWaitingSteps(
 }
 
 /**
- * Does the same for any number of steps of one run. Up to `stepsEach` steps are returned, so that the caller can write
- * the event. If there are more, the database itself writes the run's events, each with at most `stepsEach` steps,
- * numbered above `afterSeq` and including `change`, so that the steps are never in memory.
+ * Does the same for any number of steps of one run. If there are at most `stepsEach`, their ids are returned, so that
+ * the caller can write the event. If there are more, none is returned: the database itself writes the run's events,
+ * each with at most `stepsEach` steps, numbered above `afterSeq` and including `change`, so that the steps are never in
+ * memory.
  */
 export async function closeAllWaiting(
   tx: Tx,

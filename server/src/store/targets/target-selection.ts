@@ -225,7 +225,7 @@ function chosen(sql: Queryable, query: TargetQuery, reaches: SelectionReaches, o
       left join absent on absent.segment_id = sel.segment_id
       left join group_credential gc on gc.target_id = sel.id
       left join lateral (
-        -- A jump host named after the target itself is not on the way to it.
+        -- Jump hosts that follow the target itself in the list are not on the way to it.
         select hop.name as barred from jsonb_array_elements_text(sel.jump_hosts) with ordinality as hop(name, at)
         join barred on barred.segment_id = sel.segment_id and barred.name = hop.name
         where sel.protocol = 'ssh' and exists (select from barred) and not exists (
