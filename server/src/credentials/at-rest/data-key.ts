@@ -1,5 +1,5 @@
-// Data keys encrypt the rows; the master key wraps the data keys. A data key is for one run, job, file or artifact, so
-// rotating the master key only wraps data keys again and re-encrypts no rows.
+// Data keys encrypt the rows; the master key wraps the data keys. A data key is for one run, job, job import, file or
+// artifact. Rotating the master key only wraps data keys again and re-encrypts no rows.
 import { hkdfSync, randomBytes } from 'node:crypto';
 import { AtRestError } from './at-rest-error.ts';
 import type { MasterKey } from './master-key.ts';

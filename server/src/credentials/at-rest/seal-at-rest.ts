@@ -14,9 +14,9 @@ export const atRestOverheadBytes = nonceBytes + tagBytes;
  * Encrypts a value under a data key. Returns nonce (12 random bytes), ciphertext and tag (16 bytes).
  *
  * With random 96-bit nonces a key may seal at most 2^32 values (NIST SP 800-38D section 8.3; the probability of a
- * repeated nonce is then still below 2^-32). A data key serves one run, job, file or artifact. A run reaches that
- * number after 49 days at 1,000 chunks a second, or after 1 PiB of output in chunks of 256 KiB. It must not serve
- * anything wider, such as a table.
+ * repeated nonce is then still below 2^-32). A data key serves one run, job, job import, file or artifact, and
+ * must not serve anything wider, such as a table. A run reaches that number after 49 days at 1,000 chunks a second, or
+ * after 1 PiB of output in chunks of 256 KiB.
  *
  * @param dataKey 32 bytes from `newDataKey`.
  * @param aad from `aadOf`: the row's keys, which must be known before the INSERT. They keep one row from replacing

@@ -16,7 +16,7 @@ const nothing: Claim = {
   kinds: 1,
 };
 
-/** A look that takes longer than this, in ms, is followed by a pause that is long compared to the look. */
+/** A look that takes longer than this, in ms, is followed by a pause: `pauseForEachMs` for each ms beyond it. */
 const quickLookMs = 25;
 const pauseForEachMs = 20;
 const maxPauseMs = 2_000;

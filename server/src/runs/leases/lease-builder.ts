@@ -135,7 +135,7 @@ export class LeaseBuilder {
 
   /**
    * Returns how to reach the targets of these steps, what opens them, and which user they ran as. Left out are steps
-   * whose target can no longer be reached.
+   * whose target can no longer be reached or whose job can't be read.
    */
   async reach(stepIds: readonly number[]): Promise<Map<number, WayBack>> {
     const reached = new Map<number, WayBack>();
