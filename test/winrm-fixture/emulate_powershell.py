@@ -1,7 +1,7 @@
-"""Stands in for powershell.exe, and never pretends to be it: knows the programs that the agent ships, by their whole text.
+"""A stand-in for powershell.exe that doesn't emulate it: recognizes the programs that the agent ships by their full text.
 
-A script that people would write is run where its first line is `# sh`: its rest is read by /bin/sh, with the values that the
-script was given as variables of the environment. So is one that a test gives in another's place, by its whole text. Every other
+A script whose first line is `# sh` stands for one that people would write: the rest is run by /bin/sh, with the script's values
+as environment variables. The same goes for a script that a test substitutes for another one, by its full text. Every other
 script is refused.
 """
 
@@ -42,7 +42,7 @@ def text():
 
 
 def keep_limits():
-    """What the program of limits does, as this system does it."""
+    """Does what the agent's program for limits does, with the means of this system."""
     if values.get("OPSRUN_priority"):
         os.nice({"BelowNormal": 10, "Idle": 19}[values["OPSRUN_priority"]])
     if values.get("OPSRUN_memory"):
@@ -55,7 +55,7 @@ def batch_folder():
 
 
 def run_batch(batch, given, task):
-    """What the runner of batch files does, with /bin/sh in place of cmd.exe."""
+    """Does what the runner of batch files does, with /bin/sh instead of cmd.exe."""
     lines = [each for each in batch.split("\r\n") if not each.startswith(("@echo off", "setlocal "))]
     folder = batch_folder() if task is None else os.path.join(settings["dir"], "tasks", task)
     if task is None:

@@ -1,6 +1,6 @@
-"""Stands in for the file server that the agent ships (agent/src/winrm/files/file-server.ts), on a directory of this machine.
+"""A stand-in for the file server that the agent ships (agent/src/winrm/files/file-server.ts), on a directory of this machine.
 
-`C:\\x` is `x` in the directory `C` of FIXTURE_DRIVES. Names are the same whatever the case of their letters, as there.
+`C:\\x` is `x` in the directory `C` of FIXTURE_DRIVES. Names ignore case, as on Windows.
 """
 
 import base64
@@ -107,7 +107,7 @@ def commit(file, final, size, seconds):
 
 
 def do(verb, arguments):
-    """The words of the answer, and those of its entries."""
+    """Returns the words of the answer, and those of its entries."""
     first = arguments[0] if arguments else ""
     if verb == "stat":
         return entry(real(first)), []

@@ -1,6 +1,6 @@
-"""Another client for the fixture, which proves the fixture and not ours: `pywinrm_client.py <cases>`, as JSON.
+"""Another client for the fixture, which tests the fixture and not our client: `pywinrm_client.py <cases>`, as JSON.
 
-A case is what winrm.Protocol is made with, `command`, `input`, and whether that is typed at a `console`. Prints a list of `{exit, stdout, stderr}` or `{error}`.
+A case contains the arguments of winrm.Protocol, `command`, `input`, and whether the input is typed at a `console`. Prints a list of `{exit, stdout, stderr}` or `{error}`.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Who a connection is, and the sealing of what goes over it: by gss-ntlmssp and MIT Kerberos, and nothing of ours."""
+"""Authenticates a connection and seals its messages, with gss-ntlmssp and MIT Kerberos and none of our own code."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ KERBEROS = "application/HTTP-Kerberos-session-encrypted"
 
 
 class Refused(Exception):
-    """The login or the message is no good; the text says why."""
+    """The login or the message is invalid; the text says why."""
 
 
 class Acceptor:
@@ -38,7 +38,7 @@ class Acceptor:
         return str(self.context.initiator_name).rstrip("\0")
 
     def step(self, token):
-        """The next token for the client; None when the client is known."""
+        """Returns the next token for the client; None once the client is authenticated."""
         self.is_ntlm = token.startswith(b"NTLMSSP\0")
         if self.is_ntlm and token[8] == 3 and self.needs_binding and not has_binding(token):
             raise Refused("the login is bound to no channel")
@@ -70,7 +70,7 @@ class Acceptor:
 
 
 def has_binding(authenticate):
-    """Whether an AUTHENTICATE message carries channel bindings that are not all zero."""
+    """Whether an AUTHENTICATE message contains channel bindings that are not all zero."""
     length, _, offset = struct.unpack_from("<HHI", authenticate, 20)
     # NTProofStr and the blob's header.
     at, end = offset + 16 + 28, offset + length
@@ -89,7 +89,7 @@ def binding_of(der, digest):
 
 
 def basic_user(header, users):
-    """The user of a Basic header. Raises Refused."""
+    """Returns the user of a Basic header. Raises Refused."""
     try:
         name, _, password = base64.b64decode(header, validate=True).decode().partition(":")
     except ValueError as error:

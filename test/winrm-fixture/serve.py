@@ -1,7 +1,7 @@
-"""A WinRM host for tests: `serve.py <configuration>`. Its cryptography is gss-ntlmssp's, MIT Kerberos' and OpenSSL's.
+"""A WinRM host for tests: `serve.py <configuration>`. Its cryptography comes from gss-ntlmssp, MIT Kerberos and OpenSSL.
 
-Says `{"ready": …}` on standard output when it listens, and answers one JSON object for each line on standard input, by id:
-`stats`, `mishap` (what is to go wrong with the next messages of an action) and `forget` (all sessions). Ends with its input.
+Prints `{"ready": …}` when it is listening, and answers each line on standard input with one JSON object, by id: `stats`,
+`mishap` (what should go wrong with the next messages of an action) and `forget` (all sessions). Ends with its input.
 """
 
 import base64
@@ -24,7 +24,7 @@ BOUNDARY = b"--Encrypted Boundary"
 
 
 class Host:
-    """What all listeners share."""
+    """State shared by all listeners."""
 
     def __init__(self, settings):
         self.settings = settings
@@ -39,7 +39,7 @@ class Host:
         self.epoch = 0
 
     def mishap(self, action, moment):
-        """What is to go wrong now, if anything; used up by asking."""
+        """Returns what should go wrong now, if anything, and removes it."""
         with self.lock:
             for each in self.mishaps:
                 if each["action"] in (action, "*") and each["moment"] == moment:
@@ -53,7 +53,7 @@ class Host:
         return None
 
     def answer(self, request, owner):
-        """Status and body of a reply."""
+        """Returns status and body of a reply."""
         if request.is_identify:
             return 200, soap.IDENTIFIED
         if request.is_configuration:
@@ -120,7 +120,7 @@ class Host:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection: it is authenticated, or it is not."""
+    """One connection, authenticated or not."""
 
     protocol_version = "HTTP/1.1"
     acceptor = None
@@ -157,7 +157,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.unauthorized(listener)
 
     def who(self, listener, host):
-        """The user of this request; None where the reply to it was sent already."""
+        """Returns the user of this request; None if the reply has already been sent."""
         header = self.headers.get("Authorization", "")
         scheme, _, value = header.partition(" ")
         scheme = scheme.lower()
@@ -185,9 +185,9 @@ class Handler(BaseHTTPRequestHandler):
         raise Refused("no login")
 
     def client_certificate(self):
-        """Asked for once the header was read, as Windows does: whoever offers no such thing by TLS 1.3 loses the connection.
+        """Requested after the header was read, as Windows does: with TLS 1.3, a client that doesn't offer it loses the connection.
 
-        By TLS 1.2 it was asked for in the handshake: Python has no renegotiation.
+        With TLS 1.2 it was requested in the handshake, because Python has no renegotiation.
         """
         connection = self.connection
         if connection.version() == "TLSv1.3" and not connection.getpeercert():

@@ -1,4 +1,4 @@
-"""Shells and commands as a WinRM host has them, on processes of this machine."""
+"""Shells and commands of a WinRM host, run as processes of this machine."""
 
 import _thread
 import base64
@@ -62,7 +62,7 @@ class Command:
                     self.lock.wait()
 
     def receive(self, seconds, most):
-        """Output that came, and the exit code once all of it was taken. None when nothing came in time."""
+        """Returns new output, and the exit code once all output was taken. None if nothing arrived in time."""
         deadline = time.monotonic() + seconds
         with self.lock:
             while not self.chunks and self.open_streams > 0:
@@ -92,9 +92,9 @@ class Command:
             return code & 0xFFFFFFFF
 
     def send(self, data, end, seconds):
-        """The fault that it is answered with; None where the command has it all.
+        """Returns the fault to answer with; None if the command has taken all of it.
 
-        What it does not take in time it is given all the same, and meanwhile the next one is refused.
+        The command still gets what it doesn't take in time, and meanwhile further input is refused.
         """
         try:
             if self.console is not None:
@@ -116,7 +116,7 @@ class Command:
         return None
 
     def write(self, data, deadline):
-        """What is left of it at the deadline."""
+        """Returns what is left of it at the deadline."""
         left = memoryview(data)
         pipe = self.process.stdin.fileno()
         os.set_blocking(pipe, False)
@@ -158,7 +158,7 @@ class Command:
 
 
 def console_pair():
-    """A console that nobody sees, and the standard input of a program that reads it. A line of it ends with Enter, a CR."""
+    """A hidden console, and the standard input of a program that reads it. A line ends with Enter, a CR."""
     keyboard, read = os.openpty()
     mode = termios.tcgetattr(read)
     # Both flags together swap carriage return and line feed.
