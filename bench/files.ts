@@ -86,7 +86,7 @@ async function measure(system: BenchSystem, place: Place): Promise<void> {
       ['peak memory of the agent, at the end', `${await peakMb(system.agentPid)} MB`, 'under 200 MB'],
     ],
     notes: [
-      'Ours is a run of one step, from before the POST until a reader has seen it end, on a warm connection; the peers connect anew, as they do. A number above 1 is in our favor.',
+      'Ours is a run of one step, from before the POST until a reader has seen it end, on a warm connection; the peers open a new connection each time, as they always do. A number above 1 is in our favor.',
       `The same cipher (${cipher}) on all sides; files of 4 KiB in 50 directories; each file of ours is written under another name and renamed. After each round what arrived is compared by SHA-256 (1 GiB) or counted.`,
       `${rounds} pairs after one that is not counted; ${secretRounds} of those with and without secrets, which are looked for in what a step says, not in files.`,
       '`ssh2` alone: the library that the agent is built on, `fastPut` and `fastGet` with 16 pieces of 255 KiB at a time, on a connection that it has, to one file that is replaced; it checks nothing.',

@@ -43,7 +43,7 @@ export async function benchSteps(): Promise<void> {
         ['ControlMaster ÷ product, median of pairs', (1 / medianRatio(steps)).toFixed(2), 'at least 1.5'],
         [`${stepCount} steps, product, runs with ${secretCount} secrets`, seconds('masked'), ''],
         ['ControlMaster ÷ that, median of pairs', (1 / medianRatio(masked)).toFixed(2), ''],
-        ['a connection anew and `true`, the agent’s client, p50 and p90', ms('ours'), ''],
+        ['a new connection and `true`, the agent’s client, p50 and p90', ms('ours'), ''],
         ['the same by `ssh`', ms('theirs'), ''],
         ['product ÷ ssh, median of pairs', medianRatio(fresh).toFixed(2), 'at most 1.1'],
       ],

@@ -320,7 +320,7 @@ test('an import whose plan got no answer goes on with the inventory that was mad
   expect(faults).toEqual([]);
 });
 
-test('an import whose inventory somebody has deleted meanwhile makes it anew', async ({ skip }) => {
+test('an import makes its inventory again if somebody has deleted it meanwhile', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const { api } = c.system;
   const target = await api.get<{ items: { segmentName: string }[] }>('/api/v1/targets');

@@ -152,7 +152,7 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
         'OPSCONDUCTOR_AUDIT_RETENTION_DAYS',
         flags.auditRetentionDays,
         retentionDaysOf,
-        'an integer from 30 to 36500; without it audit rows are kept for ever',
+        'an integer from 30 to 36500; without it audit rows are kept forever',
       ),
     },
   };

@@ -165,7 +165,7 @@ export class FaultDatabase {
     this.#isStopping = false;
     void postgres.exited.then(async ({ reason }) => {
       if (this.#isStopping || this.#postgres !== postgres) return;
-      this.#say(`PostgreSQL is started anew: ${reason}`);
+      this.#say(`PostgreSQL is started again: ${reason}`);
       await this.#open(this.#port);
     });
   }

@@ -16,15 +16,16 @@ const openFlags =
   constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | (writesAreSynced ? constants.O_DSYNC : 0);
 
 export interface JournalOptions {
-  /** True when this agent has been connected before, so that a missing journal was lost. */
+  /** Whether this agent has been connected before: a missing journal was lost in this case. */
   expected: boolean;
-  /** Rewritten without what is settled when larger than this. */
+  /** Size above which the journal is rewritten without what is settled; 8 MiB by default. */
   compactAboveBytes?: number;
 }
 
 /**
- * While only one attempt is here, its records are written on the main thread: handing them to another thread takes longer
- * than most disks need, and nobody else is held up. After a write that took longer than this, the next one uses a thread.
+ * While there is at most one attempt, its records are written on the main thread: handing them to another thread takes
+ * longer than most disks need, and nobody else is held up. After a write that took longer than this, in ms, the next
+ * one uses a thread.
  */
 const quickMs = 5;
 
@@ -49,7 +50,7 @@ export class Journal {
   #mending: Promise<boolean> | undefined;
   #syncs = 0;
   #lastTookMs = 0;
-  /** Called when the disk refuses, before whoever waits for it is told. */
+  /** Called when the disk refuses a write, before anything that waits for the write is rejected. */
   onFailure: (error: Error) => void = () => undefined;
 
   private constructor(path: string, file: FileHandle, start: Start) {
@@ -63,19 +64,19 @@ export class Journal {
     this.#compactAboveBytes = start.compactAboveBytes;
   }
 
-  /** Opens or makes a journal. A damaged one is set aside as `<path>.damaged-<time>`. */
+  /** Opens or creates a journal. A damaged one is set aside as `<path>.damaged-<time>`. */
   static async open(path: string, options: JournalOptions): Promise<Journal> {
     const content = await readIfExists(path);
     const found = content === undefined ? undefined : replay(content);
     const attempts = found?.attempts ?? new Map<string, JournaledAttempt>();
     const grants = found?.grants ?? new GrantBegins();
     const intact = found?.intact ?? !options.expected;
-    // Damage that was seen before, and not told of yet, has its time already.
+    // Damage that was found by an earlier process, and not reported yet, already has its time.
     const isNews = !intact && (found?.loss === undefined || grants.lostAt === undefined);
     if (isNews) grants.apply({ is: 'grants_lost', at: new Date().toISOString() });
     const loss = intact ? undefined : (found?.loss ?? randomUUID());
     if (content !== undefined && !intact) await rename(path, `${path}.damaged-${Date.now()}`);
-    // Rewritten at each start: what is torn or settled is gone, and the file's name is known to be on disk.
+    // Rewritten at each start: that drops what is torn or settled, and makes sure that the file's name is on disk.
     const bytes = await rewrite(path, attempts, grants, loss);
     const start = {
       attempts,
@@ -92,27 +93,27 @@ export class Journal {
     return this.#attempts;
   }
 
-  /** What was begun under grants that have not expired. */
+  /** What was begun under grants that have not expired yet. */
   get grants(): Pick<GrantBegins, 'find' | 'lostAt'> {
     return this.#grants;
   }
 
-  /** False when something may be missing, until a server was told (`reconciled`). */
+  /** False if something may be missing, until a server was told (`reconciled`). */
   get intact(): boolean {
     return this.#loss === undefined;
   }
 
-  /** Names what may be missing, the same until a server was told. */
+  /** Id of the loss if something may be missing; it stays the same until a server was told. */
   get loss(): string | undefined {
     return this.#loss;
   }
 
-  /** Why nothing can be written. A failed sync may have lost what it was given, so all of it has to be written anew. */
+  /** Why nothing can be written. A failed sync may have lost data, so everything has to be written again (`mend`). */
   get failure(): Error | undefined {
     return this.#failure;
   }
 
-  /** How often the disk was asked to sync. */
+  /** How many times the disk was asked to sync. */
   get syncs(): number {
     return this.#syncs;
   }
@@ -123,9 +124,9 @@ export class Journal {
     this.#lines.push(encodeRecord(record));
   }
 
-  /** Resolves when the record, and all noted before it, are on disk. Rejects when the disk refuses. */
+  /** Resolves when the record, and everything noted before it, is on disk. Rejects if the disk refuses. */
   durable(record: JournalRecord): Promise<void> {
-    // Also where it can't be written now: all that is known is written once the journal is mended.
+    // Noted even if it can't be written now: everything known is written when the journal is repaired (`mend`).
     this.note(record);
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (this.#isAlone()) return this.#writeAtOnce();
@@ -161,7 +162,7 @@ export class Journal {
     this.#syncs += 1;
   }
 
-  /** Writes all of it anew, where the disk has refused; answers whether it can be relied on now. */
+  /** Writes the whole journal again if the disk has refused it. Resolves to whether it can be relied on now. */
   mend(): Promise<boolean> {
     if (this.#failure === undefined) return Promise.resolve(true);
     this.#mending ??= this.#mend().finally(() => {
@@ -181,7 +182,7 @@ export class Journal {
     return true;
   }
 
-  /** A server was told of the damage: from here the journal speaks for itself again. */
+  /** Notes that a server was told of the damage: from now on the journal counts as complete again. */
   async reconciled(): Promise<void> {
     if (!this.intact) await this.durable({ is: 'reconciled' });
   }

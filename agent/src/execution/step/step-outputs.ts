@@ -17,7 +17,8 @@ export function heldStreamsOf({ rendering }: Lease): Set<OutputStream> {
 }
 
 /**
- * Returns the lease as it is written to this agent's disk: what it takes to find the command again, without any values.
+ * Returns the lease as it is written to this agent's disk: what it takes to find the command again. Values of
+ * parameters and outputs are left out, except for secrets, which stay sealed.
  */
 export function withoutValues(lease: Lease, config: unknown): Lease {
   const { rendering, grant: _granted, ...bare } = lease;

@@ -179,7 +179,7 @@ export function stopOutcome(
           2000,
         ),
       advice:
-        'Look on the host for processes whose environment holds OPSCONDUCTOR_ATTEMPT, and end them by hand.',
+        'Check the host for processes whose environment contains OPSCONDUCTOR_ATTEMPT, and end them by hand.',
       ...(survivors.length > 0 ? { survivors } : {}),
     };
   }

@@ -104,8 +104,8 @@ function stopped(
           2_000,
         ),
       advice: isTask
-        ? 'Look at the host’s task scheduler for a task of OpsConductor, and for what the command has started.'
-        : 'Look on the host for processes below winrshost.exe. The host ends the shell, with all in it, when it has been idle for 15 minutes.',
+        ? 'Check the host’s task scheduler for a task of OpsConductor, and the host for what the command has started.'
+        : 'Check the host for processes below winrshost.exe. The host ends the shell, with everything in it, once it has been idle for 15 minutes.',
     };
   }
   const cause = {

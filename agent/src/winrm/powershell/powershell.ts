@@ -23,7 +23,7 @@ export function powershellText(shell: keyof typeof programs): string {
   return [command, '-OutputFormat', 'Text', ...words].join(' ');
 }
 
-/** Variables of `cmdRunner`: the batch file, its input, and where they are written. */
+/** Variables of `cmdRunner`: the batch file, its input, and the folder that both are written to. */
 export const batchVariables = {
   batch: 'OPSRUN_batch',
   input: 'OPSRUN_input',

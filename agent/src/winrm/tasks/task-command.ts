@@ -335,7 +335,8 @@ function problem(kind: 'ambiguous' | 'fault', message: string): WinrmError {
   return new WinrmError({
     kind,
     message,
-    advice: 'Check on the host what the step did, its task scheduler, and whether it was restarted.',
+    advice:
+      'Check on the host what the step did, what its task scheduler shows, and whether the host was restarted.',
   });
 }
 

@@ -16,7 +16,10 @@ export const taskVariables = {
   stderr: 'OPSRUN_stderr',
 } as const;
 
-/** Folder of the task that `$OPSRUN_task` names. Only the system can put something there, unlike below ProgramData. */
+/**
+ * Folder of the task that `$OPSRUN_task` names. In `Windows\Temp` users can create entries but not replace those of
+ * others. They could if it was below a folder of ProgramData that they had made first.
+ */
 export const taskFolder =
   "[IO.Path]::Combine([Environment]::GetFolderPath('Windows'), 'Temp', 'OpsConductor-' + $OPSRUN_task)";
 

@@ -228,7 +228,7 @@ function stuck(run: Run, targets: readonly TargetRun[], steps: readonly StepNow[
       wrong.push(`nothing moves ${what}`);
     for (const step of live) {
       if (!step.hasDeadline || (step.status === 'ready' && step.waits === 'for nothing'))
-        wrong.push(`step ${step.id} is ${step.status} for ever in ${what}`);
+        wrong.push(`step ${step.id} is ${step.status} forever in ${what}`);
     }
   }
   const open = targets.filter(({ status }) => !isRunEnded(status));

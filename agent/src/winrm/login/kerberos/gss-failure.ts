@@ -26,7 +26,7 @@ export function kerberosUnusable(cause: unknown): WinrmError {
 function unusableAdvice(cause: unknown): string {
   const { code = '', message = '' } = (cause ?? {}) as { code?: string; message?: string };
   if (/thread|resource|memory|EAGAIN|EMFILE|ENFILE|ENOMEM/i.test(`${code} ${message}`))
-    return 'Check how many processes, threads and open files the agent may have (TasksMax and LimitNOFILE of its unit, ulimit -u) and at the memory of its machine; then try again.';
+    return 'Check how many processes, threads and open files the agent may have (TasksMax and LimitNOFILE of its unit, ulimit -u) and the memory of its machine; then try again.';
   return 'Install libgssapi-krb5-2 (Debian) or krb5-libs (Red Hat) on the agent’s machine, with koffi 3.3.4 next to the agent, and restart the agent; or use NTLM.';
 }
 
@@ -36,7 +36,7 @@ function adviceFor(text: string): string {
   if (
     /ticket.*expired|credentials? (have |has )?expired|no credentials? cache|cache.*not found/i.test(text)
   ) {
-    return 'Renew the tickets in the cache on the agent’s machine (kinit, k5start), and check that the agent’s user may read it. With a password or a keytab: set that machine’s clock (NTP), by which new tickets have already expired.';
+    return 'Renew the tickets in the cache on the agent’s machine (kinit, k5start), and check that the agent’s user may read it. With a password or a keytab: set that machine’s clock (NTP), because by that clock even new tickets have expired.';
   }
   if (
     !/default realm/i.test(text) &&
