@@ -109,6 +109,7 @@ function problemOf(
   }
   const came = rule.asks.evaluate(new PreparedValues(values));
   cost.left -= came.steps;
-  if (!came.ok) return broken(`${rule.message} (This can’t be determined: ${came.message})`);
+  if (!came.ok)
+    return broken(`${rule.message} (Whether the job complies can’t be determined: ${came.message})`);
   return came.value ? [] : broken(rule.message);
 }

@@ -57,7 +57,7 @@ export class CheckpointFile {
 
   /**
    * Returns the number after which to continue. Reports a log that does not continue the file. If the log is behind the
-   * file, it continues after the log's newest checkpoint; if it differs, from the checkpoint that differs.
+   * file, appending continues after the log's newest checkpoint; if they differ, from the checkpoint that differs.
    */
   async #compare(): Promise<number> {
     const kept = await this.#newest();

@@ -1,6 +1,6 @@
 // Resolves a presented session or API token to a principal. A principal is cached for a few seconds, so that most
 // requests cost no query. Whatever is revoked is forgotten at once on this server, and on the others as soon as the bus
-// tells them, or when their cache expires.
+// tells them, at the latest when their cache expires.
 import { limits } from '@opsconductor/protocol';
 import type { Sql } from '../store/database/connection.ts';
 import type { ForgetNotice } from '../store/database/notifications.ts';

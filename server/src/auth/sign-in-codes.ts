@@ -10,7 +10,7 @@ import { insertSignInCode } from '../store/people/sign-in-codes.ts';
 import { findUserByName } from '../store/people/users.ts';
 import { hashSecretToken, makeSecretToken } from './secret-token.ts';
 
-/** The same for an administrator, whoever that is now; undefined if there is none. */
+/** Creates a code, like `createSignInCode`, for someone who is an administrator now; undefined if there is none. */
 export async function createAdministratorCode(deps: {
   sql: Sql;
   now: () => Date;

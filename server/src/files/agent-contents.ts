@@ -88,7 +88,7 @@ export class AgentContents {
       return problem(
         'path_missing',
         `The server has no file ${JSON.stringify(name)} that this job may use.`,
-        'Look under Files: it must be completely uploaded, in general, in the category of the job or in one above it.',
+        'Look under Files: it must be completely uploaded, and in the category “general”, the job’s category or one above that.',
       );
     }
     await noteFileUse(sql, file.id);

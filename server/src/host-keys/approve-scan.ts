@@ -134,7 +134,7 @@ function chooseReplacements(
     if (replaces.toSorted().join() !== first.accepted.toSorted().join()) {
       problems.push({
         path: `${path}.replaces`,
-        message: `For ${first.targetName}, now accepted: ${first.accepted.join(', ')}. Compare with that.`,
+        message: `These keys are now accepted for ${first.targetName}: ${first.accepted.join(', ')}. Compare with them.`,
       });
       return [];
     }

@@ -199,7 +199,7 @@ describe('bodies', () => {
     const body = '{"name": "seen",\n "name": "kept"}';
     const error = await refusal(await t.request('POST', '/api/v1/echo', { token: author, body }), 400);
     expect(error).toMatchObject({
-      message: 'The request body is ambiguous: Line 2, column 2: This key is there already.',
+      message: 'The request body is ambiguous: Line 2, column 2: This key occurs twice.',
       details: [{ line: 2, column: 2 }],
     });
   });

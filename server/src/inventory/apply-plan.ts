@@ -138,7 +138,7 @@ function refuseChanged(
     details.push({ path: pathOf(item), message: `${describe(item)}; now nothing would be done.` });
   }
   if (groups.join('\n') !== groupsNow.join('\n')) {
-    details.push({ path: 'target groups', message: 'Other targets exist than when it was planned.' });
+    details.push({ path: 'target groups', message: 'Other target groups exist than when it was planned.' });
   }
   const [first] = details;
   if (first === undefined) return;

@@ -186,7 +186,10 @@ export async function groupsToMake(tx: Tx, items: readonly PlannedItem[]): Promi
   return joined.filter((name) => !known.has(name)).sort();
 }
 
-/** Returns the ids of the segments in which something may change. */
+/**
+ * Checks the rights on the segments in which something may change, and on target groups if these would. Returns the
+ * segments' ids.
+ */
 function requireConcerned(inventory: InventoryRow, items: readonly PlannedItem[], caller: Caller): number[] {
   const segments = new Map(items.map(({ item }) => [item.segmentId, item.segmentName]));
   if (inventory.segmentId !== null) segments.set(inventory.segmentId, inventory.segmentName ?? '');
@@ -210,7 +213,7 @@ function refuseErrors(errors: ReadInventory['errors'], count: number): void {
   }));
   const [one] = details;
   const told = count === 1 ? `${one?.path}: ${first.message}` : `The inventory has ${count} problems.`;
-  const shown = count > errors.length ? ` The first ${errors.length} are told.` : '';
+  const shown = count > errors.length ? ` The first ${errors.length} are listed.` : '';
   throw new AppError('invalid', told + shown, { details });
 }
 

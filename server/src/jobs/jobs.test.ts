@@ -293,7 +293,7 @@ describe('the health of jobs', () => {
       expect.stringMatching(
         /^Segment “jobs-health”: 1 step is ready, but no agent has been able to take it since \S+Z\. It has no agent: add one\.$/,
       ),
-      '1 run has not begun, although the deadline for its start has passed.',
+      '1 run has not begun, although the deadline to start has passed.',
       '1 active job uses a step type that this server does not know.',
     ]);
     expect(health.items).toMatchObject([

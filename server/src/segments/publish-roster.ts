@@ -12,7 +12,8 @@ import { openRoot } from './segment-root.ts';
 
 /**
  * Signs and stores the segment's next roster: its active agents, its key generations, and the revoked agents. Before
- * the segment has a key there is nothing to vouch for, and so no roster. An owner-held root signs elsewhere.
+ * the segment has a key there is nothing to vouch for, and so no roster. For an owner-held root it only announces the
+ * change, because the owner signs.
  * @param segment as `lockSegment` returned it in this transaction, so that two rosters never share a number.
  */
 export async function publishRoster(

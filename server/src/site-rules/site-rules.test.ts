@@ -121,7 +121,7 @@ describe('a site rule', () => {
     await expect(job()).rejects.toMatchObject({
       details: [
         {
-          message: `${told} (This can’t be determined: Column 12: There is no value for owner; ask \`has(…)\` first.)`,
+          message: `${told} (Whether the job complies can’t be determined: Column 12: There is no value for owner; ask \`has(…)\` first.)`,
         },
       ],
     });
@@ -271,7 +271,7 @@ describe.each([
   const unwell = async () =>
     (await jobsHealth(t.sql, { limit: 200 }, [])).items.map(({ id, problems }) => [id, problems[0]?.message]);
   const untold = expect.stringMatching(
-    new RegExp(`^.*“${strict.name}”: .* \\(This can’t be determined: .*${why}`),
+    new RegExp(`^.*“${strict.name}”: .* \\(Whether the job complies can’t be determined: .*${why}`),
   );
 
   test('all others are checked against the rules in force, and that job counts as breaking them', async () => {

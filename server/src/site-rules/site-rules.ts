@@ -47,7 +47,7 @@ export class SiteRules {
   /**
    * Refuses a definition that breaks a rule of severity `error`.
    * @returns the problems that are warnings.
-   * @throws {AppError} `invalid` with a detail for each rule that it breaks, including warnings.
+   * @throws {AppError} `invalid` with a detail for each broken rule of severity `error`; warnings are not among them.
    */
   refuseBroken(held: HeldDefinition): DefinitionProblem[] {
     const problems = this.problems(held);
@@ -73,7 +73,7 @@ export function problemsOf(
     .filter((rule) => isInScope(rule, held))
     .map(({ name, message, severity }) => ({
       path: '',
-      message: `${message} (This can’t be determined: ${held.why})`,
+      message: `${message} (Whether the job complies can’t be determined: ${held.why})`,
       ...{ severity, rule: name },
     }));
 }

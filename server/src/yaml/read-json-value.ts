@@ -55,7 +55,7 @@ class Walk {
       this.#skip();
       this.#at += 1; // the colon
       this.#skip();
-      if (Object.hasOwn(object, name)) this.problems.push(problem(keyPlace, 'This key is there already.'));
+      if (Object.hasOwn(object, name)) this.problems.push(problem(keyPlace, 'This key occurs twice.'));
       const isContainer = this.#text[this.#at] === '{' || this.#text[this.#at] === '[';
       this.places.set(object, name, isContainer ? keyPlace : this.#place(), keyPlace);
       const value = this.value(depth + 1);

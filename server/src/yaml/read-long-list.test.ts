@@ -146,7 +146,7 @@ describe('a list in JSON', () => {
     const list = readLongList('{"format":"x",\n"jobs":[{"name":},\n{"a":1,\n "a":2}]}', 'jobs') as LongList;
     expect([...list.items].map(({ problems }) => problems.map(({ message }) => message))).toEqual([
       [expect.stringMatching(/^Line 2, column 17: /)],
-      ['Line 4, column 2: This key is there already.'],
+      ['Line 4, column 2: This key occurs twice.'],
     ]);
     expect(read('{"format":"x",\n"jobs":[{}')).toEqual({
       problems: [expect.stringMatching(/^Line 2, column 11: /)],

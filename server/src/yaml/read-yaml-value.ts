@@ -121,7 +121,7 @@ const words: Record<string, string> = {
   BAD_SCALAR_START: 'Text can’t begin with this character; put it in quotes.',
   BLOCK_AS_IMPLICIT_KEY: 'A key takes one line, and `: ` begins a value; put text with `: ` in quotes.',
   BLOCK_IN_FLOW: 'Inside [ ] and { } nothing is written in lines with indents.',
-  DUPLICATE_KEY: 'This key is there already.',
+  DUPLICATE_KEY: 'This key occurs twice.',
   KEY_OVER_1024_CHARS: 'A key has 1024 characters at most.',
   MISSING_CHAR: 'Something is missing here: a comma, a quote, a colon or a closing bracket.',
   MULTILINE_IMPLICIT_KEY: 'A key takes one line; is a colon missing?',
@@ -214,7 +214,7 @@ class Reading {
       const keyOffset = (key as Node | null)?.range?.[0] ?? map.range?.[0] ?? 0;
       const name = this.#key(key as Node | null, keyOffset);
       if (name === undefined) continue;
-      if (Object.hasOwn(object, name)) this.#tell(keyOffset, 'This key is there already.');
+      if (Object.hasOwn(object, name)) this.#tell(keyOffset, 'This key occurs twice.');
       const place = isScalar(value) ? (value.range?.[0] ?? keyOffset) : keyOffset;
       this.places.set(object, name, this.#placeAt(place), this.#placeAt(keyOffset));
       const inner = this.value(value as Node | null, depth + 1);

@@ -70,7 +70,7 @@ async function verify(flags: Flags, context: CommandContext): Promise<number> {
   const given = [flags.export, flags.data, context.databaseUrl].filter((source) => source !== undefined);
   if (given.length === 0 || (flags.export !== undefined && flags.data !== undefined)) {
     context.write(
-      'Say what to verify: give exactly one of DATABASE_URL in the environment, --data, and --export.\n',
+      'Say what to verify: set DATABASE_URL in the environment, or give either --data or --export.\n',
     );
     return exitCodes.wrongUse;
   }

@@ -1,4 +1,5 @@
-// `audit verify --database-url`: checks every row of a database against its checkpoints and those kept elsewhere.
+// `audit verify` of a database (DATABASE_URL or --data): checks every row against the checkpoints in the database and
+// those kept elsewhere.
 import type { Frontier } from '@opsconductor/protocol/audit';
 import { retentionNotes } from '../../store/audit/audit-seals.ts';
 import { strayRows, unsealedRows } from '../../store/audit/audit-verification.ts';
@@ -44,7 +45,7 @@ async function checkUnsealed(sql: Sql, verifier: LogVerifier): Promise<void> {
   for (const id of await strayRows(sql, maxStrayRows))
     verifier.find({
       kind: 'inserted',
-      message: `Row ${id} was never sealed and does not wait to be: it was inserted outside of the log, or its seal was removed.`,
+      message: `Row ${id} was never sealed and does not wait to be: it was inserted directly into the table, or its seal was removed.`,
       auditId: id,
     });
   const { count, oldestAgeS, missing } = await unsealedRows(sql);

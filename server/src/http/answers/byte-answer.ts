@@ -31,9 +31,7 @@ export function answerBytes(rangeHeader: string | undefined, { length, headers, 
   });
 }
 
-/**
- * Returns headers that make a browser save the answer under the last segment of this name, whatever the name contains.
- */
+/** Returns headers that make a browser save the answer, whatever its content, under the last segment of this name. */
 export function attachmentHeaders(name: string): Record<string, string> {
   const last = name.split('/').at(-1) ?? '';
   // Clients that do not support RFC 8187 get what is left of the name in ASCII.

@@ -75,7 +75,7 @@ export function describeApi(routes: readonly RouteSpec[]): ApiDescription {
           type: 'apiKey',
           in: 'cookie',
           name: 'opsc_session',
-          description: 'Set by signing in; the name ends with the id of the installation',
+          description: 'Set by signing in; the name ends with the first 12 digits of the installation’s id',
         },
       },
     },

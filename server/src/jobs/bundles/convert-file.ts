@@ -12,7 +12,7 @@ import type { ReadBatch } from './read-batches.ts';
 import type { BundleEntry } from './read-jobs.ts';
 import { writeBundle } from './write-bundle.ts';
 
-/** Returns a bundle of the jobs read so, with what was lost in the conversion. */
+/** Returns a bundle of the converted jobs, with what was lost in the conversion. */
 export async function convertFile(batches: AsyncIterable<ReadBatch>): Promise<ConvertedJobs> {
   const jobs: BundledJob[] = [];
   const problems: ImportProblem[] = [];

@@ -69,7 +69,7 @@ export function decideItem(
     return { action: 'conflict', changes, conflict: obstacle, choices: ['skip', 'copy'] };
   }
   if (treatment === 'update') return { action: 'update', changes, conflict: null, choices };
-  const message = `A different job named ${name} already exists; update it, skip this one, or make a copy.`;
+  const message = `A job named ${name} already exists and differs; update it, skip this one, or make a copy.`;
   return { action: 'conflict', changes, conflict: { reason: 'exists', message }, choices };
 }
 

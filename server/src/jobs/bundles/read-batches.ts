@@ -12,7 +12,7 @@ export interface ReadBatch {
   isLast: boolean;
 }
 
-/** Reads a file in batches of at most `maxJobs` jobs that each take about `maxMs` or less. */
+/** Reads a file in batches. A batch ends after `maxJobs` jobs, or with the first job that is read after `maxMs`. */
 export function* readBatches(
   bytes: Uint8Array,
   format: ImportFormat,

@@ -75,7 +75,7 @@ function problemsOf(row: JobsHealthRow, unwell: readonly UnwellJobRow[], limit: 
   const problems: string[] = [];
   if (row.overdueRuns > 0) {
     problems.push(
-      `${count(row.overdueRuns, 'run has', 'runs have')} not begun, although the deadline for its start has passed.`,
+      `${count(row.overdueRuns, 'run has', 'runs have')} not begun, although the deadline to start has passed.`,
     );
   }
   const more = unwell.length > limit;

@@ -207,8 +207,8 @@ async function revokeMissing(
 }
 
 /**
- * Returns whether members, and nobody else, hold the newest generation. If not, another one is needed: also if its
- * maker was revoked meanwhile, or if a restored database knows no holder.
+ * Returns whether at least one member, and nobody else, holds the newest generation. If not, another one is needed: also
+ * if its maker was revoked meanwhile, or if a restored database knows no holder.
  */
 async function isHeldByMembersAlone(tx: Tx, segmentId: number, roster: Roster): Promise<boolean> {
   const holders = await agentsWithWrap(tx, segmentId, roster.currentGeneration);

@@ -119,7 +119,7 @@ function ownAccountRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       method: 'PUT',
       path: '/api/v1/me/password',
       permission: 'self',
-      summary: 'Set one’s password',
+      summary: 'Set your password',
       description:
         'Only in a session. Needs the current password, unless the session was opened with a one-time code within the last 30 minutes. Ends your other sessions; API tokens stay valid.',
       tag,
