@@ -135,7 +135,7 @@ function buildProgram(config: Config, log: Logger): Command {
     .option(...dataOption)
     .action(async (file: string, { data }: { data: string }) => {
       const lines = describePolicy(await readPolicy(file, data));
-      process.stdout.write(`${file} is right. It allows:\n${lines.map((line) => `  ${line}\n`).join('')}`);
+      process.stdout.write(`${file} is valid. It allows:\n${lines.map((line) => `  ${line}\n`).join('')}`);
     });
   addVerifyWinrm(program);
   addStartRun(program, config);

@@ -8,8 +8,8 @@ const firstMs = 200;
 const longestMs = 30_000;
 const longestUnansweredMs = 5_000;
 /**
- * The longest wait if the server gave a short time, for this many tries: about ten seconds, within which a restarted
- * server is back.
+ * The longest wait if the server gave a short time, and for how many tries: about ten seconds in all, within which a
+ * restarted server is back.
  */
 const longestAtFirstMs = 250;
 const triesAtFirst = 40;

@@ -121,7 +121,7 @@ export class SessionHolder {
   #tellPolicyRead(): void {
     const { session, socket, told } = this.#current ?? {};
     if (socket !== undefined && told !== this.#toldOfPolicy()) {
-      socket.close(closeCodes.policyRead, 'to tell of a policy that was read again');
+      socket.close(closeCodes.policyRead, 'to report a policy that was read again');
       return;
     }
     const reading = this.#untold;

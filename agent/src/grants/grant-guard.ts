@@ -117,7 +117,7 @@ export class GrantGuard {
     if ((await sha256Hex(grant.definition)) !== terms.job.checksum) {
       this.#refuse('a different definition of the job than was signed', lease);
     }
-    // It was signed by its checksum, and a server had saved it before, so it has the shape that its signer has seen.
+    // Not validated again: its checksum is signed, and its signer has seen a definition that a server had validated.
     const definition = JSON.parse(grant.definition) as JobDefinition;
     return { terms, target, definition, number: grant.step };
   }
@@ -172,7 +172,7 @@ export class GrantGuard {
   }
 }
 
-/** How often the definition lets a step begin. */
+/** How many times the definition lets a step begin. */
 function mostBegins(step: StepDefinition | undefined): number {
   if (step?.idempotent === true) return Number.POSITIVE_INFINITY;
   return step?.retry?.attempts ?? 1;

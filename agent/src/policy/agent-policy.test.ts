@@ -163,7 +163,7 @@ test('a program that prints a secret, and its arguments, must lie where no step 
   await writeFile(program, '#!/bin/sh\n');
   await chmod(program, 0o775);
   expect(await t.refusal(source([program]))).toContain(
-    `command[0] of the policy file: ${program} may be changed`,
+    `command[0] of the policy file: ${program} can be changed`,
   );
   await chmod(program, 0o755);
   expect(await t.read(source([program]))).toMatchObject({ rules: { sources: [{ name: 'a' }] } });
@@ -221,6 +221,6 @@ test('a file that others may change is refused, and so is one that does not exis
   const t = await setup();
   await t.read('');
   await chmod(t.policy, 0o666);
-  await expect(readPolicy(t.policy, t.data)).rejects.toThrow('may be changed by others');
+  await expect(readPolicy(t.policy, t.data)).rejects.toThrow('can be changed by users');
   await expect(readPolicy(join(t.etc, 'none'), t.data)).rejects.toThrow('can not be read (ENOENT)');
 });

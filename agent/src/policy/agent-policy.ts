@@ -68,7 +68,7 @@ async function checkOwner(file: string): Promise<void> {
   if (found === undefined) return;
   if (isChangedByOwnerAlone(found)) return;
   throw new AgentError(
-    `The policy file ${file} may be changed by others than root and the agent's user.`,
+    `The policy file ${file} can be changed by users other than root and the agent's user.`,
     `chown root ${file} && chmod 644 ${file}`,
   );
 }

@@ -68,10 +68,10 @@ async function checkCommand(at: number, command: readonly string[], { policyFile
   const found = await stat(program).catch(() => undefined);
   if (found === undefined || isChangedByOwnerAlone(found)) return;
   throw new AgentError(
-    `sources[${at}].command[0] of the policy file: ${program} may be changed by others than root and the agent's user.`,
+    `sources[${at}].command[0] of the policy file: ${program} can be changed by users other than root and the agent's user.`,
     `chown root ${program} && chmod go-w ${program}`,
     {
-      toldToServer: `sources[${at}].command[0] of the policy file may be changed by others than root and the agent's user.`,
+      toldToServer: `sources[${at}].command[0] of the policy file can be changed by users other than root and the agent's user.`,
     },
   );
 }

@@ -1,6 +1,6 @@
 // For tests: gives each test a real sshd of its own, and what is needed to log in to it.
 import { onTestFailed, onTestFinished, test } from 'vitest';
-// biome-ignore-start lint/style/noRestrictedImports: tests alone reach for the real sshd that test/ provides
+// biome-ignore-start lint/style/noRestrictedImports: only tests use the real sshd that test/ provides
 import { ensureSshd } from '../../../test/support/packages.ts';
 import {
   accountsMissing,

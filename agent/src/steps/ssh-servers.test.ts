@@ -2,7 +2,7 @@
 // docs/ssh-servers.md.
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-// biome-ignore-start lint/style/noRestrictedImports: tests alone reach for the servers that test/ provides
+// biome-ignore-start lint/style/noRestrictedImports: only tests use the servers that test/ provides
 import { startOtherSshd } from '../../../test/support/other-sshd.ts';
 import { ensureOtherSshd } from '../../../test/support/packages.ts';
 import { fixturePassword } from '../../../test/support/sshd.ts';

@@ -75,7 +75,7 @@ export class TakeUps {
         ...{ survives: lease, takenOver },
       });
     } catch (error) {
-      log.warn({ err: error, step, epoch }, 'a command was not taken up');
+      log.warn({ err: error, step, epoch }, 'a command was not taken over');
       giveUp(attempt);
       return;
     }
@@ -86,7 +86,7 @@ export class TakeUps {
       journal.note({ is: 'settled', step, epoch });
       return;
     }
-    log.info({ step, epoch }, 'took up a command that another agent has begun');
+    log.info({ step, epoch }, 'took over a command that another agent has begun');
     readOn(attempt, takenOver.output.seq);
   }
 }

@@ -11,7 +11,9 @@ export const passphraseOption = [
 
 /** @param say prints a line. */
 export function addKeyCommands(program: Command, say: (line: string) => void): void {
-  const key = program.command('key').description('keys that stay on this machine, encrypted by a passphrase');
+  const key = program
+    .command('key')
+    .description('keys that stay on this machine, encrypted with a passphrase');
   key
     .command('make')
     .description('make a key and write it to a new file')

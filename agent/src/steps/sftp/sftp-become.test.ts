@@ -2,7 +2,7 @@
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-// biome-ignore lint/style/noRestrictedImports: tests alone reach for the programs that test/ provides
+// biome-ignore lint/style/noRestrictedImports: only tests use the programs that test/ provides
 import { ensureSudo } from '../../../../test/support/packages.ts';
 // biome-ignore lint/style/noRestrictedImports: as above
 import { type FixtureAccount, fixturePassword } from '../../../../test/support/sshd.ts';

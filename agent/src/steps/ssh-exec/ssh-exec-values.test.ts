@@ -2,7 +2,7 @@
 // Hostile values on their real path: rendered, sent through a real sshd on stdin, and run by the target's shell.
 import { renderStep, type SshExecConfig } from '@opsconductor/protocol';
 import { expect } from 'vitest';
-// biome-ignore lint/style/noRestrictedImports: tests alone reach for what test/ provides
+// biome-ignore lint/style/noRestrictedImports: only tests use what test/ provides
 import { hostileStrings } from '../../../../test/support/hostile-strings.ts';
 import { sshTest } from '../../ssh/sshd-setup.ts';
 import { setupExec } from './ssh-exec-setup.ts';

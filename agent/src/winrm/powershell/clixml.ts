@@ -19,7 +19,7 @@ const inRecord = /<\/S>|(?<line>\n)/g;
 const innerName =
   '(?:Obj|TNRef|TN|ToString|TS|T|MS|Props|SBK|SS|SB|Sg|S|Nil|C|By|BA|B|[IU](?:16|32|64)|Db|DCT|DT|D|G|URI|Version|XD|Ref|LST|IE|En|QUE|STK)';
 const innerTag = new RegExp(`</?${innerName}(?: [^<>\\n]*)?/?>`, 'g');
-/** With attributes that can't be known. */
+/** The beginning of such an element's tag, whatever attributes it has. */
 const beginOfInner = new RegExp(`^</?${innerName}(?: (?:[A-Za-z]+="[^"<>\\n]*" )*)?`);
 /** Tags that may be interrupted by a line of a program. */
 const tagsOfRecords = [

@@ -66,7 +66,7 @@ try {
 }
 `;
 
-/** Removes what a runner has left that was ended from outside. */
+/** Removes what a runner left behind when it was ended from outside. */
 export const batchRemover = `$opsFolder = ${ownFolder}
 if ([IO.Directory]::Exists($opsFolder)) { [IO.Directory]::Delete($opsFolder, $true) }
 `;

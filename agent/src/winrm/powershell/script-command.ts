@@ -57,7 +57,7 @@ export function scriptCommand(script: Script): ScriptCommand {
   return { ...command, removal: { line, input: Buffer.from(remover) } };
 }
 
-/** The names that .NET has for them. */
+/** .NET's names for the priorities. */
 const priorities = { below_normal: 'BelowNormal', idle: 'Idle' } as const;
 
 function limitsOf({ limits }: Script): { bindings: Binding[]; programs: string[] } {

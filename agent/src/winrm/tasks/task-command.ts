@@ -1,4 +1,5 @@
-// A script that runs as a scheduled task: it goes on whoever is connected, and is found again by its name.
+// A script that runs as a scheduled task: it goes on whether or not an agent is connected, and is found again by its
+// name.
 import { powershellInput } from '@opsconductor/protocol';
 import { type CommandEnd, type RunLimits, runCommand } from '../commands/run-command.ts';
 import type { ConnectionSource } from '../connection/pool.ts';

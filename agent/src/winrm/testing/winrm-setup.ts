@@ -1,6 +1,6 @@
 // For tests: a WinRM host for a file, and connections to it.
 import { afterAll, afterEach, beforeAll, onTestFinished, test, vi } from 'vitest';
-// biome-ignore-start lint/style/noRestrictedImports: tests alone reach for the WinRM host that test/ provides
+// biome-ignore-start lint/style/noRestrictedImports: only tests use the WinRM host that test/ provides
 import { ensureWinrmFixture } from '../../../../test/support/packages.ts';
 import {
   startWinrm,

@@ -42,7 +42,7 @@ function adviceFor(text: string): string {
     !/default realm/i.test(text) &&
     /configuration file|profile (file|section|library)|krb5\.conf/i.test(text)
   ) {
-    return 'Check /etc/krb5.conf on the agent’s machine, and what it includes: the agent’s user must be able to read it, and its form must be right.';
+    return 'Check /etc/krb5.conf on the agent’s machine, and what it includes: the agent’s user must be able to read it, and its syntax must be right.';
   }
   if (/key ?table|keytab|no suitable keys/i.test(text)) {
     return 'Recreate the keytab for exactly that user and realm, with AES keys (ktutil, ktpass), and store it in the credential: klist -k shows whose keys it holds.';
