@@ -112,7 +112,7 @@ function compose(text: string, lines: LineCounter, limits: YamlLimits): Document
 
 const words: Record<string, string> = {
   ALIAS_PROPS: 'An alias has no properties of its own.',
-  BAD_ALIAS: 'This is no alias; put text that begins with * in quotes.',
+  BAD_ALIAS: 'This is not an alias; put text that begins with * in quotes.',
   BAD_DIRECTIVE: 'This directive is not known.',
   BAD_DQ_ESCAPE:
     'This escape is not known in double quotes; write `\\\\` for a backslash, or use single quotes.',

@@ -43,7 +43,7 @@ export class BodyRoom {
         if (own > this.#limits.maxBytesEach || this.#bytes + bytes > this.#limits.maxBytes) {
           const message =
             own > this.#limits.maxBytesEach
-              ? `The bodies of your requests that are under way come to more than ${this.#limits.maxBytesEach} bytes; send fewer of them at a time.`
+              ? `The bodies of your requests that are under way have more than ${this.#limits.maxBytesEach} bytes in all; send fewer of them at a time.`
               : 'The bodies of many requests are being read; try again in a second.';
           throw new AppError('rate_limited', message, { retryAfterS: 1 });
         }

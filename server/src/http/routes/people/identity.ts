@@ -121,7 +121,7 @@ function ownAccountRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       permission: 'self',
       summary: 'Set your password',
       description:
-        'Only in a session. Needs the current password, unless the session was opened with a one-time code within the last 30 minutes. Ends your other sessions; API tokens stay valid.',
+        'Only in a session. Needs the current password if there is one, unless the session was opened with a one-time code within the last 30 minutes. Ends your other sessions; API tokens stay valid.',
       tag,
       body: PasswordRequestSchema,
       success: { status: 204 },
