@@ -41,6 +41,8 @@ export interface TargetEnd {
   readonly carrier?: StepOutcome['ssh'];
   /** Reaches the target. Rejects with an `SshError`, or with the signal's reason. */
   open(): Promise<unknown>;
+  /** Removes unfinished files that lost connections left. Never rejects. */
+  removeLeft?(): Promise<void>;
   close(): void | Promise<void>;
   /** Creates what moves many small files together, if this end supports that. */
   mover?(options: MoverOptions): Mover;
@@ -60,6 +62,7 @@ export function runTransfer(
       return link.carrier;
     },
     open: () => link.session(),
+    removeLeft: () => link.removeLeft(),
     close: () => link.close(),
     mover: (options) =>
       plan.direction === 'push' ? new TarUpload(link, options) : new TarDownload(link, options),
@@ -125,6 +128,7 @@ export async function transferBetween(
       return failureOutcome(error, { context, report, hasBegun: beganMs !== undefined });
     } finally {
       if (ends !== undefined) await closeEnds(ends);
+      await end.removeLeft?.();
       await trees.local.close();
     }
   }

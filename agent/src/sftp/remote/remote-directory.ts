@@ -292,10 +292,15 @@ class RemoteSink implements Sink {
   }
 }
 
-/** Removes a file that a lost session left, or may have made without its answer arriving. Never rejects. */
+/**
+ * Removes a file that a lost session left, or may have made without its answer arriving. If the next session is lost as
+ * well, that is left to the end of the transfer. Never rejects.
+ */
 async function removeLeft(link: SftpLink, session: SftpSession, path: string): Promise<void> {
   const open = session.open ? session : await link.session().catch(() => session);
-  await open.removeFile(path).catch(() => undefined);
+  await open.removeFile(path).catch((error: unknown) => {
+    if (isCut(error)) link.removeAtEnd(path);
+  });
 }
 
 /** Returns whether the answer was lost, so that nobody knows what the server did. */

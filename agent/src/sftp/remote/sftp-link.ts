@@ -21,6 +21,8 @@ export class SftpLink {
   #opening: Promise<Lease<SftpSession>> | undefined;
   #current: Lease<SftpSession> | undefined;
   #carrier: NonNullable<StepOutcome['ssh']> | undefined;
+  /** Unfinished files that could not be removed because each session was lost before. */
+  readonly #left = new Set<string>();
 
   constructor(pool: SshPool, context: LinkContext) {
     this.#pool = pool;
@@ -84,6 +86,16 @@ export class SftpLink {
       if (error instanceof SshError) return undefined;
       throw error;
     }
+  }
+
+  removeAtEnd(path: string): void {
+    this.#left.add(path);
+  }
+
+  /** Removes the files that were left to the end of the transfer, if a session is open. Never rejects. */
+  async removeLeft(): Promise<void> {
+    const session = this.openSession;
+    await Promise.all([...this.#left].map((path) => session?.removeFile(path).catch(() => undefined)));
   }
 
   close(): void {

@@ -92,6 +92,30 @@ sshTest(
   },
 );
 
+sshTest('an unfinished file is removed even if the next connection is lost before that', async () => {
+  const config: string[] = [];
+  let places = '';
+  const t = await setupTransfers({ config }, undefined, ({ remote }) => {
+    places = join(remote, '..');
+    config.push(`Subsystem sftp ${places}/server`);
+  });
+  await writeFile(join(places, 'starts'), '');
+  await chmod(join(places, 'starts'), 0o666);
+  // The second server sends its version (3), and is gone at the first byte of the first request.
+  const script = [
+    '#!/bin/sh',
+    `echo >>${places}/starts; [ $(wc -l <${places}/starts) = 2 ] || exec /usr/lib/openssh/sftp-server`,
+    "printf '\\0\\0\\0\\5\\2\\0\\0\\0\\3'; head -c 10 >/dev/null",
+  ];
+  await writeFile(join(places, 'server'), `${script.join('\n')}\n`, { mode: 0o755 });
+  const running = uploadLarge(t, { ...slow, resume: false });
+  await half(t.remote);
+  t.sshd.killSessions();
+  expect((await running).outcome).toMatchObject({ status: 'succeeded' });
+  expect(await readFile(join(places, 'starts'), 'utf8')).toBe('\n\n\n');
+  expect(await readdir(t.remote)).toEqual(['large']);
+});
+
 sshTest('a partial file of other content is not resumed', async () => {
   const t = await setupTransfers();
   const running = uploadLarge(t, { ...slow, retries: 0 });
