@@ -355,7 +355,9 @@ test('a step whose agent is not heard is not called followed, and what it printe
   await c.system.agent.kill9();
   const unheard = page.getByRole('region', { name: 'No contact' });
   await unheard.getByText('No contact with the agent of 1 host.').waitFor();
-  await unheard.getByText(/has the step and is not heard.*Last contact.*Its time is up at/).waitFor();
+  await unheard
+    .getByText(/has the step, but has lost contact with the server.*Last contact.*Its time is up at/)
+    .waitFor();
   await page.getByRole('gridcell', { name: 'unheard: running, no contact with its agent' }).waitFor();
   await page
     .locator('.live')

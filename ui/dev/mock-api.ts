@@ -221,7 +221,7 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
     case 'GET /executor/overview':
       return json(response, 200, overview(scenario === 'empty'));
     default:
-      return fail(response, 404, 'not_found', 'There is nothing at this address.');
+      return fail(response, 404, 'not_found', 'There is no such path on this server.');
   }
 }
 
@@ -298,7 +298,7 @@ function effectiveSettings(targetId: number) {
       setting('port', 2222, '2222', { kind: 'target', id: targetId, name: '' }, [
         { value: 22, display: '22', source: builtIn },
       ]),
-      setting('username', null, 'as the credential says', builtIn),
+      setting('username', null, 'from the credential', builtIn),
       setting('connect_timeout', 30, '30 s', group, [
         { value: 20, display: '20 s', source: { kind: 'segment', id: 1, name: 'dmz-1' } },
         { value: 10, display: '10 s', source: builtIn },

@@ -187,7 +187,7 @@ function explanationOf({ run, targetRuns }: MockRun): RunExplanation {
   const offline = {
     code: 'agents_offline' as const,
     message: 'None of the 2 agents in segment “dmz-1” can be given steps: 2 offline.',
-    advice: 'Start an agent of the segment, or look at why it can’t connect.',
+    advice: 'Start an agent of the segment, or find out why it can’t connect.',
     since: ago(40 * minute),
     segmentId: 1,
     segmentName: 'dmz-1',
@@ -205,7 +205,8 @@ function explanationOf({ run, targetRuns }: MockRun): RunExplanation {
   };
   const decision = {
     code: 'decision' as const,
-    message: 'What became of the step is not known: it waits for a decision, and ends unknown without one.',
+    message:
+      'What happened on the host isn’t known. The step waits for a decision; without one it ends unknown.',
     until: new Date(startedAt + 57 * minute).toISOString(),
   };
   const waits =

@@ -66,7 +66,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   app.notFound(async (context) => {
     const requestId = context.get('requestId');
     const page = isApi(context) ? undefined : await deps.console.answer(context.req.raw);
-    const nothing = () => new AppError('not_found', 'There is nothing at this address.');
+    const nothing = () => new AppError('not_found', 'There is no such path on this server.');
     return finish(deps, context, page ?? errorReply(nothing(), requestId, deps.log), requestId);
   });
   return app;

@@ -98,7 +98,7 @@ describe('the effective settings of a target', () => {
     expect(await explained(await makeTarget())).toEqual({
       protocol: 'ssh (default)',
       port: '22 (default)',
-      username: 'as the credential says (default)',
+      username: 'from the credential (default)',
       connect_timeout: '10 s (default)',
       keepalive_interval: '15 s (default)',
       jump_hosts: 'none (default)',
@@ -128,7 +128,7 @@ describe('the effective settings of a target', () => {
       protocol: 'ssh (default)',
       port: '2222 (target) < 3 (high) < 2 (a) < 1 (b) < 2200 (segment) < 22 (default)',
       username:
-        'step (step) < job (job) < target (target) < high (high) < segment (segment) < as the credential says (default)',
+        'step (step) < job (job) < target (target) < high (high) < segment (segment) < from the credential (default)',
       connect_timeout: '7 s (job) < 20 s (a) < 40 s (segment) < 10 s (default)',
       keepalive_interval: '60 s (b) < 15 s (default)',
       jump_hosts: 'none (default)',

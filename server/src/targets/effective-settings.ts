@@ -117,7 +117,7 @@ function plainSetting(
   ].flatMap(({ source, settings }) => {
     const value = settings[name] as Value | undefined;
     if (value === undefined) return [];
-    const display = name === 'winrm_ca' ? 'certificates given there' : `${value}${units[name] ?? ''}`;
+    const display = name === 'winrm_ca' ? 'custom certificates' : `${value}${units[name] ?? ''}`;
     return [{ value, display, source }];
   });
   return settingOf(name, [...given, builtIn(name, before)], null);
@@ -134,7 +134,7 @@ function builtIn(name: PlainName, before: readonly EffectiveSetting[]): Given {
     case 'port':
       return shown(builtInPort(Object.fromEntries(before.map(({ name: of, value }) => [of, value]))));
     case 'username':
-      return shown(null, 'as the credential says');
+      return shown(null, 'from the credential');
     case 'connect_timeout':
       return shown(defaultConnectTimeoutS, `${defaultConnectTimeoutS} s`);
     case 'keepalive_interval':
@@ -148,11 +148,11 @@ function builtIn(name: PlainName, before: readonly EffectiveSetting[]): Given {
     case 'winrm_authentication':
       return shown(defaultWinrm.authentication);
     case 'winrm_principal':
-      return shown(null, 'by the target’s host');
+      return shown(null, 'by the host’s name');
     case 'winrm_certificate_check':
       return shown(defaultWinrm.certificateCheck);
     case 'winrm_ca':
-      return shown(null, 'the public ones');
+      return shown(null, 'the public authorities');
   }
 }
 

@@ -136,7 +136,7 @@ async function describe(sql: Sql, target: TargetRow, answer: Answer): Promise<Te
       ok: false,
       reason: 'agents_offline',
       message: `No agent of segment ${target.segmentName} is connected.`,
-      advice: 'See why its agents are away, or start them.',
+      advice: 'Find out why its agents are not connected, or start them.',
       acceptedFingerprints,
     };
   }

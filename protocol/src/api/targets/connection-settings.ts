@@ -198,7 +198,7 @@ export const EffectiveSettingSchema = Type.Object({
    * commas.
    */
   value: SettingValue,
-  /** The value for people: a credential's name, or `as the credential says`. */
+  /** The value for people: a credential's name, or `from the credential`. */
   display: Type.String(),
   source: SettingSource,
   /** Other values that were given, most specific first. */

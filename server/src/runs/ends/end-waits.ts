@@ -90,6 +90,6 @@ function messageOf({ segmentName, lockName }: LongWait): string {
 
 function adviceOf({ lockName }: LongWait): string {
   return lockName === null
-    ? 'Look at the agents of the segment, then run it again from this step.'
-    : 'Look at who holds the lock, then run it again.';
+    ? 'Check the segment’s agents, then run it again from this step.'
+    : 'Find out which run holds the lock, then run it again.';
 }

@@ -38,8 +38,8 @@ const unableAdvice: Record<(typeof unable)[number], string | null> = {
   no_segment_key: 'An agent that holds the segment key passes it on once both are connected.',
   starting: null,
   silent:
-    'Look at the agent’s host and its network: the agent is given up after a while, and goes on when it is back.',
-  offline: 'Start an agent of the segment, or look at why it can’t connect.',
+    'Check the agent’s host and its network. If it stays silent, the agent is given up; it takes steps again once it is back.',
+  offline: 'Start an agent of the segment, or find out why it can’t connect.',
   disabled: 'Enable an agent of the segment, or add another.',
 };
 
@@ -60,7 +60,7 @@ export function whyReady(row: WaitingRow, agents: readonly AgentGroup[], isBehin
   if (able.freeSlots > 0) {
     return {
       code: 'starts_now',
-      message: `An agent in ${where} has a free slot: it is given a step in a moment.`,
+      message: `An agent in ${where} has a free slot, and is about to be given a step.`,
     };
   }
   const busy = row.segmentSeen ? ` (${able.slots} of ${able.slots})` : '';
@@ -212,8 +212,8 @@ export function whyWithAgent({ kind, agentName, since, until, lockScope: _ }: Wa
       return {
         code: 'decision',
         message:
-          'What became of the step is not known: it waits for a decision, and ends unknown without one.',
-        advice: 'Look at the target, then decide.',
+          'What happened on the host isn’t known. The step waits for a decision; without one it ends unknown.',
+        advice: 'Check the target, then decide.',
         until,
       };
     case 'retry':
@@ -221,18 +221,18 @@ export function whyWithAgent({ kind, agentName, since, until, lockScope: _ }: Wa
     case 'stopping':
       return {
         code: 'stopping',
-        message: `${agent} was told to stop the step, and has not said yet that it did.`,
+        message: `${agent} was told to stop the step, and has not confirmed it yet.`,
         since,
       };
     case 'agent_unheard':
       return {
         code: 'agent_unheard',
-        message: `${agent} has the step and is not heard: unless it is back in time, the step is given up.`,
-        advice: 'Look at the agent’s host and its network.',
+        message: `${agent} has the step, but has lost contact with the server. If it isn’t back in time, the step is given up.`,
+        advice: 'Check the agent’s host and its network.',
         since,
         until,
       };
     default:
-      return { code: 'leased', message: `${agent} was given the step and has not begun it yet.`, since };
+      return { code: 'leased', message: `${agent} was given the step, and has not started it yet.`, since };
   }
 }

@@ -202,13 +202,13 @@ export async function sweepScans(sql: Queryable): Promise<void> {
       finished_at = case when i.tries < ${maxTries} then null else clock_timestamp() end,
       reason = case when i.tries < ${maxTries} then null else 'agent_silent' end,
       message = case when i.tries < ${maxTries} then null else 'No agent reported on this target.' end,
-      advice = case when i.tries < ${maxTries} then null else 'Look at the agents of the segment, and scan it again.' end,
+      advice = case when i.tries < ${maxTries} then null else 'Check the segment’s agents, then scan it again.' end,
       agent_id = null, session_number = null
     where i.state = 'given' and i.given_at < clock_timestamp() - ${limits.scanGivenForMs} * interval '1 millisecond'`;
   await sql`
     update host_scan_items i set state = 'failed', finished_at = clock_timestamp(), reason = 'agents_offline',
       message = 'No agent of the segment that can scan was connected in time.',
-      advice = 'See why its agents are away, update those that are too old, and scan again.'
+      advice = 'Find out why the segment’s agents are not connected, update those that are too old, and scan again.'
     from host_scans s
     where s.id = i.scan_id and s.completed_at is null and i.state = 'waiting'
       and s.created_at < clock_timestamp() - ${limits.scanWithinMs} * interval '1 millisecond'`;
