@@ -69,8 +69,8 @@ export function rerunHosts(
 export const rerunWords: Record<RerunChoice, string> = {
   failed: 'failed or timed out',
   unknown: 'unknown',
-  not_succeeded: 'did not succeed',
-  all: 'all of them',
+  not_succeeded: 'not succeeded',
+  all: 'all hosts',
 };
 
 /** Returns the choice that a person most likely wants: the failed hosts, otherwise all that didn't succeed. */
