@@ -47,7 +47,10 @@ export interface AgentOptions {
   log: Logger;
   /** How many steps run at a time; 16 by default. */
   slots?: number;
-  /** Whether targets may turn off the check of their certificate, whatever the policy says. */
+  /**
+   * Whether targets may turn off the check of their certificate although no policy names `winrm_unverified`. A policy
+   * with `insecure_transports` decides by itself.
+   */
   allowUnverifiedWinrm?: boolean;
   /** Above these limits the agent wants nothing new. */
   busyLimits?: BusyLimits;

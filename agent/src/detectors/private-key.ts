@@ -57,7 +57,7 @@ function bodyEnd(data: Buffer, from: number, bodyStart: number, isLast: boolean)
     }
     if (end === place) place += 1;
   }
-  // The block is not over yet: as much is known once more data has come.
+  // The block may go on: decide once more data has come.
   if (place >= data.length && data.length < bound && !isLast) return 'cut_off';
   if (longestRun < runBytes) return { noneBefore: bodyStart };
   return { start: from, end: place >= bound ? bound : lastRunEnd };

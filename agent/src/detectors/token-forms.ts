@@ -91,8 +91,8 @@ const jwt: Form = {
     const isOpen = (end: number) => end === data.length && end < to && !isLast;
     const headerEnd = runEnd(data, from, urlSafe, to);
     if (isOpen(headerEnd)) return 'cut_off';
-    // Nothing that begins inside this run is a JWT, since it would end where the run does. An overlong run is not read
-    // again.
+    // Nothing that begins inside this run is a JWT either, since its header would end where the run does. An overlong
+    // run is not read again.
     if (data[headerEnd] !== dot || headerEnd - from < leastJwtPart) return { noneBefore: headerEnd };
     const payload = headerEnd + 1;
     const payloadEnd = runEnd(data, payload, urlSafe, to);

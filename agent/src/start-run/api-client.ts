@@ -67,7 +67,8 @@ export class ApiClient {
   }
 
   /**
-   * Posts again if no reply came, or if the server asks to wait.
+   * Posts a body and returns the answer, checked against its schema. Tries again if no reply came, or if the server
+   * asks to wait.
    *
    * @throws {AgentError}
    */
