@@ -28,7 +28,7 @@ export class StagedArtifacts {
     this.#folder = folder;
   }
 
-  /** Removes what an earlier process left, which the server no longer expects. */
+  /** Removes what an earlier process left: those attempts are over, and the server accepts nothing more for them. */
   static async open(folder: string): Promise<StagedArtifacts> {
     await rm(folder, { recursive: true, force: true });
     await makePrivateFolder(folder);

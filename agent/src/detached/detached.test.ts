@@ -40,7 +40,7 @@ function killMarked(marker: string): void {
 }
 
 accountTest(
-  'a command ends with its exit code, and its output arrives complete, stream by stream',
+  'a command ends with its exit code, and all its output arrives, each part in its stream',
   async () => {
     const t = await setupExec();
     const outcome = await t.run(
@@ -337,7 +337,7 @@ accountTest(
 );
 
 accountTest(
-  'a command that an agent was ending when it went away is not taken by the next one for ended by itself',
+  'if an agent goes away while it ends a command, the next one does not report an end of the command’s own',
   async () => {
     const t = await setupExec();
     const attempt = { marker: 'm.16.1', directoryName: 'm.16.1.0123456789abcdef' };

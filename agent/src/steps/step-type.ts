@@ -143,7 +143,10 @@ export interface StepContext {
   transfers: TransferSink;
   /** Whether the command gets a file for its outputs; OPSCONDUCTOR_OUTPUT holds the file's path. */
   outputFile?: boolean;
-  /** Whether the command may survive its agent. False if the server is too old to know the outcomes of that. */
+  /**
+   * Whether the command may survive its agent. False if the machine's policy forbids it, the server is too old to know
+   * the outcomes of that, or part of the output is held back in this process.
+   */
   maySurvive: boolean;
   /** Asks the server for files, and gives it artifacts. Rejects only with the signal's reason. */
   askServer: AskServer;
@@ -154,8 +157,9 @@ export interface StepContext {
    */
   beforeStart(how?: BeforeStart): Promise<void>;
   /**
-   * Checks the addresses that the target's name resolved to against the credential's bounds, before any is dialed.
-   * @throws SshError with the reason `credential_bounds`
+   * Checks the addresses that the target's name resolved to against the machine's policy and the credential's bounds,
+   * before any is dialed.
+   * @throws SshError with the reason `policy_refused` or `credential_bounds`
    */
   checkAddresses(addresses: readonly string[]): void | Promise<void>;
 }
@@ -182,7 +186,7 @@ export interface StopRequest {
 export interface StepType<Config> {
   readonly type: string;
   execute(config: Config, context: StepContext): Promise<StepOutcome>;
-  /** Prepares for an attempt that may be leased next. Best effort: the attempt may never come, and nothing may begin. */
+  /** Prepares for an attempt that may be leased next, without starting it. Best effort; the attempt may never come. */
   prepare?(coming: { targetId: number; marker: string }): void;
   /** Continues an attempt that an earlier process began, on this agent or another one. */
   reattach?(config: Config, context: StepContext): Promise<StepOutcome>;

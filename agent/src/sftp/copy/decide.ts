@@ -18,7 +18,7 @@ export function mayReplace(overwrite: Overwrite, source: Entry, there: Entry): b
   }
 }
 
-/** Returns whether two files differ in size and time, or in size and content. */
+/** Returns whether two files differ: in size, or else in time or in content, as `compare` says. */
 export async function isDifferent(
   {
     entry,

@@ -1,6 +1,6 @@
 import { pause } from './pause.ts';
 
-/** Limits a transfer to a number of bytes per second. */
+/** Limits a transfer to a number of bytes in any second: time in which nothing was moved is not saved up. */
 export class RateLimit {
   readonly #bytesPerMs: number;
   readonly #nowMs: () => number;

@@ -265,7 +265,7 @@ function cut(host: string, cause: unknown): TransferError {
     reason: 'transfer_cut',
     message: `The connection to ${host} was lost during the transfer.`,
     advice:
-      'Look at the network between agent and target, and run the step again: no file is incomplete under its name, and large ones are resumed.',
+      'Look at the network between agent and target, and run the step again: no file has its final name before it is complete, and large ones are resumed.',
     retryable: true,
     cause,
   });

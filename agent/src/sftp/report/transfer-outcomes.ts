@@ -50,7 +50,7 @@ function stoppedOutcome(request: StopRequest, report: TransferReport): StepOutco
   return {
     status: stoppedStatus(request),
     reason: request.cause,
-    message: `The transfer ${cause}.${soFar(report)} No file is incomplete under its name.`,
+    message: `The transfer ${cause}.${soFar(report)} No file has its final name before it is complete.`,
   };
 }
 

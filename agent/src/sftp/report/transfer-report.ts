@@ -70,7 +70,7 @@ export class TransferReport {
     return this.#first;
   }
 
-  /** The reason that all failures share, or `transfer_failed` if there are several. */
+  /** The reason that all failures share, or `transfer_failed` if their reasons differ. */
   get commonReason(): TransferReason {
     const [[reason] = ['transfer_failed' as const], second] = [...this.#reasons];
     return second === undefined ? reason : 'transfer_failed';

@@ -62,7 +62,8 @@ function takeCertificate(exchange: KeyExchange): void {
   const getPublicKey = exchange.getPublicKey.bind(exchange);
   exchange.finish = (...given) => {
     const certificate = certificateOf(exchange._hostKey);
-    // Without a readable certificate ssh2 itself finds that key and signature don't match, and the connection fails.
+    // The check of the host key has refused an unreadable certificate before. Otherwise ssh2 finds here that key and
+    // signature don't match, and the connection fails.
     if (certificate === undefined) return finish(...given);
     negotiated.serverHostKey = signedBy;
     // ssh2 calls this right after it has hashed what was presented.

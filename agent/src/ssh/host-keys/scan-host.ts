@@ -29,7 +29,9 @@ export interface ScanOptions {
   connect?: () => Promise<Duplex>;
 }
 
-/** Time for one address, or for the last jump host, to connect, unless the target sets it. */
+/**
+ * Time for one address to answer, or for the last jump host to connect to the target, in ms, unless the target sets it.
+ */
 export const connectTimeoutMs = 5_000;
 
 /** Scans one host. Rejects with an `SshError`, or with the signal's reason. */

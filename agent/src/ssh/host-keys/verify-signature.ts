@@ -83,7 +83,7 @@ function padded(number: Buffer, length: number): Buffer {
   return Buffer.concat([Buffer.alloc(length - number.length), number]);
 }
 
-/** Names from the wire go into messages for people, so control characters are replaced. */
+/** Names from the wire go into messages for people, so everything but printable ASCII is replaced. */
 function printable(name: string): string {
   return name.replace(/[^\x20-\x7e]/g, '?').slice(0, 64);
 }

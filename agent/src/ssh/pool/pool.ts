@@ -217,8 +217,8 @@ export class SshPool {
   }
 
   /**
-   * Keeps the spare channel that was opened with `start` to this target for the request of that name, and calls `tell` on
-   * it. Does nothing if there is no such channel, or more than one: the target may have connections with several
+   * Keeps the spare channel that was opened with `start` to this target for the request of that name, and calls `tell`
+   * on it. Does nothing if there is no such channel, or more than one: the target may have connections with several
    * credentials, and which of them the request will use is not known yet.
    */
   reserve<Channel extends ClosableChannel>(
@@ -403,8 +403,8 @@ export class SshPool {
   }
 
   /**
-   * Returns whether another connection may be opened. If that is needed to make room, closes the one that has been unused
-   * for longest.
+   * Returns whether another connection may be opened. If the pool is full, makes room by closing the connection that
+   * has been unused for longest.
    */
   #makeRoom(): boolean {
     if (this.#count < this.#options.maxConnections) return true;

@@ -45,7 +45,10 @@ export class SpareChannel<Connection, Channel extends Closable> {
     return this.#reservedFor;
   }
 
-  /** Keeps the channel for one request, and calls `tell` once it is open. If that request never comes, the channel expires as any other. */
+  /**
+   * Keeps the channel for one request, and calls `tell` once it is open. If that request never comes, the channel
+   * expires like any other.
+   */
   reserve(name: string, tell: (channel: Channel) => void): void {
     if (this.#isOver || this.#reservedFor !== undefined) return;
     this.#reservedFor = name;

@@ -156,8 +156,8 @@ function noRoom(message: string | undefined): string {
 
 function noEndOutcome(noEnd: NoEnd, { target: { host }, become, collector }: StepContext): StepOutcome {
   const advice = 'Check on the host what the step did before you run it again.';
-  // After a take-over, "never" is not certain: the first agent may have started it otherwise, without time to record
-  // it.
+  // After a take-over, "never" is not certain: the first agent may have started the command without a supervisor after
+  // all, and not have had the time to say so.
   const is = noEnd.is === 'never' && collector !== undefined ? 'supervisor' : noEnd.is;
   switch (is) {
     case 'refused':

@@ -17,7 +17,7 @@ import {
 /** So long that a test fails if anything waits for it. */
 const leftWithinMs = 600_000;
 
-sshTest('reading why a waiting shell refused ends when the step is stopped', async () => {
+sshTest('once it is read why a waiting shell refused, nothing more of it is waited for', async () => {
   const prints = 'head -c 1048576 /dev/zero | tr "\\0" x;';
   const { t, waiting } = await setupHeldOutput({ prints, leftWithinMs });
   const output = new TestSink();

@@ -152,7 +152,7 @@ export function mayPrepareNext(
 
 /** Calls `gone` as soon as a shell that waits for the next step has ended. */
 export function watchShell(channel: ClientChannel, gone: () => void): void {
-  // The exit may have arrived in the same packet as the reply to exec, before anyone could listen.
+  // The exit may have arrived together with the confirmation of the start, before anyone could listen.
   if (exitOf(channel) !== undefined) gone();
   channel.once('exit', gone);
   channel.once('close', gone);

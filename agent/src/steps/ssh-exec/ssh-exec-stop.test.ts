@@ -243,7 +243,7 @@ accountTest('a command runs after a slow login shell', async () => {
 });
 
 accountTest(
-  'stopping a command that its login shell has not reached is certain to have stopped it',
+  'a stop before the login shell reaches the command is confirmed: the command never runs',
   async () => {
     const { t, running, ranAfterAll } = await setupSlowLogin();
     t.stop();

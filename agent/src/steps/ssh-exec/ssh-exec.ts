@@ -37,11 +37,12 @@ export function sshExec(pool: SshPool, options: SshExecOptions = {}): StepType<S
       try {
         return await executeEitherWay(pool, options, config, context);
       } finally {
-        // Of a step that had no use for it.
+        // The step may have ended without using the shell that was prepared for it.
         pool.dropReserved(context.marker);
       }
     },
-    // The waiting shell replaces itself with the one that reads the script, which is half of the time until a command begins.
+    // The waiting shell replaces itself with the one that reads the script, which takes half of the time until a
+    // command begins.
     prepare: ({ targetId, marker }) =>
       pool.reserve({ targetId, name: marker }, startShell, (channel) => channel.write(markerLine(marker))),
     reattach: (config, context) => reattachDetached({ pool, options, config, context }),
@@ -51,7 +52,7 @@ export function sshExec(pool: SshPool, options: SshExecOptions = {}): StepType<S
   };
 }
 
-/** So that the command survives the agent, if it should and can; otherwise on the agent's channel. */
+/** Runs the command so that it survives the agent, if it should and can; otherwise so that it ends with its channel. */
 async function executeEitherWay(
   pool: SshPool,
   options: SshExecOptions,

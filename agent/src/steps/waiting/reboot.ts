@@ -59,7 +59,7 @@ export function reboot(pool: SshPool, options: RebootOptions = {}): StepType<Reb
           },
         },
       );
-      // Without a connection and a start time, the reboot command was never given the word, so nothing was asked.
+      // Without a connection or without a start time, the command was never given the word, so nothing was asked.
       if (asked.ssh === undefined || asked.executionTimeMs === undefined) return asked;
       if (!mayHaveRestarted(asked, context)) return asked;
       say(context, 'It was asked to restart.');

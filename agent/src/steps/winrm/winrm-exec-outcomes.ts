@@ -32,7 +32,7 @@ export const reasons: Readonly<Record<WinrmErrorKind, StepReason>> = {
 };
 
 export function outcomeOfError({ kind, message, advice, cause }: WinrmError): StepOutcome {
-  // The host's name was not found, or the bounds forbid its addresses.
+  // The host's name was not found, or the policy or the credential's bounds forbid its addresses.
   if (cause instanceof SshError) return failedBeforeStart(cause);
   return {
     status: 'failed',

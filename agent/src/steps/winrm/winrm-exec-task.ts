@@ -85,7 +85,7 @@ async function followTask(
       name: context.directoryName,
       // The step's own configuration decides whether it runs as another user; a `runAs` sent without that is ignored.
       user: config.run_as_credential === undefined ? undefined : context.runAs?.user,
-      // If the sink's positions aren't followed (`kept` is undefined here), the bytes are counted in `taken`.
+      // A sink counts only after `follow()`. Without that, `kept` is undefined here, and `taken` has the count.
       taken: () => kept?.written() ?? taken,
       onOutput: async (stream, bytes) => {
         taken[stream] += bytes.length;
