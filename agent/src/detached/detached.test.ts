@@ -177,8 +177,11 @@ accountTest('a home directory that others may write to, or a link in its place, 
     status: 'succeeded',
   });
   expect(existsSync(join(place, `${name}.2`))).toBe(true);
-  for (const attempt of [`${name}.1`, `${name}.2`])
-    rmSync(join(place, attempt), { recursive: true, force: true, maxRetries: 10 });
+  for (const attempt of [`${name}.1`, `${name}.2`]) {
+    // Until then its supervisor may still write to its directory.
+    await expect.poll(() => leftOver(attempt)).toBe(0);
+    rmSync(join(place, attempt), { recursive: true, force: true });
+  }
 });
 
 accountTest('a cancel ends the command with all its processes', async () => {

@@ -109,8 +109,8 @@ export function leaderScript(marker: string, nonce: string): string {
 
 /**
  * Returns shell text to run before the signals that end a command. It notes the reason in the command's directory, so
- * that an agent that collects the command doesn't take it for one that ended by itself. The first note wins, and none is
- * made for a command that has already ended.
+ * that an agent that collects the command doesn't take it for one that ended by itself. The first note wins, and none
+ * is made for a command that has already ended.
  */
 export function stopNote(marker: string, why: StopNote): string {
   const lines = [
