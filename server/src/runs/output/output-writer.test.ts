@@ -191,6 +191,27 @@ test('readers are told of chunks only once these are committed, and again when t
   expect(await t.steps(runId)).toMatchObject([{ outputSeq: 1 }]);
 });
 
+test('chunks that a reader waits for follow the same rules: from the live lease alone, once, and without a hole', async () => {
+  await using t = await setupOutput();
+  await t.start({ targets: 2 });
+  const [lease, ended] = await t.claim();
+  if (lease === undefined || ended === undefined) throw new Error('not leased');
+  for (const { id } of [lease, ended]) t.hub.onStep(id, () => {});
+  const [one, two] = [chunkOf(lease, 1, 'one\n'), chunkOf(lease, 2, 'two\n')];
+  for (const other of [{ sessionNumber: lease.sessionNumber + 1 }, { agentId: 9 }, { epoch: 2 }])
+    expect(await t.send({ ...lease, ...other }, one)).toEqual(['refused']);
+  expect(await t.send(lease, two)).toEqual(['gap']);
+  expect(await t.send(lease, one)).toEqual(['stored']);
+  expect(await t.send(lease, one)).toEqual(['stored']);
+  expect(await t.send(lease, chunkOf(lease, 1, 'another\n'))).toEqual(['differs']);
+  expect(await t.send(lease, two)).toEqual(['stored']);
+  await t.settle(endOf(ended));
+  expect(await t.send(ended, chunkOf(ended, 1, 'late\n'))).toEqual(['refused']);
+  expect([await t.stored(lease), await t.stored(ended)]).toEqual([[1, 2], []]);
+  const [step] = await t.sql`select output_seq, output_bytes from job_run_steps where id = ${lease.id}`;
+  expect(step).toEqual({ outputSeq: 2, outputBytes: 8 });
+});
+
 test('a writer that is closed finishes what it is writing, and hands back the rest without calling it a failure', async () => {
   await using t = await setupOutput();
   await t.start();

@@ -191,8 +191,8 @@ const readsFromEndToEnd = (node: Plan) =>
 /** Turns a statement with binary parameters into one of the driver's; the plan is the same. */
 const throughDriver = (db: Sql): BinaryQueryable => ({
   async query(statement, parameters) {
-    const numbers = [...statement.matchAll(/\$(\d)/g)].map(([, number]) => Number(number));
-    const texts = statement.split(/\$\d/);
+    const numbers = [...statement.matchAll(/\$(\d+)/g)].map(([, number]) => Number(number));
+    const texts = statement.split(/\$\d+/);
     await db(
       Object.assign(texts, { raw: texts }) as never,
       ...numbers.map((number) => {
@@ -254,6 +254,21 @@ const ofQueue: Reading[] = [
       appendChunks(throughDriver(db), [
         { stepId: 1, sealed: Buffer.alloc(1), sha256: Buffer.alloc(32), stream: 'stdout' } as never,
       ]),
+  ],
+  [
+    'appendChunks, a single one that a reader waits for',
+    ['job_run_steps_pkey'],
+    (db) =>
+      appendChunks(
+        throughDriver(db),
+        [
+          {
+            ...{ stepId: 1, epoch: 1, agentId: 1, sessionNumber: 1, seq: 1, elapsedMs: 0, rawLength: 1 },
+            ...{ attemptDay: outputDay, stream: 'stdout', sha256: Buffer.alloc(32), sealed: Buffer.alloc(1) },
+          },
+        ],
+        'committed',
+      ),
   ],
   ['readyRanks', ['job_run_steps_ready'], (db) => readyRanks(db as unknown as Tx, [1, 2])],
   ['worstOutputStates', ['job_run_steps_run'], (db) => worstOutputStates(db as unknown as Tx, [openRunId])],
