@@ -105,7 +105,7 @@ export async function settleAttempts(
     const others = ends.filter((end) => !settled.has(end));
     const late = await lateResults(batch, others, seen);
     for (const end of current) progress.attemptEnded(stepOf(batch, end), attemptResult(batch, end));
-    for (const { end, attempt } of late.deciding) decideLate(batch, end, attempt);
+    const deciding = decideLate(batch, late);
     const leased = progress.writes.takeLeases();
     await progress.writes.closeSuccessors();
     const reading = withDetails(tx, leased).then((next) => {
@@ -115,10 +115,10 @@ export async function settleAttempts(
     const writes = [
       reading,
       ...progress.writes.send(),
-      recordContexts(batch, [...current, ...late.deciding.map(({ end }) => end)]),
-      writeStepOutputs(tx, handedOnBy([...current, ...late.deciding.map(({ end }) => end)])),
-      writeTransfers(tx, transfersOf([...current, ...late.deciding.map(({ end }) => end)])),
-      recordAudits(tx, refusalsOf(batch, [...current, ...late.deciding.map(({ end }) => end)])),
+      recordContexts(batch, [...current, ...deciding]),
+      writeStepOutputs(tx, handedOnBy([...current, ...deciding])),
+      writeTransfers(tx, transfersOf([...current, ...deciding])),
+      recordAudits(tx, refusalsOf(batch, [...current, ...deciding])),
     ];
     if (others.length === 0) {
       const [news, next] = await Promise.all([ledger.writeAndCommit(), reading, ...writes]);
@@ -129,7 +129,7 @@ export async function settleAttempts(
     for (const end of late.annotating) await annotate(batch, end);
     const news = await ledger.write();
     // After the target runs have been written, because a target run that goes on keeps its locks.
-    for (const end of [...late.annotating, ...late.deciding.map((each) => each.end)]) await noteLate(tx, end);
+    for (const end of [...late.annotating, ...deciding]) await noteLate(tx, end);
     const results = ends.map((end) =>
       settled.has(end)
         ? settledResult(batch, end, next)
@@ -298,11 +298,9 @@ async function lateResults(batch: Batch, ends: readonly AttemptEnd[], seen: Set<
       step.epoch === end.epoch &&
       !seen.has(step.id) &&
       end.outcome.status !== 'unknown' &&
-      isUndecided(step, batch.progress.targetRun(step), batch.ledger.run(step.jobRunId)?.status);
-    if (mayDecide) {
-      late.deciding.push({ end, attempt });
-      late.results.set(end, answer(end, 'settled'));
-    } else late.annotating.push(end);
+      isStillUndecided(batch, step);
+    if (mayDecide) late.deciding.push({ end, attempt });
+    else late.annotating.push(end);
   }
   return late;
 }
@@ -325,12 +323,30 @@ function isNews(attempt: EndedAttempt, end: AttemptEnd): boolean {
   return isOpen && isOfLease(attempt, end) && !isSameRequest(attempt, end);
 }
 
-function decideLate(batch: Batch, end: AttemptEnd, attempt: EndedAttempt): void {
-  const step = stepOf(batch, end);
-  const { targetName } = batch.progress.targetRun(step);
-  const told = { status: attempt.status, message: attempt.message, reason: attempt.reason };
-  const error = runError(targetName, step.stepNumber, told as never);
-  batch.progress.resultCameLate(step, { ...attemptResult(batch, end), nextFor: undefined }, error);
+function isStillUndecided({ progress, ledger }: Batch, step: StepRow): boolean {
+  return isUndecided(step, progress.targetRun(step), ledger.run(step.jobRunId)?.status);
+}
+
+/**
+ * Lets late results decide their steps, and returns their ends. If something else in this batch has ended the run, a late
+ * result is only recorded, as if it had come after that.
+ */
+function decideLate(batch: Batch, late: Late): AttemptEnd[] {
+  const decided: AttemptEnd[] = [];
+  for (const { end, attempt } of late.deciding) {
+    const step = stepOf(batch, end);
+    if (!isStillUndecided(batch, step)) {
+      late.annotating.push(end);
+      continue;
+    }
+    const { targetName } = batch.progress.targetRun(step);
+    const told = { status: attempt.status, message: attempt.message, reason: attempt.reason };
+    const error = runError(targetName, step.stepNumber, told as never);
+    batch.progress.resultCameLate(step, { ...attemptResult(batch, end), nextFor: undefined }, error);
+    late.results.set(end, answer(end, 'settled'));
+    decided.push(end);
+  }
+  return decided;
 }
 
 /** Records a late result with the attempt that it belongs to. */

@@ -248,6 +248,21 @@ test.each<[StepOutcome, string]>([
   expect(await t.run(runId)).toMatchObject({ status: 'cancelled', completedSteps: 4 });
 });
 
+test('a late result that comes together with what ends its run is recorded, and changes no outcome', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ targets: 2 });
+  const [lost, other] = await t.claim();
+  if (lost === undefined || other === undefined) throw new Error('not leased');
+  await t.settle(givenUp(lost));
+  const { results } = await t.settle(givenUp(other), endOf(lost, success));
+  expect(results).toMatchObject([{ result: 'settled' }, { result: 'superseded' }]);
+  expect(await t.run(runId)).toMatchObject({ status: 'unknown', completedSteps: 2 });
+  expect(await t.steps(runId)).toMatchObject([
+    { status: 'unknown', advice: expect.stringMatching(/has since reported: succeeded/) },
+    { status: 'unknown' },
+  ]);
+});
+
 test('a late result of a clean-up step is recorded, and its target run keeps the outcome of the earlier failure', async () => {
   await using t = await setupRuns();
   const runId = await t.start({
