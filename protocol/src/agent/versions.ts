@@ -62,7 +62,7 @@ export const agentCapabilities = [
   'new_keys',
   /** Masks text in the form of a secret, if a lease has `detectSecrets`. */
   'detect_secrets',
-  /** Starts shells for the steps that `prepare` names. */
+  /** Prepares waiting shells for the steps that `prepare` names. */
   'prepare',
 ] as const;
 export type AgentCapability = (typeof agentCapabilities)[number];
