@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { AuditSealer } from '../server/src/audit/sealer.ts';
 import { Authority } from '../server/src/auth/authority.ts';
-import { openInstallation } from '../server/src/auth/open-installation.ts';
+import { openInstallation } from '../server/src/auth/installation/open-installation.ts';
 import { hashSecretToken, makeSecretToken } from '../server/src/auth/secret-token.ts';
 import type { Caller } from '../server/src/caller.ts';
 import { createCategory } from '../server/src/categories/edit-categories.ts';

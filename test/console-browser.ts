@@ -2,8 +2,8 @@
 import { join, resolve } from 'node:path';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 import { expect } from 'vitest';
-import { administratorName } from '../server/src/auth/bootstrap-administrator.ts';
-import { createSignInCode } from '../server/src/auth/sign-in-codes.ts';
+import { administratorName } from '../server/src/auth/installation/bootstrap-administrator.ts';
+import { createSignInCode } from '../server/src/auth/sign-in/sign-in-codes.ts';
 import { ensureChromium } from './support/packages.ts';
 import { type SystemOptions, setup, type TestSystem } from './support/system.ts';
 

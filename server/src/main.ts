@@ -1,6 +1,6 @@
 // The server's command: reads its settings, starts the server, tells a person where to go, and stops cleanly.
 import { join, resolve } from 'node:path';
-import { createAdministratorCode } from './auth/sign-in-codes.ts';
+import { createAdministratorCode } from './auth/sign-in/sign-in-codes.ts';
 import { ConfigError, HelpRequested } from './config/config-problems.ts';
 import { isLoopback } from './config/read-tls.ts';
 import { type Config, readConfig, readEnvironment } from './config.ts';

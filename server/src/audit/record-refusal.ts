@@ -1,6 +1,6 @@
 // Records refusals of signed-in callers in the audit log, but only as fast as a person could read, so that a caller who
 // asks in a loop can't fill it.
-import { RateLimiter, rateLimitKeyOf } from '../auth/rate-limiter.ts';
+import { RateLimiter, rateLimitKeyOf } from '../auth/limits/rate-limiter.ts';
 import { AppError } from '../errors.ts';
 import type { Queryable } from '../store/database/connection.ts';
 import { recordAudit, userActor } from './record-audit.ts';

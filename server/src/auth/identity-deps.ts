@@ -3,7 +3,7 @@ import { limits } from '@opsconductor/protocol';
 import type { Sql } from '../store/database/connection.ts';
 import type { SessionLimits } from '../store/people/sessions.ts';
 import type { Authenticator } from './authenticator.ts';
-import type { SignInLimits } from './sign-in-limits.ts';
+import type { SignInLimits } from './limits/sign-in-limits.ts';
 
 export interface IdentitySettings {
   session: SessionLimits;

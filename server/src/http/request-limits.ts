@@ -1,7 +1,7 @@
 // Limits how much of the API one caller, or one address that nobody has signed in from, may use.
 
 import { limits } from '@opsconductor/protocol';
-import { type RateLimit, RateLimiter, rateLimitKeyOf, refuseAfter } from '../auth/rate-limiter.ts';
+import { type RateLimit, RateLimiter, rateLimitKeyOf, refuseAfter } from '../auth/limits/rate-limiter.ts';
 import { AppError } from '../errors.ts';
 import { BodyRoom, type BodyShare } from './bodies/body-room.ts';
 import { RefusalPauses } from './refusal-pauses.ts';

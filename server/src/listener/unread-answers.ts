@@ -2,7 +2,7 @@
 // also takes nothing for a while, and a slow line takes little. So a client is cut off only if it takes very long, or
 // if all of them together hold too much; then a client of the address that holds most of it.
 import type { ServerResponse } from 'node:http';
-import { rateLimitKeyOf } from '../auth/rate-limiter.ts';
+import { rateLimitKeyOf } from '../auth/limits/rate-limiter.ts';
 
 export interface UnreadLimits {
   /** Of all answers together. */

@@ -3,7 +3,7 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
-import { serverKeyContext } from '../auth/open-installation.ts';
+import { serverKeyContext } from '../auth/installation/open-installation.ts';
 import { newDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
 import {
   type MasterKey,

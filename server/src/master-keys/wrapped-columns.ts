@@ -1,5 +1,5 @@
 // Every column that holds keys wrapped by the master key, and the context that each wrap is bound to.
-import { serverKeyContext } from '../auth/open-installation.ts';
+import { serverKeyContext } from '../auth/installation/open-installation.ts';
 import { contentKeyContext } from '../files/content-pieces.ts';
 import { importKeyContext } from '../jobs/bundles/seal-import.ts';
 import { jobKeyContext } from '../jobs/seal-definition.ts';

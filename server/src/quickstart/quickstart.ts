@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { access, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Authority } from '../auth/authority.ts';
-import { administratorName } from '../auth/bootstrap-administrator.ts';
+import { administratorName } from '../auth/installation/bootstrap-administrator.ts';
 import type { Caller } from '../caller.ts';
 import type { Config } from '../config.ts';
 import { makeDataDirectory } from '../database/database-home.ts';

@@ -10,8 +10,8 @@ import {
   signRoster,
 } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { createSignInCode } from '../../auth/sign-in-codes.ts';
-import { hashCheaply } from '../../auth/testing.ts';
+import { hashCheaply } from '../../auth/passwords/testing.ts';
+import { createSignInCode } from '../../auth/sign-in/sign-in-codes.ts';
 import { getScan } from '../../host-keys/read-scans.ts';
 import {
   enrollRequest,

@@ -2,8 +2,8 @@
 
 import { Authenticator } from '../../../auth/authenticator.ts';
 import { defaultIdentitySettings, type IdentitySettings } from '../../../auth/identity-deps.ts';
-import { createSignInCode } from '../../../auth/sign-in-codes.ts';
-import { SignInLimits } from '../../../auth/sign-in-limits.ts';
+import { SignInLimits } from '../../../auth/limits/sign-in-limits.ts';
+import { createSignInCode } from '../../../auth/sign-in/sign-in-codes.ts';
 import type { Sql } from '../../../store/database/connection.ts';
 import { borrowDatabase } from '../../../store/database/testing.ts';
 import { sessionCookie } from '../../session-cookie.ts';

@@ -1,9 +1,9 @@
 import type { CreatedApiToken, ErrorBody, Me } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { defaultIdentitySettings } from '../../../auth/identity-deps.ts';
-import { createSignInCode } from '../../../auth/sign-in-codes.ts';
-import { SignInLimits } from '../../../auth/sign-in-limits.ts';
-import { hashCheaply } from '../../../auth/testing.ts';
+import { SignInLimits } from '../../../auth/limits/sign-in-limits.ts';
+import { hashCheaply } from '../../../auth/passwords/testing.ts';
+import { createSignInCode } from '../../../auth/sign-in/sign-in-codes.ts';
 import { insertUser } from '../../../store/people/users.ts';
 import { sessionCookie } from '../../session-cookie.ts';
 import { setupApp, type TestApp, type TestRequest, testInstallationId } from '../../testing.ts';

@@ -18,11 +18,11 @@ import {
 import type { Context } from 'hono';
 import { getCookie } from 'hono/cookie';
 import { createApiToken, listApiTokensOf, revokeApiToken } from '../../../auth/api-tokens.ts';
-import { describeMe } from '../../../auth/describe-me.ts';
 import type { IdentityDeps } from '../../../auth/identity-deps.ts';
-import { endOtherSessions, endSession, listSessionsOf } from '../../../auth/sessions.ts';
-import { needsCurrentPassword, setPassword } from '../../../auth/set-password.ts';
-import { type SignInOrigin, signInByCode, signInByPassword, signOut } from '../../../auth/sign-in.ts';
+import { needsCurrentPassword, setPassword } from '../../../auth/passwords/set-password.ts';
+import { describeMe } from '../../../auth/sign-in/describe-me.ts';
+import { endOtherSessions, endSession, listSessionsOf } from '../../../auth/sign-in/sessions.ts';
+import { type SignInOrigin, signInByCode, signInByPassword, signOut } from '../../../auth/sign-in/sign-in.ts';
 import { AppError } from '../../../errors.ts';
 import { findUserById } from '../../../store/people/users.ts';
 import { type RouteSpec, route } from '../../route.ts';

@@ -1,9 +1,9 @@
 // What keeps a guesser from a password, without getting in the way of its owner.
 import type { ErrorBody, Me } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
-import { passwordCost } from '../../../auth/password-cost.ts';
-import { hashPassword, isOutdated } from '../../../auth/passwords.ts';
-import { hashCheaply } from '../../../auth/testing.ts';
+import { passwordCost } from '../../../auth/passwords/password-cost.ts';
+import { hashPassword, isOutdated } from '../../../auth/passwords/passwords.ts';
+import { hashCheaply } from '../../../auth/passwords/testing.ts';
 import { insertUser, setPasswordHash } from '../../../store/people/users.ts';
 import { holdRows, setupPeople, type TestPeople, untilWaiting } from './identity-testing.ts';
 

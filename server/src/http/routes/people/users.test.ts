@@ -8,7 +8,7 @@ import type {
   UserGroup,
 } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { hashCheaply } from '../../../auth/testing.ts';
+import { hashCheaply } from '../../../auth/passwords/testing.ts';
 import { setupPeople, type TestPeople } from './identity-testing.ts';
 
 hashCheaply();

@@ -20,7 +20,7 @@ import {
   UserSchema,
 } from '@opsconductor/protocol';
 import { createApiToken, listApiTokensOf, revokeApiToken } from '../../../auth/api-tokens.ts';
-import { endOtherSessions, endSession, listSessionsOf } from '../../../auth/sessions.ts';
+import { endOtherSessions, endSession, listSessionsOf } from '../../../auth/sign-in/sessions.ts';
 import { callerOf } from '../../../caller.ts';
 import { AppError } from '../../../errors.ts';
 import { requireAtLeast } from '../../../people/change-people.ts';

@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { formatEnrollmentToken } from '@opsconductor/protocol';
 import { generateSigningKeyPair } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { EnrollmentLimits } from '../../../auth/enrollment-limits.ts';
+import { EnrollmentLimits } from '../../../auth/limits/enrollment-limits.ts';
 import { newMasterKey } from '../../../credentials/at-rest/master-key.ts';
 import { enrollRequest, makeAgentKeys } from '../../../segments/testing.ts';
 import { setupApp, type TestApp } from '../../testing.ts';

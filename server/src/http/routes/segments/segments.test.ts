@@ -18,7 +18,7 @@ import {
   verifyRoster,
 } from '@opsconductor/protocol/sealing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { EnrollmentLimits } from '../../../auth/enrollment-limits.ts';
+import { EnrollmentLimits } from '../../../auth/limits/enrollment-limits.ts';
 import { newMasterKey } from '../../../credentials/at-rest/master-key.ts';
 import { enrollRequest, makeAgentKeys, segmentKeyOffer, testSecret } from '../../../segments/testing.ts';
 import { setupApp, type TestApp, testInstallationId } from '../../testing.ts';

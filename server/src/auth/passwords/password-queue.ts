@@ -1,7 +1,7 @@
 // Hashing passwords costs memory and time by design, so only a few run at once and only a few may wait. A flood must
 // not shut others out: known applicants go before unknown ones, addresses take turns, and if all places are taken, the
 // address with the most gives one up to an address with fewer.
-import { AppError } from '../errors.ts';
+import { AppError } from '../../errors.ts';
 
 export interface QueueLimits {
   maxConcurrent: number;

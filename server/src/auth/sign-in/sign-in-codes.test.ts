@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { setupDatabase, type TestDatabase } from '../store/database/testing.ts';
-import { insertUser } from '../store/people/users.ts';
+import { setupDatabase, type TestDatabase } from '../../store/database/testing.ts';
+import { insertUser } from '../../store/people/users.ts';
 import { createAdministratorCode, createSignInCode } from './sign-in-codes.ts';
 
 const now = () => new Date();

@@ -1,7 +1,7 @@
 // How often enrollment may be tried: by address, and by token, so that many addresses can't try one token faster.
 import { parseEnrollmentToken } from '@opsconductor/protocol';
+import { hashSecretToken } from '../secret-token.ts';
 import { RateLimiter, rateLimitKeyOf, refuseAfter } from './rate-limiter.ts';
-import { hashSecretToken } from './secret-token.ts';
 
 /** Enrolling an agent takes two requests, and the agents of a site may share one address. */
 const perAddress = { burst: 60, refillMs: 1_000 };

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sign, verify } from '@opsconductor/protocol/sealing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { setupDatabase, type TestDatabase } from '../store/database/testing.ts';
-import { Authenticator } from './authenticator.ts';
+import { setupDatabase, type TestDatabase } from '../../store/database/testing.ts';
+import { Authenticator } from '../authenticator.ts';
 import { bootstrapAdministrator } from './bootstrap-administrator.ts';
 import { openInstallation } from './open-installation.ts';
 

@@ -1,8 +1,8 @@
 // What the console and the CLI are told about the signed-in user.
 import type { Me, PermissionReach, Scope } from '@opsconductor/protocol';
-import type { UserRow } from '../store/people/users.ts';
-import type { Authority, Reach } from './authority.ts';
-import type { Principal } from './principal.ts';
+import type { UserRow } from '../../store/people/users.ts';
+import type { Authority, Reach } from '../authority.ts';
+import type { Principal } from '../principal.ts';
 
 /** How the caller signed in. With a restricted API token, `authority` is less than the user's. */
 export interface Entered {

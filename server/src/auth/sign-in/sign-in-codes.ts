@@ -1,14 +1,14 @@
 // One-time sign-in codes: the way in before there is a password, and after it was lost. Anyone who can read the
 // server's terminal can have one.
 import { limits } from '@opsconductor/protocol';
-import { recordAudit } from '../audit/record-audit.ts';
-import { AppError } from '../errors.ts';
-import type { Sql } from '../store/database/connection.ts';
-import { inTransaction } from '../store/database/transaction.ts';
-import { findAdministrator } from '../store/people/people.ts';
-import { insertSignInCode } from '../store/people/sign-in-codes.ts';
-import { findUserByName } from '../store/people/users.ts';
-import { hashSecretToken, makeSecretToken } from './secret-token.ts';
+import { recordAudit } from '../../audit/record-audit.ts';
+import { AppError } from '../../errors.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import { findAdministrator } from '../../store/people/people.ts';
+import { insertSignInCode } from '../../store/people/sign-in-codes.ts';
+import { findUserByName } from '../../store/people/users.ts';
+import { hashSecretToken, makeSecretToken } from '../secret-token.ts';
 
 /** Creates a code, like `createSignInCode`, for someone who is an administrator now; undefined if there is none. */
 export async function createAdministratorCode(deps: {

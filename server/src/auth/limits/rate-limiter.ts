@@ -1,5 +1,5 @@
 // Token buckets by key, in bounded memory: the least recently used key is forgotten first.
-import { AppError } from '../errors.ts';
+import { AppError } from '../../errors.ts';
 
 export interface RateLimit {
   /** How many may pass at once. */

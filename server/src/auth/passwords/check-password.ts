@@ -1,11 +1,11 @@
 // Checks whether a password is a user's. Wrong ones are counted per name and address: this keeps others from guessing
 // the password without letting them lock its owner out.
-import type { LockRule } from '../store/people/sign-in-attempts.ts';
-import { countAttempt, findStanding, noteSuccess } from '../store/people/sign-in-attempts.ts';
-import type { IdentityDeps } from './identity-deps.ts';
+import type { LockRule } from '../../store/people/sign-in-attempts.ts';
+import { countAttempt, findStanding, noteSuccess } from '../../store/people/sign-in-attempts.ts';
+import type { IdentityDeps } from '../identity-deps.ts';
+import { rateLimitKeyOf } from '../limits/rate-limiter.ts';
+import { refuseFor } from '../limits/sign-in-limits.ts';
 import { verifyPassword } from './passwords.ts';
-import { rateLimitKeyOf } from './rate-limiter.ts';
-import { refuseFor } from './sign-in-limits.ts';
 
 const minuteMs = 60_000;
 export const lockRule: LockRule = {

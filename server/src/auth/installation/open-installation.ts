@@ -1,19 +1,19 @@
 // The identity of this installation: created at the first start, opened with the master key at every later one.
 import { randomUUID } from 'node:crypto';
 import { generateSigningKeyPair, type KeyPair, signingPublicKeyOf } from '@opsconductor/protocol/sealing';
-import { unwrapDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
+import { unwrapDataKey, wrapDataKey } from '../../credentials/at-rest/data-key.ts';
 import {
   loadOrCreateMasterKeys,
   type MasterKey,
   requireMasterKey,
-} from '../credentials/at-rest/master-key.ts';
-import { MasterKeyRing } from '../credentials/at-rest/master-key-ring.ts';
-import type { Sql } from '../store/database/connection.ts';
+} from '../../credentials/at-rest/master-key.ts';
+import { MasterKeyRing } from '../../credentials/at-rest/master-key-ring.ts';
+import type { Sql } from '../../store/database/connection.ts';
 import {
   type InstallationRow,
   insertInstallation,
   readInstallation,
-} from '../store/database/installation.ts';
+} from '../../store/database/installation.ts';
 
 export interface Installation {
   installationId: string;

@@ -1,18 +1,18 @@
 // Signing in and out. Each way in leads to a session: a random token in the browser's cookie, and its hash in the
 // database. It is always a new session; the one that the browser came with ends.
 import type { Me } from '@opsconductor/protocol';
-import { recordAudit, userActor } from '../audit/record-audit.ts';
-import { AppError } from '../errors.ts';
-import type { Tx } from '../store/database/connection.ts';
-import { inTransaction } from '../store/database/transaction.ts';
+import { recordAudit, userActor } from '../../audit/record-audit.ts';
+import { AppError } from '../../errors.ts';
+import type { Tx } from '../../store/database/connection.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
 import {
   deleteExpiredSessions,
   deleteSession,
   deleteSessionByToken,
   insertSession,
-} from '../store/people/sessions.ts';
-import { forgetSuccesses } from '../store/people/sign-in-attempts.ts';
-import { takeSignInCode } from '../store/people/sign-in-codes.ts';
+} from '../../store/people/sessions.ts';
+import { forgetSuccesses } from '../../store/people/sign-in-attempts.ts';
+import { takeSignInCode } from '../../store/people/sign-in-codes.ts';
 import {
   findUserById,
   findUserByName,
@@ -20,14 +20,14 @@ import {
   noteSignIn,
   setPasswordHash,
   type UserRow,
-} from '../store/people/users.ts';
-import { Authority } from './authority.ts';
-import { checkPassword } from './check-password.ts';
+} from '../../store/people/users.ts';
+import { Authority } from '../authority.ts';
+import type { IdentityDeps, Origin } from '../identity-deps.ts';
+import { checkPassword } from '../passwords/check-password.ts';
+import { hashPassword, isOutdated } from '../passwords/passwords.ts';
+import type { Principal } from '../principal.ts';
+import { hashSecretToken, makeSecretToken } from '../secret-token.ts';
 import { describeMe } from './describe-me.ts';
-import type { IdentityDeps, Origin } from './identity-deps.ts';
-import { hashPassword, isOutdated } from './passwords.ts';
-import type { Principal } from './principal.ts';
-import { hashSecretToken, makeSecretToken } from './secret-token.ts';
 
 const knownAddressMs = 90 * 24 * 3_600_000;
 const maxUserAgentChars = 300;

@@ -1,13 +1,13 @@
 // Lists where a user is signed in, and ends sessions.
 import type { Session } from '@opsconductor/protocol';
-import { recordAudit, userActor } from '../audit/record-audit.ts';
-import { notFound } from '../errors.ts';
-import type { Tx } from '../store/database/connection.ts';
-import { inTransaction } from '../store/database/transaction.ts';
-import { deleteOtherSessions, deleteSession, listSessions } from '../store/people/sessions.ts';
-import { lockUser, type UserRow } from '../store/people/users.ts';
-import type { IdentityDeps, Origin } from './identity-deps.ts';
-import type { Principal } from './principal.ts';
+import { recordAudit, userActor } from '../../audit/record-audit.ts';
+import { notFound } from '../../errors.ts';
+import type { Tx } from '../../store/database/connection.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import { deleteOtherSessions, deleteSession, listSessions } from '../../store/people/sessions.ts';
+import { lockUser, type UserRow } from '../../store/people/users.ts';
+import type { IdentityDeps, Origin } from '../identity-deps.ts';
+import type { Principal } from '../principal.ts';
 
 /** Returns the open sessions of a user, the one used last first; `principal` is the caller. */
 export async function listSessionsOf(

@@ -1,14 +1,14 @@
 // Sets the caller's own password and ends their other sessions, so that anyone who knew the old one is out.
 import { limits } from '@opsconductor/protocol';
-import { recordAudit, userActor } from '../audit/record-audit.ts';
-import { AppError, invalidField } from '../errors.ts';
-import { inTransaction } from '../store/database/transaction.ts';
-import { deleteOtherSessions, wasOpenedByCode } from '../store/people/sessions.ts';
-import { findUserById, lockUser, setPasswordHash } from '../store/people/users.ts';
+import { recordAudit, userActor } from '../../audit/record-audit.ts';
+import { AppError, invalidField } from '../../errors.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import { deleteOtherSessions, wasOpenedByCode } from '../../store/people/sessions.ts';
+import { findUserById, lockUser, setPasswordHash } from '../../store/people/users.ts';
+import type { IdentityDeps, Origin } from '../identity-deps.ts';
+import type { Principal } from '../principal.ts';
 import { checkPassword } from './check-password.ts';
-import type { IdentityDeps, Origin } from './identity-deps.ts';
 import { hashPassword } from './passwords.ts';
-import type { Principal } from './principal.ts';
 
 /**
  * @throws AppError `forbidden` with an API token, which could otherwise gain access that outlives it; `invalid` for a

@@ -1,7 +1,7 @@
 // How often signing in may be tried. There are three limits: by address; by name and address, which locks
 // (docs/people.md); and by name for addresses from which it never signed in, so that many addresses can't guess faster
 // than a few.
-import { AppError } from '../errors.ts';
+import { AppError } from '../../errors.ts';
 import { RateLimiter, rateLimitKeyOf } from './rate-limiter.ts';
 
 const perAddress = { burst: 20, refillMs: 3_000 };
