@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { stepTypes } from '@opsconductor/protocol';
 import { expect, test, vi } from 'vitest';
 import { readConfig } from './config.ts';
-import { examineDefinition } from './jobs/validate-definition.ts';
+import { examineDefinition } from './jobs/definition/validate-definition.ts';
 import { createLog } from './log.ts';
 import { startServer } from './server.ts';
 import { setupDatabase } from './store/database/testing.ts';

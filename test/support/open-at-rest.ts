@@ -4,7 +4,7 @@ import { gunzipSync } from 'node:zlib';
 import { unwrapDataKey } from '../../server/src/credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../../server/src/credentials/at-rest/master-key.ts';
 import { openAtRest } from '../../server/src/credentials/at-rest/seal-at-rest.ts';
-import { openDefinition } from '../../server/src/jobs/seal-definition.ts';
+import { openDefinition } from '../../server/src/jobs/definition/seal-definition.ts';
 import { chunkAad, runKeyContext } from '../../server/src/runs/run-keys.ts';
 import { openNames } from '../../server/src/runs/transfers/take-transfers.ts';
 import { openOutputs, openParameters } from '../../server/src/runs/values/values-at-rest.ts';

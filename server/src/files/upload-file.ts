@@ -12,7 +12,7 @@ import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
-import { categoryForJobs } from '../jobs/category-for-jobs.ts';
+import { categoryForJobs } from '../jobs/settings/category-for-jobs.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
 import { type Sql, violatedConstraint } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';

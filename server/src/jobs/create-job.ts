@@ -16,16 +16,21 @@ import { inTransaction } from '../store/database/transaction.ts';
 import { insertJobVersion } from '../store/jobs/job-versions.ts';
 import { insertJob, nextJobId } from '../store/jobs/jobs.ts';
 import { unrestricted } from '../store/people/visibility.ts';
-import { categoryForJobs } from './category-for-jobs.ts';
-import { checkEnvelope } from './check-envelope.ts';
+import { checkEnvelope } from './checks/check-envelope.ts';
+import { requireCredentialUse, unknownCredentials } from './checks/require-credential-use.ts';
 import { requireDefinition, withAllProblems } from './checks/require-definition.ts';
+import { requireRawSplice } from './checks/require-raw-splice.ts';
+import { sealNewDefinition } from './definition/seal-definition.ts';
+import {
+  clearColumnsOf,
+  encodeWithinLimit,
+  splitDefinition,
+  stepTypesOf,
+} from './definition/split-definition.ts';
 import { fillTemplate } from './fill-template.ts';
 import { getJob } from './list-jobs.ts';
 import { nameTaken } from './name-taken.ts';
-import { requireCredentialUse, unknownCredentials } from './require-credential-use.ts';
-import { requireRawSplice } from './require-raw-splice.ts';
-import { sealNewDefinition } from './seal-definition.ts';
-import { clearColumnsOf, encodeWithinLimit, splitDefinition, stepTypesOf } from './split-definition.ts';
+import { categoryForJobs } from './settings/category-for-jobs.ts';
 
 const firstVersion = 1;
 

@@ -5,8 +5,8 @@ import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError, notFound } from '../errors.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { findJob } from '../store/jobs/jobs.ts';
-import { loadJobVersion } from './load-job-version.ts';
-import { joinDefinition } from './split-definition.ts';
+import { joinDefinition } from './definition/split-definition.ts';
+import { loadJobVersion } from './versions/load-job-version.ts';
 import { resolveVersion } from './versions/resolve-version.ts';
 
 /**

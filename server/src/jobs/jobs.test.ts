@@ -20,7 +20,7 @@ import { createTarget } from '../targets/edit-targets.ts';
 import { createJob } from './create-job.ts';
 import { jobsHealth } from './insight/jobs-health.ts';
 import { getJob, listJobs } from './list-jobs.ts';
-import { loadJobVersion } from './load-job-version.ts';
+import { loadJobVersion } from './versions/load-job-version.ts';
 import { saveJob } from './versions/save-job.ts';
 
 let t: TestInstallation;

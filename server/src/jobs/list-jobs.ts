@@ -27,8 +27,8 @@ import {
 } from '../store/jobs/job-list.ts';
 import { findVersionHead, listVersionNames } from '../store/jobs/job-versions.ts';
 import { findJob, type JobDetailRow, type JobRow } from '../store/jobs/jobs.ts';
-import { loadJobVersion } from './load-job-version.ts';
-import { joinDefinition } from './split-definition.ts';
+import { joinDefinition } from './definition/split-definition.ts';
+import { loadJobVersion } from './versions/load-job-version.ts';
 
 const maxLabelValues = 50;
 const lastResults = [...runStatuses, 'none'] as const;

@@ -18,9 +18,9 @@ import { inTransaction } from '../store/database/transaction.ts';
 import { findRunnableJob } from '../store/runs/run-creation.ts';
 import { findTarget, type TargetRow } from '../store/targets/targets.ts';
 import { connectionOf } from '../targets/connection-of.ts';
+import { examineDefinition } from './definition/validate-definition.ts';
 import { findEditableJob } from './editable-job.ts';
-import { loadJobVersion } from './load-job-version.ts';
-import { examineDefinition } from './validate-definition.ts';
+import { loadJobVersion } from './versions/load-job-version.ts';
 import { resolveVersion } from './versions/resolve-version.ts';
 
 interface PreviewDeps {

@@ -13,7 +13,7 @@ import {
 } from '../credentials/at-rest/master-key.ts';
 import { MasterKeyRing } from '../credentials/at-rest/master-key-ring.ts';
 import { contentKeyContext } from '../files/content-pieces.ts';
-import { loadJobVersion } from '../jobs/load-job-version.ts';
+import { loadJobVersion } from '../jobs/versions/load-job-version.ts';
 import { RunKeys } from '../runs/run-keys.ts';
 import { setupRuns } from '../runs/testing.ts';
 import { openRoot } from '../segments/segment-root.ts';

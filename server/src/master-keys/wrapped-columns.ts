@@ -2,7 +2,7 @@
 import { serverKeyContext } from '../auth/installation/open-installation.ts';
 import { contentKeyContext } from '../files/content-pieces.ts';
 import { importKeyContext } from '../jobs/bundles/seal-import.ts';
-import { jobKeyContext } from '../jobs/seal-definition.ts';
+import { jobKeyContext } from '../jobs/definition/seal-definition.ts';
 import { runKeyContext } from '../runs/run-keys.ts';
 import { rootContext } from '../segments/segment-root.ts';
 import type { WrappedColumn } from '../store/database/wrapped-keys.ts';

@@ -5,7 +5,7 @@ import { createCategory } from '../categories/edit-categories.ts';
 import { checkSave } from '../jobs/checks/check-save.ts';
 import { jobHealth, jobsHealth } from '../jobs/insight/jobs-health.ts';
 import { bulkChangeJobs } from '../jobs/life/bulk-jobs.ts';
-import { moveJob } from '../jobs/move-job.ts';
+import { moveJob } from '../jobs/settings/move-job.ts';
 import { setupJobs, step, type TestJobs } from '../jobs/testing.ts';
 import { rollBack } from '../jobs/versions/roll-back.ts';
 import { holdTransaction } from '../runs/testing.ts';

@@ -10,8 +10,8 @@ import {
 import type { Reach } from '../auth/authority.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { notFound } from '../errors.ts';
-import { openDefinition } from '../jobs/seal-definition.ts';
-import { joinDefinition } from '../jobs/split-definition.ts';
+import { openDefinition } from '../jobs/definition/seal-definition.ts';
+import { joinDefinition } from '../jobs/definition/split-definition.ts';
 import { whyUnreadableHere } from '../runs/why-unreadable.ts';
 import type { Queryable } from '../store/database/connection.ts';
 import { decodeCursor, encodeCursor } from '../store/database/cursor.ts';

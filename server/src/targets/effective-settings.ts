@@ -16,7 +16,7 @@ import {
 import type { Authority } from '../auth/authority.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { invalidField, notFound } from '../errors.ts';
-import { loadJobVersion } from '../jobs/load-job-version.ts';
+import { loadJobVersion } from '../jobs/versions/load-job-version.ts';
 import type { Queryable } from '../store/database/connection.ts';
 import { findRunnableJob } from '../store/runs/run-creation.ts';
 import {

@@ -31,10 +31,15 @@ import {
 } from '../../store/jobs/job-imports.ts';
 import { findVersionName, putVersionName } from '../../store/jobs/job-versions.ts';
 import { setJobState } from '../../store/jobs/jobs.ts';
-import { changeSettings } from '../change-settings.ts';
+import { sealNewDefinition } from '../definition/seal-definition.ts';
+import {
+  clearColumnsOf,
+  encodeWithinLimit,
+  splitDefinition,
+  stepTypesOf,
+} from '../definition/split-definition.ts';
 import { editableJob } from '../editable-job.ts';
-import { sealNewDefinition } from '../seal-definition.ts';
-import { clearColumnsOf, encodeWithinLimit, splitDefinition, stepTypesOf } from '../split-definition.ts';
+import { changeSettings } from '../settings/change-settings.ts';
 import { saveVersion } from '../versions/save-job.ts';
 import { wholeDefinition } from './decide-item.ts';
 import { baseOf } from './existing-jobs.ts';

@@ -8,7 +8,7 @@ import { whyUnreadableHere } from '../../runs/why-unreadable.ts';
 import type { Queryable } from '../../store/database/connection.ts';
 import { type BundledJobRow, findJobsNamed, readDefinitions } from '../../store/jobs/job-bundles.ts';
 
-import { openDefinition } from '../seal-definition.ts';
+import { openDefinition } from '../definition/seal-definition.ts';
 import type { ExistingJob } from './decide-item.ts';
 
 /** Returns the jobs that have one of the names, keyed by name. */

@@ -13,9 +13,9 @@ import {
   readDefinitions,
   selectJobsToExport,
 } from '../../store/jobs/job-bundles.ts';
+import { openDefinition } from '../definition/seal-definition.ts';
+import { joinDefinition } from '../definition/split-definition.ts';
 import { readJobFilter } from '../list-jobs.ts';
-import { openDefinition } from '../seal-definition.ts';
-import { joinDefinition } from '../split-definition.ts';
 import { bundleWriter } from './write-bundle.ts';
 
 const jobsAtATime = 100;

@@ -7,8 +7,8 @@ import type { Queryable } from '../../store/database/connection.ts';
 import { categoriesNamed } from '../../store/jobs/job-bundles.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
 import { usableCredentialNames } from '../../store/targets/credentials.ts';
-import { absentCredentials, credentialProblems, credentialsNamed } from '../require-credential-use.ts';
-import { requireRawSplice } from '../require-raw-splice.ts';
+import { absentCredentials, credentialProblems, credentialsNamed } from '../checks/require-credential-use.ts';
+import { requireRawSplice } from '../checks/require-raw-splice.ts';
 
 /** Id that stands for a category that does not exist yet. */
 const toBeMade = 0;

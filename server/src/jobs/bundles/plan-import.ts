@@ -13,7 +13,7 @@ import { loadSiteRules, type SiteRules, siteRuleDetail } from '../../site-rules/
 import type { Queryable, Sql } from '../../store/database/connection.ts';
 import { takenJobNames, templatesNamed } from '../../store/jobs/job-bundles.ts';
 import { insertImportItems, type JobImportItemRow } from '../../store/jobs/job-imports.ts';
-import { encodeDefinition, maxDefinitionBytes } from '../seal-definition.ts';
+import { encodeDefinition, maxDefinitionBytes } from '../definition/seal-definition.ts';
 import { type Decision, decideItem, type ExistingJob, wholeDefinition } from './decide-item.ts';
 import { baseOf, existingJobs } from './existing-jobs.ts';
 import { ImportRights } from './import-rights.ts';

@@ -12,9 +12,9 @@ import {
 import type { Caller } from '../../caller.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
-import { checkEnvelope } from '../check-envelope.ts';
+import { examineDefinition } from '../definition/validate-definition.ts';
 import { findEditableJob } from '../editable-job.ts';
-import { examineDefinition } from '../validate-definition.ts';
+import { checkEnvelope } from './check-envelope.ts';
 import { problemsOfNamesIn, problemsOfPlace } from './problems-of-place.ts';
 
 export interface CheckDeps {

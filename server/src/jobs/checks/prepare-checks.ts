@@ -3,7 +3,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { exampleJobs, JobDefinitionSchema, stepConfigSchemas } from '@opsconductor/protocol';
 import { prepareSchema } from '../../schema-problems.ts';
-import { examineDefinition } from '../validate-definition.ts';
+import { examineDefinition } from '../definition/validate-definition.ts';
 
 /** Prepares the checks in pieces, so that other work gets its turn in between. */
 export async function prepareDefinitionChecks(): Promise<void> {

@@ -12,11 +12,11 @@ import { AppError } from '../../errors.ts';
 import { loadSiteRules } from '../../site-rules/site-rules.ts';
 import type { Tx } from '../../store/database/connection.ts';
 import { findJobNamed, type JobDetailRow } from '../../store/jobs/jobs.ts';
-import { categoryForJobs } from '../category-for-jobs.ts';
+import { encodeWithinLimit, splitDefinition } from '../definition/split-definition.ts';
 import { takenName } from '../name-taken.ts';
-import { requireCredentialUse, runAsCredential, unknownCredentials } from '../require-credential-use.ts';
-import { requireRawSplice } from '../require-raw-splice.ts';
-import { encodeWithinLimit, splitDefinition } from '../split-definition.ts';
+import { categoryForJobs } from '../settings/category-for-jobs.ts';
+import { requireCredentialUse, runAsCredential, unknownCredentials } from './require-credential-use.ts';
+import { requireRawSplice } from './require-raw-splice.ts';
 
 export interface SavePlace {
   /** The job that it would be saved to; undefined for a new one. */

@@ -5,8 +5,8 @@ import { AppError } from '../../errors.ts';
 import { siteRuleDetail } from '../../site-rules/site-rules.ts';
 import type { Sql, Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
+import { examineDefinition, refuseDefinition } from '../definition/validate-definition.ts';
 import { findEditableJob } from '../editable-job.ts';
-import { examineDefinition, refuseDefinition } from '../validate-definition.ts';
 import { problemsOfNamesIn, problemsOfPlace } from './problems-of-place.ts';
 
 /**

@@ -25,11 +25,11 @@ import {
   type UnwellJobRow,
 } from '../../store/jobs/job-health.ts';
 import { segmentQueues } from '../../store/queue/queue-status.ts';
-import { loadJobVersion } from '../load-job-version.ts';
-import { stuckSegmentProblems } from '../queue-status.ts';
-import { joinDefinition } from '../split-definition.ts';
-import { validateDefinition } from '../validate-definition.ts';
+import { joinDefinition } from '../definition/split-definition.ts';
+import { validateDefinition } from '../definition/validate-definition.ts';
+import { loadJobVersion } from '../versions/load-job-version.ts';
 import { seenJob } from '../versions/read-versions.ts';
+import { stuckSegmentProblems } from './queue-status.ts';
 
 const question: HealthQuestion = {
   knownStepTypes: stepTypes,

@@ -25,8 +25,8 @@ import {
   setLabelsOfJobs,
 } from '../../store/jobs/job-bulk.ts';
 import { deleteJobs, openRunsOf, setJobState } from '../../store/jobs/jobs.ts';
-import { categoryForJobs } from '../category-for-jobs.ts';
 import { readJobFilter } from '../list-jobs.ts';
+import { categoryForJobs } from '../settings/category-for-jobs.ts';
 import { stateProblem } from './change-state.ts';
 
 const maxPlanned = 200;

@@ -13,7 +13,7 @@ import type { Queryable } from '../../store/database/connection.ts';
 import { decodeCursor, pageOf } from '../../store/database/cursor.ts';
 import { findVersionHead, type JobVersionHeadRow, listVersionHeads } from '../../store/jobs/job-versions.ts';
 import { findJob, type JobDetailRow } from '../../store/jobs/jobs.ts';
-import { loadJobVersion } from '../load-job-version.ts';
+import { loadJobVersion } from './load-job-version.ts';
 import { resolveVersion, versionAt } from './resolve-version.ts';
 
 interface Deps {

@@ -4,11 +4,11 @@ import { AppError } from '../../errors.ts';
 import { loadSiteRules } from '../../site-rules/site-rules.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
+import { validateDefinition } from '../definition/validate-definition.ts';
 import { editableJob } from '../editable-job.ts';
 import { getJob } from '../list-jobs.ts';
-import { loadJobVersion } from '../load-job-version.ts';
 import { nameTaken } from '../name-taken.ts';
-import { validateDefinition } from '../validate-definition.ts';
+import { loadJobVersion } from './load-job-version.ts';
 import { resolveVersion } from './resolve-version.ts';
 import { refuseArchived, refuseStale, type SaveJobDeps, saveVersion } from './save-job.ts';
 

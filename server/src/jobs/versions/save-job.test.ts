@@ -4,9 +4,8 @@ import { canonicalJson } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AppError } from '../../errors.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
-
-import { loadJobVersion } from '../load-job-version.ts';
 import { setupJobs, step, type TestJobs } from '../testing.ts';
+import { loadJobVersion } from './load-job-version.ts';
 import { getVersion, listVersions } from './read-versions.ts';
 import { saveJob } from './save-job.ts';
 

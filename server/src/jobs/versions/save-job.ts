@@ -19,23 +19,23 @@ import { inTransaction } from '../../store/database/transaction.ts';
 import { findVersionHead, insertJobVersion } from '../../store/jobs/job-versions.ts';
 import { dataKeyOfJob, type JobDetailRow, setJobVersion } from '../../store/jobs/jobs.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
-import { changeSettings } from '../change-settings.ts';
-import { checkEnvelope } from '../check-envelope.ts';
+import { checkEnvelope } from '../checks/check-envelope.ts';
+import { requireCredentialUse, unknownCredentials } from '../checks/require-credential-use.ts';
 import { requireDefinition, withAllProblems } from '../checks/require-definition.ts';
-import { editableJob } from '../editable-job.ts';
-import { getJob } from '../list-jobs.ts';
-import { loadJobVersion } from '../load-job-version.ts';
-import { nameTaken } from '../name-taken.ts';
-import { requireCredentialUse, unknownCredentials } from '../require-credential-use.ts';
-import { requireRawSplice } from '../require-raw-splice.ts';
-import { sealDefinition } from '../seal-definition.ts';
+import { requireRawSplice } from '../checks/require-raw-splice.ts';
+import { sealDefinition } from '../definition/seal-definition.ts';
 import {
   clearColumnsOf,
   encodeWithinLimit,
   joinDefinition,
   splitDefinition,
   stepTypesOf,
-} from '../split-definition.ts';
+} from '../definition/split-definition.ts';
+import { editableJob } from '../editable-job.ts';
+import { getJob } from '../list-jobs.ts';
+import { nameTaken } from '../name-taken.ts';
+import { changeSettings } from '../settings/change-settings.ts';
+import { loadJobVersion } from './load-job-version.ts';
 
 export interface SaveJobDeps {
   sql: Sql;

@@ -4,7 +4,7 @@ import { listVersionNames } from '../../store/jobs/job-versions.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
 
 import { changeState } from '../life/change-state.ts';
-import { moveJob } from '../move-job.ts';
+import { moveJob } from '../settings/move-job.ts';
 import { setupJobs, step, type TestJobs } from '../testing.ts';
 import { jobHistory } from './job-history.ts';
 import { compareVersions, getVersion, listVersions } from './read-versions.ts';
@@ -79,7 +79,7 @@ describe('rolling back', () => {
     await expect(taken).rejects.toMatchObject({ code: 'conflict', details: [{ path: 'name' }] });
 
     // Like a version from before a rule existed: two steps have the same name.
-    const { encodeDefinition, sealDefinition } = await import('../seal-definition.ts');
+    const { encodeDefinition, sealDefinition } = await import('../definition/seal-definition.ts');
     const outdated = { name: 'outdated', steps: [step('a'), step('a')] } as never;
     const [row] = await t.sql<{ dataKey: string }[]>`select data_key from jobs where id = ${job.id}`;
     const { bytes, checksum } = encodeDefinition(outdated);

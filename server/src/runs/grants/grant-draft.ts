@@ -9,8 +9,8 @@ import {
 } from '@opsconductor/protocol/grants';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError, invalidField } from '../../errors.ts';
-import { loadJobVersion } from '../../jobs/load-job-version.ts';
-import { runAsCredential } from '../../jobs/require-credential-use.ts';
+import { runAsCredential } from '../../jobs/checks/require-credential-use.ts';
+import { loadJobVersion } from '../../jobs/versions/load-job-version.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { type LeaseDetails, plannedDetails } from '../../store/queue/lease-details.ts';
 import { findSigningAgents, findTargetFacts } from '../../store/runs/run-grants.ts';

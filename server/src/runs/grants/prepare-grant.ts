@@ -8,7 +8,7 @@ import {
 import type { GrantDraft } from '@opsconductor/protocol/grants';
 import type { Caller } from '../../caller.ts';
 import { AppError, invalidField } from '../../errors.ts';
-import { loadJobVersion } from '../../jobs/load-job-version.ts';
+import { loadJobVersion } from '../../jobs/versions/load-job-version.ts';
 import { planStart } from '../start/start-run.ts';
 import { checkValues } from '../values/check-values.ts';
 import { sealSecrets } from '../values/seal-secrets.ts';

@@ -3,8 +3,8 @@ import type { BecomeConfig, JobDefinition, Lease } from '@opsconductor/protocol'
 import { AtRestError } from '../../credentials/at-rest/at-rest-error.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { hostTrustOf } from '../../host-keys/host-trust-of.ts';
-import { type JobVersion, loadJobVersion } from '../../jobs/load-job-version.ts';
-import { runAsCredential } from '../../jobs/require-credential-use.ts';
+import { runAsCredential } from '../../jobs/checks/require-credential-use.ts';
+import { type JobVersion, loadJobVersion } from '../../jobs/versions/load-job-version.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import {

@@ -1,6 +1,6 @@
 import type { StepOutcome } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { plainRules, type StepRules, stepRulesOf } from '../../jobs/step-rules.ts';
+import { plainRules, type StepRules, stepRulesOf } from '../../jobs/definition/step-rules.ts';
 import { afterAttempt } from './after-attempt.ts';
 
 const exit: StepOutcome = { status: 'failed', exitCode: 3, reason: 'exit_code' };

@@ -1,6 +1,6 @@
 // Decides whether a step ends with its attempt, waits for a person, or is retried. Pure.
 import type { StepOutcome, StepReason } from '@opsconductor/protocol';
-import type { RetryRule, StepRules } from '../../jobs/step-rules.ts';
+import type { RetryRule, StepRules } from '../../jobs/definition/step-rules.ts';
 
 export type AfterAttempt =
   | { is: 'end' }

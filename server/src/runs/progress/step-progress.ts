@@ -1,7 +1,7 @@
 // What one transaction does to the steps of runs: it ends, holds or retries them and moves their target runs on.
 // Changes are collected first and written together. The caller locks runs, target runs and steps.
 import { isRunEnded, type RunStatus, type StepOutcome } from '@opsconductor/protocol';
-import { plainRules, type StepRules } from '../../jobs/step-rules.ts';
+import { plainRules, type StepRules } from '../../jobs/definition/step-rules.ts';
 import type { Tx } from '../../store/database/connection.ts';
 import { endedAttempts } from '../../store/queue/step-attempts.ts';
 import {

@@ -3,7 +3,7 @@ import { defaultTimeoutS, type JobDefinition, limits, type RunSelection } from '
 import { decodeBase64 } from '@opsconductor/protocol/sealing';
 import { wrapDataKey } from '../../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
-import { stepNeedsOf } from '../../jobs/step-needs.ts';
+import { stepNeedsOf } from '../../jobs/definition/step-needs.ts';
 import type { NewRun, RunPlan } from '../../store/runs/run-creation.ts';
 import type { CheckedGrant } from '../grants/check-grant.ts';
 import { sealGrant } from '../grants/grant-at-rest.ts';

@@ -1,6 +1,6 @@
 // What the audit row of a start says about it.
 import type { JobDefinition } from '@opsconductor/protocol';
-import { runAsCredential } from '../../jobs/require-credential-use.ts';
+import { runAsCredential } from '../../jobs/checks/require-credential-use.ts';
 import type { SelectedRow } from '../../store/targets/target-selection.ts';
 import type { GivenToRun } from './given-values.ts';
 import { refOf, type StartRun } from './start-request.ts';

@@ -6,7 +6,7 @@ import { auditedBy, type Caller } from '../../caller.ts';
 import { newDataKey } from '../../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { notFound } from '../../errors.ts';
-import { loadJobVersion } from '../../jobs/load-job-version.ts';
+import { loadJobVersion } from '../../jobs/versions/load-job-version.ts';
 import { resolveVersion } from '../../jobs/versions/resolve-version.ts';
 import { type Sql, sqlState, type Tx } from '../../store/database/connection.ts';
 import {

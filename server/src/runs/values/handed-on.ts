@@ -2,7 +2,7 @@
 // that the step's definition names are taken, and the steps of a target run share one limit on their size.
 import { type HandedOn, limits, type StepOutcome } from '@opsconductor/protocol';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
-import { loadJobVersion } from '../../jobs/load-job-version.ts';
+import { loadJobVersion } from '../../jobs/versions/load-job-version.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { findStepPlace, type NewStepOutputs } from '../../store/runs/run-values.ts';
 import type { RunKeys } from '../run-keys.ts';

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { RunParameter, Step } from '@opsconductor/protocol';
 import { unwrapDataKey } from '../../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
-import { loadJobVersion } from '../../jobs/load-job-version.ts';
+import { loadJobVersion } from '../../jobs/versions/load-job-version.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { findRunSecrets, findRunValues, findStepOutputs } from '../../store/runs/run-values.ts';
 import { runKeyContext } from '../run-keys.ts';

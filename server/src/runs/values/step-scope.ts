@@ -8,7 +8,7 @@ import {
   scopeOf,
   stepReferenceName,
 } from '@opsconductor/protocol';
-import { stepNeedsOf } from '../../jobs/step-needs.ts';
+import { stepNeedsOf } from '../../jobs/definition/step-needs.ts';
 
 export interface StepScope {
   scope: Pick<RenderScope, 'path' | 'parameters' | 'steps'>;

@@ -1,7 +1,7 @@
 // Lists what in a run waits for a person, as few questions as there are different things to decide.
 import { decisionConsequences, type HeldSteps } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
-import { plainRules } from '../../jobs/step-rules.ts';
+import { plainRules } from '../../jobs/definition/step-rules.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { type HeldStepRow, listHeldSteps, stepRulesOfRun } from '../../store/queue/decisions.ts';
 import { mayDirectRun } from '../ends/cancel-run.ts';

@@ -1,7 +1,7 @@
 // Jobs by the thousand: as an export writes them, and as an import compares and creates them.
 import type { JobState, Labels, VersionNameKind } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
-import type { StepRules } from '../../jobs/step-rules.ts';
+import type { StepRules } from '../../jobs/definition/step-rules.ts';
 import { type Queryable, type Tx, unprepared } from '../database/connection.ts';
 import { jobWithin } from '../people/visibility.ts';
 import { fits, type JobFilter } from './job-list.ts';

@@ -1,6 +1,6 @@
 // Versions of jobs, which never change, and the names that people give them.
 import type { VersionName, VersionNameKind } from '@opsconductor/protocol';
-import type { StepRules } from '../../jobs/step-rules.ts';
+import type { StepRules } from '../../jobs/definition/step-rules.ts';
 import type { Queryable, Tx } from '../database/connection.ts';
 
 export interface JobVersionRow {

@@ -1,7 +1,7 @@
 // Held steps, and what people decided about them.
 import type { Decision } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
-import type { StepRules } from '../../jobs/step-rules.ts';
+import type { StepRules } from '../../jobs/definition/step-rules.ts';
 import type { Queryable, Tx } from '../database/connection.ts';
 import { targetRunWithin } from '../people/visibility.ts';
 

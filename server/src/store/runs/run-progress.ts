@@ -1,7 +1,7 @@
 // The rows that the progress of runs reads and writes. Lock order everywhere: runs, then target runs, then steps, each
 // by id.
 import type { Detections, OutputState, RunStatus, RunStrategy, StepStatus } from '@opsconductor/protocol';
-import type { StepRules } from '../../jobs/step-rules.ts';
+import type { StepRules } from '../../jobs/definition/step-rules.ts';
 import type { Tx } from '../database/connection.ts';
 import { attemptSlackS } from '../queue/claims.ts';
 

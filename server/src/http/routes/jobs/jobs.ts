@@ -36,7 +36,7 @@ import { bulkChangeJobs } from '../../../jobs/life/bulk-jobs.ts';
 import { changeState } from '../../../jobs/life/change-state.ts';
 import { deleteJob } from '../../../jobs/life/delete-job.ts';
 import { getJob, jobCounts, jobLabels, listJobs } from '../../../jobs/list-jobs.ts';
-import { moveJob } from '../../../jobs/move-job.ts';
+import { moveJob } from '../../../jobs/settings/move-job.ts';
 import { saveJob } from '../../../jobs/versions/save-job.ts';
 import type { Sql } from '../../../store/database/connection.ts';
 import { expectedVersionOf } from '../../answers/entity-tag.ts';

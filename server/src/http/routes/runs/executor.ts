@@ -1,6 +1,6 @@
 // The specification's executor and worker endpoints: the queue and the agents.
 import { ExecutorOverviewSchema, ExecutorStatusSchema, WorkerStatusSchema } from '@opsconductor/protocol';
-import { executorOverview, executorStatus, workerStatus } from '../../../jobs/queue-status.ts';
+import { executorOverview, executorStatus, workerStatus } from '../../../jobs/insight/queue-status.ts';
 import type { Sql } from '../../../store/database/connection.ts';
 import {
   executorOverviewExample,

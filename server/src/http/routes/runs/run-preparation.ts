@@ -13,7 +13,7 @@ import {
 } from '@opsconductor/protocol';
 import { callerOf } from '../../../caller.ts';
 import type { MasterKey } from '../../../credentials/at-rest/master-key.ts';
-import { checkEnvelope } from '../../../jobs/check-envelope.ts';
+import { checkEnvelope } from '../../../jobs/checks/check-envelope.ts';
 import { previewDraft, previewJob } from '../../../jobs/preview-job.ts';
 import { prepareGrant } from '../../../runs/grants/prepare-grant.ts';
 import { runSealingKeys } from '../../../runs/values/sealing-keys.ts';

@@ -1,9 +1,9 @@
 import type { DefinitionProblem, ErrorDetail, JobDefinition } from '@opsconductor/protocol';
-import { MissingPermission } from '../auth/missing-permission.ts';
-import type { Caller } from '../caller.ts';
-import type { Queryable } from '../store/database/connection.ts';
-import { unrestricted } from '../store/people/visibility.ts';
-import { usableCredentialNames } from '../store/targets/credentials.ts';
+import { MissingPermission } from '../../auth/missing-permission.ts';
+import type { Caller } from '../../caller.ts';
+import type { Queryable } from '../../store/database/connection.ts';
+import { unrestricted } from '../../store/people/visibility.ts';
+import { usableCredentialNames } from '../../store/targets/credentials.ts';
 
 /**
  * Checks a definition that is about to be saved: the caller must be able to use each credential that it names, in some

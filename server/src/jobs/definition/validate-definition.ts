@@ -5,9 +5,9 @@ import {
   maxDefinitionProblems,
   sizeProblems,
 } from '@opsconductor/protocol';
-import { AppError } from '../errors.ts';
-import { schemaProblems } from '../schema-problems.ts';
-import { withUnstorableText } from '../storable-text.ts';
+import { AppError } from '../../errors.ts';
+import { schemaProblems } from '../../schema-problems.ts';
+import { withUnstorableText } from '../../storable-text.ts';
 
 /**
  * Checks a whole definition and returns it with defaults filled in. The given value is not changed.

@@ -4,10 +4,10 @@
 import { createHash } from 'node:crypto';
 import type { JobDefinition } from '@opsconductor/protocol';
 import { canonicalJson } from '@opsconductor/protocol';
-import { newDataKey, unwrapDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
-import type { MasterKey } from '../credentials/at-rest/master-key.ts';
-import { aadOf, openAtRest, sealAtRest } from '../credentials/at-rest/seal-at-rest.ts';
-import type { JobVersionRow } from '../store/jobs/job-versions.ts';
+import { newDataKey, unwrapDataKey, wrapDataKey } from '../../credentials/at-rest/data-key.ts';
+import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
+import { aadOf, openAtRest, sealAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
+import type { JobVersionRow } from '../../store/jobs/job-versions.ts';
 
 /** Maximum size of a definition as JSON, in bytes. */
 export const maxDefinitionBytes = 1024 * 1024;

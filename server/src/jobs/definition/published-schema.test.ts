@@ -20,7 +20,7 @@ import { examineDefinition } from './validate-definition.ts';
 
 const ajv = new Ajv2020({ strict: true, strictRequired: false, allErrors: true, formats: {} });
 const accepts = ajv.compile(jobJsonSchema());
-const corpus = join(import.meta.dirname, '../../../protocol/src/definition/corpus');
+const corpus = join(import.meta.dirname, '../../../../protocol/src/definition/corpus');
 
 /**
  * Messages about what no schema can express: unique names, fields that must agree, placeholders, patterns, expressions.

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { AppError } from '../errors.ts';
+import { AppError } from '../../errors.ts';
 import { validateDefinition } from './validate-definition.ts';
 
 const step = (name: unknown, config: unknown = { command: 'uptime' }, type: unknown = 'ssh.exec') => ({

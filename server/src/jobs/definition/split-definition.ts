@@ -1,9 +1,9 @@
 // Converts between a definition as it is written and as it is stored: category, labels and whether it is a template
 // belong to the job and can change without a new version.
 import type { JobDefinition, Labels } from '@opsconductor/protocol';
-import { AppError } from '../errors.ts';
-import type { insertJobVersion } from '../store/jobs/job-versions.ts';
-import { runAsCredential } from './require-credential-use.ts';
+import { AppError } from '../../errors.ts';
+import type { insertJobVersion } from '../../store/jobs/job-versions.ts';
+import { runAsCredential } from '../checks/require-credential-use.ts';
 import { type EncodedDefinition, encodeDefinition, maxDefinitionBytes } from './seal-definition.ts';
 import { stepRulesOf } from './step-rules.ts';
 

@@ -1,10 +1,10 @@
 import { generalCategory } from '@opsconductor/protocol';
-import { MissingPermission } from '../auth/missing-permission.ts';
-import type { Caller } from '../caller.ts';
-import { noSuchCategory } from '../categories/no-such-category.ts';
-import { invalidField } from '../errors.ts';
-import type { Tx } from '../store/database/connection.ts';
-import { holdCategory } from '../store/jobs/categories.ts';
+import { MissingPermission } from '../../auth/missing-permission.ts';
+import type { Caller } from '../../caller.ts';
+import { noSuchCategory } from '../../categories/no-such-category.ts';
+import { invalidField } from '../../errors.ts';
+import type { Tx } from '../../store/database/connection.ts';
+import { holdCategory } from '../../store/jobs/categories.ts';
 
 /**
  * Returns the category into which the caller puts a job, locked until the transaction ends.

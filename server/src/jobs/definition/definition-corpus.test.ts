@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import { checkDefinition, type ErrorDetail } from '@opsconductor/protocol';
 import { describe, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
-import { readYamlValue } from '../yaml/read-yaml-value.ts';
+import { readYamlValue } from '../../yaml/read-yaml-value.ts';
 import { definitionOf, type Wrong } from './definition-corpus.ts';
 import { examineDefinition } from './validate-definition.ts';
 
-const corpus = join(import.meta.dirname, '../../../protocol/src/definition/corpus');
+const corpus = join(import.meta.dirname, '../../../../protocol/src/definition/corpus');
 /** Returns the problems as a route that takes YAML reports them. */
 function toldOfYaml(text: string): ErrorDetail[] {
   const read = readYamlValue(text);

@@ -8,10 +8,10 @@ import {
   siteRuleText,
 } from '@opsconductor/protocol';
 import { describe, expect, test } from 'vitest';
-import { readYamlValue } from '../yaml/read-yaml-value.ts';
+import { readYamlValue } from '../../yaml/read-yaml-value.ts';
 import { examineDefinition } from './validate-definition.ts';
 
-const page = readFileSync(join(import.meta.dirname, '../../../docs/definitions.md'), 'utf8');
+const page = readFileSync(join(import.meta.dirname, '../../../../docs/definitions.md'), 'utf8');
 const blocks = (language: string) =>
   [...page.matchAll(/```(\w+)\n(.*?)```/gs)].flatMap(([, of, text = '']) => (of === language ? [text] : []));
 

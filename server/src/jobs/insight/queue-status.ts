@@ -1,11 +1,11 @@
 // What waits in the queue and who could take it, in numbers and in words.
 import type { ExecutorOverview, ExecutorStatus, RunStatus, WorkerStatus } from '@opsconductor/protocol';
-import type { Authority, Reach } from '../auth/authority.ts';
-import { partStatus } from '../runs/view/run-part.ts';
-import { countSegments } from '../segments/list-segments.ts';
-import { type AgentOverviewRow, listAgentOverviews } from '../store/agents/agent-overviews.ts';
-import type { Queryable } from '../store/database/connection.ts';
-import { reachesEverything } from '../store/people/visibility.ts';
+import type { Authority, Reach } from '../../auth/authority.ts';
+import { partStatus } from '../../runs/view/run-part.ts';
+import { countSegments } from '../../segments/list-segments.ts';
+import { type AgentOverviewRow, listAgentOverviews } from '../../store/agents/agent-overviews.ts';
+import type { Queryable } from '../../store/database/connection.ts';
+import { reachesEverything } from '../../store/people/visibility.ts';
 import {
   heldSteps,
   oldestReadyMs,
@@ -13,8 +13,8 @@ import {
   type SegmentQueueRow,
   segmentQueues,
   stepCounts,
-} from '../store/queue/queue-status.ts';
-import { listOpenRunParts } from '../store/runs/run-parts.ts';
+} from '../../store/queue/queue-status.ts';
+import { listOpenRunParts } from '../../store/runs/run-parts.ts';
 
 const maxNamedAgents = 5;
 

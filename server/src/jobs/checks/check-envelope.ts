@@ -1,9 +1,9 @@
 // Checks what surrounds a definition in a request. `validateDefinition` checks the definition itself, so that its
 // problems always read the same: their paths begin at the definition.
 import { type Static, type TObject, type TProperties, type TSchema, Type } from 'typebox';
-import { AppError } from '../errors.ts';
-import { schemaProblems } from '../schema-problems.ts';
-import { withUnstorableText } from '../storable-text.ts';
+import { AppError } from '../../errors.ts';
+import { schemaProblems } from '../../schema-problems.ts';
+import { withUnstorableText } from '../../storable-text.ts';
 
 const envelopes = new WeakMap<TSchema, TSchema>();
 

@@ -1,9 +1,9 @@
 import type { JobDefinition } from '@opsconductor/protocol';
-import type { MasterKey } from '../credentials/at-rest/master-key.ts';
-import { notFound } from '../errors.ts';
-import type { Queryable } from '../store/database/connection.ts';
-import { findJobVersion } from '../store/jobs/job-versions.ts';
-import { openDefinition } from './seal-definition.ts';
+import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
+import { notFound } from '../../errors.ts';
+import type { Queryable } from '../../store/database/connection.ts';
+import { findJobVersion } from '../../store/jobs/job-versions.ts';
+import { openDefinition } from '../definition/seal-definition.ts';
 
 export interface JobVersion {
   /** With defaults filled in. Shared by all who load it, so it must not be changed. */

@@ -1,11 +1,11 @@
 // Changes what belongs to a job and not to a version: category, labels, template.
 import type { Labels } from '@opsconductor/protocol';
-import { recordAudit } from '../audit/record-audit.ts';
-import { auditedBy, type Caller } from '../caller.ts';
-import type { Tx } from '../store/database/connection.ts';
-import { type JobDetailRow, setJobSettings } from '../store/jobs/jobs.ts';
+import { recordAudit } from '../../audit/record-audit.ts';
+import { auditedBy, type Caller } from '../../caller.ts';
+import type { Tx } from '../../store/database/connection.ts';
+import { type JobDetailRow, setJobSettings } from '../../store/jobs/jobs.ts';
+import type { JobSettings } from '../definition/split-definition.ts';
 import { categoryForJobs } from './category-for-jobs.ts';
-import type { JobSettings } from './split-definition.ts';
 
 /**
  * Changes what differs, each change with its audit row. The job must be locked, and the caller allowed to edit it.

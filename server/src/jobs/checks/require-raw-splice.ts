@@ -1,6 +1,6 @@
 import { type ErrorDetail, type JobDefinition, rawSplicesOf } from '@opsconductor/protocol';
-import { MissingPermission } from '../auth/missing-permission.ts';
-import type { Caller } from '../caller.ts';
+import { MissingPermission } from '../../auth/missing-permission.ts';
+import type { Caller } from '../../caller.ts';
 
 /**
  * Checks the permission for a version whose steps put values into the text of a script. The saver answers for the whole

@@ -1,15 +1,15 @@
 import type { Job } from '@opsconductor/protocol';
-import type { Caller } from '../caller.ts';
-import type { MasterKey } from '../credentials/at-rest/master-key.ts';
-import { refuseNewlyBroken } from '../site-rules/hold-jobs.ts';
-import { refuseUnstorableText } from '../storable-text.ts';
-import type { Sql } from '../store/database/connection.ts';
-import { inTransaction } from '../store/database/transaction.ts';
-import { unrestricted } from '../store/people/visibility.ts';
+import type { Caller } from '../../caller.ts';
+import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
+import { refuseNewlyBroken } from '../../site-rules/hold-jobs.ts';
+import { refuseUnstorableText } from '../../storable-text.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import { unrestricted } from '../../store/people/visibility.ts';
+import { editableJob } from '../editable-job.ts';
+import { getJob } from '../list-jobs.ts';
 import { categoryForJobs } from './category-for-jobs.ts';
 import { changeSettings } from './change-settings.ts';
-import { editableJob } from './editable-job.ts';
-import { getJob } from './list-jobs.ts';
 
 /**
  * Moves a job with its runs to another category, which then decides who may see, run and edit them.
