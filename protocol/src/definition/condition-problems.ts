@@ -3,7 +3,7 @@ import type { ErrorDetail } from '../api/common.ts';
 import type { ParameterRule } from '../api/jobs/parameters.ts';
 import { limits } from '../limits.ts';
 import { checkRules, expressionProblems } from '../parameters/check-rules.ts';
-import { scopeOf } from '../rendering/scope.ts';
+import { scopeOf } from '../rendering/placeholders/scope.ts';
 import { isObject, type LooseDefinition } from './loose.ts';
 import type { SoundDefinition } from './sound.ts';
 

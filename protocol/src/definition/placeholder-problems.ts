@@ -3,8 +3,8 @@
 // might expect them to work, they are refused.
 import type { ErrorDetail } from '../api/common.ts';
 import { checkStep } from '../rendering/check-step.ts';
-import { textFieldsOf } from '../rendering/fields.ts';
-import { scopeOf } from '../rendering/scope.ts';
+import { textFieldsOf } from '../rendering/placeholders/fields.ts';
+import { scopeOf } from '../rendering/placeholders/scope.ts';
 import { stepConfigSchema } from '../steps/registry.ts';
 import { speaksOf } from './condition-problems.ts';
 import { detail, isObject, type LooseDefinition, type LooseStep } from './loose.ts';

@@ -4,9 +4,9 @@ import type { ErrorDetail } from '../api/common.ts';
 import type { JobDefinition } from '../api/jobs/jobs.ts';
 import { readExpression } from '../expressions/expression.ts';
 import type { ExpressionValues } from '../expressions/scope.ts';
+import { scopeOf } from '../rendering/placeholders/scope.ts';
+import type { RenderValues } from '../rendering/placeholders/values.ts';
 import { type Preview, renderForPeople } from '../rendering/render-for-people.ts';
-import { scopeOf } from '../rendering/scope.ts';
-import type { RenderValues } from '../rendering/values.ts';
 
 export interface StepPreview extends Preview {
   /** Whether its condition holds; `null` if that is not known before the run. */

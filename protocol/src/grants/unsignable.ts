@@ -1,6 +1,6 @@
 // Steps that no grant can cover, because the server learns part of what they do only during the run.
 import type { StepDefinition } from '../api/jobs/jobs.ts';
-import { referencesOf } from '../rendering/references-of.ts';
+import { referencesOf } from '../rendering/placeholders/references-of.ts';
 
 export interface Unsignable {
   /** The part of the step, completing a sentence that begins with “it”. */

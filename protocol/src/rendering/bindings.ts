@@ -1,7 +1,7 @@
 // The values that a script refers to, each under a name that its author can't have used.
 import type { ParameterType } from '../api/jobs/parameters.ts';
-import { type Reference, referenceText } from './reference.ts';
-import type { Known } from './scope.ts';
+import { type Reference, referenceText } from './placeholders/reference.ts';
+import type { Known } from './placeholders/scope.ts';
 
 export interface Binding {
   /** Name of the variable. */

@@ -3,12 +3,26 @@
 export type { Binding } from './bindings.ts';
 export { checkStep } from './check-step.ts';
 export { type CmdInput, cmdInput } from './cmd/write-script.ts';
+export { type RawSplice, rawSplicesOf } from './placeholders/raw-splice.ts';
+export type { RenderableStep } from './placeholders/read-step.ts';
+export { parseReference, placeholderText, type Reference, referenceText } from './placeholders/reference.ts';
+export { referencesOf } from './placeholders/references-of.ts';
+export {
+  leanScope,
+  type RenderScope,
+  type ScopeOutput,
+  scopeOf,
+  stepReferenceName,
+} from './placeholders/scope.ts';
+export {
+  type Placeholder,
+  parseTemplate,
+  type Template,
+  type TemplatePart,
+} from './placeholders/template.ts';
+export type { RenderValues } from './placeholders/values.ts';
 export { powershellInterpreters } from './powershell/commands.ts';
 export { powershellBootstrap, powershellEncoded, powershellInput } from './powershell/write-script.ts';
-export { type RawSplice, rawSplicesOf } from './raw-splice.ts';
-export type { RenderableStep } from './read-step.ts';
-export { parseReference, placeholderText, type Reference, referenceText } from './reference.ts';
-export { referencesOf } from './references-of.ts';
 export {
   maskedText,
   type Preview,
@@ -17,8 +31,5 @@ export {
   renderForPeople,
 } from './render-for-people.ts';
 export { type RenderedStep, type Rendering, renderStep } from './render-step.ts';
-export { leanScope, type RenderScope, type ScopeOutput, scopeOf, stepReferenceName } from './scope.ts';
 export { interpreters } from './sh/interpreters.ts';
 export { shellAssignments } from './sh/write-script.ts';
-export { type Placeholder, parseTemplate, type Template, type TemplatePart } from './template.ts';
-export type { RenderValues } from './values.ts';

@@ -1,12 +1,12 @@
 // The languages of scripts: how each is analyzed, and how a script in it refers to a value.
 import { analyzeCmd } from './cmd/analyze.ts';
 import { cmdProblem, cmdReference, readableInCmd } from './cmd/write-script.ts';
-import type { ShellLanguage } from './fields.ts';
+import type { ShellLanguage } from './placeholders/fields.ts';
 import { analyzePowershell } from './powershell/analyze.ts';
 import { powershellProblem, powershellReference, readableInPowershell } from './powershell/write-script.ts';
 import { analyzeShell } from './sh/analyze.ts';
 import { readableInShell, shellReference } from './sh/write-script.ts';
-import type { Analyze, Site } from './sites.ts';
+import type { Analyze, Site } from './sites/sites.ts';
 
 export interface Language {
   analyze: Analyze;

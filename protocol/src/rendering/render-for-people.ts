@@ -1,14 +1,14 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Renders a step for a person to read before it runs: with values in the text, and secrets masked.
 import type { ErrorDetail } from '../api/common.ts';
-import { analyzeField } from './analyze-field.ts';
 import { languages } from './languages.ts';
-import { rawValueProblem, siteProblem, textValueProblem, wholeTextProblem } from './place-value.ts';
-import { type ReadField, type RenderableStep, readStep } from './read-step.ts';
-import { placeholderText } from './reference.ts';
-import type { Known, RenderScope } from './scope.ts';
-import type { Placeholder } from './template.ts';
-import { givenValue, type RenderValues, textOf, valueProblem } from './values.ts';
+import { type ReadField, type RenderableStep, readStep } from './placeholders/read-step.ts';
+import { placeholderText } from './placeholders/reference.ts';
+import type { Known, RenderScope } from './placeholders/scope.ts';
+import type { Placeholder } from './placeholders/template.ts';
+import { givenValue, type RenderValues, textOf, valueProblem } from './placeholders/values.ts';
+import { analyzeField } from './sites/analyze-field.ts';
+import { rawValueProblem, siteProblem, textValueProblem, wholeTextProblem } from './sites/place-value.ts';
 
 /** Stands for a secret value. */
 export const maskedText = '********';

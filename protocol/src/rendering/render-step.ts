@@ -1,14 +1,14 @@
 // Renders a step with its values: the configuration that an agent runs, and the values that its script refers to.
 import type { ErrorDetail } from '../api/common.ts';
-import { type AnalyzedField, analyzeField } from './analyze-field.ts';
 import { type Binding, Bindings } from './bindings.ts';
 import { languages } from './languages.ts';
-import { rawValueProblem, siteProblem, textValueProblem, wholeTextProblem } from './place-value.ts';
-import { type ReadField, type RenderableStep, readStep } from './read-step.ts';
-import { placeholderText } from './reference.ts';
-import type { RenderScope } from './scope.ts';
-import type { Placeholder } from './template.ts';
-import { givenValue, type RenderValues, textOf, valueProblem } from './values.ts';
+import { type ReadField, type RenderableStep, readStep } from './placeholders/read-step.ts';
+import { placeholderText } from './placeholders/reference.ts';
+import type { RenderScope } from './placeholders/scope.ts';
+import type { Placeholder } from './placeholders/template.ts';
+import { givenValue, type RenderValues, textOf, valueProblem } from './placeholders/values.ts';
+import { type AnalyzedField, analyzeField } from './sites/analyze-field.ts';
+import { rawValueProblem, siteProblem, textValueProblem, wholeTextProblem } from './sites/place-value.ts';
 
 export interface RenderedStep {
   /** With references in scripts, and values in other texts. */

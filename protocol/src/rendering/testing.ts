@@ -1,7 +1,7 @@
 // A scope with a parameter of each type, and values for it, for tests.
 import type { Parameter } from '../api/jobs/parameters.ts';
-import type { RenderScope } from './scope.ts';
-import type { RenderValues } from './values.ts';
+import type { RenderScope } from './placeholders/scope.ts';
+import type { RenderValues } from './placeholders/values.ts';
 
 /** @param text Further properties of the parameter `text`. */
 export function scopeFor(text: Partial<Parameter> = {}): RenderScope {

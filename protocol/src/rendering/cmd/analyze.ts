@@ -4,7 +4,7 @@
 import { powershellInterpreters } from '../powershell/commands.ts';
 import { interpreterOf } from '../sh/interpreters.ts';
 import type { Reason } from '../sh/refusals.ts';
-import type { Analysis, Hole, Refusal, Site } from '../sites.ts';
+import type { Analysis, Hole, Refusal, Site } from '../sites/sites.ts';
 import {
   type BatchScript,
   type Command,

@@ -1,8 +1,8 @@
 // The text of a batch script with references instead of placeholders. The values are environment variables of the
 // cmd.exe that runs it, inserted by delayed expansion after a line has been parsed.
 import type { Binding } from '../bindings.ts';
-import type { Site } from '../sites.ts';
-import { textOf } from '../values.ts';
+import { textOf } from '../placeholders/values.ts';
+import type { Site } from '../sites/sites.ts';
 
 export function cmdReference(name: string): string {
   return `!${name}!`;

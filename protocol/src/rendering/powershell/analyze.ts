@@ -2,7 +2,7 @@
 // variables, which PowerShell never parses as code; refused is everything that passes their text to something that
 // would.
 import { Unreadable } from '../sh/read-words.ts';
-import type { Analysis, Hole, Refusal, Site } from '../sites.ts';
+import type { Analysis, Hole, Refusal, Site } from '../sites/sites.ts';
 import {
   codeTypes,
   commandOf,

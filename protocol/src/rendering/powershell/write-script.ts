@@ -1,8 +1,8 @@
 // The text of a PowerShell script with references instead of placeholders, and the constant program that gives them
 // their values: read from standard input as data, and never part of a script or command line.
 import type { Binding } from '../bindings.ts';
-import type { Site } from '../sites.ts';
-import { textOf } from '../values.ts';
+import { textOf } from '../placeholders/values.ts';
+import type { Site } from '../sites/sites.ts';
 
 /** In braces, so that nothing after it can become part of its name. */
 export function powershellReference(name: string): string {

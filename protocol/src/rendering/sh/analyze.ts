@@ -2,7 +2,7 @@
 // rule below allows is refused.
 
 import type { ParameterType } from '../../api/jobs/parameters.ts';
-import type { Analysis, Hole, Refusal, Site } from '../sites.ts';
+import type { Analysis, Hole, Refusal, Site } from '../sites/sites.ts';
 import { checkTest } from './check-test.ts';
 import { type CodeReader, CodeReaders } from './code-readers.ts';
 import { Holders } from './holders.ts';

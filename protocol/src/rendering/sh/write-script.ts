@@ -1,7 +1,7 @@
 // The text of a shell script with references instead of placeholders, and the assignments that give them their values.
 import type { Binding } from '../bindings.ts';
-import type { Site } from '../sites.ts';
-import { textOf } from '../values.ts';
+import { textOf } from '../placeholders/values.ts';
+import type { Site } from '../sites/sites.ts';
 
 /** Returns what stands in the script for a value. */
 export function shellReference(name: string, site: Site): string {

@@ -1,5 +1,5 @@
 // The result of analyzing the placeholders of a script, in any language.
-import type { ParameterType } from '../api/jobs/parameters.ts';
+import type { ParameterType } from '../../api/jobs/parameters.ts';
 
 /** A placeholder in the analyzed text. */
 export interface Hole {

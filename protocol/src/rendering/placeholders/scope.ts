@@ -1,14 +1,14 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // What a step may refer to, and what is known about it before there are values: its type, whether it may be missing,
 // and whether it is secret.
-import type { JobDefinition, StepDefinition } from '../api/jobs/jobs.ts';
+import type { JobDefinition, StepDefinition } from '../../api/jobs/jobs.ts';
 import {
   identifierPattern,
   type Parameter,
   type Parameters,
   type ParameterType,
   type ValueDefinition,
-} from '../api/jobs/parameters.ts';
+} from '../../api/jobs/parameters.ts';
 import { placeholderText, type Reference } from './reference.ts';
 
 export interface ScopeOutput {

@@ -1,6 +1,7 @@
 // The text of a script in the form that the shell parsers read: one mark for each placeholder.
-import { holeMark } from './sh/syntax.ts';
-import type { Placeholder, Template } from './template.ts';
+
+import type { Placeholder, Template } from '../placeholders/template.ts';
+import { holeMark } from '../sh/syntax.ts';
 
 export interface ShellCode {
   text: string;

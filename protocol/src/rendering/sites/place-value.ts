@@ -1,11 +1,12 @@
 // Checks whether a value may stand where its placeholder stands.
-import type { TextField } from './fields.ts';
-import type { Language } from './languages.ts';
-import { referenceText } from './reference.ts';
-import type { Known } from './scope.ts';
+
+import type { Language } from '../languages.ts';
+import type { TextField } from '../placeholders/fields.ts';
+import { referenceText } from '../placeholders/reference.ts';
+import type { Known } from '../placeholders/scope.ts';
+import type { Placeholder } from '../placeholders/template.ts';
+import { textOf } from '../placeholders/values.ts';
 import type { Site } from './sites.ts';
-import type { Placeholder } from './template.ts';
-import { textOf } from './values.ts';
 
 /** Returns what is wrong with a value in a script, without repeating the value; `undefined` if nothing is. */
 export function siteProblem(

@@ -1,13 +1,13 @@
 // Checks where the placeholders of a step stand, by the rules of each field's language.
-import type { ErrorDetail } from '../api/common.ts';
-import { languages } from './languages.ts';
-import { problemsIn, type ReadField } from './read-step.ts';
-import { placeholderText } from './reference.ts';
-import { namesThatRun } from './sh/special-names.ts';
-import { holeMark } from './sh/syntax.ts';
+import type { ErrorDetail } from '../../api/common.ts';
+import { languages } from '../languages.ts';
+import { problemsIn, type ReadField } from '../placeholders/read-step.ts';
+import { placeholderText } from '../placeholders/reference.ts';
+import { type Placeholder, placeholdersOf } from '../placeholders/template.ts';
+import { namesThatRun } from '../sh/special-names.ts';
+import { holeMark } from '../sh/syntax.ts';
 import { type ShellCode, shellCode } from './shell-code.ts';
 import type { Refusal, Site } from './sites.ts';
-import { type Placeholder, placeholdersOf } from './template.ts';
 
 export interface AnalyzedField {
   problems: ErrorDetail[];

@@ -1,6 +1,6 @@
 // The values of one rendering, and the rules that each must obey before it is used.
-import type { ParameterType } from '../api/jobs/parameters.ts';
-import { limits } from '../limits.ts';
+import type { ParameterType } from '../../api/jobs/parameters.ts';
+import { limits } from '../../limits.ts';
 import type { Reference } from './reference.ts';
 import type { Known } from './scope.ts';
 
