@@ -1,6 +1,6 @@
 // The formats of strings, each checked in time proportional to the length of the text.
 import type { ParameterFormat } from '../api/jobs/parameters.ts';
-import { parseAddress } from '../sealing/ip-address.ts';
+import { parseAddress } from '../sealing/bounds/ip-address.ts';
 
 /** Descriptions for messages: what a value of the format looks like. */
 export const formatWords: Record<ParameterFormat, string> = {

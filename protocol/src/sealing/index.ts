@@ -1,5 +1,5 @@
 // Keys, seals and signatures, for Node and the browser: uses only WebCrypto and @hpke/core.
-export { type AgentKeys, agentFingerprint } from './agent-fingerprint.ts';
+
 export {
   type BoundAuthentication,
   type BoundProtocol,
@@ -12,34 +12,8 @@ export {
   type CredentialBounds,
   CredentialBoundsSchema,
   checkBounds,
-} from './bounds.ts';
-export {
-  type CredentialBinding,
-  type CredentialKind,
-  type CredentialSecret,
-  CredentialSecretSchema,
-  credentialProblems,
-  isCredentialKind,
-  maxPolicyNameLength,
-  openCredential,
-  policyNamePattern,
-  type SealedCredential,
-  sealCredential,
-} from './credential.ts';
-export { concatBytes, decodeBase64, encodeBase64, encodeFields, equalBytes, type Field } from './encoding.ts';
-export {
-  type Enrollment,
-  enrollmentStatement,
-  type SegmentKeyOffer,
-  segmentKeyStatement,
-} from './enrollment-statement.ts';
-export {
-  type EnvelopeContext,
-  openEnvelope,
-  type SealedEnvelope,
-  sealEnvelope,
-} from './envelope.ts';
-export { type ConnectGeneration, signGeneration, verifyGeneration } from './generation.ts';
+} from './bounds/bounds.ts';
+export { type ConnectGeneration, signGeneration, verifyGeneration } from './connection/generation.ts';
 export {
   type Handshake,
   type HandshakeRole,
@@ -47,8 +21,8 @@ export {
   handshakeTranscript,
   signHandshake,
   verifyHandshake,
-} from './handshake.ts';
-export { type KeyChange, keyChangeStatement } from './key-change.ts';
+} from './connection/handshake.ts';
+export { concatBytes, decodeBase64, encodeBase64, encodeFields, equalBytes, type Field } from './encoding.ts';
 export {
   encryptionPublicKeyOf,
   fingerprint,
@@ -63,6 +37,35 @@ export {
   verify,
   verifyBase64,
 } from './keys.ts';
+export { SealingError, type SealingReason } from './sealing-error.ts';
+export {
+  type CredentialBinding,
+  type CredentialKind,
+  type CredentialSecret,
+  CredentialSecretSchema,
+  credentialProblems,
+  isCredentialKind,
+  maxPolicyNameLength,
+  openCredential,
+  policyNamePattern,
+  type SealedCredential,
+  sealCredential,
+} from './secrets/credential.ts';
+export {
+  type EnvelopeContext,
+  openEnvelope,
+  type SealedEnvelope,
+  sealEnvelope,
+} from './secrets/envelope.ts';
+export { openRunValue, type RunValueBinding, sealRunValue } from './secrets/run-value.ts';
+export { type AgentKeys, agentFingerprint } from './segment/agent-fingerprint.ts';
+export {
+  type Enrollment,
+  enrollmentStatement,
+  type SegmentKeyOffer,
+  segmentKeyStatement,
+} from './segment/enrollment-statement.ts';
+export { type KeyChange, keyChangeStatement } from './segment/key-change.ts';
 export {
   type Roster,
   type RosterAgent,
@@ -73,13 +76,11 @@ export {
   type SignedRoster,
   signRoster,
   verifyRoster,
-} from './roster.ts';
-export { openRunValue, type RunValueBinding, sealRunValue } from './run-value.ts';
-export { SealingError, type SealingReason } from './sealing-error.ts';
+} from './segment/roster.ts';
 export {
   generateSegmentKey,
   type SegmentKeyBinding,
   unwrapSegmentKey,
   wrapSegmentKey,
-} from './segment-key.ts';
+} from './segment/segment-key.ts';
 export type { Problem } from './shape.ts';

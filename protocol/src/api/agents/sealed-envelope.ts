@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 
-/** Data sealed to one generation of a segment's key (sealing/envelope.ts); bytes are base64. */
+/** Data sealed to one generation of a segment's key (sealing/secrets/envelope.ts); bytes are base64. */
 export const SealedEnvelopeSchema = Type.Object({
   v: Type.Literal(1),
   generation: Type.Integer({ minimum: 1 }),

@@ -2,7 +2,7 @@
 // and the most specific place wins: step, job, target, target group, segment, built-in default.
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
-import { maxUserLength } from '../../sealing/bounds.ts';
+import { maxUserLength } from '../../sealing/bounds/bounds.ts';
 import { Changes, Closed, Id, Nullable } from '../common.ts';
 import { DisplayName, targetNamePattern } from '../text.ts';
 

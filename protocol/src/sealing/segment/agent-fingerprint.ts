@@ -1,6 +1,6 @@
 // The fingerprint that an owner compares before admitting an agent: the one shown on the agent's machine with the one
 // computed here.
-import { encodeBase64, encodeFields } from './encoding.ts';
+import { encodeBase64, encodeFields } from '../encoding.ts';
 
 export interface AgentKeys {
   installationId: string;

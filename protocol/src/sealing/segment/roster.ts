@@ -1,9 +1,9 @@
 // The numbered roster of a segment: the agents and keys that its root vouches for. Agents and CLI trust no others.
 import { type Static, Type } from 'typebox';
-import { decodeBase64, encodeBase64, encodeFields } from './encoding.ts';
-import { publicKeyBytes, sign, verifyBase64 } from './keys.ts';
-import { SealingError } from './sealing-error.ts';
-import { assertShape, type Problem, problemsOf, refuseProblems } from './shape.ts';
+import { decodeBase64, encodeBase64, encodeFields } from '../encoding.ts';
+import { publicKeyBytes, sign, verifyBase64 } from '../keys.ts';
+import { SealingError } from '../sealing-error.ts';
+import { assertShape, type Problem, problemsOf, refuseProblems } from '../shape.ts';
 
 const Id = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
 const Generation = Type.Integer({ minimum: 1, maximum: 2_147_483_647 });

@@ -1,6 +1,6 @@
 // What a new agent signs before there is a connection: proof that it holds its keys, and that the segment key is its
 // own.
-import { encodeFields } from './encoding.ts';
+import { encodeFields } from '../encoding.ts';
 
 export interface Enrollment {
   /** The whole enrollment token as it was handed over; ties the signature to this enrollment. */

@@ -1,8 +1,8 @@
 // The segment's X25519 private key, wrapped for one agent (or the recovery key), for one segment and generation.
-import { concatBytes, decodeBase64, encodeBase64, encodeFields, equalBytes } from './encoding.ts';
-import { encapsulatedKeyBytes, hpkeOpen, hpkeSeal, hpkeTagBytes } from './hpke.ts';
-import { encryptionPublicKeyOf, generateEncryptionKeyPair, type KeyPair, privateKeyBytes } from './keys.ts';
-import { SealingError } from './sealing-error.ts';
+import { concatBytes, decodeBase64, encodeBase64, encodeFields, equalBytes } from '../encoding.ts';
+import { encapsulatedKeyBytes, hpkeOpen, hpkeSeal, hpkeTagBytes } from '../hpke.ts';
+import { encryptionPublicKeyOf, generateEncryptionKeyPair, type KeyPair, privateKeyBytes } from '../keys.ts';
+import { SealingError } from '../sealing-error.ts';
 
 /** The purpose of a wrap. Opening it takes the same values, so a wrap can't be passed off as another. */
 export interface SegmentKeyBinding {

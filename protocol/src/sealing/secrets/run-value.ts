@@ -1,8 +1,8 @@
 // A secret value of a run: a parameter, sealed by the person who starts it, or an output, sealed by the agent whose
 // step handed it on. Agents of the segment open it; the server only carries it.
-import { limits } from '../limits.ts';
+import { limits } from '../../limits.ts';
+import { SealingError } from '../sealing-error.ts';
 import { type EnvelopeContext, openEnvelope, type SealedEnvelope, sealEnvelope } from './envelope.ts';
-import { SealingError } from './sealing-error.ts';
 
 /** Identifies the sealed value. Opening requires the same values, so no row can stand in for another. */
 export interface RunValueBinding {

@@ -1,11 +1,11 @@
 // A sealed plaintext: a fresh data key encrypts it, and HPKE seals the data key to the segment. The purpose (the
 // context) is authenticated twice, in HPKE's info and as additional data of the cipher.
 import type { Static } from 'typebox';
-import { SealedCredentialSchema } from '../agent/lease.ts';
-import { decodeBase64, encodeBase64, encodeFields, type Field } from './encoding.ts';
-import { encapsulatedKeyBytes, hpkeOpen, hpkeSeal, hpkeTagBytes } from './hpke.ts';
-import { SealingError } from './sealing-error.ts';
-import { assertShape } from './shape.ts';
+import { SealedCredentialSchema } from '../../agent/lease.ts';
+import { decodeBase64, encodeBase64, encodeFields, type Field } from '../encoding.ts';
+import { encapsulatedKeyBytes, hpkeOpen, hpkeSeal, hpkeTagBytes } from '../hpke.ts';
+import { SealingError } from '../sealing-error.ts';
+import { assertShape } from '../shape.ts';
 
 /** `{ v: 1, generation, enc, wrappedKey, nonce, ciphertext }`, bytes as base64. */
 export type SealedEnvelope = Static<typeof SealedCredentialSchema>;

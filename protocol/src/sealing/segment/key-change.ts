@@ -1,5 +1,5 @@
 // What an agent signs to replace its own keys: with its old key, so that nobody else can do it, and with its new one.
-import { encodeFields } from './encoding.ts';
+import { encodeFields } from '../encoding.ts';
 
 export interface KeyChange {
   installationId: string;

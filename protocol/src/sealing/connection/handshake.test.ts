@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { enrollmentStatement, segmentKeyStatement } from './enrollment-statement.ts';
+import { generateSigningKeyPair, type KeyPair } from '../keys.ts';
+import { enrollmentStatement, segmentKeyStatement } from '../segment/enrollment-statement.ts';
 import { type ConnectGeneration, signGeneration, verifyGeneration } from './generation.ts';
 import { type Handshake, handshakeTranscript, signHandshake, verifyHandshake } from './handshake.ts';
-import { generateSigningKeyPair, type KeyPair } from './keys.ts';
 
 const handshake: Handshake = {
   serverNonce: new Uint8Array(32).fill(1),

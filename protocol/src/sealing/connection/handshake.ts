@@ -1,8 +1,8 @@
 // The connect handshake: both sides sign a transcript of everything that was said, each in its own role.
-import { noVersionInCommon } from '../agent/versions.ts';
-import { encodeBase64, encodeFields } from './encoding.ts';
-import { sign, verifyBase64 } from './keys.ts';
-import { SealingError } from './sealing-error.ts';
+import { noVersionInCommon } from '../../agent/versions.ts';
+import { encodeBase64, encodeFields } from '../encoding.ts';
+import { sign, verifyBase64 } from '../keys.ts';
+import { SealingError } from '../sealing-error.ts';
 
 export const handshakeNonceBytes = 32;
 export type HandshakeRole = 'agent' | 'server';

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { decodeBase64, encodeBase64, encodeFields } from './encoding.ts';
-import { hpkeSeal } from './hpke.ts';
-import { generateEncryptionKeyPair, type KeyPair } from './keys.ts';
+import { decodeBase64, encodeBase64, encodeFields } from '../encoding.ts';
+import { hpkeSeal } from '../hpke.ts';
+import { generateEncryptionKeyPair, type KeyPair } from '../keys.ts';
 import {
   generateSegmentKey,
   type SegmentKeyBinding,

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { encodeBase64, encodeFields } from './encoding.ts';
-import { generateEncryptionKeyPair, generateSigningKeyPair, type KeyPair, sign } from './keys.ts';
+import { encodeBase64, encodeFields } from '../encoding.ts';
+import { generateEncryptionKeyPair, generateSigningKeyPair, type KeyPair, sign } from '../keys.ts';
 import {
   type Roster,
   type RosterExpectation,

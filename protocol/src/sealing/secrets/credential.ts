@@ -1,10 +1,10 @@
 // A credential version: the secret and its bounds, sealed to a segment. Console and CLI seal it, agents open it, and
 // the server only carries it.
 import { type Static, Type } from 'typebox';
-import { boundsProblems, CredentialBoundsSchema, maxUserLength } from './bounds.ts';
+import { boundsProblems, CredentialBoundsSchema, maxUserLength } from '../bounds/bounds.ts';
+import { SealingError } from '../sealing-error.ts';
+import { type Problem, problemsOf, refuseProblems } from '../shape.ts';
 import { type EnvelopeContext, openEnvelope, type SealedEnvelope, sealEnvelope } from './envelope.ts';
-import { SealingError } from './sealing-error.ts';
-import { type Problem, problemsOf, refuseProblems } from './shape.ts';
 
 /** Names used in a policy file and in credentials for things that exist only on an agent's machine. */
 export const policyNamePattern = '^[a-z0-9][a-z0-9._-]*$';

@@ -1,9 +1,9 @@
 // Where a credential may be used. Bounds are sealed together with the secret, so that changing the database can't widen
 // them; the agent checks them after resolving the target and before authenticating.
 import { type Static, Type } from 'typebox';
+import { type Problem, problemsOf } from '../shape.ts';
 import { hostPatternProblem, matchesHost } from './host-pattern.ts';
 import { type IpNetwork, networkContains, parseAddress, parseNetwork } from './ip-address.ts';
-import { type Problem, problemsOf } from './shape.ts';
 
 export const boundProtocols = ['ssh', 'winrm'] as const;
 export type BoundProtocol = (typeof boundProtocols)[number];

@@ -1,7 +1,10 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { credentialKinds } from '../api/agents/credentials.ts';
-import type { CredentialBounds } from './bounds.ts';
+import { credentialKinds } from '../../api/agents/credentials.ts';
+import type { CredentialBounds } from '../bounds/bounds.ts';
+import { decodeBase64, encodeBase64 } from '../encoding.ts';
+import type { KeyPair } from '../keys.ts';
+import { generateSegmentKey } from '../segment/segment-key.ts';
 import {
   type CredentialBinding,
   type CredentialSecret,
@@ -10,10 +13,7 @@ import {
   type SealedCredential,
   sealCredential,
 } from './credential.ts';
-import { decodeBase64, encodeBase64 } from './encoding.ts';
 import { sealEnvelope } from './envelope.ts';
-import type { KeyPair } from './keys.ts';
-import { generateSegmentKey } from './segment-key.ts';
 
 const bounds: CredentialBounds = {
   hosts: ['*'],

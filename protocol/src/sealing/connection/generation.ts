@@ -1,7 +1,7 @@
 // The connect generation: a number that the server signs and increments at each connect, and that the agent keeps on
 // disk. An agent that presents an old one is a copy.
-import { encodeBase64, encodeFields } from './encoding.ts';
-import { sign, verifyBase64 } from './keys.ts';
+import { encodeBase64, encodeFields } from '../encoding.ts';
+import { sign, verifyBase64 } from '../keys.ts';
 
 export interface ConnectGeneration {
   installationId: string;
