@@ -57,7 +57,7 @@ export class AuditCheckpoint {
       checkpoint.#isDamaged = true;
       log.error(
         { err: error, path },
-        'the kept checkpoint of the audit log does not verify; no other is accepted',
+        'the stored checkpoint of the audit log is damaged; no other is accepted until this file is moved away and the agent restarted',
       );
     }
     return checkpoint;
@@ -73,7 +73,10 @@ export class AuditCheckpoint {
     this.#taking = this.#taking
       .then(() => this.#take(offer, reply))
       .catch((error) =>
-        this.#options.log.error({ err: error }, 'a checkpoint of the audit log was not kept'),
+        this.#options.log.error(
+          { err: error },
+          'a checkpoint of the audit log could not be stored; the previous one stays, and a newer one is taken at a later heartbeat',
+        ),
       );
     return this.#taking;
   }
@@ -96,7 +99,7 @@ export class AuditCheckpoint {
     const held = this.#held?.note ?? '';
     this.#options.log.error(
       { reason: judged, kept: this.#held?.number },
-      'refused a checkpoint of the audit log: the server’s log is not the one that was seen before',
+      'refused a checkpoint of the audit log: the server’s log is not the one that this agent saw before; the server was told',
     );
     reply({ type: 'audit_checkpoint_refused', reason: judged, held, offered: offer.note });
     const at = new Date(this.#now()).toISOString();

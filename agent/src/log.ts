@@ -1,5 +1,6 @@
 // Structured lines on stderr, or plain ones if a person watches. Logs never contain a secret: callers log ids, reasons
-// and messages, not contents.
+// and messages, not contents. The form of a message is that of the server's (its `log.ts`); a text that is also shown to
+// people follows after a colon.
 import { type Logger, pino } from 'pino';
 import { visible, visibleText } from './visible.ts';
 

@@ -38,7 +38,7 @@ const drainGraceMs = 30_000;
 const config = readConfig();
 const log = createLog({ plain: process.stderr.isTTY, level: config.logLevel });
 process.on('unhandledRejection', (error) => {
-  log.fatal({ err: error }, 'an error that nobody handled');
+  log.fatal({ err: error }, 'unhandled error (a bug, please report it); the agent ends with exit code 1');
   process.exit(exitCodes.failed);
 });
 
@@ -243,18 +243,27 @@ async function runCommand(options: RunCommand, { proxy, environment }: Config, l
     const asked = signals.take(signal);
     if (asked === 'nothing') return;
     if (asked === 'stop') {
-      log.warn({ signal }, 'stopping at once; what still runs is reported as interrupted at the next start');
+      log.warn(
+        { signal },
+        'stopping at once; steps still running are reported as unknown at the next start, unless their commands survive the agent',
+      );
       void agent.stop();
       return;
     }
-    log.info({ signal, graceMs: drainGraceMs }, 'finishing what runs; a second signal stops at once');
+    log.info(
+      { signal, graceMs: drainGraceMs },
+      'stopping when running steps have ended, or after the grace period; a second signal stops at once',
+    );
     void agent.drain(drainGraceMs).then(() => agent.stop());
   };
   const { policy: policyFile } = options;
   process.on('SIGHUP', () => {
     if (policyFile !== undefined) void agent.readPolicyAgain(policyFile);
     // Without a handler, SIGHUP would end the agent.
-    else log.warn('SIGHUP reads the policy file again, and this agent was started without one (--policy)');
+    else
+      log.warn(
+        'ignored SIGHUP: it reads the policy file again, and this agent was started without one (--policy)',
+      );
   });
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);

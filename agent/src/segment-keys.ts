@@ -144,7 +144,10 @@ export class SegmentKeys {
     const { log } = this.#options;
     if (error instanceof SealingError) {
       const { reason, message } = error;
-      log.error({ reason }, `the segment state from the server was refused: ${message}`);
+      log.error(
+        { reason },
+        `refused the segment state from the server; the previous one stays in force: ${message}`,
+      );
       return;
     }
     // Any error other than the disk's refusal is a bug.
@@ -153,7 +156,7 @@ export class SegmentKeys {
     if (isAgain) return;
     log.error(
       { err: error },
-      'the segment state could not be stored; the previous one stays in force until it can',
+      'the segment state could not be written to the disk; the previous one stays in force until it can be',
     );
   }
 
@@ -256,7 +259,10 @@ export class SegmentKeys {
       } catch (error) {
         if (!(error instanceof SealingError)) throw error;
         // One bad wrap must not keep the others from being used.
-        log.error({ generation, reason: error.reason }, `a segment key was refused: ${error.message}`);
+        log.error(
+          { generation, reason: error.reason },
+          `refused a segment key from the server: ${error.message}`,
+        );
       }
     }
   }

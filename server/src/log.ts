@@ -1,5 +1,6 @@
 // Structured logs: one JSON object per line, or plain lines on a terminal. Secrets are redacted by name as a second
-// line of defense; nothing should log them in the first place.
+// line of defense; nothing should log them in the first place. A message says what happened and, after a semicolon, what
+// the server does about it or what to do. It begins in lower case, has no final period, and leaves ids to the fields.
 import { type DestinationStream, type Logger, pino } from 'pino';
 
 export type Log = Logger;

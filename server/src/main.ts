@@ -29,7 +29,7 @@ async function main(): Promise<number> {
   const server = await startServer(config, paths, log, say).catch((error: unknown) => {
     if (!stopping.isRequested) throw error;
     // Ctrl-C in a terminal also reaches our child processes: initdb ends, and so the start fails.
-    log.debug({ err: error }, 'the start was cut off');
+    log.debug({ err: error }, 'the start was interrupted');
     return undefined;
   });
   if (server === undefined) {

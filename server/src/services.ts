@@ -151,7 +151,7 @@ export function createServices(options: ServiceOptions): Services {
   const appends = connectBinary(queue, (error) =>
     log.warn(
       { err: error },
-      'no separate connection to the database for output: the queue’s connections store it',
+      'no separate database connection for output could be opened; the connections of the queue store it',
     ),
   );
   const writer = new OutputWriter({ sql: queue, appends, keys, hub });
@@ -170,7 +170,10 @@ export function createServices(options: ServiceOptions): Services {
     // If this fails, the other servers find out when their cached entries expire.
     tell: (notice) =>
       void tellForgotten(sql, notice).catch((error: unknown) =>
-        log.warn({ err: error }, 'the other servers were not told whose rights have changed'),
+        log.warn(
+          { err: error },
+          'other servers could not be told whose rights have changed; they notice when their cached entries expire',
+        ),
       ),
   });
   const gateway = new Gateway({
@@ -322,6 +325,6 @@ function auditSealer({ sql, installation, log, audit }: ServiceOptions): AuditSe
 
 async function whatIsMissing({ sql, migrations, log }: ServiceOptions): Promise<string[]> {
   const problems = await databaseProblems(sql, migrations);
-  if (problems.length > 0) log.warn({ problems }, 'not ready');
+  if (problems.length > 0) log.warn({ problems }, 'not ready: /readyz answers 503');
   return problems;
 }

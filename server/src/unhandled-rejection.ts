@@ -6,10 +6,10 @@ import { isLostTypeQuery } from './store/database/connection.ts';
 export function endOnUnhandledRejection(log: Log): void {
   process.on('unhandledRejection', (error) => {
     if (isLostTypeQuery(error)) {
-      log.warn({ err: error }, 'a connection to the database was lost while it was opened');
+      log.warn({ err: error }, 'a connection to the database was lost while it was being opened');
       return;
     }
-    log.fatal({ err: error }, 'unhandled rejection');
+    log.fatal({ err: error }, 'unhandled error (a bug, please report it); the server ends with exit code 1');
     log.flush?.();
     process.exit(1);
   });

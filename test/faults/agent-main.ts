@@ -7,7 +7,7 @@ import { clockOfFile } from './agent-clock.ts';
 const [dataDir = '', slots = '', clockFile = ''] = process.argv.slice(2);
 const log = createLog({ plain: false, level: 'info' });
 process.on('unhandledRejection', (error) => {
-  log.fatal({ err: error }, 'an error that nobody handled');
+  log.fatal({ err: error }, 'unhandled error (a bug, please report it); the agent ends with exit code 1');
   process.exit(1);
 });
 const agent = await startAgent({ dataDir, slots: Number(slots), log, clock: clockOfFile(clockFile) });

@@ -94,7 +94,10 @@ export class AttemptCleaner {
         keepsOutput: uncollected === true,
       });
     } catch (error) {
-      log.warn({ err: error, step, epoch, target: target.name }, 'an attempt could not be cleaned up after');
+      log.warn(
+        { err: error, step, epoch, target: target.name },
+        'clean-up failed: processes of this attempt may still be running on the target; the server asks for it again later',
+      );
       return { found: 'unreachable' };
     }
   }

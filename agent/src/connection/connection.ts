@@ -43,11 +43,11 @@ export class Connection {
       await this.#options.onEnd?.(end);
       if (signal.aborted) break;
       if (end.code === closeCodes.quarantined) {
-        log.fatal(explainClose(end.code, end.reason));
+        log.fatal(`stopping, as this agent is quarantined: ${explainClose(end.code, end.reason)}`);
         return 'quarantined';
       }
       const delayMs = backoff.nextDelayMs(end.code, wasAnswered(end));
-      log.warn({ retryInMs: Math.round(delayMs) }, this.#explain(end));
+      log.warn({ retryInMs: Math.round(delayMs) }, `not connected to the server: ${this.#explain(end)}`);
       await wait(delayMs, signal);
     }
     return 'stopped';

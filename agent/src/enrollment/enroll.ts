@@ -235,7 +235,9 @@ class Enrollment {
       SegmentKeyResponseSchema,
     );
     if (!accepted)
-      this.#options.log.info('another agent was first with the segment key; it will be wrapped for this one');
+      this.#options.log.info(
+        'another agent made the segment key first; this agent gets it from a connected agent of the segment',
+      );
   }
 
   async #ask<T extends TSchema>(path: string, body: unknown, schema: T): Promise<Static<T>> {

@@ -21,7 +21,10 @@ export class Disk {
   constructor(options: DiskOptions) {
     this.#options = options;
     options.journal.onFailure = (error) => {
-      options.log.error({ err: error }, 'nothing new is taken until the journal can be written again');
+      options.log.error(
+        { err: error },
+        'the journal could not be written; no new steps are taken until it can (make room on the disk, or fix its permissions)',
+      );
       this.onRefusal();
     };
   }
@@ -34,17 +37,20 @@ export class Disk {
   outputRefused(error: unknown): void {
     if (this.#spoolRefuses) return;
     this.#spoolRefuses = true;
-    this.#options.log.error({ err: error }, 'nothing new is taken until output can be kept again');
+    this.#options.log.error(
+      { err: error },
+      'output of a step could not be written; no new steps are taken until it can (make room on the disk, or fix its permissions)',
+    );
     this.onRefusal();
   }
 
   /** Tries again whatever the disk has refused. Never rejects. */
   async mend(): Promise<void> {
     const { journal, log } = this.#options;
-    if (journal.failure !== undefined && (await journal.mend())) log.info('the journal is written again');
+    if (journal.failure !== undefined && (await journal.mend())) log.info('the journal can be written again');
     if (this.#spoolRefuses && (await this.#takesOutput())) {
       this.#spoolRefuses = false;
-      log.info('output can be kept again');
+      log.info('output of steps can be written again');
     }
   }
 

@@ -351,7 +351,10 @@ export class Executor {
       });
       if (!this.#stopped) await this.#ended(attempt, execution);
     } catch (error) {
-      this.#options.log.error({ err: error, step: attempt.step, epoch: attempt.epoch }, 'attempt was lost');
+      this.#options.log.error(
+        { err: error, step: attempt.step, epoch: attempt.epoch },
+        'an unexpected error ended the work on this attempt without an outcome; check its target, and report this bug',
+      );
     } finally {
       this.#running.delete(attempt);
       this.#fillSlots();
@@ -423,7 +426,10 @@ export class Executor {
     } catch (error) {
       // The outcome is known now but may not be after a restart: reporting it is better than losing it.
       const { step, epoch } = attempt;
-      this.#options.log.error({ err: error, step, epoch }, 'the outcome could not be written to the journal');
+      this.#options.log.error(
+        { err: error, step, epoch },
+        'the outcome of this attempt could not be written to the journal; it is lost if this agent restarts before the server has it',
+      );
     }
     attempt.completion = completion;
     if (this.#session === undefined) return;
@@ -448,7 +454,7 @@ export class Executor {
     attempt.output.discard();
     this.#options.log.warn(
       { step: attempt.step, epoch: attempt.epoch },
-      'the server does not know this attempt',
+      'the server does not know this attempt any more; its output and outcome are dropped, and a running command continues',
     );
     // A running command goes on, since nobody asked to end it. Its attempt is dropped when it ends.
     const waits = attempt.toReattach && !attempt.reattaching;
@@ -464,11 +470,17 @@ export class Executor {
     this.#session?.output.release(attempt.output.inFlightBytes);
     this.#options.journal.note({ is: 'settled', step: attempt.step, epoch: attempt.epoch });
     attempt.output.remove().catch((error: unknown) => {
-      this.#options.log.warn({ err: error, spool: attemptKey(attempt) }, 'a spool file could not be removed');
+      this.#options.log.warn(
+        { err: error, spool: attemptKey(attempt) },
+        'the output file of a settled attempt could not be removed from the spool',
+      );
     });
     const { step, epoch } = attempt;
     removeFromTarget(attempt, this.#options).catch((error: unknown) => {
-      this.#options.log.warn({ err: error, step, epoch }, 'files of an attempt stay on its target');
+      this.#options.log.warn(
+        { err: error, step, epoch },
+        'temporary files of this attempt could not be removed from its target',
+      );
     });
   }
 

@@ -148,7 +148,12 @@ export class SessionHolder {
     if (!session.server.can('new_keys')) return;
     void ownKeys
       .offer(session, (publicKey) => segmentKeys.wrapsFor(publicKey))
-      .catch((error: unknown) => log.error({ err: error }, 'the new keys of this agent could not be read'));
+      .catch((error: unknown) =>
+        log.error(
+          { err: error },
+          'new keys of this agent could not be offered to the server; they are offered again at the next heartbeat',
+        ),
+      );
   }
 
   async #makeKeys(session: Session): Promise<void> {
@@ -156,7 +161,7 @@ export class SessionHolder {
     try {
       await ownKeys.make();
     } catch (error) {
-      log.error({ err: error }, 'new keys of this agent could not be written');
+      log.error({ err: error }, 'new keys of this agent could not be stored; the current ones stay in use');
       return;
     }
     this.#offerKeys(session);
@@ -198,7 +203,10 @@ export class SessionHolder {
         onCaughtUp: (output) => executor.onOutputCaughtUp(output),
         onReadFailure: ({ step, epoch }, error) => {
           if (!executor.holds({ step, epoch })) return; // settled while its chunk was being read
-          log.error({ err: error, step, epoch }, 'spooled output can not be read back');
+          log.error(
+            { err: error, step, epoch },
+            'stored output of this attempt could not be read; reconnecting to send it again',
+          );
           socket.terminate();
         },
       }),
@@ -231,7 +239,7 @@ export class SessionHolder {
         this.onReconnectWithin(message.reconnectWithinMs ?? 0);
         break;
       case 'drain':
-        log.info({ reason: message.reason }, 'the server asks for no new steps to be taken');
+        log.info({ reason: message.reason }, 'the server told this agent to take no new steps');
         if (message.handBack === true) executor.onHandBack();
         else executor.onServerDrain();
         break;
@@ -260,7 +268,7 @@ export class SessionHolder {
       case 'challenge':
       case 'welcome':
       case 'resumed':
-        log.warn({ type: message.type }, 'a handshake message came late and was ignored');
+        log.warn({ type: message.type }, 'ignored a handshake message that came after the handshake');
     }
   }
 

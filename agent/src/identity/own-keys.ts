@@ -68,7 +68,8 @@ export class OwnKeys {
   refused(): boolean {
     if (this.#next === undefined) return false;
     this.#triesNext = !this.#triesNext;
-    if (this.#triesNext) this.#options.log.warn('the server refused this key; the new one is tried');
+    if (this.#triesNext)
+      this.#options.log.warn('the server refused the current key of this agent; trying the new one');
     return this.#triesNext;
   }
 
@@ -151,6 +152,6 @@ export class OwnKeys {
     this.#next = undefined;
     this.#triesNext = false;
     this.#offeredOn = undefined;
-    log.info('the keys of this agent were replaced; the previous ones are gone');
+    log.info('the keys of this agent were replaced; the previous ones were deleted');
   }
 }

@@ -33,10 +33,10 @@ export class CurrentPolicy implements AgentPolicy {
     const reading = this.#reading.then(async (): Promise<PolicyReading> => {
       try {
         this.#policy = await readPolicy(file, dataDir);
-        log.info({ file }, 'the policy file was read again, and is in force from now on');
+        log.info({ file }, 'the policy file was read again and is now in force');
         return { accepted: true };
       } catch (error) {
-        const holdsOn = 'the policy that was read before stays in force';
+        const holdsOn = 'the policy file was not accepted; the previous policy stays in force';
         if (error instanceof AgentError) {
           log.error({ file }, `${holdsOn}: ${error.message} ${error.fix}`);
           return { accepted: false, problem: error.toldToServer };

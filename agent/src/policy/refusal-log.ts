@@ -25,11 +25,16 @@ export class RefusalLog {
 
   note(refusal: Refusal): void {
     const { log, now = () => new Date() } = this.#options;
-    log.warn({ ...refusal }, 'refused by the policy of this machine');
+    log.warn({ ...refusal }, 'refused: the policy file of this machine does not allow it');
     const line = `${JSON.stringify({ at: now().toISOString(), ...refusal })}\n`;
     this.#writing = this.#writing
       .then(() => this.#append(line))
-      .catch((error: unknown) => log.error({ err: error }, 'a refusal could not be recorded'));
+      .catch((error: unknown) =>
+        log.error(
+          { err: error },
+          'a refusal could not be written to policy-refusals.jsonl; it is only in this log',
+        ),
+      );
   }
 
   /** Resolves when everything noted so far is written. */

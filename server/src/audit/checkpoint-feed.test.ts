@@ -121,7 +121,7 @@ it('retries after 30 s to record that there is no checkpoint for an agent that h
   });
   vi.useFakeTimers({ toFake: ['performance'] });
   const offers = feed();
-  const failures = () => t.logged.filter((line) => line.includes('could be offered')).length;
+  const failures = () => t.logged.filter((line) => line.includes('could not be offered')).length;
   await t.sql`alter table audit_log add constraint no_rows check (false) not valid`;
   for (let times = 0; times < 20; times++) expect(await offers.offer(agent, 9)).toBeUndefined();
   expect(failures()).toBe(1);

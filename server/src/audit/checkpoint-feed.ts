@@ -73,7 +73,10 @@ export class CheckpointFeed {
       this.#proofs.set(heldSize, known);
       return await known;
     } catch (error) {
-      this.#deps.log.warn({ err: error }, 'no checkpoint of the audit log could be offered to an agent');
+      this.#deps.log.warn(
+        { err: error, agent: agent.name },
+        'a checkpoint of the audit log could not be offered to an agent; it is offered at a later heartbeat',
+      );
       return undefined;
     }
   }
@@ -88,13 +91,18 @@ export class CheckpointFeed {
     const offered = await this.#describe(refusal.offered);
     log.error(
       { agent: agent.name, reason: refusal.reason, held, offered },
-      'an agent refused a checkpoint of the audit log: the log is not the one that it saw before',
+      'an agent refused a checkpoint of the audit log: the log is not the one that it saw before; verify it with npm run audit -- verify',
     );
     await recordAudit(sql, {
       actor: { kind: 'agent', id: agent.agentId, name: agent.name },
       action: 'audit.checkpoint_refused',
       detail: { reason: refusal.reason, held, offered },
-    }).catch((error) => log.error({ err: error }, 'a refused checkpoint could not be audited'));
+    }).catch((error) =>
+      log.error(
+        { err: error, agent: agent.name },
+        'the refusal of a checkpoint could not be written to the audit log',
+      ),
+    );
   }
 
   /** Once an hour, whichever agent says it: what an agent holds is only its claim until it has refused another one. */
@@ -104,7 +112,7 @@ export class CheckpointFeed {
       this.#loggedNoneAt = now;
       this.#deps.log.error(
         { agent: name, held: heldSize },
-        'an agent holds a checkpoint of the audit log, but there is none here: the log was emptied or rolled back',
+        'an agent holds a checkpoint of the audit log, but there is none here: the log was emptied or rolled back; verify it with npm run audit -- verify',
       );
     }
     if (now - this.#auditedNoneAt < complainMs) return;
@@ -127,7 +135,10 @@ export class CheckpointFeed {
     } catch (error) {
       if (!(error instanceof TreeDamaged)) throw error;
       // The agent refuses an unproven checkpoint and reports it: the log is damaged.
-      this.#deps.log.error({ err: error }, 'the audit log could not be proven to be unbroken');
+      this.#deps.log.error(
+        { err: error },
+        'the audit log is damaged: it can not be proven to continue what agents have seen, and they will refuse it; verify it with npm run audit -- verify',
+      );
       return offerOf(latest, heldSize, []);
     }
   }

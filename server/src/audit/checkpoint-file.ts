@@ -75,7 +75,7 @@ export class CheckpointFile {
       this.#told = finding;
       this.#log.error(
         detail,
-        'the audit log does not continue the checkpoints in this file: it was cut off or rolled back',
+        'the audit log does not continue the checkpoints in this file: it was cut off or rolled back; verify it with npm run audit -- verify',
       );
     }
     await recordAudit(this.#sql, {

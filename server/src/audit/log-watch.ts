@@ -61,7 +61,7 @@ export class LogWatch {
     const detail = { kept: describe(seen), found: describe(latest) };
     log.error(
       detail,
-      'the audit log is not the one that this server saw before: it was emptied, cut off or rolled back',
+      'the audit log is not the one that this server saw before: it was emptied, cut off or rolled back; verify it with npm run audit -- verify',
     );
     this.#found({
       actor,
@@ -78,7 +78,7 @@ export class LogWatch {
     this.#missing = position;
     log.error(
       { position, auditRow: place?.auditId },
-      'the newest sealed row of the audit log was removed, and others may be',
+      'the newest sealed row of the audit log was removed, and others may have been; verify it with npm run audit -- verify',
     );
     this.#found({
       actor,

@@ -61,7 +61,7 @@ export class Retention {
     this.#removed += rows;
     const more = this.#goneBelow < below;
     if (!more && this.#removed > 0) {
-      log.info({ rows: this.#removed }, 'old rows of the audit log were removed');
+      log.info({ rows: this.#removed }, 'removed audit rows older than --audit-retention-days');
       this.#removed = 0;
     }
     return { rows, more };

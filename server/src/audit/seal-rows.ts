@@ -99,7 +99,10 @@ async function frontierAfter(tx: Tx, before: SignedCheckpoint | undefined): Prom
 
 /** Somebody bypassed the triggers and deleted the row before it was sealed; all that is known is that it existed. */
 async function reportMissing(deps: SealDeps, tx: Tx, id: number): Promise<void> {
-  deps.log.error({ auditRow: id }, 'a row of the audit log was removed before it was sealed');
+  deps.log.error(
+    { auditRow: id },
+    'a row of the audit log was removed before it was sealed; verify it with npm run audit -- verify',
+  );
   await recordAudit(tx, {
     actor: { kind: 'system', name: 'audit' },
     action: 'audit.row_missing',

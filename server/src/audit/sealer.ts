@@ -63,10 +63,21 @@ export class AuditSealer {
 
   async #round(): Promise<void> {
     // Looks before sealing, so that a log that continues is still compared with what it was.
-    await this.#attempt('the audit log could not be checked', () => this.#watch.look());
-    await this.#attempt('the audit log could not be sealed', () => this.seal());
-    await this.#attempt('checkpoints could not be passed on', async () => this.#deps.onRound?.());
-    await this.#attempt('old audit rows could not be removed', () => this.#retain());
+    await this.#attempt(
+      'the audit log could not be checked for rows cut off or removed; the check is retried every second',
+      () => this.#watch.look(),
+    );
+    await this.#attempt(
+      'the audit log could not be sealed; new rows wait, and sealing is retried every second',
+      () => this.seal(),
+    );
+    await this.#attempt(
+      'checkpoints of the audit log could not be appended to the checkpoint file; this is retried every second',
+      async () => this.#deps.onRound?.(),
+    );
+    await this.#attempt('old audit rows could not be removed; this is retried within an hour', () =>
+      this.#retain(),
+    );
   }
 
   async #attempt(failure: string, work: () => Promise<unknown>): Promise<void> {
@@ -86,7 +97,8 @@ export class AuditSealer {
       this.#retainDueAt = performance.now() + hourMs;
       // While the clock may be ahead, no new note is written; rows that earlier notes name are still removed.
       const { now, mayBeAhead } = await removalClock(this.#deps.sql);
-      if (mayBeAhead) this.#deps.log.warn({ now }, `${leaptMessage}: old audit rows stay for a day`);
+      if (mayBeAhead)
+        this.#deps.log.warn({ now }, `${leaptMessage}: no old audit rows are marked for removal for a day`);
       else await this.#retention.note(retentionDays);
       this.#hasOldRows = true;
     }

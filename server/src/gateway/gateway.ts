@@ -338,17 +338,30 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   closed(link: AgentLink, end: { code: number; reason: string }): void {
     this.#links.remove(link);
     this.#heartbeats.closed(link);
-    this.#deps.log.info({ agent: link.name, session: link.sessionNumber }, 'agent disconnected');
+    this.#deps.log.info(
+      { agent: link.name, session: link.sessionNumber, closeCode: end.code, reason: end.reason },
+      'agent disconnected',
+    );
     const clean = link.isDraining && link.attemptCount === 0;
     const { sql, log } = this.#deps;
     const closing = Promise.all([
       closeSession(sql, link.agentId, link.sessionNumber, clean),
       noteClose(sql, { agentId: link.agentId, ...end, address: link.address }),
-    ]).catch((error) => log.warn({ err: error }, 'the end of an agent session was not noted'));
+    ]).catch((error) =>
+      log.warn(
+        { err: error, agent: link.name, session: link.sessionNumber },
+        'the end of a session of an agent could not be recorded',
+      ),
+    );
     this.#whileClosing(closing);
     const giving = this.#scans
       .closed(link)
-      .catch((error) => this.#deps.log.warn({ err: error }, 'what an agent was to scan was not taken back'));
+      .catch((error) =>
+        this.#deps.log.warn(
+          { err: error, agent: link.name },
+          'targets that a disconnected agent was to scan could not be taken back; other agents get them once they are overdue',
+        ),
+      );
     this.#whileClosing(giving);
   }
 
@@ -513,7 +526,10 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
         if (link?.isReady === true) link.send({ type: 'cancel', step: stepId, epoch });
       }
     } catch (error) {
-      this.#deps.log.warn({ err: error, runs: runIds }, 'agents were not told to stop what was cancelled');
+      this.#deps.log.warn(
+        { err: error, runs: runIds },
+        'agents could not be told to stop cancelled runs; they are told again within seconds',
+      );
     }
   }
 

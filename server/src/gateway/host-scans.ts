@@ -76,7 +76,12 @@ export class HostScans {
       return;
     }
     this.#round = this.#giveOut()
-      .catch((error: unknown) => this.#deps.log.warn({ err: error }, 'targets of scans were not given out'))
+      .catch((error: unknown) =>
+        this.#deps.log.warn(
+          { err: error },
+          'targets of scans could not be given to agents; this is retried every two seconds',
+        ),
+      )
       .finally(() => {
         this.#round = undefined;
         if (!this.#again) return;
@@ -107,7 +112,11 @@ export class HostScans {
   #poll(): void {
     void sweepScans(this.#deps.sql).then(
       () => this.wake(),
-      (error: unknown) => this.#deps.log.warn({ err: error }, 'scans could not be swept'),
+      (error: unknown) =>
+        this.#deps.log.warn(
+          { err: error },
+          'overdue targets of scans could not be looked up; this is retried every two seconds',
+        ),
     );
   }
 

@@ -33,7 +33,11 @@ export class KeyMessages {
     if (link.isEnding) return;
     const taken = await this.#deps.takeKeyGeneration?.(link.agentId, message);
     const { generation } = message;
-    if (taken === true) this.#deps.log.info({ agent: link.name, generation }, 'a new segment key was made');
+    if (taken === true)
+      this.#deps.log.info(
+        { agent: link.name, generation },
+        'an agent made a new generation of the segment key',
+      );
   }
 
   async replaced(link: AgentLink, message: AgentMessageOf<'new_keys'>): Promise<void> {

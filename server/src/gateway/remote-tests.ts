@@ -66,7 +66,10 @@ export class RemoteTests {
   asked(id: string, segmentId: number): void {
     if (!this.#deps.hasAgent(segmentId)) return;
     const running = this.#answer(id).catch((error: unknown) =>
-      this.#deps.log.warn({ err: error }, 'a test that another server asked for could not be answered'),
+      this.#deps.log.warn(
+        { err: error },
+        'a connection test that another server asked for could not be answered',
+      ),
     );
     this.#running.add(running);
     void running.finally(() => this.#running.delete(running));

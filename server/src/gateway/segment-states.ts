@@ -53,7 +53,10 @@ export class SegmentStates {
         const state = await this.#deps.read(link.agentId);
         if (state !== undefined) link.send(state);
       } catch (error) {
-        this.#deps.log.error({ err: error, agent: link.name }, 'segment state could not be sent');
+        this.#deps.log.error(
+          { err: error, agent: link.name },
+          'an agent could not be sent the state of its segment; it gets it when it changes next, or when the agent reconnects',
+        );
       } finally {
         this.#turns.done();
       }

@@ -258,7 +258,7 @@ test('a server that lacks the active key says so once, and goes on as soon as it
   await watch.look();
   await watch.look();
   expect(t.errors).toEqual([
-    `master keys: the database is under master key mk-elsewhere, which is not in ${t.file}`,
+    `master keys: the database is under master key mk-elsewhere, which is not in ${t.file}; copy that file from a server that has the key`,
   ]);
   expect(ring.id).toBe(t.masterKey.id);
   await t.sql`update installation set master_key_id = ${t.masterKey.id}`;

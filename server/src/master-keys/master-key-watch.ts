@@ -64,10 +64,12 @@ export class MasterKeyWatch {
       const wanted = await noteServerKeys(sql, keys);
       if (wanted !== undefined && wanted !== ring.id) {
         if (ring.activate(wanted)) {
-          log.info({ masterKeyId: wanted }, 'another master key is active');
+          log.info({ masterKeyId: wanted }, 'switched to the active master key');
           await noteServerKeys(sql, { ...keys, activeId: wanted });
         } else if (unread === undefined)
-          this.#complain(`the database is under master key ${wanted}, which is not in ${this.#deps.file}`);
+          this.#complain(
+            `the database is under master key ${wanted}, which is not in ${this.#deps.file}; copy that file from a server that has the key`,
+          );
       }
       if (unread !== undefined) throw unread.error;
     } catch (error) {

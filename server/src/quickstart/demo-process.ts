@@ -47,7 +47,10 @@ export class DemoProcess {
     if (pid !== undefined && isOurs(pid, this.#options.args)) {
       this.#pid = pid;
       this.#startedAtMs = performance.now();
-      this.#options.log.info({ name: this.#options.name, pid }, 'demo process adopted');
+      this.#options.log.info(
+        { name: this.#options.name, pid },
+        'demo process of an earlier server was still running and is used',
+      );
       this.#watchAdopted(pid);
       return;
     }
@@ -98,7 +101,7 @@ export class DemoProcess {
     this.#pid = child.pid;
     this.#startedAtMs = performance.now();
     child.on('error', (error) =>
-      this.#options.log.error({ err: error, name: this.#options.name }, 'demo process'),
+      this.#options.log.error({ err: error, name: this.#options.name }, 'demo process failed'),
     );
     const exited = new Promise<[number | null, string | null]>((resolve) =>
       child.once('exit', (...how) => resolve(how)),
@@ -125,7 +128,7 @@ export class DemoProcess {
     this.#shortLives = performance.now() - this.#startedAtMs < shortLifeMs ? this.#shortLives + 1 : 0;
     const told = { name, exitCode: code, signal: killedBy, log: logFile };
     if (this.#shortLives > maxShortLives) {
-      log.error(told, 'demo process ends each time soon after its start; it is not started again');
+      log.error(told, 'demo process ends soon after each start; it is not started again (its log says why)');
       return;
     }
     log.warn(told, 'demo process ended; it is started again');

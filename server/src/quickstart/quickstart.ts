@@ -65,7 +65,7 @@ export async function startQuickstart(deps: QuickstartDeps): Promise<Quickstart>
     return await startDemo(deps, folder);
   } catch (error) {
     if (!(await isThere(join(folder, 'demo.json')))) throw error;
-    deps.log.warn({ err: error }, 'the demo could not be brought back');
+    deps.log.warn({ err: error }, 'the demo could not be started again; the server runs without it');
     deps.say(
       `The demo can’t be brought back, and is left out: ${error instanceof Error ? error.message : error}`,
     );

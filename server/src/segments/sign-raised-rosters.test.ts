@@ -177,7 +177,9 @@ test('a segment whose roster can not be signed does not hold up others, and the 
   await signRaisedRosters(deps);
   expect((await rowOf(segment.id)).roster).toMatchObject({ number, agents: [{ name: 'after-broken-a' }] });
   const ofBroken = logged.filter((line) => line.includes('"segment":"broken"'));
-  expect(ofBroken).toEqual([expect.stringMatching(/not signed by the root.*Compare its agents/)]);
+  expect(ofBroken).toEqual([
+    expect.stringMatching(/not signed by the root.*check that its agents are the ones/),
+  ]);
 });
 
 test('one that the database refuses to store is logged, and the others are signed', async () => {

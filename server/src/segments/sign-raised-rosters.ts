@@ -65,7 +65,7 @@ async function signTogether(deps: SigningDeps, raised: readonly Named[]): Promis
 function tellUnsigned({ log }: SigningDeps, { name }: Named, error: unknown): void {
   log.error(
     { err: error, segment: name },
-    'the roster of a segment could not be signed after a restore: its agents may refuse it, and newly enrolled agents get no key. Compare its agents with those that you know; if they are right, “New keys…” of one of them signs a roster of them. The next start tries this again.',
+    'the roster of a segment could not be signed after a restore: its agents may refuse the old one, and newly enrolled agents get no segment key; the next start retries this; or check that its agents are the ones that you know, and use New keys… of one of them, which signs a roster of them all',
   );
 }
 

@@ -66,14 +66,17 @@ export class SiteRuleChecker {
       while (looked === portion && !this.#stopped);
     } catch (error) {
       looked = undefined;
-      log.warn({ err: error }, 'jobs could not be checked against the site rules; will be retried later');
+      log.warn(
+        { err: error },
+        'jobs could not be checked against the site rules; this is retried within seconds',
+      );
     }
     const jobs = [...unopened].filter((id) => !this.#unopened.has(id));
     this.#unopened = looked === undefined ? new Set([...this.#unopened, ...unopened]) : unopened;
     if (jobs.length === 0) return;
     log.error(
       { jobs },
-      'definitions of jobs can not be opened, and so not be checked against the site rules',
+      'the definitions of these jobs can not be opened, so they are not checked against the site rules',
     );
   }
 }

@@ -72,7 +72,10 @@ export class ContactNotes {
       this.#writing = this.#writing
         .then(() => writeStepContacts(this.#sql, gathered))
         .catch((error: unknown) =>
-          this.#log.warn({ err: error }, 'contacts of targets could not be written'),
+          this.#log.warn(
+            { err: error },
+            'the health of targets could not be updated from the steps that ended',
+          ),
         );
     }
     return this.#writing;

@@ -32,12 +32,12 @@ export function renewTls(options: RenewTlsOptions): () => Promise<void> {
       if (tls === undefined || (tls.certPem === current.certPem && tls.keyPem === current.keyPem)) return;
       server.setSecureContext({ cert: tls.certPem, key: tls.keyPem });
       current = tls;
-      log.info('new connections use the new certificate');
+      log.info('the certificate was replaced; new connections use the new one');
     } catch (error) {
       // A file that is half written now may be complete at the next look; a lasting problem is reported once.
       const problem = String(error);
       if (problem !== lastProblem)
-        log.error({ err: error }, 'the new certificate can’t be used; the old one stays');
+        log.error({ err: error }, 'the new certificate can’t be used; the old one stays in use');
       lastProblem = problem;
     }
   };

@@ -51,7 +51,10 @@ export class AttemptOutputs {
         before,
         onStored: () => onStored(output),
         onStorageFailure: (error) => {
-          log.error({ err: error, step, epoch }, 'output can not be stored; the rest of it is lost');
+          log.error(
+            { err: error, step, epoch },
+            'output of this attempt could not be written to the disk; the rest of it is lost, and the command keeps running',
+          );
           disk.outputRefused(error);
         },
       },

@@ -75,7 +75,10 @@ export class TakeUps {
         ...{ survives: lease, takenOver },
       });
     } catch (error) {
-      log.warn({ err: error, step, epoch }, 'a command was not taken over');
+      log.warn(
+        { err: error, step, epoch },
+        'this agent could not take over a command; it was handed back for another agent',
+      );
       giveUp(attempt);
       return;
     }
@@ -86,7 +89,7 @@ export class TakeUps {
       journal.note({ is: 'settled', step, epoch });
       return;
     }
-    log.info({ step, epoch }, 'took over a command that another agent has begun');
+    log.info({ step, epoch }, 'took over a command that another agent began');
     readOn(attempt, takenOver.output.seq);
   }
 }

@@ -199,7 +199,10 @@ export class AgentAcceptor {
       socket.send(JSON.stringify(result.welcome));
       await atMost(limits.handshakeTimeoutMs, arrived);
     } catch (error) {
-      this.#deps.log.error({ err: error, address }, 'handshake failed');
+      this.#deps.log.error(
+        { err: error, address },
+        'the handshake with an agent failed; the agent tries again',
+      );
       socket.close(closeCodes.serverRestart, 'try again');
     } finally {
       this.#admissions.leave();

@@ -68,9 +68,15 @@ export class Heartbeats {
       const steps = missed.filter(({ leaseToken }) => live.has(leaseToken)).map(({ stepId }) => stepId);
       for (const attempt of missed) if (!live.has(attempt.leaseToken)) link.forget(attempt);
       if (steps.length === 0) return;
-      log.warn({ agent: link.name, steps }, 'agent does not hold these leases: it is to connect again');
+      log.warn(
+        { agent: link.name, steps },
+        'an agent does not hold steps that are leased to it; its connection is ended, so that it reconnects and reports what it holds',
+      );
     } catch (error) {
-      log.error({ err: error, agent: link.name }, 'leases could not be looked up');
+      log.error(
+        { err: error, agent: link.name },
+        'the leases of an agent could not be looked up; its connection is ended, so that it reconnects',
+      );
     }
     link.terminate();
   }
@@ -101,7 +107,10 @@ export class Heartbeats {
       if (over.length > 0) await this.#deps.onOver(over);
     } catch (error) {
       // No acknowledgement: the agents' leases run towards their deadline, as they must if nobody can renew them.
-      log.warn({ err: error }, 'heartbeats could not be stored');
+      log.warn(
+        { err: error },
+        'heartbeats of agents could not be stored; their leases expire unless a later one is stored in time',
+      );
     }
   }
 }

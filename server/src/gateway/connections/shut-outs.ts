@@ -32,7 +32,7 @@ export async function shutOutOfLinks(
       shutOut(link, how);
     }
   } catch (error) {
-    log.warn({ err: error }, 'whether agents are shut out could not be read');
+    log.warn({ err: error }, 'could not check whether connected agents were disabled or revoked');
   }
   return out;
 }

@@ -42,7 +42,12 @@ export class CleanUpAsks {
   /** One query finds the agents for which anything is due; then these are asked, in each segment in turn. */
   async ask(): Promise<void> {
     this.#asking ??= this.#askNow()
-      .catch((error) => this.#deps.log.warn({ err: error }, 'agents could not be asked to clean up'))
+      .catch((error) =>
+        this.#deps.log.warn(
+          { err: error },
+          'agents could not be asked to clean up after cut-off attempts; this is retried every five seconds',
+        ),
+      )
       .finally(() => {
         this.#asking = undefined;
       });

@@ -47,7 +47,9 @@ test('if undelivered steps can’t be taken back at once, delivered ones stay wi
   await vi.waitFor(() => expect(given).toHaveLength(1), { timeout: 10_000 });
   // It stays leased, and readers are told of that whatever becomes of the other.
   expect(noted).toEqual(given);
-  await vi.waitFor(() => expect(logged.join('')).toContain('claiming steps failed'), { timeout: 10_000 });
+  await vi.waitFor(() => expect(logged.join('')).toContain('steps could not be claimed'), {
+    timeout: 10_000,
+  });
   expect(dispatcher.claimAlong()).toBeUndefined();
   await t.sql`drop trigger refuse on job_run_steps`;
   dispatcher.wake();

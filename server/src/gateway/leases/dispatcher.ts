@@ -132,7 +132,10 @@ export class Dispatcher {
       else this.#lookFor(claimId);
     } catch (error) {
       // Undelivered steps are known. Looking for the whole claim would take back steps that agents have been told of.
-      this.#deps.log.error({ err: error }, 'handing out what was claimed failed');
+      this.#deps.log.error(
+        { err: error },
+        'claimed steps could not be handed to agents; those that no agent was told of are taken back',
+      );
       this.#wanted = true;
     }
     await this.#run();
@@ -153,7 +156,10 @@ export class Dispatcher {
         await this.#takeBack();
         await this.#handOut(await this.#claim());
       } catch (error) {
-        this.#deps.log.error({ err: error }, 'claiming steps failed');
+        this.#deps.log.error(
+          { err: error },
+          'steps could not be claimed for agents; this is retried every second',
+        );
         return;
       }
     }
@@ -191,7 +197,10 @@ export class Dispatcher {
       if (askedAt - lostAt > lookForLostClaimMs) this.#lost.delete(claimId);
     }
     if (found.length === 0) return;
-    log.warn({ steps: found.map(({ id }) => id) }, 'leases of which no agent was told are taken back');
+    log.warn(
+      { steps: found.map(({ id }) => id) },
+      'taking back leases that no agent was told of; other agents may get these steps',
+    );
     this.#undelivered.push(...found);
   }
 
@@ -284,7 +293,7 @@ export class Dispatcher {
     const { sql, log, onNews } = this.#deps;
     log.error(
       { runs: [...new Set(steps.map(({ jobRunId }) => jobRunId))] },
-      'runs are under a master key that this server does not hold: their steps wait for one that does, and are looked at again in ten seconds',
+      'this server does not hold the master key of these runs; their steps wait for a server that does, and are retried in ten seconds (compare servers with npm run keys -- status)',
     );
     for (const news of await returnLeases(sql, steps.map(leaseOf), { inS: givenToNobodyS })) onNews(news);
   }

@@ -127,7 +127,10 @@ export class LeaseNotes {
         for (const note of notes) await this.#writeThese([note]);
         return;
       }
-      this.#deps.log.warn({ err: error }, 'leases and starts of steps were not noted yet');
+      this.#deps.log.warn(
+        { err: error },
+        'leases and starts of steps could not be recorded; this is retried in a second',
+      );
       for (const note of notes) this.#putBack(note);
       this.#schedule(retryMs);
     }

@@ -24,7 +24,7 @@ test('steps leased by a claim whose answer was lost go back, and are leased agai
   const runId = await t.start();
   expect((await agent.next('leases')).leases).toMatchObject([{ runId, epoch: 3 }]);
   expect((await t.steps(runId))[0]).toMatchObject({ status: 'running', epoch: 3 });
-  expect(t.logged.join('')).toContain('leases of which no agent was told are taken back');
+  expect(t.logged.join('')).toContain('taking back leases that no agent was told of');
 });
 
 test('leases that agents hold stay theirs after a claim whose answer was lost', async () => {

@@ -35,7 +35,10 @@ export class StopReminders {
         for (const attempt of attempts) link.send({ type: 'cancel', ...attempt });
       },
       (error) =>
-        this.#log.warn({ err: error, agent: link.name }, 'what an agent holds could not be looked at'),
+        this.#log.warn(
+          { err: error, agent: link.name },
+          'could not check whether an agent holds steps that it should stop; this is retried at a later heartbeat',
+        ),
     );
     void looking.finally(() => this.#lookedAt.delete(link));
   }

@@ -69,7 +69,10 @@ export class TakeOvers {
     this.#timer = setInterval(() => {
       this.#round ??= this.#giveOut()
         .catch((error) =>
-          this.#deps.log.warn({ err: error }, 'commands whose agent is gone were not given out'),
+          this.#deps.log.warn(
+            { err: error },
+            'commands of lost agents could not be given to other agents; this is retried every second',
+          ),
         )
         .finally(() => {
           this.#round = undefined;
@@ -124,7 +127,7 @@ export class TakeOvers {
         ...{ given: given.map(({ id }) => id), left: [...waiting] },
         lost: lost.map(({ step, why }) => ({ step: step.id, why })),
       },
-      'commands whose agent is gone were given to others',
+      'commands of lost agents were given to other agents (given), wait for one (left), or became unknown (lost)',
     );
     await Promise.all(lost.map(({ step, why }) => this.#deps.settler.settle(lostEnd(step, why))));
     this.#deps.onNews(await noteTakers(sql, given));
@@ -141,7 +144,11 @@ export class TakeOvers {
       return link?.isReady === true && link.sessionNumber === attempt.sessionNumber && !link.holds(attempt);
     });
     const back = await orphanAttempts(sql, untold, { expected: true });
-    if (back.size > 0) log.warn({ steps: [...back] }, 'take-overs of which no agent was told are taken back');
+    if (back.size > 0)
+      log.warn(
+        { steps: [...back] },
+        'took back commands that were given to agents without their knowledge; they wait for an agent again',
+      );
   }
 
   async #giveTo(step: TakenOverStep): Promise<GivenTo> {
@@ -167,7 +174,7 @@ export class TakeOvers {
     } catch (error) {
       log.error(
         { err: error, step: step.id, agent: step.agentName },
-        'a command was not given to another agent',
+        'a command could not be given to another agent; that agent is disconnected, so that it reports what it holds',
       );
       // The cause may be the database, which then couldn't be told either; the agent's next resume will tell it.
       link.terminate();

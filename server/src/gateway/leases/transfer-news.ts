@@ -63,7 +63,7 @@ export class TransferNews {
         await tellTransfers(this.#deps.sql, JSON.stringify({ server: this.#deps.serverId, transfers: some }));
       }
     } catch (error) {
-      this.#deps.log.debug({ err: error }, 'other servers were not told how far transfers are');
+      this.#deps.log.debug({ err: error }, 'other servers could not be told the progress of transfers');
     }
   }
 }

@@ -134,7 +134,7 @@ export class AgentLink {
     this.#said = new SaidMessages({
       ...{ socket, stream },
       onUnread: () => {
-        deps.log.warn({ agent: this.name }, 'an agent does not read what is said to it: disconnected');
+        deps.log.warn({ agent: this.name }, 'disconnected an agent that does not read what the server sends');
         this.terminate();
       },
     });
@@ -148,7 +148,10 @@ export class AgentLink {
       find: (message) => this.#heldAttempt(message),
       reply: (reply) => this.send(reply),
       onFailure: (error) => {
-        deps.log.error({ agent: this.name, err: error }, 'files could not be read or written');
+        deps.log.error(
+          { agent: this.name, err: error },
+          'files for an agent could not be read or written; it is disconnected, and asks again',
+        );
         this.close(closeCodes.serverRestart, 'files could not be read or written; ask again');
       },
     });
@@ -189,7 +192,7 @@ export class AgentLink {
       this.#onClose({ code, reason: visibleLine(reason.toString('utf8')) }),
     );
     socket.on('error', (error) => {
-      deps.log.warn({ agent: this.name, err: error }, 'agent connection failed');
+      deps.log.warn({ agent: this.name, err: error }, 'the connection of an agent failed');
       // ws has already closed the connection for a frame that can't be read.
       this.#readLittle();
     });
@@ -312,7 +315,10 @@ export class AgentLink {
     }
     const parsed = parseAgentFrame(data);
     if (!parsed.ok) {
-      this.#deps.log.warn({ agent: this.name, problem: parsed.problem }, 'agent sent an invalid message');
+      this.#deps.log.warn(
+        { agent: this.name, problem: parsed.problem },
+        'agent sent an invalid message; it is disconnected',
+      );
       this.close(closeCodes.invalidMessage, parsed.problem);
       return;
     }
@@ -406,11 +412,17 @@ export class AgentLink {
     } catch (error) {
       if (error instanceof AppError && error.code === 'invalid') {
         // The message breaks a rule that the schema can't express, so this is no fault of the server.
-        this.#deps.log.warn({ agent: this.name, problem: error.message }, 'an agent message is not valid');
+        this.#deps.log.warn(
+          { agent: this.name, problem: error.message },
+          'agent sent a message that breaks a rule; it is disconnected',
+        );
         this.close(closeCodes.invalidMessage, 'a message is not valid');
         return;
       }
-      this.#deps.log.error({ agent: this.name, err: error }, 'an agent message could not be handled');
+      this.#deps.log.error(
+        { agent: this.name, err: error },
+        'a message of an agent could not be handled; the agent is disconnected, and reports again',
+      );
       this.close(closeCodes.serverRestart, 'try again');
     }
   }

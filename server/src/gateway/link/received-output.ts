@@ -53,12 +53,12 @@ export class ReceivedOutput {
     const { agent, close, log } = this.#deps;
     const told = { agent: agent.name, step: attempt.stepId };
     if (!isAsLongAsStated(frame)) {
-      log.warn(told, 'agent sent output of another length than it states');
+      log.warn(told, 'agent sent output whose length is not the one it states; it is disconnected');
       close(closeCodes.invalidMessage, 'output of another length than stated');
       return false;
     }
     if (attempt.isMoreThanKept(frame)) {
-      log.warn(told, 'agent sent more output than is kept');
+      log.warn(told, 'agent sent more output of an attempt than is kept; it is disconnected');
       close(closeCodes.invalidMessage, 'more output than is kept of an attempt');
       return false;
     }
@@ -85,7 +85,10 @@ export class ReceivedOutput {
     const { agent, writer, pace, close, log } = this.#deps;
     if (writer.queuedBytes <= maxQueuedOutputBytes / 2) pace.outputIsBehind(false);
     if (result instanceof Error) {
-      log.error({ agent: agent.name, err: result }, 'output could not be stored');
+      log.error(
+        { agent: agent.name, err: result },
+        'output could not be stored; the agent is disconnected, and sends it again',
+      );
       close(closeCodes.serverRestart, 'output could not be stored; send it again');
       return;
     }
@@ -104,7 +107,10 @@ export class ReceivedOutput {
     }
     if (typeof result === 'object') {
       if (attempt.notKept === undefined)
-        log.error({ run: attempt.runId, step: attempt.stepId }, `output is not kept. ${result.unreadable}`);
+        log.error(
+          { run: attempt.runId, step: attempt.stepId },
+          `output of this step is not kept: ${result.unreadable}`,
+        );
       attempt.notKept = result.unreadable;
     }
     const isKept = result !== 'differs' && typeof result !== 'object';

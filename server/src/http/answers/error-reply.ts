@@ -12,7 +12,8 @@ const retryWhenFullS = 10;
 export function errorReply(error: unknown, requestId: string, log: Log): Response {
   const shown = error instanceof AppError ? error : toAppError(error);
   if (shown.code === 'internal') log.error({ err: error, requestId }, 'request failed');
-  else if (shown !== error) log.warn({ err: error, requestId }, 'request failed because of the database');
+  else if (shown !== error)
+    log.warn({ err: error, requestId }, 'request failed: the database is not answering, or its disk is full');
   const body: ErrorBody = {
     error: {
       code: shown.code,

@@ -289,7 +289,10 @@ export class JobImports {
     const ended = work(abort.signal)
       .catch((error: unknown) => this.#interrupt(id, error))
       .catch((error: unknown) =>
-        this.#deps.log.warn({ err: error, import: id }, 'an import could not be ended'),
+        this.#deps.log.warn(
+          { err: error, import: id },
+          'an import of jobs ended, but that could not be recorded',
+        ),
       )
       .finally(() => this.#tasks.delete(id));
     this.#tasks.set(id, { abort, ended });
@@ -298,7 +301,7 @@ export class JobImports {
   async #interrupt(id: string, error: unknown): Promise<void> {
     const reason = reasonOf(error, this.#isStopped);
     if (!(error instanceof AppError) && !this.#isStopped && !isAbort(error)) {
-      this.#deps.log.error({ err: error, import: id }, 'an import failed');
+      this.#deps.log.error({ err: error, import: id }, 'an import of jobs failed; nothing was changed');
     }
     await interruptImport(this.#deps.sql, id, reason);
   }

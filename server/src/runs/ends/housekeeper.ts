@@ -50,15 +50,21 @@ export class Housekeeper {
         everyMs: daysEveryMs,
         dueAt,
         work: () => makeOutputPartitions(deps.sql),
-        failure: 'partitions for output could not be created',
+        failure:
+          'partitions for the output of the coming days could not be created; this is retried in a minute',
       },
-      { everyMs: removeEveryMs, dueAt, work: () => this.#remove(), failure: 'the housekeeping failed' },
+      {
+        everyMs: removeEveryMs,
+        dueAt,
+        work: () => this.#remove(),
+        failure: 'removing old and unused data failed; this is retried in an hour',
+      },
       {
         everyMs: mendEveryMs,
         // The clock of a machine that has just started may be behind.
         dueAt: dueAt + mendEveryMs,
         work: () => this.#mendKeptFrom(),
-        failure: 'the first day that output is kept from could not be checked',
+        failure: 'the day from which output is kept could not be checked; this is retried in an hour',
       },
     ];
   }
@@ -97,7 +103,10 @@ export class Housekeeper {
     const { sql, log, retention } = this.#deps;
     const keptFrom = await mendOutputKeptFrom(sql, retention?.outputDays);
     if (keptFrom !== undefined)
-      log.warn({ keptFrom }, 'output was to be removed up to a day that is yet to come: it is kept again');
+      log.warn(
+        { keptFrom },
+        'the day from which output is kept was in the future, as after a wrong clock; it was set back, and new output is kept',
+      );
   }
 
   async #remove(): Promise<void> {
@@ -125,14 +134,16 @@ export class Housekeeper {
     const { sql, log } = this.#deps;
     const { signal } = this.#stopping;
     if (mayBeAhead) {
-      log.warn({ now }, `${leaptMessage}: old output, runs and files stay for a day`);
+      log.warn({ now }, `${leaptMessage}: no old output, runs or files are removed for a day`);
       return;
     }
     const removed = await applyRetention({ sql, log, ...retention, now, signal });
-    if (removed.partitions + removed.runs > 0) log.info(removed, 'old output and runs were removed');
+    if (removed.partitions + removed.runs > 0)
+      log.info(removed, 'removed output and runs older than their retention');
     const { fileDays } = retention;
     if (fileDays === undefined || signal.aborted) return;
     const files = await expireFiles(sql, fileDays, now, signal);
-    if (files > 0) log.info({ files }, 'files that nobody used were removed');
+    if (files > 0)
+      log.info({ files }, 'removed files that no job names and no step has used for --file-retention-days');
   }
 }

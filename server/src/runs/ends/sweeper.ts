@@ -57,7 +57,12 @@ export class Sweeper {
   start(): void {
     this.#timer = setInterval(() => {
       this.#running ??= this.sweep(sweptWithinS)
-        .catch((error) => this.#deps.log.error({ err: error }, 'the sweep failed'))
+        .catch((error) =>
+          this.#deps.log.error(
+            { err: error },
+            'ending overdue steps and runs failed; this is retried every second',
+          ),
+        )
         .finally(() => {
           this.#running = undefined;
         });
@@ -95,7 +100,7 @@ export class Sweeper {
       if (extended > 0)
         this.#deps.log.warn(
           { gapS: Math.round(gapS), extended },
-          'no server was running: live leases were extended',
+          'no server was running for a while; leases were extended by that time',
         );
       return;
     }
@@ -133,7 +138,10 @@ export class Sweeper {
 
   async #giveUp(overdue: readonly OverdueAttempt[]): Promise<void> {
     const { news } = await settleAttempts(this.#deps.sql, overdue.map(unknownEnd));
-    this.#deps.log.warn({ steps: overdue.map((attempt) => attempt.stepId) }, 'attempts became unknown');
+    this.#deps.log.warn(
+      { steps: overdue.map((attempt) => attempt.stepId) },
+      'steps became unknown: their agents were silent, lost or revoked, or did not report an end in time; check their targets',
+    );
     this.#deps.publish(news);
   }
 
@@ -148,7 +156,10 @@ export class Sweeper {
     const endIn = async (runId: number) => {
       const waits = await longWaits(sql, runId);
       if (waits.length === 0) return;
-      log.warn({ runId, steps: waits.length }, 'steps that waited for too long are ended');
+      log.warn(
+        { run: runId, steps: waits.length },
+        'ending steps that waited for longer than their start_within',
+      );
       publish(await endLongWaits(sql, runId));
     };
     await eachOf((await runsThatWait(sql)).map((runId) => () => endIn(runId)));
@@ -164,7 +175,7 @@ export class Sweeper {
     const due = (await expiredHolds(sql)).map(({ stepId }) => stepId);
     if (due.length === 0) return;
     const news = await expireHolds(sql, due);
-    log.warn({ steps: due }, 'nobody decided held steps in time: they became unknown');
+    log.warn({ steps: due }, 'held steps became unknown, because nobody decided before their deadline');
     publish(news);
   }
 }

@@ -62,7 +62,10 @@ async function dropOutput({ sql, log, outputDays, now, signal }: RetentionDeps):
       });
     } catch (error) {
       // Somebody is reading it, or the table is busy: the next round tries again.
-      log.warn({ err: error, partition: name }, 'old output could not be removed yet');
+      log.warn(
+        { err: error, partition: name },
+        'old output could not be removed yet, for example because it is being read or backed up; this is retried in an hour',
+      );
       // If a backup holds the whole table, waiting for each day would delay all output each time.
       if (sqlState(error) === lockNotAvailable) break;
     }

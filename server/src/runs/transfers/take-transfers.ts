@@ -41,7 +41,7 @@ export class TransferTaker {
       const why = whyUnreadableHere('The data key of its run', error);
       this.#deps.log?.error(
         { run: place.runId, step: attempt.stepId },
-        `names of moved files are not kept. ${why}`,
+        `the list of files that this step transferred is not kept: ${why}`,
       );
       return { totals, rows: [] };
     }

@@ -35,7 +35,7 @@ function leapt(db: Queryable, table: string) {
 }
 
 export const leaptMessage =
-  'the clock has jumped forward by more than a day, as after a day off, and may be ahead';
+  'the clock of the database jumped ahead by more than a day, because it is wrong or no server was running';
 
 export interface RemovalClock {
   now: Date;
