@@ -7,7 +7,7 @@ export interface ProcessFamily {
   target: StopTarget;
   /** Lists the processes that are alive now; `seen` are those found the last time. */
   list(seen: readonly RemoteProcess[]): Promise<RemoteProcess[]>;
-  /** The pid whose process group is signaled too, so that processes forked in the meantime are reached. */
+  /** The pid of the family's first process, whose group is signaled even if that process has ended. */
   leader(): number | undefined;
   /** Shell text that is run on the target just before each signal. */
   note?: string | undefined;
@@ -64,16 +64,22 @@ async function watch(
   }
 }
 
+/**
+ * Sends a signal to the groups that processes of the family began, and to every other process by itself. A group also
+ * has what was forked since the list was made. Signaled by itself, its process would end and leave that child behind,
+ * which nothing identifies anymore if it has no marker.
+ */
 async function send(family: ProcessFamily, signal: 'TERM' | 'KILL', living: RemoteProcess[]): Promise<void> {
-  const leader = family.leader();
-  const group = living.some(({ groupId }) => groupId === leader) ? leader : undefined;
+  const first = family.leader();
+  const begun = new Set(living.filter(({ pid, groupId }) => pid === groupId).map(({ pid }) => pid));
+  const groups = new Set(living.map(({ groupId }) => groupId).filter((id) => id === first || begun.has(id)));
   // Processes signaled with their group are not signaled again: a handler for TERM would run twice.
-  const others = living.filter(({ groupId }) => group === undefined || groupId !== group);
+  const others = living.filter(({ groupId }) => !groups.has(groupId));
   await signalProcesses(
     family.target,
     signal,
     others.map(({ pid }) => pid),
-    { group, note: family.note },
+    { groups: [...groups], note: family.note },
   );
 }
 

@@ -67,6 +67,18 @@ test('a pid that may have been reused counts only with the marker', () => {
   expect(attemptProcesses({ processes: orphans, marked: new Set() }, 10, false)).toHaveLength(2);
 });
 
+test('what a process of the family forked counts after that process has ended, by the group or session it began', () => {
+  const seen = [row(20, 10, 10, 10), row(30, 20, 30, 30)];
+  const find = (...processes: ReturnType<typeof row>[]) =>
+    attemptProcesses({ processes, marked: new Set() }, undefined, false, seen).map(({ pid }) => pid);
+  expect(find(row(31, 1, 30, 30), row(32, 1, 32, 30), row(99, 1, 99, 99))).toEqual([31, 32]);
+  // A target without /proc doesn't tell sessions.
+  seen.push(row(40, 20, 40, 0));
+  expect(find(row(41, 1, 40, 0), row(98, 1, 98, 0))).toEqual([41]);
+  // Process 20 began neither the group nor the session that it was in.
+  expect(find(row(21, 1, 10, 10))).toEqual([]);
+});
+
 test('a target that invents its process table does not slow the agent down', () => {
   const unclosed = `proc table\n${'1 (\n'.repeat(50_000)}table end\n`;
   expect(parseProcessTable(unclosed).processes).toEqual([]);
@@ -90,8 +102,8 @@ sshTest('a signal is never sent to all processes', async () => {
   const t = await setupSshd();
   const target = stopTarget(t);
   // If one of these were sent, the session that sends it would be gone.
-  await signalProcesses(target, 'KILL', [-1, 0, 1, Number.NaN], { group: 1 });
-  await signalProcesses(target, 'KILL', [], { group: 0 });
+  await signalProcesses(target, 'KILL', [-1, 0, 1, Number.NaN], { groups: [1, -1, Number.NaN] });
+  await signalProcesses(target, 'KILL', [], { groups: [0] });
   expect((await listProcesses(target, 'm')).processes.length).toBeGreaterThan(0);
 });
 

@@ -27,28 +27,26 @@ export async function listProcesses(
   return parseProcessTable(await runScript(target, listScript(`${variable}=${marker}`)));
 }
 
-/** Runs `note` on the target, then sends a signal to the processes and to the process group of `group`, if given. */
+/** Runs `note` on the target, then sends a signal to the process groups and the processes. */
 export async function signalProcesses(
   target: StopTarget,
   signal: 'TERM' | 'KILL',
   pids: readonly number[],
-  { group: leader, note }: { group?: number | undefined; note?: string | undefined } = {},
+  { groups = [], note }: { groups?: readonly number[]; note?: string | undefined } = {},
 ): Promise<void> {
   // 0, 1 and negative numbers would reach other processes, up to all of them.
-  const safe = pids.filter((pid) => Number.isInteger(pid) && pid > 1);
-  const group = leader !== undefined && leader > 1 ? [`-${leader}`] : [];
+  const safe = (ids: readonly number[]) => ids.filter((id) => Number.isInteger(id) && id > 1);
+  const receivers = [...safe(groups).map((id) => `-${id}`), ...safe(pids)];
   // A stopped process receives TERM only when it continues.
   const signals = signal === 'TERM' ? ['TERM', 'CONT'] : ['KILL'];
-  const each = signals.flatMap((name) =>
-    [...group, ...safe].map((pid) => `kill -s ${name} -- ${pid} 2>/dev/null`),
-  );
+  const each = signals.flatMap((name) => receivers.map((to) => `kill -s ${name} -- ${to} 2>/dev/null`));
   await runScript(target, [...(note === undefined ? [] : [note]), ...each, 'echo done', ''].join('\n'));
 }
 
 /**
  * Returns the living processes of an attempt whose first shell had the pid `leader`. `leaderIsOurs` means that this pid
- * can't have been reused by another process since. Processes in `seen`, found a moment ago, still count: once their
- * parent has ended, nothing else may identify them.
+ * can't have been reused by another process since. Processes in `seen`, found a moment ago, still count, and so does
+ * anything in a group or session that one of them began: once their parent has ended, nothing else may identify them.
  */
 export function attemptProcesses(
   table: ProcessTable,
@@ -59,10 +57,14 @@ export function attemptProcesses(
   const first = table.processes.find(({ pid }) => pid === leader);
   const trusted = leader !== undefined && (leaderIsOurs || first === undefined || table.marked.has(leader));
   const known = new Set(seen.map(identityOf));
+  const groups = new Set(seen.filter(({ pid, groupId }) => pid === groupId).map(({ pid }) => pid));
+  const sessions = new Set(seen.filter(({ pid, sessionId }) => pid === sessionId).map(({ pid }) => pid));
   const roots = table.processes.filter(
     (process) =>
       table.marked.has(process.pid) ||
       known.has(identityOf(process)) ||
+      groups.has(process.groupId) ||
+      sessions.has(process.sessionId) ||
       (trusted && [process.pid, process.groupId, process.sessionId].includes(leader)),
   );
   const found = withDescendants(roots, table.processes);
