@@ -24,6 +24,16 @@ test('a full disk of the database is answered 503 and named', async () => {
   expect(await reply.text()).toContain('The disk of the database is full');
 });
 
+test('a wait for another change that took too long is answered 503 and named', async () => {
+  const t = setup();
+  const reply = t.reply(
+    Object.assign(new Error('canceling statement due to lock timeout'), { code: '55P03' }),
+  );
+  expect([reply.status, reply.headers.get('Retry-After')]).toEqual([503, '5']);
+  expect(await reply.text()).toContain('Another change is still under way');
+  expect(t.logged).toHaveLength(1);
+});
+
 test('an unexpected error is answered 500 without any details', async () => {
   const t = setup();
   const reply = t.reply(new Error('secret'));

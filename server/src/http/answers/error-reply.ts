@@ -2,11 +2,13 @@
 import type { ErrorBody } from '@opsconductor/protocol';
 import { AppError, httpStatusOf } from '../../errors.ts';
 import type { Log } from '../../log.ts';
+import { isLockTaken } from '../../store/database/change-lock.ts';
 import { isDatabaseFull, isDatabaseLost } from '../../store/database/database-lost.ts';
 import { RefusedRequest } from './refused-request.ts';
 
 const retryAfterS = 1;
 const retryWhenFullS = 10;
+const retryWhenTakenS = 5;
 
 /** Answers with the message of an `AppError`. Anything else is logged in full and answered with the request id only. */
 export function errorReply(error: unknown, requestId: string, log: Log): Response {
@@ -38,6 +40,11 @@ function toAppError(error: unknown): AppError {
   if (isDatabaseFull(error)) {
     const message = 'The disk of the database is full: nothing was changed. Make room there, and try again.';
     return new AppError('unavailable', message, { cause: error, retryAfterS: retryWhenFullS });
+  }
+  if (isLockTaken(error)) {
+    const message =
+      'Another change is still under way, and this one has to wait for it. Nothing was changed: try again.';
+    return new AppError('unavailable', message, { cause: error, retryAfterS: retryWhenTakenS });
   }
   if (!isDatabaseLost(error)) return new AppError('internal', 'Internal error.', { cause: error });
   // The connection may have been lost after the commit but before its answer arrived.

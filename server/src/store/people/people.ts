@@ -1,5 +1,6 @@
 // Users as an administrator sees them, and the protection of the last administrator.
 import type { Role, UserKind } from '@opsconductor/protocol';
+import { takeChangeLock } from '../database/change-lock.ts';
 import type { Queryable, Tx } from '../database/connection.ts';
 import { containsPattern } from '../database/cursor.ts';
 import { isOpen, type SessionLimits } from './sessions.ts';
@@ -11,9 +12,10 @@ const peopleLock = 0x6f70_7065;
 /**
  * Taken by everyone who changes users, user groups or grants, and held until the transaction ends. Otherwise two
  * transactions, each relying on an administrator whom the other removes, could leave none. Take it before any row lock.
+ * It fails with 55P03 if others hold it for longer than it may wait.
  */
-export async function lockPeople(tx: Tx): Promise<void> {
-  await tx`select pg_advisory_xact_lock(${peopleLock})`;
+export async function lockPeople(tx: Tx, mostMs?: number): Promise<void> {
+  await takeChangeLock(tx, peopleLock, mostMs);
 }
 
 /**

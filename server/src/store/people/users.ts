@@ -1,7 +1,9 @@
 // Users, both people and service accounts, with their grants.
 import type { Role, UserKind } from '@opsconductor/protocol';
 import type { Grant } from '../../auth/authority.ts';
-import type { Queryable } from '../database/connection.ts';
+import { maxChangeWaitMs } from '../database/change-lock.ts';
+import type { Queryable, Tx } from '../database/connection.ts';
+import { boundLockWaits } from '../database/transaction.ts';
 import { grantsColumn } from './grants.ts';
 
 export interface UserRow {
@@ -70,10 +72,18 @@ export async function deleteUser(sql: Queryable, id: number): Promise<void> {
   await sql`delete from users where id = ${id}`;
 }
 
-/** Locks the user's row, so that the second of two concurrent changes sees the first. */
-export async function lockUser(sql: Queryable, id: number): Promise<UserRow | undefined> {
-  await sql`select 1 from users where id = ${id} for update`;
-  return findUserById(sql, id);
+/**
+ * Locks the user's row, so that the second of two concurrent changes sees the first. It fails with 55P03 if others hold
+ * the row for longer than it may wait.
+ */
+export async function lockUser(
+  tx: Tx,
+  id: number,
+  mostMs: number = maxChangeWaitMs,
+): Promise<UserRow | undefined> {
+  // Sent together.
+  await Promise.all([boundLockWaits(tx, mostMs), tx`select 1 from users where id = ${id} for update`]);
+  return findUserById(tx, id);
 }
 
 /** `null` removes the password. */

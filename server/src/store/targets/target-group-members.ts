@@ -1,6 +1,7 @@
 // Which targets belong to which target group. Members follow from a group's entries and selector. Rights are checked
 // against members, so they change in the same transaction as the group or target, one such transaction at a time.
 import type { Selector } from '@opsconductor/protocol';
+import { takeChangeLock } from '../database/change-lock.ts';
 import { type Queryable, type Tx, unprepared } from '../database/connection.ts';
 import { selectorCondition } from './selector-condition.ts';
 
@@ -9,10 +10,10 @@ const membershipLock = 0x6f70_7367;
 /**
  * Taken by everyone who changes what membership depends on, and held until the transaction ends. Otherwise two
  * transactions that can't see each other's changes would leave a membership that neither intended. Take it before any
- * row lock.
+ * row lock. It fails with 55P03 if others hold it for longer than it may wait.
  */
-export async function lockMembership(tx: Tx): Promise<void> {
-  await tx`select pg_advisory_xact_lock(${membershipLock})`;
+export async function lockMembership(tx: Tx, mostMs?: number): Promise<void> {
+  await takeChangeLock(tx, membershipLock, mostMs);
 }
 
 export interface MembershipChange {
