@@ -2,6 +2,16 @@
 import { randomBytes } from 'node:crypto';
 import { limits } from '@opsconductor/protocol';
 import type { Queryable, Sql } from '../database/connection.ts';
+import { freeSlots, pairedWithSlots } from './agent-slots.ts';
+import {
+  candidateRuns,
+  candidatesOnce,
+  givenRuns,
+  hasMoreRuns,
+  segmentsOf,
+  segmentsWithReadySteps,
+  sharesOfRuns,
+} from './claim-runs.ts';
 import { type LeaseDetails, leaseDetailColumns, leaseDetailJoins } from './lease-details.ts';
 
 export interface ClaimedStep {
@@ -70,18 +80,6 @@ export interface ClaimAmong {
 /** Added to a step's own budget before the server calls its attempt unknown, in seconds. */
 export const attemptSlackS = Math.ceil(limits.leaseTtlMs / 1000) + 30;
 
-/**
- * How many runs of a segment a claim looks at, by priority and age. It takes steps of those among them that have the
- * highest priority and the least in flight.
- */
-const maxRunsLookedAt = 256;
-/**
- * How many runs behind those, of the same priority as the last, it also looks at. They begin at a random place, so that
- * no run waits forever.
- */
-const maxYoungerRunsLookedAt = 64;
-/** How many runs of a segment a claim takes steps from. */
-const maxRunsTakenFrom = 64;
 /** How many steps whose time has come one statement makes claimable, per segment. */
 const maxReleased = 1_000;
 /** How many kinds of agents in one segment a claim serves, one after the other. */
@@ -249,54 +247,6 @@ function claimOf(rows: readonly ClaimRow[], hasCandidates: boolean): Claim {
   return hasCandidates ? { ...claim, candidates } : claim;
 }
 
-interface SlotsOptions {
-  serverId: string;
-  kind: number;
-  held: ClaimAmong['held'] | undefined;
-}
-
-/**
- * Common table expressions from `waiting` segments to the free `slots` of their agents, and how many steps each segment
- * can take in total (`demand`).
- */
-function freeSlots(db: Queryable, { serverId, kind, held }: SlotsOptions) {
-  return db`able as (
-      select s.agent_id, s.session_number, a.segment_id, s.capabilities, s.slots,
-        ${held === undefined ? liveLeases(db) : db`held.steps`} as taken,
-        dense_rank() over (partition by a.segment_id order by cardinality(s.capabilities), s.capabilities) as kind
-      from waiting g
-      join agents a on a.segment_id = g.id
-      join agent_sessions s on s.agent_id = a.id
-      ${held === undefined ? db`` : heldSteps(db, held)}
-      where s.server_id = ${serverId} and s.busy_reason is null and ${isAble(db)}
-    ), credit as materialized (
-      select able.*, least(${limits.maxClaimBatch}, slots - taken)::int as free, max(kind) over () as kinds from able
-    ), slots as (
-      select segment_id, agent_id, session_number,
-        row_number() over (partition by segment_id order by taken + n, agent_id) as place
-      from credit cross join lateral generate_series(1, free) as n
-      where kind = ${kind + 1}
-    ), demand as materialized (
-      select segment_id, capabilities, kinds, least(sum(greatest(free, 0)), ${limits.maxClaimBatch})::int as total
-      from credit where kind = ${kind + 1} group by segment_id, capabilities, kinds
-    )`;
-}
-
-/** Pairs `picked` steps with slots (`paired`), and locks those agents that may still be given steps (`fenced`). */
-function pairedWithSlots(db: Queryable) {
-  return db`paired as materialized (
-      select p.*, slots.agent_id, slots.session_number
-      from (select *, row_number() over (partition by segment_id order by id) as place from picked) p
-      join slots using (segment_id, place)
-    ), fenced as materialized (
-      select a.id, a.session_number from agents a
-      join (select distinct agent_id, session_number from paired) p
-        on p.agent_id = a.id and p.session_number = a.session_number
-      where a.state = 'active' and a.drain_requested_at is null
-      for share of a
-    )`;
-}
-
 /** Leases those steps of `tried` that lack no lock (`leased`). */
 function leasedTo(db: Queryable, claimId: string) {
   return db`leased as (
@@ -324,50 +274,6 @@ function leasedColumns(db: Queryable) {
     order by st.id`;
 }
 
-/** Whether a segment has as many candidates as a claim takes steps from, so that there may be more. */
-function hasMoreRuns(candidates: readonly CandidateRun[]): boolean {
-  const counts = new Map<number, number>();
-  for (const { segmentId } of candidates) counts.set(segmentId, (counts.get(segmentId) ?? 0) + 1);
-  return [...counts.values()].some((count) => count >= maxRunsTakenFrom);
-}
-
-/**
- * One ready step of each segment is enough. `limit 1` in scalar subqueries, because for `exists … or exists …` the
- * database may read all ready steps in advance.
- */
-function segmentsWithReadySteps(db: Queryable) {
-  return db`
-      select g.id, g.key_generation from segments g
-      where (select true from job_run_steps st
-          where st.segment_id = g.id and st.status = 'ready' and st.not_before is null limit 1)
-        or (select true from job_run_steps st
-          where st.segment_id = g.id and st.status = 'ready' and st.not_before <= (select clock_timestamp()) limit 1)`;
-}
-
-function segmentsOf(db: Queryable, { runs }: ClaimAmong) {
-  const ids = [...new Set(runs.map(({ segmentId }) => segmentId))];
-  return db`
-      select g.id, g.key_generation from segments g where g.id = any(${ids}::bigint[])`;
-}
-
-function liveLeases(db: Queryable) {
-  return db`(
-          select count(*) from job_run_steps l where l.agent_id = s.agent_id and l.status = 'running')`;
-}
-
-function heldSteps(db: Queryable, held: ClaimAmong['held']) {
-  const agentIds = held.map(({ agentId }) => agentId);
-  const steps = held.map((each) => each.steps);
-  return db`join unnest(${agentIds}::bigint[], ${steps}::int[]) as held(agent_id, steps) on held.agent_id = a.id`;
-}
-
-/** The candidates, in only one of the rows. */
-function candidatesOnce(db: Queryable) {
-  return db`case when st.id is not distinct from (select min(id) from leased) then (
-        select jsonb_agg(jsonb_build_object('segmentId', segment_id, 'claimRank', claim_rank, 'jobRunId', job_run_id,
-          'inFlight', in_flight)) from candidates) end`;
-}
-
 /** A lease that may never have reached its agent. */
 export type UntoldLease = Pick<ClaimedStep, 'id' | 'epoch' | 'leaseToken' | 'agentId' | 'sessionNumber'>;
 
@@ -383,98 +289,6 @@ export async function leasesOfClaims(
     join job_run_steps st on st.agent_id = s.agent_id and st.status = 'running'
     where s.server_id = ${serverId} and left(st.lease_token, ${claimIdLength}) = any(${claimIds as string[]}::text[])
     order by st.id`;
-}
-
-/**
- * The runs from which steps may be taken, with how many each has in flight. They are found by skipping from one run to
- * the next in the index of ready steps: the oldest ones, and if there are many, also some of those behind them.
- */
-function candidateRuns(db: Queryable) {
-  return db`
-      select demand.segment_id, demand.capabilities, demand.total, candidate.*, 0::bigint as after_id
-      from demand cross join lateral (
-        with recursive run as (
-          (select st.claim_rank, st.job_run_id, 1 as number from job_run_steps st
-            where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
-              and (st.needs is null or st.needs <@ demand.capabilities)
-            order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id limit 1)
-          union all
-          select next.*, run.number + 1 from run cross join lateral (
-            select st.claim_rank, st.job_run_id from job_run_steps st
-            where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
-              and (st.claim_rank, st.job_run_id) > (run.claim_rank, run.job_run_id)
-              and (st.needs is null or st.needs <@ demand.capabilities)
-            order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id limit 1) next
-          where run.number < ${maxRunsLookedAt}
-        ), behind as (
-          select first.claim_rank, first.job_run_id as after, (
-              select st.job_run_id from job_run_steps st
-              where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
-                and st.claim_rank = first.claim_rank
-              order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id desc limit 1) as last
-          from run first where first.number = ${maxRunsLookedAt}
-        ), younger as (
-          select claim_rank, after + floor(random() * greatest(last - after, 0))::bigint as job_run_id, 0 as number
-          from behind
-          union all
-          select next.*, younger.number + 1 from younger cross join lateral (
-            select st.claim_rank, st.job_run_id from job_run_steps st
-            where st.segment_id = demand.segment_id and st.status = 'ready' and st.not_before is null
-              and st.claim_rank = younger.claim_rank and st.job_run_id > younger.job_run_id
-              and (st.needs is null or st.needs <@ demand.capabilities)
-            order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id limit 1) next
-          where younger.number < ${maxYoungerRunsLookedAt}
-        ), looked_at as (
-          select claim_rank, job_run_id from run
-          union all
-          select claim_rank, job_run_id from younger where number > 0
-        )
-        select run.claim_rank, run.job_run_id, (
-            select count(*) from job_run_steps st
-            where st.segment_id = demand.segment_id and st.job_run_id = run.job_run_id and st.status = 'running'
-          ) as in_flight
-        from looked_at run
-        order by run.claim_rank, in_flight, run.job_run_id limit ${maxRunsTakenFrom}) candidate
-      where demand.total > 0`;
-}
-
-function givenRuns(db: Queryable, { runs }: ClaimAmong) {
-  const column = (key: keyof ClaimAmong['runs'][number]) => runs.map((run) => run[key]);
-  return db`
-      select demand.segment_id, demand.capabilities, demand.total, given.claim_rank, given.job_run_id, given.in_flight,
-        given.after_id
-      from demand join unnest(${column('segmentId')}::bigint[], ${column('claimRank')}::smallint[], ${column('jobRunId')}::bigint[],
-        ${column('inFlight')}::bigint[], ${column('afterId')}::bigint[])
-        as given(segment_id, claim_rank, job_run_id, in_flight, after_id) using (segment_id)
-      where demand.total > 0`;
-}
-
-/**
- * How many steps to take of which run: a row (segment_id, capabilities, claim_rank, job_run_id, after_id, n) for each
- * run. The free slots are dealt one by one, always to the run with the least in flight.
- *
- * A run's steps are selected as a range of the index of ready steps, and in its order. Otherwise, while the tables are
- * small, or were when they were analyzed, an index by run or by id would look just as good to the database, and would
- * be read whole once they are large.
- */
-function sharesOfRuns(db: Queryable) {
-  return db`
-    select segment_id, capabilities, claim_rank, job_run_id, after_id, count(*) as n from (
-      select r.*, row_number() over (
-        partition by r.segment_id order by r.claim_rank, r.in_flight + nth.n, r.job_run_id, nth.n) as place
-      from candidates r cross join lateral (
-        select row_number() over () as n from (
-          select from job_run_steps st
-          where st.segment_id = r.segment_id and st.status = 'ready' and st.not_before is null
-            and (st.claim_rank, st.job_run_id, st.id) > (r.claim_rank, r.job_run_id, r.after_id)
-            and (st.claim_rank, st.job_run_id) <= (r.claim_rank, r.job_run_id)
-            and (st.needs is null or st.needs <@ r.capabilities)
-          order by st.segment_id, st.not_before, st.claim_rank, st.job_run_id, st.id
-          limit r.total) ready
-      ) nth
-    ) dealt
-    where place <= (select total from demand where demand.segment_id = dealt.segment_id)
-    group by segment_id, capabilities, claim_rank, job_run_id, after_id`;
 }
 
 /**
@@ -498,18 +312,6 @@ function waitingForLocks(db: Queryable) {
         for update of st skip locked) alike
       where not exists (select from tried got where got.id = alike.id and got.short is null)
     ) waiting group by id`;
-}
-
-/**
- * SQL condition: an agent can be given steps, even if it has no free slot. Aliases: session `s`, agent `a`, segment
- * `g`.
- */
-export function isAble(db: Queryable) {
-  return db`(a.session_number = s.session_number and a.state = 'active' and a.drain_requested_at is null
-    and s.ready and not s.draining and s.disconnected_at is null and s.expires_at > clock_timestamp()
-    and exists (
-      select from segment_key_wraps w
-      where w.agent_id = a.id and w.generation = g.key_generation and w.opened_at is not null))`;
 }
 
 type ClaimRow = ClaimedStep &

@@ -1,7 +1,8 @@
 // Attempts whose command continues without its agent, and which of them wait for another agent to take them over.
 import { limits } from '@opsconductor/protocol';
 import type { Queryable, Sql } from '../database/connection.ts';
-import { type ClaimedStep, isAble } from './claims.ts';
+import { isAble } from './agent-slots.ts';
+import type { ClaimedStep } from './claims.ts';
 import { stepIdsOf } from './step-attempts.ts';
 
 type AttemptRef = { stepId: number; epoch: number };

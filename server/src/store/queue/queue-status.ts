@@ -2,7 +2,7 @@
 import type { Reach } from '../../auth/authority.ts';
 import type { Queryable } from '../database/connection.ts';
 import { reachesEverything, segmentWithin, targetRunWithin } from '../people/visibility.ts';
-import { isAble } from './claims.ts';
+import { isAble } from './agent-slots.ts';
 
 export async function stepCounts(
   db: Queryable,
