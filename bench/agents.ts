@@ -153,27 +153,27 @@ class AgentsBench {
       name: 'agents',
       title: `${agents} agents on one server`,
       rows: [
-        ['memory of the server for an idle agent', `${perAgentKb.toFixed(0)} KiB`, ''],
+        ['server memory per idle agent', `${perAgentKb.toFixed(0)} KiB`, ''],
         [
           'all agents back after SIGKILL of the server',
           `${backS.toFixed(1)} s, of which the server took ${serverBackS.toFixed(1)} s`,
           'at most 60 s',
         ],
         [
-          'CPU until then for each agent',
-          `server with its start and database ${perAgentMs(cpuS.server)}, agent ${perAgentMs(cpuS.agents)}`,
+          'CPU until then, per agent',
+          `server (including its start) and database ${perAgentMs(cpuS.server)}, agent ${perAgentMs(cpuS.agents)}`,
           '',
         ],
-        [`leases lost, of ${sleepers} steps that ran meanwhile`, String(lost), '0'],
-        ['POST to the begin of a step before', times(before), ''],
+        [`leases lost, of ${sleepers} steps that were running`, String(lost), '0'],
+        ['from the POST to the start of a step, before the SIGKILL', times(before), ''],
         ['while the agents come back', times(meanwhile), 'p99 under 500 ms'],
         ['afterwards', times(after), 'p99 under 100 ms'],
       ],
       notes: [
-        `${agents} agents of ${agentsPerSegment} to a segment in ${processes} processes, over TLS by the private CA, ${agentsPerAddress} from an address; enrolled and connected within ${enrolledS.toFixed(0)} s, keys of segments included.`,
-        `${runsPerSecond} runs of one step each second, on targets of all segments in turn; the step type does nothing. Timed from before the POST to the begin of the step in the agent, its journal written; 5 s of it went before that are not counted. The ${sleepers} steps sleep for ${sleepS} s.`,
-        `While agents come back ${meanwhile.withoutAgent} of ${meanwhile.begunMs.length} steps found no agent of their segment there yet; their begin waits for one.`,
-        `Server, its PostgreSQL, and all agents share the machine; the agents’ share of the CPU is in the times. What agents write is in ${this.#agentsDir.startsWith('/dev/shm') ? 'memory, as on a disk of their own: their journal’s fsync is not in the times' : 'the same disk as the database'}.`,
+        `${agents} agents, ${agentsPerSegment} per segment, in ${processes} processes, over TLS with the private CA, ${agentsPerAddress} per address. They were enrolled, connected and had the keys of their segments within ${enrolledS.toFixed(0)} s.`,
+        `${runsPerSecond} runs of one step are started each second, on targets of all segments in rotation; the step type does nothing. Timed from before the POST until the step starts in the agent, with its start in the journal. The first 5 s are not counted. The ${sleepers} running steps sleep for ${sleepS} s.`,
+        `While the agents came back, ${meanwhile.withoutAgent} of ${meanwhile.begunMs.length} steps were started before any agent of their segment was back, and had to wait for one.`,
+        `The server, its PostgreSQL and all agents share the machine, so the times include the CPU that the agents use. The agents’ files are ${this.#agentsDir.startsWith('/dev/shm') ? 'in memory, as if they had disks of their own: the fsync of their journals is not in the times' : 'on the same disk as the database'}.`,
       ],
     });
   }

@@ -47,7 +47,7 @@ const writes: Record<string, Write> = {
     post(bench, side, 'targets', { segmentId: bench.segmentId, name: `target-${n}`, host: '10.0.0.1' }),
   'POST jobs': (bench, side, n) => post(bench, side, 'jobs', { name: `job ${n}`, steps }),
   'POST categories': (bench, side, n) => post(bench, side, 'categories', { name: `category ${n}` }),
-  'a category, by the function alone': ({ caller }, { sql }, n) =>
+  'a category, by calling the function directly': ({ caller }, { sql }, n) =>
     createCategory(sql, { name: `bare category ${n}` }, caller),
 };
 
@@ -82,9 +82,9 @@ export async function benchAudit(): Promise<void> {
       title: 'Audited writes',
       rows,
       notes: [
-        `${rounds} pairs of ${writesPerRound} writes each, ${workers} at a time, handed to the HTTP side as requests with an API token, on the embedded PostgreSQL; the unaudited ones leave out the one statement that writes the audit row. Medians of pairs.`,
-        'The last one is the smallest write there is (one row inserted, one read back), without authentication and validation: the most that an audit row can cost.',
-        `The sealer runs as in the product, and the time of the audited writes ends when all their rows are sealed: ${log?.rows ?? 0} rows in ${log?.checkpoints ?? 0} checkpoints.`,
+        `${rounds} pairs of ${writesPerRound} writes each, ${workers} at a time, passed to the HTTP layer as requests with an API token, on the embedded PostgreSQL. Unaudited writes leave out only the statement that writes the audit row. Medians of pairs.`,
+        'The last one is the smallest write there is (one row is inserted and read back), without authentication and validation. It shows the most that an audit row can cost.',
+        `The sealer runs as in the product, and the timing of audited writes ends when all their rows are sealed: ${log?.rows ?? 0} rows in ${log?.checkpoints ?? 0} checkpoints.`,
       ],
     });
   } finally {

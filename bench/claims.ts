@@ -21,11 +21,11 @@ export async function benchClaims(): Promise<void> {
     `p50 ${percentile(ms, 50).toFixed(2)} ms, p99 ${p99.toFixed(2)} ms`;
   const rows: [string, string, string][] = [
     ['a claim of 16 steps on empty tables', both(times.empty, empty), ''],
-    [`beside ${finishedSteps} finished steps`, both(times.full, full), ''],
+    [`on tables with ${finishedSteps} finished steps`, both(times.full, full), ''],
     [
-      'p99 beside these ÷ that of empty tables',
+      'p99 with these ÷ p99 on empty tables',
       (full / empty).toFixed(2),
-      `at most 1.2${finishedSteps < goalSteps ? `, beside ${goalSteps}` : ''}`,
+      `at most 1.2${finishedSteps < goalSteps ? `, with ${goalSteps}` : ''}`,
     ],
     [
       `with a snapshot open for ${snapshotMinutes} min and ${times.churned} steps since`,
@@ -33,18 +33,18 @@ export async function benchClaims(): Promise<void> {
       '',
     ],
     [
-      'p99 with that snapshot ÷ that of empty tables',
+      'p99 with that snapshot ÷ p99 on empty tables',
       (snapshot / empty).toFixed(2),
       `at most 3${snapshotMinutes < goalMinutes ? `, after ${goalMinutes} min` : ''}`,
     ],
   ];
   await writeReport({
     name: 'claims',
-    title: 'Claims beside much history, and under an open snapshot',
+    title: 'Claims with a large history, and with an open snapshot',
     rows,
     notes: [
-      `Claims by the product’s function, ${claims} on both databases in turns; then ${claimsPerSecond} a second while a transaction that has read stays open, of which the last ${claims} count. Without the index that finds runs by names of targets, which no claim reads.`,
-      `Sizes are told by \`BENCH_FINISHED_STEPS\` (${goalSteps} unless told), \`BENCH_SNAPSHOT_MINUTES\` (${goalMinutes}) and \`BENCH_CLAIMS\` (2000).`,
+      `Claims by the product’s function: ${claims} on each database, alternating; then ${claimsPerSecond} a second while a transaction that has read something stays open, of which the last ${claims} count. The index that finds runs by the names of their targets is left out, as no claim reads it.`,
+      `\`BENCH_FINISHED_STEPS\` (default ${goalSteps}), \`BENCH_SNAPSHOT_MINUTES\` (${goalMinutes}) and \`BENCH_CLAIMS\` (2000) set the sizes.`,
     ],
   });
 }

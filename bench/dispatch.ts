@@ -77,7 +77,7 @@ export async function benchDispatch(): Promise<void> {
   }
   await writeReport({
     name: 'dispatch',
-    title: 'Dispatch beside queues that are libraries',
+    title: 'Dispatch compared with queue libraries',
     rows,
     notes: notes(),
   });
@@ -122,9 +122,9 @@ async function throughput(
     ['pg-boss', drain('pgboss'), ''],
     ['product ÷ graphile-worker', ratio('graphile'), 'at least 0.5'],
     ['product ÷ pg-boss', ratio('pgboss'), 'at least 1.0'],
-    ['CPU a step: server, agent, database', cpu('product'), ''],
-    ['CPU a job: graphile-worker, database', cpu('graphile'), ''],
-    ['CPU a job: pg-boss, database', cpu('pgboss'), ''],
+    ['CPU per step: server, agent, database', cpu('product'), ''],
+    ['CPU per job: graphile-worker, database', cpu('graphile'), ''],
+    ['CPU per job: pg-boss, database', cpu('pgboss'), ''],
   ];
 }
 
@@ -183,7 +183,7 @@ async function enqueue(system: BenchSystem, sql: Sql): Promise<[string, string, 
   const ms = (of: keyof EnqueuePair) => `${median(pairs.map((pair) => pair[of])).toFixed(0)} ms`;
   const swapped = pairs.map(({ ours, theirs }) => ({ ours: theirs, theirs: ours }));
   return [
-    [`enqueue of a run of ${targets * stepsOfEnqueue} steps`, ms('ours'), ''],
+    [`creating a run of ${targets * stepsOfEnqueue} steps`, ms('ours'), ''],
     ['INSERT … SELECT into the same tables', ms('theirs'), ''],
     ['INSERT … SELECT ÷ product', medianRatio(swapped).toFixed(2), 'at least 0.5'],
   ];
@@ -191,9 +191,9 @@ async function enqueue(system: BenchSystem, sql: Sql): Promise<[string, string, 
 
 function notes(): string[] {
   return [
-    `Runs of ${targets} targets with ${stepsPerTarget} steps each through one agent with 512 slots, a step type that does nothing in place of SSH; timed from before the POST to the end of the run’s event stream. The peers: ${steps} jobs that do nothing, from before the first is added until none is open. ${rounds} rounds in turns after one that is not counted; medians of pairs. Before each round all databases are vacuumed.`,
+    `Product: runs of ${targets} targets with ${stepsPerTarget} steps each through one agent with 512 slots, with a step type that does nothing instead of SSH, timed from before the POST to the end of the run’s event stream. Peers: ${steps} jobs that do nothing, timed from before the first is added until none is open. ${rounds} rounds, in which they take turns, after one that is not counted; medians of pairs. All databases are vacuumed before each round.`,
     'Rows per step: one job_run_steps row inserted and updated twice (lease, end), one job_run_step_attempts row inserted; run, target run and event rows are shared by the steps of a transaction. graphile-worker: one row inserted, updated, deleted. pg-boss: one row inserted and updated twice.',
-    `${queuePeerVersions()}. graphile-worker: 24 jobs at a time, local queue of 500, batched completion. pg-boss: batches of 1000, fetched on while they are full, woken by NOTIFY. Both on an embedded PostgreSQL of their own with the product’s settings.`,
-    'Start latency: from before POST /jobs/:id/run (from before addJobs) until the step’s code was about to run in the agent, its `starting` on disk; half load is half of what 16 clients get through.',
+    `${queuePeerVersions()}. graphile-worker: 24 jobs at a time, local queue of 500, batched completion. pg-boss: batches of 1000, fetched without a pause while they are full, woken by NOTIFY. Each runs on its own embedded PostgreSQL, with the product’s settings.`,
+    'Start of a step: from before POST /jobs/:id/run (for the peer: before addJobs) until the agent is about to run the step’s code, with its `starting` record on disk. Half load is half of the rate that 16 clients achieve.',
   ];
 }

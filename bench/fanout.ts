@@ -42,14 +42,14 @@ export async function benchFanout(): Promise<void> {
       ['`xargs -P50 ssh` ÷ product', ratio(real.cold, 'xargs'), 'at least 1.0'],
       ['`ansible -m raw -f 50` ÷ product', ratio(real.cold, 'ansible'), 'at least 2.5'],
       [`product with ${secretCount} secrets of the run ÷ without`, ratio(real.cold, 'secrets'), ''],
-      ['CPU of server, database and agent for a host', cpu(real.cold, 'product'), ''],
-      ['of that, ÷ ansible’s', cpuRatio(real.cold, 'ansible'), 'at most 0.25'],
+      ['CPU of server, database and agent per host', cpu(real.cold, 'product'), ''],
+      ['that CPU ÷ ansible’s', cpuRatio(real.cold, 'ansible'), 'at most 0.25'],
       ['warm, real sshd: product', times(real.warm, 'product'), ''],
       ['warm bare ssh2 ÷ product', ratio(real.warm, 'ssh2'), 'at least 0.6'],
       ['warm ansible ÷ product', ratio(real.warm, 'ansible'), 'at least 10'],
       [`warm product with ${secretCount} secrets of the run ÷ without`, ratio(real.warm, 'secrets'), ''],
       [
-        'CPU of server, database and agent for a host, without and with',
+        'CPU of server, database and agent per host, without and with secrets',
         `${cpu(real.warm, 'product')} and ${cpu(real.warm, 'secrets')}`,
         '',
       ],
@@ -58,10 +58,10 @@ export async function benchFanout(): Promise<void> {
       ['cheap targets, `xargs -P50 ssh` ÷ product', ratio(cheap.cold, 'xargs'), 'at least 1.5'],
     ],
     notes: [
-      `One step \`true\` on ${hostCount} addresses of this machine, ${concurrency} at a time everywhere (slots of the agent, loop, \`-P\`, forks). The product is timed from before the POST until the run’s end was read from its event stream, when all results are stored; a peer until it has ended.`,
-      `${rounds} rounds after one that is not counted, all in turns; medians of pairs. Cold: every connection was ended before. Warm: over the connections of the round before; on ours, and theirs not, shells wait that were started when that run was over.`,
-      'The secrets are opened by the agent and looked for in what each host prints; the step does not use them.',
-      'A cheap target is one ssh2.Server process for all hosts; the shells that run what it is asked were started before the time began.',
+      `One step, \`true\`, on ${hostCount} addresses of this machine. All of them work on ${concurrency} hosts at a time (slots of the agent, loop, \`-P\`, forks). The product is timed from before the POST until the end of the run is read from its event stream, when all results are stored; a peer is timed until it ends.`,
+      `${rounds} rounds, in which they take turns, after one that is not counted; medians of pairs. Cold: all connections were closed beforehand. Warm: over the connections of the previous round; on the product’s, but not on the peers’, shells are waiting that were started when the previous run was over.`,
+      'The agent opens the secrets and looks for them in what each host prints; the step does not use them.',
+      'Cheap targets: one ssh2.Server process plays all hosts, and the shells that run its commands were started before the timing began.',
     ],
   });
 }

@@ -86,11 +86,11 @@ async function measure(system: BenchSystem, place: Place): Promise<void> {
       ['peak memory of the agent, at the end', `${await peakMb(system.agentPid)} MB`, 'under 200 MB'],
     ],
     notes: [
-      'Ours is a run of one step, from before the POST until a reader has seen it end, on a warm connection; the peers open a new connection each time, as they always do. A number above 1 is in our favor.',
-      `The same cipher (${cipher}) on all sides; files of 4 KiB in 50 directories; each file of ours is written under another name and renamed. After each round what arrived is compared by SHA-256 (1 GiB) or counted.`,
-      `${rounds} pairs after one that is not counted; ${secretRounds} of those with and without secrets, which are looked for in what a step says, not in files.`,
-      '`ssh2` alone: the library that the agent is built on, `fastPut` and `fastGet` with 16 pieces of 255 KiB at a time, on a connection that it has, to one file that is replaced; it checks nothing.',
-      'The agent was started with `MALLOC_ARENA_MAX=1`, as the unit in docs/operations.md has it.',
+      'The product’s time is that of a run of one step on a warm connection, from before the POST until a reader has seen it end. The peers open a new connection each time, as they always do. A number above 1 means that the product is faster.',
+      `All use the same cipher (${cipher}). The 5,000 files have 4 KiB each, in 50 directories. The product writes each file under a temporary name and renames it. After each round, what arrived is compared by SHA-256 (1 GiB) or counted.`,
+      `${rounds} pairs after one that is not counted; ${secretRounds} pairs with and without secrets, which are looked for in the output of a step, not in files.`,
+      '`ssh2` alone: the library that the agent is built on, with `fastPut` and `fastGet` and 16 pieces of 255 KiB at a time, on an open connection. It replaces one file and verifies nothing.',
+      'The agent was started with `MALLOC_ARENA_MAX=1`, as in the unit in docs/operations.md.',
     ],
   });
 }

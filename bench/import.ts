@@ -25,13 +25,13 @@ export async function benchImport(): Promise<void> {
       title: `Import of ${hosts} hosts from one file`,
       rows: [
         ...each('planned and applied', 'firstMs'),
-        row('of that the plan', 'planMs'),
+        row('planning alone', 'planMs'),
         row('planned again, nothing changed', 'unchangedMs'),
         ...each('planned and applied again, one label of each host changed', 'changedMs'),
       ],
       notes: [
-        'Each from before the request until its answer was read; three labels a host, two target groups with selectors over them, an audit row for each target.',
-        'The YAML has a group for each rack, whose variables become labels.',
+        'Each is timed from before the request until its answer was read. Each host has three labels, two target groups have selectors that refer to them, and each target gets an audit row.',
+        'The YAML has a group for each rack; the variables of the groups become labels.',
       ],
     });
   } finally {

@@ -36,9 +36,9 @@ export async function benchJobs(): Promise<void> {
     title: `${jobs} jobs in ${categories} categories, and ${imported} imported from one file`,
     rows: [...lists, ...files],
     notes: [
-      `Lists: p50 and p99 of ${rounds} requests one after the other, and the CPU time that one takes of server and PostgreSQL, from the parsed query to the JSON of the answer: the jobs of a page with their last 20 runs, rights, and the count where it says so. Each request has other words than the one before. ${runs} runs, three versions a job; one in fifty never ran.`,
-      `Import: a YAML bundle of ${imported} jobs, each with parameters and two steps, into a server without jobs, which runs in the process that measures; planning reads and checks the file in a thread of its own, which takes nine tenths of the plan's processor time: half of it to read YAML, a quarter to look at where values go in scripts.`,
-      'The longest stall is that of the event loop of the server (`monitorEventLoopDelay`) while it imports; /healthz is asked by another process each 10 ms meanwhile.',
+      `Lists: p50 and p99 of ${rounds} requests one after the other, and the CPU time that one request takes on the server and PostgreSQL, from the parsed query to the JSON of the answer: the jobs of a page with their last 20 runs, the rights, and the count if the row says so. Each request has different words from the one before. There are ${runs} runs and three versions of each job; one job in fifty has never run.`,
+      `Import: a YAML bundle of ${imported} jobs, each with parameters and two steps, is imported into a server without jobs, which runs in the measuring process. Planning reads and checks the file in a separate thread, which takes nine tenths of the plan's processor time: half of it to read YAML, a quarter to find out where values go in scripts.`,
+      'The longest stall is that of the server’s event loop (`monitorEventLoopDelay`) during each of these. Another process requests /healthz 10 ms after each answer.',
     ],
   });
 }
@@ -129,10 +129,13 @@ async function measure(sql: Sql, postgresPid: number): Promise<[string, string, 
     ['search a name, with count', (n) => ({ search: `job ${n * 37}`, count: true })],
     ['search a word of many names', (n) => ({ search: `${n} backup` })],
     ['search descriptions, with count', (n) => ({ search: hex(n), count: true })],
-    ['search what is nowhere, with count', (n) => ({ search: `nothing ${n}`, count: true })],
+    ['search for something that is nowhere, with count', (n) => ({ search: `nothing ${n}`, count: true })],
     ['search a label, with count', (n) => ({ search: `app=app-${n % 300}`, count: true })],
     ['by label', (n) => ({ label: `env=prod,app=app-${(n * 4) % 300}`, count: true })],
-    ['by category with those below, with count', (n) => ({ category: `team-${(n % 20) + 1}`, count: true })],
+    [
+      'by category including its subcategories, with count',
+      (n) => ({ category: `team-${(n % 20) + 1}`, count: true }),
+    ],
     [
       'by step type and state, with count',
       (n) => ({ stepType: 'winrm.exec', state: n % 2 ? 'active' : 'draft', count: true }),
@@ -245,7 +248,7 @@ async function measureFiles(url: string, token: string): Promise<[string, string
     row('apply it', apply),
     row('plan it again, nothing changed', again),
     row(`export ${imported} jobs as YAML`, exported),
-    ['/healthz meanwhile', asked, ''],
+    ['requests for /healthz during these', asked, ''],
   ];
 }
 

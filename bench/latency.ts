@@ -79,8 +79,8 @@ export async function benchLatency(): Promise<void> {
         [`ssh ÷ product, median of pairs, with ${secretCount} secrets`, median(masked.ratios).toFixed(1), ''],
       ],
       notes: [
-        `${rounds} runs of \`echo hello\` each way in turn, and then as many that are given ${secretCount} secrets, which their agent opens and masks, on a warm SSH connection, ${ssh.length} of each paired with a cold ssh, after ${warmingRounds} that are not counted.`,
-        'Timed from before POST /jobs/:id/run until the first byte of output was inflated from the event stream: the answer of the POST itself (`Accept: text/event-stream`), or GET /runs/:id/events after its answer.',
+        `${rounds} runs of \`echo hello\` each way, alternating, and then as many with ${secretCount} secrets, which the agent opens and masks. All are on a warm SSH connection, after ${warmingRounds} that are not counted. ${ssh.length} of each are paired with a cold ssh.`,
+        'Timed from before POST /jobs/:id/run until the first byte of output was inflated from the event stream. The stream is either the answer to the POST itself (`Accept: text/event-stream`), or that of GET /runs/:id/events, requested after the answer.',
         'The steps do not survive their agent; [those that do](#latency-a-short-run) are slower.',
       ],
     });

@@ -33,7 +33,7 @@ export async function benchMasking(): Promise<void> {
   }));
   const of = (what: keyof (typeof pairs)[number]) => median(pairs.map((pair) => pair[what]));
   const against = (what: keyof (typeof pairs)[number]) =>
-    `${of(what).toFixed(0)} MB for each second of processor time, ${median(pairs.map((pair) => pair[what] / pair.sha256)).toFixed(2)} times SHA-256`;
+    `${of(what).toFixed(0)} MB per second of processor time, ${median(pairs.map((pair) => pair[what] / pair.sha256)).toFixed(2)} times SHA-256`;
   await writeReport({
     name: 'masking',
     title: 'Masking of output',
@@ -50,14 +50,14 @@ export async function benchMasking(): Promise<void> {
         '',
       ],
       [
-        'the 600 patterns and what has the form of a secret, ordinary log, in which nothing is found',
+        'the 600 patterns and the forms of well-known secrets, ordinary log, in which nothing is found',
         against('detected'),
         'at least 150 MB',
       ],
-      ['what has the form of a secret alone, ordinary log', against('detectedAlone'), ''],
+      ['the forms of well-known secrets alone, ordinary log', against('detectedAlone'), ''],
     ],
     notes: [
-      `Median of ${rounds} rounds over ${logBytes / 1e6} MB in pieces of ${pieceBytes / 1024} KiB, one after the other in one process, by its processor time: user, system, and the compiler's and collector's threads. SHA-256 of the same bytes (OpenSSL) takes turns with them and says how fast the machine was.`,
+      `Median of ${rounds} rounds over ${logBytes / 1e6} MB in pieces of ${pieceBytes / 1024} KiB, one after the other in one process. The processor time is that of the whole process: user, system, and the threads of the compiler and the garbage collector. SHA-256 of the same bytes (OpenSSL) takes turns with them and shows how fast the machine was.`,
     ],
   });
 }

@@ -26,7 +26,7 @@ export function queuePeerVersions(): string {
     const { version, engines } = installed(name) ?? {};
     return `${name} ${version} (asks for Node ${engines?.node})`;
   });
-  return `${each.join(' and ')}, both run by Node ${process.versions.node} as is the product`;
+  return `${each.join(' and ')}, both run by Node ${process.versions.node}, like the product`;
 }
 
 function installed(name: string): { version: string; engines?: { node?: string } } | undefined {

@@ -52,18 +52,22 @@ export async function benchQueue(): Promise<void> {
       title: 'No-op steps through one server',
       rows: [
         ['completed steps per second, median', median(ours).toFixed(0), 'at least 3000'],
-        ['SQL queue, a commit for each lease and completion', `${median(theirs).toFixed(0)} jobs/s`, ''],
+        [
+          'SQL queue with a commit for each lease and each completion',
+          `${median(theirs).toFixed(0)} jobs/s`,
+          '',
+        ],
         ['product ÷ SQL queue, median of pairs', median(ratios).toFixed(2), ''],
         [
           `completed steps per second, runs with ${secretCount} secrets, median`,
           median(masked).toFixed(0),
           '',
         ],
-        ['the same ÷ without secrets, median of pairs', median(maskedRatios).toFixed(2), ''],
+        ['with secrets ÷ without, median of pairs', median(maskedRatios).toFixed(2), ''],
       ],
       notes: [
-        `Runs of ${targets} targets with ${stepsPerTarget} steps each through one agent with 512 slots: real agent process, WebSocket, journal fsyncs, sealed credential, leases, events; a step type that does nothing in place of SSH. Timed from before the POST (so with the run’s creation) to the end of its event stream.`,
-        `The secrets come with each lease, as any step may print them, and are opened by the agent.`,
+        `Runs of ${targets} targets with ${stepsPerTarget} steps each through one agent with 512 slots: real agent process, WebSocket, journal fsyncs, sealed credential, leases, events, but a step type that does nothing instead of SSH. Timed from before the POST (so including the creation of the run) to the end of its event stream.`,
+        `Each lease carries the secrets, as any step may print them, and the agent opens them.`,
         'Rows per step: one job_run_steps row inserted and updated twice (lease, end), one job_run_step_attempts row inserted; run, target run and event rows are shared by the steps of a transaction.',
         `The peer is a hand-written SKIP LOCKED queue on the same embedded PostgreSQL: ${peerWorkers} workers, one statement to lease and one to complete, no attempts, no events.`,
       ],

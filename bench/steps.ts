@@ -42,14 +42,14 @@ export async function benchSteps(): Promise<void> {
         [`${stepCount} times \`ssh\` over one kept connection (ControlMaster)`, seconds('theirs'), ''],
         ['ControlMaster ÷ product, median of pairs', (1 / medianRatio(steps)).toFixed(2), 'at least 1.5'],
         [`${stepCount} steps, product, runs with ${secretCount} secrets`, seconds('masked'), ''],
-        ['ControlMaster ÷ that, median of pairs', (1 / medianRatio(masked)).toFixed(2), ''],
+        ['ControlMaster ÷ product with secrets, median of pairs', (1 / medianRatio(masked)).toFixed(2), ''],
         ['a new connection and `true`, the agent’s client, p50 and p90', ms('ours'), ''],
-        ['the same by `ssh`', ms('theirs'), ''],
+        ['the same with `ssh`', ms('theirs'), ''],
         ['product ÷ ssh, median of pairs', medianRatio(fresh).toFixed(2), 'at most 1.1'],
       ],
       notes: [
-        `${stepCount / stepsPerRun} runs of ${stepsPerRun} steps \`true\` each, one after the other, each from before the POST until its end was read from its event stream, when all results are stored. The loop is a shell’s, over a connection that was opened before; its master is ended by nobody meanwhile. ${rounds} rounds in turns after one that is not counted. The secrets are opened by the agent and looked for in what each step prints; no step uses them.`,
-        `A connection: from before the TCP connection until \`true\` has ended, the same key and cipher (aes128-gcm) for both; the agent’s client in a process that is running, as an agent is. ${connects} pairs after ${warmingConnects}.`,
+        `${stepCount / stepsPerRun} runs of ${stepsPerRun} steps \`true\` each, one after the other, each timed from before the POST until its end was read from its event stream, when all results are stored. The peer is a loop in a shell, over a connection that was opened before and stays open. ${rounds} rounds, in which they take turns, after one that is not counted. The agent opens the secrets and looks for them in what each step prints; no step uses them.`,
+        `A connection is timed from before the TCP connection until \`true\` has ended, with the same key and cipher (aes128-gcm) for both. The agent’s client is in a process that is already running, as an agent is. ${connects} pairs after ${warmingConnects} that are not counted.`,
       ],
     });
   } finally {

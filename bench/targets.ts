@@ -34,9 +34,9 @@ export async function benchTargets(): Promise<void> {
       title: `${targets} targets in ${segments} segments and ${groups} groups`,
       rows,
       notes: [
-        `p50 and p99 of ${rounds} requests one after the other, from the parsed query to the JSON of the answer: queries, rights, connection settings of the page, host keys. Each request has other words than the one before.`,
-        'Lists have 50 targets a page; selections are resolved whole, with what keeps each target from being run on.',
-        'A changed label brings the members of all groups with a selector up to date in its transaction.',
+        `p50 and p99 of ${rounds} requests one after the other, from the parsed query to the JSON of the answer: queries, rights, connection settings of the page, host keys. Each request has different words from the one before.`,
+        'Lists have 50 targets per page. Selections are resolved completely, including what prevents a run on each target.',
+        'The transaction that changes a label also updates the members of all groups that have a selector.',
       ],
     });
   } finally {

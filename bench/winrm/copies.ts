@@ -73,7 +73,7 @@ export async function timeCopies(
         ],
       ],
       notes: [
-        `Files by \`winrm.copy\` with SHA-256 compared on both sides; the host’s file server is the stand-in in Python, so this measures our side and the protocol, and no PowerShell. Appending by commands: pywinrm, \`echo … >> file\` for each 6,000 bytes in a shell that is kept, on ${echoBytes / 1e6} MB. ${rounds} rounds in turn.`,
+        `Files by \`winrm.copy\`, with the SHA-256 compared on both sides. The host’s file server is a stand-in in Python, so this measures the agent and the protocol, but not PowerShell. Appending by commands: pywinrm runs \`echo … >> file\` for each 6,000 bytes in a shell that it keeps, for ${echoBytes / 1e6} MB. ${rounds} rounds, in which they take turns.`,
       ],
     };
   } finally {

@@ -39,8 +39,8 @@ export async function benchWinrm(): Promise<void> {
         ...copies.rows,
       ],
       notes: [
-        `\`true\`, sealed with NTLM over HTTP, on the host of the tests (test/winrm-fixture: gss-ntlmssp, /bin/sh), whose own time is in both. Ours is \`runCommand\` with the agent’s pool: a shell for each command, which is made ahead where commands follow one another, and removed after the command’s end is known. A number above 1 is in our favor.`,
-        `${commands} pairs of each in turn, after ${notCounted} that are not counted.`,
+        `\`true\`, sealed with NTLM over HTTP, on the host that the tests use (test/winrm-fixture: gss-ntlmssp, /bin/sh), whose own time is included in both. The product’s side is \`runCommand\` with the agent’s pool: each command has a shell, which is made in advance if commands follow one another, and removed after the command’s end is known. A number above 1 means that the product is faster.`,
+        `${commands} pairs of each, alternating, after ${notCounted} that are not counted.`,
         ...copies.notes,
       ],
     });
