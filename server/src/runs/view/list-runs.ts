@@ -7,7 +7,7 @@ import { refuseUnstorableText } from '../../storable-text.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { decodeCursor, pageOf } from '../../store/database/cursor.ts';
 import { reachesEverything } from '../../store/people/visibility.ts';
-import { countRuns, findStarter, listingWithin, TookTooLong } from '../../store/runs/runs.ts';
+import { countRuns, findStarter, listingWithin, TookTooLong } from '../../store/runs/run-lists.ts';
 import { runView } from './run-view.ts';
 import { listSeenRuns } from './seen-run.ts';
 

@@ -7,7 +7,7 @@ import { makeSegment } from '../../segments/testing.ts';
 import type { Queryable } from '../database/connection.ts';
 import { rowsRead } from '../database/testing/rows-read.ts';
 import { unrestricted } from '../people/visibility.ts';
-import { countRuns, listRuns, type RunFilter } from './runs.ts';
+import { countRuns, listRuns, type RunFilter } from './run-lists.ts';
 
 const manyRuns = 22_000;
 const jobs = 5;

@@ -1,0 +1,210 @@
+// Lists of runs across jobs: filtered, counted, and within what the caller may see. There may be millions, so what few
+// runs have is found without going through all of them.
+import type { RunSort, RunStatus } from '@opsconductor/protocol';
+import type { Reach } from '../../auth/authority.ts';
+import { type Queryable, type Sql, sqlState, unprepared } from '../database/connection.ts';
+import { containsPattern } from '../database/cursor.ts';
+import {
+  type Condition,
+  jobWithin,
+  reachesEverything,
+  targetRunOnTargets,
+  targetRunWithin,
+} from '../people/visibility.ts';
+import { type RunRecord, runColumns } from './runs.ts';
+
+export interface RunFilter {
+  statuses?: readonly RunStatus[] | undefined;
+  /** For runs that are visible in part: a visible target run must have one of these. Given whenever `statuses` is. */
+  partStatuses?: readonly RunStatus[] | undefined;
+  jobId?: number | undefined;
+  targetId?: number | undefined;
+  /** Path of a category of jobs; includes those below it. */
+  category?: string | undefined;
+  /** Part of the job's name. */
+  search?: string | undefined;
+  /** Id of the user who started it. */
+  createdBy?: number | undefined;
+  /** Part of the name of a target. */
+  target?: string | undefined;
+  /** Number of the version, or the name by which it was requested. */
+  version?: string | undefined;
+  createdAfter?: Date | undefined;
+  createdBefore?: Date | undefined;
+  /** Runs that have a target run within these. */
+  reaches: readonly Reach[];
+}
+
+export interface RunListQuery extends RunFilter {
+  sort?: RunSort | undefined;
+  /** Only runs after this one in the order of the list. */
+  beyond?: number | undefined;
+  limit: number;
+}
+
+/** The work took longer than it may. */
+export class TookTooLong extends Error {}
+
+const queryCancelled = '57014';
+
+/**
+ * Runs work that must end within a time limit, however many statements it takes; all of them use one connection. Call
+ * `goOn` before each further statement to give the database only the time that is left; otherwise it has what was left
+ * at the previous call.
+ *
+ * @throws {TookTooLong}
+ */
+export async function listingWithin<T>(
+  sql: Sql,
+  timeoutMs: number,
+  work: (db: Queryable, goOn: () => Promise<void>) => Promise<T>,
+): Promise<T> {
+  const read = sql.begin('read only', async (tx) => {
+    const endMs = performance.now() + timeoutMs;
+    const goOn = async () => {
+      const leftMs = Math.floor(endMs - performance.now());
+      // The database would take 0 as no limit.
+      if (leftMs < 1) throw new TookTooLong();
+      await tx`select set_config('statement_timeout', ${String(leftMs)}, true)`;
+    };
+    await goOn();
+    return work(tx as unknown as Queryable, goOn);
+  }) as Promise<T>;
+  return read.catch((error) => {
+    throw sqlState(error) === queryCancelled ? new TookTooLong(undefined, { cause: error }) : error;
+  });
+}
+
+export async function listRuns(db: Queryable, query: RunListQuery): Promise<RunRecord[]> {
+  const { beyond, limit } = query;
+  const isOldest = query.sort === 'oldest';
+  const after = isOldest ? db`and r.id > ${beyond ?? 0}` : db`and r.id < ${beyond ?? 0}`;
+  const order = db`order by id ${isOldest ? db`asc` : db`desc`} limit ${limit}`;
+  const fitting = fittingRuns(db, query, (condition) => {
+    return db`(select r.id from job_runs r join jobs j on j.id = r.job_id
+      where ${condition} ${beyond === undefined ? db`` : after} ${idBound(db, query)} ${order})`;
+  });
+  return unprepared(db<RunRecord[]>`
+    ${fitting.first} select ${runColumns(db)}
+    where r.id = any(array(select id from (${fitting.ids}) fitting ${order}))
+    order by r.id ${isOldest ? db`asc` : db`desc`}`);
+}
+
+/** Passing over fewer runs than this is faster than looking up all ids of a longer period. */
+const fewBeyond = 10_000;
+
+/**
+ * SQL: a bound on the id at which a period begins in the order of the list, if many runs outside of the period come
+ * before it. The list is in order of ids, and the database does not know that lower ids are older. They nearly always
+ * are, but not so strictly that one run could be located by its neighbors. `+ 0` keeps the database from scanning all
+ * runs for the greatest id.
+ */
+function idBound(db: Queryable, { sort, createdAfter, createdBefore }: RunListQuery): Condition {
+  const isOldest = sort === 'oldest';
+  const edge = isOldest ? createdAfter : createdBefore;
+  if (edge === undefined) return db``;
+  const beyond = isOldest
+    ? db`x.created_at < ${edge} order by x.created_at`
+    : db`x.created_at >= ${edge} order by x.created_at desc`;
+  const within = [
+    ...(createdAfter === undefined ? [] : [db`x.created_at >= ${createdAfter}`]),
+    ...(createdBefore === undefined ? [] : [db`x.created_at < ${createdBefore}`]),
+  ].reduce((both, one) => db`${both} and ${one}`);
+  const number = (which: Condition) =>
+    db`(select count(*) from (select from job_runs x where ${which} limit ${fewBeyond}) counted)`;
+  return db`and r.id ${isOldest ? db`>=` : db`<=`} (select case
+    when ${number(within)} = ${fewBeyond} and ${number(beyond)} < ${fewBeyond}
+      then ${isOldest ? 0 : Number.MAX_SAFE_INTEGER}::bigint
+    else (select ${isOldest ? db`min` : db`max`}(x.id + 0) from job_runs x where ${within}) end)`;
+}
+
+/** Returns the id of the user that the filter of a list names. */
+export async function findStarter(db: Queryable, name: string): Promise<number | undefined> {
+  const [row] = await db<{ id: number }[]>`select id from users where lower(name) = lower(${name}) limit 1`;
+  return row?.id;
+}
+
+/** Counts the matching runs; `most` stands for that many or more. */
+export async function countRuns(db: Queryable, filter: RunFilter, most: number): Promise<number> {
+  const fitting = fittingRuns(db, filter, (condition) => {
+    return db`(select r.id from job_runs r join jobs j on j.id = r.job_id where ${condition} limit ${most})`;
+  });
+  const [row] = await unprepared(db<{ count: number }[]>`
+    ${fitting.first} select count(*)::int as count from (
+      select from (${fitting.ids}) fitting limit ${most}) counted`);
+  return row?.count ?? 0;
+}
+
+/**
+ * If a reader sees at most this many target runs by segment or target group, the runs of these are examined instead of
+ * all runs.
+ */
+const fewTargetRuns = 20_000;
+
+/**
+ * SQL: the ids of runs that match and may be seen, as a union of conditions of which a run matches at most one. So each
+ * can be read by its own index and in the order of the list. `first` goes before the whole statement.
+ */
+function fittingRuns(db: Queryable, filter: RunFilter, select: (condition: Condition) => Condition) {
+  const { reaches, statuses, partStatuses } = filter;
+  const also = fits(db, filter);
+  const whole = (within: Condition) =>
+    statuses === undefined
+      ? [db`${within} and ${also}`]
+      : [...new Set(statuses)].map((status) => db`r.status = ${status} and ${within} and ${also}`);
+  if (reachesEverything(reaches)) return { first: db``, ids: union(db, whole(db`true`).map(select)) };
+  const inStatus =
+    partStatuses === undefined ? db`true` : db`tr.status = any(${partStatuses as string[]}::text[])`;
+  const part = db`not ${jobWithin(db, reaches)} and exists (select from job_run_targets tr where tr.job_run_id = r.id
+    and ${inStatus} and ${targetRunWithin(db, reaches)}) and ${also}`;
+  const seesJobs = reaches.every(({ everywhere, categoryIds }) => everywhere || categoryIds.length > 0);
+  const branches = seesJobs ? whole(jobWithin(db, reaches)) : [];
+  const onTargets = targetRunOnTargets(db, reaches);
+  if (onTargets === undefined) return { first: db``, ids: union(db, [...branches, part].map(select)) };
+  const mine = (within: Condition) =>
+    db`(select tr.job_run_id from job_run_targets tr where ${within} limit ${fewTargetRuns + 1})`;
+  return {
+    first: db`with mine as materialized (${union(db, onTargets.map(mine))}),
+      few as materialized (select count(*) <= ${fewTargetRuns} as so from mine)`,
+    ids: union(
+      db,
+      [
+        ...branches,
+        db`(select so from few) and r.id = any(array(select job_run_id from mine)) and ${part}`,
+        db`not (select so from few) and ${part}`,
+      ].map(select),
+    ),
+  };
+}
+
+function union(db: Queryable, selects: readonly Condition[]): Condition {
+  return selects.reduce((all, one) => db`${all} union all ${one}`);
+}
+
+/** SQL condition on the aliases `r` and `j`. */
+function fits(db: Queryable, filter: RunFilter): Condition {
+  const { jobId, targetId, category, search, createdBy, target, version, createdAfter, createdBefore } =
+    filter;
+  const onTarget = (which: Condition) => db`exists (select from job_run_targets t
+    where t.job_run_id = r.id and ${which} and ${targetRunWithin(db, filter.reaches, 't')})`;
+  const conditions: Condition[] = [db`true`];
+  if (jobId !== undefined) conditions.push(db`r.job_id = ${jobId}`);
+  if (targetId !== undefined) conditions.push(onTarget(db`t.target_id = ${targetId}`));
+  if (target !== undefined) {
+    conditions.push(onTarget(db`t.target_name ilike ${containsPattern(target)}`));
+  }
+  if (category !== undefined) {
+    conditions.push(db`j.category_id = any(array(select below.id from categories below
+      where (select top.id from categories top where top.name = ${category}) = any(below.ancestor_ids)))`);
+  }
+  if (search !== undefined) conditions.push(db`lower(j.name) like lower(${containsPattern(search)}::text)`);
+  if (createdBy !== undefined) conditions.push(db`r.created_by = ${createdBy}`);
+  if (version !== undefined) {
+    conditions.push(
+      /^\d{1,9}$/.test(version) ? db`r.job_version = ${Number(version)}` : db`r.version_ref = ${version}`,
+    );
+  }
+  if (createdAfter !== undefined) conditions.push(db`r.created_at >= ${createdAfter}`);
+  if (createdBefore !== undefined) conditions.push(db`r.created_at < ${createdBefore}`);
+  return conditions.reduce((both, one) => db`${both} and ${one}`);
+}
