@@ -6,7 +6,7 @@ import { inTransaction } from '../../store/database/transaction.ts';
 import { begunTargetRuns } from '../../store/queue/step-attempts.ts';
 import { isUnstarted, waitedFor } from '../../store/queue/sweep.ts';
 import { type LongWait, longWaits } from '../../store/queue/wait-bounds.ts';
-import { lockOpenTargetRuns, lockStepsAndNext, lockWaitingSteps } from '../../store/runs/run-progress.ts';
+import { lockOpenTargetRuns, lockStepsAndNext, lockWaitingSteps } from '../../store/runs/progress-rows.ts';
 import { type ProgressNews, RunLedger } from '../progress/run-ledger.ts';
 import { StepProgress } from '../progress/step-progress.ts';
 import { stopWaiting } from './stop-run.ts';

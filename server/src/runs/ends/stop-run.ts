@@ -11,7 +11,7 @@ import {
   type TargetRunRow,
   type WaitingStep,
   waitingStepsOf,
-} from '../../store/runs/run-progress.ts';
+} from '../../store/runs/progress-rows.ts';
 import type { RunLedger } from '../progress/run-ledger.ts';
 import { StepProgress } from '../progress/step-progress.ts';
 

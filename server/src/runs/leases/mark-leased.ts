@@ -4,7 +4,7 @@ import { markStarted, type StartedStep } from '../../store/agents/agent-sessions
 import type { Sql } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { forgetDetached, noteDetached } from '../../store/queue/detached-attempts.ts';
-import { liveLeases, lockTargetRuns } from '../../store/runs/run-progress.ts';
+import { liveLeases, lockTargetRuns } from '../../store/runs/progress-rows.ts';
 import { type ProgressNews, RunLedger, type StepChange } from '../progress/run-ledger.ts';
 
 /**

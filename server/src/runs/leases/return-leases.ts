@@ -3,12 +3,8 @@
 import type { Sql, Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { begunTargetRuns } from '../../store/queue/step-attempts.ts';
-import {
-  lockStepsAndNext,
-  lockTargetRuns,
-  returnToReady,
-  type StepRow,
-} from '../../store/runs/run-progress.ts';
+import { lockStepsAndNext, lockTargetRuns, type StepRow } from '../../store/runs/progress-rows.ts';
+import { returnToReady } from '../../store/runs/progress-writes.ts';
 import { stopWaiting } from '../ends/stop-run.ts';
 import { type ProgressNews, RunLedger, stoppedStatus } from '../progress/run-ledger.ts';
 import { type AttemptEnd, settleAttempts } from '../progress/settle-attempts.ts';

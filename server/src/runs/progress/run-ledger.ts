@@ -13,18 +13,16 @@ import {
 import type { Tx } from '../../store/database/connection.ts';
 import { commitWithThese } from '../../store/database/transaction.ts';
 import { endableUnbegun, openTargetRuns, writeStrategy } from '../../store/queue/strategy-steps.ts';
-import { insertRunEvents } from '../../store/runs/run-events.ts';
+import { notifyProgress } from '../../store/runs/progress-notices.ts';
 import {
-  closeAllWaiting,
   lockRuns,
-  notifyProgress,
   type RunRow,
   type RunsOf,
   type TargetRunRow,
   worstOutputStates,
-  writeRuns,
-  writeTargetRuns,
-} from '../../store/runs/run-progress.ts';
+} from '../../store/runs/progress-rows.ts';
+import { closeAllWaiting, writeRuns, writeTargetRuns } from '../../store/runs/progress-writes.ts';
+import { insertRunEvents } from '../../store/runs/run-events.ts';
 import { followStrategy } from './follow-strategy.ts';
 
 /** Steps and target runs in one event, at most. */

@@ -16,13 +16,9 @@ import {
   writeLateResult,
 } from '../../store/queue/step-attempts.ts';
 import { readyRanks } from '../../store/queue/strategy-steps.ts';
-import {
-  lockStepsAndNext,
-  lockTargetRuns,
-  recordSshContexts,
-  type StepRow,
-} from '../../store/runs/run-progress.ts';
+import { lockStepsAndNext, lockTargetRuns, type StepRow } from '../../store/runs/progress-rows.ts';
 import { type NewStepOutputs, writeStepOutputs } from '../../store/runs/run-values.ts';
+import { recordSshContexts } from '../../store/runs/ssh-contexts.ts';
 import { type NewTransfers, writeTransfers } from '../../store/runs/transfers.ts';
 import { cleanText, outcomeText, runError } from '../clean-text.ts';
 import { refusalAudit } from './audit-refusals.ts';

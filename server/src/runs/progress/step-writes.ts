@@ -5,6 +5,7 @@ import type { Tx } from '../../store/database/connection.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import { wantCleanUps } from '../../store/queue/clean-ups.ts';
 import { type SettledAttempt, writeAttempts } from '../../store/queue/step-attempts.ts';
+import type { StepRow, TargetRunRow, WaitingStep } from '../../store/runs/progress-rows.ts';
 import {
   closeSteps,
   closeWaitingSteps,
@@ -12,13 +13,10 @@ import {
   type NextLease,
   reviveSkipped,
   type SettledStep,
-  type StepRow,
-  type TargetRunRow,
-  type WaitingStep,
   writeNextLeases,
   writeRetries,
   writeSettledSteps,
-} from '../../store/runs/run-progress.ts';
+} from '../../store/runs/progress-writes.ts';
 import { cleanText } from '../clean-text.ts';
 import { newLeaseToken } from '../leases/lease-token.ts';
 import type { RunLedger, StepChange } from './run-ledger.ts';

@@ -15,9 +15,9 @@ import {
   hasCommitted,
   inTransaction,
 } from '../../store/database/transaction.ts';
+import { notifyProgress } from '../../store/runs/progress-notices.ts';
 import { holdForRun, insertRun, planRun, type RunPlan } from '../../store/runs/run-creation.ts';
 import { bindToAgents, isGrantUsed } from '../../store/runs/run-grants.ts';
-import { notifyProgress } from '../../store/runs/run-progress.ts';
 import { insertRunSecrets, writeStepOutputs } from '../../store/runs/run-values.ts';
 import { findRun, type RunRecord } from '../../store/runs/runs.ts';
 import type { SelectedRow } from '../../store/targets/target-selection.ts';

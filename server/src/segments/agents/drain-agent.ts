@@ -5,7 +5,7 @@ import type { Caller } from '../../caller.ts';
 import { refuseUnstorableText } from '../../storable-text.ts';
 import { setDrain, setLabels } from '../../store/agents/agent-lifecycle.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { notifyProgress } from '../../store/runs/run-progress.ts';
+import { notifyProgress } from '../../store/runs/progress-notices.ts';
 import { changeAgent, refuseRevoked } from './change-agent.ts';
 
 /** @throws {AppError} like `changeAgent`; `conflict` for a revoked agent. */

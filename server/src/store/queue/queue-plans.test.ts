@@ -13,25 +13,27 @@ import { connectQueue, type Queryable, type Sql, type Tx } from '../database/con
 import { storedContentBytes } from '../files/contents.ts';
 import { unrestricted } from '../people/visibility.ts';
 import {
-  appendChunks,
-  deleteOutputOf,
-  deleteOutputOn,
-  lockWritableAttempts,
-  noteOutput,
-} from '../runs/run-output.ts';
-import {
-  closeAllWaiting,
   liveLeases,
   lockStepsAndNext,
   lockTargetRuns,
   lockWaitingSteps,
   waitingStepsOf,
   worstOutputStates,
+} from '../runs/progress-rows.ts';
+import {
+  closeAllWaiting,
   writeNextLeases,
   writeRuns,
   writeSettledSteps,
   writeTargetRuns,
-} from '../runs/run-progress.ts';
+} from '../runs/progress-writes.ts';
+import {
+  appendChunks,
+  deleteOutputOf,
+  deleteOutputOn,
+  lockWritableAttempts,
+  noteOutput,
+} from '../runs/run-output.ts';
 import { claimNewRun, claimOnce, newClaimId } from './claims.ts';
 import { agentsForDueCleanUps, takeDueCleanUps, unheardAttempts, wantCleanUps } from './clean-ups.ts';
 import {

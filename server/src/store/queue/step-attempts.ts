@@ -24,7 +24,7 @@ export interface SettledAttempt {
   detections: Detections | null;
 }
 
-/** Step ids to give in addition to a join, for the reason that `idsOf` in run-progress.ts names. */
+/** Step ids to give in addition to a join, for the reason that `idsOf` in progress-rows.ts names. */
 export const stepIdsOf = (attempts: readonly { stepId: number }[]): number[] =>
   attempts.map(({ stepId }) => stepId);
 

@@ -1,9 +1,8 @@
+// What the database itself refuses: changes of status off the edges, and changes of what never changes.
 import { runStatuses, statusEdges, stepStatuses } from '@opsconductor/protocol';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { setupRuns, type TestRuns } from '../../runs/testing.ts';
 import { sqlState } from '../database/connection.ts';
-import { inTransaction } from '../database/transaction.ts';
-import { lockStepsAndNext, notifyProgress } from './run-progress.ts';
 
 const checkViolation = '23514';
 
@@ -71,47 +70,4 @@ test('a version of a job can’t be changed', async () => {
   await using t = await setupRuns();
   await t.start();
   await expect(t.sql`update job_versions set step_names = '{}'`).rejects.toThrow(/immutable/);
-});
-
-test('news of more runs than fit into a notification is sent in several', async () => {
-  await using t = await setupRuns();
-  const heard: string[] = [];
-  const { unlisten } = await t.sql.listen('opsc_progress', (payload) => heard.push(payload));
-  onTestFinished(() => unlisten().catch(() => undefined));
-  const runs = Array.from({ length: 1_000 }, (_, n) => ({
-    id: 9_000_000_000_000_000 + n,
-    seq: 9_000_000_000,
-  }));
-  const segments = Array.from({ length: 300 }, (_, n) => n);
-  await inTransaction(t.sql, (tx) => notifyProgress(tx, { runs, segments, cancel: [7] }));
-  const last = new Promise<void>(
-    (resolve) => void t.sql.listen('opsc_last', () => resolve()).then(() => t.sql.notify('opsc_last', '')),
-  );
-  await last;
-  const news = heard.map((payload) => JSON.parse(payload) as { r: string[]; s: number[]; c: number[] });
-  expect(news.flatMap((each) => each.r)).toHaveLength(1_000);
-  expect(new Set(news.flatMap((each) => each.s)).size).toBe(300);
-  expect(news.flatMap((each) => each.c)).toEqual([7]);
-});
-
-test('the steps of a batch are found without reading the others', async () => {
-  await using t = await setupRuns();
-  await t.start({ steps: 2 });
-  const { id, jobRunId, targetRunId, segmentId } = await t.claimOne();
-  await t.sql`
-    insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s)
-    select ${jobRunId}, ${targetRunId}, ${segmentId}, n, 'ssh.exec', 60 from generate_series(3, 20000) n`;
-  await t.sql`analyze job_run_steps`;
-  await inTransaction(t.sql, async (tx) => {
-    const read = async () => {
-      const [row] = await tx<{ rows: number }[]>`
-        select (seq_tup_read + idx_tup_fetch)::int as rows from pg_stat_xact_user_tables
-        where relname = 'job_run_steps'`;
-      return row?.rows ?? Number.NaN;
-    };
-    const before = await read();
-    const locked = await lockStepsAndNext(tx, [id]);
-    expect(locked.map((step) => step.stepNumber)).toEqual([1, 2]);
-    expect((await read()) - before).toBeLessThan(20);
-  });
 });
